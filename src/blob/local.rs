@@ -1,0 +1,1 @@
+//! Blobs as files of the local file system.

@@ -1,0 +1,116 @@
+//! Blobs: immutable bytes named by their hash.
+//!
+//! An upload is written to a spool, which hashes it; a backend commits the
+//! spooled blob and hands its bytes out again.
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::hash::BlobHash;
+
+pub mod local;
+pub mod memory;
+pub mod spool;
+
+pub use spool::{Spool, SpooledBlob};
+
+/// The bytes of a blob, piece by piece. An error ends the stream.
+pub type ByteStream = BoxStream<'static, Result<Bytes, BlobError>>;
+
+/// One place that keeps blobs.
+#[async_trait]
+pub trait BlobBackend: Send + Sync + 'static {
+    /// Keeps a spooled blob. Ok means durable (within the backend's durability
+    /// setting); a blob that is there already is Ok too. On an error nothing of
+    /// the blob is left.
+    async fn commit(&self, blob: SpooledBlob) -> Result<(), BlobError>;
+
+    /// Opens a blob for reading. It stays readable through the returned value
+    /// even when it is deleted meanwhile.
+    async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError>;
+
+    /// The size of a blob, in bytes.
+    async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError>;
+
+    /// Deletes a blob; one that is absent is fine.
+    async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError>;
+
+    /// Every blob with its size, in the order of the hashes.
+    fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>>;
+
+    /// Why the backend refuses to write, if it does (after a failed sync).
+    fn refusal(&self) -> Option<String>;
+
+    /// Makes every commit so far durable, whatever the durability setting.
+    async fn sync(&self) -> Result<(), BlobError>;
+}
+
+/// A blob open for reading.
+pub trait OpenBlob: Send + Sync {
+    /// The size, in bytes.
+    fn size(&self) -> u64;
+
+    /// The bytes of `range`, which must lie within the size, in pieces of at
+    /// most 1 MiB. A blob that turns out shorter gives an error, never a short stream.
+    fn read(&self, range: Range<u64>) -> ByteStream;
+}
+
+/// What can go wrong with blobs.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// No room is left on the disk.
+    #[error("no room is left for {}", path.display())]
+    Full {
+        /// What was being written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused an operation.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The stored bytes are not those that were committed.
+    #[error("blob {hash} is damaged: {detail}")]
+    Damaged {
+        /// Which blob.
+        hash: BlobHash,
+        /// How it shows.
+        detail: String,
+    },
+    /// An earlier sync failed; nothing more is written until a restart, since
+    /// the kernel may have dropped the unwritten pages.
+    #[error("writes are refused since {0}")]
+    Refused(String),
+    /// The content is longer than the limit, in bytes.
+    #[error("the content is longer than {0} bytes")]
+    TooLarge(u64),
+}
+
+impl BlobError {
+    /// The error for a failed `action` on `path`; a full disk is told apart.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        if crate::disk::is_full(&source) {
+            Self::Full { path, source }
+        } else {
+            Self::Io {
+                action,
+                path,
+                source,
+            }
+        }
+    }
+}

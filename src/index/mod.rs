@@ -1,0 +1,123 @@
+//! The index: which file id means which hash, and everything else known of a file.
+
+use std::io;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+
+use crate::hash::BlobHash;
+use crate::record::{FileId, FileRecord, NewFile};
+
+/// One place that keeps file records.
+#[async_trait]
+pub trait IndexBackend: Send + Sync + 'static {
+    /// Adds a file under a new id, greater than every id before. Ok means
+    /// durable (within the backend's durability setting) and visible.
+    async fn put(&self, file: NewFile) -> Result<FileRecord, IndexError>;
+
+    /// Removes a file and returns what it was; None if there was none. Ok means durable.
+    async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, IndexError>;
+
+    /// The file with this id.
+    async fn get(&self, id: FileId) -> Result<Option<FileRecord>, IndexError>;
+
+    /// The newest file with exactly this name.
+    async fn newest_named(&self, name: &str) -> Result<Option<FileRecord>, IndexError>;
+
+    /// At most `limit` files in the order of their ids, from the first after `after`.
+    async fn page(
+        &self,
+        after: Option<FileId>,
+        limit: usize,
+    ) -> Result<Vec<FileRecord>, IndexError>;
+
+    /// Whether any file has this content.
+    async fn needs(&self, hash: &BlobHash) -> Result<bool, IndexError>;
+
+    /// How much the index holds, without counting it anew.
+    fn totals(&self) -> Totals;
+
+    /// A mark behind the newest change, for [`IndexBackend::sync`].
+    fn mark(&self) -> u64;
+
+    /// With relaxed durability: makes every change before `mark` durable. The
+    /// blobs of those changes must be durable by then.
+    async fn sync(&self, mark: u64) -> Result<(), IndexError>;
+
+    /// Why the backend refuses to write, if it does (after a failed sync).
+    fn refusal(&self) -> Option<String>;
+
+    /// Finishes what is under way, makes it durable and closes; every later call fails.
+    async fn close(&self) -> Result<(), IndexError>;
+}
+
+/// Counts over all files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Files.
+    pub files: u64,
+    /// The sum of the files' sizes, in bytes.
+    pub bytes: u64,
+    /// Different contents.
+    pub blobs: u64,
+    /// The sum of the different contents' sizes, in bytes.
+    pub blob_bytes: u64,
+}
+
+/// What can go wrong with the index.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// No room is left on the disk.
+    #[error("no room is left for {}", path.display())]
+    Full {
+        /// What was being written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused an operation.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The journal holds bytes that cannot be read as it wrote them.
+    #[error("the journal is damaged: {} at byte {offset}: {detail}", path.display())]
+    Damaged {
+        /// Which segment.
+        path: PathBuf,
+        /// Where in it, in bytes from its start.
+        offset: u64,
+        /// How it shows.
+        detail: String,
+    },
+    /// The lookup database failed; the journal is not touched by that.
+    #[error("the lookup database failed: {0}")]
+    Lookup(String),
+    /// An earlier sync failed; nothing more is written until a restart.
+    #[error("writes are refused since {0}")]
+    Refused(String),
+    /// The index is closed.
+    #[error("the index is closed")]
+    Closed,
+}
+
+impl IndexError {
+    /// The error for a failed `action` on `path`; a full disk is told apart.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        if crate::disk::is_full(&source) {
+            Self::Full { path, source }
+        } else {
+            Self::Io {
+                action,
+                path,
+                source,
+            }
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! larder: a content-addressed file store and peer-to-peer node.
+//!
+//! ARCHITECTURE.md tells how the modules stand on each other: each imports only
+//! from floors below its own.
+
+// Floor 0: words
+pub mod hash;
+pub mod peer_id;
+pub mod record;
+// Floor 1: backends
+pub mod blob;
+pub mod disk;
+pub mod index;
+// Floor 2: the store
+pub mod store;

@@ -1,0 +1,50 @@
+//! The id of a node or peer.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+/// The id by which nodes know each other: a UUID.
+///
+/// Nodes of this implementation derive it from their public key, so that nobody
+/// can take another's; older peers chose a random one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId(Uuid);
+
+/// A text that is not a UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a peer id is a UUID")]
+pub struct InvalidPeerId;
+
+impl PeerId {
+    /// The id that belongs to an ed25519 public key: a UUID version 8 (RFC 9562,
+    /// section 5.8) over the first 16 bytes of the key's BLAKE3 hash in the
+    /// derive-key mode with this crate's context.
+    pub fn of_public_key(key: &[u8; 32]) -> Self {
+        let digest = blake3::derive_key("larder 2026-11 peer id of an ed25519 public key", key);
+        let mut first = [0; 16];
+        first.copy_from_slice(digest.split_at(16).0);
+        Self(Uuid::new_v8(first))
+    }
+}
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for PeerId {
+    type Err = InvalidPeerId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPeerId> {
+        Uuid::try_parse(text).map(Self).map_err(|_| InvalidPeerId)
+    }
+}

@@ -1,0 +1,193 @@
+//! What a user uploaded: file ids, file records and their times.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
+
+use crate::hash::BlobHash;
+
+/// The longest file name kept, in bytes.
+pub const MAX_NAME_BYTES: usize = 4096;
+/// The longest description kept, in bytes.
+pub const MAX_DESCRIPTION_BYTES: usize = 16 * 1024;
+/// The longest content type kept, in bytes.
+pub const MAX_CONTENT_TYPE_BYTES: usize = 255;
+/// The longest file extension that `saved_name` takes over, in bytes.
+const MAX_EXTENSION_BYTES: usize = 16;
+
+/// The id of an uploaded file: a UUID version 7 (RFC 9562, section 5.7).
+///
+/// Ids of one node grow in the order in which its index accepted the files, so
+/// a listing by id is a listing by upload.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId(Uuid);
+
+/// A text that is not a UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a file id is a UUID")]
+pub struct InvalidFileId;
+
+impl FileId {
+    /// The id for a file accepted now, greater than `last`.
+    pub fn next(last: Option<FileId>) -> Self {
+        let fresh = Uuid::now_v7();
+        match last {
+            // The clock stood still or went back: count on in the random bits.
+            Some(FileId(last)) if fresh <= last => Self(Uuid::from_u128(last.as_u128() + 1)),
+            _ => Self(fresh),
+        }
+    }
+
+    /// The id with exactly these bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The 16 bytes; their order is the order of the ids.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Display for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for FileId {
+    type Err = InvalidFileId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidFileId> {
+        Uuid::try_parse(text).map(Self).map_err(|_| InvalidFileId)
+    }
+}
+
+/// A moment, in milliseconds since the Unix epoch (UTC).
+///
+/// Shown as the REST contract writes times: `2026-01-21T10:00:00`, UTC, whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// The present moment.
+    pub fn now() -> Self {
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let utc = chrono::DateTime::from_timestamp_millis(self.0).unwrap_or_default();
+        write!(f, "{}", utc.format("%Y-%m-%dT%H:%M:%S"))
+    }
+}
+
+/// What an upload tells about a file; the index adds the id and the time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewFile {
+    /// The name the user gave, as it came; never used as a path.
+    pub name: String,
+    /// The content type the user gave, if any.
+    pub content_type: Option<String>,
+    /// What the user wrote about the file, possibly nothing.
+    pub description: String,
+    /// The length of the content, in bytes.
+    pub size: u64,
+    /// The hash of the content.
+    pub hash: BlobHash,
+}
+
+/// A file that the node keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRecord {
+    /// The file's id.
+    pub id: FileId,
+    /// When the index accepted the file.
+    pub uploaded_at: Timestamp,
+    /// What the upload told.
+    pub file: NewFile,
+}
+
+impl FileRecord {
+    /// The name under which the older service kept the file: `<uuid>.<ext>`, or
+    /// `<uuid>` where the name has no extension of up to 16 ASCII letters and digits.
+    pub fn saved_name(&self) -> String {
+        match self.file.name.rsplit_once('.') {
+            Some((_, ext))
+                if (1..=MAX_EXTENSION_BYTES).contains(&ext.len())
+                    && ext.bytes().all(|b| b.is_ascii_alphanumeric()) =>
+            {
+                format!("{}.{ext}", self.id)
+            }
+            _ => self.id.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(name: &str) -> FileRecord {
+        FileRecord {
+            id: FileId::from_bytes([1; 16]),
+            uploaded_at: Timestamp(0),
+            file: NewFile {
+                name: name.to_owned(),
+                content_type: None,
+                description: String::new(),
+                size: 0,
+                hash: BlobHash::of(b""),
+            },
+        }
+    }
+
+    #[test]
+    fn ids_grow_even_when_the_clock_does_not() {
+        let future = FileId::from_bytes([
+            0xff, 0xff, 0xff, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 0xff,
+        ]);
+        let next = FileId::next(Some(future));
+        assert!(next > future);
+        assert!(FileId::next(Some(next)) > next);
+        assert_eq!(next.0.get_version_num(), 7);
+    }
+
+    #[test]
+    fn times_are_written_as_the_contract_writes_them() {
+        // `date -u -d @1769000400` prints Wed Jan 21 13:00:00 UTC 2026.
+        assert_eq!(
+            Timestamp(1_769_000_400_999).to_string(),
+            "2026-01-21T13:00:00"
+        );
+    }
+
+    #[test]
+    fn only_a_plain_extension_reaches_the_saved_name() {
+        let id = FileId::from_bytes([1; 16]).to_string();
+        assert_eq!(record("file.pdf").saved_name(), format!("{id}.pdf"));
+        assert_eq!(record("archive.tar.gz").saved_name(), format!("{id}.gz"));
+        for name in [
+            "README",
+            "odd.",
+            "../../etc/pass.w/d",
+            "a.\n",
+            "a.b\"c",
+            "x.12345678901234567",
+        ] {
+            assert_eq!(record(name).saved_name(), id, "{name}");
+        }
+    }
+}
