@@ -205,6 +205,21 @@ fn write_pieces(
     Err(abandoned(options))
 }
 
+/// Makes the spool directory if it is missing and removes what interrupted
+/// uploads left in it. Nobody may be spooling there. Blocks.
+pub fn clear(options: &Options) -> Result<(), BlobError> {
+    let Options { dir, disk, .. } = options;
+    disk.create_dir(dir)
+        .map_err(|e| BlobError::io("create", dir, e))?;
+    let entries = std::fs::read_dir(dir).map_err(|e| BlobError::io("list", dir, e))?;
+    for entry in entries {
+        let path = entry.map_err(|e| BlobError::io("list", dir, e))?.path();
+        disk.remove_file(&path)
+            .map_err(|e| BlobError::io("remove", path, e))?;
+    }
+    Ok(())
+}
+
 /// Fails when less than the reserve is free. Blocks.
 pub fn check_space(options: &Options) -> Result<(), BlobError> {
     let space = rustix::fs::statvfs(&options.dir)
@@ -242,11 +257,13 @@ impl SpoolFile {
         &self.path
     }
 
-    /// Moves the file to `to`, from where its drop no longer removes it. Blocks.
+    /// Moves the file to `to`, from where its drop no longer removes it; where
+    /// that fails the file is removed. Blocks.
     pub fn rename(mut self, to: &Path) -> Result<(), BlobError> {
-        self.disk
-            .rename(&self.path, to)
-            .map_err(|e| BlobError::io("rename to", to, e))?;
+        if let Err(e) = self.disk.rename(&self.path, to) {
+            self.discard();
+            return Err(BlobError::io("rename to", to, e));
+        }
         self.kept = true;
         Ok(())
     }
@@ -288,6 +305,13 @@ impl SpooledBlob {
     /// The length of the content, in bytes.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Removes the content now; a drop does so a little later. Blocks.
+    pub fn discard(self) {
+        if let Content::File(file) = self.content {
+            file.discard();
+        }
     }
 
     /// The content, for a backend to keep.
