@@ -1,0 +1,83 @@
+//! What the blob directories hold.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+
+use super::super::{BlobError, run_blocking};
+use super::shard_dir;
+use crate::hash::BlobHash;
+
+/// Every blob with its size, in the order of the hashes; one shard is in memory at a time.
+pub(super) fn blobs(blobs: PathBuf) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
+    per_shard(blobs, |dir, shard| {
+        let mut found = Vec::new();
+        for_each_name(dir, |path, name| {
+            if let Some(hash) = hash_in_shard(name, shard)
+                && let Some(size) = super::stored_size(path)?
+            {
+                found.push((hash, size));
+            }
+            Ok(())
+        })?;
+        found.sort_unstable();
+        Ok(found)
+    })
+}
+
+/// Every path in the shards that is no blob's.
+pub(super) fn strays(blobs: PathBuf) -> BoxStream<'static, Result<PathBuf, BlobError>> {
+    per_shard(blobs, |dir, shard| {
+        let mut found = Vec::new();
+        for_each_name(dir, |path, name| {
+            if hash_in_shard(name, shard).is_none() {
+                found.push(path.to_owned());
+            }
+            Ok(())
+        })?;
+        found.sort_unstable();
+        Ok(found)
+    })
+}
+
+fn per_shard<T: Send + 'static>(
+    blobs: PathBuf,
+    scan: fn(&Path, u8) -> Result<Vec<T>, BlobError>,
+) -> BoxStream<'static, Result<T, BlobError>> {
+    stream::iter(0..=u8::MAX)
+        .then(move |shard| {
+            let dir = shard_dir(&blobs, shard);
+            run_blocking(move || scan(&dir, shard))
+        })
+        .flat_map(|scanned| {
+            stream::iter(match scanned {
+                Ok(found) => found.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            })
+        })
+        .boxed()
+}
+
+fn for_each_name(
+    dir: &Path,
+    mut each: impl FnMut(&Path, &OsStr) -> Result<(), BlobError>,
+) -> Result<(), BlobError> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|e| BlobError::io("list", dir, e))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(|e| BlobError::io("list", dir, e))?;
+        each(&entry.path(), &entry.file_name())?;
+    }
+    Ok(())
+}
+
+/// The hash that `name` spells, if that is at home in this shard.
+fn hash_in_shard(name: &OsStr, shard: u8) -> Option<BlobHash> {
+    let hash: BlobHash = name.to_str()?.parse().ok()?;
+    hash.as_bytes().starts_with(&[shard]).then_some(hash)
+}
