@@ -8,6 +8,8 @@ use async_trait::async_trait;
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord, NewFile};
 
+pub mod memory;
+
 /// One place that keeps file records.
 #[async_trait]
 pub trait IndexBackend: Send + Sync + 'static {

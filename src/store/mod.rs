@@ -4,11 +4,17 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt;
+
 use crate::blob::spool::Options as SpoolOptions;
 use crate::blob::{BlobBackend, BlobError, OpenBlob, Spool, SpooledBlob};
 use crate::hash::BlobHash;
 use crate::index::{IndexBackend, IndexError, Totals};
-use crate::record::{FileId, FileRecord};
+use crate::record::{FileId, FileRecord, NewFile};
+
+mod in_use;
+
+use in_use::{InUse, Shared};
 
 /// What an upload tells beside its content.
 #[derive(Debug, Clone, Default)]
@@ -30,16 +36,26 @@ pub enum StoreError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// A record's blob is not there.
-    #[error("the blob {0} of a file is missing")]
-    BlobMissing(BlobHash),
+    /// The work was cut off by the end of the process.
+    #[error("the store is shutting down")]
+    ShuttingDown,
 }
 
-/// Blobs and index together.
+/// Blobs and index together. Cheap to clone; clones are the same store.
+#[derive(Clone)]
 pub struct Store {
     blobs: Arc<dyn BlobBackend>,
     index: Arc<dyn IndexBackend>,
+    in_use: Arc<InUse>,
     spool: SpoolOptions,
+}
+
+/// A blob that is durable. While it lives, the collector leaves the blob alone;
+/// only from it a record can be made.
+struct CommittedBlob {
+    hash: BlobHash,
+    size: u64,
+    _shared: Shared,
 }
 
 impl Store {
@@ -48,12 +64,13 @@ impl Store {
         blobs: Arc<dyn BlobBackend>,
         index: Arc<dyn IndexBackend>,
         spool: SpoolOptions,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+    ) -> Self {
+        Self {
             blobs,
             index,
+            in_use: Arc::default(),
             spool,
-        })
+        }
     }
 
     /// An empty spool for an upload.
@@ -62,12 +79,57 @@ impl Store {
     }
 
     /// Keeps spooled content as a new file. Ok means blob and record are durable.
-    pub async fn ingest(
-        &self,
-        _blob: SpooledBlob,
-        _about: About,
-    ) -> Result<FileRecord, StoreError> {
-        Err(IndexError::Closed.into())
+    ///
+    /// Once begun it runs to its end even when the caller goes away, so that no
+    /// blob is left without a record.
+    pub async fn ingest(&self, blob: SpooledBlob, about: About) -> Result<FileRecord, StoreError> {
+        let store = self.clone();
+        to_the_end(async move {
+            let hash = blob.hash();
+            let record = match store.commit(blob).await {
+                Ok(committed) => store.record(committed, about).await,
+                Err(error) => Err(error),
+            };
+            if record.is_err() {
+                store.collect(hash).await;
+            }
+            record
+        })
+        .await
+    }
+
+    async fn commit(&self, blob: SpooledBlob) -> Result<CommittedBlob, StoreError> {
+        let (hash, size) = (blob.hash(), blob.size());
+        let shared = self.in_use.share(hash).await;
+        // A record stands for a durable blob, so content that has one is not written again.
+        let there = self.index.needs(&hash).await? && self.blobs.size(&hash).await? == Some(size);
+        if !there {
+            self.blobs.commit(blob).await?;
+        }
+        Ok(CommittedBlob {
+            hash,
+            size,
+            _shared: shared,
+        })
+    }
+
+    async fn record(&self, blob: CommittedBlob, about: About) -> Result<FileRecord, StoreError> {
+        let About {
+            name,
+            content_type,
+            description,
+        } = about;
+        let (hash, size) = (blob.hash, blob.size);
+        Ok(self
+            .index
+            .put(NewFile {
+                name,
+                content_type,
+                description,
+                size,
+                hash,
+            })
+            .await?)
     }
 
     /// The file with this id.
@@ -95,8 +157,57 @@ impl Store {
     }
 
     /// Removes a file and returns what it was; its blob goes when no file needs it.
+    ///
+    /// Like [`Store::ingest`], once begun it runs to its end.
     pub async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, StoreError> {
-        Ok(self.index.remove(id).await?)
+        let store = self.clone();
+        to_the_end(async move {
+            let removed = store.index.remove(id).await?;
+            if let Some(record) = &removed {
+                store.collect(record.file.hash).await;
+            }
+            Ok(removed)
+        })
+        .await
+    }
+
+    /// Deletes a blob unless a record needs it. What cannot be deleted now is
+    /// found again by [`Store::collect_all`].
+    async fn collect(&self, hash: BlobHash) {
+        if let Err(error) = self.try_collect(hash).await {
+            tracing::warn!(%hash, %error, "blob not collected");
+        }
+    }
+
+    async fn try_collect(&self, hash: BlobHash) -> Result<bool, StoreError> {
+        let _exclusive = self.in_use.take(hash).await;
+        if self.index.needs(&hash).await? {
+            return Ok(false);
+        }
+        self.blobs.delete(&hash).await?;
+        Ok(true)
+    }
+
+    /// Deletes every blob that no record needs, as a crash between the two steps of
+    /// an upload or a removal leaves them, and returns how many those were.
+    pub async fn collect_all(&self) -> Result<u64, StoreError> {
+        let mut collected = 0;
+        let mut blobs = self.blobs.list();
+        while let Some(blob) = blobs.next().await {
+            let (hash, _) = blob?;
+            if !self.index.needs(&hash).await? && self.try_collect(hash).await? {
+                collected += 1;
+            }
+        }
+        Ok(collected)
+    }
+
+    /// With relaxed durability: makes durable what was acknowledged before the call.
+    pub async fn sync(&self) -> Result<(), StoreError> {
+        // The mark comes first: a record below it has its blob written by now.
+        let mark = self.index.mark();
+        self.blobs.sync().await?;
+        Ok(self.index.sync(mark).await?)
     }
 
     /// How much the store holds.
@@ -111,7 +222,16 @@ impl Store {
 
     /// Finishes what is under way, makes everything durable and closes.
     pub async fn close(&self) -> Result<(), StoreError> {
-        self.blobs.sync().await?;
+        self.sync().await?;
         Ok(self.index.close().await?)
     }
+}
+
+/// Runs `work` on a task of its own, so that a caller who goes away does not stop it.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::spawn(work)
+        .await
+        .unwrap_or(Err(StoreError::ShuttingDown))
 }
