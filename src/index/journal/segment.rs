@@ -32,7 +32,7 @@ pub(in crate::index) struct Header {
     pub(in crate::index) kind: Kind,
     /// A random number that all segments of one journal share.
     pub(in crate::index) journal: [u8; 16],
-    /// The segment's place among the others.
+    /// The segment's place: one more than that of the segment before it.
     pub(in crate::index) number: u64,
     /// Log: the sequence number of the first entry. Snapshot: that of the first
     /// change after it.
@@ -175,8 +175,14 @@ fn check_chain(segments: &[Segment]) -> Option<Damage> {
         offset: 0,
         detail: detail.into(),
     };
-    if first.header.kind == Kind::Log && first.header.seq != 1 {
+    if first.header.kind == Kind::Log && first.header.number != 1 {
         return Some(damage(first, "the segments before it are missing"));
+    }
+    let pairs = segments.iter().zip(segments.iter().skip(1));
+    for (one, next) in pairs {
+        if next.header.number != one.header.number + 1 {
+            return Some(damage(next, "the segment before it is missing"));
+        }
     }
     let stranger = segments
         .iter()

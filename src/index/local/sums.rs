@@ -6,7 +6,8 @@ use crate::index::codec::{self, Entry, decode_record, encode_record};
 use crate::index::journal::Piece;
 use crate::index::lookup::{self, Lookup, Progress};
 
-/// How many records there are, and the sum of their digests modulo 2^128.
+/// How many records there are, and the sum of their digests modulo 2^128. Over a part
+/// of the journal the count may pass through zero downwards.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sums {
     pub(super) files: u64,
@@ -20,7 +21,7 @@ impl Sums {
         for entry in &batch.entries {
             match entry {
                 Entry::Added(record) => {
-                    self.files += 1;
+                    self.files = self.files.wrapping_add(1);
                     let digest = codec::digest(&encode_record(record.clone()));
                     self.digest = self.digest.wrapping_add(digest);
                 }
