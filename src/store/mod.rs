@@ -180,6 +180,10 @@ impl Store {
     }
 
     async fn try_collect(&self, hash: BlobHash) -> Result<bool, StoreError> {
+        // After a failed sync nobody knows which records a restart will find.
+        if let Some(reason) = self.refusal() {
+            return Err(BlobError::Refused(reason).into());
+        }
         let _exclusive = self.in_use.take(hash).await;
         if self.index.needs(&hash).await? {
             return Ok(false);
@@ -231,7 +235,9 @@ impl Store {
 async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {
-    tokio::spawn(work)
-        .await
-        .unwrap_or(Err(StoreError::ShuttingDown))
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(StoreError::ShuttingDown),
+    }
 }
