@@ -8,8 +8,21 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
 use super::super::{BlobError, run_blocking};
-use super::shard_dir;
 use crate::hash::BlobHash;
+
+/// Where the blobs are whose hashes begin with this byte.
+pub(super) fn shard_dir(blobs: &Path, shard: u8) -> PathBuf {
+    blobs.join(format!("{shard:02x}"))
+}
+
+/// The size of the blob at `path`, in bytes.
+pub(super) fn stored_size(path: &Path) -> Result<Option<u64>, BlobError> {
+    match std::fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.len())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(BlobError::io("look at", path, e)),
+    }
+}
 
 /// Every blob with its size, in the order of the hashes; one shard is in memory at a time.
 pub(super) fn blobs(blobs: PathBuf) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
@@ -17,7 +30,7 @@ pub(super) fn blobs(blobs: PathBuf) -> BoxStream<'static, Result<(BlobHash, u64)
         let mut found = Vec::new();
         for_each_name(dir, |path, name| {
             if let Some(hash) = hash_in_shard(name, shard)
-                && let Some(size) = super::stored_size(path)?
+                && let Some(size) = stored_size(path)?
             {
                 found.push((hash, size));
             }

@@ -19,6 +19,8 @@ use crate::hash::BlobHash;
 mod listing;
 mod reading;
 
+use listing::{shard_dir, stored_size};
+
 /// The directory of the blobs, under the storage directory.
 const DIR: &str = "blobs";
 
@@ -231,19 +233,7 @@ impl Shared {
     }
 }
 
-fn shard_dir(blobs: &Path, shard: u8) -> PathBuf {
-    blobs.join(format!("{shard:02x}"))
-}
-
 fn create_dir(disk: &dyn Disk, path: &Path) -> Result<(), BlobError> {
     disk.create_dir(path)
         .map_err(|e| BlobError::io("create", path, e))
-}
-
-fn stored_size(path: &Path) -> Result<Option<u64>, BlobError> {
-    match std::fs::metadata(path) {
-        Ok(metadata) => Ok(Some(metadata.len())),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(BlobError::io("look at", path, e)),
-    }
 }

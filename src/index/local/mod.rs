@@ -1,72 +1,31 @@
 //! The index on a local disk: the journal, which is the truth, and the lookup
 //! database, which is brought up to it and made anew from it at need.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use super::lookup::Lookup;
 use super::{IndexBackend, IndexError, Totals};
-use crate::disk::{Disk, Durability};
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord, NewFile};
 
 mod compact;
+mod generations;
+mod options;
 mod replay;
 mod seal;
+mod shared;
 mod start;
 mod sums;
 mod writer;
 
-pub use start::Opened;
+pub use options::Options;
 
+use shared::{Current, Shared};
 use writer::Request;
-
-/// How many requests may wait for the writing thread.
-const QUEUE: usize = 1024;
-
-/// Where and how a local index is kept.
-#[derive(Clone)]
-pub struct Options {
-    /// The storage directory; the index uses `journal/`, `index/` and `index.seal` in it.
-    pub dir: PathBuf,
-    /// How files are changed.
-    pub disk: Arc<dyn Disk>,
-    /// Whether a change is synced before it is acknowledged.
-    pub durability: Durability,
-    /// The lookup database's cache, in bytes.
-    pub cache_bytes: u64,
-    /// The length, in bytes, at which a journal segment is finished.
-    pub segment_bytes: u64,
-    /// The journal is compacted when it holds at least so many entries and most are dead.
-    pub compact_entries: u64,
-}
-
-impl Options {
-    /// The usual sizes.
-    pub fn new(dir: impl Into<PathBuf>, disk: Arc<dyn Disk>, durability: Durability) -> Self {
-        Self {
-            dir: dir.into(),
-            disk,
-            durability,
-            cache_bytes: 32 << 20,
-            segment_bytes: 64 << 20,
-            compact_entries: 100_000,
-        }
-    }
-
-    fn journal(&self) -> super::journal::Options {
-        super::journal::Options {
-            dir: self.dir.join("journal"),
-            disk: Arc::clone(&self.disk),
-            durability: self.durability,
-            segment_bytes: self.segment_bytes,
-        }
-    }
-}
 
 /// The index of one storage directory. One process at a time may have it open.
 pub struct LocalIndex {
@@ -74,44 +33,32 @@ pub struct LocalIndex {
     shared: Arc<Shared>,
 }
 
-/// What readers and the writing thread share.
-struct Shared {
-    lookup: RwLock<Current>,
-    totals: Mutex<Totals>,
-    next_seq: AtomicU64,
-    refusal: Arc<OnceLock<String>>,
-}
-
-/// The lookup database in use; None when the index is closed.
-#[derive(Clone)]
-struct Current {
-    lookup: Option<Arc<Lookup>>,
-    /// Counts up with every database made anew.
-    generation: u64,
-}
-
-impl Shared {
-    fn current(&self) -> Current {
-        self.lookup
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn set_current(&self, current: Current) {
-        *self.lookup.write().unwrap_or_else(PoisonError::into_inner) = current;
-    }
-
-    fn set_totals(&self, totals: Totals) {
-        *self.totals.lock().unwrap_or_else(PoisonError::into_inner) = totals;
-    }
+/// An open index, and what its opening found.
+pub struct Opened {
+    /// The index.
+    pub index: LocalIndex,
+    /// Whether the last stop was clean.
+    pub clean: bool,
+    /// Files that were acknowledged under relaxed durability shortly before a
+    /// crash: their blobs may be incomplete.
+    pub unsettled: Vec<FileRecord>,
 }
 
 impl LocalIndex {
     /// Opens the index of a storage directory, creating it where there is none;
     /// brings the lookup database up to the journal or makes it anew. Blocks.
-    pub fn open(options: Options) -> Result<Opened, IndexError> {
-        start::open(options)
+    pub fn open(options: &Options) -> Result<Opened, IndexError> {
+        let start::Started {
+            requests,
+            shared,
+            clean,
+            unsettled,
+        } = start::start(options)?;
+        Ok(Opened {
+            index: Self { requests, shared },
+            clean,
+            unsettled,
+        })
     }
 
     async fn request<T>(

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::options::Options;
 use super::sums::Sums;
-use super::{Options, start::generation_dir};
 use crate::index::IndexError;
 use crate::index::codec::Entry;
 use crate::index::journal::{self, End, Kind, OnDamage, Piece, Segment};
@@ -30,7 +30,7 @@ pub(super) struct Replayed {
     pub(super) progress: Progress,
     pub(super) end: End,
     /// The files at the journal's end whose blobs may not have been durable.
-    pub(super) unsettled: VecDeque<FileRecord>,
+    pub(super) unsettled: Vec<FileRecord>,
 }
 
 /// Opens the lookup database of a generation and brings it up to the journal.
@@ -43,7 +43,7 @@ pub(super) fn replay(
     check: Check,
     on_damage: OnDamage<'_>,
 ) -> Result<Replayed, IndexError> {
-    let lookup = Lookup::open(&generation_dir(options, generation), options.cache_bytes)?;
+    let lookup = Lookup::open(&options.generation_dir(generation), options.cache_bytes)?;
     let mut progress = lookup.progress()?;
     if check != Check::Fresh {
         check_origin(&progress, segments)?;

@@ -5,8 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::Options;
-use super::start::generation_dir;
+use super::options::Options;
 use crate::index::IndexError;
 
 const MAGIC: &[u8; 8] = b"larderS1";
@@ -35,7 +34,7 @@ pub(super) fn write(options: &Options, generation: u64, next_seq: u64) -> Result
         let mut bytes = MAGIC.to_vec();
         bytes.extend(generation.to_le_bytes());
         bytes.extend(next_seq.to_le_bytes());
-        bytes.extend(checksum(&generation_dir(options, generation))?);
+        bytes.extend(checksum(&options.generation_dir(generation))?);
         options.disk.remove_file(&unfinished)?;
         let file = options.disk.create(&unfinished)?;
         file.write_all_at(&bytes, 0)?;
@@ -74,7 +73,7 @@ fn parse(bytes: &[u8]) -> Option<Seal> {
 impl Seal {
     /// Whether the database's files are those that were sealed. Blocks.
     pub(super) fn holds(&self, options: &Options, generation: u64) -> bool {
-        let now = checksum(&generation_dir(options, generation));
+        let now = checksum(&options.generation_dir(generation));
         self.generation == generation && now.is_ok_and(|now| now == self.checksum)
     }
 }

@@ -1,57 +1,54 @@
 //! Opening a local index: whether the lookup database can be trusted is decided
 //! here, and it is made anew where it cannot.
 
-use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use tokio::sync::mpsc;
 
-use super::replay::{Check, Replayed, replay};
-use super::writer::Writer;
-use super::{Current, LocalIndex, Options, QUEUE, Shared, seal};
-use crate::index::journal::{self, Journal, OnDamage, Segment};
-use crate::index::{IndexError, journal::refuse};
+use super::generations::{make_anew, newest_generation, remove_other_generations};
+use super::options::Options;
+use super::replay::{Check, replay};
+use super::seal;
+use super::shared::{Current, Shared};
+use super::writer::{Request, Writer};
+use crate::index::IndexError;
+use crate::index::journal::{self, End, Journal, OnDamage, Segment, refuse};
+use crate::index::lookup::{Lookup, Progress};
 use crate::record::FileRecord;
 
-/// An open index, and what its opening found.
-pub struct Opened {
-    /// The index.
-    pub index: LocalIndex,
-    /// Whether the last stop was clean.
-    pub clean: bool,
-    /// Files that were acknowledged under relaxed durability shortly before a
-    /// crash: their blobs may be incomplete.
-    pub unsettled: VecDeque<FileRecord>,
+/// How many requests may wait for the writing thread.
+const QUEUE: usize = 1024;
+
+/// A running index, and what its start found.
+pub(super) struct Started {
+    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) clean: bool,
+    pub(super) unsettled: Vec<FileRecord>,
 }
 
-/// Where the lookup database of this generation is.
-pub(super) fn generation_dir(options: &Options, generation: u64) -> PathBuf {
-    options.dir.join("index").join(format!("{generation:010}"))
-}
-
-/// See [`LocalIndex::open`].
-pub(super) fn open(options: Options) -> Result<Opened, IndexError> {
-    let segments = prepare(&options, &mut refuse)?;
-    let seal = seal::take(&options)?;
+/// Opens what there is, creates what there is not, and starts the writing thread.
+pub(super) fn start(options: &Options) -> Result<Started, IndexError> {
+    let segments = prepare(options, &mut refuse)?;
+    let seal = seal::take(options)?;
     if seal.is_none() {
         // What the page cache still holds of a killed process becomes durable now,
         // so that everything found below may be built upon.
         let sync = options.disk.sync_file_system(&options.dir);
         sync.map_err(|e| IndexError::io("sync", &options.dir, e))?;
     }
-    let generation = newest_generation(&options)?;
+    let generation = newest_generation(options)?;
     let check = match seal {
-        Some(seal) if seal.holds(&options, generation) => Check::Trust,
+        Some(seal) if seal.holds(options, generation) => Check::Trust,
         _ => Check::Full,
     };
     let (mut replayed, generation) =
-        match replay(&options, &segments, generation, check, &mut refuse) {
+        match replay(options, &segments, generation, check, &mut refuse) {
             Err(IndexError::Lookup(reason)) => {
                 tracing::error!(reason, "the lookup database is made anew from the journal");
                 (
-                    make_anew(&options, &segments, generation + 1, &mut refuse)?,
+                    make_anew(options, &segments, generation + 1, &mut refuse)?,
                     generation + 1,
                 )
             }
@@ -61,19 +58,20 @@ pub(super) fn open(options: Options) -> Result<Opened, IndexError> {
         replayed.end.durable_seq = replayed.end.next_seq - 1;
         replayed.unsettled.clear();
     }
-    remove_other_generations(&options, generation)?;
-    start(&options, replayed, generation, seal.is_some())
-}
-
-/// A new lookup database from nothing but the journal.
-pub(super) fn make_anew(
-    options: &Options,
-    segments: &[Segment],
-    generation: u64,
-    on_damage: OnDamage<'_>,
-) -> Result<Replayed, IndexError> {
-    remove_generation(options, generation)?;
-    replay(options, segments, generation, Check::Fresh, on_damage)
+    remove_other_generations(options, generation)?;
+    let (requests, shared) = start_writer(
+        options,
+        replayed.lookup,
+        replayed.progress,
+        &replayed.end,
+        generation,
+    )?;
+    Ok(Started {
+        requests,
+        shared,
+        clean: seal.is_some(),
+        unsettled: replayed.unsettled,
+    })
 }
 
 /// Creates the directories, removes what a crash left, lists the segments.
@@ -100,20 +98,15 @@ pub(super) fn prepare(
     Ok(segments)
 }
 
-fn start(
+fn start_writer(
     options: &Options,
-    replayed: Replayed,
+    lookup: Lookup,
+    mut progress: Progress,
+    end: &End,
     generation: u64,
-    clean: bool,
-) -> Result<Opened, IndexError> {
-    let Replayed {
-        lookup,
-        mut progress,
-        end,
-        unsettled,
-    } = replayed;
+) -> Result<(mpsc::Sender<Request>, Arc<Shared>), IndexError> {
     let refusal = Arc::new(OnceLock::new());
-    let journal = Journal::open(options.journal(), &end, Arc::clone(&refusal))?;
+    let journal = Journal::open(options.journal(), end, Arc::clone(&refusal))?;
     progress.journal = journal.id();
     let shared = Arc::new(Shared {
         lookup: RwLock::new(Current {
@@ -137,49 +130,5 @@ fn start(
     let thread = std::thread::Builder::new().name("index".into());
     let thread = thread.spawn(move || writer.run(received));
     thread.map_err(|e| IndexError::io("start a thread for", &options.dir, e))?;
-    Ok(Opened {
-        index: LocalIndex { requests, shared },
-        clean,
-        unsettled,
-    })
-}
-
-/// The newest generation there is a directory of; 1 where there is none.
-pub(super) fn newest_generation(options: &Options) -> Result<u64, IndexError> {
-    Ok(generations(options)?.into_iter().max().unwrap_or(1))
-}
-
-fn generations(options: &Options) -> Result<Vec<u64>, IndexError> {
-    let dir = options.dir.join("index");
-    let failed = |e| IndexError::io("list", &dir, e);
-    let mut generations = Vec::new();
-    for entry in std::fs::read_dir(&dir).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        generations.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
-    }
-    Ok(generations)
-}
-
-fn remove_other_generations(options: &Options, kept: u64) -> Result<(), IndexError> {
-    for generation in generations(options)?
-        .into_iter()
-        .filter(|other| *other != kept)
-    {
-        remove_generation(options, generation)?;
-    }
-    Ok(())
-}
-
-/// Removes a lookup database, whatever became of its directory.
-pub(super) fn remove_generation(options: &Options, generation: u64) -> Result<(), IndexError> {
-    let dir = generation_dir(options, generation);
-    if !dir.exists() {
-        return Ok(());
-    }
-    let removed = if dir.is_dir() {
-        std::fs::remove_dir_all(&dir)
-    } else {
-        options.disk.remove_file(&dir)
-    };
-    removed.map_err(|e| IndexError::io("remove", dir, e))
+    Ok((requests, shared))
 }

@@ -8,8 +8,11 @@ use std::sync::atomic::Ordering;
 use tokio::sync::{mpsc, oneshot};
 
 use super::compact::Compaction;
+use super::generations::{make_anew, remove_generation};
+use super::options::Options;
 use super::replay::Replayed;
-use super::{Current, Options, Shared, seal, start};
+use super::seal;
+use super::shared::{Current, Shared};
 use crate::index::IndexError;
 use crate::index::codec::Entry;
 use crate::index::journal::{self, Journal, refuse};
@@ -236,7 +239,7 @@ impl Writer {
             "the lookup database failed; making it anew from the journal"
         );
         let (segments, _) = journal::list(&self.options.journal().dir, &mut refuse)?;
-        let made = start::make_anew(&self.options, &segments, generation + 1, &mut refuse);
+        let made = make_anew(&self.options, &segments, generation + 1, &mut refuse);
         let Replayed {
             lookup, progress, ..
         } = made.inspect_err(|error| {
@@ -255,7 +258,7 @@ impl Writer {
             generation: generation + 1,
         });
         self.shared.set_totals(self.progress.totals());
-        start::remove_generation(&self.options, generation)?;
+        remove_generation(&self.options, generation)?;
         tracing::warn!(
             files = self.progress.files,
             "the lookup database is made anew"
