@@ -163,10 +163,9 @@ impl Shared {
     fn write_out(&self, bytes: &[u8]) -> Result<SpoolFile, BlobError> {
         spool::check_space(&self.spool)?;
         let file = SpoolFile::create(&self.spool)?;
-        match file.file().write_all_at(bytes, 0) {
+        match file.write_all_at(bytes, 0) {
             Ok(()) => Ok(file),
-            Err(e) => {
-                let error = BlobError::io("write", file.path(), e);
+            Err(error) => {
                 file.discard();
                 Err(error)
             }
