@@ -28,7 +28,7 @@ def row_summary(row, by_system: dict, baseline: str) -> dict:
         systems[name] = {
             "values": values,
             "median": statistics.median(known) if known else None,
-            "ratio": ratio(values, by_system.get(baseline, [])),
+            "ratio": ratio(values, by_system.get(baseline, [])) if row.ratio else None,
         }
     better = "more" if row.more_is_better else "less"
     return {

@@ -27,6 +27,8 @@ class Row:
     label: str
     more_is_better: bool = False
     digits: int = 2
+    # Whether a ratio says anything: one to almost nothing does not.
+    ratio: bool = True
 
 
 @dataclass(frozen=True)
@@ -195,8 +197,8 @@ def groups(settings: Settings) -> list[Group]:
             "memory",
             memory,
             (
-                Row("memory_upload", f"memory over idle, {four} upload, MiB", digits=1),
-                Row("memory_download", f"memory over idle, {four} GET, MiB", digits=1),
+                Row("memory_upload", f"memory over idle, {four} upload, MiB", digits=1, ratio=False),
+                Row("memory_download", f"memory over idle, {four} GET, MiB", digits=1, ratio=False),
             ),
         ),
         Group(
