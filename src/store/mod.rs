@@ -5,15 +5,26 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use futures_util::future::try_join_all;
 
 use crate::blob::spool::Options as SpoolOptions;
 use crate::blob::{BlobBackend, BlobError, OpenBlob, Spool, SpooledBlob};
 use crate::hash::BlobHash;
-use crate::index::{IndexBackend, IndexError, Totals};
+use crate::index::{IndexBackend, Totals};
 use crate::record::{FileId, FileRecord, NewFile};
 
+mod check;
+mod directory;
+mod error;
 mod in_use;
+pub mod local;
+mod verify;
 
+pub use directory::DirectoryError;
+pub use error::StoreError;
+pub use verify::{Finding, verify};
+
+use check::is_whole;
 use in_use::{InUse, Shared};
 
 /// What an upload tells beside its content.
@@ -25,20 +36,6 @@ pub struct About {
     pub content_type: Option<String>,
     /// The description, possibly empty.
     pub description: String,
-}
-
-/// What can go wrong in the store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The blob backend failed.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
-    /// The index failed.
-    #[error(transparent)]
-    Index(#[from] IndexError),
-    /// The work was cut off by the end of the process.
-    #[error("the store is shutting down")]
-    ShuttingDown,
 }
 
 /// Blobs and index together. Cheap to clone; clones are the same store.
@@ -180,6 +177,10 @@ impl Store {
     }
 
     async fn try_collect(&self, hash: BlobHash) -> Result<bool, StoreError> {
+        // After a failed sync nobody knows which records a restart will find.
+        if let Some(reason) = self.refusal() {
+            return Err(BlobError::Refused(reason).into());
+        }
         let _exclusive = self.in_use.take(hash).await;
         if self.index.needs(&hash).await? {
             return Ok(false);
@@ -200,6 +201,24 @@ impl Store {
             }
         }
         Ok(collected)
+    }
+
+    /// Removes those of `files` whose blobs are not whole, as a power cut under
+    /// relaxed durability may leave the newest ones.
+    async fn settle(&self, files: Vec<FileRecord>) -> Result<(), StoreError> {
+        let mut broken = Vec::new();
+        for record in files {
+            if !is_whole(&*self.blobs, &record.file.hash).await? {
+                broken.push(record);
+            }
+        }
+        for FileRecord { id, file, .. } in &broken {
+            tracing::error!(%id, name = file.name, hash = %file.hash,
+                "a file of the last moments before the crash is lost (relaxed durability)");
+        }
+        // Together, so that they go in one write.
+        let removals = broken.into_iter().map(|record| self.remove(record.id));
+        try_join_all(removals).await.map(drop)
     }
 
     /// With relaxed durability: makes durable what was acknowledged before the call.
@@ -231,7 +250,9 @@ impl Store {
 async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {
-    tokio::spawn(work)
-        .await
-        .unwrap_or(Err(StoreError::ShuttingDown))
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(StoreError::ShuttingDown),
+    }
 }

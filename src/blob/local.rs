@@ -1,1 +1,0 @@
-//! Blobs as files of the local file system.
