@@ -95,7 +95,7 @@ impl Journal {
     }
 
     /// Appends entries as one batch, durable on return unless durability is
-    /// relaxed. After an error none of them is there, or the journal refuses
+    /// relaxed and no file is removed. After an error none of them is there, or the journal refuses
     /// further writes.
     pub(in crate::index) fn append(&mut self, entries: Vec<Entry>) -> Result<(), IndexError> {
         if let Some(reason) = self.refusal.get() {
@@ -105,6 +105,9 @@ impl Journal {
             self.rotate()?;
         }
         let relaxed = self.options.durability == Durability::Relaxed;
+        // The blobs of removed files are deleted next: a power cut must not bring
+        // the files back without them.
+        let removes = entries.iter().any(|e| matches!(e, Entry::Removed { .. }));
         let batch = Batch {
             first_seq: self.next_seq,
             durable_seq: self.durable_seq,
@@ -115,8 +118,10 @@ impl Journal {
         let bytes = batch.encode();
         debug_assert!(bytes.len() <= MAX_BODY);
         self.write(&bytes)?;
-        if !relaxed {
+        if removes || !relaxed {
             self.sync_active()?;
+        }
+        if !relaxed {
             self.durable_seq = next_seq - 1;
         }
         self.active.offset += bytes.len() as u64;
