@@ -4,6 +4,7 @@
 //! from floors below its own.
 
 // Floor 0: words
+pub mod byte_range;
 pub mod hash;
 pub mod peer_id;
 pub mod record;
