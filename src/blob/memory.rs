@@ -1,1 +1,111 @@
 //! Blobs in memory, for tests.
+
+use std::collections::BTreeMap;
+use std::iter;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+
+use super::spool::Content;
+use super::{BlobBackend, BlobError, ByteStream, OpenBlob, SpooledBlob, run_blocking};
+use crate::hash::BlobHash;
+
+/// The longest piece handed out, in bytes.
+const PIECE: usize = 256 * 1024;
+
+/// A backend that forgets everything when it is dropped.
+#[derive(Default)]
+pub struct MemoryBlobs {
+    blobs: Mutex<BTreeMap<BlobHash, Bytes>>,
+}
+
+impl MemoryBlobs {
+    fn blobs(&self) -> MutexGuard<'_, BTreeMap<BlobHash, Bytes>> {
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl BlobBackend for MemoryBlobs {
+    async fn commit(&self, blob: SpooledBlob) -> Result<(), BlobError> {
+        let hash = blob.hash();
+        let bytes = match blob.into_content() {
+            Content::Memory(bytes) => bytes.into(),
+            Content::File(file) => {
+                run_blocking(move || {
+                    let bytes = std::fs::read(file.path())
+                        .map_err(|e| BlobError::io("read", file.path(), e))?;
+                    file.discard();
+                    Ok(bytes.into())
+                })
+                .await?
+            }
+        };
+        self.blobs().insert(hash, bytes);
+        Ok(())
+    }
+
+    async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
+        let Some(bytes) = self.blobs().get(hash).cloned() else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(OpenBytes { hash: *hash, bytes })))
+    }
+
+    async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
+        Ok(self.blobs().get(hash).map(|bytes| bytes.len() as u64))
+    }
+
+    async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
+        self.blobs().remove(hash);
+        Ok(())
+    }
+
+    fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
+        let sizes: Vec<_> = self
+            .blobs()
+            .iter()
+            .map(|(hash, bytes)| Ok((*hash, bytes.len() as u64)))
+            .collect();
+        stream::iter(sizes).boxed()
+    }
+
+    fn refusal(&self) -> Option<String> {
+        None
+    }
+
+    async fn sync(&self) -> Result<(), BlobError> {
+        Ok(())
+    }
+}
+
+struct OpenBytes {
+    hash: BlobHash,
+    bytes: Bytes,
+}
+
+impl OpenBlob for OpenBytes {
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read(&self, range: Range<u64>) -> ByteStream {
+        let size = self.bytes.len();
+        let place = |at| usize::try_from(at).unwrap_or(usize::MAX);
+        let (start, end) = (place(range.start), place(range.end));
+        if end > size {
+            let error = BlobError::cut_short(self.hash, self.size(), range.end);
+            return stream::iter([Err(error)]).boxed();
+        }
+        let mut rest = self.bytes.slice(start.min(end)..end);
+        let pieces = iter::from_fn(move || {
+            let piece = rest.split_to(rest.len().min(PIECE));
+            (!piece.is_empty()).then_some(Ok(piece))
+        });
+        stream::iter(pieces).boxed()
+    }
+}

@@ -27,8 +27,9 @@ pub type ByteStream = BoxStream<'static, Result<Bytes, BlobError>>;
 #[async_trait]
 pub trait BlobBackend: Send + Sync + 'static {
     /// Keeps a spooled blob. Ok means durable (within the backend's durability
-    /// setting); a blob that is there already is Ok too. On an error nothing of
-    /// the blob is left.
+    /// setting); a blob that is there already is Ok too, one of another size there
+    /// is replaced. On an error nothing of the blob is left; only after a failed
+    /// sync, when nobody can tell what the disk holds, it may be there.
     async fn commit(&self, blob: SpooledBlob) -> Result<(), BlobError>;
 
     /// Opens a blob for reading. It stays readable through the returned value
@@ -113,4 +114,25 @@ impl BlobError {
             }
         }
     }
+
+    /// The error for a blob of `size` bytes that should reach to `end`.
+    fn cut_short(hash: BlobHash, size: u64, end: u64) -> Self {
+        Self::Damaged {
+            hash,
+            detail: format!("it ends at byte {size}, before byte {end}"),
+        }
+    }
+}
+
+/// Runs `work` on a thread where it may block.
+async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
+) -> Result<T, BlobError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {
+        Err(BlobError::io(
+            "finish work on",
+            "a blob",
+            io::Error::other(e),
+        ))
+    })
 }

@@ -5,7 +5,7 @@
 //! bounded channel, so that memory stays flat and the disk slows the sender down.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -72,7 +72,7 @@ pub struct SpooledBlob {
 /// Where spooled content is.
 pub enum Content {
     /// In memory, at most [`MEMORY_LIMIT`] bytes.
-    Memory(Vec<Bytes>),
+    Memory(Vec<u8>),
     /// In a file, written but not synced.
     File(SpoolFile),
 }
@@ -119,14 +119,11 @@ impl Spool {
     pub async fn finish(self) -> Result<SpooledBlob, BlobError> {
         match self.state {
             State::Memory(pieces) => {
-                let mut hasher = blake3::Hasher::new();
-                for piece in &pieces {
-                    hasher.update(piece);
-                }
+                let bytes = pieces.concat();
                 Ok(SpooledBlob {
-                    hash: hasher.finalize().into(),
+                    hash: BlobHash::of(&bytes),
                     size: self.received,
-                    content: Content::Memory(pieces),
+                    content: Content::Memory(bytes),
                 })
             }
             State::File(writer) => {
@@ -208,6 +205,21 @@ fn write_pieces(
     Err(abandoned(options))
 }
 
+/// Makes the spool directory if it is missing and removes what interrupted
+/// uploads left in it. Nobody may be spooling there. Blocks.
+pub fn clear(options: &Options) -> Result<(), BlobError> {
+    let Options { dir, disk, .. } = options;
+    disk.create_dir(dir)
+        .map_err(|e| BlobError::io("create", dir, e))?;
+    let entries = std::fs::read_dir(dir).map_err(|e| BlobError::io("list", dir, e))?;
+    for entry in entries {
+        let path = entry.map_err(|e| BlobError::io("list", dir, e))?.path();
+        disk.remove_file(&path)
+            .map_err(|e| BlobError::io("remove", path, e))?;
+    }
+    Ok(())
+}
+
 /// Fails when less than the reserve is free. Blocks.
 pub fn check_space(options: &Options) -> Result<(), BlobError> {
     let space = rustix::fs::statvfs(&options.dir)
@@ -241,17 +253,31 @@ impl SpoolFile {
     }
 
     /// Where the file is.
-    pub fn path(&self) -> &std::path::Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Moves the file to `to`, from where its drop no longer removes it. Blocks.
-    pub fn rename(mut self, to: &std::path::Path) -> Result<(), BlobError> {
-        self.disk
-            .rename(&self.path, to)
-            .map_err(|e| BlobError::io("rename to", to, e))?;
+    /// Moves the file to `to`, from where its drop no longer removes it; where
+    /// that fails the file is removed. Blocks.
+    pub fn rename(mut self, to: &Path) -> Result<(), BlobError> {
+        if let Err(e) = self.disk.rename(&self.path, to) {
+            self.discard();
+            return Err(BlobError::io("rename to", to, e));
+        }
         self.kept = true;
         Ok(())
+    }
+
+    /// Removes the file now; a drop does so a little later. Blocks.
+    pub fn discard(mut self) {
+        self.kept = true;
+        remove(&*self.disk, &self.path);
+    }
+}
+
+fn remove(disk: &dyn Disk, path: &Path) {
+    if let Err(error) = disk.remove_file(path) {
+        tracing::warn!(path = %path.display(), %error, "spool file not removed");
     }
 }
 
@@ -261,11 +287,7 @@ impl Drop for SpoolFile {
             return;
         }
         let (disk, path) = (Arc::clone(&self.disk), std::mem::take(&mut self.path));
-        let remove = move || {
-            if let Err(error) = disk.remove_file(&path) {
-                tracing::warn!(path = %path.display(), %error, "spool file not removed");
-            }
-        };
+        let remove = move || remove(&*disk, &path);
         // Unlinking gigabytes takes long; keep it off the async threads.
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(remove)),
@@ -283,6 +305,13 @@ impl SpooledBlob {
     /// The length of the content, in bytes.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Removes the content now; a drop does so a little later. Blocks.
+    pub fn discard(self) {
+        if let Content::File(file) = self.content {
+            file.discard();
+        }
     }
 
     /// The content, for a backend to keep.

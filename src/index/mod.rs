@@ -8,7 +8,13 @@ use async_trait::async_trait;
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord, NewFile};
 
+mod codec;
+mod journal;
+pub mod local;
+mod lookup;
 pub mod memory;
+
+pub use journal::Damage;
 
 /// One place that keeps file records.
 #[async_trait]
@@ -120,6 +126,38 @@ impl IndexError {
                 path,
                 source,
             }
+        }
+    }
+
+    /// The same error once more, for everybody whose change was in one write.
+    fn repeat(&self) -> Self {
+        let again = |e: &io::Error| io::Error::new(e.kind(), e.to_string());
+        match self {
+            Self::Full { path, source } => Self::Full {
+                path: path.clone(),
+                source: again(source),
+            },
+            Self::Io {
+                action,
+                path,
+                source,
+            } => Self::Io {
+                action,
+                path: path.clone(),
+                source: again(source),
+            },
+            Self::Damaged {
+                path,
+                offset,
+                detail,
+            } => Self::Damaged {
+                path: path.clone(),
+                offset: *offset,
+                detail: detail.clone(),
+            },
+            Self::Lookup(reason) => Self::Lookup(reason.clone()),
+            Self::Refused(reason) => Self::Refused(reason.clone()),
+            Self::Closed => Self::Closed,
         }
     }
 }

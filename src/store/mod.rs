@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use futures_util::future::try_join_all;
 
 use crate::blob::spool::Options as SpoolOptions;
 use crate::blob::{BlobBackend, BlobError, OpenBlob, Spool, SpooledBlob};
@@ -12,7 +13,11 @@ use crate::hash::BlobHash;
 use crate::index::{IndexBackend, IndexError, Totals};
 use crate::record::{FileId, FileRecord, NewFile};
 
+mod directory;
 mod in_use;
+pub mod local;
+
+pub use directory::DirectoryError;
 
 use in_use::{InUse, Shared};
 
@@ -180,6 +185,10 @@ impl Store {
     }
 
     async fn try_collect(&self, hash: BlobHash) -> Result<bool, StoreError> {
+        // After a failed sync nobody knows which records a restart will find.
+        if let Some(reason) = self.refusal() {
+            return Err(BlobError::Refused(reason).into());
+        }
         let _exclusive = self.in_use.take(hash).await;
         if self.index.needs(&hash).await? {
             return Ok(false);
@@ -200,6 +209,41 @@ impl Store {
             }
         }
         Ok(collected)
+    }
+
+    /// Removes those of `files` whose blobs are not whole, as a power cut under
+    /// relaxed durability may leave the newest ones.
+    async fn settle(&self, files: Vec<FileRecord>) -> Result<(), StoreError> {
+        let mut broken = Vec::new();
+        for record in files {
+            if !self.is_whole(&record.file.hash).await? {
+                broken.push(record);
+            }
+        }
+        for FileRecord { id, file, .. } in &broken {
+            tracing::error!(%id, name = file.name, hash = %file.hash,
+                "a file of the last moments before the crash is lost (relaxed durability)");
+        }
+        // Together, so that they go in one write.
+        let removals = broken.into_iter().map(|record| self.remove(record.id));
+        try_join_all(removals).await.map(drop)
+    }
+
+    /// Whether a blob is there and its bytes have its hash.
+    async fn is_whole(&self, hash: &BlobHash) -> Result<bool, StoreError> {
+        let Some(blob) = self.blobs.open(hash).await? else {
+            return Ok(false);
+        };
+        let mut hasher = blake3::Hasher::new();
+        let mut bytes = blob.read(0..blob.size());
+        while let Some(piece) = bytes.next().await {
+            match piece {
+                Ok(piece) => drop(hasher.update(&piece)),
+                Err(BlobError::Damaged { .. }) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(BlobHash::from(hasher.finalize()) == *hash)
     }
 
     /// With relaxed durability: makes durable what was acknowledged before the call.
@@ -231,7 +275,9 @@ impl Store {
 async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {
-    tokio::spawn(work)
-        .await
-        .unwrap_or(Err(StoreError::ShuttingDown))
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(StoreError::ShuttingDown),
+    }
 }

@@ -1,0 +1,264 @@
+//! Segment files: their names, their headers, and the batches in them.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use super::Damage;
+use super::batch::{Batch, Fields, HEADER as BATCH_HEADER, MAX_BODY};
+use crate::index::IndexError;
+
+/// The length of a segment's header, in bytes.
+pub(super) const HEADER: u64 = 64;
+const MAGIC: [u8; 8] = *b"larderJ\n";
+const VERSION: u32 = 1;
+const EXTENSION: &str = "journal";
+/// Under this name a segment is made before it gets its own.
+pub(super) const UNFINISHED: &str = "unfinished";
+
+/// What a segment holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::index) enum Kind {
+    /// The changes as they happened.
+    Log,
+    /// The files that were there at one moment; all segments before it are void.
+    Snapshot,
+}
+
+/// What the header of a segment tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::index) struct Header {
+    /// What the segment holds.
+    pub(in crate::index) kind: Kind,
+    /// A random number that all segments of one journal share.
+    pub(in crate::index) journal: [u8; 16],
+    /// The segment's place among the others.
+    pub(in crate::index) number: u64,
+    /// Log: the sequence number of the first entry. Snapshot: that of the first
+    /// change after it.
+    pub(in crate::index) seq: u64,
+    /// Snapshot: how many entries it holds.
+    pub(in crate::index) count: u64,
+}
+
+/// A segment on disk.
+#[derive(Debug, Clone)]
+pub(in crate::index) struct Segment {
+    pub(in crate::index) path: PathBuf,
+    pub(in crate::index) header: Header,
+}
+
+impl Header {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(64);
+        bytes.extend(MAGIC);
+        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend(match self.kind {
+            Kind::Log => 0u32.to_le_bytes(),
+            Kind::Snapshot => 1u32.to_le_bytes(),
+        });
+        bytes.extend(self.journal);
+        bytes.extend(self.number.to_le_bytes());
+        bytes.extend(self.seq.to_le_bytes());
+        bytes.extend(self.count.to_le_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8; 64]) -> Result<Self, String> {
+        let (body, crc) = bytes.split_at(60);
+        if crc32c::crc32c(body).to_le_bytes() != crc {
+            return Err("the header's checksum does not match".into());
+        }
+        let mut fields = Fields(body);
+        let mut parse = || {
+            let magic = fields.take()?;
+            let version = u32::from_le_bytes(fields.take()?);
+            let kind = u32::from_le_bytes(fields.take()?);
+            let header = Self {
+                kind: if kind == 0 { Kind::Log } else { Kind::Snapshot },
+                journal: fields.take()?,
+                number: u64::from_le_bytes(fields.take()?),
+                seq: u64::from_le_bytes(fields.take()?),
+                count: u64::from_le_bytes(fields.take()?),
+            };
+            Ok::<_, super::batch::BadBatch>((magic, version, header))
+        };
+        match parse() {
+            Ok((MAGIC, VERSION, header)) => Ok(header),
+            Ok((MAGIC, version, _)) => Err(format!("version {version} is not known")),
+            _ => Err("this is no journal segment".into()),
+        }
+    }
+}
+
+/// Where the segment with this number is.
+pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:010}.{EXTENSION}"))
+}
+
+/// The segments of the directory in order; those that a snapshot made void come second.
+/// Damage goes to `on_damage`, which stops with an error or has the segment left out.
+pub(in crate::index) fn list(
+    dir: &Path,
+    on_damage: &mut dyn FnMut(Damage) -> Result<(), IndexError>,
+) -> Result<(Vec<Segment>, Vec<PathBuf>), IndexError> {
+    let failed = |e| IndexError::io("list", dir, e);
+    let mut paths = Vec::new();
+    for file in std::fs::read_dir(dir).map_err(failed)? {
+        let path = file.map_err(failed)?.path();
+        if path.extension().is_some_and(|e| e == EXTENSION) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let mut segments: Vec<Segment> = Vec::new();
+    let mut void = Vec::new();
+    // From the newest back to the newest snapshot; what is older is not even opened.
+    for path in paths.into_iter().rev() {
+        if segments
+            .last()
+            .is_some_and(|s| s.header.kind == Kind::Snapshot)
+        {
+            void.push(path);
+        } else {
+            match open(path)? {
+                Ok(segment) => segments.push(segment),
+                Err(damage) => on_damage(damage)?,
+            }
+        }
+    }
+    segments.reverse();
+    check_chain(&segments).map_or(Ok(()), on_damage)?;
+    Ok((segments, void))
+}
+
+fn open(path: PathBuf) -> Result<Result<Segment, Damage>, IndexError> {
+    let mut bytes = [0; 64];
+    let read = File::open(&path).and_then(|mut file| file.read_exact(&mut bytes));
+    let header = match read {
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err("the header is cut off".into()),
+        Err(e) => return Err(IndexError::io("read", path, e)),
+        Ok(()) => Header::decode(&bytes),
+    };
+    Ok(match header {
+        Ok(header) => Ok(Segment { path, header }),
+        Err(detail) => Err(Damage {
+            path,
+            offset: 0,
+            detail,
+        }),
+    })
+}
+
+/// What is wrong unless all segments belong to one journal and its beginning is there.
+fn check_chain(segments: &[Segment]) -> Option<Damage> {
+    let first = segments.first()?;
+    let damage = |segment: &Segment, detail: &str| Damage {
+        path: segment.path.clone(),
+        offset: 0,
+        detail: detail.into(),
+    };
+    if first.header.kind == Kind::Log && first.header.seq != 1 {
+        return Some(damage(first, "the segments before it are missing"));
+    }
+    let stranger = segments
+        .iter()
+        .find(|s| s.header.journal != first.header.journal)?;
+    Some(damage(stranger, "it belongs to another journal"))
+}
+
+/// The batches of one segment, one after the other.
+pub(in crate::index) struct Batches {
+    file: BufReader<File>,
+    path: PathBuf,
+    /// Where the next batch begins, in bytes.
+    pub(in crate::index) offset: u64,
+}
+
+/// Why no further batch was read.
+pub(in crate::index) enum Stop {
+    /// The segment ends here, whole.
+    End,
+    /// What follows is no batch.
+    Bad(String),
+}
+
+impl Batches {
+    pub(in crate::index) fn of(segment: &Segment) -> Result<Self, IndexError> {
+        let path = segment.path.clone();
+        let open = |path: &Path| {
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(HEADER))?;
+            Ok(BufReader::with_capacity(1 << 20, file))
+        };
+        match open(&path) {
+            Ok(file) => Ok(Self {
+                file,
+                path,
+                offset: HEADER,
+            }),
+            Err(e) => Err(IndexError::io("open", path, e)),
+        }
+    }
+
+    /// The next batch, or why there is none.
+    pub(in crate::index) fn next(&mut self) -> Result<Result<Batch, Stop>, IndexError> {
+        let mut bytes = Vec::new();
+        self.fill(&mut bytes, BATCH_HEADER)?;
+        if bytes.is_empty() {
+            return Ok(Err(Stop::End));
+        }
+        let len = bytes
+            .get(8..12)
+            .and_then(|b| b.try_into().ok())
+            .map_or(0, u32::from_le_bytes);
+        self.fill(&mut bytes, (len as usize).min(MAX_BODY))?;
+        match Batch::decode(&bytes) {
+            Ok((batch, len)) => {
+                self.offset += len as u64;
+                Ok(Ok(batch))
+            }
+            Err(bad) => Ok(Err(Stop::Bad(bad.to_string()))),
+        }
+    }
+
+    /// Goes on at `offset`.
+    pub(super) fn skip_to(&mut self, offset: u64) -> Result<(), IndexError> {
+        self.offset = offset;
+        let seek = self.file.seek(SeekFrom::Start(offset));
+        seek.map(drop)
+            .map_err(|e| IndexError::io("read", &self.path, e))
+    }
+
+    /// Appends up to `len` bytes, fewer where the file ends.
+    fn fill(&mut self, bytes: &mut Vec<u8>, len: usize) -> Result<(), IndexError> {
+        let read = self.file.by_ref().take(len as u64).read_to_end(bytes);
+        read.map(drop)
+            .map_err(|e| IndexError::io("read", &self.path, e))
+    }
+}
+
+/// The next batch that can be read somewhere behind `offset`, with its place.
+pub(in crate::index) fn next_readable(
+    path: &Path,
+    offset: u64,
+) -> Result<Option<(u64, Batch)>, IndexError> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|mut file| {
+            file.seek(SeekFrom::Start(offset))?;
+            file.read_to_end(&mut bytes)
+        })
+        .map_err(|e| IndexError::io("read", path, e))?;
+    for at in 1..bytes.len() {
+        let rest = bytes.get(at..).unwrap_or_default();
+        if rest.starts_with(&super::batch::MAGIC)
+            && let Ok((batch, _)) = Batch::decode(rest)
+        {
+            return Ok(Some((offset + at as u64, batch)));
+        }
+    }
+    Ok(None)
+}

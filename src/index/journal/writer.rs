@@ -1,0 +1,226 @@
+//! Appending to the journal.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use super::batch::{Batch, MAX_BODY};
+use super::read::End;
+use super::segment::{self, HEADER, Header, Kind, Segment};
+use crate::disk::{Disk, DiskFile, Durability};
+use crate::index::IndexError;
+use crate::index::codec::Entry;
+
+/// Where and how the journal is kept.
+#[derive(Clone)]
+pub(in crate::index) struct Options {
+    /// The directory of the segments.
+    pub(in crate::index) dir: PathBuf,
+    /// How files are changed.
+    pub(in crate::index) disk: Arc<dyn Disk>,
+    /// Whether an append is synced before it returns.
+    pub(in crate::index) durability: Durability,
+    /// The length, in bytes, at which a segment is finished and a new one begun.
+    pub(in crate::index) segment_bytes: u64,
+}
+
+/// The journal, open for appending. It has one owner, the index's writing thread.
+pub(in crate::index) struct Journal {
+    options: Options,
+    /// What all segments of this journal share.
+    id: [u8; 16],
+    active: Active,
+    next_seq: u64,
+    durable_seq: u64,
+    refusal: Arc<OnceLock<String>>,
+}
+
+/// The segment that is written.
+struct Active {
+    path: PathBuf,
+    file: Box<dyn DiskFile>,
+    number: u64,
+    offset: u64,
+}
+
+impl Journal {
+    /// Opens the journal behind `end`, where reading it ended; an unfinished write
+    /// there is cut off. A journal without segments is begun.
+    ///
+    /// `refusal` is set when a write or sync has failed in a way that leaves unknown
+    /// what is on disk; nothing is written after that.
+    pub(in crate::index) fn open(
+        options: Options,
+        end: &End,
+        refusal: Arc<OnceLock<String>>,
+    ) -> Result<Self, IndexError> {
+        let id = match &end.last {
+            Some((segment, _)) => segment.header.journal,
+            None => *uuid::Uuid::new_v4().as_bytes(),
+        };
+        let active = match &end.last {
+            Some((segment, offset)) if segment.header.kind == Kind::Log => {
+                reopen(&*options.disk, segment, *offset)?
+            }
+            last => {
+                let number = last
+                    .as_ref()
+                    .map_or(1, |(segment, _)| segment.header.number + 1);
+                begin(&options, id, number, end.next_seq)?
+            }
+        };
+        let (next_seq, durable_seq) = (end.next_seq, end.durable_seq);
+        Ok(Self {
+            options,
+            id,
+            active,
+            next_seq,
+            durable_seq,
+            refusal,
+        })
+    }
+
+    /// What all segments of this journal share.
+    pub(in crate::index) fn id(&self) -> [u8; 16] {
+        self.id
+    }
+
+    /// The sequence number of the next entry.
+    pub(in crate::index) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Entries up to this one are durable.
+    pub(in crate::index) fn durable_seq(&self) -> u64 {
+        self.durable_seq
+    }
+
+    /// Appends entries as one batch, durable on return unless durability is
+    /// relaxed. After an error none of them is there, or the journal refuses
+    /// further writes.
+    pub(in crate::index) fn append(&mut self, entries: Vec<Entry>) -> Result<(), IndexError> {
+        if let Some(reason) = self.refusal.get() {
+            return Err(IndexError::Refused(reason.clone()));
+        }
+        if self.active.offset >= self.options.segment_bytes {
+            self.rotate(1)?;
+        }
+        let relaxed = self.options.durability == Durability::Relaxed;
+        let batch = Batch {
+            first_seq: self.next_seq,
+            durable_seq: self.durable_seq,
+            relaxed,
+            entries,
+        };
+        let next_seq = batch.next_seq();
+        let bytes = batch.encode();
+        debug_assert!(bytes.len() <= MAX_BODY);
+        self.write(&bytes)?;
+        if !relaxed {
+            self.sync_active()?;
+            self.durable_seq = next_seq - 1;
+        }
+        self.active.offset += bytes.len() as u64;
+        self.next_seq = next_seq;
+        Ok(())
+    }
+
+    /// With relaxed durability: makes every entry below `mark` durable.
+    pub(in crate::index) fn sync(&mut self, mark: u64) -> Result<(), IndexError> {
+        if mark > self.durable_seq + 1 {
+            self.sync_active()?;
+            self.durable_seq = mark - 1;
+        }
+        Ok(())
+    }
+
+    /// Finishes the active segment and begins one `step` numbers on.
+    pub(in crate::index) fn rotate(&mut self, step: u64) -> Result<(), IndexError> {
+        // A finished segment is durable, so whatever is unreadable in it is damage.
+        self.sync_active()?;
+        let number = self.active.number + step;
+        self.active = begin(&self.options, self.id, number, self.next_seq)?;
+        Ok(())
+    }
+
+    /// The number of the segment that is written.
+    pub(in crate::index) fn active_number(&self) -> u64 {
+        self.active.number
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), IndexError> {
+        let Active {
+            file, offset, path, ..
+        } = &self.active;
+        file.write_all_at(bytes, *offset).map_err(|error| {
+            // Without its half-written tail the journal is as if nothing was tried.
+            if let Err(also) = file.set_len(*offset) {
+                let reason = format!("cutting off a failed write failed: {also}");
+                let _ = self.refusal.set(reason);
+            }
+            IndexError::io("write", path, error)
+        })
+    }
+
+    fn sync_active(&mut self) -> Result<(), IndexError> {
+        if let Some(reason) = self.refusal.get() {
+            return Err(IndexError::Refused(reason.clone()));
+        }
+        self.active.file.sync().map_err(|error| {
+            let _ = self
+                .refusal
+                .set(format!("a sync of the journal failed: {error}"));
+            IndexError::io("sync", &self.active.path, error)
+        })
+    }
+}
+
+fn reopen(disk: &dyn Disk, segment: &Segment, offset: u64) -> Result<Active, IndexError> {
+    let path = segment.path.clone();
+    let open = || {
+        let file = disk.open(&path)?;
+        file.set_len(offset)?;
+        file.sync()?;
+        Ok(file)
+    };
+    let file = open().map_err(|e| IndexError::io("reopen", &path, e))?;
+    Ok(Active {
+        file,
+        number: segment.header.number,
+        offset,
+        path,
+    })
+}
+
+/// Makes a segment whose name appears only when its header is durable.
+fn begin(options: &Options, id: [u8; 16], number: u64, seq: u64) -> Result<Active, IndexError> {
+    let header = Header {
+        kind: Kind::Log,
+        journal: id,
+        number,
+        seq,
+        count: 0,
+    };
+    let path = segment::path(&options.dir, number);
+    let unfinished = options.dir.join(segment::UNFINISHED);
+    let create = || {
+        options.disk.remove_file(&unfinished)?;
+        let file = options.disk.create(&unfinished)?;
+        file.write_all_at(&header.encode(), 0)?;
+        file.sync()?;
+        publish(options, &unfinished, &path)?;
+        Ok(file)
+    };
+    let file = create().map_err(|e| IndexError::io("begin", &path, e))?;
+    Ok(Active {
+        file,
+        number,
+        offset: HEADER,
+        path,
+    })
+}
+
+/// Gives a finished file its name, durably.
+pub(super) fn publish(options: &Options, from: &Path, to: &Path) -> std::io::Result<()> {
+    options.disk.rename(from, to)?;
+    options.disk.sync_dir(&options.dir)
+}

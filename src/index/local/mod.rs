@@ -1,0 +1,163 @@
+//! The index on a local disk: the journal, which is the truth, and the lookup
+//! database, which is brought up to it and made anew from it at need.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+
+use super::lookup::Lookup;
+use super::{IndexBackend, IndexError, Totals};
+use crate::hash::BlobHash;
+use crate::record::{FileId, FileRecord, NewFile};
+
+mod compact;
+mod generations;
+mod options;
+mod replay;
+mod seal;
+mod shared;
+mod start;
+mod sums;
+mod writer;
+
+pub use options::Options;
+
+use shared::{Current, Shared};
+use writer::Request;
+
+/// The index of one storage directory. One process at a time may have it open.
+pub struct LocalIndex {
+    requests: mpsc::Sender<Request>,
+    shared: Arc<Shared>,
+}
+
+/// An open index, and what its opening found.
+pub struct Opened {
+    /// The index.
+    pub index: LocalIndex,
+    /// Whether the last stop was clean.
+    pub clean: bool,
+    /// Files that were acknowledged under relaxed durability shortly before a
+    /// crash: their blobs may be incomplete.
+    pub unsettled: Vec<FileRecord>,
+}
+
+impl LocalIndex {
+    /// Opens the index of a storage directory, creating it where there is none;
+    /// brings the lookup database up to the journal or makes it anew. Blocks.
+    pub fn open(options: &Options) -> Result<Opened, IndexError> {
+        let start::Started {
+            requests,
+            shared,
+            clean,
+            unsettled,
+        } = start::start(options)?;
+        Ok(Opened {
+            index: Self { requests, shared },
+            clean,
+            unsettled,
+        })
+    }
+
+    async fn request<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, IndexError>>) -> Request,
+    ) -> Result<T, IndexError> {
+        let (answer, answered) = oneshot::channel();
+        self.requests
+            .send(request(answer))
+            .await
+            .map_err(|_| IndexError::Closed)?;
+        answered.await.unwrap_or(Err(IndexError::Closed))
+    }
+
+    /// Runs a lookup on a blocking thread; after an error of the database once
+    /// more, on a new one.
+    async fn look_up<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Lookup) -> Result<T, IndexError> + Clone + Send + 'static,
+    ) -> Result<T, IndexError> {
+        let Current { lookup, generation } = self.shared.current();
+        match on_blocking_thread(lookup, work.clone()).await {
+            Err(IndexError::Lookup(reason)) => {
+                self.request(|answer| Request::Heal {
+                    generation,
+                    reason,
+                    answer,
+                })
+                .await?;
+                on_blocking_thread(self.shared.current().lookup, work).await
+            }
+            result => result,
+        }
+    }
+}
+
+async fn on_blocking_thread<T: Send + 'static>(
+    lookup: Option<Arc<Lookup>>,
+    work: impl Fn(&Lookup) -> Result<T, IndexError> + Send + 'static,
+) -> Result<T, IndexError> {
+    let lookup = lookup.ok_or(IndexError::Closed)?;
+    let task = tokio::task::spawn_blocking(move || work(&lookup));
+    task.await
+        .unwrap_or_else(|error| Err(IndexError::Lookup(error.to_string())))
+}
+
+#[async_trait]
+impl IndexBackend for LocalIndex {
+    async fn put(&self, file: NewFile) -> Result<FileRecord, IndexError> {
+        self.request(|answer| Request::Put { file, answer }).await
+    }
+
+    async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {
+        self.request(|answer| Request::Remove { id, answer }).await
+    }
+
+    async fn get(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {
+        self.look_up(move |lookup| lookup.get(id)).await
+    }
+
+    async fn newest_named(&self, name: &str) -> Result<Option<FileRecord>, IndexError> {
+        let name = name.to_owned();
+        self.look_up(move |lookup| lookup.newest_named(&name)).await
+    }
+
+    async fn page(
+        &self,
+        after: Option<FileId>,
+        limit: usize,
+    ) -> Result<Vec<FileRecord>, IndexError> {
+        self.look_up(move |lookup| lookup.page(after, limit)).await
+    }
+
+    async fn needs(&self, hash: &BlobHash) -> Result<bool, IndexError> {
+        let hash = *hash;
+        self.look_up(move |lookup| lookup.needs(&hash)).await
+    }
+
+    fn totals(&self) -> Totals {
+        *self
+            .shared
+            .totals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mark(&self) -> u64 {
+        self.shared.next_seq.load(Ordering::Acquire)
+    }
+
+    async fn sync(&self, mark: u64) -> Result<(), IndexError> {
+        self.request(|answer| Request::Sync { mark, answer }).await
+    }
+
+    fn refusal(&self) -> Option<String> {
+        self.shared.refusal.get().cloned()
+    }
+
+    async fn close(&self) -> Result<(), IndexError> {
+        self.request(|answer| Request::Close { answer }).await
+    }
+}

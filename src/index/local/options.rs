@@ -1,0 +1,53 @@
+//! Where and how a local index is kept.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::disk::{Disk, Durability};
+use crate::index::journal;
+
+/// Where and how a local index is kept.
+#[derive(Clone)]
+pub struct Options {
+    /// The storage directory; the index uses `journal/`, `index/` and `index.seal` in it.
+    pub dir: PathBuf,
+    /// How files are changed.
+    pub disk: Arc<dyn Disk>,
+    /// Whether a change is synced before it is acknowledged.
+    pub durability: Durability,
+    /// The lookup database's cache, in bytes.
+    pub cache_bytes: u64,
+    /// The length, in bytes, at which a journal segment is finished.
+    pub segment_bytes: u64,
+    /// The journal is compacted when it holds at least so many entries and most are dead.
+    pub compact_entries: u64,
+}
+
+impl Options {
+    /// The usual sizes.
+    pub fn new(dir: impl Into<PathBuf>, disk: Arc<dyn Disk>, durability: Durability) -> Self {
+        Self {
+            dir: dir.into(),
+            disk,
+            durability,
+            cache_bytes: 32 << 20,
+            segment_bytes: 64 << 20,
+            compact_entries: 100_000,
+        }
+    }
+
+    /// Where and how its journal is kept.
+    pub(super) fn journal(&self) -> journal::Options {
+        journal::Options {
+            dir: self.dir.join("journal"),
+            disk: Arc::clone(&self.disk),
+            durability: self.durability,
+            segment_bytes: self.segment_bytes,
+        }
+    }
+
+    /// Where the lookup database of this generation is.
+    pub(super) fn generation_dir(&self, generation: u64) -> PathBuf {
+        self.dir.join("index").join(format!("{generation:010}"))
+    }
+}

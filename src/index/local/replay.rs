@@ -1,0 +1,197 @@
+//! Bringing a lookup database up to the journal.
+
+use std::collections::VecDeque;
+
+use super::options::Options;
+use super::sums::Sums;
+use crate::index::IndexError;
+use crate::index::codec::Entry;
+use crate::index::journal::{self, End, Kind, OnDamage, Piece, Segment};
+use crate::index::lookup::{Lookup, Progress};
+use crate::record::FileRecord;
+
+/// How many entries are applied at once.
+const STEP: usize = 1024;
+
+/// How much a lookup database that is opened is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Check {
+    /// Its files are known to be as a clean stop left them.
+    Trust,
+    /// It is compared, record by record, with the journal.
+    Full,
+    /// It is new and empty.
+    Fresh,
+}
+
+/// A lookup database that has come as far as the journal.
+pub(super) struct Replayed {
+    pub(super) lookup: Lookup,
+    pub(super) progress: Progress,
+    pub(super) end: End,
+    /// The files at the journal's end whose blobs may not have been durable.
+    pub(super) unsettled: Vec<FileRecord>,
+}
+
+/// Opens the lookup database of a generation and brings it up to the journal.
+/// [`IndexError::Lookup`] says that it has to be made anew, any other error that
+/// the journal itself cannot be used.
+pub(super) fn replay(
+    options: &Options,
+    segments: &[Segment],
+    generation: u64,
+    check: Check,
+    on_damage: OnDamage<'_>,
+) -> Result<Replayed, IndexError> {
+    let lookup = Lookup::open(&options.generation_dir(generation), options.cache_bytes)?;
+    let mut progress = lookup.progress()?;
+    if check != Check::Fresh {
+        check_origin(&progress, segments)?;
+    }
+    if let Some(first) = segments.first() {
+        progress.journal = first.header.journal;
+    }
+    let from = if check == Check::Full {
+        0
+    } else {
+        progress.next_seq
+    };
+    let mut replay = Replay::new(lookup, progress);
+    let mut end = journal::read(segments, from, &mut |piece| replay.take(piece), on_damage)?;
+    replay.finish(&end, options)?;
+    if check == Check::Full
+        && let Some(reason) = replay.sums.disagreement(&replay.lookup, &replay.progress)?
+    {
+        return Err(IndexError::Lookup(reason));
+    }
+    if replay.unsettled.is_empty() {
+        end.durable_seq = end.next_seq - 1;
+    }
+    let Replay {
+        lookup,
+        progress,
+        unsettled,
+        ..
+    } = replay;
+    let unsettled = unsettled.into_iter().map(|(_, record)| record).collect();
+    Ok(Replayed {
+        lookup,
+        progress,
+        end,
+        unsettled,
+    })
+}
+
+/// A database of another journal, or from before its snapshot, cannot be brought up.
+fn check_origin(progress: &Progress, segments: &[Segment]) -> Result<(), IndexError> {
+    let Some(Segment { header, .. }) = segments.first() else {
+        return Ok(());
+    };
+    if progress.next_seq > 1 && progress.journal != header.journal {
+        return Err(IndexError::Lookup(
+            "it was made from another journal".into(),
+        ));
+    }
+    if header.kind == Kind::Snapshot && progress.next_seq < header.seq {
+        return Err(IndexError::Lookup(
+            "it is older than the journal's snapshot".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// A replay under way.
+struct Replay {
+    lookup: Lookup,
+    progress: Progress,
+    sums: Sums,
+    /// Entries to apply, and the sequence number after them.
+    waiting: Vec<Entry>,
+    reached: u64,
+    /// Files of relaxed batches with their sequence numbers.
+    unsettled: VecDeque<(u64, FileRecord)>,
+}
+
+impl Replay {
+    fn new(lookup: Lookup, progress: Progress) -> Self {
+        Self {
+            lookup,
+            progress,
+            sums: Sums::default(),
+            waiting: Vec::new(),
+            reached: progress.next_seq,
+            unsettled: VecDeque::new(),
+        }
+    }
+
+    fn take(&mut self, piece: Piece) -> Result<(), IndexError> {
+        self.sums.count(&piece);
+        match piece {
+            Piece::Snapshot(batch, seq) if self.progress.next_seq < seq => {
+                self.waiting.extend(batch.entries);
+            }
+            Piece::Snapshot(..) => {}
+            Piece::Log(batch) => {
+                while self
+                    .unsettled
+                    .front()
+                    .is_some_and(|(seq, _)| *seq <= batch.durable_seq)
+                {
+                    self.unsettled.pop_front();
+                }
+                let next_seq = batch.next_seq();
+                for (seq, entry) in (batch.first_seq..).zip(batch.entries) {
+                    if let (true, Entry::Added(record)) = (batch.relaxed, &entry) {
+                        self.unsettled.push_back((seq, record.clone()));
+                    }
+                    if seq >= self.progress.next_seq.max(self.reached) {
+                        self.waiting.push(entry);
+                    }
+                }
+                self.reached = self.reached.max(next_seq);
+            }
+        }
+        if self.waiting.len() >= STEP {
+            self.apply()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn apply(&mut self) -> Result<(), IndexError> {
+        // All that can be read was made durable before the reading began.
+        let progress = Progress {
+            next_seq: self.reached,
+            durable: true,
+            ..self.progress
+        };
+        self.progress = self.lookup.apply(self.waiting.drain(..), progress)?;
+        Ok(())
+    }
+
+    fn finish(&mut self, end: &End, options: &Options) -> Result<(), IndexError> {
+        let Progress {
+            next_seq, durable, ..
+        } = self.progress;
+        if next_seq <= end.next_seq {
+            self.reached = end.next_seq;
+            return self.apply();
+        }
+        let detail = format!(
+            "it ends before entry {}, and {next_seq} was reached once",
+            end.next_seq
+        );
+        if !durable {
+            return Err(IndexError::Lookup(detail));
+        }
+        let (path, offset) = match &end.last {
+            Some((segment, offset)) => (segment.path.clone(), *offset),
+            None => (options.dir.join("journal"), 0),
+        };
+        Err(IndexError::Damaged {
+            path,
+            offset,
+            detail,
+        })
+    }
+}

@@ -1,0 +1,112 @@
+//! The seal: a clean stop leaves a checksum of the lookup database's files, so that
+//! the next start can trust them without looking into them.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::options::Options;
+use crate::index::IndexError;
+
+const MAGIC: &[u8; 8] = b"larderS1";
+const LEN: usize = 8 + 8 + 8 + 32;
+
+/// What a clean stop wrote down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seal {
+    /// The generation of the sealed database.
+    generation: u64,
+    /// The sequence number after the last entry of the journal, all durable.
+    pub(super) next_seq: u64,
+    /// The checksum of the database's files.
+    checksum: [u8; 32],
+}
+
+fn path(options: &Options) -> PathBuf {
+    options.dir.join("index.seal")
+}
+
+/// Seals the closed database of this generation. Blocks.
+pub(super) fn write(options: &Options, generation: u64, next_seq: u64) -> Result<(), IndexError> {
+    let path = path(options);
+    let unfinished = options.dir.join("index.seal.unfinished");
+    let seal = || {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(generation.to_le_bytes());
+        bytes.extend(next_seq.to_le_bytes());
+        bytes.extend(checksum(&options.generation_dir(generation))?);
+        options.disk.remove_file(&unfinished)?;
+        let file = options.disk.create(&unfinished)?;
+        file.write_all_at(&bytes, 0)?;
+        file.sync()?;
+        options.disk.rename(&unfinished, &path)?;
+        options.disk.sync_dir(&options.dir)
+    };
+    seal().map_err(|e| IndexError::io("write", &path, e))
+}
+
+/// Breaks the seal and tells what it said, if there was a readable one. Blocks.
+pub(super) fn take(options: &Options) -> Result<Option<Seal>, IndexError> {
+    let path = path(options);
+    let seal = std::fs::read(&path).ok().and_then(|bytes| parse(&bytes));
+    let remove = || {
+        options.disk.remove_file(&path)?;
+        // From now on the database changes; the seal must not come back.
+        options.disk.sync_dir(&options.dir)
+    };
+    remove().map_err(|e| IndexError::io("remove", &path, e))?;
+    Ok(seal)
+}
+
+fn parse(bytes: &[u8]) -> Option<Seal> {
+    let bytes: &[u8; LEN] = bytes.try_into().ok()?;
+    let (magic, rest) = bytes.split_first_chunk::<8>()?;
+    let (generation, rest) = rest.split_first_chunk()?;
+    let (next_seq, checksum) = rest.split_first_chunk()?;
+    (magic == MAGIC).then_some(Seal {
+        generation: u64::from_le_bytes(*generation),
+        next_seq: u64::from_le_bytes(*next_seq),
+        checksum: checksum.try_into().ok()?,
+    })
+}
+
+impl Seal {
+    /// Whether the database's files are those that were sealed. Blocks.
+    pub(super) fn holds(&self, options: &Options, generation: u64) -> bool {
+        let now = checksum(&options.generation_dir(generation));
+        self.generation == generation && now.is_ok_and(|now| now == self.checksum)
+    }
+}
+
+/// A checksum over names, lengths and contents of all files below a directory.
+fn checksum(dir: &Path) -> io::Result<[u8; 32]> {
+    let mut hasher = blake3::Hasher::new();
+    let mut waiting = vec![dir.to_owned()];
+    let mut buffer = vec![0; 1 << 20];
+    while let Some(path) = waiting.pop() {
+        hasher.update(
+            path.strip_prefix(dir)
+                .unwrap_or(&path)
+                .as_os_str()
+                .as_encoded_bytes(),
+        );
+        if path.is_dir() {
+            let mut below = std::fs::read_dir(&path)?
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect::<io::Result<Vec<_>>>()?;
+            below.sort();
+            waiting.extend(below);
+            continue;
+        }
+        let mut file = File::open(&path)?;
+        hasher.write_all(&file.metadata()?.len().to_le_bytes())?;
+        loop {
+            let read = file.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(buffer.get(..read).unwrap_or_default());
+        }
+    }
+    Ok(*hasher.finalize().as_bytes())
+}

@@ -1,0 +1,331 @@
+//! The writing thread: gathers the changes that wait, writes them down together,
+//! syncs once, brings the lookup database up and then answers all (group commit).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::compact::Compaction;
+use super::generations::{make_anew, remove_generation};
+use super::options::Options;
+use super::replay::Replayed;
+use super::seal;
+use super::shared::{Current, Shared};
+use crate::index::IndexError;
+use crate::index::codec::Entry;
+use crate::index::journal::{self, Journal, refuse};
+use crate::index::lookup::{Lookup, Progress};
+use crate::record::{FileId, FileRecord, NewFile, Timestamp};
+
+/// How many changes are written together at most; so many of the longest records
+/// still fit into one batch.
+const GROUP: usize = 128;
+
+type Answer<T> = oneshot::Sender<Result<T, IndexError>>;
+
+/// What can be asked of the writing thread.
+pub(super) enum Request {
+    Put {
+        file: NewFile,
+        answer: Answer<FileRecord>,
+    },
+    Remove {
+        id: FileId,
+        answer: Answer<Option<FileRecord>>,
+    },
+    Sync {
+        mark: u64,
+        answer: Answer<()>,
+    },
+    /// The lookup database of this generation has failed.
+    Heal {
+        generation: u64,
+        reason: String,
+        answer: Answer<()>,
+    },
+    /// The running compaction has ended.
+    Compacted,
+    Close {
+        answer: Answer<()>,
+    },
+}
+
+/// An answer that waits for its change to be written.
+enum Pending {
+    Put(Answer<FileRecord>, FileRecord),
+    Remove(Answer<Option<FileRecord>>, FileRecord),
+}
+
+impl Pending {
+    fn answer(self, written: Result<(), IndexError>) {
+        // Who asked may be gone; the change stands all the same.
+        match self {
+            Self::Put(answer, record) => drop(answer.send(written.map(|()| record))),
+            Self::Remove(answer, record) => drop(answer.send(written.map(|()| Some(record)))),
+        }
+    }
+}
+
+/// The writing thread's own state.
+pub(super) struct Writer {
+    pub(super) options: Options,
+    pub(super) shared: Arc<Shared>,
+    pub(super) journal: Journal,
+    pub(super) progress: Progress,
+    /// How many entries the journal holds, dead ones included.
+    pub(super) entries: u64,
+    pub(super) compaction: Option<Compaction>,
+    pub(super) requests: mpsc::WeakSender<Request>,
+}
+
+/// One round's changes.
+#[derive(Default)]
+struct Round {
+    entries: Vec<Entry>,
+    pending: Vec<Pending>,
+    removed: HashSet<FileId>,
+}
+
+impl Writer {
+    /// Serves requests until it is told to close or nobody can ask any more.
+    pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut waiting = Vec::with_capacity(GROUP);
+        while requests.blocking_recv_many(&mut waiting, GROUP) > 0 {
+            let (mut round, mut others) = (Round::default(), Vec::new());
+            for request in waiting.drain(..) {
+                match request {
+                    Request::Put { file, answer } => self.put(&mut round, file, answer),
+                    Request::Remove { id, answer } => self.remove(&mut round, id, answer),
+                    other => others.push(other),
+                }
+            }
+            self.commit(round);
+            for request in others {
+                match request {
+                    Request::Close { answer } => {
+                        // Requests that still wait find the channel closed.
+                        drop(requests);
+                        let _ = answer.send(self.close());
+                        return;
+                    }
+                    other => self.serve(other),
+                }
+            }
+            self.compact_if_worthwhile();
+        }
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the index was not closed properly");
+        }
+    }
+
+    fn put(&mut self, round: &mut Round, file: NewFile, answer: Answer<FileRecord>) {
+        let last = FileId::from_bytes(self.progress.last_id);
+        let id = FileId::next(Some(last));
+        self.progress.last_id = *id.as_bytes();
+        let record = FileRecord {
+            id,
+            uploaded_at: Timestamp::now(),
+            file,
+        };
+        round.entries.push(Entry::Added(record.clone()));
+        round.pending.push(Pending::Put(answer, record));
+    }
+
+    fn remove(&mut self, round: &mut Round, id: FileId, answer: Answer<Option<FileRecord>>) {
+        let found = self.with_lookup(|lookup| Ok(lookup.get(id)?.zip(lookup.digest_of(id)?)));
+        match found {
+            Ok(Some((record, digest))) if round.removed.insert(id) => {
+                round.entries.push(Entry::Removed { id, digest });
+                round.pending.push(Pending::Remove(answer, record));
+            }
+            Ok(_) => drop(answer.send(Ok(None))),
+            Err(error) => drop(answer.send(Err(error))),
+        }
+    }
+
+    fn commit(&mut self, round: Round) {
+        let Round {
+            entries,
+            pending,
+            removed,
+        } = round;
+        if entries.is_empty() {
+            return;
+        }
+        if let Some(compaction) = &self.compaction {
+            compaction.keep(removed);
+        }
+        let result = self.journal.append(entries.clone()).and_then(|()| {
+            self.entries += entries.len() as u64;
+            self.apply(entries)
+        });
+        let shared_error = result.err().map(|error| self.report(&error));
+        for pending in pending {
+            pending.answer(match &shared_error {
+                None => Ok(()),
+                Some(error) => Err(error.repeat()),
+            });
+        }
+    }
+
+    fn report(&self, error: &IndexError) -> IndexError {
+        tracing::error!(%error, "changes were not written");
+        match self.shared.refusal.get() {
+            Some(reason) => IndexError::Refused(reason.clone()),
+            None => error.repeat(),
+        }
+    }
+
+    /// Brings the lookup database up to what was just appended; where it fails, a
+    /// new one is made from the journal.
+    fn apply(&mut self, entries: Vec<Entry>) -> Result<(), IndexError> {
+        let next_seq = self.journal.next_seq();
+        let durable = self.journal.durable_seq() + 1 >= next_seq;
+        let progress = Progress {
+            next_seq,
+            durable,
+            ..self.progress
+        };
+        let Current { lookup, generation } = self.shared.current();
+        let lookup = lookup.ok_or(IndexError::Closed)?;
+        match lookup.apply(entries, progress) {
+            Ok(progress) => self.progress = progress,
+            Err(error) => self.heal(generation, &error.to_string())?,
+        }
+        self.shared.set_totals(self.progress.totals());
+        self.shared.next_seq.store(next_seq, Ordering::Release);
+        Ok(())
+    }
+
+    fn serve(&mut self, request: Request) {
+        match request {
+            Request::Sync { mark, answer } => drop(answer.send(self.journal.sync(mark))),
+            Request::Heal {
+                generation,
+                reason,
+                answer,
+            } => {
+                drop(answer.send(self.heal(generation, &reason)));
+            }
+            Request::Compacted => self.compacted(),
+            Request::Put { .. } | Request::Remove { .. } | Request::Close { .. } => {}
+        }
+    }
+
+    fn with_lookup<T>(
+        &mut self,
+        work: impl Fn(&Lookup) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
+        let Current { lookup, generation } = self.shared.current();
+        match work(&*lookup.ok_or(IndexError::Closed)?) {
+            Err(IndexError::Lookup(reason)) => {
+                self.heal(generation, &reason)?;
+                work(&*self.shared.current().lookup.ok_or(IndexError::Closed)?)
+            }
+            result => result,
+        }
+    }
+
+    /// Makes a new lookup database from the journal, unless that was done meanwhile.
+    /// Where it cannot be done, the old one goes on answering what it can.
+    fn heal(&mut self, generation: u64, reason: &str) -> Result<(), IndexError> {
+        if self.shared.current().generation != generation {
+            return Ok(());
+        }
+        tracing::error!(
+            reason,
+            "the lookup database failed; making it anew from the journal"
+        );
+        let (segments, _) = journal::list(&self.options.journal().dir, &mut refuse)?;
+        let made = make_anew(&self.options, &segments, generation + 1, &mut refuse);
+        let Replayed {
+            lookup, progress, ..
+        } = made.inspect_err(|error| {
+            let _ = self
+                .shared
+                .refusal
+                .set(format!("the lookup database failed: {error}"));
+        })?;
+        self.progress = Progress {
+            last_id: self.progress.last_id,
+            ..progress
+        };
+        let lookup = Some(Arc::new(lookup));
+        self.shared.set_current(Current {
+            lookup,
+            generation: generation + 1,
+        });
+        self.shared.set_totals(self.progress.totals());
+        remove_generation(&self.options, generation)?;
+        tracing::warn!(
+            files = self.progress.files,
+            "the lookup database is made anew"
+        );
+        Ok(())
+    }
+
+    fn compact_if_worthwhile(&mut self) {
+        let live = self.progress.files;
+        let dead = self.entries.saturating_sub(live);
+        let worthwhile = self.entries >= self.options.compact_entries && dead > live;
+        if !worthwhile || self.compaction.is_some() || self.shared.refusal.get().is_some() {
+            return;
+        }
+        match self.begin_compaction() {
+            Ok(compaction) => self.compaction = compaction,
+            Err(error) => tracing::error!(%error, "the journal was not compacted"),
+        }
+    }
+
+    fn begin_compaction(&mut self) -> Result<Option<Compaction>, IndexError> {
+        let Some(lookup) = self.shared.current().lookup else {
+            return Ok(None);
+        };
+        let number = self.journal.active_number() + 1;
+        // The snapshot takes the number between the segments it replaces and this one.
+        self.journal.rotate(2)?;
+        let requests = self.requests.clone();
+        let target = (self.journal.id(), number, self.journal.next_seq());
+        Compaction::begin(self.options.journal(), target, lookup, move || {
+            // A closed channel means that the index is closing, which waits for the end itself.
+            if let Some(requests) = requests.upgrade() {
+                let _ = requests.blocking_send(Request::Compacted);
+            }
+        })
+        .map(Some)
+    }
+
+    fn compacted(&mut self) {
+        let Some(compaction) = self.compaction.take() else {
+            return;
+        };
+        match compaction.end() {
+            Ok((count, seq)) => {
+                self.entries = count + (self.journal.next_seq() - seq);
+                tracing::info!(files = count, "the journal is compacted");
+            }
+            Err(error) => tracing::error!(%error, "the journal was not compacted"),
+        }
+    }
+
+    fn close(mut self) -> Result<(), IndexError> {
+        if let Some(compaction) = self.compaction.take() {
+            compaction.cancel();
+        }
+        let synced = self.journal.sync(self.journal.next_seq());
+        let Current { lookup, generation } = self.shared.current();
+        self.shared.set_current(Current {
+            lookup: None,
+            generation,
+        });
+        // Without the sync the directory is left as after a crash, to be checked.
+        synced?;
+        let Some(lookup) = lookup.and_then(Arc::into_inner) else {
+            return Ok(());
+        };
+        lookup.close()?;
+        seal::write(&self.options, generation, self.progress.next_seq)
+    }
+}

@@ -1,0 +1,207 @@
+//! The storage directory: one process at a time, and a version.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::Disk;
+
+/// The version of everything stored, which the steps in `migrations/` lead up to.
+pub(super) const VERSION: u32 = 1;
+
+const LOCK: &str = "larder.lock";
+const FORMAT: &str = "larder.format";
+const FORMAT_UNFINISHED: &str = "larder.format.unfinished";
+
+/// A storage directory that this process alone has open.
+pub(super) struct Directory {
+    /// Unlocked by the system when it closes the file, however the process ends.
+    _lock: File,
+}
+
+/// Why a storage directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// Another process has it open.
+    #[error("{} is in use by another larder{}", path.display(), holder(*.pid))]
+    InUse {
+        /// The storage directory.
+        path: PathBuf,
+        /// The process id of the other, if it could be read.
+        pid: Option<u32>,
+    },
+    /// A newer larder wrote it.
+    #[error(
+        "{} was written by a newer larder (format {found}; this one knows up to {VERSION})",
+        path.display()
+    )]
+    Newer {
+        /// The storage directory.
+        path: PathBuf,
+        /// The version that was found.
+        found: u32,
+    },
+    /// It tells a version that is none.
+    #[error("{} does not say `larder <version>`", path.display())]
+    Unreadable {
+        /// The file that should say it.
+        path: PathBuf,
+    },
+    /// The system refused an operation.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
+}
+
+impl Directory {
+    /// Opens a storage directory, creating it where there is none, and locks it
+    /// until the value is dropped. Blocks.
+    pub(super) fn open(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, DirectoryError> {
+        create_durably(path).map_err(|e| io_error("create", path, e))?;
+        let lock = lock(path)?;
+        check_version(path, &**disk)?;
+        Ok(Self { _lock: lock })
+    }
+}
+
+fn io_error(action: &'static str, path: &Path, source: io::Error) -> DirectoryError {
+    DirectoryError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Creates a directory and its parents, and makes their names durable.
+fn create_durably(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    create_durably(parent)?;
+    match std::fs::create_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        result => result?,
+    }
+    File::open(parent)?.sync_all()
+}
+
+fn lock(dir: &Path) -> Result<File, DirectoryError> {
+    let path = dir.join(LOCK);
+    let open = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
+    let mut file = open.map_err(|e| io_error("open", &path, e))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let read = file.read_to_string(&mut pid).is_ok();
+            let pid = read.then(|| pid.trim().parse().ok()).flatten();
+            return Err(DirectoryError::InUse {
+                path: dir.to_owned(),
+                pid,
+            });
+        }
+        Err(TryLockError::Error(e)) => return Err(io_error("lock", &path, e)),
+    }
+    // Who it is helps the operator; the lock holds without it.
+    let told = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    if let Err(error) = told {
+        tracing::debug!(%error, "the process id was not written into the lock file");
+    }
+    Ok(file)
+}
+
+fn check_version(dir: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
+    let path = dir.join(FORMAT);
+    match std::fs::read_to_string(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            write_version(dir, disk).map_err(|e| io_error("write", &path, e))
+        }
+        Err(e) => Err(io_error("read", &path, e)),
+        Ok(text) => {
+            let found = text
+                .trim_end()
+                .strip_prefix("larder ")
+                .and_then(|v| v.parse().ok());
+            match found {
+                Some(VERSION) => Ok(()),
+                Some(found) if found > VERSION => Err(DirectoryError::Newer {
+                    path: dir.to_owned(),
+                    found,
+                }),
+                _ => Err(DirectoryError::Unreadable { path }),
+            }
+        }
+    }
+}
+
+fn write_version(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
+    let unfinished = dir.join(FORMAT_UNFINISHED);
+    disk.remove_file(&unfinished)?;
+    let file = disk.create(&unfinished)?;
+    file.write_all_at(format!("larder {VERSION}\n").as_bytes(), 0)?;
+    file.sync()?;
+    disk.rename(&unfinished, &dir.join(FORMAT))?;
+    disk.sync_dir(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+
+    fn open(dir: &Path) -> Result<Directory, DirectoryError> {
+        Directory::open(dir, &(Arc::new(RealDisk) as Arc<dyn Disk>))
+    }
+
+    #[test]
+    fn a_new_directory_opens_once_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("a/b");
+        let first = open(&dir).unwrap();
+        let pid = std::process::id();
+        let second = open(&dir);
+        assert!(matches!(second, Err(DirectoryError::InUse { pid: Some(p), .. }) if p == pid));
+        drop(first);
+        open(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_newer_or_unreadable_version_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FORMAT), "larder 2\n").unwrap();
+        assert!(matches!(
+            open(dir.path()),
+            Err(DirectoryError::Newer { found: 2, .. })
+        ));
+        for text in ["", "larder", "larder 0\n", "larder x\n", "2\n"] {
+            std::fs::write(dir.path().join(FORMAT), text).unwrap();
+            let opened = open(dir.path());
+            assert!(
+                matches!(opened, Err(DirectoryError::Unreadable { .. })),
+                "{text}"
+            );
+        }
+    }
+}

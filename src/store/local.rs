@@ -1,0 +1,130 @@
+//! A store over one storage directory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::directory::{Directory, DirectoryError};
+use super::{Store, StoreError};
+use crate::blob::local::LocalBlobs;
+use crate::blob::{self, BlobError, spool};
+use crate::disk::{Disk, Durability, RealDisk};
+use crate::index::local::LocalIndex;
+use crate::index::{self, IndexError};
+use crate::record::FileRecord;
+
+/// With relaxed durability, how long an acknowledged change may wait before its
+/// sync begins.
+pub const RELAXED_SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// Where and how a local store is kept.
+#[derive(Clone)]
+pub struct Options {
+    /// The storage directory.
+    pub dir: PathBuf,
+    /// How files are changed.
+    pub disk: Arc<dyn Disk>,
+    /// When an acknowledged change is durable.
+    pub durability: Durability,
+    /// The longest content taken, in bytes.
+    pub max_upload: Option<u64>,
+    /// The free space, in bytes, below which no upload is taken.
+    pub reserve: u64,
+}
+
+impl Options {
+    /// The usual settings for a storage directory on the machine's own disk.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            disk: Arc::new(RealDisk),
+            durability: Durability::Always,
+            max_upload: None,
+            reserve: 16 << 20,
+        }
+    }
+
+    /// How uploads are spooled.
+    pub fn spool(&self) -> spool::Options {
+        spool::Options {
+            dir: self.dir.join("spool"),
+            disk: Arc::clone(&self.disk),
+            max_bytes: self.max_upload,
+            reserve: self.reserve,
+        }
+    }
+
+    /// How blobs are kept.
+    pub fn blobs(&self) -> blob::local::Options {
+        blob::local::Options {
+            dir: self.dir.clone(),
+            spool: self.spool(),
+            durability: self.durability,
+        }
+    }
+
+    /// How the index is kept.
+    pub fn index(&self) -> index::local::Options {
+        index::local::Options::new(self.dir.clone(), Arc::clone(&self.disk), self.durability)
+    }
+}
+
+/// Why a local store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The blobs cannot be used.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    /// The index cannot be used.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// What a crash left could not be put in order.
+    #[error("after a crash: {0}")]
+    Recovery(StoreError),
+}
+
+/// A store over a storage directory that this process alone has open.
+pub struct LocalStore {
+    /// The store.
+    pub store: Store,
+    /// Whether blobs that no record needs may have been left by a crash.
+    pub crashed: bool,
+    _directory: Directory,
+}
+
+impl LocalStore {
+    /// Opens a storage directory, creating it where there is none, and puts in
+    /// order what a crash left there; collecting blobs that no record needs is left
+    /// to [`Store::collect_all`] when [`LocalStore::crashed`].
+    pub async fn open(options: Options) -> Result<Self, OpenError> {
+        let opening = tokio::task::spawn_blocking(move || Self::open_unsettled(&options));
+        let (opened, unsettled) = match opening.await {
+            Ok(opened) => opened?,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        opened
+            .store
+            .settle(unsettled)
+            .await
+            .map_err(OpenError::Recovery)?;
+        Ok(opened)
+    }
+
+    fn open_unsettled(options: &Options) -> Result<(Self, Vec<FileRecord>), OpenError> {
+        let directory = Directory::open(&options.dir, &options.disk)?;
+        let blobs = LocalBlobs::open(options.blobs())?;
+        let opened = LocalIndex::open(&options.index())?;
+        let store = Store::new(Arc::new(blobs), Arc::new(opened.index), options.spool());
+        Ok((
+            Self {
+                store,
+                crashed: !opened.clean,
+                _directory: directory,
+            },
+            opened.unsettled,
+        ))
+    }
+}

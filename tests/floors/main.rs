@@ -1,0 +1,297 @@
+//! The floors of the crate, checked: each file imports only from floors below its own.
+//!
+//! Larger code bases of this field have knots of modules that import each other, and
+//! each knot began with one misplaced import. So a file under `src/` may import
+//! - files of lower floors,
+//! - files of its own module,
+//! - a module beside it on its floor where [`SIBLINGS`] says so,
+//!
+//! and no chain of imports may lead back to where it began. Re-exporting a child
+//! (`pub use child::Name`) is no import: the name counts as the child's.
+
+// A panic is how a test fails.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+
+mod imports;
+#[path = "../rust_files/mod.rs"]
+mod rust_files;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use imports::{Import, imports};
+
+/// The modules of each floor, from the lowest up. `lib` is `lib.rs` itself.
+const FLOORS: &[&[&str]] = &[
+    &["hash", "byte_range", "record", "peer_id"],
+    &["disk", "blob", "index"],
+    &["store"],
+    &["peer"],
+    &["node"],
+    &["http", "bootstrap"],
+    &["cli", "config", "main", "lib"],
+];
+
+/// Who may import whom on one floor.
+const SIBLINGS: &[(&str, &str)] = &[
+    ("record", "hash"),
+    ("blob", "disk"),
+    ("index", "disk"),
+    ("cli", "config"),
+    ("main", "cli"),
+    ("main", "config"),
+];
+
+/// The imports of each file, by its module path: `blob/mod.rs` is `blob`,
+/// `blob/spool.rs` is `blob::spool`.
+type Files = BTreeMap<String, Vec<Import>>;
+/// Which files each file imports from.
+type Graph<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+#[test]
+fn every_import_leads_down() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Files::new();
+    for path in rust_files::files_under(&root) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let module = module_path(path.strip_prefix(&root).unwrap());
+        files.insert(module, imports(&text));
+    }
+    assert!(files.contains_key("blob::spool"), "{:?}", files.keys());
+    assert_eq!(complaints(&files), Vec::<String>::new());
+}
+
+/// The module that a file under `src/` holds.
+fn module_path(file: &Path) -> String {
+    let path = file.with_extension("");
+    let mut parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+    parts.pop_if(|last| last == "mod");
+    parts.join("::")
+}
+
+/// Everything that is wrong with the imports of `files`.
+fn complaints(files: &Files) -> Vec<String> {
+    let graph: Graph = files
+        .iter()
+        .map(|(name, imports)| (name.as_str(), targets(files, name, imports)))
+        .collect();
+    let mut found = Vec::new();
+    for (file, imported) in &graph {
+        if floor(file).is_none() {
+            found.push(format!("{file} has no floor"));
+        }
+        for target in imported {
+            found.extend(misplaced(file, target));
+        }
+    }
+    found.extend(cycle(&graph).map(|files| format!("a cycle: {}", files.join(" -> "))));
+    found
+}
+
+/// The files that a file imports from, itself left out.
+fn targets<'a>(files: &'a Files, name: &str, imports: &[Import]) -> BTreeSet<&'a str> {
+    imports
+        .iter()
+        .filter(|import| !import.reexport)
+        .filter_map(|import| target(files, &absolute(name, import)))
+        .filter(|target| *target != name)
+        .collect()
+}
+
+/// The segments of an import, counted from the root of the crate.
+fn absolute(file: &str, import: &Import) -> Vec<String> {
+    let own: Vec<_> = segments(file).map(str::to_owned).collect();
+    let kept = import.up.map_or(0, |up| own.len().saturating_sub(up));
+    [&own[..kept], &import.path].concat()
+}
+
+/// The file that defines what `path` names; a name that is handed on is followed.
+fn target<'a>(files: &'a Files, path: &[String]) -> Option<&'a str> {
+    let depth = (0..=path.len())
+        .rev()
+        .find(|depth| files.contains_key(&join(&path[..*depth])))?;
+    let (file, imports) = files.get_key_value(&join(&path[..depth]))?;
+    let handed_on = imports
+        .iter()
+        .find(|import| import.reexport && import.path.last() == path.get(depth));
+    match handed_on {
+        Some(import) => target(files, &absolute(file, import)),
+        None => Some(file),
+    }
+}
+
+/// The segments of a module path; `lib`, the root, has none.
+fn segments(module: &str) -> impl Iterator<Item = &str> {
+    module.split("::").filter(|segment| *segment != "lib")
+}
+
+fn join(path: &[String]) -> String {
+    if path.is_empty() {
+        "lib".to_owned()
+    } else {
+        path.join("::")
+    }
+}
+
+/// The top-level module of a file.
+fn module(file: &str) -> &str {
+    file.split("::").next().unwrap_or(file)
+}
+
+fn floor(file: &str) -> Option<usize> {
+    FLOORS
+        .iter()
+        .position(|modules| modules.contains(&module(file)))
+}
+
+/// Why `file` must not import `target`, if so.
+fn misplaced(file: &str, target: &str) -> Option<String> {
+    let (own, other) = (floor(file)?, floor(target)?);
+    if other > own {
+        return Some(format!("{file} imports {target}, which is above it"));
+    }
+    let (from, to) = (module(file), module(target));
+    (own == other && from != to && !SIBLINGS.contains(&(from, to)))
+        .then(|| format!("{file} imports {target}, which stands beside it"))
+}
+
+/// One chain of imports that leads back to its beginning, if there is any.
+fn cycle<'a>(graph: &Graph<'a>) -> Option<Vec<&'a str>> {
+    let mut done = BTreeSet::new();
+    graph
+        .keys()
+        .find_map(|file| cycle_behind(graph, file, &mut Vec::new(), &mut done))
+}
+
+fn cycle_behind<'a>(
+    graph: &Graph<'a>,
+    file: &'a str,
+    chain: &mut Vec<&'a str>,
+    done: &mut BTreeSet<&'a str>,
+) -> Option<Vec<&'a str>> {
+    let start = chain.iter().position(|seen| *seen == file);
+    chain.push(file);
+    if let Some(start) = start {
+        return Some(chain[start..].to_vec());
+    }
+    if done.insert(file) {
+        for target in graph.get(file).into_iter().flatten() {
+            if let Some(found) = cycle_behind(graph, target, chain, done) {
+                return Some(found);
+            }
+        }
+    }
+    chain.pop();
+    None
+}
+
+/// The complaints about made-up files, each given as module path and text.
+fn complaints_about(files: &[(&str, &str)]) -> Vec<String> {
+    let files = files
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), imports(text)))
+        .collect();
+    complaints(&files)
+}
+
+#[test]
+fn imports_of_lower_floors_and_of_the_own_module_are_fine() {
+    let found = complaints_about(&[
+        (
+            "lib",
+            "pub mod hash; pub mod blob; pub mod disk; pub mod http;",
+        ),
+        ("hash", "pub struct BlobHash;"),
+        ("disk", "pub trait Disk {}"),
+        (
+            "blob",
+            "pub mod spool; pub use spool::Spool; use crate::hash::BlobHash; pub struct BlobError;",
+        ),
+        (
+            "blob::spool",
+            "use super::BlobError; use crate::disk::Disk;",
+        ),
+        ("http", "use crate::blob::{Spool, BlobError};"),
+        ("main", "fn main() { larder::http::run() }"),
+    ]);
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn an_upward_import_is_found_wherever_it_hides() {
+    for text in [
+        "use crate::http::Router;",
+        "use crate::{hash::BlobHash, http::{self, error::Error}};",
+        "fn f() { crate::http::run(); }",
+        "fn f() { println!(\"{}\", crate::http::LIMIT); }",
+        "mod tests { use super::super::super::http::Router; }",
+        "pub(crate) use crate::http::Router;",
+    ] {
+        let found = complaints_about(&[("hash", ""), ("store::gc", text), ("http", "")]);
+        assert_eq!(
+            found,
+            ["store::gc imports http, which is above it"],
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn what_comments_and_strings_say_is_no_import() {
+    let text = "//! See [`crate::http`].\n// use crate::http::X;\nconst S: &str = \"crate::http\";";
+    let found = complaints_about(&[("store", text), ("http", "")]);
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn backends_never_import_each_other() {
+    let found = complaints_about(&[("blob::local", "use crate::index::Index;"), ("index", "")]);
+    assert_eq!(found, ["blob::local imports index, which stands beside it"]);
+}
+
+#[test]
+fn what_lib_rs_defines_is_above_everybody() {
+    let found = complaints_about(&[
+        ("lib", "pub mod hash; pub fn version() {}"),
+        ("hash", "use crate::version;"),
+    ]);
+    assert_eq!(found, ["hash imports lib, which is above it"]);
+}
+
+#[test]
+fn a_new_module_needs_a_floor() {
+    assert_eq!(complaints_about(&[("util", "")]), ["util has no floor"]);
+}
+
+#[test]
+fn a_cycle_inside_a_module_is_found() {
+    let found = complaints_about(&[
+        ("http", "mod a; mod b; mod c;"),
+        ("http::a", "use super::b::X;"),
+        ("http::b", "use crate::http::c::X;"),
+        ("http::c", "fn f() { super::a::f() }"),
+    ]);
+    let [found] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(found, "a cycle: http::a -> http::b -> http::c -> http::a");
+}
+
+#[test]
+fn a_cycle_through_a_reexport_is_found() {
+    let found = complaints_about(&[
+        ("http", "mod a; mod b; pub use b::Name;"),
+        ("http::a", "use super::Name;"),
+        ("http::b", "use super::a::f; pub struct Name;"),
+    ]);
+    assert_eq!(found, ["a cycle: http::a -> http::b -> http::a"]);
+}
+
+#[test]
+fn a_parent_that_uses_its_child_must_not_be_used_by_it() {
+    let found = complaints_about(&[
+        ("http", "mod a; fn f() { a::g() }"),
+        ("http::a", "pub fn g() { super::f() }"),
+    ]);
+    assert_eq!(found, ["a cycle: http -> http::a -> http"]);
+}

@@ -1,0 +1,213 @@
+//! The source is tidy: what a reader must scroll or guess through does not get in.
+//!
+//! Format and lints are checked by rustfmt and clippy; here is what they leave out.
+
+// A panic is how a test fails.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+
+mod rust_files;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use proc_macro2::{Delimiter, TokenTree};
+
+/// A function fits a screen.
+const MAX_FUNCTION_LINES: usize = 70;
+/// A file has one subject.
+const MAX_FILE_LINES: usize = 500;
+/// Tests may tell a longer story.
+const MAX_TEST_FILE_LINES: usize = 800;
+/// As rustfmt has it, which leaves comments and strings alone.
+const MAX_LINE_CHARS: usize = 100;
+/// Marks of unfinished work.
+const BANNED: &[&str] = &[
+    concat!("TO", "DO"),
+    concat!("FIX", "ME"),
+    concat!("XX", "X"),
+];
+
+#[test]
+fn the_source_is_tidy() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut files, mut found) = (0, Vec::new());
+    let dirs = ["src", "tests", "benches", "fuzz/fuzz_targets"].map(|dir| root.join(dir));
+    for dir in dirs.iter().filter(|dir| dir.is_dir()) {
+        for path in rust_files::files_under(dir) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let name = path.strip_prefix(root).unwrap().display().to_string();
+            found.extend(complaints(&name, &text));
+            files += 1;
+        }
+    }
+    assert!(files > 10, "only {files} files were found");
+    assert_eq!(found, Vec::<String>::new());
+}
+
+/// Everything untidy about a file.
+fn complaints(name: &str, text: &str) -> Vec<String> {
+    let tokens = rust_files::tokens(text);
+    let in_strings = lines_in_strings(&tokens);
+    let mut found = Vec::new();
+    let limit = if name.starts_with("tests/") {
+        MAX_TEST_FILE_LINES
+    } else {
+        MAX_FILE_LINES
+    };
+    if text.lines().count() > limit {
+        found.push(format!("{name} has more than {limit} lines"));
+    }
+    if !text.starts_with("//! ") {
+        found.push(format!(
+            "{name} does not begin by telling its subject (//!)"
+        ));
+    }
+    for (number, line) in (1..).zip(text.lines()) {
+        let in_string = in_strings.contains(&number);
+        found.extend(line_complaint(line, in_string).map(|it| format!("{name}:{number} {it}")));
+    }
+    for function in long_functions(&tokens) {
+        found.push(format!("{name}: function {function} is too long"));
+    }
+    found
+}
+
+/// What is untidy about one line, if anything.
+fn line_complaint(line: &str, in_string: bool) -> Option<&'static str> {
+    let comment = line.trim_start().strip_prefix("//").filter(|_| !in_string);
+    if BANNED.iter().any(|word| line.contains(word)) {
+        Some("is unfinished")
+    } else if line.contains('\t') {
+        Some("has a tab")
+    } else if line.chars().count() > MAX_LINE_CHARS && !in_string && !line.contains("https://") {
+        Some("is too long")
+    } else if comment.is_some_and(is_code) {
+        Some("is code that was commented out")
+    } else {
+        None
+    }
+}
+
+/// Whether a comment's text can only be code. Doc comments (`///`, `//!`) are none.
+fn is_code(comment: &str) -> bool {
+    let text = comment.trim();
+    let statement = ["let ", "use ", "return", "pub ", "fn ", "mod ", "assert"]
+        .iter()
+        .any(|start| text.starts_with(start));
+    let call = text.ends_with(");") || text.ends_with("?;") || text.ends_with(")?");
+    let shape = text.ends_with('{') || text.starts_with('}') || text.starts_with("#[");
+    let doc = comment.starts_with(['/', '!']);
+    !doc && (call || shape || (statement && text.ends_with(';')))
+}
+
+/// The numbers of the lines on which a string literal goes on from line to line.
+fn lines_in_strings(tokens: &[TokenTree]) -> BTreeSet<usize> {
+    let mut lines = BTreeSet::new();
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => {
+                let inner: Vec<_> = group.stream().into_iter().collect();
+                lines.extend(lines_in_strings(&inner));
+            }
+            TokenTree::Literal(literal) => {
+                let (first, last) = (literal.span().start().line, literal.span().end().line);
+                if first != last {
+                    lines.extend(first..=last);
+                }
+            }
+            _ => {}
+        }
+    }
+    lines
+}
+
+/// The names of the functions that are too long, those inside of others included.
+fn long_functions(tokens: &[TokenTree]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        match (token, tokens.get(at + 1)) {
+            (TokenTree::Ident(keyword), Some(TokenTree::Ident(name))) if keyword == "fn" => {
+                let first = keyword.span().start().line;
+                if last_line(&tokens[at..]) + 1 - first > MAX_FUNCTION_LINES {
+                    found.push(name.to_string());
+                }
+            }
+            (TokenTree::Group(group), _) => {
+                let inner: Vec<_> = group.stream().into_iter().collect();
+                found.extend(long_functions(&inner));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The last line of the function that begins with `tokens`: that of its body's brace,
+/// or of the semicolon where there is no body.
+fn last_line(tokens: &[TokenTree]) -> usize {
+    let end = tokens.iter().find(|token| match token {
+        TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+        TokenTree::Punct(punct) => punct.as_char() == ';',
+        _ => false,
+    });
+    end.map_or(0, |token| token.span().end().line)
+}
+
+#[test]
+fn a_function_of_70_lines_fits_and_one_of_71_does_not() {
+    for (lines, found) in [(70, vec![]), (71, vec!["long"])] {
+        let body = "    f();\n".repeat(lines - 2);
+        let text =
+            format!("impl X {{ fn short(&self);\nfn long<T>() -> u8 where T: A {{\n{body}}}\n}}");
+        assert_eq!(long_functions(&rust_files::tokens(&text)), found);
+    }
+}
+
+#[test]
+fn a_file_tells_its_subject_and_stays_short() {
+    assert_eq!(complaints("src/a.rs", "//! A.\n"), Vec::<String>::new());
+    assert_eq!(complaints("src/a.rs", "fn f() {}\n").len(), 1);
+    let text = format!("//! A.\n{}", "fn f() {}\n".repeat(MAX_FILE_LINES));
+    assert_eq!(
+        complaints("src/a.rs", &text),
+        ["src/a.rs has more than 500 lines"]
+    );
+    assert_eq!(complaints("tests/a.rs", &text), Vec::<String>::new());
+}
+
+#[test]
+fn untidy_lines_are_found() {
+    for line in [
+        "    // let x = 1;",
+        "// foo.bar(baz);",
+        "// if x {",
+        "// }",
+        "//#[test]",
+        "\tlet x = 1;",
+        &format!("// {} later", BANNED[0]),
+        &"x".repeat(101),
+    ] {
+        assert!(line_complaint(line, false).is_some(), "{line}");
+    }
+}
+
+#[test]
+fn prose_is_no_code() {
+    for line in [
+        "// The clock stood still or went back;",
+        "// Use `spool`: let it go, then return.",
+        "/// let x = 1;",
+        "//! foo(bar);",
+        "// pub use child::Name is no import",
+    ] {
+        assert_eq!(line_complaint(line, false), None, "{line}");
+    }
+}
+
+#[test]
+fn what_a_string_holds_is_not_looked_at_line_by_line() {
+    let text = "const A: &str = \"\n// let x = 1;\n\";\n";
+    let lines = lines_in_strings(&rust_files::tokens(text));
+    assert_eq!(lines, BTreeSet::from([1, 2, 3]));
+    assert_eq!(line_complaint("// let x = 1;", true), None);
+}
