@@ -88,7 +88,7 @@ async fn pages_go_on_where_they_stopped(index: &dyn IndexBackend) {
 }
 
 async fn concurrent_changes_all_count(index: &dyn IndexBackend) {
-    let puts = (0..300).map(|n| index.put(file(&format!("c{n}"), &[n as u8])));
+    let puts = (0..300u32).map(|n| index.put(file(&format!("c{n}"), &[n.to_le_bytes()[0]])));
     let records = futures_util::future::try_join_all(puts).await.unwrap();
     let totals = Totals {
         files: 300,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use tokio::task::JoinError;
 
 use crate::hash::BlobHash;
 
@@ -128,7 +129,12 @@ impl BlobError {
 async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
 ) -> Result<T, BlobError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {
+    joined(tokio::task::spawn_blocking(work).await)
+}
+
+/// The result of work on a blocking thread; that it panicked is an error too.
+fn joined<T>(joined: Result<Result<T, BlobError>, JoinError>) -> Result<T, BlobError> {
+    joined.unwrap_or_else(|e| {
         Err(BlobError::io(
             "finish work on",
             "a blob",

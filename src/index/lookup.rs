@@ -182,27 +182,25 @@ impl Lookup {
         Ok(self.read(&hash_key(hash))?.is_some())
     }
 
-    /// The contents that files need after `after`, in the order of their hashes:
-    /// each with the number of files.
+    /// At most `limit` hashes that files need, in order, from the first after `after`.
     pub(super) fn hashes(
         &self,
         after: Option<BlobHash>,
         limit: usize,
-    ) -> Result<Vec<(BlobHash, u64)>, IndexError> {
+    ) -> Result<Vec<BlobHash>, IndexError> {
         let mut from = after.map_or_else(|| vec![HASH], |hash| hash_key(&hash));
         if after.is_some() {
             from.push(0);
         }
         guard(|| {
-            let pairs = self.db.range(from..vec![HASH + 1]).take(limit);
-            pairs
-                .map(|pair| {
-                    let (key, value) = pair.map_err(failed)?;
-                    let hash = key.get(1..).and_then(|hash| hash.try_into().ok());
-                    let hash = hash.ok_or_else(|| failed("a hash's key is damaged"))?;
-                    Ok((BlobHash::from_bytes(hash), codec::decode(&value)?))
-                })
-                .collect()
+            let keys = self.db.range(from..vec![HASH + 1]).keys().take(limit);
+            keys.map(|key| {
+                let key = key.map_err(failed)?;
+                let hash = key.get(1..).and_then(|hash| hash.try_into().ok());
+                let hash = hash.ok_or_else(|| failed("a hash's key is damaged"))?;
+                Ok(BlobHash::from_bytes(hash))
+            })
+            .collect()
         })
     }
 

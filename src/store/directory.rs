@@ -31,6 +31,12 @@ pub enum DirectoryError {
         /// The process id of the other, if it could be read.
         pid: Option<u32>,
     },
+    /// No larder has ever used it.
+    #[error("{} is no storage directory of larder", path.display())]
+    Absent {
+        /// The path given.
+        path: PathBuf,
+    },
     /// A newer larder wrote it.
     #[error(
         "{} was written by a newer larder (format {found}; this one knows up to {VERSION})",
@@ -72,6 +78,17 @@ impl Directory {
         let lock = lock(path)?;
         check_version(path, &**disk)?;
         Ok(Self { _lock: lock })
+    }
+
+    /// Like [`Directory::open`], but never creates one.
+    pub(super) fn open_existing(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, DirectoryError> {
+        if path.join(FORMAT).is_file() {
+            Self::open(path, disk)
+        } else {
+            Err(DirectoryError::Absent {
+                path: path.to_owned(),
+            })
+        }
     }
 }
 

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Store;
 use super::directory::{Directory, DirectoryError};
-use super::{Store, StoreError};
+use super::error::StoreError;
 use crate::blob::local::LocalBlobs;
 use crate::blob::{self, BlobError, spool};
 use crate::disk::{Disk, Durability, RealDisk};
@@ -84,6 +85,9 @@ pub enum OpenError {
     /// What a crash left could not be put in order.
     #[error("after a crash: {0}")]
     Recovery(StoreError),
+    /// The check of everything stored was cut off.
+    #[error("the check could not go on: {0}")]
+    Verification(StoreError),
 }
 
 /// A store over a storage directory that this process alone has open.
@@ -127,4 +131,14 @@ impl LocalStore {
             opened.unsettled,
         ))
     }
+}
+
+/// Makes the lookup database of a storage directory that no node uses anew from
+/// the journal; see [`index::local::rebuild`]. Blocks for long.
+pub fn rebuild_index(
+    options: &Options,
+    skip_damage: bool,
+) -> Result<index::local::Rebuilt, OpenError> {
+    let _directory = Directory::open_existing(&options.dir, &options.disk)?;
+    Ok(index::local::rebuild(&options.index(), skip_damage)?)
 }

@@ -10,15 +10,21 @@ use futures_util::future::try_join_all;
 use crate::blob::spool::Options as SpoolOptions;
 use crate::blob::{BlobBackend, BlobError, OpenBlob, Spool, SpooledBlob};
 use crate::hash::BlobHash;
-use crate::index::{IndexBackend, IndexError, Totals};
+use crate::index::{IndexBackend, Totals};
 use crate::record::{FileId, FileRecord, NewFile};
 
+mod check;
 mod directory;
+mod error;
 mod in_use;
 pub mod local;
+mod verify;
 
 pub use directory::DirectoryError;
+pub use error::StoreError;
+pub use verify::{Finding, verify};
 
+use check::is_whole;
 use in_use::{InUse, Shared};
 
 /// What an upload tells beside its content.
@@ -30,20 +36,6 @@ pub struct About {
     pub content_type: Option<String>,
     /// The description, possibly empty.
     pub description: String,
-}
-
-/// What can go wrong in the store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The blob backend failed.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
-    /// The index failed.
-    #[error(transparent)]
-    Index(#[from] IndexError),
-    /// The work was cut off by the end of the process.
-    #[error("the store is shutting down")]
-    ShuttingDown,
 }
 
 /// Blobs and index together. Cheap to clone; clones are the same store.
@@ -216,7 +208,7 @@ impl Store {
     async fn settle(&self, files: Vec<FileRecord>) -> Result<(), StoreError> {
         let mut broken = Vec::new();
         for record in files {
-            if !self.is_whole(&record.file.hash).await? {
+            if !is_whole(&*self.blobs, &record.file.hash).await? {
                 broken.push(record);
             }
         }
@@ -227,23 +219,6 @@ impl Store {
         // Together, so that they go in one write.
         let removals = broken.into_iter().map(|record| self.remove(record.id));
         try_join_all(removals).await.map(drop)
-    }
-
-    /// Whether a blob is there and its bytes have its hash.
-    async fn is_whole(&self, hash: &BlobHash) -> Result<bool, StoreError> {
-        let Some(blob) = self.blobs.open(hash).await? else {
-            return Ok(false);
-        };
-        let mut hasher = blake3::Hasher::new();
-        let mut bytes = blob.read(0..blob.size());
-        while let Some(piece) = bytes.next().await {
-            match piece {
-                Ok(piece) => drop(hasher.update(&piece)),
-                Err(BlobError::Damaged { .. }) => return Ok(false),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(BlobHash::from(hasher.finalize()) == *hash)
     }
 
     /// With relaxed durability: makes durable what was acknowledged before the call.

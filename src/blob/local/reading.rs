@@ -10,12 +10,13 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream;
+use tokio::task::JoinHandle;
 
-use super::super::{BlobError, ByteStream, OpenBlob, run_blocking};
+use super::super::{BlobError, ByteStream, OpenBlob, joined};
 use crate::hash::BlobHash;
 
 /// The longest piece handed out, in bytes.
-const PIECE: u64 = 256 * 1024;
+const PIECE: u64 = 512 * 1024;
 
 /// Opens a blob's file; None if there is none. Blocks.
 pub(super) fn open(hash: BlobHash, path: &Path) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
@@ -49,17 +50,19 @@ impl OpenBlob for BlobFile {
             at: range.start,
             end: range.end,
         };
-        let reading = stream::unfold(Some(reader), |reader| async move {
-            let mut reader = reader.filter(|reader| reader.at < reader.end)?;
-            let read = run_blocking(move || Ok((reader.piece()?, reader)));
-            match read.await {
-                Ok((piece, reader)) => Some((Ok(piece), Some(reader))),
+        let pieces = stream::unfold(reader.read_on(), |reading| async move {
+            match joined(reading?.await) {
+                // The next piece is read while the consumer works on this one.
+                Ok((piece, rest)) => Some((Ok(piece), rest.read_on())),
                 Err(error) => Some((Err(error), None)),
             }
         });
-        reading.boxed()
+        pieces.boxed()
     }
 }
+
+/// A piece being read, and what is left to read after it.
+type Reading = JoinHandle<Result<(Bytes, Reader), BlobError>>;
 
 /// What is left to read.
 struct Reader {
@@ -70,8 +73,15 @@ struct Reader {
 }
 
 impl Reader {
-    /// The next piece. Blocks.
-    fn piece(&mut self) -> Result<Bytes, BlobError> {
+    /// Begins to read the next piece, if there is one.
+    ///
+    /// No thread stays with a reader, so any number of slow consumers can be served.
+    fn read_on(self) -> Option<Reading> {
+        (self.at < self.end).then(|| tokio::task::spawn_blocking(move || self.piece()))
+    }
+
+    /// Reads the next piece. Blocks.
+    fn piece(mut self) -> Result<(Bytes, Self), BlobError> {
         let len = PIECE.min(self.end - self.at);
         let mut piece = BytesMut::zeroed(usize::try_from(len).unwrap_or_default());
         self.file.read_exact_at(&mut piece, self.at).map_err(|e| {
@@ -82,7 +92,7 @@ impl Reader {
             }
         })?;
         self.at += len;
-        Ok(piece.freeze())
+        Ok((piece.freeze(), self))
     }
 
     fn file_size(&self) -> u64 {

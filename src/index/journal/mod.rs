@@ -18,7 +18,7 @@ mod snapshot;
 mod writer;
 
 pub(super) use read::{End, Piece, read};
-pub(super) use segment::{Kind, Segment, list};
+pub(super) use segment::{Kind, Segment, last_number, list};
 pub(super) use snapshot::SnapshotWriter;
 pub(super) use writer::{Journal, Options};
 

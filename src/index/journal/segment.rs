@@ -32,7 +32,7 @@ pub(in crate::index) struct Header {
     pub(in crate::index) kind: Kind,
     /// A random number that all segments of one journal share.
     pub(in crate::index) journal: [u8; 16],
-    /// The segment's place among the others.
+    /// The segment's place: one more than that of the segment before it.
     pub(in crate::index) number: u64,
     /// Log: the sequence number of the first entry. Snapshot: that of the first
     /// change after it.
@@ -98,12 +98,8 @@ pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:010}.{EXTENSION}"))
 }
 
-/// The segments of the directory in order; those that a snapshot made void come second.
-/// Damage goes to `on_damage`, which stops with an error or has the segment left out.
-pub(in crate::index) fn list(
-    dir: &Path,
-    on_damage: &mut dyn FnMut(Damage) -> Result<(), IndexError>,
-) -> Result<(Vec<Segment>, Vec<PathBuf>), IndexError> {
+/// The segment files of the directory, in the order of their numbers.
+fn paths(dir: &Path) -> Result<Vec<PathBuf>, IndexError> {
     let failed = |e| IndexError::io("list", dir, e);
     let mut paths = Vec::new();
     for file in std::fs::read_dir(dir).map_err(failed)? {
@@ -113,10 +109,29 @@ pub(in crate::index) fn list(
         }
     }
     paths.sort();
+    Ok(paths)
+}
+
+/// The highest number any segment file has, readable or not; 0 where there is none.
+pub(in crate::index) fn last_number(dir: &Path) -> Result<u64, IndexError> {
+    let last = paths(dir)?.pop();
+    let stem = last
+        .as_deref()
+        .and_then(Path::file_stem)
+        .and_then(|stem| stem.to_str());
+    Ok(stem.and_then(|stem| stem.parse().ok()).unwrap_or(0))
+}
+
+/// The segments of the directory in order; those that a snapshot made void come second.
+/// Damage goes to `on_damage`, which stops with an error or has the segment left out.
+pub(in crate::index) fn list(
+    dir: &Path,
+    on_damage: &mut dyn FnMut(Damage) -> Result<(), IndexError>,
+) -> Result<(Vec<Segment>, Vec<PathBuf>), IndexError> {
     let mut segments: Vec<Segment> = Vec::new();
     let mut void = Vec::new();
     // From the newest back to the newest snapshot; what is older is not even opened.
-    for path in paths.into_iter().rev() {
+    for path in paths(dir)?.into_iter().rev() {
         if segments
             .last()
             .is_some_and(|s| s.header.kind == Kind::Snapshot)
@@ -160,8 +175,14 @@ fn check_chain(segments: &[Segment]) -> Option<Damage> {
         offset: 0,
         detail: detail.into(),
     };
-    if first.header.kind == Kind::Log && first.header.seq != 1 {
+    if first.header.kind == Kind::Log && first.header.number != 1 {
         return Some(damage(first, "the segments before it are missing"));
+    }
+    let pairs = segments.iter().zip(segments.iter().skip(1));
+    for (one, next) in pairs {
+        if next.header.number != one.header.number + 1 {
+            return Some(damage(next, "the segment before it is missing"));
+        }
     }
     let stranger = segments
         .iter()

@@ -66,10 +66,11 @@ impl SnapshotWriter {
         }
     }
 
-    /// Makes the snapshot durable and puts it in the place of `replaced`.
+    /// Makes the snapshot durable, in the place of a segment of its number if there is
+    /// one, and removes the segments it makes void.
     pub(in crate::index) fn finish(
         mut self,
-        replaced: impl IntoIterator<Item = PathBuf>,
+        void: impl IntoIterator<Item = PathBuf>,
     ) -> Result<u64, IndexError> {
         self.write_waiting()?;
         let Self {
@@ -87,7 +88,7 @@ impl SnapshotWriter {
         };
         publish().map_err(|e| IndexError::io("publish", &to, e))?;
         // A crash here leaves void segments, which the next start removes.
-        for path in replaced {
+        for path in void {
             options
                 .disk
                 .remove_file(&path)

@@ -102,7 +102,7 @@ impl Journal {
             return Err(IndexError::Refused(reason.clone()));
         }
         if self.active.offset >= self.options.segment_bytes {
-            self.rotate(1)?;
+            self.rotate()?;
         }
         let relaxed = self.options.durability == Durability::Relaxed;
         let batch = Batch {
@@ -133,11 +133,11 @@ impl Journal {
         Ok(())
     }
 
-    /// Finishes the active segment and begins one `step` numbers on.
-    pub(in crate::index) fn rotate(&mut self, step: u64) -> Result<(), IndexError> {
+    /// Finishes the active segment and begins the next.
+    pub(in crate::index) fn rotate(&mut self) -> Result<(), IndexError> {
         // A finished segment is durable, so whatever is unreadable in it is damage.
         self.sync_active()?;
-        let number = self.active.number + step;
+        let number = self.active.number + 1;
         self.active = begin(&self.options, self.id, number, self.next_seq)?;
         Ok(())
     }

@@ -2,7 +2,6 @@
 //! finished segments, while the writing thread goes on behind them.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -27,7 +26,7 @@ struct Shared {
 }
 
 impl Compaction {
-    /// Begins to replace all segments below `number` by a snapshot of that number;
+    /// Begins to replace all segments up to `number` by a snapshot of that number;
     /// `target` is (journal id, number, sequence number of the first change after).
     /// `on_end` is called on its thread when the result is ready.
     pub(super) fn begin(
@@ -37,7 +36,7 @@ impl Compaction {
         on_end: impl FnOnce() + Send + 'static,
     ) -> Result<Self, IndexError> {
         let (mut segments, _) = journal::list(&options.dir, &mut refuse)?;
-        segments.retain(|segment| segment.header.number < number);
+        segments.retain(|segment| segment.header.number <= number);
         let shared = Arc::new(Shared::default());
         let in_thread = Arc::clone(&shared);
         let dir = options.dir.clone();
@@ -110,8 +109,9 @@ impl Shared {
             }
             .into());
         }
-        let paths: Vec<PathBuf> = segments.iter().map(|s| s.path.clone()).collect();
-        snapshot.finish(paths)
+        // The snapshot itself takes the place of the last of them.
+        let before = segments.iter().rev().skip(1);
+        snapshot.finish(before.map(|segment| segment.path.clone()))
     }
 
     fn is_needed(&self, lookup: &Lookup, id: FileId) -> Result<bool, IndexError> {

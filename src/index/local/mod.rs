@@ -15,14 +15,18 @@ use crate::record::{FileId, FileRecord, NewFile};
 mod compact;
 mod generations;
 mod options;
+mod rebuild;
 mod replay;
 mod seal;
 mod shared;
 mod start;
 mod sums;
+mod verify;
 mod writer;
 
 pub use options::Options;
+pub use rebuild::{Rebuilt, rebuild};
+pub use verify::{Finding, Journaled, verify};
 
 use shared::{Current, Shared};
 use writer::Request;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::options::Options;
-use super::sums::Sums;
+use super::sums::{Sums, disagreement};
 use crate::index::IndexError;
 use crate::index::codec::Entry;
 use crate::index::journal::{self, End, Kind, OnDamage, Piece, Segment};
@@ -60,7 +60,7 @@ pub(super) fn replay(
     let mut end = journal::read(segments, from, &mut |piece| replay.take(piece), on_damage)?;
     replay.finish(&end, options)?;
     if check == Check::Full
-        && let Some(reason) = replay.sums.disagreement(&replay.lookup, &replay.progress)?
+        && let Some(reason) = disagreement(&replay.lookup, &replay.progress, replay.sums)?
     {
         return Err(IndexError::Lookup(reason));
     }

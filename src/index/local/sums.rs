@@ -6,7 +6,8 @@ use crate::index::codec::{self, Entry, decode_record, encode_record};
 use crate::index::journal::Piece;
 use crate::index::lookup::{self, Lookup, Progress};
 
-/// How many records there are, and the sum of their digests modulo 2^128.
+/// How many records there are, and the sum of their digests modulo 2^128. Over a part
+/// of the journal the count may pass through zero downwards.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sums {
     pub(super) files: u64,
@@ -20,7 +21,7 @@ impl Sums {
         for entry in &batch.entries {
             match entry {
                 Entry::Added(record) => {
-                    self.files += 1;
+                    self.files = self.files.wrapping_add(1);
                     let digest = codec::digest(&encode_record(record.clone()));
                     self.digest = self.digest.wrapping_add(digest);
                 }
@@ -31,33 +32,31 @@ impl Sums {
             }
         }
     }
+}
 
-    /// Why the lookup database does not hold what these sums were made of; None if it does.
-    pub(super) fn disagreement(
-        &self,
-        lookup: &Lookup,
-        progress: &Progress,
-    ) -> Result<Option<String>, IndexError> {
-        let scan = Scan::of(lookup)?;
-        let said = Self {
-            files: progress.files,
-            digest: progress.digest,
-        };
-        Ok(if scan.sums != *self {
-            Some(format!(
-                "it holds {} files where the journal has {}",
-                scan.sums.files, self.files
-            ))
-        } else if said != *self || progress.bytes != scan.bytes || progress.blobs != scan.blobs {
-            Some("its counts are not those of its files".into())
-        } else if scan.names != scan.expected_names {
-            Some("its names are not those of its files".into())
-        } else if scan.hashes != scan.expected_hashes {
-            Some("its hashes are not those of its files".into())
-        } else {
-            None
-        })
+/// Why the lookup database does not hold what the journal holds, or does not agree
+/// with itself; None if it is as it should be.
+pub(super) fn disagreement(
+    lookup: &Lookup,
+    progress: &Progress,
+    journal: Sums,
+) -> Result<Option<String>, IndexError> {
+    let scan = Scan::of(lookup)?;
+    if scan.sums == journal {
+        return Ok(scan.inconsistency(progress));
     }
+    let (has, should) = (scan.sums.files, journal.files);
+    Ok(Some(format!(
+        "its {has} files are not the {should} files of the journal"
+    )))
+}
+
+/// Why the parts of the lookup database do not fit each other; None if they do.
+pub(super) fn inconsistency(
+    lookup: &Lookup,
+    progress: &Progress,
+) -> Result<Option<String>, IndexError> {
+    Ok(Scan::of(lookup)?.inconsistency(progress))
 }
 
 /// What one pass over the whole lookup database adds up.
@@ -90,6 +89,26 @@ impl Scan {
             Ok(())
         })?;
         Ok(scan)
+    }
+
+    fn inconsistency(&self, progress: &Progress) -> Option<String> {
+        let counted = Sums {
+            files: progress.files,
+            digest: progress.digest,
+        };
+        let parts = [
+            (
+                "counts",
+                counted == self.sums && progress.bytes == self.bytes,
+            ),
+            ("names", self.names == self.expected_names),
+            (
+                "hashes",
+                self.hashes == self.expected_hashes && progress.blobs == self.blobs,
+            ),
+        ];
+        let (part, _) = parts.into_iter().find(|(_, fits)| !fits)?;
+        Some(format!("its {part} are not those of its files"))
     }
 
     fn file(&mut self, value: &[u8]) -> Result<(), IndexError> {

@@ -283,9 +283,8 @@ impl Writer {
         let Some(lookup) = self.shared.current().lookup else {
             return Ok(None);
         };
-        let number = self.journal.active_number() + 1;
-        // The snapshot takes the number between the segments it replaces and this one.
-        self.journal.rotate(2)?;
+        let number = self.journal.active_number();
+        self.journal.rotate()?;
         let requests = self.requests.clone();
         let target = (self.journal.id(), number, self.journal.next_seq());
         Compaction::begin(self.options.journal(), target, lookup, move || {

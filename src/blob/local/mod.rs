@@ -145,28 +145,40 @@ impl Shared {
     }
 
     fn commit(&self, blob: SpooledBlob) -> Result<(), BlobError> {
-        self.writable()?;
         let path = self.path(&blob.hash());
-        if stored_size(&path)? == Some(blob.size()) {
-            blob.discard();
-            // The commit that left it there may have been cut off before its syncs.
-            return self.sync_existing(&path);
+        match self.is_there(&path, blob.size()) {
+            Ok(false) => self.keep(self.in_file(blob)?, &path),
+            Ok(true) => {
+                blob.discard();
+                // The commit that left it there may have been cut off before its syncs.
+                self.sync_existing(&path)
+            }
+            Err(error) => {
+                blob.discard();
+                Err(error)
+            }
         }
-        let file = match blob.into_content() {
-            Content::Memory(bytes) => self.write_out(&bytes)?,
-            Content::File(file) => file,
-        };
-        self.keep(file, &path)
+    }
+
+    fn is_there(&self, path: &Path, size: u64) -> Result<bool, BlobError> {
+        self.writable()?;
+        Ok(stored_size(path)? == Some(size))
+    }
+
+    fn in_file(&self, blob: SpooledBlob) -> Result<SpoolFile, BlobError> {
+        match blob.into_content() {
+            Content::Memory(bytes) => self.write_out(&bytes),
+            Content::File(file) => Ok(file),
+        }
     }
 
     /// Brings content from memory to a spool file.
     fn write_out(&self, bytes: &[u8]) -> Result<SpoolFile, BlobError> {
         spool::check_space(&self.spool)?;
         let file = SpoolFile::create(&self.spool)?;
-        match file.file().write_all_at(bytes, 0) {
+        match file.write_all_at(bytes, 0) {
             Ok(()) => Ok(file),
-            Err(e) => {
-                let error = BlobError::io("write", file.path(), e);
+            Err(error) => {
                 file.discard();
                 Err(error)
             }

@@ -1,0 +1,223 @@
+"""What is measured: each group of rows comes from one run on a fresh server."""
+
+import json
+import os
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+import clients
+
+GIB = 1 << 30
+MIB = 1 << 20
+SMALL = 4096
+RECORD = 1024
+# Small uploads a second that no system exceeds by much.
+FASTEST = 20_000
+SCALE_LIMIT = 3600
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    key: str
+    label: str
+    more_is_better: bool = False
+    digits: int = 2
+    # Whether a ratio says anything: one to almost nothing does not.
+    ratio: bool = True
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that come from one measurement: a function of a fresh server and `Settings`."""
+
+    key: str
+    measure: Callable
+    rows: tuple[Row, ...]
+    # Whether it makes many small files by a load, which stay until the run ends.
+    load: bool = False
+    # Whether it fills a server first: once, and only one that keeps its records.
+    scale: bool = False
+
+    def stays(self, settings) -> int:
+        """About how many bytes it leaves on disk until the run ends."""
+        if self.scale:
+            return settings.scale * SMALL
+        return settings.seconds * FASTEST * SMALL if self.load else 0
+
+
+class Settings:
+    """Sizes, times and the files that are sent."""
+
+    def __init__(self, directory: Path, size: int, seconds: int, scale: int):
+        self.directory = directory
+        self.size = size
+        self.seconds = seconds
+        self.scale = scale
+
+    def file(self, size: int) -> Path:
+        """A file of so many random bytes, made on first use and then in page cache."""
+        path = self.directory / f"random-{size}"
+        if not path.exists():
+            with open(path, "wb") as out:
+                for begin in range(0, size, MIB):
+                    out.write(os.urandom(min(MIB, size - begin)))
+        return path
+
+
+def quiet():
+    """Lets no write of the one before fall into the next measurement."""
+    os.sync()
+
+
+def big_get(server, settings: Settings) -> dict[str, float]:
+    url, _ = clients.upload(server, settings.file(settings.size))
+    clients.download(url)
+    quiet()
+    before = server.cpu_seconds()
+    seconds = clients.download(url)
+    cpu = (server.cpu_seconds() - before) / settings.size * GIB
+    together = clients.download_at_once(url, 8)
+    return {"get": seconds, "get_cpu": cpu, "get_8": together}
+
+
+def big_upload(server, settings: Settings) -> dict[str, float]:
+    path = settings.file(settings.size)
+    quiet()
+    before = server.cpu_seconds()
+    _, seconds = clients.upload(server, path)
+    cpu = (server.cpu_seconds() - before) / settings.size * GIB
+    return {"upload": seconds, "upload_cpu": cpu}
+
+
+def memory(server, settings: Settings) -> dict[str, float]:
+    url, _ = clients.upload(server, settings.file(SMALL))
+    clients.download(url)
+    path = settings.file(4 * settings.size)
+    quiet()
+    idle = server.resident()
+    server.reset_peak()
+    url, _ = clients.upload(server, path)
+    upload = server.peak_resident() - idle
+    server.reset_peak()
+    clients.download(url)
+    download = server.peak_resident() - idle
+    return {"memory_upload": upload / MIB, "memory_download": download / MIB}
+
+
+def small_get(server, settings: Settings) -> dict[str, float]:
+    url, _ = clients.upload(server, settings.file(SMALL))
+    quiet()
+    result = clients.load(url, "get", SMALL, 32, settings.seconds)
+    return {"small_get": rate(result), "small_get_p99": result["p99_ms"]}
+
+
+def small_upload(connections: int) -> Callable:
+    def measure(server, settings: Settings) -> dict[str, float]:
+        quiet()
+        url, mode = server.system.upload_url(server), server.system.load
+        result = clients.load(url, mode, SMALL, connections, settings.seconds)
+        return {f"small_upload_{connections}": rate(result)}
+
+    return measure
+
+
+def start(server, settings: Settings) -> dict[str, float]:
+    """Start times with many records, which must all be there after each start."""
+    wait_until = time.monotonic() + SCALE_LIMIT
+    while count(server) < settings.scale:
+        if time.monotonic() > wait_until:
+            raise RuntimeError(f"only {count(server)} records after {SCALE_LIMIT} s")
+        rate(clients.load(server.system.upload_url(server), "multipart", RECORD, 16, 5))
+    records = count(server)
+    server.kill()
+    quiet()
+    after_kill = server.start()
+    expect_count(server, records)
+    server.stop()
+    quiet()
+    after_stop = server.start()
+    expect_count(server, records)
+    return {
+        "start_clean": after_stop,
+        "start_killed": after_kill,
+        "start_memory": server.resident() / MIB,
+    }
+
+
+def count(server) -> int:
+    with urllib.request.urlopen(f"{server.base}/api/p2p/status", timeout=60) as answer:
+        return json.load(answer)["local_files"]
+
+
+def expect_count(server, expected: int):
+    if count(server) != expected:
+        raise RuntimeError(f"{count(server)} records after a start, not {expected}")
+
+
+def rate(result: dict) -> float:
+    """Requests a second; a rate with failures in it is none."""
+    if result["failed"] or result["refused"]:
+        raise RuntimeError(f"requests failed: {result}")
+    return result["per_second"]
+
+
+def small_upload_group(connections: int) -> Group:
+    key = f"small_upload_{connections}"
+    label = f"4 KiB unique uploads/s, {connections} connections"
+    return Group(key, small_upload(connections), (Row(key, label, True, 0),), load=True)
+
+
+def groups(settings: Settings) -> list[Group]:
+    size = f"{settings.size / GIB:g} GiB"
+    four = f"{4 * settings.size / GIB:g} GiB"
+    return [
+        Group(
+            "get",
+            big_get,
+            (
+                Row("get", f"{size} GET from page cache, s"),
+                Row("get_cpu", "its server CPU, s/GiB"),
+                Row("get_8", f"{size} GET by 8 clients at once, s"),
+            ),
+        ),
+        Group(
+            "upload",
+            big_upload,
+            (
+                Row("upload", f"{size} upload, s"),
+                Row("upload_cpu", "its server CPU, s/GiB"),
+            ),
+        ),
+        Group(
+            "memory",
+            memory,
+            (
+                Row("memory_upload", f"memory over idle, {four} upload, MiB", digits=1, ratio=False),
+                Row("memory_download", f"memory over idle, {four} GET, MiB", digits=1, ratio=False),
+            ),
+        ),
+        Group(
+            "small_get",
+            small_get,
+            (
+                Row("small_get", "4 KiB GET/s, 32 connections", True, 0),
+                Row("small_get_p99", "their 99th percentile, ms"),
+            ),
+        ),
+        *(small_upload_group(connections) for connections in (1, 16, 64)),
+        Group(
+            "start",
+            start,
+            (
+                Row("start_clean", f"start with {settings.scale:,} records, s"),
+                Row("start_killed", "start with them after kill -9, s"),
+                Row("start_memory", "memory after that start, MiB", digits=0),
+            ),
+            scale=True,
+        ),
+    ]

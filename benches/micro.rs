@@ -1,0 +1,192 @@
+//! Single steps of the store and the index, timed inside one process:
+//! `cargo bench --bench micro [name]`.
+
+#![allow(clippy::unwrap_used)] // A benchmark fails by panicking.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use bytes::Bytes;
+use divan::Bencher;
+use divan::counter::{BytesCount, ItemsCount};
+use futures_util::future::join_all;
+use futures_util::{FutureExt, TryStreamExt};
+use larder::blob::local::LocalBlobs;
+use larder::blob::{BlobBackend, OpenBlob, Spool, SpooledBlob};
+use larder::disk::Durability;
+use larder::hash::BlobHash;
+use larder::index::IndexBackend;
+use larder::index::local::LocalIndex;
+use larder::record::{FileRecord, NewFile};
+use larder::store::local::Options;
+use tokio::runtime::Runtime;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+/// How long a piece of an upload is, as a connection hands it on.
+const PIECE: usize = 64 * KIB;
+/// How many requests wait together for one sync.
+const TOGETHER: usize = 64;
+/// How many records the index holds while it is read.
+const RECORDS: usize = 100_000;
+const DURABILITIES: [Durability; 2] = [Durability::Always, Durability::Relaxed];
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+/// Holds everything that is written; removed when all is done.
+static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+
+fn main() {
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    DIRECTORY.set(directory.path().to_owned()).unwrap();
+    divan::main();
+}
+
+/// The settings of an empty storage directory.
+fn options(durability: Durability) -> Options {
+    let dir = tempfile::tempdir_in(DIRECTORY.get().unwrap()).unwrap();
+    Options {
+        durability,
+        ..Options::new(dir.keep())
+    }
+}
+
+/// Content that differs from call to call.
+fn content(len: usize) -> Bytes {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let mut bytes = vec![7; len];
+    let call = CALLS.fetch_add(1, Ordering::Relaxed).to_le_bytes();
+    bytes.splice(..call.len(), call);
+    bytes.into()
+}
+
+async fn spooled(options: &Options, content: Bytes) -> SpooledBlob {
+    let mut spool = Spool::new(options.spool());
+    for start in (0..content.len()).step_by(PIECE) {
+        let piece = content.slice(start..content.len().min(start + PIECE));
+        spool.write(piece).await.unwrap();
+    }
+    spool.finish().await.unwrap()
+}
+
+#[divan::bench(args = [4 * KIB, 64 * KIB, MIB, 64 * MIB])]
+fn hash_and_spool(bencher: Bencher<'_, '_>, len: usize) {
+    let options = options(Durability::Relaxed);
+    LocalBlobs::open(options.blobs()).unwrap();
+    bencher
+        .counter(BytesCount::new(len))
+        .with_inputs(|| content(len))
+        .bench_values(|content| RUNTIME.block_on(spooled(&options, content)));
+}
+
+#[divan::bench(args = DURABILITIES, consts = [4 * KIB, MIB], sample_count = 200)]
+fn commit<const LEN: usize>(bencher: Bencher<'_, '_>, durability: Durability) {
+    let options = options(durability);
+    let blobs = LocalBlobs::open(options.blobs()).unwrap();
+    bencher
+        .counter(BytesCount::new(LEN))
+        .with_inputs(|| RUNTIME.block_on(spooled(&options, content(LEN))))
+        .bench_values(|blob| RUNTIME.block_on(blobs.commit(blob)).unwrap());
+}
+
+fn new_file() -> NewFile {
+    let content = content(8);
+    NewFile {
+        name: "a file of a usual name.pdf".into(),
+        content_type: Some("application/pdf".into()),
+        description: String::new(),
+        size: content.len() as u64,
+        hash: BlobHash::of(&content),
+    }
+}
+
+/// Puts so many files at once.
+async fn put_together(index: &Arc<LocalIndex>, count: usize) -> Vec<FileRecord> {
+    let puts = (0..count).map(|_| {
+        let index = Arc::clone(index);
+        tokio::spawn(async move { index.put(new_file()).await.unwrap() }).map(Result::unwrap)
+    });
+    join_all(puts).await
+}
+
+#[divan::bench(args = DURABILITIES, consts = [1, TOGETHER], sample_count = 200)]
+fn index_put<const COUNT: usize>(bencher: Bencher<'_, '_>, durability: Durability) {
+    let index = LocalIndex::open(&options(durability).index())
+        .unwrap()
+        .index;
+    let index = Arc::new(index);
+    bencher
+        .counter(ItemsCount::new(COUNT))
+        .bench(|| RUNTIME.block_on(put_together(&index, COUNT)));
+}
+
+/// An index with many records, and those records.
+fn full_index() -> &'static (Arc<LocalIndex>, Vec<FileRecord>) {
+    static FULL: LazyLock<(Arc<LocalIndex>, Vec<FileRecord>)> = LazyLock::new(|| {
+        let index = LocalIndex::open(&options(Durability::Relaxed).index()).unwrap();
+        let index = Arc::new(index.index);
+        let mut records = Vec::new();
+        while records.len() < RECORDS {
+            records.extend(RUNTIME.block_on(put_together(&index, 1000)));
+        }
+        records.sort_by_key(|record| record.id);
+        (index, records)
+    });
+    &FULL
+}
+
+/// Records far apart, one after the other.
+fn scattered<'a>(records: &'a [FileRecord]) -> impl FnMut() -> &'a FileRecord {
+    let mut ids = records.iter().step_by(997).cycle();
+    move || ids.next().unwrap()
+}
+
+#[divan::bench]
+fn index_get(bencher: Bencher<'_, '_>) {
+    let (index, records) = full_index();
+    bencher
+        .with_inputs(scattered(records))
+        .bench_local_values(|record| RUNTIME.block_on(index.get(record.id)).unwrap().unwrap());
+}
+
+#[divan::bench]
+fn index_page_of_100(bencher: Bencher<'_, '_>) {
+    let (index, records) = full_index();
+    bencher
+        .counter(ItemsCount::new(100_usize))
+        .with_inputs(scattered(records))
+        .bench_local_values(|record| RUNTIME.block_on(index.page(Some(record.id), 100)).unwrap());
+}
+
+/// Reads a range and counts its bytes, as a response hands them on piece by piece.
+async fn read(blob: &dyn OpenBlob, range: Range<u64>) -> usize {
+    blob.read(range)
+        .try_fold(0, async |sum, piece| Ok(sum + piece.len()))
+        .await
+        .unwrap()
+}
+
+#[divan::bench(args = [4 * KIB, MIB, 64 * MIB])]
+fn ranged_read(bencher: Bencher<'_, '_>, len: usize) {
+    const BLOB: usize = 128 * MIB;
+    let options = options(Durability::Relaxed);
+    let blobs = LocalBlobs::open(options.blobs()).unwrap();
+    let hash = RUNTIME.block_on(async {
+        let blob = spooled(&options, content(BLOB)).await;
+        let hash = blob.hash();
+        blobs.commit(blob).await.unwrap();
+        hash
+    });
+    // In steps of a prime, so that ranges lie at all distances from page borders.
+    let mut starts = (0..BLOB - len).step_by(999_983).cycle();
+    bencher
+        .counter(BytesCount::new(len))
+        .with_inputs(|| starts.next().unwrap() as u64)
+        .bench_local_values(|start| {
+            RUNTIME.block_on(async {
+                let blob = blobs.open(&hash).await.unwrap().unwrap();
+                assert_eq!(read(&*blob, start..start + len as u64).await, len);
+            });
+        });
+}

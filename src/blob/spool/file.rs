@@ -1,0 +1,117 @@
+//! Spool files: each has a random name and lives until it is renamed or dropped.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::Options;
+use crate::blob::BlobError;
+use crate::disk::{Disk, DiskFile};
+
+/// A spool file; removed on drop unless it was renamed away.
+pub struct SpoolFile {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    file: Box<dyn DiskFile>,
+    kept: bool,
+}
+
+impl SpoolFile {
+    /// An empty file in the spool directory. Blocks.
+    pub fn create(options: &Options) -> Result<Self, BlobError> {
+        let path = options.dir.join(Uuid::new_v4().to_string());
+        let file = options
+            .disk
+            .create(&path)
+            .map_err(|e| BlobError::io("create", &path, e))?;
+        Ok(Self {
+            disk: Arc::clone(&options.disk),
+            path,
+            file,
+            kept: false,
+        })
+    }
+
+    /// Writes all of `bytes` at `offset`, in bytes from the file's start. Blocks.
+    pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<(), BlobError> {
+        self.file
+            .write_all_at(bytes, offset)
+            .map_err(|e| BlobError::io("write", &self.path, e))
+    }
+
+    /// The open file.
+    pub fn file(&self) -> &dyn DiskFile {
+        &*self.file
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Moves the file to `to`, from where its drop no longer removes it; where
+    /// that fails the file is removed. Blocks.
+    pub fn rename(mut self, to: &Path) -> Result<(), BlobError> {
+        if let Err(e) = self.disk.rename(&self.path, to) {
+            self.discard();
+            return Err(BlobError::io("rename to", to, e));
+        }
+        self.kept = true;
+        Ok(())
+    }
+
+    /// Removes the file now; a drop does so a little later. Blocks.
+    pub fn discard(mut self) {
+        self.kept = true;
+        remove(&*self.disk, &self.path);
+    }
+}
+
+impl Drop for SpoolFile {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        let (disk, path) = (Arc::clone(&self.disk), std::mem::take(&mut self.path));
+        let remove = move || remove(&*disk, &path);
+        // Unlinking gigabytes takes long; keep it off the async threads.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
+        }
+    }
+}
+
+fn remove(disk: &dyn Disk, path: &Path) {
+    if let Err(error) = disk.remove_file(path) {
+        tracing::warn!(path = %path.display(), %error, "spool file not removed");
+    }
+}
+
+/// Makes the spool directory if it is missing and removes what interrupted
+/// uploads left in it. Nobody may be spooling there. Blocks.
+pub fn clear(options: &Options) -> Result<(), BlobError> {
+    let Options { dir, disk, .. } = options;
+    disk.create_dir(dir)
+        .map_err(|e| BlobError::io("create", dir, e))?;
+    let entries = std::fs::read_dir(dir).map_err(|e| BlobError::io("list", dir, e))?;
+    for entry in entries {
+        let path = entry.map_err(|e| BlobError::io("list", dir, e))?.path();
+        disk.remove_file(&path)
+            .map_err(|e| BlobError::io("remove", path, e))?;
+    }
+    Ok(())
+}
+
+/// Fails when less than the reserve is free. Blocks.
+pub fn check_space(options: &Options) -> Result<(), BlobError> {
+    let space = rustix::fs::statvfs(&options.dir)
+        .map_err(|e| BlobError::io("look at the free space of", &options.dir, e.into()))?;
+    if space.f_bavail.saturating_mul(space.f_frsize) < options.reserve {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        return Err(BlobError::io("write", &options.dir, full));
+    }
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! The spool: content on its way in, hashed as it is written, gone on drop.
+//!
+//! Short content stays in memory. Longer content goes to a file of its own, batch
+//! by batch: one batch is hashed and written on a blocking thread while the next
+//! is gathered, so that memory stays flat and the disk slows the sender down. No
+//! thread waits for the sender, so any number of slow ones can be served.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+
+use super::{BlobError, joined};
+use crate::disk::Disk;
+use crate::hash::BlobHash;
+
+mod file;
+
+pub use file::{SpoolFile, check_space, clear};
+
+/// Content up to this many bytes is spooled in memory.
+pub const MEMORY_LIMIT: u64 = 64 * 1024;
+/// A batch is full when it has this many bytes,
+const BATCH_BYTES: usize = 512 * 1024;
+/// or this many pieces: each, however short, may hold on to a whole receive buffer.
+const BATCH_PIECES: usize = 64;
+/// How many bytes are written between two looks at the free space.
+const SPACE_CHECK: u64 = 16 << 20;
+
+/// Where and how much may be spooled.
+#[derive(Clone)]
+pub struct Options {
+    /// The directory of the spool files, on the file system of the blobs.
+    pub dir: PathBuf,
+    /// How files are changed.
+    pub disk: Arc<dyn Disk>,
+    /// The longest content taken, in bytes.
+    pub max_bytes: Option<u64>,
+    /// The free space, in bytes, below which nothing more is taken: the journal
+    /// and the index need room to go on.
+    pub reserve: u64,
+}
+
+/// Content being received.
+pub struct Spool {
+    options: Options,
+    received: u64,
+    state: State,
+}
+
+enum State {
+    Memory(Vec<u8>),
+    File(Writer),
+    /// A write failed; its error told why.
+    Failed,
+}
+
+/// Content received whole and hashed, not yet a blob. Dropping it removes it.
+pub struct SpooledBlob {
+    hash: BlobHash,
+    size: u64,
+    content: Content,
+}
+
+/// Where spooled content is.
+pub enum Content {
+    /// In memory, at most [`MEMORY_LIMIT`] bytes.
+    Memory(Vec<u8>),
+    /// In a file, written but not synced.
+    File(SpoolFile),
+}
+
+impl Spool {
+    /// An empty spool. Nothing is on disk until the content outgrows memory.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            received: 0,
+            state: State::Memory(Vec::new()),
+        }
+    }
+
+    /// Takes the next piece of the content; waits while the disk is behind.
+    /// After an error the content is lost and every later call fails.
+    pub async fn write(&mut self, piece: Bytes) -> Result<(), BlobError> {
+        let written = self.try_write(piece).await;
+        if written.is_err() {
+            self.state = State::Failed;
+        }
+        written
+    }
+
+    async fn try_write(&mut self, piece: Bytes) -> Result<(), BlobError> {
+        self.received += piece.len() as u64;
+        if let Some(max) = self.options.max_bytes.filter(|max| self.received > *max) {
+            return Err(BlobError::TooLarge(max));
+        }
+        match &mut self.state {
+            State::Memory(bytes) if self.received <= MEMORY_LIMIT => {
+                bytes.extend_from_slice(&piece);
+                Ok(())
+            }
+            State::Memory(bytes) => {
+                let start = std::mem::take(bytes).into();
+                let writer = Writer::start(self.options.clone(), vec![start, piece]);
+                self.state = State::File(writer);
+                Ok(())
+            }
+            State::File(writer) => writer.push(piece).await,
+            State::Failed => Err(self.failed_before()),
+        }
+    }
+
+    /// The content is complete.
+    pub async fn finish(self) -> Result<SpooledBlob, BlobError> {
+        match self.state {
+            State::Memory(bytes) => Ok(SpooledBlob {
+                hash: BlobHash::of(&bytes),
+                size: self.received,
+                content: Content::Memory(bytes),
+            }),
+            State::File(writer) => writer.finish().await,
+            State::Failed => Err(self.failed_before()),
+        }
+    }
+
+    fn failed_before(&self) -> BlobError {
+        let source = std::io::Error::other("an earlier write failed");
+        BlobError::io("go on writing to", &self.options.dir, source)
+    }
+}
+
+/// The sender's side of a spool file.
+struct Writer {
+    batch: Vec<Bytes>,
+    /// The batch before, being written.
+    writing: JoinHandle<Result<Written, BlobError>>,
+}
+
+impl Writer {
+    fn start(options: Options, batch: Vec<Bytes>) -> Self {
+        let writing = tokio::task::spawn_blocking(move || Written::start(options)?.append(&batch));
+        Self {
+            batch: Vec::new(),
+            writing,
+        }
+    }
+
+    async fn push(&mut self, piece: Bytes) -> Result<(), BlobError> {
+        self.batch.push(piece);
+        let bytes: usize = self.batch.iter().map(Bytes::len).sum();
+        if bytes >= BATCH_BYTES || self.batch.len() >= BATCH_PIECES {
+            // Waits before it changes anything: a caller may drop this future.
+            let written = joined((&mut self.writing).await)?;
+            let batch = std::mem::take(&mut self.batch);
+            self.writing = tokio::task::spawn_blocking(move || written.append(&batch));
+        }
+        Ok(())
+    }
+
+    async fn finish(self) -> Result<SpooledBlob, BlobError> {
+        let Self { batch, writing } = self;
+        let written = joined(writing.await)?;
+        let written = super::run_blocking(move || written.append(&batch)).await?;
+        Ok(SpooledBlob {
+            hash: written.hasher.finalize().into(),
+            size: written.size,
+            content: Content::File(written.file),
+        })
+    }
+}
+
+/// What a spool file has taken so far.
+struct Written {
+    options: Options,
+    file: SpoolFile,
+    hasher: blake3::Hasher,
+    size: u64,
+    /// The size at the next look at the free space.
+    check_at: u64,
+}
+
+impl Written {
+    fn start(options: Options) -> Result<Self, BlobError> {
+        check_space(&options)?;
+        let file = SpoolFile::create(&options)?;
+        Ok(Self {
+            options,
+            file,
+            hasher: blake3::Hasher::new(),
+            size: 0,
+            check_at: SPACE_CHECK,
+        })
+    }
+
+    /// Hashes and writes a batch; where that fails the file is removed. Blocks.
+    fn append(mut self, batch: &[Bytes]) -> Result<Self, BlobError> {
+        match batch.iter().try_for_each(|piece| self.append_piece(piece)) {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.file.discard();
+                Err(error)
+            }
+        }
+    }
+
+    fn append_piece(&mut self, piece: &[u8]) -> Result<(), BlobError> {
+        if self.size >= self.check_at {
+            check_space(&self.options)?;
+            self.check_at += SPACE_CHECK;
+        }
+        self.hasher.update(piece);
+        self.file.write_all_at(piece, self.size)?;
+        self.size += piece.len() as u64;
+        Ok(())
+    }
+}
+
+impl SpooledBlob {
+    /// The hash of the content.
+    pub fn hash(&self) -> BlobHash {
+        self.hash
+    }
+
+    /// The length of the content, in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Removes the content now; a drop does so a little later. Blocks.
+    pub fn discard(self) {
+        if let Content::File(file) = self.content {
+            file.discard();
+        }
+    }
+
+    /// The content, for a backend to keep.
+    pub fn into_content(self) -> Content {
+        self.content
+    }
+}

@@ -1,0 +1,85 @@
+//! Making the lookup database anew on demand, and going on behind damage.
+
+use super::generations::{make_anew, newest_generation, remove_generation};
+use super::options::Options;
+use super::replay::Replayed;
+use super::seal;
+use super::start::prepare;
+use crate::index::journal::{Damage, OnDamage, SnapshotWriter, refuse};
+use crate::index::{IndexError, Totals};
+
+/// How many files are copied at once.
+const PAGE: usize = 1024;
+
+/// What a rebuild did.
+#[derive(Debug)]
+pub struct Rebuilt {
+    /// How much the index holds now.
+    pub totals: Totals,
+    /// The damage that was passed over.
+    pub skipped: Vec<Damage>,
+}
+
+/// Makes the lookup database anew from nothing but the journal. Blocks for long.
+///
+/// Damage in the journal stops it, unless `skip_damage` gives up what cannot be
+/// read: then the rest becomes a new journal, and the damaged segments stay beside
+/// it as `*.damaged`.
+pub fn rebuild(options: &Options, skip_damage: bool) -> Result<Rebuilt, IndexError> {
+    let mut skipped = Vec::new();
+    let mut skip = |damage: Damage| {
+        tracing::error!(path = %damage.path.display(), offset = damage.offset, damage.detail,
+            "damage in the journal is passed over");
+        skipped.push(damage);
+        Ok(())
+    };
+    let on_damage: OnDamage<'_> = if skip_damage { &mut skip } else { &mut refuse };
+    let segments = prepare(options, on_damage)?;
+    seal::take(options)?;
+    let old = newest_generation(options)?;
+    let replayed = make_anew(options, &segments, old + 1, on_damage)?;
+    if !skipped.is_empty() {
+        replace_journal(options, &replayed, &skipped)?;
+    }
+    let Replayed {
+        lookup, progress, ..
+    } = replayed;
+    lookup.close()?;
+    remove_generation(options, old)?;
+    seal::write(options, old + 1, progress.next_seq)?;
+    Ok(Rebuilt {
+        totals: progress.totals(),
+        skipped,
+    })
+}
+
+/// Writes what could be read as a snapshot, and sets the damaged segments aside.
+fn replace_journal(
+    options: &Options,
+    Replayed {
+        lookup,
+        progress,
+        end,
+        ..
+    }: &Replayed,
+    damaged: &[Damage],
+) -> Result<(), IndexError> {
+    let journal = options.journal();
+    let last = crate::index::journal::last_number(&journal.dir)?;
+    let mut snapshot = SnapshotWriter::begin(journal, progress.journal, last + 1, end.next_seq)?;
+    let mut after = None;
+    loop {
+        let page = lookup.page(after, PAGE)?;
+        let Some(newest) = page.last() else { break };
+        after = Some(newest.id);
+        page.into_iter()
+            .try_for_each(|record| snapshot.add(record))?;
+    }
+    snapshot.finish([])?;
+    for Damage { path, .. } in damaged.iter().filter(|damage| damage.path.is_file()) {
+        let aside = path.with_extension("damaged");
+        let moved = options.disk.rename(path, &aside);
+        moved.map_err(|e| IndexError::io("rename", path, e))?;
+    }
+    Ok(())
+}

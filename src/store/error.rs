@@ -1,0 +1,18 @@
+//! What can go wrong in the store.
+
+use crate::blob::BlobError;
+use crate::index::IndexError;
+
+/// What can go wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The blob backend failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The work was cut off by the end of the process.
+    #[error("the store is shutting down")]
+    ShuttingDown,
+}

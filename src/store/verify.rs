@@ -1,0 +1,124 @@
+//! Checking everything stored: journal, lookup database and blobs against each other.
+
+use std::path::PathBuf;
+
+use futures_util::{Stream, StreamExt};
+use tokio::sync::mpsc;
+
+use super::check::is_whole;
+use super::directory::Directory;
+use super::error::StoreError;
+use super::local::{OpenError, Options};
+use crate::blob::BlobBackend;
+use crate::blob::local::LocalBlobs;
+use crate::hash::BlobHash;
+use crate::index::local::{self as index, Journaled};
+use crate::index::{IndexError, Totals};
+
+/// How many needed hashes are looked up at once.
+const PAGE: usize = 1024;
+
+/// One thing that is not as it should be.
+#[derive(Debug)]
+pub enum Finding {
+    /// Between journal and lookup database.
+    Index(index::Finding),
+    /// A file needs this blob and it is not there.
+    BlobMissing(BlobHash),
+    /// The blob's bytes do not have its hash.
+    BlobDamaged(BlobHash),
+    /// No file needs this blob (size in bytes). The node collects it by itself.
+    Orphan(BlobHash, u64),
+    /// A file among the blobs that is none.
+    Stray(PathBuf),
+}
+
+/// Checks a storage directory that no node uses; sends each finding as it comes
+/// and returns how much there is. Takes as long as reading everything once.
+pub async fn verify(
+    options: &Options,
+    findings: mpsc::Sender<Finding>,
+) -> Result<Totals, OpenError> {
+    let (opening, from_index) = (options.clone(), findings.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        let directory = Directory::open_existing(&opening.dir, &opening.disk)?;
+        let blobs = LocalBlobs::open(opening.blobs())?;
+        let mut report = |finding| {
+            // Who no longer listens does not want to know.
+            let _ = from_index.blocking_send(Finding::Index(finding));
+        };
+        let journaled = index::verify(&opening.index(), &mut report)?;
+        Ok::<_, OpenError>((directory, blobs, journaled))
+    });
+    let (directory, blobs, journaled) = match opened.await {
+        Ok(opened) => opened?,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    let totals = journaled.totals();
+    verify_blobs(&blobs, journaled, &findings)
+        .await
+        .map_err(OpenError::Verification)?;
+    drop(directory);
+    Ok(totals)
+}
+
+/// Walks what is needed and what is stored side by side, both in the order of the hashes.
+async fn verify_blobs(
+    blobs: &LocalBlobs,
+    journaled: Journaled,
+    findings: &mpsc::Sender<Finding>,
+) -> Result<(), StoreError> {
+    let mut needed = std::pin::pin!(needed(journaled).peekable());
+    let mut stored = blobs.list();
+    while let Some(blob) = stored.next().await {
+        let (hash, size) = blob?;
+        while let Some(missing) = needed.as_mut().next_if(|next| is_before(next, &hash)).await {
+            tell(findings, Finding::BlobMissing(missing?)).await;
+        }
+        let is_needed = needed
+            .as_mut()
+            .next_if(|next| matches!(next, Ok(h) if *h == hash))
+            .await;
+        if is_needed.is_none() {
+            tell(findings, Finding::Orphan(hash, size)).await;
+        }
+        if !is_whole(blobs, &hash).await? {
+            tell(findings, Finding::BlobDamaged(hash)).await;
+        }
+    }
+    while let Some(missing) = needed.next().await {
+        tell(findings, Finding::BlobMissing(missing?)).await;
+    }
+    let mut strays = blobs.strays();
+    while let Some(stray) = strays.next().await {
+        tell(findings, Finding::Stray(stray?)).await;
+    }
+    Ok(())
+}
+
+/// An error comes before everything, to end the walk.
+fn is_before(next: &Result<BlobHash, IndexError>, hash: &BlobHash) -> bool {
+    next.as_ref().map_or(true, |next| next < hash)
+}
+
+async fn tell(findings: &mpsc::Sender<Finding>, finding: Finding) {
+    // Who no longer listens does not want to know.
+    let _ = findings.send(finding).await;
+}
+
+fn needed(journaled: Journaled) -> impl Stream<Item = Result<BlobHash, IndexError>> {
+    let first = Some((std::sync::Arc::new(journaled), None));
+    let pages = futures_util::stream::unfold(first, |state| async {
+        let (journaled, after) = state?;
+        let looking = std::sync::Arc::clone(&journaled);
+        let page = tokio::task::spawn_blocking(move || looking.hashes(after, PAGE));
+        match page.await.unwrap_or(Err(IndexError::Closed)) {
+            Ok(page) => {
+                let after = Some(*page.last()?);
+                Some((page.into_iter().map(Ok).collect(), Some((journaled, after))))
+            }
+            Err(error) => Some((vec![Err(error)], None)),
+        }
+    });
+    pages.flat_map(futures_util::stream::iter)
+}

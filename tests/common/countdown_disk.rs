@@ -1,0 +1,150 @@
+//! A disk whose Nth operation fails.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use larder::disk::{Disk, DiskFile, RealDisk};
+
+/// The machine's disk until the countdown ends.
+pub(crate) struct CountdownDisk {
+    countdown: Arc<Mutex<Countdown>>,
+}
+
+/// What operations do after the one that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    Work,
+    Fail,
+}
+
+#[derive(Default)]
+struct Countdown {
+    /// Operations left, and what comes then; none while it is not armed.
+    armed: Option<(u64, Fault)>,
+    failed: Option<String>,
+}
+
+/// How operations fail.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fault {
+    pub(crate) error: rustix::io::Errno,
+    pub(crate) after: After,
+}
+
+impl CountdownDisk {
+    /// A disk that works.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            countdown: Arc::default(),
+        })
+    }
+
+    /// Has an operation fail after `working` more that work.
+    pub(crate) fn arm(&self, working: u64, fault: Fault) {
+        self.countdown.lock().unwrap().armed = Some((working, fault));
+    }
+
+    /// Has every operation work again, and tells which one failed first, if any did.
+    pub(crate) fn disarm(&self) -> Option<String> {
+        let mut countdown = self.countdown.lock().unwrap();
+        countdown.armed = None;
+        countdown.failed.take()
+    }
+
+    fn step(&self, what: &str, path: &Path) -> io::Result<()> {
+        step(&self.countdown, what, path)
+    }
+
+    fn file(&self, path: &Path, real: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        Box::new(CountdownFile {
+            countdown: Arc::clone(&self.countdown),
+            path: path.display().to_string(),
+            real,
+        })
+    }
+}
+
+fn step(countdown: &Mutex<Countdown>, what: &str, path: impl AsRef<Path>) -> io::Result<()> {
+    let mut countdown = countdown.lock().unwrap();
+    match countdown.armed {
+        None => Ok(()),
+        Some((0, fault)) => {
+            if fault.after == After::Work {
+                countdown.armed = None;
+            }
+            let operation = || format!("{what} {}", path.as_ref().display());
+            countdown.failed.get_or_insert_with(operation);
+            Err(fault.error.into())
+        }
+        Some((working, fault)) => {
+            countdown.armed = Some((working - 1, fault));
+            Ok(())
+        }
+    }
+}
+
+impl Disk for CountdownDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.step("create", path)?;
+        Ok(self.file(path, RealDisk.create(path)?))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.step("open", path)?;
+        Ok(self.file(path, RealDisk.open(path)?))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.step("create_dir", path)?;
+        RealDisk.create_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.step("rename to", to)?;
+        RealDisk.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.step("remove_file", path)?;
+        RealDisk.remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.step("sync_dir", path)?;
+        RealDisk.sync_dir(path)
+    }
+
+    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
+        self.step("sync_file_system", path)?;
+        RealDisk.sync_file_system(path)
+    }
+}
+
+struct CountdownFile {
+    countdown: Arc<Mutex<Countdown>>,
+    path: String,
+    real: Box<dyn DiskFile>,
+}
+
+impl DiskFile for CountdownFile {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if let Err(error) = step(&self.countdown, "write", &self.path) {
+            // As on a disk that fills up in the middle.
+            let (half, _) = bytes.split_at(bytes.len() / 2);
+            self.real.write_all_at(half, offset)?;
+            return Err(error);
+        }
+        self.real.write_all_at(bytes, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        step(&self.countdown, "set_len", &self.path)?;
+        self.real.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        step(&self.countdown, "sync", &self.path)?;
+        self.real.sync()
+    }
+}
