@@ -4,6 +4,8 @@
 //! from floors below its own.
 
 // Floor 0: words
+pub mod base_url;
+pub mod byte_range;
 pub mod hash;
 pub mod peer_id;
 pub mod record;
@@ -13,3 +15,12 @@ pub mod disk;
 pub mod index;
 // Floor 2: the store
 pub mod store;
+// Floor 3: peers
+pub mod peer;
+// Floor 4: the node
+pub mod node;
+// Floor 5: surfaces
+pub mod http;
+// Floor 6: commands and settings
+pub mod cli;
+pub mod config;

@@ -23,7 +23,7 @@ use imports::{Import, imports};
 
 /// The modules of each floor, from the lowest up. `lib` is `lib.rs` itself.
 const FLOORS: &[&[&str]] = &[
-    &["hash", "byte_range", "record", "peer_id"],
+    &["hash", "base_url", "byte_range", "record", "peer_id"],
     &["disk", "blob", "index"],
     &["store"],
     &["peer"],

@@ -1,0 +1,91 @@
+//! Where a node is reached: the start of every URL it hands out.
+
+use std::fmt;
+use std::str::FromStr;
+
+use url::{Host, Url};
+
+/// An `http` or `https` address, with a path prefix where a proxy adds one.
+///
+/// The text form has no slash at its end, so that a path can be put behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl(Url);
+
+/// A text that is no base URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an http:// or https:// URL of a host with at most a port and a path")]
+pub struct InvalidBaseUrl;
+
+impl BaseUrl {
+    /// Scheme, host and port, as a browser sends them in `Origin`.
+    pub fn origin(&self) -> url::Origin {
+        self.0.origin()
+    }
+
+    /// The host: a domain in lower case or an IP address.
+    pub fn host(&self) -> Option<Host<&str>> {
+        self.0.host()
+    }
+
+    /// The port, the usual one of the scheme if none is given.
+    pub fn port(&self) -> Option<u16> {
+        self.0.port_or_known_default()
+    }
+}
+
+impl FromStr for BaseUrl {
+    type Err = InvalidBaseUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidBaseUrl> {
+        let url = Url::parse(text).map_err(|_| InvalidBaseUrl)?;
+        let web = matches!(url.scheme(), "http" | "https") && url.has_host();
+        let plain = url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        (web && plain).then_some(Self(url)).ok_or(InvalidBaseUrl)
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_can_be_put_behind_the_text_form() {
+        for (text, shown) in [
+            ("http://localhost:5004", "http://localhost:5004"),
+            ("http://localhost:5004/", "http://localhost:5004"),
+            (
+                "https://Example.com:443/larder/",
+                "https://example.com/larder",
+            ),
+            ("http://[::1]:5004", "http://[::1]:5004"),
+        ] {
+            assert_eq!(text.parse::<BaseUrl>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn only_plain_web_addresses_parse() {
+        for text in [
+            "",
+            "localhost:5004",
+            "ftp://localhost",
+            "file:///etc/passwd",
+            "http://",
+            "http://user@host",
+            "http://:secret@host",
+            "http://host?query",
+            "http://host/#part",
+        ] {
+            assert_eq!(text.parse::<BaseUrl>(), Err(InvalidBaseUrl), "{text}");
+        }
+    }
+}

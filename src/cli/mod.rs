@@ -1,0 +1,41 @@
+//! The commands, one file each.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Settings;
+
+mod serve;
+
+/// A content-addressed file store and peer-to-peer node with a plain REST API.
+///
+/// Without a command it serves, as `larder serve` does.
+#[derive(Parser)]
+#[command(
+    name = "larder",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Command {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    serve: Settings,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Run a node: keep files, serve them, until Ctrl-C or SIGTERM.
+    Serve(Settings),
+}
+
+impl Command {
+    /// Runs the command and tells how the process ends.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self.action.unwrap_or(Action::Serve(self.serve)) {
+            Action::Serve(settings) => serve::run(&settings),
+        }
+    }
+}

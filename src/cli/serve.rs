@@ -1,0 +1,78 @@
+//! `larder serve`: a node from start to end.
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::Settings;
+use crate::http;
+use crate::node::Node;
+
+pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(lines.with_filter(settings.log()))
+        .init();
+    raise_open_files_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(serve(settings))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    // From here on the signals end the node in order.
+    let stop = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    let address = settings.listen();
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
+    let bound = listener.local_addr()?;
+    let node = Arc::new(Node::open(settings.node(bound.port())?).await?);
+    let router = http::router(Arc::clone(&node), settings.http(bound));
+    let storage = node.storage_dir().display();
+    tracing::info!(%bound, peer_id = %node.peer_id(), base_url = %node.base_url(), %storage,
+        bootstrap = %settings.bootstrap(), "serving");
+    // Nobody has to read it.
+    let _ = writeln!(
+        stdout(),
+        "larder serves {storage} on http://{bound} as peer {}",
+        node.peer_id()
+    );
+    let shutdown = stop_signal(stop);
+    node.run(listener, router, &settings.server(), shutdown)
+        .await
+        .context("the last changes may not be on disk")
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn stop_signal((mut interrupt, mut terminate): (Signal, Signal)) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("stopping");
+}
+
+/// Every connection is an open file, and the usual soft limit is 1024.
+fn raise_open_files_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays low");
+    }
+}

@@ -1,0 +1,294 @@
+//! The settings: each a flag, an environment variable and a default.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::filter::Targets;
+
+use crate::base_url::{BaseUrl, InvalidBaseUrl};
+use crate::disk::Durability;
+use crate::http;
+use crate::http::origin::AllowedOrigin;
+use crate::node::{self, server};
+use crate::store::local;
+
+/// The settings of a node.
+#[derive(Args, Debug)]
+pub struct Settings {
+    /// Address to listen on: an IP address, with or without a port.
+    #[arg(
+        long,
+        env = "LARDER_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1"
+    )]
+    listen: Listen,
+
+    /// Port to listen on where --listen names none; 0 takes any free one.
+    #[arg(long, env = "PEER_PORT", default_value_t = 5004)]
+    port: u16,
+
+    /// Directory that keeps the files; made if it does not exist.
+    #[arg(
+        long,
+        env = "STORAGE_DIR",
+        value_name = "DIR",
+        default_value = "peer_storage"
+    )]
+    storage: PathBuf,
+
+    /// Bootstrap server that introduces peers.
+    #[arg(
+        long,
+        env = "BOOTSTRAP_SERVER",
+        value_name = "URL",
+        default_value = "http://localhost:9000"
+    )]
+    bootstrap: BaseUrl,
+
+    #[arg(
+        long,
+        env = "BASE_URL",
+        value_name = "URL",
+        help = "Where clients and other peers reach this node [default: http://localhost:<port>]"
+    )]
+    base_url: Option<BaseUrl>,
+
+    /// Largest file taken, such as 500MB or 10GiB [default: no limit].
+    #[arg(long, env = "LARDER_MAX_UPLOAD", value_name = "SIZE")]
+    max_upload: Option<Size>,
+
+    /// When an upload is acknowledged.
+    #[arg(
+        long,
+        env = "LARDER_DURABILITY",
+        value_name = "WHEN",
+        default_value = "always"
+    )]
+    durability: DurabilityArg,
+
+    /// Web origin whose pages may use this node, or * for all; can be repeated.
+    /// Always allowed are the node's own and those of this machine.
+    #[arg(
+        long,
+        env = "LARDER_CORS_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    cors_origin: Vec<AllowedOrigin>,
+
+    /// How long running requests may go on after Ctrl-C or SIGTERM, in seconds.
+    #[arg(
+        long,
+        env = "LARDER_SHUTDOWN_GRACE",
+        value_name = "SECONDS",
+        default_value_t = 30
+    )]
+    shutdown_grace: u64,
+
+    /// What to log: error, warn, info, debug, trace, off, or as target=level,...
+    #[arg(
+        long,
+        env = "LARDER_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    log: Targets,
+}
+
+/// What `--listen` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Listen {
+    ip: IpAddr,
+    port: Option<u16>,
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Size(u64);
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DurabilityArg {
+    /// Once it survives a power cut.
+    Always,
+    /// Once it survives kill -9; it survives a power cut about a second later.
+    Relaxed,
+}
+
+impl Settings {
+    /// The address to listen on.
+    pub fn listen(&self) -> SocketAddr {
+        SocketAddr::new(self.listen.ip, self.listen.port.unwrap_or(self.port))
+    }
+
+    /// What to log.
+    pub fn log(&self) -> Targets {
+        self.log.clone()
+    }
+
+    /// The server that introduces peers.
+    pub fn bootstrap(&self) -> &BaseUrl {
+        &self.bootstrap
+    }
+
+    /// How the node is set up that listens on `port`.
+    pub fn node(&self, port: u16) -> Result<node::Options, InvalidBaseUrl> {
+        let base_url = match &self.base_url {
+            Some(base_url) => base_url.clone(),
+            None => format!("http://localhost:{port}").parse()?,
+        };
+        let store = local::Options {
+            durability: match self.durability {
+                DurabilityArg::Always => Durability::Always,
+                DurabilityArg::Relaxed => Durability::Relaxed,
+            },
+            max_upload: self.max_upload.map(|Size(bytes)| bytes),
+            ..local::Options::new(&self.storage)
+        };
+        Ok(node::Options { store, base_url })
+    }
+
+    /// How the REST interface is set up on a listener with the address `bound`.
+    pub fn http(&self, bound: SocketAddr) -> http::Options {
+        http::Options {
+            allowed_origins: self.cors_origin.clone(),
+            on_loopback: bound.ip().is_loopback(),
+        }
+    }
+
+    /// The limits of the server.
+    pub fn server(&self) -> server::Options {
+        server::Options {
+            shutdown_grace: Duration::from_secs(self.shutdown_grace),
+            ..server::Options::default()
+        }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // As the system would resolve it, without depending on its resolver.
+        let text = text.replacen("localhost", "127.0.0.1", 1);
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(Self {
+                ip: address.ip(),
+                port: Some(address.port()),
+            });
+        }
+        let ip = text
+            .parse()
+            .map_err(|_| "an IP address or localhost, with or without a port")?;
+        Ok(Self { ip, port: None })
+    }
+}
+
+impl FromStr for Size {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "a size is a whole number and a unit, such as 500MB or 10GiB";
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let (number, unit) = text.split_at(digits.len());
+        let factor = match unit.to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "k" | "kib" => 1 << 10,
+            "m" | "mib" => 1 << 20,
+            "g" | "gib" => 1 << 30,
+            "t" | "tib" => 1 << 40,
+            "kb" => 1_000,
+            "mb" => 1_000_000,
+            "gb" => 1_000_000_000,
+            "tb" => 1_000_000_000_000,
+            _ => return Err(WRONG),
+        };
+        let number: u64 = number.trim_end().parse().map_err(|_| WRONG)?;
+        number.checked_mul(factor).map(Self).ok_or(WRONG)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn settings(arguments: &[&str]) -> Settings {
+        Line::parse_from([&["larder"], arguments].concat()).settings
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let settings = settings(&[]);
+        assert_eq!(settings.listen().to_string(), "127.0.0.1:5004");
+        assert_eq!(settings.bootstrap().to_string(), "http://localhost:9000");
+        let node = settings.node(5004).unwrap();
+        assert_eq!(node.base_url.to_string(), "http://localhost:5004");
+        assert_eq!(node.store.dir.to_str(), Some("peer_storage"));
+        assert_eq!(node.store.max_upload, None);
+        assert_eq!(node.store.durability, Durability::Always);
+    }
+
+    #[test]
+    fn the_port_counts_where_the_address_has_none() {
+        for (arguments, address) in [
+            (&["--port", "1"][..], "127.0.0.1:1"),
+            (&["--port", "1", "--listen", "0.0.0.0"], "0.0.0.0:1"),
+            (&["--port", "1", "--listen", "0.0.0.0:2"], "0.0.0.0:2"),
+            (&["--listen", "::1"], "[::1]:5004"),
+            (&["--listen", "[::1]:2"], "[::1]:2"),
+            (&["--listen", "localhost:2"], "127.0.0.1:2"),
+            (&["--listen", "localhost"], "127.0.0.1:5004"),
+        ] {
+            assert_eq!(settings(arguments).listen().to_string(), address);
+        }
+        for text in [
+            "",
+            "example.com",
+            "1.2.3",
+            "1.2.3.4:",
+            "1.2.3.4:x",
+            "localhost:99999",
+        ] {
+            assert!(text.parse::<Listen>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("17", 17),
+            ("17B", 17),
+            ("2k", 2048),
+            ("500MB", 500_000_000),
+            ("10GiB", 10 << 30),
+            ("10 gib", 10 << 30),
+            ("1TiB", 1 << 40),
+        ] {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for text in [
+            "",
+            "GiB",
+            "-1",
+            "1.5GiB",
+            "1XB",
+            "1 GiB 2",
+            "99999999999999999999",
+            "17179869184GiB",
+        ] {
+            assert!(text.parse::<Size>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! `multipart/byteranges` (RFC 9110, section 14.6): several parts of one blob.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use uuid::Uuid;
+
+use crate::blob::{BlobError, ByteStream, OpenBlob};
+
+/// A body of several ranges.
+pub(super) struct ByteRanges {
+    blob: Arc<dyn OpenBlob>,
+    /// Each range with the head of its part.
+    parts: Vec<(Bytes, Range<u64>)>,
+    closing: Bytes,
+    boundary: String,
+}
+
+impl ByteRanges {
+    /// The `ranges` of a blob, each part with the content type of the whole.
+    pub(super) fn new(
+        blob: Arc<dyn OpenBlob>,
+        ranges: Vec<Range<u64>>,
+        content_type: &str,
+    ) -> Self {
+        // Random, so that nobody can upload content that holds it.
+        let boundary = Uuid::new_v4().simple().to_string();
+        let size = blob.size();
+        let with_head = |range: Range<u64>| {
+            let content_range = content_range(&range, size);
+            let head = format!(
+                "\r\n--{boundary}\r\nContent-Type: {content_type}\r\n\
+                 Content-Range: {content_range}\r\n\r\n"
+            );
+            (Bytes::from(head), range)
+        };
+        Self {
+            parts: ranges.into_iter().map(with_head).collect(),
+            closing: format!("\r\n--{boundary}--\r\n").into(),
+            blob,
+            boundary,
+        }
+    }
+
+    /// The content type of the whole body.
+    pub(super) fn content_type(&self) -> String {
+        format!("multipart/byteranges; boundary={}", self.boundary)
+    }
+
+    /// The exact length of the body, in bytes.
+    pub(super) fn length(&self) -> u64 {
+        let part =
+            |(head, range): &(Bytes, Range<u64>)| head.len() as u64 + range.end - range.start;
+        self.parts.iter().map(part).sum::<u64>() + self.closing.len() as u64
+    }
+
+    /// The body.
+    pub(super) fn into_body(self) -> Body {
+        let Self {
+            blob,
+            parts,
+            closing,
+            ..
+        } = self;
+        let parts =
+            stream::iter(parts).flat_map(move |(head, range)| piece(head).chain(blob.read(range)));
+        Body::from_stream(parts.chain(piece(closing)))
+    }
+}
+
+fn piece(bytes: Bytes) -> ByteStream {
+    stream::iter([Ok::<_, BlobError>(bytes)]).boxed()
+}
+
+/// The value of `Content-Range` for a part of `size` bytes that is not empty.
+pub(super) fn content_range(range: &Range<u64>, size: u64) -> String {
+    format!(
+        "bytes {}-{}/{size}",
+        range.start,
+        range.end.saturating_sub(1)
+    )
+}

@@ -1,0 +1,104 @@
+//! `Content-Disposition` of downloads (RFC 6266, RFC 8187).
+
+use axum::http::HeaderValue;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// All but the `attr-char` of RFC 8187, section 3.2.1.
+const EXTENDED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
+
+/// The header that has a browser save a download under `name`, whatever it holds.
+///
+/// A name that a quoted string does not carry exactly goes into `filename*`,
+/// with a readable stand-in for clients that do not know it.
+pub(super) fn attachment(name: &str) -> HeaderValue {
+    let plain: String = name
+        .chars()
+        .map(|c| if is_plain(c) { c } else { '_' })
+        .collect();
+    let text = if plain == name {
+        format!("attachment; filename=\"{plain}\"")
+    } else {
+        let exact = utf8_percent_encode(name, EXTENDED);
+        format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}")
+    };
+    // Only printable ASCII is left, which every header value may hold.
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("attachment"))
+}
+
+/// Whether a character means itself in a quoted string, to every client: a
+/// backslash quotes, some decode percent signs, and a slash would be a path.
+fn is_plain(c: char) -> bool {
+    matches!(c, ' '..='~') && !matches!(c, '"' | '\\' | '%' | '/')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::http::parameters::Parameters;
+
+    /// The name that a client takes from the header: RFC 6266 prefers `filename*`.
+    fn saved_as(header: &HeaderValue) -> String {
+        let parameters = Parameters::parse(header.as_bytes()).unwrap();
+        assert_eq!(parameters.value, "attachment");
+        let plain = String::from_utf8(parameters.get("filename").unwrap().to_vec()).unwrap();
+        let Some(extended) = parameters.get("filename*") else {
+            return plain;
+        };
+        let encoded = extended.strip_prefix(b"UTF-8''").unwrap();
+        let decoded = percent_encoding::percent_decode(encoded).decode_utf8();
+        decoded.unwrap().into_owned()
+    }
+
+    #[test]
+    fn plain_names_stay_readable() {
+        assert_eq!(
+            attachment("my report (1).pdf"),
+            "attachment; filename=\"my report (1).pdf\""
+        );
+        assert_eq!(
+            attachment("\u{20ac} rates"),
+            "attachment; filename=\"_ rates\"; filename*=UTF-8''%E2%82%AC%20rates"
+        );
+    }
+
+    #[test]
+    fn the_stand_in_is_never_a_path() {
+        let header = attachment("../../etc/passwd");
+        let parameters = Parameters::parse(header.as_bytes()).unwrap();
+        assert_eq!(parameters.get("filename"), Some(&b".._.._etc_passwd"[..]));
+    }
+
+    #[test]
+    fn the_longest_name_fits_a_header() {
+        let name = "\u{1f600}".repeat(1024);
+        assert_eq!(saved_as(&attachment(&name)), name);
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_comes_back_exactly(name in any::<String>()) {
+            prop_assert_eq!(saved_as(&attachment(&name)), name);
+        }
+
+        #[test]
+        fn hard_names_come_back_exactly(name in "[\"\\\\%/;=' \r\n\t\u{0}a\u{e9}\u{1f600}]{0,40}") {
+            let header = attachment(&name);
+            prop_assert!(header.as_bytes().iter().all(|b| matches!(b, b' '..=b'~')));
+            prop_assert_eq!(saved_as(&header), name);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Refusals: the only place that turns errors into status, code and message.
+//!
+//! Every answer that is not a success is
+//! `{"status": "error", "code": …, "message": …}`. The code is stable, the message
+//! is for people. What the system said about a failure goes to the log, through
+//! [`Cause`], never to the client.
+
+use std::borrow::Cow;
+use std::error::Error;
+
+use axum::Json;
+use axum::http::header::InvalidHeaderValue;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::multipart::MultipartError;
+use crate::blob::BlobError;
+use crate::hash::BlobHash;
+use crate::index::IndexError;
+use crate::record::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
+use crate::store::StoreError;
+
+/// Why a request is refused.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages below say it")]
+pub enum ApiError {
+    #[error("there is nothing at this path")]
+    UnknownPath,
+    #[error("this path does not take this method")]
+    MethodNotAllowed,
+    #[error("no file has this id or name")]
+    UnknownFile,
+    #[error("no content has this hash")]
+    UnknownBlob,
+    #[error("no peer has this id")]
+    UnknownPeer,
+    #[error("the form has no part 'file' with a file in it")]
+    NoFile,
+    #[error("the file has no name")]
+    NoFileName,
+    #[error("a file name has at most {MAX_NAME_BYTES} bytes")]
+    FileNameTooLong,
+    #[error("a form uploads one file")]
+    SecondFile,
+    #[error("a description has at most {MAX_DESCRIPTION_BYTES} bytes")]
+    DescriptionTooLong,
+    #[error("the body must be {0}")]
+    WrongContentType(&'static str),
+    #[error("the form cannot be read: {0}")]
+    Multipart(#[from] MultipartError),
+    #[error("the body is longer than {0} bytes")]
+    BodyTooLong(u64),
+    #[error("the body came too slowly")]
+    BodyTooSlow,
+    #[error("the body was cut off")]
+    BodyCut(#[source] axum::Error),
+    #[error("the query is not valid: {0}")]
+    Query(String),
+    #[error("the announcement is not valid: {0}")]
+    Announcement(String),
+    #[error("no part of the requested ranges exists; the file has {0} bytes")]
+    Range(u64),
+    #[error("the file is not the one that If-Match names")]
+    Precondition,
+    #[error("pages of this origin may not use this node")]
+    Origin,
+    #[error("this node does not answer for this host")]
+    Host,
+    #[error("the node is shutting down")]
+    ShuttingDown,
+    #[error("an answer could not be written")]
+    Header(#[from] InvalidHeaderValue),
+    #[error("the content {0} of a file is missing")]
+    ContentMissing(BlobHash),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Everything a client may know of a refusal.
+struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: Cow<'static, str>,
+}
+
+/// What the log is told about a refusal; a response extension.
+#[derive(Debug, Clone)]
+pub(super) struct Cause(pub String);
+
+impl ApiError {
+    fn refusal(&self) -> Refusal {
+        use StatusCode as S;
+        let (status, code) = match self {
+            Self::UnknownPath => (S::NOT_FOUND, "unknown_path"),
+            Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::UnknownFile => (S::NOT_FOUND, "unknown_file"),
+            Self::UnknownBlob => (S::NOT_FOUND, "unknown_blob"),
+            Self::UnknownPeer => (S::NOT_FOUND, "unknown_peer"),
+            Self::NoFile => (S::BAD_REQUEST, "no_file"),
+            Self::NoFileName => (S::BAD_REQUEST, "no_file_name"),
+            Self::FileNameTooLong => (S::BAD_REQUEST, "file_name_too_long"),
+            Self::SecondFile => (S::BAD_REQUEST, "second_file"),
+            Self::DescriptionTooLong => (S::BAD_REQUEST, "description_too_long"),
+            Self::WrongContentType(_) => (S::UNSUPPORTED_MEDIA_TYPE, "wrong_content_type"),
+            Self::Multipart(_) => (S::BAD_REQUEST, "broken_multipart"),
+            Self::BodyTooLong(_) => (S::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::BodyTooSlow => (S::REQUEST_TIMEOUT, "too_slow"),
+            Self::BodyCut(_) => (S::BAD_REQUEST, "body_cut"),
+            Self::Query(_) => (S::BAD_REQUEST, "bad_query"),
+            Self::Announcement(_) => (S::BAD_REQUEST, "bad_announcement"),
+            Self::Range(_) => (S::RANGE_NOT_SATISFIABLE, "range_not_satisfiable"),
+            Self::Precondition => (S::PRECONDITION_FAILED, "precondition_failed"),
+            Self::Origin => (S::FORBIDDEN, "origin_not_allowed"),
+            Self::Host => (S::MISDIRECTED_REQUEST, "host_not_allowed"),
+            Self::ShuttingDown => return Refusal::SHUTTING_DOWN,
+            Self::Header(_) => return Refusal::INTERNAL,
+            Self::ContentMissing(_) => return Refusal::DAMAGED,
+            Self::Store(error) => return of_store(error),
+        };
+        Refusal {
+            status,
+            code,
+            message: self.to_string().into(),
+        }
+    }
+}
+
+impl Cause {
+    /// The error with all its sources.
+    pub(super) fn of(error: &dyn Error) -> Self {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            text = format!("{text}: {error}");
+            source = error.source();
+        }
+        Self(text)
+    }
+}
+
+impl Refusal {
+    const SHUTTING_DOWN: Self = Self::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "shutting_down",
+        "the node is shutting down",
+    );
+    const FULL: Self = Self::new(
+        StatusCode::INSUFFICIENT_STORAGE,
+        "disk_full",
+        "the node has no room left",
+    );
+    const READ_ONLY: Self = Self::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "read_only",
+        "the node takes no changes after a failed write, until it is restarted",
+    );
+    const DAMAGED: Self = Self::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "damaged",
+        "what the node stored is damaged",
+    );
+    const INTERNAL: Self = Self::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "the node failed; its log says why",
+    );
+
+    const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
+        Self {
+            status,
+            code,
+            message: Cow::Borrowed(message),
+        }
+    }
+}
+
+fn of_store(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Blob(error) => of_blob(error),
+        StoreError::Index(error) => of_index(error),
+        StoreError::ShuttingDown => Refusal::SHUTTING_DOWN,
+    }
+}
+
+fn of_blob(error: &BlobError) -> Refusal {
+    match error {
+        BlobError::Full { .. } => Refusal::FULL,
+        BlobError::Io { .. } => Refusal::INTERNAL,
+        BlobError::Damaged { .. } => Refusal::DAMAGED,
+        BlobError::Refused(_) => Refusal::READ_ONLY,
+        BlobError::TooLarge(max) => Refusal {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            code: "too_large",
+            message: format!("a file has at most {max} bytes").into(),
+        },
+    }
+}
+
+fn of_index(error: &IndexError) -> Refusal {
+    match error {
+        IndexError::Full { .. } => Refusal::FULL,
+        IndexError::Io { .. } | IndexError::Lookup(_) => Refusal::INTERNAL,
+        IndexError::Damaged { .. } => Refusal::DAMAGED,
+        IndexError::Refused(_) => Refusal::READ_ONLY,
+        IndexError::Closed => Refusal::SHUTTING_DOWN,
+    }
+}
+
+impl From<BlobError> for ApiError {
+    fn from(error: BlobError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Refusal {
+            status,
+            code,
+            message,
+        } = self.refusal();
+        let body = json!({ "status": "error", "code": code, "message": message });
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        if let Self::Range(size) = &self
+            && let Ok(value) = HeaderValue::try_from(format!("bytes */{size}"))
+        {
+            headers.insert(header::CONTENT_RANGE, value);
+        }
+        if matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE
+        ) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.extensions_mut().insert(Cause::of(&self));
+        response
+    }
+}

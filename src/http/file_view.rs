@@ -1,0 +1,40 @@
+//! A file as the REST contract shows it.
+
+use serde::Serialize;
+
+use crate::node::Node;
+use crate::record::FileRecord;
+
+/// All that clients see of a file record.
+#[derive(Serialize)]
+pub(super) struct FileView<'a> {
+    file_id: String,
+    original_name: &'a str,
+    saved_name: String,
+    size: u64,
+    description: &'a str,
+    content_type: Option<&'a str>,
+    hash: String,
+    peer_id: String,
+    uploaded_at: String,
+    download_url: String,
+}
+
+impl<'a> FileView<'a> {
+    /// A file that `node` keeps.
+    pub(super) fn new(node: &Node, record: &'a FileRecord) -> Self {
+        let file = &record.file;
+        Self {
+            file_id: record.id.to_string(),
+            original_name: &file.name,
+            saved_name: record.saved_name(),
+            size: file.size,
+            description: &file.description,
+            content_type: file.content_type.as_deref(),
+            hash: file.hash.to_string(),
+            peer_id: node.peer_id().to_string(),
+            uploaded_at: record.uploaded_at.to_string(),
+            download_url: format!("{}/api/p2p/file/{}", node.base_url(), record.id),
+        }
+    }
+}

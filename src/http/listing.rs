@@ -1,0 +1,137 @@
+//! The listing of the local files, written as JSON while the index is read.
+//!
+//! One page of records is in memory at a time, however many files there are.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use axum::BoxError;
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt};
+use serde_json::json;
+
+use super::file_view::FileView;
+use crate::node::Node;
+use crate::record::{FileId, FileRecord};
+use crate::store::StoreError;
+
+/// How many records are read at once. The longest has some 20 KiB.
+const PAGE: u64 = 256;
+
+/// A listing under way.
+pub(super) struct Listing {
+    node: Arc<Node>,
+    filter: Filter,
+    /// The last file that was looked at.
+    after: Option<FileId>,
+    /// The records behind it, to be listed next.
+    page: Vec<FileRecord>,
+    listed: u64,
+}
+
+/// Which files to list.
+pub(super) struct Filter {
+    /// At most so many.
+    pub limit: Option<u64>,
+    /// Those whose names hold this text, whatever the case.
+    pub name: Option<String>,
+}
+
+impl Listing {
+    /// Begins behind the file `after`, or with the first. What keeps a listing from
+    /// being made mostly shows here, while the client can still be told.
+    pub(super) async fn start(
+        node: Arc<Node>,
+        filter: Filter,
+        after: Option<FileId>,
+    ) -> Result<Self, StoreError> {
+        let name = filter.name.map(|name| name.to_lowercase());
+        let mut listing = Self {
+            node,
+            filter: Filter { name, ..filter },
+            after,
+            page: Vec::new(),
+            listed: 0,
+        };
+        listing.read_page().await?;
+        Ok(listing)
+    }
+
+    /// The JSON text, piece by piece. An error ends it half-way.
+    pub(super) fn into_stream(self) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + use<> {
+        let peer_id = self.node.peer_id();
+        let opening = format!(r#"{{"status":"success","peer_id":"{peer_id}","files":["#);
+        let opening = stream::once(ready(Ok(Bytes::from(opening))));
+        let rest = stream::try_unfold(Some(self), |listing| async {
+            match listing {
+                Some(listing) => listing.write_page().await.map(Some),
+                None => Ok(None),
+            }
+        });
+        opening.chain(rest)
+    }
+
+    /// Writes the page at hand; after the last one, the end, and there is no listing left.
+    async fn write_page(mut self) -> Result<(Bytes, Option<Self>), BoxError> {
+        let mut out = Vec::new();
+        for record in std::mem::take(&mut self.page) {
+            if Some(self.listed) == self.filter.limit {
+                self.write_end(self.after, &mut out)?;
+                return Ok((out.into(), None));
+            }
+            self.after = Some(record.id);
+            if self.filter.takes(&record) {
+                self.write_file(&record, &mut out)?;
+            }
+        }
+        self.read_page().await?;
+        if self.page.is_empty() {
+            self.write_end(None, &mut out)?;
+            return Ok((out.into(), None));
+        }
+        Ok((out.into(), Some(self)))
+    }
+
+    fn write_file(&mut self, record: &FileRecord, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        if self.listed > 0 {
+            out.push(b',');
+        }
+        self.listed += 1;
+        Ok(serde_json::to_writer(
+            out,
+            &FileView::new(&self.node, record),
+        )?)
+    }
+
+    /// Closes the list; `next` is where to go on, if there is more than was asked for.
+    fn write_end(&self, next: Option<FileId>, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        let end = json!({
+            "file_count": self.listed,
+            "total_files": self.node.store().totals().files,
+            "next": next.map(|id| id.to_string()),
+        });
+        out.extend_from_slice(b"],");
+        let end = serde_json::to_vec(&end)?;
+        out.extend_from_slice(end.strip_prefix(b"{").unwrap_or(&end));
+        Ok(())
+    }
+
+    async fn read_page(&mut self) -> Result<(), StoreError> {
+        // One more than is listed, to know whether there is more.
+        let left = self.filter.limit.map(|limit| limit - self.listed + 1);
+        let wanted = match &self.filter.name {
+            Some(_) => PAGE,
+            None => left.unwrap_or(PAGE).min(PAGE),
+        };
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        self.page = self.node.store().page(self.after, wanted).await?;
+        Ok(())
+    }
+}
+
+impl Filter {
+    fn takes(&self, record: &FileRecord) -> bool {
+        let name = self.name.as_ref();
+        name.is_none_or(|part| record.file.name.to_lowercase().contains(part))
+    }
+}

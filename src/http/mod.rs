@@ -1,0 +1,26 @@
+//! The REST interface: the only place that knows paths and status codes.
+
+mod announce;
+mod body;
+mod byteranges;
+mod conditions;
+mod disposition;
+mod download;
+mod error;
+mod file_view;
+mod files;
+mod form;
+mod linger;
+mod listing;
+mod multipart;
+pub mod origin;
+mod parameters;
+mod part_head;
+mod peers;
+mod representation;
+mod request_log;
+mod router;
+mod status;
+mod upload;
+
+pub use router::{Options, router};

@@ -1,0 +1,254 @@
+//! Who may use the node from a browser.
+//!
+//! A page of any site can send requests to a node on localhost. Browsers tell the
+//! page's origin, so that those of strangers can be refused before anything
+//! happens; for the others the answers carry the CORS headers of the Fetch standard.
+//! A page may also give its own domain the address 127.0.0.1 (DNS rebinding) and is
+//! then of the node's origin for the browser; its domain in `Host` gives it away.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{Method, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use url::{Host, Origin};
+
+use super::error::ApiError;
+use super::request_log::REQUEST_ID;
+use crate::base_url::BaseUrl;
+
+/// How long a browser may remember the answer to a preflight request.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
+
+/// An origin that `--cors-origin` adds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowedOrigin {
+    /// Every origin, `*`.
+    Any,
+    /// This one.
+    One(Origin),
+}
+
+/// A text that is no origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an origin is * or http:// or https://, a host and at most a port")]
+pub struct InvalidOrigin;
+
+impl FromStr for AllowedOrigin {
+    type Err = InvalidOrigin;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        let url: BaseUrl = text.parse().map_err(|_| InvalidOrigin)?;
+        let origin = url.origin();
+        let only_origin = origin.ascii_serialization() == url.to_string();
+        only_origin
+            .then_some(Self::One(origin))
+            .ok_or(InvalidOrigin)
+    }
+}
+
+/// Which hosts and origins requests may come with.
+pub struct Guard {
+    /// Where the node is reached.
+    pub base_url: BaseUrl,
+    /// Origins allowed beside the node's own and those of this machine.
+    pub allowed: Vec<AllowedOrigin>,
+    /// Whether the node listens on loopback only, where every name in `Host`
+    /// must mean this machine.
+    pub on_loopback: bool,
+}
+
+/// Refuses what no program sends and no page of an allowed origin.
+pub async fn guard(
+    State(guard): State<Arc<Guard>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let target = target_of(&request)?;
+    if !target
+        .as_ref()
+        .is_none_or(|target| guard.takes_target(target))
+    {
+        return Err(ApiError::Host);
+    }
+    if let Some(origin) = request.headers().get(header::ORIGIN) {
+        let origin = origin.to_str().map_err(|_| ApiError::Origin)?;
+        if !guard.takes_origin(origin, target.as_ref()) {
+            return Err(ApiError::Origin);
+        }
+    }
+    Ok(next.run(request).await)
+}
+
+/// The host and port that the client means to talk to; None if it does not tell.
+fn target_of(request: &Request) -> Result<Option<BaseUrl>, ApiError> {
+    let host = match (
+        request.uri().authority(),
+        request.headers().get(header::HOST),
+    ) {
+        (Some(authority), _) => authority.as_str(),
+        (None, Some(host)) => host.to_str().map_err(|_| ApiError::Host)?,
+        (None, None) => return Ok(None),
+    };
+    let target = format!("http://{host}").parse();
+    target.map(Some).map_err(|_| ApiError::Host)
+}
+
+impl Guard {
+    fn takes_target(&self, target: &BaseUrl) -> bool {
+        match target.host() {
+            Some(Host::Domain(_)) if self.on_loopback => {
+                target.host() == self.base_url.host() || is_loopback(target)
+            }
+            _ => true,
+        }
+    }
+
+    fn takes_origin(&self, origin: &str, target: Option<&BaseUrl>) -> bool {
+        if self.allowed.contains(&AllowedOrigin::Any) {
+            return true;
+        }
+        let Ok(page) = origin.parse::<BaseUrl>() else {
+            return false;
+        };
+        is_loopback(&page)
+            || page.origin() == self.base_url.origin()
+            || self.allowed.contains(&AllowedOrigin::One(page.origin()))
+            || target.is_some_and(|target| is_own(&page, target))
+    }
+}
+
+/// Whether a page came from the address that the request goes to. Addresses only:
+/// a name may have been rebound.
+fn is_own(page: &BaseUrl, target: &BaseUrl) -> bool {
+    !matches!(page.host(), Some(Host::Domain(_)))
+        && page.host() == target.host()
+        && page.port() == target.port()
+}
+
+/// Whether an address always means the machine itself (RFC 6761, section 6.3).
+fn is_loopback(url: &BaseUrl) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+/// The CORS headers for requests that the guard has let through, and the answers
+/// to preflight requests.
+pub fn cors() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::mirror_request())
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([
+            header::ACCEPT_RANGES,
+            header::CONTENT_DISPOSITION,
+            header::CONTENT_LENGTH,
+            header::CONTENT_RANGE,
+            header::ETAG,
+            REQUEST_ID,
+        ])
+        .max_age(PREFLIGHT_AGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(allowed: &[&str], on_loopback: bool) -> Guard {
+        Guard {
+            base_url: "http://files.example:5004".parse().unwrap(),
+            allowed: allowed.iter().map(|it| it.parse().unwrap()).collect(),
+            on_loopback,
+        }
+    }
+
+    fn url(text: &str) -> BaseUrl {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn own_and_loopback_origins_are_allowed() {
+        let guard = guard(&["https://app.example"], false);
+        let target = url("http://192.168.1.5:5004");
+        for origin in [
+            "http://files.example:5004",
+            "http://localhost",
+            "https://localhost:3000",
+            "http://app.localhost:3000",
+            "http://127.0.0.1:8080",
+            "http://127.9.9.9",
+            "http://[::1]:8080",
+            "http://192.168.1.5:5004",
+            "https://app.example",
+            "https://app.example:443",
+        ] {
+            assert!(guard.takes_origin(origin, Some(&target)), "{origin}");
+        }
+    }
+
+    #[test]
+    fn other_origins_are_refused_unless_all_are_allowed() {
+        let target = url("http://rebound.example:5004");
+        for origin in [
+            "null",
+            "",
+            "http://rebound.example:5004",
+            "http://files.example",
+            "https://files.example:5004",
+            "http://localhost.evil.example",
+            "http://127.0.0.1.evil.example",
+            "http://192.168.1.5:5004",
+            "file://",
+        ] {
+            assert!(
+                !guard(&[], false).takes_origin(origin, Some(&target)),
+                "{origin}"
+            );
+            assert!(guard(&["*"], false).takes_origin(origin, None), "{origin}");
+        }
+    }
+
+    #[test]
+    fn on_loopback_every_name_must_mean_this_machine() {
+        for (target, taken) in [
+            ("http://localhost:5004", true),
+            ("http://a.localhost", true),
+            ("http://files.example", true),
+            ("http://127.0.0.1:5004", true),
+            ("http://[::1]:5004", true),
+            ("http://10.0.0.1", true),
+            ("http://rebound.example:5004", false),
+        ] {
+            assert_eq!(
+                guard(&[], true).takes_target(&url(target)),
+                taken,
+                "{target}"
+            );
+            assert!(guard(&[], false).takes_target(&url(target)), "{target}");
+        }
+    }
+
+    #[test]
+    fn only_origins_can_be_allowed() {
+        for text in [
+            "",
+            "null",
+            "app.example",
+            "https://app.example/path",
+            "ftp://app.example",
+        ] {
+            assert_eq!(text.parse::<AllowedOrigin>(), Err(InvalidOrigin), "{text}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! One line in the log for every request, when its answer has been sent or given up.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use uuid::Uuid;
+
+use super::error::Cause;
+use crate::node::server::ClientAddress;
+
+/// The header that names a request, in the log and to the client.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id taken over from a client, in bytes.
+const MAX_ID_BYTES: usize = 64;
+
+/// Gives a request its id and logs it.
+pub(super) async fn log(request: Request, next: Next) -> Response {
+    let id = request_id(&request);
+    let mut line = Line {
+        id: id.clone(),
+        client: request.extensions().get().copied(),
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
+        began: Instant::now(),
+        status: None,
+        sent: 0,
+        cause: None,
+    };
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(REQUEST_ID, id);
+    line.status = Some(response.status());
+    line.cause = response.extensions_mut().remove();
+    response.map(|body| Body::new(Logged { body, line }))
+}
+
+/// The id that the client gives, if it can stand in a log, or a new one.
+fn request_id(request: &Request) -> HeaderValue {
+    let sane = |id: &&HeaderValue| {
+        (1..=MAX_ID_BYTES).contains(&id.len())
+            && id
+                .as_bytes()
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+    };
+    match request.headers().get(REQUEST_ID).filter(sane) {
+        Some(id) => id.clone(),
+        // Letters, digits and hyphens make a header value.
+        None => HeaderValue::try_from(Uuid::new_v4().to_string())
+            .unwrap_or(HeaderValue::from_static("none")),
+    }
+}
+
+/// What the log will say; written on drop.
+struct Line {
+    id: HeaderValue,
+    client: Option<ClientAddress>,
+    method: Method,
+    path: String,
+    began: Instant,
+    /// None while there is no answer: the client may leave before.
+    status: Option<StatusCode>,
+    /// The bytes of the answer's body that were handed to the connection.
+    sent: u64,
+    cause: Option<Cause>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let id = self.id.to_str().unwrap_or_default();
+        let client = self.client.map(|it| tracing::field::display(it.0));
+        let status = self.status.map(|it| it.as_u16());
+        let cause = self.cause.as_ref().map(|it| it.0.as_str());
+        let micros = self.began.elapsed().as_micros();
+        let Self {
+            method, path, sent, ..
+        } = self;
+        if self.status.is_some_and(|it| it.is_server_error()) {
+            tracing::error!(%method, path, status, sent, micros, client, id, cause, "request");
+        } else {
+            tracing::info!(%method, path, status, sent, micros, client, id, cause, "request");
+        }
+    }
+}
+
+/// A body that counts what is sent of it, and says in the log when it fails.
+struct Logged {
+    body: Body,
+    line: Line,
+}
+
+impl http_body::Body for Logged {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.line.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+            Poll::Ready(Some(Err(error))) => self.line.cause = Some(Cause::of(error)),
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

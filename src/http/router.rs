@@ -1,0 +1,66 @@
+//! Every route there is, and what each request passes on its way.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post};
+
+use super::error::ApiError;
+use super::origin::{self, AllowedOrigin, Guard};
+use super::{announce, download, files, linger, peers, request_log, status, upload};
+use crate::node::Node;
+
+/// How the REST interface is set up.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Origins whose pages may use the node, beside its own and loopback.
+    pub allowed_origins: Vec<AllowedOrigin>,
+    /// Whether the node listens on loopback only.
+    pub on_loopback: bool,
+}
+
+/// The REST interface of a node.
+pub fn router(node: Arc<Node>, options: Options) -> Router {
+    let guard = Guard {
+        base_url: node.base_url().clone(),
+        allowed: options.allowed_origins,
+        on_loopback: options.on_loopback,
+    };
+    Router::new()
+        .route("/api/peers", get(peers::list))
+        .route("/api/p2p/upload", post(upload::upload))
+        .route("/api/p2p/download/{peer}/{file}", get(download::from_peer))
+        .route(
+            "/api/p2p/file/{id}",
+            get(download::by_id).delete(files::remove),
+        )
+        .route("/api/p2p/blob/{hash}", get(download::by_hash))
+        .route("/api/p2p/announce", post(announce::announce))
+        .route("/api/p2p/files", get(files::list))
+        .route("/api/p2p/status", get(status::status))
+        .route("/health", get(status::health))
+        .fallback(|| async { ApiError::UnknownPath })
+        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
+        .layer(origin::cors())
+        // From here on the first layer is the innermost.
+        .layer(from_fn_with_state(Arc::clone(&node), refuse_on_shutdown))
+        .layer(from_fn_with_state(Arc::new(guard), origin::guard))
+        .layer(from_fn(linger::linger))
+        .layer(from_fn(request_log::log))
+        .with_state(node)
+}
+
+/// Connections stay open a little longer than the node wants to work.
+async fn refuse_on_shutdown(
+    State(node): State<Arc<Node>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if node.is_shutting_down() {
+        return Err(ApiError::ShuttingDown);
+    }
+    Ok(next.run(request).await)
+}

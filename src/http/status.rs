@@ -1,0 +1,57 @@
+//! How the node is: `GET /api/p2p/status` for people, `GET /health` for supervisors.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+
+use super::peers::{self, PeerView};
+use crate::node::Node;
+
+/// The answer of `GET /api/p2p/status`.
+#[derive(Serialize)]
+pub(super) struct StatusAnswer {
+    status: &'static str,
+    peer: PeerView,
+    peers_discovered: usize,
+    local_files: u64,
+    storage_dir: String,
+}
+
+/// Tells what the node holds and knows.
+pub(super) async fn status(State(node): State<Arc<Node>>) -> Json<StatusAnswer> {
+    Json(StatusAnswer {
+        status: "success",
+        peer: PeerView::of_self(&node),
+        peers_discovered: peers::known(&node).len(),
+        local_files: node.store().totals().files,
+        storage_dir: node.storage_dir().display().to_string(),
+    })
+}
+
+/// The answer of `GET /health`.
+#[derive(Serialize)]
+pub(super) struct HealthAnswer {
+    status: &'static str,
+    version: &'static str,
+    writable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Tells whether the node works. One that takes no more changes is degraded; it
+/// still answers with 200, since it serves what it has.
+pub(super) async fn health(State(node): State<Arc<Node>>) -> Json<HealthAnswer> {
+    let reason = node.store().refusal();
+    Json(HealthAnswer {
+        status: if reason.is_none() {
+            "healthy"
+        } else {
+            "degraded"
+        },
+        version: env!("CARGO_PKG_VERSION"),
+        writable: reason.is_none(),
+        reason,
+    })
+}

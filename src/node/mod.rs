@@ -1,0 +1,161 @@
+//! The node: composes what it is made of, and runs until it is told to stop.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use crate::base_url::BaseUrl;
+use crate::disk::Durability;
+use crate::peer::identity::{Identity, IdentityError};
+use crate::peer_id::PeerId;
+use crate::store::local::{self, LocalStore, OpenError, RELAXED_SYNC_EVERY};
+use crate::store::{Store, StoreError};
+
+pub mod server;
+mod stall_guard;
+
+/// How a node is set up.
+#[derive(Clone)]
+pub struct Options {
+    /// Where and how it keeps its files.
+    pub store: local::Options,
+    /// Where clients and peers reach it.
+    pub base_url: BaseUrl,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The storage directory cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The node's key cannot be had.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+/// A node, as the surfaces see it.
+pub struct Node {
+    store: Store,
+    peer_id: PeerId,
+    options: Options,
+    shutting_down: AtomicBool,
+    /// While it lives, no other process opens the storage directory.
+    opened: Option<LocalStore>,
+}
+
+impl Node {
+    /// Opens the storage directory and the node's key in it, making both the first time.
+    pub async fn open(options: Options) -> Result<Self, NodeError> {
+        let opened = LocalStore::open(options.store.clone()).await?;
+        let dir = options.store.dir.clone();
+        let loading = tokio::task::spawn_blocking(move || Identity::load_or_create(&dir));
+        let identity = match loading.await {
+            Ok(loaded) => loaded?,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        let node = Self::over(opened.store.clone(), identity.peer_id(), options);
+        Ok(Self {
+            opened: Some(opened),
+            ..node
+        })
+    }
+
+    /// A node over a store of any kind, such as one in memory.
+    pub fn over(store: Store, peer_id: PeerId, options: Options) -> Self {
+        Self {
+            store,
+            peer_id,
+            options,
+            shutting_down: AtomicBool::new(false),
+            opened: None,
+        }
+    }
+
+    /// Serves `router` to whoever connects to `listener`, until `shutdown`; then
+    /// ends what is under way, makes everything durable and closes the store.
+    pub async fn run(
+        &self,
+        listener: TcpListener,
+        router: Router,
+        options: &server::Options,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), StoreError> {
+        let background = self.start_background_work();
+        let shutdown = async {
+            shutdown.await;
+            self.shutting_down.store(true, Ordering::Relaxed);
+        };
+        server::serve(listener, router, options, shutdown).await;
+        // Aborts what is left of it.
+        drop(background);
+        self.store.close().await
+    }
+
+    fn start_background_work(&self) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        if self.opened.as_ref().is_some_and(|opened| opened.crashed) {
+            tasks.spawn(collect(self.store.clone()));
+        }
+        if self.options.store.durability == Durability::Relaxed {
+            tasks.spawn(sync_regularly(self.store.clone(), RELAXED_SYNC_EVERY));
+        }
+        tasks
+    }
+
+    /// What the node keeps.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Who the node is.
+    pub fn peer_id(&self) -> PeerId {
+        self.peer_id
+    }
+
+    /// Where the node is reached.
+    pub fn base_url(&self) -> &BaseUrl {
+        &self.options.base_url
+    }
+
+    /// The storage directory, as it was configured.
+    pub fn storage_dir(&self) -> &Path {
+        &self.options.store.dir
+    }
+
+    /// The longest file taken, in bytes.
+    pub fn max_upload(&self) -> Option<u64> {
+        self.options.store.max_upload
+    }
+
+    /// Whether the node was told to stop.
+    pub fn is_shutting_down(&self) -> bool {
+        self.shutting_down.load(Ordering::Relaxed)
+    }
+}
+
+/// Deletes the blobs without a record that a crash has left.
+async fn collect(store: Store) {
+    match store.collect_all().await {
+        Ok(0) => {}
+        Ok(collected) => tracing::info!(collected, "blobs that no file needs were deleted"),
+        Err(error) => tracing::error!(%error, "blobs that no file needs were not all deleted"),
+    }
+}
+
+/// Keeps the promise of relaxed durability.
+async fn sync_regularly(store: Store, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = store.sync().await {
+            tracing::error!(%error, "the last changes are not durable");
+        }
+    }
+}

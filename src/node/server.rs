@@ -1,0 +1,142 @@
+//! The accept loop: connections in, HTTP/1.1 over each, and a graceful end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tower::ServiceExt;
+
+use super::stall_guard::StallGuard;
+
+/// How long to wait after a failed accept: mostly the process has too many files
+/// open, and only closing connections helps.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The limits of a server.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The most connections held at once; more wait to be accepted.
+    pub max_connections: usize,
+    /// How long the head of a request may take to arrive, counted from the end of
+    /// the answer before: so it bounds idle connections, too.
+    pub head_timeout: Duration,
+    /// How long a client may leave a waiting answer unread.
+    pub stall_timeout: Duration,
+    /// How long running requests may go on after the shutdown.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_connections: 16_384,
+            head_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(60),
+            shutdown_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The address of the client; an extension of every request.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientAddress(pub SocketAddr);
+
+/// Serves `router` on `listener` until `shutdown`, then closes the listener and
+/// lets running requests end within the grace.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    options: &Options,
+    shutdown: impl Future<Output = ()>,
+) {
+    let graceful = GracefulShutdown::new();
+    let slots = Arc::new(Semaphore::new(options.max_connections));
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(ended) = connections.join_next() => report_panic(ended),
+            accepted = accept(&listener, &slots) => {
+                let (stream, client, slot) = accepted;
+                let connection = connection(stream, client, router.clone(), options);
+                let watched = graceful.watch(connection);
+                connections.spawn(async move {
+                    if let Err(error) = watched.await {
+                        tracing::debug!(%client, %error, "connection cut");
+                    }
+                    drop(slot);
+                });
+            }
+        }
+    }
+    drop(listener);
+    let grace = options.shutdown_grace;
+    if tokio::time::timeout(grace, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(?grace, "requests still running after the grace are cut off");
+    }
+    connections.shutdown().await;
+}
+
+/// The next connection, once there is room for it.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
+    // Nobody closes the semaphore, so there is always a permit.
+    let slot = Arc::clone(slots).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, client)) => return (stream, client, slot),
+            Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// HTTP over one connection.
+fn connection(
+    stream: TcpStream,
+    client: SocketAddr,
+    router: Router,
+    options: &Options,
+) -> impl GracefulConnection<Error = hyper::Error> + Send + use<> {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%client, %error, "answers may be delayed");
+    }
+    let service = router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ClientAddress(client));
+        request
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.head_timeout)
+        .serve_connection(
+            TokioIo::new(StallGuard::new(stream, options.stall_timeout)),
+            TowerToHyperService::new(service),
+        )
+}
+
+fn report_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a request failed by a panic");
+    }
+}

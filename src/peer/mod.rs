@@ -1,0 +1,3 @@
+//! Peers: other nodes, and who this one is among them.
+
+pub mod identity;
