@@ -38,11 +38,6 @@ pub(crate) async fn upload(
     store.ingest(spool.finish().await?, about).await
 }
 
-/// Every file there is, in the order of the ids.
-pub(crate) async fn files(store: &Store) -> Vec<FileRecord> {
-    store.page(None, 1_000).await.unwrap()
-}
-
 /// Starts a store as a node does.
 pub(crate) async fn start(options: Options) -> LocalStore {
     let opened = LocalStore::open(options).await.unwrap();
@@ -52,11 +47,9 @@ pub(crate) async fn start(options: Options) -> LocalStore {
     opened
 }
 
-/// Every file of a store, after checking that each is whole and that nothing else
-/// is in its directory.
-pub(crate) async fn checked_files(store: &Store, dir: &Path) -> Vec<FileRecord> {
-    let files = files(store).await;
-    let mut needed = BTreeSet::new();
+/// Every file of a store, after reading each and comparing it with its hash.
+pub(crate) async fn whole_files(store: &Store) -> Vec<FileRecord> {
+    let files = store.page(None, 1_000).await.unwrap();
     for FileRecord { file, .. } in &files {
         let blob = store.open(&file.hash).await.unwrap();
         let blob = blob.unwrap_or_else(|| panic!("{} has no bytes", file.name));
@@ -64,8 +57,15 @@ pub(crate) async fn checked_files(store: &Store, dir: &Path) -> Vec<FileRecord> 
         let bytes = pieces.concat();
         assert_eq!(bytes.len() as u64, file.size, "{}", file.name);
         assert_eq!(BlobHash::of(&bytes), file.hash, "{}", file.name);
-        needed.insert(file.hash.to_string());
     }
+    files
+}
+
+/// The same, after checking that nothing else is in its directory and its counts are right.
+pub(crate) async fn checked_files(store: &Store, dir: &Path) -> Vec<FileRecord> {
+    let files = whole_files(store).await;
+    let needed = files.iter().map(|record| record.file.hash.to_string());
+    let needed: BTreeSet<_> = needed.collect();
     assert_eq!(blob_files(dir), needed);
     assert_eq!(names_in(&dir.join("spool")), BTreeSet::new());
     assert_eq!(store.totals().files, files.len() as u64);

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What is below a directory, by path from there.
+/// What is below a directory, by path from there: directories before what is in them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Tree(BTreeMap<PathBuf, Entry>);
+pub(crate) struct Tree(pub(crate) BTreeMap<PathBuf, Entry>);
 
 /// A file's bytes; a directory has none.
 pub(crate) type Entry = Option<Vec<u8>>;
@@ -28,12 +28,12 @@ impl Tree {
             let entry = entry.unwrap();
             let path = dir.join(entry.file_name());
             if entry.path().is_dir() {
-                self.insert(path.clone(), None);
+                self.0.insert(path.clone(), None);
                 self.read_dir(root, &path);
                 continue;
             }
             match std::fs::read(entry.path()) {
-                Ok(bytes) => self.insert(path, Some(bytes)),
+                Ok(bytes) => drop(self.0.insert(path, Some(bytes))),
                 Err(e) => assert_eq!(e.kind(), io::ErrorKind::NotFound),
             }
         }
@@ -48,32 +48,5 @@ impl Tree {
                 Some(bytes) => std::fs::write(path, bytes).unwrap(),
             }
         }
-    }
-
-    /// Everything, directories before what is in them.
-    pub(crate) fn entries(&self) -> &BTreeMap<PathBuf, Entry> {
-        &self.0
-    }
-
-    pub(crate) fn insert(&mut self, path: PathBuf, entry: Entry) {
-        self.0.insert(path, entry);
-    }
-
-    /// Whether there is a directory for `path` to be in.
-    pub(crate) fn has_parent_of(&self, path: &Path) -> bool {
-        let parent = path.parent().unwrap();
-        parent == Path::new("") || self.0.get(parent) == Some(&None)
-    }
-
-    /// Puts `tree` in the place of what is below the directory `dir`; none removes it.
-    pub(crate) fn replace(&mut self, dir: &Path, tree: Option<&Self>) {
-        self.0.retain(|path, _| !path.starts_with(dir));
-        let Some(tree) = tree else { return };
-        self.insert(dir.to_owned(), None);
-        let moved = tree
-            .0
-            .iter()
-            .map(|(path, entry)| (dir.join(path), entry.clone()));
-        self.0.extend(moved);
     }
 }

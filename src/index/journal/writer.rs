@@ -98,9 +98,7 @@ impl Journal {
     /// relaxed and no file is removed. After an error none of them is there, or the journal refuses
     /// further writes.
     pub(in crate::index) fn append(&mut self, entries: Vec<Entry>) -> Result<(), IndexError> {
-        if let Some(reason) = self.refusal.get() {
-            return Err(IndexError::Refused(reason.clone()));
-        }
+        self.writable()?;
         if self.active.offset >= self.options.segment_bytes {
             self.rotate()?;
         }
@@ -131,6 +129,7 @@ impl Journal {
 
     /// With relaxed durability: makes every entry below `mark` durable.
     pub(in crate::index) fn sync(&mut self, mark: u64) -> Result<(), IndexError> {
+        self.writable()?;
         if mark > self.durable_seq + 1 {
             self.sync_active()?;
             self.durable_seq = mark - 1;
@@ -152,6 +151,13 @@ impl Journal {
         self.active.number
     }
 
+    fn writable(&self) -> Result<(), IndexError> {
+        match self.refusal.get() {
+            Some(reason) => Err(IndexError::Refused(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), IndexError> {
         let Active {
             file, offset, path, ..
@@ -167,9 +173,6 @@ impl Journal {
     }
 
     fn sync_active(&mut self) -> Result<(), IndexError> {
-        if let Some(reason) = self.refusal.get() {
-            return Err(IndexError::Refused(reason.clone()));
-        }
         self.active.file.sync().map_err(|error| {
             let _ = self
                 .refusal
