@@ -26,11 +26,17 @@ async fn main() -> Result<()> {
     let began = Instant::now();
     let syncs = tokio::spawn(sync_at_times(opened.store.clone()));
     let writes = stream::iter(0..files).map(|n| add(opened.store.clone(), n, bytes));
-    writes.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+    writes
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<Vec<()>>()
+        .await?;
     syncs.abort();
     let took = began.elapsed();
     opened.store.close().await?;
-    println!("{files} files of {bytes} bytes in {took:.1?}, closed after {:.1?}", began.elapsed());
+    println!(
+        "{files} files of {bytes} bytes in {took:.1?}, closed after {:.1?}",
+        began.elapsed()
+    );
     Ok(())
 }
 
@@ -44,10 +50,16 @@ async fn sync_at_times(store: Store) -> Result<()> {
 
 async fn add(store: Store, n: u64, bytes: usize) -> Result<()> {
     let mut content = vec![0; bytes];
-    blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(&mut content);
+    blake3::Hasher::new()
+        .update(&n.to_le_bytes())
+        .finalize_xof()
+        .fill(&mut content);
     let mut spool = store.spool();
     spool.write(Bytes::from(content)).await?;
-    let about = About { name: format!("file-{n:09}.bin"), ..About::default() };
+    let about = About {
+        name: format!("file-{n:09}.bin"),
+        ..About::default()
+    };
     store.ingest(spool.finish().await?, about).await?;
     Ok(())
 }
