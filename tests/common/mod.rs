@@ -1,0 +1,9 @@
+//! What tests of a running node share.
+
+// Not every test needs all of it.
+#![allow(dead_code)]
+
+pub(crate) mod content;
+pub(crate) mod forms;
+pub(crate) mod process;
+pub(crate) mod raw_http;

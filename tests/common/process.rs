@@ -1,0 +1,126 @@
+//! A node as its users run it: the binary, in a process of its own.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long anything may take that is waited for.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A running node, killed on drop.
+pub(crate) struct Node {
+    process: Child,
+    pub(crate) address: SocketAddr,
+    dir: PathBuf,
+}
+
+/// The command that runs larder in `dir`, with default settings but for the port.
+pub(crate) fn larder(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    command.current_dir(dir).env_clear().env("PEER_PORT", "0");
+    command
+}
+
+impl Node {
+    /// Starts a node with more arguments in `dir`, where its storage directory is.
+    pub(crate) fn start(dir: &TempDir, arguments: &[&str]) -> Self {
+        let mut command = larder(dir.path());
+        command.args(arguments);
+        Self::spawn(dir, command)
+    }
+
+    /// Starts a node by a command made with [`larder`], and waits until it serves.
+    pub(crate) fn spawn(dir: &TempDir, mut command: Command) -> Self {
+        let mut log = File::options();
+        let log = log.create(true).append(true);
+        let log = log.open(dir.path().join("log")).unwrap();
+        let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let address = line.split_once("http://").and_then(|(_, rest)| {
+            let (address, _) = rest.split_once(' ')?;
+            address.parse().ok()
+        });
+        Self {
+            process,
+            address: address.unwrap_or_else(|| panic!("the node did not start: {line:?}")),
+            dir: dir.path().to_owned(),
+        }
+    }
+
+    /// A URL of the node, as clients on this machine write it.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.address.port())
+    }
+
+    /// Everything the node has written to its log, those before it included.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("log")).unwrap()
+    }
+
+    /// The files of blobs and of uploads under way.
+    pub(crate) fn content_files(&self) -> Vec<PathBuf> {
+        let storage = self.dir.join("peer_storage");
+        let mut files = Vec::new();
+        let mut dirs = vec![storage.join("blobs"), storage.join("spool")];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir).unwrap() {
+                let entry = entry.unwrap();
+                let kind = entry.file_type().unwrap();
+                if kind.is_dir() { &mut dirs } else { &mut files }.push(entry.path());
+            }
+        }
+        files
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.process.id()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+
+    /// Waits until the process has ended.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        let process = &mut self.process;
+        until("the node ends", || process.try_wait().unwrap())
+    }
+
+    /// Ends the node as an operator does.
+    pub(crate) fn stop(self) {
+        self.signal(Signal::TERM);
+        let status = self.wait();
+        assert!(status.success(), "{status}");
+    }
+
+    /// Ends the node as a crash does.
+    pub(crate) fn kill(self) {
+        self.signal(Signal::KILL);
+        self.wait();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Waits until `look` finds what it looks for.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < DEADLINE, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
