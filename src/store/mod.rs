@@ -180,7 +180,9 @@ impl Store {
     async fn settle(&self, files: Vec<FileRecord>) -> Result<(), StoreError> {
         let mut broken = Vec::new();
         for record in files {
-            if !is_whole(&*self.blobs, &record.file.hash).await? {
+            // A file that was removed again is not lost, though its blob is gone.
+            let there = self.index.get(record.id).await?.is_some();
+            if there && !is_whole(&*self.blobs, &record.file.hash).await? {
                 broken.push(record);
             }
         }

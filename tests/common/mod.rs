@@ -7,4 +7,5 @@ pub(crate) mod content;
 pub(crate) mod countdown_disk;
 pub(crate) mod forms;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod raw_http;
