@@ -49,7 +49,8 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// Why the backend refuses to write, if it does (after a failed sync).
     fn refusal(&self) -> Option<String>;
 
-    /// Makes every commit so far durable, whatever the durability setting.
+    /// Makes every commit and every deletion so far durable, whatever the
+    /// durability setting.
     async fn sync(&self) -> Result<(), BlobError>;
 }
 

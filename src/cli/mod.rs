@@ -6,7 +6,10 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Settings;
 
+mod logging;
+mod rebuild_index;
 mod serve;
+mod verify;
 
 /// A content-addressed file store and peer-to-peer node with a plain REST API.
 ///
@@ -28,14 +31,20 @@ pub struct Command {
 #[derive(Subcommand)]
 enum Action {
     /// Run a node: keep files, serve them, until Ctrl-C or SIGTERM.
-    Serve(Settings),
+    Serve(Box<Settings>),
+    /// Check everything stored: journal, index and blobs; exit status 1 if anything is wrong.
+    Verify(verify::Arguments),
+    /// Make the index anew from the journal, when a start says that it is needed.
+    RebuildIndex(rebuild_index::Arguments),
 }
 
 impl Command {
     /// Runs the command and tells how the process ends.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        match self.action.unwrap_or(Action::Serve(self.serve)) {
+        match self.action.unwrap_or(Action::Serve(Box::new(self.serve))) {
             Action::Serve(settings) => serve::run(&settings),
+            Action::Verify(arguments) => verify::run(&arguments),
+            Action::RebuildIndex(arguments) => rebuild_index::run(&arguments),
         }
     }
 }

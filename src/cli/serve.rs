@@ -1,6 +1,6 @@
 //! `larder serve`: a node from start to end.
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -8,21 +8,14 @@ use anyhow::Context;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::Layer;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
+use super::logging;
 use crate::config::Settings;
 use crate::http;
 use crate::node::Node;
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(stderr)
-        .with_ansi(stderr().is_terminal());
-    tracing_subscriber::registry()
-        .with(lines.with_filter(settings.log()))
-        .init();
+    logging::start(settings.log());
     raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

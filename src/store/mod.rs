@@ -3,6 +3,7 @@
 //! Invariants: a file record's blob exists; a blob that no record needs is collected.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
@@ -44,6 +45,8 @@ pub struct Store {
     blobs: Arc<dyn BlobBackend>,
     index: Arc<dyn IndexBackend>,
     in_use: Arc<InUse>,
+    /// Whether a blob that no record needs could not be deleted.
+    uncollected: Arc<AtomicBool>,
     spool: SpoolOptions,
 }
 
@@ -66,6 +69,7 @@ impl Store {
             blobs,
             index,
             in_use: Arc::default(),
+            uncollected: Arc::default(),
             spool,
         }
     }
@@ -80,6 +84,7 @@ impl Store {
     /// Once begun it runs to its end even when the caller goes away, so that no
     /// blob is left without a record.
     pub async fn ingest(&self, blob: SpooledBlob, about: About) -> Result<FileRecord, StoreError> {
+        self.writable()?;
         let store = self.clone();
         to_the_end(async move {
             let hash = blob.hash();
@@ -157,6 +162,7 @@ impl Store {
     ///
     /// Like [`Store::ingest`], once begun it runs to its end.
     pub async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, StoreError> {
+        self.writable()?;
         let store = self.clone();
         to_the_end(async move {
             let removed = store.index.remove(id).await?;
@@ -168,20 +174,20 @@ impl Store {
         .await
     }
 
-    /// Deletes a blob unless a record needs it. What cannot be deleted now is
-    /// found again by [`Store::collect_all`].
+    /// Deletes a blob unless a record needs it. What cannot be deleted now is found
+    /// again by [`Store::collect_all`], when the store is closed or starts again.
     async fn collect(&self, hash: BlobHash) {
         if let Err(error) = self.try_collect(hash).await {
             tracing::warn!(%hash, %error, "blob not collected");
+            self.uncollected.store(true, Ordering::Relaxed);
         }
     }
 
     async fn try_collect(&self, hash: BlobHash) -> Result<bool, StoreError> {
-        // After a failed sync nobody knows which records a restart will find.
-        if let Some(reason) = self.refusal() {
-            return Err(BlobError::Refused(reason).into());
-        }
         let _exclusive = self.in_use.take(hash).await;
+        // After a failed sync nobody knows which records a restart will find. Whoever
+        // shared this content until now has had its sync.
+        self.writable()?;
         if self.index.needs(&hash).await? {
             return Ok(false);
         }
@@ -239,8 +245,19 @@ impl Store {
         self.blobs.refusal().or_else(|| self.index.refusal())
     }
 
-    /// Finishes what is under way, makes everything durable and closes.
+    fn writable(&self) -> Result<(), StoreError> {
+        match self.refusal() {
+            Some(reason) => Err(BlobError::Refused(reason).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Finishes what is under way, makes everything durable and closes. After an
+    /// error the next start finds the directory as after a crash.
     pub async fn close(&self) -> Result<(), StoreError> {
+        if self.uncollected.load(Ordering::Relaxed) {
+            self.collect_all().await?;
+        }
         self.sync().await?;
         Ok(self.index.close().await?)
     }

@@ -127,10 +127,7 @@ impl BlobBackend for LocalBlobs {
     }
 
     async fn sync(&self) -> Result<(), BlobError> {
-        match self.shared.durability {
-            Durability::Always => Ok(()),
-            Durability::Relaxed => self.blocking(Shared::sync_all).await,
-        }
+        self.blocking(Shared::sync_all).await
     }
 }
 

@@ -95,16 +95,17 @@ impl Journal {
     }
 
     /// Appends entries as one batch, durable on return unless durability is
-    /// relaxed. After an error none of them is there, or the journal refuses
+    /// relaxed and no file is removed. After an error none of them is there, or the journal refuses
     /// further writes.
     pub(in crate::index) fn append(&mut self, entries: Vec<Entry>) -> Result<(), IndexError> {
-        if let Some(reason) = self.refusal.get() {
-            return Err(IndexError::Refused(reason.clone()));
-        }
+        self.writable()?;
         if self.active.offset >= self.options.segment_bytes {
             self.rotate()?;
         }
         let relaxed = self.options.durability == Durability::Relaxed;
+        // The blobs of removed files are deleted next: a power cut must not bring
+        // the files back without them.
+        let removes = entries.iter().any(|e| matches!(e, Entry::Removed { .. }));
         let batch = Batch {
             first_seq: self.next_seq,
             durable_seq: self.durable_seq,
@@ -115,8 +116,10 @@ impl Journal {
         let bytes = batch.encode();
         debug_assert!(bytes.len() <= MAX_BODY);
         self.write(&bytes)?;
-        if !relaxed {
+        if removes || !relaxed {
             self.sync_active()?;
+        }
+        if !relaxed {
             self.durable_seq = next_seq - 1;
         }
         self.active.offset += bytes.len() as u64;
@@ -126,6 +129,7 @@ impl Journal {
 
     /// With relaxed durability: makes every entry below `mark` durable.
     pub(in crate::index) fn sync(&mut self, mark: u64) -> Result<(), IndexError> {
+        self.writable()?;
         if mark > self.durable_seq + 1 {
             self.sync_active()?;
             self.durable_seq = mark - 1;
@@ -147,6 +151,13 @@ impl Journal {
         self.active.number
     }
 
+    fn writable(&self) -> Result<(), IndexError> {
+        match self.refusal.get() {
+            Some(reason) => Err(IndexError::Refused(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), IndexError> {
         let Active {
             file, offset, path, ..
@@ -162,9 +173,6 @@ impl Journal {
     }
 
     fn sync_active(&mut self) -> Result<(), IndexError> {
-        if let Some(reason) = self.refusal.get() {
-            return Err(IndexError::Refused(reason.clone()));
-        }
         self.active.file.sync().map_err(|error| {
             let _ = self
                 .refusal

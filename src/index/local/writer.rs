@@ -115,9 +115,8 @@ impl Writer {
             }
             self.compact_if_worthwhile();
         }
-        if let Err(error) = self.close() {
-            tracing::error!(%error, "the index was not closed properly");
-        }
+        // Nobody closed it, so the directory is left as after a crash.
+        self.cancel_compaction();
     }
 
     fn put(&mut self, round: &mut Round, file: NewFile, answer: Answer<FileRecord>) {
@@ -309,10 +308,14 @@ impl Writer {
         }
     }
 
-    fn close(mut self) -> Result<(), IndexError> {
+    fn cancel_compaction(&mut self) {
         if let Some(compaction) = self.compaction.take() {
             compaction.cancel();
         }
+    }
+
+    fn close(mut self) -> Result<(), IndexError> {
+        self.cancel_compaction();
         let synced = self.journal.sync(self.journal.next_seq());
         let Current { lookup, generation } = self.shared.current();
         self.shared.set_current(Current {

@@ -1,0 +1,100 @@
+//! `larder verify`: checks everything stored.
+
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use super::logging;
+use crate::index::local::Finding as IndexFinding;
+use crate::index::{Damage, Totals};
+use crate::store::local::Options;
+use crate::store::{self, Finding};
+
+/// How many findings may wait to be printed.
+const QUEUE: usize = 64;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Directory that keeps the files; no node may be using it.
+    #[arg(
+        long,
+        env = "STORAGE_DIR",
+        value_name = "DIR",
+        default_value = "peer_storage"
+    )]
+    storage: PathBuf,
+}
+
+/// Prints each finding as it comes; exit status 1 if there is any.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    logging::start(Targets::new().with_default(LevelFilter::WARN));
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let (totals, found) = runtime.block_on(verify(&Options::new(&arguments.storage)))?;
+    let Totals {
+        files,
+        blobs,
+        blob_bytes,
+        ..
+    } = totals;
+    let mut out = stdout().lock();
+    writeln!(
+        out,
+        "{files} files, {blobs} blobs of {blob_bytes} bytes: {found} problems"
+    )?;
+    Ok(if found == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn verify(options: &Options) -> anyhow::Result<(Totals, u64)> {
+    let (findings, mut found) = mpsc::channel(QUEUE);
+    let printing = async {
+        let mut count = 0;
+        while let Some(finding) = found.recv().await {
+            writeln!(stdout().lock(), "{}", describe(&finding))?;
+            count += 1;
+        }
+        Ok::<u64, anyhow::Error>(count)
+    };
+    let (totals, count) = tokio::join!(store::verify(options, findings), printing);
+    Ok((totals?, count?))
+}
+
+fn describe(finding: &Finding) -> String {
+    match finding {
+        Finding::BlobMissing(hash) => format!("blob {hash}: missing, and a file needs it"),
+        Finding::BlobDamaged(hash) => format!("blob {hash}: damaged, its bytes have another hash"),
+        Finding::Orphan(hash, size) => {
+            format!("blob {hash}: orphan, no file needs its {size} bytes (the node deletes it)")
+        }
+        Finding::Stray(path) => format!("{}: no blob, and among the blobs", path.display()),
+        Finding::Index(finding) => describe_index(finding),
+    }
+}
+
+fn describe_index(finding: &IndexFinding) -> String {
+    match finding {
+        IndexFinding::Journal(Damage {
+            path,
+            offset,
+            detail,
+        }) => {
+            format!("journal {} at byte {offset}: {detail}", path.display())
+        }
+        IndexFinding::Unusable(reason) => format!("index: cannot be used: {reason}"),
+        IndexFinding::Missing(record) => {
+            format!("index: file {} is in the journal and not here", record.id)
+        }
+        IndexFinding::Extra(record) => {
+            format!("index: file {} is here and not in the journal", record.id)
+        }
+        IndexFinding::Different(id) => format!("index: file {id} differs from the journal"),
+        IndexFinding::Inconsistent(reason) => format!("index: {reason}"),
+    }
+}

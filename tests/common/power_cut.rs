@@ -1,0 +1,308 @@
+//! What a power cut leaves: a file system in memory that knows what was synced.
+//!
+//! It promises no more than POSIX does: a sync of a file makes its bytes durable, but
+//! not its name; a sync of a directory makes the names in it durable. A rename that
+//! was not synced may have left the new name, the old one, or both.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::tree::Tree;
+
+/// What survives of that which was not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// Nothing.
+    DropUnsynced,
+    /// Everything: as after `kill -9`.
+    KeepAll,
+    /// Everything, but of each file's last write only the first half.
+    TornLast,
+    /// The names; bytes only as far as they were synced.
+    NamesWithoutData,
+    /// The names and the lengths; where bytes were not synced there are zeros.
+    ZerosForData,
+    /// The bytes; names only as far as they were synced.
+    DataWithoutNames,
+}
+
+impl Variant {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::KeepAll,
+        Self::DropUnsynced,
+        Self::TornLast,
+        Self::NamesWithoutData,
+        Self::ZerosForData,
+        Self::DataWithoutNames,
+    ];
+
+    fn keeps_names(self) -> bool {
+        !matches!(self, Self::DropUnsynced | Self::DataWithoutNames)
+    }
+}
+
+/// The number of a file, whatever its name is at the moment.
+pub(crate) type FileNumber = usize;
+
+/// A change of the file system. Paths are relative to its root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Create(PathBuf, FileNumber),
+    CreateDir(PathBuf),
+    Rename(PathBuf, PathBuf),
+    Remove(PathBuf),
+    SyncDir(PathBuf),
+    SyncFileSystem,
+    Write(FileNumber, u64, Vec<u8>),
+    SetLen(FileNumber, u64),
+    Sync(FileNumber),
+}
+
+/// The file system.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Simulated {
+    files: Vec<FileState>,
+    names: BTreeMap<PathBuf, Node>,
+    durable_names: BTreeMap<PathBuf, Node>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Node {
+    Dir,
+    File(FileNumber),
+}
+
+#[derive(Debug, Clone, Default)]
+struct FileState {
+    durable: Vec<u8>,
+    /// Changes since the last sync.
+    unsynced: Vec<Change>,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Write(usize, Vec<u8>),
+    SetLen(usize),
+}
+
+impl Simulated {
+    /// A file system that holds these files, all durable.
+    pub(crate) fn holding(tree: &Tree) -> Self {
+        let mut simulated = Self::default();
+        for (path, bytes) in &tree.0 {
+            let Some(bytes) = bytes else {
+                simulated.apply(&Operation::CreateDir(path.clone()));
+                continue;
+            };
+            let number = simulated.next_number();
+            simulated.apply(&Operation::Create(path.clone(), number));
+            simulated.apply(&Operation::Write(number, 0, bytes.clone()));
+        }
+        simulated.apply(&Operation::SyncFileSystem);
+        simulated
+    }
+
+    /// The number of the file with this name.
+    pub(crate) fn number_of(&self, path: &Path) -> FileNumber {
+        match self.names.get(path) {
+            Some(Node::File(number)) => *number,
+            other => panic!("{} is {other:?}", path.display()),
+        }
+    }
+
+    /// The number that the next file gets.
+    pub(crate) fn next_number(&self) -> FileNumber {
+        self.files.len()
+    }
+
+    /// Lets an operation happen.
+    pub(crate) fn apply(&mut self, operation: &Operation) {
+        match operation {
+            Operation::Create(path, number) => {
+                assert_eq!(*number, self.files.len());
+                self.files.push(FileState::default());
+                self.names.insert(path.clone(), Node::File(*number));
+            }
+            Operation::CreateDir(path) => drop(self.names.insert(path.clone(), Node::Dir)),
+            Operation::Rename(from, to) => {
+                let node = self.names.remove(from).unwrap();
+                self.names.insert(to.clone(), node);
+            }
+            Operation::Remove(path) => drop(self.names.remove(path)),
+            Operation::SyncDir(dir) => {
+                let is_in = |path: &Path| path.parent() == Some(dir);
+                self.durable_names.retain(|path, _| !is_in(path));
+                let now = self.names.iter().filter(|(path, _)| is_in(path));
+                self.durable_names
+                    .extend(now.map(|(path, node)| (path.clone(), *node)));
+            }
+            Operation::SyncFileSystem => {
+                self.durable_names = self.names.clone();
+                self.files.iter_mut().for_each(FileState::sync);
+            }
+            Operation::Write(number, offset, bytes) => {
+                let offset = usize::try_from(*offset).unwrap();
+                let change = Change::Write(offset, bytes.clone());
+                self.files[*number].unsynced.push(change);
+            }
+            Operation::SetLen(number, len) => {
+                let change = Change::SetLen(usize::try_from(*len).unwrap());
+                self.files[*number].unsynced.push(change);
+            }
+            Operation::Sync(number) => self.files[*number].sync(),
+        }
+    }
+
+    /// What a power cut now may leave.
+    pub(crate) fn cut_power(&self, variant: Variant) -> Tree {
+        let names = if variant.keeps_names() {
+            &self.names
+        } else {
+            &self.durable_names
+        };
+        let mut tree = Tree::default();
+        for (path, node) in names {
+            let bytes = match node {
+                Node::Dir => None,
+                Node::File(number) => Some(self.files[*number].after(variant)),
+            };
+            // A directory whose own name is lost takes what is in it along.
+            let parent = path.parent().unwrap();
+            if parent == Path::new("") || tree.0.get(parent) == Some(&None) {
+                tree.0.insert(path.clone(), bytes);
+            }
+        }
+        tree
+    }
+}
+
+impl FileState {
+    fn sync(&mut self) {
+        self.durable = self.after(Variant::KeepAll);
+        self.unsynced.clear();
+    }
+
+    fn after(&self, variant: Variant) -> Vec<u8> {
+        let mut bytes = self.durable.clone();
+        if matches!(variant, Variant::DropUnsynced | Variant::NamesWithoutData) {
+            return bytes;
+        }
+        for (at, change) in self.unsynced.iter().enumerate() {
+            match change {
+                Change::SetLen(len) => bytes.resize(*len, 0),
+                Change::Write(offset, written) => {
+                    let is_last = at + 1 == self.unsynced.len();
+                    let len = match variant {
+                        Variant::TornLast if is_last => written.len() / 2,
+                        _ => written.len(),
+                    };
+                    bytes.resize(bytes.len().max(offset + len), 0);
+                    let place = &mut bytes[*offset..offset + len];
+                    if variant == Variant::ZerosForData {
+                        place.fill(0);
+                    } else {
+                        place.copy_from_slice(&written[..len]);
+                    }
+                }
+            }
+        }
+        bytes
+    }
+}
+
+#[test]
+fn only_what_was_synced_survives_for_sure() {
+    let mut disk = Simulated::default();
+    for operation in [
+        Operation::CreateDir("dir".into()),
+        Operation::SyncDir("".into()),
+        Operation::Create("dir/new".into(), 0),
+        Operation::Write(0, 0, b"synced".to_vec()),
+        Operation::Sync(0),
+        Operation::Write(0, 6, b" not".to_vec()),
+    ] {
+        disk.apply(&operation);
+    }
+    for (variant, expected) in [
+        (Variant::DropUnsynced, None),
+        (Variant::KeepAll, Some("synced not")),
+        (Variant::TornLast, Some("synced n")),
+        (Variant::NamesWithoutData, Some("synced")),
+        (Variant::ZerosForData, Some("synced\0\0\0\0")),
+        (Variant::DataWithoutNames, None),
+    ] {
+        assert_eq!(left(&disk, variant, "dir/new").as_deref(), expected);
+    }
+    disk.apply(&Operation::SyncDir("dir".into()));
+    for (variant, expected) in [
+        (Variant::DropUnsynced, "synced"),
+        (Variant::DataWithoutNames, "synced not"),
+    ] {
+        assert_eq!(left(&disk, variant, "dir/new").as_deref(), Some(expected));
+    }
+    disk.apply(&Operation::Sync(0));
+    for variant in Variant::ALL {
+        assert_eq!(
+            left(&disk, variant, "dir/new").as_deref(),
+            Some("synced not")
+        );
+    }
+}
+
+#[test]
+fn an_unsynced_rename_or_removal_may_be_undone() {
+    let mut disk = Simulated::default();
+    for operation in [
+        Operation::CreateDir("a".into()),
+        Operation::CreateDir("b".into()),
+        Operation::Create("a/1".into(), 0),
+        Operation::Create("b/2".into(), 1),
+        Operation::Write(0, 0, b"one".to_vec()),
+        Operation::Write(1, 0, b"two".to_vec()),
+        Operation::SyncFileSystem,
+        Operation::Rename("a/1".into(), "b/2".into()),
+    ] {
+        disk.apply(&operation);
+    }
+    let both = |disk: &Simulated, variant| ["a/1", "b/2"].map(|path| left(disk, variant, path));
+    let some = |text: &str| Some(text.to_owned());
+    let undone = [some("one"), some("two")];
+    assert_eq!(both(&disk, Variant::DropUnsynced), undone);
+    assert_eq!(both(&disk, Variant::KeepAll), [None, some("one")]);
+    disk.apply(&Operation::SyncDir("b".into()));
+    let twice = [some("one"), some("one")];
+    assert_eq!(both(&disk, Variant::DropUnsynced), twice);
+    disk.apply(&Operation::Remove("b/2".into()));
+    assert_eq!(both(&disk, Variant::DropUnsynced), twice);
+    assert_eq!(both(&disk, Variant::KeepAll), [None, None]);
+    disk.apply(&Operation::SyncFileSystem);
+    for variant in Variant::ALL {
+        assert_eq!(both(&disk, variant), [None, None]);
+    }
+}
+
+#[test]
+fn a_directory_whose_name_is_lost_takes_its_files_along() {
+    let mut disk = Simulated::default();
+    for operation in [
+        Operation::CreateDir("dir".into()),
+        Operation::Create("dir/file".into(), 0),
+        Operation::Sync(0),
+        Operation::SyncDir("dir".into()),
+    ] {
+        disk.apply(&operation);
+    }
+    assert_eq!(left(&disk, Variant::DropUnsynced, "dir/file"), None);
+    assert_eq!(
+        left(&disk, Variant::KeepAll, "dir/file"),
+        Some(String::new())
+    );
+}
+
+/// What a power cut leaves of a file; None if it is gone.
+#[cfg(test)]
+fn left(disk: &Simulated, variant: Variant, path: &str) -> Option<String> {
+    let tree = disk.cut_power(variant);
+    let bytes = tree.0.get(Path::new(path))?.clone();
+    Some(String::from_utf8(bytes.unwrap()).unwrap())
+}
