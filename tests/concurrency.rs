@@ -1,5 +1,4 @@
-//! Requests that meet: uploads of one content at once, a removal among them, a second
-//! node on one storage directory, the end of the node in mid-upload.
+//! Requests for one content that meet: uploads at once, and a removal among them.
 
 // A panic is how a test fails.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
@@ -7,21 +6,18 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::Stdio;
+use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use common::content::content;
-use common::forms::{file, form, upload_request, uploaded};
-use common::process::{Node, larder, until};
-use common::raw_http::{connect, get, head, read_answer, send};
+use common::forms::uploaded;
+use common::process::{Node, until};
+use common::raw_http::{get, head, send};
 
 /// A content that is spooled in memory, and one that is spooled in a file.
 const LENGTHS: [usize; 2] = [1000, 200_000];
@@ -127,62 +123,4 @@ fn an_upload_keeps_its_bytes_while_the_same_content_is_removed() {
         remove(address, &old);
         expect_blobs(&node, 0);
     }
-}
-
-#[test]
-fn a_second_node_on_one_storage_directory_stops_with_a_clear_message() {
-    let (dir, node) = start();
-    let mut second = larder(dir.path());
-    let mut second = second.stderr(Stdio::piped()).spawn().unwrap();
-    let status = until("the second node stops", || second.try_wait().unwrap());
-    let mut message = String::new();
-    second.stderr.unwrap().read_to_string(&mut message).unwrap();
-    assert_eq!(status.code(), Some(1), "{message}");
-    let expected = "peer_storage is in use by another larder (process ";
-    assert!(message.contains(expected), "{message}");
-    assert_eq!(get(node.address, "/health", &[]).status, 200);
-}
-
-/// Begins an upload and waits until half of it has reached the node.
-fn half_an_upload(node: &Node, content: &[u8]) -> (TcpStream, Vec<u8>) {
-    let request = upload_request(&form(&[file("late.bin", content)]), &[]);
-    let (begin, rest) = request.split_at(request.len() / 2);
-    let mut stream = connect(node.address);
-    stream.write_all(begin).unwrap();
-    until("the upload has begun", || {
-        (node.content_files().len() == 1).then_some(())
-    });
-    (stream, rest.to_vec())
-}
-
-#[test]
-fn the_end_of_the_node_waits_for_an_upload() {
-    let (dir, node) = start();
-    let content = content(3, 1_000_000);
-    let (mut stream, rest) = half_an_upload(&node, &content);
-    node.signal(Signal::TERM);
-    let closed = || TcpStream::connect(node.address).err();
-    until("the node takes no more connections", closed);
-    stream.write_all(&rest).unwrap();
-    let answer = read_answer(&mut stream, false);
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert!(node.wait().success());
-    let node = Node::start(&dir, &["--log=warn"]);
-    expect_content(node.address, &id(&answer.json()["file"]), &content);
-}
-
-#[test]
-fn the_end_of_the_node_does_not_wait_for_ever() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(&dir, &["--shutdown-grace=1"]);
-    let (stream, _) = half_an_upload(&node, &content(4, 1_000_000));
-    node.signal(Signal::TERM);
-    assert!(node.wait().success());
-    drop(stream);
-    let node = Node::start(&dir, &[]);
-    assert_eq!(
-        get(node.address, "/api/p2p/files", &[]).json()["file_count"],
-        0
-    );
-    expect_blobs(&node, 0);
 }
