@@ -40,7 +40,7 @@ pub(super) struct PeersAnswer {
 
 /// Lists the known peers.
 pub(super) async fn list(State(node): State<Arc<Node>>) -> Json<PeersAnswer> {
-    let peers = known(&node);
+    let peers = known();
     Json(PeersAnswer {
         status: "success",
         peer_count: peers.len(),
@@ -50,6 +50,6 @@ pub(super) async fn list(State(node): State<Arc<Node>>) -> Json<PeersAnswer> {
 }
 
 /// Every peer this node knows. It does not look for any yet.
-pub(super) fn known(_node: &Node) -> Vec<PeerView> {
+pub(super) fn known() -> Vec<PeerView> {
     Vec::new()
 }

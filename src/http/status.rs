@@ -24,7 +24,7 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Json<StatusAnswer> 
     Json(StatusAnswer {
         status: "success",
         peer: PeerView::of_self(&node),
-        peers_discovered: peers::known(&node).len(),
+        peers_discovered: peers::known().len(),
         local_files: node.store().totals().files,
         storage_dir: node.storage_dir().display().to_string(),
     })
