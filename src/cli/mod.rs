@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Settings;
 
+mod allocator;
 mod logging;
 mod rebuild_index;
 mod serve;

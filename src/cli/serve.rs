@@ -9,13 +9,14 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::logging;
+use super::{allocator, logging};
 use crate::config::Settings;
 use crate::http;
 use crate::node::Node;
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     logging::start(settings.log());
+    allocator::limit_arenas();
     raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 
 use crate::blob::spool::Options as SpoolOptions;
@@ -15,6 +14,7 @@ use crate::index::{IndexBackend, Totals};
 use crate::record::{FileId, FileRecord, NewFile};
 
 mod check;
+mod collect;
 mod directory;
 mod error;
 mod in_use;
@@ -45,7 +45,8 @@ pub struct Store {
     blobs: Arc<dyn BlobBackend>,
     index: Arc<dyn IndexBackend>,
     in_use: Arc<InUse>,
-    /// Whether a blob that no record needs could not be deleted.
+    /// Whether blobs that no record needs may be there: a crash left them, or one
+    /// could not be deleted.
     uncollected: Arc<AtomicBool>,
     spool: SpoolOptions,
 }
@@ -174,47 +175,14 @@ impl Store {
         .await
     }
 
-    /// Deletes a blob unless a record needs it. What cannot be deleted now is found
-    /// again by [`Store::collect_all`], when the store is closed or starts again.
-    async fn collect(&self, hash: BlobHash) {
-        if let Err(error) = self.try_collect(hash).await {
-            tracing::warn!(%hash, %error, "blob not collected");
-            self.uncollected.store(true, Ordering::Relaxed);
-        }
-    }
-
-    async fn try_collect(&self, hash: BlobHash) -> Result<bool, StoreError> {
-        let _exclusive = self.in_use.take(hash).await;
-        // After a failed sync nobody knows which records a restart will find. Whoever
-        // shared this content until now has had its sync.
-        self.writable()?;
-        if self.index.needs(&hash).await? {
-            return Ok(false);
-        }
-        self.blobs.delete(&hash).await?;
-        Ok(true)
-    }
-
-    /// Deletes every blob that no record needs, as a crash between the two steps of
-    /// an upload or a removal leaves them, and returns how many those were.
-    pub async fn collect_all(&self) -> Result<u64, StoreError> {
-        let mut collected = 0;
-        let mut blobs = self.blobs.list();
-        while let Some(blob) = blobs.next().await {
-            let (hash, _) = blob?;
-            if !self.index.needs(&hash).await? && self.try_collect(hash).await? {
-                collected += 1;
-            }
-        }
-        Ok(collected)
-    }
-
     /// Removes those of `files` whose blobs are not whole, as a power cut under
     /// relaxed durability may leave the newest ones.
     async fn settle(&self, files: Vec<FileRecord>) -> Result<(), StoreError> {
         let mut broken = Vec::new();
         for record in files {
-            if !is_whole(&*self.blobs, &record.file.hash).await? {
+            // A file that was removed again is not lost, though its blob is gone.
+            let there = self.index.get(record.id).await?.is_some();
+            if there && !is_whole(&*self.blobs, &record.file.hash).await? {
                 broken.push(record);
             }
         }
@@ -256,6 +224,7 @@ impl Store {
     /// error the next start finds the directory as after a crash.
     pub async fn close(&self) -> Result<(), StoreError> {
         if self.uncollected.load(Ordering::Relaxed) {
+            // Nobody looks for them after a clean stop.
             self.collect_all().await?;
         }
         self.sync().await?;

@@ -7,7 +7,7 @@
 //! each with a checksum, into segments: files that are written to the end and then
 //! never changed. A snapshot segment replaces all segments before it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::IndexError;
 
@@ -47,6 +47,11 @@ impl From<Damage> for IndexError {
             detail,
         }
     }
+}
+
+/// Where segments are made before they get their names: what a crash may leave.
+pub(super) fn unfinished(dir: &Path) -> [PathBuf; 2] {
+    [segment::UNFINISHED, snapshot::UNFINISHED].map(|name| dir.join(name))
 }
 
 /// What happens with damage: an error stops the reading, Ok has it go on behind.
