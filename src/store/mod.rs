@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::try_join_all;
+use tokio::sync::RwLock;
 
 use crate::blob::spool::Options as SpoolOptions;
 use crate::blob::{BlobBackend, BlobError, OpenBlob, Spool, SpooledBlob};
@@ -48,6 +49,9 @@ pub struct Store {
     /// Whether blobs that no record needs may be there: a crash left them, or one
     /// could not be deleted.
     uncollected: Arc<AtomicBool>,
+    /// Whether the store is closed. Each change reads it to its end, so that closing
+    /// waits for those that run.
+    closed: Arc<RwLock<bool>>,
     spool: SpoolOptions,
 }
 
@@ -71,6 +75,7 @@ impl Store {
             index,
             in_use: Arc::default(),
             uncollected: Arc::default(),
+            closed: Arc::default(),
             spool,
         }
     }
@@ -85,9 +90,7 @@ impl Store {
     /// Once begun it runs to its end even when the caller goes away, so that no
     /// blob is left without a record.
     pub async fn ingest(&self, blob: SpooledBlob, about: About) -> Result<FileRecord, StoreError> {
-        self.writable()?;
-        let store = self.clone();
-        to_the_end(async move {
+        self.change(|store| async move {
             let hash = blob.hash();
             let record = match store.commit(blob).await {
                 Ok(committed) => store.record(committed, about).await,
@@ -163,9 +166,7 @@ impl Store {
     ///
     /// Like [`Store::ingest`], once begun it runs to its end.
     pub async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, StoreError> {
-        self.writable()?;
-        let store = self.clone();
-        to_the_end(async move {
+        self.change(move |store| async move {
             let removed = store.index.remove(id).await?;
             if let Some(record) = &removed {
                 store.collect(record.file.hash).await;
@@ -223,6 +224,7 @@ impl Store {
     /// Finishes what is under way, makes everything durable and closes. After an
     /// error the next start finds the directory as after a crash.
     pub async fn close(&self) -> Result<(), StoreError> {
+        *self.closed.write().await = true;
         if self.uncollected.load(Ordering::Relaxed) {
             // Nobody looks for them after a clean stop.
             self.collect_all().await?;
@@ -230,15 +232,27 @@ impl Store {
         self.sync().await?;
         Ok(self.index.close().await?)
     }
-}
 
-/// Runs `work` on a task of its own, so that a caller who goes away does not stop it.
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, StoreError> {
-    match tokio::spawn(work).await {
-        Ok(result) => result,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(StoreError::ShuttingDown),
+    /// Runs `work` on a task of its own, so that a caller who goes away does not stop it.
+    async fn change<T, Work>(&self, work: impl FnOnce(Self) -> Work) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        Work: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        self.writable()?;
+        let closed = Arc::clone(&self.closed);
+        let work = work(self.clone());
+        let task = tokio::spawn(async move {
+            let closed = closed.read().await;
+            if *closed {
+                return Err(StoreError::ShuttingDown);
+            }
+            work.await
+        });
+        match task.await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(StoreError::ShuttingDown),
+        }
     }
 }
