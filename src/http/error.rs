@@ -149,6 +149,11 @@ impl Refusal {
         "disk_full",
         "the node has no room left",
     );
+    const TOO_LONG: Self = Self::new(
+        StatusCode::BAD_REQUEST,
+        "too_long",
+        "name, type and description are too long together",
+    );
     const READ_ONLY: Self = Self::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "read_only",
@@ -202,6 +207,7 @@ fn of_index(error: &IndexError) -> Refusal {
         IndexError::Io { .. } | IndexError::Lookup(_) => Refusal::INTERNAL,
         IndexError::Damaged { .. } => Refusal::DAMAGED,
         IndexError::Refused(_) => Refusal::READ_ONLY,
+        IndexError::TooLong => Refusal::TOO_LONG,
         IndexError::Closed => Refusal::SHUTTING_DOWN,
     }
 }
