@@ -365,6 +365,28 @@ async fn a_kill_then_a_power_cut_lose_nothing_that_was_seen() {
     }
 }
 
+/// A node that stops before it has collected what the crash left does not forget it.
+#[tokio::test]
+async fn nothing_stays_when_the_start_after_a_crash_is_short() {
+    let mut scenario = Scenario::begin(used_directory().await, Durability::Always).await;
+    uploads_and_deletions(&mut scenario).await;
+    let recorded = scenario.end().await;
+    for (done, disk) in recorded.moments() {
+        let dir = tempdir();
+        disk.cut_power(Variant::KeepAll).write(dir.path());
+        for is_second in [false, true] {
+            let options = stores::options(dir.path(), Arc::new(RealDisk), Durability::Always);
+            let opened = LocalStore::open(options).await.unwrap();
+            assert!(!is_second || !opened.crashed);
+            if is_second {
+                let check = stores::checked_files(&opened.store, dir.path());
+                at(done, Variant::KeepAll, check).await;
+            }
+            opened.store.close().await.unwrap();
+        }
+    }
+}
+
 /// Blobs on their own: the index does not sync the whole file system for them.
 #[tokio::test]
 async fn a_blob_that_was_there_already_is_durable_when_its_commit_returns() {

@@ -7,6 +7,7 @@ stays on 127.0.0.1; what is written goes to a directory that is removed at the e
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     systems = chosen(all_systems(options.larder), options.systems)
     TARGET.mkdir(parents=True, exist_ok=True)
+    load_before = os.getloadavg()[0]
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=options.dir))
     spread(directory)
     try:
@@ -40,7 +42,7 @@ def main():
         values = defaultdict(lambda: defaultdict(list))
         for round_number in range(options.rounds):
             measure_round(round_number, wanted, systems, settings, values)
-        result = report.summary(wanted, systems, values, options.rounds)
+        result = report.summary(wanted, systems, values, options.rounds, load_before)
     finally:
         shutil.rmtree(directory)
     options.json.write_text(json.dumps(result, indent=1) + "\n")
@@ -56,7 +58,7 @@ def arguments():
     add("--rounds", type=int, default=5)
     add("--size", type=float, default=1.0, help="of the big file, in GiB")
     add("--seconds", type=int, default=5, help="that each load of wrk lasts")
-    add("--scale", type=int, default=0, help="records for the rows of `start`; 0: no such rows")
+    add("--scale", type=int, default=0, help="records for the rows `start`; 0: no such rows")
     add("--larder", type=Path, default=ROOT / "target" / "release" / "larder")
     add("--dir", type=Path, default=TARGET, help="where to write; emptied at the end")
     add("--json", type=Path, default=TARGET / "results.json")

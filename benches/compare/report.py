@@ -7,13 +7,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 
-def summary(groups, systems, values, rounds: int) -> dict:
+def summary(groups, systems, values, rounds: int, load_before: float) -> dict:
     """Everything measured: `values[row key][system name]` lists one value a round."""
     baseline = systems[0].name
     rows = [row_summary(row, values[row.key], baseline) for g in groups for row in g.rows]
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "machine": machine(),
+        "load_before": load_before,
         "rounds": rounds,
         "baseline": baseline,
         "versions": {system.name: system.version() for system in systems},
@@ -53,7 +54,8 @@ def markdown(result: dict) -> str:
     names = list(result["versions"])
     heads = [f"{name} {result['versions'][name]}" for name in names]
     lines = [
-        f"{result['date']}, {result['machine']}. Median of {result['rounds']} rounds; "
+        f"{result['date']}, {result['machine']}, load average {result['load_before']:.1f} "
+        f"before the run. Median of {result['rounds']} rounds; "
         f"in parentheses the ratio to {result['baseline']} of the same round: "
         "median, minimum to maximum.",
         "",

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+FILL_LIMIT = 3600
 
 
 class System:
@@ -153,6 +154,12 @@ class Larder(Peer):
             f"--durability={self.durability}",
             "--log=warn",
         ]
+
+    def fill(self, server, records: int, size: int):
+        """Puts so many files into the storage directory of a server that does not run."""
+        generator = self.binary.parent / "examples" / "fill"
+        command = [generator, server.directory / "data", str(records), str(size)]
+        subprocess.run(command, check=True, stdout=sys.stderr, timeout=FILL_LIMIT)
 
 
 def all_systems(binary: Path) -> list[System]:

@@ -11,8 +11,8 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tracing_subscriber::filter::Targets;
 
-use super::logging;
 use super::stop::StopSignal;
+use super::{allocator, logging};
 use crate::bootstrap::{Bootstrap, Options};
 use crate::node::server;
 
@@ -51,6 +51,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     logging::start(arguments.log.clone());
+    allocator::limit_arenas();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(serve(arguments))?;
     Ok(ExitCode::SUCCESS)

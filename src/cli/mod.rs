@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Settings;
 
+mod allocator;
 mod bootstrap;
 mod logging;
 mod rebuild_index;

@@ -8,14 +8,15 @@ use anyhow::Context;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
-use super::logging;
 use super::stop::StopSignal;
+use super::{allocator, logging};
 use crate::config::Settings;
 use crate::http;
 use crate::node::Node;
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     logging::start(settings.log());
+    allocator::limit_arenas();
     raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -23,8 +23,7 @@ use crate::store::StoreError;
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages below say it")]
-pub enum ApiError {
+pub(super) enum ApiError {
     #[error("there is nothing at this path")]
     UnknownPath,
     #[error("this path does not take this method")]
@@ -48,7 +47,7 @@ pub enum ApiError {
     #[error("the body must be {0}")]
     WrongContentType(&'static str),
     #[error("the form cannot be read: {0}")]
-    Multipart(#[from] MultipartError),
+    Multipart(MultipartError),
     #[error("the body is longer than {0} bytes")]
     BodyTooLong(u64),
     #[error("the body came too slowly")]
@@ -210,6 +209,13 @@ fn of_index(error: &IndexError) -> Refusal {
     }
 }
 
+// By hand, since the message holds what a `#[from]` would name again as the source.
+impl From<MultipartError> for ApiError {
+    fn from(error: MultipartError) -> Self {
+        Self::Multipart(error)
+    }
+}
+
 impl From<BlobError> for ApiError {
     fn from(error: BlobError) -> Self {
         Self::Store(error.into())
@@ -231,10 +237,7 @@ impl IntoResponse for ApiError {
         {
             headers.insert(header::CONTENT_RANGE, value);
         }
-        if matches!(
-            status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE
-        ) {
+        if matches!(self, Self::BodyTooSlow | Self::ShuttingDown) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.extensions_mut().insert(Cause::of(&self));

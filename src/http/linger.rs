@@ -27,6 +27,7 @@ pub(super) async fn linger(request: Request, next: Next) -> Response {
         Body::new(Lingering {
             body,
             unasked: waits,
+            ended: false,
         })
     }))
     .await
@@ -36,6 +37,7 @@ struct Lingering {
     body: Body,
     /// The client waits to be asked for the body (RFC 9110, section 10.1.1).
     unasked: bool,
+    ended: bool,
 }
 
 impl http_body::Body for Lingering {
@@ -47,7 +49,9 @@ impl http_body::Body for Lingering {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         self.unasked = false;
-        Pin::new(&mut self.body).poll_frame(cx)
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.ended = matches!(polled, Poll::Ready(None | Some(Err(_))));
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -61,7 +65,7 @@ impl http_body::Body for Lingering {
 
 impl Drop for Lingering {
     fn drop(&mut self) {
-        if self.unasked || self.body.is_end_stream() {
+        if self.unasked || self.ended || self.body.is_end_stream() {
             return;
         }
         let mut body = std::mem::take(&mut self.body);

@@ -27,7 +27,7 @@ pub(super) enum Event {
 
 /// What is wrong with the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum MultipartError {
+pub(super) enum MultipartError {
     /// The content type names no boundary, or one that cannot be.
     #[error("the content type has no valid boundary")]
     Boundary,

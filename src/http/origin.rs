@@ -55,7 +55,7 @@ impl FromStr for AllowedOrigin {
 }
 
 /// Which hosts and origins requests may come with.
-pub struct Guard {
+pub(super) struct Guard {
     /// Where the node is reached.
     pub base_url: BaseUrl,
     /// Origins allowed beside the node's own and those of this machine.
@@ -66,7 +66,7 @@ pub struct Guard {
 }
 
 /// Refuses what no program sends and no page of an allowed origin.
-pub async fn guard(
+pub(super) async fn guard(
     State(guard): State<Arc<Guard>>,
     request: Request,
     next: Next,
@@ -145,7 +145,7 @@ fn is_loopback(url: &BaseUrl) -> bool {
 
 /// The CORS headers for requests that the guard has let through, and the answers
 /// to preflight requests.
-pub fn cors() -> CorsLayer {
+pub(super) fn cors() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::mirror_request())
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])

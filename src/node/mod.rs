@@ -42,6 +42,19 @@ pub struct Options {
     pub peer_addresses: Policy,
 }
 
+impl Options {
+    /// A node that looks for nobody by itself; peers may still introduce themselves.
+    pub fn alone(store: local::Options, base_url: BaseUrl) -> Self {
+        Self {
+            store,
+            base_url,
+            discovery: discovery::Options::default(),
+            registry: registry::Options::default(),
+            peer_addresses: Policy::default(),
+        }
+    }
+}
+
 /// The file of the known peers in the storage directory.
 const PEERS_FILE: &str = "known-peers";
 

@@ -33,6 +33,16 @@ pub struct Options {
     pub every: Duration,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            bootstrap: Vec::new(),
+            peers: Vec::new(),
+            every: Duration::from_secs(30),
+        }
+    }
+}
+
 /// What a bootstrap server and a peer answer alike: peers.
 #[derive(Deserialize)]
 struct Introductions {

@@ -201,9 +201,14 @@ mod tests {
 
         #[test]
         fn what_cannot_be_asked_for_is_left_out(file_id in "[^-]{0,31}", hash: Option<String>) {
-            let (original_name, uploaded_at) = ("a".to_owned(), String::new());
-            let content_type = None;
-            let file = ListedFile { file_id, original_name, size: 0, uploaded_at, hash, content_type };
+            let file = ListedFile {
+                file_id,
+                original_name: "a".to_owned(),
+                size: 0,
+                uploaded_at: String::new(),
+                hash,
+                content_type: None,
+            };
             prop_assert!(file.check().is_none());
         }
     }

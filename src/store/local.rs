@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Store;
@@ -122,6 +123,7 @@ impl LocalStore {
         let blobs = LocalBlobs::open(options.blobs())?;
         let opened = LocalIndex::open(&options.index())?;
         let store = Store::new(Arc::new(blobs), Arc::new(opened.index), options.spool());
+        store.uncollected.store(!opened.clean, Ordering::Relaxed);
         Ok((
             Self {
                 store,

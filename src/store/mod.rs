@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::StreamExt;
 use futures_util::future::try_join_all;
+use tokio::sync::RwLock;
 
 use crate::blob::spool::Options as SpoolOptions;
 use crate::blob::{BlobBackend, BlobError, OpenBlob, Spool, SpooledBlob};
@@ -15,6 +15,7 @@ use crate::index::{IndexBackend, Totals};
 use crate::record::{FileId, FileRecord, NewFile};
 
 mod check;
+mod collect;
 mod directory;
 mod error;
 mod in_use;
@@ -45,8 +46,12 @@ pub struct Store {
     blobs: Arc<dyn BlobBackend>,
     index: Arc<dyn IndexBackend>,
     in_use: Arc<InUse>,
-    /// Whether a blob that no record needs could not be deleted.
+    /// Whether blobs that no record needs may be there: a crash left them, or one
+    /// could not be deleted.
     uncollected: Arc<AtomicBool>,
+    /// Whether the store is closed. Each change reads it to its end, so that closing
+    /// waits for those that run.
+    closed: Arc<RwLock<bool>>,
     spool: SpoolOptions,
 }
 
@@ -70,6 +75,7 @@ impl Store {
             index,
             in_use: Arc::default(),
             uncollected: Arc::default(),
+            closed: Arc::default(),
             spool,
         }
     }
@@ -84,9 +90,7 @@ impl Store {
     /// Once begun it runs to its end even when the caller goes away, so that no
     /// blob is left without a record.
     pub async fn ingest(&self, blob: SpooledBlob, about: About) -> Result<FileRecord, StoreError> {
-        self.writable()?;
-        let store = self.clone();
-        to_the_end(async move {
+        self.change(|store| async move {
             let hash = blob.hash();
             let record = match store.commit(blob).await {
                 Ok(committed) => store.record(committed, about).await,
@@ -162,9 +166,7 @@ impl Store {
     ///
     /// Like [`Store::ingest`], once begun it runs to its end.
     pub async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, StoreError> {
-        self.writable()?;
-        let store = self.clone();
-        to_the_end(async move {
+        self.change(move |store| async move {
             let removed = store.index.remove(id).await?;
             if let Some(record) = &removed {
                 store.collect(record.file.hash).await;
@@ -174,47 +176,14 @@ impl Store {
         .await
     }
 
-    /// Deletes a blob unless a record needs it. What cannot be deleted now is found
-    /// again by [`Store::collect_all`], when the store is closed or starts again.
-    async fn collect(&self, hash: BlobHash) {
-        if let Err(error) = self.try_collect(hash).await {
-            tracing::warn!(%hash, %error, "blob not collected");
-            self.uncollected.store(true, Ordering::Relaxed);
-        }
-    }
-
-    async fn try_collect(&self, hash: BlobHash) -> Result<bool, StoreError> {
-        let _exclusive = self.in_use.take(hash).await;
-        // After a failed sync nobody knows which records a restart will find. Whoever
-        // shared this content until now has had its sync.
-        self.writable()?;
-        if self.index.needs(&hash).await? {
-            return Ok(false);
-        }
-        self.blobs.delete(&hash).await?;
-        Ok(true)
-    }
-
-    /// Deletes every blob that no record needs, as a crash between the two steps of
-    /// an upload or a removal leaves them, and returns how many those were.
-    pub async fn collect_all(&self) -> Result<u64, StoreError> {
-        let mut collected = 0;
-        let mut blobs = self.blobs.list();
-        while let Some(blob) = blobs.next().await {
-            let (hash, _) = blob?;
-            if !self.index.needs(&hash).await? && self.try_collect(hash).await? {
-                collected += 1;
-            }
-        }
-        Ok(collected)
-    }
-
     /// Removes those of `files` whose blobs are not whole, as a power cut under
     /// relaxed durability may leave the newest ones.
     async fn settle(&self, files: Vec<FileRecord>) -> Result<(), StoreError> {
         let mut broken = Vec::new();
         for record in files {
-            if !is_whole(&*self.blobs, &record.file.hash).await? {
+            // A file that was removed again is not lost, though its blob is gone.
+            let there = self.index.get(record.id).await?.is_some();
+            if there && !is_whole(&*self.blobs, &record.file.hash).await? {
                 broken.push(record);
             }
         }
@@ -255,21 +224,35 @@ impl Store {
     /// Finishes what is under way, makes everything durable and closes. After an
     /// error the next start finds the directory as after a crash.
     pub async fn close(&self) -> Result<(), StoreError> {
+        *self.closed.write().await = true;
         if self.uncollected.load(Ordering::Relaxed) {
+            // Nobody looks for them after a clean stop.
             self.collect_all().await?;
         }
         self.sync().await?;
         Ok(self.index.close().await?)
     }
-}
 
-/// Runs `work` on a task of its own, so that a caller who goes away does not stop it.
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, StoreError> {
-    match tokio::spawn(work).await {
-        Ok(result) => result,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(StoreError::ShuttingDown),
+    /// Runs `work` on a task of its own, so that a caller who goes away does not stop it.
+    async fn change<T, Work>(&self, work: impl FnOnce(Self) -> Work) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        Work: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        self.writable()?;
+        let closed = Arc::clone(&self.closed);
+        let work = work(self.clone());
+        let task = tokio::spawn(async move {
+            let closed = closed.read().await;
+            if *closed {
+                return Err(StoreError::ShuttingDown);
+            }
+            work.await
+        });
+        match task.await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(StoreError::ShuttingDown),
+        }
     }
 }

@@ -4,6 +4,8 @@
 #![allow(dead_code)]
 
 pub(crate) mod content;
+pub(crate) mod countdown_disk;
 pub(crate) mod forms;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod raw_http;

@@ -1,7 +1,7 @@
 //! Blobs read from their files.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -17,21 +17,51 @@ use crate::hash::BlobHash;
 
 /// The longest piece handed out, in bytes.
 const PIECE: u64 = 512 * 1024;
+/// A blob of at most this many bytes is read when it is opened, which spares it a second
+/// turn on a blocking thread.
+const SMALL: u64 = 64 * 1024;
 
 /// Opens a blob's file; None if there is none. Blocks.
 pub(super) fn open(hash: BlobHash, path: &Path) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
-    let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-    match opened {
-        Ok((size, file)) => Ok(Some(Arc::new(BlobFile {
-            hash,
-            size,
-            file: Arc::new(file),
-        }))),
+    match File::open(path).and_then(|file| load(hash, file)) {
+        Ok(blob) => Ok(Some(blob)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(BlobError::io("open", path, e)),
     }
 }
 
+fn load(hash: BlobHash, mut file: File) -> io::Result<Arc<dyn OpenBlob>> {
+    let size = file.metadata()?.len();
+    if size > SMALL {
+        let file = Arc::new(file);
+        return Ok(Arc::new(BlobFile { hash, size, file }));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    file.read_to_end(&mut bytes)?;
+    Ok(Arc::new(SmallBlob(bytes.into())))
+}
+
+/// A blob read whole.
+struct SmallBlob(Bytes);
+
+impl OpenBlob for SmallBlob {
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read(&self, range: Range<u64>) -> ByteStream {
+        let at = |offset| {
+            usize::try_from(offset)
+                .unwrap_or(usize::MAX)
+                .min(self.0.len())
+        };
+        let bytes = self.0.slice(at(range.start)..at(range.end));
+        let pieces = (!bytes.is_empty()).then_some(Ok(bytes));
+        stream::iter(pieces).boxed()
+    }
+}
+
+/// A blob read piece by piece.
 struct BlobFile {
     hash: BlobHash,
     size: u64,

@@ -1,7 +1,7 @@
 //! Reading the whole journal, and telling a torn tail from damage.
 
-use super::Damage;
 use super::batch::Batch;
+use super::damage::Damage;
 use super::segment::{Batches, Kind, Segment, Stop, next_readable};
 use crate::index::IndexError;
 

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::Damage;
 use super::batch::{Batch, Fields, HEADER as BATCH_HEADER, MAX_BODY};
+use super::damage::Damage;
 use crate::index::IndexError;
 
 /// The length of a segment's header, in bytes.

@@ -11,7 +11,7 @@ use crate::index::codec::Entry;
 use crate::record::FileRecord;
 
 /// Under this name a snapshot is written before it gets its own.
-const UNFINISHED: &str = "unfinished-snapshot";
+pub(super) const UNFINISHED: &str = "unfinished-snapshot";
 /// How many files go into one batch.
 const BATCH: usize = 128;
 

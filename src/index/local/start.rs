@@ -89,7 +89,7 @@ pub(super) fn prepare(
     let sync = options.disk.sync_dir(&options.dir);
     sync.map_err(|e| IndexError::io("sync", &options.dir, e))?;
     let (segments, void) = journal::list(&journal_dir, on_damage)?;
-    for path in void {
+    for path in void.into_iter().chain(journal::unfinished(&journal_dir)) {
         options
             .disk
             .remove_file(&path)
@@ -125,6 +125,7 @@ fn start_writer(
         progress,
         entries: end.entries,
         compaction: None,
+        compaction_failed: false,
         requests: requests.downgrade(),
     };
     let thread = std::thread::Builder::new().name("index".into());

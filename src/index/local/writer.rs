@@ -77,6 +77,9 @@ pub(super) struct Writer {
     /// How many entries the journal holds, dead ones included.
     pub(super) entries: u64,
     pub(super) compaction: Option<Compaction>,
+    /// Set when a compaction failed, for good: trying again at every change would only
+    /// make segments.
+    pub(super) compaction_failed: bool,
     pub(super) requests: mpsc::WeakSender<Request>,
 }
 
@@ -269,13 +272,19 @@ impl Writer {
         let live = self.progress.files;
         let dead = self.entries.saturating_sub(live);
         let worthwhile = self.entries >= self.options.compact_entries && dead > live;
-        if !worthwhile || self.compaction.is_some() || self.shared.refusal.get().is_some() {
+        let busy = self.compaction.is_some() || self.shared.refusal.get().is_some();
+        if !worthwhile || busy || self.compaction_failed {
             return;
         }
         match self.begin_compaction() {
             Ok(compaction) => self.compaction = compaction,
-            Err(error) => tracing::error!(%error, "the journal was not compacted"),
+            Err(error) => self.give_up_compaction(&error),
         }
+    }
+
+    fn give_up_compaction(&mut self, error: &IndexError) {
+        self.compaction_failed = true;
+        tracing::error!(%error, "the journal is not compacted until the next start");
     }
 
     fn begin_compaction(&mut self) -> Result<Option<Compaction>, IndexError> {
@@ -304,7 +313,7 @@ impl Writer {
                 self.entries = count + (self.journal.next_seq() - seq);
                 tracing::info!(files = count, "the journal is compacted");
             }
-            Err(error) => tracing::error!(%error, "the journal was not compacted"),
+            Err(error) => self.give_up_compaction(&error),
         }
     }
 

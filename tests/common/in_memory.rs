@@ -1,0 +1,103 @@
+//! The REST interface of a node in this process, its store in memory. Also what the
+//! fuzz target runs.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use larder::blob::memory::MemoryBlobs;
+use larder::hash::BlobHash;
+use larder::http;
+use larder::index::memory::MemoryIndex;
+use larder::node::{Node, Options};
+use larder::peer::identity::Identity;
+use larder::record::FileRecord;
+use larder::store::{Store, local};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+/// A node without a process or a connection.
+pub(crate) struct InMemory {
+    node: Arc<Node>,
+    router: Router,
+    dir: TempDir,
+}
+
+impl InMemory {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = local::Options::new(dir.path());
+        std::fs::create_dir(dir.path().join("spool")).unwrap();
+        let blobs = Arc::new(MemoryBlobs::default());
+        let store = Store::new(blobs, Arc::new(MemoryIndex::default()), options.spool());
+        let options = Options::alone(options, "http://localhost:5004".parse().unwrap());
+        let node = Node::over(store, Identity::generate().unwrap(), options);
+        let node = Arc::new(node.unwrap());
+        let router = http::router(Arc::clone(&node), http::Options::default());
+        Self { node, router, dir }
+    }
+
+    /// Uploads `body`, which arrives in pieces of these lengths and then the rest.
+    pub(crate) async fn upload(&self, boundary: &str, body: &[u8], cuts: &[u8]) -> Response<Body> {
+        let mut rest = Bytes::copy_from_slice(body);
+        let mut pieces = Vec::new();
+        for cut in cuts {
+            pieces.push(rest.split_to(usize::from(*cut).min(rest.len())));
+        }
+        pieces.push(rest);
+        let pieces = stream::iter(pieces).map(Ok::<_, std::convert::Infallible>);
+        // In quotes a boundary may hold anything but quotes and control characters.
+        let content_type = format!("multipart/form-data; boundary=\"{boundary}\"");
+        let request = Request::post("/api/p2p/upload").header("content-type", content_type);
+        match request.body(Body::from_stream(pieces)) {
+            Ok(request) => self.router.clone().oneshot(request).await.unwrap(),
+            // No client can send such a header, so there is nothing to refuse.
+            Err(_) => Response::builder().status(400).body(Body::empty()).unwrap(),
+        }
+    }
+
+    /// Fails unless an upload was either taken, with a record and its content, or
+    /// refused, with nothing left; then forgets it. Returns what was taken.
+    pub(crate) async fn assert_all_or_nothing(
+        &self,
+        answer: &Response<Body>,
+    ) -> Option<(FileRecord, Vec<u8>)> {
+        let store = self.node.store();
+        let files = store.page(None, 2).await.unwrap();
+        if answer.status() != StatusCode::OK {
+            assert!(answer.status().is_client_error(), "{answer:?}");
+            assert_eq!(files, []);
+            self.assert_spool_is_empty().await;
+            return None;
+        }
+        let [record] = files.try_into().unwrap();
+        let hash = record.file.hash;
+        let blob = store.open(&hash).await.unwrap().unwrap();
+        let mut content = Vec::new();
+        let mut pieces = blob.read(0..blob.size());
+        while let Some(piece) = pieces.next().await {
+            content.extend_from_slice(&piece.unwrap());
+        }
+        assert_eq!(BlobHash::of(&content), hash);
+        assert_eq!(content.len() as u64, record.file.size);
+        store.remove(record.id).await.unwrap();
+        assert!(store.open(&hash).await.unwrap().is_none());
+        self.assert_spool_is_empty().await;
+        Some((record, content))
+    }
+
+    /// Spool files are removed in the background.
+    async fn assert_spool_is_empty(&self) {
+        for _ in 0..1000 {
+            let mut left = std::fs::read_dir(self.dir.path().join("spool")).unwrap();
+            if left.next().is_none() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        panic!("a spool file is left");
+    }
+}

@@ -1,0 +1,98 @@
+//! Storage directories of every released format, as the larder of that time left them,
+//! are opened by this one: every file is there, and verify finds nothing.
+//!
+//! `tests/fixtures/make` made each archive.
+
+// A panic is how a test fails.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::process::{Node, larder};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The id that belongs to the key in the archive of format 1.
+const PEER_ID: &str = "fceee9ea-61da-859d-9e55-ae91299a4bc0";
+
+/// Name, type, description and content of the files in an archive, in their order.
+fn expected() -> Vec<(&'static str, &'static str, &'static str, Vec<u8>)> {
+    let small = b"small\n".to_vec();
+    let bytes = "application/octet-stream";
+    vec![
+        ("small.txt", "text/plain", "a small file", small.clone()),
+        ("large.bin", bytes, "", vec![b'z'; 100_000]),
+        ("again.txt", "text/plain", "", small.clone()),
+        ("empty", bytes, "", Vec::new()),
+        ("../näme \"quoted\".txt", "text/plain", "", small),
+    ]
+}
+
+fn unpack(archive: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = dir.path().join("peer_storage");
+    std::fs::create_dir(&storage).unwrap();
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(archive);
+    let status = Command::new("tar")
+        .arg("-xzf")
+        .arg(archive)
+        .current_dir(&storage)
+        .status();
+    assert!(status.unwrap().success());
+    dir
+}
+
+async fn get(node: &Node, path: &str) -> reqwest::Response {
+    reqwest::get(node.url(path))
+        .await
+        .unwrap()
+        .error_for_status()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn format_1_opens_with_every_file() {
+    let dir = unpack("format-1.tar.gz");
+    let node = Node::start(&dir, &[]);
+    let listing: Value = get(&node, "/api/p2p/files").await.json().await.unwrap();
+    assert_eq!(listing["peer_id"], PEER_ID);
+    let files = listing["files"].as_array().unwrap();
+    assert_eq!(files.len(), expected().len());
+    for (file, (name, content_type, description, content)) in files.iter().zip(expected()) {
+        assert_eq!(file["original_name"], name);
+        assert_eq!(file["content_type"], content_type, "{name}");
+        assert_eq!(file["description"], description, "{name}");
+        let id = file["file_id"].as_str().unwrap();
+        let bytes = get(&node, &format!("/api/p2p/file/{id}"))
+            .await
+            .bytes()
+            .await
+            .unwrap();
+        assert!(bytes == content, "{name}");
+    }
+    node.stop();
+    let verified = larder(dir.path()).arg("verify").output().unwrap();
+    let said = String::from_utf8(verified.stdout).unwrap();
+    assert!(verified.status.success(), "{said}");
+    assert_eq!(said, "5 files, 3 blobs of 100006 bytes: 0 problems\n");
+}
+
+#[test]
+fn a_newer_format_is_refused_and_left_as_it_is() {
+    let dir = unpack("format-1.tar.gz");
+    let format = dir.path().join("peer_storage/larder.format");
+    std::fs::write(&format, "larder 99\n").unwrap();
+    let started = larder(dir.path()).output().unwrap();
+    assert_eq!(started.status.code(), Some(1));
+    let said = String::from_utf8(started.stderr).unwrap();
+    assert!(
+        said.contains("peer_storage was written by a newer larder (format 99"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read_to_string(&format).unwrap(), "larder 99\n");
+}

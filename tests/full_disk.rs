@@ -1,0 +1,206 @@
+//! A disk that is full: uploads are refused, nothing is lost, and once there is
+//! room again all goes on.
+//!
+//! The disk is a tmpfs that the test mounts, which takes root.
+
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // A test fails by panicking.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::content::content;
+use common::forms::{file, form, upload, uploaded};
+use common::process::{Node, until};
+use common::raw_http::{get, head, send};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const DISK: u64 = 48 << 20;
+/// A file that goes through several looks at the free space.
+const HUGE: usize = 40 << 20;
+const MEDIUM: usize = 4 << 20;
+const FULL: (u16, &str) = (507, "disk_full");
+
+/// A small disk on which a node keeps its files; unmounted on drop.
+struct SmallDisk {
+    dir: TempDir,
+}
+
+impl SmallDisk {
+    fn mount() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = storage(&dir);
+        std::fs::create_dir(&storage).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={DISK}"), "larder-test"]);
+        let status = mount.arg(&storage).status();
+        assert!(
+            status.as_ref().is_ok_and(std::process::ExitStatus::success),
+            "this test mounts a tmpfs, and may not ({status:?}): run it as root"
+        );
+        Self { dir }
+    }
+
+    /// Takes all the room that is left, until the returned file is removed.
+    fn fill(&self) -> PathBuf {
+        let path = storage(&self.dir).join("filler");
+        let filled = std::fs::write(&path, vec![0; usize::try_from(DISK).unwrap()]);
+        assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount")
+            .arg("--lazy")
+            .arg(storage(&self.dir))
+            .status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            eprintln!("{} stays mounted", storage(&self.dir).display());
+        }
+    }
+}
+
+fn storage(dir: &TempDir) -> PathBuf {
+    dir.path().join("peer_storage")
+}
+
+/// A node and what it should hold.
+struct Scenario {
+    node: Node,
+    /// Id and content of every file that was taken.
+    kept: Vec<(String, Vec<u8>)>,
+}
+
+impl Scenario {
+    fn start(disk: &SmallDisk) -> Self {
+        Self {
+            node: Node::start(&disk.dir, &[]),
+            kept: Vec::new(),
+        }
+    }
+
+    fn upload(&mut self, seed: u32, len: usize) {
+        let bytes = content(seed, len);
+        let taken = uploaded(self.node.address, "file", &bytes);
+        self.kept.push((text(&taken["file_id"]), bytes));
+    }
+
+    /// Uploads until the disk is full; nothing is left of the last one.
+    fn upload_until_full(&mut self) {
+        for seed in 0.. {
+            let bytes = content(seed, MEDIUM);
+            let answer = upload(self.node.address, &form(&[file("file", &bytes)]));
+            if answer.status != 200 {
+                assert_full(&answer);
+                break;
+            }
+            let id = text(&answer.json()["file"]["file_id"]);
+            self.kept.push((id, bytes));
+            assert!(
+                self.kept.len() < 12,
+                "more than the disk can hold was taken"
+            );
+        }
+        assert!(self.kept.len() > 4, "only {} were taken", self.kept.len());
+        self.check();
+    }
+
+    fn delete(&mut self) {
+        let (id, _) = self.kept.remove(0);
+        let request = head("DELETE", &format!("/api/p2p/file/{id}"), &[]);
+        let answer = send(self.node.address, &request);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// Every file that was taken is there, whole, and nothing else.
+    fn check(&self) {
+        let list = get(self.node.address, "/api/p2p/files", &[]).json();
+        let listed = list["files"].as_array().unwrap().iter();
+        let mut listed: Vec<_> = listed.map(|file| text(&file["file_id"])).collect();
+        let mut kept: Vec<_> = self.kept.iter().map(|(id, _)| id.clone()).collect();
+        listed.sort();
+        kept.sort();
+        assert_eq!(listed, kept);
+        for (id, bytes) in &self.kept {
+            let answer = get(self.node.address, &format!("/api/p2p/file/{id}"), &[]);
+            assert_eq!(answer.status, 200);
+            assert!(answer.body == *bytes, "{id} is not what was uploaded");
+        }
+        until("nothing is left of what was refused", || {
+            (self.node.content_files().len() == kept.len()).then_some(())
+        });
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn assert_full(answer: &common::raw_http::Answer) {
+    let (status, code) = answer.refusal();
+    assert_eq!((status, code.as_str()), FULL);
+}
+
+fn free(path: &Path) -> u64 {
+    let space = rustix::fs::statvfs(path).unwrap();
+    space.f_bavail * space.f_frsize
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_takes_files_again_when_there_is_room() {
+    let disk = SmallDisk::mount();
+    let mut scenario = Scenario::start(&disk);
+    scenario.upload(100, 10);
+    scenario.upload_until_full();
+    let before = free(&storage(&disk.dir));
+    for len in [10, HUGE] {
+        let body = form(&[file("file", &content(101, len))]);
+        assert_full(&upload(scenario.node.address, &body));
+        scenario.check();
+    }
+    assert!(free(&storage(&disk.dir)) >= before, "room was lost");
+    scenario.delete();
+    scenario.delete();
+    scenario.upload(102, MEDIUM);
+    scenario.check();
+    scenario.node.stop();
+    scenario.node = Node::start(&disk.dir, &[]);
+    scenario.check();
+}
+
+#[test]
+fn a_huge_upload_ends_in_the_middle_and_leaves_nothing() {
+    let disk = SmallDisk::mount();
+    let mut scenario = Scenario::start(&disk);
+    scenario.upload(1, MEDIUM);
+    let body = form(&[file("file", &content(2, HUGE))]);
+    assert_full(&upload(scenario.node.address, &body));
+    scenario.check();
+    scenario.upload(3, MEDIUM);
+    scenario.check();
+}
+
+#[test]
+fn a_disk_that_others_have_filled_loses_nothing() {
+    let disk = SmallDisk::mount();
+    let mut scenario = Scenario::start(&disk);
+    scenario.upload(1, 10);
+    scenario.upload(2, MEDIUM);
+    let filler = disk.fill();
+    for len in [10, MEDIUM] {
+        let body = form(&[file("file", &content(3, len))]);
+        assert_full(&upload(scenario.node.address, &body));
+    }
+    scenario.check();
+    scenario.node.kill();
+    std::fs::remove_file(filler).unwrap();
+    scenario.node = Node::start(&disk.dir, &[]);
+    scenario.check();
+    scenario.upload(4, MEDIUM);
+    scenario.delete();
+    scenario.check();
+}

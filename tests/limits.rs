@@ -1,0 +1,136 @@
+//! The limits of the server, with shorter times than it really has.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get as on_get;
+use bytes::Bytes;
+use common::process::until;
+use common::raw_http::{connect, get, head, read_answer};
+use futures_util::stream;
+use larder::node::server::{Options, serve};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+/// Far beyond what the buffers between server and client hold.
+const ENDLESS: usize = 1 << 30;
+
+/// A server in this process; it ends with the value.
+struct Server {
+    address: SocketAddr,
+    /// Whether the body of `/endless` was dropped.
+    given_up: Arc<AtomicBool>,
+    _runtime: Runtime,
+}
+
+/// Sets its flag when it is dropped.
+struct Flag(Arc<AtomicBool>);
+
+impl Drop for Flag {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Server {
+    fn start(options: Options) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let given_up = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&given_up);
+        let endless = move || {
+            let state = (Flag(Arc::clone(&flag)), 0);
+            async { Body::from_stream(stream::unfold(state, next_piece)) }
+        };
+        let router = Router::new()
+            .route("/short", on_get(|| async { "short" }))
+            .route("/endless", on_get(endless));
+        runtime.spawn(async move {
+            serve(listener, router, &options, std::future::pending()).await;
+        });
+        Self {
+            address,
+            given_up,
+            _runtime: runtime,
+        }
+    }
+}
+
+type State = (Flag, usize);
+
+async fn next_piece((flag, sent): State) -> Option<(Result<Bytes, std::io::Error>, State)> {
+    let piece = Bytes::from_static(&[0; 4096]);
+    (sent < ENDLESS).then_some((Ok(piece), (flag, sent + 4096)))
+}
+
+#[test]
+fn a_connection_without_a_request_is_closed() {
+    let server = Server::start(Options {
+        head_timeout: Duration::from_millis(200),
+        ..Options::default()
+    });
+    let mut silent = connect(server.address);
+    let mut half = connect(server.address);
+    half.write_all(b"GET /short HTTP/1.1\r\nHost: loc").unwrap();
+    let mut used = connect(server.address);
+    used.write_all(&head("GET", "/short", &[])).unwrap();
+    assert_eq!(read_answer(&mut used, false).body, b"short");
+    for stream in [&mut silent, &mut half, &mut used] {
+        // Reading fails when the deadline passes before the connection is closed.
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+}
+
+#[test]
+fn more_connections_than_the_limit_wait() {
+    let server = Server::start(Options {
+        max_connections: 1,
+        ..Options::default()
+    });
+    let mut first = connect(server.address);
+    first.write_all(&head("GET", "/short", &[])).unwrap();
+    assert_eq!(read_answer(&mut first, false).body, b"short");
+    let mut second = connect(server.address);
+    second.write_all(&head("GET", "/short", &[])).unwrap();
+    second
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    assert!(second.read(&mut [0]).is_err(), "it is not answered yet");
+    // The first still is.
+    first.write_all(&head("GET", "/short", &[])).unwrap();
+    assert_eq!(read_answer(&mut first, false).body, b"short");
+    drop(first);
+    second
+        .set_read_timeout(Some(common::process::DEADLINE))
+        .unwrap();
+    assert_eq!(read_answer(&mut second, false).body, b"short");
+}
+
+#[test]
+fn an_answer_that_nobody_reads_is_given_up() {
+    let server = Server::start(Options {
+        stall_timeout: Duration::from_millis(200),
+        ..Options::default()
+    });
+    let mut stream = connect(server.address);
+    stream.write_all(&head("GET", "/endless", &[])).unwrap();
+    until("the answer is given up", || {
+        server.given_up.load(Ordering::SeqCst).then_some(())
+    });
+    // What was on its way ends early, and not as if it were whole.
+    let mut received = Vec::new();
+    let _ = stream.read_to_end(&mut received);
+    assert!(received.len() < ENDLESS);
+    assert!(!received.ends_with(b"\r\n0\r\n\r\n"));
+    assert_eq!(get(server.address, "/short", &[]).body, b"short");
+}
