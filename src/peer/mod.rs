@@ -1,3 +1,14 @@
 //! Peers: other nodes, and who this one is among them.
 
+pub mod address;
+pub mod announcement;
+pub mod announcing;
+pub mod client;
+pub mod directory;
+pub mod discovery;
 pub mod identity;
+pub mod network;
+pub mod registration;
+pub mod registry;
+pub mod signature;
+mod sync;

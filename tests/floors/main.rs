@@ -24,7 +24,7 @@ use imports::{Import, imports};
 /// The modules of each floor, from the lowest up. `lib` is `lib.rs` itself.
 const FLOORS: &[&[&str]] = &[
     &["hash", "base_url", "byte_range", "record", "peer_id"],
-    &["disk", "blob", "index"],
+    &["disk", "blob", "index", "state_file"],
     &["store"],
     &["peer"],
     &["node"],
@@ -37,6 +37,7 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("record", "hash"),
     ("blob", "disk"),
     ("index", "disk"),
+    ("state_file", "disk"),
     ("cli", "config"),
     ("main", "cli"),
     ("main", "config"),
