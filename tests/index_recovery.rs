@@ -4,9 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
 use larder::disk::{Durability, RealDisk};
 use larder::hash::BlobHash;
@@ -76,22 +77,45 @@ async fn closed_index() -> (TempDir, Vec<FileRecord>) {
 
 /// A copy of the directory while the index is open: what `kill -9` leaves.
 fn crash_image(dir: &Path) -> TempDir {
-    let image = tempfile::tempdir().unwrap();
-    copy(dir, image.path());
-    image
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
+    // A compaction that ends meanwhile removes files, and the copy is of no one moment.
+    for _ in 0..100 {
+        let image = tempfile::tempdir().unwrap();
+        let Ok(before) = sizes(dir) else { continue };
+        let copied = copy(dir, image.path());
+        if copied.is_ok() && sizes(dir).is_ok_and(|after| after == before) {
+            return image;
         }
     }
+    panic!("the directory never kept still");
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
+}
+
+/// The files under a directory, with their sizes in bytes.
+fn sizes(dir: &Path) -> io::Result<BTreeMap<PathBuf, u64>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        if meta.is_dir() {
+            found.extend(sizes(&entry.path())?);
+        } else {
+            found.insert(entry.path(), meta.len());
+        }
+    }
+    Ok(found)
 }
 
 fn segments(dir: &Path) -> Vec<PathBuf> {
@@ -238,7 +262,7 @@ async fn an_older_or_a_foreign_lookup_database_is_brought_up_or_thrown_away() {
     for other in [older, foreign] {
         let image = crash_image(dir.path());
         fs::remove_dir_all(lookup_dir(image.path())).unwrap();
-        copy(&other.path().join("index"), &image.path().join("index"));
+        copy(&other.path().join("index"), &image.path().join("index")).unwrap();
         let opened = LocalIndex::open(&options(image.path())).unwrap();
         assert_eq!(contents(&opened.index).await, files);
     }
@@ -433,7 +457,7 @@ async fn verify_finds_nothing_in_a_good_index_and_each_difference_in_a_bad_one()
     let added = put(&other, 400..401).await;
     other.close().await.unwrap();
     fs::remove_dir_all(dir.path().join("index")).unwrap();
-    copy(&ahead.path().join("index"), &dir.path().join("index"));
+    copy(&ahead.path().join("index"), &dir.path().join("index")).unwrap();
     let mut found = Vec::new();
     verify(&options(dir.path()), &mut |finding| found.push(finding)).unwrap();
     let missing = |id| {

@@ -107,6 +107,12 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let ended = self.process.try_wait();
+            let log = std::fs::read_to_string(self.dir.join("log"));
+            println!("the node had ended: {ended:?}; its log:");
+            println!("{}", log.unwrap_or_default());
+        }
         // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
