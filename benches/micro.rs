@@ -19,6 +19,7 @@ use larder::disk::Durability;
 use larder::hash::BlobHash;
 use larder::index::IndexBackend;
 use larder::index::local::LocalIndex;
+use larder::outboard::{Encoder, Source, Tree, TreeHasher, Verifier};
 use larder::record::{FileRecord, NewFile};
 use larder::store::local::Options;
 use tokio::runtime::Runtime;
@@ -68,6 +69,79 @@ async fn spooled(options: &Options, content: Bytes) -> SpooledBlob {
         spool.write(piece).await.unwrap();
     }
     spool.finish().await.unwrap()
+}
+
+/// The lengths of pieces that connections hand on.
+const PIECES: [usize; 3] = [1460, PIECE, MIB];
+
+/// What [`outboard`] is measured against: the hash alone.
+#[divan::bench(args = PIECES)]
+fn hash_alone(bencher: Bencher<'_, '_>, piece: usize) {
+    let content = content(64 * MIB);
+    bencher.counter(BytesCount::new(content.len())).bench(|| {
+        let mut hasher = blake3::Hasher::new();
+        for piece in content.chunks(piece) {
+            hasher.update(piece);
+        }
+        hasher.finalize()
+    });
+}
+
+/// Hash and outboard in one pass.
+#[divan::bench(args = PIECES)]
+fn outboard(bencher: Bencher<'_, '_>, piece: usize) {
+    let content = content(64 * MIB);
+    bencher
+        .counter(BytesCount::new(content.len()))
+        .bench(|| with_outboard(&content, piece));
+}
+
+fn with_outboard(content: &[u8], piece: usize) -> (BlobHash, Vec<u8>) {
+    let (mut hasher, mut outboard) = (TreeHasher::new(), Vec::new());
+    for piece in content.chunks(piece) {
+        hasher.update(piece, &mut outboard);
+    }
+    (hasher.finish(&mut outboard), outboard)
+}
+
+/// A blob with its outboard, in memory.
+struct InMemory(Bytes, Vec<u8>);
+
+impl Source for InMemory {
+    fn read_blob(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        buffer.copy_from_slice(self.0.get(offset..offset + buffer.len()).unwrap());
+        Ok(())
+    }
+
+    fn read_outboard(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        buffer.copy_from_slice(self.1.get(offset..offset + buffer.len()).unwrap());
+        Ok(())
+    }
+}
+
+/// Checking what another node answers.
+#[divan::bench(args = PIECES)]
+fn verify(bencher: Bencher<'_, '_>, piece: usize) {
+    let content = content(64 * MIB);
+    let (hash, outboard) = with_outboard(&content, PIECE);
+    let tree = Tree::new(content.len() as u64);
+    let all = 0..tree.size();
+    let (mut answer, source) = (Vec::new(), InMemory(content, outboard));
+    let mut encoder = Encoder::new(hash, tree, &all);
+    encoder.read_on(&source, &mut answer, usize::MAX).unwrap();
+    let answer = Bytes::from(answer);
+    bencher.counter(BytesCount::new(answer.len())).bench(|| {
+        let mut verifier = Verifier::new(hash, tree, all.clone());
+        let (mut rest, mut proven) = (answer.clone(), Vec::new());
+        while !rest.is_empty() {
+            let piece = rest.split_to(piece.min(rest.len()));
+            verifier.push(piece, &mut proven).unwrap();
+            proven.clear();
+        }
+        verifier.finish().unwrap();
+    });
 }
 
 #[divan::bench(args = [4 * KIB, 64 * KIB, MIB, 64 * MIB])]

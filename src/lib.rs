@@ -7,6 +7,7 @@
 pub mod base_url;
 pub mod byte_range;
 pub mod hash;
+pub mod outboard;
 pub mod peer_id;
 pub mod record;
 // Floor 1: backends

@@ -23,7 +23,14 @@ use imports::{Import, imports};
 
 /// The modules of each floor, from the lowest up. `lib` is `lib.rs` itself.
 const FLOORS: &[&[&str]] = &[
-    &["hash", "base_url", "byte_range", "record", "peer_id"],
+    &[
+        "hash",
+        "base_url",
+        "byte_range",
+        "outboard",
+        "record",
+        "peer_id",
+    ],
     &["disk", "blob", "index", "state_file"],
     &["store"],
     &["peer"],
@@ -34,6 +41,7 @@ const FLOORS: &[&[&str]] = &[
 
 /// Who may import whom on one floor.
 const SIBLINGS: &[(&str, &str)] = &[
+    ("outboard", "hash"),
     ("record", "hash"),
     ("blob", "disk"),
     ("index", "disk"),
