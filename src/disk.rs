@@ -103,6 +103,20 @@ impl DiskFile for File {
     }
 }
 
+/// Replaces the file at `path` by one of these bytes, durably: a crash leaves the old one
+/// or the new one, and perhaps `<path>.unfinished`. Blocks.
+pub fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    let unfinished = Path::new(&unfinished);
+    disk.remove_file(unfinished)?;
+    let file = disk.create(unfinished)?;
+    file.write_all_at(bytes, 0)?;
+    file.sync()?;
+    disk.rename(unfinished, path)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
 /// Whether `error` says that no room is left: a full disk, a quota, a file-size limit.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(

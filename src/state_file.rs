@@ -5,9 +5,9 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{RealDisk, replace_file};
 use crate::hash::BlobHash;
 
 /// The longest file read, in bytes.
@@ -56,16 +56,9 @@ impl StateFile {
 
     /// Replaces what was saved, durably. Blocks; one call at a time.
     pub fn save(&self, content: &[u8]) -> io::Result<()> {
-        let unfinished = self.path.with_extension("unfinished");
-        let disk = RealDisk;
-        disk.remove_file(&unfinished)?;
-        let file = disk.create(&unfinished)?;
         let line = self.first_line(content) + "\n";
-        file.write_all_at(line.as_bytes(), 0)?;
-        file.write_all_at(content, line.len() as u64)?;
-        file.sync()?;
-        disk.rename(&unfinished, &self.path)?;
-        disk.sync_dir(self.path.parent().unwrap_or(Path::new(".")))
+        let bytes = [line.as_bytes(), content].concat();
+        replace_file(&RealDisk, &self.path, &bytes)
     }
 
     fn first_line(&self, content: &[u8]) -> String {

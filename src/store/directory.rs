@@ -5,14 +5,13 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, replace_file};
 
 /// The version of everything stored, which the steps in `migrations/` lead up to.
 pub(super) const VERSION: u32 = 1;
 
 const LOCK: &str = "larder.lock";
 const FORMAT: &str = "larder.format";
-const FORMAT_UNFINISHED: &str = "larder.format.unfinished";
 
 /// A storage directory that this process alone has open.
 pub(super) struct Directory {
@@ -153,7 +152,8 @@ fn check_version(dir: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
     let path = dir.join(FORMAT);
     match std::fs::read_to_string(&path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            write_version(dir, disk).map_err(|e| io_error("write", &path, e))
+            let version = format!("larder {VERSION}\n");
+            replace_file(disk, &path, version.as_bytes()).map_err(|e| io_error("write", &path, e))
         }
         Err(e) => Err(io_error("read", &path, e)),
         Ok(text) => {
@@ -171,16 +171,6 @@ fn check_version(dir: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
             }
         }
     }
-}
-
-fn write_version(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
-    let unfinished = dir.join(FORMAT_UNFINISHED);
-    disk.remove_file(&unfinished)?;
-    let file = disk.create(&unfinished)?;
-    file.write_all_at(format!("larder {VERSION}\n").as_bytes(), 0)?;
-    file.sync()?;
-    disk.rename(&unfinished, &dir.join(FORMAT))?;
-    disk.sync_dir(dir)
 }
 
 #[cfg(test)]

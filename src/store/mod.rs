@@ -227,10 +227,10 @@ impl Store {
         *self.closed.write().await = true;
         self.sync().await?;
         if self.uncollected.load(Ordering::Relaxed) {
-            // Nobody looks for them after a clean stop.
+            // Nobody looks for them after a clean stop, so the deletions must last, too.
             self.collect_all().await?;
+            self.sync().await?;
         }
-        self.sync().await?;
         Ok(self.index.close().await?)
     }
 

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::options::Options;
+use crate::disk::replace_file;
 use crate::index::IndexError;
 
 const MAGIC: &[u8; 8] = b"larderS1";
@@ -29,18 +30,12 @@ fn path(options: &Options) -> PathBuf {
 /// Seals the closed database of this generation. Blocks.
 pub(super) fn write(options: &Options, generation: u64, next_seq: u64) -> Result<(), IndexError> {
     let path = path(options);
-    let unfinished = options.dir.join("index.seal.unfinished");
     let seal = || {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(generation.to_le_bytes());
         bytes.extend(next_seq.to_le_bytes());
         bytes.extend(checksum(&options.generation_dir(generation))?);
-        options.disk.remove_file(&unfinished)?;
-        let file = options.disk.create(&unfinished)?;
-        file.write_all_at(&bytes, 0)?;
-        file.sync()?;
-        options.disk.rename(&unfinished, &path)?;
-        options.disk.sync_dir(&options.dir)
+        replace_file(&*options.disk, &path, &bytes)
     };
     seal().map_err(|e| IndexError::io("write", &path, e))
 }
