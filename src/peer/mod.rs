@@ -1,3 +1,4 @@
 //! Peers: other nodes, and who this one is among them.
 
 pub mod identity;
+pub mod mdns;
