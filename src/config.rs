@@ -13,6 +13,8 @@ use crate::disk::Durability;
 use crate::http;
 use crate::http::origin::AllowedOrigin;
 use crate::node::{self, server};
+use crate::peer::address::{Network, Policy};
+use crate::peer::{discovery, registry};
 use crate::store::local;
 
 /// The settings of a node.
@@ -40,14 +42,43 @@ pub struct Settings {
     )]
     storage: PathBuf,
 
-    /// Bootstrap server that introduces peers.
+    /// Bootstrap server that introduces peers; can be repeated.
     #[arg(
         long,
         env = "BOOTSTRAP_SERVER",
         value_name = "URL",
+        value_delimiter = ',',
         default_value = "http://localhost:9000"
     )]
-    bootstrap: BaseUrl,
+    bootstrap: Vec<BaseUrl>,
+
+    /// Peer to exchange files with, no bootstrap server needed; can be repeated.
+    #[arg(long, env = "LARDER_PEER", value_name = "URL", value_delimiter = ',')]
+    peer: Vec<BaseUrl>,
+
+    /// How often to look for peers and ask them what they hold, in seconds.
+    #[arg(
+        long,
+        env = "LARDER_DISCOVER_EVERY",
+        value_name = "SECONDS",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    discover_every: u64,
+
+    /// Refuse peers that do not sign what they tell, such as those of the Python service.
+    #[arg(long, env = "LARDER_REQUIRE_SIGNED")]
+    require_signed: bool,
+
+    /// Network that peers may be in, such as 10.0.0.0/8; can be repeated
+    /// [default: everywhere but reserved ranges].
+    #[arg(
+        long,
+        env = "LARDER_PEER_NETWORKS",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    peer_networks: Vec<Network>,
 
     #[arg(
         long,
@@ -129,8 +160,8 @@ impl Settings {
         self.log.clone()
     }
 
-    /// The server that introduces peers.
-    pub fn bootstrap(&self) -> &BaseUrl {
+    /// The servers that introduce peers.
+    pub fn bootstrap(&self) -> &[BaseUrl] {
         &self.bootstrap
     }
 
@@ -148,7 +179,22 @@ impl Settings {
             max_upload: self.max_upload.map(|Size(bytes)| bytes),
             ..local::Options::new(&self.storage)
         };
-        Ok(node::Options { store, base_url })
+        Ok(node::Options {
+            store,
+            base_url,
+            discovery: discovery::Options {
+                bootstrap: self.bootstrap.clone(),
+                peers: self.peer.clone(),
+                every: Duration::from_secs(self.discover_every),
+            },
+            registry: registry::Options {
+                require_signed: self.require_signed,
+                ..registry::Options::default()
+            },
+            peer_addresses: Policy {
+                networks: self.peer_networks.clone(),
+            },
+        })
     }
 
     /// How the REST interface is set up on a listener with the address `bound`.
@@ -231,7 +277,7 @@ mod tests {
     fn the_defaults_are_those_of_the_contract() {
         let settings = settings(&[]);
         assert_eq!(settings.listen().to_string(), "127.0.0.1:5004");
-        assert_eq!(settings.bootstrap().to_string(), "http://localhost:9000");
+        assert_eq!(settings.bootstrap()[0].to_string(), "http://localhost:9000");
         let node = settings.node(5004).unwrap();
         assert_eq!(node.base_url.to_string(), "http://localhost:5004");
         assert_eq!(node.store.dir.to_str(), Some("peer_storage"));

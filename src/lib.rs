@@ -14,6 +14,7 @@ pub mod record;
 pub mod blob;
 pub mod disk;
 pub mod index;
+pub mod state_file;
 // Floor 2: the store
 pub mod store;
 // Floor 3: peers
@@ -21,6 +22,7 @@ pub mod peer;
 // Floor 4: the node
 pub mod node;
 // Floor 5: surfaces
+pub mod bootstrap;
 pub mod http;
 // Floor 6: commands and settings
 pub mod cli;

@@ -27,6 +27,12 @@ impl PeerId {
         first.copy_from_slice(digest.split_at(16).0);
         Self(Uuid::new_v8(first))
     }
+
+    /// Whether the id is of the kind that belongs to a key, so that only what the key
+    /// signed may speak for it. Older peers choose ids of other kinds.
+    pub fn belongs_to_a_key(&self) -> bool {
+        self.0.get_version_num() == 8
+    }
 }
 
 impl fmt::Display for PeerId {

@@ -77,6 +77,11 @@ impl FromStr for FileId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
+/// A text that is no time as the REST contract writes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a time is written as 2026-01-21T10:00:00")]
+pub struct InvalidTimestamp;
+
 impl Timestamp {
     /// The present moment.
     pub fn now() -> Self {
@@ -84,6 +89,17 @@ impl Timestamp {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Self(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+
+    /// Reads what the contract writes, with fractions of a second as older peers add them.
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
+            .map(|time| Self(time.and_utc().timestamp_millis()))
+            .map_err(|_| InvalidTimestamp)
     }
 }
 
@@ -172,6 +188,19 @@ mod tests {
             Timestamp(1_769_000_400_999).to_string(),
             "2026-01-21T13:00:00"
         );
+    }
+
+    #[test]
+    fn times_parse_with_and_without_fractions() {
+        let time = Timestamp(1_769_000_400_000);
+        assert_eq!("2026-01-21T13:00:00".parse(), Ok(time));
+        assert_eq!(
+            "2026-01-21T13:00:00.123456".parse(),
+            Ok(Timestamp(time.0 + 123))
+        );
+        for text in ["", "now", "2026-01-21", "2026-13-21T13:00:00", "1769000400"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(InvalidTimestamp), "{text}");
+        }
     }
 
     #[test]

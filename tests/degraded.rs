@@ -16,7 +16,7 @@ use common::countdown_disk::{After, CountdownDisk, Fault};
 use http_body_util::BodyExt;
 use larder::http;
 use larder::node::{Node, Options};
-use larder::peer_id::PeerId;
+use larder::peer::identity::Identity;
 use larder::store::local::{self, LocalStore};
 use rustix::io::Errno;
 use serde_json::Value;
@@ -48,17 +48,15 @@ fn upload() -> Request<Body> {
 async fn a_node_whose_disk_failed_is_read_only_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let disk = CountdownDisk::new();
-    let options = Options {
-        store: local::Options {
-            disk: disk.clone(),
-            ..local::Options::new(dir.path())
-        },
-        base_url: "http://localhost:5004".parse().unwrap(),
+    let store = local::Options {
+        disk: disk.clone(),
+        ..local::Options::new(dir.path())
     };
+    let options = Options::alone(store, "http://localhost:5004".parse().unwrap());
     let opened = LocalStore::open(options.store.clone()).await.unwrap();
-    let peer_id = PeerId::of_public_key(&[0; 32]);
-    let node = Arc::new(Node::over(opened.store.clone(), peer_id, options));
-    let router = http::router(node, http::Options::default());
+    let identity = Identity::generate().unwrap();
+    let node = Node::over(opened.store.clone(), identity, options).unwrap();
+    let router = http::router(Arc::new(node), http::Options::default());
 
     let (status, kept) = ask(&router, upload()).await;
     assert_eq!(status, 200);

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The id that belongs to the key in the archive of format 1.
-const PEER_ID: &str = "fceee9ea-61da-859d-9e55-ae91299a4bc0";
+const PEER_ID: &str = "dcd16ee8-5c1a-8b13-bd5a-c7b78b4da9c9";
 
 /// Name, type, description and content of the files in an archive, in their order.
 fn expected() -> Vec<(&'static str, &'static str, &'static str, Vec<u8>)> {

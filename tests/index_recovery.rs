@@ -13,7 +13,9 @@ use larder::disk::{Durability, RealDisk};
 use larder::hash::BlobHash;
 use larder::index::local::{Finding, LocalIndex, Options, rebuild, verify};
 use larder::index::{IndexBackend, IndexError};
-use larder::record::{FileRecord, NewFile};
+use larder::record::{
+    FileRecord, MAX_CONTENT_TYPE_BYTES, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, NewFile,
+};
 use tempfile::TempDir;
 
 fn options(dir: &Path) -> Options {
@@ -467,4 +469,65 @@ async fn verify_finds_nothing_in_a_good_index_and_each_difference_in_a_bad_one()
     };
     assert!(missing(files[5].id) && missing(added[0].id), "{found:?}");
     assert_eq!(found.len(), 2, "{found:?}");
+    // The check does not vouch for what it found wanting.
+    let index = LocalIndex::open(&options(dir.path())).unwrap().index;
+    let contents = contents(&index).await;
+    assert!(contents.contains(&files[5]) && contents.contains(&added[0]));
+}
+
+#[tokio::test]
+async fn a_rebuild_after_a_crash_leaves_the_next_start_to_put_things_in_order() {
+    let (dir, files) = closed_index().await;
+    let running = LocalIndex::open(&options(dir.path())).unwrap();
+    let image = crash_image(dir.path());
+    running.index.close().await.unwrap();
+    rebuild(&options(image.path()), false).unwrap();
+    let opened = LocalIndex::open(&options(image.path())).unwrap();
+    assert!(!opened.clean);
+    assert_eq!(contents(&opened.index).await, files);
+}
+
+#[tokio::test]
+async fn a_sealed_end_of_the_journal_is_missed_under_relaxed_durability_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path());
+    options.durability = Durability::Relaxed;
+    let index = LocalIndex::open(&options).unwrap().index;
+    put(&index, 0..10).await;
+    index.close().await.unwrap();
+    let last = segments(dir.path()).pop().unwrap();
+    let bytes = fs::read(&last).unwrap();
+    fs::write(&last, &bytes[..bytes.len() - 1]).unwrap();
+    for start in ["first", "second"] {
+        assert_eq!(damaged_at(LocalIndex::open(&options)).0, last, "{start}");
+    }
+    assert_eq!(
+        fs::read(&last).unwrap().len(),
+        bytes.len() - 1,
+        "nothing was cut off"
+    );
+}
+
+#[tokio::test]
+async fn as_many_of_the_longest_records_as_come_at_once_can_be_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::new(dir.path(), Arc::new(RealDisk), Durability::Always);
+    let index = LocalIndex::open(&options).unwrap().index;
+    let longest = NewFile {
+        name: "n".repeat(MAX_NAME_BYTES),
+        content_type: Some("t".repeat(MAX_CONTENT_TYPE_BYTES)),
+        description: "d".repeat(MAX_DESCRIPTION_BYTES),
+        ..file(0)
+    };
+    let longer = NewFile {
+        name: "n".repeat(MAX_NAME_BYTES + 1),
+        ..longest.clone()
+    };
+    assert!(matches!(index.put(longer).await, Err(IndexError::TooLong)));
+    let puts = (0..300).map(|_| index.put(longest.clone()));
+    futures_util::future::try_join_all(puts).await.unwrap();
+    index.close().await.unwrap();
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    let index = LocalIndex::open(&options).unwrap().index;
+    assert_eq!(index.totals().files, 300);
 }

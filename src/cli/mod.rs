@@ -7,9 +7,11 @@ use clap::{Parser, Subcommand};
 use crate::config::Settings;
 
 mod allocator;
+mod bootstrap;
 mod logging;
 mod rebuild_index;
 mod serve;
+mod stop;
 mod verify;
 
 /// A content-addressed file store and peer-to-peer node with a plain REST API.
@@ -33,6 +35,8 @@ pub struct Command {
 enum Action {
     /// Run a node: keep files, serve them, until Ctrl-C or SIGTERM.
     Serve(Box<Settings>),
+    /// Introduce peers to each other, until Ctrl-C or SIGTERM.
+    Bootstrap(bootstrap::Arguments),
     /// Check everything stored: journal, index and blobs; exit status 1 if anything is wrong.
     Verify(verify::Arguments),
     /// Make the index anew from the journal, when a start says that it is needed.
@@ -44,6 +48,7 @@ impl Command {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.action.unwrap_or(Action::Serve(Box::new(self.serve))) {
             Action::Serve(settings) => serve::run(&settings),
+            Action::Bootstrap(arguments) => bootstrap::run(&arguments),
             Action::Verify(arguments) => verify::run(&arguments),
             Action::RebuildIndex(arguments) => rebuild_index::run(&arguments),
         }

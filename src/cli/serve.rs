@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::stop::StopSignal;
 use super::{allocator, logging};
 use crate::config::Settings;
 use crate::http;
@@ -28,10 +28,7 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
 
 async fn serve(settings: &Settings) -> anyhow::Result<()> {
     // From here on the signals end the node in order.
-    let stop = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
+    let stop = StopSignal::listen()?;
     let address = settings.listen();
     let listener = TcpListener::bind(address).await;
     let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
@@ -40,26 +37,16 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let router = http::router(Arc::clone(&node), settings.http(bound));
     let storage = node.storage_dir().display();
     tracing::info!(%bound, peer_id = %node.peer_id(), base_url = %node.base_url(), %storage,
-        bootstrap = %settings.bootstrap(), "serving");
+        bootstrap = ?settings.bootstrap(), "serving");
     // Nobody has to read it.
     let _ = writeln!(
         stdout(),
         "larder serves {storage} on http://{bound} as peer {}",
         node.peer_id()
     );
-    let shutdown = stop_signal(stop);
-    node.run(listener, router, &settings.server(), shutdown)
+    node.run(listener, router, &settings.server(), stop.wait())
         .await
         .context("the last changes may not be on disk")
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-async fn stop_signal((mut interrupt, mut terminate): (Signal, Signal)) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    tracing::info!("stopping");
 }
 
 /// Every connection is an open file, and the usual soft limit is 1024.

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout};
 
 use super::error::ApiError;
+use super::parameters::Parameters;
 
 /// A client must send [`ENOUGH_BYTES`] each time the node has waited this long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,6 +39,18 @@ impl RequestBody {
             patience: PATIENCE,
             recent: 0,
         }
+    }
+
+    /// The body of a request that must say that it is JSON: a page of another origin
+    /// cannot say so without being asked first.
+    pub(super) fn of_json(request: Request, max_bytes: u64) -> Result<Self, ApiError> {
+        const WRONG: ApiError = ApiError::WrongContentType("application/json");
+        let content_type = request.headers().get(header::CONTENT_TYPE).ok_or(WRONG)?;
+        let content_type = Parameters::parse(content_type.as_bytes()).ok_or(WRONG)?;
+        if content_type.value != "application/json" {
+            return Err(WRONG);
+        }
+        Ok(Self::new(request.into_body(), max_bytes))
     }
 
     /// The next piece; None at the end.

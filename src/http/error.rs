@@ -58,6 +58,8 @@ pub(super) enum ApiError {
     Query(String),
     #[error("the announcement is not valid: {0}")]
     Announcement(String),
+    #[error("the registration is not valid: {0}")]
+    Registration(String),
     #[error("no part of the requested ranges exists; the file has {0} bytes")]
     Range(u64),
     #[error("the file is not the one that If-Match names")]
@@ -108,6 +110,7 @@ impl ApiError {
             Self::BodyCut(_) => (S::BAD_REQUEST, "body_cut"),
             Self::Query(_) => (S::BAD_REQUEST, "bad_query"),
             Self::Announcement(_) => (S::BAD_REQUEST, "bad_announcement"),
+            Self::Registration(_) => (S::BAD_REQUEST, "bad_registration"),
             Self::Range(_) => (S::RANGE_NOT_SATISFIABLE, "range_not_satisfiable"),
             Self::Precondition => (S::PRECONDITION_FAILED, "precondition_failed"),
             Self::Origin => (S::FORBIDDEN, "origin_not_allowed"),
@@ -148,6 +151,11 @@ impl Refusal {
         StatusCode::INSUFFICIENT_STORAGE,
         "disk_full",
         "the node has no room left",
+    );
+    const TOO_LONG: Self = Self::new(
+        StatusCode::BAD_REQUEST,
+        "too_long",
+        "name, type and description are too long together",
     );
     const READ_ONLY: Self = Self::new(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -202,6 +210,7 @@ fn of_index(error: &IndexError) -> Refusal {
         IndexError::Io { .. } | IndexError::Lookup(_) => Refusal::INTERNAL,
         IndexError::Damaged { .. } => Refusal::DAMAGED,
         IndexError::Refused(_) => Refusal::READ_ONLY,
+        IndexError::TooLong => Refusal::TOO_LONG,
         IndexError::Closed => Refusal::SHUTTING_DOWN,
     }
 }

@@ -62,6 +62,7 @@ pub(super) async fn remove(
     let id: FileId = id.parse().map_err(|_| ApiError::UnknownFile)?;
     let removed = node.store().remove(id).await?;
     let removed = removed.ok_or(ApiError::UnknownFile)?;
+    node.network().announce(&removed, true);
     let removed = Removed {
         status: "success",
         message: "File deleted",

@@ -64,7 +64,9 @@ impl Form {
             }
             bytes.extend_from_slice(&data);
         }
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        // What stands for bytes that are no UTF-8 is longer than they are.
+        Ok((text.len() <= max_bytes).then_some(text))
     }
 
     async fn next_event(&mut self) -> Result<Event, ApiError> {

@@ -118,7 +118,10 @@ impl Listing {
 
     async fn read_page(&mut self) -> Result<(), StoreError> {
         // One more than is listed, to know whether there is more.
-        let left = self.filter.limit.map(|limit| limit - self.listed + 1);
+        let left = self
+            .filter
+            .limit
+            .map(|limit| (limit - self.listed).saturating_add(1));
         let wanted = match &self.filter.name {
             Some(_) => PAGE,
             None => left.unwrap_or(PAGE).min(PAGE),

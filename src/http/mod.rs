@@ -13,6 +13,7 @@ mod form;
 mod linger;
 mod listing;
 mod multipart;
+mod network;
 pub mod origin;
 mod parameters;
 mod part_head;

@@ -1,29 +1,45 @@
-//! `GET /api/peers`: the peers this node knows, and itself.
+//! `/api/peers`: the peers this node knows, and itself; a peer may introduce itself.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use serde::Serialize;
 
+use super::body::RequestBody;
+use super::error::ApiError;
 use crate::node::Node;
-use crate::record::Timestamp;
+use crate::peer::registration::Registration;
+use crate::peer::registry::Peer;
 
-/// A peer as the REST contract shows it.
+/// The longest introduction, in bytes.
+const MAX_BYTES: u64 = 4096;
+
+/// A peer as the REST contract shows it, with its signature to be passed along.
 #[derive(Serialize)]
 pub(super) struct PeerView {
-    peer_id: String,
-    address: String,
-    timestamp: String,
+    #[serde(flatten)]
+    registration: Registration,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seen: Option<String>,
+    verified: bool,
 }
 
 impl PeerView {
     /// The node itself, now.
     pub(super) fn of_self(node: &Node) -> Self {
         Self {
-            peer_id: node.peer_id().to_string(),
-            address: node.base_url().to_string(),
-            timestamp: Timestamp::now().to_string(),
+            registration: node.network().myself(),
+            last_seen: None,
+            verified: true,
+        }
+    }
+
+    fn of(peer: Peer) -> Self {
+        Self {
+            last_seen: Some(peer.last_seen.to_string()),
+            verified: peer.verified(),
+            registration: peer.told.registration,
         }
     }
 }
@@ -38,9 +54,10 @@ pub(super) struct PeersAnswer {
     this: PeerView,
 }
 
-/// Lists the known peers.
+/// `GET /api/peers`
 pub(super) async fn list(State(node): State<Arc<Node>>) -> Json<PeersAnswer> {
-    let peers = known();
+    let peers = node.network().registry.all();
+    let peers: Vec<_> = peers.into_iter().map(PeerView::of).collect();
     Json(PeersAnswer {
         status: "success",
         peer_count: peers.len(),
@@ -49,7 +66,15 @@ pub(super) async fn list(State(node): State<Arc<Node>>) -> Json<PeersAnswer> {
     })
 }
 
-/// Every peer this node knows. It does not look for any yet.
-pub(super) fn known() -> Vec<PeerView> {
-    Vec::new()
+/// `POST /api/peers`: takes a peer in, and tells it whom this node knows.
+pub(super) async fn introduce(
+    State(node): State<Arc<Node>>,
+    request: Request,
+) -> Result<Json<PeersAnswer>, ApiError> {
+    let body = RequestBody::of_json(request, MAX_BYTES)?.read_all().await?;
+    let registration = serde_json::from_slice::<Registration>(&body);
+    let registration = registration.map_err(|e| ApiError::Registration(e.to_string()))?;
+    let met = node.network().meet(registration);
+    met.map_err(|e| ApiError::Registration(e.to_string()))?;
+    Ok(list(State(node)).await)
 }

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 
 use super::error::ApiError;
 use super::origin::{self, AllowedOrigin, Guard};
-use super::{announce, download, files, linger, peers, request_log, status, upload};
+use super::{announce, download, files, linger, network, peers, request_log, status, upload};
 use crate::node::Node;
 
 /// How the REST interface is set up.
@@ -30,7 +30,7 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
         on_loopback: options.on_loopback,
     };
     Router::new()
-        .route("/api/peers", get(peers::list))
+        .route("/api/peers", get(peers::list).post(peers::introduce))
         .route("/api/p2p/upload", post(upload::upload))
         .route("/api/p2p/download/{peer}/{file}", get(download::from_peer))
         .route(
@@ -40,6 +40,7 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
         .route("/api/p2p/blob/{hash}", get(download::by_hash))
         .route("/api/p2p/announce", post(announce::announce))
         .route("/api/p2p/files", get(files::list))
+        .route("/api/p2p/network", get(network::list))
         .route("/api/p2p/status", get(status::status))
         .route("/health", get(status::health))
         .fallback(|| async { ApiError::UnknownPath })

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
-use super::peers::{self, PeerView};
+use super::peers::PeerView;
 use crate::node::Node;
 
 /// The answer of `GET /api/p2p/status`.
@@ -17,6 +17,8 @@ pub(super) struct StatusAnswer {
     peers_discovered: usize,
     local_files: u64,
     storage_dir: String,
+    network_files: usize,
+    forged_messages: u64,
 }
 
 /// Tells what the node holds and knows.
@@ -24,9 +26,11 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Json<StatusAnswer> 
     Json(StatusAnswer {
         status: "success",
         peer: PeerView::of_self(&node),
-        peers_discovered: peers::known().len(),
+        peers_discovered: node.network().registry.len(),
         local_files: node.store().totals().files,
         storage_dir: node.storage_dir().display().to_string(),
+        network_files: node.network().directory.len(),
+        forged_messages: node.network().forged(),
     })
 }
 

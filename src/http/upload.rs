@@ -47,6 +47,7 @@ pub(super) async fn upload(
     let mut form = Form::new(&head.headers, RequestBody::new(body, max_bytes))?;
     let (blob, about) = receive(node.store(), &mut form).await?;
     let record = node.store().ingest(blob, about).await?;
+    node.network().announce(&record, false);
     let uploaded = Uploaded {
         status: "success",
         message: "File uploaded successfully",

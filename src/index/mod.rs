@@ -109,6 +109,9 @@ pub enum IndexError {
     /// An earlier sync failed; nothing more is written until a restart.
     #[error("writes are refused since {0}")]
     Refused(String),
+    /// Name, type and description are longer together than a record can be.
+    #[error("name, type and description are too long together")]
+    TooLong,
     /// The index is closed.
     #[error("the index is closed")]
     Closed,
@@ -157,6 +160,7 @@ impl IndexError {
             },
             Self::Lookup(reason) => Self::Lookup(reason.clone()),
             Self::Refused(reason) => Self::Refused(reason.clone()),
+            Self::TooLong => Self::TooLong,
             Self::Closed => Self::Closed,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,8 +12,15 @@ use tokio::time::MissedTickBehavior;
 
 use crate::base_url::BaseUrl;
 use crate::disk::Durability;
+use crate::peer::address::Policy;
+use crate::peer::announcing::announce_all;
+use crate::peer::client::{Client, ClientError};
+use crate::peer::discovery::{self, discover};
 use crate::peer::identity::{Identity, IdentityError};
+use crate::peer::network::{Network, Outgoing};
+use crate::peer::{directory, registry};
 use crate::peer_id::PeerId;
+use crate::state_file::StateFile;
 use crate::store::local::{self, LocalStore, OpenError, RELAXED_SYNC_EVERY};
 use crate::store::{Store, StoreError};
 
@@ -26,7 +34,29 @@ pub struct Options {
     pub store: local::Options,
     /// Where clients and peers reach it.
     pub base_url: BaseUrl,
+    /// How it looks for peers.
+    pub discovery: discovery::Options,
+    /// Which peers it takes, and how many.
+    pub registry: registry::Options,
+    /// Where peers may be.
+    pub peer_addresses: Policy,
 }
+
+impl Options {
+    /// A node that looks for nobody by itself; peers may still introduce themselves.
+    pub fn alone(store: local::Options, base_url: BaseUrl) -> Self {
+        Self {
+            store,
+            base_url,
+            discovery: discovery::Options::default(),
+            registry: registry::Options::default(),
+            peer_addresses: Policy::default(),
+        }
+    }
+}
+
+/// The file of the known peers in the storage directory.
+const PEERS_FILE: &str = "known-peers";
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -37,12 +67,18 @@ pub enum NodeError {
     /// The node's key cannot be had.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The client that asks other nodes cannot be made.
+    #[error(transparent)]
+    Client(#[from] ClientError),
 }
 
 /// A node, as the surfaces see it.
 pub struct Node {
     store: Store,
     peer_id: PeerId,
+    network: Arc<Network>,
+    /// Taken when the node runs.
+    outgoing: Mutex<Option<Outgoing>>,
     options: Options,
     shutting_down: AtomicBool,
     /// While it lives, no other process opens the storage directory.
@@ -59,7 +95,7 @@ impl Node {
             Ok(loaded) => loaded?,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        let node = Self::over(opened.store.clone(), identity.peer_id(), options);
+        let node = Self::over(opened.store.clone(), identity, options)?;
         Ok(Self {
             opened: Some(opened),
             ..node
@@ -67,14 +103,24 @@ impl Node {
     }
 
     /// A node over a store of any kind, such as one in memory.
-    pub fn over(store: Store, peer_id: PeerId, options: Options) -> Self {
-        Self {
+    pub fn over(store: Store, identity: Identity, options: Options) -> Result<Self, NodeError> {
+        let peer_id = identity.peer_id();
+        let (network, outgoing) = Network::new(
+            identity,
+            options.base_url.clone(),
+            Client::new(options.peer_addresses.clone())?,
+            options.registry.clone(),
+            directory::Options::default(),
+        );
+        Ok(Self {
             store,
             peer_id,
+            network: Arc::new(network),
+            outgoing: Mutex::new(Some(outgoing)),
             options,
             shutting_down: AtomicBool::new(false),
             opened: None,
-        }
+        })
     }
 
     /// Serves `router` to whoever connects to `listener`, until `shutdown`; then
@@ -105,12 +151,28 @@ impl Node {
         if self.options.store.durability == Durability::Relaxed {
             tasks.spawn(sync_regularly(self.store.clone(), RELAXED_SYNC_EVERY));
         }
+        let outgoing = self
+            .outgoing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(outgoing) = outgoing {
+            tasks.spawn(announce_all(Arc::clone(&self.network), outgoing));
+        }
+        let file = StateFile::new(self.storage_dir().join(PEERS_FILE), "larder-peers 1");
+        let options = self.options.discovery.clone();
+        tasks.spawn(discover(Arc::clone(&self.network), options, file));
         tasks
     }
 
     /// What the node keeps.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What the node knows of others.
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
     /// Who the node is.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{SECRET_KEY_LENGTH, SigningKey};
 
+use super::signature::{Proof, Signable};
 use crate::peer_id::PeerId;
 
 /// The file of the secret key in the storage directory: its 32 bytes.
@@ -63,9 +64,16 @@ impl Identity {
     }
 
     fn create(dir: &Path) -> Result<Self, IdentityError> {
+        let identity = Self::generate()?;
+        write_durably(dir, identity.key.as_bytes())
+            .map_err(|e| io_error("write", &dir.join(FILE), e))?;
+        Ok(identity)
+    }
+
+    /// A new identity that is kept nowhere, for a node in memory.
+    pub fn generate() -> Result<Self, IdentityError> {
         let mut secret = [0; SECRET_KEY_LENGTH];
         getrandom::fill(&mut secret).map_err(IdentityError::Random)?;
-        write_durably(dir, &secret).map_err(|e| io_error("write", &dir.join(FILE), e))?;
         Ok(Self::of(&secret))
     }
 
@@ -78,6 +86,11 @@ impl Identity {
     /// The id by which peers know the node.
     pub fn peer_id(&self) -> PeerId {
         PeerId::of_public_key(self.key.verifying_key().as_bytes())
+    }
+
+    /// Vouches for a message as this node's.
+    pub fn sign(&self, message: &Signable) -> Proof {
+        Proof::of(&self.key, message)
     }
 }
 

@@ -1,4 +1,15 @@
 //! Peers: other nodes, and who this one is among them.
 
+pub mod address;
+pub mod announcement;
+pub mod announcing;
+pub mod client;
+pub mod directory;
+pub mod discovery;
 pub mod identity;
 pub mod mdns;
+pub mod network;
+pub mod registration;
+pub mod registry;
+pub mod signature;
+mod sync;

@@ -225,6 +225,7 @@ impl Store {
     /// error the next start finds the directory as after a crash.
     pub async fn close(&self) -> Result<(), StoreError> {
         *self.closed.write().await = true;
+        self.sync().await?;
         if self.uncollected.load(Ordering::Relaxed) {
             // Nobody looks for them after a clean stop.
             self.collect_all().await?;

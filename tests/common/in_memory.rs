@@ -13,7 +13,7 @@ use larder::hash::BlobHash;
 use larder::http;
 use larder::index::memory::MemoryIndex;
 use larder::node::{Node, Options};
-use larder::peer_id::PeerId;
+use larder::peer::identity::Identity;
 use larder::record::FileRecord;
 use larder::store::{Store, local};
 use tempfile::TempDir;
@@ -33,11 +33,9 @@ impl InMemory {
         std::fs::create_dir(dir.path().join("spool")).unwrap();
         let blobs = Arc::new(MemoryBlobs::default());
         let store = Store::new(blobs, Arc::new(MemoryIndex::default()), options.spool());
-        let options = Options {
-            store: options,
-            base_url: "http://localhost:5004".parse().unwrap(),
-        };
-        let node = Arc::new(Node::over(store, PeerId::of_public_key(&[0; 32]), options));
+        let options = Options::alone(options, "http://localhost:5004".parse().unwrap());
+        let node = Node::over(store, Identity::generate().unwrap(), options);
+        let node = Arc::new(node.unwrap());
         let router = http::router(Arc::clone(&node), http::Options::default());
         Self { node, router, dir }
     }

@@ -141,25 +141,15 @@ impl Shared {
         &*self.spool.disk
     }
 
+    /// Whatever is there already is replaced: a file of the right length may still be
+    /// what a power cut left of another commit.
     fn commit(&self, blob: SpooledBlob) -> Result<(), BlobError> {
         let path = self.path(&blob.hash());
-        match self.is_there(&path, blob.size()) {
-            Ok(false) => self.keep(self.in_file(blob)?, &path),
-            Ok(true) => {
-                blob.discard();
-                // The commit that left it there may have been cut off before its syncs.
-                self.sync_existing(&path)
-            }
-            Err(error) => {
-                blob.discard();
-                Err(error)
-            }
+        if let Err(error) = self.writable() {
+            blob.discard();
+            return Err(error);
         }
-    }
-
-    fn is_there(&self, path: &Path, size: u64) -> Result<bool, BlobError> {
-        self.writable()?;
-        Ok(stored_size(path)? == Some(size))
+        self.keep(self.in_file(blob)?, &path)
     }
 
     fn in_file(&self, blob: SpooledBlob) -> Result<SpoolFile, BlobError> {
@@ -189,11 +179,6 @@ impl Shared {
             return Err(error);
         }
         file.rename(path)?;
-        self.sync_name(path)
-    }
-
-    fn sync_existing(&self, path: &Path) -> Result<(), BlobError> {
-        self.sync(path, || self.disk().open(path)?.sync())?;
         self.sync_name(path)
     }
 

@@ -80,12 +80,16 @@ impl OpenBlob for BlobFile {
             at: range.start,
             end: range.end,
         };
-        let pieces = stream::unfold(reader.read_on(), |reading| async move {
-            match joined(reading?.await) {
-                // The next piece is read while the consumer works on this one.
-                Ok((piece, rest)) => Some((Ok(piece), rest.read_on())),
-                Err(error) => Some((Err(error), None)),
-            }
+        // Nothing is read before the first piece is asked for: a HEAD asks for none.
+        let begun = stream::once(async { reader.read_on() });
+        let pieces = begun.flat_map(|reading| {
+            stream::unfold(reading, |reading| async move {
+                match joined(reading?.await) {
+                    // The next piece is read while the consumer works on this one.
+                    Ok((piece, rest)) => Some((Ok(piece), rest.read_on())),
+                    Err(error) => Some((Err(error), None)),
+                }
+            })
         });
         pieces.boxed()
     }

@@ -45,8 +45,8 @@ impl Batch {
         self.first_seq + self.entries.len() as u64
     }
 
-    /// The batch as it is written.
-    pub(super) fn encode(self) -> Vec<u8> {
+    /// The batch as it is written in the journal of this id.
+    pub(super) fn encode(self, journal: &[u8; 16]) -> Vec<u8> {
         let count = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
         let mut body = Vec::new();
         for entry in self.entries {
@@ -61,14 +61,15 @@ impl Batch {
         bytes.extend(count.to_le_bytes());
         bytes.extend(self.first_seq.to_le_bytes());
         bytes.extend(self.durable_seq.to_le_bytes());
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes), &body);
+        let crc = checksum(journal, &bytes, &body);
         bytes.extend(crc.to_le_bytes());
         bytes.extend(body);
         bytes
     }
 
-    /// The batch at the beginning of `bytes`, and its length in bytes.
-    pub(super) fn decode(bytes: &[u8]) -> Result<(Self, usize), BadBatch> {
+    /// The batch of the journal of this id at the beginning of `bytes`, and its
+    /// length in bytes.
+    pub(super) fn decode(bytes: &[u8], journal: &[u8; 16]) -> Result<(Self, usize), BadBatch> {
         let mut fields = Fields(bytes);
         if fields.take::<4>()? != MAGIC {
             return Err(BadBatch::Magic);
@@ -84,7 +85,7 @@ impl Batch {
         }
         let body = fields.0.get(..len).ok_or(BadBatch::Short)?;
         let head = bytes.get(..HEADER - 4).ok_or(BadBatch::Short)?;
-        if crc32c::crc32c_append(crc32c::crc32c(head), body) != crc {
+        if checksum(journal, head, body) != crc {
             return Err(BadBatch::Checksum);
         }
         let entries = decode_entries(body, count)?;
@@ -99,6 +100,13 @@ impl Batch {
             HEADER + len,
         ))
     }
+}
+
+/// The checksum begins with the journal's id, which nobody outside knows: no text that a
+/// user sends can be taken for a batch.
+fn checksum(journal: &[u8; 16], head: &[u8], body: &[u8]) -> u32 {
+    let parts: [&[u8]; 3] = [journal, head, body];
+    parts.into_iter().fold(0, crc32c::crc32c_append)
 }
 
 fn decode_entries(body: &[u8], count: u32) -> Result<Vec<Entry>, BadBatch> {
@@ -135,6 +143,8 @@ mod tests {
     use super::*;
     use crate::record::FileId;
 
+    const JOURNAL: [u8; 16] = [8; 16];
+
     fn batch() -> Batch {
         let entries = vec![
             Entry::Removed {
@@ -164,31 +174,40 @@ mod tests {
         body.extend([5, 19, 0, 0, 0, 1, 1]);
         body.extend([2; 16]);
         body.push(6);
-        let crc = crc32c::crc32c(&[golden.clone(), body.clone()].concat());
+        let crc = crc32c::crc32c(&[JOURNAL.to_vec(), golden.clone(), body.clone()].concat());
         golden.extend(crc.to_le_bytes());
         golden.extend(body);
-        assert_eq!(batch().encode(), golden);
-        assert_eq!(Batch::decode(&golden).unwrap(), (batch(), golden.len()));
+        assert_eq!(batch().encode(&JOURNAL), golden);
+        assert_eq!(
+            Batch::decode(&golden, &JOURNAL).unwrap(),
+            (batch(), golden.len())
+        );
+    }
+
+    #[test]
+    fn a_batch_of_another_journal_is_none() {
+        let bytes = batch().encode(&JOURNAL);
+        assert!(Batch::decode(&bytes, &[9; 16]).is_err());
     }
 
     proptest! {
         #[test]
         fn any_single_change_is_noticed(at in 0..82usize, xor in 1..=255u8) {
-            let mut bytes = batch().encode();
+            let mut bytes = batch().encode(&JOURNAL);
             prop_assert_eq!(bytes.len(), 82);
             bytes[at] ^= xor;
-            prop_assert!(Batch::decode(&bytes).is_err());
+            prop_assert!(Batch::decode(&bytes, &JOURNAL).is_err());
         }
 
         #[test]
         fn a_part_of_a_batch_is_none(len in 0..82usize) {
-            prop_assert!(Batch::decode(&batch().encode()[..len]).is_err());
+            prop_assert!(Batch::decode(&batch().encode(&JOURNAL)[..len], &JOURNAL).is_err());
         }
 
         #[test]
         fn arbitrary_bytes_do_not_panic(mut bytes: Vec<u8>, magic: bool) {
             if magic { bytes.splice(0..0, MAGIC); }
-            prop_assert!(Batch::decode(&bytes).is_err());
+            prop_assert!(Batch::decode(&bytes, &JOURNAL).is_err());
         }
     }
 }

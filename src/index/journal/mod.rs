@@ -23,6 +23,11 @@ pub(super) use segment::{Kind, Segment, last_number, list};
 pub(super) use snapshot::SnapshotWriter;
 pub(super) use writer::{Journal, Options};
 
+/// Where a snapshot is written before it gets its name.
+pub(super) fn unfinished_snapshot(dir: &Path) -> PathBuf {
+    dir.join(snapshot::UNFINISHED)
+}
+
 /// Where segments are made before they get their names: what a crash may leave.
 pub(super) fn unfinished(dir: &Path) -> [PathBuf; 2] {
     [segment::UNFINISHED, snapshot::UNFINISHED].map(|name| dir.join(name))

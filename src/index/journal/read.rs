@@ -1,5 +1,7 @@
 //! Reading the whole journal, and telling a torn tail from damage.
 
+use std::path::Path;
+
 use super::batch::Batch;
 use super::damage::Damage;
 use super::segment::{Batches, Kind, Segment, Stop, next_readable};
@@ -18,6 +20,37 @@ pub(in crate::index) struct End {
     pub(in crate::index) torn: bool,
     /// How many entries the segments hold.
     pub(in crate::index) entries: u64,
+}
+
+impl End {
+    /// Fails where the journal ends before the entry `next_seq`, which was durable once.
+    pub(in crate::index) fn check_reaches(
+        &self,
+        next_seq: u64,
+        dir: &Path,
+    ) -> Result<(), IndexError> {
+        if self.next_seq >= next_seq {
+            return Ok(());
+        }
+        let detail = self.falls_short_of(next_seq);
+        let (path, offset) = match &self.last {
+            Some((segment, offset)) => (segment.path.clone(), *offset),
+            None => (dir.to_owned(), 0),
+        };
+        Err(IndexError::Damaged {
+            path,
+            offset,
+            detail,
+        })
+    }
+
+    /// How it shows that the entries before `next_seq` were there.
+    pub(in crate::index) fn falls_short_of(&self, next_seq: u64) -> String {
+        format!(
+            "it ends before entry {}, and {next_seq} was reached once",
+            self.next_seq
+        )
+    }
 }
 
 /// What [`read`] hands out.
@@ -105,7 +138,7 @@ impl Reader<'_> {
                 }
                 Err(Stop::End) => break,
                 Err(Stop::Bad(detail)) => {
-                    let later = next_readable(&self.segment.path, batches.offset)?;
+                    let later = next_readable(self.segment, batches.offset)?;
                     if self.is_torn(expected, later.as_ref().map(|(_, batch)| batch)) {
                         self.end.torn = true;
                         break;

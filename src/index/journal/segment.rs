@@ -194,6 +194,7 @@ fn check_chain(segments: &[Segment]) -> Option<Damage> {
 pub(in crate::index) struct Batches {
     file: BufReader<File>,
     path: PathBuf,
+    journal: [u8; 16],
     /// Where the next batch begins, in bytes.
     pub(in crate::index) offset: u64,
 }
@@ -218,6 +219,7 @@ impl Batches {
             Ok(file) => Ok(Self {
                 file,
                 path,
+                journal: segment.header.journal,
                 offset: HEADER,
             }),
             Err(e) => Err(IndexError::io("open", path, e)),
@@ -236,7 +238,7 @@ impl Batches {
             .and_then(|b| b.try_into().ok())
             .map_or(0, u32::from_le_bytes);
         self.fill(&mut bytes, (len as usize).min(MAX_BODY))?;
-        match Batch::decode(&bytes) {
+        match Batch::decode(&bytes, &self.journal) {
             Ok((batch, len)) => {
                 self.offset += len as u64;
                 Ok(Ok(batch))
@@ -263,9 +265,10 @@ impl Batches {
 
 /// The next batch that can be read somewhere behind `offset`, with its place.
 pub(in crate::index) fn next_readable(
-    path: &Path,
+    segment: &Segment,
     offset: u64,
 ) -> Result<Option<(u64, Batch)>, IndexError> {
+    let path = &segment.path;
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|mut file| {
@@ -276,7 +279,7 @@ pub(in crate::index) fn next_readable(
     for at in 1..bytes.len() {
         let rest = bytes.get(at..).unwrap_or_default();
         if rest.starts_with(&super::batch::MAGIC)
-            && let Ok((batch, _)) = Batch::decode(rest)
+            && let Ok((batch, _)) = Batch::decode(rest, &segment.header.journal)
         {
             return Ok(Some((offset + at as u64, batch)));
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::batch::Batch;
 use super::segment::{self, HEADER, Header, Kind};
 use super::writer::{Options, publish};
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, Durability};
 use crate::index::IndexError;
 use crate::index::codec::Entry;
 use crate::record::FileRecord;
@@ -82,6 +82,10 @@ impl SnapshotWriter {
         } = self;
         let to = segment::path(&options.dir, header.number);
         let publish = || {
+            if options.durability == Durability::Relaxed {
+                // Its files count as settled, so their blobs must be durable, too.
+                options.disk.sync_file_system(&options.dir)?;
+            }
             file.write_all_at(&header.encode(), 0)?;
             file.sync()?;
             publish(&options, &path, &to)
@@ -111,7 +115,7 @@ impl SnapshotWriter {
             relaxed: false,
             entries,
         }
-        .encode();
+        .encode(&self.header.journal);
         self.file
             .write_all_at(&bytes, self.offset)
             .map_err(|e| IndexError::io("write", &self.path, e))?;

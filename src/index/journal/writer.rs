@@ -113,8 +113,15 @@ impl Journal {
             entries,
         };
         let next_seq = batch.next_seq();
-        let bytes = batch.encode();
-        debug_assert!(bytes.len() <= MAX_BODY);
+        let bytes = batch.encode(&self.id);
+        if bytes.len() > MAX_BODY {
+            let source = std::io::ErrorKind::FileTooLarge.into();
+            return Err(IndexError::Io {
+                action: "write into one batch of",
+                path: self.active.path.clone(),
+                source,
+            });
+        }
         self.write(&bytes)?;
         if removes || !relaxed {
             self.sync_active()?;
@@ -142,7 +149,15 @@ impl Journal {
         // A finished segment is durable, so whatever is unreadable in it is damage.
         self.sync_active()?;
         let number = self.active.number + 1;
-        self.active = begin(&self.options, self.id, number, self.next_seq)?;
+        let begun = begin(&self.options, self.id, number, self.next_seq);
+        self.active = begun.inspect_err(|error| {
+            // Whether the next start will find the new segment is not known.
+            if !matches!(error, IndexError::Full { .. }) {
+                let _ = self
+                    .refusal
+                    .set(format!("beginning a journal segment failed: {error}"));
+            }
+        })?;
         Ok(())
     }
 

@@ -41,8 +41,14 @@ impl Compaction {
         let in_thread = Arc::clone(&shared);
         let dir = options.dir.clone();
         let work = move || {
-            let snapshot = SnapshotWriter::begin(options, id, number, seq)?;
-            let count = in_thread.copy(&segments, &lookup, snapshot, seq);
+            let snapshot = SnapshotWriter::begin(options.clone(), id, number, seq);
+            let count = snapshot.and_then(|it| in_thread.copy(&segments, &lookup, it, seq));
+            if count.is_err() {
+                // The room it took may be what was missing.
+                let _ = options
+                    .disk
+                    .remove_file(&journal::unfinished_snapshot(&options.dir));
+            }
             on_end();
             Ok((count?, seq))
         };

@@ -10,7 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::lookup::Lookup;
 use super::{IndexBackend, IndexError, Totals};
 use crate::hash::BlobHash;
-use crate::record::{FileId, FileRecord, NewFile};
+use crate::record::{
+    FileId, FileRecord, MAX_CONTENT_TYPE_BYTES, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, NewFile,
+};
 
 mod compact;
 mod generations;
@@ -30,6 +32,10 @@ pub use verify::{Finding, Journaled, verify};
 
 use shared::{Current, Shared};
 use writer::Request;
+
+/// How long name, type and description of a file may be together, in bytes: so many that
+/// the most changes written together fit into one batch of the journal.
+const MAX_TEXT_BYTES: usize = MAX_NAME_BYTES + MAX_DESCRIPTION_BYTES + MAX_CONTENT_TYPE_BYTES;
 
 /// The index of one storage directory. One process at a time may have it open.
 pub struct LocalIndex {
@@ -112,6 +118,10 @@ async fn on_blocking_thread<T: Send + 'static>(
 #[async_trait]
 impl IndexBackend for LocalIndex {
     async fn put(&self, file: NewFile) -> Result<FileRecord, IndexError> {
+        let texts = file.name.len() + file.description.len();
+        if texts + file.content_type.as_ref().map_or(0, String::len) > MAX_TEXT_BYTES {
+            return Err(IndexError::TooLong);
+        }
         self.request(|answer| Request::Put { file, answer }).await
     }
 

@@ -4,7 +4,7 @@ use super::generations::{make_anew, newest_generation, remove_generation};
 use super::options::Options;
 use super::replay::Replayed;
 use super::seal;
-use super::start::prepare;
+use super::start::{prepare, sync_after_crash};
 use crate::index::journal::{Damage, OnDamage, SnapshotWriter, refuse};
 use crate::index::{IndexError, Totals};
 
@@ -35,7 +35,10 @@ pub fn rebuild(options: &Options, skip_damage: bool) -> Result<Rebuilt, IndexErr
     };
     let on_damage: OnDamage<'_> = if skip_damage { &mut skip } else { &mut refuse };
     let segments = prepare(options, on_damage)?;
-    seal::take(options)?;
+    let clean = seal::read(options).is_some();
+    if !clean {
+        sync_after_crash(options)?;
+    }
     let old = newest_generation(options)?;
     let replayed = make_anew(options, &segments, old + 1, on_damage)?;
     if !skipped.is_empty() {
@@ -46,7 +49,10 @@ pub fn rebuild(options: &Options, skip_damage: bool) -> Result<Rebuilt, IndexErr
     } = replayed;
     lookup.close()?;
     remove_generation(options, old)?;
-    seal::write(options, old + 1, progress.next_seq)?;
+    // After a crash the next start has more to put in order than the database.
+    if clean {
+        seal::write(options, old + 1, progress.next_seq)?;
+    }
     Ok(Rebuilt {
         totals: progress.totals(),
         skipped,

@@ -177,21 +177,9 @@ impl Replay {
             self.reached = end.next_seq;
             return self.apply();
         }
-        let detail = format!(
-            "it ends before entry {}, and {next_seq} was reached once",
-            end.next_seq
-        );
         if !durable {
-            return Err(IndexError::Lookup(detail));
+            return Err(IndexError::Lookup(end.falls_short_of(next_seq)));
         }
-        let (path, offset) = match &end.last {
-            Some((segment, offset)) => (segment.path.clone(), *offset),
-            None => (options.dir.join("journal"), 0),
-        };
-        Err(IndexError::Damaged {
-            path,
-            offset,
-            detail,
-        })
+        end.check_reaches(next_seq, &options.journal().dir)
     }
 }

@@ -45,17 +45,22 @@ pub(super) fn write(options: &Options, generation: u64, next_seq: u64) -> Result
     seal().map_err(|e| IndexError::io("write", &path, e))
 }
 
-/// Breaks the seal and tells what it said, if there was a readable one. Blocks.
-pub(super) fn take(options: &Options) -> Result<Option<Seal>, IndexError> {
+/// What the seal says, if there is a readable one. Blocks.
+pub(super) fn read(options: &Options) -> Option<Seal> {
+    std::fs::read(path(options))
+        .ok()
+        .and_then(|bytes| parse(&bytes))
+}
+
+/// Breaks the seal, before the first change. Blocks.
+pub(super) fn remove(options: &Options) -> Result<(), IndexError> {
     let path = path(options);
-    let seal = std::fs::read(&path).ok().and_then(|bytes| parse(&bytes));
     let remove = || {
         options.disk.remove_file(&path)?;
         // From now on the database changes; the seal must not come back.
         options.disk.sync_dir(&options.dir)
     };
-    remove().map_err(|e| IndexError::io("remove", &path, e))?;
-    Ok(seal)
+    remove().map_err(|e| IndexError::io("remove", &path, e))
 }
 
 fn parse(bytes: &[u8]) -> Option<Seal> {

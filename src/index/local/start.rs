@@ -31,12 +31,9 @@ pub(super) struct Started {
 /// Opens what there is, creates what there is not, and starts the writing thread.
 pub(super) fn start(options: &Options) -> Result<Started, IndexError> {
     let segments = prepare(options, &mut refuse)?;
-    let seal = seal::take(options)?;
+    let seal = seal::read(options);
     if seal.is_none() {
-        // What the page cache still holds of a killed process becomes durable now,
-        // so that everything found below may be built upon.
-        let sync = options.disk.sync_file_system(&options.dir);
-        sync.map_err(|e| IndexError::io("sync", &options.dir, e))?;
+        sync_after_crash(options)?;
     }
     let generation = newest_generation(options)?;
     let check = match seal {
@@ -54,11 +51,15 @@ pub(super) fn start(options: &Options) -> Result<Started, IndexError> {
             }
             replayed => (replayed?, generation),
         };
-    if seal.is_some_and(|seal| seal.next_seq >= replayed.end.next_seq) {
+    if let Some(seal) = seal {
+        replayed
+            .end
+            .check_reaches(seal.next_seq, &options.journal().dir)?;
         replayed.end.durable_seq = replayed.end.next_seq - 1;
         replayed.unsettled.clear();
     }
     remove_other_generations(options, generation)?;
+    seal::remove(options)?;
     let (requests, shared) = start_writer(
         options,
         replayed.lookup,
@@ -72,6 +73,13 @@ pub(super) fn start(options: &Options) -> Result<Started, IndexError> {
         clean: seal.is_some(),
         unsettled: replayed.unsettled,
     })
+}
+
+/// Makes durable what the page cache still holds of a killed process, so that what is
+/// found may be built upon.
+pub(super) fn sync_after_crash(options: &Options) -> Result<(), IndexError> {
+    let sync = options.disk.sync_file_system(&options.dir);
+    sync.map_err(|e| IndexError::io("sync", &options.dir, e))
 }
 
 /// Creates the directories, removes what a crash left, lists the segments.
@@ -89,6 +97,9 @@ pub(super) fn prepare(
     let sync = options.disk.sync_dir(&options.dir);
     sync.map_err(|e| IndexError::io("sync", &options.dir, e))?;
     let (segments, void) = journal::list(&journal_dir, on_damage)?;
+    // The snapshot that makes others void must have its name for good before they go.
+    let sync = options.disk.sync_dir(&journal_dir);
+    sync.map_err(|e| IndexError::io("sync", &journal_dir, e))?;
     for path in void.into_iter().chain(journal::unfinished(&journal_dir)) {
         options
             .disk

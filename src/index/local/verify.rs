@@ -70,6 +70,11 @@ impl Drop for Journaled {
 /// Compares the journal with the lookup database and reports each difference.
 /// Where the journal is damaged, what can be read of it is compared. Blocks for long.
 pub fn verify(options: &Options, report: &mut dyn FnMut(Finding)) -> Result<Journaled, IndexError> {
+    let mut found = false;
+    let report = &mut |finding| {
+        found = true;
+        report(finding);
+    };
     let segments = prepare(options, &mut |damage| {
         report(Finding::Journal(damage));
         Ok(())
@@ -89,8 +94,8 @@ pub fn verify(options: &Options, report: &mut dyn FnMut(Finding)) -> Result<Jour
         totals: progress.totals(),
         dir,
     };
-    // Opening the database changes its files, so the seal has to be made again.
-    let seal = seal::take(options)?;
+    // Opening the database changes its files, so a seal that holds has to be made again.
+    let sealed = seal::read(options).is_some_and(|seal| seal.holds(options, generation));
     match replay(options, &segments, generation, Check::Trust, &mut refuse) {
         Err(IndexError::Lookup(reason)) => report(Finding::Unusable(reason)),
         Err(IndexError::Damaged { .. }) => {}
@@ -103,7 +108,7 @@ pub fn verify(options: &Options, report: &mut dyn FnMut(Finding)) -> Result<Jour
                 report(Finding::Inconsistent(reason));
             }
             lookup.close()?;
-            if seal.is_some() {
+            if sealed && !found {
                 seal::write(options, generation, progress.next_seq)?;
             }
         }

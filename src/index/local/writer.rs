@@ -240,16 +240,16 @@ impl Writer {
             reason,
             "the lookup database failed; making it anew from the journal"
         );
-        let (segments, _) = journal::list(&self.options.journal().dir, &mut refuse)?;
-        let made = make_anew(&self.options, &segments, generation + 1, &mut refuse);
-        let Replayed {
-            lookup, progress, ..
-        } = made.inspect_err(|error| {
+        let made = self.make_anew(generation + 1).inspect_err(|error| {
+            // What was appended may be missing from every lookup now.
             let _ = self
                 .shared
                 .refusal
                 .set(format!("the lookup database failed: {error}"));
         })?;
+        let Replayed {
+            lookup, progress, ..
+        } = made;
         self.progress = Progress {
             last_id: self.progress.last_id,
             ..progress
@@ -260,12 +260,19 @@ impl Writer {
             generation: generation + 1,
         });
         self.shared.set_totals(self.progress.totals());
-        remove_generation(&self.options, generation)?;
+        if let Err(error) = remove_generation(&self.options, generation) {
+            tracing::warn!(%error, "the failed database is left for the next start to remove");
+        }
         tracing::warn!(
             files = self.progress.files,
             "the lookup database is made anew"
         );
         Ok(())
+    }
+
+    fn make_anew(&self, generation: u64) -> Result<Replayed, IndexError> {
+        let (segments, _) = journal::list(&self.options.journal().dir, &mut refuse)?;
+        make_anew(&self.options, &segments, generation, &mut refuse)
     }
 
     fn compact_if_worthwhile(&mut self) {

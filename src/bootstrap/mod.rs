@@ -1,0 +1,163 @@
+//! The bootstrap server: introduces peers to each other and holds no blobs.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
+
+use crate::peer::registration::{Checked, Registration};
+use crate::record::Timestamp;
+use crate::state_file::StateFile;
+
+mod error;
+mod table;
+
+pub use error::BootstrapError;
+
+use table::{Registered, Table};
+
+/// The longest registration with all its keys, in bytes.
+const MAX_BODY_BYTES: usize = 4096;
+/// How long a registration may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the table is written down if it changed.
+const SAVE_EVERY: Duration = Duration::from_secs(5);
+
+/// How a bootstrap server is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The directory that keeps the table.
+    pub dir: PathBuf,
+    /// How long a registration lives.
+    pub ttl: Duration,
+    /// The most peers at once.
+    pub max_peers: usize,
+}
+
+/// A bootstrap server.
+pub struct Bootstrap {
+    table: Mutex<Table>,
+    file: StateFile,
+}
+
+#[derive(Deserialize)]
+struct PeersQuery {
+    limit: Option<usize>,
+}
+
+impl Bootstrap {
+    /// Takes up the table kept in the directory, which is made if it does not exist. Blocks.
+    pub fn open(options: &Options) -> std::io::Result<Self> {
+        std::fs::create_dir_all(&options.dir)?;
+        let ttl = i64::try_from(options.ttl.as_millis()).unwrap_or(i64::MAX);
+        let mut table = Table::new(options.max_peers, ttl);
+        let file = StateFile::new(options.dir.join("registered"), "larder-registered 1");
+        for registered in kept(&file) {
+            // Whoever is gone by now will not renew it.
+            if let Ok(checked) = check(&registered) {
+                let told_at = checked.registered_at();
+                let _ = table.register(checked.id, told_at, registered, Timestamp::now());
+            }
+        }
+        Ok(Self {
+            table: Mutex::new(table),
+            file,
+        })
+    }
+
+    /// Its routes.
+    pub fn router(self: Arc<Self>) -> Router {
+        Router::new()
+            .route("/register", post(register))
+            .route("/peers", get(peers))
+            .route("/health", get(health))
+            .fallback(|| async { BootstrapError::UnknownPath })
+            .method_not_allowed_fallback(|| async { BootstrapError::MethodNotAllowed })
+            .with_state(self)
+    }
+
+    /// Writes the table down every few seconds, for ever.
+    pub async fn save_regularly(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(SAVE_EVERY).await;
+            let this = Arc::clone(&self);
+            if tokio::task::spawn_blocking(move || this.save())
+                .await
+                .is_err()
+            {
+                tracing::error!("the table was not written");
+            }
+        }
+    }
+
+    /// Writes the table down. Blocks.
+    pub fn save(&self) {
+        let content = {
+            let mut table = self.table();
+            table.expire(Timestamp::now());
+            json!(table.peers(None, Timestamp::now())).to_string()
+        };
+        if let Err(error) = self.file.save(content.as_bytes()) {
+            tracing::error!(%error, "the table was not written");
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn kept(file: &StateFile) -> Vec<Registered> {
+    let content = file.load().unwrap_or_else(|| b"[]".to_vec());
+    serde_json::from_slice(&content).unwrap_or_default()
+}
+
+fn check(registered: &Registered) -> Result<Checked, BootstrapError> {
+    let registration = Registration::deserialize(registered)?;
+    Ok(registration.check()?)
+}
+
+/// `POST /register`
+async fn register(
+    State(server): State<Arc<Bootstrap>>,
+    body: Body,
+) -> Result<Json<Value>, BootstrapError> {
+    let body = timeout(PATIENCE, to_bytes(body, MAX_BODY_BYTES)).await;
+    let body = body.map_err(|_| BootstrapError::TooSlow)?;
+    let body = body.map_err(|_| BootstrapError::Body(MAX_BODY_BYTES))?;
+    let registered: Map<String, Value> = serde_json::from_slice(&body)?;
+    let checked = check(&registered)?;
+    let (id, told_at) = (checked.id, checked.registered_at());
+    let taken = server
+        .table()
+        .register(id, told_at, registered, Timestamp::now());
+    taken.map_err(|_| BootstrapError::Full)?;
+    tracing::debug!(%id, "registered");
+    Ok(Json(json!({ "status": "registered" })))
+}
+
+/// `GET /peers`
+async fn peers(
+    State(server): State<Arc<Bootstrap>>,
+    query: Result<Query<PeersQuery>, QueryRejection>,
+) -> Result<Json<Value>, BootstrapError> {
+    let Query(query) = query.map_err(|_| BootstrapError::Query)?;
+    let table = server.table();
+    Ok(Json(
+        json!({ "peers": table.peers(query.limit, Timestamp::now()) }),
+    ))
+}
+
+/// `GET /health`
+async fn health(State(server): State<Arc<Bootstrap>>) -> Json<Value> {
+    let peers = server.table().peers(None, Timestamp::now()).len();
+    Json(json!({ "status": "healthy", "version": env!("CARGO_PKG_VERSION"), "peers": peers }))
+}

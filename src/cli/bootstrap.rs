@@ -1,0 +1,81 @@
+//! `larder bootstrap`: the server that introduces peers to each other.
+
+use std::io::{Write, stdout};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tracing_subscriber::filter::Targets;
+
+use super::stop::StopSignal;
+use super::{allocator, logging};
+use crate::bootstrap::{Bootstrap, Options};
+use crate::node::server;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Address and port to listen on.
+    #[arg(
+        long,
+        env = "LARDER_BOOTSTRAP_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:9000"
+    )]
+    listen: SocketAddr,
+
+    /// Directory that keeps the table of peers; made if it does not exist.
+    #[arg(long, value_name = "DIR", default_value = "bootstrap_storage")]
+    storage: PathBuf,
+
+    /// How long a registration lives, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 90)]
+    ttl: u64,
+
+    /// The most peers registered at once.
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
+    max_peers: usize,
+
+    /// What to log: error, warn, info, debug, trace, off, or as target=level,...
+    #[arg(
+        long,
+        env = "LARDER_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    log: Targets,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    logging::start(arguments.log.clone());
+    allocator::limit_arenas();
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(serve(arguments))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
+    let stop = StopSignal::listen()?;
+    let listener = TcpListener::bind(arguments.listen).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", arguments.listen))?;
+    let bound = listener.local_addr()?;
+    let options = Options {
+        dir: arguments.storage.clone(),
+        ttl: Duration::from_secs(arguments.ttl),
+        max_peers: arguments.max_peers,
+    };
+    let opened = tokio::task::spawn_blocking(move || Bootstrap::open(&options)).await?;
+    let bootstrap = Arc::new(opened.context("cannot use the storage directory")?);
+    let saving = tokio::spawn(Arc::clone(&bootstrap).save_regularly());
+    tracing::info!(%bound, "introducing peers");
+    // Nobody has to read it.
+    let _ = writeln!(stdout(), "larder introduces peers on http://{bound} now");
+    let router = Arc::clone(&bootstrap).router();
+    server::serve(listener, router, &server::Options::default(), stop.wait()).await;
+    saving.abort();
+    tokio::task::spawn_blocking(move || bootstrap.save()).await?;
+    Ok(())
+}

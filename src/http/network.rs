@@ -1,0 +1,99 @@
+//! `GET /api/p2p/network`: what the other nodes hold.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use serde::{Deserialize, Serialize};
+
+use super::error::ApiError;
+use crate::node::Node;
+use crate::peer::directory::{FileKey, Held};
+
+/// The most files on one page.
+const MAX_LIMIT: usize = 1000;
+/// How many files are held against a name at a time; the answer may have fewer files
+/// than asked for and still a next page.
+const LOOK: usize = 20_000;
+
+/// Which files to list.
+#[derive(Deserialize)]
+pub(super) struct NetworkQuery {
+    limit: Option<usize>,
+    after: Option<String>,
+    name: Option<String>,
+}
+
+#[derive(Serialize)]
+struct HeldView {
+    file_id: String,
+    original_name: String,
+    size: u64,
+    hash: Option<String>,
+    content_type: Option<String>,
+    uploaded_at: String,
+    peers: Vec<String>,
+}
+
+/// The answer of `GET /api/p2p/network`.
+#[derive(Serialize)]
+pub(super) struct NetworkAnswer {
+    status: &'static str,
+    file_count: usize,
+    total_files: usize,
+    files: Vec<HeldView>,
+    next: Option<String>,
+}
+
+/// Lists one page of what other nodes hold.
+pub(super) async fn list(
+    State(node): State<Arc<Node>>,
+    query: Result<Query<NetworkQuery>, QueryRejection>,
+) -> Result<Json<NetworkAnswer>, ApiError> {
+    let Query(query) = query.map_err(|e| ApiError::Query(e.body_text()))?;
+    let limit = query.limit.unwrap_or(MAX_LIMIT).min(MAX_LIMIT);
+    if limit == 0 {
+        return Err(ApiError::Query("limit must be at least 1".to_owned()));
+    }
+    let after = query.after.as_deref().map(read_cursor).transpose()?;
+    let name = query.name.map(|name| name.to_lowercase());
+    let directory = &node.network().directory;
+    let (files, next) = directory.page(after, name.as_deref(), limit, LOOK);
+    let files: Vec<_> = files.into_iter().map(HeldView::of).collect();
+    Ok(Json(NetworkAnswer {
+        status: "success",
+        file_count: files.len(),
+        total_files: directory.len(),
+        files,
+        next: next.map(write_cursor),
+    }))
+}
+
+/// A cursor is the file id, and the hash where there is one.
+fn write_cursor((id, hash): FileKey) -> String {
+    hash.map_or_else(|| id.to_string(), |hash| format!("{id}.{hash}"))
+}
+
+fn read_cursor(text: &str) -> Result<FileKey, ApiError> {
+    let wrong = || ApiError::Query("after is no cursor of an answer's next".to_owned());
+    let (id, hash) = match text.split_once('.') {
+        Some((id, hash)) => (id, Some(hash.parse().map_err(|_| wrong())?)),
+        None => (text, None),
+    };
+    Ok((id.parse().map_err(|_| wrong())?, hash))
+}
+
+impl HeldView {
+    fn of(Held { file, peers }: Held) -> Self {
+        Self {
+            file_id: file.id.to_string(),
+            original_name: file.name,
+            size: file.size,
+            hash: file.hash.map(|hash| hash.to_string()),
+            content_type: file.content_type,
+            uploaded_at: file.uploaded_at,
+            peers: peers.iter().map(ToString::to_string).collect(),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Which addresses this node asks: what a stranger names must lead to a peer, not to
+//! this machine's link or to a service that trusts whoever can reach it.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::Host;
+
+use crate::base_url::BaseUrl;
+
+/// A range of addresses, such as `10.0.0.0/8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    first: IpAddr,
+    bits: u32,
+}
+
+/// A text that is no range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a network is written as 10.0.0.0/8 or fd00::/8")]
+pub struct InvalidNetwork;
+
+/// Ranges that hold no peer (RFC 6890 and the IANA special-purpose registries), or
+/// that wrap an address of another kind. Loopback and private ranges are not among
+/// them: that is where the peers of one machine or one house are.
+const RESERVED: &[(IpAddr, u32)] = &[
+    (v4(0, 0, 0), 8),
+    (v4(169, 254, 0), 16),
+    (v4(192, 0, 0), 24),
+    (v4(192, 0, 2), 24),
+    (v4(192, 88, 99), 24),
+    (v4(198, 18, 0), 15),
+    (v4(198, 51, 100), 24),
+    (v4(203, 0, 113), 24),
+    (v4(224, 0, 0), 4),
+    (v4(240, 0, 0), 4),
+    (v6(0x64, 0xff9b), 32),
+    (v6(0x100, 0), 64),
+    (v6(0x2001, 0), 23),
+    (v6(0x2001, 0xdb8), 32),
+    (v6(0x2002, 0), 16),
+    (v6(0x3fff, 0), 20),
+    (v6(0xfe80, 0), 10),
+    (v6(0xfec0, 0), 10),
+    (v6(0xff00, 0), 8),
+];
+
+const fn v4(a: u8, b: u8, c: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(a, b, c, 0))
+}
+
+const fn v6(a: u16, b: u16) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(a, b, 0, 0, 0, 0, 0, 0))
+}
+
+impl Network {
+    fn contains(&self, ip: IpAddr) -> bool {
+        let same_start = |one: u128, two: u128, width: u32| {
+            (one ^ two).checked_shr(width - self.bits).unwrap_or(0) == 0
+        };
+        match (self.first, ip) {
+            (IpAddr::V4(one), IpAddr::V4(two)) => {
+                same_start(u32::from(one).into(), u32::from(two).into(), 32)
+            }
+            (IpAddr::V6(one), IpAddr::V6(two)) => same_start(one.into(), two.into(), 128),
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = InvalidNetwork;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
+        let (first, bits) = text.split_once('/').ok_or(InvalidNetwork)?;
+        let first: IpAddr = first.parse().map_err(|_| InvalidNetwork)?;
+        let bits = bits.parse().map_err(|_| InvalidNetwork)?;
+        let width = if first.is_ipv4() { 32 } else { 128 };
+        (bits <= width)
+            .then_some(Self { first, bits })
+            .ok_or(InvalidNetwork)
+    }
+}
+
+/// What may be asked.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// Only these ranges; all where there are none.
+    pub networks: Vec<Network>,
+}
+
+impl Policy {
+    /// Whether a peer may be at this address.
+    pub fn allows(&self, ip: IpAddr) -> bool {
+        // An IPv4 address in IPv6 clothes is what it is.
+        let ip = ip.to_canonical();
+        let mut reserved = RESERVED.iter();
+        let reserved = reserved.any(|&(first, bits)| Network { first, bits }.contains(ip));
+        // What is left of ::/96 once loopback is taken out: unspecified and wrapped IPv4.
+        let wrapped = matches!(ip, IpAddr::V6(ip) if u128::from(ip) >> 32 == 0);
+        let named = self.networks.is_empty() || self.networks.iter().any(|it| it.contains(ip));
+        named && !reserved && (!wrapped || ip.is_loopback())
+    }
+
+    /// Whether a peer may be at this URL. Names are looked at when they are resolved.
+    pub fn allows_url(&self, url: &BaseUrl) -> bool {
+        match url.host() {
+            Some(Host::Ipv4(ip)) => self.allows(ip.into()),
+            Some(Host::Ipv6(ip)) => self.allows(ip.into()),
+            Some(Host::Domain(_)) => true,
+            None => false,
+        }
+    }
+}
+
+/// Resolves names to allowed addresses alone, so that the address that was looked at
+/// is the one that is connected to.
+pub(super) struct Resolver(pub(super) Policy);
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let policy = self.0.clone();
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<SocketAddr> = found.filter(|it| policy.allows(it.ip())).collect();
+            if allowed.is_empty() {
+                return Err(io::Error::from(io::ErrorKind::AddrNotAvailable).into());
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_on_loopback_private_and_public_addresses() {
+        let policy = Policy::default();
+        for ip in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.5",
+            "8.8.8.8",
+            "100.64.0.1",
+            "::1",
+            "fd00::1",
+            "2a00::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(policy.allows(ip.parse().unwrap()), "{ip}");
+        }
+    }
+
+    #[test]
+    fn reserved_addresses_are_never_asked() {
+        let policy = Policy::default();
+        for ip in [
+            "0.0.0.0",
+            "169.254.169.254",
+            "192.0.2.1",
+            "198.18.0.1",
+            "198.19.255.255",
+            "198.51.100.7",
+            "203.0.113.9",
+            "224.0.0.251",
+            "239.1.1.1",
+            "255.255.255.255",
+            "::",
+            "::10.0.0.1",
+            "fe80::1",
+            "febf::1",
+            "ff02::fb",
+            "2001:db8::1",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "::ffff:169.254.169.254",
+        ] {
+            assert!(!policy.allows(ip.parse().unwrap()), "{ip}");
+            let host = if ip.contains(':') {
+                format!("[{ip}]")
+            } else {
+                ip.to_owned()
+            };
+            let url = format!("http://{host}:80").parse().unwrap();
+            assert!(!policy.allows_url(&url), "{ip}");
+        }
+    }
+
+    #[test]
+    fn named_networks_narrow() {
+        let networks = ["10.0.0.0/8", "fd00::/8"].map(|it| it.parse().unwrap());
+        let policy = Policy {
+            networks: networks.to_vec(),
+        };
+        for (ip, allowed) in [
+            ("10.255.0.1", true),
+            ("11.0.0.1", false),
+            ("127.0.0.1", false),
+            ("fd12::1", true),
+            ("fc00::1", false),
+        ] {
+            assert_eq!(policy.allows(ip.parse().unwrap()), allowed, "{ip}");
+        }
+        let all: Network = "0.0.0.0/0".parse().unwrap();
+        assert!(all.contains("9.9.9.9".parse().unwrap()));
+        for text in [
+            "",
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "::/129",
+            "x/8",
+            "10.0.0.0/-1",
+        ] {
+            assert_eq!(text.parse::<Network>(), Err(InvalidNetwork), "{text}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The network as this node sees it: who is there, what they hold, and how to ask them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{mpsc, watch};
+
+use super::announcement::{Announcement, NotTaken};
+use super::client::Client;
+use super::directory::{self, Directory};
+use super::identity::Identity;
+use super::registration::{Absurd, Checked, Registration};
+use super::registry::{self, Introduced, Registry};
+use super::signature::Trust;
+use crate::base_url::BaseUrl;
+use crate::record::FileRecord;
+
+/// How many announcements may wait to be sent. What does not fit, peers learn when
+/// they next ask what this node holds.
+const QUEUE: usize = 1024;
+
+/// What a node knows of the network.
+pub struct Network {
+    identity: Identity,
+    base_url: BaseUrl,
+    /// Who is there.
+    pub registry: Registry,
+    /// What they hold.
+    pub directory: Directory,
+    /// How they are asked.
+    pub client: Client,
+    /// Wakes whoever asks new peers what they hold or writes them down.
+    pub(super) met: watch::Sender<()>,
+    outgoing: mpsc::Sender<Arc<Announcement>>,
+    forged: AtomicU64,
+}
+
+/// The announcements that wait to be sent.
+pub type Outgoing = mpsc::Receiver<Arc<Announcement>>;
+
+impl Network {
+    /// A node alone in its network, reached at `base_url`.
+    pub fn new(
+        identity: Identity,
+        base_url: BaseUrl,
+        client: Client,
+        registry: registry::Options,
+        directory: directory::Options,
+    ) -> (Self, Outgoing) {
+        let (outgoing, waiting) = mpsc::channel(QUEUE);
+        let network = Self {
+            registry: Registry::new(identity.peer_id(), registry),
+            directory: Directory::new(directory),
+            identity,
+            base_url,
+            client,
+            met: watch::Sender::new(()),
+            outgoing,
+            forged: AtomicU64::new(0),
+        };
+        (network, waiting)
+    }
+
+    /// What this node tells of itself now.
+    pub fn myself(&self) -> Registration {
+        Registration::of_self(&self.identity, &self.base_url)
+    }
+
+    /// Takes in what a peer tells of itself, directly or by way of others.
+    pub fn meet(&self, registration: Registration) -> Result<Introduced, Absurd> {
+        let checked = registration.check();
+        if matches!(checked, Err(Absurd::Forged(_))) {
+            self.forged.fetch_add(1, Ordering::Relaxed);
+        }
+        let checked: Checked = checked?;
+        let (id, address) = (checked.id, checked.address.clone());
+        let introduced = self.registry.introduce(checked);
+        if introduced == Introduced::New {
+            tracing::info!(%id, %address, "met a peer");
+            self.met.send_replace(());
+        }
+        Ok(introduced)
+    }
+
+    /// Takes in an announcement, and tells whether it says anything new. Those of unknown
+    /// peers are not kept: once they are known, they are asked for all they hold.
+    pub fn hear(&self, announcement: Announcement) -> Result<bool, NotTaken> {
+        let told = announcement.check();
+        if matches!(told, Err(NotTaken::Forged(_))) {
+            self.forged.fetch_add(1, Ordering::Relaxed);
+        }
+        let told = told?;
+        if self.registry.get(told.peer).is_none() {
+            return Ok(false);
+        }
+        self.registry.saw(told.peer);
+        if told.withdrawn {
+            // Anybody could take back what an unsigned peer has told.
+            let signed = told.trust == Trust::Verified;
+            return Ok(signed && self.directory.withdraw(told.peer, told.file.id));
+        }
+        Ok(self.directory.put(told.peer, told.file).is_ok())
+    }
+
+    /// Tells every known peer of a file that this node now holds, or has removed. Returns at
+    /// once; the rest happens in the background.
+    pub fn announce(&self, record: &FileRecord, withdrawn: bool) {
+        if self.registry.is_empty() {
+            return;
+        }
+        let announcement = Announcement::of(&self.identity, record, withdrawn);
+        if self.outgoing.try_send(Arc::new(announcement)).is_err() {
+            tracing::debug!(id = %record.id, "not announced; peers will ask");
+        }
+    }
+
+    /// How many messages were not from the peers they named.
+    pub fn forged(&self) -> u64 {
+        self.forged.load(Ordering::Relaxed)
+    }
+}

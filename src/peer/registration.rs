@@ -1,0 +1,226 @@
+//! Registrations: what a peer tells of itself, to a bootstrap server or to another peer.
+
+use serde::{Deserialize, Serialize};
+
+use super::identity::Identity;
+use super::signature::{Forged, Proof, Signable, Trust};
+use crate::base_url::BaseUrl;
+use crate::peer_id::PeerId;
+use crate::record::Timestamp;
+
+/// The longest address taken, in bytes.
+pub const MAX_ADDRESS_BYTES: usize = 512;
+/// How far ahead of this machine a peer's clock may be, in milliseconds. Older peers
+/// write their local time, which is up to 14 hours ahead of UTC.
+const MAX_AHEAD_MILLIS: i64 = 24 * 60 * 60 * 1000;
+/// What a registration is signed for.
+const PURPOSE: &str = "larder 2026-11 registration";
+
+/// A registration as it goes over the wire. Further keys are allowed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// The peer's id.
+    pub peer_id: String,
+    /// Where it is reached.
+    pub address: String,
+    /// When it told so; possibly empty.
+    #[serde(default)]
+    pub timestamp: String,
+    /// The peer's signature, if it has a key.
+    #[serde(flatten)]
+    pub proof: Proof,
+}
+
+/// A registration whose every part was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The peer's id.
+    pub id: PeerId,
+    /// Where it is reached.
+    pub address: BaseUrl,
+    /// Whether it comes from the peer it names.
+    pub trust: Trust,
+    /// As it came, to be passed along.
+    pub registration: Registration,
+}
+
+/// Why a registration is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Absurd {
+    /// The id is none.
+    #[error("peer_id must be a UUID")]
+    PeerId,
+    /// The address is none, or too long.
+    #[error("address must be an http:// or https:// URL of at most {MAX_ADDRESS_BYTES} bytes")]
+    Address,
+    /// The time is none.
+    #[error("timestamp must be written as 2026-01-21T10:00:00")]
+    Timestamp,
+    /// The time has not come yet.
+    #[error("timestamp is in the future")]
+    Future,
+    /// It is not from the peer it names.
+    #[error(transparent)]
+    Forged(#[from] Forged),
+}
+
+impl Registration {
+    /// What a node tells of itself now.
+    pub fn of_self(identity: &Identity, address: &BaseUrl) -> Self {
+        let mut registration = Self {
+            peer_id: identity.peer_id().to_string(),
+            address: address.to_string(),
+            timestamp: Timestamp::now().to_string(),
+            proof: Proof::default(),
+        };
+        registration.proof = identity.sign(&registration.signable());
+        registration
+    }
+
+    fn signable(&self) -> Signable {
+        Signable::new(PURPOSE)
+            .field(&self.peer_id)
+            .field(&self.address)
+            .field(&self.timestamp)
+    }
+
+    /// Checks every part.
+    pub fn check(self) -> Result<Checked, Absurd> {
+        let id: PeerId = self.peer_id.parse().map_err(|_| Absurd::PeerId)?;
+        if self.address.len() > MAX_ADDRESS_BYTES {
+            return Err(Absurd::Address);
+        }
+        let address = self.address.parse().map_err(|_| Absurd::Address)?;
+        if !self.timestamp.is_empty() {
+            let time: Timestamp = self.timestamp.parse().map_err(|_| Absurd::Timestamp)?;
+            if time.0 > Timestamp::now().0.saturating_add(MAX_AHEAD_MILLIS) {
+                return Err(Absurd::Future);
+            }
+        }
+        let trust = self.proof.verify(id, &self.signable())?;
+        Ok(Checked {
+            id,
+            address,
+            trust,
+            registration: self,
+        })
+    }
+}
+
+impl Checked {
+    /// When the peer registered, in whole seconds; the epoch if it does not say.
+    pub fn registered_at(&self) -> Timestamp {
+        self.registration.timestamp.parse().unwrap_or(Timestamp(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn own() -> Registration {
+        let address = "http://localhost:5004".parse().unwrap();
+        Registration::of_self(&Identity::generate().unwrap(), &address)
+    }
+
+    fn old() -> Registration {
+        Registration {
+            peer_id: "123e4567-e89b-42d3-a456-426614174000".to_owned(),
+            address: "http://localhost:5004".to_owned(),
+            timestamp: "2026-01-21T10:00:00.123456".to_owned(),
+            proof: Proof::default(),
+        }
+    }
+
+    #[test]
+    fn a_node_vouches_for_itself_and_an_older_peer_goes_unsigned() {
+        assert_eq!(own().check().unwrap().trust, Trust::Verified);
+        assert_eq!(old().check().unwrap().trust, Trust::Unsigned);
+    }
+
+    #[test]
+    fn every_signed_part_counts() {
+        let other = own();
+        for changed in [
+            Registration {
+                address: "http://evil.example".to_owned(),
+                ..own()
+            },
+            Registration {
+                timestamp: "2026-01-21T10:00:00".to_owned(),
+                ..own()
+            },
+            Registration {
+                peer_id: other.peer_id,
+                ..own()
+            },
+            Registration {
+                proof: Proof::default(),
+                ..own()
+            },
+        ] {
+            let checked = changed.clone().check();
+            assert!(matches!(checked, Err(Absurd::Forged(_))), "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn absurd_ones_are_refused() {
+        let long = format!("http://localhost/{}", "x".repeat(MAX_ADDRESS_BYTES));
+        for (registration, why) in [
+            (
+                Registration {
+                    peer_id: String::new(),
+                    ..old()
+                },
+                Absurd::PeerId,
+            ),
+            (
+                Registration {
+                    address: "ftp://host".to_owned(),
+                    ..old()
+                },
+                Absurd::Address,
+            ),
+            (
+                Registration {
+                    address: long,
+                    ..old()
+                },
+                Absurd::Address,
+            ),
+            (
+                Registration {
+                    timestamp: "soon".to_owned(),
+                    ..old()
+                },
+                Absurd::Timestamp,
+            ),
+            (
+                Registration {
+                    timestamp: "2999-01-21T10:00:00".to_owned(),
+                    ..old()
+                },
+                Absurd::Future,
+            ),
+        ] {
+            assert_eq!(registration.check().unwrap_err(), why);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_check_panic(
+            peer_id in ".{0,60}", address in ".{0,60}", timestamp in ".{0,40}",
+        ) {
+            let _ = Registration { peer_id, address, timestamp, ..old() }.check();
+        }
+
+        #[test]
+        fn only_what_has_an_id_and_an_address_parses(bytes: Vec<u8>) {
+            prop_assert!(serde_json::from_slice::<Registration>(&bytes).is_err());
+        }
+    }
+}
