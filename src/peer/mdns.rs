@@ -11,11 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::base_url::BaseUrl;
 use crate::peer_id::PeerId;
 
+/// The UDP port of multicast DNS (RFC 6762, section 2).
+pub const PORT: u16 = mdns_sd::MDNS_PORT;
 /// The type of the service, as DNS-SD names it.
 const SERVICE: &str = "_larder._tcp.local.";
 /// The most neighbours remembered.
@@ -28,12 +31,9 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// How neighbours are looked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// The id that this node tells.
-    pub id: PeerId,
-    /// Where it listens.
+    /// Where this node listens.
     pub listen: SocketAddr,
-    /// The UDP port of multicast DNS: [`mdns_sd::MDNS_PORT`], or one that all neighbours
-    /// have agreed on.
+    /// The UDP port of multicast DNS: [`PORT`], or one that all neighbours have agreed on.
     pub port: u16,
 }
 
@@ -54,38 +54,60 @@ pub struct MdnsError(#[from] mdns_sd::Error);
 /// Tells of this node and looks for others until it is dropped.
 pub struct Mdns {
     daemon: ServiceDaemon,
-    neighbours: Arc<Mutex<Neighbours>>,
+    found: Arc<Found>,
     reading: AbortHandle,
 }
 
+struct Found {
+    neighbours: Mutex<Neighbours>,
+    changed: Notify,
+}
+
 impl Mdns {
-    /// Begins. Within a runtime only.
-    pub fn start(options: Options) -> Result<Self, MdnsError> {
+    /// Begins, as the node with this id. Within a runtime only.
+    pub fn start(id: PeerId, options: Options) -> Result<Self, MdnsError> {
         let daemon = ServiceDaemon::new_with_port(options.port)?;
         let interfaces = interfaces(options.listen.ip());
         daemon.disable_interface(IfKind::All)?;
         daemon.enable_interface(interfaces.clone())?;
-        daemon.register(service(options, interfaces)?)?;
-        let neighbours = Arc::new(Mutex::new(Neighbours::new(options.id)));
+        daemon.register(service(id, options.listen.port(), interfaces)?)?;
         let events = daemon.browse(SERVICE)?;
-        let read = read(daemon.clone(), events, Arc::clone(&neighbours));
+        let found = Arc::new(Found {
+            neighbours: Mutex::new(Neighbours::new(id)),
+            changed: Notify::new(),
+        });
+        let reading = tokio::spawn(read(daemon.clone(), events, Arc::clone(&found)));
         Ok(Self {
             daemon,
-            neighbours,
-            reading: tokio::spawn(read).abort_handle(),
+            found,
+            reading: reading.abort_handle(),
         })
     }
 
     /// The nodes that are there now, in the order of their ids.
     pub fn neighbours(&self) -> Vec<Neighbour> {
-        let neighbours = lock(&self.neighbours);
-        let found = neighbours.found.iter();
-        found
+        let neighbours = self.found.lock();
+        neighbours
+            .addresses
+            .iter()
             .map(|(id, addresses)| Neighbour {
                 id: *id,
                 addresses: addresses.clone(),
             })
             .collect()
+    }
+
+    /// Waits until something is found, or was since the last call.
+    pub async fn changed(&self) {
+        self.found.changed.notified().await;
+    }
+}
+
+impl Found {
+    fn lock(&self) -> MutexGuard<'_, Neighbours> {
+        self.neighbours
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,10 +130,9 @@ fn interfaces(listen: IpAddr) -> IfKind {
     }
 }
 
-fn service(options: Options, interfaces: IfKind) -> Result<ServiceInfo, mdns_sd::Error> {
-    let name = options.id.to_string();
+fn service(id: PeerId, port: u16, interfaces: IfKind) -> Result<ServiceInfo, mdns_sd::Error> {
+    let name = id.to_string();
     let host = format!("{name}.local.");
-    let port = options.listen.port();
     let service = ServiceInfo::new(SERVICE, &name, &host, (), port, None)?;
     let mut service = service.enable_addr_auto();
     service.set_interfaces(vec![interfaces]);
@@ -119,14 +140,11 @@ fn service(options: Options, interfaces: IfKind) -> Result<ServiceInfo, mdns_sd:
 }
 
 /// Takes in what the network answers, for ever.
-async fn read(
-    daemon: ServiceDaemon,
-    mut events: Receiver<ServiceEvent>,
-    neighbours: Arc<Mutex<Neighbours>>,
-) {
+async fn read(daemon: ServiceDaemon, mut events: Receiver<ServiceEvent>, found: Arc<Found>) {
     loop {
         while let Ok(event) = events.recv_async().await {
-            lock(&neighbours).take(&event);
+            found.lock().take(&event);
+            found.changed.notify_one();
         }
         // The daemon gives up a reader that is too slow for what comes.
         tokio::time::sleep(PAUSE).await;
@@ -137,22 +155,18 @@ async fn read(
     }
 }
 
-fn lock(neighbours: &Mutex<Neighbours>) -> MutexGuard<'_, Neighbours> {
-    neighbours.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Who was found.
 #[derive(Debug)]
 struct Neighbours {
     own: PeerId,
-    found: BTreeMap<PeerId, Vec<BaseUrl>>,
+    addresses: BTreeMap<PeerId, Vec<BaseUrl>>,
 }
 
 impl Neighbours {
     fn new(own: PeerId) -> Self {
         Self {
             own,
-            found: BTreeMap::new(),
+            addresses: BTreeMap::new(),
         }
     }
 
@@ -161,7 +175,7 @@ impl Neighbours {
             ServiceEvent::ServiceResolved(service) => self.resolved(service),
             ServiceEvent::ServiceRemoved(_, name) => {
                 if let Some(id) = id(name) {
-                    self.found.remove(&id);
+                    self.addresses.remove(&id);
                 }
             }
             _ => {}
@@ -173,9 +187,9 @@ impl Neighbours {
             return;
         };
         let addresses = addresses(service);
-        let room = self.found.len() < MAX_NEIGHBOURS || self.found.contains_key(&id);
+        let room = self.addresses.len() < MAX_NEIGHBOURS || self.addresses.contains_key(&id);
         if room && !addresses.is_empty() {
-            self.found.insert(id, addresses);
+            self.addresses.insert(id, addresses);
         }
     }
 }
@@ -221,7 +235,7 @@ mod tests {
             neighbours.take(event);
         }
         let shown = |addresses: Vec<BaseUrl>| addresses.iter().map(BaseUrl::to_string).collect();
-        let found = neighbours.found.into_iter();
+        let found = neighbours.addresses.into_iter();
         found.map(|(id, urls)| (id, shown(urls))).collect()
     }
 
@@ -275,8 +289,8 @@ mod tests {
         let port = socket.local_addr().unwrap().port();
         drop(socket);
         let start = |number, listen: &str| {
-            let (id, listen) = (peer(number), listen.parse().unwrap());
-            Mdns::start(Options { id, listen, port }).unwrap()
+            let listen = listen.parse().unwrap();
+            Mdns::start(peer(number), Options { listen, port }).unwrap()
         };
         let neighbour = |number, address: &str| Neighbour {
             id: peer(number),
