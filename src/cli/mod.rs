@@ -12,6 +12,7 @@ mod logging;
 mod rebuild_index;
 mod serve;
 mod stop;
+mod storage;
 mod verify;
 
 /// A content-addressed file store and peer-to-peer node with a plain REST API.

@@ -1,24 +1,18 @@
 //! `larder rebuild-index`: makes the lookup database anew from the journal.
 
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::logging;
-use crate::store::local::{Options, rebuild_index};
+use super::storage::Storage;
+use crate::store::local::rebuild_index;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Directory that keeps the files; no node may be using it.
-    #[arg(
-        long,
-        env = "STORAGE_DIR",
-        value_name = "DIR",
-        default_value = "peer_storage"
-    )]
-    storage: PathBuf,
+    #[command(flatten)]
+    storage: Storage,
 
     /// Give up what cannot be read of a damaged journal and keep the rest. The
     /// damaged segments stay beside it as *.damaged.
@@ -28,7 +22,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     logging::start(Targets::new().with_default(LevelFilter::WARN));
-    let rebuilt = rebuild_index(&Options::new(&arguments.storage), arguments.skip_damage)?;
+    let rebuilt = rebuild_index(&arguments.storage.options(), arguments.skip_damage)?;
     let (files, skipped) = (rebuilt.totals.files, rebuilt.skipped.len());
     let mut out = stdout().lock();
     match skipped {

@@ -1,7 +1,6 @@
 //! `larder verify`: checks everything stored.
 
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -9,6 +8,7 @@ use tokio::sync::mpsc;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::logging;
+use super::storage::Storage;
 use crate::index::local::Finding as IndexFinding;
 use crate::index::{Damage, Totals};
 use crate::store::local::Options;
@@ -19,21 +19,15 @@ const QUEUE: usize = 64;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Directory that keeps the files; no node may be using it.
-    #[arg(
-        long,
-        env = "STORAGE_DIR",
-        value_name = "DIR",
-        default_value = "peer_storage"
-    )]
-    storage: PathBuf,
+    #[command(flatten)]
+    storage: Storage,
 }
 
 /// Prints each finding as it comes; exit status 1 if there is any.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     logging::start(Targets::new().with_default(LevelFilter::WARN));
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let (totals, found) = runtime.block_on(verify(&Options::new(&arguments.storage)))?;
+    let (totals, found) = runtime.block_on(verify(&arguments.storage.options()))?;
     let Totals {
         files,
         blobs,
