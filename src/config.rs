@@ -1,6 +1,6 @@
 //! The settings: each a flag, an environment variable and a default.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::http;
 use crate::http::origin::AllowedOrigin;
 use crate::node::{self, server};
 use crate::peer::address::{Network, Policy};
-use crate::peer::{discovery, registry};
+use crate::peer::{discovery, mdns, registry};
 use crate::store::local;
 
 /// The settings of a node.
@@ -56,6 +56,11 @@ pub struct Settings {
     #[arg(long, env = "LARDER_PEER", value_name = "URL", value_delimiter = ',')]
     peer: Vec<BaseUrl>,
 
+    /// Do not look for nodes on the local network by multicast DNS, and do not tell of this
+    /// one there.
+    #[arg(long, env = "LARDER_NO_MDNS")]
+    no_mdns: bool,
+
     /// How often to look for peers and ask them what they hold, in seconds.
     #[arg(
         long,
@@ -84,7 +89,9 @@ pub struct Settings {
         long,
         env = "BASE_URL",
         value_name = "URL",
-        help = "Where clients and other peers reach this node [default: http://localhost:<port>]"
+        help = "Where clients and other peers reach this node; where --listen is not for this \
+                machine alone, its address takes localhost's place \
+                [default: http://localhost:<port>]"
     )]
     base_url: Option<BaseUrl>,
 
@@ -165,11 +172,15 @@ impl Settings {
         &self.bootstrap
     }
 
-    /// How the node is set up that listens on `port`.
-    pub fn node(&self, port: u16) -> Result<node::Options, InvalidBaseUrl> {
+    /// How the node is set up that listens on `bound`.
+    pub fn node(&self, bound: SocketAddr) -> Result<node::Options, InvalidBaseUrl> {
         let base_url = match &self.base_url {
             Some(base_url) => base_url.clone(),
-            None => format!("http://localhost:{port}").parse()?,
+            None => default_base_url(bound)?,
+        };
+        let mdns = mdns::Options {
+            listen: bound,
+            port: mdns::PORT,
         };
         let store = local::Options {
             durability: match self.durability {
@@ -185,6 +196,7 @@ impl Settings {
             discovery: discovery::Options {
                 bootstrap: self.bootstrap.clone(),
                 peers: self.peer.clone(),
+                mdns: (!self.no_mdns).then_some(mdns),
                 every: Duration::from_secs(self.discover_every),
             },
             registry: registry::Options {
@@ -257,6 +269,29 @@ impl FromStr for Size {
     }
 }
 
+/// Where a listener on `bound` is reached, as far as this machine can tell.
+fn default_base_url(bound: SocketAddr) -> Result<BaseUrl, InvalidBaseUrl> {
+    let ip = if bound.ip().is_unspecified() {
+        outward_ip()
+    } else {
+        Some(bound.ip())
+    };
+    match ip.filter(|ip| !ip.is_loopback()) {
+        Some(ip) => format!("http://{}", SocketAddr::new(ip, bound.port())).parse(),
+        None => format!("http://localhost:{}", bound.port()).parse(),
+    }
+}
+
+/// The address under which others see this machine. Nothing is sent to find out: to
+/// connect a UDP socket only picks the route and the address that belongs to it.
+fn outward_ip() -> Option<IpAddr> {
+    /// Of a range for documentation (RFC 5737), so it lies behind the default route.
+    const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(ELSEWHERE).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -278,11 +313,26 @@ mod tests {
         let settings = settings(&[]);
         assert_eq!(settings.listen().to_string(), "127.0.0.1:5004");
         assert_eq!(settings.bootstrap()[0].to_string(), "http://localhost:9000");
-        let node = settings.node(5004).unwrap();
+        let node = settings.node(settings.listen()).unwrap();
         assert_eq!(node.base_url.to_string(), "http://localhost:5004");
         assert_eq!(node.store.dir.to_str(), Some("peer_storage"));
         assert_eq!(node.store.max_upload, None);
         assert_eq!(node.store.durability, Durability::Always);
+    }
+
+    #[test]
+    fn a_node_that_others_reach_is_not_localhost_to_them() {
+        let own = outward_ip().map_or("localhost".to_owned(), |ip| ip.to_string());
+        for (bound, base_url) in [
+            ("127.0.0.1:1", "http://localhost:1".to_owned()),
+            ("[::1]:1", "http://localhost:1".to_owned()),
+            ("192.168.1.7:1", "http://192.168.1.7:1".to_owned()),
+            ("[fd00::7]:1", "http://[fd00::7]:1".to_owned()),
+            ("0.0.0.0:1", format!("http://{own}:1")),
+        ] {
+            let node = settings(&[]).node(bound.parse().unwrap()).unwrap();
+            assert_eq!(node.base_url.to_string(), base_url, "{bound}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::thread;
 
 use common::forms::uploaded;
-use common::process::{Node, until};
+use common::process::{Node, larder, until};
 use common::raw_http::{Answer, get, head, send};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -158,6 +158,25 @@ fn named_peers_need_no_bootstrap_server_and_introduce_each_other() {
     for peer in peers["peers"].as_array().unwrap() {
         assert_eq!(peer["verified"], true, "{peer}");
         assert!(peer["last_seen"].is_string(), "{peer}");
+    }
+}
+
+#[test]
+fn nodes_of_one_machine_find_each_other_without_being_told() {
+    let places = [(); 2].map(|()| Place::new(&[]));
+    let [one, two] = places.each_ref().map(|place| {
+        let mut command = larder(place.dir.path());
+        command.env("LARDER_NO_MDNS", "false");
+        Node::spawn(&place.dir, command)
+    });
+    // Others may run on this machine, and be found too.
+    let ids = [id(&one), id(&two)];
+    for (node, other) in [(&one, &ids[1]), (&two, &ids[0])] {
+        until("the other node is met", || {
+            let known = get(node.address, "/api/peers", &[]).json();
+            let mut peers = known["peers"].as_array().unwrap().iter();
+            peers.any(|peer| peer["peer_id"] == **other).then_some(())
+        });
     }
 }
 

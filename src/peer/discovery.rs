@@ -1,14 +1,17 @@
-//! Finding peers: by bootstrap servers, by peers named to this node, and from memory.
+//! Finding peers: by bootstrap servers, by peers named to this node, on the local network,
+//! and from memory.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::client::ClientError;
+use super::mdns::{self, Mdns, Neighbour};
 use super::network::Network;
 use super::registration::Registration;
 use super::registry::Peer;
@@ -21,6 +24,10 @@ use crate::state_file::StateFile;
 const SAMPLE: usize = 1000;
 /// The longest pause after failures, in periods.
 const MAX_PAUSE: u32 = 8;
+/// How many neighbours are asked at once.
+const AT_ONCE: usize = 16;
+/// The shortest pause between two looks at the neighbours, whoever comes and goes there.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// How peers are looked for.
 #[derive(Debug, Clone)]
@@ -29,6 +36,8 @@ pub struct Options {
     pub bootstrap: Vec<BaseUrl>,
     /// Peers named by their address.
     pub peers: Vec<BaseUrl>,
+    /// How nodes of the same local network are found, if they are looked for.
+    pub mdns: Option<mdns::Options>,
     /// How often all of them are asked.
     pub every: Duration,
 }
@@ -38,6 +47,7 @@ impl Default for Options {
         Self {
             bootstrap: Vec::new(),
             peers: Vec::new(),
+            mdns: None,
             every: Duration::from_secs(30),
         }
     }
@@ -71,6 +81,9 @@ pub async fn discover(network: Arc<Network>, options: Options, file: StateFile) 
     }
     for address in options.peers {
         tasks.spawn(ask(network.clone(), Source::Peer, address, options.every));
+    }
+    if let Some(mdns) = options.mdns {
+        tasks.spawn(ask_neighbours(network.clone(), mdns, options.every));
     }
     tasks.spawn(sync::ask_regularly(network.clone(), options.every));
     tasks.spawn(tidy(network, options.every, file));
@@ -112,6 +125,37 @@ async fn ask_peer(network: &Network, peer: &BaseUrl) -> Result<Introductions, Cl
     match network.client.post(peer, "/api/peers", &myself).await {
         Err(ClientError::Status(_)) => network.client.get(peer, "/api/peers").await,
         introductions => introductions,
+    }
+}
+
+/// Introduces this node to those that multicast DNS finds and it does not know, for ever.
+async fn ask_neighbours(network: Arc<Network>, options: mdns::Options, every: Duration) {
+    let mdns = match Mdns::start(network.peer_id(), options) {
+        Ok(mdns) => mdns,
+        Err(error) => {
+            tracing::warn!(%error, "nodes of the same network are not found by themselves");
+            return;
+        }
+    };
+    loop {
+        let known = |neighbour: &Neighbour| network.registry.get(neighbour.id).is_some();
+        let strangers = mdns.neighbours().into_iter().filter(|it| !known(it));
+        let asked = stream::iter(strangers).map(|it| ask_neighbour(&network, it));
+        asked.buffer_unordered(AT_ONCE).collect::<()>().await;
+        tokio::time::sleep(SETTLE).await;
+        tokio::select! {
+            () = tokio::time::sleep(jittered(every)) => {}
+            () = mdns.changed() => {}
+        }
+    }
+}
+
+async fn ask_neighbour(network: &Network, neighbour: Neighbour) {
+    for address in neighbour.addresses {
+        match ask_peer(network, &address).await {
+            Ok(found) => return take(network, found),
+            Err(error) => tracing::debug!(%address, %error, "no peer is there"),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod client;
 pub mod directory;
 pub mod discovery;
 pub mod identity;
+pub mod mdns;
 pub mod network;
 pub mod registration;
 pub mod registry;

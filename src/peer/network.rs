@@ -13,6 +13,7 @@ use super::registration::{Absurd, Checked, Registration};
 use super::registry::{self, Introduced, Registry};
 use super::signature::Trust;
 use crate::base_url::BaseUrl;
+use crate::peer_id::PeerId;
 use crate::record::FileRecord;
 
 /// How many announcements may wait to be sent. What does not fit, peers learn when
@@ -59,6 +60,11 @@ impl Network {
             forged: AtomicU64::new(0),
         };
         (network, waiting)
+    }
+
+    /// Who this node is.
+    pub fn peer_id(&self) -> PeerId {
+        self.identity.peer_id()
     }
 
     /// What this node tells of itself now.

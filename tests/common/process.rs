@@ -20,10 +20,12 @@ pub(crate) struct Node {
     dir: PathBuf,
 }
 
-/// The command that runs larder in `dir`, with default settings but for the port.
+/// The command that runs larder in `dir`, with default settings but for the port, and
+/// without multicast DNS, by which the nodes of all tests would meet.
 pub(crate) fn larder(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
     command.current_dir(dir).env_clear().env("PEER_PORT", "0");
+    command.env("LARDER_NO_MDNS", "true");
     command
 }
 

@@ -1,0 +1,319 @@
+//! Nodes of the same local network, found by multicast DNS (RFC 6762 and 6763).
+//!
+//! A node tells of itself, and asks for others, on the interfaces that it listens on and
+//! on no others: one that listens on loopback is found by nodes of the same machine alone.
+//! Anybody on the network can answer with anything, so what is found is a hint where a
+//! peer may be. Who it is, the peer proves when it is asked.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::base_url::BaseUrl;
+use crate::peer_id::PeerId;
+
+/// The UDP port of multicast DNS (RFC 6762, section 2).
+pub const PORT: u16 = mdns_sd::MDNS_PORT;
+/// The type of the service, as DNS-SD names it.
+const SERVICE: &str = "_larder._tcp.local.";
+/// The most neighbours remembered.
+const MAX_NEIGHBOURS: usize = 256;
+/// The most addresses taken of one.
+const MAX_ADDRESSES: usize = 4;
+/// How long to wait before asking anew, when more was answered than could be read.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// How neighbours are looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Where this node listens.
+    pub listen: SocketAddr,
+    /// The UDP port of multicast DNS: [`PORT`], or one that all neighbours have agreed on.
+    pub port: u16,
+}
+
+/// A node that seems to be on the same network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The id that it tells.
+    pub id: PeerId,
+    /// Where it may be reached, the likeliest address first; at least one.
+    pub addresses: Vec<BaseUrl>,
+}
+
+/// Multicast DNS could not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("multicast DNS does not work: {0}")]
+pub struct MdnsError(#[from] mdns_sd::Error);
+
+/// Tells of this node and looks for others until it is dropped.
+pub struct Mdns {
+    daemon: ServiceDaemon,
+    found: Arc<Found>,
+    reading: AbortHandle,
+}
+
+struct Found {
+    neighbours: Mutex<Neighbours>,
+    changed: Notify,
+}
+
+impl Mdns {
+    /// Begins, as the node with this id. Within a runtime only.
+    pub fn start(id: PeerId, options: Options) -> Result<Self, MdnsError> {
+        let daemon = ServiceDaemon::new_with_port(options.port)?;
+        let interfaces = interfaces(options.listen.ip());
+        daemon.disable_interface(IfKind::All)?;
+        daemon.enable_interface(interfaces.clone())?;
+        daemon.register(service(id, options.listen.port(), interfaces)?)?;
+        let events = daemon.browse(SERVICE)?;
+        let found = Arc::new(Found {
+            neighbours: Mutex::new(Neighbours::new(id)),
+            changed: Notify::new(),
+        });
+        let reading = tokio::spawn(read(daemon.clone(), events, Arc::clone(&found)));
+        Ok(Self {
+            daemon,
+            found,
+            reading: reading.abort_handle(),
+        })
+    }
+
+    /// The nodes that are there now, in the order of their ids.
+    pub fn neighbours(&self) -> Vec<Neighbour> {
+        let neighbours = self.found.lock();
+        neighbours
+            .addresses
+            .iter()
+            .map(|(id, addresses)| Neighbour {
+                id: *id,
+                addresses: addresses.clone(),
+            })
+            .collect()
+    }
+
+    /// Waits until something is found, or was since the last call.
+    pub async fn changed(&self) {
+        self.found.changed.notified().await;
+    }
+}
+
+impl Found {
+    fn lock(&self) -> MutexGuard<'_, Neighbours> {
+        self.neighbours
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Mdns {
+    fn drop(&mut self) {
+        self.reading.abort();
+        // Says goodbye; neighbours that miss it find out when they ask.
+        let _ = self.daemon.shutdown();
+    }
+}
+
+/// The interfaces behind an address that a node listens on.
+fn interfaces(listen: IpAddr) -> IfKind {
+    match listen {
+        IpAddr::V4(ip) if ip.is_unspecified() => IfKind::IPv4,
+        IpAddr::V6(ip) if ip.is_unspecified() => IfKind::All,
+        IpAddr::V4(ip) if ip.is_loopback() => IfKind::LoopbackV4,
+        IpAddr::V6(ip) if ip.is_loopback() => IfKind::LoopbackV6,
+        ip => IfKind::Addr(ip),
+    }
+}
+
+fn service(id: PeerId, port: u16, interfaces: IfKind) -> Result<ServiceInfo, mdns_sd::Error> {
+    let name = id.to_string();
+    let host = format!("{name}.local.");
+    let service = ServiceInfo::new(SERVICE, &name, &host, (), port, None)?;
+    let mut service = service.enable_addr_auto();
+    service.set_interfaces(vec![interfaces]);
+    Ok(service)
+}
+
+/// Takes in what the network answers, for ever.
+async fn read(daemon: ServiceDaemon, mut events: Receiver<ServiceEvent>, found: Arc<Found>) {
+    loop {
+        while let Ok(event) = events.recv_async().await {
+            found.lock().take(&event);
+            found.changed.notify_one();
+        }
+        // The daemon gives up a reader that is too slow for what comes.
+        tokio::time::sleep(PAUSE).await;
+        match daemon.browse(SERVICE) {
+            Ok(anew) => events = anew,
+            Err(error) => tracing::debug!(%error, "multicast DNS does not answer"),
+        }
+    }
+}
+
+/// Who was found.
+#[derive(Debug)]
+struct Neighbours {
+    own: PeerId,
+    addresses: BTreeMap<PeerId, Vec<BaseUrl>>,
+}
+
+impl Neighbours {
+    fn new(own: PeerId) -> Self {
+        Self {
+            own,
+            addresses: BTreeMap::new(),
+        }
+    }
+
+    fn take(&mut self, event: &ServiceEvent) {
+        match event {
+            ServiceEvent::ServiceResolved(service) => self.resolved(service),
+            ServiceEvent::ServiceRemoved(_, name) => {
+                if let Some(id) = id(name) {
+                    self.addresses.remove(&id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn resolved(&mut self, service: &ResolvedService) {
+        let Some(id) = id(&service.fullname).filter(|id| *id != self.own) else {
+            return;
+        };
+        let addresses = addresses(service);
+        let room = self.addresses.len() < MAX_NEIGHBOURS || self.addresses.contains_key(&id);
+        if room && !addresses.is_empty() {
+            self.addresses.insert(id, addresses);
+        }
+    }
+}
+
+/// The id in the name of a service.
+fn id(name: &str) -> Option<PeerId> {
+    let name = name.strip_suffix(SERVICE)?.strip_suffix('.')?;
+    name.parse().ok()
+}
+
+/// Where a service is reached, IPv4 first.
+fn addresses(service: &ResolvedService) -> Vec<BaseUrl> {
+    let ips = service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr);
+    let mut ips: Vec<_> = ips.collect();
+    ips.sort_unstable();
+    ips.dedup();
+    let urls = ips.into_iter().map(|ip| SocketAddr::new(ip, service.port));
+    let urls = urls.filter_map(|address| format!("http://{address}").parse().ok());
+    urls.take(MAX_ADDRESSES).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn peer(number: u8) -> PeerId {
+        PeerId::of_public_key(&[number; 32])
+    }
+
+    fn resolved(name: &str, ips: &str, port: u16) -> ServiceEvent {
+        let service = ServiceInfo::new(SERVICE, name, "host.local.", ips, port, None).unwrap();
+        ServiceEvent::ServiceResolved(Box::new(service.as_resolved_service()))
+    }
+
+    /// Neighbours of peer 0 after these events.
+    fn after(events: &[ServiceEvent]) -> Vec<(PeerId, Vec<String>)> {
+        let mut neighbours = Neighbours::new(peer(0));
+        for event in events {
+            neighbours.take(event);
+        }
+        let shown = |addresses: Vec<BaseUrl>| addresses.iter().map(BaseUrl::to_string).collect();
+        let found = neighbours.addresses.into_iter();
+        found.map(|(id, urls)| (id, shown(urls))).collect()
+    }
+
+    #[test]
+    fn a_neighbour_is_there_until_it_says_goodbye() {
+        let name = peer(1).to_string();
+        let come = resolved(&name, "fd00::7,192.168.1.7", 5004);
+        let gone = ServiceEvent::ServiceRemoved(SERVICE.to_owned(), format!("{name}.{SERVICE}"));
+        let addresses = ["http://192.168.1.7:5004", "http://[fd00::7]:5004"];
+        let there = (peer(1), addresses.map(str::to_owned).to_vec());
+        assert_eq!(after(std::slice::from_ref(&come)), [there]);
+        assert_eq!(after(&[come, gone]), []);
+    }
+
+    #[test]
+    fn what_is_no_neighbour_is_left_out() {
+        let itself = resolved(&peer(0).to_string(), "192.168.1.7", 5004);
+        let nobody = resolved("a printer", "192.168.1.7", 5004);
+        let nowhere = resolved(&peer(1).to_string(), "", 5004);
+        assert_eq!(after(&[itself, nobody, nowhere]), []);
+    }
+
+    #[test]
+    fn a_flood_has_an_end() {
+        let ips: Vec<_> = (1..100).map(|n| format!("10.0.0.{n}")).collect();
+        let flood: Vec<_> = (0..u64::try_from(2 * MAX_NEIGHBOURS).unwrap())
+            .map(|n| {
+                let name = uuid::Uuid::from_u64_pair(n, n).to_string();
+                resolved(&name, &ips.join(","), 5004)
+            })
+            .collect();
+        let found = after(&flood);
+        assert_eq!(found.len(), MAX_NEIGHBOURS);
+        assert!(found.iter().all(|(_, urls)| urls.len() == MAX_ADDRESSES));
+    }
+
+    /// Waits until `mdns` has these neighbours.
+    async fn wait_for(mdns: &Mdns, expected: &[Neighbour]) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while mdns.neighbours() != expected {
+            let found = mdns.neighbours();
+            assert!(Instant::now() < deadline, "{found:?}, not {expected:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn two_nodes_of_one_machine_find_each_other() {
+        // A free port of their own, so that they meet nobody else.
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        drop(socket);
+        let start = |number, listen: &str| {
+            let listen = listen.parse().unwrap();
+            Mdns::start(peer(number), Options { listen, port }).unwrap()
+        };
+        let neighbour = |number, address: &str| Neighbour {
+            id: peer(number),
+            addresses: vec![address.parse().unwrap()],
+        };
+        let one = start(1, "127.0.0.1:5004");
+        let two = start(2, "127.0.0.1:5005");
+        wait_for(&one, &[neighbour(2, "http://127.0.0.1:5005")]).await;
+        wait_for(&two, &[neighbour(1, "http://127.0.0.1:5004")]).await;
+        drop(two);
+        wait_for(&one, &[]).await;
+    }
+
+    proptest! {
+        #[test]
+        fn an_id_is_read_of_a_name_that_has_one(
+            text in "[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", other in ".{0,80}",
+        ) {
+            let read = id(&format!("{text}.{SERVICE}"));
+            prop_assert_eq!(read.map(|id| id.to_string()), Some(text.clone()));
+            prop_assert_eq!(id(&text), None);
+            prop_assert_eq!(id(&format!("{text}{other}.{text}.{SERVICE}")), None);
+            prop_assert_eq!(id(&other), None);
+        }
+    }
+}
