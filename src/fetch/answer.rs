@@ -7,7 +7,7 @@ use bytes::Bytes;
 use reqwest::{Method, Response};
 use tokio::time::{Instant, timeout_at};
 
-use super::providers::Provider;
+use super::fetcher::Provider;
 use super::{Fetcher, Options, PeerError};
 use crate::hash::BlobHash;
 use crate::outboard::{Tree, Verifier};

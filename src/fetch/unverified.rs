@@ -28,19 +28,16 @@ pub struct UnverifiedContent {
 }
 
 impl UnverifiedContent {
-    pub(super) fn new(
-        fetcher: Arc<Fetcher>,
-        peer: PeerId,
-        address: BaseUrl,
-        file: &NetworkFile,
-    ) -> Self {
-        Self {
+    /// A file that `peer` told of. Asks nothing yet. None where the peer is not known.
+    pub fn new(fetcher: Arc<Fetcher>, peer: PeerId, file: &NetworkFile) -> Option<Self> {
+        let address = fetcher.network.registry.get(peer)?.address().clone();
+        Some(Self {
             fetcher,
             peer,
             address,
             file: file.id,
             size: file.size,
-        }
+        })
     }
 
     /// The length of the content, in bytes, as the peer told.

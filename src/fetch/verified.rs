@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::answer::Answer;
-use super::providers::Provider;
+use super::fetcher::Provider;
 use super::{Claim, FetchError, Fetcher, PeerError, Pieces, part};
 use crate::hash::BlobHash;
 use crate::outboard::{GROUP_BYTES, Tree};
@@ -30,8 +30,11 @@ pub struct VerifiedContent {
 }
 
 impl VerifiedContent {
+    /// Opens content with this hash, asking the peer of `first` before others. None where
+    /// nobody is known to hold it.
+    ///
     /// Asks for the end of the content, since only that proves how long it is.
-    pub(super) async fn open(
+    pub async fn open(
         fetcher: Arc<Fetcher>,
         hash: BlobHash,
         first: Option<Claim>,

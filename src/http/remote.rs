@@ -1,11 +1,13 @@
 //! What other nodes hold, served through this one.
 
+use std::sync::Arc;
+
 use axum::http::HeaderValue;
 
 use super::content::Content;
 use super::error::ApiError;
 use super::representation::Representation;
-use crate::fetch::Claim;
+use crate::fetch::{Claim, UnverifiedContent, VerifiedContent};
 use crate::hash::BlobHash;
 use crate::node::Node;
 use crate::peer_id::PeerId;
@@ -28,7 +30,7 @@ pub(super) async fn of_peer(
         };
         (content(node, hash, Some(claim)).await?, hash.to_string())
     } else {
-        let content = node.fetcher().open_unverified(peer, &file);
+        let content = UnverifiedContent::new(Arc::clone(node.fetcher()), peer, &file);
         // An older peer never gives an id to another content.
         let tag = format!("{peer}-{}-{}", file.id, file.size);
         (content.map(Content::Unverified), tag)
@@ -51,6 +53,6 @@ pub(super) async fn content(
     if let Some(blob) = node.store().open(&hash).await? {
         return Ok(Some(Content::Local(blob)));
     }
-    let content = node.fetcher().open(hash, first).await?;
+    let content = VerifiedContent::open(Arc::clone(node.fetcher()), hash, first).await?;
     Ok(content.map(Content::Verified))
 }
