@@ -4,7 +4,7 @@
 // A panic is how a test fails.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 
 use bao_tree::io::outboard::{EmptyOutboard, PostOrderMemOutboard};
@@ -13,7 +13,7 @@ use bao_tree::io::{round_up_to_chunks, round_up_to_chunks_groups};
 use bao_tree::{BaoTree, BlockSize, ByteRanges, ChunkRanges};
 use bytes::Bytes;
 use larder::hash::BlobHash;
-use larder::outboard::{Encoder, Source, Tree, TreeHasher, Verifier, VerifyError};
+use larder::outboard::{EncodeError, Encoder, Source, Tree, TreeHasher, Verifier, VerifyError};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -42,7 +42,7 @@ impl Source for Blob {
 fn read_at(from: &[u8], buffer: &mut [u8], offset: u64) -> io::Result<()> {
     let from = usize::try_from(offset).ok().and_then(|at| from.get(at..));
     let from = from.and_then(|from| from.get(..buffer.len()));
-    buffer.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
+    buffer.copy_from_slice(from.ok_or(ErrorKind::UnexpectedEof)?);
     Ok(())
 }
 
@@ -174,14 +174,45 @@ fn the_last_bytes_prove_the_size() {
 }
 
 #[test]
-fn a_damaged_outboard_is_not_sent() {
+fn a_damaged_outboard_is_not_sent_and_a_repaired_one_is_gone_on_with() {
     let mut blob = Blob::new(content(5 * GROUP), &[GROUP]);
-    blob.outboard[4 * 64 - 1] ^= 1;
-    let mut encoder = Encoder::new(blob.hash, blob.tree(), &(0..1));
-    let mut answer = Vec::new();
-    let sent = encoder.read_on(&blob, &mut answer, usize::MAX);
-    assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::InvalidData);
-    assert!(answer.is_empty());
+    let range = 0..GROUP as u64;
+    let expected = blob.answer(&range, usize::MAX);
+    for pair in [0, 2, 3] {
+        let damaged = pair * 64 + 63;
+        blob.outboard[damaged] ^= 1;
+        let mut encoder = Encoder::new(blob.hash, blob.tree(), &range);
+        let mut answer = Vec::new();
+        let sent = encoder.read_on(&blob, &mut answer, usize::MAX);
+        assert!(
+            matches!(&sent, Err(EncodeError::Outboard(e)) if e.kind() == ErrorKind::InvalidData),
+            "{sent:?}"
+        );
+        assert!(expected.starts_with(&answer));
+        blob.outboard[damaged] ^= 1;
+        encoder.read_on(&blob, &mut answer, usize::MAX).unwrap();
+        assert!(answer == expected);
+    }
+}
+
+#[test]
+fn a_damaged_blob_is_not_sent() {
+    for size in [1, GROUP, GROUP + 1, 5 * GROUP] {
+        let mut blob = Blob::new(content(size), &[GROUP]);
+        let range = 0..size as u64;
+        let expected = blob.answer(&range, usize::MAX);
+        blob.content[size - 1] ^= 1;
+        let mut encoder = Encoder::new(blob.hash, blob.tree(), &range);
+        let mut answer = Vec::new();
+        let sent = encoder.read_on(&blob, &mut answer, usize::MAX);
+        assert!(
+            matches!(&sent, Err(EncodeError::Blob(e)) if e.kind() == ErrorKind::InvalidData),
+            "{sent:?}"
+        );
+        let last_group = (size - 1) % GROUP + 1;
+        assert_eq!(answer.len(), expected.len() - last_group);
+        assert!(expected.starts_with(&answer));
+    }
 }
 
 proptest! {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
+use super::encoded::encoded;
 use super::spool::Content;
 use super::{BlobBackend, BlobError, ByteStream, OpenBlob, SpooledBlob, run_blocking};
 use crate::hash::BlobHash;
@@ -107,5 +108,9 @@ impl OpenBlob for OpenBytes {
             (!piece.is_empty()).then_some(Ok(piece))
         });
         stream::iter(pieces).boxed()
+    }
+
+    fn encoded(&self, range: Range<u64>) -> ByteStream {
+        encoded(self.hash, self.bytes.clone(), range)
     }
 }

@@ -3,6 +3,7 @@
 //! An upload is written to a spool, which hashes it; a backend commits the
 //! spooled blob and hands its bytes out again.
 
+use std::fmt::Display;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use tokio::task::JoinError;
 
 use crate::hash::BlobHash;
 
+mod encoded;
 pub mod local;
 pub mod memory;
 pub mod spool;
@@ -62,6 +64,15 @@ pub trait OpenBlob: Send + Sync {
     /// The bytes of `range`, which must lie within the size, in pieces of at
     /// most 1 MiB. A blob that turns out shorter gives an error, never a short stream.
     fn read(&self, range: Range<u64>) -> ByteStream;
+
+    /// The answer to `range`, in pieces of at most 1 MiB: the bytes with what proves them,
+    /// in the encoding of [`crate::outboard`], exactly [`Tree::encoded_len`] bytes.
+    ///
+    /// Everything is checked against the hash before it is given out; what does not belong
+    /// to it gives an error, never a short stream.
+    ///
+    /// [`Tree::encoded_len`]: crate::outboard::Tree::encoded_len
+    fn encoded(&self, range: Range<u64>) -> ByteStream;
 }
 
 /// What can go wrong with blobs.
@@ -119,10 +130,19 @@ impl BlobError {
 
     /// The error for a blob of `size` bytes that should reach to `end`.
     fn cut_short(hash: BlobHash, size: u64, end: u64) -> Self {
-        Self::Damaged {
-            hash,
-            detail: format!("it ends at byte {size}, before byte {end}"),
-        }
+        let detail = format!("it ends at byte {size}, before byte {end}");
+        Self::Damaged { hash, detail }
+    }
+
+    /// The error for a blob of which the bytes are not those of its hash.
+    fn other_hash(hash: BlobHash) -> Self {
+        Self::damaged(hash, &"its bytes have another hash")
+    }
+
+    /// The error for a blob that is not what was committed.
+    fn damaged(hash: BlobHash, detail: &dyn Display) -> Self {
+        let detail = detail.to_string();
+        Self::Damaged { hash, detail }
     }
 }
 

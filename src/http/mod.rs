@@ -1,6 +1,7 @@
 //! The REST interface: the only place that knows paths and status codes.
 
 mod announce;
+mod bao;
 mod body;
 mod byteranges;
 mod conditions;

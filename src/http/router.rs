@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 
 use super::error::ApiError;
 use super::origin::{self, AllowedOrigin, Guard};
-use super::{announce, download, files, linger, network, peers, request_log, status, upload};
+use super::{announce, bao, download, files, linger, network, peers, request_log, status, upload};
 use crate::node::Node;
 
 /// How the REST interface is set up.
@@ -38,6 +38,7 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
             get(download::by_id).delete(files::remove),
         )
         .route("/api/p2p/blob/{hash}", get(download::by_hash))
+        .route("/api/p2p/blob/{hash}/bao", get(bao::encoded))
         .route("/api/p2p/announce", post(announce::announce))
         .route("/api/p2p/files", get(files::list))
         .route("/api/p2p/network", get(network::list))

@@ -16,10 +16,13 @@ use super::{BlobBackend, BlobError, OpenBlob, SpooledBlob, run_blocking};
 use crate::disk::{Disk, Durability};
 use crate::hash::BlobHash;
 
+mod encoding;
 mod listing;
+mod outboards;
 mod reading;
 
-use listing::{shard_dir, stored_size};
+use listing::{create_shards, shard_path, stored_size};
+use outboards::Outboards;
 
 /// The directory of the blobs, under the storage directory.
 const DIR: &str = "blobs";
@@ -47,6 +50,7 @@ struct Shared {
     durability: Durability,
     /// Set by the first failed sync, for good.
     refusal: OnceLock<String>,
+    outboards: Arc<Outboards>,
 }
 
 impl LocalBlobs {
@@ -60,10 +64,8 @@ impl LocalBlobs {
         } = options;
         let blobs = dir.join(DIR);
         let disk = &spool.disk;
-        create_dir(&**disk, &blobs)?;
-        for shard in 0..=u8::MAX {
-            create_dir(&**disk, &shard_dir(&blobs, shard))?;
-        }
+        create_shards(&**disk, &blobs)?;
+        let outboards = Arc::new(Outboards::at(&dir, spool.clone())?);
         // Also names found there may be of a process killed before it synced them.
         for parent in [&blobs, &dir] {
             disk.sync_dir(parent)
@@ -76,6 +78,7 @@ impl LocalBlobs {
                 spool,
                 durability,
                 refusal: OnceLock::new(),
+                outboards,
             }),
         })
     }
@@ -103,7 +106,7 @@ impl BlobBackend for LocalBlobs {
 
     async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
         let hash = *hash;
-        self.blocking(move |shared| reading::open(hash, &shared.path(&hash)))
+        self.blocking(move |shared| reading::open(hash, &shared.path(&hash), &shared.outboards))
             .await
     }
 
@@ -133,8 +136,7 @@ impl BlobBackend for LocalBlobs {
 
 impl Shared {
     fn path(&self, hash: &BlobHash) -> PathBuf {
-        let [shard, ..] = *hash.as_bytes();
-        shard_dir(&self.blobs, shard).join(hash.to_string())
+        shard_path(&self.blobs, hash)
     }
 
     fn disk(&self) -> &dyn Disk {
@@ -224,11 +226,7 @@ impl Shared {
         // Not synced: a blob that a power cut brings back is collected at start.
         self.disk()
             .remove_file(&path)
-            .map_err(|e| BlobError::io("remove", path, e))
+            .map_err(|e| BlobError::io("remove", path, e))?;
+        self.outboards.remove(hash)
     }
-}
-
-fn create_dir(disk: &dyn Disk, path: &Path) -> Result<(), BlobError> {
-    disk.create_dir(path)
-        .map_err(|e| BlobError::io("create", path, e))
 }

@@ -12,7 +12,10 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::task::JoinHandle;
 
+use super::super::encoded::encoded;
 use super::super::{BlobError, ByteStream, OpenBlob, joined};
+use super::encoding::Encoding;
+use super::outboards::Outboards;
 use crate::hash::BlobHash;
 
 /// The longest piece handed out, in bytes.
@@ -22,42 +25,62 @@ const PIECE: u64 = 512 * 1024;
 const SMALL: u64 = 64 * 1024;
 
 /// Opens a blob's file; None if there is none. Blocks.
-pub(super) fn open(hash: BlobHash, path: &Path) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
-    match File::open(path).and_then(|file| load(hash, file)) {
+pub(super) fn open(
+    hash: BlobHash,
+    path: &Path,
+    outboards: &Arc<Outboards>,
+) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
+    match File::open(path).and_then(|file| load(hash, file, outboards)) {
         Ok(blob) => Ok(Some(blob)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(BlobError::io("open", path, e)),
     }
 }
 
-fn load(hash: BlobHash, mut file: File) -> io::Result<Arc<dyn OpenBlob>> {
+fn load(
+    hash: BlobHash,
+    mut file: File,
+    outboards: &Arc<Outboards>,
+) -> io::Result<Arc<dyn OpenBlob>> {
     let size = file.metadata()?.len();
     if size > SMALL {
-        let file = Arc::new(file);
-        return Ok(Arc::new(BlobFile { hash, size, file }));
+        return Ok(Arc::new(BlobFile {
+            hash,
+            size,
+            file: Arc::new(file),
+            outboards: Arc::clone(outboards),
+        }));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     file.read_to_end(&mut bytes)?;
-    Ok(Arc::new(SmallBlob(bytes.into())))
+    let bytes = bytes.into();
+    Ok(Arc::new(SmallBlob { hash, bytes }))
 }
 
 /// A blob read whole.
-struct SmallBlob(Bytes);
+struct SmallBlob {
+    hash: BlobHash,
+    bytes: Bytes,
+}
 
 impl OpenBlob for SmallBlob {
     fn size(&self) -> u64 {
-        self.0.len() as u64
+        self.bytes.len() as u64
     }
 
     fn read(&self, range: Range<u64>) -> ByteStream {
         let at = |offset| {
             usize::try_from(offset)
                 .unwrap_or(usize::MAX)
-                .min(self.0.len())
+                .min(self.bytes.len())
         };
-        let bytes = self.0.slice(at(range.start)..at(range.end));
+        let bytes = self.bytes.slice(at(range.start)..at(range.end));
         let pieces = (!bytes.is_empty()).then_some(Ok(bytes));
         stream::iter(pieces).boxed()
+    }
+
+    fn encoded(&self, range: Range<u64>) -> ByteStream {
+        encoded(self.hash, self.bytes.clone(), range)
     }
 }
 
@@ -66,6 +89,7 @@ struct BlobFile {
     hash: BlobHash,
     size: u64,
     file: Arc<File>,
+    outboards: Arc<Outboards>,
 }
 
 impl OpenBlob for BlobFile {
@@ -92,6 +116,11 @@ impl OpenBlob for BlobFile {
             })
         });
         pieces.boxed()
+    }
+
+    fn encoded(&self, range: Range<u64>) -> ByteStream {
+        let (blob, outboards) = (Arc::clone(&self.file), Arc::clone(&self.outboards));
+        Encoding::new(self.hash, self.size, &range, blob, outboards).into_stream()
     }
 }
 

@@ -16,8 +16,10 @@ use crate::disk::Disk;
 use crate::hash::BlobHash;
 
 mod file;
+mod outboard;
 
 pub use file::{SpoolFile, check_space, clear};
+pub use outboard::OutboardWriter;
 
 /// Content up to this many bytes is spooled in memory.
 pub const MEMORY_LIMIT: u64 = 64 * 1024;

@@ -1,0 +1,66 @@
+//! An outboard on its way to its file.
+
+use super::Options;
+use super::file::SpoolFile;
+use crate::blob::BlobError;
+use crate::hash::BlobHash;
+use crate::outboard::TreeHasher;
+
+/// How much of an outboard is gathered before it is written, in bytes: that of 16 MiB.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// Hashes a blob as it comes and writes its outboard to a spool file.
+pub struct OutboardWriter {
+    hasher: TreeHasher,
+    file: SpoolFile,
+    written: u64,
+    /// What follows what is written.
+    pending: Vec<u8>,
+}
+
+impl OutboardWriter {
+    /// The writer for a blob of which nothing has come yet. Blocks.
+    pub fn create(options: &Options) -> Result<Self, BlobError> {
+        Ok(Self {
+            hasher: TreeHasher::new(),
+            file: SpoolFile::create(options)?,
+            written: 0,
+            pending: Vec::new(),
+        })
+    }
+
+    /// Takes the next piece of the blob. Blocks.
+    pub fn update(&mut self, piece: &[u8]) -> Result<(), BlobError> {
+        self.hasher.update(piece, &mut self.pending);
+        if self.pending.len() >= WRITE_BYTES {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// The blob is complete: its hash and the file of its outboard, written but not
+    /// synced. Blocks.
+    pub fn finish(mut self) -> Result<(BlobHash, SpoolFile), BlobError> {
+        let hasher = std::mem::take(&mut self.hasher);
+        let hash = hasher.finish(&mut self.pending);
+        match self.write() {
+            Ok(()) => Ok((hash, self.file)),
+            Err(error) => {
+                self.discard();
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes the file now; a drop does so a little later. Blocks.
+    pub fn discard(self) {
+        self.file.discard();
+    }
+
+    fn write(&mut self) -> Result<(), BlobError> {
+        self.file.write_all_at(&self.pending, self.written)?;
+        self.written += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
+    }
+}

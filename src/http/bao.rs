@@ -1,0 +1,74 @@
+//! `GET /api/p2p/blob/{hash}/bao`: a range of content with what proves it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::response::Response;
+use futures_util::{StreamExt, stream};
+use serde::Deserialize;
+
+use super::error::ApiError;
+use crate::hash::BlobHash;
+use crate::node::Node;
+use crate::outboard::Tree;
+
+/// The header that tells how many bytes the whole content has.
+const BLOB_SIZE: HeaderName = HeaderName::from_static("blob-size");
+
+/// Which bytes are asked for: from `start` up to, but without, `end`.
+#[derive(Deserialize)]
+pub(super) struct RangeQuery {
+    start: Option<u64>,
+    end: Option<u64>,
+}
+
+/// Answers with the encoding of [`crate::outboard`]: whole chunk groups, at least one.
+pub(super) async fn encoded(
+    State(node): State<Arc<Node>>,
+    hash: Result<Path<String>, PathRejection>,
+    query: Result<Query<RangeQuery>, QueryRejection>,
+    method: Method,
+) -> Result<Response, ApiError> {
+    let Path(hash) = hash.map_err(|_| ApiError::UnknownBlob)?;
+    let hash: BlobHash = hash.parse().map_err(|_| ApiError::UnknownBlob)?;
+    let Query(query) = query.map_err(|e| ApiError::Query(e.body_text()))?;
+    let blob = node.store().open(&hash).await?;
+    let blob = blob.ok_or(ApiError::UnknownBlob)?;
+    let tree = Tree::new(blob.size());
+    let range = query.within(tree.size())?;
+    let body = if method == Method::HEAD {
+        Body::empty()
+    } else {
+        let mut pieces = blob.encoded(range.clone());
+        // An error in the first piece can still be told as such.
+        let first = pieces.next().await.transpose()?;
+        Body::from_stream(stream::iter(first.map(Ok)).chain(pieces))
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    let octets = HeaderValue::from_static("application/octet-stream");
+    headers.insert(header::CONTENT_TYPE, octets);
+    headers.insert(header::CONTENT_LENGTH, tree.encoded_len(&range).into());
+    headers.insert(BLOB_SIZE, tree.size().into());
+    Ok(response)
+}
+
+impl RangeQuery {
+    /// The range of content with so many bytes; it may reach beyond the end.
+    fn within(self, size: u64) -> Result<Range<u64>, ApiError> {
+        let start = self.start.unwrap_or(0);
+        if start > size {
+            let message = format!("start is beyond the end; the content has {size} bytes");
+            return Err(ApiError::Query(message));
+        }
+        let end = self.end.unwrap_or(size);
+        if start > end {
+            return Err(ApiError::Query("start is after end".to_owned()));
+        }
+        Ok(start..end)
+    }
+}
