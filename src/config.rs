@@ -86,6 +86,15 @@ pub struct Settings {
     )]
     peer_networks: Vec<Network>,
 
+    /// What to keep a copy of.
+    #[arg(
+        long,
+        env = "LARDER_KEEP",
+        value_name = "WHAT",
+        default_value = "asked"
+    )]
+    keep: KeepArg,
+
     /// Give up a peer that brings nothing forward for so long, in seconds, and go on from
     /// another that has the same content.
     #[arg(
@@ -168,6 +177,14 @@ enum DurabilityArg {
     Relaxed,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum KeepArg {
+    /// What was uploaded here or asked for with POST /api/p2p/keep.
+    Asked,
+    /// Everything that the network holds; what is deleted here alone comes back.
+    All,
+}
+
 impl Settings {
     /// The address to listen on.
     pub fn listen(&self) -> SocketAddr {
@@ -221,6 +238,7 @@ impl Settings {
             fetch: fetch::Options {
                 stall: Duration::from_secs(self.peer_stall),
             },
+            keep_everything: self.keep == KeepArg::All,
         })
     }
 

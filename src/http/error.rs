@@ -17,6 +17,7 @@ use serde_json::json;
 use super::multipart::MultipartError;
 use crate::blob::BlobError;
 use crate::fetch::FetchError;
+use crate::fetch::keep::NotKept;
 use crate::hash::BlobHash;
 use crate::index::IndexError;
 use crate::record::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
@@ -61,6 +62,12 @@ pub(super) enum ApiError {
     Announcement(String),
     #[error("the registration is not valid: {0}")]
     Registration(String),
+    #[error("what to keep is not valid: {0}")]
+    Keep(String),
+    #[error("nothing with this id is kept or waited for")]
+    UnknownKeep,
+    #[error("peers tell of different files with this id; name the peer or the hash")]
+    AmbiguousFile,
     #[error("no part of the requested ranges exists; the file has {0} bytes")]
     Range(u64),
     #[error("the file is not the one that If-Match names")]
@@ -79,6 +86,8 @@ pub(super) enum ApiError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    #[error(transparent)]
+    NotKept(#[from] NotKept),
 }
 
 /// Everything a client may know of a refusal.
@@ -114,12 +123,16 @@ impl ApiError {
             Self::Query(_) => (S::BAD_REQUEST, "bad_query"),
             Self::Announcement(_) => (S::BAD_REQUEST, "bad_announcement"),
             Self::Registration(_) => (S::BAD_REQUEST, "bad_registration"),
+            Self::Keep(_) => (S::BAD_REQUEST, "bad_keep"),
+            Self::UnknownKeep => (S::NOT_FOUND, "unknown_keep"),
+            Self::AmbiguousFile => (S::CONFLICT, "ambiguous_file"),
+            Self::NotKept(NotKept::TooMany) => (S::TOO_MANY_REQUESTS, "too_many_keeps"),
             Self::Range(_) => (S::RANGE_NOT_SATISFIABLE, "range_not_satisfiable"),
             Self::Precondition => (S::PRECONDITION_FAILED, "precondition_failed"),
             Self::Origin => (S::FORBIDDEN, "origin_not_allowed"),
             Self::Host => (S::MISDIRECTED_REQUEST, "host_not_allowed"),
             Self::ShuttingDown => return Refusal::SHUTTING_DOWN,
-            Self::Header(_) => return Refusal::INTERNAL,
+            Self::Header(_) | Self::NotKept(NotKept::Io(_)) => return Refusal::INTERNAL,
             Self::ContentMissing(_) => return Refusal::DAMAGED,
             Self::Store(error) => return of_store(error),
             Self::Fetch(error) if error.is_timeout() => (S::GATEWAY_TIMEOUT, "peer_timeout"),

@@ -12,6 +12,7 @@ mod error;
 mod file_view;
 mod files;
 mod form;
+mod keep;
 mod linger;
 mod listing;
 mod multipart;

@@ -10,7 +10,8 @@ use axum::routing::{get, post};
 
 use super::error::ApiError;
 use super::origin::{self, AllowedOrigin, Guard};
-use super::{announce, bao, download, files, linger, network, peers, request_log, status, upload};
+use super::{announce, bao, download, files, keep, linger, network};
+use super::{peers, request_log, status, upload};
 use crate::node::Node;
 
 /// How the REST interface is set up.
@@ -40,6 +41,11 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
         .route("/api/p2p/blob/{hash}", get(download::by_hash))
         .route("/api/p2p/blob/{hash}/bao", get(bao::encoded))
         .route("/api/p2p/announce", post(announce::announce))
+        .route("/api/p2p/keep", get(keep::list).post(keep::keep))
+        .route(
+            "/api/p2p/keep/{id}",
+            get(keep::progress).delete(keep::forget),
+        )
         .route("/api/p2p/files", get(files::list))
         .route("/api/p2p/network", get(network::list))
         .route("/api/p2p/status", get(status::status))

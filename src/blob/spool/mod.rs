@@ -5,6 +5,8 @@
 //! is gathered, so that memory stays flat and the disk slows the sender down. No
 //! thread waits for the sender, so any number of slow ones can be served.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,7 +20,7 @@ use crate::hash::BlobHash;
 mod file;
 mod outboard;
 
-pub use file::{SpoolFile, check_space, clear};
+pub use file::{SpoolFile, check_room, check_space, clear};
 pub use outboard::OutboardWriter;
 
 /// Content up to this many bytes is spooled in memory.
@@ -81,6 +83,24 @@ impl Spool {
             received: 0,
             state: State::Memory(Vec::new()),
         }
+    }
+
+    /// Goes on with content that will have `size` bytes in the file at `path`, which need
+    /// not be there yet and outlives this spool, so that it can be resumed again. What it
+    /// holds, which may be more, is read once, to hash it.
+    pub async fn resume(options: Options, path: PathBuf, size: u64) -> Result<Self, BlobError> {
+        let with = options.clone();
+        let written = super::run_blocking(move || Written::resume(with, path, size)).await?;
+        Ok(Self {
+            options,
+            received: written.size,
+            state: State::File(Writer::over(written)),
+        })
+    }
+
+    /// How many bytes are here.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// Takes the next piece of the content; waits while the disk is behind.
@@ -149,6 +169,13 @@ impl Writer {
         }
     }
 
+    fn over(written: Written) -> Self {
+        Self {
+            batch: Vec::new(),
+            writing: tokio::task::spawn_blocking(|| Ok(written)),
+        }
+    }
+
     async fn push(&mut self, piece: Bytes) -> Result<(), BlobError> {
         self.batch.push(piece);
         let bytes: usize = self.batch.iter().map(Bytes::len).sum();
@@ -194,6 +221,35 @@ impl Written {
             size: 0,
             check_at: SPACE_CHECK,
         })
+    }
+
+    /// Goes on after what the file at `path` holds, of content of `size` bytes. Blocks.
+    fn resume(options: Options, path: PathBuf, size: u64) -> Result<Self, BlobError> {
+        let file = SpoolFile::resume(&options, path)?;
+        let mut written = Self {
+            options,
+            file,
+            hasher: blake3::Hasher::new(),
+            size: 0,
+            check_at: 0,
+        };
+        written.hash_what_is_here()?;
+        check_room(&written.options, size.saturating_sub(written.size))?;
+        Ok(written)
+    }
+
+    fn hash_what_is_here(&mut self) -> Result<(), BlobError> {
+        let unreadable = |e| BlobError::io("read", self.file.path(), e);
+        let mut here = File::open(self.file.path()).map_err(unreadable)?;
+        let mut piece = vec![0; BATCH_BYTES];
+        loop {
+            let length = here.read(&mut piece).map_err(unreadable)?;
+            let Some(piece) = piece.get(..length).filter(|it| !it.is_empty()) else {
+                return Ok(());
+            };
+            self.hasher.update(piece);
+            self.size += length as u64;
+        }
     }
 
     /// Hashes and writes a batch; where that fails the file is removed. Blocks.

@@ -1,0 +1,263 @@
+//! The keeper: fetches what is wanted, some at a time, until it has it.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::task::JoinSet;
+
+use super::fetching::{KeepError, Means, fetch};
+use super::queue::{Progress, Queue, Stage};
+use super::wanted::{KeepId, Wanted, WantedLine};
+use crate::fetch::fetcher::Fetcher;
+use crate::record::FileRecord;
+use crate::state_file::StateFile;
+use crate::store::Store;
+
+/// How many files are fetched at once.
+const AT_ONCE: usize = 4;
+/// The most that users may ask for before it is there.
+const MAX_OPEN: usize = 1000;
+/// The file that says what users asked for, beside the content received so far.
+const WANTED_FILE: &str = "wanted";
+/// How long nothing is looked at when nothing is due.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// How a keeper is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// A directory of its own on the file system of the blobs.
+    pub dir: PathBuf,
+    /// How often to look for what is new, where everything is kept that is announced.
+    pub everything: Option<Duration>,
+}
+
+/// Why something is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKept {
+    /// Too much is waiting.
+    #[error("{MAX_OPEN} files are waiting to be fetched")]
+    TooMany,
+    /// It cannot be written down.
+    #[error("what is wanted cannot be written down")]
+    Io(#[from] io::Error),
+}
+
+/// Fetches what is wanted.
+pub struct Keeper {
+    pub(super) fetcher: Arc<Fetcher>,
+    pub(super) store: Store,
+    options: Options,
+    queue: Mutex<Queue>,
+    /// Wakes the keeper when something was added,
+    added: Notify,
+    /// and those that fetch when something was removed.
+    removed: Notify,
+    /// Held while what is wanted is written down.
+    file: AsyncMutex<StateFile>,
+}
+
+impl Keeper {
+    /// A keeper that has nothing to do yet.
+    pub fn new(fetcher: Arc<Fetcher>, store: Store, options: Options) -> Self {
+        let file = StateFile::new(options.dir.join(WANTED_FILE), "larder-wanted 1");
+        Self {
+            fetcher,
+            store,
+            options,
+            queue: Mutex::default(),
+            added: Notify::new(),
+            removed: Notify::new(),
+            file: AsyncMutex::new(file),
+        }
+    }
+
+    /// Takes over what a user wants. Ok means that a restart does not forget it.
+    pub async fn keep(&self, wanted: Wanted) -> Result<(), NotKept> {
+        let id = wanted.id();
+        {
+            let mut queue = self.queue();
+            if queue.open() >= MAX_OPEN {
+                return Err(NotKept::TooMany);
+            }
+            queue.add(wanted, true);
+        }
+        if let Err(error) = self.write_down().await {
+            self.queue().remove(id);
+            return Err(error.into());
+        }
+        self.added.notify_one();
+        Ok(())
+    }
+
+    /// Gives up what a user wanted, or forgets that it is there. What is kept stays.
+    pub async fn forget(&self, id: KeepId) -> Result<Option<Progress>, NotKept> {
+        let removed = self.queue().remove(id);
+        if removed.is_some() {
+            self.removed.notify_waiters();
+            self.write_down().await?;
+        }
+        Ok(removed)
+    }
+
+    /// How far one is.
+    pub fn progress(&self, id: KeepId) -> Option<Progress> {
+        self.queue().get(id)
+    }
+
+    /// How far all are, the oldest first.
+    pub fn all(&self) -> Vec<Progress> {
+        self.queue().all()
+    }
+
+    /// Fetches what is wanted, for ever.
+    pub async fn run(self: Arc<Self>) {
+        if let Err(error) = self.recall().await {
+            tracing::error!(%error, "what was wanted before is not known, and nothing is fetched");
+            return;
+        }
+        let mut running = JoinSet::new();
+        if let Some(every) = self.options.everything {
+            running.spawn(Arc::clone(&self).keep_everything(every));
+        }
+        let mut fetching = JoinSet::new();
+        loop {
+            while fetching.len() < AT_ONCE
+                && let Some((wanted, fetched)) = self.begin_next()
+            {
+                fetching.spawn(Arc::clone(&self).fetch(wanted, fetched));
+            }
+            let due = self.queue().next_due().filter(|_| fetching.len() < AT_ONCE);
+            let due = due.unwrap_or_else(|| Instant::now() + IDLE);
+            tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => {}
+                () = self.added.notified() => {}
+                Some(_) = fetching.join_next() => {}
+            }
+        }
+    }
+
+    fn begin_next(&self) -> Option<(Wanted, Arc<AtomicU64>)> {
+        self.queue().begin_next()
+    }
+
+    async fn fetch(self: Arc<Self>, wanted: Wanted, fetched: Arc<AtomicU64>) {
+        let id = wanted.id();
+        let means = Means {
+            fetcher: &self.fetcher,
+            store: &self.store,
+            dir: &self.options.dir,
+            fetched: &fetched,
+        };
+        let fetched = tokio::select! {
+            fetched = fetch(&means, &wanted) => fetched,
+            () = self.forgotten(id) => return self.remove_partial(id),
+        };
+        self.end(id, fetched).await;
+    }
+
+    /// Waits until nobody wants this any longer.
+    async fn forgotten(&self, id: KeepId) {
+        loop {
+            let removed = self.removed.notified();
+            if self.progress(id).is_none() {
+                return;
+            }
+            removed.await;
+        }
+    }
+
+    fn remove_partial(&self, id: KeepId) {
+        let path = self.options.dir.join(id.to_string());
+        tokio::task::spawn_blocking(move || remove(&path));
+    }
+
+    async fn end(&self, id: KeepId, fetched: Result<Option<FileRecord>, KeepError>) {
+        match fetched {
+            Ok(record) => {
+                if let Some(record) = &record {
+                    self.fetcher.network.announce(record, false);
+                }
+                let kept = record.map(|record| record.id);
+                self.queue().end(id, Stage::Kept(kept), None);
+            }
+            Err(error) => {
+                tracing::warn!(%id, error = &error as &dyn Error, "not kept yet");
+                if error.needs_new_start() {
+                    self.remove_partial(id);
+                }
+                let text = error.to_string();
+                if !error.is_final() {
+                    return self.queue().retry(id, text);
+                }
+                self.queue().end(id, Stage::Failed, Some(text));
+            }
+        }
+        if let Err(error) = self.write_down().await {
+            tracing::warn!(%error, "that a file is kept is not written down");
+        }
+    }
+
+    async fn write_down(&self) -> io::Result<()> {
+        let file = self.file.lock().await.clone();
+        let wanted = self.queue().asked_for();
+        let lines: Vec<_> = wanted.iter().map(WantedLine::of).collect();
+        let text = serde_json::json!(lines).to_string();
+        let saving = tokio::task::spawn_blocking(move || file.save(text.as_bytes()));
+        saving.await.map_err(io::Error::other)?
+    }
+
+    /// Reads what users wanted before, and removes what was received of anything else.
+    async fn recall(&self) -> io::Result<()> {
+        let file = self.file.lock().await.clone();
+        let options = self.options.clone();
+        let recalling = tokio::task::spawn_blocking(move || {
+            fs::create_dir_all(&options.dir)?;
+            let text = file.load().unwrap_or_else(|| b"[]".to_vec());
+            let lines: Vec<WantedLine> = serde_json::from_slice(&text).unwrap_or_default();
+            let wanted: Vec<_> = lines.into_iter().filter_map(WantedLine::read).collect();
+            if options.everything.is_none() {
+                remove_others(&options.dir, &wanted)?;
+            }
+            Ok::<_, io::Error>(wanted)
+        });
+        for wanted in recalling.await.map_err(io::Error::other)?? {
+            self.queue().add(wanted, true);
+        }
+        Ok(())
+    }
+
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wake(&self) {
+        self.added.notify_one();
+    }
+}
+
+/// Removes what was received of anything but `wanted`.
+fn remove_others(dir: &Path, wanted: &[Wanted]) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        let id = name.parse::<KeepId>().ok();
+        if id.is_some_and(|id| !wanted.iter().any(|it| it.id() == id)) {
+            remove(&dir.join(&*name));
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "content of no use is not removed");
+        }
+        _ => {}
+    }
+}
