@@ -257,7 +257,7 @@ fn what_cannot_be_kept_is_refused() {
         (
             json!({"file_id": nobody, "peer_id": nobody}),
             404,
-            "unknown_file",
+            "unknown_peer",
         ),
         (
             json!({"file_id": nobody, "peer_id": "x"}),

@@ -12,8 +12,10 @@ use tokio::task::JoinSet;
 
 use super::fetching::{KeepError, Means, fetch};
 use super::queue::{Progress, Queue, Stage};
+use super::unhashed::Unhashed;
 use super::wanted::{KeepId, Wanted, WantedLine};
 use crate::fetch::fetcher::Fetcher;
+use crate::hash::BlobHash;
 use crate::record::FileRecord;
 use crate::state_file::StateFile;
 use crate::store::Store;
@@ -59,12 +61,14 @@ pub struct Keeper {
     removed: Notify,
     /// Held while what is wanted is written down.
     file: AsyncMutex<StateFile>,
+    unhashed: Unhashed,
 }
 
 impl Keeper {
     /// A keeper that has nothing to do yet.
     pub fn new(fetcher: Arc<Fetcher>, store: Store, options: Options) -> Self {
         let file = StateFile::new(options.dir.join(WANTED_FILE), "larder-wanted 1");
+        let unhashed = Unhashed::new(&options.dir);
         Self {
             fetcher,
             store,
@@ -73,6 +77,7 @@ impl Keeper {
             added: Notify::new(),
             removed: Notify::new(),
             file: AsyncMutex::new(file),
+            unhashed,
         }
     }
 
@@ -147,17 +152,31 @@ impl Keeper {
 
     async fn fetch(self: Arc<Self>, wanted: Wanted, fetched: Arc<AtomicU64>) {
         let id = wanted.id();
+        let fetched = tokio::select! {
+            fetched = self.fetch_missing(&wanted, &fetched) => fetched,
+            () = self.forgotten(id) => return self.remove_partial(id),
+        };
+        self.end(id, fetched).await;
+    }
+
+    /// Makes a copy; None where the content was here already.
+    async fn fetch_missing(
+        &self,
+        wanted: &Wanted,
+        fetched: &AtomicU64,
+    ) -> Result<Option<FileRecord>, KeepError> {
+        if let Some(hash) = self.hash_of(wanted)
+            && self.store.holds(&hash).await?
+        {
+            return Ok(None);
+        }
         let means = Means {
             fetcher: &self.fetcher,
             store: &self.store,
             dir: &self.options.dir,
-            fetched: &fetched,
+            fetched,
         };
-        let fetched = tokio::select! {
-            fetched = fetch(&means, &wanted) => fetched,
-            () = self.forgotten(id) => return self.remove_partial(id),
-        };
-        self.end(id, fetched).await;
+        fetch(&means, wanted).await.map(Some)
     }
 
     /// Waits until nobody wants this any longer.
@@ -181,6 +200,7 @@ impl Keeper {
             Ok(record) => {
                 if let Some(record) = &record {
                     self.fetcher.network.announce(record, false);
+                    self.note_unhashed(id, record).await;
                 }
                 let kept = record.map(|record| record.id);
                 self.queue().end(id, Stage::Kept(kept), None);
@@ -200,6 +220,20 @@ impl Keeper {
         if let Err(error) = self.write_down().await {
             tracing::warn!(%error, "that a file is kept is not written down");
         }
+    }
+
+    async fn note_unhashed(&self, id: KeepId, record: &FileRecord) {
+        if let KeepId::File(id) = id
+            && let Err(error) = self.unhashed.note(id, record.file.hash).await
+        {
+            tracing::warn!(%error, "that a file is kept is not written down");
+        }
+    }
+
+    /// The hash of what is wanted: as it was told, or as it was when it was kept before.
+    pub(super) fn hash_of(&self, wanted: &Wanted) -> Option<BlobHash> {
+        let known = || self.unhashed.get(wanted.file.id);
+        wanted.file.hash.or_else(known)
     }
 
     async fn write_down(&self) -> io::Result<()> {
@@ -225,6 +259,7 @@ impl Keeper {
             }
             Ok::<_, io::Error>(wanted)
         });
+        self.unhashed.recall().await?;
         for wanted in recalling.await.map_err(io::Error::other)?? {
             self.queue().add(wanted, true);
         }
