@@ -10,7 +10,7 @@ use std::error::Error;
 
 use axum::Json;
 use axum::http::header::InvalidHeaderValue;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -76,6 +76,15 @@ pub(super) enum ApiError {
     Origin,
     #[error("this node does not answer for this host")]
     Host,
+    #[error(
+        "this node takes no changes: other machines reach it, and it was started with \
+         neither --token, --token-file nor --open"
+    )]
+    WritingClosed,
+    #[error("to write, send 'Authorization: Bearer' and the node's token")]
+    NoToken,
+    #[error("the token is not the node's")]
+    WrongToken,
     #[error("the node is shutting down")]
     ShuttingDown,
     #[error("an answer could not be written")]
@@ -131,6 +140,9 @@ impl ApiError {
             Self::Precondition => (S::PRECONDITION_FAILED, "precondition_failed"),
             Self::Origin => (S::FORBIDDEN, "origin_not_allowed"),
             Self::Host => (S::MISDIRECTED_REQUEST, "host_not_allowed"),
+            Self::WritingClosed => (S::FORBIDDEN, "writing_closed"),
+            Self::NoToken => (S::UNAUTHORIZED, "no_token"),
+            Self::WrongToken => (S::UNAUTHORIZED, "wrong_token"),
             Self::ShuttingDown => return Refusal::SHUTTING_DOWN,
             Self::Header(_) | Self::NotKept(NotKept::Io(_)) => return Refusal::INTERNAL,
             Self::ContentMissing(_) => return Refusal::DAMAGED,
@@ -142,6 +154,22 @@ impl ApiError {
             status,
             code,
             message: self.to_string().into(),
+        }
+    }
+}
+
+impl ApiError {
+    /// A header that tells the client what to do.
+    fn fixed_header(&self) -> Option<(HeaderName, &'static str)> {
+        match self {
+            Self::BodyTooSlow | Self::ShuttingDown => Some((header::CONNECTION, "close")),
+            // RFC 6750, section 3.
+            Self::NoToken => Some((header::WWW_AUTHENTICATE, r#"Bearer realm="larder""#)),
+            Self::WrongToken => Some((
+                header::WWW_AUTHENTICATE,
+                r#"Bearer realm="larder", error="invalid_token""#,
+            )),
+            _ => None,
         }
     }
 }
@@ -261,8 +289,8 @@ impl IntoResponse for ApiError {
         {
             headers.insert(header::CONTENT_RANGE, value);
         }
-        if matches!(self, Self::BodyTooSlow | Self::ShuttingDown) {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if let Some((name, value)) = self.fixed_header() {
+            headers.insert(name, HeaderValue::from_static(value));
         }
         response.extensions_mut().insert(Cause::of(&self));
         response

@@ -1,5 +1,6 @@
 //! The REST interface: the only place that knows paths and status codes.
 
+pub mod access;
 mod announce;
 mod bao;
 mod body;

@@ -8,6 +8,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 
+use super::access::{self, Writing};
 use super::error::ApiError;
 use super::origin::{self, AllowedOrigin, Guard};
 use super::{announce, bao, download, files, keep, linger, network};
@@ -21,6 +22,8 @@ pub struct Options {
     pub allowed_origins: Vec<AllowedOrigin>,
     /// Whether the node listens on loopback only.
     pub on_loopback: bool,
+    /// Who may write and delete.
+    pub writing: Writing,
 }
 
 /// The REST interface of a node.
@@ -30,26 +33,8 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
         allowed: options.allowed_origins,
         on_loopback: options.on_loopback,
     };
-    Router::new()
-        .route("/api/peers", get(peers::list).post(peers::introduce))
-        .route("/api/p2p/upload", post(upload::upload))
-        .route("/api/p2p/download/{peer}/{file}", get(download::from_peer))
-        .route(
-            "/api/p2p/file/{id}",
-            get(download::by_id).delete(files::remove),
-        )
-        .route("/api/p2p/blob/{hash}", get(download::by_hash))
-        .route("/api/p2p/blob/{hash}/bao", get(bao::encoded))
-        .route("/api/p2p/announce", post(announce::announce))
-        .route("/api/p2p/keep", get(keep::list).post(keep::keep))
-        .route(
-            "/api/p2p/keep/{id}",
-            get(keep::progress).delete(keep::forget),
-        )
-        .route("/api/p2p/files", get(files::list))
-        .route("/api/p2p/network", get(network::list))
-        .route("/api/p2p/status", get(status::status))
-        .route("/health", get(status::health))
+    for_clients(options.writing)
+        .merge(for_peers())
         .fallback(|| async { ApiError::UnknownPath })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .layer(origin::cors())
@@ -59,6 +44,36 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
         .layer(from_fn(linger::linger))
         .layer(from_fn(request_log::log))
         .with_state(node)
+}
+
+/// The routes of clients. Each that is not for reading needs the right to write.
+fn for_clients(writing: Writing) -> Router<Arc<Node>> {
+    Router::new()
+        .route("/api/p2p/upload", post(upload::upload))
+        .route("/api/p2p/download/{peer}/{file}", get(download::from_peer))
+        .route(
+            "/api/p2p/file/{id}",
+            get(download::by_id).delete(files::remove),
+        )
+        .route("/api/p2p/blob/{hash}", get(download::by_hash))
+        .route("/api/p2p/blob/{hash}/bao", get(bao::encoded))
+        .route("/api/p2p/keep", get(keep::list).post(keep::keep))
+        .route(
+            "/api/p2p/keep/{id}",
+            get(keep::progress).delete(keep::forget),
+        )
+        .route("/api/p2p/files", get(files::list))
+        .route("/api/p2p/network", get(network::list))
+        .route("/api/p2p/status", get(status::status))
+        .route("/health", get(status::health))
+        .route_layer(from_fn_with_state(Arc::new(writing), access::guard))
+}
+
+/// The routes of peers, which have no token: what they tell is signed.
+fn for_peers() -> Router<Arc<Node>> {
+    Router::new()
+        .route("/api/peers", get(peers::list).post(peers::introduce))
+        .route("/api/p2p/announce", post(announce::announce))
 }
 
 /// Connections stay open a little longer than the node wants to work.

@@ -18,6 +18,10 @@ use crate::peer::address::{Network, Policy};
 use crate::peer::{discovery, mdns, registry};
 use crate::store::local;
 
+mod writing;
+
+pub use writing::WritingError;
+
 /// The settings of a node.
 #[derive(Args, Debug)]
 pub struct Settings {
@@ -139,6 +143,9 @@ pub struct Settings {
     )]
     cors_origin: Vec<AllowedOrigin>,
 
+    #[command(flatten)]
+    writing: writing::Arguments,
+
     /// How long running requests may go on after Ctrl-C or SIGTERM, in seconds.
     #[arg(
         long,
@@ -242,12 +249,13 @@ impl Settings {
         })
     }
 
-    /// How the REST interface is set up on a listener with the address `bound`.
-    pub fn http(&self, bound: SocketAddr) -> http::Options {
-        http::Options {
+    /// How the REST interface is set up. Reads the file of the token.
+    pub fn http(&self) -> Result<http::Options, WritingError> {
+        Ok(http::Options {
             allowed_origins: self.cors_origin.clone(),
-            on_loopback: bound.ip().is_loopback(),
-        }
+            on_loopback: self.listen.ip.is_loopback(),
+            writing: self.writing.writing(self.listen.ip)?,
+        })
     }
 
     /// The limits of the server.
