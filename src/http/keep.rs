@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body::RequestBody;
 use super::error::ApiError;
+use super::remote;
 use crate::fetch::keep::{KeepId, Progress, Stage, Wanted};
 use crate::hash::BlobHash;
 use crate::node::Node;
@@ -167,8 +168,7 @@ fn by_hash(node: &Node, hash: &str) -> Result<Wanted, ApiError> {
 
 async fn of_peer(node: &Node, file: &str, peer: &str) -> Result<Wanted, ApiError> {
     let peer: PeerId = peer.parse().map_err(|_| ApiError::UnknownPeer)?;
-    let file = node.fetcher().find(peer, file).await?;
-    let file = file.ok_or(ApiError::UnknownFile)?;
+    let file = remote::find(node, peer, file).await?;
     Ok(Wanted { peer, file })
 }
 

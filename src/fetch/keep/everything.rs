@@ -40,11 +40,9 @@ impl Keeper {
         };
         let file = held.file;
         let wanted = Wanted { peer, file };
-        let here = match wanted.file.hash {
-            Some(hash) => self.store.holds(&hash).await.unwrap_or(true),
-            None => self.progress(wanted.id()).is_some(),
-        };
-        if here {
+        if let Some(hash) = self.hash_of(&wanted)
+            && self.store.holds(&hash).await.unwrap_or(true)
+        {
             return;
         }
         while self.queue().open() >= MAX_WAITING {

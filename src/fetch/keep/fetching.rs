@@ -67,14 +67,10 @@ pub(super) struct Means<'a> {
     pub(super) fetched: &'a AtomicU64,
 }
 
-/// Makes this node hold a file; None where its content was here already.
-pub(super) async fn fetch(
-    means: &Means<'_>,
-    wanted: &Wanted,
-) -> Result<Option<FileRecord>, KeepError> {
+/// Makes this node hold a file.
+pub(super) async fn fetch(means: &Means<'_>, wanted: &Wanted) -> Result<FileRecord, KeepError> {
     let file = &wanted.file;
     let spool = match file.hash {
-        Some(hash) if means.store.holds(&hash).await? => return Ok(None),
         Some(hash) => fetch_verified(means, wanted, hash).await?,
         None => fetch_unverified(means, wanted).await?,
     };
@@ -87,7 +83,7 @@ pub(super) async fn fetch(
         content_type: file.content_type.clone(),
         description: String::new(),
     };
-    Ok(Some(means.store.ingest(blob, about).await?))
+    Ok(means.store.ingest(blob, about).await?)
 }
 
 async fn fetch_verified(

@@ -7,13 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::sync::{Mutex as AsyncMutex, Notify, OnceCell};
 use tokio::task::JoinSet;
 
 use super::fetching::{KeepError, Means, fetch};
-use super::queue::{Progress, Queue, Stage};
+use super::queue::{Begun, Progress, Queue, Stage};
+use super::unhashed::Unhashed;
 use super::wanted::{KeepId, Wanted, WantedLine};
+use crate::disk::{Disk, RealDisk};
 use crate::fetch::fetcher::Fetcher;
+use crate::hash::BlobHash;
 use crate::record::FileRecord;
 use crate::state_file::StateFile;
 use crate::store::Store;
@@ -53,32 +56,36 @@ pub struct Keeper {
     pub(super) store: Store,
     options: Options,
     queue: Mutex<Queue>,
-    /// Wakes the keeper when something was added,
+    /// Wakes the keeper when something was added.
     added: Notify,
-    /// and those that fetch when something was removed.
-    removed: Notify,
+    /// Set once it is known what was wanted before.
+    recalled: OnceCell<()>,
     /// Held while what is wanted is written down.
     file: AsyncMutex<StateFile>,
+    unhashed: Unhashed,
 }
 
 impl Keeper {
     /// A keeper that has nothing to do yet.
     pub fn new(fetcher: Arc<Fetcher>, store: Store, options: Options) -> Self {
         let file = StateFile::new(options.dir.join(WANTED_FILE), "larder-wanted 1");
+        let unhashed = Unhashed::new(&options.dir);
         Self {
             fetcher,
             store,
             options,
             queue: Mutex::default(),
             added: Notify::new(),
-            removed: Notify::new(),
+            recalled: OnceCell::new(),
             file: AsyncMutex::new(file),
+            unhashed,
         }
     }
 
     /// Takes over what a user wants. Ok means that a restart does not forget it.
     pub async fn keep(&self, wanted: Wanted) -> Result<(), NotKept> {
         let id = wanted.id();
+        self.recall().await?;
         {
             let mut queue = self.queue();
             if queue.open() >= MAX_OPEN {
@@ -96,9 +103,9 @@ impl Keeper {
 
     /// Gives up what a user wanted, or forgets that it is there. What is kept stays.
     pub async fn forget(&self, id: KeepId) -> Result<Option<Progress>, NotKept> {
+        self.recall().await?;
         let removed = self.queue().remove(id);
         if removed.is_some() {
-            self.removed.notify_waiters();
             self.write_down().await?;
         }
         Ok(removed)
@@ -127,9 +134,9 @@ impl Keeper {
         let mut fetching = JoinSet::new();
         loop {
             while fetching.len() < AT_ONCE
-                && let Some((wanted, fetched)) = self.begin_next()
+                && let Some(begun) = self.begin_next()
             {
-                fetching.spawn(Arc::clone(&self).fetch(wanted, fetched));
+                fetching.spawn(Arc::clone(&self).fetch(begun));
             }
             let due = self.queue().next_due().filter(|_| fetching.len() < AT_ONCE);
             let due = due.unwrap_or_else(|| Instant::now() + IDLE);
@@ -141,39 +148,43 @@ impl Keeper {
         }
     }
 
-    fn begin_next(&self) -> Option<(Wanted, Arc<AtomicU64>)> {
+    fn begin_next(&self) -> Option<Begun> {
         self.queue().begin_next()
     }
 
-    async fn fetch(self: Arc<Self>, wanted: Wanted, fetched: Arc<AtomicU64>) {
-        let id = wanted.id();
-        let means = Means {
-            fetcher: &self.fetcher,
-            store: &self.store,
-            dir: &self.options.dir,
-            fetched: &fetched,
-        };
+    async fn fetch(self: Arc<Self>, begun: Begun) {
+        let id = begun.wanted.id();
         let fetched = tokio::select! {
-            fetched = fetch(&means, &wanted) => fetched,
-            () = self.forgotten(id) => return self.remove_partial(id),
+            fetched = self.fetch_missing(&begun.wanted, &begun.fetched) => fetched,
+            () = begun.given_up.notified() => return self.remove_partial(id).await,
         };
         self.end(id, fetched).await;
     }
 
-    /// Waits until nobody wants this any longer.
-    async fn forgotten(&self, id: KeepId) {
-        loop {
-            let removed = self.removed.notified();
-            if self.progress(id).is_none() {
-                return;
-            }
-            removed.await;
+    /// Makes a copy; None where the content was here already.
+    async fn fetch_missing(
+        &self,
+        wanted: &Wanted,
+        fetched: &AtomicU64,
+    ) -> Result<Option<FileRecord>, KeepError> {
+        if let Some(hash) = self.hash_of(wanted)
+            && self.store.holds(&hash).await?
+        {
+            return Ok(None);
         }
+        let means = Means {
+            fetcher: &self.fetcher,
+            store: &self.store,
+            dir: &self.options.dir,
+            fetched,
+        };
+        fetch(&means, wanted).await.map(Some)
     }
 
-    fn remove_partial(&self, id: KeepId) {
+    async fn remove_partial(&self, id: KeepId) {
         let path = self.options.dir.join(id.to_string());
-        tokio::task::spawn_blocking(move || remove(&path));
+        // A panic in there was reported; what is left is removed at the next start.
+        let _ = tokio::task::spawn_blocking(move || remove(&path)).await;
     }
 
     async fn end(&self, id: KeepId, fetched: Result<Option<FileRecord>, KeepError>) {
@@ -181,6 +192,7 @@ impl Keeper {
             Ok(record) => {
                 if let Some(record) = &record {
                     self.fetcher.network.announce(record, false);
+                    self.note_unhashed(id, record).await;
                 }
                 let kept = record.map(|record| record.id);
                 self.queue().end(id, Stage::Kept(kept), None);
@@ -188,7 +200,7 @@ impl Keeper {
             Err(error) => {
                 tracing::warn!(%id, error = &error as &dyn Error, "not kept yet");
                 if error.needs_new_start() {
-                    self.remove_partial(id);
+                    self.remove_partial(id).await;
                 }
                 let text = error.to_string();
                 if !error.is_final() {
@@ -202,33 +214,43 @@ impl Keeper {
         }
     }
 
+    async fn note_unhashed(&self, id: KeepId, record: &FileRecord) {
+        if let KeepId::File(id) = id
+            && let Err(error) = self.unhashed.note(id, record.file.hash).await
+        {
+            tracing::warn!(%error, "that a file is kept is not written down");
+        }
+    }
+
+    /// The hash of what is wanted: as it was told, or as it was when it was kept before.
+    pub(super) fn hash_of(&self, wanted: &Wanted) -> Option<BlobHash> {
+        let known = || self.unhashed.get(wanted.file.id);
+        wanted.file.hash.or_else(known)
+    }
+
     async fn write_down(&self) -> io::Result<()> {
-        let file = self.file.lock().await.clone();
+        let file = self.file.lock().await;
         let wanted = self.queue().asked_for();
         let lines: Vec<_> = wanted.iter().map(WantedLine::of).collect();
-        let text = serde_json::json!(lines).to_string();
-        let saving = tokio::task::spawn_blocking(move || file.save(text.as_bytes()));
+        let (writing, text) = (file.clone(), serde_json::json!(lines).to_string());
+        let saving = tokio::task::spawn_blocking(move || writing.save(text.as_bytes()));
         saving.await.map_err(io::Error::other)?
     }
 
-    /// Reads what users wanted before, and removes what was received of anything else.
+    /// Learns once what users wanted before this start.
     async fn recall(&self) -> io::Result<()> {
-        let file = self.file.lock().await.clone();
-        let options = self.options.clone();
-        let recalling = tokio::task::spawn_blocking(move || {
-            fs::create_dir_all(&options.dir)?;
-            let text = file.load().unwrap_or_else(|| b"[]".to_vec());
-            let lines: Vec<WantedLine> = serde_json::from_slice(&text).unwrap_or_default();
-            let wanted: Vec<_> = lines.into_iter().filter_map(WantedLine::read).collect();
-            if options.everything.is_none() {
-                remove_others(&options.dir, &wanted)?;
+        let recalled = self.recalled.get_or_try_init(|| async {
+            let file = self.file.lock().await.clone();
+            let options = self.options.clone();
+            let reading = tokio::task::spawn_blocking(move || read_wanted(&options, &file));
+            let wanted = reading.await.map_err(io::Error::other)??;
+            self.unhashed.recall().await?;
+            for wanted in wanted {
+                self.queue().add(wanted, true);
             }
-            Ok::<_, io::Error>(wanted)
+            Ok(())
         });
-        for wanted in recalling.await.map_err(io::Error::other)?? {
-            self.queue().add(wanted, true);
-        }
-        Ok(())
+        recalled.await.copied()
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -238,6 +260,21 @@ impl Keeper {
     pub(super) fn wake(&self) {
         self.added.notify_one();
     }
+}
+
+/// What users wanted before; removes what was received of anything else.
+fn read_wanted(options: &Options, file: &StateFile) -> io::Result<Vec<Wanted>> {
+    let dir = &options.dir;
+    RealDisk.create_dir(dir)?;
+    RealDisk.sync_dir(dir.parent().unwrap_or(dir))?;
+    let text = file.load().unwrap_or_else(|| b"[]".to_vec());
+    let lines: Vec<WantedLine> = serde_json::from_slice(&text).unwrap_or_default();
+    let wanted: Vec<_> = lines.into_iter().filter_map(WantedLine::read).collect();
+    // What is fetched because everything is, is not in the file.
+    if options.everything.is_none() {
+        remove_others(dir, &wanted)?;
+    }
+    Ok(wanted)
 }
 
 /// Removes what was received of anything but `wanted`.

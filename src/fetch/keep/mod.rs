@@ -8,6 +8,7 @@ mod everything;
 mod fetching;
 mod keeper;
 mod queue;
+mod unhashed;
 mod wanted;
 
 pub use fetching::KeepError;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use super::wanted::{KeepId, Wanted};
 use crate::record::FileId;
 
@@ -57,10 +59,21 @@ struct Job {
     order: u64,
     stage: Stage,
     fetched: Arc<AtomicU64>,
+    given_up: Arc<Notify>,
     error: Option<String>,
     /// When to try next, and how long to wait after that.
     due: Instant,
     pause: Duration,
+}
+
+/// One whose turn has come.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) wanted: Wanted,
+    /// Takes the count of the bytes that are here.
+    pub(super) fetched: Arc<AtomicU64>,
+    /// Tells when nobody wants it any longer.
+    pub(super) given_up: Arc<Notify>,
 }
 
 impl Job {
@@ -97,6 +110,7 @@ impl Queue {
             order: self.added,
             stage: Stage::Waiting,
             fetched: Arc::default(),
+            given_up: Arc::default(),
             error: None,
             due: Instant::now(),
             pause: FIRST_PAUSE,
@@ -115,14 +129,18 @@ impl Queue {
         }
     }
 
-    /// Begins the oldest one that is due; its counter takes the bytes that arrive.
-    pub(super) fn begin_next(&mut self) -> Option<(Wanted, Arc<AtomicU64>)> {
+    /// Begins the oldest one that is due.
+    pub(super) fn begin_next(&mut self) -> Option<Begun> {
         let now = Instant::now();
         let due = self.jobs.values_mut();
         let due = due.filter(|job| job.stage == Stage::Waiting && job.due <= now);
         let job = due.min_by_key(|job| job.order)?;
         job.stage = Stage::Fetching;
-        Some((job.wanted.clone(), Arc::clone(&job.fetched)))
+        Some(Begun {
+            wanted: job.wanted.clone(),
+            fetched: Arc::clone(&job.fetched),
+            given_up: Arc::clone(&job.given_up),
+        })
     }
 
     /// When the next try is due.
@@ -151,9 +169,11 @@ impl Queue {
         }
     }
 
-    /// Removes one.
+    /// Removes one, and stops whoever fetches it.
     pub(super) fn remove(&mut self, id: KeepId) -> Option<Progress> {
-        Some(self.jobs.remove(&id)?.progress())
+        let job = self.jobs.remove(&id)?;
+        job.given_up.notify_one();
+        Some(job.progress())
     }
 
     /// How far one is.
@@ -211,7 +231,7 @@ mod tests {
         for number in [2, 1, 2] {
             queue.add(wanted(number), number == 1);
         }
-        let mut begun = || queue.begin_next().map(|(wanted, _)| wanted);
+        let mut begun = || queue.begin_next().map(|begun| begun.wanted);
         assert_eq!(begun(), Some(wanted(2)));
         assert_eq!(begun(), Some(wanted(1)));
         assert_eq!(begun(), None);
