@@ -1,6 +1,7 @@
 //! The settings: each a flag, an environment variable and a default.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -21,6 +22,12 @@ use crate::store::local;
 mod writing;
 
 pub use writing::WritingError;
+
+/// How many requests a second peers may send from one address. A thousand signatures take
+/// some tenth of a core to check; 200 nodes of one address that look for each other every
+/// second send a fifth of it; and what a node announces beyond it, peers learn when they
+/// next ask.
+pub const DEFAULT_PEER_RATE: u32 = 1000;
 
 /// The settings of a node.
 #[derive(Args, Debug)]
@@ -89,6 +96,16 @@ pub struct Settings {
         value_delimiter = ','
     )]
     peer_networks: Vec<Network>,
+
+    /// How many requests a second peers may send from one address (IPv6: a /64), ten times
+    /// as many at once; 0: no limit, as behind a gateway, whose address all have.
+    #[arg(
+        long,
+        env = "LARDER_PEER_RATE",
+        value_name = "NUMBER",
+        default_value_t = DEFAULT_PEER_RATE
+    )]
+    peer_rate: u32,
 
     /// What to keep a copy of.
     #[arg(
@@ -255,6 +272,7 @@ impl Settings {
             allowed_origins: self.cors_origin.clone(),
             on_loopback: self.listen.ip.is_loopback(),
             writing: self.writing.writing(self.listen.ip)?,
+            peer_rate: NonZeroU32::new(self.peer_rate),
         })
     }
 

@@ -20,6 +20,7 @@ use crate::fetch::FetchError;
 use crate::fetch::keep::NotKept;
 use crate::hash::BlobHash;
 use crate::index::IndexError;
+use crate::node::rate_limit::TooOften;
 use crate::record::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
 use crate::store::StoreError;
 
@@ -85,6 +86,8 @@ pub(super) enum ApiError {
     NoToken,
     #[error("the token is not the node's")]
     WrongToken,
+    #[error("too many requests came from this address")]
+    TooOften(TooOften),
     #[error("the node is shutting down")]
     ShuttingDown,
     #[error("an answer could not be written")]
@@ -143,6 +146,7 @@ impl ApiError {
             Self::WritingClosed => (S::FORBIDDEN, "writing_closed"),
             Self::NoToken => (S::UNAUTHORIZED, "no_token"),
             Self::WrongToken => (S::UNAUTHORIZED, "wrong_token"),
+            Self::TooOften(_) => (S::TOO_MANY_REQUESTS, "too_many_requests"),
             Self::ShuttingDown => return Refusal::SHUTTING_DOWN,
             Self::Header(_) | Self::NotKept(NotKept::Io(_)) => return Refusal::INTERNAL,
             Self::ContentMissing(_) => return Refusal::DAMAGED,
@@ -160,17 +164,23 @@ impl ApiError {
 
 impl ApiError {
     /// A header that tells the client what to do.
-    fn fixed_header(&self) -> Option<(HeaderName, &'static str)> {
-        match self {
-            Self::BodyTooSlow | Self::ShuttingDown => Some((header::CONNECTION, "close")),
+    fn header(&self) -> Option<(HeaderName, Cow<'static, str>)> {
+        let (name, value): (_, Cow<str>) = match self {
+            Self::Range(size) => (header::CONTENT_RANGE, format!("bytes */{size}").into()),
+            Self::BodyTooSlow | Self::ShuttingDown => (header::CONNECTION, "close".into()),
+            // RFC 6585, section 4.
+            Self::TooOften(TooOften(wait)) => {
+                (header::RETRY_AFTER, (wait.as_secs() + 1).to_string().into())
+            }
             // RFC 6750, section 3.
-            Self::NoToken => Some((header::WWW_AUTHENTICATE, r#"Bearer realm="larder""#)),
-            Self::WrongToken => Some((
+            Self::NoToken => (header::WWW_AUTHENTICATE, r#"Bearer realm="larder""#.into()),
+            Self::WrongToken => (
                 header::WWW_AUTHENTICATE,
-                r#"Bearer realm="larder", error="invalid_token""#,
-            )),
-            _ => None,
-        }
+                r#"Bearer realm="larder", error="invalid_token""#.into(),
+            ),
+            _ => return None,
+        };
+        Some((name, value))
     }
 }
 
@@ -284,13 +294,10 @@ impl IntoResponse for ApiError {
         let body = json!({ "status": "error", "code": code, "message": message });
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
-        if let Self::Range(size) = &self
-            && let Ok(value) = HeaderValue::try_from(format!("bytes */{size}"))
+        if let Some((name, value)) = self.header()
+            && let Ok(value) = HeaderValue::try_from(&*value)
         {
-            headers.insert(header::CONTENT_RANGE, value);
-        }
-        if let Some((name, value)) = self.fixed_header() {
-            headers.insert(name, HeaderValue::from_static(value));
+            headers.insert(name, value);
         }
         response.extensions_mut().insert(Cause::of(&self));
         response

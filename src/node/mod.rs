@@ -26,6 +26,7 @@ use crate::state_file::StateFile;
 use crate::store::local::{self, LocalStore, OpenError, RELAXED_SYNC_EVERY};
 use crate::store::{Store, StoreError};
 
+pub mod rate_limit;
 pub mod server;
 mod stall_guard;
 
