@@ -7,7 +7,6 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -21,8 +20,11 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// The longest id taken over from a client, in bytes.
 const MAX_ID_BYTES: usize = 64;
 
-/// Gives a request its id and logs it.
-pub(super) async fn log(request: Request, next: Next) -> Response {
+/// Gives a request its id and logs how it was answered.
+pub(super) async fn log<Answering: Future<Output = Response>>(
+    request: Request,
+    answer: impl FnOnce(Request) -> Answering,
+) -> Response {
     let id = request_id(&request);
     let mut line = Line {
         id: id.clone(),
@@ -34,7 +36,7 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
         sent: 0,
         cause: None,
     };
-    let mut response = next.run(request).await;
+    let mut response = answer(request).await;
     response.headers_mut().insert(REQUEST_ID, id);
     line.status = Some(response.status());
     line.cause = response.extensions_mut().remove();
