@@ -1,6 +1,8 @@
 //! One line in the log for every request, when its answer has been sent or given up.
 
 use std::pin::Pin;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -54,10 +56,18 @@ fn request_id(request: &Request) -> HeaderValue {
     };
     match request.headers().get(REQUEST_ID).filter(sane) {
         Some(id) => id.clone(),
-        // Letters, digits and hyphens make a header value.
-        None => HeaderValue::try_from(Uuid::new_v4().to_string())
-            .unwrap_or(HeaderValue::from_static("none")),
+        None => next_id(),
     }
+}
+
+/// An id that no other request has: of this process, by its count, and most likely of any.
+fn next_id() -> HeaderValue {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| Uuid::new_v4().as_u64_pair().0);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let (process, count) = (*PROCESS, COUNT.fetch_add(1, Ordering::Relaxed));
+    // Letters, digits and hyphens make a header value.
+    HeaderValue::try_from(format!("{process:016x}-{count:x}"))
+        .unwrap_or(HeaderValue::from_static("none"))
 }
 
 /// What the log will say; written on drop.
