@@ -19,15 +19,19 @@ mod check;
 mod collect;
 mod directory;
 mod error;
+mod hot;
 mod in_use;
 pub mod local;
+mod ready;
 mod verify;
 
 pub use directory::DirectoryError;
 pub use error::StoreError;
+pub use hot::{ReadyContent, ReadyFile};
 pub use verify::{Finding, verify};
 
 use check::is_whole;
+use hot::HotFiles;
 use in_use::{InUse, Shared};
 
 /// What an upload tells beside its content.
@@ -47,6 +51,7 @@ pub struct Store {
     blobs: Arc<dyn BlobBackend>,
     index: Arc<dyn IndexBackend>,
     in_use: Arc<InUse>,
+    hot: Arc<HotFiles>,
     /// Whether blobs that no record needs may be there: a crash left them, or one
     /// could not be deleted.
     uncollected: Arc<AtomicBool>,
@@ -75,6 +80,7 @@ impl Store {
             blobs,
             index,
             in_use: Arc::default(),
+            hot: Arc::new(HotFiles::new()),
             uncollected: Arc::default(),
             closed: Arc::default(),
             spool,
@@ -180,6 +186,7 @@ impl Store {
     pub async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, StoreError> {
         self.change(move |store| async move {
             let removed = store.index.remove(id).await?;
+            store.hot.forget(id);
             if let Some(record) = &removed {
                 store.collect(record.file.hash).await;
             }
