@@ -10,6 +10,7 @@ use tracing_subscriber::filter::Targets;
 
 use crate::base_url::{BaseUrl, InvalidBaseUrl};
 use crate::disk::Durability;
+use crate::fetch;
 use crate::http;
 use crate::http::origin::AllowedOrigin;
 use crate::node::{self, server};
@@ -84,6 +85,17 @@ pub struct Settings {
         value_delimiter = ','
     )]
     peer_networks: Vec<Network>,
+
+    /// Give up a peer that brings nothing forward for so long, in seconds, and go on from
+    /// another that has the same content.
+    #[arg(
+        long,
+        env = "LARDER_PEER_STALL",
+        value_name = "SECONDS",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    peer_stall: u64,
 
     #[arg(
         long,
@@ -205,6 +217,9 @@ impl Settings {
             },
             peer_addresses: Policy {
                 networks: self.peer_networks.clone(),
+            },
+            fetch: fetch::Options {
+                stall: Duration::from_secs(self.peer_stall),
             },
         })
     }

@@ -19,11 +19,13 @@ pub mod state_file;
 pub mod store;
 // Floor 3: peers
 pub mod peer;
-// Floor 4: the node
+// Floor 4: what others hold
+pub mod fetch;
+// Floor 5: the node
 pub mod node;
-// Floor 5: surfaces
+// Floor 6: surfaces
 pub mod bootstrap;
 pub mod http;
-// Floor 6: commands and settings
+// Floor 7: commands and settings
 pub mod cli;
 pub mod config;

@@ -40,6 +40,12 @@ impl FileId {
         }
     }
 
+    /// The greatest id that is less than this one.
+    pub fn before(self) -> Option<FileId> {
+        let before = self.0.as_u128().checked_sub(1)?;
+        Some(Self(Uuid::from_u128(before)))
+    }
+
     /// The id with exactly these bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))

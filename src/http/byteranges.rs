@@ -1,18 +1,17 @@
-//! `multipart/byteranges` (RFC 9110, section 14.6): several parts of one blob.
+//! `multipart/byteranges` (RFC 9110, section 14.6): several parts of one content.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use uuid::Uuid;
 
-use crate::blob::{BlobError, ByteStream, OpenBlob};
+use super::content::{Content, Pieces};
 
 /// A body of several ranges.
 pub(super) struct ByteRanges {
-    blob: Arc<dyn OpenBlob>,
+    content: Content,
     /// Each range with the head of its part.
     parts: Vec<(Bytes, Range<u64>)>,
     closing: Bytes,
@@ -20,15 +19,11 @@ pub(super) struct ByteRanges {
 }
 
 impl ByteRanges {
-    /// The `ranges` of a blob, each part with the content type of the whole.
-    pub(super) fn new(
-        blob: Arc<dyn OpenBlob>,
-        ranges: Vec<Range<u64>>,
-        content_type: &str,
-    ) -> Self {
+    /// The `ranges` of a content, each part with the content type of the whole.
+    pub(super) fn new(content: Content, ranges: Vec<Range<u64>>, content_type: &str) -> Self {
         // Random, so that nobody can upload content that holds it.
         let boundary = Uuid::new_v4().simple().to_string();
-        let size = blob.size();
+        let size = content.size();
         let with_head = |range: Range<u64>| {
             let content_range = content_range(&range, size);
             let head = format!(
@@ -40,7 +35,7 @@ impl ByteRanges {
         Self {
             parts: ranges.into_iter().map(with_head).collect(),
             closing: format!("\r\n--{boundary}--\r\n").into(),
-            blob,
+            content,
             boundary,
         }
     }
@@ -60,19 +55,19 @@ impl ByteRanges {
     /// The body.
     pub(super) fn into_body(self) -> Body {
         let Self {
-            blob,
+            content,
             parts,
             closing,
             ..
         } = self;
-        let parts =
-            stream::iter(parts).flat_map(move |(head, range)| piece(head).chain(blob.read(range)));
+        let parts = stream::iter(parts)
+            .flat_map(move |(head, range)| piece(head).chain(content.read(range)));
         Body::from_stream(parts.chain(piece(closing)))
     }
 }
 
-fn piece(bytes: Bytes) -> ByteStream {
-    stream::iter([Ok::<_, BlobError>(bytes)]).boxed()
+fn piece(bytes: Bytes) -> Pieces {
+    stream::iter([Ok(bytes)]).boxed()
 }
 
 /// The value of `Content-Range` for a part of `size` bytes that is not empty.

@@ -7,7 +7,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 
+use super::content::Content;
 use super::error::ApiError;
+use super::remote;
 use super::representation::Representation;
 use crate::hash::BlobHash;
 use crate::node::Node;
@@ -26,7 +28,7 @@ pub(super) async fn by_id(
 ) -> Result<Response, ApiError> {
     let Path(id) = id.map_err(|_| ApiError::UnknownFile)?;
     let record = find(&node, &id).await?.ok_or(ApiError::UnknownFile)?;
-    serve(&node, record).await?.answer(&method, &headers)
+    serve(&node, record).await?.answer(&method, &headers).await
 }
 
 /// `GET /api/p2p/download/{peer}/{file}`, where `file` is an id or a name. A name
@@ -38,8 +40,10 @@ pub(super) async fn from_peer(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Path((peer, file)) = path.map_err(|_| ApiError::UnknownFile)?;
-    if peer.parse::<PeerId>() != Ok(node.peer_id()) {
-        return Err(ApiError::UnknownPeer);
+    let peer: PeerId = peer.parse().map_err(|_| ApiError::UnknownPeer)?;
+    if peer != node.peer_id() {
+        let found = remote::of_peer(&node, peer, &file).await?;
+        return found.answer(&method, &headers).await;
     }
     let record = if let Some(record) = find(&node, &file).await? {
         record
@@ -47,10 +51,10 @@ pub(super) async fn from_peer(
         let named = node.store().newest_named(&file).await?;
         named.ok_or(ApiError::UnknownFile)?
     };
-    serve(&node, record).await?.answer(&method, &headers)
+    serve(&node, record).await?.answer(&method, &headers).await
 }
 
-/// `GET /api/p2p/blob/{hash}`
+/// `GET /api/p2p/blob/{hash}`: content of this node or of another.
 pub(super) async fn by_hash(
     State(node): State<Arc<Node>>,
     hash: Segment,
@@ -59,14 +63,14 @@ pub(super) async fn by_hash(
 ) -> Result<Response, ApiError> {
     let Path(hash) = hash.map_err(|_| ApiError::UnknownBlob)?;
     let hash: BlobHash = hash.parse().map_err(|_| ApiError::UnknownBlob)?;
-    let blob = node.store().open(&hash).await?;
+    let content = remote::content(&node, hash, None).await?;
     let found = Representation {
-        blob: blob.ok_or(ApiError::UnknownBlob)?,
-        hash,
+        content: content.ok_or(ApiError::UnknownBlob)?,
+        tag: hash.to_string(),
         name: hash.to_string(),
         content_type: None,
     };
-    found.answer(&method, &headers)
+    found.answer(&method, &headers).await
 }
 
 /// The file with this id; what is no id is no file's id.
@@ -87,8 +91,8 @@ async fn serve(node: &Node, record: FileRecord) -> Result<Representation, ApiErr
         });
     };
     Ok(Representation {
-        blob,
-        hash: file.hash,
+        content: Content::Local(blob),
+        tag: file.hash.to_string(),
         name: file.name,
         content_type: file.content_type,
     })

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::multipart::MultipartError;
 use crate::blob::BlobError;
+use crate::fetch::FetchError;
 use crate::hash::BlobHash;
 use crate::index::IndexError;
 use crate::record::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
@@ -76,6 +77,8 @@ pub(super) enum ApiError {
     ContentMissing(BlobHash),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
 }
 
 /// Everything a client may know of a refusal.
@@ -119,6 +122,8 @@ impl ApiError {
             Self::Header(_) => return Refusal::INTERNAL,
             Self::ContentMissing(_) => return Refusal::DAMAGED,
             Self::Store(error) => return of_store(error),
+            Self::Fetch(error) if error.is_timeout() => (S::GATEWAY_TIMEOUT, "peer_timeout"),
+            Self::Fetch(_) => (S::BAD_GATEWAY, "peer_failed"),
         };
         Refusal {
             status,

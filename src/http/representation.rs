@@ -1,29 +1,30 @@
-//! An open blob as an answer: whole, in part, or not at all.
+//! Content as an answer: whole, in part, or not at all.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::response::IntoResponse;
 
 use super::byteranges::{ByteRanges, content_range};
 use super::conditions::{self, Outcome};
+use super::content::Content;
 use super::disposition;
 use super::error::ApiError;
-use crate::blob::OpenBlob;
 use crate::byte_range::{self, Selection};
-use crate::hash::BlobHash;
 
 /// The content type of what came without one.
 const UNKNOWN_TYPE: &str = "application/octet-stream";
 
+/// Whether what came by way of this node was checked against its hash: `yes` or `no`.
+pub(super) const VERIFIED: HeaderName = HeaderName::from_static("larder-verified");
+
 /// Something to download.
 pub(super) struct Representation {
     /// The bytes.
-    pub blob: Arc<dyn OpenBlob>,
-    /// Their hash, which is the entity tag.
-    pub hash: BlobHash,
+    pub content: Content,
+    /// The entity tag: the hash, or without one whatever stands for these bytes alone.
+    pub tag: String,
     /// Under which name to save them.
     pub name: String,
     /// The content type, if it is known.
@@ -32,12 +33,12 @@ pub(super) struct Representation {
 
 impl Representation {
     /// The answer to a GET or HEAD request with these headers.
-    pub(super) fn answer(
+    pub(super) async fn answer(
         self,
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, ApiError> {
-        let etag = format!("\"{}\"", self.hash);
+        let etag = format!("\"{}\"", self.tag);
         let mut response = match conditions::evaluate(headers, &etag) {
             Outcome::Failed => return Err(ApiError::Precondition),
             Outcome::NotModified => StatusCode::NOT_MODIFIED.into_response(),
@@ -46,10 +47,10 @@ impl Representation {
                 // Only GET has ranges (RFC 9110, section 14.2).
                 match range.filter(|_| method == Method::GET) {
                     Some(range) if conditions::range_counts(headers, &etag) => {
-                        let selection = byte_range::select(range, self.blob.size());
-                        self.selected(selection)?
+                        let selection = byte_range::select(range, self.content.size());
+                        self.selected(selection).await?
                     }
-                    _ => self.whole()?,
+                    _ => self.whole(method).await?,
                 }
             }
         };
@@ -59,25 +60,29 @@ impl Representation {
         Ok(response)
     }
 
-    fn selected(self, selection: Selection) -> Result<Response<Body>, ApiError> {
+    async fn selected(self, selection: Selection) -> Result<Response<Body>, ApiError> {
         match selection {
-            Selection::Whole => self.whole(),
-            Selection::One(range) => self.one(range),
+            Selection::Whole => self.whole(&Method::GET).await,
+            Selection::One(range) => self.one(range).await,
             Selection::Several(ranges) => self.several(ranges),
-            Selection::Unsatisfiable => Err(ApiError::Range(self.blob.size())),
+            Selection::Unsatisfiable => Err(ApiError::Range(self.content.size())),
         }
     }
 
-    fn whole(self) -> Result<Response<Body>, ApiError> {
-        let size = self.blob.size();
-        let body = Body::from_stream(self.blob.read(0..size));
+    async fn whole(self, method: &Method) -> Result<Response<Body>, ApiError> {
+        let size = self.content.size();
+        let body = if method == Method::HEAD {
+            Body::empty()
+        } else {
+            Body::from_stream(self.content.begin(0..size).await?)
+        };
         self.response(StatusCode::OK, size, body)
     }
 
-    fn one(self, range: Range<u64>) -> Result<Response<Body>, ApiError> {
-        let content_range = content_range(&range, self.blob.size());
+    async fn one(self, range: Range<u64>) -> Result<Response<Body>, ApiError> {
+        let content_range = content_range(&range, self.content.size());
         let length = range.end - range.start;
-        let body = Body::from_stream(self.blob.read(range));
+        let body = Body::from_stream(self.content.begin(range).await?);
         let mut response = self.response(StatusCode::PARTIAL_CONTENT, length, body)?;
         let content_range = HeaderValue::try_from(content_range)?;
         response
@@ -88,7 +93,7 @@ impl Representation {
 
     fn several(mut self, ranges: Vec<Range<u64>>) -> Result<Response<Body>, ApiError> {
         let content_type = self.content_type.as_deref().unwrap_or(UNKNOWN_TYPE);
-        let body = ByteRanges::new(Arc::clone(&self.blob), ranges, content_type);
+        let body = ByteRanges::new(self.content.clone(), ranges, content_type);
         self.content_type = Some(body.content_type());
         self.response(StatusCode::PARTIAL_CONTENT, body.length(), body.into_body())
     }
@@ -113,6 +118,10 @@ impl Representation {
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         );
+        if let Some(verified) = self.content.verified() {
+            let verified = HeaderValue::from_static(if verified { "yes" } else { "no" });
+            headers.insert(VERIFIED, verified);
+        }
         Ok(response)
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::base_url::BaseUrl;
 use crate::disk::Durability;
+use crate::fetch::{self, Fetcher};
 use crate::peer::address::Policy;
 use crate::peer::announcing::announce_all;
 use crate::peer::client::{Client, ClientError};
@@ -40,6 +41,8 @@ pub struct Options {
     pub registry: registry::Options,
     /// Where peers may be.
     pub peer_addresses: Policy,
+    /// How it fetches what they hold.
+    pub fetch: fetch::Options,
 }
 
 impl Options {
@@ -51,6 +54,7 @@ impl Options {
             discovery: discovery::Options::default(),
             registry: registry::Options::default(),
             peer_addresses: Policy::default(),
+            fetch: fetch::Options::default(),
         }
     }
 }
@@ -77,6 +81,7 @@ pub struct Node {
     store: Store,
     peer_id: PeerId,
     network: Arc<Network>,
+    fetcher: Arc<Fetcher>,
     /// Taken when the node runs.
     outgoing: Mutex<Option<Outgoing>>,
     options: Options,
@@ -112,10 +117,13 @@ impl Node {
             options.registry.clone(),
             directory::Options::default(),
         );
+        let network = Arc::new(network);
+        let fetcher = Fetcher::new(Arc::clone(&network), options.fetch.clone());
         Ok(Self {
             store,
             peer_id,
-            network: Arc::new(network),
+            network,
+            fetcher: Arc::new(fetcher),
             outgoing: Mutex::new(Some(outgoing)),
             options,
             shutting_down: AtomicBool::new(false),
@@ -173,6 +181,11 @@ impl Node {
     /// What the node knows of others.
     pub fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// How the node reads what others hold.
+    pub fn fetcher(&self) -> &Arc<Fetcher> {
+        &self.fetcher
     }
 
     /// Who the node is.

@@ -209,6 +209,14 @@ impl Directory {
         Some(told.file.clone())
     }
 
+    /// The newest of the files with exactly this name that `peer` told of.
+    pub fn newest_named(&self, peer: PeerId, name: &str) -> Option<NetworkFile> {
+        let state = self.state();
+        let keys = state.peers.get(&peer)?.files.iter().rev();
+        let mut files = keys.filter_map(|key| Some(&state.files.get(key)?.get(&peer)?.file));
+        files.find(|file| file.name == name).cloned()
+    }
+
     /// Every file with this id, by whomever: mostly one.
     pub fn with_id(&self, id: FileId) -> Vec<Held> {
         let state = self.state();
@@ -375,6 +383,7 @@ mod tests {
         directory.put(peer(2), file(1, "lie", Some("y"))).unwrap();
         assert_eq!(directory.get(peer(1), id(1)).unwrap().name, "true");
         assert_eq!(directory.with_id(id(1)).len(), 2);
+        assert_eq!(directory.newest_named(peer(1), "lie"), None);
         directory.withdraw(peer(2), id(1));
         assert_eq!(directory.with_id(id(1))[0].file.name, "true");
     }
@@ -416,6 +425,19 @@ mod tests {
         assert_eq!(directory.put(peer(2), file(2, "a", None)), Err(NoRoom));
         directory.forget(peer(1));
         directory.put(peer(2), file(2, "a", None)).unwrap();
+    }
+
+    #[test]
+    fn a_name_means_its_newest_file() {
+        let directory = Directory::default();
+        for number in 1..=3 {
+            let name = if number == 3 { "other" } else { "name" };
+            directory.put(peer(1), file(number, name, None)).unwrap();
+        }
+        let newest = directory.newest_named(peer(1), "name").unwrap();
+        assert_eq!(newest.id, id(2));
+        assert_eq!(directory.newest_named(peer(1), "nam"), None);
+        assert_eq!(directory.newest_named(peer(2), "name"), None);
     }
 
     #[test]

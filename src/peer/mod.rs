@@ -12,4 +12,4 @@ pub mod network;
 pub mod registration;
 pub mod registry;
 pub mod signature;
-mod sync;
+pub mod sync;

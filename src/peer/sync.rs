@@ -17,7 +17,7 @@ use super::directory::NetworkFile;
 use super::network::Network;
 use super::registry::Peer;
 use crate::peer_id::PeerId;
-use crate::record::{MAX_CONTENT_TYPE_BYTES, MAX_NAME_BYTES};
+use crate::record::{FileId, MAX_CONTENT_TYPE_BYTES, MAX_NAME_BYTES};
 
 /// How many files are asked for at once.
 const PAGE: usize = 256;
@@ -153,6 +153,23 @@ async fn read(
     }
     progress.cut = true;
     Ok((progress, None))
+}
+
+/// Asks a peer for the file with this id, which it may not have told of yet.
+pub async fn find(
+    network: &Network,
+    peer: &Peer,
+    id: FileId,
+) -> Result<Option<NetworkFile>, ClientError> {
+    // The page that begins with it. Older peers know no pages and tell everything.
+    let after = id.before().map(|before| format!("&after={before}"));
+    let path = format!("/api/p2p/files?limit=1{}", after.unwrap_or_default());
+    let listing: Listing = network.client.get(peer.address(), &path).await?;
+    if listing.peer_id.parse() != Ok(peer.id()) {
+        return Err(ClientError::OtherPeer);
+    }
+    let mut files = listing.files.into_iter().filter_map(ListedFile::check);
+    Ok(files.find(|file| file.id == id))
 }
 
 impl ListedFile {

@@ -34,6 +34,7 @@ const FLOORS: &[&[&str]] = &[
     &["disk", "blob", "index", "state_file"],
     &["store"],
     &["peer"],
+    &["fetch"],
     &["node"],
     &["http", "bootstrap"],
     &["cli", "config", "main", "lib"],

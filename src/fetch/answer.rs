@@ -1,0 +1,77 @@
+//! One peer's answer to a range of a blob, checked while it comes in.
+
+use std::ops::Range;
+use std::vec;
+
+use bytes::Bytes;
+use reqwest::{Method, Response};
+use tokio::time::{Instant, timeout_at};
+
+use super::fetcher::Provider;
+use super::{Fetcher, Options, PeerError};
+use crate::hash::BlobHash;
+use crate::outboard::{Tree, Verifier};
+use crate::peer::client::ClientError;
+
+/// An answer on its way.
+pub(super) struct Answer {
+    response: Response,
+    /// None once the answer is complete.
+    verifier: Option<Verifier>,
+    verified: vec::IntoIter<Bytes>,
+    options: Options,
+}
+
+impl Answer {
+    /// Asks a peer for `range` of the blob with this hash and tree.
+    pub(super) async fn ask(
+        fetcher: &Fetcher,
+        provider: &Provider,
+        hash: BlobHash,
+        tree: Tree,
+        range: Range<u64>,
+    ) -> Result<Self, PeerError> {
+        let Range { start, end } = range;
+        let path = format!("/api/p2p/blob/{hash}/bao?start={start}&end={end}");
+        let client = &fetcher.network.client;
+        let request = client.request(Method::GET, &provider.address, &path)?;
+        let options = fetcher.options.clone();
+        let response = timeout_at(Instant::now() + options.stall, request.send()).await;
+        let response = response
+            .map_err(|_| PeerError::Stalled)?
+            .map_err(ClientError::from)?;
+        if !response.status().is_success() {
+            return Err(ClientError::Status(response.status()).into());
+        }
+        Ok(Self {
+            response,
+            verifier: Some(Verifier::new(hash, tree, range)),
+            verified: Vec::new().into_iter(),
+            options,
+        })
+    }
+
+    /// The next bytes, proven to be those of the blob; None when all have come.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, PeerError> {
+        // A trickle of single bytes is no progress, so the deadline is for a whole group.
+        let deadline = Instant::now() + self.options.stall;
+        loop {
+            if let Some(piece) = self.verified.next() {
+                return Ok(Some(piece));
+            }
+            let Some(mut verifier) = self.verifier.take() else {
+                return Ok(None);
+            };
+            let piece = timeout_at(deadline, self.response.chunk()).await;
+            let piece = piece.map_err(|_| PeerError::Stalled)?;
+            let Some(piece) = piece.map_err(ClientError::from)? else {
+                verifier.finish()?;
+                continue;
+            };
+            let mut proven = Vec::new();
+            verifier.push(piece, &mut proven)?;
+            self.verified = proven.into_iter();
+            self.verifier = Some(verifier);
+        }
+    }
+}

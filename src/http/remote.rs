@@ -1,0 +1,58 @@
+//! What other nodes hold, served through this one.
+
+use std::sync::Arc;
+
+use axum::http::HeaderValue;
+
+use super::content::Content;
+use super::error::ApiError;
+use super::representation::Representation;
+use crate::fetch::{Claim, UnverifiedContent, VerifiedContent};
+use crate::hash::BlobHash;
+use crate::node::Node;
+use crate::peer_id::PeerId;
+
+/// The file that `peer` holds under an id or a name.
+pub(super) async fn of_peer(
+    node: &Node,
+    peer: PeerId,
+    file: &str,
+) -> Result<Representation, ApiError> {
+    if node.network().registry.get(peer).is_none() {
+        return Err(ApiError::UnknownPeer);
+    }
+    let file = node.fetcher().find(peer, file).await?;
+    let file = file.ok_or(ApiError::UnknownFile)?;
+    let (content, tag) = if let Some(hash) = file.hash {
+        let claim = Claim {
+            peer,
+            size: file.size,
+        };
+        (content(node, hash, Some(claim)).await?, hash.to_string())
+    } else {
+        let content = UnverifiedContent::new(Arc::clone(node.fetcher()), peer, &file);
+        // An older peer never gives an id to another content.
+        let tag = format!("{peer}-{}-{}", file.id, file.size);
+        (content.map(Content::Unverified), tag)
+    };
+    let sendable = |it: &String| HeaderValue::try_from(it).is_ok();
+    Ok(Representation {
+        content: content.ok_or(ApiError::UnknownFile)?,
+        tag,
+        name: file.name,
+        content_type: file.content_type.filter(sendable),
+    })
+}
+
+/// Content of this node, or else of another; the peer of `first` is asked before others.
+pub(super) async fn content(
+    node: &Node,
+    hash: BlobHash,
+    first: Option<Claim>,
+) -> Result<Option<Content>, ApiError> {
+    if let Some(blob) = node.store().open(&hash).await? {
+        return Ok(Some(Content::Local(blob)));
+    }
+    let content = VerifiedContent::open(Arc::clone(node.fetcher()), hash, first).await?;
+    Ok(content.map(Content::Verified))
+}
