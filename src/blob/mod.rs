@@ -48,6 +48,10 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// Every blob with its size, in the order of the hashes.
     fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>>;
 
+    /// Removes what is left beside blobs that are gone, as a crash may leave it, and tells
+    /// of how many blobs.
+    async fn sweep(&self) -> Result<u64, BlobError>;
+
     /// Why the backend refuses to write, if it does (after a failed sync).
     fn refusal(&self) -> Option<String>;
 

@@ -69,9 +69,18 @@ impl Node {
 
     /// The files of blobs and of uploads under way.
     pub(crate) fn content_files(&self) -> Vec<PathBuf> {
+        self.files_below(&["blobs", "spool"])
+    }
+
+    /// The files of outboards.
+    pub(crate) fn outboard_files(&self) -> Vec<PathBuf> {
+        self.files_below(&["outboards"])
+    }
+
+    fn files_below(&self, dirs: &[&str]) -> Vec<PathBuf> {
         let storage = self.dir.join("peer_storage");
         let mut files = Vec::new();
-        let mut dirs = vec![storage.join("blobs"), storage.join("spool")];
+        let mut dirs: Vec<_> = dirs.iter().map(|dir| storage.join(dir)).collect();
         while let Some(dir) = dirs.pop() {
             for entry in std::fs::read_dir(dir).unwrap() {
                 let entry = entry.unwrap();

@@ -11,12 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::OptionFuture;
+use futures_util::stream::BoxStream;
 use tokio::sync::Mutex;
 
 use super::super::spool::{self, OutboardWriter, SpoolFile};
 use super::super::{BlobError, run_blocking};
-use super::listing::{create_shards, shard_path};
+use super::listing::{self, shard_path};
 use crate::hash::BlobHash;
+use crate::outboard::{Tree, check_outboard};
 
 /// The directory of the outboards, under the storage directory.
 const DIR: &str = "outboards";
@@ -34,15 +36,16 @@ pub(super) struct Outboards {
 }
 
 impl Outboards {
-    /// The outboards under a storage directory; makes what directories are missing. Blocks.
+    /// The outboards under a storage directory. Blocks.
     pub(super) fn at(dir: &Path, spool: spool::Options) -> Result<Self, BlobError> {
         let dir = dir.join(DIR);
-        create_shards(&*spool.disk, &dir)?;
-        Ok(Self {
+        let outboards = Self {
             dir,
             spool,
             turns: Default::default(),
-        })
+        };
+        outboards.create(&outboards.dir)?;
+        Ok(outboards)
     }
 
     /// Opens the outboard of a blob. Blocks.
@@ -81,12 +84,11 @@ impl Outboards {
             return Err(BlobError::other_hash(hash));
         }
         tracing::info!(%hash, "an outboard was derived from its blob");
-        let path = self.path(&hash);
-        let failed = |e| BlobError::io("open", &path, e);
-        // Before others can remove it.
+        let failed = |e| BlobError::io("look at", hash.to_string(), e);
+        // While nobody else can remove it.
         let outboard = File::open(file.path()).map_err(failed)?;
-        file.rename(&path)?;
-        // Whoever deletes a blob removes its outboard after it, so that one of both sees this.
+        self.keep(&hash, file)?;
+        // Whoever deletes a blob removes its outboard behind it, so that one of both does.
         if blob.metadata().map_err(failed)?.nlink() == 0 {
             self.remove(&hash)?;
         }
@@ -110,11 +112,53 @@ impl Outboards {
         }
     }
 
+    /// Moves an outboard into place, not synced. Blocks.
+    pub(super) fn keep(&self, hash: &BlobHash, file: SpoolFile) -> Result<(), BlobError> {
+        let path = self.path(hash);
+        // Few nodes need all 256 shards, and none needs them soon.
+        if let Some(shard) = path.parent().filter(|shard| !shard.exists()) {
+            self.create(shard)?;
+        }
+        file.rename(&path)
+    }
+
+    /// Whether the outboard of a blob of `size` bytes is right or not there. Blocks.
+    pub(super) fn is_sound(&self, hash: BlobHash, size: u64) -> bool {
+        let tree = Tree::new(size);
+        let checked = self.open(&hash).and_then(|file| {
+            if file.metadata()?.len() != tree.outboard_len() {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            check_outboard(hash, tree, |buffer, offset| {
+                file.read_exact_at(buffer, offset)
+            })
+        });
+        checked.map_or_else(|e| e.kind() == io::ErrorKind::NotFound, |()| true)
+    }
+
+    /// The blobs of outboards here that are not in `blobs`.
+    pub(super) fn without_blob(
+        &self,
+        blobs: &Path,
+    ) -> BoxStream<'static, Result<BlobHash, BlobError>> {
+        listing::without_blob(self.dir.clone(), blobs.to_owned())
+    }
+
+    /// Every path among the outboards that is none.
+    pub(super) fn strays(&self) -> BoxStream<'static, Result<PathBuf, BlobError>> {
+        listing::strays(self.dir.clone())
+    }
+
     /// Removes the outboard of a blob, if there is one. Blocks.
     pub(super) fn remove(&self, hash: &BlobHash) -> Result<(), BlobError> {
         let path = self.path(hash);
         let removed = self.spool.disk.remove_file(&path);
         removed.map_err(|e| BlobError::io("remove", path, e))
+    }
+
+    fn create(&self, dir: &Path) -> Result<(), BlobError> {
+        let created = self.spool.disk.create_dir(dir);
+        created.map_err(|e| BlobError::io("create", dir, e))
     }
 
     fn path(&self, hash: &BlobHash) -> PathBuf {

@@ -69,8 +69,13 @@ pub struct SpooledBlob {
 pub enum Content {
     /// In memory, at most [`MEMORY_LIMIT`] bytes.
     Memory(Vec<u8>),
-    /// In a file, written but not synced.
-    File(SpoolFile),
+    /// In a file, with its outboard in another one; written but not synced.
+    File {
+        /// The content.
+        blob: SpoolFile,
+        /// Its outboard.
+        outboard: SpoolFile,
+    },
 }
 
 impl Spool {
@@ -164,12 +169,7 @@ impl Writer {
     async fn finish(self) -> Result<SpooledBlob, BlobError> {
         let Self { batch, writing } = self;
         let written = joined(writing.await)?;
-        let written = super::run_blocking(move || written.append(&batch)).await?;
-        Ok(SpooledBlob {
-            hash: written.hasher.finalize().into(),
-            size: written.size,
-            content: Content::File(written.file),
-        })
+        super::run_blocking(move || written.append(&batch)?.finish()).await
     }
 }
 
@@ -177,7 +177,7 @@ impl Writer {
 struct Written {
     options: Options,
     file: SpoolFile,
-    hasher: blake3::Hasher,
+    outboard: OutboardWriter,
     size: u64,
     /// The size at the next look at the free space.
     check_at: u64,
@@ -187,19 +187,44 @@ impl Written {
     fn start(options: Options) -> Result<Self, BlobError> {
         check_space(&options)?;
         let file = SpoolFile::create(&options)?;
-        Ok(Self {
-            options,
-            file,
-            hasher: blake3::Hasher::new(),
-            size: 0,
-            check_at: SPACE_CHECK,
-        })
+        match OutboardWriter::create(&options) {
+            Ok(outboard) => Ok(Self {
+                options,
+                file,
+                outboard,
+                size: 0,
+                check_at: SPACE_CHECK,
+            }),
+            Err(error) => {
+                file.discard();
+                Err(error)
+            }
+        }
     }
 
-    /// Hashes and writes a batch; where that fails the file is removed. Blocks.
+    /// Hashes and writes a batch; where that fails the files are removed. Blocks.
     fn append(mut self, batch: &[Bytes]) -> Result<Self, BlobError> {
         match batch.iter().try_for_each(|piece| self.append_piece(piece)) {
             Ok(()) => Ok(self),
+            Err(error) => {
+                self.file.discard();
+                self.outboard.discard();
+                Err(error)
+            }
+        }
+    }
+
+    /// The content is complete. Blocks.
+    fn finish(self) -> Result<SpooledBlob, BlobError> {
+        match self.outboard.finish() {
+            Ok((hash, outboard)) => Ok(SpooledBlob {
+                hash,
+                size: self.size,
+                content: Content::File {
+                    blob: self.file,
+                    outboard,
+                },
+            }),
             Err(error) => {
                 self.file.discard();
                 Err(error)
@@ -212,7 +237,7 @@ impl Written {
             check_space(&self.options)?;
             self.check_at += SPACE_CHECK;
         }
-        self.hasher.update(piece);
+        self.outboard.update(piece)?;
         self.file.write_all_at(piece, self.size)?;
         self.size += piece.len() as u64;
         Ok(())
@@ -232,8 +257,9 @@ impl SpooledBlob {
 
     /// Removes the content now; a drop does so a little later. Blocks.
     pub fn discard(self) {
-        if let Content::File(file) = self.content {
-            file.discard();
+        if let Content::File { blob, outboard } = self.content {
+            blob.discard();
+            outboard.discard();
         }
     }
 
