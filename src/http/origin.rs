@@ -18,6 +18,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use url::{Host, Origin};
 
 use super::error::ApiError;
+use super::representation::VERIFIED;
 use super::request_log::REQUEST_ID;
 use crate::base_url::BaseUrl;
 
@@ -157,6 +158,7 @@ pub(super) fn cors() -> CorsLayer {
             header::CONTENT_RANGE,
             header::ETAG,
             REQUEST_ID,
+            VERIFIED,
         ])
         .max_age(PREFLIGHT_AGE)
 }

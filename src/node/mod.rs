@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::base_url::BaseUrl;
 use crate::disk::Durability;
+use crate::fetch::keep::{self, Keeper};
 use crate::fetch::{self, Fetcher};
 use crate::peer::address::Policy;
 use crate::peer::announcing::announce_all;
@@ -25,6 +26,7 @@ use crate::state_file::StateFile;
 use crate::store::local::{self, LocalStore, OpenError, RELAXED_SYNC_EVERY};
 use crate::store::{Store, StoreError};
 
+pub mod rate_limit;
 pub mod server;
 mod stall_guard;
 
@@ -43,6 +45,8 @@ pub struct Options {
     pub peer_addresses: Policy,
     /// How it fetches what they hold.
     pub fetch: fetch::Options,
+    /// Whether it keeps a copy of everything that is announced.
+    pub keep_everything: bool,
 }
 
 impl Options {
@@ -55,12 +59,15 @@ impl Options {
             registry: registry::Options::default(),
             peer_addresses: Policy::default(),
             fetch: fetch::Options::default(),
+            keep_everything: false,
         }
     }
 }
 
 /// The file of the known peers in the storage directory.
 const PEERS_FILE: &str = "known-peers";
+/// The directory of what is being fetched to be kept, in the storage directory.
+const KEEPING_DIR: &str = "keeping";
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +89,7 @@ pub struct Node {
     peer_id: PeerId,
     network: Arc<Network>,
     fetcher: Arc<Fetcher>,
+    keeper: Arc<Keeper>,
     /// Taken when the node runs.
     outgoing: Mutex<Option<Outgoing>>,
     options: Options,
@@ -119,11 +127,19 @@ impl Node {
         );
         let network = Arc::new(network);
         let fetcher = Fetcher::new(Arc::clone(&network), options.fetch.clone());
+        let fetcher = Arc::new(fetcher);
+        let every = options.discovery.every;
+        let keeping = keep::Options {
+            dir: options.store.dir.join(KEEPING_DIR),
+            everything: options.keep_everything.then_some(every),
+        };
+        let keeper = Keeper::new(Arc::clone(&fetcher), store.clone(), keeping);
         Ok(Self {
             store,
             peer_id,
             network,
-            fetcher: Arc::new(fetcher),
+            fetcher,
+            keeper: Arc::new(keeper),
             outgoing: Mutex::new(Some(outgoing)),
             options,
             shutting_down: AtomicBool::new(false),
@@ -169,6 +185,7 @@ impl Node {
         }
         let file = StateFile::new(self.storage_dir().join(PEERS_FILE), "larder-peers 1");
         let options = self.options.discovery.clone();
+        tasks.spawn(Arc::clone(&self.keeper).run());
         tasks.spawn(discover(Arc::clone(&self.network), options, file));
         tasks
     }
@@ -186,6 +203,11 @@ impl Node {
     /// How the node reads what others hold.
     pub fn fetcher(&self) -> &Arc<Fetcher> {
         &self.fetcher
+    }
+
+    /// What the node makes copies of.
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
     }
 
     /// Who the node is.

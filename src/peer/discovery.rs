@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use reqwest::StatusCode;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::task::JoinSet;
@@ -119,11 +120,14 @@ async fn ask_bootstrap(network: &Network, server: &BaseUrl) -> Result<Introducti
     network.client.get(server, &path).await
 }
 
-/// Introduces this node to a peer, which tells whom it knows. An older one only tells.
+/// Introduces this node to a peer, which tells whom it knows. An older one only tells; one
+/// that was asked too often is asked later.
 async fn ask_peer(network: &Network, peer: &BaseUrl) -> Result<Introductions, ClientError> {
     let myself = network.myself();
     match network.client.post(peer, "/api/peers", &myself).await {
-        Err(ClientError::Status(_)) => network.client.get(peer, "/api/peers").await,
+        Err(ClientError::Status(status)) if status != StatusCode::TOO_MANY_REQUESTS => {
+            network.client.get(peer, "/api/peers").await
+        }
         introductions => introductions,
     }
 }

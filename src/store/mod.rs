@@ -2,6 +2,7 @@
 //!
 //! Invariants: a file record's blob exists; a blob that no record needs is collected.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -85,6 +86,12 @@ impl Store {
         Spool::new(self.spool.clone())
     }
 
+    /// A spool for content of `size` bytes whose beginning may be in the file at `path`, on
+    /// the file system of the blobs; see [`Spool::resume`].
+    pub async fn spool_to_resume(&self, path: PathBuf, size: u64) -> Result<Spool, StoreError> {
+        Ok(Spool::resume(self.spool.clone(), path, size).await?)
+    }
+
     /// Keeps spooled content as a new file. Ok means blob and record are durable.
     ///
     /// Once begun it runs to its end even when the caller goes away, so that no
@@ -155,6 +162,11 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<FileRecord>, StoreError> {
         Ok(self.index.page(after, limit).await?)
+    }
+
+    /// Whether a file has content with this hash.
+    pub async fn holds(&self, hash: &BlobHash) -> Result<bool, StoreError> {
+        Ok(self.index.needs(hash).await?)
     }
 
     /// Opens content by its hash.

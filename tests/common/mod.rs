@@ -10,3 +10,4 @@ pub(crate) mod forms;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod raw_http;
+pub(crate) mod relay;

@@ -24,8 +24,6 @@ use crate::outboard::{Tree, check_outboard};
 const DIR: &str = "outboards";
 /// How many outboards are derived at once. Each takes as long as reading its blob.
 const AT_ONCE: usize = 8;
-/// How much of a blob is read at once, in bytes.
-const PIECE: usize = 1024 * 1024;
 
 /// The outboards of a storage directory.
 pub(super) struct Outboards {
@@ -78,7 +76,9 @@ impl Outboards {
 
     fn derive_now(&self, hash: BlobHash, blob: &File) -> Result<File, BlobError> {
         spool::check_space(&self.spool)?;
-        let (found, file) = self.write(hash, blob)?;
+        let mut writer = OutboardWriter::create(&self.spool)?;
+        writer.update_from(blob, hash.to_string().as_ref())?;
+        let (found, file) = writer.finish()?;
         if found != hash {
             file.discard();
             return Err(BlobError::other_hash(hash));
@@ -93,23 +93,6 @@ impl Outboards {
             self.remove(&hash)?;
         }
         Ok(outboard)
-    }
-
-    /// Hashes a blob and writes its outboard to a spool file.
-    fn write(&self, hash: BlobHash, blob: &File) -> Result<(BlobHash, SpoolFile), BlobError> {
-        let mut writer = OutboardWriter::create(&self.spool)?;
-        let (mut piece, mut offset) = (vec![0; PIECE], 0);
-        loop {
-            match blob.read_at(&mut piece, offset) {
-                Ok(0) => return writer.finish(),
-                Ok(read) => {
-                    offset += read as u64;
-                    writer.update(piece.get(..read).unwrap_or_default())?;
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(BlobError::io("read", hash.to_string(), e)),
-            }
-        }
     }
 
     /// Moves an outboard into place, not synced. Blocks.

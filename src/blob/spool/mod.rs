@@ -5,6 +5,7 @@
 //! is gathered, so that memory stays flat and the disk slows the sender down. No
 //! thread waits for the sender, so any number of slow ones can be served.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::hash::BlobHash;
 mod file;
 mod outboard;
 
-pub use file::{SpoolFile, check_space, clear};
+pub use file::{SpoolFile, check_room, check_space, clear};
 pub use outboard::OutboardWriter;
 
 /// Content up to this many bytes is spooled in memory.
@@ -88,6 +89,24 @@ impl Spool {
         }
     }
 
+    /// Goes on with content that will have `size` bytes in the file at `path`, which need
+    /// not be there yet and outlives this spool, so that it can be resumed again. What it
+    /// holds, which may be more, is read once, to hash it.
+    pub async fn resume(options: Options, path: PathBuf, size: u64) -> Result<Self, BlobError> {
+        let with = options.clone();
+        let written = super::run_blocking(move || Written::resume(with, path, size)).await?;
+        Ok(Self {
+            options,
+            received: written.size,
+            state: State::File(Writer::over(written)),
+        })
+    }
+
+    /// How many bytes are here.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Takes the next piece of the content; waits while the disk is behind.
     /// After an error the content is lost and every later call fails.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), BlobError> {
@@ -154,6 +173,13 @@ impl Writer {
         }
     }
 
+    fn over(written: Written) -> Self {
+        Self {
+            batch: Vec::new(),
+            writing: tokio::task::spawn_blocking(|| Ok(written)),
+        }
+    }
+
     async fn push(&mut self, piece: Bytes) -> Result<(), BlobError> {
         self.batch.push(piece);
         let bytes: usize = self.batch.iter().map(Bytes::len).sum();
@@ -200,6 +226,23 @@ impl Written {
                 Err(error)
             }
         }
+    }
+
+    /// Goes on after what the file at `path` holds, of content of `size` bytes. Blocks.
+    fn resume(options: Options, path: PathBuf, size: u64) -> Result<Self, BlobError> {
+        let file = SpoolFile::resume(&options, path)?;
+        let mut outboard = OutboardWriter::create(&options)?;
+        let unreadable = |e| BlobError::io("read", file.path(), e);
+        let here = File::open(file.path()).map_err(unreadable)?;
+        let here = outboard.update_from(&here, file.path())?;
+        check_room(&options, size.saturating_sub(here))?;
+        Ok(Self {
+            options,
+            file,
+            outboard,
+            size: here,
+            check_at: 0,
+        })
     }
 
     /// Hashes and writes a batch; where that fails the files are removed. Blocks.

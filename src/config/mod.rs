@@ -1,6 +1,7 @@
 //! The settings: each a flag, an environment variable and a default.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -17,6 +18,16 @@ use crate::node::{self, server};
 use crate::peer::address::{Network, Policy};
 use crate::peer::{discovery, mdns, registry};
 use crate::store::local;
+
+mod writing;
+
+pub use writing::WritingError;
+
+/// How many requests a second peers may send from one address. A thousand signatures take
+/// some tenth of a core to check; 200 nodes of one address that look for each other every
+/// second send a fifth of it; and what a node announces beyond it, peers learn when they
+/// next ask.
+pub const DEFAULT_PEER_RATE: u32 = 1000;
 
 /// The settings of a node.
 #[derive(Args, Debug)]
@@ -86,6 +97,25 @@ pub struct Settings {
     )]
     peer_networks: Vec<Network>,
 
+    /// How many requests a second peers may send from one address (IPv6: a /64), ten times
+    /// as many at once; 0: no limit, as behind a gateway, whose address all have.
+    #[arg(
+        long,
+        env = "LARDER_PEER_RATE",
+        value_name = "NUMBER",
+        default_value_t = DEFAULT_PEER_RATE
+    )]
+    peer_rate: u32,
+
+    /// What to keep a copy of.
+    #[arg(
+        long,
+        env = "LARDER_KEEP",
+        value_name = "WHAT",
+        default_value = "asked"
+    )]
+    keep: KeepArg,
+
     /// Give up a peer that brings nothing forward for so long, in seconds, and go on from
     /// another that has the same content.
     #[arg(
@@ -130,6 +160,9 @@ pub struct Settings {
     )]
     cors_origin: Vec<AllowedOrigin>,
 
+    #[command(flatten)]
+    writing: writing::Arguments,
+
     /// How long running requests may go on after Ctrl-C or SIGTERM, in seconds.
     #[arg(
         long,
@@ -166,6 +199,14 @@ enum DurabilityArg {
     Always,
     /// Once it survives kill -9; it survives a power cut about a second later.
     Relaxed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum KeepArg {
+    /// What was uploaded here or asked for with POST /api/p2p/keep.
+    Asked,
+    /// Everything that the network holds; what is deleted here alone comes back.
+    All,
 }
 
 impl Settings {
@@ -221,15 +262,18 @@ impl Settings {
             fetch: fetch::Options {
                 stall: Duration::from_secs(self.peer_stall),
             },
+            keep_everything: self.keep == KeepArg::All,
         })
     }
 
-    /// How the REST interface is set up on a listener with the address `bound`.
-    pub fn http(&self, bound: SocketAddr) -> http::Options {
-        http::Options {
+    /// How the REST interface is set up. Reads the file of the token.
+    pub fn http(&self) -> Result<http::Options, WritingError> {
+        Ok(http::Options {
             allowed_origins: self.cors_origin.clone(),
-            on_loopback: bound.ip().is_loopback(),
-        }
+            on_loopback: self.listen.ip.is_loopback(),
+            writing: self.writing.writing(self.listen.ip)?,
+            peer_rate: NonZeroU32::new(self.peer_rate),
+        })
     }
 
     /// The limits of the server.
