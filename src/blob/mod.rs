@@ -69,8 +69,9 @@ pub trait OpenBlob: Send + Sync {
     /// most 1 MiB. A blob that turns out shorter gives an error, never a short stream.
     fn read(&self, range: Range<u64>) -> ByteStream;
 
-    /// The answer to `range`, in pieces of at most 1 MiB: the bytes with what proves them,
-    /// in the encoding of [`crate::outboard`], exactly [`Tree::encoded_len`] bytes.
+    /// The answer to `range`, which may reach beyond the end, in pieces of at most 1 MiB: the
+    /// bytes with what proves them, as in [`crate::outboard`], exactly [`Tree::encoded_len`]
+    /// bytes.
     ///
     /// Everything is checked against the hash before it is given out; what does not belong
     /// to it gives an error, never a short stream.

@@ -67,6 +67,14 @@ impl Node {
         std::fs::read_to_string(self.dir.join("log")).unwrap()
     }
 
+    /// The most memory that the node has held so far, in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.process.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let (_, peak) = status.split_once("VmHWM:").unwrap();
+        peak.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
     /// The files of blobs and of uploads under way.
     pub(crate) fn content_files(&self) -> Vec<PathBuf> {
         self.files_below(&["blobs", "spool"])

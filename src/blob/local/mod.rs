@@ -2,7 +2,7 @@
 //!
 //! A blob is `blobs/<first two hex digits>/<64 hex digits>` under the storage
 //! directory. The 256 shard directories are made at start, so that a commit has
-//! one name to make durable and no parents.
+//! one name to make durable and no parents. Beside each longer one is its outboard.
 
 use std::io;
 use std::path::{Path, PathBuf};
