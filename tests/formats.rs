@@ -11,6 +11,7 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
+use common::encoded::verified;
 use common::process::{Node, larder};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -74,7 +75,15 @@ async fn format_1_opens_with_every_file() {
             .await
             .unwrap();
         assert!(bytes == content, "{name}");
+        let hash = file["hash"].as_str().unwrap();
+        let answer = get(&node, &format!("/api/p2p/blob/{hash}/bao")).await;
+        let (size, answer) = (bytes.len() as u64, answer.bytes().await.unwrap());
+        let (proven, ended) = verified(hash.parse().unwrap(), size, 0..size, [answer]);
+        assert_eq!(ended, Ok(()), "{name}");
+        assert!(proven == content, "{name}");
     }
+    // None was there before; only the large one needs one.
+    assert_eq!(node.outboard_files().len(), 1);
     node.stop();
     let verified = larder(dir.path()).arg("verify").output().unwrap();
     let said = String::from_utf8(verified.stdout).unwrap();

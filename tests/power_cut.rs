@@ -25,6 +25,7 @@ use tempfile::TempDir;
 
 mod common {
     pub(crate) mod content;
+    pub(crate) mod encoded;
     pub(crate) mod power_cut;
     pub(crate) mod recording_disk;
     pub(crate) mod stores;

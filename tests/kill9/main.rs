@@ -13,6 +13,7 @@ mod ledger;
 mod load;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -149,12 +150,16 @@ impl Run<'_> {
             .map(|(_, file)| file.hash.to_string())
             .collect();
         until("the blobs are those of the files", || {
-            let blobs = node.content_files();
-            let names = blobs
-                .iter()
-                .map(|path| path.file_name().unwrap().to_str().unwrap());
-            let names: BTreeSet<_> = names.map(str::to_owned).collect();
-            (names == needed).then_some(())
+            let is_clean = names_of(&node.content_files()) == needed
+                && names_of(&node.outboard_files()).is_subset(&needed);
+            is_clean.then_some(())
         });
     }
+}
+
+fn names_of(files: &[PathBuf]) -> BTreeSet<String> {
+    let names = files.iter().map(|path| path.file_name().unwrap());
+    names
+        .map(|name| name.to_str().unwrap().to_owned())
+        .collect()
 }

@@ -3,23 +3,13 @@
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
 use super::super::{BlobError, run_blocking};
-use crate::disk::Disk;
 use crate::hash::BlobHash;
-
-/// Makes what is missing of a directory of shards. Blocks.
-pub(super) fn create_shards(disk: &dyn Disk, dir: &Path) -> Result<(), BlobError> {
-    let create = |path: &Path| {
-        let created = disk.create_dir(path);
-        created.map_err(|e| BlobError::io("create", path, e))
-    };
-    create(dir)?;
-    (0..=u8::MAX).try_for_each(|shard| create(&shard_dir(dir, shard)))
-}
 
 /// Where the file is that belongs to a blob, in a directory of shards.
 pub(super) fn shard_path(dir: &Path, hash: &BlobHash) -> PathBuf {
@@ -28,7 +18,7 @@ pub(super) fn shard_path(dir: &Path, hash: &BlobHash) -> PathBuf {
 }
 
 /// Where the files are of blobs whose hashes begin with this byte.
-fn shard_dir(dir: &Path, shard: u8) -> PathBuf {
+pub(super) fn shard_dir(dir: &Path, shard: u8) -> PathBuf {
     dir.join(format!("{shard:02x}"))
 }
 
@@ -58,9 +48,28 @@ pub(super) fn blobs(blobs: PathBuf) -> BoxStream<'static, Result<(BlobHash, u64)
     })
 }
 
-/// Every path in the shards that is no blob's.
-pub(super) fn strays(blobs: PathBuf) -> BoxStream<'static, Result<PathBuf, BlobError>> {
-    per_shard(blobs, |dir, shard| {
+/// Every file in `dir` that belongs to a blob which is not in `blobs`.
+pub(super) fn without_blob(
+    dir: PathBuf,
+    blobs: PathBuf,
+) -> BoxStream<'static, Result<BlobHash, BlobError>> {
+    per_shard(dir, move |dir, shard| {
+        let mut found = Vec::new();
+        for_each_name(dir, |_, name| {
+            if let Some(hash) = hash_in_shard(name, shard)
+                && stored_size(&shard_path(&blobs, &hash))?.is_none()
+            {
+                found.push(hash);
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    })
+}
+
+/// Every path in the shards that is named for no blob.
+pub(super) fn strays(dir: PathBuf) -> BoxStream<'static, Result<PathBuf, BlobError>> {
+    per_shard(dir, |dir, shard| {
         let mut found = Vec::new();
         for_each_name(dir, |path, name| {
             if hash_in_shard(name, shard).is_none() {
@@ -74,12 +83,13 @@ pub(super) fn strays(blobs: PathBuf) -> BoxStream<'static, Result<PathBuf, BlobE
 }
 
 fn per_shard<T: Send + 'static>(
-    blobs: PathBuf,
-    scan: fn(&Path, u8) -> Result<Vec<T>, BlobError>,
+    dir: PathBuf,
+    scan: impl Fn(&Path, u8) -> Result<Vec<T>, BlobError> + Send + Sync + 'static,
 ) -> BoxStream<'static, Result<T, BlobError>> {
+    let scan = Arc::new(scan);
     stream::iter(0..=u8::MAX)
         .then(move |shard| {
-            let dir = shard_dir(&blobs, shard);
+            let (dir, scan) = (shard_dir(&dir, shard), Arc::clone(&scan));
             run_blocking(move || scan(&dir, shard))
         })
         .flat_map(|scanned| {

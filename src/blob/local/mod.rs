@@ -2,7 +2,7 @@
 //!
 //! A blob is `blobs/<first two hex digits>/<64 hex digits>` under the storage
 //! directory. The 256 shard directories are made at start, so that a commit has
-//! one name to make durable and no parents.
+//! one name to make durable and no parents. Beside each longer one is its outboard.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 
 use super::spool::{self, Content, SpoolFile};
 use super::{BlobBackend, BlobError, OpenBlob, SpooledBlob, run_blocking};
@@ -21,7 +22,7 @@ mod listing;
 mod outboards;
 mod reading;
 
-use listing::{create_shards, shard_path, stored_size};
+use listing::{shard_dir, shard_path, stored_size};
 use outboards::Outboards;
 
 /// The directory of the blobs, under the storage directory.
@@ -64,14 +65,17 @@ impl LocalBlobs {
         } = options;
         let blobs = dir.join(DIR);
         let disk = &spool.disk;
-        create_shards(&**disk, &blobs)?;
-        let outboards = Arc::new(Outboards::at(&dir, spool.clone())?);
+        create_dir(&**disk, &blobs)?;
+        for shard in 0..=u8::MAX {
+            create_dir(&**disk, &shard_dir(&blobs, shard))?;
+        }
         // Also names found there may be of a process killed before it synced them.
         for parent in [&blobs, &dir] {
             disk.sync_dir(parent)
                 .map_err(|e| BlobError::io("sync", parent, e))?;
         }
         spool::clear(&spool)?;
+        let outboards = Arc::new(Outboards::at(&dir, spool.clone())?);
         Ok(Self {
             shared: Arc::new(Shared {
                 blobs,
@@ -83,9 +87,24 @@ impl LocalBlobs {
         })
     }
 
-    /// Every path among the blobs that is none, such as a file somebody put there.
+    /// Every path among the blobs and outboards that is none, such as a file somebody put
+    /// there.
     pub fn strays(&self) -> BoxStream<'static, Result<PathBuf, BlobError>> {
-        listing::strays(self.shared.blobs.clone())
+        let among_blobs = listing::strays(self.shared.blobs.clone());
+        among_blobs.chain(self.shared.outboards.strays()).boxed()
+    }
+
+    /// Checks the outboard of a blob of `size` bytes and removes one that is damaged, to be
+    /// derived when it is needed; tells whether none was.
+    pub async fn check_outboard(&self, hash: BlobHash, size: u64) -> Result<bool, BlobError> {
+        self.blocking(move |shared| {
+            let is_sound = shared.outboards.is_sound(hash, size);
+            if !is_sound {
+                shared.outboards.remove(&hash)?;
+            }
+            Ok(is_sound)
+        })
+        .await
     }
 
     /// Runs `work` where it may block.
@@ -125,6 +144,20 @@ impl BlobBackend for LocalBlobs {
         listing::blobs(self.shared.blobs.clone())
     }
 
+    async fn sweep(&self) -> Result<u64, BlobError> {
+        let mut left = self.shared.outboards.without_blob(&self.shared.blobs);
+        let mut swept = 0;
+        while let Some(hash) = left.try_next().await? {
+            self.blocking(move |shared| {
+                shared.writable()?;
+                shared.outboards.remove(&hash)
+            })
+            .await?;
+            swept += 1;
+        }
+        Ok(swept)
+    }
+
     fn refusal(&self) -> Option<String> {
         self.shared.refusal.get().cloned()
     }
@@ -146,18 +179,14 @@ impl Shared {
     /// Whatever is there already is replaced: a file of the right length may still be
     /// what a power cut left of another commit.
     fn commit(&self, blob: SpooledBlob) -> Result<(), BlobError> {
-        let path = self.path(&blob.hash());
         if let Err(error) = self.writable() {
             blob.discard();
             return Err(error);
         }
-        self.keep(self.in_file(blob)?, &path)
-    }
-
-    fn in_file(&self, blob: SpooledBlob) -> Result<SpoolFile, BlobError> {
+        let hash = blob.hash();
         match blob.into_content() {
-            Content::Memory(bytes) => self.write_out(&bytes),
-            Content::File(file) => Ok(file),
+            Content::Memory(bytes) => self.keep(&hash, self.write_out(&bytes)?, None),
+            Content::File { blob, outboard } => self.keep(&hash, blob, Some(outboard)),
         }
     }
 
@@ -174,14 +203,30 @@ impl Shared {
         }
     }
 
-    /// Moves a spool file into place; it is whole on the disk before it has its name.
-    fn keep(&self, file: SpoolFile, path: &Path) -> Result<(), BlobError> {
-        if let Err(error) = self.sync(file.path(), || file.file().sync()) {
-            file.discard();
+    /// Moves a blob's spool files into place; it is whole on the disk before it has its
+    /// name, and its outboard is there before it.
+    fn keep(
+        &self,
+        hash: &BlobHash,
+        blob: SpoolFile,
+        outboard: Option<SpoolFile>,
+    ) -> Result<(), BlobError> {
+        let synced = self.sync(blob.path(), || blob.file().sync());
+        let prepared = synced.and_then(|()| match outboard {
+            Some(outboard) => self.outboards.keep(hash, outboard),
+            None => Ok(()),
+        });
+        if let Err(error) = prepared {
+            blob.discard();
             return Err(error);
         }
-        file.rename(path)?;
-        self.sync_name(path)
+        let path = self.path(hash);
+        if let Err(error) = blob.rename(&path) {
+            // What cannot be removed is swept.
+            let _ = self.outboards.remove(hash);
+            return Err(error);
+        }
+        self.sync_name(&path)
     }
 
     fn sync_name(&self, path: &Path) -> Result<(), BlobError> {
@@ -222,11 +267,21 @@ impl Shared {
 
     fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
         self.writable()?;
+        // First, so that the blob is there to try again.
+        self.outboards.remove(hash)?;
         let path = self.path(hash);
         // Not synced: a blob that a power cut brings back is collected at start.
         self.disk()
             .remove_file(&path)
             .map_err(|e| BlobError::io("remove", path, e))?;
-        self.outboards.remove(hash)
+        // Who derived one meanwhile may not have seen that the blob is gone. What cannot be
+        // removed now is swept.
+        let _ = self.outboards.remove(hash);
+        Ok(())
     }
+}
+
+fn create_dir(disk: &dyn Disk, path: &Path) -> Result<(), BlobError> {
+    disk.create_dir(path)
+        .map_err(|e| BlobError::io("create", path, e))
 }

@@ -6,7 +6,6 @@
 //! thread waits for the sender, so any number of slow ones can be served.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -71,8 +70,13 @@ pub struct SpooledBlob {
 pub enum Content {
     /// In memory, at most [`MEMORY_LIMIT`] bytes.
     Memory(Vec<u8>),
-    /// In a file, written but not synced.
-    File(SpoolFile),
+    /// In a file, with its outboard in another one; written but not synced.
+    File {
+        /// The content.
+        blob: SpoolFile,
+        /// Its outboard.
+        outboard: SpoolFile,
+    },
 }
 
 impl Spool {
@@ -191,12 +195,7 @@ impl Writer {
     async fn finish(self) -> Result<SpooledBlob, BlobError> {
         let Self { batch, writing } = self;
         let written = joined(writing.await)?;
-        let written = super::run_blocking(move || written.append(&batch)).await?;
-        Ok(SpooledBlob {
-            hash: written.hasher.finalize().into(),
-            size: written.size,
-            content: Content::File(written.file),
-        })
+        super::run_blocking(move || written.append(&batch)?.finish()).await
     }
 }
 
@@ -204,7 +203,7 @@ impl Writer {
 struct Written {
     options: Options,
     file: SpoolFile,
-    hasher: blake3::Hasher,
+    outboard: OutboardWriter,
     size: u64,
     /// The size at the next look at the free space.
     check_at: u64,
@@ -214,48 +213,61 @@ impl Written {
     fn start(options: Options) -> Result<Self, BlobError> {
         check_space(&options)?;
         let file = SpoolFile::create(&options)?;
-        Ok(Self {
-            options,
-            file,
-            hasher: blake3::Hasher::new(),
-            size: 0,
-            check_at: SPACE_CHECK,
-        })
+        match OutboardWriter::create(&options) {
+            Ok(outboard) => Ok(Self {
+                options,
+                file,
+                outboard,
+                size: 0,
+                check_at: SPACE_CHECK,
+            }),
+            Err(error) => {
+                file.discard();
+                Err(error)
+            }
+        }
     }
 
     /// Goes on after what the file at `path` holds, of content of `size` bytes. Blocks.
     fn resume(options: Options, path: PathBuf, size: u64) -> Result<Self, BlobError> {
         let file = SpoolFile::resume(&options, path)?;
-        let mut written = Self {
+        let mut outboard = OutboardWriter::create(&options)?;
+        let unreadable = |e| BlobError::io("read", file.path(), e);
+        let here = File::open(file.path()).map_err(unreadable)?;
+        let here = outboard.update_from(&here, file.path())?;
+        check_room(&options, size.saturating_sub(here))?;
+        Ok(Self {
             options,
             file,
-            hasher: blake3::Hasher::new(),
-            size: 0,
+            outboard,
+            size: here,
             check_at: 0,
-        };
-        written.hash_what_is_here()?;
-        check_room(&written.options, size.saturating_sub(written.size))?;
-        Ok(written)
+        })
     }
 
-    fn hash_what_is_here(&mut self) -> Result<(), BlobError> {
-        let unreadable = |e| BlobError::io("read", self.file.path(), e);
-        let mut here = File::open(self.file.path()).map_err(unreadable)?;
-        let mut piece = vec![0; BATCH_BYTES];
-        loop {
-            let length = here.read(&mut piece).map_err(unreadable)?;
-            let Some(piece) = piece.get(..length).filter(|it| !it.is_empty()) else {
-                return Ok(());
-            };
-            self.hasher.update(piece);
-            self.size += length as u64;
-        }
-    }
-
-    /// Hashes and writes a batch; where that fails the file is removed. Blocks.
+    /// Hashes and writes a batch; where that fails the files are removed. Blocks.
     fn append(mut self, batch: &[Bytes]) -> Result<Self, BlobError> {
         match batch.iter().try_for_each(|piece| self.append_piece(piece)) {
             Ok(()) => Ok(self),
+            Err(error) => {
+                self.file.discard();
+                self.outboard.discard();
+                Err(error)
+            }
+        }
+    }
+
+    /// The content is complete. Blocks.
+    fn finish(self) -> Result<SpooledBlob, BlobError> {
+        match self.outboard.finish() {
+            Ok((hash, outboard)) => Ok(SpooledBlob {
+                hash,
+                size: self.size,
+                content: Content::File {
+                    blob: self.file,
+                    outboard,
+                },
+            }),
             Err(error) => {
                 self.file.discard();
                 Err(error)
@@ -268,7 +280,7 @@ impl Written {
             check_space(&self.options)?;
             self.check_at += SPACE_CHECK;
         }
-        self.hasher.update(piece);
+        self.outboard.update(piece)?;
         self.file.write_all_at(piece, self.size)?;
         self.size += piece.len() as u64;
         Ok(())
@@ -288,8 +300,9 @@ impl SpooledBlob {
 
     /// Removes the content now; a drop does so a little later. Blocks.
     pub fn discard(self) {
-        if let Content::File(file) = self.content {
-            file.discard();
+        if let Content::File { blob, outboard } = self.content {
+            blob.discard();
+            outboard.discard();
         }
     }
 
