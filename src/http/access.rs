@@ -2,12 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, header};
-use axum::middleware::Next;
-use axum::response::Response;
 
 use super::error::ApiError;
 
@@ -15,6 +12,13 @@ use super::error::ApiError;
 const MIN_TOKEN: usize = 16;
 /// A longer token would be no safer.
 const MAX_TOKEN: usize = 512;
+
+/// Where peers introduce themselves,
+pub(super) const PEERS: &str = "/api/peers";
+/// and tell what they hold.
+pub(super) const ANNOUNCE: &str = "/api/p2p/announce";
+/// Where no right to write is needed: peers have no token, and what they tell is signed.
+const FOR_PEERS: [&str; 2] = [PEERS, ANNOUNCE];
 
 /// A secret that lets whoever bears it write. Only its hash is kept, and comparing two of
 /// them takes the same time wherever they differ.
@@ -69,7 +73,17 @@ impl fmt::Debug for Token {
 }
 
 impl Writing {
-    fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+    /// Takes a request that changes nothing (RFC 9110, section 9.2.1), comes from a peer,
+    /// or may write.
+    pub(super) fn check(&self, request: &Request) -> Result<(), ApiError> {
+        let of_peer = || FOR_PEERS.contains(&request.uri().path());
+        if request.method().is_safe() || of_peer() {
+            return Ok(());
+        }
+        self.check_token(request.headers())
+    }
+
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         match self {
             Self::Open => Ok(()),
             Self::Closed => Err(ApiError::WritingClosed),
@@ -91,19 +105,6 @@ fn presented(headers: &HeaderMap) -> Option<&[u8]> {
         .then(|| token.trim_ascii())
 }
 
-/// Lets a request through that changes nothing (RFC 9110, section 9.2.1), or that may
-/// write. A refusal comes before anything of the body is read.
-pub(super) async fn guard(
-    State(writing): State<Arc<Writing>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    if !request.method().is_safe() {
-        writing.check(request.headers())?;
-    }
-    Ok(next.run(request).await)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,7 +115,7 @@ mod tests {
         let writing = Writing::Token(TOKEN.parse().unwrap());
         let value = authorization.parse().unwrap();
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
-        writing.check(&headers).err()
+        writing.check_token(&headers).err()
     }
 
     #[test]

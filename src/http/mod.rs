@@ -13,6 +13,7 @@ mod error;
 mod file_view;
 mod files;
 mod form;
+mod gate;
 mod keep;
 mod linger;
 mod listing;
