@@ -16,6 +16,7 @@ use crate::http;
 use crate::http::origin::AllowedOrigin;
 use crate::node::{self, server};
 use crate::peer::address::{Network, Policy};
+use crate::peer::tls::{Authorities, AuthoritiesError};
 use crate::peer::{discovery, mdns, registry};
 use crate::store::local;
 
@@ -96,6 +97,11 @@ pub struct Settings {
         value_delimiter = ','
     )]
     peer_networks: Vec<Network>,
+
+    /// File of certificates (PEM) of authorities that vouch for peers and bootstrap servers
+    /// with https addresses, beside those that this system knows.
+    #[arg(long, env = "LARDER_PEER_CA", value_name = "FILE")]
+    peer_ca: Option<PathBuf>,
 
     /// How many requests a second peers may send from one address (IPv6: a /64), ten times
     /// as many at once; 0: no limit, as behind a gateway, whose address all have.
@@ -225,7 +231,9 @@ impl Settings {
         &self.bootstrap
     }
 
-    /// How the node is set up that listens on `bound`.
+    /// How the node is set up that listens on `bound`, without the [authorities].
+    ///
+    /// [authorities]: Self::authorities
     pub fn node(&self, bound: SocketAddr) -> Result<node::Options, InvalidBaseUrl> {
         let base_url = match &self.base_url {
             Some(base_url) => base_url.clone(),
@@ -259,11 +267,21 @@ impl Settings {
             peer_addresses: Policy {
                 networks: self.peer_networks.clone(),
             },
+            authorities: Authorities::default(),
             fetch: fetch::Options {
                 stall: Duration::from_secs(self.peer_stall),
             },
             keep_everything: self.keep == KeepArg::All,
         })
+    }
+
+    /// Who vouches for peers that are reached over TLS. Reads their certificates.
+    pub fn authorities(&self) -> Result<Authorities, AuthoritiesError> {
+        let mut authorities = Authorities::of_system();
+        if let Some(file) = &self.peer_ca {
+            authorities.add_file(file)?;
+        }
+        Ok(authorities)
     }
 
     /// How the REST interface is set up. Reads the file of the token.

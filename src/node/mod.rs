@@ -20,6 +20,7 @@ use crate::peer::client::{Client, ClientError};
 use crate::peer::discovery::{self, discover};
 use crate::peer::identity::{Identity, IdentityError};
 use crate::peer::network::{Network, Outgoing};
+use crate::peer::tls::Authorities;
 use crate::peer::{directory, registry};
 use crate::peer_id::PeerId;
 use crate::state_file::StateFile;
@@ -43,6 +44,8 @@ pub struct Options {
     pub registry: registry::Options,
     /// Where peers may be.
     pub peer_addresses: Policy,
+    /// Who vouches for peers that are reached over TLS.
+    pub authorities: Authorities,
     /// How it fetches what they hold.
     pub fetch: fetch::Options,
     /// Whether it keeps a copy of everything that is announced.
@@ -58,6 +61,7 @@ impl Options {
             discovery: discovery::Options::default(),
             registry: registry::Options::default(),
             peer_addresses: Policy::default(),
+            authorities: Authorities::default(),
             fetch: fetch::Options::default(),
             keep_everything: false,
         }
@@ -121,7 +125,7 @@ impl Node {
         let (network, outgoing) = Network::new(
             identity,
             options.base_url.clone(),
-            Client::new(options.peer_addresses.clone())?,
+            Client::new(options.peer_addresses.clone(), &options.authorities)?,
             options.registry.clone(),
             directory::Options::default(),
         );

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::address::{Policy, Resolver};
+use super::tls::{self, Authorities};
 use crate::base_url::BaseUrl;
 
 /// How long a connection may take to stand.
@@ -36,6 +37,9 @@ pub enum ClientError {
     /// The request failed on its way, or took too long.
     #[error("the request failed")]
     Http(#[from] reqwest::Error),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
     /// The answer is a refusal.
     #[error("the answer has status {0}")]
     Status(StatusCode),
@@ -51,9 +55,11 @@ pub enum ClientError {
 }
 
 impl Client {
-    /// A client that asks only where `policy` allows it.
-    pub fn new(policy: Policy) -> Result<Self, ClientError> {
+    /// A client that asks only where `policy` allows it, and over TLS only whom one of the
+    /// `authorities` vouches for.
+    pub fn new(policy: Policy, authorities: &Authorities) -> Result<Self, ClientError> {
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::config(authorities)?)
             .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(Arc::new(Resolver(policy.clone())))
             .redirect(Redirects::none())

@@ -1,6 +1,7 @@
 //! Finding peers: by bootstrap servers, by peers named to this node, on the local network,
 //! and from memory.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,7 +106,8 @@ async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Dur
                 1
             }
             Err(error) => {
-                tracing::debug!(%address, %error, ?source, "introduces nobody");
+                let error: &dyn Error = &error;
+                tracing::debug!(%address, error, ?source, "introduces nobody");
                 (pause * 2).min(MAX_PAUSE)
             }
         };
