@@ -11,6 +11,7 @@ pub(crate) mod forms;
 pub(crate) mod liar;
 pub(crate) mod peers;
 pub(crate) mod process;
+pub(crate) mod python;
 pub(crate) mod random;
 pub(crate) mod raw_http;
 pub(crate) mod relay;
