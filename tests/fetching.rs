@@ -5,13 +5,12 @@
 
 mod common;
 
-use std::io::{Read, Write};
 use std::net::SocketAddr;
 
 use common::content::content;
 use common::forms::uploaded;
 use common::process::{Node, until};
-use common::raw_http::{connect, get, head, send};
+use common::raw_http::{get, head, send, until_the_end};
 use common::relay::Relay;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -74,19 +73,6 @@ fn until_held(node: SocketAddr, hash: &Value, peers: usize) {
         let file = files.find(|file| file["hash"] == *hash)?;
         (file["peers"].as_array().unwrap().len() == peers).then_some(())
     });
-}
-
-/// Everything that comes until the connection ends: status and body.
-fn until_the_end(address: SocketAddr, target: &str) -> (u16, Vec<u8>) {
-    let mut stream = connect(address);
-    let request = head("GET", target, &["Connection: close"]);
-    stream.write_all(&request).unwrap();
-    let mut all = Vec::new();
-    // A connection that is cut may end in a reset.
-    let _ = stream.read_to_end(&mut all);
-    let end = all.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
-    let status = std::str::from_utf8(&all[9..12]).unwrap().parse().unwrap();
-    (status, all[end + 4..].to_vec())
 }
 
 #[test]

@@ -105,7 +105,11 @@ impl Keeper {
     pub async fn forget(&self, id: KeepId) -> Result<Option<Progress>, NotKept> {
         self.recall().await?;
         let removed = self.queue().remove(id);
-        if removed.is_some() {
+        if let Some(progress) = &removed {
+            // Of what is under way, the fetch itself removes what has come when it stops.
+            if progress.stage != Stage::Fetching {
+                self.remove_partial(id).await;
+            }
             self.write_down().await?;
         }
         Ok(removed)
