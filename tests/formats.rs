@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::encoded::verified;
+use common::http_client::http_client;
 use common::process::{Node, larder};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -49,7 +50,9 @@ fn unpack(archive: &str) -> TempDir {
 }
 
 async fn get(node: &Node, path: &str) -> reqwest::Response {
-    reqwest::get(node.url(path))
+    http_client()
+        .get(node.url(path))
+        .send()
         .await
         .unwrap()
         .error_for_status()

@@ -20,6 +20,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
+use common::http_client::http_client;
 use common::process::{Node, until};
 use common::random::Random;
 use ledger::{Content, Ledger};
@@ -134,7 +135,7 @@ impl Run<'_> {
 
     fn client(&mut self, node: &Node) -> Client {
         Client {
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            http: http_client(),
             base: node.url(""),
             ledger: Arc::clone(&self.ledger),
             random: self.random.split(),
