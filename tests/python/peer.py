@@ -8,6 +8,7 @@ peers announce is shown under "announced_files" by /api/p2p/status.
 import json
 import os
 import shutil
+import sys
 import threading
 import time
 import urllib.request
@@ -53,7 +54,7 @@ def discover(address):
                     if peer["peer_id"] != peer_id:
                         peers[peer["peer_id"]] = peer
         except OSError as error:
-            print("the bootstrap server does not answer:", error, flush=True)
+            print("the bootstrap server does not answer:", error, file=sys.stderr)
         time.sleep(DISCOVER_EVERY)
 
 
@@ -64,7 +65,7 @@ def announce(file):
         try:
             post_json(f"{peer['address']}/api/p2p/announce", {key: file[key] for key in keys})
         except OSError as error:
-            print("a peer does not answer:", error, flush=True)
+            print("a peer does not answer:", error, file=sys.stderr)
 
 
 def parse_form(content_type, body):
