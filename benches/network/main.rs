@@ -1,38 +1,48 @@
-//! What a network costs as it grows: `cargo run --release --example network -- [SECONDS]`.
-//!
-//! SECONDS is the discovery period, 30 by default. Prints a Markdown table.
+//! What a network costs as it grows: `cargo run --release --example network -- [NODES]...`,
+//! by default with 10 to 200 nodes. Prints a Markdown table.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 mod simulation;
 
 use simulation::{Simulation, Size};
 
-const NODES: [usize; 5] = [10, 20, 50, 100, 200];
+const SIZES: [usize; 5] = [10, 20, 50, 100, 200];
 const FILES_OF_EACH: usize = 10;
+/// As nodes have it by default.
+const PERIOD: Duration = Duration::from_secs(30);
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let seconds = arguments.next().unwrap_or_else(|| "30".to_owned());
-    let period = Duration::from_secs(seconds.parse().context("usage: network [SECONDS]")?);
+    let limit = getrlimit(Resource::Nofile).maximum;
+    let all = Rlimit {
+        current: limit,
+        maximum: limit,
+    };
+    setrlimit(Resource::Nofile, all)?;
+    let sizes = std::env::args().skip(1).map(|it| it.parse());
+    let mut sizes = sizes.collect::<Result<Vec<usize>, _>>()?;
+    if sizes.is_empty() {
+        sizes.extend(SIZES);
+    }
     println!(
         "| nodes | periods until every view is whole | until then: messages a node | KiB a node \
          | in a quiet period: messages a node | KiB a node |\n|---|---|---|---|---|---|"
     );
-    for nodes in NODES {
+    for nodes in sizes {
         let size = Size {
             nodes,
             files_of_each: FILES_OF_EACH,
-            period,
+            period: PERIOD,
         };
         let simulation = Simulation::start(size).await?;
-        simulation.until_whole(10 * period).await?;
+        simulation.until_whole(10 * PERIOD).await?;
         let periods = simulation.periods();
         let (messages, bytes) = simulation.traffic().so_far();
-        tokio::time::sleep(period).await;
+        tokio::time::sleep(PERIOD).await;
         let (later_messages, later_bytes) = simulation.traffic().so_far();
         let (begun, each) = (simulation.periods() - periods, |number| {
             share(number, nodes)

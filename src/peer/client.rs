@@ -14,6 +14,9 @@ use crate::base_url::BaseUrl;
 
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection is kept for a next request: long enough for those of one transfer
+/// or burst. Between periods it would only be one of as many as there are peers.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an answer may pause.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a whole JSON exchange may take.
@@ -65,6 +68,7 @@ impl Client {
             .redirect(Redirects::none())
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .build()?;
         Ok(Self { http, policy })
