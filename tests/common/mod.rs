@@ -9,6 +9,7 @@ pub(crate) mod countdown_disk;
 pub(crate) mod encoded;
 pub(crate) mod forms;
 pub(crate) mod http_client;
+pub(crate) mod lan;
 pub(crate) mod liar;
 pub(crate) mod peers;
 pub(crate) mod process;
