@@ -125,10 +125,9 @@ impl Quartet {
         self.nodes[at] = Some(self.places[at].restart(self.addresses[at]));
     }
 
-    /// Waits until the node knows what the others hold, no less and no more.
+    /// Waits until the node knows what all hold, no less and no more.
     fn until_sees_all(&self, at: usize) {
-        let others = self.files.iter().filter(|file| file.by != at);
-        let names: Vec<_> = others.map(|file| file.name.as_str()).collect();
+        let names: Vec<_> = self.files.iter().map(|file| file.name.as_str()).collect();
         until_sees(self.addresses[at], &names);
     }
 
@@ -138,7 +137,7 @@ impl Quartet {
         get(self.addresses[by], &target, &[])
     }
 
-    /// Every node sees every file of the others, and serves it.
+    /// Every node sees every file, and serves it.
     fn until_whole(&self) {
         for at in 0..3 {
             self.until_sees_all(at);

@@ -1,4 +1,4 @@
-//! `GET /api/p2p/network`: what the other nodes hold.
+//! `GET /api/p2p/network`: what this node and the others hold.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
 use crate::node::Node;
+use crate::node::view::Wanted;
 use crate::peer::directory::{FileKey, Held};
 
 /// The most files on one page.
@@ -40,13 +41,14 @@ struct HeldView {
 #[derive(Serialize)]
 pub(super) struct NetworkAnswer {
     status: &'static str,
+    peer_id: String,
     file_count: usize,
-    total_files: usize,
+    total_files: u64,
     files: Vec<HeldView>,
     next: Option<String>,
 }
 
-/// Lists one page of what other nodes hold.
+/// Lists one page of what the network holds.
 pub(super) async fn list(
     State(node): State<Arc<Node>>,
     query: Result<Query<NetworkQuery>, QueryRejection>,
@@ -58,15 +60,22 @@ pub(super) async fn list(
     }
     let after = query.after.as_deref().map(read_cursor).transpose()?;
     let name = query.name.map(|name| name.to_lowercase());
-    let directory = &node.network().directory;
-    let (files, next) = directory.page(after, name.as_deref(), limit, LOOK);
-    let files: Vec<_> = files.into_iter().map(HeldView::of).collect();
+    let view = node.view();
+    let wanted = Wanted {
+        after,
+        name: name.as_deref(),
+        limit,
+        look: LOOK,
+    };
+    let page = view.page(wanted).await?;
+    let files: Vec<_> = page.files.into_iter().map(HeldView::of).collect();
     Ok(Json(NetworkAnswer {
         status: "success",
+        peer_id: node.peer_id().to_string(),
         file_count: files.len(),
-        total_files: directory.len(),
+        total_files: view.total(),
         files,
-        next: next.map(write_cursor),
+        next: page.next.map(write_cursor),
     }))
 }
 

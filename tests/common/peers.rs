@@ -30,7 +30,7 @@ pub(crate) fn until_knows(node: SocketAddr, peers: usize) {
     });
 }
 
-/// The files that others hold, as a node sees it.
+/// The files that the network holds, as a node sees it.
 pub(crate) fn held(node: SocketAddr) -> Vec<Value> {
     let answer = get(node, "/api/p2p/network", &[]).json();
     answer["files"].as_array().unwrap().clone()
@@ -45,7 +45,7 @@ pub(crate) fn until_held(node: SocketAddr, hash: &Value, peers: usize) {
     });
 }
 
-/// Waits until others hold files with exactly these names, as a node sees it.
+/// Waits until the network holds files with exactly these names, as a node sees it.
 pub(crate) fn until_sees(node: SocketAddr, names: &[&str]) {
     let expected: BTreeSet<_> = names.iter().copied().collect();
     until("the view is whole", || {
