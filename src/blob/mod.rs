@@ -128,6 +128,32 @@ impl BlobError {
         }
     }
 
+    /// The same error once more, for everybody whose blob was in one write.
+    fn repeat(&self) -> Self {
+        let again = |e: &io::Error| io::Error::new(e.kind(), e.to_string());
+        match self {
+            Self::Full { path, source } => Self::Full {
+                path: path.clone(),
+                source: again(source),
+            },
+            Self::Io {
+                action,
+                path,
+                source,
+            } => Self::Io {
+                action,
+                path: path.clone(),
+                source: again(source),
+            },
+            Self::Damaged { hash, detail } => Self::Damaged {
+                hash: *hash,
+                detail: detail.clone(),
+            },
+            Self::Refused(reason) => Self::Refused(reason.clone()),
+            Self::TooLarge(max) => Self::TooLarge(*max),
+        }
+    }
+
     /// The error for a blob of `size` bytes that should reach to `end`.
     fn cut_short(hash: BlobHash, size: u64, end: u64) -> Self {
         let detail = format!("it ends at byte {size}, before byte {end}");

@@ -7,6 +7,7 @@ pub(crate) mod content;
 pub(crate) mod countdown_disk;
 pub(crate) mod encoded;
 pub(crate) mod forms;
+pub(crate) mod packs;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod raw_http;

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::packs::blobs_in_packs;
+
 /// How long anything may take that is waited for.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -67,10 +69,14 @@ impl Node {
         std::fs::read_to_string(self.dir.join("log")).unwrap()
     }
 
-    /// The files of blobs and of uploads under way.
+    /// The files of blobs and of uploads under way; the blobs in packs as if they were
+    /// files there.
     pub(crate) fn content_files(&self) -> Vec<PathBuf> {
         let storage = self.dir.join("peer_storage");
-        let mut files = Vec::new();
+        let in_packs = blobs_in_packs(&storage).into_iter();
+        let mut files: Vec<_> = in_packs
+            .map(|hash| storage.join("packs").join(hash))
+            .collect();
         let mut dirs = vec![storage.join("blobs"), storage.join("spool")];
         while let Some(dir) = dirs.pop() {
             for entry in std::fs::read_dir(dir).unwrap() {

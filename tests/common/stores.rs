@@ -12,6 +12,8 @@ use larder::record::FileRecord;
 use larder::store::local::{LocalStore, Options};
 use larder::store::{About, Store, StoreError};
 
+use super::packs::blobs_in_packs;
+
 pub(crate) fn options(dir: &Path, disk: Arc<dyn Disk>, durability: Durability) -> Options {
     Options {
         disk,
@@ -66,19 +68,18 @@ pub(crate) async fn checked_files(store: &Store, dir: &Path) -> Vec<FileRecord> 
     let files = whole_files(store).await;
     let needed = files.iter().map(|record| record.file.hash.to_string());
     let needed: BTreeSet<_> = needed.collect();
-    assert_eq!(blob_files(dir), needed);
+    assert_eq!(blobs_in(dir), needed);
     assert_eq!(names_in(&dir.join("spool")), BTreeSet::new());
     assert_eq!(store.totals().files, files.len() as u64);
     assert_eq!(store.totals().blobs, needed.len() as u64);
     files
 }
 
-fn blob_files(dir: &Path) -> BTreeSet<String> {
+fn blobs_in(dir: &Path) -> BTreeSet<String> {
     let blobs = dir.join("blobs");
     let shards = names_in(&blobs).into_iter();
-    shards
-        .flat_map(|shard| names_in(&blobs.join(shard)))
-        .collect()
+    let files = shards.flat_map(|shard| names_in(&blobs.join(shard)));
+    files.chain(blobs_in_packs(dir)).collect()
 }
 
 fn names_in(dir: &Path) -> BTreeSet<String> {

@@ -3,34 +3,15 @@
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{Stream, StreamExt};
 
 use super::super::{BlobError, run_blocking};
-use crate::disk::Disk;
+use super::packs::Packs;
+use super::shards::shard_dir;
 use crate::hash::BlobHash;
-
-/// Makes what is missing of a directory of shards. Blocks.
-pub(super) fn create_shards(disk: &dyn Disk, dir: &Path) -> Result<(), BlobError> {
-    let create = |path: &Path| {
-        let created = disk.create_dir(path);
-        created.map_err(|e| BlobError::io("create", path, e))
-    };
-    create(dir)?;
-    (0..=u8::MAX).try_for_each(|shard| create(&shard_dir(dir, shard)))
-}
-
-/// Where the file is that belongs to a blob, in a directory of shards.
-pub(super) fn shard_path(dir: &Path, hash: &BlobHash) -> PathBuf {
-    let [shard, ..] = *hash.as_bytes();
-    shard_dir(dir, shard).join(hash.to_string())
-}
-
-/// Where the files are of blobs whose hashes begin with this byte.
-fn shard_dir(dir: &Path, shard: u8) -> PathBuf {
-    dir.join(format!("{shard:02x}"))
-}
 
 /// The size of the blob at `path`, in bytes.
 pub(super) fn stored_size(path: &Path) -> Result<Option<u64>, BlobError> {
@@ -42,9 +23,12 @@ pub(super) fn stored_size(path: &Path) -> Result<Option<u64>, BlobError> {
 }
 
 /// Every blob with its size, in the order of the hashes; one shard is in memory at a time.
-pub(super) fn blobs(blobs: PathBuf) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
-    per_shard(blobs, |dir, shard| {
-        let mut found = Vec::new();
+pub(super) fn blobs(
+    blobs: PathBuf,
+    packs: Arc<Packs>,
+) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
+    per_shard(blobs, move |dir, shard| {
+        let mut found = packs.in_shard(shard)?;
         for_each_name(dir, |path, name| {
             if let Some(hash) = hash_in_shard(name, shard)
                 && let Some(size) = stored_size(path)?
@@ -53,13 +37,24 @@ pub(super) fn blobs(blobs: PathBuf) -> BoxStream<'static, Result<(BlobHash, u64)
             }
             Ok(())
         })?;
-        found.sort_unstable();
+        // What is in a pack and in a file, too, comes from the pack when it is read.
+        found.sort_by_key(|(hash, _)| *hash);
+        found.dedup_by_key(|(hash, _)| *hash);
         Ok(found)
     })
 }
 
-/// Every path in the shards that is no blob's.
-pub(super) fn strays(blobs: PathBuf) -> BoxStream<'static, Result<PathBuf, BlobError>> {
+/// Every path among blobs and packs that is none.
+pub(super) fn strays(
+    blobs: PathBuf,
+    packs: Arc<Packs>,
+) -> BoxStream<'static, Result<PathBuf, BlobError>> {
+    let in_shards = strays_in_shards(blobs);
+    let among_packs = stream::once(run_blocking(move || packs.strays()));
+    in_shards.chain(among_packs.flat_map(each)).boxed()
+}
+
+fn strays_in_shards(blobs: PathBuf) -> BoxStream<'static, Result<PathBuf, BlobError>> {
     per_shard(blobs, |dir, shard| {
         let mut found = Vec::new();
         for_each_name(dir, |path, name| {
@@ -75,20 +70,25 @@ pub(super) fn strays(blobs: PathBuf) -> BoxStream<'static, Result<PathBuf, BlobE
 
 fn per_shard<T: Send + 'static>(
     blobs: PathBuf,
-    scan: fn(&Path, u8) -> Result<Vec<T>, BlobError>,
+    scan: impl Fn(&Path, u8) -> Result<Vec<T>, BlobError> + Send + Sync + 'static,
 ) -> BoxStream<'static, Result<T, BlobError>> {
+    let scan = Arc::new(scan);
     stream::iter(0..=u8::MAX)
         .then(move |shard| {
             let dir = shard_dir(&blobs, shard);
+            let scan = Arc::clone(&scan);
             run_blocking(move || scan(&dir, shard))
         })
-        .flat_map(|scanned| {
-            stream::iter(match scanned {
-                Ok(found) => found.into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error)],
-            })
-        })
+        .flat_map(each)
         .boxed()
+}
+
+/// What was found, one by one, or the error that kept it from being found.
+fn each<T>(scanned: Result<Vec<T>, BlobError>) -> impl Stream<Item = Result<T, BlobError>> {
+    stream::iter(match scanned {
+        Ok(found) => found.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error)],
+    })
 }
 
 fn for_each_name(

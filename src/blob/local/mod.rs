@@ -1,12 +1,12 @@
-//! Blobs as files of the local file system.
+//! Blobs on the local file system: small ones together in packs, each other one as a file.
 //!
-//! A blob is `blobs/<first two hex digits>/<64 hex digits>` under the storage
-//! directory. The 256 shard directories are made at start, so that a commit has
-//! one name to make durable and no parents.
+//! The file of a blob is `blobs/<first two hex digits>/<64 hex digits>` under the storage
+//! directory. The 256 shard directories are made at start, so that a commit has one name
+//! to make durable and no parents.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -19,13 +19,21 @@ use crate::hash::BlobHash;
 mod encoding;
 mod listing;
 mod outboards;
+mod packs;
 mod reading;
+mod refusal;
+mod shards;
 
-use listing::{create_shards, shard_path, stored_size};
+use listing::stored_size;
 use outboards::Outboards;
+use packs::Packs;
+use refusal::Refusal;
+use shards::{create_shards, shard_path};
 
 /// The directory of the blobs, under the storage directory.
 const DIR: &str = "blobs";
+/// The directory of the packs, under the storage directory.
+const PACKS_DIR: &str = "packs";
 
 /// Where and how blobs are kept.
 #[derive(Clone)]
@@ -36,11 +44,20 @@ pub struct Options {
     pub spool: spool::Options,
     /// When a commit is durable.
     pub durability: Durability,
+    /// The length, in bytes, at which a pack of small blobs is finished; at most
+    /// [`MAX_PACK_BYTES`].
+    pub pack_bytes: u32,
 }
 
-/// Blobs as files.
+/// The longest that packs may be finished at, in bytes.
+pub const MAX_PACK_BYTES: u32 = 1 << 30;
+/// The length, in bytes, at which packs are usually finished.
+pub const PACK_BYTES: u32 = 64 << 20;
+
+/// Blobs on the local file system.
 pub struct LocalBlobs {
     shared: Arc<Shared>,
+    packs: Arc<Packs>,
 }
 
 /// What the blocking threads need.
@@ -48,8 +65,7 @@ struct Shared {
     blobs: PathBuf,
     spool: spool::Options,
     durability: Durability,
-    /// Set by the first failed sync, for good.
-    refusal: OnceLock<String>,
+    refusal: Arc<Refusal>,
     outboards: Arc<Outboards>,
 }
 
@@ -61,31 +77,44 @@ impl LocalBlobs {
             dir,
             spool,
             durability,
+            pack_bytes,
         } = options;
-        let blobs = dir.join(DIR);
+        let (blobs, packs) = (dir.join(DIR), dir.join(PACKS_DIR));
         let disk = &spool.disk;
         create_shards(&**disk, &blobs)?;
+        let created = disk.create_dir(&packs);
+        created.map_err(|e| BlobError::io("create", &packs, e))?;
         let outboards = Arc::new(Outboards::at(&dir, spool.clone())?);
         // Also names found there may be of a process killed before it synced them.
-        for parent in [&blobs, &dir] {
+        for parent in [&blobs, &packs, &dir] {
             disk.sync_dir(parent)
                 .map_err(|e| BlobError::io("sync", parent, e))?;
         }
         spool::clear(&spool)?;
+        let refusal = Arc::new(Refusal::default());
+        let packs = Packs::open(packs::Options {
+            dir: packs,
+            files: blobs.clone(),
+            spool: spool.clone(),
+            durability,
+            pack_bytes: pack_bytes.min(MAX_PACK_BYTES),
+            refusal: Arc::clone(&refusal),
+        })?;
         Ok(Self {
             shared: Arc::new(Shared {
                 blobs,
                 spool,
                 durability,
-                refusal: OnceLock::new(),
+                refusal,
                 outboards,
             }),
+            packs: Arc::new(packs),
         })
     }
 
     /// Every path among the blobs that is none, such as a file somebody put there.
     pub fn strays(&self) -> BoxStream<'static, Result<PathBuf, BlobError>> {
-        listing::strays(self.shared.blobs.clone())
+        listing::strays(self.shared.blobs.clone(), Arc::clone(&self.packs))
     }
 
     /// Runs `work` where it may block.
@@ -101,32 +130,47 @@ impl LocalBlobs {
 #[async_trait]
 impl BlobBackend for LocalBlobs {
     async fn commit(&self, blob: SpooledBlob) -> Result<(), BlobError> {
-        self.blocking(move |shared| shared.commit(blob)).await
+        let hash = blob.hash();
+        match blob.into_content() {
+            Content::Memory(bytes) => self.packs.put(hash, bytes).await,
+            Content::File(file) => {
+                self.blocking(move |shared| shared.commit(&hash, file))
+                    .await
+            }
+        }
     }
 
     async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
         let hash = *hash;
+        if let Some(content) = self.packs.content(hash).await? {
+            return Ok(Some(reading::small(hash, content)));
+        }
         self.blocking(move |shared| reading::open(hash, &shared.path(&hash), &shared.outboards))
             .await
     }
 
     async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
         let hash = *hash;
+        if let Some(size) = self.packs.size(hash).await? {
+            return Ok(Some(size));
+        }
         self.blocking(move |shared| stored_size(&shared.path(&hash)))
             .await
     }
 
     async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
         let hash = *hash;
+        self.packs.delete(hash).await?;
+        // Format 1 kept small blobs in files, too.
         self.blocking(move |shared| shared.delete(&hash)).await
     }
 
     fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
-        listing::blobs(self.shared.blobs.clone())
+        listing::blobs(self.shared.blobs.clone(), Arc::clone(&self.packs))
     }
 
     fn refusal(&self) -> Option<String> {
-        self.shared.refusal.get().cloned()
+        self.shared.refusal.reason()
     }
 
     async fn sync(&self) -> Result<(), BlobError> {
@@ -145,33 +189,12 @@ impl Shared {
 
     /// Whatever is there already is replaced: a file of the right length may still be
     /// what a power cut left of another commit.
-    fn commit(&self, blob: SpooledBlob) -> Result<(), BlobError> {
-        let path = self.path(&blob.hash());
-        if let Err(error) = self.writable() {
-            blob.discard();
+    fn commit(&self, hash: &BlobHash, file: SpoolFile) -> Result<(), BlobError> {
+        if let Err(error) = self.refusal.check() {
+            file.discard();
             return Err(error);
         }
-        self.keep(self.in_file(blob)?, &path)
-    }
-
-    fn in_file(&self, blob: SpooledBlob) -> Result<SpoolFile, BlobError> {
-        match blob.into_content() {
-            Content::Memory(bytes) => self.write_out(&bytes),
-            Content::File(file) => Ok(file),
-        }
-    }
-
-    /// Brings content from memory to a spool file.
-    fn write_out(&self, bytes: &[u8]) -> Result<SpoolFile, BlobError> {
-        spool::check_space(&self.spool)?;
-        let file = SpoolFile::create(&self.spool)?;
-        match file.write_all_at(bytes, 0) {
-            Ok(()) => Ok(file),
-            Err(error) => {
-                file.discard();
-                Err(error)
-            }
-        }
+        self.keep(file, &self.path(hash))
     }
 
     /// Moves a spool file into place; it is whole on the disk before it has its name.
@@ -192,36 +215,19 @@ impl Shared {
     /// Syncs `path` where the durability setting asks for it at each commit.
     fn sync(&self, path: &Path, sync: impl FnOnce() -> io::Result<()>) -> Result<(), BlobError> {
         match self.durability {
-            Durability::Always => self.synced(path, sync()),
+            Durability::Always => self.refusal.synced(path, sync()),
             Durability::Relaxed => Ok(()),
         }
     }
 
     fn sync_all(&self) -> Result<(), BlobError> {
-        self.writable()?;
-        self.synced(&self.blobs, self.disk().sync_file_system(&self.blobs))
-    }
-
-    /// Passes on the result of a sync; a failed one ends all writing.
-    fn synced(&self, path: &Path, result: io::Result<()>) -> Result<(), BlobError> {
-        result.map_err(|e| {
-            // Only the first reason is kept.
-            let _ = self
-                .refusal
-                .set(format!("the sync of {} failed: {e}", path.display()));
-            BlobError::io("sync", path, e)
-        })
-    }
-
-    fn writable(&self) -> Result<(), BlobError> {
-        match self.refusal.get() {
-            Some(reason) => Err(BlobError::Refused(reason.clone())),
-            None => Ok(()),
-        }
+        self.refusal.check()?;
+        let synced = self.disk().sync_file_system(&self.blobs);
+        self.refusal.synced(&self.blobs, synced)
     }
 
     fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
-        self.writable()?;
+        self.refusal.check()?;
         let path = self.path(hash);
         // Not synced: a blob that a power cut brings back is collected at start.
         self.disk()

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use super::super::spool::{self, OutboardWriter, SpoolFile};
 use super::super::{BlobError, run_blocking};
-use super::listing::{create_shards, shard_path};
+use super::shards::{create_shards, shard_path};
 use crate::hash::BlobHash;
 
 /// The directory of the outboards, under the storage directory.
