@@ -34,6 +34,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
     let bound = listener.local_addr()?;
     let node = Arc::new(Node::open(settings.node(bound)?).await?);
+    allocator::give_back();
     let router = http::router(Arc::clone(&node), settings.http(bound));
     let storage = node.storage_dir().display();
     tracing::info!(%bound, peer_id = %node.peer_id(), base_url = %node.base_url(), %storage,
