@@ -18,6 +18,9 @@ pub(super) const UNFINISHED: &str = "unfinished";
 /// A pack is also full when it has so many entries: they are remembered until its end.
 const MAX_ENTRIES: usize = 65_536;
 
+/// How much memory of a group is kept for the next one, in bytes.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// The pack that is appended to. Everything before its end is acknowledged or dead.
 pub(super) struct Active {
     pub(super) pack: Arc<Pack>,
@@ -37,6 +40,13 @@ impl Group {
     /// The length, in bytes.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Makes it empty; its memory is used again unless that is much.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.entries.clear();
     }
 }
 

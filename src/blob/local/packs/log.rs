@@ -36,6 +36,14 @@ pub(super) struct Batch {
     replaced: Vec<(Prefix, Place, Arc<Pack>)>,
 }
 
+impl Batch {
+    /// Makes it empty; its memory is used again.
+    pub(super) fn clear(&mut self) {
+        self.group.clear();
+        self.replaced.clear();
+    }
+}
+
 impl Log {
     /// Adds a blob to a batch, unless it is there already with exactly these bytes.
     /// Returns whether it was added.
@@ -114,11 +122,10 @@ impl Log {
 
     /// Appends a batch. After an error none of its blobs is there, or nothing more is
     /// written.
-    pub(super) fn append(&mut self, batch: Batch) -> Result<(), BlobError> {
-        let Batch { group, replaced } = batch;
-        self.append_group(&group, self.options.durability)?;
-        for (prefix, place, pack) in replaced {
-            if let Err(error) = self.bury(prefix, place, &pack) {
+    pub(super) fn append(&mut self, batch: &Batch) -> Result<(), BlobError> {
+        self.append_group(&batch.group, self.options.durability)?;
+        for (prefix, place, pack) in &batch.replaced {
+            if let Err(error) = self.bury(*prefix, *place, pack) {
                 tracing::warn!(%error, "a damaged blob stays beside its whole copy");
             }
         }

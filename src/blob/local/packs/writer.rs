@@ -102,7 +102,8 @@ impl Writer {
             return;
         }
         self.hashes.clear();
-        let result = self.log.append(std::mem::take(&mut self.batch));
+        let result = self.log.append(&self.batch);
+        self.batch.clear();
         if let Err(error) = &result {
             tracing::error!(%error, "blobs were not written");
         }
