@@ -14,7 +14,7 @@ use common::power_cut::{Simulated, Variant};
 use common::recording_disk::RecordingDisk;
 use common::tree::Tree;
 use futures_util::TryStreamExt;
-use larder::blob::local::{LocalBlobs, Options};
+use larder::blob::local::{LocalBlobs, Options, note_small_files};
 use larder::blob::{BlobBackend, BlobError, Spool, spool};
 use larder::disk::{Disk, Durability, RealDisk};
 use larder::hash::BlobHash;
@@ -215,6 +215,7 @@ async fn content_that_is_there_is_not_written_again() {
     // As format 1 kept it.
     let file = dir.path().join("blobs").join(&name[..2]).join(&name);
     std::fs::write(&file, &in_file).unwrap();
+    note_small_files(dir.path(), &RealDisk).unwrap();
     let blobs = open(dir.path());
     let contents = committed(&blobs, 2).await;
     let before = Tree::read(&dir.path().join("packs"));

@@ -7,6 +7,7 @@
 //! Keys: `f` + id -> record; `p` -> [`Progress`].
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -76,7 +77,20 @@ pub(super) struct Lookup {
     dir: PathBuf,
     db: sled::Db,
     secondary: RwLock<Secondary>,
+    recent: RwLock<Recent>,
 }
+
+/// Changes that are not in sled yet: each batch costs sled as much as several records.
+#[derive(Default)]
+struct Recent {
+    /// Encoded records by their ids; None for those that went.
+    records: BTreeMap<FileId, Option<Vec<u8>>>,
+    /// How far the changes bring the database.
+    progress: Option<Progress>,
+}
+
+/// How many changed records are brought to sled together.
+const RECENT: usize = 256;
 
 fn failed(error: impl std::fmt::Display) -> IndexError {
     IndexError::Lookup(error.to_string())
@@ -134,6 +148,7 @@ impl Lookup {
             dir: dir.to_owned(),
             db: guard(|| config.open().map_err(failed))?,
             secondary: RwLock::default(),
+            recent: RwLock::default(),
         })
     }
 
@@ -145,6 +160,7 @@ impl Lookup {
 
     /// Derives from the records what is kept in memory, and adds them up.
     pub(super) fn derive(&self) -> Result<(Secondary, Sums), IndexError> {
+        self.flush()?;
         let (mut files, mut sums) = (Files::default(), Sums::default());
         self.scan(|value| {
             let record = codec::decode_record(value)?;
@@ -158,6 +174,10 @@ impl Lookup {
     /// Whether what is kept in memory is this.
     pub(super) fn has_derived(&self, secondary: &Secondary) -> bool {
         *self.secondary() == *secondary
+    }
+
+    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.recent.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn secondary(&self) -> RwLockReadGuard<'_, Secondary> {
@@ -185,7 +205,7 @@ impl Lookup {
     }
 
     pub(super) fn get(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {
-        match self.read(&file_key(id))? {
+        match self.encoded(id)? {
             Some(bytes) => Ok(Some(codec::decode_record(&bytes)?)),
             None => Ok(None),
         }
@@ -193,7 +213,15 @@ impl Lookup {
 
     /// The digest of a record's encoding, as the sums count it.
     pub(super) fn digest_of(&self, id: FileId) -> Result<Option<u128>, IndexError> {
-        Ok(self.read(&file_key(id))?.map(|bytes| codec::digest(&bytes)))
+        Ok(self.encoded(id)?.map(|bytes| codec::digest(&bytes)))
+    }
+
+    /// The encoding of a record.
+    fn encoded(&self, id: FileId) -> Result<Option<sled::IVec>, IndexError> {
+        if let Some(recent) = self.recent().records.get(&id) {
+            return Ok(recent.as_deref().map(sled::IVec::from));
+        }
+        self.read(&file_key(id))
     }
 
     pub(super) fn newest_named(&self, name: &str) -> Result<Option<FileRecord>, IndexError> {
@@ -219,12 +247,31 @@ impl Lookup {
         if after.is_some() {
             from.push(0);
         }
+        // Held to the end, so that nothing moves to sled meanwhile.
+        let recent = self.recent();
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = recent.records.range((first, Bound::Unbounded));
+        let added = behind.filter_map(|(_, value)| value.as_deref());
+        let mut page = BTreeMap::new();
+        for value in added.take(limit) {
+            let record = codec::decode_record(value)?;
+            page.insert(record.id, record);
+        }
         guard(|| {
-            let values = self.db.range(from..vec![FILE + 1]).values().take(limit);
-            values
-                .map(|value| Ok(codec::decode_record(&value.map_err(failed)?)?))
-                .collect()
-        })
+            let mut found = 0;
+            for value in self.db.range(from..vec![FILE + 1]).values() {
+                if found == limit {
+                    break;
+                }
+                let record = codec::decode_record(&value.map_err(failed)?)?;
+                if !recent.records.contains_key(&record.id) {
+                    found += 1;
+                    page.insert(record.id, record);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(page.into_values().take(limit).collect())
     }
 
     pub(super) fn needs(&self, hash: &BlobHash) -> bool {
@@ -233,6 +280,7 @@ impl Lookup {
 
     /// Every hash that files need, in order.
     pub(super) fn hashes(&self) -> Result<Vec<BlobHash>, IndexError> {
+        self.flush()?;
         let mut hashes = Vec::new();
         self.scan(|value| {
             hashes.push(codec::decode_record(value)?.file.hash);
@@ -243,7 +291,7 @@ impl Lookup {
         Ok(hashes)
     }
 
-    /// Calls `visit` with the encoding of each record.
+    /// Calls `visit` with the encoding of each record in sled.
     fn scan(
         &self,
         mut visit: impl FnMut(&[u8]) -> Result<(), IndexError>,
@@ -276,15 +324,23 @@ impl Lookup {
         let Change {
             progress, batch, ..
         } = change;
-        let mut sled_batch = sled::Batch::default();
-        for (id, value) in batch {
-            match value {
-                Some(value) => sled_batch.insert(file_key(id), value),
-                None => sled_batch.remove(file_key(id)),
-            }
+        self.remember(batch, changed, progress);
+        if self.recent().records.len() >= RECENT {
+            self.flush()?;
         }
-        sled_batch.insert(PROGRESS, codec::encode(progress));
-        guard(|| self.db.apply_batch(sled_batch).map_err(failed))?;
+        Ok(progress)
+    }
+
+    fn remember(
+        &self,
+        batch: BTreeMap<FileId, Option<Vec<u8>>>,
+        changed: Vec<Changed>,
+        progress: Progress,
+    ) {
+        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+        recent.records.extend(batch);
+        recent.progress = Some(progress);
+        drop(recent);
         let secondary = self.secondary.write();
         let mut secondary = secondary.unwrap_or_else(PoisonError::into_inner);
         for change in changed {
@@ -293,12 +349,36 @@ impl Lookup {
                 Changed::Removed(record) => secondary.remove(&record),
             }
         }
-        Ok(progress)
+    }
+
+    /// Brings what is recent to sled.
+    fn flush(&self) -> Result<(), IndexError> {
+        let mut batch = sled::Batch::default();
+        {
+            let recent = self.recent();
+            let Some(progress) = recent.progress else {
+                return Ok(());
+            };
+            for (id, value) in &recent.records {
+                match value {
+                    Some(value) => batch.insert(file_key(*id), value.as_slice()),
+                    None => batch.remove(file_key(*id)),
+                }
+            }
+            batch.insert(PROGRESS, codec::encode(progress));
+        }
+        // Nobody but the caller changes anything, and readers find it in both meanwhile.
+        guard(|| self.db.apply_batch(batch).map_err(failed))?;
+        *self.recent.write().unwrap_or_else(PoisonError::into_inner) = Recent::default();
+        Ok(())
     }
 
     /// Hands everything to the operating system and closes.
     pub(super) fn close(self) -> Result<(), IndexError> {
-        let Self { dir, db, secondary } = self;
+        self.flush()?;
+        let Self {
+            dir, db, secondary, ..
+        } = self;
         guard(|| {
             db.flush().map_err(failed)?;
             drop(db);

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::blob::local::note_small_files;
 use crate::disk::{Disk, replace_file};
 
 /// The version of everything stored, which the steps in `migrations/` lead up to.
@@ -157,9 +158,11 @@ fn check_version(dir: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
     let found = text.trim_end().strip_prefix("larder ");
     match found.and_then(|version| version.parse().ok()) {
         Some(VERSION) => Ok(()),
-        // Format 2 adds packs and reads whatever format 1 wrote: only the version changes,
-        // before the first pack is made.
-        Some(1) => write_version(&path, disk),
+        // Format 2 adds packs and reads whatever format 1 wrote.
+        Some(1) => {
+            note_small_files(dir, disk).map_err(|e| io_error("upgrade", dir, e))?;
+            write_version(&path, disk)
+        }
         Some(found) if found > VERSION => Err(DirectoryError::Newer {
             path: dir.to_owned(),
             found,

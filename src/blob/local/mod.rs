@@ -13,7 +13,7 @@ use futures_util::stream::BoxStream;
 
 use super::spool::{self, Content, SpoolFile};
 use super::{BlobBackend, BlobError, OpenBlob, SpooledBlob, run_blocking};
-use crate::disk::{Disk, Durability};
+use crate::disk::{Disk, Durability, replace_file};
 use crate::hash::BlobHash;
 
 mod encoding;
@@ -32,6 +32,8 @@ use shards::{create_shards, shard_path};
 
 /// The directory of the blobs, under the storage directory.
 const DIR: &str = "blobs";
+/// Where this is, under the storage directory, format 1 has left small blobs in files.
+const SMALL_FILES: &str = "small-files";
 /// The directory of the packs, under the storage directory.
 const PACKS_DIR: &str = "packs";
 
@@ -69,6 +71,12 @@ struct Shared {
     outboards: Arc<Outboards>,
 }
 
+/// Notes, durably, that format 1 has left small blobs in files of this storage directory:
+/// only there does anybody look for them before a small blob is written. Blocks.
+pub fn note_small_files(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
+    replace_file(disk, &dir.join(SMALL_FILES), b"")
+}
+
 impl LocalBlobs {
     /// Opens the blobs of a storage directory, making what directories are
     /// missing and clearing the spool. Blocks.
@@ -94,7 +102,7 @@ impl LocalBlobs {
         let refusal = Arc::new(Refusal::default());
         let packs = Packs::open(packs::Options {
             dir: packs,
-            files: blobs.clone(),
+            small_files: dir.join(SMALL_FILES).exists().then(|| blobs.clone()),
             spool: spool.clone(),
             durability,
             pack_bytes: pack_bytes.min(MAX_PACK_BYTES),

@@ -78,8 +78,10 @@ impl Log {
 
     /// Whether format 1 has left the blob in a file.
     fn is_in_file(&self, hash: &BlobHash, bytes: &[u8]) -> bool {
-        let content = std::fs::read(shard_path(&self.options.files, hash));
-        content.is_ok_and(|content| content == bytes)
+        let Some(files) = &self.options.small_files else {
+            return false;
+        };
+        std::fs::read(shard_path(files, hash)).is_ok_and(|content| content == bytes)
     }
 
     /// Adds a blob to a group, which begins a new pack where one is due.

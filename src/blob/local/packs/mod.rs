@@ -169,7 +169,7 @@ mod tests {
         };
         let options = Options {
             dir: dir.to_owned(),
-            files: dir.to_owned(),
+            small_files: None,
             spool,
             durability: Durability::Relaxed,
             pack_bytes: 1 << 20,

@@ -12,8 +12,8 @@ use crate::disk::{Disk, Durability};
 pub(crate) struct Options {
     /// The directory of the packs.
     pub(crate) dir: PathBuf,
-    /// The directory of the blobs that are files; format 1 kept small ones there, too.
-    pub(crate) files: PathBuf,
+    /// The directory of the blobs that are files if format 1 has left small ones there.
+    pub(crate) small_files: Option<PathBuf>,
     /// How files are changed, and how much room is left alone.
     pub(crate) spool: spool::Options,
     /// Whether a blob is synced before it is acknowledged.
