@@ -237,3 +237,15 @@ fn a_damaged_blob_is_never_passed_on() {
             .contains(&format!("blob {} is damaged", world.hash))
     );
 }
+
+/// Neither an answer nor a blob whose outboard is derived is ever in memory as a whole.
+#[test]
+fn long_answers_take_little_memory() {
+    let world = World::new(96 << 20);
+    fs::remove_file(world.outboard_file()).unwrap();
+    let before = world.node.peak_memory();
+    world.assert_whole();
+    world.assert_whole();
+    let more = world.node.peak_memory() - before;
+    assert!(more < 16 << 10, "{more} KiB");
+}

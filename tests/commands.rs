@@ -52,6 +52,7 @@ fn help_tells_every_setting_with_variable_and_default() {
         ("--max-upload", "LARDER_MAX_UPLOAD", "[default: no limit]"),
         ("--durability", "LARDER_DURABILITY", "[default: always]"),
         ("--cors-origin", "LARDER_CORS_ORIGIN", ""),
+        ("--token-file", "LARDER_TOKEN_FILE", ""),
         ("--shutdown-grace", "LARDER_SHUTDOWN_GRACE", "[default: 30]"),
         ("--log", "LARDER_LOG", "[default: info]"),
     ] {

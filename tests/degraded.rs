@@ -15,6 +15,7 @@ use axum::http::Request;
 use common::countdown_disk::{After, CountdownDisk, Fault};
 use http_body_util::BodyExt;
 use larder::http;
+use larder::http::access::Writing;
 use larder::node::{Node, Options};
 use larder::peer::identity::Identity;
 use larder::store::local::{self, LocalStore};
@@ -56,7 +57,11 @@ async fn a_node_whose_disk_failed_is_read_only_and_says_so() {
     let opened = LocalStore::open(options.store.clone()).await.unwrap();
     let identity = Identity::generate().unwrap();
     let node = Node::over(opened.store.clone(), identity, options).unwrap();
-    let router = http::router(Arc::new(node), http::Options::default());
+    let open = http::Options {
+        writing: Writing::Open,
+        ..http::Options::default()
+    };
+    let router = http::router(Arc::new(node), open);
 
     let (status, kept) = ask(&router, upload()).await;
     assert_eq!(status, 200);

@@ -22,7 +22,7 @@ use larder::blob::memory::MemoryBlobs;
 use larder::blob::{BlobBackend, BlobError, OpenBlob, Spool, SpooledBlob, spool};
 use larder::disk::{Disk, Durability, RealDisk};
 use larder::hash::BlobHash;
-use larder::outboard::{Tree, VerifyError};
+use larder::outboard::{Tree, TreeHasher, VerifyError};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use rustix::io::Errno;
@@ -175,9 +175,31 @@ fn local_without_outboards() {
     let storage = Storage::new(Arc::new(RealDisk));
     conforms(|runtime, bytes| {
         let blob = runtime.block_on(storage.open(bytes));
-        let _ = fs::remove_file(storage.outboard_file(bytes));
+        if bytes.len() > 65_536 {
+            fs::remove_file(storage.outboard_file(bytes)).unwrap();
+        }
         blob
     });
+}
+
+#[tokio::test]
+async fn an_upload_leaves_the_outboard_of_its_bytes() {
+    let storage = Storage::new(Arc::new(RealDisk));
+    // The last one is so long that its outboard is not written at once.
+    for size in SIZES.into_iter().chain([(33 << 20) + 5]) {
+        let bytes = content(10, size);
+        storage.open(&bytes).await;
+        let (mut hasher, mut outboard) = (TreeHasher::new(), Vec::new());
+        hasher.update(&bytes, &mut outboard);
+        assert_eq!(hasher.finish(&mut outboard), BlobHash::of(&bytes));
+        if size > 65_536 {
+            let stored = fs::read(storage.outboard_file(&bytes)).unwrap();
+            assert!(stored == outboard, "{size} bytes");
+        } else {
+            assert!(!storage.outboard_file(&bytes).exists());
+        }
+    }
+    assert_eq!(fs::read_dir(&storage.spool.dir).unwrap().count(), 0);
 }
 
 #[tokio::test]
@@ -215,7 +237,7 @@ async fn an_outboard_is_derived_as_soon_as_the_disk_takes_it() {
     let storage = Storage::new(disk.clone());
     let bytes = content(4, LONG);
     let blob = storage.open(&bytes).await;
-    let _ = fs::remove_file(storage.outboard_file(&bytes));
+    fs::remove_file(storage.outboard_file(&bytes)).unwrap();
     for working in 0.. {
         disk.arm(
             working,
@@ -243,7 +265,7 @@ async fn many_who_need_an_outboard_have_it_derived_once() {
     let storage = Storage::new(disk.clone());
     let bytes = content(5, LONG);
     let blob = storage.open(&bytes).await;
-    let _ = fs::remove_file(storage.outboard_file(&bytes));
+    fs::remove_file(storage.outboard_file(&bytes)).unwrap();
     // Create, write and rename: a fourth operation would fail.
     disk.arm(
         3,
@@ -254,6 +276,22 @@ async fn many_who_need_an_outboard_have_it_derived_once() {
     );
     join_all((0..16).map(|_| assert_proves(&*blob, &bytes, 0..u64::MAX))).await;
     assert_eq!(disk.disarm(), None);
+}
+
+/// A node that takes no more changes still proves all that it has.
+#[tokio::test]
+async fn an_outboard_is_derived_also_after_a_failed_sync() {
+    let disk = CountdownDisk::new();
+    let storage = Storage::new(disk.clone());
+    let bytes = content(9, LONG);
+    let blob = storage.open(&bytes).await;
+    let (error, after) = (Errno::IO, After::Work);
+    disk.arm(0, Fault { error, after });
+    storage.blobs.sync().await.unwrap_err();
+    assert!(storage.blobs.refusal().is_some());
+    fs::remove_file(storage.outboard_file(&bytes)).unwrap();
+    assert_proves(&*blob, &bytes, 0..u64::MAX).await;
+    assert!(storage.outboard_file(&bytes).exists());
 }
 
 #[tokio::test]
@@ -283,7 +321,7 @@ fn slow_readers_hold_no_threads() {
             answer
         });
         let standing = join_all(standing).await;
-        let _ = fs::remove_file(storage.outboard_file(&bytes));
+        fs::remove_file(storage.outboard_file(&bytes)).unwrap();
         let waiting = (0..16).map(|_| assert_proves(&*blob, &bytes, 0..u64::MAX));
         let through = tokio::time::timeout(DEADLINE, join_all(waiting)).await;
         through.expect("in time");

@@ -11,7 +11,9 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use common::encoded::verified;
 use common::forms::uploaded;
+use common::http_client::http_client;
 use common::process::{Node, larder};
 use common::raw_http::{head, send};
 use serde_json::Value;
@@ -20,7 +22,7 @@ use tempfile::TempDir;
 /// Each archive, and the id that belongs to the key in it.
 const ARCHIVES: [(&str, &str); 2] = [
     ("format-1.tar.gz", "dcd16ee8-5c1a-8b13-bd5a-c7b78b4da9c9"),
-    ("format-2.tar.gz", "8014b984-74f0-8f1f-9c39-121fdd8df712"),
+    ("format-2.tar.gz", "806c4738-c4ca-84c3-a844-d6238c38cc99"),
 ];
 
 /// Name, type, description and content of the files in an archive, in their order.
@@ -53,7 +55,9 @@ fn unpack(archive: &str) -> TempDir {
 }
 
 async fn get(node: &Node, path: &str) -> reqwest::Response {
-    reqwest::get(node.url(path))
+    http_client()
+        .get(node.url(path))
+        .send()
         .await
         .unwrap()
         .error_for_status()
@@ -85,8 +89,17 @@ async fn expect_files(node: &Node, peer_id: &str) {
         assert_eq!(file["description"], description, "{name}");
         let id = file["file_id"].as_str().unwrap();
         let bytes = get(node, &format!("/api/p2p/file/{id}")).await.bytes();
-        assert!(bytes.await.unwrap() == content, "{name}");
+        let bytes = bytes.await.unwrap();
+        assert!(bytes == content, "{name}");
+        let hash = file["hash"].as_str().unwrap();
+        let answer = get(node, &format!("/api/p2p/blob/{hash}/bao")).await;
+        let (size, answer) = (bytes.len() as u64, answer.bytes().await.unwrap());
+        let (proven, ended) = verified(hash.parse().unwrap(), size, 0..size, [answer]);
+        assert_eq!(ended, Ok(()), "{name}");
+        assert!(proven == content, "{name}");
     }
+    // Only the large one needs one; format 1 had none.
+    assert_eq!(node.outboard_files().len(), 1);
 }
 
 fn expect_nothing_to_mend(dir: &TempDir) {

@@ -133,6 +133,8 @@ impl Scenario {
         until("nothing is left of what was refused", || {
             (self.node.content_files().len() == kept.len()).then_some(())
         });
+        let long = self.kept.iter().filter(|(_, it)| it.len() >= MEDIUM);
+        assert_eq!(self.node.outboard_files().len(), long.count());
     }
 }
 

@@ -5,14 +5,14 @@
 
 mod common;
 
-use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Command;
-use std::thread;
 
+use common::content::content;
 use common::forms::uploaded;
+use common::peers::{peer_id, post, until_knows, until_sees};
 use common::process::{Node, larder, until};
+use common::python::Python;
 use common::raw_http::{Answer, get, head, send};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -58,86 +58,161 @@ fn node(arguments: &[&str]) -> Place {
     Place::new(&[&["--discover-every", "1"], arguments].concat())
 }
 
-fn post(address: SocketAddr, target: &str, message: &str) -> Answer {
-    let length = format!("Content-Length: {}", message.len());
-    let lines = ["Content-Type: application/json", &length];
-    let request = [head("POST", target, &lines), message.into()].concat();
-    send(address, &request)
+/// Three nodes and the server that introduces them.
+struct Quartet {
+    introducing: Place,
+    server: Option<Node>,
+    places: [Place; 3],
+    nodes: [Option<Node>; 3],
+    addresses: [SocketAddr; 3],
+    ids: [String; 3],
+    files: Vec<Uploaded>,
 }
 
-fn id(node: &Node) -> String {
-    let peers = get(node.address, "/api/peers", &[]).json();
-    peers["self"]["peer_id"].as_str().unwrap().to_owned()
+/// A file that a node of a quartet took.
+struct Uploaded {
+    by: usize,
+    name: String,
+    bytes: Vec<u8>,
+    id: String,
 }
 
-/// Names of the files that others hold, as this node sees it.
-fn names(node: &Node) -> BTreeSet<String> {
-    let answer = get(node.address, "/api/p2p/network", &[]).json();
-    let files = answer["files"].as_array().unwrap().iter();
-    let name = |file: &Value| file["original_name"].as_str().unwrap().to_owned();
-    files.map(name).collect()
-}
+impl Quartet {
+    fn start() -> Self {
+        let introducing = bootstrap();
+        let server = introducing.start();
+        let url = format!("http://{}", server.address);
+        let places = [(); 3].map(|()| node(&["--bootstrap", &url]));
+        let nodes = places.each_ref().map(Place::start);
+        let addresses = nodes.each_ref().map(|node| node.address);
+        for address in addresses {
+            until_knows(address, 2);
+        }
+        Self {
+            introducing,
+            server: Some(server),
+            ids: addresses.map(peer_id),
+            places,
+            nodes: nodes.map(Some),
+            addresses,
+            files: Vec::new(),
+        }
+    }
 
-fn until_knows(node: &Node, peers: usize) {
-    until("peers are met", || {
-        let status = get(node.address, "/api/p2p/status", &[]).json();
-        (status["peers_discovered"] == peers).then_some(())
-    });
-}
+    fn upload(&mut self, by: usize, name: &str, bytes: &[u8]) {
+        let file = uploaded(self.addresses[by], name, bytes);
+        self.files.push(Uploaded {
+            by,
+            name: name.to_owned(),
+            bytes: bytes.to_vec(),
+            id: file["file_id"].as_str().unwrap().to_owned(),
+        });
+    }
 
-fn until_sees(node: &Node, expected: &[&str]) {
-    let expected: BTreeSet<_> = expected.iter().map(|&it| it.to_owned()).collect();
-    until("the view is whole", || {
-        (names(node) == expected).then_some(())
-    });
+    /// Removes the newest file of a node.
+    fn remove_one_of(&mut self, by: usize) {
+        let newest = self.files.iter().rposition(|file| file.by == by).unwrap();
+        let target = format!("/api/p2p/file/{}", self.files.remove(newest).id);
+        let answer = send(self.addresses[by], &head("DELETE", &target, &[]));
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    fn kill(&mut self, at: usize) {
+        self.nodes[at].take().unwrap().kill();
+    }
+
+    fn restart(&mut self, at: usize) {
+        self.nodes[at] = Some(self.places[at].restart(self.addresses[at]));
+    }
+
+    /// Waits until the node knows what the others hold, no less and no more.
+    fn until_sees_all(&self, at: usize) {
+        let others = self.files.iter().filter(|file| file.by != at);
+        let names: Vec<_> = others.map(|file| file.name.as_str()).collect();
+        until_sees(self.addresses[at], &names);
+    }
+
+    /// A file, through the node `by`.
+    fn download(&self, by: usize, file: &Uploaded) -> Answer {
+        let target = format!("/api/p2p/download/{}/{}", self.ids[file.by], file.id);
+        get(self.addresses[by], &target, &[])
+    }
+
+    /// Every node sees every file of the others, and serves it.
+    fn until_whole(&self) {
+        for at in 0..3 {
+            self.until_sees_all(at);
+            for file in &self.files {
+                let answer = self.download(at, file);
+                let right = answer.body == file.bytes;
+                assert_eq!((answer.status, right), (200, true), "{}", file.name);
+            }
+        }
+    }
+
+    /// Waits until the node has written down whom it knows.
+    fn until_remembers(&self, at: usize, ids: &[String]) {
+        let known = self.places[at].dir.path().join("peer_storage/known-peers");
+        until("the peers are written down", || {
+            let text = std::fs::read_to_string(&known).ok()?;
+            ids.iter().all(|id| text.contains(id)).then_some(())
+        });
+    }
 }
 
 #[test]
-fn three_nodes_and_a_bootstrap_server_lose_nothing_when_any_of_them_dies() {
-    let introducing = bootstrap();
-    let server = introducing.start();
-    let url = format!("http://{}", server.address);
-    let places = [(); 3].map(|()| node(&["--bootstrap", &url]));
-    let nodes = places.each_ref().map(Place::start);
-    for node in &nodes {
-        until_knows(node, 2);
+fn a_node_that_was_killed_returns_and_misses_nothing() {
+    let mut network = Quartet::start();
+    for at in 0..3 {
+        let (other, third) = ((at + 1) % 3, (at + 2) % 3);
+        // Two hold the one, the node that dies alone holds the other.
+        let (twin, own) = (content(0, 100_000 + at), content(1, 100_000 + at));
+        network.upload(other, &format!("twin of {at}"), &twin);
+        network.upload(at, &format!("twin {at}"), &twin);
+        network.upload(at, &format!("own {at}"), &own);
+        network.until_whole();
+        network.kill(at);
+
+        let files = network.files.iter().rev();
+        let [own, twin] = [0, 1].map(|back| files.clone().nth(back).unwrap());
+        let of_dead = |file: &Uploaded| network.download(third, file);
+        assert_eq!(of_dead(own).refusal(), (502, "peer_failed".to_owned()));
+        let served = of_dead(twin);
+        assert_eq!((served.status, served.body == twin.bytes), (200, true));
+        network.remove_one_of(other);
+        network.upload(other, &format!("while {at} was dead"), b"news");
+        network.until_sees_all(third);
+
+        network.restart(at);
+        network.until_whole();
     }
-    let first = uploaded(nodes[0].address, "first", b"one");
-    uploaded(nodes[1].address, "second", b"two");
-    until_sees(&nodes[0], &["second"]);
-    until_sees(&nodes[1], &["first"]);
-    until_sees(&nodes[2], &["first", "second"]);
-    let listed = get(nodes[2].address, "/api/p2p/network?name=FIR", &[]).json();
-    assert_eq!(listed["files"][0]["peers"], json!([id(&nodes[0])]));
-    assert_eq!(listed["files"][0]["hash"], first["hash"]);
+}
 
-    // One misses an upload and a removal while it is dead.
-    let [one, two, three] = nodes;
-    let known = places[2].dir.path().join("peer_storage/known-peers");
-    let ids = [id(&one), id(&two)];
-    until("the peers are written down", || {
-        let text = std::fs::read_to_string(&known).ok()?;
-        ids.iter().all(|id| text.contains(id)).then_some(())
-    });
-    let address = three.address;
-    three.kill();
-    uploaded(one.address, "third", b"three");
-    let gone = format!("/api/p2p/file/{}", first["file_id"].as_str().unwrap());
-    assert_eq!(send(one.address, &head("DELETE", &gone, &[])).status, 200);
-    until_sees(&two, &["third"]);
-    // The bootstrap server dies, too: who was known before is still known.
-    let server_address = server.address;
+#[test]
+fn a_bootstrap_server_that_was_killed_is_not_missed_and_introduces_again() {
+    let mut network = Quartet::start();
+    network.upload(0, "before", b"one");
+    network.until_whole();
+    let ids = network.ids.clone();
+    network.until_remembers(2, &ids[..2]);
+    let server = network.server.take().unwrap();
+    let (address, url) = (server.address, format!("http://{}", server.address));
     server.kill();
-    let three = places[2].restart(address);
-    until_sees(&three, &["second", "third"]);
+    network.upload(1, "while it was dead", b"two");
+    network.until_whole();
+    // Whom a node knew before, it still knows.
+    network.kill(2);
+    network.upload(0, "while both were dead", b"three");
+    network.restart(2);
+    network.until_whole();
 
-    // It returns, and introduces one that joins late.
-    let server = introducing.restart(server_address);
+    network.server = Some(network.introducing.restart(address));
     let place = node(&["--bootstrap", &url]);
     let late = place.start();
-    until_knows(&late, 3);
-    until_sees(&late, &["second", "third"]);
-    server.stop();
+    until_knows(late.address, 3);
+    let names: Vec<_> = network.files.iter().map(|it| it.name.as_str()).collect();
+    until_sees(late.address, &names);
+    network.until_whole();
     late.stop();
 }
 
@@ -150,10 +225,15 @@ fn named_peers_need_no_bootstrap_server_and_introduce_each_other() {
     let places = (left, right);
     let (left, right) = (places.0.start(), places.1.start());
     for node in [&left, &middle, &right] {
-        until_knows(node, 2);
+        until_knows(node.address, 2);
     }
-    uploaded(left.address, "from the left", b"x");
-    until_sees(&right, &["from the left"]);
+    let file = uploaded(left.address, "from the left", b"x");
+    until_sees(right.address, &["from the left"]);
+    let listed = get(right.address, "/api/p2p/network?name=LEF", &[]).json();
+    assert_eq!(listed["files"][0]["peers"], json!([peer_id(left.address)]));
+    assert_eq!(listed["files"][0]["hash"], file["hash"]);
+    let none = get(right.address, "/api/p2p/network?name=right", &[]).json();
+    assert_eq!(none["files"], json!([]));
     let peers = get(right.address, "/api/peers", &[]).json();
     for peer in peers["peers"].as_array().unwrap() {
         assert_eq!(peer["verified"], true, "{peer}");
@@ -170,7 +250,7 @@ fn nodes_of_one_machine_find_each_other_without_being_told() {
         Node::spawn(&place.dir, command)
     });
     // Others may run on this machine, and be found too.
-    let ids = [id(&one), id(&two)];
+    let ids = [peer_id(one.address), peer_id(two.address)];
     for (node, other) in [(&one, &ids[1]), (&two, &ids[0])] {
         until("the other node is met", || {
             let known = get(node.address, "/api/peers", &[]).json();
@@ -180,56 +260,23 @@ fn nodes_of_one_machine_find_each_other_without_being_told() {
     }
 }
 
-/// Answers like the Python service: without hashes, pages or signatures.
-fn older_peer() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let id = "123e4567-e89b-42d3-a456-426614174000";
-    let peers = json!({ "status": "success", "peer_count": 0, "peers": [], "self": {
-        "peer_id": id, "address": format!("http://{address}"),
-        "timestamp": "2026-01-21T10:00:00.123456" }});
-    let files = json!({ "status": "success", "peer_id": id, "file_count": 1, "files": [{
-        "file_id": "123e4567-e89b-42d3-a456-426614174001", "original_name": "old.txt",
-        "size": 3, "description": "", "uploaded_at": "2026-01-21T10:00:00",
-        "download_url": "http://localhost:5004/api/p2p/file/x" }]});
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut request = [0; 4096];
-            let length = stream.read(&mut request).unwrap();
-            let request = String::from_utf8_lossy(&request[..length]).into_owned();
-            let (status, body) = if request.starts_with("GET /api/peers ") {
-                ("200 OK", peers.to_string())
-            } else if request.starts_with("GET /api/p2p/files") {
-                ("200 OK", files.to_string())
-            } else {
-                ("405 Method Not Allowed", "{}".to_owned())
-            };
-            let length = body.len();
-            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n");
-            let answer = format!("{head}Connection: close\r\n\r\n{body}");
-            // The node may have gone meanwhile.
-            let _ = stream.write_all(answer.as_bytes());
-        }
-    });
-    address
-}
-
 #[test]
 fn an_older_peer_is_taken_in_unless_signatures_are_required() {
-    let url = format!("http://{}", older_peer());
+    let older = Python::peer("http://127.0.0.1:1");
+    uploaded(older.node.address, "old.txt", b"old");
+    let url = older.node.url("");
     let place = node(&["--peer", &url]);
     let taking = place.start();
-    until_sees(&taking, &["old.txt"]);
+    until_sees(taking.address, &["old.txt"]);
     let peers = get(taking.address, "/api/peers", &[]).json();
     assert_eq!(peers["peers"][0]["verified"], false);
 
     let other = taking.url("");
     let place = node(&["--require-signed", "--peer", &other, "--peer", &url]);
     let strict = place.start();
-    until_knows(&strict, 1);
+    until_knows(strict.address, 1);
     let peers = get(strict.address, "/api/peers", &[]).json();
-    assert_eq!(peers["peers"][0]["peer_id"], id(&taking));
+    assert_eq!(peers["peers"][0]["peer_id"], peer_id(taking.address));
 }
 
 #[test]
@@ -240,8 +287,8 @@ fn what_another_key_signed_is_dropped_and_counted() {
     myself["address"] = json!("http://127.0.0.1:1");
     let refused = post(one.address, "/api/peers", &myself.to_string());
     assert_eq!(refused.refusal(), (400, "bad_registration".to_owned()));
-    let announced = json!({ "file_id": id(&two), "original_name": "a", "size": 1,
-        "peer_id": id(&two), "uploaded_at": "2026-01-21T10:00:00" });
+    let announced = json!({ "file_id": peer_id(two.address), "original_name": "a", "size": 1,
+        "peer_id": peer_id(two.address), "uploaded_at": "2026-01-21T10:00:00" });
     let refused = post(one.address, "/api/p2p/announce", &announced.to_string());
     assert_eq!(refused.refusal(), (400, "bad_announcement".to_owned()));
     let status = get(one.address, "/api/p2p/status", &[]).json();

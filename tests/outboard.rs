@@ -4,7 +4,9 @@
 // A panic is how a test fails.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
-use std::io::{self, ErrorKind};
+mod common;
+
+use std::io::ErrorKind;
 use std::ops::Range;
 
 use bao_tree::io::outboard::{EmptyOutboard, PostOrderMemOutboard};
@@ -12,8 +14,9 @@ use bao_tree::io::sync::{decode_ranges, encode_ranges_validated};
 use bao_tree::io::{round_up_to_chunks, round_up_to_chunks_groups};
 use bao_tree::{BaoTree, BlockSize, ByteRanges, ChunkRanges};
 use bytes::Bytes;
+use common::blob::Blob;
 use larder::hash::BlobHash;
-use larder::outboard::{EncodeError, Encoder, Source, Tree, TreeHasher, Verifier, VerifyError};
+use larder::outboard::{EncodeError, Encoder, Tree, Verifier, VerifyError};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -21,70 +24,7 @@ const GROUPS_OF_16_CHUNKS: BlockSize = BlockSize::from_chunk_log(4);
 const GROUP: usize = 16 * 1024;
 const MAX_SIZE: usize = 40 * GROUP;
 
-/// A blob with its outboard, in memory.
-#[derive(Debug)]
-struct Blob {
-    content: Vec<u8>,
-    outboard: Vec<u8>,
-    hash: BlobHash,
-}
-
-impl Source for Blob {
-    fn read_blob(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        read_at(&self.content, buffer, offset)
-    }
-
-    fn read_outboard(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        read_at(&self.outboard, buffer, offset)
-    }
-}
-
-fn read_at(from: &[u8], buffer: &mut [u8], offset: u64) -> io::Result<()> {
-    let from = usize::try_from(offset).ok().and_then(|at| from.get(at..));
-    let from = from.and_then(|from| from.get(..buffer.len()));
-    buffer.copy_from_slice(from.ok_or(ErrorKind::UnexpectedEof)?);
-    Ok(())
-}
-
 impl Blob {
-    /// The blob with this content, hashed in pieces of these lengths, over and over.
-    fn new(content: Vec<u8>, pieces: &[usize]) -> Self {
-        let mut hasher = TreeHasher::new();
-        let (mut outboard, mut rest) = (Vec::new(), &content[..]);
-        for piece in pieces.iter().cycle() {
-            if rest.is_empty() {
-                break;
-            }
-            let (piece, behind) = rest.split_at(rest.len().min(*piece));
-            hasher.update(piece, &mut outboard);
-            rest = behind;
-        }
-        let hash = hasher.finish(&mut outboard);
-        Self {
-            content,
-            outboard,
-            hash,
-        }
-    }
-
-    fn tree(&self) -> Tree {
-        Tree::new(self.content.len() as u64)
-    }
-
-    /// The answer to a range, made in pieces of about `target` bytes.
-    fn answer(&self, range: &Range<u64>, target: usize) -> Vec<u8> {
-        let mut encoder = Encoder::new(self.hash, self.tree(), range);
-        let mut answer = Vec::new();
-        loop {
-            let mut piece = Vec::new();
-            encoder.read_on(self, &mut piece, target).unwrap();
-            answer.extend_from_slice(&piece);
-            if piece.len() < target {
-                return answer;
-            }
-        }
-    }
-
     /// The bytes of a range that an answer proves, and how reading it ended.
     fn verify(
         &self,

@@ -28,6 +28,7 @@ use tempfile::TempDir;
 
 mod common {
     pub(crate) mod content;
+    pub(crate) mod encoded;
     pub(crate) mod packs;
     pub(crate) mod power_cut;
     pub(crate) mod recording_disk;

@@ -39,7 +39,16 @@ def curl(arguments: list[str]) -> tuple[str, float]:
     return reply, float(seconds)
 
 
-def load(url: str, mode: str, size: int, connections: int, seconds: int) -> dict:
+def upload_many(server, contents) -> list[str]:
+    """Uploads small contents over several connections: the URLs to download them from."""
+    def upload_one(content: bytes) -> str:
+        return server.system.upload_bytes(server, content)
+
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(upload_one, contents))
+
+
+def load(url: str, mode: str, size: int | Path, connections: int, seconds: int) -> dict:
     """Many small requests from one thread of wrk; what load.lua reports of them."""
     run = os.urandom(6).hex()
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout=30s"]

@@ -17,7 +17,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import report
-from rows import GIB, Settings, groups
+import rows
+import rows_under_load
+from rows import GIB, Settings
 from server import Server
 from systems import all_systems
 
@@ -29,14 +31,15 @@ def main():
     options = arguments()
     # A stop from outside ends in the same clean-up as an error.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
-    systems = chosen(all_systems(options.larder), options.systems)
+    systems = chosen(all_systems(options.larder, options.dufs), options.systems)
     TARGET.mkdir(parents=True, exist_ok=True)
     load_before = os.getloadavg()[0]
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=options.dir))
     spread(directory)
     try:
         settings = Settings(directory, int(options.size * GIB), options.seconds, options.scale)
-        everything = [g for g in groups(settings) if settings.scale or g.key != "start"]
+        everything = rows.groups(settings) + rows_under_load.groups(settings)
+        everything = [g for g in everything if settings.scale or g.key != "start"]
         wanted = chosen(everything, options.rows)
         need_space(directory, settings, wanted, len(systems) * options.rounds)
         values = defaultdict(lambda: defaultdict(list))
@@ -60,6 +63,7 @@ def arguments():
     add("--seconds", type=int, default=5, help="that each load of wrk lasts")
     add("--scale", type=int, default=0, help="records for the rows `start`; 0: no such rows")
     add("--larder", type=Path, default=ROOT / "target" / "release" / "larder")
+    add("--dufs", type=Path, default=TARGET / "bin" / "dufs")
     add("--dir", type=Path, default=TARGET, help="where to write; emptied at the end")
     add("--json", type=Path, default=TARGET / "results.json")
     return parser.parse_args()

@@ -1,5 +1,6 @@
 -- Load for wrk: wrk -s load.lua URL -- MODE SIZE RUN
 --   get        GET of the URL
+--   many       GET of paths picked at random from the file SIZE, one a line
 --   put        PUT of SIZE unique bytes to a new path below the URL
 --   multipart  POST of SIZE unique bytes to the URL as the form's part "file"
 -- RUN, unlike in every other run, keeps contents and paths of one run apart from the
@@ -29,6 +30,17 @@ end
 
 function init(args)
     local mode, size, run = args[1], tonumber(args[2]), args[3]
+    if mode == "many" then
+        local paths = {}
+        for path in io.lines(args[2]) do
+            paths[#paths + 1] = path
+        end
+        math.randomseed(thread_id + 1)
+        request = function()
+            return wrk.format("GET", paths[math.random(#paths)])
+        end
+        return
+    end
     local base = wrk.path
     local next_content = unique(run, size)
     if mode == "put" then

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -39,6 +40,13 @@ class System:
     def curl_upload(self, server, path: Path) -> list[str]:
         return ["-T", str(path), self.upload_url(server) + path.name]
 
+    def upload_bytes(self, server, content: bytes) -> str:
+        """Uploads a short content: the URL to download it from."""
+        url = f"{self.upload_url(server)}{os.urandom(12).hex()}"
+        request = urllib.request.Request(url, content, method="PUT")
+        urllib.request.urlopen(request, timeout=60).close()
+        return url
+
     def download_url(self, server, path: Path, _reply: str) -> str:
         """Where an uploaded file is found, by what the upload answered."""
         return self.upload_url(server) + path.name
@@ -64,7 +72,7 @@ daemon off;
 worker_processes 2;
 pid {server.directory}/nginx.pid;
 error_log {server.directory}/error.log;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 20000; }}
 http {{
     access_log off;
     sendfile on;
@@ -91,6 +99,30 @@ http {{
         return ["nginx", "-e", errors, "-p", str(directory), "-c", str(directory / "nginx.conf")]
 
 
+class Dufs(System):
+    """A file server in Rust: GET, and PUT, which neither hashes nor syncs."""
+
+    key = name = "dufs"
+
+    def __init__(self, binary: Path):
+        self.binary = binary
+
+    def version(self) -> str:
+        printed = subprocess.run(
+            [self.binary, "--version"], capture_output=True, text=True, check=True
+        )
+        return printed.stdout.strip().rpartition(" ")[2]
+
+    def configure(self, server):
+        (server.directory / "data").mkdir()
+
+    def command(self, server) -> list[str]:
+        where = ["--bind", "127.0.0.1", "--port", str(server.port)]
+        # No access log: nginx writes none either.
+        quiet = ["--log-format", ""]
+        return [str(self.binary), *where, *quiet, "--allow-upload", str(server.directory / "data")]
+
+
 class Peer(System):
     """What speaks the REST contract."""
 
@@ -103,7 +135,15 @@ class Peer(System):
     def curl_upload(self, server, path: Path) -> list[str]:
         return ["-F", f"file=@{path}", self.upload_url(server)]
 
-    def download_url(self, server, _path: Path, reply: str) -> str:
+    def upload_bytes(self, server, content: bytes) -> str:
+        head = 'Content-Disposition: form-data; name="file"; filename="small"'
+        form = b"--part\r\n" + head.encode() + b"\r\n\r\n" + content + b"\r\n--part--\r\n"
+        form_type = {"Content-Type": "multipart/form-data; boundary=part"}
+        request = urllib.request.Request(self.upload_url(server), form, form_type)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return self.download_url(server, None, answer.read().decode())
+
+    def download_url(self, server, _path: Path | None, reply: str) -> str:
         return f"{server.base}/api/p2p/file/{json.loads(reply)['file']['file_id']}"
 
 
@@ -162,6 +202,7 @@ class Larder(Peer):
         subprocess.run(command, check=True, stdout=sys.stderr, timeout=FILL_LIMIT)
 
 
-def all_systems(binary: Path) -> list[System]:
+def all_systems(larder: Path, dufs: Path) -> list[System]:
     """Every system there is; ratios are to the first."""
-    return [Nginx(), Flask(), Larder(binary, "always"), Larder(binary, "relaxed")]
+    ours = [Larder(larder, "always"), Larder(larder, "relaxed")]
+    return [Nginx(), Dufs(dufs), Flask(), *ours]

@@ -36,11 +36,12 @@ impl BlobBackend for MemoryBlobs {
         let hash = blob.hash();
         let bytes = match blob.into_content() {
             Content::Memory(bytes) => bytes.into(),
-            Content::File(file) => {
+            Content::File { blob, outboard } => {
                 run_blocking(move || {
-                    let bytes = std::fs::read(file.path())
-                        .map_err(|e| BlobError::io("read", file.path(), e))?;
-                    file.discard();
+                    let bytes = std::fs::read(blob.path())
+                        .map_err(|e| BlobError::io("read", blob.path(), e))?;
+                    blob.discard();
+                    outboard.discard();
                     Ok(bytes.into())
                 })
                 .await?
@@ -73,6 +74,10 @@ impl BlobBackend for MemoryBlobs {
             .map(|(hash, bytes)| Ok((*hash, bytes.len() as u64)))
             .collect();
         stream::iter(sizes).boxed()
+    }
+
+    async fn sweep(&self) -> Result<u64, BlobError> {
+        Ok(0)
     }
 
     fn refusal(&self) -> Option<String> {

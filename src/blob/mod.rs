@@ -49,6 +49,10 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// Every blob with its size, in the order of the hashes.
     fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>>;
 
+    /// Removes what is left beside blobs that are gone, as a crash may leave it, and tells
+    /// of how many blobs.
+    async fn sweep(&self) -> Result<u64, BlobError>;
+
     /// Why the backend refuses to write, if it does (after a failed sync).
     fn refusal(&self) -> Option<String>;
 
@@ -66,8 +70,9 @@ pub trait OpenBlob: Send + Sync {
     /// most 1 MiB. A blob that turns out shorter gives an error, never a short stream.
     fn read(&self, range: Range<u64>) -> ByteStream;
 
-    /// The answer to `range`, in pieces of at most 1 MiB: the bytes with what proves them,
-    /// in the encoding of [`crate::outboard`], exactly [`Tree::encoded_len`] bytes.
+    /// The answer to `range`, which may reach beyond the end, in pieces of at most 1 MiB: the
+    /// bytes with what proves them, as in [`crate::outboard`], exactly [`Tree::encoded_len`]
+    /// bytes.
     ///
     /// Everything is checked against the hash before it is given out; what does not belong
     /// to it gives an error, never a short stream.

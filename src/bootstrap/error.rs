@@ -1,10 +1,11 @@
 //! Refusals of the bootstrap server, in the shape that the REST interface gives them.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::node::rate_limit::TooOften;
 use crate::peer::registration::Absurd;
 
 /// Why a request is refused.
@@ -27,6 +28,8 @@ pub enum BootstrapError {
     Query,
     #[error("the table of peers is full")]
     Full,
+    #[error("too many requests came from this address")]
+    TooOften(TooOften),
 }
 
 impl IntoResponse for BootstrapError {
@@ -40,9 +43,16 @@ impl IntoResponse for BootstrapError {
             Self::Json(_) | Self::Absurd(_) => (S::BAD_REQUEST, "bad_registration"),
             Self::Query => (S::BAD_REQUEST, "bad_query"),
             Self::Full => (S::SERVICE_UNAVAILABLE, "full"),
+            Self::TooOften(_) => (S::TOO_MANY_REQUESTS, "too_many_requests"),
         };
         let message = self.to_string();
         let body = json!({ "status": "error", "code": code, "message": message });
-        (status, Json(body)).into_response()
+        let mut response = (status, Json(body)).into_response();
+        if let Self::TooOften(TooOften(wait)) = self {
+            // RFC 6585, section 4.
+            let seconds = HeaderValue::from(wait.as_secs() + 1);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
     }
 }

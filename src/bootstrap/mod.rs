@@ -1,18 +1,23 @@
 //! The bootstrap server: introduces peers to each other and holds no blobs.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
+use crate::node::rate_limit::RateLimit;
+use crate::node::server::ClientAddress;
 use crate::peer::registration::{Checked, Registration};
 use crate::record::Timestamp;
 use crate::state_file::StateFile;
@@ -40,12 +45,15 @@ pub struct Options {
     pub ttl: Duration,
     /// The most peers at once.
     pub max_peers: usize,
+    /// How many requests a second are taken from one address.
+    pub rate: Option<NonZeroU32>,
 }
 
 /// A bootstrap server.
 pub struct Bootstrap {
     table: Mutex<Table>,
     file: StateFile,
+    limit: RateLimit,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +78,7 @@ impl Bootstrap {
         Ok(Self {
             table: Mutex::new(table),
             file,
+            limit: RateLimit::new(options.rate),
         })
     }
 
@@ -78,6 +87,7 @@ impl Bootstrap {
         Router::new()
             .route("/register", post(register))
             .route("/peers", get(peers))
+            .route_layer(from_fn_with_state(Arc::clone(&self), limit_rate))
             .route("/health", get(health))
             .fallback(|| async { BootstrapError::UnknownPath })
             .method_not_allowed_fallback(|| async { BootstrapError::MethodNotAllowed })
@@ -123,6 +133,18 @@ fn kept(file: &StateFile) -> Vec<Registered> {
 fn check(registered: &Registered) -> Result<Checked, BootstrapError> {
     let registration = Registration::deserialize(registered)?;
     Ok(registration.check()?)
+}
+
+async fn limit_rate(
+    State(server): State<Arc<Bootstrap>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, BootstrapError> {
+    if let Some(ClientAddress(client)) = request.extensions().get() {
+        let taken = server.limit.take(client.ip(), Instant::now());
+        taken.map_err(BootstrapError::TooOften)?;
+    }
+    Ok(next.run(request).await)
 }
 
 /// `POST /register`

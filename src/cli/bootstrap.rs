@@ -2,6 +2,7 @@
 
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tracing_subscriber::filter::Targets;
 use super::stop::StopSignal;
 use super::{allocator, logging};
 use crate::bootstrap::{Bootstrap, Options};
+use crate::config::DEFAULT_PEER_RATE;
 use crate::node::server;
 
 #[derive(clap::Args)]
@@ -38,6 +40,16 @@ pub(super) struct Arguments {
     /// The most peers registered at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
     max_peers: usize,
+
+    /// How many requests a second are taken from one address (IPv6: a /64), ten times as
+    /// many at once; 0: no limit, as behind a proxy, whose address all have.
+    #[arg(
+        long,
+        env = "LARDER_PEER_RATE",
+        value_name = "NUMBER",
+        default_value_t = DEFAULT_PEER_RATE
+    )]
+    peer_rate: u32,
 
     /// What to log: error, warn, info, debug, trace, off, or as target=level,...
     #[arg(
@@ -66,6 +78,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         dir: arguments.storage.clone(),
         ttl: Duration::from_secs(arguments.ttl),
         max_peers: arguments.max_peers,
+        rate: NonZeroU32::new(arguments.peer_rate),
     };
     let opened = tokio::task::spawn_blocking(move || Bootstrap::open(&options)).await?;
     let bootstrap = Arc::new(opened.context("cannot use the storage directory")?);

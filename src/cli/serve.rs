@@ -12,30 +12,44 @@ use super::stop::StopSignal;
 use super::{allocator, logging};
 use crate::config::Settings;
 use crate::http;
-use crate::node::Node;
+use crate::http::access::Writing;
+use crate::node::{self, Node};
+use crate::peer::tls::Authorities;
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     logging::start(settings.log());
     allocator::limit_arenas();
     raise_open_files_limit();
+    let (http, authorities) = (settings.http()?, settings.authorities()?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(settings))?;
+    runtime.block_on(serve(settings, http, authorities))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(settings: &Settings) -> anyhow::Result<()> {
+async fn serve(
+    settings: &Settings,
+    http: http::Options,
+    authorities: Authorities,
+) -> anyhow::Result<()> {
     // From here on the signals end the node in order.
     let stop = StopSignal::listen()?;
     let address = settings.listen();
     let listener = TcpListener::bind(address).await;
     let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
     let bound = listener.local_addr()?;
-    let node = Arc::new(Node::open(settings.node(bound)?).await?);
+    let options = node::Options {
+        authorities,
+        ..settings.node(bound)?
+    };
+    let node = Arc::new(Node::open(options).await?);
     allocator::give_back();
-    let router = http::router(Arc::clone(&node), settings.http(bound));
+    if let Writing::Closed = http.writing {
+        tracing::warn!(%bound, "takes no changes: set --token, --token-file or --open");
+    }
+    let router = http::router(Arc::clone(&node), http);
     let storage = node.storage_dir().display();
     tracing::info!(%bound, peer_id = %node.peer_id(), base_url = %node.base_url(), %storage,
         bootstrap = ?settings.bootstrap(), "serving");

@@ -64,10 +64,16 @@ fn describe(finding: &Finding) -> String {
     match finding {
         Finding::BlobMissing(hash) => format!("blob {hash}: missing, and a file needs it"),
         Finding::BlobDamaged(hash) => format!("blob {hash}: damaged, its bytes have another hash"),
+        Finding::OutboardDamaged(hash) => {
+            format!("outboard of {hash}: damaged, removed (the node derives it anew)")
+        }
+        Finding::OutboardsLeft(count) => {
+            format!("{count} outboards of blobs that are gone: removed")
+        }
         Finding::Orphan(hash, size) => {
             format!("blob {hash}: orphan, no file needs its {size} bytes (the node deletes it)")
         }
-        Finding::Stray(path) => format!("{}: no blob, and among the blobs", path.display()),
+        Finding::Stray(path) => format!("{}: does not belong there", path.display()),
         Finding::Index(finding) => describe_index(finding),
     }
 }

@@ -13,6 +13,7 @@ use futures_util::stream::BoxStream;
 mod answer;
 mod error;
 mod fetcher;
+pub mod keep;
 mod unverified;
 mod verified;
 

@@ -75,6 +75,16 @@ impl VerifiedContent {
         self.tree.size()
     }
 
+    /// This content once for each peer that claims to hold it, which is asked first.
+    pub(super) fn of_each_provider(&self) -> Vec<Self> {
+        let providers = self.fetcher.providers(&self.hash, self.first).into_iter();
+        let asking = |first| Self {
+            first: Some(first),
+            ..self.clone()
+        };
+        providers.map(|it| asking(it.claim)).collect()
+    }
+
     /// The bytes of `range`, which must lie within the size, from any peer that has them.
     pub fn read(&self, range: Range<u64>) -> Pieces {
         if let Some(whole) = &self.whole {

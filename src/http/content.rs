@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use axum::body::Body;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
 
 use super::error::ApiError;
 use crate::blob::OpenBlob;
@@ -17,6 +18,8 @@ pub(super) type Pieces = BoxStream<'static, Result<Bytes, ApiError>>;
 /// Something with bytes.
 #[derive(Clone)]
 pub(super) enum Content {
+    /// Content of this node that is in memory.
+    Memory(Bytes),
     /// A blob of this node.
     Local(Arc<dyn OpenBlob>),
     /// Content of peers, checked against its hash on the way.
@@ -29,6 +32,7 @@ impl Content {
     /// The size, in bytes.
     pub(super) fn size(&self) -> u64 {
         match self {
+            Self::Memory(bytes) => bytes.len() as u64,
             Self::Local(blob) => blob.size(),
             Self::Verified(content) => content.size(),
             Self::Unverified(content) => content.size(),
@@ -38,33 +42,43 @@ impl Content {
     /// The bytes of `range`, which must lie within the size.
     pub(super) fn read(&self, range: Range<u64>) -> Pieces {
         match self {
-            Self::Local(blob) => blob.read(range).map(|it| it.map_err(Into::into)).boxed(),
-            Self::Verified(content) => content.read(range).map(|it| it.map_err(Into::into)).boxed(),
-            Self::Unverified(content) => {
-                content.read(range).map(|it| it.map_err(Into::into)).boxed()
+            Self::Memory(bytes) => stream::iter([Ok(part(bytes, &range))]).boxed(),
+            Self::Local(blob) => blob.read(range).map_err(Into::into).boxed(),
+            Self::Verified(content) => content.read(range).map_err(Into::into).boxed(),
+            Self::Unverified(content) => content.read(range).map_err(Into::into).boxed(),
+        }
+    }
+
+    /// Like [`Content::read`], as a body, once the first bytes of a peer are there: as
+    /// long as nothing was sent, a client can still be told why there is nothing.
+    pub(super) async fn body(&self, range: Range<u64>) -> Result<Body, ApiError> {
+        match self {
+            Self::Memory(bytes) => Ok(Body::from(part(bytes, &range))),
+            Self::Local(_) => Ok(Body::from_stream(self.read(range))),
+            Self::Verified(_) | Self::Unverified(_) => {
+                let mut pieces = self.read(range);
+                let first = pieces.next().await.transpose()?;
+                let first = stream::iter(first.map(Ok));
+                Ok(Body::from_stream(first.chain(pieces)))
             }
         }
     }
 
-    /// Like [`Content::read`], once the first bytes of a peer are there: as long as
-    /// nothing was sent, a client can still be told why there is nothing.
-    pub(super) async fn begin(&self, range: Range<u64>) -> Result<Pieces, ApiError> {
-        let mut pieces = self.read(range);
-        if matches!(self, Self::Local(_)) {
-            return Ok(pieces);
-        }
-        match pieces.next().await.transpose()? {
-            Some(first) => Ok(stream::iter([Ok(first)]).chain(pieces).boxed()),
-            None => Ok(pieces),
-        }
-    }
-
-    /// Whether the bytes are checked against a hash on the way; None for a blob of this node.
+    /// Whether the bytes are checked against a hash on the way; None for this node's own.
     pub(super) fn verified(&self) -> Option<bool> {
         match self {
-            Self::Local(_) => None,
+            Self::Memory(_) | Self::Local(_) => None,
             Self::Verified(_) => Some(true),
             Self::Unverified(_) => Some(false),
         }
     }
+}
+
+fn part(bytes: &Bytes, range: &Range<u64>) -> Bytes {
+    let at = |offset| {
+        usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len())
+    };
+    bytes.slice(at(range.start)..at(range.end))
 }

@@ -11,10 +11,12 @@ use super::content::Content;
 use super::error::ApiError;
 use super::remote;
 use super::representation::Representation;
+use crate::blob::OpenBlob;
 use crate::hash::BlobHash;
 use crate::node::Node;
 use crate::peer_id::PeerId;
-use crate::record::{FileId, FileRecord};
+use crate::record::FileRecord;
+use crate::store::{ReadyContent, ReadyFile};
 
 /// A path segment; what is not UTF-8 names nothing.
 type Segment = Result<Path<String>, PathRejection>;
@@ -27,8 +29,8 @@ pub(super) async fn by_id(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Path(id) = id.map_err(|_| ApiError::UnknownFile)?;
-    let record = find(&node, &id).await?.ok_or(ApiError::UnknownFile)?;
-    serve(&node, record).await?.answer(&method, &headers).await
+    let ready = with_id(&node, &id).await?.ok_or(ApiError::UnknownFile)?;
+    serve(&node, ready).await?.answer(&method, &headers).await
 }
 
 /// `GET /api/p2p/download/{peer}/{file}`, where `file` is an id or a name. A name
@@ -45,13 +47,11 @@ pub(super) async fn from_peer(
         let found = remote::of_peer(&node, peer, &file).await?;
         return found.answer(&method, &headers).await;
     }
-    let record = if let Some(record) = find(&node, &file).await? {
-        record
-    } else {
-        let named = node.store().newest_named(&file).await?;
-        named.ok_or(ApiError::UnknownFile)?
+    let ready = match with_id(&node, &file).await? {
+        Some(ready) => ready,
+        None => newest_named(&node, &file).await?,
     };
-    serve(&node, record).await?.answer(&method, &headers).await
+    serve(&node, ready).await?.answer(&method, &headers).await
 }
 
 /// `GET /api/p2p/blob/{hash}`: content of this node or of another.
@@ -74,26 +74,41 @@ pub(super) async fn by_hash(
 }
 
 /// The file with this id; what is no id is no file's id.
-async fn find(node: &Node, id: &str) -> Result<Option<FileRecord>, ApiError> {
-    match id.parse::<FileId>() {
-        Ok(id) => Ok(node.store().get(id).await?),
+async fn with_id(node: &Node, id: &str) -> Result<Option<ReadyFile>, ApiError> {
+    match id.parse() {
+        Ok(id) => Ok(node.store().ready(id).await?),
         Err(_) => Ok(None),
     }
 }
 
-async fn serve(node: &Node, record: FileRecord) -> Result<Representation, ApiError> {
-    let FileRecord { id, file, .. } = record;
-    let Some(blob) = node.store().open(&file.hash).await? else {
-        // Either the file was removed since it was looked up, or its blob is lost.
-        return Err(match node.store().get(id).await? {
-            Some(_) => ApiError::ContentMissing(file.hash),
-            None => ApiError::UnknownFile,
-        });
-    };
+async fn newest_named(node: &Node, name: &str) -> Result<ReadyFile, ApiError> {
+    let newest = node.store().newest_named(name).await?;
+    let id = newest.ok_or(ApiError::UnknownFile)?.id;
+    node.store().ready(id).await?.ok_or(ApiError::UnknownFile)
+}
+
+async fn serve(node: &Node, ready: ReadyFile) -> Result<Representation, ApiError> {
+    let ReadyFile { record, content } = ready;
+    let file = &record.file;
     Ok(Representation {
-        content: Content::Local(blob),
+        content: match content {
+            ReadyContent::Small(bytes) => Content::Memory(bytes),
+            ReadyContent::Stored => Content::Local(open(node, &record).await?),
+        },
         tag: file.hash.to_string(),
-        name: file.name,
-        content_type: file.content_type,
+        name: file.name.clone(),
+        content_type: file.content_type.clone(),
+    })
+}
+
+async fn open(node: &Node, record: &FileRecord) -> Result<Arc<dyn OpenBlob>, ApiError> {
+    let hash = record.file.hash;
+    if let Some(blob) = node.store().open(&hash).await? {
+        return Ok(blob);
+    }
+    // Either the file was removed since it was looked up, or its blob is lost.
+    Err(match node.store().get(record.id).await? {
+        Some(_) => ApiError::ContentMissing(hash),
+        None => ApiError::UnknownFile,
     })
 }

@@ -10,15 +10,17 @@ use std::error::Error;
 
 use axum::Json;
 use axum::http::header::InvalidHeaderValue;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::multipart::MultipartError;
 use crate::blob::BlobError;
 use crate::fetch::FetchError;
+use crate::fetch::keep::NotKept;
 use crate::hash::BlobHash;
 use crate::index::IndexError;
+use crate::node::rate_limit::TooOften;
 use crate::record::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
 use crate::store::StoreError;
 
@@ -61,6 +63,12 @@ pub(super) enum ApiError {
     Announcement(String),
     #[error("the registration is not valid: {0}")]
     Registration(String),
+    #[error("what to keep is not valid: {0}")]
+    Keep(String),
+    #[error("nothing with this id is kept or waited for")]
+    UnknownKeep,
+    #[error("peers tell of different files with this id; name the peer or the hash")]
+    AmbiguousFile,
     #[error("no part of the requested ranges exists; the file has {0} bytes")]
     Range(u64),
     #[error("the file is not the one that If-Match names")]
@@ -69,6 +77,17 @@ pub(super) enum ApiError {
     Origin,
     #[error("this node does not answer for this host")]
     Host,
+    #[error(
+        "this node takes no changes: other machines reach it, and it was started with \
+         neither --token, --token-file nor --open"
+    )]
+    WritingClosed,
+    #[error("to write, send 'Authorization: Bearer' and the node's token")]
+    NoToken,
+    #[error("the token is not the node's")]
+    WrongToken,
+    #[error("too many requests came from this address")]
+    TooOften(TooOften),
     #[error("the node is shutting down")]
     ShuttingDown,
     #[error("an answer could not be written")]
@@ -79,6 +98,8 @@ pub(super) enum ApiError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    #[error(transparent)]
+    NotKept(#[from] NotKept),
 }
 
 /// Everything a client may know of a refusal.
@@ -114,12 +135,20 @@ impl ApiError {
             Self::Query(_) => (S::BAD_REQUEST, "bad_query"),
             Self::Announcement(_) => (S::BAD_REQUEST, "bad_announcement"),
             Self::Registration(_) => (S::BAD_REQUEST, "bad_registration"),
+            Self::Keep(_) => (S::BAD_REQUEST, "bad_keep"),
+            Self::UnknownKeep => (S::NOT_FOUND, "unknown_keep"),
+            Self::AmbiguousFile => (S::CONFLICT, "ambiguous_file"),
+            Self::NotKept(NotKept::TooMany) => (S::TOO_MANY_REQUESTS, "too_many_keeps"),
             Self::Range(_) => (S::RANGE_NOT_SATISFIABLE, "range_not_satisfiable"),
             Self::Precondition => (S::PRECONDITION_FAILED, "precondition_failed"),
             Self::Origin => (S::FORBIDDEN, "origin_not_allowed"),
             Self::Host => (S::MISDIRECTED_REQUEST, "host_not_allowed"),
+            Self::WritingClosed => (S::FORBIDDEN, "writing_closed"),
+            Self::NoToken => (S::UNAUTHORIZED, "no_token"),
+            Self::WrongToken => (S::UNAUTHORIZED, "wrong_token"),
+            Self::TooOften(_) => (S::TOO_MANY_REQUESTS, "too_many_requests"),
             Self::ShuttingDown => return Refusal::SHUTTING_DOWN,
-            Self::Header(_) => return Refusal::INTERNAL,
+            Self::Header(_) | Self::NotKept(NotKept::Io(_)) => return Refusal::INTERNAL,
             Self::ContentMissing(_) => return Refusal::DAMAGED,
             Self::Store(error) => return of_store(error),
             Self::Fetch(error) if error.is_timeout() => (S::GATEWAY_TIMEOUT, "peer_timeout"),
@@ -130,6 +159,28 @@ impl ApiError {
             code,
             message: self.to_string().into(),
         }
+    }
+}
+
+impl ApiError {
+    /// A header that tells the client what to do.
+    fn header(&self) -> Option<(HeaderName, Cow<'static, str>)> {
+        let (name, value): (_, Cow<str>) = match self {
+            Self::Range(size) => (header::CONTENT_RANGE, format!("bytes */{size}").into()),
+            Self::BodyTooSlow | Self::ShuttingDown => (header::CONNECTION, "close".into()),
+            // RFC 6585, section 4.
+            Self::TooOften(TooOften(wait)) => {
+                (header::RETRY_AFTER, (wait.as_secs() + 1).to_string().into())
+            }
+            // RFC 6750, section 3.
+            Self::NoToken => (header::WWW_AUTHENTICATE, r#"Bearer realm="larder""#.into()),
+            Self::WrongToken => (
+                header::WWW_AUTHENTICATE,
+                r#"Bearer realm="larder", error="invalid_token""#.into(),
+            ),
+            _ => return None,
+        };
+        Some((name, value))
     }
 }
 
@@ -243,13 +294,10 @@ impl IntoResponse for ApiError {
         let body = json!({ "status": "error", "code": code, "message": message });
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
-        if let Self::Range(size) = &self
-            && let Ok(value) = HeaderValue::try_from(format!("bytes */{size}"))
+        if let Some((name, value)) = self.header()
+            && let Ok(value) = HeaderValue::try_from(&*value)
         {
-            headers.insert(header::CONTENT_RANGE, value);
-        }
-        if matches!(self, Self::BodyTooSlow | Self::ShuttingDown) {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            headers.insert(name, value);
         }
         response.extensions_mut().insert(Cause::of(&self));
         response

@@ -11,8 +11,6 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header;
-use axum::middleware::Next;
-use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -21,16 +19,18 @@ use http_body_util::BodyExt;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Makes the body of a request linger when its handler drops it before its end.
-pub(super) async fn linger(request: Request, next: Next) -> Response {
+pub(super) fn linger(request: Request) -> Request {
+    if request.body().is_end_stream() {
+        return request;
+    }
     let waits = request.headers().contains_key(header::EXPECT);
-    next.run(request.map(|body| {
+    request.map(|body| {
         Body::new(Lingering {
             body,
             unasked: waits,
             ended: false,
         })
-    }))
-    .await
+    })
 }
 
 struct Lingering {

@@ -1,5 +1,6 @@
 //! The REST interface: the only place that knows paths and status codes.
 
+pub mod access;
 mod announce;
 mod bao;
 mod body;
@@ -12,6 +13,8 @@ mod error;
 mod file_view;
 mod files;
 mod form;
+mod gate;
+mod keep;
 mod linger;
 mod listing;
 mod multipart;

@@ -6,18 +6,17 @@
 //! A page may also give its own domain the address 127.0.0.1 (DNS rebinding) and is
 //! then of the node's origin for the browser; its domain in `Host` gives it away.
 
+use std::net::Ipv4Addr;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{Method, header};
-use axum::middleware::Next;
-use axum::response::Response;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use url::{Host, Origin};
 
 use super::error::ApiError;
+use super::representation::VERIFIED;
 use super::request_log::REQUEST_ID;
 use crate::base_url::BaseUrl;
 
@@ -65,43 +64,50 @@ pub(super) struct Guard {
     pub on_loopback: bool,
 }
 
-/// Refuses what no program sends and no page of an allowed origin.
-pub(super) async fn guard(
-    State(guard): State<Arc<Guard>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    let target = target_of(&request)?;
-    if !target
-        .as_ref()
-        .is_none_or(|target| guard.takes_target(target))
-    {
-        return Err(ApiError::Host);
+/// The host, and perhaps the port, that the client means to talk to; None if it does not
+/// tell.
+fn host_of(request: &Request) -> Result<Option<&str>, ApiError> {
+    if let Some(authority) = request.uri().authority() {
+        return Ok(Some(authority.as_str()));
     }
-    if let Some(origin) = request.headers().get(header::ORIGIN) {
-        let origin = origin.to_str().map_err(|_| ApiError::Origin)?;
-        if !guard.takes_origin(origin, target.as_ref()) {
-            return Err(ApiError::Origin);
-        }
-    }
-    Ok(next.run(request).await)
+    let host = request.headers().get(header::HOST);
+    let host = host.map(|host| host.to_str().map_err(|_| ApiError::Host));
+    host.transpose()
 }
 
-/// The host and port that the client means to talk to; None if it does not tell.
-fn target_of(request: &Request) -> Result<Option<BaseUrl>, ApiError> {
-    let host = match (
-        request.uri().authority(),
-        request.headers().get(header::HOST),
-    ) {
-        (Some(authority), _) => authority.as_str(),
-        (None, Some(host)) => host.to_str().map_err(|_| ApiError::Host)?,
-        (None, None) => return Ok(None),
-    };
-    let target = format!("http://{host}").parse();
-    target.map(Some).map_err(|_| ApiError::Host)
+fn target_of(host: &str) -> Result<BaseUrl, ApiError> {
+    format!("http://{host}").parse().map_err(|_| ApiError::Host)
+}
+
+/// Whether a host is an IPv4 address or localhost, with or without a port: most are, and
+/// need no closer look.
+fn is_plain(host: &str) -> bool {
+    let (name, port) = host.split_once(':').unwrap_or((host, "80"));
+    let named = name == "localhost" || name.parse::<Ipv4Addr>().is_ok();
+    named && port.parse::<u16>().is_ok()
 }
 
 impl Guard {
+    /// Refuses what no program sends and no page of an allowed origin.
+    pub(super) fn check(&self, request: &Request) -> Result<(), ApiError> {
+        let origin = request.headers().get(header::ORIGIN);
+        let host = host_of(request)?;
+        if origin.is_none() && host.is_none_or(is_plain) {
+            return Ok(());
+        }
+        let target = host.map(target_of).transpose()?;
+        if !target.as_ref().is_none_or(|it| self.takes_target(it)) {
+            return Err(ApiError::Host);
+        }
+        let Some(origin) = origin else {
+            return Ok(());
+        };
+        let origin = origin.to_str().map_err(|_| ApiError::Origin)?;
+        self.takes_origin(origin, target.as_ref())
+            .then_some(())
+            .ok_or(ApiError::Origin)
+    }
+
     fn takes_target(&self, target: &BaseUrl) -> bool {
         match target.host() {
             Some(Host::Domain(_)) if self.on_loopback => {
@@ -157,6 +163,7 @@ pub(super) fn cors() -> CorsLayer {
             header::CONTENT_RANGE,
             header::ETAG,
             REQUEST_ID,
+            VERIFIED,
         ])
         .max_age(PREFLIGHT_AGE)
 }

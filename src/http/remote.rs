@@ -10,6 +10,7 @@ use super::representation::Representation;
 use crate::fetch::{Claim, UnverifiedContent, VerifiedContent};
 use crate::hash::BlobHash;
 use crate::node::Node;
+use crate::peer::directory::NetworkFile;
 use crate::peer_id::PeerId;
 
 /// The file that `peer` holds under an id or a name.
@@ -18,11 +19,7 @@ pub(super) async fn of_peer(
     peer: PeerId,
     file: &str,
 ) -> Result<Representation, ApiError> {
-    if node.network().registry.get(peer).is_none() {
-        return Err(ApiError::UnknownPeer);
-    }
-    let file = node.fetcher().find(peer, file).await?;
-    let file = file.ok_or(ApiError::UnknownFile)?;
+    let file = find(node, peer, file).await?;
     let (content, tag) = if let Some(hash) = file.hash {
         let claim = Claim {
             peer,
@@ -42,6 +39,15 @@ pub(super) async fn of_peer(
         name: file.name,
         content_type: file.content_type.filter(sendable),
     })
+}
+
+/// What `peer` told of the file that it holds under an id or a name.
+pub(super) async fn find(node: &Node, peer: PeerId, file: &str) -> Result<NetworkFile, ApiError> {
+    if node.network().registry.get(peer).is_none() {
+        return Err(ApiError::UnknownPeer);
+    }
+    let found = node.fetcher().find(peer, file).await?;
+    found.ok_or(ApiError::UnknownFile)
 }
 
 /// Content of this node, or else of another; the peer of `first` is asked before others.

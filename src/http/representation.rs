@@ -74,7 +74,7 @@ impl Representation {
         let body = if method == Method::HEAD {
             Body::empty()
         } else {
-            Body::from_stream(self.content.begin(0..size).await?)
+            self.content.body(0..size).await?
         };
         self.response(StatusCode::OK, size, body)
     }
@@ -82,7 +82,7 @@ impl Representation {
     async fn one(self, range: Range<u64>) -> Result<Response<Body>, ApiError> {
         let content_range = content_range(&range, self.content.size());
         let length = range.end - range.start;
-        let body = Body::from_stream(self.content.begin(range).await?);
+        let body = self.content.body(range).await?;
         let mut response = self.response(StatusCode::PARTIAL_CONTENT, length, body)?;
         let content_range = HeaderValue::try_from(content_range)?;
         response

@@ -1,13 +1,14 @@
 //! One line in the log for every request, when its answer has been sent or given up.
 
 use std::pin::Pin;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -21,8 +22,11 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// The longest id taken over from a client, in bytes.
 const MAX_ID_BYTES: usize = 64;
 
-/// Gives a request its id and logs it.
-pub(super) async fn log(request: Request, next: Next) -> Response {
+/// Gives a request its id and logs how it was answered.
+pub(super) async fn log<Answering: Future<Output = Response>>(
+    request: Request,
+    answer: impl FnOnce(Request) -> Answering,
+) -> Response {
     let id = request_id(&request);
     let mut line = Line {
         id: id.clone(),
@@ -34,7 +38,7 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
         sent: 0,
         cause: None,
     };
-    let mut response = next.run(request).await;
+    let mut response = answer(request).await;
     response.headers_mut().insert(REQUEST_ID, id);
     line.status = Some(response.status());
     line.cause = response.extensions_mut().remove();
@@ -52,10 +56,18 @@ fn request_id(request: &Request) -> HeaderValue {
     };
     match request.headers().get(REQUEST_ID).filter(sane) {
         Some(id) => id.clone(),
-        // Letters, digits and hyphens make a header value.
-        None => HeaderValue::try_from(Uuid::new_v4().to_string())
-            .unwrap_or(HeaderValue::from_static("none")),
+        None => next_id(),
     }
+}
+
+/// An id that no other request has: of this process, by its count, and most likely of any.
+fn next_id() -> HeaderValue {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| Uuid::new_v4().as_u64_pair().0);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let (process, count) = (*PROCESS, COUNT.fetch_add(1, Ordering::Relaxed));
+    // Letters, digits and hyphens make a header value.
+    HeaderValue::try_from(format!("{process:016x}-{count:x}"))
+        .unwrap_or(HeaderValue::from_static("none"))
 }
 
 /// What the log will say; written on drop.

@@ -1,17 +1,24 @@
 //! Every route there is, and what each request passes on its way.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 
+use super::access::{self, Writing};
 use super::error::ApiError;
-use super::origin::{self, AllowedOrigin, Guard};
-use super::{announce, bao, download, files, linger, network, peers, request_log, status, upload};
+use super::gate::{self, Gate};
+use super::origin::{AllowedOrigin, Guard};
+use super::{announce, bao, download, files, keep, network};
+use super::{peers, status, upload};
 use crate::node::Node;
+use crate::node::rate_limit::RateLimit;
+use crate::node::server::ClientAddress;
 
 /// How the REST interface is set up.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +27,10 @@ pub struct Options {
     pub allowed_origins: Vec<AllowedOrigin>,
     /// Whether the node listens on loopback only.
     pub on_loopback: bool,
+    /// Who may write and delete.
+    pub writing: Writing,
+    /// How many requests a second are taken from one address on the routes of peers.
+    pub peer_rate: Option<NonZeroU32>,
 }
 
 /// The REST interface of a node.
@@ -29,8 +40,18 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
         allowed: options.allowed_origins,
         on_loopback: options.on_loopback,
     };
+    let gate = Arc::new(Gate::new(Arc::clone(&node), guard, options.writing));
+    for_clients()
+        .merge(for_peers(options.peer_rate))
+        .fallback(|| async { ApiError::UnknownPath })
+        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
+        .layer(from_fn_with_state(gate, gate::pass))
+        .with_state(node)
+}
+
+/// The routes of clients.
+fn for_clients() -> Router<Arc<Node>> {
     Router::new()
-        .route("/api/peers", get(peers::list).post(peers::introduce))
         .route("/api/p2p/upload", post(upload::upload))
         .route("/api/p2p/download/{peer}/{file}", get(download::from_peer))
         .route(
@@ -39,30 +60,38 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
         )
         .route("/api/p2p/blob/{hash}", get(download::by_hash))
         .route("/api/p2p/blob/{hash}/bao", get(bao::encoded))
-        .route("/api/p2p/announce", post(announce::announce))
+        .route("/api/p2p/keep", get(keep::list).post(keep::keep))
+        .route(
+            "/api/p2p/keep/{id}",
+            get(keep::progress).delete(keep::forget),
+        )
         .route("/api/p2p/files", get(files::list))
-        .route("/api/p2p/network", get(network::list))
         .route("/api/p2p/status", get(status::status))
         .route("/health", get(status::health))
-        .fallback(|| async { ApiError::UnknownPath })
-        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
-        .layer(origin::cors())
-        // From here on the first layer is the innermost.
-        .layer(from_fn_with_state(Arc::clone(&node), refuse_on_shutdown))
-        .layer(from_fn_with_state(Arc::new(guard), origin::guard))
-        .layer(from_fn(linger::linger))
-        .layer(from_fn(request_log::log))
-        .with_state(node)
 }
 
-/// Connections stay open a little longer than the node wants to work.
-async fn refuse_on_shutdown(
-    State(node): State<Arc<Node>>,
+/// The routes of peers, and of whoever asks for what they told. They need no token, since
+/// what peers tell is signed; so each address has a limit.
+fn for_peers(rate: Option<NonZeroU32>) -> Router<Arc<Node>> {
+    Router::new()
+        .route(access::PEERS, get(peers::list).post(peers::introduce))
+        .route(access::ANNOUNCE, post(announce::announce))
+        .route("/api/p2p/network", get(network::list))
+        .route_layer(from_fn_with_state(
+            Arc::new(RateLimit::new(rate)),
+            limit_rate,
+        ))
+}
+
+async fn limit_rate(
+    State(limit): State<Arc<RateLimit>>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    if node.is_shutting_down() {
-        return Err(ApiError::ShuttingDown);
+    if let Some(ClientAddress(client)) = request.extensions().get() {
+        limit
+            .take(client.ip(), Instant::now())
+            .map_err(ApiError::TooOften)?;
     }
     Ok(next.run(request).await)
 }

@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::base_url::BaseUrl;
 use crate::disk::Durability;
+use crate::fetch::keep::{self, Keeper};
 use crate::fetch::{self, Fetcher};
 use crate::peer::address::Policy;
 use crate::peer::announcing::announce_all;
@@ -19,12 +20,14 @@ use crate::peer::client::{Client, ClientError};
 use crate::peer::discovery::{self, discover};
 use crate::peer::identity::{Identity, IdentityError};
 use crate::peer::network::{Network, Outgoing};
+use crate::peer::tls::Authorities;
 use crate::peer::{directory, registry};
 use crate::peer_id::PeerId;
 use crate::state_file::StateFile;
 use crate::store::local::{self, LocalStore, OpenError, RELAXED_SYNC_EVERY};
 use crate::store::{Store, StoreError};
 
+pub mod rate_limit;
 pub mod server;
 mod stall_guard;
 
@@ -41,8 +44,12 @@ pub struct Options {
     pub registry: registry::Options,
     /// Where peers may be.
     pub peer_addresses: Policy,
+    /// Who vouches for peers that are reached over TLS.
+    pub authorities: Authorities,
     /// How it fetches what they hold.
     pub fetch: fetch::Options,
+    /// Whether it keeps a copy of everything that is announced.
+    pub keep_everything: bool,
 }
 
 impl Options {
@@ -54,13 +61,17 @@ impl Options {
             discovery: discovery::Options::default(),
             registry: registry::Options::default(),
             peer_addresses: Policy::default(),
+            authorities: Authorities::default(),
             fetch: fetch::Options::default(),
+            keep_everything: false,
         }
     }
 }
 
 /// The file of the known peers in the storage directory.
 const PEERS_FILE: &str = "known-peers";
+/// The directory of what is being fetched to be kept, in the storage directory.
+const KEEPING_DIR: &str = "keeping";
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +93,7 @@ pub struct Node {
     peer_id: PeerId,
     network: Arc<Network>,
     fetcher: Arc<Fetcher>,
+    keeper: Arc<Keeper>,
     /// Taken when the node runs.
     outgoing: Mutex<Option<Outgoing>>,
     options: Options,
@@ -113,17 +125,25 @@ impl Node {
         let (network, outgoing) = Network::new(
             identity,
             options.base_url.clone(),
-            Client::new(options.peer_addresses.clone())?,
+            Client::new(options.peer_addresses.clone(), &options.authorities)?,
             options.registry.clone(),
             directory::Options::default(),
         );
         let network = Arc::new(network);
         let fetcher = Fetcher::new(Arc::clone(&network), options.fetch.clone());
+        let fetcher = Arc::new(fetcher);
+        let every = options.discovery.every;
+        let keeping = keep::Options {
+            dir: options.store.dir.join(KEEPING_DIR),
+            everything: options.keep_everything.then_some(every),
+        };
+        let keeper = Keeper::new(Arc::clone(&fetcher), store.clone(), keeping);
         Ok(Self {
             store,
             peer_id,
             network,
-            fetcher: Arc::new(fetcher),
+            fetcher,
+            keeper: Arc::new(keeper),
             outgoing: Mutex::new(Some(outgoing)),
             options,
             shutting_down: AtomicBool::new(false),
@@ -169,6 +189,7 @@ impl Node {
         }
         let file = StateFile::new(self.storage_dir().join(PEERS_FILE), "larder-peers 1");
         let options = self.options.discovery.clone();
+        tasks.spawn(Arc::clone(&self.keeper).run());
         tasks.spawn(discover(Arc::clone(&self.network), options, file));
         tasks
     }
@@ -186,6 +207,11 @@ impl Node {
     /// How the node reads what others hold.
     pub fn fetcher(&self) -> &Arc<Fetcher> {
         &self.fetcher
+    }
+
+    /// What the node makes copies of.
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
     }
 
     /// Who the node is.

@@ -57,7 +57,8 @@ impl Encoder {
         while answer.len() < target {
             match &self.next {
                 Some(Step::Pair(parent)) => {
-                    let read = read_pair(&mut self.walk, parent, source);
+                    let read = |buffer: &mut [u8], at| source.read_outboard(buffer, at);
+                    let read = read_pair(&mut self.walk, parent, read);
                     answer.extend_from_slice(&read.map_err(EncodeError::Outboard)?);
                 }
                 Some(Step::Group(group)) => {
@@ -77,13 +78,29 @@ impl Encoder {
     }
 }
 
+/// Checks every pair of an outboard, of which `read` fills a buffer with the bytes from an
+/// offset on. None that is wrong passes, whatever the blob's bytes are now.
+pub fn check_outboard(
+    hash: BlobHash,
+    tree: Tree,
+    read: impl Fn(&mut [u8], u64) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut walk = Walk::new(hash, tree, &(0..tree.size()));
+    while let Some(step) = walk.next() {
+        if let Step::Pair(parent) = step {
+            read_pair(&mut walk, &parent, &read)?;
+        }
+    }
+    Ok(())
+}
+
 fn read_pair(
     walk: &mut Walk,
     parent: &Parent,
-    source: &impl Source,
+    read: impl Fn(&mut [u8], u64) -> io::Result<()>,
 ) -> io::Result<[u8; PAIR_BYTES]> {
     let mut pair = [0; PAIR_BYTES];
-    source.read_outboard(&mut pair, parent.pair_offset())?;
+    read(&mut pair, parent.pair_offset())?;
     walk.descend(parent, &pair).map_err(invalid)?;
     Ok(pair)
 }

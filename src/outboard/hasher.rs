@@ -13,11 +13,12 @@ use crate::hash::BlobHash;
 pub struct TreeHasher {
     /// How many chunk groups are finished.
     finished: u64,
-    /// The chaining values of the finished subtrees that still lack a right sibling,
-    /// from left to right: one for each bit of `finished`.
+    /// The chaining values of finished subtrees, from left to right. Those that complete a
+    /// larger one are merged only when more content has come, since what the last merge
+    /// makes is the root, which is hashed differently from all other nodes.
     subtrees: Vec<ChainingValue>,
-    /// The chunk group behind them, of which nobody knows yet that it is not the last.
-    /// Hashed whole, since hashing it bit by bit is several times slower.
+    /// The beginning of the next chunk group. Hashed whole, since hashing it bit by bit is
+    /// several times slower. The first group is held back until it is known not to be all.
     group: Vec<u8>,
 }
 
@@ -35,7 +36,7 @@ impl TreeHasher {
             let (taken, rest) = piece.split_at(room);
             self.group.extend_from_slice(taken);
             piece = rest;
-            if piece.is_empty() {
+            if !self.is_complete(self.group.len(), !piece.is_empty()) {
                 return;
             }
             let group = std::mem::take(&mut self.group);
@@ -43,7 +44,7 @@ impl TreeHasher {
             self.group = group;
             self.group.clear();
         }
-        while piece.len() > GROUP {
+        while self.is_complete(piece.len(), piece.len() > GROUP) {
             let (group, rest) = piece.split_at(GROUP);
             self.finish_group(group, outboard);
             piece = rest;
@@ -52,12 +53,17 @@ impl TreeHasher {
     }
 
     /// The content is complete: the rest of its outboard and its hash.
-    pub fn finish(self, outboard: &mut Vec<u8>) -> BlobHash {
-        let mut left_siblings = self.subtrees.into_iter();
-        let Some(left_half) = left_siblings.next() else {
+    pub fn finish(mut self, outboard: &mut Vec<u8>) -> BlobHash {
+        if self.finished == 0 {
             return BlobHash::of(&self.group);
-        };
-        let mut right = group_value(self.finished * GROUP_BYTES, &self.group);
+        }
+        if !self.group.is_empty() {
+            let group = std::mem::take(&mut self.group);
+            self.finish_group(&group, outboard);
+        }
+        let mut left_siblings = self.subtrees.into_iter();
+        let left_half = left_siblings.next().unwrap_or_default();
+        let mut right = left_siblings.next_back().unwrap_or_default();
         for left in left_siblings.rev() {
             push_pair(outboard, &left, &right);
             right = merge_subtrees_non_root(&left, &right, Mode::Hash);
@@ -66,18 +72,25 @@ impl TreeHasher {
         merge_subtrees_root(&left_half, &right, Mode::Hash).into()
     }
 
-    /// Finishes a full group that is not the last, and every subtree that it completes.
+    /// Whether the first of `len` bytes at hand are a group that can be finished.
+    fn is_complete(&self, len: usize, more_follow: bool) -> bool {
+        len >= GROUP && (self.finished > 0 || more_follow)
+    }
+
+    /// Finishes a group that is not all of the content, after every subtree that was
+    /// complete before it.
     fn finish_group(&mut self, group: &[u8], outboard: &mut Vec<u8>) {
-        let mut node = group_value(self.finished * GROUP_BYTES, group);
-        self.finished += 1;
         for _ in 0..self.finished.trailing_zeros() {
-            let Some(left) = self.subtrees.pop() else {
+            let (Some(right), Some(left)) = (self.subtrees.pop(), self.subtrees.pop()) else {
                 break;
             };
-            push_pair(outboard, &left, &node);
-            node = merge_subtrees_non_root(&left, &node, Mode::Hash);
+            push_pair(outboard, &left, &right);
+            let merged = merge_subtrees_non_root(&left, &right, Mode::Hash);
+            self.subtrees.push(merged);
         }
-        self.subtrees.push(node);
+        self.subtrees
+            .push(group_value(self.finished * GROUP_BYTES, group));
+        self.finished += 1;
     }
 }
 

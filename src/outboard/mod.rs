@@ -13,7 +13,7 @@ mod tree;
 mod verify;
 mod walk;
 
-pub use encode::{EncodeError, Encoder, Source};
+pub use encode::{EncodeError, Encoder, Source, check_outboard};
 pub use hasher::TreeHasher;
 pub use tree::{GROUP_BYTES, PAIR_BYTES, Tree};
 pub use verify::{Verifier, VerifyError};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use reqwest::StatusCode;
 use serde::de::IgnoredAny;
 
 use super::announcement::Announcement;
@@ -39,8 +40,14 @@ async fn send(network: &Network, peer: Peer, announcement: Arc<Announcement>) {
             .client
             .post(peer.address(), "/api/p2p/announce", &*announcement);
         let sent: Result<IgnoredAny, ClientError> = sent.await;
-        let Err(error) = sent else {
-            return network.registry.saw(peer.id());
+        let error = match sent {
+            Ok(_) => return network.registry.saw(peer.id()),
+            // It is there and has enough for now. A new try would only keep others waiting.
+            Err(ClientError::Status(StatusCode::TOO_MANY_REQUESTS)) => {
+                network.registry.saw(peer.id());
+                return tracing::debug!(peer = %peer.id(), "takes no more announcements");
+            }
+            Err(error) => error,
         };
         match pauses.next() {
             Some(pause) => tokio::time::sleep(*pause).await,

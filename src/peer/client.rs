@@ -9,10 +9,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::address::{Policy, Resolver};
+use super::tls::{self, Authorities};
 use crate::base_url::BaseUrl;
 
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection is kept for a next request: long enough for those of one transfer
+/// or burst. Between periods it would only be one of as many as there are peers.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an answer may pause.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a whole JSON exchange may take.
@@ -36,6 +40,9 @@ pub enum ClientError {
     /// The request failed on its way, or took too long.
     #[error("the request failed")]
     Http(#[from] reqwest::Error),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
     /// The answer is a refusal.
     #[error("the answer has status {0}")]
     Status(StatusCode),
@@ -51,14 +58,17 @@ pub enum ClientError {
 }
 
 impl Client {
-    /// A client that asks only where `policy` allows it.
-    pub fn new(policy: Policy) -> Result<Self, ClientError> {
+    /// A client that asks only where `policy` allows it, and over TLS only whom one of the
+    /// `authorities` vouches for.
+    pub fn new(policy: Policy, authorities: &Authorities) -> Result<Self, ClientError> {
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::config(authorities)?)
             .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(Arc::new(Resolver(policy.clone())))
             .redirect(Redirects::none())
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .build()?;
         Ok(Self { http, policy })

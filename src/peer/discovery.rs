@@ -1,10 +1,12 @@
 //! Finding peers: by bootstrap servers, by peers named to this node, on the local network,
 //! and from memory.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use reqwest::StatusCode;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::task::JoinSet;
@@ -104,7 +106,8 @@ async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Dur
                 1
             }
             Err(error) => {
-                tracing::debug!(%address, %error, ?source, "introduces nobody");
+                let error: &dyn Error = &error;
+                tracing::debug!(%address, error, ?source, "introduces nobody");
                 (pause * 2).min(MAX_PAUSE)
             }
         };
@@ -119,11 +122,14 @@ async fn ask_bootstrap(network: &Network, server: &BaseUrl) -> Result<Introducti
     network.client.get(server, &path).await
 }
 
-/// Introduces this node to a peer, which tells whom it knows. An older one only tells.
+/// Introduces this node to a peer, which tells whom it knows. An older one only tells; one
+/// that was asked too often is asked later.
 async fn ask_peer(network: &Network, peer: &BaseUrl) -> Result<Introductions, ClientError> {
     let myself = network.myself();
     match network.client.post(peer, "/api/peers", &myself).await {
-        Err(ClientError::Status(_)) => network.client.get(peer, "/api/peers").await,
+        Err(ClientError::Status(status)) if status != StatusCode::TOO_MANY_REQUESTS => {
+            network.client.get(peer, "/api/peers").await
+        }
         introductions => introductions,
     }
 }

@@ -13,3 +13,4 @@ pub mod registration;
 pub mod registry;
 pub mod signature;
 pub mod sync;
+pub mod tls;

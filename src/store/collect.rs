@@ -41,6 +41,8 @@ impl Store {
                 collected += 1;
             }
         }
+        self.writable()?;
+        self.blobs.sweep().await?;
         round.end();
         Ok(collected)
     }

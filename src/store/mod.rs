@@ -2,6 +2,7 @@
 //!
 //! Invariants: a file record's blob exists; a blob that no record needs is collected.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,15 +19,19 @@ mod check;
 mod collect;
 mod directory;
 mod error;
+mod hot;
 mod in_use;
 pub mod local;
+mod ready;
 mod verify;
 
 pub use directory::DirectoryError;
 pub use error::StoreError;
+pub use hot::{ReadyContent, ReadyFile};
 pub use verify::{Finding, verify};
 
 use check::is_whole;
+use hot::HotFiles;
 use in_use::{InUse, Shared};
 
 /// What an upload tells beside its content.
@@ -46,6 +51,7 @@ pub struct Store {
     blobs: Arc<dyn BlobBackend>,
     index: Arc<dyn IndexBackend>,
     in_use: Arc<InUse>,
+    hot: Arc<HotFiles>,
     /// Whether blobs that no record needs may be there: a crash left them, or one
     /// could not be deleted.
     uncollected: Arc<AtomicBool>,
@@ -74,6 +80,7 @@ impl Store {
             blobs,
             index,
             in_use: Arc::default(),
+            hot: Arc::new(HotFiles::new()),
             uncollected: Arc::default(),
             closed: Arc::default(),
             spool,
@@ -83,6 +90,12 @@ impl Store {
     /// An empty spool for an upload.
     pub fn spool(&self) -> Spool {
         Spool::new(self.spool.clone())
+    }
+
+    /// A spool for content of `size` bytes whose beginning may be in the file at `path`, on
+    /// the file system of the blobs; see [`Spool::resume`].
+    pub async fn spool_to_resume(&self, path: PathBuf, size: u64) -> Result<Spool, StoreError> {
+        Ok(Spool::resume(self.spool.clone(), path, size).await?)
     }
 
     /// Keeps spooled content as a new file. Ok means blob and record are durable.
@@ -160,6 +173,11 @@ impl Store {
         Ok(self.index.page(after, limit).await?)
     }
 
+    /// Whether a file has content with this hash.
+    pub async fn holds(&self, hash: &BlobHash) -> Result<bool, StoreError> {
+        Ok(self.index.needs(hash).await?)
+    }
+
     /// Opens content by its hash.
     pub async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
         Ok(self.blobs.open(hash).await?)
@@ -171,6 +189,7 @@ impl Store {
     pub async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, StoreError> {
         self.change(move |store| async move {
             let removed = store.index.remove(id).await?;
+            store.hot.forget(id);
             if let Some(record) = &removed {
                 store.collect(record.file.hash).await;
             }

@@ -24,9 +24,13 @@ pub enum Finding {
     BlobMissing(BlobHash),
     /// The blob's bytes do not have its hash.
     BlobDamaged(BlobHash),
+    /// The outboard of a blob was damaged, and removed: it is derived when it is needed.
+    OutboardDamaged(BlobHash),
+    /// So many outboards were left of blobs that are gone, and removed.
+    OutboardsLeft(u64),
     /// No file needs this blob (size in bytes). The node collects it by itself.
     Orphan(BlobHash, u64),
-    /// A file among the blobs that is none.
+    /// A file among the blobs or outboards that is none.
     Stray(PathBuf),
 }
 
@@ -77,10 +81,16 @@ async fn verify_blobs(
         }
         if !is_whole(blobs, &hash).await? {
             tell(findings, Finding::BlobDamaged(hash)).await;
+        } else if !blobs.check_outboard(hash, size).await? {
+            tell(findings, Finding::OutboardDamaged(hash)).await;
         }
     }
     for missing in needed {
         tell(findings, Finding::BlobMissing(missing)).await;
+    }
+    let swept = blobs.sweep().await?;
+    if swept > 0 {
+        tell(findings, Finding::OutboardsLeft(swept)).await;
     }
     let mut strays = blobs.strays();
     while let Some(stray) = strays.next().await {

@@ -11,6 +11,7 @@ use futures_util::{StreamExt, stream};
 use larder::blob::memory::MemoryBlobs;
 use larder::hash::BlobHash;
 use larder::http;
+use larder::http::access::Writing;
 use larder::index::memory::MemoryIndex;
 use larder::node::{Node, Options};
 use larder::peer::identity::Identity;
@@ -36,7 +37,11 @@ impl InMemory {
         let options = Options::alone(options, "http://localhost:5004".parse().unwrap());
         let node = Node::over(store, Identity::generate().unwrap(), options);
         let node = Arc::new(node.unwrap());
-        let router = http::router(Arc::clone(&node), http::Options::default());
+        let open = http::Options {
+            writing: Writing::Open,
+            ..http::Options::default()
+        };
+        let router = http::router(Arc::clone(&node), open);
         Self { node, router, dir }
     }
 

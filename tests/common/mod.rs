@@ -3,11 +3,18 @@
 // Not every test needs all of it.
 #![allow(dead_code)]
 
+pub(crate) mod blob;
 pub(crate) mod content;
 pub(crate) mod countdown_disk;
 pub(crate) mod encoded;
 pub(crate) mod forms;
+pub(crate) mod http_client;
+pub(crate) mod lan;
+pub(crate) mod liar;
 pub(crate) mod packs;
+pub(crate) mod peers;
 pub(crate) mod process;
+pub(crate) mod python;
 pub(crate) mod random;
 pub(crate) mod raw_http;
+pub(crate) mod relay;

@@ -69,15 +69,34 @@ impl Node {
         std::fs::read_to_string(self.dir.join("log")).unwrap()
     }
 
+    /// The most memory that the node has held so far, in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.process.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let (_, peak) = status.split_once("VmHWM:").unwrap();
+        peak.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
     /// The files of blobs and of uploads under way; the blobs in packs as if they were
     /// files there.
     pub(crate) fn content_files(&self) -> Vec<PathBuf> {
         let storage = self.dir.join("peer_storage");
         let in_packs = blobs_in_packs(&storage).into_iter();
-        let mut files: Vec<_> = in_packs
-            .map(|hash| storage.join("packs").join(hash))
-            .collect();
-        let mut dirs = vec![storage.join("blobs"), storage.join("spool")];
+        let in_packs = in_packs.map(|hash| storage.join("packs").join(hash));
+        let mut files = self.files_below(&["blobs", "spool"]);
+        files.extend(in_packs);
+        files
+    }
+
+    /// The files of outboards.
+    pub(crate) fn outboard_files(&self) -> Vec<PathBuf> {
+        self.files_below(&["outboards"])
+    }
+
+    fn files_below(&self, dirs: &[&str]) -> Vec<PathBuf> {
+        let storage = self.dir.join("peer_storage");
+        let mut files = Vec::new();
+        let mut dirs: Vec<_> = dirs.iter().map(|dir| storage.join(dir)).collect();
         while let Some(dir) = dirs.pop() {
             for entry in std::fs::read_dir(dir).unwrap() {
                 let entry = entry.unwrap();

@@ -75,6 +75,19 @@ pub(crate) fn send(address: SocketAddr, request: &[u8]) -> Answer {
     read_answer(&mut stream, request.starts_with(b"HEAD "))
 }
 
+/// Everything that comes until the connection ends: status and body.
+pub(crate) fn until_the_end(address: SocketAddr, target: &str) -> (u16, Vec<u8>) {
+    let mut stream = connect(address);
+    let request = head("GET", target, &["Connection: close"]);
+    stream.write_all(&request).unwrap();
+    let mut all = Vec::new();
+    // A connection that is cut may end in a reset.
+    let _ = stream.read_to_end(&mut all);
+    let end = all.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
+    let status = std::str::from_utf8(&all[9..12]).unwrap().parse().unwrap();
+    (status, all[end + 4..].to_vec())
+}
+
 /// Sends a request without a body; `headers` are lines without their ends.
 pub(crate) fn get(address: SocketAddr, target: &str, headers: &[&str]) -> Answer {
     send(address, &head("GET", target, headers))

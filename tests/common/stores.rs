@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use larder::blob::spool::MEMORY_LIMIT;
 use larder::disk::{Disk, Durability};
 use larder::hash::BlobHash;
 use larder::record::FileRecord;
 use larder::store::local::{LocalStore, Options};
 use larder::store::{About, Store, StoreError};
 
+use super::encoded::verified;
 use super::packs::blobs_in_packs;
 
 pub(crate) fn options(dir: &Path, disk: Arc<dyn Disk>, durability: Durability) -> Options {
@@ -68,18 +70,35 @@ pub(crate) async fn checked_files(store: &Store, dir: &Path) -> Vec<FileRecord> 
     let files = whole_files(store).await;
     let needed = files.iter().map(|record| record.file.hash.to_string());
     let needed: BTreeSet<_> = needed.collect();
-    assert_eq!(blobs_in(dir), needed);
+    let mut blobs = names_in_shards(&dir.join("blobs"));
+    blobs.extend(blobs_in_packs(dir));
+    assert_eq!(blobs, needed);
+    assert_proven(store, &files).await;
+    let long = files.iter().filter(|it| it.file.size > MEMORY_LIMIT);
+    let long: BTreeSet<_> = long.map(|it| it.file.hash.to_string()).collect();
+    assert_eq!(names_in_shards(&dir.join("outboards")), long);
     assert_eq!(names_in(&dir.join("spool")), BTreeSet::new());
     assert_eq!(store.totals().files, files.len() as u64);
     assert_eq!(store.totals().blobs, needed.len() as u64);
     files
 }
 
-fn blobs_in(dir: &Path) -> BTreeSet<String> {
-    let blobs = dir.join("blobs");
-    let shards = names_in(&blobs).into_iter();
-    let files = shards.flat_map(|shard| names_in(&blobs.join(shard)));
-    files.chain(blobs_in_packs(dir)).collect()
+/// Reads each file as another node does, which checks what its outboard proves.
+async fn assert_proven(store: &Store, files: &[FileRecord]) {
+    for FileRecord { file, .. } in files {
+        let blob = store.open(&file.hash).await.unwrap().unwrap();
+        let all = 0..file.size;
+        let pieces: Vec<_> = blob.encoded(all.clone()).try_collect().await.unwrap();
+        let (proven, ended) = verified(file.hash, file.size, all, pieces);
+        assert_eq!(ended, Ok(()), "{}", file.name);
+        assert_eq!(proven.len() as u64, file.size, "{}", file.name);
+    }
+}
+
+fn names_in_shards(dir: &Path) -> BTreeSet<String> {
+    let shards = names_in(dir).into_iter();
+    let names = shards.flat_map(|shard| names_in(&dir.join(shard)));
+    names.collect()
 }
 
 fn names_in(dir: &Path) -> BTreeSet<String> {

@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use larder::hash::BlobHash;
 use reqwest::multipart::{Form, Part};
 use serde_json::Value;
 
+use crate::common::encoded::verified;
 use crate::common::random::Random;
 use crate::ledger::{Content, Ledger, Listed};
 
@@ -110,20 +112,24 @@ impl Client {
         Ok(answer["peer"]["peer_id"].as_str().unwrap().to_owned())
     }
 
-    /// Downloads a file and holds its bytes against what was uploaded.
+    /// Downloads a file, and as another node does, and holds its bytes against what was
+    /// uploaded.
     pub(crate) async fn check(&self, id: &str, content: Content) -> reqwest::Result<()> {
-        let url = format!("{}/api/p2p/file/{id}", self.base);
-        let bytes = self
-            .http
-            .get(url)
-            .send()
-            .await?
-            .error_for_status()?
-            .bytes()
-            .await?;
-        assert_eq!(bytes.len() as u64, content.size, "{id}");
-        assert_eq!(BlobHash::of(&bytes), content.hash, "{id}");
+        let Content { hash, size } = content;
+        let bytes = self.get(&format!("file/{id}")).await?;
+        assert_eq!(bytes.len() as u64, size, "{id}");
+        assert_eq!(BlobHash::of(&bytes), hash, "{id}");
+        let answer = self.get(&format!("blob/{hash}/bao")).await?;
+        let (proven, ended) = verified(hash, size, 0..size, [answer]);
+        assert_eq!(ended, Ok(()), "{id}");
+        assert!(proven == bytes, "{id}");
         Ok(())
+    }
+
+    async fn get(&self, what: &str) -> reqwest::Result<Bytes> {
+        let url = format!("{}/api/p2p/{what}", self.base);
+        let answer = self.http.get(url).send().await?.error_for_status()?;
+        answer.bytes().await
     }
 }
 

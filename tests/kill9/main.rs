@@ -13,12 +13,14 @@ mod ledger;
 mod load;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
+use common::http_client::http_client;
 use common::process::{Node, until};
 use common::random::Random;
 use ledger::{Content, Ledger};
@@ -133,7 +135,7 @@ impl Run<'_> {
 
     fn client(&mut self, node: &Node) -> Client {
         Client {
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            http: http_client(),
             base: node.url(""),
             ledger: Arc::clone(&self.ledger),
             random: self.random.split(),
@@ -149,12 +151,16 @@ impl Run<'_> {
             .map(|(_, file)| file.hash.to_string())
             .collect();
         until("the blobs are those of the files", || {
-            let blobs = node.content_files();
-            let names = blobs
-                .iter()
-                .map(|path| path.file_name().unwrap().to_str().unwrap());
-            let names: BTreeSet<_> = names.map(str::to_owned).collect();
-            (names == needed).then_some(())
+            let is_clean = names_of(&node.content_files()) == needed
+                && names_of(&node.outboard_files()).is_subset(&needed);
+            is_clean.then_some(())
         });
     }
+}
+
+fn names_of(files: &[PathBuf]) -> BTreeSet<String> {
+    let names = files.iter().map(|path| path.file_name().unwrap());
+    names
+        .map(|name| name.to_str().unwrap().to_owned())
+        .collect()
 }

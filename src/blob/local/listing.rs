@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt};
 
 use super::super::{BlobError, run_blocking};
 use super::packs::Packs;
-use super::shards::shard_dir;
+use super::shards::{shard_dir, shard_path};
 use crate::hash::BlobHash;
 
 /// The size of the blob at `path`, in bytes.
@@ -44,18 +44,36 @@ pub(super) fn blobs(
     })
 }
 
-/// Every path among blobs and packs that is none.
-pub(super) fn strays(
+/// Every file in `dir` that belongs to a blob which is not in `blobs`.
+pub(super) fn without_blob(
+    dir: PathBuf,
     blobs: PathBuf,
-    packs: Arc<Packs>,
-) -> BoxStream<'static, Result<PathBuf, BlobError>> {
-    let in_shards = strays_in_shards(blobs);
-    let among_packs = stream::once(run_blocking(move || packs.strays()));
-    in_shards.chain(among_packs.flat_map(each)).boxed()
+) -> BoxStream<'static, Result<BlobHash, BlobError>> {
+    per_shard(dir, move |dir, shard| {
+        let mut found = Vec::new();
+        for_each_name(dir, |_, name| {
+            if let Some(hash) = hash_in_shard(name, shard)
+                && stored_size(&shard_path(&blobs, &hash))?.is_none()
+            {
+                found.push(hash);
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    })
 }
 
-fn strays_in_shards(blobs: PathBuf) -> BoxStream<'static, Result<PathBuf, BlobError>> {
-    per_shard(blobs, |dir, shard| {
+/// Every file among the packs that is none of theirs.
+pub(super) fn strays_among_packs(
+    packs: Arc<Packs>,
+) -> BoxStream<'static, Result<PathBuf, BlobError>> {
+    let found = stream::once(run_blocking(move || packs.strays()));
+    found.flat_map(each).boxed()
+}
+
+/// Every path in the shards that is named for no blob.
+pub(super) fn strays(dir: PathBuf) -> BoxStream<'static, Result<PathBuf, BlobError>> {
+    per_shard(dir, |dir, shard| {
         let mut found = Vec::new();
         for_each_name(dir, |path, name| {
             if hash_in_shard(name, shard).is_none() {
@@ -69,14 +87,13 @@ fn strays_in_shards(blobs: PathBuf) -> BoxStream<'static, Result<PathBuf, BlobEr
 }
 
 fn per_shard<T: Send + 'static>(
-    blobs: PathBuf,
+    dir: PathBuf,
     scan: impl Fn(&Path, u8) -> Result<Vec<T>, BlobError> + Send + Sync + 'static,
 ) -> BoxStream<'static, Result<T, BlobError>> {
     let scan = Arc::new(scan);
     stream::iter(0..=u8::MAX)
         .then(move |shard| {
-            let dir = shard_dir(&blobs, shard);
-            let scan = Arc::clone(&scan);
+            let (dir, scan) = (shard_dir(&dir, shard), Arc::clone(&scan));
             run_blocking(move || scan(&dir, shard))
         })
         .flat_map(each)

@@ -2,7 +2,7 @@
 //!
 //! The file of a blob is `blobs/<first two hex digits>/<64 hex digits>` under the storage
 //! directory. The 256 shard directories are made at start, so that a commit has one name
-//! to make durable and no parents.
+//! to make durable and no parents. The file has beside it its outboard.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 
 use super::spool::{self, Content, SpoolFile};
 use super::{BlobBackend, BlobError, OpenBlob, SpooledBlob, run_blocking};
@@ -28,7 +29,7 @@ use listing::stored_size;
 use outboards::Outboards;
 use packs::Packs;
 use refusal::Refusal;
-use shards::{create_shards, shard_path};
+use shards::{shard_dir, shard_path};
 
 /// The directory of the blobs, under the storage directory.
 const DIR: &str = "blobs";
@@ -89,16 +90,19 @@ impl LocalBlobs {
         } = options;
         let (blobs, packs) = (dir.join(DIR), dir.join(PACKS_DIR));
         let disk = &spool.disk;
-        create_shards(&**disk, &blobs)?;
-        let created = disk.create_dir(&packs);
-        created.map_err(|e| BlobError::io("create", &packs, e))?;
-        let outboards = Arc::new(Outboards::at(&dir, spool.clone())?);
+        for made in [&blobs, &packs] {
+            create_dir(&**disk, made)?;
+        }
+        for shard in 0..=u8::MAX {
+            create_dir(&**disk, &shard_dir(&blobs, shard))?;
+        }
         // Also names found there may be of a process killed before it synced them.
         for parent in [&blobs, &packs, &dir] {
             disk.sync_dir(parent)
                 .map_err(|e| BlobError::io("sync", parent, e))?;
         }
         spool::clear(&spool)?;
+        let outboards = Arc::new(Outboards::at(&dir, spool.clone())?);
         let refusal = Arc::new(Refusal::default());
         let packs = Packs::open(packs::Options {
             dir: packs,
@@ -120,9 +124,29 @@ impl LocalBlobs {
         })
     }
 
-    /// Every path among the blobs that is none, such as a file somebody put there.
+    /// Every path among the blobs and outboards that is none, such as a file somebody put
+    /// there.
     pub fn strays(&self) -> BoxStream<'static, Result<PathBuf, BlobError>> {
-        listing::strays(self.shared.blobs.clone(), Arc::clone(&self.packs))
+        let among_blobs = listing::strays(self.shared.blobs.clone());
+        let among_outboards = self.shared.outboards.strays();
+        let among_packs = listing::strays_among_packs(Arc::clone(&self.packs));
+        among_blobs
+            .chain(among_outboards)
+            .chain(among_packs)
+            .boxed()
+    }
+
+    /// Checks the outboard of a blob of `size` bytes and removes one that is damaged, to be
+    /// derived when it is needed; tells whether none was.
+    pub async fn check_outboard(&self, hash: BlobHash, size: u64) -> Result<bool, BlobError> {
+        self.blocking(move |shared| {
+            let is_sound = shared.outboards.is_sound(hash, size);
+            if !is_sound {
+                shared.outboards.remove(&hash)?;
+            }
+            Ok(is_sound)
+        })
+        .await
     }
 
     /// Runs `work` where it may block.
@@ -141,8 +165,8 @@ impl BlobBackend for LocalBlobs {
         let hash = blob.hash();
         match blob.into_content() {
             Content::Memory(bytes) => self.packs.put(hash, bytes).await,
-            Content::File(file) => {
-                self.blocking(move |shared| shared.commit(&hash, file))
+            Content::File { blob, outboard } => {
+                self.blocking(move |shared| shared.commit(&hash, blob, outboard))
                     .await
             }
         }
@@ -168,13 +192,27 @@ impl BlobBackend for LocalBlobs {
 
     async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
         let hash = *hash;
-        self.packs.delete(hash).await?;
         // Format 1 kept small blobs in files, too.
-        self.blocking(move |shared| shared.delete(&hash)).await
+        self.blocking(move |shared| shared.delete(&hash)).await?;
+        self.packs.delete(hash).await
     }
 
     fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
         listing::blobs(self.shared.blobs.clone(), Arc::clone(&self.packs))
+    }
+
+    async fn sweep(&self) -> Result<u64, BlobError> {
+        let mut left = self.shared.outboards.without_blob(&self.shared.blobs);
+        let mut swept = 0;
+        while let Some(hash) = left.try_next().await? {
+            self.blocking(move |shared| {
+                shared.refusal.check()?;
+                shared.outboards.remove(&hash)
+            })
+            .await?;
+            swept += 1;
+        }
+        Ok(swept)
     }
 
     fn refusal(&self) -> Option<String> {
@@ -197,22 +235,36 @@ impl Shared {
 
     /// Whatever is there already is replaced: a file of the right length may still be
     /// what a power cut left of another commit.
-    fn commit(&self, hash: &BlobHash, file: SpoolFile) -> Result<(), BlobError> {
+    fn commit(
+        &self,
+        hash: &BlobHash,
+        blob: SpoolFile,
+        outboard: SpoolFile,
+    ) -> Result<(), BlobError> {
         if let Err(error) = self.refusal.check() {
-            file.discard();
+            blob.discard();
+            outboard.discard();
             return Err(error);
         }
-        self.keep(file, &self.path(hash))
+        self.keep(hash, blob, outboard)
     }
 
-    /// Moves a spool file into place; it is whole on the disk before it has its name.
-    fn keep(&self, file: SpoolFile, path: &Path) -> Result<(), BlobError> {
-        if let Err(error) = self.sync(file.path(), || file.file().sync()) {
-            file.discard();
+    /// Moves a blob's spool files into place; it is whole on the disk before it has its
+    /// name, and its outboard is there before it.
+    fn keep(&self, hash: &BlobHash, blob: SpoolFile, outboard: SpoolFile) -> Result<(), BlobError> {
+        let synced = self.sync(blob.path(), || blob.file().sync());
+        let prepared = synced.and_then(|()| self.outboards.keep(hash, outboard));
+        if let Err(error) = prepared {
+            blob.discard();
             return Err(error);
         }
-        file.rename(path)?;
-        self.sync_name(path)
+        let path = self.path(hash);
+        if let Err(error) = blob.rename(&path) {
+            // What cannot be removed is swept.
+            let _ = self.outboards.remove(hash);
+            return Err(error);
+        }
+        self.sync_name(&path)
     }
 
     fn sync_name(&self, path: &Path) -> Result<(), BlobError> {
@@ -236,11 +288,21 @@ impl Shared {
 
     fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
         self.refusal.check()?;
+        // First, so that the blob is there to try again.
+        self.outboards.remove(hash)?;
         let path = self.path(hash);
         // Not synced: a blob that a power cut brings back is collected at start.
         self.disk()
             .remove_file(&path)
             .map_err(|e| BlobError::io("remove", path, e))?;
-        self.outboards.remove(hash)
+        // Who derived one meanwhile may not have seen that the blob is gone. What cannot be
+        // removed now is swept.
+        let _ = self.outboards.remove(hash);
+        Ok(())
     }
+}
+
+fn create_dir(disk: &dyn Disk, path: &Path) -> Result<(), BlobError> {
+    disk.create_dir(path)
+        .map_err(|e| BlobError::io("create", path, e))
 }

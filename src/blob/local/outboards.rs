@@ -11,19 +11,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::OptionFuture;
+use futures_util::stream::BoxStream;
 use tokio::sync::Mutex;
 
 use super::super::spool::{self, OutboardWriter, SpoolFile};
 use super::super::{BlobError, run_blocking};
-use super::shards::{create_shards, shard_path};
+use super::listing;
+use super::shards::shard_path;
 use crate::hash::BlobHash;
+use crate::outboard::{Tree, check_outboard};
 
 /// The directory of the outboards, under the storage directory.
 const DIR: &str = "outboards";
 /// How many outboards are derived at once. Each takes as long as reading its blob.
 const AT_ONCE: usize = 8;
-/// How much of a blob is read at once, in bytes.
-const PIECE: usize = 1024 * 1024;
 
 /// The outboards of a storage directory.
 pub(super) struct Outboards {
@@ -34,15 +35,16 @@ pub(super) struct Outboards {
 }
 
 impl Outboards {
-    /// The outboards under a storage directory; makes what directories are missing. Blocks.
+    /// The outboards under a storage directory. Blocks.
     pub(super) fn at(dir: &Path, spool: spool::Options) -> Result<Self, BlobError> {
         let dir = dir.join(DIR);
-        create_shards(&*spool.disk, &dir)?;
-        Ok(Self {
+        let outboards = Self {
             dir,
             spool,
             turns: Default::default(),
-        })
+        };
+        outboards.create(&outboards.dir)?;
+        Ok(outboards)
     }
 
     /// Opens the outboard of a blob. Blocks.
@@ -75,39 +77,60 @@ impl Outboards {
 
     fn derive_now(&self, hash: BlobHash, blob: &File) -> Result<File, BlobError> {
         spool::check_space(&self.spool)?;
-        let (found, file) = self.write(hash, blob)?;
+        let mut writer = OutboardWriter::create(&self.spool)?;
+        writer.update_from(blob, hash.to_string().as_ref())?;
+        let (found, file) = writer.finish()?;
         if found != hash {
             file.discard();
             return Err(BlobError::other_hash(hash));
         }
         tracing::info!(%hash, "an outboard was derived from its blob");
-        let path = self.path(&hash);
-        let failed = |e| BlobError::io("open", &path, e);
-        // Before others can remove it.
+        let failed = |e| BlobError::io("look at", hash.to_string(), e);
+        // While nobody else can remove it.
         let outboard = File::open(file.path()).map_err(failed)?;
-        file.rename(&path)?;
-        // Whoever deletes a blob removes its outboard after it, so that one of both sees this.
+        self.keep(&hash, file)?;
+        // Whoever deletes a blob removes its outboard behind it, so that one of both does.
         if blob.metadata().map_err(failed)?.nlink() == 0 {
             self.remove(&hash)?;
         }
         Ok(outboard)
     }
 
-    /// Hashes a blob and writes its outboard to a spool file.
-    fn write(&self, hash: BlobHash, blob: &File) -> Result<(BlobHash, SpoolFile), BlobError> {
-        let mut writer = OutboardWriter::create(&self.spool)?;
-        let (mut piece, mut offset) = (vec![0; PIECE], 0);
-        loop {
-            match blob.read_at(&mut piece, offset) {
-                Ok(0) => return writer.finish(),
-                Ok(read) => {
-                    offset += read as u64;
-                    writer.update(piece.get(..read).unwrap_or_default())?;
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(BlobError::io("read", hash.to_string(), e)),
-            }
+    /// Moves an outboard into place, not synced. Blocks.
+    pub(super) fn keep(&self, hash: &BlobHash, file: SpoolFile) -> Result<(), BlobError> {
+        let path = self.path(hash);
+        // Few nodes need all 256 shards, and none needs them soon.
+        if let Some(shard) = path.parent().filter(|shard| !shard.exists()) {
+            self.create(shard)?;
         }
+        file.rename(&path)
+    }
+
+    /// Whether the outboard of a blob of `size` bytes is right or not there. Blocks.
+    pub(super) fn is_sound(&self, hash: BlobHash, size: u64) -> bool {
+        let tree = Tree::new(size);
+        let checked = self.open(&hash).and_then(|file| {
+            if file.metadata()?.len() != tree.outboard_len() {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            check_outboard(hash, tree, |buffer, offset| {
+                file.read_exact_at(buffer, offset)
+            })
+        });
+        checked.map_or_else(|e| e.kind() == io::ErrorKind::NotFound, |()| true)
+    }
+
+    /// The blobs of outboards here that are not in `blobs`.
+    pub(super) fn without_blob(
+        &self,
+        blobs: &Path,
+    ) -> BoxStream<'static, Result<BlobHash, BlobError>> {
+        listing::without_blob(self.dir.clone(), blobs.to_owned())
+    }
+
+    /// Every path among the outboards that is none.
+    pub(super) fn strays(&self) -> BoxStream<'static, Result<PathBuf, BlobError>> {
+        listing::strays(self.dir.clone())
     }
 
     /// Removes the outboard of a blob, if there is one. Blocks.
@@ -115,6 +138,11 @@ impl Outboards {
         let path = self.path(hash);
         let removed = self.spool.disk.remove_file(&path);
         removed.map_err(|e| BlobError::io("remove", path, e))
+    }
+
+    fn create(&self, dir: &Path) -> Result<(), BlobError> {
+        let created = self.spool.disk.create_dir(dir);
+        created.map_err(|e| BlobError::io("create", dir, e))
     }
 
     fn path(&self, hash: &BlobHash) -> PathBuf {

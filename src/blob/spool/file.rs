@@ -10,7 +10,7 @@ use super::Options;
 use crate::blob::BlobError;
 use crate::disk::{Disk, DiskFile};
 
-/// A spool file; removed on drop unless it was renamed away.
+/// A spool file; removed on drop unless it was renamed away, or is to be resumed.
 pub struct SpoolFile {
     disk: Arc<dyn Disk>,
     path: PathBuf,
@@ -31,6 +31,22 @@ impl SpoolFile {
             path,
             file,
             kept: false,
+        })
+    }
+
+    /// The file at `path`, which outlives this value; empty if it was not there. Blocks.
+    pub fn resume(options: &Options, path: PathBuf) -> Result<Self, BlobError> {
+        let disk = Arc::clone(&options.disk);
+        let file = match disk.open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => disk.create(&path),
+            opened => opened,
+        };
+        let file = file.map_err(|e| BlobError::io("open", &path, e))?;
+        Ok(Self {
+            disk,
+            path,
+            file,
+            kept: true,
         })
     }
 
@@ -107,9 +123,14 @@ pub fn clear(options: &Options) -> Result<(), BlobError> {
 
 /// Fails when less than the reserve is free. Blocks.
 pub fn check_space(options: &Options) -> Result<(), BlobError> {
+    check_room(options, 0)
+}
+
+/// Fails when less than the reserve would be free after `bytes` more. Blocks.
+pub fn check_room(options: &Options, bytes: u64) -> Result<(), BlobError> {
     let space = rustix::fs::statvfs(&options.dir)
         .map_err(|e| BlobError::io("look at the free space of", &options.dir, e.into()))?;
-    if space.f_bavail.saturating_mul(space.f_frsize) < options.reserve {
+    if space.f_bavail.saturating_mul(space.f_frsize) < options.reserve.saturating_add(bytes) {
         let full = io::Error::from(io::ErrorKind::StorageFull);
         return Err(BlobError::io("write", &options.dir, full));
     }

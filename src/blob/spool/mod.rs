@@ -5,6 +5,7 @@
 //! is gathered, so that memory stays flat and the disk slows the sender down. No
 //! thread waits for the sender, so any number of slow ones can be served.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::hash::BlobHash;
 mod file;
 mod outboard;
 
-pub use file::{SpoolFile, check_space, clear};
+pub use file::{SpoolFile, check_room, check_space, clear};
 pub use outboard::OutboardWriter;
 
 /// Content up to this many bytes is spooled in memory.
@@ -69,8 +70,13 @@ pub struct SpooledBlob {
 pub enum Content {
     /// In memory, at most [`MEMORY_LIMIT`] bytes.
     Memory(Vec<u8>),
-    /// In a file, written but not synced.
-    File(SpoolFile),
+    /// In a file, with its outboard in another one; written but not synced.
+    File {
+        /// The content.
+        blob: SpoolFile,
+        /// Its outboard.
+        outboard: SpoolFile,
+    },
 }
 
 impl Spool {
@@ -81,6 +87,24 @@ impl Spool {
             received: 0,
             state: State::Memory(Vec::new()),
         }
+    }
+
+    /// Goes on with content that will have `size` bytes in the file at `path`, which need
+    /// not be there yet and outlives this spool, so that it can be resumed again. What it
+    /// holds, which may be more, is read once, to hash it.
+    pub async fn resume(options: Options, path: PathBuf, size: u64) -> Result<Self, BlobError> {
+        let with = options.clone();
+        let written = super::run_blocking(move || Written::resume(with, path, size)).await?;
+        Ok(Self {
+            options,
+            received: written.size,
+            state: State::File(Writer::over(written)),
+        })
+    }
+
+    /// How many bytes are here.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// Takes the next piece of the content; waits while the disk is behind.
@@ -149,6 +173,13 @@ impl Writer {
         }
     }
 
+    fn over(written: Written) -> Self {
+        Self {
+            batch: Vec::new(),
+            writing: tokio::task::spawn_blocking(|| Ok(written)),
+        }
+    }
+
     async fn push(&mut self, piece: Bytes) -> Result<(), BlobError> {
         self.batch.push(piece);
         let bytes: usize = self.batch.iter().map(Bytes::len).sum();
@@ -164,12 +195,7 @@ impl Writer {
     async fn finish(self) -> Result<SpooledBlob, BlobError> {
         let Self { batch, writing } = self;
         let written = joined(writing.await)?;
-        let written = super::run_blocking(move || written.append(&batch)).await?;
-        Ok(SpooledBlob {
-            hash: written.hasher.finalize().into(),
-            size: written.size,
-            content: Content::File(written.file),
-        })
+        super::run_blocking(move || written.append(&batch)?.finish()).await
     }
 }
 
@@ -177,7 +203,7 @@ impl Writer {
 struct Written {
     options: Options,
     file: SpoolFile,
-    hasher: blake3::Hasher,
+    outboard: OutboardWriter,
     size: u64,
     /// The size at the next look at the free space.
     check_at: u64,
@@ -187,19 +213,61 @@ impl Written {
     fn start(options: Options) -> Result<Self, BlobError> {
         check_space(&options)?;
         let file = SpoolFile::create(&options)?;
+        match OutboardWriter::create(&options) {
+            Ok(outboard) => Ok(Self {
+                options,
+                file,
+                outboard,
+                size: 0,
+                check_at: SPACE_CHECK,
+            }),
+            Err(error) => {
+                file.discard();
+                Err(error)
+            }
+        }
+    }
+
+    /// Goes on after what the file at `path` holds, of content of `size` bytes. Blocks.
+    fn resume(options: Options, path: PathBuf, size: u64) -> Result<Self, BlobError> {
+        let file = SpoolFile::resume(&options, path)?;
+        let mut outboard = OutboardWriter::create(&options)?;
+        let unreadable = |e| BlobError::io("read", file.path(), e);
+        let here = File::open(file.path()).map_err(unreadable)?;
+        let here = outboard.update_from(&here, file.path())?;
+        check_room(&options, size.saturating_sub(here))?;
         Ok(Self {
             options,
             file,
-            hasher: blake3::Hasher::new(),
-            size: 0,
-            check_at: SPACE_CHECK,
+            outboard,
+            size: here,
+            check_at: 0,
         })
     }
 
-    /// Hashes and writes a batch; where that fails the file is removed. Blocks.
+    /// Hashes and writes a batch; where that fails the files are removed. Blocks.
     fn append(mut self, batch: &[Bytes]) -> Result<Self, BlobError> {
         match batch.iter().try_for_each(|piece| self.append_piece(piece)) {
             Ok(()) => Ok(self),
+            Err(error) => {
+                self.file.discard();
+                self.outboard.discard();
+                Err(error)
+            }
+        }
+    }
+
+    /// The content is complete. Blocks.
+    fn finish(self) -> Result<SpooledBlob, BlobError> {
+        match self.outboard.finish() {
+            Ok((hash, outboard)) => Ok(SpooledBlob {
+                hash,
+                size: self.size,
+                content: Content::File {
+                    blob: self.file,
+                    outboard,
+                },
+            }),
             Err(error) => {
                 self.file.discard();
                 Err(error)
@@ -212,7 +280,7 @@ impl Written {
             check_space(&self.options)?;
             self.check_at += SPACE_CHECK;
         }
-        self.hasher.update(piece);
+        self.outboard.update(piece)?;
         self.file.write_all_at(piece, self.size)?;
         self.size += piece.len() as u64;
         Ok(())
@@ -237,8 +305,9 @@ impl SpooledBlob {
 
     /// Removes the content now; a drop does so a little later. Blocks.
     pub fn discard(self) {
-        if let Content::File(file) = self.content {
-            file.discard();
+        if let Content::File { blob, outboard } = self.content {
+            blob.discard();
+            outboard.discard();
         }
     }
 

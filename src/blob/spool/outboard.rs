@@ -1,5 +1,10 @@
 //! An outboard on its way to its file.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
 use super::Options;
 use super::file::SpoolFile;
 use crate::blob::BlobError;
@@ -8,6 +13,8 @@ use crate::outboard::TreeHasher;
 
 /// How much of an outboard is gathered before it is written, in bytes: that of 16 MiB.
 const WRITE_BYTES: usize = 64 * 1024;
+/// How much of a file is read at once, in bytes.
+const READ_BYTES: usize = 512 * 1024;
 
 /// Hashes a blob as it comes and writes its outboard to a spool file.
 pub struct OutboardWriter {
@@ -36,6 +43,23 @@ impl OutboardWriter {
             self.write()?;
         }
         Ok(())
+    }
+
+    /// Takes all that a file holds, and tells how many bytes that is; `name` is what errors
+    /// call it. Blocks.
+    pub fn update_from(&mut self, file: &File, name: &Path) -> Result<u64, BlobError> {
+        let (mut piece, mut offset) = (vec![0; READ_BYTES], 0);
+        loop {
+            match file.read_at(&mut piece, offset) {
+                Ok(0) => return Ok(offset),
+                Ok(read) => {
+                    self.update(piece.get(..read).unwrap_or_default())?;
+                    offset += read as u64;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(BlobError::io("read", name, e)),
+            }
+        }
     }
 
     /// The blob is complete: its hash and the file of its outboard, written but not

@@ -1,6 +1,7 @@
 //! The settings: each a flag, an environment variable and a default.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,8 +16,19 @@ use crate::http;
 use crate::http::origin::AllowedOrigin;
 use crate::node::{self, server};
 use crate::peer::address::{Network, Policy};
+use crate::peer::tls::{Authorities, AuthoritiesError};
 use crate::peer::{discovery, mdns, registry};
 use crate::store::local;
+
+mod writing;
+
+pub use writing::WritingError;
+
+/// How many requests a second peers may send from one address. A thousand signatures take
+/// some tenth of a core to check; 200 nodes of one address that look for each other every
+/// second send a fifth of it; and what a node announces beyond it, peers learn when they
+/// next ask.
+pub const DEFAULT_PEER_RATE: u32 = 1000;
 
 /// The settings of a node.
 #[derive(Args, Debug)]
@@ -86,6 +98,30 @@ pub struct Settings {
     )]
     peer_networks: Vec<Network>,
 
+    /// File of certificates (PEM) of authorities that vouch for peers and bootstrap servers
+    /// with https addresses, beside those that this system knows.
+    #[arg(long, env = "LARDER_PEER_CA", value_name = "FILE")]
+    peer_ca: Option<PathBuf>,
+
+    /// How many requests a second peers may send from one address (IPv6: a /64), ten times
+    /// as many at once; 0: no limit, as behind a gateway, whose address all have.
+    #[arg(
+        long,
+        env = "LARDER_PEER_RATE",
+        value_name = "NUMBER",
+        default_value_t = DEFAULT_PEER_RATE
+    )]
+    peer_rate: u32,
+
+    /// What to keep a copy of.
+    #[arg(
+        long,
+        env = "LARDER_KEEP",
+        value_name = "WHAT",
+        default_value = "asked"
+    )]
+    keep: KeepArg,
+
     /// Give up a peer that brings nothing forward for so long, in seconds, and go on from
     /// another that has the same content.
     #[arg(
@@ -130,6 +166,9 @@ pub struct Settings {
     )]
     cors_origin: Vec<AllowedOrigin>,
 
+    #[command(flatten)]
+    writing: writing::Arguments,
+
     /// How long running requests may go on after Ctrl-C or SIGTERM, in seconds.
     #[arg(
         long,
@@ -168,6 +207,14 @@ enum DurabilityArg {
     Relaxed,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum KeepArg {
+    /// What was uploaded here or asked for with POST /api/p2p/keep.
+    Asked,
+    /// Everything that the network holds; what is deleted here alone comes back.
+    All,
+}
+
 impl Settings {
     /// The address to listen on.
     pub fn listen(&self) -> SocketAddr {
@@ -184,7 +231,9 @@ impl Settings {
         &self.bootstrap
     }
 
-    /// How the node is set up that listens on `bound`.
+    /// How the node is set up that listens on `bound`, without the [authorities].
+    ///
+    /// [authorities]: Self::authorities
     pub fn node(&self, bound: SocketAddr) -> Result<node::Options, InvalidBaseUrl> {
         let base_url = match &self.base_url {
             Some(base_url) => base_url.clone(),
@@ -218,18 +267,31 @@ impl Settings {
             peer_addresses: Policy {
                 networks: self.peer_networks.clone(),
             },
+            authorities: Authorities::default(),
             fetch: fetch::Options {
                 stall: Duration::from_secs(self.peer_stall),
             },
+            keep_everything: self.keep == KeepArg::All,
         })
     }
 
-    /// How the REST interface is set up on a listener with the address `bound`.
-    pub fn http(&self, bound: SocketAddr) -> http::Options {
-        http::Options {
-            allowed_origins: self.cors_origin.clone(),
-            on_loopback: bound.ip().is_loopback(),
+    /// Who vouches for peers that are reached over TLS. Reads their certificates.
+    pub fn authorities(&self) -> Result<Authorities, AuthoritiesError> {
+        let mut authorities = Authorities::of_system();
+        if let Some(file) = &self.peer_ca {
+            authorities.add_file(file)?;
         }
+        Ok(authorities)
+    }
+
+    /// How the REST interface is set up. Reads the file of the token.
+    pub fn http(&self) -> Result<http::Options, WritingError> {
+        Ok(http::Options {
+            allowed_origins: self.cors_origin.clone(),
+            on_loopback: self.listen.ip.is_loopback(),
+            writing: self.writing.writing(self.listen.ip)?,
+            peer_rate: NonZeroU32::new(self.peer_rate),
+        })
     }
 
     /// The limits of the server.

@@ -1,0 +1,212 @@
+//! A network of many nodes in one process: each with a store in memory, a key, an HTTP
+//! server on a port of its own, and the very code by which nodes find each other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use bytes::Bytes;
+use larder::base_url::BaseUrl;
+use larder::blob::memory::MemoryBlobs;
+use larder::bootstrap::{self, Bootstrap};
+use larder::http;
+use larder::index::memory::MemoryIndex;
+use larder::node::{Node, Options, server};
+use larder::peer::discovery;
+use larder::peer::identity::Identity;
+use larder::store::{About, Store, local};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// How often to look whether every view is whole.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How long a node keeps a connection open for another request.
+const KEEP_ALIVE: Duration = Duration::from_millis(500);
+
+/// How many nodes, what they hold, and how often they look around.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) nodes: usize,
+    pub(crate) files_of_each: usize,
+    pub(crate) period: Duration,
+}
+
+/// Requests that were answered, and the bytes of both directions, heads included.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// A running network, ended on drop.
+pub(crate) struct Simulation {
+    size: Size,
+    nodes: Vec<Arc<Node>>,
+    of_nodes: Arc<Traffic>,
+    of_bootstrap: Arc<Traffic>,
+    servers: JoinSet<()>,
+    dir: TempDir,
+}
+
+impl Traffic {
+    /// Messages and bytes so far.
+    pub(crate) fn so_far(&self) -> (u64, u64) {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        (read(&self.messages), read(&self.bytes))
+    }
+}
+
+impl Simulation {
+    /// Starts all nodes at about the same time. They know one bootstrap server and nobody
+    /// else.
+    pub(crate) async fn start(size: Size) -> Result<Self> {
+        let mut simulation = Self {
+            size,
+            nodes: Vec::new(),
+            of_nodes: Arc::default(),
+            of_bootstrap: Arc::default(),
+            servers: JoinSet::new(),
+            dir: tempfile::tempdir()?,
+        };
+        let bootstrap = simulation.start_bootstrap().await?;
+        for number in 0..size.nodes {
+            simulation.start_node(number, bootstrap.clone()).await?;
+        }
+        Ok(simulation)
+    }
+
+    async fn start_bootstrap(&mut self) -> Result<BaseUrl> {
+        let bootstrap = Bootstrap::open(&bootstrap::Options {
+            dir: self.dir.path().join("bootstrap"),
+            ttl: 3 * self.size.period,
+            max_peers: self.size.nodes,
+            rate: None,
+        })?;
+        let router = counted(Arc::new(bootstrap).router(), &self.of_bootstrap);
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        self.servers.spawn(async move {
+            let options = server::Options::default();
+            server::serve(listener, router, &options, std::future::pending()).await;
+        });
+        Ok(format!("http://{address}").parse()?)
+    }
+
+    async fn start_node(&mut self, number: usize, bootstrap: BaseUrl) -> Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let base_url = format!("http://{}", listener.local_addr()?).parse()?;
+        let local = local::Options::new(self.dir.path().join(number.to_string()));
+        std::fs::create_dir(&local.dir)?;
+        let blobs = Arc::new(MemoryBlobs::default());
+        let store = Store::new(blobs, Arc::new(MemoryIndex::default()), local.spool());
+        for file in 0..self.size.files_of_each {
+            add(&store, &format!("file {file} of node {number}")).await?;
+        }
+        let options = Options {
+            discovery: discovery::Options {
+                bootstrap: vec![bootstrap],
+                every: self.size.period,
+                ..discovery::Options::default()
+            },
+            ..Options::alone(local, base_url)
+        };
+        let node = Arc::new(Node::over(store, Identity::generate()?, options)?);
+        self.nodes.push(Arc::clone(&node));
+        let router = http::router(Arc::clone(&node), http::Options::default());
+        let router = counted(router, &self.of_nodes);
+        self.servers.spawn(async move {
+            // One process has not enough file descriptors for all to keep connections open.
+            let options = server::Options {
+                head_timeout: KEEP_ALIVE,
+                ..server::Options::default()
+            };
+            let ended = node.run(listener, router, &options, std::future::pending());
+            // It ends with the simulation.
+            let _ = ended.await;
+        });
+        Ok(())
+    }
+
+    /// Whether every node knows every file of the others.
+    pub(crate) fn is_whole(&self) -> bool {
+        let expected = (self.size.nodes - 1) * self.size.files_of_each;
+        let mut nodes = self.nodes.iter();
+        nodes.all(|node| node.network().directory.len() == expected)
+    }
+
+    /// Waits until every view is whole, at most so long.
+    pub(crate) async fn until_whole(&self, limit: Duration) -> Result<()> {
+        let began = Instant::now();
+        while !self.is_whole() {
+            ensure!(began.elapsed() < limit, "not whole after {limit:?}");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// How many periods the nodes have begun, on average: in each, a node registers once
+    /// and asks once who is there.
+    #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
+    pub(crate) fn periods(&self) -> f64 {
+        let (messages, _) = self.of_bootstrap.so_far();
+        messages as f64 / 2.0 / self.size.nodes as f64
+    }
+
+    /// What nodes answered each other.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.of_nodes
+    }
+}
+
+async fn add(store: &Store, name: &str) -> Result<()> {
+    let mut spool = store.spool();
+    spool.write(Bytes::from(name.to_owned())).await?;
+    let about = About {
+        name: name.to_owned(),
+        ..About::default()
+    };
+    store.ingest(spool.finish().await?, about).await?;
+    Ok(())
+}
+
+fn counted(router: Router, traffic: &Arc<Traffic>) -> Router {
+    router.layer(from_fn_with_state(Arc::clone(traffic), count))
+}
+
+async fn count(State(traffic): State<Arc<Traffic>>, request: Request, next: Next) -> Response {
+    let asked = head_bytes(request.headers()) + length_told(request.headers());
+    let asked = asked + request.uri().path().len() as u64;
+    let response = next.run(request).await;
+    let answered = head_bytes(response.headers()) + body_bytes(response.body());
+    traffic.messages.fetch_add(1, Ordering::Relaxed);
+    traffic.bytes.fetch_add(asked + answered, Ordering::Relaxed);
+    response
+}
+
+/// The lines of a head, each with its separators.
+fn head_bytes(headers: &HeaderMap) -> u64 {
+    let lines = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4);
+    lines.sum::<usize>() as u64
+}
+
+fn length_told(headers: &HeaderMap) -> u64 {
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|it| it.to_str().ok()?.parse().ok());
+    length.unwrap_or(0)
+}
+
+fn body_bytes(body: &Body) -> u64 {
+    let hint = body.size_hint();
+    hint.exact().unwrap_or(hint.lower())
+}

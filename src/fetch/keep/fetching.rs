@@ -1,0 +1,145 @@
+//! Fetching one file to keep it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::wanted::Wanted;
+use crate::blob::spool::MEMORY_LIMIT;
+use crate::blob::{BlobError, Spool};
+use crate::fetch::error::FetchError;
+use crate::fetch::fetcher::{Claim, Fetcher};
+use crate::fetch::unverified::UnverifiedContent;
+use crate::fetch::verified::VerifiedContent;
+use crate::hash::BlobHash;
+use crate::record::FileRecord;
+use crate::store::{About, Store, StoreError};
+
+/// How much is asked for at a time, in bytes: it is held in memory until it is whole.
+const WINDOW: u64 = 2 << 20;
+/// How many windows are under way for each peer, so that none waits for a request,
+const WINDOWS_OF_A_PEER: usize = 2;
+/// and how many at most.
+const WINDOWS: usize = 4;
+
+/// Why a file is not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// Nobody can serve it.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// It cannot be stored.
+    #[error("it cannot be stored here")]
+    Store(#[from] StoreError),
+    /// What an earlier try left on the disk was damaged; it is gone.
+    #[error("what was fetched before was damaged, so it begins anew")]
+    Damaged,
+}
+
+impl KeepError {
+    /// Whether a new try cannot change anything.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Blob(BlobError::TooLarge(_))))
+    }
+
+    /// Whether what was fetched so far is of no use.
+    pub(super) fn needs_new_start(&self) -> bool {
+        self.is_final() || matches!(self, Self::Damaged)
+    }
+}
+
+impl From<BlobError> for KeepError {
+    fn from(error: BlobError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What a fetch needs.
+pub(super) struct Means<'a> {
+    pub(super) fetcher: &'a Arc<Fetcher>,
+    pub(super) store: &'a Store,
+    /// Where content is received that takes long.
+    pub(super) dir: &'a Path,
+    /// Counts the bytes that are here.
+    pub(super) fetched: &'a AtomicU64,
+}
+
+/// Makes this node hold a file.
+pub(super) async fn fetch(means: &Means<'_>, wanted: &Wanted) -> Result<FileRecord, KeepError> {
+    let file = &wanted.file;
+    let spool = match file.hash {
+        Some(hash) => fetch_verified(means, wanted, hash).await?,
+        None => fetch_unverified(means, wanted).await?,
+    };
+    let blob = spool.finish().await?;
+    if file.hash.is_some_and(|hash| hash != blob.hash()) {
+        return Err(KeepError::Damaged);
+    }
+    let about = About {
+        name: file.name.clone(),
+        content_type: file.content_type.clone(),
+        description: String::new(),
+    };
+    Ok(means.store.ingest(blob, about).await?)
+}
+
+async fn fetch_verified(
+    means: &Means<'_>,
+    wanted: &Wanted,
+    hash: BlobHash,
+) -> Result<Spool, KeepError> {
+    let claim = Claim {
+        peer: wanted.peer,
+        size: wanted.file.size,
+    };
+    let content = VerifiedContent::open(Arc::clone(means.fetcher), hash, Some(claim)).await?;
+    let content = content.ok_or(FetchError::Gone)?;
+    let size = content.size();
+    let mut spool = if size <= MEMORY_LIMIT {
+        means.store.spool()
+    } else {
+        let path = means.dir.join(hash.to_string());
+        means.store.spool_to_resume(path, size).await?
+    };
+    let here = spool.received();
+    if here > size {
+        return Err(KeepError::Damaged);
+    }
+    means.fetched.store(here, Ordering::Relaxed);
+    let sources = content.of_each_provider();
+    let at_once = (sources.len() * WINDOWS_OF_A_PEER).min(WINDOWS);
+    let sources = sources.into_iter().cycle();
+    let starts = (here..size).step_by(usize::try_from(WINDOW).unwrap_or(usize::MAX));
+    let windows = starts.zip(sources).map(move |(start, source)| {
+        let end = size.min(start + WINDOW);
+        source.read(start..end).try_collect::<Vec<Bytes>>()
+    });
+    let mut windows = stream::iter(windows).buffered(at_once);
+    while let Some(pieces) = windows.next().await {
+        for piece in pieces? {
+            write(&mut spool, piece, means.fetched).await?;
+        }
+    }
+    Ok(spool)
+}
+
+async fn fetch_unverified(means: &Means<'_>, wanted: &Wanted) -> Result<Spool, KeepError> {
+    let fetcher = Arc::clone(means.fetcher);
+    let content = UnverifiedContent::new(fetcher, wanted.peer, &wanted.file);
+    let content = content.ok_or(FetchError::Gone)?;
+    let mut spool = means.store.spool();
+    means.fetched.store(0, Ordering::Relaxed);
+    let mut pieces = content.read(0..content.size());
+    while let Some(piece) = pieces.try_next().await? {
+        write(&mut spool, piece, means.fetched).await?;
+    }
+    Ok(spool)
+}
+
+async fn write(spool: &mut Spool, piece: Bytes, fetched: &AtomicU64) -> Result<(), BlobError> {
+    fetched.fetch_add(piece.len() as u64, Ordering::Relaxed);
+    spool.write(piece).await
+}

@@ -1,0 +1,304 @@
+//! The keeper: fetches what is wanted, some at a time, until it has it.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use tokio::sync::{Mutex as AsyncMutex, Notify, OnceCell};
+use tokio::task::JoinSet;
+
+use super::fetching::{KeepError, Means, fetch};
+use super::queue::{Begun, Progress, Queue, Stage};
+use super::unhashed::Unhashed;
+use super::wanted::{KeepId, Wanted, WantedLine};
+use crate::disk::{Disk, RealDisk};
+use crate::fetch::fetcher::Fetcher;
+use crate::hash::BlobHash;
+use crate::record::FileRecord;
+use crate::state_file::StateFile;
+use crate::store::Store;
+
+/// How many files are fetched at once.
+const AT_ONCE: usize = 4;
+/// The most that users may ask for before it is there.
+const MAX_OPEN: usize = 1000;
+/// The file that says what users asked for, beside the content received so far.
+const WANTED_FILE: &str = "wanted";
+/// How long nothing is looked at when nothing is due.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// How a keeper is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// A directory of its own on the file system of the blobs.
+    pub dir: PathBuf,
+    /// How often to look for what is new, where everything is kept that is announced.
+    pub everything: Option<Duration>,
+}
+
+/// Why something is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKept {
+    /// Too much is waiting.
+    #[error("{MAX_OPEN} files are waiting to be fetched")]
+    TooMany,
+    /// It cannot be written down.
+    #[error("what is wanted cannot be written down")]
+    Io(#[from] io::Error),
+}
+
+/// Fetches what is wanted.
+pub struct Keeper {
+    pub(super) fetcher: Arc<Fetcher>,
+    pub(super) store: Store,
+    options: Options,
+    queue: Mutex<Queue>,
+    /// Wakes the keeper when something was added.
+    added: Notify,
+    /// Set once it is known what was wanted before.
+    recalled: OnceCell<()>,
+    /// Held while what is wanted is written down.
+    file: AsyncMutex<StateFile>,
+    unhashed: Unhashed,
+}
+
+impl Keeper {
+    /// A keeper that has nothing to do yet.
+    pub fn new(fetcher: Arc<Fetcher>, store: Store, options: Options) -> Self {
+        let file = StateFile::new(options.dir.join(WANTED_FILE), "larder-wanted 1");
+        let unhashed = Unhashed::new(&options.dir);
+        Self {
+            fetcher,
+            store,
+            options,
+            queue: Mutex::default(),
+            added: Notify::new(),
+            recalled: OnceCell::new(),
+            file: AsyncMutex::new(file),
+            unhashed,
+        }
+    }
+
+    /// Takes over what a user wants. Ok means that a restart does not forget it.
+    pub async fn keep(&self, wanted: Wanted) -> Result<(), NotKept> {
+        let id = wanted.id();
+        self.recall().await?;
+        {
+            let mut queue = self.queue();
+            if queue.open() >= MAX_OPEN {
+                return Err(NotKept::TooMany);
+            }
+            queue.add(wanted, true);
+        }
+        if let Err(error) = self.write_down().await {
+            self.queue().remove(id);
+            return Err(error.into());
+        }
+        self.added.notify_one();
+        Ok(())
+    }
+
+    /// Gives up what a user wanted, or forgets that it is there. What is kept stays.
+    pub async fn forget(&self, id: KeepId) -> Result<Option<Progress>, NotKept> {
+        self.recall().await?;
+        let removed = self.queue().remove(id);
+        if let Some(progress) = &removed {
+            // Of what is under way, the fetch itself removes what has come when it stops.
+            if progress.stage != Stage::Fetching {
+                self.remove_partial(id).await;
+            }
+            self.write_down().await?;
+        }
+        Ok(removed)
+    }
+
+    /// How far one is.
+    pub fn progress(&self, id: KeepId) -> Option<Progress> {
+        self.queue().get(id)
+    }
+
+    /// How far all are, the oldest first.
+    pub fn all(&self) -> Vec<Progress> {
+        self.queue().all()
+    }
+
+    /// Fetches what is wanted, for ever.
+    pub async fn run(self: Arc<Self>) {
+        if let Err(error) = self.recall().await {
+            tracing::error!(%error, "what was wanted before is not known, and nothing is fetched");
+            return;
+        }
+        let mut running = JoinSet::new();
+        if let Some(every) = self.options.everything {
+            running.spawn(Arc::clone(&self).keep_everything(every));
+        }
+        let mut fetching = JoinSet::new();
+        loop {
+            while fetching.len() < AT_ONCE
+                && let Some(begun) = self.begin_next()
+            {
+                fetching.spawn(Arc::clone(&self).fetch(begun));
+            }
+            let due = self.queue().next_due().filter(|_| fetching.len() < AT_ONCE);
+            let due = due.unwrap_or_else(|| Instant::now() + IDLE);
+            tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => {}
+                () = self.added.notified() => {}
+                Some(_) = fetching.join_next() => {}
+            }
+        }
+    }
+
+    fn begin_next(&self) -> Option<Begun> {
+        self.queue().begin_next()
+    }
+
+    async fn fetch(self: Arc<Self>, begun: Begun) {
+        let id = begun.wanted.id();
+        let fetched = tokio::select! {
+            fetched = self.fetch_missing(&begun.wanted, &begun.fetched) => fetched,
+            () = begun.given_up.notified() => return self.remove_partial(id).await,
+        };
+        self.end(id, fetched).await;
+    }
+
+    /// Makes a copy; None where the content was here already.
+    async fn fetch_missing(
+        &self,
+        wanted: &Wanted,
+        fetched: &AtomicU64,
+    ) -> Result<Option<FileRecord>, KeepError> {
+        if let Some(hash) = self.hash_of(wanted)
+            && self.store.holds(&hash).await?
+        {
+            return Ok(None);
+        }
+        let means = Means {
+            fetcher: &self.fetcher,
+            store: &self.store,
+            dir: &self.options.dir,
+            fetched,
+        };
+        fetch(&means, wanted).await.map(Some)
+    }
+
+    async fn remove_partial(&self, id: KeepId) {
+        let path = self.options.dir.join(id.to_string());
+        // A panic in there was reported; what is left is removed at the next start.
+        let _ = tokio::task::spawn_blocking(move || remove(&path)).await;
+    }
+
+    async fn end(&self, id: KeepId, fetched: Result<Option<FileRecord>, KeepError>) {
+        match fetched {
+            Ok(record) => {
+                if let Some(record) = &record {
+                    self.fetcher.network.announce(record, false);
+                    self.note_unhashed(id, record).await;
+                }
+                let kept = record.map(|record| record.id);
+                self.queue().end(id, Stage::Kept(kept), None);
+            }
+            Err(error) => {
+                tracing::warn!(%id, error = &error as &dyn Error, "not kept yet");
+                if error.needs_new_start() {
+                    self.remove_partial(id).await;
+                }
+                let text = error.to_string();
+                if !error.is_final() {
+                    return self.queue().retry(id, text);
+                }
+                self.queue().end(id, Stage::Failed, Some(text));
+            }
+        }
+        if let Err(error) = self.write_down().await {
+            tracing::warn!(%error, "that a file is kept is not written down");
+        }
+    }
+
+    async fn note_unhashed(&self, id: KeepId, record: &FileRecord) {
+        if let KeepId::File(id) = id
+            && let Err(error) = self.unhashed.note(id, record.file.hash).await
+        {
+            tracing::warn!(%error, "that a file is kept is not written down");
+        }
+    }
+
+    /// The hash of what is wanted: as it was told, or as it was when it was kept before.
+    pub(super) fn hash_of(&self, wanted: &Wanted) -> Option<BlobHash> {
+        let known = || self.unhashed.get(wanted.file.id);
+        wanted.file.hash.or_else(known)
+    }
+
+    async fn write_down(&self) -> io::Result<()> {
+        let file = self.file.lock().await;
+        let wanted = self.queue().asked_for();
+        let lines: Vec<_> = wanted.iter().map(WantedLine::of).collect();
+        let (writing, text) = (file.clone(), serde_json::json!(lines).to_string());
+        let saving = tokio::task::spawn_blocking(move || writing.save(text.as_bytes()));
+        saving.await.map_err(io::Error::other)?
+    }
+
+    /// Learns once what users wanted before this start.
+    async fn recall(&self) -> io::Result<()> {
+        let recalled = self.recalled.get_or_try_init(|| async {
+            let file = self.file.lock().await.clone();
+            let options = self.options.clone();
+            let reading = tokio::task::spawn_blocking(move || read_wanted(&options, &file));
+            let wanted = reading.await.map_err(io::Error::other)??;
+            self.unhashed.recall().await?;
+            for wanted in wanted {
+                self.queue().add(wanted, true);
+            }
+            Ok(())
+        });
+        recalled.await.copied()
+    }
+
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wake(&self) {
+        self.added.notify_one();
+    }
+}
+
+/// What users wanted before; removes what was received of anything else.
+fn read_wanted(options: &Options, file: &StateFile) -> io::Result<Vec<Wanted>> {
+    let dir = &options.dir;
+    RealDisk.create_dir(dir)?;
+    RealDisk.sync_dir(dir.parent().unwrap_or(dir))?;
+    let text = file.load().unwrap_or_else(|| b"[]".to_vec());
+    let lines: Vec<WantedLine> = serde_json::from_slice(&text).unwrap_or_default();
+    let wanted: Vec<_> = lines.into_iter().filter_map(WantedLine::read).collect();
+    // What is fetched because everything is, is not in the file.
+    if options.everything.is_none() {
+        remove_others(dir, &wanted)?;
+    }
+    Ok(wanted)
+}
+
+/// Removes what was received of anything but `wanted`.
+fn remove_others(dir: &Path, wanted: &[Wanted]) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        let id = name.parse::<KeepId>().ok();
+        if id.is_some_and(|id| !wanted.iter().any(|it| it.id() == id)) {
+            remove(&dir.join(&*name));
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "content of no use is not removed");
+        }
+        _ => {}
+    }
+}

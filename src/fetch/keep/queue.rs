@@ -1,0 +1,269 @@
+//! What is wanted, how far it is, and what comes next.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::wanted::{KeepId, Wanted};
+use crate::record::FileId;
+
+/// The most finished ones remembered.
+const MAX_FINISHED: usize = 1000;
+/// How long to wait before the first new try,
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// and before any later one at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How far a wanted file is.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// What is wanted.
+    pub wanted: Wanted,
+    /// Where it stands.
+    pub stage: Stage,
+    /// How many bytes are here.
+    pub fetched: u64,
+    /// Why the last try failed, if one did.
+    pub error: Option<String>,
+}
+
+/// Where a wanted file stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It waits for its turn, or for a new try.
+    Waiting,
+    /// It is being fetched.
+    Fetching,
+    /// It is kept: as this file, or as one that was there before.
+    Kept(Option<FileId>),
+    /// It will not be tried again.
+    Failed,
+}
+
+/// Everything wanted.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    jobs: BTreeMap<KeepId, Job>,
+    /// Counts what was added, for the order.
+    added: u64,
+}
+
+#[derive(Debug)]
+struct Job {
+    wanted: Wanted,
+    /// Whether a user asked for it, and not the setting that everything is kept.
+    asked_for: bool,
+    order: u64,
+    stage: Stage,
+    fetched: Arc<AtomicU64>,
+    given_up: Arc<Notify>,
+    error: Option<String>,
+    /// When to try next, and how long to wait after that.
+    due: Instant,
+    pause: Duration,
+}
+
+/// One whose turn has come.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) wanted: Wanted,
+    /// Takes the count of the bytes that are here.
+    pub(super) fetched: Arc<AtomicU64>,
+    /// Tells when nobody wants it any longer.
+    pub(super) given_up: Arc<Notify>,
+}
+
+impl Job {
+    fn progress(&self) -> Progress {
+        Progress {
+            wanted: self.wanted.clone(),
+            stage: self.stage,
+            fetched: self.fetched.load(Ordering::Relaxed),
+            error: self.error.clone(),
+        }
+    }
+}
+
+impl Stage {
+    /// Whether nothing more will happen.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Kept(_) | Self::Failed)
+    }
+}
+
+impl Queue {
+    /// Adds what is wanted, unless it is in here and not at its end.
+    pub(super) fn add(&mut self, wanted: Wanted, asked_for: bool) {
+        let id = wanted.id();
+        let known = self.jobs.get_mut(&id);
+        if let Some(job) = known.filter(|job| !job.stage.is_final()) {
+            job.asked_for |= asked_for;
+            return;
+        }
+        self.added += 1;
+        let job = Job {
+            wanted,
+            asked_for,
+            order: self.added,
+            stage: Stage::Waiting,
+            fetched: Arc::default(),
+            given_up: Arc::default(),
+            error: None,
+            due: Instant::now(),
+            pause: FIRST_PAUSE,
+        };
+        self.jobs.insert(id, job);
+        self.forget_oldest();
+    }
+
+    fn forget_oldest(&mut self) {
+        let finished = self.jobs.iter().filter(|(_, job)| job.stage.is_final());
+        let mut finished: Vec<_> = finished.map(|(id, job)| (job.order, *id)).collect();
+        finished.sort_unstable();
+        let surplus = finished.len().saturating_sub(MAX_FINISHED);
+        for (_, id) in finished.into_iter().take(surplus) {
+            self.jobs.remove(&id);
+        }
+    }
+
+    /// Begins the oldest one that is due.
+    pub(super) fn begin_next(&mut self) -> Option<Begun> {
+        let now = Instant::now();
+        let due = self.jobs.values_mut();
+        let due = due.filter(|job| job.stage == Stage::Waiting && job.due <= now);
+        let job = due.min_by_key(|job| job.order)?;
+        job.stage = Stage::Fetching;
+        Some(Begun {
+            wanted: job.wanted.clone(),
+            fetched: Arc::clone(&job.fetched),
+            given_up: Arc::clone(&job.given_up),
+        })
+    }
+
+    /// When the next try is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let waiting = self.jobs.values().filter(|job| job.stage == Stage::Waiting);
+        waiting.map(|job| job.due).min()
+    }
+
+    /// Notes that one came to its end.
+    pub(super) fn end(&mut self, id: KeepId, stage: Stage, error: Option<String>) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.stage = stage;
+            job.error = error;
+        }
+    }
+
+    /// Lets one wait for a new try. What nobody asked for is found anew instead, so that
+    /// it holds up nothing.
+    pub(super) fn retry(&mut self, id: KeepId, error: String) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            let again = job.asked_for;
+            job.stage = if again { Stage::Waiting } else { Stage::Failed };
+            job.error = Some(error);
+            job.due = Instant::now() + job.pause;
+            job.pause = (job.pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Removes one, and stops whoever fetches it.
+    pub(super) fn remove(&mut self, id: KeepId) -> Option<Progress> {
+        let job = self.jobs.remove(&id)?;
+        job.given_up.notify_one();
+        Some(job.progress())
+    }
+
+    /// How far one is.
+    pub(super) fn get(&self, id: KeepId) -> Option<Progress> {
+        Some(self.jobs.get(&id)?.progress())
+    }
+
+    /// How far all are, the oldest first.
+    pub(super) fn all(&self) -> Vec<Progress> {
+        let mut jobs: Vec<_> = self.jobs.values().collect();
+        jobs.sort_unstable_by_key(|job| job.order);
+        jobs.into_iter().map(Job::progress).collect()
+    }
+
+    /// What users asked for and have not got yet, the oldest first.
+    pub(super) fn asked_for(&self) -> Vec<Wanted> {
+        let jobs = self.jobs.values();
+        let open = jobs.filter(|job| job.asked_for && !job.stage.is_final());
+        let mut open: Vec<_> = open.collect();
+        open.sort_unstable_by_key(|job| job.order);
+        open.into_iter().map(|job| job.wanted.clone()).collect()
+    }
+
+    /// How many are not at their end.
+    pub(super) fn open(&self) -> usize {
+        let jobs = self.jobs.values();
+        jobs.filter(|job| !job.stage.is_final()).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::BlobHash;
+    use crate::peer::directory::NetworkFile;
+    use crate::peer_id::PeerId;
+
+    fn wanted(number: u32) -> Wanted {
+        Wanted {
+            peer: PeerId::of_public_key(&[1; 32]),
+            file: NetworkFile {
+                id: FileId::from_bytes([1; 16]),
+                hash: Some(BlobHash::of(&number.to_le_bytes())),
+                name: String::new(),
+                size: 1,
+                content_type: None,
+                uploaded_at: String::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn each_is_begun_once_and_in_order() {
+        let mut queue = Queue::default();
+        for number in [2, 1, 2] {
+            queue.add(wanted(number), number == 1);
+        }
+        let mut begun = || queue.begin_next().map(|begun| begun.wanted);
+        assert_eq!(begun(), Some(wanted(2)));
+        assert_eq!(begun(), Some(wanted(1)));
+        assert_eq!(begun(), None);
+        assert_eq!(queue.asked_for(), [wanted(1)]);
+        queue.end(wanted(1).id(), Stage::Kept(None), None);
+        assert_eq!((queue.asked_for(), queue.open()), (vec![], 1));
+    }
+
+    #[test]
+    fn what_failed_waits_longer_each_time() {
+        let mut queue = Queue::default();
+        queue.add(wanted(1), true);
+        let mut last = Duration::ZERO;
+        for _ in 0..3 {
+            queue.retry(wanted(1).id(), "why".to_owned());
+            let pause = queue.next_due().unwrap() - Instant::now();
+            assert!(pause > last, "{pause:?}");
+            last = pause;
+        }
+        assert!(queue.begin_next().is_none());
+        assert_eq!(queue.get(wanted(1).id()).unwrap().error.unwrap(), "why");
+    }
+
+    #[test]
+    fn the_finished_are_forgotten_in_time() {
+        let mut queue = Queue::default();
+        let many = u32::try_from(MAX_FINISHED).unwrap() + 1;
+        for number in 0..=many {
+            queue.add(wanted(number), true);
+            queue.end(wanted(number).id(), Stage::Kept(None), None);
+        }
+        assert!(queue.get(wanted(0).id()).is_none());
+        assert!(queue.get(wanted(many).id()).is_some());
+    }
+}

@@ -1,0 +1,98 @@
+//! Which files of peers without hashes are here already.
+//!
+//! Nothing in what such a peer tells says what the content is, so what came of it is
+//! written down, or every restart would fetch it again.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::hash::BlobHash;
+use crate::record::FileId;
+use crate::state_file::StateFile;
+
+/// The file, beside the content received so far.
+const FILE: &str = "kept-without-hash";
+/// The most remembered; further ones may be fetched again after a restart.
+const MAX: usize = 100_000;
+
+/// The hashes of what was kept.
+pub(super) struct Unhashed {
+    known: Mutex<BTreeMap<FileId, BlobHash>>,
+    /// Held while they are written down.
+    file: AsyncMutex<StateFile>,
+}
+
+impl Unhashed {
+    /// Knows nothing before [`Unhashed::recall`].
+    pub(super) fn new(dir: &Path) -> Self {
+        let file = StateFile::new(dir.join(FILE), "larder-kept-without-hash 1");
+        Self {
+            known: Mutex::default(),
+            file: AsyncMutex::new(file),
+        }
+    }
+
+    /// The hash of what was kept of a peer's file.
+    pub(super) fn get(&self, id: FileId) -> Option<BlobHash> {
+        self.known().get(&id).copied()
+    }
+
+    /// Remembers what was kept of a peer's file.
+    pub(super) async fn note(&self, id: FileId, hash: BlobHash) -> io::Result<()> {
+        let file = self.file.lock().await;
+        let text = {
+            let mut known = self.known();
+            if known.len() < MAX {
+                known.insert(id, hash);
+            }
+            let lines = known
+                .iter()
+                .map(|(id, hash)| (id.to_string(), hash.to_string()));
+            serde_json::json!(lines.collect::<BTreeMap<_, _>>()).to_string()
+        };
+        let writing = file.clone();
+        let saving = tokio::task::spawn_blocking(move || writing.save(text.as_bytes()));
+        saving.await.map_err(io::Error::other)?
+    }
+
+    /// Reads what was written down.
+    pub(super) async fn recall(&self) -> io::Result<()> {
+        let file = self.file.lock().await.clone();
+        let loading = tokio::task::spawn_blocking(move || file.load());
+        let text = loading.await.map_err(io::Error::other)?.unwrap_or_default();
+        let lines: BTreeMap<String, String> = serde_json::from_slice(&text).unwrap_or_default();
+        let mut known = self.known();
+        for (id, hash) in lines {
+            if let (Ok(id), Ok(hash)) = (id.parse(), hash.parse()) {
+                known.insert(id, hash);
+            }
+        }
+        Ok(())
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<FileId, BlobHash>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_noted_is_recalled() {
+        let dir = tempfile::tempdir().unwrap();
+        let (id, hash) = (FileId::from_bytes([1; 16]), BlobHash::of(b"content"));
+        let before = Unhashed::new(dir.path());
+        before.recall().await.unwrap();
+        assert_eq!(before.get(id), None);
+        before.note(id, hash).await.unwrap();
+        let after = Unhashed::new(dir.path());
+        after.recall().await.unwrap();
+        assert_eq!(after.get(id), Some(hash));
+    }
+}

@@ -1,0 +1,134 @@
+//! What is to be kept, in memory and as it is written down.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::hash::BlobHash;
+use crate::peer::directory::NetworkFile;
+use crate::peer_id::PeerId;
+use crate::record::FileId;
+
+/// A file that this node shall have a copy of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// A peer that holds it, and the only one that is asked where there is no hash.
+    pub peer: PeerId,
+    /// What that peer told of it.
+    pub file: NetworkFile,
+}
+
+/// What is kept: a content, or where its hash is unknown a file of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeepId {
+    /// Content with this hash.
+    Content(BlobHash),
+    /// The file with this id of a peer that has no hashes.
+    File(FileId),
+}
+
+/// A text that is neither a hash nor a file id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a hash or a file id")]
+pub struct InvalidKeepId;
+
+impl Wanted {
+    /// What is kept.
+    pub fn id(&self) -> KeepId {
+        match self.file.hash {
+            Some(hash) => KeepId::Content(hash),
+            None => KeepId::File(self.file.id),
+        }
+    }
+}
+
+impl fmt::Display for KeepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Content(hash) => hash.fmt(f),
+            Self::File(id) => id.fmt(f),
+        }
+    }
+}
+
+impl FromStr for KeepId {
+    type Err = InvalidKeepId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKeepId> {
+        let content = text.parse().map(Self::Content);
+        content
+            .or_else(|_| text.parse().map(Self::File))
+            .map_err(|_| InvalidKeepId)
+    }
+}
+
+/// A [`Wanted`] as it is written down.
+#[derive(Serialize, Deserialize)]
+pub(super) struct WantedLine {
+    peer_id: String,
+    file_id: String,
+    original_name: String,
+    size: u64,
+    hash: Option<String>,
+    content_type: Option<String>,
+    uploaded_at: String,
+}
+
+impl WantedLine {
+    pub(super) fn of(wanted: &Wanted) -> Self {
+        let Wanted { peer, file } = wanted.clone();
+        Self {
+            peer_id: peer.to_string(),
+            file_id: file.id.to_string(),
+            original_name: file.name,
+            size: file.size,
+            hash: file.hash.map(|hash| hash.to_string()),
+            content_type: file.content_type,
+            uploaded_at: file.uploaded_at,
+        }
+    }
+
+    /// What was written down; None where it is none.
+    pub(super) fn read(self) -> Option<Wanted> {
+        let hash = self.hash.map(|hash| hash.parse()).transpose();
+        Some(Wanted {
+            peer: self.peer_id.parse().ok()?,
+            file: NetworkFile {
+                id: self.file_id.parse().ok()?,
+                hash: hash.ok()?,
+                name: self.original_name,
+                size: self.size,
+                content_type: self.content_type,
+                uploaded_at: self.uploaded_at,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_down_is_read_again() {
+        for hash in [None, Some(BlobHash::of(b"content"))] {
+            let wanted = Wanted {
+                peer: PeerId::of_public_key(&[1; 32]),
+                file: NetworkFile {
+                    id: FileId::from_bytes([2; 16]),
+                    hash,
+                    name: "a \"name\"\n".to_owned(),
+                    size: u64::MAX,
+                    content_type: Some("text/plain".to_owned()),
+                    uploaded_at: "2026-01-21T10:00:00".to_owned(),
+                },
+            };
+            let text = serde_json::to_string(&WantedLine::of(&wanted)).unwrap();
+            let line: WantedLine = serde_json::from_str(&text).unwrap();
+            assert_eq!(line.read().as_ref(), Some(&wanted));
+            assert_eq!(wanted.id().to_string().parse(), Ok(wanted.id()));
+        }
+        assert_eq!("neither".parse::<KeepId>(), Err(InvalidKeepId));
+    }
+}

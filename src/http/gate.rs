@@ -1,0 +1,79 @@
+//! What every request passes before its route.
+//!
+//! One layer rather than five: the router copies each layer for every request.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_http::cors::CorsLayer;
+
+use super::access::Writing;
+use super::error::ApiError;
+use super::linger::linger;
+use super::origin::{self, Guard};
+use super::request_log;
+use crate::node::Node;
+
+/// Decides which requests come through.
+pub(super) struct Gate {
+    node: Arc<Node>,
+    guard: Guard,
+    writing: Writing,
+    cors: CorsLayer,
+}
+
+impl Gate {
+    pub(super) fn new(node: Arc<Node>, guard: Guard, writing: Writing) -> Self {
+        Self {
+            node,
+            guard,
+            writing,
+            cors: origin::cors(),
+        }
+    }
+
+    fn check(&self, request: &Request) -> Result<(), ApiError> {
+        self.guard.check(request)?;
+        // Connections stay open a little longer than the node wants to work.
+        if self.node.is_shutting_down() {
+            return Err(ApiError::ShuttingDown);
+        }
+        Ok(())
+    }
+
+    async fn answer(&self, request: Request, next: Next) -> Response {
+        if let Err(error) = self.check(&request) {
+            return error.into_response();
+        }
+        if request.headers().contains_key(header::ORIGIN) {
+            // Pages may read refusals from here on.
+            let admit = service_fn(|request| self.admit(request, next.clone()).map(Ok));
+            let Ok::<_, Infallible>(response) = self.cors.layer(admit).oneshot(request).await;
+            return response;
+        }
+        let mut response = self.admit(request, next).await;
+        let varies = HeaderValue::from_static("origin, access-control-request-headers");
+        response.headers_mut().append(header::VARY, varies);
+        response
+    }
+
+    /// Refuses who may not write, before anything of the body is read.
+    async fn admit(&self, request: Request, next: Next) -> Response {
+        match self.writing.check(&request) {
+            Ok(()) => next.run(request).await,
+            Err(error) => error.into_response(),
+        }
+    }
+}
+
+/// Logs a request, and answers it if it may come through.
+pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let answer = |request| async { gate.answer(linger(request), next).await };
+    request_log::log(request, answer).await
+}

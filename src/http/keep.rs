@@ -1,0 +1,187 @@
+//! `/api/p2p/keep`: what this node shall have a copy of, and how far it is.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::body::RequestBody;
+use super::error::ApiError;
+use super::remote;
+use crate::fetch::keep::{KeepId, Progress, Stage, Wanted};
+use crate::hash::BlobHash;
+use crate::node::Node;
+use crate::peer_id::PeerId;
+use crate::record::FileId;
+
+/// The longest request, in bytes.
+const MAX_BYTES: u64 = 4096;
+
+/// What to keep: content by its hash, or a file by its id, which a peer may be named for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeepRequest {
+    hash: Option<String>,
+    file_id: Option<String>,
+    peer_id: Option<String>,
+}
+
+/// How far one is.
+#[derive(Serialize)]
+pub(super) struct KeepView {
+    id: String,
+    state: &'static str,
+    original_name: String,
+    size: u64,
+    fetched: u64,
+    hash: Option<String>,
+    /// The id of the copy, once it is there.
+    file_id: Option<String>,
+    /// Why the last try failed.
+    error: Option<String>,
+}
+
+/// An answer about one.
+#[derive(Serialize)]
+pub(super) struct KeepAnswer {
+    status: &'static str,
+    keep: KeepView,
+}
+
+/// The answer about all.
+#[derive(Serialize)]
+pub(super) struct KeepsAnswer {
+    status: &'static str,
+    keeps: Vec<KeepView>,
+}
+
+impl From<Progress> for KeepView {
+    fn from(progress: Progress) -> Self {
+        let Progress {
+            wanted,
+            stage,
+            fetched,
+            error,
+        } = progress;
+        let id = wanted.id().to_string();
+        let file = wanted.file;
+        let (state, copy) = match stage {
+            Stage::Waiting => ("waiting", None),
+            Stage::Fetching => ("fetching", None),
+            Stage::Kept(copy) => ("kept", copy),
+            Stage::Failed => ("failed", None),
+        };
+        Self {
+            id,
+            state,
+            original_name: file.name,
+            size: file.size,
+            fetched: if state == "kept" { file.size } else { fetched },
+            hash: file.hash.map(|hash| hash.to_string()),
+            file_id: copy.map(|id| id.to_string()),
+            error,
+        }
+    }
+}
+
+impl KeepAnswer {
+    fn of(progress: Progress) -> Json<Self> {
+        Json(Self {
+            status: "success",
+            keep: progress.into(),
+        })
+    }
+}
+
+/// `POST /api/p2p/keep`: 202, since the copy is made in the background.
+pub(super) async fn keep(
+    State(node): State<Arc<Node>>,
+    request: Request,
+) -> Result<(StatusCode, Json<KeepAnswer>), ApiError> {
+    let body = RequestBody::of_json(request, MAX_BYTES)?.read_all().await?;
+    let request = serde_json::from_slice(&body).map_err(|e| ApiError::Keep(e.to_string()))?;
+    let wanted = find(&node, request).await?;
+    let id = wanted.id();
+    node.keeper().keep(wanted).await?;
+    let progress = node.keeper().progress(id).ok_or(ApiError::UnknownKeep)?;
+    Ok((StatusCode::ACCEPTED, KeepAnswer::of(progress)))
+}
+
+/// `GET /api/p2p/keep`
+pub(super) async fn list(State(node): State<Arc<Node>>) -> Json<KeepsAnswer> {
+    let keeps = node.keeper().all().into_iter().map(KeepView::from);
+    Json(KeepsAnswer {
+        status: "success",
+        keeps: keeps.collect(),
+    })
+}
+
+/// `GET /api/p2p/keep/{id}`
+pub(super) async fn progress(
+    State(node): State<Arc<Node>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<KeepAnswer>, ApiError> {
+    let progress = node.keeper().progress(keep_id(id)?);
+    progress.map(KeepAnswer::of).ok_or(ApiError::UnknownKeep)
+}
+
+/// `DELETE /api/p2p/keep/{id}`: gives up what is not there yet. A copy that is there stays.
+pub(super) async fn forget(
+    State(node): State<Arc<Node>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<KeepAnswer>, ApiError> {
+    let forgotten = node.keeper().forget(keep_id(id)?).await?;
+    forgotten.map(KeepAnswer::of).ok_or(ApiError::UnknownKeep)
+}
+
+fn keep_id(id: Result<Path<String>, PathRejection>) -> Result<KeepId, ApiError> {
+    let Path(id) = id.map_err(|_| ApiError::UnknownKeep)?;
+    id.parse().map_err(|_| ApiError::UnknownKeep)
+}
+
+async fn find(node: &Node, request: KeepRequest) -> Result<Wanted, ApiError> {
+    match (request.hash, request.file_id, request.peer_id) {
+        (Some(hash), None, None) => by_hash(node, &hash),
+        (None, Some(file), Some(peer)) => of_peer(node, &file, &peer).await,
+        (None, Some(file), None) => by_file_id(node, &file),
+        _ => Err(ApiError::Keep(
+            "either hash, or file_id with or without peer_id".to_owned(),
+        )),
+    }
+}
+
+fn by_hash(node: &Node, hash: &str) -> Result<Wanted, ApiError> {
+    let hash: BlobHash = hash.parse().map_err(|_| ApiError::UnknownBlob)?;
+    let directory = &node.network().directory;
+    let providers = directory.providers(&hash).into_iter();
+    let mut wanted = providers.filter_map(|it| {
+        Some(Wanted {
+            peer: it.peer,
+            file: directory.get(it.peer, it.file)?,
+        })
+    });
+    wanted.next().ok_or(ApiError::UnknownBlob)
+}
+
+async fn of_peer(node: &Node, file: &str, peer: &str) -> Result<Wanted, ApiError> {
+    let peer: PeerId = peer.parse().map_err(|_| ApiError::UnknownPeer)?;
+    let file = remote::find(node, peer, file).await?;
+    Ok(Wanted { peer, file })
+}
+
+fn by_file_id(node: &Node, file: &str) -> Result<Wanted, ApiError> {
+    let id: FileId = file.parse().map_err(|_| ApiError::UnknownFile)?;
+    let mut held = node.network().directory.with_id(id).into_iter();
+    let found = held.next().ok_or(ApiError::UnknownFile)?;
+    if held.next().is_some() {
+        return Err(ApiError::AmbiguousFile);
+    }
+    let peer = found.peers.first().ok_or(ApiError::UnknownFile)?;
+    Ok(Wanted {
+        peer: *peer,
+        file: found.file,
+    })
+}

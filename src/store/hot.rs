@@ -1,0 +1,84 @@
+//! Files that were asked for lately, in memory: most reads are of few files.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quick_cache::sync::{Cache, DefaultLifecycle, PlaceholderGuard};
+use quick_cache::{DefaultHashBuilder, Weighter};
+
+use crate::record::{FileId, FileRecord};
+
+/// How much memory the files may take, in bytes.
+const CAPACITY: u64 = 32 << 20;
+/// What a file takes beside its content and its texts, in bytes.
+const FILE_BYTES: usize = 512;
+/// How many files of a common size find room.
+const USUAL_FILES: usize = 8192;
+
+/// A file, ready to be sent.
+#[derive(Clone)]
+pub struct ReadyFile {
+    /// The file.
+    pub record: Arc<FileRecord>,
+    /// Its content.
+    pub content: ReadyContent,
+}
+
+/// The content of a file.
+#[derive(Clone)]
+pub enum ReadyContent {
+    /// All of it, checked against its hash when it was read.
+    Small(Bytes),
+    /// To be opened with [`Store::open`].
+    Stored,
+}
+
+/// Where a file can be put; that fails where it was removed meanwhile.
+pub(super) type Place<'a> = PlaceholderGuard<
+    'a,
+    FileId,
+    ReadyFile,
+    Weight,
+    DefaultHashBuilder,
+    DefaultLifecycle<FileId, ReadyFile>,
+>;
+
+/// Files by their ids.
+pub(super) struct HotFiles {
+    files: Cache<FileId, ReadyFile, Weight>,
+}
+
+/// Measures memory, in bytes.
+#[derive(Clone)]
+pub(super) struct Weight;
+
+impl Weighter<FileId, ReadyFile> for Weight {
+    fn weight(&self, _: &FileId, ready: &ReadyFile) -> u64 {
+        let file = &ready.record.file;
+        let content_type = file.content_type.as_ref().map_or(0, String::len);
+        let content = match &ready.content {
+            ReadyContent::Small(bytes) => bytes.len(),
+            ReadyContent::Stored => 0,
+        };
+        let texts = file.name.len() + file.description.len() + content_type;
+        (FILE_BYTES + texts + content) as u64
+    }
+}
+
+impl HotFiles {
+    pub(super) fn new() -> Self {
+        Self {
+            files: Cache::with_weighter(USUAL_FILES, CAPACITY, Weight),
+        }
+    }
+
+    /// A file that is here, or the right to put it here, which others wait for.
+    pub(super) async fn get(&self, id: FileId) -> Result<ReadyFile, Place<'_>> {
+        self.files.get_value_or_guard_async(&id).await
+    }
+
+    /// Forgets a file that was removed, also one that is being read.
+    pub(super) fn forget(&self, id: FileId) {
+        self.files.remove(&id);
+    }
+}

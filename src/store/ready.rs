@@ -1,0 +1,64 @@
+//! Files read to be sent, short ones from memory.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt;
+
+use super::hot::{ReadyContent, ReadyFile};
+use super::{Store, StoreError};
+use crate::blob::{BlobError, OpenBlob};
+use crate::hash::BlobHash;
+use crate::record::{FileId, FileRecord};
+
+/// Content up to this many bytes is kept with its file.
+const SMALL: u64 = 64 * 1024;
+
+impl Store {
+    /// The file with this id, with its content if that is short. What was asked for
+    /// lately is answered without waiting for the disk.
+    pub async fn ready(&self, id: FileId) -> Result<Option<ReadyFile>, StoreError> {
+        let place = match self.hot.get(id).await {
+            Ok(ready) => return Ok(Some(ready)),
+            Err(place) => place,
+        };
+        let Some(record) = self.index.get(id).await? else {
+            return Ok(None);
+        };
+        let ready = ReadyFile {
+            content: self.ready_content(&record).await?,
+            record: Arc::new(record),
+        };
+        // Fails where the file was removed meanwhile: then it must not be kept.
+        let _ = place.insert(ready.clone());
+        Ok(Some(ready))
+    }
+
+    async fn ready_content(&self, record: &FileRecord) -> Result<ReadyContent, StoreError> {
+        if record.file.size > SMALL {
+            return Ok(ReadyContent::Stored);
+        }
+        // A file that is removed now may have lost its blob: its opener finds out.
+        match self.blobs.open(&record.file.hash).await? {
+            Some(blob) => Ok(ReadyContent::Small(
+                read_whole(&*blob, record.file.hash).await?,
+            )),
+            None => Ok(ReadyContent::Stored),
+        }
+    }
+}
+
+/// All bytes of a short blob, checked.
+async fn read_whole(blob: &dyn OpenBlob, hash: BlobHash) -> Result<Bytes, BlobError> {
+    let mut pieces = blob.read(0..blob.size());
+    let first = pieces.try_next().await?.unwrap_or_default();
+    let mut all = BytesMut::from(first);
+    while let Some(piece) = pieces.try_next().await? {
+        all.extend_from_slice(&piece);
+    }
+    if BlobHash::of(&all) != hash {
+        let detail = "its bytes have another hash".to_owned();
+        return Err(BlobError::Damaged { hash, detail });
+    }
+    Ok(all.freeze())
+}

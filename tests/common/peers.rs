@@ -1,0 +1,56 @@
+//! What nodes tell of their network.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use super::process::until;
+use super::raw_http::{Answer, get, head, send};
+
+/// The id of the node there.
+pub(crate) fn peer_id(node: SocketAddr) -> String {
+    let peers = get(node, "/api/peers", &[]).json();
+    peers["self"]["peer_id"].as_str().unwrap().to_owned()
+}
+
+/// Sends a JSON message.
+pub(crate) fn post(node: SocketAddr, target: &str, message: &str) -> Answer {
+    let length = format!("Content-Length: {}", message.len());
+    let lines = ["Content-Type: application/json", &length];
+    let request = [head("POST", target, &lines), message.into()].concat();
+    send(node, &request)
+}
+
+/// Waits until a node knows so many peers.
+pub(crate) fn until_knows(node: SocketAddr, peers: usize) {
+    until("the peers are met", || {
+        let status = get(node, "/api/p2p/status", &[]).json();
+        (status["peers_discovered"] == peers).then_some(())
+    });
+}
+
+/// The files that others hold, as a node sees it.
+pub(crate) fn held(node: SocketAddr) -> Vec<Value> {
+    let answer = get(node, "/api/p2p/network", &[]).json();
+    answer["files"].as_array().unwrap().clone()
+}
+
+/// Waits until a node knows that so many peers hold this content.
+pub(crate) fn until_held(node: SocketAddr, hash: &Value, peers: usize) {
+    until("the content is known", || {
+        let files = held(node);
+        let file = files.iter().find(|file| file["hash"] == *hash)?;
+        (file["peers"].as_array().unwrap().len() == peers).then_some(())
+    });
+}
+
+/// Waits until others hold files with exactly these names, as a node sees it.
+pub(crate) fn until_sees(node: SocketAddr, names: &[&str]) {
+    let expected: BTreeSet<_> = names.iter().copied().collect();
+    until("the view is whole", || {
+        let files = held(node);
+        let names = files.iter().map(|it| it["original_name"].as_str().unwrap());
+        (names.collect::<BTreeSet<_>>() == expected).then_some(())
+    });
+}

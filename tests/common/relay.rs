@@ -1,0 +1,140 @@
+//! A cable between nodes that can be made to carry so much and no more.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+/// Takes connections and carries them on to a node.
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
+    cable: Arc<Cable>,
+}
+
+struct Cable {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    to: Option<SocketAddr>,
+    /// How many bytes may still come back from the node.
+    left: u64,
+    /// What happens then: the cable is cut, or nothing moves any more.
+    cut: bool,
+    /// How many bytes came back.
+    carried: u64,
+}
+
+impl Relay {
+    /// A relay that carries everything, once it is connected.
+    pub(crate) fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = State {
+            to: None,
+            left: u64::MAX,
+            cut: false,
+            carried: 0,
+        };
+        let cable = Arc::new(Cable {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        });
+        let taking = Arc::clone(&cable);
+        thread::spawn(move || {
+            for near in listener.incoming() {
+                let cable = Arc::clone(&taking);
+                thread::spawn(move || cable.carry(&near.unwrap()));
+            }
+        });
+        Self { address, cable }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn connect(&self, to: SocketAddr) {
+        self.cable.state.lock().unwrap().to = Some(to);
+    }
+
+    /// Cuts every connection after `bytes` more have come back.
+    pub(crate) fn cut_after(&self, bytes: u64) {
+        self.limit(bytes, true);
+    }
+
+    /// Lets everything stand still after `bytes` more have come back.
+    pub(crate) fn stall_after(&self, bytes: u64) {
+        self.limit(bytes, false);
+    }
+
+    /// Carries everything again.
+    pub(crate) fn mend(&self) {
+        self.limit(u64::MAX, false);
+    }
+
+    /// How many bytes came back from the node so far.
+    pub(crate) fn carried(&self) -> u64 {
+        self.cable.state.lock().unwrap().carried
+    }
+
+    fn limit(&self, left: u64, cut: bool) {
+        let mut state = self.cable.state.lock().unwrap();
+        state.left = left;
+        state.cut = cut;
+        self.cable.changed.notify_all();
+    }
+}
+
+impl Cable {
+    fn carry(self: &Arc<Self>, near: &TcpStream) {
+        let to = self.state.lock().unwrap().to;
+        let Some(far) = to.and_then(|to| TcpStream::connect(to).ok()) else {
+            return;
+        };
+        let (mut from, mut into) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+        thread::spawn(move || {
+            // Ends when either side does.
+            let _ = std::io::copy(&mut from, &mut into);
+            let _ = into.shutdown(Shutdown::Write);
+        });
+        self.carry_back(&far, near);
+        let _ = near.shutdown(Shutdown::Both);
+        let _ = far.shutdown(Shutdown::Both);
+    }
+
+    fn carry_back(&self, mut far: &TcpStream, mut near: &TcpStream) {
+        let mut piece = [0; 16 * 1024];
+        while let Ok(length) = far.read(&mut piece) {
+            let mut rest = &piece[..length];
+            while !rest.is_empty() {
+                let Some(room) = self.room(rest.len()) else {
+                    return;
+                };
+                let (now, later) = rest.split_at(room);
+                if near.write_all(now).is_err() {
+                    return;
+                }
+                rest = later;
+            }
+            if length == 0 {
+                return;
+            }
+        }
+    }
+
+    /// How many of `wanted` bytes may pass; waits while nothing may. None once it is cut.
+    fn room(&self, wanted: usize) -> Option<usize> {
+        let mut state = self.state.lock().unwrap();
+        while state.left == 0 && !state.cut {
+            state = self.changed.wait(state).unwrap();
+        }
+        let room = u64::try_from(wanted).unwrap().min(state.left);
+        if state.left != u64::MAX {
+            state.left -= room;
+        }
+        state.carried += room;
+        (room > 0).then(|| usize::try_from(room).unwrap())
+    }
+}

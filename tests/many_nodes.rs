@@ -1,0 +1,29 @@
+//! Many nodes in one process; `benches/network` lets it grow further.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+#[path = "../benches/network/simulation.rs"]
+mod simulation;
+
+use simulation::{Simulation, Size};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_view_is_whole_within_two_periods() {
+    let size = Size {
+        nodes: 30,
+        files_of_each: 5,
+        period: Duration::from_secs(4),
+    };
+    let simulation = Simulation::start(size).await.unwrap();
+    simulation
+        .until_whole(Duration::from_secs(60))
+        .await
+        .unwrap();
+    // Counted in the nodes' own rounds, so that a slow machine makes no difference.
+    let periods = simulation.periods();
+    assert!(periods <= 2.0, "{periods}");
+    let (messages, bytes) = simulation.traffic().so_far();
+    assert!(messages > 0 && bytes > messages);
+}

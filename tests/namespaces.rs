@@ -1,0 +1,131 @@
+//! Nodes with addresses of their own on a local network, whose cables are cut: the real
+//! binary in network namespaces. Where the machine does not allow those, that is said.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+
+use common::content::content;
+use common::lan::Lan;
+use common::process::{Node, until};
+use tempfile::TempDir;
+
+const MIB: usize = 1 << 20;
+
+/// A node that others reach and may write to, with its directory.
+fn start(lan: &Lan, node: u8, arguments: &[&str]) -> (Node, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let usual = [
+        "--listen",
+        "0.0.0.0:5004",
+        "--open",
+        "--discover-every",
+        "1",
+    ];
+    let node = lan.start(node, &dir, &[&usual, arguments].concat());
+    (node, dir)
+}
+
+/// A file for uploads; its name is that of the upload.
+fn file(dir: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = dir.path().join(name);
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn until_knows(lan: &Lan, node: u8, peers: usize) {
+    until("the peers are met", || {
+        let status = lan.json(node, "/api/p2p/status");
+        (status["peers_discovered"] == peers).then_some(())
+    });
+}
+
+fn download_url(by: u8, file: &serde_json::Value) -> String {
+    let text = |key: &str| file[key].as_str().unwrap();
+    let path = format!("/api/p2p/download/{}/{}", text("peer_id"), text("file_id"));
+    Lan::url(by, &path)
+}
+
+#[test]
+fn nodes_of_one_network_need_no_introduction() {
+    let Some(lan) = Lan::of(3) else { return };
+    let nodes = [1, 2, 3].map(|node| start(&lan, node, &[]));
+    for node in 1..=3 {
+        until_knows(&lan, node, 2);
+        let peers = lan.json(node, "/api/peers");
+        assert_eq!(peers["self"]["address"], Lan::url(node, ""));
+    }
+    let bytes = content(1, 3 * MIB);
+    let file = lan.upload(1, &file(&nodes[0].1, "file", &bytes));
+    for node in [2, 3] {
+        lan.until_held(node, &file["hash"], 1);
+        assert!(lan.curl(node, &[&download_url(node, &file)]) == bytes);
+    }
+}
+
+#[test]
+fn a_cut_cable_stops_no_download_and_loses_no_file() {
+    let Some(lan) = Lan::of(4) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let bootstrap = ["bootstrap", "--listen", "0.0.0.0:9000"];
+    let _bootstrap = lan.start(4, &dir, &bootstrap);
+    let url = format!("http://{}:9000", Lan::address(4));
+    let nodes = [1, 2, 3].map(|node| {
+        start(
+            &lan,
+            node,
+            &["--no-mdns", "--bootstrap", &url, "--peer-stall", "1"],
+        )
+    });
+    for node in 1..=3 {
+        until_knows(&lan, node, 2);
+    }
+    let bytes = content(2, 48 * MIB);
+    let path = file(&dir, "same", &bytes);
+    let [first, _] = [1, 2].map(|node| lan.upload(node, &path));
+    lan.until_held(3, &first["hash"], 2);
+
+    let received = dir.path().join("received");
+    let output = received.to_str().unwrap();
+    let arguments = [
+        "--limit-rate",
+        "16M",
+        "-o",
+        output,
+        &download_url(3, &first),
+    ];
+    let mut curl = lan.curl_command(3, &arguments).spawn().unwrap();
+    let length = || fs::metadata(&received).map_or(0, |it| it.len());
+    until("some has come", || (length() > 8 << 20).then_some(()));
+    lan.cut(1);
+    assert!(length() < 40 << 20, "the cable was cut too late");
+    assert!(curl.wait().unwrap().success());
+    assert!(fs::read(&received).unwrap() == bytes);
+    let log = nodes[2].0.log();
+    assert!(log.contains("a peer is given up"), "{log}");
+
+    let missed = lan.upload(2, &file(&dir, "missed", b"missed"));
+    lan.until_held(3, &missed["hash"], 1);
+    lan.mend(1);
+    lan.until_held(1, &missed["hash"], 1);
+    assert_eq!(lan.curl(1, &[&download_url(1, &missed)]), b"missed");
+}
+
+#[test]
+fn a_slow_and_lossy_network_only_takes_longer() {
+    let Some(lan) = Lan::of(3) else { return };
+    if !lan.disturb() {
+        return;
+    }
+    let nodes = [1, 2, 3].map(|node| start(&lan, node, &[]));
+    for node in 1..=3 {
+        until_knows(&lan, node, 2);
+    }
+    let bytes = content(3, MIB);
+    let file = lan.upload(1, &file(&nodes[0].1, "file", &bytes));
+    lan.until_held(3, &file["hash"], 1);
+    assert!(lan.curl(3, &[&download_url(3, &file)]) == bytes);
+}
