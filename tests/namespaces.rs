@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use common::content::content;
 use common::lan::Lan;
 use common::process::{Node, until};
+use serde_json::json;
 use tempfile::TempDir;
 
 const MIB: usize = 1 << 20;
@@ -107,19 +108,23 @@ fn a_cut_cable_stops_no_download_and_loses_no_file() {
     let log = nodes[2].0.log();
     assert!(log.contains("a peer is given up"), "{log}");
 
+    // What happens on one side of the cut is known on the other once it is mended.
     let missed = lan.upload(2, &file(&dir, "missed", b"missed"));
+    let apart = lan.upload(1, &file(&dir, "apart", b"apart"));
     lan.until_held(3, &missed["hash"], 1);
     lan.mend(1);
     lan.until_held(1, &missed["hash"], 1);
     assert_eq!(lan.curl(1, &[&download_url(1, &missed)]), b"missed");
+    for node in [2, 3] {
+        lan.until_held(node, &apart["hash"], 1);
+        assert_eq!(lan.curl(node, &[&download_url(node, &apart)]), b"apart");
+    }
 }
 
 #[test]
 fn a_slow_and_lossy_network_only_takes_longer() {
     let Some(lan) = Lan::of(3) else { return };
-    if !lan.disturb() {
-        return;
-    }
+    let Some(switch) = lan.disturb() else { return };
     let nodes = [1, 2, 3].map(|node| start(&lan, node, &[]));
     for node in 1..=3 {
         until_knows(&lan, node, 2);
@@ -128,4 +133,13 @@ fn a_slow_and_lossy_network_only_takes_longer() {
     let file = lan.upload(1, &file(&nodes[0].1, "file", &bytes));
     lan.until_held(3, &file["hash"], 1);
     assert!(lan.curl(3, &[&download_url(3, &file)]) == bytes);
+
+    let wanted = json!({ "hash": file["hash"] }).to_string();
+    let json = ["-H", "Content-Type: application/json", "-d", &wanted];
+    lan.curl(2, &[&json, &[&*Lan::url(2, "/api/p2p/keep")][..]].concat());
+    // A third node hears of the copy.
+    lan.until_held(3, &file["hash"], 2);
+    let blob = format!("/api/p2p/blob/{}", file["hash"].as_str().unwrap());
+    assert!(lan.curl(2, &[&Lan::url(2, &blob)]) == bytes);
+    assert!(switch.stop() > 0, "no frame was lost");
 }

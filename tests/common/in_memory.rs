@@ -1,5 +1,8 @@
 //! The REST interface of a node in this process, its store in memory. Also what the
-//! fuzz target runs.
+//! fuzz targets run.
+
+// Not every test needs all of it.
+#![allow(dead_code)]
 
 use std::sync::Arc;
 
@@ -25,6 +28,12 @@ pub(crate) struct InMemory {
     node: Arc<Node>,
     router: Router,
     dir: TempDir,
+}
+
+/// An answer, read whole.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
 }
 
 impl InMemory {
@@ -62,6 +71,27 @@ impl InMemory {
             // No client can send such a header, so there is nothing to refuse.
             Err(_) => Response::builder().status(400).body(Body::empty()).unwrap(),
         }
+    }
+
+    /// Answers a request with this body, which says it is JSON. None where no client could
+    /// send it.
+    pub(crate) async fn ask(&self, method: &str, target: &str, body: &[u8]) -> Option<Answer> {
+        let request = Request::builder().method(method).uri(target);
+        let request = request.header("content-type", "application/json");
+        let body = Body::from(Bytes::copy_from_slice(body));
+        let response = self.router.clone().oneshot(request.body(body).ok()?).await;
+        let (head, body) = response.unwrap().into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        Some(Answer {
+            status: head.status,
+            body,
+        })
+    }
+
+    /// How many peers and how many of their files the node knows.
+    pub(crate) fn knows(&self) -> (usize, usize) {
+        let network = self.node.network();
+        (network.registry.len(), network.directory.len())
     }
 
     /// Fails unless an upload was either taken, with a record and its content, or

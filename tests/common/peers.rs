@@ -32,8 +32,15 @@ pub(crate) fn until_knows(node: SocketAddr, peers: usize) {
 
 /// The files that others hold, as a node sees it.
 pub(crate) fn held(node: SocketAddr) -> Vec<Value> {
+    let listing = get(node, "/api/p2p/files", &[]).json();
+    let own = listing["files"].as_array().unwrap().iter();
+    let own: Vec<_> = own.map(|file| &file["file_id"]).collect();
     let answer = get(node, "/api/p2p/network", &[]).json();
-    answer["files"].as_array().unwrap().clone()
+    let files = answer["files"].as_array().unwrap().iter();
+    files
+        .filter(|it| !own.contains(&&it["file_id"]))
+        .cloned()
+        .collect()
 }
 
 /// Waits until a node knows that so many peers hold this content.

@@ -1,5 +1,6 @@
 //! Fetching one file to keep it.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use super::unhashed::Unhashed;
 use super::wanted::Wanted;
 use crate::blob::spool::MEMORY_LIMIT;
 use crate::blob::{BlobError, Spool};
@@ -34,6 +36,9 @@ pub enum KeepError {
     /// It cannot be stored.
     #[error("it cannot be stored here")]
     Store(#[from] StoreError),
+    /// What it is cannot be written down.
+    #[error("what came cannot be written down")]
+    Io(#[from] io::Error),
     /// What an earlier try left on the disk was damaged; it is gone.
     #[error("what was fetched before was damaged, so it begins anew")]
     Damaged,
@@ -63,6 +68,8 @@ pub(super) struct Means<'a> {
     pub(super) store: &'a Store,
     /// Where content is received that takes long.
     pub(super) dir: &'a Path,
+    /// Takes the hash of what came without one.
+    pub(super) unhashed: &'a Unhashed,
     /// Counts the bytes that are here.
     pub(super) fetched: &'a AtomicU64,
 }
@@ -75,8 +82,11 @@ pub(super) async fn fetch(means: &Means<'_>, wanted: &Wanted) -> Result<FileReco
         None => fetch_unverified(means, wanted).await?,
     };
     let blob = spool.finish().await?;
-    if file.hash.is_some_and(|hash| hash != blob.hash()) {
-        return Err(KeepError::Damaged);
+    match file.hash {
+        Some(hash) if hash != blob.hash() => return Err(KeepError::Damaged),
+        Some(_) => {}
+        // First, or a crash behind the next step would have it fetched again.
+        None => means.unhashed.note(file.id, blob.hash()).await?,
     }
     let about = About {
         name: file.name.clone(),

@@ -180,6 +180,7 @@ impl Keeper {
             fetcher: &self.fetcher,
             store: &self.store,
             dir: &self.options.dir,
+            unhashed: &self.unhashed,
             fetched,
         };
         fetch(&means, wanted).await.map(Some)
@@ -196,7 +197,6 @@ impl Keeper {
             Ok(record) => {
                 if let Some(record) = &record {
                     self.fetcher.network.announce(record, false);
-                    self.note_unhashed(id, record).await;
                 }
                 let kept = record.map(|record| record.id);
                 self.queue().end(id, Stage::Kept(kept), None);
@@ -214,14 +214,6 @@ impl Keeper {
             }
         }
         if let Err(error) = self.write_down().await {
-            tracing::warn!(%error, "that a file is kept is not written down");
-        }
-    }
-
-    async fn note_unhashed(&self, id: KeepId, record: &FileRecord) {
-        if let KeepId::File(id) = id
-            && let Err(error) = self.unhashed.note(id, record.file.hash).await
-        {
             tracing::warn!(%error, "that a file is kept is not written down");
         }
     }
