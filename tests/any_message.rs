@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn a_network_holds_its_own_addresses(bits in 0..=32u32, address: u32, other: u32, text: String) {
+    fn a_network_holds_its_own(bits in 0..=32u32, address: u32, other: u32, text: String) {
         let address = IpAddr::from(address.to_be_bytes());
         let network: Network = format!("{address}/{bits}").parse().unwrap();
         let policy = Policy { networks: vec![network] };

@@ -89,7 +89,7 @@ fn serve_each_other(network: &Mixed) {
     let their_file = uploaded(older[0], "theirs", &theirs);
     let [us, them] = [peer_id(nodes[0]), peer_id(older[0])];
 
-    until_sees(nodes[0], &["theirs"]);
+    until_sees(nodes[0], &["ours", "theirs"]);
     until_sees(nodes[1], &["ours", "theirs"]);
     until_was_told(older[0], &["ours"]);
     until_was_told(older[1], &["ours", "theirs"]);

@@ -1,6 +1,5 @@
-//! `GET /api/p2p/network`: what the nodes hold, this one and the others.
+//! `GET /api/p2p/network`: what this node and the others hold.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,16 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
 use crate::node::Node;
-use crate::peer::directory::{FileKey, Held, NetworkFile};
-use crate::record::{FileRecord, NewFile};
+use crate::node::view::Wanted;
+use crate::peer::directory::{FileKey, Held};
 
 /// The most files on one page.
 const MAX_LIMIT: usize = 1000;
 /// How many files are held against a name at a time; the answer may have fewer files
 /// than asked for and still a next page.
 const LOOK: usize = 20_000;
-/// How many own files are read at a time.
-const OWN_PAGE: usize = 256;
 
 /// Which files to list.
 #[derive(Deserialize)]
@@ -44,13 +41,14 @@ struct HeldView {
 #[derive(Serialize)]
 pub(super) struct NetworkAnswer {
     status: &'static str,
+    peer_id: String,
     file_count: usize,
-    total_files: usize,
+    total_files: u64,
     files: Vec<HeldView>,
     next: Option<String>,
 }
 
-/// Lists one page of what all nodes hold, this one too.
+/// Lists one page of what the network holds.
 pub(super) async fn list(
     State(node): State<Arc<Node>>,
     query: Result<Query<NetworkQuery>, QueryRejection>,
@@ -60,130 +58,25 @@ pub(super) async fn list(
     if limit == 0 {
         return Err(ApiError::Query("limit must be at least 1".to_owned()));
     }
+    let after = query.after.as_deref().map(read_cursor).transpose()?;
+    let name = query.name.map(|name| name.to_lowercase());
+    let view = node.view();
     let wanted = Wanted {
-        after: query.after.as_deref().map(read_cursor).transpose()?,
-        name: query.name.map(|name| name.to_lowercase()),
+        after,
+        name: name.as_deref(),
         limit,
+        look: LOOK,
     };
-    let theirs = of_others(&node, &wanted);
-    let ours = of_this_node(&node, &wanted).await?;
-    let (files, next) = merge(theirs, ours, limit);
-    let files = views(&node, files).await?;
-    let own_files = usize::try_from(node.store().totals().files).unwrap_or(usize::MAX);
+    let page = view.page(wanted).await?;
+    let files: Vec<_> = page.files.into_iter().map(HeldView::of).collect();
     Ok(Json(NetworkAnswer {
         status: "success",
+        peer_id: node.peer_id().to_string(),
         file_count: files.len(),
-        total_files: node.network().directory.len() + own_files,
+        total_files: view.total(),
         files,
-        next: next.map(write_cursor),
+        next: page.next.map(write_cursor),
     }))
-}
-
-/// Which files make the next page.
-struct Wanted {
-    after: Option<FileKey>,
-    /// In lower case.
-    name: Option<String>,
-    limit: usize,
-}
-
-impl Wanted {
-    fn takes(&self, name: &str) -> bool {
-        let wanted = self.name.as_ref();
-        wanted.is_none_or(|part| name.to_lowercase().contains(part))
-    }
-}
-
-/// Files in the order of their keys, and the key up to which there are no others; None
-/// where there are none at all.
-type Part = (Vec<Held>, Option<FileKey>);
-
-fn of_others(node: &Node, wanted: &Wanted) -> Part {
-    let Wanted { after, name, limit } = wanted;
-    let directory = &node.network().directory;
-    directory.page(*after, name.as_deref(), *limit, LOOK)
-}
-
-async fn of_this_node(node: &Node, wanted: &Wanted) -> Result<Part, ApiError> {
-    // Another peer's file may have the very id of the cursor.
-    let mut after = wanted.after.and_then(|(id, _)| id.before());
-    let (mut files, mut looked, mut last) = (Vec::new(), 0, None);
-    loop {
-        let page = node.store().page(after, OWN_PAGE).await?;
-        for record in &page {
-            let key = (record.id, Some(record.file.hash));
-            (after, last) = (Some(record.id), Some(key));
-            if wanted.after.is_none_or(|after| key > after) && wanted.takes(&record.file.name) {
-                files.push(own(node, record));
-            }
-            if files.len() == wanted.limit {
-                return Ok((files, last));
-            }
-        }
-        looked += page.len();
-        if page.len() < OWN_PAGE {
-            return Ok((files, None));
-        }
-        if looked >= LOOK {
-            return Ok((files, last));
-        }
-    }
-}
-
-/// A file of this node as others know it.
-fn own(node: &Node, record: &FileRecord) -> Held {
-    let NewFile {
-        name,
-        content_type,
-        size,
-        hash,
-        ..
-    } = record.file.clone();
-    let copies = node.network().directory.providers(&hash);
-    let copies = copies.into_iter().map(|it| it.peer);
-    Held {
-        file: NetworkFile {
-            id: record.id,
-            hash: Some(hash),
-            name,
-            size,
-            content_type,
-            uploaded_at: record.uploaded_at.to_string(),
-        },
-        peers: copies.chain([node.peer_id()]).collect(),
-    }
-}
-
-/// The first `limit` files of both, and where to go on, if there may be more.
-fn merge(theirs: Part, ours: Part, limit: usize) -> Part {
-    let mut files = BTreeMap::new();
-    for held in theirs.0.into_iter().chain(ours.0) {
-        files.insert((held.file.id, held.file.hash), held);
-    }
-    let ends = [theirs.1, ours.1].into_iter().flatten();
-    let mut next = ends.min();
-    // Behind this key one of the two was not looked at.
-    files.retain(|key, _| next.is_none_or(|next| *key <= next));
-    if let Some(surplus) = files.keys().nth(limit).copied() {
-        files.split_off(&surplus);
-        next = files.keys().next_back().copied();
-    }
-    (files.into_values().collect(), next)
-}
-
-/// The files as they are shown: this node counts among the peers of what it has a copy of.
-async fn views(node: &Node, files: Vec<Held>) -> Result<Vec<HeldView>, ApiError> {
-    let mut views = Vec::with_capacity(files.len());
-    for mut held in files {
-        if let Some(hash) = held.file.hash
-            && !held.peers.contains(&node.peer_id())
-            && node.store().holds(&hash).await?
-        {
-            held.peers.insert(node.peer_id());
-        }
-        views.push(HeldView::of(held));
-    }
-    Ok(views)
 }
 
 /// A cursor is the file id, and the hash where there is one.

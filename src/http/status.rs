@@ -17,7 +17,7 @@ pub(super) struct StatusAnswer {
     peers_discovered: usize,
     local_files: u64,
     storage_dir: String,
-    network_files: usize,
+    network_files: u64,
     forged_messages: u64,
 }
 
@@ -29,7 +29,7 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Json<StatusAnswer> 
         peers_discovered: node.network().registry.len(),
         local_files: node.store().totals().files,
         storage_dir: node.storage_dir().display().to_string(),
-        network_files: node.network().directory.len(),
+        network_files: node.view().total(),
         forged_messages: node.network().forged(),
     })
 }

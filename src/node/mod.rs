@@ -30,6 +30,9 @@ use crate::store::{Store, StoreError};
 pub mod rate_limit;
 pub mod server;
 mod stall_guard;
+pub mod view;
+
+use view::View;
 
 /// How a node is set up.
 #[derive(Clone)]
@@ -202,6 +205,15 @@ impl Node {
     /// What the node knows of others.
     pub fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// What the node and others hold.
+    pub fn view(&self) -> View<'_> {
+        View {
+            myself: self.peer_id,
+            store: &self.store,
+            directory: &self.network.directory,
+        }
     }
 
     /// How the node reads what others hold.

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use crate::hash::BlobHash;
 use crate::peer_id::PeerId;
-use crate::record::FileId;
+use crate::record::{FileId, FileRecord};
 
 /// What a file costs beside its texts, in bytes: its places in the maps.
 const FILE_BYTES: usize = 512;
@@ -104,8 +104,28 @@ struct Holdings {
     bytes: usize,
 }
 
+impl From<FileRecord> for NetworkFile {
+    /// A file as the node that holds it tells of it.
+    fn from(record: FileRecord) -> Self {
+        let FileRecord {
+            id,
+            uploaded_at,
+            file,
+        } = record;
+        Self {
+            id,
+            hash: Some(file.hash),
+            name: file.name,
+            size: file.size,
+            content_type: file.content_type,
+            uploaded_at: uploaded_at.to_string(),
+        }
+    }
+}
+
 impl NetworkFile {
-    fn key(&self) -> FileKey {
+    /// Where it stands.
+    pub fn key(&self) -> FileKey {
         (self.id, self.hash)
     }
 

@@ -30,17 +30,10 @@ pub(crate) fn until_knows(node: SocketAddr, peers: usize) {
     });
 }
 
-/// The files that others hold, as a node sees it.
+/// The files that the network holds, as a node sees it.
 pub(crate) fn held(node: SocketAddr) -> Vec<Value> {
-    let listing = get(node, "/api/p2p/files", &[]).json();
-    let own = listing["files"].as_array().unwrap().iter();
-    let own: Vec<_> = own.map(|file| &file["file_id"]).collect();
     let answer = get(node, "/api/p2p/network", &[]).json();
-    let files = answer["files"].as_array().unwrap().iter();
-    files
-        .filter(|it| !own.contains(&&it["file_id"]))
-        .cloned()
-        .collect()
+    answer["files"].as_array().unwrap().clone()
 }
 
 /// Waits until a node knows that so many peers hold this content.
@@ -52,7 +45,7 @@ pub(crate) fn until_held(node: SocketAddr, hash: &Value, peers: usize) {
     });
 }
 
-/// Waits until others hold files with exactly these names, as a node sees it.
+/// Waits until the network holds files with exactly these names, as a node sees it.
 pub(crate) fn until_sees(node: SocketAddr, names: &[&str]) {
     let expected: BTreeSet<_> = names.iter().copied().collect();
     until("the view is whole", || {

@@ -1,0 +1,170 @@
+//! What the network holds, as a node sees it: its own files and those that peers told of,
+//! in one order, a page at a time.
+
+use std::collections::BTreeMap;
+
+use crate::peer::directory::{Directory, FileKey, Held};
+use crate::peer_id::PeerId;
+use crate::record::FileRecord;
+use crate::store::{Store, StoreError};
+
+/// How many files of the store and of the directory are taken at once. The longest record
+/// has some 20 KiB.
+const CHUNK: usize = 256;
+
+/// The whole network, as the node `myself` sees it.
+pub struct View<'a> {
+    /// Who sees it.
+    pub myself: PeerId,
+    /// What the node itself holds.
+    pub store: &'a Store,
+    /// What peers told it.
+    pub directory: &'a Directory,
+}
+
+/// Which files are asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Only those behind this one.
+    pub after: Option<FileKey>,
+    /// Only those whose names hold this text, given in lower case, whatever their own case.
+    pub name: Option<&'a str>,
+    /// At most so many; at least one.
+    pub limit: usize,
+    /// About how many are looked at for them at most.
+    pub look: usize,
+}
+
+/// Some files in the order of their keys, each with all who hold its content.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The files.
+    pub files: Vec<Held>,
+    /// Where to go on; None where there is no more.
+    pub next: Option<FileKey>,
+}
+
+/// Files of one source behind a key.
+struct Chunk<T> {
+    files: Vec<T>,
+    /// The last one looked at, if there are more behind it.
+    end: Option<FileKey>,
+}
+
+impl View<'_> {
+    /// How many files there are. One that a peer tells of under the id that it has here is
+    /// counted twice.
+    pub fn total(&self) -> u64 {
+        self.store.totals().files + self.directory.len() as u64
+    }
+
+    /// The files that are wanted: fewer than the limit, or none, where looking for them took
+    /// too long; then there is a place to go on.
+    pub async fn page(&self, wanted: Wanted<'_>) -> Result<Page, StoreError> {
+        let (mut files, mut next) = (Vec::new(), wanted.after);
+        let mut looked = 0;
+        while looked < wanted.look {
+            let size = wanted.chunk(files.len());
+            looked += size;
+            let own = self.own(next, size).await?;
+            let told = self.told(next, wanted.name, size);
+            // Beyond the end of one chunk only the other source is known.
+            let end = own.end.into_iter().chain(told.end).min();
+            for held in self.merged(own.files, told.files, wanted.name) {
+                let key = held.file.key();
+                if end.is_some_and(|end| key > end) {
+                    break;
+                }
+                if files.len() == wanted.limit {
+                    return Ok(Page { files, next });
+                }
+                files.push(self.with_myself(held).await?);
+                next = Some(key);
+            }
+            next = end;
+            if end.is_none() {
+                break;
+            }
+        }
+        Ok(Page { files, next })
+    }
+
+    async fn own(
+        &self,
+        after: Option<FileKey>,
+        size: usize,
+    ) -> Result<Chunk<FileRecord>, StoreError> {
+        // A file told with the same id may stand before the own one.
+        let before = after.and_then(|(id, _)| id.before());
+        let mut files = self.store.page(before, size).await?;
+        let end = files.last().filter(|_| files.len() == size).map(key_of);
+        files.retain(|file| Some(key_of(file)) > after);
+        Ok(Chunk { files, end })
+    }
+
+    fn told(&self, after: Option<FileKey>, name: Option<&str>, size: usize) -> Chunk<Held> {
+        let (files, end) = self.directory.page(after, name, size, size);
+        Chunk { files, end }
+    }
+
+    /// All of them in the order of their keys. Of a file that both know, a peer does not
+    /// say what its name is.
+    fn merged(
+        &self,
+        own: Vec<FileRecord>,
+        told: Vec<Held>,
+        name: Option<&str>,
+    ) -> impl Iterator<Item = Held> {
+        let told = told.into_iter().map(|held| (held.file.key(), held));
+        let mut merged: BTreeMap<FileKey, Held> = told.collect();
+        for record in own {
+            let key = key_of(&record);
+            if has_name(&record, name) {
+                merged.insert(key, self.held(record));
+            } else {
+                merged.remove(&key);
+            }
+        }
+        merged.into_values()
+    }
+
+    fn held(&self, record: FileRecord) -> Held {
+        let providers = self.directory.providers(&record.file.hash).into_iter();
+        Held {
+            peers: providers.map(|it| it.peer).chain([self.myself]).collect(),
+            file: record.into(),
+        }
+    }
+
+    /// A file with this node among those who hold it, if it has the content.
+    async fn with_myself(&self, mut held: Held) -> Result<Held, StoreError> {
+        if let Some(hash) = held.file.hash
+            && !held.peers.contains(&self.myself)
+            && self.store.holds(&hash).await?
+        {
+            held.peers.insert(self.myself);
+        }
+        Ok(held)
+    }
+}
+
+impl Wanted<'_> {
+    /// How many files to take at once when so many are found.
+    fn chunk(&self, found: usize) -> usize {
+        // One to know whether there is more, and one that may stand at `after`.
+        let left = (self.limit - found).saturating_add(2);
+        if self.name.is_some() {
+            CHUNK
+        } else {
+            left.min(CHUNK)
+        }
+    }
+}
+
+fn key_of(record: &FileRecord) -> FileKey {
+    (record.id, Some(record.file.hash))
+}
+
+fn has_name(record: &FileRecord, name: Option<&str>) -> bool {
+    name.is_none_or(|part| record.file.name.to_lowercase().contains(part))
+}
