@@ -45,6 +45,7 @@ async fn serve(
         ..settings.node(bound)?
     };
     let node = Arc::new(Node::open(options).await?);
+    allocator::give_back();
     if let Writing::Closed = http.writing {
         tracing::warn!(%bound, "takes no changes: set --token, --token-file or --open");
     }
