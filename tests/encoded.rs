@@ -56,9 +56,27 @@ impl Storage {
             dir: dir.path().to_owned(),
             spool: spool.clone(),
             durability: Durability::Relaxed,
+            pack_bytes: local::PACK_BYTES,
         };
         let blobs = LocalBlobs::open(options).unwrap();
         Self { dir, spool, blobs }
+    }
+
+    /// Changes one byte of a blob, in its file or in its pack.
+    fn damage(&self, bytes: &[u8], at: usize) {
+        let mut file = self.blob_file(bytes);
+        let mut begin = 0;
+        if bytes.len() <= 65_536 {
+            file = self.dir.path().join("packs/0000000001.pack");
+            let pack = fs::read(&file).unwrap();
+            let hash = BlobHash::of(bytes);
+            let entry = memchr::memmem::rfind(&pack, hash.as_bytes()).unwrap();
+            // Behind the hash and its checksum.
+            begin = entry + 32 + 4;
+        }
+        let mut whole = fs::read(&file).unwrap();
+        whole[begin + at] ^= 1;
+        fs::write(file, whole).unwrap();
     }
 
     async fn spooled(&self, bytes: &[u8]) -> SpooledBlob {
@@ -193,9 +211,7 @@ async fn a_damaged_blob_gives_an_error_and_nothing_false() {
                 let bytes = content(3, size);
                 let whole = storage.open(&bytes).await;
                 assert_proves(&*whole, &bytes, 0..u64::MAX).await;
-                let mut damaged = bytes.clone();
-                damaged[at] ^= 1;
-                fs::write(storage.blob_file(&bytes), damaged).unwrap();
+                storage.damage(&bytes, at);
                 if derive && size > 65_536 {
                     fs::remove_file(storage.outboard_file(&bytes)).unwrap();
                 }

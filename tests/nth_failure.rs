@@ -20,6 +20,7 @@ mod common {
     pub(crate) mod content;
     pub(crate) mod countdown_disk;
     pub(crate) mod encoded;
+    pub(crate) mod packs;
     pub(crate) mod stores;
     pub(crate) mod tree;
 }

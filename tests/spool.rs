@@ -42,6 +42,7 @@ impl Storage {
             dir: dir.path().to_owned(),
             spool: spool.clone(),
             durability: Durability::Relaxed,
+            pack_bytes: local::PACK_BYTES,
         };
         let blobs = LocalBlobs::open(options).unwrap();
         Self { dir, spool, blobs }
@@ -152,6 +153,7 @@ async fn nothing_is_written_into_the_reserve() {
         dir: storage.dir.path().to_owned(),
         spool,
         durability: Durability::Always,
+        pack_bytes: local::PACK_BYTES,
     };
     let blobs = LocalBlobs::open(options).unwrap();
     let committed = blobs.commit(short).await;

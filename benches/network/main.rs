@@ -42,17 +42,18 @@ async fn main() -> Result<()> {
         simulation.until_whole(10 * PERIOD).await?;
         let periods = simulation.periods();
         let (messages, bytes) = simulation.traffic().so_far();
+        // The news are through after one more period; the next one is quiet.
+        tokio::time::sleep(PERIOD).await;
+        let (before_messages, before_bytes) = simulation.traffic().so_far();
         tokio::time::sleep(PERIOD).await;
         let (later_messages, later_bytes) = simulation.traffic().so_far();
-        let (begun, each) = (simulation.periods() - periods, |number| {
-            share(number, nodes)
-        });
+        let each = |number| share(number, nodes);
         println!(
             "| {nodes} | {periods:.1} | {:.0} | {:.0} | {:.0} | {:.0} |",
             each(messages),
             each(bytes) / 1024.0,
-            each(later_messages - messages) / begun,
-            each(later_bytes - bytes) / 1024.0 / begun,
+            each(later_messages - before_messages),
+            each(later_bytes - before_bytes) / 1024.0,
         );
     }
     Ok(())

@@ -29,9 +29,6 @@ use tokio::task::JoinSet;
 /// How often to look whether every view is whole.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// How long a node keeps a connection open for another request.
-const KEEP_ALIVE: Duration = Duration::from_millis(500);
-
 /// How many nodes, what they hold, and how often they look around.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
@@ -124,11 +121,7 @@ impl Simulation {
         let router = http::router(Arc::clone(&node), http::Options::default());
         let router = counted(router, &self.of_nodes);
         self.servers.spawn(async move {
-            // One process has not enough file descriptors for all to keep connections open.
-            let options = server::Options {
-                head_timeout: KEEP_ALIVE,
-                ..server::Options::default()
-            };
+            let options = server::Options::default();
             let ended = node.run(listener, router, &options, std::future::pending());
             // It ends with the simulation.
             let _ = ended.await;

@@ -31,8 +31,9 @@ pub type ByteStream = BoxStream<'static, Result<Bytes, BlobError>>;
 pub trait BlobBackend: Send + Sync + 'static {
     /// Keeps a spooled blob. Ok means durable (within the backend's durability
     /// setting); a blob that is there already is Ok too, one of another size there
-    /// is replaced. On an error nothing of the blob is left; only after a failed
-    /// sync, when nobody can tell what the disk holds, it may be there.
+    /// is replaced. Content in memory is not written again where it is. On an error
+    /// nothing of the blob is left; only after a failed sync, when nobody can tell what
+    /// the disk holds, it may be there.
     async fn commit(&self, blob: SpooledBlob) -> Result<(), BlobError>;
 
     /// Opens a blob for reading. It stays readable through the returned value
@@ -130,6 +131,32 @@ impl BlobError {
                 path,
                 source,
             }
+        }
+    }
+
+    /// The same error once more, for everybody whose blob was in one write.
+    fn repeat(&self) -> Self {
+        let again = |e: &io::Error| io::Error::new(e.kind(), e.to_string());
+        match self {
+            Self::Full { path, source } => Self::Full {
+                path: path.clone(),
+                source: again(source),
+            },
+            Self::Io {
+                action,
+                path,
+                source,
+            } => Self::Io {
+                action,
+                path: path.clone(),
+                source: again(source),
+            },
+            Self::Damaged { hash, detail } => Self::Damaged {
+                hash: *hash,
+                detail: detail.clone(),
+            },
+            Self::Refused(reason) => Self::Refused(reason.clone()),
+            Self::TooLarge(max) => Self::TooLarge(*max),
         }
     }
 

@@ -19,6 +19,18 @@ pub(super) fn limit_arenas() {
     }
 }
 
+/// Gives memory back that was used for a while: what a start reads of a large node would
+/// stay with the process otherwise.
+#[cfg(target_env = "gnu")]
+pub(super) fn give_back() {
+    // SAFETY: malloc_trim only gives free pages back, under the allocator's own locks.
+    unsafe { libc::malloc_trim(0) };
+}
+
 /// Other C libraries have no such arenas.
 #[cfg(not(target_env = "gnu"))]
 pub(super) fn limit_arenas() {}
+
+/// Other C libraries are left to themselves.
+#[cfg(not(target_env = "gnu"))]
+pub(super) fn give_back() {}

@@ -45,6 +45,7 @@ async fn serve(
         ..settings.node(bound)?
     };
     let node = Arc::new(Node::open(options).await?);
+    allocator::give_back();
     if node.base_url().has_path() {
         tracing::warn!(base_url = %node.base_url(), "peers ask no address that has a path");
     }

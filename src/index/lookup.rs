@@ -1,27 +1,30 @@
-//! The lookup database: a sled tree that answers every lookup.
+//! The lookup database: a sled tree of the records, and what is derived from them.
 //!
 //! It is never trusted to last: it remembers, in the same atomic batch as each
 //! change, up to which journal entry it has come, and whoever finds it wrong throws
 //! it away and makes it anew from the journal.
 //!
-//! Keys: `f` + id -> record; `n` + 8 bytes of the name's hash + id -> nothing;
-//! `h` + hash -> how many files need it; `m` -> [`Progress`].
+//! Keys: `f` + id -> record; `p` -> [`Progress`].
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use bincode::{Decode, Encode};
 
 use super::codec::{self, DecodeError, Entry};
+use super::secondary::{Files, Secondary};
+use super::sums::Sums;
 use super::{IndexError, Totals};
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord};
 
 pub(super) const FILE: u8 = b'f';
-pub(super) const NAME: u8 = b'n';
-pub(super) const HASH: u8 = b'h';
-const PROGRESS: &[u8] = b"m";
+const PROGRESS: &[u8] = b"p";
+/// Where a database said how far it had come that also had keys for names and contents.
+const OLD_PROGRESS: &[u8] = b"m";
 
 /// How far the database has come, and sums over what it holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
@@ -43,6 +46,15 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// What it says that the records add up to.
+    pub(super) fn sums(&self) -> Sums {
+        Sums {
+            files: self.files,
+            bytes: self.bytes,
+            digest: self.digest,
+        }
+    }
+
     pub(super) fn totals(&self) -> Totals {
         let Self {
             files,
@@ -62,8 +74,23 @@ impl Progress {
 
 /// The database, open.
 pub(super) struct Lookup {
+    dir: PathBuf,
     db: sled::Db,
+    secondary: RwLock<Secondary>,
+    recent: RwLock<Recent>,
 }
+
+/// Changes that are not in sled yet: each batch costs sled as much as several records.
+#[derive(Default)]
+struct Recent {
+    /// Encoded records by their ids; None for those that went.
+    records: BTreeMap<FileId, Option<Vec<u8>>>,
+    /// How far the changes bring the database.
+    progress: Option<Progress>,
+}
+
+/// How many changed records are brought to sled together.
+const RECENT: usize = 256;
 
 fn failed(error: impl std::fmt::Display) -> IndexError {
     IndexError::Lookup(error.to_string())
@@ -91,35 +118,79 @@ fn file_key(id: FileId) -> Vec<u8> {
     [&[FILE], id.as_bytes().as_slice()].concat()
 }
 
-pub(super) fn hash_key(hash: &BlobHash) -> Vec<u8> {
-    [&[HASH], hash.as_bytes().as_slice()].concat()
-}
-
-/// All names with the same hash share this beginning of their keys.
-fn name_prefix(name: &str) -> Vec<u8> {
-    [
-        &[NAME],
-        blake3::hash(name.as_bytes()).as_bytes().split_at(8).0,
-    ]
-    .concat()
-}
-
-pub(super) fn name_key(name: &str, id: FileId) -> Vec<u8> {
-    [name_prefix(name).as_slice(), id.as_bytes()].concat()
-}
-
 impl Lookup {
-    /// Opens or creates the database. Blocks.
-    pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
+    /// Opens or creates the database, and adds up what it holds. Blocks.
+    pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Self, Sums), IndexError> {
+        let mut lookup = Self::open_records(dir, cache_bytes)?;
+        lookup.discard_saved()?;
+        let (secondary, sums) = lookup.derive()?;
+        lookup.secondary = RwLock::new(secondary);
+        Ok((lookup, sums))
+    }
+
+    /// Opens a database whose files are as [`Lookup::close`] left them. Blocks.
+    pub(super) fn open_unchanged(dir: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
+        let mut lookup = Self::open_records(dir, cache_bytes)?;
+        let saved = Secondary::load(dir).map_err(|e| IndexError::io("read", dir, e))?;
+        lookup.discard_saved()?;
+        let secondary = match saved {
+            Some(saved) => saved,
+            None => lookup.derive()?.0,
+        };
+        lookup.secondary = RwLock::new(secondary);
+        Ok(lookup)
+    }
+
+    fn open_records(dir: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
         remove_unfinished_snapshots(dir)?;
-        guard(|| {
-            let config = sled::Config::new().path(dir).cache_capacity(cache_bytes);
-            config.open().map(|db| Self { db }).map_err(failed)
+        let config = sled::Config::new().path(dir).cache_capacity(cache_bytes);
+        Ok(Self {
+            dir: dir.to_owned(),
+            db: guard(|| config.open().map_err(failed))?,
+            secondary: RwLock::default(),
+            recent: RwLock::default(),
         })
+    }
+
+    /// What was saved holds no longer once anything changes.
+    fn discard_saved(&self) -> Result<(), IndexError> {
+        let discarded = Secondary::discard(&self.dir);
+        discarded.map_err(|e| IndexError::io("remove from", &self.dir, e))
+    }
+
+    /// Derives from the records what is kept in memory, and adds them up.
+    pub(super) fn derive(&self) -> Result<(Secondary, Sums), IndexError> {
+        self.flush()?;
+        let (mut files, mut sums) = (Files::default(), Sums::default());
+        self.scan(|value| {
+            let record = codec::decode_record(value)?;
+            files.add(&record);
+            sums.add(codec::digest(value), record.file.size);
+            Ok(())
+        })?;
+        Ok((files.index(), sums))
+    }
+
+    /// Whether what is kept in memory is this.
+    pub(super) fn has_derived(&self, secondary: &Secondary) -> bool {
+        *self.secondary() == *secondary
+    }
+
+    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn secondary(&self) -> RwLockReadGuard<'_, Secondary> {
+        self.secondary
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How far it has come; the default for an empty database.
     pub(super) fn progress(&self) -> Result<Progress, IndexError> {
+        if self.read(OLD_PROGRESS)?.is_some() {
+            return Err(failed("an older larder wrote it"));
+        }
         match self.read(PROGRESS)? {
             Some(bytes) => Ok(codec::decode(&bytes)?),
             None => Ok(Progress {
@@ -134,7 +205,7 @@ impl Lookup {
     }
 
     pub(super) fn get(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {
-        match self.read(&file_key(id))? {
+        match self.encoded(id)? {
             Some(bytes) => Ok(Some(codec::decode_record(&bytes)?)),
             None => Ok(None),
         }
@@ -142,23 +213,29 @@ impl Lookup {
 
     /// The digest of a record's encoding, as the sums count it.
     pub(super) fn digest_of(&self, id: FileId) -> Result<Option<u128>, IndexError> {
-        Ok(self.read(&file_key(id))?.map(|bytes| codec::digest(&bytes)))
+        Ok(self.encoded(id)?.map(|bytes| codec::digest(&bytes)))
+    }
+
+    /// The encoding of a record.
+    fn encoded(&self, id: FileId) -> Result<Option<sled::IVec>, IndexError> {
+        if let Some(recent) = self.recent().records.get(&id) {
+            return Ok(recent.as_deref().map(sled::IVec::from));
+        }
+        self.read(&file_key(id))
     }
 
     pub(super) fn newest_named(&self, name: &str) -> Result<Option<FileRecord>, IndexError> {
-        let prefix = name_prefix(name);
-        guard(|| {
-            for key in self.db.scan_prefix(&prefix).keys().rev() {
-                let key = key.map_err(failed)?;
-                let id = key.get(prefix.len()..).and_then(|id| id.try_into().ok());
-                let id = FileId::from_bytes(id.ok_or_else(|| failed("a name's key is damaged"))?);
-                // Another name may share the hash.
-                if let Some(record) = self.get(id)?.filter(|record| record.file.name == name) {
-                    return Ok(Some(record));
-                }
+        let mut before = None;
+        loop {
+            let Some(id) = self.secondary().named(name, before) else {
+                return Ok(None);
+            };
+            // Another name may begin alike, and the file may be gone since.
+            match self.get(id)?.filter(|record| record.file.name == name) {
+                Some(record) => return Ok(Some(record)),
+                None => before = Some(id),
             }
-            Ok(None)
-        })
+        }
     }
 
     pub(super) fn page(
@@ -170,50 +247,58 @@ impl Lookup {
         if after.is_some() {
             from.push(0);
         }
-        guard(|| {
-            let values = self.db.range(from..vec![FILE + 1]).values().take(limit);
-            values
-                .map(|value| Ok(codec::decode_record(&value.map_err(failed)?)?))
-                .collect()
-        })
-    }
-
-    pub(super) fn needs(&self, hash: &BlobHash) -> Result<bool, IndexError> {
-        Ok(self.read(&hash_key(hash))?.is_some())
-    }
-
-    /// At most `limit` hashes that files need, in order, from the first after `after`.
-    pub(super) fn hashes(
-        &self,
-        after: Option<BlobHash>,
-        limit: usize,
-    ) -> Result<Vec<BlobHash>, IndexError> {
-        let mut from = after.map_or_else(|| vec![HASH], |hash| hash_key(&hash));
-        if after.is_some() {
-            from.push(0);
+        // Held to the end, so that nothing moves to sled meanwhile.
+        let recent = self.recent();
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = recent.records.range((first, Bound::Unbounded));
+        let added = behind.filter_map(|(_, value)| value.as_deref());
+        let mut page = BTreeMap::new();
+        for value in added.take(limit) {
+            let record = codec::decode_record(value)?;
+            page.insert(record.id, record);
         }
         guard(|| {
-            let keys = self.db.range(from..vec![HASH + 1]).keys().take(limit);
-            keys.map(|key| {
-                let key = key.map_err(failed)?;
-                let hash = key.get(1..).and_then(|hash| hash.try_into().ok());
-                let hash = hash.ok_or_else(|| failed("a hash's key is damaged"))?;
-                Ok(BlobHash::from_bytes(hash))
-            })
-            .collect()
-        })
+            let mut found = 0;
+            for value in self.db.range(from..vec![FILE + 1]).values() {
+                if found == limit {
+                    break;
+                }
+                let record = codec::decode_record(&value.map_err(failed)?)?;
+                if !recent.records.contains_key(&record.id) {
+                    found += 1;
+                    page.insert(record.id, record);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(page.into_values().take(limit).collect())
     }
 
-    /// Calls `visit` with each key's first byte and the rest of the key and the value.
-    pub(super) fn scan(
+    pub(super) fn needs(&self, hash: &BlobHash) -> bool {
+        self.secondary().users(hash) > 0
+    }
+
+    /// Every hash that files need, in order.
+    pub(super) fn hashes(&self) -> Result<Vec<BlobHash>, IndexError> {
+        self.flush()?;
+        let mut hashes = Vec::new();
+        self.scan(|value| {
+            hashes.push(codec::decode_record(value)?.file.hash);
+            Ok(())
+        })?;
+        hashes.sort_unstable();
+        hashes.dedup();
+        Ok(hashes)
+    }
+
+    /// Calls `visit` with the encoding of each record in sled.
+    fn scan(
         &self,
-        mut visit: impl FnMut(u8, &[u8], &[u8]) -> Result<(), IndexError>,
+        mut visit: impl FnMut(&[u8]) -> Result<(), IndexError>,
     ) -> Result<(), IndexError> {
         guard(|| {
-            for pair in self.db.iter() {
-                let (key, value) = pair.map_err(failed)?;
-                let (kind, rest) = key.split_first().ok_or_else(|| failed("an empty key"))?;
-                visit(*kind, rest, &value)?;
+            for value in self.db.range([FILE]..[FILE + 1]).values() {
+                visit(&value.map_err(failed)?)?;
             }
             Ok(())
         })
@@ -226,111 +311,162 @@ impl Lookup {
         entries: impl IntoIterator<Item = Entry>,
         progress: Progress,
     ) -> Result<Progress, IndexError> {
-        guard(|| {
-            let mut change = Change {
-                lookup: self,
-                progress,
-                batch: BTreeMap::new(),
-            };
-            for entry in entries {
-                change.apply(entry)?;
+        let mut change = Change {
+            lookup: self,
+            progress,
+            batch: BTreeMap::new(),
+            users: BTreeMap::new(),
+        };
+        let mut changed = Vec::new();
+        for entry in entries {
+            changed.extend(change.apply(entry)?);
+        }
+        let Change {
+            progress, batch, ..
+        } = change;
+        self.remember(batch, changed, progress);
+        if self.recent().records.len() >= RECENT {
+            self.flush()?;
+        }
+        Ok(progress)
+    }
+
+    fn remember(
+        &self,
+        batch: BTreeMap<FileId, Option<Vec<u8>>>,
+        changed: Vec<Changed>,
+        progress: Progress,
+    ) {
+        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+        recent.records.extend(batch);
+        recent.progress = Some(progress);
+        drop(recent);
+        let secondary = self.secondary.write();
+        let mut secondary = secondary.unwrap_or_else(PoisonError::into_inner);
+        for change in changed {
+            match change {
+                Changed::Added(record) => secondary.add(&record),
+                Changed::Removed(record) => secondary.remove(&record),
             }
-            let Change {
-                progress, batch, ..
-            } = change;
-            let mut sled_batch = sled::Batch::default();
-            for (key, value) in batch {
+        }
+    }
+
+    /// Brings what is recent to sled.
+    fn flush(&self) -> Result<(), IndexError> {
+        let mut batch = sled::Batch::default();
+        {
+            let recent = self.recent();
+            let Some(progress) = recent.progress else {
+                return Ok(());
+            };
+            for (id, value) in &recent.records {
                 match value {
-                    Some(value) => sled_batch.insert(key, value),
-                    None => sled_batch.remove(key),
+                    Some(value) => batch.insert(file_key(*id), value.as_slice()),
+                    None => batch.remove(file_key(*id)),
                 }
             }
-            sled_batch.insert(PROGRESS, codec::encode(progress));
-            self.db.apply_batch(sled_batch).map_err(failed)?;
-            Ok(progress)
-        })
+            batch.insert(PROGRESS, codec::encode(progress));
+        }
+        // Nobody but the caller changes anything, and readers find it in both meanwhile.
+        guard(|| self.db.apply_batch(batch).map_err(failed))?;
+        *self.recent.write().unwrap_or_else(PoisonError::into_inner) = Recent::default();
+        Ok(())
     }
 
     /// Hands everything to the operating system and closes.
     pub(super) fn close(self) -> Result<(), IndexError> {
+        self.flush()?;
+        let Self {
+            dir, db, secondary, ..
+        } = self;
         guard(|| {
-            self.db.flush().map_err(failed)?;
-            drop(self.db);
+            db.flush().map_err(failed)?;
+            drop(db);
             Ok(())
-        })
+        })?;
+        let secondary = secondary
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let saved = secondary.save(&dir);
+        saved.map_err(|e| IndexError::io("write into", dir, e))
     }
 }
 
-/// One batch in the making; keys it has changed already are read from itself.
+/// One batch in the making; what it has changed already is read from itself.
 struct Change<'a> {
     lookup: &'a Lookup,
     progress: Progress,
-    batch: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Records by their ids; None for those that go.
+    batch: BTreeMap<FileId, Option<Vec<u8>>>,
+    /// How many files need the contents that it has changed.
+    users: BTreeMap<BlobHash, u32>,
+}
+
+/// What an entry came to.
+enum Changed {
+    Added(FileRecord),
+    Removed(FileRecord),
 }
 
 impl Change<'_> {
-    fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
-        match self.batch.get(key) {
-            Some(value) => Ok(value.clone()),
-            None => Ok(self.lookup.read(key)?.map(|value| value.to_vec())),
-        }
-    }
-
-    fn apply(&mut self, entry: Entry) -> Result<(), IndexError> {
+    fn apply(&mut self, entry: Entry) -> Result<Option<Changed>, IndexError> {
         match entry {
-            Entry::Added(record) => self.add(record),
-            Entry::Removed { id, digest } => self.remove(id, digest),
+            Entry::Added(record) => {
+                self.add(&record);
+                Ok(Some(Changed::Added(record)))
+            }
+            Entry::Removed { id, digest } => Ok(self.remove(id, digest)?.map(Changed::Removed)),
         }
     }
 
-    fn add(&mut self, record: FileRecord) -> Result<(), IndexError> {
+    fn users(&mut self, hash: BlobHash) -> &mut u32 {
+        let before = || self.lookup.secondary().users(&hash);
+        self.users.entry(hash).or_insert_with(before)
+    }
+
+    fn add(&mut self, record: &FileRecord) {
         let (id, size) = (record.id, record.file.size);
-        let hash_key = hash_key(&record.file.hash);
-        let users = self
-            .read(&hash_key)?
-            .map_or(Ok(0), |users| codec::decode::<u64>(&users))?;
-        self.batch.insert(hash_key, Some(codec::encode(users + 1)));
-        self.batch
-            .insert(name_key(&record.file.name, id), Some(Vec::new()));
-        let value = codec::encode_record(record);
+        let value = codec::encode_record(record.clone());
+        let users = self.users(record.file.hash);
+        *users += 1;
+        let is_first = *users == 1;
         let sums = &mut self.progress;
         sums.files += 1;
         sums.bytes += size;
-        if users == 0 {
+        if is_first {
             sums.blobs += 1;
             sums.blob_bytes += size;
         }
         sums.digest = sums.digest.wrapping_add(codec::digest(&value));
         sums.last_id = sums.last_id.max(*id.as_bytes());
-        self.batch.insert(file_key(id), Some(value));
-        Ok(())
+        self.batch.insert(id, Some(value));
     }
 
-    fn remove(&mut self, id: FileId, digest: u128) -> Result<(), IndexError> {
-        let value = self.read(&file_key(id))?;
+    fn remove(&mut self, id: FileId, digest: u128) -> Result<Option<FileRecord>, IndexError> {
+        let record = match self.batch.get(&id) {
+            Some(Some(value)) => Some(codec::decode_record(value)?),
+            Some(None) => None,
+            None => self.lookup.get(id)?,
+        };
         // Only behind damage that was skipped can a file go that never came.
-        let Some(value) = value else { return Ok(()) };
-        let FileRecord { file, .. } = codec::decode_record(&value)?;
-        let hash_key = hash_key(&file.hash);
-        let users = self
-            .read(&hash_key)?
-            .map_or(Ok(0), |users| codec::decode::<u64>(&users))?;
-        let left = users
-            .checked_sub(1)
-            .ok_or_else(|| failed(format!("nobody needs {}", file.hash)))?;
-        self.batch
-            .insert(hash_key, (left > 0).then(|| codec::encode(left)));
-        self.batch.insert(name_key(&file.name, id), None);
-        self.batch.insert(file_key(id), None);
+        let Some(record) = record else {
+            return Ok(None);
+        };
+        let hash = record.file.hash;
+        let users = self.users(hash);
+        let left = users.checked_sub(1);
+        let left = left.ok_or_else(|| failed(format!("nobody needs {hash}")))?;
+        *users = left;
+        self.batch.insert(id, None);
         let sums = &mut self.progress;
         sums.files = sums.files.saturating_sub(1);
-        sums.bytes = sums.bytes.saturating_sub(file.size);
+        sums.bytes = sums.bytes.saturating_sub(record.file.size);
         if left == 0 {
             sums.blobs = sums.blobs.saturating_sub(1);
-            sums.blob_bytes = sums.blob_bytes.saturating_sub(file.size);
+            sums.blob_bytes = sums.blob_bytes.saturating_sub(record.file.size);
         }
         sums.digest = sums.digest.wrapping_sub(digest);
-        Ok(())
+        Ok(Some(record))
     }
 }
 

@@ -13,6 +13,8 @@ mod journal;
 pub mod local;
 mod lookup;
 pub mod memory;
+mod secondary;
+mod sums;
 
 pub use journal::Damage;
 

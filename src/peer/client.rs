@@ -16,7 +16,7 @@ use crate::base_url::BaseUrl;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection is kept for a next request: long enough for those of one transfer
 /// or burst. Between periods it would only be one of as many as there are peers.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+const IDLE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long an answer may pause.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a whole JSON exchange may take.

@@ -5,10 +5,11 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::blob::local::note_small_files;
 use crate::disk::{Disk, replace_file};
 
 /// The version of everything stored, which the steps in `migrations/` lead up to.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 const LOCK: &str = "larder.lock";
 const FORMAT: &str = "larder.format";
@@ -150,27 +151,29 @@ fn lock(dir: &Path) -> Result<File, DirectoryError> {
 
 fn check_version(dir: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
     let path = dir.join(FORMAT);
-    match std::fs::read_to_string(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let version = format!("larder {VERSION}\n");
-            replace_file(disk, &path, version.as_bytes()).map_err(|e| io_error("write", &path, e))
+    let text = match std::fs::read_to_string(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return write_version(&path, disk),
+        text => text.map_err(|e| io_error("read", &path, e))?,
+    };
+    let found = text.trim_end().strip_prefix("larder ");
+    match found.and_then(|version| version.parse().ok()) {
+        Some(VERSION) => Ok(()),
+        // Format 2 adds packs and reads whatever format 1 wrote.
+        Some(1) => {
+            note_small_files(dir, disk).map_err(|e| io_error("upgrade", dir, e))?;
+            write_version(&path, disk)
         }
-        Err(e) => Err(io_error("read", &path, e)),
-        Ok(text) => {
-            let found = text
-                .trim_end()
-                .strip_prefix("larder ")
-                .and_then(|v| v.parse().ok());
-            match found {
-                Some(VERSION) => Ok(()),
-                Some(found) if found > VERSION => Err(DirectoryError::Newer {
-                    path: dir.to_owned(),
-                    found,
-                }),
-                _ => Err(DirectoryError::Unreadable { path }),
-            }
-        }
+        Some(found) if found > VERSION => Err(DirectoryError::Newer {
+            path: dir.to_owned(),
+            found,
+        }),
+        _ => Err(DirectoryError::Unreadable { path }),
     }
+}
+
+fn write_version(path: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
+    let version = format!("larder {VERSION}\n");
+    replace_file(disk, path, version.as_bytes()).map_err(|e| io_error("write", path, e))
 }
 
 #[cfg(test)]
@@ -197,10 +200,10 @@ mod tests {
     #[test]
     fn a_newer_or_unreadable_version_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(FORMAT), "larder 2\n").unwrap();
+        std::fs::write(dir.path().join(FORMAT), "larder 3\n").unwrap();
         assert!(matches!(
             open(dir.path()),
-            Err(DirectoryError::Newer { found: 2, .. })
+            Err(DirectoryError::Newer { found: 3, .. })
         ));
         for text in ["", "larder", "larder 0\n", "larder x\n", "2\n"] {
             std::fs::write(dir.path().join(FORMAT), text).unwrap();
@@ -210,5 +213,14 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_directory_of_format_1_becomes_one_of_format_2() {
+        let dir = tempfile::tempdir().unwrap();
+        let format = dir.path().join(FORMAT);
+        std::fs::write(&format, "larder 1\n").unwrap();
+        open(dir.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(&format).unwrap(), "larder 2\n");
     }
 }

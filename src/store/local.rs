@@ -62,6 +62,7 @@ impl Options {
             dir: self.dir.clone(),
             spool: self.spool(),
             durability: self.durability,
+            pack_bytes: blob::local::PACK_BYTES,
         }
     }
 

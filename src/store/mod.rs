@@ -120,9 +120,12 @@ impl Store {
     async fn commit(&self, blob: SpooledBlob) -> Result<CommittedBlob, StoreError> {
         let (hash, size) = (blob.hash(), blob.size());
         let shared = self.in_use.share(hash).await;
-        // A record stands for a durable blob, so content that has one is not written again.
-        let there = self.index.needs(&hash).await? && self.blobs.size(&hash).await? == Some(size);
-        if !there {
+        // A record stands for a durable blob, so long content that has one is not written
+        // again. Short content is compared by the backend, which needs no lookup for it.
+        let is_there = !blob.is_in_memory()
+            && self.index.needs(&hash).await?
+            && self.blobs.size(&hash).await? == Some(size);
+        if !is_there {
             self.blobs.commit(blob).await?;
         }
         Ok(CommittedBlob {

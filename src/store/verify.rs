@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::check::is_whole;
@@ -14,9 +14,6 @@ use crate::blob::local::LocalBlobs;
 use crate::hash::BlobHash;
 use crate::index::local::{self as index, Journaled};
 use crate::index::{IndexError, Totals};
-
-/// How many needed hashes are looked up at once.
-const PAGE: usize = 1024;
 
 /// One thing that is not as it should be.
 #[derive(Debug)]
@@ -72,18 +69,14 @@ async fn verify_blobs(
     journaled: Journaled,
     findings: &mpsc::Sender<Finding>,
 ) -> Result<(), StoreError> {
-    let mut needed = std::pin::pin!(needed(journaled).peekable());
+    let mut needed = needed(journaled).await?.into_iter().peekable();
     let mut stored = blobs.list();
     while let Some(blob) = stored.next().await {
         let (hash, size) = blob?;
-        while let Some(missing) = needed.as_mut().next_if(|next| is_before(next, &hash)).await {
-            tell(findings, Finding::BlobMissing(missing?)).await;
+        while let Some(missing) = needed.next_if(|next| *next < hash) {
+            tell(findings, Finding::BlobMissing(missing)).await;
         }
-        let is_needed = needed
-            .as_mut()
-            .next_if(|next| matches!(next, Ok(h) if *h == hash))
-            .await;
-        if is_needed.is_none() {
+        if needed.next_if_eq(&hash).is_none() {
             tell(findings, Finding::Orphan(hash, size)).await;
         }
         if !is_whole(blobs, &hash).await? {
@@ -92,8 +85,8 @@ async fn verify_blobs(
             tell(findings, Finding::OutboardDamaged(hash)).await;
         }
     }
-    while let Some(missing) = needed.next().await {
-        tell(findings, Finding::BlobMissing(missing?)).await;
+    for missing in needed {
+        tell(findings, Finding::BlobMissing(missing)).await;
     }
     let swept = blobs.sweep().await?;
     if swept > 0 {
@@ -106,29 +99,13 @@ async fn verify_blobs(
     Ok(())
 }
 
-/// An error comes before everything, to end the walk.
-fn is_before(next: &Result<BlobHash, IndexError>, hash: &BlobHash) -> bool {
-    next.as_ref().map_or(true, |next| next < hash)
+/// Every hash that files need, in order.
+async fn needed(journaled: Journaled) -> Result<Vec<BlobHash>, StoreError> {
+    let looking = tokio::task::spawn_blocking(move || journaled.hashes());
+    Ok(looking.await.unwrap_or(Err(IndexError::Closed))?)
 }
 
 async fn tell(findings: &mpsc::Sender<Finding>, finding: Finding) {
     // Who no longer listens does not want to know.
     let _ = findings.send(finding).await;
-}
-
-fn needed(journaled: Journaled) -> impl Stream<Item = Result<BlobHash, IndexError>> {
-    let first = Some((std::sync::Arc::new(journaled), None));
-    let pages = futures_util::stream::unfold(first, |state| async {
-        let (journaled, after) = state?;
-        let looking = std::sync::Arc::clone(&journaled);
-        let page = tokio::task::spawn_blocking(move || looking.hashes(after, PAGE));
-        match page.await.unwrap_or(Err(IndexError::Closed)) {
-            Ok(page) => {
-                let after = Some(*page.last()?);
-                Some((page.into_iter().map(Ok).collect(), Some((journaled, after))))
-            }
-            Err(error) => Some((vec![Err(error)], None)),
-        }
-    });
-    pages.flat_map(futures_util::stream::iter)
 }

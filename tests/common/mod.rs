@@ -13,6 +13,7 @@ pub(crate) mod http_client;
 pub(crate) mod lan;
 pub(crate) mod liar;
 pub(crate) mod lossy_switch;
+pub(crate) mod packs;
 pub(crate) mod peers;
 pub(crate) mod process;
 pub(crate) mod python;

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::packs::blobs_in_packs;
+
 /// How long anything may take that is waited for.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -75,9 +77,15 @@ impl Node {
         peak.split_whitespace().next().unwrap().parse().unwrap()
     }
 
-    /// The files of blobs and of uploads under way.
+    /// The files of blobs and of uploads under way; the blobs in packs as if they were
+    /// files there.
     pub(crate) fn content_files(&self) -> Vec<PathBuf> {
-        self.files_below(&["blobs", "spool"])
+        let storage = self.dir.join("peer_storage");
+        let in_packs = blobs_in_packs(&storage).into_iter();
+        let in_packs = in_packs.map(|hash| storage.join("packs").join(hash));
+        let mut files = self.files_below(&["blobs", "spool"]);
+        files.extend(in_packs);
+        files
     }
 
     /// The files of outboards.

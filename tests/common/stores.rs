@@ -14,6 +14,7 @@ use larder::store::local::{LocalStore, Options};
 use larder::store::{About, Store, StoreError};
 
 use super::encoded::verified;
+use super::packs::blobs_in_packs;
 
 pub(crate) fn options(dir: &Path, disk: Arc<dyn Disk>, durability: Durability) -> Options {
     Options {
@@ -69,7 +70,9 @@ pub(crate) async fn checked_files(store: &Store, dir: &Path) -> Vec<FileRecord> 
     let files = whole_files(store).await;
     let needed = files.iter().map(|record| record.file.hash.to_string());
     let needed: BTreeSet<_> = needed.collect();
-    assert_eq!(names_in_shards(&dir.join("blobs")), needed);
+    let mut blobs = names_in_shards(&dir.join("blobs"));
+    blobs.extend(blobs_in_packs(dir));
+    assert_eq!(blobs, needed);
     assert_proven(store, &files).await;
     let long = files.iter().filter(|it| it.file.size > MEMORY_LIMIT);
     let long: BTreeSet<_> = long.map(|it| it.file.hash.to_string()).collect();

@@ -19,6 +19,8 @@ use crate::outboard::{EncodeError, Encoder, Source, Tree};
 /// A piece has at least this many bytes but for the last one, and less than a chunk group
 /// more.
 const PIECE: usize = 512 * 1024;
+/// The length of a chunk group, in bytes.
+const GROUP: usize = 16 * 1024;
 
 /// An answer, from what is not yet given out of it.
 pub(super) struct Encoding {
@@ -98,7 +100,8 @@ impl Encoding {
             // Why it cannot be opened is told by what comes of deriving it.
             self.files.outboard = self.outboards.open(&self.hash).ok();
         }
-        let mut piece = Vec::new();
+        // With the group that reaches over its end: it never grows, which would copy it.
+        let mut piece = Vec::with_capacity(PIECE + GROUP);
         let read = self.encoder.read_on(&self.files, &mut piece, PIECE);
         match read {
             Err(EncodeError::Blob(error)) => return Err(self.unreadable(error)),

@@ -5,22 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{Stream, StreamExt};
 
 use super::super::{BlobError, run_blocking};
+use super::packs::Packs;
+use super::shards::{shard_dir, shard_path};
 use crate::hash::BlobHash;
-
-/// Where the file is that belongs to a blob, in a directory of shards.
-pub(super) fn shard_path(dir: &Path, hash: &BlobHash) -> PathBuf {
-    let [shard, ..] = *hash.as_bytes();
-    shard_dir(dir, shard).join(hash.to_string())
-}
-
-/// Where the files are of blobs whose hashes begin with this byte.
-pub(super) fn shard_dir(dir: &Path, shard: u8) -> PathBuf {
-    dir.join(format!("{shard:02x}"))
-}
 
 /// The size of the blob at `path`, in bytes.
 pub(super) fn stored_size(path: &Path) -> Result<Option<u64>, BlobError> {
@@ -32,9 +23,12 @@ pub(super) fn stored_size(path: &Path) -> Result<Option<u64>, BlobError> {
 }
 
 /// Every blob with its size, in the order of the hashes; one shard is in memory at a time.
-pub(super) fn blobs(blobs: PathBuf) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
-    per_shard(blobs, |dir, shard| {
-        let mut found = Vec::new();
+pub(super) fn blobs(
+    blobs: PathBuf,
+    packs: Arc<Packs>,
+) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
+    per_shard(blobs, move |dir, shard| {
+        let mut found = packs.in_shard(shard)?;
         for_each_name(dir, |path, name| {
             if let Some(hash) = hash_in_shard(name, shard)
                 && let Some(size) = stored_size(path)?
@@ -43,7 +37,9 @@ pub(super) fn blobs(blobs: PathBuf) -> BoxStream<'static, Result<(BlobHash, u64)
             }
             Ok(())
         })?;
-        found.sort_unstable();
+        // What is in a pack and in a file, too, comes from the pack when it is read.
+        found.sort_by_key(|(hash, _)| *hash);
+        found.dedup_by_key(|(hash, _)| *hash);
         Ok(found)
     })
 }
@@ -65,6 +61,14 @@ pub(super) fn without_blob(
         })?;
         Ok(found)
     })
+}
+
+/// Every file among the packs that is none of theirs.
+pub(super) fn strays_among_packs(
+    packs: Arc<Packs>,
+) -> BoxStream<'static, Result<PathBuf, BlobError>> {
+    let found = stream::once(run_blocking(move || packs.strays()));
+    found.flat_map(each).boxed()
 }
 
 /// Every path in the shards that is named for no blob.
@@ -92,13 +96,16 @@ fn per_shard<T: Send + 'static>(
             let (dir, scan) = (shard_dir(&dir, shard), Arc::clone(&scan));
             run_blocking(move || scan(&dir, shard))
         })
-        .flat_map(|scanned| {
-            stream::iter(match scanned {
-                Ok(found) => found.into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error)],
-            })
-        })
+        .flat_map(each)
         .boxed()
+}
+
+/// What was found, one by one, or the error that kept it from being found.
+fn each<T>(scanned: Result<Vec<T>, BlobError>) -> impl Stream<Item = Result<T, BlobError>> {
+    stream::iter(match scanned {
+        Ok(found) => found.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error)],
+    })
 }
 
 fn for_each_name(

@@ -1,12 +1,12 @@
-//! Blobs as files of the local file system.
+//! Blobs on the local file system: small ones together in packs, each other one as a file.
 //!
-//! A blob is `blobs/<first two hex digits>/<64 hex digits>` under the storage
-//! directory. The 256 shard directories are made at start, so that a commit has
-//! one name to make durable and no parents. Beside each longer one is its outboard.
+//! The file of a blob is `blobs/<first two hex digits>/<64 hex digits>` under the storage
+//! directory. The 256 shard directories are made at start, so that a commit has one name
+//! to make durable and no parents. The file has beside it its outboard.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -14,19 +14,29 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::spool::{self, Content, SpoolFile};
 use super::{BlobBackend, BlobError, OpenBlob, SpooledBlob, run_blocking};
-use crate::disk::{Disk, Durability};
+use crate::disk::{Disk, Durability, replace_file};
 use crate::hash::BlobHash;
 
 mod encoding;
 mod listing;
 mod outboards;
+mod packs;
 mod reading;
+mod refusal;
+mod shards;
 
-use listing::{shard_dir, shard_path, stored_size};
+use listing::stored_size;
 use outboards::Outboards;
+use packs::Packs;
+use refusal::Refusal;
+use shards::{shard_dir, shard_path};
 
 /// The directory of the blobs, under the storage directory.
 const DIR: &str = "blobs";
+/// Where this is, under the storage directory, format 1 has left small blobs in files.
+const SMALL_FILES: &str = "small-files";
+/// The directory of the packs, under the storage directory.
+const PACKS_DIR: &str = "packs";
 
 /// Where and how blobs are kept.
 #[derive(Clone)]
@@ -37,11 +47,20 @@ pub struct Options {
     pub spool: spool::Options,
     /// When a commit is durable.
     pub durability: Durability,
+    /// The length, in bytes, at which a pack of small blobs is finished; at most
+    /// [`MAX_PACK_BYTES`].
+    pub pack_bytes: u32,
 }
 
-/// Blobs as files.
+/// The longest that packs may be finished at, in bytes.
+pub const MAX_PACK_BYTES: u32 = 1 << 30;
+/// The length, in bytes, at which packs are usually finished.
+pub const PACK_BYTES: u32 = 64 << 20;
+
+/// Blobs on the local file system.
 pub struct LocalBlobs {
     shared: Arc<Shared>,
+    packs: Arc<Packs>,
 }
 
 /// What the blocking threads need.
@@ -49,9 +68,14 @@ struct Shared {
     blobs: PathBuf,
     spool: spool::Options,
     durability: Durability,
-    /// Set by the first failed sync, for good.
-    refusal: OnceLock<String>,
+    refusal: Arc<Refusal>,
     outboards: Arc<Outboards>,
+}
+
+/// Notes, durably, that format 1 has left small blobs in files of this storage directory:
+/// only there does anybody look for them before a small blob is written. Blocks.
+pub fn note_small_files(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
+    replace_file(disk, &dir.join(SMALL_FILES), b"")
 }
 
 impl LocalBlobs {
@@ -62,28 +86,41 @@ impl LocalBlobs {
             dir,
             spool,
             durability,
+            pack_bytes,
         } = options;
-        let blobs = dir.join(DIR);
+        let (blobs, packs) = (dir.join(DIR), dir.join(PACKS_DIR));
         let disk = &spool.disk;
-        create_dir(&**disk, &blobs)?;
+        for made in [&blobs, &packs] {
+            create_dir(&**disk, made)?;
+        }
         for shard in 0..=u8::MAX {
             create_dir(&**disk, &shard_dir(&blobs, shard))?;
         }
         // Also names found there may be of a process killed before it synced them.
-        for parent in [&blobs, &dir] {
+        for parent in [&blobs, &packs, &dir] {
             disk.sync_dir(parent)
                 .map_err(|e| BlobError::io("sync", parent, e))?;
         }
         spool::clear(&spool)?;
         let outboards = Arc::new(Outboards::at(&dir, spool.clone())?);
+        let refusal = Arc::new(Refusal::default());
+        let packs = Packs::open(packs::Options {
+            dir: packs,
+            small_files: dir.join(SMALL_FILES).exists().then(|| blobs.clone()),
+            spool: spool.clone(),
+            durability,
+            pack_bytes: pack_bytes.min(MAX_PACK_BYTES),
+            refusal: Arc::clone(&refusal),
+        })?;
         Ok(Self {
             shared: Arc::new(Shared {
                 blobs,
                 spool,
                 durability,
-                refusal: OnceLock::new(),
+                refusal,
                 outboards,
             }),
+            packs: Arc::new(packs),
         })
     }
 
@@ -91,7 +128,12 @@ impl LocalBlobs {
     /// there.
     pub fn strays(&self) -> BoxStream<'static, Result<PathBuf, BlobError>> {
         let among_blobs = listing::strays(self.shared.blobs.clone());
-        among_blobs.chain(self.shared.outboards.strays()).boxed()
+        let among_outboards = self.shared.outboards.strays();
+        let among_packs = listing::strays_among_packs(Arc::clone(&self.packs));
+        among_blobs
+            .chain(among_outboards)
+            .chain(among_packs)
+            .boxed()
     }
 
     /// Checks the outboard of a blob of `size` bytes and removes one that is damaged, to be
@@ -120,28 +162,43 @@ impl LocalBlobs {
 #[async_trait]
 impl BlobBackend for LocalBlobs {
     async fn commit(&self, blob: SpooledBlob) -> Result<(), BlobError> {
-        self.blocking(move |shared| shared.commit(blob)).await
+        let hash = blob.hash();
+        match blob.into_content() {
+            Content::Memory(bytes) => self.packs.put(hash, bytes).await,
+            Content::File { blob, outboard } => {
+                self.blocking(move |shared| shared.commit(&hash, blob, outboard))
+                    .await
+            }
+        }
     }
 
     async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
         let hash = *hash;
+        if let Some(content) = self.packs.content(hash).await? {
+            return Ok(Some(reading::small(hash, content)));
+        }
         self.blocking(move |shared| reading::open(hash, &shared.path(&hash), &shared.outboards))
             .await
     }
 
     async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
         let hash = *hash;
+        if let Some(size) = self.packs.size(hash).await? {
+            return Ok(Some(size));
+        }
         self.blocking(move |shared| stored_size(&shared.path(&hash)))
             .await
     }
 
     async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
         let hash = *hash;
-        self.blocking(move |shared| shared.delete(&hash)).await
+        // Format 1 kept small blobs in files, too.
+        self.blocking(move |shared| shared.delete(&hash)).await?;
+        self.packs.delete(hash).await
     }
 
     fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
-        listing::blobs(self.shared.blobs.clone())
+        listing::blobs(self.shared.blobs.clone(), Arc::clone(&self.packs))
     }
 
     async fn sweep(&self) -> Result<u64, BlobError> {
@@ -149,7 +206,7 @@ impl BlobBackend for LocalBlobs {
         let mut swept = 0;
         while let Some(hash) = left.try_next().await? {
             self.blocking(move |shared| {
-                shared.writable()?;
+                shared.refusal.check()?;
                 shared.outboards.remove(&hash)
             })
             .await?;
@@ -159,7 +216,7 @@ impl BlobBackend for LocalBlobs {
     }
 
     fn refusal(&self) -> Option<String> {
-        self.shared.refusal.get().cloned()
+        self.shared.refusal.reason()
     }
 
     async fn sync(&self) -> Result<(), BlobError> {
@@ -178,44 +235,25 @@ impl Shared {
 
     /// Whatever is there already is replaced: a file of the right length may still be
     /// what a power cut left of another commit.
-    fn commit(&self, blob: SpooledBlob) -> Result<(), BlobError> {
-        if let Err(error) = self.writable() {
+    fn commit(
+        &self,
+        hash: &BlobHash,
+        blob: SpoolFile,
+        outboard: SpoolFile,
+    ) -> Result<(), BlobError> {
+        if let Err(error) = self.refusal.check() {
             blob.discard();
+            outboard.discard();
             return Err(error);
         }
-        let hash = blob.hash();
-        match blob.into_content() {
-            Content::Memory(bytes) => self.keep(&hash, self.write_out(&bytes)?, None),
-            Content::File { blob, outboard } => self.keep(&hash, blob, Some(outboard)),
-        }
-    }
-
-    /// Brings content from memory to a spool file.
-    fn write_out(&self, bytes: &[u8]) -> Result<SpoolFile, BlobError> {
-        spool::check_space(&self.spool)?;
-        let file = SpoolFile::create(&self.spool)?;
-        match file.write_all_at(bytes, 0) {
-            Ok(()) => Ok(file),
-            Err(error) => {
-                file.discard();
-                Err(error)
-            }
-        }
+        self.keep(hash, blob, outboard)
     }
 
     /// Moves a blob's spool files into place; it is whole on the disk before it has its
     /// name, and its outboard is there before it.
-    fn keep(
-        &self,
-        hash: &BlobHash,
-        blob: SpoolFile,
-        outboard: Option<SpoolFile>,
-    ) -> Result<(), BlobError> {
+    fn keep(&self, hash: &BlobHash, blob: SpoolFile, outboard: SpoolFile) -> Result<(), BlobError> {
         let synced = self.sync(blob.path(), || blob.file().sync());
-        let prepared = synced.and_then(|()| match outboard {
-            Some(outboard) => self.outboards.keep(hash, outboard),
-            None => Ok(()),
-        });
+        let prepared = synced.and_then(|()| self.outboards.keep(hash, outboard));
         if let Err(error) = prepared {
             blob.discard();
             return Err(error);
@@ -237,36 +275,19 @@ impl Shared {
     /// Syncs `path` where the durability setting asks for it at each commit.
     fn sync(&self, path: &Path, sync: impl FnOnce() -> io::Result<()>) -> Result<(), BlobError> {
         match self.durability {
-            Durability::Always => self.synced(path, sync()),
+            Durability::Always => self.refusal.synced(path, sync()),
             Durability::Relaxed => Ok(()),
         }
     }
 
     fn sync_all(&self) -> Result<(), BlobError> {
-        self.writable()?;
-        self.synced(&self.blobs, self.disk().sync_file_system(&self.blobs))
-    }
-
-    /// Passes on the result of a sync; a failed one ends all writing.
-    fn synced(&self, path: &Path, result: io::Result<()>) -> Result<(), BlobError> {
-        result.map_err(|e| {
-            // Only the first reason is kept.
-            let _ = self
-                .refusal
-                .set(format!("the sync of {} failed: {e}", path.display()));
-            BlobError::io("sync", path, e)
-        })
-    }
-
-    fn writable(&self) -> Result<(), BlobError> {
-        match self.refusal.get() {
-            Some(reason) => Err(BlobError::Refused(reason.clone())),
-            None => Ok(()),
-        }
+        self.refusal.check()?;
+        let synced = self.disk().sync_file_system(&self.blobs);
+        self.refusal.synced(&self.blobs, synced)
     }
 
     fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
-        self.writable()?;
+        self.refusal.check()?;
         // First, so that the blob is there to try again.
         self.outboards.remove(hash)?;
         let path = self.path(hash);

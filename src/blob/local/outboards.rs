@@ -16,7 +16,8 @@ use tokio::sync::Mutex;
 
 use super::super::spool::{self, OutboardWriter, SpoolFile};
 use super::super::{BlobError, run_blocking};
-use super::listing::{self, shard_path};
+use super::listing;
+use super::shards::shard_path;
 use crate::hash::BlobHash;
 use crate::outboard::{Tree, check_outboard};
 

@@ -53,8 +53,12 @@ fn load(
     }
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     file.read_to_end(&mut bytes)?;
-    let bytes = bytes.into();
-    Ok(Arc::new(SmallBlob { hash, bytes }))
+    Ok(small(hash, bytes.into()))
+}
+
+/// A blob that was read whole.
+pub(super) fn small(hash: BlobHash, bytes: Bytes) -> Arc<dyn OpenBlob> {
+    Arc::new(SmallBlob { hash, bytes })
 }
 
 /// A blob read whole.

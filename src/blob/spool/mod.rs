@@ -298,6 +298,11 @@ impl SpooledBlob {
         self.size
     }
 
+    /// Whether the content is in memory, as short content is.
+    pub fn is_in_memory(&self) -> bool {
+        matches!(self.content, Content::Memory(_))
+    }
+
     /// Removes the content now; a drop does so a little later. Blocks.
     pub fn discard(self) {
         if let Content::File { blob, outboard } = self.content {

@@ -147,8 +147,9 @@ impl IndexBackend for LocalIndex {
     }
 
     async fn needs(&self, hash: &BlobHash) -> Result<bool, IndexError> {
-        let hash = *hash;
-        self.look_up(move |lookup| lookup.needs(&hash)).await
+        // Known in memory, so no blocking thread is needed.
+        let lookup = self.shared.current().lookup.ok_or(IndexError::Closed)?;
+        Ok(lookup.needs(hash))
     }
 
     fn totals(&self) -> Totals {

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use super::options::Options;
-use super::sums::{Sums, disagreement};
+use super::sums::{JournalSums, disagreement};
 use crate::index::IndexError;
 use crate::index::codec::Entry;
 use crate::index::journal::{self, End, Kind, OnDamage, Piece, Segment};
 use crate::index::lookup::{Lookup, Progress};
+use crate::index::sums::Sums;
 use crate::record::FileRecord;
 
 /// How many entries are applied at once.
@@ -18,6 +19,8 @@ const STEP: usize = 1024;
 pub(super) enum Check {
     /// Its files are known to be as a clean stop left them.
     Trust,
+    /// The caller compares it.
+    Later,
     /// It is compared, record by record, with the journal.
     Full,
     /// It is new and empty.
@@ -43,8 +46,16 @@ pub(super) fn replay(
     check: Check,
     on_damage: OnDamage<'_>,
 ) -> Result<Replayed, IndexError> {
-    let lookup = Lookup::open(&options.generation_dir(generation), options.cache_bytes)?;
+    let dir = options.generation_dir(generation);
+    let (lookup, found) = match check {
+        Check::Trust => {
+            let lookup = Lookup::open_unchanged(&dir, options.cache_bytes)?;
+            (lookup, Sums::default())
+        }
+        Check::Later | Check::Full | Check::Fresh => Lookup::open(&dir, options.cache_bytes)?,
+    };
     let mut progress = lookup.progress()?;
+    let before = progress;
     if check != Check::Fresh {
         check_origin(&progress, segments)?;
     }
@@ -60,7 +71,7 @@ pub(super) fn replay(
     let mut end = journal::read(segments, from, &mut |piece| replay.take(piece), on_damage)?;
     replay.finish(&end, options)?;
     if check == Check::Full
-        && let Some(reason) = disagreement(&replay.lookup, &replay.progress, replay.sums)?
+        && let Some(reason) = disagreement(found, &before, &replay.progress, replay.sums)
     {
         return Err(IndexError::Lookup(reason));
     }
@@ -104,7 +115,7 @@ fn check_origin(progress: &Progress, segments: &[Segment]) -> Result<(), IndexEr
 struct Replay {
     lookup: Lookup,
     progress: Progress,
-    sums: Sums,
+    sums: JournalSums,
     /// Entries to apply, and the sequence number after them.
     waiting: Vec<Entry>,
     reached: u64,
@@ -117,7 +128,7 @@ impl Replay {
         Self {
             lookup,
             progress,
-            sums: Sums::default(),
+            sums: JournalSums::default(),
             waiting: Vec::new(),
             reached: progress.next_seq,
             unsettled: VecDeque::new(),

@@ -49,13 +49,9 @@ impl Journaled {
         self.totals
     }
 
-    /// At most `limit` hashes that files need, in order, from the first after `after`.
-    pub fn hashes(
-        &self,
-        after: Option<BlobHash>,
-        limit: usize,
-    ) -> Result<Vec<BlobHash>, IndexError> {
-        self.lookup.hashes(after, limit)
+    /// Every hash that files need, in order: 32 bytes of memory for each.
+    pub fn hashes(&self) -> Result<Vec<BlobHash>, IndexError> {
+        self.lookup.hashes()
     }
 }
 
@@ -96,7 +92,8 @@ pub fn verify(options: &Options, report: &mut dyn FnMut(Finding)) -> Result<Jour
     };
     // Opening the database changes its files, so a seal that holds has to be made again.
     let sealed = seal::read(options).is_some_and(|seal| seal.holds(options, generation));
-    match replay(options, &segments, generation, Check::Trust, &mut refuse) {
+    let check = if sealed { Check::Trust } else { Check::Later };
+    match replay(options, &segments, generation, check, &mut refuse) {
         Err(IndexError::Lookup(reason)) => report(Finding::Unusable(reason)),
         Err(IndexError::Damaged { .. }) => {}
         Err(error) => return Err(error),
@@ -105,7 +102,7 @@ pub fn verify(options: &Options, report: &mut dyn FnMut(Finding)) -> Result<Jour
         }) => {
             compare(&journaled.lookup, &lookup, report)?;
             if let Some(reason) = inconsistency(&lookup, &progress)? {
-                report(Finding::Inconsistent(reason));
+                report(Finding::Inconsistent(reason.into()));
             }
             lookup.close()?;
             if sealed && !found {

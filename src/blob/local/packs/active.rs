@@ -1,0 +1,167 @@
+//! The pack that is appended to.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::super::BlobError;
+use super::entry::{Entry, prefix};
+use super::format::{EntryHeader, PACK_HEADER, encode_pack};
+use super::index_file;
+use super::options::Options;
+use super::pack::{EXTENSION, Pack, path};
+use super::scan::Scanned;
+use crate::disk::{DiskFile, Durability};
+use crate::hash::BlobHash;
+
+/// Under this name a pack is made before it gets its own.
+pub(super) const UNFINISHED: &str = "unfinished";
+/// A pack is also full when it has so many entries: they are remembered until its end.
+const MAX_ENTRIES: usize = 65_536;
+
+/// How much memory of a group is kept for the next one, in bytes.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// The pack that is appended to. Everything before its end is acknowledged or dead.
+pub(super) struct Active {
+    pub(super) pack: Arc<Pack>,
+    file: Box<dyn DiskFile>,
+    len: u32,
+    entries: Vec<Entry>,
+}
+
+/// Entries that are written together.
+#[derive(Default)]
+pub(super) struct Group {
+    bytes: Vec<u8>,
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Group {
+    /// The length, in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Makes it empty; its memory is used again unless that is much.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.entries.clear();
+    }
+}
+
+impl Active {
+    /// Begins a pack; its name appears only when its header is durable. Blocks.
+    pub(super) fn begin(options: &Options, number: u32) -> Result<Self, BlobError> {
+        let path = path(&options.dir, number, EXTENSION);
+        let unfinished = options.dir.join(UNFINISHED);
+        let failed = |e| BlobError::io("begin", &path, e);
+        let create = || {
+            options.disk().remove_file(&unfinished)?;
+            options.disk().create(&unfinished)
+        };
+        let file = create().map_err(failed)?;
+        let header = encode_pack(uuid::Uuid::new_v4().as_bytes());
+        file.write_all_at(&header, 0).map_err(failed)?;
+        options.refusal.synced(&unfinished, file.sync())?;
+        let renamed = options.disk().rename(&unfinished, &path);
+        renamed.map_err(failed)?;
+        let synced = options.disk().sync_dir(&options.dir);
+        options.refusal.synced(&options.dir, synced)?;
+        let pack = Pack::open(&options.dir, number)?;
+        let pack = pack.ok_or_else(|| failed(std::io::ErrorKind::InvalidData.into()))?;
+        Ok(Self {
+            pack: Arc::new(pack),
+            file,
+            len: PACK_HEADER,
+            entries: Vec::new(),
+        })
+    }
+
+    /// Goes on with a pack behind what was found whole in it. Blocks.
+    pub(super) fn reopen(
+        options: &Options,
+        pack: Arc<Pack>,
+        scanned: Scanned,
+    ) -> Result<Self, BlobError> {
+        let open = |path: &Path| {
+            let file = options.disk().open(path)?;
+            file.set_len(scanned.len.into())?;
+            // What a killed process left in the page cache is acknowledged from now on.
+            file.sync()?;
+            Ok(file)
+        };
+        let file = open(&pack.path).map_err(|e| BlobError::io("reopen", &pack.path, e))?;
+        let Scanned { entries, len } = scanned;
+        Ok(Self {
+            pack,
+            file,
+            len,
+            entries,
+        })
+    }
+
+    /// The length, in bytes.
+    pub(super) fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether the next entries belong into a new pack.
+    pub(super) fn is_full(&self, options: &Options) -> bool {
+        self.len >= options.pack_bytes || self.entries.len() >= MAX_ENTRIES
+    }
+
+    /// Adds a blob to a group that is to be appended to this pack.
+    pub(super) fn encode(&self, hash: BlobHash, bytes: &[u8], group: &mut Group) {
+        // Both fit by far: a blob is at most 64 KiB long, a pack little more than it may be.
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let before = u32::try_from(group.bytes.len()).unwrap_or(u32::MAX);
+        EntryHeader { hash, len }.encode(&self.pack.id, &mut group.bytes);
+        group.bytes.extend_from_slice(bytes);
+        group.entries.push(Entry {
+            prefix: prefix(&hash),
+            offset: self.len.saturating_add(before),
+            len,
+        });
+    }
+
+    /// Appends a group, durable on return where `durability` says so. After an error
+    /// nothing of it is there, or nothing more is written. Blocks.
+    pub(super) fn append(
+        &mut self,
+        options: &Options,
+        group: &Group,
+        durability: Durability,
+    ) -> Result<(), BlobError> {
+        let written = self.file.write_all_at(&group.bytes, self.len.into());
+        written.map_err(|error| {
+            // Without its half-written tail the pack is as if nothing was tried.
+            if let Err(also) = self.file.set_len(self.len.into()) {
+                let reason = format!("cutting off a failed write failed: {also}");
+                options.refusal.set(reason);
+            }
+            BlobError::io("write", &self.pack.path, error)
+        })?;
+        if durability == Durability::Always {
+            self.sync(options)?;
+        }
+        self.len += u32::try_from(group.bytes.len()).unwrap_or(u32::MAX);
+        self.entries.extend(&group.entries);
+        Ok(())
+    }
+
+    /// Makes all that was appended durable. Blocks.
+    fn sync(&self, options: &Options) -> Result<(), BlobError> {
+        options.refusal.synced(&self.pack.path, self.file.sync())
+    }
+
+    /// Finishes the pack: a finished one is durable and has an index. Blocks.
+    pub(super) fn finish(&self, options: &Options) -> Result<(), BlobError> {
+        self.sync(options)?;
+        if let Err(error) = index_file::write(options, &self.pack, self.len, &self.entries) {
+            // The next start makes it.
+            tracing::warn!(%error, "a pack has no index");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! Compaction: what is left of a pack that is mostly dead is appended anew, and the pack
+//! removed. It goes on in small steps between the uploads.
+
+use std::sync::Arc;
+
+use super::super::super::BlobError;
+use super::active::Group;
+use super::entry::{Entry, Place, Prefix};
+use super::log::Log;
+use super::pack::{self, Pack};
+use super::{dead, index_file, scan};
+use crate::disk::Durability;
+use crate::hash::BlobHash;
+
+/// How many bytes are moved in one step.
+const STEP: usize = 256 * 1024;
+
+/// Compacts one pack after the other.
+#[derive(Default)]
+pub(super) struct Compactor {
+    current: Option<Compaction>,
+}
+
+/// A pack that is being compacted.
+struct Compaction {
+    pack: Arc<Pack>,
+    /// What was not looked at yet.
+    entries: std::vec::IntoIter<Entry>,
+}
+
+impl Compactor {
+    /// Does a step of what is to be compacted; false when nothing is left to do. Blocks.
+    pub(super) fn step(&mut self, log: &mut Log) -> bool {
+        if log.options.refusal.reason().is_some() {
+            return false;
+        }
+        let Some(mut compaction) = self.current.take().or_else(|| next(log)) else {
+            return false;
+        };
+        match compaction.step(log) {
+            Ok(true) => self.current = Some(compaction),
+            Ok(false) => {}
+            Err(error) => give_up(log, compaction.pack.number, &error),
+        }
+        self.current.is_some() || !log.worthwhile.is_empty()
+    }
+}
+
+fn next(log: &mut Log) -> Option<Compaction> {
+    let number = log.worthwhile.pop_first()?;
+    match Compaction::begin(log, number) {
+        Ok(compaction) => compaction,
+        Err(error) => {
+            give_up(log, number, &error);
+            None
+        }
+    }
+}
+
+fn give_up(log: &mut Log, number: u32, error: &BlobError) {
+    tracing::error!(%error, number, "a pack is not compacted");
+    // When there is room again, the next deletion has it tried again.
+    let is_full = matches!(error, BlobError::Full { .. });
+    if let Some(usage) = log.usages.get_mut(&number) {
+        usage.given_up = !is_full;
+    }
+}
+
+impl Compaction {
+    fn begin(log: &mut Log, number: u32) -> Result<Option<Self>, BlobError> {
+        let Some(pack) = log.table.pack(number) else {
+            return Ok(None);
+        };
+        let active = log.active.as_ref();
+        if active.is_some_and(|active| active.pack.number == number) {
+            log.finish_active()?;
+        }
+        let entries = match index_file::read(&log.options.dir, &pack, pack.file_len()?) {
+            Some(entries) => entries,
+            None => scan::scan(&pack)?.entries,
+        };
+        let entries = entries.into_iter();
+        Ok(Some(Self { pack, entries }))
+    }
+
+    /// Moves some blobs, or removes the pack when none is left in it: then it is false.
+    fn step(&mut self, log: &mut Log) -> Result<bool, BlobError> {
+        let (mut group, mut moved) = (Group::default(), Vec::<(Prefix, Place)>::new());
+        while group.len() < STEP {
+            let Some(entry) = self.entries.next() else {
+                break;
+            };
+            let place = entry.place(self.pack.number);
+            if log.table.contains(entry.prefix, place) {
+                let (hash, bytes) = whole_entry(&self.pack, place)?;
+                log.encode(&mut group, hash, &bytes)?;
+                moved.push((entry.prefix, place));
+            }
+        }
+        if moved.is_empty() {
+            remove_pack(log, &self.pack)?;
+            return Ok(false);
+        }
+        // Under any durability: the pack goes next.
+        log.append_group(&group, Durability::Always)?;
+        // The copies come first, so that no reader misses a blob.
+        for (prefix, place) in moved {
+            log.table.remove(prefix, place);
+        }
+        Ok(true)
+    }
+}
+
+fn remove_pack(log: &mut Log, pack: &Pack) -> Result<(), BlobError> {
+    // What is about the pack goes after it: alone it means nothing.
+    for extension in [pack::EXTENSION, index_file::EXTENSION, dead::EXTENSION] {
+        let path = pack::path(&log.options.dir, pack.number, extension);
+        let removed = log.options.disk().remove_file(&path);
+        removed.map_err(|e| BlobError::io("remove", path, e))?;
+    }
+    log.table.remove_pack(pack.number);
+    log.usages.remove(&pack.number);
+    tracing::debug!(number = pack.number, "a pack was compacted");
+    Ok(())
+}
+
+/// A blob to be moved. A damaged one keeps its pack, for others to look at.
+fn whole_entry(pack: &Pack, place: Place) -> Result<(BlobHash, bytes::Bytes), BlobError> {
+    match pack.entry_at(place)? {
+        Some((hash, bytes)) if BlobHash::of(&bytes) == hash => Ok((hash, bytes)),
+        Some((hash, _)) => Err(BlobError::other_hash(hash)),
+        None => {
+            let source = std::io::Error::other("an entry is damaged");
+            Err(BlobError::io("read", &pack.path, source))
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The bytes of a pack: a header, then entries without gaps, each a header and a blob.
+//!
+//! `migrations/0002_packs.md` gives them one by one.
+
+use super::super::super::spool::MEMORY_LIMIT;
+use crate::hash::BlobHash;
+
+/// The length of a pack's header, in bytes.
+pub(super) const PACK_HEADER: u32 = 32;
+/// The length of an entry's header, in bytes.
+pub(super) const ENTRY_HEADER: u32 = 44;
+/// Every entry begins with these bytes.
+pub(super) const ENTRY_MAGIC: [u8; 4] = *b"LPE1";
+
+const PACK_MAGIC: [u8; 8] = *b"larderP\n";
+const VERSION: u32 = 1;
+
+/// A random number of each pack. Every checksum in and about the pack begins with it, so
+/// that no content that a user sends can be taken for an entry, and no file of one pack
+/// for that of another.
+pub(super) type PackId = [u8; 16];
+
+/// The header of the pack with this id.
+pub(super) fn encode_pack(id: &PackId) -> Vec<u8> {
+    let mut bytes = PACK_MAGIC.to_vec();
+    bytes.extend(VERSION.to_le_bytes());
+    bytes.extend(id);
+    bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+    bytes
+}
+
+/// The id in a pack's header; None if the header is damaged.
+pub(super) fn decode_pack(bytes: &[u8]) -> Option<PackId> {
+    let (body, crc) = bytes.split_last_chunk()?;
+    let (magic, rest) = body.split_first_chunk()?;
+    let (version, id) = rest.split_first_chunk()?;
+    let known = *magic == PACK_MAGIC && u32::from_le_bytes(*version) == VERSION;
+    let whole = u32::from_le_bytes(*crc) == crc32c::crc32c(body);
+    (known && whole).then_some(id.try_into().ok()?)
+}
+
+/// What stands before a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct EntryHeader {
+    pub(super) hash: BlobHash,
+    /// The length of the blob, in bytes.
+    pub(super) len: u32,
+}
+
+impl EntryHeader {
+    /// Appends the header as it is written in the pack with this id.
+    pub(super) fn encode(&self, id: &PackId, to: &mut Vec<u8>) {
+        let begin = to.len();
+        to.extend(ENTRY_MAGIC);
+        to.extend(self.len.to_le_bytes());
+        to.extend(self.hash.as_bytes());
+        let crc = checksum(id, to.get(begin..).unwrap_or_default());
+        to.extend(crc.to_le_bytes());
+    }
+
+    /// Reads a header of the pack with this id; None if it is none.
+    pub(super) fn decode(bytes: &[u8], id: &PackId) -> Option<Self> {
+        let (body, crc) = bytes.split_last_chunk()?;
+        let (magic, rest) = body.split_first_chunk()?;
+        let (len, hash) = rest.split_first_chunk()?;
+        let header = Self {
+            hash: BlobHash::from_bytes(hash.try_into().ok()?),
+            len: u32::from_le_bytes(*len),
+        };
+        let whole = *magic == ENTRY_MAGIC && u32::from_le_bytes(*crc) == checksum(id, body);
+        (whole && u64::from(header.len) <= MEMORY_LIMIT).then_some(header)
+    }
+}
+
+/// The checksum of `bytes` in or about the pack with this id.
+pub(super) fn checksum(id: &PackId, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(id), bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: PackId = [7; 16];
+
+    fn header() -> EntryHeader {
+        EntryHeader {
+            hash: BlobHash::from_bytes([9; 32]),
+            len: 258,
+        }
+    }
+
+    #[test]
+    fn headers_are_written_as_version_1_says() {
+        let mut pack = b"larderP\n\x01\0\0\0".to_vec();
+        pack.extend(ID);
+        pack.extend(crc32c::crc32c(&pack).to_le_bytes());
+        assert_eq!(encode_pack(&ID), pack);
+        assert_eq!(pack.len(), PACK_HEADER as usize);
+        assert_eq!(decode_pack(&pack), Some(ID));
+
+        let mut entry = b"LPE1\x02\x01\0\0".to_vec();
+        entry.extend([9; 32]);
+        let crc = crc32c::crc32c(&[&ID[..], &entry].concat());
+        entry.extend(crc.to_le_bytes());
+        let mut encoded = Vec::new();
+        header().encode(&ID, &mut encoded);
+        assert_eq!(encoded, entry);
+        assert_eq!(entry.len(), ENTRY_HEADER as usize);
+        assert_eq!(EntryHeader::decode(&entry, &ID), Some(header()));
+    }
+
+    #[test]
+    fn any_change_and_any_other_pack_is_noticed() {
+        let mut entry = Vec::new();
+        header().encode(&ID, &mut entry);
+        assert_eq!(EntryHeader::decode(&entry, &[8; 16]), None);
+        let pack = encode_pack(&ID);
+        for at in 0..pack.len().max(entry.len()) {
+            let changed = |bytes: &[u8]| {
+                let mut bytes = bytes.to_vec();
+                bytes.get_mut(at).into_iter().for_each(|byte| *byte ^= 1);
+                bytes
+            };
+            let in_pack = at < pack.len();
+            assert!(!in_pack || decode_pack(&changed(&pack)).is_none(), "{at}");
+            let in_entry = at < entry.len();
+            let decoded = EntryHeader::decode(&changed(&entry), &ID);
+            assert!(!in_entry || decoded.is_none(), "{at}");
+        }
+        for len in 0..pack.len() {
+            assert_eq!(decode_pack(pack.split_at(len).0), None);
+            assert_eq!(EntryHeader::decode(entry.split_at(len).0, &ID), None);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Small blobs, many in one file.
+//!
+//! A small blob is appended to the last of the packs: files that are written to their end
+//! and then never changed. One thread appends; it gathers all blobs that wait, writes them
+//! together and syncs once for all. A table in memory tells where each blob is; a start
+//! makes it from the packs' indexes, or where there is none from the packs themselves.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::{BlobError, run_blocking};
+use crate::hash::BlobHash;
+
+mod active;
+mod compaction;
+mod dead;
+mod entry;
+mod format;
+mod index_file;
+mod log;
+mod options;
+mod pack;
+mod reading;
+mod scan;
+mod start;
+mod table;
+mod usage;
+mod writer;
+
+pub(super) use options::Options;
+
+use entry::prefix;
+use start::{Names, start};
+use table::Table;
+use writer::{Request, Writer};
+
+/// How many requests may wait for the writing thread.
+const QUEUE: usize = 1024;
+
+/// The packs of one storage directory.
+pub(super) struct Packs {
+    dir: PathBuf,
+    table: Arc<Table>,
+    /// None only while it is dropped.
+    requests: Option<mpsc::Sender<Request>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Packs {
+    /// Opens the packs of a directory, which must exist, cuts off what a crash left
+    /// half-written there, and starts the writing thread. Blocks.
+    pub(super) fn open(options: Options) -> Result<Self, BlobError> {
+        let dir = options.dir.clone();
+        let log = start(options)?;
+        let table = Arc::clone(&log.table);
+        let (requests, received) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new().name("packs".into());
+        let thread = thread.spawn(move || Writer::new(log).run(received));
+        let thread = thread.map_err(|e| BlobError::io("start a thread for", &dir, e))?;
+        Ok(Self {
+            dir,
+            table,
+            requests: Some(requests),
+            thread: Some(thread),
+        })
+    }
+
+    /// Keeps a blob of at most [`MEMORY_LIMIT`](super::super::spool::MEMORY_LIMIT) bytes,
+    /// as [`BlobBackend::commit`](super::super::BlobBackend::commit) says.
+    pub(super) async fn put(&self, hash: BlobHash, bytes: Vec<u8>) -> Result<(), BlobError> {
+        self.request(|answer| Request::Put {
+            hash,
+            bytes,
+            answer,
+        })
+        .await
+    }
+
+    /// Deletes a blob; one that is absent is fine.
+    pub(super) async fn delete(&self, hash: BlobHash) -> Result<(), BlobError> {
+        self.request(|answer| Request::Delete { hash, answer })
+            .await
+    }
+
+    /// The bytes of a blob, unchecked; None if no pack holds it.
+    pub(super) async fn content(&self, hash: BlobHash) -> Result<Option<Bytes>, BlobError> {
+        self.read(hash, reading::content).await
+    }
+
+    /// The size of a blob, in bytes; None if no pack holds it.
+    pub(super) async fn size(&self, hash: BlobHash) -> Result<Option<u64>, BlobError> {
+        self.read(hash, reading::size).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        hash: BlobHash,
+        read: fn(&Table, &BlobHash) -> Result<Option<T>, BlobError>,
+    ) -> Result<Option<T>, BlobError> {
+        if self.table.find(prefix(&hash)).is_empty() {
+            return Ok(None);
+        }
+        let table = Arc::clone(&self.table);
+        run_blocking(move || read(&table, &hash)).await
+    }
+
+    /// The blobs whose hashes begin with this byte, with their sizes, in no order. Blocks.
+    pub(super) fn in_shard(&self, shard: u8) -> Result<Vec<(BlobHash, u64)>, BlobError> {
+        reading::in_shard(&self.table, shard)
+    }
+
+    /// Every file that is neither a pack that can be read nor about one. Blocks.
+    pub(super) fn strays(&self) -> Result<Vec<PathBuf>, BlobError> {
+        let names = Names::read(&self.dir)?;
+        let unreadable = names
+            .packs
+            .iter()
+            .filter(|it| self.table.pack(**it).is_none());
+        let unreadable = unreadable.map(|it| pack::path(&self.dir, *it, pack::EXTENSION));
+        let mut strays: Vec<_> = unreadable.chain(names.others).collect();
+        strays.sort_unstable();
+        Ok(strays)
+    }
+
+    async fn request(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<(), BlobError>>) -> Request,
+    ) -> Result<(), BlobError> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || {
+            let source = std::io::Error::other("the writing thread has ended");
+            BlobError::io("write to", &self.dir, source)
+        };
+        let requests = self.requests.as_ref().ok_or_else(gone)?;
+        let sent = requests.send(request(answer)).await;
+        sent.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+impl Drop for Packs {
+    /// Waits for the writing thread, so that nobody writes behind the back of the next.
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic in it was told when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::spool;
+    use super::super::refusal::Refusal;
+    use super::*;
+    use crate::disk::{Durability, RealDisk};
+
+    fn open(dir: &std::path::Path) -> Packs {
+        let spool = spool::Options {
+            dir: dir.to_owned(),
+            disk: Arc::new(RealDisk),
+            max_bytes: None,
+            reserve: 0,
+        };
+        let options = Options {
+            dir: dir.to_owned(),
+            small_files: None,
+            spool,
+            durability: Durability::Relaxed,
+            pack_bytes: 1 << 20,
+            refusal: Arc::new(Refusal::default()),
+        };
+        Packs::open(options).unwrap()
+    }
+
+    /// Nobody can make such blobs today, but that must not be what holds the store together.
+    #[tokio::test]
+    async fn blobs_whose_hashes_begin_alike_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let packs = open(dir.path());
+        let mut last = [7; 32];
+        last[31] = 8;
+        let hashes = [[7; 32], last].map(BlobHash::from_bytes);
+        for (hash, bytes) in hashes.into_iter().zip(["one", "other"]) {
+            assert_eq!(packs.content(hash).await.unwrap(), None);
+            packs.put(hash, bytes.into()).await.unwrap();
+        }
+        for (hash, bytes) in hashes.into_iter().zip(["one", "other"]) {
+            assert_eq!(packs.content(hash).await.unwrap().unwrap(), bytes);
+            assert_eq!(packs.size(hash).await.unwrap(), Some(bytes.len() as u64));
+        }
+        packs.delete(hashes[0]).await.unwrap();
+        assert_eq!(packs.content(hashes[0]).await.unwrap(), None);
+        assert_eq!(packs.content(hashes[1]).await.unwrap().unwrap(), "other");
+    }
+}

@@ -1,0 +1,31 @@
+//! Where and how packs are kept.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::super::super::spool;
+use super::super::refusal::Refusal;
+use crate::disk::{Disk, Durability};
+
+/// Where and how packs are kept.
+#[derive(Clone)]
+pub(crate) struct Options {
+    /// The directory of the packs.
+    pub(crate) dir: PathBuf,
+    /// The directory of the blobs that are files if format 1 has left small ones there.
+    pub(crate) small_files: Option<PathBuf>,
+    /// How files are changed, and how much room is left alone.
+    pub(crate) spool: spool::Options,
+    /// Whether a blob is synced before it is acknowledged.
+    pub(crate) durability: Durability,
+    /// The length, in bytes, at which a pack is finished and a new one begun.
+    pub(crate) pack_bytes: u32,
+    /// Shared with the blobs that are files.
+    pub(crate) refusal: Arc<Refusal>,
+}
+
+impl Options {
+    pub(super) fn disk(&self) -> &dyn Disk {
+        &*self.spool.disk
+    }
+}

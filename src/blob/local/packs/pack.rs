@@ -1,0 +1,86 @@
+//! A pack, open for reading.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::super::super::BlobError;
+use super::entry::Place;
+use super::format::{ENTRY_HEADER, EntryHeader, PACK_HEADER, PackId, decode_pack};
+use crate::hash::BlobHash;
+
+/// A pack. Who holds it can go on reading after it was removed.
+pub(super) struct Pack {
+    pub(super) number: u32,
+    pub(super) id: PackId,
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+}
+
+/// The extension of packs.
+pub(super) const EXTENSION: &str = "pack";
+
+/// Where the pack with this number is, or with another extension a file about it.
+pub(super) fn path(dir: &Path, number: u32, extension: &str) -> PathBuf {
+    dir.join(format!("{number:010}.{extension}"))
+}
+
+impl Pack {
+    /// Opens the pack with this number; None if its header is damaged. Blocks.
+    pub(super) fn open(dir: &Path, number: u32) -> Result<Option<Self>, BlobError> {
+        let path = path(dir, number, EXTENSION);
+        let failed = |e| BlobError::io("open", &path, e);
+        let file = File::open(&path).map_err(failed)?;
+        let mut header = [0; PACK_HEADER as usize];
+        match file.read_exact_at(&mut header, 0) {
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read.map_err(failed)?,
+        }
+        Ok(decode_pack(&header).map(|id| Self {
+            number,
+            id,
+            path,
+            file,
+        }))
+    }
+
+    /// The length of the file, in bytes. Blocks.
+    pub(super) fn file_len(&self) -> Result<u64, BlobError> {
+        let metadata = self.file.metadata();
+        let metadata = metadata.map_err(|e| BlobError::io("look at", &self.path, e))?;
+        Ok(metadata.len())
+    }
+
+    /// The hash of the blob at a place; None if the entry's header is damaged. Blocks.
+    pub(super) fn hash_at(&self, place: Place) -> Result<Option<BlobHash>, BlobError> {
+        let mut bytes = [0; ENTRY_HEADER as usize];
+        let read = self.read_exact_at(&mut bytes, place.offset)?;
+        let header = EntryHeader::decode(&bytes, &self.id).filter(|_| read);
+        let header = header.filter(|header| header.len == place.len);
+        Ok(header.map(|header| header.hash))
+    }
+
+    /// The entry at a place: its hash and its bytes, which may be damaged; None if its
+    /// header is. Blocks.
+    pub(super) fn entry_at(&self, place: Place) -> Result<Option<(BlobHash, Bytes)>, BlobError> {
+        let mut bytes = vec![0; usize::try_from(place.bytes()).unwrap_or_default()];
+        let read = self.read_exact_at(&mut bytes, place.offset)?;
+        let (header, _) = bytes.split_at(ENTRY_HEADER as usize);
+        let header = EntryHeader::decode(header, &self.id).filter(|_| read);
+        let header = header.filter(|header| header.len == place.len);
+        let bytes = Bytes::from(bytes).slice(ENTRY_HEADER as usize..);
+        Ok(header.map(|header| (header.hash, bytes)))
+    }
+
+    /// Fills `bytes`; false where the file ends before.
+    fn read_exact_at(&self, bytes: &mut [u8], offset: u32) -> Result<bool, BlobError> {
+        match self.file.read_exact_at(bytes, u64::from(offset)) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(e) => Err(BlobError::io("read", &self.path, e)),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Reading a pack entry by entry, as a start does where no index tells what is in it.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+use memchr::memmem;
+
+use super::super::super::BlobError;
+use super::entry::{Entry, prefix};
+use super::format::{ENTRY_HEADER, ENTRY_MAGIC, EntryHeader, PACK_HEADER};
+use super::pack::Pack;
+use crate::hash::BlobHash;
+
+/// How much is read at once, in bytes.
+const BUFFER: usize = 1 << 20;
+
+/// What a pack holds.
+pub(super) struct Scanned {
+    /// The entries with a whole header, up to the last one with whole bytes, in their order.
+    pub(super) entries: Vec<Entry>,
+    /// Where the last entry with whole bytes ends; what follows was never acknowledged.
+    pub(super) len: u32,
+}
+
+/// Reads a whole pack.
+///
+/// What cannot be read is passed over where an entry follows: there a power cut under
+/// relaxed durability has left a hole, or the disk has damaged something. Blocks.
+pub(super) fn scan(pack: &Pack) -> Result<Scanned, BlobError> {
+    let failed = |e| BlobError::io("read", &pack.path, e);
+    let mut reader = Reader::new(pack).map_err(failed)?;
+    let mut scanned = Scanned {
+        entries: Vec::new(),
+        len: PACK_HEADER,
+    };
+    let mut whole = 0;
+    loop {
+        let offset = reader.offset;
+        if let Some((header, is_whole)) = reader.entry().map_err(failed)? {
+            scanned.entries.push(Entry {
+                prefix: prefix(&header.hash),
+                offset,
+                len: header.len,
+            });
+            if is_whole {
+                whole = scanned.entries.len();
+                scanned.len = reader.offset;
+            }
+        } else if !reader.skip_to_entry(offset + 1).map_err(failed)? {
+            break;
+        }
+    }
+    scanned.entries.truncate(whole);
+    Ok(scanned)
+}
+
+struct Reader<'a> {
+    pack: &'a Pack,
+    file: BufReader<&'a File>,
+    /// Where the next entry should begin, in bytes.
+    offset: u32,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(pack: &'a Pack) -> io::Result<Self> {
+        let mut reader = Self {
+            pack,
+            file: BufReader::with_capacity(BUFFER, &pack.file),
+            offset: 0,
+            bytes: Vec::new(),
+        };
+        reader.seek(PACK_HEADER)?;
+        Ok(reader)
+    }
+
+    fn seek(&mut self, offset: u32) -> io::Result<()> {
+        self.offset = offset;
+        self.file.seek(SeekFrom::Start(offset.into())).map(drop)
+    }
+
+    /// Reads up to `len` bytes, fewer where the file ends.
+    fn fill(&mut self, len: u32) -> io::Result<()> {
+        self.bytes.clear();
+        let file = self.file.by_ref();
+        file.take(len.into()).read_to_end(&mut self.bytes).map(drop)
+    }
+
+    /// The header of the next entry, and whether its bytes are whole; None if none begins here.
+    fn entry(&mut self) -> io::Result<Option<(EntryHeader, bool)>> {
+        self.fill(ENTRY_HEADER)?;
+        let Some(header) = EntryHeader::decode(&self.bytes, &self.pack.id) else {
+            return Ok(None);
+        };
+        self.fill(header.len)?;
+        self.offset += ENTRY_HEADER + header.len;
+        Ok(Some((header, BlobHash::of(&self.bytes) == header.hash)))
+    }
+
+    /// Goes to the first entry that begins at `from` or behind; false if there is none.
+    fn skip_to_entry(&mut self, mut from: u32) -> io::Result<bool> {
+        loop {
+            self.seek(from)?;
+            let read = u32::try_from(BUFFER).unwrap_or(u32::MAX);
+            self.fill(read)?;
+            for at in memmem::find_iter(&self.bytes, &ENTRY_MAGIC) {
+                let header = self.bytes.get(at..at + ENTRY_HEADER as usize);
+                if header.is_some_and(|it| EntryHeader::decode(it, &self.pack.id).is_some()) {
+                    self.seek(from + u32::try_from(at).unwrap_or(u32::MAX))?;
+                    return Ok(true);
+                }
+            }
+            if self.bytes.len() < BUFFER {
+                return Ok(false);
+            }
+            // A header may lie across the end of what was searched.
+            from += read - ENTRY_HEADER;
+        }
+    }
+}

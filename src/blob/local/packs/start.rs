@@ -1,0 +1,197 @@
+//! Opening the packs of a storage directory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::super::super::BlobError;
+use super::active::{Active, UNFINISHED};
+use super::dead::Dead;
+use super::entry::{Entry, Place, Prefix, prefix};
+use super::format::PACK_HEADER;
+use super::log::Log;
+use super::options::Options;
+use super::pack::{self, Pack};
+use super::scan::{Scanned, scan};
+use super::table::Table;
+use super::usage::Usage;
+use super::{dead, index_file};
+use crate::hash::BlobHash;
+
+/// The files of a directory of packs.
+#[derive(Default)]
+pub(super) struct Names {
+    /// The numbers of the packs.
+    pub(super) packs: BTreeSet<u32>,
+    /// Files about packs, with the numbers of those.
+    about: Vec<(u32, PathBuf)>,
+    /// Everything else.
+    pub(super) others: Vec<PathBuf>,
+}
+
+impl Names {
+    /// Reads the names in a directory of packs. Blocks.
+    pub(super) fn read(dir: &Path) -> Result<Self, BlobError> {
+        let failed = |e| BlobError::io("list", dir, e);
+        let mut names = Self::default();
+        for entry in std::fs::read_dir(dir).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            match number(&path).zip(path.extension().and_then(OsStr::to_str)) {
+                Some((number, pack::EXTENSION)) => drop(names.packs.insert(number)),
+                Some((number, index_file::EXTENSION | dead::EXTENSION)) => {
+                    names.about.push((number, path));
+                }
+                _ => names.others.push(path),
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// The number in the name of a pack or of a file about one.
+fn number(path: &Path) -> Option<u32> {
+    let stem = path.file_stem()?.to_str()?;
+    stem.parse()
+        .ok()
+        .filter(|number| stem == format!("{number:010}"))
+}
+
+/// Opens what there is. Blocks.
+pub(super) fn start(options: Options) -> Result<Log, BlobError> {
+    let names = Names::read(&options.dir)?;
+    remove_leftovers(&options, &names)?;
+    let last = names.packs.last().copied();
+    let mut opening = Opening {
+        options,
+        packs: BTreeMap::new(),
+        blobs: Vec::new(),
+        usages: BTreeMap::new(),
+        active: None,
+    };
+    for number in &names.packs {
+        opening.open(*number, Some(*number) == last)?;
+    }
+    let Opening {
+        options,
+        packs,
+        blobs,
+        usages,
+        active,
+    } = opening;
+    let mut log = Log {
+        table: Arc::new(Table::new(packs, blobs.into_iter())),
+        options,
+        active,
+        usages,
+        next_number: last.map_or(1, |last| last + 1),
+        worthwhile: BTreeSet::new(),
+    };
+    remove_doubles(&mut log)?;
+    log.find_worthwhile();
+    Ok(log)
+}
+
+/// Removes what a crash may leave of packs that were begun, or removed.
+fn remove_leftovers(options: &Options, names: &Names) -> Result<(), BlobError> {
+    let about = names.about.iter();
+    let alone = about.filter(|(number, _)| !names.packs.contains(number));
+    let unfinished = options.dir.join(UNFINISHED);
+    for path in alone.map(|(_, path)| path).chain([&unfinished]) {
+        let removed = options.disk().remove_file(path);
+        removed.map_err(|e| BlobError::io("remove", path, e))?;
+    }
+    Ok(())
+}
+
+/// Packs being opened, from the first to the last.
+struct Opening {
+    options: Options,
+    packs: BTreeMap<u32, Arc<Pack>>,
+    blobs: Vec<(Prefix, Place)>,
+    usages: BTreeMap<u32, Usage>,
+    active: Option<Active>,
+}
+
+impl Opening {
+    fn open(&mut self, number: u32, is_last: bool) -> Result<(), BlobError> {
+        let Some(pack) = Pack::open(&self.options.dir, number)? else {
+            // Verify tells of it, and of the blobs that are missing.
+            tracing::error!(number, "a pack has a damaged header and cannot be read");
+            return Ok(());
+        };
+        let pack = Arc::new(pack);
+        let file_len = pack.file_len()?;
+        let (entries, len) = match index_file::read(&self.options.dir, &pack, file_len) {
+            Some(entries) => (entries, file_len),
+            None => self.scan(&pack, is_last)?,
+        };
+        let (dead, offsets) = Dead::read(&self.options, &pack)?;
+        let mut dead_bytes = len - u64::from(PACK_HEADER);
+        for entry in entries.iter().filter(|it| !offsets.contains(&it.offset)) {
+            let place = entry.place(number);
+            dead_bytes = dead_bytes.saturating_sub(place.bytes());
+            self.blobs.push((entry.prefix, place));
+        }
+        self.usages
+            .insert(number, Usage::new(dead, len, dead_bytes));
+        self.packs.insert(number, pack);
+        Ok(())
+    }
+
+    /// Finds out what is in a pack without an index: the last one is gone on with, any
+    /// other gets its index. Returns its entries and its length.
+    fn scan(&mut self, pack: &Arc<Pack>, is_last: bool) -> Result<(Vec<Entry>, u64), BlobError> {
+        let scanned = scan(pack)?;
+        let found = (scanned.entries.clone(), u64::from(scanned.len));
+        if is_last {
+            let active = Active::reopen(&self.options, Arc::clone(pack), scanned)?;
+            self.active = Some(active);
+            return Ok(found);
+        }
+        let file_len = pack.file_len()?;
+        let Scanned { entries, .. } = scanned;
+        if let Ok(len) = u32::try_from(file_len)
+            && let Err(error) = index_file::write(&self.options, pack, len, &entries)
+        {
+            tracing::warn!(%error, "a pack has no index");
+        }
+        Ok((entries, file_len))
+    }
+}
+
+/// A blob that is there twice, as a crash during a compaction or soon after a deletion
+/// leaves it, stays there once: the last whole copy, or the last if none is whole.
+fn remove_doubles(log: &mut Log) -> Result<(), BlobError> {
+    for alike in log.table.alike() {
+        let mut copies = BTreeMap::<BlobHash, Vec<(Place, Arc<Pack>)>>::new();
+        for (place, pack) in alike {
+            if let Some(hash) = pack.hash_at(place)? {
+                copies.entry(hash).or_default().push((place, pack));
+            }
+        }
+        for (hash, mut copies) in copies {
+            let kept = kept_copy(&hash, &copies)?;
+            copies.remove(kept);
+            for (place, pack) in copies {
+                log.bury(prefix(&hash), place, &pack)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Which of the copies of a blob to keep; they are in the order in which they were written.
+fn kept_copy(hash: &BlobHash, copies: &[(Place, Arc<Pack>)]) -> Result<usize, BlobError> {
+    let last = copies.len() - 1;
+    if last == 0 {
+        return Ok(last);
+    }
+    for (at, (place, pack)) in copies.iter().enumerate().rev() {
+        let entry = pack.entry_at(*place)?;
+        if entry.is_some_and(|(_, bytes)| BlobHash::of(&bytes) == *hash) {
+            return Ok(at);
+        }
+    }
+    Ok(last)
+}
