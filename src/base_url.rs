@@ -27,6 +27,11 @@ impl BaseUrl {
         self.0.host()
     }
 
+    /// Whether there is a path behind host and port.
+    pub fn has_path(&self) -> bool {
+        self.0.path() != "/"
+    }
+
     /// The port, the usual one of the scheme if none is given.
     pub fn port(&self) -> Option<u16> {
         self.0.port_or_known_default()
@@ -69,6 +74,24 @@ mod tests {
             ("http://[::1]:5004", "http://[::1]:5004"),
         ] {
             assert_eq!(text.parse::<BaseUrl>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn a_slash_alone_is_no_path() {
+        for (text, has_path) in [
+            ("http://host", false),
+            ("http://host/", false),
+            ("http://host/.", false),
+            ("http://host/larder", true),
+            ("http://host//", true),
+            ("http://host/;", true),
+        ] {
+            assert_eq!(
+                text.parse::<BaseUrl>().unwrap().has_path(),
+                has_path,
+                "{text}"
+            );
         }
     }
 

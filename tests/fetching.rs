@@ -157,7 +157,10 @@ fn a_file_is_found_before_its_peer_has_told_of_it() {
     cables[1].cut_after(0);
     let (here, there) = (cables[1].url(), cables[0].url());
     let other = start_every("3600", &["--base-url", &here, "--peer", &there]);
-    until_knows(&other, 1);
+    until("it has asked", || {
+        let log = holder.node.log();
+        log.contains("path=\"/api/p2p/files\"").then_some(())
+    });
     let file = uploaded(holder.node.address, "new", b"content");
     let (peer, file) = (id(holder.node.address), file["file_id"].as_str().unwrap());
     let target = format!("/api/p2p/download/{peer}/{file}");

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::node::rate_limit::RateLimit;
 use crate::node::server::ClientAddress;
-use crate::peer::registration::{Checked, Registration};
+use crate::peer::registration::{Checked, MAX_BYTES, Registration};
 use crate::record::Timestamp;
 use crate::state_file::StateFile;
 
@@ -29,8 +29,6 @@ pub use error::BootstrapError;
 
 use table::{Registered, Table};
 
-/// The longest registration with all its keys, in bytes.
-const MAX_BODY_BYTES: usize = 4096;
 /// How long a registration may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the table is written down if it changed.
@@ -152,9 +150,9 @@ async fn register(
     State(server): State<Arc<Bootstrap>>,
     body: Body,
 ) -> Result<Json<Value>, BootstrapError> {
-    let body = timeout(PATIENCE, to_bytes(body, MAX_BODY_BYTES)).await;
+    let body = timeout(PATIENCE, to_bytes(body, MAX_BYTES)).await;
     let body = body.map_err(|_| BootstrapError::TooSlow)?;
-    let body = body.map_err(|_| BootstrapError::Body(MAX_BODY_BYTES))?;
+    let body = body.map_err(|_| BootstrapError::Body(MAX_BYTES))?;
     let registered: Map<String, Value> = serde_json::from_slice(&body)?;
     let checked = check(&registered)?;
     let (id, told_at) = (checked.id, checked.registered_at());

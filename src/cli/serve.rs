@@ -46,6 +46,9 @@ async fn serve(
     };
     let node = Arc::new(Node::open(options).await?);
     allocator::give_back();
+    if node.base_url().has_path() {
+        tracing::warn!(base_url = %node.base_url(), "peers ask no address that has a path");
+    }
     if let Writing::Closed = http.writing {
         tracing::warn!(%bound, "takes no changes: set --token, --token-file or --open");
     }

@@ -9,11 +9,8 @@ use serde::Serialize;
 use super::body::RequestBody;
 use super::error::ApiError;
 use crate::node::Node;
-use crate::peer::registration::Registration;
+use crate::peer::registration::{MAX_BYTES, Registration};
 use crate::peer::registry::Peer;
-
-/// The longest introduction, in bytes.
-const MAX_BYTES: u64 = 4096;
 
 /// A peer as the REST contract shows it, with its signature to be passed along.
 #[derive(Serialize)]
@@ -71,7 +68,9 @@ pub(super) async fn introduce(
     State(node): State<Arc<Node>>,
     request: Request,
 ) -> Result<Json<PeersAnswer>, ApiError> {
-    let body = RequestBody::of_json(request, MAX_BYTES)?.read_all().await?;
+    let body = RequestBody::of_json(request, MAX_BYTES as u64)?
+        .read_all()
+        .await?;
     let registration = serde_json::from_slice::<Registration>(&body);
     let registration = registration.map_err(|e| ApiError::Registration(e.to_string()))?;
     let met = node.network().meet(registration);

@@ -2,10 +2,12 @@
 //! this machine's link or to a service that trusts whoever can reach it.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::Semaphore;
 use url::Host;
 
 use crate::base_url::BaseUrl;
@@ -115,15 +117,38 @@ impl Policy {
     }
 }
 
+/// How many names are resolved at once. Each takes a thread that files wait for, too, and
+/// whoever runs the name server of a made-up address decides for how long.
+const MAX_LOOKUPS: usize = 16;
+
 /// Resolves names to allowed addresses alone, so that the address that was looked at
 /// is the one that is connected to.
-pub(super) struct Resolver(pub(super) Policy);
+pub(super) struct Resolver {
+    policy: Policy,
+    lookups: Arc<Semaphore>,
+}
+
+impl Resolver {
+    /// A resolver of the system's names.
+    pub(super) fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+        }
+    }
+}
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = self.0.clone();
+        let (policy, lookups) = (self.policy.clone(), Arc::clone(&self.lookups));
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let permit = lookups.acquire_owned().await?;
+            let found = tokio::task::spawn_blocking(move || {
+                // Whoever asked may have given up long before the answer comes.
+                let _permit = permit;
+                (name.as_str(), 0).to_socket_addrs()
+            });
+            let found = found.await??;
             let allowed: Vec<SocketAddr> = found.filter(|it| policy.allows(it.ip())).collect();
             if allowed.is_empty() {
                 return Err(io::Error::from(io::ErrorKind::AddrNotAvailable).into());
@@ -189,6 +214,21 @@ mod tests {
             let url = format!("http://{host}:80").parse().unwrap();
             assert!(!policy.allows_url(&url), "{ip}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_name_leads_only_where_an_address_may() {
+        let resolve = async |networks: &[&str]| {
+            let networks = networks.iter().map(|it| it.parse().unwrap()).collect();
+            let resolver = Resolver::new(Policy { networks });
+            let found = resolver.resolve("localhost".parse().unwrap()).await;
+            found
+                .ok()
+                .map(|it| it.map(|it| it.ip()).collect::<Vec<_>>())
+        };
+        let found = resolve(&[]).await.unwrap();
+        assert!(found.iter().all(IpAddr::is_loopback) && !found.is_empty());
+        assert_eq!(resolve(&["10.0.0.0/8"]).await, None);
     }
 
     #[test]

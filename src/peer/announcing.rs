@@ -1,57 +1,166 @@
 //! Telling every known peer of what changed here, in the background.
+//!
+//! Each peer is told one thing after the other, in the order in which they happened, and
+//! none waits for another: whoever does not answer is left out until it is there again, and
+//! asks what it has missed.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use futures_util::stream;
-use reqwest::StatusCode;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use serde::de::IgnoredAny;
+use tokio::time::timeout;
 
 use super::announcement::Announcement;
 use super::client::ClientError;
 use super::network::{Network, Outgoing};
 use super::registry::Peer;
+use crate::peer_id::PeerId;
 
-/// How many announcements are under way at once.
-const AT_ONCE: usize = 32;
-/// The pauses before each new try. Whoever misses all of them asks later.
+/// How many peers are told something at once.
+const AT_ONCE: usize = 256;
+/// How many announcements wait for one peer. It asks for what does not fit.
+const MAX_WAITING: usize = 256;
+/// How long a peer may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The pauses before each new try.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
+/// How long a peer is left alone that refuses: until it would have room again.
+const REST: Duration = Duration::from_secs(10);
+/// The longest answer read, in bytes.
+const MAX_ANSWER: usize = 64 << 10;
 
-/// Sends what waits to all who are known at that moment, for ever.
-pub async fn announce_all(network: Arc<Network>, waiting: Outgoing) {
-    let waiting = stream::unfold(waiting, async |mut waiting: Outgoing| {
-        let announcement = waiting.recv().await?;
-        Some((announcement, waiting))
-    });
-    let network = &network;
-    let sendings = waiting.flat_map(|announcement| {
-        let peers = network.registry.all().into_iter();
-        stream::iter(peers.map(move |peer| (peer, Arc::clone(&announcement))))
-    });
-    let send = |(peer, announcement)| send(network, peer, announcement);
-    sendings.for_each_concurrent(AT_ONCE, send).await;
+/// What came of telling one peer one thing.
+enum Outcome {
+    Told,
+    /// It is there and does not want to hear it, as one that was told too much.
+    Refused,
+    Failed,
 }
 
-async fn send(network: &Network, peer: Peer, announcement: Arc<Announcement>) {
-    let mut pauses = PAUSES.iter();
+/// Who is being told what.
+struct Announcing {
+    network: Arc<Network>,
+    /// What waits for each peer that is under way or ready.
+    waiting: HashMap<PeerId, VecDeque<Arc<Announcement>>>,
+    /// Peers whose turn it is.
+    ready: VecDeque<PeerId>,
+    under_way: FuturesUnordered<BoxFuture<'static, (PeerId, Outcome)>>,
+    /// Until when peers are left alone.
+    resting: HashMap<PeerId, Instant>,
+}
+
+/// Sends what waits to all who are there at that moment, for ever.
+pub async fn announce_all(network: Arc<Network>, mut outgoing: Outgoing) {
+    let mut announcing = Announcing {
+        network,
+        waiting: HashMap::new(),
+        ready: VecDeque::new(),
+        under_way: FuturesUnordered::new(),
+        resting: HashMap::new(),
+    };
     loop {
-        let sent = network
-            .client
-            .post(peer.address(), "/api/p2p/announce", &*announcement);
-        let sent: Result<IgnoredAny, ClientError> = sent.await;
-        let error = match sent {
-            Ok(_) => return network.registry.saw(peer.id()),
-            // It is there and has enough for now. A new try would only keep others waiting.
-            Err(ClientError::Status(StatusCode::TOO_MANY_REQUESTS)) => {
-                network.registry.saw(peer.id());
-                return tracing::debug!(peer = %peer.id(), "takes no more announcements");
+        tokio::select! {
+            announcement = outgoing.recv() => match announcement {
+                Some(announcement) => announcing.add(&announcement),
+                None => return,
+            },
+            Some((peer, outcome)) = announcing.under_way.next() => announcing.ended(peer, &outcome),
+        }
+        announcing.start();
+    }
+}
+
+impl Announcing {
+    fn add(&mut self, announcement: &Arc<Announcement>) {
+        let now = Instant::now();
+        self.resting.retain(|_, until| *until > now);
+        for peer in self.network.registry.answering() {
+            if self.resting.contains_key(&peer) {
+                continue;
             }
-            Err(error) => error,
-        };
-        match pauses.next() {
-            Some(pause) => tokio::time::sleep(*pause).await,
-            None => return tracing::debug!(peer = %peer.id(), %error, "not announced"),
+            let waiting = self.waiting.entry(peer).or_insert_with(|| {
+                self.ready.push_back(peer);
+                VecDeque::new()
+            });
+            if waiting.len() < MAX_WAITING {
+                waiting.push_back(Arc::clone(announcement));
+            }
         }
     }
+
+    fn start(&mut self) {
+        while self.under_way.len() < AT_ONCE
+            && let Some(peer) = self.ready.pop_front()
+        {
+            let next = self.waiting.get_mut(&peer).and_then(VecDeque::pop_front);
+            let known = self.network.registry.get(peer);
+            match (known, next) {
+                (Some(known), Some(next)) => {
+                    let sending = send(Arc::clone(&self.network), known, next);
+                    self.under_way.push(Box::pin(sending));
+                }
+                // It was forgotten, or there is nothing left to tell it.
+                _ => drop(self.waiting.remove(&peer)),
+            }
+        }
+    }
+
+    fn ended(&mut self, peer: PeerId, outcome: &Outcome) {
+        match outcome {
+            Outcome::Told => {
+                self.network.registry.saw(peer);
+                self.ready.push_back(peer);
+            }
+            Outcome::Refused => {
+                self.network.registry.saw(peer);
+                self.resting.insert(peer, Instant::now() + REST);
+                self.waiting.remove(&peer);
+            }
+            Outcome::Failed => {
+                self.network.registry.asked_in_vain(peer);
+                self.waiting.remove(&peer);
+            }
+        }
+    }
+}
+
+async fn send(
+    network: Arc<Network>,
+    peer: Peer,
+    announcement: Arc<Announcement>,
+) -> (PeerId, Outcome) {
+    let mut pauses = PAUSES.iter();
+    loop {
+        let sent = timeout(PATIENCE, send_once(&network, &peer, &announcement)).await;
+        match sent {
+            Ok(Ok(())) => return (peer.id(), Outcome::Told),
+            Ok(Err(ClientError::Status(status))) => {
+                tracing::debug!(peer = %peer.id(), %status, "takes no announcement");
+                return (peer.id(), Outcome::Refused);
+            }
+            Ok(Err(error)) => tracing::debug!(peer = %peer.id(), %error, "not announced"),
+            Err(_) => tracing::debug!(peer = %peer.id(), "takes too long to hear"),
+        }
+        match pauses.next() {
+            Some(pause) => tokio::time::sleep(*pause).await,
+            None => return (peer.id(), Outcome::Failed),
+        }
+    }
+}
+
+async fn send_once(
+    network: &Network,
+    peer: &Peer,
+    announcement: &Announcement,
+) -> Result<(), ClientError> {
+    let path = "/api/p2p/announce";
+    let sent = network
+        .client
+        .post(peer.address(), path, announcement, MAX_ANSWER);
+    sent.await?.read::<IgnoredAny>()?;
+    Ok(())
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::Policy as Redirects;
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::address::{Policy, Resolver};
 use super::tls::{self, Authorities};
@@ -22,13 +22,25 @@ const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a whole JSON exchange may take.
 const JSON_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest JSON answer read, in bytes.
-const MAX_JSON_BYTES: usize = 16 << 20;
+pub const MAX_JSON_BYTES: usize = 16 << 20;
+/// The longest that counts as short, in bytes.
+const SHORT: usize = 512 << 10;
+/// How many longer ones are held in memory at once, by whomever they are sent.
+const LONG_AT_ONCE: usize = 2;
 
 /// Asks other nodes. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     policy: Policy,
+    long: Arc<Semaphore>,
+}
+
+/// The JSON that a node has answered, to be read as what it should be.
+pub struct Json {
+    bytes: Vec<u8>,
+    /// While a long answer lives, another one may have to wait.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// Why another node gave no answer that could be used.
@@ -47,11 +59,14 @@ pub enum ClientError {
     #[error("the answer has status {0}")]
     Status(StatusCode),
     /// The answer is too long.
-    #[error("the answer is longer than {MAX_JSON_BYTES} bytes")]
-    TooLong,
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
     /// The answer is not the JSON it should be.
     #[error("the answer cannot be read")]
     Json(#[from] serde_json::Error),
+    /// A listing does not go forward.
+    #[error("the listing is not in the order of its ids")]
+    Disorder,
     /// Another node answers at the address of the one that was asked.
     #[error("another peer answers there")]
     OtherPeer,
@@ -64,14 +79,18 @@ impl Client {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::config(authorities)?)
             .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(Resolver(policy.clone())))
+            .dns_resolver(Arc::new(Resolver::new(policy.clone())))
             .redirect(Redirects::none())
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .build()?;
-        Ok(Self { http, policy })
+        Ok(Self {
+            http,
+            policy,
+            long: Arc::new(Semaphore::new(LONG_AT_ONCE)),
+        })
     }
 
     /// A request to another node; the path begins with a slash.
@@ -87,41 +106,60 @@ impl Client {
         Ok(self.http.request(method, format!("{node}{path}")))
     }
 
-    /// The JSON at a path of another node.
-    pub async fn get<T: DeserializeOwned>(
+    /// The JSON at a path of another node, of at most `max_bytes` bytes.
+    pub async fn get(
         &self,
         node: &BaseUrl,
         path: &str,
-    ) -> Result<T, ClientError> {
-        read_json(self.request(Method::GET, node, path)?).await
+        max_bytes: usize,
+    ) -> Result<Json, ClientError> {
+        let request = self.request(Method::GET, node, path)?;
+        self.read_json(request, max_bytes).await
     }
 
-    /// Sends JSON to a path of another node and reads the answer.
-    pub async fn post<T: DeserializeOwned>(
+    /// Sends JSON to a path of another node and reads the answer, of at most `max_bytes`
+    /// bytes.
+    pub async fn post(
         &self,
         node: &BaseUrl,
         path: &str,
         message: &impl Serialize,
-    ) -> Result<T, ClientError> {
-        read_json(self.request(Method::POST, node, path)?.json(message)).await
+        max_bytes: usize,
+    ) -> Result<Json, ClientError> {
+        let request = self.request(Method::POST, node, path)?.json(message);
+        self.read_json(request, max_bytes).await
     }
-}
 
-async fn read_json<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, ClientError> {
-    let response = request.timeout(JSON_TIMEOUT).send().await?;
-    if !response.status().is_success() {
-        return Err(ClientError::Status(response.status()));
-    }
-    Ok(serde_json::from_slice(&read(response).await?)?)
-}
-
-async fn read(mut response: Response) -> Result<Vec<u8>, ClientError> {
-    let mut body = Vec::new();
-    while let Some(piece) = response.chunk().await? {
-        if body.len() + piece.len() > MAX_JSON_BYTES {
-            return Err(ClientError::TooLong);
+    async fn read_json(
+        &self,
+        request: RequestBuilder,
+        max_bytes: usize,
+    ) -> Result<Json, ClientError> {
+        let mut response = request.timeout(JSON_TIMEOUT).send().await?;
+        if !response.status().is_success() {
+            return Err(ClientError::Status(response.status()));
         }
-        body.extend_from_slice(&piece);
+        let (mut bytes, mut room) = (Vec::new(), None);
+        while let Some(piece) = response.chunk().await? {
+            let length = bytes.len() + piece.len();
+            if length > max_bytes {
+                return Err(ClientError::TooLong(max_bytes));
+            }
+            if length > SHORT && room.is_none() {
+                // Nobody closes the semaphore, so there is always a permit.
+                room = Arc::clone(&self.long).acquire_owned().await.ok();
+                // At once, since growing takes the memory of both sizes.
+                bytes.reserve_exact(max_bytes - bytes.len());
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(Json { bytes, _room: room })
     }
-    Ok(body)
+}
+
+impl Json {
+    /// What the answer says.
+    pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ClientError> {
+        Ok(serde_json::from_slice(&self.bytes)?)
+    }
 }

@@ -5,29 +5,38 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use reqwest::StatusCode;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::client::ClientError;
+use super::client::{ClientError, Json, MAX_JSON_BYTES};
+use super::elements::Elements;
 use super::mdns::{self, Mdns, Neighbour};
 use super::network::Network;
-use super::registration::Registration;
+use super::registration::{MAX_BYTES, Registration};
 use super::registry::Peer;
-use super::sync;
+use super::sync::Asking;
 use crate::base_url::BaseUrl;
 use crate::record::Timestamp;
 use crate::state_file::StateFile;
 
 /// How many peers a bootstrap server is asked for.
 const SAMPLE: usize = 1000;
+/// The most peers taken of one answer.
+const MAX_PEERS: usize = 10_000;
+/// The longest acknowledgement read, in bytes.
+const MAX_ACKNOWLEDGEMENT: usize = 64 << 10;
 /// The longest pause after failures, in periods.
 const MAX_PAUSE: u32 = 8;
 /// How many neighbours are asked at once.
 const AT_ONCE: usize = 16;
+/// How long one may take, whoever makes up neighbours that do not answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The shortest pause between two looks at the neighbours, whoever comes and goes there.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -57,10 +66,11 @@ impl Default for Options {
 
 /// What a bootstrap server and a peer answer alike: peers.
 #[derive(Deserialize)]
-struct Introductions {
-    peers: Vec<serde_json::Value>,
-    #[serde(rename = "self")]
-    this: Option<serde_json::Value>,
+struct Introductions<'a> {
+    #[serde(borrow)]
+    peers: Elements<'a>,
+    #[serde(borrow, rename = "self")]
+    this: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +97,7 @@ pub async fn discover(network: Arc<Network>, options: Options, file: StateFile) 
     if let Some(mdns) = options.mdns {
         tasks.spawn(ask_neighbours(network.clone(), mdns, options.every));
     }
-    tasks.spawn(sync::ask_regularly(network.clone(), options.every));
+    tasks.spawn(Asking::run(network.clone(), options.every));
     tasks.spawn(tidy(network, options.every, file));
     while tasks.join_next().await.is_some() {}
 }
@@ -101,8 +111,8 @@ async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Dur
             Source::Peer => ask_peer(&network, &address).await,
         };
         pause = match introduced {
-            Ok(found) => {
-                take(&network, found);
+            Ok(introductions) => {
+                take(&network, introductions).await;
                 1
             }
             Err(error) => {
@@ -115,23 +125,37 @@ async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Dur
     }
 }
 
-async fn ask_bootstrap(network: &Network, server: &BaseUrl) -> Result<Introductions, ClientError> {
-    let myself = network.myself();
-    let _: IgnoredAny = network.client.post(server, "/register", &myself).await?;
+async fn ask_bootstrap(
+    network: &Network,
+    server: &BaseUrl,
+) -> Result<Vec<Registration>, ClientError> {
+    let (client, myself) = (&network.client, network.myself());
+    let answer = client.post(server, "/register", &myself, MAX_ACKNOWLEDGEMENT);
+    answer.await?.read::<IgnoredAny>()?;
     let path = format!("/peers?limit={SAMPLE}");
-    network.client.get(server, &path).await
+    introductions(&client.get(server, &path, MAX_JSON_BYTES).await?)
 }
 
 /// Introduces this node to a peer, which tells whom it knows. An older one only tells; one
 /// that was asked too often is asked later.
-async fn ask_peer(network: &Network, peer: &BaseUrl) -> Result<Introductions, ClientError> {
-    let myself = network.myself();
-    match network.client.post(peer, "/api/peers", &myself).await {
+async fn ask_peer(network: &Network, peer: &BaseUrl) -> Result<Vec<Registration>, ClientError> {
+    const PATH: &str = "/api/peers";
+    let (client, myself) = (&network.client, network.myself());
+    let answer = match client.post(peer, PATH, &myself, MAX_JSON_BYTES).await {
         Err(ClientError::Status(status)) if status != StatusCode::TOO_MANY_REQUESTS => {
-            network.client.get(peer, "/api/peers").await
+            client.get(peer, PATH, MAX_JSON_BYTES).await?
         }
-        introductions => introductions,
-    }
+        answer => answer?,
+    };
+    introductions(&answer)
+}
+
+/// The registrations that an answer holds; anything else in it is left out.
+fn introductions(answer: &Json) -> Result<Vec<Registration>, ClientError> {
+    let Introductions { peers, this } = answer.read()?;
+    let this = this.map(RawValue::get).filter(|it| it.len() <= MAX_BYTES);
+    let this = this.and_then(|it| serde_json::from_str(it).ok());
+    Ok(peers.read(MAX_BYTES).take(MAX_PEERS).chain(this).collect())
 }
 
 /// Introduces this node to those that multicast DNS finds and it does not know, for ever.
@@ -144,9 +168,10 @@ async fn ask_neighbours(network: Arc<Network>, options: mdns::Options, every: Du
         }
     };
     loop {
-        let known = |neighbour: &Neighbour| network.registry.get(neighbour.id).is_some();
-        let strangers = mdns.neighbours().into_iter().filter(|it| !known(it));
-        let asked = stream::iter(strangers).map(|it| ask_neighbour(&network, it));
+        let known = |id| network.registry.get(id).is_some_and(|it| it.answered);
+        let strangers = mdns.neighbours().into_iter().filter(|it| !known(it.id));
+        let ask = |it| timeout(PATIENCE, ask_neighbour(&network, it)).map(drop);
+        let asked = stream::iter(strangers).map(ask);
         asked.buffer_unordered(AT_ONCE).collect::<()>().await;
         tokio::time::sleep(SETTLE).await;
         tokio::select! {
@@ -159,19 +184,20 @@ async fn ask_neighbours(network: Arc<Network>, options: mdns::Options, every: Du
 async fn ask_neighbour(network: &Network, neighbour: Neighbour) {
     for address in neighbour.addresses {
         match ask_peer(network, &address).await {
-            Ok(found) => return take(network, found),
+            Ok(introductions) => return take(network, introductions).await,
             Err(error) => tracing::debug!(%address, %error, "no peer is there"),
         }
     }
 }
 
-fn take(network: &Network, found: Introductions) {
-    for peer in found.peers.into_iter().chain(found.this) {
-        let registration = Registration::deserialize(peer);
-        let met = registration.map(|it| network.meet(it));
-        if let Ok(Err(error)) = &met {
+/// Meets them one after the other. Checking signatures takes a while, and others work on
+/// this thread, too.
+async fn take(network: &Network, introductions: Vec<Registration>) {
+    for registration in introductions {
+        if let Err(error) = network.meet(registration) {
             tracing::debug!(%error, "a registration is not taken");
         }
+        tokio::task::yield_now().await;
     }
 }
 
@@ -224,8 +250,7 @@ async fn recall(network: &Network, file: &StateFile) {
     let kept: Vec<(i64, Registration)> = serde_json::from_slice(&content).unwrap_or_default();
     for (seen, registration) in kept {
         if let Ok(told) = registration.check() {
-            let last_seen = Timestamp(seen);
-            network.registry.restore(Peer { told, last_seen });
+            network.registry.restore(told, Timestamp(seen));
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod announcing;
 pub mod client;
 pub mod directory;
 pub mod discovery;
+mod elements;
 pub mod identity;
 pub mod mdns;
 pub mod network;

@@ -80,23 +80,30 @@ impl Network {
         }
         let checked: Checked = checked?;
         let (id, address) = (checked.id, checked.address.clone());
+        if address == self.base_url {
+            return Ok(Introduced::Myself);
+        }
         let introduced = self.registry.introduce(checked);
-        if introduced == Introduced::New {
+        if let Introduced::InsteadOf(other) = introduced {
+            self.directory.forget(other);
+        }
+        if matches!(introduced, Introduced::New | Introduced::InsteadOf(_)) {
             tracing::info!(%id, %address, "met a peer");
             self.met.send_replace(());
         }
         Ok(introduced)
     }
 
-    /// Takes in an announcement, and tells whether it says anything new. Those of unknown
-    /// peers are not kept: once they are known, they are asked for all they hold.
+    /// Takes in an announcement, and tells whether it says anything new. Those of peers that
+    /// have not answered yet, and may be made up, are not kept: they are asked for all they
+    /// hold.
     pub fn hear(&self, announcement: Announcement) -> Result<bool, NotTaken> {
         let told = announcement.check();
         if matches!(told, Err(NotTaken::Forged(_))) {
             self.forged.fetch_add(1, Ordering::Relaxed);
         }
         let told = told?;
-        if self.registry.get(told.peer).is_none() {
+        if !self.registry.get(told.peer).is_some_and(|it| it.answered) {
             return Ok(false);
         }
         self.registry.saw(told.peer);

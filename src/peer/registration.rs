@@ -8,6 +8,8 @@ use crate::base_url::BaseUrl;
 use crate::peer_id::PeerId;
 use crate::record::Timestamp;
 
+/// The longest registration taken, in bytes, with whatever other keys it has.
+pub const MAX_BYTES: usize = 4096;
 /// The longest address taken, in bytes.
 pub const MAX_ADDRESS_BYTES: usize = 512;
 /// How far ahead of this machine a peer's clock may be, in milliseconds. Older peers
@@ -50,8 +52,12 @@ pub enum Absurd {
     /// The id is none.
     #[error("peer_id must be a UUID")]
     PeerId,
-    /// The address is none, or too long.
-    #[error("address must be an http:// or https:// URL of at most {MAX_ADDRESS_BYTES} bytes")]
+    /// The address is none, or too long, or has a path: where a stranger says so, nothing
+    /// but larder's own paths is asked for.
+    #[error(
+        "address must be http:// or https:// with a host and perhaps a port, \
+         {MAX_ADDRESS_BYTES} bytes at most"
+    )]
     Address,
     /// The time is none.
     #[error("timestamp must be written as 2026-01-21T10:00:00")]
@@ -90,7 +96,10 @@ impl Registration {
         if self.address.len() > MAX_ADDRESS_BYTES {
             return Err(Absurd::Address);
         }
-        let address = self.address.parse().map_err(|_| Absurd::Address)?;
+        let address: BaseUrl = self.address.parse().map_err(|_| Absurd::Address)?;
+        if address.has_path() {
+            return Err(Absurd::Address);
+        }
         if !self.timestamp.is_empty() {
             let time: Timestamp = self.timestamp.parse().map_err(|_| Absurd::Timestamp)?;
             if time.0 > Timestamp::now().0.saturating_add(MAX_AHEAD_MILLIS) {
@@ -168,7 +177,7 @@ mod tests {
 
     #[test]
     fn absurd_ones_are_refused() {
-        let long = format!("http://localhost/{}", "x".repeat(MAX_ADDRESS_BYTES));
+        let long = format!("http://{}", "x".repeat(MAX_ADDRESS_BYTES));
         for (registration, why) in [
             (
                 Registration {
@@ -187,6 +196,13 @@ mod tests {
             (
                 Registration {
                     address: long,
+                    ..old()
+                },
+                Absurd::Address,
+            ),
+            (
+                Registration {
+                    address: "http://localhost:5004/reboot.cgi".to_owned(),
                     ..old()
                 },
                 Absurd::Address,

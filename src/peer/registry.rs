@@ -17,6 +17,8 @@ pub struct Peer {
     pub told: Checked,
     /// When it last answered or was introduced anew.
     pub last_seen: Timestamp,
+    /// Whether it has answered, as itself, at its address. Until then it may be made up.
+    pub answered: bool,
 }
 
 impl Peer {
@@ -62,9 +64,11 @@ impl Default for Options {
 pub enum Introduced {
     /// The peer was not known before.
     New,
+    /// It was not known before, and took the place of this one.
+    InsteadOf(PeerId),
     /// It was known; the newer of both registrations stands.
     Known,
-    /// It is this node itself.
+    /// It is this node itself, or somebody who claims to be where this node is.
     Myself,
     /// It is not signed, and that is required.
     Unsigned,
@@ -92,14 +96,17 @@ impl Registry {
 
     /// Takes a peer in, or a newer registration of one that is known.
     pub fn introduce(&self, told: Checked) -> Introduced {
-        self.restore(Peer {
-            told,
-            last_seen: Timestamp::now(),
-        })
+        self.restore(told, Timestamp::now())
     }
 
-    /// Takes in a peer that was last seen at some time.
-    pub fn restore(&self, peer: Peer) -> Introduced {
+    /// Takes in a peer that was last seen at some time. In a full registry it takes the
+    /// place of one that never answered.
+    pub fn restore(&self, told: Checked, last_seen: Timestamp) -> Introduced {
+        let peer = Peer {
+            told,
+            last_seen,
+            answered: false,
+        };
         if peer.id() == self.myself {
             return Introduced::Myself;
         }
@@ -111,17 +118,37 @@ impl Registry {
             known.renew(peer);
             return Introduced::Known;
         }
+        let mut introduced = Introduced::New;
         if peers.len() >= self.options.max_peers {
-            return Introduced::Full;
+            let Some(in_vain) = longest_in_vain(&peers) else {
+                return Introduced::Full;
+            };
+            peers.remove(&in_vain);
+            introduced = Introduced::InsteadOf(in_vain);
         }
         peers.insert(peer.id(), peer);
-        Introduced::New
+        introduced
     }
 
-    /// Notes that a peer has just answered.
+    /// Notes that a peer seems to be there.
     pub fn saw(&self, id: PeerId) {
         if let Some(peer) = self.peers().get_mut(&id) {
             peer.last_seen = Timestamp::now();
+        }
+    }
+
+    /// Notes that a peer has just answered as itself.
+    pub fn answered(&self, id: PeerId) {
+        if let Some(peer) = self.peers().get_mut(&id) {
+            peer.last_seen = Timestamp::now();
+            peer.answered = true;
+        }
+    }
+
+    /// Notes that a peer was asked in vain, so that it has to show anew that it is there.
+    pub fn asked_in_vain(&self, id: PeerId) {
+        if let Some(peer) = self.peers().get_mut(&id) {
+            peer.answered = false;
         }
     }
 
@@ -133,6 +160,23 @@ impl Registry {
     /// All peers, in the order of their ids.
     pub fn all(&self) -> Vec<Peer> {
         self.peers().values().cloned().collect()
+    }
+
+    /// Those of them that are wanted.
+    pub fn select(&self, wanted: impl Fn(&Peer) -> bool) -> Vec<Peer> {
+        let peers = self.peers();
+        peers
+            .values()
+            .filter(|peer| wanted(peer))
+            .cloned()
+            .collect()
+    }
+
+    /// The peers that have answered.
+    pub fn answering(&self) -> Vec<PeerId> {
+        let peers = self.peers();
+        let answering = peers.values().filter(|peer| peer.answered);
+        answering.map(Peer::id).collect()
     }
 
     /// How many peers are known.
@@ -165,12 +209,22 @@ impl Registry {
     }
 }
 
+/// The peer that never answered and was not heard of for longest.
+fn longest_in_vain(peers: &BTreeMap<PeerId, Peer>) -> Option<PeerId> {
+    let in_vain = peers.values().filter(|peer| !peer.answered);
+    in_vain.min_by_key(|peer| peer.last_seen).map(Peer::id)
+}
+
 impl Peer {
     /// Takes over what is newer. An older registration, repeated by whoever, neither
     /// moves the peer back to an old address nor shows that it is still there.
     fn renew(&mut self, other: Peer) {
         if other.told.registered_at() > self.told.registered_at() {
-            *self = other;
+            let moved = self.address() != other.address();
+            *self = Self {
+                answered: self.answered && !moved,
+                ..other
+            };
         }
     }
 }
@@ -235,8 +289,43 @@ mod tests {
         });
         let first = told("http://one");
         assert_eq!(registry.introduce(first.clone()), Introduced::New);
+        registry.answered(first.id);
         assert_eq!(registry.introduce(told("http://two")), Introduced::Full);
         assert_eq!(registry.introduce(first), Introduced::Known);
+    }
+
+    #[test]
+    fn who_never_answered_makes_room() {
+        let registry = registry(Options {
+            max_peers: 2,
+            ..Options::default()
+        });
+        let (first, second) = (told("http://one"), told("http://two"));
+        registry.restore(first.clone(), Timestamp(2));
+        registry.restore(second.clone(), Timestamp(1));
+        let third = told("http://three");
+        let instead = Introduced::InsteadOf(second.id);
+        assert_eq!(registry.introduce(third.clone()), instead);
+        registry.answered(first.id);
+        registry.answered(third.id);
+        assert_eq!(registry.introduce(second.clone()), Introduced::Full);
+        registry.asked_in_vain(first.id);
+        let instead = Introduced::InsteadOf(first.id);
+        assert_eq!(registry.introduce(second), instead);
+        assert!(registry.get(first.id).is_none());
+    }
+
+    #[test]
+    fn who_moves_has_to_answer_anew() {
+        let registry = registry(Options::default());
+        let answered = || registry.all()[0].answered;
+        registry.introduce(old("2026-01-21T10:00:00", "http://one"));
+        assert!(!answered());
+        registry.answered(registry.all()[0].id());
+        registry.introduce(old("2026-01-21T10:00:01", "http://one"));
+        assert!(answered());
+        registry.introduce(old("2026-01-21T10:00:02", "http://two"));
+        assert!(!answered());
     }
 
     #[test]
@@ -257,17 +346,11 @@ mod tests {
     fn silent_peers_are_forgotten() {
         let registry = registry(Options::default());
         let peer = told("http://one");
-        registry.restore(Peer {
-            told: peer.clone(),
-            last_seen: Timestamp(1),
-        });
+        registry.restore(peer.clone(), Timestamp(1));
         assert_eq!(registry.forget_silent(Timestamp(3_600_001)), []);
         assert_eq!(registry.forget_silent(Timestamp(3_600_002)), [peer.id]);
         assert!(registry.is_empty());
-        registry.restore(Peer {
-            told: peer.clone(),
-            last_seen: Timestamp(1),
-        });
+        registry.restore(peer.clone(), Timestamp(1));
         registry.saw(peer.id);
         assert_eq!(registry.forget_silent(Timestamp::now()), []);
     }

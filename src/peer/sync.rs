@@ -3,47 +3,113 @@
 //! Ids grow, so the files behind the last one seen are all that were added. If the peer
 //! then counts as many files as are known of it, nothing was removed unheard; if not,
 //! everything is read again and what was not told is dropped.
+//!
+//! Anybody can make up peers, and let this node wait for each of them. So those who answer,
+//! those who were never asked and those who do not answer are asked apart from each other,
+//! and the last less and less often.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio::time::timeout;
 
-use super::client::ClientError;
+use super::client::{ClientError, MAX_JSON_BYTES};
 use super::directory::NetworkFile;
+use super::elements::Elements;
 use super::network::Network;
 use super::registry::Peer;
 use crate::peer_id::PeerId;
-use crate::record::{FileId, MAX_CONTENT_TYPE_BYTES, MAX_NAME_BYTES};
+use crate::record::{FileId, MAX_CONTENT_TYPE_BYTES, MAX_NAME_BYTES, Timestamp};
 
 /// How many files are asked for at once.
 const PAGE: usize = 256;
+/// How many where the files of a whole page have so long names and descriptions that it
+/// cannot be read.
+const SHORT_PAGE: usize = 16;
 /// The most pages read of one peer at a time.
 const MAX_PAGES: usize = 4096;
-/// How many peers are asked at once.
-const AT_ONCE: usize = 16;
+/// The longest element of a listing that is looked at, in bytes: a name and a description,
+/// in which each byte takes six, and what else there is.
+const MAX_FILE_BYTES: usize = 128 << 10;
+/// The longest pause between two questions that are in vain, in periods.
+const MAX_PAUSE: u32 = 8;
+
+/// The shortest pause between two looks at who is new, however many come.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Peers that are asked together, so that they wait for each other and for no one else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// They have answered when they were last asked.
+    Answering,
+    /// They have told of themselves, and were not asked since.
+    New,
+    /// They were asked in vain.
+    Silent,
+}
+
+impl Lane {
+    /// How many are asked at once.
+    fn at_once(self) -> usize {
+        match self {
+            Self::Answering => 16,
+            Self::New | Self::Silent => 64,
+        }
+    }
+
+    /// How long one may take to tell what is new. What it told counts all the same.
+    fn limit(self) -> Duration {
+        match self {
+            Self::Answering => Duration::from_secs(60),
+            Self::New | Self::Silent => Duration::from_secs(5),
+        }
+    }
+
+    fn of(peer: &Peer, progress: &Progress) -> Self {
+        let told_at = peer.told.registered_at();
+        let silent = progress.in_vain.is_some_and(|it| it.told_at == told_at);
+        match (peer.answered, silent) {
+            (true, _) => Self::Answering,
+            (false, true) => Self::Silent,
+            (false, false) => Self::New,
+        }
+    }
+}
 
 /// How far the listing of a peer has been read.
 #[derive(Debug, Clone, Default)]
 struct Progress {
-    /// The last file read; None before everything has been read once.
-    after: Option<String>,
+    /// The last file read.
+    after: Option<FileId>,
     /// Whether some of its files found no room, so that counts never agree.
     cut: bool,
     asked: Option<Instant>,
+    /// Whether it was asked in vain.
+    in_vain: Option<InVain>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct InVain {
+    /// How often in a row,
+    times: u32,
+    /// and when the peer had told of itself.
+    told_at: Timestamp,
 }
 
 /// A page of a peer's listing. Older peers send everything at once, without the
 /// last two keys, and tell less of each file.
 #[derive(Deserialize)]
-struct Listing {
+struct Listing<'a> {
     peer_id: String,
-    files: Vec<ListedFile>,
+    #[serde(borrow)]
+    files: Elements<'a>,
     #[serde(default)]
-    next: Option<String>,
+    next: Option<IgnoredAny>,
     #[serde(default)]
     total_files: Option<usize>,
 }
@@ -61,48 +127,106 @@ struct ListedFile {
     content_type: Option<String>,
 }
 
-/// Asks every peer what it holds, each once in a period and new ones at once, for ever.
-pub(super) async fn ask_regularly(network: Arc<Network>, every: Duration) {
-    let mut progress: HashMap<PeerId, Progress> = HashMap::new();
-    let mut met = network.met.subscribe();
-    loop {
-        let due = network.registry.all().into_iter().map(|peer| {
-            let known = progress.remove(&peer.id()).unwrap_or_default();
-            (peer, known)
-        });
-        let asked = stream::iter(due.collect::<Vec<_>>()).map(|(peer, known)| {
-            let network = &network;
-            async move {
-                let id = peer.id();
-                // Woken for another, it was asked just now.
-                let recently = known.asked.is_some_and(|at| at.elapsed() < every / 2);
-                let known = if recently {
-                    known
-                } else {
-                    ask(network, &peer, known).await
-                };
-                (id, known)
+/// Asks peers what they hold, and remembers how far they told it.
+pub(super) struct Asking {
+    network: Arc<Network>,
+    every: Duration,
+    progress: Mutex<HashMap<PeerId, Progress>>,
+}
+
+impl Asking {
+    /// Asks every peer once in a period, and new ones at once, for ever.
+    pub(super) async fn run(network: Arc<Network>, every: Duration) {
+        let asking = Self {
+            network,
+            every,
+            progress: Mutex::default(),
+        };
+        tokio::join!(
+            asking.ask_regularly(Lane::Answering),
+            asking.ask_regularly(Lane::New),
+            asking.ask_regularly(Lane::Silent),
+        );
+    }
+
+    async fn ask_regularly(&self, lane: Lane) {
+        let mut met = self.network.met.subscribe();
+        loop {
+            let due = self.due(lane);
+            if !due.is_empty() {
+                let asked = stream::iter(due).map(|peer| self.ask(peer, lane));
+                asked.buffer_unordered(lane.at_once()).collect::<()>().await;
+                tokio::time::sleep(SETTLE).await;
             }
-        });
-        progress = asked.buffer_unordered(AT_ONCE).collect().await;
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            _ = met.changed() => {}
+            tokio::select! {
+                () = tokio::time::sleep(self.every) => {}
+                _ = met.changed() => {}
+            }
         }
+    }
+
+    /// The peers of a lane whose turn it is.
+    fn due(&self, lane: Lane) -> Vec<Peer> {
+        let mut progress = self.progress();
+        let registry = &self.network.registry;
+        if progress.len() > registry.len() {
+            progress.retain(|id, _| registry.get(*id).is_some());
+        }
+        let new = Progress::default();
+        registry.select(|peer| {
+            let known = progress.get(&peer.id()).unwrap_or(&new);
+            Lane::of(peer, known) == lane && known.is_due(lane, self.every)
+        })
+    }
+
+    async fn ask(&self, peer: Peer, lane: Lane) {
+        let id = peer.id();
+        let mut progress = {
+            let mut all = self.progress();
+            let progress = all.entry(id).or_default();
+            progress.asked = Some(Instant::now());
+            progress.clone()
+        };
+        let before = progress.after;
+        let reading = read_news(&self.network, &peer, &mut progress);
+        let answered = match timeout(lane.limit(), reading).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %id, %error, "does not tell what it holds");
+                if matches!(error, ClientError::OtherPeer) {
+                    self.network.directory.forget(id);
+                }
+                false
+            }
+            // There is so much to tell that the rest has to come later.
+            Err(_) => progress.after != before,
+        };
+        if answered {
+            progress.in_vain = None;
+        } else {
+            let told_at = peer.told.registered_at();
+            let times = progress.in_vain.filter(|it| it.told_at == told_at);
+            let times = times.map_or(1, |it| it.times.saturating_add(1));
+            progress.in_vain = Some(InVain { times, told_at });
+            self.network.registry.asked_in_vain(id);
+        }
+        self.progress().insert(id, progress);
+    }
+
+    /// Nothing that can panic is done with the lock held.
+    fn progress(&self) -> MutexGuard<'_, HashMap<PeerId, Progress>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn ask(network: &Network, peer: &Peer, known: Progress) -> Progress {
-    let asked = Some(Instant::now());
-    match read_news(network, peer, &known).await {
-        Ok(progress) => {
-            network.registry.saw(peer.id());
-            Progress { asked, ..progress }
-        }
-        Err(error) => {
-            tracing::debug!(peer = %peer.id(), %error, "does not tell what it holds");
-            Progress { asked, ..known }
-        }
+impl Progress {
+    /// Whether it is time to ask again: once in a period, and less often in vain.
+    fn is_due(&self, lane: Lane, every: Duration) -> bool {
+        let in_vain = self.in_vain.filter(|_| lane == Lane::Silent);
+        let periods = in_vain.map_or(1, |it| 2_u32.saturating_pow(it.times).min(MAX_PAUSE));
+        // Half a period less: woken for another, it was asked just now.
+        let pause = every / 2 * (2 * periods - 1);
+        self.asked.is_none_or(|at| at.elapsed() >= pause)
     }
 }
 
@@ -110,49 +234,67 @@ async fn ask(network: &Network, peer: &Peer, known: Progress) -> Progress {
 async fn read_news(
     network: &Network,
     peer: &Peer,
-    known: &Progress,
-) -> Result<Progress, ClientError> {
-    if known.after.is_some() {
-        let (progress, total) = read(network, peer, known.clone()).await?;
+    progress: &mut Progress,
+) -> Result<(), ClientError> {
+    if progress.after.is_some() {
+        let total = read(network, peer, progress).await?;
         if progress.cut || total == Some(network.directory.count_of(peer.id())) {
-            return Ok(progress);
+            return Ok(());
         }
     }
     let began = Instant::now();
-    let (progress, _) = read(network, peer, Progress::default()).await?;
+    progress.after = None;
+    progress.cut = false;
+    read(network, peer, progress).await?;
     network.directory.keep_since(peer.id(), began);
-    Ok(progress)
+    Ok(())
 }
 
 /// Reads the listing from where `progress` stands to its end, and how many files there are.
 async fn read(
     network: &Network,
     peer: &Peer,
-    mut progress: Progress,
-) -> Result<(Progress, Option<usize>), ClientError> {
+    progress: &mut Progress,
+) -> Result<Option<usize>, ClientError> {
+    let mut limit = PAGE;
     for _ in 0..MAX_PAGES {
-        let after = progress.after.as_ref().map(|id| format!("&after={id}"));
-        let path = format!("/api/p2p/files?limit={PAGE}{}", after.unwrap_or_default());
-        let listing: Listing = network.client.get(peer.address(), &path).await?;
+        let after = progress.after.map(|id| format!("&after={id}"));
+        let path = format!("/api/p2p/files?limit={limit}{}", after.unwrap_or_default());
+        let answer = match network
+            .client
+            .get(peer.address(), &path, MAX_JSON_BYTES)
+            .await
+        {
+            Err(ClientError::TooLong(_)) if limit > SHORT_PAGE => {
+                limit = SHORT_PAGE;
+                continue;
+            }
+            answer => answer?,
+        };
+        let listing: Listing = answer.read()?;
         if listing.peer_id.parse() != Ok(peer.id()) {
             return Err(ClientError::OtherPeer);
         }
-        for file in listing.files {
-            let Some(file) = file.check() else { continue };
+        network.registry.answered(peer.id());
+        for file in listing.files() {
             if listing.total_files.is_some() {
-                progress.after = Some(file.id.to_string());
+                // A peer that goes in circles would be listened to for ever.
+                if progress.after.is_some_and(|after| file.id <= after) {
+                    return Err(ClientError::Disorder);
+                }
+                progress.after = Some(file.id);
             }
             if network.directory.put(peer.id(), file).is_err() {
                 progress.cut = true;
-                return Ok((progress, listing.total_files));
+                return Ok(listing.total_files);
             }
         }
         if listing.next.is_none() {
-            return Ok((progress, listing.total_files));
+            return Ok(listing.total_files);
         }
     }
     progress.cut = true;
-    Ok((progress, None))
+    Ok(None)
 }
 
 /// Asks a peer for the file with this id, which it may not have told of yet.
@@ -164,12 +306,21 @@ pub async fn find(
     // The page that begins with it. Older peers know no pages and tell everything.
     let after = id.before().map(|before| format!("&after={before}"));
     let path = format!("/api/p2p/files?limit=1{}", after.unwrap_or_default());
-    let listing: Listing = network.client.get(peer.address(), &path).await?;
+    let answer = network.client.get(peer.address(), &path, MAX_JSON_BYTES);
+    let answer = answer.await?;
+    let listing: Listing = answer.read()?;
     if listing.peer_id.parse() != Ok(peer.id()) {
         return Err(ClientError::OtherPeer);
     }
-    let mut files = listing.files.into_iter().filter_map(ListedFile::check);
-    Ok(files.find(|file| file.id == id))
+    Ok(listing.files().find(|file| file.id == id))
+}
+
+impl Listing<'_> {
+    /// The files that can be asked for and are within bounds.
+    fn files(&self) -> impl Iterator<Item = NetworkFile> {
+        let files = self.files.read(MAX_FILE_BYTES);
+        files.filter_map(ListedFile::check)
+    }
 }
 
 impl ListedFile {
@@ -206,8 +357,7 @@ mod tests {
             "download_url": "http://localhost:5004/api/p2p/file/x"}]}"#;
         let listing: Listing = serde_json::from_str(text).unwrap();
         assert_eq!(listing.total_files, None);
-        let mut files = listing.files.into_iter();
-        assert_eq!(files.next().unwrap().check().unwrap().hash, None);
+        assert_eq!(listing.files().next().unwrap().hash, None);
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod blob;
+pub(crate) mod canned;
 pub(crate) mod content;
 pub(crate) mod countdown_disk;
 pub(crate) mod encoded;

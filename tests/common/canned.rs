@@ -1,0 +1,91 @@
+//! A server that answers each request as a test says, and remembers what it was asked.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// What is sent in answer to a request.
+pub(crate) enum Reply {
+    /// JSON, with status 200.
+    Json(String),
+    /// A head without a body.
+    Head(String),
+    /// Nothing, on a connection that stays.
+    Silence,
+}
+
+/// A running server; its threads end with the test's process.
+pub(crate) struct Canned {
+    pub(crate) address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Canned {
+    /// A server that answers as `reply` says to the first line of a request.
+    pub(crate) fn start(reply: impl Fn(SocketAddr, &str) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (reply, asking) = (Arc::new(reply), Arc::clone(&asked));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (reply, asking) = (Arc::clone(&reply), Arc::clone(&asking));
+                thread::spawn(move || answer(stream.unwrap(), &asking, |it| reply(address, it)));
+            }
+        });
+        Self { address, asked }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The first lines of the requests that came, without the version.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn answer(stream: TcpStream, asked: &Mutex<Vec<String>>, reply: impl Fn(&str) -> Reply) {
+    let mut reader = BufReader::new(stream);
+    let (mut line, mut length) = (String::new(), 0);
+    loop {
+        let mut header = String::new();
+        if reader.read_line(&mut header).unwrap_or(0) == 0 {
+            return;
+        }
+        let header = header.trim_end();
+        if let Some(value) = header.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line.is_empty() {
+            header.trim_end_matches(" HTTP/1.1").clone_into(&mut line);
+        } else if header.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    if reader.read_exact(&mut body).is_err() {
+        return;
+    }
+    asked.lock().unwrap().push(line.clone());
+    let answer = match reply(&line) {
+        Reply::Json(body) => {
+            let length = body.len();
+            format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            )
+        }
+        Reply::Head(head) => {
+            format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        }
+        Reply::Silence => {
+            thread::sleep(Duration::from_secs(3600));
+            return;
+        }
+    };
+    // The node may have gone meanwhile.
+    let _ = reader.into_inner().write_all(answer.as_bytes());
+}
