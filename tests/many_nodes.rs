@@ -9,6 +9,9 @@ mod simulation;
 
 use simulation::{Simulation, Size};
 
+/// An id and a hash, as they are written.
+const FILE_BYTES: u64 = 36 + 64;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_view_is_whole_within_two_periods() {
     let size = Size {
@@ -24,6 +27,10 @@ async fn every_view_is_whole_within_two_periods() {
     // Counted in the nodes' own rounds, so that a slow machine makes no difference.
     let periods = simulation.periods();
     assert!(periods <= 2.0, "{periods}");
+    // Each node has asked each other one, and has read the id and the hash of every file.
+    let pairs = u64::try_from(size.nodes * (size.nodes - 1)).unwrap();
+    let files = pairs * u64::try_from(size.files_of_each).unwrap();
     let (messages, bytes) = simulation.traffic().so_far();
-    assert!(messages > 0 && bytes > messages);
+    assert!(messages >= pairs, "{messages}");
+    assert!(bytes >= files * FILE_BYTES, "{bytes}");
 }

@@ -30,33 +30,41 @@ async fn main() -> Result<()> {
     }
     println!(
         "| nodes | periods until every view is whole | until then: messages a node | KiB a node \
-         | in a quiet period: messages a node | KiB a node |\n|---|---|---|---|---|---|"
+         | in a quiet period: messages a node | KiB a node | KiB a node of the bootstrap server \
+         |\n|---|---|---|---|---|---|---|"
     );
     for nodes in sizes {
-        let size = Size {
-            nodes,
-            files_of_each: FILES_OF_EACH,
-            period: PERIOD,
-        };
-        let simulation = Simulation::start(size).await?;
-        simulation.until_whole(10 * PERIOD).await?;
-        let periods = simulation.periods();
-        let (messages, bytes) = simulation.traffic().so_far();
-        // The news are through after one more period; the next one is quiet.
-        tokio::time::sleep(PERIOD).await;
-        let (before_messages, before_bytes) = simulation.traffic().so_far();
-        tokio::time::sleep(PERIOD).await;
-        let (later_messages, later_bytes) = simulation.traffic().so_far();
-        let each = |number| share(number, nodes);
-        println!(
-            "| {nodes} | {periods:.1} | {:.0} | {:.0} | {:.0} | {:.0} |",
-            each(messages),
-            each(bytes) / 1024.0,
-            each(later_messages - before_messages),
-            each(later_bytes - before_bytes) / 1024.0,
-        );
+        println!("{}", row(nodes).await?);
     }
     Ok(())
+}
+
+async fn row(nodes: usize) -> Result<String> {
+    let simulation = Simulation::start(Size {
+        nodes,
+        files_of_each: FILES_OF_EACH,
+        period: PERIOD,
+    })
+    .await?;
+    simulation.until_whole(10 * PERIOD).await?;
+    let periods = simulation.periods();
+    let (peers, bootstrap) = (simulation.traffic(), simulation.traffic_of_bootstrap());
+    let (messages, bytes) = peers.so_far();
+    // The news are through after one more period; the next one is quiet.
+    tokio::time::sleep(PERIOD).await;
+    let (before, introduced_before) = (peers.so_far(), bootstrap.so_far());
+    tokio::time::sleep(PERIOD).await;
+    let (after, introduced) = (peers.so_far(), bootstrap.so_far());
+    let each = |number| share(number, nodes);
+    let each_kib = |bytes| each(bytes) / 1024.0;
+    Ok(format!(
+        "| {nodes} | {periods:.1} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} |",
+        each(messages),
+        each_kib(bytes),
+        each(after.0 - before.0),
+        each_kib(after.1 - before.1),
+        each_kib(introduced.1 - introduced_before.1),
+    ))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]

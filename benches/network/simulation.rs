@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use axum::Router;
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use larder::base_url::BaseUrl;
 use larder::blob::memory::MemoryBlobs;
 use larder::bootstrap::{self, Bootstrap};
@@ -28,6 +29,11 @@ use tokio::task::JoinSet;
 
 /// How often to look whether every view is whole.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What the HTTP library adds to the heads of a request and its answer.
+const ADDED_TO_HEADS: u64 = "  HTTP/1.1\r\n\r\nHTTP/1.1 200 OK\r\n\
+    date: Mon, 23 Nov 2026 10:00:00 GMT\r\ntransfer-encoding: chunked\r\n\r\n"
+    .len() as u64;
 
 /// How many nodes, what they hold, and how often they look around.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +65,10 @@ impl Traffic {
     pub(crate) fn so_far(&self) -> (u64, u64) {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         (read(&self.messages), read(&self.bytes))
+    }
+
+    fn carry(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -150,13 +160,18 @@ impl Simulation {
     /// and asks once who is there.
     #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
     pub(crate) fn periods(&self) -> f64 {
-        let (messages, _) = self.of_bootstrap.so_far();
+        let (messages, _) = self.traffic_of_bootstrap().so_far();
         messages as f64 / 2.0 / self.size.nodes as f64
     }
 
     /// What nodes answered each other.
     pub(crate) fn traffic(&self) -> &Traffic {
         &self.of_nodes
+    }
+
+    /// What the bootstrap server answered.
+    pub(crate) fn traffic_of_bootstrap(&self) -> &Traffic {
+        &self.of_bootstrap
     }
 }
 
@@ -176,13 +191,17 @@ fn counted(router: Router, traffic: &Arc<Traffic>) -> Router {
 }
 
 async fn count(State(traffic): State<Arc<Traffic>>, request: Request, next: Next) -> Response {
-    let asked = head_bytes(request.headers()) + length_told(request.headers());
-    let asked = asked + request.uri().path().len() as u64;
+    let line = request.method().as_str().len() + request.uri().to_string().len();
+    let asked = line as u64 + head_bytes(request.headers()) + length_told(request.headers());
     let response = next.run(request).await;
-    let answered = head_bytes(response.headers()) + body_bytes(response.body());
     traffic.messages.fetch_add(1, Ordering::Relaxed);
-    traffic.bytes.fetch_add(asked + answered, Ordering::Relaxed);
-    response
+    traffic.carry(asked + ADDED_TO_HEADS + head_bytes(response.headers()));
+    // As it flows: a listing does not know beforehand how long it will be.
+    response.map(|body| {
+        Body::new(body.inspect_frame(move |frame| {
+            traffic.carry(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }))
+    })
 }
 
 /// The lines of a head, each with its separators.
@@ -197,9 +216,4 @@ fn length_told(headers: &HeaderMap) -> u64 {
     let length = headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|it| it.to_str().ok()?.parse().ok());
     length.unwrap_or(0)
-}
-
-fn body_bytes(body: &Body) -> u64 {
-    let hint = body.size_hint();
-    hint.exact().unwrap_or(hint.lower())
 }
