@@ -7,18 +7,16 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, stream};
 use reqwest::StatusCode;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::client::{ClientError, Json, MAX_JSON_BYTES};
-use super::elements::Elements;
+use super::client::{ClientError, MAX_JSON_BYTES};
+use super::introductions::Introductions;
 use super::mdns::{self, Mdns, Neighbour};
 use super::network::Network;
-use super::registration::{MAX_BYTES, Registration};
+use super::registration::Registration;
 use super::registry::Peer;
 use super::sync::Asking;
 use crate::base_url::BaseUrl;
@@ -27,8 +25,6 @@ use crate::state_file::StateFile;
 
 /// How many peers a bootstrap server is asked for.
 const SAMPLE: usize = 1000;
-/// The most peers taken of one answer.
-const MAX_PEERS: usize = 10_000;
 /// The longest acknowledgement read, in bytes.
 const MAX_ACKNOWLEDGEMENT: usize = 64 << 10;
 /// The longest pause after failures, in periods.
@@ -62,15 +58,6 @@ impl Default for Options {
             every: Duration::from_secs(30),
         }
     }
-}
-
-/// What a bootstrap server and a peer answer alike: peers.
-#[derive(Deserialize)]
-struct Introductions<'a> {
-    #[serde(borrow)]
-    peers: Elements<'a>,
-    #[serde(borrow, rename = "self")]
-    this: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -133,7 +120,8 @@ async fn ask_bootstrap(
     let answer = client.post(server, "/register", &myself, MAX_ACKNOWLEDGEMENT);
     answer.await?.read::<IgnoredAny>()?;
     let path = format!("/peers?limit={SAMPLE}");
-    introductions(&client.get(server, &path, MAX_JSON_BYTES).await?)
+    let answer = client.get(server, &path, MAX_JSON_BYTES).await?;
+    Ok(answer.read::<Introductions>()?.registrations())
 }
 
 /// Introduces this node to a peer, which tells whom it knows. An older one only tells; one
@@ -147,15 +135,7 @@ async fn ask_peer(network: &Network, peer: &BaseUrl) -> Result<Vec<Registration>
         }
         answer => answer?,
     };
-    introductions(&answer)
-}
-
-/// The registrations that an answer holds; anything else in it is left out.
-fn introductions(answer: &Json) -> Result<Vec<Registration>, ClientError> {
-    let Introductions { peers, this } = answer.read()?;
-    let this = this.map(RawValue::get).filter(|it| it.len() <= MAX_BYTES);
-    let this = this.and_then(|it| serde_json::from_str(it).ok());
-    Ok(peers.read(MAX_BYTES).take(MAX_PEERS).chain(this).collect())
+    Ok(answer.read::<Introductions>()?.registrations())
 }
 
 /// Introduces this node to those that multicast DNS finds and it does not know, for ever.

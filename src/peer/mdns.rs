@@ -174,7 +174,7 @@ impl Neighbours {
         match event {
             ServiceEvent::ServiceResolved(service) => self.resolved(service),
             ServiceEvent::ServiceRemoved(_, name) => {
-                if let Some(id) = id(name) {
+                if let Some(id) = peer_of(name) {
                     self.addresses.remove(&id);
                 }
             }
@@ -183,7 +183,7 @@ impl Neighbours {
     }
 
     fn resolved(&mut self, service: &ResolvedService) {
-        let Some(id) = id(&service.fullname).filter(|id| *id != self.own) else {
+        let Some(id) = peer_of(&service.fullname).filter(|id| *id != self.own) else {
             return;
         };
         let addresses = addresses(service);
@@ -194,8 +194,8 @@ impl Neighbours {
     }
 }
 
-/// The id in the name of a service.
-fn id(name: &str) -> Option<PeerId> {
+/// The peer that the name of a service tells.
+pub fn peer_of(name: &str) -> Option<PeerId> {
     let name = name.strip_suffix(SERVICE)?.strip_suffix('.')?;
     name.parse().ok()
 }
@@ -309,11 +309,11 @@ mod tests {
         fn an_id_is_read_of_a_name_that_has_one(
             text in "[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", other in ".{0,80}",
         ) {
-            let read = id(&format!("{text}.{SERVICE}"));
+            let read = peer_of(&format!("{text}.{SERVICE}"));
             prop_assert_eq!(read.map(|id| id.to_string()), Some(text.clone()));
-            prop_assert_eq!(id(&text), None);
-            prop_assert_eq!(id(&format!("{text}{other}.{text}.{SERVICE}")), None);
-            prop_assert_eq!(id(&other), None);
+            prop_assert_eq!(peer_of(&text), None);
+            prop_assert_eq!(peer_of(&format!("{text}{other}.{text}.{SERVICE}")), None);
+            prop_assert_eq!(peer_of(&other), None);
         }
     }
 }

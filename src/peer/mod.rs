@@ -8,6 +8,8 @@ pub mod directory;
 pub mod discovery;
 mod elements;
 pub mod identity;
+pub mod introductions;
+pub mod listing;
 pub mod mdns;
 pub mod network;
 pub mod registration;

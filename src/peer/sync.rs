@@ -14,17 +14,15 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tokio::time::timeout;
 
 use super::client::{ClientError, MAX_JSON_BYTES};
 use super::directory::NetworkFile;
-use super::elements::Elements;
+use super::listing::Listing;
 use super::network::Network;
 use super::registry::Peer;
 use crate::peer_id::PeerId;
-use crate::record::{FileId, MAX_CONTENT_TYPE_BYTES, MAX_NAME_BYTES, Timestamp};
+use crate::record::{FileId, Timestamp};
 
 /// How many files are asked for at once.
 const PAGE: usize = 256;
@@ -33,9 +31,6 @@ const PAGE: usize = 256;
 const SHORT_PAGE: usize = 16;
 /// The most pages read of one peer at a time.
 const MAX_PAGES: usize = 4096;
-/// The longest element of a listing that is looked at, in bytes: a name and a description,
-/// in which each byte takes six, and what else there is.
-const MAX_FILE_BYTES: usize = 128 << 10;
 /// The longest pause between two questions that are in vain, in periods.
 const MAX_PAUSE: u32 = 8;
 
@@ -99,32 +94,6 @@ struct InVain {
     times: u32,
     /// and when the peer had told of itself.
     told_at: Timestamp,
-}
-
-/// A page of a peer's listing. Older peers send everything at once, without the
-/// last two keys, and tell less of each file.
-#[derive(Deserialize)]
-struct Listing<'a> {
-    peer_id: String,
-    #[serde(borrow)]
-    files: Elements<'a>,
-    #[serde(default)]
-    next: Option<IgnoredAny>,
-    #[serde(default)]
-    total_files: Option<usize>,
-}
-
-#[derive(Deserialize)]
-struct ListedFile {
-    file_id: String,
-    original_name: String,
-    size: u64,
-    #[serde(default)]
-    uploaded_at: String,
-    #[serde(default)]
-    hash: Option<String>,
-    #[serde(default)]
-    content_type: Option<String>,
 }
 
 /// Asks peers what they hold, and remembers how far they told it.
@@ -272,12 +241,12 @@ async fn read(
             answer => answer?,
         };
         let listing: Listing = answer.read()?;
-        if listing.peer_id.parse() != Ok(peer.id()) {
+        if !listing.is_of(peer.id()) {
             return Err(ClientError::OtherPeer);
         }
         network.registry.answered(peer.id());
         for file in listing.files() {
-            if listing.total_files.is_some() {
+            if listing.total_files().is_some() {
                 // A peer that goes in circles would be listened to for ever.
                 if progress.after.is_some_and(|after| file.id <= after) {
                     return Err(ClientError::Disorder);
@@ -286,11 +255,11 @@ async fn read(
             }
             if network.directory.put(peer.id(), file).is_err() {
                 progress.cut = true;
-                return Ok(listing.total_files);
+                return Ok(listing.total_files());
             }
         }
-        if listing.next.is_none() {
-            return Ok(listing.total_files);
+        if !listing.has_more() {
+            return Ok(listing.total_files());
         }
     }
     progress.cut = true;
@@ -309,74 +278,8 @@ pub async fn find(
     let answer = network.client.get(peer.address(), &path, MAX_JSON_BYTES);
     let answer = answer.await?;
     let listing: Listing = answer.read()?;
-    if listing.peer_id.parse() != Ok(peer.id()) {
+    if !listing.is_of(peer.id()) {
         return Err(ClientError::OtherPeer);
     }
     Ok(listing.files().find(|file| file.id == id))
-}
-
-impl Listing<'_> {
-    /// The files that can be asked for and are within bounds.
-    fn files(&self) -> impl Iterator<Item = NetworkFile> {
-        let files = self.files.read(MAX_FILE_BYTES);
-        files.filter_map(ListedFile::check)
-    }
-}
-
-impl ListedFile {
-    /// The file, if it can be asked for and is within bounds.
-    fn check(self) -> Option<NetworkFile> {
-        let bounded = self.original_name.len() <= MAX_NAME_BYTES
-            && self.uploaded_at.len() <= 64
-            && self
-                .content_type
-                .as_ref()
-                .is_none_or(|it| it.len() <= MAX_CONTENT_TYPE_BYTES);
-        Some(NetworkFile {
-            id: self.file_id.parse().ok()?,
-            hash: self.hash.map(|hash| hash.parse()).transpose().ok()?,
-            name: bounded.then_some(self.original_name)?,
-            size: self.size,
-            content_type: self.content_type,
-            uploaded_at: self.uploaded_at,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn an_older_listing_is_read() {
-        let text = r#"{"status": "success", "peer_id": "p", "file_count": 1, "files": [{
-            "file_id": "123e4567-e89b-42d3-a456-426614174000", "original_name": "a",
-            "size": 1, "description": "", "uploaded_at": "2026-01-21T10:00:00",
-            "download_url": "http://localhost:5004/api/p2p/file/x"}]}"#;
-        let listing: Listing = serde_json::from_str(text).unwrap();
-        assert_eq!(listing.total_files, None);
-        assert_eq!(listing.files().next().unwrap().hash, None);
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_random_is_a_listing(bytes: Vec<u8>) {
-            prop_assert!(serde_json::from_slice::<Listing>(&bytes).is_err());
-        }
-
-        #[test]
-        fn what_cannot_be_asked_for_is_left_out(file_id in "[^-]{0,31}", hash: Option<String>) {
-            let file = ListedFile {
-                file_id,
-                original_name: "a".to_owned(),
-                size: 0,
-                uploaded_at: String::new(),
-                hash,
-                content_type: None,
-            };
-            prop_assert!(file.check().is_none());
-        }
-    }
 }

@@ -1,0 +1,31 @@
+//! Introductions: whom a bootstrap server or a peer knows, as they tell alike.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::elements::Elements;
+use super::registration::{MAX_BYTES, Registration};
+
+/// The most peers taken of one answer.
+const MAX_PEERS: usize = 10_000;
+
+/// Peers that somebody knows, as they go over the wire.
+#[derive(Debug, Deserialize)]
+pub struct Introductions<'a> {
+    #[serde(borrow)]
+    peers: Elements<'a>,
+    /// Who tells it; bootstrap servers do not.
+    #[serde(borrow, rename = "self")]
+    this: Option<&'a RawValue>,
+}
+
+impl Introductions<'_> {
+    /// The registrations of all of them, unchecked; what is none is left out.
+    pub fn registrations(&self) -> Vec<Registration> {
+        let this = self.this.map(RawValue::get);
+        let this = this.filter(|it| it.len() <= MAX_BYTES);
+        let this = this.and_then(|it| serde_json::from_str(it).ok());
+        let peers = self.peers.read(MAX_BYTES).take(MAX_PEERS);
+        peers.chain(this).collect()
+    }
+}

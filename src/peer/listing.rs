@@ -1,0 +1,115 @@
+//! Listings: what a peer holds, as it tells when it is asked.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::directory::NetworkFile;
+use super::elements::Elements;
+use crate::peer_id::PeerId;
+use crate::record::{MAX_CONTENT_TYPE_BYTES, MAX_NAME_BYTES};
+
+/// The longest element of a listing that is looked at, in bytes: a name and a description,
+/// in which each byte takes six, and what else there is.
+const MAX_FILE_BYTES: usize = 128 << 10;
+/// The longest time of an upload, in bytes.
+const MAX_TIME_BYTES: usize = 64;
+
+/// A page of a peer's listing, as it goes over the wire. Older peers send everything at
+/// once, without the last two keys, and tell less of each file.
+#[derive(Debug, Deserialize)]
+pub struct Listing<'a> {
+    peer_id: String,
+    #[serde(borrow)]
+    files: Elements<'a>,
+    #[serde(default)]
+    next: Option<IgnoredAny>,
+    #[serde(default)]
+    total_files: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct ListedFile {
+    file_id: String,
+    original_name: String,
+    size: u64,
+    #[serde(default)]
+    uploaded_at: String,
+    #[serde(default)]
+    hash: Option<String>,
+    #[serde(default)]
+    content_type: Option<String>,
+}
+
+impl Listing<'_> {
+    /// Whether this peer has sent it.
+    pub fn is_of(&self, peer: PeerId) -> bool {
+        self.peer_id.parse() == Ok(peer)
+    }
+
+    /// The files that can be asked for and are within bounds.
+    pub fn files(&self) -> impl Iterator<Item = NetworkFile> {
+        let files = self.files.read(MAX_FILE_BYTES);
+        files.filter_map(ListedFile::check)
+    }
+
+    /// Whether there are more behind them.
+    pub fn has_more(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// How many files the peer holds; only a peer that sends pages tells.
+    pub fn total_files(&self) -> Option<usize> {
+        self.total_files
+    }
+}
+
+impl ListedFile {
+    /// The file, if it can be asked for and is within bounds.
+    fn check(self) -> Option<NetworkFile> {
+        let content_type = self.content_type.as_ref();
+        let bounded = self.original_name.len() <= MAX_NAME_BYTES
+            && self.uploaded_at.len() <= MAX_TIME_BYTES
+            && content_type.is_none_or(|it| it.len() <= MAX_CONTENT_TYPE_BYTES);
+        Some(NetworkFile {
+            id: self.file_id.parse().ok()?,
+            hash: self.hash.map(|hash| hash.parse()).transpose().ok()?,
+            name: bounded.then_some(self.original_name)?,
+            size: self.size,
+            content_type: self.content_type,
+            uploaded_at: self.uploaded_at,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_older_listing_is_read() {
+        let text = r#"{"status": "success", "peer_id": "p", "file_count": 1, "files": [{
+            "file_id": "123e4567-e89b-42d3-a456-426614174000", "original_name": "a",
+            "size": 1, "description": "", "uploaded_at": "2026-01-21T10:00:00",
+            "download_url": "http://localhost:5004/api/p2p/file/x"}]}"#;
+        let listing: Listing = serde_json::from_str(text).unwrap();
+        assert_eq!((listing.total_files(), listing.has_more()), (None, false));
+        assert_eq!(listing.files().next().unwrap().hash, None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_cannot_be_asked_for_is_left_out(file_id in "[^-]{0,31}", hash: Option<String>) {
+            let file = ListedFile {
+                file_id,
+                original_name: "a".to_owned(),
+                size: 0,
+                uploaded_at: String::new(),
+                hash,
+                content_type: None,
+            };
+            prop_assert!(file.check().is_none());
+        }
+    }
+}

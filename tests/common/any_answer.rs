@@ -1,0 +1,80 @@
+//! What must be true of whatever peers and bootstrap servers answer, and of the words that
+//! answers are made of.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use larder::base_url::BaseUrl;
+use larder::byte_range::{Selection, select};
+use larder::hash::BlobHash;
+use larder::http::origin::AllowedOrigin;
+use larder::peer::address::{Network, Policy};
+use larder::peer::introductions::Introductions;
+use larder::peer::listing::Listing;
+use larder::peer::{mdns, registration};
+use larder::peer_id::PeerId;
+use larder::record::{FileId, MAX_CONTENT_TYPE_BYTES, MAX_NAME_BYTES, Timestamp};
+
+/// Whom an answer introduces is within bounds, and has an address that can be asked.
+pub(crate) fn introductions(json: &[u8]) {
+    let Ok(introductions) = serde_json::from_slice::<Introductions>(json) else {
+        return;
+    };
+    for registration in introductions.registrations() {
+        assert!(registration.address.len() <= registration::MAX_BYTES);
+        if let Ok(peer) = registration.check() {
+            assert!(!peer.address.has_path() && peer.address.host().is_some());
+            assert_eq!(peer.registration.peer_id.parse(), Ok(peer.id));
+            Policy::default().allows_url(&peer.address);
+        }
+    }
+}
+
+/// The files of a listing are within bounds.
+pub(crate) fn listing(json: &[u8]) {
+    let Ok(listing) = serde_json::from_slice::<Listing>(json) else {
+        return;
+    };
+    for file in listing.files() {
+        assert!(file.name.len() <= MAX_NAME_BYTES && file.uploaded_at.len() <= 64);
+        let content_type = file.content_type.unwrap_or_default();
+        assert!(content_type.len() <= MAX_CONTENT_TYPE_BYTES);
+    }
+}
+
+/// What is read as a word is written so that it is read as the same.
+pub(crate) fn words(text: &str, size: u64) {
+    stays::<BaseUrl>(text);
+    stays::<BlobHash>(text);
+    stays::<PeerId>(text);
+    stays::<FileId>(text);
+    stays::<Timestamp>(text);
+    if let Ok(url) = text.parse::<BaseUrl>() {
+        assert!(url.to_string().starts_with("http") && url.host().is_some());
+        Policy::default().allows_url(&url);
+    }
+    if let Ok(network) = text.parse::<Network>() {
+        let networks = vec![network];
+        Policy { networks }.allows([127, 0, 0, 1].into());
+    }
+    let _ = text.parse::<AllowedOrigin>();
+    if let Some(peer) = mdns::peer_of(text) {
+        assert!(text.starts_with(&peer.to_string()));
+    }
+    let parts = match select(text, size) {
+        Selection::Whole | Selection::Unsatisfiable => vec![],
+        Selection::One(part) => vec![part],
+        Selection::Several(parts) => parts,
+    };
+    for part in parts {
+        assert!(part.start < part.end && part.end <= size);
+    }
+}
+
+fn stays<T: FromStr + Display>(text: &str) {
+    if let Ok(word) = text.parse::<T>() {
+        let written = word.to_string();
+        let again = written.parse::<T>().map(|it| it.to_string());
+        assert_eq!(again.ok(), Some(written), "{text}");
+    }
+}
