@@ -6,6 +6,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -45,6 +47,9 @@ pub trait DiskFile: Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes the file's bytes and length durable (not its name).
     fn sync(&self) -> io::Result<()>;
+    /// Has the disk begin to write these bytes of the file, so that a later sync has less to
+    /// wait for. It promises nothing, and what goes wrong is for that sync to tell.
+    fn begin_sync(&self, bytes: Range<u64>);
 }
 
 /// The machine's own file system.
@@ -100,6 +105,16 @@ impl DiskFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    #[expect(unsafe_code, reason = "no crate that we use wraps this call")]
+    fn begin_sync(&self, bytes: Range<u64>) {
+        let from = libc::off64_t::try_from(bytes.start).unwrap_or(libc::off64_t::MAX);
+        let length = libc::off64_t::try_from(bytes.end - bytes.start).unwrap_or(0);
+        // SAFETY: The descriptor is open as long as `self` is, and no memory is shared.
+        unsafe {
+            libc::sync_file_range(self.as_raw_fd(), from, length, libc::SYNC_FILE_RANGE_WRITE)
+        };
     }
 }
 

@@ -30,20 +30,20 @@ const LENGTHS: [usize; 9] = [
     0, 1, 65_535, 65_536, 65_537, 524_287, 524_288, 524_289, 3_000_000,
 ];
 
-fn spool_options(dir: &Path, disk: Arc<dyn Disk>) -> spool::Options {
+fn spool_options(dir: &Path, disk: Arc<dyn Disk>, durability: Durability) -> spool::Options {
     spool::Options {
         dir: dir.join("spool"),
         disk,
         max_bytes: None,
         reserve: 0,
+        durability,
     }
 }
 
 fn local_on(dir: &Path, disk: Arc<dyn Disk>, durability: Durability) -> LocalBlobs {
     LocalBlobs::open(local::Options {
         dir: dir.to_owned(),
-        spool: spool_options(dir, disk),
-        durability,
+        spool: spool_options(dir, disk, durability),
         pack_bytes: PACK_BYTES,
     })
     .unwrap()
@@ -62,7 +62,7 @@ async fn spool(options: spool::Options, bytes: &[u8]) -> Result<SpooledBlob, Blo
 }
 
 async fn spooled(dir: &Path, bytes: &[u8]) -> SpooledBlob {
-    let options = spool_options(dir, Arc::new(RealDisk));
+    let options = spool_options(dir, Arc::new(RealDisk), Durability::Always);
     spool(options, bytes).await.unwrap()
 }
 
@@ -339,7 +339,7 @@ async fn survives(durability: Durability, working: u64, fault: Fault) -> bool {
     let on_disk = Arc::clone(&disk) as Arc<dyn Disk>;
     let mut scenario = Scenario {
         blobs: local_on(dir.path(), Arc::clone(&on_disk), durability),
-        spool: spool_options(dir.path(), on_disk),
+        spool: spool_options(dir.path(), on_disk, durability),
         kept: BTreeSet::new(),
         unsure: BTreeSet::new(),
     };

@@ -51,11 +51,11 @@ impl Storage {
             disk,
             max_bytes: None,
             reserve: 0,
+            durability: Durability::Relaxed,
         };
         let options = local::Options {
             dir: dir.path().to_owned(),
             spool: spool.clone(),
-            durability: Durability::Relaxed,
             pack_bytes: local::PACK_BYTES,
         };
         let blobs = LocalBlobs::open(options).unwrap();

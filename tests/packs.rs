@@ -47,8 +47,8 @@ fn options(dir: &Path, disk: Arc<dyn Disk>) -> Options {
             disk,
             max_bytes: None,
             reserve: 0,
+            durability: Durability::Always,
         },
-        durability: Durability::Always,
         pack_bytes: PACK_BYTES,
     }
 }

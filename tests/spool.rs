@@ -37,11 +37,11 @@ impl Storage {
             disk,
             max_bytes: None,
             reserve: 0,
+            durability: Durability::Relaxed,
         };
         let options = local::Options {
             dir: dir.path().to_owned(),
             spool: spool.clone(),
-            durability: Durability::Relaxed,
             pack_bytes: local::PACK_BYTES,
         };
         let blobs = LocalBlobs::open(options).unwrap();
@@ -145,6 +145,7 @@ async fn nothing_is_written_into_the_reserve() {
     let short = spooled(&storage.spool, b"short").await.unwrap();
     let spool = spool::Options {
         reserve: u64::MAX,
+        durability: Durability::Always,
         ..storage.spool.clone()
     };
     let long = spooled(&spool, &content(1, ON_DISK)).await;
@@ -152,7 +153,6 @@ async fn nothing_is_written_into_the_reserve() {
     let options = local::Options {
         dir: storage.dir.path().to_owned(),
         spool,
-        durability: Durability::Always,
         pack_bytes: local::PACK_BYTES,
     };
     let blobs = LocalBlobs::open(options).unwrap();

@@ -1,4 +1,4 @@
-//! The settings of the C library's allocator: the one place with unsafe code.
+//! The settings of the C library's allocator.
 //!
 //! glibc gives threads arenas of their own, up to eight for each core, and keeps what
 //! they free. Blocking work moves from thread to thread here, so every arena came to hold

@@ -53,6 +53,7 @@ impl Options {
             disk: Arc::clone(&self.disk),
             max_bytes: self.max_upload,
             reserve: self.reserve,
+            durability: self.durability,
         }
     }
 
@@ -61,7 +62,6 @@ impl Options {
         blob::local::Options {
             dir: self.dir.clone(),
             spool: self.spool(),
-            durability: self.durability,
             pack_bytes: blob::local::PACK_BYTES,
         }
     }

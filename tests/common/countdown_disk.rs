@@ -1,6 +1,7 @@
 //! A disk whose Nth operation fails.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -146,5 +147,9 @@ impl DiskFile for CountdownFile {
     fn sync(&self) -> io::Result<()> {
         step(&self.countdown, "sync", &self.path)?;
         self.real.sync()
+    }
+
+    fn begin_sync(&self, _bytes: Range<u64>) {
+        // It promises nothing.
     }
 }

@@ -45,8 +45,6 @@ pub struct Options {
     pub dir: PathBuf,
     /// Where uploads are spooled: on the same file system, since a commit renames.
     pub spool: spool::Options,
-    /// When a commit is durable.
-    pub durability: Durability,
     /// The length, in bytes, at which a pack of small blobs is finished; at most
     /// [`MAX_PACK_BYTES`].
     pub pack_bytes: u32,
@@ -67,7 +65,6 @@ pub struct LocalBlobs {
 struct Shared {
     blobs: PathBuf,
     spool: spool::Options,
-    durability: Durability,
     refusal: Arc<Refusal>,
     outboards: Arc<Outboards>,
 }
@@ -85,7 +82,6 @@ impl LocalBlobs {
         let Options {
             dir,
             spool,
-            durability,
             pack_bytes,
         } = options;
         let (blobs, packs) = (dir.join(DIR), dir.join(PACKS_DIR));
@@ -108,7 +104,6 @@ impl LocalBlobs {
             dir: packs,
             small_files: dir.join(SMALL_FILES).exists().then(|| blobs.clone()),
             spool: spool.clone(),
-            durability,
             pack_bytes: pack_bytes.min(MAX_PACK_BYTES),
             refusal: Arc::clone(&refusal),
         })?;
@@ -116,7 +111,6 @@ impl LocalBlobs {
             shared: Arc::new(Shared {
                 blobs,
                 spool,
-                durability,
                 refusal,
                 outboards,
             }),
@@ -274,7 +268,7 @@ impl Shared {
 
     /// Syncs `path` where the durability setting asks for it at each commit.
     fn sync(&self, path: &Path, sync: impl FnOnce() -> io::Result<()>) -> Result<(), BlobError> {
-        match self.durability {
+        match self.spool.durability {
             Durability::Always => self.refusal.synced(path, sync()),
             Durability::Relaxed => Ok(()),
         }

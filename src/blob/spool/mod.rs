@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use super::{BlobError, joined};
-use crate::disk::Disk;
+use crate::disk::{Disk, Durability};
 use crate::hash::BlobHash;
 
 mod file;
@@ -30,6 +30,8 @@ const BATCH_BYTES: usize = 512 * 1024;
 const BATCH_PIECES: usize = 64;
 /// How many bytes are written between two looks at the free space.
 const SPACE_CHECK: u64 = 16 << 20;
+/// How many bytes are gathered before the disk begins to write them.
+const SYNC_AHEAD: u64 = 8 << 20;
 
 /// Where and how much may be spooled.
 #[derive(Clone)]
@@ -43,6 +45,9 @@ pub struct Options {
     /// The free space, in bytes, below which nothing more is taken: the journal
     /// and the index need room to go on.
     pub reserve: u64,
+    /// When a commit of what is spooled will be durable: content that is synced then goes
+    /// to the disk while it comes in.
+    pub durability: Durability,
 }
 
 /// Content being received.
@@ -207,6 +212,8 @@ struct Written {
     size: u64,
     /// The size at the next look at the free space.
     check_at: u64,
+    /// How many bytes the disk was asked to write.
+    sent_to_disk: u64,
 }
 
 impl Written {
@@ -220,6 +227,7 @@ impl Written {
                 outboard,
                 size: 0,
                 check_at: SPACE_CHECK,
+                sent_to_disk: 0,
             }),
             Err(error) => {
                 file.discard();
@@ -242,6 +250,7 @@ impl Written {
             outboard,
             size: here,
             check_at: 0,
+            sent_to_disk: 0,
         })
     }
 
@@ -283,7 +292,16 @@ impl Written {
         self.outboard.update(piece)?;
         self.file.write_all_at(piece, self.size)?;
         self.size += piece.len() as u64;
+        self.begin_sync();
         Ok(())
+    }
+
+    fn begin_sync(&mut self) {
+        let due = self.size - self.sent_to_disk >= SYNC_AHEAD;
+        if due && self.options.durability == Durability::Always {
+            self.file.file().begin_sync(self.sent_to_disk..self.size);
+            self.sent_to_disk = self.size;
+        }
     }
 }
 

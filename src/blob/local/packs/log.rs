@@ -125,7 +125,7 @@ impl Log {
     /// Appends a batch. After an error none of its blobs is there, or nothing more is
     /// written.
     pub(super) fn append(&mut self, batch: &Batch) -> Result<(), BlobError> {
-        self.append_group(&batch.group, self.options.durability)?;
+        self.append_group(&batch.group, self.options.spool.durability)?;
         for (prefix, place, pack) in &batch.replaced {
             if let Err(error) = self.bury(*prefix, *place, pack) {
                 tracing::warn!(%error, "a damaged blob stays beside its whole copy");

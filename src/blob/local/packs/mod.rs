@@ -166,12 +166,12 @@ mod tests {
             disk: Arc::new(RealDisk),
             max_bytes: None,
             reserve: 0,
+            durability: Durability::Relaxed,
         };
         let options = Options {
             dir: dir.to_owned(),
             small_files: None,
             spool,
-            durability: Durability::Relaxed,
             pack_bytes: 1 << 20,
             refusal: Arc::new(Refusal::default()),
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::super::spool;
 use super::super::refusal::Refusal;
-use crate::disk::{Disk, Durability};
+use crate::disk::Disk;
 
 /// Where and how packs are kept.
 #[derive(Clone)]
@@ -14,10 +14,8 @@ pub(crate) struct Options {
     pub(crate) dir: PathBuf,
     /// The directory of the blobs that are files if format 1 has left small ones there.
     pub(crate) small_files: Option<PathBuf>,
-    /// How files are changed, and how much room is left alone.
+    /// How files are changed, when a blob is durable, and how much room is left alone.
     pub(crate) spool: spool::Options,
-    /// Whether a blob is synced before it is acknowledged.
-    pub(crate) durability: Durability,
     /// The length, in bytes, at which a pack is finished and a new one begun.
     pub(crate) pack_bytes: u32,
     /// Shared with the blobs that are files.
