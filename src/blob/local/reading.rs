@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread};
 use tokio::task::JoinHandle;
 
 use super::super::encoded::encoded;
@@ -150,21 +151,19 @@ impl Reader {
     /// Reads the next piece. Blocks.
     fn piece(mut self) -> Result<(Bytes, Self), BlobError> {
         let len = PIECE.min(self.end - self.at);
-        let mut piece = BytesMut::zeroed(usize::try_from(len).unwrap_or_default());
-        self.file.read_exact_at(&mut piece, self.at).map_err(|e| {
-            if e.kind() == io::ErrorKind::UnexpectedEof {
-                BlobError::cut_short(self.hash, self.file_size(), self.end)
-            } else {
-                BlobError::io("read", self.hash.to_string(), e)
+        let wanted = usize::try_from(len).unwrap_or(usize::MAX);
+        // Not zeroed before it is read into.
+        let mut piece = Vec::with_capacity(wanted);
+        while piece.len() < wanted {
+            let at = self.at + piece.len() as u64;
+            match pread(&self.file, spare_capacity(&mut piece), at) {
+                Ok(0) => return Err(BlobError::cut_short(self.hash, at, self.end)),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(e) => return Err(BlobError::io("read", self.hash.to_string(), e.into())),
             }
-        })?;
+        }
+        piece.truncate(wanted);
         self.at += len;
-        Ok((piece.freeze(), self))
-    }
-
-    fn file_size(&self) -> u64 {
-        self.file
-            .metadata()
-            .map_or(self.at, |metadata| metadata.len())
+        Ok((piece.into(), self))
     }
 }
