@@ -162,6 +162,22 @@ async fn a_clean_stop_is_told_from_a_crash() {
     assert_eq!(contents(&after_crash.index).await, files);
 }
 
+#[tokio::test]
+async fn many_files_are_there_after_a_crash_in_the_lookup_database_that_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = |dir| Options::new(dir, Arc::new(RealDisk), Durability::Relaxed);
+    let index = LocalIndex::open(&options(dir.path())).unwrap().index;
+    let mut files = put(&index, 0..12_000).await;
+    files.sort_by_key(|file| file.id);
+    let image = crash_image(dir.path());
+    let before = lookup_dir(image.path());
+    let after_crash = LocalIndex::open(&options(image.path())).unwrap();
+    assert!(!after_crash.clean);
+    let found = after_crash.index.page(None, usize::MAX).await.unwrap();
+    assert!(found == files);
+    assert_eq!(lookup_dir(image.path()), before);
+}
+
 type Damage = (&'static str, fn(&Path));
 
 /// Every way in which sled's directory may be found.

@@ -7,15 +7,27 @@
 
 #![allow(unsafe_code)]
 
-/// Limits the arenas to one for each core. To be called before any thread is started.
+/// From this many bytes on a block is mapped, and goes back to the system when it is freed:
+/// far above the pieces of a transfer, below what a start gathers of a large node.
 #[cfg(target_env = "gnu")]
-pub(super) fn limit_arenas() {
+const MAPPED: libc::c_int = 4 << 20;
+
+/// Limits the arenas to one for each core, and what stays behind of large blocks. To be
+/// called before any thread is started.
+#[cfg(target_env = "gnu")]
+pub(super) fn limit() {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let arenas = libc::c_int::try_from(cores).unwrap_or(libc::c_int::MAX);
-    // SAFETY: mallopt only sets a number of the allocator, under the allocator's own lock.
-    let set = unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas) };
-    if set == 0 {
-        tracing::debug!("the allocator's arenas are not limited");
+    // By itself glibc raises both with the blocks that are freed, up to 32 and 64 MiB.
+    for (name, value) in [
+        (libc::M_ARENA_MAX, arenas),
+        (libc::M_MMAP_THRESHOLD, MAPPED),
+        (libc::M_TRIM_THRESHOLD, 2 * MAPPED),
+    ] {
+        // SAFETY: mallopt only sets a number of the allocator, under the allocator's own lock.
+        if unsafe { libc::mallopt(name, value) } == 0 {
+            tracing::debug!("the allocator's memory is not limited");
+        }
     }
 }
 
@@ -29,7 +41,7 @@ pub(super) fn give_back() {
 
 /// Other C libraries have no such arenas.
 #[cfg(not(target_env = "gnu"))]
-pub(super) fn limit_arenas() {}
+pub(super) fn limit() {}
 
 /// Other C libraries are left to themselves.
 #[cfg(not(target_env = "gnu"))]

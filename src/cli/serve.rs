@@ -18,7 +18,7 @@ use crate::peer::tls::Authorities;
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     logging::start(settings.log());
-    allocator::limit_arenas();
+    allocator::limit();
     raise_open_files_limit();
     let (http, authorities) = (settings.http()?, settings.authorities()?);
     let runtime = tokio::runtime::Builder::new_multi_thread()

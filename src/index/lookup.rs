@@ -89,6 +89,9 @@ struct Recent {
     progress: Option<Progress>,
 }
 
+/// After so many records were read, sled is opened anew: it does not give all of the memory
+/// back that reading them took.
+const MANY: u64 = 10_000;
 /// How many changed records are brought to sled together.
 const RECENT: usize = 256;
 
@@ -123,8 +126,12 @@ impl Lookup {
     pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Self, Sums), IndexError> {
         let mut lookup = Self::open_records(dir, cache_bytes)?;
         lookup.discard_saved()?;
-        let (secondary, sums) = lookup.derive()?;
-        lookup.secondary = RwLock::new(secondary);
+        let (files, sums) = lookup.derive()?;
+        if sums.files > MANY {
+            drop(lookup);
+            lookup = Self::open_records(dir, cache_bytes)?;
+        }
+        lookup.secondary = RwLock::new(files.index());
         Ok((lookup, sums))
     }
 
@@ -135,7 +142,7 @@ impl Lookup {
         lookup.discard_saved()?;
         let secondary = match saved {
             Some(saved) => saved,
-            None => lookup.derive()?.0,
+            None => lookup.derive()?.0.index(),
         };
         lookup.secondary = RwLock::new(secondary);
         Ok(lookup)
@@ -158,8 +165,8 @@ impl Lookup {
         discarded.map_err(|e| IndexError::io("remove from", &self.dir, e))
     }
 
-    /// Derives from the records what is kept in memory, and adds them up.
-    pub(super) fn derive(&self) -> Result<(Secondary, Sums), IndexError> {
+    /// Reads from the records what the secondary indexes are made of, and adds them up.
+    pub(super) fn derive(&self) -> Result<(Files, Sums), IndexError> {
         self.flush()?;
         let (mut files, mut sums) = (Files::default(), Sums::default());
         self.scan(|value| {
@@ -168,7 +175,7 @@ impl Lookup {
             sums.add(codec::digest(value), record.file.size);
             Ok(())
         })?;
-        Ok((files.index(), sums))
+        Ok((files, sums))
     }
 
     /// Whether what is kept in memory is this.

@@ -30,7 +30,7 @@ impl Options {
             dir: dir.into(),
             disk,
             durability,
-            cache_bytes: 16 << 20,
+            cache_bytes: 4 << 20,
             segment_bytes: 64 << 20,
             compact_entries: 100_000,
         }

@@ -55,10 +55,10 @@ pub(super) fn inconsistency(
     lookup: &Lookup,
     progress: &Progress,
 ) -> Result<Option<&'static str>, IndexError> {
-    let (secondary, sums) = lookup.derive()?;
+    let (files, sums) = lookup.derive()?;
     Ok(if sums != progress.sums() {
         Some("its counts are not those of its files")
-    } else if !lookup.has_derived(&secondary) {
+    } else if !lookup.has_derived(&files.index()) {
         Some("its names or contents are not those of its files")
     } else {
         None
