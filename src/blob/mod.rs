@@ -19,6 +19,7 @@ use crate::hash::BlobHash;
 mod encoded;
 pub mod local;
 pub mod memory;
+mod room;
 pub mod spool;
 
 pub use spool::{Spool, SpooledBlob};

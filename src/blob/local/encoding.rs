@@ -11,14 +11,12 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::task::JoinHandle;
 
+use super::super::room::Room;
 use super::super::{BlobError, ByteStream, joined};
 use super::outboards::Outboards;
 use crate::hash::BlobHash;
 use crate::outboard::{EncodeError, Encoder, Source, Tree};
 
-/// A piece has at least this many bytes but for the last one, and less than a chunk group
-/// more.
-const PIECE: usize = 512 * 1024;
 /// The length of a chunk group, in bytes.
 const GROUP: usize = 16 * 1024;
 
@@ -100,9 +98,10 @@ impl Encoding {
             // Why it cannot be opened is told by what comes of deriving it.
             self.files.outboard = self.outboards.open(&self.hash).ok();
         }
+        let room = Room::take(self.left);
         // With the group that reaches over its end: it never grows, which would copy it.
-        let mut piece = Vec::with_capacity(PIECE + GROUP);
-        let read = self.encoder.read_on(&self.files, &mut piece, PIECE);
+        let mut piece = Vec::with_capacity(room.bytes() + GROUP);
+        let read = self.encoder.read_on(&self.files, &mut piece, room.bytes());
         match read {
             Err(EncodeError::Blob(error)) => return Err(self.unreadable(error)),
             Err(EncodeError::Outboard(error)) if piece.is_empty() => {
@@ -112,7 +111,7 @@ impl Encoding {
             Ok(()) | Err(EncodeError::Outboard(_)) => {}
         }
         self.left = self.left.saturating_sub(piece.len() as u64);
-        Ok(Step::Piece(piece.into(), self))
+        Ok(Step::Piece(room.hold(piece), self))
     }
 
     /// The error for a blob that cannot be read.

@@ -14,13 +14,12 @@ use rustix::io::{Errno, pread};
 use tokio::task::JoinHandle;
 
 use super::super::encoded::encoded;
+use super::super::room::Room;
 use super::super::{BlobError, ByteStream, OpenBlob, joined};
 use super::encoding::Encoding;
 use super::outboards::Outboards;
 use crate::hash::BlobHash;
 
-/// The longest piece handed out, in bytes.
-const PIECE: u64 = 512 * 1024;
 /// A blob of at most this many bytes is read when it is opened, which spares it a second
 /// turn on a blocking thread.
 const SMALL: u64 = 64 * 1024;
@@ -150,8 +149,8 @@ impl Reader {
 
     /// Reads the next piece. Blocks.
     fn piece(mut self) -> Result<(Bytes, Self), BlobError> {
-        let len = PIECE.min(self.end - self.at);
-        let wanted = usize::try_from(len).unwrap_or(usize::MAX);
+        let room = Room::take(self.end - self.at);
+        let wanted = room.bytes();
         // Not zeroed before it is read into.
         let mut piece = Vec::with_capacity(wanted);
         while piece.len() < wanted {
@@ -163,7 +162,7 @@ impl Reader {
             }
         }
         piece.truncate(wanted);
-        self.at += len;
-        Ok((piece.into(), self))
+        self.at += piece.len() as u64;
+        Ok((room.hold(piece), self))
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
+use super::room::Room;
 use super::{BlobError, joined};
 use crate::disk::{Disk, Durability};
 use crate::hash::BlobHash;
@@ -24,9 +25,8 @@ pub use outboard::OutboardWriter;
 
 /// Content up to this many bytes is spooled in memory.
 pub const MEMORY_LIMIT: u64 = 64 * 1024;
-/// A batch is full when it has this many bytes,
-const BATCH_BYTES: usize = 512 * 1024;
-/// or this many pieces: each, however short, may hold on to a whole receive buffer.
+/// A batch is full when it has taken its room, or has this many pieces: each, however short,
+/// may hold on to a whole receive buffer.
 const BATCH_PIECES: usize = 64;
 /// How many bytes are written between two looks at the free space.
 const SPACE_CHECK: u64 = 16 << 20;
@@ -164,31 +164,52 @@ impl Spool {
 
 /// The sender's side of a spool file.
 struct Writer {
-    batch: Vec<Bytes>,
+    batch: Batch,
     /// The batch before, being written.
     writing: JoinHandle<Result<Written, BlobError>>,
 }
 
+/// Pieces that are written together.
+#[derive(Default)]
+struct Batch {
+    pieces: Vec<Bytes>,
+    /// Taken with the first piece.
+    room: Option<Room>,
+}
+
+impl Batch {
+    fn push(&mut self, piece: Bytes) {
+        self.room.get_or_insert_with(|| Room::take(u64::MAX));
+        self.pieces.push(piece);
+    }
+
+    fn is_full(&self) -> bool {
+        let bytes: usize = self.pieces.iter().map(Bytes::len).sum();
+        let room = self.room.as_ref().map_or(0, Room::bytes);
+        bytes >= room || self.pieces.len() >= BATCH_PIECES
+    }
+}
+
 impl Writer {
-    fn start(options: Options, batch: Vec<Bytes>) -> Self {
+    fn start(options: Options, pieces: Vec<Bytes>) -> Self {
+        let batch = Batch { pieces, room: None };
         let writing = tokio::task::spawn_blocking(move || Written::start(options)?.append(&batch));
         Self {
-            batch: Vec::new(),
+            batch: Batch::default(),
             writing,
         }
     }
 
     fn over(written: Written) -> Self {
         Self {
-            batch: Vec::new(),
+            batch: Batch::default(),
             writing: tokio::task::spawn_blocking(|| Ok(written)),
         }
     }
 
     async fn push(&mut self, piece: Bytes) -> Result<(), BlobError> {
         self.batch.push(piece);
-        let bytes: usize = self.batch.iter().map(Bytes::len).sum();
-        if bytes >= BATCH_BYTES || self.batch.len() >= BATCH_PIECES {
+        if self.batch.is_full() {
             // Waits before it changes anything: a caller may drop this future.
             let written = joined((&mut self.writing).await)?;
             let batch = std::mem::take(&mut self.batch);
@@ -255,8 +276,9 @@ impl Written {
     }
 
     /// Hashes and writes a batch; where that fails the files are removed. Blocks.
-    fn append(mut self, batch: &[Bytes]) -> Result<Self, BlobError> {
-        match batch.iter().try_for_each(|piece| self.append_piece(piece)) {
+    fn append(mut self, batch: &Batch) -> Result<Self, BlobError> {
+        let mut pieces = batch.pieces.iter();
+        match pieces.try_for_each(|piece| self.append_piece(piece)) {
             Ok(()) => Ok(self),
             Err(error) => {
                 self.file.discard();
