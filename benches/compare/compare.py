@@ -39,7 +39,7 @@ def main():
     try:
         settings = Settings(directory, int(options.size * GIB), options.seconds, options.scale)
         everything = rows.groups(settings) + rows_under_load.groups(settings)
-        everything = [g for g in everything if settings.scale or g.key != "start"]
+        everything = [g for g in everything if settings.scale or not g.scale]
         wanted = chosen(everything, options.rows)
         need_space(directory, settings, wanted, len(systems) * options.rounds)
         values = defaultdict(lambda: defaultdict(list))
@@ -61,7 +61,7 @@ def arguments():
     add("--rounds", type=int, default=5)
     add("--size", type=float, default=1.0, help="of the big file, in GiB")
     add("--seconds", type=int, default=5, help="that each load of wrk lasts")
-    add("--scale", type=int, default=0, help="records for the rows `start`; 0: no such rows")
+    add("--scale", type=int, default=0, help="files for the rows `start` and `full`; 0: no such rows")
     add("--larder", type=Path, default=ROOT / "target" / "release" / "larder")
     add("--dufs", type=Path, default=TARGET / "bin" / "dufs")
     add("--dir", type=Path, default=TARGET, help="where to write; emptied at the end")

@@ -130,7 +130,7 @@ def start(server, settings: Settings) -> dict[str, float]:
     server.system.fill(server, settings.scale, RECORD)
     quiet()
     clean = server.start()
-    expect_count(server, settings.scale)
+    expect_files(server, settings.scale)
     memory = server.resident()
     # So that the kill meets a node at work.
     url = server.system.upload_url(server)
@@ -139,7 +139,7 @@ def start(server, settings: Settings) -> dict[str, float]:
     server.kill()
     quiet()
     killed = server.start()
-    expect_count(server, records)
+    expect_files(server, records)
     return {"start_clean": clean, "start_killed": killed, "start_memory": memory / MIB}
 
 
@@ -148,9 +148,10 @@ def count(server) -> int:
         return json.load(answer)["local_files"]
 
 
-def expect_count(server, expected: int):
-    if count(server) != expected:
-        raise RuntimeError(f"{count(server)} records after a start, not {expected}")
+def expect_files(server, least: int):
+    """All of them, and perhaps what came in when they were counted."""
+    if not least <= count(server) <= least + 16:
+        raise RuntimeError(f"{count(server)} files after a start, not {least}")
 
 
 def rate(result: dict) -> float:

@@ -2,17 +2,20 @@
 mixed clients."""
 
 import http.client
+import json
 import os
 import resource
+import statistics
 import subprocess
 import threading
 import time
 import urllib.parse
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import clients
-from rows import GIB, MIB, SMALL, Group, Row, Settings, quiet, rate
+from rows import GIB, MIB, RECORD, SMALL, Group, Row, Settings, count, quiet, rate
 
 # More than any cache of files holds.
 MANY = 20_000
@@ -30,6 +33,59 @@ def get_many(server, settings: Settings) -> dict[str, float]:
     quiet()
     result = clients.load(urls[0], "many", paths, 32, settings.seconds)
     return {"get_many": rate(result), "get_many_p99": result["p99_ms"]}
+
+
+def full(server, settings: Settings) -> dict[str, float]:
+    """What small requests lose where a server holds many files already."""
+    clients.upload_many(server, [os.urandom(RECORD) for _ in range(MANY)])
+    empty_up, empty_down = small_rates(server, settings)
+    server.stop()
+    server.system.fill(server, settings.scale, RECORD)
+    server.start()
+    full_up, full_down = small_rates(server, settings)
+    return {
+        "full_upload": full_up / empty_up,
+        "full_get": full_down / empty_down,
+        "full_status": milliseconds(f"{server.base}/api/p2p/status"),
+        "full_page": milliseconds(f"{server.base}/api/p2p/files?limit=100"),
+    }
+
+
+def small_rates(server, settings: Settings) -> tuple[float, float]:
+    """Uploads a second over 64 connections, then GETs of files at random; of each the
+    median of three loads."""
+    paths = server.directory / "paths"
+    paths.write_text("".join(path + "\n" for path in sample(server)))
+    url, mode = server.system.upload_url(server), server.system.load
+
+    def median_rate(*load) -> float:
+        rates = []
+        for _ in range(3):
+            quiet()
+            rates.append(rate(clients.load(*load, settings.seconds)))
+        return statistics.median(rates)
+
+    return median_rate(url, mode, RECORD, 64), median_rate(server.base, "many", paths, 32)
+
+
+def sample(server) -> list[str]:
+    """Paths of about as many files as [`MANY`], spread evenly over all."""
+    every = max(1, count(server) // MANY)
+    paths, after = [], ""
+    while True:
+        with urllib.request.urlopen(
+            f"{server.base}/api/p2p/files?limit=1000{after}", timeout=60
+        ) as answer:
+            page = json.load(answer)
+        paths += [f"/api/p2p/file/{file['file_id']}" for file in page["files"][::every]]
+        if page["next"] is None:
+            return paths
+        after = f"&after={page['next']}"
+
+
+def milliseconds(url: str) -> float:
+    """The median of some downloads."""
+    return statistics.median(clients.download(url) for _ in range(21)) * 1000
 
 
 def cold(server, settings: Settings) -> dict[str, float]:
@@ -162,6 +218,17 @@ def groups(settings: Settings) -> list[Group]:
                 Row("get_many_p99", "their 99th percentile, ms"),
             ),
             load=True,
+        ),
+        Group(
+            "full",
+            full,
+            (
+                Row("full_upload", f"uploads/s with {settings.scale:,} files, of an empty one's", True),
+                Row("full_get", "GET/s of random files with them, of an empty one's", True),
+                Row("full_status", "their status, ms", digits=1),
+                Row("full_page", "their files?limit=100, ms", digits=1),
+            ),
+            scale=True,
         ),
         Group(
             "cold",
