@@ -140,7 +140,12 @@ def start(server, settings: Settings) -> dict[str, float]:
     quiet()
     killed = server.start()
     expect_files(server, records)
-    return {"start_clean": clean, "start_killed": killed, "start_memory": memory / MIB}
+    return {
+        "start_clean": clean,
+        "start_memory": memory / MIB,
+        "start_killed": killed,
+        "start_killed_memory": server.resident() / MIB,
+    }
 
 
 def count(server) -> int:
@@ -210,8 +215,9 @@ def groups(settings: Settings) -> list[Group]:
             start,
             (
                 Row("start_clean", f"start with {settings.scale:,} records, s"),
+                Row("start_memory", "memory after it, MiB", digits=0),
                 Row("start_killed", "start with them after kill -9, s"),
-                Row("start_memory", "memory after a clean start, MiB", digits=0),
+                Row("start_killed_memory", "memory after that, MiB", digits=0),
             ),
             scale=True,
         ),
