@@ -7,6 +7,7 @@ mod common;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use common::content::content;
@@ -207,4 +208,91 @@ fn a_token_that_cannot_be_used_stops_the_start_and_is_not_shown() {
         help.contains("LARDER_TOKEN") && !help.contains(TOKEN),
         "{help}"
     );
+}
+
+/// Makes a token with `larder token` in the file `tokens`.
+fn make_token(dir: &TempDir, name: &str, rights: &str) -> String {
+    let arguments = ["token", name, "--rights", rights, "--tokens", "tokens"];
+    let output = larder(dir.path()).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let token = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    let written = std::fs::read_to_string(dir.path().join("tokens")).unwrap();
+    assert!(!written.contains(&token), "{written}");
+    format!("Authorization: Bearer {token}")
+}
+
+fn start_with_tokens(dir: &TempDir, arguments: &[&str]) -> Node {
+    Node::start(dir, &[&["--tokens", "tokens"], arguments].concat())
+}
+
+#[test]
+fn tokens_read_or_write_until_their_lines_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let [read, write] = ["read", "write"].map(|rights| make_token(&dir, rights, rights));
+    let node = start_with_tokens(&dir, &[]);
+    assert_closed(node.address, &[], 401, "no_token");
+    assert_closed(node.address, &[&read], 403, "read_only_token");
+    assert_open(node.address, &[&write]);
+    node.stop();
+
+    let file = dir.path().join("tokens");
+    let lines = std::fs::read_to_string(&file).unwrap();
+    let left = lines.lines().filter(|line| !line.starts_with("write "));
+    std::fs::write(&file, left.collect::<Vec<_>>().join("\n")).unwrap();
+    let node = start_with_tokens(&dir, &[]);
+    let remove = head("DELETE", "/api/p2p/keep/x", &[&write]);
+    assert_eq!(send(node.address, &remove).refusal().0, 403);
+}
+
+#[test]
+fn a_private_node_shows_nothing_without_a_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let [read, write] = ["read", "write"].map(|rights| make_token(&dir, rights, rights));
+    let node = start_with_tokens(&dir, &["--private"]);
+    for path in [
+        "/api/p2p/files",
+        "/api/p2p/status",
+        "/api/peers",
+        "/api/p2p/network",
+    ] {
+        assert_eq!(
+            get(node.address, path, &[]).refusal(),
+            (401, "no_token".to_owned()),
+            "{path}"
+        );
+        let wrong = "Authorization: Bearer 0123456789abcdef";
+        assert_eq!(get(node.address, path, &[wrong]).refusal().1, "wrong_token");
+        for header in [&read, &write] {
+            assert_eq!(get(node.address, path, &[header]).status, 200, "{path}");
+        }
+    }
+    assert_eq!(get(node.address, "/health", &[]).status, 200);
+}
+
+#[test]
+fn tokens_are_for_those_who_run_the_node_and_have_names_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    make_token(&dir, "ci", "read");
+    let mode = std::fs::metadata(dir.path().join("tokens"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    for (name, told) in [
+        ("ci", "called ci already"),
+        ("a b", "a name has"),
+        ("", "a name has"),
+    ] {
+        let arguments = ["token", name, "--rights", "read", "--tokens", "tokens"];
+        let output = larder(dir.path()).args(arguments).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.stdout.is_empty() && error.contains(told), "{error}");
+    }
+    std::fs::write(dir.path().join("tokens"), "ci read 00\n").unwrap();
+    let failed = larder(dir.path())
+        .args(["serve", "--tokens", "tokens"])
+        .output()
+        .unwrap();
+    let error = String::from_utf8(failed.stderr).unwrap();
+    assert!(error.contains("tokens, line 1"), "{error}");
 }

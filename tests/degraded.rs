@@ -15,7 +15,7 @@ use axum::http::Request;
 use common::countdown_disk::{After, CountdownDisk, Fault};
 use http_body_util::BodyExt;
 use larder::http;
-use larder::http::access::Writing;
+use larder::http::access::{Access, Rights};
 use larder::node::{Node, Options};
 use larder::peer::identity::Identity;
 use larder::store::local::{self, LocalStore};
@@ -58,7 +58,7 @@ async fn a_node_whose_disk_failed_is_read_only_and_says_so() {
     let identity = Identity::generate().unwrap();
     let node = Node::over(opened.store.clone(), identity, options).unwrap();
     let open = http::Options {
-        writing: Writing::Open,
+        access: Access::without_token(Some(Rights::Write)),
         ..http::Options::default()
     };
     let router = http::router(Arc::new(node), open);

@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tracing_subscriber::filter::Targets;
 
 use super::stop::StopSignal;
 use super::{allocator, logging};
 use crate::bootstrap::{Bootstrap, Options};
-use crate::config::DEFAULT_PEER_RATE;
+use crate::config::{DEFAULT_PEER_RATE, Log};
 use crate::node::server;
 
 #[derive(clap::Args)]
@@ -51,18 +50,12 @@ pub(super) struct Arguments {
     )]
     peer_rate: u32,
 
-    /// What to log: error, warn, info, debug, trace, off, or as target=level,...
-    #[arg(
-        long,
-        env = "LARDER_LOG",
-        value_name = "FILTER",
-        default_value = "info"
-    )]
-    log: Targets,
+    #[command(flatten)]
+    log: Log,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    logging::start(arguments.log.clone());
+    logging::start(&arguments.log);
     allocator::limit();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(serve(arguments))?;

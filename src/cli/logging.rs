@@ -3,16 +3,19 @@
 use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Sends what `filter` lets through to standard error from now on.
-pub(super) fn start(filter: Targets) {
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(stderr)
-        .with_ansi(stderr().is_terminal());
+use crate::config::{Format, Log};
+
+/// Logs as it is set from now on.
+pub(super) fn start(log: &Log) {
+    let lines = tracing_subscriber::fmt::layer().with_writer(stderr);
+    let lines = match log.format() {
+        Format::Text => lines.with_ansi(stderr().is_terminal()).boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
+    };
     tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
+        .with(lines.with_filter(log.filter()))
         .init();
 }

@@ -1,18 +1,21 @@
 //! The commands, one file each.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::Settings;
+use crate::config::{FileError, Settings, SettingsFile};
 
 mod allocator;
 mod bootstrap;
+mod config;
 mod logging;
 mod rebuild_index;
 mod serve;
 mod stop;
 mod storage;
+mod token;
 mod verify;
 
 /// A content-addressed file store and peer-to-peer node with a plain REST API.
@@ -42,9 +45,57 @@ enum Action {
     Verify(verify::Arguments),
     /// Make the index anew from the journal, when a start says that it is needed.
     RebuildIndex(rebuild_index::Arguments),
+    /// Print the effective settings of `serve`, as a settings file, and where each comes from.
+    Config(Box<config::Arguments>),
+    /// Make a token with the right to read or to write.
+    Token(token::Arguments),
 }
 
 impl Command {
+    /// Reads the command line, the environment and the settings file; ends the process where
+    /// the first two are wrong, or ask for no more than help. Blocks.
+    pub fn read() -> Result<Self, FileError> {
+        let mut command = Self::command();
+        let mut matches = command.clone().get_matches();
+        let plain = Self::of(&matches);
+        let file = match plain.file() {
+            Some(path) => Some(SettingsFile::read(path, &command)?),
+            None => None,
+        };
+        if let Some(file) = &file {
+            let of_nodes =
+                |it: &clap::Command| it.get_arguments().any(|arg| arg.get_id() == "config");
+            command = file
+                .apply(command)
+                .mut_subcommands(|sub| if of_nodes(&sub) { file.apply(sub) } else { sub });
+            matches = command.clone().get_matches();
+        }
+        let mut this = Self::of(&matches);
+        if let (Some(Action::Config(arguments)), Some((name, matches))) =
+            (&mut this.action, matches.subcommand())
+            && let Some(command) = command.find_subcommand(name)
+        {
+            arguments.effective = config::effective(command, matches, file.as_ref());
+        }
+        Ok(this)
+    }
+
+    fn of(matches: &ArgMatches) -> Self {
+        Self::from_arg_matches(matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// The settings file to read.
+    fn file(&self) -> Option<&Path> {
+        match &self.action {
+            None => self.serve.file(),
+            Some(Action::Serve(settings)) => settings.file(),
+            Some(Action::Config(arguments)) => arguments.settings().file(),
+            Some(Action::Verify(arguments)) => arguments.storage().file(),
+            Some(Action::RebuildIndex(arguments)) => arguments.storage().file(),
+            Some(Action::Bootstrap(_) | Action::Token(_)) => None,
+        }
+    }
+
     /// Runs the command and tells how the process ends.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.action.unwrap_or(Action::Serve(Box::new(self.serve))) {
@@ -52,6 +103,8 @@ impl Command {
             Action::Bootstrap(arguments) => bootstrap::run(&arguments),
             Action::Verify(arguments) => verify::run(&arguments),
             Action::RebuildIndex(arguments) => rebuild_index::run(&arguments),
+            Action::Config(arguments) => config::run(&arguments),
+            Action::Token(arguments) => token::run(&arguments),
         }
     }
 }

@@ -3,10 +3,9 @@
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
-use tracing_subscriber::filter::{LevelFilter, Targets};
-
 use super::logging;
 use super::storage::Storage;
+use crate::config::Log;
 use crate::store::local::rebuild_index;
 
 #[derive(clap::Args)]
@@ -20,8 +19,14 @@ pub(super) struct Arguments {
     skip_damage: bool,
 }
 
+impl Arguments {
+    pub(super) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+}
+
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    logging::start(Targets::new().with_default(LevelFilter::WARN));
+    logging::start(&Log::of_warnings());
     let rebuilt = rebuild_index(&arguments.storage.options(), arguments.skip_damage)?;
     let (files, skipped) = (rebuilt.totals.files, rebuilt.skipped.len());
     let mut out = stdout().lock();

@@ -12,7 +12,7 @@ use super::stop::StopSignal;
 use super::{allocator, logging};
 use crate::config::Settings;
 use crate::http;
-use crate::http::access::Writing;
+use crate::http::access::Rights;
 use crate::node::{self, Node};
 use crate::peer::tls::Authorities;
 
@@ -49,13 +49,19 @@ async fn serve(
     if node.base_url().has_path() {
         tracing::warn!(base_url = %node.base_url(), "peers ask no address that has a path");
     }
-    if let Writing::Closed = http.writing {
-        tracing::warn!(%bound, "takes no changes: set --token, --token-file or --open");
+    if !http.access.allows_anybody(Rights::Write) {
+        tracing::warn!(%bound, "takes no changes: set --tokens, --token, --token-file or --open");
     }
     let router = http::router(Arc::clone(&node), http);
     let storage = node.storage_dir().display();
+    let servers: Vec<_> = settings
+        .bootstrap()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let bootstrap = servers.join(" ");
     tracing::info!(%bound, peer_id = %node.peer_id(), base_url = %node.base_url(), %storage,
-        bootstrap = ?settings.bootstrap(), "serving");
+        %bootstrap, "serving");
     // Nobody has to read it.
     let _ = writeln!(
         stdout(),

@@ -1,11 +1,15 @@
 //! The storage directory of a command that needs it for itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::config::NamedFile;
 use crate::store::local::Options;
 
 #[derive(clap::Args)]
 pub(super) struct Storage {
+    #[command(flatten)]
+    file: NamedFile,
+
     /// Directory that keeps the files; no node may be using it.
     #[arg(
         long,
@@ -17,6 +21,11 @@ pub(super) struct Storage {
 }
 
 impl Storage {
+    /// The settings file to read.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.path()
+    }
+
     pub(super) fn options(&self) -> Options {
         Options::new(&self.storage)
     }

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use tokio::sync::mpsc;
-use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::logging;
 use super::storage::Storage;
+use crate::config::Log;
 use crate::index::local::Finding as IndexFinding;
 use crate::index::{Damage, Totals};
 use crate::store::local::Options;
@@ -23,9 +23,15 @@ pub(super) struct Arguments {
     storage: Storage,
 }
 
+impl Arguments {
+    pub(super) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+}
+
 /// Prints each finding as it comes; exit status 1 if there is any.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    logging::start(Targets::new().with_default(LevelFilter::WARN));
+    logging::start(&Log::of_warnings());
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let (totals, found) = runtime.block_on(verify(&arguments.storage.options()))?;
     let Totals {

@@ -2,12 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::filter::Targets;
 
 use crate::base_url::{BaseUrl, InvalidBaseUrl};
 use crate::disk::Durability;
@@ -20,9 +19,18 @@ use crate::peer::tls::{Authorities, AuthoritiesError};
 use crate::peer::{discovery, mdns, registry};
 use crate::store::local;
 
-mod writing;
+mod access;
+mod file;
+mod log;
+mod size;
+mod tokens;
 
-pub use writing::WritingError;
+pub use access::AccessError;
+pub use file::{FileError, NamedFile, SettingsFile};
+pub use log::{Format, Log};
+pub use tokens::{TokensError, add_token};
+
+use size::Size;
 
 /// How many requests a second peers may send from one address. A thousand signatures take
 /// some tenth of a core to check; 200 nodes of one address that look for each other every
@@ -33,6 +41,9 @@ pub const DEFAULT_PEER_RATE: u32 = 1000;
 /// The settings of a node.
 #[derive(Args, Debug)]
 pub struct Settings {
+    #[command(flatten)]
+    file: NamedFile,
+
     /// Address to listen on: an IP address, with or without a port.
     #[arg(
         long,
@@ -147,6 +158,20 @@ pub struct Settings {
     #[arg(long, env = "LARDER_MAX_UPLOAD", value_name = "SIZE")]
     max_upload: Option<Size>,
 
+    /// The most bytes of content kept, such as 100GiB; content that several files share
+    /// counts once [default: no limit].
+    #[arg(long, env = "LARDER_QUOTA", value_name = "SIZE")]
+    quota: Option<Size>,
+
+    /// Take no new content where less than so much of the disk would be free.
+    #[arg(
+        long,
+        env = "LARDER_MIN_FREE",
+        value_name = "SIZE",
+        default_value = "16MiB"
+    )]
+    min_free: Size,
+
     /// When an upload is acknowledged.
     #[arg(
         long,
@@ -167,7 +192,7 @@ pub struct Settings {
     cors_origin: Vec<AllowedOrigin>,
 
     #[command(flatten)]
-    writing: writing::Arguments,
+    access: access::AccessSettings,
 
     /// How long running requests may go on after Ctrl-C or SIGTERM, in seconds.
     #[arg(
@@ -178,14 +203,8 @@ pub struct Settings {
     )]
     shutdown_grace: u64,
 
-    /// What to log: error, warn, info, debug, trace, off, or as target=level,...
-    #[arg(
-        long,
-        env = "LARDER_LOG",
-        value_name = "FILTER",
-        default_value = "info"
-    )]
-    log: Targets,
+    #[command(flatten)]
+    log: Log,
 }
 
 /// What `--listen` takes.
@@ -194,10 +213,6 @@ struct Listen {
     ip: IpAddr,
     port: Option<u16>,
 }
-
-/// A number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Size(u64);
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum DurabilityArg {
@@ -222,8 +237,13 @@ impl Settings {
     }
 
     /// What to log.
-    pub fn log(&self) -> Targets {
-        self.log.clone()
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The settings file to read.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.path()
     }
 
     /// The servers that introduce peers.
@@ -249,6 +269,8 @@ impl Settings {
                 DurabilityArg::Relaxed => Durability::Relaxed,
             },
             max_upload: self.max_upload.map(|Size(bytes)| bytes),
+            quota: self.quota.map(|Size(bytes)| bytes),
+            reserve: self.min_free.0,
             ..local::Options::new(&self.storage)
         };
         Ok(node::Options {
@@ -284,12 +306,12 @@ impl Settings {
         Ok(authorities)
     }
 
-    /// How the REST interface is set up. Reads the file of the token.
-    pub fn http(&self) -> Result<http::Options, WritingError> {
+    /// How the REST interface is set up. Reads the files of tokens.
+    pub fn http(&self) -> Result<http::Options, AccessError> {
         Ok(http::Options {
             allowed_origins: self.cors_origin.clone(),
             on_loopback: self.listen.ip.is_loopback(),
-            writing: self.writing.writing(self.listen.ip)?,
+            access: self.access.access(self.listen.ip)?,
             peer_rate: NonZeroU32::new(self.peer_rate),
         })
     }
@@ -319,30 +341,6 @@ impl FromStr for Listen {
             .parse()
             .map_err(|_| "an IP address or localhost, with or without a port")?;
         Ok(Self { ip, port: None })
-    }
-}
-
-impl FromStr for Size {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WRONG: &str = "a size is a whole number and a unit, such as 500MB or 10GiB";
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let (number, unit) = text.split_at(digits.len());
-        let factor = match unit.to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "k" | "kib" => 1 << 10,
-            "m" | "mib" => 1 << 20,
-            "g" | "gib" => 1 << 30,
-            "t" | "tib" => 1 << 40,
-            "kb" => 1_000,
-            "mb" => 1_000_000,
-            "gb" => 1_000_000_000,
-            "tb" => 1_000_000_000_000,
-            _ => return Err(WRONG),
-        };
-        let number: u64 = number.trim_end().parse().map_err(|_| WRONG)?;
-        number.checked_mul(factor).map(Self).ok_or(WRONG)
     }
 }
 
@@ -434,34 +432,6 @@ mod tests {
             "localhost:99999",
         ] {
             assert!(text.parse::<Listen>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn sizes_have_units() {
-        for (text, bytes) in [
-            ("0", 0),
-            ("17", 17),
-            ("17B", 17),
-            ("2k", 2048),
-            ("500MB", 500_000_000),
-            ("10GiB", 10 << 30),
-            ("10 gib", 10 << 30),
-            ("1TiB", 1 << 40),
-        ] {
-            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
-        }
-        for text in [
-            "",
-            "GiB",
-            "-1",
-            "1.5GiB",
-            "1XB",
-            "1 GiB 2",
-            "99999999999999999999",
-            "17179869184GiB",
-        ] {
-            assert!(text.parse::<Size>().is_err(), "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who may write: everyone, nobody, or whoever bears the token (RFC 6750).
+//! Who may read and write: everyone, nobody, or whoever bears a token (RFC 6750).
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,8 +19,10 @@ pub(super) const PEERS: &str = "/api/peers";
 pub(super) const ANNOUNCE: &str = "/api/p2p/announce";
 /// Where no right to write is needed: peers have no token, and what they tell is signed.
 const FOR_PEERS: [&str; 2] = [PEERS, ANNOUNCE];
+/// Where no right to read is needed: who watches over the node learns nothing of its files.
+const FOR_WATCHERS: [&str; 2] = ["/health", "/ready"];
 
-/// A secret that lets whoever bears it write. Only its hash is kept, and comparing two of
+/// A secret that gives rights to whoever bears it. Only its hash is kept, and comparing two of
 /// them takes the same time wherever they differ.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(blake3::Hash);
@@ -33,21 +35,49 @@ pub struct Token(blake3::Hash);
 )]
 pub struct InvalidToken;
 
-/// Who may write and delete.
-#[derive(Debug, Clone, Default)]
-pub enum Writing {
-    /// Nobody.
-    #[default]
-    Closed,
-    /// Whoever bears this token.
-    Token(Token),
-    /// Everyone who reaches the node.
-    Open,
+/// What somebody may do; whoever may write may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rights {
+    /// Everything that changes nothing (RFC 9110, section 9.2.1).
+    Read,
+    /// That, and uploading, keeping and deleting.
+    Write,
+}
+
+/// A token, and what its bearer may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedToken {
+    /// What people call it; not secret.
+    pub name: String,
+    /// What its bearer may do.
+    pub rights: Rights,
+    /// The token.
+    pub token: Token,
+}
+
+/// Who may do what. By default everyone may read and nobody write.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// What may be done without a token.
+    pub anyone: Option<Rights>,
+    /// Who may do more.
+    pub tokens: Vec<NamedToken>,
 }
 
 impl Token {
     fn of(text: &[u8]) -> Self {
         Self(blake3::hash(text))
+    }
+
+    /// The token with this hash, as 64 hex digits.
+    pub fn of_hash(hex: &str) -> Option<Self> {
+        blake3::Hash::from_hex(hex).ok().map(Self)
+    }
+
+    /// What is written down of a token, as 64 hex digits. It needs no salt and no slow hash,
+    /// since nobody guesses 256 random bits.
+    pub fn hash(&self) -> String {
+        self.0.to_hex().to_string()
     }
 }
 
@@ -72,26 +102,50 @@ impl fmt::Debug for Token {
     }
 }
 
-impl Writing {
-    /// Takes a request that changes nothing (RFC 9110, section 9.2.1), comes from a peer,
-    /// or may write.
-    pub(super) fn check(&self, request: &Request) -> Result<(), ApiError> {
-        let of_peer = || FOR_PEERS.contains(&request.uri().path());
-        if request.method().is_safe() || of_peer() {
-            return Ok(());
-        }
-        self.check_token(request.headers())
+impl Default for Access {
+    fn default() -> Self {
+        Self::without_token(Some(Rights::Read))
+    }
+}
+
+impl Access {
+    /// Everyone may do this, and nobody more.
+    pub fn without_token(anyone: Option<Rights>) -> Self {
+        let tokens = Vec::new();
+        Self { anyone, tokens }
     }
 
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        match self {
-            Self::Open => Ok(()),
-            Self::Closed => Err(ApiError::WritingClosed),
-            Self::Token(token) => match presented(headers) {
-                Some(presented) if Token::of(presented) == *token => Ok(()),
-                Some(_) => Err(ApiError::WrongToken),
-                None => Err(ApiError::NoToken),
-            },
+    /// Whether anybody may do this.
+    pub fn allows_anybody(&self, wanted: Rights) -> bool {
+        self.anyone >= Some(wanted) || self.tokens.iter().any(|it| it.rights >= wanted)
+    }
+
+    /// Takes a request that anyone may send, or that bears a token with the right to it.
+    pub(super) fn check(&self, request: &Request) -> Result<(), ApiError> {
+        let path = request.uri().path();
+        let (wanted, without) = if request.method().is_safe() {
+            (Rights::Read, &FOR_WATCHERS[..])
+        } else {
+            (Rights::Write, &FOR_PEERS[..])
+        };
+        if without.contains(&path) {
+            return Ok(());
+        }
+        self.check_rights(request.headers(), wanted)
+    }
+
+    fn check_rights(&self, headers: &HeaderMap, wanted: Rights) -> Result<(), ApiError> {
+        if self.anyone >= Some(wanted) {
+            return Ok(());
+        }
+        if !self.allows_anybody(wanted) {
+            return Err(ApiError::WritingClosed);
+        }
+        let presented = Token::of(presented(headers).ok_or(ApiError::NoToken)?);
+        match self.tokens.iter().find(|it| it.token == presented) {
+            Some(found) if found.rights >= wanted => Ok(()),
+            Some(_) => Err(ApiError::ReadOnlyToken),
+            None => Err(ApiError::WrongToken),
         }
     }
 }
@@ -111,11 +165,23 @@ mod tests {
 
     const TOKEN: &str = "0123456789abcdef";
 
+    fn access(rights: Rights) -> Access {
+        let (name, token) = ("a".to_owned(), TOKEN.parse().unwrap());
+        let tokens = vec![NamedToken {
+            name,
+            rights,
+            token,
+        }];
+        let anyone = None;
+        Access { anyone, tokens }
+    }
+
     fn refusal(authorization: &str) -> Option<ApiError> {
-        let writing = Writing::Token(TOKEN.parse().unwrap());
         let value = authorization.parse().unwrap();
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
-        writing.check_token(&headers).err()
+        access(Rights::Write)
+            .check_rights(&headers, Rights::Write)
+            .err()
     }
 
     #[test]
@@ -158,8 +224,33 @@ mod tests {
     }
 
     #[test]
+    fn whoever_may_write_may_read_and_not_the_other_way_round() {
+        let value = format!("Bearer {TOKEN}").parse().unwrap();
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
+        for rights in [Rights::Read, Rights::Write] {
+            let access = access(rights);
+            assert!(access.check_rights(&headers, Rights::Read).is_ok());
+            let none = access.check_rights(&HeaderMap::new(), Rights::Read);
+            assert!(matches!(none, Err(ApiError::NoToken)));
+        }
+        let write = |rights| access(rights).check_rights(&headers, Rights::Write);
+        assert!(write(Rights::Write).is_ok());
+        assert!(matches!(write(Rights::Read), Err(ApiError::WritingClosed)));
+        let mut both = access(Rights::Read);
+        both.tokens.push(NamedToken {
+            name: "b".to_owned(),
+            rights: Rights::Write,
+            token: "another-token-of-it".parse().unwrap(),
+        });
+        let refused = both.check_rights(&headers, Rights::Write);
+        assert!(matches!(refused, Err(ApiError::ReadOnlyToken)));
+    }
+
+    #[test]
     fn what_is_printed_of_a_token_tells_nothing() {
-        let writing = Writing::Token(TOKEN.parse().unwrap());
-        assert_eq!(format!("{writing:?}"), "Token(Token(..))");
+        let token: Token = TOKEN.parse().unwrap();
+        assert_eq!(format!("{token:?}"), "Token(..)");
+        assert_eq!(Token::of_hash(&token.hash()), Some(token));
+        assert_eq!(Token::of_hash(TOKEN), None);
     }
 }

@@ -79,13 +79,15 @@ pub(super) enum ApiError {
     Host,
     #[error(
         "this node takes no changes: other machines reach it, and it was started with \
-         neither --token, --token-file nor --open"
+         none of --tokens, --token, --token-file and --open"
     )]
     WritingClosed,
-    #[error("to write, send 'Authorization: Bearer' and the node's token")]
+    #[error("send 'Authorization: Bearer' and a token of this node")]
     NoToken,
-    #[error("the token is not the node's")]
+    #[error("the token is none of this node's")]
     WrongToken,
+    #[error("whoever bears this token may only read")]
+    ReadOnlyToken,
     #[error("too many requests came from this address")]
     TooOften(TooOften),
     #[error("the node is shutting down")]
@@ -146,6 +148,7 @@ impl ApiError {
             Self::WritingClosed => (S::FORBIDDEN, "writing_closed"),
             Self::NoToken => (S::UNAUTHORIZED, "no_token"),
             Self::WrongToken => (S::UNAUTHORIZED, "wrong_token"),
+            Self::ReadOnlyToken => (S::FORBIDDEN, "read_only_token"),
             Self::TooOften(_) => (S::TOO_MANY_REQUESTS, "too_many_requests"),
             Self::ShuttingDown => return Refusal::SHUTTING_DOWN,
             Self::Header(_) | Self::NotKept(NotKept::Io(_)) => return Refusal::INTERNAL,
@@ -208,6 +211,11 @@ impl Refusal {
         "disk_full",
         "the node has no room left",
     );
+    const OVER_QUOTA: Self = Self::new(
+        StatusCode::INSUFFICIENT_STORAGE,
+        "over_quota",
+        "the node keeps as much content as it may",
+    );
     const TOO_LONG: Self = Self::new(
         StatusCode::BAD_REQUEST,
         "too_long",
@@ -242,6 +250,7 @@ fn of_store(error: &StoreError) -> Refusal {
     match error {
         StoreError::Blob(error) => of_blob(error),
         StoreError::Index(error) => of_index(error),
+        StoreError::OverQuota(_) => Refusal::OVER_QUOTA,
         StoreError::ShuttingDown => Refusal::SHUTTING_DOWN,
     }
 }

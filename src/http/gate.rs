@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 
-use super::access::Writing;
+use super::access::Access;
 use super::error::ApiError;
 use super::linger::linger;
 use super::origin::{self, Guard};
@@ -24,16 +24,16 @@ use crate::node::Node;
 pub(super) struct Gate {
     node: Arc<Node>,
     guard: Guard,
-    writing: Writing,
+    access: Access,
     cors: CorsLayer,
 }
 
 impl Gate {
-    pub(super) fn new(node: Arc<Node>, guard: Guard, writing: Writing) -> Self {
+    pub(super) fn new(node: Arc<Node>, guard: Guard, access: Access) -> Self {
         Self {
             node,
             guard,
-            writing,
+            access,
             cors: origin::cors(),
         }
     }
@@ -63,9 +63,9 @@ impl Gate {
         response
     }
 
-    /// Refuses who may not write, before anything of the body is read.
+    /// Refuses who has no right to it, before anything of the body is read.
     async fn admit(&self, request: Request, next: Next) -> Response {
-        match self.writing.check(&request) {
+        match self.access.check(&request) {
             Ok(()) => next.run(request).await,
             Err(error) => error.into_response(),
         }

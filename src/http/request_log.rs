@@ -94,10 +94,16 @@ impl Drop for Line {
         let Self {
             method, path, sent, ..
         } = self;
-        if self.status.is_some_and(|it| it.is_server_error()) {
-            tracing::error!(%method, path, status, sent, micros, client, id, cause, "request");
-        } else {
-            tracing::info!(%method, path, status, sent, micros, client, id, cause, "request");
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(%method, path, status, sent, micros, client, id, cause, "request")
+            };
+        }
+        match self.status {
+            Some(StatusCode::INTERNAL_SERVER_ERROR) => line!(error),
+            // A peer's fault, or a lack of room or time: worth a look, but nothing is broken.
+            Some(status) if status.is_server_error() => line!(warn),
+            _ => line!(info),
         }
     }
 }

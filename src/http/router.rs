@@ -10,7 +10,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 
-use super::access::{self, Writing};
+use super::access::{self, Access};
 use super::error::ApiError;
 use super::gate::{self, Gate};
 use super::origin::{AllowedOrigin, Guard};
@@ -27,8 +27,8 @@ pub struct Options {
     pub allowed_origins: Vec<AllowedOrigin>,
     /// Whether the node listens on loopback only.
     pub on_loopback: bool,
-    /// Who may write and delete.
-    pub writing: Writing,
+    /// Who may do what.
+    pub access: Access,
     /// How many requests a second are taken from one address on the routes of peers.
     pub peer_rate: Option<NonZeroU32>,
 }
@@ -40,7 +40,7 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
         allowed: options.allowed_origins,
         on_loopback: options.on_loopback,
     };
-    let gate = Arc::new(Gate::new(Arc::clone(&node), guard, options.writing));
+    let gate = Arc::new(Gate::new(Arc::clone(&node), guard, options.access));
     for_clients()
         .merge(for_peers(options.peer_rate))
         .fallback(|| async { ApiError::UnknownPath })

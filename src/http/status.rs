@@ -19,18 +19,27 @@ pub(super) struct StatusAnswer {
     storage_dir: String,
     network_files: u64,
     forged_messages: u64,
+    /// The size of all files together, in bytes, as if each had its own content.
+    file_bytes: u64,
+    blobs: u64,
+    /// The content that is kept, in bytes: each once, however many files have it.
+    blob_bytes: u64,
 }
 
 /// Tells what the node holds and knows.
 pub(super) async fn status(State(node): State<Arc<Node>>) -> Json<StatusAnswer> {
+    let totals = node.store().totals();
     Json(StatusAnswer {
         status: "success",
         peer: PeerView::of_self(&node),
         peers_discovered: node.network().registry.len(),
-        local_files: node.store().totals().files,
+        local_files: totals.files,
         storage_dir: node.storage_dir().display().to_string(),
         network_files: node.view().total(),
         forged_messages: node.network().forged(),
+        file_bytes: totals.bytes,
+        blobs: totals.blobs,
+        blob_bytes: totals.blob_bytes,
     })
 }
 

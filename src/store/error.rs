@@ -12,6 +12,9 @@ pub enum StoreError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// No more content is kept than so many bytes.
+    #[error("the node keeps at most {0} bytes of content")]
+    OverQuota(u64),
     /// The work was cut off by the end of the process.
     #[error("the store is shutting down")]
     ShuttingDown,

@@ -32,6 +32,8 @@ pub struct Options {
     pub max_upload: Option<u64>,
     /// The free space, in bytes, below which no upload is taken.
     pub reserve: u64,
+    /// The most bytes of content kept.
+    pub quota: Option<u64>,
 }
 
 impl Options {
@@ -43,6 +45,7 @@ impl Options {
             durability: Durability::Always,
             max_upload: None,
             reserve: 16 << 20,
+            quota: None,
         }
     }
 
@@ -123,7 +126,10 @@ impl LocalStore {
         let directory = Directory::open(&options.dir, &options.disk)?;
         let blobs = LocalBlobs::open(options.blobs())?;
         let opened = LocalIndex::open(&options.index())?;
-        let store = Store::new(Arc::new(blobs), Arc::new(opened.index), options.spool());
+        let mut store = Store::new(Arc::new(blobs), Arc::new(opened.index), options.spool());
+        if let Some(quota) = options.quota {
+            store = store.with_quota(quota);
+        }
         store.uncollected.store(!opened.clean, Ordering::Relaxed);
         Ok((
             Self {

@@ -22,6 +22,7 @@ mod error;
 mod hot;
 mod in_use;
 pub mod local;
+mod quota;
 mod ready;
 mod verify;
 
@@ -33,6 +34,7 @@ pub use verify::{Finding, verify};
 use check::is_whole;
 use hot::HotFiles;
 use in_use::{InUse, Shared};
+use quota::{Quota, Reservation};
 
 /// What an upload tells beside its content.
 #[derive(Debug, Clone, Default)]
@@ -59,6 +61,7 @@ pub struct Store {
     /// waits for those that run.
     closed: Arc<RwLock<bool>>,
     spool: SpoolOptions,
+    quota: Option<Arc<Quota>>,
 }
 
 /// A blob that is durable. While it lives, the collector leaves the blob alone;
@@ -67,6 +70,7 @@ struct CommittedBlob {
     hash: BlobHash,
     size: u64,
     _shared: Shared,
+    _reserved: Option<Reservation>,
 }
 
 impl Store {
@@ -84,7 +88,18 @@ impl Store {
             uncollected: Arc::default(),
             closed: Arc::default(),
             spool,
+            quota: None,
         }
+    }
+
+    /// The same store, keeping no more than so many bytes of content. Content that is there
+    /// already takes nothing.
+    #[must_use]
+    pub fn with_quota(mut self, bytes: u64) -> Self {
+        let longest = self.spool.max_bytes.map_or(bytes, |max| max.min(bytes));
+        self.spool.max_bytes = Some(longest);
+        self.quota = Some(Quota::of(bytes));
+        self
     }
 
     /// An empty spool for an upload.
@@ -122,16 +137,21 @@ impl Store {
         let shared = self.in_use.share(hash).await;
         // A record stands for a durable blob, so long content that has one is not written
         // again. Short content is compared by the backend, which needs no lookup for it.
-        let is_there = !blob.is_in_memory()
+        let is_there = (!blob.is_in_memory() || self.quota.is_some())
             && self.index.needs(&hash).await?
             && self.blobs.size(&hash).await? == Some(size);
+        let mut reserved = None;
         if !is_there {
+            if let Some(quota) = &self.quota {
+                reserved = Some(quota.reserve(size, || self.totals().blob_bytes)?);
+            }
             self.blobs.commit(blob).await?;
         }
         Ok(CommittedBlob {
             hash,
             size,
             _shared: shared,
+            _reserved: reserved,
         })
     }
 

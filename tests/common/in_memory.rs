@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream};
 use larder::blob::memory::MemoryBlobs;
 use larder::hash::BlobHash;
 use larder::http;
-use larder::http::access::Writing;
+use larder::http::access::{Access, Rights};
 use larder::index::memory::MemoryIndex;
 use larder::node::{Node, Options};
 use larder::peer::identity::Identity;
@@ -47,7 +47,7 @@ impl InMemory {
         let node = Node::over(store, Identity::generate().unwrap(), options);
         let node = Arc::new(node.unwrap());
         let open = http::Options {
-            writing: Writing::Open,
+            access: Access::without_token(Some(Rights::Write)),
             ..http::Options::default()
         };
         let router = http::router(Arc::clone(&node), open);

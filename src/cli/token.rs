@@ -1,0 +1,65 @@
+//! `larder token`: makes a token and writes down what a node needs to know it by.
+
+use std::fmt::Write as _;
+use std::io::{Write as _, stderr, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::ValueEnum;
+
+use crate::config::add_token;
+use crate::http::access::{NamedToken, Rights};
+
+/// How long a token is, in random bytes.
+const BYTES: usize = 32;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// What the token is called, in the file and to people.
+    name: String,
+
+    /// What its bearer may do.
+    #[arg(long, value_name = "RIGHTS")]
+    rights: RightsArg,
+
+    /// File to add it to; made if it does not exist.
+    #[arg(long, env = "LARDER_TOKENS", value_name = "FILE")]
+    tokens: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RightsArg {
+    /// List, search and download.
+    Read,
+    /// That, and upload, keep and delete.
+    Write,
+}
+
+/// Prints the token, which stands nowhere else.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let mut random = [0; BYTES];
+    getrandom::fill(&mut random).context("the system has no random bytes")?;
+    let mut token = String::with_capacity(2 * BYTES);
+    for byte in random {
+        write!(token, "{byte:02x}")?;
+    }
+    let named = NamedToken {
+        name: arguments.name.clone(),
+        rights: match arguments.rights {
+            RightsArg::Read => Rights::Read,
+            RightsArg::Write => Rights::Write,
+        },
+        token: token.parse()?,
+    };
+    add_token(&arguments.tokens, &named)?;
+    writeln!(stdout(), "{token}")?;
+    // Nobody has to read it.
+    let _ = writeln!(
+        stderr(),
+        "this is the only time it is shown; {} has its hash, which a node takes with --tokens \
+         at its next start",
+        arguments.tokens.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,249 @@
+//! The settings file (TOML): what stands in it takes the place of defaults, so that flags
+//! and environment variables go before it. Its keys are the flags' names.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgAction, Args, Command};
+use toml::de::{DeTable, DeValue};
+
+/// The file that is read where none is named.
+const USUAL: &str = "larder.toml";
+/// The longest file that is read, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
+/// What only the command line can tell.
+const NOT_IN_FILE: [&str; 3] = ["config", "help", "version"];
+
+/// The file that the command line or the environment names.
+#[derive(Args, Debug)]
+pub struct NamedFile {
+    /// Settings file (TOML), whose keys are the names of the flags; flags and environment
+    /// variables go before it [default: larder.toml, if there is one].
+    #[arg(long, env = "LARDER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl NamedFile {
+    /// The file to read: the one that is named, or the usual one if it is there. Blocks.
+    pub fn path(&self) -> Option<&Path> {
+        let usual = Path::new(USUAL);
+        let usual = || usual.exists().then_some(usual);
+        self.config.as_deref().or_else(usual)
+    }
+}
+
+/// A settings file that was read.
+#[derive(Debug)]
+pub struct SettingsFile {
+    path: PathBuf,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    key: String,
+    line: usize,
+    values: Values,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Values {
+    Switch(bool),
+    One(String),
+    List(Vec<String>),
+}
+
+/// Why a settings file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("{0} cannot be read: {1}")]
+    Unreadable(PathBuf, io::Error),
+    /// A line of it is wrong.
+    #[error("{path}, line {line}: {reason}")]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl SettingsFile {
+    /// Reads the settings in the file at `path` and checks each as the flag of `command`
+    /// that has its name. Blocks.
+    pub fn read(path: &Path, command: &Command) -> Result<Self, FileError> {
+        let mut text = String::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
+            .map_err(|error| FileError::Unreadable(path.to_owned(), error))?;
+        let wrong = |(line, reason)| FileError::Wrong {
+            path: path.to_owned(),
+            line,
+            reason,
+        };
+        let entries = parse(&text).map_err(wrong)?;
+        for entry in &entries {
+            let checked = entry.check(command);
+            checked.map_err(|reason| wrong((entry.line, reason)))?;
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            entries,
+        })
+    }
+
+    /// The command with these settings for defaults.
+    pub fn apply(&self, command: Command) -> Command {
+        command.mut_args(|arg| match self.entry(&arg) {
+            Some(entry) => arg.default_values(entry.values.texts()),
+            None => arg,
+        })
+    }
+
+    /// Where the file sets what `arg` does: the file and the line.
+    pub fn place(&self, arg: &Arg) -> Option<(&Path, usize)> {
+        Some((&self.path, self.entry(arg)?.line))
+    }
+
+    fn entry(&self, arg: &Arg) -> Option<&Entry> {
+        let name = arg.get_long()?;
+        self.entries.iter().find(|entry| entry.key == name)
+    }
+}
+
+impl Entry {
+    /// Fails with the reason unless the setting exists and takes this.
+    fn check(&self, command: &Command) -> Result<(), String> {
+        let key = &self.key;
+        let arg = command
+            .get_arguments()
+            .find(|arg| arg.get_long() == Some(key) && !NOT_IN_FILE.contains(&key.as_str()))
+            .ok_or_else(|| format!("no setting is called {key}; see larder serve --help"))?;
+        match (&self.values, arg.get_action()) {
+            (Values::Switch(_), ArgAction::SetTrue) => return Ok(()),
+            (_, ArgAction::SetTrue) => return Err(format!("{key} is either true or false")),
+            (Values::Switch(_), _) => return Err(format!("{key} is no switch")),
+            (Values::List(_), action) if !matches!(action, ArgAction::Append) => {
+                return Err(format!("{key} takes one value, not a list"));
+            }
+            _ => {}
+        }
+        let texts = self.values.texts().into_iter();
+        let flags = texts.map(|text| format!("--{key}={text}"));
+        let alone = Command::new("larder").arg(arg.clone());
+        match alone.try_get_matches_from(std::iter::once("larder".to_owned()).chain(flags)) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(reason(&error)),
+        }
+    }
+}
+
+impl Values {
+    fn texts(&self) -> Vec<String> {
+        match self {
+            Self::Switch(on) => vec![on.to_string()],
+            Self::One(text) => vec![text.clone()],
+            Self::List(texts) => texts.clone(),
+        }
+    }
+}
+
+/// What clap says of a wrong value, in one line and without its advice.
+fn reason(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let text = text.split("\n\n").next().unwrap_or_default();
+    let lines = text.trim_start_matches("error: ").lines();
+    lines.map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+/// The entries of a file's text; or the line that is wrong, and why.
+fn parse(text: &str) -> Result<Vec<Entry>, (usize, String)> {
+    let line = |at: usize| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
+    let table = DeTable::parse(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        (line(at), error.message().to_owned())
+    })?;
+    let entries = table.into_inner().into_iter().map(|(key, value)| {
+        let line = line(key.span().start);
+        let key = key.into_inner().into_owned();
+        match values(value.into_inner()) {
+            Some(values) => Ok(Entry { key, line, values }),
+            None => Err((line, format!("{key} is no text, number, switch or list"))),
+        }
+    });
+    entries.collect()
+}
+
+fn values(value: DeValue<'_>) -> Option<Values> {
+    match value {
+        DeValue::Boolean(on) => Some(Values::Switch(on)),
+        DeValue::Array(items) => {
+            let texts = items.into_iter().map(|item| text(item.into_inner()));
+            texts.collect::<Option<_>>().map(Values::List)
+        }
+        one => text(one).map(Values::One),
+    }
+}
+
+fn text(value: DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.into_owned()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn entries_are_read_with_their_lines() {
+        let text = "# a comment\nport = 5004\n\npeer = [\"a\",\n  \"b\"]\nopen = true\n";
+        let entries = parse(text).unwrap();
+        let find = |key: &str| entries.iter().find(|entry| entry.key == key).unwrap();
+        let list = Values::List(vec!["a".to_owned(), "b".to_owned()]);
+        for (key, line, values) in [
+            ("port", 2, Values::One("5004".to_owned())),
+            ("peer", 4, list),
+            ("open", 6, Values::Switch(true)),
+        ] {
+            assert_eq!(
+                (find(key).line, &find(key).values),
+                (line, &values),
+                "{key}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_setting_is_refused_with_its_line() {
+        for (text, line) in [
+            ("port = \n", 1),
+            ("\nport = 1\nport = 2", 3),
+            ("[peer]\na = 1", 1),
+            ("\n\npeer = [[1]]", 3),
+            ("at = 2026-01-01", 1),
+            ("ratio = 1.5", 1),
+        ] {
+            assert_eq!(parse(text).unwrap_err().0, line, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "[a-z=\\[\\]\", 0-9\n.#{}'-]{0,60}") {
+            let lines = text.lines().count().max(1);
+            match parse(&text) {
+                Ok(entries) => prop_assert!(entries.iter().all(|entry| entry.line <= lines)),
+                Err((line, _)) => prop_assert!(line <= lines + 1),
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! How much content a node keeps at most, whatever comes in at once.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod common;
+
+use std::net::SocketAddr;
+use std::thread;
+
+use common::content::content;
+use common::forms::{file, form, upload};
+use common::process::Node;
+use common::raw_http::{Answer, get, head, send};
+use tempfile::TempDir;
+
+/// One of these is spooled in memory, the other in a file.
+const LENGTHS: [usize; 2] = [10_000, 200_000];
+
+fn start(arguments: &[&str]) -> (TempDir, Node) {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, arguments);
+    (dir, node)
+}
+
+fn put(address: SocketAddr, bytes: &[u8]) -> Answer {
+    upload(address, &form(&[file("a", bytes)]))
+}
+
+fn kept(address: SocketAddr) -> u64 {
+    let status = get(address, "/api/p2p/status", &[]).json();
+    status["blob_bytes"].as_u64().unwrap()
+}
+
+#[test]
+fn uploads_at_once_never_exceed_it_together() {
+    for length in LENGTHS {
+        let quota = (10 * length).to_string();
+        let (_dir, node) = start(&["--quota", &quota]);
+        let address = node.address;
+        let answers: Vec<Answer> = thread::scope(|scope| {
+            let uploads = (0..32).map(|n| scope.spawn(move || put(address, &content(n, length))));
+            let uploads: Vec<_> = uploads.collect();
+            uploads.into_iter().map(|it| it.join().unwrap()).collect()
+        });
+        let (taken, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|it| it.status == 200);
+        assert_eq!((taken.len(), kept(address)), (10, 10 * length as u64));
+        for answer in refused {
+            assert_eq!(answer.refusal(), (507, "over_quota".to_owned()));
+        }
+        // Nothing of the others is left.
+        assert_eq!(node.content_files().len(), 10);
+    }
+}
+
+#[test]
+fn known_content_costs_nothing_and_removed_content_is_given_back() {
+    for length in LENGTHS {
+        let quota = (2 * length).to_string();
+        let (dir, node) = start(&["--quota", &quota]);
+        let first = put(node.address, &content(1, length)).json();
+        assert_eq!(put(node.address, &content(2, length)).status, 200);
+        assert_eq!(put(node.address, &content(3, length)).status, 507);
+        assert_eq!(put(node.address, &content(2, length)).status, 200);
+        node.stop();
+        let node = Node::start(&dir, &["--quota", &quota]);
+        assert_eq!(put(node.address, &content(3, length)).status, 507);
+        let id = first["file"]["file_id"].as_str().unwrap();
+        let remove = head("DELETE", &format!("/api/p2p/file/{id}"), &[]);
+        assert_eq!(send(node.address, &remove).status, 200);
+        assert_eq!(put(node.address, &content(3, length)).status, 200);
+        assert_eq!(kept(node.address), 2 * length as u64);
+    }
+}
+
+#[test]
+fn what_can_never_fit_is_refused_as_too_large() {
+    let (_dir, node) = start(&["--quota", "100kB"]);
+    let answer = put(node.address, &content(1, 100_001));
+    assert_eq!(answer.refusal(), (413, "too_large".to_owned()));
+    assert_eq!(put(node.address, &content(1, 100_000)).status, 200);
+}
+
+#[test]
+fn free_space_below_the_floor_refuses_content_and_nothing_else() {
+    let (_dir, node) = start(&["--min-free", "1000TB"]);
+    for length in LENGTHS {
+        let answer = put(node.address, &content(1, length));
+        assert_eq!(answer.refusal(), (507, "disk_full".to_owned()), "{length}");
+    }
+    assert_eq!(kept(node.address), 0);
+    assert!(node.content_files().is_empty());
+}
