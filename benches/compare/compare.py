@@ -41,7 +41,7 @@ def main():
         everything = rows.groups(settings) + rows_under_load.groups(settings)
         everything = [g for g in everything if settings.scale or not g.scale]
         wanted = chosen(everything, options.rows)
-        need_space(directory, settings, wanted, len(systems) * options.rounds)
+        need_space(directory, settings, wanted, systems, options.rounds)
         values = defaultdict(lambda: defaultdict(list))
         for round_number in range(options.rounds):
             measure_round(round_number, wanted, systems, settings, values)
@@ -89,9 +89,13 @@ def spread(directory: Path):
     subprocess.run(["chattr", "+T", directory], check=False, stderr=subprocess.DEVNULL)
 
 
-def need_space(directory: Path, settings: Settings, wanted, turns: int):
+def need_space(directory: Path, settings: Settings, wanted, systems, rounds: int):
     """Room for the files that are sent, one stored copy, one on its way, and what stays."""
-    stays = sum(group.stays(settings) for group in wanted) * turns
+    once = sum(system.keeps_records for system in systems)
+    stays = sum(
+        group.stays(settings) * (once if group.scale else len(systems) * rounds)
+        for group in wanted
+    )
     needed = (1 + 4 + 4 + 4) * settings.size + stays
     if shutil.disk_usage(directory).free < needed:
         sys.exit(f"{needed / GIB:.0f} GiB must be free in {directory}")
