@@ -90,6 +90,8 @@ pub(super) enum ApiError {
     ReadOnlyToken,
     #[error("too many requests came from this address")]
     TooOften(TooOften),
+    #[error("as many listen for events already as may at once")]
+    TooManyStreams,
     #[error("the node is shutting down")]
     ShuttingDown,
     #[error("an answer could not be written")]
@@ -150,6 +152,7 @@ impl ApiError {
             Self::WrongToken => (S::UNAUTHORIZED, "wrong_token"),
             Self::ReadOnlyToken => (S::FORBIDDEN, "read_only_token"),
             Self::TooOften(_) => (S::TOO_MANY_REQUESTS, "too_many_requests"),
+            Self::TooManyStreams => (S::TOO_MANY_REQUESTS, "too_many_streams"),
             Self::ShuttingDown => return Refusal::SHUTTING_DOWN,
             Self::Header(_) | Self::NotKept(NotKept::Io(_)) => return Refusal::INTERNAL,
             Self::ContentMissing(_) => return Refusal::DAMAGED,

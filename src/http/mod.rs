@@ -10,6 +10,7 @@ mod content;
 mod disposition;
 mod download;
 mod error;
+mod events;
 mod file_view;
 mod files;
 mod form;

@@ -14,7 +14,7 @@ use super::access::{self, Access};
 use super::error::ApiError;
 use super::gate::{self, Gate};
 use super::origin::{AllowedOrigin, Guard};
-use super::{announce, bao, download, files, keep, network};
+use super::{announce, bao, download, events, files, keep, network};
 use super::{peers, status, upload};
 use crate::node::Node;
 use crate::node::rate_limit::RateLimit;
@@ -42,6 +42,7 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
     };
     let gate = Arc::new(Gate::new(Arc::clone(&node), guard, options.access));
     for_clients()
+        .merge(events::route(Arc::clone(&node)))
         .merge(for_peers(options.peer_rate))
         .fallback(|| async { ApiError::UnknownPath })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })

@@ -26,21 +26,27 @@ pub(super) struct StatusAnswer {
     blob_bytes: u64,
 }
 
+impl StatusAnswer {
+    pub(super) fn of(node: &Node) -> Self {
+        let totals = node.store().totals();
+        Self {
+            status: "success",
+            peer: PeerView::of_self(node),
+            peers_discovered: node.network().registry.len(),
+            local_files: totals.files,
+            storage_dir: node.storage_dir().display().to_string(),
+            network_files: node.view().total(),
+            forged_messages: node.network().forged(),
+            file_bytes: totals.bytes,
+            blobs: totals.blobs,
+            blob_bytes: totals.blob_bytes,
+        }
+    }
+}
+
 /// Tells what the node holds and knows.
 pub(super) async fn status(State(node): State<Arc<Node>>) -> Json<StatusAnswer> {
-    let totals = node.store().totals();
-    Json(StatusAnswer {
-        status: "success",
-        peer: PeerView::of_self(&node),
-        peers_discovered: node.network().registry.len(),
-        local_files: totals.files,
-        storage_dir: node.storage_dir().display().to_string(),
-        network_files: node.view().total(),
-        forged_messages: node.network().forged(),
-        file_bytes: totals.bytes,
-        blobs: totals.blobs,
-        blob_bytes: totals.blob_bytes,
-    })
+    Json(StatusAnswer::of(&node))
 }
 
 /// The answer of `GET /health`.

@@ -89,6 +89,7 @@ struct State {
     by_hash: HashMap<BlobHash, BTreeSet<Provider>>,
     peers: HashMap<PeerId, Holdings>,
     bytes: usize,
+    changes: u64,
 }
 
 #[derive(Debug)]
@@ -253,6 +254,11 @@ impl Directory {
         providers.copied().collect()
     }
 
+    /// A number that grows with every change, and when something is told again.
+    pub fn changes(&self) -> u64 {
+        self.state().changes
+    }
+
     /// How many files `peer` has told of.
     pub fn count_of(&self, peer: PeerId) -> usize {
         self.state().peers.get(&peer).map_or(0, |it| it.files.len())
@@ -281,6 +287,7 @@ fn all_with(id: FileId) -> std::ops::RangeInclusive<FileKey> {
 impl State {
     /// Adds a file that is not there.
     fn insert(&mut self, peer: PeerId, file: NetworkFile) {
+        self.changes += 1;
         let (key, bytes) = (file.key(), file.bytes());
         if let Some(hash) = file.hash {
             let provider = Provider {
@@ -309,6 +316,7 @@ impl State {
         if file.get().is_empty() {
             file.remove();
         }
+        self.changes += 1;
         let bytes = told.file.bytes();
         self.bytes -= bytes;
         if let Some(holds) = self.peers.get_mut(&peer) {

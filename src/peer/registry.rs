@@ -1,6 +1,7 @@
 //! The registry: the peers this node knows.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -177,6 +178,15 @@ impl Registry {
         let peers = self.peers();
         let answering = peers.values().filter(|peer| peer.answered);
         answering.map(Peer::id).collect()
+    }
+
+    /// A number that differs when other peers are known, or others of them have answered.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for peer in self.peers().values() {
+            (peer.id(), peer.answered).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// How many peers are known.

@@ -246,6 +246,11 @@ impl Store {
         Ok(self.index.sync(mark).await?)
     }
 
+    /// A number that grows with every change; some time before the change is seen.
+    pub fn changes(&self) -> u64 {
+        self.index.mark()
+    }
+
     /// How much the store holds.
     pub fn totals(&self) -> Totals {
         self.index.totals()

@@ -125,6 +125,11 @@ impl Keeper {
         self.queue().all()
     }
 
+    /// A number that differs when other files are wanted, or when they are farther.
+    pub fn fingerprint(&self) -> u64 {
+        self.queue().fingerprint()
+    }
+
     /// Fetches what is wanted, for ever.
     pub async fn run(self: Arc<Self>) {
         if let Err(error) = self.recall().await {

@@ -1,6 +1,7 @@
 //! What is wanted, how far it is, and what comes next.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ pub struct Progress {
 }
 
 /// Where a wanted file stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// It waits for its turn, or for a new try.
     Waiting,
@@ -186,6 +187,16 @@ impl Queue {
         let mut jobs: Vec<_> = self.jobs.values().collect();
         jobs.sort_unstable_by_key(|job| job.order);
         jobs.into_iter().map(Job::progress).collect()
+    }
+
+    /// A number that differs when other ones are wanted, or when they are farther.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for job in self.jobs.values() {
+            let fetched = job.fetched.load(Ordering::Relaxed);
+            (job.order, job.stage, fetched, &job.error).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// What users asked for and have not got yet, the oldest first.
