@@ -46,11 +46,11 @@ def main():
         for round_number in range(options.rounds):
             measure_round(round_number, wanted, systems, settings, values)
         result = report.summary(wanted, systems, values, options.rounds, load_before)
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+        print(report.markdown(result), flush=True)
+        log(f"as JSON: {options.json}; now the files are removed, which may take long")
     finally:
         shutil.rmtree(directory)
-    options.json.write_text(json.dumps(result, indent=1) + "\n")
-    print(report.markdown(result))
-    log(f"as JSON: {options.json}")
 
 
 def arguments():

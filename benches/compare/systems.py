@@ -120,7 +120,9 @@ class Dufs(System):
         where = ["--bind", "127.0.0.1", "--port", str(server.port)]
         # No access log: nginx writes none either.
         quiet = ["--log-format", ""]
-        return [str(self.binary), *where, *quiet, "--allow-upload", str(server.directory / "data")]
+        # To replace a file, as some rows do, is to delete one.
+        allowed = ["--allow-upload", "--allow-delete"]
+        return [str(self.binary), *where, *quiet, *allowed, str(server.directory / "data")]
 
 
 class Peer(System):
