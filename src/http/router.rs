@@ -68,6 +68,7 @@ fn for_clients() -> Router<Arc<Node>> {
         .route("/api/p2p/files", get(files::list))
         .route("/api/p2p/status", get(status::status))
         .route("/health", get(status::health))
+        .route("/ready", get(status::ready))
 }
 
 /// The routes of peers, and of whoever asks for what they told. They need no token, since

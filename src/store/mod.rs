@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::try_join_all;
 use tokio::sync::RwLock;
 
-use crate::blob::spool::Options as SpoolOptions;
+use crate::blob::spool::{Options as SpoolOptions, check_space};
 use crate::blob::{BlobBackend, BlobError, OpenBlob, Spool, SpooledBlob};
 use crate::hash::BlobHash;
 use crate::index::{IndexBackend, Totals};
@@ -234,6 +234,15 @@ impl Store {
     /// Why the store refuses to write, if it does.
     pub fn refusal(&self) -> Option<String> {
         self.blobs.refusal().or_else(|| self.index.refusal())
+    }
+
+    /// Fails as an upload would fail now: writing is refused, or no room is left.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        self.writable()?;
+        let spool = self.spool.clone();
+        let checked = tokio::task::spawn_blocking(move || check_space(&spool)).await;
+        // The look itself cannot panic; a runtime that ends runs it no more.
+        Ok(checked.map_err(|_| StoreError::ShuttingDown)??)
     }
 
     fn writable(&self) -> Result<(), StoreError> {
