@@ -17,6 +17,7 @@ mod gate;
 mod keep;
 mod linger;
 mod listing;
+mod metrics;
 mod multipart;
 mod network;
 pub mod origin;
@@ -28,6 +29,7 @@ mod representation;
 mod request_log;
 mod router;
 mod status;
+mod traffic;
 mod upload;
 
 pub use router::{Options, router};

@@ -32,7 +32,7 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Json<StatusAnswer> 
         local_files: node.store().totals().files,
         storage_dir: node.storage_dir().display().to_string(),
         network_files: node.view().total(),
-        forged_messages: node.network().forged(),
+        forged_messages: node.network().messages.forged.get(),
     })
 }
 

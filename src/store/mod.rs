@@ -27,7 +27,7 @@ mod verify;
 
 pub use directory::DirectoryError;
 pub use error::StoreError;
-pub use hot::{ReadyContent, ReadyFile};
+pub use hot::{HotReads, ReadyContent, ReadyFile};
 pub use verify::{Finding, verify};
 
 use check::is_whole;
@@ -229,6 +229,11 @@ impl Store {
     /// How much the store holds.
     pub fn totals(&self) -> Totals {
         self.index.totals()
+    }
+
+    /// How often files were read from memory.
+    pub fn hot_reads(&self) -> &HotReads {
+        self.hot.reads()
     }
 
     /// Why the store refuses to write, if it does.
