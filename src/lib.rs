@@ -7,6 +7,7 @@
 pub mod base_url;
 pub mod byte_range;
 pub mod hash;
+pub mod metrics;
 pub mod outboard;
 pub mod peer_id;
 pub mod record;
@@ -15,6 +16,7 @@ pub mod blob;
 pub mod disk;
 pub mod index;
 pub mod state_file;
+pub mod timed_disk;
 // Floor 2: the store
 pub mod store;
 // Floor 3: peers

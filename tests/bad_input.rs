@@ -507,9 +507,13 @@ fn a_node_that_stops_ends_what_runs_and_takes_nothing_new() {
     let address = node.address;
     let (mut running, rest) = begin_upload(&node, address);
     let mut idle = connect(address);
-    let mut half_asked = connect(address);
-    half_asked.write_all(b"GET /health HTTP/1.1\r\n").unwrap();
-    until_read(&half_asked);
+    let half_asked = ["/health", "/ready"].map(|path| {
+        let mut stream = connect(address);
+        let line = format!("GET {path} HTTP/1.1\r\n");
+        stream.write_all(line.as_bytes()).unwrap();
+        until_read(&stream);
+        stream
+    });
 
     node.signal(Signal::TERM);
     let gone = || std::net::TcpStream::connect(address).is_err().then_some(());
@@ -519,9 +523,11 @@ fn a_node_that_stops_ends_what_runs_and_takes_nothing_new() {
         0,
         "an idle connection is closed"
     );
-    half_asked.write_all(b"Host: localhost\r\n\r\n").unwrap();
-    let refused = read_answer(&mut half_asked, false);
-    assert_eq!(refused.refusal(), (503, "shutting_down".to_owned()));
+    for mut stream in half_asked {
+        stream.write_all(b"Host: localhost\r\n\r\n").unwrap();
+        let refused = read_answer(&mut stream, false);
+        assert_eq!(refused.refusal(), (503, "shutting_down".to_owned()));
+    }
     running.write_all(&rest).unwrap();
     let answer = read_answer(&mut running, false);
     assert_eq!(answer.status, 200, "{answer:?}");

@@ -70,6 +70,8 @@ async fn a_node_whose_disk_failed_is_read_only_and_says_so() {
         (&health["status"], &health["writable"]),
         (&"healthy".into(), &true.into())
     );
+    let (status, ready) = ask(&router, get("/ready")).await;
+    assert_eq!((status, &ready["status"]), (200, &"ready".into()));
 
     let fault = Fault {
         error: Errno::IO,
@@ -99,6 +101,8 @@ async fn a_node_whose_disk_failed_is_read_only_and_says_so() {
         health["reason"].as_str().unwrap().contains("journal"),
         "{health}"
     );
+    let (status, unready) = ask(&router, get("/ready")).await;
+    assert_eq!((status, &unready["code"]), (503, &"read_only".into()));
     let whole = router.oneshot(get(&path)).await.unwrap();
     let content = whole.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(content, "content");

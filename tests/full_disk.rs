@@ -116,6 +116,15 @@ impl Scenario {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
+    /// What `GET /ready` says: the status and what it is called.
+    fn ready(&self) -> (u16, String) {
+        let answer = get(self.node.address, "/ready", &[]);
+        match answer.status {
+            200 => (200, text(&answer.json()["status"])),
+            _ => answer.refusal(),
+        }
+    }
+
     /// Every file that was taken is there, whole, and nothing else.
     fn check(&self) {
         let list = get(self.node.address, "/api/p2p/files", &[]).json();
@@ -157,7 +166,9 @@ fn a_full_disk_loses_nothing_and_takes_files_again_when_there_is_room() {
     let disk = SmallDisk::mount();
     let mut scenario = Scenario::start(&disk);
     scenario.upload(100, 10);
+    assert_eq!(scenario.ready(), (200, "ready".to_owned()));
     scenario.upload_until_full();
+    assert_eq!(scenario.ready(), (503, "disk_full".to_owned()));
     let before = free(&storage(&disk.dir));
     for len in [10, HUGE] {
         let body = form(&[file("file", &content(101, len))]);
@@ -167,6 +178,7 @@ fn a_full_disk_loses_nothing_and_takes_files_again_when_there_is_room() {
     assert!(free(&storage(&disk.dir)) >= before, "room was lost");
     scenario.delete();
     scenario.delete();
+    assert_eq!(scenario.ready(), (200, "ready".to_owned()));
     scenario.upload(102, MEDIUM);
     scenario.check();
     scenario.node.stop();

@@ -56,7 +56,8 @@ impl Server {
             .route("/short", on_get(|| async { "short" }))
             .route("/endless", on_get(endless));
         runtime.spawn(async move {
-            serve(listener, router, &options, std::future::pending()).await;
+            let never = std::future::pending();
+            serve(listener, router, &options, Arc::default(), never).await;
         });
         Self {
             address,

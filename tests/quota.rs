@@ -66,7 +66,10 @@ fn known_content_costs_nothing_and_removed_content_is_given_back() {
         assert_eq!(put(node.address, &content(3, length)).status, 507);
         let id = first["file"]["file_id"].as_str().unwrap();
         let remove = head("DELETE", &format!("/api/p2p/file/{id}"), &[]);
+        let ready = get(node.address, "/ready", &[]);
+        assert_eq!(ready.refusal(), (503, "over_quota".to_owned()));
         assert_eq!(send(node.address, &remove).status, 200);
+        assert_eq!(get(node.address, "/ready", &[]).status, 200);
         assert_eq!(put(node.address, &content(3, length)).status, 200);
         assert_eq!(kept(node.address), 2 * length as u64);
     }
@@ -87,6 +90,8 @@ fn free_space_below_the_floor_refuses_content_and_nothing_else() {
         let answer = put(node.address, &content(1, length));
         assert_eq!(answer.refusal(), (507, "disk_full".to_owned()), "{length}");
     }
+    let ready = get(node.address, "/ready", &[]);
+    assert_eq!(ready.refusal(), (503, "disk_full".to_owned()));
     assert_eq!(kept(node.address), 0);
     assert!(node.content_files().is_empty());
 }

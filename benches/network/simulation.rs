@@ -103,7 +103,8 @@ impl Simulation {
         let address = listener.local_addr()?;
         self.servers.spawn(async move {
             let options = server::Options::default();
-            server::serve(listener, router, &options, std::future::pending()).await;
+            let never = std::future::pending();
+            server::serve(listener, router, &options, Arc::default(), never).await;
         });
         Ok(format!("http://{address}").parse()?)
     }

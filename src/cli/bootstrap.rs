@@ -80,7 +80,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     // Nobody has to read it.
     let _ = writeln!(stdout(), "larder introduces peers on http://{bound} now");
     let router = Arc::clone(&bootstrap).router();
-    server::serve(listener, router, &server::Options::default(), stop.wait()).await;
+    let limits = server::Options::default();
+    server::serve(listener, router, &limits, Arc::default(), stop.wait()).await;
     saving.abort();
     tokio::task::spawn_blocking(move || bootstrap.save()).await?;
     Ok(())

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::error::{FetchError, PeerError};
 use crate::base_url::BaseUrl;
 use crate::hash::BlobHash;
+use crate::metrics::Counter;
 use crate::peer::directory::NetworkFile;
 use crate::peer::network::Network;
 use crate::peer::sync;
@@ -52,10 +53,23 @@ impl Default for Options {
     }
 }
 
+/// How often peers did not serve what they claim to hold.
+#[derive(Debug, Default)]
+pub struct Failures {
+    /// They sent something else.
+    pub wrong: Counter,
+    /// They fell silent.
+    pub silent: Counter,
+    /// They refused, broke off or could not be asked.
+    pub unanswered: Counter,
+}
+
 /// Fetches content from the peers of a network.
 pub struct Fetcher {
     pub(super) network: Arc<Network>,
     pub(super) options: Options,
+    /// What came of asking.
+    pub failed: Failures,
     /// When peers last failed, so that others are asked first for a while.
     failures: Mutex<HashMap<PeerId, Instant>>,
 }
@@ -66,6 +80,7 @@ impl Fetcher {
         Self {
             network,
             options,
+            failed: Failures::default(),
             failures: Mutex::default(),
         }
     }
@@ -124,6 +139,13 @@ impl Fetcher {
     /// Notes that a peer has failed.
     pub(super) fn gave_up(&self, peer: PeerId, error: PeerError) -> FetchError {
         tracing::info!(%peer, error = &error as &dyn Error, "a peer is given up");
+        match error {
+            PeerError::Wrong(_) | PeerError::Length | PeerError::OtherPart => {
+                self.failed.wrong.count();
+            }
+            PeerError::Stalled => self.failed.silent.count(),
+            PeerError::Client(_) => self.failed.unanswered.count(),
+        }
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.retain(|_, at| at.elapsed() < REMEMBER);
         // Peers that do not answer are many only where somebody makes them up.

@@ -18,7 +18,7 @@ mod unverified;
 mod verified;
 
 pub use error::{FetchError, PeerError};
-pub use fetcher::{Claim, Fetcher, Options};
+pub use fetcher::{Claim, Failures, Fetcher, Options};
 pub use unverified::UnverifiedContent;
 pub use verified::VerifiedContent;
 

@@ -94,6 +94,8 @@ pub(super) enum ApiError {
     TooManyStreams,
     #[error("the node is shutting down")]
     ShuttingDown,
+    #[error("the node is not ready")]
+    NotReady(#[source] StoreError),
     #[error("an answer could not be written")]
     Header(#[from] InvalidHeaderValue),
     #[error("the content {0} of a file is missing")]
@@ -154,6 +156,12 @@ impl ApiError {
             Self::TooOften(_) => (S::TOO_MANY_REQUESTS, "too_many_requests"),
             Self::TooManyStreams => (S::TOO_MANY_REQUESTS, "too_many_streams"),
             Self::ShuttingDown => return Refusal::SHUTTING_DOWN,
+            Self::NotReady(error) => {
+                return Refusal {
+                    status: S::SERVICE_UNAVAILABLE,
+                    ..of_store(error)
+                };
+            }
             Self::Header(_) | Self::NotKept(NotKept::Io(_)) => return Refusal::INTERNAL,
             Self::ContentMissing(_) => return Refusal::DAMAGED,
             Self::Store(error) => return of_store(error),

@@ -18,6 +18,7 @@ use super::error::ApiError;
 use super::linger::linger;
 use super::origin::{self, Guard};
 use super::request_log;
+use super::traffic::Traffic;
 use crate::node::Node;
 
 /// Decides which requests come through.
@@ -26,15 +27,22 @@ pub(super) struct Gate {
     guard: Guard,
     access: Access,
     cors: CorsLayer,
+    traffic: Arc<Traffic>,
 }
 
 impl Gate {
-    pub(super) fn new(node: Arc<Node>, guard: Guard, access: Access) -> Self {
+    pub(super) fn new(
+        node: Arc<Node>,
+        guard: Guard,
+        access: Access,
+        traffic: Arc<Traffic>,
+    ) -> Self {
         Self {
             node,
             guard,
             access,
             cors: origin::cors(),
+            traffic,
         }
     }
 
@@ -72,8 +80,11 @@ impl Gate {
     }
 }
 
-/// Logs a request, and answers it if it may come through.
+/// Counts and logs a request, and answers it if it may come through.
 pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let counting = gate.traffic.begin(&request);
     let answer = |request| async { gate.answer(linger(request), next).await };
-    request_log::log(request, answer).await
+    let response = request_log::log(request, answer).await;
+    counting.answered(response.status());
+    response
 }

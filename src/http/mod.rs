@@ -18,6 +18,7 @@ mod gate;
 mod keep;
 mod linger;
 mod listing;
+mod metrics;
 mod multipart;
 mod network;
 pub mod origin;
@@ -29,6 +30,7 @@ mod representation;
 mod request_log;
 mod router;
 mod status;
+mod traffic;
 mod upload;
 
 pub use router::{Options, router};

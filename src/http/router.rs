@@ -4,17 +4,18 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 
 use super::access::{self, Access};
 use super::error::ApiError;
 use super::gate::{self, Gate};
 use super::origin::{AllowedOrigin, Guard};
-use super::{announce, bao, download, events, files, keep, network};
+use super::traffic::Traffic;
+use super::{announce, bao, download, events, files, keep, metrics, network};
 use super::{peers, status, upload};
 use crate::node::Node;
 use crate::node::rate_limit::RateLimit;
@@ -40,15 +41,42 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
         allowed: options.allowed_origins,
         on_loopback: options.on_loopback,
     };
-    let gate = Arc::new(Gate::new(Arc::clone(&node), guard, options.access));
+    let traffic = Arc::new(Traffic::new(TEMPLATES.map(str::to_owned)));
+    let gate = Gate::new(
+        Arc::clone(&node),
+        guard,
+        options.access,
+        Arc::clone(&traffic),
+    );
     for_clients()
         .merge(events::route(Arc::clone(&node)))
+        .merge(for_operators(traffic))
         .merge(for_peers(options.peer_rate))
         .fallback(|| async { ApiError::UnknownPath })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
-        .layer(from_fn_with_state(gate, gate::pass))
+        .layer(from_fn_with_state(Arc::new(gate), gate::pass))
         .with_state(node)
 }
+
+/// The path templates of all routes, under which requests are counted.
+const TEMPLATES: [&str; 16] = [
+    "/api/p2p/upload",
+    "/api/p2p/download/{peer}/{file}",
+    "/api/p2p/file/{id}",
+    "/api/p2p/blob/{hash}",
+    "/api/p2p/blob/{hash}/bao",
+    "/api/p2p/keep",
+    "/api/p2p/keep/{id}",
+    "/api/p2p/files",
+    "/api/p2p/status",
+    "/api/events",
+    "/health",
+    "/ready",
+    "/metrics",
+    access::PEERS,
+    access::ANNOUNCE,
+    "/api/p2p/network",
+];
 
 /// The routes of clients.
 fn for_clients() -> Router<Arc<Node>> {
@@ -68,7 +96,15 @@ fn for_clients() -> Router<Arc<Node>> {
         )
         .route("/api/p2p/files", get(files::list))
         .route("/api/p2p/status", get(status::status))
+}
+
+/// The routes of whoever watches over the node.
+fn for_operators(traffic: Arc<Traffic>) -> Router<Arc<Node>> {
+    Router::new()
         .route("/health", get(status::health))
+        .route("/ready", get(status::ready))
+        .route("/metrics", get(metrics::metrics))
+        .route_layer(Extension(traffic))
 }
 
 /// The routes of peers, and of whoever asks for what they told. They need no token, since

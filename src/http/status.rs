@@ -1,4 +1,5 @@
-//! How the node is: `GET /api/p2p/status` for people, `GET /health` for supervisors.
+//! How the node is: `GET /api/p2p/status` for people, `GET /health` and `GET /ready` for
+//! supervisors.
 
 use std::sync::Arc;
 
@@ -6,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
+use super::error::ApiError;
 use super::peers::PeerView;
 use crate::node::Node;
 
@@ -36,7 +38,7 @@ impl StatusAnswer {
             local_files: totals.files,
             storage_dir: node.storage_dir().display().to_string(),
             network_files: node.view().total(),
-            forged_messages: node.network().forged(),
+            forged_messages: node.network().messages.forged.get(),
             file_bytes: totals.bytes,
             blobs: totals.blobs,
             blob_bytes: totals.blob_bytes,
@@ -73,4 +75,18 @@ pub(super) async fn health(State(node): State<Arc<Node>>) -> Json<HealthAnswer> 
         writable: reason.is_none(),
         reason,
     })
+}
+
+/// The answer of `GET /ready`.
+#[derive(Serialize)]
+pub(super) struct ReadyAnswer {
+    status: &'static str,
+}
+
+/// Tells whether the node does all it is there for, uploads among it. A gate before every
+/// route says that it shuts down.
+pub(super) async fn ready(State(node): State<Arc<Node>>) -> Result<Json<ReadyAnswer>, ApiError> {
+    let checked = node.store().check_writable().await;
+    checked.map_err(ApiError::NotReady)?;
+    Ok(Json(ReadyAnswer { status: "ready" }))
 }

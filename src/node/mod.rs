@@ -26,11 +26,16 @@ use crate::peer_id::PeerId;
 use crate::state_file::StateFile;
 use crate::store::local::{self, LocalStore, OpenError, RELAXED_SYNC_EVERY};
 use crate::store::{Store, StoreError};
+use crate::timed_disk::{Syncs, TimedDisk};
 
+mod counted;
+pub mod disk_use;
 pub mod rate_limit;
 pub mod server;
 mod stall_guard;
 pub mod view;
+
+pub use counted::Connections;
 
 use view::View;
 
@@ -101,13 +106,17 @@ pub struct Node {
     outgoing: Mutex<Option<Outgoing>>,
     options: Options,
     shutting_down: AtomicBool,
+    connections: Arc<Connections>,
+    syncs: Arc<Syncs>,
     /// While it lives, no other process opens the storage directory.
     opened: Option<LocalStore>,
 }
 
 impl Node {
     /// Opens the storage directory and the node's key in it, making both the first time.
-    pub async fn open(options: Options) -> Result<Self, NodeError> {
+    pub async fn open(mut options: Options) -> Result<Self, NodeError> {
+        let syncs = Arc::<Syncs>::default();
+        options.store.disk = Arc::new(TimedDisk::new(options.store.disk, Arc::clone(&syncs)));
         let opened = LocalStore::open(options.store.clone()).await?;
         let dir = options.store.dir.clone();
         let loading = tokio::task::spawn_blocking(move || Identity::load_or_create(&dir));
@@ -118,6 +127,7 @@ impl Node {
         let node = Self::over(opened.store.clone(), identity, options)?;
         Ok(Self {
             opened: Some(opened),
+            syncs,
             ..node
         })
     }
@@ -150,6 +160,8 @@ impl Node {
             outgoing: Mutex::new(Some(outgoing)),
             options,
             shutting_down: AtomicBool::new(false),
+            connections: Arc::default(),
+            syncs: Arc::default(),
             opened: None,
         })
     }
@@ -168,7 +180,8 @@ impl Node {
             shutdown.await;
             self.shutting_down.store(true, Ordering::Relaxed);
         };
-        server::serve(listener, router, options, shutdown).await;
+        let connections = Arc::clone(&self.connections);
+        server::serve(listener, router, options, connections, shutdown).await;
         // Aborts what is left of it.
         drop(background);
         self.store.close().await
@@ -244,6 +257,16 @@ impl Node {
     /// The longest file taken, in bytes.
     pub fn max_upload(&self) -> Option<u64> {
         self.options.store.max_upload
+    }
+
+    /// Its connections, while it runs.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// How long its disk takes to sync.
+    pub fn syncs(&self) -> &Syncs {
+        &self.syncs
     }
 
     /// Whether the node was told to stop.

@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tower::ServiceExt;
 
+use super::counted::{Connections, Counted};
 use super::stall_guard::StallGuard;
 
 /// How long to wait after a failed accept: mostly the process has too many files
@@ -54,11 +55,12 @@ impl Default for Options {
 pub struct ClientAddress(pub SocketAddr);
 
 /// Serves `router` on `listener` until `shutdown`, then closes the listener and
-/// lets running requests end within the grace.
+/// lets running requests end within the grace. Counts its connections.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     options: &Options,
+    counters: Arc<Connections>,
     shutdown: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
@@ -71,6 +73,10 @@ pub async fn serve(
             Some(ended) = connections.join_next() => report_panic(ended),
             accepted = accept(&listener, &slots) => {
                 let (stream, client, slot) = accepted;
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%client, %error, "answers may be delayed");
+                }
+                let stream = Counted::new(stream, Arc::clone(&counters));
                 let connection = connection(stream, client, router.clone(), options);
                 let watched = graceful.watch(connection);
                 connections.spawn(async move {
@@ -114,14 +120,11 @@ async fn accept(
 
 /// HTTP over one connection.
 fn connection(
-    stream: TcpStream,
+    stream: Counted<TcpStream>,
     client: SocketAddr,
     router: Router,
     options: &Options,
 ) -> impl GracefulConnection<Error = hyper::Error> + Send + use<> {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%client, %error, "answers may be delayed");
-    }
     let service = router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ClientAddress(client));
         request

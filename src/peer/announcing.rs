@@ -111,6 +111,10 @@ impl Announcing {
 
     fn ended(&mut self, peer: PeerId, outcome: &Outcome) {
         match outcome {
+            Outcome::Told => self.network.messages.told.count(),
+            Outcome::Refused | Outcome::Failed => self.network.messages.told_in_vain.count(),
+        }
+        match outcome {
             Outcome::Told => {
                 self.network.registry.saw(peer);
                 self.ready.push_back(peer);

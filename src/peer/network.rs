@@ -1,7 +1,6 @@
 //! The network as this node sees it: who is there, what they hold, and how to ask them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, watch};
 
@@ -13,6 +12,7 @@ use super::registration::{Absurd, Checked, Registration};
 use super::registry::{self, Introduced, Registry};
 use super::signature::Trust;
 use crate::base_url::BaseUrl;
+use crate::metrics::Counter;
 use crate::peer_id::PeerId;
 use crate::record::FileRecord;
 
@@ -33,7 +33,25 @@ pub struct Network {
     /// Wakes whoever asks new peers what they hold or writes them down.
     pub(super) met: watch::Sender<()>,
     outgoing: mpsc::Sender<Arc<Announcement>>,
-    forged: AtomicU64,
+    /// What was told and heard.
+    pub messages: Messages,
+}
+
+/// What was told to peers and heard of them, counted.
+#[derive(Debug, Default)]
+pub struct Messages {
+    /// Announcements that a peer took.
+    pub told: Counter,
+    /// Announcements that a peer refused, or did not answer.
+    pub told_in_vain: Counter,
+    /// Announcements of peers that said something new.
+    pub news: Counter,
+    /// Announcements of peers that said nothing new, or came before the peer was known.
+    pub not_news: Counter,
+    /// Announcements of peers that were refused.
+    pub refused: Counter,
+    /// Messages that were not from the peers they named.
+    pub forged: Counter,
 }
 
 /// The announcements that wait to be sent.
@@ -57,7 +75,7 @@ impl Network {
             client,
             met: watch::Sender::new(()),
             outgoing,
-            forged: AtomicU64::new(0),
+            messages: Messages::default(),
         };
         (network, waiting)
     }
@@ -76,7 +94,7 @@ impl Network {
     pub fn meet(&self, registration: Registration) -> Result<Introduced, Absurd> {
         let checked = registration.check();
         if matches!(checked, Err(Absurd::Forged(_))) {
-            self.forged.fetch_add(1, Ordering::Relaxed);
+            self.messages.forged.count();
         }
         let checked: Checked = checked?;
         let (id, address) = (checked.id, checked.address.clone());
@@ -98,9 +116,19 @@ impl Network {
     /// have not answered yet, and may be made up, are not kept: they are asked for all they
     /// hold.
     pub fn hear(&self, announcement: Announcement) -> Result<bool, NotTaken> {
+        let heard = self.take_in(announcement);
+        match &heard {
+            Ok(true) => self.messages.news.count(),
+            Ok(false) => self.messages.not_news.count(),
+            Err(_) => self.messages.refused.count(),
+        }
+        heard
+    }
+
+    fn take_in(&self, announcement: Announcement) -> Result<bool, NotTaken> {
         let told = announcement.check();
         if matches!(told, Err(NotTaken::Forged(_))) {
-            self.forged.fetch_add(1, Ordering::Relaxed);
+            self.messages.forged.count();
         }
         let told = told?;
         if !self.registry.get(told.peer).is_some_and(|it| it.answered) {
@@ -125,10 +153,5 @@ impl Network {
         if self.outgoing.try_send(Arc::new(announcement)).is_err() {
             tracing::debug!(id = %record.id, "not announced; peers will ask");
         }
-    }
-
-    /// How many messages were not from the peers they named.
-    pub fn forged(&self) -> u64 {
-        self.forged.load(Ordering::Relaxed)
     }
 }

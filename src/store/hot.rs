@@ -6,6 +6,7 @@ use bytes::Bytes;
 use quick_cache::sync::{Cache, DefaultLifecycle, PlaceholderGuard};
 use quick_cache::{DefaultHashBuilder, Weighter};
 
+use crate::metrics::Counter;
 use crate::record::{FileId, FileRecord};
 
 /// How much memory the files may take, in bytes.
@@ -43,8 +44,18 @@ pub(super) type Place<'a> = PlaceholderGuard<
     DefaultLifecycle<FileId, ReadyFile>,
 >;
 
+/// How often files were asked for.
+#[derive(Debug, Default)]
+pub struct HotReads {
+    /// The file was in memory.
+    pub hits: Counter,
+    /// It was not.
+    pub misses: Counter,
+}
+
 /// Files by their ids.
 pub(super) struct HotFiles {
+    reads: HotReads,
     files: Cache<FileId, ReadyFile, Weight>,
 }
 
@@ -68,13 +79,23 @@ impl Weighter<FileId, ReadyFile> for Weight {
 impl HotFiles {
     pub(super) fn new() -> Self {
         Self {
+            reads: HotReads::default(),
             files: Cache::with_weighter(USUAL_FILES, CAPACITY, Weight),
         }
     }
 
     /// A file that is here, or the right to put it here, which others wait for.
     pub(super) async fn get(&self, id: FileId) -> Result<ReadyFile, Place<'_>> {
-        self.files.get_value_or_guard_async(&id).await
+        let found = self.files.get_value_or_guard_async(&id).await;
+        match &found {
+            Ok(_) => self.reads.hits.count(),
+            Err(_) => self.reads.misses.count(),
+        }
+        found
+    }
+
+    pub(super) fn reads(&self) -> &HotReads {
+        &self.reads
     }
 
     /// Forgets a file that was removed, also one that is being read.

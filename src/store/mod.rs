@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::try_join_all;
 use tokio::sync::RwLock;
 
-use crate::blob::spool::Options as SpoolOptions;
+use crate::blob::spool::{Options as SpoolOptions, check_space};
 use crate::blob::{BlobBackend, BlobError, OpenBlob, Spool, SpooledBlob};
 use crate::hash::BlobHash;
 use crate::index::{IndexBackend, Totals};
@@ -28,7 +28,7 @@ mod verify;
 
 pub use directory::DirectoryError;
 pub use error::StoreError;
-pub use hot::{ReadyContent, ReadyFile};
+pub use hot::{HotReads, ReadyContent, ReadyFile};
 pub use verify::{Finding, verify};
 
 use check::is_whole;
@@ -256,9 +256,26 @@ impl Store {
         self.index.totals()
     }
 
+    /// How often files were read from memory.
+    pub fn hot_reads(&self) -> &HotReads {
+        self.hot.reads()
+    }
+
     /// Why the store refuses to write, if it does.
     pub fn refusal(&self) -> Option<String> {
         self.blobs.refusal().or_else(|| self.index.refusal())
+    }
+
+    /// Fails as an upload would fail now: writing is refused, or no room is left.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        self.writable()?;
+        if let Some(quota) = &self.quota {
+            let _room = quota.reserve(1, || self.totals().blob_bytes)?;
+        }
+        let spool = self.spool.clone();
+        let checked = tokio::task::spawn_blocking(move || check_space(&spool)).await;
+        // The look itself cannot panic; a runtime that ends runs it no more.
+        Ok(checked.map_err(|_| StoreError::ShuttingDown)??)
     }
 
     fn writable(&self) -> Result<(), StoreError> {

@@ -1,0 +1,186 @@
+//! `GET /metrics`: what the node counts, for Prometheus.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use super::error::ApiError;
+use super::traffic::Traffic;
+use crate::blob::BlobError;
+use crate::index::Totals;
+use crate::metrics::page::{CONTENT_TYPE, Page};
+use crate::node::Node;
+use crate::node::disk_use::{Files, files_below};
+
+/// The parts of the storage directory whose files are counted when they are asked for: few
+/// files each, however many the node keeps.
+const COUNTED_DIRS: [&str; 4] = ["spool", "keeping", "journal", "index"];
+
+/// Tells everything.
+pub(super) async fn metrics(
+    State(node): State<Arc<Node>>,
+    Extension(traffic): Extension<Arc<Traffic>>,
+) -> Result<Response, ApiError> {
+    let dir = node.storage_dir().to_owned();
+    let counted = tokio::task::spawn_blocking(move || count_files(&dir)).await;
+    let counted = counted.map_err(io::Error::other).flatten();
+    let counted = counted.map_err(|e| BlobError::io("count files in", node.storage_dir(), e))?;
+    let mut page = Page::default();
+    write_build(&mut page);
+    write_store(&mut page, &node);
+    write_files(&mut page, &counted);
+    write_syncs(&mut page, &node);
+    write_peers(&mut page, &node);
+    write_connections(&mut page, &node);
+    traffic.write(&mut page);
+    let content_type = [(header::CONTENT_TYPE, CONTENT_TYPE)];
+    Ok((content_type, page.into_text()).into_response())
+}
+
+/// Counts the files of each of [`COUNTED_DIRS`]. Blocks.
+fn count_files(storage: &Path) -> io::Result<Vec<(&'static str, Files)>> {
+    let dirs = COUNTED_DIRS.into_iter();
+    dirs.map(|name| Ok((name, files_below(&storage.join(name))?)))
+        .collect()
+}
+
+fn write_build(page: &mut Page) {
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    page.gauges("larder_build_info", "Always 1.")
+        .value(&version, 1);
+}
+
+fn write_store(page: &mut Page, node: &Node) {
+    let Totals {
+        files,
+        bytes,
+        blobs,
+        blob_bytes,
+    } = node.store().totals();
+    for (name, help, value) in [
+        ("larder_files", "Files kept.", files),
+        ("larder_file_bytes", "The sum of their sizes.", bytes),
+        ("larder_blobs", "Different contents among them.", blobs),
+        (
+            "larder_blob_bytes",
+            "The sum of the sizes of these.",
+            blob_bytes,
+        ),
+        (
+            "larder_deduplicated_bytes",
+            "What is saved, since equal contents are kept once.",
+            bytes.saturating_sub(blob_bytes),
+        ),
+    ] {
+        page.gauges(name, help).value(&[], value);
+    }
+    let writable = u8::from(node.store().refusal().is_none());
+    page.gauges("larder_writable", "0 after a failed write, else 1.")
+        .value(&[], writable);
+    let reads = node.store().hot_reads();
+    page.counters(
+        "larder_hot_reads_total",
+        "Files asked for by id, by whether they were in memory.",
+    )
+    .value(&[("in_memory", "yes")], reads.hits.get())
+    .value(&[("in_memory", "no")], reads.misses.get());
+}
+
+fn write_files(page: &mut Page, counted: &[(&'static str, Files)]) {
+    let mut count = page.gauges(
+        "larder_directory_files",
+        "Files in a part of the storage directory; an upload under way has two in the spool.",
+    );
+    for (name, files) in counted {
+        count.value(&[("directory", name)], files.count);
+    }
+    let mut bytes = page.gauges("larder_directory_bytes", "The sum of their lengths.");
+    for (name, files) in counted {
+        bytes.value(&[("directory", name)], files.bytes);
+    }
+}
+
+fn write_syncs(page: &mut Page, node: &Node) {
+    let syncs = node.syncs();
+    let mut seconds = page.histograms(
+        "larder_sync_seconds",
+        "How long the disk takes to make a write durable, by what is written.",
+    );
+    for (what, histogram) in [
+        ("journal", &syncs.journal),
+        ("packs", &syncs.packs),
+        ("files", &syncs.files),
+        ("directories", &syncs.directories),
+    ] {
+        seconds.durations(&[("what", what)], histogram);
+    }
+}
+
+fn write_peers(page: &mut Page, node: &Node) {
+    let (network, messages) = (node.network(), &node.network().messages);
+    page.gauges("larder_peers", "Other nodes known.")
+        .value(&[], network.registry.len());
+    page.gauges("larder_network_files", "Files known of all nodes.")
+        .value(&[], node.view().total());
+    page.counters(
+        "larder_announcements_sent_total",
+        "Announcements to peers, by whether the peer took it.",
+    )
+    .value(&[("outcome", "taken")], messages.told.get())
+    .value(&[("outcome", "failed")], messages.told_in_vain.get());
+    page.counters(
+        "larder_announcements_received_total",
+        "Announcements of peers, by whether they said something new.",
+    )
+    .value(&[("outcome", "new")], messages.news.get())
+    .value(&[("outcome", "ignored")], messages.not_news.get())
+    .value(&[("outcome", "refused")], messages.refused.get());
+    page.counters(
+        "larder_forged_messages_total",
+        "Messages that were not from the peers they named.",
+    )
+    .value(&[], messages.forged.get());
+    let failed = &node.fetcher().failed;
+    page.counters(
+        "larder_verification_failures_total",
+        "Peers caught at sending something else than the content asked for.",
+    )
+    .value(&[], failed.wrong.get());
+    page.counters(
+        "larder_fetch_failures_total",
+        "Peers given up that did not serve what they claim to hold, by why.",
+    )
+    .value(&[("reason", "wrong")], failed.wrong.get())
+    .value(&[("reason", "silent")], failed.silent.get())
+    .value(&[("reason", "unanswered")], failed.unanswered.get());
+}
+
+fn write_connections(page: &mut Page, node: &Node) {
+    let connections = node.connections();
+    page.gauges("larder_connections", "Open connections of clients.")
+        .value(&[], connections.open.get());
+    for (name, help, counter) in [
+        (
+            "larder_connections_accepted_total",
+            "Connections of clients so far.",
+            &connections.accepted,
+        ),
+        (
+            "larder_received_bytes_total",
+            "Bytes that came over them, heads and TLS included.",
+            &connections.received,
+        ),
+        (
+            "larder_sent_bytes_total",
+            "Bytes that went over them, heads and TLS included.",
+            &connections.sent,
+        ),
+    ] {
+        page.counters(name, help).value(&[], counter.get());
+    }
+}

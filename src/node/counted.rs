@@ -1,0 +1,100 @@
+//! Connections, counted with what goes over them.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::metrics::{Counter, Gauge};
+
+/// What a server's connections were and are.
+#[derive(Debug, Default)]
+pub struct Connections {
+    /// Open ones.
+    pub open: Gauge,
+    /// Accepted ones.
+    pub accepted: Counter,
+    /// Bytes that came in, heads of requests and TLS included.
+    pub received: Counter,
+    /// Bytes that went out, heads of answers and TLS included.
+    pub sent: Counter,
+}
+
+/// A connection that counts itself.
+pub(super) struct Counted<S> {
+    stream: S,
+    connections: Arc<Connections>,
+}
+
+impl<S> Counted<S> {
+    pub(super) fn new(stream: S, connections: Arc<Connections>) -> Self {
+        connections.accepted.count();
+        connections.open.begin();
+        Self {
+            stream,
+            connections,
+        }
+    }
+
+    fn count_sent(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.connections.sent.add(*bytes as u64);
+        }
+    }
+}
+
+impl<S> Drop for Counted<S> {
+    fn drop(&mut self) {
+        self.connections.open.end();
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let received = buf.filled().len() - before;
+        self.connections.received.add(received as u64);
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.count_sent(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.count_sent(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
