@@ -20,6 +20,7 @@ use crate::peer::tls::{Authorities, AuthoritiesError};
 use crate::peer::{discovery, mdns, registry};
 use crate::store::local;
 
+mod uploading;
 mod writing;
 
 pub use writing::WritingError;
@@ -167,6 +168,9 @@ pub struct Settings {
     cors_origin: Vec<AllowedOrigin>,
 
     #[command(flatten)]
+    uploading: uploading::UploadArguments,
+
+    #[command(flatten)]
     writing: writing::Arguments,
 
     /// How long running requests may go on after Ctrl-C or SIGTERM, in seconds.
@@ -272,6 +276,7 @@ impl Settings {
                 stall: Duration::from_secs(self.peer_stall),
             },
             keep_everything: self.keep == KeepArg::All,
+            upload_expiry: self.uploading.expiry(),
         })
     }
 

@@ -28,6 +28,7 @@ mod representation;
 mod request_log;
 mod router;
 mod status;
+mod tus;
 mod upload;
 
 pub use router::{Options, router};

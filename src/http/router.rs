@@ -8,14 +8,14 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 
 use super::access::{self, Writing};
 use super::error::ApiError;
 use super::gate::{self, Gate};
 use super::origin::{AllowedOrigin, Guard};
 use super::{announce, bao, download, files, keep, network};
-use super::{peers, status, upload};
+use super::{peers, status, tus, upload};
 use crate::node::Node;
 use crate::node::rate_limit::RateLimit;
 use crate::node::server::ClientAddress;
@@ -53,6 +53,9 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
 fn for_clients() -> Router<Arc<Node>> {
     Router::new()
         .route("/api/p2p/upload", post(upload::upload))
+        .route(tus::PATH, any(tus::uploads))
+        .route("/api/p2p/tus/", any(tus::uploads))
+        .route("/api/p2p/tus/{id}", any(tus::upload))
         .route("/api/p2p/download/{peer}/{file}", get(download::from_peer))
         .route(
             "/api/p2p/file/{id}",

@@ -20,3 +20,4 @@ pub(crate) mod python;
 pub(crate) mod random;
 pub(crate) mod raw_http;
 pub(crate) mod relay;
+pub(crate) mod tus;

@@ -34,7 +34,7 @@ const FLOORS: &[&[&str]] = &[
     &["disk", "blob", "index", "state_file"],
     &["store"],
     &["peer"],
-    &["fetch"],
+    &["fetch", "resumable"],
     &["node"],
     &["http", "bootstrap"],
     &["cli", "config", "main", "lib"],
