@@ -183,6 +183,7 @@ impl Node {
         let shutdown = async {
             shutdown.await;
             self.shutting_down.store(true, Ordering::Relaxed);
+            self.uploads.stop();
         };
         server::serve(listener, router, options, shutdown).await;
         // Aborts what is left of it.

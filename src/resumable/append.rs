@@ -3,7 +3,6 @@
 use bytes::Bytes;
 
 use super::error::UploadError;
-use super::state::UploadId;
 use super::visit::{Progress, Visit};
 use crate::blob::{Spool, spool};
 
@@ -12,6 +11,17 @@ use crate::blob::{Spool, spool};
 pub struct Appending {
     visit: Visit,
     spool: Spool,
+    /// Where it began.
+    began: u64,
+}
+
+/// Why a request is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// Another one wants the turn.
+    TakenOver,
+    /// The node is about to stop.
+    NodeStops,
 }
 
 impl Visit {
@@ -24,18 +34,17 @@ impl Visit {
             return Err(UploadError::Offset(here));
         }
         let mut spool = self.spool().await?;
-        let boot = &self.uploads.boot;
-        if checked && self.state.growing_in.is_some() {
-            spool.sync().await?;
-            self.state.growing_in = None;
-        } else if !checked && self.state.growing_in.as_ref() != Some(boot) {
-            self.state.growing_in = Some(boot.clone());
-        } else {
-            return Ok(Appending { visit: self, spool });
+        let growing_in = (!checked).then(|| self.uploads.boot.clone());
+        if self.state.growing_in != growing_in {
+            self.sync(&mut spool).await?;
+            self.state.growing_in = growing_in;
+            self.save().await?;
         }
-        self.state.offset = here;
-        self.save().await?;
-        Ok(Appending { visit: self, spool })
+        Ok(Appending {
+            visit: self,
+            spool,
+            began: here,
+        })
     }
 
     /// The spool of all that is here, which is read unless the spool was kept.
@@ -55,19 +64,19 @@ impl Visit {
 }
 
 impl Appending {
-    /// Which upload it is.
-    pub fn id(&self) -> UploadId {
-        self.visit.id
-    }
-
     /// Takes the next piece; waits while the disk is behind.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), UploadError> {
         Ok(self.spool.write(piece).await?)
     }
 
-    /// Returns when another request wants the turn.
-    pub async fn stopped(&mut self) {
-        self.visit.turn.stopped().await;
+    /// Returns when no more bytes shall come, and why.
+    pub async fn stopped(&mut self) -> Stopped {
+        let Visit { uploads, turn, .. } = &mut self.visit;
+        let mut stopping = uploads.stopping.subscribe();
+        tokio::select! {
+            () = turn.stopped() => Stopped::TakenOver,
+            _ = stopping.wait_for(|stopping| *stopping) => Stopped::NodeStops,
+        }
     }
 
     /// Makes what has come durable, and a file of it if it is whole.
@@ -75,6 +84,7 @@ impl Appending {
         let Self {
             mut visit,
             mut spool,
+            ..
         } = self;
         visit.sync(&mut spool).await?;
         visit.entry.note(None);
@@ -88,8 +98,12 @@ impl Appending {
     }
 
     /// Throws away what has come in this request.
-    pub async fn discard(self, began: u64) -> Result<(), UploadError> {
-        let Self { visit, mut spool } = self;
+    pub async fn discard(self) -> Result<(), UploadError> {
+        let Self {
+            visit,
+            mut spool,
+            began,
+        } = self;
         // A batch may be on its way to the file; how that ends does not matter.
         let _ = spool.sync().await;
         drop(spool);

@@ -17,7 +17,7 @@ mod turns;
 mod uploads;
 mod visit;
 
-pub use append::Appending;
+pub use append::{Appending, Stopped};
 pub use error::UploadError;
 pub use state::{Finished, NewUpload, UploadId};
 pub use uploads::{Options, Uploads};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{OnceCell, RwLock};
+use tokio::sync::{OnceCell, RwLock, watch};
 
 use super::entries::{Entries, Known};
 use super::error::UploadError;
@@ -48,6 +48,8 @@ pub struct Uploads {
     /// Shared by whoever makes a file and has yet to say whose it is; taken by those who
     /// look for a file that they made before a crash.
     pub(super) claims: RwLock<()>,
+    /// Whether no more bytes are taken, since the node stops.
+    pub(super) stopping: watch::Sender<bool>,
     /// Set once it is known what was there before this start: those whose end a crash cut off.
     recalled: OnceCell<Vec<UploadId>>,
 }
@@ -65,6 +67,7 @@ impl Uploads {
             spools: OpenSpools::default(),
             boot: boot(),
             claims: RwLock::default(),
+            stopping: watch::Sender::default(),
             recalled: OnceCell::new(),
         }
     }
@@ -115,6 +118,11 @@ impl Uploads {
         known.written + self.options.expiry
     }
 
+    /// Stops all requests that bring bytes; whoever sends them can go on later.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
     /// Forgets an upload, with what has come of it.
     pub(super) async fn remove(&self, id: UploadId) {
         self.entries.remove(id);
@@ -131,7 +139,7 @@ impl Uploads {
             }
             Ok(interrupted) => {
                 for id in interrupted {
-                    if let Err(error) = self.visit(*id).await {
+                    if let Err(error) = self.end(*id).await {
                         let error = &error as &dyn Error;
                         tracing::warn!(%id, error, "an upload cannot be finished yet");
                     }
@@ -143,6 +151,10 @@ impl Uploads {
             self.remove_expired().await;
             tokio::time::sleep(every).await;
         }
+    }
+
+    async fn end(self: &Arc<Self>, id: UploadId) -> Result<(), UploadError> {
+        self.visit(id).await?.progress().await.map(drop)
     }
 
     async fn remove_expired(&self) {

@@ -45,21 +45,20 @@ impl Uploads {
             return Err(UploadError::Unknown);
         }
         let state = self.files.load(id).await?;
-        let mut visit = Visit {
+        Ok(Visit {
             uploads: Arc::clone(self),
             id,
             entry,
             turn,
             state,
-        };
-        visit.finish_whole().await?;
-        Ok(visit)
+        })
     }
 }
 
 impl Visit {
-    /// How far it is.
-    pub async fn progress(&self) -> Result<Progress, UploadError> {
+    /// How far it is. If it is whole, it is a file then.
+    pub async fn progress(&mut self) -> Result<Progress, UploadError> {
+        self.finish_whole().await?;
         Ok(Progress {
             length: self.state.upload.length,
             offset: self.offset().await?,

@@ -9,7 +9,7 @@ use super::headers::{self, UPLOAD_OFFSET};
 use crate::http::body::RequestBody;
 use crate::http::error::{ApiError, TusError};
 use crate::http::upload::announced_bytes;
-use crate::resumable::{Appending, Progress, UploadError, Visit};
+use crate::resumable::{Appending, Progress, Stopped, UploadError, Visit};
 
 /// The type of a body that is a part of an upload.
 pub(super) const CONTENT_TYPE: &str = "application/offset+octet-stream";
@@ -40,7 +40,7 @@ pub(super) fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
 ///
 /// That goes on when the request is given up, so that what has come is kept.
 pub(super) async fn receive(
-    visit: Visit,
+    mut visit: Visit,
     offset: u64,
     headers: &HeaderMap,
     body: Body,
@@ -59,7 +59,7 @@ pub(super) async fn receive(
     let checksum = Checksum::of(headers)?;
     let appending = visit.append(offset, checksum.is_some()).await?;
     let body = RequestBody::new(body, room);
-    match tokio::spawn(take(appending, offset, body, checksum)).await {
+    match tokio::spawn(take(appending, body, checksum)).await {
         Ok(taken) => taken,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(ApiError::ShuttingDown),
@@ -68,7 +68,6 @@ pub(super) async fn receive(
 
 async fn take(
     mut appending: Appending,
-    began: u64,
     mut body: RequestBody,
     mut checksum: Option<Checksum>,
 ) -> Result<Progress, ApiError> {
@@ -84,7 +83,7 @@ async fn take(
     };
     // Of a body that was cut off nobody knows whether it was right.
     if came.is_err() || !checksum.holds() {
-        appending.discard(began).await?;
+        appending.discard().await?;
         return came.and(Err(TusError::ChecksumMismatch.into()));
     }
     Ok(appending.keep().await?)
@@ -98,7 +97,10 @@ async fn take_all(
     loop {
         let piece = tokio::select! {
             piece = body.next() => piece?,
-            () = appending.stopped() => return Err(TusError::TakenOver.into()),
+            stopped = appending.stopped() => return Err(match stopped {
+                Stopped::TakenOver => TusError::TakenOver.into(),
+                Stopped::NodeStops => ApiError::ShuttingDown,
+            }),
         };
         let Some(piece) = piece else {
             return Ok(());

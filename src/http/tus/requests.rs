@@ -104,7 +104,8 @@ fn options(node: &Node) -> Response {
 
 /// How far an upload is.
 async fn look(node: &Arc<Node>, id: UploadId) -> Result<Response, ApiError> {
-    let progress = node.uploads().visit(id).await?.progress().await?;
+    let mut visit = node.uploads().visit(id).await?;
+    let progress = visit.progress().await?;
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
     headers::put_progress(headers, &progress)?;
