@@ -21,8 +21,9 @@ pub mod timed_disk;
 pub mod store;
 // Floor 3: peers
 pub mod peer;
-// Floor 4: what others hold
+// Floor 4: what others hold, and what comes in over several requests
 pub mod fetch;
+pub mod resumable;
 // Floor 5: the node
 pub mod node;
 // Floor 6: surfaces

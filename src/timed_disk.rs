@@ -73,6 +73,10 @@ impl Disk for TimedDisk {
         self.disk.create_dir(path)
     }
 
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()> {
+        self.disk.link(file, name)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.disk.rename(from, to)
     }

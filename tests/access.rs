@@ -34,12 +34,24 @@ fn reachable(change: impl FnOnce(&mut Command)) -> (TempDir, Node, SocketAddr) {
 fn writings(headers: &[&str]) -> Vec<Vec<u8>> {
     let id = "01a20831-60df-7192-a718-76572f743d37";
     let json = ["Content-Type: application/json", "Content-Length: 2"];
+    let tus = ["Tus-Resumable: 1.0.0", "Upload-Length: 1"];
     let keep = head("POST", "/api/p2p/keep", &[&json, headers].concat());
     vec![
         upload_request(&form(&[file("a", b"x")]), headers),
         head("DELETE", &format!("/api/p2p/file/{id}"), headers),
         [keep, b"{}".to_vec()].concat(),
         head("DELETE", &format!("/api/p2p/keep/{id}"), headers),
+        head("POST", "/api/p2p/tus", &[&tus[..], headers].concat()),
+        head(
+            "PATCH",
+            &format!("/api/p2p/tus/{id}"),
+            &[&tus[..], headers].concat(),
+        ),
+        head(
+            "DELETE",
+            &format!("/api/p2p/tus/{id}"),
+            &[&tus[..], headers].concat(),
+        ),
     ]
 }
 
@@ -58,7 +70,7 @@ fn assert_closed(address: SocketAddr, headers: &[&str], status: u16, code: &str)
 fn assert_open(address: SocketAddr, headers: &[&str]) {
     let answers = writings(headers).into_iter();
     let statuses: Vec<_> = answers.map(|it| send(address, &it).status).collect();
-    assert_eq!(statuses, [200, 404, 400, 404]);
+    assert_eq!(statuses, [200, 404, 400, 404, 201, 404, 404]);
 }
 
 /// Fails unless reading and what peers tell needs no token.

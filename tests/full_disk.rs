@@ -14,6 +14,7 @@ use common::content::content;
 use common::forms::{file, form, upload, uploaded};
 use common::process::{Node, until};
 use common::raw_http::{get, head, send};
+use common::tus::{create, created, offset, patch, patched};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -216,5 +217,24 @@ fn a_disk_that_others_have_filled_loses_nothing() {
     scenario.check();
     scenario.upload(4, MEDIUM);
     scenario.delete();
+    scenario.check();
+}
+
+#[test]
+fn an_upload_in_parts_waits_until_there_is_room_again() {
+    let disk = SmallDisk::mount();
+    let mut scenario = Scenario::start(&disk);
+    let address = scenario.node.address;
+    let bytes = content(1, 5 * MEDIUM);
+    let upload = created(address, bytes.len());
+    patched(address, &upload, 0, &bytes[..MEDIUM]);
+    let filler = disk.fill();
+    assert_full(&create(address, MEDIUM, &[]));
+    assert_full(&patch(address, &upload, MEDIUM, &bytes[MEDIUM..]));
+    assert_eq!(offset(address, &upload), MEDIUM);
+    std::fs::remove_file(filler).unwrap();
+    let last = patched(address, &upload, MEDIUM, &bytes[MEDIUM..]);
+    let id = last.header("larder-file-id").to_owned();
+    scenario.kept.push((id, bytes));
     scenario.check();
 }

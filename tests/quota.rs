@@ -11,6 +11,7 @@ use common::content::content;
 use common::forms::{file, form, upload};
 use common::process::Node;
 use common::raw_http::{Answer, get, head, send};
+use common::tus;
 use tempfile::TempDir;
 
 /// One of these is spooled in memory, the other in a file.
@@ -81,6 +82,19 @@ fn what_can_never_fit_is_refused_as_too_large() {
     let answer = put(node.address, &content(1, 100_001));
     assert_eq!(answer.refusal(), (413, "too_large".to_owned()));
     assert_eq!(put(node.address, &content(1, 100_000)).status, 200);
+}
+
+#[test]
+fn a_resumable_upload_is_refused_before_it_begins_or_when_it_ends() {
+    let (_dir, node) = start(&["--quota", "100kB"]);
+    let create = |length| tus::create(node.address, length, &[]);
+    assert_eq!(create(100_001).refusal(), (413, "too_large".to_owned()));
+    let upload = tus::created(node.address, 60_000);
+    assert_eq!(put(node.address, &content(1, 60_000)).status, 200);
+    assert_eq!(create(60_000).refusal(), (507, "over_quota".to_owned()));
+    let ended = tus::patch(node.address, &upload, 0, &content(2, 60_000));
+    assert_eq!(ended.refusal(), (507, "over_quota".to_owned()));
+    assert_eq!(kept(node.address), 60_000);
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod file;
 mod log;
 mod size;
 mod tokens;
+mod uploading;
 
 pub use access::AccessError;
 pub use file::{FileError, NamedFile, SettingsFile};
@@ -194,6 +195,9 @@ pub struct Settings {
     #[command(flatten)]
     access: access::AccessSettings,
 
+    #[command(flatten)]
+    uploading: uploading::UploadArguments,
+
     /// How long running requests may go on after Ctrl-C or SIGTERM, in seconds.
     #[arg(
         long,
@@ -294,6 +298,7 @@ impl Settings {
                 stall: Duration::from_secs(self.peer_stall),
             },
             keep_everything: self.keep == KeepArg::All,
+            upload_expiry: self.uploading.expiry(),
         })
     }
 

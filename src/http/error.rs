@@ -22,6 +22,7 @@ use crate::hash::BlobHash;
 use crate::index::IndexError;
 use crate::node::rate_limit::TooOften;
 use crate::record::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
+use crate::resumable::UploadError;
 use crate::store::StoreError;
 
 /// Why a request is refused.
@@ -106,6 +107,29 @@ pub(super) enum ApiError {
     Fetch(#[from] FetchError),
     #[error(transparent)]
     NotKept(#[from] NotKept),
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    #[error(transparent)]
+    Tus(#[from] TusError),
+}
+
+/// Why a request of a resumable upload is refused, beside what the upload itself says.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TusError {
+    #[error("this node speaks tus 1.0.0, and requests must say so in Tus-Resumable")]
+    Version,
+    #[error("this node does not have the tus extension {0}")]
+    Extension(&'static str),
+    #[error("the header {0} is missing or not valid")]
+    Header(HeaderName),
+    #[error("Upload-Metadata is not valid: {0}")]
+    Metadata(&'static str),
+    #[error("this node does not know the algorithm of Upload-Checksum")]
+    ChecksumAlgorithm,
+    #[error("the body is not what Upload-Checksum promises; nothing of it is kept")]
+    ChecksumMismatch,
+    #[error("another request goes on with this upload")]
+    TakenOver,
 }
 
 /// Everything a client may know of a refusal.
@@ -164,7 +188,13 @@ impl ApiError {
             }
             Self::Header(_) | Self::NotKept(NotKept::Io(_)) => return Refusal::INTERNAL,
             Self::ContentMissing(_) => return Refusal::DAMAGED,
-            Self::Store(error) => return of_store(error),
+            Self::Store(error) | Self::Upload(UploadError::Store(error)) => {
+                return of_store(error);
+            }
+            Self::Upload(UploadError::Unknown) => (S::NOT_FOUND, "unknown_upload"),
+            Self::Upload(UploadError::Offset(_)) => (S::CONFLICT, "wrong_offset"),
+            Self::Upload(UploadError::TooMany(_)) => (S::TOO_MANY_REQUESTS, "too_many_uploads"),
+            Self::Tus(error) => of_tus(error),
             Self::Fetch(error) if error.is_timeout() => (S::GATEWAY_TIMEOUT, "peer_timeout"),
             Self::Fetch(_) => (S::BAD_GATEWAY, "peer_failed"),
         };
@@ -253,6 +283,24 @@ impl Refusal {
             status,
             code,
             message: Cow::Borrowed(message),
+        }
+    }
+}
+
+fn of_tus(error: &TusError) -> (StatusCode, &'static str) {
+    let bad = |code| (StatusCode::BAD_REQUEST, code);
+    match error {
+        TusError::Version => (StatusCode::PRECONDITION_FAILED, "tus_version"),
+        TusError::Extension(_) => bad("tus_extension"),
+        TusError::Header(_) => bad("bad_header"),
+        TusError::Metadata(_) => bad("bad_metadata"),
+        TusError::ChecksumAlgorithm => bad("unknown_checksum"),
+        // As tusd answers: a client that is still there shall not fight for its turn.
+        TusError::TakenOver => bad("upload_taken_over"),
+        // 460, which the protocol has made up.
+        TusError::ChecksumMismatch => {
+            let status = StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST);
+            (status, "checksum_mismatch")
         }
     }
 }

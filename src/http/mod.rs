@@ -31,6 +31,7 @@ mod request_log;
 mod router;
 mod status;
 mod traffic;
+mod tus;
 mod upload;
 
 pub use router::{Options, router};

@@ -18,6 +18,7 @@ use url::{Host, Origin};
 use super::error::ApiError;
 use super::representation::VERIFIED;
 use super::request_log::REQUEST_ID;
+use super::tus;
 use crate::base_url::BaseUrl;
 
 /// How long a browser may remember the answer to a preflight request.
@@ -152,19 +153,26 @@ fn is_loopback(url: &BaseUrl) -> bool {
 /// The CORS headers for requests that the guard has let through, and the answers
 /// to preflight requests.
 pub(super) fn cors() -> CorsLayer {
+    let exposed = [
+        header::ACCEPT_RANGES,
+        header::CONTENT_DISPOSITION,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::ETAG,
+        REQUEST_ID,
+        VERIFIED,
+    ];
     CorsLayer::new()
         .allow_origin(AllowOrigin::mirror_request())
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
-        .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([
-            header::ACCEPT_RANGES,
-            header::CONTENT_DISPOSITION,
-            header::CONTENT_LENGTH,
-            header::CONTENT_RANGE,
-            header::ETAG,
-            REQUEST_ID,
-            VERIFIED,
+        .allow_methods([
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PATCH,
+            Method::DELETE,
         ])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(exposed.into_iter().chain(tus::EXPOSED).collect::<Vec<_>>())
         .max_age(PREFLIGHT_AGE)
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 
 use super::access::{self, Access};
@@ -16,7 +16,7 @@ use super::gate::{self, Gate};
 use super::origin::{AllowedOrigin, Guard};
 use super::traffic::Traffic;
 use super::{announce, bao, download, events, files, keep, metrics, network};
-use super::{peers, status, upload};
+use super::{peers, status, tus, upload};
 use crate::node::Node;
 use crate::node::rate_limit::RateLimit;
 use crate::node::server::ClientAddress;
@@ -59,8 +59,11 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
 }
 
 /// The path templates of all routes, under which requests are counted.
-const TEMPLATES: [&str; 16] = [
+const TEMPLATES: [&str; 19] = [
     "/api/p2p/upload",
+    tus::PATH,
+    "/api/p2p/tus/",
+    "/api/p2p/tus/{id}",
     "/api/p2p/download/{peer}/{file}",
     "/api/p2p/file/{id}",
     "/api/p2p/blob/{hash}",
@@ -82,6 +85,10 @@ const TEMPLATES: [&str; 16] = [
 fn for_clients() -> Router<Arc<Node>> {
     Router::new()
         .route("/api/p2p/upload", post(upload::upload))
+        .route(tus::PATH, any(tus::uploads))
+        // As many clients are told to write it.
+        .route("/api/p2p/tus/", any(tus::uploads))
+        .route("/api/p2p/tus/{id}", any(tus::upload))
         .route("/api/p2p/download/{peer}/{file}", get(download::from_peer))
         .route(
             "/api/p2p/file/{id}",

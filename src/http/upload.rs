@@ -57,7 +57,7 @@ pub(super) async fn upload(
 }
 
 /// The length that the client says the body has, or zero.
-fn announced_bytes(headers: &HeaderMap) -> u64 {
+pub(super) fn announced_bytes(headers: &HeaderMap) -> u64 {
     let length = headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|it| it.to_str().ok()?.parse().ok());
     length.unwrap_or(0)

@@ -23,6 +23,7 @@ use crate::peer::network::{Network, Outgoing};
 use crate::peer::tls::Authorities;
 use crate::peer::{directory, registry};
 use crate::peer_id::PeerId;
+use crate::resumable::{self, Uploads};
 use crate::state_file::StateFile;
 use crate::store::local::{self, LocalStore, OpenError, RELAXED_SYNC_EVERY};
 use crate::store::{Store, StoreError};
@@ -58,6 +59,8 @@ pub struct Options {
     pub fetch: fetch::Options,
     /// Whether it keeps a copy of everything that is announced.
     pub keep_everything: bool,
+    /// How long an upload that comes in parts may wait for its client.
+    pub upload_expiry: Duration,
 }
 
 impl Options {
@@ -72,6 +75,7 @@ impl Options {
             authorities: Authorities::default(),
             fetch: fetch::Options::default(),
             keep_everything: false,
+            upload_expiry: UPLOAD_EXPIRY,
         }
     }
 }
@@ -80,6 +84,10 @@ impl Options {
 const PEERS_FILE: &str = "known-peers";
 /// The directory of what is being fetched to be kept, in the storage directory.
 const KEEPING_DIR: &str = "keeping";
+/// The directory of uploads that come in parts, in the storage directory.
+const UPLOADING_DIR: &str = "uploading";
+/// How long those usually may wait for their clients: over a weekend.
+pub const UPLOAD_EXPIRY: Duration = Duration::from_secs(72 * 3600);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +110,7 @@ pub struct Node {
     network: Arc<Network>,
     fetcher: Arc<Fetcher>,
     keeper: Arc<Keeper>,
+    uploads: Arc<Uploads>,
     /// Taken when the node runs.
     outgoing: Mutex<Option<Outgoing>>,
     options: Options,
@@ -151,12 +160,19 @@ impl Node {
             everything: options.keep_everything.then_some(every),
         };
         let keeper = Keeper::new(Arc::clone(&fetcher), store.clone(), keeping);
+        let uploading = resumable::Options {
+            dir: options.store.dir.join(UPLOADING_DIR),
+            expiry: options.upload_expiry,
+            spool: store.spool_options().clone(),
+        };
+        let uploads = Uploads::new(store.clone(), Arc::clone(&network), uploading);
         Ok(Self {
             store,
             peer_id,
             network,
             fetcher,
             keeper: Arc::new(keeper),
+            uploads: Arc::new(uploads),
             outgoing: Mutex::new(Some(outgoing)),
             options,
             shutting_down: AtomicBool::new(false),
@@ -179,6 +195,7 @@ impl Node {
         let shutdown = async {
             shutdown.await;
             self.shutting_down.store(true, Ordering::Relaxed);
+            self.uploads.stop();
         };
         let connections = Arc::clone(&self.connections);
         server::serve(listener, router, options, connections, shutdown).await;
@@ -206,6 +223,7 @@ impl Node {
         let file = StateFile::new(self.storage_dir().join(PEERS_FILE), "larder-peers 1");
         let options = self.options.discovery.clone();
         tasks.spawn(Arc::clone(&self.keeper).run());
+        tasks.spawn(Arc::clone(&self.uploads).run());
         tasks.spawn(discover(Arc::clone(&self.network), options, file));
         tasks
     }
@@ -237,6 +255,11 @@ impl Node {
     /// What the node makes copies of.
     pub fn keeper(&self) -> &Keeper {
         &self.keeper
+    }
+
+    /// What is coming in over several requests.
+    pub fn uploads(&self) -> &Arc<Uploads> {
+        &self.uploads
     }
 
     /// Who the node is.

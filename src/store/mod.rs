@@ -102,6 +102,11 @@ impl Store {
         self
     }
 
+    /// How uploads are spooled.
+    pub fn spool_options(&self) -> &SpoolOptions {
+        &self.spool
+    }
+
     /// An empty spool for an upload.
     pub fn spool(&self) -> Spool {
         Spool::new(self.spool.clone())
@@ -269,13 +274,19 @@ impl Store {
     /// Fails as an upload would fail now: writing is refused, or no room is left.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         self.writable()?;
-        if let Some(quota) = &self.quota {
-            let _room = quota.reserve(1, || self.totals().blob_bytes)?;
-        }
+        self.check_quota(1)?;
         let spool = self.spool.clone();
         let checked = tokio::task::spawn_blocking(move || check_space(&spool)).await;
         // The look itself cannot panic; a runtime that ends runs it no more.
         Ok(checked.map_err(|_| StoreError::ShuttingDown)??)
+    }
+
+    /// Fails where the quota has no room now for so many bytes of new content.
+    pub fn check_quota(&self, bytes: u64) -> Result<(), StoreError> {
+        if let Some(quota) = &self.quota {
+            let _room = quota.reserve(bytes, || self.totals().blob_bytes)?;
+        }
+        Ok(())
     }
 
     fn writable(&self) -> Result<(), StoreError> {

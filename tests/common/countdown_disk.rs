@@ -106,6 +106,11 @@ impl Disk for CountdownDisk {
         RealDisk.rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.step("link to", to)?;
+        RealDisk.link(from, to)
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.step("remove_file", path)?;
         RealDisk.remove_file(path)

@@ -78,6 +78,7 @@ impl InMemory {
     pub(crate) async fn ask(&self, method: &str, target: &str, body: &[u8]) -> Option<Answer> {
         let request = Request::builder().method(method).uri(target);
         let request = request.header("content-type", "application/json");
+        let request = request.header("tus-resumable", "1.0.0");
         let body = Body::from(Bytes::copy_from_slice(body));
         let response = self.router.clone().oneshot(request.body(body).ok()?).await;
         let (head, body) = response.unwrap().into_parts();

@@ -50,6 +50,7 @@ pub(crate) enum Operation {
     Create(PathBuf, FileNumber),
     CreateDir(PathBuf),
     Rename(PathBuf, PathBuf),
+    Link(PathBuf, PathBuf),
     Remove(PathBuf),
     SyncDir(PathBuf),
     SyncFileSystem,
@@ -127,6 +128,10 @@ impl Simulated {
             Operation::Rename(from, to) => {
                 let node = self.names.remove(from).unwrap();
                 self.names.insert(to.clone(), node);
+            }
+            Operation::Link(from, to) => {
+                let number = self.number_of(from);
+                self.names.insert(to.clone(), Node::File(number));
             }
             Operation::Remove(path) => drop(self.names.remove(path)),
             Operation::SyncDir(dir) => {

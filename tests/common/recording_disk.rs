@@ -111,6 +111,11 @@ impl Disk for RecordingDisk {
         self.record(rename, || RealDisk.rename(from, to))
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let link = Operation::Link(self.relative(from), self.relative(to));
+        self.record(link, || RealDisk.link(from, to))
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let remove = Operation::Remove(self.relative(path));
         self.record(remove, || RealDisk.remove_file(path))

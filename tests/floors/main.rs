@@ -35,7 +35,7 @@ const FLOORS: &[&[&str]] = &[
     &["disk", "blob", "index", "state_file", "timed_disk"],
     &["store"],
     &["peer"],
-    &["fetch"],
+    &["fetch", "resumable"],
     &["node"],
     &["http", "bootstrap"],
     &["cli", "config", "main", "lib"],

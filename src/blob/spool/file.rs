@@ -68,7 +68,7 @@ impl SpoolFile {
     }
 
     /// Moves the file to `to`, from where its drop no longer removes it; where
-    /// that fails the file is removed. Blocks.
+    /// that fails it is dropped. Blocks.
     pub fn rename(mut self, to: &Path) -> Result<(), BlobError> {
         if let Err(e) = self.disk.rename(&self.path, to) {
             self.discard();
@@ -78,10 +78,28 @@ impl SpoolFile {
         Ok(())
     }
 
-    /// Removes the file now; a drop does so a little later. Blocks.
+    /// A second name of this file, in the spool directory. Blocks.
+    pub fn link(&self, options: &Options) -> Result<Self, BlobError> {
+        let path = options.dir.join(Uuid::new_v4().to_string());
+        let file = self
+            .disk
+            .link(&self.path, &path)
+            .and_then(|()| self.disk.open(&path))
+            .map_err(|e| BlobError::io("link to", &path, e))?;
+        Ok(Self {
+            disk: Arc::clone(&self.disk),
+            path,
+            file,
+            kept: false,
+        })
+    }
+
+    /// Removes the file now, as a drop does a little later. Blocks.
     pub fn discard(mut self) {
-        self.kept = true;
-        remove(&*self.disk, &self.path);
+        if !self.kept {
+            self.kept = true;
+            remove(&*self.disk, &self.path);
+        }
     }
 }
 

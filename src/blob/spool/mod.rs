@@ -113,7 +113,8 @@ impl Spool {
     }
 
     /// Takes the next piece of the content; waits while the disk is behind.
-    /// After an error the content is lost and every later call fails.
+    /// After an error every later call fails and the content is lost; of content that can be
+    /// resumed, what was written stays.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), BlobError> {
         let written = self.try_write(piece).await;
         if written.is_err() {
@@ -143,6 +144,29 @@ impl Spool {
         }
     }
 
+    /// Makes durable what is here of content that can be resumed. After an error nobody
+    /// knows what came since the last time.
+    pub async fn sync(&mut self) -> Result<(), BlobError> {
+        let synced = match &mut self.state {
+            State::Memory(_) => Ok(()),
+            State::File(writer) => writer.sync().await,
+            State::Failed => Err(self.failed_before()),
+        };
+        if synced.is_err() {
+            self.state = State::Failed;
+        }
+        synced
+    }
+
+    /// The content is complete. What can be resumed keeps its own file besides, for whoever
+    /// has to finish it again.
+    pub async fn finish_copy(self) -> Result<SpooledBlob, BlobError> {
+        match self.state {
+            State::File(writer) => writer.finish(Written::finish_copy).await,
+            _ => self.finish().await,
+        }
+    }
+
     /// The content is complete.
     pub async fn finish(self) -> Result<SpooledBlob, BlobError> {
         match self.state {
@@ -151,7 +175,7 @@ impl Spool {
                 size: self.received,
                 content: Content::Memory(bytes),
             }),
-            State::File(writer) => writer.finish().await,
+            State::File(writer) => writer.finish(Written::finish).await,
             State::Failed => Err(self.failed_before()),
         }
     }
@@ -218,10 +242,21 @@ impl Writer {
         Ok(())
     }
 
-    async fn finish(self) -> Result<SpooledBlob, BlobError> {
+    async fn sync(&mut self) -> Result<(), BlobError> {
+        let written = joined((&mut self.writing).await)?;
+        let batch = std::mem::take(&mut self.batch);
+        let synced = super::run_blocking(move || written.append(&batch)?.synced()).await?;
+        self.writing = tokio::task::spawn_blocking(|| Ok(synced));
+        Ok(())
+    }
+
+    async fn finish(
+        self,
+        finish: fn(Written) -> Result<SpooledBlob, BlobError>,
+    ) -> Result<SpooledBlob, BlobError> {
         let Self { batch, writing } = self;
         let written = joined(writing.await)?;
-        super::run_blocking(move || written.append(&batch)?.finish()).await
+        super::run_blocking(move || finish(written.append(&batch)?)).await
     }
 }
 
@@ -275,7 +310,7 @@ impl Written {
         })
     }
 
-    /// Hashes and writes a batch; where that fails the files are removed. Blocks.
+    /// Hashes and writes a batch; where that fails the files are discarded. Blocks.
     fn append(mut self, batch: &Batch) -> Result<Self, BlobError> {
         let mut pieces = batch.pieces.iter();
         match pieces.try_for_each(|piece| self.append_piece(piece)) {
@@ -286,6 +321,31 @@ impl Written {
                 Err(error)
             }
         }
+    }
+
+    fn synced(self) -> Result<Self, BlobError> {
+        let path = self.file.path();
+        let synced = self.file.file().sync();
+        synced.map_err(|e| BlobError::io("sync", path, e))?;
+        Ok(self)
+    }
+
+    /// The content is complete, and its file stays. Blocks.
+    fn finish_copy(self) -> Result<SpooledBlob, BlobError> {
+        let (hash, outboard) = self.outboard.finish()?;
+        let path = self.file.path();
+        let content = if self.size <= MEMORY_LIMIT {
+            outboard.discard();
+            Content::Memory(std::fs::read(path).map_err(|e| BlobError::io("read", path, e))?)
+        } else {
+            let blob = self.file.link(&self.options)?;
+            Content::File { blob, outboard }
+        };
+        Ok(SpooledBlob {
+            hash,
+            size: self.size,
+            content,
+        })
     }
 
     /// The content is complete. Blocks.

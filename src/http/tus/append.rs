@@ -1,0 +1,113 @@
+//! `PATCH`: bytes for an upload.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::checksum::Checksum;
+use super::headers::{self, UPLOAD_OFFSET};
+use crate::http::body::RequestBody;
+use crate::http::error::{ApiError, TusError};
+use crate::http::upload::announced_bytes;
+use crate::resumable::{Appending, Progress, Stopped, UploadError, Visit};
+
+/// The type of a body that is a part of an upload.
+pub(super) const CONTENT_TYPE: &str = "application/offset+octet-stream";
+
+/// Puts the body of a request behind what is here.
+pub(super) async fn append(
+    visit: Visit,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    check_type(headers)?;
+    let offset = headers::number(headers, &UPLOAD_OFFSET)?;
+    let offset = offset.ok_or(TusError::Header(UPLOAD_OFFSET))?;
+    let progress = receive(visit, offset, headers, body).await?;
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    headers::put_progress(response.headers_mut(), &progress)?;
+    Ok(response)
+}
+
+pub(super) fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    (content_type == Some(CONTENT_TYPE.as_bytes()))
+        .then_some(())
+        .ok_or(ApiError::WrongContentType(CONTENT_TYPE))
+}
+
+/// Receives a body that begins at `offset`, and tells how far the upload is then.
+///
+/// That goes on when the request is given up, so that what has come is kept.
+pub(super) async fn receive(
+    mut visit: Visit,
+    offset: u64,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Progress, ApiError> {
+    let progress = visit.progress().await?;
+    if progress.offset != offset {
+        return Err(UploadError::Offset(progress.offset).into());
+    }
+    let room = progress.length - progress.offset;
+    if announced_bytes(headers) > room {
+        return Err(ApiError::BodyTooLong(room));
+    }
+    if room == 0 {
+        return Ok(progress);
+    }
+    let checksum = Checksum::of(headers)?;
+    let appending = visit.append(offset, checksum.is_some()).await?;
+    let body = RequestBody::new(body, room);
+    match tokio::spawn(take(appending, body, checksum)).await {
+        Ok(taken) => taken,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(ApiError::ShuttingDown),
+    }
+}
+
+async fn take(
+    mut appending: Appending,
+    mut body: RequestBody,
+    mut checksum: Option<Checksum>,
+) -> Result<Progress, ApiError> {
+    let came = take_all(&mut appending, &mut body, checksum.as_mut()).await;
+    if let Err(error @ ApiError::Upload(_)) = came {
+        // It cannot be written. What was written before is found by the next request.
+        return Err(error);
+    }
+    let Some(checksum) = checksum else {
+        let kept = appending.keep().await;
+        came?;
+        return Ok(kept?);
+    };
+    // Of a body that was cut off nobody knows whether it was right.
+    if came.is_err() || !checksum.holds() {
+        appending.discard().await?;
+        return came.and(Err(TusError::ChecksumMismatch.into()));
+    }
+    Ok(appending.keep().await?)
+}
+
+async fn take_all(
+    appending: &mut Appending,
+    body: &mut RequestBody,
+    mut checksum: Option<&mut Checksum>,
+) -> Result<(), ApiError> {
+    loop {
+        let piece = tokio::select! {
+            piece = body.next() => piece?,
+            stopped = appending.stopped() => return Err(match stopped {
+                Stopped::TakenOver => TusError::TakenOver.into(),
+                Stopped::NodeStops => ApiError::ShuttingDown,
+            }),
+        };
+        let Some(piece) = piece else {
+            return Ok(());
+        };
+        if let Some(checksum) = &mut checksum {
+            checksum.update(&piece);
+        }
+        appending.write(piece).await?;
+    }
+}

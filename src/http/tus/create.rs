@@ -1,0 +1,71 @@
+//! `POST`: an upload begins, perhaps with its first bytes.
+
+use std::sync::Arc;
+
+use axum::body::{Body, HttpBody};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::headers::{self, UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH, UPLOAD_METADATA};
+use super::{PATH, append, metadata};
+use crate::http::error::{ApiError, TusError};
+use crate::node::Node;
+use crate::resumable::{NewUpload, Progress, UploadId};
+use crate::store::About;
+
+/// Creates an upload and takes what the body holds of it.
+pub(super) async fn create(
+    node: &Arc<Node>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let upload = new_upload(headers)?;
+    // A client that sends nothing may send it with any type.
+    let has_bytes = !body.is_end_stream();
+    if has_bytes {
+        append::check_type(headers)?;
+    }
+    let id = node.uploads().create(upload).await?;
+    let progress = match begin(node, id, headers, body).await {
+        Ok(progress) => progress,
+        Err(error) => {
+            // The client has yet to learn where it is, so it would wait for nobody.
+            node.uploads().visit(id).await?.remove().await;
+            return Err(error);
+        }
+    };
+    let mut response = StatusCode::CREATED.into_response();
+    let location = format!("{}{PATH}/{id}", node.base_url().path_prefix());
+    let location = HeaderValue::try_from(location)?;
+    response.headers_mut().insert(header::LOCATION, location);
+    headers::put_progress(response.headers_mut(), &progress)?;
+    Ok(response)
+}
+
+async fn begin(
+    node: &Arc<Node>,
+    id: UploadId,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Progress, ApiError> {
+    // Which makes a file of an empty upload.
+    let visit = node.uploads().visit(id).await?;
+    append::receive(visit, 0, headers, body).await
+}
+
+fn new_upload(headers: &HeaderMap) -> Result<NewUpload, ApiError> {
+    if headers.contains_key(UPLOAD_CONCAT) {
+        return Err(TusError::Extension("concatenation").into());
+    }
+    if headers.contains_key(UPLOAD_DEFER_LENGTH) {
+        return Err(TusError::Extension("creation-defer-length").into());
+    }
+    let length = headers::number(headers, &UPLOAD_LENGTH)?;
+    let value = headers.get(UPLOAD_METADATA).filter(|it| !it.is_empty());
+    let text = value.and_then(|it| it.to_str().ok()).map(str::to_owned);
+    Ok(NewUpload {
+        length: length.ok_or(TusError::Header(UPLOAD_LENGTH))?,
+        about: value.map_or_else(|| Ok(About::default()), metadata::about)?,
+        metadata: text,
+    })
+}

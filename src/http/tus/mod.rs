@@ -1,0 +1,15 @@
+//! Resumable uploads by tus 1.0.0 (<https://tus.io/protocols/resumable-upload>), with its
+//! extensions creation, creation-with-upload, expiration, termination and checksum.
+
+mod append;
+mod checksum;
+mod create;
+mod headers;
+mod metadata;
+mod requests;
+
+pub(super) use headers::EXPOSED;
+pub(super) use requests::{upload, uploads};
+
+/// Where uploads are created; each is below it.
+pub(super) const PATH: &str = "/api/p2p/tus";

@@ -1,0 +1,130 @@
+//! Bytes that are put behind those that are here.
+
+use bytes::Bytes;
+
+use super::error::UploadError;
+use super::visit::{Progress, Visit};
+use crate::blob::{Spool, spool};
+
+/// A request that brings bytes. To drop it is to be killed: what is written counts, unless
+/// it was to be checked.
+pub struct Appending {
+    visit: Visit,
+    spool: Spool,
+    /// Where it began.
+    began: u64,
+}
+
+/// Why a request is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// Another one wants the turn.
+    TakenOver,
+    /// The node is about to stop.
+    NodeStops,
+}
+
+impl Visit {
+    /// Begins to append at `offset`, which must be the end of what is here. Bytes that are to
+    /// be `checked` count only once [`Appending::keep`] is called.
+    pub async fn append(mut self, offset: u64, checked: bool) -> Result<Appending, UploadError> {
+        self.uploads.check_writable()?;
+        let here = self.offset().await?;
+        if here != offset || self.state.finished.is_some() {
+            return Err(UploadError::Offset(here));
+        }
+        let mut spool = self.spool().await?;
+        let growing_in = (!checked).then(|| self.uploads.boot.clone());
+        if self.state.growing_in != growing_in {
+            self.sync(&mut spool).await?;
+            self.state.growing_in = growing_in;
+            self.save().await?;
+        }
+        Ok(Appending {
+            visit: self,
+            spool,
+            began: here,
+        })
+    }
+
+    /// The spool of all that is here, which is read unless the spool was kept.
+    pub(super) async fn spool(&self) -> Result<Spool, UploadError> {
+        let Self { uploads, id, .. } = self;
+        if let Some(spool) = uploads.spools.take(*id) {
+            return Ok(spool);
+        }
+        let options = spool::Options {
+            // Of its whole length, and before it began.
+            max_bytes: None,
+            ..uploads.options.spool.clone()
+        };
+        let path = uploads.files.content(*id);
+        Ok(Spool::resume(options, path, self.state.upload.length).await?)
+    }
+}
+
+impl Appending {
+    /// Takes the next piece; waits while the disk is behind.
+    pub async fn write(&mut self, piece: Bytes) -> Result<(), UploadError> {
+        Ok(self.spool.write(piece).await?)
+    }
+
+    /// Returns when no more bytes shall come, and why.
+    pub async fn stopped(&mut self) -> Stopped {
+        let Visit { uploads, turn, .. } = &mut self.visit;
+        let mut stopping = uploads.stopping.subscribe();
+        tokio::select! {
+            () = turn.stopped() => Stopped::TakenOver,
+            _ = stopping.wait_for(|stopping| *stopping) => Stopped::NodeStops,
+        }
+    }
+
+    /// Makes what has come durable, and a file of it if it is whole.
+    pub async fn keep(self) -> Result<Progress, UploadError> {
+        let Self {
+            mut visit,
+            mut spool,
+            ..
+        } = self;
+        visit.sync(&mut spool).await?;
+        visit.entry.note(None);
+        if visit.state.offset == visit.state.upload.length {
+            visit.finish(spool).await?;
+        } else {
+            visit.save().await?;
+            visit.uploads.spools.put(visit.id, spool);
+        }
+        visit.progress().await
+    }
+
+    /// Throws away what has come in this request.
+    pub async fn discard(self) -> Result<(), UploadError> {
+        let Self {
+            visit,
+            mut spool,
+            began,
+        } = self;
+        // A batch may be on its way to the file; how that ends does not matter.
+        let _ = spool.sync().await;
+        drop(spool);
+        visit.cut_to(began).await
+    }
+}
+
+impl Visit {
+    /// Makes all that is here durable.
+    pub(super) async fn sync(&mut self, spool: &mut Spool) -> Result<(), UploadError> {
+        if let Err(error) = spool.sync().await {
+            // Whatever was not durable before is uncertain now.
+            self.cut_to(self.state.offset).await?;
+            return Err(error.into());
+        }
+        self.state.offset = spool.received();
+        Ok(())
+    }
+
+    async fn cut_to(&self, offset: u64) -> Result<(), UploadError> {
+        let cut = move |len: u64| len.min(offset);
+        self.uploads.files.cut(self.id, cut).await.map(drop)
+    }
+}

@@ -1,0 +1,37 @@
+//! Why an upload does not go on.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::blob::BlobError;
+use crate::store::StoreError;
+
+/// Why an upload does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// There is none with this id: it never was, has expired, or was removed.
+    #[error("no upload has this id")]
+    Unknown,
+    /// Bytes were to be put elsewhere than at the end of what has come.
+    #[error("the upload goes on at byte {0}")]
+    Offset(u64),
+    /// Too many are unfinished.
+    #[error("{0} uploads are unfinished")]
+    TooMany(usize),
+    /// It cannot be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl UploadError {
+    /// The error for a failed `action` on `path`; a full disk is told apart.
+    pub(super) fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        BlobError::io(action, path, source).into()
+    }
+}
+
+impl From<BlobError> for UploadError {
+    fn from(error: BlobError) -> Self {
+        Self::Store(error.into())
+    }
+}

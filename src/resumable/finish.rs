@@ -1,0 +1,118 @@
+//! How an upload becomes a file, once, whatever happens meanwhile.
+//!
+//! 1. The state says that it ends: the hash, and the newest file of the same name.
+//! 2. The store takes the content, of which the upload keeps a name of its own.
+//! 3. The state says which file it is.
+//! 4. The content of the upload is removed.
+//!
+//! After a crash between the first and the third step the file is there or it is not.
+
+use super::error::UploadError;
+use super::state::{Ending, Finished};
+use super::visit::Visit;
+use crate::blob::{BlobError, Spool};
+use crate::hash::BlobHash;
+use crate::record::{FileId, FileRecord};
+
+/// How many files are looked through at once.
+const PAGE: usize = 256;
+
+impl Visit {
+    /// Makes a file of `spool`, which holds all of the content and is durable.
+    pub(super) async fn finish(&mut self, spool: Spool) -> Result<(), UploadError> {
+        let uploads = self.uploads.clone();
+        let _claim = uploads.claims.read().await;
+        self.make_file(spool).await
+    }
+
+    /// Does so where all of the content is here, and whoever brought it came to no end.
+    pub(super) async fn finish_whole(&mut self) -> Result<(), UploadError> {
+        let is_whole = self.state.upload.length == self.offset().await?;
+        if self.state.finished.is_some() || !(is_whole || self.state.ending.is_some()) {
+            return Ok(());
+        }
+        self.uploads.check_writable()?;
+        let uploads = self.uploads.clone();
+        let _claim = uploads.claims.write().await;
+        if let Some(ending) = self.state.ending
+            && let Some(record) = self.find(&ending).await?
+        {
+            return self.end(record.id, &ending).await;
+        }
+        let mut spool = self.spool().await?;
+        self.sync(&mut spool).await?;
+        self.make_file(spool).await
+    }
+
+    async fn make_file(&mut self, spool: Spool) -> Result<(), UploadError> {
+        let blob = spool.finish_copy().await?;
+        let ending = match self.state.ending {
+            Some(ending) if ending.hash == blob.hash() => ending,
+            Some(Ending { hash, .. }) => {
+                let detail = "what was uploaded is no longer what it was".to_owned();
+                return Err(BlobError::Damaged { hash, detail }.into());
+            }
+            None => self.begin_to_end(blob.hash()).await?,
+        };
+        let about = self.state.upload.about.clone();
+        let record = self.uploads.store.ingest(blob, about).await?;
+        self.uploads.network.announce(&record, false);
+        self.end(record.id, &ending).await
+    }
+
+    async fn begin_to_end(&mut self, hash: BlobHash) -> Result<Ending, UploadError> {
+        let name = &self.state.upload.about.name;
+        let newest = self.uploads.store.newest_named(name).await?;
+        let ending = Ending {
+            hash,
+            newer_than: newest.map(|it| it.id),
+        };
+        self.state.ending = Some(ending);
+        self.save().await?;
+        Ok(ending)
+    }
+
+    /// Writes down which file it is; only then it may be told.
+    async fn end(&mut self, file: FileId, ending: &Ending) -> Result<(), UploadError> {
+        let hash = ending.hash;
+        self.state.finished = Some(Finished { file, hash });
+        self.save().await?;
+        self.entry.note(Some(file));
+        self.uploads.files.remove_content(self.id).await;
+        self.uploads.forget_oldest().await;
+        Ok(())
+    }
+
+    /// The file that an earlier try has made.
+    async fn find(&self, ending: &Ending) -> Result<Option<FileRecord>, UploadError> {
+        let store = &self.uploads.store;
+        let name = &self.state.upload.about.name;
+        let newest = store.newest_named(name).await?;
+        let newest = newest.filter(|it| Some(it.id) > ending.newer_than);
+        if newest.as_ref().is_none_or(|it| self.is_own(it, ending)) {
+            return Ok(newest);
+        }
+        // Others of the same name have come since.
+        let mut after = ending.newer_than;
+        loop {
+            let page = store.page(after, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(None);
+            };
+            after = Some(last.id);
+            if let Some(own) = page.into_iter().find(|it| self.is_own(it, ending)) {
+                return Ok(Some(own));
+            }
+        }
+    }
+
+    fn is_own(&self, record: &FileRecord, ending: &Ending) -> bool {
+        let (file, about) = (&record.file, &self.state.upload.about);
+        Some(record.id) > ending.newer_than
+            && file.hash == ending.hash
+            && file.name == about.name
+            && file.content_type == about.content_type
+            && file.description == about.description
+            && !self.uploads.entries.has_become(record.id)
+    }
+}

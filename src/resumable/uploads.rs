@@ -1,0 +1,202 @@
+//! All uploads: they begin, are visited, and expire.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{OnceCell, RwLock, watch};
+
+use super::entries::{Entries, Known};
+use super::error::UploadError;
+use super::files::{Files, boot};
+use super::open_spools::OpenSpools;
+use super::state::{NewUpload, State, UploadId};
+use crate::blob::{BlobError, spool};
+use crate::peer::network::Network;
+use crate::store::Store;
+
+/// The most that may be unfinished; of each a state file and some 300 bytes of memory are
+/// held, beside its content.
+const MAX_UNFINISHED: usize = 1000;
+/// The most that are remembered after their end, for clients that ask once more.
+const MAX_FINISHED: usize = 10_000;
+/// How often to look for expired ones.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
+/// How uploads are kept.
+#[derive(Clone)]
+pub struct Options {
+    /// A directory of its own on the file system of the blobs.
+    pub dir: PathBuf,
+    /// How long an upload may wait for its client, and a finished one is remembered.
+    pub expiry: Duration,
+    /// How content is written, and how much of it is taken.
+    pub spool: spool::Options,
+}
+
+/// The uploads of a node.
+pub struct Uploads {
+    pub(super) store: Store,
+    pub(super) network: Arc<Network>,
+    pub(super) options: Options,
+    pub(super) files: Files,
+    pub(super) entries: Entries,
+    pub(super) spools: OpenSpools,
+    /// Which boot of the machine this is.
+    pub(super) boot: String,
+    /// Shared by whoever makes a file and has yet to say whose it is; taken by those who
+    /// look for a file that they made before a crash.
+    pub(super) claims: RwLock<()>,
+    /// Whether no more bytes are taken, since the node stops.
+    pub(super) stopping: watch::Sender<bool>,
+    /// Set once it is known what was there before this start: those whose end a crash cut off.
+    recalled: OnceCell<Vec<UploadId>>,
+}
+
+impl Uploads {
+    /// The uploads in a directory. Nothing is touched before they are needed.
+    pub fn new(store: Store, network: Arc<Network>, options: Options) -> Self {
+        let files = Files::new(options.dir.clone(), Arc::clone(&options.spool.disk));
+        Self {
+            store,
+            network,
+            options,
+            files,
+            entries: Entries::default(),
+            spools: OpenSpools::default(),
+            boot: boot(),
+            claims: RwLock::default(),
+            stopping: watch::Sender::default(),
+            recalled: OnceCell::new(),
+        }
+    }
+
+    /// Begins an upload. Ok means that a restart does not forget it.
+    pub async fn create(&self, mut upload: NewUpload) -> Result<UploadId, UploadError> {
+        self.check_writable()?;
+        self.check_expected(upload.length).await?;
+        self.recall().await?;
+        let id = UploadId::new();
+        if upload.about.name.is_empty() {
+            upload.about.name = id.to_string();
+        }
+        if !self.entries.add_unfinished(id, MAX_UNFINISHED) {
+            return Err(UploadError::TooMany(MAX_UNFINISHED));
+        }
+        let saved = self.files.save(id, &State::new(upload, &self.boot)).await;
+        if saved.is_err() {
+            self.entries.remove(id);
+            self.files.remove(id).await;
+        }
+        saved.map(|()| id)
+    }
+
+    /// Whether content of `length` bytes may come: all that limits the size of an upload is
+    /// looked at here, before anything of it is received.
+    async fn check_expected(&self, length: u64) -> Result<(), UploadError> {
+        let spool = self.options.spool.clone();
+        if let Some(max) = spool.max_bytes.filter(|max| length > *max) {
+            return Err(BlobError::TooLarge(max).into());
+        }
+        self.store.check_quota(length)?;
+        let check = move || spool::check_room(&spool, length);
+        match tokio::task::spawn_blocking(check).await {
+            Ok(checked) => Ok(checked?),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    pub(super) fn check_writable(&self) -> Result<(), UploadError> {
+        match self.store.refusal() {
+            Some(reason) => Err(BlobError::Refused(reason).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// When an upload is removed that does not go on.
+    pub(super) fn expires(&self, known: Known) -> SystemTime {
+        known.written + self.options.expiry
+    }
+
+    /// Stops all requests that bring bytes; whoever sends them can go on later.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Forgets an upload, with what has come of it.
+    pub(super) async fn remove(&self, id: UploadId) {
+        self.entries.remove(id);
+        drop(self.spools.take(id));
+        self.files.remove(id).await;
+    }
+
+    /// Ends what a crash has interrupted, then removes what expires, for ever.
+    pub async fn run(self: Arc<Self>) {
+        match self.recall().await {
+            Err(error) => {
+                let error = &error as &dyn Error;
+                tracing::error!(error, "what was uploaded in parts is not known");
+            }
+            Ok(interrupted) => {
+                for id in interrupted {
+                    if let Err(error) = self.end(*id).await {
+                        let error = &error as &dyn Error;
+                        tracing::warn!(%id, error, "an upload cannot be finished yet");
+                    }
+                }
+            }
+        }
+        let every = EXPIRE_EVERY.min(self.options.expiry);
+        loop {
+            self.remove_expired().await;
+            tokio::time::sleep(every).await;
+        }
+    }
+
+    async fn end(self: &Arc<Self>, id: UploadId) -> Result<(), UploadError> {
+        self.visit(id).await?.progress().await.map(drop)
+    }
+
+    async fn remove_expired(&self) {
+        let Some(since) = SystemTime::now().checked_sub(self.options.expiry) else {
+            return;
+        };
+        for id in self.entries.written_before(since) {
+            let Some(entry) = self.entries.get(id) else {
+                continue;
+            };
+            // Of one that is under way the time is noted when it ends.
+            let turn = entry.turns.take_if_free();
+            if turn.is_some() && entry.known().written < since {
+                tracing::info!(%id, "an upload has expired");
+                self.remove(id).await;
+            }
+        }
+    }
+
+    /// Forgets those that ended longest ago, where too many are remembered.
+    pub(super) async fn forget_oldest(&self) {
+        while let Some(id) = self.entries.first_ended_beyond(MAX_FINISHED) {
+            self.remove(id).await;
+        }
+    }
+
+    /// Learns once what was there before this start.
+    pub(super) async fn recall(&self) -> Result<&[UploadId], UploadError> {
+        let recall = || async {
+            let mut interrupted = Vec::new();
+            for found in self.files.find_all().await? {
+                let file = found.state.finished.map(|it| it.file);
+                if file.is_none() && found.state.ending.is_some() {
+                    interrupted.push(found.id);
+                }
+                let written = found.written;
+                self.entries.add(found.id, Known { written, file });
+            }
+            Ok(interrupted)
+        };
+        let recalled = self.recalled.get_or_try_init(recall).await;
+        recalled.map(Vec::as_slice)
+    }
+}

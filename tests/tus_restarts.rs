@@ -1,0 +1,266 @@
+//! Resumable uploads whose client or whose node is killed, over and over: they go on where
+//! they stopped, and end as the file that a plain upload would have made.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
+
+mod common;
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use common::content::content;
+use common::forms::uploaded;
+use common::process::{Node, until};
+use common::random::Random;
+use common::raw_http::{connect, get, read_answer, until_read};
+use common::tus::{created, look, offset, patch_request, patched};
+use larder::hash::BlobHash;
+use larder::state_file::StateFile;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const MIB: usize = 1 << 20;
+/// The length of the upload that is killed at many points: longer with `LARDER_SOAK`.
+fn length() -> usize {
+    let soak = std::env::var_os("LARDER_SOAK").is_some();
+    if soak { 2048 * MIB } else { 64 * MIB }
+}
+
+/// Content of which no two pieces are alike, made faster than by [`content`] alone.
+fn long_content(len: usize) -> Vec<u8> {
+    let piece = content(1, MIB);
+    let mut content = piece.repeat(len.div_ceil(MIB));
+    for (number, piece) in content.chunks_mut(MIB).enumerate() {
+        piece[..8].copy_from_slice(&number.to_le_bytes());
+    }
+    content.truncate(len);
+    content
+}
+
+/// Where the node keeps what it knows of uploads.
+fn files_of(dir: &TempDir, upload: &str) -> (PathBuf, StateFile) {
+    let id = upload.rsplit('/').next().unwrap();
+    let uploading = dir.path().join("peer_storage/uploading");
+    let state = uploading.join(format!("{id}.state"));
+    (uploading.join(id), StateFile::new(state, "larder-upload 1"))
+}
+
+fn files(node: &Node) -> Vec<Value> {
+    let list = get(node.address, "/api/p2p/files", &[]).json();
+    list["files"].as_array().unwrap().clone()
+}
+
+/// The upload has become this content, which is the only file.
+fn assert_finished(node: &Node, upload: &str, content: &[u8]) {
+    let answer = look(node.address, upload);
+    assert_eq!(answer.header("upload-offset"), content.len().to_string());
+    let files = files(node);
+    assert_eq!(files.len(), 1, "{files:?}");
+    assert_eq!(files[0]["file_id"], *answer.header("larder-file-id"));
+    assert_eq!(files[0]["hash"], BlobHash::of(content).to_string());
+    let path = format!("/api/p2p/file/{}", answer.header("larder-file-id"));
+    assert!(get(node.address, &path, &[]).body == content);
+}
+
+#[test]
+fn an_upload_goes_on_however_often_client_and_node_are_killed() {
+    let mut random = Random::from_environment();
+    let content = long_content(length());
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::start(&dir, &[]);
+    let upload = created(node.address, content.len());
+    let (mut here, mut kills) = (0, 0);
+    while content.len() - here > content.len() / 8 {
+        let rest = patch_request(&upload, here, &content[here..], &[]);
+        let head = rest.len() - (content.len() - here);
+        let sent = usize::try_from(random.below(content.len() as u64 / 8)).unwrap();
+        let mut stream = connect(node.address);
+        stream.write_all(&rest[..head + sent]).unwrap();
+        let before = here;
+        if random.below(2) == 0 {
+            // All that the node has read counts.
+            until_read(&stream);
+            drop(stream);
+            here = offset(node.address, &upload);
+            assert_eq!(here, before + sent);
+        } else {
+            node.kill();
+            node = Node::start(&dir, &[]);
+            here = offset(node.address, &upload);
+            assert!((before..=before + sent).contains(&here), "{here}");
+        }
+        kills += 1;
+    }
+    println!("killed {kills} times");
+    assert!(kills >= 7, "{kills}");
+    let last = patched(node.address, &upload, here, &content[here..]);
+    assert_finished(&node, &upload, &content);
+    let plain = uploaded(node.address, "plain", &content);
+    assert_eq!(*last.header("larder-file-hash"), plain["hash"]);
+    let peak = node.peak_memory();
+    assert!(peak < 128 * 1024, "{peak} KiB");
+}
+
+#[test]
+fn bytes_that_were_acknowledged_survive_and_nothing_behind_them_counts_after_a_power_cut() {
+    let content = content(2, 3 * MIB);
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::start(&dir, &[]);
+    let upload = created(node.address, content.len());
+    patched(node.address, &upload, 0, &content[..MIB]);
+    let (path, state) = files_of(&dir, &upload);
+    // What a connection that hangs has brought is in the file, but was never synced.
+    let rest = patch_request(&upload, MIB, &content[MIB..], &[]);
+    let mut hanging = connect(node.address);
+    hanging.write_all(&rest[..rest.len() - 1]).unwrap();
+    until("much is written", || {
+        let len = std::fs::metadata(&path).unwrap().len();
+        (len > 2 * MIB as u64).then_some(())
+    });
+    node.kill();
+    // The machine was started anew since.
+    let mut told: Value = serde_json::from_slice(&state.load().unwrap()).unwrap();
+    assert_eq!(told["offset"], MIB);
+    told["growing_in"] = "another boot".into();
+    state.save(told.to_string().as_bytes()).unwrap();
+    node = Node::start(&dir, &[]);
+    assert_eq!(offset(node.address, &upload), MIB);
+    patched(node.address, &upload, MIB, &content[MIB..]);
+    assert_finished(&node, &upload, &content);
+}
+
+#[test]
+fn bytes_that_were_to_be_checked_do_not_survive_the_node() {
+    let content = content(3, 2 * MIB);
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::start(&dir, &[]);
+    let upload = created(node.address, content.len());
+    patched(node.address, &upload, 0, &content[..10]);
+    let checksum = "Upload-Checksum: sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=";
+    let rest = patch_request(&upload, 10, &content[10..], &[checksum]);
+    let mut stream = connect(node.address);
+    stream.write_all(&rest[..rest.len() - 1]).unwrap();
+    let (path, _) = files_of(&dir, &upload);
+    until("much is written", || {
+        let len = std::fs::metadata(&path).unwrap().len();
+        (len > MIB as u64).then_some(())
+    });
+    node.kill();
+    node = Node::start(&dir, &[]);
+    assert_eq!(offset(node.address, &upload), 10);
+    patched(node.address, &upload, 10, &content[10..]);
+    assert_finished(&node, &upload, &content);
+}
+
+#[test]
+fn a_node_killed_while_an_upload_ends_makes_one_file_of_it() {
+    let mut random = Random::from_environment();
+    for len in [1000, 300_000].repeat(5) {
+        let content = content(4, len);
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::start(&dir, &[]);
+        let upload = created(node.address, len);
+        let whole = patch_request(&upload, 0, &content, &[]);
+        let mut stream = connect(node.address);
+        stream.write_all(&whole).unwrap();
+        let pause = Duration::from_micros(random.below(20_000));
+        std::thread::sleep(pause);
+        node.kill();
+        let node = Node::start(&dir, &[]);
+        let here = offset(node.address, &upload);
+        if here < len {
+            patched(node.address, &upload, here, &content[here..]);
+        }
+        assert_finished(&node, &upload, &content);
+    }
+}
+
+#[test]
+fn a_file_is_found_again_whose_upload_was_cut_off_before_it_knew_of_it() {
+    for len in [1000, 300_000] {
+        let content = content(5, len);
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::start(&dir, &[]);
+        let upload = created(node.address, len);
+        let last = patched(node.address, &upload, 0, &content);
+        node.kill();
+        // As before the last step: the content is still there, the file has no id yet.
+        let (path, state) = files_of(&dir, &upload);
+        let ended: Value = serde_json::from_slice(&state.load().unwrap()).unwrap();
+        let mut ending = ended.clone();
+        ending["file_id"] = Value::Null;
+        state.save(ending.to_string().as_bytes()).unwrap();
+        std::fs::write(&path, &content).unwrap();
+        let node = Node::start(&dir, &[]);
+        assert_finished(&node, &upload, &content);
+        let again = look(node.address, &upload);
+        assert_eq!(
+            again.header("larder-file-id"),
+            last.header("larder-file-id")
+        );
+        assert!(!path.exists());
+        node.kill();
+        // As if the file before it were another one of the same name: it is made once more.
+        ending["newer_than"] = ended["file_id"].clone();
+        state.save(ending.to_string().as_bytes()).unwrap();
+        std::fs::write(&path, &content).unwrap();
+        let node = Node::start(&dir, &[]);
+        let other = look(node.address, &upload);
+        assert_ne!(
+            other.header("larder-file-id"),
+            last.header("larder-file-id")
+        );
+        assert_eq!(files(&node).len(), 2);
+    }
+}
+
+#[test]
+fn an_upload_that_waited_too_long_is_gone_with_its_space() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--upload-expiry", "24"]);
+    let (old, new) = (created(node.address, 100), created(node.address, 100));
+    for upload in [&old, &new] {
+        patched(node.address, upload, 0, &[0; 50]);
+    }
+    node.stop();
+    let uploading = dir.path().join("peer_storage/uploading");
+    let id = old.rsplit('/').next().unwrap();
+    for (name, hours) in [(id.to_owned(), 25), (format!("{id}.state"), 26)] {
+        let file = std::fs::File::open(uploading.join(name)).unwrap();
+        let time = SystemTime::now() - Duration::from_secs(hours * 3600);
+        file.set_modified(time).unwrap();
+    }
+    // Nobody's content goes, too.
+    std::fs::write(uploading.join("0".repeat(32)), "x").unwrap();
+    let node = Node::start(&dir, &["--upload-expiry", "24"]);
+    assert_eq!(look(node.address, &old).status, 404);
+    assert_eq!(offset(node.address, &new), 50);
+    until("only the other one is left", || {
+        let left = std::fs::read_dir(&uploading).unwrap();
+        (left.count() == 2).then_some(())
+    });
+}
+
+#[test]
+fn a_node_that_stops_does_not_wait_for_uploads_that_can_be_resumed() {
+    let content = content(6, 3 * MIB);
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--shutdown-grace", "3600"]);
+    let upload = created(node.address, content.len());
+    let whole = patch_request(&upload, 0, &content, &[]);
+    let mut stream = connect(node.address);
+    stream.write_all(&whole[..whole.len() - MIB]).unwrap();
+    until_read(&stream);
+    // Fails after half a minute, not after an hour.
+    node.signal(rustix::process::Signal::TERM);
+    let answer = read_answer(&mut stream, false);
+    assert_eq!(answer.refusal(), (503, "shutting_down".to_owned()));
+    stream.shutdown(Shutdown::Both).unwrap();
+    assert!(node.wait().success());
+    let node = Node::start(&dir, &[]);
+    assert_eq!(offset(node.address, &upload), 2 * MIB);
+    patched(node.address, &upload, 2 * MIB, &content[2 * MIB..]);
+    assert_finished(&node, &upload, &content);
+}
