@@ -12,11 +12,11 @@ use std::process::Stdio;
 use common::content::content;
 use common::forms::uploaded;
 use common::liar::{Liar, Lie, Sends};
-use common::peers::{post, until_held, until_knows};
+use common::peers::{peer_id, post, until_held, until_knows};
 use common::process::{Node, until};
 use common::raw_http::{connect, get, head, send};
 use common::venv;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What a node has counted.
 struct Metrics(Vec<Value>);
@@ -201,6 +201,11 @@ fn peers_and_what_they_tell_are_counted() {
         let peers = Metrics::of(node.address).get("larder_peers", &[]);
         assert_is(peers, 1, "peers");
     }
+    let unsigned = json!({ "file_id": "01a20831-60df-7192-a718-76572f743d37",
+        "original_name": "a", "size": 1, "uploaded_at": "2026-01-21T10:00:00",
+        "peer_id": peer_id(holding.address) });
+    let refused = post(hearing.address, "/api/p2p/announce", &unsigned.to_string());
+    assert_eq!(refused.status, 400, "{refused:?}");
     uploaded(holding.address, "a", b"told");
     let outcome = |node: &Node, name, outcome| {
         let name = format!("larder_announcements_{name}_total");
@@ -212,6 +217,9 @@ fn peers_and_what_they_tell_are_counted() {
     assert_is(outcome(&holding, "sent", "failed"), 0, "told in vain");
     let heard = ["new", "ignored"].map(|it| outcome(&hearing, "received", it));
     assert_is(heard.iter().sum(), 1, "heard");
+    assert_is(outcome(&hearing, "received", "refused"), 1, "refused");
+    let forged = Metrics::of(hearing.address).get("larder_forged_messages_total", &[]);
+    assert_is(forged, 1, "forged");
 }
 
 #[test]

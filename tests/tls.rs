@@ -5,15 +5,14 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use common::authority::Authority;
 use common::content::content;
 use common::forms::uploaded;
 use common::process::{Node, larder, until};
 use common::raw_http::get;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
@@ -22,44 +21,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
-/// Who vouches for servers, in a file of its own.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    dir: TempDir,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let certificate = parameters.self_signed(&key).unwrap();
-        std::fs::write(dir.path().join("ca.pem"), certificate.pem()).unwrap();
-        let issuer = Issuer::new(parameters, key);
-        Self { issuer, dir }
-    }
-
-    fn file(&self) -> PathBuf {
-        self.dir.path().join("ca.pem")
-    }
-
-    /// A server that this authority vouches for under one name, or did so until 2020.
-    fn vouches(&self, name: &str, expired: bool) -> ServerConfig {
-        let mut parameters = CertificateParams::new([name.to_owned()]).unwrap();
-        if expired {
-            parameters.not_after = date_time_ymd(2020, 1, 1);
-        }
-        let key = KeyPair::generate().unwrap();
-        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap()
-    }
+/// A server that an authority vouches for under one name, or did so until 2020.
+fn server(authority: &Authority, name: &str, expired: bool) -> ServerConfig {
+    let (certificate, key) = authority.vouches(name, expired);
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap()
 }
 
 /// Ends TLS before a server that speaks plain HTTP.
@@ -132,11 +103,15 @@ fn dir() -> TempDir {
 fn peers_and_bootstrap_servers_are_reached_over_tls() {
     let authority = Authority::new();
     let dirs = [dir(), dir(), dir()];
-    let server = Node::start(&dirs[0], &["bootstrap", "--listen", "127.0.0.1:0"]);
-    let before_server = Proxy::start(authority.vouches("localhost", false));
-    before_server.state.behind.set(server.address).unwrap();
+    let bootstrap_node = Node::start(&dirs[0], &["bootstrap", "--listen", "127.0.0.1:0"]);
+    let before_server = Proxy::start(server(&authority, "localhost", false));
+    before_server
+        .state
+        .behind
+        .set(bootstrap_node.address)
+        .unwrap();
     let bootstrap = before_server.url("localhost");
-    let before_node = Proxy::start(authority.vouches("127.0.0.1", false));
+    let before_node = Proxy::start(server(&authority, "127.0.0.1", false));
     let base_url = before_node.url("127.0.0.1");
     let arguments = ["--bootstrap", &bootstrap, "--base-url", &base_url];
     let holding = start(&dirs[1], &authority, &arguments);
@@ -167,24 +142,24 @@ fn a_server_that_nobody_believed_vouches_for_is_not_asked() {
     for (what, config, told) in [
         (
             "a stranger of the same name vouches for it",
-            stranger.vouches("localhost", false),
+            server(&stranger, "localhost", false),
             "BadSignature",
         ),
         (
             "it has the name of another",
-            believed.vouches("other.example", false),
+            server(&believed, "other.example", false),
             "not valid for name",
         ),
         (
             "its certificate is too old",
-            believed.vouches("localhost", true),
+            server(&believed, "localhost", true),
             "certificate expired",
         ),
     ] {
         let dirs = [dir(), dir()];
-        let server = Node::start(&dirs[0], &["bootstrap", "--listen", "127.0.0.1:0"]);
+        let bootstrap_node = Node::start(&dirs[0], &["bootstrap", "--listen", "127.0.0.1:0"]);
         let proxy = Proxy::start(config);
-        proxy.state.behind.set(server.address).unwrap();
+        proxy.state.behind.set(bootstrap_node.address).unwrap();
         let url = proxy.url("localhost");
         let arguments = ["--bootstrap", &url, "--peer", &url];
         let node = start(&dirs[1], &believed, &arguments);
@@ -195,7 +170,7 @@ fn a_server_that_nobody_believed_vouches_for_is_not_asked() {
             node.log().contains(told).then_some(())
         });
         assert_eq!(proxy.state.taken.load(Ordering::SeqCst), 0, "{what}");
-        let registered = get(server.address, "/health", &[]).json();
+        let registered = get(bootstrap_node.address, "/health", &[]).json();
         assert_eq!(registered["peers"], 0, "{what}");
     }
 }

@@ -8,12 +8,13 @@ use anyhow::Context;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
-use super::stop::StopSignal;
+use super::stop::{StopSignal, hangup, reload_on_hangup};
 use super::{allocator, logging};
 use crate::config::Settings;
 use crate::http;
 use crate::http::access::Rights;
-use crate::node::{self, Node};
+use crate::node::tls::Tls;
+use crate::node::{self, Node, server};
 use crate::peer::tls::Authorities;
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
@@ -21,11 +22,12 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     allocator::limit();
     raise_open_files_limit();
     let (http, authorities) = (settings.http()?, settings.authorities()?);
+    let tls = settings.tls()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(settings, http, authorities))?;
+    runtime.block_on(serve(settings, http, authorities, tls))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -33,9 +35,13 @@ async fn serve(
     settings: &Settings,
     http: http::Options,
     authorities: Authorities,
+    tls: Option<Tls>,
 ) -> anyhow::Result<()> {
     // From here on the signals end the node in order.
     let stop = StopSignal::listen()?;
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(reload_on_hangup(hangup()?, tls));
+    }
     let address = settings.listen();
     let listener = TcpListener::bind(address).await;
     let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
@@ -65,10 +71,15 @@ async fn serve(
     // Nobody has to read it.
     let _ = writeln!(
         stdout(),
-        "larder serves {storage} on http://{bound} as peer {}",
+        "larder serves {storage} on {}://{bound} as peer {}",
+        settings.scheme(),
         node.peer_id()
     );
-    node.run(listener, router, &settings.server(), stop.wait())
+    let server = server::Options {
+        tls,
+        ..settings.server()
+    };
+    node.run(listener, router, &server, stop.wait())
         .await
         .context("the last changes may not be on disk")
 }

@@ -1,8 +1,11 @@
-//! How an operator ends a server.
+//! How an operator ends a server, or has it read its certificate again.
 
+use std::error::Error;
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::node::tls::Tls;
 
 /// Ctrl-C and SIGTERM, which no longer kill the process once this exists.
 pub(super) struct StopSignal {
@@ -27,4 +30,24 @@ impl StopSignal {
         }
         tracing::info!("stopping");
     }
+}
+
+/// Reads the certificate again at each SIGHUP, for ever.
+pub(super) async fn reload_on_hangup(mut hangup: Signal, tls: Tls) {
+    while hangup.recv().await.is_some() {
+        let tls = tls.clone();
+        match tokio::task::spawn_blocking(move || tls.reload()).await {
+            Ok(Ok(())) => tracing::info!("the certificate was read again"),
+            Ok(Err(error)) => tracing::error!(
+                error = &error as &dyn Error,
+                "the certificate stays what it was"
+            ),
+            Err(error) => tracing::error!(%error, "the certificate was not read"),
+        }
+    }
+}
+
+/// SIGHUP, which no longer kills the process once this exists. Within a runtime only.
+pub(super) fn hangup() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
 }

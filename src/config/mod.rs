@@ -13,6 +13,7 @@ use crate::disk::Durability;
 use crate::fetch;
 use crate::http;
 use crate::http::origin::AllowedOrigin;
+use crate::node::tls::{Tls, TlsError};
 use crate::node::{self, server};
 use crate::peer::address::{Network, Policy};
 use crate::peer::tls::{Authorities, AuthoritiesError};
@@ -23,6 +24,7 @@ mod access;
 mod file;
 mod log;
 mod size;
+mod tls;
 mod tokens;
 mod uploading;
 
@@ -198,6 +200,9 @@ pub struct Settings {
     #[command(flatten)]
     uploading: uploading::UploadArguments,
 
+    #[command(flatten)]
+    tls: tls::TlsSettings,
+
     /// How long running requests may go on after Ctrl-C or SIGTERM, in seconds.
     #[arg(
         long,
@@ -261,7 +266,7 @@ impl Settings {
     pub fn node(&self, bound: SocketAddr) -> Result<node::Options, InvalidBaseUrl> {
         let base_url = match &self.base_url {
             Some(base_url) => base_url.clone(),
-            None => default_base_url(bound)?,
+            None => default_base_url(self.scheme(), bound)?,
         };
         let mdns = mdns::Options {
             listen: bound,
@@ -315,10 +320,21 @@ impl Settings {
     pub fn http(&self) -> Result<http::Options, AccessError> {
         Ok(http::Options {
             allowed_origins: self.cors_origin.clone(),
+            over_tls: self.tls.is_on(),
             on_loopback: self.listen.ip.is_loopback(),
             access: self.access.access(self.listen.ip)?,
             peer_rate: NonZeroU32::new(self.peer_rate),
         })
+    }
+
+    /// What the node shows its clients, if it speaks TLS. Reads certificate and key.
+    pub fn tls(&self) -> Result<Option<Tls>, TlsError> {
+        self.tls.tls()
+    }
+
+    /// The scheme of the node's URLs: `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        self.tls.scheme()
     }
 
     /// The limits of the server.
@@ -350,15 +366,15 @@ impl FromStr for Listen {
 }
 
 /// Where a listener on `bound` is reached, as far as this machine can tell.
-fn default_base_url(bound: SocketAddr) -> Result<BaseUrl, InvalidBaseUrl> {
+fn default_base_url(scheme: &str, bound: SocketAddr) -> Result<BaseUrl, InvalidBaseUrl> {
     let ip = if bound.ip().is_unspecified() {
         outward_ip()
     } else {
         Some(bound.ip())
     };
     match ip.filter(|ip| !ip.is_loopback()) {
-        Some(ip) => format!("http://{}", SocketAddr::new(ip, bound.port())).parse(),
-        None => format!("http://localhost:{}", bound.port()).parse(),
+        Some(ip) => format!("{scheme}://{}", SocketAddr::new(ip, bound.port())).parse(),
+        None => format!("{scheme}://localhost:{}", bound.port()).parse(),
     }
 }
 

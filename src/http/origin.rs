@@ -60,6 +60,8 @@ pub(super) struct Guard {
     pub base_url: BaseUrl,
     /// Origins allowed beside the node's own and those of this machine.
     pub allowed: Vec<AllowedOrigin>,
+    /// Whether clients speak TLS with it.
+    pub over_tls: bool,
     /// Whether the node listens on loopback only, where every name in `Host`
     /// must mean this machine.
     pub on_loopback: bool,
@@ -74,10 +76,6 @@ fn host_of(request: &Request) -> Result<Option<&str>, ApiError> {
     let host = request.headers().get(header::HOST);
     let host = host.map(|host| host.to_str().map_err(|_| ApiError::Host));
     host.transpose()
-}
-
-fn target_of(host: &str) -> Result<BaseUrl, ApiError> {
-    format!("http://{host}").parse().map_err(|_| ApiError::Host)
 }
 
 /// Whether a host is an IPv4 address or localhost, with or without a port: most are, and
@@ -96,7 +94,7 @@ impl Guard {
         if origin.is_none() && host.is_none_or(is_plain) {
             return Ok(());
         }
-        let target = host.map(target_of).transpose()?;
+        let target = host.map(|host| self.target_of(host)).transpose()?;
         if !target.as_ref().is_none_or(|it| self.takes_target(it)) {
             return Err(ApiError::Host);
         }
@@ -107,6 +105,12 @@ impl Guard {
         self.takes_origin(origin, target.as_ref())
             .then_some(())
             .ok_or(ApiError::Origin)
+    }
+
+    fn target_of(&self, host: &str) -> Result<BaseUrl, ApiError> {
+        let scheme = if self.over_tls { "https" } else { "http" };
+        let target = format!("{scheme}://{host}").parse();
+        target.map_err(|_| ApiError::Host)
     }
 
     fn takes_target(&self, target: &BaseUrl) -> bool {
@@ -184,6 +188,7 @@ mod tests {
         Guard {
             base_url: "http://files.example:5004".parse().unwrap(),
             allowed: allowed.iter().map(|it| it.parse().unwrap()).collect(),
+            over_tls: false,
             on_loopback,
         }
     }
@@ -251,6 +256,22 @@ mod tests {
                 "{target}"
             );
             assert!(guard(&[], false).takes_target(&url(target)), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_host_without_a_port_means_that_of_the_scheme() {
+        for (over_tls, own, other) in [
+            (false, "http://192.168.1.5", "https://192.168.1.5"),
+            (true, "https://192.168.1.5", "http://192.168.1.5"),
+        ] {
+            let guard = Guard {
+                over_tls,
+                ..guard(&[], false)
+            };
+            let target = guard.target_of("192.168.1.5").unwrap();
+            assert!(guard.takes_origin(own, Some(&target)), "{own}");
+            assert!(!guard.takes_origin(other, Some(&target)), "{other}");
         }
     }
 

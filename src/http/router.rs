@@ -26,6 +26,8 @@ use crate::node::server::ClientAddress;
 pub struct Options {
     /// Origins whose pages may use the node, beside its own and loopback.
     pub allowed_origins: Vec<AllowedOrigin>,
+    /// Whether clients speak TLS with the node.
+    pub over_tls: bool,
     /// Whether the node listens on loopback only.
     pub on_loopback: bool,
     /// Who may do what.
@@ -39,6 +41,7 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
     let guard = Guard {
         base_url: node.base_url().clone(),
         allowed: options.allowed_origins,
+        over_tls: options.over_tls,
         on_loopback: options.on_loopback,
     };
     let traffic = Arc::new(Traffic::new(TEMPLATES.map(str::to_owned)));

@@ -34,6 +34,7 @@ pub mod disk_use;
 pub mod rate_limit;
 pub mod server;
 mod stall_guard;
+pub mod tls;
 pub mod view;
 
 pub use counted::Connections;

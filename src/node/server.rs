@@ -1,4 +1,4 @@
-//! The accept loop: connections in, HTTP/1.1 over each, and a graceful end.
+//! The accept loop: connections in, HTTP/1.1 over each, perhaps over TLS, and a graceful end.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,23 +11,30 @@ use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::counted::{Connections, Counted};
 use super::stall_guard::StallGuard;
+use super::tls::Tls;
 
 /// How long to wait after a failed accept: mostly the process has too many files
 /// open, and only closing connections helps.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The limits of a server.
+/// How a server speaks, and its limits.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// What it needs to speak TLS; without it, it speaks plain HTTP.
+    pub tls: Option<Tls>,
+    /// How long a client may take for a TLS handshake.
+    pub handshake_timeout: Duration,
     /// The most connections held at once; more wait to be accepted.
     pub max_connections: usize,
     /// How long the head of a request may take to arrive, counted from the end of
@@ -42,6 +49,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            tls: None,
+            handshake_timeout: Duration::from_secs(10),
             max_connections: 16_384,
             head_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
@@ -64,6 +73,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
+    let options = Arc::new(options.clone());
     let slots = Arc::new(Semaphore::new(options.max_connections));
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -77,12 +87,14 @@ pub async fn serve(
                     tracing::debug!(%client, %error, "answers may be delayed");
                 }
                 let stream = Counted::new(stream, Arc::clone(&counters));
-                let connection = connection(stream, client, router.clone(), options);
-                let watched = graceful.watch(connection);
+                let serving = Serving {
+                    client,
+                    router: router.clone(),
+                    options: Arc::clone(&options),
+                    watcher: graceful.watcher(),
+                };
                 connections.spawn(async move {
-                    if let Err(error) = watched.await {
-                        tracing::debug!(%client, %error, "connection cut");
-                    }
+                    serving.run(stream).await;
                     drop(slot);
                 });
             }
@@ -90,10 +102,7 @@ pub async fn serve(
     }
     drop(listener);
     let grace = options.shutdown_grace;
-    if tokio::time::timeout(grace, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    if timeout(grace, graceful.shutdown()).await.is_err() {
         tracing::warn!(?grace, "requests still running after the grace are cut off");
     }
     connections.shutdown().await;
@@ -118,13 +127,46 @@ async fn accept(
     }
 }
 
+/// One connection, from its beginning to its end.
+struct Serving {
+    client: SocketAddr,
+    router: Router,
+    options: Arc<Options>,
+    /// Waits for the shutdown, which in turn waits for it.
+    watcher: Watcher,
+}
+
+impl Serving {
+    async fn run(self, stream: Counted<TcpStream>) {
+        let client = self.client;
+        let Some(tls) = &self.options.tls else {
+            return self.http(stream).await;
+        };
+        let handshake = tls.acceptor().accept(stream);
+        match timeout(self.options.handshake_timeout, handshake).await {
+            // Apart, so that connections without TLS do not take its memory.
+            Ok(Ok(stream)) => Box::pin(self.http(stream)).await,
+            Ok(Err(error)) => tracing::debug!(%client, %error, "no TLS handshake"),
+            Err(_) => tracing::debug!(%client, "the TLS handshake took too long"),
+        }
+    }
+
+    async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+        let client = self.client;
+        let connection = connection(stream, client, self.router, &self.options);
+        if let Err(error) = self.watcher.watch(connection).await {
+            tracing::debug!(%client, %error, "connection cut");
+        }
+    }
+}
+
 /// HTTP over one connection.
-fn connection(
-    stream: Counted<TcpStream>,
+fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
     client: SocketAddr,
     router: Router,
     options: &Options,
-) -> impl GracefulConnection<Error = hyper::Error> + Send + use<> {
+) -> impl GracefulConnection<Error = hyper::Error> + Send + use<S> {
     let service = router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ClientAddress(client));
         request

@@ -3,6 +3,7 @@
 // Not every test needs all of it.
 #![allow(dead_code)]
 
+pub(crate) mod authority;
 pub(crate) mod blob;
 pub(crate) mod canned;
 pub(crate) mod content;

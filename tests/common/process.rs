@@ -48,7 +48,7 @@ impl Node {
         let mut line = String::new();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
-        let address = line.split_once("http://").and_then(|(_, rest)| {
+        let address = line.split_once("://").and_then(|(_, rest)| {
             let (address, _) = rest.split_once(' ')?;
             address.parse().ok()
         });

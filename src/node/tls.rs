@@ -1,0 +1,122 @@
+//! TLS to clients: the node's own certificate, which can be replaced while it runs.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tokio_rustls::TlsAcceptor;
+
+/// Where the certificate and its key are, as PEM (RFC 7468).
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// The certificate, and behind it those that lead to an authority.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// Files that no server can be made of.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The certificate cannot be read.
+    #[error("the certificate in {0} cannot be read")]
+    Certificate(PathBuf, #[source] pem::Error),
+    /// There is none in its file.
+    #[error("there is no certificate in {0}")]
+    NoCertificate(PathBuf),
+    /// The key cannot be read.
+    #[error("the private key in {0} cannot be read")]
+    Key(PathBuf, #[source] pem::Error),
+    /// They cannot be used, or not together.
+    #[error("the certificate in {} does not go with the key in {}",
+        .0.certificate.display(), .0.key.display())]
+    Pair(Files, #[source] rustls::Error),
+    /// TLS itself cannot be set up.
+    #[error("TLS cannot be set up")]
+    Setup(#[from] rustls::Error),
+}
+
+/// What a server needs to speak TLS. Clones share the certificate.
+#[derive(Clone)]
+pub struct Tls {
+    files: Files,
+    current: Arc<Current>,
+    config: Arc<ServerConfig>,
+}
+
+/// The certificate shown to clients that connect now.
+#[derive(Debug)]
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&current))
+    }
+}
+
+impl Tls {
+    /// Reads the files. Blocks.
+    pub fn load(files: Files) -> Result<Self, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let current = Arc::new(Current(RwLock::new(certified(&files, &provider)?)));
+        let config = ServerConfig::builder_with_provider(provider);
+        let mut config = config
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::<Current>::clone(&current));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self {
+            files,
+            current,
+            config: Arc::new(config),
+        })
+    }
+
+    /// Reads the files again, for connections that are made from now on; after an error the
+    /// certificate stays what it was. Blocks.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        let certified = certified(&self.files, self.config.crypto_provider())?;
+        *self
+            .current
+            .0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = certified;
+        Ok(())
+    }
+
+    /// What makes TLS connections of plain ones.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.config))
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tls({:?})", self.files)
+    }
+}
+
+fn certified(files: &Files, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
+    let chain = read_chain(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key);
+    let key = key.map_err(|error| TlsError::Key(files.key.clone(), error))?;
+    let certified = CertifiedKey::from_der(chain, key, provider);
+    let certified = certified.map_err(|error| TlsError::Pair(files.clone(), error))?;
+    Ok(Arc::new(certified))
+}
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let chain: Vec<_> = chain.map_err(|error| TlsError::Certificate(path.to_owned(), error))?;
+    if chain.is_empty() {
+        return Err(TlsError::NoCertificate(path.to_owned()));
+    }
+    Ok(chain)
+}
