@@ -241,7 +241,7 @@ fn what_is_not_there_is_404() {
     let id = "01a20831-60df-7192-a718-76572f743d37";
     let hash = "0".repeat(64);
     for (method, path, code) in [
-        ("GET", "/".to_owned(), "unknown_path"),
+        ("GET", "/none".to_owned(), "unknown_path"),
         ("GET", "/api/p2p/files/".to_owned(), "unknown_path"),
         ("POST", "/nothing".to_owned(), "unknown_path"),
         ("GET", format!("/api/p2p/file/{id}"), "unknown_file"),

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
+use serde::Deserialize;
 
 use super::content::Content;
 use super::error::ApiError;
@@ -54,20 +55,29 @@ pub(super) async fn from_peer(
     serve(&node, ready).await?.answer(&method, &headers).await
 }
 
+/// How content is wanted that has no name of its own.
+#[derive(Deserialize)]
+pub(super) struct BlobQuery {
+    /// Under which name to save it; its hash by default.
+    name: Option<String>,
+}
+
 /// `GET /api/p2p/blob/{hash}`: content of this node or of another.
 pub(super) async fn by_hash(
     State(node): State<Arc<Node>>,
     hash: Segment,
+    query: Result<Query<BlobQuery>, QueryRejection>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Path(hash) = hash.map_err(|_| ApiError::UnknownBlob)?;
     let hash: BlobHash = hash.parse().map_err(|_| ApiError::UnknownBlob)?;
+    let Query(query) = query.map_err(|e| ApiError::Query(e.body_text()))?;
     let content = remote::content(&node, hash, None).await?;
     let found = Representation {
         content: content.ok_or(ApiError::UnknownBlob)?,
         tag: hash.to_string(),
-        name: hash.to_string(),
+        name: query.name.unwrap_or_else(|| hash.to_string()),
         content_type: None,
     };
     found.answer(&method, &headers).await

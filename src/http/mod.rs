@@ -22,6 +22,7 @@ mod metrics;
 mod multipart;
 mod network;
 pub mod origin;
+mod page;
 mod parameters;
 mod part_head;
 mod peers;

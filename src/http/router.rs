@@ -15,7 +15,7 @@ use super::error::ApiError;
 use super::gate::{self, Gate};
 use super::origin::{AllowedOrigin, Guard};
 use super::traffic::Traffic;
-use super::{announce, bao, download, events, files, keep, metrics, network};
+use super::{announce, bao, download, events, files, keep, metrics, network, page};
 use super::{peers, status, tus, upload};
 use crate::node::Node;
 use crate::node::rate_limit::RateLimit;
@@ -53,6 +53,7 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
     );
     for_clients()
         .merge(events::route(Arc::clone(&node)))
+        .merge(page::routes())
         .merge(for_operators(traffic))
         .merge(for_peers(options.peer_rate))
         .fallback(|| async { ApiError::UnknownPath })
@@ -62,7 +63,7 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
 }
 
 /// The path templates of all routes, under which requests are counted.
-const TEMPLATES: [&str; 19] = [
+const TEMPLATES: [&str; 21] = [
     "/api/p2p/upload",
     tus::PATH,
     "/api/p2p/tus/",
@@ -76,6 +77,8 @@ const TEMPLATES: [&str; 19] = [
     "/api/p2p/files",
     "/api/p2p/status",
     "/api/events",
+    "/",
+    "/page/{*name}",
     "/health",
     "/ready",
     "/metrics",

@@ -1,0 +1,65 @@
+// Numbers and times as people read them, and elements made of text.
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
+
+export function bytes(count) {
+  let unit = 0
+  while (count >= 1000 && unit < UNITS.length - 1) {
+    count /= 1024
+    unit += 1
+  }
+  const digits = unit === 0 || count >= 100 ? 0 : 1
+  return `${count.toFixed(digits)} ${UNITS[unit]}`
+}
+
+export function count(number, one, many) {
+  return `${number.toLocaleString('en')} ${number === 1 ? one : many}`
+}
+
+// How long something takes, from seconds.
+export function duration(seconds) {
+  if (seconds < 60) return `${Math.ceil(seconds)} s`
+  if (seconds < 3600) return `${Math.round(seconds / 60)} min`
+  return `${(seconds / 3600).toFixed(1)} h`
+}
+
+// A time of the API, which is UTC without saying so.
+export function time(text) {
+  return new Date(/Z|[+-]\d\d:\d\d$/.test(text) ? text : `${text}Z`)
+}
+
+export function age(date) {
+  const seconds = (Date.now() - date.getTime()) / 1000
+  if (Number.isNaN(seconds)) return ''
+  const steps = [[60, 'second'], [60, 'minute'], [24, 'hour'], [30, 'day'], [12, 'month'], [Infinity, 'year']]
+  const words = new Intl.RelativeTimeFormat('en', { numeric: 'auto' })
+  let number = Math.max(0, seconds)
+  if (number < 10) return 'just now'
+  for (const [size, unit] of steps) {
+    if (number < size) return words.format(-Math.floor(number), unit)
+    number /= size
+  }
+  return ''
+}
+
+// An element with attributes and children; texts stay texts, whatever they hold.
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name)
+  fill(made, attributes, children)
+  return made
+}
+
+export function picture(name, attributes = {}, ...children) {
+  const made = document.createElementNS('http://www.w3.org/2000/svg', name)
+  fill(made, attributes, children)
+  return made
+}
+
+function fill(made, attributes, children) {
+  for (const [key, value] of Object.entries(attributes)) {
+    if (typeof value === 'function') made.addEventListener(key, value)
+    else if (value === true) made.setAttribute(key, '')
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(key, value)
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined))
+}

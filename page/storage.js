@@ -1,0 +1,36 @@
+// What this node keeps, as a picture: what is on its disk, and what it did not have to keep
+// twice.
+
+import { bytes, count, element, picture } from './format.js'
+
+export function showStorage(status) {
+  const saved = Math.max(0, status.file_bytes - status.blob_bytes)
+  const place = document.getElementById('storage')
+  place.replaceChildren(
+    element('p', { class: 'figure' },
+      element('strong', {}, bytes(status.blob_bytes)), ' kept for ',
+      count(status.local_files, 'file', 'files')),
+    ring(status.blob_bytes, saved),
+    element('ul', { class: 'legend' },
+      element('li', { class: 'stored' }, `${bytes(status.blob_bytes)} on disk, in ${count(status.blobs, 'content', 'contents')}`),
+      element('li', { class: 'saved' }, `${bytes(saved)} saved by deduplication`)),
+  )
+}
+
+function ring(stored, saved) {
+  const all = stored + saved
+  const share = all === 0 ? 0 : saved / all
+  const percent = `${Math.round(share * 100)} %`
+  const around = 2 * Math.PI * 40
+  return picture('svg', {
+    viewBox: '0 0 100 100', class: 'ring', role: 'img',
+    'aria-label': `${percent} of the files' bytes are saved by deduplication`,
+  },
+  picture('circle', { cx: 50, cy: 50, r: 40, class: all === 0 ? 'nothing' : 'stored' }),
+  share === 0 ? null : picture('circle', {
+    cx: 50, cy: 50, r: 40, class: 'saved', transform: 'rotate(-90 50 50)',
+    'stroke-dasharray': `${share * around} ${around}`,
+  }),
+  picture('text', { x: 50, y: 50, class: 'big' }, percent),
+  picture('text', { x: 50, y: 64, class: 'small' }, 'saved'))
+}

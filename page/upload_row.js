@@ -1,0 +1,96 @@
+// One upload as the page shows it: how far it is, how fast, how long still.
+
+import { bytes, duration, element } from './format.js'
+
+// How much a new speed counts against the ones before.
+const NEWEST = 0.3
+// How often the speed is looked at, in milliseconds.
+const EVERY = 500
+
+export class UploadRow {
+  constructor(name, size) {
+    this.size = size
+    this.bar = element('progress', { max: Math.max(size, 1), value: 0, 'aria-label': `Upload of ${name}` })
+    this.state = element('span', { class: 'quiet', role: 'status' }, 'waiting')
+    this.actions = element('span', { class: 'row-actions' })
+    this.element = element('li', { class: 'upload' },
+      element('span', { class: 'name' }, name), this.bar, this.state, this.actions)
+    this.name = name
+    this.looked = null
+  }
+
+  button(label, act, kind = '') {
+    return element('button', { type: 'button', class: kind, 'aria-label': `${label} ${this.name}`, click: act }, label)
+  }
+
+  controls({ pause, resume, cancel }) {
+    this.pauseButton = this.button('Pause', () => {
+      pause()
+      this.paused()
+    })
+    this.resumeButton = this.button('Resume', () => {
+      this.looked = null
+      this.state.textContent = 'going on'
+      this.actions.replaceChildren(this.pauseButton, this.cancelButton)
+      resume()
+      this.pauseButton.focus()
+    })
+    this.cancelButton = this.button('Cancel', cancel)
+    this.actions.replaceChildren(this.pauseButton, this.cancelButton)
+  }
+
+  progress(sent) {
+    this.bar.value = sent
+    this.sent = sent
+    const now = performance.now()
+    if (this.looked === null) {
+      this.looked = { now, sent }
+      this.speed = null
+    } else if (now - this.looked.now >= EVERY) {
+      const speed = ((sent - this.looked.sent) * 1000) / (now - this.looked.now)
+      this.speed = this.speed === null ? speed : this.speed + NEWEST * (speed - this.speed)
+      this.looked = { now, sent }
+    }
+    const parts = [`${bytes(sent)} of ${bytes(this.size)}`]
+    if (this.speed) parts.push(`${bytes(this.speed)}/s`, `${duration((this.size - sent) / this.speed)} left`)
+    this.state.textContent = parts.join(' · ')
+  }
+
+  paused() {
+    this.state.textContent = `paused at ${bytes(this.sent ?? 0)} of ${bytes(this.size)}`
+    this.actions.replaceChildren(this.resumeButton, this.cancelButton)
+    this.resumeButton.focus()
+  }
+
+  failed(reason) {
+    this.element.classList.add('failed')
+    this.state.textContent = `failed: ${reason}`
+    const again = this.button('Try again', () => {
+      this.element.classList.remove('failed')
+      this.resumeButton.click()
+    })
+    this.actions.replaceChildren(again, this.cancelButton)
+  }
+
+  done(id) {
+    this.element.classList.add('done')
+    this.bar.value = this.bar.max
+    this.state.textContent = `${bytes(this.size)} uploaded`
+    this.actions.replaceChildren(
+      element('a', { href: `/api/p2p/file/${id}`, download: this.name }, 'Open'),
+      this.button('Dismiss', () => this.remove()))
+  }
+
+  // One of an earlier visit, whose file the browser no longer has.
+  left(offset, choose, discard) {
+    this.bar.value = offset
+    this.state.textContent = `stopped at ${bytes(offset)} of ${bytes(this.size)}; choose the file again to go on`
+    this.actions.replaceChildren(
+      this.button('Choose again', choose, 'primary'),
+      this.button('Discard', discard))
+  }
+
+  remove() {
+    this.element.remove()
+  }
+}

@@ -1,0 +1,124 @@
+//! The page for people: a few files in the binary, which use the REST interface as any client.
+
+use axum::Router;
+use axum::extract::Path;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::error::ApiError;
+
+/// Nothing comes from elsewhere, nothing is sent elsewhere, and no text becomes a script
+/// (Content Security Policy Level 3, Trusted Types).
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+     require-trusted-types-for 'script'",
+);
+
+/// A file of the page.
+struct Asset {
+    name: &'static str,
+    content_type: &'static str,
+    content: &'static [u8],
+}
+
+/// The files of `page/`, by the names that they refer to each other with.
+const ASSETS: [Asset; 14] = [
+    html("index.html", include_bytes!("../../page/index.html")),
+    css("style.css", include_bytes!("../../page/style.css")),
+    svg("icon.svg", include_bytes!("../../page/icon.svg")),
+    js("app.js", include_bytes!("../../page/app.js")),
+    js("api.js", include_bytes!("../../page/api.js")),
+    js("dialog.js", include_bytes!("../../page/dialog.js")),
+    js("dropped.js", include_bytes!("../../page/dropped.js")),
+    js("files.js", include_bytes!("../../page/files.js")),
+    js("format.js", include_bytes!("../../page/format.js")),
+    js("peers.js", include_bytes!("../../page/peers.js")),
+    js("storage.js", include_bytes!("../../page/storage.js")),
+    js("upload_row.js", include_bytes!("../../page/upload_row.js")),
+    js("uploads.js", include_bytes!("../../page/uploads.js")),
+    js(
+        "vendor/tus.min.js",
+        include_bytes!("../../page/vendor/tus.min.js"),
+    ),
+];
+
+const fn asset(name: &'static str, content_type: &'static str, content: &'static [u8]) -> Asset {
+    Asset {
+        name,
+        content_type,
+        content,
+    }
+}
+
+const fn html(name: &'static str, content: &'static [u8]) -> Asset {
+    asset(name, "text/html; charset=utf-8", content)
+}
+
+const fn css(name: &'static str, content: &'static [u8]) -> Asset {
+    asset(name, "text/css; charset=utf-8", content)
+}
+
+const fn js(name: &'static str, content: &'static [u8]) -> Asset {
+    asset(name, "text/javascript; charset=utf-8", content)
+}
+
+const fn svg(name: &'static str, content: &'static [u8]) -> Asset {
+    asset(name, "image/svg+xml", content)
+}
+
+/// The routes of the page.
+pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route(
+            "/",
+            get(|headers: HeaderMap| async move { served("index.html", &headers) }),
+        )
+        .route("/page/{*name}", get(file))
+}
+
+/// Whether a path is the page's, which tells nothing of what the node holds.
+pub(super) fn is_page(path: &str) -> bool {
+    path == "/" || path.starts_with("/page/")
+}
+
+async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    served(&name, &headers)
+}
+
+fn served(name: &str, request: &HeaderMap) -> Response {
+    let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
+        return ApiError::UnknownPath.into_response();
+    };
+    // Another version of the binary has other files under the same names.
+    let tag = format!("\"{}\"", blake3::hash(asset.content).to_hex());
+    let known = request.get(header::IF_NONE_MATCH);
+    let unchanged = known.is_some_and(|it| it.as_bytes() == tag.as_bytes());
+    let mut response = if unchanged {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        asset.content.into_response()
+    };
+    let headers = response.headers_mut();
+    let fixed: [(HeaderName, HeaderValue); 5] = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(asset.content_type),
+        ),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+        (
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("no-referrer"),
+        ),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    headers.extend(fixed);
+    // Hex digits in quotes make a header value.
+    headers.extend(HeaderValue::try_from(tag).map(|tag| (header::ETAG, tag)));
+    response
+}

@@ -1,0 +1,44 @@
+// resume.mjs URL FILE: pauses an upload and goes on, reloads the page in the middle, and goes on.
+import assert from 'node:assert/strict'
+import { basename } from 'node:path'
+import { row, visit } from './browser.mjs'
+
+const [url, file] = process.argv.slice(2)
+await visit(url, async (page) => {
+  const name = basename(file)
+  const slow = await page.context().newCDPSession(page)
+  const speed = (uploadThroughput) => slow.send('Network.emulateNetworkConditions', {
+    offline: false, latency: 0, downloadThroughput: -1, uploadThroughput,
+  })
+  await speed(4 << 20)
+  await page.getByLabel('Files to upload').setInputFiles(file)
+  const upload = row(page, 'Uploads', name)
+  const bar = upload.getByRole('progressbar')
+  const beyond = async (part) => page.waitForFunction(
+    ([it, share]) => it.value > share * it.max, [await bar.elementHandle(), part])
+  await beyond(0.1)
+  await upload.getByRole('button', { name: 'Pause' }).click()
+  await upload.getByText(/^paused at /).waitFor()
+  const goingOn = page.waitForRequest((it) => it.method() === 'PATCH')
+  await upload.getByRole('button', { name: 'Resume' }).click()
+  assert.ok(Number((await goingOn).headers()['upload-offset']) > 0)
+  await beyond(0.3)
+
+  await page.reload()
+  await upload.getByText(/^stopped at .*choose the file again to go on$/).waitFor()
+  assert.ok(await bar.evaluate((it) => it.value > 0.2 * it.max && it.value < it.max))
+  await speed(-1)
+  const resumed = page.waitForRequest((it) => it.method() === 'PATCH')
+  const choosing = page.waitForEvent('filechooser')
+  await upload.getByRole('button', { name: 'Choose again' }).click()
+  await (await choosing).setFiles(file)
+  const offset = Number((await resumed).headers()['upload-offset'])
+  assert.ok(offset > 0.2 * await bar.evaluate((it) => it.max), `${offset}`)
+  await upload.getByText('64.0 MiB uploaded').waitFor()
+  await row(page, 'Files', name).waitFor()
+
+  // What is whole is not offered again.
+  await page.reload()
+  await row(page, 'Files', name).waitFor()
+  assert.equal(await upload.count(), 0)
+})

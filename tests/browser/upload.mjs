@@ -1,0 +1,24 @@
+// upload.mjs URL FILE DOWNLOADED: uploads FILE with progress, and downloads it again.
+import assert from 'node:assert/strict'
+import { basename } from 'node:path'
+import { download, row, visit } from './browser.mjs'
+
+const [url, file, downloaded] = process.argv.slice(2)
+await visit(url, async (page) => {
+  const name = basename(file)
+  await page.getByText('Nothing is here yet.').waitFor()
+  const slow = await page.context().newCDPSession(page)
+  await slow.send('Network.emulateNetworkConditions', {
+    offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 8 << 20,
+  })
+  await page.getByLabel('Files to upload').setInputFiles(file)
+  const upload = row(page, 'Uploads', name)
+  const bar = upload.getByRole('progressbar')
+  await page.waitForFunction((it) => it.value > 0 && it.value < it.max, await bar.elementHandle())
+  await upload.getByText(/ of 16\.0 MiB · .*\/s · .* left$/).waitFor()
+  await upload.getByText('16.0 MiB uploaded').waitFor()
+  await row(page, 'Files', name).getByText('verified').waitFor()
+  await page.getByText('16.0 MiB kept for 1 file').waitFor()
+  await page.getByRole('img', { name: '0 % of the files' }).waitFor()
+  assert.equal(await download(page, name, downloaded), name)
+})
