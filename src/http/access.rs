@@ -20,8 +20,12 @@ pub(super) const PEERS: &str = "/api/peers";
 pub(super) const ANNOUNCE: &str = "/api/p2p/announce";
 /// Where no right to write is needed: peers have no token, and what they tell is signed.
 const FOR_PEERS: [&str; 2] = [PEERS, ANNOUNCE];
-/// Where no right to read is needed: who watches over the node learns nothing of its files.
-const FOR_WATCHERS: [&str; 2] = ["/health", "/ready"];
+/// Where programs learn of all routes,
+pub(super) const DOCUMENT: &str = "/api/openapi.json";
+/// and people.
+pub(super) const DOCUMENT_PAGE: &str = "/api/docs";
+/// Where no right to read is needed, since nobody learns anything of the node's files there.
+const FOR_ANYBODY: [&str; 4] = ["/health", "/ready", DOCUMENT, DOCUMENT_PAGE];
 
 /// A secret that gives rights to whoever bears it. Only its hash is kept, and comparing two of
 /// them takes the same time wherever they differ.
@@ -125,7 +129,7 @@ impl Access {
     pub(super) fn check(&self, request: &Request) -> Result<(), ApiError> {
         let path = request.uri().path();
         let (wanted, without) = if request.method().is_safe() {
-            (Rights::Read, &FOR_WATCHERS[..])
+            (Rights::Read, &FOR_ANYBODY[..])
         } else {
             (Rights::Write, &FOR_PEERS[..])
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Request, State};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::body::RequestBody;
 use super::error::ApiError;
@@ -15,7 +16,7 @@ use crate::peer::announcement::{Announcement, NotTaken};
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// The answer to an announcement.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Acknowledged {
     status: &'static str,
     message: &'static str,

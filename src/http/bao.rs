@@ -10,6 +10,7 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::error::ApiError;
 use crate::hash::BlobHash;
@@ -20,9 +21,14 @@ use crate::outboard::Tree;
 const BLOB_SIZE: HeaderName = HeaderName::from_static("blob-size");
 
 /// Which bytes are asked for: from `start` up to, but without, `end`.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct RangeQuery {
+    /// The first byte; 0 without it.
+    #[param(value_type = Option<usize>, maximum = 18_446_744_073_709_551_615_usize)]
     start: Option<u64>,
+    /// The byte behind the last; the end of the content without it.
+    #[param(value_type = Option<usize>, maximum = 18_446_744_073_709_551_615_usize)]
     end: Option<u64>,
 }
 

@@ -12,8 +12,10 @@ use axum::Json;
 use axum::http::header::InvalidHeaderValue;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::code::Code;
 use super::multipart::MultipartError;
 use crate::blob::BlobError;
 use crate::fetch::FetchError;
@@ -134,8 +136,19 @@ pub(super) enum TusError {
 
 /// Everything a client may know of a refusal.
 struct Refusal {
-    status: StatusCode,
-    code: &'static str,
+    code: Code,
+    message: Cow<'static, str>,
+}
+
+/// The body of every answer that is not a success.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ErrorBody {
+    /// Always `error`.
+    #[schema(pattern = "^error$")]
+    status: &'static str,
+    code: Code,
+    /// What went wrong, for people.
+    #[schema(value_type = String)]
     message: Cow<'static, str>,
 }
 
@@ -145,64 +158,55 @@ pub(super) struct Cause(pub String);
 
 impl ApiError {
     fn refusal(&self) -> Refusal {
-        use StatusCode as S;
-        let (status, code) = match self {
-            Self::UnknownPath => (S::NOT_FOUND, "unknown_path"),
-            Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            Self::UnknownFile => (S::NOT_FOUND, "unknown_file"),
-            Self::UnknownBlob => (S::NOT_FOUND, "unknown_blob"),
-            Self::UnknownPeer => (S::NOT_FOUND, "unknown_peer"),
-            Self::NoFile => (S::BAD_REQUEST, "no_file"),
-            Self::NoFileName => (S::BAD_REQUEST, "no_file_name"),
-            Self::FileNameTooLong => (S::BAD_REQUEST, "file_name_too_long"),
-            Self::SecondFile => (S::BAD_REQUEST, "second_file"),
-            Self::DescriptionTooLong => (S::BAD_REQUEST, "description_too_long"),
-            Self::WrongContentType(_) => (S::UNSUPPORTED_MEDIA_TYPE, "wrong_content_type"),
-            Self::Multipart(_) => (S::BAD_REQUEST, "broken_multipart"),
-            Self::BodyTooLong(_) => (S::PAYLOAD_TOO_LARGE, "too_large"),
-            Self::BodyTooSlow => (S::REQUEST_TIMEOUT, "too_slow"),
-            Self::BodyCut(_) => (S::BAD_REQUEST, "body_cut"),
-            Self::Query(_) => (S::BAD_REQUEST, "bad_query"),
-            Self::Announcement(_) => (S::BAD_REQUEST, "bad_announcement"),
-            Self::Registration(_) => (S::BAD_REQUEST, "bad_registration"),
-            Self::Keep(_) => (S::BAD_REQUEST, "bad_keep"),
-            Self::UnknownKeep => (S::NOT_FOUND, "unknown_keep"),
-            Self::AmbiguousFile => (S::CONFLICT, "ambiguous_file"),
-            Self::NotKept(NotKept::TooMany) => (S::TOO_MANY_REQUESTS, "too_many_keeps"),
-            Self::Range(_) => (S::RANGE_NOT_SATISFIABLE, "range_not_satisfiable"),
-            Self::Precondition => (S::PRECONDITION_FAILED, "precondition_failed"),
-            Self::Origin => (S::FORBIDDEN, "origin_not_allowed"),
-            Self::Host => (S::MISDIRECTED_REQUEST, "host_not_allowed"),
-            Self::WritingClosed => (S::FORBIDDEN, "writing_closed"),
-            Self::NoToken => (S::UNAUTHORIZED, "no_token"),
-            Self::WrongToken => (S::UNAUTHORIZED, "wrong_token"),
-            Self::ReadOnlyToken => (S::FORBIDDEN, "read_only_token"),
-            Self::TooOften(_) => (S::TOO_MANY_REQUESTS, "too_many_requests"),
-            Self::TooManyStreams => (S::TOO_MANY_REQUESTS, "too_many_streams"),
+        let code = match self {
+            Self::UnknownPath => Code::UnknownPath,
+            Self::MethodNotAllowed => Code::MethodNotAllowed,
+            Self::UnknownFile => Code::UnknownFile,
+            Self::UnknownBlob => Code::UnknownBlob,
+            Self::UnknownPeer => Code::UnknownPeer,
+            Self::NoFile => Code::NoFile,
+            Self::NoFileName => Code::NoFileName,
+            Self::FileNameTooLong => Code::FileNameTooLong,
+            Self::SecondFile => Code::SecondFile,
+            Self::DescriptionTooLong => Code::DescriptionTooLong,
+            Self::WrongContentType(_) => Code::WrongContentType,
+            Self::Multipart(_) => Code::BrokenMultipart,
+            Self::BodyTooLong(_) => Code::TooLarge,
+            Self::BodyTooSlow => Code::TooSlow,
+            Self::BodyCut(_) => Code::BodyCut,
+            Self::Query(_) => Code::BadQuery,
+            Self::Announcement(_) => Code::BadAnnouncement,
+            Self::Registration(_) => Code::BadRegistration,
+            Self::Keep(_) => Code::BadKeep,
+            Self::UnknownKeep => Code::UnknownKeep,
+            Self::AmbiguousFile => Code::AmbiguousFile,
+            Self::NotKept(NotKept::TooMany) => Code::TooManyKeeps,
+            Self::Range(_) => Code::RangeNotSatisfiable,
+            Self::Precondition => Code::PreconditionFailed,
+            Self::Origin => Code::OriginNotAllowed,
+            Self::Host => Code::HostNotAllowed,
+            Self::WritingClosed => Code::WritingClosed,
+            Self::NoToken => Code::NoToken,
+            Self::WrongToken => Code::WrongToken,
+            Self::ReadOnlyToken => Code::ReadOnlyToken,
+            Self::TooOften(_) => Code::TooManyRequests,
+            Self::TooManyStreams => Code::TooManyStreams,
             Self::ShuttingDown => return Refusal::SHUTTING_DOWN,
-            Self::NotReady(error) => {
-                return Refusal {
-                    status: S::SERVICE_UNAVAILABLE,
-                    ..of_store(error)
-                };
-            }
             Self::Header(_) | Self::NotKept(NotKept::Io(_)) => return Refusal::INTERNAL,
             Self::ContentMissing(_) => return Refusal::DAMAGED,
-            Self::Store(error) | Self::Upload(UploadError::Store(error)) => {
+            Self::Store(error)
+            | Self::NotReady(error)
+            | Self::Upload(UploadError::Store(error)) => {
                 return of_store(error);
             }
-            Self::Upload(UploadError::Unknown) => (S::NOT_FOUND, "unknown_upload"),
-            Self::Upload(UploadError::Offset(_)) => (S::CONFLICT, "wrong_offset"),
-            Self::Upload(UploadError::TooMany(_)) => (S::TOO_MANY_REQUESTS, "too_many_uploads"),
+            Self::Upload(UploadError::Unknown) => Code::UnknownUpload,
+            Self::Upload(UploadError::Offset(_)) => Code::WrongOffset,
+            Self::Upload(UploadError::TooMany(_)) => Code::TooManyUploads,
             Self::Tus(error) => of_tus(error),
-            Self::Fetch(error) if error.is_timeout() => (S::GATEWAY_TIMEOUT, "peer_timeout"),
-            Self::Fetch(_) => (S::BAD_GATEWAY, "peer_failed"),
+            Self::Fetch(error) if error.is_timeout() => Code::PeerTimeout,
+            Self::Fetch(_) => Code::PeerFailed,
         };
-        Refusal {
-            status,
-            code,
-            message: self.to_string().into(),
-        }
+        Refusal::told(code, self.to_string())
     }
 }
 
@@ -242,66 +246,44 @@ impl Cause {
 }
 
 impl Refusal {
-    const SHUTTING_DOWN: Self = Self::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "shutting_down",
-        "the node is shutting down",
-    );
-    const FULL: Self = Self::new(
-        StatusCode::INSUFFICIENT_STORAGE,
-        "disk_full",
-        "the node has no room left",
-    );
-    const OVER_QUOTA: Self = Self::new(
-        StatusCode::INSUFFICIENT_STORAGE,
-        "over_quota",
-        "the node keeps as much content as it may",
-    );
+    const SHUTTING_DOWN: Self = Self::new(Code::ShuttingDown, "the node is shutting down");
+    const FULL: Self = Self::new(Code::DiskFull, "the node has no room left");
+    const OVER_QUOTA: Self = Self::new(Code::OverQuota, "the node keeps as much content as it may");
     const TOO_LONG: Self = Self::new(
-        StatusCode::BAD_REQUEST,
-        "too_long",
+        Code::TooLong,
         "name, type and description are too long together",
     );
     const READ_ONLY: Self = Self::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "read_only",
+        Code::ReadOnly,
         "the node takes no changes after a failed write, until it is restarted",
     );
-    const DAMAGED: Self = Self::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "damaged",
-        "what the node stored is damaged",
-    );
-    const INTERNAL: Self = Self::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "internal",
-        "the node failed; its log says why",
-    );
+    const DAMAGED: Self = Self::new(Code::Damaged, "what the node stored is damaged");
+    const INTERNAL: Self = Self::new(Code::Internal, "the node failed; its log says why");
 
-    const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
+    const fn new(code: Code, message: &'static str) -> Self {
         Self {
-            status,
             code,
             message: Cow::Borrowed(message),
         }
     }
+
+    fn told(code: Code, message: String) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
 }
 
-fn of_tus(error: &TusError) -> (StatusCode, &'static str) {
-    let bad = |code| (StatusCode::BAD_REQUEST, code);
+fn of_tus(error: &TusError) -> Code {
     match error {
-        TusError::Version => (StatusCode::PRECONDITION_FAILED, "tus_version"),
-        TusError::Extension(_) => bad("tus_extension"),
-        TusError::Header(_) => bad("bad_header"),
-        TusError::Metadata(_) => bad("bad_metadata"),
-        TusError::ChecksumAlgorithm => bad("unknown_checksum"),
-        // As tusd answers: a client that is still there shall not fight for its turn.
-        TusError::TakenOver => bad("upload_taken_over"),
-        // 460, which the protocol has made up.
-        TusError::ChecksumMismatch => {
-            let status = StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST);
-            (status, "checksum_mismatch")
-        }
+        TusError::Version => Code::TusVersion,
+        TusError::Extension(_) => Code::TusExtension,
+        TusError::Header(_) => Code::BadHeader,
+        TusError::Metadata(_) => Code::BadMetadata,
+        TusError::ChecksumAlgorithm => Code::UnknownChecksum,
+        TusError::TakenOver => Code::UploadTakenOver,
+        TusError::ChecksumMismatch => Code::ChecksumMismatch,
     }
 }
 
@@ -320,11 +302,9 @@ fn of_blob(error: &BlobError) -> Refusal {
         BlobError::Io { .. } => Refusal::INTERNAL,
         BlobError::Damaged { .. } => Refusal::DAMAGED,
         BlobError::Refused(_) => Refusal::READ_ONLY,
-        BlobError::TooLarge(max) => Refusal {
-            status: StatusCode::PAYLOAD_TOO_LARGE,
-            code: "too_large",
-            message: format!("a file has at most {max} bytes").into(),
-        },
+        BlobError::TooLarge(max) => {
+            Refusal::told(Code::TooLarge, format!("a file has at most {max} bytes"))
+        }
     }
 }
 
@@ -354,12 +334,17 @@ impl From<BlobError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Refusal {
-            status,
+        let Refusal { code, message } = self.refusal();
+        // Whatever the reason, whoever asks for readiness only looks at this.
+        let status = match self {
+            Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
+            _ => code.status(),
+        };
+        let body = ErrorBody {
+            status: "error",
             code,
             message,
-        } = self.refusal();
-        let body = json!({ "status": "error", "code": code, "message": message });
+        };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         if let Some((name, value)) = self.header()

@@ -1,12 +1,13 @@
 //! A file as the REST contract shows it.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::node::Node;
 use crate::record::FileRecord;
 
 /// All that clients see of a file record.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct FileView<'a> {
     file_id: String,
     original_name: &'a str,

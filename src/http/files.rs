@@ -9,6 +9,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
 use super::file_view::FileView;
@@ -17,10 +18,16 @@ use crate::node::Node;
 use crate::record::FileId;
 
 /// Which files to list.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
+    /// The most files to list; all of them without it.
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 18_446_744_073_709_551_615_usize)]
     limit: Option<u64>,
+    /// Where to go on: `next` of the answer before.
+    #[param(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
     after: Option<String>,
+    /// What the names shall hold, whatever the case.
     name: Option<String>,
 }
 
@@ -46,8 +53,8 @@ pub(super) async fn list(
     Ok(response)
 }
 
-#[derive(Serialize)]
-struct Removed<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Removed<'a> {
     status: &'static str,
     message: &'static str,
     file: FileView<'a>,

@@ -7,6 +7,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::body::RequestBody;
 use super::error::ApiError;
@@ -30,7 +31,7 @@ struct KeepRequest {
 }
 
 /// How far one is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct KeepView {
     id: String,
     state: &'static str,
@@ -45,14 +46,14 @@ pub(super) struct KeepView {
 }
 
 /// An answer about one.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct KeepAnswer {
     status: &'static str,
     keep: KeepView,
 }
 
 /// The answer about all.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct KeepsAnswer {
     status: &'static str,
     keeps: Vec<KeepView>,

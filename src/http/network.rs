@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
 use crate::node::Node;
@@ -19,14 +20,20 @@ const MAX_LIMIT: usize = 1000;
 const LOOK: usize = 20_000;
 
 /// Which files to list.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct NetworkQuery {
+    /// The most files on the page; at most 1000 count.
+    #[param(minimum = 1, maximum = 18_446_744_073_709_551_615_usize)]
     limit: Option<usize>,
+    /// Where to go on: `next` of the answer before.
+    #[param(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}([.][0-9a-f]{64})?$")]
     after: Option<String>,
+    /// What the names shall hold, whatever the case.
     name: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct HeldView {
     file_id: String,
     original_name: String,
@@ -38,7 +45,7 @@ struct HeldView {
 }
 
 /// The answer of `GET /api/p2p/network`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct NetworkAnswer {
     status: &'static str,
     peer_id: String,

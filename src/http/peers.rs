@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Request, State};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::body::RequestBody;
 use super::error::ApiError;
@@ -13,7 +14,7 @@ use crate::peer::registration::{MAX_BYTES, Registration};
 use crate::peer::registry::Peer;
 
 /// A peer as the REST contract shows it, with its signature to be passed along.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct PeerView {
     #[serde(flatten)]
     registration: Registration,
@@ -42,7 +43,7 @@ impl PeerView {
 }
 
 /// The answer of `GET /api/peers`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct PeersAnswer {
     status: &'static str,
     peer_count: usize,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{any, get, post};
+use axum::routing::{MethodRouter, get, head, post};
 use axum::{Extension, Router};
 
 use super::access::{self, Access};
@@ -15,8 +15,8 @@ use super::error::ApiError;
 use super::gate::{self, Gate};
 use super::origin::{AllowedOrigin, Guard};
 use super::traffic::Traffic;
-use super::{announce, bao, download, events, files, keep, metrics, network, page};
-use super::{peers, status, tus, upload};
+use super::{announce, bao, download, events, files, keep, metrics, network, openapi};
+use super::{page, peers, status, tus, upload};
 use crate::node::Node;
 use crate::node::rate_limit::RateLimit;
 use crate::node::server::ClientAddress;
@@ -54,6 +54,7 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
     for_clients()
         .merge(events::route(Arc::clone(&node)))
         .merge(page::routes())
+        .merge(openapi::routes(node.base_url()))
         .merge(for_operators(traffic))
         .merge(for_peers(options.peer_rate))
         .fallback(|| async { ApiError::UnknownPath })
@@ -63,7 +64,7 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
 }
 
 /// The path templates of all routes, under which requests are counted.
-const TEMPLATES: [&str; 21] = [
+const TEMPLATES: [&str; 23] = [
     "/api/p2p/upload",
     tus::PATH,
     "/api/p2p/tus/",
@@ -79,6 +80,8 @@ const TEMPLATES: [&str; 21] = [
     "/api/events",
     "/",
     "/page/{*name}",
+    access::DOCUMENT,
+    access::DOCUMENT_PAGE,
     "/health",
     "/ready",
     "/metrics",
@@ -91,10 +94,19 @@ const TEMPLATES: [&str; 21] = [
 fn for_clients() -> Router<Arc<Node>> {
     Router::new()
         .route("/api/p2p/upload", post(upload::upload))
-        .route(tus::PATH, any(tus::uploads))
+        .route(tus::PATH, tus_uploads())
         // As many clients are told to write it.
-        .route("/api/p2p/tus/", any(tus::uploads))
-        .route("/api/p2p/tus/{id}", any(tus::upload))
+        .route("/api/p2p/tus/", tus_uploads())
+        .route(
+            "/api/p2p/tus/{id}",
+            head(tus::upload)
+                // Which means another method then.
+                .post(tus::upload)
+                .patch(tus::upload)
+                .delete(tus::upload)
+                .options(tus::upload)
+                .fallback(tus::wrong_method),
+        )
         .route("/api/p2p/download/{peer}/{file}", get(download::from_peer))
         .route(
             "/api/p2p/file/{id}",
@@ -109,6 +121,12 @@ fn for_clients() -> Router<Arc<Node>> {
         )
         .route("/api/p2p/files", get(files::list))
         .route("/api/p2p/status", get(status::status))
+}
+
+fn tus_uploads() -> MethodRouter<Arc<Node>> {
+    post(tus::uploads)
+        .options(tus::uploads)
+        .fallback(tus::wrong_method)
 }
 
 /// The routes of whoever watches over the node.
@@ -144,4 +162,42 @@ async fn limit_rate(
             .map_err(ApiError::TooOften)?;
     }
     Ok(next.run(request).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// What the document leaves out: the page for people, and a second spelling.
+    const APART: [&str; 3] = ["/", "/page/{*name}", "/api/p2p/tus/"];
+
+    #[test]
+    fn every_route_is_in_the_document_and_the_other_way_round() {
+        let document = openapi::document(&"http://localhost".parse().unwrap());
+        let described = document.paths.paths.keys().map(String::as_str);
+        let described: BTreeSet<_> = described.chain(APART).collect();
+        assert_eq!(BTreeSet::from(TEMPLATES), described);
+        // A router shows its paths in no other way.
+        let shown = format!(
+            "{:?} {:?} {:?}",
+            for_clients(),
+            for_operators(Arc::new(Traffic::new([]))),
+            for_peers(None),
+        );
+        // Two of them are its own, for what no route takes.
+        let own = ["/", "/{*__private__axum_fallback}"];
+        let paths = shown.split('"').filter(|it| it.starts_with('/'));
+        let routed: BTreeSet<_> = paths.filter(|it| !own.contains(it)).collect();
+        let elsewhere = [
+            "/",
+            "/page/{*name}",
+            "/api/events",
+            access::DOCUMENT,
+            access::DOCUMENT_PAGE,
+        ];
+        let listed = TEMPLATES.into_iter().filter(|it| !elsewhere.contains(it));
+        assert_eq!(routed, listed.collect());
+    }
 }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 use super::peers::PeerView;
 use crate::node::Node;
 
 /// The answer of `GET /api/p2p/status`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct StatusAnswer {
     status: &'static str,
     peer: PeerView,
@@ -52,7 +53,7 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Json<StatusAnswer> 
 }
 
 /// The answer of `GET /health`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct HealthAnswer {
     status: &'static str,
     version: &'static str,
@@ -78,7 +79,7 @@ pub(super) async fn health(State(node): State<Arc<Node>>) -> Json<HealthAnswer> 
 }
 
 /// The answer of `GET /ready`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct ReadyAnswer {
     status: &'static str,
 }

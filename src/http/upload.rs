@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::body::RequestBody;
 use super::error::ApiError;
@@ -21,8 +22,8 @@ use crate::store::{About, Store};
 /// What a form may hold beside the file: boundaries, heads, other fields.
 const MAX_FORM_BYTES: u64 = 1 << 20;
 
-#[derive(Serialize)]
-struct Uploaded<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Uploaded<'a> {
     status: &'static str,
     message: &'static str,
     file: FileView<'a>,

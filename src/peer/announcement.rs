@@ -1,6 +1,7 @@
 //! Announcements: what a peer tells of one file it holds, or no longer holds.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::directory::NetworkFile;
 use super::identity::Identity;
@@ -15,7 +16,7 @@ const MAX_ID_BYTES: usize = 128;
 const PURPOSE: &str = "larder 2026-11 announcement";
 
 /// An announcement as it goes over the wire. Further keys are allowed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Announcement {
     /// The file's id at the peer.
     pub file_id: String,

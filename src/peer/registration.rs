@@ -1,6 +1,7 @@
 //! Registrations: what a peer tells of itself, to a bootstrap server or to another peer.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::identity::Identity;
 use super::signature::{Forged, Proof, Signable, Trust};
@@ -19,7 +20,7 @@ const MAX_AHEAD_MILLIS: i64 = 24 * 60 * 60 * 1000;
 const PURPOSE: &str = "larder 2026-11 registration";
 
 /// A registration as it goes over the wire. Further keys are allowed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Registration {
     /// The peer's id.
     pub peer_id: String,

@@ -6,11 +6,12 @@
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::peer_id::PeerId;
 
 /// Who vouches for a message: extra keys that older peers and servers pass along unread.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Proof {
     /// The sender's ed25519 public key, 64 lowercase hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]

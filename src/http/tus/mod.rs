@@ -9,7 +9,7 @@ mod metadata;
 mod requests;
 
 pub(super) use headers::EXPOSED;
-pub(super) use requests::{upload, uploads};
+pub(super) use requests::{upload, uploads, wrong_method};
 
 /// Where uploads are created; each is below it.
 pub(super) const PATH: &str = "/api/p2p/tus";

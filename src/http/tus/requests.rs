@@ -58,6 +58,13 @@ pub(in crate::http) async fn upload(
     answer_by(answer, request).await
 }
 
+/// A request by a method that means nothing here.
+pub(in crate::http) async fn wrong_method() -> Response {
+    let mut response = ApiError::MethodNotAllowed.into_response();
+    response.headers_mut().insert(TUS_RESUMABLE, VERSION);
+    response
+}
+
 /// Answers a request of a client that speaks this version, as the method that it means.
 async fn answer_by<Answer, Answering>(answer: Answer, request: Request) -> Response
 where

@@ -1,0 +1,117 @@
+//! The codes of refusals: stable names that programs may rely on.
+
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Which refusal it is. A code that was given once keeps its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Code {
+    AmbiguousFile,
+    BadAnnouncement,
+    BadHeader,
+    BadKeep,
+    BadMetadata,
+    BadQuery,
+    BadRegistration,
+    BodyCut,
+    BrokenMultipart,
+    ChecksumMismatch,
+    Damaged,
+    DescriptionTooLong,
+    DiskFull,
+    FileNameTooLong,
+    HostNotAllowed,
+    Internal,
+    MethodNotAllowed,
+    NoFile,
+    NoFileName,
+    NoToken,
+    OriginNotAllowed,
+    OverQuota,
+    PeerFailed,
+    PeerTimeout,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    ReadOnly,
+    ReadOnlyToken,
+    SecondFile,
+    ShuttingDown,
+    TooLarge,
+    TooLong,
+    TooManyKeeps,
+    TooManyRequests,
+    TooManyStreams,
+    TooManyUploads,
+    TooSlow,
+    TusExtension,
+    TusVersion,
+    UnknownBlob,
+    UnknownChecksum,
+    UnknownFile,
+    UnknownKeep,
+    UnknownPath,
+    UnknownPeer,
+    UnknownUpload,
+    UploadTakenOver,
+    WritingClosed,
+    WrongContentType,
+    WrongOffset,
+    WrongToken,
+}
+
+impl Code {
+    /// The status of an answer with this code.
+    pub(super) fn status(self) -> StatusCode {
+        use StatusCode as S;
+        match self {
+            Self::NoToken | Self::WrongToken => S::UNAUTHORIZED,
+            Self::OriginNotAllowed | Self::ReadOnlyToken | Self::WritingClosed => S::FORBIDDEN,
+            Self::UnknownBlob
+            | Self::UnknownFile
+            | Self::UnknownKeep
+            | Self::UnknownPath
+            | Self::UnknownPeer
+            | Self::UnknownUpload => S::NOT_FOUND,
+            Self::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
+            Self::TooSlow => S::REQUEST_TIMEOUT,
+            Self::AmbiguousFile | Self::WrongOffset => S::CONFLICT,
+            Self::PreconditionFailed | Self::TusVersion => S::PRECONDITION_FAILED,
+            Self::TooLarge => S::PAYLOAD_TOO_LARGE,
+            Self::WrongContentType => S::UNSUPPORTED_MEDIA_TYPE,
+            Self::RangeNotSatisfiable => S::RANGE_NOT_SATISFIABLE,
+            Self::HostNotAllowed => S::MISDIRECTED_REQUEST,
+            Self::TooManyKeeps
+            | Self::TooManyRequests
+            | Self::TooManyStreams
+            | Self::TooManyUploads => S::TOO_MANY_REQUESTS,
+            // 460, which tus has made up.
+            Self::ChecksumMismatch => S::from_u16(460).unwrap_or(S::BAD_REQUEST),
+            Self::Damaged | Self::Internal => S::INTERNAL_SERVER_ERROR,
+            Self::PeerFailed => S::BAD_GATEWAY,
+            Self::ReadOnly | Self::ShuttingDown => S::SERVICE_UNAVAILABLE,
+            Self::PeerTimeout => S::GATEWAY_TIMEOUT,
+            Self::DiskFull | Self::OverQuota => S::INSUFFICIENT_STORAGE,
+            // As tusd answers UploadTakenOver: a client that is still there shall not fight
+            // for its turn.
+            Self::BadAnnouncement
+            | Self::BadHeader
+            | Self::BadKeep
+            | Self::BadMetadata
+            | Self::BadQuery
+            | Self::BadRegistration
+            | Self::BodyCut
+            | Self::BrokenMultipart
+            | Self::DescriptionTooLong
+            | Self::FileNameTooLong
+            | Self::NoFile
+            | Self::NoFileName
+            | Self::SecondFile
+            | Self::TooLong
+            | Self::TusExtension
+            | Self::UnknownChecksum
+            | Self::UploadTakenOver => S::BAD_REQUEST,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+"""Has schemathesis send the bytes of resumable uploads."""
+
+import schemathesis
+
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
