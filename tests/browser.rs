@@ -6,19 +6,26 @@ mod common;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 
 use common::content::content;
 use common::forms::uploaded;
 use common::npm;
 use common::peers::until_sees;
-use common::process::Node;
+use common::process::{Node, until};
 use common::raw_http::get;
+use larder::hash::BlobHash;
 use tempfile::TempDir;
 
 const HOSTILE: &str = "<img src=x onerror=alert(1)>";
 
 /// Runs a script of `tests/browser` against the page of a node.
 fn run(script: &str, node: &Node, arguments: &[&dyn AsRef<OsStr>]) {
+    ended(started(script, node, arguments));
+}
+
+/// Starts such a script.
+fn started(script: &str, node: &Node, arguments: &[&dyn AsRef<OsStr>]) -> Child {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let screenshots = root.join("target/screenshots");
     std::fs::create_dir_all(&screenshots).unwrap();
@@ -26,7 +33,13 @@ fn run(script: &str, node: &Node, arguments: &[&dyn AsRef<OsStr>]) {
     command.arg(root.join("tests/browser").join(script));
     command.arg(node.url("/")).args(arguments);
     command.env("SCREENSHOTS", screenshots);
-    let output = command.output().unwrap();
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// Waits for a script, which must find everything as it expects it.
+fn ended(script: Child) {
+    let output = script.wait_with_output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
 }
@@ -60,6 +73,33 @@ fn an_upload_goes_on_after_a_pause_and_after_a_reload() {
     let id = files["files"][0]["file_id"].as_str().unwrap();
     let stored = get(node.address, &format!("/api/p2p/file/{id}"), &[]);
     assert!(stored.body == bytes);
+}
+
+#[test]
+fn an_upload_goes_on_by_itself_after_the_node_was_killed() {
+    let bytes = content(10, 32 << 20);
+    let (dir, path) = with_file("large.bin", &bytes);
+    let node = Node::start(&dir, &[]);
+    let script = started("killed.mjs", &node, &[&path]);
+    until("a part has come", || {
+        let entries = std::fs::read_dir(dir.path().join("peer_storage/uploading")).ok()?;
+        let mut lengths = entries.filter_map(|it| Some(it.ok()?.metadata().ok()?.len()));
+        lengths.find(|len| *len > 4 << 20)
+    });
+    let address = node.address.to_string();
+    node.kill();
+    let node = Node::start(&dir, &["--listen", &address]);
+    ended(script);
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    assert_eq!(files["file_count"], 1);
+    assert_eq!(files["files"][0]["hash"], BlobHash::of(&bytes).to_string());
+}
+
+#[test]
+fn a_name_that_is_markup_is_text_wherever_it_is_shown() {
+    let (dir, path) = with_file(HOSTILE, b"harmless");
+    let node = Node::start(&dir, &[]);
+    run("hostile.mjs", &node, &[&path]);
 }
 
 #[test]

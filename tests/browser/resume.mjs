@@ -1,16 +1,13 @@
 // resume.mjs URL FILE: pauses an upload and goes on, reloads the page in the middle, and goes on.
 import assert from 'node:assert/strict'
 import { basename } from 'node:path'
-import { row, visit } from './browser.mjs'
+import { row, uploadSpeed, visit } from './browser.mjs'
 
 const [url, file] = process.argv.slice(2)
 await visit(url, async (page) => {
   const name = basename(file)
-  const slow = await page.context().newCDPSession(page)
-  const speed = (uploadThroughput) => slow.send('Network.emulateNetworkConditions', {
-    offline: false, latency: 0, downloadThroughput: -1, uploadThroughput,
-  })
-  await speed(4 << 20)
+  const setSpeed = await uploadSpeed(page)
+  await setSpeed(4 << 20)
   await page.getByLabel('Files to upload').setInputFiles(file)
   const upload = row(page, 'Uploads', name)
   const bar = upload.getByRole('progressbar')
@@ -27,7 +24,7 @@ await visit(url, async (page) => {
   await page.reload()
   await upload.getByText(/^stopped at .*choose the file again to go on$/).waitFor()
   assert.ok(await bar.evaluate((it) => it.value > 0.2 * it.max && it.value < it.max))
-  await speed(-1)
+  await setSpeed(-1)
   const resumed = page.waitForRequest((it) => it.method() === 'PATCH')
   const choosing = page.waitForEvent('filechooser')
   await upload.getByRole('button', { name: 'Choose again' }).click()
