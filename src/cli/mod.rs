@@ -9,8 +9,10 @@ use crate::config::{FileError, Settings, SettingsFile};
 
 mod allocator;
 mod bootstrap;
+mod client;
 mod config;
 mod logging;
+mod manual;
 mod rebuild_index;
 mod serve;
 mod stop;
@@ -49,6 +51,24 @@ enum Action {
     Config(Box<config::Arguments>),
     /// Make a token with the right to read or to write.
     Token(token::Arguments),
+    /// Upload files and folders to a node.
+    Put(client::Put),
+    /// Download a file of the network, checked against its hash.
+    Get(client::Get),
+    /// List the files of a node, or of the network.
+    Ls(client::Ls),
+    /// Remove files from a node.
+    Rm(client::Rm),
+    /// Have a node keep a copy of a file of the network.
+    Keep(client::Keep),
+    /// List the peers that a node knows.
+    Peers(client::Peers),
+    /// Tell how a node is.
+    Status(client::Status),
+    /// Print a script that completes commands in a shell.
+    Completions(manual::Completions),
+    /// Print the manual page, or write those of all commands.
+    Man(manual::Manual),
 }
 
 impl Command {
@@ -92,7 +112,7 @@ impl Command {
             Some(Action::Config(arguments)) => arguments.settings().file(),
             Some(Action::Verify(arguments)) => arguments.storage().file(),
             Some(Action::RebuildIndex(arguments)) => arguments.storage().file(),
-            Some(Action::Bootstrap(_) | Action::Token(_)) => None,
+            Some(_) => None,
         }
     }
 
@@ -105,6 +125,15 @@ impl Command {
             Action::RebuildIndex(arguments) => rebuild_index::run(&arguments),
             Action::Config(arguments) => config::run(&arguments),
             Action::Token(arguments) => token::run(&arguments),
+            Action::Put(put) => put.run(),
+            Action::Get(get) => get.run(),
+            Action::Ls(ls) => ls.run(),
+            Action::Rm(rm) => rm.run(),
+            Action::Keep(keep) => keep.run(),
+            Action::Peers(peers) => peers.run(),
+            Action::Status(status) => status.run(),
+            Action::Completions(shell) => shell.run(Self::command()),
+            Action::Man(manual) => manual.run(Self::command()),
         }
     }
 }

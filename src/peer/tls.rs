@@ -71,7 +71,7 @@ impl fmt::Debug for Authorities {
 }
 
 /// How a client speaks TLS.
-pub(super) fn config(authorities: &Authorities) -> Result<ClientConfig, rustls::Error> {
+pub fn config(authorities: &Authorities) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let config =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;

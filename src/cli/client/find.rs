@@ -1,0 +1,176 @@
+//! Files of the network, found by what people call them.
+
+use reqwest::{Method, StatusCode, header};
+use serde::{Deserialize, Serialize};
+
+use super::api::Api;
+use super::failure::Failure;
+use super::output::{plain, size};
+use crate::hash::BlobHash;
+use crate::record::FileId;
+
+/// How many files are asked for at once; the most that a node tells.
+const PAGE: &str = "1000";
+
+/// A file as the node tells of it, with the keys that it uses.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct File {
+    #[serde(rename = "file_id")]
+    pub(super) id: String,
+    pub(super) original_name: String,
+    pub(super) size: u64,
+    pub(super) hash: Option<String>,
+    pub(super) uploaded_at: String,
+    /// Who holds it, in lists of the network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) peers: Vec<String>,
+}
+
+/// A page of a list of the node.
+#[derive(Deserialize)]
+pub(super) struct Page {
+    pub(super) files: Vec<File>,
+    pub(super) next: Option<String>,
+}
+
+/// Which list of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Where {
+    /// What the node itself holds.
+    Here,
+    /// What everybody holds.
+    Network,
+}
+
+impl Where {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Here => "/api/p2p/files",
+            Self::Network => "/api/p2p/network",
+        }
+    }
+}
+
+impl File {
+    /// What tells it from others of its name.
+    fn line(&self) -> String {
+        let Self {
+            id,
+            original_name,
+            uploaded_at,
+            ..
+        } = self;
+        let name = plain(original_name);
+        format!("  {id}  {}  {uploaded_at}  {name}", size(self.size))
+    }
+}
+
+/// What was asked for means all of these.
+pub(super) fn several(wanted: &str, found: &[File]) -> Failure {
+    Failure::Ambiguous(wanted.to_owned(), found.iter().map(File::line).collect())
+}
+
+impl Api {
+    /// One page of a list, behind `after`; of files whose names hold `name`.
+    pub(super) async fn page(
+        &self,
+        list: Where,
+        name: Option<&str>,
+        after: Option<&str>,
+    ) -> Result<Page, Failure> {
+        let mut query = vec![("limit", PAGE)];
+        query.extend(name.map(|name| ("name", name)));
+        query.extend(after.map(|after| ("after", after)));
+        self.get(list.path(), &query).await
+    }
+
+    /// The files that `wanted` means, an id, a hash or a whole name.
+    pub(super) async fn find(&self, list: Where, wanted: &str) -> Result<Vec<File>, Failure> {
+        let mut found = Vec::new();
+        if let Ok(id) = wanted.parse::<FileId>() {
+            found = self.with_id(list, id).await?;
+        } else if wanted.parse::<BlobHash>().is_ok() {
+            found = match list {
+                Where::Here => {
+                    self.all(list, None, |it| it.hash.as_deref() == Some(wanted))
+                        .await?
+                }
+                // Whose list may be long; but anybody's content is asked for by its hash.
+                Where::Network => self.content(wanted).await?.into_iter().collect(),
+            };
+        }
+        // A name may look like an id or a hash.
+        if found.is_empty() {
+            found = self
+                .all(list, Some(wanted), |it| it.original_name == wanted)
+                .await?;
+        }
+        if found.is_empty() {
+            return Err(Failure::NotFound(wanted.to_owned()));
+        }
+        Ok(found)
+    }
+
+    /// The one content that `wanted` means, as the newest of its files.
+    pub(super) async fn find_one(&self, list: Where, wanted: &str) -> Result<File, Failure> {
+        let mut found = self.find(list, wanted).await?;
+        let differ = found.windows(2).any(|two| match two {
+            [a, b] => a.hash.is_none() || a.hash != b.hash,
+            _ => false,
+        });
+        if differ {
+            return Err(several(wanted, &found));
+        }
+        found
+            .pop()
+            .ok_or_else(|| Failure::NotFound(wanted.to_owned()))
+    }
+
+    async fn with_id(&self, list: Where, id: FileId) -> Result<Vec<File>, Failure> {
+        // Lists are in the order of their ids.
+        let before = id.before().map(|it| it.to_string());
+        let query = [("limit", "10")];
+        let after = before.as_deref().map(|it| ("after", it));
+        let query: Vec<_> = query.into_iter().chain(after).collect();
+        let page: Page = self.get(list.path(), &query).await?;
+        let id = id.to_string();
+        Ok(page.files.into_iter().filter(|it| it.id == id).collect())
+    }
+
+    /// Content that somebody holds, called by its hash.
+    async fn content(&self, hash: &str) -> Result<Option<File>, Failure> {
+        let request = self.request(Method::HEAD, &format!("/api/p2p/blob/{hash}"));
+        let answer = match self.send(request).await {
+            Ok(answer) => answer,
+            Err(Failure::Refused(StatusCode::NOT_FOUND, _)) => return Ok(None),
+            Err(failure) => return Err(failure),
+        };
+        let length = answer.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|it| it.to_str().ok()?.parse().ok());
+        Ok(Some(File {
+            id: String::new(),
+            original_name: hash.to_owned(),
+            size: length.unwrap_or(0),
+            hash: Some(hash.to_owned()),
+            uploaded_at: String::new(),
+            peers: Vec::new(),
+        }))
+    }
+
+    async fn all(
+        &self,
+        list: Where,
+        name: Option<&str>,
+        is_wanted: impl Fn(&File) -> bool,
+    ) -> Result<Vec<File>, Failure> {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.page(list, name, after.as_deref()).await?;
+            found.extend(page.files.into_iter().filter(&is_wanted));
+            after = page.next;
+            if after.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+}

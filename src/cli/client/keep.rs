@@ -1,0 +1,94 @@
+//! `larder keep`: has the node make a copy of what others hold, and waits for it.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::api::Api;
+use super::connection::Connection;
+use super::failure::Failure;
+use super::find::Where;
+use super::output;
+use super::running::run;
+
+/// How often to ask how far the copy is.
+const ASK_EVERY: Duration = Duration::from_millis(300);
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// The id, the hash or the name of a file of the network.
+    file: String,
+
+    /// Do not wait until the copy is there.
+    #[arg(long)]
+    no_wait: bool,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    keep: Copying,
+}
+
+/// How far a copy is, as the node tells it.
+#[derive(Serialize, Deserialize)]
+struct Copying {
+    id: String,
+    state: String,
+    original_name: String,
+    size: u64,
+    fetched: u64,
+    hash: Option<String>,
+    file_id: Option<String>,
+    error: Option<String>,
+}
+
+impl Arguments {
+    pub(in crate::cli) fn run(&self) -> anyhow::Result<ExitCode> {
+        run(&self.connection, |api| self.keep(api))
+    }
+
+    async fn keep(&self, api: Api) -> Result<(), Failure> {
+        let file = api.find_one(Where::Network, &self.file).await?;
+        let wanted = match &file.hash {
+            Some(hash) => json!({ "hash": hash }),
+            None => json!({ "file_id": file.id }),
+        };
+        let request = api.request(Method::POST, "/api/p2p/keep").json(&wanted);
+        let Answer { mut keep } = api.json(request).await?;
+        let bar = output::bar(&keep.original_name, keep.size);
+        while !self.no_wait && !matches!(keep.state.as_str(), "kept" | "failed") {
+            tokio::time::sleep(ASK_EVERY).await;
+            keep = api
+                .get::<Answer>(&format!("/api/p2p/keep/{}", keep.id), &[])
+                .await?
+                .keep;
+            bar.set_position(keep.fetched);
+        }
+        bar.finish_and_clear();
+        self.print(&keep)?;
+        match keep.state.as_str() {
+            "failed" => Err(Failure::NotKept(keep.error.unwrap_or_default())),
+            _ => Ok(()),
+        }
+    }
+
+    fn print(&self, keep: &Copying) -> Result<(), Failure> {
+        if self.connection.json {
+            return Ok(output::json(keep)?);
+        }
+        let name = output::plain(&keep.original_name);
+        let text = match (keep.state.as_str(), &keep.file_id) {
+            ("kept", Some(id)) => format!("keeps {name} as {id}"),
+            ("kept", None) => format!("keeps {name}, as it did before"),
+            ("failed", _) => return Ok(()),
+            _ => format!("{name} is being fetched"),
+        };
+        Ok(output::line(&text)?)
+    }
+}

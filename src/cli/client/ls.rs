@@ -1,0 +1,70 @@
+//! `larder ls`: what the node holds, or the network.
+
+use std::process::ExitCode;
+
+use super::api::Api;
+use super::connection::Connection;
+use super::failure::Failure;
+use super::find::{File, Where};
+use super::output;
+use super::running::run;
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// Only files whose names hold this text, whatever the case.
+    name: Option<String>,
+
+    /// List what the whole network holds, and how many nodes hold it.
+    #[arg(long)]
+    network: bool,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Arguments {
+    pub(in crate::cli) fn run(&self) -> anyhow::Result<ExitCode> {
+        run(&self.connection, |api| self.list(api))
+    }
+
+    async fn list(&self, api: Api) -> Result<(), Failure> {
+        let list = if self.network {
+            Where::Network
+        } else {
+            Where::Here
+        };
+        let mut after = None;
+        loop {
+            let page = api
+                .page(list, self.name.as_deref(), after.as_deref())
+                .await?;
+            for file in &page.files {
+                self.print(file)?;
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn print(&self, file: &File) -> Result<(), Failure> {
+        if self.connection.json {
+            return Ok(output::json(file)?);
+        }
+        let nodes = match file.peers.len() {
+            _ if !self.network => String::new(),
+            1 => "   1 node".to_owned(),
+            many => format!("{many:>4} nodes"),
+        };
+        let size = output::size(file.size);
+        let (id, at, name) = (
+            &file.id,
+            &file.uploaded_at,
+            output::plain(&file.original_name),
+        );
+        Ok(output::line(&format!(
+            "{id}  {size:>11}  {at}{nodes}  {name}"
+        ))?)
+    }
+}

@@ -1,0 +1,47 @@
+//! `larder peers`: which peers the node knows.
+
+use std::process::ExitCode;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::api::Api;
+use super::connection::Connection;
+use super::failure::Failure;
+use super::output;
+use super::running::run;
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct Arguments {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Deserialize)]
+struct Peers {
+    peers: Vec<Value>,
+}
+
+impl Arguments {
+    pub(in crate::cli) fn run(&self) -> anyhow::Result<ExitCode> {
+        run(&self.connection, |api| self.list(api))
+    }
+
+    async fn list(&self, api: Api) -> Result<(), Failure> {
+        let Peers { peers } = api.get("/api/peers", &[]).await?;
+        for peer in peers {
+            if self.connection.json {
+                output::json(&peer)?;
+                continue;
+            }
+            let text = |key| output::plain(peer.get(key).and_then(Value::as_str).unwrap_or("-"));
+            let verified = match peer.get("verified").and_then(Value::as_bool) {
+                Some(true) => "verified  ",
+                _ => "unverified",
+            };
+            let (id, seen, address) = (text("peer_id"), text("last_seen"), text("address"));
+            output::line(&format!("{id}  {verified}  {seen}  {address}"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! `larder rm`: removes files from the node.
+
+use std::process::ExitCode;
+
+use reqwest::Method;
+
+use super::api::Api;
+use super::connection::Connection;
+use super::failure::Failure;
+use super::find::{Where, several};
+use super::output;
+use super::running::run;
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// The id, the name or the hash of a file that the node holds; can be repeated.
+    #[arg(required = true)]
+    files: Vec<String>,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Arguments {
+    pub(in crate::cli) fn run(&self) -> anyhow::Result<ExitCode> {
+        run(&self.connection, |api| self.remove(api))
+    }
+
+    async fn remove(&self, api: Api) -> Result<(), Failure> {
+        for wanted in &self.files {
+            let found = api.find(Where::Here, wanted).await?;
+            let [file] = found.as_slice() else {
+                return Err(several(wanted, &found));
+            };
+            let path = format!("/api/p2p/file/{}", file.id);
+            api.send(api.request(Method::DELETE, &path)).await?;
+            if self.connection.json {
+                output::json(file)?;
+            } else {
+                let name = output::plain(&file.original_name);
+                output::line(&format!("removed {name} ({})", file.id))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+//! Commands from their beginning to their exit status.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::api::Api;
+use super::connection::Connection;
+use super::failure::Failure;
+
+/// Runs a command to its end; what fails is told with what to do about it.
+pub(super) fn run<Running>(
+    connection: &Connection,
+    command: impl FnOnce(Api) -> Running,
+) -> anyhow::Result<ExitCode>
+where
+    Running: Future<Output = Result<(), Failure>>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let done = runtime.block_on(async { command(Api::new(connection)?).await });
+    Ok(match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("larder: {}", failure.told());
+            failure.exit_code()
+        }
+    })
+}
+
+/// Does blocking work elsewhere.
+pub(super) async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

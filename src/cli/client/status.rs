@@ -1,0 +1,98 @@
+//! `larder status`: how the node is.
+
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+
+use super::api::Api;
+use super::connection::Connection;
+use super::failure::Failure;
+use super::output;
+use super::running::run;
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct Arguments {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Deserialize)]
+struct Health {
+    version: String,
+    writable: bool,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Counts {
+    peer: Myself,
+    peers_discovered: u64,
+    local_files: u64,
+    file_bytes: u64,
+    blob_bytes: u64,
+    network_files: u64,
+}
+
+#[derive(Deserialize)]
+struct Myself {
+    peer_id: String,
+    address: String,
+}
+
+/// Everything about the node.
+#[derive(Serialize)]
+struct Told {
+    peer_id: String,
+    address: String,
+    version: String,
+    writable: bool,
+    reason: Option<String>,
+    files: u64,
+    file_bytes: u64,
+    blob_bytes: u64,
+    network_files: u64,
+    peers: u64,
+}
+
+impl Arguments {
+    pub(in crate::cli) fn run(&self) -> anyhow::Result<ExitCode> {
+        run(&self.connection, |api| self.tell(api))
+    }
+
+    async fn tell(&self, api: Api) -> Result<(), Failure> {
+        let health: Health = api.get("/health", &[]).await?;
+        let counts: Counts = api.get("/api/p2p/status", &[]).await?;
+        let told = Told {
+            peer_id: counts.peer.peer_id,
+            address: counts.peer.address,
+            version: health.version,
+            writable: health.writable,
+            reason: health.reason,
+            files: counts.local_files,
+            file_bytes: counts.file_bytes,
+            blob_bytes: counts.blob_bytes,
+            network_files: counts.network_files,
+            peers: counts.peers_discovered,
+        };
+        if self.connection.json {
+            return Ok(output::json(&told)?);
+        }
+        Ok(output::line(&told.text())?)
+    }
+}
+
+impl Told {
+    fn text(&self) -> String {
+        let writes = match &self.reason {
+            None => "takes changes".to_owned(),
+            Some(reason) => format!("takes no changes: {}", output::plain(reason)),
+        };
+        let saved = output::size(self.file_bytes.saturating_sub(self.blob_bytes));
+        let kept = output::size(self.blob_bytes);
+        format!(
+            "node     {} at {}\nversion  {}, {writes}\nfiles    {}, {kept} kept, {saved} saved \
+             by deduplication\nnetwork  {} files, {} peers",
+            self.peer_id, self.address, self.version, self.files, self.network_files, self.peers
+        )
+    }
+}
