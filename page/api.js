@@ -1,9 +1,12 @@
-// The REST interface of the node that served this page.
+// The REST interface of the node that served this page. Paths are relative, as the node may be
+// below a path of another server.
 
 import { answered } from './dialog.js'
 import { element } from './format.js'
 
 const TOKEN = 'larder-token'
+// Is there once reading needed a token.
+const PRIVATE = 'larder-private'
 
 // A refusal of the node, as people may read it.
 export class Refusal extends Error {
@@ -19,24 +22,32 @@ export function authorization() {
   return token ? { Authorization: `Bearer ${token}` } : {}
 }
 
-// Whether a token may help against this refusal.
+// Whether links alone cannot download, since they bear no token.
+export function isPrivate() {
+  return sessionStorage.getItem(PRIVATE) !== null
+}
+
+// Whether a token may help against this refusal; one of a HEAD request has no code.
 export function wantsToken(refusal) {
-  return ['no_token', 'wrong_token', 'read_only_token'].includes(refusal.code)
+  return refusal.status === 401 || refusal.code === 'read_only_token'
 }
 
 // Sends a request, and asks for a token where the node wants one; the answer is one of success.
-export async function request(path, options = {}) {
+// What nobody asked for (`background`) does not ask again for a token that was not given.
+export async function request(path, { background = false, ...options } = {}) {
   for (;;) {
-    const headers = { ...options.headers, ...authorization() }
-    const answer = await fetch(path, { ...options, headers })
+    const sent = authorization()
+    const answer = await fetch(path, { ...options, headers: { ...options.headers, ...sent } })
     if (answer.ok) return answer
     const refusal = new Refusal(answer.status, await answer.json().catch(() => ({})))
-    if (!wantsToken(refusal) || !(await askForToken(refusal.message))) throw refusal
+    if (!wantsToken(refusal)) throw refusal
+    if (!options.method) sessionStorage.setItem(PRIVATE, 'yes')
+    if (!(await otherToken(sent, refusal.message, background))) throw refusal
   }
 }
 
 export async function read(path) {
-  return (await request(path)).json()
+  return (await request(path, { background: true })).json()
 }
 
 export async function post(path, message) {
@@ -46,9 +57,19 @@ export async function post(path, message) {
 }
 
 let asking = null
+let declined = false
+
+// Whether there is another token than the one `sent`, which was refused; asks for one if need be.
+export async function otherToken(sent, reason, background = false) {
+  const button = document.getElementById('enter-token')
+  button.hidden = false
+  button.onclick = () => askForToken(reason)
+  if (sent.Authorization !== authorization().Authorization) return true
+  return background && declined ? false : askForToken(reason)
+}
 
 // Asks once, however many wait for the answer; tells whether there is a new token.
-export function askForToken(reason) {
+function askForToken(reason) {
   asking ??= ask(reason).finally(() => { asking = null })
   return asking
 }
@@ -58,23 +79,29 @@ async function ask(reason) {
   document.getElementById('token-reason').textContent = reason
   input.value = ''
   const given = await answered(document.getElementById('ask-token'))
-  if (given) sessionStorage.setItem(TOKEN, input.value)
+  if (given) sessionStorage.setItem(TOKEN, input.value.trim())
+  declined = !given
   return given
 }
 
+// How long to wait for the next stream of events, in milliseconds.
+const LISTEN_AGAIN = 2000
+
 // Listens to what changes, for ever: `heard` gets the name of each event and its data, and
-// `state` whether the node is there. Not an EventSource, which can send no token.
+// `state` null while there is a stream and else why there is none. Not an EventSource, which can
+// send no token.
 export async function listen(heard, state) {
   for (;;) {
     try {
-      const answer = await request('/api/events', { headers: { Accept: 'text/event-stream' } })
-      state(true)
+      const headers = { Accept: 'text/event-stream' }
+      const answer = await request('api/events', { headers, background: true })
+      state(null)
       await readEvents(answer.body, heard)
-    } catch {
-      // Whatever it was, the next try tells.
+      state('the node does not answer')
+    } catch (error) {
+      state(error instanceof Refusal ? error.message : 'the node does not answer')
     }
-    state(false)
-    await new Promise((resolve) => { setTimeout(resolve, 2000) })
+    await new Promise((resolve) => { setTimeout(resolve, LISTEN_AGAIN) })
   }
 }
 

@@ -1,6 +1,6 @@
 // Puts the page together: what changes at the node is read again and drawn.
 
-import { listen, note, read, wantsToken } from './api.js'
+import { listen, note, read, Refusal, wantsToken } from './api.js'
 import { setUpFiles, showFiles, showKeeps, showRows } from './files.js'
 import { showPeers } from './peers.js'
 import { showStorage } from './storage.js'
@@ -23,12 +23,13 @@ function gathered(draw) {
   }
 }
 
+// A node that is away is told beside its name.
 function told(error) {
-  if (!wantsToken(error)) note(error.message, true)
+  if (error instanceof Refusal && !wantsToken(error)) note(error.message, true)
 }
 
 async function showNode() {
-  const { self } = await read('/api/peers')
+  const { self } = await read('api/peers')
   document.getElementById('node').textContent = `${self.address} · ${self.peer_id.slice(0, 8)}`
 }
 
@@ -42,6 +43,7 @@ const draw = {
     showRows()
   }),
   keep: gathered(showKeeps),
+  storage: gathered(async () => showStorage(await read('api/p2p/status'))),
 }
 
 function heard(name, data) {
@@ -49,10 +51,14 @@ function heard(name, data) {
   else draw[name]?.()
 }
 
-function live(isThere) {
+// Tells whether changes are told; if not, all is read again from time to time.
+function live(problem) {
   const state = document.getElementById('live')
-  state.classList.toggle('on', isThere)
-  state.textContent = isThere ? 'live' : 'the node does not answer'
+  const text = problem ?? 'live'
+  state.classList.toggle('on', problem === null)
+  // The same words again would be read out again.
+  if (state.textContent !== text) state.textContent = text
+  if (problem !== null) for (const drawAgain of Object.values(draw)) drawAgain()
 }
 
 setUpFiles(drawFiles)

@@ -1,6 +1,6 @@
 // What the network holds, to be searched, downloaded, kept and deleted.
 
-import { authorization, note, post, read, request } from './api.js'
+import { isPrivate, note, post, read, request } from './api.js'
 import { answered } from './dialog.js'
 import { age, bytes, count, element, time } from './format.js'
 import { peerName } from './peers.js'
@@ -37,7 +37,7 @@ export function setUpFiles(draw) {
 export async function showFiles() {
   const name = document.getElementById('search').value.trim()
   const query = new URLSearchParams({ limit: MOST_READ, ...(name && { name }) })
-  const answer = await read(`/api/p2p/network?${query}`)
+  const answer = await read(`api/p2p/network?${query}`)
   myself = answer.peer_id
   files = together(answer.files)
   isMore = answer.next !== null
@@ -45,7 +45,7 @@ export async function showFiles() {
 }
 
 export async function showKeeps() {
-  const answer = await read('/api/p2p/keep')
+  const answer = await read('api/p2p/keep')
   keeps = new Map(answer.keeps.map((keep) => [keep.hash ?? keep.original_name, keep]))
   showRows()
 }
@@ -123,14 +123,14 @@ function button(label, file, act) {
 }
 
 function address(file) {
-  if (file.hash) return `/api/p2p/blob/${file.hash}?${new URLSearchParams({ name: file.name })}`
+  if (file.hash) return `api/p2p/blob/${file.hash}?${new URLSearchParams({ name: file.name })}`
   const [peer] = file.peers
-  return `/api/p2p/download/${peer}/${file.ids[0]}`
+  return `api/p2p/download/${peer}/${file.ids[0]}`
 }
 
 // A link bears no token: where reading needs one, the page fetches the file itself.
 async function download(event, file) {
-  if (!authorization().Authorization) return
+  if (!isPrivate()) return
   event.preventDefault()
   try {
     const answer = await request(address(file))
@@ -144,16 +144,16 @@ async function download(event, file) {
 
 async function keepHere(file) {
   const [peer] = file.peers
-  await post('/api/p2p/keep', file.hash ? { hash: file.hash } : { file_id: file.ids[0], peer_id: peer })
+  await post('api/p2p/keep', file.hash ? { hash: file.hash } : { file_id: file.ids[0], peer_id: peer })
   note(`A copy of ${file.name} is being made`)
 }
 
 async function remove(file) {
   if (!(await confirmed(file))) return
   const query = new URLSearchParams({ name: file.name, limit: MOST_READ })
-  const { files: own } = await read(`/api/p2p/files?${query}`)
+  const { files: own } = await read(`api/p2p/files?${query}`)
   const same = own.filter((it) => it.hash === file.hash && it.original_name === file.name)
-  for (const { file_id } of same) await request(`/api/p2p/file/${file_id}`, { method: 'DELETE' })
+  for (const { file_id } of same) await request(`api/p2p/file/${file_id}`, { method: 'DELETE' })
   note(same.length > 0 ? `${file.name} was deleted` : `${file.name} is here under another name only`)
   document.getElementById('files').focus()
 }

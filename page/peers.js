@@ -15,7 +15,7 @@ export function peerName(id) {
 }
 
 export async function showPeers() {
-  const { peers, self } = await read('/api/peers')
+  const { peers, self } = await read('api/peers')
   names = new Map(peers.map((peer) => [peer.peer_id, host(peer)]))
   names.set(self.peer_id, 'this node')
   tellChanges(new Map(names))

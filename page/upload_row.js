@@ -11,12 +11,14 @@ export class UploadRow {
   constructor(name, size) {
     this.size = size
     this.bar = element('progress', { max: Math.max(size, 1), value: 0, 'aria-label': `Upload of ${name}` })
-    this.state = element('span', { class: 'quiet', role: 'status' }, 'waiting')
+    this.state = element('span', { class: 'quiet' }, 'beginning')
     this.actions = element('span', { class: 'row-actions' })
     this.element = element('li', { class: 'upload' },
       element('span', { class: 'name' }, name), this.bar, this.state, this.actions)
     this.name = name
     this.looked = null
+    this.speed = null
+    this.sent = 0
   }
 
   button(label, act, kind = '') {
@@ -25,11 +27,12 @@ export class UploadRow {
 
   controls({ pause, resume, cancel }) {
     this.pauseButton = this.button('Pause', () => {
-      pause()
       this.paused()
+      pause()
     })
     this.resumeButton = this.button('Resume', () => {
       this.looked = null
+      this.speed = null
       this.state.textContent = 'going on'
       this.actions.replaceChildren(this.pauseButton, this.cancelButton)
       resume()
@@ -45,7 +48,6 @@ export class UploadRow {
     const now = performance.now()
     if (this.looked === null) {
       this.looked = { now, sent }
-      this.speed = null
     } else if (now - this.looked.now >= EVERY) {
       const speed = ((sent - this.looked.sent) * 1000) / (now - this.looked.now)
       this.speed = this.speed === null ? speed : this.speed + NEWEST * (speed - this.speed)
@@ -57,7 +59,7 @@ export class UploadRow {
   }
 
   paused() {
-    this.state.textContent = `paused at ${bytes(this.sent ?? 0)} of ${bytes(this.size)}`
+    this.state.textContent = `paused at ${bytes(this.sent)} of ${bytes(this.size)}`
     this.actions.replaceChildren(this.resumeButton, this.cancelButton)
     this.resumeButton.focus()
   }
@@ -72,25 +74,29 @@ export class UploadRow {
     this.actions.replaceChildren(again, this.cancelButton)
   }
 
-  done(id) {
+  done() {
     this.element.classList.add('done')
     this.bar.value = this.bar.max
     this.state.textContent = `${bytes(this.size)} uploaded`
     this.actions.replaceChildren(
-      element('a', { href: `/api/p2p/file/${id}`, download: this.name }, 'Open'),
       this.button('Dismiss', () => this.remove()))
   }
 
   // One of an earlier visit, whose file the browser no longer has.
   left(offset, choose, discard) {
-    this.bar.value = offset
-    this.state.textContent = `stopped at ${bytes(offset)} of ${bytes(this.size)}; choose the file again to go on`
+    this.bar.value = offset ?? 0
+    const place = offset === null ? '' : ` at ${bytes(offset)} of ${bytes(this.size)}`
+    this.state.textContent = `stopped${place}; choose the file again to go on`
     this.actions.replaceChildren(
       this.button('Choose again', choose, 'primary'),
       this.button('Discard', discard))
   }
 
   remove() {
+    const rows = this.element.parentElement
+    const focused = this.element.contains(document.activeElement)
     this.element.remove()
+    // Who uses the keyboard goes on from here.
+    if (focused) (rows.querySelector('button') ?? document.getElementById('choose-files')).focus()
   }
 }

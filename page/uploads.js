@@ -1,46 +1,58 @@
 // Uploads that can be paused and go on, also after a reload, by tus-js-client: it remembers in
 // the browser which upload at the node belongs to which file.
 
-import { askForToken, authorization, note, Refusal, request, wantsToken } from './api.js'
+import { authorization, note, otherToken, Refusal, request, wantsToken } from './api.js'
 import { dropped } from './dropped.js'
-import { element } from './format.js'
+import { bytes, count, duration, element } from './format.js'
 import { UploadRow } from './upload_row.js'
 
-const ENDPOINT = '/api/p2p/tus'
+const ENDPOINT = new URL('api/p2p/tus', document.baseURI).href
 // More at once would only share the same wire.
 const AT_ONCE = 3
 // More rows than these help nobody.
 const MOST_SHOWN = 50
+// How often to tell how far all uploads together are, in milliseconds.
+const TELL_EVERY = 500
 
+// Uploads that have not begun, in their order; those that are under way; and all since there
+// was nothing to do, by what tells their files apart.
 const waiting = []
 const running = new Set()
+const jobs = new Map()
 // Unfinished uploads of earlier visits whose files have to be chosen again, by their keys.
 const left = new Map()
 
 const remembered = () => tus.defaultOptions.urlStorage
+// The name has a path in it, which tells files of different folders apart.
+const keyOf = (file, name) => ['larder', name, file.size, file.lastModified].join('/')
 
 export function setUpUploads() {
-  const drop = document.getElementById('drop')
-  for (const name of ['dragenter', 'dragover']) {
-    document.addEventListener(name, (event) => {
-      event.preventDefault()
-      drop.classList.add('over')
-    })
-  }
-  document.addEventListener('dragleave', (event) => {
-    if (event.relatedTarget === null) drop.classList.remove('over')
-  })
-  document.addEventListener('drop', async (event) => {
-    event.preventDefault()
-    drop.classList.remove('over')
-    add(await dropped(event.dataTransfer))
-  })
+  setUpDrop()
   setUpChoice('choose-files', 'file-input')
   setUpChoice('choose-folder', 'folder-input')
   window.addEventListener('beforeunload', (event) => {
     if (running.size > 0 || waiting.length > 0) event.preventDefault()
   })
+  setInterval(showTogether, TELL_EVERY)
   showLeft()
+}
+
+function setUpDrop() {
+  const drop = document.getElementById('drop')
+  for (const name of ['dragenter', 'dragover']) {
+    document.addEventListener(name, (event) => {
+      event.preventDefault()
+      drop.classList.toggle('over', event.dataTransfer.types.includes('Files'))
+    })
+  }
+  document.addEventListener('dragleave', (event) => {
+    if (event.relatedTarget === null) drop.classList.remove('over')
+  })
+  document.addEventListener('drop', (event) => {
+    event.preventDefault()
+    drop.classList.remove('over')
+    dropped(event.dataTransfer).then(add, () => note('What was dropped cannot be read', true))
+  })
 }
 
 function setUpChoice(button, input) {
@@ -52,61 +64,92 @@ function setUpChoice(button, input) {
   })
 }
 
+// Two uploads of one file at a time would be one for the node, and in each other's way.
 function add(files) {
-  for (const { file, name } of files) waiting.push({ file, name })
+  for (const { file, name } of files) {
+    const key = keyOf(file, name)
+    if (isOpen(jobs.get(key))) continue
+    const job = { key, file, name, row: null, upload: null, over: false }
+    jobs.set(key, job)
+    waiting.push(job)
+  }
   startNext()
 }
 
+const isOpen = (job) => job !== undefined && !job.over
+
 function startNext() {
-  while (running.size < AT_ONCE && waiting.length > 0) start(waiting.shift())
-  const more = document.getElementById('uploads-more')
-  more.hidden = waiting.length === 0
-  more.textContent = `${waiting.length} more wait for their turn`
+  while (running.size < AT_ONCE && waiting.length > 0) {
+    const job = waiting.shift()
+    prepare(job)
+    start(job)
+  }
 }
 
-async function start({ file, name }) {
-  const row = new UploadRow(name, file.size)
-  running.add(row)
-  const upload = new tus.Upload(file, {
+function prepare(job) {
+  job.row = new UploadRow(job.name, job.file.size)
+  job.upload = new tus.Upload(job.file, {
     endpoint: ENDPOINT,
-    metadata: { filename: name, filetype: file.type },
-    // The name tells files of different folders apart.
-    fingerprint: async () => ['larder', name, file.size, file.lastModified].join('/'),
+    metadata: { filename: job.name, filetype: job.file.type },
+    fingerprint: async () => job.key,
     removeFingerprintOnSuccess: true,
     retryDelays: [0, 1000, 3000, 5000, 10000, 20000],
     onShouldRetry: (error) => worthAnotherTry(error.originalResponse),
-    onBeforeRequest: (sent) => {
-      for (const [header, value] of Object.entries(authorization())) sent.setHeader(header, value)
+    onBeforeRequest: (request) => bearToken(job, request),
+    onProgress: (sent) => { if (running.has(job)) job.row.progress(sent) },
+    onSuccess: () => {
+      job.row.done()
+      note(`${job.name} was uploaded`)
+      end(job)
     },
-    onProgress: (sent) => row.progress(sent),
-    onSuccess: ({ lastResponse }) => {
-      row.done(lastResponse.getHeader('Larder-File-Id'))
-      end(row)
-    },
-    onError: (error) => failed(error, row, upload),
+    onError: (error) => failed(error, job),
   })
-  row.controls({
-    pause: () => upload.abort(),
-    resume: () => upload.start(),
-    cancel: async () => {
-      await upload.abort(true).catch(() => {})
-      row.remove()
-      end(row)
+  job.row.controls({
+    pause: () => {
+      stop(job)
+      job.upload.abort()
     },
+    resume: () => start(job),
+    cancel: () => cancel(job),
   })
-  show(row)
-  const [previous] = await upload.findPreviousUploads()
-  if (previous) {
-    left.get(previous.urlStorageKey)?.remove()
-    left.delete(previous.urlStorageKey)
-    upload.resumeFromPreviousUpload(previous)
-  }
-  upload.start()
+  show(job.row)
 }
 
-function end(row) {
-  running.delete(row)
+function bearToken(job, request) {
+  job.bore = authorization()
+  for (const [header, value] of Object.entries(job.bore)) request.setHeader(header, value)
+}
+
+// Begins, or goes on where this visit or an earlier one stopped.
+async function start(job) {
+  running.add(job)
+  if (job.upload.url === null) {
+    const [previous] = await job.upload.findPreviousUploads()
+    if (previous) {
+      left.get(previous.urlStorageKey)?.remove()
+      left.delete(previous.urlStorageKey)
+      job.upload.resumeFromPreviousUpload(previous)
+    }
+  }
+  // Meanwhile it may have been paused.
+  if (running.has(job)) job.upload.start()
+}
+
+// Leaves its place to another one.
+function stop(job) {
+  running.delete(job)
   startNext()
+}
+
+function end(job) {
+  job.over = true
+  stop(job)
+}
+
+async function cancel(job) {
+  job.row.remove()
+  end(job)
+  await job.upload.abort(true).catch((error) => note(error.message, true))
 }
 
 function worthAnotherTry(answer) {
@@ -114,15 +157,18 @@ function worthAnotherTry(answer) {
   return status === 0 || status === 409 || status === 423 || status === 429 || (status >= 500 && status !== 507)
 }
 
-async function failed(error, row, upload) {
+async function failed(error, job) {
   const answer = error.originalResponse
   const body = answer ? parsed(answer.getBody()) : {}
   const refusal = new Refusal(answer ? answer.getStatus() : 0, body)
-  if (answer && wantsToken(refusal) && (await askForToken(refusal.message))) {
-    upload.start()
+  if (wantsToken(refusal) && (await otherToken(job.bore, refusal.message))) {
+    job.upload.start()
     return
   }
-  row.failed(answer ? refusal.message : 'the node does not answer')
+  const reason = answer ? refusal.message : 'the node does not answer'
+  job.row.failed(reason)
+  note(`${job.name}: ${reason}`, true)
+  stop(job)
 }
 
 function parsed(text) {
@@ -140,16 +186,33 @@ function show(row) {
   for (const old of over) old.remove()
 }
 
+// Tells how far several uploads are together.
+function showTogether() {
+  const all = [...jobs.values()]
+  const open = all.filter(isOpen)
+  const together = document.getElementById('uploads-together')
+  together.hidden = all.length < 2 || open.length === 0
+  if (open.length === 0) jobs.clear()
+  if (together.hidden) return
+  const rest = open.reduce((sum, { file, row }) => sum + file.size - (row?.sent ?? 0), 0)
+  const speed = [...running].reduce((sum, { row }) => sum + (row.speed ?? 0), 0)
+  const parts = [`${all.length - open.length} of ${count(all.length, 'file', 'files')} done`, `${bytes(rest)} left`]
+  if (speed > 0) parts.push(`${bytes(speed)}/s`, `about ${duration(rest / speed)}`)
+  together.textContent = parts.join(' · ')
+}
+
 // Shows what earlier visits began and did not end.
 async function showLeft() {
   for (const entry of await remembered().findAllUploads()) {
     try {
-      const answer = await request(entry.uploadUrl, { method: 'HEAD', headers: { 'Tus-Resumable': '1.0.0' } })
+      const headers = { 'Tus-Resumable': '1.0.0' }
+      const answer = await request(entry.uploadUrl, { method: 'HEAD', headers, background: true })
       if (answer.headers.has('Larder-File-Id')) await remembered().removeUpload(entry.urlStorageKey)
       else showOneLeft(entry, Number(answer.headers.get('Upload-Offset')))
     } catch (error) {
-      // The node knows it no longer; whatever else it is, the next visit may find it.
-      if (error.status === 404) await remembered().removeUpload(entry.urlStorageKey)
+      // The node knows it no longer, or cannot be asked now.
+      if ([404, 410].includes(error.status)) await remembered().removeUpload(entry.urlStorageKey)
+      else showOneLeft(entry, null)
     }
   }
 }
@@ -158,18 +221,24 @@ function showOneLeft(entry, offset) {
   const row = new UploadRow(entry.metadata.filename, entry.size)
   const input = element('input', { type: 'file', hidden: true, 'aria-label': `The file ${entry.metadata.filename}` })
   input.addEventListener('change', () => {
-    const [file] = input.files
-    if (file.size !== entry.size) note('That is another file: its size differs', true)
-    else add([{ file, name: entry.metadata.filename }])
+    goOn(entry, input.files[0])
     input.value = ''
   })
   row.element.append(input)
   row.left(offset, () => input.click(), async () => {
-    await tus.Upload.terminate(entry.uploadUrl, { headers: authorization() }).catch(() => {})
-    await remembered().removeUpload(entry.urlStorageKey)
     row.remove()
     left.delete(entry.urlStorageKey)
+    await tus.Upload.terminate(entry.uploadUrl, { headers: authorization() }).catch(() => {})
+    await remembered().removeUpload(entry.urlStorageKey)
   })
   left.set(entry.urlStorageKey, row)
   show(row)
+}
+
+// The rest of another file would make one that never was.
+async function goOn(entry, file) {
+  const name = entry.metadata.filename
+  const same = await remembered().findUploadsByFingerprint(keyOf(file, name))
+  if (same.some((it) => it.urlStorageKey === entry.urlStorageKey)) add([{ file, name }])
+  else note(`This is not ${name} as it was. Discard the unfinished upload to begin anew.`, true)
 }

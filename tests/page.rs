@@ -55,7 +55,8 @@ fn every_file_is_served_with_what_keeps_a_browser_safe() {
             !policy.contains("unsafe") && !policy.contains('*'),
             "{policy}"
         );
-        let known = format!("If-None-Match: {}", answer.header("etag"));
+        // A gateway that packs the answer makes the tag a weak one.
+        let known = format!("If-None-Match: \"x\", W/{}", answer.header("etag"));
         let again = get(node.address, &path, &[&known]);
         assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
     }
@@ -64,6 +65,7 @@ fn every_file_is_served_with_what_keeps_a_browser_safe() {
         "/page/none.js",
         "/page/../Cargo.toml",
         "/page/%2e%2e/Cargo.toml",
+        "/page/%ff",
     ] {
         let refused = get(node.address, path, &[]).refusal();
         assert_eq!(refused, (404, "unknown_path".to_owned()), "{path}");
@@ -82,7 +84,7 @@ fn the_page_is_there_where_reading_needs_a_token() {
 
 #[test]
 fn no_text_becomes_markup_and_nothing_comes_from_elsewhere() {
-    const FORBIDDEN: [&str; 8] = [
+    const FORBIDDEN: [&str; 11] = [
         "innerHTML",
         "outerHTML",
         "insertAdjacentHTML",
@@ -91,6 +93,10 @@ fn no_text_becomes_markup_and_nothing_comes_from_elsewhere() {
         "setTimeout('",
         "https://",
         "@import",
+        // The node may be below a path of another server.
+        "'/api",
+        "`/api",
+        "\"/page",
     ];
     for name in names().iter().filter(|name| !name.starts_with("vendor/")) {
         let text = std::fs::read_to_string(page().join(name)).unwrap();

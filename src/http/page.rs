@@ -2,10 +2,12 @@
 
 use axum::Router;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::conditions::{Outcome, evaluate};
 use super::error::ApiError;
 
 /// Nothing comes from elsewhere, nothing is sent elsewhere, and no text becomes a script
@@ -83,25 +85,28 @@ pub(super) fn is_page(path: &str) -> bool {
     path == "/" || path.starts_with("/page/")
 }
 
-async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+async fn file(
+    name: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let Path(name) = name.map_err(|_| ApiError::UnknownPath)?;
     served(&name, &headers)
 }
 
-fn served(name: &str, request: &HeaderMap) -> Response {
-    let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
-        return ApiError::UnknownPath.into_response();
-    };
+fn served(name: &str, request: &HeaderMap) -> Result<Response, ApiError> {
+    let mut assets = ASSETS.iter();
+    let asset = assets.find(|asset| asset.name == name);
+    let asset = asset.ok_or(ApiError::UnknownPath)?;
     // Another version of the binary has other files under the same names.
     let tag = format!("\"{}\"", blake3::hash(asset.content).to_hex());
-    let known = request.get(header::IF_NONE_MATCH);
-    let unchanged = known.is_some_and(|it| it.as_bytes() == tag.as_bytes());
-    let mut response = if unchanged {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        asset.content.into_response()
+    let mut response = match evaluate(request, &tag) {
+        Outcome::Perform => asset.content.into_response(),
+        Outcome::NotModified => StatusCode::NOT_MODIFIED.into_response(),
+        Outcome::Failed => return Err(ApiError::Precondition),
     };
     let headers = response.headers_mut();
-    let fixed: [(HeaderName, HeaderValue); 5] = [
+    let fixed: [(HeaderName, HeaderValue); 6] = [
+        (header::ETAG, HeaderValue::try_from(tag)?),
         (
             header::CONTENT_TYPE,
             HeaderValue::from_static(asset.content_type),
@@ -118,7 +123,5 @@ fn served(name: &str, request: &HeaderMap) -> Response {
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
     headers.extend(fixed);
-    // Hex digits in quotes make a header value.
-    headers.extend(HeaderValue::try_from(tag).map(|tag| (header::ETAG, tag)));
-    response
+    Ok(response)
 }
