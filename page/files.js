@@ -4,6 +4,7 @@ import { isPrivate, note, post, read, request } from './api.js'
 import { answered } from './dialog.js'
 import { age, bytes, count, element, time } from './format.js'
 import { peerName } from './peers.js'
+import { setRows } from './rows.js'
 
 // As many as the node lists at once; the search narrows them.
 const MOST_READ = 1000
@@ -15,8 +16,14 @@ const ORDERS = {
   largest: (a, b) => b.size - a.size,
 }
 
+// How often ages are told anew, in milliseconds.
+const AGES_EVERY = 30_000
+
 let shown = SHOWN_AT_ONCE
 let files = []
+let total = 0
+// What was drawn of each file, and from what.
+const rows = new Map()
 let keeps = new Map()
 let myself = ''
 let isMore = false
@@ -29,24 +36,38 @@ export function setUpFiles(draw) {
   document.getElementById('search').addEventListener('input', again)
   document.getElementById('sort').addEventListener('change', showRows)
   document.getElementById('show-more').addEventListener('click', () => {
+    const first = shown
     shown += SHOWN_AT_ONCE
     showRows()
+    document.getElementById('file-list').children[first]?.querySelector('a').focus()
   })
+  setInterval(showRows, AGES_EVERY)
 }
 
+const wanted = () => document.getElementById('search').value.trim()
+
 export async function showFiles() {
-  const name = document.getElementById('search').value.trim()
-  const query = new URLSearchParams({ limit: MOST_READ, ...(name && { name }) })
-  const answer = await read(`api/p2p/network?${query}`)
+  const name = wanted()
+  const listed = []
+  let answer = null
+  do {
+    const after = answer?.next
+    const query = new URLSearchParams({ limit: MOST_READ, ...(name && { name }), ...(after && { after }) })
+    answer = await read(`api/p2p/network?${query}`)
+    listed.push(...answer.files)
+    // A node looks at so many files for a name at a time, and may have found none among them.
+  } while (name && answer.next !== null && listed.length < MOST_READ && name === wanted())
+  if (name !== wanted()) return
   myself = answer.peer_id
-  files = together(answer.files)
+  files = together(listed)
+  total = answer.total_files
   isMore = answer.next !== null
   showRows()
 }
 
 export async function showKeeps() {
   const answer = await read('api/p2p/keep')
-  keeps = new Map(answer.keeps.map((keep) => [keep.hash ?? keep.original_name, keep]))
+  keeps = new Map(answer.keeps.map((keep) => [keep.id, keep]))
   showRows()
 }
 
@@ -61,7 +82,7 @@ function together(listed) {
       for (const peer of file.peers) known.peers.add(peer)
     } else {
       found.set(key, {
-        ids: [file.file_id], name: file.original_name, size: file.size, hash: file.hash,
+        key, ids: [file.file_id], name: file.original_name, size: file.size, hash: file.hash,
         date: time(file.uploaded_at), peers: new Set(file.peers),
       })
     }
@@ -71,31 +92,52 @@ function together(listed) {
 
 export function showRows() {
   const list = document.getElementById('file-list')
-  const focused = document.activeElement?.dataset?.action
   const order = ORDERS[document.getElementById('sort').value]
   // Of the same second the last one listed is the newest.
   const sorted = files.toReversed().sort(order)
-  list.replaceChildren(...sorted.slice(0, shown).map(row))
-  if (focused) list.querySelector(`[data-action="${CSS.escape(focused)}"]`)?.focus()
+  const drawn = new Map(sorted.slice(0, shown).map((file) => [file.key, drawnOf(file)]))
+  const focused = document.activeElement?.dataset?.action
+  setRows(list, [...drawn.values()].map((it) => it.row))
+  if (focused && document.activeElement === document.body) focusAgain(list, focused)
+  rows.clear()
+  for (const [key, it] of drawn) rows.set(key, it)
   document.getElementById('show-more').hidden = sorted.length <= shown
-  document.getElementById('files-note').textContent = told(sorted.length)
+  const text = told(sorted.length)
+  const said = document.getElementById('files-note')
+  if (said.textContent !== text) said.textContent = text
+}
+
+// The row of a file: the one that is there, unless it tells something else by now.
+function drawnOf(file) {
+  const here = file.peers.has(myself)
+  const keep = keeps.get(file.hash ?? file.ids[0])
+  const keeping = !here && keep && ['waiting', 'fetching'].includes(keep.state) ? keep : null
+  const facts = `${bytes(file.size)} · ${age(file.date)} · ${holders(file, here)}`
+  const from = JSON.stringify([facts, here, keeping, file.ids])
+  const before = rows.get(file.key)
+  return before?.from === from ? before : { from, row: row(file, here, keeping, facts) }
+}
+
+function focusAgain(list, action) {
+  const same = list.querySelector(`[data-action="${CSS.escape(action)}"]`)
+  const ofFile = action.split(' ').at(-1)
+  const next = same ?? list.querySelector(`a[data-action="open ${CSS.escape(ofFile)}"]`)
+  const place = next ?? document.getElementById('files')
+  place.focus()
 }
 
 function told(found) {
-  const searching = document.getElementById('search').value.trim() !== ''
+  const searching = wanted() !== ''
   if (found === 0) return searching ? 'No file has such a name.' : 'Nothing is here yet.'
-  const more = isMore ? '; there are more, which a search finds' : ''
-  return `${count(found, 'file', 'files')}${searching ? ' found' : ''}${more}`
+  const files = count(found, 'file', 'files')
+  if (searching) return `${files} found${isMore ? '; there are more, which a longer text finds' : ''}`
+  return isMore ? `${files} of ${total.toLocaleString('en')}; a search finds the others` : files
 }
 
-function row(file) {
-  const here = file.peers.has(myself)
-  const keep = keeps.get(file.hash ?? file.name)
-  const keeping = !here && keep && ['waiting', 'fetching'].includes(keep.state) ? keep : null
+function row(file, here, keeping, facts) {
   return element('li', { class: 'file' },
     element('a', { class: 'name', title: file.name, href: address(file), download: file.name, click: (event) => download(event, file), ...action('open', file) }, file.name),
-    element('span', { class: 'quiet facts' },
-      `${bytes(file.size)} · ${age(file.date)} · ${holders(file, here)}`),
+    element('span', { class: 'quiet facts' }, facts),
     file.hash
       ? element('span', { class: 'badge verified', title: `BLAKE3 ${file.hash}` }, 'verified')
       : element('span', { class: 'badge unverified', title: 'Its peer tells no hash: its bytes cannot be checked' }, 'not verified'),
@@ -112,7 +154,7 @@ function holders(file, here) {
   return [here ? 'here' : null, names.length > 0 ? `at ${names.join(', ')}` : null].filter(Boolean).join(' and ')
 }
 
-// Tells where the focus was, when the rows are made anew.
+// Tells where the focus was, when a row is made anew.
 function action(name, file) {
   return { 'data-action': `${name} ${file.ids[0]}` }
 }

@@ -69,7 +69,7 @@ function add(files) {
   for (const { file, name } of files) {
     const key = keyOf(file, name)
     if (isOpen(jobs.get(key))) continue
-    const job = { key, file, name, row: null, upload: null, over: false }
+    const job = { key, file, name, row: null, upload: null, over: false, isUploaded: false }
     jobs.set(key, job)
     waiting.push(job)
   }
@@ -99,7 +99,7 @@ function prepare(job) {
     onProgress: (sent) => { if (running.has(job)) job.row.progress(sent) },
     onSuccess: () => {
       job.row.done()
-      note(`${job.name} was uploaded`)
+      job.isUploaded = true
       end(job)
     },
     onError: (error) => failed(error, job),
@@ -192,13 +192,20 @@ function showTogether() {
   const open = all.filter(isOpen)
   const together = document.getElementById('uploads-together')
   together.hidden = all.length < 2 || open.length === 0
-  if (open.length === 0) jobs.clear()
+  if (open.length === 0) tellUploaded(all.filter((it) => it.isUploaded))
   if (together.hidden) return
   const rest = open.reduce((sum, { file, row }) => sum + file.size - (row?.sent ?? 0), 0)
   const speed = [...running].reduce((sum, { row }) => sum + (row.speed ?? 0), 0)
   const parts = [`${all.length - open.length} of ${count(all.length, 'file', 'files')} done`, `${bytes(rest)} left`]
   if (speed > 0) parts.push(`${bytes(speed)}/s`, `about ${duration(rest / speed)}`)
   together.textContent = parts.join(' · ')
+}
+
+// Once for all that ended together.
+function tellUploaded(uploaded) {
+  jobs.clear()
+  if (uploaded.length === 1) note(`${uploaded[0].name} was uploaded`)
+  else if (uploaded.length > 1) note(`${count(uploaded.length, 'file', 'files')} were uploaded`)
 }
 
 // Shows what earlier visits began and did not end.

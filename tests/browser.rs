@@ -5,41 +5,36 @@
 mod common;
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Command, Stdio};
 
 use common::content::content;
 use common::forms::uploaded;
 use common::npm;
 use common::peers::until_sees;
-use common::process::{Node, until};
+use common::process::Node;
+use common::python::Python;
 use common::raw_http::get;
-use larder::hash::BlobHash;
 use tempfile::TempDir;
 
 const HOSTILE: &str = "<img src=x onerror=alert(1)>";
 
-/// Runs a script of `tests/browser` against the page of a node.
-fn run(script: &str, node: &Node, arguments: &[&dyn AsRef<OsStr>]) {
-    ended(started(script, node, arguments));
-}
-
-/// Starts such a script.
-fn started(script: &str, node: &Node, arguments: &[&dyn AsRef<OsStr>]) -> Child {
+/// A script of `tests/browser` that visits the page of a node.
+fn script(name: &str, node: &Node, arguments: &[&dyn AsRef<OsStr>]) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let screenshots = root.join("target/screenshots");
     std::fs::create_dir_all(&screenshots).unwrap();
     let mut command = npm::node();
-    command.arg(root.join("tests/browser").join(script));
+    command.arg(root.join("tests/browser").join(name));
     command.arg(node.url("/")).args(arguments);
     command.env("SCREENSHOTS", screenshots);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().unwrap()
+    command
 }
 
-/// Waits for a script, which must find everything as it expects it.
-fn ended(script: Child) {
-    let output = script.wait_with_output().unwrap();
+/// Runs such a script, which must succeed.
+fn run(name: &str, node: &Node, arguments: &[&dyn AsRef<OsStr>]) {
+    let output = script(name, node, arguments).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
 }
@@ -80,19 +75,75 @@ fn an_upload_goes_on_by_itself_after_the_node_was_killed() {
     let bytes = content(10, 32 << 20);
     let (dir, path) = with_file("large.bin", &bytes);
     let node = Node::start(&dir, &[]);
-    let script = started("killed.mjs", &node, &[&path]);
-    until("a part has come", || {
-        let entries = std::fs::read_dir(dir.path().join("peer_storage/uploading")).ok()?;
-        let mut lengths = entries.filter_map(|it| Some(it.ok()?.metadata().ok()?.len()));
-        lengths.find(|len| *len > 4 << 20)
-    });
-    let address = node.address.to_string();
+    let port = node.address.port().to_string();
+    let mut page = script("restart.mjs", &node, &[&path]);
+    let mut page = page.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut told = BufReader::new(page.stdout.take().unwrap());
+    told.read_line(&mut line).unwrap();
+    assert_eq!(line, "under way\n");
     node.kill();
-    let node = Node::start(&dir, &["--listen", &address]);
-    ended(script);
+    let node = Node::start(&dir, &["--port", &port]);
+    assert!(page.wait().unwrap().success());
     let files = get(node.address, "/api/p2p/files", &[]).json();
     assert_eq!(files["file_count"], 1);
-    assert_eq!(files["files"][0]["hash"], BlobHash::of(&bytes).to_string());
+    let id = files["files"][0]["file_id"].as_str().unwrap();
+    let stored = get(node.address, &format!("/api/p2p/file/{id}"), &[]);
+    assert!(stored.body == bytes);
+}
+
+#[test]
+fn a_folder_is_dropped_onto_the_page() {
+    let (dir, path) = with_file("at the top.txt", b"top");
+    let folder = dir.path().join("folder");
+    std::fs::create_dir_all(folder.join("inner")).unwrap();
+    std::fs::rename(path, folder.join("at the top.txt")).unwrap();
+    let mut names = vec!["folder/at the top.txt".to_owned()];
+    // More than a browser lists at once, each with the same size.
+    for number in 0..120 {
+        let name = format!("inner/{number}.txt");
+        std::fs::write(folder.join(&name), format!("{number:03}")).unwrap();
+        names.push(format!("folder/{name}"));
+    }
+    let node = Node::start(&dir, &[]);
+    run("folder.mjs", &node, &[&folder, &names.len().to_string()]);
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    let files = files["files"].as_array().unwrap().iter();
+    let mut stored: Vec<_> = files.map(|it| it["original_name"].clone()).collect();
+    stored.sort_by_key(|name| name.as_str().unwrap().to_owned());
+    names.sort();
+    assert_eq!(stored, names);
+}
+
+#[test]
+fn uploads_that_are_refused_keep_no_others_waiting() {
+    let (dir, fitting) = with_file("fitting.bin", b"fits");
+    let mut files: Vec<_> = (1..=3)
+        .map(|number| dir.path().join(format!("too long {number}.bin")))
+        .collect();
+    for file in &files {
+        std::fs::write(file, content(11, 2000)).unwrap();
+    }
+    files.push(fitting);
+    let node = Node::start(&dir, &["--max-upload", "1000"]);
+    let arguments: Vec<_> = files.iter().map(|it| it as &dyn AsRef<OsStr>).collect();
+    run("refused.mjs", &node, &arguments);
+}
+
+#[test]
+fn what_an_older_peer_holds_is_told_to_be_not_verified() {
+    let server = Python::bootstrap_server();
+    let bootstrap = format!("http://{}", server.node.address);
+    let older = Python::peer(&bootstrap);
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["--bootstrap", &bootstrap, "--discover-every", "1"];
+    let node = Node::start(&dir, &arguments);
+    let bytes = content(12, 300_000);
+    uploaded(older.node.address, "theirs.bin", &bytes);
+    until_sees(node.address, &["theirs.bin"]);
+    let downloaded = dir.path().join("downloaded");
+    run("older.mjs", &node, &[&"theirs.bin", &downloaded]);
+    assert!(std::fs::read(downloaded).unwrap() == bytes);
 }
 
 #[test]
@@ -127,6 +178,14 @@ fn a_private_node_asks_for_its_token() {
     let downloaded = dir.path().join("downloaded");
     run("token.mjs", &node, &[&TOKEN, &path, &downloaded]);
     assert!(std::fs::read(downloaded).unwrap() == bytes);
+}
+
+#[test]
+fn who_has_no_token_is_asked_once() {
+    const TOKEN: &str = "0123456789abcdef0123";
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--token", TOKEN, "--private"]);
+    run("declined.mjs", &node, &[&TOKEN]);
 }
 
 #[test]

@@ -26,7 +26,7 @@ struct Asset {
 }
 
 /// The files of `page/`, by the names that they refer to each other with.
-const ASSETS: [Asset; 14] = [
+const ASSETS: [Asset; 15] = [
     html("index.html", include_bytes!("../../page/index.html")),
     css("style.css", include_bytes!("../../page/style.css")),
     svg("icon.svg", include_bytes!("../../page/icon.svg")),
@@ -37,6 +37,7 @@ const ASSETS: [Asset; 14] = [
     js("files.js", include_bytes!("../../page/files.js")),
     js("format.js", include_bytes!("../../page/format.js")),
     js("peers.js", include_bytes!("../../page/peers.js")),
+    js("rows.js", include_bytes!("../../page/rows.js")),
     js("storage.js", include_bytes!("../../page/storage.js")),
     js("upload_row.js", include_bytes!("../../page/upload_row.js")),
     js("uploads.js", include_bytes!("../../page/uploads.js")),

@@ -26,8 +26,9 @@ async function tabTo(page, target) {
 }
 
 await visit(url, async (page) => {
-  await tabTo(page, page.getByRole('button', { name: 'Choose files' }))
+  // Waited for from the start: until the browser knows of it, a chooser is opened for nobody.
   const choosing = page.waitForEvent('filechooser')
+  await tabTo(page, page.getByRole('button', { name: 'Choose files' }))
   await page.keyboard.press('Enter')
   const typed = { name: 'typed.txt', mimeType: 'text/plain', buffer: Buffer.from('typed') }
   await (await choosing).setFiles(typed)
