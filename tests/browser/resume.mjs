@@ -1,4 +1,5 @@
-// resume.mjs URL FILE: pauses an upload and goes on, reloads the page in the middle, and goes on.
+// resume.mjs URL FILE: pauses an upload and goes on, reloads the page in the middle, and goes on
+// with the same file only.
 import assert from 'node:assert/strict'
 import { basename } from 'node:path'
 import { row, uploadSpeed, visit } from './browser.mjs'
@@ -24,11 +25,17 @@ await visit(url, async (page) => {
   await page.reload()
   await upload.getByText(/^stopped at .*choose the file again to go on$/).waitFor()
   assert.ok(await bar.evaluate((it) => it.value > 0.2 * it.max && it.value < it.max))
+  const choose = async (chosen) => {
+    const choosing = page.waitForEvent('filechooser')
+    await upload.getByRole('button', { name: 'Choose again' }).click()
+    await (await choosing).setFiles(chosen)
+  }
+  // One with the same name is not the same file.
+  await choose({ name, mimeType: '', buffer: Buffer.from('another') })
+  await page.getByRole('log').getByText(`This is not ${name} as it was.`).waitFor()
   await setSpeed(-1)
   const resumed = page.waitForRequest((it) => it.method() === 'PATCH')
-  const choosing = page.waitForEvent('filechooser')
-  await upload.getByRole('button', { name: 'Choose again' }).click()
-  await (await choosing).setFiles(file)
+  await choose(file)
   const offset = Number((await resumed).headers()['upload-offset'])
   assert.ok(offset > 0.2 * await bar.evaluate((it) => it.max), `${offset}`)
   await upload.getByText('64.0 MiB uploaded').waitFor()
