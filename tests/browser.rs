@@ -147,6 +147,13 @@ fn what_an_older_peer_holds_is_told_to_be_not_verified() {
 }
 
 #[test]
+fn a_name_that_is_markup_is_text_wherever_it_is_shown() {
+    let (dir, path) = with_file(HOSTILE, b"harmless");
+    let node = Node::start(&dir, &[]);
+    run("hostile.mjs", &node, &[&path]);
+}
+
+#[test]
 fn files_of_other_nodes_are_found_downloaded_kept_and_deleted() {
     let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let node = Node::start(&dirs[0], &[]);

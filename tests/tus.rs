@@ -7,6 +7,7 @@ mod common;
 use std::io::Write;
 
 use common::content::content;
+use common::peers::{until_knows, until_sees};
 use common::process::Node;
 use common::raw_http::{connect, get, head, read_answer, send, until_read};
 use common::tus::{
@@ -93,6 +94,25 @@ fn an_upload_in_parts_becomes_a_file() {
         patched(node.address, upload, len, b"");
     }
     assert_eq!(file_count(&node), 4);
+}
+
+#[test]
+fn a_file_that_came_in_parts_is_announced_as_any_other() {
+    let (node, _dir) = node();
+    let other_dir = tempfile::tempdir().unwrap();
+    let other = Node::start(&other_dir, &["--peer", &node.url("")]);
+    until_knows(node.address, 1);
+    let content = content(9, LONG);
+    // "parts.bin".
+    let name = "Upload-Metadata: filename cGFydHMuYmlu";
+    let answer = create(node.address, LONG, &[name]);
+    let upload = answer.header("location");
+    patched(node.address, upload, 0, &content[..LONG / 2]);
+    let last = patched(node.address, upload, LONG / 2, &content[LONG / 2..]);
+    until_sees(other.address, &["parts.bin"]);
+    let hash = last.header("larder-file-hash");
+    let through_other = get(other.address, &format!("/api/p2p/blob/{hash}"), &[]);
+    assert!(through_other.status == 200 && through_other.body == content);
 }
 
 #[test]

@@ -55,6 +55,14 @@ export function row(page, list, name) {
   return page.getByRole('list', { name: list }).getByRole('listitem').filter({ has: text })
 }
 
+// A function that sets how many bytes a second the page can send; -1 is as many as it likes.
+export async function uploadSpeed(page) {
+  const session = await page.context().newCDPSession(page)
+  return (uploadThroughput) => session.send('Network.emulateNetworkConditions', {
+    offline: false, latency: 0, downloadThroughput: -1, uploadThroughput,
+  })
+}
+
 // Downloads by a click on the name in the list of files, to `path`.
 export async function download(page, name, path) {
   const coming = page.waitForEvent('download')

@@ -1,5 +1,5 @@
-// keyboard.mjs URL NAME: deletes a file without a mouse, and looks at the page in every size
-// and theme. Pictures go to SCREENSHOTS.
+// keyboard.mjs URL NAME: uploads and deletes a file without a mouse, and looks at the page in
+// every size and theme. Pictures go to SCREENSHOTS.
 import assert from 'node:assert/strict'
 import { row, visit } from './browser.mjs'
 
@@ -16,6 +16,25 @@ for (const [size, viewport] of Object.entries(SIZES)) {
     }, { viewport, colorScheme })
   }
 }
+
+// Presses Tab until this has the focus.
+async function tabTo(page, target) {
+  for (let steps = 0; !(await target.evaluate((it) => it === document.activeElement)); steps += 1) {
+    assert.ok(steps < 10, `${target} cannot be reached`)
+    await page.keyboard.press('Tab')
+  }
+}
+
+await visit(url, async (page) => {
+  // Waited for from the start: until the browser knows of it, a chooser is opened for nobody.
+  const choosing = page.waitForEvent('filechooser')
+  await tabTo(page, page.getByRole('button', { name: 'Choose files' }))
+  await page.keyboard.press('Enter')
+  const typed = { name: 'typed.txt', mimeType: 'text/plain', buffer: Buffer.from('typed') }
+  await (await choosing).setFiles(typed)
+  await row(page, 'Files', typed.name).waitFor()
+})
+
 await visit(url, async (page) => {
   await row(page, 'Files', name).waitFor()
   await page.keyboard.press('Tab')
@@ -24,11 +43,7 @@ await visit(url, async (page) => {
   await page.keyboard.press('Tab')
   await page.keyboard.type(name)
   await page.getByText('1 file found').waitFor()
-  const button = page.getByRole('button', { name: `Delete: ${name}` })
-  for (let steps = 0; !(await button.evaluate((it) => it === document.activeElement)); steps += 1) {
-    assert.ok(steps < 10, 'the button cannot be reached')
-    await page.keyboard.press('Tab')
-  }
+  await tabTo(page, page.getByRole('button', { name: `Delete: ${name}` }))
   await page.keyboard.press('Enter')
   const question = page.getByRole('dialog', { name: 'Delete this file?' })
   await question.waitFor()

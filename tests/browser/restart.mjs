@@ -2,15 +2,12 @@
 // until the page went on by itself; meanwhile the node is killed and started again.
 import assert from 'node:assert/strict'
 import { basename } from 'node:path'
-import { row, visit } from './browser.mjs'
+import { row, uploadSpeed, visit } from './browser.mjs'
 
 const [url, file] = process.argv.slice(2)
 await visit(url, async (page) => {
-  const slow = await page.context().newCDPSession(page)
-  const speed = (uploadThroughput) => slow.send('Network.emulateNetworkConditions', {
-    offline: false, latency: 0, downloadThroughput: -1, uploadThroughput,
-  })
-  await speed(4 << 20)
+  const setSpeed = await uploadSpeed(page)
+  await setSpeed(4 << 20)
   await page.getByLabel('Files to upload').setInputFiles(file)
   const upload = row(page, 'Uploads', basename(file))
   const bar = await upload.getByRole('progressbar').elementHandle()
@@ -18,7 +15,7 @@ await visit(url, async (page) => {
   const goingOn = page.waitForRequest((it) => it.method() === 'PATCH' && it.headers()['upload-offset'] > 0)
   console.log('under way')
   assert.ok(Number((await goingOn).headers()['upload-offset']) > 0)
-  await speed(-1)
+  await setSpeed(-1)
   await upload.getByText('32.0 MiB uploaded').waitFor()
   await page.getByText('live', { exact: true }).waitFor()
   await row(page, 'Files', basename(file)).waitFor()

@@ -2,16 +2,13 @@
 // with the same file only.
 import assert from 'node:assert/strict'
 import { basename } from 'node:path'
-import { row, visit } from './browser.mjs'
+import { row, uploadSpeed, visit } from './browser.mjs'
 
 const [url, file] = process.argv.slice(2)
 await visit(url, async (page) => {
   const name = basename(file)
-  const slow = await page.context().newCDPSession(page)
-  const speed = (uploadThroughput) => slow.send('Network.emulateNetworkConditions', {
-    offline: false, latency: 0, downloadThroughput: -1, uploadThroughput,
-  })
-  await speed(4 << 20)
+  const setSpeed = await uploadSpeed(page)
+  await setSpeed(4 << 20)
   await page.getByLabel('Files to upload').setInputFiles(file)
   const upload = row(page, 'Uploads', name)
   const bar = upload.getByRole('progressbar')
@@ -36,7 +33,7 @@ await visit(url, async (page) => {
   // One with the same name is not the same file.
   await choose({ name, mimeType: '', buffer: Buffer.from('another') })
   await page.getByRole('log').getByText(`This is not ${name} as it was.`).waitFor()
-  await speed(-1)
+  await setSpeed(-1)
   const resumed = page.waitForRequest((it) => it.method() === 'PATCH')
   await choose(file)
   const offset = Number((await resumed).headers()['upload-offset'])

@@ -1,16 +1,14 @@
 // upload.mjs URL FILE DOWNLOADED: uploads FILE with progress, and downloads it again.
 import assert from 'node:assert/strict'
 import { basename } from 'node:path'
-import { download, row, visit } from './browser.mjs'
+import { download, row, uploadSpeed, visit } from './browser.mjs'
 
 const [url, file, downloaded] = process.argv.slice(2)
 await visit(url, async (page) => {
   const name = basename(file)
   await page.getByText('Nothing is here yet.').waitFor()
-  const slow = await page.context().newCDPSession(page)
-  await slow.send('Network.emulateNetworkConditions', {
-    offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 8 << 20,
-  })
+  const setSpeed = await uploadSpeed(page)
+  await setSpeed(8 << 20)
   await page.getByLabel('Files to upload').setInputFiles(file)
   const upload = row(page, 'Uploads', name)
   const bar = upload.getByRole('progressbar')
