@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use common::content::content;
 use common::forms::uploaded;
 use common::process::{Node, larder};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// More than an outboard is needed for.
@@ -114,6 +115,25 @@ fn a_damaged_blob_is_told_and_its_outboard_is_left() {
         assert_eq!(stored.findings(), [told.as_str()]);
     }
     assert!(stored.outboard().exists());
+}
+
+#[test]
+fn what_programs_read_is_json() {
+    let stored = Stored::new();
+    damage(&stored.blob(), LONG / 2);
+    let output = larder(stored.dir.path())
+        .args(["verify", "--json"])
+        .output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let said: Vec<Value> = said
+        .lines()
+        .map(|it| serde_json::from_str(it).unwrap())
+        .collect();
+    let told = format!("blob {}: damaged, its bytes have another hash", stored.hash);
+    let counts = json!({ "files": 1, "blobs": 1, "blob_bytes": LONG, "problems": 1 });
+    assert_eq!(said, [json!({ "problem": told }), counts]);
 }
 
 #[test]

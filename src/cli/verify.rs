@@ -1,9 +1,11 @@
 //! `larder verify`: checks everything stored.
 
-use std::io::{Write, stdout};
+use std::fmt::Display;
+use std::io::{self, Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::logging;
@@ -11,7 +13,6 @@ use super::storage::Storage;
 use crate::config::Log;
 use crate::index::local::Finding as IndexFinding;
 use crate::index::{Damage, Totals};
-use crate::store::local::Options;
 use crate::store::{self, Finding};
 
 /// How many findings may wait to be printed.
@@ -21,6 +22,10 @@ const QUEUE: usize = 64;
 pub(super) struct Arguments {
     #[command(flatten)]
     storage: Storage,
+
+    /// Print JSON, one object a line: each problem, and the counts at the end.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Arguments {
@@ -33,18 +38,23 @@ impl Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     logging::start(&Log::of_warnings());
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let (totals, found) = runtime.block_on(verify(&arguments.storage.options()))?;
+    let (totals, found) = runtime.block_on(verify(arguments))?;
     let Totals {
         files,
         blobs,
         blob_bytes,
         ..
     } = totals;
-    let mut out = stdout().lock();
-    writeln!(
-        out,
-        "{files} files, {blobs} blobs of {blob_bytes} bytes: {found} problems"
-    )?;
+    if arguments.json {
+        print(
+            &json!({ "files": files, "blobs": blobs, "blob_bytes": blob_bytes,
+            "problems": found }),
+        )?;
+    } else {
+        print(&format!(
+            "{files} files, {blobs} blobs of {blob_bytes} bytes: {found} problems"
+        ))?;
+    }
     Ok(if found == 0 {
         ExitCode::SUCCESS
     } else {
@@ -52,17 +62,27 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn verify(options: &Options) -> anyhow::Result<(Totals, u64)> {
+fn print(line: &impl Display) -> io::Result<()> {
+    writeln!(stdout().lock(), "{line}")
+}
+
+async fn verify(arguments: &Arguments) -> anyhow::Result<(Totals, u64)> {
     let (findings, mut found) = mpsc::channel(QUEUE);
     let printing = async {
         let mut count = 0;
         while let Some(finding) = found.recv().await {
-            writeln!(stdout().lock(), "{}", describe(&finding))?;
+            let problem = describe(&finding);
+            if arguments.json {
+                print(&json!({ "problem": problem }))?;
+            } else {
+                print(&problem)?;
+            }
             count += 1;
         }
         Ok::<u64, anyhow::Error>(count)
     };
-    let (totals, count) = tokio::join!(store::verify(options, findings), printing);
+    let options = arguments.storage.options();
+    let (totals, count) = tokio::join!(store::verify(&options, findings), printing);
     Ok((totals?, count?))
 }
 
