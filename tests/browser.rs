@@ -156,8 +156,11 @@ fn a_name_that_is_markup_is_text_wherever_it_is_shown() {
 #[test]
 fn files_of_other_nodes_are_found_downloaded_kept_and_deleted() {
     let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let node = Node::start(&dirs[0], &[]);
-    let other = Node::start(&dirs[1], &["--peer", &node.url("")]);
+    let node = Node::start(&dirs[0], &["--discover-every", "1"]);
+    let other = Node::start(
+        &dirs[1],
+        &["--discover-every", "1", "--peer", &node.url("")],
+    );
     let bytes = content(3, 3 << 20);
     uploaded(other.address, "over there.bin", &bytes);
     uploaded(other.address, HOSTILE, b"harmless");
@@ -191,8 +194,11 @@ fn who_has_no_token_is_asked_once() {
 #[test]
 fn the_page_needs_no_mouse_and_fits_every_screen() {
     let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let node = Node::start(&dirs[0], &[]);
-    let other = Node::start(&dirs[1], &["--peer", &node.url("")]);
+    let node = Node::start(&dirs[0], &["--discover-every", "1"]);
+    let other = Node::start(
+        &dirs[1],
+        &["--discover-every", "1", "--peer", &node.url("")],
+    );
     for (seed, name) in [
         (5, "Holiday photos.zip"),
         (6, "minutes.pdf"),

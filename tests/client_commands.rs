@@ -108,9 +108,12 @@ fn a_file_goes_there_and_comes_back() {
 
 #[test]
 fn what_programs_read_is_json() {
-    let (_dir, node) = start(&[]);
+    let (_dir, node) = start(&["--discover-every", "1"]);
     let other_dir = tempfile::tempdir().unwrap();
-    let other = Node::start(&other_dir, &["--peer", &node.url("")]);
+    let other = Node::start(
+        &other_dir,
+        &["--discover-every", "1", "--peer", &node.url("")],
+    );
     uploaded(other.address, "there", b"of the other node");
     until_sees(node.address, &["there"]);
     let here = tempfile::tempdir().unwrap();

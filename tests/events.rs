@@ -44,7 +44,7 @@ impl Listener {
 #[test]
 fn every_change_is_told() {
     let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let node = Node::start(&dir, &[]);
+    let node = Node::start(&dir, &["--discover-every", "1"]);
     let mut listener = Listener::connect(node.address);
 
     uploaded(node.address, "a", b"content");
@@ -57,7 +57,10 @@ fn every_change_is_told() {
     // Both may be told at once, or one after the other.
     while stored(&mut listener) != [2, 14, 1, 7].map(Value::from) {}
 
-    let other = Node::start(&other_dir, &["--peer", &node.url("")]);
+    let other = Node::start(
+        &other_dir,
+        &["--discover-every", "1", "--peer", &node.url("")],
+    );
     assert_eq!(listener.next("peers"), Some(json!({})));
     until_knows(node.address, 1);
     let file = uploaded(other.address, "c", b"another content");

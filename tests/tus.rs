@@ -100,7 +100,10 @@ fn an_upload_in_parts_becomes_a_file() {
 fn a_file_that_came_in_parts_is_announced_as_any_other() {
     let (node, _dir) = node();
     let other_dir = tempfile::tempdir().unwrap();
-    let other = Node::start(&other_dir, &["--peer", &node.url("")]);
+    let other = Node::start(
+        &other_dir,
+        &["--discover-every", "1", "--peer", &node.url("")],
+    );
     until_knows(node.address, 1);
     let content = content(9, LONG);
     // "parts.bin".
