@@ -44,6 +44,28 @@ fn the_source_is_tidy() {
     assert_eq!(found, Vec::<String>::new());
 }
 
+#[test]
+fn one_rust_version_is_named_everywhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let named = |file: &str, before: &str| {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        let (_, after) = text
+            .split_once(before)
+            .unwrap_or_else(|| panic!("{file}: {before}"));
+        let version: String = after
+            .chars()
+            .take_while(|char| char.is_ascii_digit() || *char == '.')
+            .collect();
+        version
+    };
+    let built_with = named("rust-toolchain.toml", "channel = \"");
+    let (promised, patch) = built_with.rsplit_once('.').unwrap();
+    assert!(patch.parse::<u32>().is_ok(), "{built_with}");
+    assert_eq!(named("Cargo.toml", "rust-version = \""), promised);
+    assert_eq!(named("README.md", "It needs Rust "), promised);
+    assert_eq!(named("packaging/Dockerfile", "FROM rust:"), built_with);
+}
+
 /// Everything untidy about a file.
 fn complaints(name: &str, text: &str) -> Vec<String> {
     let tokens = rust_files::tokens(text);
