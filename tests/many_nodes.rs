@@ -21,7 +21,7 @@ async fn every_view_is_whole_within_two_periods() {
     };
     let simulation = Simulation::start(size).await.unwrap();
     simulation
-        .until_whole(Duration::from_secs(60))
+        .until_whole(Duration::from_mins(1))
         .await
         .unwrap();
     // Counted in the nodes' own rounds, so that a slow machine makes no difference.

@@ -18,7 +18,7 @@ use crate::peer_id::PeerId;
 use crate::record::FileId;
 
 /// For how long a peer that failed is asked after the others.
-const REMEMBER: Duration = Duration::from_secs(5 * 60);
+const REMEMBER: Duration = Duration::from_mins(5);
 /// The most failed peers remembered.
 const MAX_FAILURES: usize = 10_000;
 

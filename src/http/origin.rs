@@ -22,7 +22,7 @@ use super::tus;
 use crate::base_url::BaseUrl;
 
 /// How long a browser may remember the answer to a preflight request.
-const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
+const PREFLIGHT_AGE: Duration = Duration::from_mins(10);
 
 /// An origin that `--cors-origin` adds.
 #[derive(Debug, Clone, PartialEq, Eq)]

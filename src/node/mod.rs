@@ -88,7 +88,7 @@ const KEEPING_DIR: &str = "keeping";
 /// The directory of uploads that come in parts, in the storage directory.
 const UPLOADING_DIR: &str = "uploading";
 /// How long those usually may wait for their clients: over a weekend.
-pub const UPLOAD_EXPIRY: Duration = Duration::from_secs(72 * 3600);
+pub const UPLOAD_EXPIRY: Duration = Duration::from_hours(72);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]

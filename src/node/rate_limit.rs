@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(taken(&limit, "10.0.0.1", start + quarter), (1, quarter));
         let later = start + Duration::from_secs(3);
         assert_eq!(taken(&limit, "10.0.0.1", later), (11, quarter));
-        let much_later = start + Duration::from_secs(3600);
+        let much_later = start + Duration::from_hours(1);
         assert_eq!(taken(&limit, "10.0.0.1", much_later), (40, quarter));
     }
 

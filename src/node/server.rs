@@ -52,8 +52,8 @@ impl Default for Options {
             tls: None,
             handshake_timeout: Duration::from_secs(10),
             max_connections: 16_384,
-            head_timeout: Duration::from_secs(60),
-            stall_timeout: Duration::from_secs(60),
+            head_timeout: Duration::from_mins(1),
+            stall_timeout: Duration::from_mins(1),
             shutdown_grace: Duration::from_secs(30),
         }
     }

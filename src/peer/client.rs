@@ -20,7 +20,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long an answer may pause.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a whole JSON exchange may take.
-const JSON_TIMEOUT: Duration = Duration::from_secs(60);
+const JSON_TIMEOUT: Duration = Duration::from_mins(1);
 /// The longest JSON answer read, in bytes.
 pub const MAX_JSON_BYTES: usize = 16 << 20;
 /// The longest that counts as short, in bytes.

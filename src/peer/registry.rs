@@ -54,7 +54,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             max_peers: 10_000,
-            forget_after: Duration::from_secs(60 * 60),
+            forget_after: Duration::from_hours(1),
             require_signed: false,
         }
     }

@@ -60,7 +60,7 @@ impl Lane {
     /// How long one may take to tell what is new. What it told counts all the same.
     fn limit(self) -> Duration {
         match self {
-            Self::Answering => Duration::from_secs(60),
+            Self::Answering => Duration::from_mins(1),
             Self::New | Self::Silent => Duration::from_secs(5),
         }
     }

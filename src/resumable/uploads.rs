@@ -22,7 +22,7 @@ const MAX_UNFINISHED: usize = 1000;
 /// The most that are remembered after their end, for clients that ask once more.
 const MAX_FINISHED: usize = 10_000;
 /// How often to look for expired ones.
-const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+const EXPIRE_EVERY: Duration = Duration::from_mins(1);
 
 /// How uploads are kept.
 #[derive(Clone)]

@@ -82,7 +82,7 @@ fn answer(stream: TcpStream, asked: &Mutex<Vec<String>>, reply: impl Fn(&str) ->
             format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         }
         Reply::Silence => {
-            thread::sleep(Duration::from_secs(3600));
+            thread::sleep(Duration::from_hours(1));
             return;
         }
     };

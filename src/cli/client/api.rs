@@ -14,7 +14,7 @@ use crate::peer::tls::{self, Authorities};
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may pause: a node may wait for its peers.
-const READ_TIMEOUT: Duration = Duration::from_secs(120);
+const READ_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The REST interface of a node.
 pub(super) struct Api {

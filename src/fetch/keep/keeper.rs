@@ -28,7 +28,7 @@ const MAX_OPEN: usize = 1000;
 /// The file that says what users asked for, beside the content received so far.
 const WANTED_FILE: &str = "wanted";
 /// How long nothing is looked at when nothing is due.
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE: Duration = Duration::from_hours(1);
 
 /// How a keeper is set up.
 #[derive(Debug, Clone)]

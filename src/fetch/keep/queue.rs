@@ -16,7 +16,7 @@ const MAX_FINISHED: usize = 1000;
 /// How long to wait before the first new try,
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// and before any later one at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// How far a wanted file is.
 #[derive(Debug, Clone)]
