@@ -36,7 +36,8 @@ pub(super) struct AccessSettings {
     #[arg(long, env = "LARDER_TOKENS", value_name = "FILE")]
     tokens: Option<PathBuf>,
 
-    /// Let nobody read without a token either; peers, which have none, get nothing then.
+    /// Let nobody read without a token either; peers, which have none, get nothing then, and
+    /// are told nothing. The node asks the peers that --peer names, and nobody else.
     #[arg(long, env = "LARDER_PRIVATE")]
     private: bool,
 
@@ -71,6 +72,11 @@ pub enum AccessError {
 }
 
 impl AccessSettings {
+    /// Whether nobody learns anything of the node without a token.
+    pub(super) fn is_private(&self) -> bool {
+        self.private
+    }
+
     /// Who may do what at a node that listens on this address. Reads the files of tokens.
     pub(super) fn access(&self, listen: IpAddr) -> Result<Access, AccessError> {
         let mut tokens = match &self.tokens {

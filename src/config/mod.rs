@@ -16,6 +16,7 @@ use crate::http::origin::AllowedOrigin;
 use crate::node::tls::{Tls, TlsError};
 use crate::node::{self, server};
 use crate::peer::address::{Network, Policy};
+use crate::peer::reach::Reach;
 use crate::peer::tls::{Authorities, AuthoritiesError};
 use crate::peer::{discovery, mdns, registry};
 use crate::store::local;
@@ -295,8 +296,11 @@ impl Settings {
                 require_signed: self.require_signed,
                 ..registry::Options::default()
             },
-            peer_addresses: Policy {
-                networks: self.peer_networks.clone(),
+            reach: Reach {
+                addresses: Policy {
+                    networks: self.peer_networks.clone(),
+                },
+                only: self.access.is_private().then(|| self.peer.clone()),
             },
             authorities: Authorities::default(),
             fetch: fetch::Options {

@@ -18,7 +18,8 @@ const MAX_TOKEN: usize = 512;
 pub(super) const PEERS: &str = "/api/peers";
 /// and tell what they hold.
 pub(super) const ANNOUNCE: &str = "/api/p2p/announce";
-/// Where no right to write is needed: peers have no token, and what they tell is signed.
+/// Where whoever may read may tell something: peers have no token, and what they tell is
+/// signed. So a private node takes nothing there either.
 const FOR_PEERS: [&str; 2] = [PEERS, ANNOUNCE];
 /// Where programs learn of all routes,
 pub(super) const DOCUMENT: &str = "/api/openapi.json";
@@ -128,14 +129,15 @@ impl Access {
     /// Takes a request that anyone may send, or that bears a token with the right to it.
     pub(super) fn check(&self, request: &Request) -> Result<(), ApiError> {
         let path = request.uri().path();
-        let (wanted, without) = if request.method().is_safe() {
-            (Rights::Read, &FOR_ANYBODY[..])
-        } else {
-            (Rights::Write, &FOR_PEERS[..])
-        };
-        if without.contains(&path) || (wanted == Rights::Read && is_page(path)) {
+        let reads = request.method().is_safe();
+        if reads && (FOR_ANYBODY.contains(&path) || is_page(path)) {
             return Ok(());
         }
+        let wanted = if reads || FOR_PEERS.contains(&path) {
+            Rights::Read
+        } else {
+            Rights::Write
+        };
         self.check_rights(request.headers(), wanted)
     }
 

@@ -14,12 +14,12 @@ use crate::base_url::BaseUrl;
 use crate::disk::Durability;
 use crate::fetch::keep::{self, Keeper};
 use crate::fetch::{self, Fetcher};
-use crate::peer::address::Policy;
 use crate::peer::announcing::announce_all;
 use crate::peer::client::{Client, ClientError};
 use crate::peer::discovery::{self, discover};
 use crate::peer::identity::{Identity, IdentityError};
 use crate::peer::network::{Network, Outgoing};
+use crate::peer::reach::Reach;
 use crate::peer::tls::Authorities;
 use crate::peer::{directory, registry};
 use crate::peer_id::PeerId;
@@ -52,8 +52,8 @@ pub struct Options {
     pub discovery: discovery::Options,
     /// Which peers it takes, and how many.
     pub registry: registry::Options,
-    /// Where peers may be.
-    pub peer_addresses: Policy,
+    /// With whom it talks.
+    pub reach: Reach,
     /// Who vouches for peers that are reached over TLS.
     pub authorities: Authorities,
     /// How it fetches what they hold.
@@ -72,7 +72,7 @@ impl Options {
             base_url,
             discovery: discovery::Options::default(),
             registry: registry::Options::default(),
-            peer_addresses: Policy::default(),
+            reach: Reach::default(),
             authorities: Authorities::default(),
             fetch: fetch::Options::default(),
             keep_everything: false,
@@ -148,7 +148,7 @@ impl Node {
         let (network, outgoing) = Network::new(
             identity,
             options.base_url.clone(),
-            Client::new(options.peer_addresses.clone(), &options.authorities)?,
+            Client::new(options.reach.clone(), &options.authorities)?,
             options.registry.clone(),
             directory::Options::default(),
         );

@@ -24,37 +24,62 @@ pub struct Network {
 #[error("a network is written as 10.0.0.0/8 or fd00::/8")]
 pub struct InvalidNetwork;
 
-/// Ranges that hold no peer (RFC 6890 and the IANA special-purpose registries), or
-/// that wrap an address of another kind. Loopback and private ranges are not among
-/// them: that is where the peers of one machine or one house are.
+/// Ranges of IPv4 that hold no peer: those of the IANA special-purpose registry, and hosts by
+/// which clouds tell a machine its secrets. Loopback, private ranges (RFC 1918) and the one
+/// shared by the customers of a provider (RFC 6598), which overlay networks use, are not
+/// among them: that is where the peers of one machine or one house are.
 const RESERVED: &[(IpAddr, u32)] = &[
-    (v4(0, 0, 0), 8),
-    (v4(169, 254, 0), 16),
-    (v4(192, 0, 0), 24),
-    (v4(192, 0, 2), 24),
-    (v4(192, 88, 99), 24),
-    (v4(198, 18, 0), 15),
-    (v4(198, 51, 100), 24),
-    (v4(203, 0, 113), 24),
-    (v4(224, 0, 0), 4),
-    (v4(240, 0, 0), 4),
-    (v6(0x64, 0xff9b), 32),
-    (v6(0x100, 0), 64),
-    (v6(0x2001, 0), 23),
-    (v6(0x2001, 0xdb8), 32),
-    (v6(0x2002, 0), 16),
-    (v6(0x3fff, 0), 20),
-    (v6(0xfe80, 0), 10),
-    (v6(0xfec0, 0), 10),
-    (v6(0xff00, 0), 8),
+    (v4(0, 0, 0, 0), 8),
+    (v4(100, 100, 100, 200), 32),
+    (v4(168, 63, 129, 16), 32),
+    (v4(169, 254, 0, 0), 16),
+    (v4(192, 0, 0, 0), 24),
+    (v4(192, 0, 2, 0), 24),
+    (v4(192, 31, 196, 0), 24),
+    (v4(192, 52, 193, 0), 24),
+    (v4(192, 88, 99, 0), 24),
+    (v4(192, 175, 48, 0), 24),
+    (v4(198, 18, 0, 0), 15),
+    (v4(198, 51, 100, 0), 24),
+    (v4(203, 0, 113, 0), 24),
+    (v4(224, 0, 0, 0), 4),
+    (v4(240, 0, 0, 0), 4),
+    // Within the ranges of IPv6 below: Teredo and others of 2001::/23, documentation, 6to4,
+    // AS112, and the hosts that tell secrets again.
+    (v6(0x2001, 0, 0, 0), 23),
+    (v6(0x2001, 0xdb8, 0, 0), 32),
+    (v6(0x2002, 0, 0, 0), 16),
+    (v6(0x2620, 0x4f, 0x8000, 0), 48),
+    (v6(0x3fff, 0, 0, 0), 20),
+    (v6(0xfd00, 0xec2, 0, 0), 32),
+    (v6(0xfd20, 0xce, 0, 0), 32),
 ];
 
-const fn v4(a: u8, b: u8, c: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(a, b, c, 0))
+/// The ranges of IPv6 that may hold a peer: loopback, global unicast and unique local. All
+/// others are reserved, wrap an address of IPv4, or are none of a host.
+const POSSIBLE: &[(IpAddr, u32)] = &[
+    (IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+    (v6(0x2000, 0, 0, 0), 3),
+    (v6(0xfc00, 0, 0, 0), 7),
+];
+
+const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
 }
 
-const fn v6(a: u16, b: u16) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::new(a, b, 0, 0, 0, 0, 0, 0))
+const fn v6(a: u16, b: u16, c: u16, d: u16) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+}
+
+/// Whether an address is in one of these ranges.
+fn within(ranges: &[(IpAddr, u32)], ip: IpAddr) -> bool {
+    let mut ranges = ranges.iter();
+    ranges.any(|&(first, bits)| Network { first, bits }.contains(ip))
+}
+
+/// Whether the last half of an address says that it wraps one of IPv4 (ISATAP, RFC 5214).
+fn is_isatap(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if matches!(ip.segments(), [_, _, _, _, 0 | 0x200, 0x5efe, ..]))
 }
 
 impl Network {
@@ -98,12 +123,9 @@ impl Policy {
     pub fn allows(&self, ip: IpAddr) -> bool {
         // An IPv4 address in IPv6 clothes is what it is.
         let ip = ip.to_canonical();
-        let mut reserved = RESERVED.iter();
-        let reserved = reserved.any(|&(first, bits)| Network { first, bits }.contains(ip));
-        // What is left of ::/96 once loopback is taken out: unspecified and wrapped IPv4.
-        let wrapped = matches!(ip, IpAddr::V6(ip) if u128::from(ip) >> 32 == 0);
+        let possible = ip.is_ipv4() || within(POSSIBLE, ip) && !is_isatap(ip);
         let named = self.networks.is_empty() || self.networks.iter().any(|it| it.contains(ip));
-        named && !reserved && (!wrapped || ip.is_loopback())
+        named && possible && !within(RESERVED, ip)
     }
 
     /// Whether a peer may be at this URL. Names are looked at when they are resolved.
@@ -202,8 +224,29 @@ mod tests {
             "ff02::fb",
             "2001:db8::1",
             "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
             "2002:a9fe:a9fe::1",
+            "2001:0:a9fe:a9fe::1",
             "::ffff:169.254.169.254",
+            "::ffff:0:169.254.169.254",
+            "::169.254.169.254",
+            "2a00::5efe:a9fe:a9fe",
+            "fd00::200:5efe:a9fe:a9fe",
+            "100.100.100.200",
+            "::ffff:100.100.100.200",
+            "168.63.129.16",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "5f00::1",
+            "100::1",
+            "100:0:0:1::1",
+            "4000::1",
+            "2620:4f:8000::1",
+            "3fff::1",
+            "192.0.0.192",
+            "192.31.196.1",
+            "192.52.193.1",
+            "192.175.48.1",
         ] {
             assert!(!policy.allows(ip.parse().unwrap()), "{ip}");
             let host = if ip.contains(':') {

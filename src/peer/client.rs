@@ -8,7 +8,8 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::address::{Policy, Resolver};
+use super::address::Resolver;
+use super::reach::Reach;
 use super::tls::{self, Authorities};
 use crate::base_url::BaseUrl;
 
@@ -32,7 +33,7 @@ const LONG_AT_ONCE: usize = 2;
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
-    policy: Policy,
+    reach: Arc<Reach>,
     long: Arc<Semaphore>,
 }
 
@@ -47,7 +48,7 @@ pub struct Json {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The address is none that this node asks.
-    #[error("{0} is no address that peers may have")]
+    #[error("{0} is no address that this node asks")]
     Address(BaseUrl),
     /// The request failed on its way, or took too long.
     #[error("the request failed")]
@@ -73,13 +74,13 @@ pub enum ClientError {
 }
 
 impl Client {
-    /// A client that asks only where `policy` allows it, and over TLS only whom one of the
+    /// A client that asks only whom `reach` allows, and over TLS only whom one of the
     /// `authorities` vouches for.
-    pub fn new(policy: Policy, authorities: &Authorities) -> Result<Self, ClientError> {
+    pub fn new(reach: Reach, authorities: &Authorities) -> Result<Self, ClientError> {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::config(authorities)?)
             .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(Resolver::new(policy.clone())))
+            .dns_resolver(Arc::new(Resolver::new(reach.addresses.clone())))
             .redirect(Redirects::none())
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -88,19 +89,25 @@ impl Client {
             .build()?;
         Ok(Self {
             http,
-            policy,
+            reach: Arc::new(reach),
             long: Arc::new(Semaphore::new(LONG_AT_ONCE)),
         })
     }
 
-    /// A request to another node; the path begins with a slash.
+    /// With whom this node talks.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// A request to another node; the path begins with a slash. Everything that a node asks
+    /// or tells others is made here.
     pub fn request(
         &self,
         method: Method,
         node: &BaseUrl,
         path: &str,
     ) -> Result<RequestBuilder, ClientError> {
-        if !self.policy.allows_url(node) {
+        if !self.reach.may_ask(node) {
             return Err(ClientError::Address(node.clone()));
         }
         Ok(self.http.request(method, format!("{node}{path}")))

@@ -70,7 +70,15 @@ enum Source {
 pub async fn discover(network: Arc<Network>, options: Options, file: StateFile) {
     let mut tasks = JoinSet::new();
     recall(&network, &file).await;
-    for address in options.bootstrap {
+    let (mut bootstrap, mut mdns) = (options.bootstrap, options.mdns);
+    if !network.client.reach().tells() {
+        tracing::info!(
+            "private: asks the peers that --peer names, tells them nothing, and talks with \
+             nobody else: no bootstrap server and no multicast DNS"
+        );
+        (bootstrap, mdns) = (Vec::new(), None);
+    }
+    for address in bootstrap {
         tasks.spawn(ask(
             network.clone(),
             Source::Bootstrap,
@@ -81,7 +89,7 @@ pub async fn discover(network: Arc<Network>, options: Options, file: StateFile) 
     for address in options.peers {
         tasks.spawn(ask(network.clone(), Source::Peer, address, options.every));
     }
-    if let Some(mdns) = options.mdns {
+    if let Some(mdns) = mdns {
         tasks.spawn(ask_neighbours(network.clone(), mdns, options.every));
     }
     tasks.spawn(Asking::run(network.clone(), options.every));
@@ -98,8 +106,13 @@ async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Dur
             Source::Peer => ask_peer(&network, &address).await,
         };
         pause = match introduced {
-            Ok(introductions) => {
-                take(&network, introductions).await;
+            Ok(told) => {
+                if let Some(teller) = told.teller
+                    && let Err(error) = network.meet_named(teller, &address)
+                {
+                    tracing::warn!(%address, %error, "the named peer is not taken");
+                }
+                take(&network, told.peers).await;
                 1
             }
             Err(error) => {
@@ -112,30 +125,47 @@ async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Dur
     }
 }
 
-async fn ask_bootstrap(
-    network: &Network,
-    server: &BaseUrl,
-) -> Result<Vec<Registration>, ClientError> {
+/// Whom a bootstrap server or a peer knows.
+struct Told {
+    /// The peer itself; servers are none.
+    teller: Option<Registration>,
+    peers: Vec<Registration>,
+}
+
+impl From<Introductions<'_>> for Told {
+    fn from(introductions: Introductions<'_>) -> Self {
+        Self {
+            teller: introductions.teller(),
+            peers: introductions.registrations(),
+        }
+    }
+}
+
+async fn ask_bootstrap(network: &Network, server: &BaseUrl) -> Result<Told, ClientError> {
     let (client, myself) = (&network.client, network.myself());
     let answer = client.post(server, "/register", &myself, MAX_ACKNOWLEDGEMENT);
     answer.await?.read::<IgnoredAny>()?;
     let path = format!("/peers?limit={SAMPLE}");
     let answer = client.get(server, &path, MAX_JSON_BYTES).await?;
-    Ok(answer.read::<Introductions>()?.registrations())
+    Ok(answer.read::<Introductions>()?.into())
 }
 
 /// Introduces this node to a peer, which tells whom it knows. An older one only tells; one
-/// that was asked too often is asked later.
-async fn ask_peer(network: &Network, peer: &BaseUrl) -> Result<Vec<Registration>, ClientError> {
+/// that was asked too often is asked later. A private node does not tell who it is.
+async fn ask_peer(network: &Network, peer: &BaseUrl) -> Result<Told, ClientError> {
     const PATH: &str = "/api/peers";
     let (client, myself) = (&network.client, network.myself());
+    if !client.reach().tells() {
+        let answer = client.get(peer, PATH, MAX_JSON_BYTES).await?;
+        return Ok(answer.read::<Introductions>()?.into());
+    }
     let answer = match client.post(peer, PATH, &myself, MAX_JSON_BYTES).await {
         Err(ClientError::Status(status)) if status != StatusCode::TOO_MANY_REQUESTS => {
             client.get(peer, PATH, MAX_JSON_BYTES).await?
         }
         answer => answer?,
     };
-    Ok(answer.read::<Introductions>()?.registrations())
+    Ok(answer.read::<Introductions>()?.into())
 }
 
 /// Introduces this node to those that multicast DNS finds and it does not know, for ever.
@@ -164,7 +194,7 @@ async fn ask_neighbours(network: Arc<Network>, options: mdns::Options, every: Du
 async fn ask_neighbour(network: &Network, neighbour: Neighbour) {
     for address in neighbour.addresses {
         match ask_peer(network, &address).await {
-            Ok(introductions) => return take(network, introductions).await,
+            Ok(told) => return take(network, told.teller.into_iter().chain(told.peers)).await,
             Err(error) => tracing::debug!(%address, %error, "no peer is there"),
         }
     }
@@ -172,7 +202,7 @@ async fn ask_neighbour(network: &Network, neighbour: Neighbour) {
 
 /// Meets them one after the other. Checking signatures takes a while, and others work on
 /// this thread, too.
-async fn take(network: &Network, introductions: Vec<Registration>) {
+async fn take(network: &Network, introductions: impl IntoIterator<Item = Registration>) {
     for registration in introductions {
         if let Err(error) = network.meet(registration) {
             tracing::debug!(%error, "a registration is not taken");
@@ -229,7 +259,9 @@ async fn recall(network: &Network, file: &StateFile) {
     let content = content.ok().flatten().unwrap_or_else(|| b"[]".to_vec());
     let kept: Vec<(i64, Registration)> = serde_json::from_slice(&content).unwrap_or_default();
     for (seen, registration) in kept {
-        if let Ok(told) = registration.check() {
+        if let Ok(told) = registration.check()
+            && network.client.reach().may_ask(&told.address)
+        {
             network.registry.restore(told, Timestamp(seen));
         }
     }

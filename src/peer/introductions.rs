@@ -20,12 +20,15 @@ pub struct Introductions<'a> {
 }
 
 impl Introductions<'_> {
-    /// The registrations of all of them, unchecked; what is none is left out.
+    /// The registrations of those that it knows, unchecked; what is none is left out.
     pub fn registrations(&self) -> Vec<Registration> {
+        self.peers.read(MAX_BYTES).take(MAX_PEERS).collect()
+    }
+
+    /// The registration of whoever tells it, unchecked.
+    pub fn teller(&self) -> Option<Registration> {
         let this = self.this.map(RawValue::get);
         let this = this.filter(|it| it.len() <= MAX_BYTES);
-        let this = this.and_then(|it| serde_json::from_str(it).ok());
-        let peers = self.peers.read(MAX_BYTES).take(MAX_PEERS);
-        peers.chain(this).collect()
+        this.and_then(|it| serde_json::from_str(it).ok())
     }
 }

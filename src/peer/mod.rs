@@ -12,6 +12,7 @@ pub mod introductions;
 pub mod listing;
 pub mod mdns;
 pub mod network;
+pub mod reach;
 pub mod registration;
 pub mod registry;
 pub mod signature;

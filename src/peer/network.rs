@@ -92,11 +92,36 @@ impl Network {
 
     /// Takes in what a peer tells of itself, directly or by way of others.
     pub fn meet(&self, registration: Registration) -> Result<Introduced, Absurd> {
+        let checked = self.check(registration)?;
+        self.take_peer(checked)
+    }
+
+    /// Takes in the peer that answered at `named`, an address that this node's operator has
+    /// given it. A private node goes on asking it there, wherever it says it is.
+    pub fn meet_named(
+        &self,
+        registration: Registration,
+        named: &BaseUrl,
+    ) -> Result<Introduced, Absurd> {
+        let mut checked = self.check(registration)?;
+        if !self.client.reach().tells() {
+            checked.address = named.clone();
+        }
+        self.take_peer(checked)
+    }
+
+    fn check(&self, registration: Registration) -> Result<Checked, Absurd> {
         let checked = registration.check();
         if matches!(checked, Err(Absurd::Forged(_))) {
             self.messages.forged.count();
         }
-        let checked: Checked = checked?;
+        checked
+    }
+
+    fn take_peer(&self, checked: Checked) -> Result<Introduced, Absurd> {
+        if !self.client.reach().may_ask(&checked.address) {
+            return Err(Absurd::Reserved);
+        }
         let (id, address) = (checked.id, checked.address.clone());
         if address == self.base_url {
             return Ok(Introduced::Myself);
@@ -146,7 +171,7 @@ impl Network {
     /// Tells every known peer of a file that this node now holds, or has removed. Returns at
     /// once; the rest happens in the background.
     pub fn announce(&self, record: &FileRecord, withdrawn: bool) {
-        if self.registry.is_empty() {
+        if self.registry.is_empty() || !self.client.reach().tells() {
             return;
         }
         let announcement = Announcement::of(&self.identity, record, withdrawn);

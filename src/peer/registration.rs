@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::address::Policy;
 use super::identity::Identity;
 use super::signature::{Forged, Proof, Signable, Trust};
 use crate::base_url::BaseUrl;
@@ -60,6 +61,9 @@ pub enum Absurd {
          {MAX_ADDRESS_BYTES} bytes at most"
     )]
     Address,
+    /// Nobody asks what is at this address, so it is not passed on either.
+    #[error("address is none that peers may have")]
+    Reserved,
     /// The time is none.
     #[error("timestamp must be written as 2026-01-21T10:00:00")]
     Timestamp,
@@ -98,8 +102,12 @@ impl Registration {
             return Err(Absurd::Address);
         }
         let address: BaseUrl = self.address.parse().map_err(|_| Absurd::Address)?;
-        if address.has_path() {
+        // What a parser of URLs overlooks, such as a line break, would be passed on.
+        if address.has_path() || !self.address.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(Absurd::Address);
+        }
+        if !Policy::default().allows_url(&address) {
+            return Err(Absurd::Reserved);
         }
         if !self.timestamp.is_empty() {
             let time: Timestamp = self.timestamp.parse().map_err(|_| Absurd::Timestamp)?;

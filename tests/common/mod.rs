@@ -21,6 +21,7 @@ pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod random;
 pub(crate) mod raw_http;
+pub(crate) mod recorder;
 pub(crate) mod relay;
 pub(crate) mod tus;
 pub(crate) mod venv;

@@ -56,7 +56,8 @@ fn introduce() -> Described {
         "introduce",
         "Introduces a node to this one",
     )
-    .text("It needs no token: what a node with a key tells is signed.")
+    .text("Whoever may read may tell: what a node with a key tells is signed.")
+    .needs(Needs::Reading)
     .takes_json::<Registration>()
     .json::<PeersAnswer>(200, "It is known now; whom this node knows.")
     .refuses([
@@ -71,7 +72,8 @@ fn introduce() -> Described {
 fn announce() -> Described {
     let summary = "Tells this node what another holds, or no longer holds";
     peers(HttpMethod::Post, ANNOUNCE, "announce", summary)
-        .text("It needs no token: what a node with a key tells is signed.")
+        .text("Whoever may read may tell: what a node with a key tells is signed.")
+        .needs(Needs::Reading)
         .takes_json::<Announcement>()
         .json::<Acknowledged>(200, "It was heard; `kept` tells whether it was news.")
         .refuses([
