@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 /// When an acknowledged change is durable.
@@ -35,10 +35,25 @@ pub trait Disk: Send + Sync + 'static {
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file; one that is absent is fine.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Opens a directory. Who opens it before the change that is to be made durable can tell
+    /// a sync that failed from one that was not even tried for want of open files.
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>>;
     /// Makes the names in a directory durable.
-    fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Makes everything written so far to the file system that holds `path` durable.
-    fn sync_file_system(&self, path: &Path) -> io::Result<()>;
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.open_dir(path)?.sync()
+    }
+    /// Makes everything written so far to the file system of a directory durable.
+    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
+        self.open_dir(path)?.sync_file_system()
+    }
+}
+
+/// An open directory. All calls block.
+pub trait DiskDir: Send + Sync {
+    /// Makes the names in it durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Makes everything written so far to its file system durable.
+    fn sync_file_system(&self) -> io::Result<()>;
 }
 
 /// A file open for writing. All calls block.
@@ -49,6 +64,9 @@ pub trait DiskFile: Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes the file's bytes and length durable (not its name).
     fn sync(&self) -> io::Result<()>;
+    /// Fails where the file at `path` is no longer this one: it was removed, replaced or moved,
+    /// or another file system stands in its place. What is written then is lost.
+    fn check_at(&self, path: &Path) -> io::Result<()>;
     /// Has the disk begin to write these bytes of the file, so that a later sync has less to
     /// wait for. It promises nothing, and what goes wrong is for that sync to tell.
     fn begin_sync(&self, bytes: Range<u64>);
@@ -91,12 +109,21 @@ impl Disk for RealDisk {
         }
     }
 
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {
+        Ok(Box::new(Directory(File::open(path)?)))
+    }
+}
+
+/// A directory of the machine's own file system.
+struct Directory(File);
+
+impl DiskDir for Directory {
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
     }
 
-    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(File::open(path)?)?)
+    fn sync_file_system(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.0)?)
     }
 }
 
@@ -111,6 +138,14 @@ impl DiskFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn check_at(&self, path: &Path) -> io::Result<()> {
+        let (own, there) = (self.metadata()?, std::fs::metadata(path)?);
+        if (own.dev(), own.ino()) == (there.dev(), there.ino()) {
+            return Ok(());
+        }
+        Err(rustix::io::Errno::STALE.into())
     }
 
     #[expect(unsafe_code, reason = "no crate that we use wraps this call")]
@@ -144,4 +179,26 @@ pub fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     )
+}
+
+/// Whether `error` says that the system is short of something that others give back: open
+/// files, memory or threads. Nothing was tried, and nothing is broken.
+pub fn is_shortage(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    let short = [
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ENOMEM,
+        libc::ENOBUFS,
+        libc::EAGAIN,
+    ];
+    code.is_some_and(|code| short.contains(&code)) || error.kind() == io::ErrorKind::OutOfMemory
+}
+
+/// The same error once more, as far as an error can be had twice.
+pub fn repeat(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskDir, DiskFile};
 use crate::metrics::Histogram;
 
 /// How long syncs take, by what is synced. Failed ones count as well.
@@ -33,6 +33,11 @@ struct TimedFile {
     syncs: Arc<Syncs>,
     /// Which of them are this file's.
     own: fn(&Syncs) -> &Histogram,
+}
+
+struct TimedDir {
+    dir: Box<dyn DiskDir>,
+    syncs: Arc<Syncs>,
 }
 
 fn timed(histogram: &Histogram, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
@@ -85,12 +90,20 @@ impl Disk for TimedDisk {
         self.disk.remove_file(path)
     }
 
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        timed(&self.syncs.directories, || self.disk.sync_dir(path))
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {
+        let dir = self.disk.open_dir(path)?;
+        let syncs = Arc::clone(&self.syncs);
+        Ok(Box::new(TimedDir { dir, syncs }))
+    }
+}
+
+impl DiskDir for TimedDir {
+    fn sync(&self) -> io::Result<()> {
+        timed(&self.syncs.directories, || self.dir.sync())
     }
 
-    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-        timed(&self.syncs.directories, || self.disk.sync_file_system(path))
+    fn sync_file_system(&self) -> io::Result<()> {
+        timed(&self.syncs.directories, || self.dir.sync_file_system())
     }
 }
 
@@ -105,6 +118,10 @@ impl DiskFile for TimedFile {
 
     fn sync(&self) -> io::Result<()> {
         timed((self.own)(&self.syncs), || self.file.sync())
+    }
+
+    fn check_at(&self, path: &Path) -> io::Result<()> {
+        self.file.check_at(path)
     }
 
     fn begin_sync(&self, bytes: Range<u64>) {

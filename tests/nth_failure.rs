@@ -11,6 +11,10 @@ use common::countdown_disk::{After, CountdownDisk, Fault};
 use common::stores;
 use common::tree::Tree;
 use larder::disk::{Durability, RealDisk};
+use larder::hash::BlobHash;
+use larder::index::IndexBackend;
+use larder::index::local::{LocalIndex, Options};
+use larder::record::NewFile;
 use larder::store::Store;
 use larder::store::local::LocalStore;
 use rustix::io::Errno;
@@ -104,6 +108,8 @@ async fn run(start: &Tree, durability: Durability, working: u64, fault: Fault) -
     scenario.run().await;
     let failed = disk.disarm();
     let refusal = opened.store.refusal();
+    let shortage = fault.error == Errno::MFILE;
+    assert!(!shortage || refusal.is_none(), "{failed:?}: {refusal:?}");
     let closed = opened.store.close().await;
     assert_eq!(closed.is_err(), refusal.is_some(), "{closed:?}");
     let Scenario {
@@ -158,6 +164,18 @@ const FAULTS: [Fault; 3] = [
     },
 ];
 
+/// Open files that run out, for once and for good.
+const SHORTAGES: [Fault; 2] = [
+    Fault {
+        error: Errno::MFILE,
+        after: After::Work,
+    },
+    Fault {
+        error: Errno::MFILE,
+        after: After::Fail,
+    },
+];
+
 async fn survives_every_fault(durability: Durability) {
     let start = used_directory().await;
     for fault in FAULTS {
@@ -209,5 +227,67 @@ async fn a_start_that_fails_can_be_tried_again() {
             working += 1;
         }
         assert!(working > 256, "only {working} operations were counted");
+    }
+}
+
+#[tokio::test]
+async fn open_files_that_run_out_are_never_taken_for_a_failed_sync() {
+    let start = used_directory().await;
+    for (durability, fault) in [Durability::Always, Durability::Relaxed]
+        .into_iter()
+        .flat_map(|it| SHORTAGES.map(|fault| (it, fault)))
+    {
+        let mut working = 0;
+        // Which looks at the refusal, too.
+        while let Some(failed) = run(&start, durability, working, fault).await {
+            println!("survived {fault:?} of operation {working}: {failed}");
+            working += 1;
+        }
+        assert!(working > 4, "only {working} operations were counted");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_begin_a_segment_for_want_of_open_files_goes_on_when_there_are_some()
+{
+    let fault = SHORTAGES[0];
+    let mut working = 0;
+    loop {
+        let dir = tempdir();
+        let disk = CountdownDisk::new();
+        let mut options = Options::new(dir.path(), disk.clone(), Durability::Always);
+        options.segment_bytes = 1;
+        let index = LocalIndex::open(&options).unwrap().index;
+        // From here on each change begins a segment.
+        let first = index.put(named("first")).await.unwrap();
+        disk.arm(working, fault);
+        let short = index.put(named("short")).await;
+        let failed = disk.disarm();
+        assert_eq!(short.is_err(), failed.is_some(), "{failed:?}");
+        assert_eq!(index.refusal(), None, "{failed:?}");
+        let last = index.put(named("last")).await.unwrap();
+        let expected: Vec<_> = [Some(first), short.ok(), Some(last)]
+            .into_iter()
+            .flatten()
+            .collect();
+        assert_eq!(index.page(None, 10).await.unwrap(), expected);
+        drop(index);
+        let found = LocalIndex::open(&options).unwrap().index;
+        assert_eq!(found.page(None, 10).await.unwrap(), expected, "{failed:?}");
+        if failed.is_none() {
+            break;
+        }
+        working += 1;
+    }
+    assert_eq!(working, 2, "the segment and its directory are opened");
+}
+
+fn named(name: &str) -> NewFile {
+    NewFile {
+        name: name.to_owned(),
+        content_type: None,
+        description: String::new(),
+        size: 0,
+        hash: BlobHash::of(b""),
     }
 }

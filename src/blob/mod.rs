@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::task::JoinError;
 
+use crate::disk::repeat;
 use crate::hash::BlobHash;
 
 mod encoded;
@@ -135,13 +136,22 @@ impl BlobError {
         }
     }
 
+    /// Whether the system was only short of something that may be there later: room, open
+    /// files, memory.
+    pub fn is_shortage(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Io { source, .. } => crate::disk::is_shortage(source),
+            _ => false,
+        }
+    }
+
     /// The same error once more, for everybody whose blob was in one write.
     fn repeat(&self) -> Self {
-        let again = |e: &io::Error| io::Error::new(e.kind(), e.to_string());
         match self {
             Self::Full { path, source } => Self::Full {
                 path: path.clone(),
-                source: again(source),
+                source: repeat(source),
             },
             Self::Io {
                 action,
@@ -150,7 +160,7 @@ impl BlobError {
             } => Self::Io {
                 action,
                 path: path.clone(),
-                source: again(source),
+                source: repeat(source),
             },
             Self::Damaged { hash, detail } => Self::Damaged {
                 hash: *hash,

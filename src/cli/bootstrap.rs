@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 
-use super::stop::StopSignal;
+use super::stop::{StopSignal, hangup, reload_on_hangup};
 use super::{allocator, logging};
 use crate::bootstrap::{Bootstrap, Options};
 use crate::config::{DEFAULT_PEER_RATE, Log};
@@ -64,6 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let stop = StopSignal::listen()?;
+    tokio::spawn(reload_on_hangup(hangup()?, None));
     let listener = TcpListener::bind(arguments.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let bound = listener.local_addr()?;

@@ -15,6 +15,7 @@ mod logging;
 mod manual;
 mod rebuild_index;
 mod serve;
+mod signals;
 mod stop;
 mod storage;
 mod token;
@@ -118,6 +119,7 @@ impl Command {
 
     /// Runs the command and tells how the process ends.
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        signals::ignore();
         match self.action.unwrap_or(Action::Serve(Box::new(self.serve))) {
             Action::Serve(settings) => serve::run(&settings),
             Action::Bootstrap(arguments) => bootstrap::run(&arguments),

@@ -21,6 +21,7 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     logging::start(settings.log());
     allocator::limit();
     raise_open_files_limit();
+    be_told_of_the_end_of_time();
     let (http, authorities) = (settings.http()?, settings.authorities()?);
     let tls = settings.tls()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -39,9 +40,7 @@ async fn serve(
 ) -> anyhow::Result<()> {
     // From here on the signals end the node in order.
     let stop = StopSignal::listen()?;
-    if let Some(tls) = tls.clone() {
-        tokio::spawn(reload_on_hangup(hangup()?, tls));
-    }
+    tokio::spawn(reload_on_hangup(hangup()?, tls.clone()));
     let address = settings.listen();
     let listener = TcpListener::bind(address).await;
     let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
@@ -90,5 +89,22 @@ fn raise_open_files_limit() {
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit of open files stays low");
+    }
+}
+
+/// Where processor time is limited (`ulimit -t`), the kernel tells of a soft limit and kills at
+/// the hard one. So the soft one comes first, early enough to end in order.
+fn be_told_of_the_end_of_time() {
+    const BEFORE: u64 = 2;
+    let mut limit = getrlimit(Resource::Cpu);
+    let Some(end) = limit.maximum else {
+        return;
+    };
+    let told = end.saturating_sub(BEFORE).max(1);
+    if limit.current.is_none_or(|current| current > told) {
+        limit.current = Some(told);
+        if let Err(error) = setrlimit(Resource::Cpu, limit) {
+            tracing::warn!(%error, "the end of processor time will come without a word");
+        }
     }
 }

@@ -7,10 +7,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::node::tls::Tls;
 
-/// Ctrl-C and SIGTERM, which no longer kill the process once this exists.
+/// Ctrl-C, SIGTERM and SIGXCPU, which no longer kill the process once this exists.
 pub(super) struct StopSignal {
     interrupt: Signal,
     terminate: Signal,
+    /// The limit of processor time is reached (`ulimit -t`): the kernel kills next.
+    out_of_time: Signal,
 }
 
 impl StopSignal {
@@ -19,6 +21,7 @@ impl StopSignal {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            out_of_time: signal(SignalKind::from_raw(libc::SIGXCPU))?,
         })
     }
 
@@ -27,15 +30,22 @@ impl StopSignal {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.out_of_time.recv() => {
+                tracing::error!("the limit of processor time is reached");
+            }
         }
         tracing::info!("stopping");
     }
 }
 
-/// Reads the certificate again at each SIGHUP, for ever.
-pub(super) async fn reload_on_hangup(mut hangup: Signal, tls: Tls) {
+/// Reads the certificate again at each SIGHUP, if there is one, for ever. A terminal that is
+/// closed sends it, too, and that is no reason to end.
+pub(super) async fn reload_on_hangup(mut hangup: Signal, tls: Option<Tls>) {
     while hangup.recv().await.is_some() {
-        let tls = tls.clone();
+        let Some(tls) = tls.clone() else {
+            tracing::info!("hung up; there is no certificate to be read again");
+            continue;
+        };
         match tokio::task::spawn_blocking(move || tls.reload()).await {
             Ok(Ok(())) => tracing::info!("the certificate was read again"),
             Ok(Err(error)) => tracing::error!(

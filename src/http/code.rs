@@ -37,6 +37,7 @@ pub(super) enum Code {
     ReadOnly,
     ReadOnlyToken,
     SecondFile,
+    Shortage,
     ShuttingDown,
     TooLarge,
     TooLong,
@@ -55,6 +56,7 @@ pub(super) enum Code {
     UnknownPeer,
     UnknownUpload,
     UploadTakenOver,
+    WriteFailed,
     WritingClosed,
     WrongContentType,
     WrongOffset,
@@ -90,7 +92,9 @@ impl Code {
             Self::ChecksumMismatch => S::from_u16(460).unwrap_or(S::BAD_REQUEST),
             Self::Damaged | Self::Internal => S::INTERNAL_SERVER_ERROR,
             Self::PeerFailed => S::BAD_GATEWAY,
-            Self::ReadOnly | Self::ShuttingDown => S::SERVICE_UNAVAILABLE,
+            Self::ReadOnly | Self::Shortage | Self::ShuttingDown | Self::WriteFailed => {
+                S::SERVICE_UNAVAILABLE
+            }
             Self::PeerTimeout => S::GATEWAY_TIMEOUT,
             Self::DiskFull | Self::OverQuota => S::INSUFFICIENT_STORAGE,
             // As tusd answers UploadTakenOver: a client that is still there shall not fight
@@ -112,6 +116,20 @@ impl Code {
             | Self::TusExtension
             | Self::UnknownChecksum
             | Self::UploadTakenOver => S::BAD_REQUEST,
+        }
+    }
+
+    /// After how many seconds it is worth to ask again, where that alone may help.
+    pub(super) fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::Shortage => Some(1),
+            Self::WriteFailed
+            | Self::TooManyKeeps
+            | Self::TooManyStreams
+            | Self::TooManyUploads => Some(5),
+            // Somebody has to make room first.
+            Self::DiskFull | Self::OverQuota => Some(30),
+            _ => None,
         }
     }
 }

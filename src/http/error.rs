@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::io;
 
 use axum::Json;
 use axum::http::header::InvalidHeaderValue;
@@ -18,6 +19,7 @@ use utoipa::ToSchema;
 use super::code::Code;
 use super::multipart::MultipartError;
 use crate::blob::BlobError;
+use crate::disk::{is_full, is_shortage};
 use crate::fetch::FetchError;
 use crate::fetch::keep::NotKept;
 use crate::hash::BlobHash;
@@ -105,6 +107,8 @@ pub(super) enum ApiError {
     ContentMissing(BlobHash),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("a change was not written")]
+    Unwritten(#[source] StoreError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
@@ -192,13 +196,13 @@ impl ApiError {
             Self::TooOften(_) => Code::TooManyRequests,
             Self::TooManyStreams => Code::TooManyStreams,
             Self::ShuttingDown => return Refusal::SHUTTING_DOWN,
-            Self::Header(_) | Self::NotKept(NotKept::Io(_)) => return Refusal::INTERNAL,
+            Self::Header(_) => return Refusal::INTERNAL,
             Self::ContentMissing(_) => return Refusal::DAMAGED,
-            Self::Store(error)
+            Self::Store(error) => return of_store(error),
+            Self::Unwritten(error)
             | Self::NotReady(error)
-            | Self::Upload(UploadError::Store(error)) => {
-                return of_store(error);
-            }
+            | Self::Upload(UploadError::Store(error)) => return of_change(error),
+            Self::NotKept(NotKept::Io(error)) => return of_writing(error),
             Self::Upload(UploadError::Unknown) => Code::UnknownUpload,
             Self::Upload(UploadError::Offset(_)) => Code::WrongOffset,
             Self::Upload(UploadError::TooMany(_)) => Code::TooManyUploads,
@@ -211,6 +215,11 @@ impl ApiError {
 }
 
 impl ApiError {
+    /// The error of something that changes what is stored.
+    pub(super) fn unwritten(error: impl Into<StoreError>) -> Self {
+        Self::Unwritten(error.into())
+    }
+
     /// A header that tells the client what to do.
     fn header(&self) -> Option<(HeaderName, Cow<'static, str>)> {
         let (name, value): (_, Cow<str>) = match self {
@@ -255,7 +264,15 @@ impl Refusal {
     );
     const READ_ONLY: Self = Self::new(
         Code::ReadOnly,
-        "the node takes no changes after a failed write, until it is restarted",
+        "the node takes no changes after a failed sync, until it is restarted",
+    );
+    const SHORTAGE: Self = Self::new(
+        Code::Shortage,
+        "the node is short of open files or memory; try again in a moment",
+    );
+    const WRITE_FAILED: Self = Self::new(
+        Code::WriteFailed,
+        "the node cannot write to its storage; it goes on as soon as it can",
     );
     const DAMAGED: Self = Self::new(Code::Damaged, "what the node stored is damaged");
     const INTERNAL: Self = Self::new(Code::Internal, "the node failed; its log says why");
@@ -296,9 +313,30 @@ fn of_store(error: &StoreError) -> Refusal {
     }
 }
 
+/// Of something that changes what is stored.
+fn of_change(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Blob(BlobError::Io { source, .. })
+        | StoreError::Index(IndexError::Io { source, .. }) => of_writing(source),
+        StoreError::Index(IndexError::Lookup(_)) => Refusal::WRITE_FAILED,
+        error => of_store(error),
+    }
+}
+
+fn of_writing(error: &io::Error) -> Refusal {
+    if is_full(error) {
+        Refusal::FULL
+    } else if is_shortage(error) {
+        Refusal::SHORTAGE
+    } else {
+        Refusal::WRITE_FAILED
+    }
+}
+
 fn of_blob(error: &BlobError) -> Refusal {
     match error {
         BlobError::Full { .. } => Refusal::FULL,
+        BlobError::Io { source, .. } if is_shortage(source) => Refusal::SHORTAGE,
         BlobError::Io { .. } => Refusal::INTERNAL,
         BlobError::Damaged { .. } => Refusal::DAMAGED,
         BlobError::Refused(_) => Refusal::READ_ONLY,
@@ -311,6 +349,7 @@ fn of_blob(error: &BlobError) -> Refusal {
 fn of_index(error: &IndexError) -> Refusal {
     match error {
         IndexError::Full { .. } => Refusal::FULL,
+        IndexError::Io { source, .. } if is_shortage(source) => Refusal::SHORTAGE,
         IndexError::Io { .. } | IndexError::Lookup(_) => Refusal::INTERNAL,
         IndexError::Damaged { .. } => Refusal::DAMAGED,
         IndexError::Refused(_) => Refusal::READ_ONLY,
@@ -351,6 +390,10 @@ impl IntoResponse for ApiError {
             && let Ok(value) = HeaderValue::try_from(&*value)
         {
             headers.insert(name, value);
+        }
+        // RFC 9110, section 10.2.3.
+        if let Some(seconds) = code.retry_after() {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         response.extensions_mut().insert(Cause::of(&self));
         response

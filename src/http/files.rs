@@ -67,7 +67,8 @@ pub(super) async fn remove(
 ) -> Result<Response, ApiError> {
     let Path(id) = id.map_err(|_| ApiError::UnknownFile)?;
     let id: FileId = id.parse().map_err(|_| ApiError::UnknownFile)?;
-    let removed = node.store().remove(id).await?;
+    let removed = node.store().remove(id).await;
+    let removed = removed.map_err(ApiError::unwritten)?;
     let removed = removed.ok_or(ApiError::UnknownFile)?;
     node.network().announce(&removed, true);
     let removed = Removed {

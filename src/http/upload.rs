@@ -36,7 +36,7 @@ pub(super) async fn upload(
     request: Request,
 ) -> Result<Response, ApiError> {
     if let Some(reason) = node.store().refusal() {
-        return Err(BlobError::Refused(reason).into());
+        return Err(ApiError::unwritten(BlobError::Refused(reason)));
     }
     let (head, body) = request.into_parts();
     let max_bytes = node
@@ -47,7 +47,8 @@ pub(super) async fn upload(
     }
     let mut form = Form::new(&head.headers, RequestBody::new(body, max_bytes))?;
     let (blob, about) = receive(node.store(), &mut form).await?;
-    let record = node.store().ingest(blob, about).await?;
+    let record = node.store().ingest(blob, about).await;
+    let record = record.map_err(ApiError::unwritten)?;
     node.network().announce(&record, false);
     let uploaded = Uploaded {
         status: "success",
@@ -84,7 +85,8 @@ async fn receive(store: &Store, form: &mut Form) -> Result<(SpooledBlob, About),
         description: description.unwrap_or_default(),
         ..about
     };
-    Ok((spool.finish().await?, about))
+    let blob = spool.finish().await.map_err(ApiError::unwritten)?;
+    Ok((blob, about))
 }
 
 async fn receive_file(
@@ -99,7 +101,7 @@ async fn receive_file(
     }
     let mut spool = store.spool();
     while let Some(data) = form.next_data().await? {
-        spool.write(data).await?;
+        spool.write(data).await.map_err(ApiError::unwritten)?;
     }
     let about = About {
         name,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 
+use crate::disk::repeat;
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord, NewFile};
 
@@ -134,13 +135,22 @@ impl IndexError {
         }
     }
 
+    /// Whether the system was only short of something that may be there later: room, open
+    /// files, memory.
+    pub fn is_shortage(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Io { source, .. } => crate::disk::is_shortage(source),
+            _ => false,
+        }
+    }
+
     /// The same error once more, for everybody whose change was in one write.
     fn repeat(&self) -> Self {
-        let again = |e: &io::Error| io::Error::new(e.kind(), e.to_string());
         match self {
             Self::Full { path, source } => Self::Full {
                 path: path.clone(),
-                source: again(source),
+                source: repeat(source),
             },
             Self::Io {
                 action,
@@ -149,7 +159,7 @@ impl IndexError {
             } => Self::Io {
                 action,
                 path: path.clone(),
-                source: again(source),
+                source: repeat(source),
             },
             Self::Damaged {
                 path,

@@ -90,6 +90,9 @@ const UPLOADING_DIR: &str = "uploading";
 /// How long those usually may wait for their clients: over a weekend.
 pub const UPLOAD_EXPIRY: Duration = Duration::from_hours(72);
 
+/// How long to wait with the collection after a crash where something is short.
+const COLLECT_AGAIN: Duration = Duration::from_secs(30);
+
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -301,10 +304,20 @@ impl Node {
 
 /// Deletes the blobs without a record that a crash has left.
 async fn collect(store: Store) {
-    match store.collect_all().await {
-        Ok(0) => {}
-        Ok(collected) => tracing::info!(collected, "blobs that no file needs were deleted"),
-        Err(error) => tracing::error!(%error, "blobs that no file needs were not all deleted"),
+    loop {
+        match store.collect_all().await {
+            Ok(0) => return,
+            Ok(collected) => {
+                return tracing::info!(collected, "blobs that no file needs were deleted");
+            }
+            Err(error) if error.is_shortage() => {
+                tracing::warn!(%error, "blobs that no file needs are deleted later");
+                tokio::time::sleep(COLLECT_AGAIN).await;
+            }
+            Err(error) => {
+                return tracing::error!(%error, "blobs that no file needs were not all deleted");
+            }
+        }
     }
 }
 

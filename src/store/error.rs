@@ -19,3 +19,15 @@ pub enum StoreError {
     #[error("the store is shutting down")]
     ShuttingDown,
 }
+
+impl StoreError {
+    /// Whether the system was only short of something that may be there later: room, open
+    /// files, memory.
+    pub fn is_shortage(&self) -> bool {
+        match self {
+            Self::Blob(error) => error.is_shortage(),
+            Self::Index(error) => error.is_shortage(),
+            Self::OverQuota(_) | Self::ShuttingDown => false,
+        }
+    }
+}

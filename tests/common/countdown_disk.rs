@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use larder::disk::{Disk, DiskFile, RealDisk};
+use larder::disk::{Disk, DiskDir, DiskFile, RealDisk};
+use rustix::io::Errno;
 
 /// The machine's disk until the countdown ends.
 pub(crate) struct CountdownDisk {
@@ -29,7 +30,7 @@ struct Countdown {
 /// How operations fail.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
-    pub(crate) error: rustix::io::Errno,
+    pub(crate) error: Errno,
     pub(crate) after: After,
 }
 
@@ -68,7 +69,10 @@ impl CountdownDisk {
 
 fn step(countdown: &Mutex<Countdown>, what: &str, path: impl AsRef<Path>) -> io::Result<()> {
     let mut countdown = countdown.lock().unwrap();
+    // Only what opens a file can be short of them.
+    let opens = ["create", "open", "open_dir"].contains(&what);
     match countdown.armed {
+        Some((_, fault)) if fault.error == Errno::MFILE && !opens => Ok(()),
         None => Ok(()),
         Some((0, fault)) => {
             if fault.after == After::Work {
@@ -116,14 +120,31 @@ impl Disk for CountdownDisk {
         RealDisk.remove_file(path)
     }
 
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.step("sync_dir", path)?;
-        RealDisk.sync_dir(path)
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {
+        self.step("open_dir", path)?;
+        Ok(Box::new(CountdownDir {
+            countdown: Arc::clone(&self.countdown),
+            path: path.display().to_string(),
+            real: RealDisk.open_dir(path)?,
+        }))
+    }
+}
+
+struct CountdownDir {
+    countdown: Arc<Mutex<Countdown>>,
+    path: String,
+    real: Box<dyn DiskDir>,
+}
+
+impl DiskDir for CountdownDir {
+    fn sync(&self) -> io::Result<()> {
+        step(&self.countdown, "sync", &self.path)?;
+        self.real.sync()
     }
 
-    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-        self.step("sync_file_system", path)?;
-        RealDisk.sync_file_system(path)
+    fn sync_file_system(&self) -> io::Result<()> {
+        step(&self.countdown, "sync", &self.path)?;
+        self.real.sync_file_system()
     }
 }
 
@@ -152,6 +173,10 @@ impl DiskFile for CountdownFile {
     fn sync(&self) -> io::Result<()> {
         step(&self.countdown, "sync", &self.path)?;
         self.real.sync()
+    }
+
+    fn check_at(&self, path: &Path) -> io::Result<()> {
+        self.real.check_at(path)
     }
 
     fn begin_sync(&self, _bytes: Range<u64>) {

@@ -1,5 +1,6 @@
 //! A node as its users run it: the binary, in a process of its own.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
 
 use super::packs::blobs_in_packs;
@@ -28,6 +29,20 @@ pub(crate) fn larder(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
     command.current_dir(dir).env_clear().env("PEER_PORT", "0");
     command.env("LARDER_NO_MDNS", "true");
+    command
+}
+
+/// The same under a limit that the shell sets, such as `-f 200`; the soft and the hard one.
+pub(crate) fn limited(dir: &Path, limit: &str) -> Command {
+    let bare = larder(dir);
+    let mut command = Command::new("/bin/bash");
+    let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
+    command.arg("-c").arg(script).arg(bare.get_program());
+    command.current_dir(dir).env_clear();
+    command.envs(
+        bare.get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
     command
 }
 
@@ -71,10 +86,35 @@ impl Node {
 
     /// The most memory that the node has held so far, in KiB.
     pub(crate) fn peak_memory(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that the node holds now, in KiB.
+    pub(crate) fn resident_memory(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, what: &str) -> u64 {
         let status = format!("/proc/{}/status", self.process.id());
         let status = std::fs::read_to_string(status).unwrap();
-        let (_, peak) = status.split_once("VmHWM:").unwrap();
-        peak.split_whitespace().next().unwrap().parse().unwrap()
+        let (_, size) = status.split_once(what).unwrap();
+        size.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// Lets the node open no more files than it has open, or as many as it likes.
+    pub(crate) fn allow_open_files(&self, allowed: bool) {
+        let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap());
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let current = if allowed {
+            maximum
+        } else {
+            // The limit is one of numbers, and each file gets the lowest that is free.
+            let open = std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap();
+            let open = open.map(|it| it.unwrap().file_name().to_str().unwrap().parse().unwrap());
+            let open: BTreeSet<u64> = open.collect();
+            (0..u64::MAX).find(|number| !open.contains(number))
+        };
+        prlimit(pid, Resource::Nofile, Rlimit { current, maximum }).unwrap();
     }
 
     /// The files of blobs and of uploads under way; the blobs in packs as if they were

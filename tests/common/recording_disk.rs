@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use larder::disk::{Disk, DiskFile, RealDisk};
+use larder::disk::{Disk, DiskDir, DiskFile, RealDisk};
 
 use super::power_cut::{FileNumber, Operation, Simulated};
 
@@ -121,13 +121,33 @@ impl Disk for RecordingDisk {
         self.record(remove, || RealDisk.remove_file(path))
     }
 
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        // The simulation alone decides what survives, so that nothing need be synced.
-        self.record(Operation::SyncDir(self.relative(path)), || Ok(()))
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {
+        Ok(Box::new(RecordedDir {
+            recording: Arc::clone(&self.recording),
+            path: self.relative(path),
+        }))
+    }
+}
+
+struct RecordedDir {
+    recording: Arc<Mutex<Recording>>,
+    path: PathBuf,
+}
+
+impl RecordedDir {
+    // The simulation alone decides what survives, so that nothing need be synced.
+    fn record(&self, operation: Operation) -> io::Result<()> {
+        self.recording.lock().unwrap().record(operation, || Ok(()))
+    }
+}
+
+impl DiskDir for RecordedDir {
+    fn sync(&self) -> io::Result<()> {
+        self.record(Operation::SyncDir(self.path.clone()))
     }
 
-    fn sync_file_system(&self, _path: &Path) -> io::Result<()> {
-        self.record(Operation::SyncFileSystem, || Ok(()))
+    fn sync_file_system(&self) -> io::Result<()> {
+        self.record(Operation::SyncFileSystem)
     }
 }
 
@@ -156,6 +176,10 @@ impl DiskFile for RecordedFile {
 
     fn sync(&self) -> io::Result<()> {
         self.record(Operation::Sync(self.number), || Ok(()))
+    }
+
+    fn check_at(&self, path: &Path) -> io::Result<()> {
+        self.real.check_at(path)
     }
 
     fn begin_sync(&self, _bytes: Range<u64>) {

@@ -14,7 +14,7 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::spool::{self, Content, SpoolFile};
 use super::{BlobBackend, BlobError, OpenBlob, SpooledBlob, run_blocking};
-use crate::disk::{Disk, Durability, replace_file};
+use crate::disk::{Disk, DiskDir, Durability, replace_file};
 use crate::hash::BlobHash;
 
 mod encoding;
@@ -64,6 +64,9 @@ pub struct LocalBlobs {
 /// What the blocking threads need.
 struct Shared {
     blobs: PathBuf,
+    /// Their directory, so that what is written can be synced also where no more files can
+    /// be opened.
+    opened: Box<dyn DiskDir>,
     spool: spool::Options,
     refusal: Arc<Refusal>,
     outboards: Arc<Outboards>,
@@ -107,9 +110,12 @@ impl LocalBlobs {
             pack_bytes: pack_bytes.min(MAX_PACK_BYTES),
             refusal: Arc::clone(&refusal),
         })?;
+        let opened = spool.disk.open_dir(&blobs);
+        let opened = opened.map_err(|e| BlobError::io("open", &blobs, e))?;
         Ok(Self {
             shared: Arc::new(Shared {
                 blobs,
+                opened,
                 spool,
                 refusal,
                 outboards,
@@ -253,17 +259,19 @@ impl Shared {
             return Err(error);
         }
         let path = self.path(hash);
-        if let Err(error) = blob.rename(&path) {
-            // What cannot be removed is swept.
-            let _ = self.outboards.remove(hash);
-            return Err(error);
-        }
-        self.sync_name(&path)
-    }
-
-    fn sync_name(&self, path: &Path) -> Result<(), BlobError> {
         let dir = path.parent().unwrap_or(&self.blobs);
-        self.sync(dir, || self.disk().sync_dir(dir))
+        // Opened before the rename: who cannot open it has changed nothing.
+        let opened = self.disk().open_dir(dir);
+        let opened = opened.map_err(|e| BlobError::io("open", dir, e));
+        let named = opened.and_then(|opened| blob.rename(&path).map(|()| opened));
+        match named {
+            Ok(opened) => self.sync(dir, || opened.sync()),
+            Err(error) => {
+                // What cannot be removed is swept.
+                let _ = self.outboards.remove(hash);
+                Err(error)
+            }
+        }
     }
 
     /// Syncs `path` where the durability setting asks for it at each commit.
@@ -276,7 +284,7 @@ impl Shared {
 
     fn sync_all(&self) -> Result<(), BlobError> {
         self.refusal.check()?;
-        let synced = self.disk().sync_file_system(&self.blobs);
+        let synced = self.opened.sync_file_system();
         self.refusal.synced(&self.blobs, synced)
     }
 

@@ -5,7 +5,7 @@ use utoipa::openapi::schema::{AdditionalProperties, SchemaType, Type};
 use utoipa::openapi::{Content, ObjectBuilder, OneOf, Ref, ResponseBuilder, Schema};
 
 use super::operation::{
-    Described, Needs, bytes, hash, list_of, matching, number, text, uuid, with_headers,
+    Described, Needs, OF_CHANGES, bytes, hash, list_of, matching, number, text, uuid, with_headers,
 };
 use crate::http::bao::RangeQuery;
 use crate::http::code::Code;
@@ -71,6 +71,7 @@ fn upload() -> Described {
             Code::DiskFull,
             Code::OverQuota,
             Code::ReadOnly,
+            Code::WriteFailed,
         ])
 }
 
@@ -180,12 +181,8 @@ fn remove() -> Described {
         .text("Its content goes when no other file has it.")
         .segment("id", "The id of the file.", uuid())
         .json::<Removed>(200, "It is removed.")
-        .refuses([
-            Code::UnknownFile,
-            Code::DiskFull,
-            Code::ReadOnly,
-            Code::Damaged,
-        ])
+        .refuses([Code::UnknownFile, Code::Damaged])
+        .refuses(OF_CHANGES)
 }
 
 fn download_from_peer() -> Described {
@@ -264,6 +261,7 @@ fn keep() -> Described {
         Code::PeerFailed,
         Code::PeerTimeout,
     ])
+    .refuses(OF_CHANGES)
 }
 
 /// What to keep: content, or a file.
@@ -300,4 +298,5 @@ fn forget_keep() -> Described {
     .segment("id", "The `id` of the copy.", uuid())
     .json::<KeepAnswer>(200, "It is forgotten; a copy that is there stays.")
     .refuses([Code::UnknownKeep])
+    .refuses(OF_CHANGES)
 }

@@ -140,6 +140,8 @@ fn ready() -> Described {
             Code::DiskFull,
             Code::OverQuota,
             Code::ReadOnly,
+            Code::Shortage,
+            Code::WriteFailed,
             Code::Internal,
         ],
     )

@@ -36,12 +36,15 @@ pub(super) struct Described {
 }
 
 /// The refusals that every request may meet.
-const ALWAYS: [Code; 4] = [
+const ALWAYS: [Code; 5] = [
     Code::OriginNotAllowed,
     Code::HostNotAllowed,
     Code::ShuttingDown,
+    Code::Shortage,
     Code::Internal,
 ];
+/// The refusals of whatever changes what is stored.
+pub(super) const OF_CHANGES: [Code; 3] = [Code::DiskFull, Code::ReadOnly, Code::WriteFailed];
 
 impl Described {
     pub(super) fn new(

@@ -50,7 +50,7 @@ fn tus(method: HttpMethod, path: &'static str, id: &str, summary: &str) -> Descr
 }
 
 /// What may be wrong with the bytes of an upload.
-const OF_BYTES: [Code; 13] = [
+const OF_BYTES: [Code; 14] = [
     Code::BadHeader,
     Code::BodyCut,
     Code::ChecksumMismatch,
@@ -63,6 +63,7 @@ const OF_BYTES: [Code; 13] = [
     Code::UnknownChecksum,
     Code::UnknownUpload,
     Code::UploadTakenOver,
+    Code::WriteFailed,
     Code::WrongContentType,
 ];
 

@@ -1,5 +1,6 @@
 //! Appending to the journal.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -40,6 +41,8 @@ struct Active {
     file: Box<dyn DiskFile>,
     number: u64,
     offset: u64,
+    /// Whether something half-written may lie behind `offset`.
+    torn: bool,
 }
 
 impl Journal {
@@ -65,7 +68,7 @@ impl Journal {
                 let number = last
                     .as_ref()
                     .map_or(1, |(segment, _)| segment.header.number + 1);
-                begin(&options, id, number, end.next_seq)?
+                begin(&options, id, number, end.next_seq, &refusal)?
             }
         };
         let (next_seq, durable_seq) = (end.next_seq, end.durable_seq);
@@ -115,7 +118,7 @@ impl Journal {
         let next_seq = batch.next_seq();
         let bytes = batch.encode(&self.id);
         if bytes.len() > MAX_BODY {
-            let source = std::io::ErrorKind::FileTooLarge.into();
+            let source = io::ErrorKind::FileTooLarge.into();
             return Err(IndexError::Io {
                 action: "write into one batch of",
                 path: self.active.path.clone(),
@@ -146,18 +149,12 @@ impl Journal {
 
     /// Finishes the active segment and begins the next.
     pub(in crate::index) fn rotate(&mut self) -> Result<(), IndexError> {
+        self.active.prepare()?;
         // A finished segment is durable, so whatever is unreadable in it is damage.
         self.sync_active()?;
         let number = self.active.number + 1;
-        let begun = begin(&self.options, self.id, number, self.next_seq);
-        self.active = begun.inspect_err(|error| {
-            // Whether the next start will find the new segment is not known.
-            if !matches!(error, IndexError::Full { .. }) {
-                let _ = self
-                    .refusal
-                    .set(format!("beginning a journal segment failed: {error}"));
-            }
-        })?;
+        let (id, seq) = (self.id, self.next_seq);
+        self.active = begin(&self.options, id, number, seq, &self.refusal)?;
         Ok(())
     }
 
@@ -174,16 +171,18 @@ impl Journal {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), IndexError> {
+        self.active.prepare()?;
         let Active {
-            file, offset, path, ..
-        } = &self.active;
+            file,
+            offset,
+            path,
+            torn,
+            ..
+        } = &mut self.active;
         file.write_all_at(bytes, *offset).map_err(|error| {
             // Without its half-written tail the journal is as if nothing was tried.
-            if let Err(also) = file.set_len(*offset) {
-                let reason = format!("cutting off a failed write failed: {also}");
-                let _ = self.refusal.set(reason);
-            }
-            IndexError::io("write", path, error)
+            *torn = file.set_len(*offset).is_err();
+            IndexError::io("write", &*path, error)
         })
     }
 
@@ -194,6 +193,21 @@ impl Journal {
                 .set(format!("a sync of the journal failed: {error}"));
             IndexError::io("sync", &self.active.path, error)
         })
+    }
+}
+
+impl Active {
+    /// Fails where nothing can be appended: the segment is no longer at its place, or what a
+    /// failed write has left cannot be cut off yet.
+    fn prepare(&mut self) -> Result<(), IndexError> {
+        let there = self.file.check_at(&self.path);
+        there.map_err(|e| IndexError::io("append to", &self.path, e))?;
+        if self.torn {
+            let cut = self.file.set_len(self.offset);
+            cut.map_err(|e| IndexError::io("cut", &self.path, e))?;
+            self.torn = false;
+        }
+        Ok(())
     }
 }
 
@@ -210,12 +224,20 @@ fn reopen(disk: &dyn Disk, segment: &Segment, offset: u64) -> Result<Active, Ind
         file,
         number: segment.header.number,
         offset,
+        torn: false,
         path,
     })
 }
 
-/// Makes a segment whose name appears only when its header is durable.
-fn begin(options: &Options, id: [u8; 16], number: u64, seq: u64) -> Result<Active, IndexError> {
+/// Makes a segment whose name appears only when its header is durable. Where nobody can tell
+/// whether the next start will find it, `refusal` is set.
+fn begin(
+    options: &Options,
+    id: [u8; 16],
+    number: u64,
+    seq: u64,
+    refusal: &OnceLock<String>,
+) -> Result<Active, IndexError> {
     let header = Header {
         kind: Kind::Log,
         journal: id,
@@ -225,12 +247,24 @@ fn begin(options: &Options, id: [u8; 16], number: u64, seq: u64) -> Result<Activ
     };
     let path = segment::path(&options.dir, number);
     let unfinished = options.dir.join(segment::UNFINISHED);
+    let refuse = |error: &io::Error| {
+        let reason = format!("beginning a journal segment failed: {error}");
+        let _ = refusal.set(reason);
+    };
     let create = || {
         options.disk.remove_file(&unfinished)?;
         let file = options.disk.create(&unfinished)?;
         file.write_all_at(&header.encode(), 0)?;
-        file.sync()?;
-        publish(options, &unfinished, &path)?;
+        file.sync().inspect_err(refuse)?;
+        // Opened before the rename: who cannot open it has changed nothing.
+        let dir = options.disk.open_dir(&options.dir)?;
+        let renamed = options.disk.rename(&unfinished, &path);
+        renamed.inspect_err(|error| {
+            if !is_absent(&path) {
+                refuse(error);
+            }
+        })?;
+        dir.sync().inspect_err(refuse)?;
         Ok(file)
     };
     let file = create().map_err(|e| IndexError::io("begin", &path, e))?;
@@ -238,12 +272,20 @@ fn begin(options: &Options, id: [u8; 16], number: u64, seq: u64) -> Result<Activ
         file,
         number,
         offset: HEADER,
+        torn: false,
         path,
     })
 }
 
+/// Whether there is surely nothing at `path`.
+fn is_absent(path: &Path) -> bool {
+    let look = std::fs::symlink_metadata(path);
+    look.is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+}
+
 /// Gives a finished file its name, durably.
-pub(super) fn publish(options: &Options, from: &Path, to: &Path) -> std::io::Result<()> {
+pub(super) fn publish(options: &Options, from: &Path, to: &Path) -> io::Result<()> {
+    let dir = options.disk.open_dir(&options.dir)?;
     options.disk.rename(from, to)?;
-    options.disk.sync_dir(&options.dir)
+    dir.sync()
 }

@@ -136,7 +136,7 @@ fn start_writer(
         progress,
         entries: end.entries,
         compaction: None,
-        compaction_failed: false,
+        compact_from: options.compact_entries,
         requests: requests.downgrade(),
     };
     let thread = std::thread::Builder::new().name("index".into());

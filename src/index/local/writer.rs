@@ -77,9 +77,9 @@ pub(super) struct Writer {
     /// How many entries the journal holds, dead ones included.
     pub(super) entries: u64,
     pub(super) compaction: Option<Compaction>,
-    /// Set when a compaction failed, for good: trying again at every change would only
-    /// make segments.
-    pub(super) compaction_failed: bool,
+    /// How many entries the journal must hold to be compacted. It grows when a compaction
+    /// fails: trying again at every change would only make segments.
+    pub(super) compact_from: u64,
     pub(super) requests: mpsc::WeakSender<Request>,
 }
 
@@ -173,7 +173,10 @@ impl Writer {
     }
 
     fn report(&self, error: &IndexError) -> IndexError {
-        tracing::error!(%error, "changes were not written");
+        // Of what is short for a while, those who asked are told.
+        if !error.is_shortage() {
+            tracing::error!(%error, "changes were not written");
+        }
         match self.shared.refusal.get() {
             Some(reason) => IndexError::Refused(reason.clone()),
             None => error.repeat(),
@@ -278,9 +281,9 @@ impl Writer {
     fn compact_if_worthwhile(&mut self) {
         let live = self.progress.files;
         let dead = self.entries.saturating_sub(live);
-        let worthwhile = self.entries >= self.options.compact_entries && dead > live;
+        let worthwhile = self.entries >= self.compact_from && dead > live;
         let busy = self.compaction.is_some() || self.shared.refusal.get().is_some();
-        if !worthwhile || busy || self.compaction_failed {
+        if !worthwhile || busy {
             return;
         }
         match self.begin_compaction() {
@@ -290,7 +293,13 @@ impl Writer {
     }
 
     fn give_up_compaction(&mut self, error: &IndexError) {
-        self.compaction_failed = true;
+        if error.is_shortage() {
+            // Once as much again was written, there may be what was missing.
+            self.compact_from = self.entries.saturating_mul(2);
+            tracing::warn!(%error, "the journal is compacted later");
+            return;
+        }
+        self.compact_from = u64::MAX;
         tracing::error!(%error, "the journal is not compacted until the next start");
     }
 
@@ -318,6 +327,7 @@ impl Writer {
         match compaction.end() {
             Ok((count, seq)) => {
                 self.entries = count + (self.journal.next_seq() - seq);
+                self.compact_from = self.options.compact_entries;
                 tracing::info!(files = count, "the journal is compacted");
             }
             Err(error) => self.give_up_compaction(&error),

@@ -26,6 +26,8 @@ pub(super) struct Active {
     pub(super) pack: Arc<Pack>,
     file: Box<dyn DiskFile>,
     len: u32,
+    /// Whether something half-written may lie behind the end.
+    torn: bool,
     entries: Vec<Entry>,
 }
 
@@ -64,16 +66,17 @@ impl Active {
         let header = encode_pack(uuid::Uuid::new_v4().as_bytes());
         file.write_all_at(&header, 0).map_err(failed)?;
         options.refusal.synced(&unfinished, file.sync())?;
+        let dir = options.disk().open_dir(&options.dir).map_err(failed)?;
         let renamed = options.disk().rename(&unfinished, &path);
         renamed.map_err(failed)?;
-        let synced = options.disk().sync_dir(&options.dir);
-        options.refusal.synced(&options.dir, synced)?;
+        options.refusal.synced(&options.dir, dir.sync())?;
         let pack = Pack::open(&options.dir, number)?;
         let pack = pack.ok_or_else(|| failed(std::io::ErrorKind::InvalidData.into()))?;
         Ok(Self {
             pack: Arc::new(pack),
             file,
             len: PACK_HEADER,
+            torn: false,
             entries: Vec::new(),
         })
     }
@@ -97,6 +100,7 @@ impl Active {
             pack,
             file,
             len,
+            torn: false,
             entries,
         })
     }
@@ -133,13 +137,11 @@ impl Active {
         group: &Group,
         durability: Durability,
     ) -> Result<(), BlobError> {
+        self.prepare()?;
         let written = self.file.write_all_at(&group.bytes, self.len.into());
         written.map_err(|error| {
             // Without its half-written tail the pack is as if nothing was tried.
-            if let Err(also) = self.file.set_len(self.len.into()) {
-                let reason = format!("cutting off a failed write failed: {also}");
-                options.refusal.set(reason);
-            }
+            self.torn = self.file.set_len(self.len.into()).is_err();
             BlobError::io("write", &self.pack.path, error)
         })?;
         if durability == Durability::Always {
@@ -150,13 +152,28 @@ impl Active {
         Ok(())
     }
 
+    /// Fails where nothing can be appended: the pack is no longer at its place, or what a
+    /// failed write has left cannot be cut off yet. Blocks.
+    fn prepare(&mut self) -> Result<(), BlobError> {
+        let path = &self.pack.path;
+        let there = self.file.check_at(path);
+        there.map_err(|e| BlobError::io("append to", path, e))?;
+        if self.torn {
+            let cut = self.file.set_len(self.len.into());
+            cut.map_err(|e| BlobError::io("cut", path, e))?;
+            self.torn = false;
+        }
+        Ok(())
+    }
+
     /// Makes all that was appended durable. Blocks.
     fn sync(&self, options: &Options) -> Result<(), BlobError> {
         options.refusal.synced(&self.pack.path, self.file.sync())
     }
 
     /// Finishes the pack: a finished one is durable and has an index. Blocks.
-    pub(super) fn finish(&self, options: &Options) -> Result<(), BlobError> {
+    pub(super) fn finish(&mut self, options: &Options) -> Result<(), BlobError> {
+        self.prepare()?;
         self.sync(options)?;
         if let Err(error) = index_file::write(options, &self.pack, self.len, &self.entries) {
             // The next start makes it.

@@ -58,11 +58,15 @@ fn next(log: &mut Log) -> Option<Compaction> {
 }
 
 fn give_up(log: &mut Log, number: u32, error: &BlobError) {
-    tracing::error!(%error, number, "a pack is not compacted");
-    // When there is room again, the next deletion has it tried again.
-    let is_full = matches!(error, BlobError::Full { .. });
+    let is_shortage = error.is_shortage();
+    if is_shortage {
+        // The next deletion has it tried again.
+        tracing::warn!(%error, number, "a pack is compacted later");
+    } else {
+        tracing::error!(%error, number, "a pack is not compacted");
+    }
     if let Some(usage) = log.usages.get_mut(&number) {
-        usage.given_up = !is_full;
+        usage.given_up = !is_shortage;
     }
 }
 

@@ -115,7 +115,7 @@ impl Log {
 
     /// Finishes the pack that is appended to.
     pub(super) fn finish_active(&mut self) -> Result<(), BlobError> {
-        if let Some(active) = &self.active {
+        if let Some(active) = &mut self.active {
             active.finish(&self.options)?;
         }
         self.active = None;

@@ -104,7 +104,10 @@ impl Writer {
         self.hashes.clear();
         let result = self.log.append(&self.batch);
         self.batch.clear();
-        if let Err(error) = &result {
+        // Of what is short for a while, those who asked are told.
+        if let Err(error) = &result
+            && !error.is_shortage()
+        {
             tracing::error!(%error, "blobs were not written");
         }
         for answer in self.answers.drain(..) {
