@@ -6,7 +6,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -15,6 +15,7 @@ use super::error::ApiError;
 use super::file_view::FileView;
 use super::listing::{Filter, Listing};
 use crate::node::Node;
+use crate::peer::challenge::{self, Prover};
 use crate::record::FileId;
 
 /// Which files to list.
@@ -29,12 +30,17 @@ pub(super) struct ListQuery {
     after: Option<String>,
     /// What the names shall hold, whatever the case.
     name: Option<String>,
+    /// Tell besides which files were removed since this moment: `listed_at` of an answer.
+    #[param(value_type = Option<u64>, minimum = 0)]
+    removed_since: Option<u64>,
 }
 
 /// `GET /api/p2p/files`
 pub(super) async fn list(
     State(node): State<Arc<Node>>,
     query: Result<Query<ListQuery>, QueryRejection>,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|e| ApiError::Query(e.body_text()))?;
     if query.limit == Some(0) {
@@ -45,12 +51,21 @@ pub(super) async fn list(
     let filter = Filter {
         limit: query.limit,
         name: query.name,
+        removed_since: query.removed_since,
     };
-    let listing = Listing::start(node, filter, after).await?;
+    let prover = prover(&uri, &headers);
+    let listing = Listing::start(node, filter, after, prover).await?;
     let mut response = Response::new(Body::from_stream(listing.into_stream()));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     Ok(response)
+}
+
+/// What proves the answer to a peer that asks for a proof.
+fn prover(uri: &Uri, headers: &HeaderMap) -> Option<Prover> {
+    let challenge = headers.get(challenge::HEADER)?.to_str().ok()?;
+    let target = uri.path_and_query()?.to_string();
+    Some(Prover::new(challenge.parse().ok()?, target))
 }
 
 #[derive(Serialize, ToSchema)]

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::file_view::FileView;
 use crate::node::Node;
+use crate::peer::challenge::Prover;
 use crate::record::{FileId, FileRecord};
 use crate::store::StoreError;
 
@@ -27,6 +28,10 @@ pub(super) struct Listing {
     /// The records behind it, to be listed next.
     page: Vec<FileRecord>,
     listed: u64,
+    /// When it began, by this node's clock; what came later may be missing.
+    listed_at: u64,
+    /// Proves who answers, if that is asked for.
+    prover: Option<Prover>,
 }
 
 /// Which files to list.
@@ -35,6 +40,8 @@ pub(super) struct Filter {
     pub limit: Option<u64>,
     /// Those whose names hold this text, whatever the case.
     pub name: Option<String>,
+    /// Tell besides which files were removed since this moment.
+    pub removed_since: Option<u64>,
 }
 
 impl Listing {
@@ -44,23 +51,30 @@ impl Listing {
         node: Arc<Node>,
         filter: Filter,
         after: Option<FileId>,
+        prover: Option<Prover>,
     ) -> Result<Self, StoreError> {
         let name = filter.name.map(|name| name.to_lowercase());
+        let listed_at = node.network().removals.moment();
         let mut listing = Self {
             node,
             filter: Filter { name, ..filter },
             after,
             page: Vec::new(),
             listed: 0,
+            listed_at,
+            prover,
         };
         listing.read_page().await?;
         Ok(listing)
     }
 
     /// The JSON text, piece by piece. An error ends it half-way.
-    pub(super) fn into_stream(self) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + use<> {
+    pub(super) fn into_stream(
+        mut self,
+    ) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + use<> {
         let peer_id = self.node.peer_id();
         let opening = format!(r#"{{"status":"success","peer_id":"{peer_id}","files":["#);
+        self.prove(opening.as_bytes());
         let opening = stream::once(ready(Ok(Bytes::from(opening))));
         let rest = stream::try_unfold(Some(self), |listing| async {
             match listing {
@@ -76,8 +90,8 @@ impl Listing {
         let mut out = Vec::new();
         for record in std::mem::take(&mut self.page) {
             if Some(self.listed) == self.filter.limit {
-                self.write_end(self.after, &mut out)?;
-                return Ok((out.into(), None));
+                let next = self.after;
+                return self.write_end(next, out);
             }
             self.after = Some(record.id);
             if self.filter.takes(&record) {
@@ -86,9 +100,9 @@ impl Listing {
         }
         self.read_page().await?;
         if self.page.is_empty() {
-            self.write_end(None, &mut out)?;
-            return Ok((out.into(), None));
+            return self.write_end(None, out);
         }
+        self.prove(&out);
         Ok((out.into(), Some(self)))
     }
 
@@ -104,16 +118,39 @@ impl Listing {
     }
 
     /// Closes the list; `next` is where to go on, if there is more than was asked for.
-    fn write_end(&self, next: Option<FileId>, out: &mut Vec<u8>) -> Result<(), BoxError> {
-        let end = json!({
+    fn write_end(
+        mut self,
+        next: Option<FileId>,
+        mut out: Vec<u8>,
+    ) -> Result<(Bytes, Option<Self>), BoxError> {
+        let mut end = json!({
             "file_count": self.listed,
             "total_files": self.node.store().totals().files,
             "next": next.map(|id| id.to_string()),
+            "listed_at": self.listed_at,
         });
+        if let (Some(moment), Some(end)) = (self.filter.removed_since, end.as_object_mut()) {
+            let removed = self.node.network().removals.since(moment);
+            let removed: Option<Vec<_>> =
+                removed.map(|ids| ids.iter().map(ToString::to_string).collect());
+            end.insert("removed".to_owned(), json!(removed));
+        }
         out.extend_from_slice(b"],");
         let end = serde_json::to_vec(&end)?;
-        out.extend_from_slice(end.strip_prefix(b"{").unwrap_or(&end));
-        Ok(())
+        let end = end.strip_prefix(b"{").unwrap_or(&end);
+        out.extend_from_slice(end.strip_suffix(b"}").unwrap_or(end));
+        self.prove(&out);
+        match self.prover {
+            Some(prover) => out.extend(self.node.network().prove(prover).into_bytes()),
+            None => out.push(b'}'),
+        }
+        Ok((out.into(), None))
+    }
+
+    fn prove(&mut self, piece: &[u8]) {
+        if let Some(prover) = &mut self.prover {
+            prover.push(piece);
+        }
     }
 
     async fn read_page(&mut self) -> Result<(), StoreError> {

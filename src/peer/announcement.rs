@@ -14,6 +14,8 @@ use crate::record::{MAX_CONTENT_TYPE_BYTES, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTE
 const MAX_ID_BYTES: usize = 128;
 /// What an announcement is signed for.
 const PURPOSE: &str = "larder 2026-11 announcement";
+/// What it is signed for with the moment at which it was told, which the first form has not.
+const PURPOSE_WITH_MOMENT: &str = "larder 2026-11 announcement at";
 
 /// An announcement as it goes over the wire. Further keys are allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -40,7 +42,14 @@ pub struct Announcement {
     /// Whether the peer no longer holds it.
     #[serde(default)]
     pub withdrawn: bool,
-    /// The peer's signature, if it has a key.
+    /// When the peer told it, in microseconds since the Unix epoch by its own clock, later
+    /// than all that it told before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<u64>,
+    /// The peer's signature of all this with `told_at`, 128 lowercase hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_signature: Option<String>,
+    /// The peer's signature of all but those two, if it has a key.
     #[serde(flatten)]
     pub proof: Proof,
 }
@@ -56,6 +65,9 @@ pub struct Told {
     pub withdrawn: bool,
     /// Whether it comes from that peer.
     pub trust: Trust,
+    /// When that peer told it, by its own clock; None where nobody vouches for a time, so
+    /// that it may be an old announcement that somebody repeats.
+    pub at: Option<u64>,
 }
 
 /// Why an announcement is not taken.
@@ -76,8 +88,8 @@ pub enum NotTaken {
 }
 
 impl Announcement {
-    /// What a node tells of a file it holds, or has removed.
-    pub fn of(identity: &Identity, record: &FileRecord, withdrawn: bool) -> Self {
+    /// What a node tells at a moment of a file it holds, or has removed.
+    pub fn of(identity: &Identity, record: &FileRecord, withdrawn: bool, at: u64) -> Self {
         let file = &record.file;
         let mut announcement = Self {
             file_id: record.id.to_string(),
@@ -89,14 +101,22 @@ impl Announcement {
             hash: Some(file.hash.to_string()),
             content_type: file.content_type.clone(),
             withdrawn,
+            told_at: Some(at),
+            told_signature: None,
             proof: Proof::default(),
         };
-        announcement.proof = identity.sign(&announcement.signable());
+        announcement.proof = identity.sign(&announcement.signable(PURPOSE));
+        let with_moment = identity.sign(&announcement.signable_with_moment(at));
+        announcement.told_signature = with_moment.signature;
         announcement
     }
 
-    fn signable(&self) -> Signable {
-        Signable::new(PURPOSE)
+    fn signable_with_moment(&self, at: u64) -> Signable {
+        self.signable(PURPOSE_WITH_MOMENT).field(&at.to_string())
+    }
+
+    fn signable(&self, purpose: &'static str) -> Signable {
+        Signable::new(purpose)
             .field(&self.file_id)
             .field(&self.original_name)
             .field(&self.size.to_string())
@@ -115,10 +135,11 @@ impl Announcement {
         let hash = hash.map_err(|_| NotTaken::Hash)?;
         let peer: PeerId = self.peer_id.parse().map_err(|_| NotTaken::Ids)?;
         let id: FileId = self.file_id.parse().map_err(|_| NotTaken::Ids)?;
-        let trust = self.proof.verify(peer, &self.signable())?;
+        let (trust, at) = self.verify(peer)?;
         Ok(Told {
             peer,
             trust,
+            at,
             withdrawn: self.withdrawn,
             file: NetworkFile {
                 id,
@@ -129,6 +150,19 @@ impl Announcement {
                 uploaded_at: self.uploaded_at,
             },
         })
+    }
+
+    fn verify(&self, peer: PeerId) -> Result<(Trust, Option<u64>), Forged> {
+        let Some(at) = self.told_at else {
+            let trust = self.proof.verify(peer, &self.signable(PURPOSE))?;
+            return Ok((trust, None));
+        };
+        let proof = Proof {
+            public_key: self.proof.public_key.clone(),
+            signature: self.told_signature.clone(),
+        };
+        let trust = proof.verify(peer, &self.signable_with_moment(at))?;
+        Ok((trust, Some(at).filter(|_| trust == Trust::Verified)))
     }
 
     fn check_lengths(&self) -> Result<(), NotTaken> {
@@ -169,12 +203,13 @@ mod tests {
                 hash: BlobHash::of(b"x"),
             },
         };
-        Announcement::of(&Identity::generate().unwrap(), &record, withdrawn)
+        Announcement::of(&Identity::generate().unwrap(), &record, withdrawn, 7)
     }
 
     #[test]
     fn a_signed_announcement_is_taken_and_no_part_can_be_changed() {
-        assert_eq!(own(false).check().unwrap().trust, Trust::Verified);
+        let told = own(false).check().unwrap();
+        assert_eq!((told.trust, told.at), (Trust::Verified, Some(7)));
         for changed in [
             Announcement {
                 withdrawn: true,
@@ -182,6 +217,14 @@ mod tests {
             },
             Announcement {
                 size: 2,
+                ..own(false)
+            },
+            Announcement {
+                told_at: Some(8),
+                ..own(false)
+            },
+            Announcement {
+                told_signature: None,
                 ..own(false)
             },
             Announcement {
@@ -203,6 +246,16 @@ mod tests {
         ] {
             assert!(matches!(changed.check(), Err(NotTaken::Forged(_))));
         }
+    }
+
+    #[test]
+    fn who_takes_the_moment_away_leaves_an_announcement_without_one() {
+        let stripped = Announcement {
+            told_at: None,
+            ..own(true)
+        };
+        let told = stripped.check().unwrap();
+        assert_eq!((told.trust, told.at), (Trust::Verified, None));
     }
 
     #[test]

@@ -64,8 +64,11 @@ pub async fn announce_all(network: Arc<Network>, mut outgoing: Outgoing) {
     };
     loop {
         tokio::select! {
-            announcement = outgoing.recv() => match announcement {
-                Some(announcement) => announcing.add(&announcement),
+            news = outgoing.recv() => match news {
+                Some(news) => {
+                    let announcement = announcing.network.sign(&news);
+                    announcing.add(&Arc::new(announcement));
+                }
                 None => return,
             },
             Some((peer, outcome)) = announcing.under_way.next() => announcing.ended(peer, &outcome),

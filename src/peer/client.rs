@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::address::Resolver;
+use super::challenge::{Challenge, HEADER};
 use super::reach::Reach;
 use super::tls::{self, Authorities};
 use crate::base_url::BaseUrl;
+use crate::peer_id::PeerId;
 
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -71,6 +73,9 @@ pub enum ClientError {
     /// Another node answers at the address of the one that was asked.
     #[error("another peer answers there")]
     OtherPeer,
+    /// The answer does not prove that it comes from the peer that was asked.
+    #[error("the answer does not prove that the peer has sent it")]
+    Unproven,
 }
 
 impl Client {
@@ -122,6 +127,29 @@ impl Client {
     ) -> Result<Json, ClientError> {
         let request = self.request(Method::GET, node, path)?;
         self.read_json(request, max_bytes).await
+    }
+
+    /// The JSON at a path of another node, which `peer` must have sent in answer to this
+    /// question, if its id belongs to a key. Of one without a key anybody can answer.
+    pub async fn get_from(
+        &self,
+        peer: PeerId,
+        node: &BaseUrl,
+        path: &str,
+        max_bytes: usize,
+    ) -> Result<Json, ClientError> {
+        if !peer.belongs_to_a_key() {
+            return self.get(node, path, max_bytes).await;
+        }
+        let challenge = Challenge::random();
+        let request = self.request(Method::GET, node, path)?;
+        let request = request.header(HEADER, challenge.as_str());
+        let answer = self.read_json(request, max_bytes).await?;
+        if challenge.is_met(path, peer, &answer.bytes) {
+            Ok(answer)
+        } else {
+            Err(ClientError::Unproven)
+        }
     }
 
     /// Sends JSON to a path of another node and reads the answer, of at most `max_bytes`

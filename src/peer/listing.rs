@@ -6,11 +6,13 @@ use serde::de::IgnoredAny;
 use super::directory::NetworkFile;
 use super::elements::Elements;
 use crate::peer_id::PeerId;
-use crate::record::{MAX_CONTENT_TYPE_BYTES, MAX_NAME_BYTES};
+use crate::record::{FileId, MAX_CONTENT_TYPE_BYTES, MAX_NAME_BYTES};
 
 /// The longest element of a listing that is looked at, in bytes: a name and a description,
 /// in which each byte takes six, and what else there is.
 const MAX_FILE_BYTES: usize = 128 << 10;
+/// The longest id with its quotes, in bytes.
+const MAX_ID_BYTES: usize = 64;
 /// The longest time of an upload, in bytes.
 const MAX_TIME_BYTES: usize = 64;
 
@@ -25,6 +27,12 @@ pub struct Listing<'a> {
     next: Option<IgnoredAny>,
     #[serde(default)]
     total_files: Option<usize>,
+    /// When it was made, by the peer's clock.
+    #[serde(default)]
+    listed_at: Option<u64>,
+    /// The files that were removed since the moment that was asked for.
+    #[serde(borrow, default)]
+    removed: Option<Elements<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -50,6 +58,19 @@ impl Listing<'_> {
     pub fn files(&self) -> impl Iterator<Item = NetworkFile> {
         let files = self.files.read(MAX_FILE_BYTES);
         files.filter_map(ListedFile::check)
+    }
+
+    /// The moment after which changes are not in it, in microseconds by the peer's clock.
+    /// Older peers do not tell.
+    pub fn listed_at(&self) -> Option<u64> {
+        self.listed_at
+    }
+
+    /// The files that the peer has removed since the moment that was asked for; None where
+    /// it does not remember.
+    pub fn removed(&self) -> Option<Vec<FileId>> {
+        let ids = self.removed.as_ref()?.read::<&str>(MAX_ID_BYTES);
+        Some(ids.filter_map(|id| id.parse().ok()).collect())
     }
 
     /// Whether there are more behind them.

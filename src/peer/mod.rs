@@ -3,6 +3,7 @@
 pub mod address;
 pub mod announcement;
 pub mod announcing;
+pub mod challenge;
 pub mod client;
 pub mod directory;
 pub mod discovery;
@@ -15,6 +16,7 @@ pub mod network;
 pub mod reach;
 pub mod registration;
 pub mod registry;
+pub mod removals;
 pub mod signature;
 pub mod sync;
 pub mod tls;

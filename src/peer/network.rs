@@ -1,15 +1,17 @@
 //! The network as this node sees it: who is there, what they hold, and how to ask them.
 
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{mpsc, watch};
 
 use super::announcement::{Announcement, NotTaken};
+use super::challenge::Prover;
 use super::client::Client;
 use super::directory::{self, Directory};
 use super::identity::Identity;
 use super::registration::{Absurd, Checked, Registration};
 use super::registry::{self, Introduced, Registry};
+use super::removals::Removals;
 use super::signature::Trust;
 use crate::base_url::BaseUrl;
 use crate::metrics::Counter;
@@ -32,7 +34,11 @@ pub struct Network {
     pub client: Client,
     /// Wakes whoever asks new peers what they hold or writes them down.
     pub(super) met: watch::Sender<()>,
-    outgoing: mpsc::Sender<Arc<Announcement>>,
+    /// Locked from the moment that an announcement gets until it is in the queue, so that
+    /// they leave in the order of their moments.
+    outgoing: Mutex<mpsc::Sender<News>>,
+    /// What this node has removed lately.
+    pub removals: Removals,
     /// What was told and heard.
     pub messages: Messages,
 }
@@ -54,8 +60,16 @@ pub struct Messages {
     pub forged: Counter,
 }
 
-/// The announcements that wait to be sent.
-pub type Outgoing = mpsc::Receiver<Arc<Announcement>>;
+/// What has changed here, to be announced.
+#[derive(Debug)]
+pub struct News {
+    record: FileRecord,
+    withdrawn: bool,
+    at: u64,
+}
+
+/// The news that wait to be sent.
+pub type Outgoing = mpsc::Receiver<News>;
 
 impl Network {
     /// A node alone in its network, reached at `base_url`.
@@ -74,7 +88,8 @@ impl Network {
             base_url,
             client,
             met: watch::Sender::new(()),
-            outgoing,
+            outgoing: Mutex::new(outgoing),
+            removals: Removals::default(),
             messages: Messages::default(),
         };
         (network, waiting)
@@ -88,6 +103,16 @@ impl Network {
     /// What this node tells of itself now.
     pub fn myself(&self) -> Registration {
         Registration::of_self(&self.identity, &self.base_url)
+    }
+
+    /// The end of an answer that shows who sends it.
+    pub fn prove(&self, prover: Prover) -> String {
+        prover.finish(&self.identity)
+    }
+
+    /// An announcement, signed.
+    pub(super) fn sign(&self, news: &News) -> Announcement {
+        Announcement::of(&self.identity, &news.record, news.withdrawn, news.at)
     }
 
     /// Takes in what a peer tells of itself, directly or by way of others.
@@ -159,11 +184,19 @@ impl Network {
         if !self.registry.get(told.peer).is_some_and(|it| it.answered) {
             return Ok(false);
         }
+        if told.trust == Trust::Verified {
+            // Whoever has heard it can repeat it, also when it is no longer true.
+            let is_news = |at| self.directory.hears(told.peer, at);
+            if !told.at.is_some_and(is_news) {
+                return Ok(false);
+            }
+        } else if told.withdrawn {
+            // Anybody could take back what an unsigned peer has told.
+            return Ok(false);
+        }
         self.registry.saw(told.peer);
         if told.withdrawn {
-            // Anybody could take back what an unsigned peer has told.
-            let signed = told.trust == Trust::Verified;
-            return Ok(signed && self.directory.withdraw(told.peer, told.file.id));
+            return Ok(self.directory.withdraw(told.peer, told.file.id));
         }
         Ok(self.directory.put(told.peer, told.file).is_ok())
     }
@@ -171,11 +204,21 @@ impl Network {
     /// Tells every known peer of a file that this node now holds, or has removed. Returns at
     /// once; the rest happens in the background.
     pub fn announce(&self, record: &FileRecord, withdrawn: bool) {
+        let outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = if withdrawn {
+            self.removals.note(record.id)
+        } else {
+            self.removals.moment()
+        };
         if self.registry.is_empty() || !self.client.reach().tells() {
             return;
         }
-        let announcement = Announcement::of(&self.identity, record, withdrawn);
-        if self.outgoing.try_send(Arc::new(announcement)).is_err() {
+        let news = News {
+            record: record.clone(),
+            withdrawn,
+            at,
+        };
+        if outgoing.try_send(news).is_err() {
             tracing::debug!(id = %record.id, "not announced; peers will ask");
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Ids grow, so the files behind the last one seen are all that were added. If the peer
 //! then counts as many files as are known of it, nothing was removed unheard; if not,
-//! everything is read again and what was not told is dropped.
+//! everything is read again and what was not told is dropped. Peers tell what they have removed
+//! lately, so that this is rare; and where it does not help, it is done less and less often.
 //!
 //! Anybody can make up peers, and let this node wait for each of them. So those who answer,
 //! those who were never asked and those who do not answer are asked apart from each other,
@@ -16,7 +17,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::time::timeout;
 
-use super::client::{ClientError, MAX_JSON_BYTES};
+use super::client::{ClientError, Json, MAX_JSON_BYTES};
 use super::directory::NetworkFile;
 use super::listing::Listing;
 use super::network::Network;
@@ -31,6 +32,8 @@ const PAGE: usize = 256;
 const SHORT_PAGE: usize = 16;
 /// The most pages read of one peer at a time.
 const MAX_PAGES: usize = 4096;
+/// The most periods in which all of a listing is not read again, though it does not add up.
+const MAX_SKIPS: u32 = 256;
 /// The longest pause between two questions that are in vain, in periods.
 const MAX_PAUSE: u32 = 8;
 
@@ -81,6 +84,12 @@ impl Lane {
 struct Progress {
     /// The last file read.
     after: Option<FileId>,
+    /// When the peer has made the listing that was read last, by its clock.
+    listed_at: Option<u64>,
+    /// How often in a row its count was not explained by what it told.
+    differed: u32,
+    /// After how many more of those all is read again.
+    skips: u32,
     /// Whether some of its files found no room, so that counts never agree.
     cut: bool,
     asked: Option<Instant>,
@@ -162,7 +171,8 @@ impl Asking {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
                 tracing::debug!(peer = %id, %error, "does not tell what it holds");
-                if matches!(error, ClientError::OtherPeer) {
+                // Another one at the address of a peer with a key says nothing about that peer.
+                if matches!(error, ClientError::OtherPeer) && !peer.verified() {
                     self.network.directory.forget(id);
                 }
                 false
@@ -189,6 +199,22 @@ impl Asking {
 }
 
 impl Progress {
+    /// Whether the listing was read before.
+    fn has_read(&self) -> bool {
+        self.after.is_some() || self.listed_at.is_some()
+    }
+
+    /// Whether all is not to be read again yet, since that has not helped before.
+    fn waits_before_reading_all(&mut self) -> bool {
+        if self.skips > 0 {
+            self.skips -= 1;
+            return true;
+        }
+        self.skips = 2_u32.saturating_pow(self.differed).min(MAX_SKIPS) - 1;
+        self.differed += 1;
+        false
+    }
+
     /// Whether it is time to ask again: once in a period, and less often in vain.
     fn is_due(&self, lane: Lane, every: Duration) -> bool {
         let in_vain = self.in_vain.filter(|_| lane == Lane::Silent);
@@ -205,14 +231,20 @@ async fn read_news(
     peer: &Peer,
     progress: &mut Progress,
 ) -> Result<(), ClientError> {
-    if progress.after.is_some() {
+    if progress.has_read() {
         let total = read(network, peer, progress).await?;
         if progress.cut || total == Some(network.directory.count_of(peer.id())) {
+            progress.differed = 0;
+            return Ok(());
+        }
+        // Whoever never counts right is not read from the beginning each time.
+        if total.is_some() && progress.waits_before_reading_all() {
             return Ok(());
         }
     }
     let began = Instant::now();
     progress.after = None;
+    progress.listed_at = None;
     progress.cut = false;
     read(network, peer, progress).await?;
     network.directory.keep_since(peer.id(), began);
@@ -220,50 +252,83 @@ async fn read_news(
 }
 
 /// Reads the listing from where `progress` stands to its end, and how many files there are.
+/// Of what was removed since the last reading the peer tells, too, if it remembers.
 async fn read(
     network: &Network,
     peer: &Peer,
     progress: &mut Progress,
 ) -> Result<Option<usize>, ClientError> {
     let mut limit = PAGE;
+    let mut since = progress.listed_at;
     for _ in 0..MAX_PAGES {
         let after = progress.after.map(|id| format!("&after={id}"));
-        let path = format!("/api/p2p/files?limit={limit}{}", after.unwrap_or_default());
-        let answer = match network
-            .client
-            .get(peer.address(), &path, MAX_JSON_BYTES)
-            .await
-        {
+        let removed = since.map(|moment| format!("&removed_since={moment}"));
+        let [after, removed] = [after, removed].map(Option::unwrap_or_default);
+        let path = format!("/api/p2p/files?limit={limit}{after}{removed}");
+        let answer = match ask(network, peer, &path).await {
             Err(ClientError::TooLong(_)) if limit > SHORT_PAGE => {
                 limit = SHORT_PAGE;
                 continue;
             }
             answer => answer?,
         };
-        let listing: Listing = answer.read()?;
-        if !listing.is_of(peer.id()) {
-            return Err(ClientError::OtherPeer);
+        let listing = of_peer(&answer, peer)?;
+        let first = since.is_some() || progress.listed_at.is_none();
+        if let Some(moment) = listing.listed_at().filter(|_| first) {
+            network.directory.read_at(peer.id(), moment);
+            progress.listed_at = Some(moment);
         }
+        since = None;
         network.registry.answered(peer.id());
-        for file in listing.files() {
-            if listing.total_files().is_some() {
-                // A peer that goes in circles would be listened to for ever.
-                if progress.after.is_some_and(|after| file.id <= after) {
-                    return Err(ClientError::Disorder);
-                }
-                progress.after = Some(file.id);
-            }
-            if network.directory.put(peer.id(), file).is_err() {
-                progress.cut = true;
-                return Ok(listing.total_files());
-            }
-        }
-        if !listing.has_more() {
+        take(network, peer, &listing, progress)?;
+        if progress.cut || !listing.has_more() {
             return Ok(listing.total_files());
         }
     }
     progress.cut = true;
     Ok(None)
+}
+
+/// Takes one page of a listing in.
+fn take(
+    network: &Network,
+    peer: &Peer,
+    listing: &Listing<'_>,
+    progress: &mut Progress,
+) -> Result<(), ClientError> {
+    for file in listing.files() {
+        if listing.total_files().is_some() {
+            // A peer that goes in circles would be listened to for ever.
+            if progress.after.is_some_and(|after| file.id <= after) {
+                return Err(ClientError::Disorder);
+            }
+            progress.after = Some(file.id);
+        }
+        if network.directory.put(peer.id(), file).is_err() {
+            progress.cut = true;
+            return Ok(());
+        }
+    }
+    for id in listing.removed().into_iter().flatten() {
+        network.directory.withdraw(peer.id(), id);
+    }
+    Ok(())
+}
+
+async fn ask(network: &Network, peer: &Peer, path: &str) -> Result<Json, ClientError> {
+    let client = &network.client;
+    let asked = client.get_from(peer.id(), peer.address(), path, MAX_JSON_BYTES);
+    asked.await
+}
+
+/// The listing in an answer, if it is that of this peer.
+fn of_peer<'a>(answer: &'a Json, peer: &Peer) -> Result<Listing<'a>, ClientError> {
+    let listing: Listing = answer.read()?;
+    if listing.is_of(peer.id()) {
+        Ok(listing)
+    } else {
+        Err(ClientError::OtherPeer)
+    }
 }
 
 /// Asks a peer for the file with this id, which it may not have told of yet.
@@ -275,11 +340,7 @@ pub async fn find(
     // The page that begins with it. Older peers know no pages and tell everything.
     let after = id.before().map(|before| format!("&after={before}"));
     let path = format!("/api/p2p/files?limit=1{}", after.unwrap_or_default());
-    let answer = network.client.get(peer.address(), &path, MAX_JSON_BYTES);
-    let answer = answer.await?;
-    let listing: Listing = answer.read()?;
-    if !listing.is_of(peer.id()) {
-        return Err(ClientError::OtherPeer);
-    }
+    let answer = ask(network, peer, &path).await?;
+    let listing = of_peer(&answer, peer)?;
     Ok(listing.files().find(|file| file.id == id))
 }

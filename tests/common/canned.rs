@@ -19,8 +19,11 @@ pub(crate) enum Reply {
 /// A running server; its threads end with the test's process.
 pub(crate) struct Canned {
     pub(crate) address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
+
+/// The first line of a request, without the version, and its body.
+type Asked = (String, Vec<u8>);
 
 impl Canned {
     /// A server that answers as `reply` says to the first line of a request.
@@ -44,11 +47,20 @@ impl Canned {
 
     /// The first lines of the requests that came, without the version.
     pub(crate) fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+        let asked = self.asked.lock().unwrap();
+        asked.iter().map(|(line, _)| line.clone()).collect()
+    }
+
+    /// The bodies of the requests whose first lines begin so.
+    pub(crate) fn bodies(&self, beginning: &str) -> Vec<String> {
+        let asked = self.asked.lock().unwrap();
+        let such = asked.iter().filter(|(line, _)| line.starts_with(beginning));
+        such.map(|(_, body)| String::from_utf8(body.clone()).unwrap())
+            .collect()
     }
 }
 
-fn answer(stream: TcpStream, asked: &Mutex<Vec<String>>, reply: impl Fn(&str) -> Reply) {
+fn answer(stream: TcpStream, asked: &Mutex<Vec<(String, Vec<u8>)>>, reply: impl Fn(&str) -> Reply) {
     let mut reader = BufReader::new(stream);
     let (mut line, mut length) = (String::new(), 0);
     loop {
@@ -70,7 +82,7 @@ fn answer(stream: TcpStream, asked: &Mutex<Vec<String>>, reply: impl Fn(&str) ->
     if reader.read_exact(&mut body).is_err() {
         return;
     }
-    asked.lock().unwrap().push(line.clone());
+    asked.lock().unwrap().push((line.clone(), body));
     let answer = match reply(&line) {
         Reply::Json(body) => {
             let length = body.len();

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use larder::peer::challenge::{HEADER, Prover};
 use larder::peer::identity::Identity;
 use larder::peer::registration::Registration;
 use larder::record::FileId;
@@ -156,7 +157,7 @@ impl Shared {
     /// Answers one request.
     fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
         stream.set_read_timeout(Some(DEADLINE))?;
-        let target = read_request(&stream)?;
+        let (target, challenge) = read_request(&stream)?;
         if let Some((blob, range)) = self.range_of(&target) {
             self.asked.fetch_add(1, Ordering::SeqCst);
             self.answering.fetch_add(1, Ordering::SeqCst);
@@ -172,7 +173,13 @@ impl Shared {
             Some("/api/p2p/files") => ("200 OK", self.listing()),
             _ => ("404 Not Found", json!({})),
         };
-        let message = message.to_string();
+        let mut message = message.to_string();
+        if let Some(challenge) = challenge {
+            message.pop();
+            let mut prover = Prover::new(challenge.parse().unwrap(), target);
+            prover.push(message.as_bytes());
+            message += &prover.finish(&self.identity);
+        }
         write_head(&mut stream, status, Some(message.len()), "")?;
         stream.write_all(message.as_bytes())
     }
@@ -242,20 +249,25 @@ impl Sends {
     }
 }
 
-/// Reads a request with its body, and returns its target.
-fn read_request(stream: &TcpStream) -> std::io::Result<String> {
+/// Reads a request with its body, and returns its target and what it asks to be proven.
+fn read_request(stream: &TcpStream) -> std::io::Result<(String, Option<String>)> {
     let mut stream = BufReader::new(stream);
     let (mut target, mut length, mut line) = (None, 0, String::new());
+    let mut challenge = None;
     while stream.read_line(&mut line)? > 2 {
         target = target.or_else(|| line.split(' ').nth(1).map(str::to_owned));
         let lower = line.to_ascii_lowercase();
         if let Some(value) = lower.strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
         }
+        if let Some(value) = lower.strip_prefix(HEADER) {
+            challenge = Some(value.trim_start_matches(':').trim().to_owned());
+        }
         line.clear();
     }
     stream.read_exact(&mut vec![0; length])?;
-    target.ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+    let target = target.ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    Ok((target, challenge))
 }
 
 /// The head of an answer; without a length it ends with the connection.

@@ -1,7 +1,7 @@
 //! The routes of files: uploads, downloads, the listing, copies.
 
 use utoipa::openapi::path::HttpMethod;
-use utoipa::openapi::schema::{AdditionalProperties, SchemaType, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, SchemaType, Type};
 use utoipa::openapi::{Content, ObjectBuilder, OneOf, Ref, ResponseBuilder, Schema};
 
 use super::operation::{
@@ -82,7 +82,9 @@ fn list() -> Described {
         .property("files", list_of(Ref::from_schema_name("FileView")))
         .property("file_count", number())
         .property("total_files", number())
-        .property("next", nullable_text());
+        .property("next", nullable_text())
+        .property("listed_at", number())
+        .property("removed", nullable_list());
     let required = [
         "status",
         "peer_id",
@@ -90,6 +92,7 @@ fn list() -> Described {
         "file_count",
         "total_files",
         "next",
+        "listed_at",
     ];
     let listing = required.into_iter().fold(listing, ObjectBuilder::required);
     let content = Content::new(Some(Schema::from(listing.build())));
@@ -101,9 +104,21 @@ fn list() -> Described {
         "listFiles",
         "Lists the files of this node",
     )
+    .text(
+        "`listed_at` is a moment by the node's own clock, in microseconds. With \
+         `removed_since`, `removed` has what was removed after such a moment, or is null where \
+         that is not remembered. A request with 32 lowercase hex digits in `Larder-Challenge` is \
+         answered with `public_key` and `signature` as the last keys: by the node's key, over the \
+         digits, path and query, and the BLAKE3 hash of what stands before them.",
+    )
     .query::<ListQuery>()
     .answers(200, answer)
     .refuses([Code::BadQuery, Code::Damaged])
+}
+
+fn nullable_list() -> ArrayBuilder {
+    let types = SchemaType::from_iter([Type::Array, Type::Null]);
+    ArrayBuilder::new().schema_type(types).items(uuid())
 }
 
 fn nullable_text() -> ObjectBuilder {
