@@ -17,6 +17,7 @@ pub mod disk;
 pub mod index;
 pub mod state_file;
 pub mod timed_disk;
+pub mod watched_disk;
 // Floor 2: the store
 pub mod store;
 // Floor 3: peers

@@ -58,6 +58,12 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// Why the backend refuses to write, if it does (after a failed sync).
     fn refusal(&self) -> Option<String>;
 
+    /// Fails as a commit would fail now, found out by writing something and removing it again,
+    /// apart from what is spooled.
+    async fn try_to_write(&self) -> Result<(), BlobError> {
+        Ok(())
+    }
+
     /// Makes every commit and every deletion so far durable, whatever the
     /// durability setting.
     async fn sync(&self) -> Result<(), BlobError>;
@@ -190,7 +196,7 @@ impl BlobError {
 }
 
 /// Runs `work` on a thread where it may block.
-async fn run_blocking<T: Send + 'static>(
+pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
 ) -> Result<T, BlobError> {
     joined(tokio::task::spawn_blocking(work).await)

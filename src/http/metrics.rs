@@ -33,6 +33,7 @@ pub(super) async fn metrics(
     let mut page = Page::default();
     write_build(&mut page);
     write_store(&mut page, &node);
+    write_writable(&mut page, node.store().check_writable().await.is_ok());
     write_files(&mut page, &counted);
     write_syncs(&mut page, &node);
     write_peers(&mut page, &node);
@@ -79,9 +80,6 @@ fn write_store(page: &mut Page, node: &Node) {
     ] {
         page.gauges(name, help).value(&[], value);
     }
-    let writable = u8::from(node.store().refusal().is_none());
-    page.gauges("larder_writable", "0 after a failed write, else 1.")
-        .value(&[], writable);
     let reads = node.store().hot_reads();
     page.counters(
         "larder_hot_reads_total",
@@ -89,6 +87,12 @@ fn write_store(page: &mut Page, node: &Node) {
     )
     .value(&[("in_memory", "yes")], reads.hits.get())
     .value(&[("in_memory", "no")], reads.misses.get());
+}
+
+fn write_writable(page: &mut Page, writable: bool) {
+    let help = "0 while an upload would fail, else 1.";
+    page.gauges("larder_writable", help)
+        .value(&[], u8::from(writable));
 }
 
 fn write_files(page: &mut Page, counted: &[(&'static str, Files)]) {

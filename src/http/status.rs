@@ -8,7 +8,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::ApiError;
+use super::error::{ApiError, Cause};
 use super::peers::PeerView;
 use crate::node::Node;
 
@@ -62,10 +62,11 @@ pub(super) struct HealthAnswer {
     reason: Option<String>,
 }
 
-/// Tells whether the node works. One that takes no more changes is degraded; it
+/// Tells whether the node works. One that takes no changes now is degraded; it
 /// still answers with 200, since it serves what it has.
 pub(super) async fn health(State(node): State<Arc<Node>>) -> Json<HealthAnswer> {
-    let reason = node.store().refusal();
+    let checked = node.store().check_writable().await;
+    let reason = checked.err().map(|error| Cause::of(&error).0);
     Json(HealthAnswer {
         status: if reason.is_none() {
             "healthy"

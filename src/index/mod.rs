@@ -58,6 +58,11 @@ pub trait IndexBackend: Send + Sync + 'static {
     /// Why the backend refuses to write, if it does (after a failed sync).
     fn refusal(&self) -> Option<String>;
 
+    /// Fails as a change would fail now, found out by writing something and removing it again.
+    async fn try_to_write(&self) -> Result<(), IndexError> {
+        Ok(())
+    }
+
     /// Finishes what is under way, makes it durable and closes; every later call fails.
     async fn close(&self) -> Result<(), IndexError>;
 }

@@ -14,6 +14,7 @@ use crate::disk::{Disk, Durability, RealDisk};
 use crate::index::local::LocalIndex;
 use crate::index::{self, IndexError};
 use crate::record::FileRecord;
+use crate::watched_disk::{WatchedDisk, Writes};
 
 /// With relaxed durability, how long an acknowledged change may wait before its
 /// sync begins.
@@ -124,9 +125,16 @@ impl LocalStore {
 
     fn open_unsettled(options: &Options) -> Result<(Self, Vec<FileRecord>), OpenError> {
         let directory = Directory::open(&options.dir, &options.disk)?;
+        let writes = Arc::<Writes>::default();
+        let disk = WatchedDisk::new(Arc::clone(&options.disk), Arc::clone(&writes));
+        let options = &Options {
+            disk: Arc::new(disk),
+            ..options.clone()
+        };
         let blobs = LocalBlobs::open(options.blobs())?;
         let opened = LocalIndex::open(&options.index())?;
-        let mut store = Store::new(Arc::new(blobs), Arc::new(opened.index), options.spool());
+        let mut store =
+            Store::new(Arc::new(blobs), Arc::new(opened.index), options.spool()).watched(writes);
         if let Some(quota) = options.quota {
             store = store.with_quota(quota);
         }

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::try_join_all;
 use tokio::sync::RwLock;
 
-use crate::blob::spool::{Options as SpoolOptions, check_space};
+use crate::blob::spool::Options as SpoolOptions;
 use crate::blob::{BlobBackend, BlobError, OpenBlob, Spool, SpooledBlob};
 use crate::hash::BlobHash;
 use crate::index::{IndexBackend, Totals};
 use crate::record::{FileId, FileRecord, NewFile};
+use crate::watched_disk::Writes;
 
 mod check;
 mod collect;
@@ -24,7 +25,9 @@ mod in_use;
 pub mod local;
 mod quota;
 mod ready;
+mod trial;
 mod verify;
+mod writing;
 
 pub use directory::DirectoryError;
 pub use error::StoreError;
@@ -35,6 +38,7 @@ use check::is_whole;
 use hot::HotFiles;
 use in_use::{InUse, Shared};
 use quota::{Quota, Reservation};
+use writing::Writing;
 
 /// What an upload tells beside its content.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +66,7 @@ pub struct Store {
     closed: Arc<RwLock<bool>>,
     spool: SpoolOptions,
     quota: Option<Arc<Quota>>,
+    writing: Arc<Writing>,
 }
 
 /// A blob that is durable. While it lives, the collector leaves the blob alone;
@@ -89,7 +94,15 @@ impl Store {
             closed: Arc::default(),
             spool,
             quota: None,
+            writing: Arc::default(),
         }
+    }
+
+    /// The same store, whose disk notes in `writes` how it goes.
+    #[must_use]
+    pub fn watched(mut self, writes: Arc<Writes>) -> Self {
+        self.writing = Arc::new(Writing::of(writes));
+        self
     }
 
     /// The same store, keeping no more than so many bytes of content. Content that is there
@@ -132,7 +145,7 @@ impl Store {
             if record.is_err() {
                 store.collect(hash).await;
             }
-            record
+            store.writing.noted(record)
         })
         .await
     }
@@ -216,6 +229,7 @@ impl Store {
             let removed = store.index.remove(id).await?;
             store.hot.forget(id);
             if let Some(record) = &removed {
+                store.writing.writes.succeed();
                 store.collect(record.file.hash).await;
             }
             Ok(removed)
@@ -269,16 +283,6 @@ impl Store {
     /// Why the store refuses to write, if it does.
     pub fn refusal(&self) -> Option<String> {
         self.blobs.refusal().or_else(|| self.index.refusal())
-    }
-
-    /// Fails as an upload would fail now: writing is refused, or no room is left.
-    pub async fn check_writable(&self) -> Result<(), StoreError> {
-        self.writable()?;
-        self.check_quota(1)?;
-        let spool = self.spool.clone();
-        let checked = tokio::task::spawn_blocking(move || check_space(&spool)).await;
-        // The look itself cannot panic; a runtime that ends runs it no more.
-        Ok(checked.map_err(|_| StoreError::ShuttingDown)??)
     }
 
     /// Fails where the quota has no room now for so many bytes of new content.

@@ -84,6 +84,18 @@ impl Node {
         std::fs::read_to_string(self.dir.join("log")).unwrap()
     }
 
+    /// The id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Whether another process traces all of its threads.
+    pub(crate) fn is_traced(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+        let mut status = tasks.map(|it| std::fs::read_to_string(it.unwrap().path().join("status")));
+        status.all(|it| it.is_ok_and(|it| !it.contains("TracerPid:\t0\n")))
+    }
+
     /// The most memory that the node has held so far, in KiB.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.memory("VmHWM:")

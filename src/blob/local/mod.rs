@@ -219,6 +219,10 @@ impl BlobBackend for LocalBlobs {
         self.shared.refusal.reason()
     }
 
+    async fn try_to_write(&self) -> Result<(), BlobError> {
+        self.packs.try_to_write().await
+    }
+
     async fn sync(&self) -> Result<(), BlobError> {
         self.blocking(Shared::sync_all).await
     }

@@ -10,6 +10,9 @@ use super::Options;
 use crate::blob::BlobError;
 use crate::disk::{Disk, DiskFile};
 
+/// How much is written to find out whether it can be, in bytes.
+const TRIAL: usize = 4096;
+
 /// A spool file; removed on drop unless it was renamed away, or is to be resumed.
 pub struct SpoolFile {
     disk: Arc<dyn Disk>,
@@ -153,4 +156,24 @@ pub fn check_room(options: &Options, bytes: u64) -> Result<(), BlobError> {
         return Err(BlobError::io("write", &options.dir, full));
     }
     Ok(())
+}
+
+/// Writes a file and syncs it, moves it to the directory `to`, where something has failed or
+/// which is that of the spool, and removes it. Blocks.
+pub fn try_to_write(options: &Options, to: &Path) -> Result<(), BlobError> {
+    let Options { dir, disk, .. } = options;
+    let path = dir.join(Uuid::new_v4().to_string());
+    let moved = to.join(".trial");
+    let write = || {
+        let file = disk.create(&path)?;
+        file.write_all_at(&[0; TRIAL], 0)?;
+        file.sync()?;
+        disk.rename(&path, &moved)?;
+        disk.remove_file(&moved)
+    };
+    write().map_err(|e| {
+        // What is left there is removed at the next start.
+        let _ = std::fs::remove_file(&path);
+        BlobError::io("write to", to, e)
+    })
 }

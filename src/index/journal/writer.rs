@@ -11,6 +11,9 @@ use crate::disk::{Disk, DiskFile, Durability};
 use crate::index::IndexError;
 use crate::index::codec::Entry;
 
+/// How much is written to find out whether it can be, in bytes.
+const TRIAL: usize = 4096;
+
 /// Where and how the journal is kept.
 #[derive(Clone)]
 pub(in crate::index) struct Options {
@@ -145,6 +148,26 @@ impl Journal {
             self.durable_seq = mark - 1;
         }
         Ok(())
+    }
+
+    /// Fails as an append would fail now: writes something behind the end, as a crash may leave
+    /// it there, and cuts it off.
+    pub(in crate::index) fn try_to_write(&mut self) -> Result<(), IndexError> {
+        self.writable()?;
+        self.active.prepare()?;
+        let Active {
+            file,
+            offset,
+            path,
+            torn,
+            ..
+        } = &mut self.active;
+        let written = file.write_all_at(&[0; TRIAL], *offset);
+        let cut = file.set_len(*offset);
+        *torn = cut.is_err();
+        written
+            .and(cut)
+            .map_err(|e| IndexError::io("write", &*path, e))
     }
 
     /// Finishes the active segment and begins the next.

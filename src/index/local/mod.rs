@@ -172,6 +172,10 @@ impl IndexBackend for LocalIndex {
         self.shared.refusal.get().cloned()
     }
 
+    async fn try_to_write(&self) -> Result<(), IndexError> {
+        self.request(|answer| Request::Try { answer }).await
+    }
+
     async fn close(&self) -> Result<(), IndexError> {
         self.request(|answer| Request::Close { answer }).await
     }

@@ -39,6 +39,10 @@ pub(super) enum Request {
         mark: u64,
         answer: Answer<()>,
     },
+    /// Is anything to be written now?
+    Try {
+        answer: Answer<()>,
+    },
     /// The lookup database of this generation has failed.
     Heal {
         generation: u64,
@@ -173,8 +177,8 @@ impl Writer {
     }
 
     fn report(&self, error: &IndexError) -> IndexError {
-        // Of what is short for a while, those who asked are told.
-        if !error.is_shortage() {
+        // What a disk does not do is told where it is watched.
+        if !matches!(error, IndexError::Io { .. } | IndexError::Full { .. }) {
             tracing::error!(%error, "changes were not written");
         }
         match self.shared.refusal.get() {
@@ -207,6 +211,7 @@ impl Writer {
     fn serve(&mut self, request: Request) {
         match request {
             Request::Sync { mark, answer } => drop(answer.send(self.journal.sync(mark))),
+            Request::Try { answer } => drop(answer.send(self.journal.try_to_write())),
             Request::Heal {
                 generation,
                 reason,

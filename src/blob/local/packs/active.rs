@@ -21,6 +21,9 @@ const MAX_ENTRIES: usize = 65_536;
 /// How much memory of a group is kept for the next one, in bytes.
 const KEPT_BYTES: usize = 1 << 20;
 
+/// How much is written to find out whether it can be, in bytes.
+const TRIAL: usize = 4096;
+
 /// The pack that is appended to. Everything before its end is acknowledged or dead.
 pub(super) struct Active {
     pub(super) pack: Arc<Pack>,
@@ -150,6 +153,18 @@ impl Active {
         self.len += u32::try_from(group.bytes.len()).unwrap_or(u32::MAX);
         self.entries.extend(&group.entries);
         Ok(())
+    }
+
+    /// Writes something behind the end, as a crash may leave it there, and cuts it off. Blocks.
+    pub(super) fn try_to_write(&mut self) -> Result<(), BlobError> {
+        self.prepare()?;
+        let len = self.len.into();
+        let written = self.file.write_all_at(&[0; TRIAL], len);
+        let cut = self.file.set_len(len);
+        self.torn = cut.is_err();
+        written
+            .and(cut)
+            .map_err(|e| BlobError::io("write", &self.pack.path, e))
     }
 
     /// Fails where nothing can be appended: the pack is no longer at its place, or what a

@@ -153,6 +153,12 @@ impl Log {
         Ok(())
     }
 
+    /// Fails as appending would fail now. Without a pack to append to, nothing is tried.
+    pub(super) fn try_to_write(&mut self) -> Result<(), BlobError> {
+        self.options.refusal.check()?;
+        self.active.as_mut().map_or(Ok(()), Active::try_to_write)
+    }
+
     /// Deletes a blob; one that is absent is fine.
     pub(super) fn delete(&mut self, hash: &BlobHash) -> Result<(), BlobError> {
         self.options.refusal.check()?;

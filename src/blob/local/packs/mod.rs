@@ -86,6 +86,11 @@ impl Packs {
             .await
     }
 
+    /// Fails as [`Packs::put`] would fail now.
+    pub(super) async fn try_to_write(&self) -> Result<(), BlobError> {
+        self.request(|answer| Request::Try { answer }).await
+    }
+
     /// The bytes of a blob, unchecked; None if no pack holds it.
     pub(super) async fn content(&self, hash: BlobHash) -> Result<Option<Bytes>, BlobError> {
         self.read(hash, reading::content).await

@@ -27,6 +27,10 @@ pub(super) enum Request {
         hash: BlobHash,
         answer: Answer,
     },
+    /// Is anything to be written now?
+    Try {
+        answer: Answer,
+    },
 }
 
 /// The writing thread's own state.
@@ -63,6 +67,11 @@ impl Writer {
                         answer,
                     } => self.put(hash, &bytes, answer),
                     Request::Delete { hash, answer } => self.delete(&hash, answer),
+                    Request::Try { answer } => {
+                        // Behind what waits: the trial is written in the same place.
+                        self.append();
+                        drop(answer.send(self.log.try_to_write()));
+                    }
                 }
             }
             self.append();
@@ -104,12 +113,6 @@ impl Writer {
         self.hashes.clear();
         let result = self.log.append(&self.batch);
         self.batch.clear();
-        // Of what is short for a while, those who asked are told.
-        if let Err(error) = &result
-            && !error.is_shortage()
-        {
-            tracing::error!(%error, "blobs were not written");
-        }
         for answer in self.answers.drain(..) {
             let result = result
                 .as_ref()

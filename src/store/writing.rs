@@ -1,0 +1,61 @@
+//! How writing to a store goes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Mutex;
+
+use super::error::StoreError;
+use crate::blob::BlobError;
+use crate::index::IndexError;
+use crate::watched_disk::{Failure, Writes};
+
+/// How writing goes.
+#[derive(Default)]
+pub(super) struct Writing {
+    pub(super) writes: Arc<Writes>,
+    /// When the last trial began. Held while one runs, so that there is one at a time.
+    pub(super) tried: Mutex<Option<Instant>>,
+    /// Held by a trial to its end, which may come long after it was given up.
+    pub(super) running: Arc<Mutex<()>>,
+}
+
+impl Writing {
+    /// Of a disk that notes in `writes` how it goes.
+    pub(super) fn of(writes: Arc<Writes>) -> Self {
+        Self {
+            writes,
+            ..Self::default()
+        }
+    }
+
+    /// Passes on how a change went.
+    pub(super) fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        match &result {
+            Ok(_) => self.writes.succeed(),
+            Err(error) => self.note(error),
+        }
+        result
+    }
+
+    /// Notes a failure that no operation of the disk was: that of a look at it.
+    pub(super) fn note(&self, error: &StoreError) {
+        if let StoreError::Blob(BlobError::Io { path, source, .. })
+        | StoreError::Index(IndexError::Io { path, source, .. }) = error
+        {
+            self.writes.fail("use", path, source);
+        }
+    }
+
+    /// How the last change went.
+    pub(super) fn last(&self) -> Result<(), StoreError> {
+        match self.writes.failure() {
+            None => Ok(()),
+            Some(Failure {
+                action,
+                path,
+                error,
+            }) => Err(BlobError::io(action, path, error).into()),
+        }
+    }
+}
