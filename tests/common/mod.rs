@@ -8,6 +8,7 @@ pub(crate) mod blob;
 pub(crate) mod canned;
 pub(crate) mod content;
 pub(crate) mod countdown_disk;
+pub(crate) mod crowd;
 pub(crate) mod encoded;
 pub(crate) mod forms;
 pub(crate) mod http_client;
