@@ -212,7 +212,8 @@ fn a_damaged_blob_is_never_passed_on() {
     let world = World::new(LONG);
     world.assert_whole();
     let blob = world.blob_file();
-    damage(&blob, LONG - 1);
+    // Not at the end, which proves the length before anything is sent.
+    damage(&blob, LONG - 3 * GROUP);
     let (body, whole) = world.get_all();
     assert!(!whole);
     // What is there is good, as far as it goes.

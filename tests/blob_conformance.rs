@@ -45,6 +45,7 @@ fn local_on(dir: &Path, disk: Arc<dyn Disk>, durability: Durability) -> LocalBlo
         dir: dir.to_owned(),
         spool: spool_options(dir, disk, durability),
         pack_bytes: PACK_BYTES,
+        verify_reads: true,
     })
     .unwrap()
 }

@@ -43,6 +43,7 @@ impl Storage {
             dir: dir.path().to_owned(),
             spool: spool.clone(),
             pack_bytes: local::PACK_BYTES,
+            verify_reads: true,
         };
         let blobs = LocalBlobs::open(options).unwrap();
         Self { dir, spool, blobs }
@@ -154,6 +155,7 @@ async fn nothing_is_written_into_the_reserve() {
         dir: storage.dir.path().to_owned(),
         spool,
         pack_bytes: local::PACK_BYTES,
+        verify_reads: true,
     };
     let blobs = LocalBlobs::open(options).unwrap();
     let committed = blobs.commit(short).await;

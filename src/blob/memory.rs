@@ -12,7 +12,9 @@ use futures_util::stream::{self, BoxStream};
 
 use super::encoded::encoded;
 use super::spool::Content;
-use super::{BlobBackend, BlobError, ByteStream, OpenBlob, SpooledBlob, run_blocking};
+use super::{
+    BlobBackend, BlobError, ByteStream, DamageCounts, OpenBlob, SpooledBlob, run_blocking,
+};
 use crate::hash::BlobHash;
 
 /// The longest piece handed out, in bytes.
@@ -62,6 +64,22 @@ impl BlobBackend for MemoryBlobs {
         Ok(self.blobs().get(hash).map(|bytes| bytes.len() as u64))
     }
 
+    async fn is_whole(&self, hash: &BlobHash) -> Result<bool, BlobError> {
+        Ok(self.blobs().contains_key(hash))
+    }
+
+    async fn note_missing(&self, _: &BlobHash) -> Result<(), BlobError> {
+        Ok(())
+    }
+
+    fn is_damaged(&self, _: &BlobHash) -> bool {
+        false
+    }
+
+    fn damage(&self) -> DamageCounts {
+        DamageCounts::default()
+    }
+
     async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
         self.blobs().remove(hash);
         Ok(())
@@ -94,6 +112,7 @@ struct OpenBytes {
     bytes: Bytes,
 }
 
+#[async_trait]
 impl OpenBlob for OpenBytes {
     fn size(&self) -> u64 {
         self.bytes.len() as u64
@@ -117,5 +136,13 @@ impl OpenBlob for OpenBytes {
 
     fn encoded(&self, range: Range<u64>) -> ByteStream {
         encoded(self.hash, self.bytes.clone(), range)
+    }
+
+    async fn prove_size(&self) -> Result<(), BlobError> {
+        Ok(())
+    }
+
+    async fn prove(&self) -> Result<(), BlobError> {
+        Ok(())
     }
 }

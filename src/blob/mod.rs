@@ -32,18 +32,31 @@ pub type ByteStream = BoxStream<'static, Result<Bytes, BlobError>>;
 #[async_trait]
 pub trait BlobBackend: Send + Sync + 'static {
     /// Keeps a spooled blob. Ok means durable (within the backend's durability
-    /// setting); a blob that is there already is Ok too, one of another size there
-    /// is replaced. Content in memory is not written again where it is. On an error
+    /// setting); whatever is there already is replaced. Content in memory is not written
+    /// again where it is, with exactly these bytes. On an error
     /// nothing of the blob is left; only after a failed sync, when nobody can tell what
     /// the disk holds, it may be there.
     async fn commit(&self, blob: SpooledBlob) -> Result<(), BlobError>;
 
-    /// Opens a blob for reading. It stays readable through the returned value
-    /// even when it is deleted meanwhile.
+    /// Opens a blob for reading; one that is known to be damaged gives an error. It stays
+    /// readable through the returned value even when it is deleted meanwhile.
     async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError>;
 
-    /// The size of a blob, in bytes.
+    /// The size of a blob, in bytes; None also if it is known to be damaged.
     async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError>;
+
+    /// Whether a blob is there and all its bytes have its hash. Takes as long as reading
+    /// it, but for what was proven lately; damage that it meets is remembered.
+    async fn is_whole(&self, hash: &BlobHash) -> Result<bool, BlobError>;
+
+    /// Remembers that a blob which files need is not there.
+    async fn note_missing(&self, hash: &BlobHash) -> Result<(), BlobError>;
+
+    /// Whether a blob is known to be damaged, without looking at it.
+    fn is_damaged(&self, hash: &BlobHash) -> bool;
+
+    /// How much damage there is.
+    fn damage(&self) -> DamageCounts;
 
     /// Deletes a blob; one that is absent is fine.
     async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError>;
@@ -69,13 +82,25 @@ pub trait BlobBackend: Send + Sync + 'static {
     async fn sync(&self) -> Result<(), BlobError>;
 }
 
+/// How much damage there is, as far as it has shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DamageCounts {
+    /// Blobs that are known to be damaged now.
+    pub known: u64,
+    /// How often damage was found since the start.
+    pub found: u64,
+}
+
 /// A blob open for reading.
+#[async_trait]
 pub trait OpenBlob: Send + Sync {
     /// The size, in bytes.
     fn size(&self) -> u64;
 
     /// The bytes of `range`, which must lie within the size, in pieces of at
-    /// most 1 MiB. A blob that turns out shorter gives an error, never a short stream.
+    /// most 1 MiB. Everything is checked against the hash before it is given out, unless
+    /// the backend is told to leave that; what does not belong to it, or is not there,
+    /// gives an error, never a short stream.
     fn read(&self, range: Range<u64>) -> ByteStream;
 
     /// The answer to `range`, which may reach beyond the end, in pieces of at most 1 MiB: the
@@ -87,6 +112,13 @@ pub trait OpenBlob: Send + Sync {
     ///
     /// [`Tree::encoded_len`]: crate::outboard::Tree::encoded_len
     fn encoded(&self, range: Range<u64>) -> ByteStream;
+
+    /// Checks that the size is that of the content of this hash, by its end: the size
+    /// decides how the tree looks above that.
+    async fn prove_size(&self) -> Result<(), BlobError>;
+
+    /// Reads all of it that was not proven lately, and checks it against the hash.
+    async fn prove(&self) -> Result<(), BlobError>;
 }
 
 /// What can go wrong with blobs.
@@ -181,6 +213,16 @@ impl BlobError {
     fn cut_short(hash: BlobHash, size: u64, end: u64) -> Self {
         let detail = format!("it ends at byte {size}, before byte {end}");
         Self::Damaged { hash, detail }
+    }
+
+    /// The error for a blob that was found damaged before.
+    fn known(hash: BlobHash) -> Self {
+        Self::damaged(hash, &"it was found so before")
+    }
+
+    /// Whether it is the medium that does not give the bytes.
+    fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.raw_os_error() == Some(libc::EIO))
     }
 
     /// The error for a blob of which the bytes are not those of its hash.

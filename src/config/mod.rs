@@ -185,6 +185,15 @@ pub struct Settings {
     )]
     durability: DurabilityArg,
 
+    /// Whether every byte of content is proven against its hash before it is given out.
+    #[arg(
+        long,
+        env = "LARDER_VERIFY_READS",
+        value_name = "WHETHER",
+        default_value = "on"
+    )]
+    verify_reads: VerifyArg,
+
     /// Web origin whose pages may use this node, or * for all; can be repeated.
     /// Always allowed are the node's own and those of this machine.
     #[arg(
@@ -230,6 +239,14 @@ enum DurabilityArg {
     Always,
     /// Once it survives kill -9; it survives a power cut about a second later.
     Relaxed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum VerifyArg {
+    /// It is: what is damaged on the disk gives an error.
+    On,
+    /// Only content of up to 64 KiB, what other nodes ask for, and the length of the rest.
+    Off,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -281,6 +298,7 @@ impl Settings {
             max_upload: self.max_upload.map(|Size(bytes)| bytes),
             quota: self.quota.map(|Size(bytes)| bytes),
             reserve: self.min_free.0,
+            verify_reads: self.verify_reads == VerifyArg::On,
             ..local::Options::new(&self.storage)
         };
         Ok(node::Options {

@@ -8,6 +8,7 @@ use futures_util::stream::{self, StreamExt};
 use uuid::Uuid;
 
 use super::content::{Content, Pieces};
+use super::error::ApiError;
 
 /// A body of several ranges.
 pub(super) struct ByteRanges {
@@ -52,17 +53,22 @@ impl ByteRanges {
         self.parts.iter().map(part).sum::<u64>() + self.closing.len() as u64
     }
 
-    /// The body.
-    pub(super) fn into_body(self) -> Body {
+    /// The body, once the first bytes of the first range are there.
+    pub(super) async fn into_body(self) -> Result<Body, ApiError> {
         let Self {
             content,
             parts,
             closing,
             ..
         } = self;
-        let parts = stream::iter(parts)
+        let mut parts = parts.into_iter();
+        let first = match parts.next() {
+            Some((head, range)) => piece(head).chain(content.begin(range).await?).boxed(),
+            None => stream::empty().boxed(),
+        };
+        let rest = stream::iter(parts)
             .flat_map(move |(head, range)| piece(head).chain(content.read(range)));
-        Body::from_stream(parts.chain(piece(closing)))
+        Ok(Body::from_stream(first.chain(rest).chain(piece(closing))))
     }
 }
 

@@ -49,18 +49,19 @@ impl Content {
         }
     }
 
-    /// Like [`Content::read`], as a body, once the first bytes of a peer are there: as
-    /// long as nothing was sent, a client can still be told why there is nothing.
+    /// Like [`Content::read`], once the first bytes are there: as long as nothing was sent,
+    /// a client can still be told why there is nothing.
+    pub(super) async fn begin(&self, range: Range<u64>) -> Result<Pieces, ApiError> {
+        let mut pieces = self.read(range);
+        let first = pieces.next().await.transpose()?;
+        Ok(stream::iter(first.map(Ok)).chain(pieces).boxed())
+    }
+
+    /// The same as a body.
     pub(super) async fn body(&self, range: Range<u64>) -> Result<Body, ApiError> {
         match self {
             Self::Memory(bytes) => Ok(Body::from(part(bytes, &range))),
-            Self::Local(_) => Ok(Body::from_stream(self.read(range))),
-            Self::Verified(_) | Self::Unverified(_) => {
-                let mut pieces = self.read(range);
-                let first = pieces.next().await.transpose()?;
-                let first = stream::iter(first.map(Ok));
-                Ok(Body::from_stream(first.chain(pieces)))
-            }
+            _ => Ok(Body::from_stream(self.begin(range).await?)),
         }
     }
 

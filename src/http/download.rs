@@ -112,13 +112,9 @@ async fn serve(node: &Node, ready: ReadyFile) -> Result<Representation, ApiError
 }
 
 async fn open(node: &Node, record: &FileRecord) -> Result<Arc<dyn OpenBlob>, ApiError> {
-    let hash = record.file.hash;
-    if let Some(blob) = node.store().open(&hash).await? {
+    if let Some(blob) = node.store().open_file(record).await? {
         return Ok(blob);
     }
-    // Either the file was removed since it was looked up, or its blob is lost.
-    Err(match node.store().get(record.id).await? {
-        Some(_) => ApiError::ContentMissing(hash),
-        None => ApiError::UnknownFile,
-    })
+    // The file was removed since it was looked up, with its content.
+    Err(ApiError::UnknownFile)
 }

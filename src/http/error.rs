@@ -22,7 +22,6 @@ use crate::blob::BlobError;
 use crate::disk::{is_full, is_shortage};
 use crate::fetch::FetchError;
 use crate::fetch::keep::NotKept;
-use crate::hash::BlobHash;
 use crate::index::IndexError;
 use crate::node::rate_limit::TooOften;
 use crate::record::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
@@ -103,8 +102,6 @@ pub(super) enum ApiError {
     NotReady(#[source] StoreError),
     #[error("an answer could not be written")]
     Header(#[from] InvalidHeaderValue),
-    #[error("the content {0} of a file is missing")]
-    ContentMissing(BlobHash),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("a change was not written")]
@@ -197,7 +194,6 @@ impl ApiError {
             Self::TooManyStreams => Code::TooManyStreams,
             Self::ShuttingDown => return Refusal::SHUTTING_DOWN,
             Self::Header(_) => return Refusal::INTERNAL,
-            Self::ContentMissing(_) => return Refusal::DAMAGED,
             Self::Store(error) => return of_store(error),
             Self::Unwritten(error)
             | Self::NotReady(error)

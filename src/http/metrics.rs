@@ -80,6 +80,14 @@ fn write_store(page: &mut Page, node: &Node) {
     ] {
         page.gauges(name, help).value(&[], value);
     }
+    let damage = node.store().damage();
+    page.gauges("larder_damaged_blobs", "Contents known to be damaged.")
+        .value(&[], damage.known);
+    page.counters(
+        "larder_blob_damage_found_total",
+        "How often content was found damaged.",
+    )
+    .value(&[], damage.found);
     let reads = node.store().hot_reads();
     page.counters(
         "larder_hot_reads_total",

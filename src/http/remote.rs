@@ -7,11 +7,13 @@ use axum::http::HeaderValue;
 use super::content::Content;
 use super::error::ApiError;
 use super::representation::Representation;
+use crate::blob::BlobError;
 use crate::fetch::{Claim, UnverifiedContent, VerifiedContent};
 use crate::hash::BlobHash;
 use crate::node::Node;
 use crate::peer::directory::NetworkFile;
 use crate::peer_id::PeerId;
+use crate::store::StoreError;
 
 /// The file that `peer` holds under an id or a name.
 pub(super) async fn of_peer(
@@ -50,15 +52,23 @@ pub(super) async fn find(node: &Node, peer: PeerId, file: &str) -> Result<Networ
     found.ok_or(ApiError::UnknownFile)
 }
 
-/// Content of this node, or else of another; the peer of `first` is asked before others.
+/// Content of this node, or else of another, also where this node's is damaged; the peer of
+/// `first` is asked before others.
 pub(super) async fn content(
     node: &Node,
     hash: BlobHash,
     first: Option<Claim>,
 ) -> Result<Option<Content>, ApiError> {
-    if let Some(blob) = node.store().open(&hash).await? {
-        return Ok(Some(Content::Local(blob)));
+    let damaged = match node.store().open(&hash).await {
+        Ok(Some(blob)) => return Ok(Some(Content::Local(blob))),
+        Ok(None) => None,
+        Err(error @ StoreError::Blob(BlobError::Damaged { .. })) => Some(error),
+        Err(error) => return Err(error.into()),
+    };
+    let fetched = VerifiedContent::open(Arc::clone(node.fetcher()), hash, first).await;
+    match (fetched, damaged) {
+        (Ok(Some(content)), _) => Ok(Some(Content::Verified(content))),
+        (_, Some(damaged)) => Err(damaged.into()),
+        (fetched, None) => Ok(fetched?.map(Content::Verified)),
     }
-    let content = VerifiedContent::open(Arc::clone(node.fetcher()), hash, first).await?;
-    Ok(content.map(Content::Verified))
 }

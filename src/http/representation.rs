@@ -64,7 +64,7 @@ impl Representation {
         match selection {
             Selection::Whole => self.whole(&Method::GET).await,
             Selection::One(range) => self.one(range).await,
-            Selection::Several(ranges) => self.several(ranges),
+            Selection::Several(ranges) => self.several(ranges).await,
             Selection::Unsatisfiable => Err(ApiError::Range(self.content.size())),
         }
     }
@@ -91,11 +91,12 @@ impl Representation {
         Ok(response)
     }
 
-    fn several(mut self, ranges: Vec<Range<u64>>) -> Result<Response<Body>, ApiError> {
+    async fn several(mut self, ranges: Vec<Range<u64>>) -> Result<Response<Body>, ApiError> {
         let content_type = self.content_type.as_deref().unwrap_or(UNKNOWN_TYPE);
         let body = ByteRanges::new(self.content.clone(), ranges, content_type);
         self.content_type = Some(body.content_type());
-        self.response(StatusCode::PARTIAL_CONTENT, body.length(), body.into_body())
+        let (length, body) = (body.length(), body.into_body().await?);
+        self.response(StatusCode::PARTIAL_CONTENT, length, body)
     }
 
     fn response(

@@ -60,15 +60,20 @@ pub(super) struct HealthAnswer {
     writable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// How many contents are known to be damaged.
+    damaged: u64,
+    /// Whether long content is proven against its hash before it is given out.
+    verify_reads: bool,
 }
 
-/// Tells whether the node works. One that takes no changes now is degraded; it
-/// still answers with 200, since it serves what it has.
+/// Tells whether the node works. One that takes no changes now, or knows that content is
+/// damaged, is degraded; it still answers with 200, since it serves what it has.
 pub(super) async fn health(State(node): State<Arc<Node>>) -> Json<HealthAnswer> {
     let checked = node.store().check_writable().await;
     let reason = checked.err().map(|error| Cause::of(&error).0);
+    let damaged = node.store().damage().known;
     Json(HealthAnswer {
-        status: if reason.is_none() {
+        status: if reason.is_none() && damaged == 0 {
             "healthy"
         } else {
             "degraded"
@@ -76,6 +81,8 @@ pub(super) async fn health(State(node): State<Arc<Node>>) -> Json<HealthAnswer> 
         version: env!("CARGO_PKG_VERSION"),
         writable: reason.is_none(),
         reason,
+        damaged,
+        verify_reads: node.verifies_reads(),
     })
 }
 

@@ -286,6 +286,11 @@ impl Node {
         self.options.store.max_upload
     }
 
+    /// Whether long content is proven against its hash before it is given out.
+    pub fn verifies_reads(&self) -> bool {
+        self.options.store.verify_reads
+    }
+
     /// Its connections, while it runs.
     pub fn connections(&self) -> &Connections {
         &self.connections

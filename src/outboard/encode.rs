@@ -94,7 +94,8 @@ pub fn check_outboard(
     Ok(())
 }
 
-fn read_pair(
+/// Reads the pair of a parent and goes below that.
+pub(super) fn read_pair(
     walk: &mut Walk,
     parent: &Parent,
     read: impl Fn(&mut [u8], u64) -> io::Result<()>,

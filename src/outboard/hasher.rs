@@ -89,16 +89,16 @@ impl TreeHasher {
             self.subtrees.push(merged);
         }
         self.subtrees
-            .push(group_value(self.finished * GROUP_BYTES, group));
+            .push(subtree_value(self.finished * GROUP_BYTES, group));
         self.finished += 1;
     }
 }
 
-/// The chaining value of a chunk group, not empty, that begins at `offset`, a multiple of
-/// the groups' length, and is not all of its blob.
-pub(super) fn group_value(offset: u64, group: &[u8]) -> ChainingValue {
+/// The chaining value of a node, a chunk group or more, that begins with the byte at
+/// `offset` and has these bytes, which are not all of its blob.
+pub(super) fn subtree_value(offset: u64, bytes: &[u8]) -> ChainingValue {
     let mut hasher = Hasher::new();
-    hasher.set_input_offset(offset).update(group);
+    hasher.set_input_offset(offset).update(bytes);
     hasher.finalize_non_root()
 }
 

@@ -9,12 +9,16 @@
 
 mod encode;
 mod hasher;
+mod pieces;
+mod prove;
 mod tree;
 mod verify;
 mod walk;
 
 pub use encode::{EncodeError, Encoder, Source, check_outboard};
 pub use hasher::TreeHasher;
+pub use pieces::{PieceHasher, PieceValues};
+pub use prove::{Leaf, PIECE_BYTES, Prover};
 pub use tree::{GROUP_BYTES, PAIR_BYTES, Tree};
 pub use verify::{Verifier, VerifyError};
 pub use walk::Mismatch;

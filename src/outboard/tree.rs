@@ -81,9 +81,14 @@ impl Node {
         Some((Self { start, end: middle }, Self { start: middle, end }))
     }
 
+    /// How many chunk groups the node covers.
+    pub(super) fn groups(self) -> u64 {
+        self.end - self.start
+    }
+
     /// How many pairs are in the outboard for this node and all below it.
     fn pairs(self) -> u64 {
-        self.end - self.start - 1
+        self.groups() - 1
     }
 
     /// Where the pair of this node, which is no chunk group, lies in the outboard, in bytes.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use blake3::hazmat::{ChainingValue, Mode, merge_subtrees_non_root, merge_subtrees_root};
 
-use super::hasher::group_value;
+use super::hasher::subtree_value;
 use super::tree::{Node, PAIR_BYTES, Tree};
 use crate::hash::BlobHash;
 
@@ -40,7 +40,8 @@ pub(super) struct Parent {
     expected: Expected,
 }
 
-/// A leaf, in place of which the answer holds its bytes.
+/// A leaf, in place of which the answer holds its bytes: a chunk group, or all those of a
+/// node that are checked together.
 #[derive(Debug)]
 pub(super) struct Group {
     /// Which bytes of the blob.
@@ -67,9 +68,15 @@ impl Walk {
 
     /// Goes to the next node; None at the end.
     pub(super) fn next(&mut self) -> Option<Step> {
+        self.next_of(1)
+    }
+
+    /// The same, taking a node that covers at most so many chunk groups for a leaf: its
+    /// bytes are checked together.
+    pub(super) fn next_of(&mut self, groups: u64) -> Option<Step> {
         let (node, expected) = self.ahead.pop()?;
         let bytes = self.tree.bytes(node);
-        Some(match node.children() {
+        Some(match node.children().filter(|_| node.groups() > groups) {
             Some(children) => Step::Pair(Parent {
                 node,
                 children,
@@ -77,6 +84,11 @@ impl Walk {
             }),
             None => Step::Group(Group { bytes, expected }),
         })
+    }
+
+    /// Goes back to before a parent, which comes again.
+    pub(super) fn put_back(&mut self, parent: Parent) {
+        self.ahead.push((parent.node, parent.expected));
     }
 
     /// Goes below a parent if this is its pair.
@@ -121,12 +133,12 @@ impl Group {
         usize::try_from(self.bytes.end - self.bytes.start).unwrap_or(usize::MAX)
     }
 
-    /// Whether these are the bytes of the group.
+    /// Whether these are the bytes of the leaf.
     pub(super) fn check(&self, bytes: &[u8]) -> Result<(), Mismatch> {
         let offset = self.bytes.start;
         let is_right = match &self.expected {
             Expected::Root(hash) => *hash == BlobHash::of(bytes),
-            Expected::Inner(value) => *value == group_value(offset, bytes),
+            Expected::Inner(value) => *value == subtree_value(offset, bytes),
         };
         is_right.then_some(()).ok_or(Mismatch { offset })
     }

@@ -35,6 +35,8 @@ pub struct Options {
     pub reserve: u64,
     /// The most bytes of content kept.
     pub quota: Option<u64>,
+    /// Whether long content is proven against its hash before it is given out.
+    pub verify_reads: bool,
 }
 
 impl Options {
@@ -47,6 +49,7 @@ impl Options {
             max_upload: None,
             reserve: 16 << 20,
             quota: None,
+            verify_reads: true,
         }
     }
 
@@ -67,6 +70,7 @@ impl Options {
             dir: self.dir.clone(),
             spool: self.spool(),
             pack_bytes: blob::local::PACK_BYTES,
+            verify_reads: self.verify_reads,
         }
     }
 

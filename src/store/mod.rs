@@ -10,19 +10,19 @@ use futures_util::future::try_join_all;
 use tokio::sync::RwLock;
 
 use crate::blob::spool::Options as SpoolOptions;
-use crate::blob::{BlobBackend, BlobError, OpenBlob, Spool, SpooledBlob};
+use crate::blob::{BlobBackend, BlobError, DamageCounts, Spool, SpooledBlob};
 use crate::hash::BlobHash;
 use crate::index::{IndexBackend, Totals};
 use crate::record::{FileId, FileRecord, NewFile};
 use crate::watched_disk::Writes;
 
-mod check;
 mod collect;
 mod directory;
 mod error;
 mod hot;
 mod in_use;
 pub mod local;
+mod opening;
 mod quota;
 mod ready;
 mod trial;
@@ -34,7 +34,6 @@ pub use error::StoreError;
 pub use hot::{HotReads, ReadyContent, ReadyFile};
 pub use verify::{Finding, verify};
 
-use check::is_whole;
 use hot::HotFiles;
 use in_use::{InUse, Shared};
 use quota::{Quota, Reservation};
@@ -150,17 +149,51 @@ impl Store {
         .await
     }
 
+    /// Keeps spooled content as a new file unless a file has it; then what is stored of it
+    /// is made whole where it is not. Ok means durable; None that a file had it.
+    pub async fn ingest_missing(
+        &self,
+        blob: SpooledBlob,
+        about: About,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        self.change(|store| async move {
+            let hash = blob.hash();
+            let record = match store.commit(blob).await {
+                Ok(committed) => store.record_missing(committed, about).await,
+                Err(error) => Err(error),
+            };
+            if record.is_err() {
+                store.collect(hash).await;
+            }
+            record
+        })
+        .await
+    }
+
+    async fn record_missing(
+        &self,
+        blob: CommittedBlob,
+        about: About,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        if self.index.needs(&blob.hash).await? {
+            return Ok(None);
+        }
+        self.record(blob, about).await.map(Some)
+    }
+
     async fn commit(&self, blob: SpooledBlob) -> Result<CommittedBlob, StoreError> {
         let (hash, size) = (blob.hash(), blob.size());
         let shared = self.in_use.share(hash).await;
+        // Short content is compared by the backend, which needs no lookup for it.
+        let is_needed =
+            (!blob.is_in_memory() || self.quota.is_some()) && self.index.needs(&hash).await?;
         // A record stands for a durable blob, so long content that has one is not written
-        // again. Short content is compared by the backend, which needs no lookup for it.
-        let is_there = (!blob.is_in_memory() || self.quota.is_some())
-            && self.index.needs(&hash).await?
-            && self.blobs.size(&hash).await? == Some(size);
+        // again: once it is proven to be whole, which only reading it tells.
+        let is_there = is_needed && !blob.is_in_memory() && self.has_whole(&hash, size).await;
         let mut reserved = None;
         if !is_there {
-            if let Some(quota) = &self.quota {
+            // What a record has is counted already, whole or damaged.
+            if let Some(quota) = self.quota.as_ref().filter(|_| !is_needed) {
                 reserved = Some(quota.reserve(size, || self.totals().blob_bytes)?);
             }
             self.blobs.commit(blob).await?;
@@ -170,6 +203,19 @@ impl Store {
             size,
             _shared: shared,
             _reserved: reserved,
+        })
+    }
+
+    /// Whether a blob of this size is there and whole. One that cannot be read is not.
+    async fn has_whole(&self, hash: &BlobHash, size: u64) -> bool {
+        let is_there = async {
+            Ok::<_, BlobError>(
+                self.blobs.size(hash).await? == Some(size) && self.blobs.is_whole(hash).await?,
+            )
+        };
+        is_there.await.unwrap_or_else(|error| {
+            tracing::warn!(%hash, %error, "what is stored cannot be read, and is replaced");
+            false
         })
     }
 
@@ -211,14 +257,15 @@ impl Store {
         Ok(self.index.page(after, limit).await?)
     }
 
-    /// Whether a file has content with this hash.
+    /// Whether a file has content with this hash, and it is not known to be damaged.
     pub async fn holds(&self, hash: &BlobHash) -> Result<bool, StoreError> {
-        Ok(self.index.needs(hash).await?)
+        Ok(!self.blobs.is_damaged(hash) && self.index.needs(hash).await?)
     }
 
-    /// Opens content by its hash.
-    pub async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
-        Ok(self.blobs.open(hash).await?)
+    /// Whether a file has content with this hash, and all of it is there and whole. Takes as
+    /// long as reading it.
+    pub async fn holds_whole(&self, hash: &BlobHash) -> Result<bool, StoreError> {
+        Ok(self.holds(hash).await? && self.blobs.is_whole(hash).await?)
     }
 
     /// Removes a file and returns what it was; its blob goes when no file needs it.
@@ -244,7 +291,7 @@ impl Store {
         for record in files {
             // A file that was removed again is not lost, though its blob is gone.
             let there = self.index.get(record.id).await?.is_some();
-            if there && !is_whole(&*self.blobs, &record.file.hash).await? {
+            if there && !self.blobs.is_whole(&record.file.hash).await? {
                 broken.push(record);
             }
         }
@@ -273,6 +320,11 @@ impl Store {
     /// How much the store holds.
     pub fn totals(&self) -> Totals {
         self.index.totals()
+    }
+
+    /// How much of what it holds is known to be damaged, and how often damage was found.
+    pub fn damage(&self) -> DamageCounts {
+        self.blobs.damage()
     }
 
     /// How often files were read from memory.

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use super::check::is_whole;
 use super::directory::Directory;
 use super::error::StoreError;
 use super::local::{OpenError, Options};
@@ -79,7 +78,7 @@ async fn verify_blobs(
         if needed.next_if_eq(&hash).is_none() {
             tell(findings, Finding::Orphan(hash, size)).await;
         }
-        if !is_whole(blobs, &hash).await? {
+        if !blobs.look_again(hash).await? {
             tell(findings, Finding::BlobDamaged(hash)).await;
         } else if !blobs.check_outboard(hash, size).await? {
             tell(findings, Finding::OutboardDamaged(hash)).await;

@@ -12,9 +12,9 @@ use futures_util::stream;
 use tokio::task::JoinHandle;
 
 use super::super::room::Room;
-use super::super::{BlobError, ByteStream, joined};
-use super::outboards::Outboards;
-use crate::hash::BlobHash;
+use super::super::{BlobError, ByteStream, joined, run_blocking};
+use super::checker::values;
+use super::stored::Stored;
 use crate::outboard::{EncodeError, Encoder, Source, Tree};
 
 /// The length of a chunk group, in bytes.
@@ -22,19 +22,16 @@ const GROUP: usize = 16 * 1024;
 
 /// An answer, from what is not yet given out of it.
 pub(super) struct Encoding {
-    hash: BlobHash,
-    size: u64,
     encoder: Encoder,
     /// How many bytes are left.
     left: u64,
     files: Files,
-    outboards: Arc<Outboards>,
     /// Whether the outboard was derived for this answer.
     derived: bool,
 }
 
 struct Files {
-    blob: Arc<File>,
+    blob: Arc<Stored>,
     outboard: Option<File>,
 }
 
@@ -48,25 +45,16 @@ enum Step {
 }
 
 impl Encoding {
-    /// The answer to a range of a blob, from its open file of `size` bytes.
-    pub(super) fn new(
-        hash: BlobHash,
-        size: u64,
-        range: &Range<u64>,
-        blob: Arc<File>,
-        outboards: Arc<Outboards>,
-    ) -> Self {
-        let tree = Tree::new(size);
+    /// The answer to a range of a blob.
+    pub(super) fn new(blob: Arc<Stored>, range: &Range<u64>) -> Self {
+        let tree = Tree::new(blob.size);
         Self {
-            hash,
-            size,
-            encoder: Encoder::new(hash, tree, range),
+            encoder: Encoder::new(blob.hash, tree, range),
             left: tree.encoded_len(range),
             files: Files {
                 blob,
                 outboard: None,
             },
-            outboards,
             derived: false,
         }
     }
@@ -94,14 +82,19 @@ impl Encoding {
 
     /// Reads the next piece. Blocks.
     fn step(mut self) -> Result<Step, BlobError> {
+        let blob = Arc::clone(&self.files.blob);
         if self.files.outboard.is_none() {
             // Why it cannot be opened is told by what comes of deriving it.
-            self.files.outboard = self.outboards.open(&self.hash).ok();
+            self.files.outboard = blob.shelf.outboards.open(&blob.hash).ok();
         }
         let room = Room::take(self.left);
         // With the group that reaches over its end: it never grows, which would copy it.
         let mut piece = Vec::with_capacity(room.bytes() + GROUP);
-        let read = self.encoder.read_on(&self.files, &mut piece, room.bytes());
+        let mut read = self.read_on(&mut piece, room.bytes());
+        if let Err(EncodeError::Blob(_)) = read {
+            // Once more, so that a fault of memory or of a cable is not taken for damage.
+            read = self.read_on(&mut piece, room.bytes());
+        }
         match read {
             Err(EncodeError::Blob(error)) => return Err(self.unreadable(error)),
             Err(EncodeError::Outboard(error)) if piece.is_empty() => {
@@ -114,28 +107,40 @@ impl Encoding {
         Ok(Step::Piece(room.hold(piece), self))
     }
 
-    /// The error for a blob that cannot be read.
+    fn read_on(&mut self, piece: &mut Vec<u8>, target: usize) -> Result<(), EncodeError> {
+        self.encoder.read_on(&self.files, piece, target)
+    }
+
+    /// The error for a blob that cannot be read. Blocks.
     fn unreadable(&self, error: io::Error) -> BlobError {
+        let blob = &self.files.blob;
         match error.kind() {
             io::ErrorKind::UnexpectedEof => {
-                let found = self.files.blob.metadata();
-                let found = found.map_or(0, |metadata| metadata.len());
-                BlobError::cut_short(self.hash, found, self.size)
+                let found = blob.file.metadata();
+                blob.ends_at(found.map_or(0, |found| found.len()))
             }
-            io::ErrorKind::InvalidData => BlobError::damaged(self.hash, &error),
-            _ => BlobError::io("read", self.hash.to_string(), error),
+            io::ErrorKind::InvalidData => blob.damaged(&error.to_string()),
+            _ => blob.unreadable(error),
         }
     }
 
     /// The same with an outboard derived from the blob, unless it already was.
     async fn with_derived(mut self, error: io::Error) -> Result<Self, BlobError> {
+        let blob = Arc::clone(&self.files.blob);
         if self.derived {
-            let what = format!("outboard of {}", self.hash);
+            let what = format!("outboard of {}", blob.hash);
             return Err(BlobError::io("read", what, error));
         }
-        let (blob, unusable) = (Arc::clone(&self.files.blob), self.files.outboard.take());
-        let outboard = self.outboards.derive(self.hash, blob, unusable).await?;
-        self.files.outboard = Some(outboard);
+        let unusable = self.files.outboard.take();
+        let outboards = &blob.shelf.outboards;
+        let derived = outboards.derive(blob.hash, Arc::clone(&blob.file), unusable);
+        match derived.await {
+            Ok(outboard) => self.files.outboard = Some(outboard),
+            // Whether it is the blob that is damaged is found out by reading it once more.
+            Err(error) => {
+                return run_blocking(move || values(&blob).and(Err(error))).await;
+            }
+        }
         self.derived = true;
         Ok(self)
     }
@@ -156,7 +161,7 @@ async fn next(mut reading: Reading) -> Result<(Bytes, Encoding), BlobError> {
 
 impl Source for Files {
     fn read_blob(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.blob.read_exact_at(buffer, offset)
+        self.blob.file.read_exact_at(buffer, offset)
     }
 
     fn read_outboard(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {

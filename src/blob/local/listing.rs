@@ -13,10 +13,10 @@ use super::packs::Packs;
 use super::shards::{shard_dir, shard_path};
 use crate::hash::BlobHash;
 
-/// The size of the blob at `path`, in bytes.
+/// The size of the blob at `path`, in bytes; 0 of what is no file.
 pub(super) fn stored_size(path: &Path) -> Result<Option<u64>, BlobError> {
-    match std::fs::metadata(path) {
-        Ok(metadata) => Ok(Some(metadata.len())),
+    match std::fs::symlink_metadata(path) {
+        Ok(look) => Ok(Some(if look.is_file() { look.len() } else { 0 })),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(BlobError::io("look at", path, e)),
     }
@@ -67,7 +67,14 @@ pub(super) fn without_blob(
 pub(super) fn strays_among_packs(
     packs: Arc<Packs>,
 ) -> BoxStream<'static, Result<PathBuf, BlobError>> {
-    let found = stream::once(run_blocking(move || packs.strays()));
+    found_at_once(move || packs.strays())
+}
+
+/// What `find`, which may block, finds.
+pub(super) fn found_at_once<T: Send + 'static>(
+    find: impl FnOnce() -> Result<Vec<T>, BlobError> + Send + 'static,
+) -> BoxStream<'static, Result<T, BlobError>> {
+    let found = stream::once(run_blocking(find));
     found.flat_map(each).boxed()
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The file of a blob is `blobs/<first two hex digits>/<64 hex digits>` under the storage
 //! directory. The 256 shard directories are made at start, so that a commit has one name
-//! to make durable and no parents. The file has beside it its outboard.
+//! to make durable and no parents. The file has beside it its outboard. Nothing of a blob is
+//! given out that was not proven against its hash, and damage that shows is remembered.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,23 +14,32 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::spool::{self, Content, SpoolFile};
-use super::{BlobBackend, BlobError, OpenBlob, SpooledBlob, run_blocking};
+use super::{BlobBackend, BlobError, DamageCounts, OpenBlob, SpooledBlob, run_blocking};
 use crate::disk::{Disk, DiskDir, Durability, replace_file};
 use crate::hash::BlobHash;
 
+mod checker;
+mod damage;
 mod encoding;
+mod identity;
 mod listing;
 mod outboards;
 mod packs;
+mod proven;
+mod reader;
 mod reading;
 mod refusal;
 mod shards;
+mod stored;
 
+use damage::Damage;
 use listing::stored_size;
 use outboards::Outboards;
-use packs::Packs;
+use packs::{InPacks, Packs};
+use proven::Proven;
 use refusal::Refusal;
 use shards::{shard_dir, shard_path};
+use stored::Shelf;
 
 /// The directory of the blobs, under the storage directory.
 const DIR: &str = "blobs";
@@ -48,6 +58,9 @@ pub struct Options {
     /// The length, in bytes, at which a pack of small blobs is finished; at most
     /// [`MAX_PACK_BYTES`].
     pub pack_bytes: u32,
+    /// Whether long content is proven against its hash before it is given out. Its length is
+    /// looked at, and short content proven, in any case.
+    pub verify_reads: bool,
 }
 
 /// The longest that packs may be finished at, in bytes.
@@ -69,7 +82,7 @@ struct Shared {
     opened: Box<dyn DiskDir>,
     spool: spool::Options,
     refusal: Arc<Refusal>,
-    outboards: Arc<Outboards>,
+    shelf: Arc<Shelf>,
 }
 
 /// Notes, durably, that format 1 has left small blobs in files of this storage directory:
@@ -86,6 +99,7 @@ impl LocalBlobs {
             dir,
             spool,
             pack_bytes,
+            verify_reads,
         } = options;
         let (blobs, packs) = (dir.join(DIR), dir.join(PACKS_DIR));
         let disk = &spool.disk;
@@ -103,12 +117,15 @@ impl LocalBlobs {
         spool::clear(&spool)?;
         let outboards = Arc::new(Outboards::at(&dir, spool.clone())?);
         let refusal = Arc::new(Refusal::default());
+        let damage = Damage::at(&dir, Arc::clone(disk), Arc::clone(&refusal))?;
+        let damage = Arc::new(damage);
         let packs = Packs::open(packs::Options {
             dir: packs,
             small_files: dir.join(SMALL_FILES).exists().then(|| blobs.clone()),
             spool: spool.clone(),
             pack_bytes: pack_bytes.min(MAX_PACK_BYTES),
             refusal: Arc::clone(&refusal),
+            damage: Arc::clone(&damage),
         })?;
         let opened = spool.disk.open_dir(&blobs);
         let opened = opened.map_err(|e| BlobError::io("open", &blobs, e))?;
@@ -118,7 +135,12 @@ impl LocalBlobs {
                 opened,
                 spool,
                 refusal,
-                outboards,
+                shelf: Arc::new(Shelf {
+                    outboards,
+                    damage,
+                    proven: Proven::new(),
+                    verify_reads,
+                }),
             }),
             packs: Arc::new(packs),
         })
@@ -128,21 +150,39 @@ impl LocalBlobs {
     /// there.
     pub fn strays(&self) -> BoxStream<'static, Result<PathBuf, BlobError>> {
         let among_blobs = listing::strays(self.shared.blobs.clone());
-        let among_outboards = self.shared.outboards.strays();
+        let among_outboards = self.shared.shelf.outboards.strays();
         let among_packs = listing::strays_among_packs(Arc::clone(&self.packs));
+        let damage = Arc::clone(&self.shared.shelf.damage);
+        let among_damaged = listing::found_at_once(move || damage.strays());
         among_blobs
             .chain(among_outboards)
             .chain(among_packs)
+            .chain(among_damaged)
             .boxed()
+    }
+
+    /// Whether all bytes of a blob have its hash, whatever is known of damage: that may have
+    /// been mended, or the machine's fault rather than the disk's.
+    pub async fn look_again(&self, hash: BlobHash) -> Result<bool, BlobError> {
+        self.forget_damage(hash).await?;
+        self.is_whole(&hash).await
+    }
+
+    async fn forget_damage(&self, hash: BlobHash) -> Result<(), BlobError> {
+        self.blocking(move |shared| {
+            shared.shelf.damage.forget(&hash);
+            Ok(())
+        })
+        .await
     }
 
     /// Checks the outboard of a blob of `size` bytes and removes one that is damaged, to be
     /// derived when it is needed; tells whether none was.
     pub async fn check_outboard(&self, hash: BlobHash, size: u64) -> Result<bool, BlobError> {
         self.blocking(move |shared| {
-            let is_sound = shared.outboards.is_sound(hash, size);
+            let is_sound = shared.shelf.outboards.is_sound(hash, size);
             if !is_sound {
-                shared.outboards.remove(&hash)?;
+                shared.shelf.outboards.remove(&hash)?;
             }
             Ok(is_sound)
         })
@@ -174,15 +214,22 @@ impl BlobBackend for LocalBlobs {
 
     async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
         let hash = *hash;
-        if let Some(content) = self.packs.content(hash).await? {
+        let in_packs = self.packs.content(hash).await?;
+        if let InPacks::Whole(content) = in_packs {
             return Ok(Some(reading::small(hash, content)));
         }
-        self.blocking(move |shared| reading::open(hash, &shared.path(&hash), &shared.outboards))
-            .await
+        let path = self.shared.path(&hash);
+        match reading::open(hash, path, &self.shared.shelf).await {
+            Ok(None) if matches!(in_packs, InPacks::Damaged) => Err(BlobError::other_hash(hash)),
+            opened => opened,
+        }
     }
 
     async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
         let hash = *hash;
+        if self.is_damaged(&hash) {
+            return Ok(None);
+        }
         if let Some(size) = self.packs.size(hash).await? {
             return Ok(Some(size));
         }
@@ -190,11 +237,47 @@ impl BlobBackend for LocalBlobs {
             .await
     }
 
+    async fn is_whole(&self, hash: &BlobHash) -> Result<bool, BlobError> {
+        let proven = match self.open(hash).await {
+            Ok(None) => return Ok(false),
+            Ok(Some(blob)) => blob.prove().await,
+            Err(error) => Err(error),
+        };
+        match proven {
+            Ok(()) => Ok(true),
+            Err(BlobError::Damaged { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn note_missing(&self, hash: &BlobHash) -> Result<(), BlobError> {
+        let hash = *hash;
+        self.blocking(move |shared| {
+            let damage = &shared.shelf.damage;
+            damage.mark(hash, None, None, "it is not there, and files need it");
+            Ok(())
+        })
+        .await
+    }
+
+    fn is_damaged(&self, hash: &BlobHash) -> bool {
+        self.shared.shelf.damage.get(hash).is_some()
+    }
+
+    fn damage(&self) -> DamageCounts {
+        let damage = &self.shared.shelf.damage;
+        DamageCounts {
+            known: damage.known(),
+            found: damage.found(),
+        }
+    }
+
     async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
         let hash = *hash;
         // Format 1 kept small blobs in files, too.
         self.blocking(move |shared| shared.delete(&hash)).await?;
-        self.packs.delete(hash).await
+        self.packs.delete(hash).await?;
+        self.forget_damage(hash).await
     }
 
     fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
@@ -202,12 +285,12 @@ impl BlobBackend for LocalBlobs {
     }
 
     async fn sweep(&self) -> Result<u64, BlobError> {
-        let mut left = self.shared.outboards.without_blob(&self.shared.blobs);
+        let mut left = self.shared.shelf.outboards.without_blob(&self.shared.blobs);
         let mut swept = 0;
         while let Some(hash) = left.try_next().await? {
             self.blocking(move |shared| {
                 shared.refusal.check()?;
-                shared.outboards.remove(&hash)
+                shared.shelf.outboards.remove(&hash)
             })
             .await?;
             swept += 1;
@@ -257,25 +340,32 @@ impl Shared {
     /// name, and its outboard is there before it.
     fn keep(&self, hash: &BlobHash, blob: SpoolFile, outboard: SpoolFile) -> Result<(), BlobError> {
         let synced = self.sync(blob.path(), || blob.file().sync());
-        let prepared = synced.and_then(|()| self.outboards.keep(hash, outboard));
+        let prepared = synced.and_then(|()| self.shelf.outboards.keep(hash, outboard));
         if let Err(error) = prepared {
             blob.discard();
             return Err(error);
         }
         let path = self.path(hash);
+        let aside = self.shelf.damage.set_aside(&path);
+        if let Err(error) = aside {
+            blob.discard();
+            return Err(BlobError::io("move away", path, error));
+        }
         let dir = path.parent().unwrap_or(&self.blobs);
         // Opened before the rename: who cannot open it has changed nothing.
         let opened = self.disk().open_dir(dir);
         let opened = opened.map_err(|e| BlobError::io("open", dir, e));
         let named = opened.and_then(|opened| blob.rename(&path).map(|()| opened));
         match named {
-            Ok(opened) => self.sync(dir, || opened.sync()),
+            Ok(opened) => self.sync(dir, || opened.sync())?,
             Err(error) => {
                 // What cannot be removed is swept.
-                let _ = self.outboards.remove(hash);
-                Err(error)
+                let _ = self.shelf.outboards.remove(hash);
+                return Err(error);
             }
         }
+        self.shelf.damage.forget(hash);
+        Ok(())
     }
 
     /// Syncs `path` where the durability setting asks for it at each commit.
@@ -295,15 +385,17 @@ impl Shared {
     fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
         self.refusal.check()?;
         // First, so that the blob is there to try again.
-        self.outboards.remove(hash)?;
+        self.shelf.outboards.remove(hash)?;
         let path = self.path(hash);
+        let aside = self.shelf.damage.set_aside(&path);
+        aside.map_err(|e| BlobError::io("move away", &path, e))?;
         // Not synced: a blob that a power cut brings back is collected at start.
         self.disk()
             .remove_file(&path)
             .map_err(|e| BlobError::io("remove", path, e))?;
         // Who derived one meanwhile may not have seen that the blob is gone. What cannot be
         // removed now is swept.
-        let _ = self.outboards.remove(hash);
+        let _ = self.shelf.outboards.remove(hash);
         Ok(())
     }
 }

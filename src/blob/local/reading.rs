@@ -1,62 +1,81 @@
 //! Blobs read from their files.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::ops::Range;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
-use rustix::buffer::spare_capacity;
-use rustix::io::{Errno, pread};
-use tokio::task::JoinHandle;
+use futures_util::{TryStreamExt, stream::iter};
 
 use super::super::encoded::encoded;
-use super::super::room::Room;
-use super::super::{BlobError, ByteStream, OpenBlob, joined};
+use super::super::{BlobError, ByteStream, OpenBlob, run_blocking};
+use super::checker::{Checker, Trouble, pieces};
 use super::encoding::Encoding;
-use super::outboards::Outboards;
+use super::reader::Reader;
+use super::stored::{Shelf, Stored};
 use crate::hash::BlobHash;
+use crate::outboard::PIECE_BYTES;
 
 /// A blob of at most this many bytes is read when it is opened, which spares it a second
 /// turn on a blocking thread.
 const SMALL: u64 = 64 * 1024;
+/// How many bytes are proven in one turn on a blocking thread,
+const WINDOW: u64 = 16 * PIECE_BYTES;
+/// and how many turns are taken at once.
+const WINDOWS: usize = 2;
 
-/// Opens a blob's file; None if there is none. Blocks.
-pub(super) fn open(
+/// Opens a blob's file; None if there is none. What was found damaged before, and has
+/// changed since, is proven first.
+pub(super) async fn open(
     hash: BlobHash,
-    path: &Path,
-    outboards: &Arc<Outboards>,
+    path: PathBuf,
+    shelf: &Arc<Shelf>,
 ) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
-    match File::open(path).and_then(|file| load(hash, file, outboards)) {
-        Ok(blob) => Ok(Some(blob)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(BlobError::io("open", path, e)),
+    let opening = Arc::clone(shelf);
+    let opened = run_blocking(move || {
+        let Some(stored) = Stored::open(hash, path, &opening)? else {
+            return match opening.damage.get(&hash) {
+                Some(_) => Err(BlobError::known(hash)),
+                None => Ok(None),
+            };
+        };
+        let known = stored.known()?;
+        Ok(Some((load(stored)?, known)))
+    });
+    let Some((blob, known)) = opened.await? else {
+        return Ok(None);
+    };
+    if known.is_some() {
+        blob.prove().await?;
+        let damage = Arc::clone(&shelf.damage);
+        run_blocking(move || {
+            damage.forget(&hash);
+            Ok(())
+        })
+        .await?;
     }
+    Ok(Some(blob))
 }
 
-fn load(
-    hash: BlobHash,
-    mut file: File,
-    outboards: &Arc<Outboards>,
-) -> io::Result<Arc<dyn OpenBlob>> {
-    let size = file.metadata()?.len();
-    if size > SMALL {
-        return Ok(Arc::new(BlobFile {
-            hash,
-            size,
-            file: Arc::new(file),
-            outboards: Arc::clone(outboards),
-        }));
+fn load(stored: Stored) -> Result<Arc<dyn OpenBlob>, BlobError> {
+    if stored.size > SMALL {
+        return Ok(Arc::new(LongBlob(Arc::new(stored))));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-    file.read_to_end(&mut bytes)?;
-    Ok(small(hash, bytes.into()))
+    let (mut bytes, size) = (Vec::new(), usize::try_from(stored.size).unwrap_or_default());
+    // Twice, so that a fault of memory or of a cable is not taken for damage.
+    for _ in 0..2 {
+        stored.read(&mut bytes, size, 0)?;
+        if BlobHash::of(&bytes) == stored.hash {
+            return Ok(small(stored.hash, bytes.into()));
+        }
+    }
+    Err(stored.damaged("its bytes have another hash"))
 }
 
-/// A blob that was read whole.
+/// A blob that was read whole, and checked.
 pub(super) fn small(hash: BlobHash, bytes: Bytes) -> Arc<dyn OpenBlob> {
     Arc::new(SmallBlob { hash, bytes })
 }
@@ -67,6 +86,7 @@ struct SmallBlob {
     bytes: Bytes,
 }
 
+#[async_trait]
 impl OpenBlob for SmallBlob {
     fn size(&self) -> u64 {
         self.bytes.len() as u64
@@ -86,83 +106,88 @@ impl OpenBlob for SmallBlob {
     fn encoded(&self, range: Range<u64>) -> ByteStream {
         encoded(self.hash, self.bytes.clone(), range)
     }
+
+    async fn prove_size(&self) -> Result<(), BlobError> {
+        Ok(())
+    }
+
+    async fn prove(&self) -> Result<(), BlobError> {
+        Ok(())
+    }
 }
 
 /// A blob read piece by piece.
-struct BlobFile {
-    hash: BlobHash,
-    size: u64,
-    file: Arc<File>,
-    outboards: Arc<Outboards>,
-}
+struct LongBlob(Arc<Stored>);
 
-impl OpenBlob for BlobFile {
+#[async_trait]
+impl OpenBlob for LongBlob {
     fn size(&self) -> u64 {
-        self.size
+        self.0.size
     }
 
     fn read(&self, range: Range<u64>) -> ByteStream {
-        let reader = Reader {
-            hash: self.hash,
-            file: Arc::clone(&self.file),
-            at: range.start,
-            end: range.end,
-        };
-        // Nothing is read before the first piece is asked for: a HEAD asks for none.
-        let begun = stream::once(async { reader.read_on() });
-        let pieces = begun.flat_map(|reading| {
-            stream::unfold(reading, |reading| async move {
-                match joined(reading?.await) {
-                    // The next piece is read while the consumer works on this one.
-                    Ok((piece, rest)) => Some((Ok(piece), rest.read_on())),
-                    Err(error) => Some((Err(error), None)),
-                }
-            })
-        });
-        pieces.boxed()
+        Reader::new(Arc::clone(&self.0), range).into_stream()
     }
 
     fn encoded(&self, range: Range<u64>) -> ByteStream {
-        let (blob, outboards) = (Arc::clone(&self.file), Arc::clone(&self.outboards));
-        Encoding::new(self.hash, self.size, &range, blob, outboards).into_stream()
+        Encoding::new(Arc::clone(&self.0), &range).into_stream()
+    }
+
+    async fn prove_size(&self) -> Result<(), BlobError> {
+        let mut end = self.encoded(self.0.size - 1..self.0.size);
+        while end.try_next().await?.is_some() {}
+        Ok(())
+    }
+
+    async fn prove(&self) -> Result<(), BlobError> {
+        let step = usize::try_from(WINDOW).unwrap_or(usize::MAX);
+        let size = self.0.size;
+        let windows = (0..size).step_by(step).map(|start| {
+            let window = start..size.min(start + WINDOW);
+            prove(Checker::new(Arc::clone(&self.0)), window)
+        });
+        iter(windows)
+            .buffered(WINDOWS)
+            .try_for_each(|()| async { Ok(()) })
+            .await
     }
 }
 
-/// A piece being read, and what is left to read after it.
-type Reading = JoinHandle<Result<(Bytes, Reader), BlobError>>;
-
-/// What is left to read.
-struct Reader {
-    hash: BlobHash,
-    file: Arc<File>,
-    at: u64,
-    end: u64,
-}
-
-impl Reader {
-    /// Begins to read the next piece, if there is one.
-    ///
-    /// No thread stays with a reader, so any number of slow consumers can be served.
-    fn read_on(self) -> Option<Reading> {
-        (self.at < self.end).then(|| tokio::task::spawn_blocking(move || self.piece()))
-    }
-
-    /// Reads the next piece. Blocks.
-    fn piece(mut self) -> Result<(Bytes, Self), BlobError> {
-        let room = Room::take(self.end - self.at);
-        let wanted = room.bytes();
-        // Not zeroed before it is read into.
-        let mut piece = Vec::with_capacity(wanted);
-        while piece.len() < wanted {
-            let at = self.at + piece.len() as u64;
-            match pread(&self.file, spare_capacity(&mut piece), at) {
-                Ok(0) => return Err(BlobError::cut_short(self.hash, at, self.end)),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(e) => return Err(BlobError::io("read", self.hash.to_string(), e.into())),
+/// Reads and checks the pieces of a range, but those that were proven lately.
+async fn prove(checker: Checker, mut ahead: Range<u64>) -> Result<(), BlobError> {
+    let mut checker = checker;
+    loop {
+        let turn = run_blocking(move || {
+            let proved = prove_now(&mut checker, &mut ahead);
+            match proved {
+                Ok(()) => Ok((checker, ahead, None)),
+                Err(Trouble::NoProof(error)) => Ok((checker, ahead, Some(error))),
+                Err(Trouble::Blob(error)) => Err(error),
             }
-        }
-        piece.truncate(wanted);
-        self.at += piece.len() as u64;
-        Ok((room.hold(piece), self))
+        });
+        let (proved, rest, no_proof) = turn.await?;
+        let Some(error) = no_proof else {
+            return Ok(());
+        };
+        checker = proved.with_other_proof(error).await?;
+        ahead = rest;
     }
+}
+
+fn prove_now(checker: &mut Checker, ahead: &mut Range<u64>) -> Result<(), Trouble> {
+    let mut buffer = Vec::new();
+    for piece in pieces(ahead.clone()) {
+        let blob = &checker.blob;
+        if blob
+            .shelf
+            .proven
+            .holds(&blob.hash, blob.identity()?, piece.start)
+        {
+            checker.jump();
+        } else {
+            checker.read(&(piece.start..ahead.end), PIECE_BYTES, &mut buffer)?;
+        }
+        ahead.start = piece.end;
+    }
+    Ok(())
 }

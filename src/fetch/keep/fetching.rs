@@ -74,8 +74,12 @@ pub(super) struct Means<'a> {
     pub(super) fetched: &'a AtomicU64,
 }
 
-/// Makes this node hold a file.
-pub(super) async fn fetch(means: &Means<'_>, wanted: &Wanted) -> Result<FileRecord, KeepError> {
+/// Makes this node hold a file. None where another file had its content, which was damaged
+/// perhaps, and is whole now.
+pub(super) async fn fetch(
+    means: &Means<'_>,
+    wanted: &Wanted,
+) -> Result<Option<FileRecord>, KeepError> {
     let file = &wanted.file;
     let spool = match file.hash {
         Some(hash) => fetch_verified(means, wanted, hash).await?,
@@ -93,7 +97,7 @@ pub(super) async fn fetch(means: &Means<'_>, wanted: &Wanted) -> Result<FileReco
         content_type: file.content_type.clone(),
         description: String::new(),
     };
-    Ok(means.store.ingest(blob, about).await?)
+    Ok(means.store.ingest_missing(blob, about).await?)
 }
 
 async fn fetch_verified(

@@ -170,14 +170,14 @@ impl Keeper {
         self.end(id, fetched).await;
     }
 
-    /// Makes a copy; None where the content was here already.
+    /// Makes a copy; None where a file had the content already, which is whole then.
     async fn fetch_missing(
         &self,
         wanted: &Wanted,
         fetched: &AtomicU64,
     ) -> Result<Option<FileRecord>, KeepError> {
         if let Some(hash) = self.hash_of(wanted)
-            && self.store.holds(&hash).await?
+            && self.store.holds_whole(&hash).await?
         {
             return Ok(None);
         }
@@ -188,7 +188,7 @@ impl Keeper {
             unhashed: &self.unhashed,
             fetched,
         };
-        fetch(&means, wanted).await.map(Some)
+        fetch(&means, wanted).await
     }
 
     async fn remove_partial(&self, id: KeepId) {

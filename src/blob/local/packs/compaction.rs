@@ -96,7 +96,7 @@ impl Compaction {
             };
             let place = entry.place(self.pack.number);
             if log.table.contains(entry.prefix, place) {
-                let (hash, bytes) = whole_entry(&self.pack, place)?;
+                let (hash, bytes) = whole_entry(log, &self.pack, place)?;
                 log.encode(&mut group, hash, &bytes)?;
                 moved.push((entry.prefix, place));
             }
@@ -129,10 +129,18 @@ fn remove_pack(log: &mut Log, pack: &Pack) -> Result<(), BlobError> {
 }
 
 /// A blob to be moved. A damaged one keeps its pack, for others to look at.
-fn whole_entry(pack: &Pack, place: Place) -> Result<(BlobHash, bytes::Bytes), BlobError> {
+fn whole_entry(
+    log: &Log,
+    pack: &Pack,
+    place: Place,
+) -> Result<(BlobHash, bytes::Bytes), BlobError> {
     match pack.entry_at(place)? {
         Some((hash, bytes)) if BlobHash::of(&bytes) == hash => Ok((hash, bytes)),
-        Some((hash, _)) => Err(BlobError::other_hash(hash)),
+        Some((hash, _)) => {
+            let damage = &log.options.damage;
+            damage.mark(hash, None, None, "its bytes in a pack have another hash");
+            Err(BlobError::other_hash(hash))
+        }
         None => {
             let source = std::io::Error::other("an entry is damaged");
             Err(BlobError::io("read", &pack.path, source))

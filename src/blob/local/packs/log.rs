@@ -34,6 +34,8 @@ pub(super) struct Batch {
     pub(super) group: Group,
     /// Damaged copies, which die when the batch stands.
     replaced: Vec<(Prefix, Place, Arc<Pack>)>,
+    /// What is whole again then, as far as it was known to be damaged.
+    mended: Vec<BlobHash>,
 }
 
 impl Batch {
@@ -41,6 +43,7 @@ impl Batch {
     pub(super) fn clear(&mut self) {
         self.group.clear();
         self.replaced.clear();
+        self.mended.clear();
     }
 }
 
@@ -58,14 +61,20 @@ impl Log {
         for (place, pack) in self.table.find(prefix) {
             match pack.entry_at(place) {
                 Ok(Some((found, content))) if found == hash && content == bytes => {
+                    self.options.damage.forget(&hash);
                     return Ok(false);
                 }
-                Ok(Some((found, _))) if found == hash => damaged.push((prefix, place, pack)),
+                Ok(Some((found, _))) if found == hash => {
+                    let damage = &self.options.damage;
+                    damage.mark(hash, None, None, "its bytes in a pack have another hash");
+                    damaged.push((prefix, place, pack));
+                }
                 // Of another hash, or one that nobody can tell.
                 _ => {}
             }
         }
         if self.is_in_file(&hash, bytes) {
+            self.options.damage.forget(&hash);
             return Ok(false);
         }
         if batch.group.entries.is_empty() {
@@ -73,6 +82,7 @@ impl Log {
         }
         self.encode(&mut batch.group, hash, bytes)?;
         batch.replaced.extend(damaged);
+        batch.mended.push(hash);
         Ok(true)
     }
 
@@ -130,6 +140,9 @@ impl Log {
             if let Err(error) = self.bury(*prefix, *place, pack) {
                 tracing::warn!(%error, "a damaged blob stays beside its whole copy");
             }
+        }
+        for hash in &batch.mended {
+            self.options.damage.forget(hash);
         }
         Ok(())
     }

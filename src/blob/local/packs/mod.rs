@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::{BlobError, run_blocking};
+use super::damage::Damage;
 use crate::hash::BlobHash;
 
 mod active;
@@ -32,6 +32,7 @@ mod usage;
 mod writer;
 
 pub(super) use options::Options;
+pub(super) use reading::InPacks;
 
 use entry::prefix;
 use start::{Names, start};
@@ -45,6 +46,7 @@ const QUEUE: usize = 1024;
 pub(super) struct Packs {
     dir: PathBuf,
     table: Arc<Table>,
+    damage: Arc<Damage>,
     /// None only while it is dropped.
     requests: Option<mpsc::Sender<Request>>,
     thread: Option<JoinHandle<()>>,
@@ -54,7 +56,7 @@ impl Packs {
     /// Opens the packs of a directory, which must exist, cuts off what a crash left
     /// half-written there, and starts the writing thread. Blocks.
     pub(super) fn open(options: Options) -> Result<Self, BlobError> {
-        let dir = options.dir.clone();
+        let (dir, damage) = (options.dir.clone(), Arc::clone(&options.damage));
         let log = start(options)?;
         let table = Arc::clone(&log.table);
         let (requests, received) = mpsc::channel(QUEUE);
@@ -64,6 +66,7 @@ impl Packs {
         Ok(Self {
             dir,
             table,
+            damage,
             requests: Some(requests),
             thread: Some(thread),
         })
@@ -91,26 +94,22 @@ impl Packs {
         self.request(|answer| Request::Try { answer }).await
     }
 
-    /// The bytes of a blob, unchecked; None if no pack holds it.
-    pub(super) async fn content(&self, hash: BlobHash) -> Result<Option<Bytes>, BlobError> {
-        self.read(hash, reading::content).await
+    /// What the packs hold of a blob; damage is remembered.
+    pub(super) async fn content(&self, hash: BlobHash) -> Result<InPacks, BlobError> {
+        if self.table.find(prefix(&hash)).is_empty() {
+            return Ok(InPacks::Absent);
+        }
+        let (table, damage) = (Arc::clone(&self.table), Arc::clone(&self.damage));
+        run_blocking(move || reading::content(&table, &damage, &hash)).await
     }
 
     /// The size of a blob, in bytes; None if no pack holds it.
     pub(super) async fn size(&self, hash: BlobHash) -> Result<Option<u64>, BlobError> {
-        self.read(hash, reading::size).await
-    }
-
-    async fn read<T: Send + 'static>(
-        &self,
-        hash: BlobHash,
-        read: fn(&Table, &BlobHash) -> Result<Option<T>, BlobError>,
-    ) -> Result<Option<T>, BlobError> {
         if self.table.find(prefix(&hash)).is_empty() {
             return Ok(None);
         }
         let table = Arc::clone(&self.table);
-        run_blocking(move || read(&table, &hash)).await
+        run_blocking(move || reading::size(&table, &hash)).await
     }
 
     /// The blobs whose hashes begin with this byte, with their sizes, in no order. Blocks.
@@ -173,12 +172,15 @@ mod tests {
             reserve: 0,
             durability: Durability::Relaxed,
         };
+        let refusal = Arc::new(Refusal::default());
+        let damage = Damage::at(dir, Arc::new(RealDisk), Arc::clone(&refusal)).unwrap();
         let options = Options {
             dir: dir.to_owned(),
             small_files: None,
             spool,
             pack_bytes: 1 << 20,
-            refusal: Arc::new(Refusal::default()),
+            refusal,
+            damage: Arc::new(damage),
         };
         Packs::open(options).unwrap()
     }
@@ -192,15 +194,14 @@ mod tests {
         last[31] = 8;
         let hashes = [[7; 32], last].map(BlobHash::from_bytes);
         for (hash, bytes) in hashes.into_iter().zip(["one", "other"]) {
-            assert_eq!(packs.content(hash).await.unwrap(), None);
+            assert_eq!(packs.size(hash).await.unwrap(), None);
             packs.put(hash, bytes.into()).await.unwrap();
         }
         for (hash, bytes) in hashes.into_iter().zip(["one", "other"]) {
-            assert_eq!(packs.content(hash).await.unwrap().unwrap(), bytes);
             assert_eq!(packs.size(hash).await.unwrap(), Some(bytes.len() as u64));
         }
         packs.delete(hashes[0]).await.unwrap();
-        assert_eq!(packs.content(hashes[0]).await.unwrap(), None);
-        assert_eq!(packs.content(hashes[1]).await.unwrap().unwrap(), "other");
+        assert_eq!(packs.size(hashes[0]).await.unwrap(), None);
+        assert_eq!(packs.size(hashes[1]).await.unwrap(), Some(5));
     }
 }

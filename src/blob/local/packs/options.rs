@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::super::super::spool;
+use super::super::damage::Damage;
 use super::super::refusal::Refusal;
 use crate::disk::Disk;
 
@@ -20,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) pack_bytes: u32,
     /// Shared with the blobs that are files.
     pub(crate) refusal: Arc<Refusal>,
+    /// Shared with the blobs that are files.
+    pub(crate) damage: Arc<Damage>,
 }
 
 impl Options {

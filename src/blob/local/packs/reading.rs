@@ -3,19 +3,61 @@
 use bytes::Bytes;
 
 use super::super::super::BlobError;
-use super::entry::prefix;
+use super::super::damage::Damage;
+use super::entry::{Place, prefix};
+use super::pack::Pack;
 use super::table::Table;
 use crate::hash::BlobHash;
 
-/// The bytes of a blob, unchecked; None if no pack holds it. Blocks.
-pub(super) fn content(table: &Table, hash: &BlobHash) -> Result<Option<Bytes>, BlobError> {
+/// What the packs hold of a blob.
+pub(crate) enum InPacks {
+    Absent,
+    /// Its bytes, which have its hash.
+    Whole(Bytes),
+    /// Other bytes, or such that cannot be read.
+    Damaged,
+}
+
+/// What the packs hold of a blob; damage is remembered. Blocks.
+pub(super) fn content(
+    table: &Table,
+    damage: &Damage,
+    hash: &BlobHash,
+) -> Result<InPacks, BlobError> {
+    let mut is_damaged = false;
     for (place, pack) in table.find(prefix(hash)) {
-        match pack.entry_at(place)? {
-            Some((found, content)) if found == *hash => return Ok(Some(content)),
-            _ => {}
+        match whole(&pack, place, hash)? {
+            InPacks::Absent => {}
+            InPacks::Whole(content) => {
+                damage.forget(hash);
+                return Ok(InPacks::Whole(content));
+            }
+            InPacks::Damaged => is_damaged = true,
         }
     }
-    Ok(None)
+    if !is_damaged {
+        return Ok(InPacks::Absent);
+    }
+    damage.mark(*hash, None, None, "its bytes in a pack have another hash");
+    Ok(InPacks::Damaged)
+}
+
+/// What the entry at a place holds of a blob.
+fn whole(pack: &Pack, place: Place, hash: &BlobHash) -> Result<InPacks, BlobError> {
+    // Twice, so that a fault of memory or of a cable is not taken for damage.
+    for _ in 0..2 {
+        match pack.entry_at(place) {
+            Ok(Some((found, content))) if found == *hash => {
+                if BlobHash::of(&content) == *hash {
+                    return Ok(InPacks::Whole(content));
+                }
+            }
+            Ok(_) => return Ok(InPacks::Absent),
+            Err(error) if error.is_unreadable() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(InPacks::Damaged)
 }
 
 /// The size of a blob, in bytes; None if no pack holds it. Blocks.

@@ -1,0 +1,206 @@
+//! Which contents are known to be damaged.
+//!
+//! Of each there is a small file, `damaged/<64 hex digits>` under the storage directory, so
+//! that a restart does not forget it. It tells which file was found damaged: once another is
+//! in its place, or that one has changed, the content is proven anew before anything of it
+//! is given out. So a file that is out of date, or cannot be read, does no harm.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use uuid::Uuid;
+
+use super::super::BlobError;
+use super::identity::Identity;
+use super::refusal::Refusal;
+use crate::disk::{Disk, replace_file};
+use crate::hash::BlobHash;
+use crate::metrics::Counter;
+
+/// The directory of what is known to be damaged, under the storage directory.
+const DIR: &str = "damaged";
+/// The first line of each file there.
+const KIND: &str = "larder-damaged 1";
+
+/// What was found damaged: a file as it was then, or content that no file has.
+pub(super) type Found = Option<Identity>;
+
+/// Which contents are known to be damaged: a hundred bytes of memory for each.
+pub(super) struct Damage {
+    dir: PathBuf,
+    disk: Arc<dyn Disk>,
+    refusal: Arc<Refusal>,
+    known: Mutex<HashMap<BlobHash, Found>>,
+    /// Held while a file here is changed, which nobody waits for who only looks.
+    changing: Mutex<()>,
+    found: Counter,
+}
+
+impl Damage {
+    /// What is known under a storage directory. Blocks.
+    pub(super) fn at(
+        dir: &Path,
+        disk: Arc<dyn Disk>,
+        refusal: Arc<Refusal>,
+    ) -> Result<Self, BlobError> {
+        let dir = dir.join(DIR);
+        let failed = |e| BlobError::io("read", &dir, e);
+        let mut known = HashMap::new();
+        for (path, hash) in entries(&dir).map_err(failed)? {
+            match hash {
+                Some(hash) => drop(known.insert(hash, read(&path))),
+                // A crash left it.
+                None if path.extension().is_some_and(|it| it == "unfinished") => {
+                    disk.remove_file(&path).map_err(failed)?;
+                }
+                None => {}
+            }
+        }
+        if !known.is_empty() {
+            let count = known.len();
+            tracing::warn!(count, "contents are known to be damaged");
+        }
+        Ok(Self {
+            known: Mutex::new(known),
+            changing: Mutex::default(),
+            found: Counter::default(),
+            dir,
+            disk,
+            refusal,
+        })
+    }
+
+    /// How many contents are known to be damaged.
+    pub(super) fn known(&self) -> u64 {
+        self.lock().len() as u64
+    }
+
+    /// How often damage was found since the start.
+    pub(super) fn found(&self) -> u64 {
+        self.found.get()
+    }
+
+    /// What was found damaged of a content; None if nothing was.
+    pub(super) fn get(&self, hash: &BlobHash) -> Option<Found> {
+        self.lock().get(hash).copied()
+    }
+
+    /// Remembers that a content is damaged, unless what is at `path` is no longer what was
+    /// `found` so; tells once in the log. Where it cannot be written down it is remembered
+    /// until the end of the process. Blocks.
+    pub(super) fn mark(&self, hash: BlobHash, path: Option<&Path>, found: Found, detail: &str) {
+        {
+            let mut known = self.lock();
+            // Under the lock, which whoever has put another file there takes to forget.
+            if let (Some(path), Some(found)) = (path, found)
+                && Identity::at(path).ok() != Some(found)
+            {
+                return;
+            }
+            self.found.count();
+            match known.insert(hash, found) {
+                Some(before) if before == found => return,
+                Some(_) => {}
+                None => tracing::error!(%hash, detail, "content is damaged"),
+            }
+        }
+        let _changing = self.change();
+        if self.get(&hash) == Some(found)
+            && let Err(error) = self.write(&hash, found, detail)
+        {
+            tracing::warn!(%hash, %error, "that content is damaged is not written down");
+        }
+    }
+
+    fn write(&self, hash: &BlobHash, found: Found, detail: &str) -> io::Result<()> {
+        if self.refusal.reason().is_some() {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        self.create()?;
+        let found = found.map_or_else(|| "none".to_owned(), |it| it.to_string());
+        let text = format!("{KIND}\n{found}\n{detail}\n");
+        replace_file(&*self.disk, &self.path(hash), text.as_bytes())
+    }
+
+    /// Forgets damage of a content, which is whole again or gone. Blocks.
+    pub(super) fn forget(&self, hash: &BlobHash) {
+        if self.lock().remove(hash).is_none() {
+            return;
+        }
+        let _changing = self.change();
+        let path = self.path(hash);
+        if self.get(hash).is_none()
+            && let Err(error) = self.disk.remove_file(&path)
+        {
+            // Whoever opens the content after the next start finds that it is out of date.
+            tracing::warn!(path = %path.display(), %error, "not removed");
+        }
+    }
+
+    /// Moves away what is at `path` if it is a directory: no file can take its place. Blocks.
+    pub(super) fn set_aside(&self, path: &Path) -> io::Result<()> {
+        if !fs::symlink_metadata(path).is_ok_and(|look| look.is_dir()) {
+            return Ok(());
+        }
+        self.create()?;
+        let aside = self.dir.join(format!("{}.foreign", Uuid::new_v4()));
+        tracing::warn!(path = %path.display(), aside = %aside.display(),
+            "a directory is in the place of a blob, and is moved away");
+        self.disk.rename(path, &aside)
+    }
+
+    /// Every path here that tells of no content. Blocks.
+    pub(super) fn strays(&self) -> Result<Vec<PathBuf>, BlobError> {
+        let entries = entries(&self.dir).map_err(|e| BlobError::io("read", &self.dir, e))?;
+        let strays = entries.into_iter().filter(|(_, hash)| hash.is_none());
+        Ok(strays.map(|(path, _)| path).collect())
+    }
+
+    fn create(&self) -> io::Result<()> {
+        if self.dir.is_dir() {
+            return Ok(());
+        }
+        self.disk.create_dir(&self.dir)?;
+        self.disk.sync_dir(self.dir.parent().unwrap_or(&self.dir))
+    }
+
+    fn path(&self, hash: &BlobHash) -> PathBuf {
+        self.dir.join(hash.to_string())
+    }
+
+    fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<BlobHash, Found>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Every path in `dir`, in order, with the content that it is named for.
+fn entries(dir: &Path) -> io::Result<Vec<(PathBuf, Option<BlobHash>)>> {
+    let names = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names?,
+    };
+    let mut entries = Vec::new();
+    for entry in names {
+        let entry = entry?;
+        let name = entry.file_name();
+        let hash = name.to_str().and_then(|name| name.parse().ok());
+        let is_file = entry.file_type()?.is_file();
+        entries.push((entry.path(), hash.filter(|_| is_file)));
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+/// What a file tells was found; None also where it tells nothing that can be read.
+fn read(path: &Path) -> Found {
+    let text = fs::read_to_string(path).ok()?;
+    let rest = text.strip_prefix(KIND)?.strip_prefix('\n')?;
+    rest.lines().next()?.parse().ok()
+}

@@ -1,0 +1,148 @@
+//! The file of a blob, open for reading: looked at before anything of it is believed.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread};
+
+use super::super::BlobError;
+use super::damage::{Damage, Found};
+use super::identity::Identity;
+use super::outboards::Outboards;
+use super::proven::Proven;
+use crate::hash::BlobHash;
+
+/// What all who read blobs share.
+pub(super) struct Shelf {
+    pub(super) outboards: Arc<Outboards>,
+    pub(super) damage: Arc<Damage>,
+    pub(super) proven: Proven,
+    /// Whether long content is checked when it is read to be sent.
+    pub(super) verify_reads: bool,
+}
+
+/// The open file of a blob.
+pub(super) struct Stored {
+    pub(super) hash: BlobHash,
+    /// The length when it was opened, in bytes.
+    pub(super) size: u64,
+    pub(super) file: Arc<File>,
+    path: PathBuf,
+    pub(super) shelf: Arc<Shelf>,
+}
+
+impl Stored {
+    /// Opens the file of a blob; None if nothing is there. Whatever else is there than a file
+    /// is damage, and nothing waits for it. Blocks.
+    pub(super) fn open(
+        hash: BlobHash,
+        path: PathBuf,
+        shelf: &Arc<Shelf>,
+    ) -> Result<Option<Self>, BlobError> {
+        // Never through a link, and never waiting for whoever writes to a pipe.
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(&path);
+        let looked = opened.and_then(|file| Ok((file.metadata()?, file)));
+        let (look, file) = match looked {
+            Ok(looked) => looked,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(unopened(hash, &path, shelf, e)),
+        };
+        if !look.is_file() {
+            return Err(no_file(hash, &path, shelf));
+        }
+        Ok(Some(Self {
+            hash,
+            size: look.len(),
+            file: Arc::new(file),
+            path,
+            shelf: Arc::clone(shelf),
+        }))
+    }
+
+    /// The file as it is now. Blocks.
+    pub(super) fn identity(&self) -> Result<Identity, BlobError> {
+        let identity = Identity::of(&self.file);
+        identity.map_err(|e| BlobError::io("look at", &self.path, e))
+    }
+
+    /// Fills `buffer` up to `wanted` bytes with those from `offset` on; that the file ends
+    /// before, or cannot be read there, is damage. Blocks.
+    pub(super) fn read(
+        &self,
+        buffer: &mut Vec<u8>,
+        wanted: usize,
+        offset: u64,
+    ) -> Result<(), BlobError> {
+        let mut failed_before = false;
+        // Not zeroed before it is read into.
+        buffer.clear();
+        buffer.reserve_exact(wanted);
+        while buffer.len() < wanted {
+            let at = offset + buffer.len() as u64;
+            match pread(&self.file, spare_capacity(buffer), at) {
+                Ok(0) => return Err(self.ends_at(at)),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(Errno::IO) if !failed_before => failed_before = true,
+                Err(e) => return Err(self.unreadable(e.into())),
+            }
+        }
+        buffer.truncate(wanted);
+        Ok(())
+    }
+
+    /// The error for bytes that the system does not give: where the medium is at fault, that
+    /// is remembered, though the next reader tries again. Blocks.
+    pub(super) fn unreadable(&self, error: io::Error) -> BlobError {
+        if error.raw_os_error() != Some(libc::EIO) {
+            return BlobError::io("read", &self.path, error);
+        }
+        let detail = "it cannot be read from the disk";
+        self.shelf.damage.mark(self.hash, None, None, detail);
+        BlobError::damaged(self.hash, &detail)
+    }
+
+    /// The error for a file that has become shorter. Blocks.
+    pub(super) fn ends_at(&self, at: u64) -> BlobError {
+        let detail = format!("it ends at byte {at}, before byte {}", self.size);
+        self.damaged(&detail)
+    }
+
+    /// The error for bytes that turned out not to be those of the blob, which is remembered.
+    /// Blocks.
+    pub(super) fn damaged(&self, detail: &str) -> BlobError {
+        let found = Identity::of(&self.file).ok();
+        let (hash, path) = (self.hash, Some(&*self.path));
+        self.shelf.damage.mark(hash, path, found, detail);
+        BlobError::damaged(hash, &detail)
+    }
+
+    /// What is known of damage of this content, if that is of this very file.
+    pub(super) fn known(&self) -> Result<Option<Found>, BlobError> {
+        let known = self.shelf.damage.get(&self.hash);
+        if known.is_some() && known.flatten() == Some(self.identity()?) {
+            return Err(BlobError::known(self.hash));
+        }
+        Ok(known)
+    }
+}
+
+fn unopened(hash: BlobHash, path: &Path, shelf: &Shelf, error: io::Error) -> BlobError {
+    match error.raw_os_error() {
+        Some(libc::ELOOP | libc::ENXIO) => no_file(hash, path, shelf),
+        _ => BlobError::io("open", path, error),
+    }
+}
+
+fn no_file(hash: BlobHash, path: &Path, shelf: &Shelf) -> BlobError {
+    let detail = "something else than a file is in its place";
+    let found = Identity::at(path).ok();
+    shelf.damage.mark(hash, Some(path), found, detail);
+    BlobError::damaged(hash, &detail)
+}
