@@ -15,6 +15,7 @@ pub mod record;
 pub mod blob;
 pub mod disk;
 pub mod index;
+pub mod secret_file;
 pub mod state_file;
 pub mod timed_disk;
 pub mod watched_disk;

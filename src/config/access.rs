@@ -1,7 +1,6 @@
 //! Settings of who may read and write.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use clap::Args;
 
 use super::tokens::{TokensError, read_tokens};
 use crate::http::access::{Access, InvalidToken, NamedToken, Rights, Token};
+use crate::secret_file;
 
 /// The longest file of a token that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 4096;
@@ -28,11 +28,12 @@ pub(super) struct AccessSettings {
     )]
     token: Option<Secret>,
 
-    /// File whose first line is the token.
+    /// File whose first line is the token. Refused where others may write to it.
     #[arg(long, env = "LARDER_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
 
-    /// File of tokens with the right to read or to write, as `larder token` adds them.
+    /// File of tokens with the right to read or to write, as `larder token` adds them. Refused
+    /// where others may write to it.
     #[arg(long, env = "LARDER_TOKENS", value_name = "FILE")]
     tokens: Option<PathBuf>,
 
@@ -85,7 +86,7 @@ impl AccessSettings {
         };
         let named_here = match (&self.token, &self.token_file) {
             (Some(_), Some(_)) => return Err(AccessError::Several),
-            (Some(Secret(token)), None) => Some(token.parse()?),
+            (Some(Secret(token)), None) => Some(token.trim().parse()?),
             (None, Some(path)) => Some(read(path)?),
             (None, None) => None,
         };
@@ -108,7 +109,8 @@ impl AccessSettings {
 
 fn read(path: &Path) -> Result<Token, AccessError> {
     let mut text = String::new();
-    let read = File::open(path).and_then(|it| it.take(MAX_FILE_BYTES).read_to_string(&mut text));
+    let read =
+        secret_file::open(path).and_then(|it| it.take(MAX_FILE_BYTES).read_to_string(&mut text));
     read.map_err(|error| AccessError::File(path.to_owned(), error))?;
     let line = text.lines().next().unwrap_or_default();
     Ok(line.trim().parse()?)

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, Args, Command};
 use toml::de::{DeTable, DeValue};
 
+use crate::secret_file;
+
 /// The file that is read where none is named.
 const USUAL: &str = "larder.toml";
 /// The longest file that is read, in bytes.
@@ -77,9 +79,10 @@ impl SettingsFile {
     /// that has its name. Blocks.
     pub fn read(path: &Path, command: &Command) -> Result<Self, FileError> {
         let mut text = String::new();
-        File::open(path)
-            .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
-            .map_err(|error| FileError::Unreadable(path.to_owned(), error))?;
+        let unreadable = |error| FileError::Unreadable(path.to_owned(), error);
+        let file = File::open(path).map_err(unreadable)?;
+        let read = (&file).take(MAX_BYTES).read_to_string(&mut text);
+        read.map_err(unreadable)?;
         let wrong = |(line, reason)| FileError::Wrong {
             path: path.to_owned(),
             line,
@@ -89,6 +92,13 @@ impl SettingsFile {
         for entry in &entries {
             let checked = entry.check(command);
             checked.map_err(|reason| wrong((entry.line, reason)))?;
+        }
+        let secret = |entry: &Entry| entry.arg(command).is_some_and(Arg::is_hide_env_values_set);
+        if entries.iter().any(secret)
+            && let Some(warning) = secret_file::check(&file).map_err(unreadable)?
+        {
+            // There is no log yet.
+            eprintln!("larder: {}: {warning}", path.display());
         }
         Ok(Self {
             path: path.to_owned(),
@@ -116,12 +126,18 @@ impl SettingsFile {
 }
 
 impl Entry {
+    /// The flag that the setting takes the place of.
+    fn arg<'a>(&self, command: &'a Command) -> Option<&'a Arg> {
+        let mut all = command.get_arguments();
+        all.find(|arg| arg.get_long() == Some(&self.key))
+    }
+
     /// Fails with the reason unless the setting exists and takes this.
     fn check(&self, command: &Command) -> Result<(), String> {
         let key = &self.key;
-        let arg = command
-            .get_arguments()
-            .find(|arg| arg.get_long() == Some(key) && !NOT_IN_FILE.contains(&key.as_str()))
+        let arg = self
+            .arg(command)
+            .filter(|_| !NOT_IN_FILE.contains(&key.as_str()))
             .ok_or_else(|| format!("no setting is called {key}; see larder serve --help"))?;
         match (&self.values, arg.get_action()) {
             (Values::Switch(_), ArgAction::SetTrue) => return Ok(()),

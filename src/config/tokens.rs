@@ -1,11 +1,12 @@
 //! The file of tokens: a line for each, with its name, what its bearer may do, and its hash.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::http::access::{NamedToken, Rights, Token};
+use crate::secret_file;
 
 /// The longest file that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -37,7 +38,7 @@ pub enum TokensError {
 /// The tokens in the file at `path`. Blocks.
 pub(super) fn read_tokens(path: &Path) -> Result<Vec<NamedToken>, TokensError> {
     let mut text = String::new();
-    File::open(path)
+    secret_file::open(path)
         .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
         .map_err(|error| TokensError::Unreadable(path.to_owned(), error))?;
     let mut tokens: Vec<NamedToken> = Vec::new();

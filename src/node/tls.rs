@@ -12,6 +12,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
+use crate::secret_file;
+
 /// Where the certificate and its key are, as PEM (RFC 7468).
 #[derive(Debug, Clone)]
 pub struct Files {
@@ -105,7 +107,8 @@ impl fmt::Debug for Tls {
 
 fn certified(files: &Files, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = read_chain(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key);
+    let key = secret_file::open(&files.key).map_err(pem::Error::Io);
+    let key = key.and_then(PrivateKeyDer::from_pem_reader);
     let key = key.map_err(|error| TlsError::Key(files.key.clone(), error))?;
     let certified = CertifiedKey::from_der(chain, key, provider);
     let certified = certified.map_err(|error| TlsError::Pair(files.clone(), error))?;

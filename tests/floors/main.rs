@@ -36,6 +36,7 @@ const FLOORS: &[&[&str]] = &[
         "disk",
         "blob",
         "index",
+        "secret_file",
         "state_file",
         "timed_disk",
         "watched_disk",
