@@ -4,11 +4,11 @@
 
 mod common;
 
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use common::canned::{Canned, Reply};
+use common::commands::{command, done, failed, json, run};
 use common::content::content;
 use common::forms::uploaded;
 use common::peers::{held, until_sees};
@@ -16,48 +16,10 @@ use common::process::{Node, until};
 use common::raw_http::get;
 use common::relay::Relay;
 use larder::hash::BlobHash;
-use serde_json::{Value, json};
+use serde_json::json as value;
 use tempfile::TempDir;
 
 const MIB: usize = 1 << 20;
-
-/// The command, run in `dir`, where it also keeps its state, against the node at a URL.
-fn command(dir: &Path, node: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
-    command.current_dir(dir).env_clear().args(arguments);
-    command
-        .env("LARDER_NODE", node)
-        .env("XDG_STATE_HOME", dir.join("state"));
-    command
-}
-
-fn run(dir: &Path, node: &str, arguments: &[&str]) -> Output {
-    command(dir, node, arguments).output().unwrap()
-}
-
-/// What a command prints that does what it should, and says nothing else.
-fn done(dir: &Path, node: &str, arguments: &[&str]) -> String {
-    let output = run(dir, node, arguments);
-    assert!(output.status.success(), "{arguments:?}: {output:?}");
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// What it prints as JSON, an object a line.
-fn json(dir: &Path, node: &str, arguments: &[&str]) -> Vec<Value> {
-    let text = done(dir, node, &[arguments, &["--json"]].concat());
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
-/// Exit status and error text of a command that fails without any other output.
-fn failed(dir: &Path, node: &str, arguments: &[&str]) -> (i32, String) {
-    let output = run(dir, node, arguments);
-    assert!(output.stdout.is_empty(), "{output:?}");
-    let told = String::from_utf8(output.stderr).unwrap();
-    (output.status.code().unwrap(), told)
-}
 
 fn start(arguments: &[&str]) -> (TempDir, Node) {
     let dir = tempfile::tempdir().unwrap();
@@ -124,7 +86,7 @@ fn what_programs_read_is_json() {
     assert_eq!(sent["hash"], hash);
     assert_eq!(
         (&sent["original_name"], &sent["size"]),
-        (&json!("a"), &json!(7))
+        (&value!("a"), &value!(7))
     );
     let listed = json(here, &url, &["ls"]);
     assert_eq!(listed.len(), 1);
@@ -132,15 +94,21 @@ fn what_programs_read_is_json() {
     let network = json(here, &url, &["ls", "--network"]);
     assert_eq!(network.len(), 2);
     let got = json(here, &url, &["get", "there"]).remove(0);
-    assert_eq!((&got["path"], &got["size"]), (&json!("there"), &json!(17)));
+    assert_eq!(
+        (&got["path"], &got["size"]),
+        (&value!("there"), &value!(17))
+    );
     let kept = json(here, &url, &["keep", "there"]).remove(0);
     assert_eq!(
         (&kept["state"], &kept["fetched"]),
-        (&json!("kept"), &json!(17))
+        (&value!("kept"), &value!(17))
     );
     assert_eq!(json(here, &url, &["peers"])[0]["verified"], true);
     let status = json(here, &url, &["status"]).remove(0);
-    assert_eq!((&status["files"], &status["peers"]), (&json!(2), &json!(1)));
+    assert_eq!(
+        (&status["files"], &status["peers"]),
+        (&value!(2), &value!(1))
+    );
     assert_eq!(status["blob_bytes"], 24);
     let removed = json(here, &url, &["rm", &hash]).remove(0);
     assert_eq!(removed["file_id"], sent["file_id"]);
@@ -242,9 +210,9 @@ fn scripts_can_tell_failures_apart() {
 #[test]
 fn wrong_bytes_are_told_and_not_kept() {
     let hash = BlobHash::of(b"right").to_string();
-    let file = json!({ "file_id": "01a20831-60df-7192-a718-76572f743d37", "size": 5,
+    let file = value!({ "file_id": "01a20831-60df-7192-a718-76572f743d37", "size": 5,
         "original_name": "a", "hash": hash, "uploaded_at": "2026-01-21T10:00:00", "peers": [] });
-    let list = json!({ "files": [file], "next": null }).to_string();
+    let list = value!({ "files": [file], "next": null }).to_string();
     let liar = Canned::start(move |_, asked| {
         let is_list = asked.contains("/api/p2p/network");
         Reply::Json(if is_list {

@@ -8,8 +8,8 @@ use anyhow::Context;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::logging;
 use super::storage::Storage;
+use super::{client, logging};
 use crate::config::Log;
 use crate::index::local::Finding as IndexFinding;
 use crate::index::{Damage, Totals};
@@ -73,9 +73,10 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<(Totals, u64)> {
         while let Some(finding) = found.recv().await {
             let problem = describe(&finding);
             if arguments.json {
-                print(&json!({ "problem": problem }))?;
+                client::json(&json!({ "problem": problem }))?;
             } else {
-                print(&problem)?;
+                // Names in the directory may be anybody's.
+                print(&client::plain(&problem))?;
             }
             count += 1;
         }

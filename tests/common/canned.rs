@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(crate) enum Reply {
     /// JSON, with status 200.
     Json(String),
+    /// These bytes, head and all; then the connection ends.
+    Whole(Vec<u8>),
     /// A head without a body.
     Head(String),
     /// Nothing, on a connection that stays.
@@ -84,14 +86,17 @@ fn answer(stream: TcpStream, asked: &Mutex<Vec<(String, Vec<u8>)>>, reply: impl 
     }
     asked.lock().unwrap().push((line.clone(), body));
     let answer = match reply(&line) {
+        Reply::Whole(answer) => answer,
         Reply::Json(body) => {
             let length = body.len();
             format!(
                 "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
             )
+            .into_bytes()
         }
         Reply::Head(head) => {
             format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .into_bytes()
         }
         Reply::Silence => {
             thread::sleep(Duration::from_hours(1));
@@ -99,5 +104,5 @@ fn answer(stream: TcpStream, asked: &Mutex<Vec<(String, Vec<u8>)>>, reply: impl 
         }
     };
     // The node may have gone meanwhile.
-    let _ = reader.into_inner().write_all(answer.as_bytes());
+    let _ = reader.into_inner().write_all(&answer);
 }

@@ -5,6 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
+use super::process::until;
+
 /// Takes connections and carries them on to a node.
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
@@ -24,6 +26,8 @@ struct State {
     cut: bool,
     /// How many bytes came back.
     carried: u64,
+    /// How many bytes may still go to the node before they are held back.
+    may_go: u64,
 }
 
 impl Relay {
@@ -36,6 +40,7 @@ impl Relay {
             left: u64::MAX,
             cut: false,
             carried: 0,
+            may_go: u64::MAX,
         };
         let cable = Arc::new(Cable {
             state: Mutex::new(state),
@@ -69,9 +74,22 @@ impl Relay {
         self.limit(bytes, false);
     }
 
+    /// Holds back what goes to the node after `bytes` more have.
+    pub(crate) fn hold_after(&self, bytes: u64) {
+        self.cable.state.lock().unwrap().may_go = bytes;
+    }
+
     /// Carries everything again.
     pub(crate) fn mend(&self) {
+        self.hold_after(u64::MAX);
         self.limit(u64::MAX, false);
+    }
+
+    /// Waits until all that may go to the node has.
+    pub(crate) fn until_held(&self) {
+        until("the cable holds", || {
+            (self.cable.state.lock().unwrap().may_go == 0).then_some(())
+        });
     }
 
     /// How many bytes came back from the node so far.
@@ -93,15 +111,43 @@ impl Cable {
         let Some(far) = to.and_then(|to| TcpStream::connect(to).ok()) else {
             return;
         };
-        let (mut from, mut into) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+        let (from, into) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+        let cable = Arc::clone(self);
         thread::spawn(move || {
-            // Ends when either side does.
-            let _ = std::io::copy(&mut from, &mut into);
+            cable.carry_there(&from, &into);
             let _ = into.shutdown(Shutdown::Write);
         });
         self.carry_back(&far, near);
         let _ = near.shutdown(Shutdown::Both);
         let _ = far.shutdown(Shutdown::Both);
+    }
+
+    /// Ends when either side does.
+    fn carry_there(&self, mut near: &TcpStream, mut far: &TcpStream) {
+        let mut piece = [0; 16 * 1024];
+        while let Ok(length @ 1..) = near.read(&mut piece) {
+            let mut rest = &piece[..length];
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(self.may_go(rest.len()));
+                if far.write_all(now).is_err() {
+                    return;
+                }
+                rest = later;
+            }
+        }
+    }
+
+    /// How many of `wanted` bytes may go to the node; waits while none may.
+    fn may_go(&self, wanted: usize) -> usize {
+        let mut state = self.state.lock().unwrap();
+        while state.may_go == 0 {
+            state = self.changed.wait(state).unwrap();
+        }
+        let now = u64::try_from(wanted).unwrap().min(state.may_go);
+        if state.may_go != u64::MAX {
+            state.may_go -= now;
+        }
+        usize::try_from(now).unwrap()
     }
 
     fn carry_back(&self, mut far: &TcpStream, mut near: &TcpStream) {

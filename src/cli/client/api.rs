@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, Response};
+use futures_util::StreamExt;
+use reqwest::redirect::Policy;
+use reqwest::{Method, RequestBuilder, Response, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -15,6 +17,12 @@ use crate::peer::tls::{self, Authorities};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may pause: a node may wait for its peers.
 const READ_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// The longest answer that is read whole, in bytes: a page of files with the longest names and
+/// descriptions, all of it in escapes.
+const LONGEST_ANSWER: usize = 256 << 20;
+/// The longest refusal that is read, in bytes.
+const LONGEST_REFUSAL: usize = 64 << 10;
 
 /// The REST interface of a node.
 pub(super) struct Api {
@@ -31,18 +39,24 @@ struct Refusal {
 }
 
 impl Api {
-    pub(super) fn new(connection: &Connection) -> Result<Self, Failure> {
+    /// An interface that asks `connection`'s node: through a proxy only where `proxied`.
+    pub(super) fn new(connection: &Connection, proxied: bool) -> Result<Self, Failure> {
+        let token = connection.token()?.map(str::to_owned);
         let authorities = authorities(connection)?;
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::config(&authorities)?)
             .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
+            // A node never sends on, and the token is for it alone.
+            .redirect(Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .build();
+            .read_timeout(READ_TIMEOUT);
+        if !proxied {
+            http = http.no_proxy();
+        }
         Ok(Self {
-            http: http.map_err(Failure::Answer)?,
+            http: http.build().map_err(Failure::Answer)?,
             node: connection.node.clone(),
-            token: connection.token.clone(),
+            token,
         })
     }
 
@@ -73,13 +87,25 @@ impl Api {
         if status.is_success() {
             return Ok(answer);
         }
-        let refusal = answer.json().await.unwrap_or(Refusal {
+        if let Some(target) = answer.headers().get(header::LOCATION)
+            && status.is_redirection()
+        {
+            let target = String::from_utf8_lossy(target.as_bytes()).into_owned();
+            return Err(Failure::Elsewhere(target));
+        }
+        let refusal = read(answer, LONGEST_REFUSAL).await.ok();
+        let refusal = refusal.and_then(|it| serde_json::from_slice(&it).ok());
+        let Refusal { code, message } = refusal.unwrap_or_else(|| Refusal {
             code: String::new(),
             message: status.to_string(),
         });
-        Err(match refusal.code.as_str() {
-            "no_token" | "wrong_token" | "read_only_token" => Failure::Token(refusal.message),
-            _ => Failure::Refused(status, refusal.message),
+        Err(match code.as_str() {
+            "no_token" | "wrong_token" | "read_only_token" => Failure::Token(message),
+            _ => Failure::Refused {
+                status,
+                code,
+                message,
+            },
         })
     }
 
@@ -88,11 +114,8 @@ impl Api {
         &self,
         request: RequestBuilder,
     ) -> Result<T, Failure> {
-        self.send(request)
-            .await?
-            .json()
-            .await
-            .map_err(Failure::Answer)
+        let answer = read(self.send(request).await?, LONGEST_ANSWER).await?;
+        serde_json::from_slice(&answer).map_err(|_| Failure::Nonsense("it is other JSON, or none"))
     }
 
     /// Reads the JSON at a path.
@@ -104,6 +127,19 @@ impl Api {
         self.json(self.request(Method::GET, path).query(query))
             .await
     }
+}
+
+/// The body of an answer, which has at most `longest` bytes.
+async fn read(answer: Response, longest: usize) -> Result<Vec<u8>, Failure> {
+    let (mut body, mut pieces) = (Vec::new(), answer.bytes_stream());
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(Failure::Cut)?;
+        if body.len() + piece.len() > longest {
+            return Err(Failure::Nonsense("it is too long"));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
 }
 
 fn authorities(connection: &Connection) -> Result<Authorities, Failure> {

@@ -1,45 +1,237 @@
 //! Uploads that were begun and have not ended, remembered across runs.
 
-use std::fs::Metadata;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::OFlags;
 
 use crate::base_url::BaseUrl;
+use crate::resumable::UploadId;
 
-/// Where it is written down which upload a file belongs to, until that is whole: in the user's
-/// state directory (XDG Base Directory Specification). Without one nothing is remembered.
-pub(super) struct Begun(Option<PathBuf>);
+/// The longest note that is read, in bytes; an id is shorter.
+const LONGEST: u64 = 100;
+/// How many uploads are remembered,
+const MOST: usize = 1000;
+/// and for how long, which is longer than a node waits unless it is told to.
+const OLDEST: Duration = Duration::from_hours(30 * 24);
+
+/// What an upload is of. Another node, file, content as far as one can tell without reading it,
+/// name or description is another upload.
+pub(super) struct Subject<'a> {
+    pub(super) node: &'a BaseUrl,
+    pub(super) path: &'a Path,
+    pub(super) about: &'a Metadata,
+    /// What the node is told of it.
+    pub(super) metadata: &'a str,
+}
+
+/// A note of which upload a file belongs to until that is whole, in the user's state directory
+/// (XDG Base Directory Specification). Without one, or where another process sends the same file
+/// at this moment, nothing is remembered.
+pub(super) struct Begun(Option<Note>);
+
+/// A file that is locked as long as it is open.
+struct Note {
+    file: File,
+    path: PathBuf,
+}
 
 impl Begun {
-    pub(super) fn of(node: &BaseUrl, path: &Path, about: &Metadata) -> Self {
-        let variable = |name| std::env::var_os(name).filter(|it| !it.is_empty());
-        let home = || Some(PathBuf::from(variable("HOME")?).join(".local/state"));
-        let state = variable("XDG_STATE_HOME").map(PathBuf::from).or_else(home);
-        let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let changed = about.modified().ok();
-        // The same file, as far as one can tell without reading it.
-        let file = format!("{node} {} {} {changed:?}", whole.display(), about.len());
-        let name = blake3::hash(file.as_bytes()).to_hex();
-        Self(state.map(|it| it.join("larder/uploads").join(name.as_str())))
+    /// The note of what is sent now. Blocks.
+    pub(super) fn of(subject: &Subject<'_>) -> Self {
+        Self(directory().and_then(|dir| note(&dir.join(subject.key())).ok()?))
     }
 
-    pub(super) fn recall(&self) -> Option<String> {
-        std::fs::read_to_string(self.0.as_ref()?).ok()
+    /// What is sent once and never again.
+    pub(super) fn nothing() -> Self {
+        Self(None)
+    }
+
+    /// The upload that was begun before, if there is one.
+    pub(super) fn recall(&self) -> Option<UploadId> {
+        let mut text = String::new();
+        let mut file = &self.0.as_ref()?.file;
+        file.rewind().ok()?;
+        file.take(LONGEST).read_to_string(&mut text).ok()?;
+        text.trim_end().parse().ok()
     }
 
     /// Where that fails, the upload can only go on while this process lives.
-    pub(super) fn remember(&self, upload: &str) {
-        if let Some(path) = &self.0
-            && let Some(dir) = path.parent()
-        {
-            let written = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(path, upload));
-            drop(written);
+    pub(super) fn remember(&self, upload: UploadId) {
+        if let Some(Note { file, .. }) = &self.0 {
+            let mut file = file;
+            let _ = file.set_len(0).and_then(|()| {
+                file.rewind()?;
+                writeln!(file, "{upload}")
+            });
         }
     }
 
-    pub(super) fn forget(&self) {
-        if let Some(path) = &self.0 {
-            // It may never have been written.
-            let _ = std::fs::remove_file(path);
+    /// The upload is no longer one to go on with; the next one is noted in its place.
+    pub(super) fn disown(&self) {
+        if let Some(Note { file, .. }) = &self.0 {
+            let _ = file.set_len(0);
         }
+    }
+
+    pub(super) fn forget(&mut self) {
+        if let Some(Note { path, .. }) = self.0.take() {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Subject<'_> {
+    fn key(&self) -> String {
+        let Self {
+            node,
+            path,
+            about,
+            metadata,
+        } = self;
+        let whole = path.canonicalize().unwrap_or_else(|_| (*path).to_owned());
+        // The time of the last change is set by the system alone.
+        let file = (
+            about.dev(),
+            about.ino(),
+            about.len(),
+            about.mtime(),
+            about.mtime_nsec(),
+        );
+        let changed = (about.ctime(), about.ctime_nsec());
+        let all = format!("{node} {} {file:?} {changed:?} {metadata}", whole.display());
+        blake3::hash(all.as_bytes()).to_hex().to_string()
+    }
+}
+
+/// Removes notes of uploads that nobody went on with. Blocks.
+pub(super) fn sweep() {
+    let found = directory().and_then(|dir| fs::read_dir(dir).ok());
+    let notes = found.into_iter().flatten().filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let about = path.symlink_metadata().ok().filter(Metadata::is_file)?;
+        Some((about.modified().ok()?, path))
+    });
+    let mut notes: Vec<_> = notes.collect();
+    notes.sort_unstable();
+    let too_many = notes.len().saturating_sub(MOST);
+    let now = SystemTime::now();
+    for (number, (written, path)) in notes.into_iter().enumerate() {
+        let age = now.duration_since(written).unwrap_or_default();
+        if number < too_many || age > OLDEST {
+            // Unless it is in use.
+            let note = note(&path).ok().flatten();
+            Begun(note).forget();
+        }
+    }
+}
+
+fn directory() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|it| !it.is_empty());
+    let home = || Some(PathBuf::from(variable("HOME")?).join(".local/state"));
+    let state = variable("XDG_STATE_HOME").map(PathBuf::from).or_else(home);
+    Some(state?.join("larder/uploads"))
+}
+
+/// The note at `path`, made if there is none; nothing where another process has it.
+fn note(path: &Path) -> io::Result<Option<Note>> {
+    if let Some(dir) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    }
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+    let file = options.mode(0o600).custom_flags(flags).open(path)?;
+    let about = file.metadata()?;
+    if !about.is_file() || about.nlink() != 1 || file.try_lock().is_err() {
+        return Ok(None);
+    }
+    // Whoever had the lock may have removed it.
+    let there = path.symlink_metadata()?;
+    let is_there = (there.dev(), there.ino()) == (about.dev(), about.ino());
+    Ok(is_there.then(|| Note {
+        file,
+        path: path.to_owned(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "21a4100bccba4d56afe5ff49cfb4b7c1";
+
+    fn begun(path: &Path) -> Begun {
+        Begun(note(path).unwrap())
+    }
+
+    #[test]
+    fn a_note_is_read_by_the_next_and_not_while_it_is_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state/larder/note");
+        let first = begun(&path);
+        assert_eq!(first.recall(), None);
+        first.remember(ID.parse().unwrap());
+        assert!(begun(&path).0.is_none());
+        drop(first);
+        let mut second = begun(&path);
+        assert_eq!(second.recall().unwrap().to_string(), ID);
+        second.forget();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_no_note_is_not_taken_for_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("note");
+        for text in [
+            "",
+            "/api/p2p/tus/x",
+            "../../etc",
+            &ID[1..],
+            &format!("{ID}0"),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(begun(&path).recall(), None, "{text}");
+        }
+        fs::write(&path, vec![0xff; 1 << 20]).unwrap();
+        assert_eq!(begun(&path).recall(), None);
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(note(&link).is_err());
+        assert!(note(dir.path()).is_err());
+    }
+
+    #[test]
+    fn whatever_differs_is_another_upload() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        for path in [&a, &b] {
+            fs::write(path, "same").unwrap();
+        }
+        let key = |node: &str, path: &Path, metadata: &str| {
+            let about = &path.metadata().unwrap();
+            let node = &node.parse().unwrap();
+            Subject {
+                node,
+                path,
+                about,
+                metadata,
+            }
+            .key()
+        };
+        let keys = [
+            key("http://one", &a, "x"),
+            key("http://two", &a, "x"),
+            key("http://one", &b, "x"),
+            key("http://one", &a, "y"),
+        ];
+        assert_eq!(keys[0], key("http://one", &a, "x"));
+        let different: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(different.len(), keys.len());
     }
 }

@@ -1,7 +1,11 @@
 //! Which node a command asks.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use super::failure::Failure;
 use crate::base_url::BaseUrl;
 
 /// Which node is asked, and how.
@@ -23,7 +27,7 @@ pub(super) struct Connection {
         value_name = "TOKEN",
         hide_env_values = true
     )]
-    pub(super) token: Option<String>,
+    token: Option<Secret>,
 
     /// File of certificates (PEM) of authorities that vouch for an https node, beside those
     /// that this system knows.
@@ -33,4 +37,85 @@ pub(super) struct Connection {
     /// Print JSON, one object a line.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+impl Connection {
+    /// The token, if there is one, without what stands around it where it was read from a file.
+    pub(super) fn token(&self) -> Result<Option<&str>, Failure> {
+        let Some(Secret(text)) = &self.token else {
+            return Ok(None);
+        };
+        let token = text.trim();
+        // What a client can send as `b64token` (RFC 6750, section 2.1).
+        let sane = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+        if token.bytes().all(sane) {
+            return Ok(Some(token).filter(|it| !it.is_empty()));
+        }
+        Err(Failure::NoToken)
+    }
+}
+
+/// A text that is never shown.
+#[derive(Clone)]
+struct Secret(String);
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    /// Takes everything: what is wrong with it is told later, without showing it.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        connection: Connection,
+    }
+
+    fn token(text: &str) -> Result<Option<String>, Failure> {
+        let line = Line::parse_from(["larder", &format!("--token={text}")]);
+        line.connection.token().map(|it| it.map(str::to_owned))
+    }
+
+    #[test]
+    fn a_token_is_taken_without_what_stands_around_it() {
+        for text in ["abc-._~+/=", "abc-._~+/=\r\n", "  abc-._~+/=\t"] {
+            assert_eq!(
+                token(text).unwrap().as_deref(),
+                Some("abc-._~+/="),
+                "{text:?}"
+            );
+        }
+        for text in ["", " ", "\r\n"] {
+            assert_eq!(token(text).unwrap(), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_header_can_bear_is_no_token_and_is_not_shown() {
+        for text in [
+            "top secret",
+            "top\rsecret",
+            "top\u{e4}secret",
+            "top\u{1b}secret",
+            "top:secret",
+        ] {
+            let told = token(text).unwrap_err().told();
+            assert!(!told.contains("secret"), "{told}");
+        }
+    }
 }

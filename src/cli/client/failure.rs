@@ -11,6 +11,9 @@ use super::output::plain;
 use crate::base_url::BaseUrl;
 use crate::peer::tls::AuthoritiesError;
 
+/// How many of several files are told; more help nobody to choose.
+const MOST_TOLD: usize = 50;
+
 /// Why a command fails.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -18,26 +21,48 @@ pub(super) enum Failure {
     NoNode(BaseUrl, #[source] reqwest::Error),
     #[error("the connection to the node broke")]
     Cut(#[source] reqwest::Error),
+    #[error("{0}")]
+    Usage(&'static str),
+    #[error("the token has a character that none has: it is letters, digits and any of -._~+/=")]
+    NoToken,
     #[error("{0}; give its token with --token or LARDER_TOKEN")]
     Token(String),
-    #[error("the node refuses: {1}")]
-    Refused(StatusCode, String),
+    #[error("the node refuses: {message}")]
+    Refused {
+        status: StatusCode,
+        code: String,
+        message: String,
+    },
+    #[error(
+        "the node sends on to {0}, where no token is taken; if that is right, name it with --node"
+    )]
+    Elsewhere(String),
     #[error("the node's answer is not one of larder's")]
     Answer(#[source] reqwest::Error),
+    #[error("the node's answer is not one of larder's: {0}")]
+    Nonsense(&'static str),
+    #[error("the upload is whole, and the node has no file of it")]
+    Vanished,
     #[error("no file has the id, hash or name {0}; `larder ls --network` shows what there is")]
     NotFound(String),
-    #[error("{0} means several files; name one by its id:\n{list}", list = .1.join("\n"))]
+    #[error("{0} means several files; name one by its id:")]
     Ambiguous(String, Vec<String>),
-    #[error("the bytes that came are not those of {0}; nothing was kept of them")]
-    WrongBytes(String),
+    #[error("the bytes that came are not those of {0}; {1}")]
+    WrongBytes(String, &'static str),
     #[error("{0} is there already; --force replaces it, -o names another file")]
     Exists(PathBuf),
+    #[error("{0} is {1}, which is not replaced; -o names another file")]
+    NotReplaced(PathBuf, &'static str),
     #[error("{0} is neither a file nor a folder")]
     NoFile(PathBuf),
     #[error("{0}: {1}")]
     File(PathBuf, #[source] io::Error),
     #[error("{0} has changed while it was sent; send it once more")]
     Changed(PathBuf),
+    #[error(
+        "{0} has changed while it was sent, and what has arrived is there still: `larder rm {1}`"
+    )]
+    ChangedAndLeft(PathBuf, String),
     #[error("the copy could not be made: {0}")]
     NotKept(String),
     #[error(transparent)]
@@ -56,38 +81,100 @@ impl Failure {
 
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
+            Self::NoToken | Self::Usage(_) => 2,
             Self::NotFound(_) => 3,
             Self::Ambiguous(..) => 4,
             Self::NoNode(..) => 5,
             Self::Token(_) => 6,
-            Self::WrongBytes(_) | Self::Changed(_) => 7,
+            Self::WrongBytes(..) | Self::Changed(_) | Self::ChangedAndLeft(..) => 7,
             _ => 1,
         })
     }
 
-    /// The failure for people, with its deepest cause where that says more. Names that came
-    /// from elsewhere reach the terminal without control characters.
+    /// The failure for people, with its deepest cause where that says more: one line, and one
+    /// for each of several files.
     pub(super) fn told(&self) -> String {
-        let text = self.to_string();
-        let lines: Vec<_> = text.lines().map(plain).collect();
         let mut cause: Option<&dyn Error> = None;
         let mut next = self.source().filter(|_| !matches!(self, Self::File(..)));
         while let Some(error) = next {
             cause = Some(error);
             next = error.source();
         }
-        match cause {
-            Some(cause) => format!("{} ({})", lines.join("\n"), plain(&cause.to_string())),
-            None => lines.join("\n"),
+        let mut text = plain(&self.to_string());
+        if let Some(cause) = cause {
+            text = format!("{text} ({})", plain(&cause.to_string()));
         }
+        if let Self::Ambiguous(_, files) = self {
+            for file in files.iter().take(MOST_TOLD) {
+                text = format!("{text}\n  {}", plain(file));
+            }
+            if let Some(more @ 1..) = files.len().checked_sub(MOST_TOLD) {
+                text = format!("{text}\n  and {more} more");
+            }
+        }
+        text
+    }
+
+    /// Whether it came of asking the node, so that it matters who stands between.
+    pub(super) fn is_of_node(&self) -> bool {
+        matches!(
+            self,
+            Self::NoNode(..)
+                | Self::Cut(_)
+                | Self::Token(_)
+                | Self::Refused { .. }
+                | Self::Elsewhere(_)
+                | Self::Answer(_)
+                | Self::Nonsense(_)
+        )
     }
 
     /// Whether the same may go well a little later.
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::NoNode(..) | Self::Cut(_) => true,
-            Self::Refused(status, _) => matches!(status.as_u16(), 429 | 502..=504),
+            Self::Refused { status, .. } => matches!(status.as_u16(), 429 | 502..=504),
             _ => false,
         }
+    }
+
+    /// Whether another request has the turn at an upload, or had it a moment ago.
+    pub(super) fn is_taken_over(&self) -> bool {
+        match self {
+            Self::Refused { status, code, .. } => {
+                code == "upload_taken_over" || matches!(status.as_u16(), 409 | 423)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether what was asked for is not there, or no longer.
+    pub(super) fn is_gone(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => matches!(status.as_u16(), 404 | 410),
+            Self::Vanished => true,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_has_a_line_for_each_of_the_first_files_and_no_other() {
+        let files = (0..60).map(|it| format!("{it}\n\u{1b}[2J")).collect();
+        let told = Failure::Ambiguous("a\nb".to_owned(), files).told();
+        assert_eq!(told.lines().count(), 1 + MOST_TOLD + 1);
+        assert!(told.ends_with("and 10 more"), "{told}");
+        assert!(!told.contains('\u{1b}'), "{told}");
+        let refused = Failure::Refused {
+            status: StatusCode::BAD_REQUEST,
+            code: String::new(),
+            message: "no\nlarder: all is well\u{202e}".to_owned(),
+        };
+        assert_eq!(refused.told().lines().count(), 1);
+        assert!(!refused.told().contains('\u{202e}'));
     }
 }

@@ -1,12 +1,13 @@
 //! Files of the network, found by what people call them.
 
-use reqwest::{Method, StatusCode, header};
+use reqwest::{Method, header};
 use serde::{Deserialize, Serialize};
 
 use super::api::Api;
 use super::failure::Failure;
-use super::output::{plain, size};
+use super::output::{field, plain, size};
 use crate::hash::BlobHash;
+use crate::peer_id::PeerId;
 use crate::record::FileId;
 
 /// How many files are asked for at once; the most that a node tells.
@@ -52,16 +53,28 @@ impl Where {
 }
 
 impl File {
+    /// Its hash, where it has one.
+    pub(super) fn hash(&self) -> Option<BlobHash> {
+        self.hash.as_deref()?.parse().ok()
+    }
+
+    /// Fails unless its ids and its hash are such: they become parts of paths.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let is_hash = |it: &String| it.parse::<BlobHash>().is_ok();
+        let is_id = |it: &String| it.parse::<PeerId>().is_ok();
+        let has_id =
+            self.id.parse::<FileId>().is_ok() || (self.id.is_empty() && self.hash.is_some());
+        if has_id && self.hash.iter().all(is_hash) && self.peers.iter().all(is_id) {
+            return Ok(());
+        }
+        Err(Failure::Nonsense("an id or a hash is none"))
+    }
+
     /// What tells it from others of its name.
     fn line(&self) -> String {
-        let Self {
-            id,
-            original_name,
-            uploaded_at,
-            ..
-        } = self;
-        let name = plain(original_name);
-        format!("  {id}  {}  {uploaded_at}  {name}", size(self.size))
+        let (id, at, name) = (&self.id, &self.uploaded_at, &self.original_name);
+        let (id, at, name) = (field(id), field(at), plain(name));
+        format!("{id}  {}  {at}  {name}", size(self.size))
     }
 }
 
@@ -81,7 +94,12 @@ impl Api {
         let mut query = vec![("limit", PAGE)];
         query.extend(name.map(|name| ("name", name)));
         query.extend(after.map(|after| ("after", after)));
-        self.get(list.path(), &query).await
+        let page: Page = self.get(list.path(), &query).await?;
+        match &page.next {
+            // Pages would never end.
+            Some(_) if page.files.is_empty() => Err(Failure::Nonsense("a page has no files")),
+            _ => Ok(page),
+        }
     }
 
     /// The files that `wanted` means, an id, a hash or a whole name.
@@ -121,9 +139,10 @@ impl Api {
         if differ {
             return Err(several(wanted, &found));
         }
-        found
-            .pop()
-            .ok_or_else(|| Failure::NotFound(wanted.to_owned()))
+        let file = found.pop();
+        let file = file.ok_or_else(|| Failure::NotFound(wanted.to_owned()))?;
+        file.check()?;
+        Ok(file)
     }
 
     async fn with_id(&self, list: Where, id: FileId) -> Result<Vec<File>, Failure> {
@@ -142,7 +161,7 @@ impl Api {
         let request = self.request(Method::HEAD, &format!("/api/p2p/blob/{hash}"));
         let answer = match self.send(request).await {
             Ok(answer) => answer,
-            Err(Failure::Refused(StatusCode::NOT_FOUND, _)) => return Ok(None),
+            Err(failure) if failure.is_gone() => return Ok(None),
             Err(failure) => return Err(failure),
         };
         let length = answer.headers().get(header::CONTENT_LENGTH);

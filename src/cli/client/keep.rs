@@ -13,6 +13,8 @@ use super::failure::Failure;
 use super::find::Where;
 use super::output;
 use super::running::run;
+use crate::hash::BlobHash;
+use crate::record::FileId;
 
 /// How often to ask how far the copy is.
 const ASK_EVERY: Duration = Duration::from_millis(300);
@@ -61,13 +63,14 @@ impl Arguments {
         };
         let request = api.request(Method::POST, "/api/p2p/keep").json(&wanted);
         let Answer { mut keep } = api.json(request).await?;
+        if keep.id.parse::<BlobHash>().is_err() && keep.id.parse::<FileId>().is_err() {
+            return Err(Failure::Nonsense("the id of a copy is none"));
+        }
+        let path = format!("/api/p2p/keep/{}", keep.id);
         let bar = output::bar(&keep.original_name, keep.size);
         while !self.no_wait && !matches!(keep.state.as_str(), "kept" | "failed") {
             tokio::time::sleep(ASK_EVERY).await;
-            keep = api
-                .get::<Answer>(&format!("/api/p2p/keep/{}", keep.id), &[])
-                .await?
-                .keep;
+            keep = api.get::<Answer>(&path, &[]).await?.keep;
             bar.set_position(keep.fetched);
         }
         bar.finish_and_clear();
@@ -84,7 +87,7 @@ impl Arguments {
         }
         let name = output::plain(&keep.original_name);
         let text = match (keep.state.as_str(), &keep.file_id) {
-            ("kept", Some(id)) => format!("keeps {name} as {id}"),
+            ("kept", Some(id)) => format!("keeps {name} as {}", output::field(id)),
             ("kept", None) => format!("keeps {name}, as it did before"),
             ("failed", _) => return Ok(()),
             _ => format!("{name} is being fetched"),

@@ -58,11 +58,8 @@ impl Arguments {
             many => format!("{many:>4} nodes"),
         };
         let size = output::size(file.size);
-        let (id, at, name) = (
-            &file.id,
-            &file.uploaded_at,
-            output::plain(&file.original_name),
-        );
+        let (id, at) = (output::field(&file.id), output::field(&file.uploaded_at));
+        let name = output::plain(&file.original_name);
         Ok(output::line(&format!(
             "{id}  {size:>11}  {at}{nodes}  {name}"
         ))?)

@@ -6,22 +6,27 @@
 mod api;
 mod begun;
 mod connection;
+mod download;
 mod failure;
 mod find;
 mod get;
 mod keep;
+mod landing;
 mod ls;
 mod output;
 mod peers;
+mod proxy;
 mod put;
 mod rm;
 mod running;
 mod send;
+mod source;
 mod status;
 
 pub(super) use get::Arguments as Get;
 pub(super) use keep::Arguments as Keep;
 pub(super) use ls::Arguments as Ls;
+pub(super) use output::{json, plain};
 pub(super) use peers::Arguments as Peers;
 pub(super) use put::Arguments as Put;
 pub(super) use rm::Arguments as Rm;

@@ -1,14 +1,51 @@
 //! What commands print: lines for people, or JSON; and how far a transfer is.
+//!
+//! Names, addresses and errors come from anybody. So what is printed passes one of the functions
+//! here, whoever calls them, and nothing of it commands a terminal or looks like what it is not.
 
 use std::io::{self, Write, stdout};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::{CompactFormatter, Formatter};
 
-/// A text for a terminal: what would command the terminal rather than be shown is replaced.
-pub(super) fn plain(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    text.chars().map(shown).collect()
+/// The longest text that is shown of one thing, in characters: the longest name that a node
+/// takes, and a little more.
+const LONGEST: usize = 5000;
+/// The longest field of a column, in characters; what a larder node tells is shorter.
+const LONGEST_FIELD: usize = 64;
+
+/// Whether a character commands a terminal rather than being shown, or has what stands around it
+/// shown in another order or not at all (Unicode: Cc, Zl, Zp, and of Cf all but those between
+/// letters that are shown together).
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A text as it may be shown, in one line: what would command the terminal or mislead whoever
+/// reads it is replaced, and what is longer than any name is cut.
+pub(in crate::cli) fn plain(text: &str) -> String {
+    shortened(text, LONGEST)
+}
+
+/// One of several texts in a line.
+pub(super) fn field(text: &str) -> String {
+    shortened(text, LONGEST_FIELD)
+}
+
+fn shortened(text: &str, longest: usize) -> String {
+    let shown = |c| if is_unsafe(c) { '\u{fffd}' } else { c };
+    let mut chars = text.chars();
+    let mut short: String = chars.by_ref().take(longest).map(shown).collect();
+    if chars.next().is_some() {
+        short.push('\u{2026}');
+    }
+    short
 }
 
 /// A size for people.
@@ -18,14 +55,37 @@ pub(super) fn size(bytes: u64) -> String {
 
 /// Prints a line for people.
 pub(super) fn line(text: &str) -> io::Result<()> {
-    writeln!(stdout().lock(), "{text}")
+    writeln!(stdout().lock(), "{}", shortened(text, 2 * LONGEST))
 }
 
 /// Prints an object as one line of JSON.
-pub(super) fn json(object: &impl Serialize) -> io::Result<()> {
-    let mut out = stdout().lock();
-    serde_json::to_writer(&mut out, object)?;
-    writeln!(out)
+pub(in crate::cli) fn json(object: &impl Serialize) -> io::Result<()> {
+    let mut text = Vec::new();
+    object.serialize(&mut Serializer::with_formatter(&mut text, Escaping))?;
+    text.push(b'\n');
+    stdout().lock().write_all(&text)
+}
+
+/// JSON whose strings have escapes for what would command a terminal.
+struct Escaping;
+
+impl Formatter for Escaping {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
+            let (before, behind) = rest.split_at(at);
+            CompactFormatter.write_string_fragment(writer, before)?;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = behind.split_at(c.len_utf8()).1;
+        }
+        CompactFormatter.write_string_fragment(writer, rest)
+    }
 }
 
 /// A bar on standard error, where that is a terminal.
@@ -51,5 +111,44 @@ mod tests {
             "a\u{fffd}[2Jb\u{fffd}\u{fffd}c"
         );
         assert_eq!(plain("na\u{ef}ve \u{4e2d}"), "na\u{ef}ve \u{4e2d}");
+    }
+
+    #[test]
+    fn no_text_is_shown_in_another_order_or_not_at_all() {
+        for hidden in [
+            '\u{202e}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{200f}',
+            '\u{61c}',
+            '\u{2028}',
+            '\u{feff}',
+            '\u{e0041}',
+            '\u{7f}',
+            '\r',
+        ] {
+            assert_eq!(plain(&format!("a{hidden}gpj.exe")), "a\u{fffd}gpj.exe");
+        }
+        // Between letters of Persian and in emoji these decide what is shown.
+        assert_eq!(plain("\u{645}\u{6cc}\u{200c}"), "\u{645}\u{6cc}\u{200c}");
+    }
+
+    #[test]
+    fn no_text_is_endless() {
+        assert_eq!(plain(&"x".repeat(LONGEST)).chars().count(), LONGEST);
+        assert_eq!(plain(&"x".repeat(1 << 20)).chars().count(), LONGEST + 1);
+        assert_eq!(field(&"x".repeat(100)).chars().count(), LONGEST_FIELD + 1);
+    }
+
+    #[test]
+    fn json_is_the_same_text_without_what_commands_a_terminal() {
+        let text = "a\x1b\u{9b}\u{202e}\u{e0041}\"\\\n\u{ef}";
+        let mut written = Vec::new();
+        text.serialize(&mut Serializer::with_formatter(&mut written, Escaping))
+            .unwrap();
+        let written = String::from_utf8(written).unwrap();
+        assert!(!written.chars().any(is_unsafe), "{written:?}");
+        assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);
+        assert!(written.contains('\u{ef}'), "{written}");
     }
 }

@@ -34,12 +34,16 @@ impl Arguments {
                 output::json(&peer)?;
                 continue;
             }
-            let text = |key| output::plain(peer.get(key).and_then(Value::as_str).unwrap_or("-"));
+            let text = |key| peer.get(key).and_then(Value::as_str).unwrap_or("-");
             let verified = match peer.get("verified").and_then(Value::as_bool) {
                 Some(true) => "verified  ",
                 _ => "unverified",
             };
-            let (id, seen, address) = (text("peer_id"), text("last_seen"), text("address"));
+            let (id, seen) = (
+                output::field(text("peer_id")),
+                output::field(text("last_seen")),
+            );
+            let address = output::plain(text("address"));
             output::line(&format!("{id}  {verified}  {seen}  {address}"))?;
         }
         Ok(())

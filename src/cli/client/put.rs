@@ -2,6 +2,7 @@
 
 use std::fs::ReadDir;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,10 +10,11 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::MultiProgress;
 
 use super::api::Api;
+use super::begun;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::output;
-use super::running::run;
+use super::running::{run, run_blocking};
 use super::send::{Sent, send};
 
 /// How many files are on their way at once: while one waits for its sync, others travel.
@@ -20,9 +22,14 @@ const AT_ONCE: usize = 4;
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// Files and folders; what is in a folder keeps its path as its name.
+    /// Files and folders, and pipes; what is in a folder keeps its path as its name, and - is
+    /// standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+
+    /// What the node shall call the one file that is sent [default: its own name].
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
 
     /// What the node shall say of them.
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -51,8 +58,8 @@ impl Arguments {
 
     async fn put(&self, api: Api) -> Result<(), Failure> {
         let bars = MultiProgress::new();
-        let found = self.files.iter().map(|path| found(path));
-        let found = found.collect::<Result<Vec<_>, _>>()?;
+        run_blocking(begun::sweep).await;
+        let found = self.found()?;
         let (api, bars) = (&api, &bars);
         let sending = stream::iter(found.into_iter().flatten()).map(|local| async move {
             let Local { path, name } = local?;
@@ -62,6 +69,20 @@ impl Arguments {
             bars.suspend(|| self.print(&sent))
         });
         sending.buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    /// What is sent, found as it is asked for.
+    fn found(&self) -> Result<Vec<Found>, Failure> {
+        let Some(name) = &self.name else {
+            return self.files.iter().map(|path| found(path)).collect();
+        };
+        match self.files.as_slice() {
+            [path] if !path.is_dir() => {
+                let (path, name) = (real(path).to_owned(), name.clone());
+                Ok(vec![Box::new(std::iter::once(Ok(Local { path, name })))])
+            }
+            _ => Err(Failure::Usage("--name is for one file")),
+        }
     }
 
     fn print(&self, sent: &Sent) -> Result<(), Failure> {
@@ -77,24 +98,35 @@ type Found = Box<dyn Iterator<Item = Result<Local, Failure>>>;
 
 /// The files that an argument means.
 fn found(path: &Path) -> Result<Found, Failure> {
+    let path = real(path);
     let about = Failure::of_file(path, path.metadata())?;
-    // A path such as `..` has no name of its own.
-    let whole = Failure::of_file(path, path.canonicalize())?;
-    let name = path
-        .file_name()
-        .or_else(|| whole.file_name())
-        .unwrap_or_default();
+    let name = if let Some(name) = path.file_name() {
+        name.to_owned()
+    } else {
+        // A path such as `..` has no name of its own.
+        let whole = Failure::of_file(path, path.canonicalize())?;
+        whole.file_name().unwrap_or_default().to_owned()
+    };
     let name = name.to_string_lossy().into_owned();
     if about.is_dir() {
         let inside = Failure::of_file(path, path.read_dir())?;
         let folders = vec![(inside, name)];
         return Ok(Box::new(Walk { folders }));
     }
-    if !about.is_file() {
+    if !(about.is_file() || about.file_type().is_fifo()) {
         return Err(Failure::NoFile(path.to_owned()));
     }
     let path = path.to_owned();
     Ok(Box::new(std::iter::once(Ok(Local { path, name }))))
+}
+
+/// The path that an argument means.
+fn real(path: &Path) -> &Path {
+    if path == Path::new("-") {
+        Path::new("/dev/stdin")
+    } else {
+        path
+    }
 }
 
 impl Iterator for Walk {

@@ -32,6 +32,7 @@ impl Arguments {
             let [file] = found.as_slice() else {
                 return Err(several(wanted, &found));
             };
+            file.check()?;
             let path = format!("/api/p2p/file/{}", file.id);
             api.send(api.request(Method::DELETE, &path)).await?;
             if self.connection.json {

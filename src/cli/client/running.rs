@@ -7,6 +7,8 @@ use anyhow::Context;
 use super::api::Api;
 use super::connection::Connection;
 use super::failure::Failure;
+use super::output::plain;
+use super::proxy;
 
 /// Runs a command to its end; what fails is told with what to do about it.
 pub(super) fn run<Running>(
@@ -20,11 +22,20 @@ where
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let done = runtime.block_on(async { command(Api::new(connection)?).await });
+    let proxy = proxy::between(&connection.node);
+    let api = Api::new(connection, proxy.is_some());
+    let done = runtime.block_on(async { command(api?).await });
     Ok(match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("larder: {}", failure.told());
+            let proxy = proxy.filter(|_| failure.is_of_node());
+            let by = proxy.map(|it| {
+                format!(
+                    " (asked through the proxy {}, as the environment has it)",
+                    plain(&it)
+                )
+            });
+            eprintln!("larder: {}{}", failure.told(), by.unwrap_or_default());
             failure.exit_code()
         }
     })

@@ -1,8 +1,12 @@
 //! A file on its way to the node, by tus 1.0.0: when the connection breaks, the node is
 //! restarted or this process is killed, it goes on where it stopped.
+//!
+//! What was true once is looked at again before anything rests on it: an upload that was begun
+//! before is only gone on with where the node knows it as one of this file, name and description;
+//! one that has ended only counts where its file is there; and what has arrived is only told when
+//! its hash is that of bytes which the file has had, all of them at the same time.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,21 +17,25 @@ use bytes::Bytes;
 use futures_util::stream;
 use indicatif::ProgressBar;
 use reqwest::header::HeaderMap;
-use reqwest::{Body, Method, RequestBuilder, StatusCode, header};
-use serde::Serialize;
+use reqwest::{Body, Method, RequestBuilder, header};
+use serde::{Deserialize, Serialize};
 
 use super::api::Api;
-use super::begun::Begun;
+use super::begun::{Begun, Subject};
 use super::failure::Failure;
 use super::running::run_blocking;
+use super::source::Source;
+use crate::hash::BlobHash;
+use crate::record::FileId;
+use crate::resumable::UploadId;
 
 /// How often an upload that breaks off without a new byte is tried again.
 const TRIES: u32 = 8;
 /// How long the first pause is; each after it is twice as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// How much is read at once, in bytes.
-const PIECE: usize = 256 << 10;
+/// How often another upload is begun in the place of one that the node has forgotten.
+const ANEW: u32 = 3;
 const TUS: &str = "/api/p2p/tus";
 
 /// A file that the node has.
@@ -39,6 +47,28 @@ pub(super) struct Sent {
     hash: String,
 }
 
+/// What the node says of a file that it holds.
+#[derive(Deserialize)]
+struct Record {
+    file_id: String,
+    original_name: String,
+    #[serde(default)]
+    description: String,
+    hash: String,
+}
+
+#[derive(Deserialize)]
+struct Records {
+    files: Vec<Record>,
+}
+
+/// How far an upload is, as the node says.
+struct Progress {
+    offset: u64,
+    /// What it has become.
+    file: Option<(FileId, BlobHash)>,
+}
+
 /// Sends the file at `path`.
 pub(super) async fn send(
     api: &Api,
@@ -47,68 +77,93 @@ pub(super) async fn send(
     description: &str,
     bar: &ProgressBar,
 ) -> Result<Sent, Failure> {
-    let about = Failure::of_file(path, path.metadata())?;
+    let opened = path.to_owned();
+    let source = run_blocking(move || Source::open(&opened)).await;
+    let source = Failure::of_file(path, source)?;
+    let metadata = format!(
+        "filename {},description {}",
+        BASE64_STANDARD.encode(name),
+        BASE64_STANDARD.encode(description)
+    );
+    let begun = match source.about() {
+        Some(about) => Begun::of(&Subject {
+            node: api.node(),
+            path,
+            about,
+            metadata: &metadata,
+        }),
+        None => Begun::nothing(),
+    };
+    bar.set_length(source.size());
     let mut sending = Sending {
         api,
         path,
+        name,
+        description,
+        metadata: metadata.trim_end().to_owned(),
         bar,
-        size: about.len(),
-        begun: Begun::of(api.node(), path, &about),
+        source,
+        begun,
         hasher: Arc::default(),
         hashed: 0,
+        unread: Arc::default(),
     };
-    bar.set_length(sending.size);
-    let upload = sending.begin(name, description).await?;
-    let headers = sending.send_all(&upload).await?;
-    sending.begun.forget();
-    let text = |name| headers.get(name).and_then(|it| it.to_str().ok());
-    let (id, hash) = (text("larder-file-id"), text("larder-file-hash"));
-    let own = lock(&sending.hasher).finalize().to_hex();
-    if hash != Some(own.as_str()) {
-        return Err(Failure::Changed(path.to_owned()));
-    }
-    Ok(Sent {
-        file_id: id.unwrap_or_default().to_owned(),
-        original_name: name.to_owned(),
-        size: sending.size,
-        hash: own.to_string(),
-    })
+    sending.send().await
 }
 
 /// A file under way.
 struct Sending<'a> {
     api: &'a Api,
     path: &'a Path,
+    name: &'a str,
+    description: &'a str,
+    /// Both, as the node is told them.
+    metadata: String,
     bar: &'a ProgressBar,
-    size: u64,
+    source: Source,
     begun: Begun,
     /// Takes the file's bytes in their order,
     hasher: Arc<Mutex<Hasher>>,
     /// of which so many were given to it before the request under way.
     hashed: u64,
+    /// Why the file could not be read on.
+    unread: Arc<Mutex<Option<io::Error>>>,
 }
 
 impl Sending<'_> {
-    /// The upload at the node: one that was begun before, or a new one.
-    async fn begin(&self, name: &str, description: &str) -> Result<String, Failure> {
-        if let Some(upload) = self.begun.recall()
-            && self.is_known(&upload).await?
-        {
-            return Ok(upload);
+    async fn send(&mut self) -> Result<Sent, Failure> {
+        if let Some(sent) = self.recall().await? {
+            return Ok(sent);
         }
-        let (name, description) = (encoded(name), encoded(description));
-        let metadata = format!("filename {name},description {description}");
-        let request = self.request(Method::POST, TUS);
-        let request = request.header("Upload-Length", self.size);
-        let answer = self
+        let (id, hash) = self.send_all().await?;
+        let own = BlobHash::from(lock(&self.hasher).finalize());
+        let source = self.source.clone();
+        let still_is = run_blocking(move || source.still_is(own)).await;
+        let is_right = hash == own && Failure::of_file(self.path, still_is)?;
+        self.begun.forget();
+        if is_right {
+            return Ok(self.sent(id, own));
+        }
+        // Nobody was told of it, and nobody shall take it for the file.
+        let remove = self
             .api
-            .send(request.header("Upload-Metadata", metadata))
-            .await?;
-        let location = answer.headers().get(header::LOCATION);
-        let id = location.and_then(|it| it.to_str().ok()?.rsplit('/').next());
-        let upload = format!("{TUS}/{}", id.unwrap_or_default());
-        self.begun.remember(&upload);
-        Ok(upload)
+            .request(Method::DELETE, &format!("/api/p2p/file/{id}"));
+        match self.api.send(remove).await {
+            Err(failure) if !failure.is_gone() => Err(Failure::ChangedAndLeft(
+                self.path.to_owned(),
+                id.to_string(),
+            )),
+            _ => Err(Failure::Changed(self.path.to_owned())),
+        }
+    }
+
+    fn sent(&self, id: FileId, hash: BlobHash) -> Sent {
+        Sent {
+            file_id: id.to_string(),
+            original_name: self.name.to_owned(),
+            size: self.source.size(),
+            hash: hash.to_string(),
+        }
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -116,33 +171,99 @@ impl Sending<'_> {
         request.header("Tus-Resumable", "1.0.0")
     }
 
-    async fn is_known(&self, upload: &str) -> Result<bool, Failure> {
-        match self.look(upload).await {
-            Ok(_) => Ok(true),
-            Err(Failure::Refused(StatusCode::NOT_FOUND, _)) => Ok(false),
-            Err(failure) => Err(failure),
+    /// Looks at what an earlier command has begun: what it has ended, if that is there still.
+    async fn recall(&mut self) -> Result<Option<Sent>, Failure> {
+        let Some(upload) = self.begun.recall() else {
+            return Ok(None);
+        };
+        let progress = match self.look(upload).await {
+            Ok(progress) => progress,
+            Err(failure) if failure.is_gone() => None,
+            Err(failure) => return Err(failure),
+        };
+        if let Some(Progress { file: None, .. }) = progress {
+            return Ok(None);
         }
+        if let Some((id, hash)) = progress.and_then(|it| it.file) {
+            let hashed = self.hash_until(self.source.size()).await;
+            hashed.map_err(|error| self.unreadable(error))?;
+            let own = BlobHash::from(lock(&self.hasher).finalize());
+            if own == hash && self.is_there(id, hash).await? {
+                self.begun.forget();
+                return Ok(Some(self.sent(id, hash)));
+            }
+        }
+        self.begun.disown();
+        Ok(None)
     }
 
-    async fn look(&self, upload: &str) -> Result<HeaderMap, Failure> {
-        let answer = self.api.send(self.request(Method::HEAD, upload)).await?;
-        Ok(answer.headers().clone())
+    /// Whether the node holds a file of this id, with this hash and what is told of it.
+    async fn is_there(&self, id: FileId, hash: BlobHash) -> Result<bool, Failure> {
+        let before = id.before().map(|it| it.to_string());
+        let mut query = vec![("limit", "1")];
+        query.extend(before.as_deref().map(|it| ("after", it)));
+        let Records { files } = self.api.get("/api/p2p/files", &query).await?;
+        Ok(files.first().is_some_and(|it| {
+            it.file_id == id.to_string()
+                && it.original_name == self.name
+                && it.description == self.description
+                && it.hash == hash.to_string()
+        }))
     }
 
-    /// Sends what is missing, over as many requests as it takes; what the node says at the end.
-    async fn send_all(&mut self, upload: &str) -> Result<HeaderMap, Failure> {
+    /// How far an upload is; nothing where it is not one of this file.
+    async fn look(&self, upload: UploadId) -> Result<Option<Progress>, Failure> {
+        let request = self.request(Method::HEAD, &format!("{TUS}/{upload}"));
+        let answer = self.api.send(request).await?;
+        let headers = answer.headers();
+        let size = number(headers, "upload-length");
+        let metadata = text(headers, "upload-metadata").unwrap_or_default();
+        let progress = progress(headers)?;
+        let is_own = size == Some(self.source.size())
+            && metadata.trim() == self.metadata
+            && progress.offset <= self.source.size();
+        Ok(is_own.then_some(progress))
+    }
+
+    /// Begins a new upload.
+    async fn create(&mut self) -> Result<UploadId, Failure> {
+        let request = self.request(Method::POST, TUS);
+        let request = request
+            .header("Upload-Length", self.source.size())
+            .header("Upload-Metadata", &self.metadata);
+        let answer = self.api.send(request).await?;
+        let upload = text(answer.headers(), header::LOCATION.as_str());
+        let upload = upload.and_then(|it| it.rsplit('/').next()?.parse().ok());
+        let upload = upload.ok_or(Failure::Nonsense("it names no upload"))?;
+        self.begun.remember(upload);
+        Ok(upload)
+    }
+
+    /// Sends what is missing, over as many requests as it takes: which file it has become.
+    async fn send_all(&mut self) -> Result<(FileId, BlobHash), Failure> {
         let (mut tries, mut pause, mut farthest) = (0, FIRST_PAUSE, 0);
+        let (mut begun, mut anew) = (self.begun.recall(), 0);
         loop {
-            let failure = match self.send_rest(upload).await {
-                Ok(headers) => return Ok(headers),
+            let failure = match self.send_rest(&mut begun).await {
+                Ok(file) => return Ok(file),
                 Err(failure) => failure,
             };
             if self.hashed > farthest {
                 (tries, pause, farthest) = (0, FIRST_PAUSE, self.hashed);
             }
-            // Another request of this upload may not have ended yet, which is told by 409.
-            let conflict = matches!(failure, Failure::Refused(StatusCode::CONFLICT, _));
-            if tries == TRIES || !(failure.may_pass() || conflict) {
+            if let (Failure::Changed(_), Some(upload)) = (&failure, begun) {
+                // What has come of it is of no use; if it stays, the node forgets it some time.
+                let remove = self.request(Method::DELETE, &format!("{TUS}/{upload}"));
+                let _ = self.api.send(remove).await;
+                self.begun.forget();
+            }
+            if failure.is_gone() && anew < ANEW && begun.take().is_some() {
+                // It has expired, or was removed: then another is begun.
+                anew += 1;
+            } else if !(failure.may_pass() || failure.is_taken_over()) {
+                return Err(failure);
+            }
+            if tries == TRIES {
                 return Err(failure);
             }
             tokio::time::sleep(pause).await;
@@ -150,68 +271,119 @@ impl Sending<'_> {
         }
     }
 
-    async fn send_rest(&mut self, upload: &str) -> Result<HeaderMap, Failure> {
-        let headers = self.look(upload).await?;
-        let offset = headers
-            .get("upload-offset")
-            .and_then(|it| it.to_str().ok()?.parse().ok());
-        let offset: u64 = offset.unwrap_or(0);
-        self.bar.set_position(offset);
-        let file = Failure::of_file(self.path, self.hash_until(offset).await)?;
-        if headers.contains_key("larder-file-id") {
-            return Ok(headers);
+    async fn send_rest(
+        &mut self,
+        begun: &mut Option<UploadId>,
+    ) -> Result<(FileId, BlobHash), Failure> {
+        let upload = match *begun {
+            Some(upload) => upload,
+            None => *begun.insert(self.create().await?),
+        };
+        let other = Failure::Nonsense("the upload has become another");
+        let progress = self.look(upload).await?.ok_or(other)?;
+        self.bar.set_position(progress.offset);
+        let hashed = self.hash_until(progress.offset).await;
+        hashed.map_err(|error| self.unreadable(error))?;
+        if let Some(file) = progress.file {
+            return Ok(file);
         }
-        let request = self.request(Method::PATCH, upload);
+        let left = self.source.size() - progress.offset;
+        let request = self.request(Method::PATCH, &format!("{TUS}/{upload}"));
         let request = request
-            .header("Upload-Offset", offset)
+            .header("Upload-Offset", progress.offset)
             .header(header::CONTENT_TYPE, "application/offset+octet-stream")
-            .header(header::CONTENT_LENGTH, self.size - offset)
-            .body(self.body(file, self.size - offset));
-        Ok(self.api.send(request).await?.headers().clone())
+            .header(header::CONTENT_LENGTH, left)
+            .body(self.body(progress.offset));
+        let answer = self.api.send(request).await;
+        let unread = self
+            .unread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(error) = unread {
+            return Err(self.unreadable(error));
+        }
+        let file = self::progress(answer?.headers())?.file;
+        file.ok_or(Failure::Vanished)
     }
 
-    /// Has the hasher take the file up to `offset`, where the file is read next.
-    async fn hash_until(&mut self, offset: u64) -> io::Result<File> {
-        let (path, hasher) = (self.path.to_owned(), Arc::clone(&self.hasher));
+    /// The failure for a file that cannot be read, or has become shorter.
+    fn unreadable(&self, error: io::Error) -> Failure {
+        let path = self.path.to_owned();
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Failure::Changed(path),
+            _ => Failure::File(path, error),
+        }
+    }
+
+    /// Has the hasher take the file up to `offset`, anew.
+    async fn hash_until(&mut self, offset: u64) -> io::Result<()> {
+        // What was sent and did not arrive is taken once more, by another hasher: the body of a
+        // request that has failed may still be read.
+        self.hasher = Arc::default();
+        self.unread = Arc::default();
+        let (source, hasher) = (self.source.clone(), Arc::clone(&self.hasher));
         self.hashed = offset;
-        run_blocking(move || {
-            let mut file = File::open(path)?;
-            let mut hasher = lock(&hasher);
-            // What was sent and did not arrive is taken once more.
-            hasher.reset();
-            hasher.update_reader((&mut file).take(offset))?;
-            file.seek(SeekFrom::Start(offset))?;
-            Ok(file)
-        })
-        .await
+        run_blocking(move || source.hash_until(offset, &mut lock(&hasher))).await
     }
 
-    /// The next `length` bytes of a file, hashed as they go.
-    fn body(&self, file: File, length: u64) -> Body {
+    /// The bytes from `offset` on, hashed as they go. The last ones only go if nobody has written
+    /// to the file meanwhile: without them the node has no file.
+    fn body(&self, offset: u64) -> Body {
+        let (source, unread) = (self.source.clone(), Arc::clone(&self.unread));
         let (hasher, bar) = (Arc::clone(&self.hasher), self.bar.clone());
-        let pieces = stream::try_unfold((file, length), move |(mut file, left)| {
+        let pieces = stream::try_unfold(offset, move |at| {
+            let (source, unread) = (source.clone(), Arc::clone(&unread));
             let (hasher, bar) = (Arc::clone(&hasher), bar.clone());
             async move {
-                let read = move || {
-                    let mut piece = Vec::with_capacity(PIECE);
-                    (&mut file)
-                        .take(left.min(PIECE as u64))
-                        .read_to_end(&mut piece)?;
+                if at == source.size() {
+                    return Ok(None);
+                }
+                let read = run_blocking(move || {
+                    let piece = source.read(at)?;
+                    let end = at + piece.len() as u64;
+                    if end == source.size() && !source.is_untouched()? {
+                        let mut whole = lock(&hasher).clone();
+                        whole.update(&piece);
+                        if !source.still_is(whole.finalize().into())? {
+                            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+                        }
+                    }
                     lock(&hasher).update(&piece);
-                    io::Result::Ok((piece, file))
-                };
-                let (piece, file) = run_blocking(read).await?;
-                bar.inc(piece.len() as u64);
-                let left = left - piece.len() as u64;
-                Ok::<_, io::Error>((!piece.is_empty()).then(|| (Bytes::from(piece), (file, left))))
+                    Ok((piece, end))
+                });
+                match read.await {
+                    Ok((piece, end)) => {
+                        bar.inc(piece.len() as u64);
+                        Ok(Some((Bytes::from(piece), end)))
+                    }
+                    Err(error) => {
+                        let kind = error.kind();
+                        *unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                        Err(io::Error::from(kind))
+                    }
+                }
             }
         });
         Body::wrap_stream(pieces)
     }
 }
 
-fn encoded(text: &str) -> String {
-    BASE64_STANDARD.encode(text)
+fn progress(headers: &HeaderMap) -> Result<Progress, Failure> {
+    let offset = number(headers, "upload-offset");
+    let offset = offset.ok_or(Failure::Nonsense("it has no upload-offset"))?;
+    let id = text(headers, "larder-file-id").and_then(|it| it.parse().ok());
+    let hash = text(headers, "larder-file-hash").and_then(|it| it.parse().ok());
+    let file = id.zip(hash);
+    Ok(Progress { offset, file })
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    text(headers, name)?.parse().ok()
 }
 
 fn lock(hasher: &Mutex<Hasher>) -> std::sync::MutexGuard<'_, Hasher> {

@@ -77,22 +77,34 @@ impl Arguments {
         if self.connection.json {
             return Ok(output::json(&told)?);
         }
-        Ok(output::line(&told.text())?)
+        for line in told.lines() {
+            output::line(&line)?;
+        }
+        Ok(())
     }
 }
 
 impl Told {
-    fn text(&self) -> String {
+    fn lines(&self) -> [String; 4] {
         let writes = match &self.reason {
             None => "takes changes".to_owned(),
             Some(reason) => format!("takes no changes: {}", output::plain(reason)),
         };
+        let (id, address) = (output::field(&self.peer_id), output::plain(&self.address));
+        let version = output::field(&self.version);
         let saved = output::size(self.file_bytes.saturating_sub(self.blob_bytes));
         let kept = output::size(self.blob_bytes);
-        format!(
-            "node     {} at {}\nversion  {}, {writes}\nfiles    {}, {kept} kept, {saved} saved \
-             by deduplication\nnetwork  {} files, {} peers",
-            self.peer_id, self.address, self.version, self.files, self.network_files, self.peers
-        )
+        [
+            format!("node     {id} at {address}"),
+            format!("version  {version}, {writes}"),
+            format!(
+                "files    {}, {kept} kept, {saved} saved by deduplication",
+                self.files
+            ),
+            format!(
+                "network  {} files, {} peers",
+                self.network_files, self.peers
+            ),
+        ]
     }
 }

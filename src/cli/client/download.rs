@@ -1,0 +1,218 @@
+//! A file on its way from the node: when the connection breaks or the node is restarted, it goes
+//! on where it stopped.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use blake3::Hasher;
+use futures_util::StreamExt;
+use indicatif::ProgressBar;
+use reqwest::{Method, Response, StatusCode, header};
+use tokio::io::{AsyncWrite, AsyncWriteExt, stdout};
+
+use super::api::Api;
+use super::failure::Failure;
+use super::find::File;
+use super::landing::Landing;
+use super::running::run_blocking;
+use crate::hash::BlobHash;
+
+/// How often a download that breaks off without a new byte is tried again.
+const TRIES: u32 = 6;
+/// How long the first pause is; each after it is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// A download, and where its bytes go.
+struct Download<'a> {
+    api: &'a Api,
+    file: &'a File,
+    bar: &'a ProgressBar,
+    to: To,
+}
+
+enum To {
+    File(Landing),
+    /// Standard output, from which nothing is taken back: what was written is hashed, so many
+    /// bytes of it.
+    Output(Box<Hasher>, u64),
+}
+
+/// Downloads to `target`, by a partial file beside it which an earlier download may have begun
+/// and a later one can go on with.
+pub(super) async fn to_file(
+    api: &Api,
+    file: &File,
+    target: &Path,
+    replace: bool,
+    bar: &ProgressBar,
+) -> Result<(), Failure> {
+    let content = file.hash.as_deref().unwrap_or(&file.id);
+    let to = To::File(Landing::open(target, content)?);
+    let mut download = Download { api, file, bar, to };
+    let came = download.run().await;
+    let To::File(landing) = download.to else {
+        return came;
+    };
+    match came {
+        Ok(()) => {
+            let (size, hash, name) = (file.size, file.hash(), file.original_name.clone());
+            run_blocking(move || landing.publish(size, hash, &name, replace)).await
+        }
+        Err(failure @ Failure::WrongBytes(..)) => {
+            landing.discard();
+            Err(failure)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Downloads to standard output.
+pub(super) async fn to_output(api: &Api, file: &File, bar: &ProgressBar) -> Result<(), Failure> {
+    let to = To::Output(Box::default(), 0);
+    let mut download = Download { api, file, bar, to };
+    download.run().await?;
+    match (&download.to, file.hash()) {
+        (To::Output(hasher, _), Some(hash)) if BlobHash::from(hasher.finalize()) != hash => {
+            Err(download.wrong())
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Download<'_> {
+    /// Fetches what is missing, over as many requests as it takes.
+    async fn run(&mut self) -> Result<(), Failure> {
+        let (mut tries, mut pause) = (0, FIRST_PAUSE);
+        loop {
+            let before = self.length();
+            let failure = match self.fill().await {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            if self.length() > before {
+                (tries, pause) = (0, FIRST_PAUSE);
+            }
+            if tries == TRIES || !failure.may_pass() {
+                return Err(failure);
+            }
+            tokio::time::sleep(pause).await;
+            (tries, pause) = (tries + 1, pause * 2);
+        }
+    }
+
+    /// How many bytes are there.
+    fn length(&self) -> u64 {
+        match &self.to {
+            To::File(landing) => landing.length(),
+            To::Output(_, written) => *written,
+        }
+    }
+
+    fn wrong(&self) -> Failure {
+        let then = match &self.to {
+            To::File(_) => "nothing was kept of them",
+            To::Output(..) => "do not use them",
+        };
+        Failure::WrongBytes(self.file.original_name.clone(), then)
+    }
+
+    /// What writing came to.
+    fn written(&self, result: io::Result<()>) -> Result<(), Failure> {
+        match &self.to {
+            To::File(landing) => Failure::of_file(landing.target(), result),
+            To::Output(..) => Ok(result?),
+        }
+    }
+
+    async fn fill(&mut self) -> Result<(), Failure> {
+        let mut here = self.length();
+        // Where nothing proves that it is the same file, or it cannot be, it begins anew.
+        if matches!(self.to, To::File(_)) && (self.file.hash.is_none() || here > self.file.size) {
+            here = 0;
+        }
+        if here == self.file.size && self.file.hash.is_some() {
+            return Ok(());
+        }
+        let answer = match self.open(here).await {
+            Err(Failure::Refused { status, .. })
+                if status == StatusCode::RANGE_NOT_SATISFIABLE && here > 0 =>
+            {
+                here = 0;
+                self.open(here).await?
+            }
+            answer => answer?,
+        };
+        let begins = match answer.status() {
+            StatusCode::PARTIAL_CONTENT if here > 0 && begins_at(&answer, here) => here,
+            StatusCode::PARTIAL_CONTENT => return Err(self.wrong()),
+            _ => 0,
+        };
+        self.receive(answer, begins).await
+    }
+
+    /// The bytes of the file from `offset` on, or from its beginning where the node says so.
+    async fn open(&self, offset: u64) -> Result<Response, Failure> {
+        let file = self.file;
+        let path = match (&file.hash, file.peers.first()) {
+            (Some(hash), _) => format!("/api/p2p/blob/{hash}"),
+            (None, Some(peer)) => format!("/api/p2p/download/{peer}/{}", file.id),
+            (None, None) => format!("/api/p2p/file/{}", file.id),
+        };
+        let mut request = self.api.request(Method::GET, &path);
+        if let (Some(hash), 1..) = (&file.hash, offset) {
+            request = request
+                .header(header::RANGE, format!("bytes={offset}-"))
+                .header(header::IF_RANGE, format!("\"{hash}\""));
+        }
+        self.api.send(request).await
+    }
+
+    /// Takes what an answer brings, whose first byte is the file's at `at`.
+    async fn receive(&mut self, answer: Response, mut at: u64) -> Result<(), Failure> {
+        let mut pieces = answer.bytes_stream();
+        let mut out: Box<dyn AsyncWrite + Unpin> = match &self.to {
+            To::File(landing) => Box::new(tokio::fs::File::from_std(landing.writer(at)?)),
+            To::Output(..) => Box::new(stdout()),
+        };
+        let mut came = Ok(());
+        while let Some(piece) = pieces.next().await {
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(error) => {
+                    came = Err(Failure::Cut(error));
+                    break;
+                }
+            };
+            let end = at + piece.len() as u64;
+            if end > self.file.size {
+                return Err(self.wrong());
+            }
+            let mut new = &piece[..];
+            if let To::Output(hasher, written) = &mut self.to {
+                // What was written before is not written again.
+                let again = written.saturating_sub(at).min(piece.len() as u64);
+                new = new.split_at(usize::try_from(again).unwrap_or(usize::MAX)).1;
+                hasher.update(new);
+                *written += new.len() as u64;
+            }
+            self.written(out.write_all(new).await)?;
+            at = end;
+            self.bar.set_position(at);
+        }
+        self.written(out.flush().await)?;
+        came?;
+        if at < self.file.size {
+            return Err(self.wrong());
+        }
+        Ok(())
+    }
+}
+
+/// Whether an answer says that its first byte is the one at `offset`.
+fn begins_at(answer: &Response, offset: u64) -> bool {
+    let range = answer.headers().get(header::CONTENT_RANGE);
+    let range = range.and_then(|it| it.to_str().ok()?.strip_prefix("bytes "));
+    let first = range.and_then(|it| it.split('-').next()?.parse().ok());
+    first == Some(offset)
+}

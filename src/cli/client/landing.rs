@@ -1,0 +1,382 @@
+//! A file that comes into being beside its final name, and is given that once its bytes are right.
+//!
+//! What else is in the directory may be anybody's: another command that gets the same file, what
+//! an earlier one has left, a link or a pipe that somebody has put where it would be written. So
+//! only a file that is this process's alone is written; all of it is hashed as it lies there; and
+//! the file that was hashed is named, not whatever a name leads to by then.
+
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Seek, SeekFrom};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use blake3::Hasher;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use tempfile::{Builder, NamedTempFile, TempPath};
+
+use super::failure::Failure;
+use crate::hash::BlobHash;
+
+/// The longest name of a file on the usual file systems, in bytes.
+const LONGEST_NAME: usize = 255;
+/// How much of the hash is in the name of a partial file, in digits.
+const DIGITS: usize = 12;
+/// For whoever gets the file, until it has its final name.
+const MODE: u32 = 0o600;
+const PREFIX: &str = ".larder.";
+const SUFFIX: &str = ".part";
+
+/// A file on its way to its name. All calls block.
+pub(super) struct Landing {
+    file: File,
+    name: Name,
+    target: PathBuf,
+}
+
+/// What the file is called until then.
+enum Name {
+    /// By its target and its content, so that a later command goes on with it.
+    Partial(PathBuf),
+    /// At random, where somebody else has that name; it goes when dropped.
+    Temporary(TempPath),
+    /// Nothing at all, where the file system has such files.
+    None,
+}
+
+/// What tells that nobody has written to a file.
+type Stamp = (u64, Option<SystemTime>);
+
+impl Landing {
+    /// The file for what will be `target` and have this hash, or no hash but this id: one that
+    /// an earlier command has begun, if that has ended, or a new one.
+    pub(super) fn open(target: &Path, content: &str) -> Result<Self, Failure> {
+        let partial = partial(target, content);
+        let (file, name) = match resumed(&partial) {
+            Some(file) => (file, Name::Partial(partial)),
+            None => Failure::of_file(target, new(dir_of(target)))?,
+        };
+        let target = target.to_owned();
+        Ok(Self { file, name, target })
+    }
+
+    /// How many bytes are there.
+    pub(super) fn length(&self) -> u64 {
+        self.file.metadata().map_or(0, |it| it.len())
+    }
+
+    /// The file for writing behind its first `length` bytes; there are no others then.
+    pub(super) fn writer(&self, length: u64) -> Result<File, Failure> {
+        let writer = || {
+            self.file.set_len(length)?;
+            let mut file = self.file.try_clone()?;
+            file.seek(SeekFrom::Start(length))?;
+            Ok(file)
+        };
+        Failure::of_file(&self.target, writer())
+    }
+
+    /// The name that it will have.
+    pub(super) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Gives the file its name if it has `size` bytes and this hash; whatever it is called in
+    /// errors. What is there already is only replaced where `replace` says so.
+    pub(super) fn publish(
+        self,
+        size: u64,
+        hash: Option<BlobHash>,
+        called: &str,
+        replace: bool,
+    ) -> Result<(), Failure> {
+        let target = self.target.clone();
+        let wrong = || Failure::WrongBytes(called.to_owned(), "nothing was kept of them");
+        let told = |error| Failure::File(target.clone(), error);
+        // A name for bytes that a power cut takes would be worth nothing.
+        self.file.sync_all().map_err(told)?;
+        if self.path().is_some() && self.file.metadata().map_err(told)?.nlink() == 0 {
+            let removed = "somebody has removed the partial file; get it once more";
+            return Err(told(io::Error::other(removed)));
+        }
+        let stamp = stamp(&self.file).map_err(told)?;
+        if stamp.0 != size || !has_hash(&self.file, hash).map_err(told)? {
+            self.discard();
+            return Err(wrong());
+        }
+        let old = if replace {
+            replaced(&target, replace)?
+        } else {
+            None
+        };
+        self.take_mode(old.as_ref()).map_err(told)?;
+        match self.take_name(replace) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // Another command may have got the same.
+                if !is_same(&target, size, hash) {
+                    return Err(Failure::Exists(target));
+                }
+                self.discard();
+                return Ok(());
+            }
+            named => named.map_err(told)?,
+        }
+        if self.is_at(&target) && self::stamp(&self.file).map_err(told)? != stamp {
+            // Somebody has written to it since it was hashed.
+            fs::remove_file(&target).map_err(told)?;
+            return Err(wrong());
+        }
+        File::open(dir_of(&target))
+            .and_then(|dir| dir.sync_all())
+            .map_err(told)?;
+        self.discard();
+        Ok(())
+    }
+
+    /// Removes the name that the file has had until now, if it has it still.
+    pub(super) fn discard(self) {
+        if let Name::Partial(path) = &self.name
+            && self.is_at(path)
+        {
+            // Who cannot remove it could not have made it.
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Has the file's mode be that of the one which it replaces, or what a new file has.
+    fn take_mode(&self, replaced: Option<&Metadata>) -> io::Result<()> {
+        let mode = match replaced {
+            None => 0o666 & !umask(),
+            Some(old) if old.gid() == self.file.metadata()?.gid() => old.mode() & 0o777,
+            Some(old) => match fchown(&self.file, None, Some(old.gid())) {
+                Ok(()) => old.mode() & 0o777,
+                // It would be another group that may read it.
+                Err(_) => old.mode() & 0o707,
+            },
+        };
+        self.file.set_permissions(Permissions::from_mode(mode))
+    }
+
+    fn take_name(&self, replace: bool) -> io::Result<()> {
+        let linked = if replace {
+            // A name of its own, which only then replaces the old one.
+            let random = Builder::new().prefix(PREFIX).suffix(SUFFIX).to_owned();
+            let link = |path: &Path| link(&self.file, path);
+            let linked = random.make_in(dir_of(&self.target), link);
+            linked.map(NamedTempFile::into_temp_path)
+        } else {
+            match link(&self.file, &self.target) {
+                Ok(()) => return Ok(()),
+                Err(error) => Err(error),
+            }
+        };
+        match (linked, self.path()) {
+            (Ok(name), _) => name.persist(&self.target).map_err(|it| it.error),
+            (Err(error), _) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            // A file system without hard links.
+            (Err(_), Some(path)) if self.is_at(path) => {
+                let flags = if replace {
+                    RenameFlags::empty()
+                } else {
+                    RenameFlags::NOREPLACE
+                };
+                Ok(rustix::fs::renameat_with(
+                    CWD,
+                    path,
+                    CWD,
+                    &self.target,
+                    flags,
+                )?)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn path(&self) -> Option<&Path> {
+        match &self.name {
+            Name::Partial(path) => Some(path),
+            Name::Temporary(path) => Some(path),
+            Name::None => None,
+        }
+    }
+
+    /// Whether this very file is what the path names.
+    fn is_at(&self, path: &Path) -> bool {
+        is_at(&self.file, path).unwrap_or(false)
+    }
+}
+
+/// What is at a target and would be replaced: nothing, or a file where `replace` allows that.
+pub(super) fn replaced(target: &Path, replace: bool) -> Result<Option<Metadata>, Failure> {
+    let not = |kind| Err(Failure::NotReplaced(target.to_owned(), kind));
+    if target.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return not("the name of a folder");
+    }
+    match target.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::File(target.to_owned(), error)),
+        Ok(_) if !replace => Err(Failure::Exists(target.to_owned())),
+        Ok(there) if there.is_file() => Ok(Some(there)),
+        Ok(there) if there.is_symlink() => not("a link"),
+        Ok(there) if there.is_dir() => not("a folder"),
+        Ok(_) => not("no file"),
+    }
+}
+
+/// Where a download stays until it is whole: by its hash, so that it goes on with nothing else.
+fn partial(target: &Path, content: &str) -> PathBuf {
+    let content = content.get(..DIGITS).unwrap_or(content);
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let room = LONGEST_NAME - ".".len() * 2 - content.len() - SUFFIX.len();
+    let (name, _) = name.split_at(name.floor_char_boundary(room));
+    target.with_file_name(format!(".{name}.{content}{SUFFIX}"))
+}
+
+fn dir_of(target: &Path) -> &Path {
+    match target.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}
+
+/// The partial file at `path`, made if there is nothing; none if it is not this process's alone.
+fn resumed(path: &Path) -> Option<File> {
+    // To open a device or a pipe may do something or wait.
+    let there = path.symlink_metadata();
+    if there.is_ok_and(|it| !it.is_file()) {
+        return None;
+    }
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).ok()?;
+    let file = options.mode(MODE).custom_flags(flags).open(path).ok()?;
+    let about = file.metadata().ok()?;
+    // Others could write to it, or it is a file that has another name, too.
+    let is_own = about.is_file()
+        && about.nlink() == 1
+        && about.uid() == rustix::process::geteuid().as_raw()
+        && about.mode() & 0o022 == 0;
+    // Whoever had the lock may have given the file its name.
+    let is_free = is_own && file.try_lock().is_ok() && is_at(&file, path).unwrap_or(false);
+    is_free.then_some(file)
+}
+
+/// A file that no other process has.
+fn new(dir: &Path) -> io::Result<(File, Name)> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    // Without this directory it could be given no name.
+    if Path::new("/proc/self/fd").exists()
+        && let Ok(file) = rustix::fs::open(dir, flags, Mode::from_raw_mode(MODE))
+    {
+        return Ok((file.into(), Name::None));
+    }
+    let random = Builder::new()
+        .prefix(PREFIX)
+        .suffix(SUFFIX)
+        .tempfile_in(dir)?;
+    let (file, path) = random.into_parts();
+    Ok((file, Name::Temporary(path)))
+}
+
+/// Gives this very file one more name, which must be free.
+fn link(file: &File, to: &Path) -> io::Result<()> {
+    let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(rustix::fs::linkat(
+        CWD,
+        from,
+        CWD,
+        to,
+        AtFlags::SYMLINK_FOLLOW,
+    )?)
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let (own, there) = (file.metadata()?, path.symlink_metadata()?);
+    Ok((own.dev(), own.ino()) == (there.dev(), there.ino()))
+}
+
+/// Whether a file with these bytes is at `path`.
+fn is_same(path: &Path, size: u64, hash: Option<BlobHash>) -> bool {
+    let about = path.symlink_metadata();
+    let may_be = about.is_ok_and(|it| it.is_file() && it.len() == size);
+    may_be
+        && hash.is_some()
+        && File::open(path).is_ok_and(|it| has_hash(&it, hash).is_ok_and(|it| it))
+}
+
+fn has_hash(mut file: &File, hash: Option<BlobHash>) -> io::Result<bool> {
+    let Some(hash) = hash else {
+        return Ok(true);
+    };
+    file.seek(SeekFrom::Start(0))?;
+    let mut hasher = Hasher::new();
+    hasher.update_reader(file)?;
+    Ok(BlobHash::from(hasher.finalize()) == hash)
+}
+
+fn stamp(file: &File) -> io::Result<Stamp> {
+    let about = file.metadata()?;
+    Ok((about.len(), about.modified().ok()))
+}
+
+/// The bits that new files do not have, as this process was told.
+fn umask() -> u32 {
+    let umask = rustix::process::umask(Mode::from_raw_mode(0o077));
+    rustix::process::umask(umask);
+    umask.bits()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_partial_file_is_never_too_long() {
+        for name in ["a".repeat(255), "\u{3042}".repeat(85), "a".to_owned()] {
+            let partial = partial(Path::new(&name), &"f".repeat(64));
+            let made = partial.file_name().unwrap().len();
+            assert!(made <= LONGEST_NAME, "{made}");
+        }
+        let short = partial(Path::new("dir/o"), "0123456789abcdef");
+        assert_eq!(short, Path::new("dir/.o.0123456789ab.part"));
+    }
+
+    #[test]
+    fn only_a_file_of_ones_own_is_gone_on_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("partial");
+        fs::write(&path, "begun").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let first = resumed(&path).unwrap();
+        assert!(resumed(&path).is_none(), "another has it");
+        drop(first);
+        assert!(resumed(&path).is_some());
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        assert!(resumed(&path).is_none(), "others may write to it");
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let link = dir.path().join("link");
+        fs::hard_link(&path, &link).unwrap();
+        assert!(resumed(&path).is_none(), "it has another name");
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(resumed(&link).is_none(), "it is a link");
+        assert!(resumed(dir.path()).is_none(), "it is a folder");
+        assert_eq!(fs::read(&path).unwrap(), b"begun");
+    }
+
+    #[test]
+    fn what_was_hashed_is_published_wherever_its_name_leads_by_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, hash) = (dir.path().join("o"), BlobHash::of(b"right"));
+        let landing = Landing::open(&target, &hash.to_string()).unwrap();
+        std::io::Write::write_all(&mut landing.writer(0).unwrap(), b"right").unwrap();
+        // The name is taken by another file at the last moment.
+        let partial = partial(&target, &hash.to_string());
+        fs::rename(&partial, dir.path().join("aside")).unwrap();
+        fs::write(&partial, "wrong").unwrap();
+        landing.publish(5, Some(hash), "o", false).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"right");
+    }
+}

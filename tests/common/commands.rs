@@ -1,0 +1,44 @@
+//! The commands that ask a node, as processes.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// The command, run in `dir`, where it also keeps its state, against the node at a URL.
+pub(crate) fn command(dir: &Path, node: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    command.current_dir(dir).env_clear().args(arguments);
+    command
+        .env("LARDER_NODE", node)
+        .env("XDG_STATE_HOME", dir.join("state"));
+    command
+}
+
+pub(crate) fn run(dir: &Path, node: &str, arguments: &[&str]) -> Output {
+    command(dir, node, arguments).output().unwrap()
+}
+
+/// What a command prints that does what it should, and says nothing else.
+pub(crate) fn done(dir: &Path, node: &str, arguments: &[&str]) -> String {
+    let output = run(dir, node, arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What it prints as JSON, an object a line.
+pub(crate) fn json(dir: &Path, node: &str, arguments: &[&str]) -> Vec<Value> {
+    let text = done(dir, node, &[arguments, &["--json"]].concat());
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Exit status and error text of a command that fails without any other output.
+pub(crate) fn failed(dir: &Path, node: &str, arguments: &[&str]) -> (i32, String) {
+    let output = run(dir, node, arguments);
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let told = String::from_utf8(output.stderr).unwrap();
+    (output.status.code().unwrap(), told)
+}

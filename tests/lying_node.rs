@@ -1,0 +1,179 @@
+//! The commands in front of a node that is none: nothing that it sends is taken for a file, leads
+//! elsewhere, or commands the terminal.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
+
+mod common;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use common::canned::{Canned, Reply};
+use common::commands::{failed, run};
+use larder::hash::BlobHash;
+use serde_json::json;
+
+const MIB: usize = 1 << 20;
+
+/// The names in a directory, but for that of the commands' state.
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
+    names.filter(|it| it != "state").collect()
+}
+
+/// Where `larder get -o o` has its partial file.
+fn partial(dir: &Path, bytes: &[u8]) -> PathBuf {
+    let hash = BlobHash::of(bytes).to_string();
+    dir.join(format!(".o.{}.part", &hash[..12]))
+}
+
+/// What a node sends when it is asked for the content.
+fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status}\r\n{headers}Connection: close\r\n\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+const RIGHT: &[u8] = b"the right bytes";
+
+/// A node that tells of a file `a` with the bytes of `RIGHT`, and sends this instead.
+fn liar(sends: Vec<u8>) -> Canned {
+    let hash = BlobHash::of(RIGHT).to_string();
+    let file = json!({ "file_id": "01a20831-60df-7192-a718-76572f743d37", "size": RIGHT.len(),
+        "original_name": "a", "hash": hash, "uploaded_at": "2026-01-21T10:00:00", "peers": [] });
+    let list = json!({ "files": [file], "next": null }).to_string();
+    Canned::start(move |_, asked| {
+        if asked.contains("/api/p2p/network") {
+            Reply::Json(list.clone())
+        } else {
+            Reply::Whole(sends.clone())
+        }
+    })
+}
+
+#[test]
+fn whatever_else_a_node_sends_is_refused() {
+    let wrong = [&RIGHT[..7], b"!", &RIGHT[8..]].concat();
+    let endless = vec![b'x'; 4 * MIB];
+    for sends in [
+        answer("200 OK", "Content-Length: 15\r\n", &wrong),
+        answer("200 OK", "Content-Length: 7\r\n", &RIGHT[..7]),
+        answer("200 OK", "Content-Length: 16\r\n", &[RIGHT, b"!"].concat()),
+        answer("200 OK", "", &[RIGHT, &endless].concat()),
+        answer("200 OK", "", &RIGHT[..7]),
+        answer("200 OK", "Content-Length: 0\r\n", b""),
+        answer("204 No Content", "", b""),
+        answer(
+            "206 Partial Content",
+            "Content-Length: 8\r\nContent-Range: bytes 7-14/15\r\n",
+            &RIGHT[7..],
+        ),
+        answer("206 Partial Content", "Content-Length: 15\r\n", RIGHT),
+    ] {
+        let liar = liar(sends.clone());
+        let here = tempfile::tempdir().unwrap();
+        let head = String::from_utf8_lossy(&sends[..60.min(sends.len())]).into_owned();
+        let (status, told) = failed(here.path(), &liar.url(), &["get", "a", "-o", "o"]);
+        assert_eq!(status, 7, "{head}: {told}");
+        assert_eq!(names(here.path()), Vec::<String>::new(), "{head}");
+        let output = run(here.path(), &liar.url(), &["get", "a", "-o", "-"]);
+        assert_eq!(output.status.code(), Some(7), "{head}: {output:?}");
+        assert!(output.stdout.len() <= RIGHT.len(), "{head}");
+    }
+}
+
+#[test]
+fn a_part_that_is_not_the_one_that_was_asked_for_is_refused() {
+    for (sends, status) in [
+        // All of it, as nodes may answer.
+        (answer("200 OK", "Content-Length: 15\r\n", RIGHT), 0),
+        (
+            answer("200 OK", "Content-Length: 15\r\nETag: \"other\"\r\n", RIGHT),
+            0,
+        ),
+        (
+            answer(
+                "206 Partial Content",
+                "Content-Length: 8\r\nContent-Range: bytes 7-14/15\r\n",
+                &RIGHT[7..],
+            ),
+            0,
+        ),
+        (
+            answer(
+                "206 Partial Content",
+                "Content-Length: 9\r\nContent-Range: bytes 6-14/15\r\n",
+                &RIGHT[6..],
+            ),
+            7,
+        ),
+        (
+            answer("206 Partial Content", "Content-Length: 8\r\n", &RIGHT[7..]),
+            7,
+        ),
+        (
+            answer(
+                "206 Partial Content",
+                "Content-Length: 8\r\nContent-Range: bytes 7-14/15\r\n",
+                b"12345678",
+            ),
+            7,
+        ),
+        (
+            answer(
+                "206 Partial Content",
+                "Content-Length: 7\r\nContent-Range: bytes 7-13/15\r\n",
+                &RIGHT[7..14],
+            ),
+            7,
+        ),
+        (
+            answer("200 OK", "Content-Length: 15\r\n", b"wrong byteswrong"),
+            7,
+        ),
+    ] {
+        let liar = liar(sends.clone());
+        let here = tempfile::tempdir().unwrap();
+        let partial = partial(here.path(), RIGHT);
+        fs::write(&partial, &RIGHT[..7]).unwrap();
+        fs::set_permissions(&partial, Permissions::from_mode(0o600)).unwrap();
+        let output = run(here.path(), &liar.url(), &["get", "a", "-o", "o"]);
+        let head = String::from_utf8_lossy(&sends).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{head}: {output:?}");
+        if status == 0 {
+            assert_eq!(fs::read(here.path().join("o")).unwrap(), RIGHT, "{head}");
+        } else {
+            assert_eq!(names(here.path()), Vec::<String>::new(), "{head}");
+        }
+    }
+}
+
+#[test]
+fn no_id_or_hash_of_a_node_leads_elsewhere() {
+    for (key, told) in [
+        ("hash", "/../../../../../../../x"),
+        ("hash", "\u{1b}[2J"),
+        ("hash", ""),
+        ("file_id", "../../status"),
+        ("peers", "../../../x"),
+    ] {
+        let mut file = json!({ "file_id": "01a20831-60df-7192-a718-76572f743d37", "size": 1,
+            "original_name": "a", "hash": null, "uploaded_at": "", "peers": [] });
+        file[key] = if key == "peers" {
+            json!([told])
+        } else {
+            json!(told)
+        };
+        let list = json!({ "files": [file], "next": null }).to_string();
+        let liar = Canned::start(move |_, _| Reply::Json(list.clone()));
+        let here = tempfile::tempdir().unwrap();
+        let below = here.path().join("below");
+        fs::create_dir(&below).unwrap();
+        let (status, error) = failed(&below, &liar.url(), &["get", "a"]);
+        assert_eq!(status, 1, "{error}");
+        assert!(error.contains("is not one of larder's"), "{error}");
+        assert_eq!(liar.asked().len(), 1, "{:?}", liar.asked());
+        assert_eq!(names(&below), Vec::<String>::new());
+    }
+}
