@@ -26,8 +26,6 @@ pub enum BootstrapError {
     Absurd(#[from] Absurd),
     #[error("limit must be a whole number")]
     Query,
-    #[error("the table of peers is full")]
-    Full,
     #[error("too many requests came from this address")]
     TooOften(TooOften),
 }
@@ -42,7 +40,6 @@ impl IntoResponse for BootstrapError {
             Self::TooSlow => (S::REQUEST_TIMEOUT, "too_slow"),
             Self::Json(_) | Self::Absurd(_) => (S::BAD_REQUEST, "bad_registration"),
             Self::Query => (S::BAD_REQUEST, "bad_query"),
-            Self::Full => (S::SERVICE_UNAVAILABLE, "full"),
             Self::TooOften(_) => (S::TOO_MANY_REQUESTS, "too_many_requests"),
         };
         let message = self.to_string();

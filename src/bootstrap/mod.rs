@@ -5,21 +5,22 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, to_bytes};
+use axum::body::to_bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
+use axum::http::header;
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::node::rate_limit::RateLimit;
 use crate::node::server::ClientAddress;
-use crate::peer::registration::{Checked, MAX_BYTES, Registration};
-use crate::record::Timestamp;
+use crate::peer::prefix::narrow_of;
+use crate::peer::registration::{MAX_BYTES, Registration};
 use crate::state_file::StateFile;
 
 mod error;
@@ -27,10 +28,14 @@ mod table;
 
 pub use error::BootstrapError;
 
-use table::{Registered, Table};
+use table::Table;
 
 /// How long a registration may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The most peers in one answer,
+const MAX_SAMPLE: usize = 1000;
+/// and its most bytes.
+const MAX_ANSWER: usize = 512 << 10;
 /// How often the table is written down if it changed.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -41,7 +46,7 @@ pub struct Options {
     pub dir: PathBuf,
     /// How long a registration lives.
     pub ttl: Duration,
-    /// The most peers at once.
+    /// The most peers at once; one takes some 1.5 KiB of memory at most.
     pub max_peers: usize,
     /// How many requests a second are taken from one address.
     pub rate: Option<NonZeroU32>,
@@ -63,14 +68,12 @@ impl Bootstrap {
     /// Takes up the table kept in the directory, which is made if it does not exist. Blocks.
     pub fn open(options: &Options) -> std::io::Result<Self> {
         std::fs::create_dir_all(&options.dir)?;
-        let ttl = i64::try_from(options.ttl.as_millis()).unwrap_or(i64::MAX);
-        let mut table = Table::new(options.max_peers, ttl);
+        let mut table = Table::new(options.max_peers, options.ttl);
         let file = StateFile::new(options.dir.join("registered"), "larder-registered 1");
         for registered in kept(&file) {
             // Whoever is gone by now will not renew it.
-            if let Ok(checked) = check(&registered) {
-                let told_at = checked.registered_at();
-                let _ = table.register(checked.id, told_at, registered, Timestamp::now());
+            if let Ok(checked) = registered.check() {
+                table.register(&checked, None, Instant::now());
             }
         }
         Ok(Self {
@@ -110,9 +113,10 @@ impl Bootstrap {
     pub fn save(&self) {
         let content = {
             let mut table = self.table();
-            table.expire(Timestamp::now());
-            json!(table.peers(None, Timestamp::now())).to_string()
+            table.expire(Instant::now());
+            table.peers(usize::MAX, Instant::now())
         };
+        let content = format!("[{}]", content.join(","));
         if let Err(error) = self.file.save(content.as_bytes()) {
             tracing::error!(%error, "the table was not written");
         }
@@ -123,14 +127,9 @@ impl Bootstrap {
     }
 }
 
-fn kept(file: &StateFile) -> Vec<Registered> {
+fn kept(file: &StateFile) -> Vec<Registration> {
     let content = file.load().unwrap_or_else(|| b"[]".to_vec());
     serde_json::from_slice(&content).unwrap_or_default()
-}
-
-fn check(registered: &Registered) -> Result<Checked, BootstrapError> {
-    let registration = Registration::deserialize(registered)?;
-    Ok(registration.check()?)
 }
 
 async fn limit_rate(
@@ -148,36 +147,42 @@ async fn limit_rate(
 /// `POST /register`
 async fn register(
     State(server): State<Arc<Bootstrap>>,
-    body: Body,
+    request: Request,
 ) -> Result<Json<Value>, BootstrapError> {
-    let body = timeout(PATIENCE, to_bytes(body, MAX_BYTES)).await;
+    let from = request.extensions().get::<ClientAddress>();
+    let from = from.map(|ClientAddress(client)| narrow_of(client.ip()));
+    let body = timeout(PATIENCE, to_bytes(request.into_body(), MAX_BYTES)).await;
     let body = body.map_err(|_| BootstrapError::TooSlow)?;
     let body = body.map_err(|_| BootstrapError::Body(MAX_BYTES))?;
-    let registered: Map<String, Value> = serde_json::from_slice(&body)?;
-    let checked = check(&registered)?;
-    let (id, told_at) = (checked.id, checked.registered_at());
-    let taken = server
-        .table()
-        .register(id, told_at, registered, Timestamp::now());
-    taken.map_err(|_| BootstrapError::Full)?;
-    tracing::debug!(%id, "registered");
+    let checked = serde_json::from_slice::<Registration>(&body)?.check()?;
+    server.table().register(&checked, from, Instant::now());
+    tracing::debug!(id = %checked.id, "registered");
     Ok(Json(json!({ "status": "registered" })))
 }
 
-/// `GET /peers`
+/// `GET /peers`: some of them, any of them, however many there are.
 async fn peers(
     State(server): State<Arc<Bootstrap>>,
     query: Result<Query<PeersQuery>, QueryRejection>,
-) -> Result<Json<Value>, BootstrapError> {
+) -> Result<impl IntoResponse, BootstrapError> {
     let Query(query) = query.map_err(|_| BootstrapError::Query)?;
-    let table = server.table();
-    Ok(Json(
-        json!({ "peers": table.peers(query.limit, Timestamp::now()) }),
-    ))
+    let limit = query.limit.unwrap_or(MAX_SAMPLE).min(MAX_SAMPLE);
+    // Others may register while the answer is put together.
+    let peers = server.table().peers(limit, Instant::now());
+    let mut body = String::from("{\"peers\":[");
+    for (number, peer) in peers.iter().enumerate() {
+        if body.len() + peer.len() > MAX_ANSWER {
+            break;
+        }
+        body.push_str(if number == 0 { "" } else { "," });
+        body.push_str(peer);
+    }
+    body.push_str("]}");
+    Ok(([(header::CONTENT_TYPE, "application/json")], body))
 }
 
 /// `GET /health`
 async fn health(State(server): State<Arc<Bootstrap>>) -> Json<Value> {
-    let peers = server.table().peers(None, Timestamp::now()).len();
+    let peers = server.table().len(Instant::now());
     Json(json!({ "status": "healthy", "version": env!("CARGO_PKG_VERSION"), "peers": peers }))
 }

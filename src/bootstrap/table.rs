@@ -1,146 +1,286 @@
-//! Who has registered: bounded, each entry for a time.
+//! Who has registered: bounded, each entry for a time, and shared out by where the peers say
+//! that they are and by where they register from.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
-use uuid::Uuid;
+use serde_json::json;
 
+use crate::peer::prefix::{Crowds, Key, Prefix};
+use crate::peer::registration::Checked;
+use crate::peer::sample::sample;
+use crate::peer::signature::Trust;
 use crate::peer_id::PeerId;
 use crate::record::Timestamp;
 
-/// A registration with all its keys, as it came.
-pub(super) type Registered = Map<String, Value>;
-
-/// The table is full of peers that are still there.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Full;
+/// The most peers at one host and port, where only one can be.
+const MAX_AT_ONE_PLACE: usize = 4;
+/// Among how many somebody is chosen who gives way. Who has half of the table is among as
+/// many, and if the choice were among all, each registration would cost a look at all.
+const RIVALS: usize = 64;
 
 /// The registered peers.
 #[derive(Debug)]
 pub(super) struct Table {
     max_peers: usize,
-    ttl_millis: i64,
-    peers: HashMap<PeerId, Entry>,
+    ttl: Duration,
+    entries: Vec<Entry>,
+    places: HashMap<PeerId, usize>,
+    crowds: Crowds,
+    /// How many have registered from each prefix.
+    sources: HashMap<Key, usize>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    registered: Registered,
+    id: PeerId,
+    /// The registration as JSON, without keys that nobody knows.
+    registration: Arc<str>,
+    signed: bool,
+    prefix: Prefix,
+    from: Option<Key>,
     /// When the peer says that it registered.
     told_at: Timestamp,
-    until: Timestamp,
+    /// When its time is over, by a clock that nobody sets.
+    until: Instant,
 }
 
 impl Table {
-    pub(super) fn new(max_peers: usize, ttl_millis: i64) -> Self {
+    pub(super) fn new(max_peers: usize, ttl: Duration) -> Self {
         Self {
             max_peers,
-            ttl_millis,
-            peers: HashMap::new(),
+            ttl,
+            entries: Vec::new(),
+            places: HashMap::new(),
+            crowds: Crowds::default(),
+            sources: HashMap::new(),
         }
     }
 
-    /// Takes a registration in at `now`; the newest of a peer stands, so that nobody
-    /// brings an old address back by repeating what the peer once signed.
-    pub(super) fn register(
-        &mut self,
-        id: PeerId,
-        told_at: Timestamp,
-        registered: Registered,
-        now: Timestamp,
-    ) -> Result<(), Full> {
-        let known = self.peers.get(&id).filter(|entry| entry.until > now);
-        if known.is_some_and(|entry| entry.told_at > told_at) {
-            return Ok(());
+    /// Takes in a registration that came from this prefix at `now`; the newest of a peer
+    /// stands, so that nobody brings an old address back by repeating what the peer once
+    /// signed. Where there is no room left, one of the largest crowd gives way.
+    pub(super) fn register(&mut self, checked: &Checked, from: Option<Key>, now: Instant) {
+        let entry = Entry {
+            id: checked.id,
+            registration: json!(checked.registration).to_string().into(),
+            signed: checked.trust == Trust::Verified,
+            prefix: Prefix::of(&checked.address),
+            from,
+            told_at: checked.registered_at(),
+            until: now + self.ttl,
+        };
+        let known = self.places.get(&entry.id).copied();
+        if let Some(at) = known {
+            let known = self.entries.get(at);
+            if known.is_some_and(|it| it.until > now && it.told_at > entry.told_at) {
+                return;
+            }
+            self.remove(at);
         }
-        if self.peers.len() >= self.max_peers && !self.peers.contains_key(&id) {
-            self.peers.retain(|_, entry| entry.until > now);
-            if self.peers.len() >= self.max_peers {
-                return Err(Full);
+        self.make_room(&entry.prefix, now);
+        if self.entries.len() < self.max_peers {
+            self.insert(entry);
+        }
+    }
+
+    fn make_room(&mut self, newcomer: &Prefix, now: Instant) {
+        if self.crowds.count(newcomer.exact) >= MAX_AT_ONE_PLACE {
+            let all = self.entries.iter().enumerate();
+            let there = all.filter(|(_, it)| it.prefix.exact == newcomer.exact);
+            if let Some((at, _)) = there.min_by_key(|(_, it)| it.until) {
+                self.remove(at);
             }
         }
-        let until = Timestamp(now.0.saturating_add(self.ttl_millis));
-        let entry = Entry {
-            registered,
-            told_at,
-            until,
-        };
-        self.peers.insert(id, entry);
-        Ok(())
+        if self.entries.len() >= self.max_peers {
+            let rivals = sample(self.entries.iter().enumerate().collect(), RIVALS);
+            let rivals = rivals.into_iter();
+            if let Some((at, _)) = rivals.max_by_key(|(_, it)| self.dispensable(it, now)) {
+                self.remove(at);
+            }
+        }
     }
 
-    /// Those whose time is not over at `now`: all, or `limit` of them drawn at random.
-    pub(super) fn peers(&self, limit: Option<usize>, now: Timestamp) -> Vec<&Registered> {
-        let alive = self.peers.values().filter(|entry| entry.until > now);
-        let mut alive: Vec<_> = alive.map(|entry| &entry.registered).collect();
-        if let Some(limit) = limit.filter(|limit| *limit < alive.len()) {
-            // An order that nobody can foresee.
-            alive.sort_by_cached_key(|_| Uuid::new_v4());
-            alive.truncate(limit);
+    /// Of two, the one with the larger value gives way: whose time is over, who is of the
+    /// larger crowd, who signs nothing, who has not come for longest.
+    fn dispensable(&self, entry: &Entry, now: Instant) -> impl Ord + use<> {
+        let source = entry.from.and_then(|from| self.sources.get(&from));
+        let around = self.crowds.around(&entry.prefix);
+        (
+            entry.until <= now,
+            around.0.max(source.copied().unwrap_or(0)),
+            around,
+            !entry.signed,
+            Reverse(entry.until),
+        )
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        self.places.insert(entry.id, self.entries.len());
+        self.crowds.add(&entry.prefix);
+        if let Some(from) = entry.from {
+            *self.sources.entry(from).or_default() += 1;
         }
-        alive
+        self.entries.push(entry);
+    }
+
+    fn remove(&mut self, at: usize) {
+        let entry = self.entries.swap_remove(at);
+        self.places.remove(&entry.id);
+        if let Some(moved) = self.entries.get(at) {
+            self.places.insert(moved.id, at);
+        }
+        self.crowds.remove(&entry.prefix);
+        if let Some(from) = entry.from
+            && let Some(count) = self.sources.get_mut(&from)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.sources.remove(&from);
+            }
+        }
+    }
+
+    /// At most so many of the registrations that are alive at `now`, any of them.
+    pub(super) fn peers(&self, limit: usize, now: Instant) -> Vec<Arc<str>> {
+        let alive = self.entries.iter().filter(|it| it.until > now);
+        let some = sample(alive.collect(), limit).into_iter();
+        some.map(|it| Arc::clone(&it.registration)).collect()
+    }
+
+    /// How many are alive at `now`.
+    pub(super) fn len(&self, now: Instant) -> usize {
+        self.entries.iter().filter(|it| it.until > now).count()
     }
 
     /// Drops those whose time is over.
-    pub(super) fn expire(&mut self, now: Timestamp) {
-        self.peers.retain(|_, entry| entry.until > now);
+    pub(super) fn expire(&mut self, now: Instant) {
+        for at in (0..self.entries.len()).rev() {
+            if self.entries.get(at).is_some_and(|it| it.until <= now) {
+                self.remove(at);
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::identity::Identity;
+    use crate::peer::prefix::narrow_of;
+    use crate::peer::registration::Registration;
+    use crate::peer::signature::Proof;
 
-    fn id(number: u8) -> PeerId {
-        PeerId::of_public_key(&[number; 32])
+    const TTL: Duration = Duration::from_secs(90);
+
+    fn signed(address: &str) -> Checked {
+        let identity = Identity::generate().unwrap();
+        let registration = Registration::of_self(&identity, &address.parse().unwrap());
+        registration.check().unwrap()
     }
 
-    fn table() -> Table {
-        let mut table = Table::new(3, 100);
-        for number in 1..=3 {
-            let at = Timestamp(number.into());
-            table.register(id(number), at, Map::new(), at).unwrap();
-        }
-        table
-    }
-
-    #[test]
-    fn a_registration_lives_for_its_time() {
-        let table = table();
-        for (now, alive) in [(3, 3), (100, 3), (101, 2), (102, 1), (103, 0)] {
-            assert_eq!(table.peers(None, Timestamp(now)).len(), alive, "at {now}");
-        }
-    }
-
-    #[test]
-    fn only_the_dead_make_room() {
-        let mut table = table();
-        let mut register = |now| {
-            let now = Timestamp(now);
-            table.register(id(4), now, Map::new(), now)
+    fn unsigned(timestamp: &str, address: &str) -> Checked {
+        let registration = Registration {
+            peer_id: "123e4567-e89b-42d3-a456-426614174000".to_owned(),
+            address: address.to_owned(),
+            timestamp: timestamp.to_owned(),
+            proof: Proof::default(),
         };
-        assert_eq!(register(100), Err(Full));
-        assert_eq!(register(101), Ok(()));
+        registration.check().unwrap()
+    }
+
+    fn from(ip: [u8; 4]) -> Key {
+        narrow_of(ip.into())
+    }
+
+    fn has(table: &Table, peer: &Checked, now: Instant) -> bool {
+        let id = peer.id.to_string();
+        table
+            .peers(usize::MAX, now)
+            .iter()
+            .any(|it| it.contains(&id))
+    }
+
+    #[test]
+    fn a_registration_lives_for_its_time_and_is_then_dropped() {
+        let (mut table, start) = (Table::new(3, TTL), Instant::now());
+        let later = |seconds| start + Duration::from_secs(seconds);
+        for number in 0..3 {
+            table.register(&signed("http://10.0.0.1"), None, later(number));
+        }
+        for (now, alive) in [(3, 3), (89, 3), (90, 2), (91, 1), (92, 0)] {
+            assert_eq!(table.len(later(now)), alive, "at {now}");
+            assert_eq!(table.peers(9, later(now)).len(), alive, "at {now}");
+        }
+        table.expire(later(91));
+        assert_eq!(table.entries.len(), 1);
+        assert_eq!(table.crowds.around(&table.entries[0].prefix), (1, 1, 1));
     }
 
     #[test]
     fn an_older_registration_changes_nothing() {
-        let mut table = Table::new(3, 100);
-        let named = |name: &str| Map::from_iter([(name.to_owned(), Value::Null)]);
-        for (told_at, name) in [(2, "new"), (1, "old")] {
-            let told_at = Timestamp(told_at);
-            table
-                .register(id(1), told_at, named(name), Timestamp(3))
-                .unwrap();
-        }
-        assert_eq!(table.peers(None, Timestamp(3)), [&named("new")]);
+        let (mut table, now) = (Table::new(3, TTL), Instant::now());
+        table.register(&unsigned("2026-01-21T10:00:01", "http://new"), None, now);
+        table.register(&unsigned("2026-01-21T10:00:00", "http://old"), None, now);
+        let [only] = &table.peers(9, now)[..] else {
+            panic!("one peer");
+        };
+        assert!(only.contains("http://new"), "{only}");
     }
 
     #[test]
     fn a_sample_has_as_many_as_asked_for() {
-        let table = table();
-        for (limit, size) in [(0, 0), (2, 2), (3, 3), (9, 3)] {
-            assert_eq!(table.peers(Some(limit), Timestamp(3)).len(), size);
+        let (mut table, now) = (Table::new(3, TTL), Instant::now());
+        for number in 0..3 {
+            table.register(&signed(&format!("http://10.0.0.{number}")), None, now);
         }
+        for (limit, size) in [(0, 0), (2, 2), (3, 3), (9, 3)] {
+            assert_eq!(table.peers(limit, now).len(), size);
+        }
+    }
+
+    #[test]
+    fn the_largest_crowd_gives_way_by_address_and_by_source() {
+        let (mut table, now) = (Table::new(20, TTL), Instant::now());
+        let honest = signed("http://12.0.0.1");
+        table.register(&honest, Some(from([12, 0, 0, 1])), now);
+        for number in 0..100 {
+            // One source that says to be everywhere, and many that say to be in one net.
+            let address = format!("http://{}.0.0.1", 20 + number);
+            table.register(&signed(&address), Some(from([11, 0, 0, 1])), now);
+            let address = format!("http://10.0.{number}.1");
+            table.register(&signed(&address), Some(from([13, number, 0, 1])), now);
+            assert!(table.entries.len() <= 20);
+            assert!(has(&table, &honest, now));
+        }
+        let late = signed("http://14.0.0.1");
+        table.register(&late, Some(from([14, 0, 0, 1])), now);
+        assert!(has(&table, &late, now) && has(&table, &honest, now));
+    }
+
+    #[test]
+    fn one_place_is_of_a_few_at_most() {
+        let (mut table, now) = (Table::new(100, TTL), Instant::now());
+        for _ in 0..50 {
+            table.register(&signed("http://10.1.2.3"), None, now);
+        }
+        assert_eq!(table.len(now), MAX_AT_ONE_PLACE);
+    }
+
+    #[test]
+    fn the_dead_give_way_first_and_then_who_signs_nothing() {
+        let (mut table, start) = (Table::new(2, TTL), Instant::now());
+        let later = start + TTL;
+        let dead = signed("http://10.0.0.1");
+        table.register(&dead, None, start);
+        let old = unsigned("", "http://10.0.0.2");
+        table.register(&old, None, later);
+        table.register(&signed("http://10.0.0.3"), None, later);
+        assert!(has(&table, &old, later) && !has(&table, &dead, later));
+        table.register(&signed("http://10.0.0.4"), None, later);
+        assert!(!has(&table, &old, later));
+        assert_eq!(table.len(later), 2);
     }
 }

@@ -3,15 +3,23 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Request, State};
-use serde::Serialize;
-use utoipa::ToSchema;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::body::RequestBody;
 use super::error::ApiError;
 use crate::node::Node;
+use crate::node::server::ClientAddress;
+use crate::peer::prefix::narrow_of;
 use crate::peer::registration::{MAX_BYTES, Registration};
-use crate::peer::registry::Peer;
+use crate::peer::registry::{Introduced, Introducer, Peer};
+
+/// How many peers the answer to a registration names,
+const SAMPLE: usize = 100;
+/// and the most that it names: some 150 KB.
+const MAX_SAMPLE: usize = 256;
 
 /// A peer as the REST contract shows it, with its signature to be passed along.
 #[derive(Serialize, ToSchema)]
@@ -52,29 +60,72 @@ pub(super) struct PeersAnswer {
     this: PeerView,
 }
 
-/// `GET /api/peers`
-pub(super) async fn list(State(node): State<Arc<Node>>) -> Json<PeersAnswer> {
-    let peers = node.network().registry.all();
-    let peers: Vec<_> = peers.into_iter().map(PeerView::of).collect();
-    Json(PeersAnswer {
-        status: "success",
-        peer_count: peers.len(),
-        peers,
-        this: PeerView::of_self(&node),
-    })
+/// Whom an answer to a registration shall name.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct IntroduceQuery {
+    /// The most peers in the answer; 100 where it is not given, and at most 256 count.
+    limit: Option<usize>,
 }
 
-/// `POST /api/peers`: takes a peer in, and tells it whom this node knows.
+/// The answer of `POST /api/peers`.
+#[derive(Serialize, ToSchema)]
+pub(super) struct IntroducedAnswer {
+    #[serde(flatten)]
+    peers: PeersAnswer,
+    /// What came of it: `new`, `known`, `myself` (it claims to be this node), `unsigned`
+    /// (that is not taken here), or `full`.
+    introduced: &'static str,
+}
+
+impl PeersAnswer {
+    fn of(node: &Node, peers: Vec<Peer>) -> Self {
+        let peers: Vec<_> = peers.into_iter().map(PeerView::of).collect();
+        Self {
+            status: "success",
+            peer_count: peers.len(),
+            peers,
+            this: PeerView::of_self(node),
+        }
+    }
+}
+
+fn name_of(introduced: Introduced) -> &'static str {
+    match introduced {
+        Introduced::New | Introduced::InsteadOf(_) => "new",
+        Introduced::Known => "known",
+        Introduced::Myself => "myself",
+        Introduced::Unsigned => "unsigned",
+        Introduced::Full => "full",
+    }
+}
+
+/// `GET /api/peers`
+pub(super) async fn list(State(node): State<Arc<Node>>) -> Json<PeersAnswer> {
+    Json(PeersAnswer::of(&node, node.network().registry.all()))
+}
+
+/// `POST /api/peers`: takes a peer in, and tells it some of those whom this node knows to be
+/// there.
 pub(super) async fn introduce(
     State(node): State<Arc<Node>>,
+    query: Result<Query<IntroduceQuery>, QueryRejection>,
     request: Request,
-) -> Result<Json<PeersAnswer>, ApiError> {
+) -> Result<Json<IntroducedAnswer>, ApiError> {
+    let Query(query) = query.map_err(|e| ApiError::Query(e.body_text()))?;
+    let limit = query.limit.unwrap_or(SAMPLE).min(MAX_SAMPLE);
+    let from = request.extensions().get::<ClientAddress>();
+    let from = from.map(|ClientAddress(client)| narrow_of(client.ip()));
     let body = RequestBody::of_json(request, MAX_BYTES as u64)?
         .read_all()
         .await?;
     let registration = serde_json::from_slice::<Registration>(&body);
     let registration = registration.map_err(|e| ApiError::Registration(e.to_string()))?;
-    let met = node.network().meet(registration);
-    met.map_err(|e| ApiError::Registration(e.to_string()))?;
-    Ok(list(State(node)).await)
+    let met = node.network().meet(registration, Introducer::Itself(from));
+    let introduced = met.map_err(|e| ApiError::Registration(e.to_string()))?;
+    let some = node.network().registry.some_answering(limit);
+    Ok(Json(IntroducedAnswer {
+        introduced: name_of(introduced),
+        peers: PeersAnswer::of(&node, some),
+    }))
 }

@@ -70,6 +70,9 @@ pub enum ClientError {
     /// A listing does not go forward.
     #[error("the listing is not in the order of its ids")]
     Disorder,
+    /// Nothing of the peer is kept.
+    #[error("there is no room for this peer")]
+    NoRoom,
     /// Another node answers at the address of the one that was asked.
     #[error("another peer answers there")]
     OtherPeer,

@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, StreamExt, stream};
 use reqwest::StatusCode;
@@ -16,15 +16,17 @@ use super::client::{ClientError, MAX_JSON_BYTES};
 use super::introductions::Introductions;
 use super::mdns::{self, Mdns, Neighbour};
 use super::network::Network;
+use super::prefix::Prefix;
 use super::registration::Registration;
-use super::registry::Peer;
+use super::registry::{Introducer, Peer};
+use super::sample::sample;
 use super::sync::Asking;
 use crate::base_url::BaseUrl;
 use crate::record::Timestamp;
 use crate::state_file::StateFile;
 
-/// How many peers a bootstrap server is asked for.
-const SAMPLE: usize = 1000;
+/// How many peers a bootstrap server is asked for, and how many of a list are looked at.
+const SAMPLE: usize = 256;
 /// The longest acknowledgement read, in bytes.
 const MAX_ACKNOWLEDGEMENT: usize = 64 << 10;
 /// The longest pause after failures, in periods.
@@ -35,6 +37,9 @@ const AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The shortest pause between two looks at the neighbours, whoever comes and goes there.
 const SETTLE: Duration = Duration::from_secs(1);
+
+/// How often the known peers are written down, if they differ.
+const WRITE_EVERY: Duration = Duration::from_secs(3);
 
 /// How peers are looked for.
 #[derive(Debug, Clone)]
@@ -112,7 +117,7 @@ async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Dur
                 {
                     tracing::warn!(%address, %error, "the named peer is not taken");
                 }
-                take(&network, told.peers).await;
+                take(&network, told.peers, &address).await;
                 1
             }
             Err(error) => {
@@ -194,20 +199,31 @@ async fn ask_neighbours(network: Arc<Network>, options: mdns::Options, every: Du
 async fn ask_neighbour(network: &Network, neighbour: Neighbour) {
     for address in neighbour.addresses {
         match ask_peer(network, &address).await {
-            Ok(told) => return take(network, told.teller.into_iter().chain(told.peers)).await,
+            Ok(told) => {
+                if let Some(teller) = told.teller {
+                    let itself = Introducer::Itself(Some(Prefix::of(&address).narrow));
+                    meet(network, teller, itself);
+                }
+                return take(network, told.peers, &address).await;
+            }
             Err(error) => tracing::debug!(%address, %error, "no peer is there"),
         }
     }
 }
 
-/// Meets them one after the other. Checking signatures takes a while, and others work on
-/// this thread, too.
-async fn take(network: &Network, introductions: impl IntoIterator<Item = Registration>) {
-    for registration in introductions {
-        if let Err(error) = network.meet(registration) {
-            tracing::debug!(%error, "a registration is not taken");
-        }
+/// Meets some of those of whom somebody at `teller` told, one after the other. Checking
+/// signatures takes a while, and others work on this thread, too.
+async fn take(network: &Network, told: Vec<Registration>, teller: &BaseUrl) {
+    let by = Introducer::Other(Prefix::of(teller).narrow);
+    for registration in sample(told, SAMPLE) {
+        meet(network, registration, by);
         tokio::task::yield_now().await;
+    }
+}
+
+fn meet(network: &Network, registration: Registration, by: Introducer) {
+    if let Err(error) = network.meet(registration, by) {
+        tracing::debug!(%error, "a registration is not taken");
     }
 }
 
@@ -218,30 +234,27 @@ fn jittered(pause: Duration) -> Duration {
     pause / 100 * (90 + percent)
 }
 
-/// Forgets silent peers, and writes down those that are known.
+/// Forgets silent peers, and writes down those that have answered where they are others than
+/// those written down, or elsewhere.
 async fn tidy(network: Arc<Network>, every: Duration, file: StateFile) {
     let mut written = Vec::new();
-    let mut met = network.met.subscribe();
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            _ = met.changed() => {}
-        }
-        for id in network.registry.forget_silent(Timestamp::now()) {
+        tokio::time::sleep(every.min(WRITE_EVERY)).await;
+        for id in network.registry.forget_silent(Instant::now()) {
             tracing::info!(%id, "forgot a silent peer");
             network.directory.forget(id);
         }
-        let known = network.registry.all();
-        let registrations = known.iter().map(|peer| &peer.told.registration);
-        let registrations: Vec<_> = registrations.cloned().collect();
-        if registrations == written {
+        let known = network.registry.proven();
+        let places = known.iter().map(|peer| (peer.id(), peer.address().clone()));
+        let places: Vec<_> = places.collect();
+        if places == written {
             continue;
         }
         let kept: Vec<_> = known.iter().map(kept).collect();
         let (file, content) = (file.clone(), serde_json::json!(kept).to_string());
         let saving = tokio::task::spawn_blocking(move || file.save(content.as_bytes()));
         match saving.await {
-            Ok(Ok(())) => written = registrations,
+            Ok(Ok(())) => written = places,
             Ok(Err(error)) => tracing::warn!(%error, "the known peers were not written down"),
             Err(error) => tracing::warn!(%error, "the known peers were not written down"),
         }

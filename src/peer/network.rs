@@ -10,7 +10,7 @@ use super::client::Client;
 use super::directory::{self, Directory};
 use super::identity::Identity;
 use super::registration::{Absurd, Checked, Registration};
-use super::registry::{self, Introduced, Registry};
+use super::registry::{self, Answered, Introduced, Introducer, Registry};
 use super::removals::Removals;
 use super::signature::Trust;
 use crate::base_url::BaseUrl;
@@ -116,9 +116,13 @@ impl Network {
     }
 
     /// Takes in what a peer tells of itself, directly or by way of others.
-    pub fn meet(&self, registration: Registration) -> Result<Introduced, Absurd> {
+    pub fn meet(&self, registration: Registration, by: Introducer) -> Result<Introduced, Absurd> {
+        if self.registry.knows(&registration) {
+            // Its signature was checked then.
+            return Ok(Introduced::Known);
+        }
         let checked = self.check(registration)?;
-        self.take_peer(checked)
+        self.take_peer(checked, by)
     }
 
     /// Takes in the peer that answered at `named`, an address that this node's operator has
@@ -132,7 +136,21 @@ impl Network {
         if !self.client.reach().tells() {
             checked.address = named.clone();
         }
-        self.take_peer(checked)
+        self.take_peer(checked, Introducer::Operator)
+    }
+
+    /// Notes that a peer has answered as itself. False if it is not known, or there is no room
+    /// left for it: then nothing that it tells is kept.
+    pub(super) fn answered(&self, id: PeerId) -> bool {
+        let Answered { anew, given_way } = self.registry.answered(id);
+        for other in &given_way {
+            self.directory.forget(*other);
+        }
+        if anew {
+            tracing::info!(%id, "a peer answers");
+        }
+        // A look at the registry as it is now, since others may have taken its place.
+        self.registry.get(id).is_some()
     }
 
     fn check(&self, registration: Registration) -> Result<Checked, Absurd> {
@@ -143,7 +161,7 @@ impl Network {
         checked
     }
 
-    fn take_peer(&self, checked: Checked) -> Result<Introduced, Absurd> {
+    fn take_peer(&self, checked: Checked, by: Introducer) -> Result<Introduced, Absurd> {
         if !self.client.reach().may_ask(&checked.address) {
             return Err(Absurd::Reserved);
         }
@@ -151,12 +169,12 @@ impl Network {
         if address == self.base_url {
             return Ok(Introduced::Myself);
         }
-        let introduced = self.registry.introduce(checked);
+        let introduced = self.registry.introduce(checked, by);
         if let Introduced::InsteadOf(other) = introduced {
             self.directory.forget(other);
         }
         if matches!(introduced, Introduced::New | Introduced::InsteadOf(_)) {
-            tracing::info!(%id, %address, "met a peer");
+            tracing::debug!(%id, %address, "heard of a peer");
             self.met.send_replace(());
         }
         Ok(introduced)

@@ -190,6 +190,10 @@ impl Asking {
             self.network.registry.asked_in_vain(id);
         }
         self.progress().insert(id, progress);
+        // It may have given way to another while it told what it holds.
+        if self.network.registry.get(id).is_none() {
+            self.network.directory.forget(id);
+        }
     }
 
     /// Nothing that can panic is done with the lock held.
@@ -279,7 +283,9 @@ async fn read(
             progress.listed_at = Some(moment);
         }
         since = None;
-        network.registry.answered(peer.id());
+        if !network.answered(peer.id()) {
+            return Err(ClientError::NoRoom);
+        }
         take(network, peer, &listing, progress)?;
         if progress.cut || !listing.has_more() {
             return Ok(listing.total_files());

@@ -9,6 +9,7 @@ pub(crate) mod canned;
 pub(crate) mod commands;
 pub(crate) mod content;
 pub(crate) mod countdown_disk;
+pub(crate) mod crowd;
 pub(crate) mod encoded;
 pub(crate) mod forms;
 pub(crate) mod http_client;

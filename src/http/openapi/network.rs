@@ -8,7 +8,7 @@ use crate::http::access::{ANNOUNCE, DOCUMENT, DOCUMENT_PAGE, PEERS};
 use crate::http::announce::Acknowledged;
 use crate::http::code::Code;
 use crate::http::network::{NetworkAnswer, NetworkQuery};
-use crate::http::peers::PeersAnswer;
+use crate::http::peers::{IntroduceQuery, IntroducedAnswer, PeersAnswer};
 use crate::http::status::{HealthAnswer, ReadyAnswer, StatusAnswer};
 use crate::peer::announcement::Announcement;
 use crate::peer::registration::Registration;
@@ -59,8 +59,13 @@ fn introduce() -> Described {
     .text("Whoever may read may tell: what a node with a key tells is signed.")
     .needs(Needs::Reading)
     .takes_json::<Registration>()
-    .json::<PeersAnswer>(200, "It is known now; whom this node knows.")
+    .query::<IntroduceQuery>()
+    .json::<IntroducedAnswer>(
+        200,
+        "What came of it, and some of those whom this node knows to be there.",
+    )
     .refuses([
+        Code::BadQuery,
         Code::BadRegistration,
         Code::WrongContentType,
         Code::TooLarge,

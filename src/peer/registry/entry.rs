@@ -1,0 +1,108 @@
+//! A peer as the registry keeps it, and by whom it came.
+
+use std::time::Instant;
+
+use crate::base_url::BaseUrl;
+use crate::peer::prefix::{Key, Prefix};
+use crate::peer::registration::Checked;
+use crate::peer::signature::Trust;
+use crate::peer_id::PeerId;
+use crate::record::Timestamp;
+
+/// A known peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// What it told of itself.
+    pub told: Checked,
+    /// When it last answered or was introduced anew.
+    pub last_seen: Timestamp,
+    /// Whether it has answered, as itself, at its address. Until then it may be made up.
+    pub answered: bool,
+    /// Whether it answered at an address that this node's operator has named.
+    pub named: bool,
+}
+
+impl Peer {
+    /// The peer's id.
+    pub fn id(&self) -> PeerId {
+        self.told.id
+    }
+
+    /// Where it is reached.
+    pub fn address(&self) -> &BaseUrl {
+        &self.told.address
+    }
+
+    /// Whether its key has signed where it is reached.
+    pub fn verified(&self) -> bool {
+        self.told.trust == Trust::Verified
+    }
+}
+
+/// By whom a peer is introduced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Introducer {
+    /// It answered at an address that this node's operator has named.
+    Operator,
+    /// It came itself; the prefix it came from is known where it came over a connection.
+    Itself(Option<Key>),
+    /// Somebody at this place told of it.
+    Other(Key),
+}
+
+/// A peer and what is known of it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) peer: Peer,
+    pub(super) prefix: Prefix,
+    pub(super) by: Introducer,
+    /// When it was last there or was introduced anew, by a clock that nobody sets.
+    pub(super) seen: Instant,
+    /// Whether it has ever answered, as itself, at this address.
+    pub(super) proven: bool,
+    /// How often it was asked in vain in a row.
+    pub(super) in_vain: u32,
+}
+
+impl Entry {
+    /// Of two that have the same right to stay, the one with the larger value gives way: who
+    /// signs nothing, who was asked in vain, who has waited for longest to be asked.
+    pub(super) fn dispensable(&self) -> (bool, u32, std::cmp::Reverse<Instant>) {
+        let unsigned = !self.peer.verified();
+        (unsigned, self.in_vain, std::cmp::Reverse(self.seen))
+    }
+
+    /// Notes that it seems to be there now.
+    pub(super) fn see(&mut self) {
+        self.seen = Instant::now();
+        self.peer.last_seen = Timestamp::now();
+    }
+
+    /// Takes over what is newer. An older registration, repeated by whoever, neither moves the
+    /// peer back to an old address nor shows that it is still there. One exception: the clock
+    /// of a peer may have been set back, so where it no longer answers it may come itself.
+    pub(super) fn renew(&mut self, other: Self) {
+        let newer = other.peer.told.registered_at() > self.peer.told.registered_at();
+        let moved = self.peer.address() != other.peer.address();
+        let itself = matches!(other.by, Introducer::Itself(_) | Introducer::Operator);
+        let returned = itself && moved && !self.peer.answered && self.in_vain > 0;
+        // Whoever signs nothing cannot show that it is the one who answers elsewhere.
+        let usurped = moved && self.peer.answered && !other.peer.verified();
+        if usurped || !(newer || returned) {
+            return;
+        }
+        let (by, named) = (self.by, self.peer.named || other.peer.named);
+        let stays = !moved;
+        *self = Self {
+            proven: self.proven && stays,
+            in_vain: if stays { self.in_vain } else { 0 },
+            by,
+            peer: Peer {
+                answered: self.peer.answered && stays,
+                named,
+                ..other.peer
+            },
+            ..other
+        };
+    }
+}

@@ -1,0 +1,293 @@
+//! The registry: the peers this node knows.
+//!
+//! Anybody can make peers up, and have them answer at as many addresses as he has. So there
+//! are two tables: of those that have answered as themselves (proven), and a smaller one of
+//! those that have not yet, from which newcomers push each other out and nobody else. In both
+//! each set of addresses has a share ([`Prefix`]), and in the second each introducer; where
+//! one is full, whoever is in the largest crowd gives way. Peers that this node's operator has
+//! named are in neither, and stay.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::prefix::Prefix;
+use super::registration::{Checked, Registration};
+use super::sample::sample;
+use crate::peer_id::PeerId;
+use crate::record::Timestamp;
+
+mod entry;
+mod room;
+
+pub use entry::{Introducer, Peer};
+pub use room::Options;
+
+use entry::Entry;
+
+/// What came of an introduction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Introduced {
+    /// The peer was not known before.
+    New,
+    /// It was not known before, and took the place of this one.
+    InsteadOf(PeerId),
+    /// It was known; the newer of both registrations stands.
+    Known,
+    /// It is this node itself, or somebody who claims to be where this node is.
+    Myself,
+    /// It is not signed, and that is required.
+    Unsigned,
+    /// There is no room for it.
+    Full,
+}
+
+/// What came of an answer of a peer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// Whether it is known, and was not before as one that answers.
+    pub anew: bool,
+    /// Those that gave way to it; itself, if there is no room for it.
+    pub given_way: Vec<PeerId>,
+}
+
+/// The peers this node knows, itself left out. Every method is short and does no I/O.
+#[derive(Debug)]
+pub struct Registry {
+    myself: PeerId,
+    options: Options,
+    peers: Mutex<BTreeMap<PeerId, Entry>>,
+}
+
+impl Registry {
+    /// A registry of the node `myself`, which knows nobody yet.
+    pub fn new(myself: PeerId, options: Options) -> Self {
+        Self {
+            myself,
+            options,
+            peers: Mutex::default(),
+        }
+    }
+
+    /// Takes a peer in, or a newer registration of one that is known.
+    pub fn introduce(&self, told: Checked, by: Introducer) -> Introduced {
+        let entry = Entry {
+            prefix: Prefix::of(&told.address),
+            peer: Peer {
+                told,
+                last_seen: Timestamp::now(),
+                answered: false,
+                named: by == Introducer::Operator,
+            },
+            by,
+            seen: Instant::now(),
+            proven: false,
+            in_vain: 0,
+        };
+        let id = entry.peer.id();
+        if let Some(refusal) = self.refusal(&entry.peer) {
+            return refusal;
+        }
+        let mut peers = self.peers();
+        if let Some(known) = peers.get_mut(&id) {
+            known.peer.named |= entry.peer.named;
+            known.renew(entry);
+            return Introduced::Known;
+        }
+        let given_way = match room::for_unproven(&peers, &entry, &self.options) {
+            Err(room::Full) => return Introduced::Full,
+            Ok(given_way) => given_way,
+        };
+        peers.insert(id, entry);
+        match given_way {
+            Some(other) => {
+                peers.remove(&other);
+                Introduced::InsteadOf(other)
+            }
+            None => Introduced::New,
+        }
+    }
+
+    /// Whether exactly this registration is that of a known peer.
+    pub fn knows(&self, registration: &Registration) -> bool {
+        let Ok(id) = registration.peer_id.parse() else {
+            return false;
+        };
+        let peers = self.peers();
+        let known: Option<&Entry> = peers.get(&id);
+        known.is_some_and(|it| it.peer.told.registration == *registration)
+    }
+
+    /// Takes in a peer that has answered in an earlier run, when it was last seen at this
+    /// time; it has to answer anew.
+    pub fn restore(&self, told: Checked, last_seen: Timestamp) -> Introduced {
+        let entry = Entry {
+            prefix: Prefix::of(&told.address),
+            peer: Peer {
+                told,
+                last_seen,
+                answered: false,
+                named: false,
+            },
+            by: Introducer::Itself(None),
+            seen: Instant::now(),
+            proven: true,
+            in_vain: 0,
+        };
+        if let Some(refusal) = self.refusal(&entry.peer) {
+            return refusal;
+        }
+        let mut peers = self.peers();
+        let id = entry.peer.id();
+        if peers.contains_key(&id) {
+            return Introduced::Known;
+        }
+        if !room::is_for_proven(&peers, &entry, &self.options) {
+            return Introduced::Full;
+        }
+        peers.insert(id, entry);
+        Introduced::New
+    }
+
+    fn refusal(&self, peer: &Peer) -> Option<Introduced> {
+        if peer.id() == self.myself {
+            return Some(Introduced::Myself);
+        }
+        let unsigned = self.options.require_signed && !peer.verified();
+        unsigned.then_some(Introduced::Unsigned)
+    }
+
+    /// Notes that a peer seems to be there.
+    pub fn saw(&self, id: PeerId) {
+        if let Some(entry) = self.peers().get_mut(&id) {
+            entry.see();
+        }
+    }
+
+    /// Notes that a peer has just answered as itself.
+    pub fn answered(&self, id: PeerId) -> Answered {
+        let mut peers = self.peers();
+        let Some(entry) = peers.get_mut(&id) else {
+            return Answered {
+                anew: false,
+                given_way: Vec::new(),
+            };
+        };
+        entry.see();
+        entry.in_vain = 0;
+        let anew = !entry.peer.answered;
+        entry.peer.answered = true;
+        if entry.proven {
+            let given_way = Vec::new();
+            return Answered { anew, given_way };
+        }
+        entry.proven = true;
+        let given_way = room::made_by_proven(&mut peers, id, &self.options);
+        let anew = !given_way.contains(&id);
+        Answered { anew, given_way }
+    }
+
+    /// Notes that a peer was asked in vain, so that it has to show anew that it is there.
+    pub fn asked_in_vain(&self, id: PeerId) {
+        if let Some(entry) = self.peers().get_mut(&id) {
+            entry.peer.answered = false;
+            entry.in_vain = entry.in_vain.saturating_add(1);
+        }
+    }
+
+    /// The peer with this id.
+    pub fn get(&self, id: PeerId) -> Option<Peer> {
+        self.peers().get(&id).map(|it| it.peer.clone())
+    }
+
+    /// All peers, in the order of their ids.
+    pub fn all(&self) -> Vec<Peer> {
+        self.peers().values().map(|it| it.peer.clone()).collect()
+    }
+
+    /// Those of them that are wanted: the named ones first, then those that came themselves,
+    /// then who signs.
+    pub fn select(&self, wanted: impl Fn(&Peer) -> bool) -> Vec<Peer> {
+        let peers = self.peers();
+        let mut wanted: Vec<_> = peers.values().filter(|it| wanted(&it.peer)).collect();
+        wanted.sort_by_key(|it| {
+            let told = matches!(it.by, Introducer::Other(_));
+            (!it.peer.named, told, !it.peer.verified())
+        });
+        wanted.into_iter().map(|it| it.peer.clone()).collect()
+    }
+
+    /// At most so many of the peers that answer, any of them.
+    pub fn some_answering(&self, limit: usize) -> Vec<Peer> {
+        let peers = self.peers();
+        let answering = peers.values().filter(|it| it.peer.answered);
+        let some = sample(answering.collect(), limit).into_iter();
+        some.map(|it| it.peer.clone()).collect()
+    }
+
+    /// Those that have answered once, at the address that they have now.
+    pub fn proven(&self) -> Vec<Peer> {
+        let peers = self.peers();
+        let proven = peers.values().filter(|it| it.proven);
+        proven.map(|it| it.peer.clone()).collect()
+    }
+
+    /// The peers that have answered.
+    pub fn answering(&self) -> Vec<PeerId> {
+        let peers = self.peers();
+        let answering = peers.values().filter(|it| it.peer.answered);
+        answering.map(|it| it.peer.id()).collect()
+    }
+
+    /// A number that differs when other peers are known, or others of them have answered.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for entry in self.peers().values() {
+            (entry.peer.id(), entry.peer.answered).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
+    /// How many peers are known.
+    pub fn len(&self) -> usize {
+        self.peers().len()
+    }
+
+    /// Whether no peer is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets the peers that were silent for long at `now`, and tells which. The system's
+    /// clock, which may be set meanwhile, has no part in it.
+    pub fn forget_silent(&self, now: Instant) -> Vec<PeerId> {
+        let Options {
+            forget_after,
+            forget_unproven_after,
+            ..
+        } = self.options;
+        let mut peers = self.peers();
+        let silent = peers.values().filter(|it| {
+            let limit = if it.proven || it.peer.named {
+                forget_after
+            } else {
+                forget_unproven_after.min(forget_after)
+            };
+            now.saturating_duration_since(it.seen) > limit
+        });
+        let silent: Vec<_> = silent.map(|it| it.peer.id()).collect();
+        for id in &silent {
+            peers.remove(id);
+        }
+        silent
+    }
+
+    /// No method leaves the map half changed, so a panic elsewhere does not matter.
+    fn peers(&self) -> MutexGuard<'_, BTreeMap<PeerId, Entry>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Peers that one process makes up, each at a loopback address of its own, where it answers as
+//! itself: it signs nothing and holds nothing.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
+use serde_json::{Value, json};
+
+/// Such peers; its threads end with the test's process.
+pub(crate) struct Crowd {
+    port: u16,
+    size: usize,
+}
+
+impl Crowd {
+    /// So many peers at 127.77.0.1 and after.
+    pub(crate) fn start(size: usize) -> Self {
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                thread::spawn(move || answer(&stream.unwrap()));
+            }
+        });
+        Self { port, size }
+    }
+
+    /// What each tells of itself.
+    pub(crate) fn registrations(&self) -> Vec<Value> {
+        let peers = (0..self.size).map(|number| {
+            let ip = IpAddr::from([127, 77, byte(number / 250), byte(number % 250 + 1)]);
+            let address = format!("http://{}", SocketAddr::new(ip, self.port));
+            json!({ "peer_id": id_at(ip), "address": address, "timestamp": "" })
+        });
+        peers.collect()
+    }
+
+    /// Whether one of them has this id.
+    pub(crate) fn has(id: &str) -> bool {
+        id.ends_with("-0000-4000-8000-000000000000")
+    }
+}
+
+fn byte(number: usize) -> u8 {
+    number.try_into().unwrap()
+}
+
+fn id_at(ip: IpAddr) -> String {
+    let IpAddr::V4(ip) = ip else {
+        panic!("{ip}");
+    };
+    format!("{:08x}-0000-4000-8000-000000000000", ip.to_bits())
+}
+
+fn answer(mut stream: &TcpStream) {
+    let id = id_at(stream.local_addr().unwrap().ip());
+    let body = json!({ "peer_id": id, "files": [], "total_files": 0, "peers": [] }).to_string();
+    let mut lines = BufReader::new(stream).lines();
+    // It is asked for lists alone, without a body.
+    while let Some(Ok(line)) = lines.next() {
+        if line.is_empty() {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
+            let answer = format!("{head}{}\r\n\r\n{body}", body.len());
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+}
