@@ -19,6 +19,8 @@ pub(super) struct Answer {
     /// None once the answer is complete.
     verifier: Option<Verifier>,
     verified: vec::IntoIter<Bytes>,
+    /// When the next group has to be here, while one is waited for.
+    deadline: Option<Instant>,
     options: Options,
 }
 
@@ -47,24 +49,32 @@ impl Answer {
             response,
             verifier: Some(Verifier::new(hash, tree, range)),
             verified: Vec::new().into_iter(),
+            deadline: None,
             options,
         })
     }
 
-    /// The next bytes, proven to be those of the blob; None when all have come.
+    /// The next bytes, proven to be those of the blob; None when all have come. Nothing is
+    /// lost where the caller stops waiting.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, PeerError> {
         // A trickle of single bytes is no progress, so the deadline is for a whole group.
-        let deadline = Instant::now() + self.options.stall;
+        let latest = Instant::now() + self.options.stall;
         loop {
             if let Some(piece) = self.verified.next() {
+                self.deadline = None;
                 return Ok(Some(piece));
             }
+            if self.verifier.is_none() {
+                return Ok(None);
+            }
+            let deadline = *self.deadline.get_or_insert(latest);
+            let piece = timeout_at(deadline, self.response.chunk()).await;
+            let piece = piece.map_err(|_| PeerError::Stalled)?;
+            let piece = piece.map_err(ClientError::from)?;
             let Some(mut verifier) = self.verifier.take() else {
                 return Ok(None);
             };
-            let piece = timeout_at(deadline, self.response.chunk()).await;
-            let piece = piece.map_err(|_| PeerError::Stalled)?;
-            let Some(piece) = piece.map_err(ClientError::from)? else {
+            let Some(piece) = piece else {
                 verifier.finish()?;
                 continue;
             };

@@ -1,13 +1,15 @@
 //! Which peers are asked for content, and in which order.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::error::{FetchError, PeerError};
+use super::experience::Experience;
 use crate::base_url::BaseUrl;
 use crate::hash::BlobHash;
 use crate::metrics::Counter;
@@ -16,11 +18,6 @@ use crate::peer::network::Network;
 use crate::peer::sync;
 use crate::peer_id::PeerId;
 use crate::record::FileId;
-
-/// For how long a peer that failed is asked after the others.
-const REMEMBER: Duration = Duration::from_mins(5);
-/// The most failed peers remembered.
-const MAX_FAILURES: usize = 10_000;
 
 /// What a peer told of a content: that it holds it, and how long it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +67,8 @@ pub struct Fetcher {
     pub(super) options: Options,
     /// What came of asking.
     pub failed: Failures,
-    /// When peers last failed, so that others are asked first for a while.
-    failures: Mutex<HashMap<PeerId, Instant>>,
+    /// What was seen of those that were asked before.
+    pub(super) experience: Experience,
 }
 
 impl Fetcher {
@@ -81,7 +78,7 @@ impl Fetcher {
             network,
             options,
             failed: Failures::default(),
-            failures: Mutex::default(),
+            experience: Experience::default(),
         }
     }
 
@@ -106,8 +103,10 @@ impl Fetcher {
         }
     }
 
-    /// The peers that claim to hold a content: that of `first` before others, and those
-    /// that failed lately at the end.
+    /// The peers that claim to hold a content, in the order in which they are asked: that of
+    /// `first`, then those who have served before, the fastest first, then those that this
+    /// node can tell from made-up ones, then the others; by chance among equals, so that
+    /// nobody's choice of an id decides. Those that failed lately are at the end.
     pub(super) fn providers(&self, hash: &BlobHash, first: Option<Claim>) -> Vec<Provider> {
         let Network {
             directory,
@@ -124,16 +123,44 @@ impl Fetcher {
         let mut seen = BTreeSet::new();
         let claims = first.into_iter().chain(told);
         let claims = claims.filter(|claim| seen.insert(claim.peer));
-        let mut providers: Vec<_> = claims
-            .filter_map(|claim| {
-                let address = registry.get(claim.peer)?.address().clone();
-                Some(Provider { claim, address })
-            })
-            .collect();
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let lately = |peer: &PeerId| failures.get(peer).is_some_and(|at| at.elapsed() < REMEMBER);
-        providers.sort_by_key(|it| lately(&it.claim.peer));
-        providers
+        let providers = claims.filter_map(|claim| {
+            let known = registry.get(claim.peer)?;
+            let expected = self.experience.of(claim.peer);
+            let not_first = first.is_none_or(|it| it.peer != claim.peer);
+            // What puts it behind others, the weightiest first.
+            let behind = [expected.behind, !known.answered, not_first];
+            let rank = (behind, !expected.served, !known.verified());
+            let rate = expected.rate.unwrap_or(0.0);
+            let chance = Uuid::new_v4();
+            let address = known.address().clone();
+            Some((rank, rate, chance, Provider { claim, address }))
+        });
+        let mut providers: Vec<_> = providers.collect();
+        providers.sort_by(|(a, a_rate, a_chance, _), (b, b_rate, b_chance, _)| {
+            let faster = b_rate.total_cmp(a_rate);
+            a.cmp(b).then(faster).then(a_chance.cmp(b_chance))
+        });
+        providers.into_iter().map(|(.., it)| it).collect()
+    }
+
+    /// What peers tell of a content, each of one of its files. Those that have served content
+    /// come first, then those that signed who they are, so that nobody is believed for an id
+    /// of his choice.
+    pub fn told_of(&self, hash: &BlobHash) -> Vec<(PeerId, NetworkFile)> {
+        let Network {
+            directory,
+            registry,
+            ..
+        } = &*self.network;
+        let told = directory.providers(hash).into_iter();
+        let told = told.filter_map(|it| Some((it.peer, directory.get(it.peer, it.file)?)));
+        let mut told: Vec<_> = told.collect();
+        told.sort_by_cached_key(|(peer, file)| {
+            let verified = registry.get(*peer).is_some_and(|it| it.verified());
+            let served = self.experience.of(*peer).served;
+            (!served, !verified, file.id)
+        });
+        told
     }
 
     /// Notes that a peer has failed.
@@ -146,12 +173,7 @@ impl Fetcher {
             PeerError::Stalled => self.failed.silent.count(),
             PeerError::Client(_) => self.failed.unanswered.count(),
         }
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.retain(|_, at| at.elapsed() < REMEMBER);
-        // Peers that do not answer are many only where somebody makes them up.
-        if failures.len() < MAX_FAILURES {
-            failures.insert(peer, Instant::now());
-        }
+        self.experience.failed(peer);
         FetchError::Failed { peer, error }
     }
 }

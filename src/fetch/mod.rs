@@ -12,10 +12,15 @@ use futures_util::stream::BoxStream;
 
 mod answer;
 mod error;
+mod experience;
 mod fetcher;
 pub mod keep;
+mod proven;
+mod race;
+mod reading;
 mod unverified;
 mod verified;
+mod windows;
 
 pub use error::{FetchError, PeerError};
 pub use fetcher::{Claim, Failures, Fetcher, Options};

@@ -12,11 +12,11 @@ use utoipa::ToSchema;
 use super::body::RequestBody;
 use super::error::ApiError;
 use super::remote;
-use crate::fetch::keep::{KeepId, Progress, Stage, Wanted};
+use crate::fetch::keep::{KeepId, Naming, Progress, Stage, Wanted};
 use crate::hash::BlobHash;
 use crate::node::Node;
 use crate::peer_id::PeerId;
-use crate::record::FileId;
+use crate::record::{FileId, MAX_NAME_BYTES};
 
 /// The longest request, in bytes.
 const MAX_BYTES: u64 = 4096;
@@ -28,6 +28,8 @@ struct KeepRequest {
     hash: Option<String>,
     file_id: Option<String>,
     peer_id: Option<String>,
+    /// How the copy shall be called.
+    original_name: Option<String>,
 }
 
 /// How far one is.
@@ -144,33 +146,42 @@ fn keep_id(id: Result<Path<String>, PathRejection>) -> Result<KeepId, ApiError> 
 }
 
 async fn find(node: &Node, request: KeepRequest) -> Result<Wanted, ApiError> {
-    match (request.hash, request.file_id, request.peer_id) {
+    let name = request.original_name;
+    if name
+        .as_ref()
+        .is_some_and(|it| !(1..=MAX_NAME_BYTES).contains(&it.len()))
+    {
+        let message = format!("original_name must have 1 to {MAX_NAME_BYTES} bytes");
+        return Err(ApiError::Keep(message));
+    }
+    let mut wanted = match (request.hash, request.file_id, request.peer_id) {
         (Some(hash), None, None) => by_hash(node, &hash),
         (None, Some(file), Some(peer)) => of_peer(node, &file, &peer).await,
         (None, Some(file), None) => by_file_id(node, &file),
         _ => Err(ApiError::Keep(
             "either hash, or file_id with or without peer_id".to_owned(),
         )),
+    }?;
+    if let Some(name) = name {
+        wanted.file.name = name;
+        wanted.naming = Naming::Given;
     }
+    Ok(wanted)
 }
 
 fn by_hash(node: &Node, hash: &str) -> Result<Wanted, ApiError> {
     let hash: BlobHash = hash.parse().map_err(|_| ApiError::UnknownBlob)?;
-    let directory = &node.network().directory;
-    let providers = directory.providers(&hash).into_iter();
-    let mut wanted = providers.filter_map(|it| {
-        Some(Wanted {
-            peer: it.peer,
-            file: directory.get(it.peer, it.file)?,
-        })
-    });
-    wanted.next().ok_or(ApiError::UnknownBlob)
+    let told = node.fetcher().told_of(&hash).into_iter().next();
+    let (peer, file) = told.ok_or(ApiError::UnknownBlob)?;
+    let naming = Naming::Content;
+    Ok(Wanted { peer, file, naming })
 }
 
 async fn of_peer(node: &Node, file: &str, peer: &str) -> Result<Wanted, ApiError> {
     let peer: PeerId = peer.parse().map_err(|_| ApiError::UnknownPeer)?;
     let file = remote::find(node, peer, file).await?;
-    Ok(Wanted { peer, file })
+    let naming = Naming::Given;
+    Ok(Wanted { peer, file, naming })
 }
 
 fn by_file_id(node: &Node, file: &str) -> Result<Wanted, ApiError> {
@@ -180,9 +191,11 @@ fn by_file_id(node: &Node, file: &str) -> Result<Wanted, ApiError> {
     if held.next().is_some() {
         return Err(ApiError::AmbiguousFile);
     }
-    let peer = found.peers.first().ok_or(ApiError::UnknownFile)?;
-    Ok(Wanted {
-        peer: *peer,
-        file: found.file,
-    })
+    let told = found.file.hash.map(|hash| node.fetcher().told_of(&hash));
+    let mut told = told.into_iter().flatten();
+    let first = found.peers.first().map(|peer| (*peer, found.file));
+    let best = told.find(|(_, file)| file.id == id);
+    let (peer, file) = best.or(first).ok_or(ApiError::UnknownFile)?;
+    let naming = Naming::File;
+    Ok(Wanted { peer, file, naming })
 }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use super::process::until;
 
@@ -28,6 +29,8 @@ struct State {
     carried: u64,
     /// How many bytes may still go to the node before they are held back.
     may_go: u64,
+    /// How many bytes a second a connection carries back at most.
+    pace: Option<u32>,
 }
 
 impl Relay {
@@ -41,6 +44,7 @@ impl Relay {
             cut: false,
             carried: 0,
             may_go: u64::MAX,
+            pace: None,
         };
         let cable = Arc::new(Cable {
             state: Mutex::new(state),
@@ -77,6 +81,11 @@ impl Relay {
     /// Holds back what goes to the node after `bytes` more have.
     pub(crate) fn hold_after(&self, bytes: u64) {
         self.cable.state.lock().unwrap().may_go = bytes;
+    }
+
+    /// Lets each connection carry back no more than so many bytes a second.
+    pub(crate) fn slow_to(&self, bytes_a_second: u32) {
+        self.cable.state.lock().unwrap().pace = Some(bytes_a_second);
     }
 
     /// Carries everything again.
@@ -159,6 +168,7 @@ impl Cable {
                     return;
                 };
                 let (now, later) = rest.split_at(room);
+                self.wait_for(now.len());
                 if near.write_all(now).is_err() {
                     return;
                 }
@@ -167,6 +177,15 @@ impl Cable {
             if length == 0 {
                 return;
             }
+        }
+    }
+
+    /// Takes as long as so many bytes have to.
+    fn wait_for(&self, bytes: usize) {
+        let pace = self.state.lock().unwrap().pace;
+        if let Some(pace) = pace {
+            let bytes = u32::try_from(bytes).unwrap();
+            thread::sleep(Duration::from_secs_f64(f64::from(bytes) / f64::from(pace)));
         }
     }
 

@@ -58,6 +58,10 @@ impl Arguments {
     async fn keep(&self, api: Api) -> Result<(), Failure> {
         let file = api.find_one(Where::Network, &self.file).await?;
         let wanted = match &file.hash {
+            // It was asked for by this name, whatever others call the content.
+            Some(hash) if file.original_name == self.file && *hash != self.file => {
+                json!({ "hash": hash, "original_name": self.file })
+            }
             Some(hash) => json!({ "hash": hash }),
             None => json!({ "file_id": file.id }),
         };

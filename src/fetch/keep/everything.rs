@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::keeper::Keeper;
-use super::wanted::Wanted;
+use super::wanted::{Naming, Wanted};
 use crate::peer::directory::Held;
 
 /// How many files of the directory are looked at together.
@@ -35,11 +35,18 @@ impl Keeper {
     }
 
     async fn keep_one(&self, held: Held) {
-        let Some(&peer) = held.peers.first() else {
+        let file = held.file;
+        let told = file.hash.map(|hash| self.fetcher.told_of(&hash));
+        let best = told.and_then(|told| told.into_iter().next());
+        let first = held.peers.first().map(|&peer| (peer, file));
+        let Some((peer, file)) = best.or(first) else {
             return;
         };
-        let file = held.file;
-        let wanted = Wanted { peer, file };
+        let wanted = Wanted {
+            peer,
+            file,
+            naming: Naming::Content,
+        };
         if let Some(hash) = self.hash_of(&wanted)
             && self.store.holds(&hash).await.unwrap_or(true)
         {

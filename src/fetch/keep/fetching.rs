@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
 
 use super::unhashed::Unhashed;
-use super::wanted::Wanted;
+use super::wanted::{Naming, Wanted};
 use crate::blob::spool::MEMORY_LIMIT;
 use crate::blob::{BlobError, Spool};
 use crate::fetch::error::FetchError;
@@ -17,15 +17,9 @@ use crate::fetch::fetcher::{Claim, Fetcher};
 use crate::fetch::unverified::UnverifiedContent;
 use crate::fetch::verified::VerifiedContent;
 use crate::hash::BlobHash;
+use crate::peer::directory::NetworkFile;
 use crate::record::FileRecord;
 use crate::store::{About, Store, StoreError};
-
-/// How much is asked for at a time, in bytes: it is held in memory until it is whole.
-const WINDOW: u64 = 2 << 20;
-/// How many windows are under way for each peer, so that none waits for a request,
-const WINDOWS_OF_A_PEER: usize = 2;
-/// and how many at most.
-const WINDOWS: usize = 4;
 
 /// Why a file is not kept.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +66,24 @@ pub(super) struct Means<'a> {
     pub(super) unhashed: &'a Unhashed,
     /// Counts the bytes that are here.
     pub(super) fetched: &'a AtomicU64,
+    /// Takes the length of the content, in bytes, once it is proven.
+    pub(super) size: &'a AtomicU64,
+}
+
+impl Fetcher {
+    /// What the peers that can be trusted most tell of what is wanted: those that have served
+    /// content before others. A name that came with the wish stays.
+    pub(super) fn called(&self, wanted: &Wanted) -> NetworkFile {
+        let Wanted { file, naming, .. } = wanted;
+        let told = file.hash.map(|hash| self.told_of(&hash));
+        let mut told = told.into_iter().flatten().map(|(_, told)| told);
+        let best = match naming {
+            Naming::Given => None,
+            Naming::File => told.find(|it| it.id == file.id),
+            Naming::Content => told.next(),
+        };
+        best.unwrap_or_else(|| file.clone())
+    }
 }
 
 /// Makes this node hold a file. None where another file had its content, which was damaged
@@ -92,9 +104,10 @@ pub(super) async fn fetch(
         // First, or a crash behind the next step would have it fetched again.
         None => means.unhashed.note(file.id, blob.hash()).await?,
     }
+    let called = means.fetcher.called(wanted);
     let about = About {
-        name: file.name.clone(),
-        content_type: file.content_type.clone(),
+        name: called.name,
+        content_type: called.content_type,
         description: String::new(),
     };
     Ok(means.store.ingest_missing(blob, about).await?)
@@ -112,6 +125,7 @@ async fn fetch_verified(
     let content = VerifiedContent::open(Arc::clone(means.fetcher), hash, Some(claim)).await?;
     let content = content.ok_or(FetchError::Gone)?;
     let size = content.size();
+    means.size.store(size, Ordering::Relaxed);
     let mut spool = if size <= MEMORY_LIMIT {
         means.store.spool()
     } else {
@@ -123,19 +137,9 @@ async fn fetch_verified(
         return Err(KeepError::Damaged);
     }
     means.fetched.store(here, Ordering::Relaxed);
-    let sources = content.of_each_provider();
-    let at_once = (sources.len() * WINDOWS_OF_A_PEER).min(WINDOWS);
-    let sources = sources.into_iter().cycle();
-    let starts = (here..size).step_by(usize::try_from(WINDOW).unwrap_or(usize::MAX));
-    let windows = starts.zip(sources).map(move |(start, source)| {
-        let end = size.min(start + WINDOW);
-        source.read(start..end).try_collect::<Vec<Bytes>>()
-    });
-    let mut windows = stream::iter(windows).buffered(at_once);
-    while let Some(pieces) = windows.next().await {
-        for piece in pieces? {
-            write(&mut spool, piece, means.fetched).await?;
-        }
+    let mut pieces = content.read_from_all(here..size);
+    while let Some(piece) = pieces.try_next().await? {
+        write(&mut spool, piece, means.fetched).await?;
     }
     Ok(spool)
 }

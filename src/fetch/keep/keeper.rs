@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, io};
@@ -164,21 +164,20 @@ impl Keeper {
     async fn fetch(self: Arc<Self>, begun: Begun) {
         let id = begun.wanted.id();
         let fetched = tokio::select! {
-            fetched = self.fetch_missing(&begun.wanted, &begun.fetched) => fetched,
+            fetched = self.fetch_missing(&begun) => fetched,
             () = begun.given_up.notified() => return self.remove_partial(id).await,
         };
         self.end(id, fetched).await;
     }
 
     /// Makes a copy; None where a file had the content already, which is whole then.
-    async fn fetch_missing(
-        &self,
-        wanted: &Wanted,
-        fetched: &AtomicU64,
-    ) -> Result<Option<FileRecord>, KeepError> {
+    async fn fetch_missing(&self, begun: &Begun) -> Result<Option<FileRecord>, KeepError> {
+        let wanted = &begun.wanted;
         if let Some(hash) = self.hash_of(wanted)
             && self.store.holds_whole(&hash).await?
+            && let Some(blob) = self.store.open(&hash).await?
         {
+            begun.size.store(blob.size(), Ordering::Relaxed);
             return Ok(None);
         }
         let means = Means {
@@ -186,7 +185,8 @@ impl Keeper {
             store: &self.store,
             dir: &self.options.dir,
             unhashed: &self.unhashed,
-            fetched,
+            fetched: &begun.fetched,
+            size: &begun.size,
         };
         fetch(&means, wanted).await
     }
@@ -202,6 +202,7 @@ impl Keeper {
             Ok(record) => {
                 if let Some(record) = &record {
                     self.fetcher.network.announce(record, false);
+                    self.queue().name(id, record.file.name.clone());
                 }
                 let kept = record.map(|record| record.id);
                 self.queue().end(id, Stage::Kept(kept), None);

@@ -14,4 +14,4 @@ mod wanted;
 pub use fetching::KeepError;
 pub use keeper::{Keeper, NotKept, Options};
 pub use queue::{Progress, Stage};
-pub use wanted::{KeepId, Wanted};
+pub use wanted::{KeepId, Naming, Wanted};

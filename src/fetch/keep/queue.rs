@@ -60,6 +60,7 @@ struct Job {
     order: u64,
     stage: Stage,
     fetched: Arc<AtomicU64>,
+    size: Arc<AtomicU64>,
     given_up: Arc<Notify>,
     error: Option<String>,
     /// When to try next, and how long to wait after that.
@@ -73,14 +74,18 @@ pub(super) struct Begun {
     pub(super) wanted: Wanted,
     /// Takes the count of the bytes that are here.
     pub(super) fetched: Arc<AtomicU64>,
+    /// Takes the length of the content, in bytes, once it is proven.
+    pub(super) size: Arc<AtomicU64>,
     /// Tells when nobody wants it any longer.
     pub(super) given_up: Arc<Notify>,
 }
 
 impl Job {
     fn progress(&self) -> Progress {
+        let mut wanted = self.wanted.clone();
+        wanted.file.size = self.size.load(Ordering::Relaxed);
         Progress {
-            wanted: self.wanted.clone(),
+            wanted,
             stage: self.stage,
             fetched: self.fetched.load(Ordering::Relaxed),
             error: self.error.clone(),
@@ -106,6 +111,7 @@ impl Queue {
         }
         self.added += 1;
         let job = Job {
+            size: Arc::new(AtomicU64::new(wanted.file.size)),
             wanted,
             asked_for,
             order: self.added,
@@ -140,6 +146,7 @@ impl Queue {
         Some(Begun {
             wanted: job.wanted.clone(),
             fetched: Arc::clone(&job.fetched),
+            size: Arc::clone(&job.size),
             given_up: Arc::clone(&job.given_up),
         })
     }
@@ -155,6 +162,13 @@ impl Queue {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.stage = stage;
             job.error = error;
+        }
+    }
+
+    /// Notes how a copy is called.
+    pub(super) fn name(&mut self, id: KeepId, name: String) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.wanted.file.name = name;
         }
     }
 
@@ -218,6 +232,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fetch::keep::Naming;
     use crate::hash::BlobHash;
     use crate::peer::directory::NetworkFile;
     use crate::peer_id::PeerId;
@@ -225,6 +240,7 @@ mod tests {
     fn wanted(number: u32) -> Wanted {
         Wanted {
             peer: PeerId::of_public_key(&[1; 32]),
+            naming: Naming::Content,
             file: NetworkFile {
                 id: FileId::from_bytes([1; 16]),
                 hash: Some(BlobHash::of(&number.to_le_bytes())),

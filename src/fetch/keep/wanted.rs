@@ -17,6 +17,20 @@ pub struct Wanted {
     pub peer: PeerId,
     /// What that peer told of it.
     pub file: NetworkFile,
+    /// Who says how the copy is called.
+    pub naming: Naming,
+}
+
+/// Who says how a copy is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Naming {
+    /// Whoever wants it, by the name or by the peer whose file it is.
+    Given,
+    /// Those that tell of a file with this id and this content.
+    File,
+    /// Those that tell of this content.
+    Content,
 }
 
 /// What is kept: a content, or where its hash is unknown a file of a peer.
@@ -73,11 +87,18 @@ pub(super) struct WantedLine {
     hash: Option<String>,
     content_type: Option<String>,
     uploaded_at: String,
+    #[serde(default = "unsaid")]
+    naming: Naming,
+}
+
+/// What older nodes have not written down.
+fn unsaid() -> Naming {
+    Naming::Content
 }
 
 impl WantedLine {
     pub(super) fn of(wanted: &Wanted) -> Self {
-        let Wanted { peer, file } = wanted.clone();
+        let Wanted { peer, file, naming } = wanted.clone();
         Self {
             peer_id: peer.to_string(),
             file_id: file.id.to_string(),
@@ -86,6 +107,7 @@ impl WantedLine {
             hash: file.hash.map(|hash| hash.to_string()),
             content_type: file.content_type,
             uploaded_at: file.uploaded_at,
+            naming,
         }
     }
 
@@ -93,6 +115,7 @@ impl WantedLine {
     pub(super) fn read(self) -> Option<Wanted> {
         let hash = self.hash.map(|hash| hash.parse()).transpose();
         Some(Wanted {
+            naming: self.naming,
             peer: self.peer_id.parse().ok()?,
             file: NetworkFile {
                 id: self.file_id.parse().ok()?,
@@ -115,6 +138,7 @@ mod tests {
         for hash in [None, Some(BlobHash::of(b"content"))] {
             let wanted = Wanted {
                 peer: PeerId::of_public_key(&[1; 32]),
+                naming: Naming::Given,
                 file: NetworkFile {
                     id: FileId::from_bytes([2; 16]),
                     hash,
