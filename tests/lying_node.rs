@@ -177,3 +177,85 @@ fn no_id_or_hash_of_a_node_leads_elsewhere() {
         assert_eq!(names(&below), Vec::<String>::new());
     }
 }
+
+/// What would command a terminal, or show a text in another order.
+const HOSTILE: &str = "a\u{1b}[2J\r\nlarder: all is well\u{9b}1A\u{202e}gpj.exe\u{7f}";
+
+/// A node that tells this wherever it tells a text.
+fn hostile() -> Canned {
+    let id = "01a20831-60df-7192-a718-76572f743d37";
+    let file = |id: &str| {
+        json!({ "file_id": id, "size": 1, "original_name": HOSTILE, "hash": null,
+            "uploaded_at": HOSTILE, "peers": [HOSTILE] })
+    };
+    let files = json!({ "files": [file(id), file(HOSTILE)], "next": null });
+    let peer = json!({ "peer_id": HOSTILE, "address": HOSTILE, "last_seen": HOSTILE });
+    let health = json!({ "version": HOSTILE, "writable": false, "reason": HOSTILE });
+    let status = json!({ "peer": peer, "peers_discovered": 1, "local_files": 1, "file_bytes": 1,
+        "blob_bytes": 1, "network_files": 1 });
+    let refusal = json!({ "status": "error", "code": HOSTILE, "message": HOSTILE }).to_string();
+    Canned::start(move |_, asked| {
+        let (method, path) = asked.split_once(' ').unwrap();
+        Reply::Json(match path.split('?').next().unwrap() {
+            "/health" => health.to_string(),
+            "/api/p2p/status" => status.to_string(),
+            "/api/peers" => json!({ "peers": [peer] }).to_string(),
+            "/api/p2p/files" | "/api/p2p/network" => files.to_string(),
+            _ if method == "DELETE" => "{}".to_owned(),
+            _ => {
+                let length = refusal.len();
+                let head = format!("HTTP/1.1 400 Bad\r\nContent-Length: {length}\r\n");
+                return Reply::Whole(format!("{head}Connection: close\r\n\r\n{refusal}").into());
+            }
+        })
+    })
+}
+
+#[test]
+fn nothing_that_a_node_tells_commands_the_terminal() {
+    let node = hostile();
+    let here = tempfile::tempdir().unwrap();
+    fs::write(here.path().join("a"), "a").unwrap();
+    for (arguments, lines) in [
+        (&["ls"][..], 2),
+        (&["ls", "--network"], 2),
+        (&["peers"], 1),
+        (&["status"], 4),
+        (&["get", HOSTILE], 3),
+        (&["rm", HOSTILE], 3),
+        (&["keep", HOSTILE], 3),
+        (&["rm", "01a20831-60df-7192-a718-76572f743d37"], 1),
+        (&["put", "a"], 1),
+    ] {
+        let output = run(here.path(), &node.url(), arguments);
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let is_unsafe = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!text.contains(is_unsafe), "{arguments:?}: {text:?}");
+        assert_eq!(text.lines().count(), lines, "{arguments:?}: {text:?}");
+        let output = run(here.path(), &node.url(), &[arguments, &["--json"]].concat());
+        let json = String::from_utf8(output.stdout).unwrap();
+        assert!(!json.contains(is_unsafe), "{arguments:?}: {json:?}");
+        for line in json.lines() {
+            let told: serde_json::Value = serde_json::from_str(line).unwrap();
+            let mut texts = told.as_object().unwrap().values();
+            assert!(texts.any(|it| *it == HOSTILE), "{arguments:?}: {line}");
+        }
+    }
+}
+
+#[test]
+fn no_answer_is_read_without_end() {
+    let mut endless = answer("400 Bad", "", b"{\"code\":\"");
+    endless.resize(4 * MIB, b'x');
+    let node = Canned::start(move |_, _| Reply::Whole(endless.clone()));
+    let here = tempfile::tempdir().unwrap();
+    let (status, told) = failed(here.path(), &node.url(), &["status"]);
+    assert_eq!((status, told.contains("400")), (1, true), "{told}");
+    assert!(told.len() < 200, "{told}");
+    // Pages that lead to pages without end.
+    let page = json!({ "files": [], "next": "01a20831-60df-7192-a718-76572f743d37" }).to_string();
+    let node = Canned::start(move |_, _| Reply::Json(page.clone()));
+    let (status, told) = failed(here.path(), &node.url(), &["ls"]);
+    assert_eq!(status, 1, "{told}");
+    assert_eq!(node.asked().len(), 1);
+}
