@@ -39,8 +39,9 @@ const draw = {
   network: drawFiles,
   peers: gathered(async () => {
     await Promise.all([showPeers(), showNode()])
-    // The files are told with the names of their peers.
+    // The files are told with the names of their peers, and with those that answer.
     showRows()
+    drawFiles()
   }),
   keep: gathered(showKeeps),
   storage: gathered(async () => showStorage(await read('api/p2p/status'))),

@@ -80,10 +80,12 @@ function together(listed) {
     if (known) {
       known.ids.push(file.file_id)
       for (const peer of file.peers) known.peers.add(peer)
+      for (const peer of file.reachable_peers) known.reachable.add(peer)
     } else {
       found.set(key, {
         key, ids: [file.file_id], name: file.original_name, size: file.size, hash: file.hash,
         date: time(file.uploaded_at), peers: new Set(file.peers),
+        reachable: new Set(file.reachable_peers),
       })
     }
   }
@@ -148,7 +150,8 @@ function row(file, here, keeping, facts) {
 }
 
 function holders(file, here) {
-  const others = [...file.peers].filter((peer) => peer !== myself)
+  const others = [...file.reachable].filter((peer) => peer !== myself)
+  if (!here && others.length === 0) return 'not reachable now: no node that has it answers'
   const names = others.slice(0, 2).map(peerName)
   if (others.length > 2) names.push(`${others.length - 2} more`)
   return [here ? 'here' : null, names.length > 0 ? `at ${names.join(', ')}` : null].filter(Boolean).join(' and ')

@@ -7,6 +7,9 @@ export function showStorage(status) {
   const saved = Math.max(0, status.file_bytes - status.blob_bytes)
   const place = document.getElementById('storage')
   place.replaceChildren(
+    status.reachable === false
+      ? element('p', { class: 'warning' }, `No peer reaches this node at ${status.peer.address}, so others do not see its files: set its base URL to an address where they do.`)
+      : '',
     element('p', { class: 'figure' },
       element('strong', {}, bytes(status.blob_bytes)), ' kept for ',
       count(status.local_files, 'file', 'files')),

@@ -155,6 +155,10 @@ async fn register(
     let body = body.map_err(|_| BootstrapError::TooSlow)?;
     let body = body.map_err(|_| BootstrapError::Body(MAX_BYTES))?;
     let checked = serde_json::from_slice::<Registration>(&body)?.check()?;
+    if checked.registration.leaving {
+        server.table().left(&checked);
+        return Ok(Json(json!({ "status": "left" })));
+    }
     server.table().register(&checked, from, Instant::now());
     tracing::debug!(id = %checked.id, "registered");
     Ok(Json(json!({ "status": "registered" })))

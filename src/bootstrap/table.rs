@@ -86,6 +86,17 @@ impl Table {
         }
     }
 
+    /// Drops a peer that has said goodbye since it last registered.
+    pub(super) fn left(&mut self, checked: &Checked) {
+        let known = self.places.get(&checked.id).copied();
+        if let Some(at) = known
+            && let Some(known) = self.entries.get(at)
+            && known.told_at <= checked.registered_at()
+        {
+            self.remove(at);
+        }
+    }
+
     fn make_room(&mut self, newcomer: &Prefix, now: Instant) {
         if self.crowds.count(newcomer.exact) >= MAX_AT_ONE_PLACE {
             let all = self.entries.iter().enumerate();
@@ -186,6 +197,7 @@ mod tests {
             peer_id: "123e4567-e89b-42d3-a456-426614174000".to_owned(),
             address: address.to_owned(),
             timestamp: timestamp.to_owned(),
+            leaving: false,
             proof: Proof::default(),
         };
         registration.check().unwrap()

@@ -11,6 +11,7 @@ use super::body::RequestBody;
 use super::error::ApiError;
 use crate::node::Node;
 use crate::peer::announcement::{Announcement, NotTaken};
+use crate::peer::network::Heard;
 
 /// The longest announcement, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -22,6 +23,9 @@ pub(super) struct Acknowledged {
     message: &'static str,
     /// Whether it changed what this node knows.
     kept: bool,
+    /// Whether it was ignored, since its peer is not known here, or does not answer where it
+    /// says it is.
+    ignored: bool,
 }
 
 /// Takes an announcement.
@@ -32,15 +36,16 @@ pub(super) async fn announce(
     let body = RequestBody::of_json(request, MAX_BYTES)?.read_all().await?;
     let announcement: Announcement =
         serde_json::from_slice(&body).map_err(|e| ApiError::Announcement(e.to_string()))?;
-    let kept = match node.network().hear(announcement) {
-        Ok(kept) => kept,
+    let heard = match node.network().hear(announcement) {
+        Ok(heard) => heard,
         // The contract's own example has such ids.
-        Err(NotTaken::Ids) => false,
+        Err(NotTaken::Ids) => Heard::OfNobody,
         Err(error) => return Err(ApiError::Announcement(error.to_string())),
     };
     Ok(Json(Acknowledged {
         status: "success",
         message: "Announcement received",
-        kept,
+        kept: heard == Heard::News,
+        ignored: heard == Heard::OfNobody,
     }))
 }

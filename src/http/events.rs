@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
@@ -31,6 +31,7 @@ struct Told {
     network: Option<u64>,
     peers: Option<u64>,
     keeps: Option<u64>,
+    reachable: Option<bool>,
 }
 
 /// One client that listens.
@@ -97,7 +98,9 @@ impl Listener {
         tell("peers", told.peers.replace(peers) != Some(peers));
         let keeps = node.keeper().fingerprint();
         tell("keep", told.keeps.replace(keeps) != Some(keeps));
-        if stored {
+        let reachable = network.reachability.get(Instant::now());
+        let reached = std::mem::replace(&mut told.reachable, reachable) != reachable;
+        if stored || reached {
             let status = Event::default().event("storage");
             events.extend(status.json_data(StatusAnswer::of(node)));
         }

@@ -1,5 +1,6 @@
 //! `GET /api/p2p/network`: what this node and the others hold.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,6 +13,7 @@ use super::error::ApiError;
 use crate::node::Node;
 use crate::node::view::Wanted;
 use crate::peer::directory::{FileKey, Held};
+use crate::peer_id::PeerId;
 
 /// The most files on one page.
 const MAX_LIMIT: usize = 1000;
@@ -42,6 +44,10 @@ struct HeldView {
     content_type: Option<String>,
     uploaded_at: String,
     peers: Vec<String>,
+    /// Those of them that answer now, this node among them.
+    reachable_peers: Vec<String>,
+    /// Whether one of them does; if not, the file cannot be had now.
+    reachable: bool,
 }
 
 /// The answer of `GET /api/p2p/network`.
@@ -75,7 +81,10 @@ pub(super) async fn list(
         look: LOOK,
     };
     let page = view.page(wanted).await?;
-    let files: Vec<_> = page.files.into_iter().map(HeldView::of).collect();
+    let answering = node.network().registry.answering().into_iter();
+    let answering: HashSet<_> = answering.chain([node.peer_id()]).collect();
+    let files = page.files.into_iter();
+    let files: Vec<_> = files.map(|it| HeldView::of(it, &answering)).collect();
     Ok(Json(NetworkAnswer {
         status: "success",
         peer_id: node.peer_id().to_string(),
@@ -101,7 +110,9 @@ fn read_cursor(text: &str) -> Result<FileKey, ApiError> {
 }
 
 impl HeldView {
-    fn of(Held { file, peers }: Held) -> Self {
+    fn of(Held { file, peers }: Held, answering: &HashSet<PeerId>) -> Self {
+        let reachable = peers.iter().filter(|it| answering.contains(it));
+        let reachable_peers: Vec<_> = reachable.map(ToString::to_string).collect();
         Self {
             file_id: file.id.to_string(),
             original_name: file.name,
@@ -110,6 +121,8 @@ impl HeldView {
             content_type: file.content_type,
             uploaded_at: file.uploaded_at,
             peers: peers.iter().map(ToString::to_string).collect(),
+            reachable: !reachable_peers.is_empty(),
+            reachable_peers,
         }
     }
 }

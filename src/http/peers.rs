@@ -74,8 +74,17 @@ pub(super) struct IntroducedAnswer {
     #[serde(flatten)]
     peers: PeersAnswer,
     /// What came of it: `new`, `known`, `myself` (it claims to be this node), `unsigned`
-    /// (that is not taken here), or `full`.
+    /// (that is not taken here), `full`, or `left` (it said goodbye).
     introduced: &'static str,
+    /// What this node knows of whoever introduced itself.
+    you: You,
+}
+
+/// What this node knows of whoever introduced itself.
+#[derive(Serialize, ToSchema)]
+struct You {
+    /// Whether it answers where it says it is; null where it was not asked yet.
+    reachable: Option<bool>,
 }
 
 impl PeersAnswer {
@@ -97,6 +106,7 @@ fn name_of(introduced: Introduced) -> &'static str {
         Introduced::Myself => "myself",
         Introduced::Unsigned => "unsigned",
         Introduced::Full => "full",
+        Introduced::Left => "left",
     }
 }
 
@@ -121,11 +131,15 @@ pub(super) async fn introduce(
         .await?;
     let registration = serde_json::from_slice::<Registration>(&body);
     let registration = registration.map_err(|e| ApiError::Registration(e.to_string()))?;
+    let id = registration.peer_id.parse();
     let met = node.network().meet(registration, Introducer::Itself(from));
     let introduced = met.map_err(|e| ApiError::Registration(e.to_string()))?;
     let some = node.network().registry.some_answering(limit);
     Ok(Json(IntroducedAnswer {
         introduced: name_of(introduced),
+        you: You {
+            reachable: id.ok().and_then(|id| node.network().registry.reaches(id)),
+        },
         peers: PeersAnswer::of(&node, some),
     }))
 }

@@ -2,6 +2,7 @@
 //! supervisors.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
@@ -27,6 +28,9 @@ pub(super) struct StatusAnswer {
     blobs: u64,
     /// The content that is kept, in bytes: each once, however many files have it.
     blob_bytes: u64,
+    /// Whether peers reach this node where it says it is: false where those that tell do not,
+    /// null where none has told lately.
+    reachable: Option<bool>,
 }
 
 impl StatusAnswer {
@@ -43,6 +47,7 @@ impl StatusAnswer {
             file_bytes: totals.bytes,
             blobs: totals.blobs,
             blob_bytes: totals.blob_bytes,
+            reachable: node.network().reachability.get(Instant::now()),
         }
     }
 }
@@ -90,6 +95,9 @@ pub(super) async fn health(State(node): State<Arc<Node>>) -> Json<HealthAnswer> 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ReadyAnswer {
     status: &'static str,
+    /// Whether peers reach this node; absent where none has told lately.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reachable: Option<bool>,
 }
 
 /// Tells whether the node does all it is there for, uploads among it. A gate before every
@@ -97,5 +105,8 @@ pub(super) struct ReadyAnswer {
 pub(super) async fn ready(State(node): State<Arc<Node>>) -> Result<Json<ReadyAnswer>, ApiError> {
     let checked = node.store().check_writable().await;
     checked.map_err(ApiError::NotReady)?;
-    Ok(Json(ReadyAnswer { status: "ready" }))
+    Ok(Json(ReadyAnswer {
+        status: "ready",
+        reachable: node.network().reachability.get(Instant::now()),
+    }))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -17,6 +18,7 @@ use crate::fetch::{self, Fetcher};
 use crate::peer::announcing::announce_all;
 use crate::peer::client::{Client, ClientError};
 use crate::peer::discovery::{self, discover};
+use crate::peer::greeting::say_goodbye;
 use crate::peer::identity::{Identity, IdentityError};
 use crate::peer::network::{Network, Outgoing};
 use crate::peer::reach::Reach;
@@ -196,13 +198,22 @@ impl Node {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), StoreError> {
         let background = self.start_background_work();
+        let (leaving, left) = oneshot::channel();
         let shutdown = async {
             shutdown.await;
             self.shutting_down.store(true, Ordering::Relaxed);
             self.uploads.stop();
+            let servers = self.options.discovery.bootstrap.clone();
+            let farewell = say_goodbye(Arc::clone(&self.network), servers);
+            // While what is under way ends, so that it costs no time.
+            let _ = leaving.send(tokio::spawn(farewell));
         };
         let connections = Arc::clone(&self.connections);
         server::serve(listener, router, options, connections, shutdown).await;
+        if let Ok(farewell) = left.await {
+            // Not worth a word if it failed.
+            let _ = farewell.await;
+        }
         // Aborts what is left of it.
         drop(background);
         self.store.close().await

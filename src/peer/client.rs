@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::DATE;
 use reqwest::redirect::Policy as Redirects;
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -14,6 +15,7 @@ use super::reach::Reach;
 use super::tls::{self, Authorities};
 use crate::base_url::BaseUrl;
 use crate::peer_id::PeerId;
+use crate::record::Timestamp;
 
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -168,12 +170,43 @@ impl Client {
         self.read_json(request, max_bytes).await
     }
 
+    /// The same, and how far this machine's clock is ahead of the other's, in milliseconds, as
+    /// far as the answer tells, which may be a refusal.
+    pub async fn post_and_compare_clocks(
+        &self,
+        node: &BaseUrl,
+        path: &str,
+        message: &impl Serialize,
+        max_bytes: usize,
+    ) -> (Option<i64>, Result<Json, ClientError>) {
+        let request = self.request(Method::POST, node, path);
+        let sent = match request {
+            Ok(request) => request.json(message).timeout(JSON_TIMEOUT).send().await,
+            Err(error) => return (None, Err(error)),
+        };
+        match sent {
+            Ok(response) => {
+                let ahead = ahead_of(&response);
+                (ahead, self.read_answer(response, max_bytes).await)
+            }
+            Err(error) => (None, Err(error.into())),
+        }
+    }
+
     async fn read_json(
         &self,
         request: RequestBuilder,
         max_bytes: usize,
     ) -> Result<Json, ClientError> {
-        let mut response = request.timeout(JSON_TIMEOUT).send().await?;
+        let response = request.timeout(JSON_TIMEOUT).send().await?;
+        self.read_answer(response, max_bytes).await
+    }
+
+    async fn read_answer(
+        &self,
+        mut response: Response,
+        max_bytes: usize,
+    ) -> Result<Json, ClientError> {
         if !response.status().is_success() {
             return Err(ClientError::Status(response.status()));
         }
@@ -193,6 +226,13 @@ impl Client {
         }
         Ok(Json { bytes, _room: room })
     }
+}
+
+/// How far the clock here is ahead of that of whoever answers (RFC 9110, section 6.6.1).
+fn ahead_of(response: &Response) -> Option<i64> {
+    let date = response.headers().get(DATE)?.to_str().ok()?;
+    let there = chrono::DateTime::parse_from_rfc2822(date).ok()?;
+    Some(Timestamp::now().0.saturating_sub(there.timestamp_millis()))
 }
 
 impl Json {

@@ -6,14 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, StreamExt, stream};
-use reqwest::StatusCode;
-use serde::de::IgnoredAny;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::client::{ClientError, MAX_JSON_BYTES};
-use super::introductions::Introductions;
+use super::greeting::{SAMPLE, ask_bootstrap, ask_peer, ask_whether_reached};
 use super::mdns::{self, Mdns, Neighbour};
 use super::network::Network;
 use super::prefix::Prefix;
@@ -25,10 +22,6 @@ use crate::base_url::BaseUrl;
 use crate::record::Timestamp;
 use crate::state_file::StateFile;
 
-/// How many peers a bootstrap server is asked for, and how many of a list are looked at.
-const SAMPLE: usize = 256;
-/// The longest acknowledgement read, in bytes.
-const MAX_ACKNOWLEDGEMENT: usize = 64 << 10;
 /// The longest pause after failures, in periods.
 const MAX_PAUSE: u32 = 8;
 /// How many neighbours are asked at once.
@@ -98,14 +91,15 @@ pub async fn discover(network: Arc<Network>, options: Options, file: StateFile) 
         tasks.spawn(ask_neighbours(network.clone(), mdns, options.every));
     }
     tasks.spawn(Asking::run(network.clone(), options.every));
+    tasks.spawn(look_whether_reached(network.clone(), options.every));
     tasks.spawn(tidy(network, options.every, file));
     while tasks.join_next().await.is_some() {}
 }
 
 /// Asks one source again and again; after failures with growing pauses.
 async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Duration) {
-    let mut pause = 1;
-    loop {
+    let (mut pause, mut warned) = (1, false);
+    while !network.is_leaving() {
         let introduced = match source {
             Source::Bootstrap => ask_bootstrap(&network, &address).await,
             Source::Peer => ask_peer(&network, &address).await,
@@ -114,6 +108,7 @@ async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Dur
             Ok(told) => {
                 if let Some(teller) = told.teller
                     && let Err(error) = network.meet_named(teller, &address)
+                    && !std::mem::replace(&mut warned, true)
                 {
                     tracing::warn!(%address, %error, "the named peer is not taken");
                 }
@@ -130,47 +125,12 @@ async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Dur
     }
 }
 
-/// Whom a bootstrap server or a peer knows.
-struct Told {
-    /// The peer itself; servers are none.
-    teller: Option<Registration>,
-    peers: Vec<Registration>,
-}
-
-impl From<Introductions<'_>> for Told {
-    fn from(introductions: Introductions<'_>) -> Self {
-        Self {
-            teller: introductions.teller(),
-            peers: introductions.registrations(),
-        }
+/// Looks every period whether others reach this node, for ever.
+async fn look_whether_reached(network: Arc<Network>, every: Duration) {
+    loop {
+        tokio::time::sleep(jittered(every)).await;
+        ask_whether_reached(&network).await;
     }
-}
-
-async fn ask_bootstrap(network: &Network, server: &BaseUrl) -> Result<Told, ClientError> {
-    let (client, myself) = (&network.client, network.myself());
-    let answer = client.post(server, "/register", &myself, MAX_ACKNOWLEDGEMENT);
-    answer.await?.read::<IgnoredAny>()?;
-    let path = format!("/peers?limit={SAMPLE}");
-    let answer = client.get(server, &path, MAX_JSON_BYTES).await?;
-    Ok(answer.read::<Introductions>()?.into())
-}
-
-/// Introduces this node to a peer, which tells whom it knows. An older one only tells; one
-/// that was asked too often is asked later. A private node does not tell who it is.
-async fn ask_peer(network: &Network, peer: &BaseUrl) -> Result<Told, ClientError> {
-    const PATH: &str = "/api/peers";
-    let (client, myself) = (&network.client, network.myself());
-    if !client.reach().tells() {
-        let answer = client.get(peer, PATH, MAX_JSON_BYTES).await?;
-        return Ok(answer.read::<Introductions>()?.into());
-    }
-    let answer = match client.post(peer, PATH, &myself, MAX_JSON_BYTES).await {
-        Err(ClientError::Status(status)) if status != StatusCode::TOO_MANY_REQUESTS => {
-            client.get(peer, PATH, MAX_JSON_BYTES).await?
-        }
-        answer => answer?,
-    };
-    Ok(answer.read::<Introductions>()?.into())
 }
 
 /// Introduces this node to those that multicast DNS finds and it does not know, for ever.
@@ -182,7 +142,7 @@ async fn ask_neighbours(network: Arc<Network>, options: mdns::Options, every: Du
             return;
         }
     };
-    loop {
+    while !network.is_leaving() {
         let known = |id| network.registry.get(id).is_some_and(|it| it.answered);
         let strangers = mdns.neighbours().into_iter().filter(|it| !known(it.id));
         let ask = |it| timeout(PATIENCE, ask_neighbour(&network, it)).map(drop);

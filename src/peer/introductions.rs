@@ -17,12 +17,28 @@ pub struct Introductions<'a> {
     /// Who tells it; bootstrap servers do not.
     #[serde(borrow, rename = "self")]
     this: Option<&'a RawValue>,
+    /// What it tells of whoever introduced itself.
+    #[serde(borrow, default)]
+    you: Option<&'a RawValue>,
+}
+
+/// What an answer tells of whoever introduced itself.
+#[derive(Debug, Default, Deserialize)]
+struct You {
+    #[serde(default)]
+    reachable: Option<bool>,
 }
 
 impl Introductions<'_> {
     /// The registrations of those that it knows, unchecked; what is none is left out.
     pub fn registrations(&self) -> Vec<Registration> {
         self.peers.read(MAX_BYTES).take(MAX_PEERS).collect()
+    }
+
+    /// Whether the teller reaches whoever introduced itself, if it has tried.
+    pub fn reaches_me(&self) -> Option<bool> {
+        let you = serde_json::from_str::<You>(self.you?.get());
+        you.unwrap_or_default().reachable
     }
 
     /// The registration of whoever tells it, unchecked.

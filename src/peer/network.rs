@@ -1,5 +1,7 @@
 //! The network as this node sees it: who is there, what they hold, and how to ask them.
 
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{mpsc, watch};
@@ -9,6 +11,8 @@ use super::challenge::Prover;
 use super::client::Client;
 use super::directory::{self, Directory};
 use super::identity::Identity;
+use super::prefix::{Key, Prefix};
+use super::reachability::Reachability;
 use super::registration::{Absurd, Checked, Registration};
 use super::registry::{self, Answered, Introduced, Introducer, Registry};
 use super::removals::Removals;
@@ -21,6 +25,8 @@ use crate::record::FileRecord;
 /// How many announcements may wait to be sent. What does not fit, peers learn when
 /// they next ask what this node holds.
 const QUEUE: usize = 1024;
+/// How many different clocks are told of.
+const MAX_CLOCKS: usize = 64;
 
 /// What a node knows of the network.
 pub struct Network {
@@ -41,6 +47,29 @@ pub struct Network {
     pub removals: Removals,
     /// What was told and heard.
     pub messages: Messages,
+    /// Whether others reach this node.
+    pub reachability: Reachability,
+    /// Whose clocks were told to differ from this machine's.
+    clocks: Mutex<HashSet<Key>>,
+    /// Set when this node stops: from then on it registers nowhere.
+    leaving: AtomicBool,
+}
+
+/// What came of an announcement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It says something new.
+    News,
+    /// It says nothing new, or there is no room for it.
+    NotNews,
+    /// The peer is not known, or has not answered where it says it is.
+    OfNobody,
+}
+
+impl Heard {
+    fn of(news: bool) -> Self {
+        if news { Self::News } else { Self::NotNews }
+    }
 }
 
 /// What was told to peers and heard of them, counted.
@@ -91,6 +120,9 @@ impl Network {
             outgoing: Mutex::new(outgoing),
             removals: Removals::default(),
             messages: Messages::default(),
+            reachability: Reachability::default(),
+            clocks: Mutex::default(),
+            leaving: AtomicBool::new(false),
         };
         (network, waiting)
     }
@@ -103,6 +135,30 @@ impl Network {
     /// What this node tells of itself now.
     pub fn myself(&self) -> Registration {
         Registration::of_self(&self.identity, &self.base_url)
+    }
+
+    /// What this node tells when it stops. From here on it registers nowhere.
+    pub(super) fn leave(&self) -> Registration {
+        self.leaving.store(true, Ordering::Relaxed);
+        Registration::goodbye(&self.identity, &self.base_url)
+    }
+
+    /// Whether this node stops.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the clock at this address differs from this machine's; whether that has to be
+    /// told, which it is once.
+    pub(super) fn clocks_differ(&self, other: &BaseUrl) -> bool {
+        let mut told = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        told.len() < MAX_CLOCKS && told.insert(Prefix::of(other).exact)
+    }
+
+    /// Notes whether the peer at this address reaches this node, as it told.
+    pub(super) fn note_reached(&self, teller: &BaseUrl, reached: bool) {
+        let place = Prefix::of(teller).exact;
+        self.reachability.note(place, reached, &self.base_url);
     }
 
     /// The end of an answer that shows who sends it.
@@ -165,6 +221,12 @@ impl Network {
         if !self.client.reach().may_ask(&checked.address) {
             return Err(Absurd::Reserved);
         }
+        if checked.registration.leaving {
+            if self.registry.left(&checked) {
+                tracing::info!(id = %checked.id, "a peer has said goodbye");
+            }
+            return Ok(Introduced::Left);
+        }
         let (id, address) = (checked.id, checked.address.clone());
         if address == self.base_url {
             return Ok(Introduced::Myself);
@@ -172,6 +234,11 @@ impl Network {
         let introduced = self.registry.introduce(checked, by);
         if let Introduced::InsteadOf(other) = introduced {
             self.directory.forget(other);
+        }
+        let waits = self.registry.get(id).is_some_and(|it| !it.answered);
+        if introduced == Introduced::Known && waits {
+            // It may have moved, or be back.
+            self.met.send_replace(());
         }
         if matches!(introduced, Introduced::New | Introduced::InsteadOf(_)) {
             tracing::debug!(%id, %address, "heard of a peer");
@@ -183,40 +250,42 @@ impl Network {
     /// Takes in an announcement, and tells whether it says anything new. Those of peers that
     /// have not answered yet, and may be made up, are not kept: they are asked for all they
     /// hold.
-    pub fn hear(&self, announcement: Announcement) -> Result<bool, NotTaken> {
+    pub fn hear(&self, announcement: Announcement) -> Result<Heard, NotTaken> {
         let heard = self.take_in(announcement);
         match &heard {
-            Ok(true) => self.messages.news.count(),
-            Ok(false) => self.messages.not_news.count(),
+            Ok(Heard::News) => self.messages.news.count(),
+            Ok(Heard::NotNews | Heard::OfNobody) => self.messages.not_news.count(),
             Err(_) => self.messages.refused.count(),
         }
         heard
     }
 
-    fn take_in(&self, announcement: Announcement) -> Result<bool, NotTaken> {
+    fn take_in(&self, announcement: Announcement) -> Result<Heard, NotTaken> {
         let told = announcement.check();
         if matches!(told, Err(NotTaken::Forged(_))) {
             self.messages.forged.count();
         }
         let told = told?;
         if !self.registry.get(told.peer).is_some_and(|it| it.answered) {
-            return Ok(false);
+            return Ok(Heard::OfNobody);
         }
         if told.trust == Trust::Verified {
             // Whoever has heard it can repeat it, also when it is no longer true.
             let is_news = |at| self.directory.hears(told.peer, at);
             if !told.at.is_some_and(is_news) {
-                return Ok(false);
+                return Ok(Heard::NotNews);
             }
         } else if told.withdrawn {
             // Anybody could take back what an unsigned peer has told.
-            return Ok(false);
+            return Ok(Heard::NotNews);
         }
         self.registry.saw(told.peer);
         if told.withdrawn {
-            return Ok(self.directory.withdraw(told.peer, told.file.id));
+            let news = self.directory.withdraw(told.peer, told.file.id);
+            return Ok(Heard::of(news));
         }
-        Ok(self.directory.put(told.peer, told.file).is_ok())
+        let news = self.directory.put(told.peer, told.file).is_ok();
+        Ok(Heard::of(news))
     }
 
     /// Tells every known peer of a file that this node now holds, or has removed. Returns at

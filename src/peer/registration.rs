@@ -17,8 +17,10 @@ pub const MAX_ADDRESS_BYTES: usize = 512;
 /// How far ahead of this machine a peer's clock may be, in milliseconds. Older peers
 /// write their local time, which is up to 14 hours ahead of UTC.
 const MAX_AHEAD_MILLIS: i64 = 24 * 60 * 60 * 1000;
-/// What a registration is signed for.
+/// What a registration is signed for,
 const PURPOSE: &str = "larder 2026-11 registration";
+/// and one that says goodbye, which older nodes take for a forged one.
+const LEAVING: &str = "larder 2026-11 goodbye";
 
 /// A registration as it goes over the wire. Further keys are allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -30,6 +32,9 @@ pub struct Registration {
     /// When it told so; possibly empty.
     #[serde(default)]
     pub timestamp: String,
+    /// Whether the peer says goodbye, since it stops.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
     /// The peer's signature, if it has a key.
     #[serde(flatten)]
     pub proof: Proof,
@@ -70,6 +75,9 @@ pub enum Absurd {
     /// The time has not come yet.
     #[error("timestamp is in the future")]
     Future,
+    /// Anybody could say goodbye for a peer that signs nothing.
+    #[error("only who signs can say goodbye")]
+    UnsignedGoodbye,
     /// It is not from the peer it names.
     #[error(transparent)]
     Forged(#[from] Forged),
@@ -78,10 +86,20 @@ pub enum Absurd {
 impl Registration {
     /// What a node tells of itself now.
     pub fn of_self(identity: &Identity, address: &BaseUrl) -> Self {
+        Self::signed(identity, address, false)
+    }
+
+    /// What it tells when it stops.
+    pub fn goodbye(identity: &Identity, address: &BaseUrl) -> Self {
+        Self::signed(identity, address, true)
+    }
+
+    fn signed(identity: &Identity, address: &BaseUrl, leaving: bool) -> Self {
         let mut registration = Self {
             peer_id: identity.peer_id().to_string(),
             address: address.to_string(),
             timestamp: Timestamp::now().to_string(),
+            leaving,
             proof: Proof::default(),
         };
         registration.proof = identity.sign(&registration.signable());
@@ -89,7 +107,7 @@ impl Registration {
     }
 
     fn signable(&self) -> Signable {
-        Signable::new(PURPOSE)
+        Signable::new(if self.leaving { LEAVING } else { PURPOSE })
             .field(&self.peer_id)
             .field(&self.address)
             .field(&self.timestamp)
@@ -116,6 +134,9 @@ impl Registration {
             }
         }
         let trust = self.proof.verify(id, &self.signable())?;
+        if self.leaving && trust == Trust::Unsigned {
+            return Err(Absurd::UnsignedGoodbye);
+        }
         Ok(Checked {
             id,
             address,
@@ -148,6 +169,7 @@ mod tests {
             peer_id: "123e4567-e89b-42d3-a456-426614174000".to_owned(),
             address: "http://localhost:5004".to_owned(),
             timestamp: "2026-01-21T10:00:00.123456".to_owned(),
+            leaving: false,
             proof: Proof::default(),
         }
     }
@@ -176,6 +198,10 @@ mod tests {
             },
             Registration {
                 proof: Proof::default(),
+                ..own()
+            },
+            Registration {
+                leaving: true,
                 ..own()
             },
         ] {

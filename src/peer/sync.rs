@@ -37,6 +37,8 @@ const MAX_SKIPS: u32 = 256;
 /// The longest pause between two questions that are in vain, in periods.
 const MAX_PAUSE: u32 = 8;
 
+/// The shortest pause between two questions to one peer that does not answer and registers anew.
+const RETURN: Duration = Duration::from_secs(1);
 /// The shortest pause between two looks at who is new, however many come.
 const SETTLE: Duration = Duration::from_millis(50);
 
@@ -93,6 +95,10 @@ struct Progress {
     /// Whether some of its files found no room, so that counts never agree.
     cut: bool,
     asked: Option<Instant>,
+    /// When the peer had told of itself, when it was asked last.
+    asked_as: Option<Timestamp>,
+    /// Whether it is being asked, perhaps for longer than a period.
+    under_way: bool,
     /// Whether it was asked in vain.
     in_vain: Option<InVain>,
 }
@@ -134,8 +140,8 @@ impl Asking {
             if !due.is_empty() {
                 let asked = stream::iter(due).map(|peer| self.ask(peer, lane));
                 asked.buffer_unordered(lane.at_once()).collect::<()>().await;
-                tokio::time::sleep(SETTLE).await;
             }
+            tokio::time::sleep(SETTLE).await;
             tokio::select! {
                 () = tokio::time::sleep(self.every) => {}
                 _ = met.changed() => {}
@@ -153,7 +159,7 @@ impl Asking {
         let new = Progress::default();
         registry.select(|peer| {
             let known = progress.get(&peer.id()).unwrap_or(&new);
-            Lane::of(peer, known) == lane && known.is_due(lane, self.every)
+            Lane::of(peer, known) == lane && known.is_due(peer, lane, self.every)
         })
     }
 
@@ -163,7 +169,10 @@ impl Asking {
             let mut all = self.progress();
             let progress = all.entry(id).or_default();
             progress.asked = Some(Instant::now());
-            progress.clone()
+            progress.asked_as = Some(peer.told.registered_at());
+            let before = progress.clone();
+            progress.under_way = true;
+            before
         };
         let before = progress.after;
         let reading = read_news(&self.network, &peer, &mut progress);
@@ -220,12 +229,21 @@ impl Progress {
     }
 
     /// Whether it is time to ask again: once in a period, and less often in vain.
-    fn is_due(&self, lane: Lane, every: Duration) -> bool {
+    fn is_due(&self, peer: &Peer, lane: Lane, every: Duration) -> bool {
+        if self.under_way {
+            return false;
+        }
+        let asked = |pause| self.asked.is_none_or(|at| at.elapsed() >= pause);
+        let anew = self.asked_as != Some(peer.told.registered_at());
+        if lane == Lane::New && anew && asked(RETURN) {
+            // It has moved, or was away and is back.
+            return true;
+        }
         let in_vain = self.in_vain.filter(|_| lane == Lane::Silent);
         let periods = in_vain.map_or(1, |it| 2_u32.saturating_pow(it.times).min(MAX_PAUSE));
         // Half a period less: woken for another, it was asked just now.
         let pause = every / 2 * (2 * periods - 1);
-        self.asked.is_none_or(|at| at.elapsed() >= pause)
+        asked(pause)
     }
 }
 

@@ -25,6 +25,9 @@ pub(super) struct File {
     /// Who holds it, in lists of the network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) peers: Vec<String>,
+    /// Those of them that answer now; older nodes do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) reachable_peers: Option<Vec<String>>,
 }
 
 /// A page of a list of the node.
@@ -173,6 +176,7 @@ impl Api {
             hash: Some(hash.to_owned()),
             uploaded_at: String::new(),
             peers: Vec::new(),
+            reachable_peers: None,
         }))
     }
 

@@ -52,8 +52,10 @@ impl Arguments {
         if self.connection.json {
             return Ok(output::json(file)?);
         }
-        let nodes = match file.peers.len() {
+        let answering = file.reachable_peers.as_ref().unwrap_or(&file.peers);
+        let nodes = match answering.len() {
             _ if !self.network => String::new(),
+            0 => "  0 nodes (not reachable now)".to_owned(),
             1 => "   1 node".to_owned(),
             many => format!("{many:>4} nodes"),
         };

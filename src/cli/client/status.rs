@@ -31,6 +31,8 @@ struct Counts {
     file_bytes: u64,
     blob_bytes: u64,
     network_files: u64,
+    #[serde(default)]
+    reachable: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -52,6 +54,7 @@ struct Told {
     blob_bytes: u64,
     network_files: u64,
     peers: u64,
+    reachable: Option<bool>,
 }
 
 impl Arguments {
@@ -73,6 +76,7 @@ impl Arguments {
             blob_bytes: counts.blob_bytes,
             network_files: counts.network_files,
             peers: counts.peers_discovered,
+            reachable: counts.reachable,
         };
         if self.connection.json {
             return Ok(output::json(&told)?);
@@ -94,6 +98,10 @@ impl Told {
         let version = output::field(&self.version);
         let saved = output::size(self.file_bytes.saturating_sub(self.blob_bytes));
         let kept = output::size(self.blob_bytes);
+        let reached = match self.reachable {
+            Some(false) => ", none of which reaches this node at its address: set --base-url",
+            _ => "",
+        };
         [
             format!("node     {id} at {address}"),
             format!("version  {version}, {writes}"),
@@ -102,7 +110,7 @@ impl Told {
                 self.files
             ),
             format!(
-                "network  {} files, {} peers",
+                "network  {} files, {} peers{reached}",
                 self.network_files, self.peers
             ),
         ]

@@ -62,6 +62,8 @@ pub(super) struct Entry {
     pub(super) proven: bool,
     /// How often it was asked in vain in a row.
     pub(super) in_vain: u32,
+    /// When it said goodbye last, by its own clock.
+    pub(super) left_at: Option<Timestamp>,
 }
 
 impl Entry {
@@ -92,11 +94,13 @@ impl Entry {
             return;
         }
         let (by, named) = (self.by, self.peer.named || other.peer.named);
+        let left_at = self.left_at;
         let stays = !moved;
         *self = Self {
             proven: self.proven && stays,
             in_vain: if stays { self.in_vain } else { 0 },
             by,
+            left_at,
             peer: Peer {
                 answered: self.peer.answered && stays,
                 named,

@@ -41,6 +41,8 @@ pub enum Introduced {
     Unsigned,
     /// There is no room for it.
     Full,
+    /// It has said goodbye.
+    Left,
 }
 
 /// What came of an answer of a peer.
@@ -84,6 +86,7 @@ impl Registry {
             seen: Instant::now(),
             proven: false,
             in_vain: 0,
+            left_at: None,
         };
         let id = entry.peer.id();
         if let Some(refusal) = self.refusal(&entry.peer) {
@@ -134,6 +137,7 @@ impl Registry {
             seen: Instant::now(),
             proven: true,
             in_vain: 0,
+            left_at: None,
         };
         if let Some(refusal) = self.refusal(&entry.peer) {
             return refusal;
@@ -194,6 +198,31 @@ impl Registry {
             entry.peer.answered = false;
             entry.in_vain = entry.in_vain.saturating_add(1);
         }
+    }
+
+    /// Notes that a peer has said goodbye, and tells whether it did so after it last
+    /// registered: one that is repeated by whoever, also later, is of an earlier run.
+    pub fn left(&self, told: &Checked) -> bool {
+        let mut peers = self.peers();
+        let Some(entry) = peers.get_mut(&told.id) else {
+            return false;
+        };
+        let (there, at) = (entry.peer.answered, told.registered_at());
+        let leaves = at >= entry.peer.told.registered_at() && Some(at) > entry.left_at;
+        if leaves {
+            entry.left_at = Some(at);
+            entry.peer.answered = false;
+            entry.in_vain = entry.in_vain.saturating_add(1);
+        }
+        leaves && there
+    }
+
+    /// Whether a peer is reached where it says it is; None where it was not asked yet.
+    pub fn reaches(&self, id: PeerId) -> Option<bool> {
+        let peers = self.peers();
+        let entry = peers.get(&id)?;
+        let asked = entry.peer.answered || entry.in_vain > 0;
+        asked.then_some(entry.peer.answered)
     }
 
     /// The peer with this id.

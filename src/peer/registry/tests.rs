@@ -23,6 +23,7 @@ fn old(timestamp: &str, address: &str) -> Checked {
         peer_id: "123e4567-e89b-42d3-a456-426614174000".to_owned(),
         address: address.to_owned(),
         timestamp: timestamp.to_owned(),
+        leaving: false,
         proof: Proof::default(),
     };
     registration.check().unwrap()

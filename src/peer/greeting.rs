@@ -1,0 +1,162 @@
+//! Introducing this node to bootstrap servers and peers, and saying goodbye to them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+use reqwest::StatusCode;
+use serde::de::IgnoredAny;
+use tokio::time::timeout;
+
+use super::client::{ClientError, Json, MAX_JSON_BYTES};
+use super::introductions::Introductions;
+use super::network::Network;
+use super::registration::Registration;
+use crate::base_url::BaseUrl;
+
+/// How many peers a bootstrap server is asked for, and how many of a list are looked at.
+pub(super) const SAMPLE: usize = 256;
+/// The longest acknowledgement read, in bytes.
+const MAX_ACKNOWLEDGEMENT: usize = 64 << 10;
+/// Where peers introduce themselves.
+const PEERS: &str = "/api/peers";
+/// How many peers are asked at a time whether they reach this node.
+const GREETED: usize = 3;
+/// How many hear a goodbye at once,
+const FAREWELLS: usize = 64;
+/// and how long all of them may take to.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// From where on two clocks differ too far, in milliseconds: an hour. Registrations that are a
+/// day ahead are refused.
+const CLOCKS_DIFFER: i64 = 60 * 60 * 1000;
+
+/// Whom a bootstrap server or a peer knows.
+pub(super) struct Told {
+    /// The peer itself; servers are none.
+    pub(super) teller: Option<Registration>,
+    pub(super) peers: Vec<Registration>,
+}
+
+impl From<Introductions<'_>> for Told {
+    fn from(introductions: Introductions<'_>) -> Self {
+        Self {
+            teller: introductions.teller(),
+            peers: introductions.registrations(),
+        }
+    }
+}
+
+/// Introduces this node to a bootstrap server, and asks whom it knows.
+pub(super) async fn ask_bootstrap(
+    network: &Network,
+    server: &BaseUrl,
+) -> Result<Told, ClientError> {
+    register(network, server, "/register", MAX_ACKNOWLEDGEMENT)
+        .await?
+        .read::<IgnoredAny>()?;
+    let path = format!("/peers?limit={SAMPLE}");
+    let answer = network.client.get(server, &path, MAX_JSON_BYTES).await?;
+    Ok(answer.read::<Introductions>()?.into())
+}
+
+/// Introduces this node to a peer, which tells whom it knows. An older one only tells; one
+/// that was asked too often is asked later. A private node does not tell who it is.
+pub(super) async fn ask_peer(network: &Network, peer: &BaseUrl) -> Result<Told, ClientError> {
+    let client = &network.client;
+    if !client.reach().tells() {
+        let answer = client.get(peer, PEERS, MAX_JSON_BYTES).await?;
+        return Ok(answer.read::<Introductions>()?.into());
+    }
+    let answer = match register(network, peer, PEERS, MAX_JSON_BYTES).await {
+        Err(ClientError::Status(status)) if status != StatusCode::TOO_MANY_REQUESTS => {
+            client.get(peer, PEERS, MAX_JSON_BYTES).await?
+        }
+        answer => answer?,
+    };
+    let introductions = answer.read::<Introductions>()?;
+    if let Some(reached) = introductions.reaches_me() {
+        network.note_reached(peer, reached);
+    }
+    Ok(introductions.into())
+}
+
+/// Tells of this node at a path of another. Where the two clocks differ, that is logged, since
+/// nobody sees then why the node is not taken.
+async fn register(
+    network: &Network,
+    other: &BaseUrl,
+    path: &str,
+    max_bytes: usize,
+) -> Result<Json, ClientError> {
+    let myself = network.myself();
+    let sent = network
+        .client
+        .post_and_compare_clocks(other, path, &myself, max_bytes);
+    let (ahead, answer) = sent.await;
+    let differ = ahead.filter(|ahead| ahead.saturating_abs() > CLOCKS_DIFFER);
+    if let Some(ahead) = differ
+        && network.clocks_differ(other)
+    {
+        let refused = matches!(answer, Err(ClientError::Status(StatusCode::BAD_REQUEST)));
+        let seconds_ahead = ahead / 1000;
+        tracing::warn!(
+            %other, seconds_ahead, refused,
+            "the clock of this machine and the other's differ: set the wrong one, since \
+             registrations with a time that has not come are refused"
+        );
+    }
+    answer
+}
+
+/// Asks a few peers that answer whether they reach this node, where nobody has told lately
+/// that he does.
+pub(super) async fn ask_whether_reached(network: &Network) {
+    let known = network.reachability.get(std::time::Instant::now());
+    if known == Some(true) || network.is_leaving() || !network.client.reach().tells() {
+        return;
+    }
+    let peers = network.registry.some_answering(GREETED).into_iter();
+    let asked = stream::iter(peers).map(|peer| async move {
+        let path = format!("{PEERS}?limit=0");
+        let answer = register(network, peer.address(), &path, MAX_ACKNOWLEDGEMENT).await?;
+        if let Some(reached) = answer.read::<Introductions>()?.reaches_me() {
+            network.note_reached(peer.address(), reached);
+        }
+        Ok::<_, ClientError>(())
+    });
+    let asked = asked.buffer_unordered(GREETED);
+    asked
+        .for_each(async |asked| {
+            if let Err(error) = asked {
+                tracing::debug!(%error, "a peer does not tell whether it reaches this node");
+            }
+        })
+        .await;
+}
+
+/// Says goodbye to the peers that answer and to the bootstrap servers, so that nobody asks this
+/// node in vain. Takes at most a second; who does not hear it finds out by asking.
+pub async fn say_goodbye(network: Arc<Network>, servers: Vec<BaseUrl>) {
+    let goodbye = network.leave();
+    if !network.client.reach().tells() {
+        return;
+    }
+    let peers = network.registry.some_answering(usize::MAX).into_iter();
+    let peers = peers.map(|peer| (peer.address().clone(), format!("{PEERS}?limit=0")));
+    let servers = servers.into_iter().map(|it| (it, "/register".to_owned()));
+    let all: Vec<_> = servers.chain(peers).collect();
+    let told = stream::iter(all).map(|(address, path)| tell(&network, address, path, &goodbye));
+    let told = told.buffer_unordered(FAREWELLS).collect::<()>();
+    if timeout(FAREWELL, told).await.is_err() {
+        tracing::debug!("not everybody has heard the goodbye");
+    }
+}
+
+/// Says goodbye to one; older nodes refuse it.
+async fn tell(network: &Network, address: BaseUrl, path: String, goodbye: &Registration) {
+    let client = &network.client;
+    let told = client.post(&address, &path, goodbye, MAX_ACKNOWLEDGEMENT);
+    if let Err(error) = told.await {
+        tracing::debug!(%address, %error, "does not hear the goodbye");
+    }
+}
