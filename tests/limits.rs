@@ -93,7 +93,7 @@ fn a_connection_without_a_request_is_closed() {
 }
 
 #[test]
-fn more_connections_than_the_limit_wait() {
+fn beyond_the_limit_an_idle_connection_gives_way() {
     let server = Server::start(Options {
         max_connections: 1,
         ..Options::default()
@@ -101,20 +101,36 @@ fn more_connections_than_the_limit_wait() {
     let mut first = connect(server.address);
     first.write_all(&head("GET", "/short", &[])).unwrap();
     assert_eq!(read_answer(&mut first, false).body, b"short");
+    let mut half = connect(server.address);
+    assert_eq!(first.read(&mut [0]).unwrap(), 0, "the first is closed");
+    half.write_all(b"GET /short HTTP/1.1\r\nHost: loc").unwrap();
+    // A half head is no request yet.
+    assert_eq!(get(server.address, "/short", &[]).body, b"short");
+}
+
+#[test]
+fn beyond_the_limit_nobody_gives_way_whose_request_runs() {
+    let server = Server::start(Options {
+        max_connections: 1,
+        ..Options::default()
+    });
+    let mut first = connect(server.address);
+    first.write_all(&head("GET", "/endless", &[])).unwrap();
+    first.read_exact(&mut [0; 12]).unwrap();
     let mut second = connect(server.address);
-    second.write_all(&head("GET", "/short", &[])).unwrap();
-    second
-        .set_read_timeout(Some(Duration::from_millis(300)))
-        .unwrap();
-    assert!(second.read(&mut [0]).is_err(), "it is not answered yet");
-    // The first still is.
-    first.write_all(&head("GET", "/short", &[])).unwrap();
-    assert_eq!(read_answer(&mut first, false).body, b"short");
+    let refused = read_answer(&mut second, false);
+    assert_eq!(refused.refusal(), (503, "too_many_connections".to_owned()));
+    assert_eq!(refused.header("retry-after"), "1");
+    // It goes on.
+    first.read_exact(&mut [0; 10_000]).unwrap();
     drop(first);
-    second
-        .set_read_timeout(Some(common::process::DEADLINE))
-        .unwrap();
-    assert_eq!(read_answer(&mut second, false).body, b"short");
+    until("there is a place again", || {
+        let mut stream = connect(server.address);
+        stream.write_all(&head("GET", "/short", &[])).ok()?;
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).ok()?;
+        start.ends_with(b"200").then_some(())
+    });
 }
 
 #[test]

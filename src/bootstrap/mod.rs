@@ -17,8 +17,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::node::clients::ClientAddress;
 use crate::node::rate_limit::RateLimit;
-use crate::node::server::ClientAddress;
 use crate::peer::prefix::narrow_of;
 use crate::peer::registration::{MAX_BYTES, Registration};
 use crate::state_file::StateFile;
@@ -137,8 +137,8 @@ async fn limit_rate(
     request: Request,
     next: Next,
 ) -> Result<Response, BootstrapError> {
-    if let Some(ClientAddress(client)) = request.extensions().get() {
-        let taken = server.limit.take(client.ip(), Instant::now());
+    if let Some(ClientAddress { ip, .. }) = request.extensions().get() {
+        let taken = server.limit.take(*ip, Instant::now());
         taken.map_err(BootstrapError::TooOften)?;
     }
     Ok(next.run(request).await)
@@ -150,7 +150,7 @@ async fn register(
     request: Request,
 ) -> Result<Json<Value>, BootstrapError> {
     let from = request.extensions().get::<ClientAddress>();
-    let from = from.map(|ClientAddress(client)| narrow_of(client.ip()));
+    let from = from.map(|it| narrow_of(it.ip));
     let body = timeout(PATIENCE, to_bytes(request.into_body(), MAX_BYTES)).await;
     let body = body.map_err(|_| BootstrapError::TooSlow)?;
     let body = body.map_err(|_| BootstrapError::Body(MAX_BYTES))?;

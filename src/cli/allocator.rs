@@ -7,6 +7,9 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(target_env = "gnu")]
+use std::time::Duration;
+
 /// From this many bytes on a block is mapped, and goes back to the system when it is freed:
 /// far above the pieces of a transfer, below what a start gathers of a large node.
 #[cfg(target_env = "gnu")]
@@ -38,6 +41,50 @@ pub(super) fn give_back() {
     // SAFETY: malloc_trim only gives free pages back, under the allocator's own locks.
     unsafe { libc::malloc_trim(0) };
 }
+
+/// Gives memory back whenever the process holds more than it once did, for ever: what a peak
+/// has left free in between would stay otherwise. Where that is little, it is tried less often.
+#[cfg(target_env = "gnu")]
+pub(super) async fn give_back_regularly() {
+    const OFTEN: Duration = Duration::from_secs(5);
+    const SELDOM: Duration = Duration::from_secs(160);
+    /// What is worth it, in bytes.
+    const MUCH: u64 = 8 << 20;
+    let (mut least, mut pause) = (u64::MAX, OFTEN);
+    loop {
+        tokio::time::sleep(pause).await;
+        let before = resident();
+        if before < least.saturating_add(MUCH) {
+            (least, pause) = (least.min(before), OFTEN);
+            continue;
+        }
+        // It takes as long as there are many free pieces.
+        let _ = tokio::task::spawn_blocking(give_back).await;
+        let after = resident();
+        least = least.min(after);
+        let gave_back = before.saturating_sub(after) >= MUCH / 4;
+        pause = if gave_back {
+            OFTEN
+        } else {
+            (pause * 2).min(SELDOM)
+        };
+    }
+}
+
+/// The memory that the process holds, in bytes; 0 where the system does not tell.
+#[cfg(target_env = "gnu")]
+fn resident() -> u64 {
+    let told = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = told
+        .split_whitespace()
+        .nth(1)
+        .and_then(|it| it.parse().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
+}
+
+/// Other C libraries are left to themselves.
+#[cfg(not(target_env = "gnu"))]
+pub(super) async fn give_back_regularly() {}
 
 /// Other C libraries have no such arenas.
 #[cfg(not(target_env = "gnu"))]

@@ -12,9 +12,9 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use super::stop::{StopSignal, hangup, reload_on_hangup};
-use super::{allocator, logging};
+use super::{allocator, limits, logging};
 use crate::bootstrap::{Bootstrap, Options};
-use crate::config::{DEFAULT_PEER_RATE, Log};
+use crate::config::{DEFAULT_PEER_RATE, GatewayArguments, Log};
 use crate::node::server;
 
 #[derive(clap::Args)]
@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     max_peers: usize,
 
     /// How many requests a second are taken from one address (IPv6: a /64), ten times as
-    /// many at once; 0: no limit, as behind a proxy, whose address all have.
+    /// many at once; 0: no limit.
     #[arg(
         long,
         env = "LARDER_PEER_RATE",
@@ -51,12 +51,17 @@ pub(super) struct Arguments {
     peer_rate: u32,
 
     #[command(flatten)]
+    gateways: GatewayArguments,
+
+    #[command(flatten)]
     log: Log,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     logging::start(&arguments.log);
     allocator::limit();
+    limits::raise_open_files();
+    limits::be_told_of_the_end_of_time();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(serve(arguments))?;
     Ok(ExitCode::SUCCESS)
@@ -81,8 +86,13 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     // Nobody has to read it.
     let _ = writeln!(stdout(), "larder introduces peers on http://{bound} now");
     let router = Arc::clone(&bootstrap).router();
-    let limits = server::Options::default();
-    server::serve(listener, router, &limits, Arc::default(), stop.wait()).await;
+    let options = server::Options {
+        max_connections: limits::connections(),
+        gateways: arguments.gateways.gateways(),
+        ..server::Options::default()
+    };
+    tokio::spawn(allocator::give_back_regularly());
+    server::serve(listener, router, &options, Arc::default(), stop.wait()).await;
     saving.abort();
     tokio::task::spawn_blocking(move || bootstrap.save()).await?;
     Ok(())

@@ -11,6 +11,7 @@ mod allocator;
 mod bootstrap;
 mod client;
 mod config;
+mod limits;
 mod logging;
 mod manual;
 mod rebuild_index;

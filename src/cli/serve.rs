@@ -5,11 +5,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use super::stop::{StopSignal, hangup, reload_on_hangup};
-use super::{allocator, logging};
+use super::{allocator, limits, logging};
 use crate::config::Settings;
 use crate::http;
 use crate::http::access::Rights;
@@ -20,8 +19,8 @@ use crate::peer::tls::Authorities;
 pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     logging::start(settings.log());
     allocator::limit();
-    raise_open_files_limit();
-    be_told_of_the_end_of_time();
+    limits::raise_open_files();
+    limits::be_told_of_the_end_of_time();
     let (http, authorities) = (settings.http()?, settings.authorities()?);
     let tls = settings.tls()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -76,35 +75,11 @@ async fn serve(
     );
     let server = server::Options {
         tls,
+        max_connections: limits::connections(),
         ..settings.server()
     };
+    tokio::spawn(allocator::give_back_regularly());
     node.run(listener, router, &server, stop.wait())
         .await
         .context("the last changes may not be on disk")
-}
-
-/// Every connection is an open file, and the usual soft limit is 1024.
-fn raise_open_files_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit of open files stays low");
-    }
-}
-
-/// Where processor time is limited (`ulimit -t`), the kernel tells of a soft limit and kills at
-/// the hard one. So the soft one comes first, early enough to end in order.
-fn be_told_of_the_end_of_time() {
-    const BEFORE: u64 = 2;
-    let mut limit = getrlimit(Resource::Cpu);
-    let Some(end) = limit.maximum else {
-        return;
-    };
-    let told = end.saturating_sub(BEFORE).max(1);
-    if limit.current.is_none_or(|current| current > told) {
-        limit.current = Some(told);
-        if let Err(error) = setrlimit(Resource::Cpu, limit) {
-            tracing::warn!(%error, "the end of processor time will come without a word");
-        }
-    }
 }

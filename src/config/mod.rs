@@ -23,6 +23,7 @@ use crate::store::local;
 
 mod access;
 mod file;
+mod gateways;
 mod log;
 mod size;
 mod tls;
@@ -31,6 +32,7 @@ mod uploading;
 
 pub use access::AccessError;
 pub use file::{FileError, NamedFile, SettingsFile};
+pub use gateways::GatewayArguments;
 pub use log::{Format, Log};
 pub use tokens::{TokensError, add_token};
 
@@ -119,7 +121,7 @@ pub struct Settings {
     peer_ca: Option<PathBuf>,
 
     /// How many requests a second peers may send from one address (IPv6: a /64), ten times
-    /// as many at once; 0: no limit, as behind a gateway, whose address all have.
+    /// as many at once; 0: no limit.
     #[arg(
         long,
         env = "LARDER_PEER_RATE",
@@ -209,6 +211,9 @@ pub struct Settings {
 
     #[command(flatten)]
     uploading: uploading::UploadArguments,
+
+    #[command(flatten)]
+    gateways: GatewayArguments,
 
     #[command(flatten)]
     tls: tls::TlsSettings,
@@ -363,6 +368,7 @@ impl Settings {
     pub fn server(&self) -> server::Options {
         server::Options {
             shutdown_grace: Duration::from_secs(self.shutdown_grace),
+            gateways: self.gateways.gateways(),
             ..server::Options::default()
         }
     }

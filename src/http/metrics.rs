@@ -183,6 +183,11 @@ fn write_connections(page: &mut Page, node: &Node) {
             &connections.accepted,
         ),
         (
+            "larder_connections_refused_total",
+            "Those of them that found no place.",
+            &connections.refused,
+        ),
+        (
             "larder_received_bytes_total",
             "Bytes that came over them, heads and TLS included.",
             &connections.received,

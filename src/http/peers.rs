@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::body::RequestBody;
 use super::error::ApiError;
 use crate::node::Node;
-use crate::node::server::ClientAddress;
+use crate::node::clients::ClientAddress;
 use crate::peer::prefix::narrow_of;
 use crate::peer::registration::{MAX_BYTES, Registration};
 use crate::peer::registry::{Introduced, Introducer, Peer};
@@ -125,7 +125,7 @@ pub(super) async fn introduce(
     let Query(query) = query.map_err(|e| ApiError::Query(e.body_text()))?;
     let limit = query.limit.unwrap_or(SAMPLE).min(MAX_SAMPLE);
     let from = request.extensions().get::<ClientAddress>();
-    let from = from.map(|ClientAddress(client)| narrow_of(client.ip()));
+    let from = from.map(|it| narrow_of(it.ip));
     let body = RequestBody::of_json(request, MAX_BYTES as u64)?
         .read_all()
         .await?;

@@ -15,7 +15,7 @@ use http_body::{Frame, SizeHint};
 use uuid::Uuid;
 
 use super::error::Cause;
-use crate::node::server::ClientAddress;
+use crate::node::clients::ClientAddress;
 
 /// The header that names a request, in the log and to the client.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -87,7 +87,7 @@ struct Line {
 impl Drop for Line {
     fn drop(&mut self) {
         let id = self.id.to_str().unwrap_or_default();
-        let client = self.client.map(|it| tracing::field::display(it.0));
+        let client = self.client.map(tracing::field::display);
         let status = self.status.map(|it| it.as_u16());
         let cause = self.cause.as_ref().map(|it| it.0.as_str());
         let micros = self.began.elapsed().as_micros();

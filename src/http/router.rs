@@ -18,8 +18,8 @@ use super::traffic::Traffic;
 use super::{announce, bao, download, events, files, keep, metrics, network, openapi};
 use super::{page, peers, status, tus, upload};
 use crate::node::Node;
+use crate::node::clients::ClientAddress;
 use crate::node::rate_limit::RateLimit;
-use crate::node::server::ClientAddress;
 
 /// How the REST interface is set up.
 #[derive(Debug, Clone, Default)]
@@ -156,9 +156,9 @@ async fn limit_rate(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    if let Some(ClientAddress(client)) = request.extensions().get() {
+    if let Some(ClientAddress { ip, .. }) = request.extensions().get() {
         limit
-            .take(client.ip(), Instant::now())
+            .take(*ip, Instant::now())
             .map_err(ApiError::TooOften)?;
     }
     Ok(next.run(request).await)

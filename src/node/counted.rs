@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::seats::Seat;
 use crate::metrics::{Counter, Gauge};
 
 /// What a server's connections were and are.
@@ -16,6 +17,8 @@ pub struct Connections {
     pub open: Gauge,
     /// Accepted ones.
     pub accepted: Counter,
+    /// Those that were turned away, since nobody gave way.
+    pub refused: Counter,
     /// Bytes that came in, heads of requests and TLS included.
     pub received: Counter,
     /// Bytes that went out, heads of answers and TLS included.
@@ -26,15 +29,17 @@ pub struct Connections {
 pub(super) struct Counted<S> {
     stream: S,
     connections: Arc<Connections>,
+    seat: Arc<Seat>,
 }
 
 impl<S> Counted<S> {
-    pub(super) fn new(stream: S, connections: Arc<Connections>) -> Self {
+    pub(super) fn new(stream: S, connections: Arc<Connections>, seat: Arc<Seat>) -> Self {
         connections.accepted.count();
         connections.open.begin();
         Self {
             stream,
             connections,
+            seat,
         }
     }
 
@@ -42,6 +47,7 @@ impl<S> Counted<S> {
         if let Poll::Ready(Ok(bytes)) = written {
             self.connections.sent.add(*bytes as u64);
         }
+        self.seat.sent(written.is_pending());
     }
 }
 
@@ -61,6 +67,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         let received = buf.filled().len() - before;
         self.connections.received.add(received as u64);
+        if received > 0 {
+            self.seat.received(received);
+        }
         read
     }
 }

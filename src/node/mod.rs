@@ -31,9 +31,11 @@ use crate::store::local::{self, LocalStore, OpenError, RELAXED_SYNC_EVERY};
 use crate::store::{Store, StoreError};
 use crate::timed_disk::{Syncs, TimedDisk};
 
+pub mod clients;
 mod counted;
 pub mod disk_use;
 pub mod rate_limit;
+mod seats;
 pub mod server;
 mod stall_guard;
 pub mod tls;

@@ -2,10 +2,12 @@
 //! client, kept as the moment at which it will be full again.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::clients::network_of;
 
 /// A client that was silent for so long has this time's requests at once.
 const BURST: Duration = Duration::from_secs(10);
@@ -68,14 +70,6 @@ fn make_room(clients: &mut HashMap<IpAddr, Instant>, now: Instant) {
     clients.retain(|_, full| *full > now);
     if clients.len() > MAX_CLIENTS / 2 {
         clients.clear();
-    }
-}
-
-/// What stands for a client.
-fn network_of(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
-        ip @ IpAddr::V4(_) => ip,
     }
 }
 

@@ -1,29 +1,39 @@
 //! The accept loop: connections in, HTTP/1.1 over each, perhaps over TLS, and a graceful end.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::http::Request;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
+use super::clients::Gateways;
 use super::counted::{Connections, Counted};
+use super::seats::{Running, Seat, Seats, Taken};
 use super::stall_guard::StallGuard;
 use super::tls::Tls;
 
+/// The most connections at once, however many files may be open.
+pub const MAX_CONNECTIONS: usize = 16_384;
+/// The longest head of a request, in bytes, as nginx has it; of at most 100 fields.
+const MAX_HEAD_BYTES: usize = 32 << 10;
 /// How long to wait after a failed accept: mostly the process has too many files
 /// open, and only closing connections helps.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -35,8 +45,11 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// How long a client may take for a TLS handshake.
     pub handshake_timeout: Duration,
-    /// The most connections held at once; more wait to be accepted.
+    /// The most connections held at once, a quarter of them of one address; where there are
+    /// more, those give way on which no request runs.
     pub max_connections: usize,
+    /// The gateways in front, which have no share, and are believed who their clients are.
+    pub gateways: Gateways,
     /// How long the head of a request may take to arrive, counted from the end of
     /// the answer before: so it bounds idle connections, too.
     pub head_timeout: Duration,
@@ -51,7 +64,8 @@ impl Default for Options {
         Self {
             tls: None,
             handshake_timeout: Duration::from_secs(10),
-            max_connections: 16_384,
+            max_connections: MAX_CONNECTIONS,
+            gateways: Gateways::default(),
             head_timeout: Duration::from_mins(1),
             stall_timeout: Duration::from_mins(1),
             shutdown_grace: Duration::from_secs(30),
@@ -59,9 +73,18 @@ impl Default for Options {
     }
 }
 
-/// The address of the client; an extension of every request.
-#[derive(Debug, Clone, Copy)]
-pub struct ClientAddress(pub SocketAddr);
+/// How many connections a process may hold that may have `limit` files open and has `open`: a
+/// quarter of the rest is left for what they ask for. At most [`MAX_CONNECTIONS`].
+pub fn connections_within(limit: Option<u64>, open: u64) -> usize {
+    const LEAST_RESERVE: u64 = 32;
+    let Some(limit) = limit else {
+        return MAX_CONNECTIONS;
+    };
+    let free = limit.saturating_sub(open);
+    let reserve = (free / 4).max(LEAST_RESERVE).min(free / 2);
+    let connections = usize::try_from(free - reserve).unwrap_or(usize::MAX);
+    connections.clamp(1, MAX_CONNECTIONS)
+}
 
 /// Serves `router` on `listener` until `shutdown`, then closes the listener and
 /// lets running requests end within the grace. Counts its connections.
@@ -74,29 +97,32 @@ pub async fn serve(
 ) {
     let graceful = GracefulShutdown::new();
     let options = Arc::new(options.clone());
-    let slots = Arc::new(Semaphore::new(options.max_connections));
+    let seats = Seats::new(options.max_connections);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => report_panic(ended),
-            accepted = accept(&listener, &slots) => {
-                let (stream, client, slot) = accepted;
+            (stream, client) = accept(&listener, &seats) => {
+                let Some(taken) = seats.take(options.gateways.holder(client.ip())) else {
+                    counters.refused.count();
+                    refuse(&stream, client, &options);
+                    continue;
+                };
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%client, %error, "answers may be delayed");
                 }
-                let stream = Counted::new(stream, Arc::clone(&counters));
+                let seat = Arc::clone(&taken.0);
+                let stream = Counted::new(stream, Arc::clone(&counters), Arc::clone(&seat));
                 let serving = Serving {
                     client,
+                    seat,
                     router: router.clone(),
                     options: Arc::clone(&options),
                     watcher: graceful.watcher(),
                 };
-                connections.spawn(async move {
-                    serving.run(stream).await;
-                    drop(slot);
-                });
+                connections.spawn(serving.run(stream, taken));
             }
         }
     }
@@ -108,28 +134,45 @@ pub async fn serve(
     connections.shutdown().await;
 }
 
-/// The next connection, once there is room for it.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
-    // Nobody closes the semaphore, so there is always a permit.
-    let slot = Arc::clone(slots).acquire_owned().await.ok();
+/// The next connection.
+async fn accept(listener: &TcpListener, seats: &Seats) -> (TcpStream, SocketAddr) {
+    let mut told = false;
     loop {
         match listener.accept().await {
-            Ok((stream, client)) => return (stream, client, slot),
+            Ok(accepted) => return accepted,
             Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::error!(%error, "cannot accept connections");
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, "cannot accept connections");
+                }
+                seats.free_some();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
+/// Tells a client that there is no place for it, as far as it can be told without waiting.
+fn refuse(stream: &TcpStream, client: SocketAddr, options: &Options) {
+    const BODY: &str = concat!(
+        r#"{"status":"error","code":"too_many_connections","#,
+        r#""message":"as many connections are busy as may be; try again in a moment"}"#
+    );
+    tracing::debug!(%client, "no place for a connection");
+    if options.tls.is_none() {
+        let length = BODY.len();
+        let answer = format!(
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\nretry-after: 1\r\nconnection: close\r\n\r\n{BODY}"
+        );
+        let _ = stream.try_write(answer.as_bytes());
+    }
+}
+
 /// One connection, from its beginning to its end.
 struct Serving {
     client: SocketAddr,
+    seat: Arc<Seat>,
     router: Router,
     options: Arc<Options>,
     /// Waits for the shutdown, which in turn waits for it.
@@ -137,7 +180,16 @@ struct Serving {
 }
 
 impl Serving {
-    async fn run(self, stream: Counted<TcpStream>) {
+    /// Serves until the connection ends, or its place is taken away.
+    async fn run(self, stream: Counted<TcpStream>, taken: Taken) {
+        let client = self.client;
+        tokio::select! {
+            () = self.serve(stream) => {}
+            () = taken.0.gone() => tracing::debug!(%client, "a connection gives way to others"),
+        }
+    }
+
+    async fn serve(self, stream: Counted<TcpStream>) {
         let client = self.client;
         let Some(tls) = &self.options.tls else {
             return self.http(stream).await;
@@ -152,9 +204,15 @@ impl Serving {
     }
 
     async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
-        let client = self.client;
-        let connection = connection(stream, client, self.router, &self.options);
-        if let Err(error) = self.watcher.watch(connection).await {
+        let Self {
+            client,
+            seat,
+            router,
+            options,
+            watcher,
+        } = self;
+        let connection = connection(stream, client, seat, router, &options);
+        if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%client, %error, "connection cut");
         }
     }
@@ -164,20 +222,60 @@ impl Serving {
 fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     client: SocketAddr,
+    seat: Arc<Seat>,
     router: Router,
-    options: &Options,
+    options: &Arc<Options>,
 ) -> impl GracefulConnection<Error = hyper::Error> + Send + use<S> {
-    let service = router.map_request(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ClientAddress(client));
-        request
+    let stall_timeout = options.stall_timeout;
+    let head_timeout = options.head_timeout;
+    let options = Arc::clone(options);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let running = seat.run();
+        let address = options.gateways.client(client, request.headers());
+        request.extensions_mut().insert(address);
+        let answer = router.clone().oneshot(request);
+        async move {
+            let response = answer.await?;
+            Ok::<_, Infallible>(response.map(|body| RunningBody {
+                body,
+                _running: running,
+            }))
+        }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(options.head_timeout)
+        .header_read_timeout(head_timeout)
+        .max_header_size(MAX_HEAD_BYTES)
         .serve_connection(
-            TokioIo::new(StallGuard::new(stream, options.stall_timeout)),
-            TowerToHyperService::new(service),
+            TokioIo::new(StallGuard::new(stream, stall_timeout)),
+            service,
         )
+}
+
+/// The body of an answer, during which its request runs.
+struct RunningBody {
+    body: Body,
+    _running: Running,
+}
+
+impl http_body::Body for RunningBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn report_panic(ended: Result<(), JoinError>) {

@@ -83,7 +83,8 @@ fn is_isatap(ip: IpAddr) -> bool {
 }
 
 impl Network {
-    fn contains(&self, ip: IpAddr) -> bool {
+    /// Whether an address is in it.
+    pub fn contains(&self, ip: IpAddr) -> bool {
         let same_start = |one: u128, two: u128, width: u32| {
             (one ^ two).checked_shr(width - self.bits).unwrap_or(0) == 0
         };
