@@ -14,6 +14,7 @@ use std::time::SystemTime;
 
 use blake3::Hasher;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
 use tempfile::{Builder, NamedTempFile, TempPath};
 
 use super::failure::Failure;
@@ -53,6 +54,11 @@ impl Landing {
     /// an earlier command has begun, if that has ended, or a new one.
     pub(super) fn open(target: &Path, content: &str) -> Result<Self, Failure> {
         let partial = partial(target, content);
+        let identity = |path: &Path| path.symlink_metadata().map(|it| (it.dev(), it.ino())).ok();
+        if identity(target).is_some_and(|it| identity(&partial) == Some(it)) {
+            // The earlier one was killed just when it had given the file its name.
+            let _ = fs::remove_file(&partial);
+        }
         let (file, name) = match resumed(&partial) {
             Some(file) => (file, Name::Partial(partial)),
             None => Failure::of_file(target, new(dir_of(target)))?,
@@ -127,9 +133,8 @@ impl Landing {
             fs::remove_file(&target).map_err(told)?;
             return Err(wrong());
         }
-        File::open(dir_of(&target))
-            .and_then(|dir| dir.sync_all())
-            .map_err(told)?;
+        // Of some directories this cannot be asked; then a power cut may take the name.
+        let _ = File::open(dir_of(&target)).and_then(|dir| dir.sync_all());
         self.discard();
         Ok(())
     }
@@ -176,18 +181,11 @@ impl Landing {
             (Err(error), _) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
             // A file system without hard links.
             (Err(_), Some(path)) if self.is_at(path) => {
-                let flags = if replace {
-                    RenameFlags::empty()
+                if replace {
+                    fs::rename(path, &self.target)
                 } else {
-                    RenameFlags::NOREPLACE
-                };
-                Ok(rustix::fs::renameat_with(
-                    CWD,
-                    path,
-                    CWD,
-                    &self.target,
-                    flags,
-                )?)
+                    rename_new(path, &self.target)
+                }
             }
             (Err(error), _) => Err(error),
         }
@@ -292,6 +290,19 @@ fn link(file: &File, to: &Path) -> io::Result<()> {
     )?)
 }
 
+/// Renames a file to what must be free.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some file systems cannot promise that nothing comes in between.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match to.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+            Err(error) => Err(error),
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        },
+        renamed => Ok(renamed?),
+    }
+}
+
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let (own, there) = (file.metadata()?, path.symlink_metadata()?);
     Ok((own.dev(), own.ino()) == (there.dev(), there.ino()))
@@ -364,6 +375,34 @@ mod tests {
         assert!(resumed(&link).is_none(), "it is a link");
         assert!(resumed(dir.path()).is_none(), "it is a folder");
         assert_eq!(fs::read(&path).unwrap(), b"begun");
+    }
+
+    #[test]
+    fn a_file_is_only_renamed_to_what_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::write(&from, "new").unwrap();
+        fs::write(&to, "old").unwrap();
+        let refused = rename_new(&from, &to).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&to).unwrap(), b"old");
+        fs::remove_file(&to).unwrap();
+        rename_new(&from, &to).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), b"new");
+    }
+
+    #[test]
+    fn the_second_name_of_a_file_that_was_just_named_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, hash) = (dir.path().join("o"), BlobHash::of(b"right"));
+        let partial = partial(&target, &hash.to_string());
+        fs::write(&target, "right").unwrap();
+        fs::hard_link(&target, &partial).unwrap();
+        let landing = Landing::open(&target, &hash.to_string()).unwrap();
+        std::io::Write::write_all(&mut landing.writer(0).unwrap(), b"right").unwrap();
+        landing.publish(5, Some(hash), "o", true).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"right");
+        assert!(!partial.exists());
     }
 
     #[test]
