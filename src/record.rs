@@ -103,6 +103,10 @@ impl FromStr for Timestamp {
 
     /// Reads what the contract writes, with fractions of a second as older peers add them.
     fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        // Where white space may stand is not what the parser decides: such a text is passed on.
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(InvalidTimestamp);
+        }
         chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
             .map(|time| Self(time.and_utc().timestamp_millis()))
             .map_err(|_| InvalidTimestamp)
@@ -204,7 +208,15 @@ mod tests {
             "2026-01-21T13:00:00.123456".parse(),
             Ok(Timestamp(time.0 + 123))
         );
-        for text in ["", "now", "2026-01-21", "2026-13-21T13:00:00", "1769000400"] {
+        for text in [
+            "\n2026-01-21T10:00:00",
+            "2026-01-21T10:00:00 ",
+            "",
+            "now",
+            "2026-01-21",
+            "2026-13-21T13:00:00",
+            "1769000400",
+        ] {
             assert_eq!(text.parse::<Timestamp>(), Err(InvalidTimestamp), "{text}");
         }
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::directory::NetworkFile;
+use super::heard;
 use super::identity::Identity;
 use super::signature::{Forged, Proof, Signable, Trust};
 use crate::peer_id::PeerId;
@@ -144,10 +145,10 @@ impl Announcement {
             file: NetworkFile {
                 id,
                 hash,
-                name: self.original_name,
+                name: heard::name(self.original_name),
                 size: self.size,
-                content_type: self.content_type,
-                uploaded_at: self.uploaded_at,
+                content_type: heard::content_type(self.content_type),
+                uploaded_at: heard::time(self.uploaded_at),
             },
         })
     }

@@ -25,9 +25,9 @@ use crate::state_file::StateFile;
 /// The longest pause after failures, in periods.
 const MAX_PAUSE: u32 = 8;
 /// How many neighbours are asked at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 64;
 /// How long one may take, whoever makes up neighbours that do not answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The shortest pause between two looks at the neighbours, whoever comes and goes there.
 const SETTLE: Duration = Duration::from_secs(1);
 

@@ -5,6 +5,7 @@ use serde::de::IgnoredAny;
 
 use super::directory::NetworkFile;
 use super::elements::Elements;
+use super::heard;
 use crate::peer_id::PeerId;
 use crate::record::{FileId, MAX_CONTENT_TYPE_BYTES, MAX_NAME_BYTES};
 
@@ -94,10 +95,10 @@ impl ListedFile {
         Some(NetworkFile {
             id: self.file_id.parse().ok()?,
             hash: self.hash.map(|hash| hash.parse()).transpose().ok()?,
-            name: bounded.then_some(self.original_name)?,
+            name: heard::name(bounded.then_some(self.original_name)?),
             size: self.size,
-            content_type: self.content_type,
-            uploaded_at: self.uploaded_at,
+            content_type: heard::content_type(self.content_type),
+            uploaded_at: heard::time(self.uploaded_at),
         })
     }
 }

@@ -5,7 +5,7 @@
 //! Anybody on the network can answer with anything, so what is found is a hint where a
 //! peer may be. Who it is, the peer proves when it is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, Se
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::address::Policy;
 use crate::base_url::BaseUrl;
 use crate::peer_id::PeerId;
 
@@ -160,6 +161,9 @@ async fn read(daemon: ServiceDaemon, mut events: Receiver<ServiceEvent>, found: 
 struct Neighbours {
     own: PeerId,
     addresses: BTreeMap<PeerId, Vec<BaseUrl>>,
+    /// In the order in which they were found. Where there are too many the first gives way: it
+    /// was asked by now, so whoever makes up many keeps no newcomer out.
+    order: VecDeque<PeerId>,
 }
 
 impl Neighbours {
@@ -167,6 +171,7 @@ impl Neighbours {
         Self {
             own,
             addresses: BTreeMap::new(),
+            order: VecDeque::new(),
         }
     }
 
@@ -176,6 +181,7 @@ impl Neighbours {
             ServiceEvent::ServiceRemoved(_, name) => {
                 if let Some(id) = peer_of(name) {
                     self.addresses.remove(&id);
+                    self.order.retain(|other| *other != id);
                 }
             }
             _ => {}
@@ -187,9 +193,16 @@ impl Neighbours {
             return;
         };
         let addresses = addresses(service);
-        let room = self.addresses.len() < MAX_NEIGHBOURS || self.addresses.contains_key(&id);
-        if room && !addresses.is_empty() {
-            self.addresses.insert(id, addresses);
+        if addresses.is_empty() {
+            return;
+        }
+        if self.addresses.insert(id, addresses).is_none() {
+            self.order.push_back(id);
+        }
+        if self.order.len() > MAX_NEIGHBOURS
+            && let Some(first) = self.order.pop_front()
+        {
+            self.addresses.remove(&first);
         }
     }
 }
@@ -208,6 +221,7 @@ fn addresses(service: &ResolvedService) -> Vec<BaseUrl> {
     ips.dedup();
     let urls = ips.into_iter().map(|ip| SocketAddr::new(ip, service.port));
     let urls = urls.filter_map(|address| format!("http://{address}").parse().ok());
+    let urls = urls.filter(|url| Policy::default().allows_url(url));
     urls.take(MAX_ADDRESSES).collect()
 }
 
@@ -270,6 +284,10 @@ mod tests {
         let found = after(&flood);
         assert_eq!(found.len(), MAX_NEIGHBOURS);
         assert!(found.iter().all(|(_, urls)| urls.len() == MAX_ADDRESSES));
+        // Whoever comes last is there.
+        let number = u64::try_from(2 * MAX_NEIGHBOURS - 1).unwrap();
+        let last = uuid::Uuid::from_u64_pair(number, number).to_string();
+        assert!(found.iter().any(|(id, _)| id.to_string() == last));
     }
 
     /// Waits until `mdns` has these neighbours.

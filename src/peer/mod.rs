@@ -9,6 +9,7 @@ pub mod directory;
 pub mod discovery;
 mod elements;
 pub mod greeting;
+mod heard;
 pub mod identity;
 pub mod introductions;
 pub mod listing;
