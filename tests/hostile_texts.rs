@@ -85,9 +85,14 @@ fn no_field_of_a_registration_is_passed_on_with_more_than_it_should_have() {
     let sane = json!({ "peer_id": ID, "address": "http://127.0.0.1:1", "timestamp": "" });
     for (to, path) in [(node.address, "/api/peers"), (server.address, "/register")] {
         for key in ["peer_id", "address", "timestamp", "public_key", "signature"] {
+            let usual = match key {
+                "timestamp" => "2026-01-21T10:00:00",
+                _ => sane[key].as_str().unwrap_or_default(),
+            };
             for text in [
                 HOSTILE.to_owned(),
-                format!("{}\r\n", sane[key].as_str().unwrap_or("")),
+                format!("{usual}\r\n"),
+                format!("\n{usual}"),
             ] {
                 let mut registration = sane.clone();
                 registration[key] = text.into();
