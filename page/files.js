@@ -196,7 +196,12 @@ async function keepHere(file) {
 async function remove(file) {
   if (!(await confirmed(file))) return
   const query = new URLSearchParams({ name: file.name, limit: MOST_READ })
-  const { files: own } = await read(`api/p2p/files?${query}`)
+  const own = []
+  for (let next = ''; next !== null; ) {
+    const page = await read(`api/p2p/files?${query}${next && `&after=${next}`}`)
+    own.push(...page.files)
+    next = page.next
+  }
   const same = own.filter((it) => it.hash === file.hash && it.original_name === file.name)
   for (const { file_id } of same) await request(`api/p2p/file/${file_id}`, { method: 'DELETE' })
   note(same.length > 0 ? `${file.name} was deleted` : `${file.name} is here under another name only`)

@@ -6,6 +6,7 @@
 // Floor 0: words
 pub mod base_url;
 pub mod byte_range;
+pub mod client_key;
 pub mod hash;
 pub mod metrics;
 pub mod outboard;

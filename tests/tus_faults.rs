@@ -69,7 +69,7 @@ async fn run(len: usize, working: u64, fault: Fault) -> Option<String> {
         metadata: None,
         about: About::default(),
     };
-    let id = node.uploads().create(upload).await.unwrap();
+    let id = node.uploads().create(upload, None).await.unwrap();
     append(&node, id, 0, &content[..first], false)
         .await
         .unwrap();

@@ -141,6 +141,16 @@ impl Access {
         self.check_rights(request.headers(), wanted)
     }
 
+    /// The name of the token that a request bears, if it is one of these.
+    pub(super) fn bearer(&self, headers: &HeaderMap) -> Option<&str> {
+        if self.tokens.is_empty() {
+            return None;
+        }
+        let presented = Token::of(presented(headers)?);
+        let found = self.tokens.iter().find(|it| it.token == presented);
+        found.map(|it| it.name.as_str())
+    }
+
     fn check_rights(&self, headers: &HeaderMap, wanted: Rights) -> Result<(), ApiError> {
         if self.anyone >= Some(wanted) {
             return Ok(());

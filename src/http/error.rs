@@ -94,7 +94,7 @@ pub(super) enum ApiError {
     ReadOnlyToken,
     #[error("too many requests came from this address")]
     TooOften(TooOften),
-    #[error("as many listen for events already as may at once")]
+    #[error("this client listens for events as often as one may at once")]
     TooManyStreams,
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -181,7 +181,7 @@ impl ApiError {
             Self::Keep(_) => Code::BadKeep,
             Self::UnknownKeep => Code::UnknownKeep,
             Self::AmbiguousFile => Code::AmbiguousFile,
-            Self::NotKept(NotKept::TooMany) => Code::TooManyKeeps,
+            Self::NotKept(NotKept::TooMany | NotKept::TooManyOfOne) => Code::TooManyKeeps,
             Self::Range(_) => Code::RangeNotSatisfiable,
             Self::Precondition => Code::PreconditionFailed,
             Self::Origin => Code::OriginNotAllowed,
@@ -201,7 +201,9 @@ impl ApiError {
             Self::NotKept(NotKept::Io(error)) => return of_writing(error),
             Self::Upload(UploadError::Unknown) => Code::UnknownUpload,
             Self::Upload(UploadError::Offset(_)) => Code::WrongOffset,
-            Self::Upload(UploadError::TooMany(_)) => Code::TooManyUploads,
+            Self::Upload(UploadError::TooMany(_) | UploadError::TooManyOfOne(_)) => {
+                Code::TooManyUploads
+            }
             Self::Tus(error) => of_tus(error),
             Self::Fetch(error) if error.is_timeout() => Code::PeerTimeout,
             Self::Fetch(_) => Code::PeerFailed,

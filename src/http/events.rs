@@ -1,28 +1,33 @@
 //! `GET /api/events`: what has changed, told as it happens, as server-sent events (HTML
 //! Living Standard, section 9.2).
 
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::routing::get;
+use axum::{Extension, Router};
 use futures_util::Stream;
 use futures_util::stream::{self, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::error::ApiError;
+use super::gate::Share;
 use super::status::StatusAnswer;
+use crate::client_key::ClientKey;
 use crate::index::Totals;
 use crate::node::Node;
 
 /// How often a stream looks for changes; many within this time are told as one.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// The most streams at once.
-const MAX_STREAMS: usize = 64;
+/// The most streams at once; each takes some 20 KiB of memory with its connection.
+const MAX_STREAMS: usize = 1024;
+/// The most streams of one client.
+const MAX_OF_ONE: usize = MAX_STREAMS / 8;
 
 /// What a stream has told so far; None of what it has not told yet.
 #[derive(Default)]
@@ -39,18 +44,76 @@ struct Listener {
     node: Arc<Node>,
     told: Told,
     looks: Interval,
-    _place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 #[derive(Clone)]
 struct Streams {
     node: Arc<Node>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
+}
+
+/// Who listens, the longest first.
+#[derive(Default)]
+struct Places(Mutex<VecDeque<Taken>>);
+
+struct Taken {
+    client: Option<ClientKey>,
+    gone: Arc<Notify>,
+}
+
+/// A place that is given back on drop.
+struct Place {
+    places: Arc<Places>,
+    gone: Arc<Notify>,
+}
+
+impl Places {
+    /// A place for a stream; where none is left, the longest of whoever has the most ends, whose
+    /// client connects again when it still listens.
+    fn take(self: &Arc<Self>, client: Option<ClientKey>) -> Option<Place> {
+        let mut taken = self.lock();
+        let mut held: HashMap<&Option<ClientKey>, usize> = HashMap::new();
+        for it in &*taken {
+            *held.entry(&it.client).or_default() += 1;
+        }
+        if client.is_some() && held.get(&client).copied().unwrap_or(0) >= MAX_OF_ONE {
+            return None;
+        }
+        if taken.len() >= MAX_STREAMS {
+            let most = held.into_iter().max_by_key(|(_, held)| *held);
+            let most = most.map(|(client, _)| client.clone());
+            let longest = taken
+                .iter()
+                .position(|it| Some(&it.client) == most.as_ref());
+            if let Some(ended) = longest.and_then(|at| taken.remove(at)) {
+                ended.gone.notify_one();
+            }
+        }
+        let gone = Arc::<Notify>::default();
+        taken.push_back(Taken {
+            client,
+            gone: Arc::clone(&gone),
+        });
+        let places = Arc::clone(self);
+        Some(Place { places, gone })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Taken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.lock();
+        taken.retain(|it| !Arc::ptr_eq(&it.gone, &self.gone));
+    }
 }
 
 /// The route of the events of `node`.
 pub(super) fn route<S: Clone + Send + Sync + 'static>(node: Arc<Node>) -> Router<S> {
-    let places = Arc::new(Semaphore::new(MAX_STREAMS));
+    let places = Arc::default();
     Router::new()
         .route("/api/events", get(events))
         .with_state(Streams { node, places })
@@ -59,24 +122,30 @@ pub(super) fn route<S: Clone + Send + Sync + 'static>(node: Arc<Node>) -> Router
 /// Tells everything once, and from then on what has changed.
 async fn events(
     State(streams): State<Streams>,
+    share: Option<Extension<Share>>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let place = streams.places.try_acquire_owned();
+    let client = share.and_then(|Extension(Share(client))| client);
+    let place = streams.places.take(client);
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let listener = Listener {
         node: streams.node,
         told: Told::default(),
         looks,
-        _place: place.map_err(|_| ApiError::TooManyStreams)?,
+        place: place.ok_or(ApiError::TooManyStreams)?,
     };
     let events = stream::unfold(listener, Listener::next).flat_map(stream::iter);
     Ok(Sse::new(events.map(Ok)).keep_alive(KeepAlive::default()))
 }
 
 impl Listener {
-    /// What the next look finds; None when the node stops, which would wait for the stream.
+    /// What the next look finds; None when the node stops, which would wait for the stream, or
+    /// when another one has its place.
     async fn next(mut self) -> Option<(Vec<Event>, Self)> {
-        self.looks.tick().await;
+        tokio::select! {
+            _ = self.looks.tick() => {}
+            () = self.place.gone.notified() => return None,
+        }
         (!self.node.is_shutting_down()).then(|| (self.look(), self))
     }
 

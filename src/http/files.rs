@@ -22,7 +22,8 @@ use crate::record::FileId;
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
-    /// The most files to list; all of them without it.
+    /// The most files to list; all of them without it. With a `name` there may be fewer, or none,
+    /// and still a next page: only so many names are looked at for one answer.
     #[param(value_type = Option<usize>, minimum = 1, maximum = 18_446_744_073_709_551_615_usize)]
     limit: Option<u64>,
     /// Where to go on: `next` of the answer before.

@@ -19,7 +19,13 @@ use super::linger::linger;
 use super::origin::{self, Guard};
 use super::request_log;
 use super::traffic::Traffic;
+use crate::client_key::ClientKey;
 use crate::node::Node;
+use crate::node::clients::ClientAddress;
+
+/// To whose share a request counts, if to anybody's; an extension of every request.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Share(pub Option<ClientKey>);
 
 /// Decides which requests come through.
 pub(super) struct Gate {
@@ -71,10 +77,25 @@ impl Gate {
         response
     }
 
+    fn share(&self, request: &Request) -> Share {
+        let bearer = self.access.bearer(request.headers());
+        let address = request.extensions().get::<ClientAddress>();
+        let address = || address?.share.map(ClientKey::Address);
+        Share(
+            bearer
+                .map(|it| ClientKey::Token(it.into()))
+                .or_else(address),
+        )
+    }
+
     /// Refuses who has no right to it, before anything of the body is read.
-    async fn admit(&self, request: Request, next: Next) -> Response {
+    async fn admit(&self, mut request: Request, next: Next) -> Response {
         match self.access.check(&request) {
-            Ok(()) => next.run(request).await,
+            Ok(()) => {
+                let share = self.share(&request);
+                request.extensions_mut().insert(share);
+                next.run(request).await
+            }
             Err(error) => error.into_response(),
         }
     }

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::body::RequestBody;
 use super::error::ApiError;
+use super::gate::Share;
 use super::remote;
 use crate::fetch::keep::{KeepId, Naming, Progress, Stage, Wanted};
 use crate::hash::BlobHash;
@@ -102,13 +103,14 @@ impl KeepAnswer {
 /// `POST /api/p2p/keep`: 202, since the copy is made in the background.
 pub(super) async fn keep(
     State(node): State<Arc<Node>>,
-    request: Request,
+    mut request: Request,
 ) -> Result<(StatusCode, Json<KeepAnswer>), ApiError> {
+    let Share(client) = request.extensions_mut().remove().unwrap_or_default();
     let body = RequestBody::of_json(request, MAX_BYTES)?.read_all().await?;
     let request = serde_json::from_slice(&body).map_err(|e| ApiError::Keep(e.to_string()))?;
     let wanted = find(&node, request).await?;
     let id = wanted.id();
-    node.keeper().keep(wanted).await?;
+    node.keeper().keep(wanted, client).await?;
     let progress = node.keeper().progress(id).ok_or(ApiError::UnknownKeep)?;
     Ok((StatusCode::ACCEPTED, KeepAnswer::of(progress)))
 }

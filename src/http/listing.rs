@@ -9,6 +9,7 @@ use axum::BoxError;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::file_view::FileView;
 use crate::node::Node;
@@ -18,6 +19,12 @@ use crate::store::StoreError;
 
 /// How many records are read at once. The longest has some 20 KiB.
 const PAGE: u64 = 256;
+/// About how many names are held against a text for one answer with a limit; it may have fewer
+/// files than asked for and still a next page.
+const LOOK: u64 = 20 * PAGE;
+/// Names are read by one listing at a time, a page each in turn, so that whoever else asks for
+/// anything finds a processor that is free.
+static TURNS: Semaphore = Semaphore::const_new(1);
 
 /// A listing under way.
 pub(super) struct Listing {
@@ -28,6 +35,8 @@ pub(super) struct Listing {
     /// The records behind it, to be listed next.
     page: Vec<FileRecord>,
     listed: u64,
+    /// How many were held against the name.
+    looked: u64,
     /// When it began, by this node's clock; what came later may be missing.
     listed_at: u64,
     /// Proves who answers, if that is asked for.
@@ -61,6 +70,7 @@ impl Listing {
             after,
             page: Vec::new(),
             listed: 0,
+            looked: 0,
             listed_at,
             prover,
         };
@@ -97,8 +107,14 @@ impl Listing {
             if self.filter.takes(&record) {
                 self.write_file(&record, &mut out)?;
             }
+            self.looked += 1;
         }
+        let next = self.after;
         self.read_page().await?;
+        let enough = self.filter.name.is_some() && self.looked >= LOOK;
+        if enough && self.filter.limit.is_some() && !self.page.is_empty() {
+            return self.write_end(next, out);
+        }
         if self.page.is_empty() {
             return self.write_end(None, out);
         }
@@ -164,6 +180,11 @@ impl Listing {
             None => left.unwrap_or(PAGE).min(PAGE),
         };
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        // Nobody closes it; without a name little is read.
+        let _turn = match self.filter.name {
+            Some(_) => TURNS.acquire().await.ok(),
+            None => None,
+        };
         self.page = self.node.store().page(self.after, wanted).await?;
         Ok(())
     }

@@ -17,6 +17,8 @@ pub struct ClientAddress {
     pub ip: IpAddr,
     /// Its port; None where a gateway told only the address.
     pub port: Option<u16>,
+    /// To whose share it counts: the client's network, unless anybody may be behind the address.
+    pub share: Option<IpAddr>,
 }
 
 impl From<SocketAddr> for ClientAddress {
@@ -24,6 +26,7 @@ impl From<SocketAddr> for ClientAddress {
         Self {
             ip: address.ip().to_canonical(),
             port: Some(address.port()),
+            share: None,
         }
     }
 }
@@ -71,6 +74,12 @@ impl Gateways {
     /// Who sent a request that came from `from`: the last address of `X-Forwarded-For`, or where
     /// there is none of `Forwarded` (RFC 7239), that is not a gateway's.
     pub(super) fn client(&self, from: SocketAddr, headers: &HeaderMap) -> ClientAddress {
+        let mut client = self.last_told(from, headers);
+        client.share = self.holder(client.ip);
+        client
+    }
+
+    fn last_told(&self, from: SocketAddr, headers: &HeaderMap) -> ClientAddress {
         let mut client = ClientAddress::from(from);
         let listed = if headers.contains_key(FORWARDED_FOR) {
             FORWARDED_FOR
@@ -118,8 +127,11 @@ fn address(text: &str) -> Option<ClientAddress> {
     }
     let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
     let ip = bare.unwrap_or(text).parse::<IpAddr>().ok()?;
-    let (ip, port) = (ip.to_canonical(), None);
-    Some(ClientAddress { ip, port })
+    Some(ClientAddress {
+        ip: ip.to_canonical(),
+        port: None,
+        share: None,
+    })
 }
 
 #[cfg(test)]

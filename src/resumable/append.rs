@@ -66,6 +66,7 @@ impl Visit {
 impl Appending {
     /// Takes the next piece; waits while the disk is behind.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), UploadError> {
+        self.visit.entry.begin();
         Ok(self.spool.write(piece).await?)
     }
 

@@ -1,11 +1,14 @@
 //! Which uploads there are, in memory.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::state::UploadId;
 use super::turns::Turns;
+use crate::client_key::ClientKey;
 use crate::record::FileId;
 
 /// All uploads.
@@ -16,6 +19,19 @@ pub(super) struct Entries(Mutex<HashMap<UploadId, Arc<Entry>>>);
 pub(super) struct Entry {
     pub(super) turns: Turns,
     known: Mutex<Known>,
+    /// Whose it is, as far as that is known.
+    client: Option<ClientKey>,
+    /// Whether any of its bytes have come.
+    begun: AtomicBool,
+}
+
+/// Why there is no place for another upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// All places are taken.
+    All,
+    /// The client has as many as one may.
+    Share,
 }
 
 /// What is known of an upload without reading its state.
@@ -28,11 +44,23 @@ pub(super) struct Known {
 }
 
 impl Entry {
-    pub(super) fn new(known: Known) -> Self {
+    pub(super) fn new(known: Known, client: Option<ClientKey>, begun: bool) -> Self {
         Self {
             turns: Turns::default(),
             known: Mutex::new(known),
+            client,
+            begun: AtomicBool::new(begun),
         }
+    }
+
+    /// Bytes of it have come, so that it gives way to no other.
+    pub(super) fn begin(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing would be lost with it: no byte has come, and nobody is sending.
+    fn is_empty(&self) -> bool {
+        !self.begun.load(Ordering::Relaxed) && self.turns.take_if_free().is_some()
     }
 
     pub(super) fn known(&self) -> Known {
@@ -57,23 +85,53 @@ impl Entries {
         self.lock().get(&id).map(Arc::clone)
     }
 
-    pub(super) fn add(&self, id: UploadId, known: Known) {
-        self.lock().insert(id, Arc::new(Entry::new(known)));
+    /// Adds one that was there before this start.
+    pub(super) fn add(&self, id: UploadId, known: Known, begun: bool) {
+        self.lock()
+            .insert(id, Arc::new(Entry::new(known, None, begun)));
     }
 
-    /// Adds one unless `max` are unfinished already.
-    pub(super) fn add_unfinished(&self, id: UploadId, max: usize) -> bool {
+    /// Adds one unless `max` are unfinished already, or `each` of this client. Where that is so
+    /// the oldest gives way of which nothing has come, of this client or of whoever has the
+    /// most; it is returned, to be removed.
+    pub(super) fn add_unfinished(
+        &self,
+        id: UploadId,
+        client: Option<ClientKey>,
+        (max, each): (usize, usize),
+    ) -> Result<Option<UploadId>, Full> {
         let mut entries = self.lock();
-        let unfinished = entries.values().filter(|it| it.known().file.is_none());
-        if unfinished.count() >= max {
-            return false;
+        let mut held: HashMap<&Option<ClientKey>, usize> = HashMap::new();
+        let unfinished = || entries.iter().filter(|(_, it)| it.known().file.is_none());
+        for (_, entry) in unfinished() {
+            *held.entry(&entry.client).or_default() += 1;
+        }
+        let own = held.get(&client).copied().unwrap_or(0);
+        let full = if client.is_some() && own >= each {
+            Some(Full::Share)
+        } else {
+            (held.values().sum::<usize>() >= max).then_some(Full::All)
+        };
+        let mut gone = None;
+        if let Some(full) = full {
+            let candidates =
+                unfinished().filter(|(_, it)| full == Full::All || it.client == client);
+            let empty = candidates.filter(|(_, it)| it.is_empty());
+            let first = empty.max_by_key(|(_, it)| {
+                let held = held.get(&it.client).copied().unwrap_or(0);
+                (held, Reverse(it.known().written))
+            });
+            gone = Some(first.map(|(id, _)| *id).ok_or(full)?);
+        }
+        if let Some(gone) = &gone {
+            entries.remove(gone);
         }
         let known = Known {
             written: SystemTime::now(),
             file: None,
         };
-        entries.insert(id, Arc::new(Entry::new(known)));
-        true
+        entries.insert(id, Arc::new(Entry::new(known, client, false)));
+        Ok(gone)
     }
 
     pub(super) fn remove(&self, id: UploadId) {

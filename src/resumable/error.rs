@@ -18,6 +18,9 @@ pub enum UploadError {
     /// Too many are unfinished.
     #[error("{0} uploads are unfinished")]
     TooMany(usize),
+    /// Too many of one client are.
+    #[error("{0} uploads of this client are unfinished, and one may have no more")]
+    TooManyOfOne(usize),
     /// It cannot be stored.
     #[error(transparent)]
     Store(#[from] StoreError),

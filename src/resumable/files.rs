@@ -27,6 +27,8 @@ pub(super) struct Found {
     pub(super) state: State,
     /// When something was last written.
     pub(super) written: SystemTime,
+    /// Whether any of its bytes have come.
+    pub(super) begun: bool,
 }
 
 impl Files {
@@ -141,6 +143,7 @@ impl Files {
                     id,
                     state,
                     written: self.written(id)?,
+                    begun: len(&self.content(id))? > 0,
                 }),
                 Some(_) => {}
             }

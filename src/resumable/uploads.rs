@@ -7,18 +7,21 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{OnceCell, RwLock, watch};
 
-use super::entries::{Entries, Known};
+use super::entries::{Entries, Full, Known};
 use super::error::UploadError;
 use super::files::{Files, boot};
 use super::open_spools::OpenSpools;
 use super::state::{NewUpload, State, UploadId};
 use crate::blob::{BlobError, spool};
+use crate::client_key::ClientKey;
 use crate::peer::network::Network;
 use crate::store::Store;
 
 /// The most that may be unfinished; of each a state file and some 300 bytes of memory are
 /// held, beside its content.
 const MAX_UNFINISHED: usize = 1000;
+/// The most of them of one client.
+const MAX_OF_ONE: usize = MAX_UNFINISHED / 4;
 /// The most that are remembered after their end, for clients that ask once more.
 const MAX_FINISHED: usize = 10_000;
 /// How often to look for expired ones.
@@ -72,8 +75,13 @@ impl Uploads {
         }
     }
 
-    /// Begins an upload. Ok means that a restart does not forget it.
-    pub async fn create(&self, mut upload: NewUpload) -> Result<UploadId, UploadError> {
+    /// Begins an upload of a client. Ok means that a restart does not forget it. Where there is no
+    /// place, one gives way of which nothing has come.
+    pub async fn create(
+        &self,
+        mut upload: NewUpload,
+        client: Option<ClientKey>,
+    ) -> Result<UploadId, UploadError> {
         self.check_writable()?;
         self.check_expected(upload.length).await?;
         self.recall().await?;
@@ -81,8 +89,15 @@ impl Uploads {
         if upload.about.name.is_empty() {
             upload.about.name = id.to_string();
         }
-        if !self.entries.add_unfinished(id, MAX_UNFINISHED) {
-            return Err(UploadError::TooMany(MAX_UNFINISHED));
+        let places = (MAX_UNFINISHED, MAX_OF_ONE);
+        let gone = self.entries.add_unfinished(id, client, places);
+        let gone = gone.map_err(|full| match full {
+            Full::All => UploadError::TooMany(MAX_UNFINISHED),
+            Full::Share => UploadError::TooManyOfOne(MAX_OF_ONE),
+        })?;
+        if let Some(gone) = gone {
+            tracing::info!(id = %gone, "an upload without a byte gives way to others");
+            self.remove(gone).await;
         }
         let saved = self.files.save(id, &State::new(upload, &self.boot)).await;
         if saved.is_err() {
@@ -192,7 +207,8 @@ impl Uploads {
                     interrupted.push(found.id);
                 }
                 let written = found.written;
-                self.entries.add(found.id, Known { written, file });
+                let known = Known { written, file };
+                self.entries.add(found.id, known, found.begun);
             }
             Ok(interrupted)
         };

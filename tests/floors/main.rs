@@ -27,6 +27,7 @@ const FLOORS: &[&[&str]] = &[
         "hash",
         "base_url",
         "byte_range",
+        "client_key",
         "metrics",
         "outboard",
         "record",

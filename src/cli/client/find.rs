@@ -99,8 +99,10 @@ impl Api {
         query.extend(after.map(|after| ("after", after)));
         let page: Page = self.get(list.path(), &query).await?;
         match &page.next {
-            // Pages would never end.
-            Some(_) if page.files.is_empty() => Err(Failure::Nonsense("a page has no files")),
+            // Pages would never end. One without files only says where to look on.
+            Some(next) if Some(next.as_str()) == after => {
+                Err(Failure::Nonsense("a page leads to itself"))
+            }
             _ => Ok(page),
         }
     }

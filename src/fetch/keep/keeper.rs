@@ -14,6 +14,7 @@ use super::fetching::{KeepError, Means, fetch};
 use super::queue::{Begun, Progress, Queue, Stage};
 use super::unhashed::Unhashed;
 use super::wanted::{KeepId, Wanted, WantedLine};
+use crate::client_key::ClientKey;
 use crate::disk::{Disk, RealDisk};
 use crate::fetch::fetcher::Fetcher;
 use crate::hash::BlobHash;
@@ -25,6 +26,8 @@ use crate::store::Store;
 const AT_ONCE: usize = 4;
 /// The most that users may ask for before it is there.
 const MAX_OPEN: usize = 1000;
+/// The most that one client may ask for before it is there.
+const MAX_OF_ONE: usize = MAX_OPEN / 4;
 /// The file that says what users asked for, beside the content received so far.
 const WANTED_FILE: &str = "wanted";
 /// How long nothing is looked at when nothing is due.
@@ -45,6 +48,9 @@ pub enum NotKept {
     /// Too much is waiting.
     #[error("{MAX_OPEN} files are waiting to be fetched")]
     TooMany,
+    /// Too much is waiting that one client has asked for.
+    #[error("{MAX_OF_ONE} files that this client asked for are waiting, and one may have no more")]
+    TooManyOfOne,
     /// It cannot be written down.
     #[error("what is wanted cannot be written down")]
     Io(#[from] io::Error),
@@ -82,16 +88,22 @@ impl Keeper {
         }
     }
 
-    /// Takes over what a user wants. Ok means that a restart does not forget it.
-    pub async fn keep(&self, wanted: Wanted) -> Result<(), NotKept> {
+    /// Takes over what a client wants. Ok means that a restart does not forget it. Where there is
+    /// no place, what was tried in vain so far gives way.
+    pub async fn keep(&self, wanted: Wanted, client: Option<ClientKey>) -> Result<(), NotKept> {
         let id = wanted.id();
         self.recall().await?;
         {
             let mut queue = self.queue();
-            if queue.open() >= MAX_OPEN {
+            let share = client.is_some() && queue.open_of(client.as_ref()) >= MAX_OF_ONE;
+            if share && !queue.give_way(client.as_ref(), true) {
+                return Err(NotKept::TooManyOfOne);
+            }
+            if queue.open() >= MAX_OPEN && !queue.give_way(client.as_ref(), false) {
                 return Err(NotKept::TooMany);
             }
             queue.add(wanted, true);
+            queue.belongs_to(id, client);
         }
         if let Err(error) = self.write_down().await {
             self.queue().remove(id);

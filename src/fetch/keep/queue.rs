@@ -1,5 +1,6 @@
 //! What is wanted, how far it is, and what comes next.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::wanted::{KeepId, Wanted};
+use crate::client_key::ClientKey;
 use crate::record::FileId;
 
 /// The most finished ones remembered.
@@ -57,6 +59,8 @@ struct Job {
     wanted: Wanted,
     /// Whether a user asked for it, and not the setting that everything is kept.
     asked_for: bool,
+    /// Who asked for it, as far as that is known.
+    client: Option<ClientKey>,
     order: u64,
     stage: Stage,
     fetched: Arc<AtomicU64>,
@@ -114,6 +118,7 @@ impl Queue {
             size: Arc::new(AtomicU64::new(wanted.file.size)),
             wanted,
             asked_for,
+            client: None,
             order: self.added,
             stage: Stage::Waiting,
             fetched: Arc::default(),
@@ -220,6 +225,37 @@ impl Queue {
         let mut open: Vec<_> = open.collect();
         open.sort_unstable_by_key(|job| job.order);
         open.into_iter().map(|job| job.wanted.clone()).collect()
+    }
+
+    /// Notes who asked for one.
+    pub(super) fn belongs_to(&mut self, id: KeepId, client: Option<ClientKey>) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.client = client;
+        }
+    }
+
+    /// How many of those that a client asked for are not at their end.
+    pub(super) fn open_of(&self, client: Option<&ClientKey>) -> usize {
+        let jobs = self.jobs.values();
+        let own = jobs.filter(|job| job.client.as_ref() == client && job.asked_for);
+        own.filter(|job| !job.stage.is_final()).count()
+    }
+
+    /// Gives up the oldest that was tried in vain so far and of which nothing is here: of a
+    /// client, or of whoever asked for the most. False where there is none.
+    pub(super) fn give_way(&mut self, client: Option<&ClientKey>, own: bool) -> bool {
+        let jobs = self.jobs.iter();
+        let vain = jobs.filter(|(_, job)| {
+            let untouched = job.fetched.load(Ordering::Relaxed) == 0;
+            job.stage == Stage::Waiting && job.error.is_some() && untouched
+        });
+        let vain = vain.filter(|(_, job)| !own || job.client.as_ref() == client);
+        let first = vain.max_by_key(|(_, job)| {
+            let held = self.open_of(job.client.as_ref());
+            (held, Reverse(job.order))
+        });
+        let first = first.map(|(id, _)| *id);
+        first.is_some_and(|id| self.remove(id).is_some())
     }
 
     /// How many are not at their end.

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::headers::{self, UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH, UPLOAD_METADATA};
 use super::{PATH, append, metadata};
+use crate::client_key::ClientKey;
 use crate::http::error::{ApiError, TusError};
 use crate::node::Node;
 use crate::resumable::{NewUpload, Progress, UploadId};
@@ -16,6 +17,7 @@ use crate::store::About;
 /// Creates an upload and takes what the body holds of it.
 pub(super) async fn create(
     node: &Arc<Node>,
+    client: Option<ClientKey>,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -25,7 +27,7 @@ pub(super) async fn create(
     if has_bytes {
         append::check_type(headers)?;
     }
-    let id = node.uploads().create(upload).await?;
+    let id = node.uploads().create(upload, client).await?;
     let progress = match begin(node, id, headers, body).await {
         Ok(progress) => progress,
         Err(error) => {

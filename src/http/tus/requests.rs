@@ -14,6 +14,7 @@ use super::headers::{
 };
 use super::{append, checksum, create};
 use crate::http::error::{ApiError, TusError};
+use crate::http::gate::Share;
 use crate::node::Node;
 use crate::resumable::{UploadError, UploadId};
 
@@ -23,9 +24,12 @@ const EXTENSIONS: HeaderValue =
 
 /// Requests where uploads are created.
 pub(in crate::http) async fn uploads(State(node): State<Arc<Node>>, request: Request) -> Response {
-    let answer = |head: request::Parts, body| async move {
+    let answer = |mut head: request::Parts, body| async move {
         match head.method {
-            Method::POST => create::create(&node, &head.headers, body).await,
+            Method::POST => {
+                let Share(client) = head.extensions.remove().unwrap_or_default();
+                create::create(&node, client, &head.headers, body).await
+            }
             Method::OPTIONS => Ok(options(&node)),
             _ => Err(ApiError::MethodNotAllowed),
         }
