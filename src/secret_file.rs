@@ -13,11 +13,16 @@ const ROOT: u32 = 0;
 /// `PermissionDenied` where they may write to it. Blocks.
 pub fn open(path: &Path) -> io::Result<File> {
     let file = File::open(path)?;
-    if let Some(warning) = check(&file)? {
+    warn(path, check(&file)?);
+    Ok(file)
+}
+
+/// Tells the log what [`check`] has said of the file at `path`.
+pub fn warn(path: &Path, warning: Option<String>) {
+    if let Some(warning) = warning {
         let path = path.display();
         tracing::warn!(%path, "{warning}");
     }
-    Ok(file)
 }
 
 /// What is to be said of who else may read an open file; fails as [`open`] does. Pipes, which

@@ -1,6 +1,7 @@
 //! TLS to clients: the node's own certificate, which can be replaced while it runs.
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -107,11 +108,14 @@ impl fmt::Debug for Tls {
 
 fn certified(files: &Files, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = read_chain(&files.certificate)?;
-    let key = secret_file::open(&files.key).map_err(pem::Error::Io);
-    let key = key.and_then(PrivateKeyDer::from_pem_reader);
-    let key = key.map_err(|error| TlsError::Key(files.key.clone(), error))?;
+    let unreadable = |error| TlsError::Key(files.key.clone(), error);
+    let file = File::open(&files.key).map_err(|error| unreadable(pem::Error::Io(error)))?;
+    let warning = secret_file::check(&file).map_err(|error| unreadable(pem::Error::Io(error)))?;
+    let key = PrivateKeyDer::from_pem_reader(file).map_err(unreadable)?;
     let certified = CertifiedKey::from_der(chain, key, provider);
     let certified = certified.map_err(|error| TlsError::Pair(files.clone(), error))?;
+    // Of a key that is not used there is more to say.
+    secret_file::warn(&files.key, warning);
     Ok(Arc::new(certified))
 }
 
