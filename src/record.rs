@@ -46,6 +46,12 @@ impl FileId {
         Some(Self(Uuid::from_u128(before)))
     }
 
+    /// The least id that is greater than this one.
+    pub fn after(self) -> Option<FileId> {
+        let after = self.0.as_u128().checked_add(1)?;
+        Some(Self(Uuid::from_u128(after)))
+    }
+
     /// The id with exactly these bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))

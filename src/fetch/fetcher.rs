@@ -15,6 +15,7 @@ use crate::hash::BlobHash;
 use crate::metrics::Counter;
 use crate::peer::directory::NetworkFile;
 use crate::peer::network::Network;
+use crate::peer::registry::Peer;
 use crate::peer::sync;
 use crate::peer_id::PeerId;
 use crate::record::FileId;
@@ -129,7 +130,7 @@ impl Fetcher {
             let not_first = first.is_none_or(|it| it.peer != claim.peer);
             // What puts it behind others, the weightiest first.
             let behind = [expected.behind, !known.answered, not_first];
-            let rank = (behind, !expected.served, !known.verified());
+            let rank = (behind, !expected.served, !known.named, !known.verified());
             let rate = expected.rate.unwrap_or(0.0);
             let chance = Uuid::new_v4();
             let address = known.address().clone();
@@ -155,10 +156,13 @@ impl Fetcher {
         let told = directory.providers(hash).into_iter();
         let told = told.filter_map(|it| Some((it.peer, directory.get(it.peer, it.file)?)));
         let mut told: Vec<_> = told.collect();
-        told.sort_by_cached_key(|(peer, file)| {
-            let verified = registry.get(*peer).is_some_and(|it| it.verified());
+        told.sort_by_cached_key(|(peer, _)| {
+            let known = registry.get(*peer);
+            let verified = known.as_ref().is_some_and(Peer::verified);
+            let named = known.is_some_and(|it| it.named);
             let served = self.experience.of(*peer).served;
-            (!served, !verified, file.id)
+            // Among equals, those that were heard of first.
+            (!named, !served, !verified)
         });
         told
     }

@@ -57,6 +57,7 @@ impl VerifiedContent {
         failed.for_each(drop);
         let Claim { peer, size } = provider.claim;
         fetcher.experience.served(peer, 0, Duration::ZERO);
+        fetcher.network.directory.serves(peer);
         let proven = Proven {
             fetcher,
             hash,

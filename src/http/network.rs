@@ -59,6 +59,8 @@ pub(super) struct NetworkAnswer {
     total_files: u64,
     files: Vec<HeldView>,
     next: Option<String>,
+    /// Whether some peers have told of more files than there is room for here.
+    partial: bool,
 }
 
 /// Lists one page of what the network holds.
@@ -92,6 +94,7 @@ pub(super) async fn list(
         total_files: view.total(),
         files,
         next: page.next.map(write_cursor),
+        partial: node.network().directory.partial_peers() > 0,
     }))
 }
 

@@ -192,7 +192,12 @@ impl Network {
         if !self.client.reach().tells() {
             checked.address = named.clone();
         }
-        self.take_peer(checked, Introducer::Operator)
+        let id = checked.id;
+        let introduced = self.take_peer(checked, Introducer::Operator);
+        if self.registry.get(id).is_some() {
+            self.directory.name(id);
+        }
+        introduced
     }
 
     /// Notes that a peer has answered as itself. False if it is not known, or there is no room

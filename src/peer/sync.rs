@@ -32,6 +32,8 @@ const PAGE: usize = 256;
 const SHORT_PAGE: usize = 16;
 /// The most pages read of one peer at a time.
 const MAX_PAGES: usize = 4096;
+/// The most of one that has told more than there is room for.
+const MAX_PARTIAL_PAGES: usize = 64;
 /// The most periods in which all of a listing is not read again, though it does not add up.
 const MAX_SKIPS: u32 = 256;
 /// The longest pause between two questions that are in vain, in periods.
@@ -92,8 +94,8 @@ struct Progress {
     differed: u32,
     /// After how many more of those all is read again.
     skips: u32,
-    /// Whether some of its files found no room, so that counts never agree.
-    cut: bool,
+    /// Whether all of it is being read, and its end was not reached yet.
+    unfinished: bool,
     asked: Option<Instant>,
     /// When the peer had told of itself, when it was asked last.
     asked_as: Option<Timestamp>,
@@ -255,21 +257,25 @@ async fn read_news(
 ) -> Result<(), ClientError> {
     if progress.has_read() {
         let total = read(network, peer, progress).await?;
-        if progress.cut || total == Some(network.directory.count_of(peer.id())) {
+        let directory = &network.directory;
+        if directory.is_partial(peer.id()) {
+            // There may be room again, but not for whoever fills it each time.
+            if !directory.has_room_for(peer.id()) || progress.waits_before_reading_all() {
+                return Ok(());
+            }
+        } else if progress.unfinished || total == Some(directory.count_of(peer.id())) {
             progress.differed = 0;
             return Ok(());
-        }
-        // Whoever never counts right is not read from the beginning each time.
-        if total.is_some() && progress.waits_before_reading_all() {
+        } else if total.is_some() && progress.waits_before_reading_all() {
+            // Whoever never counts right is not read from the beginning each time.
             return Ok(());
         }
     }
-    let began = Instant::now();
     progress.after = None;
     progress.listed_at = None;
-    progress.cut = false;
+    network.directory.begin_reading(peer.id());
+    progress.unfinished = true;
     read(network, peer, progress).await?;
-    network.directory.keep_since(peer.id(), began);
     Ok(())
 }
 
@@ -282,7 +288,11 @@ async fn read(
 ) -> Result<Option<usize>, ClientError> {
     let mut limit = PAGE;
     let mut since = progress.listed_at;
-    for _ in 0..MAX_PAGES {
+    for page in 0..MAX_PAGES {
+        // Who has told more than there is room for does not keep this node busy.
+        if page >= MAX_PARTIAL_PAGES && network.directory.is_partial(peer.id()) {
+            return Ok(None);
+        }
         let after = progress.after.map(|id| format!("&after={id}"));
         let removed = since.map(|moment| format!("&removed_since={moment}"));
         let [after, removed] = [after, removed].map(Option::unwrap_or_default);
@@ -305,11 +315,13 @@ async fn read(
             return Err(ClientError::NoRoom);
         }
         take(network, peer, &listing, progress)?;
-        if progress.cut || !listing.has_more() {
+        if !listing.has_more() {
+            if std::mem::take(&mut progress.unfinished) {
+                network.directory.end_reading(peer.id());
+            }
             return Ok(listing.total_files());
         }
     }
-    progress.cut = true;
     Ok(None)
 }
 
@@ -328,10 +340,8 @@ fn take(
             }
             progress.after = Some(file.id);
         }
-        if network.directory.put(peer.id(), file).is_err() {
-            progress.cut = true;
-            return Ok(());
-        }
+        // What finds no room is found when it is asked for.
+        let _ = network.directory.put(peer.id(), file);
     }
     for id in listing.removed().into_iter().flatten() {
         network.directory.withdraw(peer.id(), id);

@@ -1,5 +1,7 @@
 //! The directory, told by made-up peers.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn peer(number: u8) -> PeerId {
@@ -62,32 +64,91 @@ fn what_is_taken_back_is_gone_everywhere() {
     assert!(directory.withdraw(peer(1), id(1)));
     assert!(!directory.withdraw(peer(1), id(1)));
     assert_eq!(directory.count_of(peer(1)), 2);
-    let again = Instant::now();
+    directory.begin_reading(peer(1));
     directory.put(peer(1), file(2, "a", Some("x"))).unwrap();
-    directory.keep_since(peer(1), again);
+    directory.end_reading(peer(1));
     assert_eq!(all(&directory)[0].file.id, id(2));
     directory.forget(peer(1));
     let state = directory.state();
-    assert!(state.files.is_empty() && state.by_hash.is_empty() && state.peers.is_empty());
+    assert!(state.is_empty());
     assert_eq!(state.bytes, 0);
 }
 
+/// The ids of what a peer is known to hold.
+fn ids_of(directory: &Directory, peer: PeerId) -> Vec<u8> {
+    let held = all(directory).into_iter();
+    let held = held.filter(|it| it.peers.contains(&peer));
+    held.map(|it| it.file.id.as_bytes()[0]).collect()
+}
+
+/// A directory with room for so many of the files made here.
+fn with_room_for(of_peer: usize, of_all: usize) -> Directory {
+    let probe = Directory::default();
+    probe.put(peer(1), file(1, "a", None)).unwrap();
+    let one = probe.state().bytes;
+    Directory::new(Options {
+        max_peer_bytes: of_peer * one,
+        max_bytes: of_all * one,
+    })
+}
+
 #[test]
-fn there_is_room_for_so_much_per_peer_and_in_all() {
-    let one = file(1, "a", None).bytes();
-    let directory = Directory::new(Options {
-        max_peer_bytes: 2 * one,
-        max_bytes: 3 * one,
-    });
-    directory.put(peer(1), file(1, "a", None)).unwrap();
-    directory.put(peer(1), file(2, "a", None)).unwrap();
-    assert_eq!(directory.put(peer(1), file(3, "a", None)), Err(NoRoom));
-    // What is known already may be told again.
-    directory.put(peer(1), file(2, "a", None)).unwrap();
-    directory.put(peer(2), file(1, "a", None)).unwrap();
-    assert_eq!(directory.put(peer(2), file(2, "a", None)), Err(NoRoom));
+fn of_a_peer_that_tells_too_much_the_newest_files_are_kept() {
+    let directory = with_room_for(3, 100);
+    for number in 1..=9 {
+        directory.put(peer(1), file(number, "a", None)).unwrap();
+    }
+    assert_eq!(ids_of(&directory, peer(1)), [7, 8, 9]);
+    assert!(directory.is_partial(peer(1)));
+    assert_eq!(directory.put(peer(1), file(2, "a", None)), Err(NoRoom));
+    assert_eq!(directory.partial_peers(), 1);
     directory.forget(peer(1));
-    directory.put(peer(2), file(2, "a", None)).unwrap();
+    assert!(directory.has_room_for(peer(1)) && !directory.is_partial(peer(1)));
+}
+
+#[test]
+fn who_comes_new_finds_room_and_the_largest_gives_way() {
+    let directory = with_room_for(100, 100);
+    let [liar, other, honest] = [5, 6, 7].map(peer);
+    for number in 1..=100 {
+        directory.put(liar, file(number, "a", None)).unwrap();
+    }
+    for number in 101..=110 {
+        directory.put(other, file(number, "a", None)).unwrap();
+    }
+    for number in 111..=120 {
+        directory.put(honest, file(number, "a", None)).unwrap();
+    }
+    let expected: Vec<u8> = (111..=120).collect();
+    assert_eq!(ids_of(&directory, honest), expected);
+    assert_eq!(ids_of(&directory, other).len(), 10);
+    assert!(directory.is_partial(liar));
+    // More than its share takes nothing from who has less.
+    for number in 1..=100 {
+        let _ = directory.put(liar, file(number, "a", None));
+    }
+    assert_eq!(ids_of(&directory, honest), expected);
+    // Who is named may have more.
+    directory.name(honest);
+    for number in 121..=200 {
+        directory.put(honest, file(number, "a", None)).unwrap();
+    }
+    assert_eq!(ids_of(&directory, honest).len(), 90);
+}
+
+#[test]
+fn nothing_older_than_what_was_heard_or_read_is_news() {
+    let directory = Directory::default();
+    assert!(directory.hears(peer(1), 5));
+    assert!(!directory.hears(peer(1), 5) && !directory.hears(peer(1), 4));
+    directory.read_at(peer(1), 9);
+    assert!(!directory.hears(peer(1), 9));
+    // An answer that was overtaken makes nothing news again; a clock that was set back does.
+    assert!(directory.hears(peer(1), SET_BACK + 100));
+    directory.read_at(peer(1), 200);
+    assert!(!directory.hears(peer(1), 300));
+    directory.read_at(peer(1), 50);
+    assert!(directory.hears(peer(1), 51) && directory.hears(peer(2), 1));
 }
 
 #[test]

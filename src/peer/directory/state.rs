@@ -1,0 +1,440 @@
+//! The rows of the directory: small, and found by file, by content and by peer.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
+
+use super::told::{Held, MAX_SHOWN, NetworkFile, Options, Provider};
+use crate::hash::BlobHash;
+use crate::peer_id::PeerId;
+use crate::record::FileId;
+
+/// What a file takes beside its texts, in bytes: the row, the allocations, and its places in
+/// trees whose nodes are half full.
+const ROW_BYTES: usize = 384;
+/// How much is taken at once from a peer that takes too much, in bytes.
+const TAKEN_AT_ONCE: usize = 16 << 10;
+
+/// A short hash of a content, or of there being none, that nobody can foresee.
+type Content = u64;
+
+/// A file and its content: two peers that tell of both alike tell of one file.
+pub(super) type Place = (FileId, Content);
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// By file, then by the peer's number.
+    rows: BTreeMap<(FileId, Content, u32), Box<Row>>,
+    /// By content, then by the peer's number.
+    by_content: BTreeSet<(Content, u32, FileId)>,
+    keys: RandomState,
+    numbers: HashMap<PeerId, u32>,
+    slots: Vec<Option<Slot>>,
+    pub(super) bytes: usize,
+    pub(super) changes: u64,
+    /// How many files there are, each counted once, however many peers tell of it.
+    pub(super) files: usize,
+    /// Counts what was told, for the order.
+    told: u32,
+}
+
+/// What one peer told of one file.
+#[derive(Debug)]
+pub(super) struct Row {
+    hash: Option<BlobHash>,
+    size: u64,
+    /// When it was told, in the order of all.
+    order: u32,
+    /// In which reading of the peer it was told last.
+    reading: u32,
+    name_bytes: u16,
+    /// None as the greatest.
+    type_bytes: u16,
+    /// The name, the content type, and the time of the upload.
+    texts: Box<str>,
+}
+
+/// One peer.
+#[derive(Debug)]
+pub(super) struct Slot {
+    id: PeerId,
+    pub(super) files: BTreeSet<Place>,
+    pub(super) bytes: usize,
+    /// The last moment that was heard of it, by its clock.
+    pub(super) heard: u64,
+    pub(super) reading: u32,
+    pub(super) partial: bool,
+    pub(super) named: bool,
+    pub(super) served: bool,
+}
+
+impl Row {
+    fn new(file: &NetworkFile, order: u32, reading: u32) -> Option<Self> {
+        let content_type = file.content_type.as_deref();
+        let texts = [
+            &file.name,
+            content_type.unwrap_or_default(),
+            &file.uploaded_at,
+        ];
+        Some(Self {
+            hash: file.hash,
+            size: file.size,
+            order,
+            reading,
+            name_bytes: u16::try_from(file.name.len()).ok()?,
+            type_bytes: match content_type {
+                Some(text) => u16::try_from(text.len()).ok().filter(|it| *it < u16::MAX)?,
+                None => u16::MAX,
+            },
+            texts: texts.concat().into(),
+        })
+    }
+
+    fn split(&self) -> (&str, Option<&str>, &str) {
+        let (name, rest) = self.texts.split_at(self.name_bytes.into());
+        if self.type_bytes == u16::MAX {
+            return (name, None, rest);
+        }
+        let (content_type, at) = rest.split_at(self.type_bytes.into());
+        (name, Some(content_type), at)
+    }
+
+    /// Whether its name holds this text, given in lower case.
+    pub(super) fn has_name(&self, part: Option<&str>) -> bool {
+        part.is_none_or(|part| self.name().to_lowercase().contains(part))
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.split().0
+    }
+
+    pub(super) fn file(&self, id: FileId) -> NetworkFile {
+        let (name, content_type, uploaded_at) = self.split();
+        NetworkFile {
+            id,
+            hash: self.hash,
+            name: name.to_owned(),
+            size: self.size,
+            content_type: content_type.map(str::to_owned),
+            uploaded_at: uploaded_at.to_owned(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        // Allocations come in sixteens.
+        ROW_BYTES + self.texts.len().next_multiple_of(16)
+    }
+}
+
+impl Slot {
+    fn new(id: PeerId) -> Self {
+        Self {
+            id,
+            files: BTreeSet::new(),
+            bytes: 0,
+            heard: 0,
+            reading: 0,
+            partial: false,
+            named: false,
+            served: false,
+        }
+    }
+
+    /// How much more than others it may take.
+    fn weight(&self) -> usize {
+        match (self.named, self.served, self.id.belongs_to_a_key()) {
+            (true, ..) => 16,
+            (false, true, _) => 4,
+            (false, false, true) => 2,
+            (false, false, false) => 1,
+        }
+    }
+}
+
+impl State {
+    /// Whether nothing is left of what was told.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let rows = self.rows.is_empty() && self.by_content.is_empty();
+        rows && self.numbers.is_empty() && self.files == 0
+    }
+
+    /// The number of a peer that is known here.
+    pub(super) fn number(&self, peer: PeerId) -> Option<u32> {
+        self.numbers.get(&peer).copied()
+    }
+
+    fn slot_at(&self, number: u32) -> Option<&Slot> {
+        self.slots.get(usize::try_from(number).ok()?)?.as_ref()
+    }
+
+    fn slot_at_mut(&mut self, number: u32) -> Option<&mut Slot> {
+        let place = usize::try_from(number).ok()?;
+        self.slots.get_mut(place)?.as_mut()
+    }
+
+    pub(super) fn known_slot(&self, peer: PeerId) -> Option<&Slot> {
+        self.slot_at(self.number(peer)?)
+    }
+
+    /// The place of a peer, new where it is not known here.
+    pub(super) fn slot(&mut self, peer: PeerId) -> &mut Slot {
+        let known = self.number(peer);
+        let place = known.and_then(|number| usize::try_from(number).ok());
+        let place = place.unwrap_or_else(|| {
+            let free = self.slots.iter().position(Option::is_none);
+            let place = free.unwrap_or(self.slots.len());
+            if free.is_none() {
+                self.slots.push(None);
+            }
+            let number = u32::try_from(place).unwrap_or(u32::MAX);
+            self.numbers.insert(peer, number);
+            place
+        });
+        #[allow(clippy::indexing_slicing)] // It was there, or was made just now.
+        self.slots[place].get_or_insert_with(|| Slot::new(peer))
+    }
+
+    /// Adds or replaces what a peer tells of a file; whether there was room.
+    pub(super) fn put(&mut self, peer: PeerId, file: &NetworkFile, options: &Options) -> bool {
+        let reading = self.slot(peer).reading;
+        let Some(number) = self.number(peer) else {
+            return false;
+        };
+        let place = (file.id, self.keys.hash_one(file.hash));
+        let before = self.remove(number, place);
+        self.told = self.told.wrapping_add(1);
+        // Who repeats what it told is as early as it was.
+        let same = before.filter(|row| row.name() == file.name);
+        let order = same.map_or(self.told, |row| row.order);
+        let Some(row) = Row::new(file, order, reading) else {
+            return false;
+        };
+        if !self.make_room(number, file.id, row.bytes(), options) {
+            return false;
+        }
+        self.insert(number, place, row);
+        true
+    }
+
+    /// Lets older files of this peer go, or of one that takes more than its share.
+    fn make_room(&mut self, number: u32, id: FileId, bytes: usize, options: &Options) -> bool {
+        loop {
+            let Some(own) = self.slot_at(number) else {
+                return false;
+            };
+            let (of_peer, weight) = (own.bytes + bytes, own.weight());
+            let of_all = self.bytes + bytes;
+            let from = if of_peer > options.max_peer_bytes {
+                number
+            } else if of_all > options.max_bytes {
+                let larger = self.largest();
+                let larger = larger.filter(|(_, share)| *share > of_peer / weight);
+                larger.map_or(number, |(number, _)| number)
+            } else {
+                return true;
+            };
+            if from == number && own.files.first().is_none_or(|oldest| oldest.0 > id) {
+                return false;
+            }
+            self.drop_oldest(from, if from == number { bytes } else { TAKEN_AT_ONCE });
+        }
+    }
+
+    /// The peer that takes most of what it may take.
+    fn largest(&self) -> Option<(u32, usize)> {
+        let slots = (0..).zip(&self.slots);
+        let shares = slots.filter_map(|(number, slot)| {
+            let slot = slot.as_ref()?;
+            Some((number, slot.bytes / slot.weight()))
+        });
+        shares.max_by_key(|(_, share)| *share)
+    }
+
+    fn drop_oldest(&mut self, number: u32, bytes: usize) {
+        let Some(slot) = self.slot_at_mut(number) else {
+            return;
+        };
+        slot.partial = true;
+        let least = slot.bytes.saturating_sub(bytes);
+        while let Some(slot) = self.slot_at(number)
+            && slot.bytes > least
+            && let Some(oldest) = slot.files.first().copied()
+        {
+            self.remove(number, oldest);
+        }
+    }
+
+    fn insert(&mut self, number: u32, place: Place, row: Row) {
+        let (id, content) = place;
+        self.changes += 1;
+        let bytes = row.bytes();
+        if !self.is_told(place) {
+            self.files += 1;
+        }
+        if row.hash.is_some() {
+            self.by_content.insert((content, number, id));
+        }
+        if let Some(slot) = self.slot_at_mut(number) {
+            slot.files.insert(place);
+            slot.bytes += bytes;
+        }
+        self.bytes += bytes;
+        self.rows.insert((id, content, number), Box::new(row));
+    }
+
+    /// Removes what one peer told of a file, if it did, from everywhere.
+    fn remove(&mut self, number: u32, place: Place) -> Option<Row> {
+        let (id, content) = place;
+        let row = *self.rows.remove(&(id, content, number))?;
+        self.changes += 1;
+        let bytes = row.bytes();
+        if !self.is_told(place) {
+            self.files -= 1;
+        }
+        if row.hash.is_some() {
+            self.by_content.remove(&(content, number, id));
+        }
+        if let Some(slot) = self.slot_at_mut(number) {
+            slot.files.remove(&place);
+            slot.bytes -= bytes;
+        }
+        self.bytes -= bytes;
+        Some(row)
+    }
+
+    fn is_told(&self, (id, content): Place) -> bool {
+        let mut rows = self.rows.range((id, content, 0)..=(id, content, u32::MAX));
+        rows.next().is_some()
+    }
+
+    /// Removes what one peer told of a file, with any content; whether it did.
+    pub(super) fn withdraw(&mut self, peer: PeerId, id: FileId) -> bool {
+        let places: Vec<_> = self.places_of(peer, id).collect();
+        for (number, place) in &places {
+            self.remove(*number, *place);
+        }
+        !places.is_empty()
+    }
+
+    /// Under which contents a peer tells of a file: mostly one.
+    fn places_of(&self, peer: PeerId, id: FileId) -> impl Iterator<Item = (u32, Place)> {
+        let known = self.number(peer).zip(self.known_slot(peer));
+        known.into_iter().flat_map(move |(number, slot)| {
+            let places = slot.files.range((id, 0)..=(id, Content::MAX));
+            places.map(move |place| (number, *place))
+        })
+    }
+
+    /// What one peer told of a file.
+    pub(super) fn told_by(&self, peer: PeerId, id: FileId) -> Option<&Row> {
+        let (number, place) = self.places_of(peer, id).next()?;
+        self.row(number, place)
+    }
+
+    pub(super) fn forget(&mut self, peer: PeerId) {
+        let Some(number) = self.number(peer) else {
+            return;
+        };
+        self.drop_oldest(number, usize::MAX);
+        let named = self.slot_at(number).is_some_and(|slot| slot.named);
+        self.numbers.remove(&peer);
+        let place = usize::try_from(number).ok();
+        if let Some(slot) = place.and_then(|place| self.slots.get_mut(place)) {
+            *slot = None;
+        }
+        if named {
+            self.slot(peer).named = true;
+        }
+    }
+
+    /// Drops what a peer has not told in its last reading.
+    pub(super) fn drop_unread(&mut self, peer: PeerId) {
+        let Some((number, slot)) = self.number(peer).zip(self.known_slot(peer)) else {
+            return;
+        };
+        let unread = |place: &&Place| {
+            let row = self.row(number, **place);
+            row.is_some_and(|row| row.reading != slot.reading)
+        };
+        let unread: Vec<_> = slot.files.iter().filter(unread).copied().collect();
+        for place in unread {
+            self.remove(number, place);
+        }
+    }
+
+    pub(super) fn partial_peers(&self) -> usize {
+        let slots = self.slots.iter().flatten();
+        slots.filter(|slot| slot.partial).count()
+    }
+
+    pub(super) fn row(&self, number: u32, (id, content): Place) -> Option<&Row> {
+        self.rows.get(&(id, content, number)).map(|row| &**row)
+    }
+
+    /// The first id that is told of, from this one on.
+    pub(super) fn first_id(&self, from: Option<FileId>) -> Option<FileId> {
+        let from = from.unwrap_or(FileId::from_bytes([0; 16]));
+        let mut rows = self.rows.range((from, 0, 0)..);
+        rows.next().map(|((id, ..), _)| *id)
+    }
+
+    /// What is told of an id, for each content that somebody tells of: by whom, in the order
+    /// in which they are believed.
+    pub(super) fn told_of(&self, id: FileId) -> BTreeMap<Option<BlobHash>, Vec<(u32, &Row)>> {
+        let mut told = BTreeMap::<_, Vec<_>>::new();
+        let all = (id, 0, 0)..=(id, Content::MAX, u32::MAX);
+        for ((.., number), row) in self.rows.range(all) {
+            told.entry(row.hash).or_default().push((*number, &**row));
+        }
+        for rows in told.values_mut() {
+            rows.sort_by_key(|(number, row)| {
+                let weight = self.slot_at(*number).map_or(0, Slot::weight);
+                (std::cmp::Reverse(weight), row.order)
+            });
+        }
+        told
+    }
+
+    pub(super) fn held(
+        &self,
+        id: FileId,
+        hash: Option<BlobHash>,
+        told: &[(u32, &Row)],
+    ) -> Option<Held> {
+        let (_, best) = told.first()?;
+        let tellers = told
+            .iter()
+            .filter_map(|(it, _)| Some(self.slot_at(*it)?.id));
+        let same = hash.map(|hash| self.providers(&hash, MAX_SHOWN));
+        let same = same.into_iter().flatten().map(|it| it.peer);
+        Some(Held {
+            file: best.file(id),
+            peers: tellers.take(MAX_SHOWN).chain(same).collect(),
+        })
+    }
+
+    /// The first `most` peers that claim to hold a content, each with one of its files.
+    pub(super) fn providers(&self, hash: &BlobHash, most: usize) -> Vec<Provider> {
+        let content = self.keys.hash_one(Some(hash));
+        let mut found = Vec::new();
+        let mut from = Some(0);
+        while let Some(next) = from
+            && found.len() < most
+        {
+            let first = FileId::from_bytes([0; 16]);
+            let mut entries = self.by_content.range((content, next, first)..);
+            let Some((_, number, file)) = entries.next().filter(|it| it.0 == content) else {
+                break;
+            };
+            let row = self.row(*number, (*file, content));
+            let right = row.filter(|row| row.hash.as_ref() == Some(hash));
+            if let Some((row, slot)) = right.zip(self.slot_at(*number)) {
+                let (peer, file) = (slot.id, *file);
+                found.push((row.order, Provider { peer, file }));
+            }
+            from = number.checked_add(1);
+        }
+        found.sort_unstable_by_key(|(order, _)| *order);
+        found.into_iter().map(|(_, it)| it).collect()
+    }
+}

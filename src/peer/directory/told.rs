@@ -1,0 +1,98 @@
+//! What peers tell of files, and how much of it is kept.
+
+use std::collections::BTreeSet;
+
+use crate::hash::BlobHash;
+use crate::peer_id::PeerId;
+use crate::record::{FileId, FileRecord};
+
+/// The most peers that are shown for one file.
+pub(super) const MAX_SHOWN: usize = 256;
+
+/// What a peer tells of a file. Two peers that tell of one id and one hash tell of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkFile {
+    /// The file's id, which the peer that took the upload chose.
+    pub id: FileId,
+    /// The hash of the content; None from peers that have no hashes.
+    pub hash: Option<BlobHash>,
+    /// The file's name.
+    pub name: String,
+    /// The length of the content, in bytes.
+    pub size: u64,
+    /// The content type, if the peer told one.
+    pub content_type: Option<String>,
+    /// When it was uploaded, as the peer wrote it.
+    pub uploaded_at: String,
+}
+
+/// Where a file stands in the order of the directory.
+pub type FileKey = (FileId, Option<BlobHash>);
+
+/// A file and who holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// What one of the peers told of it.
+    pub file: NetworkFile,
+    /// The peers that told of it, and those that told of the same content.
+    pub peers: BTreeSet<PeerId>,
+}
+
+/// A peer that claims to hold a content, and the id it has it under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Provider {
+    /// The peer.
+    pub peer: PeerId,
+    /// The id of the file there.
+    pub file: FileId,
+}
+
+/// A directory that takes no more from a peer, unless it is newer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the directory has no room left for this file")]
+pub struct NoRoom;
+
+/// How much memory a directory takes, in bytes. What a file takes is counted from above, so
+/// that the process does not grow by more.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The most for one peer.
+    pub max_peer_bytes: usize,
+    /// The most for all.
+    pub max_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_peer_bytes: 64 << 20,
+            max_bytes: 128 << 20,
+        }
+    }
+}
+
+impl From<FileRecord> for NetworkFile {
+    /// A file as the node that holds it tells of it.
+    fn from(record: FileRecord) -> Self {
+        let FileRecord {
+            id,
+            uploaded_at,
+            file,
+        } = record;
+        Self {
+            id,
+            hash: Some(file.hash),
+            name: file.name,
+            size: file.size,
+            content_type: file.content_type,
+            uploaded_at: uploaded_at.to_string(),
+        }
+    }
+}
+
+impl NetworkFile {
+    /// Where it stands.
+    pub fn key(&self) -> FileKey {
+        (self.id, self.hash)
+    }
+}
