@@ -8,7 +8,7 @@ mod common;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use common::content::content;
 use common::forms::uploaded;
@@ -16,6 +16,7 @@ use common::peers::{post, until_held};
 use common::process::{Node, larder, until};
 use common::raw_http::{get, head, send, until_the_end};
 use common::tus;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -386,6 +387,72 @@ fn with_verified_reads_off_only_the_length_is_looked_at() {
     let told = config.arg("config").args(off).output().unwrap();
     let told = String::from_utf8(told.stdout).unwrap();
     assert!(told.contains("verify-reads = \"off\""), "{told}");
+}
+
+/// Reads of one file that fail in a running node until this is dropped.
+struct Unreadable(Child);
+
+impl Unreadable {
+    fn new(node: &Node, path: &Path) -> Self {
+        let mut strace = Command::new("strace");
+        strace.args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "inject=pread64:error=EIO",
+        ]);
+        strace
+            .arg("-P")
+            .arg(path)
+            .args(["-p", &node.id().to_string()]);
+        let child = strace.stdout(Stdio::null()).spawn().unwrap();
+        until("the node is traced", || node.is_traced().then_some(()));
+        Self(child)
+    }
+}
+
+impl Drop for Unreadable {
+    fn drop(&mut self) {
+        // It lets go of the node when it is told to end.
+        let pid = i32::try_from(self.0.id()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::INT).unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn what_the_disk_does_not_give_is_damage_until_it_does_again_or_is_written_anew() {
+    let world = World::new(LONG);
+    let blob = fs::canonicalize(world.blob()).unwrap();
+    let failing = Unreadable::new(&world.node, &blob);
+    world.assert_damaged("unreadable");
+    drop(failing);
+    world.assert_whole("readable again");
+    assert_eq!(world.health()["damaged"], 0);
+    let failing = Unreadable::new(&world.node, &blob);
+    uploaded(world.node.address, "b.bin", &world.bytes);
+    drop(failing);
+    world.assert_whole("written anew");
+    assert_eq!(world.health()["damaged"], 0);
+}
+
+/// What is damaged counts already, so its own content fits where nothing else does.
+#[test]
+fn damaged_content_is_mended_also_where_the_quota_is_used_up() {
+    for size in [5_000, LONG] {
+        let quota = (size + 10).to_string();
+        let world = World::with(size, &["--quota", &quota]);
+        if size == LONG {
+            flip(&world.blob(), 9);
+        } else {
+            let pack = world.dir.path().join("peer_storage/packs/0000000001.pack");
+            flip(&pack, 32 + 44 + 9);
+        }
+        uploaded(world.node.address, "b.bin", &world.bytes);
+        world.assert_whole("mended");
+    }
 }
 
 /// Another node has the content, too.
