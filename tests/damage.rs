@@ -284,7 +284,7 @@ fn a_range_is_proven_and_damage_beside_it_does_not_matter() {
 fn what_was_proven_moments_ago_is_proven_again_once_the_file_has_changed() {
     let world = World::new(LONG);
     // Old enough that what is proven of it is remembered.
-    std::thread::sleep(std::time::Duration::from_millis(2_100));
+    std::thread::sleep(std::time::Duration::from_millis(300));
     world.assert_whole("once");
     world.assert_whole("again");
     let blob = world.blob();

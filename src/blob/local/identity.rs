@@ -9,8 +9,10 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How much older than now the last change of a file must be, so that the next one gets
-/// another time: file systems tell times apart by clock ticks.
-const SETTLED_AFTER: Duration = Duration::from_secs(2);
+/// another time: the kernel's clock of files ticks every 10 ms at least.
+const SETTLED_AFTER: Duration = Duration::from_millis(200);
+/// The same where the file system only knows whole seconds, or every other one.
+const SETTLED_AFTER_WHOLE: Duration = Duration::from_secs(3);
 
 /// What of a file differs after any change to it, or when another takes its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +41,13 @@ impl Identity {
     pub(super) fn is_settled(&self) -> bool {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |now| now.as_nanos().cast_signed());
-        now - self.changed > SETTLED_AFTER.as_nanos().cast_signed()
+        let is_whole = self.changed % 1_000_000_000 == 0;
+        let after = if is_whole {
+            SETTLED_AFTER_WHOLE
+        } else {
+            SETTLED_AFTER
+        };
+        now - self.changed > after.as_nanos().cast_signed()
     }
 }
 
