@@ -4,12 +4,18 @@
 //! can record every operation, drop what was not synced, or make the Nth fail.
 //! Reading has no such order and uses `std::fs` directly.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+/// The rights of files that are made: their owner's alone, whatever the umask, since they
+/// tell what users gave to a node that may ask everybody else for a token.
+pub const FILE_MODE: u32 = 0o600;
+/// The rights of directories that are made.
+pub const DIR_MODE: u32 = 0o700;
 
 /// When an acknowledged change is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,9 +84,9 @@ pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(
-            OpenOptions::new().write(true).create_new(true).open(path)?,
-        ))
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create_new(true).mode(FILE_MODE);
+        Ok(Box::new(options.open(path)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -88,7 +94,7 @@ impl Disk for RealDisk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        match std::fs::create_dir(path) {
+        match DirBuilder::new().mode(DIR_MODE).create(path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
             result => result,
         }

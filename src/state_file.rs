@@ -1,49 +1,148 @@
-//! Small files that remember what is worth keeping across restarts and can be lost.
+//! Small files that remember what is worth keeping across restarts.
 //!
 //! A file is one line, `<kind> <version> <BLAKE3 hash of the rest, in hex>`, and the
-//! rest, which its owner defines. It is replaced whole, so a crash leaves the old one.
+//! rest, which its owner defines. It is replaced whole, so a crash leaves the old one; and the
+//! version before stays beside it as `<name>.before`, to be taken where the newer one turns out
+//! to be damaged. Where neither can be read, the file is set aside as `<name>.damaged`.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::disk::{RealDisk, replace_file};
+use crate::disk::{Disk, RealDisk, replace_file};
 use crate::hash::BlobHash;
 
 /// The longest file read, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
+/// What the name of the version before ends with.
+const BEFORE: &str = ".before";
+/// What the name of a file ends with that was set aside.
+const DAMAGED: &str = ".damaged";
+/// What the names of files end with that belong to a state file.
+pub const COMPANIONS: [&str; 3] = [BEFORE, DAMAGED, ".unfinished"];
 
 /// A file of this kind at a place of its own.
 #[derive(Debug, Clone)]
 pub struct StateFile {
     path: PathBuf,
+    /// Where the version before is.
+    before: PathBuf,
     /// Kind and version, such as `larder-peers 1`.
     kind: &'static str,
+}
+
+/// What was found of what had been saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recalled {
+    /// What its owner had saved.
+    pub content: Vec<u8>,
+    /// Whether that is the version before the last, which is damaged.
+    pub is_older: bool,
+}
+
+/// How a state file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// As it was saved, or never saved.
+    Whole,
+    /// The last version is damaged, and the one before it can be taken.
+    Mendable,
+    /// The last version is whole; the one before it, which nobody needs now, is damaged.
+    BeforeDamaged,
+    /// Nothing of it can be read.
+    Lost,
+    /// It was set aside once, since nothing of it could be read.
+    SetAside,
+}
+
+impl Health {
+    /// What is wrong, in words; None where nothing is.
+    pub fn problem(self) -> Option<&'static str> {
+        match self {
+            Self::Whole => None,
+            Self::Mendable => Some("damaged (the node takes the version before)"),
+            Self::BeforeDamaged => Some("the version before it is damaged (the node removes that)"),
+            Self::Lost => Some("damaged, and no version before can be taken"),
+            Self::SetAside => Some("was damaged, and set aside beside it as *.damaged"),
+        }
+    }
 }
 
 impl StateFile {
     /// The file at `path`; `kind` is a word and a version. Nothing is touched yet.
     pub fn new(path: PathBuf, kind: &'static str) -> Self {
-        Self { path, kind }
+        let before = beside(&path, BEFORE);
+        Self { path, before, kind }
     }
 
-    /// What was saved last; nothing, with a warning, where it cannot be read. Blocks.
+    /// The same file, with the version before it at another place of the same file system, in
+    /// a directory that exists once something is saved.
+    #[must_use]
+    pub fn with_before(self, before: PathBuf) -> Self {
+        Self { before, ..self }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was saved last, as [`StateFile::recall`] finds it. Blocks.
     pub fn load(&self) -> Option<Vec<u8>> {
-        match self.read() {
-            Ok(content) => content,
-            Err(error) => {
-                let path = self.path.display();
-                tracing::warn!(%path, %error, "begins anew, without what this file kept");
-                None
+        self.recall().map(|recalled| recalled.content)
+    }
+
+    /// What was saved last. Where that is damaged, the version before is put in its place, with
+    /// a warning; where there is none, the file is set aside, with an error in the log. Blocks.
+    pub fn recall(&self) -> Option<Recalled> {
+        let path = self.path.display();
+        let (last, before) = (self.read(&self.path), self.read(&self.before));
+        let error = match (last, before) {
+            (Ok(Some(content)), before) => {
+                if let Err(error) = before {
+                    tracing::warn!(%path, %error, "the version before is damaged; removed");
+                    // What is left of it is told again.
+                    let _ = RealDisk.remove_file(&self.before);
+                }
+                let is_older = false;
+                return Some(Recalled { content, is_older });
             }
+            (Ok(None), Ok(None)) => return None,
+            (last, Ok(Some(content))) => {
+                let error = last.err();
+                tracing::warn!(%path, ?error, "is damaged; the version before is taken");
+                if let Err(error) = self.replace(&content) {
+                    tracing::warn!(%path, %error, "the version before was not put in its place");
+                }
+                let is_older = true;
+                return Some(Recalled { content, is_older });
+            }
+            (Err(error), _) | (Ok(None), Err(error)) => error,
+        };
+        tracing::error!(%path, %error, "is damaged, and so is any version before; set aside");
+        self.set_aside();
+        None
+    }
+
+    /// How the file is, without changing anything. Blocks.
+    pub fn health(&self) -> Health {
+        match (self.read(&self.path), self.read(&self.before)) {
+            (Ok(Some(_)), Ok(_)) | (Ok(None), Ok(None)) if beside(&self.path, DAMAGED).exists() => {
+                Health::SetAside
+            }
+            (Ok(Some(_)), Ok(_)) | (Ok(None), Ok(None)) => Health::Whole,
+            (Ok(Some(_)), Err(_)) => Health::BeforeDamaged,
+            (_, Ok(Some(_))) => Health::Mendable,
+            _ => Health::Lost,
         }
     }
 
-    fn read(&self) -> io::Result<Option<Vec<u8>>> {
-        let bytes = match fs::metadata(&self.path) {
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        let bytes = match fs::metadata(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Ok(look) if look.len() > MAX_BYTES => return Err(io::ErrorKind::FileTooLarge.into()),
-            _ => fs::read(&self.path)?,
+            _ => fs::read(path)?,
         };
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let (line, content) = bytes.split_at(end.unwrap_or(bytes.len()));
@@ -56,9 +155,41 @@ impl StateFile {
 
     /// Replaces what was saved, durably. Blocks; one call at a time.
     pub fn save(&self, content: &[u8]) -> io::Result<()> {
+        let before = &self.before;
+        RealDisk.remove_file(before)?;
+        // A file system without hard links has no version before; that is no reason to fail.
+        if let Err(error) = RealDisk.link(&self.path, before)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::debug!(path = %before.display(), %error, "the version before is not kept");
+        }
+        self.replace(content)
+    }
+
+    /// Removes the file and what belongs to it, by `disk`; the file itself last but before what
+    /// was set aside, so that no older version comes back. Blocks.
+    pub fn remove(&self, disk: &dyn Disk) -> io::Result<()> {
+        disk.remove_file(&self.before)?;
+        disk.remove_file(&self.path)?;
+        disk.remove_file(&beside(&self.path, DAMAGED))
+    }
+
+    fn replace(&self, content: &[u8]) -> io::Result<()> {
         let line = self.first_line(content) + "\n";
         let bytes = [line.as_bytes(), content].concat();
         replace_file(&RealDisk, &self.path, &bytes)
+    }
+
+    fn set_aside(&self) {
+        let moved = match fs::rename(&self.path, beside(&self.path, DAMAGED)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                fs::rename(&self.before, beside(&self.path, DAMAGED))
+            }
+            moved => moved.and_then(|()| RealDisk.remove_file(&self.before)),
+        };
+        if let Err(error) = moved {
+            tracing::warn!(path = %self.path.display(), %error, "not set aside");
+        }
     }
 
     fn first_line(&self, content: &[u8]) -> String {
@@ -66,25 +197,75 @@ impl StateFile {
     }
 }
 
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut path = OsString::from(path.as_os_str());
+    path.push(ending);
+    path.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_was_saved_is_loaded_and_damage_is_not() {
-        let dir = tempfile::tempdir().unwrap();
+    fn file(dir: &tempfile::TempDir) -> (PathBuf, StateFile) {
         let path = dir.path().join("state");
-        let file = StateFile::new(path.clone(), "test 1");
+        (path.clone(), StateFile::new(path, "test 1"))
+    }
+
+    #[test]
+    fn what_was_saved_last_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, file) = file(&dir);
         assert_eq!(file.load(), None);
         for content in [&b"one"[..], b"", b"two\nlines\n"] {
             file.save(content).unwrap();
             assert_eq!(file.load().as_deref(), Some(content));
+            assert_eq!(file.health(), Health::Whole);
         }
-        assert_eq!(StateFile::new(path.clone(), "test 2").load(), None);
+        assert_eq!(StateFile::new(path, "test 2").load(), None);
+    }
+
+    #[test]
+    fn wherever_a_bit_flips_or_it_ends_the_version_before_is_taken_and_put_in_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, file) = file(&dir);
+        file.save(b"one").unwrap();
+        file.save(b"two").unwrap();
         let whole = fs::read(&path).unwrap();
-        for length in 0..whole.len() {
-            fs::write(&path, &whole[..length]).unwrap();
-            assert_eq!(file.load(), None, "cut to {length}");
+        let cut = (0..whole.len()).map(|length| whole[..length].to_vec());
+        let flipped = (0..whole.len() * 8).map(|bit| {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            bytes
+        });
+        for damaged in cut.chain(flipped) {
+            file.save(b"one").unwrap();
+            file.save(b"two").unwrap();
+            fs::write(&path, damaged).unwrap();
+            assert_eq!(file.health(), Health::Mendable);
+            let recalled = file.recall().unwrap();
+            assert_eq!(recalled.content, b"one");
+            assert!(recalled.is_older);
+            assert_eq!(file.health(), Health::Whole);
+            assert!(!file.recall().unwrap().is_older);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_mended_is_set_aside_and_never_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, file) = file(&dir);
+        file.save(b"one").unwrap();
+        fs::write(&path, b"damaged").unwrap();
+        assert_eq!(file.health(), Health::Lost);
+        assert_eq!(file.load(), None);
+        assert_eq!(file.health(), Health::SetAside);
+        file.save(b"two").unwrap();
+        assert_eq!(file.health(), Health::SetAside);
+        let aside = dir.path().join("state.damaged");
+        assert_eq!(fs::read(&aside).unwrap(), b"damaged");
+        assert_eq!(file.load().as_deref(), Some(&b"two"[..]));
+        file.remove(&RealDisk).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

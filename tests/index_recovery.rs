@@ -359,30 +359,196 @@ async fn a_damaged_middle_of_the_journal_stops_the_start_and_says_where() {
     }
 }
 
+/// Where the copy of the last batch is.
+fn copy_of_last(dir: &Path) -> PathBuf {
+    dir.join("journal/last-batch")
+}
+
+/// Cuts bytes off the end of a file.
+fn cut(path: &Path, bytes: u64) {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_len(file.metadata().unwrap().len() - bytes)
+        .unwrap();
+}
+
+/// What is done to a path, and what that is called.
+type Change<'a> = (&'a str, &'a dyn Fn(&Path));
+
 #[tokio::test]
-async fn a_journal_that_ends_before_what_was_durable_stops_the_start() {
+async fn what_the_end_of_the_journal_has_lost_is_taken_back_from_its_copy_or_the_database() {
+    let (dir, files) = closed_index().await;
+    let last = segments(dir.path()).pop().unwrap();
+    let name = Path::new("journal").join(last.file_name().unwrap());
+    let len = fs::metadata(&last).unwrap().len();
+    let without_database = |dir: &Path| fs::remove_dir_all(dir.join("index")).unwrap();
+    let without_copy = |dir: &Path| fs::remove_file(copy_of_last(dir)).unwrap();
+    let without_copy_and_seal = |dir: &Path| {
+        without_copy(dir);
+        fs::remove_file(dir.join("index.seal")).unwrap();
+    };
+    // A byte is cut off, the last batch, several batches, or the whole segment; or a bit flips.
+    let damages: [Change<'_>; 6] = [
+        ("a byte", &|path| cut(path, 1)),
+        ("a few bytes", &|path| cut(path, 30)),
+        ("a flip", &|path| {
+            flip(path, usize::try_from(len).unwrap() - 5);
+        }),
+        ("half", &|path| cut(path, len / 2)),
+        ("all but the header", &|path| cut(path, len - 64)),
+        ("the segment", &|path| fs::remove_file(path).unwrap()),
+    ];
+    for (what, damage) in damages {
+        let helps: [Change<'_>; 4] = [
+            ("everything else is there", &|_| {}),
+            ("without the database", &without_database),
+            ("without the copy", &without_copy),
+            ("without copy and seal", &without_copy_and_seal),
+        ];
+        for (with, prepare) in helps {
+            let image = crash_image(dir.path());
+            damage(&image.path().join(&name));
+            prepare(image.path());
+            let opened = LocalIndex::open(&options(image.path()));
+            let lost_more = !matches!(what, "a byte" | "a few bytes" | "a flip");
+            if with == "without the database" && lost_more {
+                // The seal proves that something is missing, and nothing has it.
+                damaged_at(opened);
+                continue;
+            }
+            let opened = opened.unwrap();
+            assert!(opened.damaged, "{what}, {with}");
+            assert_eq!(contents(&opened.index).await, files, "{what}, {with}");
+            put(&opened.index, 0..3).await;
+            opened.index.close().await.unwrap();
+            // Mended once, and for good.
+            let opened = LocalIndex::open(&options(image.path())).unwrap();
+            assert!(!opened.damaged && !opened.clean, "{what}, {with}");
+            assert_eq!(contents(&opened.index).await.len(), files.len() + 3);
+            opened.index.close().await.unwrap();
+            assert!(LocalIndex::open(&options(image.path())).unwrap().clean);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_removed_last_does_not_come_back_when_the_journal_has_lost_that() {
+    let (dir, mut files) = closed_index().await;
+    let index = LocalIndex::open(&options(dir.path())).unwrap().index;
+    let removed = files.swap_remove(100);
+    files.sort_by_key(|file| file.id);
+    index.remove(removed.id).await.unwrap().unwrap();
+    // One more leaves no trace in the database.
+    let brief = put(&index, 7..8).await;
+    index.remove(brief[0].id).await.unwrap().unwrap();
+    index.close().await.unwrap();
+    let last = segments(dir.path()).pop().unwrap();
+    let removal = 36 + 4 + 2 + 16 + 17;
+    for with_copy in [true, false] {
+        for bytes in [1, removal, 2 * removal + 100] {
+            let image = crash_image(dir.path());
+            if !with_copy {
+                fs::remove_file(copy_of_last(image.path())).unwrap();
+            }
+            cut(
+                &image.path().join("journal").join(last.file_name().unwrap()),
+                bytes,
+            );
+            let opened = LocalIndex::open(&options(image.path())).unwrap();
+            assert_eq!(contents(&opened.index).await, files, "{with_copy} {bytes}");
+            assert!(opened.damaged);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_nothing_can_mend_is_told_and_nothing_is_made_up() {
+    let (dir, files) = closed_index().await;
+    let last = segments(dir.path()).pop().unwrap();
+    let name = Path::new("journal").join(last.file_name().unwrap());
+    let image = crash_image(dir.path());
+    cut(&image.path().join(&name), 1);
+    fs::remove_dir_all(image.path().join("index")).unwrap();
+    fs::remove_file(copy_of_last(image.path())).unwrap();
+    let sealed = crash_image(image.path());
+    assert_eq!(
+        damaged_at(LocalIndex::open(&options(sealed.path()))).0,
+        sealed.path().join(&name)
+    );
+    // After a power cut it may also be a change that nobody was told of.
+    fs::remove_file(image.path().join("index.seal")).unwrap();
+    let mut found = Vec::new();
+    drop(verify(&options(image.path()), &mut |it| found.push(it)).unwrap());
+    let told = |it: &Finding| matches!(it, Finding::Journal(_));
+    assert!(found.iter().any(told), "{found:?}");
+    let opened = LocalIndex::open(&options(image.path())).unwrap();
+    let left = contents(&opened.index).await;
+    // What it has lost is a removal.
+    assert_eq!(left.len(), files.len() + 1);
+    assert!(files.iter().all(|file| left.contains(file)));
+}
+
+#[tokio::test]
+async fn a_write_that_nobody_was_told_of_is_no_damage() {
+    let (dir, files) = closed_index().await;
+    let last = segments(dir.path()).pop().unwrap();
+    fs::remove_file(dir.path().join("index.seal")).unwrap();
+    let whole = fs::read(&last).unwrap();
+    fs::write(&last, [&whole[..], b"LJB1 and so on"].concat()).unwrap();
+    let opened = LocalIndex::open(&options(dir.path())).unwrap();
+    assert!(!opened.damaged && !opened.clean);
+    assert_eq!(contents(&opened.index).await, files);
+}
+
+#[tokio::test]
+async fn a_journal_without_its_beginning_or_middle_stops_the_start() {
     let (dir, _) = closed_index().await;
     let paths = segments(dir.path());
-    let last = paths.last().unwrap();
-    let bytes = fs::read(last).unwrap();
-    let image = crash_image(dir.path());
-    let in_image = image.path().join("journal").join(last.file_name().unwrap());
-    fs::write(&in_image, &bytes[..bytes.len() - 1]).unwrap();
-    assert_eq!(
-        damaged_at(LocalIndex::open(&options(image.path()))).0,
-        in_image
-    );
-
-    for missing in [paths.first().unwrap(), &paths[1], last] {
+    for missing in [&paths[0], &paths[1]] {
         let image = crash_image(dir.path());
-        fs::remove_file(
-            image
-                .path()
-                .join("journal")
-                .join(missing.file_name().unwrap()),
-        )
-        .unwrap();
+        let name = missing.file_name().unwrap();
+        fs::remove_file(image.path().join("journal").join(name)).unwrap();
         damaged_at(LocalIndex::open(&options(image.path())));
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_seal_is_no_seal_and_never_a_reason_to_refuse() {
+    let (dir, files) = closed_index().await;
+    let seal = fs::read(dir.path().join("index.seal")).unwrap();
+    let cut = (0..seal.len()).step_by(5).map(|len| seal[..len].to_vec());
+    let flipped = (0..seal.len()).map(|at| {
+        let mut bytes = seal.clone();
+        bytes[at] ^= 1 << (at % 8);
+        bytes
+    });
+    for damaged in cut.chain(flipped) {
+        let image = crash_image(dir.path());
+        fs::write(image.path().join("index.seal"), &damaged).unwrap();
+        let mut found = Vec::new();
+        drop(verify(&options(image.path()), &mut |it| found.push(it)).unwrap());
+        assert!(matches!(found[..], [Finding::Seal]), "{found:?}");
+        let opened = LocalIndex::open(&options(image.path())).unwrap();
+        assert!(opened.damaged && !opened.clean);
+        assert_eq!(contents(&opened.index).await, files);
+    }
+}
+
+#[tokio::test]
+async fn a_seal_of_an_older_larder_counts_where_the_database_says_the_same() {
+    let (dir, files) = closed_index().await;
+    let path = dir.path().join("index.seal");
+    let new = fs::read(&path).unwrap();
+    let old = [b"larderS1", &new[8..56]].concat();
+    for at in [None, Some(8), Some(16), Some(20), Some(30)] {
+        let image = crash_image(dir.path());
+        let mut bytes = old.clone();
+        if let Some(at) = at {
+            bytes[at] ^= 4;
+        }
+        fs::write(image.path().join("index.seal"), &bytes).unwrap();
+        let opened = LocalIndex::open(&options(image.path())).unwrap();
+        assert_eq!(opened.clean, at.is_none(), "{at:?}");
+        assert_eq!(contents(&opened.index).await, files);
     }
 }
 
@@ -484,7 +650,8 @@ async fn verify_finds_nothing_in_a_good_index_and_each_difference_in_a_bad_one()
             .any(|f| matches!(f, Finding::Missing(r) if r.id == id))
     };
     assert!(missing(files[5].id) && missing(added[0].id), "{found:?}");
-    assert_eq!(found.len(), 2, "{found:?}");
+    let unsealed = |it: &Finding| matches!(it, Finding::Unsealed);
+    assert!(found.len() == 3 && found.iter().any(unsealed), "{found:?}");
     // The check does not vouch for what it found wanting.
     let index = LocalIndex::open(&options(dir.path())).unwrap().index;
     let contents = contents(&index).await;
@@ -514,6 +681,9 @@ async fn a_sealed_end_of_the_journal_is_missed_under_relaxed_durability_too() {
     let last = segments(dir.path()).pop().unwrap();
     let bytes = fs::read(&last).unwrap();
     fs::write(&last, &bytes[..bytes.len() - 1]).unwrap();
+    // Nothing is left by which it could be mended.
+    fs::remove_file(copy_of_last(dir.path())).unwrap();
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
     for start in ["first", "second"] {
         assert_eq!(damaged_at(LocalIndex::open(&options)).0, last, "{start}");
     }

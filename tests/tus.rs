@@ -403,6 +403,33 @@ fn what_came_before_the_connection_was_cut_counts_unless_it_was_to_be_checked() 
 }
 
 #[test]
+fn an_upload_whose_file_was_removed_is_gone() {
+    let (node, _dir) = node();
+    let content = content(5, LONG);
+    // Another file has the same content and the same name.
+    let twin = created(node.address, LONG);
+    patched(node.address, &twin, 0, &content);
+    for (length, content) in [(LONG, &content[..]), (0, &[])] {
+        let upload = created(node.address, length);
+        if length > 0 {
+            patched(node.address, &upload, 0, content);
+        }
+        let file = look(node.address, &upload)
+            .header("larder-file-id")
+            .to_owned();
+        let path = format!("/api/p2p/file/{file}");
+        assert_eq!(send(node.address, &head("DELETE", &path, &[])).status, 200);
+        assert_eq!(look(node.address, &upload).status, 410);
+        let again = patch(node.address, &upload, length, b"");
+        assert_eq!(again.refusal(), (410, "file_removed".to_owned()));
+        let removed = send(node.address, &request("DELETE", &upload, &[], b""));
+        assert_eq!(removed.status, 204);
+        assert_eq!(look(node.address, &upload).status, 404);
+    }
+    assert_eq!(look(node.address, &twin).status, 200);
+}
+
+#[test]
 fn whoever_comes_back_takes_over_from_a_connection_that_hangs() {
     let (node, _dir) = node();
     let content = content(4, LONG);
@@ -413,7 +440,7 @@ fn whoever_comes_back_takes_over_from_a_connection_that_hangs() {
     until_read(&hanging);
     assert_eq!(offset(node.address, &upload), LONG / 2);
     let answer = read_answer(&mut hanging, false);
-    assert_eq!(answer.refusal(), (400, "upload_taken_over".to_owned()));
+    assert_eq!(answer.refusal(), (409, "upload_taken_over".to_owned()));
 
     // A part takes over as well, and one who waits for its turn makes way, too.
     let part = |len: usize| {
@@ -428,7 +455,7 @@ fn whoever_comes_back_takes_over_from_a_connection_that_hangs() {
     let mut second = part(0);
     let mut third = part(LONG / 4);
     let answer = read_answer(&mut second, false);
-    assert_eq!(answer.refusal(), (400, "upload_taken_over".to_owned()));
+    assert_eq!(answer.refusal(), (409, "upload_taken_over".to_owned()));
     third.write_all(&content[LONG / 2 + LONG / 4..]).unwrap();
     let last = read_answer(&mut third, false);
     assert_eq!(last.status, 204, "{last:?}");

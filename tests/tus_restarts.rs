@@ -12,10 +12,10 @@ use std::time::{Duration, SystemTime};
 
 use common::content::content;
 use common::forms::uploaded;
-use common::process::{Node, until};
+use common::process::{Node, larder, until};
 use common::random::Random;
 use common::raw_http::{connect, get, read_answer, until_read};
-use common::tus::{created, look, offset, patch_request, patched};
+use common::tus::{created, look, offset, patch, patch_request, patched};
 use larder::hash::BlobHash;
 use larder::state_file::StateFile;
 use serde_json::Value;
@@ -263,4 +263,114 @@ fn a_node_that_stops_does_not_wait_for_uploads_that_can_be_resumed() {
     assert_eq!(offset(node.address, &upload), 2 * MIB);
     patched(node.address, &upload, 2 * MIB, &content[2 * MIB..]);
     assert_finished(&node, &upload, &content);
+}
+
+/// Flips a bit in the middle of a file.
+fn flip(path: &std::path::Path, at: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn bytes_that_were_acknowledged_are_proven_before_they_become_a_file() {
+    let content = content(7, 300_000);
+    for (stop, how) in [
+        (true, "flip"),
+        (false, "flip"),
+        (true, "cut"),
+        (true, "gone"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::start(&dir, &[]);
+        let upload = created(node.address, content.len());
+        patched(node.address, &upload, 0, &content[..150_000]);
+        let (path, _) = files_of(&dir, &upload);
+        if stop {
+            node.stop();
+        } else {
+            node.kill();
+        }
+        match how {
+            "flip" => flip(&path, 100_000),
+            "cut" => std::fs::write(&path, &content[..149_999]).unwrap(),
+            _ => std::fs::remove_file(&path).unwrap(),
+        }
+        let output = larder(dir.path()).arg("verify").output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains("acknowledged of the upload"), "{said}");
+        let node = Node::start(&dir, &[]);
+        let answer = patch(node.address, &upload, 150_000, &content[150_000..]);
+        assert_eq!(answer.refusal(), (410, "upload_damaged".to_owned()));
+        assert_eq!(look(node.address, &upload).status, 404);
+        assert_eq!(files(&node).len(), 0);
+        assert!(
+            node.log()
+                .contains("what was stored of an upload is damaged")
+        );
+        // Nothing keeps the client from beginning anew.
+        let upload = created(node.address, content.len());
+        patched(node.address, &upload, 0, &content);
+        assert_finished(&node, &upload, &content);
+    }
+}
+
+#[test]
+fn bytes_that_only_a_head_has_told_of_are_proven_as_well() {
+    let content = content(8, 3 * MIB);
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    let upload = created(node.address, content.len());
+    let rest = patch_request(&upload, 0, &content, &[]);
+    let mut hanging = connect(node.address);
+    hanging.write_all(&rest[..rest.len() - 1]).unwrap();
+    let (path, state) = files_of(&dir, &upload);
+    until("much is written", || {
+        let len = std::fs::metadata(&path).unwrap().len();
+        (len > 2 * MIB as u64).then_some(())
+    });
+    node.kill();
+    let node = Node::start(&dir, &[]);
+    let here = offset(node.address, &upload);
+    assert!(here > 2 * MIB);
+    let told: Value = serde_json::from_slice(&state.load().unwrap()).unwrap();
+    assert_eq!(told["offset"], here);
+    node.stop();
+    flip(&path, here - 1);
+    let node = Node::start(&dir, &[]);
+    assert_eq!(look(node.address, &upload).status, 410);
+    assert_eq!(files(&node).len(), 0);
+}
+
+#[test]
+fn a_damaged_state_of_an_upload_is_mended_from_the_one_before() {
+    let content = content(9, 300_000);
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::start(&dir, &[]);
+    let upload = created(node.address, content.len());
+    patched(node.address, &upload, 0, &content[..100_000]);
+    patched(node.address, &upload, 100_000, &content[100_000..200_000]);
+    let (_, state) = files_of(&dir, &upload);
+    node.stop();
+    flip(state.path(), 90);
+    let output = larder(dir.path()).arg("verify").output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.contains("damaged (the node takes the version before)"),
+        "{said}"
+    );
+    node = Node::start(&dir, &[]);
+    let here = offset(node.address, &upload);
+    assert_eq!(here, 100_000, "what the version before has proven");
+    patched(node.address, &upload, here, &content[here..]);
+    assert_finished(&node, &upload, &content);
+    let file = look(node.address, &upload)
+        .header("larder-file-id")
+        .to_owned();
+    node.stop();
+    // Also at its end, which makes no second file.
+    flip(state.path(), 90);
+    node = Node::start(&dir, &[]);
+    assert_finished(&node, &upload, &content);
+    assert_eq!(*look(node.address, &upload).header("larder-file-id"), file);
 }

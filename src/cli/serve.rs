@@ -8,6 +8,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use super::stop::{StopSignal, hangup, reload_on_hangup};
+use super::storage::keep_private;
 use super::{allocator, limits, logging};
 use crate::config::Settings;
 use crate::http;
@@ -19,6 +20,7 @@ use crate::peer::tls::Authorities;
 pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     logging::start(settings.log());
     allocator::limit();
+    keep_private();
     limits::raise_open_files();
     limits::be_told_of_the_end_of_time();
     let (http, authorities) = (settings.http()?, settings.authorities()?);

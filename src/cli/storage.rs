@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Mode;
+use rustix::process::umask;
+
 use crate::config::NamedFile;
 use crate::store::local::Options;
 
@@ -29,4 +32,10 @@ impl Storage {
     pub(super) fn options(&self) -> Options {
         Options::new(&self.storage)
     }
+}
+
+/// Keeps what this process makes from now on to its owner, also what the lookup database
+/// makes, which knows of no rights.
+pub(super) fn keep_private() {
+    umask(Mode::RWXG | Mode::RWXO);
 }

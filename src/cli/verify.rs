@@ -8,11 +8,12 @@ use anyhow::Context;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::storage::Storage;
+use super::storage::{Storage, keep_private};
 use super::{client, logging};
 use crate::config::Log;
 use crate::index::local::Finding as IndexFinding;
 use crate::index::{Damage, Totals};
+use crate::node::problems;
 use crate::store::{self, Finding};
 
 /// How many findings may wait to be printed.
@@ -37,6 +38,7 @@ impl Arguments {
 /// Prints each finding as it comes; exit status 1 if there is any.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     logging::start(&Log::of_warnings());
+    keep_private();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let (totals, found) = runtime.block_on(verify(arguments))?;
     let Totals {
@@ -83,7 +85,7 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<(Totals, u64)> {
         Ok::<u64, anyhow::Error>(count)
     };
     let options = arguments.storage.options();
-    let (totals, count) = tokio::join!(store::verify(&options, findings), printing);
+    let (totals, count) = tokio::join!(store::verify(&options, findings, problems), printing);
     Ok((totals?, count?))
 }
 
@@ -100,6 +102,7 @@ fn describe(finding: &Finding) -> String {
         Finding::Orphan(hash, size) => {
             format!("blob {hash}: orphan, no file needs its {size} bytes (the node deletes it)")
         }
+        Finding::File(path, problem) => format!("{}: {problem}", path.display()),
         Finding::Stray(path) => format!("{}: does not belong there", path.display()),
         Finding::Index(finding) => describe_index(finding),
     }
@@ -123,5 +126,12 @@ fn describe_index(finding: &IndexFinding) -> String {
         }
         IndexFinding::Different(id) => format!("index: file {id} differs from the journal"),
         IndexFinding::Inconsistent(reason) => format!("index: {reason}"),
+        IndexFinding::Seal => {
+            "index.seal: damaged (the node compares everything, and makes it anew)".to_owned()
+        }
+        IndexFinding::Unsealed => {
+            "index: its files are not as the last stop left them (the node compares everything)"
+                .to_owned()
+        }
     }
 }

@@ -22,6 +22,7 @@ pub(super) enum Code {
     DescriptionTooLong,
     DiskFull,
     FileNameTooLong,
+    FileRemoved,
     HostNotAllowed,
     Internal,
     MethodNotAllowed,
@@ -55,6 +56,7 @@ pub(super) enum Code {
     UnknownPath,
     UnknownPeer,
     UnknownUpload,
+    UploadDamaged,
     UploadTakenOver,
     WriteFailed,
     WritingClosed,
@@ -78,7 +80,10 @@ impl Code {
             | Self::UnknownUpload => S::NOT_FOUND,
             Self::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
             Self::TooSlow => S::REQUEST_TIMEOUT,
-            Self::AmbiguousFile | Self::WrongOffset => S::CONFLICT,
+            // Clients of tus ask after a conflict where the upload stands, and go on there.
+            Self::AmbiguousFile | Self::UploadTakenOver | Self::WrongOffset => S::CONFLICT,
+            // They begin anew.
+            Self::FileRemoved | Self::UploadDamaged => S::GONE,
             Self::PreconditionFailed | Self::TusVersion => S::PRECONDITION_FAILED,
             Self::TooLarge => S::PAYLOAD_TOO_LARGE,
             Self::WrongContentType => S::UNSUPPORTED_MEDIA_TYPE,
@@ -97,8 +102,6 @@ impl Code {
             }
             Self::PeerTimeout => S::GATEWAY_TIMEOUT,
             Self::DiskFull | Self::OverQuota => S::INSUFFICIENT_STORAGE,
-            // As tusd answers UploadTakenOver: a client that is still there shall not fight
-            // for its turn.
             Self::BadAnnouncement
             | Self::BadHeader
             | Self::BadKeep
@@ -114,8 +117,7 @@ impl Code {
             | Self::SecondFile
             | Self::TooLong
             | Self::TusExtension
-            | Self::UnknownChecksum
-            | Self::UploadTakenOver => S::BAD_REQUEST,
+            | Self::UnknownChecksum => S::BAD_REQUEST,
         }
     }
 

@@ -200,6 +200,8 @@ impl ApiError {
             | Self::Upload(UploadError::Store(error)) => return of_change(error),
             Self::NotKept(NotKept::Io(error)) => return of_writing(error),
             Self::Upload(UploadError::Unknown) => Code::UnknownUpload,
+            Self::Upload(UploadError::Damaged) => Code::UploadDamaged,
+            Self::Upload(UploadError::FileRemoved) => Code::FileRemoved,
             Self::Upload(UploadError::Offset(_)) => Code::WrongOffset,
             Self::Upload(UploadError::TooMany(_) | UploadError::TooManyOfOne(_)) => {
                 Code::TooManyUploads

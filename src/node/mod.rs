@@ -34,6 +34,7 @@ use crate::timed_disk::{Syncs, TimedDisk};
 pub mod clients;
 mod counted;
 pub mod disk_use;
+mod problems;
 pub mod rate_limit;
 mod seats;
 pub mod server;
@@ -42,6 +43,7 @@ pub mod tls;
 pub mod view;
 
 pub use counted::Connections;
+pub use problems::problems;
 
 use view::View;
 
@@ -87,6 +89,7 @@ impl Options {
 
 /// The file of the known peers in the storage directory.
 const PEERS_FILE: &str = "known-peers";
+const PEERS_KIND: &str = "larder-peers 1";
 /// The directory of what is being fetched to be kept, in the storage directory.
 const KEEPING_DIR: &str = "keeping";
 /// The directory of uploads that come in parts, in the storage directory.
@@ -226,6 +229,9 @@ impl Node {
         if self.opened.as_ref().is_some_and(|opened| opened.crashed) {
             tasks.spawn(collect(self.store.clone()));
         }
+        if self.opened.as_ref().is_some_and(|opened| opened.damaged) {
+            tasks.spawn(tell_missing(self.store.clone()));
+        }
         if self.options.store.durability == Durability::Relaxed {
             tasks.spawn(sync_regularly(self.store.clone(), RELAXED_SYNC_EVERY));
         }
@@ -237,7 +243,7 @@ impl Node {
         if let Some(outgoing) = outgoing {
             tasks.spawn(announce_all(Arc::clone(&self.network), outgoing));
         }
-        let file = StateFile::new(self.storage_dir().join(PEERS_FILE), "larder-peers 1");
+        let file = StateFile::new(self.storage_dir().join(PEERS_FILE), PEERS_KIND);
         let options = self.options.discovery.clone();
         tasks.spawn(Arc::clone(&self.keeper).run());
         tasks.spawn(Arc::clone(&self.uploads).run());
@@ -336,6 +342,15 @@ async fn collect(store: Store) {
                 return tracing::error!(%error, "blobs that no file needs were not all deleted");
             }
         }
+    }
+}
+
+/// Tells which files came back without their content when the journal was mended.
+async fn tell_missing(store: Store) {
+    match store.tell_missing().await {
+        Ok(0) => {}
+        Ok(missing) => tracing::warn!(missing, "files are listed whose content is not there"),
+        Err(error) => tracing::error!(%error, "it is not known which files have no content"),
     }
 }
 

@@ -9,7 +9,7 @@ use super::tree::{GROUP, GROUP_BYTES};
 use crate::hash::BlobHash;
 
 /// Hashes content piece by piece and gives out its outboard as it grows.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct TreeHasher {
     /// How many chunk groups are finished.
     finished: u64,
@@ -50,6 +50,12 @@ impl TreeHasher {
             piece = rest;
         }
         self.group.extend_from_slice(piece);
+    }
+
+    /// The hash of what has come so far, as if that were all. Costs no more than hashing 16 KiB,
+    /// however much has come.
+    pub fn hash_so_far(&self) -> BlobHash {
+        self.clone().finish(&mut Vec::new())
     }
 
     /// The content is complete: the rest of its outboard and its hash.

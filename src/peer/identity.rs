@@ -7,12 +7,16 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{SECRET_KEY_LENGTH, SigningKey};
 
-use super::signature::{Proof, Signable};
+use super::signature::{Proof, Signable, from_hex, to_hex};
 use crate::peer_id::PeerId;
+use crate::state_file::StateFile;
 
 /// The file of the secret key in the storage directory: its 32 bytes.
 const FILE: &str = "node.key";
 const UNFINISHED: &str = "node.key.unfinished";
+/// The file of the public key, in hex, by which damage of the secret one shows: any 32 bytes
+/// are a key, only of another node.
+const CHECK: &str = "node.key.check";
 /// Only the owner may read the key.
 const MODE: u32 = 0o600;
 
@@ -40,27 +44,118 @@ pub enum IdentityError {
         /// The key file.
         path: PathBuf,
     },
+    /// The key file holds another key than it did, and that key does not differ from it by a
+    /// single bit.
+    #[error(
+        "{} does not hold the key of peer {expected} any more, which this node is; put back a \
+         copy of it, or remove {}.check to go on as another peer",
+        path.display(),
+        path.display()
+    )]
+    Changed {
+        /// The key file.
+        path: PathBuf,
+        /// Who the node is.
+        expected: PeerId,
+    },
+    /// The key file is gone.
+    #[error(
+        "{} is gone, the key of peer {expected}, which this node is; put back a copy of it, or \
+         remove {}.check to go on as another peer",
+        path.display(),
+        path.display()
+    )]
+    Gone {
+        /// The key file.
+        path: PathBuf,
+        /// Who the node is.
+        expected: PeerId,
+    },
     /// The system gives no random numbers to make a key of.
     #[error("no random numbers: {0}")]
     Random(getrandom::Error),
 }
 
 impl Identity {
-    /// The identity kept in `dir`, made and kept there the first time. Blocks.
+    /// The identity kept in `dir`, made and kept there the first time. A single damaged bit is
+    /// mended; any other damage is an error, and the key is never replaced. Blocks.
     ///
     /// The caller has the storage directory to itself.
     pub fn load_or_create(dir: &Path) -> Result<Self, IdentityError> {
         let path = dir.join(FILE);
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let secret = bytes.try_into();
-                let secret = secret.map_err(|_| IdentityError::Damaged { path: path.clone() })?;
-                keep_private(&path)?;
-                Ok(Self::of(&secret))
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Self::create(dir),
-            Err(e) => Err(io_error("read", &path, e)),
+        let (identity, found) = match (read(&path)?, expected(dir)) {
+            (None, None) => (Self::create(dir)?, Found::Whole),
+            (secret, expected) => Self::of_file(&path, secret, expected)?,
+        };
+        if found == Found::Mendable {
+            tracing::warn!(path = %path.display(), "a bit of the key was damaged; mended");
+            write_durably(dir, identity.key.as_bytes()).map_err(|e| io_error("mend", &path, e))?;
         }
+        keep_private(&path)?;
+        if expected(dir).is_none() {
+            let (file, public) = (check_file(dir), to_hex(&identity.public()));
+            // Twice, so that there is a version before to take where this one is damaged.
+            let saved = file.save(public.as_bytes());
+            let saved = saved.and_then(|()| file.save(public.as_bytes()));
+            saved.map_err(|e| io_error("write", &dir.join(CHECK), e))?;
+        }
+        Ok(identity)
+    }
+
+    /// What is wrong with the key in `dir`, without changing anything. Blocks.
+    pub fn problem(dir: &Path) -> Option<(PathBuf, String)> {
+        let path = dir.join(FILE);
+        if let Some(problem) = check_file(dir).health().problem() {
+            return Some((dir.join(CHECK), problem.to_owned()));
+        }
+        let (secret, expected) = match read(&path) {
+            Ok(None) if expected(dir).is_none() => return None,
+            Ok(secret) => (secret, expected(dir)),
+            Err(error) => return Some((path, error.to_string())),
+        };
+        match Self::of_file(&path, secret, expected) {
+            Ok((_, Found::Whole)) => None,
+            Ok((_, Found::Mendable)) => {
+                Some((path, "a bit is damaged (the node mends it)".to_owned()))
+            }
+            Err(error) => Some((path, error.to_string())),
+        }
+    }
+
+    /// The identity of what a key file holds, where that is the `expected` public key's.
+    fn of_file(
+        path: &Path,
+        secret: Option<Vec<u8>>,
+        expected: Option<[u8; 32]>,
+    ) -> Result<(Self, Found), IdentityError> {
+        let path = path.to_owned();
+        let damaged = || IdentityError::Damaged { path: path.clone() };
+        let whole = |secret: &Vec<u8>| <[u8; 32]>::try_from(secret.as_slice()).ok();
+        let Some(public) = expected else {
+            let secret = secret.as_ref().and_then(whole).ok_or_else(damaged)?;
+            return Ok((Self::of(&secret), Found::Whole));
+        };
+        let expected = PeerId::of_public_key(&public);
+        let Some(secret) = secret else {
+            return Err(IdentityError::Gone { path, expected });
+        };
+        let found = whole(&secret).map(|secret| Self::of(&secret));
+        if let Some(identity) = found.filter(|it| it.public() == public) {
+            return Ok((identity, Found::Whole));
+        }
+        // The public key proves which bytes were right, so nothing is guessed.
+        let mut candidates = one_bit_from(&secret).map(|secret| Self::of(&secret));
+        match candidates.find(|it| it.public() == public) {
+            Some(identity) => Ok((identity, Found::Mendable)),
+            None if secret.len() == SECRET_KEY_LENGTH => {
+                Err(IdentityError::Changed { path, expected })
+            }
+            None => Err(damaged()),
+        }
+    }
+
+    fn public(&self) -> [u8; 32] {
+        *self.key.verifying_key().as_bytes()
     }
 
     fn create(dir: &Path) -> Result<Self, IdentityError> {
@@ -92,6 +187,52 @@ impl Identity {
     pub fn sign(&self, message: &Signable) -> Proof {
         Proof::of(&self.key, message)
     }
+}
+
+/// How a key file was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Whole,
+    /// A bit, or its last byte, is not what it was.
+    Mendable,
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, IdentityError> {
+    match fs::read(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        bytes => bytes.map(Some).map_err(|e| io_error("read", path, e)),
+    }
+}
+
+fn check_file(dir: &Path) -> StateFile {
+    StateFile::new(dir.join(CHECK), "larder-key-check 1")
+}
+
+/// The public key of the key in `dir`, if it was written down.
+fn expected(dir: &Path) -> Option<[u8; 32]> {
+    let text = String::from_utf8(check_file(dir).load()?).ok()?;
+    from_hex(&text)
+}
+
+/// The keys that differ from these bytes by one bit, or by a last byte that was cut off.
+fn one_bit_from(bytes: &[u8]) -> impl Iterator<Item = [u8; SECRET_KEY_LENGTH]> {
+    let whole: Option<[u8; SECRET_KEY_LENGTH]> = bytes.try_into().ok();
+    let flipped = whole.into_iter().flat_map(|secret| {
+        (0..SECRET_KEY_LENGTH * 8).map(move |bit| {
+            let mut secret = secret;
+            if let Some(byte) = secret.get_mut(bit / 8) {
+                *byte ^= 1 << (bit % 8);
+            }
+            secret
+        })
+    });
+    let cut = bytes.to_vec();
+    let completed = (0..=u8::MAX).filter_map(move |last| {
+        let mut secret = cut.clone();
+        secret.push(last);
+        secret.try_into().ok()
+    });
+    flipped.chain(completed)
 }
 
 /// Whoever reads the key can pose as the node.
@@ -162,6 +303,62 @@ mod tests {
         fs::set_permissions(dir.path().join(FILE), Permissions::from_mode(0o644)).unwrap();
         Identity::load_or_create(dir.path()).unwrap();
         assert_eq!(mode(dir.path()), MODE);
+    }
+
+    #[test]
+    fn a_damaged_bit_of_the_key_or_its_check_is_told_and_mended() {
+        let dir = tempfile::tempdir().unwrap();
+        let peer = Identity::load_or_create(dir.path()).unwrap().peer_id();
+        for name in [FILE, CHECK] {
+            let path = dir.path().join(name);
+            let whole = fs::read(&path).unwrap();
+            let flipped = (0..whole.len() * 8).map(|bit| {
+                let mut bytes = whole.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                bytes
+            });
+            for damaged in flipped.chain([whole[..whole.len() - 1].to_vec()]) {
+                assert_eq!(Identity::problem(dir.path()), None);
+                fs::write(&path, &damaged).unwrap();
+                assert_eq!(Identity::problem(dir.path()).unwrap().0, path);
+                let identity = Identity::load_or_create(dir.path()).unwrap();
+                assert_eq!(identity.peer_id(), peer);
+                assert_eq!(fs::read(&path).unwrap(), whole);
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_another_one_or_gone_is_refused_until_its_check_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        let peer = Identity::load_or_create(dir.path()).unwrap().peer_id();
+        let own = fs::read(&path).unwrap();
+        let refused = || {
+            let said = Identity::load_or_create(dir.path())
+                .err()
+                .unwrap()
+                .to_string();
+            assert!(said.contains(&peer.to_string()), "{said}");
+            assert_eq!(Identity::problem(dir.path()), Some((path.clone(), said)));
+        };
+        fs::write(&path, [1; 32]).unwrap();
+        refused();
+        assert_eq!(fs::read(&path).unwrap(), [1; 32]);
+        fs::remove_file(&path).unwrap();
+        refused();
+        fs::write(&path, &own).unwrap();
+        assert_eq!(
+            Identity::load_or_create(dir.path()).unwrap().peer_id(),
+            peer
+        );
+        fs::write(&path, [1; 32]).unwrap();
+        check_file(dir.path())
+            .remove(&crate::disk::RealDisk)
+            .unwrap();
+        let other = Identity::load_or_create(dir.path()).unwrap().peer_id();
+        assert_ne!(other, peer);
+        assert_eq!(Identity::problem(dir.path()), None);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::error::UploadError;
 use super::visit::{Progress, Visit};
-use crate::blob::{Spool, spool};
+use crate::blob::spool::{self, Proven};
+use crate::blob::{BlobError, Spool};
 
 /// A request that brings bytes. To drop it is to be killed: what is written counts, unless
 /// it was to be checked.
@@ -47,8 +48,16 @@ impl Visit {
         })
     }
 
-    /// The spool of all that is here, which is read unless the spool was kept.
-    pub(super) async fn spool(&self) -> Result<Spool, UploadError> {
+    /// The spool of all that is here, which is read unless the spool was kept, and compared with
+    /// what was acknowledged. An upload of which that is damaged is given up.
+    pub(super) async fn spool(&mut self) -> Result<Spool, UploadError> {
+        match self.resume().await {
+            Err(BlobError::Damaged { .. }) => Err(self.give_up().await),
+            spool => Ok(spool?),
+        }
+    }
+
+    async fn resume(&self) -> Result<Spool, BlobError> {
         let Self { uploads, id, .. } = self;
         if let Some(spool) = uploads.spools.take(*id) {
             return Ok(spool);
@@ -59,7 +68,7 @@ impl Visit {
             ..uploads.options.spool.clone()
         };
         let path = uploads.files.content(*id);
-        Ok(Spool::resume(options, path, self.state.upload.length).await?)
+        Spool::resume(options, path, self.state.upload.length, self.state.proven()).await
     }
 }
 
@@ -115,13 +124,18 @@ impl Appending {
 impl Visit {
     /// Makes all that is here durable.
     pub(super) async fn sync(&mut self, spool: &mut Spool) -> Result<(), UploadError> {
-        if let Err(error) = spool.sync().await {
-            // Whatever was not durable before is uncertain now.
-            self.cut_to(self.state.offset).await?;
-            return Err(error.into());
+        match spool.sync().await {
+            Ok(Proven { len, hash }) => {
+                self.state.offset = len;
+                self.state.proof = Some(hash);
+                Ok(())
+            }
+            Err(error) => {
+                // Whatever was not durable before is uncertain now.
+                self.cut_to(self.state.offset).await?;
+                Err(error.into())
+            }
         }
-        self.state.offset = spool.received();
-        Ok(())
     }
 
     async fn cut_to(&self, offset: u64) -> Result<(), UploadError> {

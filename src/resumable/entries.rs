@@ -23,6 +23,8 @@ pub(super) struct Entry {
     client: Option<ClientKey>,
     /// Whether any of its bytes have come.
     begun: AtomicBool,
+    /// Whether what had come before this start was read and is what it was.
+    proven: AtomicBool,
 }
 
 /// Why there is no place for another upload.
@@ -50,6 +52,7 @@ impl Entry {
             known: Mutex::new(known),
             client,
             begun: AtomicBool::new(begun),
+            proven: AtomicBool::new(false),
         }
     }
 
@@ -61,6 +64,14 @@ impl Entry {
     /// Whether nothing would be lost with it: no byte has come, and nobody is sending.
     fn is_empty(&self) -> bool {
         !self.begun.load(Ordering::Relaxed) && self.turns.take_if_free().is_some()
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_proven(&self) {
+        self.proven.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn known(&self) -> Known {
@@ -130,7 +141,10 @@ impl Entries {
             written: SystemTime::now(),
             file: None,
         };
-        entries.insert(id, Arc::new(Entry::new(known, client, false)));
+        let entry = Entry::new(known, client, false);
+        // Nothing has come before.
+        entry.set_proven();
+        entries.insert(id, Arc::new(entry));
         Ok(gone)
     }
 

@@ -15,6 +15,12 @@ pub enum UploadError {
     /// Bytes were to be put elsewhere than at the end of what has come.
     #[error("the upload goes on at byte {0}")]
     Offset(u64),
+    /// What was acknowledged of it is no longer what came; it is given up.
+    #[error("what was stored of the upload is damaged; begin it anew")]
+    Damaged,
+    /// The file that it has become was removed.
+    #[error("the file of this upload was removed")]
+    FileRemoved,
     /// Too many are unfinished.
     #[error("{0} uploads are unfinished")]
     TooMany(usize),

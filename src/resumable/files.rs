@@ -1,23 +1,33 @@
 //! The files of uploads.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::error::UploadError;
 use super::state::{State, UploadId};
 use crate::disk::{Disk, RealDisk};
-use crate::state_file::StateFile;
+use crate::hash::BlobHash;
+use crate::state_file::{COMPANIONS, StateFile};
 
 /// What the name of a state file ends with, behind the id.
 const STATE: &str = ".state";
+/// The extension of one that was set aside.
+const DAMAGED: &str = "damaged";
+/// What follows the name of the directory in that of the versions before.
+const BEFORE: &str = ".before";
+/// Kind and version of state files.
+const KIND: &str = "larder-upload 1";
 
 /// Where the files of uploads are.
 #[derive(Clone)]
 pub(super) struct Files {
     dir: PathBuf,
+    /// Where the versions before of the states are.
+    before: PathBuf,
     disk: Arc<dyn Disk>,
 }
 
@@ -33,7 +43,10 @@ pub(super) struct Found {
 
 impl Files {
     pub(super) fn new(dir: PathBuf, disk: Arc<dyn Disk>) -> Self {
-        Self { dir, disk }
+        let mut before = dir.clone().into_os_string();
+        before.push(BEFORE);
+        let before = before.into();
+        Self { dir, before, disk }
     }
 
     /// The file of what has come.
@@ -42,7 +55,8 @@ impl Files {
     }
 
     fn state(&self, id: UploadId) -> StateFile {
-        StateFile::new(self.state_path(id), "larder-upload 1")
+        let before = self.before.join(id.to_string());
+        StateFile::new(self.state_path(id), KIND).with_before(before)
     }
 
     fn state_path(&self, id: UploadId) -> PathBuf {
@@ -67,7 +81,17 @@ impl Files {
     }
 
     fn load_blocking(&self, id: UploadId) -> Option<State> {
-        State::from_bytes(&self.state(id).load()?)
+        let recalled = self.state(id).recall()?;
+        let mut state = State::from_bytes(&recalled.content)?;
+        if recalled.is_older {
+            // What has come since that version may have been waiting for its checksum.
+            state.growing_in = None;
+            let saved = self.state(id).save(&state.to_bytes());
+            saved
+                .inspect_err(|error| tracing::warn!(%id, %error, "an older state is not saved"))
+                .ok()?;
+        }
+        Some(state)
     }
 
     /// Cuts off whatever of the content does not count, and tells how much does: `trusted`
@@ -105,7 +129,10 @@ impl Files {
     pub(super) async fn remove(&self, id: UploadId) {
         let files = self.clone();
         let remove = move || {
-            files.remove_blocking(&files.state_path(id));
+            if let Err(error) = files.state(id).remove(&*files.disk) {
+                let path = files.state_path(id);
+                tracing::warn!(path = %path.display(), %error, "file of an upload not removed");
+            }
             files.remove_blocking(&files.content(id));
             Ok(())
         };
@@ -118,37 +145,92 @@ impl Files {
         }
     }
 
-    /// Makes the directory, removes what belongs to no upload, and finds all there are.
-    pub(super) async fn find_all(&self) -> Result<Vec<Found>, UploadError> {
+    /// Makes the directory, removes what belongs to no upload, and finds all there are; what was
+    /// set aside since it was damaged stays for `expiry`.
+    pub(super) async fn find_all(&self, expiry: Duration) -> Result<Vec<Found>, UploadError> {
         let files = self.clone();
         blocking(move || {
-            let found = files.find_all_blocking();
+            let found = files.find_all_blocking(expiry);
             found.map_err(|e| UploadError::io("look through", files.dir, e))
         })
         .await
     }
 
-    fn find_all_blocking(&self) -> io::Result<Vec<Found>> {
-        RealDisk.create_dir(&self.dir)?;
+    fn find_all_blocking(&self, expiry: Duration) -> io::Result<Vec<Found>> {
+        for dir in [&self.dir, &self.before] {
+            RealDisk.create_dir(dir)?;
+        }
         RealDisk.sync_dir(self.dir.parent().unwrap_or(&self.dir))?;
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let id = name.strip_suffix(STATE).unwrap_or(&name).parse();
-            let state = id.ok().and_then(|id| Some((id, self.load_blocking(id)?)));
-            match state {
-                None => self.remove_blocking(&path),
-                Some((id, state)) if name.ends_with(STATE) => found.push(Found {
+        let mut found = BTreeMap::new();
+        for (path, id) in self.names()? {
+            if let Some(id) = id
+                && !found.contains_key(&self.state_path(id))
+                && let Some(state) = self.load_blocking(id)
+            {
+                let of_upload = Found {
                     id,
                     state,
                     written: self.written(id)?,
                     begun: len(&self.content(id))? > 0,
-                }),
-                Some(_) => {}
+                };
+                found.insert(self.state_path(id), of_upload);
+            }
+            let is_known = id.is_some_and(|id| found.contains_key(&self.state_path(id)));
+            // What was set aside is for people to look at, for a while.
+            let is_aside = path.extension().is_some_and(|it| it == DAMAGED);
+            let stays = is_known || (is_aside && is_younger(&path, expiry));
+            if !stays {
+                self.remove_blocking(&path);
             }
         }
-        Ok(found)
+        Ok(found.into_values().collect())
+    }
+
+    /// The files there are, each with the upload that its name tells of.
+    fn names(&self) -> io::Result<Vec<(PathBuf, Option<UploadId>)>> {
+        let mut names = Vec::new();
+        for dir in [&self.dir, &self.before] {
+            let entries = match fs::read_dir(dir) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries?,
+            };
+            for entry in entries {
+                let path = entry?.path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let own = COMPANIONS.iter().find_map(|end| name.strip_suffix(end));
+                let id = own.unwrap_or(&name);
+                let id = id.strip_suffix(STATE).unwrap_or(id).parse().ok();
+                names.push((path, id));
+            }
+        }
+        Ok(names)
+    }
+
+    /// What is wrong with the files of an upload: its state, or what has come of it.
+    fn problem(&self, id: UploadId) -> io::Result<Option<(PathBuf, String)>> {
+        let state = self.state(id);
+        let health = state.health();
+        if let Some(problem) = health.problem() {
+            return Ok(Some((self.state_path(id), problem.to_owned())));
+        }
+        let content = self.content(id);
+        let Some(state) = state.load().and_then(|it| State::from_bytes(&it)) else {
+            return Ok(Some((content, "belongs to no upload".to_owned())));
+        };
+        let problem = |text: &str| Ok(Some((content.clone(), text.to_owned())));
+        if state.finished.is_some() {
+            return Ok(None);
+        }
+        let here = len(&content)?;
+        if here < state.offset {
+            return problem("is shorter than what was acknowledged of the upload");
+        }
+        match state.proof {
+            Some(proof) if !begins_with(&content, state.offset, proof)? => {
+                problem("is not what was acknowledged of the upload (the node gives it up)")
+            }
+            _ => Ok(None),
+        }
     }
 
     fn written(&self, id: UploadId) -> io::Result<SystemTime> {
@@ -160,11 +242,43 @@ impl Files {
     }
 }
 
+/// What is wrong with the files of uploads in `dir`, each with its path, without changing
+/// anything. Blocks.
+pub fn problems(dir: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+    let files = Files::new(dir.to_owned(), Arc::new(RealDisk));
+    let (mut problems, mut looked_at) = (Vec::new(), BTreeSet::new());
+    for (path, id) in files.names()? {
+        match id {
+            None => problems.push((path, "belongs to no upload".to_owned())),
+            Some(id) if looked_at.insert(files.state_path(id)) => {
+                problems.extend(files.problem(id)?);
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(problems)
+}
+
+fn is_younger(path: &Path, than: Duration) -> bool {
+    let written = fs::metadata(path).and_then(|look| look.modified());
+    let age = written.map(|it| it.elapsed().unwrap_or_default());
+    age.is_ok_and(|age| age < than)
+}
+
 fn len(path: &Path) -> io::Result<u64> {
     match fs::metadata(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
         look => Ok(look?.len()),
     }
+}
+
+/// Whether the first `len` bytes of a file have this hash.
+fn begins_with(path: &Path, len: u64, hash: BlobHash) -> io::Result<bool> {
+    let mut hasher = blake3::Hasher::new();
+    if len > 0 {
+        hasher.update_reader(fs::File::open(path)?.take(len))?;
+    }
+    Ok(BlobHash::from(hasher.finalize()) == hash)
 }
 
 /// What the kernel calls the time since the machine was started; another text each time

@@ -45,13 +45,13 @@ impl Visit {
     }
 
     async fn make_file(&mut self, spool: Spool) -> Result<(), UploadError> {
-        let blob = spool.finish_copy().await?;
+        let blob = match spool.finish_copy().await {
+            Err(BlobError::Damaged { .. }) => return Err(self.give_up().await),
+            blob => blob?,
+        };
         let ending = match self.state.ending {
             Some(ending) if ending.hash == blob.hash() => ending,
-            Some(Ending { hash, .. }) => {
-                let detail = "what was uploaded is no longer what it was".to_owned();
-                return Err(BlobError::Damaged { hash, detail }.into());
-            }
+            Some(_) => return Err(self.give_up().await),
             None => self.begin_to_end(blob.hash()).await?,
         };
         let about = self.state.upload.about.clone();

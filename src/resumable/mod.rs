@@ -19,6 +19,7 @@ mod visit;
 
 pub use append::{Appending, Stopped};
 pub use error::UploadError;
+pub use files::problems;
 pub use state::{Finished, NewUpload, UploadId};
 pub use uploads::{Options, Uploads};
 pub use visit::{Progress, Visit};

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::blob::spool::Proven;
 use crate::hash::BlobHash;
 use crate::record::FileId;
 use crate::store::About;
@@ -69,6 +70,9 @@ pub(super) struct State {
     pub(super) upload: NewUpload,
     /// How many bytes are known to be durable, and to be what the client sent.
     pub(super) offset: u64,
+    /// The hash of those bytes, by which it shows whether they still are what they were; none
+    /// in what an older larder wrote.
+    pub(super) proof: Option<BlobHash>,
     /// The boot of the machine in which more may have been appended, all of which counts:
     /// the kernel keeps it whatever happens to the process. After a power cut nobody knows
     /// what is behind `offset`; and while bytes come whose checksum has yet to be compared,
@@ -98,6 +102,7 @@ struct Written {
     content_type: Option<String>,
     description: String,
     offset: u64,
+    proof: Option<String>,
     growing_in: Option<String>,
     hash: Option<String>,
     newer_than: Option<String>,
@@ -110,6 +115,7 @@ impl State {
         Self {
             upload,
             offset: 0,
+            proof: Some(BlobHash::of(b"")),
             growing_in: Some(boot.to_owned()),
             ending: None,
             finished: None,
@@ -126,6 +132,12 @@ impl State {
         })
     }
 
+    /// What of the content was acknowledged, and can be proven.
+    pub(super) fn proven(&self) -> Option<Proven> {
+        let len = self.offset;
+        self.proof.map(|hash| Proven { len, hash })
+    }
+
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let About {
             name,
@@ -139,6 +151,7 @@ impl State {
             content_type,
             description,
             offset: self.offset,
+            proof: self.proof.map(|it| it.to_string()),
             growing_in: self.growing_in.clone(),
             hash: self.ending.map(|it| it.hash.to_string()),
             newer_than: self.ending.and_then(|it| Some(it.newer_than?.to_string())),
@@ -164,6 +177,7 @@ impl State {
                 },
             },
             offset: written.offset,
+            proof: written.proof.map(|it| it.parse()).transpose().ok()?,
             growing_in: written.growing_in,
             ending: hash.map(|hash| Ending { hash, newer_than }),
             finished: file.zip(hash).map(|(file, hash)| Finished { file, hash }),

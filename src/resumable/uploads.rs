@@ -201,7 +201,7 @@ impl Uploads {
     pub(super) async fn recall(&self) -> Result<&[UploadId], UploadError> {
         let recall = || async {
             let mut interrupted = Vec::new();
-            for found in self.files.find_all().await? {
+            for found in self.files.find_all(self.options.expiry).await? {
                 let file = found.state.finished.map(|it| it.file);
                 if file.is_none() && found.state.ending.is_some() {
                     interrupted.push(found.id);

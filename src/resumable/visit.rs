@@ -59,6 +59,11 @@ impl Visit {
     /// How far it is. If it is whole, it is a file then.
     pub async fn progress(&mut self) -> Result<Progress, UploadError> {
         self.finish_whole().await?;
+        if let Some(finished) = self.state.finished
+            && self.uploads.store.get(finished.file).await?.is_none()
+        {
+            return Err(UploadError::FileRemoved);
+        }
         Ok(Progress {
             length: self.state.upload.length,
             offset: self.offset().await?,
@@ -69,7 +74,7 @@ impl Visit {
     }
 
     /// How many bytes are here; whatever is behind them is cut off.
-    pub(super) async fn offset(&self) -> Result<u64, UploadError> {
+    pub(super) async fn offset(&mut self) -> Result<u64, UploadError> {
         if self.state.finished.is_some() {
             return Ok(self.state.upload.length);
         }
@@ -78,9 +83,42 @@ impl Visit {
         }
         let (state, boot) = (self.state.clone(), self.uploads.boot.clone());
         let files = &self.uploads.files;
-        files
-            .cut(self.id, move |len| state.trusted(len, &boot))
-            .await
+        let trusted = move |len| state.trusted(len, &boot);
+        let counts = files.cut(self.id, trusted).await?;
+        let changes = self.uploads.store.refusal().is_none();
+        if counts.max(self.state.offset) > 0 && changes && !self.entry.is_proven() {
+            self.prove().await?;
+        }
+        Ok(counts)
+    }
+
+    /// Reads, once after a start, what was here before, before anything is told of it: what is
+    /// told is never taken back, so it has to be what came, and to be proven from then on.
+    async fn prove(&mut self) -> Result<(), UploadError> {
+        let mut spool = match self.spool().await {
+            Ok(spool) => spool,
+            Err(error @ UploadError::Damaged) => return Err(error),
+            // What cannot be read now, or for which there is no room, is tried again.
+            Err(error) => {
+                tracing::debug!(id = %self.id, %error, "an upload is not read yet");
+                return Ok(());
+            }
+        };
+        if spool.received() > self.state.offset || self.state.proof.is_none() {
+            self.sync(&mut spool).await?;
+            self.save().await?;
+        }
+        self.uploads.spools.put(self.id, spool);
+        self.entry.set_proven();
+        Ok(())
+    }
+
+    /// Forgets an upload of which what was acknowledged is no longer what came.
+    pub(super) async fn give_up(&self) -> UploadError {
+        tracing::error!(id = %self.id, name = self.state.upload.about.name,
+            "what was stored of an upload is damaged; the upload is given up");
+        self.uploads.remove(self.id).await;
+        UploadError::Damaged
     }
 
     /// Writes down the state, durably.

@@ -6,6 +6,10 @@ use futures_util::StreamExt;
 
 use super::{Store, StoreError};
 use crate::hash::BlobHash;
+use crate::record::FileRecord;
+
+/// How many files are looked at together.
+const PAGE: usize = 256;
 
 impl Store {
     /// Deletes a blob unless a record needs it. What cannot be deleted now is found
@@ -45,6 +49,28 @@ impl Store {
         self.blobs.sweep().await?;
         round.end();
         Ok(collected)
+    }
+}
+
+impl Store {
+    /// Tells in the log which files have no content, and returns how many: those whose removal
+    /// the journal has lost, among others.
+    pub async fn tell_missing(&self) -> Result<u64, StoreError> {
+        let (mut missing, mut after) = (0, None);
+        loop {
+            let page = self.index.page(after, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(missing);
+            };
+            after = Some(last.id);
+            for FileRecord { id, file, .. } in page {
+                if self.blobs.size(&file.hash).await?.is_none() && self.get(id).await?.is_some() {
+                    tracing::warn!(%id, name = file.name, hash = %file.hash,
+                        "this file has no content: it was removed, or its content is lost");
+                    missing += 1;
+                }
+            }
+        }
     }
 }
 

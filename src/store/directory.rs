@@ -1,12 +1,13 @@
 //! The storage directory: one process at a time, and a version.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::blob::local::note_small_files;
-use crate::disk::{Disk, replace_file};
+use crate::disk::{DIR_MODE, Disk, FILE_MODE, replace_file};
 
 /// The version of everything stored, which the steps in `migrations/` lead up to.
 pub(super) const VERSION: u32 = 2;
@@ -75,6 +76,7 @@ impl Directory {
     /// until the value is dropped. Blocks.
     pub(super) fn open(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, DirectoryError> {
         create_durably(path).map_err(|e| io_error("create", path, e))?;
+        warn_of_others(path);
         let lock = lock(path)?;
         check_version(path, &**disk)?;
         Ok(Self { _lock: lock })
@@ -110,11 +112,24 @@ fn create_durably(path: &Path) -> io::Result<()> {
         _ => Path::new("."),
     };
     create_durably(parent)?;
-    match std::fs::create_dir(path) {
+    match DirBuilder::new().mode(DIR_MODE).create(path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         result => result?,
     }
     File::open(parent)?.sync_all()
+}
+
+/// Tells where others than the owner get in, as into a directory that an older larder made.
+/// Some share theirs on purpose, so it is opened all the same.
+fn warn_of_others(path: &Path) {
+    let Ok(look) = std::fs::metadata(path) else {
+        return;
+    };
+    let mode = look.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), mode = format!("{mode:o}"),
+            "other users of this machine may get at what is stored; `chmod 700` keeps them out");
+    }
 }
 
 fn lock(dir: &Path) -> Result<File, DirectoryError> {
@@ -124,6 +139,7 @@ fn lock(dir: &Path) -> Result<File, DirectoryError> {
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(FILE_MODE)
         .open(&path);
     let mut file = open.map_err(|e| io_error("open", &path, e))?;
     match file.try_lock() {

@@ -104,8 +104,11 @@ pub enum OpenError {
 pub struct LocalStore {
     /// The store.
     pub store: Store,
-    /// Whether blobs that no record needs may have been left by a crash.
+    /// Whether blobs that no record needs may have been left by a crash, and may be deleted: not
+    /// where the index was damaged, since a record may be missing that needs them.
     pub crashed: bool,
+    /// Whether the index was damaged, so that what was removed may be listed again.
+    pub damaged: bool,
     _directory: Directory,
 }
 
@@ -142,11 +145,14 @@ impl LocalStore {
         if let Some(quota) = options.quota {
             store = store.with_quota(quota);
         }
-        store.uncollected.store(!opened.clean, Ordering::Relaxed);
+        let crashed = !(opened.clean || opened.damaged);
+        store.uncollected.store(crashed, Ordering::Relaxed);
+        store.orphans_stay = opened.damaged;
         Ok((
             Self {
                 store,
-                crashed: !opened.clean,
+                crashed,
+                damaged: opened.damaged,
                 _directory: directory,
             },
             opened.unsettled,

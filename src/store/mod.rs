@@ -32,7 +32,7 @@ mod writing;
 pub use directory::DirectoryError;
 pub use error::StoreError;
 pub use hot::{HotReads, ReadyContent, ReadyFile};
-pub use verify::{Finding, verify};
+pub use verify::{Finding, Others, verify};
 
 use hot::HotFiles;
 use in_use::{InUse, Shared};
@@ -60,6 +60,9 @@ pub struct Store {
     /// Whether blobs that no record needs may be there: a crash left them, or one
     /// could not be deleted.
     uncollected: Arc<AtomicBool>,
+    /// Whether those stay until the next start, since the index was damaged: a record may be
+    /// missing that needs them.
+    orphans_stay: bool,
     /// Whether the store is closed. Each change reads it to its end, so that closing
     /// waits for those that run.
     closed: Arc<RwLock<bool>>,
@@ -90,6 +93,7 @@ impl Store {
             in_use: Arc::default(),
             hot: Arc::new(HotFiles::new()),
             uncollected: Arc::default(),
+            orphans_stay: false,
             closed: Arc::default(),
             spool,
             quota: None,
@@ -127,7 +131,7 @@ impl Store {
     /// A spool for content of `size` bytes whose beginning may be in the file at `path`, on
     /// the file system of the blobs; see [`Spool::resume`].
     pub async fn spool_to_resume(&self, path: PathBuf, size: u64) -> Result<Spool, StoreError> {
-        Ok(Spool::resume(self.spool.clone(), path, size).await?)
+        Ok(Spool::resume(self.spool.clone(), path, size, None).await?)
     }
 
     /// Keeps spooled content as a new file. Ok means blob and record are durable.
@@ -357,7 +361,7 @@ impl Store {
     pub async fn close(&self) -> Result<(), StoreError> {
         *self.closed.write().await = true;
         self.sync().await?;
-        if self.uncollected.load(Ordering::Relaxed) {
+        if self.uncollected.load(Ordering::Relaxed) && !self.orphans_stay {
             // Nobody looks for them after a clean stop, so the deletions must last, too.
             self.collect_all().await?;
             self.sync().await?;

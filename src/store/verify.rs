@@ -1,6 +1,6 @@
 //! Checking everything stored: journal, lookup database and blobs against each other.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
@@ -9,7 +9,7 @@ use super::directory::Directory;
 use super::error::StoreError;
 use super::local::{OpenError, Options};
 use crate::blob::BlobBackend;
-use crate::blob::local::LocalBlobs;
+use crate::blob::local::{LocalBlobs, problems_of_packs};
 use crate::hash::BlobHash;
 use crate::index::local::{self as index, Journaled};
 use crate::index::{IndexError, Totals};
@@ -29,19 +29,32 @@ pub enum Finding {
     OutboardsLeft(u64),
     /// No file needs this blob (size in bytes). The node collects it by itself.
     Orphan(BlobHash, u64),
+    /// What is wrong with a file that is neither content nor of the index.
+    File(PathBuf, String),
     /// A file among the blobs or outboards that is none.
     Stray(PathBuf),
 }
 
+/// What whoever keeps more files in a storage directory finds wrong with them. It blocks.
+pub type Others = fn(&Path) -> Vec<(PathBuf, String)>;
+
 /// Checks a storage directory that no node uses; sends each finding as it comes
-/// and returns how much there is. Takes as long as reading everything once.
+/// and returns how much there is. Takes as long as reading everything once. `others` is asked
+/// for what is wrong with files that the store knows nothing of.
 pub async fn verify(
     options: &Options,
     findings: mpsc::Sender<Finding>,
+    others: Others,
 ) -> Result<Totals, OpenError> {
     let (opening, from_index) = (options.clone(), findings.clone());
     let opened = tokio::task::spawn_blocking(move || {
         let directory = Directory::open_existing(&opening.dir, &opening.disk)?;
+        // Before the packs are opened, which mends files about them.
+        let mut problems = problems_of_packs(&opening.dir)?;
+        problems.extend(others(&opening.dir));
+        for (path, problem) in problems {
+            let _ = from_index.blocking_send(Finding::File(path, problem));
+        }
         let blobs = LocalBlobs::open(opening.blobs())?;
         let mut report = |finding| {
             // Who no longer listens does not want to know.

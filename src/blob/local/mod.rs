@@ -91,6 +91,12 @@ pub fn note_small_files(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
     replace_file(disk, &dir.join(SMALL_FILES), b"")
 }
 
+/// The damaged files about packs in a storage directory, each with what is wrong. They have to
+/// be looked at before [`LocalBlobs::open`], which makes them anew. Blocks.
+pub fn problems_of_packs(dir: &Path) -> Result<Vec<(PathBuf, String)>, BlobError> {
+    packs::problems(&dir.join(PACKS_DIR))
+}
+
 impl LocalBlobs {
     /// Opens the blobs of a storage directory, making what directories are
     /// missing and clearing the spool. Blocks.

@@ -78,7 +78,7 @@ impl Outboards {
     fn derive_now(&self, hash: BlobHash, blob: &File) -> Result<File, BlobError> {
         spool::check_space(&self.spool)?;
         let mut writer = OutboardWriter::create(&self.spool)?;
-        writer.update_from(blob, hash.to_string().as_ref())?;
+        writer.update_from(blob, hash.to_string().as_ref(), 0..u64::MAX)?;
         let (found, file) = writer.finish()?;
         if found != hash {
             file.discard();

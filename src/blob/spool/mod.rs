@@ -64,6 +64,15 @@ enum State {
     Failed,
 }
 
+/// The beginning of content that can be resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proven {
+    /// Its length, in bytes.
+    pub len: u64,
+    /// Its hash.
+    pub hash: BlobHash,
+}
+
 /// Content received whole and hashed, not yet a blob. Dropping it removes it.
 pub struct SpooledBlob {
     hash: BlobHash,
@@ -96,10 +105,17 @@ impl Spool {
 
     /// Goes on with content that will have `size` bytes in the file at `path`, which need
     /// not be there yet and outlives this spool, so that it can be resumed again. What it
-    /// holds, which may be more, is read once, to hash it.
-    pub async fn resume(options: Options, path: PathBuf, size: u64) -> Result<Self, BlobError> {
+    /// holds, which may be more, is read once, to hash it; where its beginning is not what is
+    /// `proven` of it, that is [`BlobError::Damaged`].
+    pub async fn resume(
+        options: Options,
+        path: PathBuf,
+        size: u64,
+        proven: Option<Proven>,
+    ) -> Result<Self, BlobError> {
         let with = options.clone();
-        let written = super::run_blocking(move || Written::resume(with, path, size)).await?;
+        let resume = move || Written::resume(with, path, size, proven);
+        let written = super::run_blocking(resume).await?;
         Ok(Self {
             options,
             received: written.size,
@@ -144,11 +160,14 @@ impl Spool {
         }
     }
 
-    /// Makes durable what is here of content that can be resumed. After an error nobody
-    /// knows what came since the last time.
-    pub async fn sync(&mut self) -> Result<(), BlobError> {
+    /// Makes durable what is here of content that can be resumed, and tells by what that can be
+    /// proven when it is resumed. After an error nobody knows what came since the last time.
+    pub async fn sync(&mut self) -> Result<Proven, BlobError> {
         let synced = match &mut self.state {
-            State::Memory(_) => Ok(()),
+            State::Memory(bytes) => Ok(Proven {
+                len: bytes.len() as u64,
+                hash: BlobHash::of(bytes),
+            }),
             State::File(writer) => writer.sync().await,
             State::Failed => Err(self.failed_before()),
         };
@@ -242,12 +261,16 @@ impl Writer {
         Ok(())
     }
 
-    async fn sync(&mut self) -> Result<(), BlobError> {
+    async fn sync(&mut self) -> Result<Proven, BlobError> {
         let written = joined((&mut self.writing).await)?;
         let batch = std::mem::take(&mut self.batch);
         let synced = super::run_blocking(move || written.append(&batch)?.synced()).await?;
+        let proven = Proven {
+            len: synced.size,
+            hash: synced.outboard.hash_so_far(),
+        };
         self.writing = tokio::task::spawn_blocking(|| Ok(synced));
-        Ok(())
+        Ok(proven)
     }
 
     async fn finish(
@@ -293,12 +316,24 @@ impl Written {
     }
 
     /// Goes on after what the file at `path` holds, of content of `size` bytes. Blocks.
-    fn resume(options: Options, path: PathBuf, size: u64) -> Result<Self, BlobError> {
+    fn resume(
+        options: Options,
+        path: PathBuf,
+        size: u64,
+        proven: Option<Proven>,
+    ) -> Result<Self, BlobError> {
         let file = SpoolFile::resume(&options, path)?;
         let mut outboard = OutboardWriter::create(&options)?;
         let unreadable = |e| BlobError::io("read", file.path(), e);
-        let here = File::open(file.path()).map_err(unreadable)?;
-        let here = outboard.update_from(&here, file.path())?;
+        let content = File::open(file.path()).map_err(unreadable)?;
+        if let Some(Proven { len, hash }) = proven {
+            let here = outboard.update_from(&content, file.path(), 0..len)?;
+            if here != len || outboard.hash_so_far() != hash {
+                return Err(BlobError::other_hash(hash));
+            }
+        }
+        let from = proven.map_or(0, |it| it.len);
+        let here = outboard.update_from(&content, file.path(), from..u64::MAX)?;
         check_room(&options, size.saturating_sub(here))?;
         Ok(Self {
             options,
@@ -336,7 +371,11 @@ impl Written {
         let path = self.file.path();
         let content = if self.size <= MEMORY_LIMIT {
             outboard.discard();
-            Content::Memory(std::fs::read(path).map_err(|e| BlobError::io("read", path, e))?)
+            let bytes = std::fs::read(path).map_err(|e| BlobError::io("read", path, e))?;
+            if BlobHash::of(&bytes) != hash {
+                return Err(BlobError::other_hash(hash));
+            }
+            Content::Memory(bytes)
         } else {
             let blob = self.file.link(&self.options)?;
             Content::File { blob, outboard }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -45,13 +46,20 @@ impl OutboardWriter {
         Ok(())
     }
 
-    /// Takes all that a file holds, and tells how many bytes that is; `name` is what errors
-    /// call it. Blocks.
-    pub fn update_from(&mut self, file: &File, name: &Path) -> Result<u64, BlobError> {
-        let (mut piece, mut offset) = (vec![0; READ_BYTES], 0);
-        loop {
-            match file.read_at(&mut piece, offset) {
-                Ok(0) => return Ok(offset),
+    /// Takes these bytes of a file, or those up to its end where that comes before, behind those
+    /// that came already, and tells where that is; `name` is what errors call it. Blocks.
+    pub fn update_from(
+        &mut self,
+        file: &File,
+        name: &Path,
+        bytes: Range<u64>,
+    ) -> Result<u64, BlobError> {
+        let (mut piece, mut offset) = (vec![0; READ_BYTES], bytes.start);
+        while offset < bytes.end {
+            let left = usize::try_from(bytes.end - offset).unwrap_or(READ_BYTES);
+            let room = piece.get_mut(..left.min(READ_BYTES)).unwrap_or_default();
+            match file.read_at(room, offset) {
+                Ok(0) => break,
                 Ok(read) => {
                     self.update(piece.get(..read).unwrap_or_default())?;
                     offset += read as u64;
@@ -60,6 +68,12 @@ impl OutboardWriter {
                 Err(e) => return Err(BlobError::io("read", name, e)),
             }
         }
+        Ok(offset)
+    }
+
+    /// The hash of what has come so far, as if that were all.
+    pub fn hash_so_far(&self) -> BlobHash {
+        self.hasher.hash_so_far()
     }
 
     /// The blob is complete: its hash and the file of its outboard, written but not

@@ -74,7 +74,7 @@ pub struct Keeper {
 impl Keeper {
     /// A keeper that has nothing to do yet.
     pub fn new(fetcher: Arc<Fetcher>, store: Store, options: Options) -> Self {
-        let file = StateFile::new(options.dir.join(WANTED_FILE), "larder-wanted 1");
+        let file = wanted_file(&options.dir);
         let unhashed = Unhashed::new(&options.dir);
         Self {
             fetcher,
@@ -274,6 +274,11 @@ impl Keeper {
     pub(super) fn wake(&self) {
         self.added.notify_one();
     }
+}
+
+/// The file of what is wanted.
+pub(super) fn wanted_file(dir: &Path) -> StateFile {
+    StateFile::new(dir.join(WANTED_FILE), "larder-wanted 1")
 }
 
 /// What users wanted before; removes what was received of anything else.

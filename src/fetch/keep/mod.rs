@@ -7,11 +7,13 @@
 mod everything;
 mod fetching;
 mod keeper;
+mod problems;
 mod queue;
 mod unhashed;
 mod wanted;
 
 pub use fetching::KeepError;
 pub use keeper::{Keeper, NotKept, Options};
+pub use problems::problems;
 pub use queue::{Progress, Stage};
 pub use wanted::{KeepId, Naming, Wanted};

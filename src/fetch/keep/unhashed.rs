@@ -26,10 +26,15 @@ pub(super) struct Unhashed {
     file: AsyncMutex<StateFile>,
 }
 
+/// The file of the hashes of what was kept.
+pub(super) fn unhashed_file(dir: &Path) -> StateFile {
+    StateFile::new(dir.join(FILE), "larder-kept-without-hash 1")
+}
+
 impl Unhashed {
     /// Knows nothing before [`Unhashed::recall`].
     pub(super) fn new(dir: &Path) -> Self {
-        let file = StateFile::new(dir.join(FILE), "larder-kept-without-hash 1");
+        let file = unhashed_file(dir);
         Self {
             known: Mutex::default(),
             file: AsyncMutex::new(file),

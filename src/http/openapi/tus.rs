@@ -50,11 +50,12 @@ fn tus(method: HttpMethod, path: &'static str, id: &str, summary: &str) -> Descr
 }
 
 /// What may be wrong with the bytes of an upload.
-const OF_BYTES: [Code; 14] = [
+const OF_BYTES: [Code; 16] = [
     Code::BadHeader,
     Code::BodyCut,
     Code::ChecksumMismatch,
     Code::DiskFull,
+    Code::FileRemoved,
     Code::OverQuota,
     Code::ReadOnly,
     Code::TooLarge,
@@ -62,6 +63,7 @@ const OF_BYTES: [Code; 14] = [
     Code::TooSlow,
     Code::UnknownChecksum,
     Code::UnknownUpload,
+    Code::UploadDamaged,
     Code::UploadTakenOver,
     Code::WriteFailed,
     Code::WrongContentType,
@@ -104,7 +106,7 @@ fn look() -> Described {
     .needs(Needs::Reading)
     .segment("id", "The last segment of the upload's `Location`.", uuid())
     .answers(200, with_headers("How far it is.", headers))
-    .refuses([Code::UnknownUpload])
+    .refuses([Code::FileRemoved, Code::UnknownUpload, Code::UploadDamaged])
 }
 
 fn append() -> Described {

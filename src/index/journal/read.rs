@@ -1,6 +1,6 @@
 //! Reading the whole journal, and telling a torn tail from damage.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::batch::Batch;
 use super::damage::Damage;
@@ -24,24 +24,25 @@ pub(in crate::index) struct End {
 
 impl End {
     /// Fails where the journal ends before the entry `next_seq`, which was durable once.
-    pub(in crate::index) fn check_reaches(
-        &self,
-        next_seq: u64,
-        dir: &Path,
-    ) -> Result<(), IndexError> {
+    pub(in crate::index) fn check_reaches(&self, next_seq: u64) -> Result<(), IndexError> {
         if self.next_seq >= next_seq {
             return Ok(());
         }
+        Err(self.damage(next_seq).into())
+    }
+
+    /// That the journal ends before the entries up to `next_seq`, which were there once.
+    pub(in crate::index) fn damage(&self, next_seq: u64) -> Damage {
         let detail = self.falls_short_of(next_seq);
         let (path, offset) = match &self.last {
             Some((segment, offset)) => (segment.path.clone(), *offset),
-            None => (dir.to_owned(), 0),
+            None => (PathBuf::from("journal"), 0),
         };
-        Err(IndexError::Damaged {
+        Damage {
             path,
             offset,
             detail,
-        })
+        }
     }
 
     /// How it shows that the entries before `next_seq` were there.

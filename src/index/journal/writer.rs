@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::batch::{Batch, MAX_BODY};
+use super::last::LastBatch;
 use super::read::End;
 use super::segment::{self, HEADER, Header, Kind, Segment};
 use crate::disk::{Disk, DiskFile, Durability};
@@ -33,6 +34,7 @@ pub(in crate::index) struct Journal {
     /// What all segments of this journal share.
     id: [u8; 16],
     active: Active,
+    last: LastBatch,
     next_seq: u64,
     durable_seq: u64,
     refusal: Arc<OnceLock<String>>,
@@ -76,6 +78,7 @@ impl Journal {
         };
         let (next_seq, durable_seq) = (end.next_seq, end.durable_seq);
         Ok(Self {
+            last: LastBatch::open((&options.dir, &*options.disk), &id, end)?,
             options,
             id,
             active,
@@ -135,6 +138,7 @@ impl Journal {
         if !relaxed {
             self.durable_seq = next_seq - 1;
         }
+        self.last.write(&bytes);
         self.active.offset += bytes.len() as u64;
         self.next_seq = next_seq;
         Ok(())

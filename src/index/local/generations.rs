@@ -6,6 +6,10 @@ use super::replay::{Check, Replayed, replay};
 use crate::index::IndexError;
 use crate::index::journal::{OnDamage, Segment};
 
+/// The generation of a database that is made for a comparison and never used: a start that finds
+/// it removes it.
+pub(super) const SCRATCH: u64 = 0;
+
 /// A new lookup database from nothing but the journal.
 pub(super) fn make_anew(
     options: &Options,
@@ -19,7 +23,7 @@ pub(super) fn make_anew(
 
 /// The newest generation there is a directory of; 1 where there is none.
 pub(super) fn newest_generation(options: &Options) -> Result<u64, IndexError> {
-    Ok(generations(options)?.into_iter().max().unwrap_or(1))
+    Ok(generations(options)?.into_iter().fold(1, u64::max))
 }
 
 fn generations(options: &Options) -> Result<Vec<u64>, IndexError> {

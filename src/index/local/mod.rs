@@ -15,7 +15,9 @@ use crate::record::{
 };
 
 mod compact;
+mod compare;
 mod generations;
+mod mend;
 mod options;
 mod rebuild;
 mod replay;
@@ -26,9 +28,10 @@ mod sums;
 mod verify;
 mod writer;
 
+pub use compare::Finding;
 pub use options::Options;
 pub use rebuild::{Rebuilt, rebuild};
-pub use verify::{Finding, Journaled, verify};
+pub use verify::{Journaled, verify};
 
 use shared::{Current, Shared};
 use writer::Request;
@@ -49,6 +52,9 @@ pub struct Opened {
     pub index: LocalIndex,
     /// Whether the last stop was clean.
     pub clean: bool,
+    /// Whether something was damaged: until the next start nothing may be deleted that no record
+    /// seems to need.
+    pub damaged: bool,
     /// Files that were acknowledged under relaxed durability shortly before a
     /// crash: their blobs may be incomplete.
     pub unsettled: Vec<FileRecord>,
@@ -62,11 +68,13 @@ impl LocalIndex {
             requests,
             shared,
             clean,
+            damaged,
             unsettled,
         } = start::start(options)?;
         Ok(Opened {
             index: Self { requests, shared },
             clean,
+            damaged,
             unsettled,
         })
     }

@@ -1,11 +1,12 @@
 //! Making the lookup database anew on demand, and going on behind damage.
 
 use super::generations::{make_anew, newest_generation, remove_generation};
+use super::mend;
 use super::options::Options;
 use super::replay::Replayed;
 use super::seal;
 use super::start::{prepare, sync_after_crash};
-use crate::index::journal::{Damage, OnDamage, SnapshotWriter, refuse};
+use crate::index::journal::{self, Damage, OnDamage, SnapshotWriter, forget_last, refuse};
 use crate::index::{IndexError, Totals};
 
 /// How many files are copied at once.
@@ -34,13 +35,23 @@ pub fn rebuild(options: &Options, skip_damage: bool) -> Result<Rebuilt, IndexErr
         Ok(())
     };
     let on_damage: OnDamage<'_> = if skip_damage { &mut skip } else { &mut refuse };
-    let segments = prepare(options, on_damage)?;
-    let clean = seal::read(options).is_some();
+    let mut segments = prepare(options, on_damage)?;
+    let seal = seal::read(options).seal();
+    let clean = seal.is_some();
     if !clean {
         sync_after_crash(options)?;
     }
     let old = newest_generation(options)?;
-    let replayed = make_anew(options, &segments, old + 1, on_damage)?;
+    let mut replayed = make_anew(options, &segments, old + 1, on_damage)?;
+    if mend::end_by_copy(options, &replayed.end)? {
+        drop(replayed);
+        (segments, _) = journal::list(&options.journal().dir, on_damage)?;
+        replayed = make_anew(options, &segments, old + 1, on_damage)?;
+    }
+    let sealed_at = seal.filter(|it| it.is_proven(false, 0));
+    if let Some(seal) = sealed_at.filter(|it| it.next_seq > replayed.end.next_seq) {
+        on_damage(replayed.end.damage(seal.next_seq))?;
+    }
     if !skipped.is_empty() {
         replace_journal(options, &replayed, &skipped)?;
     }
@@ -82,6 +93,9 @@ fn replace_journal(
             .try_for_each(|record| snapshot.add(record))?;
     }
     snapshot.finish([])?;
+    // The end is another one from now on.
+    let forgotten = forget_last(&options.journal().dir, &*options.disk);
+    forgotten.map_err(|e| IndexError::io("remove from", &options.dir, e))?;
     for Damage { path, .. } in damaged.iter().filter(|damage| damage.path.is_file()) {
         let aside = path.with_extension("damaged");
         let moved = options.disk.rename(path, &aside);

@@ -9,7 +9,10 @@ use super::options::Options;
 use crate::disk::replace_file;
 use crate::index::IndexError;
 
-const MAGIC: &[u8; 8] = b"larderS1";
+const MAGIC: &[u8; 8] = b"larderS2";
+/// What a seal begins with whose own fields are under no checksum.
+const OLD_MAGIC: &[u8; 8] = b"larderS1";
+/// The length of a seal without the checksum of itself.
 const LEN: usize = 8 + 8 + 8 + 32;
 
 /// What a clean stop wrote down.
@@ -19,6 +22,9 @@ pub(super) struct Seal {
     generation: u64,
     /// The sequence number after the last entry of the journal, all durable.
     pub(super) next_seq: u64,
+    /// Whether only the sealed database vouches for that number, as an older larder's seal
+    /// says nothing that shows whether it is itself whole.
+    is_old: bool,
     /// The checksum of the database's files.
     checksum: [u8; 32],
 }
@@ -35,16 +41,41 @@ pub(super) fn write(options: &Options, generation: u64, next_seq: u64) -> Result
         bytes.extend(generation.to_le_bytes());
         bytes.extend(next_seq.to_le_bytes());
         bytes.extend(checksum(&options.generation_dir(generation))?);
+        bytes.extend(blake3::hash(&bytes).as_bytes());
         replace_file(&*options.disk, &path, &bytes)
     };
     seal().map_err(|e| IndexError::io("write", &path, e))
 }
 
-/// What the seal says, if there is a readable one. Blocks.
-pub(super) fn read(options: &Options) -> Option<Seal> {
-    std::fs::read(path(options))
-        .ok()
-        .and_then(|bytes| parse(&bytes))
+/// What there is of a seal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// None: the last stop was a crash.
+    Absent,
+    /// Bytes that no stop has written.
+    Damaged,
+    /// A seal, which may still not hold.
+    Whole(Seal),
+}
+
+impl Found {
+    pub(super) fn seal(self) -> Option<Seal> {
+        match self {
+            Self::Whole(seal) => Some(seal),
+            Self::Absent | Self::Damaged => None,
+        }
+    }
+}
+
+/// What there is of a seal. Blocks.
+pub(super) fn read(options: &Options) -> Found {
+    match std::fs::read(path(options)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Found::Absent,
+        bytes => {
+            let seal = bytes.ok().and_then(|bytes| parse(&bytes));
+            seal.map_or(Found::Damaged, Found::Whole)
+        }
+    }
 }
 
 /// Breaks the seal, before the first change. Blocks.
@@ -59,18 +90,30 @@ pub(super) fn remove(options: &Options) -> Result<(), IndexError> {
 }
 
 fn parse(bytes: &[u8]) -> Option<Seal> {
-    let bytes: &[u8; LEN] = bytes.try_into().ok()?;
-    let (magic, rest) = bytes.split_first_chunk::<8>()?;
+    let (fields, own_checksum) = bytes.split_at_checked(LEN)?;
+    let (magic, rest) = fields.split_first_chunk::<8>()?;
+    let is_whole = match magic {
+        MAGIC => own_checksum == blake3::hash(fields).as_bytes(),
+        OLD_MAGIC => own_checksum.is_empty(),
+        _ => false,
+    };
     let (generation, rest) = rest.split_first_chunk()?;
     let (next_seq, checksum) = rest.split_first_chunk()?;
-    (magic == MAGIC).then_some(Seal {
+    is_whole.then_some(Seal {
         generation: u64::from_le_bytes(*generation),
         next_seq: u64::from_le_bytes(*next_seq),
+        is_old: magic == OLD_MAGIC,
         checksum: checksum.try_into().ok()?,
     })
 }
 
 impl Seal {
+    /// Whether what it says of the journal's end can be believed, beside a database that has
+    /// come to the entry `reached` and whose files are those that were sealed, or not.
+    pub(super) fn is_proven(&self, holds: bool, reached: u64) -> bool {
+        !self.is_old || (holds && self.next_seq == reached)
+    }
+
     /// Whether the database's files are those that were sealed. Blocks.
     pub(super) fn holds(&self, options: &Options, generation: u64) -> bool {
         let now = checksum(&options.generation_dir(generation));

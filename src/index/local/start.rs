@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use tokio::sync::mpsc;
 
 use super::generations::{make_anew, newest_generation, remove_other_generations};
+use super::mend::{self, By};
 use super::options::Options;
-use super::replay::{Check, replay};
+use super::replay::{Check, Replayed, replay};
 use super::seal;
 use super::shared::{Current, Shared};
 use super::writer::{Request, Writer};
@@ -25,54 +26,137 @@ pub(super) struct Started {
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) shared: Arc<Shared>,
     pub(super) clean: bool,
+    pub(super) damaged: bool,
     pub(super) unsettled: Vec<FileRecord>,
 }
 
 /// Opens what there is, creates what there is not, and starts the writing thread.
 pub(super) fn start(options: &Options) -> Result<Started, IndexError> {
     let segments = prepare(options, &mut refuse)?;
-    let seal = seal::read(options);
-    if seal.is_none() {
-        sync_after_crash(options)?;
+    let found = seal::read(options);
+    let mut damaged = found == seal::Found::Damaged;
+    if damaged {
+        tracing::warn!("index.seal is damaged; the lookup database is compared with the journal");
     }
     let generation = newest_generation(options)?;
-    let check = match seal {
-        Some(seal) if seal.holds(options, generation) => Check::Trust,
-        _ => Check::Full,
-    };
-    let (mut replayed, generation) =
-        match replay(options, &segments, generation, check, &mut refuse) {
-            Err(IndexError::Lookup(reason)) => {
-                tracing::error!(reason, "the lookup database is made anew from the journal");
-                (
-                    make_anew(options, &segments, generation + 1, &mut refuse)?,
-                    generation + 1,
-                )
-            }
-            replayed => (replayed?, generation),
-        };
+    let holds = found
+        .seal()
+        .is_some_and(|seal| seal.holds(options, generation));
+    if found.seal().is_none() {
+        sync_after_crash(options)?;
+    }
+    let check = if holds { Check::Trust } else { Check::Full };
+    let BroughtUp {
+        mut replayed,
+        generation,
+        reached,
+    } = bring_up(options, segments, generation, check)?;
+    let ends_at = replayed.end.next_seq;
+    damaged |= reached.is_some() || mend::is_damaged(options, &replayed.end);
+    let believed = |seal: &seal::Seal| seal.is_proven(holds, reached.unwrap_or(ends_at));
+    let seal = found.seal().filter(believed);
     if let Some(seal) = seal {
-        replayed
-            .end
-            .check_reaches(seal.next_seq, &options.journal().dir)?;
-        replayed.end.durable_seq = replayed.end.next_seq - 1;
+        if reached.is_none_or(|reached| reached < seal.next_seq) {
+            replayed.end.check_reaches(seal.next_seq)?;
+        }
+        replayed.end.durable_seq = ends_at - 1;
         replayed.unsettled.clear();
+    } else if found.seal().is_some() {
+        tracing::warn!("index.seal is damaged, and does not count");
+        damaged = true;
+        sync_after_crash(options)?;
     }
     remove_other_generations(options, generation)?;
     seal::remove(options)?;
-    let (requests, shared) = start_writer(
-        options,
-        replayed.lookup,
-        replayed.progress,
-        &replayed.end,
+    let Replayed {
+        lookup,
+        progress,
+        end,
+        unsettled,
+        ..
+    } = replayed;
+    let start = Writing {
+        lookup,
+        progress,
+        end,
         generation,
-    )?;
+        damaged,
+    };
+    let (requests, shared) = start_writer(options, start)?;
     Ok(Started {
         requests,
         shared,
         clean: seal.is_some(),
-        unsettled: replayed.unsettled,
+        damaged,
+        unsettled,
     })
+}
+
+/// A lookup database that has come as far as the journal.
+struct BroughtUp {
+    replayed: Replayed,
+    generation: u64,
+    /// Where the journal had to be mended: up to which entry it is known again.
+    reached: Option<u64>,
+}
+
+/// Brings the lookup database up to the journal, or makes it anew, and the journal back to
+/// where it was, if its end has lost anything.
+fn bring_up(
+    options: &Options,
+    mut segments: Vec<Segment>,
+    mut generation: u64,
+    check: Check,
+) -> Result<BroughtUp, IndexError> {
+    let mut reached = None;
+    let mut replayed = replay_or_make_anew(options, &segments, &mut generation, check)?;
+    loop {
+        let mended = match mend::end(options, &segments, &replayed) {
+            Err(IndexError::Lookup(reason)) => {
+                tracing::error!(
+                    reason,
+                    "the journal cannot be mended from the lookup database"
+                );
+                Some(By::Nothing)
+            }
+            mended => mended?,
+        };
+        let Some(by) = mended else { break };
+        let known = replayed.progress.next_seq;
+        // sled lets a database be opened once at a time.
+        drop(replayed);
+        (segments, _) = journal::list(&options.journal().dir, &mut refuse)?;
+        replayed = if by == By::Copy {
+            replay_or_make_anew(options, &segments, &mut generation, check)?
+        } else {
+            generation += 1;
+            make_anew(options, &segments, generation, &mut refuse)?
+        };
+        let ends_at = replayed.end.next_seq;
+        let known = if by == By::Lookup { known } else { ends_at };
+        reached = reached.max(Some(known.max(ends_at)));
+    }
+    Ok(BroughtUp {
+        replayed,
+        generation,
+        reached,
+    })
+}
+
+fn replay_or_make_anew(
+    options: &Options,
+    segments: &[Segment],
+    generation: &mut u64,
+    check: Check,
+) -> Result<Replayed, IndexError> {
+    match replay(options, segments, *generation, check, &mut refuse) {
+        Err(IndexError::Lookup(reason)) => {
+            tracing::error!(reason, "the lookup database is made anew from the journal");
+            *generation += 1;
+            make_anew(options, segments, *generation, &mut refuse)
+        }
+        replayed => replayed,
+    }
 }
 
 /// Makes durable what the page cache still holds of a killed process, so that what is
@@ -109,15 +193,27 @@ pub(super) fn prepare(
     Ok(segments)
 }
 
+/// What the writing thread begins with.
+struct Writing {
+    lookup: Lookup,
+    progress: Progress,
+    end: End,
+    generation: u64,
+    damaged: bool,
+}
+
 fn start_writer(
     options: &Options,
-    lookup: Lookup,
-    mut progress: Progress,
-    end: &End,
-    generation: u64,
+    Writing {
+        lookup,
+        mut progress,
+        end,
+        generation,
+        damaged,
+    }: Writing,
 ) -> Result<(mpsc::Sender<Request>, Arc<Shared>), IndexError> {
     let refusal = Arc::new(OnceLock::new());
-    let journal = Journal::open(options.journal(), end, Arc::clone(&refusal))?;
+    let journal = Journal::open(options.journal(), &end, Arc::clone(&refusal))?;
     progress.journal = journal.id();
     let shared = Arc::new(Shared {
         lookup: RwLock::new(Current {
@@ -137,6 +233,7 @@ fn start_writer(
         entries: end.entries,
         compaction: None,
         compact_from: options.compact_entries,
+        seals: !damaged,
         requests: requests.downgrade(),
     };
     let thread = std::thread::Builder::new().name("index".into());

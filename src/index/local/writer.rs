@@ -84,6 +84,9 @@ pub(super) struct Writer {
     /// How many entries the journal must hold to be compacted. It grows when a compaction
     /// fails: trying again at every change would only make segments.
     pub(super) compact_from: u64,
+    /// Whether a clean stop is sealed. Not after a start that found damage: the next one puts
+    /// in order what this one leaves alone.
+    pub(super) seals: bool,
     pub(super) requests: mpsc::WeakSender<Request>,
 }
 
@@ -359,6 +362,9 @@ impl Writer {
             return Ok(());
         };
         lookup.close()?;
+        if !self.seals {
+            return Ok(());
+        }
         seal::write(&self.options, generation, self.progress.next_seq)
     }
 }

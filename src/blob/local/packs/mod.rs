@@ -24,6 +24,7 @@ mod index_file;
 mod log;
 mod options;
 mod pack;
+mod problems;
 mod reading;
 mod scan;
 mod start;
@@ -32,6 +33,7 @@ mod usage;
 mod writer;
 
 pub(super) use options::Options;
+pub(super) use problems::problems;
 pub(super) use reading::InPacks;
 
 use entry::prefix;

@@ -1,0 +1,30 @@
+//! What is wrong with the files about packs, for who looks before they are opened: opening makes
+//! them anew.
+
+use std::path::{Path, PathBuf};
+
+use super::super::super::BlobError;
+use super::index_file;
+use super::pack::{Pack, path};
+use super::start::Names;
+
+/// The damaged files about packs in `dir`, each with what is wrong. Blocks.
+pub(crate) fn problems(dir: &Path) -> Result<Vec<(PathBuf, String)>, BlobError> {
+    if !dir.exists() {
+        return Ok(Vec::new());
+    }
+    let mut problems = Vec::new();
+    for number in Names::read(dir)?.packs {
+        let Some(pack) = Pack::open(dir, number)? else {
+            let pack = path(dir, number, super::pack::EXTENSION);
+            problems.push((pack, "has a damaged header, and cannot be read".to_owned()));
+            continue;
+        };
+        let index = path(dir, number, index_file::EXTENSION);
+        if index.exists() && index_file::read(dir, &pack, pack.file_len()?).is_none() {
+            let problem = "damaged, or not of its pack (made anew from the pack)";
+            problems.push((index, problem.to_owned()));
+        }
+    }
+    Ok(problems)
+}

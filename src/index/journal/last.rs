@@ -1,0 +1,95 @@
+//! A copy of the batch that was written last.
+//!
+//! The end of the journal is the one place where damage looks like a write that a crash cut
+//! off. The copy, in a file of its own, tells them apart, and has what was lost. It is written
+//! once the batch itself stands, and is never synced: after a power cut it may be of an earlier
+//! batch, or damaged, and then it says nothing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::batch::Batch;
+use super::read::End;
+use crate::disk::{Disk, DiskFile};
+use crate::index::IndexError;
+
+/// The file, beside the segments.
+const FILE: &str = "last-batch";
+
+/// The copy, open for writing.
+pub(super) struct LastBatch {
+    path: PathBuf,
+    file: Box<dyn DiskFile>,
+}
+
+impl LastBatch {
+    /// Opens the copy, or makes one, in which an empty batch stands for the end of the journal
+    /// where the last one is not known.
+    pub(super) fn open(
+        (dir, disk): (&Path, &dyn Disk),
+        id: &[u8; 16],
+        end: &End,
+    ) -> Result<Self, IndexError> {
+        let path = dir.join(FILE);
+        let open = || {
+            let file = match disk.open(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => disk.create(&path)?,
+                opened => opened?,
+            };
+            if last(dir, end) != Last::Known {
+                let none = Batch {
+                    first_seq: end.next_seq,
+                    durable_seq: end.durable_seq,
+                    relaxed: false,
+                    entries: Vec::new(),
+                };
+                file.write_all_at(&none.encode(id), 0)?;
+            }
+            Ok(file)
+        };
+        let file = open().map_err(|e| IndexError::io("open", &path, e))?;
+        Ok(Self { path, file })
+    }
+
+    /// Writes down the batch that now stands at the journal's end. Without that the journal is as
+    /// good as ever, and an older copy says nothing, so no failure here is an error.
+    pub(super) fn write(&self, batch: &[u8]) {
+        if let Err(error) = self.file.write_all_at(batch, 0) {
+            tracing::debug!(path = %self.path.display(), %error, "the last batch is not copied");
+        }
+    }
+}
+
+/// What the copy says of a journal that was read to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::index) enum Last {
+    /// Nothing: it is not there, damaged, or older than the end.
+    Unknown,
+    /// It is the batch before the end: whatever follows there was never acknowledged.
+    Known,
+    /// It follows at the end, where the journal has lost it.
+    Lost(Batch),
+    /// More is lost than this batch: entries before it are, too. Under relaxed durability a
+    /// power cut does that.
+    Beyond(Batch),
+}
+
+/// Compares the copy in `dir` with the end of the journal there. Blocks.
+pub(in crate::index) fn last(dir: &Path, end: &End) -> Last {
+    let Some((segment, _)) = &end.last else {
+        return Last::Unknown;
+    };
+    let bytes = std::fs::read(dir.join(FILE)).unwrap_or_default();
+    match Batch::decode(&bytes, &segment.header.journal) {
+        Err(_) => Last::Unknown,
+        Ok((batch, _)) if batch.next_seq() < end.next_seq => Last::Unknown,
+        Ok((batch, _)) if batch.next_seq() == end.next_seq => Last::Known,
+        Ok((batch, _)) if batch.first_seq == end.next_seq => Last::Lost(batch),
+        Ok((batch, _)) => Last::Beyond(batch),
+    }
+}
+
+/// Removes the copy, where the journal is given another end on purpose. Blocks.
+pub(in crate::index) fn forget_last(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
+    disk.remove_file(&dir.join(FILE))
+}
