@@ -11,8 +11,19 @@ use tokio::sync::Notify;
 
 use super::wanted::{KeepId, Wanted};
 use crate::client_key::ClientKey;
+use crate::peer_id::PeerId;
 use crate::record::FileId;
 
+/// How many files of one peer wait or are fetched that no user asked for,
+const MAX_OF_A_PEER: usize = 32;
+/// and how many of them are fetched at once, so that others have their turn.
+const MAX_FETCHED_OF_A_PEER: usize = 2;
+/// How long a peer is left alone after it failed, when no user asked: twice as long each time,
+const FIRST_REST: Duration = Duration::from_secs(2);
+/// and at most so long.
+const LONGEST_REST: Duration = Duration::from_mins(5);
+/// The most peers left alone that are remembered.
+const MAX_RESTING: usize = 2000;
 /// The most finished ones remembered.
 const MAX_FINISHED: usize = 1000;
 /// How long to wait before the first new try,
@@ -52,6 +63,8 @@ pub(super) struct Queue {
     jobs: BTreeMap<KeepId, Job>,
     /// Counts what was added, for the order.
     added: u64,
+    /// Until when peers are left alone, and for how long that was.
+    resting: BTreeMap<PeerId, (Instant, Duration)>,
 }
 
 #[derive(Debug)]
@@ -144,8 +157,13 @@ impl Queue {
     /// Begins the oldest one that is due.
     pub(super) fn begin_next(&mut self) -> Option<Begun> {
         let now = Instant::now();
+        let busy = self.busy_peers();
         let due = self.jobs.values_mut();
-        let due = due.filter(|job| job.stage == Stage::Waiting && job.due <= now);
+        let due = due.filter(|job| {
+            let peer = job.wanted.peer;
+            let fair = job.asked_for || !busy.contains(&peer);
+            job.stage == Stage::Waiting && job.due <= now && fair
+        });
         let job = due.min_by_key(|job| job.order)?;
         job.stage = Stage::Fetching;
         Some(Begun {
@@ -156,17 +174,80 @@ impl Queue {
         })
     }
 
+    /// The peers of which as much is fetched as may be, where no user asked.
+    fn busy_peers(&self) -> Vec<PeerId> {
+        let unasked = self.jobs.values().filter(|job| !job.asked_for);
+        let fetching = unasked.filter(|job| job.stage == Stage::Fetching);
+        let mut counts = BTreeMap::<_, usize>::new();
+        for job in fetching {
+            *counts.entry(job.wanted.peer).or_default() += 1;
+        }
+        let busy = counts
+            .into_iter()
+            .filter(|(_, many)| *many >= MAX_FETCHED_OF_A_PEER);
+        busy.map(|(peer, _)| peer).collect()
+    }
+
+    /// Whether one more file of a peer may wait that no user asked for.
+    pub(super) fn has_place_for(&self, peer: PeerId) -> bool {
+        if self.is_resting(peer) {
+            return false;
+        }
+        let unasked = self.jobs.values().filter(|job| !job.asked_for);
+        let open = unasked.filter(|job| job.wanted.peer == peer && !job.stage.is_final());
+        open.count() < MAX_OF_A_PEER
+    }
+
+    /// Whether a peer is left alone now.
+    pub(super) fn is_resting(&self, peer: PeerId) -> bool {
+        let resting = self.resting.get(&peer);
+        resting.is_some_and(|(until, _)| Instant::now() < *until)
+    }
+
+    /// Leaves a peer alone for a while, or no longer.
+    fn rest(&mut self, peer: PeerId, failed: bool) {
+        if !failed {
+            self.resting.remove(&peer);
+            return;
+        }
+        let now = Instant::now();
+        let last = self.resting.get(&peer).copied();
+        // What was under way together failed together.
+        if last.is_some_and(|(until, _)| now < until) {
+            return;
+        }
+        let pause = last.map_or(FIRST_REST, |(_, pause)| (pause * 2).min(LONGEST_REST));
+        if last.is_none() && self.resting.len() >= MAX_RESTING {
+            self.resting.pop_first();
+        }
+        self.resting.insert(peer, (now + pause, pause));
+        // The others of it are found anew.
+        self.jobs.retain(|_, job| {
+            let waits = !job.asked_for && job.stage == Stage::Waiting;
+            !(waits && job.wanted.peer == peer)
+        });
+    }
+
     /// When the next try is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let waiting = self.jobs.values().filter(|job| job.stage == Stage::Waiting);
+        let busy = self.busy_peers();
+        let waiting = self.jobs.values().filter(|job| {
+            let fair = job.asked_for || !busy.contains(&job.wanted.peer);
+            job.stage == Stage::Waiting && fair
+        });
         waiting.map(|job| job.due).min()
     }
 
     /// Notes that one came to its end.
     pub(super) fn end(&mut self, id: KeepId, stage: Stage, error: Option<String>) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.stage = stage;
-            job.error = error;
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        job.stage = stage;
+        job.error = error;
+        let peer = job.wanted.peer;
+        if matches!(stage, Stage::Kept(_)) {
+            self.rest(peer, false);
         }
     }
 
@@ -186,6 +267,10 @@ impl Queue {
             job.error = Some(error);
             job.due = Instant::now() + job.pause;
             job.pause = (job.pause * 2).min(LONGEST_PAUSE);
+            let peer = job.wanted.peer;
+            if !again {
+                self.rest(peer, true);
+            }
         }
     }
 
@@ -271,7 +356,6 @@ mod tests {
     use crate::fetch::keep::Naming;
     use crate::hash::BlobHash;
     use crate::peer::directory::NetworkFile;
-    use crate::peer_id::PeerId;
 
     fn wanted(number: u32) -> Wanted {
         Wanted {
@@ -301,6 +385,28 @@ mod tests {
         assert_eq!(queue.asked_for(), [wanted(1)]);
         queue.end(wanted(1).id(), Stage::Kept(None), None);
         assert_eq!((queue.asked_for(), queue.open()), (vec![], 1));
+    }
+
+    #[test]
+    fn a_peer_has_its_share_of_what_nobody_asked_for() {
+        let of = |peer, number| Wanted {
+            peer: PeerId::of_public_key(&[peer; 32]),
+            ..wanted(number)
+        };
+        let mut queue = Queue::default();
+        for number in 0..32 {
+            queue.add(of(1, number), false);
+        }
+        assert!(!queue.has_place_for(of(1, 0).peer) && queue.has_place_for(of(2, 0).peer));
+        queue.add(of(2, 100), false);
+        let begun = [(); 4].map(|()| queue.begin_next().map(|it| it.wanted.peer));
+        let [one, two] = [1, 2].map(|it| Some(of(it, 0).peer));
+        assert_eq!(begun, [one, one, two, None]);
+        // Who keeps this node waiting waits himself.
+        queue.retry(of(1, 0).id(), "silent".to_owned());
+        assert!(!queue.has_place_for(of(1, 0).peer));
+        assert_eq!(queue.open(), 2);
+        assert_eq!(queue.next_due(), None);
     }
 
     #[test]
