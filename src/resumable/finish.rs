@@ -27,18 +27,24 @@ impl Visit {
 
     /// Does so where all of the content is here, and whoever brought it came to no end.
     pub(super) async fn finish_whole(&mut self) -> Result<(), UploadError> {
-        let is_whole = self.state.upload.length == self.offset().await?;
-        if self.state.finished.is_some() || !(is_whole || self.state.ending.is_some()) {
+        if self.state.finished.is_some() {
             return Ok(());
         }
-        self.uploads.check_writable()?;
         let uploads = self.uploads.clone();
-        let _claim = uploads.claims.write().await;
-        if let Some(ending) = self.state.ending
-            && let Some(record) = self.find(&ending).await?
-        {
-            return self.end(record.id, &ending).await;
+        // Before its content is looked at, which goes once the file stands.
+        if let Some(ending) = self.state.ending {
+            uploads.check_writable()?;
+            let _claim = uploads.claims.write().await;
+            if let Some(record) = self.find(&ending).await? {
+                return self.end(record.id, &ending).await;
+            }
         }
+        let is_whole = self.state.upload.length == self.offset().await?;
+        if !(is_whole || self.state.ending.is_some()) {
+            return Ok(());
+        }
+        uploads.check_writable()?;
+        let _claim = uploads.claims.write().await;
         let mut spool = self.spool().await?;
         self.sync(&mut spool).await?;
         self.make_file(spool).await
