@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use uuid::Uuid;
+use uuid::{NoContext, Uuid};
 
 use crate::hash::BlobHash;
 
@@ -32,7 +32,10 @@ pub struct InvalidFileId;
 impl FileId {
     /// The id for a file accepted now, greater than `last`.
     pub fn next(last: Option<FileId>) -> Self {
-        let fresh = Uuid::now_v7();
+        let now = since_epoch();
+        // Without the counter of `Uuid::now_v7`, which panics at a time before 1970.
+        let now = uuid::Timestamp::from_unix(NoContext, now.as_secs(), now.subsec_nanos());
+        let fresh = Uuid::new_v7(now);
         match last {
             // The clock stood still or went back: count on in the random bits.
             Some(FileId(last)) if fresh <= last => Self(Uuid::from_u128(last.as_u128() + 1)),
@@ -97,11 +100,14 @@ pub struct InvalidTimestamp;
 impl Timestamp {
     /// The present moment.
     pub fn now() -> Self {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Self(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+        Self(i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX))
     }
+}
+
+/// How long ago 1970 began; nothing where the clock says that it is yet to come.
+fn since_epoch() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default()
 }
 
 impl FromStr for Timestamp {

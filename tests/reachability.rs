@@ -5,10 +5,8 @@
 
 mod common;
 
-use std::fs;
-use std::process::{Command, Stdio};
-
 use common::canned::{Canned, Reply};
+use common::clock::ShiftedClock;
 use common::forms::uploaded;
 use common::peers::{held, peer_id, post, until_held, until_knows};
 use common::process::{Node, larder, until};
@@ -225,31 +223,6 @@ fn a_stop_waits_for_nobody_who_does_not_hear_the_goodbye() {
     );
 }
 
-/// A library that sets the clock of a process off by `SHIFT` seconds.
-fn shifted_clock(dir: &TempDir) -> String {
-    let source = dir.path().join("clock.c");
-    fs::write(
-        &source,
-        "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <stdlib.h>\n#include <time.h>\n\
-         int clock_gettime(clockid_t c, struct timespec *t) {\n\
-         int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, \"clock_gettime\");\n\
-         int result = real(c, t);\n\
-         if (c == CLOCK_REALTIME) t->tv_sec += atol(getenv(\"SHIFT\"));\n\
-         return result; }\n",
-    )
-    .unwrap();
-    let library = dir.path().join("clock.so");
-    let mut made = Command::new("cc");
-    made.args(["-shared", "-fPIC", "-o"]);
-    let made = made
-        .arg(&library)
-        .arg(&source)
-        .stdout(Stdio::null())
-        .status();
-    assert!(made.unwrap().success());
-    library.to_str().unwrap().to_owned()
-}
-
 #[test]
 fn a_node_whose_clock_is_wrong_is_told_by_how_much_once() {
     let (_dir, node) = start(&[]);
@@ -259,9 +232,7 @@ fn a_node_whose_clock_is_wrong_is_told_by_how_much_once() {
     ] {
         let dir = tempfile::tempdir().unwrap();
         let mut command = larder(dir.path());
-        command
-            .env("LD_PRELOAD", shifted_clock(&dir))
-            .env("SHIFT", shift);
+        ShiftedClock::new(&dir, shift).rules(&mut command);
         command.args(["--discover-every", "1", "--peer", &node.url("")]);
         let wrong = Node::spawn(&dir, command);
         let asked = || node.log().matches("path=\"/api/peers\"").count();

@@ -6,12 +6,13 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::net::TcpListener;
 
 use super::stop::{StopSignal, hangup, reload_on_hangup};
+use super::storage::keep_private;
 use super::{allocator, limits, logging};
 use crate::bootstrap::{Bootstrap, Options};
 use crate::config::{DEFAULT_PEER_RATE, GatewayArguments, Log};
@@ -59,9 +60,14 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     logging::start(&arguments.log);
+    keep_private();
     allocator::limit();
     limits::raise_open_files();
     limits::be_told_of_the_end_of_time();
+    // No answer can be dated then.
+    if SystemTime::now() < UNIX_EPOCH {
+        bail!("the clock of this machine is set to a time before 1970; set it and start again");
+    }
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(serve(arguments))?;
     Ok(ExitCode::SUCCESS)

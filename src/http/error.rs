@@ -350,7 +350,7 @@ fn of_index(error: &IndexError) -> Refusal {
     match error {
         IndexError::Full { .. } => Refusal::FULL,
         IndexError::Io { source, .. } if is_shortage(source) => Refusal::SHORTAGE,
-        IndexError::Io { .. } | IndexError::Lookup(_) => Refusal::INTERNAL,
+        IndexError::Io { .. } | IndexError::Lookup(_) | IndexError::Clock => Refusal::INTERNAL,
         IndexError::Damaged { .. } => Refusal::DAMAGED,
         IndexError::Refused(_) => Refusal::READ_ONLY,
         IndexError::TooLong => Refusal::TOO_LONG,

@@ -11,6 +11,7 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bincode::{Decode, Encode};
 
@@ -149,6 +150,10 @@ impl Lookup {
     }
 
     fn open_records(dir: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
+        // With such a clock sled panics as soon as it is configured.
+        if SystemTime::now() < UNIX_EPOCH {
+            return Err(IndexError::Clock);
+        }
         remove_unfinished_snapshots(dir)?;
         let config = sled::Config::new().path(dir).cache_capacity(cache_bytes);
         Ok(Self {

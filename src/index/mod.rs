@@ -114,6 +114,9 @@ pub enum IndexError {
     /// The lookup database failed; the journal is not touched by that.
     #[error("the lookup database failed: {0}")]
     Lookup(String),
+    /// The clock says a time with which the lookup database cannot be opened.
+    #[error("the clock of this machine is set to a time before 1970; set it and start again")]
+    Clock,
     /// An earlier sync failed; nothing more is written until a restart.
     #[error("writes are refused since {0}")]
     Refused(String),
@@ -177,6 +180,7 @@ impl IndexError {
             },
             Self::Lookup(reason) => Self::Lookup(reason.clone()),
             Self::Refused(reason) => Self::Refused(reason.clone()),
+            Self::Clock => Self::Clock,
             Self::TooLong => Self::TooLong,
             Self::Closed => Self::Closed,
         }

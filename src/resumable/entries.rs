@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::Instant;
 
 use super::state::UploadId;
 use super::turns::Turns;
@@ -39,8 +39,8 @@ pub(super) enum Full {
 /// What is known of an upload without reading its state.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
-    /// When it last went on, or ended.
-    pub(super) written: SystemTime,
+    /// When it last went on, or ended, by the clock that nobody sets.
+    pub(super) written: Instant,
     /// The file that it has become.
     pub(super) file: Option<FileId>,
 }
@@ -81,7 +81,7 @@ impl Entry {
     /// It goes on, or has become `file`.
     pub(super) fn note(&self, file: Option<FileId>) {
         *self.lock() = Known {
-            written: SystemTime::now(),
+            written: Instant::now(),
             file,
         };
     }
@@ -138,7 +138,7 @@ impl Entries {
             entries.remove(gone);
         }
         let known = Known {
-            written: SystemTime::now(),
+            written: Instant::now(),
             file: None,
         };
         let entry = Entry::new(known, client, false);
@@ -153,7 +153,7 @@ impl Entries {
     }
 
     /// Those that were last written before `time`.
-    pub(super) fn written_before(&self, time: SystemTime) -> Vec<UploadId> {
+    pub(super) fn written_before(&self, time: Instant) -> Vec<UploadId> {
         let entries = self.lock();
         let old = entries.iter().filter(|(_, it)| it.known().written < time);
         old.map(|(id, _)| *id).collect()

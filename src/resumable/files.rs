@@ -22,6 +22,9 @@ const BEFORE: &str = ".before";
 /// Kind and version of state files.
 const KIND: &str = "larder-upload 1";
 
+/// An upload that seems to be older waits since now: it is the clock that was set.
+const OLDEST: Duration = Duration::from_hours(365 * 24);
+
 /// Where the files of uploads are.
 #[derive(Clone)]
 pub(super) struct Files {
@@ -35,8 +38,8 @@ pub(super) struct Files {
 pub(super) struct Found {
     pub(super) id: UploadId,
     pub(super) state: State,
-    /// When something was last written.
-    pub(super) written: SystemTime,
+    /// How long ago something was last written.
+    pub(super) age: Duration,
     /// Whether any of its bytes have come.
     pub(super) begun: bool,
 }
@@ -170,7 +173,7 @@ impl Files {
                 let of_upload = Found {
                     id,
                     state,
-                    written: self.written(id)?,
+                    age: self.age(id)?,
                     begun: len(&self.content(id))? > 0,
                 };
                 found.insert(self.state_path(id), of_upload);
@@ -233,12 +236,29 @@ impl Files {
         }
     }
 
-    fn written(&self, id: UploadId) -> io::Result<SystemTime> {
-        let of_state = fs::metadata(self.state_path(id))?.modified()?;
-        match fs::metadata(self.content(id)) {
-            Ok(look) => Ok(look.modified()?.max(of_state)),
-            Err(_) => Ok(of_state),
+    /// How long ago something of it was last written. Where the clock was set so that this is in
+    /// time to come, or too far back, its files get the present time, so that the upload neither
+    /// goes at once nor stays for ever, however often the node is restarted.
+    fn age(&self, id: UploadId) -> io::Result<Duration> {
+        let state = self.state_path(id);
+        let of_state = fs::metadata(&state)?.modified()?;
+        let content = self.content(id);
+        let written = match fs::metadata(&content) {
+            Ok(look) => look.modified()?.max(of_state),
+            Err(_) => of_state,
+        };
+        let now = SystemTime::now();
+        match now.duration_since(written) {
+            Ok(age) if age < OLDEST => return Ok(age),
+            _ => tracing::warn!(%id, "the clock was set; this upload waits since now"),
         }
+        for path in [state, content] {
+            match fs::File::open(path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                file => file?.set_modified(now)?,
+            }
+        }
+        Ok(Duration::ZERO)
     }
 }
 

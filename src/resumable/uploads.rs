@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OnceCell, RwLock, watch};
 
@@ -129,9 +129,9 @@ impl Uploads {
         }
     }
 
-    /// When an upload is removed that does not go on.
-    pub(super) fn expires(&self, known: Known) -> SystemTime {
-        known.written + self.options.expiry
+    /// How long it is until an upload is removed that does not go on.
+    pub(super) fn expires_in(&self, known: Known) -> Duration {
+        self.options.expiry.saturating_sub(known.written.elapsed())
     }
 
     /// Stops all requests that bring bytes; whoever sends them can go on later.
@@ -174,7 +174,7 @@ impl Uploads {
     }
 
     async fn remove_expired(&self) {
-        let Some(since) = SystemTime::now().checked_sub(self.options.expiry) else {
+        let Some(since) = Instant::now().checked_sub(self.options.expiry) else {
             return;
         };
         for id in self.entries.written_before(since) {
@@ -206,7 +206,8 @@ impl Uploads {
                 if file.is_none() && found.state.ending.is_some() {
                     interrupted.push(found.id);
                 }
-                let written = found.written;
+                let now = Instant::now();
+                let written = now.checked_sub(found.age).unwrap_or(now);
                 let known = Known { written, file };
                 self.entries.add(found.id, known, found.begun);
             }

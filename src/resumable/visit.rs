@@ -41,7 +41,7 @@ impl Uploads {
         let turn = entry.turns.take().await;
         // It may have been removed while another one had the turn.
         let entry = self.entries.get(id).ok_or(UploadError::Unknown)?;
-        if self.expires(entry.known()) <= SystemTime::now() {
+        if self.expires_in(entry.known()).is_zero() {
             return Err(UploadError::Unknown);
         }
         let state = self.files.load(id).await?;
@@ -68,7 +68,7 @@ impl Visit {
             length: self.state.upload.length,
             offset: self.offset().await?,
             metadata: self.state.upload.metadata.clone(),
-            expires: self.uploads.expires(self.entry.known()),
+            expires: SystemTime::now() + self.uploads.expires_in(self.entry.known()),
             finished: self.state.finished,
         })
     }

@@ -6,6 +6,7 @@
 pub(crate) mod authority;
 pub(crate) mod blob;
 pub(crate) mod canned;
+pub(crate) mod clock;
 pub(crate) mod commands;
 pub(crate) mod content;
 pub(crate) mod countdown_disk;
