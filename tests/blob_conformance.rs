@@ -35,6 +35,7 @@ fn spool_options(dir: &Path, disk: Arc<dyn Disk>, durability: Durability) -> spo
         dir: dir.join("spool"),
         disk,
         max_bytes: None,
+        quota: None,
         reserve: 0,
         durability,
     }

@@ -50,6 +50,7 @@ impl Storage {
             dir: dir.path().join("spool"),
             disk,
             max_bytes: None,
+            quota: None,
             reserve: 0,
             durability: Durability::Relaxed,
         };

@@ -46,6 +46,7 @@ fn options(dir: &Path, disk: Arc<dyn Disk>) -> Options {
             dir: dir.join("spool"),
             disk,
             max_bytes: None,
+            quota: None,
             reserve: 0,
             durability: Durability::Always,
         },

@@ -9,7 +9,7 @@ use std::thread;
 
 use common::content::content;
 use common::forms::{file, form, upload};
-use common::process::Node;
+use common::process::{Node, until};
 use common::raw_http::{Answer, get, head, send};
 use common::tus;
 use tempfile::TempDir;
@@ -76,19 +76,91 @@ fn known_content_costs_nothing_and_removed_content_is_given_back() {
     }
 }
 
+/// The answer to the head of an upload of so many bytes, which are never sent.
+fn announce(address: SocketAddr, length: usize) -> Answer {
+    let length = format!("Content-Length: {length}");
+    let kind = "Content-Type: multipart/form-data; boundary=b";
+    let request = head(
+        "POST",
+        "/api/p2p/upload",
+        &[kind, &length, "Expect: 100-continue"],
+    );
+    send(address, &request)
+}
+
 #[test]
-fn what_can_never_fit_is_refused_as_too_large() {
+fn what_can_never_fit_is_over_quota_and_what_is_longer_than_a_file_may_be_is_too_large() {
+    let over_quota = || (507, "over_quota".to_owned());
+    let too_large = || (413, "too_large".to_owned());
     let (_dir, node) = start(&["--quota", "100kB"]);
     let answer = put(node.address, &content(1, 100_001));
-    assert_eq!(answer.refusal(), (413, "too_large".to_owned()));
+    assert_eq!(answer.refusal(), over_quota());
+    let answer = announce(node.address, 3_000_000);
+    assert_eq!(answer.refusal(), over_quota());
+    assert!(!answer.header("retry-after").is_empty());
+    let create = |node: &Node, length| tus::create(node.address, length, &[]);
+    assert_eq!(create(&node, 100_001).refusal(), over_quota());
     assert_eq!(put(node.address, &content(1, 100_000)).status, 200);
+    let most = send(node.address, &tus::request("OPTIONS", tus::TUS, &[], b""));
+    assert_eq!(most.header("tus-max-size"), "100000");
+    let (_dir, node) = start(&["--quota", "100kB", "--max-upload", "50kB"]);
+    for length in [50_001, 100_001] {
+        assert_eq!(
+            put(node.address, &content(1, length)).refusal(),
+            too_large()
+        );
+        assert_eq!(create(&node, length).refusal(), too_large());
+    }
+    assert_eq!(announce(node.address, 3_000_000).refusal(), too_large());
+    assert_eq!(put(node.address, &content(1, 50_000)).status, 200);
+}
+
+/// Has a node keep content of another one, and tells what became of it.
+fn kept_copy(address: SocketAddr, hash: &str) -> String {
+    let body = format!(r#"{{"hash":"{hash}"}}"#);
+    let length = format!("Content-Length: {}", body.len());
+    let lines = ["Content-Type: application/json", &length];
+    let request = [head("POST", "/api/p2p/keep", &lines), body.into_bytes()].concat();
+    until("the content is known", || {
+        (send(address, &request).status != 404).then_some(())
+    });
+    until("it was tried", || {
+        let keep = get(address, &format!("/api/p2p/keep/{hash}"), &[]).json();
+        let keep = &keep["keep"];
+        let state = keep["state"].as_str().unwrap();
+        let tried = state != "fetching" && !(state == "waiting" && keep["error"].is_null());
+        tried.then(|| format!("{}: {}", keep["state"].as_str().unwrap(), keep["error"]))
+    })
+}
+
+#[test]
+fn nothing_is_fetched_to_be_kept_for_which_there_is_no_room() {
+    let (_dir, holder) = start(&[]);
+    let (_other_dir, node) = start(&[
+        "--quota",
+        "100kB",
+        "--discover-every",
+        "1",
+        "--peer",
+        &holder.url(""),
+    ]);
+    let hash = |bytes: &[u8]| {
+        let answer = put(holder.address, bytes).json();
+        answer["file"]["hash"].as_str().unwrap().to_owned()
+    };
+    let never = kept_copy(node.address, &hash(&content(1, 100_001)));
+    assert!(never.starts_with("failed: "), "{never}");
+    assert_eq!(put(node.address, &content(2, 50_000)).status, 200);
+    let waits = kept_copy(node.address, &hash(&content(3, 90_000)));
+    assert!(waits.starts_with("waiting: "), "{waits}");
+    assert_eq!(kept(node.address), 50_000);
 }
 
 #[test]
 fn a_resumable_upload_is_refused_before_it_begins_or_when_it_ends() {
     let (_dir, node) = start(&["--quota", "100kB"]);
     let create = |length| tus::create(node.address, length, &[]);
-    assert_eq!(create(100_001).refusal(), (413, "too_large".to_owned()));
+    assert_eq!(create(100_001).refusal(), (507, "over_quota".to_owned()));
     let upload = tus::created(node.address, 60_000);
     assert_eq!(put(node.address, &content(1, 60_000)).status, 200);
     assert_eq!(create(60_000).refusal(), (507, "over_quota".to_owned()));

@@ -36,6 +36,7 @@ impl Storage {
             dir: dir.path().join("spool"),
             disk,
             max_bytes: None,
+            quota: None,
             reserve: 0,
             durability: Durability::Relaxed,
         };
@@ -108,6 +109,7 @@ async fn content_up_to_the_limit_is_taken_and_not_a_byte_more() {
     for limit in [0, 10, 65_536, ON_DISK] {
         let options = spool::Options {
             max_bytes: Some(limit as u64),
+            quota: None,
             ..storage.spool.clone()
         };
         let blob = spooled(&options, &content(1, limit)).await.unwrap();

@@ -157,6 +157,9 @@ pub enum BlobError {
     /// The content is longer than the limit, in bytes.
     #[error("the content is longer than {0} bytes")]
     TooLarge(u64),
+    /// There is no room for the content among so many bytes of all that is kept.
+    #[error("at most {0} bytes of content are kept")]
+    OverQuota(u64),
 }
 
 impl BlobError {
@@ -206,6 +209,7 @@ impl BlobError {
             },
             Self::Refused(reason) => Self::Refused(reason.clone()),
             Self::TooLarge(max) => Self::TooLarge(*max),
+            Self::OverQuota(quota) => Self::OverQuota(*quota),
         }
     }
 

@@ -308,7 +308,6 @@ fn of_store(error: &StoreError) -> Refusal {
     match error {
         StoreError::Blob(error) => of_blob(error),
         StoreError::Index(error) => of_index(error),
-        StoreError::OverQuota(_) => Refusal::OVER_QUOTA,
         StoreError::ShuttingDown => Refusal::SHUTTING_DOWN,
     }
 }
@@ -340,6 +339,7 @@ fn of_blob(error: &BlobError) -> Refusal {
         BlobError::Io { .. } => Refusal::INTERNAL,
         BlobError::Damaged { .. } => Refusal::DAMAGED,
         BlobError::Refused(_) => Refusal::READ_ONLY,
+        BlobError::OverQuota(_) => Refusal::OVER_QUOTA,
         BlobError::TooLarge(max) => {
             Refusal::told(Code::TooLarge, format!("a file has at most {max} bytes"))
         }

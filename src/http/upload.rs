@@ -39,12 +39,12 @@ pub(super) async fn upload(
         return Err(ApiError::unwritten(BlobError::Refused(reason)));
     }
     let (head, body) = request.into_parts();
-    let max_bytes = node
-        .max_upload()
-        .map_or(u64::MAX, |max| max.saturating_add(MAX_FORM_BYTES));
-    if announced_bytes(&head.headers) > max_bytes {
-        return Err(ApiError::BodyTooLong(max_bytes));
-    }
+    // What is sure not to fit is refused before the body is received.
+    let at_least = announced_bytes(&head.headers).saturating_sub(MAX_FORM_BYTES);
+    let checked = node.store().check_length(at_least);
+    checked.map_err(ApiError::unwritten)?;
+    let max_file = node.store().spool_options().max_bytes;
+    let max_bytes = max_file.map_or(u64::MAX, |max| max.saturating_add(MAX_FORM_BYTES));
     let mut form = Form::new(&head.headers, RequestBody::new(body, max_bytes))?;
     let (blob, about) = receive(node.store(), &mut form).await?;
     let record = node.store().ingest(blob, about).await;

@@ -300,11 +300,6 @@ impl Node {
         &self.options.store.dir
     }
 
-    /// The longest file taken, in bytes.
-    pub fn max_upload(&self) -> Option<u64> {
-        self.options.store.max_upload
-    }
-
     /// Whether long content is proven against its hash before it is given out.
     pub fn verifies_reads(&self) -> bool {
         self.options.store.verify_reads

@@ -65,6 +65,7 @@ impl Visit {
         let options = spool::Options {
             // Of its whole length, and before it began.
             max_bytes: None,
+            quota: None,
             ..uploads.options.spool.clone()
         };
         let path = uploads.files.content(*id);

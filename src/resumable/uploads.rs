@@ -111,9 +111,7 @@ impl Uploads {
     /// looked at here, before anything of it is received.
     async fn check_expected(&self, length: u64) -> Result<(), UploadError> {
         let spool = self.options.spool.clone();
-        if let Some(max) = spool.max_bytes.filter(|max| length > *max) {
-            return Err(BlobError::TooLarge(max).into());
-        }
+        spool.check_length(length)?;
         self.store.check_quota(length)?;
         let check = move || spool::check_room(&spool, length);
         match tokio::task::spawn_blocking(check).await {

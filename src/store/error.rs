@@ -12,9 +12,6 @@ pub enum StoreError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// No more content is kept than so many bytes.
-    #[error("the node keeps at most {0} bytes of content")]
-    OverQuota(u64),
     /// The work was cut off by the end of the process.
     #[error("the store is shutting down")]
     ShuttingDown,
@@ -27,7 +24,7 @@ impl StoreError {
         match self {
             Self::Blob(error) => error.is_shortage(),
             Self::Index(error) => error.is_shortage(),
-            Self::OverQuota(_) | Self::ShuttingDown => false,
+            Self::ShuttingDown => false,
         }
     }
 }

@@ -59,6 +59,7 @@ impl Options {
             dir: self.dir.join("spool"),
             disk: Arc::clone(&self.disk),
             max_bytes: self.max_upload,
+            quota: self.quota,
             reserve: self.reserve,
             durability: self.durability,
         }

@@ -112,8 +112,7 @@ impl Store {
     /// already takes nothing.
     #[must_use]
     pub fn with_quota(mut self, bytes: u64) -> Self {
-        let longest = self.spool.max_bytes.map_or(bytes, |max| max.min(bytes));
-        self.spool.max_bytes = Some(longest);
+        self.spool.quota = Some(bytes);
         self.quota = Some(Quota::of(bytes));
         self
     }
@@ -341,12 +340,33 @@ impl Store {
         self.blobs.refusal().or_else(|| self.index.refusal())
     }
 
+    /// The longest content that can ever be kept, in bytes; None where nothing limits it.
+    pub fn longest(&self) -> Option<u64> {
+        [self.spool.max_bytes, self.spool.quota]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Fails where content of so many bytes can never be kept, whatever else is.
+    pub fn check_length(&self, bytes: u64) -> Result<(), StoreError> {
+        Ok(self.spool.check_length(bytes)?)
+    }
+
     /// Fails where the quota has no room now for so many bytes of new content.
     pub fn check_quota(&self, bytes: u64) -> Result<(), StoreError> {
         if let Some(quota) = &self.quota {
             let _room = quota.reserve(bytes, || self.totals().blob_bytes)?;
         }
         Ok(())
+    }
+
+    /// The same for content with this hash: what a file has already takes nothing.
+    pub async fn check_quota_of(&self, hash: &BlobHash, bytes: u64) -> Result<(), StoreError> {
+        if self.quota.is_none() || self.index.needs(hash).await? {
+            return Ok(());
+        }
+        self.check_quota(bytes)
     }
 
     fn writable(&self) -> Result<(), StoreError> {

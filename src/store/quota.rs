@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::StoreError;
+use crate::blob::BlobError;
 
 /// A limit of the bytes of all blobs.
 pub(super) struct Quota {
@@ -33,7 +34,7 @@ impl Quota {
         // Looked at under the lock: a blob that is no longer reserved is counted by now.
         let taken = kept().saturating_add(*reserved);
         if taken.saturating_add(bytes) > self.limit {
-            return Err(StoreError::OverQuota(self.limit));
+            return Err(BlobError::OverQuota(self.limit).into());
         }
         *reserved += bytes;
         let quota = Arc::clone(self);

@@ -42,6 +42,8 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// The longest content taken, in bytes.
     pub max_bytes: Option<u64>,
+    /// The most content that is kept in all, in bytes: longer content never finds room.
+    pub quota: Option<u64>,
     /// The free space, in bytes, below which nothing more is taken: the journal
     /// and the index need room to go on.
     pub reserve: u64,
@@ -93,6 +95,20 @@ pub enum Content {
     },
 }
 
+impl Options {
+    /// Fails where content of so many bytes is never taken: all that limits the length of one
+    /// content alone.
+    pub fn check_length(&self, bytes: u64) -> Result<(), BlobError> {
+        if let Some(max) = self.max_bytes.filter(|max| bytes > *max) {
+            return Err(BlobError::TooLarge(max));
+        }
+        match self.quota.filter(|quota| bytes > *quota) {
+            Some(quota) => Err(BlobError::OverQuota(quota)),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Spool {
     /// An empty spool. Nothing is on disk until the content outgrows memory.
     pub fn new(options: Options) -> Self {
@@ -141,9 +157,7 @@ impl Spool {
 
     async fn try_write(&mut self, piece: Bytes) -> Result<(), BlobError> {
         self.received += piece.len() as u64;
-        if let Some(max) = self.options.max_bytes.filter(|max| self.received > *max) {
-            return Err(BlobError::TooLarge(max));
-        }
+        self.options.check_length(self.received)?;
         match &mut self.state {
             State::Memory(bytes) if self.received <= MEMORY_LIMIT => {
                 bytes.extend_from_slice(&piece);

@@ -30,6 +30,9 @@ pub enum KeepError {
     /// It cannot be stored.
     #[error("it cannot be stored here")]
     Store(#[from] StoreError),
+    /// It is longer than anything that this node ever keeps.
+    #[error("it is too long to be kept here")]
+    TooLong(#[source] StoreError),
     /// What it is cannot be written down.
     #[error("what came cannot be written down")]
     Io(#[from] io::Error),
@@ -41,7 +44,10 @@ pub enum KeepError {
 impl KeepError {
     /// Whether a new try cannot change anything.
     pub(super) fn is_final(&self) -> bool {
-        matches!(self, Self::Store(StoreError::Blob(BlobError::TooLarge(_))))
+        matches!(
+            self,
+            Self::TooLong(_) | Self::Store(StoreError::Blob(BlobError::TooLarge(_)))
+        )
     }
 
     /// Whether what was fetched so far is of no use.
@@ -126,6 +132,8 @@ async fn fetch_verified(
     let content = content.ok_or(FetchError::Gone)?;
     let size = content.size();
     means.size.store(size, Ordering::Relaxed);
+    means.store.check_length(size).map_err(KeepError::TooLong)?;
+    means.store.check_quota_of(&hash, size).await?;
     let mut spool = if size <= MEMORY_LIMIT {
         means.store.spool()
     } else {
@@ -148,6 +156,8 @@ async fn fetch_unverified(means: &Means<'_>, wanted: &Wanted) -> Result<Spool, K
     let fetcher = Arc::clone(means.fetcher);
     let content = UnverifiedContent::new(fetcher, wanted.peer, &wanted.file);
     let content = content.ok_or(FetchError::Gone)?;
+    let size = content.size();
+    means.store.check_length(size).map_err(KeepError::TooLong)?;
     let mut spool = means.store.spool();
     means.fetched.store(0, Ordering::Relaxed);
     let mut pieces = content.read(0..content.size());

@@ -107,7 +107,7 @@ fn options(node: &Node) -> Response {
     headers.insert(TUS_EXTENSION, EXTENSIONS);
     let algorithms = HeaderValue::from_static(checksum::ALGORITHMS);
     headers.insert(TUS_CHECKSUM_ALGORITHM, algorithms);
-    if let Some(max) = node.store().spool_options().max_bytes {
+    if let Some(max) = node.store().longest() {
         headers.insert(TUS_MAX_SIZE, max.into());
     }
     response

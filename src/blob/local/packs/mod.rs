@@ -171,6 +171,7 @@ mod tests {
             dir: dir.to_owned(),
             disk: Arc::new(RealDisk),
             max_bytes: None,
+            quota: None,
             reserve: 0,
             durability: Durability::Relaxed,
         };
