@@ -9,8 +9,10 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use common::forms::uploaded;
 use common::process::{Node, until};
-use common::raw_http::{Answer, connect, head, read_answer};
+use common::raw_http::{Answer, connect, get, head, read_answer, send};
+use common::relay::Relay;
 use common::tus::{TUS, created, look, patch_request, patched, request};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -89,6 +91,57 @@ fn a_client_has_a_share_of_the_unfinished_uploads() {
     // Nor is it another client that writes something there itself.
     let forged = format!("X-Forwarded-For: 192.0.2.3, {}", "192.0.2.1");
     assert_eq!(asking.create(&[&forged]).status, 429);
+}
+
+/// Has a node keep content, as a client asks for it.
+fn keep(node: &Node, hash: &str, client: &str) -> Answer {
+    let body = format!(r#"{{"hash":"{hash}"}}"#);
+    let length = format!("Content-Length: {}", body.len());
+    let lines = ["Content-Type: application/json", &length, client];
+    let request = [head("POST", "/api/p2p/keep", &lines), body.into_bytes()].concat();
+    send(node.address, &request)
+}
+
+#[test]
+fn a_client_has_a_share_of_what_is_to_be_kept_and_what_was_tried_in_vain_gives_way() {
+    let cable = Relay::new();
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let holder = Node::start(&dirs[0], &["--base-url", &cable.url()]);
+    cable.connect(holder.address);
+    let hashes = (0..252).map(|n| {
+        let content = format!("content {n}");
+        let file = uploaded(holder.address, "file", content.as_bytes());
+        file["hash"].as_str().unwrap().to_owned()
+    });
+    let hashes: Vec<_> = hashes.collect();
+    let peer = ["--peer", &cable.url(), "--discover-every", "1"];
+    let node = Node::start(&dirs[1], &[&GATEWAY[..], &peer].concat());
+    until("all is known", || {
+        let known = get(node.address, "/api/p2p/network?limit=1000", &[]).json();
+        let known = known["files"].as_array().map_or(0, Vec::len);
+        (known == hashes.len()).then_some(())
+    });
+    // From now on nobody answers.
+    cable.stall_after(0);
+    let (one, other) = (from(1), from(2));
+    for hash in &hashes[..250] {
+        let answer = keep(&node, hash, &one);
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+    let refused = keep(&node, &hashes[250], &one);
+    assert_eq!(refused.refusal(), (429, "too_many_keeps".to_owned()));
+    assert!(!refused.header("retry-after").is_empty());
+    assert_eq!(keep(&node, &hashes[251], &other).status, 202);
+    // What fails gives way.
+    cable.cut_after(0);
+    until("one was tried in vain", || {
+        (keep(&node, &hashes[250], &one).status == 202).then_some(())
+    });
+    let keeps = get(node.address, "/api/p2p/keep", &[]).json();
+    let ids = keeps["keeps"].as_array().unwrap().iter();
+    let ids: BTreeSet<_> = ids.map(|it| it["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 251);
+    assert!(ids.contains(&*hashes[250]) && ids.contains(&*hashes[251]));
 }
 
 /// The first line of the answer to somebody who listens, and the connection.
