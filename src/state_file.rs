@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, RealDisk, replace_file};
+use crate::disk::{Disk, RealDisk, is_shortage, repeat, replace_file};
 use crate::hash::BlobHash;
 
 /// The longest file read, in bytes.
@@ -89,15 +89,25 @@ impl StateFile {
     }
 
     /// What was saved last, as [`StateFile::recall`] finds it. Blocks.
-    pub fn load(&self) -> Option<Vec<u8>> {
-        self.recall().map(|recalled| recalled.content)
+    pub fn load(&self) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.recall()?.map(|recalled| recalled.content))
     }
 
     /// What was saved last. Where that is damaged, the version before is put in its place, with
-    /// a warning; where there is none, the file is set aside, with an error in the log. Blocks.
-    pub fn recall(&self) -> Option<Recalled> {
+    /// a warning; where there is none, the file is set aside, with an error in the log. An error
+    /// is a shortage of open files or memory: nothing is known then, and nothing was touched.
+    /// Blocks.
+    pub fn recall(&self) -> io::Result<Option<Recalled>> {
         let path = self.path.display();
         let (last, before) = (self.read(&self.path), self.read(&self.before));
+        for error in [&last, &before]
+            .into_iter()
+            .filter_map(|it| it.as_ref().err())
+        {
+            if is_shortage(error) {
+                return Err(repeat(error));
+            }
+        }
         let error = match (last, before) {
             (Ok(Some(content)), before) => {
                 if let Err(error) = before {
@@ -106,9 +116,9 @@ impl StateFile {
                     let _ = RealDisk.remove_file(&self.before);
                 }
                 let is_older = false;
-                return Some(Recalled { content, is_older });
+                return Ok(Some(Recalled { content, is_older }));
             }
-            (Ok(None), Ok(None)) => return None,
+            (Ok(None), Ok(None)) => return Ok(None),
             (last, Ok(Some(content))) => {
                 let error = last.err();
                 tracing::warn!(%path, ?error, "is damaged; the version before is taken");
@@ -116,13 +126,13 @@ impl StateFile {
                     tracing::warn!(%path, %error, "the version before was not put in its place");
                 }
                 let is_older = true;
-                return Some(Recalled { content, is_older });
+                return Ok(Some(Recalled { content, is_older }));
             }
             (Err(error), _) | (Ok(None), Err(error)) => error,
         };
         tracing::error!(%path, %error, "is damaged, and so is any version before; set aside");
         self.set_aside();
-        None
+        Ok(None)
     }
 
     /// How the file is, without changing anything. Blocks.
@@ -216,13 +226,13 @@ mod tests {
     fn what_was_saved_last_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
         let (path, file) = file(&dir);
-        assert_eq!(file.load(), None);
+        assert_eq!(file.load().unwrap(), None);
         for content in [&b"one"[..], b"", b"two\nlines\n"] {
             file.save(content).unwrap();
-            assert_eq!(file.load().as_deref(), Some(content));
+            assert_eq!(file.load().unwrap().as_deref(), Some(content));
             assert_eq!(file.health(), Health::Whole);
         }
-        assert_eq!(StateFile::new(path, "test 2").load(), None);
+        assert_eq!(StateFile::new(path, "test 2").load().unwrap(), None);
     }
 
     #[test]
@@ -243,11 +253,11 @@ mod tests {
             file.save(b"two").unwrap();
             fs::write(&path, damaged).unwrap();
             assert_eq!(file.health(), Health::Mendable);
-            let recalled = file.recall().unwrap();
+            let recalled = file.recall().unwrap().unwrap();
             assert_eq!(recalled.content, b"one");
             assert!(recalled.is_older);
             assert_eq!(file.health(), Health::Whole);
-            assert!(!file.recall().unwrap().is_older);
+            assert!(!file.recall().unwrap().unwrap().is_older);
         }
     }
 
@@ -258,13 +268,13 @@ mod tests {
         file.save(b"one").unwrap();
         fs::write(&path, b"damaged").unwrap();
         assert_eq!(file.health(), Health::Lost);
-        assert_eq!(file.load(), None);
+        assert_eq!(file.load().unwrap(), None);
         assert_eq!(file.health(), Health::SetAside);
         file.save(b"two").unwrap();
         assert_eq!(file.health(), Health::SetAside);
         let aside = dir.path().join("state.damaged");
         assert_eq!(fs::read(&aside).unwrap(), b"damaged");
-        assert_eq!(file.load().as_deref(), Some(&b"two"[..]));
+        assert_eq!(file.load().unwrap().as_deref(), Some(&b"two"[..]));
         file.remove(&RealDisk).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }

@@ -121,7 +121,7 @@ fn bytes_that_were_acknowledged_survive_and_nothing_behind_them_counts_after_a_p
     });
     node.kill();
     // The machine was started anew since.
-    let mut told: Value = serde_json::from_slice(&state.load().unwrap()).unwrap();
+    let mut told: Value = serde_json::from_slice(&state.load().unwrap().unwrap()).unwrap();
     assert_eq!(told["offset"], MIB);
     told["growing_in"] = "another boot".into();
     state.save(told.to_string().as_bytes()).unwrap();
@@ -188,7 +188,7 @@ fn a_file_is_found_again_whose_upload_was_cut_off_before_it_knew_of_it() {
         node.kill();
         // As before the last step: the content is still there, the file has no id yet.
         let (path, state) = files_of(&dir, &upload);
-        let ended: Value = serde_json::from_slice(&state.load().unwrap()).unwrap();
+        let ended: Value = serde_json::from_slice(&state.load().unwrap().unwrap()).unwrap();
         let mut ending = ended.clone();
         ending["file_id"] = Value::Null;
         state.save(ending.to_string().as_bytes()).unwrap();
@@ -333,7 +333,7 @@ fn bytes_that_only_a_head_has_told_of_are_proven_as_well() {
     let node = Node::start(&dir, &[]);
     let here = offset(node.address, &upload);
     assert!(here > 2 * MIB);
-    let told: Value = serde_json::from_slice(&state.load().unwrap()).unwrap();
+    let told: Value = serde_json::from_slice(&state.load().unwrap().unwrap()).unwrap();
     assert_eq!(told["offset"], here);
     node.stop();
     flip(&path, here - 1);

@@ -70,7 +70,7 @@ impl Bootstrap {
         std::fs::create_dir_all(&options.dir)?;
         let mut table = Table::new(options.max_peers, options.ttl);
         let file = StateFile::new(options.dir.join("registered"), "larder-registered 1");
-        for registered in kept(&file) {
+        for registered in kept(&file)? {
             // Whoever is gone by now will not renew it.
             if let Ok(checked) = registered.check() {
                 table.register(&checked, None, Instant::now());
@@ -127,9 +127,9 @@ impl Bootstrap {
     }
 }
 
-fn kept(file: &StateFile) -> Vec<Registration> {
-    let content = file.load().unwrap_or_else(|| b"[]".to_vec());
-    serde_json::from_slice(&content).unwrap_or_default()
+fn kept(file: &StateFile) -> std::io::Result<Vec<Registration>> {
+    let content = file.load()?.unwrap_or_else(|| b"[]".to_vec());
+    Ok(serde_json::from_slice(&content).unwrap_or_default())
 }
 
 async fn limit_rate(

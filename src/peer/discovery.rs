@@ -33,6 +33,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 /// How often the known peers are written down, if they differ.
 const WRITE_EVERY: Duration = Duration::from_secs(3);
+/// How long after they could not be read that is tried again.
+const RECALL_AGAIN: Duration = Duration::from_secs(1);
 
 /// How peers are looked for.
 #[derive(Debug, Clone)]
@@ -227,9 +229,18 @@ fn kept(peer: &Peer) -> (i64, &Registration) {
 }
 
 async fn recall(network: &Network, file: &StateFile) {
-    let file = file.clone();
-    let content = tokio::task::spawn_blocking(move || file.load()).await;
-    let content = content.ok().flatten().unwrap_or_else(|| b"[]".to_vec());
+    let content = loop {
+        let file = file.clone();
+        match tokio::task::spawn_blocking(move || file.load()).await {
+            Ok(Ok(content)) => break content.unwrap_or_else(|| b"[]".to_vec()),
+            // Nothing may be written there before it was read.
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the peers known before cannot be read yet");
+                tokio::time::sleep(RECALL_AGAIN).await;
+            }
+            Err(_) => return,
+        }
+    };
     let kept: Vec<(i64, Registration)> = serde_json::from_slice(&content).unwrap_or_default();
     for (seen, registration) in kept {
         if let Ok(told) = registration.check()

@@ -83,7 +83,7 @@ impl Identity {
     /// The caller has the storage directory to itself.
     pub fn load_or_create(dir: &Path) -> Result<Self, IdentityError> {
         let path = dir.join(FILE);
-        let (identity, found) = match (read(&path)?, expected(dir)) {
+        let (identity, found) = match (read(&path)?, expected(dir)?) {
             (None, None) => (Self::create(dir)?, Found::Whole),
             (secret, expected) => Self::of_file(&path, secret, expected)?,
         };
@@ -92,7 +92,7 @@ impl Identity {
             write_durably(dir, identity.key.as_bytes()).map_err(|e| io_error("mend", &path, e))?;
         }
         keep_private(&path)?;
-        if expected(dir).is_none() {
+        if expected(dir)?.is_none() {
             let (file, public) = (check_file(dir), to_hex(&identity.public()));
             // Twice, so that there is a version before to take where this one is damaged.
             let saved = file.save(public.as_bytes());
@@ -108,9 +108,10 @@ impl Identity {
         if let Some(problem) = check_file(dir).health().problem() {
             return Some((dir.join(CHECK), problem.to_owned()));
         }
-        let (secret, expected) = match read(&path) {
-            Ok(None) if expected(dir).is_none() => return None,
-            Ok(secret) => (secret, expected(dir)),
+        let found = read(&path).and_then(|secret| Ok((secret, expected(dir)?)));
+        let (secret, expected) = match found {
+            Ok((None, None)) => return None,
+            Ok(found) => found,
             Err(error) => return Some((path, error.to_string())),
         };
         match Self::of_file(&path, secret, expected) {
@@ -209,9 +210,11 @@ fn check_file(dir: &Path) -> StateFile {
 }
 
 /// The public key of the key in `dir`, if it was written down.
-fn expected(dir: &Path) -> Option<[u8; 32]> {
-    let text = String::from_utf8(check_file(dir).load()?).ok()?;
-    from_hex(&text)
+fn expected(dir: &Path) -> Result<Option<[u8; 32]>, IdentityError> {
+    let file = check_file(dir);
+    let text = file.load().map_err(|e| io_error("read", file.path(), e))?;
+    let text = text.and_then(|text| String::from_utf8(text).ok());
+    Ok(text.and_then(|text| from_hex(&text)))
 }
 
 /// The keys that differ from these bytes by one bit, or by a last byte that was cut off.

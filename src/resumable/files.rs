@@ -79,22 +79,28 @@ impl Files {
     /// What an upload is.
     pub(super) async fn load(&self, id: UploadId) -> Result<State, UploadError> {
         let files = self.clone();
-        let load = move || files.load_blocking(id).ok_or(UploadError::Unknown);
-        blocking(load).await
+        blocking(move || {
+            let loaded = files.load_blocking(id);
+            let state = loaded.map_err(|e| UploadError::io("read", files.state_path(id), e))?;
+            state.ok_or(UploadError::Unknown)
+        })
+        .await
     }
 
-    fn load_blocking(&self, id: UploadId) -> Option<State> {
-        let recalled = self.state(id).recall()?;
-        let mut state = State::from_bytes(&recalled.content)?;
+    /// What an upload is; None if that is not known, and an error where it may be known later.
+    fn load_blocking(&self, id: UploadId) -> io::Result<Option<State>> {
+        let Some(recalled) = self.state(id).recall()? else {
+            return Ok(None);
+        };
+        let Some(mut state) = State::from_bytes(&recalled.content) else {
+            return Ok(None);
+        };
         if recalled.is_older {
             // What has come since that version may have been waiting for its checksum.
             state.growing_in = None;
-            let saved = self.state(id).save(&state.to_bytes());
-            saved
-                .inspect_err(|error| tracing::warn!(%id, %error, "an older state is not saved"))
-                .ok()?;
+            self.state(id).save(&state.to_bytes())?;
         }
-        Some(state)
+        Ok(Some(state))
     }
 
     /// Cuts off whatever of the content does not count, and tells how much does: `trusted`
@@ -168,7 +174,7 @@ impl Files {
         for (path, id) in self.names()? {
             if let Some(id) = id
                 && !found.contains_key(&self.state_path(id))
-                && let Some(state) = self.load_blocking(id)
+                && let Some(state) = self.load_blocking(id)?
             {
                 let of_upload = Found {
                     id,
@@ -217,7 +223,7 @@ impl Files {
             return Ok(Some((self.state_path(id), problem.to_owned())));
         }
         let content = self.content(id);
-        let Some(state) = state.load().and_then(|it| State::from_bytes(&it)) else {
+        let Some(state) = state.load()?.and_then(|it| State::from_bytes(&it)) else {
             return Ok(Some((content, "belongs to no upload".to_owned())));
         };
         let problem = |text: &str| Ok(Some((content.clone(), text.to_owned())));

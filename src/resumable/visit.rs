@@ -8,6 +8,9 @@ use super::error::UploadError;
 use super::state::{Finished, State, UploadId};
 use super::turns::Turn;
 use super::uploads::Uploads;
+use crate::blob::BlobError;
+use crate::disk::is_shortage;
+use crate::store::StoreError;
 
 /// The turn at an upload. While it lasts nobody else changes anything about it.
 pub struct Visit {
@@ -98,6 +101,11 @@ impl Visit {
         let mut spool = match self.spool().await {
             Ok(spool) => spool,
             Err(error @ UploadError::Damaged) => return Err(error),
+            Err(UploadError::Store(StoreError::Blob(BlobError::Io { path, source, .. })))
+                if is_shortage(&source) =>
+            {
+                return Err(UploadError::io("read", path, source));
+            }
             // What cannot be read now, or for which there is no room, is tried again.
             Err(error) => {
                 tracing::debug!(id = %self.id, %error, "an upload is not read yet");

@@ -30,6 +30,8 @@ const MAX_OPEN: usize = 1000;
 const MAX_OF_ONE: usize = MAX_OPEN / 4;
 /// The file that says what users asked for, beside the content received so far.
 const WANTED_FILE: &str = "wanted";
+/// How long after what was wanted could not be read it is tried again.
+const RECALL_AGAIN: Duration = Duration::from_secs(1);
 /// How long nothing is looked at when nothing is due.
 const IDLE: Duration = Duration::from_hours(1);
 
@@ -144,9 +146,9 @@ impl Keeper {
 
     /// Fetches what is wanted, for ever.
     pub async fn run(self: Arc<Self>) {
-        if let Err(error) = self.recall().await {
-            tracing::error!(%error, "what was wanted before is not known, and nothing is fetched");
-            return;
+        while let Err(error) = self.recall().await {
+            tracing::warn!(%error, "what was wanted before is not known yet, and nothing is fetched");
+            tokio::time::sleep(RECALL_AGAIN).await;
         }
         let mut running = JoinSet::new();
         if let Some(every) = self.options.everything {
@@ -286,7 +288,7 @@ fn read_wanted(options: &Options, file: &StateFile) -> io::Result<Vec<Wanted>> {
     let dir = &options.dir;
     RealDisk.create_dir(dir)?;
     RealDisk.sync_dir(dir.parent().unwrap_or(dir))?;
-    let text = file.load().unwrap_or_else(|| b"[]".to_vec());
+    let text = file.load()?.unwrap_or_else(|| b"[]".to_vec());
     let lines: Vec<WantedLine> = serde_json::from_slice(&text).unwrap_or_default();
     let wanted: Vec<_> = lines.into_iter().filter_map(WantedLine::read).collect();
     // What is fetched because everything is, is not in the file.

@@ -68,7 +68,8 @@ impl Unhashed {
     pub(super) async fn recall(&self) -> io::Result<()> {
         let file = self.file.lock().await.clone();
         let loading = tokio::task::spawn_blocking(move || file.load());
-        let text = loading.await.map_err(io::Error::other)?.unwrap_or_default();
+        let text = loading.await.map_err(io::Error::other)??;
+        let text = text.unwrap_or_default();
         let lines: BTreeMap<String, String> = serde_json::from_slice(&text).unwrap_or_default();
         let mut known = self.known();
         for (id, hash) in lines {
