@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bincode::{Decode, Encode};
 
 use super::codec::{self, DecodeError, Entry};
+use super::guard::{failed, guard, of_sled, remove_unfinished_snapshots};
 use super::secondary::{Files, Secondary};
 use super::sums::Sums;
 use super::{IndexError, Totals};
@@ -96,26 +96,10 @@ const MANY: u64 = 10_000;
 /// How many changed records are brought to sled together.
 const RECENT: usize = 256;
 
-fn failed(error: impl std::fmt::Display) -> IndexError {
-    IndexError::Lookup(error.to_string())
-}
-
 impl From<DecodeError> for IndexError {
     fn from(error: DecodeError) -> Self {
         failed(error)
     }
-}
-
-/// sled panics on some damage instead of returning an error; here both are errors.
-fn guard<T>(work: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(failed(format!(
-            "panic: {}",
-            text.unwrap_or("of unknown kind")
-        )))
-    })
 }
 
 fn file_key(id: FileId) -> Vec<u8> {
@@ -158,7 +142,7 @@ impl Lookup {
         let config = sled::Config::new().path(dir).cache_capacity(cache_bytes);
         Ok(Self {
             dir: dir.to_owned(),
-            db: guard(|| config.open().map_err(failed))?,
+            db: guard(|| config.open().map_err(|e| of_sled(dir, e)))?,
             secondary: RwLock::default(),
             recent: RwLock::default(),
         })
@@ -213,7 +197,7 @@ impl Lookup {
     }
 
     fn read(&self, key: &[u8]) -> Result<Option<sled::IVec>, IndexError> {
-        guard(|| self.db.get(key).map_err(failed))
+        guard(|| self.db.get(key).map_err(|e| of_sled(&self.dir, e)))
     }
 
     pub(super) fn get(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {
@@ -275,7 +259,7 @@ impl Lookup {
                 if found == limit {
                     break;
                 }
-                let record = codec::decode_record(&value.map_err(failed)?)?;
+                let record = codec::decode_record(&value.map_err(|e| of_sled(&self.dir, e))?)?;
                 if !recent.records.contains_key(&record.id) {
                     found += 1;
                     page.insert(record.id, record);
@@ -310,7 +294,7 @@ impl Lookup {
     ) -> Result<(), IndexError> {
         guard(|| {
             for value in self.db.range([FILE]..[FILE + 1]).values() {
-                visit(&value.map_err(failed)?)?;
+                visit(&value.map_err(|e| of_sled(&self.dir, e))?)?;
             }
             Ok(())
         })
@@ -323,6 +307,18 @@ impl Lookup {
         entries: impl IntoIterator<Item = Entry>,
         progress: Progress,
     ) -> Result<Progress, IndexError> {
+        let prepared = self.prepare(entries, progress)?;
+        let progress = self.remember(prepared, progress.next_seq, progress.durable);
+        self.flush_if_many()?;
+        Ok(progress)
+    }
+
+    /// Makes out what entries change, in order, without changing anything.
+    pub(super) fn prepare(
+        &self,
+        entries: impl IntoIterator<Item = Entry>,
+        progress: Progress,
+    ) -> Result<Prepared, IndexError> {
         let mut change = Change {
             lookup: self,
             progress,
@@ -333,22 +329,26 @@ impl Lookup {
         for entry in entries {
             changed.extend(change.apply(entry)?);
         }
-        let Change {
-            progress, batch, ..
-        } = change;
-        self.remember(batch, changed, progress);
-        if self.recent().records.len() >= RECENT {
-            self.flush()?;
-        }
-        Ok(progress)
+        Ok(Prepared {
+            progress: change.progress,
+            batch: change.batch,
+            changed,
+        })
     }
 
-    fn remember(
-        &self,
-        batch: BTreeMap<FileId, Option<Vec<u8>>>,
-        changed: Vec<Changed>,
-        progress: Progress,
-    ) {
+    /// Answers from now on with what was prepared, which cannot fail; nothing may have been
+    /// remembered in between.
+    pub(super) fn remember(&self, prepared: Prepared, next_seq: u64, durable: bool) -> Progress {
+        let Prepared {
+            progress,
+            batch,
+            changed,
+        } = prepared;
+        let progress = Progress {
+            next_seq,
+            durable,
+            ..progress
+        };
         let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
         recent.records.extend(batch);
         recent.progress = Some(progress);
@@ -361,6 +361,15 @@ impl Lookup {
                 Changed::Removed(record) => secondary.remove(&record),
             }
         }
+        progress
+    }
+
+    /// Brings what is recent to sled once it is much.
+    pub(super) fn flush_if_many(&self) -> Result<(), IndexError> {
+        if self.recent().records.len() < RECENT {
+            return Ok(());
+        }
+        self.flush()
     }
 
     /// Brings what is recent to sled.
@@ -380,7 +389,11 @@ impl Lookup {
             batch.insert(PROGRESS, codec::encode(progress));
         }
         // Nobody but the caller changes anything, and readers find it in both meanwhile.
-        guard(|| self.db.apply_batch(batch).map_err(failed))?;
+        guard(|| {
+            self.db
+                .apply_batch(batch)
+                .map_err(|e| of_sled(&self.dir, e))
+        })?;
         *self.recent.write().unwrap_or_else(PoisonError::into_inner) = Recent::default();
         Ok(())
     }
@@ -392,7 +405,7 @@ impl Lookup {
             dir, db, secondary, ..
         } = self;
         guard(|| {
-            db.flush().map_err(failed)?;
+            db.flush().map_err(|e| of_sled(&dir, e))?;
             drop(db);
             Ok(())
         })?;
@@ -402,6 +415,13 @@ impl Lookup {
         let saved = secondary.save(&dir);
         saved.map_err(|e| IndexError::io("write into", dir, e))
     }
+}
+
+/// Changes that were made out.
+pub(super) struct Prepared {
+    progress: Progress,
+    batch: BTreeMap<FileId, Option<Vec<u8>>>,
+    changed: Vec<Changed>,
 }
 
 /// One batch in the making; what it has changed already is read from itself.
@@ -480,20 +500,4 @@ impl Change<'_> {
         sums.digest = sums.digest.wrapping_sub(digest);
         Ok(Some(record))
     }
-}
-
-/// A crash while sled wrote a snapshot leaves a file that keeps it from opening.
-fn remove_unfinished_snapshots(dir: &Path) -> Result<(), IndexError> {
-    let Ok(files) = std::fs::read_dir(dir) else {
-        return Ok(());
-    };
-    for file in files.flatten() {
-        let name = file.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            let path = file.path();
-            std::fs::remove_file(&path).map_err(|e| IndexError::io("remove", path, e))?;
-        }
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@ use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord, NewFile};
 
 mod codec;
+mod guard;
 mod journal;
 pub mod local;
 mod lookup;

@@ -1,5 +1,7 @@
 //! How writing to a store goes.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -41,9 +43,15 @@ impl Writing {
     /// Notes a failure that no operation of the disk was: that of a look at it.
     pub(super) fn note(&self, error: &StoreError) {
         if let StoreError::Blob(BlobError::Io { path, source, .. })
-        | StoreError::Index(IndexError::Io { path, source, .. }) = error
+        | StoreError::Index(
+            IndexError::Io { path, source, .. } | IndexError::Full { path, source },
+        ) = error
         {
             self.writes.fail("use", path, source);
+        }
+        if let StoreError::Index(IndexError::Lookup(reason)) = error {
+            let error = io::Error::other(reason.clone());
+            self.writes.fail("make anew", Path::new("index"), &error);
         }
     }
 

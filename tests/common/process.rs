@@ -129,6 +129,14 @@ impl Node {
         prlimit(pid, Resource::Nofile, Rlimit { current, maximum }).unwrap();
     }
 
+    /// Lets the node write no file beyond so many bytes, or as far as it likes.
+    pub(crate) fn limit_file_sizes(&self, bytes: Option<u64>) {
+        let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap());
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        let current = bytes.or(maximum);
+        prlimit(pid, Resource::Fsize, Rlimit { current, maximum }).unwrap();
+    }
+
     /// The files of blobs and of uploads under way; the blobs in packs as if they were
     /// files there.
     pub(crate) fn content_files(&self) -> Vec<PathBuf> {

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
+use super::guard::is_end;
 use super::lookup::Lookup;
 use super::{IndexBackend, IndexError, Totals};
 use crate::hash::BlobHash;
@@ -99,7 +100,8 @@ impl LocalIndex {
     ) -> Result<T, IndexError> {
         let Current { lookup, generation } = self.shared.current();
         match on_blocking_thread(lookup, work.clone()).await {
-            Err(IndexError::Lookup(reason)) => {
+            Err(error) if is_end(&error) => {
+                let reason = error.to_string();
                 self.request(|answer| Request::Heal {
                     generation,
                     reason,

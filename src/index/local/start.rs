@@ -235,6 +235,7 @@ fn start_writer(
         compact_from: options.compact_entries,
         seals: !damaged,
         requests: requests.downgrade(),
+        unhealed: None,
     };
     let thread = std::thread::Builder::new().name("index".into());
     let thread = thread.spawn(move || writer.run(received));

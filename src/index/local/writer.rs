@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,13 +16,18 @@ use super::seal;
 use super::shared::{Current, Shared};
 use crate::index::IndexError;
 use crate::index::codec::Entry;
+use crate::index::guard::is_end;
 use crate::index::journal::{self, Journal, refuse};
-use crate::index::lookup::{Lookup, Progress};
+use crate::index::lookup::{Lookup, Prepared, Progress};
 use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 
 /// How many changes are written together at most; so many of the longest records
 /// still fit into one batch.
 const GROUP: usize = 128;
+
+/// How long after a new lookup database could not be made it is tried again, if trying does not
+/// take longer.
+const HEAL_AGAIN: Duration = Duration::from_millis(500);
 
 type Answer<T> = oneshot::Sender<Result<T, IndexError>>;
 
@@ -88,6 +94,15 @@ pub(super) struct Writer {
     /// in order what this one leaves alone.
     pub(super) seals: bool,
     pub(super) requests: mpsc::WeakSender<Request>,
+    /// Set while the lookup database has failed and a new one could not be made.
+    pub(super) unhealed: Option<Unhealed>,
+}
+
+/// Why there is no new lookup database yet.
+pub(super) struct Unhealed {
+    error: IndexError,
+    /// When to try again: making it is work, and whoever asks meanwhile is told the same.
+    again: Instant,
 }
 
 /// One round's changes.
@@ -143,7 +158,7 @@ impl Writer {
     }
 
     fn remove(&mut self, round: &mut Round, id: FileId, answer: Answer<Option<FileRecord>>) {
-        let found = self.with_lookup(|lookup| Ok(lookup.get(id)?.zip(lookup.digest_of(id)?)));
+        let found = self.with_lookup(|lookup, _| Ok(lookup.get(id)?.zip(lookup.digest_of(id)?)));
         match found {
             Ok(Some((record, digest))) if round.removed.insert(id) => {
                 round.entries.push(Entry::Removed { id, digest });
@@ -166,11 +181,7 @@ impl Writer {
         if let Some(compaction) = &self.compaction {
             compaction.keep(removed);
         }
-        let result = self.journal.append(entries.clone()).and_then(|()| {
-            self.entries += entries.len() as u64;
-            self.apply(entries)
-        });
-        let shared_error = result.err().map(|error| self.report(&error));
+        let shared_error = self.write(entries).err().map(|error| self.report(&error));
         for pending in pending {
             pending.answer(match &shared_error {
                 None => Ok(()),
@@ -190,31 +201,42 @@ impl Writer {
         }
     }
 
-    /// Brings the lookup database up to what was just appended; where it fails, a
-    /// new one is made from the journal.
-    fn apply(&mut self, entries: Vec<Entry>) -> Result<(), IndexError> {
+    /// Appends entries to the journal and brings the lookup database up to them. Whatever that
+    /// needs of the database is read before: behind the journal nothing can fail that would
+    /// leave a change out of what lookups answer.
+    fn write(&mut self, entries: Vec<Entry>) -> Result<(), IndexError> {
+        self.heal_unhealed()?;
+        let prepared =
+            self.with_lookup(|lookup, progress| lookup.prepare(entries.iter().cloned(), progress))?;
+        let count = entries.len() as u64;
+        self.journal.append(entries)?;
+        self.entries += count;
+        self.remember(prepared)
+    }
+
+    fn remember(&mut self, prepared: Prepared) -> Result<(), IndexError> {
         let next_seq = self.journal.next_seq();
         let durable = self.journal.durable_seq() + 1 >= next_seq;
-        let progress = Progress {
-            next_seq,
-            durable,
-            ..self.progress
-        };
         let Current { lookup, generation } = self.shared.current();
         let lookup = lookup.ok_or(IndexError::Closed)?;
-        match lookup.apply(entries, progress) {
-            Ok(progress) => self.progress = progress,
-            Err(error) => self.heal(generation, &error.to_string())?,
-        }
+        self.progress = lookup.remember(prepared, next_seq, durable);
         self.shared.set_totals(self.progress.totals());
         self.shared.next_seq.store(next_seq, Ordering::Release);
+        if let Err(error) = lookup.flush_if_many() {
+            // The changes stand: they are in the journal, and answered from memory. Where no new
+            // database can be made now, the next change has to wait for it.
+            let _ = self.heal(generation, &error.to_string());
+        }
         Ok(())
     }
 
     fn serve(&mut self, request: Request) {
         match request {
             Request::Sync { mark, answer } => drop(answer.send(self.journal.sync(mark))),
-            Request::Try { answer } => drop(answer.send(self.journal.try_to_write())),
+            Request::Try { answer } => {
+                let tried = self.heal_unhealed();
+                drop(answer.send(tried.and_then(|()| self.journal.try_to_write())));
+            }
             Request::Heal {
                 generation,
                 reason,
@@ -229,35 +251,51 @@ impl Writer {
 
     fn with_lookup<T>(
         &mut self,
-        work: impl Fn(&Lookup) -> Result<T, IndexError>,
+        work: impl Fn(&Lookup, Progress) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
         let Current { lookup, generation } = self.shared.current();
-        match work(&*lookup.ok_or(IndexError::Closed)?) {
-            Err(IndexError::Lookup(reason)) => {
-                self.heal(generation, &reason)?;
-                work(&*self.shared.current().lookup.ok_or(IndexError::Closed)?)
+        match work(&*lookup.ok_or(IndexError::Closed)?, self.progress) {
+            Err(error) if is_end(&error) => {
+                self.heal(generation, &error.to_string())?;
+                let lookup = self.shared.current().lookup.ok_or(IndexError::Closed)?;
+                work(&lookup, self.progress)
             }
             result => result,
         }
     }
 
+    /// Makes a new lookup database where that is still to be done.
+    fn heal_unhealed(&mut self) -> Result<(), IndexError> {
+        if self.unhealed.is_none() {
+            return Ok(());
+        }
+        self.heal(self.shared.current().generation, "it failed before")
+    }
+
     /// Makes a new lookup database from the journal, unless that was done meanwhile.
-    /// Where it cannot be done, the old one goes on answering what it can.
+    /// Where it cannot be done now, the old one goes on answering what it can, no change is
+    /// taken, and it is tried again.
     fn heal(&mut self, generation: u64, reason: &str) -> Result<(), IndexError> {
         if self.shared.current().generation != generation {
             return Ok(());
         }
-        tracing::error!(
-            reason,
-            "the lookup database failed; making it anew from the journal"
-        );
-        let made = self.make_anew(generation + 1).inspect_err(|error| {
-            // What was appended may be missing from every lookup now.
-            let _ = self
-                .shared
-                .refusal
-                .set(format!("the lookup database failed: {error}"));
-        })?;
+        if let Some(unhealed) = &self.unhealed
+            && Instant::now() < unhealed.again
+        {
+            return Err(unhealed.error.repeat());
+        }
+        if self.unhealed.is_none() {
+            tracing::warn!(
+                reason,
+                "the lookup database failed; making it anew from the journal"
+            );
+        }
+        let began = Instant::now();
+        let made = match self.make_anew(generation + 1) {
+            Ok(made) => made,
+            Err(error) => return Err(self.note_unhealed(error, began)),
+        };
+        self.unhealed = None;
         let Replayed {
             lookup, progress, ..
         } = made;
@@ -281,6 +319,21 @@ impl Writer {
         Ok(())
     }
 
+    fn note_unhealed(&mut self, error: IndexError, began: Instant) -> IndexError {
+        if self.unhealed.is_none() {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            if error.is_shortage() {
+                tracing::warn!(%error, cause, "the lookup database cannot be made anew yet");
+            } else {
+                tracing::error!(%error, cause, "the lookup database cannot be made anew yet");
+            }
+        }
+        let again = Instant::now() + began.elapsed().max(HEAL_AGAIN);
+        let told = error.repeat();
+        self.unhealed = Some(Unhealed { error, again });
+        told
+    }
+
     fn make_anew(&self, generation: u64) -> Result<Replayed, IndexError> {
         let (segments, _) = journal::list(&self.options.journal().dir, &mut refuse)?;
         make_anew(&self.options, &segments, generation, &mut refuse)
@@ -301,8 +354,8 @@ impl Writer {
     }
 
     fn give_up_compaction(&mut self, error: &IndexError) {
-        if error.is_shortage() {
-            // Once as much again was written, there may be what was missing.
+        if error.is_shortage() || matches!(error, IndexError::Lookup(_)) {
+            // Once as much again was written, there may be what was missing, or a new database.
             self.compact_from = self.entries.saturating_mul(2);
             tracing::warn!(%error, "the journal is compacted later");
             return;
@@ -358,6 +411,10 @@ impl Writer {
         });
         // Without the sync the directory is left as after a crash, to be checked.
         synced?;
+        if self.unhealed.is_some() {
+            // Neither is a database that failed: the next start makes it anew.
+            return Ok(());
+        }
         let Some(lookup) = lookup.and_then(Arc::into_inner) else {
             return Ok(());
         };
