@@ -147,7 +147,7 @@ impl Keeper {
     /// Fetches what is wanted, for ever.
     pub async fn run(self: Arc<Self>) {
         while let Err(error) = self.recall().await {
-            tracing::warn!(%error, "what was wanted before is not known yet, and nothing is fetched");
+            tracing::warn!(%error, "what was wanted before is not known yet");
             tokio::time::sleep(RECALL_AGAIN).await;
         }
         let mut running = JoinSet::new();
