@@ -6,7 +6,9 @@
 mod common;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use common::content::content;
 use common::lan::Lan;
@@ -65,6 +67,56 @@ fn nodes_of_one_network_need_no_introduction() {
         lan.until_held(node, &file["hash"], 1);
         assert!(lan.curl(node, &[&download_url(node, &file)]) == bytes);
     }
+}
+
+/// Opens connections to a node, each with an upload that never goes on, and holds them until
+/// its input ends.
+const MANY_CONNECTIONS: &str = r#"
+import socket, sys
+address, count = sys.argv[1], int(sys.argv[2])
+head = (
+    f"POST /api/p2p/upload HTTP/1.1\r\nHost: {address}:5004\r\n"
+    "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 9\r\n\r\n"
+)
+held = []
+for _ in range(count):
+    held.append(socket.create_connection((address, 5004), 10))
+    try:
+        held[-1].sendall(head.encode())
+    except OSError:
+        pass
+print("all", flush=True)
+sys.stdin.read()
+"#;
+
+#[test]
+fn a_host_with_more_connections_than_there_are_places_keeps_no_other_host_out() {
+    let Some(lan) = Lan::of(3) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["--listen", "0.0.0.0:5004", "--open", "--no-mdns"];
+    let _node = lan.start_with_files(1, &dir, (256, &arguments));
+    let mut many = lan.command(2, "python3");
+    many.args(["-c", MANY_CONNECTIONS, &Lan::address(1), "400"]);
+    let mut many = many
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut said = BufReader::new(many.stdout.take().unwrap());
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "all\n");
+    let path = file(&dir, "honest", b"honest");
+    let form = format!("file=@{}", path.display());
+    for _ in 0..10 {
+        // Each on a connection of its own.
+        lan.curl(3, &["-F", &form, &Lan::url(1, "/api/p2p/upload")]);
+    }
+    let status: serde_json::Value =
+        serde_json::from_slice(&lan.curl(3, &[&Lan::url(1, "/api/p2p/status")])).unwrap();
+    assert_eq!(status["local_files"], 10);
+    drop(many.stdin.take());
+    assert!(many.wait().unwrap().success());
 }
 
 #[test]

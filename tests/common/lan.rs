@@ -116,15 +116,30 @@ impl Lan {
         format!("http://{}:5004{path}", Self::address(node))
     }
 
+    /// A command as one of the nodes runs it.
+    pub(crate) fn command(&self, node: u8, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.space(node), program]);
+        command
+    }
+
     /// Starts larder as one of the nodes.
     pub(crate) fn start(&self, node: u8, dir: &TempDir, arguments: &[&str]) -> Node {
-        let mut command = Command::new("ip");
-        command.args([
-            "netns",
-            "exec",
-            &self.space(node),
-            env!("CARGO_BIN_EXE_larder"),
-        ]);
+        let mut command = self.command(node, env!("CARGO_BIN_EXE_larder"));
+        command.args(arguments).current_dir(dir.path());
+        Node::spawn(dir, command)
+    }
+
+    /// The same with so few open files at most.
+    pub(crate) fn start_with_files(
+        &self,
+        node: u8,
+        dir: &TempDir,
+        (files, arguments): (u32, &[&str]),
+    ) -> Node {
+        let mut command = self.command(node, "/bin/bash");
+        let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_larder")]);
         command.args(arguments).current_dir(dir.path());
         Node::spawn(dir, command)
     }
