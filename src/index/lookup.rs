@@ -12,13 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bincode::{Decode, Encode};
-
+use super::IndexError;
 use super::codec::{self, DecodeError, Entry};
 use super::guard::{failed, guard, of_sled, remove_unfinished_snapshots};
+use super::progress::Progress;
 use super::secondary::{Files, Secondary};
 use super::sums::Sums;
-use super::{IndexError, Totals};
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord};
 
@@ -26,52 +25,6 @@ pub(super) const FILE: u8 = b'f';
 const PROGRESS: &[u8] = b"p";
 /// Where a database said how far it had come that also had keys for names and contents.
 const OLD_PROGRESS: &[u8] = b"m";
-
-/// How far the database has come, and sums over what it holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
-pub(super) struct Progress {
-    /// The journal it was made from.
-    pub(super) journal: [u8; 16],
-    /// The sequence number of the next entry to apply.
-    pub(super) next_seq: u64,
-    /// Whether the entries before were durable in the journal when they were applied.
-    pub(super) durable: bool,
-    /// The highest id ever applied.
-    pub(super) last_id: [u8; 16],
-    pub(super) files: u64,
-    pub(super) bytes: u64,
-    pub(super) blobs: u64,
-    pub(super) blob_bytes: u64,
-    /// The sum of the digests of all records, modulo 2^128.
-    pub(super) digest: u128,
-}
-
-impl Progress {
-    /// What it says that the records add up to.
-    pub(super) fn sums(&self) -> Sums {
-        Sums {
-            files: self.files,
-            bytes: self.bytes,
-            digest: self.digest,
-        }
-    }
-
-    pub(super) fn totals(&self) -> Totals {
-        let Self {
-            files,
-            bytes,
-            blobs,
-            blob_bytes,
-            ..
-        } = *self;
-        Totals {
-            files,
-            bytes,
-            blobs,
-            blob_bytes,
-        }
-    }
-}
 
 /// The database, open.
 pub(super) struct Lookup {

@@ -15,6 +15,7 @@ mod journal;
 pub mod local;
 mod lookup;
 pub mod memory;
+mod progress;
 mod secondary;
 mod sums;
 

@@ -7,7 +7,8 @@ use super::sums::{JournalSums, disagreement};
 use crate::index::IndexError;
 use crate::index::codec::Entry;
 use crate::index::journal::{self, End, Kind, OnDamage, Piece, Segment};
-use crate::index::lookup::{Lookup, Progress};
+use crate::index::lookup::Lookup;
+use crate::index::progress::Progress;
 use crate::index::sums::Sums;
 use crate::record::FileRecord;
 

@@ -15,7 +15,8 @@ use super::shared::{Current, Shared};
 use super::writer::{Request, Writer};
 use crate::index::IndexError;
 use crate::index::journal::{self, End, Journal, OnDamage, Segment, refuse};
-use crate::index::lookup::{Lookup, Progress};
+use crate::index::lookup::Lookup;
+use crate::index::progress::Progress;
 use crate::record::FileRecord;
 
 /// How many requests may wait for the writing thread.

@@ -3,7 +3,8 @@
 use crate::index::IndexError;
 use crate::index::codec::{self, Entry, encode_record};
 use crate::index::journal::Piece;
-use crate::index::lookup::{Lookup, Progress};
+use crate::index::lookup::Lookup;
+use crate::index::progress::Progress;
 use crate::index::sums::Sums;
 
 /// The files that the journal leaves: how many there are, and the sum of their digests.

@@ -18,7 +18,8 @@ use crate::index::IndexError;
 use crate::index::codec::Entry;
 use crate::index::guard::is_end;
 use crate::index::journal::{self, Journal, refuse};
-use crate::index::lookup::{Lookup, Prepared, Progress};
+use crate::index::lookup::{Lookup, Prepared};
+use crate::index::progress::Progress;
 use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 
 /// How many changes are written together at most; so many of the longest records
