@@ -158,7 +158,7 @@ fn a_cut_cable_stops_no_download_and_loses_no_file() {
     assert!(curl.wait().unwrap().success());
     assert!(fs::read(&received).unwrap() == bytes);
     let log = nodes[2].0.log();
-    assert!(log.contains("a peer is given up"), "{log}");
+    assert!(log.contains("a slow peer is left for another"), "{log}");
 
     // What happens on one side of the cut is known on the other once it is mended.
     let missed = lan.upload(2, &file(&dir, "missed", b"missed"));

@@ -79,6 +79,10 @@ impl Experience {
     /// Notes that another brought what this one was asked for before it did: so many bytes
     /// at most came of it in this time.
     pub(super) fn outrun(&self, peer: PeerId, bytes: u64, waited: Duration) {
+        // Once in a while, however many pieces it was too slow for.
+        if !self.of(peer).behind {
+            tracing::info!(%peer, ?waited, "a slow peer is left for another");
+        }
         let until = Instant::now() + REMEMBER_OUTRUN;
         self.note(peer, |seen| {
             seen.observe(bytes, waited);
