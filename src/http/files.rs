@@ -32,7 +32,7 @@ pub(super) struct ListQuery {
     /// What the names shall hold, whatever the case.
     name: Option<String>,
     /// Tell besides which files were removed since this moment: `listed_at` of an answer.
-    #[param(value_type = Option<u64>, minimum = 0)]
+    #[param(value_type = Option<usize>, maximum = 18_446_744_073_709_551_615_usize)]
     removed_since: Option<u64>,
 }
 
