@@ -378,3 +378,17 @@ fn standard_output_goes_on_where_the_connection_was_cut() {
     assert!(running.wait().unwrap().success());
     assert!(reading.join().unwrap() == bytes);
 }
+
+#[test]
+fn who_asks_by_hash_is_told_why_there_is_nothing() {
+    let (dir, node) = start();
+    let bytes = content(11, 2 * MIB);
+    let file = uploaded(node.address, "f", &bytes);
+    let hash = file["hash"].as_str().unwrap();
+    let shard = dir.path().join("peer_storage/blobs").join(&hash[..2]);
+    fs::write(shard.join(hash), b"short").unwrap();
+    let here = tempfile::tempdir().unwrap();
+    let (status, told) = failed(here.path(), &node.url(""), &["get", hash, "-o", "o"]);
+    assert_eq!(status, 1, "{told}");
+    assert!(told.contains("what the node stored is damaged"), "{told}");
+}

@@ -123,6 +123,9 @@ fn served(name: &str, request: &HeaderMap) -> Result<Response, ApiError> {
         ),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
-    headers.extend(fixed);
+    for (name, value) in fixed {
+        // Instead of what stands there: bytes come with a content type of their own.
+        headers.insert(name, value);
+    }
     Ok(response)
 }

@@ -116,7 +116,9 @@ pub(crate) fn read_answer(stream: &mut TcpStream, without_body: bool) -> Answer 
             break;
         }
         let (name, value) = line.split_once(':').unwrap();
-        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+        let before = headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+        // A field that is no list stands in one line (RFC 9110, section 5.3).
+        assert!(before.is_none(), "two lines of {name}");
     }
     let body = if without_body || matches!(status, 100 | 204 | 304) {
         Vec::new()

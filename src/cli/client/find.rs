@@ -163,11 +163,12 @@ impl Api {
 
     /// Content that somebody holds, called by its hash.
     async fn content(&self, hash: &str) -> Result<Option<File>, Failure> {
-        let request = self.request(Method::HEAD, &format!("/api/p2p/blob/{hash}"));
-        let answer = match self.send(request).await {
+        let path = format!("/api/p2p/blob/{hash}");
+        let answer = match self.send(self.request(Method::HEAD, &path)).await {
             Ok(answer) => answer,
             Err(failure) if failure.is_gone() => return Ok(None),
-            Err(failure) => return Err(failure),
+            // The answer to a HEAD has no body that would tell why.
+            Err(_) => self.send(self.request(Method::GET, &path)).await?,
         };
         let length = answer.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|it| it.to_str().ok()?.parse().ok());
