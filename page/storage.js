@@ -10,6 +10,9 @@ export function showStorage(status) {
     status.reachable === false
       ? element('p', { class: 'warning' }, `No peer reaches this node at ${status.peer.address}, so others do not see its files: set its base URL to an address where they do.`)
       : '',
+    status.partial
+      ? element('p', { class: 'warning' }, 'Some peers tell of more files than this node has room for: of theirs, only the newest are shown.')
+      : '',
     element('p', { class: 'figure' },
       element('strong', {}, bytes(status.blob_bytes)), ' kept for ',
       count(status.local_files, 'file', 'files')),

@@ -27,6 +27,11 @@ impl BaseUrl {
         self.0.host()
     }
 
+    /// Whether the host is a name that has to be looked up, and no address or `localhost`.
+    pub fn has_name(&self) -> bool {
+        matches!(self.host(), Some(Host::Domain(name)) if name != "localhost")
+    }
+
     /// Whether there is a path behind host and port.
     pub fn has_path(&self) -> bool {
         self.0.path() != "/"

@@ -110,6 +110,13 @@ fn since_epoch() -> Duration {
     now.unwrap_or_default()
 }
 
+impl Timestamp {
+    /// As the contract writes it, with milliseconds.
+    pub fn to_text_with_millis(self) -> String {
+        format!("{self}.{:03}", self.0.rem_euclid(1000))
+    }
+}
+
 impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 

@@ -120,3 +120,42 @@ fn addresses_of_machines_houses_and_providers_are_taken() {
         assert_eq!(answer.status, 200, "{address}: {answer:?}");
     }
 }
+
+#[test]
+fn a_peer_whose_name_leads_where_no_peer_may_be_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    // This machine is outside, so its name leads to no peer.
+    let outside = ["--discover-every", "1", "--peer-networks", "10.0.0.0/8"];
+    let node = Node::start(&dir, &outside);
+    let told = post(
+        node.address,
+        "/api/peers",
+        &registration("http://localhost:1").to_string(),
+    );
+    assert_eq!(told.json()["introduced"], "new");
+    until("it is forgotten", || {
+        let peers = get(node.address, "/api/peers", &[]).json();
+        (peers["peers"] == json!([])).then_some(())
+    });
+    until_knows(node.address, 0);
+}
+
+#[test]
+fn peers_that_have_not_answered_are_told_as_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--discover-every", "1"]);
+    let silent = registration("http://127.0.0.1:1");
+    post(node.address, "/api/peers", &silent.to_string());
+    let other = tempfile::tempdir().unwrap();
+    let there = Node::start(&other, &["--discover-every", "1", "--peer", &node.url("")]);
+    until("one answers", || {
+        let peers = get(node.address, "/api/peers", &[]).json();
+        let mut peers = peers["peers"].as_array().unwrap().iter();
+        let answers = peers.find(|it| it["answered"] == true)?;
+        Some(assert_eq!(answers["address"], there.url("")))
+    });
+    let peers = get(node.address, "/api/peers", &[]).json();
+    let mut peers = peers["peers"].as_array().unwrap().iter();
+    let made_up = peers.find(|it| it["peer_id"] == silent["peer_id"]).unwrap();
+    assert_eq!(made_up["answered"], false);
+}

@@ -8,6 +8,7 @@ mod common;
 use common::canned::{Canned, Reply};
 use common::clock::ShiftedClock;
 use common::forms::uploaded;
+use common::liar::{Liar, Lie, Sends};
 use common::peers::{held, peer_id, post, until_held, until_knows};
 use common::process::{Node, larder, until};
 use common::raw_http::get;
@@ -199,6 +200,42 @@ fn a_goodbye_that_is_repeated_keeps_nobody_away() {
         "address": "http://127.0.0.1:1", "timestamp": "", "leaving": true });
     let refused = post(node.address, "/api/peers", &unsigned.to_string());
     assert_eq!(refused.refusal(), (400, "bad_registration".to_owned()));
+}
+
+#[test]
+fn who_comes_back_in_the_second_of_its_goodbye_is_there() {
+    // It asks nobody by itself as long as the test lasts.
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--discover-every", "3600"]);
+    let truth = Lie {
+        end: Sends::Truth,
+        rest: Sends::Truth,
+        size: None,
+    };
+    let peer = Liar::start(&[], truth);
+    let (registration, goodbye) = until("both are of one second", || {
+        let (registration, goodbye) = (peer.registration(), peer.goodbye());
+        let told: Value = serde_json::from_str(&registration).unwrap();
+        let second = told["timestamp"].as_str().unwrap();
+        goodbye
+            .timestamp
+            .starts_with(second)
+            .then_some((registration, goodbye))
+    });
+    let tell = |it: &str| post(node.address, "/api/peers?limit=0", it).json()["introduced"].clone();
+    assert_eq!(tell(&registration), "new");
+    until("it answers", || answering(&node, &peer.id()).then_some(()));
+    let goodbye = json!(goodbye).to_string();
+    assert_eq!(tell(&goodbye), "left");
+    assert!(!answering(&node, &peer.id()));
+    // The very same registration, since it tells no part of a second.
+    assert_eq!(tell(&registration), "known");
+    until("it answers again", || {
+        answering(&node, &peer.id()).then_some(())
+    });
+    // Whoever repeats the goodbye changes nothing.
+    assert_eq!(tell(&goodbye), "left");
+    assert!(answering(&node, &peer.id()));
 }
 
 #[test]

@@ -258,7 +258,7 @@ enum VerifyArg {
 enum KeepArg {
     /// What was uploaded here or asked for with POST /api/p2p/keep.
     Asked,
-    /// Everything that the network holds; what is deleted here alone comes back.
+    /// Everything that the network holds; what is deleted here stays deleted.
     All,
 }
 

@@ -31,7 +31,8 @@ pub(super) struct ListQuery {
     after: Option<String>,
     /// What the names shall hold, whatever the case.
     name: Option<String>,
-    /// Tell besides which files were removed since this moment: `listed_at` of an answer.
+    /// Tell besides which files were removed since this moment: `listed_at` of an answer
+    /// to a question of this kind.
     #[param(value_type = Option<usize>, maximum = 18_446_744_073_709_551_615_usize)]
     removed_since: Option<u64>,
 }
@@ -83,7 +84,9 @@ pub(super) async fn remove(
 ) -> Result<Response, ApiError> {
     let Path(id) = id.map_err(|_| ApiError::UnknownFile)?;
     let id: FileId = id.parse().map_err(|_| ApiError::UnknownFile)?;
+    let hash = node.keeper().begin_removal(id).await;
     let removed = node.store().remove(id).await;
+    hash.inspect(|hash| node.keeper().end_removal(hash));
     let removed = removed.map_err(ApiError::unwritten)?;
     let removed = removed.ok_or(ApiError::UnknownFile)?;
     node.network().announce(&removed, true);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::BoxError;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::file_view::FileView;
@@ -143,14 +143,8 @@ impl Listing {
             "file_count": self.listed,
             "total_files": self.node.store().totals().files,
             "next": next.map(|id| id.to_string()),
-            "listed_at": self.listed_at,
         });
-        if let (Some(moment), Some(end)) = (self.filter.removed_since, end.as_object_mut()) {
-            let removed = self.node.network().removals.since(moment);
-            let removed: Option<Vec<_>> =
-                removed.map(|ids| ids.iter().map(ToString::to_string).collect());
-            end.insert("removed".to_owned(), json!(removed));
-        }
+        self.tell_peers(&mut end);
         out.extend_from_slice(b"],");
         let end = serde_json::to_vec(&end)?;
         let end = end.strip_prefix(b"{").unwrap_or(&end);
@@ -161,6 +155,20 @@ impl Listing {
             None => out.push(b'}'),
         }
         Ok((out.into(), None))
+    }
+
+    /// Adds what only those that follow this node's changes ask for: when the listing was made,
+    /// and what was removed. To others two answers of the same files are the same.
+    fn tell_peers(&self, end: &mut Value) {
+        if self.prover.is_some() || self.filter.removed_since.is_some() {
+            end["listed_at"] = json!(self.listed_at);
+        }
+        if let Some(moment) = self.filter.removed_since {
+            let removed = self.node.network().removals.since(moment);
+            let removed: Option<Vec<_>> =
+                removed.map(|ids| ids.iter().map(ToString::to_string).collect());
+            end["removed"] = json!(removed);
+        }
     }
 
     fn prove(&mut self, piece: &[u8]) {

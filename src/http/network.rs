@@ -56,6 +56,8 @@ pub(super) struct NetworkAnswer {
     status: &'static str,
     peer_id: String,
     file_count: usize,
+    /// How many there are; where they do not fit on one page, what this node and others hold is
+    /// counted twice.
     total_files: u64,
     files: Vec<HeldView>,
     next: Option<String>,
@@ -83,6 +85,7 @@ pub(super) async fn list(
         look: LOOK,
     };
     let page = view.page(wanted).await?;
+    let is_all = after.is_none() && name.is_none() && page.next.is_none();
     let answering = node.network().registry.answering().into_iter();
     let answering: HashSet<_> = answering.chain([node.peer_id()]).collect();
     let files = page.files.into_iter();
@@ -91,7 +94,11 @@ pub(super) async fn list(
         status: "success",
         peer_id: node.peer_id().to_string(),
         file_count: files.len(),
-        total_files: view.total(),
+        total_files: if is_all {
+            files.len() as u64
+        } else {
+            view.total()
+        },
         files,
         next: page.next.map(write_cursor),
         partial: node.network().directory.partial_peers() > 0,

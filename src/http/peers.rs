@@ -29,6 +29,8 @@ pub(super) struct PeerView {
     #[serde(skip_serializing_if = "Option::is_none")]
     last_seen: Option<String>,
     verified: bool,
+    /// Whether it answers, as itself, where it says it is. Until then it may be made up.
+    answered: bool,
 }
 
 impl PeerView {
@@ -38,6 +40,7 @@ impl PeerView {
             registration: node.network().myself(),
             last_seen: None,
             verified: true,
+            answered: true,
         }
     }
 
@@ -45,6 +48,7 @@ impl PeerView {
         Self {
             last_seen: Some(peer.last_seen.to_string()),
             verified: peer.verified(),
+            answered: peer.answered,
             registration: peer.told.registration,
         }
     }
@@ -112,7 +116,7 @@ fn name_of(introduced: Introduced) -> &'static str {
 
 /// `GET /api/peers`
 pub(super) async fn list(State(node): State<Arc<Node>>) -> Json<PeersAnswer> {
-    Json(PeersAnswer::of(&node, node.network().registry.all()))
+    Json(PeersAnswer::of(&node, node.network().registry.shown()))
 }
 
 /// `POST /api/peers`: takes a peer in, and tells it some of those whom this node knows to be

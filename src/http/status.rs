@@ -31,6 +31,9 @@ pub(super) struct StatusAnswer {
     /// Whether peers reach this node where it says it is: false where those that tell do not,
     /// null where none has told lately.
     reachable: Option<bool>,
+    /// Whether some peers have told of more files than there is room for here, so that of these
+    /// the newest are known only.
+    partial: bool,
 }
 
 impl StatusAnswer {
@@ -48,6 +51,7 @@ impl StatusAnswer {
             blobs: totals.blobs,
             blob_bytes: totals.blob_bytes,
             reachable: node.network().reachability.get(Instant::now()),
+            partial: node.network().directory.partial_peers() > 0,
         }
     }
 }

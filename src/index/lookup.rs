@@ -187,6 +187,27 @@ impl Lookup {
         }
     }
 
+    /// See [`super::IndexBackend::earlier`].
+    pub(super) fn earlier(
+        &self,
+        name: &str,
+        hash: &BlobHash,
+        than: FileId,
+        known: u32,
+    ) -> Result<Option<FileId>, IndexError> {
+        if self.secondary().users(hash) <= known {
+            return Ok(None);
+        }
+        let first = self.secondary().first_named(name, than);
+        for id in first {
+            let record = self.get(id)?.map(|record| record.file);
+            if record.is_some_and(|it| it.name == name && it.hash == *hash) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
     pub(super) fn page(
         &self,
         after: Option<FileId>,

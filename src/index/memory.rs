@@ -66,6 +66,19 @@ impl IndexBackend for MemoryIndex {
             .cloned())
     }
 
+    async fn earlier(
+        &self,
+        name: &str,
+        hash: &BlobHash,
+        than: FileId,
+        _: u32,
+    ) -> Result<Option<FileId>, IndexError> {
+        let state = self.open_state()?;
+        let mut before = state.files.range(..than);
+        let found = before.find(|(_, r)| r.file.name == name && r.file.hash == *hash);
+        Ok(found.map(|(id, _)| *id))
+    }
+
     async fn page(
         &self,
         after: Option<FileId>,

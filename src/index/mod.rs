@@ -37,6 +37,16 @@ pub trait IndexBackend: Send + Sync + 'static {
     /// The newest file with exactly this name.
     async fn newest_named(&self, name: &str) -> Result<Option<FileRecord>, IndexError>;
 
+    /// A file before `than` with exactly this name and content, found among the first 64 of
+    /// this name; not looked for where no more than `known` files have the content.
+    async fn earlier(
+        &self,
+        name: &str,
+        hash: &BlobHash,
+        than: FileId,
+        known: u32,
+    ) -> Result<Option<FileId>, IndexError>;
+
     /// At most `limit` files in the order of their ids, from the first after `after`.
     async fn page(
         &self,

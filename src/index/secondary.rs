@@ -18,6 +18,9 @@ use crate::record::{FileId, FileRecord};
 const FILE: &str = "secondary";
 const MAGIC: [u8; 8] = *b"larderN\n";
 
+/// How many of the first files of a name are looked at to find one with a certain content.
+const FIRST_NAMED: usize = 64;
+
 /// The beginning of a content's hash, long enough that nobody can make two contents of one.
 type Content = [u8; 16];
 /// The beginning of a name's hash; other names may share it.
@@ -101,6 +104,14 @@ impl Secondary {
             None => self.names.range(first..=(tag, [0xff; 16])).next_back(),
         };
         last.map(|(_, id)| FileId::from_bytes(*id))
+    }
+
+    /// The first files before `before` that may have this name.
+    pub(super) fn first_named(&self, name: &str, before: FileId) -> Vec<FileId> {
+        let tag = tag(name);
+        let names = self.names.range((tag, [0; 16])..(tag, *before.as_bytes()));
+        let first = names.take(FIRST_NAMED);
+        first.map(|(_, id)| FileId::from_bytes(*id)).collect()
     }
 
     /// Writes everything down. Blocks.

@@ -35,7 +35,8 @@ pub struct Wanted<'a> {
     pub look: usize,
 }
 
-/// Some files in the order of their keys, each with all who hold its content.
+/// Some files in the order of their keys, each with all who hold its content. Of those that
+/// are one to people, since content, name and size are the same, there is the first.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page {
     /// The files.
@@ -52,8 +53,7 @@ struct Chunk<T> {
 }
 
 impl View<'_> {
-    /// How many files there are. One that a peer tells of under the id that it has here is
-    /// counted twice.
+    /// How many files there are. What this node holds and peers tell of, too, is counted twice.
     pub fn total(&self) -> u64 {
         self.store.totals().files + self.directory.len() as u64
     }
@@ -64,7 +64,7 @@ impl View<'_> {
         let (mut files, mut next) = (Vec::new(), wanted.after);
         let mut looked = 0;
         while looked < wanted.look {
-            let size = wanted.chunk(files.len());
+            let size = wanted.chunk(files.len(), looked);
             looked += size;
             let own = self.own(next, size).await?;
             let told = self.told(next, wanted.name, size);
@@ -75,10 +75,13 @@ impl View<'_> {
                 if end.is_some_and(|end| key > end) {
                     break;
                 }
-                if files.len() == wanted.limit {
-                    return Ok(Page { files, next });
+                // The holders of all that are one to people stand at the first.
+                if !self.has_earlier(&held).await? {
+                    if files.len() == wanted.limit {
+                        return Ok(Page { files, next });
+                    }
+                    files.push(self.with_myself(held).await?);
                 }
-                files.push(self.with_myself(held).await?);
                 next = Some(key);
             }
             next = end;
@@ -136,6 +139,25 @@ impl View<'_> {
         }
     }
 
+    /// Whether a file with the same content, name and size stands before this one.
+    async fn has_earlier(&self, Held { file, peers }: &Held) -> Result<bool, StoreError> {
+        let Some(hash) = file.hash else {
+            return Ok(false);
+        };
+        for id in self.directory.earlier(file) {
+            // What this node holds under that id is called as it says itself.
+            let own = self.store.get(id).await?;
+            let own = own.filter(|it| it.file.hash == hash);
+            if own.is_none_or(|it| it.file.name == file.name) {
+                return Ok(true);
+            }
+        }
+        // Only of an own file this node is among the holders so far.
+        let known = u32::from(peers.contains(&self.myself));
+        let earlier = self.store.earlier(&file.name, &hash, file.id, known);
+        Ok(earlier.await?.is_some())
+    }
+
     /// A file with this node among those who hold it, if it has the content.
     async fn with_myself(&self, mut held: Held) -> Result<Held, StoreError> {
         if let Some(hash) = held.file.hash
@@ -149,11 +171,11 @@ impl View<'_> {
 }
 
 impl Wanted<'_> {
-    /// How many files to take at once when so many are found.
-    fn chunk(&self, found: usize) -> usize {
+    /// How many files to take at once when so many are found, and were looked at.
+    fn chunk(&self, found: usize, looked: usize) -> usize {
         // One to know whether there is more, and one that may stand at `after`.
         let left = (self.limit - found).saturating_add(2);
-        if self.name.is_some() {
+        if self.name.is_some() || looked > 0 {
             CHUNK
         } else {
             left.min(CHUNK)

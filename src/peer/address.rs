@@ -1,7 +1,7 @@
 //! Which addresses this node asks: what a stranger names must lead to a peer, not to
 //! this machine's link or to a service that trusts whoever can reach it.
 
-use std::io;
+use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -151,6 +151,25 @@ pub(super) struct Resolver {
     lookups: Arc<Semaphore>,
 }
 
+/// A name that leads to addresses that no peer may have, and to no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the name leads to addresses that this node does not ask")]
+pub(super) struct LeadsNowhere;
+
+impl LeadsNowhere {
+    /// Whether this is why something failed.
+    pub(super) fn is_cause_of(error: &(dyn Error + 'static)) -> bool {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if error.is::<Self>() {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
 impl Resolver {
     /// A resolver of the system's names.
     pub(super) fn new(policy: Policy) -> Self {
@@ -174,7 +193,7 @@ impl Resolve for Resolver {
             let found = found.await??;
             let allowed: Vec<SocketAddr> = found.filter(|it| policy.allows(it.ip())).collect();
             if allowed.is_empty() {
-                return Err(io::Error::from(io::ErrorKind::AddrNotAvailable).into());
+                return Err(LeadsNowhere.into());
             }
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })

@@ -82,6 +82,12 @@ impl Directory {
         later
     }
 
+    /// The last moment that was heard or read of `peer`, in microseconds by its clock; zero
+    /// where there is none.
+    pub fn last_heard(&self, peer: PeerId) -> u64 {
+        self.state().known_slot(peer).map_or(0, |slot| slot.heard)
+    }
+
     /// Notes that what `peer` holds was read as it was at a moment by its clock. The peer
     /// has proven that it is the present one, so it counts also if that clock was set back.
     pub fn read_at(&self, peer: PeerId, moment: u64) {
@@ -187,6 +193,12 @@ impl Directory {
             .collect()
     }
 
+    /// Some of the first files before this one with its content, its name and its size: to
+    /// people they are one.
+    pub fn earlier(&self, file: &NetworkFile) -> Vec<FileId> {
+        self.state().earlier(file)
+    }
+
     /// The peers that claim to hold this content, each with one of its files, in the order in
     /// which they were heard of it.
     pub fn providers(&self, hash: &BlobHash) -> Vec<Provider> {
@@ -203,7 +215,7 @@ impl Directory {
         self.state().known_slot(peer).map_or(0, |it| it.files.len())
     }
 
-    /// How many files the network holds.
+    /// How many files the network holds, those with one content and one name counted once.
     pub fn len(&self) -> usize {
         self.state().files
     }

@@ -227,7 +227,10 @@ impl Network {
             return Err(Absurd::Reserved);
         }
         if checked.registration.leaving {
-            if self.registry.left(&checked) {
+            // Whoever was heard or has answered since is there.
+            let at = u64::try_from(checked.registered_at().0).unwrap_or(0);
+            let heard = self.directory.last_heard(checked.id) / 1000;
+            if at >= heard && self.registry.left(&checked) {
                 tracing::info!(id = %checked.id, "a peer has said goodbye");
             }
             return Ok(Introduced::Left);

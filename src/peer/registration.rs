@@ -98,7 +98,12 @@ impl Registration {
         let mut registration = Self {
             peer_id: identity.peer_id().to_string(),
             address: address.to_string(),
-            timestamp: Timestamp::now().to_string(),
+            timestamp: if leaving {
+                // Later than a registration of the same second.
+                Timestamp::now().to_text_with_millis()
+            } else {
+                Timestamp::now().to_string()
+            },
             leaving,
             proof: Proof::default(),
         };
@@ -147,7 +152,8 @@ impl Registration {
 }
 
 impl Checked {
-    /// When the peer registered, in whole seconds; the epoch if it does not say.
+    /// When the peer registered, in whole seconds, or said goodbye, in milliseconds; the epoch if
+    /// it does not say.
     pub fn registered_at(&self) -> Timestamp {
         self.registration.timestamp.parse().unwrap_or(Timestamp(0))
     }

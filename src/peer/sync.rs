@@ -17,6 +17,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::time::timeout;
 
+use super::address::LeadsNowhere;
 use super::client::{ClientError, Json, MAX_JSON_BYTES};
 use super::directory::NetworkFile;
 use super::listing::Listing;
@@ -73,8 +74,9 @@ impl Lane {
     }
 
     fn of(peer: &Peer, progress: &Progress) -> Self {
-        let told_at = peer.told.registered_at();
-        let silent = progress.in_vain.is_some_and(|it| it.told_at == told_at);
+        let silent = progress
+            .in_vain
+            .is_some_and(|it| it.asked_as == as_told(peer));
         match (peer.answered, silent) {
             (true, _) => Self::Answering,
             (false, true) => Self::Silent,
@@ -97,8 +99,8 @@ struct Progress {
     /// Whether all of it is being read, and its end was not reached yet.
     unfinished: bool,
     asked: Option<Instant>,
-    /// When the peer had told of itself, when it was asked last.
-    asked_as: Option<Timestamp>,
+    /// When the peer had told of itself and how often it had come back, when it was asked last.
+    asked_as: Option<(Timestamp, u32)>,
     /// Whether it is being asked, perhaps for longer than a period.
     under_way: bool,
     /// Whether it was asked in vain.
@@ -110,7 +112,13 @@ struct InVain {
     /// How often in a row,
     times: u32,
     /// and when the peer had told of itself.
-    told_at: Timestamp,
+    asked_as: (Timestamp, u32),
+}
+
+/// When a peer has told of itself, and how often it has come back: differs when it may be there
+/// again.
+fn as_told(peer: &Peer) -> (Timestamp, u32) {
+    (peer.told.registered_at(), peer.returns)
 }
 
 /// Asks peers what they hold, and remembers how far they told it.
@@ -171,7 +179,7 @@ impl Asking {
             let mut all = self.progress();
             let progress = all.entry(id).or_default();
             progress.asked = Some(Instant::now());
-            progress.asked_as = Some(peer.told.registered_at());
+            progress.asked_as = Some(as_told(&peer));
             let before = progress.clone();
             progress.under_way = true;
             before
@@ -186,6 +194,10 @@ impl Asking {
                 if matches!(error, ClientError::OtherPeer) && !peer.verified() {
                     self.network.directory.forget(id);
                 }
+                if LeadsNowhere::is_cause_of(&error) {
+                    // Nobody asks there, so it is not told to anybody either.
+                    self.network.registry.forget_unproven(id);
+                }
                 false
             }
             // There is so much to tell that the rest has to come later.
@@ -194,10 +206,10 @@ impl Asking {
         if answered {
             progress.in_vain = None;
         } else {
-            let told_at = peer.told.registered_at();
-            let times = progress.in_vain.filter(|it| it.told_at == told_at);
+            let asked_as = as_told(&peer);
+            let times = progress.in_vain.filter(|it| it.asked_as == asked_as);
             let times = times.map_or(1, |it| it.times.saturating_add(1));
-            progress.in_vain = Some(InVain { times, told_at });
+            progress.in_vain = Some(InVain { times, asked_as });
             self.network.registry.asked_in_vain(id);
         }
         self.progress().insert(id, progress);
@@ -236,7 +248,7 @@ impl Progress {
             return false;
         }
         let asked = |pause| self.asked.is_none_or(|at| at.elapsed() >= pause);
-        let anew = self.asked_as != Some(peer.told.registered_at());
+        let anew = self.asked_as != Some(as_told(peer));
         if lane == Lane::New && anew && asked(RETURN) {
             // It has moved, or was away and is back.
             return true;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::try_join_all;
 use tokio::sync::RwLock;
 
-use crate::blob::spool::Options as SpoolOptions;
+use crate::blob::spool::{Options as SpoolOptions, free_room};
 use crate::blob::{BlobBackend, BlobError, DamageCounts, Spool, SpooledBlob};
 use crate::hash::BlobHash;
 use crate::index::{IndexBackend, Totals};
@@ -115,6 +115,16 @@ impl Store {
         self.spool.quota = Some(bytes);
         self.quota = Some(Quota::of(bytes));
         self
+    }
+
+    /// How many bytes more can be kept now, within the quota and what is free on the disk.
+    pub async fn room(&self) -> u64 {
+        let kept = self.totals().blob_bytes;
+        let quota = self.quota.as_ref().map(|quota| quota.left(kept));
+        let options = self.spool.clone();
+        let free = tokio::task::spawn_blocking(move || free_room(&options));
+        let free = free.await.unwrap_or_default();
+        quota.map_or(free, |quota| quota.min(free))
     }
 
     /// How uploads are spooled.
@@ -249,6 +259,18 @@ impl Store {
     /// The newest file with exactly this name.
     pub async fn newest_named(&self, name: &str) -> Result<Option<FileRecord>, StoreError> {
         Ok(self.index.newest_named(name).await?)
+    }
+
+    /// A file before `than` with exactly this name and content, found among the first 64 of
+    /// this name; not looked for where no more than `known` files have the content.
+    pub async fn earlier(
+        &self,
+        name: &str,
+        hash: &BlobHash,
+        than: FileId,
+        known: u32,
+    ) -> Result<Option<FileId>, StoreError> {
+        Ok(self.index.earlier(name, hash, than, known).await?)
     }
 
     /// At most `limit` files in the order of their ids, from the first after `after`.

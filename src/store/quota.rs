@@ -24,6 +24,12 @@ impl Quota {
         Arc::new(Self { limit, reserved })
     }
 
+    /// What is left of it where so many bytes are kept.
+    pub(super) fn left(&self, kept: u64) -> u64 {
+        let taken = kept.saturating_add(*self.reserved());
+        self.limit.saturating_sub(taken)
+    }
+
     /// Reserves room for a blob; `kept` tells how many bytes the index counts.
     pub(super) fn reserve(
         self: &Arc<Self>,

@@ -122,9 +122,20 @@ impl Liar {
         self.shared.registration().to_string()
     }
 
+    /// What it tells when it stops, signed.
+    pub(crate) fn goodbye(&self) -> Registration {
+        let address = format!("http://{}", self.address).parse().unwrap();
+        Registration::goodbye(&self.shared.identity, &address)
+    }
+
     /// How often it was asked for content so far.
     pub(crate) fn asked(&self) -> usize {
         self.shared.asked.load(Ordering::SeqCst)
+    }
+
+    /// Whether somebody waits for it now.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.shared.answering.load(Ordering::SeqCst) > 0
     }
 
     /// Waits until nobody reads from it any longer, whatever it still would send.

@@ -147,6 +147,13 @@ pub fn check_space(options: &Options) -> Result<(), BlobError> {
     check_room(options, 0)
 }
 
+/// How many bytes are free beyond the reserve; none where that cannot be told. Blocks.
+pub fn free_room(options: &Options) -> u64 {
+    let space = rustix::fs::statvfs(&options.dir);
+    let free = space.map_or(0, |it| it.f_bavail.saturating_mul(it.f_frsize));
+    free.saturating_sub(options.reserve)
+}
+
 /// Fails when less than the reserve would be free after `bytes` more. Blocks.
 pub fn check_room(options: &Options, bytes: u64) -> Result<(), BlobError> {
     let space = rustix::fs::statvfs(&options.dir)

@@ -20,7 +20,7 @@ use crate::hash::BlobHash;
 mod file;
 mod outboard;
 
-pub use file::{SpoolFile, check_room, check_space, clear, try_to_write};
+pub use file::{SpoolFile, check_room, check_space, clear, free_room, try_to_write};
 pub use outboard::OutboardWriter;
 
 /// Content up to this many bytes is spooled in memory.

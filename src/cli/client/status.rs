@@ -33,6 +33,8 @@ struct Counts {
     network_files: u64,
     #[serde(default)]
     reachable: Option<bool>,
+    #[serde(default)]
+    partial: bool,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +57,7 @@ struct Told {
     network_files: u64,
     peers: u64,
     reachable: Option<bool>,
+    partial: bool,
 }
 
 impl Arguments {
@@ -77,6 +80,7 @@ impl Arguments {
             network_files: counts.network_files,
             peers: counts.peers_discovered,
             reachable: counts.reachable,
+            partial: counts.partial,
         };
         if self.connection.json {
             return Ok(output::json(&told)?);
@@ -102,6 +106,11 @@ impl Told {
             Some(false) => ", none of which reaches this node at its address: set --base-url",
             _ => "",
         };
+        let partial = if self.partial {
+            ", of some of which the newest files only"
+        } else {
+            ""
+        };
         [
             format!("node     {id} at {address}"),
             format!("version  {version}, {writes}"),
@@ -110,7 +119,7 @@ impl Told {
                 self.files
             ),
             format!(
-                "network  {} files, {} peers{reached}",
+                "network  {} files, {} peers{partial}{reached}",
                 self.network_files, self.peers
             ),
         ]

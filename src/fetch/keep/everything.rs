@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::keeper::Keeper;
+use super::shares::{Crowd, Share};
 use super::wanted::{Naming, Wanted};
 use crate::peer::directory::Held;
+use crate::peer::prefix::Prefix;
+use crate::peer_id::PeerId;
 
 /// How many files of the directory are looked at together.
 const PAGE: usize = 256;
-/// How many may wait at once; the others are still in the directory.
-const MAX_WAITING: usize = 64;
 /// So few that there is room for others.
 const FEW: usize = 8;
 /// How long to wait for some of them to arrive.
@@ -21,11 +22,12 @@ impl Keeper {
     pub(super) async fn keep_everything(self: Arc<Self>, every: Duration) {
         loop {
             let (mut after, mut skipped) = (None, false);
+            let room = self.store.room().await;
             loop {
                 let directory = &self.fetcher.network.directory;
                 let (files, next) = directory.page(after, None, PAGE, PAGE);
                 for held in files {
-                    skipped |= !self.keep_one(held).await;
+                    skipped |= !self.keep_one(held, room).await;
                 }
                 after = next;
                 if after.is_none() {
@@ -41,8 +43,9 @@ impl Keeper {
         }
     }
 
-    /// Has one fetched that is missing; false if its peer has no more places now.
-    async fn keep_one(&self, held: Held) -> bool {
+    /// Has one fetched that is missing, where so many bytes of room are left; false if its peer
+    /// has no more places now.
+    async fn keep_one(&self, held: Held, room: u64) -> bool {
         let file = held.file;
         let told = file.hash.map(|hash| self.fetcher.told_of(&hash));
         let best = told.and_then(|told| told.into_iter().next());
@@ -55,20 +58,44 @@ impl Keeper {
             file,
             naming: Naming::Content,
         };
-        if let Some(hash) = self.hash_of(&wanted)
-            && self.store.holds(&hash).await.unwrap_or(true)
-        {
+        if let Some(hash) = self.hash_of(&wanted) {
+            if self.store.holds(&hash).await.unwrap_or(true) {
+                self.removed.is_here(&hash);
+                return true;
+            }
+            if self.removed.has(&hash) {
+                return true;
+            }
+        }
+        let Some(share) = self.share_of(wanted.peer) else {
+            return true;
+        };
+        let mut queue = self.queue();
+        if !queue.is_within_share(share, wanted.file.size, room) {
             return true;
         }
         // What has no place now is found anew in the next look at the directory.
-        if !self.queue().has_place_for(wanted.peer) {
-            return self.queue().is_resting(wanted.peer);
+        if queue.is_resting(wanted.peer) {
+            return true;
         }
-        while self.queue().open() >= MAX_WAITING {
-            tokio::time::sleep(PAUSE).await;
-        }
-        self.queue().add(wanted, false);
+        let added = queue.add_unasked(wanted, share);
+        drop(queue);
         self.wake();
-        true
+        added
+    }
+
+    /// What stands for a peer where places are shared out; None of one that is not known.
+    fn share_of(&self, peer: PeerId) -> Option<Share> {
+        let known = self.fetcher.network.registry.get(peer)?;
+        let place = Prefix::of(known.address());
+        let crowd = if known.named || self.fetcher.experience.of(peer).served {
+            Crowd::Known(peer)
+        } else {
+            Crowd::Strangers(place.narrow)
+        };
+        Some(Share {
+            crowd,
+            place: (!known.named).then_some(place.exact),
+        })
     }
 }

@@ -39,6 +39,9 @@ pub enum KeepError {
     /// What an earlier try left on the disk was damaged; it is gone.
     #[error("what was fetched before was damaged, so it begins anew")]
     Damaged,
+    /// It is longer than the peer has told, for whose share it would be kept.
+    #[error("it is longer than was told")]
+    Longer,
 }
 
 impl KeepError {
@@ -74,6 +77,8 @@ pub(super) struct Means<'a> {
     pub(super) fetched: &'a AtomicU64,
     /// Takes the length of the content, in bytes, once it is proven.
     pub(super) size: &'a AtomicU64,
+    /// The longest content that is taken, in bytes, where no user asked for it.
+    pub(super) most: Option<u64>,
 }
 
 impl Fetcher {
@@ -131,6 +136,9 @@ async fn fetch_verified(
     let content = VerifiedContent::open(Arc::clone(means.fetcher), hash, Some(claim)).await?;
     let content = content.ok_or(FetchError::Gone)?;
     let size = content.size();
+    if means.most.is_some_and(|most| size > most) {
+        return Err(KeepError::Longer);
+    }
     means.size.store(size, Ordering::Relaxed);
     means.store.check_length(size).map_err(KeepError::TooLong)?;
     means.store.check_quota_of(&hash, size).await?;

@@ -12,18 +12,17 @@ use tokio::task::JoinSet;
 
 use super::fetching::{KeepError, Means, fetch};
 use super::queue::{Begun, Progress, Queue, Stage};
+use super::removed::Removed;
 use super::unhashed::Unhashed;
 use super::wanted::{KeepId, Wanted, WantedLine};
 use crate::client_key::ClientKey;
 use crate::disk::{Disk, RealDisk};
 use crate::fetch::fetcher::Fetcher;
 use crate::hash::BlobHash;
-use crate::record::FileRecord;
+use crate::record::{FileId, FileRecord};
 use crate::state_file::StateFile;
 use crate::store::Store;
 
-/// How many files are fetched at once.
-const AT_ONCE: usize = 4;
 /// The most that users may ask for before it is there.
 const MAX_OPEN: usize = 1000;
 /// The most that one client may ask for before it is there.
@@ -32,6 +31,8 @@ const MAX_OF_ONE: usize = MAX_OPEN / 4;
 const WANTED_FILE: &str = "wanted";
 /// How long after what was wanted could not be read it is tried again.
 const RECALL_AGAIN: Duration = Duration::from_secs(1);
+/// How soon to look again whether there is a turn for one that waits.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How long nothing is looked at when nothing is due.
 const IDLE: Duration = Duration::from_hours(1);
 
@@ -71,6 +72,7 @@ pub struct Keeper {
     /// Held while what is wanted is written down.
     file: AsyncMutex<StateFile>,
     unhashed: Unhashed,
+    pub(super) removed: Removed,
 }
 
 impl Keeper {
@@ -78,6 +80,7 @@ impl Keeper {
     pub fn new(fetcher: Arc<Fetcher>, store: Store, options: Options) -> Self {
         let file = wanted_file(&options.dir);
         let unhashed = Unhashed::new(&options.dir);
+        let removed = Removed::new(&options.dir);
         Self {
             fetcher,
             store,
@@ -87,6 +90,7 @@ impl Keeper {
             recalled: OnceCell::new(),
             file: AsyncMutex::new(file),
             unhashed,
+            removed,
         }
     }
 
@@ -104,7 +108,7 @@ impl Keeper {
             if queue.open() >= MAX_OPEN && !queue.give_way(client.as_ref(), false) {
                 return Err(NotKept::TooMany);
             }
-            queue.add(wanted, true);
+            queue.add(wanted, None);
             queue.belongs_to(id, client);
         }
         if let Err(error) = self.write_down().await {
@@ -127,6 +131,29 @@ impl Keeper {
             self.write_down().await?;
         }
         Ok(removed)
+    }
+
+    /// Notes that a user is about to remove a file, so that its content is not fetched again
+    /// where everything is kept. Returns what [`Keeper::end_removal`] is to be told.
+    pub async fn begin_removal(&self, id: FileId) -> Option<BlobHash> {
+        self.options.everything?;
+        let record = self.store.get(id).await.ok()??;
+        let hash = record.file.hash;
+        let noted = async {
+            self.recall().await?;
+            self.removed.begin(hash).await
+        };
+        if let Err(error) = noted.await {
+            // A full disk, say, where removals are what helps.
+            tracing::warn!(%error, "that a file is removed is not written down");
+        }
+        self.queue().give_up_unasked(KeepId::Content(hash));
+        Some(hash)
+    }
+
+    /// Notes that the removal is at its end.
+    pub fn end_removal(&self, hash: &BlobHash) {
+        self.removed.end(hash);
     }
 
     /// How far one is.
@@ -156,12 +183,11 @@ impl Keeper {
         }
         let mut fetching = JoinSet::new();
         loop {
-            while fetching.len() < AT_ONCE
-                && let Some(begun) = self.begin_next()
-            {
+            while let Some(begun) = self.begin_next() {
                 fetching.spawn(Arc::clone(&self).fetch(begun));
             }
-            let due = self.queue().next_due().filter(|_| fetching.len() < AT_ONCE);
+            let due = self.queue().next_due();
+            let due = due.map(|due| due.max(Instant::now() + LOOK_AGAIN));
             let due = due.unwrap_or_else(|| Instant::now() + IDLE);
             tokio::select! {
                 () = tokio::time::sleep_until(due.into()) => {}
@@ -201,6 +227,7 @@ impl Keeper {
             unhashed: &self.unhashed,
             fetched: &begun.fetched,
             size: &begun.size,
+            most: begun.unasked.then_some(wanted.file.size),
         };
         fetch(&means, wanted).await
     }
@@ -261,8 +288,9 @@ impl Keeper {
             let reading = tokio::task::spawn_blocking(move || read_wanted(&options, &file));
             let wanted = reading.await.map_err(io::Error::other)??;
             self.unhashed.recall().await?;
+            self.removed.recall().await?;
             for wanted in wanted {
-                self.queue().add(wanted, true);
+                self.queue().add(wanted, None);
             }
             Ok(())
         });

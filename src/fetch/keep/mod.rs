@@ -9,6 +9,8 @@ mod fetching;
 mod keeper;
 mod problems;
 mod queue;
+mod removed;
+mod shares;
 mod unhashed;
 mod wanted;
 

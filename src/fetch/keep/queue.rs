@@ -9,15 +9,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::shares::Share;
 use super::wanted::{KeepId, Wanted};
 use crate::client_key::ClientKey;
+use crate::peer::prefix::Key;
 use crate::peer_id::PeerId;
 use crate::record::FileId;
 
-/// How many files of one peer wait or are fetched that no user asked for,
-const MAX_OF_A_PEER: usize = 32;
-/// and how many of them are fetched at once, so that others have their turn.
-const MAX_FETCHED_OF_A_PEER: usize = 2;
 /// How long a peer is left alone after it failed, when no user asked: twice as long each time,
 const FIRST_REST: Duration = Duration::from_secs(2);
 /// and at most so long.
@@ -60,28 +58,33 @@ pub enum Stage {
 /// Everything wanted.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    jobs: BTreeMap<KeepId, Job>,
+    pub(super) jobs: BTreeMap<KeepId, Job>,
     /// Counts what was added, for the order.
     added: u64,
     /// Until when peers are left alone, and for how long that was.
     resting: BTreeMap<PeerId, (Instant, Duration)>,
+    /// How many bytes of whom are kept that no user asked for.
+    pub(super) taken: BTreeMap<Key, u64>,
 }
 
 #[derive(Debug)]
-struct Job {
-    wanted: Wanted,
-    /// Whether a user asked for it, and not the setting that everything is kept.
-    asked_for: bool,
+pub(super) struct Job {
+    pub(super) wanted: Wanted,
+    /// Whose share it takes; None where a user asked for it, and not the setting that everything
+    /// is kept.
+    pub(super) share: Option<Share>,
     /// Who asked for it, as far as that is known.
     client: Option<ClientKey>,
-    order: u64,
-    stage: Stage,
-    fetched: Arc<AtomicU64>,
-    size: Arc<AtomicU64>,
+    pub(super) order: u64,
+    pub(super) stage: Stage,
+    pub(super) fetched: Arc<AtomicU64>,
+    pub(super) size: Arc<AtomicU64>,
+    /// When its fetch began, and how many bytes were here then.
+    pub(super) begun: Option<(Instant, u64)>,
     given_up: Arc<Notify>,
     error: Option<String>,
     /// When to try next, and how long to wait after that.
-    due: Instant,
+    pub(super) due: Instant,
     pause: Duration,
 }
 
@@ -89,6 +92,8 @@ struct Job {
 #[derive(Debug)]
 pub(super) struct Begun {
     pub(super) wanted: Wanted,
+    /// Whether no user asked for it.
+    pub(super) unasked: bool,
     /// Takes the count of the bytes that are here.
     pub(super) fetched: Arc<AtomicU64>,
     /// Takes the length of the content, in bytes, once it is proven.
@@ -119,22 +124,25 @@ impl Stage {
 
 impl Queue {
     /// Adds what is wanted, unless it is in here and not at its end.
-    pub(super) fn add(&mut self, wanted: Wanted, asked_for: bool) {
+    pub(super) fn add(&mut self, wanted: Wanted, share: Option<Share>) {
         let id = wanted.id();
         let known = self.jobs.get_mut(&id);
         if let Some(job) = known.filter(|job| !job.stage.is_final()) {
-            job.asked_for |= asked_for;
+            if share.is_none() {
+                job.share = None;
+            }
             return;
         }
         self.added += 1;
         let job = Job {
             size: Arc::new(AtomicU64::new(wanted.file.size)),
             wanted,
-            asked_for,
+            share,
             client: None,
             order: self.added,
             stage: Stage::Waiting,
             fetched: Arc::default(),
+            begun: None,
             given_up: Arc::default(),
             error: None,
             due: Instant::now(),
@@ -154,48 +162,27 @@ impl Queue {
         }
     }
 
-    /// Begins the oldest one that is due.
+    /// Begins the next one that is due, if there is a turn for it.
     pub(super) fn begin_next(&mut self) -> Option<Begun> {
         let now = Instant::now();
-        let busy = self.busy_peers();
+        self.next_due().filter(|due| *due <= now)?;
+        if !self.has_turn() {
+            return None;
+        }
+        let under_way = self.under_way();
         let due = self.jobs.values_mut();
-        let due = due.filter(|job| {
-            let peer = job.wanted.peer;
-            let fair = job.asked_for || !busy.contains(&peer);
-            job.stage == Stage::Waiting && job.due <= now && fair
-        });
-        let job = due.min_by_key(|job| job.order)?;
+        let due = due.filter(|job| job.stage == Stage::Waiting && job.due <= now);
+        let due = due.filter(|job| !under_way.is_busy(job));
+        let job = due.min_by_key(|job| under_way.rank(job))?;
         job.stage = Stage::Fetching;
+        job.begun = Some((now, job.fetched.load(Ordering::Relaxed)));
         Some(Begun {
             wanted: job.wanted.clone(),
+            unasked: job.share.is_some(),
             fetched: Arc::clone(&job.fetched),
             size: Arc::clone(&job.size),
             given_up: Arc::clone(&job.given_up),
         })
-    }
-
-    /// The peers of which as much is fetched as may be, where no user asked.
-    fn busy_peers(&self) -> Vec<PeerId> {
-        let unasked = self.jobs.values().filter(|job| !job.asked_for);
-        let fetching = unasked.filter(|job| job.stage == Stage::Fetching);
-        let mut counts = BTreeMap::<_, usize>::new();
-        for job in fetching {
-            *counts.entry(job.wanted.peer).or_default() += 1;
-        }
-        let busy = counts
-            .into_iter()
-            .filter(|(_, many)| *many >= MAX_FETCHED_OF_A_PEER);
-        busy.map(|(peer, _)| peer).collect()
-    }
-
-    /// Whether one more file of a peer may wait that no user asked for.
-    pub(super) fn has_place_for(&self, peer: PeerId) -> bool {
-        if self.is_resting(peer) {
-            return false;
-        }
-        let unasked = self.jobs.values().filter(|job| !job.asked_for);
-        let open = unasked.filter(|job| job.wanted.peer == peer && !job.stage.is_final());
-        open.count() < MAX_OF_A_PEER
     }
 
     /// Whether a peer is left alone now.
@@ -205,7 +192,7 @@ impl Queue {
     }
 
     /// Leaves a peer alone for a while, or no longer.
-    fn rest(&mut self, peer: PeerId, failed: bool) {
+    pub(super) fn rest(&mut self, peer: PeerId, failed: bool) {
         if !failed {
             self.resting.remove(&peer);
             return;
@@ -223,19 +210,9 @@ impl Queue {
         self.resting.insert(peer, (now + pause, pause));
         // The others of it are found anew.
         self.jobs.retain(|_, job| {
-            let waits = !job.asked_for && job.stage == Stage::Waiting;
+            let waits = job.share.is_some() && job.stage == Stage::Waiting;
             !(waits && job.wanted.peer == peer)
         });
-    }
-
-    /// When the next try is due.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        let busy = self.busy_peers();
-        let waiting = self.jobs.values().filter(|job| {
-            let fair = job.asked_for || !busy.contains(&job.wanted.peer);
-            job.stage == Stage::Waiting && fair
-        });
-        waiting.map(|job| job.due).min()
     }
 
     /// Notes that one came to its end.
@@ -246,8 +223,13 @@ impl Queue {
         job.stage = stage;
         job.error = error;
         let peer = job.wanted.peer;
-        if matches!(stage, Stage::Kept(_)) {
+        let place = job.share.and_then(|share| share.place);
+        let size = job.size.load(Ordering::Relaxed);
+        if let Stage::Kept(copy) = stage {
             self.rest(peer, false);
+            if let Some(place) = place.filter(|_| copy.is_some()) {
+                self.take(place, size);
+            }
         }
     }
 
@@ -262,7 +244,7 @@ impl Queue {
     /// it holds up nothing.
     pub(super) fn retry(&mut self, id: KeepId, error: String) {
         if let Some(job) = self.jobs.get_mut(&id) {
-            let again = job.asked_for;
+            let again = job.share.is_none();
             job.stage = if again { Stage::Waiting } else { Stage::Failed };
             job.error = Some(error);
             job.due = Instant::now() + job.pause;
@@ -279,6 +261,14 @@ impl Queue {
         let job = self.jobs.remove(&id)?;
         job.given_up.notify_one();
         Some(job.progress())
+    }
+
+    /// Removes one that no user asked for.
+    pub(super) fn give_up_unasked(&mut self, id: KeepId) {
+        let job = self.jobs.get(&id);
+        if job.is_some_and(|job| job.share.is_some() && !job.stage.is_final()) {
+            self.remove(id);
+        }
     }
 
     /// How far one is.
@@ -306,7 +296,7 @@ impl Queue {
     /// What users asked for and have not got yet, the oldest first.
     pub(super) fn asked_for(&self) -> Vec<Wanted> {
         let jobs = self.jobs.values();
-        let open = jobs.filter(|job| job.asked_for && !job.stage.is_final());
+        let open = jobs.filter(|job| job.share.is_none() && !job.stage.is_final());
         let mut open: Vec<_> = open.collect();
         open.sort_unstable_by_key(|job| job.order);
         open.into_iter().map(|job| job.wanted.clone()).collect()
@@ -322,7 +312,7 @@ impl Queue {
     /// How many of those that a client asked for are not at their end.
     pub(super) fn open_of(&self, client: Option<&ClientKey>) -> usize {
         let jobs = self.jobs.values();
-        let own = jobs.filter(|job| job.client.as_ref() == client && job.asked_for);
+        let own = jobs.filter(|job| job.client.as_ref() == client && job.share.is_none());
         own.filter(|job| !job.stage.is_final()).count()
     }
 
@@ -354,8 +344,10 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::fetch::keep::Naming;
+    use crate::fetch::keep::shares::Crowd;
     use crate::hash::BlobHash;
     use crate::peer::directory::NetworkFile;
+    use crate::peer::prefix::Prefix;
 
     fn wanted(number: u32) -> Wanted {
         Wanted {
@@ -372,15 +364,26 @@ mod tests {
         }
     }
 
+    /// A share of a peer in one of several places.
+    fn stranger(place: u8) -> Share {
+        let address = format!("http://10.0.{place}.1:5004").parse().unwrap();
+        let place = Prefix::of(&address);
+        Share {
+            crowd: Crowd::Strangers(place.narrow),
+            place: Some(place.exact),
+        }
+    }
+
     #[test]
     fn each_is_begun_once_and_in_order() {
         let mut queue = Queue::default();
         for number in [2, 1, 2] {
-            queue.add(wanted(number), number == 1);
+            queue.add(wanted(number), (number != 1).then_some(stranger(1)));
         }
         let mut begun = || queue.begin_next().map(|begun| begun.wanted);
-        assert_eq!(begun(), Some(wanted(2)));
+        // What users ask for comes first.
         assert_eq!(begun(), Some(wanted(1)));
+        assert_eq!(begun(), Some(wanted(2)));
         assert_eq!(begun(), None);
         assert_eq!(queue.asked_for(), [wanted(1)]);
         queue.end(wanted(1).id(), Stage::Kept(None), None);
@@ -395,24 +398,70 @@ mod tests {
         };
         let mut queue = Queue::default();
         for number in 0..32 {
-            queue.add(of(1, number), false);
+            assert!(queue.add_unasked(of(1, number), stranger(1)));
         }
-        assert!(!queue.has_place_for(of(1, 0).peer) && queue.has_place_for(of(2, 0).peer));
-        queue.add(of(2, 100), false);
+        assert!(!queue.add_unasked(of(1, 100), stranger(1)));
+        assert!(queue.add_unasked(of(2, 101), stranger(1)));
         let begun = [(); 4].map(|()| queue.begin_next().map(|it| it.wanted.peer));
         let [one, two] = [1, 2].map(|it| Some(of(it, 0).peer));
-        assert_eq!(begun, [one, one, two, None]);
+        assert_eq!(begun, [one, two, one, None]);
         // Who keeps this node waiting waits himself.
         queue.retry(of(1, 0).id(), "silent".to_owned());
-        assert!(!queue.has_place_for(of(1, 0).peer));
+        assert!(!queue.add_unasked(of(1, 102), stranger(1)));
         assert_eq!(queue.open(), 2);
         assert_eq!(queue.next_due(), None);
     }
 
     #[test]
+    fn a_newcomer_finds_a_place_that_the_largest_crowd_gives_up() {
+        let mut queue = Queue::default();
+        let of = |peer: u32, number| {
+            let mut key = [0; 32];
+            key[..4].copy_from_slice(&peer.to_le_bytes());
+            Wanted {
+                peer: PeerId::of_public_key(&key),
+                ..wanted(number)
+            }
+        };
+        // As many peers as there are places, all in one crowd.
+        for number in 0..600 {
+            queue.add_unasked(of(number, number), stranger(1));
+        }
+        let full = queue.open();
+        assert!(full < 600);
+        assert!(!queue.add_unasked(of(600, 600), stranger(1)));
+        assert!(queue.add_unasked(of(601, 601), stranger(2)));
+        assert_eq!(queue.open(), full);
+        assert!(queue.get(wanted(601).id()).is_some());
+    }
+
+    #[test]
+    fn a_stranger_fills_a_quarter_of_the_room_and_a_named_peer_all_of_it() {
+        let mut queue = Queue::default();
+        let share = stranger(1);
+        assert!(queue.is_within_share(share, 25, 100));
+        assert!(!queue.is_within_share(share, 26, 100));
+        queue.add_unasked(wanted(1), share);
+        queue.begin_next().unwrap();
+        assert!(!queue.is_within_share(share, 25, 100));
+        queue.end(
+            wanted(1).id(),
+            Stage::Kept(Some(FileId::from_bytes([1; 16]))),
+            None,
+        );
+        assert!(!queue.is_within_share(share, 25, 100));
+        assert!(queue.is_within_share(stranger(2), 25, 100));
+        let named = Share {
+            place: None,
+            ..share
+        };
+        assert!(queue.is_within_share(named, u64::MAX, 100));
+    }
+
+    #[test]
     fn what_failed_waits_longer_each_time() {
         let mut queue = Queue::default();
-        queue.add(wanted(1), true);
+        queue.add(wanted(1), None);
         let mut last = Duration::ZERO;
         for _ in 0..3 {
             queue.retry(wanted(1).id(), "why".to_owned());
@@ -429,7 +478,7 @@ mod tests {
         let mut queue = Queue::default();
         let many = u32::try_from(MAX_FINISHED).unwrap() + 1;
         for number in 0..=many {
-            queue.add(wanted(number), true);
+            queue.add(wanted(number), None);
             queue.end(wanted(number).id(), Stage::Kept(None), None);
         }
         assert!(queue.get(wanted(0).id()).is_none());

@@ -92,7 +92,6 @@ fn list() -> Described {
         "file_count",
         "total_files",
         "next",
-        "listed_at",
     ];
     let listing = required.into_iter().fold(listing, ObjectBuilder::required);
     let content = Content::new(Some(Schema::from(listing.build())));
@@ -105,8 +104,8 @@ fn list() -> Described {
         "Lists the files of this node",
     )
     .text(
-        "`listed_at` is a moment by the node's own clock, in microseconds. With \
-         `removed_since`, `removed` has what was removed after such a moment, or is null where \
+        "`listed_at` is a moment by the node's own clock, in microseconds; it is told where \
+         `removed_since` or a challenge is given. With `removed_since`, `removed` has what was removed after such a moment, or is null where \
          that is not remembered. A request with 32 lowercase hex digits in `Larder-Challenge` is \
          answered with `public_key` and `signature` as the last keys: by the node's key, over the \
          digits, path and query, and the BLAKE3 hash of what stands before them.",
@@ -259,7 +258,11 @@ fn keep() -> Described {
         "keep",
         "Makes a copy of what another node holds",
     )
-    .text("Names either `hash`, or `file_id` with or without `peer_id`.")
+    .text(
+        "Names either `hash`, or `file_id` with or without `peer_id`. The copy is called \
+         `original_name`; without it as the named peer calls its file, or else as those call the \
+         content that can be trusted most.",
+    )
     .takes("application/json", wanted())
     .json::<KeepAnswer>(202, "It is made in the background.")
     .refuses([
@@ -283,11 +286,19 @@ fn keep() -> Described {
 fn wanted() -> Schema {
     let of_hash = ObjectBuilder::new()
         .property("hash", hash())
+        .property(
+            "original_name",
+            ObjectBuilder::new().schema_type(Type::String),
+        )
         .required("hash")
         .additional_properties(Some(AdditionalProperties::FreeForm(false)));
     let of_file = ObjectBuilder::new()
         .property("file_id", uuid())
         .property("peer_id", uuid())
+        .property(
+            "original_name",
+            ObjectBuilder::new().schema_type(Type::String),
+        )
         .required("file_id")
         .additional_properties(Some(AdditionalProperties::FreeForm(false)));
     OneOf::builder().item(of_hash).item(of_file).build().into()

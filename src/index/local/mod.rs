@@ -148,6 +148,18 @@ impl IndexBackend for LocalIndex {
         self.look_up(move |lookup| lookup.newest_named(&name)).await
     }
 
+    async fn earlier(
+        &self,
+        name: &str,
+        hash: &BlobHash,
+        than: FileId,
+        known: u32,
+    ) -> Result<Option<FileId>, IndexError> {
+        let (name, hash) = (name.to_owned(), *hash);
+        self.look_up(move |lookup| lookup.earlier(&name, &hash, than, known))
+            .await
+    }
+
     async fn page(
         &self,
         after: Option<FileId>,

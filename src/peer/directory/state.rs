@@ -10,9 +10,12 @@ use crate::record::FileId;
 
 /// What a file takes beside its texts, in bytes: the row, the allocations, and its places in
 /// trees whose nodes are half full.
-const ROW_BYTES: usize = 384;
+const ROW_BYTES: usize = 448;
 /// How much is taken at once from a peer that takes too much, in bytes.
 const TAKEN_AT_ONCE: usize = 16 << 10;
+
+/// How many files that are told of alike are looked at to find one that is shown so.
+const MAX_LOOKED_AT: usize = 16;
 
 /// A short hash of a content, or of there being none, that nobody can foresee.
 type Content = u64;
@@ -26,12 +29,14 @@ pub(super) struct State {
     rows: BTreeMap<(FileId, Content, u32), Box<Row>>,
     /// By content, then by the peer's number.
     by_content: BTreeSet<(Content, u32, FileId)>,
+    /// By content, name and size together, then by file: those that are one to people.
+    alike: BTreeSet<(Content, FileId, u32)>,
     keys: RandomState,
     numbers: HashMap<PeerId, u32>,
     slots: Vec<Option<Slot>>,
     pub(super) bytes: usize,
     pub(super) changes: u64,
-    /// How many files there are, each counted once, however many peers tell of it.
+    /// How many files there are, those that are alike counted once.
     pub(super) files: usize,
     /// Counts what was told, for the order.
     told: u32,
@@ -154,7 +159,7 @@ impl State {
     /// Whether nothing is left of what was told.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        let rows = self.rows.is_empty() && self.by_content.is_empty();
+        let rows = self.rows.is_empty() && self.by_content.is_empty() && self.alike.is_empty();
         rows && self.numbers.is_empty() && self.files == 0
     }
 
@@ -268,11 +273,12 @@ impl State {
         let (id, content) = place;
         self.changes += 1;
         let bytes = row.bytes();
-        if !self.is_told(place) {
+        if !self.is_known(place, &row) {
             self.files += 1;
         }
         if row.hash.is_some() {
             self.by_content.insert((content, number, id));
+            self.alike.insert((self.likeness(&row), id, number));
         }
         if let Some(slot) = self.slot_at_mut(number) {
             slot.files.insert(place);
@@ -288,11 +294,12 @@ impl State {
         let row = *self.rows.remove(&(id, content, number))?;
         self.changes += 1;
         let bytes = row.bytes();
-        if !self.is_told(place) {
-            self.files -= 1;
-        }
         if row.hash.is_some() {
             self.by_content.remove(&(content, number, id));
+            self.alike.remove(&(self.likeness(&row), id, number));
+        }
+        if !self.is_known(place, &row) {
+            self.files -= 1;
         }
         if let Some(slot) = self.slot_at_mut(number) {
             slot.files.remove(&place);
@@ -302,9 +309,38 @@ impl State {
         Some(row)
     }
 
-    fn is_told(&self, (id, content): Place) -> bool {
-        let mut rows = self.rows.range((id, content, 0)..=(id, content, u32::MAX));
-        rows.next().is_some()
+    /// Whether this file is told of, or one that is like it.
+    fn is_known(&self, (id, content): Place, row: &Row) -> bool {
+        if row.hash.is_none() {
+            let mut rows = self.rows.range((id, content, 0)..=(id, content, u32::MAX));
+            return rows.next().is_some();
+        }
+        self.alike_from(self.likeness(row)).next().is_some()
+    }
+
+    fn likeness(&self, row: &Row) -> Content {
+        self.keys.hash_one((row.hash, row.name(), row.size))
+    }
+
+    fn alike_from(&self, likeness: Content) -> impl Iterator<Item = FileId> {
+        let first = (likeness, FileId::from_bytes([0; 16]), 0);
+        let alike = self.alike.range(first..);
+        let alike = alike.take_while(move |it| it.0 == likeness);
+        alike.map(|(_, id, _)| *id)
+    }
+
+    /// Those of the first files before this one that have its content, its name and its size,
+    /// as whoever is believed most of each id says.
+    pub(super) fn earlier(&self, file: &NetworkFile) -> Vec<FileId> {
+        let hash = file.hash;
+        let likeness = self.keys.hash_one((hash, file.name.as_str(), file.size));
+        let before = self.alike_from(likeness).take_while(|id| *id < file.id);
+        let alike = before.take(MAX_LOOKED_AT).filter(|id| {
+            let told = self.told_of(*id);
+            let best = told.get(&hash).and_then(|rows| rows.first());
+            best.is_some_and(|(_, row)| row.name() == file.name && row.size == file.size)
+        });
+        alike.collect()
     }
 
     /// Removes what one peer told of a file, with any content; whether it did.

@@ -20,6 +20,8 @@ pub struct Peer {
     pub answered: bool,
     /// Whether it answered at an address that this node's operator has named.
     pub named: bool,
+    /// How often it has come back after a goodbye.
+    pub returns: u32,
 }
 
 impl Peer {
@@ -64,6 +66,8 @@ pub(super) struct Entry {
     pub(super) in_vain: u32,
     /// When it said goodbye last, by its own clock.
     pub(super) left_at: Option<Timestamp>,
+    /// Whether it has neither answered nor come back since.
+    pub(super) gone: bool,
 }
 
 impl Entry {
@@ -72,6 +76,20 @@ impl Entry {
     pub(super) fn dispensable(&self) -> (bool, u32, std::cmp::Reverse<Instant>) {
         let unsigned = !self.peer.verified();
         (unsigned, self.in_vain, std::cmp::Reverse(self.seen))
+    }
+
+    /// Whether it comes back after a goodbye, perhaps in the same second, of which registrations
+    /// tell no part. Whoever repeats one has it asked once more, and no oftener.
+    fn returns(&mut self, other: &Self) -> bool {
+        let second = |it: Timestamp| it.0.div_euclid(1000);
+        let left_at = self.left_at.filter(|_| self.gone);
+        let later = |left| second(other.peer.told.registered_at()) >= second(left);
+        let returns = other.peer.verified() && left_at.is_some_and(later);
+        if returns {
+            self.gone = false;
+            self.peer.returns = self.peer.returns.wrapping_add(1);
+        }
+        returns
     }
 
     /// Notes that it seems to be there now.
@@ -84,26 +102,29 @@ impl Entry {
     /// peer back to an old address nor shows that it is still there. One exception: the clock
     /// of a peer may have been set back, so where it no longer answers it may come itself.
     pub(super) fn renew(&mut self, other: Self) {
+        let back = self.returns(&other);
         let newer = other.peer.told.registered_at() > self.peer.told.registered_at();
         let moved = self.peer.address() != other.peer.address();
         let itself = matches!(other.by, Introducer::Itself(_) | Introducer::Operator);
-        let returned = itself && moved && !self.peer.answered && self.in_vain > 0;
+        let returned = back || itself && moved && !self.peer.answered && self.in_vain > 0;
         // Whoever signs nothing cannot show that it is the one who answers elsewhere.
         let usurped = moved && self.peer.answered && !other.peer.verified();
         if usurped || !(newer || returned) {
             return;
         }
         let (by, named) = (self.by, self.peer.named || other.peer.named);
-        let left_at = self.left_at;
+        let (left_at, gone, returns) = (self.left_at, self.gone, self.peer.returns);
         let stays = !moved;
         *self = Self {
             proven: self.proven && stays,
             in_vain: if stays { self.in_vain } else { 0 },
             by,
             left_at,
+            gone,
             peer: Peer {
                 answered: self.peer.answered && stays,
                 named,
+                returns,
                 ..other.peer
             },
             ..other

@@ -81,12 +81,14 @@ impl Registry {
                 last_seen: Timestamp::now(),
                 answered: false,
                 named: by == Introducer::Operator,
+                returns: 0,
             },
             by,
             seen: Instant::now(),
             proven: false,
             in_vain: 0,
             left_at: None,
+            gone: false,
         };
         let id = entry.peer.id();
         if let Some(refusal) = self.refusal(&entry.peer) {
@@ -112,14 +114,14 @@ impl Registry {
         }
     }
 
-    /// Whether exactly this registration is that of a known peer.
+    /// Whether exactly this registration is that of a known peer that has not said goodbye since.
     pub fn knows(&self, registration: &Registration) -> bool {
         let Ok(id) = registration.peer_id.parse() else {
             return false;
         };
         let peers = self.peers();
         let known: Option<&Entry> = peers.get(&id);
-        known.is_some_and(|it| it.peer.told.registration == *registration)
+        known.is_some_and(|it| !it.gone && it.peer.told.registration == *registration)
     }
 
     /// Takes in a peer that has answered in an earlier run, when it was last seen at this
@@ -132,12 +134,14 @@ impl Registry {
                 last_seen,
                 answered: false,
                 named: false,
+                returns: 0,
             },
             by: Introducer::Itself(None),
             seen: Instant::now(),
             proven: true,
             in_vain: 0,
             left_at: None,
+            gone: false,
         };
         if let Some(refusal) = self.refusal(&entry.peer) {
             return refusal;
@@ -180,6 +184,7 @@ impl Registry {
         };
         entry.see();
         entry.in_vain = 0;
+        entry.gone = false;
         let anew = !entry.peer.answered;
         entry.peer.answered = true;
         if entry.proven {
@@ -211,10 +216,33 @@ impl Registry {
         let leaves = at >= entry.peer.told.registered_at() && Some(at) > entry.left_at;
         if leaves {
             entry.left_at = Some(at);
+            entry.gone = true;
             entry.peer.answered = false;
             entry.in_vain = entry.in_vain.saturating_add(1);
         }
         leaves && there
+    }
+
+    /// Forgets a peer that has never answered.
+    pub fn forget_unproven(&self, id: PeerId) {
+        let mut peers = self.peers();
+        if peers
+            .get(&id)
+            .is_some_and(|it| !it.proven && !it.peer.named)
+        {
+            peers.remove(&id);
+        }
+    }
+
+    /// The peers to be shown, in the order of their ids: all but those whose address is a name
+    /// that was not looked at yet, and may lead where no peer is.
+    pub fn shown(&self) -> Vec<Peer> {
+        let peers = self.peers();
+        let shown = peers.values().filter(|it| {
+            let looked_at = it.peer.answered || it.proven || it.in_vain > 0;
+            looked_at || !it.peer.address().has_name()
+        });
+        shown.map(|it| it.peer.clone()).collect()
     }
 
     /// Whether a peer is reached where it says it is; None where it was not asked yet.
@@ -228,11 +256,6 @@ impl Registry {
     /// The peer with this id.
     pub fn get(&self, id: PeerId) -> Option<Peer> {
         self.peers().get(&id).map(|it| it.peer.clone())
-    }
-
-    /// All peers, in the order of their ids.
-    pub fn all(&self) -> Vec<Peer> {
-        self.peers().values().map(|it| it.peer.clone()).collect()
     }
 
     /// Those of them that are wanted: the named ones first, then those that came themselves,

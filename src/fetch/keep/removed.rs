@@ -1,0 +1,172 @@
+//! What users have removed here, which is not fetched again because everything is kept.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::hash::BlobHash;
+use crate::state_file::StateFile;
+
+/// The file, beside the content received so far.
+const FILE: &str = "removed";
+/// The most contents remembered, some 100 bytes each; the oldest are forgotten first.
+const MAX: usize = 16_384;
+
+/// The contents that were removed.
+pub(super) struct Removed {
+    state: Mutex<State>,
+    /// Held while they are written down.
+    file: AsyncMutex<StateFile>,
+}
+
+#[derive(Default)]
+struct State {
+    known: BTreeMap<BlobHash, Removal>,
+    /// Counts the removals, for their order.
+    noted: u64,
+    /// How many of them are written down.
+    written: u64,
+}
+
+struct Removal {
+    order: u64,
+    /// Whether it is still under way, so that the content may be here.
+    under_way: bool,
+}
+
+/// The file of what was removed.
+pub(super) fn removed_file(dir: &Path) -> StateFile {
+    StateFile::new(dir.join(FILE), "larder-removed 1")
+}
+
+impl Removed {
+    /// Knows nothing before [`Removed::recall`].
+    pub(super) fn new(dir: &Path) -> Self {
+        Self {
+            state: Mutex::default(),
+            file: AsyncMutex::new(removed_file(dir)),
+        }
+    }
+
+    /// Whether this content was removed, or is being removed.
+    pub(super) fn has(&self, hash: &BlobHash) -> bool {
+        self.state().known.contains_key(hash)
+    }
+
+    /// Remembers that a content is about to be removed. Ok means that a restart does not
+    /// forget it.
+    pub(super) async fn begin(&self, hash: BlobHash) -> io::Result<()> {
+        let number = self.state().add(hash, true);
+        let file = self.file.lock().await;
+        let (noted, text) = {
+            let state = self.state();
+            // Another one has written down what came in the meantime, too.
+            if state.written >= number {
+                return Ok(());
+            }
+            (state.noted, state.text())
+        };
+        let writing = file.clone();
+        let saving = tokio::task::spawn_blocking(move || writing.save(text.as_bytes()));
+        saving.await.map_err(io::Error::other)??;
+        self.state().written = noted;
+        Ok(())
+    }
+
+    /// Notes that the removal is at its end, whatever came of it.
+    pub(super) fn end(&self, hash: &BlobHash) {
+        if let Some(removal) = self.state().known.get_mut(hash) {
+            removal.under_way = false;
+        }
+    }
+
+    /// Forgets that a content was removed, since it is here again.
+    pub(super) fn is_here(&self, hash: &BlobHash) {
+        let mut state = self.state();
+        if state.known.get(hash).is_some_and(|it| !it.under_way) {
+            // The next one that is written down tells it; until then a restart finds it again.
+            state.known.remove(hash);
+        }
+    }
+
+    /// Reads what was written down.
+    pub(super) async fn recall(&self) -> io::Result<()> {
+        let file = self.file.lock().await.clone();
+        let loading = tokio::task::spawn_blocking(move || file.load());
+        let text = loading.await.map_err(io::Error::other)??;
+        let text = text.unwrap_or_default();
+        let lines: Vec<String> = serde_json::from_slice(&text).unwrap_or_default();
+        let mut state = self.state();
+        for hash in lines.iter().filter_map(|line| line.parse().ok()) {
+            state.add(hash, false);
+        }
+        Ok(())
+    }
+
+    /// No method leaves the state half changed.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn add(&mut self, hash: BlobHash, under_way: bool) -> u64 {
+        self.noted += 1;
+        let order = self.noted;
+        self.known.insert(hash, Removal { order, under_way });
+        if self.known.len() > MAX {
+            let oldest = self.known.iter().min_by_key(|(_, it)| it.order);
+            let oldest = oldest.map(|(hash, _)| *hash);
+            oldest.map(|hash| self.known.remove(&hash));
+        }
+        order
+    }
+
+    /// The hashes as JSON, the oldest first.
+    fn text(&self) -> String {
+        let mut removals: Vec<_> = self.known.iter().collect();
+        removals.sort_unstable_by_key(|(_, it)| it.order);
+        let hashes = removals.into_iter().map(|(hash, _)| hash.to_string());
+        serde_json::json!(hashes.collect::<Vec<_>>()).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(number: u32) -> BlobHash {
+        BlobHash::of(&number.to_le_bytes())
+    }
+
+    #[tokio::test]
+    async fn a_removal_outlives_a_restart_until_the_content_is_here_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = Removed::new(dir.path());
+        before.recall().await.unwrap();
+        before.begin(content(1)).await.unwrap();
+        // It still is, so that this means nothing.
+        before.is_here(&content(1));
+        before.end(&content(1));
+        let after = Removed::new(dir.path());
+        after.recall().await.unwrap();
+        assert!(after.has(&content(1)) && !after.has(&content(2)));
+        after.is_here(&content(1));
+        assert!(!after.has(&content(1)));
+    }
+
+    #[test]
+    fn the_oldest_removals_are_forgotten_first() {
+        let mut state = State::default();
+        let many = u32::try_from(MAX).unwrap();
+        for number in 0..=many {
+            state.add(content(number), false);
+        }
+        assert_eq!(state.known.len(), MAX);
+        assert!(!state.known.contains_key(&content(0)));
+        assert!(state.known.contains_key(&content(many)));
+    }
+}
