@@ -126,7 +126,7 @@ fn silent_strangers_keep_no_honest_file_waiting() {
         assert_eq!(told.status, 200);
     }
     until("they keep it waiting", || {
-        strangers.iter().all(|it| it.is_answering()).then_some(())
+        strangers.iter().all(Liar::is_answering).then_some(())
     });
     let other = tempfile::tempdir().unwrap();
     let honest = Node::start(&other, &["--discover-every", "1", "--peer", &by.url("")]);

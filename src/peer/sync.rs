@@ -152,10 +152,30 @@ impl Asking {
                 asked.buffer_unordered(lane.at_once()).collect::<()>().await;
             }
             tokio::time::sleep(SETTLE).await;
+            let pause = self.pause(lane);
             tokio::select! {
-                () = tokio::time::sleep(self.every) => {}
+                () = tokio::time::sleep(pause) => {}
                 _ = met.changed() => {}
             }
+        }
+    }
+
+    /// How long to wait when nobody new is heard of: not a whole period where one is back that
+    /// was asked just before.
+    fn pause(&self, lane: Lane) -> Duration {
+        let progress = self.progress();
+        let back = self.network.registry.select(|peer| {
+            let known = progress.get(&peer.id());
+            known.is_some_and(|it| {
+                lane == Lane::New
+                    && Lane::of(peer, it) == lane
+                    && it.asked_as != Some(as_told(peer))
+            })
+        });
+        if back.is_empty() {
+            self.every
+        } else {
+            self.every.min(RETURN)
         }
     }
 
