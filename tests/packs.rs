@@ -202,7 +202,8 @@ async fn a_pack_that_cannot_be_read_is_a_stray() {
     let dir = tempdir();
     let contents = committed(&open(dir.path()), 20).await;
     let packs = files(dir.path(), "pack");
-    damage(&packs[0], 20);
+    let len = std::fs::metadata(&packs[0]).unwrap().len();
+    std::fs::write(&packs[0], vec![0; usize::try_from(len).unwrap()]).unwrap();
     let note = dir.path().join("packs/note.txt");
     std::fs::write(&note, b"").unwrap();
     let blobs = open(dir.path());
@@ -214,6 +215,64 @@ async fn a_pack_that_cannot_be_read_is_a_stray() {
         commit(&blobs, bytes).await.unwrap();
         assert!(read(&blobs, &BlobHash::of(bytes)).await.as_ref() == Some(bytes));
     }
+}
+
+#[tokio::test]
+async fn a_damaged_header_costs_nothing_whichever_of_its_bytes_is_wrong() {
+    let dir = tempdir();
+    let blobs = open(dir.path());
+    let contents = committed(&blobs, 13).await;
+    blobs.delete(&BlobHash::of(&contents[0])).await.unwrap();
+    drop(blobs);
+    let packs = files(dir.path(), "pack");
+    // One is finished and has an index, the other is gone on with.
+    assert_eq!(packs.len(), 2);
+    for at in 0..32 {
+        packs.iter().for_each(|pack| damage(pack, at));
+        let blobs = open(dir.path());
+        expect(&blobs, &contents[1..]).await;
+        // It is not found again only because somebody has made it anew.
+        drop(blobs);
+        expect(&open(dir.path()), &contents[1..]).await;
+    }
+    for pack in &packs {
+        let mut bytes = std::fs::read(pack).unwrap();
+        // The beginning of the first entry is lost, too.
+        bytes[..100].fill(0);
+        std::fs::write(pack, bytes).unwrap();
+    }
+    std::fs::remove_file(&files(dir.path(), "index")[0]).unwrap();
+    let blobs = open(dir.path());
+    expect(&blobs, &[&contents[1..10], &contents[11..]].concat()).await;
+    commit(&blobs, &contents[10]).await.unwrap();
+    expect(&blobs, &contents[1..]).await;
+}
+
+#[tokio::test]
+async fn entries_that_lie_in_content_are_not_taken_for_those_of_its_pack() {
+    let dir = tempdir();
+    // A pack as a user may send it: its entries have checksums of another pack.
+    let sent = tempdir();
+    let within = committed(&open(sent.path()), 3).await;
+    let sent = std::fs::read(&files(sent.path(), "pack")[0]).unwrap();
+    let blobs = open(dir.path());
+    let contents = [vec![sent], vec![content(50, 3_500)]].concat();
+    for bytes in &contents {
+        commit(&blobs, bytes).await.unwrap();
+    }
+    drop(blobs);
+    let pack = files(dir.path(), "pack")[0].clone();
+    damage(&pack, 9);
+    expect(&open(dir.path()), &contents).await;
+    // Also where what they lie in is damaged itself.
+    damage(&pack, 9);
+    damage(&pack, 32 + 44 + 5);
+    let blobs = open(dir.path());
+    for bytes in &within {
+        assert!(read(&blobs, &BlobHash::of(bytes)).await.is_none());
+    }
+    assert!(is_damaged(&blobs, &BlobHash::of(&contents[0])).await);
+    assert!(read(&blobs, &BlobHash::of(&contents[1])).await.as_ref() == Some(&contents[1]));
 }
 
 #[tokio::test]

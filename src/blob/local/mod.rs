@@ -35,7 +35,7 @@ mod stored;
 use damage::Damage;
 use listing::stored_size;
 use outboards::Outboards;
-use packs::{InPacks, Packs};
+use packs::{Copies, InPacks, Packs};
 use proven::Proven;
 use refusal::Refusal;
 use shards::{shard_dir, shard_path};
@@ -195,6 +195,22 @@ impl LocalBlobs {
         .await
     }
 
+    /// Opens a blob of which this is in the packs.
+    async fn opened(
+        &self,
+        hash: BlobHash,
+        in_packs: InPacks,
+    ) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
+        if let InPacks::Whole(content) = in_packs {
+            return Ok(Some(reading::small(hash, content)));
+        }
+        let path = self.shared.path(&hash);
+        match reading::open(hash, path, &self.shared.shelf).await {
+            Ok(None) if matches!(in_packs, InPacks::Damaged) => Err(BlobError::other_hash(hash)),
+            opened => opened,
+        }
+    }
+
     /// Runs `work` where it may block.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -219,16 +235,8 @@ impl BlobBackend for LocalBlobs {
     }
 
     async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
-        let hash = *hash;
-        let in_packs = self.packs.content(hash).await?;
-        if let InPacks::Whole(content) = in_packs {
-            return Ok(Some(reading::small(hash, content)));
-        }
-        let path = self.shared.path(&hash);
-        match reading::open(hash, path, &self.shared.shelf).await {
-            Ok(None) if matches!(in_packs, InPacks::Damaged) => Err(BlobError::other_hash(hash)),
-            opened => opened,
-        }
+        let in_packs = self.packs.content(*hash, Copies::All).await?;
+        self.opened(*hash, in_packs).await
     }
 
     async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
@@ -244,7 +252,8 @@ impl BlobBackend for LocalBlobs {
     }
 
     async fn is_whole(&self, hash: &BlobHash) -> Result<bool, BlobError> {
-        let proven = match self.open(hash).await {
+        let in_packs = self.packs.content(*hash, Copies::Lasting).await?;
+        let proven = match self.opened(*hash, in_packs).await {
             Ok(None) => return Ok(false),
             Ok(Some(blob)) => blob.prove().await,
             Err(error) => Err(error),

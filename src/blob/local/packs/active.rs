@@ -181,6 +181,26 @@ impl Active {
         Ok(())
     }
 
+    /// What keeps the pack from being appended to; None if nothing does. Blocks.
+    pub(super) fn problem(&self) -> Option<&'static str> {
+        self.pack.problem(self.len)
+    }
+
+    /// Leaves a pack that cannot be appended to any more as it is; it gets its index where
+    /// that is right. Blocks.
+    pub(super) fn leave(&self, options: &Options) {
+        let len = u64::from(self.len);
+        if !self.pack.is_in_place() || self.pack.file_len().ok() != Some(len) {
+            return;
+        }
+        let synced = self.sync(options);
+        let finished =
+            synced.and_then(|()| index_file::write(options, &self.pack, self.len, &self.entries));
+        if let Err(error) = finished {
+            tracing::warn!(%error, "a pack has no index");
+        }
+    }
+
     /// Makes all that was appended durable. Blocks.
     fn sync(&self, options: &Options) -> Result<(), BlobError> {
         options.refusal.synced(&self.pack.path, self.file.sync())

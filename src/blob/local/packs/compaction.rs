@@ -75,13 +75,14 @@ impl Compaction {
         let Some(pack) = log.table.pack(number) else {
             return Ok(None);
         };
+        log.leave_unsound()?;
         let active = log.active.as_ref();
         if active.is_some_and(|active| active.pack.number == number) {
             log.finish_active()?;
         }
         let entries = match index_file::read(&log.options.dir, &pack, pack.file_len()?) {
             Some(entries) => entries,
-            None => scan::scan(&pack)?.entries,
+            None => scan::scan(&pack, &log.options.damage)?.entries,
         };
         let entries = entries.into_iter();
         Ok(Some(Self { pack, entries }))

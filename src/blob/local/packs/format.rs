@@ -39,6 +39,12 @@ pub(super) fn decode_pack(bytes: &[u8]) -> Option<PackId> {
     (known && whole).then_some(id.try_into().ok()?)
 }
 
+/// Whether these are the bytes of a header with its checksum, known or not.
+pub(super) fn has_header_checksum(bytes: &[u8]) -> bool {
+    let split = bytes.split_last_chunk();
+    split.is_some_and(|(body, crc)| u32::from_le_bytes(*crc) == crc32c::crc32c(body))
+}
+
 /// What stands before a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EntryHeader {
@@ -60,6 +66,13 @@ impl EntryHeader {
 
     /// Reads a header of the pack with this id; None if it is none.
     pub(super) fn decode(bytes: &[u8], id: &PackId) -> Option<Self> {
+        let (header, body, crc) = Self::parse(bytes)?;
+        let whole = crc == checksum(id, body);
+        (whole && u64::from(header.len) <= MEMORY_LIMIT).then_some(header)
+    }
+
+    /// A header, the bytes that its checksum is of, and the checksum, right or not.
+    fn parse(bytes: &[u8]) -> Option<(Self, &[u8], u32)> {
         let (body, crc) = bytes.split_last_chunk()?;
         let (magic, rest) = body.split_first_chunk()?;
         let (len, hash) = rest.split_first_chunk()?;
@@ -67,9 +80,42 @@ impl EntryHeader {
             hash: BlobHash::from_bytes(hash.try_into().ok()?),
             len: u32::from_le_bytes(*len),
         };
-        let whole = *magic == ENTRY_MAGIC && u32::from_le_bytes(*crc) == checksum(id, body);
-        (whole && u64::from(header.len) <= MEMORY_LIMIT).then_some(header)
+        (*magic == ENTRY_MAGIC).then_some((header, body, u32::from_le_bytes(*crc)))
     }
+}
+
+/// The CRC-32C of the id of the pack that an entry's header is of, and the header; None if it
+/// does not look like one.
+pub(super) fn seed_of(bytes: &[u8]) -> Option<(u32, EntryHeader)> {
+    let (header, body, crc) = EntryHeader::parse(bytes)?;
+    Some((!unrolled(!crc, body), header))
+}
+
+/// An id with this CRC-32C. What is checked with another one of the same CRC is whole with it,
+/// too.
+pub(super) fn id_with_crc(crc: u32) -> PackId {
+    let mut id = *uuid::Uuid::new_v4().as_bytes();
+    let (random, last) = id.split_at_mut(12);
+    let needed = unrolled(!crc, &[0; 4]) ^ !crc32c::crc32c(random);
+    last.copy_from_slice(&needed.to_le_bytes());
+    id
+}
+
+/// The state of a CRC-32C before `bytes` brought it into `state`.
+fn unrolled(mut state: u32, bytes: &[u8]) -> u32 {
+    /// Its polynomial, the lowest bit first.
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    for byte in bytes.iter().rev() {
+        for _ in 0..8 {
+            state = if state >> 31 == 1 {
+                (state ^ POLYNOMIAL) << 1 | 1
+            } else {
+                state << 1
+            };
+        }
+        state ^= u32::from(*byte);
+    }
+    state
 }
 
 /// The checksum of `bytes` in or about the pack with this id.
@@ -88,6 +134,17 @@ mod tests {
             hash: BlobHash::from_bytes([9; 32]),
             len: 258,
         }
+    }
+
+    #[test]
+    fn an_entry_tells_an_id_that_its_pack_can_be_read_with() {
+        let mut entry = Vec::new();
+        header().encode(&ID, &mut entry);
+        let (seed, told) = seed_of(&entry).unwrap();
+        assert_eq!((seed, told), (crc32c::crc32c(&ID), header()));
+        let id = id_with_crc(seed);
+        assert_ne!(id, ID);
+        assert_eq!(EntryHeader::decode(&entry, &id), Some(header()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::active::{Active, Group};
 use super::dead::Dead;
 use super::entry::{Place, Prefix, prefix};
 use super::options::Options;
-use super::pack::Pack;
+use super::pack::{EXTENSION, Pack, path};
 use super::table::Table;
 use super::usage::Usage;
 use crate::disk::Durability;
@@ -32,7 +32,7 @@ pub(super) struct Log {
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) group: Group,
-    /// Damaged copies, which die when the batch stands.
+    /// Copies that are damaged or not at their place, which die when the batch stands.
     replaced: Vec<(Prefix, Place, Arc<Pack>)>,
     /// What is whole again then, as far as it was known to be damaged.
     mended: Vec<BlobHash>,
@@ -61,8 +61,12 @@ impl Log {
         for (place, pack) in self.table.find(prefix) {
             match pack.entry_at(place) {
                 Ok(Some((found, content))) if found == hash && content == bytes => {
-                    self.options.damage.forget(&hash);
-                    return Ok(false);
+                    if pack.is_in_place() {
+                        self.options.damage.forget(&hash);
+                        return Ok(false);
+                    }
+                    // Only who has the file open sees it: it would be lost with the process.
+                    damaged.push((prefix, place, pack));
                 }
                 Ok(Some((found, _))) if found == hash => {
                     let damage = &self.options.damage;
@@ -101,6 +105,9 @@ impl Log {
         hash: BlobHash,
         bytes: &[u8],
     ) -> Result<(), BlobError> {
+        if group.entries.is_empty() {
+            self.leave_unsound()?;
+        }
         let is_full = |active: &Active| active.is_full(&self.options);
         if group.entries.is_empty() && self.active.as_ref().is_some_and(is_full) {
             self.finish_active()?;
@@ -113,7 +120,28 @@ impl Log {
         Ok(())
     }
 
+    /// Begins a new pack where that which is appended to was removed, replaced, cut or
+    /// damaged behind the store's back: nothing that is added to it would be found again.
+    pub(super) fn leave_unsound(&mut self) -> Result<(), BlobError> {
+        let problem = self.active.as_ref().and_then(Active::problem);
+        let Some(problem) = problem else {
+            return Ok(());
+        };
+        // First, so that where none can be begun this is tried again.
+        let begun = self.begin()?;
+        if let Some(left) = self.active.replace(begun) {
+            let path = left.pack.path.display();
+            tracing::error!(%path, problem, "a pack is left as it is, and a new one begun");
+            left.leave(&self.options);
+        }
+        Ok(())
+    }
+
     fn begin(&mut self) -> Result<Active, BlobError> {
+        // Somebody may have put a pack there.
+        while path(&self.options.dir, self.next_number, EXTENSION).exists() {
+            self.next_number += 1;
+        }
         let active = Active::begin(&self.options, self.next_number)?;
         self.next_number += 1;
         let pack = &active.pack;
@@ -169,6 +197,7 @@ impl Log {
     /// Fails as appending would fail now. Without a pack to append to, nothing is tried.
     pub(super) fn try_to_write(&mut self) -> Result<(), BlobError> {
         self.options.refusal.check()?;
+        self.leave_unsound()?;
         self.active.as_mut().map_or(Ok(()), Active::try_to_write)
     }
 
@@ -195,7 +224,10 @@ impl Log {
             .active
             .as_ref()
             .is_none_or(|active| active.pack.number != pack.number);
-        if let Some(usage) = self.usages.get_mut(&pack.number) {
+        // Beside a pack that is gone, nothing that is written down would tell of it.
+        if let Some(usage) = self.usages.get_mut(&pack.number)
+            && pack.is_in_place()
+        {
             usage.bury(&self.options, pack, place)?;
             if usage.is_worth_compacting(&self.options, finished) {
                 self.worthwhile.insert(pack.number);

@@ -22,6 +22,7 @@ mod entry;
 mod format;
 mod index_file;
 mod log;
+mod mending;
 mod options;
 mod pack;
 mod problems;
@@ -34,7 +35,7 @@ mod writer;
 
 pub(super) use options::Options;
 pub(super) use problems::problems;
-pub(super) use reading::InPacks;
+pub(super) use reading::{Copies, InPacks};
 
 use entry::prefix;
 use start::{Names, start};
@@ -97,12 +98,16 @@ impl Packs {
     }
 
     /// What the packs hold of a blob; damage is remembered.
-    pub(super) async fn content(&self, hash: BlobHash) -> Result<InPacks, BlobError> {
+    pub(super) async fn content(
+        &self,
+        hash: BlobHash,
+        copies: Copies,
+    ) -> Result<InPacks, BlobError> {
         if self.table.find(prefix(&hash)).is_empty() {
             return Ok(InPacks::Absent);
         }
         let (table, damage) = (Arc::clone(&self.table), Arc::clone(&self.damage));
-        run_blocking(move || reading::content(&table, &damage, &hash)).await
+        run_blocking(move || reading::content(&table, &damage, &hash, copies)).await
     }
 
     /// The size of a blob, in bytes; None if no pack holds it.

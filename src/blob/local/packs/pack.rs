@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -29,9 +29,13 @@ pub(super) fn path(dir: &Path, number: u32, extension: &str) -> PathBuf {
 }
 
 impl Pack {
-    /// Opens the pack with this number; None if its header is damaged. Blocks.
+    /// Opens the pack with this number; None if its header is damaged, or no file is there.
+    /// Blocks.
     pub(super) fn open(dir: &Path, number: u32) -> Result<Option<Self>, BlobError> {
         let path = path(dir, number, EXTENSION);
+        if !path.is_file() {
+            return Ok(None);
+        }
         let failed = |e| BlobError::io("open", &path, e);
         let file = File::open(&path).map_err(failed)?;
         let mut header = [0; PACK_HEADER as usize];
@@ -52,6 +56,29 @@ impl Pack {
         let metadata = self.file.metadata();
         let metadata = metadata.map_err(|e| BlobError::io("look at", &self.path, e))?;
         Ok(metadata.len())
+    }
+
+    /// Whether the file is at its path: what is in one that somebody has removed or replaced
+    /// is gone with the next start. Blocks.
+    pub(super) fn is_in_place(&self) -> bool {
+        let own = self.file.metadata();
+        let look = own.and_then(|own| Ok((own, std::fs::metadata(&self.path)?)));
+        look.is_ok_and(|(own, there)| (own.dev(), own.ino()) == (there.dev(), there.ino()))
+    }
+
+    /// What keeps a pack of which `len` bytes were written from being appended to; None if
+    /// nothing does. Blocks.
+    pub(super) fn problem(&self, len: u32) -> Option<&'static str> {
+        if !self.is_in_place() {
+            return Some("it was removed or replaced");
+        }
+        if self.file_len().is_ok_and(|there| there < u64::from(len)) {
+            return Some("it was cut");
+        }
+        let mut header = [0; PACK_HEADER as usize];
+        let read = self.read_exact_at(&mut header, 0);
+        let is_whole = read.is_ok_and(|read| read) && decode_pack(&header) == Some(self.id);
+        (!is_whole).then_some("its header is damaged")
     }
 
     /// The hash of the blob at a place; None if the entry's header is damaged. Blocks.

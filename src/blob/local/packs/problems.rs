@@ -17,7 +17,10 @@ pub(crate) fn problems(dir: &Path) -> Result<Vec<(PathBuf, String)>, BlobError> 
     for number in Names::read(dir)?.packs {
         let Some(pack) = Pack::open(dir, number)? else {
             let pack = path(dir, number, super::pack::EXTENSION);
-            problems.push((pack, "has a damaged header, and cannot be read".to_owned()));
+            problems.push((
+                pack,
+                "has a damaged header (made anew where an entry is whole)".to_owned(),
+            ));
             continue;
         };
         let index = path(dir, number, index_file::EXTENSION);

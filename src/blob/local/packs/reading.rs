@@ -18,14 +18,26 @@ pub(crate) enum InPacks {
     Damaged,
 }
 
+/// Which copies of a blob count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copies {
+    All,
+    /// Those that the next start finds: in packs that nobody has removed or replaced.
+    Lasting,
+}
+
 /// What the packs hold of a blob; damage is remembered. Blocks.
 pub(super) fn content(
     table: &Table,
     damage: &Damage,
     hash: &BlobHash,
+    copies: Copies,
 ) -> Result<InPacks, BlobError> {
     let mut is_damaged = false;
     for (place, pack) in table.find(prefix(hash)) {
+        if copies == Copies::Lasting && !pack.is_in_place() {
+            continue;
+        }
         match whole(&pack, place, hash)? {
             InPacks::Absent => {}
             InPacks::Whole(content) => {

@@ -6,6 +6,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use memchr::memmem;
 
 use super::super::super::BlobError;
+use super::super::damage::Damage;
 use super::entry::{Entry, prefix};
 use super::format::{ENTRY_HEADER, ENTRY_MAGIC, EntryHeader, PACK_HEADER};
 use super::pack::Pack;
@@ -16,9 +17,10 @@ const BUFFER: usize = 1 << 20;
 
 /// What a pack holds.
 pub(super) struct Scanned {
-    /// The entries with a whole header, up to the last one with whole bytes, in their order.
+    /// The entries with a whole header, up to the last one with whole bytes or such that are
+    /// known to be damaged, in their order.
     pub(super) entries: Vec<Entry>,
-    /// Where the last entry with whole bytes ends; what follows was never acknowledged.
+    /// Where the last of them ends; what follows was never acknowledged.
     pub(super) len: u32,
 }
 
@@ -26,7 +28,7 @@ pub(super) struct Scanned {
 ///
 /// What cannot be read is passed over where an entry follows: there a power cut under
 /// relaxed durability has left a hole, or the disk has damaged something. Blocks.
-pub(super) fn scan(pack: &Pack) -> Result<Scanned, BlobError> {
+pub(super) fn scan(pack: &Pack, damage: &Damage) -> Result<Scanned, BlobError> {
     let failed = |e| BlobError::io("read", &pack.path, e);
     let mut reader = Reader::new(pack).map_err(failed)?;
     let mut scanned = Scanned {
@@ -34,6 +36,7 @@ pub(super) fn scan(pack: &Pack) -> Result<Scanned, BlobError> {
         len: PACK_HEADER,
     };
     let mut whole = 0;
+    let file_len = pack.file_len()?;
     loop {
         let offset = reader.offset;
         if let Some((header, is_whole)) = reader.entry().map_err(failed)? {
@@ -42,7 +45,9 @@ pub(super) fn scan(pack: &Pack) -> Result<Scanned, BlobError> {
                 offset,
                 len: header.len,
             });
-            if is_whole {
+            // What is known to be damaged was whole once, and is told of until it is mended.
+            let was_whole = is_whole || damage.get(&header.hash).is_some();
+            if was_whole && u64::from(reader.offset) <= file_len {
                 whole = scanned.entries.len();
                 scanned.len = reader.offset;
             }

@@ -16,7 +16,7 @@ use super::pack::{self, Pack};
 use super::scan::{Scanned, scan};
 use super::table::Table;
 use super::usage::Usage;
-use super::{dead, index_file};
+use super::{dead, index_file, mending};
 use crate::hash::BlobHash;
 
 /// The files of a directory of packs.
@@ -115,9 +115,13 @@ struct Opening {
 
 impl Opening {
     fn open(&mut self, number: u32, is_last: bool) -> Result<(), BlobError> {
-        let Some(pack) = Pack::open(&self.options.dir, number)? else {
+        let pack = match Pack::open(&self.options.dir, number)? {
+            Some(pack) => Some(pack),
+            None => mending::open_mended(&self.options, number)?,
+        };
+        let Some(pack) = pack else {
             // Verify tells of it, and of the blobs that are missing.
-            tracing::error!(number, "a pack has a damaged header and cannot be read");
+            tracing::error!(number, "a pack has a damaged header and no whole entry");
             return Ok(());
         };
         let pack = Arc::new(pack);
@@ -142,7 +146,7 @@ impl Opening {
     /// Finds out what is in a pack without an index: the last one is gone on with, any
     /// other gets its index. Returns its entries and its length.
     fn scan(&mut self, pack: &Arc<Pack>, is_last: bool) -> Result<(Vec<Entry>, u64), BlobError> {
-        let scanned = scan(pack)?;
+        let scanned = scan(pack, &self.options.damage)?;
         let found = (scanned.entries.clone(), u64::from(scanned.len));
         if is_last {
             let active = Active::reopen(&self.options, Arc::clone(pack), scanned)?;
