@@ -1,12 +1,16 @@
 //! A disk that remembers how the last writes went, whatever made them fail.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::disk::{Disk, DiskDir, DiskFile, is_full, is_shortage, repeat};
+
+/// The most places whose failures are remembered; a storage directory has fewer directories.
+const MAX_PLACES: usize = 1024;
 
 /// How writing to one storage directory goes.
 #[derive(Debug, Default)]
@@ -14,11 +18,17 @@ pub struct Writes(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    failure: Option<Failure>,
+    /// The last failure in each directory since something could be written there.
+    failures: BTreeMap<PathBuf, Failure>,
+    /// How often something failed.
+    failed: u64,
+    /// When something was last written whole, wherever.
     succeeded: Option<Instant>,
+    /// The directories in which each upload has files of its own.
+    of_uploads: Vec<PathBuf>,
 }
 
-/// The last thing that failed.
+/// The last thing that failed in a directory.
 #[derive(Debug)]
 pub struct Failure {
     /// What was tried, as a verb.
@@ -27,6 +37,8 @@ pub struct Failure {
     pub path: PathBuf,
     /// What the system said.
     pub error: io::Error,
+    /// How often something had failed before.
+    number: u64,
 }
 
 impl Failure {
@@ -35,19 +47,47 @@ impl Failure {
             action: self.action,
             path: self.path.clone(),
             error: repeat(&self.error),
+            number: self.number,
         }
     }
 }
 
 impl Writes {
-    /// Something failed. The log tells of the first failure after a success only.
-    pub fn fail(&self, action: &'static str, path: &Path, error: &io::Error) {
+    /// Uploads have files of their own in `dir`. That one has become too long for a limit of
+    /// the system says nothing of the others.
+    pub fn add_place_of_uploads(&self, dir: PathBuf) {
+        let mut state = self.lock();
+        if !state.of_uploads.contains(&dir) {
+            state.of_uploads.push(dir);
+        }
+    }
+
+    /// The directories in which each upload has files of its own.
+    pub fn places_of_uploads(&self) -> Vec<PathBuf> {
+        self.lock().of_uploads.clone()
+    }
+
+    /// Something failed in the directory `place`. The log tells of the first failure there
+    /// since something could be written.
+    pub fn fail(&self, action: &'static str, path: &Path, place: &Path, error: &io::Error) {
+        let mut state = self.lock();
+        let of_one_upload = state.of_uploads.iter().any(|it| it == place);
+        if of_one_upload && error.kind() == io::ErrorKind::FileTooLarge {
+            return;
+        }
         let failure = Failure {
             action,
             path: path.to_owned(),
             error: repeat(error),
+            number: state.failed,
         };
-        if self.lock().failure.replace(failure).is_some() {
+        state.failed += 1;
+        let first = state.failures.is_empty();
+        if state.failures.len() < MAX_PLACES || state.failures.contains_key(place) {
+            state.failures.insert(place.to_owned(), failure);
+        }
+        drop(state);
+        if !first {
             return;
         }
         let path = path.display();
@@ -58,31 +98,50 @@ impl Writes {
         }
     }
 
-    /// Something was written whole, and is as durable as it should be.
+    /// Something was written whole, and is as durable as it should be. What failed elsewhere
+    /// may fail still.
     pub fn succeed(&self) {
+        self.lock().succeeded = Some(Instant::now());
+    }
+
+    /// When something was last written whole, wherever.
+    pub fn succeeded(&self) -> Option<Instant> {
+        self.lock().succeeded
+    }
+
+    /// How often something failed so far.
+    pub fn failed(&self) -> u64 {
+        self.lock().failed
+    }
+
+    /// Wherever something failed while that had happened fewer than `failed` times, something
+    /// was written since.
+    pub fn heal(&self, failed: u64) {
         let mut state = self.lock();
-        state.succeeded = Some(Instant::now());
-        if state.failure.take().is_some() {
+        let before = state.failures.len();
+        state.failures.retain(|_, it| it.number >= failed);
+        if before > 0 && state.failures.is_empty() {
             tracing::info!("the storage directory can be written again");
         }
     }
 
-    /// What failed since something was last written whole.
+    /// The last failure of all places where nothing could be written since.
     pub fn failure(&self) -> Option<Failure> {
-        self.lock().failure.as_ref().map(Failure::again)
+        let state = self.lock();
+        let last = state.failures.values().max_by_key(|it| it.number);
+        last.map(Failure::again)
     }
 
-    /// Whether something was written whole within the last `time`, and nothing failed since.
-    pub fn succeeded_within(&self, time: Duration) -> bool {
-        let state = self.lock();
-        state.failure.is_none() && state.succeeded.is_some_and(|it| it.elapsed() < time)
+    /// The directories in which something failed, and nothing could be written since.
+    pub fn failed_places(&self) -> Vec<PathBuf> {
+        self.lock().failures.keys().cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Passes on how something went.
+    /// Passes on how something went with a name in a directory.
     fn noted<T>(&self, action: &'static str, path: &Path, result: io::Result<T>) -> io::Result<T> {
         result.inspect_err(|error| {
             // Whoever asks for these knows what to make of them.
@@ -92,9 +151,19 @@ impl Writes {
                     | ("open", io::ErrorKind::NotFound)
             );
             if !expected {
-                self.fail(action, path, error);
+                self.fail(action, path, path.parent().unwrap_or(path), error);
             }
         })
+    }
+
+    /// Passes on how something went with a directory itself.
+    fn noted_of_dir<T>(
+        &self,
+        action: &'static str,
+        dir: &Path,
+        result: io::Result<T>,
+    ) -> io::Result<T> {
+        result.inspect_err(|error| self.fail(action, dir, dir, error))
     }
 }
 
@@ -164,11 +233,9 @@ impl Disk for WatchedDisk {
 
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {
         let dir = self.disk.open_dir(path);
-        // Of a directory, the place that failed is in it.
-        let inside = path.join(".");
         Ok(Box::new(WatchedDir {
-            dir: self.writes.noted("open the directory", &inside, dir)?,
-            path: inside,
+            dir: self.writes.noted_of_dir("open the directory", path, dir)?,
+            path: path.to_owned(),
             writes: Arc::clone(&self.writes),
         }))
     }
@@ -202,11 +269,12 @@ impl DiskFile for WatchedFile {
 
 impl DiskDir for WatchedDir {
     fn sync(&self) -> io::Result<()> {
-        self.writes.noted("sync", &self.path, self.dir.sync())
+        self.writes
+            .noted_of_dir("sync", &self.path, self.dir.sync())
     }
 
     fn sync_file_system(&self) -> io::Result<()> {
         let synced = self.dir.sync_file_system();
-        self.writes.noted("sync", &self.path, synced)
+        self.writes.noted_of_dir("sync", &self.path, synced)
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::content::content;
-use common::forms::{file, form, upload, uploaded};
+use common::forms::{BOUNDARY, file, form, upload, uploaded};
 use common::process::{Node, until};
 use common::raw_http::{get, head, send};
 use common::tus::{create, created, offset, patch, patched};
@@ -19,6 +19,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const DISK: u64 = 48 << 20;
+/// What a node leaves free where nothing is said.
+const RESERVE: u64 = 16 << 20;
 /// A file that goes through several looks at the free space.
 const HUGE: usize = 40 << 20;
 const MEDIUM: usize = 4 << 20;
@@ -42,6 +44,14 @@ impl SmallDisk {
             "this test mounts a tmpfs, and may not ({status:?}): run it as root"
         );
         Self { dir }
+    }
+
+    /// Leaves a page less than `bytes` free, until the returned file is removed.
+    fn fill_to(&self, bytes: u64) -> PathBuf {
+        let path = storage(&self.dir).join("filler");
+        let taken = free(&storage(&self.dir)) - bytes + 4096;
+        std::fs::write(&path, vec![0; usize::try_from(taken).unwrap()]).unwrap();
+        path
     }
 
     /// Takes all the room that is left, until the returned file is removed.
@@ -169,6 +179,7 @@ fn a_full_disk_loses_nothing_and_takes_files_again_when_there_is_room() {
     scenario.upload(100, 10);
     assert_eq!(scenario.ready(), (200, "ready".to_owned()));
     scenario.upload_until_full();
+    let filler = disk.fill_to(RESERVE);
     assert_eq!(scenario.ready(), (503, "disk_full".to_owned()));
     let before = free(&storage(&disk.dir));
     for len in [10, HUGE] {
@@ -179,6 +190,7 @@ fn a_full_disk_loses_nothing_and_takes_files_again_when_there_is_room() {
     assert!(free(&storage(&disk.dir)) >= before, "room was lost");
     scenario.delete();
     scenario.delete();
+    std::fs::remove_file(filler).unwrap();
     assert_eq!(scenario.ready(), (200, "ready".to_owned()));
     scenario.upload(102, MEDIUM);
     scenario.check();
@@ -195,6 +207,33 @@ fn a_huge_upload_ends_in_the_middle_and_leaves_nothing() {
     let body = form(&[file("file", &content(2, HUGE))]);
     assert_full(&upload(scenario.node.address, &body));
     scenario.check();
+    scenario.upload(3, MEDIUM);
+    scenario.check();
+}
+
+#[test]
+fn a_form_leaves_as_much_room_as_is_to_be_left() {
+    let disk = SmallDisk::mount();
+    let mut scenario = Scenario::start(&disk);
+    scenario.upload(1, 10);
+    // Less than is free, and more than may be taken.
+    let body = form(&[file("file", &content(2, 36 << 20))]);
+    let content_type = format!("Content-Type: multipart/form-data; boundary={BOUNDARY}");
+    // Asked first, nothing of it is sent.
+    let length = format!("Content-Length: {}", body.len());
+    let lines = [&content_type, "Expect: 100-continue", &length];
+    assert_full(&send(
+        scenario.node.address,
+        &head("POST", "/api/p2p/upload", &lines),
+    ));
+    // Nobody knows how long it will be.
+    let lines = [&content_type, "Transfer-Encoding: chunked"];
+    let mut request = head("POST", "/api/p2p/upload", &lines);
+    request.extend(format!("{:x}\r\n", body.len()).into_bytes());
+    request.extend([&body[..], b"\r\n0\r\n\r\n"].concat());
+    assert_full(&send(scenario.node.address, &request));
+    assert!(free(&storage(&disk.dir)) >= RESERVE);
+    assert_eq!(scenario.ready(), (200, "ready".to_owned()));
     scenario.upload(3, MEDIUM);
     scenario.check();
 }

@@ -7,10 +7,11 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::content::content;
 use common::forms::{file, form, upload, uploaded};
-use common::process::{Node, until};
+use common::process::{Node, limited, until};
 use common::raw_http::get;
 use common::tus::create;
 use tempfile::TempDir;
@@ -263,4 +264,158 @@ fn a_file_system_that_has_gone_read_only_is_told_and_needs_no_restart() {
         let list = get(node.address, "/api/p2p/files", &[]).json();
         assert_eq!(list["total_files"], 4, "{error}");
     }
+}
+
+/// What a part of the storage directory is, moved away until this is dropped.
+struct Aside {
+    from: PathBuf,
+    to: PathBuf,
+}
+
+impl Aside {
+    fn moved(dir: &TempDir, name: &str) -> Self {
+        let (from, to) = (storage(dir).join(name), dir.path().join("aside"));
+        fs::rename(&from, &to).unwrap();
+        Self { from, to }
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        fs::rename(&self.to, &self.from).unwrap();
+    }
+}
+
+/// Each part that some upload needs.
+const NEEDED: [&str; 6] = [
+    "spool",
+    "blobs",
+    "outboards",
+    "packs",
+    "journal",
+    "uploading",
+];
+
+#[test]
+fn what_an_upload_needs_is_missed_before_one_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = in_use(&dir);
+    for name in NEEDED {
+        let aside = Aside::moved(&dir, name);
+        until(name, || {
+            (get(node.address, "/ready", &[]).status == 503).then_some(())
+        });
+        let ready = get(node.address, "/ready", &[]);
+        assert_eq!(ready.refusal(), (503, FAILED.to_owned()), "{name}");
+        drop(aside);
+        until(name, || {
+            (get(node.address, "/ready", &[]).status == 200).then_some(())
+        });
+    }
+    assert_heals(&node);
+}
+
+#[test]
+fn what_is_written_in_one_place_heals_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = in_use(&dir);
+    let tried = Duration::from_secs(5);
+    for (seed, name) in (10..).zip(["blobs", "outboards"]) {
+        let aside = Aside::moved(&dir, name);
+        let long = form(&[file("refused", &content(seed, LONG))]);
+        assert_eq!(upload(node.address, &long).refusal().1, FAILED);
+        // Longer than a trial is waited for.
+        let began = Instant::now();
+        for small in 0.. {
+            uploaded(node.address, "small", &content(1000 * seed + small, 10));
+            let ready = get(node.address, "/ready", &[]);
+            assert_eq!(ready.refusal(), (503, FAILED.to_owned()), "{name}");
+            if began.elapsed() > tried {
+                break;
+            }
+        }
+        assert_eq!(told(&node, "can be written again"), seed as usize - 10);
+        drop(aside);
+        until(name, || {
+            (get(node.address, "/ready", &[]).status == 200).then_some(())
+        });
+    }
+    assert_heals(&node);
+}
+
+#[test]
+fn a_directory_that_cannot_be_changed_is_told_until_it_can() {
+    for name in ["blobs", "outboards", "uploading", "packs"] {
+        let dir = tempfile::tempdir().unwrap();
+        let node = in_use(&dir);
+        let mounted = Mounted::tmpfs(&storage(&dir).join(name), "size=1m,ro");
+        until(name, || {
+            (get(node.address, "/ready", &[]).status == 503).then_some(())
+        });
+        let ready = get(node.address, "/ready", &[]);
+        assert_eq!(ready.refusal(), (503, FAILED.to_owned()), "{name}");
+        drop(mounted);
+        assert_heals(&node);
+    }
+}
+
+#[test]
+fn a_shard_that_is_gone_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = in_use(&dir);
+    for parent in ["blobs", "outboards"] {
+        for shard in fs::read_dir(storage(&dir).join(parent)).unwrap() {
+            // Those that hold something stay.
+            let _ = fs::remove_dir(shard.unwrap().path());
+        }
+        assert!(fs::read_dir(storage(&dir).join(parent)).unwrap().count() < 3);
+    }
+    for seed in 1..6 {
+        let bytes = content(seed, LONG);
+        let kept = uploaded(node.address, "kept", &bytes);
+        let path = format!("/api/p2p/file/{}", kept["file_id"].as_str().unwrap());
+        assert!(get(node.address, &path, &[]).body == bytes);
+        assert_eq!(get(node.address, "/ready", &[]).status, 200);
+    }
+    assert_eq!(told(&node, "cannot be written"), 0);
+}
+
+#[test]
+fn a_stranger_learns_no_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--private", "--token", "a-token-of-this-node"]);
+    for name in NEEDED {
+        let aside = Aside::moved(&dir, name);
+        until(name, || {
+            (get(node.address, "/ready", &[]).status == 503).then_some(())
+        });
+        for path in ["/health", "/ready"] {
+            let answer = get(node.address, path, &[]);
+            let text = String::from_utf8_lossy(&answer.body);
+            assert!(text.contains("cannot write"), "{text}");
+            for secret in ["peer_storage", name, "os error"] {
+                assert!(!text.contains(secret), "{path} tells {secret}: {text}");
+            }
+        }
+        assert!(node.log().contains(&format!("peer_storage/{name}")));
+        drop(aside);
+        until(name, || {
+            (get(node.address, "/ready", &[]).status == 200).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_one_of_a_file_and_not_of_the_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::spawn(&dir, limited(dir.path(), "-f 8192"));
+    for seed in 1..4 {
+        let body = form(&[file("refused", &content(seed, 12 << 20))]);
+        let answer = upload(node.address, &body);
+        assert_eq!(answer.refusal(), (507, "disk_full".to_owned()));
+        assert_eq!(get(node.address, "/ready", &[]).status, 200);
+        uploaded(node.address, "taken", &content(seed, LONG));
+        assert_eq!(get(node.address, "/ready", &[]).status, 200);
+    }
+    assert_eq!(told(&node, "for want of room"), 0);
 }

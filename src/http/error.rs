@@ -220,6 +220,11 @@ impl ApiError {
         Self::Unwritten(error.into())
     }
 
+    /// Why the node takes no changes, for whoever asks: without a path or what the system said.
+    pub(super) fn reason(error: &StoreError) -> Cow<'static, str> {
+        of_change(error).message
+    }
+
     /// A header that tells the client what to do.
     fn header(&self) -> Option<(HeaderName, Cow<'static, str>)> {
         let (name, value): (_, Cow<str>) = match self {

@@ -1,6 +1,7 @@
 //! How the node is: `GET /api/p2p/status` for people, `GET /health` and `GET /ready` for
 //! supervisors.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::{ApiError, Cause};
+use super::error::ApiError;
 use super::peers::PeerView;
 use crate::node::Node;
 
@@ -68,7 +69,8 @@ pub(super) struct HealthAnswer {
     version: &'static str,
     writable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    #[schema(value_type = Option<String>)]
+    reason: Option<Cow<'static, str>>,
     /// How many contents are known to be damaged.
     damaged: u64,
     /// Whether long content is proven against its hash before it is given out.
@@ -79,7 +81,7 @@ pub(super) struct HealthAnswer {
 /// damaged, is degraded; it still answers with 200, since it serves what it has.
 pub(super) async fn health(State(node): State<Arc<Node>>) -> Json<HealthAnswer> {
     let checked = node.store().check_writable().await;
-    let reason = checked.err().map(|error| Cause::of(&error).0);
+    let reason = checked.err().map(|error| ApiError::reason(&error));
     let damaged = node.store().damage().known;
     Json(HealthAnswer {
         status: if reason.is_none() && damaged == 0 {

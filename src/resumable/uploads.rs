@@ -199,7 +199,10 @@ impl Uploads {
     pub(super) async fn recall(&self) -> Result<&[UploadId], UploadError> {
         let recall = || async {
             let mut interrupted = Vec::new();
-            for found in self.files.find_all(self.options.expiry).await? {
+            let all = self.files.find_all(self.options.expiry).await?;
+            // Only from now on must it be there.
+            self.store.add_place_of_uploads(self.options.dir.clone());
+            for found in all {
                 let file = found.state.finished.map(|it| it.file);
                 if file.is_none() && found.state.ending.is_some() {
                     interrupted.push(found.id);

@@ -134,6 +134,7 @@ impl LocalStore {
     fn open_unsettled(options: &Options) -> Result<(Self, Vec<FileRecord>), OpenError> {
         let directory = Directory::open(&options.dir, &options.disk)?;
         let writes = Arc::<Writes>::default();
+        writes.add_place_of_uploads(options.spool().dir);
         let disk = WatchedDisk::new(Arc::clone(&options.disk), Arc::clone(&writes));
         let options = &Options {
             disk: Arc::new(disk),

@@ -1,6 +1,7 @@
 //! Whether the store takes changes now: as the last ones went, or found out by a trial.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,60 +9,82 @@ use tokio::time::timeout;
 
 use super::writing::Writing;
 use super::{Store, StoreError};
-use crate::blob::spool::{self, check_space};
+use crate::blob::spool::{self, check_room};
 use crate::blob::{BlobError, run_blocking};
 
-/// How often something is written only to find out whether it can be, at most; and how long a
-/// change that was written says that the next one can be.
+/// How often something is written only to find out whether it can be, at most.
 const TRY_EVERY: Duration = Duration::from_secs(2);
 /// A disk that takes so long for a trial would take an upload as little as a broken one.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Store {
-    /// Fails as an upload would fail now: as the last change did since which none was written,
-    /// or as a trial does, of which there is at most one every two seconds.
+    /// Fails as an upload would fail now: as the last change did in any place where nothing
+    /// could be written since, or as a trial does, of which there is at most one every two
+    /// seconds, and one more after each upload that was taken while something else failed.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         self.writable()?;
         self.check_quota(1)?;
-        let spool = self.spool.clone();
-        let space = run_blocking(move || check_space(&spool)).await;
-        space.map_err(|error| {
-            let error = error.into();
-            self.writing.note(&error);
-            error
+        self.check_room(0).await.inspect_err(|error| {
+            self.writing.note(error);
         })?;
         let Writing { writes, tried, .. } = &*self.writing;
-        if writes.succeeded_within(TRY_EVERY) {
-            return Ok(());
-        }
         let mut tried = tried.lock().await;
-        if tried.is_none_or(|at| at.elapsed() >= TRY_EVERY) {
+        let is_due = tried.is_none_or(|at| {
+            let may_have_healed = writes.failure().is_some() && writes.succeeded() > Some(at);
+            may_have_healed || at.elapsed() >= TRY_EVERY
+        });
+        if is_due {
             *tried = Some(Instant::now());
             self.try_to_write().await?;
         }
         self.writing.last()
     }
 
-    async fn try_to_write(&self) -> Result<(), StoreError> {
-        let tried = match timeout(PATIENCE, self.trial()).await {
-            Ok(tried) => tried,
-            Err(_) => Err(self.too_slow()),
-        };
-        self.writing.noted(tried)
+    /// Fails where `bytes` more would leave less room on the disk than is to be left.
+    pub async fn check_room(&self, bytes: u64) -> Result<(), StoreError> {
+        let spool = self.spool.clone();
+        Ok(run_blocking(move || check_room(&spool, bytes)).await?)
     }
 
-    /// Writes what an upload would write, where it would, and removes it again.
+    /// Uploads have files of their own in `dir`, too, so that a trial looks there.
+    pub fn add_place_of_uploads(&self, dir: PathBuf) {
+        self.writing.writes.add_place_of_uploads(dir);
+    }
+
+    async fn try_to_write(&self) -> Result<(), StoreError> {
+        let writes = &self.writing.writes;
+        let failed = writes.failed();
+        let tried = match timeout(PATIENCE, self.trial()).await {
+            Ok(tried) => tried,
+            // Many uploads may be before it, which are taken.
+            Err(_) if writes.succeeded().is_some_and(|it| it.elapsed() < PATIENCE) => return Ok(()),
+            Err(_) => Err(self.too_slow()),
+        };
+        match &tried {
+            Ok(()) => writes.heal(failed),
+            Err(error) => self.writing.note(error),
+        }
+        tried
+    }
+
+    /// Writes what an upload would write, where it would and wherever something failed, and
+    /// removes it again.
     async fn trial(&self) -> Result<(), StoreError> {
         let Ok(running) = Arc::clone(&self.writing.running).try_lock_owned() else {
             return Err(self.too_slow());
         };
         let spool = self.spool.clone();
-        let failure = self.writing.writes.failure();
+        let needed = self.writing.writes.places_of_uploads();
+        let storage = spool.dir.parent().unwrap_or(&spool.dir).to_owned();
+        let failed = self.writing.writes.failed_places();
         let trial = run_blocking(move || {
-            let storage = spool.dir.parent().unwrap_or(&spool.dir);
-            let failed = failure.as_ref().and_then(|it| it.path.parent());
-            let failed = failed.filter(|it| it.starts_with(storage));
-            spool::try_to_write(&spool, failed.unwrap_or(&spool.dir))
+            // A directory that is made again when it is needed may be gone; those that must be
+            // there are tried in any case.
+            let there = |it: &PathBuf| it.ancestors().find(|it| it.is_dir()).map(PathBuf::from);
+            let failed = failed.iter().filter_map(there);
+            let failed = failed.filter(|it| it.starts_with(&storage));
+            let places: Vec<_> = needed.into_iter().chain(failed).collect();
+            spool::try_to_write(&spool, &places)
         });
         let store = self.clone();
         // On a task of its own, since who waits for it may not wait to its end.

@@ -47,11 +47,14 @@ impl Writing {
             IndexError::Io { path, source, .. } | IndexError::Full { path, source },
         ) = error
         {
-            self.writes.fail("use", path, source);
+            // A directory that is looked at is itself the place.
+            let place = path.parent().filter(|_| !path.is_dir()).unwrap_or(path);
+            self.writes.fail("use", path, place, source);
         }
         if let StoreError::Index(IndexError::Lookup(reason)) = error {
             let error = io::Error::other(reason.clone());
-            self.writes.fail("make anew", Path::new("index"), &error);
+            let index = Path::new("index");
+            self.writes.fail("make anew", index, index, &error);
         }
     }
 
@@ -63,6 +66,7 @@ impl Writing {
                 action,
                 path,
                 error,
+                ..
             }) => Err(BlobError::io(action, path, error).into()),
         }
     }

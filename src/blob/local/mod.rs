@@ -6,8 +6,10 @@
 //! given out that was not proven against its hash, and damage that shows is remembered.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -80,6 +82,10 @@ struct Shared {
     /// Their directory, so that what is written can be synced also where no more files can
     /// be opened.
     opened: Box<dyn DiskDir>,
+    /// Its device and inode, by which another one in its place is told from it.
+    is: (u64, u64),
+    /// How many shards were tried.
+    tried: AtomicU8,
     spool: spool::Options,
     refusal: Arc<Refusal>,
     shelf: Arc<Shelf>,
@@ -135,10 +141,13 @@ impl LocalBlobs {
         })?;
         let opened = spool.disk.open_dir(&blobs);
         let opened = opened.map_err(|e| BlobError::io("open", &blobs, e))?;
+        let look = std::fs::metadata(&blobs).map_err(|e| BlobError::io("open", &blobs, e))?;
         Ok(Self {
             shared: Arc::new(Shared {
                 blobs,
                 opened,
+                is: (look.dev(), look.ino()),
+                tried: AtomicU8::default(),
                 spool,
                 refusal,
                 shelf: Arc::new(Shelf {
@@ -318,6 +327,7 @@ impl BlobBackend for LocalBlobs {
     }
 
     async fn try_to_write(&self) -> Result<(), BlobError> {
+        self.blocking(Shared::try_to_write).await?;
         self.packs.try_to_write().await
     }
 
@@ -361,12 +371,15 @@ impl Shared {
             return Err(error);
         }
         let path = self.path(hash);
-        let aside = self.shelf.damage.set_aside(&path);
+        let dir = path.parent().unwrap_or(&self.blobs);
+        let aside = self.remake(dir).and_then(|()| {
+            let aside = self.shelf.damage.set_aside(&path);
+            aside.map_err(|e| BlobError::io("move away", &path, e))
+        });
         if let Err(error) = aside {
             blob.discard();
-            return Err(BlobError::io("move away", path, error));
+            return Err(error);
         }
-        let dir = path.parent().unwrap_or(&self.blobs);
         // Opened before the rename: who cannot open it has changed nothing.
         let opened = self.disk().open_dir(dir);
         let opened = opened.map_err(|e| BlobError::io("open", dir, e));
@@ -381,6 +394,34 @@ impl Shared {
         }
         self.shelf.damage.forget(hash);
         Ok(())
+    }
+
+    /// Makes the directory of a shard again where somebody has removed it from the directory
+    /// that was opened. In another one, content that is stored would be missed. Blocks.
+    fn remake(&self, shard: &Path) -> Result<(), BlobError> {
+        if shard.is_dir() {
+            return Ok(());
+        }
+        let failed = |e| BlobError::io("make again", shard, e);
+        let look = std::fs::metadata(&self.blobs).map_err(failed)?;
+        if (look.dev(), look.ino()) != self.is {
+            return Err(failed(rustix::io::Errno::STALE.into()));
+        }
+        create_dir(self.disk(), shard)?;
+        self.sync(&self.blobs, || self.opened.sync())?;
+        tracing::warn!(path = %shard.display(), "a directory of blobs was gone, and is made again");
+        Ok(())
+    }
+
+    /// Fails as keeping long content would fail now in one of the shards, each time another.
+    /// Blocks.
+    fn try_to_write(&self) -> Result<(), BlobError> {
+        let shard = self.tried.fetch_add(1, Ordering::Relaxed);
+        let dir = shard_dir(&self.blobs, shard);
+        self.remake(&dir)?;
+        let packs = self.blobs.with_file_name(PACKS_DIR);
+        let outboards = self.shelf.outboards.needed(shard);
+        spool::try_to_write(&self.spool, &[dir, outboards, packs])
     }
 
     /// Syncs `path` where the durability setting asks for it at each commit.

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use super::super::spool::{self, OutboardWriter, SpoolFile};
 use super::super::{BlobError, run_blocking};
 use super::listing;
-use super::shards::shard_path;
+use super::shards::{shard_dir, shard_path};
 use crate::hash::BlobHash;
 use crate::outboard::{Tree, check_outboard};
 
@@ -138,6 +138,16 @@ impl Outboards {
         let path = self.path(hash);
         let removed = self.spool.disk.remove_file(&path);
         removed.map_err(|e| BlobError::io("remove", path, e))
+    }
+
+    /// The directory that the next outboard of such a shard needs. Blocks.
+    pub(super) fn needed(&self, shard: u8) -> PathBuf {
+        let shard = shard_dir(&self.dir, shard);
+        if shard.is_dir() {
+            shard
+        } else {
+            self.dir.clone()
+        }
     }
 
     fn create(&self, dir: &Path) -> Result<(), BlobError> {

@@ -165,22 +165,28 @@ pub fn check_room(options: &Options, bytes: u64) -> Result<(), BlobError> {
     Ok(())
 }
 
-/// Writes a file and syncs it, moves it to the directory `to`, where something has failed or
-/// which is that of the spool, and removes it. Blocks.
-pub fn try_to_write(options: &Options, to: &Path) -> Result<(), BlobError> {
+/// Writes a file in the spool and syncs it, moves it to each of the directories `places` in
+/// turn, and removes it. Blocks.
+pub fn try_to_write(options: &Options, places: &[PathBuf]) -> Result<(), BlobError> {
     let Options { dir, disk, .. } = options;
-    let path = dir.join(Uuid::new_v4().to_string());
-    let moved = to.join(".trial");
-    let write = || {
-        let file = disk.create(&path)?;
+    let mut path = dir.join(Uuid::new_v4().to_string());
+    let written = disk.create(&path).and_then(|file| {
         file.write_all_at(&[0; TRIAL], 0)?;
-        file.sync()?;
-        disk.rename(&path, &moved)?;
-        disk.remove_file(&moved)
-    };
-    write().map_err(|e| {
-        // What is left there is removed at the next start.
-        let _ = std::fs::remove_file(&path);
-        BlobError::io("write to", to, e)
-    })
+        file.sync()
+    });
+    let mut tried = written.map_err(|e| BlobError::io("write to", dir, e));
+    for place in places {
+        if tried.is_err() {
+            break;
+        }
+        let moved = place.join(".trial");
+        tried = disk
+            .rename(&path, &moved)
+            .map_err(|e| BlobError::io("write to", place, e));
+        if tried.is_ok() {
+            path = moved;
+        }
+    }
+    let removed = disk.remove_file(&path);
+    tried.and(removed.map_err(|e| BlobError::io("remove", path, e)))
 }

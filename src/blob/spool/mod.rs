@@ -28,8 +28,6 @@ pub const MEMORY_LIMIT: u64 = 64 * 1024;
 /// A batch is full when it has taken its room, or has this many pieces: each, however short,
 /// may hold on to a whole receive buffer.
 const BATCH_PIECES: usize = 64;
-/// How many bytes are written between two looks at the free space.
-const SPACE_CHECK: u64 = 16 << 20;
 /// How many bytes are gathered before the disk begins to write them.
 const SYNC_AHEAD: u64 = 8 << 20;
 
@@ -303,8 +301,6 @@ struct Written {
     file: SpoolFile,
     outboard: OutboardWriter,
     size: u64,
-    /// The size at the next look at the free space.
-    check_at: u64,
     /// How many bytes the disk was asked to write.
     sent_to_disk: u64,
 }
@@ -319,7 +315,6 @@ impl Written {
                 file,
                 outboard,
                 size: 0,
-                check_at: SPACE_CHECK,
                 sent_to_disk: 0,
             }),
             Err(error) => {
@@ -354,15 +349,16 @@ impl Written {
             file,
             outboard,
             size: here,
-            check_at: 0,
             sent_to_disk: 0,
         })
     }
 
     /// Hashes and writes a batch; where that fails the files are discarded. Blocks.
     fn append(mut self, batch: &Batch) -> Result<Self, BlobError> {
+        let bytes = batch.pieces.iter().map(|it| it.len() as u64).sum();
         let mut pieces = batch.pieces.iter();
-        match pieces.try_for_each(|piece| self.append_piece(piece)) {
+        let room = check_room(&self.options, bytes);
+        match room.and_then(|()| pieces.try_for_each(|piece| self.append_piece(piece))) {
             Ok(()) => Ok(self),
             Err(error) => {
                 self.file.discard();
@@ -420,10 +416,6 @@ impl Written {
     }
 
     fn append_piece(&mut self, piece: &[u8]) -> Result<(), BlobError> {
-        if self.size >= self.check_at {
-            check_space(&self.options)?;
-            self.check_at += SPACE_CHECK;
-        }
         self.outboard.update(piece)?;
         self.file.write_all_at(piece, self.size)?;
         self.size += piece.len() as u64;
