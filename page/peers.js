@@ -25,14 +25,16 @@ export async function showPeers() {
     return
   }
   const unverified = peers.filter((peer) => !peer.verified).length
+  const silent = peers.filter((peer) => peer.reachable === false).length
   place.replaceChildren(
     element('p', { class: 'figure' },
       element('strong', {}, count(peers.length, 'peer', 'peers')),
-      unverified > 0 ? `, ${unverified} of them unverified` : ''),
+      unverified > 0 ? `, ${unverified} of them unverified` : '',
+      silent > 0 ? `, ${silent} not reachable now` : ''),
     drawn(peers),
     element('ul', { class: 'peers' }, ...peers.slice(0, MOST_DRAWN).map((peer) => element('li', {
       class: peer.verified ? 'verified' : 'unverified',
-    }, host(peer), element('span', { class: 'quiet' }, `${peer.verified ? 'verified' : 'not verified'}, seen ${age(time(peer.last_seen))}`)))),
+    }, host(peer), element('span', { class: 'quiet' }, `${peer.verified ? 'verified' : 'not verified'}, ${peer.reachable === false ? 'not reachable now, ' : ''}seen ${age(time(peer.last_seen))}`)))),
     peers.length > MOST_DRAWN ? element('p', { class: 'quiet' }, `and ${peers.length - MOST_DRAWN} more`) : '',
   )
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 /// Places of machines' secrets, in every form that leads there, reserved ones, and texts that
 /// a parser of URLs takes though they are more than a URL.
-const NOT_ASKED: [&str; 33] = [
+const NOT_ASKED: [&str; 50] = [
     "http://169.254.169.254",
     "http://169.254.169.254.",
     "http://2852039166",
@@ -45,6 +45,23 @@ const NOT_ASKED: [&str; 33] = [
     "http://224.0.0.251",
     "http://240.0.0.1",
     "http://192.0.0.192",
+    "http://metadata.google.internal",
+    "http://metadata.google.internal.",
+    "http://METADATA.Google.Internal:80",
+    "http://metadata.google.internal..",
+    "http://www.metadata.google.internal",
+    "http://metadata",
+    "http://Metadata.:80",
+    "http://metadata.goog",
+    "http://instance-data",
+    "http://instance-data.",
+    "http://instance-data.ec2.internal",
+    "http://instance-data.us-west-2.compute.internal",
+    "http://metadata.azure.internal",
+    "http://metadata%2Egoogle.internal",
+    "http://metadata.tencentyun.com",
+    "http://metadata.packet.net",
+    "http://rancher-metadata",
     "http://127.0.0.1:1\n",
     " http://127.0.0.1:1",
     "http://127.0.\t0.1:1",
@@ -111,6 +128,8 @@ fn addresses_of_machines_houses_and_providers_are_taken() {
         "http://100.64.0.1",
         "http://[fd00::1]:5004",
         "https://peer.example",
+        "http://metadata.example",
+        "http://ip-10-1-2-3.ec2.internal",
     ] {
         let answer = post(
             node.address,
@@ -151,12 +170,12 @@ fn peers_that_have_not_answered_are_told_as_that() {
     until("one answers", || {
         let peers = get(node.address, "/api/peers", &[]).json();
         let mut peers = peers["peers"].as_array().unwrap().iter();
-        let answers = peers.find(|it| it["answered"] == true)?;
+        let answers = peers.find(|it| it["reachable"] == true)?;
         assert_eq!(answers["address"], there.url(""));
         Some(())
     });
     let peers = get(node.address, "/api/peers", &[]).json();
     let mut peers = peers["peers"].as_array().unwrap().iter();
     let made_up = peers.find(|it| it["peer_id"] == silent["peer_id"]).unwrap();
-    assert_eq!(made_up["answered"], false);
+    assert_eq!(made_up["reachable"], false);
 }

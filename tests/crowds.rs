@@ -6,18 +6,20 @@
 mod common;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 
 use common::canned::{Canned, Reply};
 use common::crowd::Crowd;
 use common::peers::{peer_id, post, until_knows};
 use common::process::{Node, until};
-use common::raw_http::{Answer, get};
+use common::raw_http::{Answer, get, head, read_answer};
 use larder::peer::identity::Identity;
 use larder::peer::registration::Registration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 use uuid::Uuid;
 
 /// The most that a table of strangers may add to what a process holds, in KiB.
@@ -110,15 +112,80 @@ fn a_crowd_that_says_to_be_everywhere_leaves_a_place_at_a_bootstrap_server() {
         server.address,
         honest["peer_id"].as_str().unwrap()
     ));
+    // One source has a quarter of the table, and of a sample who signs nothing has a quarter.
     let health = get(server.address, "/health", &[]).json();
-    assert_eq!(health["peers"], 500);
+    assert_eq!(health["peers"], 125);
     let some = get(server.address, "/peers?limit=10", &[]).json();
-    assert_eq!(some["peers"].as_array().unwrap().len(), 10);
+    assert_eq!(some["peers"].as_array().unwrap().len(), 3);
+    assert_eq!(some["peers"][0], honest);
     assert!(
         server.resident_memory() < before + ROOM,
         "{before} {}",
         server.resident_memory()
     );
+}
+
+/// Registers all of these from this address of this machine.
+fn register_from(source: [u8; 4], server: SocketAddr, all: Vec<Value>) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for registration in all {
+        let body = registration.to_string();
+        let length = format!("Content-Length: {}", body.len());
+        let lines = ["Content-Type: application/json", &length];
+        let request = [head("POST", "/register", &lines), body.into()].concat();
+        let mut stream = runtime.block_on(async {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind((IpAddr::from(source), 0).into()).unwrap();
+            socket.connect(server).await.unwrap().into_std().unwrap()
+        });
+        stream.set_nonblocking(false).unwrap();
+        stream.write_all(&request).unwrap();
+        assert_eq!(read_answer(&mut stream, false).status, 200);
+    }
+}
+
+/// The flood that this makes of numbers, from one source, is between two honest nodes.
+fn find_each_other_in_a_flood(source: [u8; 4], of: impl Fn(u32) -> Value) {
+    let (_dir, server) = bootstrap(&[]);
+    let url = format!("http://{}", server.address);
+    register_from(source, server.address, (0..3000).map(of).collect());
+    let health = get(server.address, "/health", &[]).json();
+    assert!(health["peers"].as_u64().unwrap() <= 2500, "{health}");
+    let nodes = [(); 2].map(|()| start(&["--discover-every", "1", "--bootstrap", &url]));
+    let ids = [1, 0].map(|it| peer_id(nodes[it].1.address));
+    for ((_, node), other) in nodes.iter().zip(ids) {
+        until("the honest node is known", || {
+            let mut known = known(node.address).into_iter();
+            known.any(|it| it["peer_id"] == other).then_some(())
+        });
+        assert!(registered(server.address, &other));
+        let small = get(server.address, "/peers?limit=40", &[]).json();
+        assert!(small.to_string().contains(&other));
+    }
+}
+
+/// An address of a number, each in another network.
+fn somewhere(number: u32) -> String {
+    let [_, a, b, c] = number.to_be_bytes();
+    format!("http://{}.{b}.{c}.1:{}", 20 + c % 80, 1000 + u32::from(a))
+}
+
+#[test]
+fn unsigned_floods_from_one_address_hide_no_honest_node() {
+    find_each_other_in_a_flood([127, 0, 0, 1], |number| unsigned(&somewhere(number)));
+    find_each_other_in_a_flood([127, 0, 0, 1], |number| {
+        unsigned(&format!("http://127.0.0.1:{}", 10_000 + number))
+    });
+}
+
+#[test]
+fn signed_floods_from_one_address_hide_no_honest_node() {
+    // Beside the honest ones, and as if it were everywhere.
+    find_each_other_in_a_flood([127, 0, 0, 1], |number| json!(signed(&somewhere(number))));
+    // From elsewhere, and where it says that it is.
+    find_each_other_in_a_flood([127, 9, 9, 9], |number| {
+        json!(signed(&format!("http://127.9.9.9:{}", 10_000 + number)))
+    });
 }
 
 #[test]

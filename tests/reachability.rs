@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::canned::{Canned, Reply};
 use common::clock::ShiftedClock;
 use common::forms::uploaded;
@@ -161,7 +163,7 @@ fn a_clean_stop_says_goodbye_and_files_of_who_is_gone_are_told_as_not_reachable(
 
 #[test]
 fn files_of_a_peer_that_was_killed_are_told_as_not_reachable() {
-    let (_dir, stays) = start(&[]);
+    let (dir, stays) = start(&[]);
     let (_other, killed) = start(&["--peer", &stays.url("")]);
     let file = uploaded(killed.address, "a", b"x");
     until_held(stays.address, &file["hash"], 1);
@@ -169,6 +171,62 @@ fn files_of_a_peer_that_was_killed_are_told_as_not_reachable() {
     until("it is missed", || {
         (held(stays.address)[0]["reachable"] == false).then_some(())
     });
+    let status = get(stays.address, "/api/p2p/status", &[]).json();
+    assert_eq!(
+        (&status["peers_discovered"], &status["peers_reachable"]),
+        (&json!(1), &json!(0))
+    );
+    let peers = get(stays.address, "/api/peers", &[]).json();
+    assert_eq!(peers["peers"][0]["reachable"], false);
+    assert!(peers["self"].get("reachable").is_none());
+    for (command, line) in [
+        ("status", "1 peers, 0 answer\n"),
+        ("peers", "  not reachable now\n"),
+    ] {
+        let told = told_by(&stays, dir.path(), command);
+        assert!(told.contains(line), "{told}");
+    }
+}
+
+/// What a command prints of a node.
+fn told_by(node: &Node, dir: &Path, command: &str) -> String {
+    let mut larder = larder(dir);
+    larder.args([command, "--node", &format!("http://{}", node.address)]);
+    String::from_utf8(larder.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn a_node_that_restarts_is_not_told_unreachable_by_tries_from_before() {
+    let (_first, first) = start(&[]);
+    let named = ["--peer", &first.url("")];
+    let (_second, second) = start(&named);
+    let (dir, restarted) = start(&[&named[..], &["--peer", &second.url("")]].concat());
+    let (id, address) = (peer_id(restarted.address), restarted.address.to_string());
+    for node in [&first, &second] {
+        until("it answers", || answering(node, &id).then_some(()));
+    }
+    restarted.kill();
+    for node in [&first, &second] {
+        until("it is missed", || (!answering(node, &id)).then_some(()));
+    }
+    let urls = [first.url(""), second.url("")];
+    let arguments = [
+        "--discover-every",
+        "1",
+        "--listen",
+        &address,
+        "--peer",
+        &urls[0],
+        "--peer",
+        &urls[1],
+    ];
+    let restarted = Node::start(&dir, &arguments);
+    until("it learns that it is reached", || {
+        let status = get(restarted.address, "/api/p2p/status", &[]).json();
+        assert_ne!(status["reachable"], false);
+        (status["reachable"] == true).then_some(())
+    });
+    assert!(!restarted.log().contains("no peer reaches"));
 }
 
 #[test]

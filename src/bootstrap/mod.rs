@@ -25,6 +25,7 @@ use crate::state_file::StateFile;
 
 mod error;
 mod table;
+mod turns;
 
 pub use error::BootstrapError;
 
@@ -164,7 +165,7 @@ async fn register(
     Ok(Json(json!({ "status": "registered" })))
 }
 
-/// `GET /peers`: some of them, any of them, however many there are.
+/// `GET /peers`: some of them, shared out among those who registered, however many there are.
 async fn peers(
     State(server): State<Arc<Bootstrap>>,
     query: Result<Query<PeersQuery>, QueryRejection>,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::turns::{Claim, in_turn};
 use crate::peer::prefix::{Crowds, Key, Prefix};
 use crate::peer::registration::Checked;
 use crate::peer::sample::sample;
@@ -20,6 +21,12 @@ const MAX_AT_ONE_PLACE: usize = 4;
 /// Among how many somebody is chosen who gives way. Who has half of the table is among as
 /// many, and if the choice were among all, each registration would cost a look at all.
 const RIVALS: usize = 64;
+/// One source has at most one part of the table in so many, also where there is room,
+const SOURCE_SHARE: usize = 4;
+/// and this many in a small table.
+const MIN_OF_SOURCE: usize = 16;
+/// Those that sign nothing are at most one part of a sample in so many, while others do sign.
+const UNSIGNED_SHARE: usize = 4;
 
 /// The registered peers.
 #[derive(Debug)]
@@ -45,6 +52,28 @@ struct Entry {
     told_at: Timestamp,
     /// When its time is over, by a clock that nobody sets.
     until: Instant,
+}
+
+impl Entry {
+    /// Whether it announces another place than the one it registered from, or that is not
+    /// known.
+    fn elsewhere(&self) -> bool {
+        self.from != Some(self.prefix.narrow)
+    }
+
+    /// Of two, the one with the larger value has the lesser right: who signs nothing, who is
+    /// elsewhere than it says.
+    fn weakness(&self) -> (bool, bool) {
+        (!self.signed, self.elsewhere())
+    }
+
+    fn claim(&self) -> Claim {
+        Claim {
+            source: self.from,
+            elsewhere: self.elsewhere(),
+            announced: self.prefix.wide,
+        }
+    }
 }
 
 impl Table {
@@ -80,6 +109,9 @@ impl Table {
             }
             self.remove(at);
         }
+        if !self.make_room_of_source(&entry, now) {
+            return;
+        }
         self.make_room(&entry.prefix, now);
         if self.entries.len() < self.max_peers {
             self.insert(entry);
@@ -95,6 +127,31 @@ impl Table {
         {
             self.remove(at);
         }
+    }
+
+    /// Where the newcomer's source has its share of the table, one of its own gives way. False
+    /// if they all have a better right than the newcomer.
+    fn make_room_of_source(&mut self, newcomer: &Entry, now: Instant) -> bool {
+        let share = (self.max_peers / SOURCE_SHARE).max(MIN_OF_SOURCE);
+        let count = newcomer.from.and_then(|from| self.sources.get(&from));
+        if count.is_none_or(|count| *count < share) {
+            return true;
+        }
+        let all = self.entries.iter().enumerate();
+        let own = all.filter(|(_, it)| it.from == newcomer.from).collect();
+        let rivals = sample(own, RIVALS).into_iter();
+        let weakest = rivals.max_by_key(|(_, it)| {
+            let crowd = self.crowds.around(&it.prefix);
+            (it.until <= now, it.weakness(), crowd, Reverse(it.until))
+        });
+        let Some((at, weakest)) = weakest else {
+            return true;
+        };
+        let yields = weakest.until <= now || weakest.weakness() >= newcomer.weakness();
+        if yields {
+            self.remove(at);
+        }
+        yields
     }
 
     fn make_room(&mut self, newcomer: &Prefix, now: Instant) {
@@ -115,7 +172,7 @@ impl Table {
     }
 
     /// Of two, the one with the larger value gives way: whose time is over, who is of the
-    /// larger crowd, who signs nothing, who has not come for longest.
+    /// larger crowd, who signs nothing or is elsewhere, who has not come for longest.
     fn dispensable(&self, entry: &Entry, now: Instant) -> impl Ord + use<> {
         let source = entry.from.and_then(|from| self.sources.get(&from));
         let around = self.crowds.around(&entry.prefix);
@@ -123,7 +180,7 @@ impl Table {
             entry.until <= now,
             around.0.max(source.copied().unwrap_or(0)),
             around,
-            !entry.signed,
+            entry.weakness(),
             Reverse(entry.until),
         )
     }
@@ -154,11 +211,24 @@ impl Table {
         }
     }
 
-    /// At most so many of the registrations that are alive at `now`, any of them.
+    /// At most so many of the registrations that are alive at `now`, shared out among those who
+    /// registered: who signs comes first, and who does not has a part of what there is room
+    /// for, so that nobody is crowded out by peers that cost nothing to make up.
     pub(super) fn peers(&self, limit: usize, now: Instant) -> Vec<Arc<str>> {
         let alive = self.entries.iter().filter(|it| it.until > now);
-        let some = sample(alive.collect(), limit).into_iter();
-        some.map(|it| Arc::clone(&it.registration)).collect()
+        let claims = alive.map(|it| (it.claim(), it));
+        let (signed, unsigned): (Vec<_>, Vec<_>) = claims.partition(|(_, it)| it.signed);
+        let share = if signed.is_empty() {
+            limit
+        } else {
+            (limit / UNSIGNED_SHARE).max(1)
+        };
+        let for_signed = limit - unsigned.len().min(limit / UNSIGNED_SHARE);
+        let mut some = in_turn(signed, for_signed);
+        some.extend(in_turn(unsigned, share.min(limit - some.len())));
+        some.into_iter()
+            .map(|it| Arc::clone(&it.registration))
+            .collect()
     }
 
     /// How many are alive at `now`.

@@ -15,6 +15,7 @@ use crate::node::clients::ClientAddress;
 use crate::peer::prefix::narrow_of;
 use crate::peer::registration::{MAX_BYTES, Registration};
 use crate::peer::registry::{Introduced, Introducer, Peer};
+use crate::peer_id::PeerId;
 
 /// How many peers the answer to a registration names,
 const SAMPLE: usize = 100;
@@ -29,8 +30,9 @@ pub(super) struct PeerView {
     #[serde(skip_serializing_if = "Option::is_none")]
     last_seen: Option<String>,
     verified: bool,
-    /// Whether it answers, as itself, where it says it is. Until then it may be made up.
-    answered: bool,
+    /// Whether it answered when it was last asked; absent of the node itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reachable: Option<bool>,
 }
 
 impl PeerView {
@@ -40,7 +42,7 @@ impl PeerView {
             registration: node.network().myself(),
             last_seen: None,
             verified: true,
-            answered: true,
+            reachable: None,
         }
     }
 
@@ -48,7 +50,7 @@ impl PeerView {
         Self {
             last_seen: Some(peer.last_seen.to_string()),
             verified: peer.verified(),
-            answered: peer.answered,
+            reachable: Some(peer.answered),
             registration: peer.told.registration,
         }
     }
@@ -89,6 +91,22 @@ pub(super) struct IntroducedAnswer {
 struct You {
     /// Whether it answers where it says it is; null where it was not asked yet.
     reachable: Option<bool>,
+    /// How long ago this node last tried to ask it there, in milliseconds; null where it has
+    /// not tried. A try from before it started says nothing of how it is reached now.
+    tried_ms_ago: Option<u64>,
+}
+
+impl You {
+    fn of(node: &Node, id: Option<PeerId>) -> Self {
+        let reached = id.and_then(|id| node.network().registry.reaches(id));
+        Self {
+            reachable: reached.map(|(reached, _)| reached),
+            tried_ms_ago: reached.map(|(_, tried)| {
+                // Rounded up, so that no try seems later than it was.
+                u64::try_from(tried.elapsed().as_millis() + 1).unwrap_or(u64::MAX)
+            }),
+        }
+    }
 }
 
 impl PeersAnswer {
@@ -141,9 +159,7 @@ pub(super) async fn introduce(
     let some = node.network().registry.some_answering(limit);
     Ok(Json(IntroducedAnswer {
         introduced: name_of(introduced),
-        you: You {
-            reachable: id.ok().and_then(|id| node.network().registry.reaches(id)),
-        },
+        you: You::of(&node, id.ok()),
         peers: PeersAnswer::of(&node, some),
     }))
 }

@@ -20,6 +20,8 @@ pub(super) struct StatusAnswer {
     status: &'static str,
     peer: PeerView,
     peers_discovered: usize,
+    /// How many of them answered when they were last asked.
+    peers_reachable: usize,
     local_files: u64,
     storage_dir: String,
     network_files: u64,
@@ -29,8 +31,8 @@ pub(super) struct StatusAnswer {
     blobs: u64,
     /// The content that is kept, in bytes: each once, however many files have it.
     blob_bytes: u64,
-    /// Whether peers reach this node where it says it is: false where those that tell do not,
-    /// null where none has told lately.
+    /// Whether peers reach this node where it says it is: false where those that tell have
+    /// tried in vain, null where that is not known.
     reachable: Option<bool>,
     /// Whether some peers have told of more files than there is room for here, so that of these
     /// the newest are known only.
@@ -44,6 +46,7 @@ impl StatusAnswer {
             status: "success",
             peer: PeerView::of_self(node),
             peers_discovered: node.network().registry.len(),
+            peers_reachable: node.network().registry.answering().len(),
             local_files: totals.files,
             storage_dir: node.storage_dir().display().to_string(),
             network_files: node.view().total(),
@@ -101,7 +104,7 @@ pub(super) async fn health(State(node): State<Arc<Node>>) -> Json<HealthAnswer> 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ReadyAnswer {
     status: &'static str,
-    /// Whether peers reach this node; absent where none has told lately.
+    /// Whether peers reach this node; absent where that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     reachable: Option<bool>,
 }

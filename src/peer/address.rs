@@ -63,6 +63,35 @@ const POSSIBLE: &[(IpAddr, u32)] = &[
     (v6(0xfc00, 0, 0, 0), 7),
 ];
 
+/// Names by which clouds tell a machine its secrets, in lower case and without a dot at the
+/// end. What they lead to differs, and some of it is an address that a peer may have.
+const METADATA_NAMES: &[&str] = &[
+    "api.metadata.cloud.ibm.com",
+    "instance-data",
+    "instance-data.ec2",
+    "metadata",
+    "metadata.azure.com",
+    "metadata.goog",
+    "metadata.google",
+    "metadata.packet.net",
+    "metadata.platformequinix.com",
+    "metadata.tencentyun.com",
+    "rancher-metadata",
+];
+/// The first labels of such names within a cloud's own domain, which is in `internal`.
+const METADATA_LABELS: &[&str] = &["instance-data", "metadata", "rancher-metadata"];
+
+/// Whether a name is one by which a cloud tells a machine its secrets.
+fn is_metadata(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let below = |parent: &str| {
+        let rest = name.strip_suffix(parent);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    let internal = below("internal") && name.split('.').any(|it| METADATA_LABELS.contains(&it));
+    internal || below("google.internal") || METADATA_NAMES.contains(&name.as_str())
+}
+
 const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(a, b, c, d))
 }
@@ -129,12 +158,12 @@ impl Policy {
         named && possible && !within(RESERVED, ip)
     }
 
-    /// Whether a peer may be at this URL. Names are looked at when they are resolved.
+    /// Whether a peer may be at this URL. Names are looked at once more when they are resolved.
     pub fn allows_url(&self, url: &BaseUrl) -> bool {
         match url.host() {
             Some(Host::Ipv4(ip)) => self.allows(ip.into()),
             Some(Host::Ipv6(ip)) => self.allows(ip.into()),
-            Some(Host::Domain(_)) => true,
+            Some(Host::Domain(name)) => !is_metadata(name),
             None => false,
         }
     }

@@ -38,7 +38,8 @@ enum Outcome {
     Told,
     /// It is there and does not want to hear it, as one that was told too much.
     Refused,
-    Failed,
+    /// In vain, since then.
+    Failed(Instant),
 }
 
 /// Who is being told what.
@@ -115,7 +116,7 @@ impl Announcing {
     fn ended(&mut self, peer: PeerId, outcome: &Outcome) {
         match outcome {
             Outcome::Told => self.network.messages.told.count(),
-            Outcome::Refused | Outcome::Failed => self.network.messages.told_in_vain.count(),
+            Outcome::Refused | Outcome::Failed(_) => self.network.messages.told_in_vain.count(),
         }
         match outcome {
             Outcome::Told => {
@@ -127,8 +128,8 @@ impl Announcing {
                 self.resting.insert(peer, Instant::now() + REST);
                 self.waiting.remove(&peer);
             }
-            Outcome::Failed => {
-                self.network.registry.asked_in_vain(peer);
+            Outcome::Failed(began) => {
+                self.network.registry.asked_in_vain(peer, *began);
                 self.waiting.remove(&peer);
             }
         }
@@ -141,6 +142,7 @@ async fn send(
     announcement: Arc<Announcement>,
 ) -> (PeerId, Outcome) {
     let mut pauses = PAUSES.iter();
+    let began = Instant::now();
     loop {
         let sent = timeout(PATIENCE, send_once(&network, &peer, &announcement)).await;
         match sent {
@@ -154,7 +156,7 @@ async fn send(
         }
         match pauses.next() {
             Some(pause) => tokio::time::sleep(*pause).await,
-            None => return (peer.id(), Outcome::Failed),
+            None => return (peer.id(), Outcome::Failed(began)),
         }
     }
 }

@@ -104,7 +104,7 @@ async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Dur
     while !network.is_leaving() {
         let introduced = match source {
             Source::Bootstrap => ask_bootstrap(&network, &address).await,
-            Source::Peer => ask_peer(&network, &address).await,
+            Source::Peer => ask_peer(&network, &address, every).await,
         };
         pause = match introduced {
             Ok(told) => {
@@ -131,7 +131,7 @@ async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Dur
 async fn look_whether_reached(network: Arc<Network>, every: Duration) {
     loop {
         tokio::time::sleep(jittered(every)).await;
-        ask_whether_reached(&network).await;
+        ask_whether_reached(&network, every).await;
     }
 }
 
@@ -147,7 +147,7 @@ async fn ask_neighbours(network: Arc<Network>, options: mdns::Options, every: Du
     while !network.is_leaving() {
         let known = |id| network.registry.get(id).is_some_and(|it| it.answered);
         let strangers = mdns.neighbours().into_iter().filter(|it| !known(it.id));
-        let ask = |it| timeout(PATIENCE, ask_neighbour(&network, it)).map(drop);
+        let ask = |it| timeout(PATIENCE, ask_neighbour(&network, it, every)).map(drop);
         let asked = stream::iter(strangers).map(ask);
         asked.buffer_unordered(AT_ONCE).collect::<()>().await;
         tokio::time::sleep(SETTLE).await;
@@ -158,9 +158,9 @@ async fn ask_neighbours(network: Arc<Network>, options: mdns::Options, every: Du
     }
 }
 
-async fn ask_neighbour(network: &Network, neighbour: Neighbour) {
+async fn ask_neighbour(network: &Network, neighbour: Neighbour, every: Duration) {
     for address in neighbour.addresses {
-        match ask_peer(network, &address).await {
+        match ask_peer(network, &address, every).await {
             Ok(told) => {
                 if let Some(teller) = told.teller {
                     let itself = Introducer::Itself(Some(Prefix::of(&address).narrow));

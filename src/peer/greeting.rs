@@ -61,7 +61,11 @@ pub(super) async fn ask_bootstrap(
 
 /// Introduces this node to a peer, which tells whom it knows. An older one only tells; one
 /// that was asked too often is asked later. A private node does not tell who it is.
-pub(super) async fn ask_peer(network: &Network, peer: &BaseUrl) -> Result<Told, ClientError> {
+pub(super) async fn ask_peer(
+    network: &Network,
+    peer: &BaseUrl,
+    every: Duration,
+) -> Result<Told, ClientError> {
     let client = &network.client;
     if !client.reach().tells() {
         let answer = client.get(peer, PEERS, MAX_JSON_BYTES).await?;
@@ -74,9 +78,7 @@ pub(super) async fn ask_peer(network: &Network, peer: &BaseUrl) -> Result<Told, 
         answer => answer?,
     };
     let introductions = answer.read::<Introductions>()?;
-    if let Some(reached) = introductions.reaches_me() {
-        network.note_reached(peer, reached);
-    }
+    network.note_reached(peer, &introductions, every);
     Ok(introductions.into())
 }
 
@@ -110,7 +112,7 @@ async fn register(
 
 /// Asks a few peers that answer whether they reach this node, where nobody has told lately
 /// that he does.
-pub(super) async fn ask_whether_reached(network: &Network) {
+pub(super) async fn ask_whether_reached(network: &Network, every: Duration) {
     let known = network.reachability.get(std::time::Instant::now());
     if known == Some(true) || network.is_leaving() || !network.client.reach().tells() {
         return;
@@ -119,9 +121,7 @@ pub(super) async fn ask_whether_reached(network: &Network) {
     let asked = stream::iter(peers).map(|peer| async move {
         let path = format!("{PEERS}?limit=0");
         let answer = register(network, peer.address(), &path, MAX_ACKNOWLEDGEMENT).await?;
-        if let Some(reached) = answer.read::<Introductions>()?.reaches_me() {
-            network.note_reached(peer.address(), reached);
-        }
+        network.note_reached(peer.address(), &answer.read()?, every);
         Ok::<_, ClientError>(())
     });
     let asked = asked.buffer_unordered(GREETED);

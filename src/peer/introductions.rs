@@ -1,5 +1,7 @@
 //! Introductions: whom a bootstrap server or a peer knows, as they tell alike.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -27,6 +29,8 @@ pub struct Introductions<'a> {
 struct You {
     #[serde(default)]
     reachable: Option<bool>,
+    #[serde(default)]
+    tried_ms_ago: Option<u64>,
 }
 
 impl Introductions<'_> {
@@ -35,10 +39,13 @@ impl Introductions<'_> {
         self.peers.read(MAX_BYTES).take(MAX_PEERS).collect()
     }
 
-    /// Whether the teller reaches whoever introduced itself, if it has tried.
-    pub fn reaches_me(&self) -> Option<bool> {
+    /// Whether the teller reaches whoever introduced itself, if it has tried, and how long
+    /// before this answer it has; older ones do not tell when.
+    pub fn reaches_me(&self) -> Option<(bool, Option<Duration>)> {
         let you = serde_json::from_str::<You>(self.you?.get());
-        you.unwrap_or_default().reachable
+        let you = you.unwrap_or_default();
+        let tried = you.tried_ms_ago.map(Duration::from_millis);
+        you.reachable.map(|reached| (reached, tried))
     }
 
     /// The registration of whoever tells it, unchecked.

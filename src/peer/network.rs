@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
@@ -11,6 +12,7 @@ use super::challenge::Prover;
 use super::client::Client;
 use super::directory::{self, Directory};
 use super::identity::Identity;
+use super::introductions::Introductions;
 use super::prefix::{Key, Prefix};
 use super::reachability::Reachability;
 use super::registration::{Absurd, Checked, Registration};
@@ -155,10 +157,12 @@ impl Network {
         told.len() < MAX_CLOCKS && told.insert(Prefix::of(other).exact)
     }
 
-    /// Notes whether the peer at this address reaches this node, as it told.
-    pub(super) fn note_reached(&self, teller: &BaseUrl, reached: bool) {
+    /// Notes what the peer at this address told of whether it reaches this node, which asks
+    /// once in a period.
+    pub(super) fn note_reached(&self, teller: &BaseUrl, answer: &Introductions, every: Duration) {
         let place = Prefix::of(teller).exact;
-        self.reachability.note(place, reached, &self.base_url);
+        let word = answer.reaches_me();
+        self.reachability.note(place, word, every, &self.base_url);
     }
 
     /// The end of an answer that shows who sends it.

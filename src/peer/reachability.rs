@@ -1,5 +1,9 @@
 //! Whether others reach this node, as the peers tell that it greets: each of them has asked it
 //! at the address that it tells.
+//!
+//! A peer may tell of a try from before this node started, or one may fail since this machine
+//! or the peer's is busy. So only tries count that began after the peer has answered this node
+//! in this run, and one that failed is not enough.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,8 +14,10 @@ use crate::base_url::BaseUrl;
 
 /// The most peers whose word is remembered; further ones are not heard meanwhile.
 const MAX_TELLERS: usize = 64;
-/// How long the word of one counts.
+/// How long the word of one counts,
 const FRESH: Duration = Duration::from_mins(10);
+/// or so many periods, where these are longer.
+const FRESH_PERIODS: u32 = 3;
 
 /// What peers tell of how they reach this node.
 #[derive(Debug, Default)]
@@ -19,39 +25,97 @@ pub struct Reachability(Mutex<Told>);
 
 #[derive(Debug, Default)]
 struct Told {
-    /// What the peer at each place told last, and when.
-    tellers: HashMap<Key, (bool, Instant)>,
+    /// What the peer at each place told.
+    tellers: HashMap<Key, Teller>,
+    /// How often peers are greeted.
+    every: Duration,
     /// What was written to the log last.
     logged: Option<bool>,
 }
 
+#[derive(Debug)]
+struct Teller {
+    /// When it answered first in this run,
+    first: Instant,
+    /// and when last.
+    last: Instant,
+    /// Whether it told then that it reaches this node.
+    reaches: bool,
+    /// When the first and the last of its tries in a row began that failed.
+    failed: Option<(Instant, Instant)>,
+}
+
+impl Teller {
+    fn new(now: Instant) -> Self {
+        Self {
+            first: now,
+            last: now,
+            reaches: false,
+            failed: None,
+        }
+    }
+
+    fn tells(&mut self, word: Option<(bool, Option<Duration>)>, now: Instant) {
+        self.last = now;
+        match word {
+            Some((true, _)) => (self.reaches, self.failed) = (true, None),
+            Some((false, tried)) => {
+                let tried = tried.and_then(|ago| now.checked_sub(ago));
+                if let Some(tried) = tried.filter(|tried| *tried > self.first) {
+                    self.reaches = false;
+                    let since = self.failed.map_or(tried, |(since, _)| since);
+                    self.failed = Some((since, tried));
+                }
+            }
+            None => {}
+        }
+    }
+}
+
 impl Told {
-    /// One who reaches the node shows that it can be reached, whatever others say.
+    /// One who reaches the node shows that it can be reached, whatever others say. That it
+    /// cannot, two have to find, or one at times that are a period apart.
     fn sum(&self) -> Option<bool> {
-        self.tellers.values().map(|(reached, _)| *reached).max()
+        if self.tellers.values().any(|it| it.reaches) {
+            return Some(true);
+        }
+        let failed: Vec<_> = self.tellers.values().filter_map(|it| it.failed).collect();
+        let twice = |(since, last): &(Instant, Instant)| *last >= *since + self.every;
+        let found = failed.len() > 1 || failed.iter().any(twice);
+        found.then_some(false)
     }
 }
 
 impl Reachability {
-    /// Whether some peer reaches this node, or those that tell do not; None where nobody has
-    /// told lately.
+    /// Whether some peer reaches this node, or those that tell have tried in vain; None where
+    /// neither is known.
     pub fn get(&self, now: Instant) -> Option<bool> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = |at: Instant| now.saturating_duration_since(at) < FRESH;
-        told.tellers.retain(|_, (_, at)| fresh(*at));
+        let fresh = FRESH.max(told.every * FRESH_PERIODS);
+        let is_fresh = |at: Instant| now.saturating_duration_since(at) < fresh;
+        told.tellers.retain(|_, teller| is_fresh(teller.last));
         told.sum()
     }
 
-    /// Notes what the peer at this place tells. A change is logged.
-    pub(super) fn note(&self, teller: Key, reached: bool, base_url: &BaseUrl) {
+    /// Notes what the peer at this place tells, if it does: whether it reaches this node, and
+    /// how long ago it has tried. A change is logged. Peers are greeted once in `every`.
+    pub(super) fn note(
+        &self,
+        teller: Key,
+        word: Option<(bool, Option<Duration>)>,
+        every: Duration,
+        base_url: &BaseUrl,
+    ) {
         let now = Instant::now();
         let _ = self.get(now);
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.every = every;
         if told.tellers.len() < MAX_TELLERS || told.tellers.contains_key(&teller) {
-            told.tellers.insert(teller, (reached, now));
+            let teller = told.tellers.entry(teller);
+            teller.or_insert_with(|| Teller::new(now)).tells(word, now);
         }
         let sum = told.sum();
-        if sum == told.logged {
+        if sum.is_none() || sum == told.logged {
             return;
         }
         if sum == Some(false) {
@@ -72,24 +136,75 @@ mod tests {
     use super::*;
     use crate::peer::prefix::Prefix;
 
+    const EVERY: Duration = Duration::from_millis(20);
+
+    fn url(text: &str) -> BaseUrl {
+        text.parse().unwrap()
+    }
+
+    fn place(text: &str) -> Key {
+        Prefix::of(&url(text)).exact
+    }
+
+    fn note(reachability: &Reachability, teller: &str, reached: bool, ago: Option<Duration>) {
+        let word = Some((reached, ago));
+        reachability.note(place(teller), word, EVERY, &url("http://me"));
+    }
+
+    /// A peer tells of a try that it begins now.
+    fn fails(reachability: &Reachability, teller: &str) {
+        // Instants of one moment are no order.
+        std::thread::sleep(Duration::from_millis(1));
+        note(reachability, teller, false, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn only_tries_that_began_after_the_first_answer_count_and_one_is_not_enough() {
+        let reachability = Reachability::default();
+        let get = || reachability.get(Instant::now());
+        for ago in [None, Some(Duration::from_secs(9))] {
+            note(&reachability, "http://new", false, ago);
+        }
+        let early = Some(Duration::from_mins(1));
+        for _ in 0..9 {
+            note(&reachability, "http://one", false, early);
+            note(&reachability, "http://two", false, early);
+        }
+        assert_eq!(get(), None);
+        fails(&reachability, "http://one");
+        assert_eq!(get(), None);
+        fails(&reachability, "http://two");
+        assert_eq!(get(), Some(false));
+    }
+
+    #[test]
+    fn one_peer_is_believed_once_it_has_failed_for_a_period() {
+        let reachability = Reachability::default();
+        note(&reachability, "http://one", false, None);
+        fails(&reachability, "http://one");
+        std::thread::sleep(EVERY);
+        fails(&reachability, "http://one");
+        assert_eq!(reachability.get(Instant::now()), Some(false));
+    }
+
     #[test]
     fn one_who_reaches_it_counts_more_than_all_who_do_not_while_the_word_is_fresh() {
-        let url = |text: &str| text.parse::<BaseUrl>().unwrap();
-        let place = |text: &str| Prefix::of(&url(text)).exact;
         let reachability = Reachability::default();
-        let note = |teller, reached| reachability.note(teller, reached, &url("http://me"));
         let get = || reachability.get(Instant::now());
         assert_eq!(get(), None);
-        note(place("http://one"), false);
+        for _ in 0..2 {
+            fails(&reachability, "http://one");
+            fails(&reachability, "http://three");
+        }
         assert_eq!(get(), Some(false));
-        note(place("http://two"), true);
-        note(place("http://three"), false);
+        note(&reachability, "http://two", true, None);
+        fails(&reachability, "http://three");
         assert_eq!(get(), Some(true));
-        note(place("http://two"), false);
+        fails(&reachability, "http://two");
         assert_eq!(get(), Some(false));
         assert_eq!(reachability.get(Instant::now() + FRESH), None);
         for number in 0..1000 {
-            note(place(&format!("http://x{number}")), true);
+            note(&reachability, &format!("http://x{number}"), true, None);
         }
         assert_eq!(reachability.0.lock().unwrap().tellers.len(), MAX_TELLERS);
     }

@@ -204,7 +204,7 @@ impl Asking {
             progress.under_way = true;
             before
         };
-        let before = progress.after;
+        let (before, began) = (progress.after, Instant::now());
         let reading = read_news(&self.network, &peer, &mut progress);
         let answered = match timeout(lane.limit(), reading).await {
             Ok(Ok(())) => true,
@@ -230,7 +230,7 @@ impl Asking {
             let times = progress.in_vain.filter(|it| it.asked_as == asked_as);
             let times = times.map_or(1, |it| it.times.saturating_add(1));
             progress.in_vain = Some(InVain { times, asked_as });
-            self.network.registry.asked_in_vain(id);
+            self.network.registry.asked_in_vain(id, began);
         }
         self.progress().insert(id, progress);
         // It may have given way to another while it told what it holds.

@@ -44,7 +44,11 @@ impl Arguments {
                 output::field(text("last_seen")),
             );
             let address = output::plain(text("address"));
-            output::line(&format!("{id}  {verified}  {seen}  {address}"))?;
+            let reached = match peer.get("reachable").and_then(Value::as_bool) {
+                Some(false) => "  not reachable now",
+                _ => "",
+            };
+            output::line(&format!("{id}  {verified}  {seen}  {address}{reached}"))?;
         }
         Ok(())
     }

@@ -27,6 +27,8 @@ struct Health {
 struct Counts {
     peer: Myself,
     peers_discovered: u64,
+    #[serde(default)]
+    peers_reachable: Option<u64>,
     local_files: u64,
     file_bytes: u64,
     blob_bytes: u64,
@@ -56,6 +58,8 @@ struct Told {
     blob_bytes: u64,
     network_files: u64,
     peers: u64,
+    /// How many of them answer; null where the node is an older one.
+    peers_reachable: Option<u64>,
     reachable: Option<bool>,
     partial: bool,
 }
@@ -79,6 +83,7 @@ impl Arguments {
             blob_bytes: counts.blob_bytes,
             network_files: counts.network_files,
             peers: counts.peers_discovered,
+            peers_reachable: counts.peers_reachable,
             reachable: counts.reachable,
             partial: counts.partial,
         };
@@ -111,6 +116,10 @@ impl Told {
         } else {
             ""
         };
+        let answer = match self.peers_reachable {
+            Some(answer) if answer < self.peers => format!(", {answer} answer"),
+            _ => String::new(),
+        };
         [
             format!("node     {id} at {address}"),
             format!("version  {version}, {writes}"),
@@ -119,7 +128,7 @@ impl Told {
                 self.files
             ),
             format!(
-                "network  {} files, {} peers{partial}{reached}",
+                "network  {} files, {} peers{answer}{partial}{reached}",
                 self.network_files, self.peers
             ),
         ]

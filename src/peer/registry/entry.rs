@@ -64,6 +64,8 @@ pub(super) struct Entry {
     pub(super) proven: bool,
     /// How often it was asked in vain in a row.
     pub(super) in_vain: u32,
+    /// When it was last tried to reach it, from the beginning of that try.
+    pub(super) tried: Option<Instant>,
     /// When it said goodbye last, by its own clock.
     pub(super) left_at: Option<Timestamp>,
     /// Whether it has neither answered nor come back since.
@@ -121,6 +123,7 @@ impl Entry {
             by,
             left_at,
             gone,
+            tried: self.tried.filter(|_| stays),
             peer: Peer {
                 answered: self.peer.answered && stays,
                 named,

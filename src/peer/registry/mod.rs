@@ -87,6 +87,7 @@ impl Registry {
             seen: Instant::now(),
             proven: false,
             in_vain: 0,
+            tried: None,
             left_at: None,
             gone: false,
         };
@@ -140,6 +141,7 @@ impl Registry {
             seen: Instant::now(),
             proven: true,
             in_vain: 0,
+            tried: None,
             left_at: None,
             gone: false,
         };
@@ -185,6 +187,7 @@ impl Registry {
         entry.see();
         entry.in_vain = 0;
         entry.gone = false;
+        entry.tried = Some(Instant::now());
         let anew = !entry.peer.answered;
         entry.peer.answered = true;
         if entry.proven {
@@ -197,10 +200,12 @@ impl Registry {
         Answered { anew, given_way }
     }
 
-    /// Notes that a peer was asked in vain, so that it has to show anew that it is there.
-    pub fn asked_in_vain(&self, id: PeerId) {
+    /// Notes that a peer was asked in vain since `began`, so that it has to show anew that it
+    /// is there.
+    pub fn asked_in_vain(&self, id: PeerId, began: Instant) {
         if let Some(entry) = self.peers().get_mut(&id) {
             entry.peer.answered = false;
+            entry.tried = Some(began);
             entry.in_vain = entry.in_vain.saturating_add(1);
         }
     }
@@ -245,12 +250,12 @@ impl Registry {
         shown.map(|it| it.peer.clone()).collect()
     }
 
-    /// Whether a peer is reached where it says it is; None where it was not asked yet.
-    pub fn reaches(&self, id: PeerId) -> Option<bool> {
+    /// Whether a peer is reached where it says it is, and when the last try to began; None
+    /// where it was not asked yet.
+    pub fn reaches(&self, id: PeerId) -> Option<(bool, Instant)> {
         let peers = self.peers();
         let entry = peers.get(&id)?;
-        let asked = entry.peer.answered || entry.in_vain > 0;
-        asked.then_some(entry.peer.answered)
+        Some((entry.peer.answered, entry.tried?))
     }
 
     /// The peer with this id.

@@ -78,7 +78,7 @@ fn a_peer_whose_clock_was_set_back_may_come_itself_where_it_no_longer_answers() 
     let back = || old("1969-12-31T23:59:59", "http://two");
     registry.introduce(back(), ITSELF);
     assert_eq!(address(), "http://one");
-    registry.asked_in_vain(id);
+    registry.asked_in_vain(id, Instant::now());
     let other = Introducer::Other(Prefix::of(&"http://x".parse().unwrap()).narrow);
     registry.introduce(back(), other);
     assert_eq!(address(), "http://one");
