@@ -2,7 +2,7 @@
 //!
 //! Blob backend and journal change files through [`Disk`] alone, so that a test
 //! can record every operation, drop what was not synced, or make the Nth fail.
-//! Reading has no such order and uses `std::fs` directly.
+//! Reading has no such order; what is stored is opened by `stored_file`.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -10,6 +10,8 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+use crate::stored_file;
 
 /// The rights of files that are made: their owner's alone, whatever the umask, since they
 /// tell what users gave to a node that may ask everybody else for a token.
@@ -31,7 +33,7 @@ pub enum Durability {
 pub trait Disk: Send + Sync + 'static {
     /// Creates a file that must not exist yet, for writing.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    /// Opens an existing file for writing.
+    /// Opens an existing file for writing; what is no file is an error of the kind `InvalidData`.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Creates a directory; one that exists already is fine.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
@@ -90,7 +92,8 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OpenOptions::new().write(true).open(path)?))
+        let mut options = OpenOptions::new();
+        Ok(Box::new(stored_file::open_with(path, options.write(true))?))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {

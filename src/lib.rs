@@ -18,6 +18,7 @@ pub mod disk;
 pub mod index;
 pub mod secret_file;
 pub mod state_file;
+pub mod stored_file;
 pub mod timed_disk;
 pub mod watched_disk;
 // Floor 2: the store

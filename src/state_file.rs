@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, RealDisk, is_shortage, repeat, replace_file};
 use crate::hash::BlobHash;
+use crate::stored_file;
 
 /// The longest file read, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
@@ -149,10 +150,9 @@ impl StateFile {
     }
 
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        let bytes = match fs::metadata(path) {
+        let bytes = match stored_file::read(path, MAX_BYTES) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Ok(look) if look.len() > MAX_BYTES => return Err(io::ErrorKind::FileTooLarge.into()),
-            _ => fs::read(path)?,
+            bytes => bytes?,
         };
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let (line, content) = bytes.split_at(end.unwrap_or(bytes.len()));

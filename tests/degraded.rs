@@ -7,6 +7,7 @@ mod common {
     pub(crate) mod countdown_disk;
 }
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -45,13 +46,11 @@ fn upload() -> Request<Body> {
     request.body(FORM.into()).unwrap()
 }
 
-#[tokio::test]
-async fn a_node_whose_disk_failed_is_read_only_and_says_so() {
-    let dir = tempfile::tempdir().unwrap();
-    let disk = CountdownDisk::new();
+/// The routes of a node on such a disk.
+async fn on(dir: &Path, disk: Arc<CountdownDisk>) -> Router {
     let store = local::Options {
-        disk: disk.clone(),
-        ..local::Options::new(dir.path())
+        disk,
+        ..local::Options::new(dir)
     };
     let options = Options::alone(store, "http://localhost:5004".parse().unwrap());
     let opened = LocalStore::open(options.store.clone()).await.unwrap();
@@ -61,7 +60,14 @@ async fn a_node_whose_disk_failed_is_read_only_and_says_so() {
         access: Access::without_token(Some(Rights::Write)),
         ..http::Options::default()
     };
-    let router = http::router(Arc::new(node), open);
+    http::router(Arc::new(node), open)
+}
+
+#[tokio::test]
+async fn a_node_whose_disk_failed_is_read_only_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = CountdownDisk::new();
+    let router = on(dir.path(), Arc::clone(&disk)).await;
 
     let (status, kept) = ask(&router, upload()).await;
     assert_eq!(status, 200);
@@ -104,6 +110,43 @@ async fn a_node_whose_disk_failed_is_read_only_and_says_so() {
     let (status, unready) = ask(&router, get("/ready")).await;
     assert_eq!((status, &unready["code"]), (503, &"read_only".into()));
     let whole = router.oneshot(get(&path)).await.unwrap();
+    let content = whole.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(content, "content");
+}
+
+#[tokio::test]
+async fn a_node_whose_writing_thread_panicked_is_read_only_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = CountdownDisk::new();
+    let router = on(dir.path(), Arc::clone(&disk)).await;
+    let (status, kept) = ask(&router, upload()).await;
+    assert_eq!(status, 200);
+
+    let fault = Fault {
+        error: Errno::IO,
+        after: After::Panic,
+    };
+    disk.arm(0, fault);
+    for _ in 0..2 {
+        let (status, refusal) = ask(&router, upload()).await;
+        assert_eq!((status, &refusal["code"]), (503, &"read_only".into()));
+    }
+    assert!(disk.disarm().unwrap().starts_with("write "));
+    let (status, health) = ask(&router, get("/health")).await;
+    assert_eq!((status, &health["status"]), (200, &"degraded".into()));
+    assert_eq!(health["writable"], false);
+    let reason = health["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("the thread that writes the index"),
+        "{health}"
+    );
+    let (status, unready) = ask(&router, get("/ready")).await;
+    assert_eq!((status, &unready["code"]), (503, &"read_only".into()));
+    let id = kept["file"]["file_id"].as_str().unwrap();
+    let whole = router
+        .oneshot(get(&format!("/api/p2p/file/{id}")))
+        .await
+        .unwrap();
     let content = whole.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(content, "content");
 }

@@ -1,5 +1,6 @@
 //! sled, whose failures become errors of the index.
 
+use std::any::Any;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -14,14 +15,15 @@ pub(super) fn failed(error: impl Display) -> IndexError {
 
 /// sled panics on some damage instead of returning an error; here both are errors.
 pub(super) fn guard<T>(work: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(failed(format!(
-            "panic: {}",
-            text.unwrap_or("of unknown kind")
-        )))
-    })
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(failed(format!("panic: {}", words_of(&*panic)))))
+}
+
+/// What a panic says.
+pub(super) fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("of unknown kind")
 }
 
 /// What sled met in `dir`; a shortage is told as that.

@@ -18,6 +18,7 @@ use super::guard::{failed, guard, of_sled, remove_unfinished_snapshots};
 use super::progress::Progress;
 use super::secondary::{Files, Secondary};
 use super::sums::Sums;
+use super::sled_files;
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord};
 
@@ -91,7 +92,7 @@ impl Lookup {
         if SystemTime::now() < UNIX_EPOCH {
             return Err(IndexError::Clock);
         }
-        remove_unfinished_snapshots(dir)?;
+        sled_files::prepare(dir)?;
         let config = sled::Config::new().path(dir).cache_capacity(cache_bytes);
         Ok(Self {
             dir: dir.to_owned(),

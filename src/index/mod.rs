@@ -17,6 +17,7 @@ mod lookup;
 pub mod memory;
 mod progress;
 mod secondary;
+mod sled_files;
 mod sums;
 
 pub use journal::Damage;

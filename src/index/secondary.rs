@@ -13,6 +13,7 @@ use std::path::Path;
 
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord};
+use crate::stored_file;
 
 /// The file in the database's directory, and what it begins with.
 const FILE: &str = "secondary";
@@ -133,7 +134,7 @@ impl Secondary {
     /// Reads what [`Secondary::save`] wrote, which the caller knows to be unchanged since;
     /// None if there is nothing. Blocks.
     pub(super) fn load(dir: &Path) -> io::Result<Option<Self>> {
-        let file = match File::open(dir.join(FILE)) {
+        let file = match stored_file::open(&dir.join(FILE)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };

@@ -10,6 +10,7 @@ use ed25519_dalek::{SECRET_KEY_LENGTH, SigningKey};
 use super::signature::{Proof, Signable, from_hex, to_hex};
 use crate::peer_id::PeerId;
 use crate::state_file::StateFile;
+use crate::stored_file;
 
 /// The file of the secret key in the storage directory: its 32 bytes.
 const FILE: &str = "node.key";
@@ -19,6 +20,8 @@ const UNFINISHED: &str = "node.key.unfinished";
 const CHECK: &str = "node.key.check";
 /// Only the owner may read the key.
 const MODE: u32 = 0o600;
+/// The longest file read, in bytes; more than any damage makes of a key that is to be told.
+const MAX_BYTES: u64 = 4096;
 
 /// A node's ed25519 key (RFC 8032).
 pub struct Identity {
@@ -199,7 +202,7 @@ enum Found {
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, IdentityError> {
-    match fs::read(path) {
+    match stored_file::read(path, MAX_BYTES) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         bytes => bytes.map(Some).map_err(|e| io_error("read", path, e)),
     }

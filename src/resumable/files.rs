@@ -12,6 +12,7 @@ use super::state::{State, UploadId};
 use crate::disk::{Disk, RealDisk};
 use crate::hash::BlobHash;
 use crate::state_file::{COMPANIONS, StateFile};
+use crate::stored_file;
 
 /// What the name of a state file ends with, behind the id.
 const STATE: &str = ".state";
@@ -259,8 +260,9 @@ impl Files {
             _ => tracing::warn!(%id, "the clock was set; this upload waits since now"),
         }
         for path in [state, content] {
-            match fs::File::open(path) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            match stored_file::open(&path) {
+                // What is no file waits for nothing.
+                Err(e) if is_no_file(&e) => {}
                 file => file?.set_modified(now)?,
             }
         }
@@ -285,6 +287,11 @@ pub fn problems(dir: &Path) -> io::Result<Vec<(PathBuf, String)>> {
     Ok(problems)
 }
 
+fn is_no_file(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound};
+    matches!(error.kind(), NotFound | InvalidData)
+}
+
 fn is_younger(path: &Path, than: Duration) -> bool {
     let written = fs::metadata(path).and_then(|look| look.modified());
     let age = written.map(|it| it.elapsed().unwrap_or_default());
@@ -302,7 +309,7 @@ fn len(path: &Path) -> io::Result<u64> {
 fn begins_with(path: &Path, len: u64, hash: BlobHash) -> io::Result<bool> {
     let mut hasher = blake3::Hasher::new();
     if len > 0 {
-        hasher.update_reader(fs::File::open(path)?.take(len))?;
+        hasher.update_reader(stored_file::open(path)?.take(len))?;
     }
     Ok(BlobHash::from(hasher.finalize()) == hash)
 }

@@ -8,12 +8,15 @@ use std::sync::Arc;
 
 use crate::blob::local::note_small_files;
 use crate::disk::{DIR_MODE, Disk, FILE_MODE, replace_file};
+use crate::stored_file;
 
 /// The version of everything stored, which the steps in `migrations/` lead up to.
 pub(super) const VERSION: u32 = 2;
 
 const LOCK: &str = "larder.lock";
 const FORMAT: &str = "larder.format";
+/// The longest of both that is read, in bytes.
+const MAX_BYTES: u64 = 4096;
 
 /// A storage directory that this process alone has open.
 pub(super) struct Directory {
@@ -84,7 +87,7 @@ impl Directory {
 
     /// Like [`Directory::open`], but never creates one.
     pub(super) fn open_existing(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, DirectoryError> {
-        if path.join(FORMAT).is_file() {
+        if path.join(FORMAT).exists() {
             Self::open(path, disk)
         } else {
             Err(DirectoryError::Absent {
@@ -134,19 +137,15 @@ fn warn_of_others(path: &Path) {
 
 fn lock(dir: &Path) -> Result<File, DirectoryError> {
     let path = dir.join(LOCK);
-    let open = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(FILE_MODE)
-        .open(&path);
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let open = stored_file::open_with(&path, options.mode(FILE_MODE));
     let mut file = open.map_err(|e| io_error("open", &path, e))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
-            let read = file.read_to_string(&mut pid).is_ok();
+            let read = file.take(MAX_BYTES).read_to_string(&mut pid).is_ok();
             let pid = read.then(|| pid.trim().parse().ok()).flatten();
             return Err(DirectoryError::InUse {
                 path: dir.to_owned(),
@@ -167,10 +166,11 @@ fn lock(dir: &Path) -> Result<File, DirectoryError> {
 
 fn check_version(dir: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
     let path = dir.join(FORMAT);
-    let text = match std::fs::read_to_string(&path) {
+    let bytes = match stored_file::read(&path, MAX_BYTES) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return write_version(&path, disk),
-        text => text.map_err(|e| io_error("read", &path, e))?,
+        bytes => bytes.map_err(|e| io_error("read", &path, e))?,
     };
+    let text = String::from_utf8_lossy(&bytes);
     let found = text.trim_end().strip_prefix("larder ");
     match found.and_then(|version| version.parse().ok()) {
         Some(VERSION) => Ok(()),

@@ -18,6 +18,9 @@ pub(crate) struct CountdownDisk {
 pub(crate) enum After {
     Work,
     Fail,
+    /// The one that fails does so by a panic.
+    #[allow(dead_code)] // Not every test has it.
+    Panic,
 }
 
 #[derive(Default)]
@@ -75,11 +78,15 @@ fn step(countdown: &Mutex<Countdown>, what: &str, path: impl AsRef<Path>) -> io:
         Some((_, fault)) if fault.error == Errno::MFILE && !opens => Ok(()),
         None => Ok(()),
         Some((0, fault)) => {
-            if fault.after == After::Work {
+            if fault.after != After::Fail {
                 countdown.armed = None;
             }
             let operation = || format!("{what} {}", path.as_ref().display());
             countdown.failed.get_or_insert_with(operation);
+            if fault.after == After::Panic {
+                drop(countdown);
+                panic!("a fault of the program");
+            }
             Err(fault.error.into())
         }
         Some((working, fault)) => {

@@ -19,11 +19,14 @@ use super::refusal::Refusal;
 use crate::disk::{Disk, replace_file};
 use crate::hash::BlobHash;
 use crate::metrics::Counter;
+use crate::stored_file;
 
 /// The directory of what is known to be damaged, under the storage directory.
 const DIR: &str = "damaged";
 /// The first line of each file there.
 const KIND: &str = "larder-damaged 1";
+/// The longest file read, in bytes.
+const MAX_BYTES: u64 = 4096;
 
 /// What was found damaged: a file as it was then, or content that no file has.
 pub(super) type Found = Option<Identity>;
@@ -200,7 +203,7 @@ fn entries(dir: &Path) -> io::Result<Vec<(PathBuf, Option<BlobHash>)>> {
 
 /// What a file tells was found; None also where it tells nothing that can be read.
 fn read(path: &Path) -> Found {
-    let text = fs::read_to_string(path).ok()?;
+    let text = String::from_utf8(stored_file::read(path, MAX_BYTES).ok()?).ok()?;
     let rest = text.strip_prefix(KIND)?.strip_prefix('\n')?;
     rest.lines().next()?.parse().ok()
 }

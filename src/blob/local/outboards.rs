@@ -20,6 +20,7 @@ use super::listing;
 use super::shards::{shard_dir, shard_path};
 use crate::hash::BlobHash;
 use crate::outboard::{Tree, check_outboard};
+use crate::stored_file;
 
 /// The directory of the outboards, under the storage directory.
 const DIR: &str = "outboards";
@@ -47,9 +48,9 @@ impl Outboards {
         Ok(outboards)
     }
 
-    /// Opens the outboard of a blob. Blocks.
+    /// Opens the outboard of a blob; what is no file counts for none. Blocks.
     pub(super) fn open(&self, hash: &BlobHash) -> io::Result<File> {
-        File::open(self.path(hash))
+        stored_file::open(&self.path(hash))
     }
 
     /// Derives the outboard of a blob from its open file, unless somebody else has done so
@@ -88,7 +89,12 @@ impl Outboards {
         let failed = |e| BlobError::io("look at", hash.to_string(), e);
         // While nobody else can remove it.
         let outboard = File::open(file.path()).map_err(failed)?;
-        self.keep(&hash, file)?;
+        if let Err(error) = self.keep(&hash, file) {
+            if !self.path(&hash).is_dir() {
+                return Err(error);
+            }
+            tracing::warn!(%hash, %error, "a directory is in the place of an outboard");
+        }
         // Whoever deletes a blob removes its outboard behind it, so that one of both does.
         if blob.metadata().map_err(failed)?.nlink() == 0 {
             self.remove(&hash)?;

@@ -42,6 +42,10 @@ impl SpoolFile {
         let disk = Arc::clone(&options.disk);
         let file = match disk.open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => disk.create(&path),
+            // Whatever stands there instead of a file holds nothing.
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                disk.remove_file(&path).and_then(|()| disk.create(&path))
+            }
             opened => opened,
         };
         let file = file.map_err(|e| BlobError::io("open", &path, e))?;

@@ -5,7 +5,6 @@
 //! is gathered, so that memory stays flat and the disk slows the sender down. No
 //! thread waits for the sender, so any number of slow ones can be served.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use super::room::Room;
 use super::{BlobError, joined};
 use crate::disk::{Disk, Durability};
 use crate::hash::BlobHash;
+use crate::stored_file;
 
 mod file;
 mod outboard;
@@ -334,7 +334,7 @@ impl Written {
         let file = SpoolFile::resume(&options, path)?;
         let mut outboard = OutboardWriter::create(&options)?;
         let unreadable = |e| BlobError::io("read", file.path(), e);
-        let content = File::open(file.path()).map_err(unreadable)?;
+        let content = stored_file::open(file.path()).map_err(unreadable)?;
         if let Some(Proven { len, hash }) = proven {
             let here = outboard.update_from(&content, file.path(), 0..len)?;
             if here != len || outboard.hash_so_far() != hash {
@@ -381,7 +381,8 @@ impl Written {
         let path = self.file.path();
         let content = if self.size <= MEMORY_LIMIT {
             outboard.discard();
-            let bytes = std::fs::read(path).map_err(|e| BlobError::io("read", path, e))?;
+            let bytes = stored_file::read(path, MEMORY_LIMIT);
+            let bytes = bytes.map_err(|e| BlobError::io("read", path, e))?;
             if BlobHash::of(&bytes) != hash {
                 return Err(BlobError::other_hash(hash));
             }

@@ -8,13 +8,17 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::batch::Batch;
+use super::batch::{Batch, HEADER, MAX_BODY};
+use super::damage::Damage;
 use super::read::End;
 use crate::disk::{Disk, DiskFile};
 use crate::index::IndexError;
+use crate::stored_file;
 
 /// The file, beside the segments.
 const FILE: &str = "last-batch";
+/// The longest batch, in bytes.
+const LONGEST: u64 = (HEADER + MAX_BODY) as u64;
 
 /// The copy, open for writing.
 pub(super) struct LastBatch {
@@ -34,6 +38,11 @@ impl LastBatch {
         let open = || {
             let file = match disk.open(&path) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => disk.create(&path)?,
+                // Whatever is in its place said nothing.
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                    disk.remove_file(&path)?;
+                    disk.create(&path)?
+                }
                 opened => opened?,
             };
             if last(dir, end) != Last::Known {
@@ -43,7 +52,10 @@ impl LastBatch {
                     relaxed: false,
                     entries: Vec::new(),
                 };
-                file.write_all_at(&none.encode(id), 0)?;
+                let bytes = none.encode(id);
+                // One that is too long would never be read again.
+                file.set_len(bytes.len() as u64)?;
+                file.write_all_at(&bytes, 0)?;
             }
             Ok(file)
         };
@@ -79,7 +91,7 @@ pub(in crate::index) fn last(dir: &Path, end: &End) -> Last {
     let Some((segment, _)) = &end.last else {
         return Last::Unknown;
     };
-    let bytes = std::fs::read(dir.join(FILE)).unwrap_or_default();
+    let bytes = stored_file::read(&dir.join(FILE), LONGEST).unwrap_or_default();
     match Batch::decode(&bytes, &segment.header.journal) {
         Err(_) => Last::Unknown,
         Ok((batch, _)) if batch.next_seq() < end.next_seq => Last::Unknown,
@@ -87,6 +99,18 @@ pub(in crate::index) fn last(dir: &Path, end: &End) -> Last {
         Ok((batch, _)) if batch.first_seq == end.next_seq => Last::Lost(batch),
         Ok((batch, _)) => Last::Beyond(batch),
     }
+}
+
+/// What is in the place of the copy in `dir` that can be none, for who looks before it is made
+/// anew. Blocks.
+pub(in crate::index) fn damage_of_last(dir: &Path) -> Option<Damage> {
+    let path = dir.join(FILE);
+    let error = stored_file::read(&path, LONGEST).err()?;
+    (error.kind() == io::ErrorKind::InvalidData).then(|| Damage {
+        path,
+        offset: 0,
+        detail: format!("{error} (the node makes it anew)"),
+    })
 }
 
 /// Removes the copy, where the journal is given another end on purpose. Blocks.

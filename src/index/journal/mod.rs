@@ -19,7 +19,7 @@ mod writer;
 
 pub use damage::Damage;
 pub(super) use damage::{OnDamage, refuse};
-pub(super) use last::{Last, forget_last, last};
+pub(super) use last::{Last, damage_of_last, forget_last, last};
 pub(super) use read::{End, Piece, read};
 pub(super) use segment::{Kind, Segment, last_number, list};
 pub(super) use snapshot::SnapshotWriter;

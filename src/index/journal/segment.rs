@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::batch::{Batch, Fields, HEADER as BATCH_HEADER, MAX_BODY};
 use super::damage::Damage;
 use crate::index::IndexError;
+use crate::stored_file;
 
 /// The length of a segment's header, in bytes.
 pub(super) const HEADER: u64 = 64;
@@ -151,9 +152,10 @@ pub(in crate::index) fn list(
 
 fn open(path: PathBuf) -> Result<Result<Segment, Damage>, IndexError> {
     let mut bytes = [0; 64];
-    let read = File::open(&path).and_then(|mut file| file.read_exact(&mut bytes));
+    let read = stored_file::open(&path).and_then(|mut file| file.read_exact(&mut bytes));
     let header = match read {
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err("the header is cut off".into()),
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => Err(e.to_string()),
         Err(e) => return Err(IndexError::io("read", path, e)),
         Ok(()) => Header::decode(&bytes),
     };
@@ -211,7 +213,7 @@ impl Batches {
     pub(in crate::index) fn of(segment: &Segment) -> Result<Self, IndexError> {
         let path = segment.path.clone();
         let open = |path: &Path| {
-            let mut file = File::open(path)?;
+            let mut file = stored_file::open(path)?;
             file.seek(SeekFrom::Start(HEADER))?;
             Ok(BufReader::with_capacity(1 << 20, file))
         };
@@ -270,7 +272,7 @@ pub(in crate::index) fn next_readable(
 ) -> Result<Option<(u64, Batch)>, IndexError> {
     let path = &segment.path;
     let mut bytes = Vec::new();
-    File::open(path)
+    stored_file::open(path)
         .and_then(|mut file| {
             file.seek(SeekFrom::Start(offset))?;
             file.read_to_end(&mut bytes)

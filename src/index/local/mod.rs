@@ -85,11 +85,15 @@ impl LocalIndex {
         request: impl FnOnce(oneshot::Sender<Result<T, IndexError>>) -> Request,
     ) -> Result<T, IndexError> {
         let (answer, answered) = oneshot::channel();
-        self.requests
-            .send(request(answer))
-            .await
-            .map_err(|_| IndexError::Closed)?;
-        answered.await.unwrap_or(Err(IndexError::Closed))
+        if self.requests.send(request(answer)).await.is_ok()
+            && let Ok(answer) = answered.await
+        {
+            return answer;
+        }
+        // Until then a thread that ends has not said why.
+        self.requests.closed().await;
+        let refusal = self.refusal().map(IndexError::Refused);
+        Err(refusal.unwrap_or(IndexError::Closed))
     }
 
     /// Runs a lookup on a blocking thread; after an error of the database once

@@ -1,19 +1,21 @@
 //! The seal: a clean stop leaves a checksum of the lookup database's files, so that
 //! the next start can trust them without looking into them.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::options::Options;
 use crate::disk::replace_file;
-use crate::index::IndexError;
+use crate::index::{IndexError, sled_files};
+use crate::stored_file;
 
 const MAGIC: &[u8; 8] = b"larderS2";
 /// What a seal begins with whose own fields are under no checksum.
 const OLD_MAGIC: &[u8; 8] = b"larderS1";
 /// The length of a seal without the checksum of itself.
 const LEN: usize = 8 + 8 + 8 + 32;
+/// The longest seal, in bytes.
+const MAX_BYTES: u64 = LEN as u64 + 32;
 
 /// What a clean stop wrote down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +71,7 @@ impl Found {
 
 /// What there is of a seal. Blocks.
 pub(super) fn read(options: &Options) -> Found {
-    match std::fs::read(path(options)) {
+    match stored_file::read(&path(options), MAX_BYTES) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Found::Absent,
         bytes => {
             let seal = bytes.ok().and_then(|bytes| parse(&bytes));
@@ -116,7 +118,12 @@ impl Seal {
 
     /// Whether the database's files are those that were sealed. Blocks.
     pub(super) fn holds(&self, options: &Options, generation: u64) -> bool {
-        let now = checksum(&options.generation_dir(generation));
+        let dir = options.generation_dir(generation);
+        // Before much is read of what no database is.
+        if sled_files::prepare(&dir).is_err() {
+            return false;
+        }
+        let now = checksum(&dir);
         self.generation == generation && now.is_ok_and(|now| now == self.checksum)
     }
 }
@@ -141,7 +148,7 @@ fn checksum(dir: &Path) -> io::Result<[u8; 32]> {
             waiting.extend(below);
             continue;
         }
-        let mut file = File::open(&path)?;
+        let mut file = stored_file::open(&path)?;
         hasher.write_all(&file.metadata()?.len().to_le_bytes())?;
         loop {
             let read = file.read(&mut buffer)?;

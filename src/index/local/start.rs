@@ -1,6 +1,7 @@
 //! Opening a local index: whether the lookup database can be trusted is decided
 //! here, and it is made anew where it cannot.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
@@ -15,6 +16,7 @@ use super::shared::{Current, Shared};
 use super::writer::{Request, Writer};
 use crate::index::IndexError;
 use crate::index::journal::{self, End, Journal, OnDamage, Segment, refuse};
+use crate::index::guard;
 use crate::index::lookup::Lookup;
 use crate::index::progress::Progress;
 use crate::record::FileRecord;
@@ -239,7 +241,26 @@ fn start_writer(
         unhealed: None,
     };
     let thread = std::thread::Builder::new().name("index".into());
-    let thread = thread.spawn(move || writer.run(received));
+    let thread = thread.spawn(move || writing(writer, received));
     thread.map_err(|e| IndexError::io("start a thread for", &options.dir, e))?;
     Ok((requests, shared))
+}
+
+/// What the writing thread does. Where it ends by a panic, nothing more is written until the next
+/// start, and why is told before anybody finds that nobody answers.
+fn writing(writer: Writer, mut requests: mpsc::Receiver<Request>) {
+    let shared = Arc::clone(&writer.shared);
+    let work = AssertUnwindSafe(|| writer.run(&mut requests));
+    if let Err(panic) = catch_unwind(work) {
+        let cause = guard::words_of(&*panic);
+        tracing::error!(
+            cause,
+            "the thread that writes the index has ended by a panic"
+        );
+        let reason = format!("the thread that writes the index has failed: {cause}");
+        // A reason from before tells more of what came first.
+        let _ = shared.refusal.set(reason);
+    }
+    // Whoever waits for an answer goes by this.
+    drop(requests);
 }

@@ -11,7 +11,7 @@ use super::seal;
 use super::start::prepare;
 use super::sums::inconsistency;
 use crate::hash::BlobHash;
-use crate::index::journal::refuse;
+use crate::index::journal::{damage_of_last, refuse};
 use crate::index::lookup::Lookup;
 use crate::index::{IndexError, Totals};
 
@@ -54,6 +54,9 @@ pub fn verify(options: &Options, report: &mut dyn FnMut(Finding)) -> Result<Jour
         report(Finding::Journal(damage));
         Ok(())
     })?;
+    let last = damage_of_last(&options.journal().dir);
+    last.into_iter()
+        .for_each(|damage| report(Finding::Journal(damage)));
     let dir = options.generation_dir(SCRATCH);
     let journaled = make_anew(options, &segments, SCRATCH, &mut |damage| {
         report(Finding::Journal(damage));

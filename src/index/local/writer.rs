@@ -116,7 +116,7 @@ struct Round {
 
 impl Writer {
     /// Serves requests until it is told to close or nobody can ask any more.
-    pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+    pub(super) fn run(mut self, requests: &mut mpsc::Receiver<Request>) {
         let mut waiting = Vec::with_capacity(GROUP);
         while requests.blocking_recv_many(&mut waiting, GROUP) > 0 {
             let (mut round, mut others) = (Round::default(), Vec::new());
@@ -132,7 +132,8 @@ impl Writer {
                 match request {
                     Request::Close { answer } => {
                         // Requests that still wait find the channel closed.
-                        drop(requests);
+                        requests.close();
+                        while requests.try_recv().is_ok() {}
                         let _ = answer.send(self.close());
                         return;
                     }

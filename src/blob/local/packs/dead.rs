@@ -5,17 +5,20 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::super::super::BlobError;
-use super::format::checksum;
+use super::format::{ENTRY_HEADER, checksum};
 use super::options::Options;
 use super::pack::{Pack, path};
+use crate::stored_file;
 
 /// The extension of these files.
 pub(super) const EXTENSION: &str = "dead";
 /// The length of what tells of one entry, in bytes: its offset and a checksum.
 const LEN: usize = 8;
+/// How often the file may tell of the same entry, which a power cut may bring back.
+const TIMES: u64 = 16;
 
 /// The file of one pack, made when the first entry dies.
 pub(super) struct Dead {
@@ -28,9 +31,16 @@ impl Dead {
     /// Reads which entries of a pack are dead. Blocks.
     pub(super) fn read(options: &Options, pack: &Pack) -> Result<(Self, BTreeSet<u32>), BlobError> {
         let path = path(&options.dir, pack.number, EXTENSION);
-        let bytes = match std::fs::read(&path) {
+        let bytes = match read(&options.dir, pack) {
             Ok(bytes) => Some(bytes),
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            // What is dead shows again when it is found that nobody needs it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::warn!(path = %path.display(), %error, "removed, and made anew at need");
+                let removed = options.disk().remove_file(&path);
+                removed.map_err(|e| BlobError::io("remove", &path, e))?;
+                None
+            }
             Err(e) => return Err(BlobError::io("read", path, e)),
         };
         // A part of an offset at the end is overwritten by the next.
@@ -70,6 +80,21 @@ impl Dead {
         };
         write().map_err(|e| BlobError::io("write", &self.path, e))
     }
+}
+
+/// What is wrong with the file of a pack in `dir`; None where nothing is. Blocks.
+pub(super) fn problem(dir: &Path, pack: &Pack) -> Option<(PathBuf, String)> {
+    let error = read(dir, pack).err()?;
+    let is_wrong = error.kind() == io::ErrorKind::InvalidData;
+    is_wrong.then(|| (path(dir, pack.number, EXTENSION), error.to_string()))
+}
+
+/// The bytes of the file of a pack in `dir`, which are no more than its entries can need, each
+/// told of a few times.
+fn read(dir: &Path, pack: &Pack) -> io::Result<Vec<u8>> {
+    let entries = pack.file.metadata()?.len() / u64::from(ENTRY_HEADER) + 1;
+    let longest = entries * LEN as u64 * TIMES;
+    stored_file::read(&path(dir, pack.number, EXTENSION), longest)
 }
 
 fn decode(pack: &Pack, told: [u8; LEN]) -> Option<u32> {

@@ -7,9 +7,10 @@ use std::path::Path;
 
 use super::super::super::BlobError;
 use super::entry::Entry;
-use super::format::checksum;
+use super::format::{ENTRY_HEADER, checksum};
 use super::options::Options;
 use super::pack::{Pack, path};
+use crate::stored_file;
 
 /// The extension of these files.
 pub(super) const EXTENSION: &str = "index";
@@ -17,6 +18,8 @@ pub(super) const EXTENSION: &str = "index";
 const MAGIC: [u8; 8] = *b"larderI\n";
 /// The length of one entry, in bytes.
 const ENTRY: usize = 16;
+/// The length of what is beside the entries, in bytes: magic, covered length and checksum.
+const OTHERS: usize = 8 + 4 + 4;
 
 /// Writes down the entries of a pack that is `len` bytes long. Blocks.
 pub(super) fn write(
@@ -43,7 +46,8 @@ pub(super) fn write(
 
 /// The entries of a pack that is `len` bytes long; None if nothing reliable tells. Blocks.
 pub(super) fn read(dir: &Path, pack: &Pack, len: u64) -> Option<Vec<Entry>> {
-    let bytes = std::fs::read(path(dir, pack.number, EXTENSION)).ok()?;
+    let path = path(dir, pack.number, EXTENSION);
+    let bytes = stored_file::read(&path, longest(len)).ok()?;
     let (body, crc) = bytes.split_last_chunk()?;
     if u32::from_le_bytes(*crc) != checksum(&pack.id, body) {
         return None;
@@ -54,6 +58,12 @@ pub(super) fn read(dir: &Path, pack: &Pack, len: u64) -> Option<Vec<Entry>> {
         return None;
     }
     entries.chunks(ENTRY).map(entry).collect()
+}
+
+/// How long such a file can be, in bytes, of a pack of `len` bytes.
+fn longest(len: u64) -> u64 {
+    let entries = len / u64::from(ENTRY_HEADER);
+    (OTHERS + ENTRY) as u64 + entries * ENTRY as u64
 }
 
 fn entry(bytes: &[u8]) -> Option<Entry> {

@@ -14,6 +14,7 @@ use super::table::Table;
 use super::usage::Usage;
 use crate::disk::Durability;
 use crate::hash::BlobHash;
+use crate::stored_file;
 
 /// All packs. All calls block.
 pub(super) struct Log {
@@ -95,7 +96,8 @@ impl Log {
         let Some(files) = &self.options.small_files else {
             return false;
         };
-        std::fs::read(shard_path(files, hash)).is_ok_and(|content| content == bytes)
+        let stored = stored_file::read(&shard_path(files, hash), bytes.len() as u64);
+        stored.is_ok_and(|content| content == bytes)
     }
 
     /// Adds a blob to a group, which begins a new pack where one is due.

@@ -11,6 +11,7 @@ use super::super::super::BlobError;
 use super::entry::Place;
 use super::format::{ENTRY_HEADER, EntryHeader, PACK_HEADER, PackId, decode_pack};
 use crate::hash::BlobHash;
+use crate::stored_file;
 
 /// A pack. Who holds it can go on reading after it was removed.
 pub(super) struct Pack {
@@ -37,7 +38,10 @@ impl Pack {
             return Ok(None);
         }
         let failed = |e| BlobError::io("open", &path, e);
-        let file = File::open(&path).map_err(failed)?;
+        let file = match stored_file::open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => return Ok(None),
+            file => file.map_err(failed)?,
+        };
         let mut header = [0; PACK_HEADER as usize];
         match file.read_exact_at(&mut header, 0) {
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use super::super::super::BlobError;
-use super::index_file;
 use super::pack::{Pack, path};
 use super::start::Names;
+use super::{dead, index_file};
 
 /// The damaged files about packs in `dir`, each with what is wrong. Blocks.
 pub(crate) fn problems(dir: &Path) -> Result<Vec<(PathBuf, String)>, BlobError> {
@@ -23,6 +23,7 @@ pub(crate) fn problems(dir: &Path) -> Result<Vec<(PathBuf, String)>, BlobError> 
             ));
             continue;
         };
+        problems.extend(dead::problem(dir, &pack));
         let index = path(dir, number, index_file::EXTENSION);
         if index.exists() && index_file::read(dir, &pack, pack.file_len()?).is_none() {
             let problem = "damaged, or not of its pack (made anew from the pack)";

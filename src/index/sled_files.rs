@@ -1,0 +1,70 @@
+//! The files of sled's directory, looked at before sled opens them: it waits for a pipe, and takes
+//! as much memory as a file says that it is long.
+
+use std::fs::{self, DirEntry};
+use std::io;
+use std::path::Path;
+
+use super::IndexError;
+use crate::stored_file;
+
+/// sled's settings, a few lines.
+const SETTINGS: &str = "conf";
+/// The longest settings, in bytes.
+const MAX_SETTINGS: u64 = 64 << 10;
+/// sled's records, of which a snapshot tells where each is.
+const RECORDS: &str = "db";
+/// What the names of snapshots begin with.
+const SNAPSHOT: &str = "snap.";
+/// A snapshot is at most that many times as long as the records of which it tells...
+const TIMES: u64 = 16;
+/// ...and so many bytes.
+const BESIDE: u64 = 1 << 20;
+
+/// Makes a database's directory fit for sled, where there is one: removes what a crash has left,
+/// and fails with [`IndexError::Lookup`] where something else than a file is in a file's place, or
+/// one is longer than sled makes it. Blocks.
+pub(super) fn prepare(dir: &Path) -> Result<(), IndexError> {
+    // What cannot be listed is for sled to tell.
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Ok(());
+    };
+    let records = fs::metadata(dir.join(RECORDS)).map_or(0, |look| look.len());
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if is_unfinished_snapshot(&entry) {
+            fs::remove_file(&path).map_err(|e| IndexError::io("remove", path, e))?;
+        } else if let Err(error) = check(&entry, records) {
+            return Err(IndexError::Lookup(format!("{}: {error}", path.display())));
+        }
+    }
+    Ok(())
+}
+
+/// A crash while sled wrote a snapshot leaves a file that keeps it from opening.
+fn is_unfinished_snapshot(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    let name = name.to_string_lossy();
+    name.starts_with(SNAPSHOT) && name.ends_with(".generating")
+}
+
+fn check(entry: &DirEntry, records: u64) -> io::Result<()> {
+    // sled keeps long values in a directory of their own, and larder has none that are so long.
+    if entry.file_type()?.is_dir() {
+        return Ok(());
+    }
+    let len = stored_file::open(&entry.path())?.metadata()?.len();
+    let name = entry.file_name();
+    let longest = match name.to_str() {
+        Some(SETTINGS) => MAX_SETTINGS,
+        Some(name) if name.starts_with(SNAPSHOT) => {
+            records.saturating_mul(TIMES).saturating_add(BESIDE)
+        }
+        _ => u64::MAX,
+    };
+    if len > longest {
+        let told = format!("it is longer than the {longest} bytes that it can have");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, told));
+    }
+    Ok(())
+}

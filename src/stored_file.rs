@@ -1,0 +1,100 @@
+//! Opening files of the storage directory for reading, whatever may stand in their place.
+//!
+//! A named pipe there would keep whoever opens it waiting for ever, a device gives bytes without
+//! end, and a file with a hole may seem to be longer than any memory. Everybody who reads a stored
+//! file opens it here. A link is followed, since some keep a file elsewhere on purpose, but only
+//! to a file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Opens a regular file for reading, without waiting for anybody. Whatever else is there is an
+/// error of the kind `InvalidData`. Blocks no longer than the disk does.
+pub fn open(path: &Path) -> io::Result<File> {
+    open_with(path, OpenOptions::new().read(true))
+}
+
+/// Opens a regular file as `options` say, which have no flags of their own; fails as [`open`]
+/// does. Blocks no longer than the disk does.
+pub fn open_with(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let unwaiting = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = match options.custom_flags(unwaiting).open(path) {
+        // A socket, or a pipe that nobody reads.
+        Err(e) if e.raw_os_error() == Some(libc::ENXIO) => return Err(no_file()),
+        Err(e) if e.kind() == io::ErrorKind::IsADirectory => return Err(no_file()),
+        file => file?,
+    };
+    if !file.metadata()?.is_file() {
+        return Err(no_file());
+    }
+    Ok(file)
+}
+
+/// The content of a regular file of up to `max` bytes. Fails as [`open`] does, and with an error
+/// of the kind `InvalidData` where the file is longer, of which no more is read. Blocks.
+pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let mut bytes = Vec::new();
+    let is_longer = file.metadata()?.len() > max
+        || file.take(max.saturating_add(1)).read_to_end(&mut bytes)? as u64 > max;
+    if is_longer {
+        let told = format!("it is longer than the {max} bytes that it can have");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, told));
+    }
+    Ok(bytes)
+}
+
+fn no_file() -> io::Error {
+    let told = "something else than a file is in its place";
+    io::Error::new(io::ErrorKind::InvalidData, told)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn nothing_but_a_file_is_opened_and_nothing_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        mknodat(CWD, at("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        fs::create_dir(at("directory")).unwrap();
+        let _listener = UnixListener::bind(at("socket")).unwrap();
+        symlink(at("pipe"), at("to a pipe")).unwrap();
+        symlink("/dev/zero", at("endless")).unwrap();
+        for name in ["pipe", "directory", "socket", "to a pipe", "endless"] {
+            let refused = [
+                open(&at(name)).map(drop),
+                read(&at(name), 9).map(drop),
+                open_with(&at(name), OpenOptions::new().write(true)).map(drop),
+            ];
+            for refused in refused {
+                let error = refused.unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{name}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_is_read_than_a_file_can_have() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, b"123456789").unwrap();
+        assert_eq!(read(&path, 9).unwrap(), b"123456789");
+        let longer = read(&path, 8).unwrap_err();
+        assert_eq!(longer.kind(), io::ErrorKind::InvalidData);
+        let hole = File::create(&path).unwrap();
+        hole.set_len(1 << 40).unwrap();
+        assert_eq!(read(&path, 9).unwrap_err().kind(), longer.kind());
+        // What tells no length has none to be believed.
+        assert!(read(Path::new("/proc/self/cmdline"), 1).is_err());
+    }
+}
