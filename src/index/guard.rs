@@ -47,19 +47,3 @@ pub(super) fn is_end(error: &IndexError) -> bool {
         _ => false,
     }
 }
-
-/// A crash while sled wrote a snapshot leaves a file that keeps it from opening.
-pub(super) fn remove_unfinished_snapshots(dir: &Path) -> Result<(), IndexError> {
-    let Ok(files) = std::fs::read_dir(dir) else {
-        return Ok(());
-    };
-    for file in files.flatten() {
-        let name = file.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            let path = file.path();
-            std::fs::remove_file(&path).map_err(|e| IndexError::io("remove", path, e))?;
-        }
-    }
-    Ok(())
-}

@@ -14,11 +14,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::IndexError;
 use super::codec::{self, DecodeError, Entry};
-use super::guard::{failed, guard, of_sled, remove_unfinished_snapshots};
+use super::guard::{failed, guard, of_sled};
 use super::progress::Progress;
 use super::secondary::{Files, Secondary};
-use super::sums::Sums;
 use super::sled_files;
+use super::sums::Sums;
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord};
 
