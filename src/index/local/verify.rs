@@ -55,8 +55,9 @@ pub fn verify(options: &Options, report: &mut dyn FnMut(Finding)) -> Result<Jour
         Ok(())
     })?;
     let last = damage_of_last(&options.journal().dir);
-    last.into_iter()
-        .for_each(|damage| report(Finding::Journal(damage)));
+    if let Some(damage) = last {
+        report(Finding::Journal(damage));
+    }
     let dir = options.generation_dir(SCRATCH);
     let journaled = make_anew(options, &segments, SCRATCH, &mut |damage| {
         report(Finding::Journal(damage));
