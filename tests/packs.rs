@@ -228,7 +228,9 @@ async fn a_damaged_header_costs_nothing_whichever_of_its_bytes_is_wrong() {
     // One is finished and has an index, the other is gone on with.
     assert_eq!(packs.len(), 2);
     for at in 0..32 {
-        packs.iter().for_each(|pack| damage(pack, at));
+        for pack in &packs {
+            damage(pack, at);
+        }
         let blobs = open(dir.path());
         expect(&blobs, &contents[1..]).await;
         // It is not found again only because somebody has made it anew.
