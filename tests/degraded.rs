@@ -136,10 +136,7 @@ async fn a_node_whose_writing_thread_panicked_is_read_only_and_says_so() {
     assert_eq!((status, &health["status"]), (200, &"degraded".into()));
     assert_eq!(health["writable"], false);
     let reason = health["reason"].as_str().unwrap();
-    assert!(
-        reason.contains("the thread that writes the index"),
-        "{health}"
-    );
+    assert!(reason.contains("until it is restarted"), "{health}");
     let (status, unready) = ask(&router, get("/ready")).await;
     assert_eq!((status, &unready["code"]), (503, &"read_only".into()));
     let id = kept["file"]["file_id"].as_str().unwrap();

@@ -269,7 +269,7 @@ impl Refusal {
     );
     const READ_ONLY: Self = Self::new(
         Code::ReadOnly,
-        "the node takes no changes after a failed sync, until it is restarted",
+        "the node takes no changes after a failure that its log names, until it is restarted",
     );
     const SHORTAGE: Self = Self::new(
         Code::Shortage,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::keeper::Keeper;
-use super::shares::{Crowd, Share};
+use super::share::{Crowd, Share};
 use super::wanted::{Naming, Wanted};
 use crate::peer::directory::Held;
 use crate::peer::prefix::Prefix;

@@ -10,6 +10,7 @@ mod keeper;
 mod problems;
 mod queue;
 mod removed;
+mod share;
 mod shares;
 mod unhashed;
 mod wanted;

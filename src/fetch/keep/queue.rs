@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::shares::Share;
+use super::share::Share;
 use super::wanted::{KeepId, Wanted};
 use crate::client_key::ClientKey;
 use crate::peer::prefix::Key;
@@ -344,7 +344,7 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::fetch::keep::Naming;
-    use crate::fetch::keep::shares::Crowd;
+    use crate::fetch::keep::share::Crowd;
     use crate::hash::BlobHash;
     use crate::peer::directory::NetworkFile;
     use crate::peer::prefix::Prefix;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::queue::{Job, Queue, Stage};
+use super::share::{Crowd, Share};
 use super::wanted::{KeepId, Wanted};
 use crate::peer::prefix::Key;
 use crate::peer_id::PeerId;
@@ -32,22 +33,6 @@ const SILENCE: Duration = Duration::from_secs(3);
 const PART: u64 = 4;
 /// The most peers of which it is remembered how much was taken.
 const MAX_TAKEN: usize = 4096;
-
-/// Who shares places with whom: a peer that has served content or is named with nobody, any
-/// other with all at its addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Crowd {
-    Known(PeerId),
-    Strangers(Key),
-}
-
-/// What stands for the peer of a file that no user asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Share {
-    pub(super) crowd: Crowd,
-    /// Where it is; None of a peer that may fill the disk, as a named one may.
-    pub(super) place: Option<Key>,
-}
 
 impl Crowd {
     fn most(self) -> usize {
