@@ -95,7 +95,8 @@ impl Simulation {
         let bootstrap = Bootstrap::open(&bootstrap::Options {
             dir: self.dir.path().join("bootstrap"),
             ttl: 3 * self.size.period,
-            max_peers: self.size.nodes,
+            // All come from one address, which has a quarter of the places at most.
+            max_peers: 4 * self.size.nodes,
             rate: None,
         })?;
         let router = counted(Arc::new(bootstrap).router(), &self.of_bootstrap);
