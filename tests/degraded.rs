@@ -104,7 +104,10 @@ async fn a_node_whose_disk_failed_is_read_only_and_says_so() {
     assert_eq!((status, &health["status"]), (200, &"degraded".into()));
     assert_eq!(health["writable"], false);
     assert!(
-        health["reason"].as_str().unwrap().contains("until it is restarted"),
+        health["reason"]
+            .as_str()
+            .unwrap()
+            .contains("until it is restarted"),
         "{health}"
     );
     let (status, unready) = ask(&router, get("/ready")).await;

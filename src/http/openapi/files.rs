@@ -288,7 +288,9 @@ fn wanted() -> Schema {
         .property("hash", hash())
         .property(
             "original_name",
-            ObjectBuilder::new().schema_type(Type::String),
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .min_length(Some(1)),
         )
         .required("hash")
         .additional_properties(Some(AdditionalProperties::FreeForm(false)));
@@ -297,7 +299,9 @@ fn wanted() -> Schema {
         .property("peer_id", uuid())
         .property(
             "original_name",
-            ObjectBuilder::new().schema_type(Type::String),
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .min_length(Some(1)),
         )
         .required("file_id")
         .additional_properties(Some(AdditionalProperties::FreeForm(false)));
