@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use crate::disk::{Disk, DiskDir, DiskFile, is_full, is_shortage, repeat};
 
@@ -56,7 +58,7 @@ impl Writes {
     /// Uploads have files of their own in `dir`. That one has become too long for a limit of
     /// the system says nothing of the others.
     pub fn add_place_of_uploads(&self, dir: PathBuf) {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         if !state.of_uploads.contains(&dir) {
             state.of_uploads.push(dir);
         }
@@ -64,13 +66,13 @@ impl Writes {
 
     /// The directories in which each upload has files of its own.
     pub fn places_of_uploads(&self) -> Vec<PathBuf> {
-        self.lock().of_uploads.clone()
+        self.0.lock().of_uploads.clone()
     }
 
     /// Something failed in the directory `place`. The log tells of the first failure there
     /// since something could be written.
     pub fn fail(&self, action: &'static str, path: &Path, place: &Path, error: &io::Error) {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         let of_one_upload = state.of_uploads.iter().any(|it| it == place);
         if of_one_upload && error.kind() == io::ErrorKind::FileTooLarge {
             return;
@@ -101,23 +103,23 @@ impl Writes {
     /// Something was written whole, and is as durable as it should be. What failed elsewhere
     /// may fail still.
     pub fn succeed(&self) {
-        self.lock().succeeded = Some(Instant::now());
+        self.0.lock().succeeded = Some(Instant::now());
     }
 
     /// When something was last written whole, wherever.
     pub fn succeeded(&self) -> Option<Instant> {
-        self.lock().succeeded
+        self.0.lock().succeeded
     }
 
     /// How often something failed so far.
     pub fn failed(&self) -> u64 {
-        self.lock().failed
+        self.0.lock().failed
     }
 
     /// Wherever something failed while that had happened fewer than `failed` times, something
     /// was written since.
     pub fn heal(&self, failed: u64) {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         let before = state.failures.len();
         state.failures.retain(|_, it| it.number >= failed);
         if before > 0 && state.failures.is_empty() {
@@ -127,18 +129,14 @@ impl Writes {
 
     /// The last failure of all places where nothing could be written since.
     pub fn failure(&self) -> Option<Failure> {
-        let state = self.lock();
+        let state = self.0.lock();
         let last = state.failures.values().max_by_key(|it| it.number);
         last.map(Failure::again)
     }
 
     /// The directories in which something failed, and nothing could be written since.
     pub fn failed_places(&self) -> Vec<PathBuf> {
-        self.lock().failures.keys().cloned().collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().failures.keys().cloned().collect()
     }
 
     /// Passes on how something went with a name in a directory.

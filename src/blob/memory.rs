@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::iter;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use parking_lot::Mutex;
 
 use super::encoded::encoded;
 use super::spool::Content;
@@ -24,12 +25,6 @@ const PIECE: usize = 256 * 1024;
 #[derive(Default)]
 pub struct MemoryBlobs {
     blobs: Mutex<BTreeMap<BlobHash, Bytes>>,
-}
-
-impl MemoryBlobs {
-    fn blobs(&self) -> MutexGuard<'_, BTreeMap<BlobHash, Bytes>> {
-        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 #[async_trait]
@@ -49,23 +44,23 @@ impl BlobBackend for MemoryBlobs {
                 .await?
             }
         };
-        self.blobs().insert(hash, bytes);
+        self.blobs.lock().insert(hash, bytes);
         Ok(())
     }
 
     async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
-        let Some(bytes) = self.blobs().get(hash).cloned() else {
+        let Some(bytes) = self.blobs.lock().get(hash).cloned() else {
             return Ok(None);
         };
         Ok(Some(Arc::new(OpenBytes { hash: *hash, bytes })))
     }
 
     async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
-        Ok(self.blobs().get(hash).map(|bytes| bytes.len() as u64))
+        Ok(self.blobs.lock().get(hash).map(|bytes| bytes.len() as u64))
     }
 
     async fn is_whole(&self, hash: &BlobHash) -> Result<bool, BlobError> {
-        Ok(self.blobs().contains_key(hash))
+        Ok(self.blobs.lock().contains_key(hash))
     }
 
     async fn note_missing(&self, _: &BlobHash) -> Result<(), BlobError> {
@@ -81,13 +76,14 @@ impl BlobBackend for MemoryBlobs {
     }
 
     async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
-        self.blobs().remove(hash);
+        self.blobs.lock().remove(hash);
         Ok(())
     }
 
     fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
         let sizes: Vec<_> = self
-            .blobs()
+            .blobs
+            .lock()
             .iter()
             .map(|(hash, bytes)| Ok((*hash, bytes.len() as u64)))
             .collect();

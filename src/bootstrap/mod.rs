@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::to_bytes;
@@ -13,6 +13,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -113,7 +114,7 @@ impl Bootstrap {
     /// Writes the table down. Blocks.
     pub fn save(&self) {
         let content = {
-            let mut table = self.table();
+            let mut table = self.table.lock();
             table.expire(Instant::now());
             table.peers(usize::MAX, Instant::now())
         };
@@ -121,10 +122,6 @@ impl Bootstrap {
         if let Err(error) = self.file.save(content.as_bytes()) {
             tracing::error!(%error, "the table was not written");
         }
-    }
-
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -157,10 +154,10 @@ async fn register(
     let body = body.map_err(|_| BootstrapError::Body(MAX_BYTES))?;
     let checked = serde_json::from_slice::<Registration>(&body)?.check()?;
     if checked.registration.leaving {
-        server.table().left(&checked);
+        server.table.lock().left(&checked);
         return Ok(Json(json!({ "status": "left" })));
     }
-    server.table().register(&checked, from, Instant::now());
+    server.table.lock().register(&checked, from, Instant::now());
     tracing::debug!(id = %checked.id, "registered");
     Ok(Json(json!({ "status": "registered" })))
 }
@@ -173,7 +170,7 @@ async fn peers(
     let Query(query) = query.map_err(|_| BootstrapError::Query)?;
     let limit = query.limit.unwrap_or(MAX_SAMPLE).min(MAX_SAMPLE);
     // Others may register while the answer is put together.
-    let peers = server.table().peers(limit, Instant::now());
+    let peers = server.table.lock().peers(limit, Instant::now());
     let mut body = String::from("{\"peers\":[");
     for (number, peer) in peers.iter().enumerate() {
         if body.len() + peer.len() > MAX_ANSWER {
@@ -188,6 +185,6 @@ async fn peers(
 
 /// `GET /health`
 async fn health(State(server): State<Arc<Bootstrap>>) -> Json<Value> {
-    let peers = server.table().len(Instant::now());
+    let peers = server.table.lock().len(Instant::now());
     Json(json!({ "status": "healthy", "version": env!("CARGO_PKG_VERSION"), "peers": peers }))
 }

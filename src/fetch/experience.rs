@@ -2,8 +2,9 @@
 //! hold, how fast, and who kept it waiting.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::peer_id::PeerId;
 
@@ -50,7 +51,7 @@ pub(super) struct Expected {
 impl Experience {
     /// What to expect of a peer.
     pub(super) fn of(&self, peer: PeerId) -> Expected {
-        let peers = self.peers();
+        let peers = self.peers.lock();
         let seen = peers.get(&peer);
         seen.map_or_else(Expected::default, |it| Expected {
             served: it.served,
@@ -91,7 +92,7 @@ impl Experience {
     }
 
     fn note(&self, peer: PeerId, change: impl FnOnce(&mut Seen)) {
-        let mut peers = self.peers();
+        let mut peers = self.peers.lock();
         if peers.len() >= MAX_PEERS && !peers.contains_key(&peer) {
             let oldest = peers.iter().min_by_key(|(_, it)| (it.served, it.last));
             let oldest = oldest.map(|(peer, _)| *peer);
@@ -105,11 +106,6 @@ impl Experience {
         });
         seen.last = Instant::now();
         change(seen);
-    }
-
-    /// No method leaves the map half changed.
-    fn peers(&self) -> MutexGuard<'_, HashMap<PeerId, Seen>> {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -164,6 +160,6 @@ mod tests {
         }
         assert!(experience.of(peer(0)).served);
         assert!(!experience.of(peer(1)).behind);
-        assert_eq!(experience.peers().len(), MAX_PEERS);
+        assert_eq!(experience.peers.lock().len(), MAX_PEERS);
     }
 }

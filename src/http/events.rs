@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -12,6 +12,7 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use futures_util::Stream;
 use futures_util::stream::{self, StreamExt};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -72,7 +73,7 @@ impl Places {
     /// A place for a stream; where none is left, the longest of whoever has the most ends, whose
     /// client connects again when it still listens.
     fn take(self: &Arc<Self>, client: Option<ClientKey>) -> Option<Place> {
-        let mut taken = self.lock();
+        let mut taken = self.0.lock();
         let mut held: HashMap<&Option<ClientKey>, usize> = HashMap::new();
         for it in &*taken {
             *held.entry(&it.client).or_default() += 1;
@@ -98,15 +99,11 @@ impl Places {
         let places = Arc::clone(self);
         Some(Place { places, gone })
     }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Taken>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.lock();
+        let mut taken = self.places.0.lock();
         taken.retain(|it| !Arc::ptr_eq(&it.gone, &self.gone));
     }
 }

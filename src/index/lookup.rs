@@ -9,8 +9,9 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::RwLock;
 
 use super::IndexError;
 use super::codec::{self, DecodeError, Entry};
@@ -123,17 +124,7 @@ impl Lookup {
 
     /// Whether what is kept in memory is this.
     pub(super) fn has_derived(&self, secondary: &Secondary) -> bool {
-        *self.secondary() == *secondary
-    }
-
-    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
-        self.recent.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn secondary(&self) -> RwLockReadGuard<'_, Secondary> {
-        self.secondary
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.secondary.read() == *secondary
     }
 
     /// How far it has come; the default for an empty database.
@@ -168,7 +159,7 @@ impl Lookup {
 
     /// The encoding of a record.
     fn encoded(&self, id: FileId) -> Result<Option<sled::IVec>, IndexError> {
-        if let Some(recent) = self.recent().records.get(&id) {
+        if let Some(recent) = self.recent.read().records.get(&id) {
             return Ok(recent.as_deref().map(sled::IVec::from));
         }
         self.read(&file_key(id))
@@ -177,7 +168,7 @@ impl Lookup {
     pub(super) fn newest_named(&self, name: &str) -> Result<Option<FileRecord>, IndexError> {
         let mut before = None;
         loop {
-            let Some(id) = self.secondary().named(name, before) else {
+            let Some(id) = self.secondary.read().named(name, before) else {
                 return Ok(None);
             };
             // Another name may begin alike, and the file may be gone since.
@@ -196,10 +187,10 @@ impl Lookup {
         than: FileId,
         known: u32,
     ) -> Result<Option<FileId>, IndexError> {
-        if self.secondary().users(hash) <= known {
+        if self.secondary.read().users(hash) <= known {
             return Ok(None);
         }
-        let first = self.secondary().first_named(name, than);
+        let first = self.secondary.read().first_named(name, than);
         for id in first {
             let record = self.get(id)?.map(|record| record.file);
             if record.is_some_and(|it| it.name == name && it.hash == *hash) {
@@ -219,7 +210,7 @@ impl Lookup {
             from.push(0);
         }
         // Held to the end, so that nothing moves to sled meanwhile.
-        let recent = self.recent();
+        let recent = self.recent.read();
         let first = after.map_or(Bound::Unbounded, Bound::Excluded);
         let behind = recent.records.range((first, Bound::Unbounded));
         let added = behind.filter_map(|(_, value)| value.as_deref());
@@ -246,7 +237,7 @@ impl Lookup {
     }
 
     pub(super) fn needs(&self, hash: &BlobHash) -> bool {
-        self.secondary().users(hash) > 0
+        self.secondary.read().users(hash) > 0
     }
 
     /// Every hash that files need, in order.
@@ -324,12 +315,12 @@ impl Lookup {
             durable,
             ..progress
         };
-        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.recent.write();
         recent.records.extend(batch);
         recent.progress = Some(progress);
         drop(recent);
         let secondary = self.secondary.write();
-        let mut secondary = secondary.unwrap_or_else(PoisonError::into_inner);
+        let mut secondary = secondary;
         for change in changed {
             match change {
                 Changed::Added(record) => secondary.add(&record),
@@ -341,7 +332,7 @@ impl Lookup {
 
     /// Brings what is recent to sled once it is much.
     pub(super) fn flush_if_many(&self) -> Result<(), IndexError> {
-        if self.recent().records.len() < RECENT {
+        if self.recent.read().records.len() < RECENT {
             return Ok(());
         }
         self.flush()
@@ -351,7 +342,7 @@ impl Lookup {
     fn flush(&self) -> Result<(), IndexError> {
         let mut batch = sled::Batch::default();
         {
-            let recent = self.recent();
+            let recent = self.recent.read();
             let Some(progress) = recent.progress else {
                 return Ok(());
             };
@@ -369,7 +360,7 @@ impl Lookup {
                 .apply_batch(batch)
                 .map_err(|e| of_sled(&self.dir, e))
         })?;
-        *self.recent.write().unwrap_or_else(PoisonError::into_inner) = Recent::default();
+        *self.recent.write() = Recent::default();
         Ok(())
     }
 
@@ -384,9 +375,7 @@ impl Lookup {
             drop(db);
             Ok(())
         })?;
-        let secondary = secondary
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let secondary = secondary.into_inner();
         let saved = secondary.save(&dir);
         saved.map_err(|e| IndexError::io("write into", dir, e))
     }
@@ -427,7 +416,7 @@ impl Change<'_> {
     }
 
     fn users(&mut self, hash: BlobHash) -> &mut u32 {
-        let before = || self.lookup.secondary().users(&hash);
+        let before = || self.lookup.secondary.read().users(&hash);
         self.users.entry(hash).or_insert_with(before)
     }
 

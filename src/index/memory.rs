@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{IndexBackend, IndexError, Totals};
 use crate::hash::BlobHash;
@@ -25,7 +25,7 @@ struct State {
 
 impl MemoryIndex {
     fn open_state(&self) -> Result<MutexGuard<'_, State>, IndexError> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock();
         if state.closed {
             Err(IndexError::Closed)
         } else {
@@ -103,7 +103,7 @@ impl IndexBackend for MemoryIndex {
     }
 
     fn totals(&self) -> Totals {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock();
         let mut contents = BTreeMap::new();
         let mut totals = Totals::default();
         for FileRecord { file, .. } in state.files.values() {

@@ -1,11 +1,12 @@
 //! The node: composes what it is made of, and runs until it is told to stop.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -235,11 +236,7 @@ impl Node {
         if self.options.store.durability == Durability::Relaxed {
             tasks.spawn(sync_regularly(self.store.clone(), RELAXED_SYNC_EVERY));
         }
-        let outgoing = self
-            .outgoing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let outgoing = self.outgoing.lock().take();
         if let Some(outgoing) = outgoing {
             tasks.spawn(announce_all(Arc::clone(&self.network), outgoing));
         }

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::clients::network_of;
 
@@ -44,10 +45,7 @@ impl RateLimit {
             return Ok(());
         }
         // A panic elsewhere leaves nothing half done in here.
-        let mut clients = self
-            .full_again
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.full_again.lock();
         let client = network_of(client);
         let full = clients.get(&client).copied().unwrap_or(now);
         let owed = full.saturating_duration_since(now) + self.interval;
@@ -122,7 +120,7 @@ mod tests {
     fn without_a_limit_nothing_is_refused_or_remembered() {
         let limit = RateLimit::new(None);
         assert_eq!(taken(&limit, "10.0.0.1", Instant::now()).0, usize::MAX);
-        assert!(limit.full_again.lock().unwrap().is_empty());
+        assert!(limit.full_again.lock().is_empty());
     }
 
     #[test]
@@ -133,7 +131,7 @@ mod tests {
         for number in 0..4 * u32::try_from(MAX_CLIENTS).unwrap() {
             now += Duration::from_micros(1);
             limit.take(IpAddr::from(number.to_be_bytes()), now).unwrap();
-            assert!(limit.full_again.lock().unwrap().len() <= MAX_CLIENTS);
+            assert!(limit.full_again.lock().len() <= MAX_CLIENTS);
         }
     }
 

@@ -6,10 +6,11 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// A request that has moved nothing for so long gives way as an idle connection does.
@@ -78,7 +79,7 @@ impl Seats {
 
     /// A place for a connection of `holder`; None where nobody gives way.
     pub(super) fn take(self: &Arc<Self>, holder: Option<IpAddr>) -> Option<Taken> {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         let held = table.held(holder);
         if holder.is_some() && held >= self.each && !self.free_own(&mut table, holder) {
             return None;
@@ -104,7 +105,7 @@ impl Seats {
 
     /// Frees some places of idle connections, as where no more files can be opened.
     pub(super) fn free_some(&self) {
-        self.free(&mut self.lock(), None);
+        self.free(&mut self.table.lock(), None);
     }
 
     /// Frees a place among those of one holder.
@@ -163,7 +164,7 @@ impl Seats {
 
     /// Ends the connections with the longest heads, until half of the room is left.
     fn free_heads(&self) {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         let heads = table.seats.values().map(|it| (it.head(), Arc::clone(it)));
         let mut long: Vec<_> = heads.filter(|(head, _)| *head > SMALL_HEAD).collect();
         long.sort_unstable_by_key(|(head, _)| std::cmp::Reverse(*head));
@@ -179,10 +180,6 @@ impl Seats {
 
     fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -262,7 +259,7 @@ impl Seat {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.0.seats.lock().remove(&self.0);
+        self.0.seats.table.lock().remove(&self.0);
         self.0.give_back_head();
     }
 }
@@ -283,7 +280,13 @@ mod tests {
     }
 
     fn is_gone(taken: &Taken) -> bool {
-        !taken.0.seats.lock().seats.contains_key(&taken.0.number)
+        !taken
+            .0
+            .seats
+            .table
+            .lock()
+            .seats
+            .contains_key(&taken.0.number)
     }
 
     #[test]
@@ -313,7 +316,7 @@ mod tests {
         let _newcomer = seats.take(Some(ip(1))).unwrap();
         let _another = seats.take(None).unwrap();
         assert_eq!(local.iter().filter(|it| is_gone(it)).count(), 2);
-        assert_eq!(seats.lock().seats.len(), 64);
+        assert_eq!(seats.table.lock().seats.len(), 64);
     }
 
     #[test]
@@ -363,6 +366,6 @@ mod tests {
         assert!(seats.heads.load(Ordering::Relaxed) <= MAX_HEADS / 2);
         drop(taken);
         assert_eq!(seats.heads.load(Ordering::Relaxed), 0);
-        assert!(seats.lock().held.is_empty());
+        assert!(seats.table.lock().held.is_empty());
     }
 }

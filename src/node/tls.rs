@@ -3,8 +3,9 @@
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
@@ -59,7 +60,7 @@ struct Current(RwLock<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let current = self.0.read();
         Some(Arc::clone(&current))
     }
 }
@@ -86,11 +87,7 @@ impl Tls {
     /// certificate stays what it was. Blocks.
     pub fn reload(&self) -> Result<(), TlsError> {
         let certified = certified(&self.files, self.config.crypto_provider())?;
-        *self
-            .current
-            .0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = certified;
+        *self.current.0.write() = certified;
         Ok(())
     }
 

@@ -5,8 +5,6 @@
 //! room; those that this node's operator has named, that have served content, or that sign what
 //! they tell may take more than others.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use crate::hash::BlobHash;
 use crate::peer_id::PeerId;
 use crate::record::FileId;
@@ -16,6 +14,7 @@ mod told;
 
 pub use told::{FileKey, Held, NetworkFile, NoRoom, Options, Provider};
 
+use parking_lot::Mutex;
 use state::State;
 
 /// An answer may be overtaken by what its peer tells meanwhile. By how much more its clock
@@ -39,19 +38,19 @@ impl Directory {
 
     /// Notes that this node's operator has named `peer`.
     pub fn name(&self, peer: PeerId) {
-        self.state().slot(peer).named = true;
+        self.state.lock().slot(peer).named = true;
     }
 
     /// Notes that `peer` has served content that was right.
     pub fn serves(&self, peer: PeerId) {
-        self.state().slot(peer).served = true;
+        self.state.lock().slot(peer).served = true;
     }
 
     /// Notes that `peer` holds a file. Where there is no room older files make it, of this peer
     /// or of one that takes more than its share.
     #[allow(clippy::needless_pass_by_value)] // Who tells of a file is done with it.
     pub fn put(&self, peer: PeerId, file: NetworkFile) -> Result<(), NoRoom> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.put(peer, &file, &self.options) {
             Ok(())
         } else {
@@ -62,18 +61,18 @@ impl Directory {
 
     /// Notes that `peer` no longer holds a file. Returns whether it was thought to.
     pub fn withdraw(&self, peer: PeerId, id: FileId) -> bool {
-        self.state().withdraw(peer, id)
+        self.state.lock().withdraw(peer, id)
     }
 
     /// Drops all that `peer` has told.
     pub fn forget(&self, peer: PeerId) {
-        self.state().forget(peer);
+        self.state.lock().forget(peer);
     }
 
     /// Whether `peer` tells something later than all that was heard and read of it before:
     /// so nothing is taken that somebody repeats. The moment is by the peer's own clock.
     pub fn hears(&self, peer: PeerId, moment: u64) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let last = &mut state.slot(peer).heard;
         let later = moment > *last;
         if later {
@@ -85,13 +84,16 @@ impl Directory {
     /// The last moment that was heard or read of `peer`, in microseconds by its clock; zero
     /// where there is none.
     pub fn last_heard(&self, peer: PeerId) -> u64 {
-        self.state().known_slot(peer).map_or(0, |slot| slot.heard)
+        self.state
+            .lock()
+            .known_slot(peer)
+            .map_or(0, |slot| slot.heard)
     }
 
     /// Notes that what `peer` holds was read as it was at a moment by its clock. The peer
     /// has proven that it is the present one, so it counts also if that clock was set back.
     pub fn read_at(&self, peer: PeerId, moment: u64) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let last = &mut state.slot(peer).heard;
         if moment > *last || moment < last.saturating_sub(SET_BACK) {
             *last = moment;
@@ -100,7 +102,7 @@ impl Directory {
 
     /// Notes that all that `peer` holds is read from here on.
     pub fn begin_reading(&self, peer: PeerId) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let slot = state.slot(peer);
         slot.reading = slot.reading.wrapping_add(1);
         slot.partial = false;
@@ -108,23 +110,23 @@ impl Directory {
 
     /// Drops what `peer` has not told since its reading began, now that it has told everything.
     pub fn end_reading(&self, peer: PeerId) {
-        self.state().drop_unread(peer);
+        self.state.lock().drop_unread(peer);
     }
 
     /// Whether there was no room for all that `peer` has told.
     pub fn is_partial(&self, peer: PeerId) -> bool {
-        let state = self.state();
+        let state = self.state.lock();
         state.known_slot(peer).is_some_and(|slot| slot.partial)
     }
 
     /// How many peers there was not enough room for.
     pub fn partial_peers(&self) -> usize {
-        self.state().partial_peers()
+        self.state.lock().partial_peers()
     }
 
     /// Whether there is room again for much more of `peer`.
     pub fn has_room_for(&self, peer: PeerId) -> bool {
-        let state = self.state();
+        let state = self.state.lock();
         let Options {
             max_peer_bytes,
             max_bytes,
@@ -143,7 +145,7 @@ impl Directory {
         limit: usize,
         look: usize,
     ) -> (Vec<Held>, Option<FileKey>) {
-        let state = self.state();
+        let state = self.state.lock();
         let (mut found, mut last, mut looked) = (Vec::new(), after, 0);
         let mut from = after.map(|(id, _)| id);
         while let Some(id) = state.first_id(from) {
@@ -171,13 +173,13 @@ impl Directory {
 
     /// What `peer` told of the file with this id.
     pub fn get(&self, peer: PeerId, id: FileId) -> Option<NetworkFile> {
-        let state = self.state();
+        let state = self.state.lock();
         Some(state.told_by(peer, id)?.file(id))
     }
 
     /// The newest of the files with exactly this name that `peer` told of.
     pub fn newest_named(&self, peer: PeerId, name: &str) -> Option<NetworkFile> {
-        let state = self.state();
+        let state = self.state.lock();
         let number = state.number(peer)?;
         let places = state.known_slot(peer)?.files.iter().rev();
         let mut rows = places.filter_map(|it| Some((it.0, state.row(number, *it)?)));
@@ -187,7 +189,7 @@ impl Directory {
 
     /// Every file with this id, by whomever: mostly one.
     pub fn with_id(&self, id: FileId) -> Vec<Held> {
-        let state = self.state();
+        let state = self.state.lock();
         let told = state.told_of(id).into_iter();
         told.filter_map(|(hash, told)| state.held(id, hash, &told))
             .collect()
@@ -196,38 +198,36 @@ impl Directory {
     /// Some of the first files before this one with its content, its name and its size: to
     /// people they are one.
     pub fn earlier(&self, file: &NetworkFile) -> Vec<FileId> {
-        self.state().earlier(file)
+        self.state.lock().earlier(file)
     }
 
     /// The peers that claim to hold this content, each with one of its files, in the order in
     /// which they were heard of it.
     pub fn providers(&self, hash: &BlobHash) -> Vec<Provider> {
-        self.state().providers(hash, usize::MAX)
+        self.state.lock().providers(hash, usize::MAX)
     }
 
     /// A number that grows with every change, and when something is told again.
     pub fn changes(&self) -> u64 {
-        self.state().changes
+        self.state.lock().changes
     }
 
     /// How many files `peer` has told of.
     pub fn count_of(&self, peer: PeerId) -> usize {
-        self.state().known_slot(peer).map_or(0, |it| it.files.len())
+        self.state
+            .lock()
+            .known_slot(peer)
+            .map_or(0, |it| it.files.len())
     }
 
     /// How many files the network holds, those with one content and one name counted once.
     pub fn len(&self) -> usize {
-        self.state().files
+        self.state.lock().files
     }
 
     /// Whether the network holds no file.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// A panic in here is a defect of this file; what it leaves is still hearsay.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,10 +7,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -87,7 +88,7 @@ impl Mdns {
 
     /// The nodes that are there now, in the order of their ids.
     pub fn neighbours(&self) -> Vec<Neighbour> {
-        let neighbours = self.found.lock();
+        let neighbours = self.found.neighbours.lock();
         neighbours
             .addresses
             .iter()
@@ -101,14 +102,6 @@ impl Mdns {
     /// Waits until something is found, or was since the last call.
     pub async fn changed(&self) {
         self.found.changed.notified().await;
-    }
-}
-
-impl Found {
-    fn lock(&self) -> MutexGuard<'_, Neighbours> {
-        self.neighbours
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -144,7 +137,7 @@ fn service(id: PeerId, port: u16, interfaces: IfKind) -> Result<ServiceInfo, mdn
 async fn read(daemon: ServiceDaemon, mut events: Receiver<ServiceEvent>, found: Arc<Found>) {
     loop {
         while let Ok(event) = events.recv_async().await {
-            found.lock().take(&event);
+            found.neighbours.lock().take(&event);
             found.changed.notify_one();
         }
         // The daemon gives up a reader that is too slow for what comes.

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use super::announcement::{Announcement, NotTaken};
@@ -153,7 +153,7 @@ impl Network {
     /// Notes that the clock at this address differs from this machine's; whether that has to be
     /// told, which it is once.
     pub(super) fn clocks_differ(&self, other: &BaseUrl) -> bool {
-        let mut told = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.clocks.lock();
         told.len() < MAX_CLOCKS && told.insert(Prefix::of(other).exact)
     }
 
@@ -303,7 +303,7 @@ impl Network {
     /// Tells every known peer of a file that this node now holds, or has removed. Returns at
     /// once; the rest happens in the background.
     pub fn announce(&self, record: &FileRecord, withdrawn: bool) {
-        let outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+        let outgoing = self.outgoing.lock();
         let at = if withdrawn {
             self.removals.note(record.id)
         } else {

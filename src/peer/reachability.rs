@@ -6,8 +6,9 @@
 //! in this run, and one that failed is not enough.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::prefix::Key;
 use crate::base_url::BaseUrl;
@@ -90,7 +91,7 @@ impl Reachability {
     /// Whether some peer reaches this node, or those that tell have tried in vain; None where
     /// neither is known.
     pub fn get(&self, now: Instant) -> Option<bool> {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.0.lock();
         let fresh = FRESH.max(told.every * FRESH_PERIODS);
         let is_fresh = |at: Instant| now.saturating_duration_since(at) < fresh;
         told.tellers.retain(|_, teller| is_fresh(teller.last));
@@ -108,7 +109,7 @@ impl Reachability {
     ) {
         let now = Instant::now();
         let _ = self.get(now);
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.0.lock();
         told.every = every;
         if told.tellers.len() < MAX_TELLERS || told.tellers.contains_key(&teller) {
             let teller = told.tellers.entry(teller);
@@ -206,6 +207,6 @@ mod tests {
         for number in 0..1000 {
             note(&reachability, &format!("http://x{number}"), true, None);
         }
-        assert_eq!(reachability.0.lock().unwrap().tellers.len(), MAX_TELLERS);
+        assert_eq!(reachability.0.lock().tellers.len(), MAX_TELLERS);
     }
 }

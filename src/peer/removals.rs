@@ -4,8 +4,9 @@
 //! the one before. Peers compare them with each other only, never with their own clocks.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
 
 use crate::record::FileId;
 
@@ -45,12 +46,12 @@ impl Default for Removals {
 impl Removals {
     /// The present moment, later than all before it.
     pub fn moment(&self) -> u64 {
-        self.state().moment()
+        self.state.lock().moment()
     }
 
     /// Notes that a file was removed, and when.
     pub fn note(&self, id: FileId) -> u64 {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let at = state.moment();
         state.removed.push_back((at, id));
         if state.removed.len() > MAX_REMOVALS
@@ -63,18 +64,13 @@ impl Removals {
 
     /// The files that were removed after `moment`; None where that is not remembered.
     pub fn since(&self, moment: u64) -> Option<Vec<FileId>> {
-        let state = self.state();
+        let state = self.state.lock();
         if moment < state.complete_since {
             return None;
         }
         let newest = state.removed.iter().rev();
         let newest = newest.take_while(|(at, _)| *at > moment);
         Some(newest.map(|(_, id)| *id).collect())
-    }
-
-    /// No method leaves the state half changed.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

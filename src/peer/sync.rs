@@ -10,11 +10,12 @@
 //! and the last less and less often.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use super::address::LeadsNowhere;
@@ -163,7 +164,7 @@ impl Asking {
     /// How long to wait when nobody new is heard of: not a whole period where one is back that
     /// was asked just before.
     fn pause(&self, lane: Lane) -> Duration {
-        let progress = self.progress();
+        let progress = self.progress.lock();
         let back = self.network.registry.select(|peer| {
             let known = progress.get(&peer.id());
             known.is_some_and(|it| {
@@ -181,7 +182,7 @@ impl Asking {
 
     /// The peers of a lane whose turn it is.
     fn due(&self, lane: Lane) -> Vec<Peer> {
-        let mut progress = self.progress();
+        let mut progress = self.progress.lock();
         let registry = &self.network.registry;
         if progress.len() > registry.len() {
             progress.retain(|id, _| registry.get(*id).is_some());
@@ -196,7 +197,7 @@ impl Asking {
     async fn ask(&self, peer: Peer, lane: Lane) {
         let id = peer.id();
         let mut progress = {
-            let mut all = self.progress();
+            let mut all = self.progress.lock();
             let progress = all.entry(id).or_default();
             progress.asked = Some(Instant::now());
             progress.asked_as = Some(as_told(&peer));
@@ -232,16 +233,11 @@ impl Asking {
             progress.in_vain = Some(InVain { times, asked_as });
             self.network.registry.asked_in_vain(id, began);
         }
-        self.progress().insert(id, progress);
+        self.progress.lock().insert(id, progress);
         // It may have given way to another while it told what it holds.
         if self.network.registry.get(id).is_none() {
             self.network.directory.forget(id);
         }
-    }
-
-    /// Nothing that can panic is done with the lock held.
-    fn progress(&self) -> MutexGuard<'_, HashMap<PeerId, Progress>> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

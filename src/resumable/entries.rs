@@ -2,9 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use super::state::UploadId;
 use super::turns::Turns;
@@ -75,30 +77,27 @@ impl Entry {
     }
 
     pub(super) fn known(&self) -> Known {
-        *self.lock()
+        *self.known.lock()
     }
 
     /// It goes on, or has become `file`.
     pub(super) fn note(&self, file: Option<FileId>) {
-        *self.lock() = Known {
+        *self.known.lock() = Known {
             written: Instant::now(),
             file,
         };
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Entries {
     pub(super) fn get(&self, id: UploadId) -> Option<Arc<Entry>> {
-        self.lock().get(&id).map(Arc::clone)
+        self.0.lock().get(&id).map(Arc::clone)
     }
 
     /// Adds one that was there before this start.
     pub(super) fn add(&self, id: UploadId, known: Known, begun: bool) {
-        self.lock()
+        self.0
+            .lock()
             .insert(id, Arc::new(Entry::new(known, None, begun)));
     }
 
@@ -111,7 +110,7 @@ impl Entries {
         client: Option<ClientKey>,
         (max, each): (usize, usize),
     ) -> Result<Option<UploadId>, Full> {
-        let mut entries = self.lock();
+        let mut entries = self.0.lock();
         let mut held: HashMap<&Option<ClientKey>, usize> = HashMap::new();
         let unfinished = || entries.iter().filter(|(_, it)| it.known().file.is_none());
         for (_, entry) in unfinished() {
@@ -149,19 +148,19 @@ impl Entries {
     }
 
     pub(super) fn remove(&self, id: UploadId) {
-        self.lock().remove(&id);
+        self.0.lock().remove(&id);
     }
 
     /// Those that were last written before `time`.
     pub(super) fn written_before(&self, time: Instant) -> Vec<UploadId> {
-        let entries = self.lock();
+        let entries = self.0.lock();
         let old = entries.iter().filter(|(_, it)| it.known().written < time);
         old.map(|(id, _)| *id).collect()
     }
 
     /// The one that ended first, if more than `max` have.
     pub(super) fn first_ended_beyond(&self, max: usize) -> Option<UploadId> {
-        let entries = self.lock();
+        let entries = self.0.lock();
         let ended = || entries.iter().filter(|(_, it)| it.known().file.is_some());
         if ended().count() <= max {
             return None;
@@ -173,10 +172,9 @@ impl Entries {
 
     /// Whether an upload has become this file.
     pub(super) fn has_become(&self, file: FileId) -> bool {
-        self.lock().values().any(|it| it.known().file == Some(file))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Entry>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .lock()
+            .values()
+            .any(|it| it.known().file == Some(file))
     }
 }

@@ -5,8 +5,9 @@
 //! it and deletes. So neither ever sees the other half-way.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::hash::BlobHash;
@@ -56,7 +57,7 @@ impl InUse {
     }
 
     fn place(self: &Arc<Self>, hash: BlobHash) -> (Place, Arc<RwLock<()>>) {
-        let lock = Arc::clone(self.locks().entry(hash).or_default());
+        let lock = Arc::clone(self.locks.lock().entry(hash).or_default());
         (
             Place {
                 in_use: Arc::clone(self),
@@ -66,15 +67,11 @@ impl InUse {
             lock,
         )
     }
-
-    fn locks(&self) -> MutexGuard<'_, HashMap<BlobHash, Arc<RwLock<()>>>> {
-        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut locks = self.in_use.locks();
+        let mut locks = self.in_use.locks.lock();
         self.lock = None;
         if locks
             .get(&self.hash)
@@ -107,6 +104,6 @@ mod tests {
                 .is_err()
         );
         drop(taken);
-        assert!(in_use.locks().is_empty());
+        assert!(in_use.locks.lock().is_empty());
     }
 }

@@ -1,6 +1,8 @@
 //! The quota: how many bytes of content a store keeps.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::StoreError;
 use crate::blob::BlobError;
@@ -26,7 +28,7 @@ impl Quota {
 
     /// What is left of it where so many bytes are kept.
     pub(super) fn left(&self, kept: u64) -> u64 {
-        let taken = kept.saturating_add(*self.reserved());
+        let taken = kept.saturating_add(*self.reserved.lock());
         self.limit.saturating_sub(taken)
     }
 
@@ -36,7 +38,7 @@ impl Quota {
         bytes: u64,
         kept: impl FnOnce() -> u64,
     ) -> Result<Reservation, StoreError> {
-        let mut reserved = self.reserved();
+        let mut reserved = self.reserved.lock();
         // Looked at under the lock: a blob that is no longer reserved is counted by now.
         let taken = kept().saturating_add(*reserved);
         if taken.saturating_add(bytes) > self.limit {
@@ -46,15 +48,11 @@ impl Quota {
         let quota = Arc::clone(self);
         Ok(Reservation { quota, bytes })
     }
-
-    fn reserved(&self) -> MutexGuard<'_, u64> {
-        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        *self.quota.reserved() -= self.bytes;
+        *self.quota.reserved.lock() -= self.bytes;
     }
 }
 

@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::super::BlobError;
@@ -78,7 +79,7 @@ impl Damage {
 
     /// How many contents are known to be damaged.
     pub(super) fn known(&self) -> u64 {
-        self.lock().len() as u64
+        self.known.lock().len() as u64
     }
 
     /// How often damage was found since the start.
@@ -88,7 +89,7 @@ impl Damage {
 
     /// What was found damaged of a content; None if nothing was.
     pub(super) fn get(&self, hash: &BlobHash) -> Option<Found> {
-        self.lock().get(hash).copied()
+        self.known.lock().get(hash).copied()
     }
 
     /// Remembers that a content is damaged, unless what is at `path` is no longer what was
@@ -96,7 +97,7 @@ impl Damage {
     /// until the end of the process. Blocks.
     pub(super) fn mark(&self, hash: BlobHash, path: Option<&Path>, found: Found, detail: &str) {
         {
-            let mut known = self.lock();
+            let mut known = self.known.lock();
             // Under the lock, which whoever has put another file there takes to forget.
             if let (Some(path), Some(found)) = (path, found)
                 && Identity::at(path).ok() != Some(found)
@@ -110,7 +111,7 @@ impl Damage {
                 None => tracing::error!(%hash, detail, "content is damaged"),
             }
         }
-        let _changing = self.change();
+        let _changing = self.changing.lock();
         if self.get(&hash) == Some(found)
             && let Err(error) = self.write(&hash, found, detail)
         {
@@ -130,10 +131,10 @@ impl Damage {
 
     /// Forgets damage of a content, which is whole again or gone. Blocks.
     pub(super) fn forget(&self, hash: &BlobHash) {
-        if self.lock().remove(hash).is_none() {
+        if self.known.lock().remove(hash).is_none() {
             return;
         }
-        let _changing = self.change();
+        let _changing = self.changing.lock();
         let path = self.path(hash);
         if self.get(hash).is_none()
             && let Err(error) = self.disk.remove_file(&path)
@@ -172,14 +173,6 @@ impl Damage {
 
     fn path(&self, hash: &BlobHash) -> PathBuf {
         self.dir.join(hash.to_string())
-    }
-
-    fn change(&self) -> MutexGuard<'_, ()> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<BlobHash, Found>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

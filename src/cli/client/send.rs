@@ -8,7 +8,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -16,6 +16,7 @@ use blake3::Hasher;
 use bytes::Bytes;
 use futures_util::stream;
 use indicatif::ProgressBar;
+use parking_lot::Mutex;
 use reqwest::header::HeaderMap;
 use reqwest::{Body, Method, RequestBuilder, header};
 use serde::{Deserialize, Serialize};
@@ -136,7 +137,7 @@ impl Sending<'_> {
             return Ok(sent);
         }
         let (id, hash) = self.send_all().await?;
-        let own = BlobHash::from(lock(&self.hasher).finalize());
+        let own = BlobHash::from(self.hasher.lock().finalize());
         let source = self.source.clone();
         let still_is = run_blocking(move || source.still_is(own)).await;
         let is_right = hash == own && Failure::of_file(self.path, still_is)?;
@@ -187,7 +188,7 @@ impl Sending<'_> {
         if let Some((id, hash)) = progress.and_then(|it| it.file) {
             let hashed = self.hash_until(self.source.size()).await;
             hashed.map_err(|error| self.unreadable(error))?;
-            let own = BlobHash::from(lock(&self.hasher).finalize());
+            let own = BlobHash::from(self.hasher.lock().finalize());
             if own == hash && self.is_there(id, hash).await? {
                 self.begun.forget();
                 return Ok(Some(self.sent(id, hash)));
@@ -295,11 +296,7 @@ impl Sending<'_> {
             .header(header::CONTENT_LENGTH, left)
             .body(self.body(progress.offset));
         let answer = self.api.send(request).await;
-        let unread = self
-            .unread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let unread = self.unread.lock().take();
         if let Some(error) = unread {
             return Err(self.unreadable(error));
         }
@@ -324,7 +321,7 @@ impl Sending<'_> {
         self.unread = Arc::default();
         let (source, hasher) = (self.source.clone(), Arc::clone(&self.hasher));
         self.hashed = offset;
-        run_blocking(move || source.hash_until(offset, &mut lock(&hasher))).await
+        run_blocking(move || source.hash_until(offset, &mut hasher.lock())).await
     }
 
     /// The bytes from `offset` on, hashed as they go. The last ones only go if nobody has written
@@ -343,13 +340,13 @@ impl Sending<'_> {
                     let piece = source.read(at)?;
                     let end = at + piece.len() as u64;
                     if end == source.size() && !source.is_untouched()? {
-                        let mut whole = lock(&hasher).clone();
+                        let mut whole = hasher.lock().clone();
                         whole.update(&piece);
                         if !source.still_is(whole.finalize().into())? {
                             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
                         }
                     }
-                    lock(&hasher).update(&piece);
+                    hasher.lock().update(&piece);
                     Ok((piece, end))
                 });
                 match read.await {
@@ -359,7 +356,7 @@ impl Sending<'_> {
                     }
                     Err(error) => {
                         let kind = error.kind();
-                        *unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                        *unread.lock() = Some(error);
                         Err(io::Error::from(kind))
                     }
                 }
@@ -384,8 +381,4 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     text(headers, name)?.parse().ok()
-}
-
-fn lock(hasher: &Mutex<Hasher>) -> std::sync::MutexGuard<'_, Hasher> {
-    hasher.lock().unwrap_or_else(PoisonError::into_inner)
 }

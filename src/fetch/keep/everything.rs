@@ -37,7 +37,7 @@ impl Keeper {
             let looked = Instant::now();
             tokio::time::sleep(PAUSE.min(every)).await;
             // Sooner where there is more to fetch of a peer than may wait at once.
-            while looked.elapsed() < every && !(skipped && self.queue().open() < FEW) {
+            while looked.elapsed() < every && !(skipped && self.queue.lock().open() < FEW) {
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -70,7 +70,7 @@ impl Keeper {
         let Some(share) = self.share_of(wanted.peer) else {
             return true;
         };
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock();
         if !queue.is_within_share(share, wanted.file.size, room) {
             return true;
         }

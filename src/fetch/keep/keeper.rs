@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
+use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, Notify, OnceCell};
 use tokio::task::JoinSet;
 
@@ -64,7 +65,7 @@ pub struct Keeper {
     pub(super) fetcher: Arc<Fetcher>,
     pub(super) store: Store,
     options: Options,
-    queue: Mutex<Queue>,
+    pub(super) queue: Mutex<Queue>,
     /// Wakes the keeper when something was added.
     added: Notify,
     /// Set once it is known what was wanted before.
@@ -100,7 +101,7 @@ impl Keeper {
         let id = wanted.id();
         self.recall().await?;
         {
-            let mut queue = self.queue();
+            let mut queue = self.queue.lock();
             let share = client.is_some() && queue.open_of(client.as_ref()) >= MAX_OF_ONE;
             if share && !queue.give_way(client.as_ref(), true) {
                 return Err(NotKept::TooManyOfOne);
@@ -112,7 +113,7 @@ impl Keeper {
             queue.belongs_to(id, client);
         }
         if let Err(error) = self.write_down().await {
-            self.queue().remove(id);
+            self.queue.lock().remove(id);
             return Err(error.into());
         }
         self.added.notify_one();
@@ -122,7 +123,7 @@ impl Keeper {
     /// Gives up what a user wanted, or forgets that it is there. What is kept stays.
     pub async fn forget(&self, id: KeepId) -> Result<Option<Progress>, NotKept> {
         self.recall().await?;
-        let removed = self.queue().remove(id);
+        let removed = self.queue.lock().remove(id);
         if let Some(progress) = &removed {
             // Of what is under way, the fetch itself removes what has come when it stops.
             if progress.stage != Stage::Fetching {
@@ -147,7 +148,7 @@ impl Keeper {
             // A full disk, say, where removals are what helps.
             tracing::warn!(%error, "that a file is removed is not written down");
         }
-        self.queue().give_up_unasked(KeepId::Content(hash));
+        self.queue.lock().give_up_unasked(KeepId::Content(hash));
         Some(hash)
     }
 
@@ -158,17 +159,17 @@ impl Keeper {
 
     /// How far one is.
     pub fn progress(&self, id: KeepId) -> Option<Progress> {
-        self.queue().get(id)
+        self.queue.lock().get(id)
     }
 
     /// How far all are, the oldest first.
     pub fn all(&self) -> Vec<Progress> {
-        self.queue().all()
+        self.queue.lock().all()
     }
 
     /// A number that differs when other files are wanted, or when they are farther.
     pub fn fingerprint(&self) -> u64 {
-        self.queue().fingerprint()
+        self.queue.lock().fingerprint()
     }
 
     /// Fetches what is wanted, for ever.
@@ -186,7 +187,7 @@ impl Keeper {
             while let Some(begun) = self.begin_next() {
                 fetching.spawn(Arc::clone(&self).fetch(begun));
             }
-            let due = self.queue().next_due();
+            let due = self.queue.lock().next_due();
             let due = due.map(|due| due.max(Instant::now() + LOOK_AGAIN));
             let due = due.unwrap_or_else(|| Instant::now() + IDLE);
             tokio::select! {
@@ -198,7 +199,7 @@ impl Keeper {
     }
 
     fn begin_next(&self) -> Option<Begun> {
-        self.queue().begin_next()
+        self.queue.lock().begin_next()
     }
 
     async fn fetch(self: Arc<Self>, begun: Begun) {
@@ -243,10 +244,10 @@ impl Keeper {
             Ok(record) => {
                 if let Some(record) = &record {
                     self.fetcher.network.announce(record, false);
-                    self.queue().name(id, record.file.name.clone());
+                    self.queue.lock().name(id, record.file.name.clone());
                 }
                 let kept = record.map(|record| record.id);
-                self.queue().end(id, Stage::Kept(kept), None);
+                self.queue.lock().end(id, Stage::Kept(kept), None);
             }
             Err(error) => {
                 tracing::warn!(%id, error = &error as &dyn Error, "not kept yet");
@@ -255,9 +256,9 @@ impl Keeper {
                 }
                 let text = error.to_string();
                 if !error.is_final() {
-                    return self.queue().retry(id, text);
+                    return self.queue.lock().retry(id, text);
                 }
-                self.queue().end(id, Stage::Failed, Some(text));
+                self.queue.lock().end(id, Stage::Failed, Some(text));
             }
         }
         if let Err(error) = self.write_down().await {
@@ -273,7 +274,7 @@ impl Keeper {
 
     async fn write_down(&self) -> io::Result<()> {
         let file = self.file.lock().await;
-        let wanted = self.queue().asked_for();
+        let wanted = self.queue.lock().asked_for();
         let lines: Vec<_> = wanted.iter().map(WantedLine::of).collect();
         let (writing, text) = (file.clone(), serde_json::json!(lines).to_string());
         let saving = tokio::task::spawn_blocking(move || writing.save(text.as_bytes()));
@@ -290,15 +291,11 @@ impl Keeper {
             self.unhashed.recall().await?;
             self.removed.recall().await?;
             for wanted in wanted {
-                self.queue().add(wanted, None);
+                self.queue.lock().add(wanted, None);
             }
             Ok(())
         });
         recalled.await.copied()
-    }
-
-    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn wake(&self) {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::hash::BlobHash;
@@ -53,16 +53,16 @@ impl Removed {
 
     /// Whether this content was removed, or is being removed.
     pub(super) fn has(&self, hash: &BlobHash) -> bool {
-        self.state().known.contains_key(hash)
+        self.state.lock().known.contains_key(hash)
     }
 
     /// Remembers that a content is about to be removed. Ok means that a restart does not
     /// forget it.
     pub(super) async fn begin(&self, hash: BlobHash) -> io::Result<()> {
-        let number = self.state().add(hash, true);
+        let number = self.state.lock().add(hash, true);
         let file = self.file.lock().await;
         let (noted, text) = {
-            let state = self.state();
+            let state = self.state.lock();
             // Another one has written down what came in the meantime, too.
             if state.written >= number {
                 return Ok(());
@@ -72,20 +72,20 @@ impl Removed {
         let writing = file.clone();
         let saving = tokio::task::spawn_blocking(move || writing.save(text.as_bytes()));
         saving.await.map_err(io::Error::other)??;
-        self.state().written = noted;
+        self.state.lock().written = noted;
         Ok(())
     }
 
     /// Notes that the removal is at its end, whatever came of it.
     pub(super) fn end(&self, hash: &BlobHash) {
-        if let Some(removal) = self.state().known.get_mut(hash) {
+        if let Some(removal) = self.state.lock().known.get_mut(hash) {
             removal.under_way = false;
         }
     }
 
     /// Forgets that a content was removed, since it is here again.
     pub(super) fn is_here(&self, hash: &BlobHash) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.known.get(hash).is_some_and(|it| !it.under_way) {
             // The next one that is written down tells it; until then a restart finds it again.
             state.known.remove(hash);
@@ -99,16 +99,11 @@ impl Removed {
         let text = loading.await.map_err(io::Error::other)??;
         let text = text.unwrap_or_default();
         let lines: Vec<String> = serde_json::from_slice(&text).unwrap_or_default();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         for hash in lines.iter().filter_map(|line| line.parse().ok()) {
             state.add(hash, false);
         }
         Ok(())
-    }
-
-    /// No method leaves the state half changed.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::hash::BlobHash;
@@ -43,14 +43,14 @@ impl Unhashed {
 
     /// The hash of what was kept of a peer's file.
     pub(super) fn get(&self, id: FileId) -> Option<BlobHash> {
-        self.known().get(&id).copied()
+        self.known.lock().get(&id).copied()
     }
 
     /// Remembers what was kept of a peer's file.
     pub(super) async fn note(&self, id: FileId, hash: BlobHash) -> io::Result<()> {
         let file = self.file.lock().await;
         let text = {
-            let mut known = self.known();
+            let mut known = self.known.lock();
             if known.len() < MAX {
                 known.insert(id, hash);
             }
@@ -71,17 +71,13 @@ impl Unhashed {
         let text = loading.await.map_err(io::Error::other)??;
         let text = text.unwrap_or_default();
         let lines: BTreeMap<String, String> = serde_json::from_slice(&text).unwrap_or_default();
-        let mut known = self.known();
+        let mut known = self.known.lock();
         for (id, hash) in lines {
             if let (Ok(id), Ok(hash)) = (id.parse(), hash.parse()) {
                 known.insert(id, hash);
             }
         }
         Ok(())
-    }
-
-    fn known(&self) -> MutexGuard<'_, BTreeMap<FileId, BlobHash>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,9 +2,11 @@
 //! finished segments, while the writing thread goes on behind them.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
 
 use crate::index::IndexError;
 use crate::index::codec::Entry;
@@ -62,11 +64,7 @@ impl Compaction {
     /// Tells of files that are about to be removed. Must be called before the
     /// lookup database forgets them.
     pub(super) fn keep(&self, removed: HashSet<FileId>) {
-        self.shared
-            .removed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(removed);
+        self.shared.removed.lock().extend(removed);
     }
 
     /// Waits for the end: the number of files in the snapshot, and the sequence
@@ -122,11 +120,6 @@ impl Shared {
 
     fn is_needed(&self, lookup: &Lookup, id: FileId) -> Result<bool, IndexError> {
         // In this order: what the database has forgotten by now is in the set by now.
-        Ok(lookup.digest_of(id)?.is_some()
-            || self
-                .removed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(&id))
+        Ok(lookup.digest_of(id)?.is_some() || self.removed.lock().contains(&id))
     }
 }

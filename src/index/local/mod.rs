@@ -2,7 +2,7 @@
 //! database, which is brought up to it and made anew from it at need.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
@@ -183,7 +183,6 @@ impl IndexBackend for LocalIndex {
             .shared
             .totals
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn mark(&self) -> u64 {

@@ -1,7 +1,9 @@
 //! What readers and the writing thread share.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, RwLock};
 
 use crate::index::Totals;
 use crate::index::lookup::Lookup;
@@ -24,17 +26,14 @@ pub(super) struct Current {
 
 impl Shared {
     pub(super) fn current(&self) -> Current {
-        self.lookup
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.lookup.read().clone()
     }
 
     pub(super) fn set_current(&self, current: Current) {
-        *self.lookup.write().unwrap_or_else(PoisonError::into_inner) = current;
+        *self.lookup.write() = current;
     }
 
     pub(super) fn set_totals(&self, totals: Totals) {
-        *self.totals.lock().unwrap_or_else(PoisonError::into_inner) = totals;
+        *self.totals.lock() = totals;
     }
 }

@@ -9,7 +9,6 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::prefix::Prefix;
@@ -25,6 +24,7 @@ pub use entry::{Introducer, Peer};
 pub use room::Options;
 
 use entry::Entry;
+use parking_lot::Mutex;
 
 /// What came of an introduction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Registry {
         if let Some(refusal) = self.refusal(&entry.peer) {
             return refusal;
         }
-        let mut peers = self.peers();
+        let mut peers = self.peers.lock();
         if let Some(known) = peers.get_mut(&id) {
             known.peer.named |= entry.peer.named;
             known.renew(entry);
@@ -120,7 +120,7 @@ impl Registry {
         let Ok(id) = registration.peer_id.parse() else {
             return false;
         };
-        let peers = self.peers();
+        let peers = self.peers.lock();
         let known: Option<&Entry> = peers.get(&id);
         known.is_some_and(|it| !it.gone && it.peer.told.registration == *registration)
     }
@@ -148,7 +148,7 @@ impl Registry {
         if let Some(refusal) = self.refusal(&entry.peer) {
             return refusal;
         }
-        let mut peers = self.peers();
+        let mut peers = self.peers.lock();
         let id = entry.peer.id();
         if peers.contains_key(&id) {
             return Introduced::Known;
@@ -170,14 +170,14 @@ impl Registry {
 
     /// Notes that a peer seems to be there.
     pub fn saw(&self, id: PeerId) {
-        if let Some(entry) = self.peers().get_mut(&id) {
+        if let Some(entry) = self.peers.lock().get_mut(&id) {
             entry.see();
         }
     }
 
     /// Notes that a peer has just answered as itself.
     pub fn answered(&self, id: PeerId) -> Answered {
-        let mut peers = self.peers();
+        let mut peers = self.peers.lock();
         let Some(entry) = peers.get_mut(&id) else {
             return Answered {
                 anew: false,
@@ -203,7 +203,7 @@ impl Registry {
     /// Notes that a peer was asked in vain since `began`, so that it has to show anew that it
     /// is there.
     pub fn asked_in_vain(&self, id: PeerId, began: Instant) {
-        if let Some(entry) = self.peers().get_mut(&id) {
+        if let Some(entry) = self.peers.lock().get_mut(&id) {
             entry.peer.answered = false;
             entry.tried = Some(began);
             entry.in_vain = entry.in_vain.saturating_add(1);
@@ -213,7 +213,7 @@ impl Registry {
     /// Notes that a peer has said goodbye, and tells whether it did so after it last
     /// registered: one that is repeated by whoever, also later, is of an earlier run.
     pub fn left(&self, told: &Checked) -> bool {
-        let mut peers = self.peers();
+        let mut peers = self.peers.lock();
         let Some(entry) = peers.get_mut(&told.id) else {
             return false;
         };
@@ -230,7 +230,7 @@ impl Registry {
 
     /// Forgets a peer that has never answered.
     pub fn forget_unproven(&self, id: PeerId) {
-        let mut peers = self.peers();
+        let mut peers = self.peers.lock();
         if peers
             .get(&id)
             .is_some_and(|it| !it.proven && !it.peer.named)
@@ -242,7 +242,7 @@ impl Registry {
     /// The peers to be shown, in the order of their ids: all but those whose address is a name
     /// that was not looked at yet, and may lead where no peer is.
     pub fn shown(&self) -> Vec<Peer> {
-        let peers = self.peers();
+        let peers = self.peers.lock();
         let shown = peers.values().filter(|it| {
             let looked_at = it.peer.answered || it.proven || it.in_vain > 0;
             looked_at || !it.peer.address().has_name()
@@ -253,20 +253,20 @@ impl Registry {
     /// Whether a peer is reached where it says it is, and when the last try to began; None
     /// where it was not asked yet.
     pub fn reaches(&self, id: PeerId) -> Option<(bool, Instant)> {
-        let peers = self.peers();
+        let peers = self.peers.lock();
         let entry = peers.get(&id)?;
         Some((entry.peer.answered, entry.tried?))
     }
 
     /// The peer with this id.
     pub fn get(&self, id: PeerId) -> Option<Peer> {
-        self.peers().get(&id).map(|it| it.peer.clone())
+        self.peers.lock().get(&id).map(|it| it.peer.clone())
     }
 
     /// Those of them that are wanted: the named ones first, then those that came themselves,
     /// then who signs.
     pub fn select(&self, wanted: impl Fn(&Peer) -> bool) -> Vec<Peer> {
-        let peers = self.peers();
+        let peers = self.peers.lock();
         let mut wanted: Vec<_> = peers.values().filter(|it| wanted(&it.peer)).collect();
         wanted.sort_by_key(|it| {
             let told = matches!(it.by, Introducer::Other(_));
@@ -277,7 +277,7 @@ impl Registry {
 
     /// At most so many of the peers that answer, any of them.
     pub fn some_answering(&self, limit: usize) -> Vec<Peer> {
-        let peers = self.peers();
+        let peers = self.peers.lock();
         let answering = peers.values().filter(|it| it.peer.answered);
         let some = sample(answering.collect(), limit).into_iter();
         some.map(|it| it.peer.clone()).collect()
@@ -285,14 +285,14 @@ impl Registry {
 
     /// Those that have answered once, at the address that they have now.
     pub fn proven(&self) -> Vec<Peer> {
-        let peers = self.peers();
+        let peers = self.peers.lock();
         let proven = peers.values().filter(|it| it.proven);
         proven.map(|it| it.peer.clone()).collect()
     }
 
     /// The peers that have answered.
     pub fn answering(&self) -> Vec<PeerId> {
-        let peers = self.peers();
+        let peers = self.peers.lock();
         let answering = peers.values().filter(|it| it.peer.answered);
         answering.map(|it| it.peer.id()).collect()
     }
@@ -300,7 +300,7 @@ impl Registry {
     /// A number that differs when other peers are known, or others of them have answered.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        for entry in self.peers().values() {
+        for entry in self.peers.lock().values() {
             (entry.peer.id(), entry.peer.answered).hash(&mut hasher);
         }
         hasher.finish()
@@ -308,7 +308,7 @@ impl Registry {
 
     /// How many peers are known.
     pub fn len(&self) -> usize {
-        self.peers().len()
+        self.peers.lock().len()
     }
 
     /// Whether no peer is known.
@@ -324,7 +324,7 @@ impl Registry {
             forget_unproven_after,
             ..
         } = self.options;
-        let mut peers = self.peers();
+        let mut peers = self.peers.lock();
         let silent = peers.values().filter(|it| {
             let limit = if it.proven || it.peer.named {
                 forget_after
@@ -338,11 +338,6 @@ impl Registry {
             peers.remove(id);
         }
         silent
-    }
-
-    /// No method leaves the map half changed, so a panic elsewhere does not matter.
-    fn peers(&self) -> MutexGuard<'_, BTreeMap<PeerId, Entry>> {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,7 +5,9 @@
 //! every place that may be its and compares the rest in the pack.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
+
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::entry::{Place, Prefix};
 use super::pack::Pack;
@@ -109,7 +111,7 @@ impl Table {
     pub(super) fn alike(&self) -> Vec<Vec<(Place, Arc<Pack>)>> {
         let mut alike = Vec::new();
         for shard in &self.shards {
-            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            let shard = shard.read();
             let slots: Vec<_> = shard.iter().collect();
             let groups = slots.chunk_by(|one, other| one.tag == other.tag);
             let groups = groups.filter(|group| group.len() > 1);
@@ -120,36 +122,36 @@ impl Table {
 
     /// Must be called with the slots' shard locked.
     fn with_packs<'a>(&self, slots: impl Iterator<Item = &'a Slot>) -> Vec<(Place, Arc<Pack>)> {
-        let packs = self.packs.read().unwrap_or_else(PoisonError::into_inner);
+        let packs = self.packs.read();
         let pack = |place: Place| Some((place, Arc::clone(packs.get(&place.pack)?)));
         slots.filter_map(|slot| pack(slot.place)).collect()
     }
 
     /// The pack with this number.
     pub(super) fn pack(&self, number: u32) -> Option<Arc<Pack>> {
-        let packs = self.packs.read().unwrap_or_else(PoisonError::into_inner);
+        let packs = self.packs.read();
         packs.get(&number).cloned()
     }
 
     /// Adds a pack.
     pub(super) fn insert_pack(&self, pack: Arc<Pack>) {
-        let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut packs = self.packs.write();
         packs.insert(pack.number, pack);
     }
 
     /// Takes a pack out that holds no blob any more.
     pub(super) fn remove_pack(&self, number: u32) {
-        let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut packs = self.packs.write();
         packs.remove(&number);
     }
 
     fn read(&self, [shard, ..]: Prefix) -> Option<RwLockReadGuard<'_, Shard>> {
         let shard = self.shards.get(usize::from(shard))?;
-        Some(shard.read().unwrap_or_else(PoisonError::into_inner))
+        Some(shard.read())
     }
 
     fn write(&self, [shard, ..]: Prefix) -> Option<RwLockWriteGuard<'_, Shard>> {
         let shard = self.shards.get(usize::from(shard))?;
-        Some(shard.write().unwrap_or_else(PoisonError::into_inner))
+        Some(shard.write())
     }
 }
