@@ -5,6 +5,7 @@
 
 // Floor 0: words
 pub mod base_url;
+mod blocking;
 pub mod byte_range;
 pub mod client_key;
 pub mod hash;

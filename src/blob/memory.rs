@@ -13,9 +13,8 @@ use parking_lot::Mutex;
 
 use super::encoded::encoded;
 use super::spool::Content;
-use super::{
-    BlobBackend, BlobError, ByteStream, DamageCounts, OpenBlob, SpooledBlob, run_blocking,
-};
+use super::{BlobBackend, BlobError, ByteStream, DamageCounts, OpenBlob, SpooledBlob};
+use crate::blocking;
 use crate::hash::BlobHash;
 
 /// The longest piece handed out, in bytes.
@@ -34,7 +33,7 @@ impl BlobBackend for MemoryBlobs {
         let bytes = match blob.into_content() {
             Content::Memory(bytes) => bytes.into(),
             Content::File { blob, outboard } => {
-                run_blocking(move || {
+                blocking::run(move || {
                     let bytes = std::fs::read(blob.path())
                         .map_err(|e| BlobError::io("read", blob.path(), e))?;
                     blob.discard();

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use tokio::task::JoinError;
 
 use crate::disk::repeat;
 use crate::hash::BlobHash;
@@ -239,22 +238,4 @@ impl BlobError {
         let detail = detail.to_string();
         Self::Damaged { hash, detail }
     }
-}
-
-/// Runs `work` on a thread where it may block.
-pub(crate) async fn run_blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
-) -> Result<T, BlobError> {
-    joined(tokio::task::spawn_blocking(work).await)
-}
-
-/// The result of work on a blocking thread; that it panicked is an error too.
-fn joined<T>(joined: Result<Result<T, BlobError>, JoinError>) -> Result<T, BlobError> {
-    joined.unwrap_or_else(|e| {
-        Err(BlobError::io(
-            "finish work on",
-            "a blob",
-            io::Error::other(e),
-        ))
-    })
 }

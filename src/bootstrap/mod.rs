@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::blocking;
 use crate::node::clients::ClientAddress;
 use crate::node::rate_limit::RateLimit;
 use crate::peer::prefix::narrow_of;
@@ -102,12 +103,7 @@ impl Bootstrap {
         loop {
             tokio::time::sleep(SAVE_EVERY).await;
             let this = Arc::clone(&self);
-            if tokio::task::spawn_blocking(move || this.save())
-                .await
-                .is_err()
-            {
-                tracing::error!("the table was not written");
-            }
+            blocking::run(move || this.save()).await;
         }
     }
 

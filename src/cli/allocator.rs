@@ -59,7 +59,7 @@ pub(super) async fn give_back_regularly() {
             continue;
         }
         // It takes as long as there are many free pieces.
-        let _ = tokio::task::spawn_blocking(give_back).await;
+        crate::blocking::run(give_back).await;
         let after = resident();
         least = least.min(after);
         let gave_back = before.saturating_sub(after) >= MUCH / 4;

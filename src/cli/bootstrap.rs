@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use super::stop::{StopSignal, hangup, reload_on_hangup};
 use super::storage::keep_private;
 use super::{allocator, limits, logging};
+use crate::blocking;
 use crate::bootstrap::{Bootstrap, Options};
 use crate::config::{DEFAULT_PEER_RATE, GatewayArguments, Log};
 use crate::node::server;
@@ -85,7 +86,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         max_peers: arguments.max_peers,
         rate: NonZeroU32::new(arguments.peer_rate),
     };
-    let opened = tokio::task::spawn_blocking(move || Bootstrap::open(&options)).await?;
+    let opened = blocking::run(move || Bootstrap::open(&options)).await;
     let bootstrap = Arc::new(opened.context("cannot use the storage directory")?);
     let saving = tokio::spawn(Arc::clone(&bootstrap).save_regularly());
     tracing::info!(%bound, "introducing peers");
@@ -100,6 +101,6 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     tokio::spawn(allocator::give_back_regularly());
     server::serve(listener, router, &options, Arc::default(), stop.wait()).await;
     saving.abort();
-    tokio::task::spawn_blocking(move || bootstrap.save()).await?;
+    blocking::run(move || bootstrap.save()).await;
     Ok(())
 }

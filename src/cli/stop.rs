@@ -5,6 +5,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::blocking;
 use crate::node::tls::Tls;
 
 /// Ctrl-C, SIGTERM and SIGXCPU, which no longer kill the process once this exists.
@@ -46,13 +47,12 @@ pub(super) async fn reload_on_hangup(mut hangup: Signal, tls: Option<Tls>) {
             tracing::info!("hung up; there is no certificate to be read again");
             continue;
         };
-        match tokio::task::spawn_blocking(move || tls.reload()).await {
-            Ok(Ok(())) => tracing::info!("the certificate was read again"),
-            Ok(Err(error)) => tracing::error!(
+        match blocking::run(move || tls.reload()).await {
+            Ok(()) => tracing::info!("the certificate was read again"),
+            Err(error) => tracing::error!(
                 error = &error as &dyn Error,
                 "the certificate stays what it was"
             ),
-            Err(error) => tracing::error!(%error, "the certificate was not read"),
         }
     }
 }

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use super::error::ApiError;
 use super::traffic::Traffic;
 use crate::blob::BlobError;
+use crate::blocking;
 use crate::index::Totals;
 use crate::metrics::page::{CONTENT_TYPE, Page};
 use crate::node::Node;
@@ -27,8 +28,7 @@ pub(super) async fn metrics(
     Extension(traffic): Extension<Arc<Traffic>>,
 ) -> Result<Response, ApiError> {
     let dir = node.storage_dir().to_owned();
-    let counted = tokio::task::spawn_blocking(move || count_files(&dir)).await;
-    let counted = counted.map_err(io::Error::other).flatten();
+    let counted = blocking::run(move || count_files(&dir)).await;
     let counted = counted.map_err(|e| BlobError::io("count files in", node.storage_dir(), e))?;
     let mut page = Page::default();
     write_build(&mut page);

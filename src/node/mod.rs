@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::base_url::BaseUrl;
+use crate::blocking;
 use crate::disk::Durability;
 use crate::fetch::keep::{self, Keeper};
 use crate::fetch::{self, Fetcher};
@@ -140,11 +141,7 @@ impl Node {
         options.store.disk = Arc::new(TimedDisk::new(options.store.disk, Arc::clone(&syncs)));
         let opened = LocalStore::open(options.store.clone()).await?;
         let dir = options.store.dir.clone();
-        let loading = tokio::task::spawn_blocking(move || Identity::load_or_create(&dir));
-        let identity = match loading.await {
-            Ok(loaded) => loaded?,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
+        let identity = blocking::run(move || Identity::load_or_create(&dir)).await?;
         let node = Self::over(opened.store.clone(), identity, options)?;
         Ok(Self {
             opened: Some(opened),

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use url::Host;
 
 use crate::base_url::BaseUrl;
+use crate::blocking;
 
 /// A range of addresses, such as `10.0.0.0/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,12 +215,12 @@ impl Resolve for Resolver {
         let (policy, lookups) = (self.policy.clone(), Arc::clone(&self.lookups));
         Box::pin(async move {
             let permit = lookups.acquire_owned().await?;
-            let found = tokio::task::spawn_blocking(move || {
+            let found = blocking::run(move || {
                 // Whoever asked may have given up long before the answer comes.
                 let _permit = permit;
                 (name.as_str(), 0).to_socket_addrs()
             });
-            let found = found.await??;
+            let found = found.await?;
             let allowed: Vec<SocketAddr> = found.filter(|it| policy.allows(it.ip())).collect();
             if allowed.is_empty() {
                 return Err(LeadsNowhere.into());

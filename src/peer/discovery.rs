@@ -19,6 +19,7 @@ use super::registry::{Introducer, Peer};
 use super::sample::sample;
 use super::sync::Asking;
 use crate::base_url::BaseUrl;
+use crate::blocking;
 use crate::record::Timestamp;
 use crate::state_file::StateFile;
 
@@ -214,10 +215,8 @@ async fn tidy(network: Arc<Network>, every: Duration, file: StateFile) {
         }
         let kept: Vec<_> = known.iter().map(kept).collect();
         let (file, content) = (file.clone(), serde_json::json!(kept).to_string());
-        let saving = tokio::task::spawn_blocking(move || file.save(content.as_bytes()));
-        match saving.await {
-            Ok(Ok(())) => written = places,
-            Ok(Err(error)) => tracing::warn!(%error, "the known peers were not written down"),
+        match blocking::run(move || file.save(content.as_bytes())).await {
+            Ok(()) => written = places,
             Err(error) => tracing::warn!(%error, "the known peers were not written down"),
         }
     }
@@ -231,14 +230,13 @@ fn kept(peer: &Peer) -> (i64, &Registration) {
 async fn recall(network: &Network, file: &StateFile) {
     let content = loop {
         let file = file.clone();
-        match tokio::task::spawn_blocking(move || file.load()).await {
-            Ok(Ok(content)) => break content.unwrap_or_else(|| b"[]".to_vec()),
+        match blocking::run(move || file.load()).await {
+            Ok(content) => break content.unwrap_or_else(|| b"[]".to_vec()),
             // Nothing may be written there before it was read.
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::warn!(%error, "the peers known before cannot be read yet");
                 tokio::time::sleep(RECALL_AGAIN).await;
             }
-            Err(_) => return,
         }
     };
     let kept: Vec<(i64, Registration)> = serde_json::from_slice(&content).unwrap_or_default();

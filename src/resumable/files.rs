@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::error::UploadError;
 use super::state::{State, UploadId};
+use crate::blocking;
 use crate::disk::{Disk, RealDisk};
 use crate::hash::BlobHash;
 use crate::state_file::{COMPANIONS, StateFile};
@@ -70,7 +71,7 @@ impl Files {
     /// Writes down what an upload is, durably.
     pub(super) async fn save(&self, id: UploadId, state: &State) -> Result<(), UploadError> {
         let (files, bytes) = (self.clone(), state.to_bytes());
-        blocking(move || {
+        blocking::run(move || {
             let saved = files.state(id).save(&bytes);
             saved.map_err(|e| UploadError::io("write", files.state_path(id), e))
         })
@@ -80,7 +81,7 @@ impl Files {
     /// What an upload is.
     pub(super) async fn load(&self, id: UploadId) -> Result<State, UploadError> {
         let files = self.clone();
-        blocking(move || {
+        blocking::run(move || {
             let loaded = files.load_blocking(id);
             let state = loaded.map_err(|e| UploadError::io("read", files.state_path(id), e))?;
             state.ok_or(UploadError::Unknown)
@@ -112,7 +113,7 @@ impl Files {
         trusted: impl FnOnce(u64) -> u64 + Send + 'static,
     ) -> Result<u64, UploadError> {
         let (path, disk) = (self.content(id), Arc::clone(&self.disk));
-        blocking(move || {
+        blocking::run(move || {
             let len = len(&path).map_err(|e| UploadError::io("look at", &path, e))?;
             let counts = trusted(len);
             if counts < len {
@@ -127,26 +128,21 @@ impl Files {
     /// Removes the content of an upload that is a file now.
     pub(super) async fn remove_content(&self, id: UploadId) {
         let files = self.clone();
-        let remove = move || {
-            files.remove_blocking(&files.content(id));
-            Ok(())
-        };
-        // That it failed was logged; what is left goes with the upload.
-        let _ = blocking(remove).await;
+        // That it failed is logged; what is left goes with the upload.
+        blocking::run(move || files.remove_blocking(&files.content(id))).await;
     }
 
     /// Removes all of an upload; its state first, without which the rest is removed at start.
     pub(super) async fn remove(&self, id: UploadId) {
         let files = self.clone();
-        let remove = move || {
+        blocking::run(move || {
             if let Err(error) = files.state(id).remove(&*files.disk) {
                 let path = files.state_path(id);
                 tracing::warn!(path = %path.display(), %error, "file of an upload not removed");
             }
             files.remove_blocking(&files.content(id));
-            Ok(())
-        };
-        let _ = blocking(remove).await;
+        })
+        .await;
     }
 
     fn remove_blocking(&self, path: &Path) {
@@ -159,7 +155,7 @@ impl Files {
     /// set aside since it was damaged stays for `expiry`.
     pub(super) async fn find_all(&self, expiry: Duration) -> Result<Vec<Found>, UploadError> {
         let files = self.clone();
-        blocking(move || {
+        blocking::run(move || {
             let found = files.find_all_blocking(expiry);
             found.map_err(|e| UploadError::io("look through", files.dir, e))
         })
@@ -319,19 +315,4 @@ fn begins_with(path: &Path, len: u64, hash: BlobHash) -> io::Result<bool> {
 pub(super) fn boot() -> String {
     let told = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     told.map_or_else(|_| UploadId::new().to_string(), |id| id.trim().to_owned())
-}
-
-/// Runs `work` on a thread where it may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, UploadError> + Send + 'static,
-) -> Result<T, UploadError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(error) => Err(UploadError::io(
-            "work on",
-            "an upload",
-            io::Error::other(error),
-        )),
-    }
 }

@@ -13,6 +13,7 @@ use super::files::{Files, boot};
 use super::open_spools::OpenSpools;
 use super::state::{NewUpload, State, UploadId};
 use crate::blob::{BlobError, spool};
+use crate::blocking;
 use crate::client_key::ClientKey;
 use crate::peer::network::Network;
 use crate::store::Store;
@@ -113,11 +114,7 @@ impl Uploads {
         let spool = self.options.spool.clone();
         spool.check_length(length)?;
         self.store.check_quota(length)?;
-        let check = move || spool::check_room(&spool, length);
-        match tokio::task::spawn_blocking(check).await {
-            Ok(checked) => Ok(checked?),
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        Ok(blocking::run(move || spool::check_room(&spool, length)).await?)
     }
 
     pub(super) fn check_writable(&self) -> Result<(), UploadError> {

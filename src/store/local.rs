@@ -10,6 +10,7 @@ use super::directory::{Directory, DirectoryError};
 use super::error::StoreError;
 use crate::blob::local::LocalBlobs;
 use crate::blob::{self, BlobError, spool};
+use crate::blocking;
 use crate::disk::{Disk, Durability, RealDisk};
 use crate::index::local::LocalIndex;
 use crate::index::{self, IndexError};
@@ -118,11 +119,8 @@ impl LocalStore {
     /// order what a crash left there; collecting blobs that no record needs is left
     /// to [`Store::collect_all`] when [`LocalStore::crashed`].
     pub async fn open(options: Options) -> Result<Self, OpenError> {
-        let opening = tokio::task::spawn_blocking(move || Self::open_unsettled(&options));
-        let (opened, unsettled) = match opening.await {
-            Ok(opened) => opened?,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
+        let opening = blocking::run(move || Self::open_unsettled(&options));
+        let (opened, unsettled) = opening.await?;
         opened
             .store
             .settle(unsettled)

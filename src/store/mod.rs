@@ -11,6 +11,7 @@ use tokio::sync::RwLock;
 
 use crate::blob::spool::{Options as SpoolOptions, free_room};
 use crate::blob::{BlobBackend, BlobError, DamageCounts, Spool, SpooledBlob};
+use crate::blocking;
 use crate::hash::BlobHash;
 use crate::index::{IndexBackend, Totals};
 use crate::record::{FileId, FileRecord, NewFile};
@@ -122,8 +123,7 @@ impl Store {
         let kept = self.totals().blob_bytes;
         let quota = self.quota.as_ref().map(|quota| quota.left(kept));
         let options = self.spool.clone();
-        let free = tokio::task::spawn_blocking(move || free_room(&options));
-        let free = free.await.unwrap_or_default();
+        let free = blocking::run(move || free_room(&options)).await;
         quota.map_or(free, |quota| quota.min(free))
     }
 

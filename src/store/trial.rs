@@ -9,8 +9,9 @@ use tokio::time::timeout;
 
 use super::writing::Writing;
 use super::{Store, StoreError};
+use crate::blob::BlobError;
 use crate::blob::spool::{self, check_room};
-use crate::blob::{BlobError, run_blocking};
+use crate::blocking;
 
 /// How often something is written only to find out whether it can be, at most.
 const TRY_EVERY: Duration = Duration::from_secs(2);
@@ -43,7 +44,7 @@ impl Store {
     /// Fails where `bytes` more would leave less room on the disk than is to be left.
     pub async fn check_room(&self, bytes: u64) -> Result<(), StoreError> {
         let spool = self.spool.clone();
-        Ok(run_blocking(move || check_room(&spool, bytes)).await?)
+        Ok(blocking::run(move || check_room(&spool, bytes)).await?)
     }
 
     /// Uploads have files of their own in `dir`, too, so that a trial looks there.
@@ -77,7 +78,7 @@ impl Store {
         let needed = self.writing.writes.places_of_uploads();
         let storage = spool.dir.parent().unwrap_or(&spool.dir).to_owned();
         let failed = self.writing.writes.failed_places();
-        let trial = run_blocking(move || {
+        let trial = blocking::run(move || {
             // A directory that is made again when it is needed may be gone; those that must be
             // there are tried in any case.
             let there = |it: &PathBuf| it.ancestors().find(|it| it.is_dir()).map(PathBuf::from);

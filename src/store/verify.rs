@@ -10,9 +10,10 @@ use super::error::StoreError;
 use super::local::{OpenError, Options};
 use crate::blob::BlobBackend;
 use crate::blob::local::{LocalBlobs, problems_of_packs};
+use crate::blocking;
 use crate::hash::BlobHash;
+use crate::index::Totals;
 use crate::index::local::{self as index, Journaled};
-use crate::index::{IndexError, Totals};
 
 /// One thing that is not as it should be.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub async fn verify(
     others: Others,
 ) -> Result<Totals, OpenError> {
     let (opening, from_index) = (options.clone(), findings.clone());
-    let opened = tokio::task::spawn_blocking(move || {
+    let opened = blocking::run(move || {
         let directory = Directory::open_existing(&opening.dir, &opening.disk)?;
         // Before the packs are opened, which mends files about them.
         let mut problems = problems_of_packs(&opening.dir)?;
@@ -63,10 +64,7 @@ pub async fn verify(
         let journaled = index::verify(&opening.index(), &mut report)?;
         Ok::<_, OpenError>((directory, blobs, journaled))
     });
-    let (directory, blobs, journaled) = match opened.await {
-        Ok(opened) => opened?,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    };
+    let (directory, blobs, journaled) = opened.await?;
     let totals = journaled.totals();
     verify_blobs(&blobs, journaled, &findings)
         .await
@@ -113,8 +111,7 @@ async fn verify_blobs(
 
 /// Every hash that files need, in order.
 async fn needed(journaled: Journaled) -> Result<Vec<BlobHash>, StoreError> {
-    let looking = tokio::task::spawn_blocking(move || journaled.hashes());
-    Ok(looking.await.unwrap_or(Err(IndexError::Closed))?)
+    Ok(blocking::run(move || journaled.hashes()).await?)
 }
 
 async fn tell(findings: &mpsc::Sender<Finding>, finding: Finding) {

@@ -26,6 +26,7 @@ const FLOORS: &[&[&str]] = &[
     &[
         "hash",
         "base_url",
+        "blocking",
         "byte_range",
         "client_key",
         "metrics",

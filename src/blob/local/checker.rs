@@ -10,8 +10,9 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::super::{BlobError, run_blocking};
+use super::super::BlobError;
 use super::stored::Stored;
+use crate::blocking;
 use crate::outboard::{Leaf, Mismatch, PIECE_BYTES, PieceHasher, PieceValues, Prover, Tree};
 
 /// Reads a blob's file from one leaf to the next.
@@ -130,7 +131,7 @@ impl Checker {
                 Err(error) => tracing::warn!(%hash, %error, "an outboard cannot be derived"),
             }
         }
-        run_blocking(move || {
+        blocking::run(move || {
             self.proof = Proof::Values(values(&self.blob)?);
             Ok(self)
         })

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
-use tokio::task::JoinHandle;
 
 use super::super::room::Room;
-use super::super::{BlobError, ByteStream, joined, run_blocking};
+use super::super::{BlobError, ByteStream};
 use super::checker::values;
 use super::stored::Stored;
+use crate::blocking::{self, Running};
 use crate::outboard::{EncodeError, Encoder, Source, Tree};
 
 /// The length of a chunk group, in bytes.
@@ -36,7 +36,7 @@ struct Files {
 }
 
 /// What comes next, being read.
-type Reading = JoinHandle<Result<Step, BlobError>>;
+type Reading = Running<Result<Step, BlobError>>;
 
 enum Step {
     Piece(Bytes, Encoding),
@@ -77,7 +77,7 @@ impl Encoding {
 
     /// Begins to read the next piece, if there is one.
     fn begin(self) -> Option<Reading> {
-        (self.left > 0).then(|| tokio::task::spawn_blocking(move || self.step()))
+        (self.left > 0).then(|| blocking::begin(move || self.step()))
     }
 
     /// Reads the next piece. Blocks.
@@ -138,7 +138,7 @@ impl Encoding {
             Ok(outboard) => self.files.outboard = Some(outboard),
             // Whether it is the blob that is damaged is found out by reading it once more.
             Err(error) => {
-                return run_blocking(move || values(&blob).and(Err(error))).await;
+                return blocking::run(move || values(&blob).and(Err(error))).await;
             }
         }
         self.derived = true;
@@ -149,11 +149,11 @@ impl Encoding {
 /// The next piece and what is left after it.
 async fn next(mut reading: Reading) -> Result<(Bytes, Encoding), BlobError> {
     loop {
-        reading = match joined(reading.await)? {
+        reading = match reading.await? {
             Step::Piece(piece, rest) => return Ok((piece, rest)),
             Step::NoOutboard(error, encoding) => {
                 let encoding = encoding.with_derived(error).await?;
-                tokio::task::spawn_blocking(move || encoding.step())
+                blocking::begin(move || encoding.step())
             }
         }
     }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt};
 
-use super::super::{BlobError, run_blocking};
+use super::super::BlobError;
 use super::packs::Packs;
 use super::shards::{shard_dir, shard_path};
+use crate::blocking;
 use crate::hash::BlobHash;
 
 /// The size of the blob at `path`, in bytes; 0 of what is no file.
@@ -74,7 +75,7 @@ pub(super) fn strays_among_packs(
 pub(super) fn found_at_once<T: Send + 'static>(
     find: impl FnOnce() -> Result<Vec<T>, BlobError> + Send + 'static,
 ) -> BoxStream<'static, Result<T, BlobError>> {
-    let found = stream::once(run_blocking(find));
+    let found = stream::once(blocking::run(find));
     found.flat_map(each).boxed()
 }
 
@@ -101,7 +102,7 @@ fn per_shard<T: Send + 'static>(
     stream::iter(0..=u8::MAX)
         .then(move |shard| {
             let (dir, scan) = (shard_dir(&dir, shard), Arc::clone(&scan));
-            run_blocking(move || scan(&dir, shard))
+            blocking::run(move || scan(&dir, shard))
         })
         .flat_map(each)
         .boxed()

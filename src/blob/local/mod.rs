@@ -16,7 +16,8 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::spool::{self, Content, SpoolFile};
-use super::{BlobBackend, BlobError, DamageCounts, OpenBlob, SpooledBlob, run_blocking};
+use super::{BlobBackend, BlobError, DamageCounts, OpenBlob, SpooledBlob};
+use crate::blocking;
 use crate::disk::{Disk, DiskDir, Durability, replace_file};
 use crate::hash::BlobHash;
 
@@ -226,7 +227,7 @@ impl LocalBlobs {
         work: impl FnOnce(&Shared) -> Result<T, BlobError> + Send + 'static,
     ) -> Result<T, BlobError> {
         let shared = Arc::clone(&self.shared);
-        run_blocking(move || work(&shared)).await
+        blocking::run(move || work(&shared)).await
     }
 }
 

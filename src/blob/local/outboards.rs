@@ -14,10 +14,11 @@ use futures_util::future::OptionFuture;
 use futures_util::stream::BoxStream;
 use tokio::sync::Mutex;
 
+use super::super::BlobError;
 use super::super::spool::{self, OutboardWriter, SpoolFile};
-use super::super::{BlobError, run_blocking};
 use super::listing;
 use super::shards::{shard_dir, shard_path};
+use crate::blocking;
 use crate::hash::BlobHash;
 use crate::outboard::{Tree, check_outboard};
 use crate::stored_file;
@@ -65,7 +66,7 @@ impl Outboards {
         let turn = self.turns.get(usize::from(first) % AT_ONCE);
         let turn = OptionFuture::from(turn.map(|turn| Arc::clone(turn).lock_owned())).await;
         let outboards = Arc::clone(self);
-        run_blocking(move || {
+        blocking::run(move || {
             // Held here, since who waits for the result may give up before.
             let _turn = turn;
             match outboards.open(&hash) {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
-use tokio::task::JoinHandle;
 
 use super::super::room::Room;
-use super::super::{BlobError, ByteStream, joined};
+use super::super::{BlobError, ByteStream};
 use super::checker::{Checker, Trouble};
 use super::stored::Stored;
+use crate::blocking::{self, Running};
 use crate::outboard::{GROUP_BYTES, PIECE_BYTES};
 
 /// What is left to read.
@@ -22,7 +22,7 @@ pub(super) struct Reader {
 }
 
 /// What comes next, being read.
-type Reading = JoinHandle<Result<Step, BlobError>>;
+type Reading = Running<Result<Step, BlobError>>;
 
 enum Step {
     Piece(Bytes, Reader),
@@ -58,7 +58,7 @@ impl Reader {
     ///
     /// No thread stays with a reader, so any number of slow consumers can be served.
     fn read_on(self) -> Option<Reading> {
-        (!self.ahead.is_empty()).then(|| tokio::task::spawn_blocking(move || self.step()))
+        (!self.ahead.is_empty()).then(|| blocking::begin(move || self.step()))
     }
 
     /// Reads the next piece. Blocks.
@@ -121,12 +121,12 @@ fn leaf_bytes(room: usize) -> u64 {
 /// The next piece and what is left after it.
 async fn next(mut reading: Reading) -> Result<(Bytes, Reader), BlobError> {
     loop {
-        reading = match joined(reading.await)? {
+        reading = match reading.await? {
             Step::Piece(piece, rest) => return Ok((piece, rest)),
             Step::NoProof(error, Reader { checker, ahead }) => {
                 let checker = checker.with_other_proof(error).await?;
                 let reader = Reader { checker, ahead };
-                tokio::task::spawn_blocking(move || reader.step())
+                blocking::begin(move || reader.step())
             }
         }
     }

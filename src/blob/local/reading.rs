@@ -11,11 +11,12 @@ use futures_util::stream;
 use futures_util::{TryStreamExt, stream::iter};
 
 use super::super::encoded::encoded;
-use super::super::{BlobError, ByteStream, OpenBlob, run_blocking};
+use super::super::{BlobError, ByteStream, OpenBlob};
 use super::checker::{Checker, Trouble, pieces};
 use super::encoding::Encoding;
 use super::reader::Reader;
 use super::stored::{Shelf, Stored};
+use crate::blocking;
 use crate::hash::BlobHash;
 use crate::outboard::PIECE_BYTES;
 
@@ -35,7 +36,7 @@ pub(super) async fn open(
     shelf: &Arc<Shelf>,
 ) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
     let opening = Arc::clone(shelf);
-    let opened = run_blocking(move || {
+    let opened = blocking::run(move || {
         let Some(stored) = Stored::open(hash, path, &opening)? else {
             return match opening.damage.get(&hash) {
                 Some(_) => Err(BlobError::known(hash)),
@@ -51,11 +52,7 @@ pub(super) async fn open(
     if known.is_some() {
         blob.prove().await?;
         let damage = Arc::clone(&shelf.damage);
-        run_blocking(move || {
-            damage.forget(&hash);
-            Ok(())
-        })
-        .await?;
+        blocking::run(move || damage.forget(&hash)).await;
     }
     Ok(Some(blob))
 }
@@ -157,7 +154,7 @@ impl OpenBlob for LongBlob {
 async fn prove(checker: Checker, mut ahead: Range<u64>) -> Result<(), BlobError> {
     let mut checker = checker;
     loop {
-        let turn = run_blocking(move || {
+        let turn = blocking::run(move || {
             let proved = prove_now(&mut checker, &mut ahead);
             match proved {
                 Ok(()) => Ok((checker, ahead, None)),

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::Options;
 use crate::blob::BlobError;
+use crate::blocking;
 use crate::disk::{Disk, DiskFile};
 
 /// How much is written to find out whether it can be, in bytes.
@@ -118,10 +119,7 @@ impl Drop for SpoolFile {
         let (disk, path) = (Arc::clone(&self.disk), std::mem::take(&mut self.path));
         let remove = move || remove(&*disk, &path);
         // Unlinking gigabytes takes long; keep it off the async threads.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
-            Err(_) => remove(),
-        }
+        blocking::detach(remove);
     }
 }
 

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::task::JoinHandle;
 
+use super::BlobError;
 use super::room::Room;
-use super::{BlobError, joined};
+use crate::blocking::{self, Running};
 use crate::disk::{Disk, Durability};
 use crate::hash::BlobHash;
 use crate::stored_file;
@@ -129,7 +129,7 @@ impl Spool {
     ) -> Result<Self, BlobError> {
         let with = options.clone();
         let resume = move || Written::resume(with, path, size, proven);
-        let written = super::run_blocking(resume).await?;
+        let written = blocking::run(resume).await?;
         Ok(Self {
             options,
             received: written.size,
@@ -221,7 +221,7 @@ impl Spool {
 struct Writer {
     batch: Batch,
     /// The batch before, being written.
-    writing: JoinHandle<Result<Written, BlobError>>,
+    writing: Running<Result<Written, BlobError>>,
 }
 
 /// Pieces that are written together.
@@ -248,7 +248,7 @@ impl Batch {
 impl Writer {
     fn start(options: Options, pieces: Vec<Bytes>) -> Self {
         let batch = Batch { pieces, room: None };
-        let writing = tokio::task::spawn_blocking(move || Written::start(options)?.append(&batch));
+        let writing = blocking::begin(move || Written::start(options)?.append(&batch));
         Self {
             batch: Batch::default(),
             writing,
@@ -258,7 +258,7 @@ impl Writer {
     fn over(written: Written) -> Self {
         Self {
             batch: Batch::default(),
-            writing: tokio::task::spawn_blocking(|| Ok(written)),
+            writing: blocking::begin(|| Ok(written)),
         }
     }
 
@@ -266,22 +266,22 @@ impl Writer {
         self.batch.push(piece);
         if self.batch.is_full() {
             // Waits before it changes anything: a caller may drop this future.
-            let written = joined((&mut self.writing).await)?;
+            let written = (&mut self.writing).await?;
             let batch = std::mem::take(&mut self.batch);
-            self.writing = tokio::task::spawn_blocking(move || written.append(&batch));
+            self.writing = blocking::begin(move || written.append(&batch));
         }
         Ok(())
     }
 
     async fn sync(&mut self) -> Result<Proven, BlobError> {
-        let written = joined((&mut self.writing).await)?;
+        let written = (&mut self.writing).await?;
         let batch = std::mem::take(&mut self.batch);
-        let synced = super::run_blocking(move || written.append(&batch)?.synced()).await?;
+        let synced = blocking::run(move || written.append(&batch)?.synced()).await?;
         let proven = Proven {
             len: synced.size,
             hash: synced.outboard.hash_so_far(),
         };
-        self.writing = tokio::task::spawn_blocking(|| Ok(synced));
+        self.writing = blocking::begin(|| Ok(synced));
         Ok(proven)
     }
 
@@ -290,8 +290,8 @@ impl Writer {
         finish: fn(Written) -> Result<SpooledBlob, BlobError>,
     ) -> Result<SpooledBlob, BlobError> {
         let Self { batch, writing } = self;
-        let written = joined(writing.await)?;
-        super::run_blocking(move || finish(written.append(&batch)?)).await
+        let written = writing.await?;
+        blocking::run(move || finish(written.append(&batch)?)).await
     }
 }
 

@@ -15,7 +15,7 @@ use super::api::Api;
 use super::failure::Failure;
 use super::find::File;
 use super::landing::Landing;
-use super::running::run_blocking;
+use crate::blocking;
 use crate::hash::BlobHash;
 
 /// How often a download that breaks off without a new byte is tried again.
@@ -57,7 +57,7 @@ pub(super) async fn to_file(
     match came {
         Ok(()) => {
             let (size, hash, name) = (file.size, file.hash(), file.original_name.clone());
-            run_blocking(move || landing.publish(size, hash, &name, replace)).await
+            blocking::run(move || landing.publish(size, hash, &name, replace)).await
         }
         Err(failure @ Failure::WrongBytes(..)) => {
             landing.discard();

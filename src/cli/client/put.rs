@@ -14,8 +14,9 @@ use super::begun;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::output;
-use super::running::{run, run_blocking};
+use super::running::run;
 use super::send::{Sent, send};
+use crate::blocking;
 
 /// How many files are on their way at once: while one waits for its sync, others travel.
 const AT_ONCE: usize = 4;
@@ -58,7 +59,7 @@ impl Arguments {
 
     async fn put(&self, api: Api) -> Result<(), Failure> {
         let bars = MultiProgress::new();
-        run_blocking(begun::sweep).await;
+        blocking::run(begun::sweep).await;
         let found = self.found()?;
         let (api, bars) = (&api, &bars);
         let sending = stream::iter(found.into_iter().flatten()).map(|local| async move {

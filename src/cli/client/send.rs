@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 use super::api::Api;
 use super::begun::{Begun, Subject};
 use super::failure::Failure;
-use super::running::run_blocking;
 use super::source::Source;
+use crate::blocking;
 use crate::hash::BlobHash;
 use crate::record::FileId;
 use crate::resumable::UploadId;
@@ -79,7 +79,7 @@ pub(super) async fn send(
     bar: &ProgressBar,
 ) -> Result<Sent, Failure> {
     let opened = path.to_owned();
-    let source = run_blocking(move || Source::open(&opened)).await;
+    let source = blocking::run(move || Source::open(&opened)).await;
     let source = Failure::of_file(path, source)?;
     let metadata = format!(
         "filename {},description {}",
@@ -139,7 +139,7 @@ impl Sending<'_> {
         let (id, hash) = self.send_all().await?;
         let own = BlobHash::from(self.hasher.lock().finalize());
         let source = self.source.clone();
-        let still_is = run_blocking(move || source.still_is(own)).await;
+        let still_is = blocking::run(move || source.still_is(own)).await;
         let is_right = hash == own && Failure::of_file(self.path, still_is)?;
         self.begun.forget();
         if is_right {
@@ -321,7 +321,7 @@ impl Sending<'_> {
         self.unread = Arc::default();
         let (source, hasher) = (self.source.clone(), Arc::clone(&self.hasher));
         self.hashed = offset;
-        run_blocking(move || source.hash_until(offset, &mut hasher.lock())).await
+        blocking::run(move || source.hash_until(offset, &mut hasher.lock())).await
     }
 
     /// The bytes from `offset` on, hashed as they go. The last ones only go if nobody has written
@@ -336,7 +336,7 @@ impl Sending<'_> {
                 if at == source.size() {
                     return Ok(None);
                 }
-                let read = run_blocking(move || {
+                let read = blocking::run(move || {
                     let piece = source.read(at)?;
                     let end = at + piece.len() as u64;
                     if end == source.size() && !source.is_untouched()? {

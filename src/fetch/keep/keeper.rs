@@ -16,6 +16,7 @@ use super::queue::{Begun, Progress, Queue, Stage};
 use super::removed::Removed;
 use super::unhashed::Unhashed;
 use super::wanted::{KeepId, Wanted, WantedLine};
+use crate::blocking;
 use crate::client_key::ClientKey;
 use crate::disk::{Disk, RealDisk};
 use crate::fetch::fetcher::Fetcher;
@@ -235,8 +236,8 @@ impl Keeper {
 
     async fn remove_partial(&self, id: KeepId) {
         let path = self.options.dir.join(id.to_string());
-        // A panic in there was reported; what is left is removed at the next start.
-        let _ = tokio::task::spawn_blocking(move || remove(&path)).await;
+        // What is left is removed at the next start.
+        blocking::run(move || remove(&path)).await;
     }
 
     async fn end(&self, id: KeepId, fetched: Result<Option<FileRecord>, KeepError>) {
@@ -277,8 +278,7 @@ impl Keeper {
         let wanted = self.queue.lock().asked_for();
         let lines: Vec<_> = wanted.iter().map(WantedLine::of).collect();
         let (writing, text) = (file.clone(), serde_json::json!(lines).to_string());
-        let saving = tokio::task::spawn_blocking(move || writing.save(text.as_bytes()));
-        saving.await.map_err(io::Error::other)?
+        blocking::run(move || writing.save(text.as_bytes())).await
     }
 
     /// Learns once what users wanted before this start.
@@ -286,8 +286,7 @@ impl Keeper {
         let recalled = self.recalled.get_or_try_init(|| async {
             let file = self.file.lock().await.clone();
             let options = self.options.clone();
-            let reading = tokio::task::spawn_blocking(move || read_wanted(&options, &file));
-            let wanted = reading.await.map_err(io::Error::other)??;
+            let wanted = blocking::run(move || read_wanted(&options, &file)).await?;
             self.unhashed.recall().await?;
             self.removed.recall().await?;
             for wanted in wanted {

@@ -7,6 +7,7 @@ use std::path::Path;
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
+use crate::blocking;
 use crate::hash::BlobHash;
 use crate::state_file::StateFile;
 
@@ -70,8 +71,7 @@ impl Removed {
             (state.noted, state.text())
         };
         let writing = file.clone();
-        let saving = tokio::task::spawn_blocking(move || writing.save(text.as_bytes()));
-        saving.await.map_err(io::Error::other)??;
+        blocking::run(move || writing.save(text.as_bytes())).await?;
         self.state.lock().written = noted;
         Ok(())
     }
@@ -95,8 +95,7 @@ impl Removed {
     /// Reads what was written down.
     pub(super) async fn recall(&self) -> io::Result<()> {
         let file = self.file.lock().await.clone();
-        let loading = tokio::task::spawn_blocking(move || file.load());
-        let text = loading.await.map_err(io::Error::other)??;
+        let text = blocking::run(move || file.load()).await?;
         let text = text.unwrap_or_default();
         let lines: Vec<String> = serde_json::from_slice(&text).unwrap_or_default();
         let mut state = self.state.lock();

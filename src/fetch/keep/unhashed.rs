@@ -10,6 +10,7 @@ use std::path::Path;
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
+use crate::blocking;
 use crate::hash::BlobHash;
 use crate::record::FileId;
 use crate::state_file::StateFile;
@@ -60,15 +61,13 @@ impl Unhashed {
             serde_json::json!(lines.collect::<BTreeMap<_, _>>()).to_string()
         };
         let writing = file.clone();
-        let saving = tokio::task::spawn_blocking(move || writing.save(text.as_bytes()));
-        saving.await.map_err(io::Error::other)?
+        blocking::run(move || writing.save(text.as_bytes())).await
     }
 
     /// Reads what was written down.
     pub(super) async fn recall(&self) -> io::Result<()> {
         let file = self.file.lock().await.clone();
-        let loading = tokio::task::spawn_blocking(move || file.load());
-        let text = loading.await.map_err(io::Error::other)??;
+        let text = blocking::run(move || file.load()).await?;
         let text = text.unwrap_or_default();
         let lines: BTreeMap<String, String> = serde_json::from_slice(&text).unwrap_or_default();
         let mut known = self.known.lock();

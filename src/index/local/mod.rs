@@ -1,8 +1,8 @@
 //! The index on a local disk: the journal, which is the truth, and the lookup
 //! database, which is brought up to it and made anew from it at need.
 
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
@@ -10,7 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::guard::is_end;
 use super::lookup::Lookup;
 use super::{IndexBackend, IndexError, Totals};
+use crate::blocking;
 use crate::hash::BlobHash;
+use crate::index::guard::guard;
 use crate::record::{
     FileId, FileRecord, MAX_CONTENT_TYPE_BYTES, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, NewFile,
 };
@@ -124,9 +126,7 @@ async fn on_blocking_thread<T: Send + 'static>(
     work: impl Fn(&Lookup) -> Result<T, IndexError> + Send + 'static,
 ) -> Result<T, IndexError> {
     let lookup = lookup.ok_or(IndexError::Closed)?;
-    let task = tokio::task::spawn_blocking(move || work(&lookup));
-    task.await
-        .unwrap_or_else(|error| Err(IndexError::Lookup(error.to_string())))
+    blocking::run(move || guard(|| work(&lookup))).await
 }
 
 #[async_trait]
@@ -179,10 +179,7 @@ impl IndexBackend for LocalIndex {
     }
 
     fn totals(&self) -> Totals {
-        *self
-            .shared
-            .totals
-            .lock()
+        *self.shared.totals.lock()
     }
 
     fn mark(&self) -> u64 {

@@ -11,8 +11,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::{BlobError, run_blocking};
+use super::super::BlobError;
 use super::damage::Damage;
+use crate::blocking;
 use crate::hash::BlobHash;
 
 mod active;
@@ -107,7 +108,7 @@ impl Packs {
             return Ok(InPacks::Absent);
         }
         let (table, damage) = (Arc::clone(&self.table), Arc::clone(&self.damage));
-        run_blocking(move || reading::content(&table, &damage, &hash, copies)).await
+        blocking::run(move || reading::content(&table, &damage, &hash, copies)).await
     }
 
     /// The size of a blob, in bytes; None if no pack holds it.
@@ -116,7 +117,7 @@ impl Packs {
             return Ok(None);
         }
         let table = Arc::clone(&self.table);
-        run_blocking(move || reading::size(&table, &hash)).await
+        blocking::run(move || reading::size(&table, &hash)).await
     }
 
     /// The blobs whose hashes begin with this byte, with their sizes, in no order. Blocks.
