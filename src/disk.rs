@@ -4,14 +4,28 @@
 //! can record every operation, drop what was not synced, or make the Nth fail.
 //! Reading has no such order; what is stored is opened by `stored_file`.
 
+use std::borrow::Cow;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::stored_file;
+
+/// What the system did not do with a file or directory.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{} {}", self.attempt(), path.display())]
+pub struct DiskError {
+    /// What was tried, as a verb.
+    pub action: &'static str,
+    /// On which file or directory.
+    pub path: PathBuf,
+    /// What the system said; shared, since one failure ends the work of many.
+    pub source: Arc<io::Error>,
+}
 
 /// The rights of files that are made: their owner's alone, whatever the umask, since they
 /// tell what users gave to a node that may ask everybody else for a token.
@@ -204,10 +218,52 @@ pub fn is_shortage(error: &io::Error) -> bool {
     code.is_some_and(|code| short.contains(&code)) || error.kind() == io::ErrorKind::OutOfMemory
 }
 
-/// The same error once more, as far as an error can be had twice.
-pub fn repeat(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::new(error.kind(), error.to_string()),
+impl DiskError {
+    /// The error for a failed `action`, a verb, on `path`.
+    pub fn new(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self {
+            action,
+            path: path.into(),
+            source: Arc::new(source),
+        }
+    }
+
+    /// Whether no room is left, as [`is_full`] tells it.
+    pub fn is_full(&self) -> bool {
+        is_full(&self.source)
+    }
+
+    /// Whether the system was only short of something that may be there later: room, open
+    /// files, memory.
+    pub fn is_shortage(&self) -> bool {
+        self.is_full() || is_shortage(&self.source)
+    }
+
+    fn attempt(&self) -> Cow<'static, str> {
+        if self.is_full() {
+            "no room is left for".into()
+        } else {
+            format!("cannot {}", self.action).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_apart_from_whatever_else_fails() {
+        let error = |code| DiskError::new("cut", "journal/1", io::Error::from_raw_os_error(code));
+        for code in [libc::ENOSPC, libc::EDQUOT, libc::EFBIG] {
+            let full = error(code);
+            assert!(full.is_full() && full.is_shortage(), "{full:?}");
+            assert_eq!(full.to_string(), "no room is left for journal/1");
+        }
+        let short = error(libc::EMFILE);
+        assert!(!short.is_full() && short.is_shortage());
+        let broken = error(libc::EIO);
+        assert!(!broken.is_full() && !broken.is_shortage());
+        assert_eq!(broken.to_string(), "cannot cut journal/1");
     }
 }

@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, RealDisk, is_shortage, repeat, replace_file};
+use crate::disk::{Disk, RealDisk, is_shortage, replace_file};
 use crate::hash::BlobHash;
 use crate::stored_file;
 
@@ -101,15 +101,8 @@ impl StateFile {
     pub fn recall(&self) -> io::Result<Option<Recalled>> {
         let path = self.path.display();
         let (last, before) = (self.read(&self.path), self.read(&self.before));
-        for error in [&last, &before]
-            .into_iter()
-            .filter_map(|it| it.as_ref().err())
-        {
-            if is_shortage(error) {
-                return Err(repeat(error));
-            }
-        }
         let error = match (last, before) {
+            (Err(error), _) | (_, Err(error)) if is_shortage(&error) => return Err(error),
             (Ok(Some(content)), before) => {
                 if let Err(error) = before {
                     tracing::warn!(%path, %error, "the version before is damaged; removed");

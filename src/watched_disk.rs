@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::disk::{Disk, DiskDir, DiskFile, is_full, is_shortage, repeat};
+use crate::disk::{Disk, DiskDir, DiskError, DiskFile};
 
 /// The most places whose failures are remembered; a storage directory has fewer directories.
 const MAX_PLACES: usize = 1024;
@@ -32,26 +32,10 @@ struct State {
 
 /// The last thing that failed in a directory.
 #[derive(Debug)]
-pub struct Failure {
-    /// What was tried, as a verb.
-    pub action: &'static str,
-    /// On which file or directory.
-    pub path: PathBuf,
-    /// What the system said.
-    pub error: io::Error,
+struct Failure {
+    error: DiskError,
     /// How often something had failed before.
     number: u64,
-}
-
-impl Failure {
-    fn again(&self) -> Self {
-        Self {
-            action: self.action,
-            path: self.path.clone(),
-            error: repeat(&self.error),
-            number: self.number,
-        }
-    }
 }
 
 impl Writes {
@@ -71,16 +55,14 @@ impl Writes {
 
     /// Something failed in the directory `place`. The log tells of the first failure there
     /// since something could be written.
-    pub fn fail(&self, action: &'static str, path: &Path, place: &Path, error: &io::Error) {
+    pub fn fail(&self, place: &Path, error: DiskError) {
         let mut state = self.0.lock();
         let of_one_upload = state.of_uploads.iter().any(|it| it == place);
-        if of_one_upload && error.kind() == io::ErrorKind::FileTooLarge {
+        if of_one_upload && error.source.kind() == io::ErrorKind::FileTooLarge {
             return;
         }
         let failure = Failure {
-            action,
-            path: path.to_owned(),
-            error: repeat(error),
+            error: error.clone(),
             number: state.failed,
         };
         state.failed += 1;
@@ -92,8 +74,14 @@ impl Writes {
         if !first {
             return;
         }
+        let is_shortage = error.is_shortage();
+        let DiskError {
+            action,
+            path,
+            source: error,
+        } = error;
         let path = path.display();
-        if is_full(error) || is_shortage(error) {
+        if is_shortage {
             tracing::warn!(action, %path, %error, "writing fails for want of room or files");
         } else {
             tracing::error!(action, %path, %error, "the storage directory cannot be written");
@@ -128,10 +116,10 @@ impl Writes {
     }
 
     /// The last failure of all places where nothing could be written since.
-    pub fn failure(&self) -> Option<Failure> {
+    pub fn failure(&self) -> Option<DiskError> {
         let state = self.0.lock();
         let last = state.failures.values().max_by_key(|it| it.number);
-        last.map(Failure::again)
+        last.map(|it| it.error.clone())
     }
 
     /// The directories in which something failed, and nothing could be written since.
@@ -149,7 +137,8 @@ impl Writes {
                     | ("open", io::ErrorKind::NotFound)
             );
             if !expected {
-                self.fail(action, path, path.parent().unwrap_or(path), error);
+                let place = path.parent().unwrap_or(path);
+                self.fail(place, DiskError::new(action, path, repeat(error)));
             }
         })
     }
@@ -161,7 +150,16 @@ impl Writes {
         dir: &Path,
         result: io::Result<T>,
     ) -> io::Result<T> {
-        result.inspect_err(|error| self.fail(action, dir, dir, error))
+        result.inspect_err(|error| self.fail(dir, DiskError::new(action, dir, repeat(error))))
+    }
+}
+
+/// The same error once more, as far as an error can be had twice: whoever uses the disk has
+/// it, too.
+fn repeat(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 

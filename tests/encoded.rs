@@ -256,7 +256,10 @@ async fn an_outboard_is_derived_as_soon_as_the_disk_takes_it() {
             break;
         }
         assert!(pieces.is_empty());
-        assert!(matches!(error, Some(BlobError::Full { .. })), "{error:?}");
+        assert!(
+            matches!(&error, Some(BlobError::Disk(error)) if error.is_full()),
+            "{error:?}"
+        );
         assert!(!storage.outboard_file(&bytes).exists());
     }
     assert_proves(&*blob, &bytes, 0..1).await;

@@ -131,7 +131,7 @@ async fn a_failed_write_loses_the_content_for_good_and_its_file_at_once() {
             let bytes = content(1, 5_000_000);
             let failed = write_all(&mut spool, &bytes, 40_000).await.unwrap_err();
             assert_eq!(
-                matches!(failed, BlobError::Full { .. }),
+                matches!(failed, BlobError::Disk(error) if error.is_full()),
                 error == Errno::NOSPC
             );
             assert!(disk.disarm().is_some());
@@ -152,7 +152,7 @@ async fn nothing_is_written_into_the_reserve() {
         ..storage.spool.clone()
     };
     let long = spooled(&spool, &content(1, ON_DISK)).await;
-    assert!(matches!(long, Err(BlobError::Full { .. })));
+    assert!(matches!(long, Err(BlobError::Disk(error)) if error.is_full()));
     let options = local::Options {
         dir: storage.dir.path().to_owned(),
         spool,
@@ -161,7 +161,7 @@ async fn nothing_is_written_into_the_reserve() {
     };
     let blobs = LocalBlobs::open(options).unwrap();
     let committed = blobs.commit(short).await;
-    assert!(matches!(committed, Err(BlobError::Full { .. })));
+    assert!(matches!(committed, Err(BlobError::Disk(error)) if error.is_full()));
     assert_eq!(storage.spool_files(), 0);
     let listed: Vec<_> = blobs.list().try_collect().await.unwrap();
     assert_eq!(listed, []);

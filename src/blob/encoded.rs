@@ -26,7 +26,7 @@ pub(super) fn encoded(hash: BlobHash, content: Bytes, range: Range<u64>) -> Byte
         let blob = InMemory::new(hash, content)?;
         let pieces = blob.encoded(hash, &range);
         let pieces = pieces.map_err(|error| BlobError::damaged(hash, &error))?;
-        Ok(stream::iter(pieces.into_iter().map(Ok)))
+        Ok::<_, BlobError>(stream::iter(pieces.into_iter().map(Ok)))
     });
     begun.try_flatten().boxed()
 }

@@ -38,7 +38,7 @@ impl BlobBackend for MemoryBlobs {
                         .map_err(|e| BlobError::io("read", blob.path(), e))?;
                     blob.discard();
                     outboard.discard();
-                    Ok(bytes.into())
+                    Ok::<_, BlobError>(bytes.into())
                 })
                 .await?
             }

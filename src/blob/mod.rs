@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use crate::disk::repeat;
+use crate::disk::DiskError;
 use crate::hash::BlobHash;
 
 mod encoded;
@@ -121,26 +121,11 @@ pub trait OpenBlob: Send + Sync {
 }
 
 /// What can go wrong with blobs.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum BlobError {
-    /// No room is left on the disk.
-    #[error("no room is left for {}", path.display())]
-    Full {
-        /// What was being written.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The system refused an operation.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// On which file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// The system refused an operation, or no room is left.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// The stored bytes are not those that were committed.
     #[error("blob {hash} is damaged: {detail}")]
     Damaged {
@@ -162,54 +147,15 @@ pub enum BlobError {
 }
 
 impl BlobError {
-    /// The error for a failed `action` on `path`; a full disk is told apart.
+    /// The error for a failed `action` on `path`.
     pub fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
-        let path = path.into();
-        if crate::disk::is_full(&source) {
-            Self::Full { path, source }
-        } else {
-            Self::Io {
-                action,
-                path,
-                source,
-            }
-        }
+        DiskError::new(action, path, source).into()
     }
 
     /// Whether the system was only short of something that may be there later: room, open
     /// files, memory.
     pub fn is_shortage(&self) -> bool {
-        match self {
-            Self::Full { .. } => true,
-            Self::Io { source, .. } => crate::disk::is_shortage(source),
-            _ => false,
-        }
-    }
-
-    /// The same error once more, for everybody whose blob was in one write.
-    fn repeat(&self) -> Self {
-        match self {
-            Self::Full { path, source } => Self::Full {
-                path: path.clone(),
-                source: repeat(source),
-            },
-            Self::Io {
-                action,
-                path,
-                source,
-            } => Self::Io {
-                action,
-                path: path.clone(),
-                source: repeat(source),
-            },
-            Self::Damaged { hash, detail } => Self::Damaged {
-                hash: *hash,
-                detail: detail.clone(),
-            },
-            Self::Refused(reason) => Self::Refused(reason.clone()),
-            Self::TooLarge(max) => Self::TooLarge(*max),
-            Self::OverQuota(quota) => Self::OverQuota(*quota),
-        }
+        matches!(self, Self::Disk(error) if error.is_shortage())
     }
 
     /// The error for a blob of `size` bytes that should reach to `end`.
@@ -225,7 +171,7 @@ impl BlobError {
 
     /// Whether it is the medium that does not give the bytes.
     fn is_unreadable(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.raw_os_error() == Some(libc::EIO))
+        matches!(self, Self::Disk(error) if error.source.raw_os_error() == Some(libc::EIO))
     }
 
     /// The error for a blob of which the bytes are not those of its hash.

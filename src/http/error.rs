@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 use super::code::Code;
 use super::multipart::MultipartError;
 use crate::blob::BlobError;
-use crate::disk::{is_full, is_shortage};
+use crate::disk::{DiskError, is_full, is_shortage};
 use crate::fetch::FetchError;
 use crate::fetch::keep::NotKept;
 use crate::index::IndexError;
@@ -320,8 +320,9 @@ fn of_store(error: &StoreError) -> Refusal {
 /// Of something that changes what is stored.
 fn of_change(error: &StoreError) -> Refusal {
     match error {
-        StoreError::Blob(BlobError::Io { source, .. })
-        | StoreError::Index(IndexError::Io { source, .. }) => of_writing(source),
+        StoreError::Blob(BlobError::Disk(error)) | StoreError::Index(IndexError::Disk(error)) => {
+            of_writing(&error.source)
+        }
         StoreError::Index(IndexError::Lookup(_)) => Refusal::WRITE_FAILED,
         error => of_store(error),
     }
@@ -337,11 +338,19 @@ fn of_writing(error: &io::Error) -> Refusal {
     }
 }
 
+fn of_disk(error: &DiskError) -> Refusal {
+    if error.is_full() {
+        Refusal::FULL
+    } else if error.is_shortage() {
+        Refusal::SHORTAGE
+    } else {
+        Refusal::INTERNAL
+    }
+}
+
 fn of_blob(error: &BlobError) -> Refusal {
     match error {
-        BlobError::Full { .. } => Refusal::FULL,
-        BlobError::Io { source, .. } if is_shortage(source) => Refusal::SHORTAGE,
-        BlobError::Io { .. } => Refusal::INTERNAL,
+        BlobError::Disk(error) => of_disk(error),
         BlobError::Damaged { .. } => Refusal::DAMAGED,
         BlobError::Refused(_) => Refusal::READ_ONLY,
         BlobError::OverQuota(_) => Refusal::OVER_QUOTA,
@@ -353,9 +362,8 @@ fn of_blob(error: &BlobError) -> Refusal {
 
 fn of_index(error: &IndexError) -> Refusal {
     match error {
-        IndexError::Full { .. } => Refusal::FULL,
-        IndexError::Io { source, .. } if is_shortage(source) => Refusal::SHORTAGE,
-        IndexError::Io { .. } | IndexError::Lookup(_) | IndexError::Clock => Refusal::INTERNAL,
+        IndexError::Disk(error) => of_disk(error),
+        IndexError::Lookup(_) | IndexError::Clock => Refusal::INTERNAL,
         IndexError::Damaged { .. } => Refusal::DAMAGED,
         IndexError::Refused(_) => Refusal::READ_ONLY,
         IndexError::TooLong => Refusal::TOO_LONG,

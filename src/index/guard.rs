@@ -41,9 +41,7 @@ pub(super) fn of_sled(dir: &Path, error: sled::Error) -> IndexError {
 pub(super) fn is_end(error: &IndexError) -> bool {
     match error {
         IndexError::Lookup(_) => true,
-        IndexError::Full { source, .. } | IndexError::Io { source, .. } => {
-            source.raw_os_error().is_none()
-        }
+        IndexError::Disk(error) => error.source.raw_os_error().is_none(),
         _ => false,
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 
-use crate::disk::repeat;
+use crate::disk::DiskError;
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord, NewFile};
 
@@ -94,26 +94,11 @@ pub struct Totals {
 }
 
 /// What can go wrong with the index.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum IndexError {
-    /// No room is left on the disk.
-    #[error("no room is left for {}", path.display())]
-    Full {
-        /// What was being written.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The system refused an operation.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// On which file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// The system refused an operation, or no room is left.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// The journal holds bytes that cannot be read as it wrote them.
     #[error("the journal is damaged: {} at byte {offset}: {detail}", path.display())]
     Damaged {
@@ -142,60 +127,14 @@ pub enum IndexError {
 }
 
 impl IndexError {
-    /// The error for a failed `action` on `path`; a full disk is told apart.
+    /// The error for a failed `action` on `path`.
     pub fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
-        let path = path.into();
-        if crate::disk::is_full(&source) {
-            Self::Full { path, source }
-        } else {
-            Self::Io {
-                action,
-                path,
-                source,
-            }
-        }
+        DiskError::new(action, path, source).into()
     }
 
     /// Whether the system was only short of something that may be there later: room, open
     /// files, memory.
     pub fn is_shortage(&self) -> bool {
-        match self {
-            Self::Full { .. } => true,
-            Self::Io { source, .. } => crate::disk::is_shortage(source),
-            _ => false,
-        }
-    }
-
-    /// The same error once more, for everybody whose change was in one write.
-    fn repeat(&self) -> Self {
-        match self {
-            Self::Full { path, source } => Self::Full {
-                path: path.clone(),
-                source: repeat(source),
-            },
-            Self::Io {
-                action,
-                path,
-                source,
-            } => Self::Io {
-                action,
-                path: path.clone(),
-                source: repeat(source),
-            },
-            Self::Damaged {
-                path,
-                offset,
-                detail,
-            } => Self::Damaged {
-                path: path.clone(),
-                offset: *offset,
-                detail: detail.clone(),
-            },
-            Self::Lookup(reason) => Self::Lookup(reason.clone()),
-            Self::Refused(reason) => Self::Refused(reason.clone()),
-            Self::Clock => Self::Clock,
-            Self::TooLong => Self::TooLong,
-            Self::Closed => Self::Closed,
-        }
+        matches!(self, Self::Disk(error) if error.is_shortage())
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::{SECRET_KEY_LENGTH, SigningKey};
 
 use super::signature::{Proof, Signable, from_hex, to_hex};
+use crate::disk::DiskError;
 use crate::peer_id::PeerId;
 use crate::state_file::StateFile;
 use crate::stored_file;
@@ -32,15 +33,8 @@ pub struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The system refused an operation.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// On which file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// The key file does not hold a key.
     #[error("{} is not a key of {SECRET_KEY_LENGTH} bytes", path.display())]
     Damaged {
@@ -92,7 +86,8 @@ impl Identity {
         };
         if found == Found::Mendable {
             tracing::warn!(path = %path.display(), "a bit of the key was damaged; mended");
-            write_durably(dir, identity.key.as_bytes()).map_err(|e| io_error("mend", &path, e))?;
+            write_durably(dir, identity.key.as_bytes())
+                .map_err(|e| DiskError::new("mend", &path, e))?;
         }
         keep_private(&path)?;
         if expected(dir)?.is_none() {
@@ -100,7 +95,7 @@ impl Identity {
             // Twice, so that there is a version before to take where this one is damaged.
             let saved = file.save(public.as_bytes());
             let saved = saved.and_then(|()| file.save(public.as_bytes()));
-            saved.map_err(|e| io_error("write", &dir.join(CHECK), e))?;
+            saved.map_err(|e| DiskError::new("write", dir.join(CHECK), e))?;
         }
         Ok(identity)
     }
@@ -165,7 +160,7 @@ impl Identity {
     fn create(dir: &Path) -> Result<Self, IdentityError> {
         let identity = Self::generate()?;
         write_durably(dir, identity.key.as_bytes())
-            .map_err(|e| io_error("write", &dir.join(FILE), e))?;
+            .map_err(|e| DiskError::new("write", dir.join(FILE), e))?;
         Ok(identity)
     }
 
@@ -204,7 +199,7 @@ enum Found {
 fn read(path: &Path) -> Result<Option<Vec<u8>>, IdentityError> {
     match stored_file::read(path, MAX_BYTES) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        bytes => bytes.map(Some).map_err(|e| io_error("read", path, e)),
+        bytes => Ok(Some(bytes.map_err(|e| DiskError::new("read", path, e))?)),
     }
 }
 
@@ -215,7 +210,9 @@ fn check_file(dir: &Path) -> StateFile {
 /// The public key of the key in `dir`, if it was written down.
 fn expected(dir: &Path) -> Result<Option<[u8; 32]>, IdentityError> {
     let file = check_file(dir);
-    let text = file.load().map_err(|e| io_error("read", file.path(), e))?;
+    let text = file
+        .load()
+        .map_err(|e| DiskError::new("read", file.path(), e))?;
     let text = text.and_then(|text| String::from_utf8(text).ok());
     Ok(text.and_then(|text| from_hex(&text)))
 }
@@ -243,11 +240,11 @@ fn one_bit_from(bytes: &[u8]) -> impl Iterator<Item = [u8; SECRET_KEY_LENGTH]> {
 
 /// Whoever reads the key can pose as the node.
 fn keep_private(path: &Path) -> Result<(), IdentityError> {
-    let look = fs::metadata(path).map_err(|e| io_error("look at", path, e))?;
+    let look = fs::metadata(path).map_err(|e| DiskError::new("look at", path, e))?;
     if look.permissions().mode() & 0o077 != 0 {
         tracing::warn!(path = %path.display(), "others could read the key; taking that right away");
         fs::set_permissions(path, Permissions::from_mode(MODE))
-            .map_err(|e| io_error("change the rights of", path, e))?;
+            .map_err(|e| DiskError::new("change the rights of", path, e))?;
     }
     Ok(())
 }
@@ -269,14 +266,6 @@ fn write_durably(dir: &Path, secret: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&unfinished, dir.join(FILE))?;
     File::open(dir)?.sync_all()
-}
-
-fn io_error(action: &'static str, path: &Path, source: io::Error) -> IdentityError {
-    IdentityError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    }
 }
 
 #[cfg(test)]

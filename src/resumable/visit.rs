@@ -101,10 +101,10 @@ impl Visit {
         let mut spool = match self.spool().await {
             Ok(spool) => spool,
             Err(error @ UploadError::Damaged) => return Err(error),
-            Err(UploadError::Store(StoreError::Blob(BlobError::Io { path, source, .. })))
-                if is_shortage(&source) =>
+            Err(UploadError::Store(StoreError::Blob(BlobError::Disk(error))))
+                if is_shortage(&error.source) =>
             {
-                return Err(UploadError::io("read", path, source));
+                return Err(BlobError::Disk(error).into());
             }
             // What cannot be read now, or for which there is no room, is tried again.
             Err(error) => {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::blob::local::note_small_files;
-use crate::disk::{DIR_MODE, Disk, FILE_MODE, replace_file};
+use crate::disk::{DIR_MODE, Disk, DiskError, FILE_MODE, replace_file};
 use crate::stored_file;
 
 /// The version of everything stored, which the steps in `migrations/` lead up to.
@@ -59,15 +59,8 @@ pub enum DirectoryError {
         path: PathBuf,
     },
     /// The system refused an operation.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// On which file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Disk(#[from] DiskError),
 }
 
 fn holder(pid: Option<u32>) -> String {
@@ -78,7 +71,7 @@ impl Directory {
     /// Opens a storage directory, creating it where there is none, and locks it
     /// until the value is dropped. Blocks.
     pub(super) fn open(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, DirectoryError> {
-        create_durably(path).map_err(|e| io_error("create", path, e))?;
+        create_durably(path).map_err(|e| DiskError::new("create", path, e))?;
         warn_of_others(path);
         let lock = lock(path)?;
         check_version(path, &**disk)?;
@@ -94,14 +87,6 @@ impl Directory {
                 path: path.to_owned(),
             })
         }
-    }
-}
-
-fn io_error(action: &'static str, path: &Path, source: io::Error) -> DirectoryError {
-    DirectoryError::Io {
-        action,
-        path: path.to_owned(),
-        source,
     }
 }
 
@@ -140,7 +125,7 @@ fn lock(dir: &Path) -> Result<File, DirectoryError> {
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create(true).truncate(false);
     let open = stored_file::open_with(&path, options.mode(FILE_MODE));
-    let mut file = open.map_err(|e| io_error("open", &path, e))?;
+    let mut file = open.map_err(|e| DiskError::new("open", &path, e))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -152,7 +137,7 @@ fn lock(dir: &Path) -> Result<File, DirectoryError> {
                 pid,
             });
         }
-        Err(TryLockError::Error(e)) => return Err(io_error("lock", &path, e)),
+        Err(TryLockError::Error(e)) => return Err(DiskError::new("lock", &path, e).into()),
     }
     // Who it is helps the operator; the lock holds without it.
     let told = file
@@ -168,7 +153,7 @@ fn check_version(dir: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
     let path = dir.join(FORMAT);
     let bytes = match stored_file::read(&path, MAX_BYTES) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return write_version(&path, disk),
-        bytes => bytes.map_err(|e| io_error("read", &path, e))?,
+        bytes => bytes.map_err(|e| DiskError::new("read", &path, e))?,
     };
     let text = String::from_utf8_lossy(&bytes);
     let found = text.trim_end().strip_prefix("larder ");
@@ -176,7 +161,7 @@ fn check_version(dir: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
         Some(VERSION) => Ok(()),
         // Format 2 adds packs and reads whatever format 1 wrote.
         Some(1) => {
-            note_small_files(dir, disk).map_err(|e| io_error("upgrade", dir, e))?;
+            note_small_files(dir, disk).map_err(|e| DiskError::new("upgrade", dir, e))?;
             write_version(&path, disk)
         }
         Some(found) if found > VERSION => Err(DirectoryError::Newer {
@@ -189,7 +174,8 @@ fn check_version(dir: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
 
 fn write_version(path: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
     let version = format!("larder {VERSION}\n");
-    replace_file(disk, path, version.as_bytes()).map_err(|e| io_error("write", path, e))
+    let written = replace_file(disk, path, version.as_bytes());
+    Ok(written.map_err(|e| DiskError::new("write", path, e))?)
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use tokio::sync::Mutex;
 
 use super::error::StoreError;
 use crate::blob::BlobError;
+use crate::disk::DiskError;
 use crate::index::IndexError;
-use crate::watched_disk::{Failure, Writes};
+use crate::watched_disk::Writes;
 
 /// How writing goes.
 #[derive(Default)]
@@ -42,19 +43,24 @@ impl Writing {
 
     /// Notes a failure that no operation of the disk was: that of a look at it.
     pub(super) fn note(&self, error: &StoreError) {
-        if let StoreError::Blob(BlobError::Io { path, source, .. })
-        | StoreError::Index(
-            IndexError::Io { path, source, .. } | IndexError::Full { path, source },
-        ) = error
-        {
-            // A directory that is looked at is itself the place.
-            let place = path.parent().filter(|_| !path.is_dir()).unwrap_or(path);
-            self.writes.fail("use", path, place, source);
-        }
-        if let StoreError::Index(IndexError::Lookup(reason)) = error {
-            let error = io::Error::other(reason.clone());
-            let index = Path::new("index");
-            self.writes.fail("make anew", index, index, &error);
+        match error {
+            // So much room may only have been wanted: what a disk does not write, it notes itself.
+            StoreError::Blob(BlobError::Disk(error)) if error.is_full() => {}
+            StoreError::Blob(BlobError::Disk(error))
+            | StoreError::Index(IndexError::Disk(error)) => {
+                let path = &error.path;
+                // A directory that is looked at is itself the place.
+                let place = path.parent().filter(|_| !path.is_dir()).unwrap_or(path);
+                let mut noted = error.clone();
+                noted.action = "use";
+                self.writes.fail(place, noted);
+            }
+            StoreError::Index(IndexError::Lookup(reason)) => {
+                let (index, error) = (Path::new("index"), io::Error::other(reason.clone()));
+                self.writes
+                    .fail(index, DiskError::new("make anew", index, error));
+            }
+            _ => {}
         }
     }
 
@@ -62,12 +68,7 @@ impl Writing {
     pub(super) fn last(&self) -> Result<(), StoreError> {
         match self.writes.failure() {
             None => Ok(()),
-            Some(Failure {
-                action,
-                path,
-                error,
-                ..
-            }) => Err(BlobError::io(action, path, error).into()),
+            Some(error) => Err(BlobError::from(error).into()),
         }
     }
 }

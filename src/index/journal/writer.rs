@@ -124,12 +124,9 @@ impl Journal {
         let next_seq = batch.next_seq();
         let bytes = batch.encode(&self.id);
         if bytes.len() > MAX_BODY {
-            let source = io::ErrorKind::FileTooLarge.into();
-            return Err(IndexError::Io {
-                action: "write into one batch of",
-                path: self.active.path.clone(),
-                source,
-            });
+            let error = io::ErrorKind::FileTooLarge.into();
+            let path = &self.active.path;
+            return Err(IndexError::io("write into one batch of", path, error));
         }
         self.write(&bytes)?;
         if removes || !relaxed {

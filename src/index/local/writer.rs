@@ -187,19 +187,19 @@ impl Writer {
         for pending in pending {
             pending.answer(match &shared_error {
                 None => Ok(()),
-                Some(error) => Err(error.repeat()),
+                Some(error) => Err(error.clone()),
             });
         }
     }
 
     fn report(&self, error: &IndexError) -> IndexError {
         // What a disk does not do is told where it is watched.
-        if !matches!(error, IndexError::Io { .. } | IndexError::Full { .. }) {
+        if !matches!(error, IndexError::Disk(_)) {
             tracing::error!(%error, "changes were not written");
         }
         match self.shared.refusal.get() {
             Some(reason) => IndexError::Refused(reason.clone()),
-            None => error.repeat(),
+            None => error.clone(),
         }
     }
 
@@ -284,7 +284,7 @@ impl Writer {
         if let Some(unhealed) = &self.unhealed
             && Instant::now() < unhealed.again
         {
-            return Err(unhealed.error.repeat());
+            return Err(unhealed.error.clone());
         }
         if self.unhealed.is_none() {
             tracing::warn!(
@@ -331,7 +331,7 @@ impl Writer {
             }
         }
         let again = Instant::now() + began.elapsed().max(HEAL_AGAIN);
-        let told = error.repeat();
+        let told = error.clone();
         self.unhealed = Some(Unhealed { error, again });
         told
     }

@@ -114,10 +114,7 @@ impl Writer {
         let result = self.log.append(&self.batch);
         self.batch.clear();
         for answer in self.answers.drain(..) {
-            let result = result
-                .as_ref()
-                .map_or_else(|e| Err(e.repeat()), |()| Ok(()));
-            drop(answer.send(result));
+            drop(answer.send(result.clone()));
         }
     }
 }
