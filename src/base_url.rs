@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use url::{Host, Url};
 
+use crate::text_form::serde_as_text;
+
 /// An `http` or `https` address, with a path prefix where a proxy adds one.
 ///
 /// The text form has no slash at its end, so that a path can be put behind it.
@@ -68,6 +70,8 @@ impl fmt::Display for BaseUrl {
         f.write_str(self.0.as_str().trim_end_matches('/'))
     }
 }
+
+serde_as_text!(BaseUrl);
 
 #[cfg(test)]
 mod tests {

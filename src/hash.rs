@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::text_form::serde_as_text;
+
 /// The BLAKE3-256 hash of a blob: its name everywhere.
 ///
 /// The text form is 64 lowercase hex digits; nothing else parses.
@@ -62,6 +64,8 @@ impl FromStr for BlobHash {
             .map_err(|_| InvalidHash)
     }
 }
+
+serde_as_text!(BlobHash);
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod outboard;
 pub mod peer_id;
 pub mod record;
+mod text_form;
 // Floor 1: backends
 pub mod blob;
 pub mod disk;

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
+use crate::text_form::serde_as_text;
+
 /// The id by which nodes know each other: a UUID.
 ///
 /// Nodes of this implementation derive it from their public key, so that nobody
@@ -54,3 +56,5 @@ impl FromStr for PeerId {
         Uuid::try_parse(text).map(Self).map_err(|_| InvalidPeerId)
     }
 }
+
+serde_as_text!(PeerId);

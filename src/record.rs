@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::{NoContext, Uuid};
 
 use crate::hash::BlobHash;
+use crate::text_form::serde_as_text;
 
 /// The longest file name kept, in bytes.
 pub const MAX_NAME_BYTES: usize = 4096;
@@ -138,6 +139,8 @@ impl fmt::Display for Timestamp {
         write!(f, "{}", utc.format("%Y-%m-%dT%H:%M:%S"))
     }
 }
+
+serde_as_text!(FileId, Timestamp);
 
 /// What an upload tells about a file; the index adds the id and the time.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -36,19 +36,6 @@ pub struct Listing<'a> {
     removed: Option<Elements<'a>>,
 }
 
-#[derive(Deserialize)]
-struct ListedFile {
-    file_id: String,
-    original_name: String,
-    size: u64,
-    #[serde(default)]
-    uploaded_at: String,
-    #[serde(default)]
-    hash: Option<String>,
-    #[serde(default)]
-    content_type: Option<String>,
-}
-
 impl Listing<'_> {
     /// Whether this peer has sent it.
     pub fn is_of(&self, peer: PeerId) -> bool {
@@ -58,7 +45,7 @@ impl Listing<'_> {
     /// The files that can be asked for and are within bounds.
     pub fn files(&self) -> impl Iterator<Item = NetworkFile> {
         let files = self.files.read(MAX_FILE_BYTES);
-        files.filter_map(ListedFile::check)
+        files.filter_map(checked)
     }
 
     /// The moment after which changes are not in it, in microseconds by the peer's clock.
@@ -70,8 +57,8 @@ impl Listing<'_> {
     /// The files that the peer has removed since the moment that was asked for; None where
     /// it does not remember.
     pub fn removed(&self) -> Option<Vec<FileId>> {
-        let ids = self.removed.as_ref()?.read::<&str>(MAX_ID_BYTES);
-        Some(ids.filter_map(|id| id.parse().ok()).collect())
+        let ids = self.removed.as_ref()?.read(MAX_ID_BYTES);
+        Some(ids.collect())
     }
 
     /// Whether there are more behind them.
@@ -85,27 +72,24 @@ impl Listing<'_> {
     }
 }
 
-impl ListedFile {
-    /// The file, if it can be asked for and is within bounds.
-    fn check(self) -> Option<NetworkFile> {
-        let content_type = self.content_type.as_ref();
-        let bounded = self.original_name.len() <= MAX_NAME_BYTES
-            && self.uploaded_at.len() <= MAX_TIME_BYTES
-            && content_type.is_none_or(|it| it.len() <= MAX_CONTENT_TYPE_BYTES);
-        Some(NetworkFile {
-            id: self.file_id.parse().ok()?,
-            hash: self.hash.map(|hash| hash.parse()).transpose().ok()?,
-            name: heard::name(bounded.then_some(self.original_name)?),
-            size: self.size,
-            content_type: heard::content_type(self.content_type),
-            uploaded_at: heard::time(self.uploaded_at),
-        })
-    }
+/// A file as it was listed, made plain, if it is within bounds.
+fn checked(file: NetworkFile) -> Option<NetworkFile> {
+    let content_type = file.content_type.as_ref();
+    let bounded = file.name.len() <= MAX_NAME_BYTES
+        && file.uploaded_at.len() <= MAX_TIME_BYTES
+        && content_type.is_none_or(|it| it.len() <= MAX_CONTENT_TYPE_BYTES);
+    bounded.then(|| NetworkFile {
+        name: heard::name(file.name),
+        content_type: heard::content_type(file.content_type),
+        uploaded_at: heard::time(file.uploaded_at),
+        ..file
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -123,15 +107,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_cannot_be_asked_for_is_left_out(file_id in "[^-]{0,31}", hash: Option<String>) {
-            let file = ListedFile {
-                file_id,
-                original_name: "a".to_owned(),
-                size: 0,
-                uploaded_at: String::new(),
-                hash,
-                content_type: None,
-            };
-            prop_assert!(file.check().is_none());
+            let file = json!({ "file_id": file_id, "original_name": "a", "size": 0, "hash": hash });
+            let text = json!({ "peer_id": "p", "files": [file] }).to_string();
+            let listing: Listing = serde_json::from_str(&text).unwrap();
+            prop_assert!(listing.files().next().is_none());
         }
     }
 }

@@ -102,11 +102,11 @@ struct Written {
     content_type: Option<String>,
     description: String,
     offset: u64,
-    proof: Option<String>,
+    proof: Option<BlobHash>,
     growing_in: Option<String>,
-    hash: Option<String>,
-    newer_than: Option<String>,
-    file_id: Option<String>,
+    hash: Option<BlobHash>,
+    newer_than: Option<FileId>,
+    file_id: Option<FileId>,
 }
 
 impl State {
@@ -151,11 +151,11 @@ impl State {
             content_type,
             description,
             offset: self.offset,
-            proof: self.proof.map(|it| it.to_string()),
+            proof: self.proof,
             growing_in: self.growing_in.clone(),
-            hash: self.ending.map(|it| it.hash.to_string()),
-            newer_than: self.ending.and_then(|it| Some(it.newer_than?.to_string())),
-            file_id: self.finished.map(|it| it.file.to_string()),
+            hash: self.ending.map(|it| it.hash),
+            newer_than: self.ending.and_then(|it| it.newer_than),
+            file_id: self.finished.map(|it| it.file),
         };
         serde_json::json!(written).to_string().into_bytes()
     }
@@ -163,9 +163,8 @@ impl State {
     /// What was written down; None where it is none.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let written: Written = serde_json::from_slice(bytes).ok()?;
-        let hash: Option<BlobHash> = written.hash.map(|it| it.parse()).transpose().ok()?;
-        let newer_than = written.newer_than.map(|it| it.parse()).transpose().ok()?;
-        let file: Option<FileId> = written.file_id.map(|it| it.parse()).transpose().ok()?;
+        let (hash, newer_than) = (written.hash, written.newer_than);
+        let file = written.file_id;
         Some(Self {
             upload: NewUpload {
                 length: written.length,
@@ -177,7 +176,7 @@ impl State {
                 },
             },
             offset: written.offset,
-            proof: written.proof.map(|it| it.parse()).transpose().ok()?,
+            proof: written.proof,
             growing_in: written.growing_in,
             ending: hash.map(|hash| Ending { hash, newer_than }),
             finished: file.zip(hash).map(|(file, hash)| Finished { file, hash }),

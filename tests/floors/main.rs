@@ -33,6 +33,7 @@ const FLOORS: &[&[&str]] = &[
         "outboard",
         "record",
         "peer_id",
+        "text_form",
     ],
     &[
         "disk",
@@ -56,6 +57,10 @@ const FLOORS: &[&[&str]] = &[
 const SIBLINGS: &[(&str, &str)] = &[
     ("outboard", "hash"),
     ("record", "hash"),
+    ("base_url", "text_form"),
+    ("hash", "text_form"),
+    ("peer_id", "text_form"),
+    ("record", "text_form"),
     ("blob", "disk"),
     ("index", "disk"),
     ("blob", "stored_file"),

@@ -15,7 +15,7 @@ use super::fetching::{KeepError, Means, fetch};
 use super::queue::{Begun, Progress, Queue, Stage};
 use super::removed::Removed;
 use super::unhashed::Unhashed;
-use super::wanted::{KeepId, Wanted, WantedLine};
+use super::wanted::{KeepId, Wanted};
 use crate::blocking;
 use crate::client_key::ClientKey;
 use crate::disk::{Disk, RealDisk};
@@ -276,8 +276,7 @@ impl Keeper {
     async fn write_down(&self) -> io::Result<()> {
         let file = self.file.lock().await;
         let wanted = self.queue.lock().asked_for();
-        let lines: Vec<_> = wanted.iter().map(WantedLine::of).collect();
-        let (writing, text) = (file.clone(), serde_json::json!(lines).to_string());
+        let (writing, text) = (file.clone(), serde_json::json!(wanted).to_string());
         blocking::run(move || writing.save(text.as_bytes())).await
     }
 
@@ -313,8 +312,7 @@ fn read_wanted(options: &Options, file: &StateFile) -> io::Result<Vec<Wanted>> {
     RealDisk.create_dir(dir)?;
     RealDisk.sync_dir(dir.parent().unwrap_or(dir))?;
     let text = file.load()?.unwrap_or_else(|| b"[]".to_vec());
-    let lines: Vec<WantedLine> = serde_json::from_slice(&text).unwrap_or_default();
-    let wanted: Vec<_> = lines.into_iter().filter_map(WantedLine::read).collect();
+    let wanted: Vec<Wanted> = serde_json::from_slice(&text).unwrap_or_default();
     // What is fetched because everything is, is not in the file.
     if options.everything.is_none() {
         remove_others(dir, &wanted)?;

@@ -97,9 +97,9 @@ impl Removed {
         let file = self.file.lock().await.clone();
         let text = blocking::run(move || file.load()).await?;
         let text = text.unwrap_or_default();
-        let lines: Vec<String> = serde_json::from_slice(&text).unwrap_or_default();
+        let hashes: Vec<_> = serde_json::from_slice(&text).unwrap_or_default();
         let mut state = self.state.lock();
-        for hash in lines.iter().filter_map(|line| line.parse().ok()) {
+        for hash in hashes {
             state.add(hash, false);
         }
         Ok(())
@@ -123,7 +123,7 @@ impl State {
     fn text(&self) -> String {
         let mut removals: Vec<_> = self.known.iter().collect();
         removals.sort_unstable_by_key(|(_, it)| it.order);
-        let hashes = removals.into_iter().map(|(hash, _)| hash.to_string());
+        let hashes = removals.into_iter().map(|(hash, _)| hash);
         serde_json::json!(hashes.collect::<Vec<_>>()).to_string()
     }
 }

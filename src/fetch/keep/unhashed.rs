@@ -55,10 +55,7 @@ impl Unhashed {
             if known.len() < MAX {
                 known.insert(id, hash);
             }
-            let lines = known
-                .iter()
-                .map(|(id, hash)| (id.to_string(), hash.to_string()));
-            serde_json::json!(lines.collect::<BTreeMap<_, _>>()).to_string()
+            serde_json::json!(*known).to_string()
         };
         let writing = file.clone();
         blocking::run(move || writing.save(text.as_bytes())).await
@@ -69,13 +66,8 @@ impl Unhashed {
         let file = self.file.lock().await.clone();
         let text = blocking::run(move || file.load()).await?;
         let text = text.unwrap_or_default();
-        let lines: BTreeMap<String, String> = serde_json::from_slice(&text).unwrap_or_default();
-        let mut known = self.known.lock();
-        for (id, hash) in lines {
-            if let (Ok(id), Ok(hash)) = (id.parse(), hash.parse()) {
-                known.insert(id, hash);
-            }
-        }
+        let written: BTreeMap<FileId, BlobHash> = serde_json::from_slice(&text).unwrap_or_default();
+        self.known.lock().extend(written);
         Ok(())
     }
 }

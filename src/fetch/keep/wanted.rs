@@ -11,13 +11,16 @@ use crate::peer_id::PeerId;
 use crate::record::FileId;
 
 /// A file that this node shall have a copy of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
     /// A peer that holds it, and the only one that is asked where there is no hash.
+    #[serde(rename = "peer_id")]
     pub peer: PeerId,
     /// What that peer told of it.
+    #[serde(flatten)]
     pub file: NetworkFile,
     /// Who says how the copy is called.
+    #[serde(default = "unsaid")]
     pub naming: Naming,
 }
 
@@ -77,56 +80,9 @@ impl FromStr for KeepId {
     }
 }
 
-/// A [`Wanted`] as it is written down.
-#[derive(Serialize, Deserialize)]
-pub(super) struct WantedLine {
-    peer_id: String,
-    file_id: String,
-    original_name: String,
-    size: u64,
-    hash: Option<String>,
-    content_type: Option<String>,
-    uploaded_at: String,
-    #[serde(default = "unsaid")]
-    naming: Naming,
-}
-
 /// What older nodes have not written down.
 fn unsaid() -> Naming {
     Naming::Content
-}
-
-impl WantedLine {
-    pub(super) fn of(wanted: &Wanted) -> Self {
-        let Wanted { peer, file, naming } = wanted.clone();
-        Self {
-            peer_id: peer.to_string(),
-            file_id: file.id.to_string(),
-            original_name: file.name,
-            size: file.size,
-            hash: file.hash.map(|hash| hash.to_string()),
-            content_type: file.content_type,
-            uploaded_at: file.uploaded_at,
-            naming,
-        }
-    }
-
-    /// What was written down; None where it is none.
-    pub(super) fn read(self) -> Option<Wanted> {
-        let hash = self.hash.map(|hash| hash.parse()).transpose();
-        Some(Wanted {
-            naming: self.naming,
-            peer: self.peer_id.parse().ok()?,
-            file: NetworkFile {
-                id: self.file_id.parse().ok()?,
-                hash: hash.ok()?,
-                name: self.original_name,
-                size: self.size,
-                content_type: self.content_type,
-                uploaded_at: self.uploaded_at,
-            },
-        })
-    }
 }
 
 #[cfg(test)]
@@ -148,9 +104,8 @@ mod tests {
                     uploaded_at: "2026-01-21T10:00:00".to_owned(),
                 },
             };
-            let text = serde_json::to_string(&WantedLine::of(&wanted)).unwrap();
-            let line: WantedLine = serde_json::from_str(&text).unwrap();
-            assert_eq!(line.read().as_ref(), Some(&wanted));
+            let text = serde_json::to_string(&wanted).unwrap();
+            assert_eq!(serde_json::from_str::<Wanted>(&text).unwrap(), wanted);
             assert_eq!(wanted.id().to_string().parse(), Ok(wanted.id()));
         }
         assert_eq!("neither".parse::<KeepId>(), Err(InvalidKeepId));

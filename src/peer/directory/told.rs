@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::hash::BlobHash;
 use crate::peer_id::PeerId;
 use crate::record::{FileId, FileRecord};
@@ -10,19 +12,24 @@ use crate::record::{FileId, FileRecord};
 pub(super) const MAX_SHOWN: usize = 256;
 
 /// What a peer tells of a file. Two peers that tell of one id and one hash tell of one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkFile {
     /// The file's id, which the peer that took the upload chose.
+    #[serde(rename = "file_id")]
     pub id: FileId,
-    /// The hash of the content; None from peers that have no hashes.
-    pub hash: Option<BlobHash>,
     /// The file's name.
+    #[serde(rename = "original_name")]
     pub name: String,
     /// The length of the content, in bytes.
     pub size: u64,
+    /// The hash of the content; None from peers that have no hashes.
+    #[serde(default)]
+    pub hash: Option<BlobHash>,
     /// The content type, if the peer told one.
+    #[serde(default)]
     pub content_type: Option<String>,
     /// When it was uploaded, as the peer wrote it.
+    #[serde(default)]
     pub uploaded_at: String,
 }
 
