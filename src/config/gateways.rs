@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use clap::Args;
+use ipnet::IpNet;
 
 use crate::node::clients::Gateways;
-use crate::peer::address::{InvalidNetwork, Network};
+use crate::peer::address::{InvalidNetwork, network};
 
 /// Which gateways are in front.
 #[derive(Args, Debug)]
@@ -17,9 +18,9 @@ pub struct GatewayArguments {
         env = "LARDER_TRUSTED_PROXY",
         value_name = "CIDR",
         value_delimiter = ',',
-        value_parser = network
+        value_parser = gateway
     )]
-    trusted_proxy: Vec<Network>,
+    trusted_proxy: Vec<IpNet>,
 }
 
 impl GatewayArguments {
@@ -29,10 +30,7 @@ impl GatewayArguments {
     }
 }
 
-fn network(text: &str) -> Result<Network, InvalidNetwork> {
-    match text.parse::<IpAddr>() {
-        Ok(ip) if ip.is_ipv4() => format!("{ip}/32").parse(),
-        Ok(ip) => format!("{ip}/128").parse(),
-        Err(_) => text.parse(),
-    }
+fn gateway(text: &str) -> Result<IpNet, InvalidNetwork> {
+    let address: Result<IpAddr, _> = text.parse();
+    address.map_or_else(|_| network(text), |it| Ok(it.into()))
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 
 use crate::base_url::{BaseUrl, InvalidBaseUrl};
 use crate::disk::Durability;
@@ -15,7 +16,7 @@ use crate::http;
 use crate::http::origin::AllowedOrigin;
 use crate::node::tls::{Tls, TlsError};
 use crate::node::{self, server};
-use crate::peer::address::{Network, Policy};
+use crate::peer::address::{Policy, network};
 use crate::peer::reach::Reach;
 use crate::peer::tls::{Authorities, AuthoritiesError};
 use crate::peer::{discovery, mdns, registry};
@@ -111,9 +112,10 @@ pub struct Settings {
         long,
         env = "LARDER_PEER_NETWORKS",
         value_name = "CIDR",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = network
     )]
-    peer_networks: Vec<Network>,
+    peer_networks: Vec<IpNet>,
 
     /// File of certificates (PEM) of authorities that vouch for peers and bootstrap servers
     /// with https addresses, beside those that this system knows.

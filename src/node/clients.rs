@@ -4,8 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::{HeaderMap, HeaderName, header};
-
-use crate::peer::address::Network;
+use ipnet::IpNet;
 
 /// What most gateways tell of the client,
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -51,17 +50,17 @@ pub fn network_of(client: IpAddr) -> IpAddr {
 
 /// The gateways in front, which are many clients each and are believed what they tell of them.
 #[derive(Debug, Clone, Default)]
-pub struct Gateways(Vec<Network>);
+pub struct Gateways(Vec<IpNet>);
 
 impl Gateways {
     /// Those in these networks.
-    pub fn new(networks: Vec<Network>) -> Self {
+    pub fn new(networks: Vec<IpNet>) -> Self {
         Self(networks)
     }
 
     fn trusts(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        self.0.iter().any(|network| network.contains(ip))
+        self.0.iter().any(|network| network.contains(&ip))
     }
 
     /// Whose connections one from `ip` counts among; None for a gateway and for this machine,

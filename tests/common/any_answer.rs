@@ -8,7 +8,7 @@ use larder::base_url::BaseUrl;
 use larder::byte_range::{Selection, select};
 use larder::hash::BlobHash;
 use larder::http::origin::AllowedOrigin;
-use larder::peer::address::{Network, Policy};
+use larder::peer::address::{Policy, network};
 use larder::peer::introductions::Introductions;
 use larder::peer::listing::Listing;
 use larder::peer::{mdns, registration};
@@ -53,8 +53,8 @@ pub(crate) fn words(text: &str, size: u64) {
         assert!(url.to_string().starts_with("http") && url.host().is_some());
         Policy::default().allows_url(&url);
     }
-    if let Ok(network) = text.parse::<Network>() {
-        let networks = vec![network];
+    if let Ok(named) = network(text) {
+        let networks = vec![named];
         Policy { networks }.allows([127, 0, 0, 1].into());
     }
     let _ = text.parse::<AllowedOrigin>();
