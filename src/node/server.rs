@@ -27,7 +27,7 @@ use tower::ServiceExt;
 use super::clients::Gateways;
 use super::counted::{Connections, Counted};
 use super::seats::{Running, Seat, Seats, Taken};
-use super::stall_guard::StallGuard;
+use super::stall_guard::guarded;
 use super::tls::Tls;
 
 /// The most connections at once, however many files may be open.
@@ -246,10 +246,7 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
         .max_header_size(MAX_HEAD_BYTES)
-        .serve_connection(
-            TokioIo::new(StallGuard::new(stream, stall_timeout)),
-            service,
-        )
+        .serve_connection(TokioIo::new(guarded(stream, stall_timeout)), service)
 }
 
 /// The body of an answer, during which its request runs.
