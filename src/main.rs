@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use larder::cli::Command;
+use larder::config::WrongSetting;
 
-/// The status of a wrong command line, which a wrong settings file has, too.
+/// The status of a wrong command line, and of every setting that cannot be.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -20,7 +21,11 @@ fn main() -> ExitCode {
         Err(error) => {
             // With all its causes, on one line.
             eprintln!("larder: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<WrongSetting>() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

@@ -146,7 +146,7 @@ fn files_that_are_wrong_stop_the_start_before_anything_is_done() {
         let output = command.args(["--tls-cert", certificate, "--tls-key", key]);
         let output = output.output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert_eq!(output.status.code(), Some(2), "{error}");
         assert!(
             error.contains(told) && error.lines().count() == 1,
             "{error}"

@@ -183,7 +183,7 @@ fn a_file_without_authorities_stops_the_start() {
         let output = larder(dir.path()).args(["--peer-ca", file]).output();
         let output = output.unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert_eq!(output.status.code(), Some(2), "{error}");
         assert!(
             error.contains(file) && error.lines().count() == 1,
             "{error}"

@@ -35,12 +35,22 @@ pub(super) struct Arguments {
     storage: PathBuf,
 
     /// How long a registration lives, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 90)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 90,
+        value_parser = clap::value_parser!(u64).range(1..=31_536_000)
+    )]
     ttl: u64,
 
     /// The most peers registered at once.
-    #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
-    max_peers: usize,
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    max_peers: u32,
 
     /// How many requests a second are taken from one address (IPv6: a /64), ten times as
     /// many at once; 0: no limit.
@@ -83,7 +93,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let options = Options {
         dir: arguments.storage.clone(),
         ttl: Duration::from_secs(arguments.ttl),
-        max_peers: arguments.max_peers,
+        max_peers: arguments.max_peers as usize,
         rate: NonZeroU32::new(arguments.peer_rate),
     };
     let opened = blocking::run(move || Bootstrap::open(&options)).await;

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
-use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use serde::Serialize;
 
-use crate::config::{Settings, SettingsFile};
+use crate::config::{Settings, SettingsFile, Source};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -68,18 +67,8 @@ fn setting(arg: &Arg, matches: &ArgMatches, file: Option<&SettingsFile>) -> Sett
     let id = arg.get_id().as_str();
     let raw = matches.get_raw(id).into_iter().flatten();
     let texts: Vec<String> = raw.map(|it| it.to_string_lossy().into_owned()).collect();
-    let source = match matches.value_source(id) {
-        Some(ValueSource::CommandLine) => format!("--{name}"),
-        Some(ValueSource::EnvVariable) => {
-            let variable = arg.get_env().unwrap_or_default();
-            variable.to_string_lossy().into_owned()
-        }
-        Some(_) => match file.and_then(|file| file.place(arg)) {
-            Some((path, line)) => format!("{}:{line}", path.display()),
-            None => "default".to_owned(),
-        },
-        None => "not set".to_owned(),
-    };
+    let source = Source::of(arg, matches, file);
+    let source = source.map_or("not set".to_owned(), |it| it.to_string());
     let secret = arg.is_hide_env_values_set();
     Setting {
         name,

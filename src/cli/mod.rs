@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{FileError, Settings, SettingsFile};
+use crate::config::{Settings, SettingsFile, Sources, WrongSetting};
 
 mod allocator;
 mod bootstrap;
@@ -37,6 +37,9 @@ pub struct Command {
     action: Option<Action>,
     #[command(flatten)]
     serve: Settings,
+    /// Where the settings come from.
+    #[arg(skip)]
+    sources: Sources,
 }
 
 #[derive(Subcommand)]
@@ -75,13 +78,15 @@ enum Action {
 
 impl Command {
     /// Reads the command line, the environment and the settings file; ends the process where
-    /// the first two are wrong, or ask for no more than help. Blocks.
-    pub fn read() -> Result<Self, FileError> {
+    /// there is no such command or flag, or no more is asked for than help. Blocks.
+    pub fn read() -> Result<Self, WrongSetting> {
         let mut command = Self::command();
-        let mut matches = command.clone().get_matches();
+        let mut matches = matches(&command)?;
         let plain = Self::of(&matches);
         let file = match plain.file() {
-            Some(path) => Some(SettingsFile::read(path, &command)?),
+            Some(path) => Some(SettingsFile::read(path, &command).map_err(|it| {
+                WrongSetting::from(it).set_by(&Sources::new(&command, &matches, None))
+            })?),
             None => None,
         };
         if let Some(file) = &file {
@@ -90,9 +95,10 @@ impl Command {
             command = file
                 .apply(command)
                 .mut_subcommands(|sub| if of_nodes(&sub) { file.apply(sub) } else { sub });
-            matches = command.clone().get_matches();
+            matches = self::matches(&command)?;
         }
         let mut this = Self::of(&matches);
+        this.sources = Sources::new(&command, &matches, file.as_ref());
         if let (Some(Action::Config(arguments)), Some((name, matches))) =
             (&mut this.action, matches.subcommand())
             && let Some(command) = command.find_subcommand(name)
@@ -118,9 +124,18 @@ impl Command {
         }
     }
 
-    /// Runs the command and tells how the process ends.
+    /// Runs the command and tells how the process ends. Where a setting cannot be, that is a
+    /// [`WrongSetting`].
     pub fn run(self) -> anyhow::Result<ExitCode> {
         signals::ignore();
+        let sources = self.sources.clone();
+        self.run_action().map_err(|error| {
+            let wrong = error.downcast::<WrongSetting>();
+            wrong.map_or_else(|other| other, |wrong| wrong.set_by(&sources).into())
+        })
+    }
+
+    fn run_action(self) -> anyhow::Result<ExitCode> {
         match self.action.unwrap_or(Action::Serve(Box::new(self.serve))) {
             Action::Serve(settings) => serve::run(&settings),
             Action::Bootstrap(arguments) => bootstrap::run(&arguments),
@@ -139,4 +154,13 @@ impl Command {
             Action::Man(manual) => manual.run(Self::command()),
         }
     }
+}
+
+/// What the command line and the environment say; a wrong value is told in one line, and
+/// everything else as clap does, which ends the process.
+fn matches(command: &clap::Command) -> Result<ArgMatches, WrongSetting> {
+    command
+        .clone()
+        .try_get_matches()
+        .map_err(|error| WrongSetting::of_line(&error, command).unwrap_or_else(|| error.exit()))
 }

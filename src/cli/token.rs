@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::ValueEnum;
 
-use crate::config::add_token;
+use crate::config::{TokensError, WrongSetting, add_token};
 use crate::http::access::{NamedToken, Rights};
 
 /// How long a token is, in random bytes.
@@ -52,7 +52,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         },
         token: token.parse()?,
     };
-    add_token(&arguments.tokens, &named)?;
+    add_token(&arguments.tokens, &named).map_err(|error| match error {
+        TokensError::Name => WrongSetting::of_several(&[], &error).into(),
+        TokensError::SameName(..) => anyhow::Error::from(error),
+        _ => WrongSetting::of("tokens", &error).into(),
+    })?;
     writeln!(stdout(), "{token}")?;
     // Nobody has to read it.
     let _ = writeln!(

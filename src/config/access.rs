@@ -1,15 +1,15 @@
 //! Settings of who may read and write.
 
-use std::fmt;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::Args;
 
-use super::tokens::{TokensError, read_tokens};
-use crate::http::access::{Access, InvalidToken, NamedToken, Rights, Token};
+use super::secret::Secret;
+use super::tokens::read_tokens;
+use super::wrong::WrongSetting;
+use crate::http::access::{Access, NamedToken, Rights, Token};
 use crate::secret_file;
 
 /// The longest file of a token that is read, in bytes.
@@ -48,30 +48,6 @@ pub(super) struct AccessSettings {
     open: bool,
 }
 
-/// A text that is never shown.
-#[derive(Clone)]
-struct Secret(String);
-
-/// Why the settings do not tell who may do what.
-#[derive(Debug, thiserror::Error)]
-pub enum AccessError {
-    /// More than one way to let somebody write is given.
-    #[error("--token, --token-file and --open exclude each other, and --open any token")]
-    Several,
-    /// Nobody has a token.
-    #[error("--private needs --tokens, --token or --token-file")]
-    Nobody,
-    /// The file of the token cannot be read.
-    #[error("the token cannot be read from {0}")]
-    File(PathBuf, #[source] io::Error),
-    /// The token is none.
-    #[error(transparent)]
-    Token(#[from] InvalidToken),
-    /// The file of tokens cannot be used.
-    #[error(transparent)]
-    Tokens(#[from] TokensError),
-}
-
 impl AccessSettings {
     /// Whether nobody learns anything of the node without a token.
     pub(super) fn is_private(&self) -> bool {
@@ -79,14 +55,27 @@ impl AccessSettings {
     }
 
     /// Who may do what at a node that listens on this address. Reads the files of tokens.
-    pub(super) fn access(&self, listen: IpAddr) -> Result<Access, AccessError> {
+    pub(super) fn access(&self, listen: IpAddr) -> Result<Access, WrongSetting> {
+        let tokens = self.all_tokens()?;
+        let anyone = match (tokens.is_empty(), self.open, self.private) {
+            (true, _, true) => return Err(self.nobody()),
+            (false, true, _) => return Err(exclude_each_other(&["open", self.who_has_tokens()])),
+            (false, false, true) => None,
+            (true, true, false) => Some(Rights::Write),
+            (true, false, false) if listen.is_loopback() => Some(Rights::Write),
+            (_, false, false) => Some(Rights::Read),
+        };
+        Ok(Access { anyone, tokens })
+    }
+
+    fn all_tokens(&self) -> Result<Vec<NamedToken>, WrongSetting> {
         let mut tokens = match &self.tokens {
-            Some(path) => read_tokens(path)?,
+            Some(path) => read_tokens(path).map_err(|it| WrongSetting::of("tokens", &it))?,
             None => Vec::new(),
         };
         let named_here = match (&self.token, &self.token_file) {
-            (Some(_), Some(_)) => return Err(AccessError::Several),
-            (Some(Secret(token)), None) => Some(token.trim().parse()?),
+            (Some(_), Some(_)) => return Err(exclude_each_other(&["token", "token-file"])),
+            (Some(secret), None) => Some(parse("token", secret.text())?),
             (None, Some(path)) => Some(read(path)?),
             (None, None) => None,
         };
@@ -95,40 +84,50 @@ impl AccessSettings {
             rights: Rights::Write,
             token,
         }));
-        let anyone = match (tokens.is_empty(), self.open, self.private) {
-            (true, _, true) => return Err(AccessError::Nobody),
-            (false, true, _) => return Err(AccessError::Several),
-            (false, false, true) => None,
-            (true, true, false) => Some(Rights::Write),
-            (true, false, false) if listen.is_loopback() => Some(Rights::Write),
-            (_, false, false) => Some(Rights::Read),
-        };
-        Ok(Access { anyone, tokens })
+        Ok(tokens)
+    }
+
+    /// The first of the settings that give tokens.
+    fn who_has_tokens(&self) -> &'static str {
+        match (&self.token, &self.token_file) {
+            (Some(_), _) => "token",
+            (None, Some(_)) => "token-file",
+            (None, None) => "tokens",
+        }
+    }
+
+    /// Nobody could read.
+    fn nobody(&self) -> WrongSetting {
+        match &self.tokens {
+            Some(path) => {
+                let told = format!("there is no token in {}", path.display());
+                WrongSetting::new(&["private", "tokens"], told)
+            }
+            None => WrongSetting::new(
+                &["private"],
+                "it needs --tokens, --token or --token-file as well",
+            ),
+        }
     }
 }
 
-fn read(path: &Path) -> Result<Token, AccessError> {
+fn exclude_each_other(settings: &[&str]) -> WrongSetting {
+    WrongSetting::new(settings, "they exclude each other")
+}
+
+fn parse(setting: &str, text: &str) -> Result<Token, WrongSetting> {
+    text.parse().map_err(|it| WrongSetting::of(setting, &it))
+}
+
+fn read(path: &Path) -> Result<Token, WrongSetting> {
     let mut text = String::new();
     let read =
         secret_file::open(path).and_then(|it| it.take(MAX_FILE_BYTES).read_to_string(&mut text));
-    read.map_err(|error| AccessError::File(path.to_owned(), error))?;
-    let line = text.lines().next().unwrap_or_default();
-    Ok(line.trim().parse()?)
-}
-
-impl FromStr for Secret {
-    type Err = std::convert::Infallible;
-
-    /// Takes everything: what is wrong with it is told later, without showing it.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
+    read.map_err(|error: io::Error| {
+        let told = format!("{} cannot be read: {error}", path.display());
+        WrongSetting::new(&["token-file"], told)
+    })?;
+    parse("token-file", text.lines().next().unwrap_or_default().trim())
 }
 
 #[cfg(test)]
@@ -145,7 +144,7 @@ mod tests {
         access: AccessSettings,
     }
 
-    fn access(listen: &str, arguments: &[&str]) -> Result<Access, AccessError> {
+    fn access(listen: &str, arguments: &[&str]) -> Result<Access, WrongSetting> {
         let line = Line::parse_from([&["larder"], arguments].concat());
         line.access.access(listen.parse().unwrap())
     }
@@ -193,34 +192,41 @@ mod tests {
             let found = of_file(content.as_bytes()).unwrap();
             assert_eq!(found.tokens[0].token, TOKEN.parse().unwrap(), "{content:?}");
         }
-        let short = of_file(b"\n0123456789abcdef");
-        assert!(matches!(short, Err(AccessError::Token(_))), "{short:?}");
-        let binary = of_file(b"\xff");
-        assert!(matches!(binary, Err(AccessError::File(..))), "{binary:?}");
+        let told = |it: Result<Access, WrongSetting>| it.unwrap_err().to_string();
+        let short = told(of_file(b"\n0123456789abcdef"));
+        assert!(short.starts_with("--token-file: a token has"), "{short}");
+        let binary = told(of_file(b"\xff"));
+        assert!(binary.contains("token cannot be read: "), "{binary}");
         for flag in ["--token-file", "--tokens"] {
-            let missing = access("0.0.0.0", &[flag, "/no/such/file"]);
-            assert!(missing.is_err(), "{missing:?}");
+            let missing = told(access("0.0.0.0", &[flag, "/no/such/file"]));
+            let named = format!("{flag}: /no/such/file cannot be read: No such file");
+            assert!(missing.starts_with(&named), "{missing}");
         }
     }
 
     #[test]
     fn what_contradicts_itself_opens_nothing() {
-        for arguments in [
-            &["--open", "--token", TOKEN][..],
-            &["--open", "--token", TOKEN, "--private"],
-            &["--token", TOKEN, "--token-file", "token"],
+        for (arguments, told) in [
+            (
+                &["--open", "--token", TOKEN][..],
+                "--open and --token: they exclude",
+            ),
+            (
+                &["--open", "--token", TOKEN, "--private"],
+                "--open and --token: they exclude",
+            ),
+            (
+                &["--token", TOKEN, "--token-file", "token"],
+                "--token and --token-file: they exclude",
+            ),
+            (&["--private"], "--private: it needs --tokens"),
+            (&["--private", "--open"], "--private: it needs --tokens"),
+            (&["--token", "short"], "--token: a token has"),
         ] {
-            let refused = access("127.0.0.1", arguments);
-            assert!(
-                matches!(refused, Err(AccessError::Several)),
-                "{arguments:?}"
-            );
+            for listen in ["127.0.0.1", "0.0.0.0"] {
+                let refused = access(listen, arguments).unwrap_err().to_string();
+                assert!(refused.starts_with(told), "{refused}");
+            }
         }
-        for arguments in [&["--private"][..], &["--private", "--open"]] {
-            let refused = access("127.0.0.1", arguments);
-            assert!(matches!(refused, Err(AccessError::Nobody)), "{arguments:?}");
-        }
-        let short = access("0.0.0.0", &["--token", "short"]);
-        assert!(matches!(short, Err(AccessError::Token(_))), "{short:?}");
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, Args, Command};
 use toml::de::{DeTable, DeValue};
 
+use super::line::{check, reason};
 use crate::secret_file;
 
 /// The file that is read where none is named.
@@ -78,11 +79,9 @@ impl SettingsFile {
     /// Reads the settings in the file at `path` and checks each as the flag of `command`
     /// that has its name. Blocks.
     pub fn read(path: &Path, command: &Command) -> Result<Self, FileError> {
-        let mut text = String::new();
         let unreadable = |error| FileError::Unreadable(path.to_owned(), error);
         let file = File::open(path).map_err(unreadable)?;
-        let read = (&file).take(MAX_BYTES).read_to_string(&mut text);
-        read.map_err(unreadable)?;
+        let text = read_text(&file, MAX_BYTES).map_err(unreadable)?;
         let wrong = |(line, reason)| FileError::Wrong {
             path: path.to_owned(),
             line,
@@ -148,13 +147,7 @@ impl Entry {
             }
             _ => {}
         }
-        let texts = self.values.texts().into_iter();
-        let flags = texts.map(|text| format!("--{key}={text}"));
-        let alone = Command::new("larder").arg(arg.clone());
-        match alone.try_get_matches_from(std::iter::once("larder".to_owned()).chain(flags)) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(reason(&error)),
-        }
+        check(arg, self.values.texts()).map_err(|error| reason(&error))
     }
 }
 
@@ -168,12 +161,15 @@ impl Values {
     }
 }
 
-/// What clap says of a wrong value, in one line and without its advice.
-fn reason(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let text = text.split("\n\n").next().unwrap_or_default();
-    let lines = text.trim_start_matches("error: ").lines();
-    lines.map(str::trim).collect::<Vec<_>>().join(" ")
+/// The text of a file of at most `most` bytes. Blocks.
+pub(super) fn read_text(file: &File, most: u64) -> io::Result<String> {
+    let mut text = String::new();
+    // Half of a file would say something else than the whole.
+    if file.take(most + 1).read_to_string(&mut text)? as u64 > most {
+        let told = format!("it is longer than {most} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, told));
+    }
+    Ok(text)
 }
 
 /// The entries of a file's text; or the line that is wrong, and why.

@@ -14,28 +14,34 @@ use crate::disk::Durability;
 use crate::fetch;
 use crate::http;
 use crate::http::origin::AllowedOrigin;
-use crate::node::tls::{Tls, TlsError};
+use crate::node::tls::Tls;
 use crate::node::{self, server};
 use crate::peer::address::{Policy, network};
 use crate::peer::reach::Reach;
-use crate::peer::tls::{Authorities, AuthoritiesError};
+use crate::peer::tls::Authorities;
 use crate::peer::{discovery, mdns, registry};
 use crate::store::local;
 
 mod access;
 mod file;
 mod gateways;
+mod line;
 mod log;
+mod secret;
 mod size;
+mod source;
 mod tls;
 mod tokens;
 mod uploading;
+mod wrong;
 
-pub use access::AccessError;
 pub use file::{FileError, NamedFile, SettingsFile};
 pub use gateways::GatewayArguments;
 pub use log::{Format, Log};
+pub use secret::Secret;
+pub use source::{Source, Sources};
 pub use tokens::{TokensError, add_token};
+pub use wrong::WrongSetting;
 
 use size::Size;
 
@@ -288,10 +294,11 @@ impl Settings {
     /// How the node is set up that listens on `bound`, without the [authorities].
     ///
     /// [authorities]: Self::authorities
-    pub fn node(&self, bound: SocketAddr) -> Result<node::Options, InvalidBaseUrl> {
+    pub fn node(&self, bound: SocketAddr) -> Result<node::Options, WrongSetting> {
         let base_url = match &self.base_url {
             Some(base_url) => base_url.clone(),
-            None => default_base_url(self.scheme(), bound)?,
+            None => default_base_url(self.scheme(), bound)
+                .map_err(|it| WrongSetting::of("base-url", &it))?,
         };
         let mdns = mdns::Options {
             listen: bound,
@@ -337,16 +344,17 @@ impl Settings {
     }
 
     /// Who vouches for peers that are reached over TLS. Reads their certificates.
-    pub fn authorities(&self) -> Result<Authorities, AuthoritiesError> {
+    pub fn authorities(&self) -> Result<Authorities, WrongSetting> {
         let mut authorities = Authorities::of_system();
         if let Some(file) = &self.peer_ca {
-            authorities.add_file(file)?;
+            let added = authorities.add_file(file);
+            added.map_err(|it| WrongSetting::of("peer-ca", &it))?;
         }
         Ok(authorities)
     }
 
     /// How the REST interface is set up. Reads the files of tokens.
-    pub fn http(&self) -> Result<http::Options, AccessError> {
+    pub fn http(&self) -> Result<http::Options, WrongSetting> {
         Ok(http::Options {
             allowed_origins: self.cors_origin.clone(),
             over_tls: self.tls.is_on(),
@@ -357,7 +365,7 @@ impl Settings {
     }
 
     /// What the node shows its clients, if it speaks TLS. Reads certificate and key.
-    pub fn tls(&self) -> Result<Option<Tls>, TlsError> {
+    pub fn tls(&self) -> anyhow::Result<Option<Tls>> {
         self.tls.tls()
     }
 

@@ -1,10 +1,11 @@
 //! The file of tokens: a line for each, with its name, what its bearer may do, and its hash.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::file::read_text;
 use crate::http::access::{NamedToken, Rights, Token};
 use crate::secret_file;
 
@@ -37,9 +38,8 @@ pub enum TokensError {
 
 /// The tokens in the file at `path`. Blocks.
 pub(super) fn read_tokens(path: &Path) -> Result<Vec<NamedToken>, TokensError> {
-    let mut text = String::new();
-    secret_file::open(path)
-        .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
+    let text = secret_file::open(path)
+        .and_then(|file| read_text(&file, MAX_BYTES))
         .map_err(|error| TokensError::Unreadable(path.to_owned(), error))?;
     let mut tokens: Vec<NamedToken> = Vec::new();
     for (number, line) in text.lines().enumerate() {

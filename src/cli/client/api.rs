@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::connection::Connection;
 use super::failure::Failure;
 use crate::base_url::BaseUrl;
+use crate::config::WrongSetting;
 use crate::peer::tls::{self, Authorities};
 
 /// How long a connection may take to stand.
@@ -157,6 +158,7 @@ fn authorities(connection: &Connection) -> Result<Authorities, Failure> {
         });
     };
     let mut authorities = Authorities::of_system();
-    authorities.add_file(file)?;
+    let added = authorities.add_file(file);
+    added.map_err(|it| WrongSetting::of("ca", &it))?;
     Ok(authorities)
 }

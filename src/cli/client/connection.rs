@@ -1,12 +1,10 @@
 //! Which node a command asks.
 
-use std::convert::Infallible;
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use super::failure::Failure;
 use crate::base_url::BaseUrl;
+use crate::config::{Secret, WrongSetting};
 
 /// Which node is asked, and how.
 #[derive(clap::Args)]
@@ -42,35 +40,17 @@ pub(super) struct Connection {
 impl Connection {
     /// The token, if there is one, without what stands around it where it was read from a file.
     pub(super) fn token(&self) -> Result<Option<&str>, Failure> {
-        let Some(Secret(text)) = &self.token else {
+        let Some(token) = self.token.as_ref().map(Secret::text) else {
             return Ok(None);
         };
-        let token = text.trim();
         // What a client can send as `b64token` (RFC 6750, section 2.1).
         let sane = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
         if token.bytes().all(sane) {
             return Ok(Some(token).filter(|it| !it.is_empty()));
         }
-        Err(Failure::NoToken)
-    }
-}
-
-/// A text that is never shown.
-#[derive(Clone)]
-struct Secret(String);
-
-impl FromStr for Secret {
-    type Err = Infallible;
-
-    /// Takes everything: what is wrong with it is told later, without showing it.
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
+        let told = "the token has a character that none has: it is letters, digits and any of \
+                    -._~+/=";
+        Err(WrongSetting::new(&["token"], told).into())
     }
 }
 

@@ -9,7 +9,7 @@ use reqwest::StatusCode;
 
 use super::output::plain;
 use crate::base_url::BaseUrl;
-use crate::peer::tls::AuthoritiesError;
+use crate::config::WrongSetting;
 
 /// How many of several files are told; more help nobody to choose.
 const MOST_TOLD: usize = 50;
@@ -23,8 +23,8 @@ pub(super) enum Failure {
     Cut(#[source] reqwest::Error),
     #[error("{0}")]
     Usage(&'static str),
-    #[error("the token has a character that none has: it is letters, digits and any of -._~+/=")]
-    NoToken,
+    #[error(transparent)]
+    Setting(#[from] WrongSetting),
     #[error("{0}; give its token with --token or LARDER_TOKEN")]
     Token(String),
     #[error("the node refuses: {message}")]
@@ -65,8 +65,6 @@ pub(super) enum Failure {
     ChangedAndLeft(PathBuf, String),
     #[error("the copy could not be made: {0}")]
     NotKept(String),
-    #[error(transparent)]
-    Authorities(#[from] AuthoritiesError),
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
     #[error("cannot be printed")]
@@ -81,7 +79,7 @@ impl Failure {
 
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::NoToken | Self::Usage(_) => 2,
+            Self::Setting(_) | Self::Usage(_) => 2,
             Self::NotFound(_) => 3,
             Self::Ambiguous(..) => 4,
             Self::NoNode(..) => 5,

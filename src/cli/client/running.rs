@@ -27,6 +27,8 @@ where
     let done = runtime.block_on(async { command(api?).await });
     Ok(match done {
         Ok(()) => ExitCode::SUCCESS,
+        // Told where it was set by whoever knows that.
+        Err(Failure::Setting(wrong)) => return Err(wrong.into()),
         Err(failure) => {
             let proxy = proxy.filter(|_| failure.is_of_node());
             let by = proxy.map(|it| {

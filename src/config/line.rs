@@ -1,0 +1,81 @@
+//! What clap says of wrong values, whose they are, and who gave them.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Arg, Command};
+
+/// The flag whose value clap refuses, without hyphens; None where it refuses something else,
+/// such as a flag that does not exist.
+pub(super) fn refused_flag(error: &clap::Error) -> Option<String> {
+    let is_of_value = matches!(
+        error.kind(),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation
+    );
+    let argument = error.get(ContextKind::InvalidArg).filter(|_| is_of_value)?;
+    let argument = argument.to_string();
+    let (flag, _) = argument.split_once([' ', '=']).unwrap_or((&argument, ""));
+    flag.strip_prefix("--").map(str::to_owned)
+}
+
+/// What clap says of a wrong value, in one line and without its advice. What may be a URL with
+/// a password is not repeated.
+pub(super) fn reason(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let text = text.split("\n\n").next().unwrap_or_default();
+    let lines = text.trim_start_matches("error: ").lines();
+    let text = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    let value = error.get(ContextKind::InvalidValue);
+    match value.map(ToString::to_string) {
+        Some(value) if value.contains('@') => text.replace(&format!(" '{value}'"), ""),
+        _ => text,
+    }
+}
+
+/// Fails as clap would of these values of an argument alone.
+pub(super) fn check<Value: AsRef<OsStr>>(
+    arg: &Arg,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<(), clap::Error> {
+    let name = arg.get_long().unwrap_or_default();
+    let flags = values.into_iter().map(|value| {
+        let mut flag = OsString::from(format!("--{name}="));
+        flag.push(value);
+        flag
+    });
+    let line = std::iter::once(OsString::from("larder")).chain(flags);
+    let alone = Command::new("larder").arg(without_variable(arg.clone()));
+    alone.try_get_matches_from(line).map(drop)
+}
+
+/// The environment variable that gave the value of `flag` which clap refuses with `error`;
+/// None where the command line did.
+pub(super) fn variable_at_fault(
+    command: &Command,
+    flag: &str,
+    error: &clap::Error,
+) -> Option<String> {
+    let line_alone = without_environment(command.clone()).try_get_matches();
+    if line_alone.is_err_and(|it| refused_flag(&it) == refused_flag(error)) {
+        return None;
+    }
+    let all = std::iter::once(command).chain(command.get_subcommands());
+    let mut called_so = all
+        .flat_map(Command::get_arguments)
+        .filter(|arg| arg.get_long() == Some(flag));
+    called_so.find_map(|arg| {
+        let variable = arg.get_env()?;
+        check(arg, [std::env::var_os(variable)?]).err()?;
+        Some(variable.to_string_lossy().into_owned())
+    })
+}
+
+fn without_environment(command: Command) -> Command {
+    command
+        .mut_args(without_variable)
+        .mut_subcommands(without_environment)
+}
+
+fn without_variable(arg: Arg) -> Arg {
+    arg.env(None::<&'static str>)
+}

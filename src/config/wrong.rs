@@ -1,0 +1,94 @@
+//! Settings that cannot be: one error for all of them, which names the setting, where it was
+//! set and what is wrong with it.
+
+use std::error::Error;
+use std::fmt::{self, Display};
+
+use super::file::FileError;
+use super::line::{reason, refused_flag, variable_at_fault};
+use super::source::{Source, Sources};
+
+/// A setting that cannot be, or several that cannot be together. Shown in one line, without
+/// the value of a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongSetting {
+    /// The flags' names, each with where it was set as far as that is known.
+    settings: Vec<(String, Option<Source>)>,
+    problem: String,
+}
+
+impl WrongSetting {
+    /// Of these flags, named without hyphens, this is wrong.
+    pub fn new(settings: &[&str], problem: impl Display) -> Self {
+        let settings = settings.iter().map(|it| ((*it).to_owned(), None));
+        Self {
+            settings: settings.collect(),
+            problem: problem.to_string(),
+        }
+    }
+
+    /// Of this flag, named without hyphens, this is wrong, which is told with all its causes.
+    pub fn of(setting: &str, error: &dyn Error) -> Self {
+        Self::of_several(&[setting], error)
+    }
+
+    /// The same of flags that cannot be together.
+    pub fn of_several(settings: &[&str], error: &dyn Error) -> Self {
+        let mut problem = error.to_string();
+        let mut next = error.source();
+        while let Some(cause) = next {
+            problem = format!("{problem}: {cause}");
+            next = cause.source();
+        }
+        Self::new(settings, problem)
+    }
+
+    /// What clap says of a value on the command line or in the environment of `command`; None
+    /// where it says something else, such as that no flag is called so.
+    pub fn of_line(error: &clap::Error, command: &clap::Command) -> Option<Self> {
+        let setting = refused_flag(error)?;
+        let source = match variable_at_fault(command, &setting, error) {
+            Some(variable) => Source::Variable(variable),
+            None => Source::Flag(setting.clone()),
+        };
+        Some(Self {
+            settings: vec![(setting, Some(source))],
+            problem: reason(error),
+        })
+    }
+
+    /// The same, which tells where the settings were set.
+    #[must_use]
+    pub fn set_by(mut self, sources: &Sources) -> Self {
+        for (setting, source) in &mut self.settings {
+            *source = source.take().or_else(|| sources.of(setting));
+        }
+        self
+    }
+}
+
+impl Display for WrongSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (setting, source)) in self.settings.iter().enumerate() {
+            let before = if number == 0 { "" } else { " and " };
+            write!(f, "{before}--{setting}")?;
+            if let Some(source) = source {
+                write!(f, " ({})", source.told())?;
+            }
+        }
+        let before = if self.settings.is_empty() { "" } else { ": " };
+        write!(f, "{before}{}", self.problem)
+    }
+}
+
+impl Error for WrongSetting {}
+
+impl From<FileError> for WrongSetting {
+    fn from(error: FileError) -> Self {
+        match &error {
+            FileError::Unreadable(..) => Self::new(&["config"], &error),
+            // Which names the setting and the place.
+            FileError::Wrong { .. } => Self::new(&[], &error),
+        }
+    }
+}
