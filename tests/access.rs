@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use common::commands;
 use common::content::content;
 use common::forms::{file, form, upload_request, uploaded};
 use common::process::{Node, larder};
@@ -307,4 +308,93 @@ fn tokens_are_for_those_who_run_the_node_and_have_names_of_their_own() {
         .unwrap();
     let error = String::from_utf8(failed.stderr).unwrap();
     assert!(error.contains("tokens, line 1"), "{error}");
+}
+
+/// What a node tells of who may write and whether: where it is asked for that, in the line that
+/// it prints at its start, and by `larder status`.
+fn assert_told(node: &Node, arguments: &[&str], writers: &str, may_write: bool, told: [&str; 2]) {
+    let authorization = format!(
+        "Authorization: Bearer {}",
+        arguments.last().unwrap_or(&"none")
+    );
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, node.address.port()));
+    let [of_start, of_status] = told;
+    assert!(node.said.trim_end().ends_with(of_start), "{}", node.said);
+    let taken = writers != "nobody";
+    let ready = get(address, "/ready", &[]);
+    if taken {
+        assert_eq!(
+            (ready.status, &ready.json()["writers"]),
+            (200, &json!(writers))
+        );
+    } else {
+        assert_eq!(ready.refusal(), (503, "writing_closed".to_owned()));
+    }
+    let health = get(address, "/health", &[&authorization]).json();
+    assert_eq!(health["writers"], writers, "{health}");
+    assert_eq!(health["writable"], taken, "{health}");
+    assert_eq!(health["may_write"], may_write, "{health}");
+    assert_eq!(health["reason"].is_null(), taken, "{health}");
+    assert_eq!(health["status"] == "healthy", taken, "{health}");
+    let metrics = get(address, "/metrics", &[]);
+    let line = format!("\nlarder_writable {}\n", u8::from(taken));
+    assert!(String::from_utf8(metrics.body).unwrap().contains(&line));
+    // As it is: what was told is what an upload meets.
+    let upload = upload_request(&form(&[file("a", b"x")]), &[&authorization]);
+    assert_eq!(send(address, &upload).status == 200, may_write);
+    let here = tempfile::tempdir().unwrap();
+    let url = format!("http://{address}");
+    let said = commands::done(here.path(), &url, &[&["status"], arguments].concat());
+    assert!(said.contains(of_status), "{said}");
+}
+
+#[test]
+fn a_node_tells_who_may_write_and_that_nobody_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = |name: &str, rights: &str| {
+        let header = make_token(&dir, name, rights);
+        header
+            .strip_prefix("Authorization: Bearer ")
+            .unwrap()
+            .to_owned()
+    };
+    let reads = made("reader", "read");
+    let closed = "takes changes from nobody: set --tokens, --token, --token-file or --open";
+    let (_other, node, _) = reachable(|_| {});
+    let nobody = [
+        closed,
+        "takes no changes: this node takes changes from nobody",
+    ];
+    assert_told(&node, &[], "nobody", false, nobody);
+    // Nobody, although somebody has a token, and although it listens here alone.
+    for listen in ["0.0.0.0:0", "127.0.0.1:0"] {
+        let node = Node::start(&dir, &["--tokens", "tokens", "--listen", listen]);
+        assert_told(&node, &["--token", &reads], "nobody", false, nobody);
+        node.stop();
+    }
+    let writes = made("writer", "write");
+    let node = Node::start(&dir, &["--tokens", "tokens"]);
+    let by_token = "takes changes from whoever bears a token for that";
+    let not_you = [
+        by_token,
+        "takes changes from whoever bears a token for that, and not from you",
+    ];
+    assert_told(&node, &[], "token", false, not_you);
+    assert_told(&node, &["--token", &reads], "token", false, not_you);
+    let you = [
+        by_token,
+        "takes changes from whoever bears a token as yours",
+    ];
+    assert_told(&node, &["--token", &writes], "token", true, you);
+    node.stop();
+    let everybody = [
+        "takes changes from everybody who reaches it",
+        "takes changes\n",
+    ];
+    let (_other, node, _) = reachable(|command| {
+        command.arg("--open");
+    });
+    assert_told(&node, &[], "anybody", true, everybody);
+    let other = tempfile::tempdir().unwrap();
+    assert_told(&Node::start(&other, &[]), &[], "anybody", true, everybody);
 }

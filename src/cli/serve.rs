@@ -12,7 +12,7 @@ use super::storage::keep_private;
 use super::{allocator, limits, logging};
 use crate::config::Settings;
 use crate::http;
-use crate::http::access::Rights;
+use crate::http::access::Writers;
 use crate::node::tls::Tls;
 use crate::node::{self, Node, server};
 use crate::peer::tls::Authorities;
@@ -55,7 +55,8 @@ async fn serve(
     if node.base_url().has_path() {
         tracing::warn!(base_url = %node.base_url(), "peers ask no address that has a path");
     }
-    if !http.access.allows_anybody(Rights::Write) {
+    let writers = http.access.writers();
+    if writers == Writers::Nobody {
         tracing::warn!(%bound, "takes no changes: set --tokens, --token, --token-file or --open");
     }
     let router = http::router(Arc::clone(&node), http);
@@ -71,9 +72,14 @@ async fn serve(
     // Nobody has to read it.
     let _ = writeln!(
         stdout(),
-        "larder serves {storage} on {}://{bound} as peer {}",
+        "larder serves {storage} on {}://{bound} as peer {}, and takes changes from {}",
         settings.scheme(),
-        node.peer_id()
+        node.peer_id(),
+        match writers {
+            Writers::Anybody => "everybody who reaches it",
+            Writers::Token => "whoever bears a token for that",
+            Writers::Nobody => "nobody: set --tokens, --token, --token-file or --open",
+        }
     );
     let server = server::Options {
         tls,

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 use super::page::is_page;
@@ -48,6 +50,18 @@ pub enum Rights {
     Read,
     /// That, and uploading, keeping and deleting.
     Write,
+}
+
+/// Who may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Writers {
+    /// Everybody who reaches the node.
+    Anybody,
+    /// Whoever bears a token with the right to it.
+    Token,
+    /// Nobody: no token has the right to it, and without one nobody has it.
+    Nobody,
 }
 
 /// A token, and what its bearer may do.
@@ -121,8 +135,19 @@ impl Access {
         Self { anyone, tokens }
     }
 
+    /// Who may write.
+    pub fn writers(&self) -> Writers {
+        if self.anyone >= Some(Rights::Write) {
+            Writers::Anybody
+        } else if self.allows_anybody(Rights::Write) {
+            Writers::Token
+        } else {
+            Writers::Nobody
+        }
+    }
+
     /// Whether anybody may do this.
-    pub fn allows_anybody(&self, wanted: Rights) -> bool {
+    fn allows_anybody(&self, wanted: Rights) -> bool {
         self.anyone >= Some(wanted) || self.tokens.iter().any(|it| it.rights >= wanted)
     }
 
@@ -149,6 +174,11 @@ impl Access {
         let presented = Token::of(presented(headers)?);
         let found = self.tokens.iter().find(|it| it.token == presented);
         found.map(|it| it.name.as_str())
+    }
+
+    /// Whether whoever sends these headers may write.
+    pub(super) fn may_write(&self, headers: &HeaderMap) -> bool {
+        self.check_rights(headers, Rights::Write).is_ok()
     }
 
     fn check_rights(&self, headers: &HeaderMap, wanted: Rights) -> Result<(), ApiError> {

@@ -82,10 +82,12 @@ pub(super) enum ApiError {
     #[error("this node does not answer for this host")]
     Host,
     #[error(
-        "this node takes no changes: other machines reach it, and it was started with \
-         none of --tokens, --token, --token-file and --open"
+        "this node takes changes from nobody: it was started without --open, and none of \
+         --tokens, --token and --token-file gives anybody the right to write"
     )]
     WritingClosed,
+    #[error("the node is not ready: nobody may write to it")]
+    NobodyWrites,
     #[error("send 'Authorization: Bearer' and a token of this node")]
     NoToken,
     #[error("the token is none of this node's")]
@@ -187,6 +189,8 @@ impl ApiError {
             Self::Origin => Code::OriginNotAllowed,
             Self::Host => Code::HostNotAllowed,
             Self::WritingClosed => Code::WritingClosed,
+            // As an upload would be told.
+            Self::NobodyWrites => return Self::WritingClosed.refusal(),
             Self::NoToken => Code::NoToken,
             Self::WrongToken => Code::WrongToken,
             Self::ReadOnlyToken => Code::ReadOnlyToken,
@@ -220,9 +224,9 @@ impl ApiError {
         Self::Unwritten(error.into())
     }
 
-    /// Why the node takes no changes, for whoever asks: without a path or what the system said.
-    pub(super) fn reason(error: &StoreError) -> Cow<'static, str> {
-        of_change(error).message
+    /// The same for people alone.
+    pub(super) fn message(&self) -> Cow<'static, str> {
+        self.refusal().message
     }
 
     /// A header that tells the client what to do.
@@ -389,7 +393,7 @@ impl IntoResponse for ApiError {
         let Refusal { code, message } = self.refusal();
         // Whatever the reason, whoever asks for readiness only looks at this.
         let status = match self {
-            Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotReady(_) | Self::NobodyWrites => StatusCode::SERVICE_UNAVAILABLE,
             _ => code.status(),
         };
         let body = ErrorBody {

@@ -31,7 +31,7 @@ pub(super) struct Share(pub Option<ClientKey>);
 pub(super) struct Gate {
     node: Arc<Node>,
     guard: Guard,
-    access: Access,
+    access: Arc<Access>,
     cors: CorsLayer,
     traffic: Arc<Traffic>,
 }
@@ -40,7 +40,7 @@ impl Gate {
     pub(super) fn new(
         node: Arc<Node>,
         guard: Guard,
-        access: Access,
+        access: Arc<Access>,
         traffic: Arc<Traffic>,
     ) -> Self {
         Self {

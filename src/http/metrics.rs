@@ -9,7 +9,9 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
+use super::access::Access;
 use super::error::ApiError;
+use super::status::check_writable;
 use super::traffic::Traffic;
 use crate::blob::BlobError;
 use crate::blocking;
@@ -26,6 +28,7 @@ const COUNTED_DIRS: [&str; 4] = ["spool", "keeping", "journal", "index"];
 pub(super) async fn metrics(
     State(node): State<Arc<Node>>,
     Extension(traffic): Extension<Arc<Traffic>>,
+    Extension(access): Extension<Arc<Access>>,
 ) -> Result<Response, ApiError> {
     let dir = node.storage_dir().to_owned();
     let counted = blocking::run(move || count_files(&dir)).await;
@@ -33,7 +36,8 @@ pub(super) async fn metrics(
     let mut page = Page::default();
     write_build(&mut page);
     write_store(&mut page, &node);
-    write_writable(&mut page, node.store().check_writable().await.is_ok());
+    let checked = check_writable(&node, &access).await;
+    write_writable(&mut page, checked.is_ok());
     write_files(&mut page, &counted);
     write_syncs(&mut page, &node);
     write_peers(&mut page, &node);

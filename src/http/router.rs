@@ -45,17 +45,18 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
         on_loopback: options.on_loopback,
     };
     let traffic = Arc::new(Traffic::new(TEMPLATES.map(str::to_owned)));
+    let access = Arc::new(options.access);
     let gate = Gate::new(
         Arc::clone(&node),
         guard,
-        options.access,
+        Arc::clone(&access),
         Arc::clone(&traffic),
     );
     for_clients()
         .merge(events::route(Arc::clone(&node)))
         .merge(page::routes())
         .merge(openapi::routes(node.base_url()))
-        .merge(for_operators(traffic))
+        .merge(for_operators(traffic, access))
         .merge(for_peers(options.peer_rate))
         .fallback(|| async { ApiError::UnknownPath })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
@@ -130,12 +131,13 @@ fn tus_uploads() -> MethodRouter<Arc<Node>> {
 }
 
 /// The routes of whoever watches over the node.
-fn for_operators(traffic: Arc<Traffic>) -> Router<Arc<Node>> {
+fn for_operators(traffic: Arc<Traffic>, access: Arc<Access>) -> Router<Arc<Node>> {
     Router::new()
         .route("/health", get(status::health))
         .route("/ready", get(status::ready))
         .route("/metrics", get(metrics::metrics))
         .route_layer(Extension(traffic))
+        .route_layer(Extension(access))
 }
 
 /// The routes of peers, and of whoever asks for what they told. They need no token, since
@@ -183,7 +185,7 @@ mod tests {
         let shown = format!(
             "{:?} {:?} {:?}",
             for_clients(),
-            for_operators(Arc::new(Traffic::new([]))),
+            for_operators(Arc::new(Traffic::new([])), Arc::default()),
             for_peers(None),
         );
         // Two of them are its own, for what no route takes.

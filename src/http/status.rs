@@ -5,11 +5,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::access::{Access, Writers};
 use super::error::ApiError;
 use super::peers::PeerView;
 use crate::node::Node;
@@ -70,21 +72,39 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Json<StatusAnswer> 
 pub(super) struct HealthAnswer {
     status: &'static str,
     version: &'static str,
+    /// Whether an upload of somebody who may write would be taken now.
     writable: bool,
+    /// Why it would not.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     reason: Option<Cow<'static, str>>,
+    writers: Writers,
+    /// Whether whoever asks may write.
+    may_write: bool,
     /// How many contents are known to be damaged.
     damaged: u64,
     /// Whether long content is proven against its hash before it is given out.
     verify_reads: bool,
 }
 
+/// Fails as an upload would fail now, whoever sent it.
+pub(super) async fn check_writable(node: &Node, access: &Access) -> Result<(), ApiError> {
+    if access.writers() == Writers::Nobody {
+        return Err(ApiError::NobodyWrites);
+    }
+    let checked = node.store().check_writable().await;
+    checked.map_err(ApiError::NotReady)
+}
+
 /// Tells whether the node works. One that takes no changes now, or knows that content is
 /// damaged, is degraded; it still answers with 200, since it serves what it has.
-pub(super) async fn health(State(node): State<Arc<Node>>) -> Json<HealthAnswer> {
-    let checked = node.store().check_writable().await;
-    let reason = checked.err().map(|error| ApiError::reason(&error));
+pub(super) async fn health(
+    State(node): State<Arc<Node>>,
+    Extension(access): Extension<Arc<Access>>,
+    headers: HeaderMap,
+) -> Json<HealthAnswer> {
+    let checked = check_writable(&node, &access).await;
+    let reason = checked.err().map(|error| error.message());
     let damaged = node.store().damage().known;
     Json(HealthAnswer {
         status: if reason.is_none() && damaged == 0 {
@@ -95,6 +115,8 @@ pub(super) async fn health(State(node): State<Arc<Node>>) -> Json<HealthAnswer> 
         version: env!("CARGO_PKG_VERSION"),
         writable: reason.is_none(),
         reason,
+        writers: access.writers(),
+        may_write: access.may_write(&headers),
         damaged,
         verify_reads: node.verifies_reads(),
     })
@@ -104,6 +126,7 @@ pub(super) async fn health(State(node): State<Arc<Node>>) -> Json<HealthAnswer> 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ReadyAnswer {
     status: &'static str,
+    writers: Writers,
     /// Whether peers reach this node; absent where that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     reachable: Option<bool>,
@@ -111,11 +134,14 @@ pub(super) struct ReadyAnswer {
 
 /// Tells whether the node does all it is there for, uploads among it. A gate before every
 /// route says that it shuts down.
-pub(super) async fn ready(State(node): State<Arc<Node>>) -> Result<Json<ReadyAnswer>, ApiError> {
-    let checked = node.store().check_writable().await;
-    checked.map_err(ApiError::NotReady)?;
+pub(super) async fn ready(
+    State(node): State<Arc<Node>>,
+    Extension(access): Extension<Arc<Access>>,
+) -> Result<Json<ReadyAnswer>, ApiError> {
+    check_writable(&node, &access).await?;
     Ok(Json(ReadyAnswer {
         status: "ready",
+        writers: access.writers(),
         reachable: node.network().reachability.get(Instant::now()),
     }))
 }

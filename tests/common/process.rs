@@ -20,6 +20,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct Node {
     process: Child,
     pub(crate) address: SocketAddr,
+    /// What it printed when it began to serve.
+    pub(crate) said: String,
     dir: PathBuf,
 }
 
@@ -70,6 +72,7 @@ impl Node {
         Self {
             process,
             address: address.unwrap_or_else(|| panic!("the node did not start: {line:?}")),
+            said: line,
             dir: dir.path().to_owned(),
         }
     }

@@ -21,6 +21,13 @@ struct Health {
     version: String,
     writable: bool,
     reason: Option<String>,
+    // These are none of older nodes.
+    #[serde(default)]
+    writers: Option<String>,
+    #[serde(default)]
+    may_write: Option<bool>,
+    #[serde(default)]
+    damaged: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +60,10 @@ struct Told {
     version: String,
     writable: bool,
     reason: Option<String>,
+    /// Who may write; this and the next two are null where the node is an older one.
+    writers: Option<String>,
+    may_write: Option<bool>,
+    damaged: Option<u64>,
     files: u64,
     file_bytes: u64,
     blob_bytes: u64,
@@ -78,6 +89,9 @@ impl Arguments {
             version: health.version,
             writable: health.writable,
             reason: health.reason,
+            writers: health.writers,
+            may_write: health.may_write,
+            damaged: health.damaged,
             files: counts.local_files,
             file_bytes: counts.file_bytes,
             blob_bytes: counts.blob_bytes,
@@ -100,7 +114,7 @@ impl Arguments {
 impl Told {
     fn lines(&self) -> [String; 4] {
         let writes = match &self.reason {
-            None => "takes changes".to_owned(),
+            None => format!("takes changes{}", self.writers_told()),
             Some(reason) => format!("takes no changes: {}", output::plain(reason)),
         };
         let (id, address) = (output::field(&self.peer_id), output::plain(&self.address));
@@ -124,13 +138,33 @@ impl Told {
             format!("node     {id} at {address}"),
             format!("version  {version}, {writes}"),
             format!(
-                "files    {}, {kept} kept, {saved} saved by deduplication",
-                self.files
+                "files    {}, {kept} kept, {saved} saved by deduplication{}",
+                self.files,
+                self.damage()
             ),
             format!(
                 "network  {} files, {} peers{answer}{partial}{reached}",
                 self.network_files, self.peers
             ),
         ]
+    }
+
+    /// From whom it takes changes, where that is not from everybody.
+    fn writers_told(&self) -> &'static str {
+        match (self.writers.as_deref(), self.may_write) {
+            (Some("token"), Some(true)) => " from whoever bears a token as yours",
+            (Some("token"), _) => " from whoever bears a token for that, and not from you",
+            _ => "",
+        }
+    }
+
+    fn damage(&self) -> String {
+        match self.damaged {
+            None | Some(0) => String::new(),
+            Some(damaged) => format!(
+                "; {damaged} of their contents damaged (`larder verify` names them, and to upload \
+                 them again mends them)"
+            ),
+        }
     }
 }

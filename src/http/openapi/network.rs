@@ -147,6 +147,7 @@ fn ready() -> Described {
             Code::ReadOnly,
             Code::Shortage,
             Code::WriteFailed,
+            Code::WritingClosed,
             Code::Internal,
         ],
     )
