@@ -7,6 +7,7 @@ mod common;
 use std::net::SocketAddr;
 use std::thread;
 
+use common::commands;
 use common::content::content;
 use common::forms::{file, form, upload};
 use common::process::{Node, until};
@@ -163,7 +164,8 @@ fn a_resumable_upload_is_refused_before_it_begins_or_when_it_ends() {
     assert_eq!(create(100_001).refusal(), (507, "over_quota".to_owned()));
     let upload = tus::created(node.address, 60_000);
     assert_eq!(put(node.address, &content(1, 60_000)).status, 200);
-    assert_eq!(create(60_000).refusal(), (507, "over_quota".to_owned()));
+    // Nothing that is kept is so long, so that it is sure to be new.
+    assert_eq!(create(60_001).refusal(), (507, "over_quota".to_owned()));
     let ended = tus::patch(node.address, &upload, 0, &content(2, 60_000));
     assert_eq!(ended.refusal(), (507, "over_quota".to_owned()));
     assert_eq!(kept(node.address), 60_000);
@@ -180,4 +182,106 @@ fn free_space_below_the_floor_refuses_content_and_nothing_else() {
     assert_eq!(ready.refusal(), (503, "disk_full".to_owned()));
     assert_eq!(kept(node.address), 0);
     assert!(node.content_files().is_empty());
+}
+
+/// Uploads content in one way, and tells the code of the refusal, if it was refused.
+fn by_tus(address: SocketAddr, bytes: &[u8]) -> Result<(), (u16, String)> {
+    let created = tus::create(address, bytes.len(), &[]);
+    if created.status != 201 {
+        return Err(created.refusal());
+    }
+    let path = created.header("location");
+    let ended = tus::patch(address, path, 0, bytes);
+    if ended.status == 204 {
+        Ok(())
+    } else {
+        Err(ended.refusal())
+    }
+}
+
+fn by_form(address: SocketAddr, bytes: &[u8]) -> Result<(), (u16, String)> {
+    let answer = put(address, bytes);
+    if answer.status == 200 {
+        Ok(())
+    } else {
+        Err(answer.refusal())
+    }
+}
+
+fn by_command(node: &Node, bytes: &[u8]) -> Result<(), (u16, String)> {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), bytes).unwrap();
+    let output = commands::run(dir.path(), &node.url(""), &["put", "file"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    if output.status.success() {
+        Ok(())
+    } else {
+        assert!(told.contains("keeps as much content as it may"), "{told}");
+        Err((507, "over_quota".to_owned()))
+    }
+}
+
+/// What has this length and is not known is refused, whatever way it comes; what is known is
+/// taken, after a restart too, with a quota that has become smaller than it alone.
+#[test]
+fn known_content_is_taken_in_every_way_where_no_other_of_its_length_fits() {
+    for length in LENGTHS {
+        let full = length.to_string();
+        let smaller = (length / 2).to_string();
+        let (dir, node) = start(&["--quota", &full]);
+        assert_eq!(by_tus(node.address, &content(1, length)), Ok(()));
+        assert_known_is_taken(&node, length, &full);
+        node.stop();
+        for quota in [full, smaller] {
+            let node = Node::start(&dir, &["--quota", &quota]);
+            assert_known_is_taken(&node, length, &quota);
+            node.stop();
+        }
+    }
+}
+
+fn assert_known_is_taken(node: &Node, length: usize, quota: &str) {
+    let files = || {
+        let status = get(node.address, "/api/p2p/status", &[]).json();
+        status["local_files"].as_u64().unwrap()
+    };
+    let before = files();
+    let over_quota = Err((507, "over_quota".to_owned()));
+    for (bytes, wanted) in [
+        (content(1, length), Ok(())),
+        (content(2, length), over_quota),
+    ] {
+        for (way, came) in [
+            ("form", by_form(node.address, &bytes)),
+            ("tus", by_tus(node.address, &bytes)),
+            ("put", by_command(node, &bytes)),
+        ] {
+            assert_eq!(came, wanted, "{length} {quota} {way}");
+        }
+    }
+    assert_eq!(kept(node.address), length as u64);
+    assert_eq!(files() - before, 3);
+}
+
+#[test]
+fn what_a_full_node_has_already_is_kept_at_once() {
+    for length in LENGTHS {
+        let (_dir, holder) = start(&[]);
+        let answer = put(holder.address, &content(1, length)).json();
+        let hash = answer["file"]["hash"].as_str().unwrap();
+        let full = length.to_string();
+        let peer = holder.url("");
+        let (dir, node) = start(&["--quota", &full]);
+        assert_eq!(put(node.address, &content(1, length)).status, 200);
+        node.stop();
+        let smaller = (length / 2).to_string();
+        for quota in [full, smaller] {
+            let arguments = ["--quota", &quota, "--discover-every", "1", "--peer", &peer];
+            let node = Node::start(&dir, &arguments);
+            let came = kept_copy(node.address, hash);
+            assert!(came.starts_with("kept: "), "{came}");
+            assert_eq!(kept(node.address), length as u64);
+            node.stop();
+        }
+    }
 }

@@ -13,7 +13,6 @@ use super::files::{Files, boot};
 use super::open_spools::OpenSpools;
 use super::state::{NewUpload, State, UploadId};
 use crate::blob::{BlobError, spool};
-use crate::blocking;
 use crate::client_key::ClientKey;
 use crate::peer::network::Network;
 use crate::store::Store;
@@ -109,12 +108,12 @@ impl Uploads {
     }
 
     /// Whether content of `length` bytes may come: all that limits the size of an upload is
-    /// looked at here, before anything of it is received.
+    /// looked at here, before anything of it is received. Where only its hash would tell whether
+    /// it needs room, that is seen at its end.
     async fn check_expected(&self, length: u64) -> Result<(), UploadError> {
-        let spool = self.options.spool.clone();
-        spool.check_length(length)?;
-        self.store.check_quota(length)?;
-        Ok(blocking::run(move || spool::check_room(&spool, length)).await?)
+        self.store.check_length(length)?;
+        self.store.check_quota_of_length(length).await?;
+        Ok(self.store.check_room(length).await?)
     }
 
     pub(super) fn check_writable(&self) -> Result<(), UploadError> {

@@ -20,8 +20,10 @@ use crate::watched_disk::Writes;
 mod collect;
 mod directory;
 mod error;
+mod expected;
 mod hot;
 mod in_use;
+mod known_lengths;
 pub mod local;
 mod opening;
 mod quota;
@@ -37,6 +39,7 @@ pub use verify::{Finding, Others, verify};
 
 use hot::HotFiles;
 use in_use::{InUse, Shared};
+use known_lengths::KnownLengths;
 use quota::{Quota, Reservation};
 use writing::Writing;
 
@@ -69,6 +72,7 @@ pub struct Store {
     closed: Arc<RwLock<bool>>,
     spool: SpoolOptions,
     quota: Option<Arc<Quota>>,
+    lengths: Arc<KnownLengths>,
     writing: Arc<Writing>,
 }
 
@@ -98,6 +102,7 @@ impl Store {
             closed: Arc::default(),
             spool,
             quota: None,
+            lengths: Arc::new(KnownLengths::new()),
             writing: Arc::default(),
         }
     }
@@ -134,13 +139,23 @@ impl Store {
 
     /// An empty spool for an upload.
     pub fn spool(&self) -> Spool {
-        Spool::new(self.spool.clone())
+        Spool::new(self.spool_now())
+    }
+
+    /// How an upload is spooled now. What is kept is taken once more however small the quota has
+    /// become: all of it together is no shorter than one content of it.
+    fn spool_now(&self) -> SpoolOptions {
+        let quota = self.spool.quota;
+        SpoolOptions {
+            quota: quota.map(|quota| quota.max(self.totals().blob_bytes)),
+            ..self.spool.clone()
+        }
     }
 
     /// A spool for content of `size` bytes whose beginning may be in the file at `path`, on
     /// the file system of the blobs; see [`Spool::resume`].
     pub async fn spool_to_resume(&self, path: PathBuf, size: u64) -> Result<Spool, StoreError> {
-        Ok(Spool::resume(self.spool.clone(), path, size, None).await?)
+        Ok(Spool::resume(self.spool_now(), path, size, None).await?)
     }
 
     /// Keeps spooled content as a new file. Ok means blob and record are durable.
@@ -239,6 +254,7 @@ impl Store {
             description,
         } = about;
         let (hash, size) = (blob.hash, blob.size);
+        self.lengths.note(size);
         Ok(self
             .index
             .put(NewFile {
@@ -360,35 +376,6 @@ impl Store {
     /// Why the store refuses to write, if it does.
     pub fn refusal(&self) -> Option<String> {
         self.blobs.refusal().or_else(|| self.index.refusal())
-    }
-
-    /// The longest content that can ever be kept, in bytes; None where nothing limits it.
-    pub fn longest(&self) -> Option<u64> {
-        [self.spool.max_bytes, self.spool.quota]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// Fails where content of so many bytes can never be kept, whatever else is.
-    pub fn check_length(&self, bytes: u64) -> Result<(), StoreError> {
-        Ok(self.spool.check_length(bytes)?)
-    }
-
-    /// Fails where the quota has no room now for so many bytes of new content.
-    pub fn check_quota(&self, bytes: u64) -> Result<(), StoreError> {
-        if let Some(quota) = &self.quota {
-            let _room = quota.reserve(bytes, || self.totals().blob_bytes)?;
-        }
-        Ok(())
-    }
-
-    /// The same for content with this hash: what a file has already takes nothing.
-    pub async fn check_quota_of(&self, hash: &BlobHash, bytes: u64) -> Result<(), StoreError> {
-        if self.quota.is_none() || self.index.needs(hash).await? {
-            return Ok(());
-        }
-        self.check_quota(bytes)
     }
 
     fn writable(&self) -> Result<(), StoreError> {

@@ -1,0 +1,69 @@
+//! What is known of content before it comes: whether it is sure to find no room.
+
+use super::{Store, StoreError};
+use crate::blob::spool::Options as SpoolOptions;
+use crate::hash::BlobHash;
+
+/// How many files are looked through at once.
+const PAGE: usize = 1024;
+
+impl Store {
+    /// The longest content that can ever be kept, in bytes; None where nothing limits it.
+    pub fn longest(&self) -> Option<u64> {
+        let SpoolOptions {
+            max_bytes, quota, ..
+        } = self.spool_now();
+        [max_bytes, quota].into_iter().flatten().min()
+    }
+
+    /// Fails where content of so many bytes can never be kept, whatever else is.
+    pub fn check_length(&self, bytes: u64) -> Result<(), StoreError> {
+        Ok(self.spool_now().check_length(bytes)?)
+    }
+
+    /// Fails where the quota has no room now for so many bytes of new content.
+    pub(super) fn check_quota(&self, bytes: u64) -> Result<(), StoreError> {
+        if let Some(quota) = &self.quota {
+            let _room = quota.reserve(bytes, || self.totals().blob_bytes)?;
+        }
+        Ok(())
+    }
+
+    /// The same for content with this hash: what a file has already takes nothing.
+    pub async fn check_quota_of(&self, hash: &BlobHash, bytes: u64) -> Result<(), StoreError> {
+        if self.quota.is_none() || self.index.needs(hash).await? {
+            return Ok(());
+        }
+        self.check_quota(bytes)
+    }
+
+    /// Fails where content of so many bytes is sure to find no room: the quota has none now, and
+    /// nothing that is kept has this length. What is kept already takes nothing.
+    pub async fn check_quota_of_length(&self, bytes: u64) -> Result<(), StoreError> {
+        match self.check_quota(bytes) {
+            Err(full) if !self.may_be_kept(bytes).await? => Err(full),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether content of this length may be kept already.
+    async fn may_be_kept(&self, bytes: u64) -> Result<bool, StoreError> {
+        let filled = self.lengths.filled.get_or_try_init(|| self.note_lengths());
+        filled.await?;
+        Ok(self.lengths.has(bytes))
+    }
+
+    async fn note_lengths(&self) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let page = self.page(after, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.id);
+            for record in &page {
+                self.lengths.note(record.file.size);
+            }
+        }
+    }
+}
