@@ -416,3 +416,33 @@ fn a_listing_of_many_pages_is_whole() {
     assert_eq!(page["files"], json!(files[..300]));
     assert_eq!(page["next"], files[299]["file_id"]);
 }
+
+#[test]
+fn the_ids_of_requests_tell_nobody_how_many_there_were() {
+    let world = World::new(10);
+    let ids: Vec<String> = (0..64)
+        .map(|_| world.get(&[]).header("x-request-id").to_owned())
+        .collect();
+    let mut parts = [BTreeSet::new(), BTreeSet::new()];
+    for id in &ids {
+        let (first, last) = id.split_once('-').unwrap();
+        for (seen, part) in parts.iter_mut().zip([first, last]) {
+            assert_eq!(part.len(), 16, "{id}");
+            seen.insert(u64::from_str_radix(part, 16).unwrap());
+        }
+    }
+    for seen in parts {
+        assert_eq!(seen.len(), ids.len());
+        // What counts, in whatever steps, has its numbers near each other.
+        let (least, most) = (seen.first().unwrap(), seen.last().unwrap());
+        assert!(most - least > u64::MAX / 2, "{ids:?}");
+        let steps: BTreeSet<u64> = ids
+            .windows(2)
+            .map(|pair| {
+                let number = |id: &str| u64::from_str_radix(&id[17..], 16).unwrap();
+                number(&pair[1]).wrapping_sub(number(&pair[0]))
+            })
+            .collect();
+        assert_eq!(steps.len(), ids.len() - 1);
+    }
+}

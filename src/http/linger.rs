@@ -4,16 +4,16 @@
 //! system reset it, and the client may lose the refusal before it has read it.
 //! So the rest of a body is received and thrown away for a while.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header;
-use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
 use http_body_util::BodyExt;
+
+use crate::node::watched_body::{Polled, Watch, WatchedBody};
 
 /// How long an unwanted body is received.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -24,51 +24,30 @@ pub(super) fn linger(request: Request) -> Request {
         return request;
     }
     let waits = request.headers().contains_key(header::EXPECT);
-    request.map(|body| {
-        Body::new(Lingering {
-            body,
-            unasked: waits,
-            ended: false,
-        })
-    })
+    let lingering = Lingering {
+        unasked: waits,
+        ended: false,
+    };
+    request.map(|body| Body::new(WatchedBody::of(body, lingering)))
 }
 
 struct Lingering {
-    body: Body,
     /// The client waits to be asked for the body (RFC 9110, section 10.1.1).
     unasked: bool,
     ended: bool,
 }
 
-impl http_body::Body for Lingering {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+impl Watch for Lingering {
+    fn polled(&mut self, polled: &Polled) {
         self.unasked = false;
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
         self.ended = matches!(polled, Poll::Ready(None | Some(Err(_))));
-        polled
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Lingering {
-    fn drop(&mut self) {
-        if self.unasked || self.ended || self.body.is_end_stream() {
+    fn dropped(&mut self, body: &mut Body) {
+        if self.unasked || self.ended || body.is_end_stream() {
             return;
         }
-        let mut body = std::mem::take(&mut self.body);
+        let mut body = std::mem::take(body);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(tokio::time::timeout(LIMIT, async move {
                 while let Some(Ok(_)) = body.frame().await {}

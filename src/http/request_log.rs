@@ -1,21 +1,19 @@
 //! One line in the log for every request, when its answer has been sent or given up.
 
-use std::pin::Pin;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use uuid::Uuid;
 
 use super::error::Cause;
 use crate::node::clients::ClientAddress;
+use crate::node::watched_body::{Polled, Watch, WatchedBody};
 
 /// The header that names a request, in the log and to the client.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -42,7 +40,7 @@ pub(super) async fn log<Answering: Future<Output = Response>>(
     response.headers_mut().insert(REQUEST_ID, id);
     line.status = Some(response.status());
     line.cause = response.extensions_mut().remove();
-    response.map(|body| Body::new(Logged { body, line }))
+    response.map(|body| Body::new(WatchedBody::of(body, line)))
 }
 
 /// The id that the client gives, if it can stand in a log, or a new one.
@@ -60,14 +58,25 @@ fn request_id(request: &Request) -> HeaderValue {
     }
 }
 
-/// An id that no other request has: of this process, by its count, and most likely of any.
+/// An id that most likely no other request has, here or elsewhere. Nobody can guess the next
+/// one from it, nor how many there were: it is a count under a key that this process alone has,
+/// which takes no call of the system as a random number would.
 fn next_id() -> HeaderValue {
-    static PROCESS: LazyLock<u64> = LazyLock::new(|| Uuid::new_v4().as_u64_pair().0);
+    static KEY: LazyLock<[u8; 32]> = LazyLock::new(random_key);
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let (process, count) = (*PROCESS, COUNT.fetch_add(1, Ordering::Relaxed));
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let hash = blake3::keyed_hash(&KEY, &count.to_le_bytes());
+    let hex = hash.to_hex();
+    let (first, _) = hex.split_at(16);
+    let (_, last) = hex.split_at(48);
     // Letters, digits and hyphens make a header value.
-    HeaderValue::try_from(format!("{process:016x}-{count:x}"))
-        .unwrap_or(HeaderValue::from_static("none"))
+    HeaderValue::try_from(format!("{first}-{last}")).unwrap_or(HeaderValue::from_static("none"))
+}
+
+fn random_key() -> [u8; 32] {
+    let halves = [Uuid::new_v4(), Uuid::new_v4()];
+    let hash = blake3::hash(halves.map(Uuid::into_bytes).as_flattened());
+    *hash.as_bytes()
 }
 
 /// What the log will say; written on drop.
@@ -108,36 +117,15 @@ impl Drop for Line {
     }
 }
 
-/// A body that counts what is sent of it, and says in the log when it fails.
-struct Logged {
-    body: Body,
-    line: Line,
-}
-
-impl http_body::Body for Logged {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        match &polled {
+/// Counts what is sent of a body, and says in the log when it fails.
+impl Watch for Line {
+    fn polled(&mut self, polled: &Polled) {
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
-                self.line.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
             }
-            Poll::Ready(Some(Err(error))) => self.line.cause = Some(Cause::of(error)),
+            Poll::Ready(Some(Err(error))) => self.cause = Some(Cause::of(error)),
             Poll::Ready(None) | Poll::Pending => {}
         }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

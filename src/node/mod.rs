@@ -43,6 +43,7 @@ pub mod server;
 mod stall_guard;
 pub mod tls;
 pub mod view;
+pub mod watched_body;
 
 pub use counted::Connections;
 pub use problems::problems;

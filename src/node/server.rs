@@ -3,16 +3,12 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::http::Request;
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -29,6 +25,7 @@ use super::counted::{Connections, Counted};
 use super::seats::{Running, Seat, Seats, Taken};
 use super::stall_guard::guarded;
 use super::tls::Tls;
+use super::watched_body::{Watch, WatchedBody};
 
 /// The most connections at once, however many files may be open.
 pub const MAX_CONNECTIONS: usize = 16_384;
@@ -236,10 +233,7 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         let answer = router.clone().oneshot(request);
         async move {
             let response = answer.await?;
-            Ok::<_, Infallible>(response.map(|body| RunningBody {
-                body,
-                _running: running,
-            }))
+            Ok::<_, Infallible>(response.map(|body| WatchedBody::of(body, running)))
         }
     });
     http1::Builder::new()
@@ -249,31 +243,8 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .serve_connection(TokioIo::new(guarded(stream, stall_timeout)), service)
 }
 
-/// The body of an answer, during which its request runs.
-struct RunningBody {
-    body: Body,
-    _running: Running,
-}
-
-impl http_body::Body for RunningBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
+/// A request runs until the body of its answer is gone.
+impl Watch for Running {}
 
 fn report_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
