@@ -1,6 +1,11 @@
 //! The `Range` header: parsed, and resolved against a size (RFC 9110, section 14).
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
+
+use http_range_header::{
+    ParsedRanges, SyntacticallyCorrectRange, parse_range_header_with_max_ranges,
+};
 
 /// More ranges than this in one request are taken as a mistake or an attack
 /// (RFC 9110, section 17.15), and the header is ignored.
@@ -20,32 +25,22 @@ pub enum Selection {
     Unsatisfiable,
 }
 
-/// One range as it was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Spec {
-    /// From the first position up to and with the last, or to the end.
-    From(u64, Option<u64>),
-    /// So many bytes at the end.
-    Suffix(u64),
-}
-
 /// What a `Range` header with this value selects of `size` bytes.
 ///
 /// A value that is not valid, has another unit than `bytes`, more than
 /// [`MAX_RANGES`] ranges or ranges that overlap to more than the whole is
 /// ignored, as RFC 9110, section 14.2 allows or demands.
 pub fn select(header: &str, size: u64) -> Selection {
-    let Some(specs) = parse(header) else {
+    let Some(ranges) = parse(header) else {
         return Selection::Whole;
     };
     // The whole of nothing is asked for, which no Content-Range can express.
-    if size == 0 && specs.iter().any(|spec| matches!(spec, Spec::Suffix(1..))) {
+    let is_suffix = |it: &_| matches!(it, SyntacticallyCorrectRange::FromLast(1..));
+    if size == 0 && ranges.iter().any(is_suffix) {
         return Selection::Whole;
     }
-    let mut parts: Vec<_> = specs
-        .into_iter()
-        .filter_map(|spec| spec.resolve(size))
-        .collect();
+    let parts = ranges.into_iter();
+    let mut parts: Vec<_> = parts.filter_map(|it| resolve(it, size)).collect();
     let total: u128 = parts
         .iter()
         .map(|part| u128::from(part.end - part.start))
@@ -59,51 +54,20 @@ pub fn select(header: &str, size: u64) -> Selection {
 }
 
 /// The ranges of a valid header; at least one.
-fn parse(header: &str) -> Option<Vec<Spec>> {
-    let (unit, set) = header.split_once('=')?;
-    if !unit.eq_ignore_ascii_case("bytes") {
-        return None;
-    }
-    let mut specs = Vec::new();
-    // Empty elements are allowed in any list (RFC 9110, section 5.6.1).
-    for element in set.split(',').map(|it| it.trim_matches([' ', '\t'])) {
-        if !element.is_empty() {
-            specs.push(Spec::parse(element)?);
-        }
-        if specs.len() > MAX_RANGES {
-            return None;
-        }
-    }
-    (!specs.is_empty()).then_some(specs)
+fn parse(header: &str) -> Option<Vec<SyntacticallyCorrectRange>> {
+    let most = NonZeroUsize::new(MAX_RANGES)?;
+    let parsed = parse_range_header_with_max_ranges(header, most);
+    parsed.ok().map(ParsedRanges::into_ranges)
 }
 
-impl Spec {
-    fn parse(text: &str) -> Option<Self> {
-        match text.split_once('-')? {
-            ("", suffix) => Some(Self::Suffix(position(suffix)?)),
-            (first, "") => Some(Self::From(position(first)?, None)),
-            (first, last) => {
-                let (first, last) = (position(first)?, position(last)?);
-                (first <= last).then_some(Self::From(first, Some(last)))
-            }
-        }
-    }
-
-    /// The part of `size` bytes that is meant, if there is any.
-    fn resolve(self, size: u64) -> Option<Range<u64>> {
-        let part = match self {
-            Self::From(first, None) => first..size,
-            Self::From(first, Some(last)) => first..last.saturating_add(1).min(size),
-            Self::Suffix(length) => size.saturating_sub(length)..size,
-        };
-        (!part.is_empty()).then_some(part)
-    }
-}
-
-/// A position of any number of digits; those beyond every size count as the last one.
-fn position(digits: &str) -> Option<u64> {
-    let valid = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    valid.then(|| digits.parse().unwrap_or(u64::MAX))
+/// The part of `size` bytes that is meant, if there is any.
+fn resolve(range: SyntacticallyCorrectRange, size: u64) -> Option<Range<u64>> {
+    let part = match range {
+        SyntacticallyCorrectRange::FromStart(first) => first..size,
+        SyntacticallyCorrectRange::Indexed(first, last) => first..last.saturating_add(1).min(size),
+        SyntacticallyCorrectRange::FromLast(length) => size.saturating_sub(length)..size,
+    };
+    (!part.is_empty()).then_some(part)
 }
 
 #[cfg(test)]
