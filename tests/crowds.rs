@@ -6,20 +6,17 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 
 use common::canned::{Canned, Reply};
 use common::crowd::Crowd;
-use common::peers::{peer_id, post, until_knows};
+use common::peers::{peer_id, post, post_from, reaches, signed, until_knows};
 use common::process::{Node, until};
-use common::raw_http::{Answer, get, head, read_answer};
-use larder::peer::identity::Identity;
-use larder::peer::registration::Registration;
+use common::raw_http::{Answer, get};
+use common::silent::Silent;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpSocket;
 use uuid::Uuid;
 
 /// The most that a table of strangers may add to what a process holds, in KiB.
@@ -47,10 +44,6 @@ fn unsigned(address: &str) -> Value {
     json!({ "peer_id": Uuid::new_v4(), "address": address, "timestamp": "2026-01-21T10:00:00" })
 }
 
-fn signed(address: &str) -> Registration {
-    Registration::of_self(&Identity::generate().unwrap(), &address.parse().unwrap())
-}
-
 fn register(server: SocketAddr, registration: &Value) -> Answer {
     post(server, "/register", &registration.to_string())
 }
@@ -76,7 +69,7 @@ fn a_crowd_at_one_place_fills_no_bootstrap_server() {
         registration["padding"] = "x".repeat(3000).into();
         assert_eq!(register(server.address, &registration).status, 200);
     }
-    let honest = json!(signed("http://127.0.0.1:1"));
+    let honest = signed("http://127.0.0.1:1");
     assert_eq!(register(server.address, &honest).status, 200);
     assert!(registered(
         server.address,
@@ -100,7 +93,7 @@ fn a_crowd_at_one_place_fills_no_bootstrap_server() {
 fn a_crowd_that_says_to_be_everywhere_leaves_a_place_at_a_bootstrap_server() {
     let (_dir, server) = bootstrap(&["--max-peers", "500"]);
     let before = server.resident_memory();
-    let honest = json!(signed("http://127.0.0.1:1"));
+    let honest = signed("http://127.0.0.1:1");
     for number in 0..3000 {
         let address = format!("http://10.77.{}.{}", number / 250, number % 250);
         assert_eq!(register(server.address, &unsigned(&address)).status, 200);
@@ -125,38 +118,19 @@ fn a_crowd_that_says_to_be_everywhere_leaves_a_place_at_a_bootstrap_server() {
     );
 }
 
-/// Registers all of these from this address of this machine.
-fn register_from(source: [u8; 4], server: SocketAddr, all: Vec<Value>) {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    for registration in all {
-        let body = registration.to_string();
-        let length = format!("Content-Length: {}", body.len());
-        let lines = ["Content-Type: application/json", &length];
-        let request = [head("POST", "/register", &lines), body.into()].concat();
-        let mut stream = runtime.block_on(async {
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.bind((IpAddr::from(source), 0).into()).unwrap();
-            socket.connect(server).await.unwrap().into_std().unwrap()
-        });
-        stream.set_nonblocking(false).unwrap();
-        stream.write_all(&request).unwrap();
-        assert_eq!(read_answer(&mut stream, false).status, 200);
-    }
-}
-
 /// The flood that this makes of numbers, from one source, is between two honest nodes.
 fn find_each_other_in_a_flood(source: [u8; 4], of: impl Fn(u32) -> Value) {
     let (_dir, server) = bootstrap(&[]);
     let url = format!("http://{}", server.address);
-    register_from(source, server.address, (0..3000).map(of).collect());
+    let flood: Vec<_> = (0..3000).map(of).collect();
+    post_from(source, server.address, "/register", &flood);
     let health = get(server.address, "/health", &[]).json();
     assert!(health["peers"].as_u64().unwrap() <= 2500, "{health}");
     let nodes = [(); 2].map(|()| start(&["--discover-every", "1", "--bootstrap", &url]));
     let ids = [1, 0].map(|it| peer_id(nodes[it].1.address));
     for ((_, node), other) in nodes.iter().zip(ids) {
         until("the honest node is known", || {
-            let mut known = known(node.address).into_iter();
-            known.any(|it| it["peer_id"] == other).then_some(())
+            reaches(node.address, &other).then_some(())
         });
         assert!(registered(server.address, &other));
         let small = get(server.address, "/peers?limit=40", &[]).json();
@@ -181,7 +155,19 @@ fn unsigned_floods_from_one_address_hide_no_honest_node() {
 #[test]
 fn signed_floods_that_say_to_be_everywhere_hide_no_honest_node() {
     // Beside the honest ones, and as if it were everywhere.
-    find_each_other_in_a_flood([127, 0, 0, 1], |number| json!(signed(&somewhere(number))));
+    find_each_other_in_a_flood([127, 0, 0, 1], |number| signed(&somewhere(number)));
+}
+
+#[test]
+fn signed_floods_from_one_address_hide_no_honest_node() {
+    // Where nobody listens.
+    find_each_other_in_a_flood([127, 9, 9, 9], |number| {
+        signed(&format!("http://127.9.9.9:{}", 10_000 + number))
+    });
+    // Where somebody listens and never answers; from there, and from beside the honest ones.
+    let silent = Silent::start();
+    find_each_other_in_a_flood([127, 9, 9, 9], |number| signed(&silent.url(number)));
+    find_each_other_in_a_flood([127, 0, 0, 1], |number| signed(&silent.url(number)));
 }
 
 #[test]

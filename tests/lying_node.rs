@@ -8,6 +8,7 @@ mod common;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::canned::{Canned, Reply};
 use common::commands::{failed, run};
@@ -252,11 +253,94 @@ fn no_answer_is_read_without_end() {
     let (status, told) = failed(here.path(), &node.url(), &["status"]);
     assert_eq!((status, told.contains("400")), (1, true), "{told}");
     assert!(told.len() < 200, "{told}");
-    // Pages that lead to pages without end.
-    let page = json!({ "files": [], "next": "01a20831-60df-7192-a718-76572f743d37" }).to_string();
-    let node = Canned::start(move |_, _| Reply::Json(page.clone()));
-    let (status, told) = failed(here.path(), &node.url(), &["ls"]);
-    assert_eq!(status, 1, "{told}");
-    // The second leads to itself.
-    assert_eq!(node.asked().len(), 2);
+}
+
+/// A node whose list has such pages, each of which leads to another: the files of a page and
+/// where the next one begins, by the number of the request.
+fn endless(page: impl Fn(u64) -> (u64, String) + Send + Sync + 'static) -> Canned {
+    let asked = AtomicU64::new(0);
+    Canned::start(move |_, line| {
+        if !line.contains("/api/p2p/files") && !line.contains("/api/p2p/network") {
+            return Reply::Head("404 Not Found".to_owned());
+        }
+        let number = asked.fetch_add(1, Ordering::Relaxed);
+        let (files, next) = page(number);
+        let files = (0..files).map(|file| {
+            let id = id_of(number * 1000 + file);
+            json!({ "file_id": id, "size": 1, "original_name": format!("other {id}"),
+                "hash": null, "uploaded_at": "", "peers": [] })
+        });
+        let files: Vec<_> = files.collect();
+        Reply::Json(json!({ "files": files, "next": next }).to_string())
+    })
+}
+
+fn id_of(number: u64) -> String {
+    format!("01a20831-60df-7192-a718-{number:012x}")
+}
+
+#[test]
+fn no_list_is_followed_that_leads_back() {
+    let commands: [&[&str]; 5] = [
+        &["ls"],
+        &["ls", "--network"],
+        &["get", "a"],
+        &["keep", "a"],
+        &["rm", "a"],
+    ];
+    for files in [0, 1] {
+        for arguments in commands {
+            // To itself, and in a circle that changes each time.
+            let itself = endless(move |_| (files, id_of(7)));
+            let circle = endless(move |number| (files, id_of(9 - number % 9)));
+            for node in [itself, circle] {
+                let here = tempfile::tempdir().unwrap();
+                let output = run(here.path(), &node.url(), arguments);
+                let told = String::from_utf8(output.stderr).unwrap();
+                assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
+                assert!(told.contains("does not lead forward"), "{told}");
+                assert_eq!(node.asked().len(), 2);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_list_is_followed_that_leads_forward_without_end() {
+    for (arguments, files) in [
+        (&["get", "a"][..], 0),
+        (&["keep", "a"], 1),
+        (&["rm", "a"], 0),
+        (&["ls"], 1),
+        (&["ls", "--network", "--json"], 0),
+        (&["get", &"0".repeat(64)], 0),
+    ] {
+        let node = endless(move |number| (files, id_of(number)));
+        let here = tempfile::tempdir().unwrap();
+        let output = run(here.path(), &node.url(), arguments);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
+        assert!(told.contains("does not end"), "{told}");
+        assert!(node.asked().len() <= 2002, "{}", node.asked().len());
+    }
+}
+
+#[test]
+fn no_list_is_followed_to_its_end_whose_pages_are_as_long_as_may_be() {
+    // Made once: some 60 MB, nearly all of it one name.
+    let name = "x".repeat(60 << 20);
+    let pages = AtomicU64::new(0);
+    let node = Canned::start(move |_, _| {
+        let number = pages.fetch_add(1, Ordering::Relaxed);
+        let next = id_of(number);
+        let (before, after) = (
+            r#"{"files":[{"file_id":"","size":1,"uploaded_at":"","original_name":""#,
+            format!(r#""}}],"next":"{next}"}}"#),
+        );
+        Reply::Json([before, &name, &after].concat())
+    });
+    let here = tempfile::tempdir().unwrap();
+    let (status, told) = failed(here.path(), &node.url(), &["get", "a"]);
+    assert_eq!((status, told.contains("does not end")), (1, true), "{told}");
+    assert!(node.asked().len() <= 20, "{}", node.asked().len());
 }

@@ -27,7 +27,6 @@ use crate::state_file::StateFile;
 
 mod error;
 mod table;
-mod turns;
 
 pub use error::BootstrapError;
 

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::turns::{Claim, in_turn};
 use crate::peer::prefix::{Crowds, Key, Prefix};
 use crate::peer::registration::Checked;
 use crate::peer::sample::sample;
 use crate::peer::signature::Trust;
+use crate::peer::turns::{Claim, in_turn};
 use crate::peer_id::PeerId;
 use crate::record::Timestamp;
 
@@ -67,10 +67,10 @@ impl Entry {
         (!self.signed, self.elsewhere())
     }
 
-    fn claim(&self) -> Claim {
+    fn claim(&self) -> Claim<Option<Key>> {
         Claim {
             source: self.from,
-            elsewhere: self.elsewhere(),
+            weak: self.elsewhere(),
             announced: self.prefix.wide,
         }
     }
@@ -224,8 +224,8 @@ impl Table {
             (limit / UNSIGNED_SHARE).max(1)
         };
         let for_signed = limit - unsigned.len().min(limit / UNSIGNED_SHARE);
-        let mut some = in_turn(signed, for_signed);
-        some.extend(in_turn(unsigned, share.min(limit - some.len())));
+        let mut some = in_turn(signed, [], for_signed);
+        some.extend(in_turn(unsigned, [], share.min(limit - some.len())));
         some.into_iter()
             .map(|it| Arc::clone(&it.registration))
             .collect()

@@ -8,20 +8,24 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use serde::de::IgnoredAny;
 use tokio::time::timeout;
 
 use super::announcement::Announcement;
 use super::client::ClientError;
 use super::network::{Network, Outgoing};
+use super::prefix::Key;
 use super::registry::Peer;
 use crate::peer_id::PeerId;
 
-/// How many peers are told something at once.
+/// How many peers are told something at once,
 const AT_ONCE: usize = 256;
+/// and how many of one wide set of addresses, so that those who never answer leave some to
+/// others.
+const TOGETHER: usize = AT_ONCE / 4;
 /// How many announcements wait for one peer. It asks for what does not fit.
 const MAX_WAITING: usize = 256;
 /// How long a peer may take to answer.
@@ -42,14 +46,19 @@ enum Outcome {
     Failed(Instant),
 }
 
+/// A peer, and in which wide set of addresses it is.
+type Place = (PeerId, Key);
+
 /// Who is being told what.
 struct Announcing {
     network: Arc<Network>,
     /// What waits for each peer that is under way or ready.
     waiting: HashMap<PeerId, VecDeque<Arc<Announcement>>>,
     /// Peers whose turn it is.
-    ready: VecDeque<PeerId>,
-    under_way: FuturesUnordered<BoxFuture<'static, (PeerId, Outcome)>>,
+    ready: VecDeque<Place>,
+    under_way: FuturesUnordered<BoxFuture<'static, (Place, Outcome)>>,
+    /// How many of them are in each wide set of addresses.
+    together: HashMap<Key, usize>,
     /// Until when peers are left alone.
     resting: HashMap<PeerId, Instant>,
 }
@@ -61,6 +70,7 @@ pub async fn announce_all(network: Arc<Network>, mut outgoing: Outgoing) {
         waiting: HashMap::new(),
         ready: VecDeque::new(),
         under_way: FuturesUnordered::new(),
+        together: HashMap::new(),
         resting: HashMap::new(),
     };
     loop {
@@ -72,7 +82,9 @@ pub async fn announce_all(network: Arc<Network>, mut outgoing: Outgoing) {
                 }
                 None => return,
             },
-            Some((peer, outcome)) = announcing.under_way.next() => announcing.ended(peer, &outcome),
+            Some((place, outcome)) = announcing.under_way.next() => {
+                announcing.ended(place, &outcome);
+            }
         }
         announcing.start();
     }
@@ -82,12 +94,12 @@ impl Announcing {
     fn add(&mut self, announcement: &Arc<Announcement>) {
         let now = Instant::now();
         self.resting.retain(|_, until| *until > now);
-        for peer in self.network.registry.answering() {
+        for (peer, wide) in self.network.registry.answering_in() {
             if self.resting.contains_key(&peer) {
                 continue;
             }
             let waiting = self.waiting.entry(peer).or_insert_with(|| {
-                self.ready.push_back(peer);
+                self.ready.push_back((peer, wide));
                 VecDeque::new()
             });
             if waiting.len() < MAX_WAITING {
@@ -97,15 +109,27 @@ impl Announcing {
     }
 
     fn start(&mut self) {
-        while self.under_way.len() < AT_ONCE
-            && let Some(peer) = self.ready.pop_front()
-        {
+        for _ in 0..self.ready.len() {
+            if self.under_way.len() >= AT_ONCE {
+                return;
+            }
+            let Some(place) = self.ready.pop_front() else {
+                return;
+            };
+            let (peer, wide) = place;
+            let together = self.together.get(&wide).copied().unwrap_or(0);
+            if together >= TOGETHER {
+                self.ready.push_back(place);
+                continue;
+            }
             let next = self.waiting.get_mut(&peer).and_then(VecDeque::pop_front);
             let known = self.network.registry.get(peer);
             match (known, next) {
                 (Some(known), Some(next)) => {
                     let sending = send(Arc::clone(&self.network), known, next);
+                    let sending = sending.map(move |outcome| (place, outcome));
                     self.under_way.push(Box::pin(sending));
+                    self.together.insert(wide, together + 1);
                 }
                 // It was forgotten, or there is nothing left to tell it.
                 _ => drop(self.waiting.remove(&peer)),
@@ -113,7 +137,11 @@ impl Announcing {
         }
     }
 
-    fn ended(&mut self, peer: PeerId, outcome: &Outcome) {
+    fn ended(&mut self, (peer, wide): Place, outcome: &Outcome) {
+        match self.together.get_mut(&wide) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(self.together.remove(&wide)),
+        }
         match outcome {
             Outcome::Told => self.network.messages.told.count(),
             Outcome::Refused | Outcome::Failed(_) => self.network.messages.told_in_vain.count(),
@@ -121,7 +149,7 @@ impl Announcing {
         match outcome {
             Outcome::Told => {
                 self.network.registry.saw(peer);
-                self.ready.push_back(peer);
+                self.ready.push_back((peer, wide));
             }
             Outcome::Refused => {
                 self.network.registry.saw(peer);
@@ -136,27 +164,23 @@ impl Announcing {
     }
 }
 
-async fn send(
-    network: Arc<Network>,
-    peer: Peer,
-    announcement: Arc<Announcement>,
-) -> (PeerId, Outcome) {
+async fn send(network: Arc<Network>, peer: Peer, announcement: Arc<Announcement>) -> Outcome {
     let mut pauses = PAUSES.iter();
     let began = Instant::now();
     loop {
         let sent = timeout(PATIENCE, send_once(&network, &peer, &announcement)).await;
         match sent {
-            Ok(Ok(())) => return (peer.id(), Outcome::Told),
+            Ok(Ok(())) => return Outcome::Told,
             Ok(Err(ClientError::Status(status))) => {
                 tracing::debug!(peer = %peer.id(), %status, "takes no announcement");
-                return (peer.id(), Outcome::Refused);
+                return Outcome::Refused;
             }
             Ok(Err(error)) => tracing::debug!(peer = %peer.id(), %error, "not announced"),
             Err(_) => tracing::debug!(peer = %peer.id(), "takes too long to hear"),
         }
         match pauses.next() {
             Some(pause) => tokio::time::sleep(*pause).await,
-            None => return (peer.id(), Outcome::Failed(began)),
+            None => return Outcome::Failed(began),
         }
     }
 }

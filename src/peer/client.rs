@@ -236,6 +236,11 @@ fn ahead_of(response: &Response) -> Option<i64> {
 }
 
 impl Json {
+    /// How many bytes it has.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// What the answer says.
     pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ClientError> {
         Ok(serde_json::from_slice(&self.bytes)?)

@@ -10,14 +10,14 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::asking::Asking;
 use super::greeting::{SAMPLE, ask_bootstrap, ask_peer, ask_whether_reached};
 use super::mdns::{self, Mdns, Neighbour};
 use super::network::Network;
 use super::prefix::Prefix;
 use super::registration::Registration;
 use super::registry::{Introducer, Peer};
-use super::sample::sample;
-use super::sync::Asking;
+use super::turns::{Claim, in_turn};
 use crate::base_url::BaseUrl;
 use crate::blocking;
 use crate::record::Timestamp;
@@ -115,7 +115,9 @@ async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Dur
                 {
                     tracing::warn!(%address, %error, "the named peer is not taken");
                 }
-                take(&network, told.peers, &address).await;
+                // Each that the operator has named is an introducer of its own.
+                let by = Introducer::Other(Prefix::of(&address).exact);
+                take(&network, told.peers, by).await;
                 1
             }
             Err(error) => {
@@ -167,18 +169,27 @@ async fn ask_neighbour(network: &Network, neighbour: Neighbour, every: Duration)
                     let itself = Introducer::Itself(Some(Prefix::of(&address).narrow));
                     meet(network, teller, itself);
                 }
-                return take(network, told.peers, &address).await;
+                let by = Introducer::Other(Prefix::of(&address).narrow);
+                return take(network, told.peers, by).await;
             }
             Err(error) => tracing::debug!(%address, %error, "no peer is there"),
         }
     }
 }
 
-/// Meets some of those of whom somebody at `teller` told, one after the other. Checking
-/// signatures takes a while, and others work on this thread, too.
-async fn take(network: &Network, told: Vec<Registration>, teller: &BaseUrl) {
-    let by = Introducer::Other(Prefix::of(teller).narrow);
-    for registration in sample(told, SAMPLE) {
+/// Meets some of those of whom somebody told, in turn those of each set of addresses, one after
+/// the other. Checking signatures takes a while, and others work on this thread, too.
+async fn take(network: &Network, told: Vec<Registration>, by: Introducer) {
+    let claims = told.into_iter().filter_map(|it| {
+        let announced = Prefix::of(&it.address.parse().ok()?).wide;
+        let claim = Claim {
+            source: by,
+            weak: it.proof.signature.is_none(),
+            announced,
+        };
+        Some((claim, it))
+    });
+    for registration in in_turn(claims.collect(), [], SAMPLE) {
         meet(network, registration, by);
         tokio::task::yield_now().await;
     }

@@ -1,7 +1,7 @@
 //! Listings: what a peer holds, as it tells when it is asked.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::directory::NetworkFile;
 use super::elements::Elements;
@@ -24,8 +24,8 @@ pub struct Listing<'a> {
     peer_id: String,
     #[serde(borrow)]
     files: Elements<'a>,
-    #[serde(default)]
-    next: Option<IgnoredAny>,
+    #[serde(borrow, default)]
+    next: Option<&'a RawValue>,
     #[serde(default)]
     total_files: Option<usize>,
     /// When it was made, by the peer's clock.
@@ -64,6 +64,13 @@ impl Listing<'_> {
     /// Whether there are more behind them.
     pub fn has_more(&self) -> bool {
         self.next.is_some()
+    }
+
+    /// The last file that was looked at where there are more behind it, if the peer tells.
+    pub fn next(&self) -> Option<FileId> {
+        let next = self.next?.get();
+        let next = serde_json::from_str::<&str>(next).ok()?;
+        next.parse().ok()
     }
 
     /// How many files the peer holds; only a peer that sends pages tells.

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod announcement;
 pub mod announcing;
+mod asking;
 pub mod challenge;
 pub mod client;
 pub mod directory;
@@ -25,3 +26,4 @@ pub mod sample;
 pub mod signature;
 pub mod sync;
 pub mod tls;
+pub mod turns;

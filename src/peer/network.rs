@@ -177,7 +177,7 @@ impl Network {
 
     /// Takes in what a peer tells of itself, directly or by way of others.
     pub fn meet(&self, registration: Registration, by: Introducer) -> Result<Introduced, Absurd> {
-        if self.registry.knows(&registration) {
+        if self.registry.knows(&registration, by) {
             // Its signature was checked then.
             return Ok(Introduced::Known);
         }

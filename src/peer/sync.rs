@@ -4,28 +4,13 @@
 //! then counts as many files as are known of it, nothing was removed unheard; if not,
 //! everything is read again and what was not told is dropped. Peers tell what they have removed
 //! lately, so that this is rare; and where it does not help, it is done less and less often.
-//!
-//! Anybody can make up peers, and let this node wait for each of them. So those who answer,
-//! those who were never asked and those who do not answer are asked apart from each other,
-//! and the last less and less often.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use futures_util::StreamExt;
-use futures_util::stream;
-use parking_lot::Mutex;
-use tokio::time::timeout;
-
-use super::address::LeadsNowhere;
 use super::client::{ClientError, Json, MAX_JSON_BYTES};
 use super::directory::NetworkFile;
 use super::listing::Listing;
 use super::network::Network;
 use super::registry::Peer;
-use crate::peer_id::PeerId;
-use crate::record::{FileId, Timestamp};
+use crate::record::FileId;
 
 /// How many files are asked for at once.
 const PAGE: usize = 256;
@@ -34,61 +19,16 @@ const PAGE: usize = 256;
 const SHORT_PAGE: usize = 16;
 /// The most pages read of one peer at a time.
 const MAX_PAGES: usize = 4096;
-/// The most of one that has told more than there is room for.
-const MAX_PARTIAL_PAGES: usize = 64;
+/// The most bytes read of one peer at a time.
+const MAX_BYTES: usize = 256 << 20;
+/// The most pages and bytes of one that has told more than there is room for.
+const MAX_PARTIAL: (usize, usize) = (64, 16 << 20);
 /// The most periods in which all of a listing is not read again, though it does not add up.
 const MAX_SKIPS: u32 = 256;
-/// The longest pause between two questions that are in vain, in periods.
-const MAX_PAUSE: u32 = 8;
-
-/// The shortest pause between two questions to one peer that does not answer and registers anew.
-const RETURN: Duration = Duration::from_secs(1);
-/// The shortest pause between two looks at who is new, however many come.
-const SETTLE: Duration = Duration::from_millis(50);
-
-/// Peers that are asked together, so that they wait for each other and for no one else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lane {
-    /// They have answered when they were last asked.
-    Answering,
-    /// They have told of themselves, and were not asked since.
-    New,
-    /// They were asked in vain.
-    Silent,
-}
-
-impl Lane {
-    /// How many are asked at once.
-    fn at_once(self) -> usize {
-        match self {
-            Self::Answering => 16,
-            Self::New | Self::Silent => 64,
-        }
-    }
-
-    /// How long one may take to tell what is new. What it told counts all the same.
-    fn limit(self) -> Duration {
-        match self {
-            Self::Answering => Duration::from_mins(1),
-            Self::New | Self::Silent => Duration::from_secs(5),
-        }
-    }
-
-    fn of(peer: &Peer, progress: &Progress) -> Self {
-        let silent = progress
-            .in_vain
-            .is_some_and(|it| it.asked_as == as_told(peer));
-        match (peer.answered, silent) {
-            (true, _) => Self::Answering,
-            (false, true) => Self::Silent,
-            (false, false) => Self::New,
-        }
-    }
-}
 
 /// How far the listing of a peer has been read.
 #[derive(Debug, Clone, Default)]
-struct Progress {
+pub(super) struct Progress {
     /// The last file read.
     after: Option<FileId>,
     /// When the peer has made the listing that was read last, by its clock.
@@ -99,149 +39,14 @@ struct Progress {
     skips: u32,
     /// Whether all of it is being read, and its end was not reached yet.
     unfinished: bool,
-    asked: Option<Instant>,
-    /// When the peer had told of itself and how often it had come back, when it was asked last.
-    asked_as: Option<(Timestamp, u32)>,
-    /// Whether it is being asked, perhaps for longer than a period.
-    under_way: bool,
-    /// Whether it was asked in vain.
-    in_vain: Option<InVain>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct InVain {
-    /// How often in a row,
-    times: u32,
-    /// and when the peer had told of itself.
-    asked_as: (Timestamp, u32),
-}
-
-/// When a peer has told of itself, and how often it has come back: differs when it may be there
-/// again.
-fn as_told(peer: &Peer) -> (Timestamp, u32) {
-    (peer.told.registered_at(), peer.returns)
-}
-
-/// Asks peers what they hold, and remembers how far they told it.
-pub(super) struct Asking {
-    network: Arc<Network>,
-    every: Duration,
-    progress: Mutex<HashMap<PeerId, Progress>>,
-}
-
-impl Asking {
-    /// Asks every peer once in a period, and new ones at once, for ever.
-    pub(super) async fn run(network: Arc<Network>, every: Duration) {
-        let asking = Self {
-            network,
-            every,
-            progress: Mutex::default(),
-        };
-        tokio::join!(
-            asking.ask_regularly(Lane::Answering),
-            asking.ask_regularly(Lane::New),
-            asking.ask_regularly(Lane::Silent),
-        );
-    }
-
-    async fn ask_regularly(&self, lane: Lane) {
-        let mut met = self.network.met.subscribe();
-        loop {
-            let due = self.due(lane);
-            if !due.is_empty() {
-                let asked = stream::iter(due).map(|peer| self.ask(peer, lane));
-                asked.buffer_unordered(lane.at_once()).collect::<()>().await;
-            }
-            tokio::time::sleep(SETTLE).await;
-            let pause = self.pause(lane);
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                _ = met.changed() => {}
-            }
-        }
-    }
-
-    /// How long to wait when nobody new is heard of: not a whole period where one is back that
-    /// was asked just before.
-    fn pause(&self, lane: Lane) -> Duration {
-        let progress = self.progress.lock();
-        let back = self.network.registry.select(|peer| {
-            let known = progress.get(&peer.id());
-            known.is_some_and(|it| {
-                lane == Lane::New
-                    && Lane::of(peer, it) == lane
-                    && it.asked_as != Some(as_told(peer))
-            })
-        });
-        if back.is_empty() {
-            self.every
-        } else {
-            self.every.min(RETURN)
-        }
-    }
-
-    /// The peers of a lane whose turn it is.
-    fn due(&self, lane: Lane) -> Vec<Peer> {
-        let mut progress = self.progress.lock();
-        let registry = &self.network.registry;
-        if progress.len() > registry.len() {
-            progress.retain(|id, _| registry.get(*id).is_some());
-        }
-        let new = Progress::default();
-        registry.select(|peer| {
-            let known = progress.get(&peer.id()).unwrap_or(&new);
-            Lane::of(peer, known) == lane && known.is_due(peer, lane, self.every)
-        })
-    }
-
-    async fn ask(&self, peer: Peer, lane: Lane) {
-        let id = peer.id();
-        let mut progress = {
-            let mut all = self.progress.lock();
-            let progress = all.entry(id).or_default();
-            progress.asked = Some(Instant::now());
-            progress.asked_as = Some(as_told(&peer));
-            let before = progress.clone();
-            progress.under_way = true;
-            before
-        };
-        let (before, began) = (progress.after, Instant::now());
-        let reading = read_news(&self.network, &peer, &mut progress);
-        let answered = match timeout(lane.limit(), reading).await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
-                tracing::debug!(peer = %id, %error, "does not tell what it holds");
-                // Another one at the address of a peer with a key says nothing about that peer.
-                if matches!(error, ClientError::OtherPeer) && !peer.verified() {
-                    self.network.directory.forget(id);
-                }
-                if LeadsNowhere::is_cause_of(&error) {
-                    // Nobody asks there, so it is not told to anybody either.
-                    self.network.registry.forget_unproven(id);
-                }
-                false
-            }
-            // There is so much to tell that the rest has to come later.
-            Err(_) => progress.after != before,
-        };
-        if answered {
-            progress.in_vain = None;
-        } else {
-            let asked_as = as_told(&peer);
-            let times = progress.in_vain.filter(|it| it.asked_as == asked_as);
-            let times = times.map_or(1, |it| it.times.saturating_add(1));
-            progress.in_vain = Some(InVain { times, asked_as });
-            self.network.registry.asked_in_vain(id, began);
-        }
-        self.progress.lock().insert(id, progress);
-        // It may have given way to another while it told what it holds.
-        if self.network.registry.get(id).is_none() {
-            self.network.directory.forget(id);
-        }
-    }
 }
 
 impl Progress {
+    /// The last file read.
+    pub(super) fn last(&self) -> Option<FileId> {
+        self.after
+    }
+
     /// Whether the listing was read before.
     fn has_read(&self) -> bool {
         self.after.is_some() || self.listed_at.is_some()
@@ -257,28 +62,10 @@ impl Progress {
         self.differed += 1;
         false
     }
-
-    /// Whether it is time to ask again: once in a period, and less often in vain.
-    fn is_due(&self, peer: &Peer, lane: Lane, every: Duration) -> bool {
-        if self.under_way {
-            return false;
-        }
-        let asked = |pause| self.asked.is_none_or(|at| at.elapsed() >= pause);
-        let anew = self.asked_as != Some(as_told(peer));
-        if lane == Lane::New && anew && asked(RETURN) {
-            // It has moved, or was away and is back.
-            return true;
-        }
-        let in_vain = self.in_vain.filter(|_| lane == Lane::Silent);
-        let periods = in_vain.map_or(1, |it| 2_u32.saturating_pow(it.times).min(MAX_PAUSE));
-        // Half a period less: woken for another, it was asked just now.
-        let pause = every / 2 * (2 * periods - 1);
-        asked(pause)
-    }
 }
 
 /// Reads what is new, and everything if that does not explain the peer's count.
-async fn read_news(
+pub(super) async fn read_news(
     network: &Network,
     peer: &Peer,
     progress: &mut Progress,
@@ -316,9 +103,11 @@ async fn read(
 ) -> Result<Option<usize>, ClientError> {
     let mut limit = PAGE;
     let mut since = progress.listed_at;
+    let mut bytes = 0;
     for page in 0..MAX_PAGES {
         // Who has told more than there is room for does not keep this node busy.
-        if page >= MAX_PARTIAL_PAGES && network.directory.is_partial(peer.id()) {
+        let is_much = page >= MAX_PARTIAL.0 || bytes >= MAX_PARTIAL.1;
+        if bytes >= MAX_BYTES || is_much && network.directory.is_partial(peer.id()) {
             return Ok(None);
         }
         let after = progress.after.map(|id| format!("&after={id}"));
@@ -332,6 +121,7 @@ async fn read(
             }
             answer => answer?,
         };
+        bytes += answer.size();
         let listing = of_peer(&answer, peer)?;
         let first = since.is_some() || progress.listed_at.is_none();
         if let Some(moment) = listing.listed_at().filter(|_| first) {
@@ -342,8 +132,16 @@ async fn read(
         if !network.answered(peer.id()) {
             return Err(ClientError::NoRoom);
         }
+        let before = progress.after;
         take(network, peer, &listing, progress)?;
-        if !listing.has_more() {
+        if listing.has_more() {
+            // Also where nothing that is on the page is taken. Whoever leads nowhere is not
+            // followed.
+            progress.after = progress.after.max(listing.next());
+            if progress.after <= before {
+                return Err(ClientError::Disorder);
+            }
+        } else {
             if std::mem::take(&mut progress.unfinished) {
                 network.directory.end_reading(peer.id());
             }

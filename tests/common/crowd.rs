@@ -3,7 +3,10 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,6 +14,8 @@ use serde_json::{Value, json};
 pub(crate) struct Crowd {
     port: u16,
     size: usize,
+    silent: Arc<AtomicBool>,
+    ignored: Arc<AtomicUsize>,
 }
 
 impl Crowd {
@@ -18,12 +23,31 @@ impl Crowd {
     pub(crate) fn start(size: usize) -> Self {
         let listener = TcpListener::bind("0.0.0.0:0").unwrap();
         let port = listener.local_addr().unwrap().port();
+        let silent = Arc::new(AtomicBool::new(false));
+        let ignored = Arc::new(AtomicUsize::new(0));
+        let state = (Arc::clone(&silent), Arc::clone(&ignored));
         thread::spawn(move || {
             for stream in listener.incoming() {
-                thread::spawn(move || answer(&stream.unwrap()));
+                let (silent, ignored) = state.clone();
+                thread::spawn(move || answer(&stream.unwrap(), &silent, &ignored));
             }
         });
-        Self { port, size }
+        Self {
+            port,
+            size,
+            silent,
+            ignored,
+        }
+    }
+
+    /// From now on they take connections and requests, and answer none.
+    pub(crate) fn fall_silent(&self) {
+        self.silent.store(true, Ordering::Relaxed);
+    }
+
+    /// How many requests came since.
+    pub(crate) fn ignored(&self) -> usize {
+        self.ignored.load(Ordering::Relaxed)
     }
 
     /// What each tells of itself.
@@ -53,12 +77,16 @@ fn id_at(ip: IpAddr) -> String {
     format!("{:08x}-0000-4000-8000-000000000000", ip.to_bits())
 }
 
-fn answer(mut stream: &TcpStream) {
+fn answer(mut stream: &TcpStream, silent: &AtomicBool, ignored: &AtomicUsize) {
     let id = id_at(stream.local_addr().unwrap().ip());
     let body = json!({ "peer_id": id, "files": [], "total_files": 0, "peers": [] }).to_string();
     let mut lines = BufReader::new(stream).lines();
     // It is asked for lists alone, without a body.
     while let Some(Ok(line)) = lines.next() {
+        if silent.load(Ordering::Relaxed) {
+            ignored.fetch_add(1, Ordering::Relaxed);
+            thread::sleep(Duration::from_hours(1));
+        }
         if line.is_empty() {
             let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
             let answer = format!("{head}{}\r\n\r\n{body}", body.len());

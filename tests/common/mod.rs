@@ -26,6 +26,7 @@ pub(crate) mod random;
 pub(crate) mod raw_http;
 pub(crate) mod recorder;
 pub(crate) mod relay;
+pub(crate) mod silent;
 pub(crate) mod tree;
 pub(crate) mod tus;
 pub(crate) mod venv;

@@ -115,8 +115,18 @@ impl Api {
         &self,
         request: RequestBuilder,
     ) -> Result<T, Failure> {
+        Ok(self.measured(request).await?.0)
+    }
+
+    /// The same, and how many bytes the answer has.
+    async fn measured<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(T, usize), Failure> {
         let answer = read(self.send(request).await?, LONGEST_ANSWER).await?;
-        serde_json::from_slice(&answer).map_err(|_| Failure::Nonsense("it is other JSON, or none"))
+        let json = serde_json::from_slice(&answer);
+        let json = json.map_err(|_| Failure::Nonsense("it is other JSON, or none"))?;
+        Ok((json, answer.len()))
     }
 
     /// Reads the JSON at a path.
@@ -125,7 +135,16 @@ impl Api {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<T, Failure> {
-        self.json(self.request(Method::GET, path).query(query))
+        Ok(self.get_measured(path, query).await?.0)
+    }
+
+    /// The same, and how many bytes the answer has.
+    pub(super) async fn get_measured<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<(T, usize), Failure> {
+        self.measured(self.request(Method::GET, path).query(query))
             .await
     }
 }

@@ -13,8 +13,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt, stdout};
 
 use super::api::Api;
 use super::failure::Failure;
-use super::find::File;
 use super::landing::Landing;
+use super::listed::File;
 use crate::blocking;
 use crate::hash::BlobHash;
 

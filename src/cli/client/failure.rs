@@ -41,6 +41,11 @@ pub(super) enum Failure {
     Answer(#[source] reqwest::Error),
     #[error("the node's answer is not one of larder's: {0}")]
     Nonsense(&'static str),
+    #[error(
+        "the node's list does not end: {0} pages of {1} bytes came, and there are more; a file is \
+         found without the list by its id or its hash"
+    )]
+    Endless(u32, usize),
     #[error("the upload is whole, and the node has no file of it")]
     Vanished,
     #[error("no file has the id, hash or name {0}; `larder ls --network` shows what there is")]
@@ -124,6 +129,7 @@ impl Failure {
                 | Self::Elsewhere(_)
                 | Self::Answer(_)
                 | Self::Nonsense(_)
+                | Self::Endless(..)
         )
     }
 

@@ -9,8 +9,8 @@ use super::api::Api;
 use super::connection::Connection;
 use super::download;
 use super::failure::Failure;
-use super::find::Where;
 use super::landing::replaced;
+use super::listed::Where;
 use super::output;
 use super::running::run;
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::api::Api;
 use super::connection::Connection;
 use super::failure::Failure;
-use super::find::Where;
+use super::listed::Where;
 use super::output;
 use super::running::run;
 use crate::hash::BlobHash;

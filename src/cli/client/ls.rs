@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use super::api::Api;
 use super::connection::Connection;
 use super::failure::Failure;
-use super::find::{File, Where};
+use super::listed::{File, Where};
 use super::output;
+use super::pages::{Limits, Pages};
 use super::running::run;
 
 #[derive(clap::Args)]
@@ -33,19 +34,13 @@ impl Arguments {
         } else {
             Where::Here
         };
-        let mut after = None;
-        loop {
-            let page = api
-                .page(list, self.name.as_deref(), after.as_deref())
-                .await?;
-            for file in &page.files {
+        let mut pages = Pages::of(&api, list, self.name.as_deref(), Limits::SHOWING);
+        while let Some(files) = pages.next().await? {
+            for file in &files {
                 self.print(file)?;
             }
-            after = page.next;
-            if after.is_none() {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     fn print(&self, file: &File) -> Result<(), Failure> {

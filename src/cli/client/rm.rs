@@ -7,7 +7,8 @@ use reqwest::Method;
 use super::api::Api;
 use super::connection::Connection;
 use super::failure::Failure;
-use super::find::{Where, several};
+use super::find::several;
+use super::listed::Where;
 use super::output;
 use super::running::run;
 

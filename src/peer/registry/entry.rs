@@ -1,11 +1,13 @@
 //! A peer as the registry keeps it, and by whom it came.
 
+use std::cmp::Reverse;
 use std::time::Instant;
 
 use crate::base_url::BaseUrl;
 use crate::peer::prefix::{Key, Prefix};
 use crate::peer::registration::Checked;
 use crate::peer::signature::Trust;
+use crate::peer::turns::Claim;
 use crate::peer_id::PeerId;
 use crate::record::Timestamp;
 
@@ -42,13 +44,14 @@ impl Peer {
 }
 
 /// By whom a peer is introduced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Introducer {
     /// It answered at an address that this node's operator has named.
     Operator,
     /// It came itself; the prefix it came from is known where it came over a connection.
     Itself(Option<Key>),
-    /// Somebody at this place told of it.
+    /// Somebody told of it: a server or peer that the operator has named, at this host and
+    /// port, or else anybody in this narrow prefix.
     Other(Key),
 }
 
@@ -73,11 +76,38 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Of two that have the same right to stay, the one with the larger value gives way: who
-    /// signs nothing, who was asked in vain, who has waited for longest to be asked.
-    pub(super) fn dispensable(&self) -> (bool, u32, std::cmp::Reverse<Instant>) {
-        let unsigned = !self.peer.verified();
-        (unsigned, self.in_vain, std::cmp::Reverse(self.seen))
+    /// Whether it has not come itself, from where it says that it is.
+    fn elsewhere(&self) -> bool {
+        self.by != Introducer::Itself(Some(self.prefix.narrow))
+    }
+
+    /// Of two, the one with the larger value has the lesser right: who signs nothing, who is
+    /// elsewhere than it says.
+    pub(super) fn weakness(&self) -> (bool, bool) {
+        (!self.peer.verified(), self.elsewhere())
+    }
+
+    /// Of two in equal crowds, the one with the larger value gives way: who has the lesser
+    /// right, who was asked in vain, who has waited for longest to be asked.
+    pub(super) fn dispensable(&self) -> impl Ord + use<> {
+        (self.weakness(), self.in_vain, Reverse(self.seen))
+    }
+
+    /// When it has its turn; `wary` where it has cost time lately.
+    pub(super) fn claim(&self, wary: bool) -> Claim<Introducer> {
+        Claim {
+            source: self.by,
+            weak: wary || self.weakness() > (false, true),
+            announced: self.prefix.wide,
+        }
+    }
+
+    /// Notes that it was introduced again by somebody. Only who comes from where the peer is
+    /// changes by whom it came, since anybody can repeat what it has told.
+    pub(super) fn come(&mut self, by: Introducer) {
+        if by == Introducer::Itself(Some(self.prefix.narrow)) {
+            self.by = by;
+        }
     }
 
     /// Whether it comes back after a goodbye, perhaps in the same second, of which registrations

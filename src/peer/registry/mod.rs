@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
-use super::prefix::Prefix;
+use super::prefix::{Crowds, Key, Prefix};
 use super::registration::{Checked, Registration};
-use super::sample::sample;
+use super::turns::in_turn;
 use crate::peer_id::PeerId;
 use crate::record::Timestamp;
 
@@ -43,6 +43,16 @@ pub enum Introduced {
     Full,
     /// It has said goodbye.
     Left,
+}
+
+/// How many peers may be asked at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct Slots {
+    /// All of them,
+    pub all: usize,
+    /// and those of one wide set of addresses, the named ones apart: fewer, so that those who
+    /// answer slowly or never leave some to others.
+    pub together: usize,
 }
 
 /// What came of an answer of a peer.
@@ -99,6 +109,7 @@ impl Registry {
         if let Some(known) = peers.get_mut(&id) {
             known.peer.named |= entry.peer.named;
             known.renew(entry);
+            known.come(by);
             return Introduced::Known;
         }
         let given_way = match room::for_unproven(&peers, &entry, &self.options) {
@@ -116,13 +127,14 @@ impl Registry {
     }
 
     /// Whether exactly this registration is that of a known peer that has not said goodbye since.
-    pub fn knows(&self, registration: &Registration) -> bool {
+    pub fn knows(&self, registration: &Registration, by: Introducer) -> bool {
         let Ok(id) = registration.peer_id.parse() else {
             return false;
         };
-        let peers = self.peers.lock();
-        let known: Option<&Entry> = peers.get(&id);
-        known.is_some_and(|it| !it.gone && it.peer.told.registration == *registration)
+        let mut peers = self.peers.lock();
+        let known: Option<&mut Entry> = peers.get_mut(&id);
+        let known = known.filter(|it| !it.gone && it.peer.told.registration == *registration);
+        known.map(|it| it.come(by)).is_some()
     }
 
     /// Takes in a peer that has answered in an earlier run, when it was last seen at this
@@ -210,6 +222,14 @@ impl Registry {
         }
     }
 
+    /// Notes that a peer did not answer at once.
+    pub fn waited_in_vain(&self, id: PeerId) {
+        if let Some(entry) = self.peers.lock().get_mut(&id) {
+            entry.peer.answered = false;
+            entry.in_vain = entry.in_vain.saturating_add(1);
+        }
+    }
+
     /// Notes that a peer has said goodbye, and tells whether it did so after it last
     /// registered: one that is repeated by whoever, also later, is of an earlier run.
     pub fn left(&self, told: &Checked) -> bool {
@@ -263,23 +283,52 @@ impl Registry {
         self.peers.lock().get(&id).map(|it| it.peer.clone())
     }
 
-    /// Those of them that are wanted: the named ones first, then those that came themselves,
-    /// then who signs.
-    pub fn select(&self, wanted: impl Fn(&Peer) -> bool) -> Vec<Peer> {
-        let peers = self.peers.lock();
-        let mut wanted: Vec<_> = peers.values().filter(|it| wanted(&it.peer)).collect();
-        wanted.sort_by_key(|it| {
-            let told = matches!(it.by, Introducer::Other(_));
-            (!it.peer.named, told, !it.peer.verified())
-        });
-        wanted.into_iter().map(|it| it.peer.clone()).collect()
+    /// Whether there is such a peer.
+    pub fn any(&self, is_such: impl Fn(&Peer) -> bool) -> bool {
+        self.peers.lock().values().any(|it| is_such(&it.peer))
     }
 
-    /// At most so many of the peers that answer, any of them.
+    /// Who is to be asked next beside those who are `busy`: of those that `due` gives a value
+    /// for the named ones first, then in turn those of each introducer and each set of
+    /// addresses. The value tells whether one has cost time lately, and so comes after others.
+    pub fn next(
+        &self,
+        slots: &Slots,
+        busy: &[PeerId],
+        due: impl Fn(&Peer) -> Option<bool>,
+    ) -> Vec<Peer> {
+        let peers = self.peers.lock();
+        let busy: Vec<_> = busy.iter().filter_map(|id| peers.get(id)).collect();
+        let strangers = busy.iter().filter(|it| !it.peer.named);
+        let mut crowds = Crowds::of(strangers.map(|it| &it.prefix));
+        let due = peers.values().filter_map(|it| Some((it, due(&it.peer)?)));
+        let (named, others): (Vec<_>, Vec<_>) = due.partition(|(it, _)| it.peer.named);
+        let others = others.into_iter().map(|(it, wary)| (it.claim(wary), it));
+        let others = in_turn(
+            others.collect(),
+            busy.iter().map(|it| it.claim(false)),
+            usize::MAX,
+        );
+        let free = slots.all.saturating_sub(busy.len());
+        let ordered = named.into_iter().map(|(it, _)| it).chain(others);
+        let fits = |it: &&Entry| {
+            let fits = it.peer.named || crowds.count(it.prefix.wide) < slots.together;
+            if fits && !it.peer.named {
+                crowds.add(&it.prefix);
+            }
+            fits
+        };
+        let next = ordered.filter(fits).take(free);
+        next.map(|it| it.peer.clone()).collect()
+    }
+
+    /// At most so many of the peers that answer, any of them, in turn those of each introducer
+    /// and each set of addresses.
     pub fn some_answering(&self, limit: usize) -> Vec<Peer> {
         let peers = self.peers.lock();
         let answering = peers.values().filter(|it| it.peer.answered);
-        let some = sample(answering.collect(), limit).into_iter();
+        let claims = answering.map(|it| (it.claim(false), it));
+        let some = in_turn(claims.collect(), [], limit).into_iter();
         some.map(|it| it.peer.clone()).collect()
     }
 
@@ -295,6 +344,13 @@ impl Registry {
         let peers = self.peers.lock();
         let answering = peers.values().filter(|it| it.peer.answered);
         answering.map(|it| it.peer.id()).collect()
+    }
+
+    /// The same, and in which wide set of addresses each of them is.
+    pub fn answering_in(&self) -> Vec<(PeerId, Key)> {
+        let peers = self.peers.lock();
+        let answering = peers.values().filter(|it| it.peer.answered);
+        answering.map(|it| (it.peer.id(), it.prefix.wide)).collect()
     }
 
     /// A number that differs when other peers are known, or others of them have answered.

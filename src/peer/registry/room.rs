@@ -1,7 +1,7 @@
 //! Who gives way where the registry is full.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::entry::{Entry, Introducer};
@@ -45,8 +45,51 @@ pub(super) struct Full;
 
 type Peers = BTreeMap<PeerId, Entry>;
 
-/// Who has to give way for a newcomer that has not answered yet, if anybody has to. One that
-/// comes itself always finds room; one that others tell of takes none from a smaller crowd.
+/// How many of those that have not answered yet lie together, and how many somebody brought.
+struct Unproven<'a> {
+    entries: Vec<&'a Entry>,
+    crowds: Crowds,
+    brought: HashMap<Introducer, usize>,
+}
+
+impl<'a> Unproven<'a> {
+    fn of(peers: &'a Peers) -> Self {
+        let unproven = peers.values().filter(|it| !it.proven && !it.peer.named);
+        let entries: Vec<_> = unproven.collect();
+        let crowds = Crowds::of(entries.iter().map(|it| &it.prefix));
+        let mut brought = HashMap::new();
+        for entry in &entries {
+            *brought.entry(entry.by).or_default() += 1;
+        }
+        Self {
+            entries,
+            crowds,
+            brought,
+        }
+    }
+
+    fn brought_by(&self, by: Introducer) -> usize {
+        self.brought.get(&by).copied().unwrap_or(0)
+    }
+
+    /// In how large a crowd one is: of two, the one in the larger has the larger value.
+    fn crowd(&self, entry: &Entry) -> [usize; 4] {
+        let (wide, narrow, exact) = self.crowds.around(&entry.prefix);
+        let brought = self.brought_by(entry.by);
+        [wide.max(brought), brought, narrow, exact]
+    }
+
+    fn add(&mut self, newcomer: &Entry) {
+        self.crowds.add(&newcomer.prefix);
+        *self.brought.entry(newcomer.by).or_default() += 1;
+    }
+}
+
+/// Who has to give way for a newcomer that has not answered yet, if anybody has to: one of the
+/// largest crowd, and of that whoever has the least right and was asked in vain. In its own
+/// crowd a newcomer takes the place of nobody who has a better right; one that comes itself
+/// that of an equal, and one that others tell of only that of one that was asked already, so
+/// that all have their turn.
 pub(super) fn for_unproven(
     peers: &Peers,
     newcomer: &Entry,
@@ -55,33 +98,37 @@ pub(super) fn for_unproven(
     if newcomer.peer.named {
         return Ok(None);
     }
-    let itself = matches!(newcomer.by, Introducer::Itself(_));
-    let unproven = || peers.values().filter(|it| !it.proven && !it.peer.named);
-    let mut crowds = Crowds::of(unproven().map(|it| &it.prefix));
-    if crowds.count(newcomer.prefix.exact) >= MAX_AT_ONE_PLACE {
-        let there = unproven().filter(|it| it.prefix.exact == newcomer.prefix.exact);
-        return give_way(there.max_by_key(|it| it.dispensable()), itself);
+    let mut unproven = Unproven::of(peers);
+    let entries = || unproven.entries.iter().copied();
+    if unproven.crowds.count(newcomer.prefix.exact) >= MAX_AT_ONE_PLACE {
+        let there = entries().filter(|it| it.prefix.exact == newcomer.prefix.exact);
+        let other = there.max_by_key(|it| it.dispensable());
+        return give_way(other, |it| yields(it, newcomer));
     }
-    let by_the_same = || unproven().filter(|it| it.by == newcomer.by);
-    if by_the_same().count() >= options.max_unproven.div_ceil(2) {
-        let crowded = by_the_same().max_by_key(|it| (crowds.around(&it.prefix), it.dispensable()));
-        return give_way(crowded, itself);
-    }
-    if unproven().count() < options.max_unproven {
+    let by_the_same = unproven.brought_by(newcomer.by) >= options.max_unproven.div_ceil(2);
+    if !by_the_same && entries().count() < options.max_unproven {
         return Ok(None);
     }
-    let crowded = unproven().max_by_key(|it| (crowds.around(&it.prefix), it.dispensable()));
-    let largest = crowded.map(|it| crowds.around(&it.prefix));
-    crowds.add(&newcomer.prefix);
-    give_way(
-        crowded,
-        itself || largest >= Some(crowds.around(&newcomer.prefix)),
-    )
+    let rivals = entries().filter(|it| !by_the_same || it.by == newcomer.by);
+    let other = rivals.max_by_key(|it| (unproven.crowd(it), it.dispensable()));
+    let crowd = other.map(|it| unproven.crowd(it));
+    unproven.add(newcomer);
+    let is_smaller = crowd >= Some(unproven.crowd(newcomer));
+    give_way(other, |it| is_smaller || yields(it, newcomer))
 }
 
-fn give_way(other: Option<&Entry>, must: bool) -> Result<Option<PeerId>, Full> {
+/// Whether one of the newcomer's own crowd has no better right than it.
+fn yields(other: &Entry, newcomer: &Entry) -> bool {
+    let itself = matches!(newcomer.by, Introducer::Itself(_));
+    (itself || other.in_vain > 0) && newcomer.weakness() <= other.weakness()
+}
+
+fn give_way(
+    other: Option<&Entry>,
+    must: impl FnOnce(&Entry) -> bool,
+) -> Result<Option<PeerId>, Full> {
     match other {
-        Some(other) if must => Ok(Some(other.peer.id())),
+        Some(other) if must(other) => Ok(Some(other.peer.id())),
         _ => Err(Full),
     }
 }

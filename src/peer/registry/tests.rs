@@ -33,6 +33,15 @@ fn registry(options: Options) -> Registry {
     Registry::new(told("http://me").id, options)
 }
 
+/// All peers, in the order in which they would be asked.
+fn all(registry: &Registry) -> Vec<Peer> {
+    let slots = Slots {
+        all: usize::MAX,
+        together: usize::MAX,
+    };
+    registry.next(&slots, &[], |_| Some(false))
+}
+
 /// A peer that has answered.
 fn answering(registry: &Registry, address: &str, by: Introducer) -> PeerId {
     let peer = told(address);
@@ -53,8 +62,8 @@ fn peers_are_known_by_id_and_never_oneself() {
     let known = registry.get(peer.id).unwrap();
     assert_eq!(known.address().to_string(), "http://one");
     assert!(known.verified());
-    assert!(registry.knows(&peer.registration));
-    assert!(!registry.knows(&told("http://one").registration));
+    assert!(registry.knows(&peer.registration, ITSELF));
+    assert!(!registry.knows(&told("http://one").registration, ITSELF));
 }
 
 #[test]
@@ -62,7 +71,7 @@ fn only_a_newer_registration_moves_a_peer() {
     let registry = registry(Options::default());
     registry.introduce(old("2026-01-21T10:00:01", "http://one"), ITSELF);
     registry.introduce(old("2026-01-21T10:00:00", "http://stale"), ITSELF);
-    let address = || registry.select(|_| true)[0].address().to_string();
+    let address = || all(&registry)[0].address().to_string();
     assert_eq!(address(), "http://one");
     registry.introduce(old("2026-01-21T10:00:02", "http://two"), ITSELF);
     assert_eq!(address(), "http://two");
@@ -71,7 +80,7 @@ fn only_a_newer_registration_moves_a_peer() {
 #[test]
 fn a_peer_whose_clock_was_set_back_may_come_itself_where_it_no_longer_answers() {
     let registry = registry(Options::default());
-    let address = || registry.select(|_| true)[0].address().to_string();
+    let address = || all(&registry)[0].address().to_string();
     let id = old("2026-01-21T10:00:00", "http://one").id;
     registry.introduce(old("2026-01-21T10:00:00", "http://one"), ITSELF);
     registry.answered(id);
@@ -89,7 +98,7 @@ fn a_peer_whose_clock_was_set_back_may_come_itself_where_it_no_longer_answers() 
 #[test]
 fn who_moves_has_to_answer_anew_and_nobody_moves_another() {
     let registry = registry(Options::default());
-    let answered = || registry.select(|_| true)[0].answered;
+    let answered = || all(&registry)[0].answered;
     let identity = Identity::generate().unwrap();
     let mut registration = told_by(&identity, "http://one");
     // Written down within one second, which is all that a registration tells.
@@ -101,12 +110,9 @@ fn who_moves_has_to_answer_anew_and_nobody_moves_another() {
     assert!(!answered());
     let unsigned = self::registry(Options::default());
     unsigned.introduce(old("2026-01-21T10:00:00", "http://one"), ITSELF);
-    unsigned.answered(unsigned.select(|_| true)[0].id());
+    unsigned.answered(all(&unsigned)[0].id());
     unsigned.introduce(old("2026-01-21T10:00:02", "http://two"), ITSELF);
-    assert_eq!(
-        unsigned.select(|_| true)[0].address().to_string(),
-        "http://one"
-    );
+    assert_eq!(all(&unsigned)[0].address().to_string(), "http://one");
 }
 
 #[test]
@@ -211,6 +217,6 @@ fn named_peers_have_places_of_their_own() {
         registry.introduce(told(&format!("http://10.1.0.{number}")), ITSELF);
     }
     assert!(named.iter().all(|id| registry.get(*id).is_some()));
-    assert_eq!(registry.select(|_| true)[..5].len(), 5);
-    assert!(registry.select(|_| true)[..5].iter().all(|it| it.named));
+    assert_eq!(all(&registry)[..5].len(), 5);
+    assert!(all(&registry)[..5].iter().all(|it| it.named));
 }

@@ -1,0 +1,70 @@
+//! Files as the node lists them.
+
+use serde::{Deserialize, Serialize};
+
+use super::failure::Failure;
+use super::output::{field, plain, size};
+use crate::hash::BlobHash;
+use crate::peer_id::PeerId;
+use crate::record::FileId;
+
+/// A file as the node tells of it, with the keys that it uses.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct File {
+    #[serde(rename = "file_id")]
+    pub(super) id: String,
+    pub(super) original_name: String,
+    pub(super) size: u64,
+    pub(super) hash: Option<String>,
+    pub(super) uploaded_at: String,
+    /// Who holds it, in lists of the network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) peers: Vec<String>,
+    /// Those of them that answer now; older nodes do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) reachable_peers: Option<Vec<String>>,
+}
+
+/// Which list of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Where {
+    /// What the node itself holds.
+    Here,
+    /// What everybody holds.
+    Network,
+}
+
+impl Where {
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Here => "/api/p2p/files",
+            Self::Network => "/api/p2p/network",
+        }
+    }
+}
+
+impl File {
+    /// Its hash, where it has one.
+    pub(super) fn hash(&self) -> Option<BlobHash> {
+        self.hash.as_deref()?.parse().ok()
+    }
+
+    /// Fails unless its ids and its hash are such: they become parts of paths.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let is_hash = |it: &String| it.parse::<BlobHash>().is_ok();
+        let is_id = |it: &String| it.parse::<PeerId>().is_ok();
+        let has_id =
+            self.id.parse::<FileId>().is_ok() || (self.id.is_empty() && self.hash.is_some());
+        if has_id && self.hash.iter().all(is_hash) && self.peers.iter().all(is_id) {
+            return Ok(());
+        }
+        Err(Failure::Nonsense("an id or a hash is none"))
+    }
+
+    /// What tells it from others of its name.
+    pub(super) fn line(&self) -> String {
+        let (id, at, name) = (&self.id, &self.uploaded_at, &self.original_name);
+        let (id, at, name) = (field(id), field(at), plain(name));
+        format!("{id}  {}  {at}  {name}", size(self.size))
+    }
+}
