@@ -16,16 +16,16 @@ const MIN_TOKEN: usize = 16;
 /// A longer token would be no safer.
 const MAX_TOKEN: usize = 512;
 
-/// Where peers introduce themselves,
+/// Where peers introduce themselves.
 pub(super) const PEERS: &str = "/api/peers";
-/// and tell what they hold.
+/// Where peers tell what they hold.
 pub(super) const ANNOUNCE: &str = "/api/p2p/announce";
 /// Where whoever may read may tell something: peers have no token, and what they tell is
 /// signed. So a private node takes nothing there either.
 const FOR_PEERS: [&str; 2] = [PEERS, ANNOUNCE];
-/// Where programs learn of all routes,
+/// Where programs learn of all routes.
 pub(super) const DOCUMENT: &str = "/api/openapi.json";
-/// and people.
+/// Where people learn of all routes.
 pub(super) const DOCUMENT_PAGE: &str = "/api/docs";
 /// Where no right to read is needed, since nobody learns anything of the node's files there.
 const FOR_ANYBODY: [&str; 4] = ["/health", "/ready", DOCUMENT, DOCUMENT_PAGE];

@@ -90,13 +90,13 @@ pub(super) enum ApiError {
     NobodyWrites,
     #[error("send 'Authorization: Bearer' and a token of this node")]
     NoToken,
-    #[error("the token is none of this node's")]
+    #[error("this node does not know the token")]
     WrongToken,
     #[error("whoever bears this token may only read")]
     ReadOnlyToken,
     #[error("too many requests came from this address")]
     TooOften(TooOften),
-    #[error("this client listens for events as often as one may at once")]
+    #[error("this client listens for events already, as often as one client may")]
     TooManyStreams,
     #[error("the node is shutting down")]
     ShuttingDown,

@@ -17,9 +17,9 @@ use crate::peer::registration::{MAX_BYTES, Registration};
 use crate::peer::registry::{Introduced, Introducer, Peer};
 use crate::peer_id::PeerId;
 
-/// How many peers the answer to a registration names,
+/// How many peers the answer to a registration names unless it is told a number.
 const SAMPLE: usize = 100;
-/// and the most that it names: some 150 KB.
+/// The most peers that the answer to a registration names: some 150 KB.
 const MAX_SAMPLE: usize = 256;
 
 /// A peer as the REST contract shows it, with its signature to be passed along.

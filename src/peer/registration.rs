@@ -17,9 +17,9 @@ pub const MAX_ADDRESS_BYTES: usize = 512;
 /// How far ahead of this machine a peer's clock may be, in milliseconds. Older peers
 /// write their local time, which is up to 14 hours ahead of UTC.
 const MAX_AHEAD_MILLIS: i64 = 24 * 60 * 60 * 1000;
-/// What a registration is signed for,
+/// What a registration is signed for.
 const PURPOSE: &str = "larder 2026-11 registration";
-/// and one that says goodbye, which older nodes take for a forged one.
+/// What a registration that says goodbye is signed for, which older nodes take for a forged one.
 const LEAVING: &str = "larder 2026-11 goodbye";
 
 /// A registration as it goes over the wire. Further keys are allowed.

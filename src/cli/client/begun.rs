@@ -13,9 +13,9 @@ use crate::resumable::UploadId;
 
 /// The longest note that is read, in bytes; an id is shorter.
 const LONGEST: u64 = 100;
-/// How many uploads are remembered,
+/// How many uploads are remembered.
 const MOST: usize = 1000;
-/// and for how long, which is longer than a node waits unless it is told to.
+/// For how long an upload is remembered, which is longer than a node waits unless it is told to.
 const OLDEST: Duration = Duration::from_hours(30 * 24);
 
 /// What an upload is of. Another node, file, content as far as one can tell without reading it,

@@ -123,9 +123,9 @@ struct Sending<'a> {
     bar: &'a ProgressBar,
     source: Source,
     begun: Begun,
-    /// Takes the file's bytes in their order,
+    /// Takes the file's bytes in their order.
     hasher: Arc<Mutex<Hasher>>,
-    /// of which so many were given to it before the request under way.
+    /// How many bytes the hasher was given before the request under way.
     hashed: u64,
     /// Why the file could not be read on.
     unread: Arc<Mutex<Option<io::Error>>>,
