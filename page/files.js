@@ -79,13 +79,14 @@ function together(listed) {
     const known = found.get(key)
     if (known) {
       known.ids.push(file.file_id)
+      known.damaged ||= file.damaged
       for (const peer of file.peers) known.peers.add(peer)
       for (const peer of file.reachable_peers) known.reachable.add(peer)
     } else {
       found.set(key, {
         key, ids: [file.file_id], name: file.original_name, size: file.size, hash: file.hash,
         date: time(file.uploaded_at), peers: new Set(file.peers),
-        reachable: new Set(file.reachable_peers),
+        reachable: new Set(file.reachable_peers), damaged: file.damaged,
       })
     }
   }
@@ -115,7 +116,7 @@ function drawnOf(file) {
   const keep = keeps.get(file.hash ?? file.ids[0])
   const keeping = !here && keep && ['waiting', 'fetching'].includes(keep.state) ? keep : null
   const facts = `${bytes(file.size)} · ${age(file.date)} · ${holders(file, here)}`
-  const from = JSON.stringify([facts, here, keeping, file.ids])
+  const from = JSON.stringify([facts, here, keeping, file.ids, file.damaged])
   const before = rows.get(file.key)
   return before?.from === from ? before : { from, row: row(file, here, keeping, facts) }
 }
@@ -140,12 +141,14 @@ function row(file, here, keeping, facts) {
   return element('li', { class: 'file' },
     element('a', { class: 'name', title: file.name, href: address(file), download: file.name, click: (event) => download(event, file), ...action('open', file) }, file.name),
     element('span', { class: 'quiet facts' }, facts),
-    file.hash
-      ? element('span', { class: 'badge verified', title: `BLAKE3 ${file.hash}` }, 'verified')
-      : element('span', { class: 'badge unverified', title: 'Its peer tells no hash: its bytes cannot be checked' }, 'not verified'),
+    file.damaged
+      ? element('span', { class: 'badge damaged', title: 'What this node stored of it is damaged. Upload it again to mend it, or keep a copy from a node that has it.' }, 'damaged here')
+      : file.hash
+        ? element('span', { class: 'badge verified', title: `BLAKE3 ${file.hash}` }, 'verified')
+        : element('span', { class: 'badge unverified', title: 'Its peer tells no hash: its bytes cannot be checked' }, 'not verified'),
     keeping ? element('progress', { max: Math.max(file.size, 1), value: keeping.fetched, 'aria-label': `Copy of ${file.name}` }) : null,
     element('span', { class: 'row-actions' },
-      here || keeping ? null : button('Keep a copy', file, keepHere),
+      (here && !file.damaged) || keeping ? null : button('Keep a copy', file, keepHere),
       here ? button('Delete', file, remove) : null))
 }
 

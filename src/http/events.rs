@@ -19,6 +19,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::error::ApiError;
 use super::gate::Share;
 use super::status::StatusAnswer;
+use crate::blob::DamageCounts;
 use crate::client_key::ClientKey;
 use crate::index::Totals;
 use crate::node::Node;
@@ -33,7 +34,7 @@ const MAX_OF_ONE: usize = MAX_STREAMS / 8;
 /// What a stream has told so far; None of what it has not told yet.
 #[derive(Default)]
 struct Told {
-    files: Option<(u64, Totals)>,
+    files: Option<(u64, Totals, DamageCounts)>,
     network: Option<u64>,
     peers: Option<u64>,
     keeps: Option<u64>,
@@ -155,7 +156,7 @@ impl Listener {
                 events.push(Event::default().event(name).data("{}"));
             }
         };
-        let files = (store.changes(), store.totals());
+        let files = (store.changes(), store.totals(), store.damage());
         let stored = told.files.replace(files) != Some(files);
         tell("files", stored);
         let others = network.directory.changes();

@@ -44,10 +44,12 @@ struct HeldView {
     content_type: Option<String>,
     uploaded_at: String,
     peers: Vec<String>,
-    /// Those of them that answer now, this node among them.
+    /// Those of them that answer now, this node among them where what it stores is not damaged.
     reachable_peers: Vec<String>,
     /// Whether one of them does; if not, the file cannot be had now.
     reachable: bool,
+    /// Whether what this node stores of it is known to be damaged.
+    damaged: bool,
 }
 
 /// The answer of `GET /api/p2p/network`.
@@ -89,7 +91,9 @@ pub(super) async fn list(
     let answering = node.network().registry.answering().into_iter();
     let answering: HashSet<_> = answering.chain([node.peer_id()]).collect();
     let files = page.files.into_iter();
-    let files: Vec<_> = files.map(|it| HeldView::of(it, &answering)).collect();
+    let files: Vec<_> = files
+        .map(|it| HeldView::of(&node, it, &answering))
+        .collect();
     Ok(Json(NetworkAnswer {
         status: "success",
         peer_id: node.peer_id().to_string(),
@@ -120,8 +124,12 @@ fn read_cursor(text: &str) -> Result<FileKey, ApiError> {
 }
 
 impl HeldView {
-    fn of(Held { file, peers }: Held, answering: &HashSet<PeerId>) -> Self {
+    fn of(node: &Node, Held { file, peers }: Held, answering: &HashSet<PeerId>) -> Self {
+        let myself = node.peer_id();
+        let is_here = peers.contains(&myself);
+        let damaged = is_here && file.hash.is_some_and(|it| node.store().is_damaged(&it));
         let reachable = peers.iter().filter(|it| answering.contains(it));
+        let reachable = reachable.filter(|it| !(damaged && **it == myself));
         let reachable_peers: Vec<_> = reachable.map(ToString::to_string).collect();
         Self {
             file_id: file.id.to_string(),
@@ -133,6 +141,7 @@ impl HeldView {
             peers: peers.iter().map(ToString::to_string).collect(),
             reachable: !reachable_peers.is_empty(),
             reachable_peers,
+            damaged,
         }
     }
 }

@@ -368,6 +368,11 @@ impl Store {
         self.blobs.damage()
     }
 
+    /// Whether what is stored of this content is known to be damaged.
+    pub fn is_damaged(&self, hash: &BlobHash) -> bool {
+        self.blobs.is_damaged(hash)
+    }
+
     /// How often files were read from memory.
     pub fn hot_reads(&self) -> &HotReads {
         self.hot.reads()
