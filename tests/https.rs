@@ -103,7 +103,9 @@ fn clients_that_believe_the_certificate_are_served() {
     let refused = fetched(&authority, &node, "other.example", "/health");
     assert_eq!(refused.status.code(), Some(60), "{refused:?}");
     let plain = format!("http://localhost:{}/health", node.address.port());
-    assert!(!curl(&authority, &[&plain]).status.success());
+    let told = json(&curl(&authority, &[&plain]));
+    assert_eq!(told["code"], "https_only");
+    assert!(!curl(&authority, &["--fail", &plain]).status.success());
     node.stop();
 }
 

@@ -22,6 +22,21 @@ mod storage;
 mod token;
 mod verify;
 
+/// What the exit status of a server says.
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  done, or stopped in order
+  1  failed, for the reason that is told
+  2  wrong command line or setting
+Commands that ask a node have more, which their own --help tells.";
+
+/// What the exit status says of commands that look at everything stored.
+const EXIT_STATUS_OF_CHECKS: &str = "\
+Exit status:
+  0  done, and nothing is damaged
+  1  something is damaged, or it failed, for the reason that is told
+  2  wrong command line or setting";
+
 /// A content-addressed file store and peer-to-peer node with a plain REST API.
 ///
 /// Without a command it serves, as `larder serve` does.
@@ -30,6 +45,7 @@ mod verify;
     name = "larder",
     version,
     max_term_width = 100,
+    after_help = EXIT_STATUS,
     args_conflicts_with_subcommands = true
 )]
 pub struct Command {
@@ -45,30 +61,41 @@ pub struct Command {
 #[derive(Subcommand)]
 enum Action {
     /// Run a node: keep files, serve them, until Ctrl-C or SIGTERM.
+    #[command(after_help = EXIT_STATUS)]
     Serve(Box<Settings>),
     /// Introduce peers to each other, until Ctrl-C or SIGTERM.
+    #[command(after_help = EXIT_STATUS)]
     Bootstrap(bootstrap::Arguments),
     /// Check everything stored: journal, index and blobs; exit status 1 if anything is wrong.
+    #[command(after_help = EXIT_STATUS_OF_CHECKS)]
     Verify(verify::Arguments),
     /// Make the index anew from the journal, when a start says that it is needed.
+    #[command(after_help = EXIT_STATUS_OF_CHECKS)]
     RebuildIndex(rebuild_index::Arguments),
     /// Print the effective settings of `serve`, as a settings file, and where each comes from.
     Config(Box<config::Arguments>),
     /// Make a token with the right to read or to write.
     Token(token::Arguments),
     /// Upload files and folders to a node.
+    #[command(after_help = client::EXIT_STATUS)]
     Put(client::Put),
     /// Download a file of the network, checked against its hash.
+    #[command(after_help = client::EXIT_STATUS)]
     Get(client::Get),
     /// List the files of a node, or of the network.
+    #[command(after_help = client::EXIT_STATUS)]
     Ls(client::Ls),
     /// Remove files from a node.
+    #[command(after_help = client::EXIT_STATUS)]
     Rm(client::Rm),
     /// Have a node keep a copy of a file of the network.
+    #[command(after_help = client::EXIT_STATUS)]
     Keep(client::Keep),
     /// List the peers that a node knows.
+    #[command(after_help = client::EXIT_STATUS)]
     Peers(client::Peers),
     /// Tell how a node is.
+    #[command(after_help = client::EXIT_STATUS)]
     Status(client::Status),
     /// Print a script that completes commands in a shell.
     Completions(manual::Completions),

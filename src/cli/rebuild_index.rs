@@ -4,7 +4,7 @@ use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use super::logging;
-use super::storage::{Storage, keep_private};
+use super::storage::{Storage, advised, keep_private};
 use crate::config::Log;
 use crate::store::local::rebuild_index;
 
@@ -28,7 +28,8 @@ impl Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     logging::start(&Log::of_warnings());
     keep_private();
-    let rebuilt = rebuild_index(&arguments.storage.options(), arguments.skip_damage)?;
+    let rebuilt = rebuild_index(&arguments.storage.options(), arguments.skip_damage);
+    let rebuilt = rebuilt.map_err(advised)?;
     let (files, skipped) = (rebuilt.totals.files, rebuilt.skipped.len());
     let mut out = stdout().lock();
     match skipped {

@@ -8,13 +8,13 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use super::stop::{StopSignal, hangup, reload_on_hangup};
-use super::storage::keep_private;
+use super::storage::{advised, keep_private};
 use super::{allocator, limits, logging};
 use crate::config::Settings;
 use crate::http;
 use crate::http::access::Writers;
 use crate::node::tls::Tls;
-use crate::node::{self, Node, server};
+use crate::node::{self, Node, NodeError, server};
 use crate::peer::tls::Authorities;
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
@@ -50,7 +50,11 @@ async fn serve(
         authorities,
         ..settings.node(bound)?
     };
-    let node = Arc::new(Node::open(options).await?);
+    let node = Node::open(options).await.map_err(|error| match error {
+        NodeError::Store(error) => advised(error),
+        other => other.into(),
+    })?;
+    let node = Arc::new(node);
     allocator::give_back();
     if node.base_url().has_path() {
         tracing::warn!(base_url = %node.base_url(), "peers ask no address that has a path");

@@ -6,7 +6,8 @@ use rustix::fs::Mode;
 use rustix::process::umask;
 
 use crate::config::NamedFile;
-use crate::store::local::Options;
+use crate::index::IndexError;
+use crate::store::local::{OpenError, Options};
 
 #[derive(clap::Args)]
 pub(super) struct Storage {
@@ -31,6 +32,18 @@ impl Storage {
 
     pub(super) fn options(&self) -> Options {
         Options::new(&self.storage)
+    }
+}
+
+/// What helps where the journal is damaged.
+pub(super) const ADVICE: &str = "`larder verify` names all damage, and `larder rebuild-index \
+                                 --skip-damage` gives up what cannot be read and keeps the rest";
+
+/// Why a storage directory cannot be opened, with what helps.
+pub(super) fn advised(error: OpenError) -> anyhow::Error {
+    match error {
+        OpenError::Index(IndexError::Damaged { .. }) => anyhow::anyhow!("{error}; {ADVICE}"),
+        other => other.into(),
     }
 }
 

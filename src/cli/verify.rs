@@ -1,5 +1,6 @@
 //! `larder verify`: checks everything stored.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{self, Write, stdout};
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use anyhow::Context;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::storage::{Storage, keep_private};
+use super::storage::{ADVICE, Storage, advised, keep_private};
 use super::{client, logging};
 use crate::config::Log;
 use crate::index::local::Finding as IndexFinding;
@@ -40,7 +41,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     logging::start(&Log::of_warnings());
     keep_private();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let (totals, found) = runtime.block_on(verify(arguments))?;
+    let (
+        totals,
+        Found {
+            problems: found,
+            advice,
+        },
+    ) = runtime.block_on(verify(arguments))?;
     let Totals {
         files,
         blobs,
@@ -57,6 +64,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             "{files} files, {blobs} blobs of {blob_bytes} bytes: {found} problems"
         ))?;
     }
+    for advice in advice {
+        eprintln!("larder: {advice}");
+    }
     Ok(if found == 0 {
         ExitCode::SUCCESS
     } else {
@@ -68,10 +78,17 @@ fn print(line: &impl Display) -> io::Result<()> {
     writeln!(stdout().lock(), "{line}")
 }
 
-async fn verify(arguments: &Arguments) -> anyhow::Result<(Totals, u64)> {
+/// How many problems there are, and what helps.
+#[derive(Default)]
+struct Found {
+    problems: u64,
+    advice: BTreeSet<&'static str>,
+}
+
+async fn verify(arguments: &Arguments) -> anyhow::Result<(Totals, Found)> {
     let (findings, mut found) = mpsc::channel(QUEUE);
     let printing = async {
-        let mut count = 0;
+        let mut told = Found::default();
         while let Some(finding) = found.recv().await {
             let problem = describe(&finding);
             if arguments.json {
@@ -80,13 +97,26 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<(Totals, u64)> {
                 // Names in the directory may be anybody's.
                 print(&client::plain(&problem))?;
             }
-            count += 1;
+            told.problems += 1;
+            told.advice.extend(advice(&finding));
         }
-        Ok::<u64, anyhow::Error>(count)
+        Ok::<Found, anyhow::Error>(told)
     };
     let options = arguments.storage.options();
-    let (totals, count) = tokio::join!(store::verify(&options, findings, problems), printing);
-    Ok((totals?, count?))
+    let (totals, told) = tokio::join!(store::verify(&options, findings, problems), printing);
+    Ok((totals.map_err(advised)?, told?))
+}
+
+/// What helps, where whoever looks has to do something.
+fn advice(finding: &Finding) -> Option<&'static str> {
+    match finding {
+        Finding::BlobMissing(_) | Finding::BlobDamaged(_) => Some(
+            "to upload content again, or to `larder keep` it from another node, mends what is \
+             damaged or missing of it",
+        ),
+        Finding::Index(IndexFinding::Journal(_)) => Some(ADVICE),
+        _ => None,
+    }
 }
 
 fn describe(finding: &Finding) -> String {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use super::seats::Seat;
 use crate::metrics::{Counter, Gauge};
@@ -48,6 +49,15 @@ impl<S> Counted<S> {
             self.connections.sent.add(*bytes as u64);
         }
         self.seat.sent(written.is_pending());
+    }
+}
+
+impl Counted<TcpStream> {
+    /// Whether a client begins as HTTP does, and not as TLS. Waits for its first byte.
+    pub(super) async fn begins_with_http(&self) -> bool {
+        let mut first = [0];
+        let peeked = self.stream.peek(&mut first).await;
+        peeked.is_ok() && first.iter().all(u8::is_ascii_alphabetic)
     }
 }
 

@@ -36,6 +36,7 @@ use crate::timed_disk::{Syncs, TimedDisk};
 pub mod clients;
 mod counted;
 pub mod disk_use;
+mod plain_http;
 mod problems;
 pub mod rate_limit;
 mod seats;

@@ -22,6 +22,7 @@ use tower::ServiceExt;
 
 use super::clients::Gateways;
 use super::counted::{Connections, Counted};
+use super::plain_http;
 use super::seats::{Running, Seat, Seats, Taken};
 use super::stall_guard::guarded;
 use super::tls::Tls;
@@ -191,7 +192,13 @@ impl Serving {
         let Some(tls) = &self.options.tls else {
             return self.http(stream).await;
         };
-        let handshake = tls.acceptor().accept(stream);
+        let handshake = async {
+            if stream.begins_with_http().await {
+                plain_http::refuse(stream).await?;
+                return Err(io::Error::other("the client speaks HTTP without TLS"));
+            }
+            tls.acceptor().accept(stream).await
+        };
         match timeout(self.options.handshake_timeout, handshake).await {
             // Apart, so that connections without TLS do not take its memory.
             Ok(Ok(stream)) => Box::pin(self.http(stream)).await,

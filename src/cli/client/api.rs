@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::connection::Connection;
 use super::failure::Failure;
+use super::secure;
 use crate::base_url::BaseUrl;
 use crate::config::WrongSetting;
 use crate::peer::tls::{self, Authorities};
@@ -79,10 +80,7 @@ impl Api {
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let answer = match request.send().await {
             Ok(answer) => answer,
-            Err(error) if error.is_connect() => {
-                return Err(Failure::NoNode(self.node.clone(), error));
-            }
-            Err(error) => return Err(Failure::Cut(error)),
+            Err(error) => return Err(self.unanswered(error)),
         };
         let status = answer.status();
         if status.is_success() {
@@ -108,6 +106,22 @@ impl Api {
                 message,
             },
         })
+    }
+
+    /// Why there is no answer.
+    fn unanswered(&self, error: reqwest::Error) -> Failure {
+        if let Some(cause) = secure::tls_failure(&error) {
+            return Failure::NotSecure(self.node.clone(), cause);
+        }
+        if secure::is_no_http(&error) {
+            return Failure::Nonsense(
+                "it is no HTTP; if this is a port of HTTPS, its address begins with https://",
+            );
+        }
+        if error.is_connect() {
+            return Failure::NoNode(self.node.clone(), error);
+        }
+        Failure::Cut(error)
     }
 
     /// Sends a request and reads its JSON.

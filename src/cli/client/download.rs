@@ -15,6 +15,7 @@ use super::api::Api;
 use super::failure::Failure;
 use super::landing::Landing;
 use super::listed::File;
+use super::output;
 use crate::blocking;
 use crate::hash::BlobHash;
 
@@ -96,8 +97,10 @@ impl Download<'_> {
             if tries == TRIES || !failure.may_pass() {
                 return Err(failure);
             }
+            tries += 1;
+            output::tell_again(self.bar, &failure.told(), pause, (tries, TRIES));
             tokio::time::sleep(pause).await;
-            (tries, pause) = (tries + 1, pause * 2);
+            pause *= 2;
         }
     }
 

@@ -19,6 +19,8 @@ const MOST_TOLD: usize = 50;
 pub(super) enum Failure {
     #[error("no node answers at {0}; start one with `larder serve`, or name another with --node")]
     NoNode(BaseUrl, #[source] reqwest::Error),
+    #[error("no secure connection to the node at {0}: {1}")]
+    NotSecure(BaseUrl, String),
     #[error("the connection to the node broke")]
     Cut(#[source] reqwest::Error),
     #[error("{0}")]
@@ -87,8 +89,9 @@ impl Failure {
             Self::Setting(_) | Self::Usage(_) => 2,
             Self::NotFound(_) => 3,
             Self::Ambiguous(..) => 4,
-            Self::NoNode(..) => 5,
+            Self::NoNode(..) | Self::NotSecure(..) => 5,
             Self::Token(_) => 6,
+            Self::Refused { code, .. } if code == "damaged" => 7,
             Self::WrongBytes(..) | Self::Changed(_) | Self::ChangedAndLeft(..) => 7,
             _ => 1,
         })
@@ -123,6 +126,7 @@ impl Failure {
         matches!(
             self,
             Self::NoNode(..)
+                | Self::NotSecure(..)
                 | Self::Cut(_)
                 | Self::Token(_)
                 | Self::Refused { .. }

@@ -19,7 +19,8 @@ pub(in crate::cli) struct Arguments {
     /// The id, the hash or the name of a file of the network.
     file: String,
 
-    /// Where to write it; - is standard output [default: its name, in this directory].
+    /// Where to write it: a file, or a folder that is there, in which it has its own name; - is
+    /// standard output [default: its name, in this directory].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -42,10 +43,7 @@ impl Arguments {
         if self.output.as_deref() == Some(Path::new("-")) {
             return download::to_output(&api, &file, &bar).await;
         }
-        let target = match &self.output {
-            Some(path) => path.clone(),
-            None => PathBuf::from(local_name(&file.original_name)),
-        };
+        let target = self.target(&file.original_name);
         replaced(&target, self.force)?;
         download::to_file(&api, &file, &target, self.force, &bar).await?;
         bar.finish_and_clear();
@@ -60,6 +58,16 @@ impl Arguments {
             "{path}  {}",
             output::size(file.size)
         ))?)
+    }
+
+    /// Where a file of this name is written.
+    fn target(&self, name: &str) -> PathBuf {
+        let own = local_name(name);
+        match &self.output {
+            None => PathBuf::from(own),
+            Some(folder) if folder.is_dir() => folder.join(own),
+            Some(path) => path.clone(),
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The commands that ask a running node, over its REST interface.
 //!
-//! Exit status: 0 done, 1 failed, 2 wrong command line, 3 no such file, 4 the name means
-//! several files, 5 no node answers, 6 the node wants another token, 7 wrong bytes came.
+//! How they end is [`EXIT_STATUS`].
 
 mod api;
 mod begun;
@@ -21,9 +20,23 @@ mod proxy;
 mod put;
 mod rm;
 mod running;
+mod secure;
 mod send;
 mod source;
 mod status;
+
+/// What the exit status says, for the help of each command.
+pub(super) const EXIT_STATUS: &str = "\
+Exit status:
+  0  done
+  1  failed, for the reason that is told
+  2  wrong command line or setting
+  3  no such file
+  4  the name means several files
+  5  no node answers, or none that can be trusted
+  6  the node wants a token, or another one
+  7  damaged: the bytes of the file are not what they were, at the node, on the way, or here
+     while they were sent";
 
 pub(super) use get::Arguments as Get;
 pub(super) use keep::Arguments as Keep;

@@ -4,6 +4,7 @@
 //! here, whoever calls them, and nothing of it commands a terminal or looks like what it is not.
 
 use std::io::{self, Write, stdout};
+use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -86,6 +87,13 @@ impl Formatter for Escaping {
         }
         CompactFormatter.write_string_fragment(writer, rest)
     }
+}
+
+/// Tells on standard error why something is tried once more, after which pause, and the how
+/// manieth try of how many that is.
+pub(super) fn tell_again(bar: &ProgressBar, why: &str, pause: Duration, (number, of): (u32, u32)) {
+    let pause = pause.as_secs_f32();
+    bar.suspend(|| eprintln!("larder: {why}; tries again in {pause} s ({number} of {of})"));
 }
 
 /// A bar on standard error, where that is a terminal.

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::api::Api;
 use super::begun::{Begun, Subject};
 use super::failure::Failure;
+use super::output;
 use super::source::Source;
 use crate::blocking;
 use crate::hash::BlobHash;
@@ -267,8 +268,10 @@ impl Sending<'_> {
             if tries == TRIES {
                 return Err(failure);
             }
+            tries += 1;
+            output::tell_again(self.bar, &failure.told(), pause, (tries, TRIES));
             tokio::time::sleep(pause).await;
-            (tries, pause) = (tries + 1, (pause * 2).min(LONGEST_PAUSE));
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
