@@ -102,6 +102,12 @@ impl Batch {
     }
 }
 
+/// How long the body is that a header tells of, in bytes, right or not; None where it is cut off.
+pub(super) fn body_len(header: &[u8]) -> Option<usize> {
+    let len = header.get(8..12)?.first_chunk()?;
+    Some(u32::from_le_bytes(*len) as usize)
+}
+
 /// The checksum begins with the journal's id, which nobody outside knows: no text that a
 /// user sends can be taken for a batch.
 fn checksum(journal: &[u8; 16], head: &[u8], body: &[u8]) -> u32 {

@@ -13,6 +13,7 @@ mod batch;
 mod damage;
 mod last;
 mod read;
+mod search;
 mod segment;
 mod snapshot;
 mod writer;

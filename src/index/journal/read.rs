@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::batch::Batch;
 use super::damage::Damage;
-use super::segment::{Batches, Kind, Segment, Stop, next_readable};
+use super::search::next_readable;
+use super::segment::{Batches, Kind, Segment, Stop};
 use crate::index::IndexError;
 
 /// Where the journal ends.

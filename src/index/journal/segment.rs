@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::batch::{Batch, Fields, HEADER as BATCH_HEADER, MAX_BODY};
+use super::batch::{Batch, Fields, HEADER as BATCH_HEADER, MAX_BODY, body_len};
 use super::damage::Damage;
 use crate::index::IndexError;
 use crate::stored_file;
@@ -235,11 +235,8 @@ impl Batches {
         if bytes.is_empty() {
             return Ok(Err(Stop::End));
         }
-        let len = bytes
-            .get(8..12)
-            .and_then(|b| b.try_into().ok())
-            .map_or(0, u32::from_le_bytes);
-        self.fill(&mut bytes, (len as usize).min(MAX_BODY))?;
+        let len = body_len(&bytes).unwrap_or(0);
+        self.fill(&mut bytes, len.min(MAX_BODY))?;
         match Batch::decode(&bytes, &self.journal) {
             Ok((batch, len)) => {
                 self.offset += len as u64;
@@ -263,28 +260,4 @@ impl Batches {
         read.map(drop)
             .map_err(|e| IndexError::io("read", &self.path, e))
     }
-}
-
-/// The next batch that can be read somewhere behind `offset`, with its place.
-pub(in crate::index) fn next_readable(
-    segment: &Segment,
-    offset: u64,
-) -> Result<Option<(u64, Batch)>, IndexError> {
-    let path = &segment.path;
-    let mut bytes = Vec::new();
-    stored_file::open(path)
-        .and_then(|mut file| {
-            file.seek(SeekFrom::Start(offset))?;
-            file.read_to_end(&mut bytes)
-        })
-        .map_err(|e| IndexError::io("read", path, e))?;
-    for at in 1..bytes.len() {
-        let rest = bytes.get(at..).unwrap_or_default();
-        if rest.starts_with(&super::batch::MAGIC)
-            && let Ok((batch, _)) = Batch::decode(rest, &segment.header.journal)
-        {
-            return Ok(Some((offset + at as u64, batch)));
-        }
-    }
-    Ok(None)
 }
