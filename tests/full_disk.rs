@@ -7,77 +7,20 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use common::content::content;
 use common::forms::{BOUNDARY, file, form, upload, uploaded};
 use common::process::{Node, until};
 use common::raw_http::{get, head, send};
+use common::small_disk::{SmallDisk, free, storage};
 use common::tus::{create, created, offset, patch, patched};
 use serde_json::Value;
-use tempfile::TempDir;
 
-const DISK: u64 = 48 << 20;
 /// What a node leaves free where nothing is said.
 const RESERVE: u64 = 16 << 20;
 /// A file that goes through several looks at the free space.
 const HUGE: usize = 40 << 20;
 const MEDIUM: usize = 4 << 20;
 const FULL: (u16, &str) = (507, "disk_full");
-
-/// A small disk on which a node keeps its files; unmounted on drop.
-struct SmallDisk {
-    dir: TempDir,
-}
-
-impl SmallDisk {
-    fn mount() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let storage = storage(&dir);
-        std::fs::create_dir(&storage).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={DISK}"), "larder-test"]);
-        let status = mount.arg(&storage).status();
-        assert!(
-            status.as_ref().is_ok_and(std::process::ExitStatus::success),
-            "this test mounts a tmpfs, and may not ({status:?}): run it as root"
-        );
-        Self { dir }
-    }
-
-    /// Leaves a page less than `bytes` free, until the returned file is removed.
-    fn fill_to(&self, bytes: u64) -> PathBuf {
-        let path = storage(&self.dir).join("filler");
-        let taken = free(&storage(&self.dir)) - bytes + 4096;
-        std::fs::write(&path, vec![0; usize::try_from(taken).unwrap()]).unwrap();
-        path
-    }
-
-    /// Takes all the room that is left, until the returned file is removed.
-    fn fill(&self) -> PathBuf {
-        let path = storage(&self.dir).join("filler");
-        let filled = std::fs::write(&path, vec![0; usize::try_from(DISK).unwrap()]);
-        assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount")
-            .arg("--lazy")
-            .arg(storage(&self.dir))
-            .status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("{} stays mounted", storage(&self.dir).display());
-        }
-    }
-}
-
-fn storage(dir: &TempDir) -> PathBuf {
-    dir.path().join("peer_storage")
-}
 
 /// A node and what it should hold.
 struct Scenario {
@@ -165,11 +108,6 @@ fn text(value: &Value) -> String {
 fn assert_full(answer: &common::raw_http::Answer) {
     let (status, code) = answer.refusal();
     assert_eq!((status, code.as_str()), FULL);
-}
-
-fn free(path: &Path) -> u64 {
-    let space = rustix::fs::statvfs(path).unwrap();
-    space.f_bavail * space.f_frsize
 }
 
 #[test]

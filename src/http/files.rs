@@ -84,9 +84,12 @@ pub(super) async fn remove(
 ) -> Result<Response, ApiError> {
     let Path(id) = id.map_err(|_| ApiError::UnknownFile)?;
     let id: FileId = id.parse().map_err(|_| ApiError::UnknownFile)?;
+    // All that is written down of it, also what is not the store's.
+    let room = node.store().lend_if_short().await;
     let hash = node.keeper().begin_removal(id).await;
     let removed = node.store().remove(id).await;
     hash.inspect(|hash| node.keeper().end_removal(hash));
+    node.store().take_back(room).await;
     let removed = removed.map_err(ApiError::unwritten)?;
     let removed = removed.ok_or(ApiError::UnknownFile)?;
     node.network().announce(&removed, true);

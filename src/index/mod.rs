@@ -132,6 +132,11 @@ impl IndexError {
         DiskError::new(action, path, source).into()
     }
 
+    /// Whether no room was left on the disk.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Disk(error) if error.is_full())
+    }
+
     /// Whether the system was only short of something that may be there later: room, open
     /// files, memory.
     pub fn is_shortage(&self) -> bool {

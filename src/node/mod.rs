@@ -232,6 +232,8 @@ impl Node {
         if self.opened.as_ref().is_some_and(|opened| opened.damaged) {
             tasks.spawn(tell_missing(self.store.clone()));
         }
+        let store = self.store.clone();
+        tasks.spawn(async move { store.keep_ballast().await });
         if self.options.store.durability == Durability::Relaxed {
             tasks.spawn(sync_regularly(self.store.clone(), RELAXED_SYNC_EVERY));
         }

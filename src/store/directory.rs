@@ -18,10 +18,11 @@ const FORMAT: &str = "larder.format";
 /// The longest of both that is read, in bytes.
 const MAX_BYTES: u64 = 4096;
 
-/// A storage directory that this process alone has open.
+/// A storage directory that this process alone has open, as long as a clone of this lives.
+#[derive(Clone)]
 pub(super) struct Directory {
     /// Unlocked by the system when it closes the file, however the process ends.
-    _lock: File,
+    _lock: Arc<File>,
 }
 
 /// Why a storage directory cannot be used.
@@ -75,7 +76,9 @@ impl Directory {
         warn_of_others(path);
         let lock = lock(path)?;
         check_version(path, &**disk)?;
-        Ok(Self { _lock: lock })
+        Ok(Self {
+            _lock: Arc::new(lock),
+        })
     }
 
     /// Like [`Directory::open`], but never creates one.

@@ -1,11 +1,13 @@
 //! A store over one storage directory.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Store;
+use super::ballast::{self, Ballast, Loan};
 use super::directory::{Directory, DirectoryError};
 use super::error::StoreError;
 use crate::blob::local::LocalBlobs;
@@ -97,9 +99,41 @@ pub enum OpenError {
     /// What a crash left could not be put in order.
     #[error("after a crash: {0}")]
     Recovery(StoreError),
+    /// The disk is full, so that not even what is stored can be opened.
+    #[error(
+        "the disk of {} is full, and a start needs some room there ({} MiB are enough as a rule): \
+         make room and start again",
+        dir.display(),
+        ballast::BYTES >> 20
+    )]
+    NoRoom {
+        /// The storage directory.
+        dir: PathBuf,
+        /// What there was no room for.
+        source: Box<OpenError>,
+    },
     /// The check of everything stored was cut off.
     #[error("the check could not go on: {0}")]
     Verification(StoreError),
+}
+
+impl OpenError {
+    /// What the system said, where it had no room.
+    fn want_of_room(&self) -> Option<&io::Error> {
+        let (Self::Directory(DirectoryError::Disk(error))
+        | Self::Blobs(BlobError::Disk(error))
+        | Self::Index(IndexError::Disk(error))) = self
+        else {
+            return None;
+        };
+        error.is_full().then_some(&*error.source)
+    }
+
+    /// Whether a quota was used up, which need not show before.
+    fn is_quota(&self) -> bool {
+        let source = self.want_of_room();
+        source.is_some_and(|it| it.kind() == io::ErrorKind::QuotaExceeded)
+    }
 }
 
 /// A store over a storage directory that this process alone has open.
@@ -120,17 +154,48 @@ impl LocalStore {
     /// to [`Store::collect_all`] when [`LocalStore::crashed`].
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let opening = blocking::run(move || Self::open_unsettled(&options));
-        let (opened, unsettled) = opening.await?;
-        opened
-            .store
-            .settle(unsettled)
-            .await
-            .map_err(OpenError::Recovery)?;
+        let (opened, unsettled, loan) = opening.await?;
+        let settled = opened.store.settle(unsettled).await;
+        opened.store.take_back(loan).await;
+        settled.map_err(OpenError::Recovery)?;
+        opened.store.grow_ballast().await;
         Ok(opened)
     }
 
-    fn open_unsettled(options: &Options) -> Result<(Self, Vec<FileRecord>), OpenError> {
-        let directory = Directory::open(&options.dir, &options.disk)?;
+    /// Opens a storage directory, on a full disk in the room of its ballast.
+    fn open_unsettled(options: &Options) -> Result<(Self, Unsettled, Option<Loan>), OpenError> {
+        let full = |error: OpenError| {
+            if error.want_of_room().is_none() {
+                return error;
+            }
+            let (dir, source) = (options.dir.clone(), Box::new(error));
+            OpenError::NoRoom { dir, source }
+        };
+        let directory = Directory::open(&options.dir, &options.disk);
+        let directory = directory.map_err(|error| full(error.into()))?;
+        let ballast = Ballast::of(&options.dir);
+        let mut loan = ballast.lend_if_short();
+        let opened = match Self::open_in(options, directory.clone(), &ballast) {
+            Err(error) if error.is_quota() && loan.is_none() => {
+                let (lent, has_made_room) = ballast.lend();
+                loan = Some(lent);
+                if has_made_room {
+                    Self::open_in(options, directory, &ballast)
+                } else {
+                    Err(error)
+                }
+            }
+            opened => opened,
+        };
+        let (opened, unsettled) = opened.map_err(full)?;
+        Ok((opened, unsettled, loan))
+    }
+
+    fn open_in(
+        options: &Options,
+        directory: Directory,
+        ballast: &Arc<Ballast>,
+    ) -> Result<(Self, Unsettled), OpenError> {
         let writes = Arc::<Writes>::default();
         writes.add_place_of_uploads(options.spool().dir);
         let disk = WatchedDisk::new(Arc::clone(&options.disk), Arc::clone(&writes));
@@ -148,17 +213,19 @@ impl LocalStore {
         let crashed = !(opened.clean || opened.damaged);
         store.uncollected.store(crashed, Ordering::Relaxed);
         store.orphans_stay = opened.damaged;
-        Ok((
-            Self {
-                store,
-                crashed,
-                damaged: opened.damaged,
-                _directory: directory,
-            },
-            opened.unsettled,
-        ))
+        store.ballast = Some(Arc::clone(ballast));
+        let opened_store = Self {
+            store,
+            crashed,
+            damaged: opened.damaged,
+            _directory: directory,
+        };
+        Ok((opened_store, opened.unsettled))
     }
 }
+
+/// The files of the last moments, whose content a crash may have taken.
+type Unsettled = Vec<FileRecord>;
 
 /// Makes the lookup database of a storage directory that no node uses anew from
 /// the journal; see [`index::local::rebuild`]. Blocks for long.

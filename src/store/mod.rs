@@ -17,6 +17,7 @@ use crate::index::{IndexBackend, Totals};
 use crate::record::{FileId, FileRecord, NewFile};
 use crate::watched_disk::Writes;
 
+mod ballast;
 mod collect;
 mod directory;
 mod error;
@@ -24,6 +25,7 @@ mod expected;
 mod hot;
 mod in_use;
 mod known_lengths;
+mod lending;
 pub mod local;
 mod opening;
 mod quota;
@@ -32,11 +34,13 @@ mod trial;
 mod verify;
 mod writing;
 
+pub use ballast::Loan;
 pub use directory::DirectoryError;
 pub use error::StoreError;
 pub use hot::{HotReads, ReadyContent, ReadyFile};
 pub use verify::{Finding, Others, verify};
 
+use ballast::Ballast;
 use hot::HotFiles;
 use in_use::{InUse, Shared};
 use known_lengths::KnownLengths;
@@ -74,6 +78,8 @@ pub struct Store {
     quota: Option<Arc<Quota>>,
     lengths: Arc<KnownLengths>,
     writing: Arc<Writing>,
+    /// None where nothing is kept on a disk.
+    ballast: Option<Arc<Ballast>>,
 }
 
 /// A blob that is durable. While it lives, the collector leaves the blob alone;
@@ -104,6 +110,7 @@ impl Store {
             quota: None,
             lengths: Arc::new(KnownLengths::new()),
             writing: Arc::default(),
+            ballast: None,
         }
     }
 
@@ -314,12 +321,13 @@ impl Store {
     /// Like [`Store::ingest`], once begun it runs to its end.
     pub async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, StoreError> {
         self.change(move |store| async move {
-            let removed = store.index.remove(id).await?;
+            let (removed, loan) = store.remove_record(id).await?;
             store.hot.forget(id);
             if let Some(record) = &removed {
                 store.writing.writes.succeed();
                 store.collect(record.file.hash).await;
             }
+            store.take_back(loan).await;
             Ok(removed)
         })
         .await
@@ -394,6 +402,13 @@ impl Store {
     /// error the next start finds the directory as after a crash.
     pub async fn close(&self) -> Result<(), StoreError> {
         *self.closed.write().await = true;
+        let loan = self.lend_if_short().await;
+        let closed = self.close_all().await;
+        self.take_back(loan).await;
+        closed
+    }
+
+    async fn close_all(&self) -> Result<(), StoreError> {
         self.sync().await?;
         if self.uncollected.load(Ordering::Relaxed) && !self.orphans_stay {
             // Nobody looks for them after a clean stop, so the deletions must last, too.

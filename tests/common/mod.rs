@@ -27,6 +27,7 @@ pub(crate) mod raw_http;
 pub(crate) mod recorder;
 pub(crate) mod relay;
 pub(crate) mod silent;
+pub(crate) mod small_disk;
 pub(crate) mod tree;
 pub(crate) mod tus;
 pub(crate) mod venv;

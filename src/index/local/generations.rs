@@ -18,7 +18,12 @@ pub(super) fn make_anew(
     on_damage: OnDamage<'_>,
 ) -> Result<Replayed, IndexError> {
     remove_generation(options, generation)?;
-    replay(options, segments, generation, Check::Fresh, on_damage)
+    let made = replay(options, segments, generation, Check::Fresh, on_damage);
+    if made.is_err() {
+        // What there is of it only takes room, and would be taken for the newest.
+        let _ = remove_generation(options, generation);
+    }
+    made
 }
 
 /// The newest generation there is a directory of; 1 where there is none.

@@ -1,0 +1,74 @@
+//! A disk that is small enough to be filled: a tmpfs that is mounted, which takes root.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// How long the disk is, in bytes.
+pub(crate) const DISK: u64 = 48 << 20;
+
+/// A small disk on which a node keeps its files; unmounted on drop.
+pub(crate) struct SmallDisk {
+    pub(crate) dir: TempDir,
+}
+
+impl SmallDisk {
+    pub(crate) fn mount() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = storage(&dir);
+        std::fs::create_dir(&storage).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={DISK}"), "larder-test"]);
+        let status = mount.arg(&storage).status();
+        assert!(
+            status.as_ref().is_ok_and(std::process::ExitStatus::success),
+            "this test mounts a tmpfs, and may not ({status:?}): run it as root"
+        );
+        Self { dir }
+    }
+
+    /// Leaves a page less than `bytes` free, until the returned file is removed.
+    pub(crate) fn fill_to(&self, bytes: u64) -> PathBuf {
+        let path = storage(&self.dir).join("filler");
+        let taken = free(&storage(&self.dir)) - bytes + 4096;
+        std::fs::write(&path, vec![0; usize::try_from(taken).unwrap()]).unwrap();
+        path
+    }
+
+    /// Takes all the room that is left, until the returned file is removed.
+    pub(crate) fn fill(&self) -> PathBuf {
+        self.fill_by("filler")
+    }
+
+    /// The same by a file of another name.
+    pub(crate) fn fill_by(&self, name: &str) -> PathBuf {
+        let path = storage(&self.dir).join(name);
+        let filled = std::fs::write(&path, vec![0; usize::try_from(DISK + 1).unwrap()]);
+        assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount")
+            .arg("--lazy")
+            .arg(storage(&self.dir))
+            .status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            eprintln!("{} stays mounted", storage(&self.dir).display());
+        }
+    }
+}
+
+/// The storage directory, which is the root of the disk.
+pub(crate) fn storage(dir: &TempDir) -> PathBuf {
+    dir.path().join("peer_storage")
+}
+
+/// How much room others than root can take there, in bytes.
+pub(crate) fn free(path: &Path) -> u64 {
+    let space = rustix::fs::statvfs(path).unwrap();
+    space.f_bavail * space.f_frsize
+}
