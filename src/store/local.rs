@@ -10,7 +10,7 @@ use super::Store;
 use super::ballast::{self, Ballast, Loan};
 use super::directory::{Directory, DirectoryError};
 use super::error::StoreError;
-use crate::blob::local::LocalBlobs;
+use crate::blob::local::{Doubts, LocalBlobs};
 use crate::blob::{self, BlobError, spool};
 use crate::blocking;
 use crate::disk::{Disk, Durability, RealDisk};
@@ -155,7 +155,11 @@ impl LocalStore {
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let opening = blocking::run(move || Self::open_unsettled(&options));
         let (opened, unsettled, loan) = opening.await?;
-        let settled = opened.store.settle(unsettled).await;
+        let (files, doubts) = unsettled;
+        let mut settled = opened.store.settle(files).await;
+        if settled.is_ok() {
+            settled = opened.store.settle_doubts(doubts).await;
+        }
         opened.store.take_back(loan).await;
         settled.map_err(OpenError::Recovery)?;
         opened.store.grow_ballast().await;
@@ -205,12 +209,13 @@ impl LocalStore {
         };
         let blobs = LocalBlobs::open(options.blobs())?;
         let opened = LocalIndex::open(&options.index())?;
+        let doubts = blobs.take_doubts();
         let mut store =
             Store::new(Arc::new(blobs), Arc::new(opened.index), options.spool()).watched(writes);
         if let Some(quota) = options.quota {
             store = store.with_quota(quota);
         }
-        let crashed = !(opened.clean || opened.damaged);
+        let crashed = (!opened.clean || doubts.has_risen) && !opened.damaged;
         store.uncollected.store(crashed, Ordering::Relaxed);
         store.orphans_stay = opened.damaged;
         store.ballast = Some(Arc::clone(ballast));
@@ -220,12 +225,12 @@ impl LocalStore {
             damaged: opened.damaged,
             _directory: directory,
         };
-        Ok((opened_store, opened.unsettled))
+        Ok((opened_store, (opened.unsettled, doubts)))
     }
 }
 
-/// The files of the last moments, whose content a crash may have taken.
-type Unsettled = Vec<FileRecord>;
+/// The files of the last moments, and the contents, that a crash or damage may have taken.
+type Unsettled = (Vec<FileRecord>, Doubts);
 
 /// Makes the lookup database of a storage directory that no node uses anew from
 /// the journal; see [`index::local::rebuild`]. Blocks for long.

@@ -20,6 +20,7 @@ use crate::watched_disk::Writes;
 mod ballast;
 mod collect;
 mod directory;
+mod doubts;
 mod error;
 mod expected;
 mod hot;

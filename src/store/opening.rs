@@ -39,6 +39,10 @@ impl Store {
     /// Opens content by its hash. None if there is none; that there is none though a file
     /// needs it is damage.
     async fn open_needed(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
+        // What is stored still, or again, of a file that was removed is nobody's.
+        if !self.index.needs(hash).await? {
+            return Ok(None);
+        }
         if let Some(blob) = self.blobs.open(hash).await? {
             return Ok(Some(blob));
         }

@@ -38,6 +38,7 @@ mod stored;
 use damage::Damage;
 use listing::stored_size;
 use outboards::Outboards;
+pub use packs::Doubts;
 use packs::{Copies, InPacks, Packs};
 use proven::Proven;
 use refusal::Refusal;
@@ -160,6 +161,11 @@ impl LocalBlobs {
             }),
             packs: Arc::new(packs),
         })
+    }
+
+    /// What was in doubt of the packs when they were opened; nothing the second time.
+    pub fn take_doubts(&self) -> Doubts {
+        self.packs.take_doubts()
     }
 
     /// Every path among the blobs and outboards that is none, such as a file somebody put

@@ -98,7 +98,7 @@ impl Active {
             Ok(file)
         };
         let file = open(&pack.path).map_err(|e| BlobError::io("reopen", &pack.path, e))?;
-        let Scanned { entries, len } = scanned;
+        let Scanned { entries, len, .. } = scanned;
         Ok(Self {
             pack,
             file,

@@ -25,29 +25,45 @@ pub(super) struct Dead {
     path: PathBuf,
     /// Where the next offset is written; None where there is no file yet.
     end: Option<u64>,
+    /// Where damaged ones are, which the next overwrite: what they told shows again when it is
+    /// found that nobody needs it.
+    damaged: Vec<u64>,
+    /// Whether what is in its place can be no such file, and goes when one is made.
+    is_foreign: bool,
 }
 
 impl Dead {
-    /// Reads which entries of a pack are dead. Blocks.
-    pub(super) fn read(options: &Options, pack: &Pack) -> Result<(Self, BTreeSet<u32>), BlobError> {
-        let path = path(&options.dir, pack.number, EXTENSION);
+    /// Reads which entries of a pack are dead, and whether some that were may not be told of any
+    /// more. Blocks.
+    pub(super) fn read(
+        options: &Options,
+        pack: &Pack,
+    ) -> Result<(Self, BTreeSet<u32>, bool), BlobError> {
+        let mut dead = Self::none(options, pack);
         let bytes = match read(&options.dir, pack) {
-            Ok(bytes) => Some(bytes),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            // What is dead shows again when it is found that nobody needs it.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                tracing::warn!(path = %path.display(), %error, "removed, and made anew at need");
-                let removed = options.disk().remove_file(&path);
-                removed.map_err(|e| BlobError::io("remove", &path, e))?;
-                None
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Ok((dead, BTreeSet::new(), false));
             }
-            Err(e) => return Err(BlobError::io("read", path, e)),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                dead.is_foreign = true;
+                Vec::new()
+            }
+            bytes => bytes.map_err(|e| BlobError::io("read", &dead.path, e))?,
         };
         // A part of an offset at the end is overwritten by the next.
-        let (told, _) = bytes.as_deref().unwrap_or_default().as_chunks::<LEN>();
-        let offsets = told.iter().filter_map(|told| decode(pack, *told)).collect();
-        let end = bytes.is_some().then_some((told.len() * LEN) as u64);
-        Ok((Self { path, end }, offsets))
+        let Told {
+            offsets,
+            end,
+            damaged,
+        } = Told::by(pack, &bytes);
+        let is_whole = damaged.is_empty() && !bytes.is_empty() && end == bytes.len() as u64;
+        if !is_whole {
+            tracing::warn!(path = %dead.path.display(),
+                "is damaged; content that no file needs is looked for");
+        }
+        dead.end = (!dead.is_foreign).then_some(end);
+        dead.damaged = damaged;
+        Ok((dead, offsets, !is_whole))
     }
 
     /// The file of a pack in which no entry is dead.
@@ -55,6 +71,8 @@ impl Dead {
         Self {
             path: path(&options.dir, pack.number, EXTENSION),
             end: None,
+            damaged: Vec::new(),
+            is_foreign: false,
         }
     }
 
@@ -65,15 +83,22 @@ impl Dead {
         pack: &Pack,
         offset: u32,
     ) -> Result<(), BlobError> {
-        let offset = offset.to_le_bytes();
-        let crc = checksum(&pack.id, &offset).to_le_bytes();
-        let told = [offset, crc].concat();
+        let told = encode(pack, offset);
         let mut write = || {
+            if self.is_foreign {
+                options.disk().remove_file(&self.path)?;
+                self.is_foreign = false;
+            }
             let file = match self.end {
                 Some(_) => options.disk().open(&self.path)?,
                 None => options.disk().create(&self.path)?,
             };
             let end = *self.end.insert(self.end.unwrap_or(0));
+            if let Some(damaged) = self.damaged.last() {
+                file.write_all_at(&told, *damaged)?;
+                self.damaged.pop();
+                return Ok(());
+            }
             file.write_all_at(&told, end)?;
             self.end = Some(end + LEN as u64);
             Ok(())
@@ -84,9 +109,40 @@ impl Dead {
 
 /// What is wrong with the file of a pack in `dir`; None where nothing is. Blocks.
 pub(super) fn problem(dir: &Path, pack: &Pack) -> Option<(PathBuf, String)> {
-    let error = read(dir, pack).err()?;
-    let is_wrong = error.kind() == io::ErrorKind::InvalidData;
-    is_wrong.then(|| (path(dir, pack.number, EXTENSION), error.to_string()))
+    let problem = match read(dir, pack) {
+        Ok(bytes) if Told::by(pack, &bytes).damaged.is_empty() && !bytes.is_empty() => return None,
+        Ok(_) => "damaged (the node looks for content that no file needs)".to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => error.to_string(),
+        Err(_) => return None,
+    };
+    Some((path(dir, pack.number, EXTENSION), problem))
+}
+
+/// What the bytes of such a file tell.
+struct Told {
+    offsets: BTreeSet<u32>,
+    /// Where a part of an offset at the end begins.
+    end: u64,
+    /// Where what tells of an entry is damaged, in bytes.
+    damaged: Vec<u64>,
+}
+
+impl Told {
+    fn by(pack: &Pack, bytes: &[u8]) -> Self {
+        let (pieces, _) = bytes.as_chunks::<LEN>();
+        let mut told = Self {
+            offsets: BTreeSet::new(),
+            end: (pieces.len() * LEN) as u64,
+            damaged: Vec::new(),
+        };
+        for (piece, at) in pieces.iter().zip((0..).step_by(LEN)) {
+            match decode(pack, *piece) {
+                Some(offset) => drop(told.offsets.insert(offset)),
+                None => told.damaged.push(at),
+            }
+        }
+        told
+    }
 }
 
 /// The bytes of the file of a pack in `dir`, which are no more than its entries can need, each
@@ -95,6 +151,12 @@ fn read(dir: &Path, pack: &Pack) -> io::Result<Vec<u8>> {
     let entries = pack.file.metadata()?.len() / u64::from(ENTRY_HEADER) + 1;
     let longest = entries * LEN as u64 * TIMES;
     stored_file::read(&path(dir, pack.number, EXTENSION), longest)
+}
+
+fn encode(pack: &Pack, offset: u32) -> Vec<u8> {
+    let offset = offset.to_le_bytes();
+    let crc = checksum(&pack.id, &offset).to_le_bytes();
+    [offset, crc].concat()
 }
 
 fn decode(pack: &Pack, told: [u8; LEN]) -> Option<u32> {

@@ -6,7 +6,7 @@
 //! makes it from the packs' indexes, or where there is none from the packs themselves.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
@@ -37,6 +37,7 @@ mod writer;
 pub(super) use options::Options;
 pub(super) use problems::problems;
 pub(super) use reading::{Copies, InPacks};
+pub use scan::Doubts;
 
 use entry::prefix;
 use start::{Names, start};
@@ -51,6 +52,7 @@ pub(super) struct Packs {
     dir: PathBuf,
     table: Arc<Table>,
     damage: Arc<Damage>,
+    doubts: Mutex<Doubts>,
     /// None only while it is dropped.
     requests: Option<mpsc::Sender<Request>>,
     thread: Option<JoinHandle<()>>,
@@ -61,7 +63,7 @@ impl Packs {
     /// half-written there, and starts the writing thread. Blocks.
     pub(super) fn open(options: Options) -> Result<Self, BlobError> {
         let (dir, damage) = (options.dir.clone(), Arc::clone(&options.damage));
-        let log = start(options)?;
+        let (log, doubts) = start(options)?;
         let table = Arc::clone(&log.table);
         let (requests, received) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new().name("packs".into());
@@ -71,9 +73,16 @@ impl Packs {
             dir,
             table,
             damage,
+            doubts: Mutex::new(doubts),
             requests: Some(requests),
             thread: Some(thread),
         })
+    }
+
+    /// What was in doubt when they were opened; nothing the second time.
+    pub(super) fn take_doubts(&self) -> Doubts {
+        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut doubts)
     }
 
     /// Keeps a blob of at most [`MEMORY_LIMIT`](super::super::spool::MEMORY_LIMIT) bytes,

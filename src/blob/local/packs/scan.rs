@@ -20,8 +20,30 @@ pub(super) struct Scanned {
     /// The entries with a whole header, up to the last one with whole bytes or such that are
     /// known to be damaged, in their order.
     pub(super) entries: Vec<Entry>,
-    /// Where the last of them ends; what follows was never acknowledged.
+    /// Where the last of them ends; what follows is no whole entry.
     pub(super) len: u32,
+    /// What a torn write leaves, or damage.
+    pub(super) doubts: Doubts,
+}
+
+/// What was found in packs that a torn write leaves, or damage: only the index knows whether
+/// anybody misses it.
+#[derive(Debug, Default)]
+pub struct Doubts {
+    /// Contents that are not whole, as far as their hashes can be read.
+    pub broken: Vec<BlobHash>,
+    /// Whether there are bytes of which nobody can tell what they were.
+    pub has_gaps: bool,
+    /// Whether contents may be there again that were deleted.
+    pub has_risen: bool,
+}
+
+impl Doubts {
+    pub(super) fn add(&mut self, other: Self) {
+        self.broken.extend(other.broken);
+        self.has_gaps |= other.has_gaps;
+        self.has_risen |= other.has_risen;
+    }
 }
 
 /// Reads a whole pack.
@@ -34,12 +56,16 @@ pub(super) fn scan(pack: &Pack, damage: &Damage) -> Result<Scanned, BlobError> {
     let mut scanned = Scanned {
         entries: Vec::new(),
         len: PACK_HEADER,
+        doubts: Doubts::default(),
     };
     let mut whole = 0;
     let file_len = pack.file_len()?;
     loop {
         let offset = reader.offset;
         if let Some((header, is_whole)) = reader.entry().map_err(failed)? {
+            if !is_whole {
+                scanned.doubts.broken.push(header.hash);
+            }
             scanned.entries.push(Entry {
                 prefix: prefix(&header.hash),
                 offset,
@@ -51,8 +77,11 @@ pub(super) fn scan(pack: &Pack, damage: &Damage) -> Result<Scanned, BlobError> {
                 whole = scanned.entries.len();
                 scanned.len = reader.offset;
             }
-        } else if !reader.skip_to_entry(offset + 1).map_err(failed)? {
-            break;
+        } else {
+            scanned.doubts.has_gaps |= u64::from(offset) < file_len;
+            if !reader.skip_to_entry(offset + 1).map_err(failed)? {
+                break;
+            }
         }
     }
     scanned.entries.truncate(whole);

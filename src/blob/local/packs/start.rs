@@ -13,7 +13,7 @@ use super::format::PACK_HEADER;
 use super::log::Log;
 use super::options::Options;
 use super::pack::{self, Pack};
-use super::scan::{Scanned, scan};
+use super::scan::{Doubts, Scanned, scan};
 use super::table::Table;
 use super::usage::Usage;
 use super::{dead, index_file, mending};
@@ -57,8 +57,8 @@ fn number(path: &Path) -> Option<u32> {
         .filter(|number| stem == format!("{number:010}"))
 }
 
-/// Opens what there is. Blocks.
-pub(super) fn start(options: Options) -> Result<Log, BlobError> {
+/// Opens what there is, and tells what is in doubt. Blocks.
+pub(super) fn start(options: Options) -> Result<(Log, Doubts), BlobError> {
     let names = Names::read(&options.dir)?;
     remove_leftovers(&options, &names)?;
     let last = names.packs.last().copied();
@@ -68,6 +68,7 @@ pub(super) fn start(options: Options) -> Result<Log, BlobError> {
         blobs: Vec::new(),
         usages: BTreeMap::new(),
         active: None,
+        doubts: Doubts::default(),
     };
     for number in &names.packs {
         opening.open(*number, Some(*number) == last)?;
@@ -78,6 +79,7 @@ pub(super) fn start(options: Options) -> Result<Log, BlobError> {
         blobs,
         usages,
         active,
+        doubts,
     } = opening;
     let mut log = Log {
         table: Arc::new(Table::new(packs, blobs.into_iter())),
@@ -89,7 +91,7 @@ pub(super) fn start(options: Options) -> Result<Log, BlobError> {
     };
     remove_doubles(&mut log)?;
     log.find_worthwhile();
-    Ok(log)
+    Ok((log, doubts))
 }
 
 /// Removes what a crash may leave of packs that were begun, or removed.
@@ -111,6 +113,7 @@ struct Opening {
     blobs: Vec<(Prefix, Place)>,
     usages: BTreeMap<u32, Usage>,
     active: Option<Active>,
+    doubts: Doubts,
 }
 
 impl Opening {
@@ -122,6 +125,7 @@ impl Opening {
         let Some(pack) = pack else {
             // Verify tells of it, and of the blobs that are missing.
             tracing::error!(number, "a pack has a damaged header and no whole entry");
+            self.doubts.has_gaps = true;
             return Ok(());
         };
         let pack = Arc::new(pack);
@@ -130,7 +134,8 @@ impl Opening {
             Some(entries) => (entries, file_len),
             None => self.scan(&pack, is_last)?,
         };
-        let (dead, offsets) = Dead::read(&self.options, &pack)?;
+        let (dead, offsets, is_damaged) = Dead::read(&self.options, &pack)?;
+        self.doubts.has_risen |= is_damaged;
         let mut dead_bytes = len - u64::from(PACK_HEADER);
         for entry in entries.iter().filter(|it| !offsets.contains(&it.offset)) {
             let place = entry.place(number);
@@ -146,7 +151,8 @@ impl Opening {
     /// Finds out what is in a pack without an index: the last one is gone on with, any
     /// other gets its index. Returns its entries and its length.
     fn scan(&mut self, pack: &Arc<Pack>, is_last: bool) -> Result<(Vec<Entry>, u64), BlobError> {
-        let scanned = scan(pack, &self.options.damage)?;
+        let mut scanned = scan(pack, &self.options.damage)?;
+        self.doubts.add(std::mem::take(&mut scanned.doubts));
         let found = (scanned.entries.clone(), u64::from(scanned.len));
         if is_last {
             let active = Active::reopen(&self.options, Arc::clone(pack), scanned)?;
@@ -178,7 +184,13 @@ fn remove_doubles(log: &mut Log) -> Result<(), BlobError> {
             let kept = kept_copy(&hash, &copies)?;
             copies.remove(kept);
             for (place, pack) in copies {
-                log.bury(prefix(&hash), place, &pack)?;
+                match log.bury(prefix(&hash), place, &pack) {
+                    // It harms nobody until there is room to say that it is dead.
+                    Err(error) if error.is_shortage() => {
+                        tracing::warn!(%hash, %error, "content is stored twice for now");
+                    }
+                    buried => buried?,
+                }
             }
         }
     }

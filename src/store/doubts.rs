@@ -1,0 +1,63 @@
+//! What a start has found of packs that a torn write leaves, or damage: the index tells which of
+//! it somebody needs.
+
+use super::{Store, StoreError};
+use crate::blob::local::Doubts;
+use crate::blob::spool::MEMORY_LIMIT;
+use crate::hash::BlobHash;
+
+/// How many files are looked at together.
+const PAGE: usize = 1024;
+
+impl Store {
+    /// Remembers which contents that files need are not whole, or gone, so that it shows, and the
+    /// same content mends it when it comes again; tells each in the log.
+    pub(super) async fn settle_doubts(&self, doubts: Doubts) -> Result<(), StoreError> {
+        let mut lost = 0;
+        for hash in &doubts.broken {
+            lost += u64::from(self.is_lost(hash).await?);
+        }
+        if doubts.has_gaps {
+            lost += self.find_lost().await?;
+        }
+        if lost > 0 {
+            tracing::error!(
+                lost,
+                "content that files need is damaged or cut off at the end of a pack; the same \
+                 content mends it when it is uploaded again"
+            );
+        }
+        Ok(())
+    }
+
+    /// Looks for the short content of every file.
+    async fn find_lost(&self) -> Result<u64, StoreError> {
+        let (mut lost, mut after) = (0, None);
+        loop {
+            let page = self.index.page(after, PAGE).await?;
+            let Some(newest) = page.last() else {
+                return Ok(lost);
+            };
+            after = Some(newest.id);
+            for record in page {
+                let (hash, size) = (record.file.hash, record.file.size);
+                // Longer content is in no pack.
+                let is_there = size > MEMORY_LIMIT
+                    || self.blobs.is_damaged(&hash)
+                    || self.blobs.size(&hash).await?.is_some();
+                lost += u64::from(!is_there && self.is_lost(&hash).await?);
+            }
+        }
+    }
+
+    /// Whether a file needs content that is not whole, which is remembered then.
+    async fn is_lost(&self, hash: &BlobHash) -> Result<bool, StoreError> {
+        if !self.index.needs(hash).await? || self.blobs.is_whole(hash).await? {
+            return Ok(false);
+        }
+        if !self.blobs.is_damaged(hash) {
+            self.blobs.note_missing(hash).await?;
+        }
+        Ok(true)
+    }
+}
