@@ -8,6 +8,7 @@ mod common;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use common::commands::done;
 use common::content::content;
 use common::forms::uploaded;
 use common::process::{Node, until};
@@ -268,4 +269,36 @@ fn what_cannot_be_kept_is_refused() {
         let answer = keep(&node, &what);
         assert_eq!(answer.refusal(), (status, code.to_owned()), "{what}");
     }
+}
+
+#[test]
+fn what_only_this_node_holds_is_kept_already() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start_in(&dir, &["--bootstrap", "http://127.0.0.1:1"]);
+    let file = uploaded(node.address, "mine", b"only here");
+    let (hash, file_id) = (&file["hash"], &file["file_id"]);
+    for (what, copy) in [
+        (json!({ "hash": hash }), &json!(null)),
+        (json!({ "file_id": file_id }), file_id),
+        (json!({ "file_id": file_id, "peer_id": id(&node) }), file_id),
+    ] {
+        let answer = keep(&node, &what);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let told = answer.json()["keep"].clone();
+        let expected = (&json!("kept"), &json!(9), copy);
+        assert_eq!(
+            (&told["state"], &told["fetched"], &told["file_id"]),
+            expected
+        );
+        assert_eq!(keep_of(&node, hash), told);
+    }
+    let text = |it: &Value| it.as_str().unwrap().to_owned();
+    for called in ["mine".to_owned(), text(hash), text(file_id)] {
+        let told = done(dir.path(), &node.url(""), &["keep", &called]);
+        assert!(told.starts_with("keeps "), "{told}");
+    }
+    let target = format!("/api/p2p/file/{}", text(file_id));
+    assert_eq!(ask(node.address, "DELETE", &target, "").status, 200);
+    assert_eq!(keep(&node, &json!({ "hash": hash })).status, 404);
+    assert_eq!(keep(&node, &json!({ "file_id": file_id })).status, 404);
 }

@@ -16,6 +16,7 @@ use super::remote;
 use crate::fetch::keep::{KeepId, Naming, Progress, Stage, Wanted};
 use crate::hash::BlobHash;
 use crate::node::Node;
+use crate::peer::directory::NetworkFile;
 use crate::peer_id::PeerId;
 use crate::record::{FileId, MAX_NAME_BYTES};
 
@@ -100,15 +101,25 @@ impl KeepAnswer {
     }
 }
 
-/// `POST /api/p2p/keep`: 202, since the copy is made in the background.
+/// `POST /api/p2p/keep`: 202, since the copy is made in the background; 200 where nobody else has
+/// to be asked, since it is here.
 pub(super) async fn keep(
     State(node): State<Arc<Node>>,
     mut request: Request,
 ) -> Result<(StatusCode, Json<KeepAnswer>), ApiError> {
     let Share(client) = request.extensions_mut().remove().unwrap_or_default();
     let body = RequestBody::of_json(request, MAX_BYTES)?.read_all().await?;
-    let request = serde_json::from_slice(&body).map_err(|e| ApiError::Keep(e.to_string()))?;
-    let wanted = find(&node, request).await?;
+    let request = serde_json::from_slice::<KeepRequest>(&body);
+    let request = request.map_err(|e| ApiError::Keep(e.to_string()))?;
+    let wanted = match find(&node, &request).await {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            let held = held_here(&node, &request).await?;
+            let (wanted, copy) = held.ok_or(error)?;
+            let kept = node.keeper().note_kept(wanted, copy);
+            return Ok((StatusCode::OK, KeepAnswer::of(kept)));
+        }
+    };
     let id = wanted.id();
     node.keeper().keep(wanted, client).await?;
     let progress = node.keeper().progress(id).ok_or(ApiError::UnknownKeep)?;
@@ -147,28 +158,79 @@ fn keep_id(id: Result<Path<String>, PathRejection>) -> Result<KeepId, ApiError> 
     id.parse().map_err(|_| ApiError::UnknownKeep)
 }
 
-async fn find(node: &Node, request: KeepRequest) -> Result<Wanted, ApiError> {
-    let name = request.original_name;
-    if name
-        .as_ref()
-        .is_some_and(|it| !(1..=MAX_NAME_BYTES).contains(&it.len()))
-    {
+async fn find(node: &Node, request: &KeepRequest) -> Result<Wanted, ApiError> {
+    let name = request.original_name.as_ref();
+    if name.is_some_and(|it| !(1..=MAX_NAME_BYTES).contains(&it.len())) {
         let message = format!("original_name must have 1 to {MAX_NAME_BYTES} bytes");
         return Err(ApiError::Keep(message));
     }
-    let mut wanted = match (request.hash, request.file_id, request.peer_id) {
-        (Some(hash), None, None) => by_hash(node, &hash),
-        (None, Some(file), Some(peer)) => of_peer(node, &file, &peer).await,
-        (None, Some(file), None) => by_file_id(node, &file),
+    let mut wanted = match (&request.hash, &request.file_id, &request.peer_id) {
+        (Some(hash), None, None) => by_hash(node, hash),
+        (None, Some(file), Some(peer)) => of_peer(node, file, peer).await,
+        (None, Some(file), None) => by_file_id(node, file),
         _ => Err(ApiError::Keep(
             "either hash, or file_id with or without peer_id".to_owned(),
         )),
     }?;
     if let Some(name) = name {
-        wanted.file.name = name;
+        wanted.file.name.clone_from(name);
         wanted.naming = Naming::Given;
     }
     Ok(wanted)
+}
+
+/// What is asked for, if this node holds it whole, with its file where that is asked for by id.
+async fn held_here(
+    node: &Node,
+    request: &KeepRequest,
+) -> Result<Option<(Wanted, Option<FileId>)>, ApiError> {
+    let (store, peer) = (node.store(), node.peer_id());
+    let named = |name: String| request.original_name.clone().unwrap_or(name);
+    let (file, copy) = match (&request.hash, &request.file_id, &request.peer_id) {
+        (Some(hash), None, None) => {
+            let Ok(hash) = hash.parse::<BlobHash>() else {
+                return Ok(None);
+            };
+            let Some(blob) = store.open(&hash).await? else {
+                return Ok(None);
+            };
+            let file = NetworkFile {
+                // Nobody asks for it by an id.
+                id: FileId::next(None),
+                hash: Some(hash),
+                name: named(hash.to_string()),
+                size: blob.size(),
+                content_type: None,
+                uploaded_at: String::new(),
+            };
+            (file, None)
+        }
+        (None, Some(file), of) if of.as_ref().is_none_or(|it| it.parse() == Ok(peer)) => {
+            let record = match file.parse() {
+                Ok(id) => store.get(id).await?,
+                Err(_) => None,
+            };
+            let Some(record) = record else {
+                return Ok(None);
+            };
+            let file = NetworkFile {
+                id: record.id,
+                hash: Some(record.file.hash),
+                name: named(record.file.name.clone()),
+                size: record.file.size,
+                content_type: record.file.content_type.clone(),
+                uploaded_at: record.uploaded_at.to_string(),
+            };
+            (file, Some(record.id))
+        }
+        _ => return Ok(None),
+    };
+    let whole = match &file.hash {
+        Some(hash) => store.holds_whole(hash).await?,
+        None => false,
+    };
+    let naming = Naming::Given;
+    Ok(whole.then_some((Wanted { peer, file, naming }, copy)))
 }
 
 fn by_hash(node: &Node, hash: &str) -> Result<Wanted, ApiError> {

@@ -121,6 +121,20 @@ impl Keeper {
         Ok(())
     }
 
+    /// Notes that what a client wants is here already, as this file if that is known.
+    pub fn note_kept(&self, wanted: Wanted, copy: Option<FileId>) -> Progress {
+        let (id, size) = (wanted.id(), wanted.file.size);
+        let mut queue = self.queue.lock();
+        queue.add(wanted.clone(), None);
+        queue.end(id, Stage::Kept(copy), None);
+        queue.get(id).unwrap_or(Progress {
+            wanted,
+            stage: Stage::Kept(copy),
+            fetched: size,
+            error: None,
+        })
+    }
+
     /// Gives up what a user wanted, or forgets that it is there. What is kept stays.
     pub async fn forget(&self, id: KeepId) -> Result<Option<Progress>, NotKept> {
         self.recall().await?;

@@ -264,6 +264,7 @@ fn keep() -> Described {
          content that can be trusted most.",
     )
     .takes("application/json", wanted())
+    .json::<KeepAnswer>(200, "Only this node holds it, so it is kept already.")
     .json::<KeepAnswer>(202, "It is made in the background.")
     .refuses([
         Code::BadKeep,
