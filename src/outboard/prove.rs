@@ -10,7 +10,7 @@ use super::walk::{Group, Mismatch, Step, Walk};
 use crate::hash::BlobHash;
 
 /// The most bytes that are checked together. A piece of a blob begins at a multiple of it.
-pub const PIECE_BYTES: u64 = 32 * GROUP_BYTES;
+pub const PIECE_BYTES: u64 = 16 * GROUP_BYTES;
 
 /// Goes through the leaves of a range. A leaf is a node whose bytes are checked together.
 #[derive(Debug)]

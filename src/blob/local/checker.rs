@@ -1,6 +1,6 @@
 //! Reading a blob's file so that every byte is proven before anybody has it.
 //!
-//! The blob's outboard proves what is read, 512 KiB at once where so much is wanted. One that
+//! The blob's outboard proves what is read, 256 KiB at once where so much is wanted. One that
 //! is missing or does not check is derived from the blob again; where that cannot be written
 //! down, as on a full disk, the blob is read once more to have in memory what proves it.
 
@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::super::BlobError;
-use super::stored::Stored;
+use super::stored::{Absent, Stored, read_cached};
 use crate::blocking;
 use crate::outboard::{Leaf, Mismatch, PIECE_BYTES, PieceHasher, PieceValues, Prover, Tree};
 
@@ -62,25 +62,43 @@ impl Checker {
     }
 
     /// Puts the bytes of the leaf in which `ahead` begins into `buffer`, proven, and tells
-    /// which they are: at most `most`, if that is not too few. Blocks.
+    /// which they are: at most `most`, if that is not too few.
     pub(super) fn read(
         &mut self,
         ahead: &Range<u64>,
         most: u64,
         buffer: &mut Vec<u8>,
+        absent: Absent,
+    ) -> Result<Range<u64>, Trouble> {
+        let read = self.read_leaf(ahead, most, buffer, absent);
+        if read.is_err() {
+            // It comes again for whoever tries again.
+            self.prover = None;
+        }
+        read
+    }
+
+    fn read_leaf(
+        &mut self,
+        ahead: &Range<u64>,
+        most: u64,
+        buffer: &mut Vec<u8>,
+        absent: Absent,
     ) -> Result<Range<u64>, Trouble> {
         let before = self.blob.identity()?;
         let bytes = if let Proof::Values(values) = &self.proof {
             let start = ahead.start / PIECE_BYTES * PIECE_BYTES;
             let bytes = start..self.blob.size.min(start + PIECE_BYTES);
             let check = |read: &[u8]| values.check(start, read);
-            read_checked(&self.blob, &bytes, buffer, check)?;
+            read_checked(&self.blob, &bytes, buffer, absent, check)?;
             bytes
         } else {
-            let leaf = self.next_leaf(ahead, most).map_err(Trouble::NoProof)?;
+            let leaf = self
+                .next_leaf(ahead, most, absent)
+                .map_err(Trouble::NoProof)?;
             let bytes = leaf.bytes();
             let check = |read: &[u8]| leaf.check(read);
-            read_checked(&self.blob, &bytes, buffer, check)?;
+            read_checked(&self.blob, &bytes, buffer, absent, check)?;
             bytes
         };
         let is_piece = bytes.start.is_multiple_of(PIECE_BYTES)
@@ -92,18 +110,21 @@ impl Checker {
         Ok(bytes)
     }
 
-    fn next_leaf(&mut self, ahead: &Range<u64>, most: u64) -> io::Result<Leaf> {
-        if let Proof::Unopened = self.proof {
+    fn next_leaf(&mut self, ahead: &Range<u64>, most: u64, absent: Absent) -> io::Result<Leaf> {
+        if let (Proof::Unopened, Absent::Await) = (&self.proof, absent) {
             let outboard = self.blob.shelf.outboards.open(&self.blob.hash)?;
             self.proof = Proof::Outboard(outboard);
         }
         let Proof::Outboard(outboard) = &self.proof else {
-            return Err(io::ErrorKind::NotFound.into());
+            return Err(io::ErrorKind::WouldBlock.into());
         };
         let (hash, tree) = (self.blob.hash, Tree::new(self.blob.size));
         let begin = || Prover::new(hash, tree, ahead);
         let prover = self.prover.get_or_insert_with(begin);
-        let leaf = prover.next_leaf(most, |buffer, at| outboard.read_exact_at(buffer, at))?;
+        let leaf = prover.next_leaf(most, |buffer, at| match absent {
+            Absent::Await => outboard.read_exact_at(buffer, at),
+            Absent::Refuse => read_cached(outboard, buffer, at),
+        })?;
         leaf.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
@@ -144,7 +165,7 @@ pub(super) fn values(blob: &Stored) -> Result<PieceValues, BlobError> {
     let before = blob.identity()?;
     let (mut hasher, mut piece) = (PieceHasher::default(), Vec::new());
     for bytes in pieces(0..blob.size) {
-        blob.read(&mut piece, length(&bytes), bytes.start)?;
+        blob.read(&mut piece, length(&bytes), bytes.start, Absent::Await)?;
         hasher.update(&piece);
     }
     let Some(values) = hasher.finish(blob.hash) else {
@@ -156,19 +177,24 @@ pub(super) fn values(blob: &Stored) -> Result<PieceValues, BlobError> {
     Ok(values)
 }
 
-/// Reads these bytes of a blob and checks them. Blocks.
+/// Reads these bytes of a blob and checks them.
 fn read_checked(
     blob: &Stored,
     bytes: &Range<u64>,
     buffer: &mut Vec<u8>,
+    absent: Absent,
     check: impl Fn(&[u8]) -> Result<(), Mismatch>,
 ) -> Result<(), BlobError> {
-    blob.read(buffer, length(bytes), bytes.start)?;
+    blob.read(buffer, length(bytes), bytes.start, absent)?;
     if check(buffer).is_ok() {
         return Ok(());
     }
+    if absent == Absent::Refuse {
+        let unproven = io::Error::from(io::ErrorKind::WouldBlock);
+        return Err(BlobError::io("read", blob.hash.to_string(), unproven));
+    }
     // Once more, so that a fault of memory or of a cable is not taken for damage.
-    blob.read(buffer, length(bytes), bytes.start)?;
+    blob.read(buffer, length(bytes), bytes.start, absent)?;
     check(buffer).map_err(|mismatch| blob.damaged(&mismatch.to_string()))
 }
 

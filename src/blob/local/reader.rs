@@ -11,7 +11,7 @@ use futures_util::stream;
 use super::super::room::Room;
 use super::super::{BlobError, ByteStream};
 use super::checker::{Checker, Trouble};
-use super::stored::Stored;
+use super::stored::{Absent, Stored};
 use crate::blocking::{self, Running};
 use crate::outboard::{GROUP_BYTES, PIECE_BYTES};
 
@@ -21,13 +21,20 @@ pub(super) struct Reader {
     ahead: Range<u64>,
 }
 
-/// What comes next, being read.
-type Reading = Running<Result<Step, BlobError>>;
+/// Where the next piece comes from.
+enum Next {
+    /// From memory, most likely: the one before did.
+    Memory(Reader),
+    Disk(Reading),
+}
 
-enum Step {
-    Piece(Bytes, Reader),
-    /// Nothing proves the next piece, for this reason.
-    NoProof(io::Error, Reader),
+/// A piece being read on a blocking thread.
+type Reading = Running<Result<Read, BlobError>>;
+
+struct Read {
+    piece: Result<Bytes, Trouble>,
+    was_in_memory: bool,
+    rest: Reader,
 }
 
 impl Reader {
@@ -39,43 +46,41 @@ impl Reader {
     }
 
     /// The bytes, piece by piece.
+    ///
+    /// What the page cache has is read and proven by whoever asks for it: that takes less than
+    /// a tenth of a millisecond, and the bytes are still in the caches of that core when they
+    /// are sent. For what comes from the disk a blocking thread waits, one piece ahead. No
+    /// thread stays with a reader, so any number of slow consumers can be served.
     pub(super) fn into_stream(self) -> ByteStream {
         // Nothing is read before the first piece is asked for: a HEAD asks for none.
-        let begun = stream::once(async { self.read_on() });
-        let pieces = begun.flat_map(|reading| {
-            stream::unfold(reading, |reading| async move {
-                match next(reading?).await {
-                    // The next piece is read while the consumer works on this one.
-                    Ok((piece, rest)) => Some((Ok(piece), rest.read_on())),
-                    Err(error) => Some((Err(error), None)),
-                }
-            })
-        });
-        pieces.boxed()
+        let begun = (!self.ahead.is_empty()).then_some(Next::Memory(self));
+        stream::unfold(begun, |next| async {
+            match next?.piece().await {
+                Ok((piece, next)) => Some((Ok(piece), next)),
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+        .boxed()
     }
 
-    /// Begins to read the next piece, if there is one.
-    ///
-    /// No thread stays with a reader, so any number of slow consumers can be served.
-    fn read_on(self) -> Option<Reading> {
-        (!self.ahead.is_empty()).then(|| blocking::begin(move || self.step()))
-    }
-
-    /// Reads the next piece. Blocks.
-    fn step(mut self) -> Result<Step, BlobError> {
-        let room = Room::take(self.ahead.end - self.ahead.start);
-        if let Some(piece) = self.unchecked(&room)? {
+    /// Reads the next piece.
+    fn step(&mut self, absent: Absent) -> Result<Bytes, Trouble> {
+        let blob = &self.checker.blob;
+        if self.ahead.start >= blob.size {
+            return Err(match absent {
+                Absent::Await => blob.ends_at(blob.size).into(),
+                Absent::Refuse => Trouble::NoProof(io::ErrorKind::WouldBlock.into()),
+            });
+        }
+        let room = Room::take((self.ahead.end - self.ahead.start).min(PIECE_BYTES));
+        if let Some(piece) = self.unchecked(&room, absent)? {
             self.checker.jump();
             self.ahead.start += piece.len() as u64;
-            return Ok(Step::Piece(room.hold(piece), self));
+            return Ok(room.hold(piece));
         }
         let most = leaf_bytes(room.bytes());
         let mut leaf = Vec::new();
-        let bytes = match self.checker.read(&self.ahead, most, &mut leaf) {
-            Ok(bytes) => bytes,
-            Err(Trouble::NoProof(error)) => return Ok(Step::NoProof(error, self)),
-            Err(Trouble::Blob(error)) => return Err(error),
-        };
+        let bytes = self.checker.read(&self.ahead, most, &mut leaf, absent)?;
         let skipped = usize::try_from(self.ahead.start - bytes.start).unwrap_or(usize::MAX);
         let wanted = self.ahead.start..self.ahead.end.min(bytes.end);
         let length = usize::try_from(wanted.end - wanted.start).unwrap_or(usize::MAX);
@@ -90,11 +95,11 @@ impl Reader {
             let wanted = leaf.get(skipped..skipped + length);
             leaf = wanted.unwrap_or_default().to_vec();
         }
-        Ok(Step::Piece(room.hold(leaf), self))
+        Ok(room.hold(leaf))
     }
 
     /// The next piece where it need not be checked: it was proven lately, of this very file.
-    fn unchecked(&self, room: &Room) -> Result<Option<Vec<u8>>, BlobError> {
+    fn unchecked(&self, room: &Room, absent: Absent) -> Result<Option<Vec<u8>>, BlobError> {
         let blob = &self.checker.blob;
         let offset = self.ahead.start / PIECE_BYTES * PIECE_BYTES;
         let before = blob.identity()?;
@@ -105,10 +110,74 @@ impl Reader {
         let end = self.ahead.end.min(offset + PIECE_BYTES);
         let left = usize::try_from(end - self.ahead.start).unwrap_or(usize::MAX);
         let mut piece = Vec::new();
-        blob.read(&mut piece, left.min(room.bytes()), self.ahead.start)?;
+        let wanted = left.min(room.bytes());
+        blob.read(&mut piece, wanted, self.ahead.start, absent)?;
         // Looked at behind the bytes, which are those of then if it has not changed.
         let is_same = !verify || blob.identity()? == before;
         Ok(is_same.then_some(piece))
+    }
+
+    /// Reads the next piece on a blocking thread.
+    fn begin(mut self) -> Reading {
+        blocking::begin(move || {
+            let at_once = self.step(Absent::Refuse);
+            let was_in_memory = at_once.is_ok();
+            let piece = at_once.or_else(|_| self.step(Absent::Await));
+            match piece {
+                Err(Trouble::Blob(error)) => Err(error),
+                piece => Ok(Read {
+                    piece,
+                    was_in_memory,
+                    rest: self,
+                }),
+            }
+        })
+    }
+}
+
+impl Next {
+    /// The next piece, and where the one after it comes from.
+    async fn piece(self) -> Result<(Bytes, Option<Self>), BlobError> {
+        let mut reading = match self {
+            Self::Disk(reading) => reading,
+            Self::Memory(mut rest) => {
+                // Others of this thread have their turns in between.
+                tokio::task::yield_now().await;
+                match rest.step(Absent::Refuse) {
+                    Ok(piece) => return Ok((piece, Self::after(rest, true))),
+                    // Whatever it is, the blocking thread finds it out again.
+                    Err(_) => rest.begin(),
+                }
+            }
+        };
+        loop {
+            let Read {
+                piece,
+                was_in_memory,
+                rest,
+            } = reading.await?;
+            reading = match piece {
+                Ok(piece) => return Ok((piece, Self::after(rest, was_in_memory))),
+                Err(Trouble::Blob(error)) => return Err(error),
+                Err(Trouble::NoProof(error)) => {
+                    let Reader { checker, ahead } = rest;
+                    let checker = checker.with_other_proof(error).await?;
+                    Reader { checker, ahead }.begin()
+                }
+            }
+        }
+    }
+
+    fn after(rest: Reader, was_in_memory: bool) -> Option<Self> {
+        if rest.ahead.is_empty() {
+            return None;
+        }
+        // The next piece is read from the disk while the consumer works on this one.
+        Some(if was_in_memory {
+            Self::Memory(rest)
+        } else {
+            Self::Disk(rest.begin())
+        })
     }
 }
 
@@ -116,18 +185,4 @@ impl Reader {
 fn leaf_bytes(room: usize) -> u64 {
     let groups = (room as u64 / GROUP_BYTES).max(1);
     (1 << groups.ilog2()) * GROUP_BYTES
-}
-
-/// The next piece and what is left after it.
-async fn next(mut reading: Reading) -> Result<(Bytes, Reader), BlobError> {
-    loop {
-        reading = match reading.await? {
-            Step::Piece(piece, rest) => return Ok((piece, rest)),
-            Step::NoProof(error, Reader { checker, ahead }) => {
-                let checker = checker.with_other_proof(error).await?;
-                let reader = Reader { checker, ahead };
-                blocking::begin(move || reader.step())
-            }
-        }
-    }
 }

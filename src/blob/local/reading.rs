@@ -15,7 +15,7 @@ use super::super::{BlobError, ByteStream, OpenBlob};
 use super::checker::{Checker, Trouble, pieces};
 use super::encoding::Encoding;
 use super::reader::Reader;
-use super::stored::{Shelf, Stored};
+use super::stored::{Absent, Shelf, Stored};
 use crate::blocking;
 use crate::hash::BlobHash;
 use crate::outboard::PIECE_BYTES;
@@ -24,7 +24,7 @@ use crate::outboard::PIECE_BYTES;
 /// turn on a blocking thread.
 const SMALL: u64 = 64 * 1024;
 /// How many bytes are proven in one turn on a blocking thread,
-const WINDOW: u64 = 16 * PIECE_BYTES;
+const WINDOW: u64 = 32 * PIECE_BYTES;
 /// and how many turns are taken at once.
 const WINDOWS: usize = 2;
 
@@ -64,7 +64,7 @@ fn load(stored: Stored) -> Result<Arc<dyn OpenBlob>, BlobError> {
     let (mut bytes, size) = (Vec::new(), usize::try_from(stored.size).unwrap_or_default());
     // Twice, so that a fault of memory or of a cable is not taken for damage.
     for _ in 0..2 {
-        stored.read(&mut bytes, size, 0)?;
+        stored.read(&mut bytes, size, 0, Absent::Await)?;
         if BlobHash::of(&bytes) == stored.hash {
             return Ok(small(stored.hash, bytes.into()));
         }
@@ -182,7 +182,8 @@ fn prove_now(checker: &mut Checker, ahead: &mut Range<u64>) -> Result<(), Troubl
         {
             checker.jump();
         } else {
-            checker.read(&(piece.start..ahead.end), PIECE_BYTES, &mut buffer)?;
+            let rest = piece.start..ahead.end;
+            checker.read(&rest, PIECE_BYTES, &mut buffer, Absent::Await)?;
         }
         ahead.start = piece.end;
     }

@@ -1,13 +1,13 @@
 //! The file of a blob, open for reading: looked at before anything of it is believed.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
-use rustix::io::{Errno, pread};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::super::BlobError;
 use super::damage::{Damage, Found};
@@ -23,6 +23,15 @@ pub(super) struct Shelf {
     pub(super) proven: Proven,
     /// Whether long content is checked when it is read to be sent.
     pub(super) verify_reads: bool,
+}
+
+/// What is done about bytes of a file that are not in memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// They are read from the disk, which blocks.
+    Await,
+    /// They are an error at once: the kind is `WouldBlock`.
+    Refuse,
 }
 
 /// The open file of a blob.
@@ -73,16 +82,22 @@ impl Stored {
     }
 
     /// Fills `buffer` up to `wanted` bytes with those from `offset` on; that the file ends
-    /// before, or cannot be read there, is damage. Blocks.
+    /// before, or cannot be read there, is damage.
     pub(super) fn read(
         &self,
         buffer: &mut Vec<u8>,
         wanted: usize,
         offset: u64,
+        absent: Absent,
     ) -> Result<(), BlobError> {
+        buffer.clear();
+        if absent == Absent::Refuse {
+            buffer.resize(wanted, 0);
+            let read = read_cached(&self.file, buffer, offset);
+            return read.map_err(|e| BlobError::io("read", &self.path, e));
+        }
         let mut failed_before = false;
         // Not zeroed before it is read into.
-        buffer.clear();
         buffer.reserve_exact(wanted);
         while buffer.len() < wanted {
             let at = offset + buffer.len() as u64;
@@ -130,6 +145,18 @@ impl Stored {
             return Err(BlobError::known(self.hash));
         }
         Ok(known)
+    }
+}
+
+/// Fills `buffer` with the bytes from `offset` on, if the page cache has all of them.
+pub(super) fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    let wanted = buffer.len();
+    let into = &mut [IoSliceMut::new(buffer)];
+    match preadv2(file, into, offset, ReadWriteFlags::NOWAIT) {
+        Ok(read) if read == wanted => Ok(()),
+        // The end of the file, and systems that know no such call, too: whoever reads it from
+        // the disk tells.
+        _ => Err(io::ErrorKind::WouldBlock.into()),
     }
 }
 
