@@ -5,12 +5,16 @@
 
 mod common;
 
+use std::fs;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use common::canned::{Canned, Reply};
 use common::forms::uploaded;
-use common::peers::{peer_id, post, until_knows, until_sees};
+use common::peers::{peer_id, post, reaches, until_knows, until_sees};
 use common::process::{Node, until};
 use common::raw_http::get;
 use serde_json::{Value, json};
@@ -64,6 +68,50 @@ fn silent() -> Canned {
 fn peers_of(node: &Node) -> u64 {
     let status = get(node.address, "/api/p2p/status", &[]).json();
     status["peers_discovered"].as_u64().unwrap()
+}
+
+/// A peer of the older service that answers nothing while it is told to wait.
+fn hesitant_peer(id: &str, waits: &Arc<AtomicBool>) -> Canned {
+    let (id, waits) = (id.to_owned(), Arc::clone(waits));
+    Canned::start(move |_, _| {
+        while waits.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        listing(&id, &[])
+    })
+}
+
+#[test]
+fn a_peer_that_signs_nothing_keeps_its_place_over_a_restart_whatever_a_stranger_tells() {
+    let (dir, node) = start(&["--discover-every", "1"]);
+    let (id, waits) = (made_up(), Arc::new(AtomicBool::new(false)));
+    let honest = hesitant_peer(&id, &waits);
+    let stranger = older_peer(&id, &Arc::default(), || Reply::Silence);
+    introduce(&node, &id, &honest.url());
+    let known = dir.path().join("peer_storage/known-peers");
+    until("it is written down", || {
+        let known = String::from_utf8_lossy(&fs::read(&known).ok()?).into_owned();
+        known.contains(&honest.url()).then_some(())
+    });
+    let mut node = node;
+    // At once, and when it was not answered in the first second.
+    for asked_before in [0, 2] {
+        node.stop();
+        waits.store(true, Ordering::SeqCst);
+        let before = honest.asked().len();
+        node = Node::start(&dir, &["--discover-every", "1"]);
+        until("it was asked", || {
+            (honest.asked().len() >= before + asked_before).then_some(())
+        });
+        let newer = json!({ "peer_id": id, "address": stranger.url(),
+            "timestamp": "2026-01-21T10:00:01" });
+        post(node.address, "/api/peers", &newer.to_string()).json();
+        waits.store(false, Ordering::SeqCst);
+        until("it answers", || reaches(node.address, &id).then_some(()));
+        let peers = get(node.address, "/api/peers", &[]).json();
+        assert_eq!(peers["peers"][0]["address"], honest.url(), "{peers}");
+    }
+    assert_eq!(stranger.asked(), Vec::<String>::new());
 }
 
 #[test]

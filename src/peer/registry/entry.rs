@@ -130,6 +130,21 @@ impl Entry {
         self.peer.last_seen = Timestamp::now();
     }
 
+    /// Whether the peer is taken to be where it is known to be, whatever who signs nothing tells:
+    /// it answers there, or did in an earlier run and was not asked in vain since. But where the
+    /// operator has named an address, whoever answers there in this run comes before that.
+    fn stands_against(&self, other: &Self) -> bool {
+        let remembered = self.proven && self.in_vain == 0;
+        self.peer.answered || remembered && other.by != Introducer::Operator
+    }
+
+    /// Whether this one, which has answered in an earlier run, takes the place of `known`: of a
+    /// peer that signs nothing anybody may have told of an address before it was remembered.
+    pub(super) fn is_remembered_better_than(&self, known: &Self) -> bool {
+        let is_sure = known.proven || known.peer.named || known.peer.verified();
+        !is_sure && known.peer.address() != self.peer.address()
+    }
+
     /// Takes over what is newer. An older registration, repeated by whoever, neither moves the
     /// peer back to an old address nor shows that it is still there. One exception: the clock
     /// of a peer may have been set back, so where it no longer answers it may come itself.
@@ -140,7 +155,7 @@ impl Entry {
         let itself = matches!(other.by, Introducer::Itself(_) | Introducer::Operator);
         let returned = back || itself && moved && !self.peer.answered && self.in_vain > 0;
         // Whoever signs nothing cannot show that it is the one who answers elsewhere.
-        let usurped = moved && self.peer.answered && !other.peer.verified();
+        let usurped = moved && self.stands_against(&other) && !other.peer.verified();
         if usurped || !(newer || returned) {
             return;
         }

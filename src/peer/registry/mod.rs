@@ -162,7 +162,8 @@ impl Registry {
         }
         let mut peers = self.peers.lock();
         let id = entry.peer.id();
-        if peers.contains_key(&id) {
+        let known = peers.get(&id);
+        if known.is_some_and(|it| !entry.is_remembered_better_than(it)) {
             return Introduced::Known;
         }
         if !room::is_for_proven(&peers, &entry, &self.options) {
@@ -222,11 +223,14 @@ impl Registry {
         }
     }
 
-    /// Notes that a peer did not answer at once.
+    /// Notes that a peer did not answer at once. One that has answered before only takes longer
+    /// than that, as far as is known.
     pub fn waited_in_vain(&self, id: PeerId) {
         if let Some(entry) = self.peers.lock().get_mut(&id) {
             entry.peer.answered = false;
-            entry.in_vain = entry.in_vain.saturating_add(1);
+            if !entry.proven {
+                entry.in_vain = entry.in_vain.saturating_add(1);
+            }
         }
     }
 

@@ -116,6 +116,41 @@ fn who_moves_has_to_answer_anew_and_nobody_moves_another() {
 }
 
 #[test]
+fn nobody_moves_an_unsigned_peer_that_is_remembered_before_it_was_asked_in_vain() {
+    let honest = || old("2026-01-21T10:00:00", "http://one");
+    let stranger = || old("2026-01-21T10:00:02", "http://two");
+    let id = honest().id;
+    let address = |registry: &Registry| registry.get(id).unwrap().address().to_string();
+    let restored = || {
+        let registry = registry(Options::default());
+        registry.restore(honest(), Timestamp::now());
+        registry
+    };
+    let told_first = registry(Options::default());
+    told_first.introduce(stranger(), ITSELF);
+    assert_eq!(
+        told_first.restore(honest(), Timestamp::now()),
+        Introduced::New
+    );
+    assert_eq!(address(&told_first), "http://one");
+
+    let registry = restored();
+    registry.introduce(stranger(), ITSELF);
+    registry.waited_in_vain(id);
+    registry.introduce(stranger(), ITSELF);
+    assert_eq!(address(&registry), "http://one");
+    registry.asked_in_vain(id, Instant::now());
+    registry.introduce(stranger(), ITSELF);
+    assert_eq!(address(&registry), "http://two");
+
+    let named = restored();
+    named.introduce(stranger(), Introducer::Operator);
+    assert_eq!(address(&named), "http://two");
+    assert_eq!(named.restore(honest(), Timestamp::now()), Introduced::Known);
+    assert_eq!(address(&named), "http://two");
+}
+
+#[test]
 fn unsigned_peers_are_refused_where_that_is_asked_for() {
     let peer = || old("2026-01-21T10:00:00", "http://one");
     let strict = registry(Options {
