@@ -333,6 +333,7 @@ impl Settings {
                     networks: self.peer_networks.clone(),
                 },
                 only: self.access.is_private().then(|| self.peer.clone()),
+                named: [&self.peer[..], &self.bootstrap].concat(),
             },
             authorities: Authorities::default(),
             fetch: fetch::Options {

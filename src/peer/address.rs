@@ -1,17 +1,12 @@
 //! Which addresses this node asks: what a stranger names must lead to a peer, not to
 //! this machine's link or to a service that trusts whoever can reach it.
 
-use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::Semaphore;
 use url::Host;
 
 use crate::base_url::BaseUrl;
-use crate::blocking;
 
 /// A text that is no range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -138,66 +133,6 @@ impl Policy {
     }
 }
 
-/// How many names are resolved at once. Each takes a thread that files wait for, too, and
-/// whoever runs the name server of a made-up address decides for how long.
-const MAX_LOOKUPS: usize = 16;
-
-/// Resolves names to allowed addresses alone, so that the address that was looked at
-/// is the one that is connected to.
-pub(super) struct Resolver {
-    policy: Policy,
-    lookups: Arc<Semaphore>,
-}
-
-/// A name that leads to addresses that no peer may have, and to no others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the name leads to addresses that this node does not ask")]
-pub(super) struct LeadsNowhere;
-
-impl LeadsNowhere {
-    /// Whether this is why something failed.
-    pub(super) fn is_cause_of(error: &(dyn Error + 'static)) -> bool {
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            if error.is::<Self>() {
-                return true;
-            }
-            cause = error.source();
-        }
-        false
-    }
-}
-
-impl Resolver {
-    /// A resolver of the system's names.
-    pub(super) fn new(policy: Policy) -> Self {
-        Self {
-            policy,
-            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
-        }
-    }
-}
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let (policy, lookups) = (self.policy.clone(), Arc::clone(&self.lookups));
-        Box::pin(async move {
-            let permit = lookups.acquire_owned().await?;
-            let found = blocking::run(move || {
-                // Whoever asked may have given up long before the answer comes.
-                let _permit = permit;
-                (name.as_str(), 0).to_socket_addrs()
-            });
-            let found = found.await?;
-            let allowed: Vec<SocketAddr> = found.filter(|it| policy.allows(it.ip())).collect();
-            if allowed.is_empty() {
-                return Err(LeadsNowhere.into());
-            }
-            Ok(Box::new(allowed.into_iter()) as Addrs)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,21 +210,6 @@ mod tests {
             let url = format!("http://{host}:80").parse().unwrap();
             assert!(!policy.allows_url(&url), "{ip}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_name_leads_only_where_an_address_may() {
-        let resolve = async |networks: &[&str]| {
-            let networks = networks.iter().map(|it| it.parse().unwrap()).collect();
-            let resolver = Resolver::new(Policy { networks });
-            let found = resolver.resolve("localhost".parse().unwrap()).await;
-            found
-                .ok()
-                .map(|it| it.map(|it| it.ip()).collect::<Vec<_>>())
-        };
-        let found = resolve(&[]).await.unwrap();
-        assert!(found.iter().all(IpAddr::is_loopback) && !found.is_empty());
-        assert_eq!(resolve(&["10.0.0.0/8"]).await, None);
     }
 
     #[test]

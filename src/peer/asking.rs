@@ -15,8 +15,8 @@ use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
-use super::address::LeadsNowhere;
 use super::client::ClientError;
+use super::lookup::LeadsNowhere;
 use super::network::Network;
 use super::registry::{Peer, Slots};
 use super::sync::{Progress, read_news};

@@ -9,8 +9,8 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::address::Resolver;
 use super::challenge::{Challenge, HEADER};
+use super::lookup::Resolver;
 use super::reach::Reach;
 use super::tls::{self, Authorities};
 use crate::base_url::BaseUrl;
@@ -90,7 +90,7 @@ impl Client {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::config(authorities)?)
             .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(Resolver::new(reach.addresses.clone())))
+            .dns_resolver(Arc::new(Resolver::new(&reach)))
             .redirect(Redirects::none())
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)

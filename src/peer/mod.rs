@@ -14,6 +14,7 @@ mod heard;
 pub mod identity;
 pub mod introductions;
 pub mod listing;
+mod lookup;
 pub mod mdns;
 pub mod network;
 pub mod prefix;

@@ -35,7 +35,7 @@ impl Prefix {
             Some(Host::Ipv4(ip)) => of_ip(ip.into()),
             Some(Host::Ipv6(ip)) => of_ip(ip.into()),
             Some(Host::Domain("localhost")) => of_ip(Ipv4Addr::LOCALHOST.into()),
-            Some(Host::Domain(name)) => (hashed(5, registered(name)), hashed(6, name)),
+            Some(Host::Domain(name)) => of_name(name),
             None => (exact, exact),
         };
         Self {
@@ -59,6 +59,11 @@ fn of_ip(ip: IpAddr) -> (Key, Key) {
         }
         IpAddr::V6(ip) => (Key(3, ip.to_bits() >> 80), Key(4, ip.to_bits() >> 64)),
     }
+}
+
+/// The registered name of a name, and the name itself.
+pub(super) fn of_name(name: &str) -> (Key, Key) {
+    (hashed(5, registered(name)), hashed(6, name))
 }
 
 /// The last two labels, below which names cost nothing. Of `example.co.uk` these are shared

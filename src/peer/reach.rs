@@ -11,6 +11,9 @@ pub struct Reach {
     /// Of a private node the peers that its operator has named: it asks these and nobody
     /// else. None: the node talks with everybody.
     pub only: Option<Vec<BaseUrl>>,
+    /// The peers and servers that the operator has named. Their names are looked up without
+    /// waiting for those of strangers.
+    pub named: Vec<BaseUrl>,
 }
 
 impl Reach {

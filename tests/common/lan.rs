@@ -15,6 +15,8 @@ use super::process::{Node, until};
 
 /// Set where namespaces must not be left out.
 const REQUIRED: &str = "LARDER_REQUIRE_NAMESPACES";
+/// Where `ip` looks for what stands in for files of `/etc` in a namespace.
+const CONFIGURED: &str = "/etc/netns";
 /// How long curl may take, in seconds.
 const LIMIT: &str = "30";
 
@@ -114,6 +116,19 @@ impl Lan {
     /// Where a path of a node is.
     pub(crate) fn url(node: u8, path: &str) -> String {
         format!("http://{}:5004{path}", Self::address(node))
+    }
+
+    /// Has the commands of a node that are started from now on find this in a file of `/etc`.
+    pub(crate) fn configure(&self, node: u8, file: &str, content: &str) {
+        let dir = Path::new(CONFIGURED).join(self.space(node));
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(file), content).unwrap();
+    }
+
+    /// Gives a node another address, which only itself reaches.
+    pub(crate) fn add_own_address(&self, node: u8, address: &str) {
+        let space = self.space(node);
+        ip(&format!("-n {space} addr add {address}/32 dev lo")).unwrap();
     }
 
     /// A command as one of the nodes runs it.
@@ -219,6 +234,7 @@ impl Drop for Lan {
         let _ = ip(&format!("netns del {}", self.switch()));
         for node in 1..=self.nodes {
             let _ = ip(&format!("netns del {}", self.space(node)));
+            let _ = fs::remove_dir_all(Path::new(CONFIGURED).join(self.space(node)));
         }
     }
 }
