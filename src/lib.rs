@@ -4,9 +4,9 @@
 //! from floors below its own.
 
 // Floor 0: words
+pub mod access;
 pub mod base_url;
 mod blocking;
-pub mod byte_range;
 pub mod client_key;
 pub mod hash;
 pub mod metrics;
@@ -30,11 +30,13 @@ pub mod peer;
 // Floor 4: what others hold, and what comes in over several requests
 pub mod fetch;
 pub mod resumable;
-// Floor 5: the node
+// Floor 5: the protocol of surfaces
+pub mod web;
+// Floor 6: the node
 pub mod node;
-// Floor 6: surfaces
+// Floor 7: surfaces
 pub mod bootstrap;
 pub mod http;
-// Floor 7: commands and settings
+// Floor 8: commands and settings
 pub mod cli;
 pub mod config;

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use common::process::until;
 use common::raw_http::{connect, get, head, read_answer};
 use futures_util::stream;
-use larder::node::server::{Options, serve};
+use larder::web::server::{Options, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 

@@ -5,8 +5,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::node::rate_limit::TooOften;
 use crate::peer::registration::Absurd;
+use crate::web::rate_limit::TooOften;
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]

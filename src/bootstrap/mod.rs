@@ -19,11 +19,11 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::blocking;
-use crate::node::clients::ClientAddress;
-use crate::node::rate_limit::RateLimit;
 use crate::peer::prefix::narrow_of;
 use crate::peer::registration::{MAX_BYTES, Registration};
 use crate::state_file::StateFile;
+use crate::web::clients::ClientAddress;
+use crate::web::rate_limit::RateLimit;
 
 mod error;
 mod table;

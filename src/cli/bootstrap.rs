@@ -17,7 +17,7 @@ use super::{allocator, limits, logging};
 use crate::blocking;
 use crate::bootstrap::{Bootstrap, Options};
 use crate::config::{DEFAULT_PEER_RATE, GatewayArguments, Log};
-use crate::node::server;
+use crate::web::server;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {

@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::node::server::{MAX_CONNECTIONS, connections_within};
+use crate::web::server::{MAX_CONNECTIONS, connections_within};
 
 /// Raises the limit of open files as far as it may be: every connection is one, and the usual
 /// soft limit is 1024.

@@ -10,12 +10,13 @@ use tokio::net::TcpListener;
 use super::stop::{StopSignal, hangup, reload_on_hangup};
 use super::storage::{advised, keep_private};
 use super::{allocator, limits, logging};
+use crate::access::Writers;
 use crate::config::Settings;
 use crate::http;
-use crate::http::access::Writers;
-use crate::node::tls::Tls;
-use crate::node::{self, Node, NodeError, server};
+use crate::node::{self, Node, NodeError};
 use crate::peer::tls::Authorities;
+use crate::web::server;
+use crate::web::tls::Tls;
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     logging::start(settings.log());

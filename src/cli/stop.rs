@@ -6,7 +6,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::blocking;
-use crate::node::tls::Tls;
+use crate::web::tls::Tls;
 
 /// Ctrl-C, SIGTERM and SIGXCPU, which no longer kill the process once this exists.
 pub(super) struct StopSignal {

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::ValueEnum;
 
+use crate::access::{NamedToken, Rights};
 use crate::config::{TokensError, WrongSetting, add_token};
-use crate::http::access::{NamedToken, Rights};
 
 /// How long a token is, in random bytes.
 const BYTES: usize = 32;

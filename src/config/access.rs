@@ -9,7 +9,7 @@ use clap::Args;
 use super::secret::Secret;
 use super::tokens::read_tokens;
 use super::wrong::WrongSetting;
-use crate::http::access::{Access, NamedToken, Rights, Token};
+use crate::access::{Access, NamedToken, Rights, Token};
 use crate::secret_file;
 
 /// The longest file of a token that is read, in bytes.

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use clap::Args;
 use ipnet::IpNet;
 
-use crate::node::clients::Gateways;
 use crate::peer::address::{InvalidNetwork, network};
+use crate::web::clients::Gateways;
 
 /// Which gateways are in front.
 #[derive(Args, Debug)]

@@ -13,14 +13,15 @@ use crate::base_url::{BaseUrl, InvalidBaseUrl};
 use crate::disk::Durability;
 use crate::fetch;
 use crate::http;
-use crate::http::origin::AllowedOrigin;
-use crate::node::tls::Tls;
-use crate::node::{self, server};
+use crate::node;
 use crate::peer::address::{Policy, network};
 use crate::peer::reach::Reach;
 use crate::peer::tls::Authorities;
 use crate::peer::{discovery, mdns, registry};
 use crate::store::local;
+use crate::web::origin::AllowedOrigin;
+use crate::web::server;
+use crate::web::tls::Tls;
 
 mod access;
 mod file;

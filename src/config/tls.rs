@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::wrong::WrongSetting;
-use crate::node::tls::{Files, Tls, TlsError};
+use crate::web::tls::{Files, Tls, TlsError};
 
 /// Whether the node speaks HTTPS.
 #[derive(Args, Debug)]

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::file::read_text;
-use crate::http::access::{NamedToken, Rights, Token};
+use crate::access::{NamedToken, Rights, Token};
 use crate::secret_file;
 
 /// The longest file that is read, in bytes.

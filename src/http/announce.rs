@@ -7,11 +7,11 @@ use axum::extract::{Request, State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body::RequestBody;
-use super::error::ApiError;
 use crate::node::Node;
 use crate::peer::announcement::{Announcement, NotTaken};
 use crate::peer::network::Heard;
+use crate::web::body::RequestBody;
+use crate::web::error::ApiError;
 
 /// The longest announcement, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;

@@ -12,10 +12,10 @@ use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::error::ApiError;
 use crate::hash::BlobHash;
 use crate::node::Node;
 use crate::outboard::Tree;
+use crate::web::error::ApiError;
 
 /// The header that tells how many bytes the whole content has.
 const BLOB_SIZE: HeaderName = HeaderName::from_static("blob-size");

@@ -8,16 +8,16 @@ use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::content::Content;
-use super::error::ApiError;
 use super::remote;
-use super::representation::Representation;
 use crate::blob::OpenBlob;
 use crate::hash::BlobHash;
 use crate::node::Node;
 use crate::peer_id::PeerId;
 use crate::record::FileRecord;
 use crate::store::{ReadyContent, ReadyFile};
+use crate::web::content::Content;
+use crate::web::error::ApiError;
+use crate::web::representation::Representation;
 
 /// A path segment; what is not UTF-8 names nothing.
 type Segment = Result<Path<String>, PathRejection>;

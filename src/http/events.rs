@@ -16,13 +16,13 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::error::ApiError;
 use super::gate::Share;
 use super::status::StatusAnswer;
 use crate::blob::DamageCounts;
 use crate::client_key::ClientKey;
 use crate::index::Totals;
 use crate::node::Node;
+use crate::web::error::ApiError;
 
 /// How often a stream looks for changes; many within this time are told as one.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

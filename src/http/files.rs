@@ -11,12 +11,12 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::error::ApiError;
 use super::file_view::FileView;
 use super::listing::{Filter, Listing};
 use crate::node::Node;
 use crate::peer::challenge::{self, Prover};
 use crate::record::FileId;
+use crate::web::error::ApiError;
 
 /// Which files to list.
 #[derive(Deserialize, IntoParams)]

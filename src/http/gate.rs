@@ -13,15 +13,16 @@ use futures_util::FutureExt;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 
-use super::access::Access;
-use super::error::ApiError;
-use super::linger::linger;
-use super::origin::{self, Guard};
-use super::request_log;
-use super::traffic::Traffic;
+use super::{access, tus};
+use crate::access::Access;
 use crate::client_key::ClientKey;
 use crate::node::Node;
-use crate::node::clients::ClientAddress;
+use crate::web::clients::ClientAddress;
+use crate::web::error::ApiError;
+use crate::web::linger::linger;
+use crate::web::origin::{self, Guard};
+use crate::web::request_log;
+use crate::web::traffic::Traffic;
 
 /// To whose share a request counts, if to anybody's; an extension of every request.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +48,7 @@ impl Gate {
             node,
             guard,
             access,
-            cors: origin::cors(),
+            cors: origin::cors(tus::EXPOSED),
             traffic,
         }
     }
@@ -78,7 +79,7 @@ impl Gate {
     }
 
     fn share(&self, request: &Request) -> Share {
-        let bearer = self.access.bearer(request.headers());
+        let bearer = access::bearer(&self.access, request.headers());
         let address = request.extensions().get::<ClientAddress>();
         let address = || address?.share.map(ClientKey::Address);
         Share(
@@ -90,7 +91,7 @@ impl Gate {
 
     /// Refuses who has no right to it, before anything of the body is read.
     async fn admit(&self, mut request: Request, next: Next) -> Response {
-        match self.access.check(&request) {
+        match access::check(&self.access, &request) {
             Ok(()) => {
                 let share = self.share(&request);
                 request.extensions_mut().insert(share);

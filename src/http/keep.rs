@@ -9,8 +9,6 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::RequestBody;
-use super::error::ApiError;
 use super::gate::Share;
 use super::remote;
 use crate::fetch::keep::{KeepId, Naming, Progress, Stage, Wanted};
@@ -19,6 +17,8 @@ use crate::node::Node;
 use crate::peer::directory::NetworkFile;
 use crate::peer_id::PeerId;
 use crate::record::{FileId, MAX_NAME_BYTES};
+use crate::web::body::RequestBody;
+use crate::web::error::ApiError;
 
 /// The longest request, in bytes.
 const MAX_BYTES: u64 = 4096;

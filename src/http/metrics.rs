@@ -9,16 +9,16 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use super::access::Access;
-use super::error::ApiError;
 use super::status::check_writable;
-use super::traffic::Traffic;
+use crate::access::Access;
 use crate::blob::BlobError;
 use crate::blocking;
 use crate::index::Totals;
 use crate::metrics::page::{CONTENT_TYPE, Page};
 use crate::node::Node;
 use crate::node::disk_use::{Files, files_below};
+use crate::web::error::ApiError;
+use crate::web::traffic::Traffic;
 
 /// The parts of the storage directory whose files are counted when they are asked for: few
 /// files each, however many the node keeps.

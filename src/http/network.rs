@@ -9,11 +9,11 @@ use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::error::ApiError;
 use crate::node::Node;
 use crate::node::view::Wanted;
 use crate::peer::directory::{FileKey, Held};
 use crate::peer_id::PeerId;
+use crate::web::error::ApiError;
 
 /// The most files on one page.
 const MAX_LIMIT: usize = 1000;

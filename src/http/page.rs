@@ -7,8 +7,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::conditions::{Outcome, evaluate};
-use super::error::ApiError;
+use crate::web::conditions::{Outcome, evaluate};
+use crate::web::error::ApiError;
 
 /// Nothing comes from elsewhere, nothing is sent elsewhere, and no text becomes a script
 /// (Content Security Policy Level 3, Trusted Types).

@@ -8,14 +8,14 @@ use axum::extract::{Query, Request, State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::RequestBody;
-use super::error::ApiError;
 use crate::node::Node;
-use crate::node::clients::ClientAddress;
 use crate::peer::prefix::narrow_of;
 use crate::peer::registration::{MAX_BYTES, Registration};
 use crate::peer::registry::{Introduced, Introducer, Peer};
 use crate::peer_id::PeerId;
+use crate::web::body::RequestBody;
+use crate::web::clients::ClientAddress;
+use crate::web::error::ApiError;
 
 /// How many peers the answer to a registration names unless it is told a number.
 const SAMPLE: usize = 100;

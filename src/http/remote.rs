@@ -4,9 +4,6 @@ use std::sync::Arc;
 
 use axum::http::HeaderValue;
 
-use super::content::Content;
-use super::error::ApiError;
-use super::representation::Representation;
 use crate::blob::BlobError;
 use crate::fetch::{Claim, UnverifiedContent, VerifiedContent};
 use crate::hash::BlobHash;
@@ -14,6 +11,9 @@ use crate::node::Node;
 use crate::peer::directory::NetworkFile;
 use crate::peer_id::PeerId;
 use crate::store::StoreError;
+use crate::web::content::Content;
+use crate::web::error::ApiError;
+use crate::web::representation::Representation;
 
 /// The file that `peer` holds under an id or a name.
 pub(super) async fn of_peer(

@@ -10,16 +10,17 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, head, post};
 use axum::{Extension, Router};
 
-use super::access::{self, Access};
-use super::error::ApiError;
+use super::access;
 use super::gate::{self, Gate};
-use super::origin::{AllowedOrigin, Guard};
-use super::traffic::Traffic;
 use super::{announce, bao, download, events, files, keep, metrics, network, openapi};
 use super::{page, peers, status, tus, upload};
+use crate::access::Access;
 use crate::node::Node;
-use crate::node::clients::ClientAddress;
-use crate::node::rate_limit::RateLimit;
+use crate::web::clients::ClientAddress;
+use crate::web::error::ApiError;
+use crate::web::origin::{AllowedOrigin, Guard};
+use crate::web::rate_limit::RateLimit;
+use crate::web::traffic::Traffic;
 
 /// How the REST interface is set up.
 #[derive(Debug, Clone, Default)]

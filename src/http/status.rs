@@ -11,10 +11,11 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::access::{Access, Writers};
-use super::error::ApiError;
+use super::access;
 use super::peers::PeerView;
+use crate::access::{Access, Writers};
 use crate::node::Node;
+use crate::web::error::ApiError;
 
 /// The answer of `GET /api/p2p/status`.
 #[derive(Serialize, ToSchema)]
@@ -116,7 +117,7 @@ pub(super) async fn health(
         writable: reason.is_none(),
         reason,
         writers: access.writers(),
-        may_write: access.may_write(&headers),
+        may_write: access::may_write(&access, &headers),
         damaged,
         verify_reads: node.verifies_reads(),
     })

@@ -9,15 +9,15 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body::RequestBody;
-use super::error::ApiError;
 use super::file_view::FileView;
-use super::form::Form;
-use super::part_head::PartHead;
 use crate::blob::{BlobError, Spool, SpooledBlob};
 use crate::node::Node;
 use crate::record::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
 use crate::store::{About, Store};
+use crate::web::body::RequestBody;
+use crate::web::error::ApiError;
+use crate::web::form::Form;
+use crate::web::part_head::PartHead;
 
 /// What a form may hold beside the file: boundaries, heads, other fields.
 const MAX_FORM_BYTES: u64 = 1 << 20;

@@ -32,21 +32,13 @@ use crate::state_file::StateFile;
 use crate::store::local::{self, LocalStore, OpenError, RELAXED_SYNC_EVERY};
 use crate::store::{Store, StoreError};
 use crate::timed_disk::{Syncs, TimedDisk};
+use crate::web::Connections;
+use crate::web::server;
 
-pub mod clients;
-mod counted;
 pub mod disk_use;
-mod plain_http;
 mod problems;
-pub mod rate_limit;
-mod seats;
-pub mod server;
-mod stall_guard;
-pub mod tls;
 pub mod view;
-pub mod watched_body;
 
-pub use counted::Connections;
 pub use problems::problems;
 
 use view::View;

@@ -5,15 +5,15 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use larder::base_url::BaseUrl;
-use larder::byte_range::{Selection, select};
 use larder::hash::BlobHash;
-use larder::http::origin::AllowedOrigin;
 use larder::peer::address::{Policy, network};
 use larder::peer::introductions::Introductions;
 use larder::peer::listing::Listing;
 use larder::peer::{mdns, registration};
 use larder::peer_id::PeerId;
 use larder::record::{FileId, MAX_CONTENT_TYPE_BYTES, MAX_NAME_BYTES, Timestamp};
+use larder::web::byte_range::{Selection, select};
+use larder::web::origin::AllowedOrigin;
 
 /// Whom an answer introduces is within bounds, and has an address that can be asked.
 pub(crate) fn introductions(json: &[u8]) {

@@ -24,10 +24,10 @@ use imports::{Import, imports};
 /// The modules of each floor, from the lowest up. `lib` is `lib.rs` itself.
 const FLOORS: &[&[&str]] = &[
     &[
+        "access",
         "hash",
         "base_url",
         "blocking",
-        "byte_range",
         "client_key",
         "metrics",
         "outboard",
@@ -48,6 +48,7 @@ const FLOORS: &[&[&str]] = &[
     &["store"],
     &["peer"],
     &["fetch", "resumable"],
+    &["web"],
     &["node"],
     &["http", "bootstrap"],
     &["cli", "config", "main", "lib"],

@@ -8,10 +8,10 @@ use super::operation::{
     Described, Needs, OF_CHANGES, bytes, hash, list_of, matching, number, text, uuid, with_headers,
 };
 use crate::http::bao::RangeQuery;
-use crate::http::code::Code;
 use crate::http::files::{ListQuery, Removed};
 use crate::http::keep::{KeepAnswer, KeepsAnswer};
 use crate::http::upload::Uploaded;
+use crate::web::code::Code;
 
 const TAG: &str = "files";
 

@@ -6,12 +6,12 @@ use utoipa::openapi::{Content, ResponseBuilder, Schema};
 use super::operation::{Described, Needs, text};
 use crate::http::access::{ANNOUNCE, DOCUMENT, DOCUMENT_PAGE, PEERS};
 use crate::http::announce::Acknowledged;
-use crate::http::code::Code;
 use crate::http::network::{NetworkAnswer, NetworkQuery};
 use crate::http::peers::{IntroduceQuery, IntroducedAnswer, PeersAnswer};
 use crate::http::status::{HealthAnswer, ReadyAnswer, StatusAnswer};
 use crate::peer::announcement::Announcement;
 use crate::peer::registration::Registration;
+use crate::web::code::Code;
 
 /// All of them.
 pub(super) fn all() -> [Described; 11] {

@@ -10,8 +10,8 @@ use utoipa::openapi::schema::{AllOf, ArrayBuilder, Object, ObjectBuilder, Schema
 use utoipa::openapi::{Content, Header, Ref, RefOr, Required, SecurityRequirement};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::code::Code;
-use crate::http::error::ErrorBody;
+use crate::web::code::Code;
+use crate::web::error::ErrorBody;
 
 /// A schema with its name.
 pub(super) type Named = (String, RefOr<Schema>);

@@ -3,8 +3,8 @@
 use utoipa::openapi::path::HttpMethod;
 
 use super::operation::{Described, Needs, bytes, number, text, uuid, with_headers};
-use crate::http::code::Code;
 use crate::http::tus::PATH;
+use crate::web::code::Code;
 
 /// One upload.
 const ONE: &str = "/api/p2p/tus/{id}";

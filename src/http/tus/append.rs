@@ -6,10 +6,10 @@ use axum::response::{IntoResponse, Response};
 
 use super::checksum::Checksum;
 use super::headers::{self, UPLOAD_OFFSET};
-use crate::http::body::RequestBody;
-use crate::http::error::{ApiError, TusError};
 use crate::http::upload::announced_bytes;
 use crate::resumable::{Appending, Progress, Stopped, UploadError, Visit};
+use crate::web::body::RequestBody;
+use crate::web::error::{ApiError, TusError};
 
 /// The type of a body that is a part of an upload.
 pub(super) const CONTENT_TYPE: &str = "application/offset+octet-stream";

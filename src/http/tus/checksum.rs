@@ -6,7 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 use ring::digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
 use super::headers::UPLOAD_CHECKSUM;
-use crate::http::error::TusError;
+use crate::web::error::TusError;
 
 /// The algorithms there are.
 pub(super) const ALGORITHMS: &str = "sha1,sha256,blake3";

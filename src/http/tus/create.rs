@@ -9,10 +9,10 @@ use axum::response::{IntoResponse, Response};
 use super::headers::{self, UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH, UPLOAD_METADATA};
 use super::{PATH, append, metadata};
 use crate::client_key::ClientKey;
-use crate::http::error::{ApiError, TusError};
 use crate::node::Node;
 use crate::resumable::{NewUpload, Progress, UploadId};
 use crate::store::About;
+use crate::web::error::{ApiError, TusError};
 
 /// Creates an upload and takes what the body holds of it.
 pub(super) async fn create(

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use chrono::{DateTime, Utc};
 
-use crate::http::error::{ApiError, TusError};
 use crate::resumable::Progress;
+use crate::web::error::{ApiError, TusError};
 
 /// The version of the protocol that a client or the node speaks.
 pub(super) const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");

@@ -7,9 +7,9 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use crate::http::error::{ApiError, TusError};
 use crate::record::{MAX_CONTENT_TYPE_BYTES, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
 use crate::store::About;
+use crate::web::error::{ApiError, TusError};
 
 /// The longest value taken, in bytes: name, type and description at their longest, and as
 /// much again for what other servers make of it.

@@ -13,10 +13,10 @@ use super::headers::{
     TUS_VERSION, UPLOAD_LENGTH, UPLOAD_METADATA, VERSION,
 };
 use super::{append, checksum, create};
-use crate::http::error::{ApiError, TusError};
 use crate::http::gate::Share;
 use crate::node::Node;
 use crate::resumable::{UploadError, UploadId};
+use crate::web::error::{ApiError, TusError};
 
 /// The extensions there are.
 const EXTENSIONS: HeaderValue =

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 /// What asking a body for its next frame came to.
-pub type Polled = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
+pub(crate) type Polled = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
 
 /// Who watches a body; dropped with it.
-pub trait Watch: Send + Unpin + 'static {
+pub(crate) trait Watch: Send + Unpin + 'static {
     /// The body was asked for its next frame.
     fn polled(&mut self, _polled: &Polled) {}
 
@@ -20,14 +20,14 @@ pub trait Watch: Send + Unpin + 'static {
 }
 
 /// A body that is watched.
-pub struct WatchedBody<W: Watch> {
+pub(crate) struct WatchedBody<W: Watch> {
     body: Body,
     watch: W,
 }
 
 impl<W: Watch> WatchedBody<W> {
     /// The same body, watched.
-    pub fn of(body: Body, watch: W) -> Self {
+    pub(crate) fn of(body: Body, watch: W) -> Self {
         Self { body, watch }
     }
 }

@@ -13,14 +13,14 @@ use super::part_head::PartHead;
 const MAX_EPILOGUE_BYTES: usize = 64 * 1024;
 
 /// A form being received.
-pub(super) struct Form {
+pub(crate) struct Form {
     body: RequestBody,
     parser: Parser,
 }
 
 impl Form {
     /// The form in `body`, as the headers of the request announce it.
-    pub(super) fn new(headers: &HeaderMap, body: RequestBody) -> Result<Self, ApiError> {
+    pub(crate) fn new(headers: &HeaderMap, body: RequestBody) -> Result<Self, ApiError> {
         const WRONG: ApiError = ApiError::WrongContentType("multipart/form-data");
         let content_type = headers.get(header::CONTENT_TYPE).ok_or(WRONG)?;
         let content_type = Parameters::parse(content_type.as_bytes()).ok_or(WRONG)?;
@@ -33,7 +33,7 @@ impl Form {
     }
 
     /// The next part, skipping what was not read of the one before; None after the last.
-    pub(super) async fn next_part(&mut self) -> Result<Option<PartHead>, ApiError> {
+    pub(crate) async fn next_part(&mut self) -> Result<Option<PartHead>, ApiError> {
         loop {
             match self.next_event().await? {
                 Event::Head(lines) => return Ok(Some(PartHead::parse(&lines)?)),
@@ -47,7 +47,7 @@ impl Form {
     }
 
     /// The next piece of the part's content; None at its end.
-    pub(super) async fn next_data(&mut self) -> Result<Option<Bytes>, ApiError> {
+    pub(crate) async fn next_data(&mut self) -> Result<Option<Bytes>, ApiError> {
         match self.next_event().await? {
             Event::Data(data) => Ok(Some(data)),
             Event::Head(_) | Event::PartEnd | Event::End => Ok(None),
@@ -56,7 +56,7 @@ impl Form {
 
     /// The part's content as text, invalid UTF-8 replaced; None if it is longer
     /// than `max_bytes`.
-    pub(super) async fn text(&mut self, max_bytes: usize) -> Result<Option<String>, ApiError> {
+    pub(crate) async fn text(&mut self, max_bytes: usize) -> Result<Option<String>, ApiError> {
         let mut bytes = Vec::new();
         while let Some(data) = self.next_data().await? {
             if bytes.len() + data.len() > max_bytes {

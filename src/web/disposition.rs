@@ -22,7 +22,7 @@ const EXTENDED: &AsciiSet = &NON_ALPHANUMERIC
 ///
 /// A name that a quoted string does not carry exactly goes into `filename*`,
 /// with a readable stand-in for clients that do not know it.
-pub(super) fn attachment(name: &str) -> HeaderValue {
+pub(crate) fn attachment(name: &str) -> HeaderValue {
     let plain: String = name
         .chars()
         .map(|c| if is_plain(c) { c } else { '_' })
@@ -48,7 +48,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::http::parameters::Parameters;
+    use crate::web::parameters::Parameters;
 
     /// The name that a client takes from the header: RFC 6266 prefers `filename*`.
     fn saved_as(header: &HeaderValue) -> String {

@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, HeaderName, header};
 
 /// What the conditions of a request lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// Go on.
     Perform,
     /// The client has the content: 304.
@@ -15,7 +15,7 @@ pub(super) enum Outcome {
 
 /// Evaluates `If-Match` and `If-None-Match` against a strong entity tag, quotes
 /// included. Conditions on dates are ignored, as content here has none.
-pub(super) fn evaluate(headers: &HeaderMap, etag: &str) -> Outcome {
+pub(crate) fn evaluate(headers: &HeaderMap, etag: &str) -> Outcome {
     if lists(headers, header::IF_MATCH, |tag| tag == etag) == Some(false) {
         Outcome::Failed
     } else if lists(headers, header::IF_NONE_MATCH, |tag| weakly(tag) == etag) == Some(true) {
@@ -26,7 +26,7 @@ pub(super) fn evaluate(headers: &HeaderMap, etag: &str) -> Outcome {
 }
 
 /// Whether a `Range` header counts: `If-Range` is absent or names this very tag.
-pub(super) fn range_counts(headers: &HeaderMap, etag: &str) -> bool {
+pub(crate) fn range_counts(headers: &HeaderMap, etag: &str) -> bool {
     let condition = headers.get(header::IF_RANGE);
     condition.is_none_or(|tag| tag.as_bytes() == etag.as_bytes())
 }

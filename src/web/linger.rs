@@ -13,13 +13,13 @@ use axum::http::header;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use crate::node::watched_body::{Polled, Watch, WatchedBody};
+use crate::web::watched_body::{Polled, Watch, WatchedBody};
 
 /// How long an unwanted body is received.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Makes the body of a request linger when its handler drops it before its end.
-pub(super) fn linger(request: Request) -> Request {
+pub(crate) fn linger(request: Request) -> Request {
     if request.body().is_end_stream() {
         return request;
     }

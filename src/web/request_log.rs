@@ -12,16 +12,16 @@ use axum::response::Response;
 use uuid::Uuid;
 
 use super::error::Cause;
-use crate::node::clients::ClientAddress;
-use crate::node::watched_body::{Polled, Watch, WatchedBody};
+use crate::web::clients::ClientAddress;
+use crate::web::watched_body::{Polled, Watch, WatchedBody};
 
 /// The header that names a request, in the log and to the client.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id taken over from a client, in bytes.
 const MAX_ID_BYTES: usize = 64;
 
 /// Gives a request its id and logs how it was answered.
-pub(super) async fn log<Answering: Future<Output = Response>>(
+pub(crate) async fn log<Answering: Future<Output = Response>>(
     request: Request,
     answer: impl FnOnce(Request) -> Answering,
 ) -> Response {

@@ -11,7 +11,7 @@ use super::content::{Content, Pieces};
 use super::error::ApiError;
 
 /// A body of several ranges.
-pub(super) struct ByteRanges {
+pub(crate) struct ByteRanges {
     content: Content,
     /// Each range with the head of its part.
     parts: Vec<(Bytes, Range<u64>)>,
@@ -21,7 +21,7 @@ pub(super) struct ByteRanges {
 
 impl ByteRanges {
     /// The `ranges` of a content, each part with the content type of the whole.
-    pub(super) fn new(content: Content, ranges: Vec<Range<u64>>, content_type: &str) -> Self {
+    pub(crate) fn new(content: Content, ranges: Vec<Range<u64>>, content_type: &str) -> Self {
         // Random, so that nobody can upload content that holds it.
         let boundary = Uuid::new_v4().simple().to_string();
         let size = content.size();
@@ -42,19 +42,19 @@ impl ByteRanges {
     }
 
     /// The content type of the whole body.
-    pub(super) fn content_type(&self) -> String {
+    pub(crate) fn content_type(&self) -> String {
         format!("multipart/byteranges; boundary={}", self.boundary)
     }
 
     /// The exact length of the body, in bytes.
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         let part =
             |(head, range): &(Bytes, Range<u64>)| head.len() as u64 + range.end - range.start;
         self.parts.iter().map(part).sum::<u64>() + self.closing.len() as u64
     }
 
     /// The body, once the first bytes of the first range are there.
-    pub(super) async fn into_body(self) -> Result<Body, ApiError> {
+    pub(crate) async fn into_body(self) -> Result<Body, ApiError> {
         let Self {
             content,
             parts,
@@ -77,7 +77,7 @@ fn piece(bytes: Bytes) -> Pieces {
 }
 
 /// The value of `Content-Range` for a part of `size` bytes that is not empty.
-pub(super) fn content_range(range: &Range<u64>, size: u64) -> String {
+pub(crate) fn content_range(range: &Range<u64>, size: u64) -> String {
     format!(
         "bytes {}-{}/{size}",
         range.start,

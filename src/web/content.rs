@@ -13,11 +13,11 @@ use crate::blob::OpenBlob;
 use crate::fetch::{UnverifiedContent, VerifiedContent};
 
 /// Bytes on their way to a client. An error ends them, and cuts the connection.
-pub(super) type Pieces = BoxStream<'static, Result<Bytes, ApiError>>;
+pub(crate) type Pieces = BoxStream<'static, Result<Bytes, ApiError>>;
 
 /// Something with bytes.
 #[derive(Clone)]
-pub(super) enum Content {
+pub(crate) enum Content {
     /// Content of this node that is in memory.
     Memory(Bytes),
     /// A blob of this node.
@@ -30,7 +30,7 @@ pub(super) enum Content {
 
 impl Content {
     /// The size, in bytes.
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
             Self::Local(blob) => blob.size(),
@@ -40,7 +40,7 @@ impl Content {
     }
 
     /// The bytes of `range`, which must lie within the size.
-    pub(super) fn read(&self, range: Range<u64>) -> Pieces {
+    pub(crate) fn read(&self, range: Range<u64>) -> Pieces {
         match self {
             Self::Memory(bytes) => stream::iter([Ok(part(bytes, &range))]).boxed(),
             Self::Local(blob) => blob.read(range).map_err(Into::into).boxed(),
@@ -51,14 +51,14 @@ impl Content {
 
     /// Like [`Content::read`], once the first bytes are there: as long as nothing was sent,
     /// a client can still be told why there is nothing.
-    pub(super) async fn begin(&self, range: Range<u64>) -> Result<Pieces, ApiError> {
+    pub(crate) async fn begin(&self, range: Range<u64>) -> Result<Pieces, ApiError> {
         let mut pieces = self.read(range);
         let first = pieces.next().await.transpose()?;
         Ok(stream::iter(first.map(Ok)).chain(pieces).boxed())
     }
 
     /// The same as a body.
-    pub(super) async fn body(&self, range: Range<u64>) -> Result<Body, ApiError> {
+    pub(crate) async fn body(&self, range: Range<u64>) -> Result<Body, ApiError> {
         match self {
             Self::Memory(bytes) => Ok(Body::from(part(bytes, &range))),
             _ => Ok(Body::from_stream(self.begin(range).await?)),
@@ -66,7 +66,7 @@ impl Content {
     }
 
     /// Whether the bytes are checked against a hash on the way; None for this node's own.
-    pub(super) fn verified(&self) -> Option<bool> {
+    pub(crate) fn verified(&self) -> Option<bool> {
         match self {
             Self::Memory(_) | Self::Local(_) => None,
             Self::Verified(_) => Some(true),

@@ -11,16 +11,16 @@ use super::conditions::{self, Outcome};
 use super::content::Content;
 use super::disposition;
 use super::error::ApiError;
-use crate::byte_range::{self, Selection};
+use crate::web::byte_range::{self, Selection};
 
 /// The content type of what came without one.
 const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// Whether what came by way of this node was checked against its hash: `yes` or `no`.
-pub(super) const VERIFIED: HeaderName = HeaderName::from_static("larder-verified");
+pub(crate) const VERIFIED: HeaderName = HeaderName::from_static("larder-verified");
 
 /// Something to download.
-pub(super) struct Representation {
+pub(crate) struct Representation {
     /// The bytes.
     pub content: Content,
     /// The entity tag: the hash, or without one whatever stands for these bytes alone.
@@ -33,7 +33,7 @@ pub(super) struct Representation {
 
 impl Representation {
     /// The answer to a GET or HEAD request with these headers.
-    pub(super) async fn answer(
+    pub(crate) async fn answer(
         self,
         method: &Method,
         headers: &HeaderMap,

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 /// Which refusal it is. A code that was given once keeps its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Code {
+pub(crate) enum Code {
     AmbiguousFile,
     BadAnnouncement,
     BadHeader,
@@ -67,7 +67,7 @@ pub(super) enum Code {
 
 impl Code {
     /// The status of an answer with this code.
-    pub(super) fn status(self) -> StatusCode {
+    pub(crate) fn status(self) -> StatusCode {
         use StatusCode as S;
         match self {
             Self::NoToken | Self::WrongToken => S::UNAUTHORIZED,
@@ -122,7 +122,7 @@ impl Code {
     }
 
     /// After how many seconds it is worth to ask again, where that alone may help.
-    pub(super) fn retry_after(self) -> Option<u32> {
+    pub(crate) fn retry_after(self) -> Option<u32> {
         match self {
             Self::Shortage => Some(1),
             Self::WriteFailed

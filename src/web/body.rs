@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const ENOUGH_BYTES: usize = 1024;
 
 /// A body being received.
-pub(super) struct RequestBody {
+pub(crate) struct RequestBody {
     body: Body,
     max_bytes: u64,
     received: u64,
@@ -31,7 +31,7 @@ pub(super) struct RequestBody {
 
 impl RequestBody {
     /// A body that is refused when it is longer than `max_bytes`.
-    pub(super) fn new(body: Body, max_bytes: u64) -> Self {
+    pub(crate) fn new(body: Body, max_bytes: u64) -> Self {
         Self {
             body,
             max_bytes,
@@ -43,7 +43,7 @@ impl RequestBody {
 
     /// The body of a request that must say that it is JSON: a page of another origin
     /// cannot say so without being asked first.
-    pub(super) fn of_json(request: Request, max_bytes: u64) -> Result<Self, ApiError> {
+    pub(crate) fn of_json(request: Request, max_bytes: u64) -> Result<Self, ApiError> {
         const WRONG: ApiError = ApiError::WrongContentType("application/json");
         let content_type = request.headers().get(header::CONTENT_TYPE).ok_or(WRONG)?;
         let content_type = Parameters::parse(content_type.as_bytes()).ok_or(WRONG)?;
@@ -54,7 +54,7 @@ impl RequestBody {
     }
 
     /// The next piece; None at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         loop {
             let asked = Instant::now();
             let frame = timeout(self.patience, self.body.frame()).await;
@@ -86,7 +86,7 @@ impl RequestBody {
     }
 
     /// All of the body at once, for short ones.
-    pub(super) async fn read_all(mut self) -> Result<Vec<u8>, ApiError> {
+    pub(crate) async fn read_all(mut self) -> Result<Vec<u8>, ApiError> {
         let mut bytes = Vec::new();
         while let Some(piece) = self.next().await? {
             bytes.extend_from_slice(&piece);

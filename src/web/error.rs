@@ -23,14 +23,14 @@ use crate::disk::{DiskError, is_full, is_shortage};
 use crate::fetch::FetchError;
 use crate::fetch::keep::NotKept;
 use crate::index::IndexError;
-use crate::node::rate_limit::TooOften;
 use crate::record::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
 use crate::resumable::UploadError;
 use crate::store::StoreError;
+use crate::web::rate_limit::TooOften;
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ApiError {
+pub(crate) enum ApiError {
     #[error("there is nothing at this path")]
     UnknownPath,
     #[error("this path does not take this method")]
@@ -120,7 +120,7 @@ pub(super) enum ApiError {
 
 /// Why a request of a resumable upload is refused, beside what the upload itself says.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TusError {
+pub(crate) enum TusError {
     #[error("this node speaks tus 1.0.0, and requests must say so in Tus-Resumable")]
     Version,
     #[error("this node does not have the tus extension {0}")]
@@ -145,7 +145,7 @@ struct Refusal {
 
 /// The body of every answer that is not a success.
 #[derive(Serialize, ToSchema)]
-pub(super) struct ErrorBody {
+pub(crate) struct ErrorBody {
     /// Always `error`.
     #[schema(pattern = "^error$")]
     status: &'static str,
@@ -157,7 +157,7 @@ pub(super) struct ErrorBody {
 
 /// What the log is told about a refusal; a response extension.
 #[derive(Debug, Clone)]
-pub(super) struct Cause(pub String);
+pub(crate) struct Cause(pub String);
 
 impl ApiError {
     fn refusal(&self) -> Refusal {
@@ -220,12 +220,12 @@ impl ApiError {
 
 impl ApiError {
     /// The error of something that changes what is stored.
-    pub(super) fn unwritten(error: impl Into<StoreError>) -> Self {
+    pub(crate) fn unwritten(error: impl Into<StoreError>) -> Self {
         Self::Unwritten(error.into())
     }
 
     /// The same for people alone.
-    pub(super) fn message(&self) -> Cow<'static, str> {
+    pub(crate) fn message(&self) -> Cow<'static, str> {
         self.refusal().message
     }
 
@@ -252,7 +252,7 @@ impl ApiError {
 
 impl Cause {
     /// The error with all its sources.
-    pub(super) fn of(error: &dyn Error) -> Self {
+    pub(crate) fn of(error: &dyn Error) -> Self {
         let mut text = error.to_string();
         let mut source = error.source();
         while let Some(error) = source {

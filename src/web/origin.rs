@@ -11,14 +11,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{Method, header};
+use axum::http::{HeaderName, Method, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use url::{Host, Origin};
 
 use super::error::ApiError;
 use super::representation::VERIFIED;
 use super::request_log::REQUEST_ID;
-use super::tus;
 use crate::base_url::BaseUrl;
 
 /// How long a browser may remember the answer to a preflight request.
@@ -55,7 +54,7 @@ impl FromStr for AllowedOrigin {
 }
 
 /// Which hosts and origins requests may come with.
-pub(super) struct Guard {
+pub(crate) struct Guard {
     /// Where the node is reached.
     pub base_url: BaseUrl,
     /// Origins allowed beside the node's own and those of this machine.
@@ -88,7 +87,7 @@ fn is_plain(host: &str) -> bool {
 
 impl Guard {
     /// Refuses what no program sends and no page of an allowed origin.
-    pub(super) fn check(&self, request: &Request) -> Result<(), ApiError> {
+    pub(crate) fn check(&self, request: &Request) -> Result<(), ApiError> {
         let origin = request.headers().get(header::ORIGIN);
         let host = host_of(request)?;
         if origin.is_none() && host.is_none_or(is_plain) {
@@ -155,8 +154,8 @@ fn is_loopback(url: &BaseUrl) -> bool {
 }
 
 /// The CORS headers for requests that the guard has let through, and the answers
-/// to preflight requests.
-pub(super) fn cors() -> CorsLayer {
+/// to preflight requests. Pages may read these headers beside those of the protocol.
+pub(crate) fn cors(also_exposed: impl IntoIterator<Item = HeaderName>) -> CorsLayer {
     let exposed = [
         header::ACCEPT_RANGES,
         header::CONTENT_DISPOSITION,
@@ -176,7 +175,7 @@ pub(super) fn cors() -> CorsLayer {
             Method::DELETE,
         ])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers(exposed.into_iter().chain(tus::EXPOSED).collect::<Vec<_>>())
+        .expose_headers(exposed.into_iter().chain(also_exposed).collect::<Vec<_>>())
         .max_age(PREFLIGHT_AGE)
 }
 

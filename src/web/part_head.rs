@@ -8,7 +8,7 @@ use crate::record::MAX_CONTENT_TYPE_BYTES;
 
 /// What the head of a part says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PartHead {
+pub(crate) struct PartHead {
     /// The name of the form's field.
     pub name: String,
     /// The file name, if the part is a file; empty when no file was chosen.
@@ -20,7 +20,7 @@ pub(super) struct PartHead {
 impl PartHead {
     /// Reads the header lines of a part. Names that are not UTF-8 are taken over
     /// with replacement characters.
-    pub(super) fn parse(lines: &[u8]) -> Result<Self, MultipartError> {
+    pub(crate) fn parse(lines: &[u8]) -> Result<Self, MultipartError> {
         let (mut disposition, mut content_type) = (None, None);
         for line in lines.split(|b| *b == b'\n').filter(|it| !it.is_empty()) {
             let colon = line.iter().position(|b| *b == b':');

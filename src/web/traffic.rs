@@ -21,7 +21,7 @@ const OUTCOMES: [&str; 6] = ["cut", "1xx", "2xx", "3xx", "4xx", "5xx"];
 const NO_ROUTE: &str = "none";
 
 /// The counters of all routes, made before the first request.
-pub(super) struct Traffic {
+pub(crate) struct Traffic {
     /// The last one is for whatever matches none.
     routes: Vec<Route>,
 }
@@ -40,7 +40,7 @@ struct OfMethod {
 }
 
 /// A request that is being answered.
-pub(super) struct Counting {
+pub(crate) struct Counting {
     traffic: Arc<Traffic>,
     route: usize,
     method: usize,
@@ -51,7 +51,7 @@ pub(super) struct Counting {
 
 impl Traffic {
     /// Counters for routes with these path templates.
-    pub(super) fn new(templates: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn new(templates: impl IntoIterator<Item = String>) -> Self {
         let templates = templates.into_iter().chain([NO_ROUTE.to_owned()]);
         let route = |template| Route {
             template,
@@ -64,7 +64,7 @@ impl Traffic {
     }
 
     /// Counts a request from here on.
-    pub(super) fn begin(self: &Arc<Self>, request: &Request) -> Counting {
+    pub(crate) fn begin(self: &Arc<Self>, request: &Request) -> Counting {
         let last = self.routes.len() - 1;
         let route = request.extensions().get::<MatchedPath>().and_then(|path| {
             let mut templates = self.routes.iter().map(|it| it.template.as_str());
@@ -84,7 +84,7 @@ impl Traffic {
     }
 
     /// Writes down what was counted; of what never happened nothing.
-    pub(super) fn write(&self, page: &mut Page) {
+    pub(crate) fn write(&self, page: &mut Page) {
         self.write_requests(page);
         let mut seconds = page.histograms(
             "larder_http_request_seconds",
@@ -135,7 +135,7 @@ fn place_of(method: &Method) -> usize {
 
 impl Counting {
     /// The request is answered with this status.
-    pub(super) fn answered(mut self, status: StatusCode) {
+    pub(crate) fn answered(mut self, status: StatusCode) {
         self.outcome = usize::from(status.as_u16() / 100);
     }
 }

@@ -8,13 +8,13 @@ use memchr::memmem;
 
 /// The longest head of a part. A file name of 4 KiB, each byte written in three,
 /// fits twice.
-pub(super) const MAX_HEAD_BYTES: usize = 32 * 1024;
+pub(crate) const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// The longest boundary (RFC 2046 allows 70).
 const MAX_BOUNDARY_BYTES: usize = 200;
 
 /// What comes next in the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// A part begins; these are its header lines, without the empty one.
     Head(Vec<u8>),
     /// Some of the part's content, never empty.
@@ -27,7 +27,7 @@ pub(super) enum Event {
 
 /// What is wrong with the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum MultipartError {
+pub(crate) enum MultipartError {
     /// The content type names no boundary, or one that cannot be.
     #[error("the content type has no valid boundary")]
     Boundary,
@@ -46,7 +46,7 @@ pub(super) enum MultipartError {
 }
 
 /// A parser that is fed with input and asked for events in turn.
-pub(super) struct Parser {
+pub(crate) struct Parser {
     /// Line end, two hyphens and the boundary: what ends a part's content.
     delimiter: Bytes,
     finder: memmem::Finder<'static>,
@@ -75,7 +75,7 @@ enum Found {
 
 impl Parser {
     /// A parser for parts between lines of two hyphens and `boundary`.
-    pub(super) fn new(boundary: &[u8]) -> Result<Self, MultipartError> {
+    pub(crate) fn new(boundary: &[u8]) -> Result<Self, MultipartError> {
         let length = 1..=MAX_BOUNDARY_BYTES;
         // A line end inside would let a delimiter begin within another.
         if !length.contains(&boundary.len()) || boundary.iter().any(u8::is_ascii_control) {
@@ -92,14 +92,14 @@ impl Parser {
     }
 
     /// Gives the next piece of input, after [`Parser::next`] returned None.
-    pub(super) fn feed(&mut self, input: Bytes) {
+    pub(crate) fn feed(&mut self, input: Bytes) {
         debug_assert!(self.input.is_empty(), "the input before is used up");
         self.input = input;
     }
 
     /// The next event, or None when more input is needed. After [`Event::End`]
     /// it stays None.
-    pub(super) fn next(&mut self) -> Result<Option<Event>, MultipartError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Event>, MultipartError> {
         loop {
             match self.state {
                 State::End => {

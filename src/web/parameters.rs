@@ -3,7 +3,7 @@
 
 /// A header value with its parameters, as clients really write them.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Parameters {
+pub(crate) struct Parameters {
     /// What stands before the first semicolon, in lower case.
     pub value: String,
     /// Parameter names, in lower case, and their unquoted values.
@@ -12,7 +12,7 @@ pub(super) struct Parameters {
 
 impl Parameters {
     /// Takes a header value apart; None when a parameter cannot be read.
-    pub(super) fn parse(header: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(header: &[u8]) -> Option<Self> {
         let (value, mut rest) = split_at(header, |b| b == b';');
         let mut named = Vec::new();
         while let Some(after) = rest.strip_prefix(b";") {
@@ -39,7 +39,7 @@ impl Parameters {
     }
 
     /// The first parameter with this name, which is in lower case.
-    pub(super) fn get(&self, name: &str) -> Option<&[u8]> {
+    pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
         let (_, value) = self.named.iter().find(|(it, _)| it == name)?;
         Some(value)
     }

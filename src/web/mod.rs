@@ -1,0 +1,33 @@
+//! The protocol: what every surface needs that speaks HTTP, and nothing of what it says.
+//!
+//! Connections and their shares, TLS, bodies, forms, conditions, ranges, representations,
+//! refusals, and the log and the counters of requests. It knows no route and no node.
+
+pub(crate) mod body;
+pub mod byte_range;
+mod byteranges;
+pub mod clients;
+pub(crate) mod code;
+pub(crate) mod conditions;
+pub(crate) mod content;
+mod counted;
+mod disposition;
+pub(crate) mod error;
+pub(crate) mod form;
+pub(crate) mod linger;
+mod multipart;
+pub mod origin;
+mod parameters;
+pub(crate) mod part_head;
+mod plain_http;
+pub mod rate_limit;
+pub(crate) mod representation;
+pub(crate) mod request_log;
+mod seats;
+pub mod server;
+mod stall_guard;
+pub mod tls;
+pub(crate) mod traffic;
+mod watched_body;
+
+pub use counted::Connections;
