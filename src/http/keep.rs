@@ -113,6 +113,7 @@ pub(super) async fn keep(
     let request = request.map_err(|e| ApiError::Keep(e.to_string()))?;
     let wanted = match find(&node, &request).await {
         Ok(wanted) => wanted,
+        Err(error @ ApiError::Keep(_)) => return Err(error),
         Err(error) => {
             let held = held_here(&node, &request).await?;
             let (wanted, copy) = held.ok_or(error)?;
