@@ -13,8 +13,8 @@ use axum::{Extension, Router};
 use futures_util::Stream;
 use futures_util::stream::{self, StreamExt};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::sync::{Notify, watch};
+use tokio::time::MissedTickBehavior;
 
 use super::gate::Share;
 use super::status::StatusAnswer;
@@ -24,34 +24,44 @@ use crate::index::Totals;
 use crate::node::Node;
 use crate::web::error::ApiError;
 
-/// How often a stream looks for changes; many within this time are told as one.
+/// How often is looked for changes; many within this time are told as one.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The most streams at once; each takes some 20 KiB of memory with its connection.
 const MAX_STREAMS: usize = 1024;
 /// The most streams of one client.
 const MAX_OF_ONE: usize = MAX_STREAMS / 8;
 
-/// What a stream has told so far; None of what it has not told yet.
-#[derive(Default)]
-struct Told {
-    files: Option<(u64, Totals, DamageCounts)>,
-    network: Option<u64>,
-    peers: Option<u64>,
-    keeps: Option<u64>,
+/// What streams tell the changes of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    files: (u64, Totals, DamageCounts),
+    network: u64,
+    peers: u64,
+    keeps: u64,
     reachable: Option<bool>,
+    /// The node stops, which would wait for the streams.
+    stopping: bool,
+}
+
+/// Looks for changes on behalf of all streams, while there are any.
+struct Watcher {
+    node: Arc<Node>,
+    seen: watch::Sender<Seen>,
+    is_looking: Mutex<bool>,
 }
 
 /// One client that listens.
 struct Listener {
     node: Arc<Node>,
-    told: Told,
-    looks: Interval,
+    /// None before the first time.
+    told: Option<Seen>,
+    seen: watch::Receiver<Seen>,
     place: Place,
 }
 
 #[derive(Clone)]
 struct Streams {
-    node: Arc<Node>,
+    watcher: Arc<Watcher>,
     places: Arc<Places>,
 }
 
@@ -109,12 +119,62 @@ impl Drop for Place {
     }
 }
 
+impl Seen {
+    fn now(node: &Node) -> Self {
+        let (store, network) = (node.store(), node.network());
+        Self {
+            files: (store.changes(), store.totals(), store.damage()),
+            network: network.directory.changes(),
+            peers: network.registry.fingerprint(),
+            keeps: node.keeper().fingerprint(),
+            reachable: network.reachability.get(Instant::now()),
+            stopping: node.is_shutting_down(),
+        }
+    }
+}
+
+impl Watcher {
+    fn listen(self: &Arc<Self>) -> watch::Receiver<Seen> {
+        let mut is_looking = self.is_looking.lock();
+        let seen = self.seen.subscribe();
+        if !std::mem::replace(&mut *is_looking, true) {
+            tokio::spawn(Arc::clone(self).look());
+        }
+        seen
+    }
+
+    async fn look(self: Arc<Self>) {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let mut is_looking = self.is_looking.lock();
+            if self.seen.receiver_count() == 0 {
+                *is_looking = false;
+                return;
+            }
+            drop(is_looking);
+            let now = Seen::now(&self.node);
+            self.seen
+                .send_if_modified(|seen| std::mem::replace(seen, now) != now);
+        }
+    }
+}
+
 /// The route of the events of `node`.
 pub(super) fn route<S: Clone + Send + Sync + 'static>(node: Arc<Node>) -> Router<S> {
-    let places = Arc::default();
+    let watcher = Watcher {
+        seen: watch::Sender::new(Seen::now(&node)),
+        node,
+        is_looking: Mutex::default(),
+    };
+    let streams = Streams {
+        watcher: Arc::new(watcher),
+        places: Arc::default(),
+    };
     Router::new()
         .route("/api/events", get(events))
-        .with_state(Streams { node, places })
+        .with_state(streams)
 }
 
 /// Tells everything once, and from then on what has changed.
@@ -124,52 +184,51 @@ async fn events(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let client = share.and_then(|Extension(Share(client))| client);
     let place = streams.places.take(client);
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let place = place.ok_or(ApiError::TooManyStreams)?;
     let listener = Listener {
-        node: streams.node,
-        told: Told::default(),
-        looks,
-        place: place.ok_or(ApiError::TooManyStreams)?,
+        node: Arc::clone(&streams.watcher.node),
+        told: None,
+        seen: streams.watcher.listen(),
+        place,
     };
     let events = stream::unfold(listener, Listener::next).flat_map(stream::iter);
     Ok(Sse::new(events.map(Ok)).keep_alive(KeepAlive::default()))
 }
 
 impl Listener {
-    /// What the next look finds; None when the node stops, which would wait for the stream, or
-    /// when another one has its place.
+    /// What has changed since the last time; None when the node stops, or when another one
+    /// has the place.
     async fn next(mut self) -> Option<(Vec<Event>, Self)> {
-        tokio::select! {
-            _ = self.looks.tick() => {}
-            () = self.place.gone.notified() => return None,
-        }
-        (!self.node.is_shutting_down()).then(|| (self.look(), self))
+        let now = if self.told.is_none() {
+            Seen::now(&self.node)
+        } else {
+            tokio::select! {
+                changed = self.seen.changed() => changed.ok()?,
+                () = self.place.gone.notified() => return None,
+            }
+            *self.seen.borrow_and_update()
+        };
+        (!now.stopping).then(|| (self.tell(now), self))
     }
 
-    fn look(&mut self) -> Vec<Event> {
-        let Self { node, told, .. } = self;
-        let (store, network) = (node.store(), node.network());
+    fn tell(&mut self, now: Seen) -> Vec<Event> {
+        let told = self.told.replace(now);
+        let differs = |of: fn(&Seen) -> u64| told.as_ref().map(of) != Some(of(&now));
         let mut events = Vec::new();
         let mut tell = |name, changed| {
             if changed {
                 events.push(Event::default().event(name).data("{}"));
             }
         };
-        let files = (store.changes(), store.totals(), store.damage());
-        let stored = told.files.replace(files) != Some(files);
+        let stored = told.map(|it| it.files) != Some(now.files);
         tell("files", stored);
-        let others = network.directory.changes();
-        tell("network", told.network.replace(others) != Some(others));
-        let peers = network.registry.fingerprint();
-        tell("peers", told.peers.replace(peers) != Some(peers));
-        let keeps = node.keeper().fingerprint();
-        tell("keep", told.keeps.replace(keeps) != Some(keeps));
-        let reachable = network.reachability.get(Instant::now());
-        let reached = std::mem::replace(&mut told.reachable, reachable) != reachable;
+        tell("network", differs(|it| it.network));
+        tell("peers", differs(|it| it.peers));
+        tell("keep", differs(|it| it.keeps));
+        let reached = told.and_then(|it| it.reachable) != now.reachable;
         if stored || reached {
             let status = Event::default().event("storage");
-            events.extend(status.json_data(StatusAnswer::of(node)));
+            events.extend(status.json_data(StatusAnswer::of(&self.node)));
         }
         events
     }

@@ -92,7 +92,6 @@ pub(super) async fn remove(
     node.store().take_back(room).await;
     let removed = removed.map_err(ApiError::unwritten)?;
     let removed = removed.ok_or(ApiError::UnknownFile)?;
-    node.network().announce(&removed, true);
     let removed = Removed {
         status: "success",
         message: "File deleted",

@@ -51,7 +51,6 @@ pub(super) async fn upload(
     let (blob, about) = receive(node.store(), &mut form).await?;
     let record = node.store().ingest(blob, about).await;
     let record = record.map_err(ApiError::unwritten)?;
-    node.network().announce(&record, false);
     let uploaded = Uploaded {
         status: "success",
         message: "File uploaded successfully",

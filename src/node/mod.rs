@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -22,7 +21,7 @@ use crate::peer::client::{Client, ClientError};
 use crate::peer::discovery::{self, discover};
 use crate::peer::greeting::say_goodbye;
 use crate::peer::identity::{Identity, IdentityError};
-use crate::peer::network::{Network, Outgoing};
+use crate::peer::network::Network;
 use crate::peer::reach::Reach;
 use crate::peer::tls::Authorities;
 use crate::peer::{directory, registry};
@@ -118,8 +117,6 @@ pub struct Node {
     fetcher: Arc<Fetcher>,
     keeper: Arc<Keeper>,
     uploads: Arc<Uploads>,
-    /// Taken when the node runs.
-    outgoing: Mutex<Option<Outgoing>>,
     options: Options,
     shutting_down: AtomicBool,
     connections: Arc<Connections>,
@@ -147,7 +144,7 @@ impl Node {
     /// A node over a store of any kind, such as one in memory.
     pub fn over(store: Store, identity: Identity, options: Options) -> Result<Self, NodeError> {
         let peer_id = identity.peer_id();
-        let (network, outgoing) = Network::new(
+        let network = Network::new(
             identity,
             options.base_url.clone(),
             Client::new(options.reach.clone(), &options.authorities)?,
@@ -168,7 +165,7 @@ impl Node {
             expiry: options.upload_expiry,
             spool: store.spool_options().clone(),
         };
-        let uploads = Uploads::new(store.clone(), Arc::clone(&network), uploading);
+        let uploads = Uploads::new(store.clone(), uploading);
         Ok(Self {
             store,
             peer_id,
@@ -176,7 +173,6 @@ impl Node {
             fetcher,
             keeper: Arc::new(keeper),
             uploads: Arc::new(uploads),
-            outgoing: Mutex::new(Some(outgoing)),
             options,
             shutting_down: AtomicBool::new(false),
             connections: Arc::default(),
@@ -229,10 +225,9 @@ impl Node {
         if self.options.store.durability == Durability::Relaxed {
             tasks.spawn(sync_regularly(self.store.clone(), RELAXED_SYNC_EVERY));
         }
-        let outgoing = self.outgoing.lock().take();
-        if let Some(outgoing) = outgoing {
-            tasks.spawn(announce_all(Arc::clone(&self.network), outgoing));
-        }
+        let (network, store) = (Arc::clone(&self.network), self.store.clone());
+        let changes = store.listen();
+        tasks.spawn(announce_all(network, store, changes));
         let file = StateFile::new(self.storage_dir().join(PEERS_FILE), PEERS_KIND);
         let options = self.options.discovery.clone();
         tasks.spawn(Arc::clone(&self.keeper).run());

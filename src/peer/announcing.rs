@@ -16,10 +16,12 @@ use tokio::time::timeout;
 
 use super::announcement::Announcement;
 use super::client::ClientError;
-use super::network::{Network, Outgoing};
+use super::network::Network;
 use super::prefix::Key;
 use super::registry::Peer;
 use crate::peer_id::PeerId;
+use crate::record::FileRecord;
+use crate::store::{Change, Changes, News, Store};
 
 /// How many peers are told something at once,
 const AT_ONCE: usize = 256;
@@ -52,6 +54,7 @@ type Place = (PeerId, Key);
 /// Who is being told what.
 struct Announcing {
     network: Arc<Network>,
+    store: Store,
     /// What waits for each peer that is under way or ready.
     waiting: HashMap<PeerId, VecDeque<Arc<Announcement>>>,
     /// Peers whose turn it is.
@@ -63,10 +66,11 @@ struct Announcing {
     resting: HashMap<PeerId, Instant>,
 }
 
-/// Sends what waits to all who are there at that moment, for ever.
-pub async fn announce_all(network: Arc<Network>, mut outgoing: Outgoing) {
+/// Tells what changes in the store to all who are there at that moment, for ever.
+pub async fn announce_all(network: Arc<Network>, store: Store, mut changes: Changes) {
     let mut announcing = Announcing {
         network,
+        store,
         waiting: HashMap::new(),
         ready: VecDeque::new(),
         under_way: FuturesUnordered::new(),
@@ -75,11 +79,8 @@ pub async fn announce_all(network: Arc<Network>, mut outgoing: Outgoing) {
     };
     loop {
         tokio::select! {
-            news = outgoing.recv() => match news {
-                Some(news) => {
-                    let announcement = announcing.network.sign(&news);
-                    announcing.add(&Arc::new(announcement));
-                }
+            heard = changes.next() => match heard {
+                Some(heard) => announcing.hear(heard).await,
                 None => return,
             },
             Some((place, outcome)) = announcing.under_way.next() => {
@@ -91,6 +92,39 @@ pub async fn announce_all(network: Arc<Network>, mut outgoing: Outgoing) {
 }
 
 impl Announcing {
+    async fn hear(&mut self, heard: News) {
+        match heard {
+            News::Change(Change::Added(record)) => self.added(&record).await,
+            News::Change(Change::Removed(record)) => {
+                // Also where nobody is there: who comes later asks what was removed.
+                let at = self.network.removals.note(record.id);
+                self.announce(&record, true, at);
+            }
+            News::Missed(missed) => {
+                tracing::debug!(missed, "changes are not announced; peers will ask");
+                self.network.removals.forget();
+            }
+        }
+    }
+
+    async fn added(&mut self, record: &FileRecord) {
+        if !self.network.has_listeners() {
+            return;
+        }
+        let at = self.network.removals.moment();
+        // It may be removed by now, and that may have been told before.
+        if let Ok(Some(_)) = self.store.get(record.id).await {
+            self.announce(record, false, at);
+        }
+    }
+
+    fn announce(&mut self, record: &FileRecord, withdrawn: bool, at: u64) {
+        if self.network.has_listeners() {
+            let announcement = self.network.sign(record, withdrawn, at);
+            self.add(&Arc::new(announcement));
+        }
+    }
+
     fn add(&mut self, announcement: &Arc<Announcement>) {
         let now = Instant::now();
         self.resting.retain(|_, until| *until > now);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::announcement::{Announcement, NotTaken};
 use super::challenge::Prover;
@@ -24,9 +24,6 @@ use crate::metrics::Counter;
 use crate::peer_id::PeerId;
 use crate::record::FileRecord;
 
-/// How many announcements may wait to be sent. What does not fit, peers learn when
-/// they next ask what this node holds.
-const QUEUE: usize = 1024;
 /// How many different clocks are told of.
 const MAX_CLOCKS: usize = 64;
 
@@ -42,9 +39,6 @@ pub struct Network {
     pub client: Client,
     /// Wakes whoever asks new peers what they hold or writes them down.
     pub(super) met: watch::Sender<()>,
-    /// Locked from the moment that an announcement gets until it is in the queue, so that
-    /// they leave in the order of their moments.
-    outgoing: Mutex<mpsc::Sender<News>>,
     /// What this node has removed lately.
     pub removals: Removals,
     /// What was told and heard.
@@ -91,17 +85,6 @@ pub struct Messages {
     pub forged: Counter,
 }
 
-/// What has changed here, to be announced.
-#[derive(Debug)]
-pub struct News {
-    record: FileRecord,
-    withdrawn: bool,
-    at: u64,
-}
-
-/// The news that wait to be sent.
-pub type Outgoing = mpsc::Receiver<News>;
-
 impl Network {
     /// A node alone in its network, reached at `base_url`.
     pub fn new(
@@ -110,23 +93,20 @@ impl Network {
         client: Client,
         registry: registry::Options,
         directory: directory::Options,
-    ) -> (Self, Outgoing) {
-        let (outgoing, waiting) = mpsc::channel(QUEUE);
-        let network = Self {
+    ) -> Self {
+        Self {
             registry: Registry::new(identity.peer_id(), registry),
             directory: Directory::new(directory),
             identity,
             base_url,
             client,
             met: watch::Sender::new(()),
-            outgoing: Mutex::new(outgoing),
             removals: Removals::default(),
             messages: Messages::default(),
             reachability: Reachability::default(),
             clocks: Mutex::default(),
             leaving: AtomicBool::new(false),
-        };
-        (network, waiting)
+        }
     }
 
     /// Who this node is.
@@ -168,11 +148,6 @@ impl Network {
     /// The end of an answer that shows who sends it.
     pub fn prove(&self, prover: Prover) -> String {
         prover.finish(&self.identity)
-    }
-
-    /// An announcement, signed.
-    pub(super) fn sign(&self, news: &News) -> Announcement {
-        Announcement::of(&self.identity, &news.record, news.withdrawn, news.at)
     }
 
     /// Takes in what a peer tells of itself, directly or by way of others.
@@ -300,25 +275,13 @@ impl Network {
         Ok(Heard::of(news))
     }
 
-    /// Tells every known peer of a file that this node now holds, or has removed. Returns at
-    /// once; the rest happens in the background.
-    pub fn announce(&self, record: &FileRecord, withdrawn: bool) {
-        let outgoing = self.outgoing.lock();
-        let at = if withdrawn {
-            self.removals.note(record.id)
-        } else {
-            self.removals.moment()
-        };
-        if self.registry.is_empty() || !self.client.reach().tells() {
-            return;
-        }
-        let news = News {
-            record: record.clone(),
-            withdrawn,
-            at,
-        };
-        if outgoing.try_send(news).is_err() {
-            tracing::debug!(id = %record.id, "not announced; peers will ask");
-        }
+    /// Whether there is anybody to be told of what changes here.
+    pub(super) fn has_listeners(&self) -> bool {
+        self.client.reach().tells() && !self.registry.is_empty()
+    }
+
+    /// The announcement of a file that this node holds since `at`, or has removed then.
+    pub(super) fn sign(&self, record: &FileRecord, withdrawn: bool, at: u64) -> Announcement {
+        Announcement::of(&self.identity, record, withdrawn, at)
     }
 }

@@ -62,6 +62,13 @@ impl Removals {
         at
     }
 
+    /// Remembers none of those so far, since one was missed: whoever asks reads everything.
+    pub fn forget(&self) {
+        let mut state = self.state.lock();
+        state.removed.clear();
+        state.complete_since = state.moment();
+    }
+
     /// The files that were removed after `moment`; None where that is not remembered.
     pub fn since(&self, moment: u64) -> Option<Vec<FileId>> {
         let state = self.state.lock();
@@ -109,6 +116,10 @@ mod tests {
         }
         assert_eq!(removals.since(before), None);
         assert_eq!(removals.since(between), None);
+        assert_eq!(removals.since(removals.moment()), Some(vec![]));
+        let before = removals.moment();
+        removals.forget();
+        assert_eq!(removals.since(before), None);
         assert_eq!(removals.since(removals.moment()), Some(vec![]));
     }
 }

@@ -62,7 +62,6 @@ impl Visit {
         };
         let about = self.state.upload.about.clone();
         let record = self.uploads.store.ingest(blob, about).await?;
-        self.uploads.network.announce(&record, false);
         self.end(record.id, &ending).await
     }
 

@@ -14,7 +14,6 @@ use super::open_spools::OpenSpools;
 use super::state::{NewUpload, State, UploadId};
 use crate::blob::{BlobError, spool};
 use crate::client_key::ClientKey;
-use crate::peer::network::Network;
 use crate::store::Store;
 
 /// The most that may be unfinished; of each a state file and some 300 bytes of memory are
@@ -41,7 +40,6 @@ pub struct Options {
 /// The uploads of a node.
 pub struct Uploads {
     pub(super) store: Store,
-    pub(super) network: Arc<Network>,
     pub(super) options: Options,
     pub(super) files: Files,
     pub(super) entries: Entries,
@@ -59,11 +57,10 @@ pub struct Uploads {
 
 impl Uploads {
     /// The uploads in a directory. Nothing is touched before they are needed.
-    pub fn new(store: Store, network: Arc<Network>, options: Options) -> Self {
+    pub fn new(store: Store, options: Options) -> Self {
         let files = Files::new(options.dir.clone(), Arc::clone(&options.spool.disk));
         Self {
             store,
-            network,
             options,
             files,
             entries: Entries::default(),

@@ -23,6 +23,7 @@ mod directory;
 mod doubts;
 mod error;
 mod expected;
+mod feed;
 mod hot;
 mod in_use;
 mod known_lengths;
@@ -38,10 +39,12 @@ mod writing;
 pub use ballast::Loan;
 pub use directory::DirectoryError;
 pub use error::StoreError;
+pub use feed::{Change, Changes, News};
 pub use hot::{HotReads, ReadyContent, ReadyFile};
 pub use verify::{Finding, Others, verify};
 
 use ballast::Ballast;
+use feed::Feed;
 use hot::HotFiles;
 use in_use::{InUse, Shared};
 use known_lengths::KnownLengths;
@@ -78,6 +81,7 @@ pub struct Store {
     spool: SpoolOptions,
     quota: Option<Arc<Quota>>,
     lengths: Arc<KnownLengths>,
+    feed: Arc<Feed>,
     writing: Arc<Writing>,
     /// None where nothing is kept on a disk.
     ballast: Option<Arc<Ballast>>,
@@ -110,6 +114,7 @@ impl Store {
             spool,
             quota: None,
             lengths: Arc::new(KnownLengths::new()),
+            feed: Arc::new(Feed::new()),
             writing: Arc::default(),
             ballast: None,
         }
@@ -263,7 +268,7 @@ impl Store {
         } = about;
         let (hash, size) = (blob.hash, blob.size);
         self.lengths.note(size);
-        Ok(self
+        let record = self
             .index
             .put(NewFile {
                 name,
@@ -272,7 +277,9 @@ impl Store {
                 size,
                 hash,
             })
-            .await?)
+            .await?;
+        self.feed.tell(Change::Added(Arc::new(record.clone())));
+        Ok(record)
     }
 
     /// The file with this id.
@@ -326,6 +333,7 @@ impl Store {
             store.hot.forget(id);
             if let Some(record) = &removed {
                 store.writing.writes.succeed();
+                store.feed.tell(Change::Removed(Arc::new(record.clone())));
                 store.collect(record.file.hash).await;
             }
             store.take_back(loan).await;
@@ -365,6 +373,12 @@ impl Store {
     /// A number that grows with every change; some time before the change is seen.
     pub fn changes(&self) -> u64 {
         self.index.mark()
+    }
+
+    /// Tells of every change from now on; whoever listens first also hears of those since the
+    /// store was opened.
+    pub fn listen(&self) -> Changes {
+        self.feed.listen()
     }
 
     /// How much the store holds.

@@ -258,7 +258,6 @@ impl Keeper {
         match fetched {
             Ok(record) => {
                 if let Some(record) = &record {
-                    self.fetcher.network.announce(record, false);
                     self.queue.lock().name(id, record.file.name.clone());
                 }
                 let kept = record.map(|record| record.id);
