@@ -104,7 +104,7 @@ fn an_upload_goes_on_however_often_client_and_node_are_killed() {
 }
 
 #[test]
-fn bytes_that_were_acknowledged_survive_and_nothing_behind_them_counts_after_a_power_cut() {
+fn bytes_that_were_acknowledged_survive_and_a_length_behind_them_counts_for_nothing() {
     let content = content(2, 3 * MIB);
     let dir = tempfile::tempdir().unwrap();
     let mut node = Node::start(&dir, &[]);
@@ -120,11 +120,13 @@ fn bytes_that_were_acknowledged_survive_and_nothing_behind_them_counts_after_a_p
         (len > 2 * MIB as u64).then_some(())
     });
     node.kill();
-    // The machine was started anew since.
-    let mut told: Value = serde_json::from_slice(&state.load().unwrap().unwrap()).unwrap();
+    // As after a power cut: the length is there, the bytes are not.
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    let len = file.metadata().unwrap().len();
+    file.set_len(MIB as u64).unwrap();
+    file.set_len(len).unwrap();
+    let told: Value = serde_json::from_slice(&state.load().unwrap().unwrap()).unwrap();
     assert_eq!(told["offset"], MIB);
-    told["growing_in"] = "another boot".into();
-    state.save(told.to_string().as_bytes()).unwrap();
     node = Node::start(&dir, &[]);
     assert_eq!(offset(node.address, &upload), MIB);
     patched(node.address, &upload, MIB, &content[MIB..]);
@@ -315,24 +317,63 @@ fn bytes_that_were_acknowledged_are_proven_before_they_become_a_file() {
     }
 }
 
-#[test]
-fn bytes_that_only_a_head_has_told_of_are_proven_as_well() {
-    let content = content(8, 3 * MIB);
-    let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(&dir, &[]);
+/// Kills a node in the middle of a request once that is noted to have brought at least `len`
+/// bytes, and tells how many were noted each time.
+fn killed_while_it_grows(dir: &TempDir, content: &[u8], len: usize) -> (String, Vec<usize>) {
+    let node = Node::start(dir, &[]);
     let upload = created(node.address, content.len());
-    let rest = patch_request(&upload, 0, &content, &[]);
+    let rest = patch_request(&upload, 0, content, &[]);
     let mut hanging = connect(node.address);
     hanging.write_all(&rest[..rest.len() - 1]).unwrap();
-    let (path, state) = files_of(&dir, &upload);
-    until("much is written", || {
-        let len = std::fs::metadata(&path).unwrap().len();
-        (len > 2 * MIB as u64).then_some(())
+    let (_, state) = files_of(dir, &upload);
+    let marks = || -> Vec<usize> {
+        let told = state.load().unwrap().unwrap();
+        let told: Value = serde_json::from_slice(&told).unwrap();
+        let marks = told["marks"].as_array().unwrap().iter();
+        marks
+            .map(|it| usize::try_from(it[0].as_u64().unwrap()).unwrap())
+            .collect()
+    };
+    until("much is noted", || {
+        marks()
+            .last()
+            .is_some_and(|last| *last >= len)
+            .then_some(())
     });
     node.kill();
+    let marks = marks();
+    (upload, marks)
+}
+
+#[test]
+fn zeros_that_a_power_cut_leaves_in_the_place_of_bytes_are_never_published() {
+    let content = long_content(60 * MIB);
+    for wrong_from in [20 * MIB, 40 * MIB, 60 * MIB - 1, 5 * MIB] {
+        let dir = tempfile::tempdir().unwrap();
+        let (upload, marks) = killed_while_it_grows(&dir, &content, 40 * MIB);
+        let (path, _) = files_of(&dir, &upload);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        let len = file.metadata().unwrap().len();
+        file.set_len(len.min(wrong_from as u64)).unwrap();
+        file.set_len(len + 100_000).unwrap();
+        let node = Node::start(&dir, &[]);
+        let here = offset(node.address, &upload);
+        let proven = marks.iter().rfind(|it| **it <= wrong_from);
+        assert_eq!(here, proven.copied().unwrap_or(0), "{marks:?}");
+        patched(node.address, &upload, here, &content[here..]);
+        assert_finished(&node, &upload, &content);
+    }
+}
+
+#[test]
+fn bytes_that_only_a_head_has_told_of_are_proven_as_well() {
+    let content = long_content(40 * MIB);
+    let dir = tempfile::tempdir().unwrap();
+    let (upload, marks) = killed_while_it_grows(&dir, &content, 32 * MIB);
+    let (path, state) = files_of(&dir, &upload);
     let node = Node::start(&dir, &[]);
     let here = offset(node.address, &upload);
-    assert!(here > 2 * MIB);
+    assert_eq!(Some(&here), marks.last());
     let told: Value = serde_json::from_slice(&state.load().unwrap().unwrap()).unwrap();
     assert_eq!(told["offset"], here);
     node.stop();

@@ -7,13 +7,18 @@ use super::visit::{Progress, Visit};
 use crate::blob::spool::{self, Proven};
 use crate::blob::{BlobError, Spool};
 
-/// A request that brings bytes. To drop it is to be killed: what is written counts, unless
-/// it was to be checked.
+/// How many bytes come before it is noted once more what the beginning is that is here.
+const MARK_EVERY: u64 = 16 << 20;
+
+/// A request that brings bytes. To drop it is to be killed: what was noted of what it wrote
+/// counts, and nothing of it where it was to be checked.
 pub struct Appending {
     visit: Visit,
     spool: Spool,
     /// Where it began.
     began: u64,
+    /// How many bytes will be here when their hash is noted; None where they are to be checked.
+    next_mark: Option<u64>,
 }
 
 /// Why a request is stopped.
@@ -34,17 +39,12 @@ impl Visit {
         if here != offset || self.state.finished.is_some() {
             return Err(UploadError::Offset(here));
         }
-        let mut spool = self.spool().await?;
-        let growing_in = (!checked).then(|| self.uploads.boot.clone());
-        if self.state.growing_in != growing_in {
-            self.sync(&mut spool).await?;
-            self.state.growing_in = growing_in;
-            self.save().await?;
-        }
+        let spool = self.spool().await?;
         Ok(Appending {
             visit: self,
             spool,
             began: here,
+            next_mark: (!checked).then_some(here + MARK_EVERY),
         })
     }
 
@@ -77,7 +77,24 @@ impl Appending {
     /// Takes the next piece; waits while the disk is behind.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), UploadError> {
         self.visit.entry.begin();
-        Ok(self.spool.write(piece).await?)
+        self.spool.write(piece).await?;
+        if self.next_mark.is_some_and(|at| self.spool.received() >= at) {
+            self.mark().await?;
+        }
+        Ok(())
+    }
+
+    /// Notes what has been written. Whether that is durable does not matter, since its hash
+    /// tells later whether it is still there.
+    async fn mark(&mut self) -> Result<(), UploadError> {
+        self.next_mark = Some(self.spool.received() + MARK_EVERY);
+        let written = self.spool.written().await?;
+        self.visit.state.mark(written);
+        if let Err(error) = self.visit.save().await {
+            // What comes of the upload is told when it is synced.
+            tracing::debug!(id = %self.visit.id, %error, "how far an upload is was not noted");
+        }
+        Ok(())
     }
 
     /// Returns when no more bytes shall come, and why.
@@ -114,6 +131,7 @@ impl Appending {
             visit,
             mut spool,
             began,
+            ..
         } = self;
         // A batch may be on its way to the file; how that ends does not matter.
         let _ = spool.sync().await;
@@ -129,6 +147,7 @@ impl Visit {
             Ok(Proven { len, hash }) => {
                 self.state.offset = len;
                 self.state.proof = Some(hash);
+                self.state.marks.clear();
                 Ok(())
             }
             Err(error) => {
@@ -140,7 +159,6 @@ impl Visit {
     }
 
     async fn cut_to(&self, offset: u64) -> Result<(), UploadError> {
-        let cut = move |len: u64| len.min(offset);
-        self.uploads.files.cut(self.id, cut).await.map(drop)
+        self.uploads.files.cut(self.id, offset).await.map(drop)
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::error::UploadError;
 use super::state::{State, UploadId};
+use crate::blob::spool::Proven;
 use crate::blocking;
 use crate::disk::{Disk, RealDisk};
 use crate::hash::BlobHash;
@@ -94,33 +95,40 @@ impl Files {
         let Some(recalled) = self.state(id).recall()? else {
             return Ok(None);
         };
-        let Some(mut state) = State::from_bytes(&recalled.content) else {
-            return Ok(None);
-        };
-        if recalled.is_older {
-            // What has come since that version may have been waiting for its checksum.
-            state.growing_in = None;
-            self.state(id).save(&state.to_bytes())?;
-        }
-        Ok(Some(state))
+        Ok(State::from_bytes(&recalled.content))
     }
 
-    /// Cuts off whatever of the content does not count, and tells how much does: `trusted`
-    /// is asked with the length of the file.
-    pub(super) async fn cut(
-        &self,
-        id: UploadId,
-        trusted: impl FnOnce(u64) -> u64 + Send + 'static,
-    ) -> Result<u64, UploadError> {
+    /// Cuts off whatever of the content is behind its first `counts` bytes, and tells how many
+    /// of them are there.
+    pub(super) async fn cut(&self, id: UploadId, counts: u64) -> Result<u64, UploadError> {
         let (path, disk) = (self.content(id), Arc::clone(&self.disk));
         blocking::run(move || {
             let len = len(&path).map_err(|e| UploadError::io("look at", &path, e))?;
-            let counts = trusted(len);
             if counts < len {
                 let cut = disk.open(&path).and_then(|file| file.set_len(counts));
                 cut.map_err(|e| UploadError::io("cut", path, e))?;
             }
-            Ok(counts)
+            Ok(counts.min(len))
+        })
+        .await
+    }
+
+    /// The longest of `beginnings`, which are in order, that the content still has; it is
+    /// durable then.
+    pub(super) async fn longest(
+        &self,
+        id: UploadId,
+        beginnings: Vec<Proven>,
+    ) -> Result<Option<Proven>, UploadError> {
+        let (path, disk) = (self.content(id), Arc::clone(&self.disk));
+        blocking::run(move || {
+            let longest = longest(&path, &beginnings);
+            let longest = longest.map_err(|e| UploadError::io("read", &path, e))?;
+            if longest.is_some() {
+                let synced = disk.open(&path).and_then(|file| file.sync());
+                synced.map_err(|e| UploadError::io("sync", path, e))?;
+            }
+            Ok(longest)
         })
         .await
     }
@@ -301,6 +309,25 @@ fn len(path: &Path) -> io::Result<u64> {
     }
 }
 
+/// The longest of `beginnings`, which are in order, that a file has; none where there is no file.
+fn longest(path: &Path, beginnings: &[Proven]) -> io::Result<Option<Proven>> {
+    let file = match stored_file::open(path) {
+        Err(e) if is_no_file(&e) => return Ok(None),
+        file => file?,
+    };
+    let (mut hasher, mut longest, mut here) = (blake3::Hasher::new(), None, 0);
+    for beginning in beginnings {
+        hasher.update_reader((&file).take(beginning.len.saturating_sub(here)))?;
+        here = hasher.count();
+        // Whatever is not what it was makes all that are longer something else, too.
+        if here != beginning.len || BlobHash::from(hasher.finalize()) != beginning.hash {
+            break;
+        }
+        longest = Some(*beginning);
+    }
+    Ok(longest)
+}
+
 /// Whether the first `len` bytes of a file have this hash.
 fn begins_with(path: &Path, len: u64, hash: BlobHash) -> io::Result<bool> {
     let mut hasher = blake3::Hasher::new();
@@ -308,11 +335,4 @@ fn begins_with(path: &Path, len: u64, hash: BlobHash) -> io::Result<bool> {
         hasher.update_reader(stored_file::open(path)?.take(len))?;
     }
     Ok(BlobHash::from(hasher.finalize()) == hash)
-}
-
-/// What the kernel calls the time since the machine was started; another text each time
-/// where it does not tell.
-pub(super) fn boot() -> String {
-    let told = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    told.map_or_else(|_| UploadId::new().to_string(), |id| id.trim().to_owned())
 }

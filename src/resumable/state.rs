@@ -73,11 +73,11 @@ pub(super) struct State {
     /// The hash of those bytes, by which it shows whether they still are what they were; none
     /// in what an older larder wrote.
     pub(super) proof: Option<BlobHash>,
-    /// The boot of the machine in which more may have been appended, all of which counts:
-    /// the kernel keeps it whatever happens to the process. After a power cut nobody knows
-    /// what is behind `offset`; and while bytes come whose checksum has yet to be compared,
-    /// this is None.
-    pub(super) growing_in: Option<String>,
+    /// Longer beginnings of what a request is bringing, in order, which may not be durable:
+    /// after a crash the longest counts that still has its hash. Nothing else behind `offset`
+    /// does, since the length of a file may outlive its bytes. While bytes come whose checksum
+    /// has yet to be compared, none are noted.
+    pub(super) marks: Vec<Proven>,
     /// Set before the file is made of it, since a crash may come before the next line.
     pub(super) ending: Option<Ending>,
     /// What it has become.
@@ -103,33 +103,41 @@ struct Written {
     description: String,
     offset: u64,
     proof: Option<BlobHash>,
-    growing_in: Option<String>,
+    /// None in what an older larder wrote, which trusted the length of the file.
+    #[serde(default)]
+    marks: Vec<(u64, BlobHash)>,
     hash: Option<BlobHash>,
     newer_than: Option<FileId>,
     file_id: Option<FileId>,
 }
 
+/// The most beginnings that are noted of one upload, each some 80 bytes of its state file.
+const MOST_MARKS: usize = 32;
+
 impl State {
-    /// A new upload, in this boot of the machine.
-    pub(super) fn new(upload: NewUpload, boot: &str) -> Self {
+    /// A new upload.
+    pub(super) fn new(upload: NewUpload) -> Self {
         Self {
             upload,
             offset: 0,
             proof: Some(BlobHash::of(b"")),
-            growing_in: Some(boot.to_owned()),
+            marks: Vec::new(),
             ending: None,
             finished: None,
         }
     }
 
-    /// How much counts of a file of `len` bytes, in the boot of the machine `boot`.
-    pub(super) fn trusted(&self, len: u64, boot: &str) -> u64 {
-        let grows = self.growing_in.as_deref() == Some(boot);
-        len.min(if grows {
-            self.upload.length
-        } else {
-            self.offset
-        })
+    /// Notes a longer beginning. Of many, those far back become fewer, so that there is one not
+    /// far before any byte that has reached the disk.
+    pub(super) fn mark(&mut self, beginning: Proven) {
+        self.marks.push(beginning);
+        if self.marks.len() > MOST_MARKS {
+            let mut number = 0;
+            self.marks.retain(|_| {
+                number += 1;
+                number > MOST_MARKS / 2 || number % 2 == 0
+            });
+        }
     }
 
     /// What of the content was acknowledged, and can be proven.
@@ -152,7 +160,7 @@ impl State {
             description,
             offset: self.offset,
             proof: self.proof,
-            growing_in: self.growing_in.clone(),
+            marks: self.marks.iter().map(|it| (it.len, it.hash)).collect(),
             hash: self.ending.map(|it| it.hash),
             newer_than: self.ending.and_then(|it| it.newer_than),
             file_id: self.finished.map(|it| it.file),
@@ -177,7 +185,10 @@ impl State {
             },
             offset: written.offset,
             proof: written.proof,
-            growing_in: written.growing_in,
+            marks: {
+                let marks = written.marks.into_iter();
+                marks.map(|(len, hash)| Proven { len, hash }).collect()
+            },
             ending: hash.map(|hash| Ending { hash, newer_than }),
             finished: file.zip(hash).map(|(file, hash)| Finished { file, hash }),
         })

@@ -9,7 +9,7 @@ use tokio::sync::{OnceCell, RwLock, watch};
 
 use super::entries::{Entries, Full, Known};
 use super::error::UploadError;
-use super::files::{Files, boot};
+use super::files::Files;
 use super::open_spools::OpenSpools;
 use super::state::{NewUpload, State, UploadId};
 use crate::blob::{BlobError, spool};
@@ -44,8 +44,6 @@ pub struct Uploads {
     pub(super) files: Files,
     pub(super) entries: Entries,
     pub(super) spools: OpenSpools,
-    /// Which boot of the machine this is.
-    pub(super) boot: String,
     /// Shared by whoever makes a file and has yet to say whose it is; taken by those who
     /// look for a file that they made before a crash.
     pub(super) claims: RwLock<()>,
@@ -65,7 +63,6 @@ impl Uploads {
             files,
             entries: Entries::default(),
             spools: OpenSpools::default(),
-            boot: boot(),
             claims: RwLock::default(),
             stopping: watch::Sender::default(),
             recalled: OnceCell::new(),
@@ -96,7 +93,7 @@ impl Uploads {
             tracing::info!(id = %gone, "an upload without a byte gives way to others");
             self.remove(gone).await;
         }
-        let saved = self.files.save(id, &State::new(upload, &self.boot)).await;
+        let saved = self.files.save(id, &State::new(upload)).await;
         if saved.is_err() {
             self.entries.remove(id);
             self.files.remove(id).await;

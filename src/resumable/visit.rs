@@ -9,6 +9,7 @@ use super::state::{Finished, State, UploadId};
 use super::turns::Turn;
 use super::uploads::Uploads;
 use crate::blob::BlobError;
+use crate::blob::spool::Proven;
 use crate::disk::is_shortage;
 use crate::store::StoreError;
 
@@ -84,15 +85,30 @@ impl Visit {
         if let Some(received) = self.uploads.spools.received(self.id) {
             return Ok(received);
         }
-        let (state, boot) = (self.state.clone(), self.uploads.boot.clone());
-        let files = &self.uploads.files;
-        let trusted = move |len| state.trusted(len, &boot);
-        let counts = files.cut(self.id, trusted).await?;
-        let changes = self.uploads.store.refusal().is_none();
-        if counts.max(self.state.offset) > 0 && changes && !self.entry.is_proven() {
+        if self.uploads.store.refusal().is_some() {
+            // Nothing can be appended anyway.
+            return Ok(self.state.offset);
+        }
+        self.settle().await?;
+        let counts = self.uploads.files.cut(self.id, self.state.offset).await?;
+        if self.state.offset > 0 && !self.entry.is_proven() {
             self.prove().await?;
         }
         Ok(counts)
+    }
+
+    /// Has the longest beginning count that was noted while a request brought it, and that is
+    /// still here; its bytes are durable then, as what is told of them must be.
+    async fn settle(&mut self) -> Result<(), UploadError> {
+        if self.state.marks.is_empty() {
+            return Ok(());
+        }
+        let marks = std::mem::take(&mut self.state.marks);
+        if let Some(Proven { len, hash }) = self.uploads.files.longest(self.id, marks).await? {
+            self.state.offset = len;
+            self.state.proof = Some(hash);
+        }
+        self.save().await
     }
 
     /// Reads, once after a start, what was here before, before anything is told of it: what is
@@ -112,7 +128,7 @@ impl Visit {
                 return Ok(());
             }
         };
-        if spool.received() > self.state.offset || self.state.proof.is_none() {
+        if self.state.proof.is_none() {
             self.sync(&mut spool).await?;
             self.save().await?;
         }

@@ -118,9 +118,10 @@ impl Spool {
     }
 
     /// Goes on with content that will have `size` bytes in the file at `path`, which need
-    /// not be there yet and outlives this spool, so that it can be resumed again. What it
-    /// holds, which may be more, is read once, to hash it; where its beginning is not what is
-    /// `proven` of it, that is [`BlobError::Damaged`].
+    /// not be there yet and outlives this spool, so that it can be resumed again. What is
+    /// `proven` of it is read once, to hash it, and whatever is behind that is cut off; where it
+    /// is no longer that, it is [`BlobError::Damaged`]. Where nothing is proven, all that the
+    /// file holds is taken, and its hash has to show at the end whether it was right.
     pub async fn resume(
         options: Options,
         path: PathBuf,
@@ -168,6 +169,19 @@ impl Spool {
                 Ok(())
             }
             State::File(writer) => writer.push(piece).await,
+            State::Failed => Err(self.failed_before()),
+        }
+    }
+
+    /// What is written of content that can be resumed, durable or not, and by what it can be
+    /// proven. Some of what was taken may be on its way yet.
+    pub async fn written(&mut self) -> Result<Proven, BlobError> {
+        match &mut self.state {
+            State::Memory(bytes) => Ok(Proven {
+                len: bytes.len() as u64,
+                hash: BlobHash::of(bytes),
+            }),
+            State::File(writer) => writer.written().await,
             State::Failed => Err(self.failed_before()),
         }
     }
@@ -277,11 +291,15 @@ impl Writer {
         let written = (&mut self.writing).await?;
         let batch = std::mem::take(&mut self.batch);
         let synced = blocking::run(move || written.append(&batch)?.synced()).await?;
-        let proven = Proven {
-            len: synced.size,
-            hash: synced.outboard.hash_so_far(),
-        };
+        let proven = synced.proven();
         self.writing = blocking::begin(|| Ok(synced));
+        Ok(proven)
+    }
+
+    async fn written(&mut self) -> Result<Proven, BlobError> {
+        let written = (&mut self.writing).await?;
+        let proven = written.proven();
+        self.writing = blocking::begin(|| Ok(written));
         Ok(proven)
     }
 
@@ -335,14 +353,15 @@ impl Written {
         let mut outboard = OutboardWriter::create(&options)?;
         let unreadable = |e| BlobError::io("read", file.path(), e);
         let content = stored_file::open(file.path()).map_err(unreadable)?;
+        let counts = proven.map_or(u64::MAX, |it| it.len);
+        let here = outboard.update_from(&content, file.path(), 0..counts)?;
         if let Some(Proven { len, hash }) = proven {
-            let here = outboard.update_from(&content, file.path(), 0..len)?;
             if here != len || outboard.hash_so_far() != hash {
                 return Err(BlobError::other_hash(hash));
             }
+            let cut = file.file().set_len(len);
+            cut.map_err(|e| BlobError::io("cut", file.path(), e))?;
         }
-        let from = proven.map_or(0, |it| it.len);
-        let here = outboard.update_from(&content, file.path(), from..u64::MAX)?;
         check_room(&options, size.saturating_sub(here))?;
         Ok(Self {
             options,
@@ -365,6 +384,13 @@ impl Written {
                 self.outboard.discard();
                 Err(error)
             }
+        }
+    }
+
+    fn proven(&self) -> Proven {
+        Proven {
+            len: self.size,
+            hash: self.outboard.hash_so_far(),
         }
     }
 
