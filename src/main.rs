@@ -1,5 +1,7 @@
 //! The `larder` command.
 
+use std::fmt::Display;
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use larder::cli::Command;
@@ -12,7 +14,7 @@ fn main() -> ExitCode {
     let command = match Command::read() {
         Ok(command) => command,
         Err(error) => {
-            eprintln!("larder: {error}");
+            tell(&error);
             return ExitCode::from(USAGE);
         }
     };
@@ -20,7 +22,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // With all its causes, on one line.
-            eprintln!("larder: {error:#}");
+            tell(&format!("{error:#}"));
             if error.is::<WrongSetting>() {
                 ExitCode::from(USAGE)
             } else {
@@ -28,4 +30,9 @@ fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// Says why the command fails, where anybody reads that.
+fn tell(error: &dyn Display) {
+    let _ = writeln!(stderr(), "larder: {error}");
 }

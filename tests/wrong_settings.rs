@@ -149,6 +149,11 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "invalid digit",
     ),
     ("log", "LARDER_LOG", "a=b=c", "invalid"),
+    ("log", "LARDER_LOG", "warning", "neither a level"),
+    ("log", "LARDER_LOG", "loud", "neither a level"),
+    ("log", "LARDER_LOG", "", "neither a level"),
+    ("log", "LARDER_LOG", "info,", "neither a level"),
+    ("log", "LARDER_LOG", "larder=", "neither a level"),
     ("log-format", "LARDER_LOG_FORMAT", "xml", "text, json"),
 ];
 

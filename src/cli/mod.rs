@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -157,6 +158,11 @@ impl Command {
         signals::ignore();
         let sources = self.sources.clone();
         self.run_action().map_err(|error| {
+            let broken = error.downcast_ref::<io::Error>();
+            if broken.is_some_and(|it| it.kind() == io::ErrorKind::BrokenPipe) {
+                // Whoever read what is printed has seen enough.
+                signals::end_by_broken_pipe();
+            }
             let wrong = error.downcast::<WrongSetting>();
             wrong.map_or_else(|other| other, |wrong| wrong.set_by(&sources).into())
         })

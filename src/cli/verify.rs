@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         ))?;
     }
     for advice in advice {
-        eprintln!("larder: {advice}");
+        client::say(advice);
     }
     Ok(if found == 0 {
         ExitCode::SUCCESS

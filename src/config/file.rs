@@ -2,7 +2,7 @@
 //! and environment variables go before it. Its keys are the flags' names.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write, stderr};
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, Args, Command};
@@ -96,8 +96,8 @@ impl SettingsFile {
         if entries.iter().any(secret)
             && let Some(warning) = secret_file::check(&file).map_err(unreadable)?
         {
-            // There is no log yet.
-            eprintln!("larder: {}: {warning}", path.display());
+            // There is no log yet, and nobody has to read it.
+            let _ = writeln!(stderr(), "larder: {}: {warning}", path.display());
         }
         Ok(Self {
             path: path.to_owned(),

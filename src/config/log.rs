@@ -11,7 +11,8 @@ pub struct Log {
         long,
         env = "LARDER_LOG",
         value_name = "FILTER",
-        default_value = "info"
+        default_value = "info",
+        value_parser = filter
     )]
     log: Targets,
 
@@ -23,6 +24,31 @@ pub struct Log {
         default_value = "text"
     )]
     log_format: Format,
+}
+
+/// Reads what to log. A word that is no level would name a part of the program, so that a typo
+/// would silence everything else: such a part is only taken with its level.
+fn filter(text: &str) -> Result<Targets, String> {
+    let mut filter = Targets::new();
+    for piece in text.split(',').map(str::trim) {
+        let (target, level) = match piece.split_once('=') {
+            None => (None, piece),
+            Some((target, level)) => (Some(target.trim()), level.trim()),
+        };
+        let level = level.parse::<LevelFilter>().ok();
+        let level = level.filter(|_| !piece.ends_with('=') && !piece.is_empty());
+        filter = match (target, level) {
+            (None, Some(level)) => filter.with_default(level),
+            (Some(target), Some(level)) if !target.is_empty() => filter.with_target(target, level),
+            _ => {
+                return Err(format!(
+                    "`{piece}` is invalid: it is neither a level (error, warn, info, debug, trace, \
+                     off) nor target=level"
+                ));
+            }
+        };
+    }
+    Ok(filter)
 }
 
 /// How the log is written.

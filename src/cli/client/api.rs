@@ -31,6 +31,7 @@ pub(super) struct Api {
     http: reqwest::Client,
     node: BaseUrl,
     token: Option<String>,
+    proxy: Option<String>,
 }
 
 /// What the node says of why it refuses.
@@ -41,8 +42,9 @@ struct Refusal {
 }
 
 impl Api {
-    /// An interface that asks `connection`'s node: through a proxy only where `proxied`.
-    pub(super) fn new(connection: &Connection, proxied: bool) -> Result<Self, Failure> {
+    /// An interface that asks `connection`'s node: through the proxy of the environment only where
+    /// one is named.
+    pub(super) fn new(connection: &Connection, proxy: Option<String>) -> Result<Self, Failure> {
         let token = connection.token()?.map(str::to_owned);
         let authorities = authorities(connection)?;
         let mut http = reqwest::Client::builder()
@@ -52,19 +54,25 @@ impl Api {
             .redirect(Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT);
-        if !proxied {
+        if proxy.is_none() {
             http = http.no_proxy();
         }
         Ok(Self {
             http: http.build().map_err(Failure::Answer)?,
             node: connection.node.clone(),
             token,
+            proxy,
         })
     }
 
     /// The node that is asked.
     pub(super) fn node(&self) -> &BaseUrl {
         &self.node
+    }
+
+    /// The proxy that it is asked through.
+    pub(super) fn proxy(&self) -> Option<&str> {
+        self.proxy.as_deref()
     }
 
     /// A request; the path begins with a slash.

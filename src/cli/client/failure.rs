@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use reqwest::StatusCode;
 
@@ -62,6 +61,13 @@ pub(super) enum Failure {
     NotReplaced(PathBuf, &'static str),
     #[error("{0} is neither a file nor a folder")]
     NoFile(PathBuf),
+    #[error("{0}: No such file or directory")]
+    NoLocal(PathBuf),
+    #[error("{0} is {1}, and is left out")]
+    LeftOut(PathBuf, &'static str),
+    /// Everything that failed was told; this is the highest status of it.
+    #[error("told")]
+    Told(u8),
     #[error("{0}: {1}")]
     File(PathBuf, #[source] io::Error),
     #[error("{0} has changed while it was sent; send it once more")]
@@ -70,6 +76,10 @@ pub(super) enum Failure {
         "{0} has changed while it was sent, and what has arrived is there still: `larder rm {1}`"
     )]
     ChangedAndLeft(PathBuf, String),
+    #[error("what arrived of {0} is not what was sent; send it once more")]
+    ArrivedOther(PathBuf),
+    #[error("what arrived of {0} is not what was sent, and it is there still: `larder rm {1}`")]
+    ArrivedOtherAndLeft(PathBuf, String),
     #[error("the copy could not be made: {0}")]
     NotKept(String),
     #[error("TLS cannot be set up")]
@@ -84,17 +94,48 @@ impl Failure {
         result.map_err(|error| Self::File(path.to_owned(), error))
     }
 
-    pub(super) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
+    /// The exit status of a command that fails so.
+    pub(super) fn status(&self) -> u8 {
+        match self {
+            Self::LeftOut(..) => 0,
+            Self::Told(status) => *status,
             Self::Setting(_) | Self::Usage(_) => 2,
-            Self::NotFound(_) => 3,
+            Self::NotFound(_) | Self::NoLocal(_) => 3,
             Self::Ambiguous(..) => 4,
             Self::NoNode(..) | Self::NotSecure(..) => 5,
             Self::Token(_) => 6,
             Self::Refused { code, .. } if code == "damaged" => 7,
-            Self::WrongBytes(..) | Self::Changed(_) | Self::ChangedAndLeft(..) => 7,
+            Self::WrongBytes(..)
+            | Self::Changed(_)
+            | Self::ChangedAndLeft(..)
+            | Self::ArrivedOther(_)
+            | Self::ArrivedOtherAndLeft(..) => 7,
             _ => 1,
-        })
+        }
+    }
+
+    /// Whether it says which file here it is about.
+    pub(super) fn names_file(&self) -> bool {
+        matches!(
+            self,
+            Self::File(..)
+                | Self::NoFile(_)
+                | Self::NoLocal(_)
+                | Self::LeftOut(..)
+                | Self::Changed(_)
+                | Self::ChangedAndLeft(..)
+                | Self::ArrivedOther(_)
+                | Self::ArrivedOtherAndLeft(..)
+        )
+    }
+
+    /// Whether no other file would fare better.
+    pub(super) fn is_of_every_file(&self) -> bool {
+        match self {
+            Self::NoNode(..) | Self::NotSecure(..) | Self::Token(_) | Self::Elsewhere(_) => true,
+            Self::Refused { status, .. } => *status == StatusCode::FORBIDDEN,
+            _ => false,
+        }
     }
 
     /// The failure for people, with its deepest cause where that says more: one line, and one

@@ -27,6 +27,10 @@ impl Api {
         let mut found = Vec::new();
         if let Ok(id) = wanted.parse::<FileId>() {
             found = self.with_id(list, id).await?;
+            // Of files that are one to people, the list of the network has the first only.
+            if found.is_empty() && list == Where::Network {
+                found = self.with_id(Where::Here, id).await?;
+            }
         } else if wanted.parse::<BlobHash>().is_ok() {
             found = match list {
                 Where::Here => {
@@ -95,6 +99,8 @@ impl Api {
             uploaded_at: String::new(),
             peers: Vec::new(),
             reachable_peers: None,
+            reachable: None,
+            damaged: None,
         }))
     }
 

@@ -23,6 +23,12 @@ pub(super) struct File {
     /// Those of them that answer now; older nodes do not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) reachable_peers: Option<Vec<String>>,
+    /// Whether one of them does; told by lists of the network, as the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) reachable: Option<bool>,
+    /// Whether what the node itself stores of it is known to be damaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) damaged: Option<bool>,
 }
 
 /// Which list of the node.

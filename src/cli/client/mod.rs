@@ -31,7 +31,7 @@ Exit status:
   0  done
   1  failed, for the reason that is told
   2  wrong command line or setting
-  3  no such file
+  3  no such file, there or here
   4  the name means several files
   5  no node answers, or none that can be trusted
   6  the node wants a token, or another one
@@ -41,7 +41,7 @@ Exit status:
 pub(super) use get::Arguments as Get;
 pub(super) use keep::Arguments as Keep;
 pub(super) use ls::Arguments as Ls;
-pub(super) use output::{json, plain};
+pub(super) use output::{json, plain, say};
 pub(super) use peers::Arguments as Peers;
 pub(super) use put::Arguments as Put;
 pub(super) use rm::Arguments as Rm;

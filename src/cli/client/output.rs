@@ -3,7 +3,7 @@
 //! Names, addresses and errors come from anybody. So what is printed passes one of the functions
 //! here, whoever calls them, and nothing of it commands a terminal or looks like what it is not.
 
-use std::io::{self, Write, stdout};
+use std::io::{self, Write, stderr, stdout};
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
@@ -89,11 +89,17 @@ impl Formatter for Escaping {
     }
 }
 
+/// Says something on standard error, where anybody reads that.
+pub(in crate::cli) fn say(text: &str) {
+    let _ = writeln!(stderr(), "larder: {text}");
+}
+
 /// Tells on standard error why something is tried once more, after which pause, and the how
 /// manieth try of how many that is.
 pub(super) fn tell_again(bar: &ProgressBar, why: &str, pause: Duration, (number, of): (u32, u32)) {
     let pause = pause.as_secs_f32();
-    bar.suspend(|| eprintln!("larder: {why}; tries again in {pause} s ({number} of {of})"));
+    let text = format!("{why}; tries again in {pause} s ({number} of {of})");
+    bar.suspend(|| say(&text));
 }
 
 /// A bar on standard error, where that is a terminal.

@@ -1,12 +1,14 @@
 //! `larder put`: uploads files, and folders with all that is in them.
 
-use std::fs::ReadDir;
+use std::cell::Cell;
+use std::fs::{DirEntry, Metadata, ReadDir};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use indicatif::MultiProgress;
 
 use super::api::Api;
@@ -14,7 +16,7 @@ use super::begun;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::output;
-use super::running::run;
+use super::running::{run, tell};
 use super::send::{Sent, send};
 use crate::blocking;
 
@@ -49,7 +51,14 @@ struct Local {
 /// Files and what is in folders, found as they are asked for. Links to folders are not
 /// followed, since they may lead around.
 struct Walk {
-    folders: Vec<(ReadDir, String)>,
+    folders: Vec<Folder>,
+}
+
+/// A folder that is being walked: where it is here, and what it is called there.
+struct Folder {
+    inside: ReadDir,
+    path: PathBuf,
+    name: String,
 }
 
 impl Arguments {
@@ -57,30 +66,68 @@ impl Arguments {
         run(&self.connection, |api| self.put(api))
     }
 
+    /// Sends everything that it can: what fails is told with its path, and the others go on.
     async fn put(&self, api: Api) -> Result<(), Failure> {
         let bars = MultiProgress::new();
         blocking::run(begun::sweep).await;
         let found = self.found()?;
-        let (api, bars) = (&api, &bars);
-        let sending = stream::iter(found.into_iter().flatten()).map(|local| async move {
-            let Local { path, name } = local?;
-            let bar = bars.add(output::bar(&name, 0));
-            let sent = send(api, &path, &name, &self.description, &bar).await?;
-            bar.finish_and_clear();
-            bars.suspend(|| self.print(&sent))
+        // Whether no other file would fare better, and whether there were others then.
+        let (hopeless, cut) = (Cell::new(false), Cell::new(false));
+        let found = found.take_while(|_| {
+            cut.set(hopeless.get());
+            !hopeless.get()
         });
-        sending.buffer_unordered(AT_ONCE).try_collect().await
+        let (api, bars) = (&api, &bars);
+        let sending = stream::iter(found).map(|local| self.send(api, bars, local));
+        let mut sending = pin!(sending.buffer_unordered(AT_ONCE));
+        let mut worst = 0;
+        while let Some(sent) = sending.next().await {
+            match sent {
+                Ok(sent) => bars.suspend(|| self.print(&sent))?,
+                Err((path, failure)) => {
+                    bars.suspend(|| tell(&failure, path.as_deref(), api.proxy()));
+                    hopeless.set(hopeless.get() || failure.is_of_every_file());
+                    worst = worst.max(failure.status());
+                }
+            }
+        }
+        if cut.get() {
+            output::say("the files after these are not sent");
+        }
+        match worst {
+            0 => Ok(()),
+            worst => Err(Failure::Told(worst)),
+        }
+    }
+
+    /// Sends one file; a failure comes with its path.
+    async fn send(
+        &self,
+        api: &Api,
+        bars: &MultiProgress,
+        local: Result<Local, Failure>,
+    ) -> Result<Sent, (Option<PathBuf>, Failure)> {
+        let Local { path, name } = local.map_err(|failure| (None, failure))?;
+        let bar = bars.add(output::bar(&name, 0));
+        let sent = send(api, &path, &name, &self.description, &bar).await;
+        bar.finish_and_clear();
+        sent.map_err(|failure| (Some(path), failure))
     }
 
     /// What is sent, found as it is asked for.
-    fn found(&self) -> Result<Vec<Found>, Failure> {
+    fn found(&self) -> Result<Found<'_>, Failure> {
         let Some(name) = &self.name else {
-            return self.files.iter().map(|path| found(path)).collect();
+            let found = self.files.iter().flat_map(|path| match found(path) {
+                Ok(found) => found,
+                Err(failure) => Box::new(std::iter::once(Err(failure))),
+            });
+            return Ok(Box::new(found));
         };
         match self.files.as_slice() {
             [path] if !path.is_dir() => {
+                about(real(path))?;
                 let (path, name) = (real(path).to_owned(), name.clone());
-                Ok(vec![Box::new(std::iter::once(Ok(Local { path, name })))])
+                Ok(Box::new(std::iter::once(Ok(Local { path, name }))))
             }
             _ => Err(Failure::Usage("--name is for one file")),
         }
@@ -95,12 +142,22 @@ impl Arguments {
     }
 }
 
-type Found = Box<dyn Iterator<Item = Result<Local, Failure>>>;
+type Found<'a> = Box<dyn Iterator<Item = Result<Local, Failure>> + 'a>;
+
+/// What is at a path, behind links.
+fn about(path: &Path) -> Result<Metadata, Failure> {
+    match path.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Failure::NoLocal(path.to_owned()))
+        }
+        about => Failure::of_file(path, about),
+    }
+}
 
 /// The files that an argument means.
-fn found(path: &Path) -> Result<Found, Failure> {
+fn found(path: &Path) -> Result<Found<'static>, Failure> {
     let path = real(path);
-    let about = Failure::of_file(path, path.metadata())?;
+    let about = about(path)?;
     let name = if let Some(name) = path.file_name() {
         name.to_owned()
     } else {
@@ -111,7 +168,11 @@ fn found(path: &Path) -> Result<Found, Failure> {
     let name = name.to_string_lossy().into_owned();
     if about.is_dir() {
         let inside = Failure::of_file(path, path.read_dir())?;
-        let folders = vec![(inside, name)];
+        let folders = vec![Folder {
+            inside,
+            path: path.to_owned(),
+            name,
+        }];
         return Ok(Box::new(Walk { folders }));
     }
     if !(about.is_file() || about.file_type().is_fifo()) {
@@ -135,36 +196,46 @@ impl Iterator for Walk {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let (folder, prefix) = self.folders.last_mut()?;
-            let Some(entry) = folder.next() else {
+            let folder = self.folders.last_mut()?;
+            let Some(entry) = folder.inside.next() else {
                 self.folders.pop();
                 continue;
             };
-            let prefix = prefix.clone();
-            match self.enter(entry, &prefix) {
+            let entry = Failure::of_file(&folder.path, entry);
+            let name = folder.name.clone();
+            match entry.and_then(|it| self.enter(&it, &name)) {
                 Ok(None) => {}
                 Ok(Some(local)) => return Some(Ok(local)),
-                Err(error) => return Some(Err(Failure::File(PathBuf::from(prefix), error))),
+                Err(failure) => return Some(Err(failure)),
             }
         }
     }
 }
 
 impl Walk {
-    /// Takes a file; a folder is walked next.
-    fn enter(
-        &mut self,
-        entry: io::Result<std::fs::DirEntry>,
-        prefix: &str,
-    ) -> io::Result<Option<Local>> {
-        let entry = entry?;
-        let name = format!("{prefix}/{}", entry.file_name().to_string_lossy());
-        let (kind, path) = (entry.file_type()?, entry.path());
+    /// Takes a file; a folder is walked next, and what is neither is left out.
+    fn enter(&mut self, entry: &DirEntry, folder: &str) -> Result<Option<Local>, Failure> {
+        let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        let path = entry.path();
+        let kind = Failure::of_file(&path, entry.file_type())?;
         if kind.is_dir() {
-            self.folders.push((path.read_dir()?, name));
+            let inside = Failure::of_file(&path, path.read_dir())?;
+            self.folders.push(Folder { inside, path, name });
             return Ok(None);
         }
-        let is_file = kind.is_file() || (kind.is_symlink() && path.metadata()?.is_file());
-        Ok(is_file.then_some(Local { path, name }))
+        if kind.is_file() {
+            return Ok(Some(Local { path, name }));
+        }
+        let mut what = "neither a file nor a folder";
+        if kind.is_symlink() {
+            let about = Failure::of_file(&path, path.metadata())?;
+            if about.is_file() {
+                return Ok(Some(Local { path, name }));
+            }
+            if about.is_dir() {
+                what = "a link to a folder";
+            }
+        }
+        Err(Failure::LeftOut(path, what))
     }
 }

@@ -1,5 +1,7 @@
 //! Commands from their beginning to their exit status.
 
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -7,7 +9,7 @@ use anyhow::Context;
 use super::api::Api;
 use super::connection::Connection;
 use super::failure::Failure;
-use super::output::plain;
+use super::output::{plain, say};
 use super::proxy;
 
 /// Runs a command to its end; what fails is told with what to do about it.
@@ -23,22 +25,33 @@ where
         .build()
         .context("cannot start the runtime")?;
     let proxy = proxy::between(&connection.node);
-    let api = Api::new(connection, proxy.is_some());
+    let api = Api::new(connection, proxy.clone());
     let done = runtime.block_on(async { command(api?).await });
     Ok(match done {
         Ok(()) => ExitCode::SUCCESS,
         // Told where it was set by whoever knows that.
         Err(Failure::Setting(wrong)) => return Err(wrong.into()),
+        // Whoever read what is printed may have seen enough.
+        Err(Failure::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            return Err(error.into());
+        }
+        Err(Failure::Told(status)) => ExitCode::from(status),
         Err(failure) => {
-            let proxy = proxy.filter(|_| failure.is_of_node());
-            let by = proxy.map(|it| {
-                format!(
-                    " (asked through the proxy {}, as the environment has it)",
-                    plain(&it)
-                )
-            });
-            eprintln!("larder: {}{}", failure.told(), by.unwrap_or_default());
-            failure.exit_code()
+            tell(&failure, None, proxy.as_deref());
+            ExitCode::from(failure.status())
         }
     })
+}
+
+/// Tells why something failed, of one of several files with its path, and which proxy stands
+/// between.
+pub(super) fn tell(failure: &Failure, file: Option<&Path>, proxy: Option<&str>) {
+    let file = file.filter(|_| !failure.names_file());
+    let file = file.map(|it| format!("{}: ", plain(&it.to_string_lossy())));
+    let proxy = proxy.filter(|_| failure.is_of_node()).map(|it| {
+        let it = plain(it);
+        format!(" (asked through the proxy {it}, as the environment has it)")
+    });
+    let (file, proxy) = (file.unwrap_or_default(), proxy.unwrap_or_default());
+    say(&format!("{file}{}{proxy}", failure.told()));
 }

@@ -141,22 +141,24 @@ impl Sending<'_> {
         let own = BlobHash::from(self.hasher.lock().finalize());
         let source = self.source.clone();
         let still_is = blocking::run(move || source.still_is(own)).await;
-        let is_right = hash == own && Failure::of_file(self.path, still_is)?;
+        let (has_arrived, still_is) = (hash == own, Failure::of_file(self.path, still_is)?);
         self.begun.forget();
-        if is_right {
+        if has_arrived && still_is {
             return Ok(self.sent(id, own));
         }
         // Nobody was told of it, and nobody shall take it for the file.
         let remove = self
             .api
             .request(Method::DELETE, &format!("/api/p2p/file/{id}"));
-        match self.api.send(remove).await {
-            Err(failure) if !failure.is_gone() => Err(Failure::ChangedAndLeft(
-                self.path.to_owned(),
-                id.to_string(),
-            )),
-            _ => Err(Failure::Changed(self.path.to_owned())),
-        }
+        let removed = self.api.send(remove).await;
+        let is_left = removed.is_err_and(|failure| !failure.is_gone());
+        let (path, id) = (self.path.to_owned(), id.to_string());
+        Err(match (still_is, is_left) {
+            (true, true) => Failure::ArrivedOtherAndLeft(path, id),
+            (true, false) => Failure::ArrivedOther(path),
+            (false, true) => Failure::ChangedAndLeft(path, id),
+            (false, false) => Failure::Changed(path),
+        })
     }
 
     fn sent(&self, id: FileId, hash: BlobHash) -> Sent {
