@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use common::content::content;
 use common::forms::{file, form, upload};
 use common::process::{Node, limited, until};
-use common::raw_http::{Answer, connect, get, head, read_answer, send};
+use common::raw_http::{Answer, connect, get, head, read_answer, send, until_read};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 const MIB: u64 = 1024;
@@ -65,6 +65,48 @@ fn whoever_asks_gets_in_beside_as_many_idle_connections_as_may_be() {
     // The oldest went first, and each was told by its end.
     let mut first = held.into_iter().next().unwrap();
     assert_eq!(first.read(&mut [0]).unwrap_or(0), 0);
+}
+
+#[test]
+fn a_connection_without_a_request_holds_up_no_stop() {
+    for begun in ["", "G", "GET /health HTTP/1.1\r\nHost: local", "\r\n"] {
+        for asked_before in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let node = Node::start(&dir, &["--shutdown-grace", "3600"]);
+            let mut held = connect(node.address);
+            if asked_before {
+                held.write_all(&head("GET", "/health", &[])).unwrap();
+                assert_eq!(read_answer(&mut held, false).status, 200);
+            }
+            held.write_all(begun.as_bytes()).unwrap();
+            until_read(&held);
+            // Fails after half a minute, not after an hour.
+            node.stop();
+            assert_eq!(held.read(&mut [0]).unwrap_or(0), 0);
+        }
+    }
+}
+
+#[test]
+fn a_request_names_its_host_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    let ask = |version: &str, target: &str, hosts: &[&str]| {
+        let hosts: String = hosts.iter().map(|it| format!("{it}\r\n")).collect();
+        let request = format!("GET {target} HTTP/{version}\r\n{hosts}\r\n");
+        status(node.address, request.as_bytes())
+    };
+    let host = "Host: localhost";
+    for target in ["/health", "/api/p2p/files", "http://localhost/health"] {
+        for hosts in [&[][..], &[host, host], &[host, "hOST: other"]] {
+            assert_eq!(ask("1.1", target, hosts), 400);
+        }
+        assert_eq!(ask("1.1", target, &[host]), 200);
+        assert_eq!(ask("1.0", target, &[]), 200);
+        assert_eq!(ask("1.0", target, &[host, host]), 400);
+    }
+    let answer = send(node.address, b"GET /health HTTP/1.1\r\n\r\n");
+    assert_eq!(answer.refusal(), (400, "bad_request".to_owned()));
 }
 
 fn with_field(length: usize) -> Vec<u8> {

@@ -254,3 +254,67 @@ fn a_start_that_has_no_room_at_all_says_so_and_loses_nothing() {
     let (is_fine, told) = verify(&disk);
     assert!(is_fine, "{told}");
 }
+
+/// Makes empty files until no more can be made.
+fn take_all_files(disk: &SmallDisk, round: u32) -> Vec<PathBuf> {
+    let path = |number: u32| storage(&disk.dir).join(format!("filler {round} {number}"));
+    let made = (0..)
+        .map(path)
+        .map_while(|path| fs::File::create(&path).is_ok().then_some(path));
+    made.collect()
+}
+
+#[test]
+fn a_node_starts_and_stops_where_no_file_can_be_made() {
+    let disk = SmallDisk::mount_with("size=60M,nr_inodes=600");
+    let arguments = &["--min-free", "0"][..];
+    let mut node = Node::start(&disk.dir, arguments);
+    let mut kept = Kept::new();
+    for seed in 0..4 {
+        keep(
+            &node,
+            &mut kept,
+            seed,
+            if seed % 2 == 0 { LONG } else { SHORT },
+        );
+    }
+    let mut fillers = Vec::new();
+    for (round, kills) in [false, true, false].into_iter().enumerate() {
+        if kills {
+            node.kill();
+        } else {
+            node.stop();
+        }
+        fillers.extend(take_all_files(&disk, round.try_into().unwrap()));
+        node = Node::start(&disk.dir, arguments);
+        check(&node, &kept);
+        let body = form(&[file("refused", &content(99, LONG))]);
+        let answer = upload(node.address, &body);
+        assert_eq!(answer.refusal(), (507, "disk_full".to_owned()));
+        remove(&node, &mut kept);
+        check(&node, &kept);
+    }
+    for filler in fillers {
+        fs::remove_file(filler).unwrap();
+    }
+    until("an upload is taken", || {
+        let answer = upload(node.address, &form(&[file("file", &content(50, LONG))]));
+        (answer.status == 200).then_some(())
+    });
+    node.stop();
+    let (is_whole, told) = verify(&disk);
+    assert!(is_whole, "{told}");
+}
+
+#[test]
+fn a_start_that_can_make_no_file_says_that_those_are_missing_and_not_bytes() {
+    let disk = SmallDisk::mount_with("size=60M,nr_inodes=40");
+    take_all_files(&disk, 0);
+    let output = larder(disk.dir.path()).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("has no inode left") && !told.contains("MiB"),
+        "{told}"
+    );
+}

@@ -207,3 +207,50 @@ fn an_outboard_that_is_no_file_is_derived_anew_in_its_place() {
         }
     }
 }
+
+#[test]
+fn whatever_is_in_the_place_of_a_directory_of_outboards_gives_way_to_it() {
+    let link: Intruder = |it| symlink("nowhere", it).unwrap();
+    let short: Intruder = |it| fs::write(it, "something").unwrap();
+    for (intruder, restarts) in [
+        (pipe as Intruder, false),
+        (pipe, true),
+        (link, false),
+        (short, true),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut node = Node::start(&dir, &[]);
+        let bytes = content(6, LONG);
+        let file = uploaded(node.address, "long", &bytes);
+        let hash = file["hash"].as_str().unwrap().to_owned();
+        let shard = dir.path().join(STORAGE).join("outboards").join(&hash[..2]);
+        let intrude = || {
+            fs::remove_dir_all(&shard).unwrap();
+            intruder(&shard);
+        };
+        if restarts {
+            node.stop();
+            intrude();
+            node = Node::start(&dir, &[]);
+        } else {
+            intrude();
+        }
+        // Nothing of it is needed to take the file away, or to stop.
+        let proven = get(node.address, &format!("/api/p2p/blob/{hash}/bao"), &[]);
+        assert_eq!(proven.status, 200, "{proven:?}");
+        assert!(shard.is_dir());
+        let log = node.log();
+        assert!(
+            log.contains("in the place of a directory of outboards"),
+            "{log}"
+        );
+        intrude();
+        let path = format!("/api/p2p/file/{}", file["file_id"].as_str().unwrap());
+        let removed = send(node.address, &head("DELETE", &path, &[]));
+        assert_eq!(removed.status, 200, "{removed:?}");
+        uploaded(node.address, "again", &bytes);
+        assert!(shard.is_dir());
+        node.stop();
+        Node::start(&dir, &[]).stop();
+    }
+}

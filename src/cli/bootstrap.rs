@@ -85,7 +85,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
-    let stop = StopSignal::listen()?;
+    let mut stop = StopSignal::listen()?;
     tokio::spawn(reload_on_hangup(hangup()?, None));
     let listener = TcpListener::bind(arguments.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", arguments.listen))?;

@@ -1,11 +1,15 @@
 //! `larder serve`: a node from start to end.
 
 use std::io::{Write, stdout};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::time::{sleep, timeout};
 
 use super::stop::{StopSignal, hangup, reload_on_hangup};
 use super::storage::{advised, keep_private};
@@ -13,10 +17,16 @@ use super::{allocator, limits, logging};
 use crate::access::Writers;
 use crate::config::Settings;
 use crate::http;
+use crate::index;
 use crate::node::{self, Node, NodeError};
 use crate::peer::tls::Authorities;
 use crate::web::server;
 use crate::web::tls::Tls;
+
+/// How often to look whether the start goes on.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long work on other threads has to end after a failure.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     logging::start(settings.log());
@@ -26,12 +36,23 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     limits::be_told_of_the_end_of_time();
     let (http, authorities) = (settings.http()?, settings.authorities()?);
     let tls = settings.tls()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    runtime.block_on(serve(settings, http, authorities, tls))?;
-    Ok(ExitCode::SUCCESS)
+    let runtime = or_panic(|| Ok(Runtime::new()?)).context("cannot start the runtime")?;
+    let served = or_panic(|| runtime.block_on(serve(settings, http, authorities, tls)));
+    if served.is_err() {
+        // What hangs keeps nobody from ending.
+        runtime.shutdown_timeout(AFTER_FAILURE);
+    }
+    served.map(|()| ExitCode::SUCCESS)
+}
+
+/// Does `work`, whose panic is an error: where no thread can be made, the runtime has no other
+/// way to tell it.
+fn or_panic<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(anyhow!("{}", said.unwrap_or("it panicked")))
+    })
 }
 
 async fn serve(
@@ -41,7 +62,7 @@ async fn serve(
     tls: Option<Tls>,
 ) -> anyhow::Result<()> {
     // From here on the signals end the node in order.
-    let stop = StopSignal::listen()?;
+    let mut stop = StopSignal::listen()?;
     tokio::spawn(reload_on_hangup(hangup()?, tls.clone()));
     let address = settings.listen();
     let listener = TcpListener::bind(address).await;
@@ -51,10 +72,10 @@ async fn serve(
         authorities,
         ..settings.node(bound)?
     };
-    let node = Node::open(options).await.map_err(|error| match error {
-        NodeError::Store(error) => advised(error),
-        other => other.into(),
-    })?;
+    let grace = settings.server().shutdown_grace;
+    let Some(node) = open(options, &mut stop, grace).await? else {
+        return Ok(());
+    };
     let node = Arc::new(node);
     allocator::give_back();
     if node.base_url().has_path() {
@@ -95,4 +116,41 @@ async fn serve(
     node.run(listener, router, &server, stop.wait())
         .await
         .context("the last changes may not be on disk")
+}
+
+/// Opens the node; None where it was told to stop meanwhile, and has. Neither that nor a thread
+/// that could not be made is waited for without end.
+async fn open(
+    options: node::Options,
+    stop: &mut StopSignal,
+    grace: Duration,
+) -> anyhow::Result<Option<Node>> {
+    let mut opening = tokio::spawn(Node::open(options));
+    let opened = tokio::select! {
+        opened = &mut opening => opened,
+        cause = stuck() => return Err(anyhow!("the lookup database cannot be opened: {cause}")),
+        () = stop.wait() => {
+            let opened = timeout(grace, opening).await;
+            let opened = opened.map_err(|_| anyhow!("stopped while the start was under way"))?;
+            if let Ok(Ok(node)) = opened {
+                node.store().close().await?;
+            }
+            return Ok(None);
+        }
+    };
+    let node = opened.context("the start ended by a panic")?;
+    node.map(Some).map_err(|error| match error {
+        NodeError::Store(error) => advised(error),
+        other => other.into(),
+    })
+}
+
+/// Returns once the lookup database waits for ever, with the reason.
+async fn stuck() -> String {
+    loop {
+        sleep(LOOK_EVERY).await;
+        if let Some(cause) = index::stuck() {
+            return cause;
+        }
+    }
 }

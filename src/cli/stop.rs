@@ -27,7 +27,7 @@ impl StopSignal {
     }
 
     /// Waits for one of them.
-    pub(super) async fn wait(mut self) {
+    pub(super) async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

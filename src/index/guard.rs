@@ -1,9 +1,15 @@
 //! sled, whose failures become errors of the index.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt::Display;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::IndexError;
 use crate::disk::{is_full, is_shortage};
@@ -13,10 +19,112 @@ pub(super) fn failed(error: impl Display) -> IndexError {
     IndexError::Lookup(error.to_string())
 }
 
+/// A database, of which every use passes the guard, its end too: where its last sync fails sled
+/// panics.
+pub(super) struct Database {
+    db: Option<sled::Db>,
+    dir: PathBuf,
+}
+
+impl Database {
+    pub(super) fn open(config: &sled::Config, dir: &Path) -> Result<Self, IndexError> {
+        let db = guard(|| config.open().map_err(|e| of_sled(dir, e)))?;
+        Ok(Self {
+            db: Some(db),
+            dir: dir.to_owned(),
+        })
+    }
+
+    /// Uses it for `work`.
+    pub(super) fn with<T>(
+        &self,
+        work: impl FnOnce(&sled::Db) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
+        let db = self.db.as_ref().ok_or(IndexError::Closed)?;
+        guard(|| work(db))
+    }
+
+    /// Hands everything to the operating system and closes.
+    pub(super) fn close(mut self) -> Result<(), IndexError> {
+        self.with(|db| db.flush().map(drop).map_err(|e| of_sled(&self.dir, e)))?;
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), IndexError> {
+        let db = self.db.take();
+        guard(|| {
+            drop(db);
+            Ok(())
+        })
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            // The next start finds out whether it is whole.
+            tracing::debug!(%error, dir = %self.dir.display(), "a lookup database ended badly");
+        }
+    }
+}
+
+thread_local! {
+    /// Whether a guard stands around what this thread does.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Panics behind a guard that has not caught them yet.
+static UNCAUGHT: Mutex<Vec<(ThreadId, Instant, String)>> = Mutex::new(Vec::new());
+/// After a panic sled may wait for ever for its own threads, which could not be made.
+const STUCK: Duration = Duration::from_secs(3);
+
+/// What a panic of the lookup database said behind which it seems to wait for ever, for threads of
+/// its own that could not be made: whoever waits for it has to end without it.
+pub fn stuck() -> Option<String> {
+    let uncaught = UNCAUGHT.lock();
+    let stuck = uncaught.iter().find(|(_, at, _)| at.elapsed() >= STUCK);
+    stuck.map(|(_, _, said)| said.clone())
+}
+
 /// sled panics on some damage instead of returning an error; here both are errors.
 pub(super) fn guard<T>(work: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|panic| Err(failed(format!("panic: {}", words_of(&*panic)))))
+    tell_panics_once();
+    let before = GUARDED.replace(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(before);
+    done.unwrap_or_else(|panic| {
+        let here = thread::current().id();
+        UNCAUGHT.lock().retain(|(thread, _, _)| *thread != here);
+        Err(failed(format!("panic: {}", words_of(&*panic))))
+    })
+}
+
+/// Has a panic behind a guard, which becomes an error, and one in a thread of sled told in one
+/// line, without the stack. All others are told as before.
+fn tell_panics_once() {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            if GUARDED.get() {
+                note(panic);
+            } else if panic
+                .location()
+                .is_some_and(|it| it.file().contains("/sled-"))
+            {
+                let cause = words_of(panic.payload());
+                tracing::error!(cause, "a thread of the lookup database has ended");
+            } else {
+                others(panic);
+            }
+        }));
+    });
+}
+
+fn note(panic: &PanicHookInfo<'_>) {
+    let said = words_of(panic.payload()).to_owned();
+    let here = (thread::current().id(), Instant::now(), said);
+    UNCAUGHT.lock().push(here);
 }
 
 /// What a panic says.
@@ -43,5 +151,43 @@ pub(super) fn is_end(error: &IndexError) -> bool {
         IndexError::Lookup(_) => true,
         IndexError::Disk(error) => error.source.raw_os_error().is_none(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Its end waits until it is told.
+    struct Waits(mpsc::Receiver<()>);
+
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            let _ = self.0.recv();
+        }
+    }
+
+    #[test]
+    fn a_panic_whose_end_waits_is_told_while_it_waits() {
+        let (go, told) = mpsc::channel();
+        let work = thread::spawn(|| {
+            guard::<()>(|| {
+                let _waits = Waits(told);
+                panic!("no thread can be made")
+            })
+        });
+        let began = Instant::now();
+        while stuck().is_none() {
+            assert!(began.elapsed() < STUCK * 10);
+            thread::sleep(STUCK / 30);
+        }
+        assert!(began.elapsed() >= STUCK);
+        assert_eq!(stuck().as_deref(), Some("no thread can be made"));
+        go.send(()).unwrap();
+        let error = work.join().unwrap().unwrap_err();
+        assert!(error.to_string().contains("no thread can be made"));
+        assert_eq!(stuck(), None);
     }
 }

@@ -15,7 +15,7 @@ use parking_lot::RwLock;
 
 use super::IndexError;
 use super::codec::{self, DecodeError, Entry};
-use super::guard::{failed, guard, of_sled};
+use super::guard::{Database, failed, of_sled};
 use super::progress::Progress;
 use super::secondary::{Files, Secondary};
 use super::sled_files;
@@ -31,7 +31,7 @@ const OLD_PROGRESS: &[u8] = b"m";
 /// The database, open.
 pub(super) struct Lookup {
     dir: PathBuf,
-    db: sled::Db,
+    db: Database,
     secondary: RwLock<Secondary>,
     recent: RwLock<Recent>,
 }
@@ -97,7 +97,7 @@ impl Lookup {
         let config = sled::Config::new().path(dir).cache_capacity(cache_bytes);
         Ok(Self {
             dir: dir.to_owned(),
-            db: guard(|| config.open().map_err(|e| of_sled(dir, e)))?,
+            db: Database::open(&config, dir)?,
             secondary: RwLock::default(),
             recent: RwLock::default(),
         })
@@ -142,7 +142,8 @@ impl Lookup {
     }
 
     fn read(&self, key: &[u8]) -> Result<Option<sled::IVec>, IndexError> {
-        guard(|| self.db.get(key).map_err(|e| of_sled(&self.dir, e)))
+        self.db
+            .with(|db| db.get(key).map_err(|e| of_sled(&self.dir, e)))
     }
 
     pub(super) fn get(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {
@@ -219,9 +220,9 @@ impl Lookup {
             let record = codec::decode_record(value)?;
             page.insert(record.id, record);
         }
-        guard(|| {
+        self.db.with(|db| {
             let mut found = 0;
-            for value in self.db.range(from..vec![FILE + 1]).values() {
+            for value in db.range(from..vec![FILE + 1]).values() {
                 if found == limit {
                     break;
                 }
@@ -258,8 +259,8 @@ impl Lookup {
         &self,
         mut visit: impl FnMut(&[u8]) -> Result<(), IndexError>,
     ) -> Result<(), IndexError> {
-        guard(|| {
-            for value in self.db.range([FILE]..[FILE + 1]).values() {
+        self.db.with(|db| {
+            for value in db.range([FILE]..[FILE + 1]).values() {
                 visit(&value.map_err(|e| of_sled(&self.dir, e))?)?;
             }
             Ok(())
@@ -355,11 +356,8 @@ impl Lookup {
             batch.insert(PROGRESS, codec::encode(progress));
         }
         // Nobody but the caller changes anything, and readers find it in both meanwhile.
-        guard(|| {
-            self.db
-                .apply_batch(batch)
-                .map_err(|e| of_sled(&self.dir, e))
-        })?;
+        self.db
+            .with(|db| db.apply_batch(batch).map_err(|e| of_sled(&self.dir, e)))?;
         *self.recent.write() = Recent::default();
         Ok(())
     }
@@ -370,11 +368,7 @@ impl Lookup {
         let Self {
             dir, db, secondary, ..
         } = self;
-        guard(|| {
-            db.flush().map_err(|e| of_sled(&dir, e))?;
-            drop(db);
-            Ok(())
-        })?;
+        db.close()?;
         let secondary = secondary.into_inner();
         let saved = secondary.save(&dir);
         saved.map_err(|e| IndexError::io("write into", dir, e))

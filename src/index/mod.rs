@@ -20,6 +20,7 @@ mod secondary;
 mod sled_files;
 mod sums;
 
+pub use guard::stuck;
 pub use journal::Damage;
 
 /// One place that keeps file records.

@@ -1,5 +1,5 @@
 //! Room on the disk that nobody else can take: a file that is removed when the store itself
-//! needs room to go on.
+//! needs room to go on, and empty ones, since a file system may also have no inode left.
 //!
 //! On a disk that is full the lookup database cannot even be opened, and a removal, which would
 //! make room, cannot be written down. So a file takes some of the room while there is much, and
@@ -14,11 +14,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::FallocateFlags;
 
-use crate::disk::FILE_MODE;
+use crate::disk::{Disk, FILE_MODE, RealDisk};
 use crate::stored_file;
 
 /// The file, in the storage directory.
 const FILE: &str = "ballast";
+/// The directory of the empty files, there.
+const SPARE_DIR: &str = "spare-files";
+/// How many empty files there are: a start makes a few.
+const SPARE_FILES: u64 = 24;
 /// How long it is, in bytes: opening the lookup database takes a megabyte or two.
 pub(super) const BYTES: u64 = 8 << 20;
 /// It grows by no more than one part of so many of the room that is free.
@@ -42,6 +46,8 @@ struct State {
     borrowers: usize,
     /// What was lent and not taken back, in bytes.
     lent: u64,
+    /// Whether files were, too.
+    lent_files: bool,
 }
 
 /// Room that was lent; taken back on drop, as far as it is left, by whoever is the last.
@@ -67,10 +73,10 @@ impl Ballast {
         })
     }
 
-    /// Lends all of it where little room is free. Blocks.
+    /// Lends all of it where little room is free, or few files can be made. Blocks.
     pub(super) fn lend_if_short(self: &Arc<Self>) -> Option<Loan> {
         let is_short = self.free().is_ok_and(|free| free < BYTES);
-        is_short.then(|| self.lend().0)
+        (is_short || free_files(&self.dir) < SPARE_FILES).then(|| self.lend().0)
     }
 
     /// Lends all of it, and tells whether that has made any room. Blocks.
@@ -83,8 +89,11 @@ impl Ballast {
             state.lent = held;
             tracing::debug!(bytes = held, "the disk is full; the store uses its ballast");
         }
+        // A file that cannot be removed is lent another time.
+        let spare = std::fs::remove_dir_all(self.dir.join(SPARE_DIR)).is_ok();
+        state.lent_files |= spare;
         drop(state);
-        (Loan(Arc::clone(self)), removed)
+        (Loan(Arc::clone(self)), removed || spare)
     }
 
     /// Makes it as long as it should be where much room is free. Blocks.
@@ -97,11 +106,17 @@ impl Ballast {
             return;
         };
         self.grow(held, BYTES.min((held + free) / SHARE));
+        if free_files(&self.dir) / SHARE > SPARE_FILES {
+            self.spare_files();
+        }
     }
 
     /// Takes back what was lent, as far as it is still free: uploads have no use for room that
     /// is less than what is to be left free.
     fn take_back(&self, state: &mut State) {
+        if std::mem::take(&mut state.lent_files) {
+            self.spare_files();
+        }
         let lent = std::mem::take(&mut state.lent);
         if lent > 0
             && let Ok(free) = self.free()
@@ -120,6 +135,24 @@ impl Ballast {
                 // A part of it would only be in the way.
                 let _ = std::fs::remove_file(self.path());
             }
+        }
+    }
+
+    /// Makes the empty files, as many as can be made.
+    fn spare_files(&self) {
+        let dir = self.dir.join(SPARE_DIR);
+        let mut options = File::options();
+        let options = options.write(true).create_new(true).mode(FILE_MODE);
+        let made = RealDisk.create_dir(&dir).and_then(|()| {
+            (0..SPARE_FILES).try_for_each(|number| {
+                match options.open(dir.join(number.to_string())) {
+                    Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+                    _ => Ok(()),
+                }
+            })
+        });
+        if let Err(error) = made {
+            tracing::debug!(%error, "not all spare files can be made");
         }
     }
 
@@ -150,6 +183,15 @@ impl Ballast {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many files can be made in a directory; as many as anybody likes where the file system does
+/// not count them.
+pub(super) fn free_files(dir: &Path) -> u64 {
+    match rustix::fs::statvfs(dir) {
+        Ok(space) if space.f_files > 0 => space.f_favail,
+        _ => u64::MAX,
     }
 }
 

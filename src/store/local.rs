@@ -112,6 +112,18 @@ pub enum OpenError {
         /// What there was no room for.
         source: Box<OpenError>,
     },
+    /// No more files can be made there, so that not even what is stored can be opened.
+    #[error(
+        "the file system of {} has no inode left, and a start needs to make a few files there: \
+         remove files and start again",
+        dir.display()
+    )]
+    NoFiles {
+        /// The storage directory.
+        dir: PathBuf,
+        /// What could not be made.
+        source: Box<OpenError>,
+    },
     /// The check of everything stored was cut off.
     #[error("the check could not go on: {0}")]
     Verification(StoreError),
@@ -173,6 +185,10 @@ impl LocalStore {
                 return error;
             }
             let (dir, source) = (options.dir.clone(), Box::new(error));
+            // What fails in the making may have taken and given back the last one.
+            if ballast::free_files(&dir) <= 1 {
+                return OpenError::NoFiles { dir, source };
+            }
             OpenError::NoRoom { dir, source }
         };
         let directory = Directory::open(&options.dir, &options.disk);

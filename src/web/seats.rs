@@ -241,10 +241,14 @@ impl Seat {
         }
     }
 
+    /// Whether a request runs, or some of an answer waits for the client.
+    pub(super) fn is_busy(&self) -> bool {
+        self.running.load(Ordering::Relaxed) > 0 || self.sending.load(Ordering::Relaxed)
+    }
+
     fn is_idle(&self, now: u64) -> bool {
-        let busy = self.running.load(Ordering::Relaxed) > 0 || self.sending.load(Ordering::Relaxed);
         let still = now.saturating_sub(self.moved.load(Ordering::Relaxed));
-        !busy || u128::from(still) >= STALLED.as_millis()
+        !self.is_busy() || u128::from(still) >= STALLED.as_millis()
     }
 
     fn head(&self) -> u64 {

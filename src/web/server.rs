@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tower::ServiceExt;
@@ -35,6 +37,8 @@ const MAX_HEAD_BYTES: usize = 32 << 10;
 /// How long to wait after a failed accept: mostly the process has too many files
 /// open, and only closing connections helps.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a request whose head is on its way at the shutdown has to arrive.
+const LAST_HEADS: Duration = Duration::from_millis(200);
 
 /// How a server speaks, and its limits.
 #[derive(Debug, Clone)]
@@ -94,6 +98,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
+    let stopping = watch::Sender::new(false);
     let options = Arc::new(options.clone());
     let seats = Seats::new(options.max_connections);
     let mut connections = JoinSet::new();
@@ -119,12 +124,14 @@ pub async fn serve(
                     router: router.clone(),
                     options: Arc::clone(&options),
                     watcher: graceful.watcher(),
+                    stopping: stopping.subscribe(),
                 };
                 connections.spawn(serving.run(stream, taken));
             }
         }
     }
     drop(listener);
+    stopping.send_replace(true);
     let grace = options.shutdown_grace;
     if timeout(grace, graceful.shutdown()).await.is_err() {
         tracing::warn!(?grace, "requests still running after the grace are cut off");
@@ -175,14 +182,21 @@ struct Serving {
     options: Arc<Options>,
     /// Waits for the shutdown, which in turn waits for it.
     watcher: Watcher,
+    /// Tells of the shutdown.
+    stopping: watch::Receiver<bool>,
 }
 
 impl Serving {
-    /// Serves until the connection ends, or its place is taken away.
+    /// Serves until the connection ends, its place is taken away, or the server stops and no
+    /// request runs.
     async fn run(self, stream: Counted<TcpStream>, taken: Taken) {
         let client = self.client;
+        let stopping = self.stopping.clone();
         tokio::select! {
             () = self.serve(stream) => {}
+            () = idle_at_the_end(stopping, &taken.0) => {
+                tracing::debug!(%client, "a connection without a request ends");
+            }
             () = taken.0.gone() => tracing::debug!(%client, "a connection gives way to others"),
         }
     }
@@ -214,12 +228,26 @@ impl Serving {
             router,
             options,
             watcher,
+            ..
         } = self;
         let connection = connection(stream, client, seat, router, &options);
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%client, %error, "connection cut");
         }
     }
+}
+
+/// Returns at the shutdown if no request runs on the connection, not even after what may have
+/// been on its way: half of a head, or of a TLS handshake, is nothing to wait for.
+async fn idle_at_the_end(mut stopping: watch::Receiver<bool>, seat: &Seat) {
+    if stopping.wait_for(|it| *it).await.is_ok() && !seat.is_busy() {
+        tokio::time::sleep(LAST_HEADS).await;
+        if !seat.is_busy() {
+            return;
+        }
+    }
+    // Whatever runs ends the connection.
+    std::future::pending::<()>().await;
 }
 
 /// HTTP over one connection.
@@ -237,9 +265,13 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         let running = seat.run();
         let address = options.gateways.client(client, request.headers());
         request.extensions_mut().insert(address);
+        let refusal = wrong_host(&request);
         let answer = router.clone().oneshot(request);
         async move {
-            let response = answer.await?;
+            let response = match refusal {
+                Some(refusal) => refusal,
+                None => answer.await?,
+            };
             Ok::<_, Infallible>(response.map(|body| WatchedBody::of(body, running)))
         }
     });
@@ -248,6 +280,26 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .header_read_timeout(head_timeout)
         .max_header_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(guarded(stream, stall_timeout)), service)
+}
+
+/// The refusal of a request that does not say once for which host it is (RFC 9112, section 3.2):
+/// it may mean one host to a proxy and another one here.
+fn wrong_host(request: &Request<Incoming>) -> Option<Response<Body>> {
+    const BODY: &str = concat!(
+        r#"{"status":"error","code":"bad_request","#,
+        r#""message":"a request has one line Host"}"#
+    );
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    let is_right = hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11);
+    (!is_right).then(|| {
+        let mut refusal = Response::new(Body::from(BODY));
+        *refusal.status_mut() = StatusCode::BAD_REQUEST;
+        let headers = refusal.headers_mut();
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(header::CONTENT_TYPE, json);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        refusal
+    })
 }
 
 /// A request runs until the body of its answer is gone.

@@ -15,11 +15,16 @@ pub(crate) struct SmallDisk {
 
 impl SmallDisk {
     pub(crate) fn mount() -> Self {
+        Self::mount_with(&format!("size={DISK}"))
+    }
+
+    /// One with other options, such as `size=1M,nr_inodes=100`.
+    pub(crate) fn mount_with(options: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let storage = storage(&dir);
         std::fs::create_dir(&storage).unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={DISK}"), "larder-test"]);
+        mount.args(["-t", "tmpfs", "-o", options, "larder-test"]);
         let status = mount.arg(&storage).status();
         assert!(
             status.as_ref().is_ok_and(std::process::ExitStatus::success),

@@ -83,6 +83,9 @@ pub(super) fn found_at_once<T: Send + 'static>(
 pub(super) fn strays(dir: PathBuf) -> BoxStream<'static, Result<PathBuf, BlobError>> {
     per_shard(dir, |dir, shard| {
         let mut found = Vec::new();
+        if dir.symlink_metadata().is_ok() && !dir.is_dir() {
+            found.push(dir.to_owned());
+        }
         for_each_name(dir, |path, name| {
             if hash_in_shard(name, shard).is_none() {
                 found.push(path.to_owned());
@@ -121,7 +124,15 @@ fn for_each_name(
     mut each: impl FnMut(&Path, &OsStr) -> Result<(), BlobError>,
 ) -> Result<(), BlobError> {
     let entries = match std::fs::read_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // What is no directory is told as a stray.
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(());
+        }
         entries => entries.map_err(|e| BlobError::io("list", dir, e))?,
     };
     for entry in entries {

@@ -107,7 +107,7 @@ impl Outboards {
     pub(super) fn keep(&self, hash: &BlobHash, file: SpoolFile) -> Result<(), BlobError> {
         let path = self.path(hash);
         // Few nodes need all 256 shards, and none needs them soon.
-        if let Some(shard) = path.parent().filter(|shard| !shard.exists()) {
+        if let Some(shard) = path.parent().filter(|shard| !shard.is_dir()) {
             self.create(shard)?;
         }
         file.rename(&path)
@@ -124,7 +124,7 @@ impl Outboards {
                 file.read_exact_at(buffer, offset)
             })
         });
-        checked.map_or_else(|e| e.kind() == io::ErrorKind::NotFound, |()| true)
+        checked.map_or_else(|e| is_absence(&e), |()| true)
     }
 
     /// The blobs of outboards here that are not in `blobs`.
@@ -143,8 +143,10 @@ impl Outboards {
     /// Removes the outboard of a blob, if there is one. Blocks.
     pub(super) fn remove(&self, hash: &BlobHash) -> Result<(), BlobError> {
         let path = self.path(hash);
-        let removed = self.spool.disk.remove_file(&path);
-        removed.map_err(|e| BlobError::io("remove", path, e))
+        match self.spool.disk.remove_file(&path) {
+            Err(e) if !is_absence(&e) => Err(BlobError::io("remove", path, e)),
+            _ => Ok(()),
+        }
     }
 
     /// The directory that the next outboard of such a shard needs. Blocks.
@@ -157,14 +159,30 @@ impl Outboards {
         }
     }
 
+    /// Makes a directory. Whatever else stands in its place gives way: nothing here is needed,
+    /// and all of it can be derived.
     fn create(&self, dir: &Path) -> Result<(), BlobError> {
-        let created = self.spool.disk.create_dir(dir);
+        let disk = &self.spool.disk;
+        let created = match disk.create_dir(dir) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                tracing::warn!(path = %dir.display(),
+                    "something else was in the place of a directory of outboards; it is removed");
+                disk.remove_file(dir).and_then(|()| disk.create_dir(dir))
+            }
+            created => created,
+        };
         created.map_err(|e| BlobError::io("create", dir, e))
     }
 
     fn path(&self, hash: &BlobHash) -> PathBuf {
         shard_path(&self.dir, hash)
     }
+}
+
+/// Whether an error says that there is no such file, nor perhaps a directory for it.
+fn is_absence(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
 }
 
 /// Whether both are the same file, as far as can be told.
