@@ -227,3 +227,103 @@ fn what_nobody_hears_on_standard_error_changes_no_status_and_stops_no_node() {
     assert_eq!(get(mute.address, "/health", &[]).status, 200);
     assert_eq!(json(here, &mute.url(""), &["ls"]).len(), 20);
 }
+
+#[test]
+fn a_node_that_takes_connections_and_does_not_answer_is_told_within_half_a_minute() {
+    let (_dir, node) = start(&[]);
+    let here = tempfile::tempdir().unwrap();
+    let (here, url) = (here.path(), node.url(""));
+    fs::write(here.join("a"), "a").unwrap();
+    done(here, &url, &["put", "a"]);
+    node.signal(rustix::process::Signal::STOP);
+    let commands = [
+        &["status"][..],
+        &["ls"],
+        &["peers"],
+        &["get", "a"],
+        &["rm", "a"],
+        &["keep", "a"],
+        &["put", "a"],
+    ];
+    let waiting = commands.map(|it| {
+        let mut waiting = command(here, &url, it);
+        waiting.stdout(Stdio::piped()).stderr(Stdio::piped());
+        (it, waiting.spawn().unwrap())
+    });
+    for (arguments, waiting) in waiting {
+        let output = waiting.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(5), "{arguments:?}: {output:?}");
+        let (told, errors) = texts(&output);
+        assert_eq!((&*told, errors.lines().count()), ("", 1), "{errors}");
+        assert!(
+            errors.contains("does not answer: it was waited for 30 s"),
+            "{errors}"
+        );
+    }
+    node.signal(rustix::process::Signal::CONT);
+}
+
+/// A node that has what another one holds, and the other one.
+fn two() -> [(TempDir, Node); 2] {
+    let holder = start(&["--discover-every", "1"]);
+    let url = holder.1.url("");
+    [start(&["--discover-every", "1", "--peer", &url]), holder]
+}
+
+#[test]
+fn a_copy_that_is_asked_for_again_keeps_its_id() {
+    let [(_dir, node), (_other_dir, other)] = two();
+    let hash = uploaded(other.address, "a", b"content")["hash"].clone();
+    let hash = hash.as_str().unwrap();
+    common::peers::until_sees(node.address, &["a"]);
+    let here = tempfile::tempdir().unwrap();
+    let (here, url) = (here.path(), node.url(""));
+    let kept = json(here, &url, &["keep", hash]).remove(0);
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    let copy = files["files"][0]["file_id"].clone();
+    assert_eq!(kept["file_id"], copy);
+    for again in [
+        &["keep", hash][..],
+        &["keep", "a"],
+        &["keep", "a", "--no-wait"],
+    ] {
+        let again = json(here, &url, again).remove(0);
+        assert_eq!(
+            (&again["state"], &again["file_id"]),
+            (&"kept".into(), &copy)
+        );
+    }
+}
+
+#[test]
+fn content_that_is_asked_for_by_its_hash_is_saved_under_its_name() {
+    let [(_dir, node), (_other_dir, other)] = two();
+    let here = tempfile::tempdir().unwrap();
+    let (here, url) = (here.path(), node.url(""));
+    let hash = uploaded(other.address, "../../first.txt", b"content")["hash"].clone();
+    let hash = hash.as_str().unwrap();
+    common::peers::until_sees(node.address, &["../../first.txt"]);
+    uploaded(node.address, "second.txt", b"content");
+    let got = done(here, &url, &["get", hash]);
+    assert!(got.starts_with("first.txt  "), "{got}");
+    assert_eq!(fs::read(here.join("first.txt")).unwrap(), b"content");
+}
+
+#[test]
+fn a_copy_that_does_not_come_is_told_with_its_reason_and_waited_for_no_longer_than_a_minute() {
+    let [(_dir, node), (_other_dir, other)] = two();
+    uploaded(other.address, "gone", b"content");
+    common::peers::until_sees(node.address, &["gone"]);
+    drop(other);
+    let here = tempfile::tempdir().unwrap();
+    let (status, told) = failed(here.path(), &node.url(""), &["keep", "gone"]);
+    assert_eq!(status, 1, "{told}");
+    assert!(
+        told.starts_with("larder: not kept yet: no peer could serve"),
+        "{told}"
+    );
+    assert!(
+        told.contains("no byte of the copy has come for 60 s"),
+        "{told}"
+    );
+}

@@ -122,7 +122,9 @@ pub(super) async fn keep(
         }
     };
     let id = wanted.id();
-    node.keeper().keep(wanted, client).await?;
+    if !node.keeper().note_if_here(&wanted).await {
+        node.keeper().keep(wanted, client).await?;
+    }
     let progress = node.keeper().progress(id).ok_or(ApiError::UnknownKeep)?;
     Ok((StatusCode::ACCEPTED, KeepAnswer::of(progress)))
 }

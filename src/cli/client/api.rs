@@ -20,6 +20,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may pause: a node may wait for its peers.
 const READ_TIMEOUT: Duration = Duration::from_mins(2);
 
+/// How long a node may take to begin its answer where it asks nobody else for it.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
 /// The longest answer that is read whole, in bytes: a page of files with the longest names and
 /// descriptions, all of it in escapes.
 const LONGEST_ANSWER: usize = 256 << 20;
@@ -116,6 +119,13 @@ impl Api {
         })
     }
 
+    /// Sends a request whose answer comes soon from a node that works at all.
+    pub(super) async fn send_soon(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let silent = Failure::Silent(self.node.clone(), ANSWER_WITHIN.as_secs());
+        let answer = tokio::time::timeout(ANSWER_WITHIN, self.send(request)).await;
+        answer.unwrap_or(Err(silent))
+    }
+
     /// Why there is no answer.
     fn unanswered(&self, error: reqwest::Error) -> Failure {
         if let Some(cause) = secure::tls_failure(&error) {
@@ -132,20 +142,22 @@ impl Api {
         Failure::Cut(error)
     }
 
-    /// Sends a request and reads its JSON.
+    /// Sends a request and reads its JSON, which may take a node long to know.
     pub(super) async fn json<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
     ) -> Result<T, Failure> {
-        Ok(self.measured(request).await?.0)
+        let answer = read(self.send(request).await?, LONGEST_ANSWER).await?;
+        let json = serde_json::from_slice(&answer);
+        json.map_err(|_| Failure::Nonsense("it is other JSON, or none"))
     }
 
-    /// The same, and how many bytes the answer has.
+    /// The JSON that comes soon, and how many bytes the answer has.
     async fn measured<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
     ) -> Result<(T, usize), Failure> {
-        let answer = read(self.send(request).await?, LONGEST_ANSWER).await?;
+        let answer = read(self.send_soon(request).await?, LONGEST_ANSWER).await?;
         let json = serde_json::from_slice(&answer);
         let json = json.map_err(|_| Failure::Nonsense("it is other JSON, or none"))?;
         Ok((json, answer.len()))

@@ -95,7 +95,7 @@ impl Download<'_> {
                 (tries, pause) = (0, FIRST_PAUSE);
             }
             if tries == TRIES || !failure.may_pass() {
-                return Err(failure);
+                return Err(failure.of_holders());
             }
             tries += 1;
             output::tell_again(self.bar, &failure.told(), pause, (tries, TRIES));

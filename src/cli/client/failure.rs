@@ -20,6 +20,8 @@ pub(super) enum Failure {
     NoNode(BaseUrl, #[source] reqwest::Error),
     #[error("no secure connection to the node at {0}: {1}")]
     NotSecure(BaseUrl, String),
+    #[error("the node at {0} takes connections and does not answer: it was waited for {1} s")]
+    Silent(BaseUrl, u64),
     #[error("the connection to the node broke")]
     Cut(#[source] reqwest::Error),
     #[error("{0}")]
@@ -82,6 +84,11 @@ pub(super) enum Failure {
     ArrivedOtherAndLeft(PathBuf, String),
     #[error("the copy could not be made: {0}")]
     NotKept(String),
+    #[error(
+        "no byte of the copy has come for {0} s, and the node goes on trying (no holder that it \
+         reaches has whole content): {1}"
+    )]
+    NotKeptYet(u64, String),
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
     #[error("cannot be printed")]
@@ -102,7 +109,7 @@ impl Failure {
             Self::Setting(_) | Self::Usage(_) => 2,
             Self::NotFound(_) | Self::NoLocal(_) => 3,
             Self::Ambiguous(..) => 4,
-            Self::NoNode(..) | Self::NotSecure(..) => 5,
+            Self::NoNode(..) | Self::NotSecure(..) | Self::Silent(..) => 5,
             Self::Token(_) => 6,
             Self::Refused { code, .. } if code == "damaged" => 7,
             Self::WrongBytes(..)
@@ -132,7 +139,11 @@ impl Failure {
     /// Whether no other file would fare better.
     pub(super) fn is_of_every_file(&self) -> bool {
         match self {
-            Self::NoNode(..) | Self::NotSecure(..) | Self::Token(_) | Self::Elsewhere(_) => true,
+            Self::NoNode(..)
+            | Self::NotSecure(..)
+            | Self::Silent(..)
+            | Self::Token(_)
+            | Self::Elsewhere(_) => true,
             Self::Refused { status, .. } => *status == StatusCode::FORBIDDEN,
             _ => false,
         }
@@ -168,6 +179,7 @@ impl Failure {
             self,
             Self::NoNode(..)
                 | Self::NotSecure(..)
+                | Self::Silent(..)
                 | Self::Cut(_)
                 | Self::Token(_)
                 | Self::Refused { .. }
@@ -184,6 +196,22 @@ impl Failure {
             Self::NoNode(..) | Self::Cut(_) => true,
             Self::Refused { status, .. } => matches!(status.as_u16(), 429 | 502..=504),
             _ => false,
+        }
+    }
+
+    /// The same, where the node has asked all holders in vain, with what that means.
+    pub(super) fn of_holders(self) -> Self {
+        match self {
+            Self::Refused {
+                status,
+                code,
+                message,
+            } if code == "peer_failed" => Self::Refused {
+                status,
+                code,
+                message: format!("no holder that it reaches has whole content: {message}"),
+            },
+            other => other,
         }
     }
 

@@ -104,6 +104,24 @@ impl Api {
         }))
     }
 
+    /// What content is called: as the first of its files is in the list of the network, or by
+    /// its hash where that is not among what is listed soon.
+    pub(super) async fn name_of(&self, hash: &str) -> Result<String, Failure> {
+        let mut pages = Pages::of(self, Where::Network, None, Limits::NAMING);
+        loop {
+            match pages.next().await {
+                Ok(Some(files)) => {
+                    let mut files = files.into_iter();
+                    if let Some(file) = files.find(|it| it.hash.as_deref() == Some(hash)) {
+                        return Ok(file.original_name);
+                    }
+                }
+                Ok(None) | Err(Failure::Endless(..)) => return Ok(hash.to_owned()),
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
     async fn all(
         &self,
         list: Where,

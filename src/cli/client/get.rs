@@ -38,7 +38,15 @@ impl Arguments {
     }
 
     async fn get(&self, api: Api) -> Result<(), Failure> {
-        let file = api.find_one(Where::Network, &self.file).await?;
+        let mut file = api.find_one(Where::Network, &self.file).await?;
+        let by_hash = file.id.is_empty();
+        if let Some(hash) = file
+            .hash
+            .as_deref()
+            .filter(|_| by_hash && self.needs_name())
+        {
+            file.original_name = api.name_of(hash).await?;
+        }
         let bar = output::bar(&file.original_name, file.size);
         if self.output.as_deref() == Some(Path::new("-")) {
             return download::to_output(&api, &file, &bar).await;
@@ -58,6 +66,11 @@ impl Arguments {
             "{path}  {}",
             output::size(file.size)
         ))?)
+    }
+
+    /// Whether it is written under its own name.
+    fn needs_name(&self) -> bool {
+        self.output.as_ref().is_none_or(|it| it.is_dir())
     }
 
     /// Where a file of this name is written.

@@ -1,7 +1,7 @@
 //! `larder keep`: has the node make a copy of what others hold, and waits for it.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,8 @@ use crate::record::FileId;
 
 /// How often to ask how far the copy is.
 const ASK_EVERY: Duration = Duration::from_millis(300);
+/// How long no byte may come, and the node have a reason for that, before the command ends.
+const VAIN_WITHIN: Duration = Duration::from_mins(1);
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -72,10 +74,26 @@ impl Arguments {
         }
         let path = format!("/api/p2p/keep/{}", keep.id);
         let bar = output::bar(&keep.original_name, keep.size);
+        let (mut told, mut came) = (None, (keep.fetched, Instant::now()));
         while !self.no_wait && !matches!(keep.state.as_str(), "kept" | "failed") {
             tokio::time::sleep(ASK_EVERY).await;
             keep = api.get::<Answer>(&path, &[]).await?.keep;
             bar.set_position(keep.fetched);
+            if keep.fetched != came.0 {
+                came = (keep.fetched, Instant::now());
+            }
+            let Some(error) = &keep.error else {
+                continue;
+            };
+            if told.as_ref() != Some(error) {
+                let text = format!("not kept yet: {}", output::plain(error));
+                bar.suspend(|| output::say(&text));
+                told = Some(error.clone());
+            }
+            if came.1.elapsed() >= VAIN_WITHIN {
+                bar.finish_and_clear();
+                return Err(Failure::NotKeptYet(VAIN_WITHIN.as_secs(), error.clone()));
+            }
         }
         bar.finish_and_clear();
         self.print(&keep)?;

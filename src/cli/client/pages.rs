@@ -57,6 +57,11 @@ impl Limits {
         bytes: MAX_BYTES,
         wait: Duration::from_mins(10),
     };
+    /// Of one in which a name is looked for that is worth no long wait.
+    pub(super) const NAMING: Self = Self {
+        bytes: MAX_BYTES,
+        wait: Duration::from_secs(10),
+    };
     /// Of one that is shown, of which nothing is kept.
     pub(super) const SHOWING: Self = Self {
         bytes: usize::MAX,

@@ -218,7 +218,7 @@ impl Sending<'_> {
     /// How far an upload is; nothing where it is not one of this file.
     async fn look(&self, upload: UploadId) -> Result<Option<Progress>, Failure> {
         let request = self.request(Method::HEAD, &format!("{TUS}/{upload}"));
-        let answer = self.api.send(request).await?;
+        let answer = self.api.send_soon(request).await?;
         let headers = answer.headers();
         let size = number(headers, "upload-length");
         let metadata = text(headers, "upload-metadata").unwrap_or_default();
@@ -235,7 +235,7 @@ impl Sending<'_> {
         let request = request
             .header("Upload-Length", self.source.size())
             .header("Upload-Metadata", &self.metadata);
-        let answer = self.api.send(request).await?;
+        let answer = self.api.send_soon(request).await?;
         let upload = text(answer.headers(), header::LOCATION.as_str());
         let upload = upload.and_then(|it| it.rsplit('/').next()?.parse().ok());
         let upload = upload.ok_or(Failure::Nonsense("it names no upload"))?;

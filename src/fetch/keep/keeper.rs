@@ -260,7 +260,11 @@ impl Keeper {
                 if let Some(record) = &record {
                     self.queue.lock().name(id, record.file.name.clone());
                 }
-                let kept = record.map(|record| record.id);
+                let mut kept = record.map(|record| record.id);
+                let wanted = self.queue.lock().wanted(id);
+                if let Some(wanted) = wanted.filter(|_| kept.is_none()) {
+                    kept = self.copy_of(&wanted).await;
+                }
                 self.queue.lock().end(id, Stage::Kept(kept), None);
             }
             Err(error) => {

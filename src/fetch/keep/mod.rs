@@ -4,6 +4,7 @@
 //! received into a file that outlives the process, so that a restart goes on where the
 //! last one stopped. Content with a hash comes from all peers that hold it at once.
 
+mod copies;
 mod everything;
 mod fetching;
 mod keeper;

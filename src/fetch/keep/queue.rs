@@ -75,6 +75,8 @@ pub(super) struct Job {
     pub(super) share: Option<Share>,
     /// Who asked for it, as far as that is known.
     client: Option<ClientKey>,
+    /// The copy that was made when it was asked for before.
+    pub(super) copy: Option<FileId>,
     pub(super) order: u64,
     pub(super) stage: Stage,
     pub(super) fetched: Arc<AtomicU64>,
@@ -134,11 +136,13 @@ impl Queue {
             return;
         }
         self.added += 1;
+        let copy = self.jobs.get(&id).and_then(Job::copy);
         let job = Job {
             size: Arc::new(AtomicU64::new(wanted.file.size)),
             wanted,
             share,
             client: None,
+            copy,
             order: self.added,
             stage: Stage::Waiting,
             fetched: Arc::default(),
