@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -13,6 +14,7 @@ use common::forms::{file, form, upload, upload_request, uploaded};
 use common::process::{Node, limited, until};
 use common::raw_http::{Answer, connect, get, head, read_answer};
 use common::tus;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// More than is kept in memory, so that files are opened for it.
@@ -226,4 +228,26 @@ fn a_lookup_database_that_ends_for_want_of_room_is_made_anew_when_there_is_some(
     node.stop();
     let node = Node::start(&dir, &[]);
     assert_eq!(count(&node), after);
+}
+
+#[test]
+fn a_start_with_little_memory_serves_or_ends_and_heeds_a_stop() {
+    for kibibytes in (60_000..140_000).step_by(5_000) {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        let mut command = limited(dir.path(), &format!("-v {kibibytes}"));
+        command.args(["--shutdown-grace", "1"]);
+        command.stdout(File::create(&out).unwrap());
+        command.stderr(File::create(dir.path().join("log")).unwrap());
+        let mut start = command.spawn().unwrap();
+        until("it serves or has ended", || {
+            let serves = std::fs::metadata(&out).unwrap().len() > 0;
+            (serves || start.try_wait().unwrap().is_some()).then_some(())
+        });
+        let pid = Pid::from_raw(i32::try_from(start.id()).unwrap()).unwrap();
+        if start.try_wait().unwrap().is_none() {
+            kill_process(pid, Signal::TERM).unwrap();
+        }
+        until("it has ended", || start.try_wait().unwrap());
+    }
 }

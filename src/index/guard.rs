@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::fmt::Display;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::{Once, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,7 @@ pub(super) struct Database {
 
 impl Database {
     pub(super) fn open(config: &sled::Config, dir: &Path) -> Result<Self, IndexError> {
+        check_threads(dir)?;
         let db = guard(|| config.open().map_err(|e| of_sled(dir, e)))?;
         Ok(Self {
             db: Some(db),
@@ -68,6 +69,24 @@ impl Drop for Database {
     }
 }
 
+/// Fails where not as many threads can be made as sled makes: it would wait for ever for work that
+/// none of them does.
+fn check_threads(dir: &Path) -> Result<(), IndexError> {
+    let mut made = Vec::with_capacity(THREADS);
+    for _ in 0..THREADS {
+        let (end, ended) = mpsc::channel::<()>();
+        let thread = thread::Builder::new().spawn(move || ended.recv().is_ok());
+        let thread = thread.map_err(|e| IndexError::io("start a thread for", dir, e))?;
+        made.push((end, thread));
+    }
+    for (end, thread) in made {
+        drop(end);
+        // It does nothing that could fail.
+        let _ = thread.join();
+    }
+    Ok(())
+}
+
 thread_local! {
     /// Whether a guard stands around what this thread does.
     static GUARDED: Cell<bool> = const { Cell::new(false) };
@@ -75,6 +94,8 @@ thread_local! {
 
 /// Panics behind a guard that has not caught them yet.
 static UNCAUGHT: Mutex<Vec<(ThreadId, Instant, String)>> = Mutex::new(Vec::new());
+/// How many threads sled makes: one that flushes, and at least one for each kind of work.
+const THREADS: usize = 6;
 /// After a panic sled may wait for ever for its own threads, which could not be made.
 const STUCK: Duration = Duration::from_secs(3);
 
@@ -156,8 +177,6 @@ pub(super) fn is_end(error: &IndexError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
     use super::*;
 
     /// Its end waits until it is told.
