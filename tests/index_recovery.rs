@@ -570,7 +570,19 @@ async fn a_rebuild_takes_the_journal_alone_and_skips_damage_only_when_told() {
         rebuild(&options(dir.path()), false),
         Err(IndexError::Damaged { .. })
     ));
+    let with_database = crash_image(dir.path());
+    let rebuilt = rebuild(&options(with_database.path()), true).unwrap();
+    assert!(
+        !rebuilt.skipped.is_empty() && rebuilt.lost.is_none(),
+        "{rebuilt:?}"
+    );
+    let opened = LocalIndex::open(&options(with_database.path())).unwrap();
+    assert!(opened.clean && opened.lost.is_none());
+    assert_eq!(contents(&opened.index).await, files);
+
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
     let rebuilt = rebuild(&options(dir.path()), true).unwrap();
+    assert!(rebuilt.lost.is_some(), "{rebuilt:?}");
     // Where a segment ends with the damage, also the entries it held are missed.
     assert!(matches!(rebuilt.skipped.len(), 1 | 2), "{rebuilt:?}");
     let index = LocalIndex::open(&options(dir.path())).unwrap().index;

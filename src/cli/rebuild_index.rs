@@ -13,10 +13,16 @@ pub(super) struct Arguments {
     #[command(flatten)]
     storage: Storage,
 
-    /// Give up what cannot be read of a damaged journal and keep the rest. The
-    /// damaged segments stay beside it as *.damaged.
+    /// Give up what cannot be read of a damaged journal and keep the rest; exit status 1 if
+    /// anything is lost by that. The damaged segments stay beside it as *.damaged, and content
+    /// that no file needs stays, too.
     #[arg(long)]
     skip_damage: bool,
+
+    /// Take what the journal has lost as settled: the next start deletes content that no file
+    /// needs.
+    #[arg(long)]
+    forget_loss: bool,
 }
 
 impl Arguments {
@@ -28,19 +34,34 @@ impl Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     logging::start(&Log::of_warnings());
     keep_private();
-    let rebuilt = rebuild_index(&arguments.storage.options(), arguments.skip_damage);
+    let Arguments {
+        storage,
+        skip_damage,
+        forget_loss,
+    } = arguments;
+    let rebuilt = rebuild_index(&storage.options(), *skip_damage, *forget_loss);
     let rebuilt = rebuilt.map_err(advised)?;
     let (files, skipped) = (rebuilt.totals.files, rebuilt.skipped.len());
     let mut out = stdout().lock();
-    match skipped {
-        0 => writeln!(
+    match (skipped, rebuilt.lost) {
+        (0, _) => writeln!(
             out,
             "the index holds {files} files, all that the journal tells"
         )?,
-        _ => writeln!(
+        (_, None) => writeln!(
             out,
-            "the index holds {files} files; {skipped} damaged places were skipped"
+            "the index holds {files} files; {skipped} damaged places were skipped, and nothing is \
+             lost by that"
+        )?,
+        (_, Some(lost)) => writeln!(
+            out,
+            "the index holds {files} files; {skipped} damaged places were skipped, and at least \
+             {lost} changes are lost: content that no file needs is kept until `larder \
+             rebuild-index --forget-loss`"
         )?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(match rebuilt.lost {
+        None => ExitCode::SUCCESS,
+        Some(_) => ExitCode::FAILURE,
+    })
 }

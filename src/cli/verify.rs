@@ -114,7 +114,10 @@ fn advice(finding: &Finding) -> Option<&'static str> {
             "to upload content again, or to `larder keep` it from another node, mends what is \
              damaged or missing of it",
         ),
-        Finding::Index(IndexFinding::Journal(_)) => Some(ADVICE),
+        Finding::Index(IndexFinding::Journal(damage)) if damage.gives_up => Some(ADVICE),
+        Finding::ChangesLost(_) => Some(
+            "`larder rebuild-index --forget-loss` has the node delete content that no file needs",
+        ),
         _ => None,
     }
 }
@@ -132,6 +135,14 @@ fn describe(finding: &Finding) -> String {
         Finding::Orphan(hash, size) => {
             format!("blob {hash}: orphan, no file needs its {size} bytes (the node deletes it)")
         }
+        Finding::Unclaimed(hash, size) => format!(
+            "blob {hash}: no file that the journal tells of needs its {size} bytes (kept, since \
+             the journal has lost changes)"
+        ),
+        Finding::ChangesLost(changes) => {
+            format!("journal: {changes} changes are lost, and whatever files they were of")
+        }
+        Finding::Unchecked(reason) => format!("not checked: {reason}"),
         Finding::File(path, problem) => format!("{}: {problem}", path.display()),
         Finding::Stray(path) => format!("{}: does not belong there", path.display()),
         Finding::Index(finding) => describe_index(finding),
@@ -144,6 +155,7 @@ fn describe_index(finding: &IndexFinding) -> String {
             path,
             offset,
             detail,
+            ..
         }) => {
             format!("journal {} at byte {offset}: {detail}", path.display())
         }

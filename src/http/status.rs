@@ -84,6 +84,9 @@ pub(super) struct HealthAnswer {
     may_write: bool,
     /// How many contents are known to be damaged.
     damaged: u64,
+    /// How many changes of files the index has lost for good. Until that is settled, content that
+    /// no file needs is kept.
+    lost_changes: u64,
     /// Whether long content is proven against its hash before it is given out.
     verify_reads: bool,
 }
@@ -98,7 +101,8 @@ pub(super) async fn check_writable(node: &Node, access: &Access) -> Result<(), A
 }
 
 /// Tells whether the node works. One that takes no changes now, or knows that content is
-/// damaged, is degraded; it still answers with 200, since it serves what it has.
+/// damaged or that changes are lost, is degraded; it still answers with 200, since it serves what
+/// it has.
 pub(super) async fn health(
     State(node): State<Arc<Node>>,
     Extension(access): Extension<Arc<Access>>,
@@ -107,8 +111,9 @@ pub(super) async fn health(
     let checked = check_writable(&node, &access).await;
     let reason = checked.err().map(|error| error.message());
     let damaged = node.store().damage().known;
+    let lost_changes = node.store().lost_changes();
     Json(HealthAnswer {
-        status: if reason.is_none() && damaged == 0 {
+        status: if reason.is_none() && damaged == 0 && lost_changes == 0 {
             "healthy"
         } else {
             "degraded"
@@ -119,6 +124,7 @@ pub(super) async fn health(
         writers: access.writers(),
         may_write: access::may_write(&access, &headers),
         damaged,
+        lost_changes,
         verify_reads: node.verifies_reads(),
     })
 }

@@ -44,8 +44,11 @@ pub enum DirectoryError {
     },
     /// A newer larder wrote it.
     #[error(
-        "{} was written by a newer larder (format {found}; this one knows up to {VERSION})",
-        path.display()
+        "{} was written by a newer larder (format {found}; this one knows up to {VERSION}). Where \
+         none ever ran, {} is damaged: {}",
+        path.display(),
+        path.join(FORMAT).display(),
+        remedy(path)
     )]
     Newer {
         /// The storage directory.
@@ -54,7 +57,11 @@ pub enum DirectoryError {
         found: u32,
     },
     /// It tells a version that is none.
-    #[error("{} does not say `larder <version>`", path.display())]
+    #[error(
+        "{} is damaged, it does not say `larder <version>`: {}",
+        path.display(),
+        remedy(path.parent().unwrap_or(path))
+    )]
     Unreadable {
         /// The file that should say it.
         path: PathBuf,
@@ -62,6 +69,18 @@ pub enum DirectoryError {
     /// The system refused an operation.
     #[error(transparent)]
     Disk(#[from] DiskError),
+}
+
+/// What should stand in the version's file, and how it gets there. Only format 2 has packs, and
+/// what is taken for format 1 becomes one of format 2 at its next start, whatever it was.
+fn remedy(dir: &Path) -> String {
+    let version = if dir.join("packs").exists() { 2 } else { 1 };
+    let path = dir.join(FORMAT);
+    format!(
+        "the line `larder {version}` should stand there, and \
+         `echo larder {version} > '{}'` heals it",
+        path.display()
+    )
 }
 
 fn holder(pid: Option<u32>) -> String {

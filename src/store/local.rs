@@ -10,7 +10,7 @@ use super::Store;
 use super::ballast::{self, Ballast, Loan};
 use super::directory::{Directory, DirectoryError};
 use super::error::StoreError;
-use crate::blob::local::{Doubts, LocalBlobs};
+use crate::blob::local::{Doubts, LocalBlobs, holds_content};
 use crate::blob::{self, BlobError, spool};
 use crate::blocking;
 use crate::disk::{Disk, Durability, RealDisk};
@@ -80,7 +80,11 @@ impl Options {
 
     /// How the index is kept.
     pub fn index(&self) -> index::local::Options {
-        index::local::Options::new(self.dir.clone(), Arc::clone(&self.disk), self.durability)
+        let (dir, disk) = (self.dir.clone(), Arc::clone(&self.disk));
+        index::local::Options {
+            holds_content,
+            ..index::local::Options::new(dir, disk, self.durability)
+        }
     }
 }
 
@@ -231,9 +235,11 @@ impl LocalStore {
         if let Some(quota) = options.quota {
             store = store.with_quota(quota);
         }
-        let crashed = (!opened.clean || doubts.has_risen) && !opened.damaged;
+        let orphans_stay = opened.damaged || opened.lost.is_some();
+        let crashed = (!opened.clean || doubts.has_risen) && !orphans_stay;
         store.uncollected.store(crashed, Ordering::Relaxed);
-        store.orphans_stay = opened.damaged;
+        store.orphans_stay = orphans_stay;
+        store.lost_changes = opened.lost.unwrap_or(0);
         store.ballast = Some(Arc::clone(ballast));
         let opened_store = Self {
             store,
@@ -249,11 +255,17 @@ impl LocalStore {
 type Unsettled = (Vec<FileRecord>, Doubts);
 
 /// Makes the lookup database of a storage directory that no node uses anew from
-/// the journal; see [`index::local::rebuild`]. Blocks for long.
+/// the journal; see [`index::local::rebuild`]. Where `forget_loss`, and nothing more is lost by
+/// it, the next start deletes content that no file needs. Blocks for long.
 pub fn rebuild_index(
     options: &Options,
     skip_damage: bool,
+    forget_loss: bool,
 ) -> Result<index::local::Rebuilt, OpenError> {
     let _directory = Directory::open_existing(&options.dir, &options.disk)?;
-    Ok(index::local::rebuild(&options.index(), skip_damage)?)
+    let rebuilt = index::local::rebuild(&options.index(), skip_damage)?;
+    if forget_loss && rebuilt.lost.is_none() {
+        index::local::forget_loss(&options.index())?;
+    }
+    Ok(rebuilt)
 }

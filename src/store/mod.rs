@@ -75,6 +75,8 @@ pub struct Store {
     /// Whether those stay until the next start, since the index was damaged: a record may be
     /// missing that needs them.
     orphans_stay: bool,
+    /// How many changes the index has lost, until whoever runs the node settles that.
+    lost_changes: u64,
     /// Whether the store is closed. Each change reads it to its end, so that closing
     /// waits for those that run.
     closed: Arc<RwLock<bool>>,
@@ -110,6 +112,7 @@ impl Store {
             hot: Arc::new(HotFiles::new()),
             uncollected: Arc::default(),
             orphans_stay: false,
+            lost_changes: 0,
             closed: Arc::default(),
             spool,
             quota: None,
@@ -389,6 +392,12 @@ impl Store {
     /// How much of what it holds is known to be damaged, and how often damage was found.
     pub fn damage(&self) -> DamageCounts {
         self.blobs.damage()
+    }
+
+    /// How many changes of files are lost for good, so that content that no file needs is kept
+    /// until that is settled (`larder rebuild-index --forget-loss`); 0 where none is.
+    pub fn lost_changes(&self) -> u64 {
+        self.lost_changes
     }
 
     /// Whether what is stored of this content is known to be damaged.

@@ -1,15 +1,15 @@
 //! Checking everything stored: journal, lookup database and blobs against each other.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::directory::Directory;
-use super::error::StoreError;
 use super::local::{OpenError, Options};
-use crate::blob::BlobBackend;
 use crate::blob::local::{LocalBlobs, problems_of_packs};
+use crate::blob::{BlobBackend, BlobError};
 use crate::blocking;
 use crate::hash::BlobHash;
 use crate::index::Totals;
@@ -28,8 +28,15 @@ pub enum Finding {
     OutboardDamaged(BlobHash),
     /// So many outboards were left of blobs that are gone, and removed.
     OutboardsLeft(u64),
-    /// No file needs this blob (size in bytes). The node collects it by itself.
+    /// No file needs this blob (size in bytes). The node collects it by itself after a crash.
     Orphan(BlobHash, u64),
+    /// The journal tells of no file that needs this blob (size in bytes), but it is damaged or
+    /// has lost changes, so the node keeps it.
+    Unclaimed(BlobHash, u64),
+    /// The journal has lost so many changes for good, which nobody has settled yet.
+    ChangesLost(u64),
+    /// Something could not be checked, for this reason; the check went on with the rest.
+    Unchecked(String),
     /// What is wrong with a file that is neither content nor of the index.
     File(PathBuf, String),
     /// A file among the blobs or outboards that is none.
@@ -48,73 +55,172 @@ pub async fn verify(
     others: Others,
 ) -> Result<Totals, OpenError> {
     let (opening, from_index) = (options.clone(), findings.clone());
-    let opened = blocking::run(move || {
-        let directory = Directory::open_existing(&opening.dir, &opening.disk)?;
-        // Before the packs are opened, which mends files about them.
-        let mut problems = problems_of_packs(&opening.dir)?;
-        problems.extend(others(&opening.dir));
-        for (path, problem) in problems {
-            let _ = from_index.blocking_send(Finding::File(path, problem));
-        }
-        let blobs = LocalBlobs::open(opening.blobs())?;
-        let mut report = |finding| {
-            // Who no longer listens does not want to know.
-            let _ = from_index.blocking_send(Finding::Index(finding));
+    let opened = blocking::run(move || open(&opening, &from_index, others));
+    let Opened {
+        directory,
+        blobs,
+        journaled,
+        keeps_orphans,
+    } = opened.await?;
+    let totals = journaled.as_ref().map(Journaled::totals);
+    if let Some(blobs) = blobs {
+        let checking = Checking {
+            blobs: &blobs,
+            findings: &findings,
+            keeps_orphans,
         };
-        let journaled = index::verify(&opening.index(), &mut report)?;
-        Ok::<_, OpenError>((directory, blobs, journaled))
-    });
-    let (directory, blobs, journaled) = opened.await?;
-    let totals = journaled.totals();
-    verify_blobs(&blobs, journaled, &findings)
-        .await
-        .map_err(OpenError::Verification)?;
+        checking.check(journaled).await?;
+    }
     drop(directory);
-    Ok(totals)
+    Ok(totals.unwrap_or_default())
 }
 
-/// Walks what is needed and what is stored side by side, both in the order of the hashes.
-async fn verify_blobs(
-    blobs: &LocalBlobs,
-    journaled: Journaled,
+/// A storage directory as it is checked.
+struct Opened {
+    directory: Directory,
+    /// None where they cannot be opened, which is told.
+    blobs: Option<LocalBlobs>,
+    /// None where the index cannot be read at all, which is told.
+    journaled: Option<Journaled>,
+    /// Whether content stays that no file needs, since a record may be lost that needs it.
+    keeps_orphans: bool,
+}
+
+/// Opens what can be opened and tells what cannot. Blocks for long.
+fn open(
+    options: &Options,
     findings: &mpsc::Sender<Finding>,
-) -> Result<(), StoreError> {
-    let mut needed = needed(journaled).await?.into_iter().peekable();
-    let mut stored = blobs.list();
-    while let Some(blob) = stored.next().await {
-        let (hash, size) = blob?;
-        while let Some(missing) = needed.next_if(|next| *next < hash) {
-            tell(findings, Finding::BlobMissing(missing)).await;
+    others: Others,
+) -> Result<Opened, OpenError> {
+    // Who no longer listens does not want to know.
+    let tell = |finding| drop(findings.blocking_send(finding));
+    let unchecked = |error: &dyn Display| tell(Finding::Unchecked(error.to_string()));
+    let directory = Directory::open_existing(&options.dir, &options.disk)?;
+    // Before the packs are opened, which mends files about them.
+    match problems_of_packs(&options.dir) {
+        Ok(problems) => told_each(problems, &tell),
+        Err(error) => unchecked(&error),
+    }
+    told_each(others(&options.dir), &tell);
+    let blobs = LocalBlobs::open(options.blobs());
+    let blobs = blobs.inspect_err(|error| unchecked(error)).ok();
+    let lost = index::lost_changes(&options.dir);
+    if let Some(changes) = lost {
+        tell(Finding::ChangesLost(changes));
+    }
+    let mut keeps_orphans = lost.is_some();
+    let mut report = |finding| {
+        keeps_orphans |= matches!(&finding, index::Finding::Journal(damage) if damage.gives_up);
+        tell(Finding::Index(finding));
+    };
+    let journaled = index::verify(&options.index(), &mut report);
+    let journaled = journaled.inspect_err(|error| unchecked(error)).ok();
+    keeps_orphans |= journaled.is_none();
+    Ok(Opened {
+        directory,
+        blobs,
+        journaled,
+        keeps_orphans,
+    })
+}
+
+fn told_each(problems: Vec<(PathBuf, String)>, tell: &dyn Fn(Finding)) {
+    for (path, problem) in problems {
+        tell(Finding::File(path, problem));
+    }
+}
+
+/// The check of all content.
+struct Checking<'a> {
+    blobs: &'a LocalBlobs,
+    findings: &'a mpsc::Sender<Finding>,
+    keeps_orphans: bool,
+}
+
+impl Checking<'_> {
+    /// Walks what is needed and what is stored side by side, both in the order of the hashes.
+    async fn check(&self, journaled: Option<Journaled>) -> Result<(), OpenError> {
+        let mut needed = needed(journaled).await?.into_iter().peekable();
+        let mut stored = self.blobs.list();
+        while let Some(blob) = stored.next().await {
+            let Some((hash, size)) = self.or_unchecked(blob).await else {
+                continue;
+            };
+            while let Some(missing) = needed.next_if(|next| *next < hash) {
+                self.tell_missing(missing).await;
+            }
+            if needed.next_if_eq(&hash).is_none() {
+                self.tell(if self.keeps_orphans {
+                    Finding::Unclaimed(hash, size)
+                } else {
+                    Finding::Orphan(hash, size)
+                })
+                .await;
+            }
+            self.check_content(hash, size).await;
         }
-        if needed.next_if_eq(&hash).is_none() {
-            tell(findings, Finding::Orphan(hash, size)).await;
+        for missing in needed {
+            self.tell_missing(missing).await;
         }
-        if !blobs.look_again(hash).await? {
-            tell(findings, Finding::BlobDamaged(hash)).await;
-        } else if !blobs.check_outboard(hash, size).await? {
-            tell(findings, Finding::OutboardDamaged(hash)).await;
+        let swept = self.blobs.sweep().await;
+        let swept = self.or_unchecked(swept).await.unwrap_or(0);
+        if swept > 0 {
+            self.tell(Finding::OutboardsLeft(swept)).await;
+        }
+        let mut strays = self.blobs.strays();
+        while let Some(stray) = strays.next().await {
+            if let Some(stray) = self.or_unchecked(stray).await {
+                self.tell(Finding::Stray(stray)).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_content(&self, hash: BlobHash, size: u64) {
+        let looked = self.blobs.look_again(hash).await;
+        match self.or_unchecked(looked).await {
+            Some(true) => {}
+            Some(false) => return self.tell(Finding::BlobDamaged(hash)).await,
+            None => return,
+        }
+        let checked = self.blobs.check_outboard(hash, size).await;
+        if self.or_unchecked(checked).await == Some(false) {
+            self.tell(Finding::OutboardDamaged(hash)).await;
         }
     }
-    for missing in needed {
-        tell(findings, Finding::BlobMissing(missing)).await;
+
+    /// Tells of content that is not there. What is in a shard that could not be listed may be.
+    async fn tell_missing(&self, hash: BlobHash) {
+        let size = self.blobs.size(&hash).await;
+        match self.or_unchecked(size).await {
+            Some(None) => self.tell(Finding::BlobMissing(hash)).await,
+            Some(Some(size)) => self.check_content(hash, size).await,
+            None => {}
+        }
     }
-    let swept = blobs.sweep().await?;
-    if swept > 0 {
-        tell(findings, Finding::OutboardsLeft(swept)).await;
+
+    /// What was found, or None where that failed, which is told.
+    async fn or_unchecked<T>(&self, found: Result<T, BlobError>) -> Option<T> {
+        match found {
+            Ok(found) => Some(found),
+            Err(error) => {
+                self.tell(Finding::Unchecked(error.to_string())).await;
+                None
+            }
+        }
     }
-    let mut strays = blobs.strays();
-    while let Some(stray) = strays.next().await {
-        tell(findings, Finding::Stray(stray?)).await;
+
+    async fn tell(&self, finding: Finding) {
+        // Who no longer listens does not want to know.
+        let _ = self.findings.send(finding).await;
     }
-    Ok(())
 }
 
 /// Every hash that files need, in order.
-async fn needed(journaled: Journaled) -> Result<Vec<BlobHash>, StoreError> {
-    Ok(blocking::run(move || journaled.hashes()).await?)
-}
-
-async fn tell(findings: &mpsc::Sender<Finding>, finding: Finding) {
-    // Who no longer listens does not want to know.
-    let _ = findings.send(finding).await;
+async fn needed(journaled: Option<Journaled>) -> Result<Vec<BlobHash>, OpenError> {
+    let Some(journaled) = journaled else {
+        return Ok(Vec::new());
+    };
+    let hashes = blocking::run(move || journaled.hashes()).await;
+    hashes.map_err(|error| OpenError::Verification(error.into()))
 }

@@ -66,6 +66,7 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("index", "disk"),
     ("blob", "stored_file"),
     ("index", "stored_file"),
+    ("index", "state_file"),
     ("disk", "stored_file"),
     ("state_file", "stored_file"),
     ("state_file", "disk"),

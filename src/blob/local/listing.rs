@@ -45,6 +45,18 @@ pub(super) fn blobs(
     })
 }
 
+/// Whether there is any blob in the shards of `dir`, or one of them cannot be looked at. Blocks.
+pub(super) fn has_any(dir: &Path) -> bool {
+    (0..=u8::MAX).any(|shard| {
+        let mut is_there = false;
+        let looked = for_each_name(&shard_dir(dir, shard), |_, name| {
+            is_there |= hash_in_shard(name, shard).is_some();
+            Ok(())
+        });
+        is_there || looked.is_err()
+    })
+}
+
 /// Every file in `dir` that belongs to a blob which is not in `blobs`.
 pub(super) fn without_blob(
     dir: PathBuf,

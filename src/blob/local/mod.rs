@@ -99,6 +99,12 @@ pub fn note_small_files(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
     replace_file(disk, &dir.join(SMALL_FILES), b"")
 }
 
+/// Whether there is content in a storage directory, for who has to know that before anything is
+/// built upon there being none. What cannot be looked at counts as some. Blocks.
+pub fn holds_content(dir: &Path) -> bool {
+    listing::has_any(&dir.join(DIR)) || packs::are_any(&dir.join(PACKS_DIR))
+}
+
 /// The damaged files about packs in a storage directory, each with what is wrong. They have to
 /// be looked at before [`LocalBlobs::open`], which makes them anew. Blocks.
 pub fn problems_of_packs(dir: &Path) -> Result<Vec<(PathBuf, String)>, BlobError> {

@@ -13,6 +13,8 @@ pub struct Damage {
     pub offset: u64,
     /// How it shows.
     pub detail: String,
+    /// Whether entries may be lost by it; else whatever is behind it is read all the same.
+    pub gives_up: bool,
 }
 
 impl From<Damage> for IndexError {
@@ -21,6 +23,7 @@ impl From<Damage> for IndexError {
             path,
             offset,
             detail,
+            ..
         }: Damage,
     ) -> Self {
         Self::Damaged {

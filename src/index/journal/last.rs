@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::batch::{Batch, HEADER, MAX_BODY};
 use super::damage::Damage;
 use super::read::End;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, is_shortage};
 use crate::index::IndexError;
 use crate::stored_file;
 
@@ -28,24 +28,31 @@ pub(super) struct LastBatch {
 
 impl LastBatch {
     /// Opens the copy, or makes one, in which an empty batch stands for the end of the journal
-    /// where the last one is not known.
+    /// where the last one is not known. Where it has what the journal has lost, it stays as it
+    /// is until the next write, if that `mends` the journal by it.
     pub(super) fn open(
         (dir, disk): (&Path, &dyn Disk),
         id: &[u8; 16],
-        end: &End,
+        (end, mends): (&End, bool),
     ) -> Result<Self, IndexError> {
         let path = dir.join(FILE);
         let open = || {
             let file = match disk.open(&path) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => disk.create(&path)?,
+                Err(e) if is_file(&path) || is_shortage(&e) => return Err(e),
                 // Whatever is in its place said nothing.
-                Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-                    disk.remove_file(&path)?;
+                Err(_) => {
+                    clear(&path, disk)?;
                     disk.create(&path)?
                 }
-                opened => opened?,
+                Ok(file) => file,
             };
-            if last(dir, end) != Last::Known {
+            let is_needed = match last(dir, end) {
+                Last::Known => true,
+                // Until it stands in the journal again, nothing else has it.
+                Last::Lost(_) | Last::Beyond(_) => mends,
+                Last::Unknown => false,
+            };
+            if !is_needed {
                 let none = Batch {
                     first_seq: end.next_seq,
                     durable_seq: end.durable_seq,
@@ -101,19 +108,51 @@ pub(in crate::index) fn last(dir: &Path, end: &End) -> Last {
     }
 }
 
+/// The copy in `dir` of a journal of this id whose end nobody can read. Blocks.
+pub(in crate::index) fn copy_of_last(dir: &Path, journal: &[u8; 16]) -> Option<Batch> {
+    let bytes = stored_file::read(&dir.join(FILE), LONGEST).ok()?;
+    let (batch, _) = Batch::decode(&bytes, journal).ok()?;
+    Some(batch)
+}
+
+/// Whether anything is in the place of the copy in `dir`. Blocks.
+pub(in crate::index) fn has_copy_of_last(dir: &Path) -> bool {
+    dir.join(FILE).symlink_metadata().is_ok()
+}
+
 /// What is in the place of the copy in `dir` that can be none, for who looks before it is made
 /// anew. Blocks.
 pub(in crate::index) fn damage_of_last(dir: &Path) -> Option<Damage> {
     let path = dir.join(FILE);
     let error = stored_file::read(&path, LONGEST).err()?;
-    (error.kind() == io::ErrorKind::InvalidData).then(|| Damage {
+    let is_damaged = has_copy_of_last(dir) && !is_shortage(&error);
+    is_damaged.then(|| Damage {
         path,
         offset: 0,
         detail: format!("{error} (the node makes it anew)"),
+        gives_up: false,
     })
 }
 
 /// Removes the copy, where the journal is given another end on purpose. Blocks.
 pub(in crate::index) fn forget_last(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
-    disk.remove_file(&dir.join(FILE))
+    clear(&dir.join(FILE), disk)
+}
+
+fn is_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|look| look.is_file())
+}
+
+/// Clears the place of the copy. A directory, which somebody else has made, is set aside beside
+/// it, since what is in it is nobody's here.
+fn clear(path: &Path, disk: &dyn Disk) -> io::Result<()> {
+    let look = path.symlink_metadata();
+    if !look.is_ok_and(|look| look.is_dir()) {
+        return disk.remove_file(path);
+    }
+    let aside = format!("{FILE}.{}.damaged", uuid::Uuid::new_v4());
+    let aside = path.with_file_name(aside);
+    tracing::warn!(path = %path.display(), aside = %aside.display(),
+        "a directory is in the place of a file of the journal; set aside");
+    disk.rename(path, &aside)
 }

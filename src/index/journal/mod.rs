@@ -12,17 +12,20 @@ use std::path::{Path, PathBuf};
 mod batch;
 mod damage;
 mod last;
+mod list;
 mod read;
 mod search;
 mod segment;
 mod snapshot;
 mod writer;
 
+pub(super) use batch::Batch;
 pub use damage::Damage;
 pub(super) use damage::{OnDamage, refuse};
-pub(super) use last::{Last, damage_of_last, forget_last, last};
+pub(super) use last::{Last, copy_of_last, damage_of_last, forget_last, has_copy_of_last, last};
+pub(super) use list::list;
 pub(super) use read::{End, Piece, read};
-pub(super) use segment::{Kind, Segment, last_number, list};
+pub(super) use segment::{Kind, Segment, last_number};
 pub(super) use snapshot::SnapshotWriter;
 pub(super) use writer::{Journal, Options};
 

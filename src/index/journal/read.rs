@@ -43,6 +43,7 @@ impl End {
             path,
             offset,
             detail,
+            gives_up: true,
         }
     }
 
@@ -196,6 +197,7 @@ impl Reader<'_> {
             path: self.segment.path.clone(),
             offset,
             detail,
+            gives_up: true,
         }
     }
 }

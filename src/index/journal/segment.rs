@@ -49,6 +49,16 @@ pub(in crate::index) struct Segment {
     pub(in crate::index) header: Header,
 }
 
+impl Segment {
+    /// The sequence number of the first change that no segment before this one tells of.
+    pub(in crate::index) fn first_change(&self) -> u64 {
+        match self.header.kind {
+            Kind::Snapshot => self.header.seq,
+            Kind::Log => 1,
+        }
+    }
+}
+
 impl Header {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(64);
@@ -67,7 +77,7 @@ impl Header {
         bytes
     }
 
-    fn decode(bytes: &[u8; 64]) -> Result<Self, String> {
+    pub(super) fn decode(bytes: &[u8; 64]) -> Result<Self, String> {
         let (body, crc) = bytes.split_at(60);
         if crc32c::crc32c(body).to_le_bytes() != crc {
             return Err("the header's checksum does not match".into());
@@ -100,7 +110,7 @@ pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
 }
 
 /// The segment files of the directory, in the order of their numbers.
-fn paths(dir: &Path) -> Result<Vec<PathBuf>, IndexError> {
+pub(super) fn paths(dir: &Path) -> Result<Vec<PathBuf>, IndexError> {
     let failed = |e| IndexError::io("list", dir, e);
     let mut paths = Vec::new();
     for file in std::fs::read_dir(dir).map_err(failed)? {
@@ -123,34 +133,7 @@ pub(in crate::index) fn last_number(dir: &Path) -> Result<u64, IndexError> {
     Ok(stem.and_then(|stem| stem.parse().ok()).unwrap_or(0))
 }
 
-/// The segments of the directory in order; those that a snapshot made void come second.
-/// Damage goes to `on_damage`, which stops with an error or has the segment left out.
-pub(in crate::index) fn list(
-    dir: &Path,
-    on_damage: &mut dyn FnMut(Damage) -> Result<(), IndexError>,
-) -> Result<(Vec<Segment>, Vec<PathBuf>), IndexError> {
-    let mut segments: Vec<Segment> = Vec::new();
-    let mut void = Vec::new();
-    // From the newest back to the newest snapshot; what is older is not even opened.
-    for path in paths(dir)?.into_iter().rev() {
-        if segments
-            .last()
-            .is_some_and(|s| s.header.kind == Kind::Snapshot)
-        {
-            void.push(path);
-        } else {
-            match open(path)? {
-                Ok(segment) => segments.push(segment),
-                Err(damage) => on_damage(damage)?,
-            }
-        }
-    }
-    segments.reverse();
-    check_chain(&segments).map_or(Ok(()), on_damage)?;
-    Ok((segments, void))
-}
-
-fn open(path: PathBuf) -> Result<Result<Segment, Damage>, IndexError> {
+pub(super) fn open(path: PathBuf) -> Result<Result<Segment, Damage>, IndexError> {
     let mut bytes = [0; 64];
     let read = stored_file::open(&path).and_then(|mut file| file.read_exact(&mut bytes));
     let header = match read {
@@ -165,17 +148,19 @@ fn open(path: PathBuf) -> Result<Result<Segment, Damage>, IndexError> {
             path,
             offset: 0,
             detail,
+            gives_up: true,
         }),
     })
 }
 
 /// What is wrong unless all segments belong to one journal and its beginning is there.
-fn check_chain(segments: &[Segment]) -> Option<Damage> {
+pub(super) fn check_chain(segments: &[Segment]) -> Option<Damage> {
     let first = segments.first()?;
     let damage = |segment: &Segment, detail: &str| Damage {
         path: segment.path.clone(),
         offset: 0,
         detail: detail.into(),
+        gives_up: true,
     };
     if first.header.kind == Kind::Log && first.header.number != 1 {
         return Some(damage(first, "the segments before it are missing"));

@@ -61,6 +61,19 @@ impl Journal {
         end: &End,
         refusal: Arc<OnceLock<String>>,
     ) -> Result<Self, IndexError> {
+        Self::open_with(options, (end, false), refusal)
+    }
+
+    /// The same, to append first what the copy of the last batch has and the journal has lost.
+    pub(in crate::index) fn open_to_mend(options: Options, end: &End) -> Result<Self, IndexError> {
+        Self::open_with(options, (end, true), Arc::default())
+    }
+
+    fn open_with(
+        options: Options,
+        (end, mends): (&End, bool),
+        refusal: Arc<OnceLock<String>>,
+    ) -> Result<Self, IndexError> {
         let id = match &end.last {
             Some((segment, _)) => segment.header.journal,
             None => *uuid::Uuid::new_v4().as_bytes(),
@@ -78,7 +91,7 @@ impl Journal {
         };
         let (next_seq, durable_seq) = (end.next_seq, end.durable_seq);
         Ok(Self {
-            last: LastBatch::open((&options.dir, &*options.disk), &id, end)?,
+            last: LastBatch::open((&options.dir, &*options.disk), &id, (end, mends))?,
             options,
             id,
             active,

@@ -110,6 +110,7 @@ impl Shared {
                 path: segment.path,
                 offset,
                 detail,
+                gives_up: true,
             }
             .into());
         }

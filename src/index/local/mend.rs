@@ -5,15 +5,18 @@
 //! in nothing before it stands in the journal. What they know is appended again; nothing is
 //! made up that neither has.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
 
 use super::compare::{Finding, compare};
 use super::generations::{SCRATCH, make_anew};
+use super::loss;
 use super::options::Options;
 use super::replay::Replayed;
 use crate::index::IndexError;
 use crate::index::codec::{Entry, digest, encode_record};
-use crate::index::journal::{self, Damage, End, Journal, Last, Segment, refuse};
+use crate::index::journal::{
+    self, Batch, Damage, End, Journal, Last, Segment, forget_last, refuse,
+};
 use crate::record::FileRecord;
 
 /// How many entries are appended as one batch; so many of the longest fit into one.
@@ -33,20 +36,48 @@ pub(super) enum By {
 }
 
 /// Takes back into the journal what its end has lost, if anything is known of that; then the
-/// journal has to be read again. Blocks.
+/// journal has to be read again. Where a seal says that it went to `sealed_at`, which it cannot
+/// reach any more, nothing is touched. Blocks.
 pub(super) fn end(
     options: &Options,
     segments: &[Segment],
     replayed: &Replayed,
+    sealed_at: u64,
 ) -> Result<Option<By>, IndexError> {
     if end_by_copy(options, &replayed.end)? {
         return Ok(Some(By::Copy));
     }
-    if !replayed.is_ahead {
-        return Ok(None);
+    let beyond = beyond(options, &replayed.end);
+    if replayed.is_ahead {
+        by_lookup(options, segments, replayed, beyond)?;
+        return Ok(Some(By::Lookup));
     }
+    let Some(batch) = beyond.filter(|_| sealed_at <= replayed.end.next_seq) else {
+        return Ok(None);
+    };
+    loss::note(options, batch.first_seq - replayed.end.next_seq)?;
+    let mut mending = Mending::begin(options, &replayed.end)?;
+    mending.take_all(applicable(batch, replayed)?)?;
+    mending.finish("the copy of its last batch")?;
+    Ok(Some(By::Copy))
+}
+
+/// Takes back what the lookup database has, and the last batch where that is `beyond` it.
+fn by_lookup(
+    options: &Options,
+    segments: &[Segment],
+    replayed: &Replayed,
+    beyond: Option<Batch>,
+) -> Result<(), IndexError> {
     let journaled = make_anew(options, segments, SCRATCH, &mut refuse)?;
     check_fits(&journaled, replayed)?;
+    let known = replayed.progress.next_seq;
+    let beyond = beyond.filter(|batch| batch.first_seq >= known);
+    if let Some(lost) = beyond.as_ref().map(|batch| batch.first_seq - known)
+        && lost > 0
+    {
+        loss::note(options, lost)?;
+    }
     let mut mending = Mending::begin(options, &replayed.end)?;
     let mut failed = Ok(());
     compare(&journaled.lookup, &replayed.lookup, &mut |finding| {
@@ -60,16 +91,51 @@ pub(super) fn end(
         }
     })?;
     failed?;
-    if let Last::Beyond(batch) = journal::last(&options.journal().dir, &replayed.end)
-        && batch.first_seq == replayed.progress.next_seq
-    {
-        batch
-            .entries
-            .into_iter()
-            .try_for_each(|it| mending.take(it))?;
+    if let Some(batch) = beyond {
+        mending.take_all(applicable(batch, replayed)?)?;
     }
-    mending.finish("the lookup database")?;
-    Ok(Some(By::Lookup))
+    mending.finish("the lookup database")
+}
+
+/// The copy of the last batch, where the journal has lost entries before it, too. Under relaxed
+/// durability a power cut may take them, those apart that were durable when it was written.
+fn beyond(options: &Options, end: &End) -> Option<Batch> {
+    match journal::last(&options.journal().dir, end) {
+        Last::Beyond(batch) if !batch.relaxed || batch.durable_seq >= end.next_seq => Some(batch),
+        _ => None,
+    }
+}
+
+/// The entries of a batch that can follow on what is there, though some before it are lost: a
+/// file that is there already does not come again, and none goes that never came.
+pub(super) fn applicable(batch: Batch, replayed: &Replayed) -> Result<Vec<Entry>, IndexError> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut there = HashMap::new();
+    for entry in batch.entries {
+        let (id, comes) = match &entry {
+            Entry::Added(record) => (record.id, true),
+            Entry::Removed { id, .. } => (*id, false),
+        };
+        let is_there = match there.get(&id) {
+            Some(is_there) => *is_there,
+            None => replayed.lookup.get(id)?.is_some(),
+        };
+        if is_there != comes {
+            there.insert(id, comes);
+            entries.push(entry);
+        }
+    }
+    Ok(entries)
+}
+
+/// Remembers how much is lost where the lookup database, which is beyond the journal's end,
+/// cannot give it back, and no copy tells of it.
+pub(super) fn note_unmended(options: &Options, replayed: &Replayed) -> Result<(), IndexError> {
+    if beyond(options, &replayed.end).is_some() {
+        return Ok(());
+    }
+    let lost = replayed.progress.next_seq - replayed.end.next_seq;
+    loss::note(options, lost)
 }
 
 /// Takes back the last batch from its copy, where the journal has lost just that. Blocks.
@@ -78,10 +144,7 @@ pub(super) fn end_by_copy(options: &Options, end: &End) -> Result<bool, IndexErr
         return Ok(false);
     };
     let mut mending = Mending::begin(options, end)?;
-    batch
-        .entries
-        .into_iter()
-        .try_for_each(|it| mending.take(it))?;
+    mending.take_all(batch.entries)?;
     mending.finish("the copy of its last batch")?;
     Ok(true)
 }
@@ -116,6 +179,7 @@ fn check_fits(journaled: &Replayed, ahead: &Replayed) -> Result<(), IndexError> 
 
 /// Entries on their way back into the journal.
 struct Mending {
+    options: Options,
     journal: Journal,
     waiting: Vec<Entry>,
     count: usize,
@@ -123,12 +187,17 @@ struct Mending {
 
 impl Mending {
     fn begin(options: &Options, end: &End) -> Result<Self, IndexError> {
-        let journal = Journal::open(options.journal(), end, Arc::new(OnceLock::new()))?;
+        let journal = Journal::open_to_mend(options.journal(), end)?;
         Ok(Self {
+            options: options.clone(),
             journal,
             waiting: Vec::new(),
             count: 0,
         })
+    }
+
+    fn take_all(&mut self, entries: Vec<Entry>) -> Result<(), IndexError> {
+        entries.into_iter().try_for_each(|entry| self.take(entry))
     }
 
     fn take(&mut self, entry: Entry) -> Result<(), IndexError> {
@@ -149,6 +218,12 @@ impl Mending {
         }
         self.journal.sync(self.journal.next_seq())?;
         let changes = self.count;
+        if changes == 0 {
+            // It was kept for what it might have, and is not asked again.
+            let dir = self.options.journal().dir;
+            let forgotten = forget_last(&dir, &*self.options.disk);
+            return forgotten.map_err(|e| IndexError::io("remove from", dir, e));
+        }
         tracing::warn!(
             changes,
             "the journal's end was damaged; mended from {by}, nothing is deleted until the next \
@@ -169,31 +244,17 @@ fn tell(entry: &Entry) {
     }
 }
 
-/// Whether the journal's end shows damage that nothing was there to mend, with a line in the
-/// log that says so. After a power cut the copy may be an old one, so that damage and a write
-/// that was under way look the same; then it is what it was in nearly all cases, such a write.
-pub(super) fn is_damaged(options: &Options, end: &End) -> bool {
+/// Tells in the log of bytes at the journal's end that are no change and that nothing explains.
+/// After a power cut the copy may be an old one, so that damage and a write that was under way
+/// look the same; then it is what it was in nearly all cases, such a write.
+pub(super) fn tell_torn(options: &Options, end: &End) {
     let Some((segment, offset)) = &end.last else {
-        return false;
+        return;
     };
-    let path = segment.path.display();
-    match journal::last(&options.journal().dir, end) {
-        // Their sync was still to come when the power went.
-        Last::Beyond(batch) if batch.relaxed => false,
-        Last::Beyond(batch) => {
-            let lost = batch.next_seq() - end.next_seq;
-            tracing::error!(%path, offset, lost,
-                "the journal has lost its last changes, and nothing has them; nothing is deleted \
-                 until the next start");
-            true
-        }
-        Last::Unknown if end.torn => {
-            tracing::warn!(%path, offset,
-                "the journal ends with bytes that are no change; they are cut off. A power cut \
-                 leaves those of a change that nobody was told of");
-            false
-        }
-        Last::Unknown | Last::Known | Last::Lost(_) => false,
+    if end.torn && journal::last(&options.journal().dir, end) == Last::Unknown {
+        tracing::warn!(path = %segment.path.display(), offset,
+            "the journal ends with bytes that are no change; they are cut off. A power cut \
+             leaves those of a change that nobody was told of");
     }
 }
 
@@ -205,7 +266,9 @@ pub(super) fn problem(options: &Options, end: &End) -> Option<Damage> {
             "{} changes are damaged or cut off (the node takes them from their copy)",
             batch.entries.len()
         ),
-        Last::Beyond(batch) if !batch.relaxed => end.falls_short_of(batch.next_seq()),
+        Last::Beyond(batch) if !batch.relaxed || batch.durable_seq >= end.next_seq => {
+            end.falls_short_of(batch.next_seq())
+        }
         Last::Unknown if end.torn => {
             "what follows is no change (the node cuts it off: a crash may have left it)".to_owned()
         }
@@ -215,5 +278,6 @@ pub(super) fn problem(options: &Options, end: &End) -> Option<Damage> {
         path: segment.path.clone(),
         offset: *offset,
         detail,
+        gives_up: true,
     })
 }

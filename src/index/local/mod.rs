@@ -17,13 +17,16 @@ use crate::record::{
     FileId, FileRecord, MAX_CONTENT_TYPE_BYTES, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, NewFile,
 };
 
+mod absence;
 mod compact;
 mod compare;
 mod generations;
+mod loss;
 mod mend;
 mod options;
 mod rebuild;
 mod replay;
+mod rescue;
 mod seal;
 mod shared;
 mod start;
@@ -32,8 +35,9 @@ mod verify;
 mod writer;
 
 pub use compare::Finding;
+pub use loss::noted as lost_changes;
 pub use options::Options;
-pub use rebuild::{Rebuilt, rebuild};
+pub use rebuild::{Rebuilt, forget_loss, rebuild};
 pub use verify::{Journaled, verify};
 
 use shared::{Current, Shared};
@@ -58,6 +62,10 @@ pub struct Opened {
     /// Whether something was damaged: until the next start nothing may be deleted that no record
     /// seems to need.
     pub damaged: bool,
+    /// How many changes the journal has lost for good, now or at an earlier start, until a
+    /// [`rebuild`] settles that; None where nothing is lost. Until then nothing may be deleted
+    /// that no record seems to need.
+    pub lost: Option<u64>,
     /// Files that were acknowledged under relaxed durability shortly before a
     /// crash: their blobs may be incomplete.
     pub unsettled: Vec<FileRecord>,
@@ -72,12 +80,14 @@ impl LocalIndex {
             shared,
             clean,
             damaged,
+            lost,
             unsettled,
         } = start::start(options)?;
         Ok(Opened {
             index: Self { requests, shared },
             clean,
             damaged,
+            lost,
             unsettled,
         })
     }

@@ -1,6 +1,6 @@
 //! Where and how a local index is kept.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{Disk, Durability};
@@ -21,6 +21,9 @@ pub struct Options {
     pub segment_bytes: u64,
     /// The journal is compacted when it holds at least so many entries and most are dead.
     pub compact_entries: u64,
+    /// Tells whether the storage directory holds content, of which a journal must have told.
+    /// It blocks.
+    pub holds_content: fn(&Path) -> bool,
 }
 
 impl Options {
@@ -33,6 +36,7 @@ impl Options {
             cache_bytes: 4 << 20,
             segment_bytes: 64 << 20,
             compact_entries: 100_000,
+            holds_content: |_| false,
         }
     }
 

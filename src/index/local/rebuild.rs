@@ -1,9 +1,11 @@
 //! Making the lookup database anew on demand, and going on behind damage.
 
-use super::generations::{make_anew, newest_generation, remove_generation};
+use super::generations::{make_anew, newest_generation, remove_other_generations};
+use super::loss;
 use super::mend;
 use super::options::Options;
 use super::replay::Replayed;
+use super::rescue::{Rescue, Rescued};
 use super::seal;
 use super::start::{prepare, sync_after_crash};
 use crate::index::journal::{self, Damage, OnDamage, SnapshotWriter, forget_last, refuse};
@@ -19,18 +21,19 @@ pub struct Rebuilt {
     pub totals: Totals,
     /// The damage that was passed over.
     pub skipped: Vec<Damage>,
+    /// How many changes are given up; None where nothing is, whatever was damaged.
+    pub lost: Option<u64>,
 }
 
 /// Makes the lookup database anew from nothing but the journal. Blocks for long.
 ///
 /// Damage in the journal stops it, unless `skip_damage` gives up what cannot be
-/// read: then the rest becomes a new journal, and the damaged segments stay beside
-/// it as `*.damaged`.
+/// read: then the rest, with what the lookup database and the copy of the last batch have,
+/// becomes a new journal, and the damaged segments stay beside it as `*.damaged`.
 pub fn rebuild(options: &Options, skip_damage: bool) -> Result<Rebuilt, IndexError> {
     let mut skipped = Vec::new();
     let mut skip = |damage: Damage| {
-        tracing::error!(path = %damage.path.display(), offset = damage.offset, damage.detail,
-            "damage in the journal is passed over");
+        tell_skipped(&damage);
         skipped.push(damage);
         Ok(())
     };
@@ -49,41 +52,73 @@ pub fn rebuild(options: &Options, skip_damage: bool) -> Result<Rebuilt, IndexErr
         replayed = make_anew(options, &segments, old + 1, on_damage)?;
     }
     let sealed_at = seal.filter(|it| it.is_proven(false, 0));
-    if let Some(seal) = sealed_at.filter(|it| it.next_seq > replayed.end.next_seq) {
-        on_damage(replayed.end.damage(seal.next_seq))?;
+    let sealed_at = sealed_at.map_or(0, |seal| seal.next_seq);
+    if sealed_at > replayed.end.next_seq {
+        on_damage(replayed.end.damage(sealed_at))?;
     }
+    let (mut generation, mut lost) = (old + 1, None);
     if !skipped.is_empty() {
+        let rescue = Rescue {
+            options,
+            segments: &segments,
+            sealed_at,
+            gives_up: skipped.iter().any(|damage| damage.gives_up),
+        };
+        Rescued {
+            replayed,
+            generation,
+            lost,
+        } = rescue.best(old, replayed)?;
         replace_journal(options, &replayed, &skipped)?;
     }
     let Replayed {
         lookup, progress, ..
     } = replayed;
     lookup.close()?;
-    remove_generation(options, old)?;
-    // After a crash the next start has more to put in order than the database.
-    if clean {
-        seal::write(options, old + 1, progress.next_seq)?;
+    remove_other_generations(options, generation)?;
+    if lost.is_some() {
+        // It tells of what is given up.
+        seal::remove(options)?;
+    } else if clean {
+        // After a crash the next start has more to put in order than the database.
+        seal::write(options, generation, progress.next_seq)?;
     }
     Ok(Rebuilt {
         totals: progress.totals(),
         skipped,
+        lost,
     })
+}
+
+fn tell_skipped(damage: &Damage) {
+    tracing::error!(path = %damage.path.display(), offset = damage.offset, damage.detail,
+        "damage in the journal is passed over");
+}
+
+/// Takes what the journal of a storage directory has lost as settled: the next start deletes
+/// content that no file needs. Blocks.
+pub fn forget_loss(options: &Options) -> Result<(), IndexError> {
+    // A start after a clean stop looks for no such content.
+    seal::remove(options)?;
+    loss::settle(options)
 }
 
 /// Writes what could be read as a snapshot, and sets the damaged segments aside.
 fn replace_journal(
     options: &Options,
     Replayed {
-        lookup,
-        progress,
-        end,
-        ..
+        lookup, progress, ..
     }: &Replayed,
     damaged: &[Damage],
 ) -> Result<(), IndexError> {
     let journal = options.journal();
     let last = crate::index::journal::last_number(&journal.dir)?;
-    let mut snapshot = SnapshotWriter::begin(journal, progress.journal, last + 1, end.next_seq)?;
+    let id = match progress.journal {
+        // Neither journal nor database was left that said it.
+        id if id == [0; 16] => *uuid::Uuid::new_v4().as_bytes(),
+        id => id,
+    };
+    let mut snapshot = SnapshotWriter::begin(journal, id, last + 1, progress.next_seq)?;
     let mut after = None;
     loop {
         let page = lookup.page(after, PAGE)?;

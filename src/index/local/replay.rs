@@ -1,7 +1,9 @@
 //! Bringing a lookup database up to the journal.
 
 use std::collections::VecDeque;
+use std::path::Path;
 
+use super::absence::gone;
 use super::options::Options;
 use super::sums::{JournalSums, disagreement};
 use crate::index::IndexError;
@@ -35,6 +37,10 @@ pub(super) struct Replayed {
     pub(super) end: End,
     /// Whether the database was durably beyond the journal's end, which has lost entries since.
     pub(super) is_ahead: bool,
+    /// Up to which entry it had come before; that of the first after the snapshot for a new one.
+    pub(super) began_at: u64,
+    /// How many entries from there to where it has come now could not be read.
+    pub(super) missing: u64,
     /// The files at the journal's end whose blobs may not have been durable.
     pub(super) unsettled: Vec<FileRecord>,
 }
@@ -50,17 +56,12 @@ pub(super) fn replay(
     on_damage: OnDamage<'_>,
 ) -> Result<Replayed, IndexError> {
     let dir = options.generation_dir(generation);
-    let (lookup, found) = match check {
-        Check::Trust => {
-            let lookup = Lookup::open_unchanged(&dir, options.cache_bytes)?;
-            (lookup, Sums::default())
-        }
-        Check::Later | Check::Full | Check::Fresh => Lookup::open(&dir, options.cache_bytes)?,
-    };
+    let (lookup, found) = open(&dir, options.cache_bytes, check)?;
     let mut progress = lookup.progress()?;
     let before = progress;
     if check != Check::Fresh {
         check_origin(&progress, segments)?;
+        check_there(options, &progress, segments, on_damage)?;
     }
     if let Some(first) = segments.first() {
         progress.journal = first.header.journal;
@@ -96,16 +97,44 @@ pub(super) fn replay(
         lookup,
         progress,
         unsettled,
+        taken,
         ..
     } = replay;
+    let first = segments.first().map_or(1, Segment::first_change);
+    let began_at = before.next_seq.max(first);
+    let missing = progress.next_seq.saturating_sub(began_at);
     let unsettled = unsettled.into_iter().map(|(_, record)| record).collect();
     Ok(Replayed {
         lookup,
         progress,
         end,
         is_ahead,
+        began_at,
+        missing: missing.saturating_sub(taken),
         unsettled,
     })
+}
+
+/// A database that has entries was made from a journal.
+fn check_there(
+    options: &Options,
+    progress: &Progress,
+    segments: &[Segment],
+    on_damage: OnDamage<'_>,
+) -> Result<(), IndexError> {
+    if segments.is_empty() && progress.next_seq > 1 {
+        let shown_by = "a lookup database that was made from them is";
+        return on_damage(gone(options, shown_by));
+    }
+    Ok(())
+}
+
+/// Opens a database, and adds up what it holds unless it is trusted.
+fn open(dir: &Path, cache_bytes: u64, check: Check) -> Result<(Lookup, Sums), IndexError> {
+    match check {
+        Check::Trust => Ok((Lookup::open_unchanged(dir, cache_bytes)?, Sums::default())),
+        Check::Later | Check::Full | Check::Fresh => Lookup::open(dir, cache_bytes),
+    }
 }
 
 /// A database of another journal, or from before its snapshot, cannot be brought up.
@@ -134,6 +163,8 @@ struct Replay {
     /// Entries to apply, and the sequence number after them.
     waiting: Vec<Entry>,
     reached: u64,
+    /// How many changes behind a snapshot were taken.
+    taken: u64,
     /// Files of relaxed batches with their sequence numbers.
     unsettled: VecDeque<(u64, FileRecord)>,
 }
@@ -146,6 +177,7 @@ impl Replay {
             sums: JournalSums::default(),
             waiting: Vec::new(),
             reached: progress.next_seq,
+            taken: 0,
             unsettled: VecDeque::new(),
         }
     }
@@ -172,6 +204,7 @@ impl Replay {
                     }
                     if seq >= self.progress.next_seq.max(self.reached) {
                         self.waiting.push(entry);
+                        self.taken += 1;
                     }
                 }
                 self.reached = self.reached.max(next_seq);

@@ -8,7 +8,9 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
+use super::absence;
 use super::generations::{make_anew, newest_generation, remove_other_generations};
+use super::loss;
 use super::mend::{self, By};
 use super::options::Options;
 use super::replay::{Check, Replayed, replay};
@@ -31,6 +33,7 @@ pub(super) struct Started {
     pub(super) shared: Arc<Shared>,
     pub(super) clean: bool,
     pub(super) damaged: bool,
+    pub(super) lost: Option<u64>,
     pub(super) unsettled: Vec<FileRecord>,
 }
 
@@ -50,13 +53,20 @@ pub(super) fn start(options: &Options) -> Result<Started, IndexError> {
         sync_after_crash(options)?;
     }
     let check = if holds { Check::Trust } else { Check::Full };
+    let sealed_at = found.seal().filter(|it| it.is_proven(false, 0));
+    let found_now = FoundNow {
+        generation,
+        check,
+        sealed_at: sealed_at.map_or(0, |seal| seal.next_seq),
+    };
     let BroughtUp {
         mut replayed,
         generation,
         reached,
-    } = bring_up(options, segments, generation, check)?;
+    } = bring_up(options, segments, found_now)?;
     let ends_at = replayed.end.next_seq;
-    damaged |= reached.is_some() || mend::is_damaged(options, &replayed.end);
+    damaged |= reached.is_some();
+    mend::tell_torn(options, &replayed.end);
     let believed = |seal: &seal::Seal| seal.is_proven(holds, reached.unwrap_or(ends_at));
     let seal = found.seal().filter(believed);
     if let Some(seal) = seal {
@@ -92,8 +102,29 @@ pub(super) fn start(options: &Options) -> Result<Started, IndexError> {
         shared,
         clean: seal.is_some(),
         damaged,
+        lost: tell_lost(options),
         unsettled,
     })
+}
+
+/// How much the journal has lost for good, with a line in the log at every start until that
+/// is settled.
+fn tell_lost(options: &Options) -> Option<u64> {
+    let lost = loss::noted(&options.dir)?;
+    tracing::error!(
+        lost,
+        "changes are lost, so content that no file needs may be that of a lost file and is \
+         kept; `larder rebuild-index --forget-loss` has the node delete it"
+    );
+    Some(lost)
+}
+
+/// What a start knows before it reads the journal.
+struct FoundNow {
+    generation: u64,
+    check: Check,
+    /// Up to which entry a seal says that the journal goes; 0 where none says so.
+    sealed_at: u64,
 }
 
 /// A lookup database that has come as far as the journal.
@@ -109,18 +140,22 @@ struct BroughtUp {
 fn bring_up(
     options: &Options,
     mut segments: Vec<Segment>,
-    mut generation: u64,
-    check: Check,
+    FoundNow {
+        mut generation,
+        check,
+        sealed_at,
+    }: FoundNow,
 ) -> Result<BroughtUp, IndexError> {
     let mut reached = None;
     let mut replayed = replay_or_make_anew(options, &segments, &mut generation, check)?;
     loop {
-        let mended = match mend::end(options, &segments, &replayed) {
+        let mended = match mend::end(options, &segments, &replayed, sealed_at) {
             Err(IndexError::Lookup(reason)) => {
                 tracing::error!(
                     reason,
                     "the journal cannot be mended from the lookup database"
                 );
+                mend::note_unmended(options, &replayed)?;
                 Some(By::Nothing)
             }
             mended => mended?,
@@ -185,6 +220,9 @@ pub(super) fn prepare(
     let sync = options.disk.sync_dir(&options.dir);
     sync.map_err(|e| IndexError::io("sync", &options.dir, e))?;
     let (segments, void) = journal::list(&journal_dir, on_damage)?;
+    if let Some(damage) = absence::of_journal(options)? {
+        on_damage(damage)?;
+    }
     // The snapshot that makes others void must have its name for good before they go.
     let sync = options.disk.sync_dir(&journal_dir);
     sync.map_err(|e| IndexError::io("sync", &journal_dir, e))?;

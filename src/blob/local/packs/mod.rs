@@ -35,7 +35,7 @@ mod usage;
 mod writer;
 
 pub(super) use options::Options;
-pub(super) use problems::problems;
+pub(super) use problems::{are_any, problems};
 pub(super) use reading::{Copies, InPacks};
 pub use scan::Doubts;
 

@@ -8,6 +8,12 @@ use super::pack::{Pack, path};
 use super::start::Names;
 use super::{dead, index_file};
 
+/// Whether there is any pack in `dir`, or that cannot be looked at. Blocks.
+pub(crate) fn are_any(dir: &Path) -> bool {
+    let names = dir.exists().then(|| Names::read(dir));
+    names.is_some_and(|names| names.map_or(true, |names| !names.packs.is_empty()))
+}
+
 /// The damaged files about packs in `dir`, each with what is wrong. Blocks.
 pub(crate) fn problems(dir: &Path) -> Result<Vec<(PathBuf, String)>, BlobError> {
     if !dir.exists() {
