@@ -51,8 +51,14 @@ impl Stored {
         let said = String::from_utf8(output.stdout).unwrap();
         let mut lines: Vec<_> = said.lines().map(str::to_owned).collect();
         let summary = lines.pop().unwrap();
-        let count = format!("1 files, 1 blobs of {LONG} bytes: {} problems", lines.len());
-        assert_eq!(summary, count);
+        let problems = match lines.len() {
+            1 => "1 problem".to_owned(),
+            count => format!("{count} problems"),
+        };
+        assert_eq!(
+            summary,
+            format!("1 file, 1 blob of {LONG} bytes: {problems}")
+        );
         assert_eq!(output.status.success(), lines.is_empty());
         lines
     }
@@ -100,7 +106,7 @@ fn outboards_of_blobs_that_are_gone_are_told_once_and_removed() {
     fs::copy(stored.outboard(), &left).unwrap();
     assert_eq!(
         stored.findings(),
-        ["1 outboards of blobs that are gone: removed"]
+        ["1 outboard of blobs that are gone: removed"]
     );
     assert!(!left.exists() && stored.outboard().exists());
     assert_eq!(stored.findings(), [""; 0]);

@@ -61,7 +61,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         )?;
     } else {
         print(&format!(
-            "{files} files, {blobs} blobs of {blob_bytes} bytes: {found} problems"
+            "{}, {} of {}: {}",
+            counted(files, "file"),
+            counted(blobs, "blob"),
+            counted(blob_bytes, "byte"),
+            counted(found, "problem")
         ))?;
     }
     for advice in advice {
@@ -72,6 +76,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// So many of what this is the word for one of.
+fn counted(count: u64, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
 }
 
 fn print(line: &impl Display) -> io::Result<()> {
@@ -130,7 +140,8 @@ fn describe(finding: &Finding) -> String {
             format!("outboard of {hash}: damaged, removed (the node derives it anew)")
         }
         Finding::OutboardsLeft(count) => {
-            format!("{count} outboards of blobs that are gone: removed")
+            let outboards = counted(*count, "outboard");
+            format!("{outboards} of blobs that are gone: removed")
         }
         Finding::Orphan(hash, size) => {
             format!("blob {hash}: orphan, no file needs its {size} bytes (the node deletes it)")
