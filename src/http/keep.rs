@@ -125,17 +125,18 @@ pub(super) async fn keep(
     if !node.keeper().note_if_here(&wanted).await {
         node.keeper().keep(wanted, client).await?;
     }
-    let progress = node.keeper().progress(id).ok_or(ApiError::UnknownKeep)?;
+    let progress = node.keeper().progress(id).await?;
+    let progress = progress.ok_or(ApiError::UnknownKeep)?;
     Ok((StatusCode::ACCEPTED, KeepAnswer::of(progress)))
 }
 
 /// `GET /api/p2p/keep`
-pub(super) async fn list(State(node): State<Arc<Node>>) -> Json<KeepsAnswer> {
-    let keeps = node.keeper().all().into_iter().map(KeepView::from);
-    Json(KeepsAnswer {
+pub(super) async fn list(State(node): State<Arc<Node>>) -> Result<Json<KeepsAnswer>, ApiError> {
+    let keeps = node.keeper().all().await?.into_iter().map(KeepView::from);
+    Ok(Json(KeepsAnswer {
         status: "success",
         keeps: keeps.collect(),
-    })
+    }))
 }
 
 /// `GET /api/p2p/keep/{id}`
@@ -143,7 +144,7 @@ pub(super) async fn progress(
     State(node): State<Arc<Node>>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<KeepAnswer>, ApiError> {
-    let progress = node.keeper().progress(keep_id(id)?);
+    let progress = node.keeper().progress(keep_id(id)?).await?;
     progress.map(KeepAnswer::of).ok_or(ApiError::UnknownKeep)
 }
 

@@ -172,14 +172,16 @@ impl Keeper {
         self.removed.end(hash);
     }
 
-    /// How far one is.
-    pub fn progress(&self, id: KeepId) -> Option<Progress> {
-        self.queue.lock().get(id)
+    /// How far one is. An error means that what was wanted before is not known yet.
+    pub async fn progress(&self, id: KeepId) -> Result<Option<Progress>, NotKept> {
+        self.recall().await?;
+        Ok(self.queue.lock().get(id))
     }
 
-    /// How far all are, the oldest first.
-    pub fn all(&self) -> Vec<Progress> {
-        self.queue.lock().all()
+    /// How far all are, the oldest first; errors as [`Keeper::progress`].
+    pub async fn all(&self) -> Result<Vec<Progress>, NotKept> {
+        self.recall().await?;
+        Ok(self.queue.lock().all())
     }
 
     /// A number that differs when other files are wanted, or when they are farther.
