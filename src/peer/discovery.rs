@@ -252,7 +252,7 @@ async fn recall(network: &Network, file: &StateFile) {
     };
     let kept: Vec<(i64, Registration)> = serde_json::from_slice(&content).unwrap_or_default();
     for (seen, registration) in kept {
-        if let Ok(told) = registration.check()
+        if let Ok(told) = registration.check_again()
             && network.client.reach().may_ask(&told.address)
         {
             network.registry.restore(told, Timestamp(seen));

@@ -120,6 +120,17 @@ impl Registration {
 
     /// Checks every part.
     pub fn check(self) -> Result<Checked, Absurd> {
+        let latest = Timestamp::now().0.saturating_add(MAX_AHEAD_MILLIS);
+        self.check_until(Timestamp(latest))
+    }
+
+    /// The same for one that was checked before: this machine's clock may have been set back
+    /// since, as where a battery is missing.
+    pub(super) fn check_again(self) -> Result<Checked, Absurd> {
+        self.check_until(Timestamp(i64::MAX))
+    }
+
+    fn check_until(self, latest: Timestamp) -> Result<Checked, Absurd> {
         let id: PeerId = self.peer_id.parse().map_err(|_| Absurd::PeerId)?;
         if self.address.len() > MAX_ADDRESS_BYTES {
             return Err(Absurd::Address);
@@ -134,7 +145,7 @@ impl Registration {
         }
         if !self.timestamp.is_empty() {
             let time: Timestamp = self.timestamp.parse().map_err(|_| Absurd::Timestamp)?;
-            if time.0 > Timestamp::now().0.saturating_add(MAX_AHEAD_MILLIS) {
+            if time.0 > latest.0 {
                 return Err(Absurd::Future);
             }
         }
