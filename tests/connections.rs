@@ -92,7 +92,9 @@ fn a_request_names_its_host_once() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(&dir, &[]);
     let ask = |version: &str, target: &str, hosts: &[&str]| {
-        let hosts: String = hosts.iter().map(|it| format!("{it}\r\n")).collect();
+        let hosts = hosts
+            .iter()
+            .fold(String::new(), |hosts, it| hosts + it + "\r\n");
         let request = format!("GET {target} HTTP/{version}\r\n{hosts}\r\n");
         status(node.address, request.as_bytes())
     };

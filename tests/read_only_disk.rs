@@ -2,7 +2,7 @@
 //!
 //! The disk is an ext4 file system in a file, which the test mounts and breaks; that takes root.
 
-#![allow(clippy::unwrap_used)] // A test fails by panicking.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
 
 mod common;
 

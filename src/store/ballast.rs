@@ -3,7 +3,7 @@
 //!
 //! On a disk that is full the lookup database cannot even be opened, and a removal, which would
 //! make room, cannot be written down. So a file takes some of the room while there is much, and
-//! lends it where there is none. It is outside of [`Disk`](crate::disk::Disk), since nothing in
+//! lends it where there is none. It is outside of [`Disk`], since nothing in
 //! it has to last.
 
 use std::fs::File;

@@ -63,7 +63,7 @@ pub struct Opened {
     /// seems to need.
     pub damaged: bool,
     /// How many changes the journal has lost for good, now or at an earlier start, until a
-    /// [`rebuild`] settles that; None where nothing is lost. Until then nothing may be deleted
+    /// [`rebuild()`] settles that; None where nothing is lost. Until then nothing may be deleted
     /// that no record seems to need.
     pub lost: Option<u64>,
     /// Files that were acknowledged under relaxed durability shortly before a
