@@ -1,5 +1,7 @@
 //! Bytes that are put behind those that are here.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 
 use super::error::UploadError;
@@ -7,8 +9,11 @@ use super::visit::{Progress, Visit};
 use crate::blob::spool::{self, Proven};
 use crate::blob::{BlobError, Spool};
 
-/// How many bytes come before it is noted once more what the beginning is that is here.
+/// How many bytes come at most before it is noted once more what the beginning is that is here,
 const MARK_EVERY: u64 = 16 << 20;
+/// or how many at least where so much time has passed: slow clients lose no more than fast ones.
+const MARK_AT_LEAST: u64 = 1 << 20;
+const MARK_AFTER: Duration = Duration::from_secs(1);
 
 /// A request that brings bytes. To drop it is to be killed: what was noted of what it wrote
 /// counts, and nothing of it where it was to be checked.
@@ -17,8 +22,9 @@ pub struct Appending {
     spool: Spool,
     /// Where it began.
     began: u64,
-    /// How many bytes will be here when their hash is noted; None where they are to be checked.
-    next_mark: Option<u64>,
+    /// How many bytes were here when their hash was noted, and when that was; None where they
+    /// are to be checked.
+    marked: Option<(u64, Instant)>,
 }
 
 /// Why a request is stopped.
@@ -44,7 +50,7 @@ impl Visit {
             visit: self,
             spool,
             began: here,
-            next_mark: (!checked).then_some(here + MARK_EVERY),
+            marked: (!checked).then(|| (here, Instant::now())),
         })
     }
 
@@ -78,16 +84,23 @@ impl Appending {
     pub async fn write(&mut self, piece: Bytes) -> Result<(), UploadError> {
         self.visit.entry.begin();
         self.spool.write(piece).await?;
-        if self.next_mark.is_some_and(|at| self.spool.received() >= at) {
+        if self.is_mark_due() {
             self.mark().await?;
         }
         Ok(())
     }
 
+    fn is_mark_due(&self) -> bool {
+        self.marked.is_some_and(|(before, when)| {
+            let came = self.spool.received() - before;
+            came >= MARK_EVERY || came >= MARK_AT_LEAST && when.elapsed() >= MARK_AFTER
+        })
+    }
+
     /// Notes what has been written. Whether that is durable does not matter, since its hash
     /// tells later whether it is still there.
     async fn mark(&mut self) -> Result<(), UploadError> {
-        self.next_mark = Some(self.spool.received() + MARK_EVERY);
+        self.marked = Some((self.spool.received(), Instant::now()));
         let written = self.spool.written().await?;
         self.visit.state.mark(written);
         if let Err(error) = self.visit.save().await {
