@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::logging;
 use super::storage::{Storage, advised, keep_private};
+use super::verify::counted;
 use crate::config::Log;
 use crate::store::local::rebuild_index;
 
@@ -41,25 +42,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     } = arguments;
     let rebuilt = rebuild_index(&storage.options(), *skip_damage, *forget_loss);
     let rebuilt = rebuilt.map_err(advised)?;
-    let (files, skipped) = (rebuilt.totals.files, rebuilt.skipped.len());
-    let mut out = stdout().lock();
-    match (skipped, rebuilt.lost) {
-        (0, _) => writeln!(
-            out,
-            "the index holds {files} files, all that the journal tells"
-        )?,
-        (_, None) => writeln!(
-            out,
-            "the index holds {files} files; {skipped} damaged places were skipped, and nothing is \
-             lost by that"
-        )?,
-        (_, Some(lost)) => writeln!(
-            out,
-            "the index holds {files} files; {skipped} damaged places were skipped, and at least \
-             {lost} changes are lost: content that no file needs is kept until `larder \
-             rebuild-index --forget-loss`"
-        )?,
-    }
+    let files = counted(rebuilt.totals.files, "file");
+    let skipped = counted(rebuilt.skipped.len() as u64, "damaged place");
+    let told = match rebuilt.lost {
+        _ if rebuilt.skipped.is_empty() => "all that the journal tells".to_owned(),
+        None => format!("{skipped} of the journal skipped, and nothing lost by that"),
+        Some(lost) => format!(
+            "{skipped} of the journal skipped, and at least {} lost: content that no file needs is \
+             kept until `larder rebuild-index --forget-loss`",
+            counted(lost, "change")
+        ),
+    };
+    writeln!(stdout().lock(), "the index holds {files}; {told}")?;
     Ok(match rebuilt.lost {
         None => ExitCode::SUCCESS,
         Some(_) => ExitCode::FAILURE,
