@@ -7,7 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Opens a regular file for reading, without waiting for anybody. Whatever else is there is an
@@ -43,6 +43,22 @@ pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
         let told = format!("it is longer than the {max} bytes that it can have");
         return Err(io::Error::new(io::ErrorKind::InvalidData, told));
     }
+    Ok(bytes)
+}
+
+/// Up to `len` bytes of an open file from `offset` on, fewer where it ends. Blocks.
+pub fn read_at(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    bytes.truncate(filled);
     Ok(bytes)
 }
 

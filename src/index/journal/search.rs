@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use memchr::memmem;
 use rustix::fs::SeekFrom;
@@ -14,7 +13,7 @@ use rustix::io::Errno;
 use super::batch::{Batch, HEADER, MAGIC, MAX_BODY, body_len};
 use super::segment::Segment;
 use crate::index::IndexError;
-use crate::stored_file;
+use crate::stored_file::{self, read_at};
 
 /// How much is searched at once, in bytes.
 const WINDOW: usize = 1 << 20;
@@ -29,7 +28,7 @@ pub(super) fn next_readable(
         let file = stored_file::open(&segment.path)?;
         let mut from = offset.saturating_add(1);
         while let Some(at) = next_data(&file, from)? {
-            let window = read(&file, at, WINDOW)?;
+            let window = read_at(&file, at, WINDOW)?;
             for place in memmem::find_iter(&window, &MAGIC) {
                 let place = at + place as u64;
                 if let Some(batch) = batch_at(&file, place, &segment.header.journal)? {
@@ -49,12 +48,12 @@ pub(super) fn next_readable(
 
 /// The batch that begins at `place`, if one does. Blocks.
 fn batch_at(file: &File, place: u64, journal: &[u8; 16]) -> io::Result<Option<Batch>> {
-    let header = read(file, place, HEADER)?;
+    let header = read_at(file, place, HEADER)?;
     let body = body_len(&header).filter(|len| *len <= MAX_BODY);
     let Some(body) = body else {
         return Ok(None);
     };
-    let batch = read(file, place, HEADER + body)?;
+    let batch = read_at(file, place, HEADER + body)?;
     Ok(Batch::decode(&batch, journal).ok().map(|(batch, _)| batch))
 }
 
@@ -69,24 +68,9 @@ fn next_data(file: &File, from: u64) -> io::Result<Option<u64>> {
     }
 }
 
-/// Up to `len` bytes, fewer where the file ends. Blocks.
-fn read(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; len];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
     use std::path::PathBuf;
 
     use super::super::segment::{Header, Kind};

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use memchr::memmem;
 
@@ -19,6 +18,7 @@ use super::format::{
 use super::options::Options;
 use super::pack::{EXTENSION, Pack, path};
 use crate::hash::BlobHash;
+use crate::stored_file::read_at;
 
 /// How much is searched at once for the beginning of an entry, in bytes.
 const WINDOW: usize = 1 << 17;
@@ -57,7 +57,7 @@ pub(super) fn open_mended(options: &Options, number: u32) -> Result<Option<Pack>
 /// An id with which the whole entries of a pack can be read; None if there are none, or the
 /// header is that of something else. Blocks.
 fn recovered_id(file: &File) -> io::Result<Option<PackId>> {
-    let header = read(file, 0, PACK_HEADER as usize)?;
+    let header = read_at(file, 0, PACK_HEADER as usize)?;
     if has_header_checksum(&header) {
         return Ok(None);
     }
@@ -71,7 +71,7 @@ fn recovered_id(file: &File) -> io::Result<Option<PackId>> {
             offset += len;
             continue;
         }
-        let window = read(file, offset + 1, WINDOW)?;
+        let window = read_at(file, offset + 1, WINDOW)?;
         match memmem::find(&window, &ENTRY_MAGIC) {
             Some(at) => offset += 1 + at as u64,
             None if window.len() < WINDOW => break,
@@ -86,30 +86,14 @@ fn recovered_id(file: &File) -> io::Result<Option<PackId>> {
 /// Where the checksum of the entry at `offset` begins, and the entry's length in bytes; None
 /// unless an entry is there whose bytes have its hash. Blocks.
 fn entry(file: &File, offset: u64) -> io::Result<Option<(u32, u64)>> {
-    let header = read(file, offset, ENTRY_HEADER as usize)?;
+    let header = read_at(file, offset, ENTRY_HEADER as usize)?;
     let Some((seed, header)) = seed_of(&header) else {
         return Ok(None);
     };
     if u64::from(header.len) > MEMORY_LIMIT {
         return Ok(None);
     }
-    let bytes = read(file, offset + u64::from(ENTRY_HEADER), header.len as usize)?;
+    let bytes = read_at(file, offset + u64::from(ENTRY_HEADER), header.len as usize)?;
     let is_whole = bytes.len() == header.len as usize && BlobHash::of(&bytes) == header.hash;
     Ok(is_whole.then_some((seed, u64::from(ENTRY_HEADER) + u64::from(header.len))))
-}
-
-/// Up to `len` bytes, fewer where the file ends. Blocks.
-fn read(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; len];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
 }
