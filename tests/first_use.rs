@@ -11,29 +11,15 @@ use std::path::Path;
 use std::process::Stdio;
 
 use common::authority::Authority;
-use common::commands::{command, done, failed};
+use common::commands::{command, done, failed, names};
 use common::content::content;
 use common::forms::uploaded;
-use common::process::{Node, larder, until};
+use common::process::{Node, larder, start, until};
 use common::raw_http::get;
 use common::relay::Relay;
 use tempfile::TempDir;
 
 const LONG: usize = 1 << 20;
-
-fn start() -> (TempDir, Node) {
-    let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(&dir, &[]);
-    (dir, node)
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).unwrap();
-    let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = names.filter(|it| it != "state").collect();
-    names.sort();
-    names
-}
 
 #[test]
 fn a_file_goes_into_the_folder_that_is_named() {

@@ -11,31 +11,15 @@ use std::os::unix::fs::{FileExt, FileTypeExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::commands::{command, done, failed, run};
+use common::commands::{command, done, failed, names, run};
 use common::content::content;
 use common::forms::uploaded;
-use common::process::{Node, until};
+use common::process::{start, until};
 use common::relay::Relay;
 use larder::hash::BlobHash;
-use tempfile::TempDir;
 
 const MIB: usize = 1 << 20;
 const ROOT: u32 = 0;
-
-fn start() -> (TempDir, Node) {
-    let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(&dir, &[]);
-    (dir, node)
-}
-
-/// The names in a directory, but for that of the commands' state.
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).unwrap();
-    let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = names.filter(|it| it != "state").collect();
-    names.sort();
-    names
-}
 
 /// Where `larder get -o o` has its partial file.
 fn partial(dir: &Path, bytes: &[u8]) -> PathBuf {

@@ -11,18 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::canned::{Canned, Reply};
-use common::commands::{failed, run};
+use common::commands::{failed, names, run};
 use larder::hash::BlobHash;
 use serde_json::json;
 
 const MIB: usize = 1 << 20;
-
-/// The names in a directory, but for that of the commands' state.
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).unwrap();
-    let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
-    names.filter(|it| it != "state").collect()
-}
 
 /// Where `larder get -o o` has its partial file.
 fn partial(dir: &Path, bytes: &[u8]) -> PathBuf {

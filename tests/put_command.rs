@@ -15,7 +15,7 @@ use std::process::{Child, Output, Stdio};
 use common::canned::{Canned, Reply};
 use common::commands::{command, done, failed, json};
 use common::content::content;
-use common::process::Node;
+use common::process::{Node, start};
 use common::raw_http::{get, head, send};
 use common::relay::Relay;
 use larder::hash::BlobHash;
@@ -25,12 +25,6 @@ use tempfile::TempDir;
 const MIB: usize = 1 << 20;
 /// The size of a file that is not sent before its cable holds, in bytes: sockets take some.
 const LARGE: usize = 32 * MIB;
-
-fn start() -> (TempDir, Node) {
-    let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(&dir, &[]);
-    (dir, node)
-}
 
 /// The files that a node holds.
 fn files(node: SocketAddr) -> Vec<Value> {

@@ -1,5 +1,6 @@
 //! The commands that ask a node, as processes.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -17,6 +18,15 @@ pub(crate) fn command(dir: &Path, node: &str, arguments: &[&str]) -> Command {
 
 pub(crate) fn run(dir: &Path, node: &str, arguments: &[&str]) -> Output {
     command(dir, node, arguments).output().unwrap()
+}
+
+/// The names in the directory of commands, sorted, but for that of their state.
+pub(crate) fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|it| it != "state").collect();
+    names.sort();
+    names
 }
 
 /// What a command prints that does what it should, and says nothing else.

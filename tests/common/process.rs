@@ -48,6 +48,13 @@ pub(crate) fn limited(dir: &Path, limit: &str) -> Command {
     command
 }
 
+/// A node with default settings, in a directory of its own.
+pub(crate) fn start() -> (TempDir, Node) {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    (dir, node)
+}
+
 impl Node {
     /// Starts a node with more arguments in `dir`, where its storage directory is.
     pub(crate) fn start(dir: &TempDir, arguments: &[&str]) -> Self {
