@@ -15,6 +15,7 @@ pub mod peer_id;
 pub mod record;
 mod text_form;
 // Floor 1: backends
+pub mod append_file;
 pub mod blob;
 pub mod disk;
 pub mod index;

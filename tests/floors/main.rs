@@ -36,6 +36,7 @@ const FLOORS: &[&[&str]] = &[
         "text_form",
     ],
     &[
+        "append_file",
         "disk",
         "blob",
         "index",
@@ -62,6 +63,9 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("hash", "text_form"),
     ("peer_id", "text_form"),
     ("record", "text_form"),
+    ("append_file", "disk"),
+    ("blob", "append_file"),
+    ("index", "append_file"),
     ("blob", "disk"),
     ("index", "disk"),
     ("blob", "stored_file"),

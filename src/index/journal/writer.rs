@@ -8,12 +8,10 @@ use super::batch::{Batch, MAX_BODY};
 use super::last::LastBatch;
 use super::read::End;
 use super::segment::{self, HEADER, Header, Kind, Segment};
-use crate::disk::{Disk, DiskFile, Durability};
+use crate::append_file::AppendFile;
+use crate::disk::{Disk, Durability};
 use crate::index::IndexError;
 use crate::index::codec::Entry;
-
-/// How much is written to find out whether it can be, in bytes.
-const TRIAL: usize = 4096;
 
 /// Where and how the journal is kept.
 #[derive(Clone)]
@@ -42,12 +40,8 @@ pub(in crate::index) struct Journal {
 
 /// The segment that is written.
 struct Active {
-    path: PathBuf,
-    file: Box<dyn DiskFile>,
+    file: AppendFile,
     number: u64,
-    offset: u64,
-    /// Whether something half-written may lie behind `offset`.
-    torn: bool,
 }
 
 impl Journal {
@@ -121,7 +115,7 @@ impl Journal {
     /// further writes.
     pub(in crate::index) fn append(&mut self, entries: Vec<Entry>) -> Result<(), IndexError> {
         self.writable()?;
-        if self.active.offset >= self.options.segment_bytes {
+        if self.active.file.end() >= self.options.segment_bytes {
             self.rotate()?;
         }
         let relaxed = self.options.durability == Durability::Relaxed;
@@ -138,10 +132,10 @@ impl Journal {
         let bytes = batch.encode(&self.id);
         if bytes.len() > MAX_BODY {
             let error = io::ErrorKind::FileTooLarge.into();
-            let path = &self.active.path;
+            let path = self.active.file.path();
             return Err(IndexError::io("write into one batch of", path, error));
         }
-        self.write(&bytes)?;
+        self.active.file.write(&bytes)?;
         if removes || !relaxed {
             self.sync_active()?;
         }
@@ -149,7 +143,7 @@ impl Journal {
             self.durable_seq = next_seq - 1;
         }
         self.last.write(&bytes);
-        self.active.offset += bytes.len() as u64;
+        self.active.file.take(bytes.len() as u64);
         self.next_seq = next_seq;
         Ok(())
     }
@@ -168,25 +162,12 @@ impl Journal {
     /// it there, and cuts it off.
     pub(in crate::index) fn try_to_write(&mut self) -> Result<(), IndexError> {
         self.writable()?;
-        self.active.prepare()?;
-        let Active {
-            file,
-            offset,
-            path,
-            torn,
-            ..
-        } = &mut self.active;
-        let written = file.write_all_at(&[0; TRIAL], *offset);
-        let cut = file.set_len(*offset);
-        *torn = cut.is_err();
-        written
-            .and(cut)
-            .map_err(|e| IndexError::io("write", &*path, e))
+        Ok(self.active.file.try_to_write()?)
     }
 
     /// Finishes the active segment and begins the next.
     pub(in crate::index) fn rotate(&mut self) -> Result<(), IndexError> {
-        self.active.prepare()?;
+        self.active.file.prepare()?;
         // A finished segment is durable, so whatever is unreadable in it is damage.
         self.sync_active()?;
         let number = self.active.number + 1;
@@ -207,44 +188,13 @@ impl Journal {
         }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), IndexError> {
-        self.active.prepare()?;
-        let Active {
-            file,
-            offset,
-            path,
-            torn,
-            ..
-        } = &mut self.active;
-        file.write_all_at(bytes, *offset).map_err(|error| {
-            // Without its half-written tail the journal is as if nothing was tried.
-            *torn = file.set_len(*offset).is_err();
-            IndexError::io("write", &*path, error)
-        })
-    }
-
     fn sync_active(&mut self) -> Result<(), IndexError> {
         self.active.file.sync().map_err(|error| {
             let _ = self
                 .refusal
                 .set(format!("a sync of the journal failed: {error}"));
-            IndexError::io("sync", &self.active.path, error)
+            IndexError::io("sync", self.active.file.path(), error)
         })
-    }
-}
-
-impl Active {
-    /// Fails where nothing can be appended: the segment is no longer at its place, or what a
-    /// failed write has left cannot be cut off yet.
-    fn prepare(&mut self) -> Result<(), IndexError> {
-        let there = self.file.check_at(&self.path);
-        there.map_err(|e| IndexError::io("append to", &self.path, e))?;
-        if self.torn {
-            let cut = self.file.set_len(self.offset);
-            cut.map_err(|e| IndexError::io("cut", &self.path, e))?;
-            self.torn = false;
-        }
-        Ok(())
     }
 }
 
@@ -258,11 +208,8 @@ fn reopen(disk: &dyn Disk, segment: &Segment, offset: u64) -> Result<Active, Ind
     };
     let file = open().map_err(|e| IndexError::io("reopen", &path, e))?;
     Ok(Active {
-        file,
+        file: AppendFile::new(path, file, offset),
         number: segment.header.number,
-        offset,
-        torn: false,
-        path,
     })
 }
 
@@ -306,11 +253,8 @@ fn begin(
     };
     let file = create().map_err(|e| IndexError::io("begin", &path, e))?;
     Ok(Active {
-        file,
+        file: AppendFile::new(path, file, HEADER),
         number,
-        offset: HEADER,
-        torn: false,
-        path,
     })
 }
 

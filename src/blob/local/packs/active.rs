@@ -10,7 +10,8 @@ use super::index_file;
 use super::options::Options;
 use super::pack::{EXTENSION, Pack, path};
 use super::scan::Scanned;
-use crate::disk::{DiskFile, Durability};
+use crate::append_file::AppendFile;
+use crate::disk::Durability;
 use crate::hash::BlobHash;
 
 /// Under this name a pack is made before it gets its own.
@@ -21,16 +22,10 @@ const MAX_ENTRIES: usize = 65_536;
 /// How much memory of a group is kept for the next one, in bytes.
 const KEPT_BYTES: usize = 1 << 20;
 
-/// How much is written to find out whether it can be, in bytes.
-const TRIAL: usize = 4096;
-
 /// The pack that is appended to. Everything before its end is acknowledged or dead.
 pub(super) struct Active {
     pub(super) pack: Arc<Pack>,
-    file: Box<dyn DiskFile>,
-    len: u32,
-    /// Whether something half-written may lie behind the end.
-    torn: bool,
+    file: AppendFile,
     entries: Vec<Entry>,
 }
 
@@ -77,9 +72,7 @@ impl Active {
         let pack = pack.ok_or_else(|| failed(std::io::ErrorKind::InvalidData.into()))?;
         Ok(Self {
             pack: Arc::new(pack),
-            file,
-            len: PACK_HEADER,
-            torn: false,
+            file: AppendFile::new(path, file, PACK_HEADER.into()),
             entries: Vec::new(),
         })
     }
@@ -100,22 +93,20 @@ impl Active {
         let file = open(&pack.path).map_err(|e| BlobError::io("reopen", &pack.path, e))?;
         let Scanned { entries, len, .. } = scanned;
         Ok(Self {
+            file: AppendFile::new(pack.path.clone(), file, len.into()),
             pack,
-            file,
-            len,
-            torn: false,
             entries,
         })
     }
 
     /// The length, in bytes.
     pub(super) fn len(&self) -> u32 {
-        self.len
+        u32::try_from(self.file.end()).unwrap_or(u32::MAX)
     }
 
     /// Whether the next entries belong into a new pack.
     pub(super) fn is_full(&self, options: &Options) -> bool {
-        self.len >= options.pack_bytes || self.entries.len() >= MAX_ENTRIES
+        self.len() >= options.pack_bytes || self.entries.len() >= MAX_ENTRIES
     }
 
     /// Adds a blob to a group that is to be appended to this pack.
@@ -127,7 +118,7 @@ impl Active {
         group.bytes.extend_from_slice(bytes);
         group.entries.push(Entry {
             prefix: prefix(&hash),
-            offset: self.len.saturating_add(before),
+            offset: self.len().saturating_add(before),
             len,
         });
     }
@@ -140,62 +131,35 @@ impl Active {
         group: &Group,
         durability: Durability,
     ) -> Result<(), BlobError> {
-        self.prepare()?;
-        let written = self.file.write_all_at(&group.bytes, self.len.into());
-        written.map_err(|error| {
-            // Without its half-written tail the pack is as if nothing was tried.
-            self.torn = self.file.set_len(self.len.into()).is_err();
-            BlobError::io("write", &self.pack.path, error)
-        })?;
+        self.file.write(&group.bytes)?;
         if durability == Durability::Always {
             self.sync(options)?;
         }
-        self.len += u32::try_from(group.bytes.len()).unwrap_or(u32::MAX);
+        self.file.take(group.bytes.len() as u64);
         self.entries.extend(&group.entries);
         Ok(())
     }
 
     /// Writes something behind the end, as a crash may leave it there, and cuts it off. Blocks.
     pub(super) fn try_to_write(&mut self) -> Result<(), BlobError> {
-        self.prepare()?;
-        let len = self.len.into();
-        let written = self.file.write_all_at(&[0; TRIAL], len);
-        let cut = self.file.set_len(len);
-        self.torn = cut.is_err();
-        written
-            .and(cut)
-            .map_err(|e| BlobError::io("write", &self.pack.path, e))
-    }
-
-    /// Fails where nothing can be appended: the pack is no longer at its place, or what a
-    /// failed write has left cannot be cut off yet. Blocks.
-    fn prepare(&mut self) -> Result<(), BlobError> {
-        let path = &self.pack.path;
-        let there = self.file.check_at(path);
-        there.map_err(|e| BlobError::io("append to", path, e))?;
-        if self.torn {
-            let cut = self.file.set_len(self.len.into());
-            cut.map_err(|e| BlobError::io("cut", path, e))?;
-            self.torn = false;
-        }
-        Ok(())
+        Ok(self.file.try_to_write()?)
     }
 
     /// What keeps the pack from being appended to; None if nothing does. Blocks.
     pub(super) fn problem(&self) -> Option<&'static str> {
-        self.pack.problem(self.len)
+        self.pack.problem(self.len())
     }
 
     /// Leaves a pack that cannot be appended to any more as it is; it gets its index where
     /// that is right. Blocks.
     pub(super) fn leave(&self, options: &Options) {
-        let len = u64::from(self.len);
+        let len = self.file.end();
         if !self.pack.is_in_place() || self.pack.file_len().ok() != Some(len) {
             return;
         }
         let synced = self.sync(options);
         let finished =
-            synced.and_then(|()| index_file::write(options, &self.pack, self.len, &self.entries));
+            synced.and_then(|()| index_file::write(options, &self.pack, self.len(), &self.entries));
         if let Err(error) = finished {
             tracing::warn!(%error, "a pack has no index");
         }
@@ -208,9 +172,9 @@ impl Active {
 
     /// Finishes the pack: a finished one is durable and has an index. Blocks.
     pub(super) fn finish(&mut self, options: &Options) -> Result<(), BlobError> {
-        self.prepare()?;
+        self.file.prepare()?;
         self.sync(options)?;
-        if let Err(error) = index_file::write(options, &self.pack, self.len, &self.entries) {
+        if let Err(error) = index_file::write(options, &self.pack, self.len(), &self.entries) {
             // The next start makes it.
             tracing::warn!(%error, "a pack has no index");
         }
