@@ -175,11 +175,16 @@ fn new_file() -> NewFile {
     }
 }
 
+async fn put(index: &LocalIndex, file: NewFile) -> FileRecord {
+    let intent = index.intend(&file.hash, file.size).await.unwrap();
+    index.put(file, intent).await.unwrap()
+}
+
 /// Puts so many files at once.
 async fn put_together(index: &Arc<LocalIndex>, count: usize) -> Vec<FileRecord> {
     let puts = (0..count).map(|_| {
         let index = Arc::clone(index);
-        tokio::spawn(async move { index.put(new_file()).await.unwrap() }).map(Result::unwrap)
+        tokio::spawn(async move { put(&index, new_file()).await }).map(Result::unwrap)
     });
     join_all(puts).await
 }

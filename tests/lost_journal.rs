@@ -366,7 +366,7 @@ async fn a_first_start_that_ended_at_any_step_is_followed_by_one_that_works() {
         // Threads of the first may still be ending.
         let second = loop {
             match LocalStore::open(Options::new(storage(&dir))).await {
-                Err(OpenError::Directory(DirectoryError::InUse { .. })) => {
+                Err(OpenError::Directory(DirectoryError::Locked { .. })) => {
                     tokio::task::yield_now().await;
                 }
                 second => break second,

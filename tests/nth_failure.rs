@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use common::content::content;
 use common::countdown_disk::{After, CountdownDisk, Fault};
+use common::indexing::add;
 use common::stores;
 use common::tree::Tree;
 use larder::disk::{Durability, RealDisk};
@@ -24,6 +25,7 @@ mod common {
     pub(crate) mod content;
     pub(crate) mod countdown_disk;
     pub(crate) mod encoded;
+    pub(crate) mod indexing;
     pub(crate) mod packs;
     pub(crate) mod stores;
     pub(crate) mod tree;
@@ -259,13 +261,13 @@ async fn a_journal_that_cannot_begin_a_segment_for_want_of_open_files_goes_on_wh
         options.segment_bytes = 1;
         let index = LocalIndex::open(&options).unwrap().index;
         // From here on each change begins a segment.
-        let first = index.put(named("first")).await.unwrap();
+        let first = add(&index, named("first")).await.unwrap();
         disk.arm(working, fault);
-        let short = index.put(named("short")).await;
+        let short = add(&index, named("short")).await;
         let failed = disk.disarm();
         assert_eq!(short.is_err(), failed.is_some(), "{failed:?}");
         assert_eq!(index.refusal(), None, "{failed:?}");
-        let last = index.put(named("last")).await.unwrap();
+        let last = add(&index, named("last")).await.unwrap();
         let expected: Vec<_> = [Some(first), short.ok(), Some(last)]
             .into_iter()
             .flatten()

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
+use common::indexing::add;
 use http_body_util::BodyExt;
 use larder::blob::memory::MemoryBlobs;
 use larder::hash::BlobHash;
 use larder::http;
-use larder::index::IndexBackend;
 use larder::index::memory::MemoryIndex;
 use larder::node::{Node, Options};
 use larder::peer::identity::Identity;
@@ -19,6 +19,10 @@ use larder::record::NewFile;
 use larder::store::{Store, local};
 use serde_json::Value;
 use tower::ServiceExt;
+
+mod common {
+    pub(crate) mod indexing;
+}
 
 /// More than are looked at for one answer.
 const MANY: usize = 12_000;
@@ -36,7 +40,7 @@ async fn with_many(dir: &tempfile::TempDir) -> Router {
             size: 0,
             hash: BlobHash::of(b""),
         };
-        index.put(file).await.unwrap();
+        add(&*index, file).await.unwrap();
     }
     let options = local::Options::new(dir.path());
     let store = Store::new(Arc::new(MemoryBlobs::default()), index, options.spool());

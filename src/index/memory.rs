@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{IndexBackend, IndexError, Totals};
+use super::in_use::InUse;
+use super::{Content, Garbage, Held, IndexBackend, IndexError, Intent, Totals};
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 
@@ -14,13 +16,23 @@ use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 #[derive(Default)]
 pub struct MemoryIndex {
     state: Mutex<State>,
+    in_use: Arc<InUse>,
 }
 
 #[derive(Default)]
 struct State {
     closed: bool,
+    changes: u64,
     last: Option<FileId>,
     files: BTreeMap<FileId, FileRecord>,
+    contents: BTreeMap<BlobHash, Row>,
+}
+
+/// A content that files need.
+struct Row {
+    users: u32,
+    /// In bytes.
+    size: u64,
 }
 
 impl MemoryIndex {
@@ -34,23 +46,63 @@ impl MemoryIndex {
     }
 }
 
-#[async_trait]
-impl IndexBackend for MemoryIndex {
-    async fn put(&self, file: NewFile) -> Result<FileRecord, IndexError> {
-        let mut state = self.open_state()?;
-        let id = FileId::next(state.last);
+impl State {
+    fn content(&self, hash: &BlobHash) -> Option<Content> {
+        let row = self.contents.get(hash)?;
+        Some(Content { users: row.users })
+    }
+
+    fn add(&mut self, file: NewFile) -> FileRecord {
+        let id = FileId::next(self.last);
+        let row = self.contents.entry(file.hash).or_insert(Row {
+            users: 0,
+            size: file.size,
+        });
+        row.users += 1;
         let record = FileRecord {
             id,
             uploaded_at: Timestamp::now(),
             file,
         };
-        state.last = Some(id);
-        state.files.insert(id, record.clone());
+        self.last = Some(id);
+        self.changes += 1;
+        self.files.insert(id, record.clone());
+        record
+    }
+
+    fn remove(&mut self, id: FileId) -> Option<FileRecord> {
+        let removed = self.files.remove(&id)?;
+        self.changes += 1;
+        let hash = removed.file.hash;
+        if let Some(row) = self.contents.get_mut(&hash) {
+            row.users -= 1;
+            if row.users == 0 {
+                self.contents.remove(&hash);
+            }
+        }
+        Some(removed)
+    }
+}
+
+#[async_trait]
+impl IndexBackend for MemoryIndex {
+    async fn intend(&self, hash: &BlobHash, _size: u64) -> Result<Intent, IndexError> {
+        let hold = self.in_use.share_to_write(*hash).await;
+        Ok(Intent::new(self.open_state()?.content(hash), hold))
+    }
+
+    async fn put(&self, file: NewFile, intent: Intent) -> Result<FileRecord, IndexError> {
+        let record = self.open_state()?.add(file);
+        intent.kept();
         Ok(record)
     }
 
     async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {
-        Ok(self.open_state()?.files.remove(&id))
+        let removed = self.open_state()?.remove(id);
+        if let Some(record) = &removed {
+            self.in_use.suspect(record.file.hash);
+        }
+        Ok(removed)
     }
 
     async fn get(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {
@@ -94,30 +146,46 @@ impl IndexBackend for MemoryIndex {
             .collect())
     }
 
-    async fn needs(&self, hash: &BlobHash) -> Result<bool, IndexError> {
-        Ok(self
-            .open_state()?
-            .files
-            .values()
-            .any(|r| r.file.hash == *hash))
+    async fn locate(&self, hash: &BlobHash) -> Result<Option<Content>, IndexError> {
+        Ok(self.open_state()?.content(hash))
+    }
+
+    async fn hold(&self, hash: &BlobHash) -> Result<Option<Held>, IndexError> {
+        let hold = self.in_use.share(*hash).await;
+        let content = self.open_state()?.content(hash);
+        Ok(content.map(|content| Held::new(content, hold)))
+    }
+
+    async fn garbage(&self, limit: usize) -> Result<Vec<Garbage>, IndexError> {
+        let state = self.open_state()?;
+        let is_needed = |hash: &BlobHash| Ok(state.content(hash).is_some());
+        self.in_use.garbage(limit, is_needed)
+    }
+
+    async fn collected(&self, garbage: Vec<Garbage>) -> Result<(), IndexError> {
+        garbage.into_iter().for_each(Garbage::collected);
+        Ok(())
+    }
+
+    async fn sift(&self, stored: &[BlobHash]) -> Result<(), IndexError> {
+        let state = self.open_state()?;
+        let unneeded = stored.iter().filter(|hash| state.content(hash).is_none());
+        unneeded.for_each(|hash| self.in_use.suspect(*hash));
+        Ok(())
     }
 
     fn totals(&self) -> Totals {
         let state = self.state.lock();
-        let mut contents = BTreeMap::new();
-        let mut totals = Totals::default();
-        for FileRecord { file, .. } in state.files.values() {
-            totals.files += 1;
-            totals.bytes += file.size;
-            contents.insert(file.hash, file.size);
+        Totals {
+            files: state.files.len() as u64,
+            bytes: state.files.values().map(|it| it.file.size).sum(),
+            blobs: state.contents.len() as u64,
+            blob_bytes: state.contents.values().map(|it| it.size).sum(),
         }
-        totals.blobs = contents.len() as u64;
-        totals.blob_bytes = contents.values().sum();
-        totals
     }
 
     fn mark(&self) -> u64 {
-        0
+        self.state.lock().changes
     }
 
     async fn sync(&self, _mark: u64) -> Result<(), IndexError> {

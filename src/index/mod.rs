@@ -1,4 +1,5 @@
-//! The index: which file id means which hash, and everything else known of a file.
+//! The index: which file id means which hash, everything else known of a file, and which
+//! contents files need.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,6 +12,8 @@ use crate::record::{FileId, FileRecord, NewFile};
 
 mod codec;
 mod guard;
+mod in_use;
+mod intent;
 mod journal;
 pub mod local;
 mod lookup;
@@ -21,16 +24,31 @@ mod sled_files;
 mod sums;
 
 pub use guard::stuck;
+pub use intent::{Content, Garbage, Held, Hold, Intent};
 pub use journal::Damage;
 
-/// One place that keeps file records.
+/// One place that keeps file records, and so decides which contents are needed and which are
+/// garbage.
+///
+/// Whoever makes a file asks first ([`IndexBackend::intend`]), has the content written and then
+/// puts the file; whoever deletes content asks which ([`IndexBackend::garbage`]) and tells what is
+/// gone ([`IndexBackend::collected`]). In between the content is that one's: so no content that
+/// somebody counts on is ever deleted, and what no file needs is told as garbage in the end,
+/// unless the index is gone before; then [`IndexBackend::sift`] finds it.
 #[async_trait]
 pub trait IndexBackend: Send + Sync + 'static {
-    /// Adds a file under a new id, greater than every id before. Ok means
-    /// durable (within the backend's durability setting) and visible.
-    async fn put(&self, file: NewFile) -> Result<FileRecord, IndexError>;
+    /// Announces a file with this content, of `size` bytes. Waits for whoever collects what is
+    /// there of it.
+    async fn intend(&self, hash: &BlobHash, size: u64) -> Result<Intent, IndexError>;
+
+    /// Adds a file, for whose content `intent` was given and which is there by now, under a new
+    /// id, greater than every id before. Ok means durable (within the backend's durability
+    /// setting) and visible. Once begun it holds the content to its end, also where nobody waits
+    /// for that.
+    async fn put(&self, file: NewFile, intent: Intent) -> Result<FileRecord, IndexError>;
 
     /// Removes a file and returns what it was; None if there was none. Ok means durable.
+    /// Content that no file needs any more becomes garbage.
     async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, IndexError>;
 
     /// The file with this id.
@@ -56,10 +74,25 @@ pub trait IndexBackend: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<FileRecord>, IndexError>;
 
-    /// Whether any file has this content.
-    async fn needs(&self, hash: &BlobHash) -> Result<bool, IndexError>;
+    /// What is known of a content; None where no file needs it.
+    async fn locate(&self, hash: &BlobHash) -> Result<Option<Content>, IndexError>;
 
-    /// How much the index holds, without counting it anew.
+    /// The same, and nobody collects the content while that lives.
+    async fn hold(&self, hash: &BlobHash) -> Result<Option<Held>, IndexError>;
+
+    /// Claims at most `limit` contents that no file needs and nobody intends to make one of, for
+    /// whoever asks to delete them. None at all are an end: the rest, if any, is told to others,
+    /// or when those are through who hold it.
+    async fn garbage(&self, limit: usize) -> Result<Vec<Garbage>, IndexError>;
+
+    /// Nothing is left of these contents.
+    async fn collected(&self, garbage: Vec<Garbage>) -> Result<(), IndexError>;
+
+    /// Looks through contents that are stored: those become garbage that no file needs, and of
+    /// which nobody has told that, as after a crash.
+    async fn sift(&self, stored: &[BlobHash]) -> Result<(), IndexError>;
+
+    /// How much the index holds, as it was last seen, without counting it anew.
     fn totals(&self) -> Totals;
 
     /// A mark behind the newest change, for [`IndexBackend::sync`].

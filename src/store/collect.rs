@@ -1,4 +1,4 @@
-//! Collection: blobs that no record needs are deleted.
+//! The janitor: what the index tells to be garbage is deleted.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,31 +6,51 @@ use futures_util::StreamExt;
 
 use super::{Store, StoreError};
 use crate::hash::BlobHash;
+use crate::index::Garbage;
 use crate::record::FileRecord;
 
 /// How many files are looked at together.
 const PAGE: usize = 256;
+/// How many contents are claimed together: whoever brings one again waits for so many deletions.
+const CLAIMED: usize = 16;
 
 impl Store {
-    /// Deletes a blob unless a record needs it. What cannot be deleted now is found
-    /// again by [`Store::collect_all`].
-    pub(super) async fn collect(&self, hash: BlobHash) {
-        if let Err(error) = self.try_collect(hash).await {
-            tracing::warn!(%hash, %error, "blob not collected");
+    /// Deletes what has become garbage. What cannot be deleted now is found again by
+    /// [`Store::collect_all`].
+    pub(super) async fn collect(&self) {
+        if let Err(error) = self.try_collect().await {
+            tracing::warn!(%error, "content that no file needs is left for now");
             self.uncollected.store(true, Ordering::Relaxed);
         }
     }
 
-    async fn try_collect(&self, hash: BlobHash) -> Result<bool, StoreError> {
-        let _exclusive = self.in_use.take(hash).await;
-        // After a failed sync nobody knows which records a restart will find. Whoever
-        // shared this content until now has had its sync.
-        self.writable()?;
-        if self.index.needs(&hash).await? {
-            return Ok(false);
+    /// Deletes what the index tells to be garbage, and returns of how many contents.
+    pub(super) async fn try_collect(&self) -> Result<u64, StoreError> {
+        let mut collected = 0;
+        loop {
+            let garbage = self.index.garbage(CLAIMED).await?;
+            if garbage.is_empty() {
+                return Ok(collected);
+            }
+            // After a failed sync nobody knows what a restart will find.
+            self.writable()?;
+            collected += self.delete(garbage).await?;
         }
-        self.blobs.delete(&hash).await?;
-        Ok(true)
+    }
+
+    /// Deletes contents, as many as can be, and returns how many those were.
+    async fn delete(&self, garbage: Vec<Garbage>) -> Result<u64, StoreError> {
+        let (mut deleted, mut failed) = (Vec::new(), Ok(()));
+        for garbage in garbage {
+            match self.blobs.delete(garbage.hash()).await {
+                Ok(()) => deleted.push(garbage),
+                Err(error) => failed = failed.and(Err(error)),
+            }
+        }
+        let count = deleted.len() as u64;
+        self.index.collected(deleted).await?;
+        failed?;
+        Ok(count)
     }
 
     /// Deletes every blob that no record needs, as a crash between the two steps of
@@ -38,12 +58,12 @@ impl Store {
     pub async fn collect_all(&self) -> Result<u64, StoreError> {
         let round = Round::begin(&self.uncollected);
         let mut collected = 0;
-        let mut blobs = self.blobs.list();
-        while let Some(blob) = blobs.next().await {
-            let (hash, _) = blob?;
-            if !self.index.needs(&hash).await? && self.try_collect(hash).await? {
-                collected += 1;
-            }
+        let mut pages = self.blobs.list().chunks(PAGE);
+        while let Some(page) = pages.next().await {
+            let page: Result<Vec<_>, _> = page.into_iter().collect();
+            let stored: Vec<BlobHash> = page?.into_iter().map(|(hash, _)| hash).collect();
+            self.index.sift(&stored).await?;
+            collected += self.try_collect().await?;
         }
         self.writable()?;
         self.blobs.sweep().await?;

@@ -30,7 +30,7 @@ pub(super) struct Directory {
 pub enum DirectoryError {
     /// Another process has it open.
     #[error("{} is in use by another larder{}", path.display(), holder(*.pid))]
-    InUse {
+    Locked {
         /// The storage directory.
         path: PathBuf,
         /// The process id of the other, if it could be read.
@@ -154,7 +154,7 @@ fn lock(dir: &Path) -> Result<File, DirectoryError> {
             let mut pid = String::new();
             let read = file.take(MAX_BYTES).read_to_string(&mut pid).is_ok();
             let pid = read.then(|| pid.trim().parse().ok()).flatten();
-            return Err(DirectoryError::InUse {
+            return Err(DirectoryError::Locked {
                 path: dir.to_owned(),
                 pid,
             });
@@ -216,7 +216,7 @@ mod tests {
         let first = open(&dir).unwrap();
         let pid = std::process::id();
         let second = open(&dir);
-        assert!(matches!(second, Err(DirectoryError::InUse { pid: Some(p), .. }) if p == pid));
+        assert!(matches!(second, Err(DirectoryError::Locked { pid: Some(p), .. }) if p == pid));
         drop(first);
         open(&dir).unwrap();
     }

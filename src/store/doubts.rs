@@ -52,7 +52,7 @@ impl Store {
 
     /// Whether a file needs content that is not whole, which is remembered then.
     async fn is_lost(&self, hash: &BlobHash) -> Result<bool, StoreError> {
-        if !self.index.needs(hash).await? || self.blobs.is_whole(hash).await? {
+        if !self.is_needed(hash).await? || self.blobs.is_whole(hash).await? {
             return Ok(false);
         }
         if !self.blobs.is_damaged(hash) {

@@ -31,7 +31,7 @@ impl Store {
 
     /// The same for content with this hash: what a file has already takes nothing.
     pub async fn check_quota_of(&self, hash: &BlobHash, bytes: u64) -> Result<(), StoreError> {
-        if self.quota.is_none() || self.index.needs(hash).await? {
+        if self.quota.is_none() || self.is_needed(hash).await? {
             return Ok(());
         }
         self.check_quota(bytes)

@@ -13,7 +13,7 @@ use crate::blob::spool::{Options as SpoolOptions, free_room};
 use crate::blob::{BlobBackend, BlobError, DamageCounts, Spool, SpooledBlob};
 use crate::blocking;
 use crate::hash::BlobHash;
-use crate::index::{IndexBackend, Totals};
+use crate::index::{IndexBackend, Intent, Totals};
 use crate::record::{FileId, FileRecord, NewFile};
 use crate::watched_disk::Writes;
 
@@ -25,7 +25,6 @@ mod error;
 mod expected;
 mod feed;
 mod hot;
-mod in_use;
 mod known_lengths;
 mod lending;
 pub mod local;
@@ -46,7 +45,6 @@ pub use verify::{Finding, Others, verify};
 use ballast::Ballast;
 use feed::Feed;
 use hot::HotFiles;
-use in_use::{InUse, Shared};
 use known_lengths::KnownLengths;
 use quota::{Quota, Reservation};
 use writing::Writing;
@@ -67,7 +65,6 @@ pub struct About {
 pub struct Store {
     blobs: Arc<dyn BlobBackend>,
     index: Arc<dyn IndexBackend>,
-    in_use: Arc<InUse>,
     hot: Arc<HotFiles>,
     /// Whether blobs that no record needs may be there: a crash left them, or one
     /// could not be deleted.
@@ -89,13 +86,13 @@ pub struct Store {
     ballast: Option<Arc<Ballast>>,
 }
 
-/// A blob that is durable. While it lives, the collector leaves the blob alone;
+/// A blob that is durable. While it lives, the index lets nobody collect the blob;
 /// only from it a record can be made.
 struct CommittedBlob {
     hash: BlobHash,
     size: u64,
-    _shared: Shared,
-    _reserved: Option<Reservation>,
+    intent: Intent,
+    reserved: Option<Reservation>,
 }
 
 impl Store {
@@ -108,7 +105,6 @@ impl Store {
         Self {
             blobs,
             index,
-            in_use: Arc::default(),
             hot: Arc::new(HotFiles::new()),
             uncollected: Arc::default(),
             orphans_stay: false,
@@ -180,13 +176,12 @@ impl Store {
     /// blob is left without a record.
     pub async fn ingest(&self, blob: SpooledBlob, about: About) -> Result<FileRecord, StoreError> {
         self.change(|store| async move {
-            let hash = blob.hash();
             let record = match store.commit(blob).await {
                 Ok(committed) => store.record(committed, about).await,
                 Err(error) => Err(error),
             };
             if record.is_err() {
-                store.collect(hash).await;
+                store.collect().await;
             }
             store.writing.noted(record)
         })
@@ -201,13 +196,13 @@ impl Store {
         about: About,
     ) -> Result<Option<FileRecord>, StoreError> {
         self.change(|store| async move {
-            let hash = blob.hash();
             let record = match store.commit(blob).await {
                 Ok(committed) => store.record_missing(committed, about).await,
                 Err(error) => Err(error),
             };
-            if record.is_err() {
-                store.collect(hash).await;
+            // Also where the intention was given up since a file has the content.
+            if !matches!(record, Ok(Some(_))) {
+                store.collect().await;
             }
             record
         })
@@ -219,7 +214,7 @@ impl Store {
         blob: CommittedBlob,
         about: About,
     ) -> Result<Option<FileRecord>, StoreError> {
-        if self.index.needs(&blob.hash).await? {
+        if self.is_needed(&blob.hash).await? {
             return Ok(None);
         }
         self.record(blob, about).await.map(Some)
@@ -227,17 +222,16 @@ impl Store {
 
     async fn commit(&self, blob: SpooledBlob) -> Result<CommittedBlob, StoreError> {
         let (hash, size) = (blob.hash(), blob.size());
-        let shared = self.in_use.share(hash).await;
-        // Short content is compared by the backend, which needs no lookup for it.
-        let is_needed =
-            (!blob.is_in_memory() || self.quota.is_some()) && self.index.needs(&hash).await?;
+        let intent = self.index.intend(&hash, size).await?;
         // A record stands for a durable blob, so long content that has one is not written
-        // again: once it is proven to be whole, which only reading it tells.
-        let is_there = is_needed && !blob.is_in_memory() && self.has_whole(&hash, size).await;
+        // again: once it is proven to be whole, which only reading it tells. Short content is
+        // compared by the backend.
+        let is_there =
+            intent.is_there() && !blob.is_in_memory() && self.has_whole(&hash, size).await;
         let mut reserved = None;
         if !is_there {
             // What a record has is counted already, whole or damaged.
-            if let Some(quota) = self.quota.as_ref().filter(|_| !is_needed) {
+            if let Some(quota) = self.quota.as_ref().filter(|_| !intent.is_counted()) {
                 reserved = Some(quota.reserve(size, || self.totals().blob_bytes)?);
             }
             self.blobs.commit(blob).await?;
@@ -245,8 +239,8 @@ impl Store {
         Ok(CommittedBlob {
             hash,
             size,
-            _shared: shared,
-            _reserved: reserved,
+            intent,
+            reserved,
         })
     }
 
@@ -269,18 +263,23 @@ impl Store {
             content_type,
             description,
         } = about;
-        let (hash, size) = (blob.hash, blob.size);
+        let CommittedBlob {
+            hash,
+            size,
+            intent,
+            reserved,
+        } = blob;
         self.lengths.note(size);
-        let record = self
-            .index
-            .put(NewFile {
-                name,
-                content_type,
-                description,
-                size,
-                hash,
-            })
-            .await?;
+        let file = NewFile {
+            name,
+            content_type,
+            description,
+            size,
+            hash,
+        };
+        let record = self.index.put(file, intent).await?;
+        // The index counts it by now.
+        drop(reserved);
         self.feed.tell(Change::Added(Arc::new(record.clone())));
         Ok(record)
     }
@@ -318,7 +317,12 @@ impl Store {
 
     /// Whether a file has content with this hash, and it is not known to be damaged.
     pub async fn holds(&self, hash: &BlobHash) -> Result<bool, StoreError> {
-        Ok(!self.blobs.is_damaged(hash) && self.index.needs(hash).await?)
+        Ok(!self.blobs.is_damaged(hash) && self.is_needed(hash).await?)
+    }
+
+    /// Whether a file has content with this hash.
+    async fn is_needed(&self, hash: &BlobHash) -> Result<bool, StoreError> {
+        Ok(self.index.locate(hash).await?.is_some())
     }
 
     /// Whether a file has content with this hash, and all of it is there and whole. Takes as
@@ -337,7 +341,7 @@ impl Store {
             if let Some(record) = &removed {
                 store.writing.writes.succeed();
                 store.feed.tell(Change::Removed(Arc::new(record.clone())));
-                store.collect(record.file.hash).await;
+                store.collect().await;
             }
             store.take_back(loan).await;
             Ok(removed)
@@ -434,9 +438,14 @@ impl Store {
 
     async fn close_all(&self) -> Result<(), StoreError> {
         self.sync().await?;
-        if self.uncollected.load(Ordering::Relaxed) && !self.orphans_stay {
-            // Nobody looks for them after a clean stop, so the deletions must last, too.
-            self.collect_all().await?;
+        let may_be_more = self.uncollected.load(Ordering::Relaxed) && !self.orphans_stay;
+        let collected = if may_be_more {
+            self.collect_all().await?
+        } else {
+            self.try_collect().await?
+        };
+        if collected > 0 {
+            // Nobody looks for it after a clean stop, so the deletions must last, too.
             self.sync().await?;
         }
         Ok(self.index.close().await?)

@@ -40,17 +40,16 @@ impl Store {
     /// needs it is damage.
     async fn open_needed(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
         // What is stored still, or again, of a file that was removed is nobody's.
-        if !self.index.needs(hash).await? {
+        if !self.is_needed(hash).await? {
             return Ok(None);
         }
         if let Some(blob) = self.blobs.open(hash).await? {
             return Ok(Some(blob));
         }
-        // Nobody collects it or brings it meanwhile.
-        let _shared = self.in_use.share(*hash).await;
-        if !self.index.needs(hash).await? {
+        // It may have been collected, and come again.
+        let Some(_held) = self.index.hold(hash).await? else {
             return Ok(None);
-        }
+        };
         if let Some(blob) = self.blobs.open(hash).await? {
             return Ok(Some(blob));
         }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::guard::is_end;
 use super::lookup::Lookup;
-use super::{IndexBackend, IndexError, Totals};
+use super::{Content, Garbage, Held, IndexBackend, IndexError, Intent, Totals};
 use crate::blocking;
 use crate::hash::BlobHash;
 use crate::index::guard::guard;
@@ -141,12 +141,22 @@ async fn on_blocking_thread<T: Send + 'static>(
 
 #[async_trait]
 impl IndexBackend for LocalIndex {
-    async fn put(&self, file: NewFile) -> Result<FileRecord, IndexError> {
+    async fn intend(&self, hash: &BlobHash, _size: u64) -> Result<Intent, IndexError> {
+        let hold = self.shared.in_use.share_to_write(*hash).await;
+        Ok(Intent::new(self.shared.content(hash)?, hold))
+    }
+
+    async fn put(&self, file: NewFile, intent: Intent) -> Result<FileRecord, IndexError> {
         let texts = file.name.len() + file.description.len();
         if texts + file.content_type.as_ref().map_or(0, String::len) > MAX_TEXT_BYTES {
             return Err(IndexError::TooLong);
         }
-        self.request(|answer| Request::Put { file, answer }).await
+        self.request(|answer| Request::Put {
+            file,
+            intent,
+            answer,
+        })
+        .await
     }
 
     async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {
@@ -182,10 +192,40 @@ impl IndexBackend for LocalIndex {
         self.look_up(move |lookup| lookup.page(after, limit)).await
     }
 
-    async fn needs(&self, hash: &BlobHash) -> Result<bool, IndexError> {
-        // Known in memory, so no blocking thread is needed.
-        let lookup = self.shared.current().lookup.ok_or(IndexError::Closed)?;
-        Ok(lookup.needs(hash))
+    async fn locate(&self, hash: &BlobHash) -> Result<Option<Content>, IndexError> {
+        self.shared.content(hash)
+    }
+
+    async fn hold(&self, hash: &BlobHash) -> Result<Option<Held>, IndexError> {
+        let hold = self.shared.in_use.share(*hash).await;
+        let content = self.shared.content(hash)?;
+        Ok(content.map(|content| Held::new(content, hold)))
+    }
+
+    async fn garbage(&self, limit: usize) -> Result<Vec<Garbage>, IndexError> {
+        // In the database that is current once nobody else has the content.
+        let is_needed = |hash: &BlobHash| Ok(self.shared.content(hash)?.is_some());
+        let garbage = self.shared.in_use.garbage(limit, is_needed)?;
+        // After a failed sync nobody knows which records a restart will find. Looked at last:
+        // whoever has shared these contents until now has had its sync.
+        match self.refusal() {
+            Some(reason) => Err(IndexError::Refused(reason)),
+            None => Ok(garbage),
+        }
+    }
+
+    async fn collected(&self, garbage: Vec<Garbage>) -> Result<(), IndexError> {
+        garbage.into_iter().for_each(Garbage::collected);
+        Ok(())
+    }
+
+    async fn sift(&self, stored: &[BlobHash]) -> Result<(), IndexError> {
+        for hash in stored {
+            if self.shared.content(hash)?.is_none() {
+                self.shared.in_use.suspect(*hash);
+            }
+        }
+        Ok(())
     }
 
     fn totals(&self) -> Totals {

@@ -5,8 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::index::Totals;
+use crate::hash::BlobHash;
+use crate::index::in_use::InUse;
 use crate::index::lookup::Lookup;
+use crate::index::{Content, IndexError, Totals};
 
 /// The state of an open index.
 pub(super) struct Shared {
@@ -14,6 +16,7 @@ pub(super) struct Shared {
     pub(super) totals: Mutex<Totals>,
     pub(super) next_seq: AtomicU64,
     pub(super) refusal: Arc<OnceLock<String>>,
+    pub(super) in_use: Arc<InUse>,
 }
 
 /// The lookup database in use; None when the index is closed.
@@ -27,6 +30,12 @@ pub(super) struct Current {
 impl Shared {
     pub(super) fn current(&self) -> Current {
         self.lookup.read().clone()
+    }
+
+    /// What is known of a content. Known in memory, so no blocking thread is needed.
+    pub(super) fn content(&self, hash: &BlobHash) -> Result<Option<Content>, IndexError> {
+        let lookup = self.current().lookup.ok_or(IndexError::Closed)?;
+        Ok(lookup.content(hash))
     }
 
     pub(super) fn set_current(&self, current: Current) {

@@ -265,6 +265,7 @@ fn start_writer(
         totals: Mutex::new(progress.totals()),
         next_seq: AtomicU64::new(progress.next_seq),
         refusal,
+        in_use: Arc::default(),
     });
     let (requests, received) = mpsc::channel(QUEUE);
     let writer = Writer {

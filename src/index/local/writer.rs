@@ -14,12 +14,13 @@ use super::options::Options;
 use super::replay::Replayed;
 use super::seal;
 use super::shared::{Current, Shared};
-use crate::index::IndexError;
 use crate::index::codec::Entry;
 use crate::index::guard::is_end;
+use crate::index::in_use::InUse;
 use crate::index::journal::{self, Journal, refuse};
 use crate::index::lookup::{Lookup, Prepared};
 use crate::index::progress::Progress;
+use crate::index::{IndexError, Intent};
 use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 
 /// How many changes are written together at most; so many of the longest records
@@ -36,6 +37,8 @@ type Answer<T> = oneshot::Sender<Result<T, IndexError>>;
 pub(super) enum Request {
     Put {
         file: NewFile,
+        /// Held until the record stands, also where nobody waits for the answer.
+        intent: Intent,
         answer: Answer<FileRecord>,
     },
     Remove {
@@ -65,16 +68,26 @@ pub(super) enum Request {
 
 /// An answer that waits for its change to be written.
 enum Pending {
-    Put(Answer<FileRecord>, FileRecord),
+    Put(Answer<FileRecord>, FileRecord, Intent),
     Remove(Answer<Option<FileRecord>>, FileRecord),
 }
 
 impl Pending {
-    fn answer(self, written: Result<(), IndexError>) {
+    fn answer(self, written: Result<(), IndexError>, in_use: &InUse) {
         // Who asked may be gone; the change stands all the same.
         match self {
-            Self::Put(answer, record) => drop(answer.send(written.map(|()| record))),
-            Self::Remove(answer, record) => drop(answer.send(written.map(|()| Some(record)))),
+            Self::Put(answer, record, intent) => {
+                // Before the answer: who was told of a failure finds what is to be collected.
+                match &written {
+                    Ok(()) => intent.kept(),
+                    Err(_) => drop(intent),
+                }
+                drop(answer.send(written.map(|()| record)));
+            }
+            Self::Remove(answer, record) => {
+                in_use.suspect(record.file.hash);
+                drop(answer.send(written.map(|()| Some(record))));
+            }
         }
     }
 }
@@ -122,7 +135,11 @@ impl Writer {
             let (mut round, mut others) = (Round::default(), Vec::new());
             for request in waiting.drain(..) {
                 match request {
-                    Request::Put { file, answer } => self.put(&mut round, file, answer),
+                    Request::Put {
+                        file,
+                        intent,
+                        answer,
+                    } => self.put(&mut round, file, intent, answer),
                     Request::Remove { id, answer } => self.remove(&mut round, id, answer),
                     other => others.push(other),
                 }
@@ -146,7 +163,13 @@ impl Writer {
         self.cancel_compaction();
     }
 
-    fn put(&mut self, round: &mut Round, file: NewFile, answer: Answer<FileRecord>) {
+    fn put(
+        &mut self,
+        round: &mut Round,
+        file: NewFile,
+        intent: Intent,
+        answer: Answer<FileRecord>,
+    ) {
         let last = FileId::from_bytes(self.progress.last_id);
         let id = FileId::next(Some(last));
         self.progress.last_id = *id.as_bytes();
@@ -156,7 +179,7 @@ impl Writer {
             file,
         };
         round.entries.push(Entry::Added(record.clone()));
-        round.pending.push(Pending::Put(answer, record));
+        round.pending.push(Pending::Put(answer, record, intent));
     }
 
     fn remove(&mut self, round: &mut Round, id: FileId, answer: Answer<Option<FileRecord>>) {
@@ -185,10 +208,11 @@ impl Writer {
         }
         let shared_error = self.write(entries).err().map(|error| self.report(&error));
         for pending in pending {
-            pending.answer(match &shared_error {
+            let written = match &shared_error {
                 None => Ok(()),
                 Some(error) => Err(error.clone()),
-            });
+            };
+            pending.answer(written, &self.shared.in_use);
         }
     }
 

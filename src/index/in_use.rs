@@ -1,0 +1,195 @@
+//! Which contents are being kept or collected right now, and which may be garbage, where one
+//! process alone changes an index.
+//!
+//! An upload shares its content from before the commit until its record stands; the collector
+//! takes a content for itself before it looks whether a record needs it and deletes. So neither
+//! ever sees the other half-way.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
+use super::IndexError;
+use super::intent::{Garbage, Hold};
+use crate::hash::BlobHash;
+
+/// One lock per content in use; a content nobody uses has none.
+#[derive(Default)]
+pub(super) struct InUse {
+    locks: Mutex<HashMap<BlobHash, Arc<RwLock<()>>>>,
+    /// What may be garbage: who has taken it looks whether it is. Each change adds one at most,
+    /// and has the store ask for garbage, so it stays short.
+    suspects: Mutex<BTreeSet<BlobHash>>,
+}
+
+/// A place at one content's lock, given back on drop.
+struct Seat {
+    in_use: Arc<InUse>,
+    hash: BlobHash,
+    lock: Option<Arc<RwLock<()>>>,
+}
+
+/// While it lives, the collector leaves the content alone.
+pub(super) struct Shared {
+    /// None once it is given back.
+    guard: Option<OwnedRwLockReadGuard<()>>,
+    seat: Seat,
+    /// Whether the content may be left without a record when this ends.
+    is_open: bool,
+}
+
+/// While it lives, nobody else keeps or collects the content.
+struct Exclusive {
+    _guard: OwnedRwLockWriteGuard<()>,
+    _seat: Seat,
+}
+
+impl InUse {
+    /// Keeps the collector away from `hash`, after waiting for it to finish there.
+    pub(super) async fn share(self: &Arc<Self>, hash: BlobHash) -> Shared {
+        let (seat, lock) = self.seat(hash);
+        Shared {
+            guard: Some(lock.read_owned().await),
+            seat,
+            is_open: false,
+        }
+    }
+
+    /// The same for who is about to write the content: unless that is [`Hold::kept`] it may be
+    /// garbage afterwards.
+    pub(super) async fn share_to_write(self: &Arc<Self>, hash: BlobHash) -> Shared {
+        let mut shared = self.share(hash).await;
+        shared.is_open = true;
+        shared
+    }
+
+    /// Takes `hash` for the collector, unless somebody shares it.
+    fn try_take(self: &Arc<Self>, hash: BlobHash) -> Option<Exclusive> {
+        let (seat, lock) = self.seat(hash);
+        let guard = lock.try_write_owned().ok()?;
+        Some(Exclusive {
+            _guard: guard,
+            _seat: seat,
+        })
+    }
+
+    /// Notes that a content may be garbage.
+    pub(super) fn suspect(&self, hash: BlobHash) {
+        self.suspects.lock().insert(hash);
+    }
+
+    /// Claims at most `limit` suspected contents that are not needed. What somebody shares stays
+    /// suspected.
+    pub(super) fn garbage(
+        self: &Arc<Self>,
+        limit: usize,
+        is_needed: impl Fn(&BlobHash) -> Result<bool, IndexError>,
+    ) -> Result<Vec<Garbage>, IndexError> {
+        let (mut taken, mut shared) = (Vec::new(), Vec::new());
+        while taken.len() < limit {
+            let Some(hash) = self.suspects.lock().pop_first() else {
+                break;
+            };
+            let Some(exclusive) = self.try_take(hash) else {
+                shared.push(hash);
+                continue;
+            };
+            if !is_needed(&hash)? {
+                taken.push(Garbage::new(hash, exclusive));
+            }
+        }
+        self.suspects.lock().extend(shared);
+        Ok(taken)
+    }
+
+    fn seat(self: &Arc<Self>, hash: BlobHash) -> (Seat, Arc<RwLock<()>>) {
+        let lock = Arc::clone(self.locks.lock().entry(hash).or_default());
+        (
+            Seat {
+                in_use: Arc::clone(self),
+                hash,
+                lock: Some(Arc::clone(&lock)),
+            },
+            lock,
+        )
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut locks = self.in_use.locks.lock();
+        self.lock = None;
+        if locks
+            .get(&self.hash)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
+            locks.remove(&self.hash);
+        }
+    }
+}
+
+impl Hold for Shared {
+    fn kept(&mut self) {
+        self.is_open = false;
+    }
+}
+
+impl Hold for Exclusive {}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Before anybody suspects it: whoever takes it then finds it free.
+        self.guard = None;
+        if self.is_open {
+            self.seat.in_use.suspect(self.seat.hash);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(1);
+
+    fn garbage(in_use: &Arc<InUse>) -> Vec<Garbage> {
+        in_use.garbage(usize::MAX, |_| Ok(false)).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_collector_waits_for_uploads_and_leaves_no_lock_behind() {
+        let in_use = Arc::new(InUse::default());
+        let hash = BlobHash::of(b"x");
+        in_use.suspect(hash);
+        let (one, two) = (in_use.share(hash).await, in_use.share(hash).await);
+        drop(one);
+        assert!(garbage(&in_use).is_empty());
+        drop(two);
+        let taken = garbage(&in_use);
+        assert_eq!(taken.len(), 1);
+        assert!(
+            tokio::time::timeout(SOON, in_use.share(hash))
+                .await
+                .is_err()
+        );
+        drop(taken);
+        assert!(garbage(&in_use).is_empty());
+        assert!(in_use.locks.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_is_suspected_and_what_was_kept_is_not() {
+        let in_use = Arc::new(InUse::default());
+        let [kept, given_up, read] = [b"k", b"g", b"r"].map(|it| BlobHash::of(it));
+        in_use.share_to_write(kept).await.kept();
+        drop(in_use.share_to_write(given_up).await);
+        drop(in_use.share(read).await);
+        let taken = garbage(&in_use);
+        let hashes: Vec<_> = taken.iter().map(|it| *it.hash()).collect();
+        assert_eq!(hashes, [given_up]);
+    }
+}

@@ -1,0 +1,92 @@
+//! What an index promises of contents while they are kept, read or collected.
+
+use crate::hash::BlobHash;
+
+/// What is known of a content that files need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    /// How many files need it.
+    pub users: u32,
+}
+
+/// What a backend does until somebody is through with a content. Dropping it ends that.
+pub trait Hold: Send + Sync + 'static {
+    /// What it was taken for is done: nothing is left that somebody has to put in order.
+    fn kept(&mut self) {}
+}
+
+/// The intention to make a file of a content. While it lives nothing of the content is garbage
+/// that is there or is written for it; when it is dropped instead of put, what was written is.
+#[must_use]
+pub struct Intent {
+    content: Option<Content>,
+    hold: Box<dyn Hold>,
+}
+
+/// A content that nobody collects while this lives.
+#[must_use]
+pub struct Held {
+    /// What is known of it.
+    pub content: Content,
+    _hold: Box<dyn Hold>,
+}
+
+/// A content that no file needs, claimed by whoever has this: nobody else collects it, or counts
+/// on what is there. When it is dropped instead of told to be collected, nothing has changed.
+#[must_use]
+pub struct Garbage {
+    hash: BlobHash,
+    hold: Box<dyn Hold>,
+}
+
+impl Intent {
+    /// The intention where this is known of the content already.
+    pub fn new(content: Option<Content>, hold: impl Hold) -> Self {
+        let hold = Box::new(hold);
+        Self { content, hold }
+    }
+
+    /// Whether the content is there, and has only to be proven; it has to be written where not.
+    pub fn is_there(&self) -> bool {
+        self.content.is_some()
+    }
+
+    /// Whether the totals count the content already.
+    pub fn is_counted(&self) -> bool {
+        self.content.is_some()
+    }
+
+    /// Ends it where a file has been made.
+    pub fn kept(mut self) {
+        self.hold.kept();
+    }
+}
+
+impl Held {
+    /// A content of which this is known.
+    pub fn new(content: Content, hold: impl Hold) -> Self {
+        let hold = Box::new(hold);
+        Self {
+            content,
+            _hold: hold,
+        }
+    }
+}
+
+impl Garbage {
+    /// A content that no file needs.
+    pub fn new(hash: BlobHash, hold: impl Hold) -> Self {
+        let hold = Box::new(hold);
+        Self { hash, hold }
+    }
+
+    /// Which content it is.
+    pub fn hash(&self) -> &BlobHash {
+        &self.hash
+    }
+
+    /// Ends the claim where nothing is left of the content.
+    pub fn collected(mut self) {
+        self.hold.kept();
+    }
+}
