@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use common::process::Node;
-use common::raw_http::{get, send};
+use common::raw_http::{get, head, send};
 use common::venv;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -60,6 +60,38 @@ fn each_path_takes_the_methods_of_the_document_and_no_other() {
 fn answer_code(body: &[u8]) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     body["code"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Every method of every path, with its description; what is endless is left out.
+fn operations(document: &Value) -> Vec<(String, String, &Value)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    let paths = paths.filter(|(path, _)| *path != "/api/events");
+    let operations = paths.flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().iter();
+        methods.map(move |(method, it)| (method.to_uppercase(), path.replace(['{', '}'], ""), it))
+    });
+    operations.collect()
+}
+
+#[test]
+fn a_request_needs_a_token_where_the_document_says_so_and_nowhere_else() {
+    let token = ["--token", "0123456789abcdef"];
+    let (_dir, private) = start(&[&token[..], &["--private"]].concat());
+    let (_other, public) = start(&token);
+    let document = document(private.address);
+    for (method, target, operation) in operations(&document) {
+        let request = head(&method, &target, &["Content-Length: 0"]);
+        let says = operation["security"].is_array();
+        let status = send(private.address, &request).status;
+        assert_eq!(status == 401, says, "{method} {target}: {status}");
+        // Who may read may do this, who may write that.
+        let says = operation["responses"]["403"]["description"]
+            .as_str()
+            .unwrap();
+        let says = says.split(", ").any(|code| code == "read_only_token");
+        let status = send(public.address, &request).status;
+        assert_eq!(status == 401, says, "{method} {target}: {status}");
+    }
 }
 
 #[test]

@@ -1,40 +1,54 @@
-//! Which requests come through: those that anybody may send, and those that bear a token
-//! (RFC 6750) with the right to what they do.
+//! Who may send which request: everybody, or whoever bears a token (RFC 6750) with the right to
+//! what it does.
 
-use axum::extract::Request;
-use axum::http::{HeaderMap, header};
+use std::collections::HashMap;
 
-use super::page::is_page;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, Method, header};
+
 use crate::access::{Access, Rights};
 use crate::web::error::ApiError;
 
-/// Where peers introduce themselves.
-pub(super) const PEERS: &str = "/api/peers";
-/// Where peers tell what they hold.
-pub(super) const ANNOUNCE: &str = "/api/p2p/announce";
-/// Where whoever may read may tell something: peers have no token, and what they tell is
-/// signed. So a private node takes nothing there either.
-const FOR_PEERS: [&str; 2] = [PEERS, ANNOUNCE];
-/// Where programs learn of all routes.
-pub(super) const DOCUMENT: &str = "/api/openapi.json";
-/// Where people learn of all routes.
-pub(super) const DOCUMENT_PAGE: &str = "/api/docs";
-/// Where no right to read is needed, since nobody learns anything of the node's files there.
-const FOR_ANYBODY: [&str; 4] = ["/health", "/ready", DOCUMENT, DOCUMENT_PAGE];
+/// What may be done by anybody, also on a private node.
+pub(super) const ANYBODY: Option<Rights> = None;
+/// What may be done by those who may read.
+pub(super) const READERS: Option<Rights> = Some(Rights::Read);
+/// What may be done by those who may write.
+pub(super) const WRITERS: Option<Rights> = Some(Rights::Write);
 
-/// Takes a request that anyone may send, or that bears a token with the right to it.
-pub(super) fn check(access: &Access, request: &Request) -> Result<(), ApiError> {
-    let path = request.uri().path();
-    let reads = request.method().is_safe();
-    if reads && (FOR_ANYBODY.contains(&path) || is_page(path)) {
-        return Ok(());
+/// What each method of a route needs.
+type OfRoute = Vec<(Method, Option<Rights>)>;
+
+/// Who may send which request.
+pub(super) struct Rules(HashMap<&'static str, OfRoute>);
+
+impl Rules {
+    /// The rules of the routes with these path templates.
+    pub(super) fn new(routes: impl IntoIterator<Item = (&'static str, OfRoute)>) -> Self {
+        Self(routes.into_iter().collect())
     }
-    let wanted = if reads || FOR_PEERS.contains(&path) {
-        Rights::Read
-    } else {
-        Rights::Write
-    };
-    check_rights(access, request.headers(), wanted)
+
+    /// The rights that a request needs, as its route says of its method.
+    pub(super) fn of_request(&self, request: &Request) -> Option<Rights> {
+        let path = request.extensions().get::<MatchedPath>();
+        let rules = path.and_then(|path| self.0.get(path.as_str()));
+        needed(rules.map_or(&[], Vec::as_slice), request.method())
+    }
+}
+
+/// What a method needs. One that a route does not take needs what the others of its kind do, so
+/// that its sender is told that, and not that a token is missing. Where there are none, only who
+/// may write may send what is not for reading (RFC 9110, section 9.2.1).
+fn needed(rules: &[(Method, Option<Rights>)], method: &Method) -> Option<Rights> {
+    let of = |method| rules.iter().find(|(of, _)| of == method);
+    // HEAD is answered by what answers GET, where nothing else does.
+    let exactly = of(method).or_else(|| of(&Method::GET).filter(|_| method == Method::HEAD));
+    let alike = rules
+        .iter()
+        .filter(|(of, _)| of.is_safe() == method.is_safe());
+    let alike = || alike.min_by_key(|(_, needs)| *needs);
+    let usual = if method.is_safe() { READERS } else { WRITERS };
+    exactly.or_else(alike).map_or(usual, |(_, needs)| *needs)
 }
 
 /// The name of the token that a request bears, if it is one of these.
@@ -48,19 +62,24 @@ pub(super) fn bearer<'a>(access: &'a Access, headers: &HeaderMap) -> Option<&'a 
 
 /// Whether whoever sends these headers may write.
 pub(super) fn may_write(access: &Access, headers: &HeaderMap) -> bool {
-    check_rights(access, headers, Rights::Write).is_ok()
+    check(access, headers, WRITERS).is_ok()
 }
 
-fn check_rights(access: &Access, headers: &HeaderMap, wanted: Rights) -> Result<(), ApiError> {
-    if access.anyone >= Some(wanted) {
+/// Takes a request with these headers if whoever sends it has the rights that it needs.
+pub(super) fn check(
+    access: &Access,
+    headers: &HeaderMap,
+    needs: Option<Rights>,
+) -> Result<(), ApiError> {
+    let Some(needed) = needs.filter(|_| access.anyone < needs) else {
         return Ok(());
-    }
-    if !access.allows_anybody(wanted) {
+    };
+    if !access.allows_anybody(needed) {
         return Err(ApiError::WritingClosed);
     }
     let presented = presented(headers).ok_or(ApiError::NoToken)?;
     match access.find(presented) {
-        Some(found) if found.rights >= wanted => Ok(()),
+        Some(found) if found.rights >= needed => Ok(()),
         Some(_) => Err(ApiError::ReadOnlyToken),
         None => Err(ApiError::WrongToken),
     }
@@ -96,7 +115,7 @@ mod tests {
     fn refusal(authorization: &str) -> Option<ApiError> {
         let value = authorization.parse().unwrap();
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
-        check_rights(&access(Rights::Write), &headers, Rights::Write).err()
+        check(&access(Rights::Write), &headers, WRITERS).err()
     }
 
     #[test]
@@ -126,11 +145,11 @@ mod tests {
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
         for rights in [Rights::Read, Rights::Write] {
             let access = access(rights);
-            assert!(check_rights(&access, &headers, Rights::Read).is_ok());
-            let none = check_rights(&access, &HeaderMap::new(), Rights::Read);
+            assert!(check(&access, &headers, READERS).is_ok());
+            let none = check(&access, &HeaderMap::new(), READERS);
             assert!(matches!(none, Err(ApiError::NoToken)));
         }
-        let write = |rights| check_rights(&access(rights), &headers, Rights::Write);
+        let write = |rights| check(&access(rights), &headers, WRITERS);
         assert!(write(Rights::Write).is_ok());
         assert!(matches!(write(Rights::Read), Err(ApiError::WritingClosed)));
         let mut both = access(Rights::Read);
@@ -139,7 +158,21 @@ mod tests {
             rights: Rights::Write,
             token: "another-token-of-it".parse().unwrap(),
         });
-        let refused = check_rights(&both, &headers, Rights::Write);
+        let refused = check(&both, &headers, WRITERS);
         assert!(matches!(refused, Err(ApiError::ReadOnlyToken)));
+    }
+
+    #[test]
+    fn a_method_that_a_route_does_not_take_needs_what_its_kind_does() {
+        let rules = [(Method::GET, ANYBODY), (Method::POST, READERS)];
+        assert_eq!(needed(&rules, &Method::HEAD), ANYBODY);
+        assert_eq!(needed(&rules, &Method::OPTIONS), ANYBODY);
+        assert_eq!(needed(&rules, &Method::DELETE), READERS);
+        assert_eq!(needed(&rules[..1], &Method::DELETE), WRITERS);
+        assert_eq!(needed(&rules[1..], &Method::GET), READERS);
+        assert_eq!(needed(&[], &Method::GET), READERS);
+        let open = [(Method::GET, READERS), (Method::OPTIONS, ANYBODY)];
+        assert_eq!(needed(&open, &Method::HEAD), READERS);
+        assert_eq!(needed(&[], &Method::from_bytes(b"X").unwrap()), WRITERS);
     }
 }

@@ -6,10 +6,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::routing::get;
-use axum::{Extension, Router};
 use futures_util::Stream;
 use futures_util::stream::{self, StreamExt};
 use parking_lot::Mutex;
@@ -59,8 +58,9 @@ struct Listener {
     place: Place,
 }
 
+/// Those who listen, and who looks for them.
 #[derive(Clone)]
-struct Streams {
+pub(super) struct Streams {
     watcher: Arc<Watcher>,
     places: Arc<Places>,
 }
@@ -161,24 +161,23 @@ impl Watcher {
     }
 }
 
-/// The route of the events of `node`.
-pub(super) fn route<S: Clone + Send + Sync + 'static>(node: Arc<Node>) -> Router<S> {
-    let watcher = Watcher {
-        seen: watch::Sender::new(Seen::now(&node)),
-        node,
-        is_looking: Mutex::default(),
-    };
-    let streams = Streams {
-        watcher: Arc::new(watcher),
-        places: Arc::default(),
-    };
-    Router::new()
-        .route("/api/events", get(events))
-        .with_state(streams)
+impl Streams {
+    /// Of the changes of `node`.
+    pub(super) fn new(node: Arc<Node>) -> Self {
+        let watcher = Watcher {
+            seen: watch::Sender::new(Seen::now(&node)),
+            node,
+            is_looking: Mutex::default(),
+        };
+        Self {
+            watcher: Arc::new(watcher),
+            places: Arc::default(),
+        }
+    }
 }
 
 /// Tells everything once, and from then on what has changed.
-async fn events(
+pub(super) async fn events(
     State(streams): State<Streams>,
     share: Option<Extension<Share>>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {

@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 
+use super::access::Rules;
 use super::{access, tus};
 use crate::access::Access;
 use crate::client_key::ClientKey;
@@ -33,6 +34,7 @@ pub(super) struct Gate {
     node: Arc<Node>,
     guard: Guard,
     access: Arc<Access>,
+    rules: Rules,
     cors: CorsLayer,
     traffic: Arc<Traffic>,
 }
@@ -42,12 +44,14 @@ impl Gate {
         node: Arc<Node>,
         guard: Guard,
         access: Arc<Access>,
+        rules: Rules,
         traffic: Arc<Traffic>,
     ) -> Self {
         Self {
             node,
             guard,
             access,
+            rules,
             cors: origin::cors(tus::EXPOSED),
             traffic,
         }
@@ -91,7 +95,8 @@ impl Gate {
 
     /// Refuses who has no right to it, before anything of the body is read.
     async fn admit(&self, mut request: Request, next: Next) -> Response {
-        match access::check(&self.access, &request) {
+        let needs = self.rules.of_request(&request);
+        match access::check(&self.access, request.headers(), needs) {
             Ok(()) => {
                 let share = self.share(&request);
                 request.extensions_mut().insert(share);

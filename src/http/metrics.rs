@@ -4,7 +4,6 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -27,8 +26,8 @@ const COUNTED_DIRS: [&str; 4] = ["spool", "keeping", "journal", "index"];
 /// Tells everything.
 pub(super) async fn metrics(
     State(node): State<Arc<Node>>,
-    Extension(traffic): Extension<Arc<Traffic>>,
-    Extension(access): Extension<Arc<Access>>,
+    State(traffic): State<Arc<Traffic>>,
+    State(access): State<Arc<Access>>,
 ) -> Result<Response, ApiError> {
     let dir = node.storage_dir().to_owned();
     let counted = blocking::run(move || count_files(&dir)).await;

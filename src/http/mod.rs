@@ -2,6 +2,7 @@
 
 mod access;
 mod announce;
+mod app;
 mod bao;
 mod download;
 mod events;
@@ -17,6 +18,7 @@ mod page;
 mod peers;
 mod remote;
 mod router;
+mod routes;
 mod status;
 mod tus;
 mod upload;

@@ -1,11 +1,9 @@
 //! The page for people: a few files in the binary, which use the REST interface as any client.
 
-use axum::Router;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 
 use crate::web::conditions::{Outcome, evaluate};
 use crate::web::error::ApiError;
@@ -71,22 +69,13 @@ const fn svg(name: &'static str, content: &'static [u8]) -> Asset {
     asset(name, "image/svg+xml", content)
 }
 
-/// The routes of the page.
-pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new()
-        .route(
-            "/",
-            get(|headers: HeaderMap| async move { served("index.html", &headers) }),
-        )
-        .route("/page/{*name}", get(file))
+/// `GET /`
+pub(super) async fn index(headers: HeaderMap) -> Result<Response, ApiError> {
+    served("index.html", &headers)
 }
 
-/// Whether a path is the page's, which tells nothing of what the node holds.
-pub(super) fn is_page(path: &str) -> bool {
-    path == "/" || path.starts_with("/page/")
-}
-
-async fn file(
+/// `GET /page/{*name}`: what the page consists of.
+pub(super) async fn file(
     name: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -105,7 +105,7 @@ pub(super) async fn check_writable(node: &Node, access: &Access) -> Result<(), A
 /// it has.
 pub(super) async fn health(
     State(node): State<Arc<Node>>,
-    Extension(access): Extension<Arc<Access>>,
+    State(access): State<Arc<Access>>,
     headers: HeaderMap,
 ) -> Json<HealthAnswer> {
     let checked = check_writable(&node, &access).await;
@@ -143,7 +143,7 @@ pub(super) struct ReadyAnswer {
 /// route says that it shuts down.
 pub(super) async fn ready(
     State(node): State<Arc<Node>>,
-    Extension(access): Extension<Arc<Access>>,
+    State(access): State<Arc<Access>>,
 ) -> Result<Json<ReadyAnswer>, ApiError> {
     check_writable(&node, &access).await?;
     Ok(Json(ReadyAnswer {

@@ -1,13 +1,18 @@
 //! The routes of resumable uploads.
 
+use axum::handler::Handler;
 use utoipa::openapi::path::HttpMethod;
 
-use super::operation::{Described, Needs, bytes, number, text, uuid, with_headers};
-use crate::http::tus::PATH;
+use super::operation::{Operation, post};
+use super::route::Route;
+use super::schema::{bytes, number, text, uuid, with_headers};
+use crate::access::Rights;
+use crate::http::access::{READERS, WRITERS};
+use crate::http::app::App;
+use crate::http::tus::{self, PATH};
 use crate::web::code::Code;
 
-/// One upload.
-const ONE: &str = "/api/p2p/tus/{id}";
+const TAG: &str = "resumable uploads";
 /// The headers that tell how far an upload is.
 const PROGRESS: [(&str, &str); 4] = [
     ("Upload-Offset", "How many bytes are here."),
@@ -25,28 +30,39 @@ const PROGRESS: [(&str, &str); 4] = [
     ),
 ];
 
-/// All of them.
-pub(super) fn all() -> [Described; 7] {
+pub(super) fn all() -> [Route; 2] {
     [
-        create(),
-        options(PATH, "tusOptions"),
-        look(),
-        append(),
-        remove(),
-        other_method(),
-        options(ONE, "tusUploadOptions"),
+        Route::at(PATH, TAG)
+            // As many clients are told to write it.
+            .also_at("/api/p2p/tus/")
+            .on(create())
+            .on(options("tusOptions", tus::uploads))
+            .otherwise(tus::wrong_method),
+        Route::at("/api/p2p/tus/{id}", TAG)
+            .on(look())
+            .on(append())
+            .on(remove())
+            .on(other_method())
+            .on(options("tusUploadOptions", tus::upload).segment("id", "Anything.", text()))
+            .otherwise(tus::wrong_method),
     ]
 }
 
-fn tus(method: HttpMethod, path: &'static str, id: &str, summary: &str) -> Described {
-    Described::new(method, path, "resumable uploads", id, summary)
-        .header(
-            "Tus-Resumable",
-            true,
-            "The version.",
-            text().enum_values(Some(["1.0.0"])),
-        )
+/// What all requests but OPTIONS have in common.
+fn speaking(operation: Operation) -> Operation {
+    let version = text().enum_values(Some(["1.0.0"]));
+    operation
+        .header("Tus-Resumable", true, "The version.", version)
         .refuses([Code::TusVersion])
+}
+
+/// An operation on one upload.
+fn on_one(method: HttpMethod, needs: Option<Rights>, id: &str, summary: &str) -> Operation {
+    speaking(Operation::new(method, needs, id, summary, tus::upload)).segment(
+        "id",
+        "The last segment of the upload's `Location`.",
+        uuid(),
+    )
 }
 
 /// What may be wrong with the bytes of an upload.
@@ -69,13 +85,13 @@ const OF_BYTES: [Code; 16] = [
     Code::WrongContentType,
 ];
 
-fn create() -> Described {
+fn create() -> Operation {
     let location = [("Location", "Where the upload is.")];
     let headers = location.into_iter().chain(PROGRESS);
     let metadata = "Base64 values of the keys `filename`, `filetype` and `description`.";
-    tus(HttpMethod::Post, PATH, "createUpload", "Begins an upload")
+    let operation = post(WRITERS, "createUpload", "Begins an upload", tus::uploads);
+    speaking(operation)
         .text("tus 1.0.0, perhaps with the first bytes as `application/offset+octet-stream`.")
-        .needs(Needs::Writing)
         .header(
             "Upload-Length",
             true,
@@ -94,30 +110,26 @@ fn create() -> Described {
         ])
 }
 
-fn look() -> Described {
+fn look() -> Operation {
     let length = [("Upload-Length", "How many bytes it has in the end.")];
     let headers = PROGRESS.into_iter().chain(length);
-    tus(
+    on_one(
         HttpMethod::Head,
-        ONE,
+        READERS,
         "uploadProgress",
         "Tells how far an upload is",
     )
-    .needs(Needs::Reading)
-    .segment("id", "The last segment of the upload's `Location`.", uuid())
     .answers(200, with_headers("How far it is.", headers))
     .refuses([Code::FileRemoved, Code::UnknownUpload, Code::UploadDamaged])
 }
 
-fn append() -> Described {
-    tus(
+fn append() -> Operation {
+    on_one(
         HttpMethod::Patch,
-        ONE,
+        WRITERS,
         "appendToUpload",
         "Goes on with an upload",
     )
-    .needs(Needs::Writing)
-    .segment("id", "The last segment of the upload's `Location`.", uuid())
     .header(
         "Upload-Offset",
         true,
@@ -133,25 +145,21 @@ fn append() -> Described {
     .refuses([Code::WrongOffset])
 }
 
-fn remove() -> Described {
-    tus(
+fn remove() -> Operation {
+    on_one(
         HttpMethod::Delete,
-        ONE,
+        WRITERS,
         "removeUpload",
         "Gives up an upload",
     )
-    .needs(Needs::Writing)
-    .segment("id", "The last segment of the upload's `Location`.", uuid())
     .answers(204, with_headers("It is gone.", []))
     .refuses([Code::UnknownUpload])
 }
 
-fn other_method() -> Described {
+fn other_method() -> Operation {
     let summary = "Means another method, for clients that have only this one";
-    tus(HttpMethod::Post, ONE, "uploadByOtherMethod", summary)
+    on_one(HttpMethod::Post, WRITERS, "uploadByOtherMethod", summary)
         .text("It takes and answers what that method does.")
-        .needs(Needs::Writing)
-        .segment("id", "The last segment of the upload's `Location`.", uuid())
         .header(
             "X-HTTP-Method-Override",
             true,
@@ -164,7 +172,7 @@ fn other_method() -> Described {
         .refuses([Code::WrongOffset, Code::MethodNotAllowed])
 }
 
-fn options(path: &'static str, id: &str) -> Described {
+fn options<T: 'static>(id: &str, handler: impl Handler<T, App>) -> Operation {
     let headers = [
         ("Tus-Version", "The versions of tus."),
         ("Tus-Extension", "Its extensions."),
@@ -172,11 +180,6 @@ fn options(path: &'static str, id: &str) -> Described {
         ("Tus-Max-Size", "The longest upload, in bytes."),
     ];
     let summary = "Tells what uploads can do here";
-    let described = Described::new(HttpMethod::Options, path, "resumable uploads", id, summary);
-    let described = if path == ONE {
-        described.segment("id", "Anything.", text())
-    } else {
-        described
-    };
-    described.answers(204, with_headers("It is in the headers.", headers))
+    Operation::new(HttpMethod::Options, READERS, id, summary, handler)
+        .answers(204, with_headers("It is in the headers.", headers))
 }

@@ -1,50 +1,34 @@
-//! The routes of files: uploads, downloads, the listing, copies.
+//! The routes of files: uploads, downloads, the listing.
 
-use utoipa::openapi::path::HttpMethod;
-use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, SchemaType, Type};
-use utoipa::openapi::{Content, ObjectBuilder, OneOf, Ref, ResponseBuilder, Schema};
+use utoipa::openapi::schema::{ArrayBuilder, SchemaType, Type};
+use utoipa::openapi::{Content, ObjectBuilder, Ref, ResponseBuilder, Schema};
 
-use super::operation::{
-    Described, Needs, OF_CHANGES, bytes, hash, list_of, matching, number, text, uuid, with_headers,
-};
-use crate::http::bao::RangeQuery;
-use crate::http::files::{ListQuery, Removed};
-use crate::http::keep::{KeepAnswer, KeepsAnswer};
-use crate::http::upload::Uploaded;
+use super::operation::{OF_CHANGES, Operation, delete, get, post};
+use super::route::Route;
+use super::schema::{bytes, hash, list_of, matching, number, text, uuid, with_headers};
+use crate::http::access::{READERS, WRITERS};
+use crate::http::bao::{self, RangeQuery};
+use crate::http::download;
+use crate::http::files::{self, ListQuery, Removed};
+use crate::http::upload::{self, Uploaded};
 use crate::web::code::Code;
 
 const TAG: &str = "files";
 
-fn get(path: &'static str, id: &str, summary: &str) -> Described {
-    Described::new(HttpMethod::Get, path, TAG, id, summary).needs(Needs::Reading)
-}
-
-fn post(path: &'static str, id: &str, summary: &str) -> Described {
-    Described::new(HttpMethod::Post, path, TAG, id, summary).needs(Needs::Writing)
-}
-
-fn delete(path: &'static str, id: &str, summary: &str) -> Described {
-    Described::new(HttpMethod::Delete, path, TAG, id, summary).needs(Needs::Writing)
-}
-
-/// All of them.
-pub(super) fn all() -> [Described; 11] {
+pub(super) fn all() -> [Route; 6] {
     [
-        upload(),
-        list(),
-        download_by_id(),
-        remove(),
-        download_from_peer(),
-        download_by_hash(),
-        range_with_proof(),
-        keeps(),
-        keep(),
-        one_keep(),
-        forget_keep(),
+        Route::at("/api/p2p/upload", TAG).on(upload()),
+        Route::at("/api/p2p/files", TAG).on(list()),
+        Route::at("/api/p2p/file/{id}", TAG)
+            .on(download_by_id())
+            .on(remove()),
+        Route::at("/api/p2p/download/{peer}/{file}", TAG).on(download_from_peer()),
+        Route::at("/api/p2p/blob/{hash}", TAG).on(download_by_hash()),
+        Route::at("/api/p2p/blob/{hash}/bao", TAG).on(range_with_proof()),
     ]
 }
 
-fn upload() -> Described {
+fn upload() -> Operation {
     let form = ObjectBuilder::new()
         .property(
             "file",
@@ -52,7 +36,7 @@ fn upload() -> Described {
         )
         .property("description", text())
         .required("file");
-    post("/api/p2p/upload", "upload", "Keeps a file")
+    post(WRITERS, "upload", "Keeps a file", upload::upload)
         .text("Parts with other names are read and left out.")
         .takes("multipart/form-data", Schema::from(form.build()))
         .json::<Uploaded>(200, "It is kept, and on disk.")
@@ -75,7 +59,7 @@ fn upload() -> Described {
         ])
 }
 
-fn list() -> Described {
+fn list() -> Operation {
     let listing = ObjectBuilder::new()
         .property("status", matching("^success$"))
         .property("peer_id", uuid())
@@ -99,9 +83,10 @@ fn list() -> Described {
         .description("The files, by the time of their upload; where to go on, if there are more.")
         .content("application/json", content);
     get(
-        "/api/p2p/files",
+        READERS,
         "listFiles",
         "Lists the files of this node",
+        files::list,
     )
     .text(
         "`listed_at` is a moment by the node's own clock, in microseconds; it is told where \
@@ -126,7 +111,7 @@ fn nullable_text() -> ObjectBuilder {
 }
 
 /// What all downloads of files have in common (RFC 9110, sections 13 and 14).
-fn download(described: Described) -> Described {
+fn download(operation: Operation) -> Operation {
     let headers = [
         ("ETag", "The hash of the content, in quotes."),
         ("Accept-Ranges", "`bytes`"),
@@ -145,7 +130,7 @@ fn download(described: Described) -> Described {
     );
     let unchanged = with_headers("The client has it already.", [headers[0], headers[1]]);
     let content = || Content::new(Some(Schema::from(bytes().build())));
-    described
+    operation
         .text("HEAD answers the same, without the content.")
         .header(
             "Range",
@@ -181,17 +166,18 @@ fn download(described: Described) -> Described {
         ])
 }
 
-fn download_by_id() -> Described {
-    let described = get(
-        "/api/p2p/file/{id}",
+fn download_by_id() -> Operation {
+    let operation = get(
+        READERS,
         "downloadFile",
         "Downloads a file of this node",
+        download::by_id,
     );
-    download(described.segment("id", "The id of the file.", uuid())).refuses([Code::UnknownFile])
+    download(operation.segment("id", "The id of the file.", uuid())).refuses([Code::UnknownFile])
 }
 
-fn remove() -> Described {
-    delete("/api/p2p/file/{id}", "removeFile", "Removes a file")
+fn remove() -> Operation {
+    delete(WRITERS, "removeFile", "Removes a file", files::remove)
         .text("Its content goes when no other file has it.")
         .segment("id", "The id of the file.", uuid())
         .json::<Removed>(200, "It is removed.")
@@ -199,12 +185,12 @@ fn remove() -> Described {
         .refuses(OF_CHANGES)
 }
 
-fn download_from_peer() -> Described {
-    let path = "/api/p2p/download/{peer}/{file}";
-    let described = get(
-        path,
+fn download_from_peer() -> Operation {
+    let operation = get(
+        READERS,
         "downloadFromPeer",
         "Downloads a file of any node through this one",
+        download::from_peer,
     )
     .segment("peer", "The id of the node that holds it.", uuid())
     .segment(
@@ -212,24 +198,25 @@ fn download_from_peer() -> Described {
         "The id of the file, or its name, which means the newest.",
         text(),
     );
-    from_elsewhere(download(described)).refuses([Code::UnknownPeer, Code::UnknownFile])
+    from_elsewhere(download(operation)).refuses([Code::UnknownPeer, Code::UnknownFile])
 }
 
-fn download_by_hash() -> Described {
-    let path = "/api/p2p/blob/{hash}";
-    let described = get(path, "downloadContent", "Downloads content, wherever it is").segment(
-        "hash",
-        "The hash of the content.",
-        hash(),
-    );
-    from_elsewhere(download(described)).refuses([Code::UnknownBlob])
+fn download_by_hash() -> Operation {
+    let operation = get(
+        READERS,
+        "downloadContent",
+        "Downloads content, wherever it is",
+        download::by_hash,
+    )
+    .segment("hash", "The hash of the content.", hash());
+    from_elsewhere(download(operation)).refuses([Code::UnknownBlob])
 }
 
-fn from_elsewhere(described: Described) -> Described {
-    described.refuses([Code::PeerFailed, Code::PeerTimeout])
+fn from_elsewhere(operation: Operation) -> Operation {
+    operation.refuses([Code::PeerFailed, Code::PeerTimeout])
 }
 
-fn range_with_proof() -> Described {
+fn range_with_proof() -> Operation {
     let headers = [("Blob-Size", "The size of the whole content, in bytes.")];
     let answer = with_headers(
         "Whole chunk groups, at least one, with the parents in the tree that lead to them.",
@@ -237,97 +224,13 @@ fn range_with_proof() -> Described {
     );
     let content = Content::new(Some(Schema::from(bytes().build())));
     get(
-        "/api/p2p/blob/{hash}/bao",
+        READERS,
         "contentWithProof",
         "A range of content with what proves it",
+        bao::encoded,
     )
     .segment("hash", "The hash of the content.", hash())
     .query::<RangeQuery>()
     .answers(200, answer.content("application/octet-stream", content))
     .refuses([Code::UnknownBlob, Code::BadQuery, Code::Damaged])
-}
-
-fn keeps() -> Described {
-    get("/api/p2p/keep", "listKeeps", "Tells how far all copies are")
-        .json::<KeepsAnswer>(200, "The copies that are made, were made, or failed.")
-}
-
-fn keep() -> Described {
-    post(
-        "/api/p2p/keep",
-        "keep",
-        "Makes a copy of what another node holds",
-    )
-    .text(
-        "Names either `hash`, or `file_id` with or without `peer_id`. The copy is called \
-         `original_name`; without it as the named peer calls its file, or else as those call the \
-         content that can be trusted most.",
-    )
-    .takes("application/json", wanted())
-    .json::<KeepAnswer>(200, "Only this node holds it, so it is kept already.")
-    .json::<KeepAnswer>(202, "It is made in the background.")
-    .refuses([
-        Code::BadKeep,
-        Code::WrongContentType,
-        Code::TooLarge,
-        Code::TooSlow,
-        Code::BodyCut,
-        Code::UnknownBlob,
-        Code::UnknownFile,
-        Code::UnknownPeer,
-        Code::AmbiguousFile,
-        Code::TooManyKeeps,
-        Code::PeerFailed,
-        Code::PeerTimeout,
-    ])
-    .refuses(OF_CHANGES)
-}
-
-/// What to keep: content, or a file.
-fn wanted() -> Schema {
-    let of_hash = ObjectBuilder::new()
-        .property("hash", hash())
-        .property(
-            "original_name",
-            ObjectBuilder::new()
-                .schema_type(Type::String)
-                .min_length(Some(1)),
-        )
-        .required("hash")
-        .additional_properties(Some(AdditionalProperties::FreeForm(false)));
-    let of_file = ObjectBuilder::new()
-        .property("file_id", uuid())
-        .property("peer_id", uuid())
-        .property(
-            "original_name",
-            ObjectBuilder::new()
-                .schema_type(Type::String)
-                .min_length(Some(1)),
-        )
-        .required("file_id")
-        .additional_properties(Some(AdditionalProperties::FreeForm(false)));
-    OneOf::builder().item(of_hash).item(of_file).build().into()
-}
-
-fn one_keep() -> Described {
-    get(
-        "/api/p2p/keep/{id}",
-        "keepProgress",
-        "Tells how far one copy is",
-    )
-    .segment("id", "The `id` of the copy.", uuid())
-    .json::<KeepAnswer>(200, "How far it is.")
-    .refuses([Code::UnknownKeep])
-}
-
-fn forget_keep() -> Described {
-    delete(
-        "/api/p2p/keep/{id}",
-        "forgetKeep",
-        "Gives up a copy that is not there yet",
-    )
-    .segment("id", "The `id` of the copy.", uuid())
-    .json::<KeepAnswer>(200, "It is forgotten; a copy that is there stays.")
-    .refuses([Code::UnknownKeep])
-    .refuses(OF_CHANGES)
 }

@@ -1,35 +1,32 @@
-//! What the descriptions of routes are written with.
+//! One method of one path: who may use it, what answers it, and how it is described.
 
 use std::collections::BTreeMap;
 
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::routing::{MethodFilter, MethodRouter, on};
 use serde_json::{Value, json};
-use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterIn};
+use utoipa::openapi::path::{self, HttpMethod, OperationBuilder, Parameter, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::schema::{AllOf, ArrayBuilder, Object, ObjectBuilder, Schema, Type};
-use utoipa::openapi::{Content, Header, Ref, RefOr, Required, SecurityRequirement};
+use utoipa::openapi::schema::{AllOf, ObjectBuilder, Schema, Type};
+use utoipa::openapi::{Content, Ref, RefOr, Required, SecurityRequirement};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::access::Rights;
+use crate::http::app::App;
 use crate::web::code::Code;
 use crate::web::error::ErrorBody;
 
 /// A schema with its name.
 pub(super) type Named = (String, RefOr<Schema>);
 
-/// Which token a request needs, where the node asks for one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Needs {
-    /// One with the right to read, on a private node.
-    Reading,
-    /// One with the right to write.
-    Writing,
-}
-
 /// One method of one path.
-pub(super) struct Described {
-    pub path: &'static str,
-    pub method: HttpMethod,
-    operation: OperationBuilder,
+pub(super) struct Operation {
+    method: HttpMethod,
+    needs: Option<Rights>,
+    methods: MethodRouter<App>,
+    described: path::Operation,
     /// With their statuses.
     codes: Vec<(u16, Code)>,
     schemas: Vec<Named>,
@@ -46,30 +43,64 @@ const ALWAYS: [Code; 5] = [
 /// The refusals of whatever changes what is stored.
 pub(super) const OF_CHANGES: [Code; 3] = [Code::DiskFull, Code::ReadOnly, Code::WriteFailed];
 
-impl Described {
-    pub(super) fn new(
+/// An operation that reads; HEAD answers the same without a body.
+pub(super) fn get<T: 'static>(
+    needs: Option<Rights>,
+    id: &str,
+    summary: &str,
+    handler: impl Handler<T, App>,
+) -> Operation {
+    Operation::new(HttpMethod::Get, needs, id, summary, handler)
+}
+
+/// An operation that begins or makes something.
+pub(super) fn post<T: 'static>(
+    needs: Option<Rights>,
+    id: &str,
+    summary: &str,
+    handler: impl Handler<T, App>,
+) -> Operation {
+    Operation::new(HttpMethod::Post, needs, id, summary, handler)
+}
+
+/// An operation that removes.
+pub(super) fn delete<T: 'static>(
+    needs: Option<Rights>,
+    id: &str,
+    summary: &str,
+    handler: impl Handler<T, App>,
+) -> Operation {
+    Operation::new(HttpMethod::Delete, needs, id, summary, handler)
+}
+
+impl Operation {
+    /// What is done by `method`, for those who have the rights that it `needs`; its name and
+    /// what it does, in a few words; and what answers.
+    pub(super) fn new<T: 'static>(
         method: HttpMethod,
-        path: &'static str,
-        tag: &str,
+        needs: Option<Rights>,
         id: &str,
         summary: &str,
+        handler: impl Handler<T, App>,
     ) -> Self {
-        Self {
-            path,
+        let described = OperationBuilder::new()
+            .operation_id(Some(id))
+            .summary(Some(summary));
+        let (_, filter) = as_axum(&method);
+        let operation = Self {
             method,
-            operation: OperationBuilder::new()
-                .tag(tag)
-                .operation_id(Some(id))
-                .summary(Some(summary)),
+            needs,
+            methods: on(filter, handler),
+            described: described.build(),
             codes: Vec::new(),
             schemas: Vec::new(),
-        }
-        .refuses(ALWAYS)
+        };
+        operation.refuses(ALWAYS).refuses_without(needs)
     }
 
-    fn map(mut self, change: impl FnOnce(OperationBuilder) -> OperationBuilder) -> Self {
-        self.operation = change(self.operation);
-        self
+    fn map(self, change: impl FnOnce(OperationBuilder) -> OperationBuilder) -> Self {
+        let described = change(self.described.into()).build();
+        Self { described, ..self }
     }
 
     /// More than fits the summary.
@@ -77,20 +108,21 @@ impl Described {
         self.map(|it| it.description(Some(text)))
     }
 
-    /// Which token it needs.
-    pub(super) fn needs(self, needs: Needs) -> Self {
+    /// Refuses requests without the token that they need, where the node asks for one.
+    fn refuses_without(self, needs: Option<Rights>) -> Self {
         let codes: &[Code] = match needs {
-            Needs::Reading => &[Code::NoToken, Code::WrongToken],
-            Needs::Writing => &[
+            None => return self,
+            Some(Rights::Read) => &[Code::NoToken, Code::WrongToken],
+            Some(Rights::Write) => &[
                 Code::NoToken,
                 Code::WrongToken,
                 Code::ReadOnlyToken,
                 Code::WritingClosed,
             ],
         };
-        let described = self.refuses(codes.iter().copied());
+        let operation = self.refuses(codes.iter().copied());
         let bearer = SecurityRequirement::new("token", [""; 0]);
-        described.map(|it| it.securities(Some([SecurityRequirement::default(), bearer])))
+        operation.map(|it| it.securities(Some([SecurityRequirement::default(), bearer])))
     }
 
     /// A segment of the path.
@@ -128,13 +160,13 @@ impl Described {
 
     /// A body of the request that is this, as JSON.
     pub(super) fn takes_json<Body: ToSchema>(mut self) -> Self {
-        let schema = self.named::<Body>();
+        let schema = named::<Body>(&mut self.schemas);
         self.takes("application/json", schema)
     }
 
     /// An answer that is this, as JSON.
     pub(super) fn json<Body: ToSchema>(mut self, status: u16, text: &str) -> Self {
-        let content = Content::new(Some(self.named::<Body>()));
+        let content = Content::new(Some(named::<Body>(&mut self.schemas)));
         let response = ResponseBuilder::new().description(text);
         self.answers(status, response.content("application/json", content))
     }
@@ -158,27 +190,60 @@ impl Described {
         self
     }
 
-    /// A schema among those of the document, and what refers to it.
-    fn named<Body: ToSchema>(&mut self) -> Ref {
-        let name = Body::name();
-        self.schemas.push((name.to_string(), Body::schema()));
-        Body::schemas(&mut self.schemas);
-        Ref::from_schema_name(name)
+    /// The method, and the rights that it needs.
+    pub(super) fn rule(&self) -> (Method, Option<Rights>) {
+        let (method, _) = as_axum(&self.method);
+        (method, self.needs)
     }
 
-    /// The operation, and the schemas that it refers to.
-    pub(super) fn build(mut self) -> (Operation, Vec<Named>) {
-        let error = self.named::<ErrorBody>();
+    /// What answers.
+    pub(super) fn methods(&self) -> MethodRouter<App> {
+        self.methods.clone()
+    }
+
+    /// What the document says of it, under `tag` and with more refusals, and the schemas that
+    /// this refers to.
+    pub(super) fn described(
+        &self,
+        tag: &str,
+        more: &[Code],
+    ) -> (HttpMethod, path::Operation, Vec<Named>) {
+        let mut schemas = self.schemas.clone();
+        let error = named::<ErrorBody>(&mut schemas);
         let mut by_status = BTreeMap::<u16, Vec<Code>>::new();
-        for (status, code) in self.codes {
+        let more = more.iter().map(|code| (code.status().as_u16(), *code));
+        for (status, code) in self.codes.iter().copied().chain(more) {
             by_status.entry(status).or_default().push(code);
         }
         let refused = |it: OperationBuilder, (status, codes)| {
             it.response(u16::to_string(&status), refusal(&error, codes))
         };
-        let operation = by_status.into_iter().fold(self.operation, refused);
-        (operation.build(), self.schemas)
+        let described = OperationBuilder::from(self.described.clone()).tag(tag);
+        let described = by_status.into_iter().fold(described, refused);
+        (self.method.clone(), described.build(), schemas)
     }
+}
+
+/// A method as requests have it, and as routers do.
+fn as_axum(method: &HttpMethod) -> (Method, MethodFilter) {
+    match method {
+        HttpMethod::Get => (Method::GET, MethodFilter::GET),
+        HttpMethod::Post => (Method::POST, MethodFilter::POST),
+        HttpMethod::Put => (Method::PUT, MethodFilter::PUT),
+        HttpMethod::Delete => (Method::DELETE, MethodFilter::DELETE),
+        HttpMethod::Options => (Method::OPTIONS, MethodFilter::OPTIONS),
+        HttpMethod::Head => (Method::HEAD, MethodFilter::HEAD),
+        HttpMethod::Patch => (Method::PATCH, MethodFilter::PATCH),
+        HttpMethod::Trace => (Method::TRACE, MethodFilter::TRACE),
+    }
+}
+
+/// Puts a schema among those of the document, and refers to it.
+fn named<Body: ToSchema>(schemas: &mut Vec<Named>) -> Ref {
+    let name = Body::name();
+    schemas.push((name.to_string(), Body::schema()));
+    Body::schemas(schemas);
+    Ref::from_schema_name(name)
 }
 
 fn parameter(
@@ -205,6 +270,7 @@ fn parameter(
 /// An error whose code is one of these.
 fn refusal(error: &Ref, mut codes: Vec<Code>) -> Response {
     codes.sort_unstable();
+    codes.dedup();
     let names: Vec<Value> = codes.iter().map(|code| json!(code)).collect();
     let quoted: Vec<_> = names.iter().filter_map(Value::as_str).collect();
     let code = ObjectBuilder::new().schema_type(Type::String);
@@ -219,60 +285,4 @@ fn refusal(error: &Ref, mut codes: Vec<Code>) -> Response {
             Content::new(Some(Schema::from(schema.build()))),
         )
         .build()
-}
-
-/// Any text.
-pub(super) fn text() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::String)
-}
-
-/// A text that matches this.
-pub(super) fn matching(pattern: &str) -> ObjectBuilder {
-    text().pattern(Some(pattern))
-}
-
-/// The id of a file, a peer, a copy or an upload.
-pub(super) fn uuid() -> ObjectBuilder {
-    matching("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
-}
-
-/// The hash of content.
-pub(super) fn hash() -> ObjectBuilder {
-    matching("^[0-9a-f]{64}$")
-}
-
-/// Bytes of any kind.
-pub(super) fn bytes() -> ObjectBuilder {
-    text().format(Some(utoipa::openapi::SchemaFormat::KnownFormat(
-        utoipa::openapi::KnownFormat::Binary,
-    )))
-}
-
-/// A whole number that is not negative.
-pub(super) fn number() -> ObjectBuilder {
-    ObjectBuilder::new()
-        .schema_type(Type::Integer)
-        .minimum(Some(0))
-}
-
-/// A list of what is defined elsewhere in the document.
-pub(super) fn list_of(item: Ref) -> ArrayBuilder {
-    ArrayBuilder::new().items(RefOr::<Schema>::Ref(item))
-}
-
-/// An answer with headers that have these names and say this.
-pub(super) fn with_headers(
-    text: &str,
-    headers: impl IntoIterator<Item = (&'static str, &'static str)>,
-) -> ResponseBuilder {
-    let response = ResponseBuilder::new().description(text);
-    headers.into_iter().fold(response, |it, (name, says)| {
-        let header = Header::builder().description(Some(says));
-        let schema: Object = text_schema();
-        it.header(name, header.schema(Some(schema)).build())
-    })
-}
-
-fn text_schema() -> Object {
-    text().build()
 }

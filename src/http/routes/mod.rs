@@ -1,0 +1,176 @@
+//! The table of routes: of each its path, its methods, who may use them, how they are described
+//! and what answers them, all in one place.
+//!
+//! The router, the check of rights, the counters of requests and the `OpenAPI` document are made
+//! from it, so a route without one of them cannot be written.
+
+mod copies;
+mod files;
+mod network;
+mod node;
+mod operation;
+mod route;
+mod schema;
+mod uploads;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use utoipa::openapi::path::PathsBuilder;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, Info, OpenApi, OpenApiBuilder, Server};
+
+use super::access::Rules;
+use super::app::App;
+use crate::base_url::BaseUrl;
+use crate::web::clients::ClientAddress;
+use crate::web::error::ApiError;
+use crate::web::rate_limit::RateLimit;
+
+use route::Route;
+
+/// All routes.
+pub(super) struct Table(Vec<Route>);
+
+impl Table {
+    pub(super) fn new() -> Self {
+        let mut all = Vec::new();
+        all.extend(files::all());
+        all.extend(copies::all());
+        all.extend(uploads::all());
+        all.extend(network::all());
+        all.extend(node::all());
+        Self(all)
+    }
+
+    /// The path templates, under which requests are counted.
+    pub(super) fn templates(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().flat_map(Route::paths)
+    }
+
+    /// Who may send which request.
+    pub(super) fn rules(&self) -> Rules {
+        let of_route = |route: &Route| {
+            let rules = route.rules();
+            route.paths().map(move |path| (path, rules.clone()))
+        };
+        Rules::new(self.0.iter().flat_map(of_route))
+    }
+
+    /// What answers requests, of which so many a second are taken from one address where there
+    /// is a limit.
+    pub(super) fn router(&self, rate: Option<NonZeroU32>) -> Router<App> {
+        let limit = from_fn_with_state(Arc::new(RateLimit::new(rate)), limit_rate);
+        self.0.iter().fold(Router::new(), |router, route| {
+            let methods = if route.is_limited() {
+                route.methods().route_layer(limit.clone())
+            } else {
+                route.methods()
+            };
+            let paths = route.paths();
+            paths.fold(router, |router, path| router.route(path, methods.clone()))
+        })
+    }
+
+    /// The document of a node that is reached here.
+    pub(super) fn described(&self, base_url: &BaseUrl) -> OpenApi {
+        let mut paths = PathsBuilder::new();
+        let bearer = Http::builder().scheme(HttpAuthScheme::Bearer).build();
+        let mut components =
+            ComponentsBuilder::new().security_scheme("token", SecurityScheme::Http(bearer));
+        for (path, item, schemas) in self.0.iter().flat_map(Route::described) {
+            paths = paths.path(path, item);
+            components = components.schemas_from_iter(schemas);
+        }
+        let mut info = Info::new("larder", env!("CARGO_PKG_VERSION"));
+        info.description = Some(env!("CARGO_PKG_DESCRIPTION").to_owned());
+        OpenApiBuilder::new()
+            .info(info)
+            .servers(Some([Server::new(format!("{}/", base_url.path_prefix()))]))
+            .paths(paths)
+            .components(Some(components.build()))
+            .build()
+    }
+}
+
+async fn limit_rate(
+    State(limit): State<Arc<RateLimit>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if let Some(ClientAddress { ip, .. }) = request.extensions().get() {
+        limit
+            .take(*ip, Instant::now())
+            .map_err(ApiError::TooOften)?;
+    }
+    Ok(next.run(request).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use axum::http::Method;
+
+    use super::*;
+    use crate::access::Rights;
+    use crate::http::access::{ANYBODY, WRITERS};
+
+    /// The paths of all operations that fulfil this.
+    fn paths(which: impl Fn(&Method, Option<Rights>) -> bool) -> BTreeSet<&'static str> {
+        let Table(routes) = Table::new();
+        let rules = routes.iter().flat_map(|route| {
+            let path = route.paths().next().unwrap();
+            route.rules().into_iter().map(move |rule| (path, rule))
+        });
+        let with = rules.filter(|(_, (method, needs))| which(method, *needs));
+        with.map(|(path, _)| path).collect()
+    }
+
+    #[test]
+    fn only_what_tells_nothing_of_files_is_for_anybody() {
+        let open = [
+            "/",
+            "/api/docs",
+            "/api/openapi.json",
+            "/health",
+            "/page/{*name}",
+            "/ready",
+        ];
+        assert_eq!(paths(|_, needs| needs == ANYBODY), BTreeSet::from(open));
+    }
+
+    #[test]
+    fn only_what_peers_sign_changes_something_without_the_right_to_write() {
+        let signed = ["/api/p2p/announce", "/api/peers"];
+        let changes = |method: &Method, needs| !method.is_safe() && needs != WRITERS;
+        assert_eq!(paths(changes), BTreeSet::from(signed));
+    }
+
+    #[test]
+    fn whoever_needs_no_right_to_write_is_limited_in_what_it_tells() {
+        for route in Table::new().0 {
+            let mut rules = route.rules().into_iter();
+            let tells = rules.any(|(method, needs)| !method.is_safe() && needs < WRITERS);
+            assert!(route.is_limited() || !tells, "{:?}", route.paths().next());
+        }
+    }
+
+    #[test]
+    fn no_two_operations_are_called_alike() {
+        let document = Table::new().described(&"http://localhost".parse().unwrap());
+        let document = serde_json::to_value(document).unwrap();
+        let mut names = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for operation in item.as_object().unwrap().values() {
+                let name = operation["operationId"].as_str().unwrap();
+                assert!(names.insert(name), "{path}: {name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The routes of peers, and of whoever asks for what they told. They need no token, since what
+//! peers tell is signed; so each address has a limit.
+
+use super::operation::{Operation, get, post};
+use super::route::Route;
+use crate::http::access::READERS;
+use crate::http::announce::{self, Acknowledged};
+use crate::http::network::{self, NetworkAnswer, NetworkQuery};
+use crate::http::peers::{self, IntroduceQuery, IntroducedAnswer, PeersAnswer};
+use crate::peer::announcement::Announcement;
+use crate::peer::registration::Registration;
+use crate::web::code::Code;
+
+const TAG: &str = "network";
+/// Why peers need no token, not even where nobody may write. A private node takes nothing from
+/// whoever may not read.
+const SIGNED: &str = "Whoever may read may tell: what a node with a key tells is signed.";
+
+pub(super) fn all() -> [Route; 3] {
+    let limited = |path| Route::at(path, TAG).limited();
+    [
+        limited("/api/peers").on(list_peers()).on(introduce()),
+        limited("/api/p2p/announce").on(announce()),
+        limited("/api/p2p/network").on(list_files()),
+    ]
+}
+
+fn list_peers() -> Operation {
+    get(
+        READERS,
+        "listPeers",
+        "Lists the nodes that this one knows",
+        peers::list,
+    )
+    .json::<PeersAnswer>(200, "They, and this one as `self`.")
+}
+
+fn introduce() -> Operation {
+    post(
+        READERS,
+        "introduce",
+        "Introduces a node to this one",
+        peers::introduce,
+    )
+    .text(SIGNED)
+    .takes_json::<Registration>()
+    .query::<IntroduceQuery>()
+    .json::<IntroducedAnswer>(
+        200,
+        "What came of it, and some of those whom this node knows to be there.",
+    )
+    .refuses([
+        Code::BadQuery,
+        Code::BadRegistration,
+        Code::WrongContentType,
+        Code::TooLarge,
+        Code::TooSlow,
+        Code::BodyCut,
+    ])
+}
+
+fn announce() -> Operation {
+    post(
+        READERS,
+        "announce",
+        "Tells this node what another holds, or no longer holds",
+        announce::announce,
+    )
+    .text(SIGNED)
+    .takes_json::<Announcement>()
+    .json::<Acknowledged>(200, "It was heard; `kept` tells whether it was news.")
+    .refuses([
+        Code::BadAnnouncement,
+        Code::WrongContentType,
+        Code::TooLarge,
+        Code::TooSlow,
+        Code::BodyCut,
+    ])
+}
+
+fn list_files() -> Operation {
+    get(
+        READERS,
+        "listNetwork",
+        "Lists what this node and the others hold",
+        network::list,
+    )
+    .query::<NetworkQuery>()
+    .json::<NetworkAnswer>(
+        200,
+        "One page, which may be short and have a next one still.",
+    )
+    .refuses([Code::BadQuery, Code::Damaged])
+}

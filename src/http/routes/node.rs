@@ -1,0 +1,118 @@
+//! The routes of whoever watches over the node or wants to know how it is used.
+
+use super::operation::{Operation, get};
+use super::route::Route;
+use super::schema::of_type;
+use crate::http::access::{ANYBODY, READERS};
+use crate::http::status::{self, HealthAnswer, ReadyAnswer, StatusAnswer};
+use crate::http::{events, metrics, openapi, page};
+use crate::web::code::Code;
+
+const TAG: &str = "node";
+
+/// What is for anybody tells nothing of the node's files.
+pub(super) fn all() -> [Route; 9] {
+    let at = |path| Route::at(path, TAG);
+    [
+        at("/api/p2p/status").on(status()),
+        at("/api/events").on(events()),
+        at("/health").on(health()),
+        at("/ready").on(ready()),
+        at("/metrics").on(metrics()),
+        at("/api/openapi.json").on(document()),
+        at("/api/docs").on(document_page()),
+        at("/")
+            .on(get(ANYBODY, "page", "The page for people", page::index))
+            .for_people(),
+        at("/page/{*name}")
+            .on(get(
+                ANYBODY,
+                "pageFile",
+                "What that consists of",
+                page::file,
+            ))
+            .for_people(),
+    ]
+}
+
+fn status() -> Operation {
+    get(
+        READERS,
+        "status",
+        "Tells what the node holds and knows",
+        status::status,
+    )
+    .json::<StatusAnswer>(200, "Counts, and the node's own address.")
+}
+
+fn events() -> Operation {
+    let text = "Events named `files`, `network`, `peers` and `keep`, each once at the start and \
+                then when that has changed; `storage` has the answer of `/api/p2p/status`.";
+    get(
+        READERS,
+        "events",
+        "Tells what changes, as it happens",
+        events::events,
+    )
+    .answers(200, of_type(text, "text/event-stream"))
+    .refuses([Code::TooManyStreams])
+}
+
+fn health() -> Operation {
+    get(
+        ANYBODY,
+        "health",
+        "Tells whether the node works",
+        status::health,
+    )
+    .json::<HealthAnswer>(200, "It runs; `degraded` when it takes no more changes.")
+}
+
+fn ready() -> Operation {
+    get(
+        ANYBODY,
+        "ready",
+        "Tells whether the node would take an upload now",
+        status::ready,
+    )
+    .text("Whatever keeps it from that, the status is 503.")
+    .json::<ReadyAnswer>(200, "It would.")
+    .refuses_as(
+        503,
+        [
+            Code::DiskFull,
+            Code::OverQuota,
+            Code::ReadOnly,
+            Code::Shortage,
+            Code::WriteFailed,
+            Code::WritingClosed,
+            Code::Internal,
+        ],
+    )
+}
+
+fn metrics() -> Operation {
+    let text = "All counters, in the text format of Prometheus.";
+    get(
+        READERS,
+        "metrics",
+        "Tells what the node counts",
+        metrics::metrics,
+    )
+    .answers(200, of_type(text, "text/plain"))
+}
+
+fn document() -> Operation {
+    get(ANYBODY, "openapi", "This document", openapi::document)
+        .answers(200, of_type("OpenAPI 3.1.", "application/json"))
+}
+
+fn document_page() -> Operation {
+    get(
+        ANYBODY,
+        "docs",
+        "This document, for people",
+        openapi::document_page,
+    )
+    .answers(200, of_type("A page.", "text/html"))
+}
