@@ -87,6 +87,12 @@ fn complaints(name: &str, text: &str) -> Vec<String> {
     for (number, line) in (1..).zip(text.lines()) {
         let in_string = in_strings.contains(&number);
         found.extend(line_complaint(line, in_string).map(|it| format!("{name}:{number} {it}")));
+        let next = text.lines().nth(number).unwrap_or_default();
+        if !in_string && breaks_off(line, next) {
+            found.push(format!(
+                "{name}:{number} breaks off in the middle of a sentence"
+            ));
+        }
     }
     for function in long_functions(&tokens) {
         found.push(format!("{name}: function {function} is too long"));
@@ -108,6 +114,20 @@ fn line_complaint(line: &str, in_string: bool) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// Whether a doc comment ends on this line, and not with the end of a sentence: what the next item
+/// says is not seen where this one is shown.
+fn breaks_off(line: &str, next: &str) -> bool {
+    let mut marks = ["///", "//!"].into_iter();
+    let Some((mark, said)) = marks.find_map(|it| Some((it, line.trim_start().strip_prefix(it)?)))
+    else {
+        return false;
+    };
+    let is_code = said.starts_with("     ");
+    let is_link = said.trim_start().starts_with('[') && said.contains("]: ");
+    let is_whole = said.ends_with(['.', '?', '!', ':', '`', ')', '|', '"']);
+    !is_code && !is_link && !is_whole && !next.trim_start().starts_with(mark)
 }
 
 /// Whether a comment's text can only be code. Doc comments (`///`, `//!`) are none.
@@ -210,6 +230,30 @@ fn untidy_lines_are_found() {
         &"x".repeat(101),
     ] {
         assert!(line_complaint(line, false).is_some(), "{line}");
+    }
+}
+
+#[test]
+fn a_doc_comment_ends_with_a_sentence() {
+    for broken in [
+        "/// How many at once,",
+        "/// and how many",
+        "    /// The first;",
+    ] {
+        assert!(breaks_off(broken, "const A: u8 = 1;"), "{broken}");
+        assert!(!breaks_off(broken, "    /// goes on."), "{broken}");
+    }
+    assert!(breaks_off("//! About a", ""));
+    let code = "//!     cargo run";
+    for whole in [
+        "/// All.",
+        "/// As in `A`",
+        "/// [A]: crate::a",
+        code,
+        "// and so",
+        "a,",
+    ] {
+        assert!(!breaks_off(whole, "const A: u8 = 1;"), "{whole}");
     }
 }
 

@@ -34,9 +34,9 @@ use table::Table;
 
 /// How long a registration may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The most peers in one answer,
+/// The most peers in one answer.
 const MAX_SAMPLE: usize = 1000;
-/// and its most bytes.
+/// The longest answer, in bytes.
 const MAX_ANSWER: usize = 512 << 10;
 /// How often the table is written down if it changed.
 const SAVE_EVERY: Duration = Duration::from_secs(5);

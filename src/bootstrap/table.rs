@@ -21,9 +21,9 @@ const MAX_AT_ONE_PLACE: usize = 4;
 /// Among how many somebody is chosen who gives way. Who has half of the table is among as
 /// many, and if the choice were among all, each registration would cost a look at all.
 const RIVALS: usize = 64;
-/// One source has at most one part of the table in so many, also where there is room,
+/// One source has at most one part of the table in so many, also where there is room.
 const SOURCE_SHARE: usize = 4;
-/// and this many in a small table.
+/// How many peers one source may have all the same, however small the table is.
 const MIN_OF_SOURCE: usize = 16;
 /// Those that sign nothing are at most one part of a sample in so many, while others do sign.
 const UNSIGNED_SHARE: usize = 4;

@@ -292,9 +292,7 @@ impl Settings {
         &self.bootstrap
     }
 
-    /// How the node is set up that listens on `bound`, without the [authorities].
-    ///
-    /// [authorities]: Self::authorities
+    /// How the node is set up that listens on `bound`, without [`Self::authorities`].
     pub fn node(&self, bound: SocketAddr) -> Result<node::Options, WrongSetting> {
         let base_url = match &self.base_url {
             Some(base_url) => base_url.clone(),

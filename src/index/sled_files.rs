@@ -16,9 +16,10 @@ const MAX_SETTINGS: u64 = 64 << 10;
 const RECORDS: &str = "db";
 /// What the names of snapshots begin with.
 const SNAPSHOT: &str = "snap.";
-/// A snapshot is at most that many times as long as the records of which it tells...
+/// A snapshot is at most this many times as long as the records of which it tells, and
+/// [`BESIDE`] longer.
 const TIMES: u64 = 16;
-/// ...and so many bytes.
+/// How much longer a snapshot may be, in bytes.
 const BESIDE: u64 = 1 << 20;
 
 /// Makes a database's directory fit for sled, where there is one: removes what a crash has left,

@@ -23,10 +23,10 @@ use crate::peer_id::PeerId;
 use crate::record::FileRecord;
 use crate::store::{Change, Changes, News, Store};
 
-/// How many peers are told something at once,
+/// How many peers are told something at once.
 const AT_ONCE: usize = 256;
-/// and how many of one wide set of addresses, so that those who never answer leave some to
-/// others.
+/// How many of one wide set of addresses are told something at once, so that those who never
+/// answer leave some places to others.
 const TOGETHER: usize = AT_ONCE / 4;
 /// How many announcements wait for one peer. It asks for what does not fit.
 const MAX_WAITING: usize = 256;

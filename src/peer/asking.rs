@@ -100,9 +100,9 @@ struct Standing {
 
 #[derive(Debug, Clone, Copy)]
 struct InVain {
-    /// How often in a row,
+    /// How often it was asked in vain in a row.
     times: u32,
-    /// and when the peer had told of itself.
+    /// What the peer had told of itself until then.
     asked_as: (Timestamp, u32),
 }
 

@@ -22,9 +22,9 @@ const MAX_ACKNOWLEDGEMENT: usize = 64 << 10;
 const PEERS: &str = "/api/peers";
 /// How many peers are asked at a time whether they reach this node.
 const GREETED: usize = 3;
-/// How many hear a goodbye at once,
+/// How many peers hear a goodbye at once.
 const FAREWELLS: usize = 64;
-/// and how long all of them may take to.
+/// How long all goodbyes together may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// From where on two clocks differ too far, in milliseconds: an hour. Registrations that are a
 /// day ahead are refused.

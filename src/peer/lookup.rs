@@ -40,11 +40,11 @@ pub(super) struct Resolver {
 struct Lookups {
     /// The names that the operator has given, each with places of its own.
     named: HashMap<String, Arc<Semaphore>>,
-    /// The names that were quick when they were looked up last,
+    /// The names that were quick when they were looked up last.
     quick: Mutex<HashSet<Key>>,
-    /// which wait for each other,
+    /// Where those wait for each other.
     quick_ones: Lane,
-    /// and so do all others.
+    /// Where all others wait for each other.
     others: Lane,
 }
 

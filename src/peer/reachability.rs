@@ -15,9 +15,9 @@ use crate::base_url::BaseUrl;
 
 /// The most peers whose word is remembered; further ones are not heard meanwhile.
 const MAX_TELLERS: usize = 64;
-/// How long the word of one counts,
+/// How long the word of a peer counts, unless [`FRESH_PERIODS`] are longer.
 const FRESH: Duration = Duration::from_mins(10);
-/// or so many periods, where these are longer.
+/// For how many periods the word of a peer counts, where these are longer than [`FRESH`].
 const FRESH_PERIODS: u32 = 3;
 
 /// What peers tell of how they reach this node.
@@ -36,9 +36,9 @@ struct Told {
 
 #[derive(Debug)]
 struct Teller {
-    /// When it answered first in this run,
+    /// When it answered first in this run.
     first: Instant,
-    /// and when last.
+    /// When it answered last.
     last: Instant,
     /// Whether it told then that it reaches this node.
     reaches: bool,

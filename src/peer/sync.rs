@@ -14,8 +14,8 @@ use crate::record::FileId;
 
 /// How many files are asked for at once.
 const PAGE: usize = 256;
-/// How many where the files of a whole page have so long names and descriptions that it
-/// cannot be read.
+/// How many files are asked for at once where the files of a whole page have such long names
+/// and descriptions that it cannot be read.
 const SHORT_PAGE: usize = 16;
 /// The most pages read of one peer at a time.
 const MAX_PAGES: usize = 4096;
@@ -35,7 +35,7 @@ pub(super) struct Progress {
     listed_at: Option<u64>,
     /// How often in a row its count was not explained by what it told.
     differed: u32,
-    /// After how many more of those all is read again.
+    /// How many more periods pass before all of it is read again.
     skips: u32,
     /// Whether all of it is being read, and its end was not reached yet.
     unfinished: bool,

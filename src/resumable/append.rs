@@ -9,10 +9,12 @@ use super::visit::{Progress, Visit};
 use crate::blob::spool::{self, Proven};
 use crate::blob::{BlobError, Spool};
 
-/// How many bytes come at most before it is noted once more what the beginning is that is here,
+/// How many bytes come at most before it is noted once more which beginning is here.
 const MARK_EVERY: u64 = 16 << 20;
-/// or how many at least where so much time has passed: slow clients lose no more than fast ones.
+/// How many bytes are worth a note once [`MARK_AFTER`] has passed since the last one, so that
+/// slow clients lose no more than fast ones.
 const MARK_AT_LEAST: u64 = 1 << 20;
+/// After how long [`MARK_AT_LEAST`] bytes are noted.
 const MARK_AFTER: Duration = Duration::from_secs(1);
 
 /// A request that brings bytes. To drop it is to be killed: what was noted of what it wrote

@@ -52,9 +52,9 @@ pub(crate) enum Sends {
 /// What a liar does.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lie {
-    /// What it sends when it is asked for the last byte, which proves how long a content is,
+    /// What it sends when it is asked for the last byte, which proves how long a content is.
     pub(crate) end: Sends,
-    /// and when it is asked for more.
+    /// What it sends when it is asked for more.
     pub(crate) rest: Sends,
     /// The size that it tells of a content; that of the content where there is none.
     pub(crate) size: Option<u64>,

@@ -3,9 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// How many seconds every frame is held back,
+/// How many seconds every frame is held back.
 const DELAY: &str = "0.01";
-/// and which share of all is lost.
+/// Which share of all frames is lost.
 const LOSS: &str = "0.03";
 
 /// A running switch, killed on drop.

@@ -23,9 +23,9 @@ use crate::outboard::PIECE_BYTES;
 /// A blob of at most this many bytes is read when it is opened, which spares it a second
 /// turn on a blocking thread.
 const SMALL: u64 = 64 * 1024;
-/// How many bytes are proven in one turn on a blocking thread,
+/// How many bytes are proven in one turn on a blocking thread.
 const WINDOW: u64 = 32 * PIECE_BYTES;
-/// and how many turns are taken at once.
+/// How many such turns are taken at once.
 const WINDOWS: usize = 2;
 
 /// Opens a blob's file; None if there is none. What was found damaged before, and has

@@ -13,10 +13,10 @@ use super::listed::{File, Where};
 const PAGE: usize = 1000;
 /// How long one page may take to come.
 const PAGE_WITHIN: Duration = Duration::from_mins(2);
-/// The most pages of one list,
+/// The most pages of one list.
 const MAX_PAGES: u32 = 20_000;
-/// and how many of them may hold less than half of what was asked for. Where names are looked
-/// for, a page may tell only where to look on; a node looks at some 5,000 names for one.
+/// How many pages of one list may hold less than half of what was asked for. Where names are
+/// looked for, a page may tell only where to look on; a node looks at some 5,000 names for one.
 const MAX_THIN_PAGES: u32 = 2000;
 /// The most bytes of one list in which something is looked for: some two million files.
 const MAX_BYTES: usize = 1 << 30;

@@ -33,11 +33,13 @@ use crate::resumable::UploadId;
 
 /// How often an upload that breaks off without a new byte is tried again.
 const TRIES: u32 = 8;
-/// How long the first pause is; each after it is twice as long, up to the longest.
+/// How long the first pause is; each after it is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How often another upload is begun in the place of one that the node has forgotten.
 const ANEW: u32 = 3;
+/// Where uploads are created.
 const TUS: &str = "/api/p2p/tus";
 
 /// A file that the node has.

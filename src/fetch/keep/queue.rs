@@ -16,17 +16,18 @@ use crate::peer::prefix::Key;
 use crate::peer_id::PeerId;
 use crate::record::FileId;
 
-/// How long a peer is left alone after it failed, when no user asked: twice as long each time,
+/// How long a peer is left alone after it failed for the first time, when no user asked; each
+/// further time it is twice as long.
 const FIRST_REST: Duration = Duration::from_secs(2);
-/// and at most so long.
+/// The longest that a peer is left alone.
 const LONGEST_REST: Duration = Duration::from_mins(5);
 /// The most peers left alone that are remembered.
 const MAX_RESTING: usize = 2000;
 /// The most finished ones remembered.
 const MAX_FINISHED: usize = 1000;
-/// How long to wait before the first new try,
+/// How long to wait before the first new try; before each further one it is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// and before any later one at most.
+/// The longest to wait before a new try.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// How far a wanted file is.

@@ -11,21 +11,21 @@ use super::wanted::{KeepId, Wanted};
 use crate::peer::prefix::Key;
 use crate::peer_id::PeerId;
 
-/// How many are fetched at once, those left out that are slow,
+/// How many are fetched at once, those left out that are slow.
 const AT_ONCE: usize = 4;
-/// and with these.
+/// How many are fetched at once, slow ones too.
 const MAX_UNDER_WAY: usize = 16;
 /// How many files of one peer are fetched at once that no user asked for.
 const MAX_FETCHED_OF_A_PEER: usize = 2;
-/// How many files wait or are fetched that no user asked for,
+/// How many files wait or are fetched that no user asked for.
 const MAX_PLACES: usize = 512;
-/// and how many of a peer that has served content or is named,
+/// How many of those may be of one peer that has served content or is named.
 const MAX_OF_A_PEER: usize = 256;
-/// and of any other.
+/// How many of those may be of any other peer.
 const MAX_OF_A_STRANGER: usize = 32;
-/// After how long it is known whether a fetch is slow,
+/// After how long it is known whether a fetch is slow.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// which means fewer bytes a second than these.
+/// A fetch is slow that brings fewer bytes a second than this.
 const SLOW: u64 = 256 << 10;
 /// After how long without a byte a fetch gives way to others that wait.
 const SILENCE: Duration = Duration::from_secs(3);

@@ -48,9 +48,9 @@ pub enum Introduced {
 /// How many peers may be asked at a time.
 #[derive(Debug, Clone, Copy)]
 pub struct Slots {
-    /// All of them,
+    /// How many in all.
     pub all: usize,
-    /// and those of one wide set of addresses, the named ones apart: fewer, so that those who
+    /// How many of one wide set of addresses, the named ones apart: fewer, so that those who
     /// answer slowly or never leave some to others.
     pub together: usize,
 }
