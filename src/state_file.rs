@@ -105,7 +105,7 @@ impl StateFile {
             (Err(error), _) | (_, Err(error)) if is_shortage(&error) => return Err(error),
             (Ok(Some(content)), before) => {
                 if let Err(error) = before {
-                    tracing::warn!(%path, %error, "the version before is damaged; removed");
+                    tracing::warn!(%path, %error, "the version before it is damaged; removed");
                     // What is left of it is told again.
                     let _ = RealDisk.remove_file(&self.before);
                 }
@@ -115,7 +115,7 @@ impl StateFile {
             (Ok(None), Ok(None)) => return Ok(None),
             (last, Ok(Some(content))) => {
                 let error = last.err();
-                tracing::warn!(%path, ?error, "is damaged; the version before is taken");
+                tracing::warn!(%path, ?error, "a state file is damaged; the one before is taken");
                 if let Err(error) = self.replace(&content) {
                     tracing::warn!(%path, %error, "the version before was not put in its place");
                 }
@@ -124,7 +124,7 @@ impl StateFile {
             }
             (Err(error), _) | (Ok(None), Err(error)) => error,
         };
-        tracing::error!(%path, %error, "is damaged, and so is any version before; set aside");
+        tracing::error!(%path, %error, "a state file and any before it are damaged; set aside");
         self.set_aside();
         Ok(None)
     }
@@ -191,7 +191,8 @@ impl StateFile {
             moved => moved.and_then(|()| RealDisk.remove_file(&self.before)),
         };
         if let Err(error) = moved {
-            tracing::warn!(path = %self.path.display(), %error, "not set aside");
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "a damaged state file stays in its place");
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) fn be_told_of_the_end_of_time() {
     if limit.current.is_none_or(|current| current > told) {
         limit.current = Some(told);
         if let Err(error) = setrlimit(Resource::Cpu, limit) {
-            tracing::warn!(%error, "the end of processor time will come without a word");
+            tracing::warn!(%error, "nobody will tell when processor time runs out");
         }
     }
 }

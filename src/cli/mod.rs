@@ -12,6 +12,7 @@ mod allocator;
 mod bootstrap;
 mod client;
 mod config;
+mod counted;
 mod limits;
 mod logging;
 mod manual;

@@ -3,9 +3,9 @@
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
+use super::counted::counted;
 use super::logging;
 use super::storage::{Storage, advised, keep_private};
-use super::verify::counted;
 use crate::config::Log;
 use crate::store::local::rebuild_index;
 

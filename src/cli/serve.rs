@@ -79,7 +79,10 @@ async fn serve(
     let node = Arc::new(node);
     allocator::give_back();
     if node.base_url().has_path() {
-        tracing::warn!(base_url = %node.base_url(), "peers ask no address that has a path");
+        tracing::warn!(
+            base_url = %node.base_url(),
+            "peers ask no node whose base URL has a path, so none reaches this one"
+        );
     }
     let writers = http.access.writers();
     if writers == Writers::Nobody {

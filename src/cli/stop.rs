@@ -44,7 +44,7 @@ impl StopSignal {
 pub(super) async fn reload_on_hangup(mut hangup: Signal, tls: Option<Tls>) {
     while hangup.recv().await.is_some() {
         let Some(tls) = tls.clone() else {
-            tracing::info!("hung up; there is no certificate to be read again");
+            tracing::info!("SIGHUP came, and there is no certificate to read again");
             continue;
         };
         match blocking::run(move || tls.reload()).await {

@@ -9,6 +9,7 @@ use anyhow::Context;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::counted::counted;
 use super::storage::{ADVICE, Storage, advised, keep_private};
 use super::{client, logging};
 use crate::config::Log;
@@ -78,12 +79,6 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// So many of what this is the word for one of.
-pub(super) fn counted(count: u64, what: &str) -> String {
-    let ending = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{ending}")
-}
-
 fn print(line: &impl Display) -> io::Result<()> {
     writeln!(stdout().lock(), "{line}")
 }
@@ -144,12 +139,19 @@ fn describe(finding: &Finding) -> String {
             format!("{outboards} of blobs that are gone: removed")
         }
         Finding::Orphan(hash, size) => {
-            format!("blob {hash}: orphan, no file needs its {size} bytes (the node deletes it)")
+            let bytes = counted(*size, "byte");
+            format!("blob {hash}: orphan, no file needs its {bytes} (the node deletes it)")
         }
-        Finding::Unclaimed(hash, size) => format!(
-            "blob {hash}: no file that the journal tells of needs its {size} bytes (kept, since \
-             the journal has lost changes)"
-        ),
+        Finding::Unclaimed(hash, size) => {
+            let bytes = counted(*size, "byte");
+            format!(
+                "blob {hash}: no file that the journal tells of needs its {bytes} (kept, since \
+                 the journal has lost changes)"
+            )
+        }
+        Finding::ChangesLost(1) => {
+            "journal: 1 change is lost, and whatever file it was of".to_owned()
+        }
         Finding::ChangesLost(changes) => {
             format!("journal: {changes} changes are lost, and whatever files they were of")
         }

@@ -31,10 +31,10 @@ pub enum PeerError {
     #[error("it went silent")]
     Stalled,
     /// What it sends is not the content.
-    #[error("it sends something else")]
+    #[error("it sends other content than the one asked for")]
     Wrong(#[from] VerifyError),
     /// The answer is not as long as the peer itself had told, or does not say.
-    #[error("its answer has not the length that it told")]
+    #[error("its answer does not have the length that it told")]
     Length,
     /// It sends a part that was not asked for.
     #[error("it sends another part than the one asked for")]

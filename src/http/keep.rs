@@ -173,7 +173,7 @@ async fn find(node: &Node, request: &KeepRequest) -> Result<Wanted, ApiError> {
         (None, Some(file), Some(peer)) => of_peer(node, file, peer).await,
         (None, Some(file), None) => by_file_id(node, file),
         _ => Err(ApiError::Keep(
-            "either hash, or file_id with or without peer_id".to_owned(),
+            "name either hash, or file_id with or without peer_id".to_owned(),
         )),
     }?;
     if let Some(name) = name {

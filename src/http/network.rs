@@ -115,7 +115,7 @@ fn write_cursor((id, hash): FileKey) -> String {
 }
 
 fn read_cursor(text: &str) -> Result<FileKey, ApiError> {
-    let wrong = || ApiError::Query("after is no cursor of an answer's next".to_owned());
+    let wrong = || ApiError::Query("after must be what an earlier answer gave as next".to_owned());
     let (id, hash) = match text.split_once('.') {
         Some((id, hash)) => (id, Some(hash.parse().map_err(|_| wrong())?)),
         None => (text, None),

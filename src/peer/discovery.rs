@@ -113,7 +113,7 @@ async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Dur
                     && let Err(error) = network.meet_named(teller, &address)
                     && !std::mem::replace(&mut warned, true)
                 {
-                    tracing::warn!(%address, %error, "the named peer is not taken");
+                    tracing::warn!(%address, %error, "the peer that --peer names is not taken");
                 }
                 // Each that the operator has named is an introducer of its own.
                 let by = Introducer::Other(Prefix::of(&address).exact);
@@ -143,7 +143,7 @@ async fn ask_neighbours(network: Arc<Network>, options: mdns::Options, every: Du
     let mdns = match Mdns::start(network.peer_id(), options) {
         Ok(mdns) => mdns,
         Err(error) => {
-            tracing::warn!(%error, "nodes of the same network are not found by themselves");
+            tracing::warn!(%error, "nodes of the same network are not found (multicast DNS)");
             return;
         }
     };

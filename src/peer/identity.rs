@@ -69,7 +69,7 @@ pub enum IdentityError {
         expected: PeerId,
     },
     /// The system gives no random numbers to make a key of.
-    #[error("no random numbers: {0}")]
+    #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
 }
 

@@ -67,7 +67,7 @@ pub enum Absurd {
     )]
     Address,
     /// Nobody asks what is at this address, so it is not passed on either.
-    #[error("address is none that peers may have")]
+    #[error("address is one at which no other node can be reached")]
     Reserved,
     /// The time is none.
     #[error("timestamp must be written as 2026-01-21T10:00:00")]
@@ -76,7 +76,7 @@ pub enum Absurd {
     #[error("timestamp is in the future")]
     Future,
     /// Anybody could say goodbye for a peer that signs nothing.
-    #[error("only who signs can say goodbye")]
+    #[error("a goodbye must be signed")]
     UnsignedGoodbye,
     /// It is not from the peer it names.
     #[error(transparent)]

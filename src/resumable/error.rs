@@ -22,10 +22,10 @@ pub enum UploadError {
     #[error("the file of this upload was removed")]
     FileRemoved,
     /// Too many are unfinished.
-    #[error("{0} uploads are unfinished")]
+    #[error("{0} uploads are unfinished, and there may be no more")]
     TooMany(usize),
     /// Too many of one client are.
-    #[error("{0} uploads of this client are unfinished, and one may have no more")]
+    #[error("{0} uploads of this client are unfinished, and one client may have no more")]
     TooManyOfOne(usize),
     /// It cannot be stored.
     #[error(transparent)]

@@ -146,7 +146,7 @@ impl Files {
         blocking::run(move || {
             if let Err(error) = files.state(id).remove(&*files.disk) {
                 let path = files.state_path(id);
-                tracing::warn!(path = %path.display(), %error, "file of an upload not removed");
+                tracing::warn!(path = %path.display(), %error, "a file of an upload stays");
             }
             files.remove_blocking(&files.content(id));
         })
@@ -155,7 +155,7 @@ impl Files {
 
     fn remove_blocking(&self, path: &Path) {
         if let Err(error) = self.disk.remove_file(path) {
-            tracing::warn!(path = %path.display(), %error, "file of an upload not removed");
+            tracing::warn!(path = %path.display(), %error, "a file of an upload stays");
         }
     }
 

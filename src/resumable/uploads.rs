@@ -139,7 +139,7 @@ impl Uploads {
         match self.recall().await {
             Err(error) => {
                 let error = &error as &dyn Error;
-                tracing::error!(error, "what was uploaded in parts is not known");
+                tracing::error!(error, "the unfinished uploads cannot be listed");
             }
             Ok(interrupted) => {
                 for id in interrupted {

@@ -51,7 +51,7 @@ pub(crate) enum ApiError {
     SecondFile,
     #[error("a description has at most {MAX_DESCRIPTION_BYTES} bytes")]
     DescriptionTooLong,
-    #[error("the body must be {0}")]
+    #[error("the Content-Type must be {0}")]
     WrongContentType(&'static str),
     #[error("the form cannot be read: {0}")]
     Multipart(MultipartError),
@@ -67,9 +67,9 @@ pub(crate) enum ApiError {
     Announcement(String),
     #[error("the registration is not valid: {0}")]
     Registration(String),
-    #[error("what to keep is not valid: {0}")]
+    #[error("the request for a copy is not valid: {0}")]
     Keep(String),
-    #[error("nothing with this id is kept or waited for")]
+    #[error("no copy that was asked for has this id")]
     UnknownKeep,
     #[error("peers tell of different files with this id; name the peer or the hash")]
     AmbiguousFile,
@@ -92,11 +92,11 @@ pub(crate) enum ApiError {
     NoToken,
     #[error("this node does not know the token")]
     WrongToken,
-    #[error("whoever bears this token may only read")]
+    #[error("this token gives the right to read, and not to write")]
     ReadOnlyToken,
     #[error("too many requests came from this address")]
     TooOften(TooOften),
-    #[error("this client listens for events already, as often as one client may")]
+    #[error("this client has as many event streams open as one client may have")]
     TooManyStreams,
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -133,7 +133,7 @@ pub(crate) enum TusError {
     ChecksumAlgorithm,
     #[error("the body is not what Upload-Checksum promises; nothing of it is kept")]
     ChecksumMismatch,
-    #[error("another request goes on with this upload")]
+    #[error("another request has taken this upload over")]
     TakenOver,
 }
 

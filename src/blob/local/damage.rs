@@ -115,7 +115,7 @@ impl Damage {
         if self.get(&hash) == Some(found)
             && let Err(error) = self.write(&hash, found, detail)
         {
-            tracing::warn!(%hash, %error, "that content is damaged is not written down");
+            tracing::warn!(%hash, %error, "it could not be written down that content is damaged");
         }
     }
 
@@ -140,7 +140,7 @@ impl Damage {
             && let Err(error) = self.disk.remove_file(&path)
         {
             // Whoever opens the content after the next start finds that it is out of date.
-            tracing::warn!(path = %path.display(), %error, "not removed");
+            tracing::warn!(path = %path.display(), %error, "a note of mended damage stays");
         }
     }
 

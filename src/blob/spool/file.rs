@@ -125,7 +125,7 @@ impl Drop for SpoolFile {
 
 fn remove(disk: &dyn Disk, path: &Path) {
     if let Err(error) = disk.remove_file(path) {
-        tracing::warn!(path = %path.display(), %error, "spool file not removed");
+        tracing::warn!(path = %path.display(), %error, "a spool file could not be removed");
     }
 }
 

@@ -85,13 +85,13 @@ pub(super) enum Failure {
     #[error("the copy could not be made: {0}")]
     NotKept(String),
     #[error(
-        "no byte of the copy has come for {0} s, and the node goes on trying (no holder that it \
-         reaches has whole content): {1}"
+        "no byte of the copy has come for {0} s, and the node goes on trying (no peer that it \
+         reaches has the whole content): {1}"
     )]
     NotKeptYet(u64, String),
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
-    #[error("cannot be printed")]
+    #[error("the output cannot be written")]
     Print(#[from] io::Error),
 }
 

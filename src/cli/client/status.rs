@@ -9,6 +9,7 @@ use super::connection::Connection;
 use super::failure::Failure;
 use super::output;
 use super::running::run;
+use crate::cli::counted::counted;
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -126,11 +127,12 @@ impl Told {
             _ => "",
         };
         let partial = if self.partial {
-            ", of some of which the newest files only"
+            ", of some of which it knows the newest files only"
         } else {
             ""
         };
         let answer = match self.peers_reachable {
+            Some(1) if self.peers > 1 => ", 1 answers".to_owned(),
             Some(answer) if answer < self.peers => format!(", {answer} answer"),
             _ => String::new(),
         };
@@ -143,8 +145,9 @@ impl Told {
                 self.damage()
             ),
             format!(
-                "network  {} files, {} peers{answer}{partial}{reached}",
-                self.network_files, self.peers
+                "network  {}, {}{answer}{partial}{reached}",
+                counted(self.network_files, "file"),
+                counted(self.peers, "peer")
             ),
         ]
     }
@@ -162,7 +165,7 @@ impl Told {
         match self.damaged {
             None | Some(0) => String::new(),
             Some(damaged) => format!(
-                "; {damaged} of their contents damaged (`larder verify` names them, and to upload \
+                "; {damaged} of their contents damaged (`larder verify` names them, and uploading \
                  them again mends them)"
             ),
         }

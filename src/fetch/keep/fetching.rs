@@ -40,7 +40,7 @@ pub enum KeepError {
     #[error("what was fetched before was damaged, so it begins anew")]
     Damaged,
     /// It is longer than the peer has told, for whose share it would be kept.
-    #[error("it is longer than was told")]
+    #[error("it is longer than its peer has told")]
     Longer,
 }
 

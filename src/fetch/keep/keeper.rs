@@ -51,10 +51,12 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum NotKept {
     /// Too much is waiting.
-    #[error("{MAX_OPEN} files are waiting to be fetched")]
+    #[error("{MAX_OPEN} files are waiting to be fetched, and no more can")]
     TooMany,
     /// Too much is waiting that one client has asked for.
-    #[error("{MAX_OF_ONE} files that this client asked for are waiting, and one may have no more")]
+    #[error(
+        "{MAX_OF_ONE} files that this client asked for are waiting, and one client may have no more"
+    )]
     TooManyOfOne,
     /// It cannot be written down.
     #[error("what is wanted cannot be written down")]
@@ -161,7 +163,7 @@ impl Keeper {
         };
         if let Err(error) = noted.await {
             // A full disk, say, where removals are what helps.
-            tracing::warn!(%error, "that a file is removed is not written down");
+            tracing::warn!(%error, "it could not be written down that a file is removed");
         }
         self.queue.lock().give_up_unasked(KeepId::Content(hash));
         Some(hash)
@@ -192,7 +194,7 @@ impl Keeper {
     /// Fetches what is wanted, for ever.
     pub async fn run(self: Arc<Self>) {
         while let Err(error) = self.recall().await {
-            tracing::warn!(%error, "what was wanted before is not known yet");
+            tracing::warn!(%error, "the list of wanted copies cannot be read yet");
             tokio::time::sleep(RECALL_AGAIN).await;
         }
         let mut running = JoinSet::new();
@@ -270,7 +272,7 @@ impl Keeper {
                 self.queue.lock().end(id, Stage::Kept(kept), None);
             }
             Err(error) => {
-                tracing::warn!(%id, error = &error as &dyn Error, "not kept yet");
+                tracing::warn!(%id, error = &error as &dyn Error, "a file could not be fetched");
                 if error.needs_new_start() {
                     self.remove_partial(id).await;
                 }
@@ -282,7 +284,7 @@ impl Keeper {
             }
         }
         if let Err(error) = self.write_down().await {
-            tracing::warn!(%error, "that a file is kept is not written down");
+            tracing::warn!(%error, "it could not be written down that a file is kept");
         }
     }
 

@@ -47,7 +47,7 @@ pub enum KeepId {
 
 /// A text that is neither a hash nor a file id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a hash or a file id")]
+#[error("the id of a copy is a hash or a file id")]
 pub struct InvalidKeepId;
 
 impl Wanted {

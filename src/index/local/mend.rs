@@ -262,6 +262,9 @@ pub(super) fn tell_torn(options: &Options, end: &End) {
 pub(super) fn problem(options: &Options, end: &End) -> Option<Damage> {
     let (segment, offset) = end.last.as_ref()?;
     let detail = match journal::last(&options.journal().dir, end) {
+        Last::Lost(batch) if batch.entries.len() == 1 => {
+            "a change is damaged or cut off (the node takes it from its copy)".to_owned()
+        }
         Last::Lost(batch) => format!(
             "{} changes are damaged or cut off (the node takes them from their copy)",
             batch.entries.len()

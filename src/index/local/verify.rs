@@ -37,7 +37,8 @@ impl Journaled {
 impl Drop for Journaled {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.dir) {
-            tracing::warn!(dir = %self.dir.display(), %error, "not removed");
+            let dir = self.dir.display();
+            tracing::warn!(%dir, %error, "a directory of this check could not be removed");
         }
     }
 }
