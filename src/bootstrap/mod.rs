@@ -9,8 +9,8 @@ use axum::body::to_bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::header;
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use parking_lot::Mutex;
@@ -23,13 +23,14 @@ use crate::peer::prefix::narrow_of;
 use crate::peer::registration::{MAX_BYTES, Registration};
 use crate::state_file::StateFile;
 use crate::web::clients::ClientAddress;
+use crate::web::error::ApiError;
+use crate::web::limited::limit_rate;
 use crate::web::rate_limit::RateLimit;
 
 mod error;
 mod table;
 
-pub use error::BootstrapError;
-
+use error::BootstrapError;
 use table::Table;
 
 /// How long a registration may take to arrive.
@@ -58,7 +59,7 @@ pub struct Options {
 pub struct Bootstrap {
     table: Mutex<Table>,
     file: StateFile,
-    limit: RateLimit,
+    limit: Arc<RateLimit>,
 }
 
 #[derive(Deserialize)]
@@ -81,7 +82,7 @@ impl Bootstrap {
         Ok(Self {
             table: Mutex::new(table),
             file,
-            limit: RateLimit::new(options.rate),
+            limit: Arc::new(RateLimit::new(options.rate)),
         })
     }
 
@@ -90,10 +91,10 @@ impl Bootstrap {
         Router::new()
             .route("/register", post(register))
             .route("/peers", get(peers))
-            .route_layer(from_fn_with_state(Arc::clone(&self), limit_rate))
+            .route_layer(from_fn_with_state(Arc::clone(&self.limit), limit_rate))
             .route("/health", get(health))
-            .fallback(|| async { BootstrapError::UnknownPath })
-            .method_not_allowed_fallback(|| async { BootstrapError::MethodNotAllowed })
+            .fallback(|| async { ApiError::UnknownPath })
+            .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
             .with_state(self)
     }
 
@@ -125,18 +126,6 @@ fn kept(file: &StateFile) -> std::io::Result<Vec<Registration>> {
     Ok(serde_json::from_slice(&content).unwrap_or_default())
 }
 
-async fn limit_rate(
-    State(server): State<Arc<Bootstrap>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, BootstrapError> {
-    if let Some(ClientAddress { ip, .. }) = request.extensions().get() {
-        let taken = server.limit.take(*ip, Instant::now());
-        taken.map_err(BootstrapError::TooOften)?;
-    }
-    Ok(next.run(request).await)
-}
-
 /// `POST /register`
 async fn register(
     State(server): State<Arc<Bootstrap>>,
@@ -145,9 +134,12 @@ async fn register(
     let from = request.extensions().get::<ClientAddress>();
     let from = from.map(|it| narrow_of(it.ip));
     let body = timeout(PATIENCE, to_bytes(request.into_body(), MAX_BYTES)).await;
-    let body = body.map_err(|_| BootstrapError::TooSlow)?;
+    let body = body.map_err(|_| ApiError::BodyTooSlow)?;
     let body = body.map_err(|_| BootstrapError::Body(MAX_BYTES))?;
-    let checked = serde_json::from_slice::<Registration>(&body)?.check()?;
+    let registration = serde_json::from_slice::<Registration>(&body);
+    let registration = registration.map_err(|e| ApiError::Registration(e.to_string()))?;
+    let checked = registration.check();
+    let checked = checked.map_err(|e| ApiError::Registration(e.to_string()))?;
     if checked.registration.leaving {
         server.table.lock().left(&checked);
         return Ok(Json(json!({ "status": "left" })));
@@ -161,8 +153,8 @@ async fn register(
 async fn peers(
     State(server): State<Arc<Bootstrap>>,
     query: Result<Query<PeersQuery>, QueryRejection>,
-) -> Result<impl IntoResponse, BootstrapError> {
-    let Query(query) = query.map_err(|_| BootstrapError::Query)?;
+) -> Result<impl IntoResponse, ApiError> {
+    let Query(query) = query.map_err(|e| ApiError::Query(e.body_text()))?;
     let limit = query.limit.unwrap_or(MAX_SAMPLE).min(MAX_SAMPLE);
     // Others may register while the answer is put together.
     let peers = server.table.lock().peers(limit, Instant::now());

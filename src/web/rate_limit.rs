@@ -44,7 +44,6 @@ impl RateLimit {
         if self.interval.is_zero() {
             return Ok(());
         }
-        // A panic elsewhere leaves nothing half done in here.
         let mut clients = self.full_again.lock();
         let client = network_of(client);
         let full = clients.get(&client).copied().unwrap_or(now);

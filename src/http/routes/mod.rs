@@ -15,12 +15,9 @@ mod uploads;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::middleware::from_fn_with_state;
 use utoipa::openapi::path::PathsBuilder;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, Info, OpenApi, OpenApiBuilder, Server};
@@ -28,8 +25,7 @@ use utoipa::openapi::{ComponentsBuilder, Info, OpenApi, OpenApiBuilder, Server};
 use super::access::Rules;
 use super::app::App;
 use crate::base_url::BaseUrl;
-use crate::web::clients::ClientAddress;
-use crate::web::error::ApiError;
+use crate::web::limited::limit_rate;
 use crate::web::rate_limit::RateLimit;
 
 use route::Route;
@@ -96,19 +92,6 @@ impl Table {
             .components(Some(components.build()))
             .build()
     }
-}
-
-async fn limit_rate(
-    State(limit): State<Arc<RateLimit>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    if let Some(ClientAddress { ip, .. }) = request.extensions().get() {
-        limit
-            .take(*ip, Instant::now())
-            .map_err(ApiError::TooOften)?;
-    }
-    Ok(next.run(request).await)
 }
 
 #[cfg(test)]
