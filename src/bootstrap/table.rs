@@ -33,7 +33,7 @@ const UNSIGNED_SHARE: usize = 4;
 pub(super) struct Table {
     max_peers: usize,
     ttl: Duration,
-    entries: Vec<Entry>,
+    entries: Vec<Registered>,
     places: HashMap<PeerId, usize>,
     crowds: Crowds,
     /// How many have registered from each prefix.
@@ -41,7 +41,7 @@ pub(super) struct Table {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Registered {
     id: PeerId,
     /// The registration as JSON, without keys that nobody knows.
     registration: Arc<str>,
@@ -54,7 +54,7 @@ struct Entry {
     until: Instant,
 }
 
-impl Entry {
+impl Registered {
     /// Whether it announces another place than the one it registered from, or that is not
     /// known.
     fn elsewhere(&self) -> bool {
@@ -92,7 +92,7 @@ impl Table {
     /// stands, so that nobody brings an old address back by repeating what the peer once
     /// signed. Where there is no room left, one of the largest crowd gives way.
     pub(super) fn register(&mut self, checked: &Checked, from: Option<Key>, now: Instant) {
-        let entry = Entry {
+        let entry = Registered {
             id: checked.id,
             registration: json!(checked.registration).to_string().into(),
             signed: checked.trust == Trust::Verified,
@@ -131,7 +131,7 @@ impl Table {
 
     /// Where the newcomer's source has its share of the table, one of its own gives way. False
     /// if they all have a better right than the newcomer.
-    fn make_room_of_source(&mut self, newcomer: &Entry, now: Instant) -> bool {
+    fn make_room_of_source(&mut self, newcomer: &Registered, now: Instant) -> bool {
         let share = (self.max_peers / SOURCE_SHARE).max(MIN_OF_SOURCE);
         let count = newcomer.from.and_then(|from| self.sources.get(&from));
         if count.is_none_or(|count| *count < share) {
@@ -173,7 +173,7 @@ impl Table {
 
     /// Of two, the one with the larger value gives way: whose time is over, who is of the
     /// larger crowd, who signs nothing or is elsewhere, who has not come for longest.
-    fn dispensable(&self, entry: &Entry, now: Instant) -> impl Ord + use<> {
+    fn dispensable(&self, entry: &Registered, now: Instant) -> impl Ord + use<> {
         let source = entry.from.and_then(|from| self.sources.get(&from));
         let around = self.crowds.around(&entry.prefix);
         (
@@ -185,7 +185,7 @@ impl Table {
         )
     }
 
-    fn insert(&mut self, entry: Entry) {
+    fn insert(&mut self, entry: Registered) {
         self.places.insert(entry.id, self.entries.len());
         self.crowds.add(&entry.prefix);
         if let Some(from) = entry.from {

@@ -57,7 +57,7 @@ pub struct Announcement {
 
 /// An announcement whose every part was checked.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct CheckedAnnouncement {
     /// The peer that holds the file.
     pub peer: PeerId,
     /// The file.
@@ -130,14 +130,14 @@ impl Announcement {
     }
 
     /// Checks every part.
-    pub fn check(self) -> Result<Told, NotTaken> {
+    pub fn check(self) -> Result<CheckedAnnouncement, NotTaken> {
         self.check_lengths()?;
         let hash = self.hash.as_ref().map(|hash| hash.parse()).transpose();
         let hash = hash.map_err(|_| NotTaken::Hash)?;
         let peer: PeerId = self.peer_id.parse().map_err(|_| NotTaken::Ids)?;
         let id: FileId = self.file_id.parse().map_err(|_| NotTaken::Ids)?;
         let (trust, at) = self.verify(peer)?;
-        Ok(Told {
+        Ok(CheckedAnnouncement {
             peer,
             trust,
             at,

@@ -49,7 +49,7 @@ enum Outcome {
 }
 
 /// A peer, and in which wide set of addresses it is.
-type Place = (PeerId, Key);
+type Target = (PeerId, Key);
 
 /// Who is being told what.
 struct Announcing {
@@ -58,8 +58,8 @@ struct Announcing {
     /// What waits for each peer that is under way or ready.
     waiting: HashMap<PeerId, VecDeque<Arc<Announcement>>>,
     /// Peers whose turn it is.
-    ready: VecDeque<Place>,
-    under_way: FuturesUnordered<BoxFuture<'static, (Place, Outcome)>>,
+    ready: VecDeque<Target>,
+    under_way: FuturesUnordered<BoxFuture<'static, (Target, Outcome)>>,
     /// How many of them are in each wide set of addresses.
     together: HashMap<Key, usize>,
     /// Until when peers are left alone.
@@ -171,7 +171,7 @@ impl Announcing {
         }
     }
 
-    fn ended(&mut self, (peer, wide): Place, outcome: &Outcome) {
+    fn ended(&mut self, (peer, wide): Target, outcome: &Outcome) {
         match self.together.get_mut(&wide) {
             Some(count) if *count > 1 => *count -= 1,
             _ => drop(self.together.remove(&wide)),

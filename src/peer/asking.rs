@@ -19,7 +19,7 @@ use super::client::ClientError;
 use super::lookup::LeadsNowhere;
 use super::network::Network;
 use super::registry::{Peer, Slots};
-use super::sync::{Progress, read_news};
+use super::sync::{ListingProgress, read_news};
 use crate::peer_id::PeerId;
 use crate::record::Timestamp;
 
@@ -83,7 +83,7 @@ impl Lane {
 /// How it stands with a peer.
 #[derive(Debug, Clone, Default)]
 struct Standing {
-    progress: Progress,
+    progress: ListingProgress,
     /// When it was asked last; None where it is to be asked at once.
     at: Option<Instant>,
     /// When the peer had told of itself and how often it had come back, when it was asked last.

@@ -9,13 +9,13 @@ use crate::hash::BlobHash;
 use crate::peer_id::PeerId;
 use crate::record::FileId;
 
-mod state;
+mod rows;
 mod told;
 
 pub use told::{FileKey, Held, NetworkFile, NoRoom, Options, Provider};
 
 use parking_lot::Mutex;
-use state::State;
+use rows::Rows;
 
 /// An answer may be overtaken by what its peer tells meanwhile. By how much more its clock
 /// must have been set back, in microseconds.
@@ -24,7 +24,7 @@ const SET_BACK: u64 = 120_000_000;
 #[derive(Debug, Default)]
 pub struct Directory {
     options: Options,
-    state: Mutex<State>,
+    rows: Mutex<Rows>,
 }
 
 impl Directory {
@@ -32,48 +32,48 @@ impl Directory {
     pub fn new(options: Options) -> Self {
         Self {
             options,
-            state: Mutex::default(),
+            rows: Mutex::default(),
         }
     }
 
     /// Notes that this node's operator has named `peer`.
     pub fn name(&self, peer: PeerId) {
-        self.state.lock().slot(peer).named = true;
+        self.rows.lock().slot(peer).named = true;
     }
 
     /// Notes that `peer` has served content that was right.
     pub fn serves(&self, peer: PeerId) {
-        self.state.lock().slot(peer).served = true;
+        self.rows.lock().slot(peer).served = true;
     }
 
     /// Notes that `peer` holds a file. Where there is no room older files make it, of this peer
     /// or of one that takes more than its share.
     #[allow(clippy::needless_pass_by_value)] // Who tells of a file is done with it.
     pub fn put(&self, peer: PeerId, file: NetworkFile) -> Result<(), NoRoom> {
-        let mut state = self.state.lock();
-        if state.put(peer, &file, &self.options) {
+        let mut rows = self.rows.lock();
+        if rows.put(peer, &file, &self.options) {
             Ok(())
         } else {
-            state.slot(peer).partial = true;
+            rows.slot(peer).partial = true;
             Err(NoRoom)
         }
     }
 
     /// Notes that `peer` no longer holds a file. Returns whether it was thought to.
     pub fn withdraw(&self, peer: PeerId, id: FileId) -> bool {
-        self.state.lock().withdraw(peer, id)
+        self.rows.lock().withdraw(peer, id)
     }
 
     /// Drops all that `peer` has told.
     pub fn forget(&self, peer: PeerId) {
-        self.state.lock().forget(peer);
+        self.rows.lock().forget(peer);
     }
 
     /// Whether `peer` tells something later than all that was heard and read of it before:
     /// so nothing is taken that somebody repeats. The moment is by the peer's own clock.
     pub fn hears(&self, peer: PeerId, moment: u64) -> bool {
-        let mut state = self.state.lock();
-        let last = &mut state.slot(peer).heard;
+        let mut rows = self.rows.lock();
+        let last = &mut rows.slot(peer).heard;
         let later = moment > *last;
         if later {
             *last = moment;
@@ -84,7 +84,7 @@ impl Directory {
     /// The last moment that was heard or read of `peer`, in microseconds by its clock; zero
     /// where there is none.
     pub fn last_heard(&self, peer: PeerId) -> u64 {
-        self.state
+        self.rows
             .lock()
             .known_slot(peer)
             .map_or(0, |slot| slot.heard)
@@ -93,8 +93,8 @@ impl Directory {
     /// Notes that what `peer` holds was read as it was at a moment by its clock. The peer
     /// has proven that it is the present one, so it counts also if that clock was set back.
     pub fn read_at(&self, peer: PeerId, moment: u64) {
-        let mut state = self.state.lock();
-        let last = &mut state.slot(peer).heard;
+        let mut rows = self.rows.lock();
+        let last = &mut rows.slot(peer).heard;
         if moment > *last || moment < last.saturating_sub(SET_BACK) {
             *last = moment;
         }
@@ -102,37 +102,37 @@ impl Directory {
 
     /// Notes that all that `peer` holds is read from here on.
     pub fn begin_reading(&self, peer: PeerId) {
-        let mut state = self.state.lock();
-        let slot = state.slot(peer);
+        let mut rows = self.rows.lock();
+        let slot = rows.slot(peer);
         slot.reading = slot.reading.wrapping_add(1);
         slot.partial = false;
     }
 
     /// Drops what `peer` has not told since its reading began, now that it has told everything.
     pub fn end_reading(&self, peer: PeerId) {
-        self.state.lock().drop_unread(peer);
+        self.rows.lock().drop_unread(peer);
     }
 
     /// Whether there was no room for all that `peer` has told.
     pub fn is_partial(&self, peer: PeerId) -> bool {
-        let state = self.state.lock();
-        state.known_slot(peer).is_some_and(|slot| slot.partial)
+        let rows = self.rows.lock();
+        rows.known_slot(peer).is_some_and(|slot| slot.partial)
     }
 
     /// How many peers there was not enough room for.
     pub fn partial_peers(&self) -> usize {
-        self.state.lock().partial_peers()
+        self.rows.lock().partial_peers()
     }
 
     /// Whether there is room again for much more of `peer`.
     pub fn has_room_for(&self, peer: PeerId) -> bool {
-        let state = self.state.lock();
+        let rows = self.rows.lock();
         let Options {
             max_peer_bytes,
             max_bytes,
         } = self.options;
-        let of_peer = state.known_slot(peer).map_or(0, |slot| slot.bytes);
-        state.bytes < max_bytes / 4 * 3 && of_peer < max_peer_bytes / 4 * 3
+        let of_peer = rows.known_slot(peer).map_or(0, |slot| slot.bytes);
+        rows.bytes < max_bytes / 4 * 3 && of_peer < max_peer_bytes / 4 * 3
     }
 
     /// At most `limit` files from the first behind `after` whose names hold `name`,
@@ -145,11 +145,11 @@ impl Directory {
         limit: usize,
         look: usize,
     ) -> (Vec<Held>, Option<FileKey>) {
-        let state = self.state.lock();
+        let rows = self.rows.lock();
         let (mut found, mut last, mut looked) = (Vec::new(), after, 0);
         let mut from = after.map(|(id, _)| id);
-        while let Some(id) = state.first_id(from) {
-            for (hash, told) in state.told_of(id) {
+        while let Some(id) = rows.first_id(from) {
+            for (hash, told) in rows.told_of(id) {
                 let key = (id, hash);
                 if Some(key) <= after {
                     continue;
@@ -160,7 +160,7 @@ impl Directory {
                 looked += 1;
                 last = Some(key);
                 if told.first().is_some_and(|(_, row)| row.has_name(name)) {
-                    found.extend(state.held(id, hash, &told));
+                    found.extend(rows.held(id, hash, &told));
                 }
             }
             from = id.after();
@@ -173,48 +173,48 @@ impl Directory {
 
     /// What `peer` told of the file with this id.
     pub fn get(&self, peer: PeerId, id: FileId) -> Option<NetworkFile> {
-        let state = self.state.lock();
-        Some(state.told_by(peer, id)?.file(id))
+        let rows = self.rows.lock();
+        Some(rows.told_by(peer, id)?.file(id))
     }
 
     /// The newest of the files with exactly this name that `peer` told of.
     pub fn newest_named(&self, peer: PeerId, name: &str) -> Option<NetworkFile> {
-        let state = self.state.lock();
-        let number = state.number(peer)?;
-        let places = state.known_slot(peer)?.files.iter().rev();
-        let mut rows = places.filter_map(|it| Some((it.0, state.row(number, *it)?)));
-        let (id, row) = rows.find(|(_, row)| row.name() == name)?;
+        let rows = self.rows.lock();
+        let number = rows.number(peer)?;
+        let keys = rows.known_slot(peer)?.files.iter().rev();
+        let mut told = keys.filter_map(|it| Some((it.0, rows.row(number, *it)?)));
+        let (id, row) = told.find(|(_, row)| row.name() == name)?;
         Some(row.file(id))
     }
 
     /// Every file with this id, by whomever: mostly one.
     pub fn with_id(&self, id: FileId) -> Vec<Held> {
-        let state = self.state.lock();
-        let told = state.told_of(id).into_iter();
-        told.filter_map(|(hash, told)| state.held(id, hash, &told))
+        let rows = self.rows.lock();
+        let told = rows.told_of(id).into_iter();
+        told.filter_map(|(hash, told)| rows.held(id, hash, &told))
             .collect()
     }
 
     /// Some of the first files before this one with its content, its name and its size: to
     /// people they are one.
     pub fn earlier(&self, file: &NetworkFile) -> Vec<FileId> {
-        self.state.lock().earlier(file)
+        self.rows.lock().earlier(file)
     }
 
     /// The peers that claim to hold this content, each with one of its files, in the order in
     /// which they were heard of it.
     pub fn providers(&self, hash: &BlobHash) -> Vec<Provider> {
-        self.state.lock().providers(hash, usize::MAX)
+        self.rows.lock().providers(hash, usize::MAX)
     }
 
     /// A number that grows with every change, and when something is told again.
     pub fn changes(&self) -> u64 {
-        self.state.lock().changes
+        self.rows.lock().changes
     }
 
     /// How many files `peer` has told of.
     pub fn count_of(&self, peer: PeerId) -> usize {
-        self.state
+        self.rows
             .lock()
             .known_slot(peer)
             .map_or(0, |it| it.files.len())
@@ -222,7 +222,7 @@ impl Directory {
 
     /// How many files the network holds, those with one content and one name counted once.
     pub fn len(&self) -> usize {
-        self.state.lock().files
+        self.rows.lock().files
     }
 
     /// Whether the network holds no file.

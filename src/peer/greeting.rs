@@ -31,13 +31,13 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const CLOCKS_DIFFER: i64 = 60 * 60 * 1000;
 
 /// Whom a bootstrap server or a peer knows.
-pub(super) struct Told {
+pub(super) struct Acquaintances {
     /// The peer itself; servers are none.
     pub(super) teller: Option<Registration>,
     pub(super) peers: Vec<Registration>,
 }
 
-impl From<Introductions<'_>> for Told {
+impl From<Introductions<'_>> for Acquaintances {
     fn from(introductions: Introductions<'_>) -> Self {
         Self {
             teller: introductions.teller(),
@@ -50,7 +50,7 @@ impl From<Introductions<'_>> for Told {
 pub(super) async fn ask_bootstrap(
     network: &Network,
     server: &BaseUrl,
-) -> Result<Told, ClientError> {
+) -> Result<Acquaintances, ClientError> {
     register(network, server, "/register", MAX_ACKNOWLEDGEMENT)
         .await?
         .read::<IgnoredAny>()?;
@@ -65,7 +65,7 @@ pub(super) async fn ask_peer(
     network: &Network,
     peer: &BaseUrl,
     every: Duration,
-) -> Result<Told, ClientError> {
+) -> Result<Acquaintances, ClientError> {
     let client = &network.client;
     if !client.reach().tells() {
         let answer = client.get(peer, PEERS, MAX_JSON_BYTES).await?;

@@ -22,12 +22,12 @@ const FRESH_PERIODS: u32 = 3;
 
 /// What peers tell of how they reach this node.
 #[derive(Debug, Default)]
-pub struct Reachability(Mutex<Told>);
+pub struct Reachability(Mutex<Tellers>);
 
 #[derive(Debug, Default)]
-struct Told {
+struct Tellers {
     /// What the peer at each place told.
-    tellers: HashMap<Key, Teller>,
+    by_place: HashMap<Key, Teller>,
     /// How often peers are greeted.
     every: Duration,
     /// What was written to the log last.
@@ -73,14 +73,14 @@ impl Teller {
     }
 }
 
-impl Told {
+impl Tellers {
     /// One who reaches the node shows that it can be reached, whatever others say. That it
     /// cannot, two have to find, or one at times that are a period apart.
     fn sum(&self) -> Option<bool> {
-        if self.tellers.values().any(|it| it.reaches) {
+        if self.by_place.values().any(|it| it.reaches) {
             return Some(true);
         }
-        let failed: Vec<_> = self.tellers.values().filter_map(|it| it.failed).collect();
+        let failed: Vec<_> = self.by_place.values().filter_map(|it| it.failed).collect();
         let twice = |(since, last): &(Instant, Instant)| *last >= *since + self.every;
         let found = failed.len() > 1 || failed.iter().any(twice);
         found.then_some(false)
@@ -94,7 +94,7 @@ impl Reachability {
         let mut told = self.0.lock();
         let fresh = FRESH.max(told.every * FRESH_PERIODS);
         let is_fresh = |at: Instant| now.saturating_duration_since(at) < fresh;
-        told.tellers.retain(|_, teller| is_fresh(teller.last));
+        told.by_place.retain(|_, teller| is_fresh(teller.last));
         told.sum()
     }
 
@@ -111,8 +111,8 @@ impl Reachability {
         let _ = self.get(now);
         let mut told = self.0.lock();
         told.every = every;
-        if told.tellers.len() < MAX_TELLERS || told.tellers.contains_key(&teller) {
-            let teller = told.tellers.entry(teller);
+        if told.by_place.len() < MAX_TELLERS || told.by_place.contains_key(&teller) {
+            let teller = told.by_place.entry(teller);
             teller.or_insert_with(|| Teller::new(now)).tells(word, now);
         }
         let sum = told.sum();
@@ -207,6 +207,6 @@ mod tests {
         for number in 0..1000 {
             note(&reachability, &format!("http://x{number}"), true, None);
         }
-        assert_eq!(reachability.0.lock().tellers.len(), MAX_TELLERS);
+        assert_eq!(reachability.0.lock().by_place.len(), MAX_TELLERS);
     }
 }

@@ -28,7 +28,7 @@ const MAX_SKIPS: u32 = 256;
 
 /// How far the listing of a peer has been read.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Progress {
+pub(super) struct ListingProgress {
     /// The last file read.
     after: Option<FileId>,
     /// When the peer has made the listing that was read last, by its clock.
@@ -41,7 +41,7 @@ pub(super) struct Progress {
     unfinished: bool,
 }
 
-impl Progress {
+impl ListingProgress {
     /// The last file read.
     pub(super) fn last(&self) -> Option<FileId> {
         self.after
@@ -68,7 +68,7 @@ impl Progress {
 pub(super) async fn read_news(
     network: &Network,
     peer: &Peer,
-    progress: &mut Progress,
+    progress: &mut ListingProgress,
 ) -> Result<(), ClientError> {
     if progress.has_read() {
         let total = read(network, peer, progress).await?;
@@ -99,7 +99,7 @@ pub(super) async fn read_news(
 async fn read(
     network: &Network,
     peer: &Peer,
-    progress: &mut Progress,
+    progress: &mut ListingProgress,
 ) -> Result<Option<usize>, ClientError> {
     let mut limit = PAGE;
     let mut since = progress.listed_at;
@@ -156,7 +156,7 @@ fn take(
     network: &Network,
     peer: &Peer,
     listing: &Listing<'_>,
-    progress: &mut Progress,
+    progress: &mut ListingProgress,
 ) -> Result<(), ClientError> {
     for file in listing.files() {
         if listing.total_files().is_some() {

@@ -55,7 +55,7 @@ struct Myself {
 
 /// Everything about the node.
 #[derive(Serialize)]
-struct Told {
+struct Report {
     peer_id: String,
     address: String,
     version: String,
@@ -84,7 +84,7 @@ impl Arguments {
     async fn tell(&self, api: Api) -> Result<(), Failure> {
         let health: Health = api.get("/health", &[]).await?;
         let counts: Counts = api.get("/api/p2p/status", &[]).await?;
-        let told = Told {
+        let told = Report {
             peer_id: counts.peer.peer_id,
             address: counts.peer.address,
             version: health.version,
@@ -112,7 +112,7 @@ impl Arguments {
     }
 }
 
-impl Told {
+impl Report {
     fn lines(&self) -> [String; 4] {
         let writes = match &self.reason {
             None => format!("takes changes{}", self.writers_told()),

@@ -69,9 +69,9 @@ fn what_is_taken_back_is_gone_everywhere() {
     directory.end_reading(peer(1));
     assert_eq!(all(&directory)[0].file.id, id(2));
     directory.forget(peer(1));
-    let state = directory.state.lock();
-    assert!(state.is_empty());
-    assert_eq!(state.bytes, 0);
+    let rows = directory.rows.lock();
+    assert!(rows.is_empty());
+    assert_eq!(rows.bytes, 0);
 }
 
 /// The ids of what a peer is known to hold.
@@ -85,7 +85,7 @@ fn ids_of(directory: &Directory, peer: PeerId) -> Vec<u8> {
 fn with_room_for(of_peer: usize, of_all: usize) -> Directory {
     let probe = Directory::default();
     probe.put(peer(1), file(1, "a", None)).unwrap();
-    let one = probe.state.lock().bytes;
+    let one = probe.rows.lock().bytes;
     Directory::new(Options {
         max_peer_bytes: of_peer * one,
         max_bytes: of_all * one,

@@ -57,7 +57,7 @@ pub enum Introducer {
 
 /// A peer and what is known of it.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct KnownPeer {
     pub(super) peer: Peer,
     pub(super) prefix: Prefix,
     pub(super) by: Introducer,
@@ -75,7 +75,7 @@ pub(super) struct Entry {
     pub(super) gone: bool,
 }
 
-impl Entry {
+impl KnownPeer {
     /// Whether it has not come itself, from where it says that it is.
     fn elsewhere(&self) -> bool {
         self.by != Introducer::Itself(Some(self.prefix.narrow))

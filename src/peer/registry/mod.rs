@@ -23,7 +23,7 @@ mod room;
 pub use entry::{Introducer, Peer};
 pub use room::Options;
 
-use entry::Entry;
+use entry::KnownPeer;
 use parking_lot::Mutex;
 
 /// What came of an introduction.
@@ -69,7 +69,7 @@ pub struct Answered {
 pub struct Registry {
     myself: PeerId,
     options: Options,
-    peers: Mutex<BTreeMap<PeerId, Entry>>,
+    peers: Mutex<BTreeMap<PeerId, KnownPeer>>,
 }
 
 impl Registry {
@@ -84,7 +84,7 @@ impl Registry {
 
     /// Takes a peer in, or a newer registration of one that is known.
     pub fn introduce(&self, told: Checked, by: Introducer) -> Introduced {
-        let entry = Entry {
+        let entry = KnownPeer {
             prefix: Prefix::of(&told.address),
             peer: Peer {
                 told,
@@ -132,7 +132,7 @@ impl Registry {
             return false;
         };
         let mut peers = self.peers.lock();
-        let known: Option<&mut Entry> = peers.get_mut(&id);
+        let known: Option<&mut KnownPeer> = peers.get_mut(&id);
         let known = known.filter(|it| !it.gone && it.peer.told.registration == *registration);
         known.map(|it| it.come(by)).is_some()
     }
@@ -140,7 +140,7 @@ impl Registry {
     /// Takes in a peer that has answered in an earlier run, when it was last seen at this
     /// time; it has to answer anew.
     pub fn restore(&self, told: Checked, last_seen: Timestamp) -> Introduced {
-        let entry = Entry {
+        let entry = KnownPeer {
             prefix: Prefix::of(&told.address),
             peer: Peer {
                 told,
@@ -315,7 +315,7 @@ impl Registry {
         );
         let free = slots.all.saturating_sub(busy.len());
         let ordered = named.into_iter().map(|(it, _)| it).chain(others);
-        let fits = |it: &&Entry| {
+        let fits = |it: &&KnownPeer| {
             let fits = it.peer.named || crowds.count(it.prefix.wide) < slots.together;
             if fits && !it.peer.named {
                 crowds.add(&it.prefix);

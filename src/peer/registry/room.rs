@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::entry::{Entry, Introducer};
+use super::entry::{Introducer, KnownPeer};
 use crate::peer::prefix::Crowds;
 use crate::peer_id::PeerId;
 
@@ -43,11 +43,11 @@ impl Default for Options {
 /// There is no room.
 pub(super) struct Full;
 
-type Peers = BTreeMap<PeerId, Entry>;
+type Peers = BTreeMap<PeerId, KnownPeer>;
 
 /// How many of those that have not answered yet lie together, and how many somebody brought.
 struct Unproven<'a> {
-    entries: Vec<&'a Entry>,
+    entries: Vec<&'a KnownPeer>,
     crowds: Crowds,
     brought: HashMap<Introducer, usize>,
 }
@@ -73,13 +73,13 @@ impl<'a> Unproven<'a> {
     }
 
     /// In how large a crowd one is: of two, the one in the larger has the larger value.
-    fn crowd(&self, entry: &Entry) -> [usize; 4] {
+    fn crowd(&self, entry: &KnownPeer) -> [usize; 4] {
         let (wide, narrow, exact) = self.crowds.around(&entry.prefix);
         let brought = self.brought_by(entry.by);
         [wide.max(brought), brought, narrow, exact]
     }
 
-    fn add(&mut self, newcomer: &Entry) {
+    fn add(&mut self, newcomer: &KnownPeer) {
         self.crowds.add(&newcomer.prefix);
         *self.brought.entry(newcomer.by).or_default() += 1;
     }
@@ -92,7 +92,7 @@ impl<'a> Unproven<'a> {
 /// that all have their turn.
 pub(super) fn for_unproven(
     peers: &Peers,
-    newcomer: &Entry,
+    newcomer: &KnownPeer,
     options: &Options,
 ) -> Result<Option<PeerId>, Full> {
     if newcomer.peer.named {
@@ -118,14 +118,14 @@ pub(super) fn for_unproven(
 }
 
 /// Whether one of the newcomer's own crowd has no better right than it.
-fn yields(other: &Entry, newcomer: &Entry) -> bool {
+fn yields(other: &KnownPeer, newcomer: &KnownPeer) -> bool {
     let itself = matches!(newcomer.by, Introducer::Itself(_));
     (itself || other.in_vain > 0) && newcomer.weakness() <= other.weakness()
 }
 
 fn give_way(
-    other: Option<&Entry>,
-    must: impl FnOnce(&Entry) -> bool,
+    other: Option<&KnownPeer>,
+    must: impl FnOnce(&KnownPeer) -> bool,
 ) -> Result<Option<PeerId>, Full> {
     match other {
         Some(other) if must(other) => Ok(Some(other.peer.id())),
@@ -134,7 +134,7 @@ fn give_way(
 }
 
 /// Whether one more finds room among those that have answered once.
-pub(super) fn is_for_proven(peers: &Peers, newcomer: &Entry, options: &Options) -> bool {
+pub(super) fn is_for_proven(peers: &Peers, newcomer: &KnownPeer, options: &Options) -> bool {
     let proven = || peers.values().filter(|it| it.proven && !it.peer.named);
     let mut crowds = Crowds::of(proven().map(|it| &it.prefix));
     crowds.add(&newcomer.prefix);
@@ -142,7 +142,7 @@ pub(super) fn is_for_proven(peers: &Peers, newcomer: &Entry, options: &Options) 
 }
 
 /// Whether an entry lies where more are than may be.
-fn is_crowded(crowds: &Crowds, entry: &Entry, options: &Options) -> bool {
+fn is_crowded(crowds: &Crowds, entry: &KnownPeer, options: &Options) -> bool {
     let (wide, narrow, _) = crowds.around(&entry.prefix);
     wide > options.max_proven.div_ceil(2) || narrow > options.max_proven.div_ceil(3)
 }

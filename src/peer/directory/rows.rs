@@ -21,12 +21,12 @@ const MAX_LOOKED_AT: usize = 16;
 type Content = u64;
 
 /// A file and its content: two peers that tell of both alike tell of one file.
-pub(super) type Place = (FileId, Content);
+pub(super) type RowKey = (FileId, Content);
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct Rows {
     /// By file, then by the peer's number.
-    rows: BTreeMap<(FileId, Content, u32), Box<Row>>,
+    by_file: BTreeMap<(FileId, Content, u32), Box<Row>>,
     /// By content, then by the peer's number.
     by_content: BTreeSet<(Content, u32, FileId)>,
     /// By content, name and size together, then by file: those that are one to people.
@@ -62,7 +62,7 @@ pub(super) struct Row {
 #[derive(Debug)]
 pub(super) struct Slot {
     id: PeerId,
-    pub(super) files: BTreeSet<Place>,
+    pub(super) files: BTreeSet<RowKey>,
     pub(super) bytes: usize,
     /// The last moment that was heard of it, by its clock.
     pub(super) heard: u64,
@@ -155,11 +155,11 @@ impl Slot {
     }
 }
 
-impl State {
+impl Rows {
     /// Whether nothing is left of what was told.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        let rows = self.rows.is_empty() && self.by_content.is_empty() && self.alike.is_empty();
+        let rows = self.by_file.is_empty() && self.by_content.is_empty() && self.alike.is_empty();
         rows && self.numbers.is_empty() && self.files == 0
     }
 
@@ -173,8 +173,8 @@ impl State {
     }
 
     fn slot_at_mut(&mut self, number: u32) -> Option<&mut Slot> {
-        let place = usize::try_from(number).ok()?;
-        self.slots.get_mut(place)?.as_mut()
+        let at = usize::try_from(number).ok()?;
+        self.slots.get_mut(at)?.as_mut()
     }
 
     pub(super) fn known_slot(&self, peer: PeerId) -> Option<&Slot> {
@@ -184,19 +184,19 @@ impl State {
     /// The place of a peer, new where it is not known here.
     pub(super) fn slot(&mut self, peer: PeerId) -> &mut Slot {
         let known = self.number(peer);
-        let place = known.and_then(|number| usize::try_from(number).ok());
-        let place = place.unwrap_or_else(|| {
+        let at = known.and_then(|number| usize::try_from(number).ok());
+        let at = at.unwrap_or_else(|| {
             let free = self.slots.iter().position(Option::is_none);
-            let place = free.unwrap_or(self.slots.len());
+            let at = free.unwrap_or(self.slots.len());
             if free.is_none() {
                 self.slots.push(None);
             }
-            let number = u32::try_from(place).unwrap_or(u32::MAX);
+            let number = u32::try_from(at).unwrap_or(u32::MAX);
             self.numbers.insert(peer, number);
-            place
+            at
         });
         #[allow(clippy::indexing_slicing)] // It was there, or was made just now.
-        self.slots[place].get_or_insert_with(|| Slot::new(peer))
+        self.slots[at].get_or_insert_with(|| Slot::new(peer))
     }
 
     /// Adds or replaces what a peer tells of a file; whether there was room.
@@ -205,8 +205,8 @@ impl State {
         let Some(number) = self.number(peer) else {
             return false;
         };
-        let place = (file.id, self.keys.hash_one(file.hash));
-        let before = self.remove(number, place);
+        let key = (file.id, self.keys.hash_one(file.hash));
+        let before = self.remove(number, key);
         self.told = self.told.wrapping_add(1);
         // Who repeats what it told is as early as it was.
         let same = before.filter(|row| row.name() == file.name);
@@ -217,7 +217,7 @@ impl State {
         if !self.make_room(number, file.id, row.bytes(), options) {
             return false;
         }
-        self.insert(number, place, row);
+        self.insert(number, key, row);
         true
     }
 
@@ -269,11 +269,11 @@ impl State {
         }
     }
 
-    fn insert(&mut self, number: u32, place: Place, row: Row) {
-        let (id, content) = place;
+    fn insert(&mut self, number: u32, key: RowKey, row: Row) {
+        let (id, content) = key;
         self.changes += 1;
         let bytes = row.bytes();
-        if !self.is_known(place, &row) {
+        if !self.is_known(key, &row) {
             self.files += 1;
         }
         if row.hash.is_some() {
@@ -281,28 +281,28 @@ impl State {
             self.alike.insert((self.likeness(&row), id, number));
         }
         if let Some(slot) = self.slot_at_mut(number) {
-            slot.files.insert(place);
+            slot.files.insert(key);
             slot.bytes += bytes;
         }
         self.bytes += bytes;
-        self.rows.insert((id, content, number), Box::new(row));
+        self.by_file.insert((id, content, number), Box::new(row));
     }
 
     /// Removes what one peer told of a file, if it did, from everywhere.
-    fn remove(&mut self, number: u32, place: Place) -> Option<Row> {
-        let (id, content) = place;
-        let row = *self.rows.remove(&(id, content, number))?;
+    fn remove(&mut self, number: u32, key: RowKey) -> Option<Row> {
+        let (id, content) = key;
+        let row = *self.by_file.remove(&(id, content, number))?;
         self.changes += 1;
         let bytes = row.bytes();
         if row.hash.is_some() {
             self.by_content.remove(&(content, number, id));
             self.alike.remove(&(self.likeness(&row), id, number));
         }
-        if !self.is_known(place, &row) {
+        if !self.is_known(key, &row) {
             self.files -= 1;
         }
         if let Some(slot) = self.slot_at_mut(number) {
-            slot.files.remove(&place);
+            slot.files.remove(&key);
             slot.bytes -= bytes;
         }
         self.bytes -= bytes;
@@ -310,9 +310,11 @@ impl State {
     }
 
     /// Whether this file is told of, or one that is like it.
-    fn is_known(&self, (id, content): Place, row: &Row) -> bool {
+    fn is_known(&self, (id, content): RowKey, row: &Row) -> bool {
         if row.hash.is_none() {
-            let mut rows = self.rows.range((id, content, 0)..=(id, content, u32::MAX));
+            let mut rows = self
+                .by_file
+                .range((id, content, 0)..=(id, content, u32::MAX));
             return rows.next().is_some();
         }
         self.alike_from(self.likeness(row)).next().is_some()
@@ -345,26 +347,26 @@ impl State {
 
     /// Removes what one peer told of a file, with any content; whether it did.
     pub(super) fn withdraw(&mut self, peer: PeerId, id: FileId) -> bool {
-        let places: Vec<_> = self.places_of(peer, id).collect();
-        for (number, place) in &places {
-            self.remove(*number, *place);
+        let keys: Vec<_> = self.keys_of(peer, id).collect();
+        for (number, key) in &keys {
+            self.remove(*number, *key);
         }
-        !places.is_empty()
+        !keys.is_empty()
     }
 
     /// Under which contents a peer tells of a file: mostly one.
-    fn places_of(&self, peer: PeerId, id: FileId) -> impl Iterator<Item = (u32, Place)> {
+    fn keys_of(&self, peer: PeerId, id: FileId) -> impl Iterator<Item = (u32, RowKey)> {
         let known = self.number(peer).zip(self.known_slot(peer));
         known.into_iter().flat_map(move |(number, slot)| {
-            let places = slot.files.range((id, 0)..=(id, Content::MAX));
-            places.map(move |place| (number, *place))
+            let keys = slot.files.range((id, 0)..=(id, Content::MAX));
+            keys.map(move |key| (number, *key))
         })
     }
 
     /// What one peer told of a file.
     pub(super) fn told_by(&self, peer: PeerId, id: FileId) -> Option<&Row> {
-        let (number, place) = self.places_of(peer, id).next()?;
-        self.row(number, place)
+        let (number, key) = self.keys_of(peer, id).next()?;
+        self.row(number, key)
     }
 
     pub(super) fn forget(&mut self, peer: PeerId) {
@@ -374,8 +376,8 @@ impl State {
         self.drop_oldest(number, usize::MAX);
         let named = self.slot_at(number).is_some_and(|slot| slot.named);
         self.numbers.remove(&peer);
-        let place = usize::try_from(number).ok();
-        if let Some(slot) = place.and_then(|place| self.slots.get_mut(place)) {
+        let at = usize::try_from(number).ok();
+        if let Some(slot) = at.and_then(|at| self.slots.get_mut(at)) {
             *slot = None;
         }
         if named {
@@ -388,13 +390,13 @@ impl State {
         let Some((number, slot)) = self.number(peer).zip(self.known_slot(peer)) else {
             return;
         };
-        let unread = |place: &&Place| {
-            let row = self.row(number, **place);
+        let unread = |key: &&RowKey| {
+            let row = self.row(number, **key);
             row.is_some_and(|row| row.reading != slot.reading)
         };
         let unread: Vec<_> = slot.files.iter().filter(unread).copied().collect();
-        for place in unread {
-            self.remove(number, place);
+        for key in unread {
+            self.remove(number, key);
         }
     }
 
@@ -403,14 +405,14 @@ impl State {
         slots.filter(|slot| slot.partial).count()
     }
 
-    pub(super) fn row(&self, number: u32, (id, content): Place) -> Option<&Row> {
-        self.rows.get(&(id, content, number)).map(|row| &**row)
+    pub(super) fn row(&self, number: u32, (id, content): RowKey) -> Option<&Row> {
+        self.by_file.get(&(id, content, number)).map(|row| &**row)
     }
 
     /// The first id that is told of, from this one on.
     pub(super) fn first_id(&self, from: Option<FileId>) -> Option<FileId> {
         let from = from.unwrap_or(FileId::from_bytes([0; 16]));
-        let mut rows = self.rows.range((from, 0, 0)..);
+        let mut rows = self.by_file.range((from, 0, 0)..);
         rows.next().map(|((id, ..), _)| *id)
     }
 
@@ -419,7 +421,7 @@ impl State {
     pub(super) fn told_of(&self, id: FileId) -> BTreeMap<Option<BlobHash>, Vec<(u32, &Row)>> {
         let mut told = BTreeMap::<_, Vec<_>>::new();
         let all = (id, 0, 0)..=(id, Content::MAX, u32::MAX);
-        for ((.., number), row) in self.rows.range(all) {
+        for ((.., number), row) in self.by_file.range(all) {
             told.entry(row.hash).or_default().push((*number, &**row));
         }
         for rows in told.values_mut() {
