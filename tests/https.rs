@@ -17,7 +17,7 @@ use common::content::content;
 use common::process::{Node, larder, until};
 use common::raw_http::connect;
 use larder::web::server::{Options, serve};
-use larder::web::tls::{Files, Tls};
+use larder::web::tls::{CertificateFiles, Tls};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -209,7 +209,7 @@ fn clients_that_do_not_go_on_with_the_handshake_hold_up_nobody() {
 fn a_handshake_ends_in_time() {
     let authority = Authority::new();
     let place = Place::new(&authority, "localhost");
-    let tls = Tls::load(Files {
+    let tls = Tls::load(CertificateFiles {
         certificate: place.path("cert.pem"),
         key: place.path("key.pem"),
     });

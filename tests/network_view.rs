@@ -16,7 +16,7 @@ use common::raw_http::{get, head, send};
 use larder::blob::memory::MemoryBlobs;
 use larder::hash::BlobHash;
 use larder::index::memory::MemoryIndex;
-use larder::node::view::{View, Wanted};
+use larder::node::view::{Selection, View};
 use larder::peer::directory::{Directory, FileKey, NetworkFile};
 use larder::peer_id::PeerId;
 use larder::record::{FileId, FileRecord};
@@ -138,7 +138,7 @@ type Shown = (FileKey, BTreeSet<PeerId>, String);
 async fn read(view: &View<'_>, name: Option<&str>, limit: usize, look: usize) -> Vec<Shown> {
     let (mut files, mut after) = (Vec::new(), None);
     for _ in 0..10_000 {
-        let wanted = Wanted {
+        let wanted = Selection {
             after,
             name,
             limit,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::wrong::WrongSetting;
-use crate::web::tls::{Files, Tls, TlsError};
+use crate::web::tls::{CertificateFiles, Tls, TlsError};
 
 /// Whether the node speaks HTTPS.
 #[derive(Args, Debug)]
@@ -34,7 +34,7 @@ impl TlsSettings {
                 return Err(WrongSetting::new(&["tls-key"], "it needs --tls-cert as well").into());
             }
         };
-        match Tls::load(Files { certificate, key }) {
+        match Tls::load(CertificateFiles { certificate, key }) {
             Ok(tls) => Ok(Some(tls)),
             Err(error) => Err(wrong(error)),
         }

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::gate::Share;
+use super::gate::ClientShare;
 use super::status::StatusAnswer;
 use crate::blob::DamageCounts;
 use crate::client_key::ClientKey;
@@ -179,9 +179,9 @@ impl Streams {
 /// Tells everything once, and from then on what has changed.
 pub(super) async fn events(
     State(streams): State<Streams>,
-    share: Option<Extension<Share>>,
+    share: Option<Extension<ClientShare>>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let client = share.and_then(|Extension(Share(client))| client);
+    let client = share.and_then(|Extension(ClientShare(client))| client);
     let place = streams.places.take(client);
     let place = place.ok_or(ApiError::TooManyStreams)?;
     let listener = Listener {

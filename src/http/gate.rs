@@ -27,7 +27,7 @@ use crate::web::traffic::Traffic;
 
 /// To whose share a request counts, if to anybody's; an extension of every request.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Share(pub Option<ClientKey>);
+pub(super) struct ClientShare(pub Option<ClientKey>);
 
 /// Decides which requests come through.
 pub(super) struct Gate {
@@ -82,11 +82,11 @@ impl Gate {
         response
     }
 
-    fn share(&self, request: &Request) -> Share {
+    fn share(&self, request: &Request) -> ClientShare {
         let bearer = access::bearer(&self.access, request.headers());
         let address = request.extensions().get::<ClientAddress>();
         let address = || address?.share.map(ClientKey::Address);
-        Share(
+        ClientShare(
             bearer
                 .map(|it| ClientKey::Token(it.into()))
                 .or_else(address),

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::gate::Share;
+use super::gate::ClientShare;
 use super::remote;
 use crate::fetch::keep::{KeepId, Naming, Progress, Stage, Wanted};
 use crate::hash::BlobHash;
@@ -107,7 +107,7 @@ pub(super) async fn keep(
     State(node): State<Arc<Node>>,
     mut request: Request,
 ) -> Result<(StatusCode, Json<KeepAnswer>), ApiError> {
-    let Share(client) = request.extensions_mut().remove().unwrap_or_default();
+    let ClientShare(client) = request.extensions_mut().remove().unwrap_or_default();
     let body = RequestBody::of_json(request, MAX_BYTES)?.read_all().await?;
     let request = serde_json::from_slice::<KeepRequest>(&body);
     let request = request.map_err(|e| ApiError::Keep(e.to_string()))?;

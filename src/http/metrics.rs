@@ -13,9 +13,9 @@ use crate::access::Access;
 use crate::blob::BlobError;
 use crate::blocking;
 use crate::index::Totals;
-use crate::metrics::page::{CONTENT_TYPE, Page};
+use crate::metrics::page::{CONTENT_TYPE, MetricsPage};
 use crate::node::Node;
-use crate::node::disk_use::{Files, files_below};
+use crate::node::disk_use::{DiskUse, files_below};
 use crate::web::error::ApiError;
 use crate::web::traffic::Traffic;
 
@@ -32,7 +32,7 @@ pub(super) async fn metrics(
     let dir = node.storage_dir().to_owned();
     let counted = blocking::run(move || count_files(&dir)).await;
     let counted = counted.map_err(|e| BlobError::io("count files in", node.storage_dir(), e))?;
-    let mut page = Page::default();
+    let mut page = MetricsPage::default();
     write_build(&mut page);
     write_store(&mut page, &node);
     let checked = check_writable(&node, &access).await;
@@ -47,19 +47,19 @@ pub(super) async fn metrics(
 }
 
 /// Counts the files of each of [`COUNTED_DIRS`]. Blocks.
-fn count_files(storage: &Path) -> io::Result<Vec<(&'static str, Files)>> {
+fn count_files(storage: &Path) -> io::Result<Vec<(&'static str, DiskUse)>> {
     let dirs = COUNTED_DIRS.into_iter();
     dirs.map(|name| Ok((name, files_below(&storage.join(name))?)))
         .collect()
 }
 
-fn write_build(page: &mut Page) {
+fn write_build(page: &mut MetricsPage) {
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     page.gauges("larder_build_info", "Always 1.")
         .value(&version, 1);
 }
 
-fn write_store(page: &mut Page, node: &Node) {
+fn write_store(page: &mut MetricsPage, node: &Node) {
     let Totals {
         files,
         bytes,
@@ -100,13 +100,13 @@ fn write_store(page: &mut Page, node: &Node) {
     .value(&[("in_memory", "no")], reads.misses.get());
 }
 
-fn write_writable(page: &mut Page, writable: bool) {
+fn write_writable(page: &mut MetricsPage, writable: bool) {
     let help = "0 while an upload would fail, else 1.";
     page.gauges("larder_writable", help)
         .value(&[], u8::from(writable));
 }
 
-fn write_files(page: &mut Page, counted: &[(&'static str, Files)]) {
+fn write_files(page: &mut MetricsPage, counted: &[(&'static str, DiskUse)]) {
     let mut count = page.gauges(
         "larder_directory_files",
         "Files in a part of the storage directory; an upload under way has two in the spool.",
@@ -120,7 +120,7 @@ fn write_files(page: &mut Page, counted: &[(&'static str, Files)]) {
     }
 }
 
-fn write_syncs(page: &mut Page, node: &Node) {
+fn write_syncs(page: &mut MetricsPage, node: &Node) {
     let syncs = node.syncs();
     let mut seconds = page.histograms(
         "larder_sync_seconds",
@@ -136,7 +136,7 @@ fn write_syncs(page: &mut Page, node: &Node) {
     }
 }
 
-fn write_peers(page: &mut Page, node: &Node) {
+fn write_peers(page: &mut MetricsPage, node: &Node) {
     let (network, messages) = (node.network(), &node.network().messages);
     page.gauges("larder_peers", "Other nodes known.")
         .value(&[], network.registry.len());
@@ -175,7 +175,7 @@ fn write_peers(page: &mut Page, node: &Node) {
     .value(&[("reason", "unanswered")], failed.unanswered.get());
 }
 
-fn write_connections(page: &mut Page, node: &Node) {
+fn write_connections(page: &mut MetricsPage, node: &Node) {
     let connections = node.connections();
     page.gauges("larder_connections", "Open connections of clients.")
         .value(&[], connections.open.get());

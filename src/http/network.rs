@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::node::Node;
-use crate::node::view::Wanted;
+use crate::node::view::Selection;
 use crate::peer::directory::{FileKey, Held};
 use crate::peer_id::PeerId;
 use crate::web::error::ApiError;
@@ -80,7 +80,7 @@ pub(super) async fn list(
     let after = query.after.as_deref().map(read_cursor).transpose()?;
     let name = query.name.map(|name| name.to_lowercase());
     let view = node.view();
-    let wanted = Wanted {
+    let wanted = Selection {
         after,
         name: name.as_deref(),
         limit,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{BOUNDS_MICROS, Histogram};
 
-/// The content type of a [`Page`].
+/// The content type of a [`MetricsPage`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A label's name and its value.
@@ -13,9 +13,9 @@ pub type Label<'a> = (&'static str, &'a str);
 
 /// The text, family by family.
 #[derive(Debug, Default)]
-pub struct Page(String);
+pub struct MetricsPage(String);
 
-impl Page {
+impl MetricsPage {
     /// Begins a family of counters, whose name ends in `_total`.
     pub fn counters(&mut self, name: &'static str, help: &'static str) -> Family<'_> {
         self.family(name, "counter", help)
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn values_stand_under_their_names_with_their_labels() {
-        let mut page = Page::default();
+        let mut page = MetricsPage::default();
         page.counters("sent_total", "What was sent.")
             .value(&[("to", "a \"b\"\\\n")], 3)
             .value(&[("to", "c"), ("by", "d")], 4);
@@ -129,7 +129,7 @@ mod tests {
         let histogram = Histogram::default();
         histogram.observe(Duration::from_micros(60));
         histogram.observe(Duration::from_secs(200));
-        let mut page = Page::default();
+        let mut page = MetricsPage::default();
         page.histograms("took_seconds", "How long it took.")
             .durations(&[("what", "a")], &histogram);
         let text = page.into_text();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Files, and the sum of their lengths.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Files {
+pub struct DiskUse {
     /// How many.
     pub count: u64,
     /// In bytes.
@@ -14,8 +14,8 @@ pub struct Files {
 
 /// Everything below a directory; nothing where there is none. Files come and go meanwhile,
 /// which is no error. Blocks.
-pub fn files_below(dir: &Path) -> io::Result<Files> {
-    let mut found = Files::default();
+pub fn files_below(dir: &Path) -> io::Result<DiskUse> {
+    let mut found = DiskUse::default();
     let mut dirs = vec![dir.to_owned()];
     while let Some(dir) = dirs.pop() {
         let Some(entries) = unless_gone(std::fs::read_dir(dir))? else {
@@ -53,12 +53,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(
             files_below(&dir.path().join("none")).unwrap(),
-            Files::default()
+            DiskUse::default()
         );
         std::fs::create_dir(dir.path().join("a")).unwrap();
         std::fs::write(dir.path().join("a/b"), [0; 3]).unwrap();
         std::fs::write(dir.path().join("c"), [0; 4]).unwrap();
-        let expected = Files { count: 2, bytes: 7 };
+        let expected = DiskUse { count: 2, bytes: 7 };
         assert_eq!(files_below(dir.path()).unwrap(), expected);
     }
 }

@@ -24,7 +24,7 @@ pub struct View<'a> {
 
 /// Which files are asked for.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct Selection<'a> {
     /// Only those behind this one.
     pub after: Option<FileKey>,
     /// Only those whose names hold this text, given in lower case, whatever their own case.
@@ -38,7 +38,7 @@ pub struct Wanted<'a> {
 /// Some files in the order of their keys, each with all who hold its content. Of those that
 /// are one to people, since content, name and size are the same, there is the first.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct NetworkPage {
     /// The files.
     pub files: Vec<Held>,
     /// Where to go on; None where there is no more.
@@ -60,7 +60,7 @@ impl View<'_> {
 
     /// The files that are wanted: fewer than the limit, or none, where looking for them took
     /// too long; then there is a place to go on.
-    pub async fn page(&self, wanted: Wanted<'_>) -> Result<Page, StoreError> {
+    pub async fn page(&self, wanted: Selection<'_>) -> Result<NetworkPage, StoreError> {
         let (mut files, mut next) = (Vec::new(), wanted.after);
         let mut looked = 0;
         while looked < wanted.look {
@@ -78,7 +78,7 @@ impl View<'_> {
                 // The holders of all that are one to people stand at the first.
                 if !self.has_earlier(&held).await? {
                     if files.len() == wanted.limit {
-                        return Ok(Page { files, next });
+                        return Ok(NetworkPage { files, next });
                     }
                     files.push(self.with_myself(held).await?);
                 }
@@ -89,7 +89,7 @@ impl View<'_> {
                 break;
             }
         }
-        Ok(Page { files, next })
+        Ok(NetworkPage { files, next })
     }
 
     async fn own(
@@ -170,7 +170,7 @@ impl View<'_> {
     }
 }
 
-impl Wanted<'_> {
+impl Selection<'_> {
     /// How many files to take at once when so many are found, and were looked at.
     fn chunk(&self, found: usize, looked: usize) -> usize {
         // One to know whether there is more, and one that may stand at `after`.

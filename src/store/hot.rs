@@ -35,7 +35,7 @@ pub enum ReadyContent {
 }
 
 /// Where a file can be put; that fails where it was removed meanwhile.
-pub(super) type Place<'a> = PlaceholderGuard<
+pub(super) type Vacancy<'a> = PlaceholderGuard<
     'a,
     FileId,
     ReadyFile,
@@ -85,7 +85,7 @@ impl HotFiles {
     }
 
     /// A file that is here, or the right to put it here, which others wait for.
-    pub(super) async fn get(&self, id: FileId) -> Result<ReadyFile, Place<'_>> {
+    pub(super) async fn get(&self, id: FileId) -> Result<ReadyFile, Vacancy<'_>> {
         let found = self.files.get_value_or_guard_async(&id).await;
         match &found {
             Ok(_) => self.reads.hits.count(),

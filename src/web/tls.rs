@@ -18,7 +18,7 @@ use crate::secret_file;
 
 /// Where the certificate and its key are, as PEM (RFC 7468).
 #[derive(Debug, Clone)]
-pub struct Files {
+pub struct CertificateFiles {
     /// The certificate, and behind it those that lead to an authority.
     pub certificate: PathBuf,
     /// The private key.
@@ -40,7 +40,7 @@ pub enum TlsError {
     /// They cannot be used, or not together.
     #[error("the certificate in {} does not go with the key in {}",
         .0.certificate.display(), .0.key.display())]
-    Pair(Files, #[source] rustls::Error),
+    Pair(CertificateFiles, #[source] rustls::Error),
     /// TLS itself cannot be set up.
     #[error("TLS cannot be set up")]
     Setup(#[from] rustls::Error),
@@ -49,7 +49,7 @@ pub enum TlsError {
 /// What a server needs to speak TLS. Clones share the certificate.
 #[derive(Clone)]
 pub struct Tls {
-    files: Files,
+    files: CertificateFiles,
     current: Arc<Current>,
     config: Arc<ServerConfig>,
 }
@@ -67,7 +67,7 @@ impl ResolvesServerCert for Current {
 
 impl Tls {
     /// Reads the files. Blocks.
-    pub fn load(files: Files) -> Result<Self, TlsError> {
+    pub fn load(files: CertificateFiles) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let current = Arc::new(Current(RwLock::new(certified(&files, &provider)?)));
         let config = ServerConfig::builder_with_provider(provider);
@@ -103,7 +103,10 @@ impl fmt::Debug for Tls {
     }
 }
 
-fn certified(files: &Files, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
+fn certified(
+    files: &CertificateFiles,
+    provider: &CryptoProvider,
+) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = read_chain(&files.certificate)?;
     let unreadable = |error| TlsError::Key(files.key.clone(), error);
     let file = File::open(&files.key).map_err(|error| unreadable(pem::Error::Io(error)))?;

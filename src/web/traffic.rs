@@ -7,7 +7,7 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
 
-use crate::metrics::page::Page;
+use crate::metrics::page::MetricsPage;
 use crate::metrics::{Counter, Gauge, Histogram};
 
 /// The methods that are told apart; all others are `other`.
@@ -23,10 +23,10 @@ const NO_ROUTE: &str = "none";
 /// The counters of all routes, made before the first request.
 pub(crate) struct Traffic {
     /// The last one is for whatever matches none.
-    routes: Vec<Route>,
+    routes: Vec<RouteCounters>,
 }
 
-struct Route {
+struct RouteCounters {
     template: String,
     in_progress: Gauge,
     methods: [OfMethod; METHODS.len()],
@@ -53,7 +53,7 @@ impl Traffic {
     /// Counters for routes with these path templates.
     pub(crate) fn new(templates: impl IntoIterator<Item = String>) -> Self {
         let templates = templates.into_iter().chain([NO_ROUTE.to_owned()]);
-        let route = |template| Route {
+        let route = |template| RouteCounters {
             template,
             in_progress: Gauge::default(),
             methods: array::from_fn(|_| OfMethod::default()),
@@ -84,7 +84,7 @@ impl Traffic {
     }
 
     /// Writes down what was counted; of what never happened nothing.
-    pub(crate) fn write(&self, page: &mut Page) {
+    pub(crate) fn write(&self, page: &mut MetricsPage) {
         self.write_requests(page);
         let mut seconds = page.histograms(
             "larder_http_request_seconds",
@@ -103,7 +103,7 @@ impl Traffic {
         }
     }
 
-    fn write_requests(&self, page: &mut Page) {
+    fn write_requests(&self, page: &mut MetricsPage) {
         let mut requests = page.counters(
             "larder_http_requests_total",
             "Requests by path template, method and class of the answer's status.",

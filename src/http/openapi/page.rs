@@ -10,13 +10,13 @@ use serde_json::{Map, Value};
 const STYLE: &str = include_str!("page.css");
 
 /// The page, and what a browser may do with it (Content Security Policy Level 3).
-pub(super) struct Page {
+pub(super) struct DocumentPage {
     pub html: String,
     pub policy: String,
 }
 
 /// Writes a document down for people.
-pub(super) fn render(document: &Value) -> Page {
+pub(super) fn render(document: &Value) -> DocumentPage {
     let style = BASE64_STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; \
@@ -51,7 +51,7 @@ pub(super) fn render(document: &Value) -> Page {
         write_schema(&mut html, schema);
     }
     html.push_str("</section></main></body></html>");
-    Page { html, policy }
+    DocumentPage { html, policy }
 }
 
 /// The methods, paths and descriptions of all operations.

@@ -13,7 +13,7 @@ use super::headers::{
     TUS_VERSION, UPLOAD_LENGTH, UPLOAD_METADATA, VERSION,
 };
 use super::{append, checksum, create};
-use crate::http::gate::Share;
+use crate::http::gate::ClientShare;
 use crate::node::Node;
 use crate::resumable::{UploadError, UploadId};
 use crate::web::error::{ApiError, TusError};
@@ -27,7 +27,7 @@ pub(in crate::http) async fn uploads(State(node): State<Arc<Node>>, request: Req
     let answer = |mut head: request::Parts, body| async move {
         match head.method {
             Method::POST => {
-                let Share(client) = head.extensions.remove().unwrap_or_default();
+                let ClientShare(client) = head.extensions.remove().unwrap_or_default();
                 create::create(&node, client, &head.headers, body).await
             }
             Method::OPTIONS => Ok(options(&node)),
