@@ -249,28 +249,17 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::identity::Identity;
     use crate::peer::prefix::narrow_of;
-    use crate::peer::registration::Registration;
-    use crate::peer::signature::Proof;
+    use crate::peer::registration::samples;
 
     const TTL: Duration = Duration::from_secs(90);
 
     fn signed(address: &str) -> Checked {
-        let identity = Identity::generate().unwrap();
-        let registration = Registration::of_self(&identity, &address.parse().unwrap());
-        registration.check().unwrap()
+        samples::signed(address).check().unwrap()
     }
 
     fn unsigned(timestamp: &str, address: &str) -> Checked {
-        let registration = Registration {
-            peer_id: "123e4567-e89b-42d3-a456-426614174000".to_owned(),
-            address: address.to_owned(),
-            timestamp: timestamp.to_owned(),
-            leaving: false,
-            proof: Proof::default(),
-        };
-        registration.check().unwrap()
+        samples::unsigned(timestamp, address).check().unwrap()
     }
 
     fn from(ip: [u8; 4]) -> Key {

@@ -170,6 +170,33 @@ impl Checked {
     }
 }
 
+/// Registrations for tests.
+#[cfg(test)]
+pub(crate) mod samples {
+    use super::*;
+
+    /// Of a peer with this key, now.
+    pub(crate) fn signed_by(identity: &Identity, address: &str) -> Registration {
+        Registration::of_self(identity, &address.parse().unwrap())
+    }
+
+    /// Of a peer with a key of its own, now.
+    pub(crate) fn signed(address: &str) -> Registration {
+        signed_by(&Identity::generate().unwrap(), address)
+    }
+
+    /// Of an older peer, always the same, which has no key.
+    pub(crate) fn unsigned(timestamp: &str, address: &str) -> Registration {
+        Registration {
+            peer_id: "123e4567-e89b-42d3-a456-426614174000".to_owned(),
+            address: address.to_owned(),
+            timestamp: timestamp.to_owned(),
+            leaving: false,
+            proof: Proof::default(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -177,18 +204,11 @@ mod tests {
     use super::*;
 
     fn own() -> Registration {
-        let address = "http://localhost:5004".parse().unwrap();
-        Registration::of_self(&Identity::generate().unwrap(), &address)
+        samples::signed("http://localhost:5004")
     }
 
     fn old() -> Registration {
-        Registration {
-            peer_id: "123e4567-e89b-42d3-a456-426614174000".to_owned(),
-            address: "http://localhost:5004".to_owned(),
-            timestamp: "2026-01-21T10:00:00.123456".to_owned(),
-            leaving: false,
-            proof: Proof::default(),
-        }
+        samples::unsigned("2026-01-21T10:00:00.123456", "http://localhost:5004")
     }
 
     #[test]

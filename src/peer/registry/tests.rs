@@ -4,29 +4,20 @@ use std::time::Duration;
 
 use super::*;
 use crate::peer::identity::Identity;
-use crate::peer::registration::Registration;
-use crate::peer::signature::Proof;
+use crate::peer::registration::samples;
 
 const ITSELF: Introducer = Introducer::Itself(None);
 
 fn told_by(identity: &Identity, address: &str) -> Checked {
-    let registration = Registration::of_self(identity, &address.parse().unwrap());
-    registration.check().unwrap()
+    samples::signed_by(identity, address).check().unwrap()
 }
 
 fn told(address: &str) -> Checked {
-    told_by(&Identity::generate().unwrap(), address)
+    samples::signed(address).check().unwrap()
 }
 
 fn old(timestamp: &str, address: &str) -> Checked {
-    let registration = Registration {
-        peer_id: "123e4567-e89b-42d3-a456-426614174000".to_owned(),
-        address: address.to_owned(),
-        timestamp: timestamp.to_owned(),
-        leaving: false,
-        proof: Proof::default(),
-    };
-    registration.check().unwrap()
+    samples::unsigned(timestamp, address).check().unwrap()
 }
 
 fn registry(options: Options) -> Registry {
