@@ -154,7 +154,7 @@ async fn peers(
     State(server): State<Arc<Bootstrap>>,
     query: Result<Query<PeersQuery>, QueryRejection>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let Query(query) = query.map_err(|e| ApiError::Query(e.body_text()))?;
+    let Query(query) = query?;
     let limit = query.limit.unwrap_or(MAX_SAMPLE).min(MAX_SAMPLE);
     // Others may register while the answer is put together.
     let peers = server.table.lock().peers(limit, Instant::now());

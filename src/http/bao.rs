@@ -41,7 +41,7 @@ pub(super) async fn encoded(
 ) -> Result<Response, ApiError> {
     let Path(hash) = hash.map_err(|_| ApiError::UnknownBlob)?;
     let hash: BlobHash = hash.parse().map_err(|_| ApiError::UnknownBlob)?;
-    let Query(query) = query.map_err(|e| ApiError::Query(e.body_text()))?;
+    let Query(query) = query?;
     let blob = node.store().open(&hash).await?;
     let blob = blob.ok_or(ApiError::UnknownBlob)?;
     let tree = Tree::new(blob.size());

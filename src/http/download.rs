@@ -72,7 +72,7 @@ pub(super) async fn by_hash(
 ) -> Result<Response, ApiError> {
     let Path(hash) = hash.map_err(|_| ApiError::UnknownBlob)?;
     let hash: BlobHash = hash.parse().map_err(|_| ApiError::UnknownBlob)?;
-    let Query(query) = query.map_err(|e| ApiError::Query(e.body_text()))?;
+    let Query(query) = query?;
     let content = remote::content(&node, hash, None).await?;
     let found = Representation {
         content: content.ok_or(ApiError::UnknownBlob)?,

@@ -44,7 +44,7 @@ pub(super) async fn list(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Query(query) = query.map_err(|e| ApiError::Query(e.body_text()))?;
+    let Query(query) = query?;
     if query.limit == Some(0) {
         return Err(ApiError::Query("limit must be at least 1".to_owned()));
     }

@@ -72,7 +72,7 @@ pub(super) async fn list(
     State(node): State<Arc<Node>>,
     query: Result<Query<NetworkQuery>, QueryRejection>,
 ) -> Result<Json<NetworkAnswer>, ApiError> {
-    let Query(query) = query.map_err(|e| ApiError::Query(e.body_text()))?;
+    let Query(query) = query?;
     let limit = query.limit.unwrap_or(MAX_LIMIT).min(MAX_LIMIT);
     if limit == 0 {
         return Err(ApiError::Query("limit must be at least 1".to_owned()));

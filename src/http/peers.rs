@@ -144,7 +144,7 @@ pub(super) async fn introduce(
     query: Result<Query<IntroduceQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Json<IntroducedAnswer>, ApiError> {
-    let Query(query) = query.map_err(|e| ApiError::Query(e.body_text()))?;
+    let Query(query) = query?;
     let limit = query.limit.unwrap_or(SAMPLE).min(MAX_SAMPLE);
     let from = request.extensions().get::<ClientAddress>();
     let from = from.map(|it| narrow_of(it.ip));

@@ -10,6 +10,7 @@ use std::error::Error;
 use std::io;
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::http::header::InvalidHeaderValue;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -379,6 +380,12 @@ fn of_index(error: &IndexError) -> Refusal {
 impl From<MultipartError> for ApiError {
     fn from(error: MultipartError) -> Self {
         Self::Multipart(error)
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::Query(rejection.body_text())
     }
 }
 
