@@ -7,6 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::remote;
 use crate::blob::OpenBlob;
@@ -56,7 +57,8 @@ pub(super) async fn from_peer(
 }
 
 /// How content is wanted that has no name of its own.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct BlobQuery {
     /// Under which name to save it; its hash by default.
     name: Option<String>,

@@ -8,7 +8,7 @@ use super::route::Route;
 use super::schema::{bytes, hash, list_of, matching, number, text, uuid, with_headers};
 use crate::http::access::{READERS, WRITERS};
 use crate::http::bao::{self, RangeQuery};
-use crate::http::download;
+use crate::http::download::{self, BlobQuery};
 use crate::http::files::{self, ListQuery, Removed};
 use crate::http::upload::{self, Uploaded};
 use crate::web::code::Code;
@@ -209,7 +209,9 @@ fn download_by_hash() -> Operation {
         download::by_hash,
     )
     .segment("hash", "The hash of the content.", hash());
-    from_elsewhere(download(operation)).refuses([Code::UnknownBlob])
+    from_elsewhere(download(operation))
+        .query::<BlobQuery>()
+        .refuses([Code::UnknownBlob, Code::BadQuery])
 }
 
 fn from_elsewhere(operation: Operation) -> Operation {
