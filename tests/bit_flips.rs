@@ -24,15 +24,8 @@ use larder::store::{Finding, Store, verify};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-mod common {
-    #![allow(dead_code)] // Not all of it is needed here.
-    pub(crate) mod content;
-    pub(crate) mod encoded;
-    pub(crate) mod packs;
-    pub(crate) mod random;
-    pub(crate) mod stores;
-    pub(crate) mod tree;
-}
+#[expect(dead_code, reason = "the tests of `it` use all of it")]
+mod common;
 
 /// So short that a few files fill a pack, or a segment of the journal.
 const PACK_BYTES: u32 = 40_000;

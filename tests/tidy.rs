@@ -8,7 +8,7 @@
 mod rust_files;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, TokenTree};
 
@@ -42,6 +42,90 @@ fn the_source_is_tidy() {
     }
     assert!(files > 10, "only {files} files were found");
     assert_eq!(found, Vec::<String>::new());
+}
+
+/// The binaries of tests, and why each stands apart. A test is a module of `it`, unless it needs
+/// a process or a machine to itself: each binary takes seconds to link, and room.
+const BINARIES: [(&str, &str); 9] = [
+    ("bit_flips", "reads all that its process logs"),
+    ("crowded", "has thousands of files open"),
+    ("directory_memory", "measures the memory of its process"),
+    ("floors", "is run alone"),
+    ("it", "all others"),
+    ("kill9", "keeps the machine busy"),
+    ("mounts", "needs root"),
+    ("namespaces", "needs root"),
+    ("tidy", "is run alone"),
+];
+
+#[test]
+fn tests_are_in_few_binaries() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let entries = std::fs::read_dir(tests).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let binaries = paths
+        .filter(|it| it.extension().is_some_and(|it| it == "rs") || it.join("main.rs").exists());
+    let found: BTreeSet<_> = binaries
+        .map(|it| it.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let known = BINARIES.map(|(name, _)| name.to_owned());
+    assert_eq!(
+        found,
+        BTreeSet::from(known),
+        "should it be a module of `it`?"
+    );
+}
+
+#[test]
+fn no_file_is_left_out_of_what_is_compiled() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dirs = ["src", "tests", "benches"].map(|dir| root.join(dir));
+    let files: Vec<_> = dirs
+        .iter()
+        .flat_map(|dir| rust_files::files_under(dir))
+        .collect();
+    assert!(files.len() > 10, "only {} files were found", files.len());
+    let left_out: Vec<_> = files.iter().filter(|file| !is_compiled(file)).collect();
+    assert_eq!(left_out, Vec::<&PathBuf>::new());
+}
+
+/// Whether a file is declared as a module by what is at the root of its directory, or is there
+/// itself.
+fn is_compiled(file: &Path) -> bool {
+    // A `mod.rs` stands for its directory.
+    let module = if file.ends_with("mod.rs") {
+        file.parent().unwrap()
+    } else {
+        file
+    };
+    let roots = ["lib.rs", "main.rs", "mod.rs"].map(|root| module.with_file_name(root));
+    let roots: Vec<_> = roots.into_iter().filter(|root| root.exists()).collect();
+    let name = module.file_stem().unwrap().to_str().unwrap();
+    // Where there is none, each file is one.
+    roots.is_empty()
+        || roots.iter().any(|root| root == module)
+        || roots.iter().any(|root| {
+            let text = std::fs::read_to_string(root).unwrap();
+            declared_modules(&rust_files::tokens(&text)).contains(name)
+        })
+}
+
+/// The modules that a file leaves to files of their own.
+fn declared_modules(tokens: &[TokenTree]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for three in tokens.windows(3) {
+        if let [
+            TokenTree::Ident(keyword),
+            TokenTree::Ident(name),
+            TokenTree::Punct(end),
+        ] = three
+            && keyword == "mod"
+            && end.as_char() == ';'
+        {
+            found.insert(name.to_string());
+        }
+    }
+    found
 }
 
 #[test]

@@ -1,16 +1,12 @@
 //! What nodes tell of their network.
 
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use larder::peer::identity::Identity;
-use larder::peer::registration::Registration;
-use serde_json::{Value, json};
-use tokio::net::TcpSocket;
+use serde_json::Value;
 
 use super::process::until;
-use super::raw_http::{Answer, get, head, read_answer, send};
+use super::raw_http::{Answer, get, head, send};
 
 /// The id of the node there.
 pub(crate) fn peer_id(node: SocketAddr) -> String {
@@ -24,31 +20,6 @@ pub(crate) fn post(node: SocketAddr, target: &str, message: &str) -> Answer {
     let lines = ["Content-Type: application/json", &length];
     let request = [head("POST", target, &lines), message.into()].concat();
     send(node, &request)
-}
-
-/// Sends all of these from this address of this machine, over one connection.
-pub(crate) fn post_from(source: [u8; 4], node: SocketAddr, target: &str, messages: &[Value]) {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut stream = runtime.block_on(async {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((IpAddr::from(source), 0).into()).unwrap();
-        socket.connect(node).await.unwrap().into_std().unwrap()
-    });
-    stream.set_nonblocking(false).unwrap();
-    for message in messages {
-        let body = message.to_string();
-        let length = format!("Content-Length: {}", body.len());
-        let lines = ["Content-Type: application/json", &length];
-        let request = [head("POST", target, &lines), body.into()].concat();
-        stream.write_all(&request).unwrap();
-        assert_eq!(read_answer(&mut stream, false).status, 200);
-    }
-}
-
-/// A registration with a new key, signed.
-pub(crate) fn signed(address: &str) -> Value {
-    let identity = Identity::generate().unwrap();
-    json!(Registration::of_self(&identity, &address.parse().unwrap()))
 }
 
 /// Whether a node has reached the peer with this id.

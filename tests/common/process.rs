@@ -111,12 +111,8 @@ impl Node {
         self.memory("VmHWM:")
     }
 
-    /// The memory that the node holds now, in KiB.
-    pub(crate) fn resident_memory(&self) -> u64 {
-        self.memory("VmRSS:")
-    }
-
-    fn memory(&self, what: &str) -> u64 {
+    /// A line of what the system tells of its memory, in KiB.
+    pub(crate) fn memory(&self, what: &str) -> u64 {
         let status = format!("/proc/{}/status", self.process.id());
         let status = std::fs::read_to_string(status).unwrap();
         let (_, size) = status.split_once(what).unwrap();

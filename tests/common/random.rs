@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The `SplitMix64` generator (Steele, Lea and Flood, 2014): small, and good enough here.
-pub(crate) struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     /// Begins where `LARDER_SEED` says, or anywhere; prints the number to begin with again.
@@ -12,11 +12,6 @@ impl Random {
         let seed = given.map_or_else(seed_of_now, |seed| seed.parse().unwrap());
         println!("LARDER_SEED={seed}");
         Self(seed)
-    }
-
-    /// Another generator, for another task.
-    pub(crate) fn split(&mut self) -> Self {
-        Self(self.next())
     }
 
     pub(crate) fn next(&mut self) -> u64 {
@@ -30,12 +25,6 @@ impl Random {
     /// A number below `limit`.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
-    }
-
-    /// So many bytes.
-    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let words = std::iter::repeat_with(|| self.next().to_le_bytes());
-        words.take(len.div_ceil(8)).flatten().take(len).collect()
     }
 }
 

@@ -24,6 +24,19 @@ pub(crate) struct Client {
     pub(crate) random: Random,
 }
 
+impl Random {
+    /// Another generator, for another task.
+    pub(crate) fn split(&mut self) -> Self {
+        Self(self.next())
+    }
+
+    /// So many bytes.
+    fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let words = std::iter::repeat_with(|| self.next().to_le_bytes());
+        words.take(len.div_ceil(8)).flatten().take(len).collect()
+    }
+}
+
 impl Client {
     /// Sends requests, one after the other, until one is cut off.
     pub(crate) async fn run(mut self) {

@@ -7,6 +7,7 @@
 // A panic is how a test fails.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
+#[expect(dead_code, reason = "the tests of `it` use all of it")]
 #[path = "../common/mod.rs"]
 mod common;
 mod ledger;

@@ -1,0 +1,228 @@
+//! The page in a browser, headless Chromium, as people use it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
+
+use crate::common;
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::content::content;
+use common::forms::uploaded;
+use common::npm;
+use common::peers::until_sees;
+use common::process::Node;
+use common::python::Python;
+use common::raw_http::get;
+use tempfile::TempDir;
+
+const HOSTILE: &str = "<img src=x onerror=alert(1)>";
+
+/// A script of `tests/browser` that visits the page of a node.
+fn script(name: &str, node: &Node, arguments: &[&dyn AsRef<OsStr>]) -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let screenshots = root.join("target/screenshots");
+    std::fs::create_dir_all(&screenshots).unwrap();
+    let mut command = npm::node();
+    command.arg(root.join("tests/browser").join(name));
+    command.arg(node.url("/")).args(arguments);
+    command.env("SCREENSHOTS", screenshots);
+    command
+}
+
+/// Runs such a script, which must succeed.
+fn run(name: &str, node: &Node, arguments: &[&dyn AsRef<OsStr>]) {
+    let output = script(name, node, arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+}
+
+/// A directory with a file.
+fn with_file(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    (dir, path)
+}
+
+#[test]
+fn a_file_is_uploaded_with_progress_and_downloaded_as_it_was() {
+    let bytes = content(1, 16 << 20);
+    let (dir, path) = with_file("a na\u{ef}ve file.bin", &bytes);
+    let node = Node::start(&dir, &[]);
+    let downloaded = dir.path().join("downloaded");
+    run("upload.mjs", &node, &[&path, &downloaded]);
+    assert!(std::fs::read(downloaded).unwrap() == bytes);
+}
+
+#[test]
+fn an_upload_goes_on_after_a_pause_and_after_a_reload() {
+    let bytes = content(2, 64 << 20);
+    let (dir, path) = with_file("large.bin", &bytes);
+    let node = Node::start(&dir, &[]);
+    run("resume.mjs", &node, &[&path]);
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    assert_eq!(files["file_count"], 1);
+    let id = files["files"][0]["file_id"].as_str().unwrap();
+    let stored = get(node.address, &format!("/api/p2p/file/{id}"), &[]);
+    assert!(stored.body == bytes);
+}
+
+#[test]
+fn an_upload_goes_on_by_itself_after_the_node_was_killed() {
+    let bytes = content(10, 32 << 20);
+    let (dir, path) = with_file("large.bin", &bytes);
+    let node = Node::start(&dir, &[]);
+    let port = node.address.port().to_string();
+    let mut page = script("restart.mjs", &node, &[&path]);
+    let mut page = page.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut told = BufReader::new(page.stdout.take().unwrap());
+    told.read_line(&mut line).unwrap();
+    assert_eq!(line, "under way\n");
+    node.kill();
+    let node = Node::start(&dir, &["--port", &port]);
+    assert!(page.wait().unwrap().success());
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    assert_eq!(files["file_count"], 1);
+    let id = files["files"][0]["file_id"].as_str().unwrap();
+    let stored = get(node.address, &format!("/api/p2p/file/{id}"), &[]);
+    assert!(stored.body == bytes);
+}
+
+#[test]
+fn a_folder_is_dropped_onto_the_page() {
+    let (dir, path) = with_file("at the top.txt", b"top");
+    let folder = dir.path().join("folder");
+    std::fs::create_dir_all(folder.join("inner")).unwrap();
+    std::fs::rename(path, folder.join("at the top.txt")).unwrap();
+    let mut names = vec!["folder/at the top.txt".to_owned()];
+    // More than a browser lists at once, each with the same size.
+    for number in 0..120 {
+        let name = format!("inner/{number}.txt");
+        std::fs::write(folder.join(&name), format!("{number:03}")).unwrap();
+        names.push(format!("folder/{name}"));
+    }
+    let node = Node::start(&dir, &[]);
+    run("folder.mjs", &node, &[&folder, &names.len().to_string()]);
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    let files = files["files"].as_array().unwrap().iter();
+    let mut stored: Vec<_> = files.map(|it| it["original_name"].clone()).collect();
+    stored.sort_by_key(|name| name.as_str().unwrap().to_owned());
+    names.sort();
+    assert_eq!(stored, names);
+}
+
+#[test]
+fn uploads_that_are_refused_keep_no_others_waiting() {
+    let (dir, fitting) = with_file("fitting.bin", b"fits");
+    let mut files: Vec<_> = (1..=3)
+        .map(|number| dir.path().join(format!("too long {number}.bin")))
+        .collect();
+    for file in &files {
+        std::fs::write(file, content(11, 2000)).unwrap();
+    }
+    files.push(fitting);
+    let node = Node::start(&dir, &["--max-upload", "1000"]);
+    let arguments: Vec<_> = files.iter().map(|it| it as &dyn AsRef<OsStr>).collect();
+    run("refused.mjs", &node, &arguments);
+}
+
+#[test]
+fn what_an_older_peer_holds_is_told_to_be_not_verified() {
+    let server = Python::bootstrap_server();
+    let bootstrap = format!("http://{}", server.node.address);
+    let older = Python::peer(&bootstrap);
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["--bootstrap", &bootstrap, "--discover-every", "1"];
+    let node = Node::start(&dir, &arguments);
+    let bytes = content(12, 300_000);
+    uploaded(older.node.address, "theirs.bin", &bytes);
+    until_sees(node.address, &["theirs.bin"]);
+    let downloaded = dir.path().join("downloaded");
+    run("older.mjs", &node, &[&"theirs.bin", &downloaded]);
+    assert!(std::fs::read(downloaded).unwrap() == bytes);
+}
+
+#[test]
+fn a_name_that_is_markup_is_text_wherever_it_is_shown() {
+    let (dir, path) = with_file(HOSTILE, b"harmless");
+    let node = Node::start(&dir, &[]);
+    run("hostile.mjs", &node, &[&path]);
+}
+
+#[test]
+fn files_of_other_nodes_are_found_downloaded_kept_and_deleted() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let node = Node::start(&dirs[0], &["--discover-every", "1"]);
+    let other = Node::start(
+        &dirs[1],
+        &["--discover-every", "1", "--peer", &node.url("")],
+    );
+    let bytes = content(3, 3 << 20);
+    uploaded(other.address, "over there.bin", &bytes);
+    uploaded(other.address, HOSTILE, b"harmless");
+    until_sees(node.address, &["over there.bin", HOSTILE]);
+    let downloaded = dirs[0].path().join("downloaded");
+    run("network.mjs", &node, &[&"over there.bin", &downloaded]);
+    assert!(std::fs::read(downloaded).unwrap() == bytes);
+    // The copy there is untouched.
+    assert_eq!(common::peers::held(other.address).len(), 2);
+}
+
+#[test]
+fn a_private_node_asks_for_its_token() {
+    const TOKEN: &str = "0123456789abcdef0123";
+    let bytes = content(4, 100_000);
+    let (dir, path) = with_file("secret.bin", &bytes);
+    let node = Node::start(&dir, &["--token", TOKEN, "--private"]);
+    let downloaded = dir.path().join("downloaded");
+    run("token.mjs", &node, &[&TOKEN, &path, &downloaded]);
+    assert!(std::fs::read(downloaded).unwrap() == bytes);
+}
+
+#[test]
+fn who_has_no_token_is_asked_once() {
+    const TOKEN: &str = "0123456789abcdef0123";
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--token", TOKEN, "--private"]);
+    run("declined.mjs", &node, &[&TOKEN]);
+}
+
+#[test]
+fn the_page_needs_no_mouse_and_fits_every_screen() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let node = Node::start(&dirs[0], &["--discover-every", "1"]);
+    let other = Node::start(
+        &dirs[1],
+        &["--discover-every", "1", "--peer", &node.url("")],
+    );
+    for (seed, name) in [
+        (5, "Holiday photos.zip"),
+        (6, "minutes.pdf"),
+        (7, "notes.txt"),
+    ] {
+        uploaded(node.address, name, &content(seed, 1_800_000));
+    }
+    uploaded(
+        node.address,
+        "minutes, once more.pdf",
+        &content(6, 1_800_000),
+    );
+    uploaded(other.address, "lecture.mp4", &content(9, 5_000_000));
+    uploaded(other.address, &"a long name ".repeat(20), b"x");
+    until_sees(
+        node.address,
+        &[
+            "Holiday photos.zip",
+            "minutes.pdf",
+            "notes.txt",
+            "minutes, once more.pdf",
+            "lecture.mp4",
+            &"a long name ".repeat(20),
+        ],
+    );
+    run("keyboard.mjs", &node, &[&"notes.txt"]);
+}

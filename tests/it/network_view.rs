@@ -1,0 +1,284 @@
+//! The view of the whole network: a node's own files and those that peers told of, in one
+//! order, whatever the size of the pages.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use crate::common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::forms::uploaded;
+use common::peers::{peer_id, until_knows, until_sees};
+use common::process::{Node, until};
+use common::raw_http::{get, head, send};
+use larder::blob::memory::MemoryBlobs;
+use larder::hash::BlobHash;
+use larder::index::memory::MemoryIndex;
+use larder::node::view::{Selection, View};
+use larder::peer::directory::{Directory, FileKey, NetworkFile};
+use larder::peer_id::PeerId;
+use larder::record::{FileId, FileRecord};
+use larder::store::{About, Store, local};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const NAMES: [&str; 3] = ["Ab", "b", "c"];
+
+/// A file that a peer tells of, near the id of one of the node's own files.
+#[derive(Debug, Clone)]
+struct Told {
+    peer: u8,
+    near: usize,
+    /// Of the own file's id.
+    before: bool,
+    /// None, that of the own file, or another one.
+    hash: Option<bool>,
+    name: usize,
+}
+
+fn told() -> impl Strategy<Value = Told> {
+    let parts = (
+        0..3u8,
+        0..40usize,
+        any::<bool>(),
+        any::<Option<bool>>(),
+        0..3usize,
+    );
+    parts.prop_map(|(peer, near, before, hash, name)| Told {
+        peer,
+        near,
+        before,
+        hash,
+        name,
+    })
+}
+
+fn peer(number: u8) -> PeerId {
+    PeerId::of_public_key(&[number; 32])
+}
+
+/// A store with so many files, of few names and contents.
+async fn filled(dir: &std::path::Path, files: usize) -> (Store, Vec<FileRecord>) {
+    let (blobs, index) = (MemoryBlobs::default(), MemoryIndex::default());
+    let options = local::Options::new(dir).spool();
+    let store = Store::new(Arc::new(blobs), Arc::new(index), options);
+    let mut records = Vec::new();
+    for number in 0..files {
+        let mut spool = store.spool();
+        let content = (number % 7).to_string();
+        spool.write(Bytes::from(content)).await.unwrap();
+        let about = About {
+            name: NAMES[number % 3].to_owned(),
+            ..About::default()
+        };
+        let blob = spool.finish().await.unwrap();
+        records.push(store.ingest(blob, about).await.unwrap());
+    }
+    (store, records)
+}
+
+/// The file as it is told, with the own files to stand near.
+fn file(told: &Told, own: &[FileRecord]) -> NetworkFile {
+    let near = own.get(told.near % own.len().max(1));
+    let id = near.map_or(FileId::from_bytes([told.peer; 16]), |it| it.id);
+    let other = || BlobHash::of(&[told.peer]);
+    NetworkFile {
+        id: id.before().filter(|_| told.before).unwrap_or(id),
+        hash: told
+            .hash
+            .map(|same| near.filter(|_| same).map_or_else(other, |it| it.file.hash)),
+        name: NAMES[told.name].to_owned(),
+        size: 1,
+        content_type: None,
+        uploaded_at: String::new(),
+    }
+}
+
+/// What a view should show: each file with those who hold it.
+fn expected(
+    own: &[FileRecord],
+    told: &[(PeerId, NetworkFile)],
+) -> BTreeMap<FileKey, BTreeSet<PeerId>> {
+    let own_files = own.iter().cloned().map(|it| (peer(9), it.into()));
+    let all: Vec<(PeerId, NetworkFile)> = told.iter().cloned().chain(own_files).collect();
+    let holders = |file: &NetworkFile| {
+        let same = |it: &NetworkFile| {
+            it.key() == file.key() || (it.hash.is_some() && it.hash == file.hash)
+        };
+        all.iter()
+            .filter(|(_, it)| same(it))
+            .map(|(peer, _)| *peer)
+            .collect()
+    };
+    all.iter()
+        .map(|(_, file)| (file.key(), holders(file)))
+        .collect()
+}
+
+/// The name and the size that each file is shown with: as this node says of its own, as the
+/// first that told of it says of others.
+fn shown_as(
+    own: &[FileRecord],
+    told: Vec<(PeerId, NetworkFile)>,
+) -> BTreeMap<FileKey, (String, u64)> {
+    let mut shown = BTreeMap::new();
+    let own = own.iter().cloned().map(NetworkFile::from);
+    for file in own.chain(told.into_iter().map(|(_, file)| file)) {
+        shown.entry(file.key()).or_insert((file.name, file.size));
+    }
+    shown
+}
+
+/// A file as a page shows it: key, peers and name.
+type Shown = (FileKey, BTreeSet<PeerId>, String);
+
+/// All pages, one after the other.
+async fn read(view: &View<'_>, name: Option<&str>, limit: usize, look: usize) -> Vec<Shown> {
+    let (mut files, mut after) = (Vec::new(), None);
+    for _ in 0..10_000 {
+        let wanted = Selection {
+            after,
+            name,
+            limit,
+            look,
+        };
+        let page = view.page(wanted).await.unwrap();
+        assert!(page.files.len() <= limit);
+        files.extend(
+            page.files
+                .into_iter()
+                .map(|it| (it.file.key(), it.peers, it.file.name)),
+        );
+        after = page.next;
+        if after.is_none() {
+            return files;
+        }
+    }
+    panic!("the pages have no end");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn pages_of_any_size_show_every_content_and_name_once_in_order(
+        files in 0..40usize,
+        told in prop::collection::vec(told(), 0..60),
+        limit in 1..50usize,
+        look in 1..600usize,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(assert_pages(files, &told, limit, look));
+    }
+}
+
+async fn assert_pages(files: usize, told: &[Told], limit: usize, look: usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, own) = filled(dir.path(), files).await;
+    let directory = Directory::default();
+    let mut known = Vec::<(PeerId, NetworkFile)>::new();
+    for it in told {
+        let (peer, file) = (peer(it.peer), file(it, &own));
+        directory.put(peer, file.clone()).unwrap();
+        // Who repeats what it told is as early as it was; who tells something else is not.
+        let told = |it: &(PeerId, NetworkFile)| it.0 == peer && it.1.key() == file.key();
+        if known.iter().any(|it| told(it) && it.1.name == file.name) {
+            continue;
+        }
+        known.retain(|it| !told(it));
+        known.push((peer, file));
+    }
+    let view = View {
+        myself: peer(9),
+        store: &store,
+        directory: &directory,
+    };
+    let all = read(&view, None, limit, look).await;
+    let shown: Vec<_> = all.iter().map(|it| (it.0, it.1.clone())).collect();
+    let expected = expected(&own, &known);
+    // Of those that are one to people the first is shown.
+    let likeness = |key: &FileKey, (name, size): &(String, u64)| (key.1, name.clone(), *size);
+    let mut seen = BTreeSet::new();
+    let shown_as = shown_as(&own, known);
+    let first = expected
+        .into_iter()
+        .filter(|(key, _)| key.1.is_none() || seen.insert(likeness(key, &shown_as[key])));
+    assert_eq!(shown, first.collect::<Vec<_>>());
+    let with_b = |it: &Shown| it.2.to_lowercase().contains('b');
+    let named: Vec<_> = all.into_iter().filter(with_b).collect();
+    assert_eq!(read(&view, Some("b"), limit, look).await, named);
+}
+
+fn network(node: &Node, query: &str) -> Value {
+    get(node.address, &format!("/api/p2p/network?{query}"), &[]).json()
+}
+
+fn names(page: &Value) -> Vec<&str> {
+    let files = page["files"].as_array().unwrap().iter();
+    files
+        .map(|file| file["original_name"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_node_shows_its_own_files_among_those_of_others() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let one = Node::start(&dirs[0], &["--discover-every", "1"]);
+    let alone = uploaded(one.address, "first", b"x");
+    let page = network(&one, "");
+    let keys = [
+        "file_id",
+        "original_name",
+        "size",
+        "hash",
+        "content_type",
+        "uploaded_at",
+    ];
+    for key in keys {
+        assert_eq!(page["files"][0][key], alone[key], "{key}");
+    }
+    let id = peer_id(one.address);
+    assert_eq!(page["peer_id"], *id);
+    assert_eq!(
+        (&page["file_count"], &page["total_files"]),
+        (&json!(1), &json!(1))
+    );
+    assert_eq!(page["files"][0]["peers"], json!([id]));
+
+    let arguments = ["--discover-every", "1", "--peer", &one.url("")];
+    let two = Node::start(&dirs[1], &arguments);
+    until_knows(two.address, 1);
+    uploaded(two.address, "second", b"y");
+    uploaded(one.address, "third", b"z");
+    uploaded(two.address, "fourth", b"x");
+    for node in [&one, &two] {
+        until_sees(node.address, &["first", "second", "third", "fourth"]);
+        assert_eq!(
+            names(&network(node, "")),
+            ["first", "second", "third", "fourth"]
+        );
+        assert_eq!(names(&network(node, "name=FO")), ["fourth"]);
+        let page = network(node, "limit=3");
+        assert_eq!(
+            (&page["file_count"], &page["total_files"]),
+            (&json!(3), &json!(4))
+        );
+        let next = page["next"].as_str().unwrap();
+        let rest = network(node, &format!("limit=3&after={next}"));
+        assert_eq!(
+            (names(&rest), &rest["next"]),
+            (vec!["fourth"], &Value::Null)
+        );
+        // Both hold its content.
+        assert_eq!(rest["files"][0]["peers"].as_array().unwrap().len(), 2);
+    }
+    let gone = format!("/api/p2p/file/{}", alone["file_id"].as_str().unwrap());
+    assert_eq!(send(one.address, &head("DELETE", &gone, &[])).status, 200);
+    until("the removal is seen", || {
+        [&one, &two]
+            .iter()
+            .all(|it| names(&network(it, "")) == ["second", "third", "fourth"])
+            .then_some(())
+    });
+}

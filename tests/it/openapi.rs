@@ -1,0 +1,152 @@
+//! The interface is what its `OpenAPI` document says.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use crate::common;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use common::process::Node;
+use common::raw_http::{get, head, send};
+use common::venv;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// What a path may be asked by; HEAD goes with GET, unless it is alone.
+const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+fn start(arguments: &[&str]) -> (TempDir, Node) {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, arguments);
+    (dir, node)
+}
+
+fn document(node: SocketAddr) -> Value {
+    let answer = get(node, "/api/openapi.json", &[]);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.header("content-type"), "application/json");
+    answer.json()
+}
+
+#[test]
+fn each_path_takes_the_methods_of_the_document_and_no_other() {
+    let (_dir, node) = start(&[]);
+    let document = document(node.address);
+    let paths = document["paths"].as_object().unwrap();
+    for (path, item) in paths {
+        let described: BTreeSet<_> = item.as_object().unwrap().keys().collect();
+        let target = path.replace(['{', '}'], "");
+        // What is endless is not asked for.
+        for method in METHODS.iter().filter(|_| path != "/api/events") {
+            let request = format!(
+                "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+            );
+            let answer = send(node.address, request.as_bytes());
+            let code = answer_code(&answer.body);
+            let taken = described.contains(&method.to_lowercase());
+            assert_eq!(
+                code != "method_not_allowed",
+                taken,
+                "{method} {path}: {answer:?}"
+            );
+            assert_ne!(code, "unknown_path", "{method} {path}");
+        }
+    }
+}
+
+/// The code of a refusal; nothing of another answer.
+fn answer_code(body: &[u8]) -> String {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    body["code"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Every method of every path, with its description; what is endless is left out.
+fn operations(document: &Value) -> Vec<(String, String, &Value)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    let paths = paths.filter(|(path, _)| *path != "/api/events");
+    let operations = paths.flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().iter();
+        methods.map(move |(method, it)| (method.to_uppercase(), path.replace(['{', '}'], ""), it))
+    });
+    operations.collect()
+}
+
+#[test]
+fn a_request_needs_a_token_where_the_document_says_so_and_nowhere_else() {
+    let token = ["--token", "0123456789abcdef"];
+    let (_dir, private) = start(&[&token[..], &["--private"]].concat());
+    let (_other, public) = start(&token);
+    let document = document(private.address);
+    for (method, target, operation) in operations(&document) {
+        let request = head(&method, &target, &["Content-Length: 0"]);
+        let says = operation["security"].is_array();
+        let status = send(private.address, &request).status;
+        assert_eq!(status == 401, says, "{method} {target}: {status}");
+        // Who may read may do this, who may write that.
+        let says = operation["responses"]["403"]["description"]
+            .as_str()
+            .unwrap();
+        let says = says.split(", ").any(|code| code == "read_only_token");
+        let status = send(public.address, &request).status;
+        assert_eq!(status == 401, says, "{method} {target}: {status}");
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_from_elsewhere_and_no_token() {
+    let (_dir, node) = start(&["--private", "--token", "0123456789abcdef"]);
+    assert_eq!(get(node.address, "/api/p2p/files", &[]).status, 401);
+    let document = document(node.address);
+    let page = get(node.address, "/api/docs", &[]);
+    let policy = page.header("content-security-policy");
+    assert!(
+        policy.starts_with("default-src 'none'; style-src 'sha256-"),
+        "{policy}"
+    );
+    assert!(!policy.contains("unsafe"), "{policy}");
+    let html = String::from_utf8(page.body).unwrap();
+    for outside in ["<script", "<link", "<img", "http://", "https://", " style="] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let heading = format!("<h2><code>{} {path}</code></h2>", method.to_uppercase());
+            assert!(html.contains(&heading), "{heading}");
+        }
+    }
+}
+
+#[test]
+fn any_request_is_answered_as_the_document_says() {
+    let (dir, node) = start(&["--peer-rate", "0", "--max-upload", "1048576"]);
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
+    let url = format!("http://{}/api/openapi.json", node.address);
+    let output = venv::command("schemathesis")
+        .arg("--config-file")
+        .arg(python.join("schemathesis.toml"))
+        .args(["run", &url, "--seed", "1"])
+        .args(["--max-examples", "50", "--request-timeout", "10"])
+        .args(["--generation-database", "none", "--no-color"])
+        // Its answer never ends.
+        .args(["--exclude-path", "/api/events"])
+        .env("PYTHONPATH", &python)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("SCHEMATHESIS_HOOKS", "tus_bodies")
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}{output:?}");
+    let operations = document(node.address)["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|item| item.as_object().unwrap().len())
+        .sum::<usize>();
+    // Where the document came from is left out, too.
+    let tested = format!("Tested: {}", operations - 2);
+    assert!(told.contains(&tested), "{tested}: {told}");
+    assert_eq!(get(node.address, "/ready", &[]).status, 200);
+}

@@ -1,0 +1,130 @@
+//! Who else may get at what is stored: nobody, whatever the umask says.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
+
+use crate::common;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::content::content;
+use common::forms::uploaded;
+use common::peers::until_knows;
+use common::process::{Node, larder, until};
+use common::raw_http::get;
+use common::tus;
+use tempfile::TempDir;
+
+/// The command with this umask.
+fn under(umask: &str, dir: &TempDir, arguments: &[&str]) -> Command {
+    let bare = larder(dir.path());
+    let mut command = Command::new("/bin/bash");
+    let script = format!("umask {umask} && exec \"$0\" \"$@\"");
+    command.arg("-c").arg(script).arg(bare.get_program());
+    command.args(arguments).current_dir(dir.path()).env_clear();
+    let set = bare.get_envs();
+    command.envs(set.filter_map(|(name, value)| Some((name, value?))));
+    command
+}
+
+/// The directory and all that is in it, with its mode.
+fn modes(dir: &Path) -> Vec<(PathBuf, u32)> {
+    let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777;
+    let mut modes = vec![(dir.to_owned(), mode(dir))];
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            modes.extend(self::modes(&path));
+        } else {
+            modes.push((path.clone(), mode(&path)));
+        }
+    }
+    modes
+}
+
+fn assert_private(dir: &Path) {
+    for (path, mode) in modes(dir) {
+        let wanted = if path.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode, wanted, "{} is {mode:o}", path.display());
+    }
+}
+
+fn use_it(node: &Node) {
+    uploaded(node.address, "short", &content(1, 100));
+    uploaded(node.address, "long", &content(2, 200_000));
+    let upload = tus::created(node.address, 100_000);
+    tus::patched(node.address, &upload, 0, &content(3, 70_000));
+}
+
+#[test]
+fn what_is_stored_is_its_owners_alone_whatever_the_umask() {
+    for umask in ["000", "022", "077"] {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = dir.path().join("peer_storage");
+        for _ in 0..2 {
+            let node = Node::spawn(&dir, under(umask, &dir, &["--discover-every", "1"]));
+            use_it(&node);
+            let peer = tempfile::tempdir().unwrap();
+            let arguments = ["--discover-every", "1", "--peer", &node.url("")];
+            let _peer = Node::start(&peer, &arguments);
+            until_knows(node.address, 1);
+            assert!(modes(&storage).len() > 15);
+            assert_private(&storage);
+            node.stop();
+            assert_private(&storage);
+        }
+        let verify = under(umask, &dir, &["verify"]).output().unwrap();
+        assert!(verify.status.success(), "{verify:?}");
+        let rebuild = under(umask, &dir, &["rebuild-index"]).output().unwrap();
+        assert!(rebuild.status.success(), "{rebuild:?}");
+        assert_private(&storage);
+    }
+}
+
+#[test]
+fn what_a_bootstrap_server_stores_is_its_owners_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["bootstrap", "--listen", "127.0.0.1:0"];
+    let server = Node::spawn(&dir, under("000", &dir, &arguments));
+    let url = format!("http://{}", server.address);
+    let peer = tempfile::tempdir().unwrap();
+    let _peer = Node::start(&peer, &["--discover-every", "1", "--bootstrap", &url]);
+    until("the peer is registered", || {
+        let told = get(server.address, "/health", &[]).json();
+        (told["peers"] == 1).then_some(())
+    });
+    server.stop();
+    assert_private(&dir.path().join("bootstrap_storage"));
+}
+
+#[test]
+fn an_open_directory_is_told_and_opened_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = dir.path().join("peer_storage");
+    let node = Node::start(&dir, &[]);
+    let file = uploaded(node.address, "a", b"a");
+    node.stop();
+    let told = |dir: &Path| {
+        let log = fs::read_to_string(dir.join("log")).unwrap();
+        let warnings = log.lines().filter(|it| it.contains(" WARN "));
+        let open = warnings.filter(|it| it.contains("other users of this machine"));
+        open.count()
+    };
+    assert_eq!(told(dir.path()), 0);
+    for (times, mode) in (1..).zip([0o755, 0o777, 0o710, 0o705]) {
+        fs::set_permissions(&storage, Permissions::from_mode(mode)).unwrap();
+        let node = Node::start(&dir, &[]);
+        assert_eq!(told(dir.path()), times, "{mode:o}");
+        let target = format!("/api/p2p/file/{}", file["file_id"].as_str().unwrap());
+        assert_eq!(get(node.address, &target, &[]).body, b"a");
+        let name = format!("{mode:o}");
+        uploaded(node.address, &name, &content(mode, 100_000));
+        node.stop();
+        let inside = modes(&storage).split_off(1);
+        for (path, mode) in inside {
+            assert_eq!(mode & 0o077, 0, "{} is {mode:o}", path.display());
+        }
+    }
+}

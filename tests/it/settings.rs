@@ -1,0 +1,177 @@
+//! The settings file, the environment and the flags: which goes before which, what is said
+//! of wrong ones, and what `larder config` tells.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use crate::common;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::process::{Node, larder, until};
+use common::raw_http::get;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const SECRET: &str = "0123456789abcdef-secret";
+
+fn dir_with(file: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("larder.toml"), file).unwrap();
+    dir
+}
+
+fn config(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = larder(dir);
+    command.env_clear().arg("config").args(arguments);
+    command
+}
+
+fn text(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn effective(command: &mut Command) -> Value {
+    serde_json::from_str(&text(&command.arg("--json").output().unwrap())).unwrap()
+}
+
+#[test]
+fn a_flag_goes_before_the_environment_and_that_before_the_file() {
+    let dir = dir_with("port = 1\ndiscover-every = 2\npeer-stall = 3\nno-mdns = true\n");
+    let mut command = config(dir.path(), &["--peer-stall", "5"]);
+    command
+        .env("LARDER_DISCOVER_EVERY", "4")
+        .env("LARDER_PEER_STALL", "4");
+    let settings = effective(&mut command);
+    for (name, value, source) in [
+        ("port", json!(1), "larder.toml:1"),
+        ("discover-every", json!(4), "LARDER_DISCOVER_EVERY"),
+        ("peer-stall", json!(5), "--peer-stall"),
+        ("no-mdns", json!(true), "larder.toml:4"),
+        ("open", json!(false), "default"),
+        ("peer-rate", json!(1000), "default"),
+        ("base-url", Value::Null, "not set"),
+    ] {
+        assert_eq!(settings[name]["value"], value, "{name}");
+        assert_eq!(settings[name]["source"], source, "{name}");
+    }
+}
+
+#[test]
+fn lists_are_replaced_and_not_added_to() {
+    let dir = dir_with("bootstrap = [\"http://a:1\", \"http://b:2\"]\n");
+    let of_file = effective(&mut config(dir.path(), &[]));
+    assert_eq!(
+        of_file["bootstrap"]["value"],
+        json!(["http://a:1", "http://b:2"])
+    );
+    let of_flag = effective(&mut config(dir.path(), &["--bootstrap", "http://c:3"]));
+    assert_eq!(of_flag["bootstrap"]["value"], json!(["http://c:3"]));
+}
+
+#[test]
+fn what_is_wrong_in_the_file_is_told_with_its_line() {
+    for (file, told) in [
+        (
+            "\nprot = 1",
+            "larder.toml, line 2: no setting is called prot",
+        ),
+        ("port = 70000", "larder.toml, line 1: invalid value '70000'"),
+        ("port = true", "line 1: port is no switch"),
+        ("open = \"yes\"", "line 1: open is either true or false"),
+        ("storage = [\"a\"]", "line 1: storage takes one value"),
+        ("keep = \"some\"", "possible values: asked, all"),
+        ("config = \"other.toml\"", "no setting is called config"),
+        ("[serve]\nport = 1", "line 1: serve is no text, number"),
+        ("port = 1\nport = 2", "line 2: "),
+    ] {
+        let dir = dir_with(file);
+        for command in ["serve", "config", "verify"] {
+            let output = larder(dir.path()).arg(command).output().unwrap();
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+            assert!(error.contains(told), "{error}");
+        }
+        assert!(!dir.path().join("peer_storage").exists());
+    }
+}
+
+#[test]
+fn a_file_that_is_named_must_be_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = config(dir.path(), &["--config", "none.toml"]).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("none.toml cannot be read"), "{error}");
+    fs::write(dir.path().join("other.toml"), "port = 7").unwrap();
+    let mut by_variable = config(dir.path(), &[]);
+    by_variable.env("LARDER_CONFIG", "other.toml");
+    assert_eq!(effective(&mut by_variable)["port"]["value"], 7);
+}
+
+#[test]
+fn what_is_printed_is_a_settings_file_of_the_same_settings() {
+    let dir =
+        dir_with("storage = 'a \"b\" \\ c'\ncors-origin = ['http://x.example', '*']\nport = 0\n");
+    let before = effective(&mut config(dir.path(), &[]));
+    let printed = text(&config(dir.path(), &[]).output().unwrap());
+    fs::write(dir.path().join("printed.toml"), &printed).unwrap();
+    let after = effective(&mut config(dir.path(), &["--config", "printed.toml"]));
+    for (name, setting) in before.as_object().unwrap() {
+        assert_eq!(setting["value"], after[name]["value"], "{name}: {printed}");
+    }
+}
+
+#[test]
+fn a_secret_is_never_shown() {
+    let dir = dir_with(&format!("token = \"{SECRET}\"\n"));
+    let other = dir_with("");
+    let mut by_variable = config(other.path(), &[]);
+    by_variable.env("LARDER_TOKEN", SECRET);
+    for mut command in [
+        config(dir.path(), &[]),
+        config(dir.path(), &["--json"]),
+        config(other.path(), &["--token", SECRET]),
+        by_variable,
+    ] {
+        let printed = text(&command.output().unwrap());
+        assert!(
+            printed.contains("token") && !printed.contains(SECRET),
+            "{printed}"
+        );
+    }
+}
+
+#[test]
+fn a_node_and_the_check_of_its_storage_heed_the_file() {
+    let dir = dir_with("storage = \"elsewhere\"\nport = 0\nlog-format = \"json\"\n");
+    let mut command = larder(dir.path());
+    command.env_clear().env("LARDER_NO_MDNS", "true");
+    let node = Node::spawn(&dir, command);
+    let status = get(node.address, "/api/p2p/status", &[]).json();
+    assert_eq!(status["storage_dir"], "elsewhere");
+    let logged = until("the request is logged", || {
+        let log = node.log();
+        let lines = log
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines
+            .into_iter()
+            .find(|line| line["path"] == "/api/p2p/status")
+    });
+    for (key, value) in [
+        ("level", json!("INFO")),
+        ("status", json!(200)),
+        ("message", json!("request")),
+    ] {
+        assert_eq!(logged[key], value, "{logged}");
+    }
+    node.stop();
+    let verified = larder(dir.path()).arg("verify").output().unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+    assert!(!dir.path().join("peer_storage").exists());
+}

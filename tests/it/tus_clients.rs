@@ -1,0 +1,157 @@
+//! The clients that people use, tus-js-client and tuspy, against a node; both sides are killed.
+//!
+//! `tests/run` installs them.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
+
+use crate::common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use common::content::content;
+use common::process::{Node, until};
+use common::raw_http::get;
+use common::{npm, venv};
+use larder::hash::BlobHash;
+use tempfile::TempDir;
+
+const MIB: usize = 1 << 20;
+const LENGTH: usize = 96 * MIB;
+/// What the file is called that they upload.
+const FILE: &str = "a file.bin";
+
+/// A client that goes on where it was killed.
+struct Client {
+    command: Command,
+    dir: TempDir,
+    storage: PathBuf,
+    running: Option<Child>,
+}
+
+impl Client {
+    /// One that `command` runs with the endpoint, the file and where to remember uploads.
+    fn new(mut command: Command, node: &Node, node_dir: &TempDir) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        command.arg(node.url("/api/p2p/tus"));
+        command.arg(dir.path().join(FILE));
+        command.arg(dir.path().join("urls.json"));
+        command.stdout(Stdio::piped());
+        Self {
+            command,
+            dir,
+            storage: node_dir.path().join("peer_storage/uploading"),
+            running: None,
+        }
+    }
+
+    fn start(&mut self) {
+        self.running = Some(self.command.spawn().unwrap());
+    }
+
+    /// Waits until the node holds so many bytes of an upload that is not whole.
+    fn until_here(&self, bytes: usize) {
+        until("enough has come", || {
+            let len = self.len_at_node()?;
+            assert!(
+                len < LENGTH,
+                "the upload was over before anybody was killed"
+            );
+            (len >= bytes).then_some(())
+        });
+    }
+
+    fn len_at_node(&self) -> Option<usize> {
+        let entries = std::fs::read_dir(&self.storage).ok()?;
+        let mut paths = entries.filter_map(|it| Some(it.ok()?.path()));
+        let content = paths.find(|path| path.extension().is_none())?;
+        usize::try_from(content.metadata().ok()?.len()).ok()
+    }
+
+    fn kill(&mut self) {
+        let mut child = self.running.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Waits for the end and returns the id of the file.
+    fn wait(&mut self) -> String {
+        let child = self.running.take().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.running {
+            // It may have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Runs a script of `tests/clients`.
+fn script(mut program: Command, name: &str) -> Command {
+    program.arg(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/clients")
+            .join(name),
+    );
+    program
+}
+
+/// A node that is killed and comes back under the same address.
+fn restart(node: Node, dir: &TempDir) -> Node {
+    let address = node.address.to_string();
+    node.kill();
+    Node::start(dir, &["--listen", &address])
+}
+
+fn goes_on(command: Command) {
+    let dir = &tempfile::tempdir().unwrap();
+    let mut node = Node::start(dir, &[]);
+    let mut client = Client::new(command, &node, dir);
+    let content = content(1, LENGTH);
+    std::fs::write(client.dir.path().join(FILE), &content).unwrap();
+    client.start();
+    client.until_here(LENGTH / 8);
+    client.kill();
+    let here = client.len_at_node().unwrap();
+    client.start();
+    client.until_here(here + LENGTH / 8);
+    node = restart(node, dir);
+    // The client itself goes on with the node that is back.
+    client.until_here(here + LENGTH / 4);
+    client.kill();
+    node = restart(node, dir);
+    client.start();
+    let id = client.wait();
+
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    let files = files["files"].as_array().unwrap();
+    assert_eq!(files.len(), 1, "{files:?}");
+    let file = &files[0];
+    assert_eq!(file["file_id"], *id);
+    assert_eq!(file["original_name"], FILE);
+    assert_eq!(file["content_type"], "application/x-test");
+    assert_eq!(file["description"], "na\u{ef}ve");
+    assert_eq!(file["hash"], BlobHash::of(&content).to_string());
+    // Once more, and the upload is known to be finished.
+    client.start();
+    assert_eq!(client.wait(), id);
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    assert_eq!(files["files"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn tus_js_client_goes_on_after_kills_on_both_sides() {
+    goes_on(script(npm::node(), "upload.mjs"));
+}
+
+#[test]
+fn tuspy_goes_on_after_kills_on_both_sides() {
+    goes_on(script(venv::command("python3"), "upload.py"));
+}

@@ -1,0 +1,119 @@
+//! The Nth disk operation fails, for every N, while an upload in parts goes on and ends:
+//! nothing that was acknowledged is lost, and in the end it is one file.
+
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // A test fails by panicking.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::content::content;
+use common::countdown_disk::{After, CountdownDisk, Fault};
+use common::stores;
+use larder::disk::{Disk, Durability, RealDisk};
+use larder::hash::BlobHash;
+use larder::node::{Node, Options};
+use larder::resumable::{NewUpload, Progress, UploadError, UploadId};
+use larder::store::About;
+use rustix::io::Errno;
+
+use crate::common;
+
+async fn open(dir: &Path, disk: Arc<dyn Disk>) -> Node {
+    let store = stores::options(dir, disk, Durability::Always);
+    let base_url = "http://localhost:5004".parse().unwrap();
+    Node::open(Options::alone(store, base_url)).await.unwrap()
+}
+
+/// Ends a node whose disk may have failed.
+async fn close(node: Node) {
+    let refusal = node.store().refusal();
+    let closed = node.store().close().await;
+    assert_eq!(closed.is_err(), refusal.is_some(), "{closed:?}");
+}
+
+/// Appends bytes as a request does; `checked` as one with a checksum that holds.
+async fn append(
+    node: &Node,
+    id: UploadId,
+    offset: u64,
+    bytes: &[u8],
+    checked: bool,
+) -> Result<Progress, UploadError> {
+    let visit = node.uploads().visit(id).await?;
+    let mut appending = visit.append(offset, checked).await?;
+    for piece in bytes.chunks(40_000) {
+        appending.write(Bytes::copy_from_slice(piece)).await?;
+    }
+    appending.keep().await
+}
+
+/// Uploads `len` bytes in three parts, of which the last two meet the fault; tells which
+/// operation failed, if any was left.
+async fn run(len: usize, working: u64, fault: Fault) -> Option<String> {
+    let content = content(9, len);
+    let (first, second) = (len / 3, len / 2);
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let disk = CountdownDisk::new();
+    let node = open(dir.path(), disk.clone()).await;
+    let upload = NewUpload {
+        length: len as u64,
+        metadata: None,
+        about: About::default(),
+    };
+    let id = node.uploads().create(upload, None).await.unwrap();
+    append(&node, id, 0, &content[..first], false)
+        .await
+        .unwrap();
+    disk.arm(working, fault);
+    let mut acknowledged = first;
+    let part = &content[first..second];
+    if append(&node, id, first as u64, part, true).await.is_ok() {
+        acknowledged = second;
+        let rest = &content[second..];
+        if append(&node, id, second as u64, rest, false).await.is_ok() {
+            acknowledged = len;
+        }
+    }
+    let failed = disk.disarm();
+    close(node).await;
+
+    let node = open(dir.path(), Arc::new(RealDisk)).await;
+    let mut visit = node.uploads().visit(id).await.unwrap();
+    let mut progress = visit.progress().await.unwrap();
+    drop(visit);
+    let here = usize::try_from(progress.offset).unwrap();
+    assert!((acknowledged..=len).contains(&here), "{here} {failed:?}");
+    if here < len {
+        progress = append(&node, id, progress.offset, &content[here..], false)
+            .await
+            .unwrap();
+    }
+    let files = stores::whole_files(node.store()).await;
+    let [record] = &files[..] else {
+        panic!("{files:?} {failed:?}");
+    };
+    assert_eq!(record.file.hash, BlobHash::of(&content));
+    assert_eq!(progress.finished.map(|it| it.file), Some(record.id));
+    close(node).await;
+    failed
+}
+
+#[tokio::test]
+async fn an_upload_survives_every_fault() {
+    for (error, after) in [
+        (Errno::IO, After::Work),
+        (Errno::IO, After::Fail),
+        (Errno::NOSPC, After::Work),
+    ] {
+        let fault = Fault { error, after };
+        for len in [30_000, 300_000] {
+            let mut working = 0;
+            while let Some(failed) = run(len, working, fault).await {
+                println!("survived {fault:?} of operation {working}: {failed}");
+                working += 1;
+            }
+            assert!(working > 5, "only {working} operations were counted");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! `larder verify`: what it finds, and what it puts in order by itself.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
+
+use crate::common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::content::content;
+use common::forms::uploaded;
+use common::process::{Node, larder};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// More than an outboard is needed for.
+const LONG: usize = 200_000;
+
+/// A storage directory that no node uses, with one file.
+struct Stored {
+    dir: TempDir,
+    hash: String,
+}
+
+impl Stored {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::start(&dir, &[]);
+        let file = uploaded(node.address, "a", &content(1, LONG));
+        node.stop();
+        let hash = file["hash"].as_str().unwrap().to_owned();
+        Self { dir, hash }
+    }
+
+    fn path(&self, dir: &str, name: &str) -> PathBuf {
+        let shard = self.dir.path().join("peer_storage").join(dir);
+        shard.join(&self.hash[..2]).join(name)
+    }
+
+    fn blob(&self) -> PathBuf {
+        self.path("blobs", &self.hash)
+    }
+
+    fn outboard(&self) -> PathBuf {
+        self.path("outboards", &self.hash)
+    }
+
+    /// What verify finds; its last line counts that.
+    fn findings(&self) -> Vec<String> {
+        let output = larder(self.dir.path()).arg("verify").output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let mut lines: Vec<_> = said.lines().map(str::to_owned).collect();
+        let summary = lines.pop().unwrap();
+        let problems = match lines.len() {
+            1 => "1 problem".to_owned(),
+            count => format!("{count} problems"),
+        };
+        assert_eq!(
+            summary,
+            format!("1 file, 1 blob of {LONG} bytes: {problems}")
+        );
+        assert_eq!(output.status.success(), lines.is_empty());
+        lines
+    }
+}
+
+fn damage(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_outboard_is_told_once_and_removed() {
+    let stored = Stored::new();
+    assert_eq!(stored.findings(), [""; 0]);
+    let sound = fs::read(stored.outboard()).unwrap();
+    let told = format!(
+        "outboard of {}: damaged, removed (the node derives it anew)",
+        stored.hash
+    );
+    let put = |bytes: &[u8]| fs::write(stored.outboard(), bytes).unwrap();
+    let damages: [&dyn Fn(); 6] = [
+        &|| put(b""),
+        &|| put(&sound[..sound.len() - 1]),
+        &|| put(&[&sound[..], b"x"].concat()),
+        &|| damage(&stored.outboard(), 0),
+        &|| damage(&stored.outboard(), sound.len() / 2),
+        &|| damage(&stored.outboard(), sound.len() - 1),
+    ];
+    for damage in damages {
+        put(&sound);
+        assert_eq!(stored.findings(), [""; 0]);
+        damage();
+        assert_eq!(stored.findings(), [told.as_str()]);
+        assert!(!stored.outboard().exists());
+        assert_eq!(stored.findings(), [""; 0]);
+    }
+}
+
+#[test]
+fn outboards_of_blobs_that_are_gone_are_told_once_and_removed() {
+    let stored = Stored::new();
+    let other = format!("{}{}", &stored.hash[..2], "0".repeat(62));
+    let left = stored.path("outboards", &other);
+    fs::copy(stored.outboard(), &left).unwrap();
+    assert_eq!(
+        stored.findings(),
+        ["1 outboard of blobs that are gone: removed"]
+    );
+    assert!(!left.exists() && stored.outboard().exists());
+    assert_eq!(stored.findings(), [""; 0]);
+}
+
+#[test]
+fn a_damaged_blob_is_told_and_its_outboard_is_left() {
+    let stored = Stored::new();
+    damage(&stored.blob(), LONG / 2);
+    let told = format!("blob {}: damaged, its bytes have another hash", stored.hash);
+    for _ in 0..2 {
+        assert_eq!(stored.findings(), [told.as_str()]);
+    }
+    assert!(stored.outboard().exists());
+}
+
+#[test]
+fn what_programs_read_is_json() {
+    let stored = Stored::new();
+    damage(&stored.blob(), LONG / 2);
+    let output = larder(stored.dir.path())
+        .args(["verify", "--json"])
+        .output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let said: Vec<Value> = said
+        .lines()
+        .map(|it| serde_json::from_str(it).unwrap())
+        .collect();
+    let told = format!("blob {}: damaged, its bytes have another hash", stored.hash);
+    let counts = json!({ "files": 1, "blobs": 1, "blob_bytes": LONG, "problems": 1 });
+    assert_eq!(said, [json!({ "problem": told }), counts]);
+}
+
+#[test]
+fn what_does_not_belong_there_is_told_and_left() {
+    let stored = Stored::new();
+    let strays = [
+        stored.path("blobs", "note.txt"),
+        stored.path("outboards", "note.txt"),
+    ];
+    for stray in &strays {
+        fs::write(stray, b"").unwrap();
+    }
+    for _ in 0..2 {
+        let found = stored.findings();
+        assert_eq!(found.len(), strays.len());
+        for (told, stray) in found.iter().zip(&strays) {
+            let path = stray.strip_prefix(stored.dir.path()).unwrap();
+            assert_eq!(*told, format!("{}: does not belong there", path.display()));
+        }
+    }
+}

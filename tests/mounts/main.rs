@@ -1,0 +1,14 @@
+//! Tests that mount file systems, to fill or to break them; that takes root.
+
+// A panic is how a test fails.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+
+#[expect(dead_code, reason = "the tests of `it` use all of it")]
+#[path = "../common/mod.rs"]
+mod common;
+
+mod full_disk;
+mod full_start;
+mod read_only_disk;
+mod readiness;
+mod small_disk;

@@ -1,0 +1,82 @@
+//! A disk that the system makes read-only while a node runs: its stop tells that in one line.
+//!
+//! The disk is an ext4 file system in a file, which the test mounts and breaks; that takes root.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
+
+use crate::common;
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+
+use common::content::content;
+use common::forms::uploaded;
+use common::process::{Node, until};
+use common::raw_http::get;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+fn done(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The file system of a storage directory; unmounted on drop.
+struct Mounted<'a>(&'a Path);
+
+impl Mounted<'_> {
+    fn on<'a>(storage: &'a Path, image: &Path) -> Mounted<'a> {
+        fs::create_dir(storage).unwrap();
+        File::create(image).unwrap().set_len(200 << 20).unwrap();
+        done(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image));
+        let mut mount = Command::new("mount");
+        mount.args(["-o", "loop,errors=remount-ro"]);
+        done(mount.args([image, storage]));
+        Mounted(storage)
+    }
+
+    /// Has the system find an error, after which it takes no more writes.
+    fn break_off(&self) {
+        let mut find = Command::new("findmnt");
+        let device = done(find.args(["-no", "SOURCE"]).arg(self.0));
+        let device = Path::new(device.trim()).file_name().unwrap().to_owned();
+        let trigger = Path::new("/sys/fs/ext4").join(device);
+        fs::write(trigger.join("trigger_fs_error"), "1").unwrap();
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
+}
+
+#[test]
+fn a_stop_on_a_disk_that_became_read_only_ends_with_one_clear_line() {
+    for idle in [false, true] {
+        let dir = TempDir::new().unwrap();
+        let storage = dir.path().join("peer_storage");
+        let image = dir.path().join("image");
+        let mounted = Mounted::on(&storage, &image);
+        let node = Node::start(&dir, &[]);
+        if !idle {
+            uploaded(node.address, "kept", &content(1, 100_000));
+        }
+        mounted.break_off();
+        until("it is not ready", || {
+            (get(node.address, "/ready", &[]).status == 503).then_some(())
+        });
+        node.signal(Signal::TERM);
+        let status = node.wait();
+        assert_eq!(status.code(), Some(1));
+        let log = fs::read_to_string(dir.path().join("log")).unwrap();
+        assert!(!log.contains("panicked"), "{log}");
+        let last = log.lines().last().unwrap_or_default();
+        assert!(
+            last.starts_with("larder: the last changes may not be on disk"),
+            "{log}"
+        );
+    }
+}

@@ -1,0 +1,421 @@
+//! `/ready` and `/health` tell what an upload would meet now, whatever the cause, and heal with it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
+
+use crate::common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::content::content;
+use common::forms::{file, form, upload, uploaded};
+use common::process::{Node, limited, until};
+use common::raw_http::get;
+use common::tus::create;
+use tempfile::TempDir;
+
+/// More than packs hold, so that it goes the way of files.
+const LONG: usize = 70_000;
+const FAILED: &str = "write_failed";
+
+fn storage(dir: &TempDir) -> PathBuf {
+    dir.path().join("peer_storage")
+}
+
+/// Waits until the node takes no uploads, and says so everywhere; nothing is acknowledged.
+fn assert_unready(node: &Node, code: &str) {
+    for (seed, len) in [(1, LONG), (2, 10)] {
+        let body = form(&[file("refused", &content(seed, len))]);
+        let answer = upload(node.address, &body);
+        assert_eq!(answer.refusal().1, code, "{answer:?}");
+        assert!([503, 507].contains(&answer.status), "{answer:?}");
+        assert!(!answer.header("retry-after").is_empty(), "{answer:?}");
+        // At once, and again.
+        for _ in 0..2 {
+            let ready = get(node.address, "/ready", &[]);
+            assert_eq!(ready.refusal(), (503, code.to_owned()));
+            assert!(!ready.header("retry-after").is_empty(), "{ready:?}");
+            let health = get(node.address, "/health", &[]);
+            assert_eq!(health.status, 200);
+            assert_eq!(health.json()["writable"], false, "{health:?}");
+            let metrics = get(node.address, "/metrics", &[]).body;
+            assert!(String::from_utf8_lossy(&metrics).contains("larder_writable 0"));
+        }
+    }
+}
+
+/// Waits until the node is ready by itself, and takes uploads.
+fn assert_heals(node: &Node) {
+    until("the node is ready again", || {
+        (get(node.address, "/ready", &[]).status == 200).then_some(())
+    });
+    assert_eq!(get(node.address, "/health", &[]).json()["writable"], true);
+    for (seed, len) in [(3, LONG), (4, 10)] {
+        uploaded(node.address, "taken", &content(seed, len));
+    }
+    assert_eq!(get(node.address, "/ready", &[]).status, 200);
+}
+
+/// How often the log says that the storage directory cannot be written.
+fn told(node: &Node, text: &str) -> usize {
+    node.log().matches(text).count()
+}
+
+fn in_use(dir: &TempDir) -> Node {
+    let node = Node::start(dir, &[]);
+    uploaded(node.address, "before", &content(0, LONG));
+    uploaded(node.address, "before", &content(0, 10));
+    assert_eq!(get(node.address, "/ready", &[]).status, 200);
+    node
+}
+
+#[test]
+fn a_storage_directory_that_is_gone_takes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = in_use(&dir);
+    fs::remove_dir_all(storage(&dir)).unwrap();
+    assert_unready(&node, FAILED);
+    assert_eq!(told(&node, "cannot be written"), 1);
+    // Not even where it looks as it did.
+    for name in ["spool", "packs", "journal", "uploading"] {
+        fs::create_dir_all(storage(&dir).join(name)).unwrap();
+    }
+    for shard in 0..=255 {
+        fs::create_dir_all(storage(&dir).join(format!("blobs/{shard:02x}"))).unwrap();
+    }
+    let body = form(&[file("refused", &content(5, 10))]);
+    assert_eq!(upload(node.address, &body).refusal().1, FAILED);
+    let ready = get(node.address, "/ready", &[]);
+    assert_eq!(ready.refusal(), (503, FAILED.to_owned()));
+}
+
+#[test]
+fn a_storage_directory_that_is_moved_away_is_found_when_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = in_use(&dir);
+    let aside = dir.path().join("aside");
+    fs::rename(storage(&dir), &aside).unwrap();
+    assert_unready(&node, FAILED);
+    fs::rename(&aside, storage(&dir)).unwrap();
+    assert_heals(&node);
+    node.stop();
+}
+
+#[test]
+fn what_is_asked_for_readiness_finds_out_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = in_use(&dir);
+    fs::rename(storage(&dir), dir.path().join("aside")).unwrap();
+    // Nobody uploads.
+    until("the node is not ready", || {
+        (get(node.address, "/ready", &[]).status == 503).then_some(())
+    });
+}
+
+#[test]
+fn a_part_of_the_storage_directory_that_is_gone_is_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = in_use(&dir);
+    let (blobs, aside) = (storage(&dir).join("blobs"), dir.path().join("aside"));
+    fs::rename(&blobs, &aside).unwrap();
+    let body = form(&[file("refused", &content(1, LONG))]);
+    let answer = upload(node.address, &body);
+    assert_eq!(answer.refusal(), (503, FAILED.to_owned()));
+    for _ in 0..2 {
+        let ready = get(node.address, "/ready", &[]);
+        assert_eq!(ready.refusal(), (503, FAILED.to_owned()));
+    }
+    fs::rename(&aside, &blobs).unwrap();
+    assert_heals(&node);
+}
+
+#[test]
+fn a_resumable_upload_that_cannot_begin_is_told_as_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = in_use(&dir);
+    fs::remove_dir_all(storage(&dir)).unwrap();
+    let answer = create(node.address, 10, &[]);
+    assert_eq!(answer.refusal(), (503, FAILED.to_owned()));
+}
+
+/// A file system mounted over a directory; unmounted on drop.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn tmpfs(on: &Path, options: &str) -> Self {
+        fs::create_dir_all(on).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "larder-test"]);
+        let status = mount.arg(on).status().unwrap();
+        assert!(status.success(), "this test mounts a tmpfs: run it as root");
+        Self(on.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            eprintln!("{} stays mounted", self.0.display());
+        }
+    }
+}
+
+#[test]
+fn another_file_system_in_the_place_of_the_storage_directory_takes_nothing() {
+    for options in ["size=1m", "size=1m,ro"] {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::start(&dir, &["--min-free", "0"]);
+        uploaded(node.address, "before", &content(0, 10));
+        let mounted = Mounted::tmpfs(&storage(&dir), options);
+        assert_unready(&node, FAILED);
+        drop(mounted);
+        assert_heals(&node);
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_to_the_last_byte_is_a_lack_of_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let _disk = Mounted::tmpfs(&storage(&dir), "size=8m");
+    let node = Node::start(&dir, &["--min-free", "0"]);
+    uploaded(node.address, "before", &content(0, LONG));
+    let filler = storage(&dir).join("filler");
+    let written = fs::write(&filler, vec![0; 8 << 20]);
+    assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    for seed in 1..20 {
+        let body = form(&[file("refused", &content(seed, LONG))]);
+        let answer = upload(node.address, &body);
+        assert_eq!(answer.refusal(), (507, "disk_full".to_owned()));
+        let ready = get(node.address, "/ready", &[]);
+        assert_eq!(ready.refusal(), (503, "disk_full".to_owned()));
+        assert_eq!(get(node.address, "/health", &[]).json()["writable"], false);
+    }
+    assert_eq!(told(&node, " ERROR "), 0, "{}", node.log());
+    assert_eq!(told(&node, "for want of room"), 1);
+    fs::remove_file(filler).unwrap();
+    assert_heals(&node);
+}
+
+#[test]
+fn a_disk_without_room_for_names_is_a_lack_of_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let _disk = Mounted::tmpfs(&storage(&dir), "size=64m,nr_inodes=800");
+    let node = Node::start(&dir, &["--min-free", "0"]);
+    uploaded(node.address, "before", &content(0, LONG));
+    let names = storage(&dir).join("names");
+    fs::create_dir(&names).unwrap();
+    let full = (0..).find_map(|name: u32| fs::write(names.join(name.to_string()), "").err());
+    assert_eq!(full.unwrap().kind(), std::io::ErrorKind::StorageFull);
+    let body = form(&[file("refused", &content(1, LONG))]);
+    let answer = upload(node.address, &body);
+    assert_eq!(answer.refusal(), (507, "disk_full".to_owned()));
+    let ready = get(node.address, "/ready", &[]);
+    assert_eq!(ready.refusal(), (503, "disk_full".to_owned()));
+    fs::remove_dir_all(names).unwrap();
+    assert_heals(&node);
+}
+
+/// Calls of a running process that fail until this is dropped.
+struct Injected(Child);
+
+impl Injected {
+    fn into(node: &Node, calls: &str, error: &str) -> Self {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e"]);
+        strace.arg(format!("inject={calls}:error={error}"));
+        strace.args(["-p", &node.id().to_string()]);
+        let child = strace.stdout(Stdio::null()).spawn().unwrap();
+        until("the node is traced", || node.is_traced().then_some(()));
+        Self(child)
+    }
+}
+
+impl Drop for Injected {
+    fn drop(&mut self) {
+        // It lets go of the node when it is told to end.
+        let pid = i32::try_from(self.0.id()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_file_system_that_has_gone_read_only_is_told_and_needs_no_restart() {
+    // What `errors=remount-ro` leaves: every change fails, also the cut of what was half-written.
+    let calls = "pwrite64,ftruncate,rename,renameat,renameat2,unlink,unlinkat";
+    for error in ["EROFS", "EIO", "EDQUOT"] {
+        let dir = tempfile::tempdir().unwrap();
+        let node = in_use(&dir);
+        let injected = Injected::into(&node, calls, error);
+        let code = if error == "EDQUOT" {
+            "disk_full"
+        } else {
+            FAILED
+        };
+        assert_unready(&node, code);
+        drop(injected);
+        assert_heals(&node);
+        node.stop();
+        let node = Node::start(&dir, &[]);
+        let list = get(node.address, "/api/p2p/files", &[]).json();
+        assert_eq!(list["total_files"], 4, "{error}");
+    }
+}
+
+/// What a part of the storage directory is, moved away until this is dropped.
+struct Aside {
+    from: PathBuf,
+    to: PathBuf,
+}
+
+impl Aside {
+    fn moved(dir: &TempDir, name: &str) -> Self {
+        let (from, to) = (storage(dir).join(name), dir.path().join("aside"));
+        fs::rename(&from, &to).unwrap();
+        Self { from, to }
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        fs::rename(&self.to, &self.from).unwrap();
+    }
+}
+
+/// Each part that some upload needs.
+const NEEDED: [&str; 6] = [
+    "spool",
+    "blobs",
+    "outboards",
+    "packs",
+    "journal",
+    "uploading",
+];
+
+#[test]
+fn what_an_upload_needs_is_missed_before_one_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = in_use(&dir);
+    for name in NEEDED {
+        let aside = Aside::moved(&dir, name);
+        until(name, || {
+            (get(node.address, "/ready", &[]).status == 503).then_some(())
+        });
+        let ready = get(node.address, "/ready", &[]);
+        assert_eq!(ready.refusal(), (503, FAILED.to_owned()), "{name}");
+        drop(aside);
+        until(name, || {
+            (get(node.address, "/ready", &[]).status == 200).then_some(())
+        });
+    }
+    assert_heals(&node);
+}
+
+#[test]
+fn what_is_written_in_one_place_heals_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = in_use(&dir);
+    let tried = Duration::from_secs(5);
+    for (seed, name) in (10..).zip(["blobs", "outboards"]) {
+        let aside = Aside::moved(&dir, name);
+        let long = form(&[file("refused", &content(seed, LONG))]);
+        assert_eq!(upload(node.address, &long).refusal().1, FAILED);
+        // Longer than a trial is waited for.
+        let began = Instant::now();
+        for small in 0.. {
+            uploaded(node.address, "small", &content(1000 * seed + small, 10));
+            let ready = get(node.address, "/ready", &[]);
+            assert_eq!(ready.refusal(), (503, FAILED.to_owned()), "{name}");
+            if began.elapsed() > tried {
+                break;
+            }
+        }
+        assert_eq!(told(&node, "can be written again"), seed as usize - 10);
+        drop(aside);
+        until(name, || {
+            (get(node.address, "/ready", &[]).status == 200).then_some(())
+        });
+    }
+    assert_heals(&node);
+}
+
+#[test]
+fn a_directory_that_cannot_be_changed_is_told_until_it_can() {
+    for name in ["blobs", "outboards", "uploading", "packs"] {
+        let dir = tempfile::tempdir().unwrap();
+        let node = in_use(&dir);
+        let mounted = Mounted::tmpfs(&storage(&dir).join(name), "size=1m,ro");
+        until(name, || {
+            (get(node.address, "/ready", &[]).status == 503).then_some(())
+        });
+        let ready = get(node.address, "/ready", &[]);
+        assert_eq!(ready.refusal(), (503, FAILED.to_owned()), "{name}");
+        drop(mounted);
+        assert_heals(&node);
+    }
+}
+
+#[test]
+fn a_shard_that_is_gone_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = in_use(&dir);
+    for parent in ["blobs", "outboards"] {
+        for shard in fs::read_dir(storage(&dir).join(parent)).unwrap() {
+            // Those that hold something stay.
+            let _ = fs::remove_dir(shard.unwrap().path());
+        }
+        assert!(fs::read_dir(storage(&dir).join(parent)).unwrap().count() < 3);
+    }
+    for seed in 1..6 {
+        let bytes = content(seed, LONG);
+        let kept = uploaded(node.address, "kept", &bytes);
+        let path = format!("/api/p2p/file/{}", kept["file_id"].as_str().unwrap());
+        assert!(get(node.address, &path, &[]).body == bytes);
+        assert_eq!(get(node.address, "/ready", &[]).status, 200);
+    }
+    assert_eq!(told(&node, "cannot be written"), 0);
+}
+
+#[test]
+fn a_stranger_learns_no_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--private", "--token", "a-token-of-this-node"]);
+    for name in NEEDED {
+        let aside = Aside::moved(&dir, name);
+        until(name, || {
+            (get(node.address, "/ready", &[]).status == 503).then_some(())
+        });
+        for path in ["/health", "/ready"] {
+            let answer = get(node.address, path, &[]);
+            let text = String::from_utf8_lossy(&answer.body);
+            assert!(text.contains("cannot write"), "{text}");
+            for secret in ["peer_storage", name, "os error"] {
+                assert!(!text.contains(secret), "{path} tells {secret}: {text}");
+            }
+        }
+        assert!(node.log().contains(&format!("peer_storage/{name}")));
+        drop(aside);
+        until(name, || {
+            (get(node.address, "/ready", &[]).status == 200).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_one_of_a_file_and_not_of_the_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::spawn(&dir, limited(dir.path(), "-f 8192"));
+    for seed in 1..4 {
+        let body = form(&[file("refused", &content(seed, 12 << 20))]);
+        let answer = upload(node.address, &body);
+        assert_eq!(answer.refusal(), (507, "disk_full".to_owned()));
+        assert_eq!(get(node.address, "/ready", &[]).status, 200);
+        uploaded(node.address, "taken", &content(seed, LONG));
+        assert_eq!(get(node.address, "/ready", &[]).status, 200);
+    }
+    assert_eq!(told(&node, "for want of room"), 0);
+}
