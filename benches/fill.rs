@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder::disk::Durability;
-use larder::store::local::{LocalStore, Options, RELAXED_SYNC_EVERY};
+use larder::store::local::{LocalStore, Options};
 use larder::store::{About, Store};
+use tokio::task::JoinSet;
 
 /// How many files are written at once.
 const AT_ONCE: usize = 128;
@@ -24,13 +25,14 @@ async fn main() -> Result<()> {
     options.durability = Durability::Relaxed;
     let opened = LocalStore::open(options).await?;
     let began = Instant::now();
-    let syncs = tokio::spawn(sync_at_times(opened.store.clone()));
+    let mut tasks = JoinSet::new();
+    opened.store.keep_up(&mut tasks);
     let writes = stream::iter(0..files).map(|n| add(opened.store.clone(), n, bytes));
     writes
         .buffer_unordered(AT_ONCE)
         .try_collect::<Vec<()>>()
         .await?;
-    syncs.abort();
+    tasks.shutdown().await;
     let took = began.elapsed();
     opened.store.close().await?;
     println!(
@@ -40,26 +42,18 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// As a node under relaxed durability does.
-async fn sync_at_times(store: Store) -> Result<()> {
-    loop {
-        tokio::time::sleep(RELAXED_SYNC_EVERY).await;
-        store.sync().await?;
-    }
-}
-
 async fn add(store: Store, n: u64, bytes: usize) -> Result<()> {
     let mut content = vec![0; bytes];
     blake3::Hasher::new()
         .update(&n.to_le_bytes())
         .finalize_xof()
         .fill(&mut content);
-    let mut spool = store.spool();
-    spool.write(Bytes::from(content)).await?;
+    let mut receiving = store.receive().await?;
+    receiving.write(Bytes::from(content)).await?;
     let about = About {
         name: format!("file-{n:09}.bin"),
         ..About::default()
     };
-    store.ingest(spool.finish().await?, about).await?;
+    store.ingest(receiving.finish().await?, about).await?;
     Ok(())
 }

@@ -14,7 +14,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use futures_util::future::join_all;
 use futures_util::{FutureExt, TryStreamExt};
 use larder::blob::local::LocalBlobs;
-use larder::blob::{BlobBackend, ByteStream, OpenBlob, Spool, SpooledBlob};
+use larder::blob::{BlobBackend, ByteStream, Limit, OpenBlob, Received};
 use larder::disk::Durability;
 use larder::hash::BlobHash;
 use larder::index::IndexBackend;
@@ -62,13 +62,13 @@ fn content(len: usize) -> Bytes {
     bytes.into()
 }
 
-async fn spooled(options: &Options, content: Bytes) -> SpooledBlob {
-    let mut spool = Spool::new(options.spool());
+async fn received(blobs: &LocalBlobs, content: Bytes) -> Box<dyn Received> {
+    let mut receiving = blobs.receive(Limit::default()).await.unwrap();
     for start in (0..content.len()).step_by(PIECE) {
         let piece = content.slice(start..content.len().min(start + PIECE));
-        spool.write(piece).await.unwrap();
+        receiving.write(piece).await.unwrap();
     }
-    spool.finish().await.unwrap()
+    receiving.finish().await.unwrap()
 }
 
 /// The lengths of pieces that connections hand on.
@@ -147,11 +147,11 @@ fn verify(bencher: Bencher<'_, '_>, piece: usize) {
 #[divan::bench(args = [4 * KIB, 64 * KIB, MIB, 64 * MIB])]
 fn hash_and_spool(bencher: Bencher<'_, '_>, len: usize) {
     let options = options(Durability::Relaxed);
-    LocalBlobs::open(options.blobs()).unwrap();
+    let blobs = LocalBlobs::open(options.blobs()).unwrap();
     bencher
         .counter(BytesCount::new(len))
         .with_inputs(|| content(len))
-        .bench_values(|content| RUNTIME.block_on(spooled(&options, content)));
+        .bench_values(|content| RUNTIME.block_on(received(&blobs, content)));
 }
 
 #[divan::bench(args = DURABILITIES, consts = [4 * KIB, MIB], sample_count = 200)]
@@ -160,8 +160,8 @@ fn commit<const LEN: usize>(bencher: Bencher<'_, '_>, durability: Durability) {
     let blobs = LocalBlobs::open(options.blobs()).unwrap();
     bencher
         .counter(BytesCount::new(LEN))
-        .with_inputs(|| RUNTIME.block_on(spooled(&options, content(LEN))))
-        .bench_values(|blob| RUNTIME.block_on(blobs.commit(blob)).unwrap());
+        .with_inputs(|| RUNTIME.block_on(received(&blobs, content(LEN))))
+        .bench_values(|content| RUNTIME.block_on(content.keep()).unwrap());
 }
 
 fn new_file() -> NewFile {
@@ -254,9 +254,9 @@ fn ranged(
     let options = options(Durability::Relaxed);
     let blobs = LocalBlobs::open(options.blobs()).unwrap();
     let hash = RUNTIME.block_on(async {
-        let blob = spooled(&options, content(BLOB)).await;
-        let hash = blob.hash();
-        blobs.commit(blob).await.unwrap();
+        let content = received(&blobs, content(BLOB)).await;
+        let hash = content.hash();
+        content.keep().await.unwrap();
         hash
     });
     // In steps of a prime, so that ranges lie at all distances from page borders.

@@ -20,6 +20,7 @@ pub mod blob;
 pub mod disk;
 pub mod index;
 pub mod secret_file;
+pub mod small_state;
 pub mod state_file;
 pub mod stored_file;
 pub mod timed_disk;

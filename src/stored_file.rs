@@ -9,6 +9,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// What seems to be older was written just now: it is the clock that was set.
+const OLDEST: Duration = Duration::from_hours(365 * 24);
 
 /// Opens a regular file for reading, without waiting for anybody. Whatever else is there is an
 /// error of the kind `InvalidData`. Blocks no longer than the disk does.
@@ -60,6 +64,30 @@ pub fn read_at(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
     }
     bytes.truncate(filled);
     Ok(bytes)
+}
+
+/// How long ago something was last written. Where the clock was set so that this is in time to
+/// come, or too far back, a file gets the present time, so that it neither seems old at once nor
+/// new for ever, however often that is asked after a restart. Blocks.
+pub fn age(path: &Path) -> io::Result<Duration> {
+    let written = std::fs::metadata(path)?.modified()?;
+    let now = SystemTime::now();
+    match now.duration_since(written) {
+        Ok(age) if age < OLDEST => return Ok(age),
+        _ => tracing::warn!(path = %path.display(), "the clock was set; its age counts from now"),
+    }
+    match open(path) {
+        // What is no file waits for nothing.
+        Err(e) if is_no_file(&e) => {}
+        file => file?.set_modified(now)?,
+    }
+    Ok(Duration::ZERO)
+}
+
+/// Whether an error of [`open`] says that no file is there.
+pub fn is_no_file(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound};
+    matches!(error.kind(), NotFound | InvalidData)
 }
 
 fn no_file() -> io::Error {

@@ -79,7 +79,7 @@ async fn made(dir: &Path) -> Model {
     indexing.segment_bytes = SEGMENT_BYTES;
     let index = LocalIndex::open(&indexing).unwrap().index;
     let blobs = LocalBlobs::open(blobs).unwrap();
-    let store = Store::new(Arc::new(blobs), Arc::new(index), usual.spool());
+    let store = Store::new(Arc::new(blobs), Arc::new(index));
     for (seed, size) in (0..).zip(SIZES) {
         model.upload(&store, content(seed, size)).await;
     }

@@ -22,7 +22,8 @@ use larder::index::memory::MemoryIndex;
 use larder::node::{Node, Options};
 use larder::peer::discovery;
 use larder::peer::identity::Identity;
-use larder::store::{About, Store, local};
+use larder::small_state::memory::MemoryState;
+use larder::store::{About, Store};
 use larder::web::server;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -114,10 +115,8 @@ impl Simulation {
     async fn start_node(&mut self, number: usize, bootstrap: BaseUrl) -> Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let base_url = format!("http://{}", listener.local_addr()?).parse()?;
-        let local = local::Options::new(self.dir.path().join(number.to_string()));
-        std::fs::create_dir(&local.dir)?;
         let blobs = Arc::new(MemoryBlobs::default());
-        let store = Store::new(blobs, Arc::new(MemoryIndex::default()), local.spool());
+        let store = Store::new(blobs, Arc::new(MemoryIndex::default()));
         for file in 0..self.size.files_of_each {
             add(&store, &format!("file {file} of node {number}")).await?;
         }
@@ -127,9 +126,10 @@ impl Simulation {
                 every: self.size.period,
                 ..discovery::Options::default()
             },
-            ..Options::alone(local, base_url)
+            ..Options::alone(base_url)
         };
-        let node = Arc::new(Node::over(store, Identity::generate()?, options)?);
+        let state = Arc::new(MemoryState::default());
+        let node = Arc::new(Node::new(store, Identity::generate()?, state, options)?);
         self.nodes.push(Arc::clone(&node));
         let router = http::router(Arc::clone(&node), http::Options::default());
         let router = counted(router, &self.of_nodes);
@@ -179,13 +179,13 @@ impl Simulation {
 }
 
 async fn add(store: &Store, name: &str) -> Result<()> {
-    let mut spool = store.spool();
-    spool.write(Bytes::from(name.to_owned())).await?;
+    let mut receiving = store.receive().await?;
+    receiving.write(Bytes::from(name.to_owned())).await?;
     let about = About {
         name: name.to_owned(),
         ..About::default()
     };
-    store.ingest(spool.finish().await?, about).await?;
+    store.ingest(receiving.finish().await?, about).await?;
     Ok(())
 }
 

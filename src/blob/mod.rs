@@ -1,7 +1,7 @@
 //! Blobs: immutable bytes named by their hash.
 //!
-//! An upload is written to a spool, which hashes it; a backend commits the
-//! spooled blob and hands its bytes out again.
+//! A backend receives content, which it hashes as it comes, keeps what was received whole as
+//! a blob, and hands its bytes out again.
 
 use std::fmt::Display;
 use std::io;
@@ -19,10 +19,12 @@ use crate::hash::BlobHash;
 mod encoded;
 pub mod local;
 pub mod memory;
+mod partials;
+mod receiving;
 mod room;
-pub mod spool;
 
-pub use spool::{Spool, SpooledBlob};
+pub use partials::{FoundPartial, InvalidPartialId, Partial, PartialId, Partials, Proven, Purpose};
+pub use receiving::{Limit, Received, Receiving};
 
 /// The bytes of a blob, piece by piece. An error ends the stream.
 pub type ByteStream = BoxStream<'static, Result<Bytes, BlobError>>;
@@ -30,12 +32,17 @@ pub type ByteStream = BoxStream<'static, Result<Bytes, BlobError>>;
 /// One place that keeps blobs.
 #[async_trait]
 pub trait BlobBackend: Send + Sync + 'static {
-    /// Keeps a spooled blob. Ok means durable (within the backend's durability
-    /// setting); whatever is there already is replaced. Content in memory is not written
-    /// again where it is, with exactly these bytes. On an error
-    /// nothing of the blob is left; only after a failed sync, when nobody can tell what
-    /// the disk holds, it may be there.
-    async fn commit(&self, blob: SpooledBlob) -> Result<(), BlobError>;
+    /// Begins to receive content that is no longer than `limit` says.
+    async fn receive(&self, limit: Limit) -> Result<Box<dyn Receiving>, BlobError>;
+
+    /// How many bytes more can be kept now.
+    async fn room(&self) -> u64;
+
+    /// Fails where `bytes` more would leave less room than is to be left.
+    async fn check_room(&self, bytes: u64) -> Result<(), BlobError>;
+
+    /// The partial content of this purpose.
+    fn partials(&self, purpose: Purpose) -> Arc<dyn Partials>;
 
     /// Opens a blob for reading; one that is known to be damaged gives an error. It stays
     /// readable through the returned value even when it is deleted meanwhile.
@@ -70,13 +77,13 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// Why the backend refuses to write, if it does (after a failed sync).
     fn refusal(&self) -> Option<String>;
 
-    /// Fails as a commit would fail now, found out by writing something and removing it again,
-    /// apart from what is spooled.
+    /// Fails as it would fail now to receive content and keep it, found out by writing something
+    /// and removing it again.
     async fn try_to_write(&self) -> Result<(), BlobError> {
         Ok(())
     }
 
-    /// Makes every commit and every deletion so far durable, whatever the
+    /// Makes everything kept and every deletion so far durable, whatever the
     /// durability setting.
     async fn sync(&self) -> Result<(), BlobError>;
 }
@@ -126,7 +133,7 @@ pub enum BlobError {
     /// The system refused an operation, or no room is left.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The stored bytes are not those that were committed.
+    /// The stored bytes are not those that were kept.
     #[error("blob {hash} is damaged: {detail}")]
     Damaged {
         /// Which blob.
@@ -179,7 +186,7 @@ impl BlobError {
         Self::damaged(hash, &"its bytes have another hash")
     }
 
-    /// The error for a blob that is not what was committed.
+    /// The error for a blob that is not what was kept.
     fn damaged(hash: BlobHash, detail: &dyn Display) -> Self {
         let detail = detail.to_string();
         Self::Damaged { hash, detail }

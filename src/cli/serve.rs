@@ -15,11 +15,15 @@ use super::stop::{StopSignal, hangup, reload_on_hangup};
 use super::storage::{advised, keep_private};
 use super::{allocator, limits, logging};
 use crate::access::Writers;
+use crate::blocking;
 use crate::config::Settings;
 use crate::http;
 use crate::index;
-use crate::node::{self, Node, NodeError};
+use crate::node::{self, Node};
+use crate::peer::client::ClientError;
+use crate::peer::identity::{Identity, IdentityError};
 use crate::peer::tls::Authorities;
+use crate::store::local::{self, LocalStore, OpenError};
 use crate::web::server;
 use crate::web::tls::Tls;
 
@@ -73,10 +77,10 @@ async fn serve(
         ..settings.node(bound)?
     };
     let grace = settings.server().shutdown_grace;
-    let Some(node) = open(options, &mut stop, grace).await? else {
+    let Some(opened) = open(settings.store(), options, &mut stop, grace).await? else {
         return Ok(());
     };
-    let node = Arc::new(node);
+    let node = Arc::new(opened.node);
     allocator::give_back();
     if node.base_url().has_path() {
         tracing::warn!(
@@ -89,7 +93,7 @@ async fn serve(
         tracing::warn!(%bound, "takes no changes: set --tokens, --token, --token-file or --open");
     }
     let router = http::router(Arc::clone(&node), http);
-    let storage = node.storage_dir().display();
+    let storage = node.store().storage();
     let servers: Vec<_> = settings
         .bootstrap()
         .iter()
@@ -121,29 +125,63 @@ async fn serve(
         .context("the last changes may not be on disk")
 }
 
+/// A node over a storage directory.
+struct Opened {
+    node: Node,
+    /// While it lives, no other process opens the directory.
+    _storage: LocalStore,
+}
+
+/// Why there is none.
+#[derive(Debug, thiserror::Error)]
+enum NotOpened {
+    /// The storage directory cannot be opened.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+    /// The node's key cannot be had.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The client that asks other nodes cannot be made.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+/// Opens a storage directory and the node's key in it, making both the first time.
+async fn compose(store: local::Options, options: node::Options) -> Result<Opened, NotOpened> {
+    let dir = store.dir.clone();
+    let storage = LocalStore::open(store).await?;
+    let identity = blocking::run(move || Identity::load_or_create(&dir)).await?;
+    let (store, state) = (storage.store.clone(), storage.state.clone());
+    Ok(Opened {
+        node: Node::new(store, identity, state, options)?,
+        _storage: storage,
+    })
+}
+
 /// Opens the node; None where it was told to stop meanwhile, and has. Neither that nor a thread
 /// that could not be made is waited for without end.
 async fn open(
+    store: local::Options,
     options: node::Options,
     stop: &mut StopSignal,
     grace: Duration,
-) -> anyhow::Result<Option<Node>> {
-    let mut opening = tokio::spawn(Node::open(options));
+) -> anyhow::Result<Option<Opened>> {
+    let mut opening = tokio::spawn(compose(store, options));
     let opened = tokio::select! {
         opened = &mut opening => opened,
         cause = stuck() => return Err(anyhow!("the lookup database cannot be opened: {cause}")),
         () = stop.wait() => {
             let opened = timeout(grace, opening).await;
             let opened = opened.map_err(|_| anyhow!("stopped while the start was under way"))?;
-            if let Ok(Ok(node)) = opened {
-                node.store().close().await?;
+            if let Ok(Ok(opened)) = opened {
+                opened.node.store().close().await?;
             }
             return Ok(None);
         }
     };
-    let node = opened.context("the start ended by a panic")?;
-    node.map(Some).map_err(|error| match error {
-        NodeError::Store(error) => advised(error),
+    let opened = opened.context("the start ended by a panic")?;
+    opened.map(Some).map_err(|error| match error {
+        NotOpened::Storage(error) => advised(error),
         other => other.into(),
     })
 }

@@ -10,7 +10,6 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
 use crate::base_url::{BaseUrl, InvalidBaseUrl};
-use crate::disk::Durability;
 use crate::fetch;
 use crate::http;
 use crate::node;
@@ -18,7 +17,6 @@ use crate::peer::address::{Policy, network};
 use crate::peer::reach::Reach;
 use crate::peer::tls::Authorities;
 use crate::peer::{discovery, mdns, registry};
-use crate::store::local;
 use crate::web::origin::AllowedOrigin;
 use crate::web::server;
 use crate::web::tls::Tls;
@@ -31,6 +29,7 @@ mod log;
 mod secret;
 mod size;
 mod source;
+mod storing;
 mod tls;
 mod tokens;
 mod uploading;
@@ -303,19 +302,7 @@ impl Settings {
             listen: bound,
             port: mdns::PORT,
         };
-        let store = local::Options {
-            durability: match self.durability {
-                DurabilityArg::Always => Durability::Always,
-                DurabilityArg::Relaxed => Durability::Relaxed,
-            },
-            max_upload: self.max_upload.map(|Size(bytes)| bytes),
-            quota: self.quota.map(|Size(bytes)| bytes),
-            reserve: self.min_free.0,
-            verify_reads: self.verify_reads == VerifyArg::On,
-            ..local::Options::new(&self.storage)
-        };
         Ok(node::Options {
-            store,
             base_url,
             discovery: discovery::Options {
                 bootstrap: self.bootstrap.clone(),
@@ -431,6 +418,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::disk::Durability;
 
     #[derive(Parser)]
     struct Line {
@@ -449,9 +437,10 @@ mod tests {
         assert_eq!(settings.bootstrap()[0].to_string(), "http://localhost:9000");
         let node = settings.node(settings.listen()).unwrap();
         assert_eq!(node.base_url.to_string(), "http://localhost:5004");
-        assert_eq!(node.store.dir.to_str(), Some("peer_storage"));
-        assert_eq!(node.store.max_upload, None);
-        assert_eq!(node.store.durability, Durability::Always);
+        let store = settings.store();
+        assert_eq!(store.dir.to_str(), Some("peer_storage"));
+        assert_eq!(store.max_upload, None);
+        assert_eq!(store.durability, Durability::Always);
     }
 
     #[test]

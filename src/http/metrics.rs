@@ -1,7 +1,5 @@
 //! `GET /metrics`: what the node counts, for Prometheus.
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -10,18 +8,12 @@ use axum::response::{IntoResponse, Response};
 
 use super::status::check_writable;
 use crate::access::Access;
-use crate::blob::BlobError;
-use crate::blocking;
 use crate::index::Totals;
 use crate::metrics::page::{CONTENT_TYPE, MetricsPage};
 use crate::node::Node;
-use crate::node::disk_use::{DiskUse, files_below};
+use crate::store::DiskUse;
 use crate::web::error::ApiError;
 use crate::web::traffic::Traffic;
-
-/// The parts of the storage directory whose files are counted when they are asked for: few
-/// files each, however many the node keeps.
-const COUNTED_DIRS: [&str; 4] = ["spool", "keeping", "journal", "index"];
 
 /// Tells everything.
 pub(super) async fn metrics(
@@ -29,9 +21,7 @@ pub(super) async fn metrics(
     State(traffic): State<Arc<Traffic>>,
     State(access): State<Arc<Access>>,
 ) -> Result<Response, ApiError> {
-    let dir = node.storage_dir().to_owned();
-    let counted = blocking::run(move || count_files(&dir)).await;
-    let counted = counted.map_err(|e| BlobError::io("count files in", node.storage_dir(), e))?;
+    let counted = node.store().disk_use().await?;
     let mut page = MetricsPage::default();
     write_build(&mut page);
     write_store(&mut page, &node);
@@ -44,13 +34,6 @@ pub(super) async fn metrics(
     traffic.write(&mut page);
     let content_type = [(header::CONTENT_TYPE, CONTENT_TYPE)];
     Ok((content_type, page.into_text()).into_response())
-}
-
-/// Counts the files of each of [`COUNTED_DIRS`]. Blocks.
-fn count_files(storage: &Path) -> io::Result<Vec<(&'static str, DiskUse)>> {
-    let dirs = COUNTED_DIRS.into_iter();
-    dirs.map(|name| Ok((name, files_below(&storage.join(name))?)))
-        .collect()
 }
 
 fn write_build(page: &mut MetricsPage) {
@@ -121,7 +104,7 @@ fn write_files(page: &mut MetricsPage, counted: &[(&'static str, DiskUse)]) {
 }
 
 fn write_syncs(page: &mut MetricsPage, node: &Node) {
-    let syncs = node.syncs();
+    let syncs = node.store().storage().syncs();
     let mut seconds = page.histograms(
         "larder_sync_seconds",
         "How long the disk takes to make a write durable, by what is written.",

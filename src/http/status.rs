@@ -51,7 +51,7 @@ impl StatusAnswer {
             peers_discovered: node.network().registry.len(),
             peers_reachable: node.network().registry.answering().len(),
             local_files: totals.files,
-            storage_dir: node.storage_dir().display().to_string(),
+            storage_dir: node.store().storage().to_string(),
             network_files: node.view().total(),
             forged_messages: node.network().messages.forged.get(),
             file_bytes: totals.bytes,
@@ -125,7 +125,7 @@ pub(super) async fn health(
         may_write: access::may_write(&access, &headers),
         damaged,
         lost_changes,
-        verify_reads: node.verifies_reads(),
+        verify_reads: node.store().storage().verifies_reads(),
     })
 }
 

@@ -1,4 +1,4 @@
-//! `POST /api/p2p/upload`: form -> spool -> blob -> record.
+//! `POST /api/p2p/upload`: form -> content -> blob -> record.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::file_view::FileView;
-use crate::blob::{BlobError, Spool, SpooledBlob};
+use crate::blob::{BlobError, Received, Receiving};
 use crate::node::Node;
 use crate::record::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
 use crate::store::{About, Store};
@@ -45,11 +45,11 @@ pub(super) async fn upload(
     checked.map_err(ApiError::unwritten)?;
     let room = node.store().check_room(at_least).await;
     room.map_err(ApiError::unwritten)?;
-    let max_file = node.store().spool_options().max_bytes;
+    let max_file = node.store().limit().longest;
     let max_bytes = max_file.map_or(u64::MAX, |max| max.saturating_add(MAX_FORM_BYTES));
     let mut form = Form::new(&head.headers, RequestBody::new(body, max_bytes))?;
-    let (blob, about) = receive(node.store(), &mut form).await?;
-    let record = node.store().ingest(blob, about).await;
+    let (content, about) = receive(node.store(), &mut form).await?;
+    let record = node.store().ingest(content, about).await;
     let record = record.map_err(ApiError::unwritten)?;
     let uploaded = Uploaded {
         status: "success",
@@ -67,7 +67,7 @@ pub(super) fn announced_bytes(headers: &HeaderMap) -> u64 {
 }
 
 /// Receives the whole form: one file, and a description before or behind it.
-async fn receive(store: &Store, form: &mut Form) -> Result<(SpooledBlob, About), ApiError> {
+async fn receive(store: &Store, form: &mut Form) -> Result<(Box<dyn Received>, About), ApiError> {
     let mut file = None;
     let mut description = None;
     while let Some(part) = form.next_part().await? {
@@ -81,33 +81,33 @@ async fn receive(store: &Store, form: &mut Form) -> Result<(SpooledBlob, About),
             _ => {}
         }
     }
-    let (spool, about) = file.ok_or(ApiError::NoFile)?;
+    let (receiving, about) = file.ok_or(ApiError::NoFile)?;
     let about = About {
         description: description.unwrap_or_default(),
         ..about
     };
-    let blob = spool.finish().await.map_err(ApiError::unwritten)?;
-    Ok((blob, about))
+    let content = receiving.finish().await.map_err(ApiError::unwritten)?;
+    Ok((content, about))
 }
 
 async fn receive_file(
     store: &Store,
     form: &mut Form,
     part: PartHead,
-) -> Result<(Spool, About), ApiError> {
+) -> Result<(Box<dyn Receiving>, About), ApiError> {
     let name = part.file_name.filter(|name| !name.is_empty());
     let name = name.ok_or(ApiError::NoFileName)?;
     if name.len() > MAX_NAME_BYTES {
         return Err(ApiError::FileNameTooLong);
     }
-    let mut spool = store.spool();
+    let mut receiving = store.receive().await.map_err(ApiError::unwritten)?;
     while let Some(data) = form.next_data().await? {
-        spool.write(data).await.map_err(ApiError::unwritten)?;
+        receiving.write(data).await.map_err(ApiError::unwritten)?;
     }
     let about = About {
         name,
         content_type: part.content_type,
         description: String::new(),
     };
-    Ok((spool, about))
+    Ok((receiving, about))
 }

@@ -1,6 +1,5 @@
 //! The node: composes what it is made of, and runs until it is told to stop.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,32 +8,26 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
 
 use crate::base_url::BaseUrl;
-use crate::blocking;
-use crate::disk::Durability;
-use crate::fetch::keep::{self, Keeper};
+use crate::fetch::keep::Keeper;
 use crate::fetch::{self, Fetcher};
 use crate::peer::announcing::announce_all;
 use crate::peer::client::{Client, ClientError};
 use crate::peer::discovery::{self, discover};
 use crate::peer::greeting::say_goodbye;
-use crate::peer::identity::{Identity, IdentityError};
+use crate::peer::identity::Identity;
 use crate::peer::network::Network;
 use crate::peer::reach::Reach;
 use crate::peer::tls::Authorities;
 use crate::peer::{directory, registry};
 use crate::peer_id::PeerId;
-use crate::resumable::{self, Uploads};
-use crate::state_file::StateFile;
-use crate::store::local::{self, LocalStore, OpenError, RELAXED_SYNC_EVERY};
+use crate::resumable::Uploads;
+use crate::small_state::SmallState;
 use crate::store::{Store, StoreError};
-use crate::timed_disk::{Syncs, TimedDisk};
 use crate::web::Connections;
 use crate::web::server;
 
-pub mod disk_use;
 mod problems;
 pub mod view;
 
@@ -45,8 +38,6 @@ use view::View;
 /// How a node is set up.
 #[derive(Clone)]
 pub struct Options {
-    /// Where and how it keeps its files.
-    pub store: local::Options,
     /// Where clients and peers reach it.
     pub base_url: BaseUrl,
     /// How it looks for peers.
@@ -67,9 +58,8 @@ pub struct Options {
 
 impl Options {
     /// A node that looks for nobody by itself; peers may still introduce themselves.
-    pub fn alone(store: local::Options, base_url: BaseUrl) -> Self {
+    pub fn alone(base_url: BaseUrl) -> Self {
         Self {
-            store,
             base_url,
             discovery: discovery::Options::default(),
             registry: registry::Options::default(),
@@ -82,36 +72,13 @@ impl Options {
     }
 }
 
-/// The file of the known peers in the storage directory.
-const PEERS_FILE: &str = "known-peers";
-const PEERS_KIND: &str = "larder-peers 1";
-/// The directory of what is being fetched to be kept, in the storage directory.
-const KEEPING_DIR: &str = "keeping";
-/// The directory of uploads that come in parts, in the storage directory.
-const UPLOADING_DIR: &str = "uploading";
-/// How long those usually may wait for their clients: over a weekend.
+/// How long uploads in parts usually may wait for their clients: over a weekend.
 pub const UPLOAD_EXPIRY: Duration = Duration::from_hours(72);
-
-/// How long to wait with the collection after a crash where something is short.
-const COLLECT_AGAIN: Duration = Duration::from_secs(30);
-
-/// Why a node does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// The storage directory cannot be opened.
-    #[error(transparent)]
-    Store(#[from] OpenError),
-    /// The node's key cannot be had.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The client that asks other nodes cannot be made.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-}
 
 /// A node, as the surfaces see it.
 pub struct Node {
     store: Store,
+    state: Arc<dyn SmallState>,
     peer_id: PeerId,
     network: Arc<Network>,
     fetcher: Arc<Fetcher>,
@@ -120,29 +87,17 @@ pub struct Node {
     options: Options,
     shutting_down: AtomicBool,
     connections: Arc<Connections>,
-    syncs: Arc<Syncs>,
-    /// While it lives, no other process opens the storage directory.
-    opened: Option<LocalStore>,
 }
 
 impl Node {
-    /// Opens the storage directory and the node's key in it, making both the first time.
-    pub async fn open(mut options: Options) -> Result<Self, NodeError> {
-        let syncs = Arc::<Syncs>::default();
-        options.store.disk = Arc::new(TimedDisk::new(options.store.disk, Arc::clone(&syncs)));
-        let opened = LocalStore::open(options.store.clone()).await?;
-        let dir = options.store.dir.clone();
-        let identity = blocking::run(move || Identity::load_or_create(&dir)).await?;
-        let node = Self::over(opened.store.clone(), identity, options)?;
-        Ok(Self {
-            opened: Some(opened),
-            syncs,
-            ..node
-        })
-    }
-
-    /// A node over a store of any kind, such as one in memory.
-    pub fn over(store: Store, identity: Identity, options: Options) -> Result<Self, NodeError> {
+    /// A node that keeps its files in `store`, is who `identity` says, and remembers in `state`
+    /// what else is worth that.
+    pub fn new(
+        store: Store,
+        identity: Identity,
+        state: Arc<dyn SmallState>,
+        options: Options,
+    ) -> Result<Self, ClientError> {
         let peer_id = identity.peer_id();
         let network = Network::new(
             identity,
@@ -154,20 +109,14 @@ impl Node {
         let network = Arc::new(network);
         let fetcher = Fetcher::new(Arc::clone(&network), options.fetch.clone());
         let fetcher = Arc::new(fetcher);
-        let every = options.discovery.every;
-        let keeping = keep::Options {
-            dir: options.store.dir.join(KEEPING_DIR),
-            everything: options.keep_everything.then_some(every),
-        };
-        let keeper = Keeper::new(Arc::clone(&fetcher), store.clone(), keeping);
-        let uploading = resumable::Options {
-            dir: options.store.dir.join(UPLOADING_DIR),
-            expiry: options.upload_expiry,
-            spool: store.spool_options().clone(),
-        };
-        let uploads = Uploads::new(store.clone(), uploading);
+        let everything = options.keep_everything.then_some(options.discovery.every);
+        let (files, states) = (store.clone(), Arc::clone(&state));
+        let keeper = Keeper::new(Arc::clone(&fetcher), files, states, everything);
+        let (files, states) = (store.clone(), Arc::clone(&state));
+        let uploads = Uploads::new(files, states, options.upload_expiry);
         Ok(Self {
             store,
+            state,
             peer_id,
             network,
             fetcher,
@@ -176,8 +125,6 @@ impl Node {
             options,
             shutting_down: AtomicBool::new(false),
             connections: Arc::default(),
-            syncs: Arc::default(),
-            opened: None,
         })
     }
 
@@ -214,25 +161,15 @@ impl Node {
 
     fn start_background_work(&self) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
-        if self.opened.as_ref().is_some_and(|opened| opened.crashed) {
-            tasks.spawn(collect(self.store.clone()));
-        }
-        if self.opened.as_ref().is_some_and(|opened| opened.damaged) {
-            tasks.spawn(tell_missing(self.store.clone()));
-        }
-        let store = self.store.clone();
-        tasks.spawn(async move { store.keep_ballast().await });
-        if self.options.store.durability == Durability::Relaxed {
-            tasks.spawn(sync_regularly(self.store.clone(), RELAXED_SYNC_EVERY));
-        }
+        self.store.keep_up(&mut tasks);
         let (network, store) = (Arc::clone(&self.network), self.store.clone());
         let changes = store.listen();
         tasks.spawn(announce_all(network, store, changes));
-        let file = StateFile::new(self.storage_dir().join(PEERS_FILE), PEERS_KIND);
         let options = self.options.discovery.clone();
         tasks.spawn(Arc::clone(&self.keeper).run());
         tasks.spawn(Arc::clone(&self.uploads).run());
-        tasks.spawn(discover(Arc::clone(&self.network), options, file));
+        let state = Arc::clone(&self.state);
+        tasks.spawn(discover(Arc::clone(&self.network), options, state));
         tasks
     }
 
@@ -280,68 +217,13 @@ impl Node {
         &self.options.base_url
     }
 
-    /// The storage directory, as it was configured.
-    pub fn storage_dir(&self) -> &Path {
-        &self.options.store.dir
-    }
-
-    /// Whether long content is proven against its hash before it is given out.
-    pub fn verifies_reads(&self) -> bool {
-        self.options.store.verify_reads
-    }
-
     /// Its connections, while it runs.
     pub fn connections(&self) -> &Connections {
         &self.connections
     }
 
-    /// How long its disk takes to sync.
-    pub fn syncs(&self) -> &Syncs {
-        &self.syncs
-    }
-
     /// Whether the node was told to stop.
     pub fn is_shutting_down(&self) -> bool {
         self.shutting_down.load(Ordering::Relaxed)
-    }
-}
-
-/// Deletes the blobs without a record that a crash has left.
-async fn collect(store: Store) {
-    loop {
-        match store.collect_all().await {
-            Ok(0) => return,
-            Ok(collected) => {
-                return tracing::info!(collected, "blobs that no file needs were deleted");
-            }
-            Err(error) if error.is_shortage() => {
-                tracing::warn!(%error, "blobs that no file needs are deleted later");
-                tokio::time::sleep(COLLECT_AGAIN).await;
-            }
-            Err(error) => {
-                return tracing::error!(%error, "blobs that no file needs were not all deleted");
-            }
-        }
-    }
-}
-
-/// Tells which files came back without their content when the journal was mended.
-async fn tell_missing(store: Store) {
-    match store.tell_missing().await {
-        Ok(0) => {}
-        Ok(missing) => tracing::warn!(missing, "files are listed whose content is not there"),
-        Err(error) => tracing::error!(%error, "it is not known which files have no content"),
-    }
-}
-
-/// Keeps the promise of relaxed durability.
-async fn sync_regularly(store: Store, every: Duration) {
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if let Err(error) = store.sync().await {
-            tracing::error!(%error, "the last changes are not durable");
-        }
     }
 }

@@ -19,9 +19,8 @@ use super::registration::Registration;
 use super::registry::{Introducer, Peer};
 use super::turns::{Claim, in_turn};
 use crate::base_url::BaseUrl;
-use crate::blocking;
 use crate::record::Timestamp;
-use crate::state_file::StateFile;
+use crate::small_state::{SmallState, StateName};
 
 /// The longest pause after failures, in periods.
 const MAX_PAUSE: u32 = 8;
@@ -67,10 +66,16 @@ enum Source {
     Peer,
 }
 
-/// Looks for peers and asks them what they hold, for ever; keeps the known ones in `file`.
-pub async fn discover(network: Arc<Network>, options: Options, file: StateFile) {
+/// The known peers are written down under this name.
+pub const PEERS: StateName = StateName::Single {
+    name: "known-peers",
+    kind: "larder-peers 1",
+};
+
+/// Looks for peers and asks them what they hold, for ever; keeps the known ones in `state`.
+pub async fn discover(network: Arc<Network>, options: Options, state: Arc<dyn SmallState>) {
     let mut tasks = JoinSet::new();
-    recall(&network, &file).await;
+    recall(&network, &*state).await;
     let (mut bootstrap, mut mdns) = (options.bootstrap, options.mdns);
     if !network.client.reach().tells() {
         tracing::info!(
@@ -95,7 +100,7 @@ pub async fn discover(network: Arc<Network>, options: Options, file: StateFile) 
     }
     tasks.spawn(Asking::run(network.clone(), options.every));
     tasks.spawn(look_whether_reached(network.clone(), options.every));
-    tasks.spawn(tidy(network, options.every, file));
+    tasks.spawn(tidy(network, options.every, state));
     while tasks.join_next().await.is_some() {}
 }
 
@@ -210,7 +215,7 @@ fn jittered(pause: Duration) -> Duration {
 
 /// Forgets silent peers, and writes down those that have answered where they are others than
 /// those written down, or elsewhere.
-async fn tidy(network: Arc<Network>, every: Duration, file: StateFile) {
+async fn tidy(network: Arc<Network>, every: Duration, state: Arc<dyn SmallState>) {
     let mut written = Vec::new();
     loop {
         tokio::time::sleep(every.min(WRITE_EVERY)).await;
@@ -225,8 +230,8 @@ async fn tidy(network: Arc<Network>, every: Duration, file: StateFile) {
             continue;
         }
         let kept: Vec<_> = known.iter().map(kept).collect();
-        let (file, content) = (file.clone(), serde_json::json!(kept).to_string());
-        match blocking::run(move || file.save(content.as_bytes())).await {
+        let content = serde_json::json!(kept).to_string().into_bytes();
+        match state.save(&PEERS, content).await {
             Ok(()) => written = places,
             Err(error) => tracing::warn!(%error, "the known peers were not written down"),
         }
@@ -238,10 +243,9 @@ fn kept(peer: &Peer) -> (i64, &Registration) {
     (peer.last_seen.0, &peer.told.registration)
 }
 
-async fn recall(network: &Network, file: &StateFile) {
+async fn recall(network: &Network, state: &dyn SmallState) {
     let content = loop {
-        let file = file.clone();
-        match blocking::run(move || file.load()).await {
+        match state.load(&PEERS).await {
             Ok(content) => break content.unwrap_or_else(|| b"[]".to_vec()),
             // Nothing may be written there before it was read.
             Err(error) => {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::error::UploadError;
 use super::visit::{Progress, Visit};
-use crate::blob::spool::{self, Proven};
-use crate::blob::{BlobError, Spool};
+use crate::blob::{BlobError, Partial, Proven};
+use crate::store::StoreError;
 
 /// How many bytes come at most before it is noted once more which beginning is here.
 const MARK_EVERY: u64 = 16 << 20;
@@ -21,7 +21,7 @@ const MARK_AFTER: Duration = Duration::from_secs(1);
 /// counts, and nothing of it where it was to be checked.
 pub struct Appending {
     visit: Visit,
-    spool: Spool,
+    partial: Box<dyn Partial>,
     /// Where it began.
     began: u64,
     /// How many bytes were here when their hash was noted, and when that was; None where they
@@ -47,37 +47,28 @@ impl Visit {
         if here != offset || self.state.finished.is_some() {
             return Err(UploadError::Offset(here));
         }
-        let spool = self.spool().await?;
+        let partial = self.partial().await?;
         Ok(Appending {
             visit: self,
-            spool,
+            partial,
             began: here,
             marked: (!checked).then(|| (here, Instant::now())),
         })
     }
 
-    /// The spool of all that is here, which is read unless the spool was kept, and compared with
-    /// what was acknowledged. An upload of which that is damaged is given up.
-    pub(super) async fn spool(&mut self) -> Result<Spool, UploadError> {
-        match self.resume().await {
-            Err(BlobError::Damaged { .. }) => Err(self.give_up().await),
-            spool => Ok(spool?),
-        }
-    }
-
-    async fn resume(&self) -> Result<Spool, BlobError> {
+    /// All that is here, which is read unless it was kept open, and compared with what was
+    /// acknowledged. An upload of which that is damaged is given up.
+    pub(super) async fn partial(&mut self) -> Result<Box<dyn Partial>, UploadError> {
         let Self { uploads, id, .. } = self;
-        if let Some(spool) = uploads.spools.take(*id) {
-            return Ok(spool);
+        if let Some(partial) = uploads.open.take(*id) {
+            return Ok(partial);
         }
-        let options = spool::Options {
-            // Of its whole length, and before it began.
-            max_bytes: None,
-            quota: None,
-            ..uploads.options.spool.clone()
-        };
-        let path = uploads.files.content(*id);
-        Spool::resume(options, path, self.state.upload.length, self.state.proven()).await
+        match uploads.remembered.resume(*id, &self.state).await {
+            Err(UploadError::Store(StoreError::Blob(BlobError::Damaged { .. }))) => {
+                Err(self.give_up().await)
+            }
+            partial => partial,
+        }
     }
 }
 
@@ -85,7 +76,7 @@ impl Appending {
     /// Takes the next piece; waits while the disk is behind.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), UploadError> {
         self.visit.entry.begin();
-        self.spool.write(piece).await?;
+        self.partial.write(piece).await?;
         if self.is_mark_due() {
             self.mark().await?;
         }
@@ -94,7 +85,7 @@ impl Appending {
 
     fn is_mark_due(&self) -> bool {
         self.marked.is_some_and(|(before, when)| {
-            let came = self.spool.received() - before;
+            let came = self.partial.received() - before;
             came >= MARK_EVERY || came >= MARK_AT_LEAST && when.elapsed() >= MARK_AFTER
         })
     }
@@ -102,8 +93,8 @@ impl Appending {
     /// Notes what has been written. Whether that is durable does not matter, since its hash
     /// tells later whether it is still there.
     async fn mark(&mut self) -> Result<(), UploadError> {
-        self.marked = Some((self.spool.received(), Instant::now()));
-        let written = self.spool.written().await?;
+        self.marked = Some((self.partial.received(), Instant::now()));
+        let written = self.partial.written().await?;
         self.visit.state.mark(written);
         if let Err(error) = self.visit.save().await {
             // What comes of the upload is told when it is synced.
@@ -126,16 +117,16 @@ impl Appending {
     pub async fn keep(self) -> Result<Progress, UploadError> {
         let Self {
             mut visit,
-            mut spool,
+            mut partial,
             ..
         } = self;
-        visit.sync(&mut spool).await?;
+        visit.sync(&mut *partial).await?;
         visit.entry.note(None);
         if visit.state.offset == visit.state.upload.length {
-            visit.finish(spool).await?;
+            visit.finish(partial).await?;
         } else {
             visit.save().await?;
-            visit.uploads.spools.put(visit.id, spool);
+            visit.uploads.open.put(visit.id, partial);
         }
         visit.progress().await
     }
@@ -144,21 +135,21 @@ impl Appending {
     pub async fn discard(self) -> Result<(), UploadError> {
         let Self {
             visit,
-            mut spool,
+            mut partial,
             began,
             ..
         } = self;
         // A batch may be on its way to the file; how that ends does not matter.
-        let _ = spool.sync().await;
-        drop(spool);
+        let _ = partial.sync().await;
+        drop(partial);
         visit.cut_to(began).await
     }
 }
 
 impl Visit {
     /// Makes all that is here durable.
-    pub(super) async fn sync(&mut self, spool: &mut Spool) -> Result<(), UploadError> {
-        match spool.sync().await {
+    pub(super) async fn sync(&mut self, partial: &mut dyn Partial) -> Result<(), UploadError> {
+        match partial.sync().await {
             Ok(Proven { len, hash }) => {
                 self.state.offset = len;
                 self.state.proof = Some(hash);
@@ -174,6 +165,6 @@ impl Visit {
     }
 
     async fn cut_to(&self, offset: u64) -> Result<(), UploadError> {
-        self.uploads.files.cut(self.id, offset).await.map(drop)
+        self.uploads.remembered.cut(self.id, offset).await.map(drop)
     }
 }

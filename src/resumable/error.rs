@@ -1,9 +1,7 @@
 //! Why an upload does not go on.
 
-use std::io;
-use std::path::PathBuf;
-
 use crate::blob::BlobError;
+use crate::disk::DiskError;
 use crate::store::StoreError;
 
 /// Why an upload does not go on.
@@ -32,15 +30,14 @@ pub enum UploadError {
     Store(#[from] StoreError),
 }
 
-impl UploadError {
-    /// The error for a failed `action` on `path`; a full disk is told apart.
-    pub(super) fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
-        BlobError::io(action, path, source).into()
-    }
-}
-
 impl From<BlobError> for UploadError {
     fn from(error: BlobError) -> Self {
         Self::Store(error.into())
+    }
+}
+
+impl From<DiskError> for UploadError {
+    fn from(error: DiskError) -> Self {
+        BlobError::from(error).into()
     }
 }

@@ -10,7 +10,7 @@
 use super::error::UploadError;
 use super::state::{Ending, Finished};
 use super::visit::Visit;
-use crate::blob::{BlobError, Spool};
+use crate::blob::{BlobError, Partial};
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord};
 
@@ -18,11 +18,11 @@ use crate::record::{FileId, FileRecord};
 const PAGE: usize = 256;
 
 impl Visit {
-    /// Makes a file of `spool`, which holds all of the content and is durable.
-    pub(super) async fn finish(&mut self, spool: Spool) -> Result<(), UploadError> {
+    /// Makes a file of `partial`, which holds all of the content and is durable.
+    pub(super) async fn finish(&mut self, partial: Box<dyn Partial>) -> Result<(), UploadError> {
         let uploads = self.uploads.clone();
         let _claim = uploads.claims.read().await;
-        self.make_file(spool).await
+        self.make_file(partial).await
     }
 
     /// Does so where all of the content is here, and whoever brought it came to no end.
@@ -45,23 +45,23 @@ impl Visit {
         }
         uploads.check_writable()?;
         let _claim = uploads.claims.write().await;
-        let mut spool = self.spool().await?;
-        self.sync(&mut spool).await?;
-        self.make_file(spool).await
+        let mut partial = self.partial().await?;
+        self.sync(&mut *partial).await?;
+        self.make_file(partial).await
     }
 
-    async fn make_file(&mut self, spool: Spool) -> Result<(), UploadError> {
-        let blob = match spool.finish_copy().await {
+    async fn make_file(&mut self, partial: Box<dyn Partial>) -> Result<(), UploadError> {
+        let content = match partial.finish_copy().await {
             Err(BlobError::Damaged { .. }) => return Err(self.give_up().await),
-            blob => blob?,
+            content => content?,
         };
         let ending = match self.state.ending {
-            Some(ending) if ending.hash == blob.hash() => ending,
+            Some(ending) if ending.hash == content.hash() => ending,
             Some(_) => return Err(self.give_up().await),
-            None => self.begin_to_end(blob.hash()).await?,
+            None => self.begin_to_end(content.hash()).await?,
         };
         let about = self.state.upload.about.clone();
-        let record = self.uploads.store.ingest(blob, about).await?;
+        let record = self.uploads.store.ingest(content, about).await?;
         self.end(record.id, &ending).await
     }
 
@@ -83,7 +83,7 @@ impl Visit {
         self.state.finished = Some(Finished { file, hash });
         self.save().await?;
         self.entry.note(Some(file));
-        self.uploads.files.remove_content(self.id).await;
+        self.uploads.remembered.remove_content(self.id).await;
         self.uploads.forget_oldest().await;
         Ok(())
     }

@@ -1,17 +1,18 @@
 //! Uploads that come in over several requests, and outlive connections and the process.
 //!
-//! Each is two files in a directory of its own: what has come, and a [state file] that says
-//! what it will be. Bytes are appended in their order, so the length
-//! of the first is how far the upload is.
+//! Each is [partial content], what has come, and [small state], which says what it will be and how
+//! much of it counts. Bytes are appended in their order.
 //!
-//! [state file]: crate::state_file
+//! [partial content]: crate::blob::Partials
+//! [small state]: crate::small_state
 
 mod append;
 mod entries;
 mod error;
-mod files;
 mod finish;
-mod open_spools;
+mod open_partials;
+mod problems;
+mod remembered;
 mod state;
 mod turns;
 mod uploads;
@@ -19,7 +20,7 @@ mod visit;
 
 pub use append::{Appending, Stopped};
 pub use error::UploadError;
-pub use files::problems;
+pub use problems::problems;
 pub use state::{Finished, NewUpload, UploadId};
-pub use uploads::{Options, Uploads};
+pub use uploads::Uploads;
 pub use visit::{Progress, Visit};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::blob::spool::Proven;
+use crate::blob::{PartialId, Proven};
 use crate::hash::BlobHash;
 use crate::record::FileId;
 use crate::store::About;
@@ -23,6 +23,11 @@ pub struct InvalidUploadId;
 impl UploadId {
     pub(super) fn new() -> Self {
         Self(Uuid::new_v4())
+    }
+
+    /// What has come of the upload is called alike.
+    pub(super) fn partial(self) -> PartialId {
+        PartialId::of(self.0.as_bytes())
     }
 }
 

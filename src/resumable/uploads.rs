@@ -1,7 +1,6 @@
 //! All uploads: they begin, are visited, and expire.
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,11 +8,12 @@ use tokio::sync::{OnceCell, RwLock, watch};
 
 use super::entries::{Entries, Full, Known};
 use super::error::UploadError;
-use super::files::Files;
-use super::open_spools::OpenSpools;
+use super::open_partials::OpenPartials;
+use super::remembered::Remembered;
 use super::state::{NewUpload, State, UploadId};
-use crate::blob::{BlobError, spool};
+use crate::blob::{BlobError, Purpose};
 use crate::client_key::ClientKey;
+use crate::small_state::SmallState;
 use crate::store::Store;
 
 /// The most that may be unfinished; of each a state file and some 300 bytes of memory are
@@ -26,24 +26,14 @@ const MAX_FINISHED: usize = 10_000;
 /// How often to look for expired ones.
 const EXPIRE_EVERY: Duration = Duration::from_mins(1);
 
-/// How uploads are kept.
-#[derive(Clone)]
-pub struct Options {
-    /// A directory of its own on the file system of the blobs.
-    pub dir: PathBuf,
-    /// How long an upload may wait for its client, and a finished one is remembered.
-    pub expiry: Duration,
-    /// How content is written, and how much of it is taken.
-    pub spool: spool::Options,
-}
-
 /// The uploads of a node.
 pub struct Uploads {
     pub(super) store: Store,
-    pub(super) options: Options,
-    pub(super) files: Files,
+    /// How long an upload may wait for its client, and a finished one is remembered.
+    expiry: Duration,
+    pub(super) remembered: Remembered,
     pub(super) entries: Entries,
-    pub(super) spools: OpenSpools,
+    pub(super) open: OpenPartials,
     /// Shared by whoever makes a file and has yet to say whose it is; taken by those who
     /// look for a file that they made before a crash.
     pub(super) claims: RwLock<()>,
@@ -54,15 +44,17 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    /// The uploads in a directory. Nothing is touched before they are needed.
-    pub fn new(store: Store, options: Options) -> Self {
-        let files = Files::new(options.dir.clone(), Arc::clone(&options.spool.disk));
+    /// The uploads into `store`, whose states are in `states`. One may wait for its client for
+    /// `expiry`, and a finished one is remembered for as long. Nothing is touched before it is
+    /// needed.
+    pub fn new(store: Store, states: Arc<dyn SmallState>, expiry: Duration) -> Self {
+        let remembered = Remembered::new(states, store.partials(Purpose::Uploads));
         Self {
             store,
-            options,
-            files,
+            expiry,
+            remembered,
             entries: Entries::default(),
-            spools: OpenSpools::default(),
+            open: OpenPartials::default(),
             claims: RwLock::default(),
             stopping: watch::Sender::default(),
             recalled: OnceCell::new(),
@@ -93,10 +85,10 @@ impl Uploads {
             tracing::info!(id = %gone, "an upload without a byte gives way to others");
             self.remove(gone).await;
         }
-        let saved = self.files.save(id, &State::new(upload)).await;
+        let saved = self.remembered.save(id, &State::new(upload)).await;
         if saved.is_err() {
             self.entries.remove(id);
-            self.files.remove(id).await;
+            self.remembered.remove(id).await;
         }
         saved.map(|()| id)
     }
@@ -119,7 +111,7 @@ impl Uploads {
 
     /// How long it is until an upload is removed that does not go on.
     pub(super) fn expires_in(&self, known: Known) -> Duration {
-        self.options.expiry.saturating_sub(known.written.elapsed())
+        self.expiry.saturating_sub(known.written.elapsed())
     }
 
     /// Stops all requests that bring bytes; whoever sends them can go on later.
@@ -130,8 +122,8 @@ impl Uploads {
     /// Forgets an upload, with what has come of it.
     pub(super) async fn remove(&self, id: UploadId) {
         self.entries.remove(id);
-        drop(self.spools.take(id));
-        self.files.remove(id).await;
+        drop(self.open.take(id));
+        self.remembered.remove(id).await;
     }
 
     /// Ends what a crash has interrupted, then removes what expires, for ever.
@@ -150,7 +142,7 @@ impl Uploads {
                 }
             }
         }
-        let every = EXPIRE_EVERY.min(self.options.expiry);
+        let every = EXPIRE_EVERY.min(self.expiry);
         loop {
             self.remove_expired().await;
             tokio::time::sleep(every).await;
@@ -162,7 +154,7 @@ impl Uploads {
     }
 
     async fn remove_expired(&self) {
-        let Some(since) = Instant::now().checked_sub(self.options.expiry) else {
+        let Some(since) = Instant::now().checked_sub(self.expiry) else {
             return;
         };
         for id in self.entries.written_before(since) {
@@ -189,9 +181,7 @@ impl Uploads {
     pub(super) async fn recall(&self) -> Result<&[UploadId], UploadError> {
         let recall = || async {
             let mut interrupted = Vec::new();
-            let all = self.files.find_all(self.options.expiry).await?;
-            // Only from now on must it be there.
-            self.store.add_place_of_uploads(self.options.dir.clone());
+            let all = self.remembered.find_all(self.expiry).await?;
             for found in all {
                 let file = found.state.finished.map(|it| it.file);
                 if file.is_none() && found.state.ending.is_some() {

@@ -8,8 +8,7 @@ use super::error::UploadError;
 use super::state::{Finished, State, UploadId};
 use super::turns::Turn;
 use super::uploads::Uploads;
-use crate::blob::BlobError;
-use crate::blob::spool::Proven;
+use crate::blob::{BlobError, Proven};
 use crate::disk::is_shortage;
 use crate::store::StoreError;
 
@@ -48,7 +47,7 @@ impl Uploads {
         if self.expires_in(entry.known()).is_zero() {
             return Err(UploadError::Unknown);
         }
-        let state = self.files.load(id).await?;
+        let state = self.remembered.load(id).await?;
         Ok(Visit {
             uploads: Arc::clone(self),
             id,
@@ -82,7 +81,7 @@ impl Visit {
         if self.state.finished.is_some() {
             return Ok(self.state.upload.length);
         }
-        if let Some(received) = self.uploads.spools.received(self.id) {
+        if let Some(received) = self.uploads.open.received(self.id) {
             return Ok(received);
         }
         if self.uploads.store.refusal().is_some() {
@@ -90,7 +89,11 @@ impl Visit {
             return Ok(self.state.offset);
         }
         self.settle().await?;
-        let counts = self.uploads.files.cut(self.id, self.state.offset).await?;
+        let counts = self
+            .uploads
+            .remembered
+            .cut(self.id, self.state.offset)
+            .await?;
         if self.state.offset > 0 && !self.entry.is_proven() {
             self.prove().await?;
         }
@@ -104,7 +107,7 @@ impl Visit {
             return Ok(());
         }
         let marks = std::mem::take(&mut self.state.marks);
-        if let Some(Proven { len, hash }) = self.uploads.files.longest(self.id, marks).await? {
+        if let Some(Proven { len, hash }) = self.uploads.remembered.longest(self.id, marks).await? {
             self.state.offset = len;
             self.state.proof = Some(hash);
         }
@@ -114,8 +117,8 @@ impl Visit {
     /// Reads, once after a start, what was here before, before anything is told of it: what is
     /// told is never taken back, so it has to be what came, and to be proven from then on.
     async fn prove(&mut self) -> Result<(), UploadError> {
-        let mut spool = match self.spool().await {
-            Ok(spool) => spool,
+        let mut partial = match self.partial().await {
+            Ok(partial) => partial,
             Err(error @ UploadError::Damaged) => return Err(error),
             Err(UploadError::Store(StoreError::Blob(BlobError::Disk(error))))
                 if is_shortage(&error.source) =>
@@ -129,10 +132,10 @@ impl Visit {
             }
         };
         if self.state.proof.is_none() {
-            self.sync(&mut spool).await?;
+            self.sync(&mut *partial).await?;
             self.save().await?;
         }
-        self.uploads.spools.put(self.id, spool);
+        self.uploads.open.put(self.id, partial);
         self.entry.set_proven();
         Ok(())
     }
@@ -147,7 +150,7 @@ impl Visit {
 
     /// Writes down the state, durably.
     pub(super) async fn save(&self) -> Result<(), UploadError> {
-        self.uploads.files.save(self.id, &self.state).await
+        self.uploads.remembered.save(self.id, &self.state).await
     }
 
     /// Forgets the upload and what has come of it. A file that it has become stays.

@@ -2,8 +2,7 @@
 //! it somebody needs.
 
 use super::{Store, StoreError};
-use crate::blob::local::Doubts;
-use crate::blob::spool::MEMORY_LIMIT;
+use crate::blob::local::{Doubts, LONGEST_IN_PACKS};
 use crate::hash::BlobHash;
 
 /// How many files are looked at together.
@@ -42,7 +41,7 @@ impl Store {
             for record in page {
                 let (hash, size) = (record.file.hash, record.file.size);
                 // Longer content is in no pack.
-                let is_there = size > MEMORY_LIMIT
+                let is_there = size > LONGEST_IN_PACKS
                     || self.blobs.is_damaged(&hash)
                     || self.blobs.size(&hash).await?.is_some();
                 lost += u64::from(!is_there && self.is_lost(&hash).await?);

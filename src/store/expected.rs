@@ -1,7 +1,6 @@
 //! What is known of content before it comes: whether it is sure to find no room.
 
 use super::{Store, StoreError};
-use crate::blob::spool::Options as SpoolOptions;
 use crate::hash::BlobHash;
 
 /// How many files are looked through at once.
@@ -10,15 +9,12 @@ const PAGE: usize = 1024;
 impl Store {
     /// The longest content that can ever be kept, in bytes; None where nothing limits it.
     pub fn longest(&self) -> Option<u64> {
-        let SpoolOptions {
-            max_bytes, quota, ..
-        } = self.spool_now();
-        [max_bytes, quota].into_iter().flatten().min()
+        self.limit().bytes()
     }
 
     /// Fails where content of so many bytes can never be kept, whatever else is.
     pub fn check_length(&self, bytes: u64) -> Result<(), StoreError> {
-        Ok(self.spool_now().check_length(bytes)?)
+        Ok(self.limit().check(bytes)?)
     }
 
     /// Fails where the quota has no room now for so many bytes of new content.

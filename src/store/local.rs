@@ -4,24 +4,22 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::Store;
 use super::ballast::{self, Ballast, Loan};
 use super::directory::{Directory, DirectoryError};
 use super::error::StoreError;
+use super::storage::Storage;
 use crate::blob::local::{Doubts, LocalBlobs, holds_content};
-use crate::blob::{self, BlobError, spool};
+use crate::blob::{self, BlobError};
 use crate::blocking;
 use crate::disk::{Disk, Durability, RealDisk};
 use crate::index::local::LocalIndex;
 use crate::index::{self, IndexError};
 use crate::record::FileRecord;
+use crate::small_state::local::LocalState;
+use crate::timed_disk::{Syncs, TimedDisk};
 use crate::watched_disk::{WatchedDisk, Writes};
-
-/// With relaxed durability, how long an acknowledged change may wait before its
-/// sync begins.
-pub const RELAXED_SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// Where and how a local store is kept.
 #[derive(Clone)]
@@ -56,25 +54,14 @@ impl Options {
         }
     }
 
-    /// How uploads are spooled.
-    pub fn spool(&self) -> spool::Options {
-        spool::Options {
-            dir: self.dir.join("spool"),
-            disk: Arc::clone(&self.disk),
-            max_bytes: self.max_upload,
-            quota: self.quota,
-            reserve: self.reserve,
-            durability: self.durability,
-        }
-    }
-
     /// How blobs are kept.
     pub fn blobs(&self) -> blob::local::Options {
         blob::local::Options {
-            dir: self.dir.clone(),
-            spool: self.spool(),
-            pack_bytes: blob::local::PACK_BYTES,
+            disk: Arc::clone(&self.disk),
+            durability: self.durability,
+            reserve: self.reserve,
             verify_reads: self.verify_reads,
+            ..blob::local::Options::new(&self.dir)
         }
     }
 
@@ -156,6 +143,8 @@ impl OpenError {
 pub struct LocalStore {
     /// The store.
     pub store: Store,
+    /// The small state beside it.
+    pub state: Arc<LocalState>,
     /// Whether blobs that no record needs may have been left by a crash, and may be deleted: not
     /// where the index was damaged, since a record may be missing that needs them.
     pub crashed: bool,
@@ -220,20 +209,25 @@ impl LocalStore {
         directory: Directory,
         ballast: &Arc<Ballast>,
     ) -> Result<(Self, Unsettled), OpenError> {
-        let writes = Arc::<Writes>::default();
-        writes.add_place_of_uploads(options.spool().dir);
-        let disk = WatchedDisk::new(Arc::clone(&options.disk), Arc::clone(&writes));
+        let (writes, syncs) = (Arc::<Writes>::default(), Arc::<Syncs>::default());
+        let disk = TimedDisk::new(Arc::clone(&options.disk), Arc::clone(&syncs));
+        let disk = WatchedDisk::new(Arc::new(disk), Arc::clone(&writes));
         let options = &Options {
             disk: Arc::new(disk),
             ..options.clone()
         };
-        let blobs = LocalBlobs::open(options.blobs())?;
+        let blobs = LocalBlobs::open(blob::local::Options {
+            writes: Arc::clone(&writes),
+            ..options.blobs()
+        })?;
         let opened = LocalIndex::open(&options.index())?;
         let doubts = blobs.take_doubts();
-        let mut store =
-            Store::new(Arc::new(blobs), Arc::new(opened.index), options.spool()).watched(writes);
-        if let Some(quota) = options.quota {
-            store = store.with_quota(quota);
+        let mut store = Store::new(Arc::new(blobs), Arc::new(opened.index)).watched(writes);
+        if let Some(bytes) = options.max_upload {
+            store = store.with_longest(bytes);
+        }
+        if let Some(bytes) = options.quota {
+            store = store.with_quota(bytes);
         }
         let orphans_stay = opened.damaged || opened.lost.is_some();
         let crashed = (!opened.clean || doubts.has_risen) && !orphans_stay;
@@ -241,8 +235,17 @@ impl LocalStore {
         store.orphans_stay = orphans_stay;
         store.lost_changes = opened.lost.unwrap_or(0);
         store.ballast = Some(Arc::clone(ballast));
+        store.durability = options.durability;
+        store.was_damaged = opened.damaged;
+        store.storage = Arc::new(Storage {
+            dir: Some(options.dir.clone()),
+            verifies_reads: options.verify_reads,
+            syncs,
+        });
+        let state = LocalState::new(&options.dir, Arc::clone(&options.disk));
         let opened_store = Self {
             store,
+            state: Arc::new(state),
             crashed,
             damaged: opened.damaged,
             _directory: directory,

@@ -2,16 +2,16 @@
 //!
 //! Invariants: a file record's blob exists; a blob that no record needs is collected.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::try_join_all;
 use tokio::sync::RwLock;
 
-use crate::blob::spool::{Options as SpoolOptions, free_room};
-use crate::blob::{BlobBackend, BlobError, DamageCounts, Spool, SpooledBlob};
-use crate::blocking;
+use crate::blob::{
+    BlobBackend, BlobError, DamageCounts, Limit, Partials, Purpose, Received, Receiving,
+};
+use crate::disk::Durability;
 use crate::hash::BlobHash;
 use crate::index::{IndexBackend, Intent, Totals};
 use crate::record::{FileId, FileRecord, NewFile};
@@ -20,6 +20,7 @@ use crate::watched_disk::Writes;
 mod ballast;
 mod collect;
 mod directory;
+mod disk_use;
 mod doubts;
 mod error;
 mod expected;
@@ -31,15 +32,19 @@ pub mod local;
 mod opening;
 mod quota;
 mod ready;
+mod storage;
 mod trial;
+mod upkeep;
 mod verify;
 mod writing;
 
 pub use ballast::Loan;
 pub use directory::DirectoryError;
+pub use disk_use::DiskUse;
 pub use error::StoreError;
 pub use feed::{Change, Changes, News};
 pub use hot::{HotReads, ReadyContent, ReadyFile};
+pub use storage::Storage;
 pub use verify::{Finding, Others, verify};
 
 use ballast::Ballast;
@@ -77,13 +82,19 @@ pub struct Store {
     /// Whether the store is closed. Each change reads it to its end, so that closing
     /// waits for those that run.
     closed: Arc<RwLock<bool>>,
-    spool: SpoolOptions,
+    /// The longest content that is taken, in bytes.
+    longest: Option<u64>,
     quota: Option<Arc<Quota>>,
     lengths: Arc<KnownLengths>,
     feed: Arc<Feed>,
     writing: Arc<Writing>,
     /// None where nothing is kept on a disk.
     ballast: Option<Arc<Ballast>>,
+    storage: Arc<Storage>,
+    /// When an acknowledged change is durable.
+    durability: Durability,
+    /// Whether the index was damaged when it was opened.
+    was_damaged: bool,
 }
 
 /// A blob that is durable. While it lives, the index lets nobody collect the blob;
@@ -96,12 +107,8 @@ struct CommittedBlob {
 }
 
 impl Store {
-    /// A store over two backends; uploads are spooled as `spool` says.
-    pub fn new(
-        blobs: Arc<dyn BlobBackend>,
-        index: Arc<dyn IndexBackend>,
-        spool: SpoolOptions,
-    ) -> Self {
+    /// A store over two backends.
+    pub fn new(blobs: Arc<dyn BlobBackend>, index: Arc<dyn IndexBackend>) -> Self {
         Self {
             blobs,
             index,
@@ -110,12 +117,15 @@ impl Store {
             orphans_stay: false,
             lost_changes: 0,
             closed: Arc::default(),
-            spool,
+            longest: None,
             quota: None,
             lengths: Arc::new(KnownLengths::new()),
             feed: Arc::new(Feed::new()),
             writing: Arc::default(),
             ballast: None,
+            storage: Arc::default(),
+            durability: Durability::Always,
+            was_damaged: false,
         }
     }
 
@@ -126,57 +136,60 @@ impl Store {
         self
     }
 
+    /// The same store, taking no content longer than so many bytes.
+    #[must_use]
+    pub fn with_longest(mut self, bytes: u64) -> Self {
+        self.longest = Some(bytes);
+        self
+    }
+
     /// The same store, keeping no more than so many bytes of content. Content that is there
     /// already takes nothing.
     #[must_use]
     pub fn with_quota(mut self, bytes: u64) -> Self {
-        self.spool.quota = Some(bytes);
         self.quota = Some(Quota::of(bytes));
         self
     }
 
-    /// How many bytes more can be kept now, within the quota and what is free on the disk.
+    /// How many bytes more can be kept now, within the quota and what the backend has room for.
     pub async fn room(&self) -> u64 {
         let kept = self.totals().blob_bytes;
         let quota = self.quota.as_ref().map(|quota| quota.left(kept));
-        let options = self.spool.clone();
-        let free = blocking::run(move || free_room(&options)).await;
+        let free = self.blobs.room().await;
         quota.map_or(free, |quota| quota.min(free))
     }
 
-    /// How uploads are spooled.
-    pub fn spool_options(&self) -> &SpoolOptions {
-        &self.spool
-    }
-
-    /// An empty spool for an upload.
-    pub fn spool(&self) -> Spool {
-        Spool::new(self.spool_now())
-    }
-
-    /// How an upload is spooled now. What is kept is taken once more however small the quota has
+    /// How long content may be now. What is kept is taken once more however small the quota has
     /// become: all of it together is no shorter than one content of it.
-    fn spool_now(&self) -> SpoolOptions {
-        let quota = self.spool.quota;
-        SpoolOptions {
+    pub fn limit(&self) -> Limit {
+        let quota = self.quota.as_ref().map(|quota| quota.limit());
+        Limit {
+            longest: self.longest,
             quota: quota.map(|quota| quota.max(self.totals().blob_bytes)),
-            ..self.spool.clone()
         }
     }
 
-    /// A spool for content of `size` bytes whose beginning may be in the file at `path`, on
-    /// the file system of the blobs; see [`Spool::resume`].
-    pub async fn spool_to_resume(&self, path: PathBuf, size: u64) -> Result<Spool, StoreError> {
-        Ok(Spool::resume(self.spool_now(), path, size, None).await?)
+    /// Begins to receive content, for [`Store::ingest`].
+    pub async fn receive(&self) -> Result<Box<dyn Receiving>, StoreError> {
+        Ok(self.blobs.receive(self.limit()).await?)
     }
 
-    /// Keeps spooled content as a new file. Ok means blob and record are durable.
+    /// The content of this purpose that has come in part.
+    pub fn partials(&self, purpose: Purpose) -> Arc<dyn Partials> {
+        self.blobs.partials(purpose)
+    }
+
+    /// Keeps content as a new file. Ok means blob and record are durable.
     ///
     /// Once begun it runs to its end even when the caller goes away, so that no
     /// blob is left without a record.
-    pub async fn ingest(&self, blob: SpooledBlob, about: About) -> Result<FileRecord, StoreError> {
+    pub async fn ingest(
+        &self,
+        content: Box<dyn Received>,
+        about: About,
+    ) -> Result<FileRecord, StoreError> {
         self.change(|store| async move {
-            let record = match store.commit(blob).await {
+            let record = match store.commit(content).await {
                 Ok(committed) => store.record(committed, about).await,
                 Err(error) => Err(error),
             };
@@ -188,15 +201,15 @@ impl Store {
         .await
     }
 
-    /// Keeps spooled content as a new file unless a file has it; then what is stored of it
+    /// Keeps content as a new file unless a file has it; then what is stored of it
     /// is made whole where it is not. Ok means durable; None that a file had it.
     pub async fn ingest_missing(
         &self,
-        blob: SpooledBlob,
+        content: Box<dyn Received>,
         about: About,
     ) -> Result<Option<FileRecord>, StoreError> {
         self.change(|store| async move {
-            let record = match store.commit(blob).await {
+            let record = match store.commit(content).await {
                 Ok(committed) => store.record_missing(committed, about).await,
                 Err(error) => Err(error),
             };
@@ -220,21 +233,21 @@ impl Store {
         self.record(blob, about).await.map(Some)
     }
 
-    async fn commit(&self, blob: SpooledBlob) -> Result<CommittedBlob, StoreError> {
-        let (hash, size) = (blob.hash(), blob.size());
+    async fn commit(&self, content: Box<dyn Received>) -> Result<CommittedBlob, StoreError> {
+        let (hash, size) = (content.hash(), content.size());
         let intent = self.index.intend(&hash, size).await?;
         // A record stands for a durable blob, so long content that has one is not written
         // again: once it is proven to be whole, which only reading it tells. Short content is
         // compared by the backend.
         let is_there =
-            intent.is_there() && !blob.is_in_memory() && self.has_whole(&hash, size).await;
+            intent.is_there() && !content.is_cheap_to_keep() && self.has_whole(&hash, size).await;
         let mut reserved = None;
         if !is_there {
             // What a record has is counted already, whole or damaged.
             if let Some(quota) = self.quota.as_ref().filter(|_| !intent.is_counted()) {
                 reserved = Some(quota.reserve(size, || self.totals().blob_bytes)?);
             }
-            self.blobs.commit(blob).await?;
+            content.keep().await?;
         }
         Ok(CommittedBlob {
             hash,

@@ -26,6 +26,11 @@ impl Quota {
         Arc::new(Self { limit, reserved })
     }
 
+    /// How many bytes it is.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// What is left of it where so many bytes are kept.
     pub(super) fn left(&self, kept: u64) -> u64 {
         let taken = kept.saturating_add(*self.reserved.lock());

@@ -1,7 +1,6 @@
 //! Whether the store takes changes now: as the last ones went, or found out by a trial.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +9,6 @@ use tokio::time::timeout;
 use super::writing::Writing;
 use super::{Store, StoreError};
 use crate::blob::BlobError;
-use crate::blob::spool::{self, check_room};
-use crate::blocking;
 
 /// How often something is written only to find out whether it can be, at most.
 const TRY_EVERY: Duration = Duration::from_secs(2);
@@ -43,13 +40,7 @@ impl Store {
 
     /// Fails where `bytes` more would leave less room on the disk than is to be left.
     pub async fn check_room(&self, bytes: u64) -> Result<(), StoreError> {
-        let spool = self.spool.clone();
-        Ok(blocking::run(move || check_room(&spool, bytes)).await?)
-    }
-
-    /// Uploads have files of their own in `dir`, too, so that a trial looks there.
-    pub fn add_place_of_uploads(&self, dir: PathBuf) {
-        self.writing.writes.add_place_of_uploads(dir);
+        Ok(self.blobs.check_room(bytes).await?)
     }
 
     async fn try_to_write(&self) -> Result<(), StoreError> {
@@ -74,24 +65,10 @@ impl Store {
         let Ok(running) = Arc::clone(&self.writing.running).try_lock_owned() else {
             return Err(self.too_slow());
         };
-        let spool = self.spool.clone();
-        let needed = self.writing.writes.places_of_uploads();
-        let storage = spool.dir.parent().unwrap_or(&spool.dir).to_owned();
-        let failed = self.writing.writes.failed_places();
-        let trial = blocking::run(move || {
-            // A directory that is made again when it is needed may be gone; those that must be
-            // there are tried in any case.
-            let there = |it: &PathBuf| it.ancestors().find(|it| it.is_dir()).map(PathBuf::from);
-            let failed = failed.iter().filter_map(there);
-            let failed = failed.filter(|it| it.starts_with(&storage));
-            let places: Vec<_> = needed.into_iter().chain(failed).collect();
-            spool::try_to_write(&spool, &places)
-        });
         let store = self.clone();
         // On a task of its own, since who waits for it may not wait to its end.
         let all = tokio::spawn(async move {
             let _running = running;
-            trial.await?;
             store.blobs.try_to_write().await?;
             Ok::<_, StoreError>(store.index.try_to_write().await?)
         });
@@ -100,6 +77,8 @@ impl Store {
 
     fn too_slow(&self) -> StoreError {
         let error = io::Error::from(io::ErrorKind::TimedOut);
-        BlobError::io("write to", &self.spool.dir, error).into()
+        // The first is where they come in.
+        let place = self.writing.writes.places_of_uploads().into_iter().next();
+        BlobError::io("write to", place.unwrap_or_default(), error).into()
     }
 }

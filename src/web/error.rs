@@ -202,8 +202,8 @@ impl ApiError {
             Self::Store(error) => return of_store(error),
             Self::Unwritten(error)
             | Self::NotReady(error)
+            | Self::NotKept(NotKept::Store(error))
             | Self::Upload(UploadError::Store(error)) => return of_change(error),
-            Self::NotKept(NotKept::Io(error)) => return of_writing(error),
             Self::Upload(UploadError::Unknown) => Code::UnknownUpload,
             Self::Upload(UploadError::Damaged) => Code::UploadDamaged,
             Self::Upload(UploadError::FileRemoved) => Code::FileRemoved,

@@ -10,8 +10,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use larder::access::{Access, Rights};
+use larder::blob::BlobBackend;
 use larder::blob::memory::MemoryBlobs;
 use larder::hash::BlobHash;
 use larder::http;
@@ -19,15 +20,15 @@ use larder::index::memory::MemoryIndex;
 use larder::node::{Node, Options};
 use larder::peer::identity::Identity;
 use larder::record::FileRecord;
-use larder::store::{Store, local};
-use tempfile::TempDir;
+use larder::small_state::memory::MemoryState;
+use larder::store::Store;
 use tower::ServiceExt;
 
 /// A node without a process or a connection.
 pub(crate) struct InMemory {
     node: Arc<Node>,
     router: Router,
-    dir: TempDir,
+    blobs: Arc<MemoryBlobs>,
 }
 
 /// An answer, read whole.
@@ -38,20 +39,22 @@ pub(crate) struct Answer {
 
 impl InMemory {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let options = local::Options::new(dir.path());
-        std::fs::create_dir(dir.path().join("spool")).unwrap();
         let blobs = Arc::new(MemoryBlobs::default());
-        let store = Store::new(blobs, Arc::new(MemoryIndex::default()), options.spool());
-        let options = Options::alone(options, "http://localhost:5004".parse().unwrap());
-        let node = Node::over(store, Identity::generate().unwrap(), options);
+        let store = Store::new(blobs.clone(), Arc::new(MemoryIndex::default()));
+        let options = Options::alone("http://localhost:5004".parse().unwrap());
+        let (identity, state) = (Identity::generate().unwrap(), MemoryState::default());
+        let node = Node::new(store, identity, Arc::new(state), options);
         let node = Arc::new(node.unwrap());
         let open = http::Options {
             access: Access::without_token(Some(Rights::Write)),
             ..http::Options::default()
         };
         let router = http::router(Arc::clone(&node), open);
-        Self { node, router, dir }
+        Self {
+            node,
+            router,
+            blobs,
+        }
     }
 
     /// Uploads `body`, which arrives in pieces of these lengths and then the rest.
@@ -106,7 +109,7 @@ impl InMemory {
         if answer.status() != StatusCode::OK {
             assert!(answer.status().is_client_error(), "{answer:?}");
             assert_eq!(files, []);
-            self.assert_spool_is_empty().await;
+            self.assert_nothing_is_kept().await;
             return None;
         }
         let [record] = files.try_into().unwrap();
@@ -121,19 +124,12 @@ impl InMemory {
         assert_eq!(content.len() as u64, record.file.size);
         store.remove(record.id).await.unwrap();
         assert!(store.open(&hash).await.unwrap().is_none());
-        self.assert_spool_is_empty().await;
+        self.assert_nothing_is_kept().await;
         Some((record, content))
     }
 
-    /// Spool files are removed in the background.
-    async fn assert_spool_is_empty(&self) {
-        for _ in 0..1000 {
-            let mut left = std::fs::read_dir(self.dir.path().join("spool")).unwrap();
-            if left.next().is_none() {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-        panic!("a spool file is left");
+    async fn assert_nothing_is_kept(&self) {
+        let left: Vec<_> = self.blobs.list().try_collect().await.unwrap();
+        assert_eq!(left, []);
     }
 }

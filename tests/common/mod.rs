@@ -28,6 +28,7 @@ pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod random;
 pub(crate) mod raw_http;
+pub(crate) mod received;
 pub(crate) mod recorder;
 pub(crate) mod recording_disk;
 pub(crate) mod relay;

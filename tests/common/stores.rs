@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use larder::blob::spool::MEMORY_LIMIT;
+use larder::blob::local::LONGEST_IN_PACKS;
 use larder::disk::{Disk, Durability};
 use larder::hash::BlobHash;
 use larder::record::FileRecord;
@@ -31,15 +31,15 @@ pub(crate) async fn upload(
     name: &str,
     bytes: &[u8],
 ) -> Result<FileRecord, StoreError> {
-    let mut spool = store.spool();
+    let mut receiving = store.receive().await?;
     for piece in bytes.chunks(40_000) {
-        spool.write(Bytes::copy_from_slice(piece)).await?;
+        receiving.write(Bytes::copy_from_slice(piece)).await?;
     }
     let about = About {
         name: name.to_owned(),
         ..About::default()
     };
-    store.ingest(spool.finish().await?, about).await
+    store.ingest(receiving.finish().await?, about).await
 }
 
 /// Starts a store as a node does.
@@ -74,7 +74,7 @@ pub(crate) async fn checked_files(store: &Store, dir: &Path) -> Vec<FileRecord> 
     blobs.extend(blobs_in_packs(dir));
     assert_eq!(blobs, needed);
     assert_proven(store, &files).await;
-    let long = files.iter().filter(|it| it.file.size > MEMORY_LIMIT);
+    let long = files.iter().filter(|it| it.file.size > LONGEST_IN_PACKS);
     let long: BTreeSet<_> = long.map(|it| it.file.hash.to_string()).collect();
     assert_eq!(names_in_shards(&dir.join("outboards")), long);
     assert_eq!(names_in(&dir.join("spool")), BTreeSet::new());

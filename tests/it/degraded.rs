@@ -49,10 +49,10 @@ async fn on(dir: &Path, disk: Arc<CountdownDisk>) -> Router {
         disk,
         ..local::Options::new(dir)
     };
-    let options = Options::alone(store, "http://localhost:5004".parse().unwrap());
-    let opened = LocalStore::open(options.store.clone()).await.unwrap();
-    let identity = Identity::generate().unwrap();
-    let node = Node::over(opened.store.clone(), identity, options).unwrap();
+    let options = Options::alone("http://localhost:5004".parse().unwrap());
+    let opened = LocalStore::open(store).await.unwrap();
+    let (store, state) = (opened.store.clone(), opened.state.clone());
+    let node = Node::new(store, Identity::generate().unwrap(), state, options).unwrap();
     let open = http::Options {
         access: Access::without_token(Some(Rights::Write)),
         ..http::Options::default()

@@ -15,11 +15,12 @@ use common::content::content;
 use common::countdown_disk::{After, CountdownDisk, Fault};
 use common::encoded::verified;
 use common::process::DEADLINE;
+use common::received::keep;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt};
 use larder::blob::local::{self, LocalBlobs};
 use larder::blob::memory::MemoryBlobs;
-use larder::blob::{BlobBackend, BlobError, OpenBlob, Spool, SpooledBlob, spool};
+use larder::blob::{BlobBackend, BlobError, OpenBlob};
 use larder::disk::{Disk, Durability, RealDisk};
 use larder::hash::BlobHash;
 use larder::outboard::{Tree, TreeHasher, VerifyError};
@@ -39,29 +40,24 @@ const LONG: usize = 3_000_000;
 /// A storage directory's blobs.
 struct Storage {
     dir: TempDir,
-    spool: spool::Options,
     blobs: LocalBlobs,
 }
 
 impl Storage {
     fn new(disk: Arc<dyn Disk>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let spool = spool::Options {
-            dir: dir.path().join("spool"),
-            disk,
-            max_bytes: None,
-            quota: None,
-            reserve: 0,
-            durability: Durability::Relaxed,
-        };
         let options = local::Options {
-            dir: dir.path().to_owned(),
-            spool: spool.clone(),
-            pack_bytes: local::PACK_BYTES,
-            verify_reads: true,
+            disk,
+            durability: Durability::Relaxed,
+            reserve: 0,
+            ..local::Options::new(dir.path())
         };
         let blobs = LocalBlobs::open(options).unwrap();
-        Self { dir, spool, blobs }
+        Self { dir, blobs }
+    }
+
+    fn spool_files(&self) -> usize {
+        fs::read_dir(self.dir.path().join("spool")).unwrap().count()
     }
 
     /// Changes one byte of a blob, in its file or in its pack.
@@ -81,17 +77,9 @@ impl Storage {
         fs::write(file, whole).unwrap();
     }
 
-    async fn spooled(&self, bytes: &[u8]) -> SpooledBlob {
-        let mut spool = Spool::new(self.spool.clone());
-        for piece in bytes.chunks(40_000) {
-            spool.write(Bytes::copy_from_slice(piece)).await.unwrap();
-        }
-        spool.finish().await.unwrap()
-    }
-
     /// Keeps content and opens it.
     async fn open(&self, bytes: &[u8]) -> Arc<dyn OpenBlob> {
-        self.blobs.commit(self.spooled(bytes).await).await.unwrap();
+        keep(&self.blobs, bytes).await.unwrap();
         let open = self.blobs.open(&BlobHash::of(bytes)).await.unwrap();
         open.unwrap()
     }
@@ -155,11 +143,10 @@ fn conforms(open: impl Fn(&Runtime, &[u8]) -> Arc<dyn OpenBlob>) {
 
 #[test]
 fn memory() {
-    let storage = Storage::new(Arc::new(RealDisk));
     let blobs = MemoryBlobs::default();
     conforms(|runtime, bytes| {
         runtime.block_on(async {
-            blobs.commit(storage.spooled(bytes).await).await.unwrap();
+            keep(&blobs, bytes).await.unwrap();
             blobs.open(&BlobHash::of(bytes)).await.unwrap().unwrap()
         })
     });
@@ -201,7 +188,7 @@ async fn an_upload_leaves_the_outboard_of_its_bytes() {
             assert!(!storage.outboard_file(&bytes).exists());
         }
     }
-    assert_eq!(fs::read_dir(&storage.spool.dir).unwrap().count(), 0);
+    assert_eq!(storage.spool_files(), 0);
 }
 
 #[tokio::test]
@@ -263,7 +250,7 @@ async fn an_outboard_is_derived_as_soon_as_the_disk_takes_it() {
         assert!(!storage.outboard_file(&bytes).exists());
     }
     assert_proves(&*blob, &bytes, 0..1).await;
-    assert_eq!(fs::read_dir(&storage.spool.dir).unwrap().count(), 0);
+    assert_eq!(storage.spool_files(), 0);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use larder::node::view::{Selection, View};
 use larder::peer::directory::{Directory, FileKey, NetworkFile};
 use larder::peer_id::PeerId;
 use larder::record::{FileId, FileRecord};
-use larder::store::{About, Store, local};
+use larder::store::{About, Store};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -60,21 +60,20 @@ fn peer(number: u8) -> PeerId {
 }
 
 /// A store with so many files, of few names and contents.
-async fn filled(dir: &std::path::Path, files: usize) -> (Store, Vec<FileRecord>) {
+async fn filled(files: usize) -> (Store, Vec<FileRecord>) {
     let (blobs, index) = (MemoryBlobs::default(), MemoryIndex::default());
-    let options = local::Options::new(dir).spool();
-    let store = Store::new(Arc::new(blobs), Arc::new(index), options);
+    let store = Store::new(Arc::new(blobs), Arc::new(index));
     let mut records = Vec::new();
     for number in 0..files {
-        let mut spool = store.spool();
+        let mut receiving = store.receive().await.unwrap();
         let content = (number % 7).to_string();
-        spool.write(Bytes::from(content)).await.unwrap();
+        receiving.write(Bytes::from(content)).await.unwrap();
         let about = About {
             name: NAMES[number % 3].to_owned(),
             ..About::default()
         };
-        let blob = spool.finish().await.unwrap();
-        records.push(store.ingest(blob, about).await.unwrap());
+        let content = receiving.finish().await.unwrap();
+        records.push(store.ingest(content, about).await.unwrap());
     }
     (store, records)
 }
@@ -174,8 +173,7 @@ proptest! {
 }
 
 async fn assert_pages(files: usize, told: &[Told], limit: usize, look: usize) {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, own) = filled(dir.path(), files).await;
+    let (store, own) = filled(files).await;
     let directory = Directory::default();
     let mut known = Vec::<(PeerId, NetworkFile)>::new();
     for it in told {

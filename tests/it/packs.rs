@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use common::content::content;
 use common::countdown_disk::{After, CountdownDisk, Fault};
 use common::power_cut::{Operation, Simulated, Variant};
+use common::received::keep;
 use common::recording_disk::RecordingDisk;
 use common::tree::Tree;
 use futures_util::TryStreamExt;
 use larder::blob::local::{LocalBlobs, Options, note_small_files};
-use larder::blob::{BlobBackend, BlobError, Spool, spool};
-use larder::disk::{Disk, Durability, RealDisk};
+use larder::blob::{BlobBackend, BlobError};
+use larder::disk::{Disk, RealDisk};
 use larder::hash::BlobHash;
 use rustix::io::Errno;
 use tempfile::TempDir;
@@ -34,17 +34,10 @@ fn tempdir() -> TempDir {
 
 fn options(dir: &Path, disk: Arc<dyn Disk>) -> Options {
     Options {
-        dir: dir.to_owned(),
-        spool: spool::Options {
-            dir: dir.join("spool"),
-            disk,
-            max_bytes: None,
-            quota: None,
-            reserve: 0,
-            durability: Durability::Always,
-        },
+        disk,
+        reserve: 0,
         pack_bytes: PACK_BYTES,
-        verify_reads: true,
+        ..Options::new(dir)
     }
 }
 
@@ -57,10 +50,7 @@ fn open(dir: &Path) -> LocalBlobs {
 }
 
 async fn commit(blobs: &LocalBlobs, bytes: &[u8]) -> Result<(), BlobError> {
-    // Nothing small ever reaches the spool's disk.
-    let mut spool = Spool::new(options(Path::new("nowhere"), Arc::new(RealDisk)).spool);
-    spool.write(Bytes::copy_from_slice(bytes)).await?;
-    blobs.commit(spool.finish().await?).await
+    keep(blobs, bytes).await.map(drop)
 }
 
 /// So many different contents, committed.

@@ -9,16 +9,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use common::content::content;
 use common::packs::blobs_in_packs;
 use common::power_cut::{Operation, Simulated, Variant};
+use common::received::keep;
 use common::recording_disk::RecordingDisk;
 use common::stores;
 use common::tree::Tree;
 use futures_util::{StreamExt, stream};
 use larder::blob::local::LocalBlobs;
-use larder::blob::{BlobBackend, Spool};
 use larder::disk::{Durability, RealDisk};
 use larder::hash::BlobHash;
 use larder::record::FileRecord;
@@ -393,9 +392,7 @@ async fn a_blob_that_was_there_already_is_durable_when_its_commit_returns() {
     for durability in [Durability::Relaxed, Durability::Always] {
         let options = stores::options(dir.path(), disk.clone(), durability);
         let blobs = LocalBlobs::open(options.blobs()).unwrap();
-        let mut spool = Spool::new(options.spool());
-        spool.write(Bytes::from(bytes.clone())).await.unwrap();
-        blobs.commit(spool.finish().await.unwrap()).await.unwrap();
+        keep(&blobs, &bytes).await.unwrap();
     }
     let left = tempdir();
     let tree = disk.now().cut_power(Variant::DropUnsynced);

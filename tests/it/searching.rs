@@ -16,7 +16,8 @@ use larder::index::memory::MemoryIndex;
 use larder::node::{Node, Options};
 use larder::peer::identity::Identity;
 use larder::record::NewFile;
-use larder::store::{Store, local};
+use larder::small_state::memory::MemoryState;
+use larder::store::Store;
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -26,7 +27,7 @@ use crate::common;
 const MANY: usize = 12_000;
 
 /// A node with so many files, of which the first and the last have a name of their own.
-async fn with_many(dir: &tempfile::TempDir) -> Router {
+async fn with_many() -> Router {
     let index = Arc::new(MemoryIndex::default());
     for number in 0..MANY {
         let special = number == 0 || number == MANY - 1;
@@ -40,10 +41,10 @@ async fn with_many(dir: &tempfile::TempDir) -> Router {
         };
         add(&*index, file).await.unwrap();
     }
-    let options = local::Options::new(dir.path());
-    let store = Store::new(Arc::new(MemoryBlobs::default()), index, options.spool());
-    let options = Options::alone(options, "http://localhost:5004".parse().unwrap());
-    let node = Node::over(store, Identity::generate().unwrap(), options).unwrap();
+    let store = Store::new(Arc::new(MemoryBlobs::default()), index);
+    let options = Options::alone("http://localhost:5004".parse().unwrap());
+    let (identity, state) = (Identity::generate().unwrap(), MemoryState::default());
+    let node = Node::new(store, identity, Arc::new(state), options).unwrap();
     http::router(Arc::new(node), http::Options::default())
 }
 
@@ -77,8 +78,7 @@ async fn search(router: &Router, query: &str) -> (Vec<String>, usize) {
 
 #[tokio::test]
 async fn a_search_with_a_limit_looks_at_so_many_names_and_tells_where_to_go_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let router = with_many(&dir).await;
+    let router = with_many().await;
     let last = format!("Needle {}", MANY - 1);
     let (found, pages) = search(&router, "name=needle&limit=1").await;
     assert_eq!(found, ["Needle 0", &last]);
@@ -93,8 +93,7 @@ async fn a_search_with_a_limit_looks_at_so_many_names_and_tells_where_to_go_on()
 
 #[tokio::test]
 async fn a_search_without_a_limit_finds_all_at_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let router = with_many(&dir).await;
+    let router = with_many().await;
     let (found, pages) = search(&router, "name=needle").await;
     assert_eq!((found.len(), pages), (2, 1));
     let (found, pages) = search(&router, "name=straw").await;

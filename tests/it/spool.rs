@@ -1,122 +1,100 @@
-//! The spool: what comes out is what went in, and whatever ends too early leaves nothing.
+//! What the local backend promises beside that: what ends too early leaves no file, whatever its
+//! disk does.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)] // A test fails by panicking.
 
 use crate::common;
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use common::content::content;
 use common::countdown_disk::{After, CountdownDisk, Fault};
 use common::process::{DEADLINE, until};
+use common::received::{keep, received, write};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use larder::blob::local::{self, LocalBlobs};
-use larder::blob::{BlobBackend, BlobError, Spool, SpooledBlob, spool};
+use larder::blob::{BlobBackend, BlobError, Limit, Receiving};
 use larder::disk::{Disk, Durability, RealDisk};
 use larder::hash::BlobHash;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-/// More than a spool keeps in memory.
+/// More than is received in memory.
 const ON_DISK: usize = 700_000;
 
-/// A storage directory's blobs and how its uploads are spooled.
+fn local_on(dir: &Path, disk: Arc<dyn Disk>, durability: Durability) -> LocalBlobs {
+    LocalBlobs::open(local::Options {
+        disk,
+        durability,
+        reserve: 0,
+        ..local::Options::new(dir)
+    })
+    .unwrap()
+}
+
+fn local(dir: &Path, durability: Durability) -> LocalBlobs {
+    local_on(dir, Arc::new(RealDisk), durability)
+}
+
+/// A storage directory and its blobs.
 struct Storage {
     dir: TempDir,
-    spool: spool::Options,
     blobs: LocalBlobs,
 }
 
 impl Storage {
     fn new(disk: Arc<dyn Disk>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let spool = spool::Options {
-            dir: dir.path().join("spool"),
-            disk,
-            max_bytes: None,
-            quota: None,
-            reserve: 0,
-            durability: Durability::Relaxed,
-        };
-        let options = local::Options {
-            dir: dir.path().to_owned(),
-            spool: spool.clone(),
-            pack_bytes: local::PACK_BYTES,
-            verify_reads: true,
-        };
-        let blobs = LocalBlobs::open(options).unwrap();
-        Self { dir, spool, blobs }
+        let blobs = local_on(dir.path(), disk, Durability::Relaxed);
+        Self { dir, blobs }
     }
 
     fn spool_files(&self) -> usize {
-        std::fs::read_dir(self.dir.path().join("spool"))
-            .unwrap()
-            .count()
+        files_in(self.dir.path().join("spool"))
+    }
+
+    async fn receiving(&self) -> Box<dyn Receiving> {
+        self.blobs.receive(Limit::default()).await.unwrap()
     }
 }
 
-async fn write_all(spool: &mut Spool, bytes: &[u8], piece: usize) -> Result<(), BlobError> {
-    for piece in bytes.chunks(piece) {
-        spool.write(Bytes::copy_from_slice(piece)).await?;
-    }
-    Ok(())
+fn files_in(dir: impl AsRef<Path>) -> usize {
+    std::fs::read_dir(dir).unwrap().count()
 }
 
-async fn spooled(options: &spool::Options, bytes: &[u8]) -> Result<SpooledBlob, BlobError> {
-    let mut spool = Spool::new(options.clone());
-    write_all(&mut spool, bytes, 40_000).await?;
-    spool.finish().await
+async fn listed(blobs: &LocalBlobs) -> Vec<(BlobHash, u64)> {
+    blobs.list().try_collect().await.unwrap()
 }
 
-#[tokio::test]
-async fn pieces_of_any_length_make_up_the_content() {
-    let storage = Storage::new(Arc::new(RealDisk));
-    for piece in [1, 999, 65_536, 600_000, ON_DISK] {
-        let bytes = content(u32::try_from(piece).unwrap(), ON_DISK);
-        let mut spool = Spool::new(storage.spool.clone());
-        spool.write(Bytes::new()).await.unwrap();
-        write_all(&mut spool, &bytes, piece).await.unwrap();
-        let blob = spool.finish().await.unwrap();
-        let (hash, size) = (blob.hash(), blob.size());
-        assert_eq!((hash, size), (BlobHash::of(&bytes), bytes.len() as u64));
-        storage.blobs.commit(blob).await.unwrap();
-        let stored = storage.blobs.open(&hash).await.unwrap().unwrap();
-        let stored: Vec<_> = stored.read(0..size).try_collect().await.unwrap();
-        assert!(stored.concat() == bytes, "in pieces of {piece}");
-    }
+async fn whole(blobs: &LocalBlobs, bytes: &[u8]) -> bool {
+    let (hash, size) = (BlobHash::of(bytes), bytes.len() as u64);
+    let blob = blobs.open(&hash).await.unwrap().unwrap();
+    let pieces: Vec<_> = blob.read(0..size).try_collect().await.unwrap();
+    blobs.size(&hash).await.unwrap() == Some(size) && pieces.concat() == bytes
+}
+
+async fn absent(blobs: &LocalBlobs, bytes: &[u8]) -> bool {
+    let hash = BlobHash::of(bytes);
+    blobs.size(&hash).await.unwrap().is_none() && blobs.open(&hash).await.unwrap().is_none()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_dropped_leaves_nothing() {
+async fn what_is_dropped_leaves_no_file() {
     let storage = Storage::new(Arc::new(RealDisk));
-    let mut spool = Spool::new(storage.spool.clone());
-    write_all(&mut spool, &content(1, ON_DISK), 40_000)
+    let mut receiving = storage.receiving().await;
+    write(&mut *receiving, &content(1, ON_DISK)).await.unwrap();
+    let content = received(&storage.blobs, &content(2, ON_DISK))
         .await
         .unwrap();
-    let blob = spooled(&storage.spool, &content(2, ON_DISK)).await.unwrap();
     // Each has its bytes and its outboard.
     assert_eq!(storage.spool_files(), 4);
-    drop((spool, blob));
+    drop((receiving, content));
     let gone = || (storage.spool_files() == 0).then_some(());
     tokio::task::block_in_place(|| until("the spool files go", gone));
-}
-
-#[tokio::test]
-async fn content_up_to_the_limit_is_taken_and_not_a_byte_more() {
-    let storage = Storage::new(Arc::new(RealDisk));
-    for limit in [0, 10, 65_536, ON_DISK] {
-        let options = spool::Options {
-            max_bytes: Some(limit as u64),
-            quota: None,
-            ..storage.spool.clone()
-        };
-        let blob = spooled(&options, &content(1, limit)).await.unwrap();
-        assert_eq!(blob.size(), limit as u64);
-        let refused = spooled(&options, &content(1, limit + 1)).await;
-        assert!(matches!(refused, Err(BlobError::TooLarge(max)) if max == limit as u64));
-    }
 }
 
 #[tokio::test]
@@ -125,46 +103,37 @@ async fn a_failed_write_loses_the_content_for_good_and_its_file_at_once() {
     let storage = Storage::new(disk.clone());
     for error in [Errno::IO, Errno::NOSPC] {
         for working in 0..3 {
-            let mut spool = Spool::new(storage.spool.clone());
+            let mut receiving = storage.receiving().await;
             let after = After::Work;
             disk.arm(working, Fault { error, after });
-            let bytes = content(1, 5_000_000);
-            let failed = write_all(&mut spool, &bytes, 40_000).await.unwrap_err();
+            let failed = write(&mut *receiving, &content(1, 5_000_000)).await;
             assert_eq!(
-                matches!(failed, BlobError::Disk(error) if error.is_full()),
+                matches!(failed.unwrap_err(), BlobError::Disk(error) if error.is_full()),
                 error == Errno::NOSPC
             );
             assert!(disk.disarm().is_some());
             assert_eq!(storage.spool_files(), 0);
-            assert!(spool.write(Bytes::from_static(b"more")).await.is_err());
-            assert!(spool.finish().await.is_err());
+            assert!(receiving.write(Bytes::from_static(b"more")).await.is_err());
+            assert!(receiving.finish().await.is_err());
         }
     }
 }
 
 #[tokio::test]
 async fn nothing_is_written_into_the_reserve() {
-    let storage = Storage::new(Arc::new(RealDisk));
-    let short = spooled(&storage.spool, b"short").await.unwrap();
-    let spool = spool::Options {
-        reserve: u64::MAX,
-        durability: Durability::Always,
-        ..storage.spool.clone()
-    };
-    let long = spooled(&spool, &content(1, ON_DISK)).await;
-    assert!(matches!(long, Err(BlobError::Disk(error)) if error.is_full()));
+    let dir = tempfile::tempdir().unwrap();
     let options = local::Options {
-        dir: storage.dir.path().to_owned(),
-        spool,
-        pack_bytes: local::PACK_BYTES,
-        verify_reads: true,
+        reserve: u64::MAX,
+        ..local::Options::new(dir.path())
     };
     let blobs = LocalBlobs::open(options).unwrap();
-    let committed = blobs.commit(short).await;
-    assert!(matches!(committed, Err(BlobError::Disk(error)) if error.is_full()));
-    assert_eq!(storage.spool_files(), 0);
-    let listed: Vec<_> = blobs.list().try_collect().await.unwrap();
-    assert_eq!(listed, []);
+    for len in [5, ON_DISK] {
+        let kept = keep(&blobs, &content(1, len)).await;
+        assert!(matches!(kept, Err(BlobError::Disk(error)) if error.is_full()));
+    }
+    assert_eq!(blobs.room().await, 0);
+    assert_eq!(files_in(dir.path().join("spool")), 0);
+    assert_eq!(listed(&blobs).await, []);
 }
 
 /// With two threads for blocking work, eight uploads and eight downloads that stand
@@ -177,12 +146,11 @@ fn slow_clients_hold_no_threads() {
         let storage = Storage::new(Arc::new(RealDisk));
         let bytes = content(1, 3_000_000);
         let hash = BlobHash::of(&bytes);
-        let blob = spooled(&storage.spool, &bytes).await.unwrap();
-        storage.blobs.commit(blob).await.unwrap();
+        keep(&storage.blobs, &bytes).await.unwrap();
         let uploads = (0..8).map(|_| async {
-            let mut spool = Spool::new(storage.spool.clone());
-            write_all(&mut spool, &bytes, 40_000).await.unwrap();
-            spool
+            let mut receiving = storage.receiving().await;
+            write(&mut *receiving, &bytes).await.unwrap();
+            receiving
         });
         let downloads = (0..8).map(|_| async {
             let open = storage.blobs.open(&hash).await.unwrap().unwrap();
@@ -193,9 +161,7 @@ fn slow_clients_hold_no_threads() {
         let standing = (join_all(uploads).await, join_all(downloads).await);
         let other = content(2, 3_000_000);
         let through = async {
-            let blob = spooled(&storage.spool, &other).await.unwrap();
-            let hash = blob.hash();
-            storage.blobs.commit(blob).await.unwrap();
+            let hash = keep(&storage.blobs, &other).await.unwrap();
             let open = storage.blobs.open(&hash).await.unwrap().unwrap();
             open.read(0..open.size()).try_collect::<Vec<_>>().await
         };
@@ -203,4 +169,171 @@ fn slow_clients_hold_no_threads() {
         assert!(through.expect("in time").unwrap().concat() == other);
         drop(standing);
     });
+}
+
+fn blob_path(dir: &Path, hash: &BlobHash) -> PathBuf {
+    let name = hash.to_string();
+    dir.join("blobs").join(&name[..2]).join(name)
+}
+
+#[tokio::test]
+async fn a_blob_of_the_wrong_size_is_never_handed_out_whole_and_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = local(dir.path(), Durability::Always);
+    let bytes = content(0, 1_200_000);
+    let hash = BlobHash::of(&bytes);
+    keep(&blobs, &bytes).await.unwrap();
+    let open = blobs.open(&hash).await.unwrap().unwrap();
+    let file = RealDisk.open(&blob_path(dir.path(), &hash)).unwrap();
+    file.set_len(700_000).unwrap();
+    let read: Result<Vec<_>, _> = open.read(0..open.size()).try_collect().await;
+    assert!(matches!(read, Err(BlobError::Damaged { .. })));
+    keep(&blobs, &bytes).await.unwrap();
+    assert!(whole(&blobs, &bytes).await);
+}
+
+#[tokio::test]
+async fn strangers_among_the_blobs_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = local(dir.path(), Durability::Relaxed);
+    let bytes = content(0, 10);
+    let hash = BlobHash::of(&bytes);
+    keep(&blobs, &bytes).await.unwrap();
+    let at_home = blob_path(dir.path(), &hash);
+    let shard = at_home.parent().unwrap();
+    let elsewhere = dir.path().join("blobs/00").join(hash.to_string());
+    assert_ne!(elsewhere, at_home);
+    let mut strays = [elsewhere, shard.join("note.txt"), shard.join("UPPER")];
+    for stray in &strays {
+        std::fs::write(stray, b"").unwrap();
+    }
+    strays.sort();
+    assert_eq!(listed(&blobs).await, [(hash, 10)]);
+    assert_eq!(
+        blobs.strays().try_collect::<Vec<_>>().await.unwrap(),
+        strays
+    );
+}
+
+#[tokio::test]
+async fn what_interrupted_uploads_left_is_cleared_at_start() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(local(dir.path(), Durability::Always));
+    std::fs::write(dir.path().join("spool/left"), b"half an upl").unwrap();
+    let blobs = local(dir.path(), Durability::Always);
+    assert_eq!(files_in(dir.path().join("spool")), 0);
+    assert_eq!(listed(&blobs).await, []);
+}
+
+/// Everything that was asked of a backend, in order.
+struct Scenario {
+    blobs: LocalBlobs,
+    /// Contents that were kept, as was acknowledged, and not deleted since.
+    kept: BTreeSet<Vec<u8>>,
+    /// Contents of which a sync failed as they were kept or deleted: there or not, never halves.
+    unsure: BTreeSet<Vec<u8>>,
+}
+
+impl Scenario {
+    async fn run(&mut self) {
+        let (short, long) = (content(0, 1_000), content(1, 200_000));
+        self.keep(&short).await;
+        self.keep(&long).await;
+        self.keep(&short).await;
+        self.delete(&short).await;
+        self.keep(&short).await;
+        self.delete(&long).await;
+        self.keep(&content(2, 0)).await;
+        if let Err(error) = self.blobs.sync().await {
+            assert!(self.blobs.refusal().is_some(), "{error}");
+        }
+    }
+
+    async fn keep(&mut self, bytes: &[u8]) {
+        let was_kept = self.kept.contains(bytes);
+        let refused = self.blobs.refusal();
+        let committed = match received(&self.blobs, bytes).await {
+            Ok(content) => content.keep().await,
+            Err(error) => return assert!(refused.is_none() || !is_refusal(&error)),
+        };
+        match committed {
+            Ok(()) => {
+                assert_eq!(refused, None, "content was taken after a failed sync");
+                assert!(whole(&self.blobs, bytes).await);
+                self.kept.insert(bytes.to_owned());
+            }
+            Err(error) => {
+                assert_eq!(refused.is_some(), is_refusal(&error), "{error}");
+                if was_kept {
+                    assert!(whole(&self.blobs, bytes).await);
+                } else if self.blobs.refusal().is_some() {
+                    self.unsure.insert(bytes.to_owned());
+                } else {
+                    assert!(absent(&self.blobs, bytes).await);
+                }
+            }
+        }
+    }
+
+    async fn delete(&mut self, bytes: &[u8]) {
+        let deleted = self.blobs.delete(&BlobHash::of(bytes)).await;
+        // What failed may have been the removal of something beside the blob.
+        let is_absent = absent(&self.blobs, bytes).await;
+        assert!(is_absent || deleted.is_err());
+        if is_absent {
+            self.kept.remove(bytes);
+        }
+    }
+}
+
+fn is_refusal(error: &BlobError) -> bool {
+    matches!(error, BlobError::Refused(_))
+}
+
+/// Runs the scenario with a fault; true when the countdown had ended.
+async fn survives(durability: Durability, working: u64, fault: Fault) -> bool {
+    // In memory: what matters here is which operation fails.
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let disk = CountdownDisk::new();
+    let on_disk = Arc::clone(&disk) as Arc<dyn Disk>;
+    let mut scenario = Scenario {
+        blobs: local_on(dir.path(), on_disk, durability),
+        kept: BTreeSet::new(),
+        unsure: BTreeSet::new(),
+    };
+    disk.arm(working, fault);
+    scenario.run().await;
+    let Scenario { kept, unsure, .. } = scenario;
+    let failed = disk.disarm();
+    let context = || format!("{durability:?}, {fault:?}, failed: {failed:?}");
+    let reopened = local(dir.path(), durability);
+    for bytes in &kept {
+        assert!(whole(&reopened, bytes).await, "{}", context());
+    }
+    let mut expected = kept.len();
+    for bytes in unsure.difference(&kept) {
+        let there = !absent(&reopened, bytes).await;
+        assert!(!there || whole(&reopened, bytes).await, "{}", context());
+        expected += usize::from(there);
+    }
+    assert_eq!(listed(&reopened).await.len(), expected, "{}", context());
+    assert_eq!(files_in(dir.path().join("spool")), 0);
+    failed.is_some()
+}
+
+#[tokio::test]
+async fn local_with_a_fault_at_every_operation() {
+    for (error, after) in [
+        (Errno::IO, After::Work),
+        (Errno::IO, After::Fail),
+        (Errno::NOSPC, After::Work),
+    ] {
+        for durability in [Durability::Always, Durability::Relaxed] {
+            let mut working = 0;
+            while survives(durability, working, Fault { error, after }).await {
+                working += 1;
+            }
+            assert!(working > 10, "only {working} operations were counted");
+        }
+    }
 }

@@ -10,23 +10,32 @@ use bytes::Bytes;
 use common::content::content;
 use common::countdown_disk::{After, CountdownDisk, Fault};
 use common::stores;
+use larder::blob::memory::MemoryBlobs;
 use larder::disk::{Disk, Durability, RealDisk};
 use larder::hash::BlobHash;
+use larder::index::memory::MemoryIndex;
 use larder::node::{Node, Options};
+use larder::peer::identity::Identity;
 use larder::resumable::{NewUpload, Progress, UploadError, UploadId};
-use larder::store::About;
+use larder::small_state::memory::MemoryState;
+use larder::store::local::LocalStore;
+use larder::store::{About, Store};
 use rustix::io::Errno;
 
 use crate::common;
 
-async fn open(dir: &Path, disk: Arc<dyn Disk>) -> Node {
-    let store = stores::options(dir, disk, Durability::Always);
-    let base_url = "http://localhost:5004".parse().unwrap();
-    Node::open(Options::alone(store, base_url)).await.unwrap()
+/// A node, and the storage directory that it has to itself.
+async fn open(dir: &Path, disk: Arc<dyn Disk>) -> (Node, LocalStore) {
+    let options = stores::options(dir, disk, Durability::Always);
+    let opened = LocalStore::open(options).await.unwrap();
+    let (store, state) = (opened.store.clone(), opened.state.clone());
+    let options = Options::alone("http://localhost:5004".parse().unwrap());
+    let identity = Identity::generate().unwrap();
+    (Node::new(store, identity, state, options).unwrap(), opened)
 }
 
 /// Ends a node whose disk may have failed.
-async fn close(node: Node) {
+async fn close((node, _opened): (Node, LocalStore)) {
     let refusal = node.store().refusal();
     let closed = node.store().close().await;
     assert_eq!(closed.is_err(), refusal.is_some(), "{closed:?}");
@@ -55,37 +64,37 @@ async fn run(len: usize, working: u64, fault: Fault) -> Option<String> {
     let (first, second) = (len / 3, len / 2);
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     let disk = CountdownDisk::new();
-    let node = open(dir.path(), disk.clone()).await;
+    let opened = open(dir.path(), disk.clone()).await;
+    let node = &opened.0;
     let upload = NewUpload {
         length: len as u64,
         metadata: None,
         about: About::default(),
     };
     let id = node.uploads().create(upload, None).await.unwrap();
-    append(&node, id, 0, &content[..first], false)
-        .await
-        .unwrap();
+    append(node, id, 0, &content[..first], false).await.unwrap();
     disk.arm(working, fault);
     let mut acknowledged = first;
     let part = &content[first..second];
-    if append(&node, id, first as u64, part, true).await.is_ok() {
+    if append(node, id, first as u64, part, true).await.is_ok() {
         acknowledged = second;
         let rest = &content[second..];
-        if append(&node, id, second as u64, rest, false).await.is_ok() {
+        if append(node, id, second as u64, rest, false).await.is_ok() {
             acknowledged = len;
         }
     }
     let failed = disk.disarm();
-    close(node).await;
+    close(opened).await;
 
-    let node = open(dir.path(), Arc::new(RealDisk)).await;
+    let opened = open(dir.path(), Arc::new(RealDisk)).await;
+    let node = &opened.0;
     let mut visit = node.uploads().visit(id).await.unwrap();
     let mut progress = visit.progress().await.unwrap();
     drop(visit);
     let here = usize::try_from(progress.offset).unwrap();
     assert!((acknowledged..=len).contains(&here), "{here} {failed:?}");
     if here < len {
-        progress = append(&node, id, progress.offset, &content[here..], false)
+        progress = append(node, id, progress.offset, &content[here..], false)
             .await
             .unwrap();
     }
@@ -95,7 +104,7 @@ async fn run(len: usize, working: u64, fault: Fault) -> Option<String> {
     };
     assert_eq!(record.file.hash, BlobHash::of(&content));
     assert_eq!(progress.finished.map(|it| it.file), Some(record.id));
-    close(node).await;
+    close(opened).await;
     failed
 }
 
@@ -115,5 +124,38 @@ async fn an_upload_survives_every_fault() {
             }
             assert!(working > 5, "only {working} operations were counted");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_upload_in_parts_needs_no_disk() {
+    let (blobs, index) = (MemoryBlobs::default(), MemoryIndex::default());
+    let store = Store::new(Arc::new(blobs), Arc::new(index));
+    let options = Options::alone("http://localhost:5004".parse().unwrap());
+    let (identity, state) = (Identity::generate().unwrap(), MemoryState::default());
+    let node = Node::new(store, identity, Arc::new(state), options).unwrap();
+    for len in [0, 30_000, 300_000] {
+        let content = content(9, len);
+        let upload = NewUpload {
+            length: len as u64,
+            metadata: None,
+            about: About::default(),
+        };
+        let id = node.uploads().create(upload, None).await.unwrap();
+        let mut progress = append(&node, id, 0, &content[..len / 3], false)
+            .await
+            .unwrap();
+        // What a checksum is to prove counts for nothing where it does not.
+        let visit = node.uploads().visit(id).await.unwrap();
+        let (here, rest) = (progress.offset, &content[len / 3..]);
+        if len > 0 {
+            let mut appending = visit.append(here, true).await.unwrap();
+            appending.write(Bytes::from_static(b"other")).await.unwrap();
+            appending.discard().await.unwrap();
+            progress = append(&node, id, here, rest, true).await.unwrap();
+        }
+        let record = progress.finished.unwrap();
+        assert_eq!(record.hash, BlobHash::of(&content));
+        stores::whole_files(node.store()).await;
     }
 }

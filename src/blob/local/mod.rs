@@ -6,43 +6,50 @@
 //! given out that was not proven against its hash, and damage that shows is remembered.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::spool::{self, Content, SpoolFile};
-use super::{BlobBackend, BlobError, DamageCounts, OpenBlob, SpooledBlob};
+use super::{BlobBackend, BlobError, DamageCounts, Limit, OpenBlob, Partials, Purpose, Receiving};
 use crate::blocking;
-use crate::disk::{Disk, DiskDir, Durability, replace_file};
+use crate::disk::{Disk, Durability, RealDisk, replace_file};
 use crate::hash::BlobHash;
+use crate::watched_disk::Writes;
 
 mod checker;
 mod damage;
 mod encoding;
 mod identity;
 mod listing;
+mod long;
 mod outboards;
 mod packs;
+mod partials;
 mod proven;
 mod reader;
 mod reading;
+mod receiving;
 mod refusal;
 mod shards;
+mod spool;
 mod stored;
 
 use damage::Damage;
 use listing::stored_size;
+use long::LongBlobs;
 use outboards::Outboards;
 pub use packs::Doubts;
 use packs::{Copies, InPacks, Packs};
+use partials::LocalPartials;
+pub use partials::PartialFiles;
 use proven::Proven;
+use receiving::{Incoming, Keeping};
 use refusal::Refusal;
-use shards::{shard_dir, shard_path};
+use shards::shard_dir;
+use spool::Spool;
 use stored::Shelf;
 
 /// The directory of the blobs, under the storage directory.
@@ -51,14 +58,23 @@ const DIR: &str = "blobs";
 const SMALL_FILES: &str = "small-files";
 /// The directory of the packs, under the storage directory.
 const PACKS_DIR: &str = "packs";
+/// The directory of the spool, under the storage directory.
+const SPOOL_DIR: &str = "spool";
 
 /// Where and how blobs are kept.
 #[derive(Clone)]
 pub struct Options {
     /// The storage directory, which must exist.
     pub dir: PathBuf,
-    /// Where uploads are spooled: on the same file system, since a commit renames.
-    pub spool: spool::Options,
+    /// How files are changed.
+    pub disk: Arc<dyn Disk>,
+    /// What the disk notes of how writing to it goes, if it does.
+    pub writes: Arc<Writes>,
+    /// When a blob that is kept is durable.
+    pub durability: Durability,
+    /// The free space, in bytes, below which nothing more is taken: the journal
+    /// and the index need room to go on.
+    pub reserve: u64,
     /// The length, in bytes, at which a pack of small blobs is finished; at most
     /// [`MAX_PACK_BYTES`].
     pub pack_bytes: u32,
@@ -71,26 +87,30 @@ pub struct Options {
 pub const MAX_PACK_BYTES: u32 = 1 << 30;
 /// The length, in bytes, at which packs are usually finished.
 pub const PACK_BYTES: u32 = 64 << 20;
+/// The longest content that is kept in packs, in bytes.
+pub const LONGEST_IN_PACKS: u64 = spool::MEMORY_LIMIT;
 
 /// Blobs on the local file system.
 pub struct LocalBlobs {
-    shared: Arc<Shared>,
+    long: Arc<LongBlobs>,
     packs: Arc<Packs>,
+    spool: spool::Options,
+    writes: Arc<Writes>,
 }
 
-/// What the blocking threads need.
-struct Shared {
-    blobs: PathBuf,
-    /// Their directory, so that what is written can be synced also where no more files can
-    /// be opened.
-    opened: Box<dyn DiskDir>,
-    /// Its device and inode, by which another one in its place is told from it.
-    is: (u64, u64),
-    /// How many shards were tried.
-    tried: AtomicU8,
-    spool: spool::Options,
-    refusal: Arc<Refusal>,
-    shelf: Arc<Shelf>,
+impl Options {
+    /// The usual settings for a storage directory on the machine's own disk.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            disk: Arc::new(RealDisk),
+            writes: Arc::default(),
+            durability: Durability::Always,
+            reserve: 16 << 20,
+            pack_bytes: PACK_BYTES,
+            verify_reads: true,
+        }
+    }
 }
 
 /// Notes, durably, that format 1 has left small blobs in files of this storage directory:
@@ -117,17 +137,26 @@ impl LocalBlobs {
     pub fn open(options: Options) -> Result<Self, BlobError> {
         let Options {
             dir,
-            spool,
+            disk,
+            writes,
+            durability,
+            reserve,
             pack_bytes,
             verify_reads,
         } = options;
         let (blobs, packs) = (dir.join(DIR), dir.join(PACKS_DIR));
-        let disk = &spool.disk;
+        let spool = spool::Options {
+            dir: dir.join(SPOOL_DIR),
+            disk: Arc::clone(&disk),
+            reserve,
+            durability,
+        };
+        writes.add_place_of_uploads(spool.dir.clone());
         for made in [&blobs, &packs] {
-            create_dir(&**disk, made)?;
+            create_dir(&*disk, made)?;
         }
         for shard in 0..=u8::MAX {
-            create_dir(&**disk, &shard_dir(&blobs, shard))?;
+            create_dir(&*disk, &shard_dir(&blobs, shard))?;
         }
         // Also names found there may be of a process killed before it synced them.
         for parent in [&blobs, &packs, &dir] {
@@ -137,7 +166,7 @@ impl LocalBlobs {
         spool::clear(&spool)?;
         let outboards = Arc::new(Outboards::at(&dir, spool.clone())?);
         let refusal = Arc::new(Refusal::default());
-        let damage = Damage::at(&dir, Arc::clone(disk), Arc::clone(&refusal))?;
+        let damage = Damage::at(&dir, Arc::clone(&disk), Arc::clone(&refusal))?;
         let damage = Arc::new(damage);
         let packs = Packs::open(packs::Options {
             dir: packs,
@@ -147,25 +176,18 @@ impl LocalBlobs {
             refusal: Arc::clone(&refusal),
             damage: Arc::clone(&damage),
         })?;
-        let opened = spool.disk.open_dir(&blobs);
-        let opened = opened.map_err(|e| BlobError::io("open", &blobs, e))?;
-        let look = std::fs::metadata(&blobs).map_err(|e| BlobError::io("open", &blobs, e))?;
+        let shelf = Shelf {
+            outboards,
+            damage,
+            proven: Proven::new(),
+            verify_reads,
+        };
+        let long = LongBlobs::open(blobs, spool.clone(), refusal, Arc::new(shelf))?;
         Ok(Self {
-            shared: Arc::new(Shared {
-                blobs,
-                opened,
-                is: (look.dev(), look.ino()),
-                tried: AtomicU8::default(),
-                spool,
-                refusal,
-                shelf: Arc::new(Shelf {
-                    outboards,
-                    damage,
-                    proven: Proven::new(),
-                    verify_reads,
-                }),
-            }),
+            long: Arc::new(long),
             packs: Arc::new(packs),
+            spool,
+            writes,
         })
     }
 
@@ -177,10 +199,10 @@ impl LocalBlobs {
     /// Every path among the blobs and outboards that is none, such as a file somebody put
     /// there.
     pub fn strays(&self) -> BoxStream<'static, Result<PathBuf, BlobError>> {
-        let among_blobs = listing::strays(self.shared.blobs.clone());
-        let among_outboards = self.shared.shelf.outboards.strays();
+        let among_blobs = listing::strays(self.long.blobs.clone());
+        let among_outboards = self.long.shelf.outboards.strays();
         let among_packs = listing::strays_among_packs(Arc::clone(&self.packs));
-        let damage = Arc::clone(&self.shared.shelf.damage);
+        let damage = Arc::clone(&self.long.shelf.damage);
         let among_damaged = listing::found_at_once(move || damage.strays());
         among_blobs
             .chain(among_outboards)
@@ -197,8 +219,8 @@ impl LocalBlobs {
     }
 
     async fn forget_damage(&self, hash: BlobHash) -> Result<(), BlobError> {
-        self.blocking(move |shared| {
-            shared.shelf.damage.forget(&hash);
+        self.blocking(move |long| {
+            long.shelf.damage.forget(&hash);
             Ok(())
         })
         .await
@@ -207,10 +229,10 @@ impl LocalBlobs {
     /// Checks the outboard of a blob of `size` bytes and removes one that is damaged, to be
     /// derived when it is needed; tells whether none was.
     pub async fn check_outboard(&self, hash: BlobHash, size: u64) -> Result<bool, BlobError> {
-        self.blocking(move |shared| {
-            let is_sound = shared.shelf.outboards.is_sound(hash, size);
+        self.blocking(move |long| {
+            let is_sound = long.shelf.outboards.is_sound(hash, size);
             if !is_sound {
-                shared.shelf.outboards.remove(&hash)?;
+                long.shelf.outboards.remove(&hash)?;
             }
             Ok(is_sound)
         })
@@ -226,34 +248,51 @@ impl LocalBlobs {
         if let InPacks::Whole(content) = in_packs {
             return Ok(Some(reading::small(hash, content)));
         }
-        let path = self.shared.path(&hash);
-        match reading::open(hash, path, &self.shared.shelf).await {
+        let path = self.long.path(&hash);
+        match reading::open(hash, path, &self.long.shelf).await {
             Ok(None) if matches!(in_packs, InPacks::Damaged) => Err(BlobError::other_hash(hash)),
             opened => opened,
+        }
+    }
+
+    /// What keeps content that comes.
+    fn keeping(&self) -> Keeping {
+        Keeping {
+            long: Arc::clone(&self.long),
+            packs: Arc::clone(&self.packs),
         }
     }
 
     /// Runs `work` where it may block.
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Shared) -> Result<T, BlobError> + Send + 'static,
+        work: impl FnOnce(&LongBlobs) -> Result<T, BlobError> + Send + 'static,
     ) -> Result<T, BlobError> {
-        let shared = Arc::clone(&self.shared);
-        blocking::run(move || work(&shared)).await
+        let long = Arc::clone(&self.long);
+        blocking::run(move || work(&long)).await
     }
 }
 
 #[async_trait]
 impl BlobBackend for LocalBlobs {
-    async fn commit(&self, blob: SpooledBlob) -> Result<(), BlobError> {
-        let hash = blob.hash();
-        match blob.into_content() {
-            Content::Memory(bytes) => self.packs.put(hash, bytes).await,
-            Content::File { blob, outboard } => {
-                self.blocking(move |shared| shared.commit(&hash, blob, outboard))
-                    .await
-            }
-        }
+    async fn receive(&self, limit: Limit) -> Result<Box<dyn Receiving>, BlobError> {
+        let spool = Spool::new(self.spool.clone(), limit);
+        Ok(Box::new(Incoming::new(spool, self.keeping())))
+    }
+
+    async fn room(&self) -> u64 {
+        let spool = self.spool.clone();
+        blocking::run(move || spool::free_room(&spool)).await
+    }
+
+    async fn check_room(&self, bytes: u64) -> Result<(), BlobError> {
+        let spool = self.spool.clone();
+        blocking::run(move || spool::check_room(&spool, bytes)).await
+    }
+
+    fn partials(&self, purpose: Purpose) -> Arc<dyn Partials> {
+        let (spool, writes) = (self.spool.clone(), Arc::clone(&self.writes));
+        Arc::new(LocalPartials::new(purpose, spool, writes, self.keeping()))
     }
 
     async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
@@ -269,7 +308,7 @@ impl BlobBackend for LocalBlobs {
         if let Some(size) = self.packs.size(hash).await? {
             return Ok(Some(size));
         }
-        self.blocking(move |shared| stored_size(&shared.path(&hash)))
+        self.blocking(move |long| stored_size(&long.path(&hash)))
             .await
     }
 
@@ -289,8 +328,8 @@ impl BlobBackend for LocalBlobs {
 
     async fn note_missing(&self, hash: &BlobHash) -> Result<(), BlobError> {
         let hash = *hash;
-        self.blocking(move |shared| {
-            let damage = &shared.shelf.damage;
+        self.blocking(move |long| {
+            let damage = &long.shelf.damage;
             damage.mark(hash, None, None, "it is not there, and files need it");
             Ok(())
         })
@@ -298,11 +337,11 @@ impl BlobBackend for LocalBlobs {
     }
 
     fn is_damaged(&self, hash: &BlobHash) -> bool {
-        self.shared.shelf.damage.get(hash).is_some()
+        self.long.shelf.damage.get(hash).is_some()
     }
 
     fn damage(&self) -> DamageCounts {
-        let damage = &self.shared.shelf.damage;
+        let damage = &self.long.shelf.damage;
         DamageCounts {
             known: damage.known(),
             found: damage.found(),
@@ -312,22 +351,22 @@ impl BlobBackend for LocalBlobs {
     async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
         let hash = *hash;
         // Format 1 kept small blobs in files, too.
-        self.blocking(move |shared| shared.delete(&hash)).await?;
+        self.blocking(move |long| long.delete(&hash)).await?;
         self.packs.delete(hash).await?;
         self.forget_damage(hash).await
     }
 
     fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
-        listing::blobs(self.shared.blobs.clone(), Arc::clone(&self.packs))
+        listing::blobs(self.long.blobs.clone(), Arc::clone(&self.packs))
     }
 
     async fn sweep(&self) -> Result<u64, BlobError> {
-        let mut left = self.shared.shelf.outboards.without_blob(&self.shared.blobs);
+        let mut left = self.long.shelf.outboards.without_blob(&self.long.blobs);
         let mut swept = 0;
         while let Some(hash) = left.try_next().await? {
-            self.blocking(move |shared| {
-                shared.refusal.check()?;
-                shared.shelf.outboards.remove(&hash)
+            self.blocking(move |long| {
+                long.refusal.check()?;
+                long.shelf.outboards.remove(&hash)
             })
             .await?;
             swept += 1;
@@ -336,137 +375,33 @@ impl BlobBackend for LocalBlobs {
     }
 
     fn refusal(&self) -> Option<String> {
-        self.shared.refusal.reason()
+        self.long.refusal.reason()
     }
 
     async fn try_to_write(&self) -> Result<(), BlobError> {
-        self.blocking(Shared::try_to_write).await?;
+        let (spool, writes) = (self.spool.clone(), Arc::clone(&self.writes));
+        blocking::run(move || try_to_spool(&spool, &writes)).await?;
+        self.blocking(LongBlobs::try_to_write).await?;
         self.packs.try_to_write().await
     }
 
     async fn sync(&self) -> Result<(), BlobError> {
-        self.blocking(Shared::sync_all).await
+        self.blocking(LongBlobs::sync_all).await
     }
 }
 
-impl Shared {
-    fn path(&self, hash: &BlobHash) -> PathBuf {
-        shard_path(&self.blobs, hash)
-    }
-
-    fn disk(&self) -> &dyn Disk {
-        &*self.spool.disk
-    }
-
-    /// Whatever is there already is replaced: a file of the right length may still be
-    /// what a power cut left of another commit.
-    fn commit(
-        &self,
-        hash: &BlobHash,
-        blob: SpoolFile,
-        outboard: SpoolFile,
-    ) -> Result<(), BlobError> {
-        if let Err(error) = self.refusal.check() {
-            blob.discard();
-            outboard.discard();
-            return Err(error);
-        }
-        self.keep(hash, blob, outboard)
-    }
-
-    /// Moves a blob's spool files into place; it is whole on the disk before it has its
-    /// name, and its outboard is there before it.
-    fn keep(&self, hash: &BlobHash, blob: SpoolFile, outboard: SpoolFile) -> Result<(), BlobError> {
-        let synced = self.sync(blob.path(), || blob.file().sync());
-        let prepared = synced.and_then(|()| self.shelf.outboards.keep(hash, outboard));
-        if let Err(error) = prepared {
-            blob.discard();
-            return Err(error);
-        }
-        let path = self.path(hash);
-        let dir = path.parent().unwrap_or(&self.blobs);
-        let aside = self.remake(dir).and_then(|()| {
-            let aside = self.shelf.damage.set_aside(&path);
-            aside.map_err(|e| BlobError::io("move away", &path, e))
-        });
-        if let Err(error) = aside {
-            blob.discard();
-            return Err(error);
-        }
-        // Opened before the rename: who cannot open it has changed nothing.
-        let opened = self.disk().open_dir(dir);
-        let opened = opened.map_err(|e| BlobError::io("open", dir, e));
-        let named = opened.and_then(|opened| blob.rename(&path).map(|()| opened));
-        match named {
-            Ok(opened) => self.sync(dir, || opened.sync())?,
-            Err(error) => {
-                // What cannot be removed is swept.
-                let _ = self.shelf.outboards.remove(hash);
-                return Err(error);
-            }
-        }
-        self.shelf.damage.forget(hash);
-        Ok(())
-    }
-
-    /// Makes the directory of a shard again where somebody has removed it from the directory
-    /// that was opened. In another one, content that is stored would be missed. Blocks.
-    fn remake(&self, shard: &Path) -> Result<(), BlobError> {
-        if shard.is_dir() {
-            return Ok(());
-        }
-        let failed = |e| BlobError::io("make again", shard, e);
-        let look = std::fs::metadata(&self.blobs).map_err(failed)?;
-        if (look.dev(), look.ino()) != self.is {
-            return Err(failed(rustix::io::Errno::STALE.into()));
-        }
-        create_dir(self.disk(), shard)?;
-        self.sync(&self.blobs, || self.opened.sync())?;
-        tracing::warn!(path = %shard.display(), "a directory of blobs was gone, and is made again");
-        Ok(())
-    }
-
-    /// Fails as keeping long content would fail now in one of the shards, each time another.
-    /// Blocks.
-    fn try_to_write(&self) -> Result<(), BlobError> {
-        let shard = self.tried.fetch_add(1, Ordering::Relaxed);
-        let dir = shard_dir(&self.blobs, shard);
-        self.remake(&dir)?;
-        let packs = self.blobs.with_file_name(PACKS_DIR);
-        let outboards = self.shelf.outboards.needed(shard);
-        spool::try_to_write(&self.spool, &[dir, outboards, packs])
-    }
-
-    /// Syncs `path` where the durability setting asks for it at each commit.
-    fn sync(&self, path: &Path, sync: impl FnOnce() -> io::Result<()>) -> Result<(), BlobError> {
-        match self.spool.durability {
-            Durability::Always => self.refusal.synced(path, sync()),
-            Durability::Relaxed => Ok(()),
-        }
-    }
-
-    fn sync_all(&self) -> Result<(), BlobError> {
-        self.refusal.check()?;
-        let synced = self.opened.sync_file_system();
-        self.refusal.synced(&self.blobs, synced)
-    }
-
-    fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
-        self.refusal.check()?;
-        // First, so that the blob is there to try again.
-        self.shelf.outboards.remove(hash)?;
-        let path = self.path(hash);
-        let aside = self.shelf.damage.set_aside(&path);
-        aside.map_err(|e| BlobError::io("move away", &path, e))?;
-        // Not synced: a blob that a power cut brings back is collected at start.
-        self.disk()
-            .remove_file(&path)
-            .map_err(|e| BlobError::io("remove", path, e))?;
-        // Who derived one meanwhile may not have seen that the blob is gone. What cannot be
-        // removed now is swept.
-        let _ = self.shelf.outboards.remove(hash);
-        Ok(())
-    }
+/// Writes what is received would be written as, where it would and wherever something failed.
+/// Blocks.
+fn try_to_spool(spool: &spool::Options, writes: &Writes) -> Result<(), BlobError> {
+    let storage = spool.dir.parent().unwrap_or(&spool.dir);
+    // A directory that is made again when it is needed may be gone; those that must be
+    // there are tried in any case.
+    let there = |it: PathBuf| it.ancestors().find(|it| it.is_dir()).map(PathBuf::from);
+    let failed = writes.failed_places().into_iter().filter_map(there);
+    let failed = failed.filter(|it| it.starts_with(storage));
+    let needed = writes.places_of_uploads().into_iter();
+    let places = needed.chain([storage.join(PACKS_DIR)]).chain(failed);
+    spool::try_to_write(spool, &places.collect::<Vec<_>>())
 }
 
 fn create_dir(disk: &dyn Disk, path: &Path) -> Result<(), BlobError> {

@@ -15,9 +15,9 @@ use futures_util::stream::BoxStream;
 use tokio::sync::Mutex;
 
 use super::super::BlobError;
-use super::super::spool::{self, OutboardWriter, SpoolFile};
 use super::listing;
 use super::shards::{shard_dir, shard_path};
+use super::spool::{self, OutboardWriter, SpoolFile};
 use crate::blocking;
 use crate::hash::BlobHash;
 use crate::outboard::{Tree, check_outboard};

@@ -1,7 +1,5 @@
 //! Fetching one file to keep it.
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,9 +7,9 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 
 use super::unhashed::Unhashed;
-use super::wanted::{Naming, Wanted};
-use crate::blob::spool::MEMORY_LIMIT;
-use crate::blob::{BlobError, Spool};
+use super::wanted::{Naming, Wanted, partial_of};
+use crate::blob::{BlobError, Partials, Receiving};
+use crate::disk::DiskError;
 use crate::fetch::error::FetchError;
 use crate::fetch::fetcher::{Claim, Fetcher};
 use crate::fetch::unverified::UnverifiedContent;
@@ -20,6 +18,9 @@ use crate::hash::BlobHash;
 use crate::peer::directory::NetworkFile;
 use crate::record::FileRecord;
 use crate::store::{About, Store, StoreError};
+
+/// Content up to this many bytes comes so soon that no beginning of it is worth keeping.
+const SHORT: u64 = 64 * 1024;
 
 /// Why a file is not kept.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +36,7 @@ pub enum KeepError {
     TooLong(#[source] StoreError),
     /// What it is cannot be written down.
     #[error("what came cannot be written down")]
-    Io(#[from] io::Error),
+    Unnoted(#[from] DiskError),
     /// What an earlier try left on the disk was damaged; it is gone.
     #[error("what was fetched before was damaged, so it begins anew")]
     Damaged,
@@ -69,8 +70,8 @@ impl From<BlobError> for KeepError {
 pub(super) struct Means<'a> {
     pub(super) fetcher: &'a Arc<Fetcher>,
     pub(super) store: &'a Store,
-    /// Where content is received that takes long.
-    pub(super) dir: &'a Path,
+    /// What has come of content that takes long.
+    pub(super) partials: &'a dyn Partials,
     /// Takes the hash of what came without one.
     pub(super) unhashed: &'a Unhashed,
     /// Counts the bytes that are here.
@@ -104,16 +105,16 @@ pub(super) async fn fetch(
     wanted: &Wanted,
 ) -> Result<Option<FileRecord>, KeepError> {
     let file = &wanted.file;
-    let spool = match file.hash {
+    let receiving = match file.hash {
         Some(hash) => fetch_verified(means, wanted, hash).await?,
         None => fetch_unverified(means, wanted).await?,
     };
-    let blob = spool.finish().await?;
+    let content = receiving.finish().await?;
     match file.hash {
-        Some(hash) if hash != blob.hash() => return Err(KeepError::Damaged),
+        Some(hash) if hash != content.hash() => return Err(KeepError::Damaged),
         Some(_) => {}
         // First, or a crash behind the next step would have it fetched again.
-        None => means.unhashed.note(file.id, blob.hash()).await?,
+        None => means.unhashed.note(file.id, content.hash()).await?,
     }
     let called = means.fetcher.called(wanted);
     let about = About {
@@ -121,14 +122,14 @@ pub(super) async fn fetch(
         content_type: called.content_type,
         description: String::new(),
     };
-    Ok(means.store.ingest_missing(blob, about).await?)
+    Ok(means.store.ingest_missing(content, about).await?)
 }
 
 async fn fetch_verified(
     means: &Means<'_>,
     wanted: &Wanted,
     hash: BlobHash,
-) -> Result<Spool, KeepError> {
+) -> Result<Box<dyn Receiving>, KeepError> {
     let claim = Claim {
         peer: wanted.peer,
         size: wanted.file.size,
@@ -142,40 +143,56 @@ async fn fetch_verified(
     means.size.store(size, Ordering::Relaxed);
     means.store.check_length(size).map_err(KeepError::TooLong)?;
     means.store.check_quota_of(&hash, size).await?;
-    let mut spool = if size <= MEMORY_LIMIT {
-        means.store.spool()
-    } else {
-        let path = means.dir.join(hash.to_string());
-        means.store.spool_to_resume(path, size).await?
-    };
-    let here = spool.received();
+    let (mut receiving, here) = begin(means, &hash, size).await?;
     if here > size {
         return Err(KeepError::Damaged);
     }
     means.fetched.store(here, Ordering::Relaxed);
     let mut pieces = content.read_from_all(here..size);
     while let Some(piece) = pieces.try_next().await? {
-        write(&mut spool, piece, means.fetched).await?;
+        write(&mut *receiving, piece, means.fetched).await?;
     }
-    Ok(spool)
+    Ok(receiving)
 }
 
-async fn fetch_unverified(means: &Means<'_>, wanted: &Wanted) -> Result<Spool, KeepError> {
+async fn fetch_unverified(
+    means: &Means<'_>,
+    wanted: &Wanted,
+) -> Result<Box<dyn Receiving>, KeepError> {
     let fetcher = Arc::clone(means.fetcher);
     let content = UnverifiedContent::new(fetcher, wanted.peer, &wanted.file);
     let content = content.ok_or(FetchError::Gone)?;
     let size = content.size();
     means.store.check_length(size).map_err(KeepError::TooLong)?;
-    let mut spool = means.store.spool();
+    let mut receiving = means.store.receive().await?;
     means.fetched.store(0, Ordering::Relaxed);
     let mut pieces = content.read(0..content.size());
     while let Some(piece) = pieces.try_next().await? {
-        write(&mut spool, piece, means.fetched).await?;
+        write(&mut *receiving, piece, means.fetched).await?;
     }
-    Ok(spool)
+    Ok(receiving)
 }
 
-async fn write(spool: &mut Spool, piece: Bytes, fetched: &AtomicU64) -> Result<(), BlobError> {
+/// Goes on with content where an earlier try stopped, and tells at which byte.
+async fn begin(
+    means: &Means<'_>,
+    hash: &BlobHash,
+    size: u64,
+) -> Result<(Box<dyn Receiving>, u64), KeepError> {
+    if size <= SHORT {
+        return Ok((means.store.receive().await?, 0));
+    }
+    let (id, limit) = (partial_of(hash), means.store.limit());
+    let partial = means.partials.resume(&id, size, None, limit).await?;
+    let here = partial.received();
+    Ok((partial, here))
+}
+
+async fn write(
+    receiving: &mut dyn Receiving,
+    piece: Bytes,
+    fetched: &AtomicU64,
+) -> Result<(), BlobError> {
     fetched.fetch_add(piece.len() as u64, Ordering::Relaxed);
-    spool.write(piece).await
+    receiving.write(piece).await
 }

@@ -1,11 +1,9 @@
 //! The keeper: fetches what is wanted, some at a time, until it has it.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use std::{fs, io};
 
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, Notify, OnceCell};
@@ -15,37 +13,31 @@ use super::fetching::{KeepError, Means, fetch};
 use super::queue::{Begun, Progress, Queue, Stage};
 use super::removed::Removed;
 use super::unhashed::Unhashed;
-use super::wanted::{KeepId, Wanted};
-use crate::blocking;
+use super::wanted::{KeepId, Wanted, partial_of};
+use crate::blob::{BlobError, FoundPartial, PartialId, Partials, Purpose};
 use crate::client_key::ClientKey;
-use crate::disk::{Disk, RealDisk};
+use crate::disk::DiskError;
 use crate::fetch::fetcher::Fetcher;
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord};
-use crate::state_file::StateFile;
-use crate::store::Store;
+use crate::small_state::{SmallState, StateName};
+use crate::store::{Store, StoreError};
 
 /// The most that users may ask for before it is there.
 const MAX_OPEN: usize = 1000;
 /// The most that one client may ask for before it is there.
 const MAX_OF_ONE: usize = MAX_OPEN / 4;
-/// The file that says what users asked for, beside the content received so far.
-const WANTED_FILE: &str = "wanted";
+/// What users asked for is written down under this name.
+pub(super) const NAME: StateName = StateName::Single {
+    name: "keeping/wanted",
+    kind: "larder-wanted 1",
+};
 /// How long after what was wanted could not be read it is tried again.
 const RECALL_AGAIN: Duration = Duration::from_secs(1);
 /// How soon to look again whether there is a turn for one that waits.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How long nothing is looked at when nothing is due.
 const IDLE: Duration = Duration::from_hours(1);
-
-/// How a keeper is set up.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// A directory of its own on the file system of the blobs.
-    pub dir: PathBuf,
-    /// How often to look for what is new, where everything is kept that is announced.
-    pub everything: Option<Duration>,
-}
 
 /// Why something is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -60,41 +52,61 @@ pub enum NotKept {
     TooManyOfOne,
     /// It cannot be written down.
     #[error("what is wanted cannot be written down")]
-    Io(#[from] io::Error),
+    Store(#[from] StoreError),
+}
+
+impl From<BlobError> for NotKept {
+    fn from(error: BlobError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<DiskError> for NotKept {
+    fn from(error: DiskError) -> Self {
+        BlobError::from(error).into()
+    }
 }
 
 /// Fetches what is wanted.
 pub struct Keeper {
     pub(super) fetcher: Arc<Fetcher>,
     pub(super) store: Store,
-    options: Options,
+    /// How often to look for what is new, where everything is kept that is announced.
+    everything: Option<Duration>,
+    /// What has come of content that takes long.
+    partials: Arc<dyn Partials>,
     pub(super) queue: Mutex<Queue>,
     /// Wakes the keeper when something was added.
     added: Notify,
     /// Set once it is known what was wanted before.
     recalled: OnceCell<()>,
     /// Held while what is wanted is written down.
-    file: AsyncMutex<StateFile>,
+    state: AsyncMutex<Arc<dyn SmallState>>,
     unhashed: Unhashed,
     pub(super) removed: Removed,
 }
 
 impl Keeper {
-    /// A keeper that has nothing to do yet.
-    pub fn new(fetcher: Arc<Fetcher>, store: Store, options: Options) -> Self {
-        let file = wanted_file(&options.dir);
-        let unhashed = Unhashed::new(&options.dir);
-        let removed = Removed::new(&options.dir);
+    /// A keeper that has nothing to do yet, and writes down in `state` what is wanted.
+    /// `everything` is how often to look for what is new, where everything is kept that is
+    /// announced.
+    pub fn new(
+        fetcher: Arc<Fetcher>,
+        store: Store,
+        state: Arc<dyn SmallState>,
+        everything: Option<Duration>,
+    ) -> Self {
         Self {
             fetcher,
+            partials: store.partials(Purpose::Copies),
             store,
-            options,
+            everything,
             queue: Mutex::default(),
             added: Notify::new(),
             recalled: OnceCell::new(),
-            file: AsyncMutex::new(file),
-            unhashed,
-            removed,
+            unhashed: Unhashed::new(Arc::clone(&state)),
+            removed: Removed::new(Arc::clone(&state)),
+            state: AsyncMutex::new(state),
         }
     }
 
@@ -144,7 +156,7 @@ impl Keeper {
         if let Some(progress) = &removed {
             // Of what is under way, the fetch itself removes what has come when it stops.
             if progress.stage != Stage::Fetching {
-                self.remove_partial(id).await;
+                self.give_up(id).await;
             }
             self.write_down().await?;
         }
@@ -154,16 +166,19 @@ impl Keeper {
     /// Notes that a user is about to remove a file, so that its content is not fetched again
     /// where everything is kept. Returns what [`Keeper::end_removal`] is to be told.
     pub async fn begin_removal(&self, id: FileId) -> Option<BlobHash> {
-        self.options.everything?;
+        self.everything?;
         let record = self.store.get(id).await.ok()??;
         let hash = record.file.hash;
         let noted = async {
             self.recall().await?;
-            self.removed.begin(hash).await
+            Ok::<_, NotKept>(self.removed.begin(hash).await?)
         };
         if let Err(error) = noted.await {
             // A full disk, say, where removals are what helps.
-            tracing::warn!(%error, "it could not be written down that a file is removed");
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "it could not be written down that a file is removed"
+            );
         }
         self.queue.lock().give_up_unasked(KeepId::Content(hash));
         Some(hash)
@@ -194,11 +209,14 @@ impl Keeper {
     /// Fetches what is wanted, for ever.
     pub async fn run(self: Arc<Self>) {
         while let Err(error) = self.recall().await {
-            tracing::warn!(%error, "the list of wanted copies cannot be read yet");
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "the list of wanted copies cannot be read yet"
+            );
             tokio::time::sleep(RECALL_AGAIN).await;
         }
         let mut running = JoinSet::new();
-        if let Some(every) = self.options.everything {
+        if let Some(every) = self.everything {
             running.spawn(Arc::clone(&self).keep_everything(every));
         }
         let mut fetching = JoinSet::new();
@@ -225,7 +243,7 @@ impl Keeper {
         let id = begun.wanted.id();
         let fetched = tokio::select! {
             fetched = self.fetch_missing(&begun) => fetched,
-            () = begun.given_up.notified() => return self.remove_partial(id).await,
+            () = begun.given_up.notified() => return self.give_up(id).await,
         };
         self.end(id, fetched).await;
     }
@@ -243,7 +261,7 @@ impl Keeper {
         let means = Means {
             fetcher: &self.fetcher,
             store: &self.store,
-            dir: &self.options.dir,
+            partials: &*self.partials,
             unhashed: &self.unhashed,
             fetched: &begun.fetched,
             size: &begun.size,
@@ -252,10 +270,18 @@ impl Keeper {
         fetch(&means, wanted).await
     }
 
-    async fn remove_partial(&self, id: KeepId) {
-        let path = self.options.dir.join(id.to_string());
+    /// Removes what has come of what is not wanted any more.
+    async fn give_up(&self, id: KeepId) {
+        if let KeepId::Content(hash) = id {
+            self.remove_partial(&partial_of(&hash)).await;
+        }
+    }
+
+    async fn remove_partial(&self, id: &PartialId) {
         // What is left is removed at the next start.
-        blocking::run(move || remove(&path)).await;
+        if let Err(error) = self.partials.remove(id).await {
+            tracing::warn!(%id, %error, "content of no use is not removed");
+        }
     }
 
     async fn end(&self, id: KeepId, fetched: Result<Option<FileRecord>, KeepError>) {
@@ -274,7 +300,7 @@ impl Keeper {
             Err(error) => {
                 tracing::warn!(%id, error = &error as &dyn Error, "a file could not be fetched");
                 if error.needs_new_start() {
-                    self.remove_partial(id).await;
+                    self.give_up(id).await;
                 }
                 let text = error.to_string();
                 if !error.is_final() {
@@ -294,71 +320,45 @@ impl Keeper {
         wanted.file.hash.or_else(known)
     }
 
-    async fn write_down(&self) -> io::Result<()> {
-        let file = self.file.lock().await;
+    async fn write_down(&self) -> Result<(), DiskError> {
+        let state = self.state.lock().await;
         let wanted = self.queue.lock().asked_for();
-        let (writing, text) = (file.clone(), serde_json::json!(wanted).to_string());
-        blocking::run(move || writing.save(text.as_bytes())).await
+        let text = serde_json::json!(wanted).to_string();
+        state.save(&NAME, text.into_bytes()).await
     }
 
     /// Learns once what users wanted before this start.
-    async fn recall(&self) -> io::Result<()> {
-        let recalled = self.recalled.get_or_try_init(|| async {
-            let file = self.file.lock().await.clone();
-            let options = self.options.clone();
-            let wanted = blocking::run(move || read_wanted(&options, &file)).await?;
+    async fn recall(&self) -> Result<(), NotKept> {
+        let recall = || async {
+            let found = self.partials.prepare().await?;
+            let text = self.state.lock().await.load(&NAME).await?;
+            let text = text.unwrap_or_else(|| b"[]".to_vec());
+            let wanted: Vec<Wanted> = serde_json::from_slice(&text).unwrap_or_default();
+            // What is fetched because everything is, is not written down.
+            if self.everything.is_none() {
+                self.remove_others(found, &wanted).await;
+            }
             self.unhashed.recall().await?;
             self.removed.recall().await?;
             for wanted in wanted {
                 self.queue.lock().add(wanted, None);
             }
             Ok(())
-        });
-        recalled.await.copied()
+        };
+        self.recalled.get_or_try_init(recall).await.copied()
+    }
+
+    /// Removes what was received of anything but `wanted`.
+    async fn remove_others(&self, found: Vec<FoundPartial>, wanted: &[Wanted]) {
+        for FoundPartial { id, .. } in found {
+            let is_of = |it: &Wanted| it.file.hash.is_some_and(|it| partial_of(&it) == id);
+            if !wanted.iter().any(is_of) {
+                self.remove_partial(&id).await;
+            }
+        }
     }
 
     pub(super) fn wake(&self) {
         self.added.notify_one();
-    }
-}
-
-/// The file of what is wanted.
-pub(super) fn wanted_file(dir: &Path) -> StateFile {
-    StateFile::new(dir.join(WANTED_FILE), "larder-wanted 1")
-}
-
-/// What users wanted before; removes what was received of anything else.
-fn read_wanted(options: &Options, file: &StateFile) -> io::Result<Vec<Wanted>> {
-    let dir = &options.dir;
-    RealDisk.create_dir(dir)?;
-    RealDisk.sync_dir(dir.parent().unwrap_or(dir))?;
-    let text = file.load()?.unwrap_or_else(|| b"[]".to_vec());
-    let wanted: Vec<Wanted> = serde_json::from_slice(&text).unwrap_or_default();
-    // What is fetched because everything is, is not in the file.
-    if options.everything.is_none() {
-        remove_others(dir, &wanted)?;
-    }
-    Ok(wanted)
-}
-
-/// Removes what was received of anything but `wanted`.
-fn remove_others(dir: &Path, wanted: &[Wanted]) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let name = name.to_string_lossy();
-        let id = name.parse::<KeepId>().ok();
-        if id.is_some_and(|id| !wanted.iter().any(|it| it.id() == id)) {
-            remove(&dir.join(&*name));
-        }
-    }
-    Ok(())
-}
-
-fn remove(path: &Path) {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(path = %path.display(), %error, "content of no use is not removed");
-        }
-        _ => {}
     }
 }

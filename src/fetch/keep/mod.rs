@@ -1,7 +1,7 @@
 //! Keeping: fetching content to have a copy of one's own.
 //!
-//! What is wanted is written down before it is promised, and content that is long is
-//! received into a file that outlives the process, so that a restart goes on where the
+//! What is wanted is written down before it is promised, and what has come of content that is
+//! long outlives the process, so that a restart goes on where the
 //! last one stopped. Content with a hash comes from all peers that hold it at once.
 
 mod copies;
@@ -17,7 +17,7 @@ mod unhashed;
 mod wanted;
 
 pub use fetching::KeepError;
-pub use keeper::{Keeper, NotKept, Options};
+pub use keeper::{Keeper, NotKept};
 pub use problems::problems;
 pub use queue::{Progress, Stage};
 pub use wanted::{KeepId, Naming, Wanted};

@@ -1,18 +1,20 @@
 //! What users have removed here, which is not fetched again because everything is kept.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::Path;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::blocking;
+use crate::disk::DiskError;
 use crate::hash::BlobHash;
-use crate::state_file::StateFile;
+use crate::small_state::{SmallState, StateName};
 
-/// The file, beside the content received so far.
-const FILE: &str = "removed";
+/// What this is called.
+pub(super) const NAME: StateName = StateName::Single {
+    name: "keeping/removed",
+    kind: "larder-removed 1",
+};
 /// The most contents remembered, some 100 bytes each; the oldest are forgotten first.
 const MAX: usize = 16_384;
 
@@ -20,7 +22,7 @@ const MAX: usize = 16_384;
 pub(super) struct Removed {
     state: Mutex<State>,
     /// Held while they are written down.
-    file: AsyncMutex<StateFile>,
+    written: AsyncMutex<Arc<dyn SmallState>>,
 }
 
 #[derive(Default)]
@@ -38,17 +40,12 @@ struct Removal {
     under_way: bool,
 }
 
-/// The file of what was removed.
-pub(super) fn removed_file(dir: &Path) -> StateFile {
-    StateFile::new(dir.join(FILE), "larder-removed 1")
-}
-
 impl Removed {
     /// Knows nothing before [`Removed::recall`].
-    pub(super) fn new(dir: &Path) -> Self {
+    pub(super) fn new(written: Arc<dyn SmallState>) -> Self {
         Self {
             state: Mutex::default(),
-            file: AsyncMutex::new(removed_file(dir)),
+            written: AsyncMutex::new(written),
         }
     }
 
@@ -59,9 +56,9 @@ impl Removed {
 
     /// Remembers that a content is about to be removed. Ok means that a restart does not
     /// forget it.
-    pub(super) async fn begin(&self, hash: BlobHash) -> io::Result<()> {
+    pub(super) async fn begin(&self, hash: BlobHash) -> Result<(), DiskError> {
         let number = self.state.lock().add(hash, true);
-        let file = self.file.lock().await;
+        let written = self.written.lock().await;
         let (noted, text) = {
             let state = self.state.lock();
             // Another one has written down what came in the meantime, too.
@@ -70,8 +67,7 @@ impl Removed {
             }
             (state.noted, state.text())
         };
-        let writing = file.clone();
-        blocking::run(move || writing.save(text.as_bytes())).await?;
+        written.save(&NAME, text.into_bytes()).await?;
         self.state.lock().written = noted;
         Ok(())
     }
@@ -93,9 +89,8 @@ impl Removed {
     }
 
     /// Reads what was written down.
-    pub(super) async fn recall(&self) -> io::Result<()> {
-        let file = self.file.lock().await.clone();
-        let text = blocking::run(move || file.load()).await?;
+    pub(super) async fn recall(&self) -> Result<(), DiskError> {
+        let text = self.written.lock().await.load(&NAME).await?;
         let text = text.unwrap_or_default();
         let hashes: Vec<_> = serde_json::from_slice(&text).unwrap_or_default();
         let mut state = self.state.lock();
@@ -131,6 +126,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::small_state::memory::MemoryState;
 
     fn content(number: u32) -> BlobHash {
         BlobHash::of(&number.to_le_bytes())
@@ -138,14 +134,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_removal_outlives_a_restart_until_the_content_is_here_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let before = Removed::new(dir.path());
+        let written = Arc::<MemoryState>::default();
+        let before = Removed::new(written.clone());
         before.recall().await.unwrap();
         before.begin(content(1)).await.unwrap();
         // It still is, so that this means nothing.
         before.is_here(&content(1));
         before.end(&content(1));
-        let after = Removed::new(dir.path());
+        let after = Removed::new(written.clone());
         after.recall().await.unwrap();
         assert!(after.has(&content(1)) && !after.has(&content(2)));
         after.is_here(&content(1));

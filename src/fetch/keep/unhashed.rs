@@ -4,19 +4,21 @@
 //! written down, or every restart would fetch it again.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::Path;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::blocking;
+use crate::disk::DiskError;
 use crate::hash::BlobHash;
 use crate::record::FileId;
-use crate::state_file::StateFile;
+use crate::small_state::{SmallState, StateName};
 
-/// The file, beside the content received so far.
-const FILE: &str = "kept-without-hash";
+/// What this is called.
+pub(super) const NAME: StateName = StateName::Single {
+    name: "keeping/kept-without-hash",
+    kind: "larder-kept-without-hash 1",
+};
 /// The most remembered; further ones may be fetched again after a restart.
 const MAX: usize = 100_000;
 
@@ -24,21 +26,15 @@ const MAX: usize = 100_000;
 pub(super) struct Unhashed {
     known: Mutex<BTreeMap<FileId, BlobHash>>,
     /// Held while they are written down.
-    file: AsyncMutex<StateFile>,
-}
-
-/// The file of the hashes of what was kept.
-pub(super) fn unhashed_file(dir: &Path) -> StateFile {
-    StateFile::new(dir.join(FILE), "larder-kept-without-hash 1")
+    state: AsyncMutex<Arc<dyn SmallState>>,
 }
 
 impl Unhashed {
     /// Knows nothing before [`Unhashed::recall`].
-    pub(super) fn new(dir: &Path) -> Self {
-        let file = unhashed_file(dir);
+    pub(super) fn new(state: Arc<dyn SmallState>) -> Self {
         Self {
             known: Mutex::default(),
-            file: AsyncMutex::new(file),
+            state: AsyncMutex::new(state),
         }
     }
 
@@ -48,8 +44,8 @@ impl Unhashed {
     }
 
     /// Remembers what was kept of a peer's file.
-    pub(super) async fn note(&self, id: FileId, hash: BlobHash) -> io::Result<()> {
-        let file = self.file.lock().await;
+    pub(super) async fn note(&self, id: FileId, hash: BlobHash) -> Result<(), DiskError> {
+        let state = self.state.lock().await;
         let text = {
             let mut known = self.known.lock();
             if known.len() < MAX {
@@ -57,14 +53,12 @@ impl Unhashed {
             }
             serde_json::json!(*known).to_string()
         };
-        let writing = file.clone();
-        blocking::run(move || writing.save(text.as_bytes())).await
+        state.save(&NAME, text.into_bytes()).await
     }
 
     /// Reads what was written down.
-    pub(super) async fn recall(&self) -> io::Result<()> {
-        let file = self.file.lock().await.clone();
-        let text = blocking::run(move || file.load()).await?;
+    pub(super) async fn recall(&self) -> Result<(), DiskError> {
+        let text = self.state.lock().await.load(&NAME).await?;
         let text = text.unwrap_or_default();
         let written: BTreeMap<FileId, BlobHash> = serde_json::from_slice(&text).unwrap_or_default();
         self.known.lock().extend(written);
@@ -75,16 +69,17 @@ impl Unhashed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::small_state::memory::MemoryState;
 
     #[tokio::test]
     async fn what_was_noted_is_recalled() {
-        let dir = tempfile::tempdir().unwrap();
+        let state = Arc::<MemoryState>::default();
         let (id, hash) = (FileId::from_bytes([1; 16]), BlobHash::of(b"content"));
-        let before = Unhashed::new(dir.path());
+        let before = Unhashed::new(state.clone());
         before.recall().await.unwrap();
         assert_eq!(before.get(id), None);
         before.note(id, hash).await.unwrap();
-        let after = Unhashed::new(dir.path());
+        let after = Unhashed::new(state.clone());
         after.recall().await.unwrap();
         assert_eq!(after.get(id), Some(hash));
     }

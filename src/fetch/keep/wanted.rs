@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::blob::PartialId;
 use crate::hash::BlobHash;
 use crate::peer::directory::NetworkFile;
 use crate::peer_id::PeerId;
@@ -58,6 +59,11 @@ impl Wanted {
             None => KeepId::File(self.file.id),
         }
     }
+}
+
+/// What partial content with this hash is called.
+pub(super) fn partial_of(hash: &BlobHash) -> PartialId {
+    PartialId::of(hash.as_bytes())
 }
 
 impl fmt::Display for KeepId {

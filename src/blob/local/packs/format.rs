@@ -2,7 +2,7 @@
 //!
 //! `migrations/0002_packs.md` gives them one by one.
 
-use super::super::super::spool::MEMORY_LIMIT;
+use super::super::spool::MEMORY_LIMIT;
 use crate::hash::BlobHash;
 
 /// The length of a pack's header, in bytes.

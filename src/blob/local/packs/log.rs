@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::super::super::{BlobError, spool};
+use super::super::super::BlobError;
 use super::super::shards::shard_path;
+use super::super::spool;
 use super::active::{Active, Group};
 use super::dead::Dead;
 use super::entry::{Place, Prefix, prefix};

@@ -10,7 +10,7 @@ use std::io;
 use memchr::memmem;
 
 use super::super::super::BlobError;
-use super::super::super::spool::MEMORY_LIMIT;
+use super::super::spool::MEMORY_LIMIT;
 use super::format::{
     ENTRY_HEADER, ENTRY_MAGIC, PACK_HEADER, PackId, encode_pack, has_header_checksum, id_with_crc,
     seed_of,

@@ -85,8 +85,8 @@ impl Packs {
         std::mem::take(&mut doubts)
     }
 
-    /// Keeps a blob of at most [`MEMORY_LIMIT`](super::super::spool::MEMORY_LIMIT) bytes,
-    /// as [`BlobBackend::commit`](super::super::BlobBackend::commit) says.
+    /// Keeps a blob of at most [`MEMORY_LIMIT`](super::spool::MEMORY_LIMIT) bytes,
+    /// as [`Received::keep`](super::super::Received::keep) says.
     pub(super) async fn put(&self, hash: BlobHash, bytes: Vec<u8>) -> Result<(), BlobError> {
         self.request(|answer| Request::Put {
             hash,
@@ -176,8 +176,8 @@ impl Drop for Packs {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::spool;
     use super::super::refusal::Refusal;
+    use super::super::spool;
     use super::*;
     use crate::disk::{Durability, RealDisk};
 
@@ -185,8 +185,6 @@ mod tests {
         let spool = spool::Options {
             dir: dir.to_owned(),
             disk: Arc::new(RealDisk),
-            max_bytes: None,
-            quota: None,
             reserve: 0,
             durability: Durability::Relaxed,
         };

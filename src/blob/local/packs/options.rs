@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::super::super::spool;
 use super::super::damage::Damage;
 use super::super::refusal::Refusal;
+use super::super::spool;
 use crate::disk::Disk;
 
 /// Where and how packs are kept.

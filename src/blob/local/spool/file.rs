@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::Options;
+use super::options::Options;
 use crate::blob::BlobError;
 use crate::blocking;
 use crate::disk::{Disk, DiskFile};
@@ -15,7 +15,7 @@ use crate::disk::{Disk, DiskFile};
 const TRIAL: usize = 4096;
 
 /// A spool file; removed on drop unless it was renamed away, or is to be resumed.
-pub struct SpoolFile {
+pub(crate) struct SpoolFile {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     file: Box<dyn DiskFile>,
@@ -24,7 +24,7 @@ pub struct SpoolFile {
 
 impl SpoolFile {
     /// An empty file in the spool directory. Blocks.
-    pub fn create(options: &Options) -> Result<Self, BlobError> {
+    pub(crate) fn create(options: &Options) -> Result<Self, BlobError> {
         let path = options.dir.join(Uuid::new_v4().to_string());
         let file = options
             .disk
@@ -39,7 +39,7 @@ impl SpoolFile {
     }
 
     /// The file at `path`, which outlives this value; empty if it was not there. Blocks.
-    pub fn resume(options: &Options, path: PathBuf) -> Result<Self, BlobError> {
+    pub(crate) fn resume(options: &Options, path: PathBuf) -> Result<Self, BlobError> {
         let disk = Arc::clone(&options.disk);
         let file = match disk.open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => disk.create(&path),
@@ -59,25 +59,25 @@ impl SpoolFile {
     }
 
     /// Writes all of `bytes` at `offset`, in bytes from the file's start. Blocks.
-    pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<(), BlobError> {
+    pub(crate) fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<(), BlobError> {
         self.file
             .write_all_at(bytes, offset)
             .map_err(|e| BlobError::io("write", &self.path, e))
     }
 
     /// The open file.
-    pub fn file(&self) -> &dyn DiskFile {
+    pub(crate) fn file(&self) -> &dyn DiskFile {
         &*self.file
     }
 
     /// Where the file is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Moves the file to `to`, from where its drop no longer removes it; where
     /// that fails it is dropped. Blocks.
-    pub fn rename(mut self, to: &Path) -> Result<(), BlobError> {
+    pub(crate) fn rename(mut self, to: &Path) -> Result<(), BlobError> {
         if let Err(e) = self.disk.rename(&self.path, to) {
             self.discard();
             return Err(BlobError::io("rename to", to, e));
@@ -87,7 +87,7 @@ impl SpoolFile {
     }
 
     /// A second name of this file, in the spool directory. Blocks.
-    pub fn link(&self, options: &Options) -> Result<Self, BlobError> {
+    pub(crate) fn link(&self, options: &Options) -> Result<Self, BlobError> {
         let path = options.dir.join(Uuid::new_v4().to_string());
         let file = self
             .disk
@@ -103,7 +103,7 @@ impl SpoolFile {
     }
 
     /// Removes the file now, as a drop does a little later. Blocks.
-    pub fn discard(mut self) {
+    pub(crate) fn discard(mut self) {
         if !self.kept {
             self.kept = true;
             remove(&*self.disk, &self.path);
@@ -131,7 +131,7 @@ fn remove(disk: &dyn Disk, path: &Path) {
 
 /// Makes the spool directory if it is missing and removes what interrupted
 /// uploads left in it. Nobody may be spooling there. Blocks.
-pub fn clear(options: &Options) -> Result<(), BlobError> {
+pub(crate) fn clear(options: &Options) -> Result<(), BlobError> {
     let Options { dir, disk, .. } = options;
     disk.create_dir(dir)
         .map_err(|e| BlobError::io("create", dir, e))?;
@@ -145,19 +145,19 @@ pub fn clear(options: &Options) -> Result<(), BlobError> {
 }
 
 /// Fails when less than the reserve is free. Blocks.
-pub fn check_space(options: &Options) -> Result<(), BlobError> {
+pub(crate) fn check_space(options: &Options) -> Result<(), BlobError> {
     check_room(options, 0)
 }
 
 /// How many bytes are free beyond the reserve; none where that cannot be told. Blocks.
-pub fn free_room(options: &Options) -> u64 {
+pub(crate) fn free_room(options: &Options) -> u64 {
     let space = rustix::fs::statvfs(&options.dir);
     let free = space.map_or(0, |it| it.f_bavail.saturating_mul(it.f_frsize));
     free.saturating_sub(options.reserve)
 }
 
 /// Fails when less than the reserve would be free after `bytes` more. Blocks.
-pub fn check_room(options: &Options, bytes: u64) -> Result<(), BlobError> {
+pub(crate) fn check_room(options: &Options, bytes: u64) -> Result<(), BlobError> {
     let space = rustix::fs::statvfs(&options.dir)
         .map_err(|e| BlobError::io("look at the free space of", &options.dir, e.into()))?;
     if space.f_bavail.saturating_mul(space.f_frsize) < options.reserve.saturating_add(bytes) {
@@ -169,7 +169,7 @@ pub fn check_room(options: &Options, bytes: u64) -> Result<(), BlobError> {
 
 /// Writes a file in the spool and syncs it, moves it to each of the directories `places` in
 /// turn, and removes it. Blocks.
-pub fn try_to_write(options: &Options, places: &[PathBuf]) -> Result<(), BlobError> {
+pub(crate) fn try_to_write(options: &Options, places: &[PathBuf]) -> Result<(), BlobError> {
     let Options { dir, disk, .. } = options;
     let mut path = dir.join(Uuid::new_v4().to_string());
     let written = disk.create(&path).and_then(|file| {

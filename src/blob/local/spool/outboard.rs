@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::Options;
 use super::file::SpoolFile;
+use super::options::Options;
 use crate::blob::BlobError;
 use crate::hash::BlobHash;
 use crate::outboard::TreeHasher;
@@ -18,7 +18,7 @@ const WRITE_BYTES: usize = 64 * 1024;
 const READ_BYTES: usize = 512 * 1024;
 
 /// Hashes a blob as it comes and writes its outboard to a spool file.
-pub struct OutboardWriter {
+pub(crate) struct OutboardWriter {
     hasher: TreeHasher,
     file: SpoolFile,
     written: u64,
@@ -28,7 +28,7 @@ pub struct OutboardWriter {
 
 impl OutboardWriter {
     /// The writer for a blob of which nothing has come yet. Blocks.
-    pub fn create(options: &Options) -> Result<Self, BlobError> {
+    pub(crate) fn create(options: &Options) -> Result<Self, BlobError> {
         Ok(Self {
             hasher: TreeHasher::new(),
             file: SpoolFile::create(options)?,
@@ -38,7 +38,7 @@ impl OutboardWriter {
     }
 
     /// Takes the next piece of the blob. Blocks.
-    pub fn update(&mut self, piece: &[u8]) -> Result<(), BlobError> {
+    pub(crate) fn update(&mut self, piece: &[u8]) -> Result<(), BlobError> {
         self.hasher.update(piece, &mut self.pending);
         if self.pending.len() >= WRITE_BYTES {
             self.write()?;
@@ -48,7 +48,7 @@ impl OutboardWriter {
 
     /// Takes these bytes of a file, or those up to its end where that comes before, behind those
     /// that came already, and tells where that is; `name` is what errors call it. Blocks.
-    pub fn update_from(
+    pub(crate) fn update_from(
         &mut self,
         file: &File,
         name: &Path,
@@ -72,13 +72,13 @@ impl OutboardWriter {
     }
 
     /// The hash of what has come so far, as if that were all.
-    pub fn hash_so_far(&self) -> BlobHash {
+    pub(crate) fn hash_so_far(&self) -> BlobHash {
         self.hasher.hash_so_far()
     }
 
     /// The blob is complete: its hash and the file of its outboard, written but not
     /// synced. Blocks.
-    pub fn finish(mut self) -> Result<(BlobHash, SpoolFile), BlobError> {
+    pub(crate) fn finish(mut self) -> Result<(BlobHash, SpoolFile), BlobError> {
         let hasher = std::mem::take(&mut self.hasher);
         let hash = hasher.finish(&mut self.pending);
         match self.write() {
@@ -91,7 +91,7 @@ impl OutboardWriter {
     }
 
     /// Removes the file now; a drop does so a little later. Blocks.
-    pub fn discard(self) {
+    pub(crate) fn discard(self) {
         self.file.discard();
     }
 

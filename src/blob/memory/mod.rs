@@ -1,6 +1,5 @@
 //! Blobs in memory, for tests.
 
-use std::collections::BTreeMap;
 use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,57 +8,77 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use parking_lot::Mutex;
 
 use super::encoded::encoded;
-use super::spool::Content;
-use super::{BlobBackend, BlobError, ByteStream, DamageCounts, OpenBlob, SpooledBlob};
-use crate::blocking;
+use super::{
+    BlobBackend, BlobError, ByteStream, DamageCounts, Limit, OpenBlob, Partials, Purpose, Receiving,
+};
 use crate::hash::BlobHash;
+
+mod blobs;
+mod partials;
+mod receiving;
+
+use blobs::Blobs;
+use partials::MemoryPartials;
+use receiving::Incoming;
 
 /// The longest piece handed out, in bytes.
 const PIECE: usize = 256 * 1024;
 
 /// A backend that forgets everything when it is dropped.
-#[derive(Default)]
 pub struct MemoryBlobs {
-    blobs: Mutex<BTreeMap<BlobHash, Bytes>>,
+    blobs: Arc<Blobs>,
+    uploads: Arc<MemoryPartials>,
+    copies: Arc<MemoryPartials>,
+}
+
+impl Default for MemoryBlobs {
+    fn default() -> Self {
+        let blobs = Arc::<Blobs>::default();
+        Self {
+            uploads: Arc::new(MemoryPartials::new(Arc::clone(&blobs))),
+            copies: Arc::new(MemoryPartials::new(Arc::clone(&blobs))),
+            blobs,
+        }
+    }
 }
 
 #[async_trait]
 impl BlobBackend for MemoryBlobs {
-    async fn commit(&self, blob: SpooledBlob) -> Result<(), BlobError> {
-        let hash = blob.hash();
-        let bytes = match blob.into_content() {
-            Content::Memory(bytes) => bytes.into(),
-            Content::File { blob, outboard } => {
-                blocking::run(move || {
-                    let bytes = std::fs::read(blob.path())
-                        .map_err(|e| BlobError::io("read", blob.path(), e))?;
-                    blob.discard();
-                    outboard.discard();
-                    Ok::<_, BlobError>(bytes.into())
-                })
-                .await?
-            }
-        };
-        self.blobs.lock().insert(hash, bytes);
+    async fn receive(&self, limit: Limit) -> Result<Box<dyn Receiving>, BlobError> {
+        Ok(Box::new(Incoming::new(limit, Arc::clone(&self.blobs))))
+    }
+
+    async fn room(&self) -> u64 {
+        u64::MAX
+    }
+
+    async fn check_room(&self, _: u64) -> Result<(), BlobError> {
         Ok(())
     }
 
+    fn partials(&self, purpose: Purpose) -> Arc<dyn Partials> {
+        let partials = match purpose {
+            Purpose::Uploads => &self.uploads,
+            Purpose::Copies => &self.copies,
+        };
+        Arc::clone(partials) as Arc<dyn Partials>
+    }
+
     async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
-        let Some(bytes) = self.blobs.lock().get(hash).cloned() else {
+        let Some(bytes) = self.blobs.get(hash) else {
             return Ok(None);
         };
         Ok(Some(Arc::new(OpenBytes { hash: *hash, bytes })))
     }
 
     async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
-        Ok(self.blobs.lock().get(hash).map(|bytes| bytes.len() as u64))
+        Ok(self.blobs.get(hash).map(|bytes| bytes.len() as u64))
     }
 
     async fn is_whole(&self, hash: &BlobHash) -> Result<bool, BlobError> {
-        Ok(self.blobs.lock().contains_key(hash))
+        Ok(self.blobs.get(hash).is_some())
     }
 
     async fn note_missing(&self, _: &BlobHash) -> Result<(), BlobError> {
@@ -75,18 +94,12 @@ impl BlobBackend for MemoryBlobs {
     }
 
     async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
-        self.blobs.lock().remove(hash);
+        self.blobs.remove(hash);
         Ok(())
     }
 
     fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
-        let sizes: Vec<_> = self
-            .blobs
-            .lock()
-            .iter()
-            .map(|(hash, bytes)| Ok((*hash, bytes.len() as u64)))
-            .collect();
-        stream::iter(sizes).boxed()
+        stream::iter(self.blobs.sizes().into_iter().map(Ok)).boxed()
     }
 
     async fn sweep(&self) -> Result<u64, BlobError> {

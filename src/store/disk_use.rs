@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-/// Files, and the sum of their lengths.
+/// Files below a directory, and the sum of their lengths.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DiskUse {
     /// How many.
@@ -14,7 +14,7 @@ pub struct DiskUse {
 
 /// Everything below a directory; nothing where there is none. Files come and go meanwhile,
 /// which is no error. Blocks.
-pub fn files_below(dir: &Path) -> io::Result<DiskUse> {
+pub(super) fn files_below(dir: &Path) -> io::Result<DiskUse> {
     let mut found = DiskUse::default();
     let mut dirs = vec![dir.to_owned()];
     while let Some(dir) = dirs.pop() {

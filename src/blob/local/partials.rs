@@ -1,0 +1,208 @@
+//! Partial content: each in a file of its own, which is hashed again when it is gone on with.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::super::{BlobError, FoundPartial, Limit, Partial, PartialId, Partials, Proven, Purpose};
+use super::receiving::{Incoming, Keeping};
+use super::spool::{self, Spool};
+use crate::blocking;
+use crate::disk::{Disk, RealDisk};
+use crate::hash::BlobHash;
+use crate::stored_file;
+use crate::watched_disk::Writes;
+
+/// The directory of uploads that come in parts, in the storage directory.
+const UPLOADING_DIR: &str = "uploading";
+/// The directory of copies that are fetched, in the storage directory.
+const KEEPING_DIR: &str = "keeping";
+
+/// The files of partial content of one purpose, in a directory of their own.
+#[derive(Debug, Clone)]
+pub struct PartialFiles {
+    dir: PathBuf,
+}
+
+/// The partial content of one purpose.
+pub(super) struct LocalPartials {
+    purpose: Purpose,
+    files: PartialFiles,
+    spool: spool::Options,
+    writes: Arc<Writes>,
+    keeping: Keeping,
+}
+
+impl PartialFiles {
+    /// Those in a storage directory. Nothing is touched yet.
+    pub fn at(storage: &Path, purpose: Purpose) -> Self {
+        let dir = storage.join(match purpose {
+            Purpose::Uploads => UPLOADING_DIR,
+            Purpose::Copies => KEEPING_DIR,
+        });
+        Self { dir }
+    }
+
+    /// Where one is.
+    pub fn path(&self, id: &PartialId) -> PathBuf {
+        self.dir.join(id.to_string())
+    }
+
+    /// How many bytes of one are there. Blocks.
+    pub fn len_of(&self, id: &PartialId) -> io::Result<u64> {
+        len(&self.path(id))
+    }
+
+    /// Whether one has this beginning. Blocks as long as that takes to read.
+    pub fn begins_with(&self, id: &PartialId, beginning: Proven) -> io::Result<bool> {
+        if beginning.len == 0 {
+            return Ok(beginning.hash == BlobHash::of(b""));
+        }
+        Ok(longest(&self.path(id), &[beginning])?.is_some())
+    }
+}
+
+impl LocalPartials {
+    pub(super) fn new(
+        purpose: Purpose,
+        spool: spool::Options,
+        writes: Arc<Writes>,
+        keeping: Keeping,
+    ) -> Self {
+        let storage = spool.dir.parent().unwrap_or(&spool.dir);
+        Self {
+            purpose,
+            files: PartialFiles::at(storage, purpose),
+            spool,
+            writes,
+            keeping,
+        }
+    }
+
+    fn path(&self, id: &PartialId) -> PathBuf {
+        self.files.path(id)
+    }
+
+    fn disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.spool.disk)
+    }
+}
+
+#[async_trait]
+impl Partials for LocalPartials {
+    async fn prepare(&self) -> Result<Vec<FoundPartial>, BlobError> {
+        let (dir, disk, purpose) = (self.files.dir.clone(), self.disk(), self.purpose);
+        let found = blocking::run(move || {
+            let found = prepare(&dir, purpose, &*disk);
+            found.map_err(|e| BlobError::io("look through", dir, e))
+        });
+        let found = found.await?;
+        if self.purpose == Purpose::Uploads {
+            // Only from now on must it be there.
+            self.writes.add_place_of_uploads(self.files.dir.clone());
+        }
+        Ok(found)
+    }
+
+    async fn resume(
+        &self,
+        id: &PartialId,
+        size: u64,
+        proven: Option<Proven>,
+        limit: Limit,
+    ) -> Result<Box<dyn Partial>, BlobError> {
+        let (options, path) = (self.spool.clone(), self.path(id));
+        let spool = Spool::resume(options, path, size, proven, limit).await?;
+        Ok(Box::new(Incoming::new(spool, self.keeping.clone())))
+    }
+
+    async fn longest(
+        &self,
+        id: &PartialId,
+        beginnings: Vec<Proven>,
+    ) -> Result<Option<Proven>, BlobError> {
+        let (path, disk) = (self.path(id), self.disk());
+        blocking::run(move || {
+            let longest = longest(&path, &beginnings);
+            let longest = longest.map_err(|e| BlobError::io("read", &path, e))?;
+            if longest.is_some() {
+                let synced = disk.open(&path).and_then(|file| file.sync());
+                synced.map_err(|e| BlobError::io("sync", path, e))?;
+            }
+            Ok(longest)
+        })
+        .await
+    }
+
+    async fn cut(&self, id: &PartialId, counts: u64) -> Result<u64, BlobError> {
+        let (path, disk) = (self.path(id), self.disk());
+        blocking::run(move || {
+            let len = len(&path).map_err(|e| BlobError::io("look at", &path, e))?;
+            if counts < len {
+                let cut = disk.open(&path).and_then(|file| file.set_len(counts));
+                cut.map_err(|e| BlobError::io("cut", path, e))?;
+            }
+            Ok(counts.min(len))
+        })
+        .await
+    }
+
+    async fn remove(&self, id: &PartialId) -> Result<(), BlobError> {
+        let (path, disk) = (self.path(id), self.disk());
+        blocking::run(move || {
+            let removed = disk.remove_file(&path);
+            removed.map_err(|e| BlobError::io("remove", path, e))
+        })
+        .await
+    }
+}
+
+/// Makes the directory, and finds what is there.
+fn prepare(dir: &Path, purpose: Purpose, disk: &dyn Disk) -> io::Result<Vec<FoundPartial>> {
+    RealDisk.create_dir(dir)?;
+    RealDisk.sync_dir(dir.parent().unwrap_or(dir))?;
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if let Ok(id) = name.parse() {
+            let (len, age) = (len(&path)?, stored_file::age(&path)?);
+            found.push(FoundPartial { id, len, age });
+        } else if purpose == Purpose::Uploads && !name.contains('.') {
+            // What has a dot is about an upload; in the other directory are lists, too.
+            if let Err(error) = disk.remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "not removed");
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn len(path: &Path) -> io::Result<u64> {
+    match fs::metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
+        look => Ok(look?.len()),
+    }
+}
+
+/// The longest of `beginnings`, which are in order, that a file has; none where there is no file.
+fn longest(path: &Path, beginnings: &[Proven]) -> io::Result<Option<Proven>> {
+    let file = match stored_file::open(path) {
+        Err(e) if stored_file::is_no_file(&e) => return Ok(None),
+        file => file?,
+    };
+    let (mut hasher, mut longest, mut here) = (blake3::Hasher::new(), None, 0);
+    for beginning in beginnings {
+        hasher.update_reader((&file).take(beginning.len.saturating_sub(here)))?;
+        here = hasher.count();
+        // Whatever is not what it was makes all that are longer something else, too.
+        if here != beginning.len || BlobHash::from(hasher.finalize()) != beginning.hash {
+            break;
+        }
+        longest = Some(*beginning);
+    }
+    Ok(longest)
+}

@@ -1,0 +1,231 @@
+//! Partial content in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::super::{
+    BlobError, FoundPartial, Limit, Partial, PartialId, Partials, Proven, Received, Receiving,
+};
+use super::blobs::Blobs;
+use super::receiving::{Whole, failed_before};
+use crate::hash::BlobHash;
+
+/// The partial contents of one purpose.
+pub(super) struct MemoryPartials {
+    contents: Arc<Contents>,
+    blobs: Arc<Blobs>,
+}
+
+/// What has come of each.
+#[derive(Default)]
+struct Contents(Mutex<BTreeMap<PartialId, Content>>);
+
+/// What has come of one.
+struct Content {
+    bytes: Vec<u8>,
+    written: Instant,
+}
+
+/// One that is gone on with.
+struct Open {
+    id: PartialId,
+    hasher: blake3::Hasher,
+    limit: Limit,
+    has_failed: bool,
+    contents: Arc<Contents>,
+    blobs: Arc<Blobs>,
+}
+
+/// One that is complete, and no longer partial once it is kept.
+struct Complete {
+    id: PartialId,
+    whole: Box<Whole>,
+    contents: Arc<Contents>,
+}
+
+impl MemoryPartials {
+    pub(super) fn new(blobs: Arc<Blobs>) -> Self {
+        let contents = Arc::default();
+        Self { contents, blobs }
+    }
+}
+
+impl Contents {
+    /// Does `work` with what has come of one, which is nothing at first.
+    fn with<T>(&self, id: &PartialId, work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut contents = self.0.lock();
+        let content = contents.entry(id.clone()).or_insert_with(|| Content {
+            bytes: Vec::new(),
+            written: Instant::now(),
+        });
+        content.written = Instant::now();
+        work(&mut content.bytes)
+    }
+}
+
+#[async_trait]
+impl Partials for MemoryPartials {
+    async fn prepare(&self) -> Result<Vec<FoundPartial>, BlobError> {
+        let contents = self.contents.0.lock();
+        let found = contents.iter().map(|(id, content)| FoundPartial {
+            id: id.clone(),
+            len: content.bytes.len() as u64,
+            age: content.written.elapsed(),
+        });
+        Ok(found.collect())
+    }
+
+    async fn resume(
+        &self,
+        id: &PartialId,
+        _size: u64,
+        proven: Option<Proven>,
+        limit: Limit,
+    ) -> Result<Box<dyn Partial>, BlobError> {
+        let mut hasher = blake3::Hasher::new();
+        self.contents.with(id, |content| match proven {
+            None => {
+                hasher.update(content);
+                Ok(())
+            }
+            Some(Proven { len, hash }) => {
+                let begins = beginning(content, len).filter(|it| BlobHash::of(it) == hash);
+                let begins = begins.ok_or_else(|| BlobError::other_hash(hash))?;
+                hasher.update(begins);
+                content.truncate(begins.len());
+                Ok::<_, BlobError>(())
+            }
+        })?;
+        Ok(Box::new(Open {
+            id: id.clone(),
+            hasher,
+            limit,
+            has_failed: false,
+            contents: Arc::clone(&self.contents),
+            blobs: Arc::clone(&self.blobs),
+        }))
+    }
+
+    async fn longest(
+        &self,
+        id: &PartialId,
+        beginnings: Vec<Proven>,
+    ) -> Result<Option<Proven>, BlobError> {
+        let contents = self.contents.0.lock();
+        let content = contents.get(id).map(|it| &*it.bytes).unwrap_or_default();
+        let mut there = beginnings.into_iter().filter(|Proven { len, hash }| {
+            beginning(content, *len).is_some_and(|it| BlobHash::of(it) == *hash)
+        });
+        Ok(there.next_back())
+    }
+
+    async fn cut(&self, id: &PartialId, counts: u64) -> Result<u64, BlobError> {
+        let mut contents = self.contents.0.lock();
+        Ok(contents.get_mut(id).map_or(0, |content| {
+            let counts = usize::try_from(counts).unwrap_or(usize::MAX);
+            content.bytes.truncate(counts);
+            content.bytes.len() as u64
+        }))
+    }
+
+    async fn remove(&self, id: &PartialId) -> Result<(), BlobError> {
+        self.contents.0.lock().remove(id);
+        Ok(())
+    }
+}
+
+impl Open {
+    fn proven(&self) -> Result<Proven, BlobError> {
+        if self.has_failed {
+            return Err(failed_before());
+        }
+        Ok(Proven {
+            len: self.hasher.count(),
+            hash: self.hasher.finalize().into(),
+        })
+    }
+
+    fn whole(&self) -> Result<Whole, BlobError> {
+        let Proven { hash, .. } = self.proven()?;
+        let content = self.contents.with(&self.id, |content| content.clone());
+        Ok(Whole {
+            hash,
+            content: Bytes::from(content),
+            blobs: Arc::clone(&self.blobs),
+        })
+    }
+}
+
+#[async_trait]
+impl Receiving for Open {
+    async fn write(&mut self, piece: Bytes) -> Result<(), BlobError> {
+        let Proven { len, .. } = self.proven()?;
+        let checked = self.limit.check(len + piece.len() as u64);
+        self.has_failed = checked.is_err();
+        checked?;
+        self.hasher.update(&piece);
+        self.contents
+            .with(&self.id, |content| content.extend_from_slice(&piece));
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Box<dyn Received>, BlobError> {
+        let whole = Box::new(self.whole()?);
+        let Self { id, contents, .. } = *self;
+        Ok(Box::new(Complete {
+            id,
+            whole,
+            contents,
+        }))
+    }
+}
+
+#[async_trait]
+impl Partial for Open {
+    fn received(&self) -> u64 {
+        self.hasher.count()
+    }
+
+    async fn written(&mut self) -> Result<Proven, BlobError> {
+        self.proven()
+    }
+
+    async fn sync(&mut self) -> Result<Proven, BlobError> {
+        self.proven()
+    }
+
+    async fn finish_copy(self: Box<Self>) -> Result<Box<dyn Received>, BlobError> {
+        Ok(Box::new(self.whole()?))
+    }
+}
+
+#[async_trait]
+impl Received for Complete {
+    fn hash(&self) -> BlobHash {
+        self.whole.hash()
+    }
+
+    fn size(&self) -> u64 {
+        self.whole.size()
+    }
+
+    fn is_cheap_to_keep(&self) -> bool {
+        self.whole.is_cheap_to_keep()
+    }
+
+    async fn keep(self: Box<Self>) -> Result<(), BlobError> {
+        self.whole.keep().await?;
+        self.contents.0.lock().remove(&self.id);
+        Ok(())
+    }
+}
+
+/// The first `len` bytes, if there are so many.
+fn beginning(content: &[u8], len: u64) -> Option<&[u8]> {
+    content.get(..usize::try_from(len).ok()?)
+}

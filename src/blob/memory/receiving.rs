@@ -1,0 +1,84 @@
+//! Content on its way into memory, hashed as it comes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::super::{BlobError, Limit, Received, Receiving};
+use super::blobs::Blobs;
+use crate::hash::BlobHash;
+
+/// Content that is being received.
+pub(super) struct Incoming {
+    /// None once more has come than the limit allows.
+    content: Option<Vec<u8>>,
+    hasher: blake3::Hasher,
+    limit: Limit,
+    blobs: Arc<Blobs>,
+}
+
+/// Content that was received whole.
+pub(super) struct Whole {
+    pub(super) hash: BlobHash,
+    pub(super) content: Bytes,
+    pub(super) blobs: Arc<Blobs>,
+}
+
+impl Incoming {
+    pub(super) fn new(limit: Limit, blobs: Arc<Blobs>) -> Self {
+        Self {
+            content: Some(Vec::new()),
+            hasher: blake3::Hasher::new(),
+            limit,
+            blobs,
+        }
+    }
+}
+
+#[async_trait]
+impl Receiving for Incoming {
+    async fn write(&mut self, piece: Bytes) -> Result<(), BlobError> {
+        let mut content = self.content.take().ok_or_else(failed_before)?;
+        self.limit.check((content.len() + piece.len()) as u64)?;
+        self.hasher.update(&piece);
+        content.extend_from_slice(&piece);
+        self.content = Some(content);
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Box<dyn Received>, BlobError> {
+        let content = self.content.ok_or_else(failed_before)?;
+        Ok(Box::new(Whole {
+            hash: self.hasher.finalize().into(),
+            content: content.into(),
+            blobs: self.blobs,
+        }))
+    }
+}
+
+#[async_trait]
+impl Received for Whole {
+    fn hash(&self) -> BlobHash {
+        self.hash
+    }
+
+    fn size(&self) -> u64 {
+        self.content.len() as u64
+    }
+
+    fn is_cheap_to_keep(&self) -> bool {
+        true
+    }
+
+    async fn keep(self: Box<Self>) -> Result<(), BlobError> {
+        self.blobs.insert(self.hash, self.content);
+        Ok(())
+    }
+}
+
+/// The error of whatever comes after a write that failed.
+pub(super) fn failed_before() -> BlobError {
+    let source = std::io::Error::other("an earlier write failed");
+    BlobError::io("go on writing to", "memory", source)
+}

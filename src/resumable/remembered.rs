@@ -1,0 +1,141 @@
+//! What outlives the process of uploads: what has come of each, and what it will be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::UploadError;
+use super::state::{State, UploadId};
+use crate::blob::{Limit, Partial, PartialId, Partials, Proven};
+use crate::small_state::{SmallState, StateName, StateSet};
+
+/// The states of all uploads.
+pub(super) const STATES: StateSet = StateSet {
+    name: "uploading",
+    kind: "larder-upload 1",
+};
+
+/// The uploads as they are remembered.
+#[derive(Clone)]
+pub(super) struct Remembered {
+    states: Arc<dyn SmallState>,
+    partials: Arc<dyn Partials>,
+}
+
+/// An upload that was found.
+pub(super) struct Found {
+    pub(super) id: UploadId,
+    pub(super) state: State,
+    /// How long ago something was last written.
+    pub(super) age: Duration,
+    /// Whether any of its bytes have come.
+    pub(super) begun: bool,
+}
+
+/// What the state of an upload is called.
+pub(super) fn state_of(id: UploadId) -> StateName {
+    StateName::OneOf(STATES, id.to_string())
+}
+
+impl Remembered {
+    pub(super) fn new(states: Arc<dyn SmallState>, partials: Arc<dyn Partials>) -> Self {
+        Self { states, partials }
+    }
+
+    /// Writes down what an upload is, durably.
+    pub(super) async fn save(&self, id: UploadId, state: &State) -> Result<(), UploadError> {
+        Ok(self.states.save(&state_of(id), state.to_bytes()).await?)
+    }
+
+    /// What an upload is; unknown if that is not known, and another error where it may be known
+    /// later.
+    pub(super) async fn load(&self, id: UploadId) -> Result<State, UploadError> {
+        let content = self.states.load(&state_of(id)).await?;
+        let state = content.and_then(|it| State::from_bytes(&it));
+        state.ok_or(UploadError::Unknown)
+    }
+
+    /// Goes on with what is proven of the content of an upload, whose whole length was looked at
+    /// before it began.
+    pub(super) async fn resume(
+        &self,
+        id: UploadId,
+        state: &State,
+    ) -> Result<Box<dyn Partial>, UploadError> {
+        let (id, size) = (id.partial(), state.upload.length);
+        let resumed = self
+            .partials
+            .resume(&id, size, state.proven(), Limit::default());
+        Ok(resumed.await?)
+    }
+
+    /// Cuts off whatever of the content is behind its first `counts` bytes, and tells how many
+    /// of them are there.
+    pub(super) async fn cut(&self, id: UploadId, counts: u64) -> Result<u64, UploadError> {
+        Ok(self.partials.cut(&id.partial(), counts).await?)
+    }
+
+    /// The longest of `beginnings`, which are in order, that the content still has; it is
+    /// durable then.
+    pub(super) async fn longest(
+        &self,
+        id: UploadId,
+        beginnings: Vec<Proven>,
+    ) -> Result<Option<Proven>, UploadError> {
+        Ok(self.partials.longest(&id.partial(), beginnings).await?)
+    }
+
+    /// Removes the content of an upload that is a file now.
+    pub(super) async fn remove_content(&self, id: UploadId) {
+        // What is left goes with the upload.
+        self.remove_partial(&id.partial()).await;
+    }
+
+    /// Removes all of an upload; its state first, without which the rest is removed at start.
+    pub(super) async fn remove(&self, id: UploadId) {
+        self.remove_state(&state_of(id)).await;
+        self.remove_partial(&id.partial()).await;
+    }
+
+    async fn remove_state(&self, name: &StateName) {
+        if let Err(error) = self.states.remove(name).await {
+            tracing::warn!(%name, %error, "the state of an upload is not removed");
+        }
+    }
+
+    async fn remove_partial(&self, id: &PartialId) {
+        if let Err(error) = self.partials.remove(id).await {
+            tracing::warn!(%id, %error, "what has come of an upload is not removed");
+        }
+    }
+
+    /// Makes ready for uploads, removes what belongs to none, and finds all there are; what was
+    /// set aside since it was damaged stays for `expiry`.
+    pub(super) async fn find_all(&self, expiry: Duration) -> Result<Vec<Found>, UploadError> {
+        let partials = self.partials.prepare().await?;
+        let partials = partials.into_iter().map(|it| (it.id.clone(), it));
+        let mut partials: BTreeMap<_, _> = partials.collect();
+        let mut found = Vec::new();
+        for saved in self.states.prepare(STATES, expiry).await? {
+            let id = saved.id.parse::<UploadId>().ok();
+            let Some((id, state)) = id.zip(State::from_bytes(&saved.content)) else {
+                let name = StateName::OneOf(STATES, saved.id);
+                self.remove_state(&name).await;
+                continue;
+            };
+            let partial = partials.remove(&id.partial());
+            found.push(Found {
+                id,
+                state,
+                age: partial
+                    .as_ref()
+                    .map_or(saved.age, |it| it.age.min(saved.age)),
+                begun: partial.is_some_and(|it| it.len > 0),
+            });
+        }
+        for id in partials.into_keys() {
+            self.remove_partial(&id).await;
+        }
+        Ok(found)
+    }
+}

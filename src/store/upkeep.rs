@@ -1,0 +1,73 @@
+//! What is to be done beside requests: what a crash has left, and what was promised for later.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use super::Store;
+use crate::disk::Durability;
+
+/// With relaxed durability, how long an acknowledged change may wait before its
+/// sync begins.
+const RELAXED_SYNC_EVERY: Duration = Duration::from_secs(1);
+/// How long to wait with the collection after a crash where something is short.
+const COLLECT_AGAIN: Duration = Duration::from_secs(30);
+
+impl Store {
+    /// Begins what is to be done while the store is open. Dropped, `tasks` end.
+    pub fn keep_up(&self, tasks: &mut JoinSet<()>) {
+        if self.uncollected.load(Ordering::Relaxed) {
+            tasks.spawn(collect(self.clone()));
+        }
+        if self.was_damaged {
+            tasks.spawn(tell_missing(self.clone()));
+        }
+        let store = self.clone();
+        tasks.spawn(async move { store.keep_ballast().await });
+        if self.durability == Durability::Relaxed {
+            tasks.spawn(sync_regularly(self.clone(), RELAXED_SYNC_EVERY));
+        }
+    }
+}
+
+/// Deletes the blobs without a record that a crash has left.
+async fn collect(store: Store) {
+    loop {
+        match store.collect_all().await {
+            Ok(0) => return,
+            Ok(collected) => {
+                return tracing::info!(collected, "blobs that no file needs were deleted");
+            }
+            Err(error) if error.is_shortage() => {
+                tracing::warn!(%error, "blobs that no file needs are deleted later");
+                tokio::time::sleep(COLLECT_AGAIN).await;
+            }
+            Err(error) => {
+                return tracing::error!(%error, "blobs that no file needs were not all deleted");
+            }
+        }
+    }
+}
+
+/// Tells which files came back without their content when the journal was mended.
+async fn tell_missing(store: Store) {
+    match store.tell_missing().await {
+        Ok(0) => {}
+        Ok(missing) => tracing::warn!(missing, "files are listed whose content is not there"),
+        Err(error) => tracing::error!(%error, "it is not known which files have no content"),
+    }
+}
+
+/// Keeps the promise of relaxed durability.
+async fn sync_regularly(store: Store, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = store.sync().await {
+            tracing::error!(%error, "the last changes are not durable");
+        }
+    }
+}
