@@ -145,6 +145,15 @@ mod tests {
     }
 
     #[test]
+    fn readme_has_every_route() {
+        let readme = include_str!("../../../README.md");
+        let document = Table::new().described(&"http://localhost".parse().unwrap());
+        for path in document.paths.paths.keys() {
+            assert!(readme.contains(&format!("{path}`")), "{path}");
+        }
+    }
+
+    #[test]
     fn no_two_operations_are_called_alike() {
         let document = Table::new().described(&"http://localhost".parse().unwrap());
         let document = serde_json::to_value(document).unwrap();
