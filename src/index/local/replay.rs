@@ -8,7 +8,7 @@ use super::options::Options;
 use super::sums::{JournalSums, disagreement};
 use crate::index::IndexError;
 use crate::index::codec::Entry;
-use crate::index::journal::{self, End, Kind, OnDamage, Piece, Segment};
+use crate::index::journal::{self, Batch, End, Kind, OnDamage, Piece, Segment};
 use crate::index::lookup::Lookup;
 use crate::index::progress::Progress;
 use crate::index::sums::Sums;
@@ -182,32 +182,18 @@ impl Replay {
         }
     }
 
+    /// Takes the next piece of the journal; what the database lacks of it waits to be applied.
     fn take(&mut self, piece: Piece) -> Result<(), IndexError> {
         self.sums.count(&piece);
         match piece {
+            // A database that has come beyond a snapshot has all of it.
             Piece::Snapshot(batch, seq) if self.progress.next_seq < seq => {
                 self.waiting.extend(batch.entries);
             }
             Piece::Snapshot(..) => {}
             Piece::Log(batch) => {
-                while self
-                    .unsettled
-                    .front()
-                    .is_some_and(|(seq, _)| *seq <= batch.durable_seq)
-                {
-                    self.unsettled.pop_front();
-                }
-                let next_seq = batch.next_seq();
-                for (seq, entry) in (batch.first_seq..).zip(batch.entries) {
-                    if let (true, Entry::Added(record)) = (batch.relaxed, &entry) {
-                        self.unsettled.push_back((seq, record.clone()));
-                    }
-                    if seq >= self.progress.next_seq.max(self.reached) {
-                        self.waiting.push(entry);
-                        self.taken += 1;
-                    }
-                }
-                self.reached = self.reached.max(next_seq);
+                self.settle(batch.durable_seq);
+                self.take_changes(batch);
             }
         }
         if self.waiting.len() >= STEP {
@@ -215,6 +201,31 @@ impl Replay {
         } else {
             Ok(())
         }
+    }
+
+    /// Forgets files whose blobs a later batch says to be durable: all up to this entry.
+    fn settle(&mut self, durable_seq: u64) {
+        let is_settled = |it: &(u64, FileRecord)| it.0 <= durable_seq;
+        while self.unsettled.front().is_some_and(is_settled) {
+            self.unsettled.pop_front();
+        }
+    }
+
+    /// Takes the changes of a batch behind a snapshot. One that the database has, or that stands
+    /// in the journal twice, is not taken again.
+    fn take_changes(&mut self, batch: Batch) {
+        let next_seq = batch.next_seq();
+        let first_new = self.progress.next_seq.max(self.reached);
+        for (seq, entry) in (batch.first_seq..).zip(batch.entries) {
+            if let (true, Entry::Added(record)) = (batch.relaxed, &entry) {
+                self.unsettled.push_back((seq, record.clone()));
+            }
+            if seq >= first_new {
+                self.waiting.push(entry);
+                self.taken += 1;
+            }
+        }
+        self.reached = self.reached.max(next_seq);
     }
 
     fn apply(&mut self) -> Result<(), IndexError> {
