@@ -318,7 +318,8 @@ impl Case {
         }
         // A start after a clean stop does not read what was finished long before: that this is
         // damaged is told here, with all that follows from it.
-        let is_of_journal = |it: &Finding| matches!(it, Finding::Index(index::Finding::Journal(_)));
+        let is_of_journal =
+            |it: &Finding| matches!(it, Finding::Index(index::IndexFinding::Journal(_)));
         if self.path.starts_with("journal") && all.iter().any(is_of_journal) {
             return;
         }

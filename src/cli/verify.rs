@@ -13,7 +13,7 @@ use super::counted::counted;
 use super::storage::{ADVICE, Storage, advised, keep_private};
 use super::{client, logging};
 use crate::config::Log;
-use crate::index::local::Finding as IndexFinding;
+use crate::index::local::IndexFinding;
 use crate::index::{Damage, Totals};
 use crate::node::problems;
 use crate::store::{self, Finding};

@@ -19,7 +19,7 @@ use crate::index::local::{self as index, Journaled};
 #[derive(Debug)]
 pub enum Finding {
     /// Between journal and lookup database.
-    Index(index::Finding),
+    Index(index::IndexFinding),
     /// A file needs this blob and it is not there.
     BlobMissing(BlobHash),
     /// The blob's bytes do not have its hash.
@@ -110,7 +110,8 @@ fn open(
     }
     let mut keeps_orphans = lost.is_some();
     let mut report = |finding| {
-        keeps_orphans |= matches!(&finding, index::Finding::Journal(damage) if damage.gives_up);
+        keeps_orphans |=
+            matches!(&finding, index::IndexFinding::Journal(damage) if damage.gives_up);
         tell(Finding::Index(finding));
     };
     let journaled = index::verify(&options.index(), &mut report);

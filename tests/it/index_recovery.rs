@@ -12,7 +12,7 @@ use std::{fs, io};
 use common::indexing::add;
 use larder::disk::{Durability, RealDisk};
 use larder::hash::BlobHash;
-use larder::index::local::{Finding, LocalIndex, Options, rebuild, verify};
+use larder::index::local::{IndexFinding, LocalIndex, Options, rebuild, verify};
 use larder::index::{IndexBackend, IndexError};
 use larder::record::{
     FileRecord, MAX_CONTENT_TYPE_BYTES, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, NewFile,
@@ -484,7 +484,7 @@ async fn an_end_that_nothing_can_mend_is_told_and_nothing_is_made_up() {
     fs::remove_file(image.path().join("index.seal")).unwrap();
     let mut found = Vec::new();
     drop(verify(&options(image.path()), &mut |it| found.push(it)).unwrap());
-    let told = |it: &Finding| matches!(it, Finding::Journal(_));
+    let told = |it: &IndexFinding| matches!(it, IndexFinding::Journal(_));
     assert!(found.iter().any(told), "{found:?}");
     let opened = LocalIndex::open(&options(image.path())).unwrap();
     let left = contents(&opened.index).await;
@@ -532,7 +532,7 @@ async fn a_damaged_seal_is_no_seal_and_never_a_reason_to_refuse() {
         fs::write(image.path().join("index.seal"), &damaged).unwrap();
         let mut found = Vec::new();
         drop(verify(&options(image.path()), &mut |it| found.push(it)).unwrap());
-        assert!(matches!(found[..], [Finding::Seal]), "{found:?}");
+        assert!(matches!(found[..], [IndexFinding::Seal]), "{found:?}");
         let opened = LocalIndex::open(&options(image.path())).unwrap();
         assert!(opened.damaged && !opened.clean);
         assert_eq!(contents(&opened.index).await, files);
@@ -665,10 +665,10 @@ async fn verify_finds_nothing_in_a_good_index_and_each_difference_in_a_bad_one()
     let missing = |id| {
         found
             .iter()
-            .any(|f| matches!(f, Finding::Missing(r) if r.id == id))
+            .any(|f| matches!(f, IndexFinding::Missing(r) if r.id == id))
     };
     assert!(missing(files[5].id) && missing(added[0].id), "{found:?}");
-    let unsealed = |it: &Finding| matches!(it, Finding::Unsealed);
+    let unsealed = |it: &IndexFinding| matches!(it, IndexFinding::Unsealed);
     assert!(found.len() == 3 && found.iter().any(unsealed), "{found:?}");
     // The check does not vouch for what it found wanting.
     let index = LocalIndex::open(&options(dir.path())).unwrap().index;

@@ -39,7 +39,7 @@ pub(super) struct Api {
 
 /// What the node says of why it refuses.
 #[derive(Deserialize)]
-struct Refusal {
+struct ErrorAnswer {
     code: String,
     message: String,
 }
@@ -105,7 +105,7 @@ impl Api {
         }
         let refusal = read(answer, LONGEST_REFUSAL).await.ok();
         let refusal = refusal.and_then(|it| serde_json::from_slice(&it).ok());
-        let Refusal { code, message } = refusal.unwrap_or_else(|| Refusal {
+        let ErrorAnswer { code, message } = refusal.unwrap_or_else(|| ErrorAnswer {
             code: String::new(),
             message: status.to_string(),
         });

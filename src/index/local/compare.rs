@@ -13,7 +13,7 @@ const PAGE: usize = 1024;
 
 /// Something in which journal and lookup database are not as they should be.
 #[derive(Debug)]
-pub enum Finding {
+pub enum IndexFinding {
     /// The journal cannot be read here.
     Journal(Damage),
     /// The lookup database cannot be used at all.
@@ -32,11 +32,14 @@ pub enum Finding {
     Unsealed,
 }
 
+/// Hears of each finding.
+pub type Report<'a> = &'a mut dyn FnMut(IndexFinding);
+
 /// Walks two databases side by side, in the order of the ids.
 pub(super) fn compare(
     journal: &Lookup,
     lookup: &Lookup,
-    report: &mut dyn FnMut(Finding),
+    report: Report<'_>,
 ) -> Result<(), IndexError> {
     let (mut should, mut is) = (Files::of(journal)?, Files::of(lookup)?);
     loop {
@@ -52,9 +55,9 @@ pub(super) fn compare(
             Ordering::Equal => (should.next()?, is.next()?),
         };
         match (should, is) {
-            (Some(file), None) => report(Finding::Missing(file)),
-            (None, Some(file)) => report(Finding::Extra(file)),
-            (Some(should), Some(is)) if should != is => report(Finding::Different(is.id)),
+            (Some(file), None) => report(IndexFinding::Missing(file)),
+            (None, Some(file)) => report(IndexFinding::Extra(file)),
+            (Some(should), Some(is)) if should != is => report(IndexFinding::Different(is.id)),
             _ => {}
         }
     }

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use super::compare::{Finding, compare};
+use super::compare::{IndexFinding, compare};
 use super::generations::{SCRATCH, make_anew};
 use super::loss;
 use super::options::Options;
@@ -82,8 +82,8 @@ fn by_lookup(
     let mut failed = Ok(());
     compare(&journaled.lookup, &replayed.lookup, &mut |finding| {
         let entry = match finding {
-            Finding::Extra(record) => Entry::Added(record),
-            Finding::Missing(record) => removed(&record),
+            IndexFinding::Extra(record) => Entry::Added(record),
+            IndexFinding::Missing(record) => removed(&record),
             _ => return,
         };
         if failed.is_ok() {
@@ -163,7 +163,7 @@ fn check_fits(journaled: &Replayed, ahead: &Replayed) -> Result<(), IndexError> 
         &journaled.lookup,
         &ahead.lookup,
         &mut |finding| match finding {
-            Finding::Extra(_) | Finding::Missing(_) => changes += 1,
+            IndexFinding::Extra(_) | IndexFinding::Missing(_) => changes += 1,
             _ => others += 1,
         },
     )?;

@@ -34,7 +34,7 @@ mod sums;
 mod verify;
 mod writer;
 
-pub use compare::Finding;
+pub use compare::{IndexFinding, Report};
 pub use loss::noted as lost_changes;
 pub use options::Options;
 pub use rebuild::{Rebuilt, forget_loss, rebuild};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::compare::{Finding, compare};
+use super::compare::{IndexFinding, Report, compare};
 use super::generations::{SCRATCH, make_anew, newest_generation};
 use super::mend;
 use super::options::Options;
@@ -45,29 +45,29 @@ impl Drop for Journaled {
 
 /// Compares the journal with the lookup database and reports each difference.
 /// Where the journal is damaged, what can be read of it is compared. Blocks for long.
-pub fn verify(options: &Options, report: &mut dyn FnMut(Finding)) -> Result<Journaled, IndexError> {
+pub fn verify(options: &Options, report: Report<'_>) -> Result<Journaled, IndexError> {
     let mut found = false;
     let report = &mut |finding| {
         found = true;
         report(finding);
     };
     let segments = prepare(options, &mut |damage| {
-        report(Finding::Journal(damage));
+        report(IndexFinding::Journal(damage));
         Ok(())
     })?;
     let last = damage_of_last(&options.journal().dir);
     if let Some(damage) = last {
-        report(Finding::Journal(damage));
+        report(IndexFinding::Journal(damage));
     }
     let dir = options.generation_dir(SCRATCH);
     let journaled = make_anew(options, &segments, SCRATCH, &mut |damage| {
-        report(Finding::Journal(damage));
+        report(IndexFinding::Journal(damage));
         Ok(())
     })?;
     let problem = mend::problem(options, &journaled.end);
     let end_is_told = problem.is_some();
     if let Some(damage) = problem {
-        report(Finding::Journal(damage));
+        report(IndexFinding::Journal(damage));
     }
     let Replayed {
         lookup, progress, ..
@@ -84,13 +84,13 @@ pub fn verify(options: &Options, report: &mut dyn FnMut(Finding)) -> Result<Jour
         .seal()
         .is_some_and(|seal| seal.holds(options, generation));
     match found_seal {
-        seal::Found::Damaged => report(Finding::Seal),
-        seal::Found::Whole(_) if !sealed => report(Finding::Unsealed),
+        seal::Found::Damaged => report(IndexFinding::Seal),
+        seal::Found::Whole(_) if !sealed => report(IndexFinding::Unsealed),
         _ => {}
     }
     let check = if sealed { Check::Trust } else { Check::Later };
     match replay(options, &segments, generation, check, &mut refuse) {
-        Err(IndexError::Lookup(reason)) => report(Finding::Unusable(reason)),
+        Err(IndexError::Lookup(reason)) => report(IndexFinding::Unusable(reason)),
         Err(IndexError::Damaged { .. }) => {}
         Err(error) => return Err(error),
         Ok(Replayed {
@@ -101,11 +101,11 @@ pub fn verify(options: &Options, report: &mut dyn FnMut(Finding)) -> Result<Jour
             ..
         }) => {
             if is_ahead && !end_is_told {
-                report(Finding::Journal(end.damage(progress.next_seq)));
+                report(IndexFinding::Journal(end.damage(progress.next_seq)));
             }
             compare(&journaled.lookup, &lookup, report)?;
             if let Some(reason) = inconsistency(&lookup, &progress)? {
-                report(Finding::Inconsistent(reason.into()));
+                report(IndexFinding::Inconsistent(reason.into()));
             }
             lookup.close()?;
             if sealed && !found {
