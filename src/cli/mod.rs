@@ -16,6 +16,7 @@ mod counted;
 mod limits;
 mod logging;
 mod manual;
+mod problems;
 mod rebuild_index;
 mod serve;
 mod signals;

@@ -10,12 +10,12 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::counted::counted;
+use super::problems::problems;
 use super::storage::{ADVICE, Storage, advised, keep_private};
 use super::{client, logging};
 use crate::config::Log;
 use crate::index::local::IndexFinding;
 use crate::index::{Damage, Totals};
-use crate::node::problems;
 use crate::store::{self, Finding};
 
 /// How many findings may wait to be printed.

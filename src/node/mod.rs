@@ -28,10 +28,7 @@ use crate::store::{Store, StoreError};
 use crate::web::Connections;
 use crate::web::server;
 
-mod problems;
 pub mod view;
-
-pub use problems::problems;
 
 use view::View;
 

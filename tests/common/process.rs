@@ -185,9 +185,11 @@ impl Node {
     }
 
     /// Ends the node as an operator does.
-    pub(crate) fn stop(self) {
+    pub(crate) fn stop(mut self) {
         self.signal(Signal::TERM);
-        let status = self.wait();
+        let process = &mut self.process;
+        let status = until("the node ends", || process.try_wait().unwrap());
+        // Where it fails, what the node has said is shown.
         assert!(status.success(), "{status}");
     }
 

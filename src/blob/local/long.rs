@@ -24,7 +24,7 @@ pub(super) struct LongBlobs {
     is: (u64, u64),
     /// How many shards were tried.
     tried: AtomicU8,
-    spool: spool::Options,
+    spool: spool::Scratch,
     pub(super) refusal: Arc<Refusal>,
     pub(super) shelf: Arc<Shelf>,
 }
@@ -33,7 +33,7 @@ impl LongBlobs {
     /// Opens those in the directory `blobs`, in which all shards are. Blocks.
     pub(super) fn open(
         blobs: PathBuf,
-        spool: spool::Options,
+        spool: spool::Scratch,
         refusal: Arc<Refusal>,
         shelf: Arc<Shelf>,
     ) -> Result<Self, BlobError> {

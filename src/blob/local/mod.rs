@@ -94,7 +94,7 @@ pub const LONGEST_IN_PACKS: u64 = spool::MEMORY_LIMIT;
 pub struct LocalBlobs {
     long: Arc<LongBlobs>,
     packs: Arc<Packs>,
-    spool: spool::Options,
+    spool: spool::Scratch,
     writes: Arc<Writes>,
 }
 
@@ -145,7 +145,7 @@ impl LocalBlobs {
             verify_reads,
         } = options;
         let (blobs, packs) = (dir.join(DIR), dir.join(PACKS_DIR));
-        let spool = spool::Options {
+        let spool = spool::Scratch {
             dir: dir.join(SPOOL_DIR),
             disk: Arc::clone(&disk),
             reserve,
@@ -392,7 +392,7 @@ impl BlobBackend for LocalBlobs {
 
 /// Writes what is received would be written as, where it would and wherever something failed.
 /// Blocks.
-fn try_to_spool(spool: &spool::Options, writes: &Writes) -> Result<(), BlobError> {
+fn try_to_spool(spool: &spool::Scratch, writes: &Writes) -> Result<(), BlobError> {
     let storage = spool.dir.parent().unwrap_or(&spool.dir);
     // A directory that is made again when it is needed may be gone; those that must be
     // there are tried in any case.

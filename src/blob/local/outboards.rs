@@ -31,14 +31,14 @@ const AT_ONCE: usize = 8;
 /// The outboards of a storage directory.
 pub(super) struct Outboards {
     dir: PathBuf,
-    spool: spool::Options,
+    spool: spool::Scratch,
     /// Whoever derives an outboard holds one; the same blob always has the same one.
     turns: [Arc<Mutex<()>>; AT_ONCE],
 }
 
 impl Outboards {
     /// The outboards under a storage directory. Blocks.
-    pub(super) fn at(dir: &Path, spool: spool::Options) -> Result<Self, BlobError> {
+    pub(super) fn at(dir: &Path, spool: spool::Scratch) -> Result<Self, BlobError> {
         let dir = dir.join(DIR);
         let outboards = Self {
             dir,

@@ -31,7 +31,7 @@ pub struct PartialFiles {
 pub(super) struct LocalPartials {
     purpose: Purpose,
     files: PartialFiles,
-    spool: spool::Options,
+    spool: spool::Scratch,
     writes: Arc<Writes>,
     keeping: Keeping,
 }
@@ -68,7 +68,7 @@ impl PartialFiles {
 impl LocalPartials {
     pub(super) fn new(
         purpose: Purpose,
-        spool: spool::Options,
+        spool: spool::Scratch,
         writes: Arc<Writes>,
         keeping: Keeping,
     ) -> Self {

@@ -182,7 +182,7 @@ mod tests {
     use crate::disk::{Durability, RealDisk};
 
     fn open(dir: &std::path::Path) -> Packs {
-        let spool = spool::Options {
+        let spool = spool::Scratch {
             dir: dir.to_owned(),
             disk: Arc::new(RealDisk),
             reserve: 0,

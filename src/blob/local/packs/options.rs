@@ -16,7 +16,7 @@ pub(crate) struct Options {
     /// The directory of the blobs that are files if format 1 has left small ones there.
     pub(crate) small_files: Option<PathBuf>,
     /// How files are changed, when a blob is durable, and how much room is left alone.
-    pub(crate) spool: spool::Options,
+    pub(crate) spool: spool::Scratch,
     /// The length, in bytes, at which a pack is finished and a new one begun.
     pub(crate) pack_bytes: u32,
     /// Shared with the blobs that are files.

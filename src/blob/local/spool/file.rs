@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::options::Options;
+use super::scratch::Scratch;
 use crate::blob::BlobError;
 use crate::blocking;
 use crate::disk::{Disk, DiskFile};
@@ -24,14 +24,14 @@ pub(crate) struct SpoolFile {
 
 impl SpoolFile {
     /// An empty file in the spool directory. Blocks.
-    pub(crate) fn create(options: &Options) -> Result<Self, BlobError> {
-        let path = options.dir.join(Uuid::new_v4().to_string());
-        let file = options
+    pub(crate) fn create(scratch: &Scratch) -> Result<Self, BlobError> {
+        let path = scratch.dir.join(Uuid::new_v4().to_string());
+        let file = scratch
             .disk
             .create(&path)
             .map_err(|e| BlobError::io("create", &path, e))?;
         Ok(Self {
-            disk: Arc::clone(&options.disk),
+            disk: Arc::clone(&scratch.disk),
             path,
             file,
             kept: false,
@@ -39,8 +39,8 @@ impl SpoolFile {
     }
 
     /// The file at `path`, which outlives this value; empty if it was not there. Blocks.
-    pub(crate) fn resume(options: &Options, path: PathBuf) -> Result<Self, BlobError> {
-        let disk = Arc::clone(&options.disk);
+    pub(crate) fn resume(scratch: &Scratch, path: PathBuf) -> Result<Self, BlobError> {
+        let disk = Arc::clone(&scratch.disk);
         let file = match disk.open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => disk.create(&path),
             // Whatever stands there instead of a file holds nothing.
@@ -87,8 +87,8 @@ impl SpoolFile {
     }
 
     /// A second name of this file, in the spool directory. Blocks.
-    pub(crate) fn link(&self, options: &Options) -> Result<Self, BlobError> {
-        let path = options.dir.join(Uuid::new_v4().to_string());
+    pub(crate) fn link(&self, scratch: &Scratch) -> Result<Self, BlobError> {
+        let path = scratch.dir.join(Uuid::new_v4().to_string());
         let file = self
             .disk
             .link(&self.path, &path)
@@ -131,8 +131,8 @@ fn remove(disk: &dyn Disk, path: &Path) {
 
 /// Makes the spool directory if it is missing and removes what interrupted
 /// uploads left in it. Nobody may be spooling there. Blocks.
-pub(crate) fn clear(options: &Options) -> Result<(), BlobError> {
-    let Options { dir, disk, .. } = options;
+pub(crate) fn clear(scratch: &Scratch) -> Result<(), BlobError> {
+    let Scratch { dir, disk, .. } = scratch;
     disk.create_dir(dir)
         .map_err(|e| BlobError::io("create", dir, e))?;
     let entries = std::fs::read_dir(dir).map_err(|e| BlobError::io("list", dir, e))?;
@@ -145,32 +145,32 @@ pub(crate) fn clear(options: &Options) -> Result<(), BlobError> {
 }
 
 /// Fails when less than the reserve is free. Blocks.
-pub(crate) fn check_space(options: &Options) -> Result<(), BlobError> {
-    check_room(options, 0)
+pub(crate) fn check_space(scratch: &Scratch) -> Result<(), BlobError> {
+    check_room(scratch, 0)
 }
 
 /// How many bytes are free beyond the reserve; none where that cannot be told. Blocks.
-pub(crate) fn free_room(options: &Options) -> u64 {
-    let space = rustix::fs::statvfs(&options.dir);
+pub(crate) fn free_room(scratch: &Scratch) -> u64 {
+    let space = rustix::fs::statvfs(&scratch.dir);
     let free = space.map_or(0, |it| it.f_bavail.saturating_mul(it.f_frsize));
-    free.saturating_sub(options.reserve)
+    free.saturating_sub(scratch.reserve)
 }
 
 /// Fails when less than the reserve would be free after `bytes` more. Blocks.
-pub(crate) fn check_room(options: &Options, bytes: u64) -> Result<(), BlobError> {
-    let space = rustix::fs::statvfs(&options.dir)
-        .map_err(|e| BlobError::io("look at the free space of", &options.dir, e.into()))?;
-    if space.f_bavail.saturating_mul(space.f_frsize) < options.reserve.saturating_add(bytes) {
+pub(crate) fn check_room(scratch: &Scratch, bytes: u64) -> Result<(), BlobError> {
+    let space = rustix::fs::statvfs(&scratch.dir)
+        .map_err(|e| BlobError::io("look at the free space of", &scratch.dir, e.into()))?;
+    if space.f_bavail.saturating_mul(space.f_frsize) < scratch.reserve.saturating_add(bytes) {
         let full = io::Error::from(io::ErrorKind::StorageFull);
-        return Err(BlobError::io("write", &options.dir, full));
+        return Err(BlobError::io("write", &scratch.dir, full));
     }
     Ok(())
 }
 
 /// Writes a file in the spool and syncs it, moves it to each of the directories `places` in
 /// turn, and removes it. Blocks.
-pub(crate) fn try_to_write(options: &Options, places: &[PathBuf]) -> Result<(), BlobError> {
-    let Options { dir, disk, .. } = options;
+pub(crate) fn try_to_write(scratch: &Scratch, places: &[PathBuf]) -> Result<(), BlobError> {
+    let Scratch { dir, disk, .. } = scratch;
     let mut path = dir.join(Uuid::new_v4().to_string());
     let written = disk.create(&path).and_then(|file| {
         file.write_all_at(&[0; TRIAL], 0)?;

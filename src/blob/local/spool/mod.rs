@@ -14,15 +14,15 @@ use crate::blocking;
 use crate::hash::BlobHash;
 
 mod file;
-mod options;
 mod outboard;
+mod scratch;
 mod spooled;
 mod writer;
 mod written;
 
 pub(crate) use file::{SpoolFile, check_room, check_space, clear, free_room, try_to_write};
-pub(crate) use options::{MEMORY_LIMIT, Options};
 pub(crate) use outboard::OutboardWriter;
+pub(crate) use scratch::{MEMORY_LIMIT, Scratch};
 pub(crate) use spooled::{Content, SpooledBlob};
 
 use writer::Writer;
@@ -30,7 +30,7 @@ use written::Written;
 
 /// Content being received.
 pub(super) struct Spool {
-    options: Options,
+    scratch: Scratch,
     limit: Limit,
     received: u64,
     state: State,
@@ -45,9 +45,9 @@ enum State {
 
 impl Spool {
     /// An empty spool. Nothing is on disk until the content outgrows memory.
-    pub(super) fn new(options: Options, limit: Limit) -> Self {
+    pub(super) fn new(scratch: Scratch, limit: Limit) -> Self {
         Self {
-            options,
+            scratch,
             limit,
             received: 0,
             state: State::Memory(Vec::new()),
@@ -57,17 +57,17 @@ impl Spool {
     /// Goes on with content of `size` bytes in the file at `path`, which outlives this spool, as
     /// [`Partials::resume`](crate::blob::Partials::resume) says.
     pub(super) async fn resume(
-        options: Options,
+        scratch: Scratch,
         path: PathBuf,
         size: u64,
         proven: Option<Proven>,
         limit: Limit,
     ) -> Result<Self, BlobError> {
-        let with = options.clone();
+        let with = scratch.clone();
         let resume = move || Written::resume(with, path, size, proven);
         let written = blocking::run(resume).await?;
         Ok(Self {
-            options,
+            scratch,
             limit,
             received: written.size,
             state: State::File(Writer::over(written)),
@@ -100,7 +100,7 @@ impl Spool {
             }
             State::Memory(bytes) => {
                 let start = std::mem::take(bytes).into();
-                let writer = Writer::start(self.options.clone(), vec![start, piece]);
+                let writer = Writer::start(self.scratch.clone(), vec![start, piece]);
                 self.state = State::File(writer);
                 Ok(())
             }
@@ -157,7 +157,7 @@ impl Spool {
 
     fn failed_before(&self) -> BlobError {
         let source = std::io::Error::other("an earlier write failed");
-        BlobError::io("go on writing to", &self.options.dir, source)
+        BlobError::io("go on writing to", &self.scratch.dir, source)
     }
 }
 

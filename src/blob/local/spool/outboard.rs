@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::file::SpoolFile;
-use super::options::Options;
+use super::scratch::Scratch;
 use crate::blob::BlobError;
 use crate::hash::BlobHash;
 use crate::outboard::TreeHasher;
@@ -28,10 +28,10 @@ pub(crate) struct OutboardWriter {
 
 impl OutboardWriter {
     /// The writer for a blob of which nothing has come yet. Blocks.
-    pub(crate) fn create(options: &Options) -> Result<Self, BlobError> {
+    pub(crate) fn create(scratch: &Scratch) -> Result<Self, BlobError> {
         Ok(Self {
             hasher: TreeHasher::new(),
-            file: SpoolFile::create(options)?,
+            file: SpoolFile::create(scratch)?,
             written: 0,
             pending: Vec::new(),
         })

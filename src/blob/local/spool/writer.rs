@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::options::Options;
+use super::scratch::Scratch;
 use super::spooled::SpooledBlob;
 use super::written::Written;
 use crate::blob::room::Room;
@@ -48,9 +48,9 @@ impl Batch {
 
 impl Writer {
     /// Begins a spool file with these pieces.
-    pub(super) fn start(options: Options, pieces: Vec<Bytes>) -> Self {
+    pub(super) fn start(scratch: Scratch, pieces: Vec<Bytes>) -> Self {
         let batch = Batch { pieces, room: None };
-        let writing = blocking::begin(move || batch.append_to(Written::start(options)?));
+        let writing = blocking::begin(move || batch.append_to(Written::start(scratch)?));
         Self {
             batch: Batch::default(),
             writing,

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use super::file::{SpoolFile, check_room, check_space};
-use super::options::{MEMORY_LIMIT, Options};
 use super::outboard::OutboardWriter;
+use super::scratch::{MEMORY_LIMIT, Scratch};
 use super::spooled::{Content, SpooledBlob};
 use crate::blob::{BlobError, Proven};
 use crate::disk::Durability;
@@ -18,7 +18,7 @@ const SYNC_AHEAD: u64 = 8 << 20;
 
 /// What a spool file has taken so far.
 pub(super) struct Written {
-    options: Options,
+    scratch: Scratch,
     file: SpoolFile,
     outboard: OutboardWriter,
     pub(super) size: u64,
@@ -28,12 +28,12 @@ pub(super) struct Written {
 
 impl Written {
     /// The files of content of which nothing has come yet. Blocks.
-    pub(super) fn start(options: Options) -> Result<Self, BlobError> {
-        check_space(&options)?;
-        let file = SpoolFile::create(&options)?;
-        match OutboardWriter::create(&options) {
+    pub(super) fn start(scratch: Scratch) -> Result<Self, BlobError> {
+        check_space(&scratch)?;
+        let file = SpoolFile::create(&scratch)?;
+        match OutboardWriter::create(&scratch) {
             Ok(outboard) => Ok(Self {
-                options,
+                scratch,
                 file,
                 outboard,
                 size: 0,
@@ -48,13 +48,13 @@ impl Written {
 
     /// Goes on after what the file at `path` holds, of content of `size` bytes. Blocks.
     pub(super) fn resume(
-        options: Options,
+        scratch: Scratch,
         path: PathBuf,
         size: u64,
         proven: Option<Proven>,
     ) -> Result<Self, BlobError> {
-        let file = SpoolFile::resume(&options, path)?;
-        let mut outboard = OutboardWriter::create(&options)?;
+        let file = SpoolFile::resume(&scratch, path)?;
+        let mut outboard = OutboardWriter::create(&scratch)?;
         let unreadable = |e| BlobError::io("read", file.path(), e);
         let content = stored_file::open(file.path()).map_err(unreadable)?;
         let counts = proven.map_or(u64::MAX, |it| it.len);
@@ -66,9 +66,9 @@ impl Written {
             let cut = file.file().set_len(len);
             cut.map_err(|e| BlobError::io("cut", file.path(), e))?;
         }
-        check_room(&options, size.saturating_sub(here))?;
+        check_room(&scratch, size.saturating_sub(here))?;
         Ok(Self {
-            options,
+            scratch,
             file,
             outboard,
             size: here,
@@ -80,7 +80,7 @@ impl Written {
     pub(super) fn append(mut self, pieces: &[Bytes]) -> Result<Self, BlobError> {
         let bytes = pieces.iter().map(|it| it.len() as u64).sum();
         let mut pieces = pieces.iter();
-        let room = check_room(&self.options, bytes);
+        let room = check_room(&self.scratch, bytes);
         match room.and_then(|()| pieces.try_for_each(|piece| self.append_piece(piece))) {
             Ok(()) => Ok(self),
             Err(error) => {
@@ -120,7 +120,7 @@ impl Written {
             }
             Content::Memory(bytes)
         } else {
-            let blob = self.file.link(&self.options)?;
+            let blob = self.file.link(&self.scratch)?;
             Content::File { blob, outboard }
         };
         Ok(SpooledBlob {
@@ -158,7 +158,7 @@ impl Written {
 
     fn begin_sync(&mut self) {
         let due = self.size - self.sent_to_disk >= SYNC_AHEAD;
-        if due && self.options.durability == Durability::Always {
+        if due && self.scratch.durability == Durability::Always {
             self.file.file().begin_sync(self.sent_to_disk..self.size);
             self.sent_to_disk = self.size;
         }

@@ -10,7 +10,7 @@ pub(crate) const MEMORY_LIMIT: u64 = 64 * 1024;
 
 /// Where and how content is spooled.
 #[derive(Clone)]
-pub(crate) struct Options {
+pub(crate) struct Scratch {
     /// The directory of the spool files, on the file system of the blobs.
     pub(crate) dir: PathBuf,
     /// How files are changed.

@@ -12,7 +12,7 @@ use crate::small_state::local::LocalState;
 
 /// The damaged files in a storage directory that no node uses, each with what is wrong: the key,
 /// what is known of peers, what is to be kept, and uploads in parts. Blocks.
-pub fn problems(dir: &Path) -> Vec<(PathBuf, String)> {
+pub(super) fn problems(dir: &Path) -> Vec<(PathBuf, String)> {
     let mut problems: Vec<_> = Identity::problem(dir).into_iter().collect();
     let state = LocalState::new(dir, Arc::new(RealDisk));
     if let Some(problem) = state.problem(&discovery::PEERS) {
