@@ -9,6 +9,7 @@ pub mod base_url;
 mod blocking;
 pub mod client_key;
 pub mod hash;
+pub mod health;
 pub mod metrics;
 pub mod outboard;
 pub mod peer_id;

@@ -15,6 +15,7 @@ use futures_util::stream::BoxStream;
 
 use crate::disk::DiskError;
 use crate::hash::BlobHash;
+use crate::health::Findings;
 
 mod encoded;
 pub mod local;
@@ -55,14 +56,15 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// it, but for what was proven lately; damage that it meets is remembered.
     async fn is_whole(&self, hash: &BlobHash) -> Result<bool, BlobError>;
 
-    /// Remembers that a blob which files need is not there.
+    /// Remembers that a blob which files need is not there, and reports it.
     async fn note_missing(&self, hash: &BlobHash) -> Result<(), BlobError>;
 
-    /// Whether a blob is known to be damaged, without looking at it.
-    fn is_damaged(&self, hash: &BlobHash) -> bool;
+    /// Reports from now on in what health blobs are found, whoever has asked for them; first of
+    /// all which are known to be damaged.
+    fn report_to(&self, findings: Arc<dyn Findings>);
 
-    /// How much damage there is.
-    fn damage(&self) -> DamageCounts;
+    /// How often damage was found since the start.
+    fn damage_found(&self) -> u64;
 
     /// Deletes a blob; one that is absent is fine.
     async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError>;
@@ -86,15 +88,6 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// Makes everything kept and every deletion so far durable, whatever the
     /// durability setting.
     async fn sync(&self) -> Result<(), BlobError>;
-}
-
-/// How much damage there is, as far as it has shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct DamageCounts {
-    /// Blobs that are known to be damaged now.
-    pub known: u64,
-    /// How often damage was found since the start.
-    pub found: u64,
 }
 
 /// A blob open for reading.

@@ -17,10 +17,10 @@ use tokio::time::MissedTickBehavior;
 
 use super::gate::ClientShare;
 use super::status::StatusAnswer;
-use crate::blob::DamageCounts;
 use crate::client_key::ClientKey;
 use crate::index::Totals;
 use crate::node::Node;
+use crate::store::DamageCounts;
 use crate::web::error::ApiError;
 
 /// How often is looked for changes; many within this time are told as one.

@@ -48,6 +48,7 @@ fn write_store(page: &mut MetricsPage, node: &Node) {
         bytes,
         blobs,
         blob_bytes,
+        ..
     } = node.store().totals();
     for (name, help, value) in [
         ("larder_files", "Files kept.", files),

@@ -1,12 +1,17 @@
 //! What an index promises of contents while they are kept, read or collected.
 
 use crate::hash::BlobHash;
+use crate::record::Timestamp;
 
 /// What is known of a content that files need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
     /// How many files need it.
     pub users: u32,
+    /// When it was found whole the last time, as far as that is known.
+    pub checked_at: Option<Timestamp>,
+    /// Whether it is known to be damaged.
+    pub is_damaged: bool,
 }
 
 /// What a backend does until somebody is through with a content. Dropping it ends that.
@@ -46,9 +51,15 @@ impl Intent {
         Self { content, hold }
     }
 
-    /// Whether the content is there, and has only to be proven; it has to be written where not.
+    /// Whether the content is there, and has only to be proven; it has to be written where not,
+    /// as where what is there is damaged.
     pub fn is_there(&self) -> bool {
-        self.content.is_some()
+        self.content.is_some_and(|it| !it.is_damaged)
+    }
+
+    /// Whether putting the file mends what was known to be damaged.
+    pub fn mends(&self) -> bool {
+        self.content.is_some_and(|it| it.is_damaged)
     }
 
     /// Whether the totals count the content already.

@@ -13,13 +13,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::RwLock;
 
+use super::IndexError;
 use super::codec::{self, DecodeError, Entry};
 use super::guard::{Database, failed, of_sled};
 use super::progress::Progress;
 use super::secondary::{Files, Secondary};
 use super::sled_files;
 use super::sums::Sums;
-use super::{Content, IndexError};
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord};
 
@@ -237,10 +237,9 @@ impl Lookup {
         Ok(page.into_values().take(limit).collect())
     }
 
-    /// What is known of a content; None where no file needs it.
-    pub(super) fn content(&self, hash: &BlobHash) -> Option<Content> {
-        let users = self.secondary.read().users(hash);
-        (users > 0).then_some(Content { users })
+    /// How many files need a content.
+    pub(super) fn users(&self, hash: &BlobHash) -> u32 {
+        self.secondary.read().users(hash)
     }
 
     /// Every hash that files need, in order.

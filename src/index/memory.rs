@@ -7,9 +7,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::health::Healths;
 use super::in_use::InUse;
 use super::{Content, Garbage, Held, IndexBackend, IndexError, Intent, Totals};
 use crate::hash::BlobHash;
+use crate::health::Health;
 use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 
 /// An index that forgets everything on drop.
@@ -17,6 +19,7 @@ use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 pub struct MemoryIndex {
     state: Mutex<State>,
     in_use: Arc<InUse>,
+    healths: Healths,
 }
 
 #[derive(Default)]
@@ -47,9 +50,13 @@ impl MemoryIndex {
 }
 
 impl State {
-    fn content(&self, hash: &BlobHash) -> Option<Content> {
+    fn content(&self, hash: &BlobHash, healths: &Healths) -> Option<Content> {
         let row = self.contents.get(hash)?;
-        Some(Content { users: row.users })
+        Some(Content {
+            users: row.users,
+            checked_at: healths.checked_at(hash),
+            is_damaged: healths.is_damaged(hash),
+        })
     }
 
     fn add(&mut self, file: NewFile) -> FileRecord {
@@ -88,11 +95,17 @@ impl State {
 impl IndexBackend for MemoryIndex {
     async fn intend(&self, hash: &BlobHash, _size: u64) -> Result<Intent, IndexError> {
         let hold = self.in_use.share_to_write(*hash).await;
-        Ok(Intent::new(self.open_state()?.content(hash), hold))
+        Ok(Intent::new(
+            self.open_state()?.content(hash, &self.healths),
+            hold,
+        ))
     }
 
     async fn put(&self, file: NewFile, intent: Intent) -> Result<FileRecord, IndexError> {
         let record = self.open_state()?.add(file);
+        if intent.mends() {
+            self.healths.note(&record.file.hash, Health::Whole);
+        }
         intent.kept();
         Ok(record)
     }
@@ -147,31 +160,44 @@ impl IndexBackend for MemoryIndex {
     }
 
     async fn locate(&self, hash: &BlobHash) -> Result<Option<Content>, IndexError> {
-        Ok(self.open_state()?.content(hash))
+        Ok(self.open_state()?.content(hash, &self.healths))
     }
 
     async fn hold(&self, hash: &BlobHash) -> Result<Option<Held>, IndexError> {
         let hold = self.in_use.share(*hash).await;
-        let content = self.open_state()?.content(hash);
+        let content = self.open_state()?.content(hash, &self.healths);
         Ok(content.map(|content| Held::new(content, hold)))
     }
 
     async fn garbage(&self, limit: usize) -> Result<Vec<Garbage>, IndexError> {
         let state = self.open_state()?;
-        let is_needed = |hash: &BlobHash| Ok(state.content(hash).is_some());
+        let is_needed = |hash: &BlobHash| Ok(state.contents.contains_key(hash));
         self.in_use.garbage(limit, is_needed)
     }
 
     async fn collected(&self, garbage: Vec<Garbage>) -> Result<(), IndexError> {
-        garbage.into_iter().for_each(Garbage::collected);
+        for garbage in garbage {
+            self.healths.forget(garbage.hash());
+            garbage.collected();
+        }
         Ok(())
     }
 
     async fn sift(&self, stored: &[BlobHash]) -> Result<(), IndexError> {
         let state = self.open_state()?;
-        let unneeded = stored.iter().filter(|hash| state.content(hash).is_none());
+        let unneeded = stored
+            .iter()
+            .filter(|hash| !state.contents.contains_key(*hash));
         unneeded.for_each(|hash| self.in_use.suspect(*hash));
         Ok(())
+    }
+
+    fn health(&self, hash: &BlobHash, found: Health) {
+        self.healths.note(hash, found);
+    }
+
+    fn is_damaged(&self, hash: &BlobHash) -> bool {
+        self.healths.is_damaged(hash)
     }
 
     fn totals(&self) -> Totals {
@@ -181,6 +207,7 @@ impl IndexBackend for MemoryIndex {
             bytes: state.files.values().map(|it| it.file.size).sum(),
             blobs: state.contents.len() as u64,
             blob_bytes: state.contents.values().map(|it| it.size).sum(),
+            damaged: self.healths.damaged(),
         }
     }
 

@@ -8,10 +8,12 @@ use async_trait::async_trait;
 
 use crate::disk::DiskError;
 use crate::hash::BlobHash;
+use crate::health::Health;
 use crate::record::{FileId, FileRecord, NewFile};
 
 mod codec;
 mod guard;
+mod health;
 mod in_use;
 mod intent;
 mod journal;
@@ -92,6 +94,13 @@ pub trait IndexBackend: Send + Sync + 'static {
     /// which nobody has told that, as after a crash.
     async fn sift(&self, stored: &[BlobHash]) -> Result<(), IndexError>;
 
+    /// Remembers in what health a content was found. What is damaged is no place to count on:
+    /// whoever intends a file of it is to write it, and putting the file makes it whole again.
+    fn health(&self, hash: &BlobHash, found: Health);
+
+    /// Whether a content is known to be damaged, as it was last seen, without waiting.
+    fn is_damaged(&self, hash: &BlobHash) -> bool;
+
     /// How much the index holds, as it was last seen, without counting it anew.
     fn totals(&self) -> Totals;
 
@@ -125,6 +134,8 @@ pub struct Totals {
     pub blobs: u64,
     /// The sum of the different contents' sizes, in bytes.
     pub blob_bytes: u64,
+    /// Contents that are known to be damaged.
+    pub damaged: u64,
 }
 
 /// What can go wrong with the index.

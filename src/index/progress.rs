@@ -47,6 +47,7 @@ impl Progress {
             bytes,
             blobs,
             blob_bytes,
+            ..Totals::default()
         }
     }
 }

@@ -42,7 +42,7 @@ impl Store {
                 let (hash, size) = (record.file.hash, record.file.size);
                 // Longer content is in no pack.
                 let is_there = size > LONGEST_IN_PACKS
-                    || self.blobs.is_damaged(&hash)
+                    || self.index.is_damaged(&hash)
                     || self.blobs.size(&hash).await?.is_some();
                 lost += u64::from(!is_there && self.is_lost(&hash).await?);
             }
@@ -54,7 +54,7 @@ impl Store {
         if !self.is_needed(hash).await? || self.blobs.is_whole(hash).await? {
             return Ok(false);
         }
-        if !self.blobs.is_damaged(hash) {
+        if !self.index.is_damaged(hash) {
             self.blobs.note_missing(hash).await?;
         }
         Ok(true)

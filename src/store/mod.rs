@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::try_join_all;
 use tokio::sync::RwLock;
 
-use crate::blob::{
-    BlobBackend, BlobError, DamageCounts, Limit, Partials, Purpose, Received, Receiving,
-};
+use crate::blob::{BlobBackend, BlobError, Limit, Partials, Purpose, Received, Receiving};
 use crate::disk::Durability;
 use crate::hash::BlobHash;
 use crate::index::{IndexBackend, Intent, Totals};
@@ -32,6 +30,7 @@ pub mod local;
 mod opening;
 mod quota;
 mod ready;
+mod reports;
 mod storage;
 mod trial;
 mod upkeep;
@@ -44,6 +43,7 @@ pub use disk_use::DiskUse;
 pub use error::StoreError;
 pub use feed::{Change, Changes, News};
 pub use hot::{HotReads, ReadyContent, ReadyFile};
+pub use reports::DamageCounts;
 pub use storage::Storage;
 pub use verify::{Finding, Others, verify};
 
@@ -52,6 +52,7 @@ use feed::Feed;
 use hot::HotFiles;
 use known_lengths::KnownLengths;
 use quota::{Quota, Reservation};
+use reports::Reports;
 use writing::Writing;
 
 /// What an upload tells beside its content.
@@ -109,6 +110,7 @@ struct CommittedBlob {
 impl Store {
     /// A store over two backends.
     pub fn new(blobs: Arc<dyn BlobBackend>, index: Arc<dyn IndexBackend>) -> Self {
+        blobs.report_to(Arc::new(Reports(Arc::downgrade(&index))));
         Self {
             blobs,
             index,
@@ -330,7 +332,8 @@ impl Store {
 
     /// Whether a file has content with this hash, and it is not known to be damaged.
     pub async fn holds(&self, hash: &BlobHash) -> Result<bool, StoreError> {
-        Ok(!self.blobs.is_damaged(hash) && self.is_needed(hash).await?)
+        let content = self.index.locate(hash).await?;
+        Ok(content.is_some_and(|it| !it.is_damaged))
     }
 
     /// Whether a file has content with this hash.
@@ -408,7 +411,10 @@ impl Store {
 
     /// How much of what it holds is known to be damaged, and how often damage was found.
     pub fn damage(&self) -> DamageCounts {
-        self.blobs.damage()
+        DamageCounts {
+            known: self.index.totals().damaged,
+            found: self.blobs.damage_found(),
+        }
     }
 
     /// How many changes of files are lost for good, so that content that no file needs is kept
@@ -419,7 +425,7 @@ impl Store {
 
     /// Whether what is stored of this content is known to be damaged.
     pub fn is_damaged(&self, hash: &BlobHash) -> bool {
-        self.blobs.is_damaged(hash)
+        self.index.is_damaged(hash)
     }
 
     /// How often files were read from memory.

@@ -26,6 +26,7 @@ const FLOORS: &[&[&str]] = &[
     &[
         "access",
         "hash",
+        "health",
         "base_url",
         "blocking",
         "client_key",
@@ -59,6 +60,7 @@ const FLOORS: &[&[&str]] = &[
 /// Who may import whom on one floor.
 const SIBLINGS: &[(&str, &str)] = &[
     ("outboard", "hash"),
+    ("health", "hash"),
     ("record", "hash"),
     ("base_url", "text_form"),
     ("hash", "text_form"),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use common::indexing::add;
 use larder::disk::{Durability, RealDisk};
 use larder::hash::BlobHash;
+use larder::health::Health;
 use larder::index::local::{LocalIndex, Options};
 use larder::index::memory::MemoryIndex;
 use larder::index::{IndexBackend, IndexError, Totals};
@@ -42,6 +43,8 @@ async fn conforms(index: Arc<dyn IndexBackend>) {
     what_is_held_is_not_collected(&*index).await;
     what_is_stored_and_nobody_needs_becomes_garbage_when_it_is_sifted(&*index).await;
     a_put_that_nobody_waits_for_is_done_or_its_content_is_garbage(&index).await;
+    what_is_damaged_is_no_place_to_count_on_until_it_is_written_again(&*index).await;
+    damage_that_is_found_meanwhile_outlasts_a_put(&*index).await;
     after_close_everything_fails(&*index).await;
 }
 async fn what_was_put_is_found(index: &dyn IndexBackend) {
@@ -69,7 +72,8 @@ async fn removal_is_complete(index: &dyn IndexBackend) {
             files: 2,
             bytes: 8,
             blobs: 1,
-            blob_bytes: 4
+            blob_bytes: 4,
+            damaged: 0,
         }
     );
     assert_eq!(index.remove(one.id).await.unwrap(), Some(one.clone()));
@@ -111,6 +115,7 @@ async fn concurrent_changes_all_count(index: &dyn IndexBackend) {
         bytes: 300,
         blobs: 256,
         blob_bytes: 256,
+        damaged: 0,
     };
     assert_eq!(index.totals(), totals);
     // Each is removed by two at once, and by one of them alone.
@@ -121,6 +126,54 @@ async fn concurrent_changes_all_count(index: &dyn IndexBackend) {
     let removed = futures_util::future::try_join_all(removals).await.unwrap();
     assert_eq!(removed.into_iter().flatten().count(), 300);
     assert_eq!(index.totals(), Totals::default());
+}
+
+async fn what_is_damaged_is_no_place_to_count_on_until_it_is_written_again(
+    index: &dyn IndexBackend,
+) {
+    let hash = BlobHash::of(b"damaged");
+    let is_damaged = async || {
+        let content = index.locate(&hash).await.unwrap().unwrap();
+        assert_eq!(content.is_damaged, index.is_damaged(&hash));
+        assert_eq!(index.totals().damaged, u64::from(content.is_damaged));
+        content.is_damaged
+    };
+    let one = add(index, file("d", b"damaged")).await.unwrap();
+    assert!(!is_damaged().await);
+    index.health(&hash, Health::Damaged);
+    let given_up = index.intend(&hash, 7).await.unwrap();
+    assert!(!given_up.is_there(), "it has to be written");
+    assert!(given_up.is_counted(), "its bytes are counted already");
+    drop(given_up);
+    assert!(is_damaged().await);
+    let two = add(index, file("e", b"damaged")).await.unwrap();
+    assert!(!is_damaged().await);
+    assert_eq!(collect(index).await, [], "two files need it");
+    index.health(&hash, Health::Damaged);
+    index.health(&hash, Health::Whole);
+    let content = index.locate(&hash).await.unwrap().unwrap();
+    assert!(!content.is_damaged && content.checked_at.is_some());
+    index.health(&hash, Health::Damaged);
+    for id in [one.id, two.id] {
+        index.remove(id).await.unwrap();
+    }
+    assert_eq!(collect(index).await, [hash]);
+    assert!(!index.is_damaged(&hash), "what is gone is not damaged");
+    assert_eq!(index.totals().damaged, 0);
+}
+
+async fn damage_that_is_found_meanwhile_outlasts_a_put(index: &dyn IndexBackend) {
+    let hash = BlobHash::of(b"meanwhile");
+    let one = add(index, file("m", b"meanwhile")).await.unwrap();
+    let intent = index.intend(&hash, 9).await.unwrap();
+    assert!(intent.is_there());
+    index.health(&hash, Health::Damaged);
+    let two = index.put(file("n", b"meanwhile"), intent).await.unwrap();
+    assert!(index.is_damaged(&hash), "nothing was written");
+    for id in [one.id, two.id] {
+        index.remove(id).await.unwrap();
+    }
+    assert_eq!(collect(index).await, [hash]);
 }
 
 async fn after_close_everything_fails(index: &dyn IndexBackend) {

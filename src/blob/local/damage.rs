@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -19,6 +19,7 @@ use super::identity::Identity;
 use super::refusal::Refusal;
 use crate::disk::{Disk, replace_file};
 use crate::hash::BlobHash;
+use crate::health::{Findings, Health};
 use crate::metrics::Counter;
 use crate::stored_file;
 
@@ -41,6 +42,8 @@ pub(super) struct Damage {
     /// Held while a file here is changed, which nobody waits for who only looks.
     changing: Mutex<()>,
     found: Counter,
+    /// Who is told; whatever changes what is known tells it before the next change.
+    findings: OnceLock<Arc<dyn Findings>>,
 }
 
 impl Damage {
@@ -71,15 +74,35 @@ impl Damage {
             known: Mutex::new(known),
             changing: Mutex::default(),
             found: Counter::default(),
+            findings: OnceLock::new(),
             dir,
             disk,
             refusal,
         })
     }
 
-    /// How many contents are known to be damaged.
-    pub(super) fn known(&self) -> u64 {
-        self.known.lock().len() as u64
+    /// Tells from now on of damage, and where it is mended; first of all what is known.
+    pub(super) fn report_to(&self, findings: Arc<dyn Findings>) {
+        let known = self.known.lock();
+        // Whoever is told already stays so.
+        let findings = self.findings.get_or_init(|| findings);
+        for hash in known.keys() {
+            findings.found(hash, Health::Damaged);
+        }
+    }
+
+    fn tell(&self, hash: &BlobHash, health: Health) {
+        if let Some(findings) = self.findings.get() {
+            findings.found(hash, health);
+        }
+    }
+
+    /// Tells that a content was found whole, unless it is damaged by now.
+    pub(super) fn note_whole(&self, hash: &BlobHash) {
+        let known = self.known.lock();
+        if !known.contains_key(hash) {
+            self.tell(hash, Health::Whole);
+        }
     }
 
     /// How often damage was found since the start.
@@ -105,7 +128,9 @@ impl Damage {
                 return;
             }
             self.found.count();
-            match known.insert(hash, found) {
+            let before = known.insert(hash, found);
+            self.tell(&hash, Health::Damaged);
+            match before {
                 Some(before) if before == found => return,
                 Some(_) => {}
                 None => tracing::error!(%hash, detail, "content is damaged"),
@@ -131,8 +156,12 @@ impl Damage {
 
     /// Forgets damage of a content, which is whole again or gone. Blocks.
     pub(super) fn forget(&self, hash: &BlobHash) {
-        if self.known.lock().remove(hash).is_none() {
-            return;
+        {
+            let mut known = self.known.lock();
+            if known.remove(hash).is_none() {
+                return;
+            }
+            self.tell(hash, Health::Whole);
         }
         let _changing = self.changing.lock();
         let path = self.path(hash);

@@ -13,10 +13,11 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::{BlobBackend, BlobError, DamageCounts, Limit, OpenBlob, Partials, Purpose, Receiving};
+use super::{BlobBackend, BlobError, Limit, OpenBlob, Partials, Purpose, Receiving};
 use crate::blocking;
 use crate::disk::{Disk, Durability, RealDisk, replace_file};
 use crate::hash::BlobHash;
+use crate::health::Findings;
 use crate::watched_disk::Writes;
 
 mod checker;
@@ -302,7 +303,7 @@ impl BlobBackend for LocalBlobs {
 
     async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
         let hash = *hash;
-        if self.is_damaged(&hash) {
+        if self.long.shelf.damage.get(&hash).is_some() {
             return Ok(None);
         }
         if let Some(size) = self.packs.size(hash).await? {
@@ -320,7 +321,10 @@ impl BlobBackend for LocalBlobs {
             Err(error) => Err(error),
         };
         match proven {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.long.shelf.damage.note_whole(hash);
+                Ok(true)
+            }
             Err(BlobError::Damaged { .. }) => Ok(false),
             Err(error) => Err(error),
         }
@@ -336,16 +340,12 @@ impl BlobBackend for LocalBlobs {
         .await
     }
 
-    fn is_damaged(&self, hash: &BlobHash) -> bool {
-        self.long.shelf.damage.get(hash).is_some()
+    fn report_to(&self, findings: Arc<dyn Findings>) {
+        self.long.shelf.damage.report_to(findings);
     }
 
-    fn damage(&self) -> DamageCounts {
-        let damage = &self.long.shelf.damage;
-        DamageCounts {
-            known: damage.known(),
-            found: damage.found(),
-        }
+    fn damage_found(&self) -> u64 {
+        self.long.shelf.damage.found()
     }
 
     async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {

@@ -2,7 +2,7 @@
 
 use std::iter;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,10 +10,10 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
 use super::encoded::encoded;
-use super::{
-    BlobBackend, BlobError, ByteStream, DamageCounts, Limit, OpenBlob, Partials, Purpose, Receiving,
-};
+use super::{BlobBackend, BlobError, ByteStream, Limit, OpenBlob, Partials, Purpose, Receiving};
 use crate::hash::BlobHash;
+use crate::health::{Findings, Health};
+use crate::metrics::Counter;
 
 mod blobs;
 mod partials;
@@ -31,6 +31,8 @@ pub struct MemoryBlobs {
     blobs: Arc<Blobs>,
     uploads: Arc<MemoryPartials>,
     copies: Arc<MemoryPartials>,
+    findings: OnceLock<Arc<dyn Findings>>,
+    missed: Counter,
 }
 
 impl Default for MemoryBlobs {
@@ -40,6 +42,8 @@ impl Default for MemoryBlobs {
             uploads: Arc::new(MemoryPartials::new(Arc::clone(&blobs))),
             copies: Arc::new(MemoryPartials::new(Arc::clone(&blobs))),
             blobs,
+            findings: OnceLock::new(),
+            missed: Counter::default(),
         }
     }
 }
@@ -81,16 +85,21 @@ impl BlobBackend for MemoryBlobs {
         Ok(self.blobs.get(hash).is_some())
     }
 
-    async fn note_missing(&self, _: &BlobHash) -> Result<(), BlobError> {
+    async fn note_missing(&self, hash: &BlobHash) -> Result<(), BlobError> {
+        self.missed.count();
+        if let Some(findings) = self.findings.get() {
+            findings.found(hash, Health::Damaged);
+        }
         Ok(())
     }
 
-    fn is_damaged(&self, _: &BlobHash) -> bool {
-        false
+    fn report_to(&self, findings: Arc<dyn Findings>) {
+        // Whoever is told already stays so.
+        let _ = self.findings.set(findings);
     }
 
-    fn damage(&self) -> DamageCounts {
-        DamageCounts::default()
+    fn damage_found(&self) -> u64 {
+        self.missed.get()
     }
 
     async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {

@@ -12,6 +12,7 @@ use super::lookup::Lookup;
 use super::{Content, Garbage, Held, IndexBackend, IndexError, Intent, Totals};
 use crate::blocking;
 use crate::hash::BlobHash;
+use crate::health::Health;
 use crate::index::guard::guard;
 use crate::record::{
     FileId, FileRecord, MAX_CONTENT_TYPE_BYTES, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, NewFile,
@@ -215,7 +216,10 @@ impl IndexBackend for LocalIndex {
     }
 
     async fn collected(&self, garbage: Vec<Garbage>) -> Result<(), IndexError> {
-        garbage.into_iter().for_each(Garbage::collected);
+        for garbage in garbage {
+            self.shared.healths.forget(garbage.hash());
+            garbage.collected();
+        }
         Ok(())
     }
 
@@ -228,8 +232,19 @@ impl IndexBackend for LocalIndex {
         Ok(())
     }
 
+    fn health(&self, hash: &BlobHash, found: Health) {
+        self.shared.healths.note(hash, found);
+    }
+
+    fn is_damaged(&self, hash: &BlobHash) -> bool {
+        self.shared.healths.is_damaged(hash)
+    }
+
     fn totals(&self) -> Totals {
-        *self.shared.totals.lock()
+        Totals {
+            damaged: self.shared.healths.damaged(),
+            ..*self.shared.totals.lock()
+        }
     }
 
     fn mark(&self) -> u64 {

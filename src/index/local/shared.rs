@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, RwLock};
 
 use crate::hash::BlobHash;
+use crate::index::health::Healths;
 use crate::index::in_use::InUse;
 use crate::index::lookup::Lookup;
 use crate::index::{Content, IndexError, Totals};
@@ -17,6 +18,7 @@ pub(super) struct Shared {
     pub(super) next_seq: AtomicU64,
     pub(super) refusal: Arc<OnceLock<String>>,
     pub(super) in_use: Arc<InUse>,
+    pub(super) healths: Healths,
 }
 
 /// The lookup database in use; None when the index is closed.
@@ -35,7 +37,12 @@ impl Shared {
     /// What is known of a content. Known in memory, so no blocking thread is needed.
     pub(super) fn content(&self, hash: &BlobHash) -> Result<Option<Content>, IndexError> {
         let lookup = self.current().lookup.ok_or(IndexError::Closed)?;
-        Ok(lookup.content(hash))
+        let users = lookup.users(hash);
+        Ok((users > 0).then(|| Content {
+            users,
+            checked_at: self.healths.checked_at(hash),
+            is_damaged: self.healths.is_damaged(hash),
+        }))
     }
 
     pub(super) fn set_current(&self, current: Current) {

@@ -19,6 +19,7 @@ use super::shared::{Current, Shared};
 use super::writer::{Request, Writer};
 use crate::index::IndexError;
 use crate::index::guard;
+use crate::index::health::Healths;
 use crate::index::journal::{self, End, Journal, OnDamage, Segment, refuse};
 use crate::index::lookup::Lookup;
 use crate::index::progress::Progress;
@@ -266,6 +267,7 @@ fn start_writer(
         next_seq: AtomicU64::new(progress.next_seq),
         refusal,
         in_use: Arc::default(),
+        healths: Healths::default(),
     });
     let (requests, received) = mpsc::channel(QUEUE);
     let writer = Writer {

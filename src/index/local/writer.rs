@@ -14,9 +14,9 @@ use super::options::Options;
 use super::replay::Replayed;
 use super::seal;
 use super::shared::{Current, Shared};
+use crate::health::Health;
 use crate::index::codec::Entry;
 use crate::index::guard::is_end;
-use crate::index::in_use::InUse;
 use crate::index::journal::{self, Journal, refuse};
 use crate::index::lookup::{Lookup, Prepared};
 use crate::index::progress::Progress;
@@ -73,19 +73,24 @@ enum Pending {
 }
 
 impl Pending {
-    fn answer(self, written: Result<(), IndexError>, in_use: &InUse) {
+    fn answer(self, written: Result<(), IndexError>, shared: &Shared) {
         // Who asked may be gone; the change stands all the same.
         match self {
             Self::Put(answer, record, intent) => {
                 // Before the answer: who was told of a failure finds what is to be collected.
                 match &written {
-                    Ok(()) => intent.kept(),
+                    Ok(()) => {
+                        if intent.mends() {
+                            shared.healths.note(&record.file.hash, Health::Whole);
+                        }
+                        intent.kept();
+                    }
                     Err(_) => drop(intent),
                 }
                 drop(answer.send(written.map(|()| record)));
             }
             Self::Remove(answer, record) => {
-                in_use.suspect(record.file.hash);
+                shared.in_use.suspect(record.file.hash);
                 drop(answer.send(written.map(|()| Some(record))));
             }
         }
@@ -212,7 +217,7 @@ impl Writer {
                 None => Ok(()),
                 Some(error) => Err(error.clone()),
             };
-            pending.answer(written, &self.shared.in_use);
+            pending.answer(written, &self.shared);
         }
     }
 

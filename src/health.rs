@@ -1,0 +1,18 @@
+//! In what health contents are, as whoever looks at them tells.
+
+use crate::hash::BlobHash;
+
+/// In what health a content was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// All of it is there, and has its hash.
+    Whole,
+    /// It is not all there, or not what its hash says.
+    Damaged,
+}
+
+/// Hears in what health contents are found: on any thread, and without keeping it.
+pub trait Findings: Send + Sync + 'static {
+    /// A content was found so.
+    fn found(&self, hash: &BlobHash, health: Health);
+}
