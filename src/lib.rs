@@ -15,6 +15,7 @@ pub mod outboard;
 pub mod peer_id;
 pub mod record;
 mod text_form;
+pub mod unavailable;
 // Floor 1: backends
 pub mod append_file;
 pub mod blob;

@@ -16,6 +16,7 @@ use futures_util::stream::BoxStream;
 use crate::disk::DiskError;
 use crate::hash::BlobHash;
 use crate::health::Findings;
+use crate::unavailable::Unavailable;
 
 mod encoded;
 pub mod local;
@@ -126,6 +127,9 @@ pub enum BlobError {
     /// The system refused an operation, or no room is left.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// A server that it needs is out of reach for now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
     /// The stored bytes are not those that were kept.
     #[error("blob {hash} is damaged: {detail}")]
     Damaged {
@@ -152,10 +156,14 @@ impl BlobError {
         DiskError::new(action, path, source).into()
     }
 
-    /// Whether the system was only short of something that may be there later: room, open
-    /// files, memory.
+    /// Whether only something was missing that may be there later: room, open files, memory, a
+    /// server that is out of reach.
     pub fn is_shortage(&self) -> bool {
-        matches!(self, Self::Disk(error) if error.is_shortage())
+        match self {
+            Self::Disk(error) => error.is_shortage(),
+            Self::Unavailable(_) => true,
+            _ => false,
+        }
     }
 
     /// The error for a blob of `size` bytes that should reach to `end`.

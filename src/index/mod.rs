@@ -10,6 +10,7 @@ use crate::disk::DiskError;
 use crate::hash::BlobHash;
 use crate::health::Health;
 use crate::record::{FileId, FileRecord, NewFile};
+use crate::unavailable::Unavailable;
 
 mod codec;
 mod guard;
@@ -144,6 +145,9 @@ pub enum IndexError {
     /// The system refused an operation, or no room is left.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// A server that it needs is out of reach for now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
     /// The journal holds bytes that cannot be read as it wrote them.
     #[error("the journal is damaged: {} at byte {offset}: {detail}", path.display())]
     Damaged {
@@ -182,9 +186,13 @@ impl IndexError {
         matches!(self, Self::Disk(error) if error.is_full())
     }
 
-    /// Whether the system was only short of something that may be there later: room, open
-    /// files, memory.
+    /// Whether only something was missing that may be there later: room, open files, memory, a
+    /// server that is out of reach.
     pub fn is_shortage(&self) -> bool {
-        matches!(self, Self::Disk(error) if error.is_shortage())
+        match self {
+            Self::Disk(error) => error.is_shortage(),
+            Self::Unavailable(_) => true,
+            _ => false,
+        }
     }
 }

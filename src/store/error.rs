@@ -2,6 +2,7 @@
 
 use crate::blob::BlobError;
 use crate::index::IndexError;
+use crate::unavailable::Unavailable;
 
 /// What can go wrong in the store.
 #[derive(Debug, thiserror::Error)]
@@ -18,8 +19,17 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the system was only short of something that may be there later: room, open
-    /// files, memory.
+    /// What is out of reach for now, if that is it.
+    pub fn unavailable(&self) -> Option<&Unavailable> {
+        match self {
+            Self::Blob(BlobError::Unavailable(error))
+            | Self::Index(IndexError::Unavailable(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Whether only something was missing that may be there later: room, open files, memory, a
+    /// server that is out of reach.
     pub fn is_shortage(&self) -> bool {
         match self {
             Self::Blob(error) => error.is_shortage(),

@@ -242,7 +242,7 @@ impl Store {
         // again: once it is proven to be whole, which only reading it tells. Short content is
         // compared by the backend.
         let is_there =
-            intent.is_there() && !content.is_cheap_to_keep() && self.has_whole(&hash, size).await;
+            intent.is_there() && !content.is_cheap_to_keep() && self.has_whole(&hash, size).await?;
         let mut reserved = None;
         if !is_there {
             // What a record has is counted already, whole or damaged.
@@ -259,17 +259,19 @@ impl Store {
         })
     }
 
-    /// Whether a blob of this size is there and whole. One that cannot be read is not.
-    async fn has_whole(&self, hash: &BlobHash, size: u64) -> bool {
+    /// Whether a blob of this size is there and whole. One that cannot be read is not; of one
+    /// that is out of reach nobody knows.
+    async fn has_whole(&self, hash: &BlobHash, size: u64) -> Result<bool, BlobError> {
         let is_there = async {
-            Ok::<_, BlobError>(
-                self.blobs.size(hash).await? == Some(size) && self.blobs.is_whole(hash).await?,
-            )
+            Ok(self.blobs.size(hash).await? == Some(size) && self.blobs.is_whole(hash).await?)
         };
-        is_there.await.unwrap_or_else(|error| {
-            tracing::warn!(%hash, %error, "what is stored cannot be read, and is replaced");
-            false
-        })
+        match is_there.await {
+            Err(error) if !matches!(error, BlobError::Unavailable(_)) => {
+                tracing::warn!(%hash, %error, "what is stored cannot be read, and is replaced");
+                Ok(false)
+            }
+            is_there => is_there,
+        }
     }
 
     async fn record(&self, blob: CommittedBlob, about: About) -> Result<FileRecord, StoreError> {
@@ -423,7 +425,7 @@ impl Store {
         self.lost_changes
     }
 
-    /// Whether what is stored of this content is known to be damaged.
+    /// Whether what is stored of this content is known to be damaged, as it was last seen.
     pub fn is_damaged(&self, hash: &BlobHash) -> bool {
         self.index.is_damaged(hash)
     }

@@ -49,6 +49,7 @@ pub(crate) enum Code {
     TooSlow,
     TusExtension,
     TusVersion,
+    Unavailable,
     UnknownBlob,
     UnknownChecksum,
     UnknownFile,
@@ -97,9 +98,11 @@ impl Code {
             Self::ChecksumMismatch => S::from_u16(460).unwrap_or(S::BAD_REQUEST),
             Self::Damaged | Self::Internal => S::INTERNAL_SERVER_ERROR,
             Self::PeerFailed => S::BAD_GATEWAY,
-            Self::ReadOnly | Self::Shortage | Self::ShuttingDown | Self::WriteFailed => {
-                S::SERVICE_UNAVAILABLE
-            }
+            Self::ReadOnly
+            | Self::Shortage
+            | Self::ShuttingDown
+            | Self::Unavailable
+            | Self::WriteFailed => S::SERVICE_UNAVAILABLE,
             Self::PeerTimeout => S::GATEWAY_TIMEOUT,
             Self::DiskFull | Self::OverQuota => S::INSUFFICIENT_STORAGE,
             Self::BadAnnouncement
@@ -121,7 +124,8 @@ impl Code {
         }
     }
 
-    /// After how many seconds it is worth to ask again, where that alone may help.
+    /// After how many seconds it is worth to ask again, where that alone may help. What is
+    /// unavailable tells that itself.
     pub(crate) fn retry_after(self) -> Option<u32> {
         match self {
             Self::Shortage => Some(1),

@@ -239,6 +239,13 @@ impl ApiError {
             Self::TooOften(TooOften(wait)) => {
                 (header::RETRY_AFTER, (wait.as_secs() + 1).to_string().into())
             }
+            Self::Store(error)
+            | Self::Unwritten(error)
+            | Self::NotReady(error)
+            | Self::Upload(UploadError::Store(error)) => {
+                let wait = error.unavailable()?.retry.as_secs_f64().ceil().max(1.0);
+                (header::RETRY_AFTER, wait.to_string().into())
+            }
             // RFC 6750, section 3.
             Self::NoToken => (header::WWW_AUTHENTICATE, r#"Bearer realm="larder""#.into()),
             Self::WrongToken => (
@@ -279,6 +286,10 @@ impl Refusal {
     const SHORTAGE: Self = Self::new(
         Code::Shortage,
         "the node is short of open files or memory; try again in a moment",
+    );
+    const UNAVAILABLE: Self = Self::new(
+        Code::Unavailable,
+        "what the node keeps its files with is out of reach for now; try again in a moment",
     );
     const WRITE_FAILED: Self = Self::new(
         Code::WriteFailed,
@@ -356,6 +367,7 @@ fn of_disk(error: &DiskError) -> Refusal {
 fn of_blob(error: &BlobError) -> Refusal {
     match error {
         BlobError::Disk(error) => of_disk(error),
+        BlobError::Unavailable(_) => Refusal::UNAVAILABLE,
         BlobError::Damaged { .. } => Refusal::DAMAGED,
         BlobError::Refused(_) => Refusal::READ_ONLY,
         BlobError::OverQuota(_) => Refusal::OVER_QUOTA,
@@ -368,6 +380,7 @@ fn of_blob(error: &BlobError) -> Refusal {
 fn of_index(error: &IndexError) -> Refusal {
     match error {
         IndexError::Disk(error) => of_disk(error),
+        IndexError::Unavailable(_) => Refusal::UNAVAILABLE,
         IndexError::Lookup(_) | IndexError::Clock => Refusal::INTERNAL,
         IndexError::Damaged { .. } => Refusal::DAMAGED,
         IndexError::Refused(_) => Refusal::READ_ONLY,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response, StatusCode};
+use axum::http::{HeaderMap, Request, Response, StatusCode};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder::access::{Access, Rights};
@@ -16,6 +16,7 @@ use larder::blob::BlobBackend;
 use larder::blob::memory::MemoryBlobs;
 use larder::hash::BlobHash;
 use larder::http;
+use larder::index::IndexBackend;
 use larder::index::memory::MemoryIndex;
 use larder::node::{Node, Options};
 use larder::peer::identity::Identity;
@@ -32,15 +33,22 @@ pub(crate) struct InMemory {
 }
 
 /// An answer, read whole.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
 impl InMemory {
     pub(crate) fn new() -> Self {
+        Self::over(Arc::new(MemoryIndex::default()))
+    }
+
+    /// A node of which the index is this.
+    pub(crate) fn over(index: Arc<dyn IndexBackend>) -> Self {
         let blobs = Arc::new(MemoryBlobs::default());
-        let store = Store::new(blobs.clone(), Arc::new(MemoryIndex::default()));
+        let store = Store::new(blobs.clone(), index);
         let options = Options::alone("http://localhost:5004".parse().unwrap());
         let (identity, state) = (Identity::generate().unwrap(), MemoryState::default());
         let node = Node::new(store, identity, Arc::new(state), options);
@@ -88,6 +96,7 @@ impl InMemory {
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         Some(Answer {
             status: head.status,
+            headers: head.headers,
             body,
         })
     }

@@ -27,6 +27,7 @@ const FLOORS: &[&[&str]] = &[
         "access",
         "hash",
         "health",
+        "unavailable",
         "base_url",
         "blocking",
         "client_key",

@@ -50,6 +50,7 @@ mod network;
 mod network_view;
 mod nth_failure;
 mod openapi;
+mod out_of_reach;
 mod outboard;
 mod pack_ends;
 mod packs;

@@ -33,11 +33,12 @@ pub(super) struct Operation {
 }
 
 /// The refusals that every request may meet.
-const ALWAYS: [Code; 5] = [
+const ALWAYS: [Code; 6] = [
     Code::OriginNotAllowed,
     Code::HostNotAllowed,
     Code::ShuttingDown,
     Code::Shortage,
+    Code::Unavailable,
     Code::Internal,
 ];
 /// The refusals of whatever changes what is stored.
