@@ -46,8 +46,8 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// The partial content of this purpose.
     fn partials(&self, purpose: Purpose) -> Arc<dyn Partials>;
 
-    /// Opens a blob for reading; one that is known to be damaged gives an error. It stays
-    /// readable through the returned value even when it is deleted meanwhile.
+    /// Opens a blob for reading; one that is known to be damaged gives an error. Where it is
+    /// deleted meanwhile, whoever reads it comes to its end, or to an error.
     async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError>;
 
     /// The size of a blob, in bytes; None also if it is known to be damaged.
@@ -70,7 +70,7 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// Deletes a blob; one that is absent is fine.
     async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError>;
 
-    /// Every blob with its size, in the order of the hashes.
+    /// Every blob with its size, in no order that could be relied upon.
     fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>>;
 
     /// Removes what is left beside blobs that are gone, as a crash may leave it, and tells

@@ -142,7 +142,7 @@ impl Checking<'_> {
     /// Walks what is needed and what is stored side by side, both in the order of the hashes.
     async fn check(&self, journaled: Option<Journaled>) -> Result<(), OpenError> {
         let mut needed = needed(journaled).await?.into_iter().peekable();
-        let mut stored = self.blobs.list();
+        let mut stored = self.blobs.in_order();
         while let Some(blob) = stored.next().await {
             let Some((hash, size)) = self.or_unchecked(blob).await else {
                 continue;

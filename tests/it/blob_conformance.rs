@@ -47,8 +47,11 @@ async fn absent(blobs: &dyn BlobBackend, bytes: &[u8]) -> bool {
     blobs.size(&hash).await.unwrap().is_none() && blobs.open(&hash).await.unwrap().is_none()
 }
 
+/// What is listed, in order.
 async fn listed(blobs: &dyn BlobBackend) -> Vec<(BlobHash, u64)> {
-    blobs.list().try_collect().await.unwrap()
+    let mut listed: Vec<_> = blobs.list().try_collect().await.unwrap();
+    listed.sort_unstable();
+    listed
 }
 
 /// The whole suite, on a backend that is empty.
@@ -130,8 +133,10 @@ async fn deletion_is_complete(blobs: &dyn BlobBackend) {
             .iter()
             .all(|(listed, _)| *listed != hash)
     );
-    let rest: Vec<_> = reading.try_collect().await.unwrap();
-    assert!([first.as_ref(), &rest.concat()].concat() == bytes);
+    // Its end is reached, or it is told that it is not.
+    if let Ok(rest) = reading.try_collect::<Vec<_>>().await {
+        assert!([first.as_ref(), &rest.concat()].concat() == bytes);
+    }
     blobs.delete(&hash).await.unwrap();
     keep(blobs, &bytes).await.unwrap();
     assert!(whole(blobs, &bytes).await);

@@ -193,6 +193,35 @@ async fn a_blob_of_the_wrong_size_is_never_handed_out_whole_and_is_replaced() {
 }
 
 #[tokio::test]
+async fn what_is_read_is_read_to_its_end_though_it_is_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = local(dir.path(), Durability::Relaxed);
+    let bytes = content(0, 1_500_000);
+    let hash = keep(&blobs, &bytes).await.unwrap();
+    let open = blobs.open(&hash).await.unwrap().unwrap();
+    let mut reading = open.read(0..open.size());
+    let first = reading.try_next().await.unwrap().unwrap();
+    blobs.delete(&hash).await.unwrap();
+    let rest: Vec<_> = reading.try_collect().await.unwrap();
+    assert!([first.as_ref(), &rest.concat()].concat() == bytes);
+}
+
+#[tokio::test]
+async fn blobs_in_packs_and_files_are_in_one_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = local(dir.path(), Durability::Relaxed);
+    let mut expected = Vec::new();
+    for seed in 0..40 {
+        let len = if seed % 2 == 0 { 100 } else { 70_000 };
+        let hash = keep(&blobs, &content(seed, len)).await.unwrap();
+        expected.push((hash, len as u64));
+    }
+    expected.sort_unstable();
+    let in_order: Vec<_> = blobs.in_order().try_collect().await.unwrap();
+    assert_eq!(in_order, expected);
+}
+
+#[tokio::test]
 async fn strangers_among_the_blobs_are_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let blobs = local(dir.path(), Durability::Relaxed);

@@ -197,6 +197,11 @@ impl LocalBlobs {
         self.packs.take_doubts()
     }
 
+    /// Every blob with its size, in the order of the hashes.
+    pub fn in_order(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
+        listing::blobs(self.long.blobs.clone(), Arc::clone(&self.packs))
+    }
+
     /// Every path among the blobs and outboards that is none, such as a file somebody put
     /// there.
     pub fn strays(&self) -> BoxStream<'static, Result<PathBuf, BlobError>> {
@@ -357,7 +362,7 @@ impl BlobBackend for LocalBlobs {
     }
 
     fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
-        listing::blobs(self.long.blobs.clone(), Arc::clone(&self.packs))
+        self.in_order()
     }
 
     async fn sweep(&self) -> Result<u64, BlobError> {
