@@ -43,7 +43,7 @@ pub(super) async fn upload(
     let at_least = announced_bytes(&head.headers).saturating_sub(MAX_FORM_BYTES);
     let checked = node.store().check_length(at_least);
     checked.map_err(ApiError::unwritten)?;
-    let room = node.store().check_room(at_least).await;
+    let room = node.store().check_room_ahead(at_least).await;
     room.map_err(ApiError::unwritten)?;
     let max_file = node.store().limit().longest;
     let max_bytes = max_file.map_or(u64::MAX, |max| max.saturating_add(MAX_FORM_BYTES));

@@ -28,6 +28,7 @@ mod known_lengths;
 mod lending;
 pub mod local;
 mod opening;
+mod plenty;
 mod quota;
 mod ready;
 mod reports;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use super::plenty::PLENTY;
 use super::writing::Writing;
 use super::{Store, StoreError};
 use crate::blob::BlobError;
@@ -41,6 +42,24 @@ impl Store {
     /// Fails where `bytes` more would leave less room on the disk than is to be left.
     pub async fn check_room(&self, bytes: u64) -> Result<(), StoreError> {
         Ok(self.blobs.check_room(bytes).await?)
+    }
+
+    /// The same for content that is about to come, of which short ones go by the last look of
+    /// all where that has found plenty.
+    pub async fn check_room_ahead(&self, bytes: u64) -> Result<(), StoreError> {
+        let is_short = bytes <= PLENTY;
+        match self.writing.plenty.lately() {
+            Some(true) if is_short => return Ok(()),
+            Some(_) => return self.check_room(bytes).await,
+            None => {}
+        }
+        let at = Instant::now();
+        let found = self.check_room(2 * PLENTY).await.is_ok();
+        self.writing.plenty.note(at, found);
+        if found && is_short {
+            return Ok(());
+        }
+        self.check_room(bytes).await
     }
 
     async fn try_to_write(&self) -> Result<(), StoreError> {

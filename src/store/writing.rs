@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::Mutex;
 
 use super::error::StoreError;
+use super::plenty::Plenty;
 use crate::blob::BlobError;
 use crate::disk::DiskError;
 use crate::index::IndexError;
@@ -17,6 +18,8 @@ use crate::watched_disk::Writes;
 #[derive(Default)]
 pub(super) struct Writing {
     pub(super) writes: Arc<Writes>,
+    /// How much room there was a moment ago.
+    pub(super) plenty: Plenty,
     /// When the last trial began. Held while one runs, so that there is one at a time.
     pub(super) tried: Mutex<Option<Instant>>,
     /// Held by a trial to its end, which may come long after it was given up.
