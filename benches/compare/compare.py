@@ -31,7 +31,7 @@ def main():
     options = arguments()
     # A stop from outside ends in the same clean-up as an error.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
-    systems = chosen(all_systems(options.larder, options.dufs), options.systems)
+    systems = chosen(all_systems(options.larder, options.dufs, options.before), options.systems)
     TARGET.mkdir(parents=True, exist_ok=True)
     load_before = os.getloadavg()[0]
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=options.dir))
@@ -63,6 +63,7 @@ def arguments():
     add("--seconds", type=int, default=5, help="that each load of wrk lasts")
     add("--scale", type=int, default=0, help="files for the rows `start` and `full`; 0: no such rows")
     add("--larder", type=Path, default=ROOT / "target" / "release" / "larder")
+    add("--before", type=Path, help="a larder from before a change")
     add("--dufs", type=Path, default=TARGET / "bin" / "dufs")
     add("--dir", type=Path, default=TARGET, help="where to write; emptied at the end")
     add("--json", type=Path, default=TARGET / "results.json")

@@ -174,11 +174,11 @@ class Larder(Peer):
 
     keeps_records = True
 
-    def __init__(self, binary: Path, durability: str):
+    def __init__(self, binary: Path, durability: str, called: str = "larder"):
         self.binary = binary
         self.durability = durability
-        self.key = f"larder-{durability}"
-        self.name = f"larder {durability}"
+        self.key = f"{called}-{durability}"
+        self.name = f"{called} {durability}"
 
     def version(self) -> str:
         printed = subprocess.run(
@@ -204,7 +204,9 @@ class Larder(Peer):
         subprocess.run(command, check=True, stdout=sys.stderr, timeout=FILL_LIMIT)
 
 
-def all_systems(larder: Path, dufs: Path) -> list[System]:
+def all_systems(larder: Path, dufs: Path, before: Path | None) -> list[System]:
     """Every system there is; ratios are to the first."""
-    ours = [Larder(larder, "always"), Larder(larder, "relaxed")]
-    return [Nginx(), Dufs(dufs), Flask(), *ours]
+    ways = ("always", "relaxed")
+    ours = [Larder(larder, way) for way in ways]
+    older = [Larder(before, way, "before") for way in ways] if before else []
+    return [Nginx(), Dufs(dufs), Flask(), *older, *ours]
