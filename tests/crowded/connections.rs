@@ -1,17 +1,14 @@
 //! Connections have their places, and nobody keeps all of them; what they bring has limits.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use common::content::content;
-use common::forms::{file, form, upload};
-use common::process::{Node, limited, until};
-use common::raw_http::{Answer, connect, get, head, read_answer, send, until_read};
 use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::common::content::content;
+use crate::common::forms::{file, form, upload};
+use crate::common::process::{Node, limited, until};
+use crate::common::raw_http::{Answer, connect, get, head, read_answer, send, until_read};
 
 const MIB: u64 = 1024;
 

@@ -1,23 +1,20 @@
 //! Crowds of made-up peers: they have a share of what a node and a bootstrap server remember,
 //! and an honest newcomer finds a place beside them.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 
-use crate::crowd::{Crowd, post_from, signed};
-use crate::silent::Silent;
-use common::canned::{Canned, Reply};
-use common::peers::{peer_id, post, reaches, until_knows};
-use common::process::{Node, until};
-use common::raw_http::{Answer, get};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use crate::common::canned::{Canned, Reply};
+use crate::common::peers::{peer_id, post, reaches, until_knows};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::{Answer, get};
+use crate::crowd::{Crowd, post_from, signed};
+use crate::silent::Silent;
 
 /// The most that a table of strangers may add to what a process holds, in KiB.
 const ROOM: u64 = 24 << 10;

@@ -1,20 +1,17 @@
 //! Places that clients can fill are shared out: what is worth nothing gives way, and nobody takes
 //! more than a share.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use common::forms::uploaded;
-use common::process::{Node, until};
-use common::raw_http::{Answer, connect, get, head, read_answer, send};
-use common::relay::Relay;
-use common::tus::{TUS, created, look, patch_request, patched, request};
 use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, until};
+use crate::common::raw_http::{Answer, connect, get, head, read_answer, send};
+use crate::common::relay::Relay;
+use crate::common::tus::{TUS, created, look, patch_request, patched, request};
 
 /// A client, as a gateway in front of the node tells of it.
 fn from(number: u8) -> String {

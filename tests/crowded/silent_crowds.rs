@@ -1,20 +1,17 @@
 //! Crowds of peers that take connections and never answer: nobody who answers waits for them.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::crowd::{Crowd, post_from, signed};
-use crate::silent::Silent;
-use common::canned::{Canned, Reply};
-use common::peers::{peer_id, post, reaches, until_sees};
-use common::process::{Node, until};
-use common::raw_http::get;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::canned::{Canned, Reply};
+use crate::common::peers::{peer_id, post, reaches, until_sees};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::get;
+use crate::crowd::{Crowd, post_from, signed};
+use crate::silent::Silent;
 
 /// A node that knows nobody, and takes as many registrations as come.
 fn alone(arguments: &[&str]) -> (TempDir, Node) {

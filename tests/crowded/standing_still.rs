@@ -1,17 +1,12 @@
 //! Hundreds of downloads that stand still: the memory they hold together is bounded.
 
-// A panic is how a test fails.
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
-
-use crate::common;
-
 use std::io::Write;
 use std::net::TcpStream;
 
-use common::content::content;
-use common::forms::uploaded;
-use common::process::Node;
-use common::raw_http::{connect, get, head};
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::process::Node;
+use crate::common::raw_http::{connect, get, head};
 
 const MIB: usize = 1 << 20;
 const CLIENTS: usize = 600;

@@ -1,22 +1,19 @@
 //! Who may write to a node: everyone on its own machine; from elsewhere whoever bears the
 //! token, or everyone if the operator says so.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use common::commands;
-use common::content::content;
-use common::forms::{file, form, upload_request, uploaded};
-use common::process::{Node, larder};
-use common::raw_http::{Answer, connect, get, head, read_answer, send, until_read};
 use serde_json::json;
 use tempfile::TempDir;
+
+use crate::common::commands;
+use crate::common::content::content;
+use crate::common::forms::{file, form, upload_request, uploaded};
+use crate::common::process::{Node, larder};
+use crate::common::raw_http::{Answer, connect, get, head, read_answer, send, until_read};
 
 const TOKEN: &str = "correct-horse-battery";
 

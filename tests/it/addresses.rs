@@ -1,17 +1,14 @@
 //! Addresses that no peer may have: what is not asked is not taken, not listed, not kept and
 //! not passed on, whoever names it.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
-use common::canned::{Canned, Reply};
-use common::peers::{post, until_knows};
-use common::process::{Node, until};
-use common::raw_http::get;
-use common::recorder::Recorder;
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+use crate::common::canned::{Canned, Reply};
+use crate::common::peers::{post, until_knows};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::get;
+use crate::common::recorder::Recorder;
 
 /// Places of machines' secrets, in every form that leads there, reserved ones, and texts that
 /// a parser of URLs takes though they are more than a URL.

@@ -2,16 +2,13 @@
 //! within bounds or refused. The fuzz targets `answer`, `range` and `register` look for more
 //! of the same.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
-use common::any_answer::{introductions, listing, words};
-use common::any_range::verified;
-use common::any_registration::InMemoryBootstrap;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
+
+use crate::common::any_answer::{introductions, listing, words};
+use crate::common::any_range::verified;
+use crate::common::any_registration::InMemoryBootstrap;
 
 const KEYS: [&str; 12] = [
     "peer_id",

@@ -1,14 +1,11 @@
 //! Whatever body and boundary an upload comes with, it is taken whole or refused
 //! without a trace. The fuzz target `upload` looks for more of the same.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
-use common::in_memory::InMemory;
 use larder::record::FileRecord;
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
+
+use crate::common::in_memory::InMemory;
 
 /// Uploads a body and returns the file that came of it, if any.
 fn upload(boundary: &str, body: &[u8], cuts: &[u8]) -> Option<(FileRecord, Vec<u8>)> {

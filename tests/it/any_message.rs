@@ -1,20 +1,17 @@
 //! Whatever strangers send, it is taken or refused in order. The fuzz target `message` looks
 //! for more of the same.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::net::IpAddr;
 
-use common::any_message::{PLACES, send};
-use common::in_memory::InMemory;
 use larder::base_url::BaseUrl;
 use larder::peer::address::{Policy, network};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 use tokio::runtime::Runtime;
+
+use crate::common::any_message::{PLACES, send};
+use crate::common::in_memory::InMemory;
 
 /// The keys of all messages.
 const KEYS: [&str; 14] = [

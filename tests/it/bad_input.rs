@@ -1,21 +1,20 @@
 //! Every refusal: its status and code, and that nothing is left of what was refused,
 //! neither a file on disk nor a record.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::process::Command;
 
-use common::content::content;
-use common::forms::{BOUNDARY, end, field, file, form, part, upload, upload_request, uploaded};
-use common::process::{Node, larder, until};
-use common::raw_http::{connect, get, head, read_answer, send, until_read};
 use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::{
+    BOUNDARY, end, field, file, form, part, upload, upload_request, uploaded,
+};
+use crate::common::process::{Node, larder, until};
+use crate::common::raw_http::{connect, get, head, read_answer, send, until_read};
 
 /// More than a spool keeps in memory.
 const ON_DISK: usize = 1 << 20;

@@ -1,22 +1,19 @@
 //! `GET /api/p2p/blob/{hash}/bao` of a running node: every answer proves its bytes, and
 //! nothing that is damaged on the disk is passed on.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use common::content::content;
-use common::encoded::verified;
-use common::forms::uploaded;
-use common::process::Node;
-use common::raw_http::{Answer, connect, get, head, send};
 use larder::hash::BlobHash;
 use larder::outboard::{GROUP_BYTES, Tree, VerifyError};
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::encoded::verified;
+use crate::common::forms::uploaded;
+use crate::common::process::Node;
+use crate::common::raw_http::{Answer, connect, get, head, send};
 
 const GROUP: usize = 16 * 1024;
 /// Longer than what an answer is made of at once.

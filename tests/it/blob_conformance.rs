@@ -1,13 +1,9 @@
 //! What every blob backend promises, held against each there is.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // A test fails by panicking.
-
 use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
-use common::content::content;
-use common::received::{keep, received, write};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use larder::blob::local::{self, LocalBlobs};
@@ -18,7 +14,8 @@ use larder::blob::{
 use larder::disk::Durability;
 use larder::hash::BlobHash;
 
-use crate::common;
+use crate::common::content::content;
+use crate::common::received::{keep, received, write};
 
 /// Around every limit on the way: memory or file, pieces, nothing at all.
 const LENGTHS: [usize; 9] = [

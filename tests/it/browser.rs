@@ -1,22 +1,19 @@
 //! The page in a browser, headless Chromium, as people use it.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::content::content;
-use common::forms::uploaded;
-use common::npm;
-use common::peers::until_sees;
-use common::process::Node;
-use common::python::Python;
-use common::raw_http::get;
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::npm;
+use crate::common::peers::until_sees;
+use crate::common::process::Node;
+use crate::common::python::Python;
+use crate::common::raw_http::get;
 
 const HOSTILE: &str = "<img src=x onerror=alert(1)>";
 
@@ -169,7 +166,7 @@ fn files_of_other_nodes_are_found_downloaded_kept_and_deleted() {
     run("network.mjs", &node, &[&"over there.bin", &downloaded]);
     assert!(std::fs::read(downloaded).unwrap() == bytes);
     // The copy there is untouched.
-    assert_eq!(common::peers::held(other.address).len(), 2);
+    assert_eq!(crate::common::peers::held(other.address).len(), 2);
 }
 
 #[test]

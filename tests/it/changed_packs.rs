@@ -1,19 +1,16 @@
 //! Packs that somebody changes behind the back of the node: what is acknowledged after that
 //! is there after a restart, and what was whole stays so.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 
-use common::content::content;
-use common::forms::uploaded;
-use common::process::{Node, larder};
-use common::raw_http::get;
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, larder};
+use crate::common::raw_http::get;
 
 const SIZE: usize = 5_000;
 const PACK: &str = "0000000001.pack";

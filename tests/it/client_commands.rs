@@ -1,23 +1,20 @@
 //! The commands that ask a running node: as processes, in a pipe and in a terminal.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use common::canned::{Canned, Reply};
-use common::commands::{command, done, failed, json, run};
-use common::content::content;
-use common::forms::uploaded;
-use common::peers::{held, until_sees};
-use common::process::{Node, until};
-use common::raw_http::get;
-use common::relay::Relay;
 use larder::hash::BlobHash;
 use serde_json::json as value;
 use tempfile::TempDir;
+
+use crate::common::canned::{Canned, Reply};
+use crate::common::commands::{command, done, failed, json, run};
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::peers::{held, until_sees};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::get;
+use crate::common::relay::Relay;
 
 const MIB: usize = 1 << 20;
 

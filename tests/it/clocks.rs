@@ -1,25 +1,22 @@
 //! Clocks that are wrong, and clocks that jump.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use common::clock::ShiftedClock;
-use common::content::content;
-use common::forms::{file, form, upload_request, uploaded};
-use common::peers::{peer_id, reaches, until_sees};
-use common::process::{Node, larder, until};
-use common::raw_http::{connect, get, head, send};
-use common::recorder::Recorder;
-use common::tus;
 use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use crate::common::clock::ShiftedClock;
+use crate::common::content::content;
+use crate::common::forms::{file, form, upload_request, uploaded};
+use crate::common::peers::{peer_id, reaches, until_sees};
+use crate::common::process::{Node, larder, until};
+use crate::common::raw_http::{connect, get, head, send};
+use crate::common::recorder::Recorder;
+use crate::common::tus;
 
 /// So far back that it is before 1970.
 const BEFORE_1970: &str = "-4000000000";

@@ -1,10 +1,6 @@
 //! How commands end: with a word on everything that they did and could not do, with the status
 //! that says it, and quietly where nobody reads what they print.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::pipe;
@@ -13,12 +9,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use common::commands::{command, done, failed, json, run};
-use common::forms::uploaded;
-use common::peers::held;
-use common::process::{Node, larder};
-use common::raw_http::get;
 use tempfile::TempDir;
+
+use crate::common::commands::{command, done, failed, json, run};
+use crate::common::forms::uploaded;
+use crate::common::peers::held;
+use crate::common::process::{Node, larder};
+use crate::common::raw_http::get;
 
 /// The signal by which a write to a pipe ends that nobody reads.
 const SIGPIPE: i32 = 13;
@@ -275,7 +272,7 @@ fn a_copy_that_is_asked_for_again_keeps_its_id() {
     let [(_dir, node), (_other_dir, other)] = two();
     let hash = uploaded(other.address, "a", b"content")["hash"].clone();
     let hash = hash.as_str().unwrap();
-    common::peers::until_sees(node.address, &["a"]);
+    crate::common::peers::until_sees(node.address, &["a"]);
     let here = tempfile::tempdir().unwrap();
     let (here, url) = (here.path(), node.url(""));
     let kept = json(here, &url, &["keep", hash]).remove(0);
@@ -302,7 +299,7 @@ fn content_that_is_asked_for_by_its_hash_is_saved_under_its_name() {
     let (here, url) = (here.path(), node.url(""));
     let hash = uploaded(other.address, "../../first.txt", b"content")["hash"].clone();
     let hash = hash.as_str().unwrap();
-    common::peers::until_sees(node.address, &["../../first.txt"]);
+    crate::common::peers::until_sees(node.address, &["../../first.txt"]);
     uploaded(node.address, "second.txt", b"content");
     let got = done(here, &url, &["get", hash]);
     assert!(got.starts_with("first.txt  "), "{got}");
@@ -313,7 +310,7 @@ fn content_that_is_asked_for_by_its_hash_is_saved_under_its_name() {
 fn a_copy_that_does_not_come_is_told_with_its_reason_and_waited_for_no_longer_than_a_minute() {
     let [(_dir, node), (_other_dir, other)] = two();
     uploaded(other.address, "gone", b"content");
-    common::peers::until_sees(node.address, &["gone"]);
+    crate::common::peers::until_sees(node.address, &["gone"]);
     drop(other);
     let here = tempfile::tempdir().unwrap();
     let (status, told) = failed(here.path(), &node.url(""), &["keep", "gone"]);

@@ -1,14 +1,11 @@
 //! The command line: what it says, and how it ends.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::process::{Command, Output};
 
-use common::process::{Node, larder};
-use common::raw_http::get;
 use tempfile::TempDir;
+
+use crate::common::process::{Node, larder};
+use crate::common::raw_http::get;
 
 fn output(command: &mut Command) -> Output {
     command.output().unwrap()

@@ -1,10 +1,5 @@
 //! Requests for one content that meet: uploads at once, and a removal among them.
 
-// A panic is how a test fails.
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
-
-use crate::common;
-
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Barrier;
@@ -14,10 +9,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use common::content::content;
-use common::forms::uploaded;
-use common::process::{Node, until};
-use common::raw_http::{get, head, send};
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, until};
+use crate::common::raw_http::{get, head, send};
 
 /// A content that is spooled in memory, and one that is spooled in a file.
 const LENGTHS: [usize; 2] = [1000, 200_000];

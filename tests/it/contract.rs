@@ -2,16 +2,13 @@
 //! existing clients were written from, run with the real curl, and every key of its
 //! answers, each with its type.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::process::Command;
 
-use common::content::content;
-use common::process::Node;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::process::Node;
 
 /// A node with the default settings, in a directory of its own where commands run.
 struct World {

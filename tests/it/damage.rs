@@ -1,24 +1,21 @@
 //! Content that was damaged on the disk: nothing of it is sent, it is remembered and told,
 //! and the same content mends it, by whatever way it comes.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::content::content;
-use common::forms::uploaded;
-use common::peers::{post, until_held};
-use common::process::{Node, larder, until};
-use common::raw_http::{get, head, send, until_the_end};
-use common::tus;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::peers::{post, until_held};
+use crate::common::process::{Node, larder, until};
+use crate::common::raw_http::{get, head, send, until_the_end};
+use crate::common::tus;
 
 /// Some pieces, and a part of a group.
 const LONG: usize = 1_600_001;

@@ -1,16 +1,11 @@
 //! A node whose disk has failed says so, takes no more changes and serves what it has.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
-use common::countdown_disk::{After, CountdownDisk, Fault};
 use http_body_util::BodyExt;
 use larder::access::{Access, Rights};
 use larder::http;
@@ -20,6 +15,8 @@ use larder::store::local::{self, LocalStore};
 use rustix::io::Errno;
 use serde_json::Value;
 use tower::ServiceExt;
+
+use crate::common::countdown_disk::{After, CountdownDisk, Fault};
 
 const FORM: &str = "--b\r\n\
     Content-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n\

@@ -1,21 +1,12 @@
 //! The answers to ranges that blob backends give: exactly the bytes and what proves them,
 //! from every backend, whatever has become of the outboards.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::content::content;
-use common::countdown_disk::{After, CountdownDisk, Fault};
-use common::encoded::verified;
-use common::process::DEADLINE;
-use common::received::keep;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt};
 use larder::blob::local::{self, LocalBlobs};
@@ -29,6 +20,12 @@ use proptest::sample::Index;
 use rustix::io::Errno;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+
+use crate::common::content::content;
+use crate::common::countdown_disk::{After, CountdownDisk, Fault};
+use crate::common::encoded::verified;
+use crate::common::process::DEADLINE;
+use crate::common::received::keep;
 
 /// Around every limit on the way: chunk groups, memory or file, pieces, nothing at all.
 const SIZES: [usize; 12] = [

@@ -1,19 +1,15 @@
 //! What is told as it happens: `GET /api/events`.
 
-// A panic is how a test fails.
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
-
-use crate::common;
-
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use common::forms::uploaded;
-use common::peers::{peer_id, post, until_knows};
-use common::process::Node;
-use common::raw_http::{connect, get};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+
+use crate::common::forms::uploaded;
+use crate::common::peers::{peer_id, post, until_knows};
+use crate::common::process::Node;
+use crate::common::raw_http::{connect, get};
 
 /// A client that listens.
 struct Listener(Lines<BufReader<TcpStream>>);

@@ -1,19 +1,16 @@
 //! Files of other nodes, served through one that does not hold them: the real binary, in
 //! processes of their own, with cables between them that are cut.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::net::SocketAddr;
 
-use common::content::content;
-use common::forms::uploaded;
-use common::process::{Node, until};
-use common::raw_http::{get, head, send, until_the_end};
-use common::relay::Relay;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, until};
+use crate::common::raw_http::{get, head, send, until_the_end};
+use crate::common::relay::Relay;
 
 const MIB: usize = 1 << 20;
 

@@ -1,23 +1,20 @@
 //! The commands as somebody meets them who has never used them: what goes wrong is told with what
 //! helps, and what other commands do is done here, too.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::Stdio;
 
-use common::authority::Authority;
-use common::commands::{command, done, failed, names};
-use common::content::content;
-use common::forms::uploaded;
-use common::process::{Node, larder, start, until};
-use common::raw_http::get;
-use common::relay::Relay;
 use tempfile::TempDir;
+
+use crate::common::authority::Authority;
+use crate::common::commands::{command, done, failed, names};
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, larder, start, until};
+use crate::common::raw_http::get;
+use crate::common::relay::Relay;
 
 const LONG: usize = 1 << 20;
 

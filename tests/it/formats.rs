@@ -3,21 +3,17 @@
 //!
 //! `tests/fixtures/make` made each archive.
 
-// A panic is how a test fails.
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
-
-use crate::common;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::encoded::verified;
-use common::forms::uploaded;
-use common::http_client::http_client;
-use common::process::{Node, larder};
-use common::raw_http::{head, send};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::encoded::verified;
+use crate::common::forms::uploaded;
+use crate::common::http_client::http_client;
+use crate::common::process::{Node, larder};
+use crate::common::raw_http::{head, send};
 
 /// Each archive, and the id that belongs to the key in it.
 const ARCHIVES: [(&str, &str); 2] = [

@@ -1,22 +1,19 @@
 //! `larder get` leaves nothing under a file's name but the file, whatever runs beside it, was
 //! left before it or is put in its way, and whatever the node sends.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs::{self, File, Permissions};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, FileTypeExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::commands::{command, done, failed, names, run};
-use common::content::content;
-use common::forms::uploaded;
-use common::process::{start, until};
-use common::relay::Relay;
 use larder::hash::BlobHash;
+
+use crate::common::commands::{command, done, failed, names, run};
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::process::{start, until};
+use crate::common::relay::Relay;
 
 const MIB: usize = 1 << 20;
 const ROOT: u32 = 0;

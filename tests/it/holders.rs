@@ -1,19 +1,16 @@
 //! Which of those that claim to hold a content are asked, and believed: silent ones delay
 //! nobody, slow ones are left for fast ones, and no liar says how a copy is called.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
-use common::canned::{Canned, Reply};
-use common::content::content;
-use common::forms::uploaded;
-use common::peers::{held, post, until_held, until_knows};
-use common::process::{Node, until};
-use common::raw_http::get;
-use common::relay::Relay;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::canned::{Canned, Reply};
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::peers::{held, post, until_held, until_knows};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::get;
+use crate::common::relay::Relay;
 
 const MIB: usize = 1 << 20;
 
@@ -171,7 +168,7 @@ fn a_slow_holder_is_left_for_a_fast_one() {
     for (pace, seed) in [(20_000, 2), (400_000, 3)] {
         let uneven = Uneven::start(pace, seed);
         let before = uneven.cables[0].carried();
-        let peer = common::peers::peer_id(uneven.slow.address);
+        let peer = crate::common::peers::peer_id(uneven.slow.address);
         let id = uneven.file["file_id"].as_str().unwrap();
         let target = format!("/api/p2p/download/{peer}/{id}");
         let answer = get(uneven.node.address, &target, &[]);

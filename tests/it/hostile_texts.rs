@@ -1,15 +1,12 @@
 //! What peers tell is text of strangers: nothing that steers a terminal, ends a header or turns
 //! the direction of text is shown by a node or passed on.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
-use common::canned::{Canned, Reply};
-use common::peers::{held, post};
-use common::process::{Node, larder, until};
-use common::raw_http::get;
 use serde_json::{Value, json};
+
+use crate::common::canned::{Canned, Reply};
+use crate::common::peers::{held, post};
+use crate::common::process::{Node, larder, until};
+use crate::common::raw_http::get;
 
 const ID: &str = "123e4567-e89b-42d3-a456-426614174000";
 const FILE: &str = "01a20901-8f39-748f-bc00-022fbed4dd21";

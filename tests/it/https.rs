@@ -1,9 +1,5 @@
 //! A node that speaks TLS itself.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -12,10 +8,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get as on_get;
-use common::authority::Authority;
-use common::content::content;
-use common::process::{Node, larder, until};
-use common::raw_http::connect;
 use larder::web::server::{Options, serve};
 use larder::web::tls::{CertificateFiles, Tls};
 use rustix::process::Signal;
@@ -23,6 +15,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+
+use crate::common::authority::Authority;
+use crate::common::content::content;
+use crate::common::process::{Node, larder, until};
+use crate::common::raw_http::connect;
 
 /// A directory with the certificate and key of a server, and perhaps a node.
 struct Place {

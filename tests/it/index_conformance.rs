@@ -1,12 +1,9 @@
 //! What every index backend promises, checked on each there is. Nothing here knows where an index
 //! keeps what: another backend is one more test at the end.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::indexing::add;
 use larder::disk::{Durability, RealDisk};
 use larder::hash::BlobHash;
 use larder::health::Health;
@@ -15,7 +12,7 @@ use larder::index::memory::MemoryIndex;
 use larder::index::{IndexBackend, IndexError, Totals};
 use larder::record::{FileId, FileRecord, NewFile};
 
-use crate::common;
+use crate::common::indexing::add;
 
 /// Long enough for whatever does not wait for anybody.
 const SOON: Duration = Duration::from_millis(50);

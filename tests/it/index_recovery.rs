@@ -2,14 +2,11 @@
 //! in any way and nothing is lost; the journal's torn end is cut off; its damaged
 //! middle is reported with its place and never passed over silently.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use common::indexing::add;
 use larder::disk::{Durability, RealDisk};
 use larder::hash::BlobHash;
 use larder::index::local::{IndexFinding, LocalIndex, Options, rebuild, verify};
@@ -19,7 +16,7 @@ use larder::record::{
 };
 use tempfile::TempDir;
 
-use crate::common;
+use crate::common::indexing::add;
 
 fn options(dir: &Path) -> Options {
     let mut options = Options::new(dir, Arc::new(RealDisk), Durability::Always);

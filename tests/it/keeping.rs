@@ -1,21 +1,18 @@
 //! Copies of what other nodes hold: the real binary, in processes of their own, killed and
 //! brought back while they fetch.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use common::commands::done;
-use common::content::content;
-use common::forms::uploaded;
-use common::process::{Node, until};
-use common::raw_http::{Answer, get, head, send};
-use common::relay::Relay;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::commands::done;
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, until};
+use crate::common::raw_http::{Answer, get, head, send};
+use crate::common::relay::Relay;
 
 const MIB: usize = 1 << 20;
 

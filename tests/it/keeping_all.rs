@@ -1,20 +1,17 @@
 //! Nodes that keep everything: what they hold is one file to people, what a user removes stays
 //! removed, and no stranger keeps them from it.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::collections::BTreeSet;
 
-use common::content::content;
-use common::forms::uploaded;
-use common::liar::{Liar, Lie, Sends};
-use common::peers::{held, peer_id, post};
-use common::process::{Node, until};
-use common::raw_http::{get, head, send};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::liar::{Liar, Lie, Sends};
+use crate::common::peers::{held, peer_id, post};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::{get, head, send};
 
 const FILES: u32 = 200;
 

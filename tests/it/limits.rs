@@ -1,9 +1,5 @@
 //! The limits of the server, with shorter times than it really has.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,12 +10,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::get as on_get;
 use bytes::Bytes;
-use common::process::until;
-use common::raw_http::{connect, get, head, read_answer};
 use futures_util::stream;
 use larder::web::server::{Options, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+
+use crate::common::process::until;
+use crate::common::raw_http::{connect, get, head, read_answer};
 
 /// Far beyond what the buffers between server and client hold.
 const ENDLESS: usize = 1 << 30;

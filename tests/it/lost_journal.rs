@@ -1,24 +1,21 @@
 //! A journal that is gone, in whole or in part: nothing that may be needed is deleted, what is
 //! lost is told and counted, and whatever else has it gives it back.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use common::content::content;
-use common::countdown_disk::{After, CountdownDisk, Fault};
-use common::forms::uploaded;
-use common::process::{Node, larder};
-use common::raw_http::get;
 use larder::store::DirectoryError;
 use larder::store::local::{LocalStore, OpenError, Options};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::countdown_disk::{After, CountdownDisk, Fault};
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, larder};
+use crate::common::raw_http::get;
 
 /// More than packs hold, so that each is a file.
 const LONG: usize = 70_000;
@@ -174,7 +171,7 @@ fn what_a_journal_mended_in_part_has_lost_is_told_and_its_content_is_kept_until_
     assert_eq!(status, Some(0), "{said}");
     let node = Node::start(&dir, &[]);
     assert_eq!(health(&node)["lost_changes"], 0);
-    common::process::until("what nobody needs is deleted", || {
+    crate::common::process::until("what nobody needs is deleted", || {
         (node.content_files().len() == before.len() - 2).then_some(())
     });
     node.stop();

@@ -1,19 +1,16 @@
 //! The commands in front of a node that is none: nothing that it sends is taken for a file, leads
 //! elsewhere, or commands the terminal.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::canned::{Canned, Reply};
-use common::commands::{failed, names, run};
 use larder::hash::BlobHash;
 use serde_json::json;
+
+use crate::common::canned::{Canned, Reply};
+use crate::common::commands::{failed, names, run};
 
 const MIB: usize = 1 << 20;
 

@@ -4,22 +4,19 @@
 //! The liars sign who they are as every node does. Each is asked for two contents: one that
 //! an honest node holds as well, and one that it alone claims to hold.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use common::content::content;
-use common::forms::uploaded;
-use common::liar::{Liar, Lie, Sends};
-use common::peers::{post, until_held};
-use common::process::{Node, until};
-use common::raw_http::{get, head, send, until_the_end};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::liar::{Liar, Lie, Sends};
+use crate::common::peers::{post, until_held};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::{get, head, send, until_the_end};
 
 /// Two windows of a copy and a little more.
 const SIZE: usize = (3 << 20) + 17;

@@ -1,22 +1,19 @@
 //! What `GET /metrics` counts, read by Prometheus's own library.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
-use common::content::content;
-use common::forms::uploaded;
-use common::liar::{Liar, Lie, Sends};
-use common::peers::{peer_id, post, until_held, until_knows};
-use common::process::{Node, until};
-use common::raw_http::{connect, get, head, send};
-use common::venv;
 use serde_json::{Value, json};
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::liar::{Liar, Lie, Sends};
+use crate::common::peers::{peer_id, post, until_held, until_knows};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::{connect, get, head, send};
+use crate::common::venv;
 
 /// What a node has counted.
 struct Metrics(Vec<Value>);

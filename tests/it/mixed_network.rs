@@ -1,21 +1,18 @@
 //! Nodes of this kind and peers of the older Python service in one network, introduced by
 //! the bootstrap server of either: each serves what the other holds.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use common::content::content;
-use common::forms::uploaded;
-use common::peers::{peer_id, post, until_knows, until_sees};
-use common::process::{Node, until};
-use common::python::Python;
-use common::raw_http::get;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::peers::{peer_id, post, until_knows, until_sees};
+use crate::common::process::{Node, until};
+use crate::common::python::Python;
+use crate::common::raw_http::get;
 
 /// Two nodes of each kind that know each other.
 struct Mixed {

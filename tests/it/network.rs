@@ -1,21 +1,18 @@
 //! Nodes that find each other and tell each other what they hold: the real binary, in
 //! processes of their own, killed and brought back.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::net::SocketAddr;
 use std::process::Command;
 
-use common::content::content;
-use common::forms::uploaded;
-use common::peers::{peer_id, post, until_knows, until_sees};
-use common::process::{Node, larder, until};
-use common::python::Python;
-use common::raw_http::{Answer, get, head, send};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::peers::{peer_id, post, until_knows, until_sees};
+use crate::common::process::{Node, larder, until};
+use crate::common::python::Python;
+use crate::common::raw_http::{Answer, get, head, send};
 
 /// A process of larder in a directory of its own, so that it can return.
 struct Place {

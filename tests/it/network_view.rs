@@ -1,18 +1,10 @@
 //! The view of the whole network: a node's own files and those that peers told of, in one
 //! order, whatever the size of the pages.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::forms::uploaded;
-use common::peers::{peer_id, until_knows, until_sees};
-use common::process::{Node, until};
-use common::raw_http::{get, head, send};
 use larder::blob::memory::MemoryBlobs;
 use larder::hash::BlobHash;
 use larder::index::memory::MemoryIndex;
@@ -23,6 +15,11 @@ use larder::record::{FileId, FileRecord};
 use larder::store::{About, Store};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+use crate::common::forms::uploaded;
+use crate::common::peers::{peer_id, until_knows, until_sees};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::{get, head, send};
 
 const NAMES: [&str; 3] = ["Ab", "b", "c"];
 

@@ -1,16 +1,9 @@
 //! The Nth disk operation fails, for every N, under the whole store.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // A test fails by panicking.
-
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::content::content;
-use common::countdown_disk::{After, CountdownDisk, Fault};
-use common::indexing::add;
-use common::stores;
-use common::tree::Tree;
 use larder::disk::{Durability, RealDisk};
 use larder::hash::BlobHash;
 use larder::index::IndexBackend;
@@ -21,7 +14,11 @@ use larder::store::local::LocalStore;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-use crate::common;
+use crate::common::content::content;
+use crate::common::countdown_disk::{After, CountdownDisk, Fault};
+use crate::common::indexing::add;
+use crate::common::stores;
+use crate::common::tree::Tree;
 
 /// A store while its disk fails, and what its answers promised.
 struct Scenario {

@@ -1,18 +1,15 @@
 //! The interface is what its `OpenAPI` document says.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use common::process::Node;
-use common::raw_http::{get, head, send};
-use common::venv;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::process::Node;
+use crate::common::raw_http::{get, head, send};
+use crate::common::venv;
 
 /// What a path may be asked by; HEAD goes with GET, unless it is alone.
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];

@@ -1,11 +1,6 @@
 //! Outboards and answers: the same bytes as the `bao-tree` crate makes, and nothing false
 //! gets through.
 
-// A panic is how a test fails.
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
-
-use crate::common;
-
 use std::io::ErrorKind;
 use std::ops::Range;
 
@@ -14,11 +9,12 @@ use bao_tree::io::sync::{decode_ranges, encode_ranges_validated};
 use bao_tree::io::{round_up_to_chunks, round_up_to_chunks_groups};
 use bao_tree::{BaoTree, BlockSize, ByteRanges, ChunkRanges};
 use bytes::Bytes;
-use common::blob::Blob;
 use larder::hash::BlobHash;
 use larder::outboard::{EncodeError, Encoder, Tree, Verifier, VerifyError};
 use proptest::prelude::*;
 use proptest::sample::Index;
+
+use crate::common::blob::Blob;
 
 const GROUPS_OF_16_CHUNKS: BlockSize = BlockSize::from_chunk_log(4);
 const GROUP: usize = 16 * 1024;

@@ -2,21 +2,18 @@
 //! lost, remembered, and mended by the same content; a write that was cut off is none of that; and
 //! what was removed stays removed.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::content::content;
-use common::forms::uploaded;
-use common::packs::blobs_in_packs;
-use common::process::{Node, larder, until};
-use common::raw_http::{get, head, send};
-use common::tree::Tree;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::packs::blobs_in_packs;
+use crate::common::process::{Node, larder, until};
+use crate::common::raw_http::{get, head, send};
+use crate::common::tree::Tree;
 
 /// The lengths of a pack's header and of that of an entry, in bytes.
 const PACK_HEADER: usize = 32;
@@ -74,7 +71,7 @@ impl Taken {
         dir
     }
 
-    fn read(&self, node: &Node, at: usize) -> common::raw_http::Answer {
+    fn read(&self, node: &Node, at: usize) -> crate::common::raw_http::Answer {
         get(
             node.address,
             &format!("/api/p2p/file/{}", self.files[at].0),

@@ -1,18 +1,10 @@
 //! Packs of small blobs: rolled, damaged, compacted, cut off and upgraded to.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // A test fails by panicking.
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::content::content;
-use common::countdown_disk::{After, CountdownDisk, Fault};
-use common::power_cut::{Operation, Simulated, Variant};
-use common::received::keep;
-use common::recording_disk::RecordingDisk;
-use common::tree::Tree;
 use futures_util::TryStreamExt;
 use larder::blob::local::{LocalBlobs, Options, note_small_files};
 use larder::blob::{BlobBackend, BlobError};
@@ -21,7 +13,12 @@ use larder::hash::BlobHash;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-use crate::common;
+use crate::common::content::content;
+use crate::common::countdown_disk::{After, CountdownDisk, Fault};
+use crate::common::power_cut::{Operation, Simulated, Variant};
+use crate::common::received::keep;
+use crate::common::recording_disk::RecordingDisk;
+use crate::common::tree::Tree;
 
 /// So short that a few blobs fill a pack.
 const PACK_BYTES: u32 = 10_000;

@@ -1,14 +1,10 @@
 //! The page's files as the node serves them.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use common::process::Node;
-use common::raw_http::get;
+use crate::common::process::Node;
+use crate::common::raw_http::get;
 
 fn page() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("page")

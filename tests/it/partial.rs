@@ -1,15 +1,12 @@
 //! A peer that tells of more files than there is room for: the newest are listed, and that it is
 //! not all of them is told.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
-use common::canned::{Canned, Reply};
-use common::peers::post;
-use common::process::{Node, larder, until};
-use common::raw_http::get;
 use serde_json::{Value, json};
+
+use crate::common::canned::{Canned, Reply};
+use crate::common::peers::post;
+use crate::common::process::{Node, larder, until};
+use crate::common::raw_http::get;
 
 /// More than 64 MiB of them.
 const FILES: usize = 20_000;

@@ -1,17 +1,14 @@
 //! Peers that ask too often are told to come later, and lose nothing by it.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::net::SocketAddr;
 use std::process::Command;
 
-use common::forms::uploaded;
-use common::process::{Node, until};
-use common::raw_http::{Answer, get, head, send};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, until};
+use crate::common::raw_http::{Answer, get, head, send};
 
 /// What a limit of one request a second takes at once.
 const AT_ONCE: usize = 10;

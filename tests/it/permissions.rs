@@ -1,21 +1,18 @@
 //! Who else may get at what is stored: nobody, whatever the umask says.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::content::content;
-use common::forms::uploaded;
-use common::peers::until_knows;
-use common::process::{Node, larder, until};
-use common::raw_http::get;
-use common::tus;
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::peers::until_knows;
+use crate::common::process::{Node, larder, until};
+use crate::common::raw_http::get;
+use crate::common::tus;
 
 /// The command with this umask.
 fn under(umask: &str, dir: &TempDir, arguments: &[&str]) -> Command {

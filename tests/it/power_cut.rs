@@ -3,19 +3,10 @@
 //! sled's own files are not written through the recorded disk. They are tried as
 //! they were at that moment, as they were at the start (sled syncs late), and gone.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // A test fails by panicking.
-
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use common::content::content;
-use common::packs::blobs_in_packs;
-use common::power_cut::{Operation, Simulated, Variant};
-use common::received::keep;
-use common::recording_disk::RecordingDisk;
-use common::stores;
-use common::tree::Tree;
 use futures_util::{StreamExt, stream};
 use larder::blob::local::LocalBlobs;
 use larder::disk::{Durability, RealDisk};
@@ -25,7 +16,13 @@ use larder::store::Store;
 use larder::store::local::LocalStore;
 use tempfile::TempDir;
 
-use crate::common;
+use crate::common::content::content;
+use crate::common::packs::blobs_in_packs;
+use crate::common::power_cut::{Operation, Simulated, Variant};
+use crate::common::received::keep;
+use crate::common::recording_disk::RecordingDisk;
+use crate::common::stores;
+use crate::common::tree::Tree;
 
 /// sled's directory.
 const SLED: &str = "index";

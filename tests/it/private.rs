@@ -1,22 +1,19 @@
 //! A private node: what leaves it, and what it answers to strangers. Everything that can hear
 //! it writes down what it hears.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::net::SocketAddr;
 
-use common::forms::{field, file, form, upload_request, uploaded};
-use common::peers::{peer_id, post};
-use common::process::{Node, larder, until};
-use common::raw_http::{get, head, send};
-use common::recorder::Recorder;
 use larder::peer::mdns::{self, Mdns};
 use larder::peer_id::PeerId;
 use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use crate::common::forms::{field, file, form, upload_request, uploaded};
+use crate::common::peers::{peer_id, post};
+use crate::common::process::{Node, larder, until};
+use crate::common::raw_http::{get, head, send};
+use crate::common::recorder::Recorder;
 
 const TOKEN: &str = "0123456789abcdef";
 const BEARER: &str = "Authorization: Bearer 0123456789abcdef";

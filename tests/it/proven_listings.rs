@@ -1,20 +1,17 @@
 //! What peers tell of their files is theirs and of now: nobody speaks in the name of another,
 //! nothing that was removed comes back, and a removal that was not heard costs little.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::net::SocketAddr;
 
-use common::canned::{Canned, Reply};
-use common::forms::uploaded;
-use common::peers::{held, peer_id, post, until_knows, until_sees};
-use common::process::{Node, until};
-use common::raw_http::{get, head, send};
-use common::relay::Relay;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::canned::{Canned, Reply};
+use crate::common::forms::uploaded;
+use crate::common::peers::{held, peer_id, post, until_knows, until_sees};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::{get, head, send};
+use crate::common::relay::Relay;
 
 fn start(arguments: &[&str]) -> (TempDir, Node) {
     let dir = tempfile::tempdir().unwrap();

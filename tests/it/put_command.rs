@@ -1,10 +1,6 @@
 //! What `larder put` prints is stored, under that name and description and with the bytes that
 //! the file had, whatever an earlier command has left and whatever happens to the file meanwhile.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -12,15 +8,16 @@ use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 
-use common::canned::{Canned, Reply};
-use common::commands::{command, done, failed, json};
-use common::content::content;
-use common::process::{Node, start};
-use common::raw_http::{get, head, send};
-use common::relay::Relay;
 use larder::hash::BlobHash;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::canned::{Canned, Reply};
+use crate::common::commands::{command, done, failed, json};
+use crate::common::content::content;
+use crate::common::process::{Node, start};
+use crate::common::raw_http::{get, head, send};
+use crate::common::relay::Relay;
 
 const MIB: usize = 1 << 20;
 /// The size of a file that is not sent before its cable holds, in bytes: sockets take some.

@@ -1,19 +1,16 @@
 //! How much content a node keeps at most, whatever comes in at once.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::net::SocketAddr;
 use std::thread;
 
-use common::commands;
-use common::content::content;
-use common::forms::{file, form, upload};
-use common::process::{Node, until};
-use common::raw_http::{Answer, get, head, send};
-use common::tus;
 use tempfile::TempDir;
+
+use crate::common::commands;
+use crate::common::content::content;
+use crate::common::forms::{file, form, upload};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::{Answer, get, head, send};
+use crate::common::tus;
 
 /// One of these is spooled in memory, the other in a file.
 const LENGTHS: [usize; 2] = [10_000, 200_000];

@@ -1,25 +1,22 @@
 //! What the network tells of itself: who is not reached learns so, who stops says so, and
 //! files of those that do not answer are shown as that.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::path::Path;
 
-use common::canned::{Canned, Reply};
-use common::clock::ShiftedClock;
-use common::forms::uploaded;
-use common::liar::{Liar, Lie, Sends};
-use common::peers::{held, peer_id, post, until_held, until_knows};
-use common::process::{Node, larder, until};
-use common::raw_http::get;
-use common::recorder::Recorder;
 use larder::peer::identity::Identity;
 use larder::peer::registration::Registration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::canned::{Canned, Reply};
+use crate::common::clock::ShiftedClock;
+use crate::common::forms::uploaded;
+use crate::common::liar::{Liar, Lie, Sends};
+use crate::common::peers::{held, peer_id, post, until_held, until_knows};
+use crate::common::process::{Node, larder, until};
+use crate::common::raw_http::get;
+use crate::common::recorder::Recorder;
 
 fn start(arguments: &[&str]) -> (TempDir, Node) {
     let dir = tempfile::tempdir().unwrap();

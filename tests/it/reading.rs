@@ -1,19 +1,16 @@
 //! Downloads as RFC 9110 says, and the listing page by page.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::ops::Range;
 
-use common::content::content;
-use common::forms::{form, part, upload, uploaded};
-use common::process::{Node, until};
-use common::raw_http::{Answer, connect, get, head, read_answer, send};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::{form, part, upload, uploaded};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::{Answer, connect, get, head, read_answer, send};
 
 /// The length of the file that is read in parts; no multiple of anything.
 const SIZE: usize = 3_000_001;

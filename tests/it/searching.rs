@@ -1,13 +1,10 @@
 //! A search by name does bounded work for each answer, and misses nothing.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
-use common::indexing::add;
 use http_body_util::BodyExt;
 use larder::blob::memory::MemoryBlobs;
 use larder::hash::BlobHash;
@@ -21,7 +18,7 @@ use larder::store::Store;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::common;
+use crate::common::indexing::add;
 
 /// More than are looked at for one answer.
 const MANY: usize = 12_000;

@@ -1,19 +1,16 @@
 //! Where secrets go, and who may have written them: tokens go to the node alone, and files of
 //! others are no secrets.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use common::authority::Authority;
-use common::canned::{Canned, Reply};
-use common::commands::{command, failed};
-use common::process::{Node, larder, until};
 use tempfile::TempDir;
+
+use crate::common::authority::Authority;
+use crate::common::canned::{Canned, Reply};
+use crate::common::commands::{command, failed};
+use crate::common::process::{Node, larder, until};
 
 const TOKEN: &str = "0123456789abcdef";
 

@@ -1,18 +1,15 @@
 //! The settings file, the environment and the flags: which goes before which, what is said
 //! of wrong ones, and what `larder config` tells.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::process::{Node, larder, until};
-use common::raw_http::get;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::process::{Node, larder, until};
+use crate::common::raw_http::get;
 
 const SECRET: &str = "0123456789abcdef-secret";
 

@@ -1,21 +1,18 @@
 //! What a node lacks for a while, open files or room in a file, is told as that, and is no end of
 //! anything: once it is there again, all goes on.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use common::content::content;
-use common::forms::{file, form, upload, upload_request, uploaded};
-use common::process::{Node, limited, until};
-use common::raw_http::{Answer, connect, get, head, read_answer};
-use common::tus;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::{file, form, upload, upload_request, uploaded};
+use crate::common::process::{Node, limited, until};
+use crate::common::raw_http::{Answer, connect, get, head, read_answer};
+use crate::common::tus;
 
 /// More than is kept in memory, so that files are opened for it.
 const LONG: usize = 70_000;

@@ -1,19 +1,11 @@
 //! What the local backend promises beside that: what ends too early leaves no file, whatever its
 //! disk does.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // A test fails by panicking.
-
-use crate::common;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::content::content;
-use common::countdown_disk::{After, CountdownDisk, Fault};
-use common::process::{DEADLINE, until};
-use common::received::{keep, received, write};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use larder::blob::local::{self, LocalBlobs};
@@ -22,6 +14,11 @@ use larder::disk::{Disk, Durability, RealDisk};
 use larder::hash::BlobHash;
 use rustix::io::Errno;
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::countdown_disk::{After, CountdownDisk, Fault};
+use crate::common::process::{DEADLINE, until};
+use crate::common::received::{keep, received, write};
 
 /// More than is received in memory.
 const ON_DISK: usize = 700_000;

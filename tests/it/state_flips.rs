@@ -2,23 +2,20 @@
 //! in what has come of a copy: who it is, whom it knows, what is being uploaded, and what is to
 //! be kept stay, or are told to be lost.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs;
 use std::path::Path;
 
-use common::content::content;
-use common::forms::uploaded;
-use common::peers::{peer_id, post, until_held, until_knows};
-use common::process::{Node, larder, until};
-use common::raw_http::get;
-use common::relay::Relay;
-use common::tree::Tree;
-use common::tus;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::peers::{peer_id, post, until_held, until_knows};
+use crate::common::process::{Node, larder, until};
+use crate::common::raw_http::get;
+use crate::common::relay::Relay;
+use crate::common::tree::Tree;
+use crate::common::tus;
 
 const SIZE: usize = 200_000;
 const HERE: usize = 100_000;

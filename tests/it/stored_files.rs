@@ -1,21 +1,18 @@
 //! Something else than a file in the place of each file that is stored: nobody waits for it, and
 //! no more is read of it than such a file can have.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use common::content::content;
-use common::forms::uploaded;
-use common::process::{Node, larder, limited, until};
-use common::raw_http::{get, head, send};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, larder, limited, until};
+use crate::common::raw_http::{get, head, send};
 
 const LONG: usize = 1_600_001;
 const STORAGE: &str = "peer_storage";
@@ -45,8 +42,8 @@ fn stored() -> TempDir {
     let gone = format!("/api/p2p/file/{}", gone["file_id"].as_str().unwrap());
     let removed = send(node.address, &head("DELETE", &gone, &[]));
     assert_eq!(removed.status, 200, "{removed:?}");
-    let upload = common::tus::created(node.address, 1000);
-    common::tus::patched(node.address, &upload, 0, &content(4, 100));
+    let upload = crate::common::tus::created(node.address, 1000);
+    crate::common::tus::patched(node.address, &upload, 0, &content(4, 100));
     until("what is dead is told of", || {
         let packs = fs::read_dir(dir.path().join(STORAGE).join("packs"));
         let mut names = packs.unwrap().map(|it| it.unwrap().path());

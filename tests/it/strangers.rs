@@ -1,10 +1,6 @@
 //! What a stranger can make a node do: ask for larder's own paths, for a while, and nothing
 //! more; and who is no stranger does not notice.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,14 +8,15 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use common::canned::{Canned, Reply};
-use common::forms::uploaded;
-use common::peers::{peer_id, post, reaches, until_knows, until_sees};
-use common::process::{Node, until};
-use common::raw_http::get;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use crate::common::canned::{Canned, Reply};
+use crate::common::forms::uploaded;
+use crate::common::peers::{peer_id, post, reaches, until_knows, until_sees};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::get;
 
 fn start(arguments: &[&str]) -> (TempDir, Node) {
     let dir = tempfile::tempdir().unwrap();

@@ -1,18 +1,9 @@
 //! Peers and bootstrap servers that are reached over TLS, as behind a proxy that ends it.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use common::authority::Authority;
-use common::content::content;
-use common::forms::uploaded;
-use common::process::{Node, larder, until};
-use common::raw_http::get;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
@@ -20,6 +11,12 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
+
+use crate::common::authority::Authority;
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, larder, until};
+use crate::common::raw_http::get;
 
 /// A server that an authority vouches for under one name, or did so until 2020.
 fn server(authority: &Authority, name: &str, expired: bool) -> ServerConfig {

@@ -1,21 +1,18 @@
 //! Resumable uploads as the protocol tus 1.0.0 has them, request by request.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::io::Write;
 
-use common::content::content;
-use common::peers::{until_knows, until_sees};
-use common::process::Node;
-use common::raw_http::{connect, get, head, read_answer, send, until_read};
-use common::tus::{
-    PART, TUS, create, created, look, offset, patch, patch_request, patched, request,
-};
 use larder::hash::BlobHash;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::peers::{until_knows, until_sees};
+use crate::common::process::Node;
+use crate::common::raw_http::{connect, get, head, read_answer, send, until_read};
+use crate::common::tus::{
+    PART, TUS, create, created, look, offset, patch, patch_request, patched, request,
+};
 
 /// Longer than what is kept in memory or in packs.
 const LONG: usize = 3 << 20;
@@ -26,7 +23,7 @@ fn node() -> (Node, TempDir) {
 }
 
 /// What the node tells of the file that an answer names.
-fn file_of(node: &Node, answer: &common::raw_http::Answer) -> Value {
+fn file_of(node: &Node, answer: &crate::common::raw_http::Answer) -> Value {
     let id = answer.header("larder-file-id").to_owned();
     let files = get(node.address, "/api/p2p/files", &[]).json();
     let files = files["files"].as_array().unwrap();
@@ -34,7 +31,7 @@ fn file_of(node: &Node, answer: &common::raw_http::Answer) -> Value {
     file.unwrap_or_else(|| panic!("{id} in {files:?}")).clone()
 }
 
-fn assert_is_whole(node: &Node, answer: &common::raw_http::Answer, content: &[u8]) {
+fn assert_is_whole(node: &Node, answer: &crate::common::raw_http::Answer, content: &[u8]) {
     let hash = BlobHash::of(content).to_string();
     assert_eq!(answer.header("larder-file-hash"), hash);
     let file = file_of(node, answer);

@@ -2,19 +2,16 @@
 //!
 //! `tests/run` installs them.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::content::content;
-use common::process::{Node, until};
-use common::raw_http::get;
-use common::{npm, venv};
 use larder::hash::BlobHash;
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::process::{Node, until};
+use crate::common::raw_http::get;
+use crate::common::{npm, venv};
 
 const MIB: usize = 1 << 20;
 const LENGTH: usize = 96 * MIB;

@@ -1,15 +1,10 @@
 //! The Nth disk operation fails, for every N, while an upload in parts goes on and ends:
 //! nothing that was acknowledged is lost, and in the end it is one file.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // A test fails by panicking.
-
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::content::content;
-use common::countdown_disk::{After, CountdownDisk, Fault};
-use common::stores;
 use larder::blob::memory::MemoryBlobs;
 use larder::disk::{Disk, Durability, RealDisk};
 use larder::hash::BlobHash;
@@ -22,7 +17,9 @@ use larder::store::local::LocalStore;
 use larder::store::{About, Store};
 use rustix::io::Errno;
 
-use crate::common;
+use crate::common::content::content;
+use crate::common::countdown_disk::{After, CountdownDisk, Fault};
+use crate::common::stores;
 
 /// A node, and the storage directory that it has to itself.
 async fn open(dir: &Path, disk: Arc<dyn Disk>) -> (Node, LocalStore) {

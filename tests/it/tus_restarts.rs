@@ -1,25 +1,22 @@
 //! Resumable uploads whose client or whose node is killed, over and over: they go on where
 //! they stopped, and end as the file that a plain upload would have made.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::io::Write;
 use std::net::Shutdown;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use common::content::content;
-use common::forms::uploaded;
-use common::process::{Node, larder, until};
-use common::random::Random;
-use common::raw_http::{connect, get, read_answer, until_read};
-use common::tus::{created, look, offset, patch, patch_request, patched};
 use larder::hash::BlobHash;
 use larder::state_file::StateFile;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, larder, until};
+use crate::common::random::Random;
+use crate::common::raw_http::{connect, get, read_answer, until_read};
+use crate::common::tus::{created, look, offset, patch, patch_request, patched};
 
 const MIB: usize = 1 << 20;
 /// The length of the upload that is killed at many points: longer with `LARDER_SOAK`.

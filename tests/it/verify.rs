@@ -1,17 +1,14 @@
 //! `larder verify`: what it finds, and what it puts in order by itself.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::content::content;
-use common::forms::uploaded;
-use common::process::{Node, larder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, larder};
 
 /// More than an outboard is needed for.
 const LONG: usize = 200_000;

@@ -1,10 +1,6 @@
 //! Settings that cannot be: each, however it is set, ends the command with status 2 and one
 //! line that names it, where it was set and what is wrong with it.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
@@ -12,11 +8,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use common::authority::Authority;
-use common::commands::command;
-use common::process::{Node, larder};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::authority::Authority;
+use crate::common::commands::command;
+use crate::common::process::{Node, larder};
 
 const SECRET: &str = "pass-that-nobody-sees";
 
@@ -412,7 +409,7 @@ fn a_node_speaks_tls_with_files_that_stand_in_different_places() {
     let mut command = larder(dir.path());
     command.env("LARDER_TLS_KEY", "key.pem");
     let node = Node::spawn(&dir, command);
-    let log = common::process::until("it serves", || {
+    let log = crate::common::process::until("it serves", || {
         let log = node.log();
         log.contains("serving").then_some(log)
     });

@@ -3,17 +3,14 @@
 //!
 //! The disk is a tmpfs that the test mounts, which takes root.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // A test fails by panicking.
-
-use crate::common;
-
-use crate::small_disk::{SmallDisk, free, storage};
-use common::content::content;
-use common::forms::{BOUNDARY, file, form, upload, uploaded};
-use common::process::{Node, until};
-use common::raw_http::{get, head, send};
-use common::tus::{create, created, offset, patch, patched};
 use serde_json::Value;
+
+use crate::common::content::content;
+use crate::common::forms::{BOUNDARY, file, form, upload, uploaded};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::{get, head, send};
+use crate::common::tus::{create, created, offset, patch, patched};
+use crate::small_disk::{SmallDisk, free, storage};
 
 /// What a node leaves free where nothing is said.
 const RESERVE: u64 = 16 << 20;
@@ -105,7 +102,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-fn assert_full(answer: &common::raw_http::Answer) {
+fn assert_full(answer: &crate::common::raw_http::Answer) {
     let (status, code) = answer.refusal();
     assert_eq!((status, code.as_str()), FULL);
 }

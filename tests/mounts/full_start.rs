@@ -3,18 +3,14 @@
 //!
 //! The disk is a tmpfs that the test mounts, which takes root.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs;
 use std::path::PathBuf;
 
+use crate::common::content::content;
+use crate::common::forms::{file, form, upload, uploaded};
+use crate::common::process::{Node, larder, until};
+use crate::common::raw_http::{get, head, send};
 use crate::small_disk::{SmallDisk, free, storage};
-use common::content::content;
-use common::forms::{file, form, upload, uploaded};
-use common::process::{Node, larder, until};
-use common::raw_http::{get, head, send};
 
 const LONG: usize = 2 << 20;
 const SHORT: usize = 5_000;

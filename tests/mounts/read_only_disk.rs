@@ -2,20 +2,17 @@
 //!
 //! The disk is an ext4 file system in a file, which the test mounts and breaks; that takes root.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
-use common::content::content;
-use common::forms::uploaded;
-use common::process::{Node, until};
-use common::raw_http::get;
 use rustix::process::Signal;
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, until};
+use crate::common::raw_http::get;
 
 fn done(command: &mut Command) -> String {
     let output = command.output().unwrap();

@@ -1,20 +1,17 @@
 //! `/ready` and `/health` tell what an upload would meet now, whatever the cause, and heal with it.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
-
-use crate::common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::content::content;
-use common::forms::{file, form, upload, uploaded};
-use common::process::{Node, limited, until};
-use common::raw_http::get;
-use common::tus::create;
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::{file, form, upload, uploaded};
+use crate::common::process::{Node, limited, until};
+use crate::common::raw_http::get;
+use crate::common::tus::create;
 
 /// More than packs hold, so that it goes the way of files.
 const LONG: usize = 70_000;

@@ -1,20 +1,17 @@
 //! Nodes with addresses of their own on a local network, whose cables are cut: the real
 //! binary in network namespaces. Where the machine does not allow those, that is said.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use crate::lan::Lan;
-use common::content::content;
-use common::process::{Node, until};
 use serde_json::json;
 use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::process::{Node, until};
+use crate::lan::Lan;
 
 const MIB: usize = 1 << 20;
 

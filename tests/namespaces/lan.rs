@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::lossy_switch::{LossySwitch, script};
 use crate::common::process::{Node, until};
+use crate::lossy_switch::{LossySwitch, script};
 
 /// Set where namespaces must not be left out.
 const REQUIRED: &str = "LARDER_REQUIRE_NAMESPACES";

@@ -1,19 +1,16 @@
 //! Names of peers that are looked up slowly, and names that lead where no peer may be: the real
 //! binary in network namespaces, with a name server of its own.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use crate::common;
-
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
-use crate::lan::Lan;
-use common::process::{Node, until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use crate::common::process::{Node, until};
+use crate::lan::Lan;
 
 /// Tells the addresses of the names that it was given, and to whoever asks for others nothing;
 /// writes down what it was asked.
