@@ -46,13 +46,14 @@ fn the_source_is_tidy() {
 
 /// The binaries of tests, and why each stands apart. A test is a module of `it`, unless it needs
 /// a process or a machine to itself: each binary takes seconds to link, and room.
-const BINARIES: [(&str, &str); 9] = [
+const BINARIES: [(&str, &str); 10] = [
     ("bit_flips", "reads all that its process logs"),
     ("crowded", "has thousands of files open"),
     ("directory_memory", "measures the memory of its process"),
     ("floors", "is run alone"),
     ("it", "all others"),
     ("kill9", "keeps the machine busy"),
+    ("many_nodes", "needs the machine's whole time"),
     ("mounts", "needs root"),
     ("namespaces", "needs root"),
     ("tidy", "is run alone"),
@@ -74,6 +75,22 @@ fn tests_are_in_few_binaries() {
         BTreeSet::from(known),
         "should it be a module of `it`?"
     );
+}
+
+#[test]
+fn what_is_not_quick_is_there() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let list = std::fs::read_to_string(tests.join("not-quick")).unwrap();
+    let lines = list.lines().filter(|line| !line.starts_with('#'));
+    let names = lines.map(|line| line.split_whitespace().next().unwrap());
+    let gone: Vec<_> = names
+        .filter(|name| {
+            let (module, test) = name.split_once("::").unwrap();
+            let file = std::fs::read_to_string(tests.join("it").join(format!("{module}.rs")));
+            !file.is_ok_and(|text| test.is_empty() || text.contains(&format!("fn {test}(")))
+        })
+        .collect();
+    assert_eq!(gone, Vec::<&str>::new());
 }
 
 #[test]

@@ -43,7 +43,6 @@ mod limits;
 mod lost_journal;
 mod lying_node;
 mod lying_peer;
-mod many_nodes;
 mod metrics;
 mod mixed_network;
 mod network;

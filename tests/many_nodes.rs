@@ -1,10 +1,12 @@
 //! Many nodes in one process; `benches/network` lets it grow further.
+//!
+//! Apart, since it counts how often they look around until all is known everywhere.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)] // A test fails by panicking.
 
 use std::time::Duration;
 
-#[path = "../../benches/network/simulation.rs"]
+#[path = "../benches/network/simulation.rs"]
 mod simulation;
 
 use simulation::{Simulation, Size};
