@@ -29,7 +29,7 @@ use tower::ServiceExt;
 pub(crate) struct InMemory {
     node: Arc<Node>,
     router: Router,
-    blobs: Arc<MemoryBlobs>,
+    blobs: Arc<dyn BlobBackend>,
 }
 
 /// An answer, read whole.
@@ -42,13 +42,13 @@ pub(crate) struct Answer {
 
 impl InMemory {
     pub(crate) fn new() -> Self {
-        Self::over(Arc::new(MemoryIndex::default()))
+        let (blobs, index) = (MemoryBlobs::default(), MemoryIndex::default());
+        Self::over(Arc::new(blobs), Arc::new(index))
     }
 
-    /// A node of which the index is this.
-    pub(crate) fn over(index: Arc<dyn IndexBackend>) -> Self {
-        let blobs = Arc::new(MemoryBlobs::default());
-        let store = Store::new(blobs.clone(), index);
+    /// A node over these backends.
+    pub(crate) fn over(blobs: Arc<dyn BlobBackend>, index: Arc<dyn IndexBackend>) -> Self {
+        let store = Store::new(Arc::clone(&blobs), index);
         let options = Options::alone("http://localhost:5004".parse().unwrap());
         let (identity, state) = (Identity::generate().unwrap(), MemoryState::default());
         let node = Node::new(store, identity, Arc::new(state), options);

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -13,6 +14,7 @@ use larder::blob::{
 };
 use larder::disk::Durability;
 use larder::hash::BlobHash;
+use larder::health::{Findings, Health};
 
 use crate::common::content::content;
 use crate::common::received::{keep, received, write};
@@ -67,6 +69,7 @@ async fn conforms(blobs: &dyn BlobBackend) {
         partial_content_becomes_a_blob(blobs, purpose).await;
     }
     purposes_are_apart(blobs).await;
+    what_is_missed_is_counted_and_reported(blobs).await;
     assert!(blobs.room().await > 0);
     blobs.check_room(1).await.unwrap();
     blobs.try_to_write().await.unwrap();
@@ -365,6 +368,30 @@ async fn purposes_are_apart(blobs: &dyn BlobBackend) {
     blobs.partials(Purpose::Copies).remove(&id).await.unwrap();
     assert_eq!(found(blobs, Purpose::Uploads).await, [(id.clone(), 10)]);
     blobs.partials(Purpose::Uploads).remove(&id).await.unwrap();
+}
+
+/// What a backend has reported.
+#[derive(Default)]
+struct Heard(Mutex<Vec<(BlobHash, Health)>>);
+
+impl Findings for Heard {
+    fn found(&self, hash: &BlobHash, health: Health) {
+        self.0.lock().unwrap().push((*hash, health));
+    }
+}
+
+async fn what_is_missed_is_counted_and_reported(blobs: &dyn BlobBackend) {
+    let heard = Arc::new(Heard::default());
+    blobs.report_to(Arc::clone(&heard) as Arc<dyn Findings>);
+
+    // What was known before is told first.
+    heard.0.lock().unwrap().clear();
+    let (hash, before) = (BlobHash::of(b"missed"), blobs.damage_found());
+    blobs.note_missing(&hash).await.unwrap();
+    let told = heard.0.lock().unwrap().clone();
+    assert_eq!(told, [(hash, Health::Damaged)]);
+    assert_eq!(blobs.damage_found(), before + 1);
+    blobs.delete(&hash).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! What the index is kept with is out of reach: every answer that needs it says so and when to ask
-//! again, and all is as before once it is back.
+//! What records or content are kept with is out of reach: every answer that needs it says so and
+//! when to ask again, and all is as before once it is back.
 
 use std::io;
 use std::sync::Arc;
@@ -7,9 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use http_body_util::BodyExt;
+use larder::blob::memory::MemoryBlobs;
+use larder::blob::{BlobBackend, BlobError, Limit, OpenBlob, Partials, Purpose, Receiving};
 use larder::hash::BlobHash;
-use larder::health::Health;
+use larder::health::{Findings, Health};
 use larder::index::memory::MemoryIndex;
 use larder::index::{Content, Garbage, Held, IndexBackend, IndexError, Intent, Totals};
 use larder::record::{FileId, FileRecord, NewFile};
@@ -21,23 +24,23 @@ use crate::common::in_memory::{Answer, InMemory};
 /// What it says how long to wait, which is told in whole seconds.
 const RETRY: Duration = Duration::from_millis(6_200);
 
-/// An index of which the server may be out of reach.
+/// A backend of which the server may be out of reach.
 #[derive(Default)]
-struct Remote {
-    index: MemoryIndex,
+struct Remote<Backend> {
+    backend: Backend,
     is_out: AtomicBool,
 }
 
-impl Remote {
-    fn reach(&self) -> Result<&MemoryIndex, IndexError> {
+impl<Backend> Remote<Backend> {
+    fn reach(&self) -> Result<&Backend, Unavailable> {
         if !self.is_out.load(Ordering::Relaxed) {
-            return Ok(&self.index);
+            return Ok(&self.backend);
         }
-        Err(IndexError::Unavailable(Unavailable {
-            what: "the database".to_owned(),
+        Err(Unavailable {
+            what: "the server at 192.0.2.7".to_owned(),
             retry: RETRY,
             source: Arc::new(io::Error::from(io::ErrorKind::ConnectionRefused)),
-        }))
+        })
     }
 
     fn set_out(&self, is_out: bool) {
@@ -46,7 +49,74 @@ impl Remote {
 }
 
 #[async_trait]
-impl IndexBackend for Remote {
+impl BlobBackend for Remote<MemoryBlobs> {
+    async fn receive(&self, limit: Limit) -> Result<Box<dyn Receiving>, BlobError> {
+        self.reach()?.receive(limit).await
+    }
+
+    async fn room(&self) -> u64 {
+        self.backend.room().await
+    }
+
+    async fn check_room(&self, bytes: u64) -> Result<(), BlobError> {
+        self.reach()?.check_room(bytes).await
+    }
+
+    fn partials(&self, purpose: Purpose) -> Arc<dyn Partials> {
+        self.backend.partials(purpose)
+    }
+
+    async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
+        self.reach()?.open(hash).await
+    }
+
+    async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
+        self.reach()?.size(hash).await
+    }
+
+    async fn is_whole(&self, hash: &BlobHash) -> Result<bool, BlobError> {
+        self.reach()?.is_whole(hash).await
+    }
+
+    async fn note_missing(&self, hash: &BlobHash) -> Result<(), BlobError> {
+        self.reach()?.note_missing(hash).await
+    }
+
+    fn report_to(&self, findings: Arc<dyn Findings>) {
+        self.backend.report_to(findings);
+    }
+
+    fn damage_found(&self) -> u64 {
+        self.backend.damage_found()
+    }
+
+    async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
+        self.reach()?.delete(hash).await
+    }
+
+    fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
+        self.backend.list()
+    }
+
+    async fn sweep(&self) -> Result<u64, BlobError> {
+        self.reach()?.sweep().await
+    }
+
+    fn refusal(&self) -> Option<String> {
+        None
+    }
+
+    async fn try_to_write(&self) -> Result<(), BlobError> {
+        self.reach()?.try_to_write().await
+    }
+
+    async fn sync(&self) -> Result<(), BlobError> {
+        self.reach()?.sync().await
+    }
+}
+
+#[async_trait]
+impl IndexBackend for Remote<MemoryIndex> {
     async fn intend(&self, hash: &BlobHash, size: u64) -> Result<Intent, IndexError> {
         self.reach()?.intend(hash, size).await
     }
@@ -106,19 +176,19 @@ impl IndexBackend for Remote {
     }
 
     fn health(&self, hash: &BlobHash, found: Health) {
-        self.index.health(hash, found);
+        self.backend.health(hash, found);
     }
 
     fn is_damaged(&self, hash: &BlobHash) -> bool {
-        self.index.is_damaged(hash)
+        self.backend.is_damaged(hash)
     }
 
     fn totals(&self) -> Totals {
-        self.index.totals()
+        self.backend.totals()
     }
 
     fn mark(&self) -> u64 {
-        self.index.mark()
+        self.backend.mark()
     }
 
     async fn sync(&self, mark: u64) -> Result<(), IndexError> {
@@ -130,7 +200,7 @@ impl IndexBackend for Remote {
     }
 
     async fn try_to_write(&self) -> Result<(), IndexError> {
-        self.reach().map(drop)
+        Ok(self.reach().map(drop)?)
     }
 
     async fn close(&self) -> Result<(), IndexError> {
@@ -145,7 +215,7 @@ fn expect_unavailable(what: &str, answer: &Answer) {
     assert_eq!(body["code"], "unavailable", "{what}");
     assert_eq!(answer.headers["retry-after"], "7", "{what}");
     let message = body["message"].as_str().unwrap();
-    assert!(!message.contains("database"), "{what}: {message}");
+    assert!(!message.contains("192.0.2.7"), "{what}: {message}");
 }
 
 fn form() -> Vec<u8> {
@@ -153,28 +223,34 @@ fn form() -> Vec<u8> {
     [head.as_bytes(), b"content", b"\r\n--b--\r\n"].concat()
 }
 
-#[tokio::test]
-async fn what_needs_a_server_that_is_out_of_reach_is_answered_with_the_time_to_retry() {
-    let remote = Arc::new(Remote::default());
-    let index = Arc::clone(&remote) as Arc<dyn IndexBackend>;
-    let node = InMemory::over(index);
-    let upload = async || {
-        let (head, body) = node.upload("b", &form(), &[]).await.into_parts();
-        Answer {
-            status: head.status,
-            headers: head.headers,
-            body: body.collect().await.unwrap().to_bytes(),
-        }
-    };
-    let ask = async |method, path: &str| node.ask(method, path, b"").await.unwrap();
-    let uploaded = upload().await;
-    assert_eq!(uploaded.status, 200, "{uploaded:?}");
-    let file: Value = serde_json::from_slice(&uploaded.body).unwrap();
+async fn upload(node: &InMemory) -> Answer {
+    let (head, body) = node.upload("b", &form(), &[]).await.into_parts();
+    Answer {
+        status: head.status,
+        headers: head.headers,
+        body: body.collect().await.unwrap().to_bytes(),
+    }
+}
+
+/// Uploads a file and returns its path.
+async fn uploaded(node: &InMemory) -> String {
+    let answer = upload(node).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let file: Value = serde_json::from_slice(&answer.body).unwrap();
     let id = file["file"]["file_id"].as_str().unwrap();
+    format!("/api/p2p/file/{id}")
+}
+
+#[tokio::test]
+async fn what_needs_an_index_that_is_out_of_reach_is_answered_with_the_time_to_retry() {
+    let remote = Arc::new(Remote::<MemoryIndex>::default());
+    let index = Arc::clone(&remote) as Arc<dyn IndexBackend>;
+    let node = InMemory::over(Arc::new(MemoryBlobs::default()), index);
+    let ask = async |method, path: &str| node.ask(method, path, b"").await.unwrap();
+    let path = uploaded(&node).await;
     let hash = BlobHash::of(b"content");
     let blob = format!("/api/p2p/blob/{hash}");
     let proof = format!("/api/p2p/blob/{hash}/bao");
-    let path = format!("/api/p2p/file/{id}");
     let routes = [
         ("GET", "/ready"),
         ("GET", "/api/p2p/files"),
@@ -196,7 +272,7 @@ async fn what_needs_a_server_that_is_out_of_reach_is_answered_with_the_time_to_r
             expect_unavailable(&what, &answer);
         }
     }
-    expect_unavailable("upload", &upload().await);
+    expect_unavailable("upload", &upload(&node).await);
     // Whoever looks after the process is not to restart it for that.
     assert_eq!(ask("GET", "/health").await.status, 200);
     remote.set_out(false);
@@ -204,5 +280,32 @@ async fn what_needs_a_server_that_is_out_of_reach_is_answered_with_the_time_to_r
         let answer = ask(method, path).await;
         assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
     }
-    assert_eq!(upload().await.status, 200);
+    assert_eq!(upload(&node).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_needs_content_that_is_out_of_reach_is_answered_with_the_time_to_retry() {
+    let remote = Arc::new(Remote::<MemoryBlobs>::default());
+    let blobs = Arc::clone(&remote) as Arc<dyn BlobBackend>;
+    let node = InMemory::over(blobs, Arc::new(MemoryIndex::default()));
+    let ask = async |method, path: &str| node.ask(method, path, b"").await.unwrap();
+    let path = uploaded(&node).await;
+    let proof = format!("/api/p2p/blob/{}/bao", BlobHash::of(b"content"));
+    remote.set_out(true);
+    for route in ["/ready", &path, &proof] {
+        expect_unavailable(route, &ask("GET", route).await);
+    }
+    expect_unavailable("upload", &upload(&node).await);
+    // What the index alone knows is told all the same, and what cannot be read is not damaged.
+    assert_eq!(ask("GET", "/api/p2p/files").await.status, 200);
+    let health = ask("GET", "/health").await;
+    assert_eq!(health.status, 200);
+    let health: Value = serde_json::from_slice(&health.body).unwrap();
+    assert_eq!(health["damaged"], 0, "{health}");
+    remote.set_out(false);
+    for route in ["/ready", &path, &proof] {
+        let answer = ask("GET", route).await;
+        assert_eq!(answer.status, 200, "{route}: {answer:?}");
+    }
+    assert_eq!(ask("GET", &path).await.body, "content");
 }
