@@ -115,7 +115,7 @@ impl Fetcher {
             ..
         } = &*self.network;
         let told = directory.providers(hash).into_iter().filter_map(|it| {
-            let size = directory.get(it.peer, it.file)?.size;
+            let size = directory.get_with(it.peer, it.file, hash)?.size;
             Some(Claim {
                 peer: it.peer,
                 size,
@@ -154,7 +154,10 @@ impl Fetcher {
             ..
         } = &*self.network;
         let told = directory.providers(hash).into_iter();
-        let told = told.filter_map(|it| Some((it.peer, directory.get(it.peer, it.file)?)));
+        let told = told.filter_map(|it| {
+            let file = directory.get_with(it.peer, it.file, hash)?;
+            Some((it.peer, file))
+        });
         let mut told: Vec<_> = told.collect();
         told.sort_by_cached_key(|(peer, _)| {
             let known = registry.get(*peer);

@@ -31,8 +31,12 @@ pub(super) async fn by_id(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Path(id) = id.map_err(|_| ApiError::UnknownFile)?;
-    let ready = with_id(&node, &id).await?.ok_or(ApiError::UnknownFile)?;
-    serve(&node, ready).await?.answer(&method, &headers).await
+    let id = id.parse().map_err(|_| ApiError::UnknownFile)?;
+    let found = match node.store().ready(id).await? {
+        Some(ready) => serve(&node, ready).await?,
+        None => remote::by_id(&node, id).await?,
+    };
+    found.answer(&method, &headers).await
 }
 
 /// `GET /api/p2p/download/{peer}/{file}`, where `file` is an id or a name. A name

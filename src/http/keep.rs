@@ -14,7 +14,7 @@ use super::remote;
 use crate::fetch::keep::{KeepId, Naming, Progress, Stage, Wanted};
 use crate::hash::BlobHash;
 use crate::node::Node;
-use crate::peer::directory::NetworkFile;
+use crate::peer::directory::{Held, NetworkFile};
 use crate::peer_id::PeerId;
 use crate::record::{FileId, MAX_NAME_BYTES};
 use crate::web::body::RequestBody;
@@ -171,7 +171,7 @@ async fn find(node: &Node, request: &KeepRequest) -> Result<Wanted, ApiError> {
     let mut wanted = match (&request.hash, &request.file_id, &request.peer_id) {
         (Some(hash), None, None) => by_hash(node, hash),
         (None, Some(file), Some(peer)) => of_peer(node, file, peer).await,
-        (None, Some(file), None) => by_file_id(node, file),
+        (None, Some(file), None) => by_file_id(node, file).await,
         _ => Err(ApiError::Keep(
             "name either hash, or file_id with or without peer_id".to_owned(),
         )),
@@ -252,18 +252,21 @@ async fn of_peer(node: &Node, file: &str, peer: &str) -> Result<Wanted, ApiError
     Ok(Wanted { peer, file, naming })
 }
 
-fn by_file_id(node: &Node, file: &str) -> Result<Wanted, ApiError> {
+async fn by_file_id(node: &Node, file: &str) -> Result<Wanted, ApiError> {
     let id: FileId = file.parse().map_err(|_| ApiError::UnknownFile)?;
-    let mut held = node.network().directory.with_id(id).into_iter();
-    let found = held.next().ok_or(ApiError::UnknownFile)?;
-    if held.next().is_some() {
-        return Err(ApiError::AmbiguousFile);
+    // What this node holds under an id means that, whatever others say.
+    if let Some(own) = node.store().get(id).await? {
+        let hash = own.file.hash;
+        if node.store().holds_whole(&hash).await? {
+            return Err(ApiError::UnknownFile);
+        }
+        return by_hash(node, &hash.to_string());
     }
-    let told = found.file.hash.map(|hash| node.fetcher().told_of(&hash));
+    let Held { file, peers } = remote::with_id(node, id)?;
+    let told = file.hash.map(|hash| node.fetcher().told_of(&hash));
     let mut told = told.into_iter().flatten();
-    let first = found.peers.first().map(|peer| (*peer, found.file));
-    let best = told.find(|(_, file)| file.id == id);
-    let (peer, file) = best.or(first).ok_or(ApiError::UnknownFile)?;
-    let naming = Naming::File;
+    let best = told.find(|(_, told)| told.id == id).map(|(peer, _)| peer);
+    let peer = best.or(peers.first().copied());
+    let (peer, naming) = (peer.ok_or(ApiError::UnknownFile)?, Naming::File);
     Ok(Wanted { peer, file, naming })
 }

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::node::Node;
-use crate::node::view::Selection;
+use crate::node::view::{NetworkPage, Selection};
 use crate::peer::directory::{FileKey, Held};
 use crate::peer_id::PeerId;
+use crate::record::FileId;
 use crate::web::error::ApiError;
 
 /// The most files on one page.
@@ -33,6 +34,10 @@ pub(super) struct NetworkQuery {
     after: Option<String>,
     /// What the names shall hold, whatever the case.
     name: Option<String>,
+    /// The id of one file, which need not be the first of its content and name: the answer has it,
+    /// or several where holders do not agree, and all else is left out.
+    #[param(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+    id: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -79,6 +84,8 @@ pub(super) async fn list(
     }
     let after = query.after.as_deref().map(read_cursor).transpose()?;
     let name = query.name.map(|name| name.to_lowercase());
+    let id = query.id.map(|id| id.parse::<FileId>()).transpose();
+    let id = id.map_err(|_| ApiError::Query("id must be the id of a file".to_owned()))?;
     let view = node.view();
     let wanted = Selection {
         after,
@@ -86,8 +93,14 @@ pub(super) async fn list(
         limit,
         look: LOOK,
     };
-    let page = view.page(wanted).await?;
-    let is_all = after.is_none() && name.is_none() && page.next.is_none();
+    let page = match id {
+        Some(id) => NetworkPage {
+            files: view.with_id(id).await?,
+            next: None,
+        },
+        None => view.page(wanted).await?,
+    };
+    let is_all = id.is_some() || after.is_none() && name.is_none() && page.next.is_none();
     let answering = node.network().registry.answering().into_iter();
     let answering: HashSet<_> = answering.chain([node.peer_id()]).collect();
     let files = page.files.into_iter();

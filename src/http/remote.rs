@@ -8,12 +8,16 @@ use crate::blob::BlobError;
 use crate::fetch::{Claim, UnverifiedContent, VerifiedContent};
 use crate::hash::BlobHash;
 use crate::node::Node;
-use crate::peer::directory::NetworkFile;
+use crate::peer::directory::{Held, NetworkFile};
 use crate::peer_id::PeerId;
+use crate::record::FileId;
 use crate::store::StoreError;
 use crate::web::content::Content;
 use crate::web::error::ApiError;
 use crate::web::representation::Representation;
+
+/// How many of the contents are named that an id may mean.
+const MAX_NAMED: usize = 8;
 
 /// The file that `peer` holds under an id or a name.
 pub(super) async fn of_peer(
@@ -34,13 +38,47 @@ pub(super) async fn of_peer(
         let tag = format!("{peer}-{}-{}", file.id, file.size);
         (content.map(Content::Unverified), tag)
     };
+    let content = content.ok_or(ApiError::UnknownFile)?;
+    Ok(represent(file, content, tag))
+}
+
+/// The file that an id means which this node has not given.
+pub(super) fn with_id(node: &Node, id: FileId) -> Result<Held, ApiError> {
+    let mut found = node.network().directory.with_id(id);
+    if found.len() > 1 {
+        let hashes = found.iter().take(MAX_NAMED).map(|it| {
+            let hash = it.file.hash.map(|hash| hash.to_string());
+            hash.unwrap_or_else(|| "one without a hash".to_owned())
+        });
+        let mut hashes: Vec<_> = hashes.collect();
+        hashes.dedup();
+        return Err(ApiError::AmbiguousFile(hashes.join(", ")));
+    }
+    found.pop().ok_or(ApiError::UnknownFile)
+}
+
+/// The content of a file of another node, by the id of the file. Only what can be proven: a node
+/// that is asked for anything else asks nobody, so that no nodes ask each other for ever.
+pub(super) async fn by_id(node: &Node, id: FileId) -> Result<Representation, ApiError> {
+    let file = with_id(node, id)?.file;
+    let hash = file.hash.ok_or(ApiError::UnknownFile)?;
+    let content = content(node, hash, None).await?;
+    Ok(represent(
+        file,
+        content.ok_or(ApiError::UnknownFile)?,
+        hash.to_string(),
+    ))
+}
+
+/// Content that is called as a peer calls its file.
+fn represent(file: NetworkFile, content: Content, tag: String) -> Representation {
     let sendable = |it: &String| HeaderValue::try_from(it).is_ok();
-    Ok(Representation {
-        content: content.ok_or(ApiError::UnknownFile)?,
+    Representation {
+        content,
         tag,
         name: file.name,
         content_type: file.content_type.filter(sendable),
-    })
+    }
 }
 
 /// What `peer` told of the file that it holds under an id or a name.

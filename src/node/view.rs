@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 
 use crate::peer::directory::{Directory, FileKey, Held};
 use crate::peer_id::PeerId;
-use crate::record::FileRecord;
+use crate::record::{FileId, FileRecord};
 use crate::store::{Store, StoreError};
 
 /// How many files of the store and of the directory are taken at once. The longest record
 /// has some 20 KiB.
 const CHUNK: usize = 256;
+/// Behind all ids that are given.
+const LAST: FileId = FileId::from_bytes([u8::MAX; 16]);
 
 /// The whole network, as the node `myself` sees it.
 pub struct View<'a> {
@@ -36,7 +38,8 @@ pub struct Selection<'a> {
 }
 
 /// Some files in the order of their keys, each with all who hold its content. Of those that
-/// are one to people, since content, name and size are the same, there is the first.
+/// are one to people, since content, name and size are the same, there is the first that this node holds,
+/// or else the first that a peer signs, or else the first.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NetworkPage {
     /// The files.
@@ -92,6 +95,19 @@ impl View<'_> {
         Ok(NetworkPage { files, next })
     }
 
+    /// The file that this id means: one, or several where those who can be believed most do not
+    /// agree. What this node holds under it itself comes before all that others say.
+    pub async fn with_id(&self, id: FileId) -> Result<Vec<Held>, StoreError> {
+        if let Some(own) = self.store.get(id).await? {
+            return Ok(vec![self.held(own)]);
+        }
+        let mut files = Vec::new();
+        for held in self.directory.with_id(id) {
+            files.push(self.with_myself(held).await?);
+        }
+        Ok(files)
+    }
+
     async fn own(
         &self,
         after: Option<FileKey>,
@@ -139,11 +155,20 @@ impl View<'_> {
         }
     }
 
-    /// Whether a file with the same content, name and size stands before this one.
+    /// Whether a file with the same content, name and size stands before this one: of those that
+    /// this node holds itself the first, so that nobody says how they are called and dated; else
+    /// of what others tell.
     async fn has_earlier(&self, Held { file, peers }: &Held) -> Result<bool, StoreError> {
         let Some(hash) = file.hash else {
             return Ok(false);
         };
+        // Only of an own file this node is among the holders so far.
+        let is_own = peers.contains(&self.myself);
+        let (than, known) = if is_own { (file.id, 1) } else { (LAST, 0) };
+        let own = self.store.earlier(&file.name, &hash, than, known).await?;
+        if is_own || own.is_some() {
+            return Ok(own.is_some());
+        }
         for id in self.directory.earlier(file) {
             // What this node holds under that id is called as it says itself.
             let own = self.store.get(id).await?;
@@ -152,10 +177,7 @@ impl View<'_> {
                 return Ok(true);
             }
         }
-        // Only of an own file this node is among the holders so far.
-        let known = u32::from(peers.contains(&self.myself));
-        let earlier = self.store.earlier(&file.name, &hash, file.id, known);
-        Ok(earlier.await?.is_some())
+        Ok(false)
     }
 
     /// A file with this node among those who hold it, if it has the content.

@@ -187,16 +187,21 @@ impl Directory {
         Some(row.file(id))
     }
 
-    /// Every file with this id, by whomever: mostly one.
-    pub fn with_id(&self, id: FileId) -> Vec<Held> {
+    /// What `peer` told of the file with this id and this content, whatever else it told of
+    /// that id.
+    pub fn get_with(&self, peer: PeerId, id: FileId, hash: &BlobHash) -> Option<NetworkFile> {
         let rows = self.rows.lock();
-        let told = rows.told_of(id).into_iter();
-        told.filter_map(|(hash, told)| rows.held(id, hash, &told))
-            .collect()
+        Some(rows.told_with(peer, id, hash)?.file(id))
+    }
+
+    /// The file that this id means: one, or several where those who can be believed most do not
+    /// agree. What is signed comes before what is not, and nobody else is heard of it then.
+    pub fn with_id(&self, id: FileId) -> Vec<Held> {
+        self.rows.lock().meant(id)
     }
 
     /// Some of the first files before this one with its content, its name and its size: to
-    /// people they are one.
+    /// people they are one. Before what is not signed stands all that is.
     pub fn earlier(&self, file: &NetworkFile) -> Vec<FileId> {
         self.rows.lock().earlier(file)
     }

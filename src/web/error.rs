@@ -72,8 +72,8 @@ pub(crate) enum ApiError {
     Keep(String),
     #[error("no copy that was asked for has this id")]
     UnknownKeep,
-    #[error("peers tell of different files with this id; name the peer or the hash")]
-    AmbiguousFile,
+    #[error("peers tell of different files with this id; name the peer or the hash: {0}")]
+    AmbiguousFile(String),
     #[error("no part of the requested ranges exists; the file has {0} bytes")]
     Range(u64),
     #[error("the file is not the one that If-Match names")]
@@ -183,7 +183,7 @@ impl ApiError {
             Self::Registration(_) => Code::BadRegistration,
             Self::Keep(_) => Code::BadKeep,
             Self::UnknownKeep => Code::UnknownKeep,
-            Self::AmbiguousFile => Code::AmbiguousFile,
+            Self::AmbiguousFile(_) => Code::AmbiguousFile,
             Self::NotKept(NotKept::TooMany | NotKept::TooManyOfOne) => Code::TooManyKeeps,
             Self::Range(_) => Code::RangeNotSatisfiable,
             Self::Precondition => Code::PreconditionFailed,

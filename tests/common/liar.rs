@@ -80,14 +80,21 @@ struct Shared {
 impl Liar {
     /// A liar that claims to hold these contents.
     pub(crate) fn start(contents: &[&[u8]], lie: Lie) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let mut last = None;
-        let blobs = contents.iter().map(|content| {
+        let files = contents.iter().map(|content| {
             let id = FileId::next(last.take());
             last = Some(id);
-            (id, Blob::new(content.to_vec(), &[usize::MAX]))
+            (id, *content)
         });
+        Self::under(files, lie)
+    }
+
+    /// A liar that claims to hold these contents under these ids, which rise.
+    pub(crate) fn under<'a>(files: impl IntoIterator<Item = (FileId, &'a [u8])>, lie: Lie) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let blobs = files.into_iter();
+        let blobs = blobs.map(|(id, content)| (id, Blob::new(content.to_vec(), &[usize::MAX])));
         let shared = Arc::new(Shared {
             identity: Identity::generate().unwrap(),
             address,

@@ -29,6 +29,7 @@ mod degraded;
 mod encoded;
 mod events;
 mod fetching;
+mod file_ids;
 mod first_use;
 mod formats;
 mod get_command;

@@ -55,6 +55,8 @@ pub(super) enum Failure {
     NotFound(String),
     #[error("{0} means several files; name one by its id:")]
     Ambiguous(String, Vec<String>),
+    #[error("{0} is ambiguous: peers tell of different files with this id; name one by its hash:")]
+    Disputed(String, Vec<String>),
     #[error("the bytes that came are not those of {0}; {1}")]
     WrongBytes(String, &'static str),
     #[error("{0} is there already; --force replaces it, -o names another file")]
@@ -108,7 +110,7 @@ impl Failure {
             Self::Told(status) => *status,
             Self::Setting(_) | Self::Usage(_) => 2,
             Self::NotFound(_) | Self::NoLocal(_) => 3,
-            Self::Ambiguous(..) => 4,
+            Self::Ambiguous(..) | Self::Disputed(..) => 4,
             Self::NoNode(..) | Self::NotSecure(..) | Self::Silent(..) => 5,
             Self::Token(_) => 6,
             Self::Refused { code, .. } if code == "damaged" => 7,
@@ -162,7 +164,7 @@ impl Failure {
         if let Some(cause) = cause {
             text = format!("{text} ({})", plain(&cause.to_string()));
         }
-        if let Self::Ambiguous(_, files) = self {
+        if let Self::Ambiguous(_, files) | Self::Disputed(_, files) = self {
             for file in files.iter().take(MOST_TOLD) {
                 text = format!("{text}\n  {}", plain(file));
             }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::api::Api;
 use super::failure::Failure;
 use super::listed::{File, Where};
+use super::output::field;
 use super::pages::{Limits, Pages};
 use crate::hash::BlobHash;
 use crate::record::FileId;
@@ -21,13 +22,22 @@ pub(super) fn several(wanted: &str, found: &[File]) -> Failure {
     Failure::Ambiguous(wanted.to_owned(), found.iter().map(File::line).collect())
 }
 
+/// The holders do not agree which of these has this id.
+fn disputed(wanted: &str, found: &[File]) -> Failure {
+    let line = |it: &File| {
+        let hash = it.hash.as_deref().unwrap_or("without a hash");
+        format!("{}  {}", field(hash), it.line())
+    };
+    Failure::Disputed(wanted.to_owned(), found.iter().map(line).collect())
+}
+
 impl Api {
     /// The files that `wanted` means, an id, a hash or a whole name.
     pub(super) async fn find(&self, list: Where, wanted: &str) -> Result<Vec<File>, Failure> {
         let mut found = Vec::new();
         if let Ok(id) = wanted.parse::<FileId>() {
             found = self.with_id(list, id).await?;
-            // Of files that are one to people, the list of the network has the first only.
+            // Older nodes list of files that are one to people the first only.
             if found.is_empty() && list == Where::Network {
                 found = self.with_id(Where::Here, id).await?;
             }
@@ -56,6 +66,9 @@ impl Api {
     /// The one content that `wanted` means, as the newest of its files.
     pub(super) async fn find_one(&self, list: Where, wanted: &str) -> Result<File, Failure> {
         let mut found = self.find(list, wanted).await?;
+        if found.len() > 1 && found.iter().all(|it| it.has_id(wanted)) {
+            return Err(disputed(wanted, &found));
+        }
         let differ = found.windows(2).any(|two| match two {
             [a, b] => a.hash.is_none() || a.hash != b.hash,
             _ => false,
@@ -70,13 +83,14 @@ impl Api {
     }
 
     async fn with_id(&self, list: Where, id: FileId) -> Result<Vec<File>, Failure> {
-        // Lists are in the order of their ids.
-        let before = id.before().map(|it| it.to_string());
-        let query = [("limit", "10")];
-        let after = before.as_deref().map(|it| ("after", it));
-        let query: Vec<_> = query.into_iter().chain(after).collect();
+        let (before, id) = (id.before().map(|it| it.to_string()), id.to_string());
+        let mut query = vec![("limit", "10")];
+        if list == Where::Network {
+            query.push(("id", &id));
+        }
+        // Lists are in the order of their ids; older nodes find one of the network by that alone.
+        query.extend(before.as_deref().map(|it| ("after", it)));
         let page: Beginning = self.get(list.path(), &query).await?;
-        let id = id.to_string();
         Ok(page.files.into_iter().filter(|it| it.id == id).collect())
     }
 

@@ -60,6 +60,8 @@ impl Arguments {
     async fn keep(&self, api: Api) -> Result<(), Failure> {
         let file = api.find_one(Where::Network, &self.file).await?;
         let wanted = match &file.hash {
+            // The node knows whose file has this id, and how that is called.
+            Some(_) if file.has_id(&self.file) => json!({ "file_id": file.id }),
             // It was asked for by this name, whatever others call the content.
             Some(hash) if file.original_name == self.file && *hash != self.file => {
                 json!({ "hash": hash, "original_name": self.file })

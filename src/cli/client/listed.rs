@@ -55,6 +55,13 @@ impl File {
         self.hash.as_deref()?.parse().ok()
     }
 
+    /// Whether this is its id, however that is written.
+    pub(super) fn has_id(&self, wanted: &str) -> bool {
+        wanted
+            .parse::<FileId>()
+            .is_ok_and(|id| id.to_string() == self.id)
+    }
+
     /// Fails unless its ids and its hash are such: they become parts of paths.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let is_hash = |it: &String| it.parse::<BlobHash>().is_ok();

@@ -83,16 +83,22 @@ pub(super) struct Means<'a> {
 }
 
 impl Fetcher {
-    /// What the peers that can be trusted most tell of what is wanted: those that have served
-    /// content before others. A name that came with the wish stays.
+    /// What the peers that can be trusted most tell of what is wanted: of content those that have
+    /// served some before others, of an id those that sign. A name that came with the wish stays.
     pub(super) fn called(&self, wanted: &Wanted) -> NetworkFile {
         let Wanted { file, naming, .. } = wanted;
-        let told = file.hash.map(|hash| self.told_of(&hash));
-        let mut told = told.into_iter().flatten().map(|(_, told)| told);
-        let best = match naming {
-            Naming::Given => None,
-            Naming::File => told.find(|it| it.id == file.id),
-            Naming::Content => told.next(),
+        let best = match (naming, file.hash) {
+            (Naming::Given, _) | (_, None) => None,
+            (Naming::File, Some(_)) => {
+                let told = self.network.directory.with_id(file.id).into_iter();
+                let mut same = told.map(|it| it.file).filter(|it| it.hash == file.hash);
+                // Whoever has come since to say something else is not believed.
+                same.next().filter(|_| same.next().is_none())
+            }
+            (Naming::Content, Some(hash)) => {
+                let told = self.told_of(&hash).into_iter().next();
+                told.map(|(_, told)| told)
+            }
         };
         best.unwrap_or_else(|| file.clone())
     }

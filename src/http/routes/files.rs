@@ -170,10 +170,15 @@ fn download_by_id() -> Operation {
     let operation = get(
         READERS,
         "downloadFile",
-        "Downloads a file of this node",
+        "Downloads a file, of whichever node",
         download::by_id,
-    );
-    download(operation.segment("id", "The id of the file.", uuid())).refuses([Code::UnknownFile])
+    )
+    .text(
+        "Of other nodes what has a hash; the others are asked for by their node. Where the nodes \
+         that hold a file with this id do not agree, those that sign what they tell count alone.",
+    )
+    .segment("id", "The id of the file.", uuid());
+    from_elsewhere(download(operation)).refuses([Code::UnknownFile, Code::AmbiguousFile])
 }
 
 fn remove() -> Operation {

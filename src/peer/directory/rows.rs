@@ -29,8 +29,9 @@ pub(super) struct Rows {
     by_file: BTreeMap<(FileId, Content, u32), Box<Row>>,
     /// By content, then by the peer's number.
     by_content: BTreeSet<(Content, u32, FileId)>,
-    /// By content, name and size together, then by file: those that are one to people.
-    alike: BTreeSet<(Content, FileId, u32)>,
+    /// By content, name and size together: those that are one to people. Then by file, what
+    /// peers without a key tell behind all else.
+    alike: BTreeSet<(Content, bool, FileId, u32)>,
     keys: RandomState,
     numbers: HashMap<PeerId, u32>,
     slots: Vec<Option<Slot>>,
@@ -144,9 +145,14 @@ impl Slot {
         }
     }
 
+    /// Whether what it tells is signed.
+    fn is_proven(&self) -> bool {
+        self.id.belongs_to_a_key()
+    }
+
     /// How much more than others it may take.
     fn weight(&self) -> usize {
-        match (self.named, self.served, self.id.belongs_to_a_key()) {
+        match (self.named, self.served, self.is_proven()) {
             (true, ..) => 16,
             (false, true, _) => 4,
             (false, false, true) => 2,
@@ -278,7 +284,9 @@ impl Rows {
         }
         if row.hash.is_some() {
             self.by_content.insert((content, number, id));
-            self.alike.insert((self.likeness(&row), id, number));
+            let unproven = self.is_unproven(number);
+            self.alike
+                .insert((self.likeness(&row), unproven, id, number));
         }
         if let Some(slot) = self.slot_at_mut(number) {
             slot.files.insert(key);
@@ -296,7 +304,9 @@ impl Rows {
         let bytes = row.bytes();
         if row.hash.is_some() {
             self.by_content.remove(&(content, number, id));
-            self.alike.remove(&(self.likeness(&row), id, number));
+            let unproven = self.is_unproven(number);
+            self.alike
+                .remove(&(self.likeness(&row), unproven, id, number));
         }
         if !self.is_known(key, &row) {
             self.files -= 1;
@@ -324,25 +334,36 @@ impl Rows {
         self.keys.hash_one((row.hash, row.name(), row.size))
     }
 
-    fn alike_from(&self, likeness: Content) -> impl Iterator<Item = FileId> {
-        let first = (likeness, FileId::from_bytes([0; 16]), 0);
+    /// Whether what the peer with this number tells is signed by nobody.
+    fn is_unproven(&self, number: u32) -> bool {
+        self.slot_at(number).is_none_or(|slot| !slot.is_proven())
+    }
+
+    /// Those that are one to people, in the order in which they stand for all of them.
+    fn alike_from(&self, likeness: Content) -> impl Iterator<Item = (bool, FileId)> {
+        let first = (likeness, false, FileId::from_bytes([0; 16]), 0);
         let alike = self.alike.range(first..);
         let alike = alike.take_while(move |it| it.0 == likeness);
-        alike.map(|(_, id, _)| *id)
+        alike.map(|(_, unproven, id, _)| (*unproven, *id))
     }
 
     /// Those of the first files before this one that have its content, its name and its size,
-    /// as whoever is believed most of each id says.
+    /// as whoever is believed most of each id says. What a key has signed stands before all
+    /// else, so that nobody without one says when and under which id it is held.
     pub(super) fn earlier(&self, file: &NetworkFile) -> Vec<FileId> {
         let hash = file.hash;
+        let best = |id| {
+            let told = self.told_of(id);
+            let (number, row) = told.get(&hash)?.first().copied()?;
+            let same = row.name() == file.name && row.size == file.size;
+            same.then(|| self.is_unproven(number))
+        };
+        let place = (best(file.id).unwrap_or(true), file.id);
         let likeness = self.keys.hash_one((hash, file.name.as_str(), file.size));
-        let before = self.alike_from(likeness).take_while(|id| *id < file.id);
-        let alike = before.take(MAX_LOOKED_AT).filter(|id| {
-            let told = self.told_of(*id);
-            let best = told.get(&hash).and_then(|rows| rows.first());
-            best.is_some_and(|(_, row)| row.name() == file.name && row.size == file.size)
-        });
-        alike.collect()
+        let before = self.alike_from(likeness).take_while(|it| *it < place);
+        let before = before.filter(|(_, id)| *id != file.id).take(MAX_LOOKED_AT);
+        let alike = before.filter(|(unproven, id)| best(*id) == Some(*unproven));
+        alike.map(|(_, id)| id).collect()
     }
 
     /// Removes what one peer told of a file, with any content; whether it did.
@@ -367,6 +388,12 @@ impl Rows {
     pub(super) fn told_by(&self, peer: PeerId, id: FileId) -> Option<&Row> {
         let (number, key) = self.keys_of(peer, id).next()?;
         self.row(number, key)
+    }
+
+    /// What one peer told of a file with this content.
+    pub(super) fn told_with(&self, peer: PeerId, id: FileId, hash: &BlobHash) -> Option<&Row> {
+        let row = self.row(self.number(peer)?, (id, self.keys.hash_one(Some(hash))))?;
+        (row.hash.as_ref() == Some(hash)).then_some(row)
     }
 
     pub(super) fn forget(&mut self, peer: PeerId) {
@@ -427,10 +454,33 @@ impl Rows {
         for rows in told.values_mut() {
             rows.sort_by_key(|(number, row)| {
                 let weight = self.slot_at(*number).map_or(0, Slot::weight);
-                (std::cmp::Reverse(weight), row.order)
+                let weight = std::cmp::Reverse(weight);
+                (self.is_unproven(*number), weight, row.order)
             });
         }
         told
+    }
+
+    /// What an id means, as those say that can be believed most: what keys have signed, where
+    /// there is any. Where these do not agree on content and name there are several, and two
+    /// that know no hash never agree.
+    pub(super) fn meant(&self, id: FileId) -> Vec<Held> {
+        let told = self.told_of(id);
+        let mut tellers = told.values().flatten();
+        let is_signed = tellers.any(|(number, _)| !self.is_unproven(*number));
+        let mut found = Vec::new();
+        for (hash, mut told) in told {
+            told.retain(|(number, _)| self.is_unproven(*number) != is_signed);
+            while let Some((first, best)) = told.first().copied() {
+                let agrees = |(number, row): &(u32, &Row)| {
+                    *number == first || hash.is_some() && row.name() == best.name()
+                };
+                let (agreed, others): (Vec<_>, _) = told.into_iter().partition(agrees);
+                found.extend(self.held(id, hash, &agreed));
+                told = others;
+            }
+        }
+        found
     }
 
     pub(super) fn held(
