@@ -110,6 +110,18 @@ async fn register(
     answer
 }
 
+/// Tells a peer where this node is, and hears whether it reaches it there.
+pub(super) async fn greet(
+    network: &Network,
+    peer: &BaseUrl,
+    every: Duration,
+) -> Result<(), ClientError> {
+    let path = format!("{PEERS}?limit=0");
+    let answer = register(network, peer, &path, MAX_ACKNOWLEDGEMENT).await?;
+    network.note_reached(peer, &answer.read()?, every);
+    Ok(())
+}
+
 /// Asks a few peers that answer whether they reach this node, where nobody has told lately
 /// that he does.
 pub(super) async fn ask_whether_reached(network: &Network, every: Duration) {
@@ -118,12 +130,7 @@ pub(super) async fn ask_whether_reached(network: &Network, every: Duration) {
         return;
     }
     let peers = network.registry.some_answering(GREETED).into_iter();
-    let asked = stream::iter(peers).map(|peer| async move {
-        let path = format!("{PEERS}?limit=0");
-        let answer = register(network, peer.address(), &path, MAX_ACKNOWLEDGEMENT).await?;
-        network.note_reached(peer.address(), &answer.read()?, every);
-        Ok::<_, ClientError>(())
-    });
+    let asked = stream::iter(peers).map(async |peer| greet(network, peer.address(), every).await);
     let asked = asked.buffer_unordered(GREETED);
     asked
         .for_each(async |asked| {

@@ -17,6 +17,7 @@ pub mod listing;
 mod lookup;
 pub mod mdns;
 pub mod network;
+mod moved;
 pub mod prefix;
 pub mod reach;
 pub mod reachability;

@@ -13,7 +13,7 @@ use crate::common::canned::{Canned, Reply};
 use crate::common::clock::ShiftedClock;
 use crate::common::forms::uploaded;
 use crate::common::liar::{Liar, Lie, Sends};
-use crate::common::peers::{held, peer_id, post, until_held, until_knows};
+use crate::common::peers::{held, peer_id, post, reaches, until_held, until_knows};
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::get;
 use crate::common::recorder::Recorder;
@@ -360,4 +360,32 @@ fn a_node_whose_clock_is_wrong_is_told_by_how_much_once() {
     }
     assert!(!node.log().contains("panicked"));
     until_knows(node.address, 1);
+}
+
+#[test]
+fn a_node_that_has_moved_tells_every_peer_that_it_talks_with_where_it_is() {
+    let (_dir, knows_it) = start(&[]);
+    let (dir, moving) = start(&["--peer", &knows_it.url("")]);
+    let (id, known) = (peer_id(moving.address), peer_id(knows_it.address));
+    until("both know each other", || {
+        let written = std::fs::read_to_string(dir.path().join("peer_storage/known-peers")).ok()?;
+        (written.contains(&known) && reaches(knows_it.address, &id)).then_some(())
+    });
+    let before = moving.address;
+    moving.kill();
+    // Whoever it asks now says at once that it is reached, so that it does not have to find out.
+    let new = Canned::start(|_, _| {
+        let you = json!({ "reachable": true, "tried_ms_ago": 1 });
+        Reply::Json(json!({ "peers": [], "you": you }).to_string())
+    });
+    let moved = Node::start(&dir, &["--discover-every", "1", "--peer", &new.url()]);
+    assert_ne!(moved.address, before);
+    let there = format!(":{}", moved.address.port());
+    until("it is found where it is", || {
+        let peers = get(knows_it.address, "/api/peers", &[]).json();
+        let mut peers = peers["peers"].as_array().unwrap().iter();
+        let it = peers.find(|it| it["peer_id"] == *id)?;
+        let is_there = it["address"].as_str().unwrap().ends_with(&there);
+        (is_there && it["reachable"] == true).then_some(())
+    });
 }

@@ -1,0 +1,90 @@
+//! Telling each peer that answers where this node is.
+//!
+//! Who knows this node from before asks it where it was then, and nobody else may know both. So
+//! each peer is told once that answers, whoever named it, and again when it has been away.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{self, StreamExt};
+use reqwest::StatusCode;
+use tokio::time::timeout;
+
+use super::client::ClientError;
+use super::greeting::greet;
+use super::network::Network;
+use super::registry::Peer;
+use crate::base_url::BaseUrl;
+use crate::peer_id::PeerId;
+
+/// How many peers are told at once.
+const AT_ONCE: usize = 16;
+/// How long one may take to hear it.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest pause between two tries, in periods.
+const MAX_PAUSE: u32 = 8;
+
+/// Who was told, where they were then.
+#[derive(Default)]
+pub(super) struct Told(HashMap<PeerId, Word>);
+
+struct Word {
+    to: BaseUrl,
+    /// How often it was told in vain.
+    in_vain: u32,
+    /// When it is told again; None where it has heard it.
+    again: Option<Instant>,
+}
+
+impl Told {
+    /// Tells those that answer and were not told yet, each of them once.
+    pub(super) async fn tell(&mut self, network: &Arc<Network>, every: Duration) {
+        if !network.client.reach().tells() {
+            return;
+        }
+        let answering = network.registry.some_answering(usize::MAX);
+        let ids: HashSet<_> = answering.iter().map(Peer::id).collect();
+        self.0.retain(|id, _| ids.contains(id));
+        let due: Vec<_> = answering.into_iter().filter(|it| self.is_due(it)).collect();
+        let told = stream::iter(due).map(|peer| async move {
+            let heard = timeout(PATIENCE, greet(network, peer.address(), every)).await;
+            (peer, heard.ok())
+        });
+        let mut told = told.buffer_unordered(AT_ONCE);
+        while let Some((peer, heard)) = told.next().await {
+            if network.is_leaving() {
+                return;
+            }
+            self.note(&peer, heard, every);
+        }
+    }
+
+    fn is_due(&self, peer: &Peer) -> bool {
+        self.0.get(&peer.id()).is_none_or(|word| {
+            let again = word.again.is_some_and(|at| at <= Instant::now());
+            again || word.to != *peer.address()
+        })
+    }
+
+    fn note(&mut self, peer: &Peer, heard: Option<Result<(), ClientError>>, every: Duration) {
+        let done = match &heard {
+            Some(Ok(())) => true,
+            // An older one has no such route; one that was told too much hears it later.
+            Some(Err(ClientError::Status(status))) => *status != StatusCode::TOO_MANY_REQUESTS,
+            _ => false,
+        };
+        if let Some(Err(error)) = &heard {
+            tracing::debug!(peer = %peer.id(), %error, "does not hear where this node is");
+        }
+        let before = self.0.get(&peer.id()).filter(|it| it.to == *peer.address());
+        let in_vain = before.map_or(0, |it| it.in_vain).saturating_add(1);
+        let pause = every.saturating_mul(2_u32.saturating_pow(in_vain - 1).min(MAX_PAUSE));
+        let word = Word {
+            to: peer.address().clone(),
+            in_vain,
+            again: Instant::now().checked_add(pause).filter(|_| !done),
+        };
+        self.0.insert(peer.id(), word);
+    }
+}
