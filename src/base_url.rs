@@ -1,6 +1,7 @@
 //! Where a node is reached: the start of every URL it hands out.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use url::{Host, Url};
@@ -32,6 +33,20 @@ impl BaseUrl {
     /// Whether the host is a name that has to be looked up, and no address or `localhost`.
     pub fn has_name(&self) -> bool {
         matches!(self.host(), Some(Host::Domain(name)) if name != "localhost")
+    }
+
+    /// Whether this machine itself is there, by an address of loopback or a name that means one
+    /// (RFC 6761, section 6.3), however it is written.
+    pub fn is_loopback(&self) -> bool {
+        match self.host() {
+            Some(Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(Host::Ipv6(ip)) => IpAddr::from(ip).to_canonical().is_loopback(),
+            Some(Host::Domain(name)) => {
+                let name = name.trim_end_matches('.');
+                name == "localhost" || name.ends_with(".localhost")
+            }
+            None => false,
+        }
     }
 
     /// Whether there is a path behind host and port.
@@ -89,6 +104,33 @@ mod tests {
             ("http://[::1]:5004", "http://[::1]:5004"),
         ] {
             assert_eq!(text.parse::<BaseUrl>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn loopback_is_found_in_every_form() {
+        for (text, is_loopback) in [
+            ("http://127.0.0.1", true),
+            ("http://127.0.0.1.:80", true),
+            ("http://127.9.9.9", true),
+            ("http://127.1", true),
+            ("http://2130706433", true),
+            ("http://0x7f.1", true),
+            ("http://0177.0.0.1", true),
+            ("http://[::1]", true),
+            ("http://[0:0:0:0:0:0:0:1]:80", true),
+            ("http://[::ffff:127.0.0.1]", true),
+            ("http://LocalHost", true),
+            ("http://localhost.", true),
+            ("http://any.localhost", true),
+            ("http://%6cocalhost", true),
+            ("http://128.0.0.1", false),
+            ("http://[::2]", false),
+            ("http://localhost.example", false),
+            ("http://notlocalhost", false),
+        ] {
+            let url = text.parse::<BaseUrl>().unwrap();
+            assert_eq!(url.is_loopback(), is_loopback, "{text}");
         }
     }
 

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::blocking;
 use crate::peer::prefix::narrow_of;
-use crate::peer::registration::{MAX_BYTES, Registration};
+use crate::peer::registration::{Absurd, MAX_BYTES, Registration};
 use crate::state_file::StateFile;
 use crate::web::clients::ClientAddress;
 use crate::web::error::ApiError;
@@ -132,6 +132,7 @@ async fn register(
     request: Request,
 ) -> Result<Json<Value>, BootstrapError> {
     let from = request.extensions().get::<ClientAddress>();
+    let near = from.is_none_or(|it| it.ip.is_loopback());
     let from = from.map(|it| narrow_of(it.ip));
     let body = timeout(PATIENCE, to_bytes(request.into_body(), MAX_BYTES)).await;
     let body = body.map_err(|_| ApiError::BodyTooSlow)?;
@@ -139,6 +140,11 @@ async fn register(
     let registration = serde_json::from_slice::<Registration>(&body);
     let registration = registration.map_err(|e| ApiError::Registration(e.to_string()))?;
     let checked = registration.check();
+    let checked = checked.and_then(|it| {
+        // Nobody elsewhere reaches what is on this machine alone.
+        let is_reached = near || !it.address.is_loopback();
+        is_reached.then_some(it).ok_or(Absurd::Reserved)
+    });
     let checked = checked.map_err(|e| ApiError::Registration(e.to_string()))?;
     if checked.registration.leaving {
         server.table.lock().left(&checked);

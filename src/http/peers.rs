@@ -147,6 +147,8 @@ pub(super) async fn introduce(
     let Query(query) = query?;
     let limit = query.limit.unwrap_or(SAMPLE).min(MAX_SAMPLE);
     let from = request.extensions().get::<ClientAddress>();
+    // What is in the same process has no address.
+    let near = from.is_none_or(|it| it.ip.is_loopback());
     let from = from.map(|it| narrow_of(it.ip));
     let body = RequestBody::of_json(request, MAX_BYTES as u64)?
         .read_all()
@@ -154,7 +156,9 @@ pub(super) async fn introduce(
     let registration = serde_json::from_slice::<Registration>(&body);
     let registration = registration.map_err(|e| ApiError::Registration(e.to_string()))?;
     let id = registration.peer_id.parse();
-    let met = node.network().meet(registration, Introducer::Itself(from));
+    let met = node
+        .network()
+        .meet(registration, Introducer::Itself(from), near);
     let introduced = met.map_err(|e| ApiError::Registration(e.to_string()))?;
     let some = node.network().registry.some_answering(limit);
     Ok(Json(IntroducedAnswer {

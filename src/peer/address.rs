@@ -70,6 +70,12 @@ const METADATA_NAMES: &[&str] = &[
 /// The first labels of such names within a cloud's own domain, which is in `internal`.
 const METADATA_LABELS: &[&str] = &["instance-data", "metadata", "rancher-metadata"];
 
+/// Whether a name can be one of a host (RFC 1035, section 2.3.4).
+fn is_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.len() <= 253 && name.split('.').all(|it| (1..=63).contains(&it.len()))
+}
+
 /// Whether a name is one by which a cloud tells a machine its secrets.
 fn is_metadata(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
@@ -124,12 +130,14 @@ impl Policy {
 
     /// Whether a peer may be at this URL. Names are looked at once more when they are resolved.
     pub fn allows_url(&self, url: &BaseUrl) -> bool {
-        match url.host() {
+        let host = match url.host() {
             Some(Host::Ipv4(ip)) => self.allows(ip.into()),
-            Some(Host::Ipv6(ip)) => self.allows(ip.into()),
-            Some(Host::Domain(name)) => !is_metadata(name),
+            // Whoever writes an IPv4 address in IPv6 clothes wants it taken for another one.
+            Some(Host::Ipv6(ip)) => ip.to_ipv4_mapped().is_none() && self.allows(ip.into()),
+            Some(Host::Domain(name)) => is_name(name) && !is_metadata(name),
             None => false,
-        }
+        };
+        host && url.port() != Some(0)
     }
 }
 
@@ -209,6 +217,33 @@ mod tests {
             };
             let url = format!("http://{host}:80").parse().unwrap();
             assert!(!policy.allows_url(&url), "{ip}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_place_on_a_network_is_never_asked() {
+        let policy = Policy::default();
+        let label = "a".repeat(64);
+        for (url, allowed) in [
+            ("http://10.0.0.1:1", true),
+            ("http://peer.example.", true),
+            ("http://10.0.0.1:0", false),
+            ("http://[fd00::1]:0", false),
+            ("http://peer.example:0", false),
+            ("http://[::ffff:10.0.0.1]:80", false),
+            ("http://[::ffff:7f00:1]:80", false),
+            ("http://.:80", false),
+            ("http://peer..example", false),
+            ("http://peer.example..", false),
+            ("http://.example", false),
+            (&format!("http://{label}.example"), false),
+        ] {
+            let parsed = url.parse();
+            assert_eq!(
+                parsed.is_ok_and(|it| policy.allows_url(&it)),
+                allowed,
+                "{url}"
+            );
         }
     }
 

@@ -123,7 +123,7 @@ async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Dur
                 }
                 // Each that the operator has named is an introducer of its own.
                 let by = Introducer::Other(Prefix::of(&address).exact);
-                take(&network, told.peers, by).await;
+                take(&network, told.peers, by, address.is_loopback()).await;
                 1
             }
             Err(error) => {
@@ -176,10 +176,10 @@ async fn ask_neighbour(network: &Network, neighbour: Neighbour, every: Duration)
             Ok(told) => {
                 if let Some(teller) = told.teller {
                     let itself = Introducer::Itself(Some(Prefix::of(&address).narrow));
-                    meet(network, teller, itself);
+                    meet(network, teller, itself, address.is_loopback());
                 }
                 let by = Introducer::Other(Prefix::of(&address).narrow);
-                return take(network, told.peers, by).await;
+                return take(network, told.peers, by, address.is_loopback()).await;
             }
             Err(error) => tracing::debug!(%address, %error, "no peer is there"),
         }
@@ -187,8 +187,9 @@ async fn ask_neighbour(network: &Network, neighbour: Neighbour, every: Duration)
 }
 
 /// Meets some of those of whom somebody told, in turn those of each set of addresses, one after
-/// the other. Checking signatures takes a while, and others work on this thread, too.
-async fn take(network: &Network, told: Vec<Registration>, by: Introducer) {
+/// the other. Checking signatures takes a while, and others work on this thread, too. Who tells
+/// is `near` on loopback.
+async fn take(network: &Network, told: Vec<Registration>, by: Introducer, near: bool) {
     let claims = told.into_iter().filter_map(|it| {
         let announced = Prefix::of(&it.address.parse().ok()?).wide;
         let claim = Claim {
@@ -199,13 +200,13 @@ async fn take(network: &Network, told: Vec<Registration>, by: Introducer) {
         Some((claim, it))
     });
     for registration in in_turn(claims.collect(), [], SAMPLE) {
-        meet(network, registration, by);
+        meet(network, registration, by, near);
         tokio::task::yield_now().await;
     }
 }
 
-fn meet(network: &Network, registration: Registration, by: Introducer) {
-    if let Err(error) = network.meet(registration, by) {
+fn meet(network: &Network, registration: Registration, by: Introducer, near: bool) {
+    if let Err(error) = network.meet(registration, by, near) {
         tracing::debug!(%error, "a registration is not taken");
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -160,6 +160,8 @@ impl Resolve for Resolver {
         let (policy, lookups) = (self.policy.clone(), Arc::clone(&self.lookups));
         Box::pin(async move {
             let known_as = comparable(name.as_str());
+            // Such a name is taken only of who is on this machine.
+            let near = lookups.named.contains_key(&known_as) || is_of_loopback(&known_as);
             let places = lookups.enter(&known_as).await?;
             let look_up = move || {
                 // Whoever asked may have given up long before the answer comes.
@@ -170,7 +172,8 @@ impl Resolve for Resolver {
                 found
             };
             let found = on_a_thread(look_up).await??;
-            let allowed: Vec<SocketAddr> = found.filter(|it| policy.allows(it.ip())).collect();
+            let leads = |it: &SocketAddr| leads_to(&policy, it.ip(), near);
+            let allowed: Vec<SocketAddr> = found.filter(leads).collect();
             if allowed.is_empty() {
                 return Err(LeadsNowhere.into());
             }
@@ -193,6 +196,17 @@ async fn on_a_thread<T: Send + 'static>(
     done.await.map_err(io::Error::other)
 }
 
+/// Whether a name may lead to this address: to this machine alone only one that says so, or
+/// that the operator has given.
+fn leads_to(policy: &Policy, ip: IpAddr, near: bool) -> bool {
+    policy.allows(ip) && (near || !ip.to_canonical().is_loopback())
+}
+
+/// Whether a comparable name means this machine itself.
+fn is_of_loopback(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
+}
+
 /// A name as it is compared: its case and a dot at its end mean nothing.
 fn comparable(name: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
@@ -200,8 +214,6 @@ fn comparable(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use futures_util::FutureExt;
 
     use super::*;
@@ -222,6 +234,26 @@ mod tests {
         let found = resolve(&[]).await.unwrap();
         assert!(found.iter().all(IpAddr::is_loopback) && !found.is_empty());
         assert_eq!(resolve(&["10.0.0.0/8"]).await, None);
+    }
+
+    #[test]
+    fn the_name_of_a_stranger_leads_to_no_loopback() {
+        let policy = Policy::default();
+        for (ip, near, leads) in [
+            ("127.0.0.1", false, false),
+            ("127.0.1.1", false, false),
+            ("::1", false, false),
+            ("::ffff:127.0.0.1", false, false),
+            ("127.0.0.1", true, true),
+            ("::1", true, true),
+            ("10.0.0.1", false, true),
+            ("169.254.169.254", true, false),
+        ] {
+            let led = leads_to(&policy, ip.parse().unwrap(), near);
+            assert_eq!(led, leads, "{ip} {near}");
+        }
+        assert!(is_of_loopback(&comparable("A.LocalHost.")));
+        assert!(!is_of_loopback(&comparable("localhost.example")));
     }
 
     #[test]

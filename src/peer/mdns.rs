@@ -75,7 +75,7 @@ impl Mdns {
         daemon.register(service(id, options.listen.port(), interfaces)?)?;
         let events = daemon.browse(SERVICE)?;
         let found = Arc::new(Found {
-            neighbours: Mutex::new(Neighbours::new(id)),
+            neighbours: Mutex::new(Neighbours::new(id, options.listen.ip())),
             changed: Notify::new(),
         });
         let reading = tokio::spawn(read(daemon.clone(), events, Arc::clone(&found)));
@@ -153,6 +153,8 @@ async fn read(daemon: ServiceDaemon, mut events: Receiver<ServiceEvent>, found: 
 #[derive(Debug)]
 struct Neighbours {
     own: PeerId,
+    /// Where this node listens: who is elsewhere cannot be heard there.
+    listen: IpAddr,
     addresses: BTreeMap<PeerId, Vec<BaseUrl>>,
     /// In the order in which they were found. Where there are too many the first gives way: it
     /// was asked by now, so whoever makes up many keeps no newcomer out.
@@ -160,9 +162,10 @@ struct Neighbours {
 }
 
 impl Neighbours {
-    fn new(own: PeerId) -> Self {
+    fn new(own: PeerId, listen: IpAddr) -> Self {
         Self {
             own,
+            listen,
             addresses: BTreeMap::new(),
             order: VecDeque::new(),
         }
@@ -185,7 +188,7 @@ impl Neighbours {
         let Some(id) = peer_of(&service.fullname).filter(|id| *id != self.own) else {
             return;
         };
-        let addresses = addresses(service);
+        let addresses = addresses(service, self.listen);
         if addresses.is_empty() {
             return;
         }
@@ -206,9 +209,11 @@ pub fn peer_of(name: &str) -> Option<PeerId> {
     name.parse().ok()
 }
 
-/// Where a service is reached, IPv4 first.
-fn addresses(service: &ResolvedService) -> Vec<BaseUrl> {
+/// Where a service is reached, IPv4 first. Anybody may announce any address: a node that listens
+/// on loopback meets those on loopback alone, and no other node meets these.
+fn addresses(service: &ResolvedService, listen: IpAddr) -> Vec<BaseUrl> {
     let ips = service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr);
+    let ips = ips.filter(|ip| ip.to_canonical().is_loopback() == listen.is_loopback());
     let mut ips: Vec<_> = ips.collect();
     ips.sort_unstable();
     ips.dedup();
@@ -237,7 +242,12 @@ mod tests {
 
     /// Neighbours of peer 0 after these events.
     fn after(events: &[ServiceEvent]) -> Vec<(PeerId, Vec<String>)> {
-        let mut neighbours = Neighbours::new(peer(0));
+        after_on("0.0.0.0", events)
+    }
+
+    /// The same where it listens here.
+    fn after_on(listen: &str, events: &[ServiceEvent]) -> Vec<(PeerId, Vec<String>)> {
+        let mut neighbours = Neighbours::new(peer(0), listen.parse().unwrap());
         for event in events {
             neighbours.take(event);
         }
@@ -255,6 +265,25 @@ mod tests {
         let there = (peer(1), addresses.map(str::to_owned).to_vec());
         assert_eq!(after(std::slice::from_ref(&come)), [there]);
         assert_eq!(after(&[come, gone]), []);
+    }
+
+    #[test]
+    fn an_announcement_leads_nowhere_but_where_the_node_listens() {
+        let name = peer(1).to_string();
+        let come = [resolved(&name, "127.0.0.1,192.168.1.7,fd00::7,::1", 5004)];
+        let here = ["http://127.0.0.1:5004", "http://[::1]:5004"];
+        let elsewhere = ["http://192.168.1.7:5004", "http://[fd00::7]:5004"];
+        for (listen, expected) in [
+            ("127.0.0.1", here),
+            ("::1", here),
+            ("0.0.0.0", elsewhere),
+            ("192.168.1.5", elsewhere),
+        ] {
+            let there = (peer(1), expected.map(str::to_owned).to_vec());
+            assert_eq!(after_on(listen, &come), [there], "{listen}");
+        }
+        let outside = [resolved(&name, "192.168.1.7", 5004)];
+        assert_eq!(after_on("127.0.0.1", &outside), []);
     }
 
     #[test]

@@ -150,13 +150,22 @@ impl Network {
         prover.finish(&self.identity)
     }
 
-    /// Takes in what a peer tells of itself, directly or by way of others.
-    pub fn meet(&self, registration: Registration, by: Introducer) -> Result<Introduced, Absurd> {
+    /// Takes in what a peer tells of itself, directly or by way of others. Addresses of this
+    /// machine alone only from who is on it: `near`.
+    pub fn meet(
+        &self,
+        registration: Registration,
+        by: Introducer,
+        near: bool,
+    ) -> Result<Introduced, Absurd> {
         if self.registry.knows(&registration, by) {
             // Its signature was checked then.
             return Ok(Introduced::Known);
         }
         let checked = self.check(registration)?;
+        if checked.address.is_loopback() && !near {
+            return Err(Absurd::Reserved);
+        }
         self.take_peer(checked, by)
     }
 
@@ -170,6 +179,9 @@ impl Network {
         let mut checked = self.check(registration)?;
         if !self.client.reach().tells() {
             checked.address = named.clone();
+        }
+        if checked.address.is_loopback() && !named.is_loopback() {
+            return Err(Absurd::Reserved);
         }
         let id = checked.id;
         let introduced = self.take_peer(checked, Introducer::Operator);

@@ -7,12 +7,12 @@ use uuid::Uuid;
 use crate::common::canned::{Canned, Reply};
 use crate::common::peers::{post, until_knows};
 use crate::common::process::{Node, until};
-use crate::common::raw_http::get;
+use crate::common::raw_http::{Answer, get, head, send};
 use crate::common::recorder::Recorder;
 
 /// Places of machines' secrets, in every form that leads there, reserved ones, and texts that
 /// a parser of URLs takes though they are more than a URL.
-const NOT_ASKED: [&str; 50] = [
+const NOT_ASKED: [&str; 58] = [
     "http://169.254.169.254",
     "http://169.254.169.254.",
     "http://2852039166",
@@ -59,6 +59,14 @@ const NOT_ASKED: [&str; 50] = [
     "http://metadata.tencentyun.com",
     "http://metadata.packet.net",
     "http://rancher-metadata",
+    "http://[::ffff:127.0.0.1]:8279",
+    "http://[::ffff:10.9.9.2]:8279",
+    "http://[::127.0.0.1]:8279",
+    "http://[fe80::1%25eth0]:8279",
+    "http://10.9.9.2:0",
+    "http://.:8279",
+    "http://peer..example",
+    "http://localhost..:1",
     "http://127.0.0.1:1\n",
     " http://127.0.0.1:1",
     "http://127.0.\t0.1:1",
@@ -175,4 +183,56 @@ fn peers_that_have_not_answered_are_told_as_that() {
     let mut peers = peers["peers"].as_array().unwrap().iter();
     let made_up = peers.find(|it| it["peer_id"] == silent["peer_id"]).unwrap();
     assert_eq!(made_up["reachable"], false);
+}
+
+/// This machine itself, in forms that a parser of URLs takes.
+const LOOPBACK: [&str; 12] = [
+    "http://127.0.0.1:8279",
+    "http://127.0.0.1.:8279",
+    "http://127.9.9.9:8279",
+    "http://127.1:8279",
+    "http://2130706433:8279",
+    "http://0x7f.1:8279",
+    "http://0177.0.0.1:8279",
+    "http://[::1]:8279",
+    "http://[0:0:0:0:0:0:0:1]:8279",
+    "http://localhost:8279",
+    "http://LOCALHOST.:8279",
+    "http://any.localhost:8279",
+];
+
+/// What is said to whoever registers at a node through a gateway, as one from elsewhere.
+fn from_elsewhere(node: &Node, path: &str, address: &str) -> Answer {
+    let message = registration(address).to_string();
+    let length = format!("Content-Length: {}", message.len());
+    let lines = [
+        "Content-Type: application/json",
+        "X-Forwarded-For: 10.9.9.2",
+        &length,
+    ];
+    send(
+        node.address,
+        &[head("POST", path, &lines), message.into()].concat(),
+    )
+}
+
+#[test]
+fn who_is_elsewhere_names_no_address_of_this_machine() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let gateway = ["--trusted-proxy", "127.0.0.0/8"];
+    let node = Node::start(&dirs[0], &gateway);
+    let server = ["bootstrap", "--listen", "127.0.0.1:0"];
+    let server = Node::start(&dirs[1], &[&server[..], &gateway].concat());
+    for (to, path) in [(&node, "/api/peers"), (&server, "/register")] {
+        for address in LOOPBACK {
+            let refusal = from_elsewhere(to, path, address).refusal();
+            assert_eq!(refusal, (400, "bad_registration".to_owned()), "{address}");
+        }
+        assert_eq!(from_elsewhere(to, path, "http://10.9.9.2:8279").status, 200);
+        // Who is on this machine may say so.
+        for address in LOOPBACK {
+            let taken = post(to.address, path, &registration(address).to_string());
+            assert_eq!(taken.status, 200, "{address}");
+        }
+    }
 }
