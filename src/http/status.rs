@@ -37,6 +37,9 @@ pub(super) struct StatusAnswer {
     /// Whether peers reach this node where it says it is: false where those that tell have
     /// tried in vain, null where that is not known.
     reachable: Option<bool>,
+    /// Where another node answers with the key of this one, as a copy of its storage directory
+    /// does; null where nobody was heard of.
+    key_also_at: Option<String>,
     /// Whether some peers have told of more files than there is room for here, so that of these
     /// the newest are known only.
     partial: bool,
@@ -58,6 +61,7 @@ impl StatusAnswer {
             blobs: totals.blobs,
             blob_bytes: totals.blob_bytes,
             reachable: node.network().reachability.get(Instant::now()),
+            key_also_at: node.network().copied_key.other().map(|it| it.to_string()),
             partial: node.network().directory.partial_peers() > 0,
         }
     }

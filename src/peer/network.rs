@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::announcement::{Announcement, NotTaken};
 use super::challenge::Prover;
 use super::client::Client;
+use super::copied_key::CopiedKey;
 use super::directory::{self, Directory};
 use super::identity::Identity;
 use super::introductions::Introductions;
@@ -45,6 +46,8 @@ pub struct Network {
     pub messages: Messages,
     /// Whether others reach this node.
     pub reachability: Reachability,
+    /// Whether another node has this node's key.
+    pub copied_key: CopiedKey,
     /// Whose clocks were told to differ from this machine's.
     clocks: Mutex<HashSet<Key>>,
     /// Set when this node stops: from then on it registers nowhere.
@@ -104,6 +107,7 @@ impl Network {
             removals: Removals::default(),
             messages: Messages::default(),
             reachability: Reachability::default(),
+            copied_key: CopiedKey::default(),
             clocks: Mutex::default(),
             leaving: AtomicBool::new(false),
         }
@@ -230,7 +234,17 @@ impl Network {
         if address == self.base_url {
             return Ok(Introduced::Myself);
         }
+        if id == self.peer_id() && checked.trust == Trust::Verified {
+            self.copied_key.note(&checked);
+        }
         let introduced = self.registry.introduce(checked, by);
+        if let Some((one, other)) = self.registry.is_newly_double(id) {
+            tracing::warn!(
+                %id, %one, %other,
+                "one key speaks for two addresses by turns, so what is held there comes and goes: \
+                 the storage directory of one is a copy of the other's"
+            );
+        }
         if let Introduced::InsteadOf(other) = introduced {
             self.directory.forget(other);
         }

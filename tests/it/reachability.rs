@@ -389,3 +389,56 @@ fn a_node_that_has_moved_tells_every_peer_that_it_talks_with_where_it_is() {
         (is_there && it["reachable"] == true).then_some(())
     });
 }
+
+#[test]
+fn two_nodes_with_one_key_are_told_of_by_both_and_by_those_who_see_them() {
+    let (dir, one) = start(&[]);
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("peer_storage")).unwrap();
+    for file in ["node.key", "node.key.check"] {
+        let file = Path::new("peer_storage").join(file);
+        std::fs::copy(dir.path().join(&file), copy.path().join(&file)).unwrap();
+    }
+    let two = Node::start(&copy, &["--discover-every", "1", "--peer", &one.url("")]);
+    assert_eq!(peer_id(one.address), peer_id(two.address));
+    let (_other, third) = start(&["--peer", &one.url(""), "--peer", &two.url("")]);
+    for (node, other) in [(&one, &two), (&two, &one)] {
+        until("the copy is told of", || {
+            let status = get(node.address, "/api/p2p/status", &[]).json();
+            (status["key_also_at"] == other.url("")).then_some(())
+        });
+    }
+    let times = |node: &Node, what: &str| node.log().matches(what).count();
+    until("the third sees two", || {
+        (times(&third, "one key speaks for two addresses") > 0).then_some(())
+    });
+    for node in [&one, &two] {
+        assert_eq!(times(node, "another node has this node's key"), 1);
+    }
+    let status = get(third.address, "/api/p2p/status", &[]).json();
+    assert_eq!(status["key_also_at"], Value::Null);
+    // Without the key of the other it has one of its own.
+    two.kill();
+    for file in ["node.key", "node.key.check"] {
+        std::fs::remove_file(copy.path().join("peer_storage").join(file)).unwrap();
+    }
+    let two = Node::start(&copy, &[]);
+    assert_ne!(peer_id(one.address), peer_id(two.address));
+}
+
+#[test]
+fn a_node_that_comes_back_elsewhere_is_not_taken_for_two() {
+    let (dir, one) = start(&[]);
+    let (_other, peer) = start(&["--peer", &one.url("")]);
+    until_knows(peer.address, 1);
+    one.kill();
+    let again = Node::start(&dir, &["--discover-every", "1", "--peer", &peer.url("")]);
+    let id = peer_id(again.address);
+    until("it is met again", || {
+        reaches(peer.address, &id).then_some(())
+    });
+    let status = get(again.address, "/api/p2p/status", &[]).json();
+    assert_eq!(status["key_also_at"], Value::Null);
+    assert!(!peer.log().contains("one key speaks"), "{}", peer.log());
+    assert!(!again.log().contains("this node's key"), "{}", again.log());
+}

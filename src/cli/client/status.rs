@@ -44,6 +44,8 @@ struct Counts {
     #[serde(default)]
     reachable: Option<bool>,
     #[serde(default)]
+    key_also_at: Option<String>,
+    #[serde(default)]
     partial: bool,
 }
 
@@ -73,6 +75,8 @@ struct Report {
     /// How many of them answer; null where the node is an older one.
     peers_reachable: Option<u64>,
     reachable: Option<bool>,
+    /// Where another node has this one's key.
+    key_also_at: Option<String>,
     partial: bool,
 }
 
@@ -100,6 +104,7 @@ impl Arguments {
             peers: counts.peers_discovered,
             peers_reachable: counts.peers_reachable,
             reachable: counts.reachable,
+            key_also_at: counts.key_also_at,
             partial: counts.partial,
         };
         if self.connection.json {
@@ -137,7 +142,7 @@ impl Report {
             _ => String::new(),
         };
         [
-            format!("node     {id} at {address}"),
+            format!("node     {id} at {address}{}", self.copy()),
             format!("version  {version}, {writes}"),
             format!(
                 "files    {}, {kept} kept, {saved} saved by deduplication{}",
@@ -158,6 +163,17 @@ impl Report {
             (Some("token"), Some(true)) => " from whoever bears a token as yours",
             (Some("token"), _) => " from whoever bears a token for that, and not from you",
             _ => "",
+        }
+    }
+
+    fn copy(&self) -> String {
+        match &self.key_also_at {
+            None => String::new(),
+            Some(other) => format!(
+                ", and a copy of it with the same key at {}: stop one, remove node.key and \
+                 node.key.check from it, and start it again",
+                output::plain(other)
+            ),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A peer as the registry keeps it, and by whom it came.
 
 use std::cmp::Reverse;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::base_url::BaseUrl;
 use crate::peer::prefix::{Key, Prefix};
@@ -10,6 +10,9 @@ use crate::peer::signature::Trust;
 use crate::peer::turns::Claim;
 use crate::peer_id::PeerId;
 use crate::record::Timestamp;
+
+/// Within which time one node does not move and move back.
+const SOON: Duration = Duration::from_mins(10);
 
 /// A known peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +76,17 @@ pub(super) struct KnownPeer {
     pub(super) left_at: Option<Timestamp>,
     /// Whether it has neither answered nor come back since.
     pub(super) gone: bool,
+    /// Where it was before it moved.
+    pub(super) before: Option<Before>,
+}
+
+/// Where a peer was before it moved.
+#[derive(Debug, Clone)]
+pub(super) struct Before {
+    pub(super) address: BaseUrl,
+    moved: Instant,
+    /// How often it has come back to where it was just before.
+    pub(super) returns: u32,
 }
 
 impl KnownPeer {
@@ -145,6 +159,17 @@ impl KnownPeer {
         !is_sure && known.peer.address() != self.peer.address()
     }
 
+    /// Where it was, now that it moves to this address.
+    fn left_for(&self, address: &BaseUrl) -> Before {
+        let before = self.before.as_ref();
+        let back = before.filter(|it| it.address == *address && it.moved.elapsed() < SOON);
+        Before {
+            address: self.peer.address().clone(),
+            moved: Instant::now(),
+            returns: back.map_or(0, |it| it.returns.saturating_add(1)),
+        }
+    }
+
     /// Takes over what is newer. An older registration, repeated by whoever, neither moves the
     /// peer back to an old address nor shows that it is still there. One exception: the clock
     /// of a peer may have been set back, so where it no longer answers it may come itself.
@@ -162,12 +187,18 @@ impl KnownPeer {
         let (by, named) = (self.by, self.peer.named || other.peer.named);
         let (left_at, gone, returns) = (self.left_at, self.gone, self.peer.returns);
         let stays = !moved;
+        let before = if stays {
+            self.before.take()
+        } else {
+            Some(self.left_for(other.peer.address()))
+        };
         *self = Self {
             proven: self.proven && stays,
             in_vain: if stays { self.in_vain } else { 0 },
             by,
             left_at,
             gone,
+            before,
             tried: self.tried.filter(|_| stays),
             peer: Peer {
                 answered: self.peer.answered && stays,

@@ -14,6 +14,7 @@ use std::time::Instant;
 use super::prefix::{Crowds, Key, Prefix};
 use super::registration::{Checked, Registration};
 use super::turns::in_turn;
+use crate::base_url::BaseUrl;
 use crate::peer_id::PeerId;
 use crate::record::Timestamp;
 
@@ -64,6 +65,9 @@ pub struct Answered {
     pub given_way: Vec<PeerId>,
 }
 
+/// How often a peer has come back to where it was just before when it is taken to be two nodes.
+const DOUBLE: u32 = 3;
+
 /// The peers this node knows, itself left out. Every method is short and does no I/O.
 #[derive(Debug)]
 pub struct Registry {
@@ -100,6 +104,7 @@ impl Registry {
             tried: None,
             left_at: None,
             gone: false,
+            before: None,
         };
         let id = entry.peer.id();
         if let Some(refusal) = self.refusal(&entry.peer) {
@@ -124,6 +129,15 @@ impl Registry {
             }
             None => Introduced::New,
         }
+    }
+
+    /// The two addresses of a peer whose key has signed now the one and now the other; once.
+    pub fn is_newly_double(&self, id: PeerId) -> Option<(BaseUrl, BaseUrl)> {
+        let mut peers = self.peers.lock();
+        let entry = peers.get_mut(&id)?;
+        let before = entry.before.as_mut().filter(|it| it.returns == DOUBLE)?;
+        before.returns += 1;
+        Some((before.address.clone(), entry.peer.address().clone()))
     }
 
     /// Whether exactly this registration is that of a known peer that has not said goodbye since.
@@ -156,6 +170,7 @@ impl Registry {
             tried: None,
             left_at: None,
             gone: false,
+            before: None,
         };
         if let Some(refusal) = self.refusal(&entry.peer) {
             return refusal;
