@@ -60,6 +60,11 @@ pub(super) fn bearer<'a>(access: &'a Access, headers: &HeaderMap) -> Option<&'a 
     found.map(|it| it.name.as_str())
 }
 
+/// Whether whoever sends these headers may read.
+pub(super) fn may_read(access: &Access, headers: &HeaderMap) -> bool {
+    check(access, headers, READERS).is_ok()
+}
+
 /// Whether whoever sends these headers may write.
 pub(super) fn may_write(access: &Access, headers: &HeaderMap) -> bool {
     check(access, headers, WRITERS).is_ok()

@@ -86,11 +86,13 @@ pub(super) struct HealthAnswer {
     writers: Writers,
     /// Whether whoever asks may write.
     may_write: bool,
-    /// How many contents are known to be damaged.
-    damaged: u64,
+    /// How many contents are known to be damaged; this and the next are for those who may read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damaged: Option<u64>,
     /// How many changes of files the index has lost for good. Until that is settled, content that
     /// no file needs is kept.
-    lost_changes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost_changes: Option<u64>,
     /// Whether long content is proven against its hash before it is given out.
     verify_reads: bool,
 }
@@ -114,10 +116,15 @@ pub(super) async fn health(
 ) -> Json<HealthAnswer> {
     let checked = check_writable(&node, &access).await;
     let reason = checked.err().map(|error| error.message());
-    let damaged = node.store().damage().known;
-    let lost_changes = node.store().lost_changes();
+    // What a node has stored is nobody's business who may not read it.
+    let told = |count: u64| access::may_read(&access, &headers).then_some(count);
+    let damaged = told(node.store().damage().known);
+    let lost_changes = told(node.store().lost_changes());
+    let is_sound = [damaged, lost_changes]
+        .iter()
+        .all(|it| it.is_none_or(|it| it == 0));
     Json(HealthAnswer {
-        status: if reason.is_none() && damaged == 0 && lost_changes == 0 {
+        status: if reason.is_none() && is_sound {
             "healthy"
         } else {
             "degraded"

@@ -228,7 +228,12 @@ impl Network {
             if at >= heard && self.registry.left(&checked) {
                 tracing::info!(id = %checked.id, "a peer has said goodbye");
             }
-            return Ok(Introduced::Left);
+            // An old one that somebody repeats changes nothing.
+            return Ok(if self.registry.has_left(checked.id) {
+                Introduced::Left
+            } else {
+                Introduced::Known
+            });
         }
         let (id, address) = (checked.id, checked.address.clone());
         if address == self.base_url {

@@ -389,3 +389,24 @@ fn shells_and_man_are_told_of_every_command() {
         );
     }
 }
+
+#[test]
+fn what_other_nodes_hold_is_not_said_to_be_nowhere_when_it_cannot_be_removed() {
+    let (_dir, other) = start(&["--discover-every", "1"]);
+    let (_here, node) = start(&["--discover-every", "1", "--peer", &other.url("")]);
+    let file = uploaded(other.address, "there", b"of the other node");
+    until_sees(node.address, &["there"]);
+    let here = tempfile::tempdir().unwrap();
+    for wanted in [
+        "there",
+        file["file_id"].as_str().unwrap(),
+        file["hash"].as_str().unwrap(),
+    ] {
+        let (status, told) = failed(here.path(), &node.url(""), &["rm", wanted]);
+        assert_eq!(status, 3, "{told}");
+        assert!(told.contains("this node does not hold"), "{told}");
+    }
+    let (status, told) = failed(here.path(), &node.url(""), &["rm", "nowhere"]);
+    assert_eq!((status, told.contains("no file has")), (3, true), "{told}");
+    done(here.path(), &other.url(""), &["rm", "there"]);
+}

@@ -235,3 +235,16 @@ fn a_node_made_private_forgets_the_strangers_that_it_knew() {
     assert_eq!(peers["peer_count"], 1);
     assert_eq!(stranger.connections().len(), before);
 }
+
+#[test]
+fn a_stranger_is_not_told_what_is_wrong_with_what_a_private_node_stores() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &PRIVATE);
+    for (lines, told) in [(&[][..], false), (&[BEARER][..], true)] {
+        let health = get(node.address, "/health", lines).json();
+        assert_eq!(health["status"], "healthy");
+        for key in ["damaged", "lost_changes"] {
+            assert_eq!(health.get(key).is_some(), told, "{key} {lines:?}");
+        }
+    }
+}

@@ -239,7 +239,7 @@ fn a_goodbye_that_is_repeated_keeps_nobody_away() {
     });
     let tell = |it: &Registration| post(node.address, "/api/peers?limit=0", &json!(it).to_string());
     assert_eq!(tell(&later).json()["introduced"], "new");
-    assert_eq!(tell(&goodbye).json()["introduced"], "left");
+    assert_eq!(tell(&goodbye).json()["introduced"], "known");
     let network = |id: &str| {
         let peers = get(node.address, "/api/peers", &[]).json();
         let mut peers = peers["peers"].as_array().unwrap().clone().into_iter();
@@ -288,8 +288,8 @@ fn who_comes_back_in_the_second_of_its_goodbye_is_there() {
     until("it answers again", || {
         answering(&node, &peer.id()).then_some(())
     });
-    // Whoever repeats the goodbye changes nothing.
-    assert_eq!(tell(&goodbye), "left");
+    // Whoever repeats the goodbye changes nothing, and is told so.
+    assert_eq!(tell(&goodbye), "known");
     assert!(answering(&node, &peer.id()));
 }
 

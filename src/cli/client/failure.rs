@@ -53,6 +53,8 @@ pub(super) enum Failure {
     Vanished,
     #[error("no file has the id, hash or name {0}; `larder ls --network` shows what there is")]
     NotFound(String),
+    #[error("this node does not hold {0}; other nodes do, and it is removed there, with --node")]
+    NotHere(String),
     #[error("{0} means several files; name one by its id:")]
     Ambiguous(String, Vec<String>),
     #[error("{0} is ambiguous: peers tell of different files with this id; name one by its hash:")]
@@ -109,7 +111,7 @@ impl Failure {
             Self::LeftOut(..) => 0,
             Self::Told(status) => *status,
             Self::Setting(_) | Self::Usage(_) => 2,
-            Self::NotFound(_) | Self::NoLocal(_) => 3,
+            Self::NotFound(_) | Self::NotHere(_) | Self::NoLocal(_) => 3,
             Self::Ambiguous(..) | Self::Disputed(..) => 4,
             Self::NoNode(..) | Self::NotSecure(..) | Self::Silent(..) => 5,
             Self::Token(_) => 6,

@@ -29,7 +29,10 @@ impl Arguments {
 
     async fn remove(&self, api: Api) -> Result<(), Failure> {
         for wanted in &self.files {
-            let found = api.find(Where::Here, wanted).await?;
+            let found = match api.find(Where::Here, wanted).await {
+                Err(Failure::NotFound(_)) => return Err(not_here(&api, wanted).await),
+                found => found?,
+            };
             let [file] = found.as_slice() else {
                 return Err(several(wanted, &found));
             };
@@ -44,5 +47,13 @@ impl Arguments {
             }
         }
         Ok(())
+    }
+}
+
+/// Why there is nothing to remove: others may hold it, and only they remove it.
+async fn not_here(api: &Api, wanted: &str) -> Failure {
+    match api.find(Where::Network, wanted).await {
+        Ok(_) => Failure::NotHere(wanted.to_owned()),
+        Err(failure) => failure,
     }
 }

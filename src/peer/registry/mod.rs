@@ -267,6 +267,11 @@ impl Registry {
         leaves && there
     }
 
+    /// Whether a peer has said goodbye and was not heard of since, or is not known.
+    pub fn has_left(&self, id: PeerId) -> bool {
+        self.peers.lock().get(&id).is_none_or(|it| it.gone)
+    }
+
     /// Forgets a peer that has never answered.
     pub fn forget_unproven(&self, id: PeerId) {
         let mut peers = self.peers.lock();
