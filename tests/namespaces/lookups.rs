@@ -214,3 +214,39 @@ fn a_name_that_leads_where_no_peer_may_be_is_never_connected_to() {
     assert_eq!(forbidden.lines().len(), connected);
     assert_eq!(allowed.lines().last().unwrap(), &Lan::address(2));
 }
+
+#[test]
+fn a_stranger_leads_no_node_to_what_listens_on_its_loopback() {
+    let Some(lan) = Lan::of(2) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let hosts = format!("127.0.0.1 loop.test\n{} peer.test\n", Lan::address(2));
+    lan.configure(1, "hosts", &hosts);
+    let forbidden = Script::start(&lan, 1, &dir, &[LISTENER]);
+    let allowed = Script::start(&lan, 2, &dir, &[LISTENER]);
+    let (node, _dir) = start(&lan, 1, &["--log", "debug"]);
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "0x7f.1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+    ] {
+        let message = json!({ "peer_id": Uuid::new_v4().to_string(),
+            "address": format!("http://{host}:7000"), "timestamp": "" });
+        let (message, url) = (message.to_string(), Lan::url(1, "/api/peers"));
+        let json = ["-H", "Content-Type: application/json", "-d", &message, &url];
+        let refused = lan.curl_command(2, &json).stderr(Stdio::null()).status();
+        assert!(!refused.unwrap().success(), "{host}");
+    }
+    // A name is looked at when it is looked up.
+    introduce(
+        &lan,
+        ["loop", "peer"].map(|it| format!("http://{it}.test:7000")),
+    );
+    until("both were looked up", || {
+        let log = node.log();
+        let looked_up = log.matches("does not tell what it holds").count() >= 2;
+        (looked_up && allowed.lines().len() > 1).then_some(())
+    });
+    assert_eq!(forbidden.lines(), ["ready"]);
+}
