@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::gate::ClientShare;
 use super::remote;
-use crate::fetch::keep::{KeepId, Naming, Progress, Stage, Wanted};
+use crate::fetch::keep::{KeepId, KeepProgress, Naming, Stage, Wanted};
 use crate::hash::BlobHash;
 use crate::node::Node;
 use crate::peer::directory::{Held, NetworkFile};
@@ -63,9 +63,9 @@ pub(super) struct KeepsAnswer {
     keeps: Vec<KeepView>,
 }
 
-impl From<Progress> for KeepView {
-    fn from(progress: Progress) -> Self {
-        let Progress {
+impl From<KeepProgress> for KeepView {
+    fn from(progress: KeepProgress) -> Self {
+        let KeepProgress {
             wanted,
             stage,
             fetched,
@@ -93,7 +93,7 @@ impl From<Progress> for KeepView {
 }
 
 impl KeepAnswer {
-    fn of(progress: Progress) -> Json<Self> {
+    fn of(progress: KeepProgress) -> Json<Self> {
         Json(Self {
             status: "success",
             keep: progress.into(),

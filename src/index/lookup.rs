@@ -17,7 +17,7 @@ use super::IndexError;
 use super::codec::{self, DecodeError, Entry};
 use super::guard::{Database, failed, of_sled};
 use super::progress::Progress;
-use super::secondary::{Files, Secondary};
+use super::secondary::{Secondary, Unindexed};
 use super::sled_files;
 use super::sums::Sums;
 use crate::hash::BlobHash;
@@ -110,9 +110,9 @@ impl Lookup {
     }
 
     /// Reads from the records what the secondary indexes are made of, and adds them up.
-    pub(super) fn derive(&self) -> Result<(Files, Sums), IndexError> {
+    pub(super) fn derive(&self) -> Result<(Unindexed, Sums), IndexError> {
         self.flush()?;
-        let (mut files, mut sums) = (Files::default(), Sums::default());
+        let (mut files, mut sums) = (Unindexed::default(), Sums::default());
         self.scan(|value| {
             let record = codec::decode_record(value)?;
             files.add(&record);

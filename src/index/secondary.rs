@@ -45,12 +45,12 @@ fn tag(name: &str) -> Tag {
 
 /// Files that secondary indexes are made from at once.
 #[derive(Default)]
-pub(super) struct Files {
+pub(super) struct Unindexed {
     names: Vec<(Tag, [u8; 16])>,
     contents: Vec<Content>,
 }
 
-impl Files {
+impl Unindexed {
     /// Adds a file.
     pub(super) fn add(&mut self, FileRecord { id, file, .. }: &FileRecord) {
         self.names.push((tag(&file.name), *id.as_bytes()));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::error::UploadError;
-use super::visit::{Progress, Visit};
+use super::visit::{UploadProgress, Visit};
 use crate::blob::{BlobError, Partial, Proven};
 use crate::store::StoreError;
 
@@ -114,7 +114,7 @@ impl Appending {
     }
 
     /// Makes what has come durable, and a file of it if it is whole.
-    pub async fn keep(self) -> Result<Progress, UploadError> {
+    pub async fn keep(self) -> Result<UploadProgress, UploadError> {
         let Self {
             mut visit,
             mut partial,

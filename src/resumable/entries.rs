@@ -15,10 +15,10 @@ use crate::record::FileId;
 
 /// All uploads.
 #[derive(Default)]
-pub(super) struct Entries(Mutex<HashMap<UploadId, Arc<Entry>>>);
+pub(super) struct Entries(Mutex<HashMap<UploadId, Arc<UploadEntry>>>);
 
 /// An upload.
-pub(super) struct Entry {
+pub(super) struct UploadEntry {
     pub(super) turns: Turns,
     known: Mutex<Known>,
     /// Whose it is, as far as that is known.
@@ -47,7 +47,7 @@ pub(super) struct Known {
     pub(super) file: Option<FileId>,
 }
 
-impl Entry {
+impl UploadEntry {
     pub(super) fn new(known: Known, client: Option<ClientKey>, begun: bool) -> Self {
         Self {
             turns: Turns::default(),
@@ -90,7 +90,7 @@ impl Entry {
 }
 
 impl Entries {
-    pub(super) fn get(&self, id: UploadId) -> Option<Arc<Entry>> {
+    pub(super) fn get(&self, id: UploadId) -> Option<Arc<UploadEntry>> {
         self.0.lock().get(&id).map(Arc::clone)
     }
 
@@ -98,7 +98,7 @@ impl Entries {
     pub(super) fn add(&self, id: UploadId, known: Known, begun: bool) {
         self.0
             .lock()
-            .insert(id, Arc::new(Entry::new(known, None, begun)));
+            .insert(id, Arc::new(UploadEntry::new(known, None, begun)));
     }
 
     /// Adds one unless `max` are unfinished already, or `each` of this client. Where that is so
@@ -140,7 +140,7 @@ impl Entries {
             written: Instant::now(),
             file: None,
         };
-        let entry = Entry::new(known, client, false);
+        let entry = UploadEntry::new(known, client, false);
         // Nothing has come before.
         entry.set_proven();
         entries.insert(id, Arc::new(entry));

@@ -23,4 +23,4 @@ pub use error::UploadError;
 pub use problems::problems;
 pub use state::{Finished, NewUpload, UploadId};
 pub use uploads::Uploads;
-pub use visit::{Progress, Visit};
+pub use visit::{UploadProgress, Visit};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::UploadError;
-use super::state::{State, UploadId};
+use super::state::{UploadId, UploadState};
 use crate::blob::{Limit, Partial, PartialId, Partials, Proven};
 use crate::small_state::{SmallState, StateName, StateSet};
 
@@ -25,7 +25,7 @@ pub(super) struct Remembered {
 /// An upload that was found.
 pub(super) struct Found {
     pub(super) id: UploadId,
-    pub(super) state: State,
+    pub(super) state: UploadState,
     /// How long ago something was last written.
     pub(super) age: Duration,
     /// Whether any of its bytes have come.
@@ -43,15 +43,15 @@ impl Remembered {
     }
 
     /// Writes down what an upload is, durably.
-    pub(super) async fn save(&self, id: UploadId, state: &State) -> Result<(), UploadError> {
+    pub(super) async fn save(&self, id: UploadId, state: &UploadState) -> Result<(), UploadError> {
         Ok(self.states.save(&state_of(id), state.to_bytes()).await?)
     }
 
     /// What an upload is; unknown if that is not known, and another error where it may be known
     /// later.
-    pub(super) async fn load(&self, id: UploadId) -> Result<State, UploadError> {
+    pub(super) async fn load(&self, id: UploadId) -> Result<UploadState, UploadError> {
         let content = self.states.load(&state_of(id)).await?;
-        let state = content.and_then(|it| State::from_bytes(&it));
+        let state = content.and_then(|it| UploadState::from_bytes(&it));
         state.ok_or(UploadError::Unknown)
     }
 
@@ -60,7 +60,7 @@ impl Remembered {
     pub(super) async fn resume(
         &self,
         id: UploadId,
-        state: &State,
+        state: &UploadState,
     ) -> Result<Box<dyn Partial>, UploadError> {
         let (id, size) = (id.partial(), state.upload.length);
         let resumed = self
@@ -118,7 +118,7 @@ impl Remembered {
         let mut found = Vec::new();
         for saved in self.states.prepare(STATES, expiry).await? {
             let id = saved.id.parse::<UploadId>().ok();
-            let Some((id, state)) = id.zip(State::from_bytes(&saved.content)) else {
+            let Some((id, state)) = id.zip(UploadState::from_bytes(&saved.content)) else {
                 let name = StateName::OneOf(STATES, saved.id);
                 self.remove_state(&name).await;
                 continue;

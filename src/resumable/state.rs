@@ -71,7 +71,7 @@ pub struct Finished {
 
 /// What an upload is, and how far.
 #[derive(Debug, Clone)]
-pub(super) struct State {
+pub(super) struct UploadState {
     pub(super) upload: NewUpload,
     /// How many bytes are known to be durable, and to be what the client sent.
     pub(super) offset: u64,
@@ -98,7 +98,7 @@ pub(super) struct Ending {
     pub(super) newer_than: Option<FileId>,
 }
 
-/// A [`State`] as it is written down.
+/// A [`UploadState`] as it is written down.
 #[derive(Serialize, Deserialize)]
 struct Written {
     length: u64,
@@ -119,7 +119,7 @@ struct Written {
 /// The most beginnings that are noted of one upload, each some 80 bytes of its state file.
 const MOST_MARKS: usize = 32;
 
-impl State {
+impl UploadState {
     /// A new upload.
     pub(super) fn new(upload: NewUpload) -> Self {
         Self {

@@ -10,7 +10,7 @@ use super::entries::{Entries, Full, Known};
 use super::error::UploadError;
 use super::open_partials::OpenPartials;
 use super::remembered::Remembered;
-use super::state::{NewUpload, State, UploadId};
+use super::state::{NewUpload, UploadId, UploadState};
 use crate::blob::{BlobError, Purpose};
 use crate::client_key::ClientKey;
 use crate::small_state::SmallState;
@@ -85,7 +85,7 @@ impl Uploads {
             tracing::info!(id = %gone, "an upload without a byte gives way to others");
             self.remove(gone).await;
         }
-        let saved = self.remembered.save(id, &State::new(upload)).await;
+        let saved = self.remembered.save(id, &UploadState::new(upload)).await;
         if saved.is_err() {
             self.entries.remove(id);
             self.remembered.remove(id).await;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::entries::Entry;
+use super::entries::UploadEntry;
 use super::error::UploadError;
-use super::state::{Finished, State, UploadId};
+use super::state::{Finished, UploadId, UploadState};
 use super::turns::Turn;
 use super::uploads::Uploads;
 use crate::blob::{BlobError, Proven};
@@ -16,14 +16,14 @@ use crate::store::StoreError;
 pub struct Visit {
     pub(super) uploads: Arc<Uploads>,
     pub(super) id: UploadId,
-    pub(super) entry: Arc<Entry>,
+    pub(super) entry: Arc<UploadEntry>,
     pub(super) turn: Turn,
-    pub(super) state: State,
+    pub(super) state: UploadState,
 }
 
 /// How far an upload is.
 #[derive(Debug, Clone)]
-pub struct Progress {
+pub struct UploadProgress {
     /// How many bytes it will have.
     pub length: u64,
     /// How many of them are here.
@@ -60,14 +60,14 @@ impl Uploads {
 
 impl Visit {
     /// How far it is. If it is whole, it is a file then.
-    pub async fn progress(&mut self) -> Result<Progress, UploadError> {
+    pub async fn progress(&mut self) -> Result<UploadProgress, UploadError> {
         self.finish_whole().await?;
         if let Some(finished) = self.state.finished
             && self.uploads.store.get(finished.file).await?.is_none()
         {
             return Err(UploadError::FileRemoved);
         }
-        Ok(Progress {
+        Ok(UploadProgress {
             length: self.state.upload.length,
             offset: self.offset().await?,
             metadata: self.state.upload.metadata.clone(),

@@ -11,7 +11,7 @@ use larder::hash::BlobHash;
 use larder::index::memory::MemoryIndex;
 use larder::node::{Node, Options};
 use larder::peer::identity::Identity;
-use larder::resumable::{NewUpload, Progress, UploadError, UploadId};
+use larder::resumable::{NewUpload, UploadError, UploadId, UploadProgress};
 use larder::small_state::memory::MemoryState;
 use larder::store::local::LocalStore;
 use larder::store::{About, Store};
@@ -45,7 +45,7 @@ async fn append(
     offset: u64,
     bytes: &[u8],
     checked: bool,
-) -> Result<Progress, UploadError> {
+) -> Result<UploadProgress, UploadError> {
     let visit = node.uploads().visit(id).await?;
     let mut appending = visit.append(offset, checked).await?;
     for piece in bytes.chunks(40_000) {

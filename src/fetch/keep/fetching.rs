@@ -66,8 +66,8 @@ impl From<BlobError> for KeepError {
     }
 }
 
-/// What a fetch needs.
-pub(super) struct Means<'a> {
+/// A fetch of one file.
+pub(super) struct Fetch<'a> {
     pub(super) fetcher: &'a Arc<Fetcher>,
     pub(super) store: &'a Store,
     /// What has come of content that takes long.
@@ -104,94 +104,90 @@ impl Fetcher {
     }
 }
 
-/// Makes this node hold a file. None where another file had its content, which was damaged
-/// perhaps, and is whole now.
-pub(super) async fn fetch(
-    means: &Means<'_>,
-    wanted: &Wanted,
-) -> Result<Option<FileRecord>, KeepError> {
-    let file = &wanted.file;
-    let receiving = match file.hash {
-        Some(hash) => fetch_verified(means, wanted, hash).await?,
-        None => fetch_unverified(means, wanted).await?,
-    };
-    let content = receiving.finish().await?;
-    match file.hash {
-        Some(hash) if hash != content.hash() => return Err(KeepError::Damaged),
-        Some(_) => {}
-        // First, or a crash behind the next step would have it fetched again.
-        None => means.unhashed.note(file.id, content.hash()).await?,
+impl Fetch<'_> {
+    /// Makes this node hold a file. None where another file had its content, which was damaged
+    /// perhaps, and is whole now.
+    pub(super) async fn run(&self, wanted: &Wanted) -> Result<Option<FileRecord>, KeepError> {
+        let file = &wanted.file;
+        let receiving = match file.hash {
+            Some(hash) => self.verified(wanted, hash).await?,
+            None => self.unverified(wanted).await?,
+        };
+        let content = receiving.finish().await?;
+        match file.hash {
+            Some(hash) if hash != content.hash() => return Err(KeepError::Damaged),
+            Some(_) => {}
+            // First, or a crash behind the next step would have it fetched again.
+            None => self.unhashed.note(file.id, content.hash()).await?,
+        }
+        let called = self.fetcher.called(wanted);
+        let about = About {
+            name: called.name,
+            content_type: called.content_type,
+            description: String::new(),
+        };
+        Ok(self.store.ingest_missing(content, about).await?)
     }
-    let called = means.fetcher.called(wanted);
-    let about = About {
-        name: called.name,
-        content_type: called.content_type,
-        description: String::new(),
-    };
-    Ok(means.store.ingest_missing(content, about).await?)
-}
 
-async fn fetch_verified(
-    means: &Means<'_>,
-    wanted: &Wanted,
-    hash: BlobHash,
-) -> Result<Box<dyn Receiving>, KeepError> {
-    let claim = Claim {
-        peer: wanted.peer,
-        size: wanted.file.size,
-    };
-    let content = VerifiedContent::open(Arc::clone(means.fetcher), hash, Some(claim)).await?;
-    let content = content.ok_or(FetchError::Gone)?;
-    let size = content.size();
-    if means.most.is_some_and(|most| size > most) {
-        return Err(KeepError::Longer);
+    async fn verified(
+        &self,
+        wanted: &Wanted,
+        hash: BlobHash,
+    ) -> Result<Box<dyn Receiving>, KeepError> {
+        let claim = Claim {
+            peer: wanted.peer,
+            size: wanted.file.size,
+        };
+        let content = VerifiedContent::open(Arc::clone(self.fetcher), hash, Some(claim)).await?;
+        let content = content.ok_or(FetchError::Gone)?;
+        let size = content.size();
+        if self.most.is_some_and(|most| size > most) {
+            return Err(KeepError::Longer);
+        }
+        self.size.store(size, Ordering::Relaxed);
+        self.store.check_length(size).map_err(KeepError::TooLong)?;
+        self.store.check_quota_of(&hash, size).await?;
+        let (mut receiving, here) = self.begin(&hash, size).await?;
+        if here > size {
+            return Err(KeepError::Damaged);
+        }
+        self.fetched.store(here, Ordering::Relaxed);
+        let mut pieces = content.read_from_all(here..size);
+        while let Some(piece) = pieces.try_next().await? {
+            write(&mut *receiving, piece, self.fetched).await?;
+        }
+        Ok(receiving)
     }
-    means.size.store(size, Ordering::Relaxed);
-    means.store.check_length(size).map_err(KeepError::TooLong)?;
-    means.store.check_quota_of(&hash, size).await?;
-    let (mut receiving, here) = begin(means, &hash, size).await?;
-    if here > size {
-        return Err(KeepError::Damaged);
-    }
-    means.fetched.store(here, Ordering::Relaxed);
-    let mut pieces = content.read_from_all(here..size);
-    while let Some(piece) = pieces.try_next().await? {
-        write(&mut *receiving, piece, means.fetched).await?;
-    }
-    Ok(receiving)
-}
 
-async fn fetch_unverified(
-    means: &Means<'_>,
-    wanted: &Wanted,
-) -> Result<Box<dyn Receiving>, KeepError> {
-    let fetcher = Arc::clone(means.fetcher);
-    let content = UnverifiedContent::new(fetcher, wanted.peer, &wanted.file);
-    let content = content.ok_or(FetchError::Gone)?;
-    let size = content.size();
-    means.store.check_length(size).map_err(KeepError::TooLong)?;
-    let mut receiving = means.store.receive().await?;
-    means.fetched.store(0, Ordering::Relaxed);
-    let mut pieces = content.read(0..content.size());
-    while let Some(piece) = pieces.try_next().await? {
-        write(&mut *receiving, piece, means.fetched).await?;
+    async fn unverified(&self, wanted: &Wanted) -> Result<Box<dyn Receiving>, KeepError> {
+        let fetcher = Arc::clone(self.fetcher);
+        let content = UnverifiedContent::new(fetcher, wanted.peer, &wanted.file);
+        let content = content.ok_or(FetchError::Gone)?;
+        let size = content.size();
+        self.store.check_length(size).map_err(KeepError::TooLong)?;
+        let mut receiving = self.store.receive().await?;
+        self.fetched.store(0, Ordering::Relaxed);
+        let mut pieces = content.read(0..content.size());
+        while let Some(piece) = pieces.try_next().await? {
+            write(&mut *receiving, piece, self.fetched).await?;
+        }
+        Ok(receiving)
     }
-    Ok(receiving)
-}
 
-/// Goes on with content where an earlier try stopped, and tells at which byte.
-async fn begin(
-    means: &Means<'_>,
-    hash: &BlobHash,
-    size: u64,
-) -> Result<(Box<dyn Receiving>, u64), KeepError> {
-    if size <= SHORT {
-        return Ok((means.store.receive().await?, 0));
+    /// Goes on with content where an earlier try stopped, and tells at which byte.
+    async fn begin(
+        &self,
+        hash: &BlobHash,
+        size: u64,
+    ) -> Result<(Box<dyn Receiving>, u64), KeepError> {
+        if size <= SHORT {
+            return Ok((self.store.receive().await?, 0));
+        }
+        let (id, limit) = (partial_of(hash), self.store.limit());
+        let partial = self.partials.resume(&id, size, None, limit).await?;
+        let here = partial.received();
+        Ok((partial, here))
     }
-    let (id, limit) = (partial_of(hash), means.store.limit());
-    let partial = means.partials.resume(&id, size, None, limit).await?;
-    let here = partial.received();
-    Ok((partial, here))
 }
 
 async fn write(

@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, Notify, OnceCell};
 use tokio::task::JoinSet;
 
-use super::fetching::{KeepError, Means, fetch};
-use super::queue::{Begun, Progress, Queue, Stage};
+use super::fetching::{Fetch, KeepError};
+use super::queue::{Begun, KeepProgress, Queue, Stage};
 use super::removed::Removed;
 use super::unhashed::Unhashed;
 use super::wanted::{KeepId, Wanted, partial_of};
@@ -136,12 +136,12 @@ impl Keeper {
     }
 
     /// Notes that what a client wants is here already, as this file if that is known.
-    pub fn note_kept(&self, wanted: Wanted, copy: Option<FileId>) -> Progress {
+    pub fn note_kept(&self, wanted: Wanted, copy: Option<FileId>) -> KeepProgress {
         let (id, size) = (wanted.id(), wanted.file.size);
         let mut queue = self.queue.lock();
         queue.add(wanted.clone(), None);
         queue.end(id, Stage::Kept(copy), None);
-        queue.get(id).unwrap_or(Progress {
+        queue.get(id).unwrap_or(KeepProgress {
             wanted,
             stage: Stage::Kept(copy),
             fetched: size,
@@ -150,7 +150,7 @@ impl Keeper {
     }
 
     /// Gives up what a user wanted, or forgets that it is there. What is kept stays.
-    pub async fn forget(&self, id: KeepId) -> Result<Option<Progress>, NotKept> {
+    pub async fn forget(&self, id: KeepId) -> Result<Option<KeepProgress>, NotKept> {
         self.recall().await?;
         let removed = self.queue.lock().remove(id);
         if let Some(progress) = &removed {
@@ -190,13 +190,13 @@ impl Keeper {
     }
 
     /// How far one is. An error means that what was wanted before is not known yet.
-    pub async fn progress(&self, id: KeepId) -> Result<Option<Progress>, NotKept> {
+    pub async fn progress(&self, id: KeepId) -> Result<Option<KeepProgress>, NotKept> {
         self.recall().await?;
         Ok(self.queue.lock().get(id))
     }
 
     /// How far all are, the oldest first; errors as [`Keeper::progress`].
-    pub async fn all(&self) -> Result<Vec<Progress>, NotKept> {
+    pub async fn all(&self) -> Result<Vec<KeepProgress>, NotKept> {
         self.recall().await?;
         Ok(self.queue.lock().all())
     }
@@ -258,7 +258,7 @@ impl Keeper {
             begun.size.store(blob.size(), Ordering::Relaxed);
             return Ok(None);
         }
-        let means = Means {
+        let fetch = Fetch {
             fetcher: &self.fetcher,
             store: &self.store,
             partials: &*self.partials,
@@ -267,7 +267,7 @@ impl Keeper {
             size: &begun.size,
             most: begun.unasked.then_some(wanted.file.size),
         };
-        fetch(&means, wanted).await
+        fetch.run(wanted).await
     }
 
     /// Removes what has come of what is not wanted any more.

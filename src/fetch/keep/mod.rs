@@ -19,5 +19,5 @@ mod wanted;
 pub use fetching::KeepError;
 pub use keeper::{Keeper, NotKept};
 pub use problems::problems;
-pub use queue::{Progress, Stage};
+pub use queue::{KeepProgress, Stage};
 pub use wanted::{KeepId, Naming, Wanted};

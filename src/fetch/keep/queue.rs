@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// How far a wanted file is.
 #[derive(Debug, Clone)]
-pub struct Progress {
+pub struct KeepProgress {
     /// What is wanted.
     pub wanted: Wanted,
     /// Where it stands.
@@ -106,10 +106,10 @@ pub(super) struct Begun {
 }
 
 impl Job {
-    fn progress(&self) -> Progress {
+    fn progress(&self) -> KeepProgress {
         let mut wanted = self.wanted.clone();
         wanted.file.size = self.size.load(Ordering::Relaxed);
-        Progress {
+        KeepProgress {
             wanted,
             stage: self.stage,
             fetched: self.fetched.load(Ordering::Relaxed),
@@ -262,7 +262,7 @@ impl Queue {
     }
 
     /// Removes one, and stops whoever fetches it.
-    pub(super) fn remove(&mut self, id: KeepId) -> Option<Progress> {
+    pub(super) fn remove(&mut self, id: KeepId) -> Option<KeepProgress> {
         let job = self.jobs.remove(&id)?;
         job.given_up.notify_one();
         Some(job.progress())
@@ -277,12 +277,12 @@ impl Queue {
     }
 
     /// How far one is.
-    pub(super) fn get(&self, id: KeepId) -> Option<Progress> {
+    pub(super) fn get(&self, id: KeepId) -> Option<KeepProgress> {
         Some(self.jobs.get(&id)?.progress())
     }
 
     /// How far all are, the oldest first.
-    pub(super) fn all(&self) -> Vec<Progress> {
+    pub(super) fn all(&self) -> Vec<KeepProgress> {
         let mut jobs: Vec<_> = self.jobs.values().collect();
         jobs.sort_unstable_by_key(|job| job.order);
         jobs.into_iter().map(Job::progress).collect()

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use super::checksum::Checksum;
 use super::headers::{self, UPLOAD_OFFSET};
 use crate::http::upload::announced_bytes;
-use crate::resumable::{Appending, Progress, Stopped, UploadError, Visit};
+use crate::resumable::{Appending, Stopped, UploadError, UploadProgress, Visit};
 use crate::web::body::RequestBody;
 use crate::web::error::{ApiError, TusError};
 
@@ -44,7 +44,7 @@ pub(super) async fn receive(
     offset: u64,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Progress, ApiError> {
+) -> Result<UploadProgress, ApiError> {
     let progress = visit.progress().await?;
     if progress.offset != offset {
         return Err(UploadError::Offset(progress.offset).into());
@@ -70,7 +70,7 @@ async fn take(
     mut appending: Appending,
     mut body: RequestBody,
     mut checksum: Option<Checksum>,
-) -> Result<Progress, ApiError> {
+) -> Result<UploadProgress, ApiError> {
     let came = take_all(&mut appending, &mut body, checksum.as_mut()).await;
     if let Err(error @ ApiError::Upload(_)) = came {
         // It cannot be written. What was written before is found by the next request.

@@ -10,7 +10,7 @@ use super::headers::{self, UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH, UP
 use super::{PATH, append, metadata};
 use crate::client_key::ClientKey;
 use crate::node::Node;
-use crate::resumable::{NewUpload, Progress, UploadId};
+use crate::resumable::{NewUpload, UploadId, UploadProgress};
 use crate::store::About;
 use crate::web::error::{ApiError, TusError};
 
@@ -49,7 +49,7 @@ async fn begin(
     id: UploadId,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Progress, ApiError> {
+) -> Result<UploadProgress, ApiError> {
     // Which makes a file of an empty upload.
     let visit = node.uploads().visit(id).await?;
     append::receive(visit, 0, headers, body).await

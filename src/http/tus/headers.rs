@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use chrono::{DateTime, Utc};
 
-use crate::resumable::Progress;
+use crate::resumable::UploadProgress;
 use crate::web::error::{ApiError, TusError};
 
 /// The version of the protocol that a client or the node speaks.
@@ -74,7 +74,10 @@ pub(super) fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u6
 }
 
 /// How far an upload is, and which file it has become.
-pub(super) fn put_progress(headers: &mut HeaderMap, progress: &Progress) -> Result<(), ApiError> {
+pub(super) fn put_progress(
+    headers: &mut HeaderMap,
+    progress: &UploadProgress,
+) -> Result<(), ApiError> {
     headers.insert(UPLOAD_OFFSET, progress.offset.into());
     match progress.finished {
         Some(finished) => {

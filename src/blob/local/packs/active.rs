@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::super::BlobError;
-use super::entry::{Entry, prefix};
+use super::entry::{PackEntry, prefix};
 use super::format::{EntryHeader, PACK_HEADER, encode_pack};
 use super::index_file;
 use super::options::Options;
@@ -26,14 +26,14 @@ const KEPT_BYTES: usize = 1 << 20;
 pub(super) struct Active {
     pub(super) pack: Arc<Pack>,
     file: AppendFile,
-    entries: Vec<Entry>,
+    entries: Vec<PackEntry>,
 }
 
 /// Entries that are written together.
 #[derive(Default)]
 pub(super) struct Group {
     bytes: Vec<u8>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<PackEntry>,
 }
 
 impl Group {
@@ -116,7 +116,7 @@ impl Active {
         let before = u32::try_from(group.bytes.len()).unwrap_or(u32::MAX);
         EntryHeader { hash, len }.encode(&self.pack.id, &mut group.bytes);
         group.bytes.extend_from_slice(bytes);
-        group.entries.push(Entry {
+        group.entries.push(PackEntry {
             prefix: prefix(&hash),
             offset: self.len().saturating_add(before),
             len,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::super::BlobError;
 use super::active::Group;
-use super::entry::{Entry, Place, Prefix};
+use super::entry::{PackEntry, Place, Prefix};
 use super::log::Log;
 use super::pack::{self, Pack};
 use super::{dead, index_file, scan};
@@ -25,7 +25,7 @@ pub(super) struct Compactor {
 struct Compaction {
     pack: Arc<Pack>,
     /// What was not looked at yet.
-    entries: std::vec::IntoIter<Entry>,
+    entries: std::vec::IntoIter<PackEntry>,
 }
 
 impl Compactor {

@@ -14,7 +14,7 @@ pub(super) fn prefix(hash: &BlobHash) -> Prefix {
 
 /// An entry of some pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct PackEntry {
     pub(super) prefix: Prefix,
     /// Where the entry begins in its pack, in bytes.
     pub(super) offset: u32,
@@ -22,7 +22,7 @@ pub(super) struct Entry {
     pub(super) len: u32,
 }
 
-impl Entry {
+impl PackEntry {
     /// Where the entry is, in the pack with this number.
     pub(super) fn place(&self, pack: u32) -> Place {
         Place {

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::super::super::BlobError;
-use super::entry::Entry;
+use super::entry::PackEntry;
 use super::format::{ENTRY_HEADER, checksum};
 use super::options::Options;
 use super::pack::{Pack, path};
@@ -26,7 +26,7 @@ pub(super) fn write(
     options: &Options,
     pack: &Pack,
     len: u32,
-    entries: &[Entry],
+    entries: &[PackEntry],
 ) -> Result<(), BlobError> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(len.to_le_bytes());
@@ -45,7 +45,7 @@ pub(super) fn write(
 }
 
 /// The entries of a pack that is `len` bytes long; None if nothing reliable tells. Blocks.
-pub(super) fn read(dir: &Path, pack: &Pack, len: u64) -> Option<Vec<Entry>> {
+pub(super) fn read(dir: &Path, pack: &Pack, len: u64) -> Option<Vec<PackEntry>> {
     let path = path(dir, pack.number, EXTENSION);
     let bytes = stored_file::read(&path, longest(len)).ok()?;
     let (body, crc) = bytes.split_last_chunk()?;
@@ -66,10 +66,10 @@ fn longest(len: u64) -> u64 {
     (OTHERS + ENTRY) as u64 + entries * ENTRY as u64
 }
 
-fn entry(bytes: &[u8]) -> Option<Entry> {
+fn entry(bytes: &[u8]) -> Option<PackEntry> {
     let (prefix, rest) = bytes.split_first_chunk()?;
     let (offset, len) = rest.split_first_chunk()?;
-    Some(Entry {
+    Some(PackEntry {
         prefix: *prefix,
         offset: u32::from_le_bytes(*offset),
         len: u32::from_le_bytes(len.try_into().ok()?),

@@ -7,7 +7,7 @@ use memchr::memmem;
 
 use super::super::super::BlobError;
 use super::super::damage::Damage;
-use super::entry::{Entry, prefix};
+use super::entry::{PackEntry, prefix};
 use super::format::{ENTRY_HEADER, ENTRY_MAGIC, EntryHeader, PACK_HEADER};
 use super::pack::Pack;
 use crate::hash::BlobHash;
@@ -19,7 +19,7 @@ const BUFFER: usize = 1 << 20;
 pub(super) struct Scanned {
     /// The entries with a whole header, up to the last one with whole bytes or such that are
     /// known to be damaged, in their order.
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<PackEntry>,
     /// Where the last of them ends; what follows is no whole entry.
     pub(super) len: u32,
     /// What a torn write leaves, or damage.
@@ -66,7 +66,7 @@ pub(super) fn scan(pack: &Pack, damage: &Damage) -> Result<Scanned, BlobError> {
             if !is_whole {
                 scanned.doubts.broken.push(header.hash);
             }
-            scanned.entries.push(Entry {
+            scanned.entries.push(PackEntry {
                 prefix: prefix(&header.hash),
                 offset,
                 len: header.len,

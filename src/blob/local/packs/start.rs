@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::super::super::BlobError;
 use super::active::{Active, UNFINISHED};
 use super::dead::Dead;
-use super::entry::{Entry, Place, Prefix, prefix};
+use super::entry::{PackEntry, Place, Prefix, prefix};
 use super::format::PACK_HEADER;
 use super::log::Log;
 use super::options::Options;
@@ -150,7 +150,11 @@ impl Opening {
 
     /// Finds out what is in a pack without an index: the last one is gone on with, any
     /// other gets its index. Returns its entries and its length.
-    fn scan(&mut self, pack: &Arc<Pack>, is_last: bool) -> Result<(Vec<Entry>, u64), BlobError> {
+    fn scan(
+        &mut self,
+        pack: &Arc<Pack>,
+        is_last: bool,
+    ) -> Result<(Vec<PackEntry>, u64), BlobError> {
         let mut scanned = scan(pack, &self.options.damage)?;
         self.doubts.add(std::mem::take(&mut scanned.doubts));
         let found = (scanned.entries.clone(), u64::from(scanned.len));
