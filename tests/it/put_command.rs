@@ -119,6 +119,12 @@ fn killed_at_its_end(node: SocketAddr, here: &Path, bytes: &[u8], arguments: &[&
     cable
 }
 
+/// Fails unless the first file of the node has these bytes.
+fn assert_holds(node: &Node, bytes: &[u8]) {
+    let hash = BlobHash::of(bytes).to_string();
+    assert_eq!(files(node.address)[0]["hash"], hash);
+}
+
 #[test]
 fn an_upload_that_has_ended_counts_only_while_its_file_is_there() {
     let (_dir, node) = start();
@@ -336,10 +342,7 @@ fn a_command_whose_turn_at_its_upload_was_taken_ends_well_too() {
     assert_eq!(looked.status, 200);
     let output = sending.go_on();
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(
-        files(node.address)[0]["hash"],
-        BlobHash::of(&bytes).to_string()
-    );
+    assert_holds(&node, &bytes);
 }
 
 #[test]
@@ -366,10 +369,7 @@ fn an_upload_that_the_node_no_longer_knows_is_begun_anew() {
     let node = Node::start(&dir, &["--listen", &address]);
     let output = sending.go_on();
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(
-        files(node.address)[0]["hash"],
-        BlobHash::of(&bytes).to_string()
-    );
+    assert_holds(&node, &bytes);
 }
 
 #[test]

@@ -26,6 +26,16 @@ fn keep(node: &Node, kept: &mut Kept, seed: u32, len: usize) {
     kept.push((taken["file_id"].as_str().unwrap().to_owned(), bytes));
 }
 
+/// Keeps so many files, long ones and short ones by turns.
+fn keep_some(node: &Node, count: u32) -> Kept {
+    let mut kept = Kept::new();
+    for seed in 0..count {
+        let len = if seed % 2 == 0 { LONG } else { SHORT };
+        keep(node, &mut kept, seed, len);
+    }
+    kept
+}
+
 fn check(node: &Node, kept: &Kept) {
     let list = get(node.address, "/api/p2p/files", &[]).json();
     assert_eq!(list["file_count"], kept.len());
@@ -99,15 +109,7 @@ impl Case {
         println!("{self:?}");
         let disk = SmallDisk::mount();
         let mut node = Node::start(&disk.dir, self.arguments);
-        let mut kept = Kept::new();
-        for seed in 0..6 {
-            keep(
-                &node,
-                &mut kept,
-                seed,
-                if seed % 2 == 0 { LONG } else { SHORT },
-            );
-        }
+        let mut kept = keep_some(&node, 6);
         let mut fillers = Vec::new();
         // Whatever room a start or a removal leaves, others take.
         for round in 0..4 {
@@ -259,15 +261,7 @@ fn a_node_starts_and_stops_where_no_file_can_be_made() {
     let disk = SmallDisk::mount_with("size=60M,nr_inodes=600");
     let arguments = &["--min-free", "0"][..];
     let mut node = Node::start(&disk.dir, arguments);
-    let mut kept = Kept::new();
-    for seed in 0..4 {
-        keep(
-            &node,
-            &mut kept,
-            seed,
-            if seed % 2 == 0 { LONG } else { SHORT },
-        );
-    }
+    let mut kept = keep_some(&node, 4);
     let mut fillers = Vec::new();
     for (round, kills) in [false, true, false].into_iter().enumerate() {
         if kills {
