@@ -7,15 +7,14 @@
 //!
 //! After a crash between the first and the third step the file is there or it is not.
 
+use futures_util::TryStreamExt;
+
 use super::error::UploadError;
 use super::state::{Ending, Finished};
 use super::visit::Visit;
 use crate::blob::{BlobError, Partial};
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord};
-
-/// How many files are looked through at once.
-const PAGE: usize = 256;
 
 impl Visit {
     /// Makes a file of `partial`, which holds all of the content and is durable.
@@ -98,17 +97,13 @@ impl Visit {
             return Ok(newest);
         }
         // Others of the same name have come since.
-        let mut after = ending.newer_than;
-        loop {
-            let page = store.page(after, PAGE).await?;
-            let Some(last) = page.last() else {
-                return Ok(None);
-            };
-            after = Some(last.id);
-            if let Some(own) = page.into_iter().find(|it| self.is_own(it, ending)) {
-                return Ok(Some(own));
+        let mut files = store.files(ending.newer_than);
+        while let Some(file) = files.try_next().await? {
+            if self.is_own(&file, ending) {
+                return Ok(Some(file));
             }
         }
+        Ok(None)
     }
 
     fn is_own(&self, record: &FileRecord, ending: &Ending) -> bool {

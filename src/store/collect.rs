@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 
 use super::{Store, StoreError};
 use crate::hash::BlobHash;
 use crate::index::Garbage;
 use crate::record::FileRecord;
 
-/// How many files are looked at together.
+/// How many blobs are looked at together.
 const PAGE: usize = 256;
 /// How many contents are claimed together: whoever brings one again waits for so many deletions.
 const CLAIMED: usize = 16;
@@ -76,21 +76,15 @@ impl Store {
     /// Tells in the log which files have no content, and returns how many: those whose removal
     /// the journal has lost, among others.
     pub async fn tell_missing(&self) -> Result<u64, StoreError> {
-        let (mut missing, mut after) = (0, None);
-        loop {
-            let page = self.index.page(after, PAGE).await?;
-            let Some(last) = page.last() else {
-                return Ok(missing);
-            };
-            after = Some(last.id);
-            for FileRecord { id, file, .. } in page {
-                if self.blobs.size(&file.hash).await?.is_none() && self.get(id).await?.is_some() {
-                    tracing::warn!(%id, name = file.name, hash = %file.hash,
-                        "this file has no content: it was removed, or its content is lost");
-                    missing += 1;
-                }
+        let (mut missing, mut files) = (0, self.files(None));
+        while let Some(FileRecord { id, file, .. }) = files.try_next().await? {
+            if self.blobs.size(&file.hash).await?.is_none() && self.get(id).await?.is_some() {
+                tracing::warn!(%id, name = file.name, hash = %file.hash,
+                    "this file has no content: it was removed, or its content is lost");
+                missing += 1;
             }
         }
+        Ok(missing)
     }
 }
 

@@ -1,12 +1,12 @@
 //! What a start has found of packs that a torn write leaves, or damage: the index tells which of
 //! it somebody needs.
 
+use futures_util::TryStreamExt;
+
 use super::{Store, StoreError};
 use crate::blob::local::{Doubts, LONGEST_IN_PACKS};
 use crate::hash::BlobHash;
-
-/// How many files are looked at together.
-const PAGE: usize = 1024;
+use crate::record::FileRecord;
 
 impl Store {
     /// Remembers which contents that files need are not whole, or gone, so that it shows, and the
@@ -31,22 +31,16 @@ impl Store {
 
     /// Looks for the short content of every file.
     async fn find_lost(&self) -> Result<u64, StoreError> {
-        let (mut lost, mut after) = (0, None);
-        loop {
-            let page = self.index.page(after, PAGE).await?;
-            let Some(newest) = page.last() else {
-                return Ok(lost);
-            };
-            after = Some(newest.id);
-            for record in page {
-                let (hash, size) = (record.file.hash, record.file.size);
-                // Longer content is in no pack.
-                let is_there = size > LONGEST_IN_PACKS
-                    || self.index.is_damaged(&hash)
-                    || self.blobs.size(&hash).await?.is_some();
-                lost += u64::from(!is_there && self.is_lost(&hash).await?);
-            }
+        let (mut lost, mut files) = (0, self.files(None));
+        while let Some(FileRecord { file, .. }) = files.try_next().await? {
+            let hash = file.hash;
+            // Longer content is in no pack.
+            let is_there = file.size > LONGEST_IN_PACKS
+                || self.index.is_damaged(&hash)
+                || self.blobs.size(&hash).await?.is_some();
+            lost += u64::from(!is_there && self.is_lost(&hash).await?);
         }
+        Ok(lost)
     }
 
     /// Whether a file needs content that is not whole, which is remembered then.

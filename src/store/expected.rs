@@ -1,10 +1,9 @@
 //! What is known of content before it comes: whether it is sure to find no room.
 
+use futures_util::TryStreamExt;
+
 use super::{Store, StoreError};
 use crate::hash::BlobHash;
-
-/// How many files are looked through at once.
-const PAGE: usize = 1024;
 
 impl Store {
     /// The longest content that can ever be kept, in bytes; None where nothing limits it.
@@ -50,16 +49,10 @@ impl Store {
     }
 
     async fn note_lengths(&self) -> Result<(), StoreError> {
-        let mut after = None;
-        loop {
-            let page = self.page(after, PAGE).await?;
-            let Some(last) = page.last() else {
-                return Ok(());
-            };
-            after = Some(last.id);
-            for record in &page {
-                self.lengths.note(record.file.size);
-            }
+        let mut files = self.files(None);
+        while let Some(record) = files.try_next().await? {
+            self.lengths.note(record.file.size);
         }
+        Ok(())
     }
 }

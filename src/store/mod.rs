@@ -36,6 +36,7 @@ mod storage;
 mod trial;
 mod upkeep;
 mod verify;
+mod walk;
 mod writing;
 
 pub use ballast::Loan;
