@@ -56,7 +56,7 @@ impl Told {
             if network.is_leaving() {
                 return;
             }
-            self.note(&peer, heard, every);
+            self.note(&peer, heard.as_ref(), every);
         }
     }
 
@@ -67,14 +67,14 @@ impl Told {
         })
     }
 
-    fn note(&mut self, peer: &Peer, heard: Option<Result<(), ClientError>>, every: Duration) {
-        let done = match &heard {
+    fn note(&mut self, peer: &Peer, heard: Option<&Result<(), ClientError>>, every: Duration) {
+        let done = match heard {
             Some(Ok(())) => true,
             // An older one has no such route; one that was told too much hears it later.
             Some(Err(ClientError::Status(status))) => *status != StatusCode::TOO_MANY_REQUESTS,
             _ => false,
         };
-        if let Some(Err(error)) = &heard {
+        if let Some(Err(error)) = heard {
             tracing::debug!(peer = %peer.id(), %error, "does not hear where this node is");
         }
         let before = self.0.get(&peer.id()).filter(|it| it.to == *peer.address());

@@ -475,8 +475,8 @@ impl Rows {
                 let agrees = |(number, row): &(u32, &Row)| {
                     *number == first || hash.is_some() && row.name() == best.name()
                 };
-                let (agreed, others): (Vec<_>, _) = told.into_iter().partition(agrees);
-                found.extend(self.held(id, hash, &agreed));
+                let (alike, others): (Vec<_>, _) = told.into_iter().partition(agrees);
+                found.extend(self.held(id, hash, &alike));
                 told = others;
             }
         }
