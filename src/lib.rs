@@ -21,6 +21,7 @@ pub mod append_file;
 pub mod blob;
 pub mod disk;
 pub mod index;
+pub mod owner;
 pub mod secret_file;
 pub mod small_state;
 pub mod state_file;

@@ -40,8 +40,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         skip_damage,
         forget_loss,
     } = arguments;
-    let rebuilt = rebuild_index(&storage.options(), *skip_damage, *forget_loss);
-    let rebuilt = rebuilt.map_err(advised)?;
+    let options = storage.options();
+    let rebuilt = rebuild_index(&options, *skip_damage, *forget_loss);
+    let rebuilt = rebuilt.map_err(|error| advised(error, &options.dir))?;
     let files = counted(rebuilt.totals.files, "file");
     let skipped = counted(rebuilt.skipped.len() as u64, "damaged place");
     let told = match rebuilt.lost {

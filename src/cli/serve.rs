@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
 use super::stop::{StopSignal, hangup, reload_on_hangup};
-use super::storage::{advised, keep_private};
+use super::storage::{advised, keep_private, of_owner};
 use super::{allocator, limits, logging};
 use crate::access::Writers;
 use crate::blocking;
@@ -166,6 +166,7 @@ async fn open(
     stop: &mut StopSignal,
     grace: Duration,
 ) -> anyhow::Result<Option<Opened>> {
+    let dir = store.dir.clone();
     let mut opening = tokio::spawn(compose(store, options));
     let opened = tokio::select! {
         opened = &mut opening => opened,
@@ -181,7 +182,8 @@ async fn open(
     };
     let opened = opened.context("the start ended by a panic")?;
     opened.map(Some).map_err(|error| match error {
-        NotOpened::Storage(error) => advised(error),
+        NotOpened::Storage(error) => advised(error, &dir),
+        NotOpened::Identity(IdentityError::Disk(error)) => of_owner(error, &dir),
         other => other.into(),
     })
 }

@@ -1,12 +1,18 @@
 //! The storage directory of a command that needs it for itself.
 
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
 use rustix::fs::Mode;
-use rustix::process::umask;
+use rustix::process::{geteuid, umask};
 
 use crate::config::NamedFile;
+use crate::disk::DiskError;
 use crate::index::IndexError;
+use crate::owner::Owner;
 use crate::store::local::{OpenError, Options};
 
 #[derive(clap::Args)]
@@ -39,12 +45,46 @@ impl Storage {
 pub(super) const ADVICE: &str = "`larder verify` names all damage, and `larder rebuild-index \
                                  --skip-damage` gives up what cannot be read and keeps the rest";
 
-/// Why a storage directory cannot be opened, with what helps.
-pub(super) fn advised(error: OpenError) -> anyhow::Error {
-    match error {
-        OpenError::Index(IndexError::Damaged { .. }) => anyhow::anyhow!("{error}; {ADVICE}"),
-        other => other.into(),
+/// Why the storage directory `dir` cannot be opened, with what helps.
+pub(super) fn advised(error: OpenError, dir: &Path) -> anyhow::Error {
+    if let OpenError::Index(IndexError::Damaged { .. }) = error {
+        return anyhow!("{error}; {ADVICE}");
     }
+    match error.of_disk() {
+        Some(error) => of_owner(error.clone(), dir),
+        None => error.into(),
+    }
+}
+
+/// Why something could not be done in the storage directory `dir`, with what helps where that is
+/// whose it is.
+pub(super) fn of_owner(error: DiskError, dir: &Path) -> anyhow::Error {
+    match ownership(&error, dir) {
+        Some(advice) => anyhow!("{:#}; {advice}", anyhow::Error::from(error)),
+        None => error.into(),
+    }
+}
+
+/// What helps where a file in the storage directory `dir` is not this user's, as after somebody
+/// has run larder there as root.
+fn ownership(error: &DiskError, dir: &Path) -> Option<String> {
+    if error.source.kind() != io::ErrorKind::PermissionDenied {
+        return None;
+    }
+    // Of a file in a directory that may not be entered only that one can be looked at.
+    let inside = error.path.ancestors().take_while(|it| it.starts_with(dir));
+    let mut looks = inside.filter_map(|it| Some((it, fs::metadata(it).ok()?.uid())));
+    let (path, owner) = looks.next()?;
+    if owner == geteuid().as_raw() {
+        return None;
+    }
+    let (user, owner) = (Owner::of_process(), Owner::of_id(owner));
+    Some(format!(
+        "{} belongs to {owner}, and {user} runs this: `sudo chown -R {} '{}'` gives all of it back",
+        path.display(),
+        user.for_chown(),
+        dir.display()
+    ))
 }
 
 /// Keeps what this process makes from now on to its owner, also what the lookup database

@@ -109,7 +109,7 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<(Totals, Found)> {
     };
     let options = arguments.storage.options();
     let (totals, told) = tokio::join!(store::verify(&options, findings, problems), printing);
-    Ok((totals.map_err(advised)?, told?))
+    Ok((totals.map_err(|error| advised(error, &options.dir))?, told?))
 }
 
 /// What helps, where whoever looks has to do something.

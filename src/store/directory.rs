@@ -1,13 +1,14 @@
 //! The storage directory: one process at a time, and a version.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::blob::local::note_small_files;
 use crate::disk::{DIR_MODE, Disk, DiskError, FILE_MODE, replace_file};
+use crate::owner::Owner;
 use crate::stored_file;
 
 /// The version of everything stored, which the steps in `migrations/` lead up to.
@@ -21,8 +22,17 @@ const MAX_BYTES: u64 = 4096;
 /// A storage directory that this process alone has open, as long as a clone of this lives.
 #[derive(Clone)]
 pub(super) struct Directory {
-    /// Unlocked by the system when it closes the file, however the process ends.
-    _lock: Arc<File>,
+    /// Unlocked by the system when it closes them, however the process ends.
+    _locks: Arc<Locks>,
+}
+
+/// What is locked of a storage directory.
+struct Locks {
+    /// The directory itself, which nobody can remove and make anew under the same files, as they
+    /// can a file in it. None where the file system locks no directories (NFS).
+    _directory: Option<File>,
+    /// The lock file, the only thing that an older larder looks at.
+    _file: File,
 }
 
 /// Why a storage directory cannot be used.
@@ -41,6 +51,19 @@ pub enum DirectoryError {
     Absent {
         /// The path given.
         path: PathBuf,
+    },
+    /// Root would leave files in it that its owner can neither read nor replace.
+    #[error(
+        "{} belongs to {owner}, whose node could not use what root leaves there: run this as \
+         that user, such as by `sudo -u {} larder …`",
+        path.display(),
+        owner.for_sudo()
+    )]
+    NotOwned {
+        /// The storage directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: Owner,
     },
     /// A newer larder wrote it.
     #[error(
@@ -93,23 +116,55 @@ impl Directory {
     pub(super) fn open(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, DirectoryError> {
         create_durably(path).map_err(|e| DiskError::new("create", path, e))?;
         warn_of_others(path);
-        let lock = lock(path)?;
+        if let Some(owner) = other_owner(path) {
+            tracing::warn!(path = %path.display(), %owner,
+                "the storage directory is another user's, and root runs this: what it writes there \
+                 only root can use");
+        }
+        let locks = lock(path)?;
         check_version(path, &**disk)?;
         Ok(Self {
-            _lock: Arc::new(lock),
+            _locks: Arc::new(locks),
         })
     }
 
-    /// Like [`Directory::open`], but never creates one.
+    /// Like [`Directory::open`], but never creates one, and leaves no files of root's in that of
+    /// another user.
     pub(super) fn open_existing(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, DirectoryError> {
-        if path.join(FORMAT).exists() {
-            Self::open(path, disk)
-        } else {
-            Err(DirectoryError::Absent {
-                path: path.to_owned(),
-            })
+        let format = path.join(FORMAT);
+        match std::fs::metadata(&format) {
+            Ok(_) => {}
+            Err(e) if is_absent(&e) => {
+                return Err(DirectoryError::Absent {
+                    path: path.to_owned(),
+                });
+            }
+            Err(e) => return Err(DiskError::new("look at", format, e).into()),
         }
+        if let Some(owner) = other_owner(path) {
+            return Err(DirectoryError::NotOwned {
+                path: path.to_owned(),
+                owner,
+            });
+        }
+        Self::open(path, disk)
     }
+}
+
+/// Whether an error of looking at a file says that there is none.
+fn is_absent(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
+}
+
+/// Whose the storage directory is, where that is not root, who runs this. That is told by the
+/// file of the version, which a node makes at its first start: the directory around it may be
+/// made by whoever sets up a container.
+fn other_owner(dir: &Path) -> Option<Owner> {
+    let look = std::fs::metadata(dir.join(FORMAT));
+    let owner = look.or_else(|_| std::fs::metadata(dir)).ok()?.uid();
+    let is_foreign = rustix::process::geteuid().is_root() && owner != 0;
+    is_foreign.then(|| Owner::of_id(owner))
 }
 
 /// Creates a directory and its parents, and makes their names durable.
@@ -142,7 +197,9 @@ fn warn_of_others(path: &Path) {
     }
 }
 
-fn lock(dir: &Path) -> Result<File, DirectoryError> {
+fn lock(dir: &Path) -> Result<Locks, DirectoryError> {
+    // Before the file, so that none is made in the directory of another.
+    let directory = lock_itself(dir)?;
     let path = dir.join(LOCK);
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create(true).truncate(false);
@@ -150,15 +207,7 @@ fn lock(dir: &Path) -> Result<File, DirectoryError> {
     let mut file = open.map_err(|e| DiskError::new("open", &path, e))?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            let read = file.take(MAX_BYTES).read_to_string(&mut pid).is_ok();
-            let pid = read.then(|| pid.trim().parse().ok()).flatten();
-            return Err(DirectoryError::Locked {
-                path: dir.to_owned(),
-                pid,
-            });
-        }
+        Err(TryLockError::WouldBlock) => return Err(locked(dir)),
         Err(TryLockError::Error(e)) => return Err(DiskError::new("lock", &path, e).into()),
     }
     // Who it is helps the operator; the lock holds without it.
@@ -168,7 +217,33 @@ fn lock(dir: &Path) -> Result<File, DirectoryError> {
     if let Err(error) = told {
         tracing::debug!(%error, "the process id was not written into the lock file");
     }
-    Ok(file)
+    Ok(Locks {
+        _directory: directory,
+        _file: file,
+    })
+}
+
+/// Locks the directory itself. None where its file system knows no such lock.
+fn lock_itself(dir: &Path) -> Result<Option<File>, DirectoryError> {
+    let itself = File::open(dir).map_err(|e| DiskError::new("open", dir, e))?;
+    match itself.try_lock() {
+        Ok(()) => Ok(Some(itself)),
+        Err(TryLockError::WouldBlock) => Err(locked(dir)),
+        Err(TryLockError::Error(error)) => {
+            tracing::debug!(%error, "the file system locks no directories; its lock file is locked");
+            Ok(None)
+        }
+    }
+}
+
+/// Another process has the directory open; who, the lock file tells where it is still there.
+fn locked(dir: &Path) -> DirectoryError {
+    let told = stored_file::read(&dir.join(LOCK), MAX_BYTES).ok();
+    let told = told.and_then(|it| String::from_utf8(it).ok());
+    DirectoryError::Locked {
+        path: dir.to_owned(),
+        pid: told.and_then(|it| it.trim().parse().ok()),
+    }
 }
 
 fn check_version(dir: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
@@ -219,6 +294,41 @@ mod tests {
         assert!(matches!(second, Err(DirectoryError::Locked { pid: Some(p), .. }) if p == pid));
         drop(first);
         open(&dir).unwrap();
+    }
+
+    #[test]
+    fn whatever_becomes_of_its_lock_file_a_directory_opens_once_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = open(dir.path()).unwrap();
+        let lock = dir.path().join(LOCK);
+        let refused = |what| {
+            let second = open(dir.path());
+            assert!(
+                matches!(second, Err(DirectoryError::Locked { .. })),
+                "{what}"
+            );
+        };
+        std::fs::remove_file(&lock).unwrap();
+        refused("removed");
+        assert!(!lock.exists(), "a node that does not start leaves nothing");
+        std::fs::write(&lock, "1\n").unwrap();
+        refused("replaced");
+        std::fs::rename(&lock, dir.path().join("moved")).unwrap();
+        refused("moved");
+        drop(first);
+        open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn what_an_older_larder_has_open_is_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        // It locks nothing but the file.
+        let lock = File::create(dir.path().join(LOCK)).unwrap();
+        lock.try_lock().unwrap();
+        let second = open(dir.path());
+        assert!(matches!(second, Err(DirectoryError::Locked { .. })));
+        drop(lock);
+        open(dir.path()).unwrap();
     }
 
     #[test]

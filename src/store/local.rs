@@ -13,7 +13,7 @@ use super::storage::Storage;
 use crate::blob::local::{Doubts, LocalBlobs, holds_content};
 use crate::blob::{self, BlobError};
 use crate::blocking;
-use crate::disk::{Disk, Durability, RealDisk};
+use crate::disk::{Disk, DiskError, Durability, RealDisk};
 use crate::index::local::LocalIndex;
 use crate::index::{self, IndexError};
 use crate::record::FileRecord;
@@ -121,15 +121,20 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// What the system did not do with a file, where it is that.
+    pub fn of_disk(&self) -> Option<&DiskError> {
+        match self {
+            Self::Directory(DirectoryError::Disk(error))
+            | Self::Blobs(BlobError::Disk(error))
+            | Self::Index(IndexError::Disk(error)) => Some(error),
+            _ => None,
+        }
+    }
+
     /// What the system said, where it had no room.
     fn want_of_room(&self) -> Option<&io::Error> {
-        let (Self::Directory(DirectoryError::Disk(error))
-        | Self::Blobs(BlobError::Disk(error))
-        | Self::Index(IndexError::Disk(error))) = self
-        else {
-            return None;
-        };
-        error.is_full().then_some(&*error.source)
+        let error = self.of_disk().filter(|it| it.is_full())?;
+        Some(&error.source)
     }
 
     /// Whether a quota was used up, which need not show before.

@@ -42,6 +42,7 @@ const FLOORS: &[&[&str]] = &[
         "disk",
         "blob",
         "index",
+        "owner",
         "secret_file",
         "small_state",
         "state_file",

@@ -36,6 +36,7 @@ mod get_command;
 mod holders;
 mod hostile_texts;
 mod https;
+mod in_use;
 mod index_conformance;
 mod index_recovery;
 mod keeping;
