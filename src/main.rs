@@ -1,10 +1,8 @@
 //! The `larder` command.
 
-use std::fmt::Display;
-use std::io::{Write, stderr};
 use std::process::ExitCode;
 
-use larder::cli::Command;
+use larder::cli::{Command, finish, tell};
 use larder::config::WrongSetting;
 
 /// The status of a wrong command line, and of every setting that cannot be.
@@ -18,7 +16,7 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    match command.run() {
+    let ended = match command.run() {
         Ok(code) => code,
         Err(error) => {
             // With all its causes, on one line.
@@ -29,10 +27,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         }
-    }
-}
-
-/// Says why the command fails, where anybody reads that.
-fn tell(error: &dyn Display) {
-    let _ = writeln!(stderr(), "larder: {error}");
+    };
+    finish();
+    ended
 }

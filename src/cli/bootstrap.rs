@@ -1,6 +1,5 @@
 //! `larder bootstrap`: the server that introduces peers to each other.
 
-use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -70,7 +69,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    logging::start(&arguments.log);
+    logging::start_for_server(&arguments.log);
     keep_private();
     allocator::limit();
     limits::raise_open_files();
@@ -100,8 +99,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let bootstrap = Arc::new(opened.context("cannot use the storage directory")?);
     let saving = tokio::spawn(Arc::clone(&bootstrap).save_regularly());
     tracing::info!(%bound, "introducing peers");
-    // Nobody has to read it.
-    let _ = writeln!(stdout(), "larder introduces peers on http://{bound} now");
+    logging::say(format!("larder introduces peers on http://{bound} now"));
     let router = Arc::clone(&bootstrap).router();
     let options = server::Options {
         max_connections: limits::connections(),

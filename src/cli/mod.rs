@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ mod client;
 mod config;
 mod counted;
 mod limits;
+mod log_queue;
 mod logging;
 mod manual;
 mod problems;
@@ -104,6 +106,16 @@ enum Action {
     Completions(manual::Completions),
     /// Print the manual page, or write those of all commands.
     Man(manual::Manual),
+}
+
+/// Says why the process fails, where anybody reads that. Nobody waits for a server's log.
+pub fn tell(error: &dyn Display) {
+    logging::say_last(error);
+}
+
+/// Gives whoever reads the log of a server a moment for what is left of it; called at the end.
+pub fn finish() {
+    logging::finish();
 }
 
 impl Command {

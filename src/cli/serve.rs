@@ -1,6 +1,5 @@
 //! `larder serve`: a node from start to end.
 
-use std::io::{Write, stdout};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -33,7 +32,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
-    logging::start(settings.log());
+    logging::start_for_server(settings.log());
     allocator::limit();
     keep_private();
     limits::raise_open_files();
@@ -102,9 +101,7 @@ async fn serve(
     let bootstrap = servers.join(" ");
     tracing::info!(%bound, peer_id = %node.peer_id(), base_url = %node.base_url(), %storage,
         %bootstrap, "serving");
-    // Nobody has to read it.
-    let _ = writeln!(
-        stdout(),
+    logging::say(format!(
         "larder serves {storage} on {}://{bound} as peer {}, and takes changes from {}",
         settings.scheme(),
         node.peer_id(),
@@ -113,7 +110,7 @@ async fn serve(
             Writers::Token => "whoever bears a token for that",
             Writers::Nobody => "nobody: set --tokens, --token, --token-file or --open",
         }
-    );
+    ));
     let server = server::Options {
         tls,
         max_connections: limits::connections(),

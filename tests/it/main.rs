@@ -80,5 +80,6 @@ mod tus;
 mod tus_clients;
 mod tus_faults;
 mod tus_restarts;
+mod unread_log;
 mod verify;
 mod wrong_settings;
