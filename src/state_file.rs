@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, RealDisk, is_shortage, replace_file};
+use crate::disk::{Disk, RealDisk, replace_file};
 use crate::hash::BlobHash;
 use crate::stored_file;
 
@@ -53,6 +53,8 @@ pub enum Health {
     BeforeDamaged,
     /// Nothing of it can be read.
     Lost,
+    /// The system does not let this process read it now, which says nothing of what is in it.
+    Unreadable,
     /// It was set aside once, since nothing of it could be read.
     SetAside,
 }
@@ -65,6 +67,7 @@ impl Health {
             Self::Mendable => Some("damaged (the node takes the version before)"),
             Self::BeforeDamaged => Some("the version before it is damaged (the node removes that)"),
             Self::Lost => Some("damaged, and no version before can be taken"),
+            Self::Unreadable => Some("cannot be read (look at its owner and rights, and the disk)"),
             Self::SetAside => Some("was damaged, and set aside beside it as *.damaged"),
         }
     }
@@ -95,16 +98,17 @@ impl StateFile {
     }
 
     /// What was saved last. Where that is damaged, the version before is put in its place, with
-    /// a warning; where there is none, the file is set aside, with an error in the log. An error
-    /// is a shortage of open files or memory: nothing is known then, and nothing was touched.
-    /// Blocks.
+    /// a warning; where there is none, the file is set aside, with an error in the log. On an
+    /// error, such as a want of open files, of rights or of a disk that reads, nothing is known,
+    /// and nothing was touched: only what was read can be damaged. Blocks.
     pub fn recall(&self) -> io::Result<Option<Recalled>> {
         let path = self.path.display();
         let (last, before) = (self.read(&self.path), self.read(&self.before));
         let error = match (last, before) {
-            (Err(error), _) | (_, Err(error)) if is_shortage(&error) => return Err(error),
             (Ok(Some(content)), before) => {
-                if let Err(error) = before {
+                if let Err(error) = before
+                    && is_damage(&error)
+                {
                     tracing::warn!(%path, %error, "the version before it is damaged; removed");
                     // What is left of it is told again.
                     let _ = RealDisk.remove_file(&self.before);
@@ -112,6 +116,7 @@ impl StateFile {
                 let is_older = false;
                 return Ok(Some(Recalled { content, is_older }));
             }
+            (Err(error), _) | (_, Err(error)) if !is_damage(&error) => return Err(error),
             (Ok(None), Ok(None)) => return Ok(None),
             (last, Ok(Some(content))) => {
                 let error = last.err();
@@ -136,6 +141,7 @@ impl StateFile {
                 Health::SetAside
             }
             (Ok(Some(_)), Ok(_)) | (Ok(None), Ok(None)) => Health::Whole,
+            (Err(error), _) | (_, Err(error)) if !is_damage(&error) => Health::Unreadable,
             (Ok(Some(_)), Err(_)) => Health::BeforeDamaged,
             (_, Ok(Some(_))) => Health::Mendable,
             _ => Health::Lost,
@@ -201,6 +207,11 @@ impl StateFile {
     }
 }
 
+/// Whether an error of reading says that what is there is not what was saved.
+fn is_damage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
+}
+
 fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut path = OsString::from(path.as_os_str());
     path.push(ending);
@@ -253,6 +264,33 @@ mod tests {
             assert_eq!(file.health(), Health::Whole);
             assert!(!file.recall().unwrap().unwrap().is_older);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_now_is_not_damaged_and_nothing_is_done_to_it() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let (here, away) = (dir.path().join("here"), dir.path().join("away"));
+        fs::create_dir(&here).unwrap();
+        let path = here.join("state");
+        let file = StateFile::new(path.clone(), "test 1").with_before(dir.path().join("before"));
+        file.save(b"one").unwrap();
+        file.save(b"two").unwrap();
+        // The version before can be read, and is not taken for what was saved last.
+        fs::rename(&here, &away).unwrap();
+        symlink(&here, &here).unwrap();
+        assert_eq!(file.recall().unwrap_err().raw_os_error(), Some(libc::ELOOP));
+        assert_eq!(file.health(), Health::Unreadable);
+        fs::remove_file(&here).unwrap();
+        fs::rename(&away, &here).unwrap();
+        assert_eq!(file.load().unwrap().as_deref(), Some(&b"two"[..]));
+        assert_eq!(file.health(), Health::Whole);
+        // Nor is the last one given up for damaged where the one before is not known.
+        fs::write(&path, b"damaged").unwrap();
+        let file = StateFile::new(path.clone(), "test 1").with_before(away.join("before"));
+        symlink(&away, &away).unwrap();
+        file.recall().unwrap_err();
+        assert_eq!(fs::read(&path).unwrap(), b"damaged");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::blocking;
+use crate::disk::DiskError;
 use crate::peer::prefix::narrow_of;
 use crate::peer::registration::{Absurd, MAX_BYTES, Registration};
 use crate::state_file::StateFile;
@@ -122,7 +123,11 @@ impl Bootstrap {
 }
 
 fn kept(file: &StateFile) -> std::io::Result<Vec<Registration>> {
-    let content = file.load()?.unwrap_or_else(|| b"[]".to_vec());
+    let content = file.load().map_err(|error| {
+        let kind = error.kind();
+        std::io::Error::new(kind, DiskError::new("read", file.path(), error))
+    })?;
+    let content = content.unwrap_or_else(|| b"[]".to_vec());
     Ok(serde_json::from_slice(&content).unwrap_or_default())
 }
 

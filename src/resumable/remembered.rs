@@ -25,7 +25,8 @@ pub(super) struct Remembered {
 /// An upload that was found.
 pub(super) struct Found {
     pub(super) id: UploadId,
-    pub(super) state: UploadState,
+    /// What it is; None where that cannot be read now.
+    pub(super) state: Option<UploadState>,
     /// How long ago something was last written.
     pub(super) age: Duration,
     /// Whether any of its bytes have come.
@@ -118,7 +119,12 @@ impl Remembered {
         let mut found = Vec::new();
         for saved in self.states.prepare(STATES, expiry).await? {
             let id = saved.id.parse::<UploadId>().ok();
-            let Some((id, state)) = id.zip(UploadState::from_bytes(&saved.content)) else {
+            // What cannot be read now is still there, and so is what has come of it.
+            let state = match saved.content {
+                Some(content) => UploadState::from_bytes(&content).map(Some),
+                None => Some(None),
+            };
+            let Some((id, state)) = id.zip(state) else {
                 let name = StateName::OneOf(STATES, saved.id);
                 self.remove_state(&name).await;
                 continue;

@@ -183,8 +183,9 @@ impl Uploads {
             let mut interrupted = Vec::new();
             let all = self.remembered.find_all(self.expiry).await?;
             for found in all {
-                let file = found.state.finished.map(|it| it.file);
-                if file.is_none() && found.state.ending.is_some() {
+                let state = found.state.as_ref();
+                let file = state.and_then(|it| it.finished).map(|it| it.file);
+                if file.is_none() && state.is_some_and(|it| it.ending.is_some()) {
                     interrupted.push(found.id);
                 }
                 let now = Instant::now();

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use super::{Saved, SmallState, StateName, StateSet};
 use crate::blocking;
-use crate::disk::{Disk, DiskError, RealDisk};
+use crate::disk::{Disk, DiskError, RealDisk, is_shortage};
 use crate::state_file::{COMPANIONS, StateFile};
 use crate::stored_file;
 
@@ -138,14 +138,23 @@ impl LocalState {
 
     fn saved(&self, set: StateSet, id: &str) -> io::Result<Option<Saved>> {
         let file = self.file(&StateName::OneOf(set, id.to_owned()));
-        let Some(content) = file.load()? else {
-            return Ok(None);
+        let content = match file.load() {
+            Ok(None) => return Ok(None),
+            // What others give back soon is worth to look through everything once more.
+            Err(error) if is_shortage(&error) => return Err(error),
+            Err(error) => {
+                let path = file.path().display();
+                tracing::warn!(%path, %error, "cannot be read; what it is about waits for that");
+                None
+            }
+            Ok(content) => content,
         };
-        Ok(Some(Saved {
-            id: id.to_owned(),
-            content,
-            age: stored_file::age(file.path())?,
-        }))
+        let age = match stored_file::age(file.path()) {
+            Err(_) if content.is_none() => Duration::ZERO,
+            age => age?,
+        };
+        let id = id.to_owned();
+        Ok(Some(Saved { id, content, age }))
     }
 }
 

@@ -47,7 +47,7 @@ impl SmallState for MemoryState {
         let of_set = pieces.values().filter_map(|piece| match &piece.name {
             StateName::OneOf(of, id) if *of == set => Some(Saved {
                 id: id.clone(),
-                content: piece.content.clone(),
+                content: Some(piece.content.clone()),
                 age: piece.saved.elapsed(),
             }),
             _ => None,

@@ -42,8 +42,8 @@ pub struct StateSet {
 pub struct Saved {
     /// Its id.
     pub id: String,
-    /// What was saved.
-    pub content: Vec<u8>,
+    /// What was saved; None where it cannot be read now, as [`SmallState::load`] tells.
+    pub content: Option<Vec<u8>>,
     /// How long ago that was.
     pub age: Duration,
 }

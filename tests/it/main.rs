@@ -53,6 +53,7 @@ mod nth_failure;
 mod openapi;
 mod out_of_reach;
 mod outboard;
+mod owners;
 mod pack_ends;
 mod packs;
 mod page;

@@ -174,6 +174,7 @@ impl Keeper {
             Ok::<_, NotKept>(self.removed.begin(hash).await?)
         };
         if let Err(error) = noted.await {
+            self.removed.begin_unwritten(hash);
             // A full disk, say, where removals are what helps.
             tracing::warn!(
                 error = &error as &dyn Error,

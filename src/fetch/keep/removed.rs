@@ -72,6 +72,12 @@ impl Removed {
         Ok(())
     }
 
+    /// Remembers it until a restart, where it cannot be written down now; the next that is written
+    /// down tells of it, too.
+    pub(super) fn begin_unwritten(&self, hash: BlobHash) {
+        self.state.lock().add(hash, true);
+    }
+
     /// Notes that the removal is at its end, whatever came of it.
     pub(super) fn end(&self, hash: &BlobHash) {
         if let Some(removal) = self.state.lock().known.get_mut(hash) {
