@@ -58,6 +58,7 @@ pub(crate) enum Code {
     UnknownPeer,
     UnknownUpload,
     UploadDamaged,
+    UploadStalled,
     UploadTakenOver,
     WriteFailed,
     WritingClosed,
@@ -98,10 +99,12 @@ impl Code {
             Self::ChecksumMismatch => S::from_u16(460).unwrap_or(S::BAD_REQUEST),
             Self::Damaged | Self::Internal => S::INTERNAL_SERVER_ERROR,
             Self::PeerFailed => S::BAD_GATEWAY,
+            // Clients of tus go on after this, and not after a 408.
             Self::ReadOnly
             | Self::Shortage
             | Self::ShuttingDown
             | Self::Unavailable
+            | Self::UploadStalled
             | Self::WriteFailed => S::SERVICE_UNAVAILABLE,
             Self::PeerTimeout => S::GATEWAY_TIMEOUT,
             Self::DiskFull | Self::OverQuota => S::INSUFFICIENT_STORAGE,
@@ -128,7 +131,7 @@ impl Code {
     /// unavailable tells that itself.
     pub(crate) fn retry_after(self) -> Option<u32> {
         match self {
-            Self::Shortage => Some(1),
+            Self::Shortage | Self::UploadStalled => Some(1),
             Self::WriteFailed
             | Self::TooManyKeeps
             | Self::TooManyStreams

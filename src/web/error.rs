@@ -136,6 +136,8 @@ pub(crate) enum TusError {
     ChecksumMismatch,
     #[error("another request has taken this upload over")]
     TakenOver,
+    #[error("the body came too slowly; what has come is kept")]
+    Stalled,
 }
 
 /// Everything a client may know of a refusal.
@@ -234,7 +236,9 @@ impl ApiError {
     fn header(&self) -> Option<(HeaderName, Cow<'static, str>)> {
         let (name, value): (_, Cow<str>) = match self {
             Self::Range(size) => (header::CONTENT_RANGE, format!("bytes */{size}").into()),
-            Self::BodyTooSlow | Self::ShuttingDown => (header::CONNECTION, "close".into()),
+            Self::BodyTooSlow | Self::Tus(TusError::Stalled) | Self::ShuttingDown => {
+                (header::CONNECTION, "close".into())
+            }
             // RFC 6585, section 4.
             Self::TooOften(TooOften(wait)) => {
                 (header::RETRY_AFTER, (wait.as_secs() + 1).to_string().into())
@@ -321,6 +325,7 @@ fn of_tus(error: &TusError) -> Code {
         TusError::Metadata(_) => Code::BadMetadata,
         TusError::ChecksumAlgorithm => Code::UnknownChecksum,
         TusError::TakenOver => Code::UploadTakenOver,
+        TusError::Stalled => Code::UploadStalled,
         TusError::ChecksumMismatch => Code::ChecksumMismatch,
     }
 }

@@ -73,6 +73,7 @@ mod settings;
 mod shortage;
 mod simulated_cuts;
 mod spool;
+mod stalled;
 mod state_flips;
 mod stored_files;
 mod strangers;

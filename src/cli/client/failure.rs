@@ -198,7 +198,7 @@ impl Failure {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::NoNode(..) | Self::Cut(_) => true,
-            Self::Refused { status, .. } => matches!(status.as_u16(), 429 | 502..=504),
+            Self::Refused { status, .. } => matches!(status.as_u16(), 408 | 429 | 502..=504),
             _ => false,
         }
     }
@@ -242,6 +242,18 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_node_says_of_a_client_that_was_asleep_may_pass() {
+        let refused = |status| Failure::Refused {
+            status,
+            code: String::new(),
+            message: String::new(),
+        };
+        assert!(refused(StatusCode::REQUEST_TIMEOUT).may_pass());
+        assert!(refused(StatusCode::SERVICE_UNAVAILABLE).may_pass());
+        assert!(!refused(StatusCode::BAD_REQUEST).may_pass());
+    }
 
     #[test]
     fn what_is_told_has_a_line_for_each_of_the_first_files_and_no_other() {

@@ -96,7 +96,10 @@ async fn take_all(
 ) -> Result<(), ApiError> {
     loop {
         let piece = tokio::select! {
-            piece = body.next() => piece?,
+            piece = body.next() => piece.map_err(|error| match error {
+                ApiError::BodyTooSlow => TusError::Stalled.into(),
+                other => other,
+            })?,
             stopped = appending.stopped() => return Err(match stopped {
                 Stopped::TakenOver => TusError::TakenOver.into(),
                 Stopped::NodeStops => ApiError::ShuttingDown,
