@@ -218,6 +218,14 @@ pub fn is_shortage(error: &io::Error) -> bool {
     code.is_some_and(|code| short.contains(&code)) || error.kind() == io::ErrorKind::OutOfMemory
 }
 
+/// Whether `error` says of a second name for a file that this file system has no such (FAT, some
+/// shares), or none for this file.
+pub fn lacks_links(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    let lacks = [libc::EPERM, libc::EOPNOTSUPP, libc::ENOSYS, libc::EMLINK];
+    code.is_some_and(|code| lacks.contains(&code))
+}
+
 impl DiskError {
     /// The error for a failed `action`, a verb, on `path`.
     pub fn new(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {

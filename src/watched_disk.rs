@@ -9,8 +9,10 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::disk::{Disk, DiskDir, DiskError, DiskFile};
+use crate::disk::{Disk, DiskDir, DiskError, DiskFile, lacks_links};
 
+/// What was tried where a directory could not be made.
+const MAKE_DIR: &str = "create the directory";
 /// The most places whose failures are remembered; a storage directory has fewer directories.
 const MAX_PLACES: usize = 1024;
 
@@ -127,6 +129,15 @@ impl Writes {
         self.0.lock().failures.keys().cloned().collect()
     }
 
+    /// The directories that could not be made, of each place the last, while nothing could be
+    /// written there since.
+    pub fn unmade(&self) -> Vec<PathBuf> {
+        let state = self.0.lock();
+        let failures = state.failures.values().map(|it| &it.error);
+        let unmade = failures.filter(|it| it.action == MAKE_DIR);
+        unmade.map(|it| it.path.clone()).collect()
+    }
+
     /// Passes on how something went with a name in a directory.
     fn noted<T>(&self, action: &'static str, path: &Path, result: io::Result<T>) -> io::Result<T> {
         result.inspect_err(|error| {
@@ -136,7 +147,7 @@ impl Writes {
                 ("create" | "link", io::ErrorKind::AlreadyExists)
                     | ("open", io::ErrorKind::NotFound)
             );
-            if !expected {
+            if !(expected || (action == "link" && lacks_links(error))) {
                 let place = path.parent().unwrap_or(path);
                 self.fail(place, DiskError::new(action, path, repeat(error)));
             }
@@ -209,7 +220,7 @@ impl Disk for WatchedDisk {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let created = self.disk.create_dir(path);
-        self.writes.noted("create", path, created)
+        self.writes.noted(MAKE_DIR, path, created)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod few_inodes;
 mod full_disk;
 mod full_start;
 mod read_only_disk;

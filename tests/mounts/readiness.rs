@@ -11,7 +11,7 @@ use crate::common::content::content;
 use crate::common::forms::{file, form, upload, uploaded};
 use crate::common::process::{Node, limited, until};
 use crate::common::raw_http::get;
-use crate::common::tus::create;
+use crate::common::tus::{create, created, patch, patched};
 
 /// More than packs hold, so that it goes the way of files.
 const LONG: usize = 70_000;
@@ -415,4 +415,47 @@ fn a_limit_of_file_sizes_is_one_of_a_file_and_not_of_the_node() {
         assert_eq!(get(node.address, "/ready", &[]).status, 200);
     }
     assert_eq!(told(&node, "for want of room"), 0);
+}
+
+#[test]
+fn where_no_second_name_can_be_made_an_upload_in_parts_becomes_a_file_all_the_same() {
+    for error in ["EPERM", "EOPNOTSUPP"] {
+        let dir = tempfile::tempdir().unwrap();
+        let node = in_use(&dir);
+        let injected = Injected::into(&node, "link,linkat", error);
+        let bytes = content(5, LONG);
+        let upload = created(node.address, LONG);
+        patched(node.address, &upload, 0, &bytes[..LONG / 2]);
+        let last = patched(node.address, &upload, LONG / 2, &bytes[LONG / 2..]);
+        assert_eq!(get(node.address, "/ready", &[]).status, 200);
+        drop(injected);
+        let id = last.header("larder-file-id");
+        let got = get(node.address, &format!("/api/p2p/file/{id}"), &[]);
+        assert!(got.body == bytes, "{error}");
+        assert_eq!(
+            fs::read_dir(storage(&dir).join("spool")).unwrap().count(),
+            0
+        );
+    }
+}
+
+#[test]
+fn what_only_some_uploads_need_is_tried_too() {
+    for calls in ["link,linkat", "mkdir,mkdirat"] {
+        let dir = tempfile::tempdir().unwrap();
+        let node = in_use(&dir);
+        let upload = created(node.address, LONG);
+        let injected = Injected::into(&node, calls, "EIO");
+        until("it is found out", || {
+            (get(node.address, "/ready", &[]).status == 503).then_some(())
+        });
+        let ready = get(node.address, "/ready", &[]);
+        assert_eq!(ready.refusal(), (503, FAILED.to_owned()), "{calls}");
+        if calls.starts_with("link") {
+            let answer = patch(node.address, &upload, 0, &content(6, LONG));
+            assert_eq!(answer.refusal().1, FAILED, "{answer:?}");
+        }
+        drop(injected);
+        assert_heals(&node);
+    }
 }

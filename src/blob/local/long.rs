@@ -129,14 +129,20 @@ impl LongBlobs {
         Ok(())
     }
 
-    /// Fails as keeping long content would fail now in one of the shards, each time another.
-    /// Blocks.
-    pub(super) fn try_to_write(&self) -> Result<(), BlobError> {
+    /// Fails as keeping long content would fail now in one of the shards, each time another, or
+    /// as it failed where a directory could not be made. Blocks.
+    pub(super) fn try_to_write(&self, unmade: &[PathBuf]) -> Result<(), BlobError> {
+        for dir in unmade {
+            if dir.parent() == Some(&self.blobs) {
+                self.remake(dir)?;
+            }
+        }
         let shard = self.tried.fetch_add(1, Ordering::Relaxed);
         let dir = shard_dir(&self.blobs, shard);
         self.remake(&dir)?;
         let outboards = self.shelf.outboards.needed(shard);
-        spool::try_to_write(&self.spool, &[dir, outboards])
+        self.shelf.outboards.try_to_make(unmade)?;
+        spool::try_to_keep(&self.spool, &dir, &outboards)
     }
 
     /// Syncs `path` where the durability setting asks for it at each commit.

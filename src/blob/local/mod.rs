@@ -386,7 +386,9 @@ impl BlobBackend for LocalBlobs {
     async fn try_to_write(&self) -> Result<(), BlobError> {
         let (spool, writes) = (self.spool.clone(), Arc::clone(&self.writes));
         blocking::run(move || try_to_spool(&spool, &writes)).await?;
-        self.blocking(LongBlobs::try_to_write).await?;
+        let unmade = self.writes.unmade();
+        self.blocking(move |long| long.try_to_write(&unmade))
+            .await?;
         self.packs.try_to_write().await
     }
 

@@ -25,6 +25,8 @@ use crate::stored_file;
 
 /// The directory of the outboards, under the storage directory.
 const DIR: &str = "outboards";
+/// What a directory is called that is made on trial.
+const TRIAL: &str = ".trial-directory";
 /// How many outboards are derived at once. Each takes as long as reading its blob.
 const AT_ONCE: usize = 8;
 
@@ -157,6 +159,20 @@ impl Outboards {
         } else {
             self.dir.clone()
         }
+    }
+
+    /// Fails as the next outboard would fail that needs a directory, or as one of `unmade` did.
+    /// Blocks.
+    pub(super) fn try_to_make(&self, unmade: &[PathBuf]) -> Result<(), BlobError> {
+        let trial = self.dir.join(TRIAL);
+        for dir in unmade {
+            if dir.parent() == Some(&self.dir) && *dir != trial {
+                self.create(dir)?;
+            }
+        }
+        self.create(&trial)?;
+        let removed = std::fs::remove_dir(&trial);
+        removed.map_err(|e| BlobError::io("remove", trial, e))
     }
 
     /// Makes a directory. Whatever else stands in its place gives way: nothing here is needed,

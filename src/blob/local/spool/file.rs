@@ -9,10 +9,15 @@ use uuid::Uuid;
 use super::scratch::Scratch;
 use crate::blob::BlobError;
 use crate::blocking;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, lacks_links};
+use crate::stored_file;
 
 /// How much is written to find out whether it can be, in bytes.
 const TRIAL: usize = 4096;
+/// What is written so is called, outside of the spool.
+const TRIAL_NAME: &str = ".trial";
+/// How much of a file is copied at once, in bytes.
+const COPY_BYTES: usize = 1 << 20;
 
 /// A spool file; removed on drop unless it was renamed away, or is to be resumed.
 pub(crate) struct SpoolFile {
@@ -86,20 +91,45 @@ impl SpoolFile {
         Ok(())
     }
 
-    /// A second name of this file, in the spool directory. Blocks.
+    /// A second name of this file, in the spool directory; a copy where the file system has no
+    /// second names. Blocks.
     pub(crate) fn link(&self, scratch: &Scratch) -> Result<Self, BlobError> {
         let path = scratch.dir.join(Uuid::new_v4().to_string());
-        let file = self
-            .disk
-            .link(&self.path, &path)
-            .and_then(|()| self.disk.open(&path))
-            .map_err(|e| BlobError::io("link to", &path, e))?;
+        let file = match self.disk.link(&self.path, &path) {
+            Err(e) if lacks_links(&e) => return self.copy(scratch),
+            linked => linked.and_then(|()| self.disk.open(&path)),
+        };
+        let file = file.map_err(|e| BlobError::io("link to", &path, e))?;
         Ok(Self {
             disk: Arc::clone(&self.disk),
             path,
             file,
             kept: false,
         })
+    }
+
+    /// A file of the same bytes in the spool directory. Blocks.
+    fn copy(&self, scratch: &Scratch) -> Result<Self, BlobError> {
+        let failed = |e| BlobError::io("read", &self.path, e);
+        let from = stored_file::open(&self.path).map_err(failed)?;
+        let copy = Self::create(scratch)?;
+        let mut offset = 0;
+        loop {
+            let piece = stored_file::read_at(&from, offset, COPY_BYTES).map_err(failed)?;
+            if piece.is_empty() {
+                return Ok(copy);
+            }
+            check_space(scratch)?;
+            copy.write_all_at(&piece, offset)?;
+            offset += piece.len() as u64;
+        }
+    }
+
+    /// A file as long as a trial needs. Blocks.
+    fn of_trial(scratch: &Scratch) -> Result<Self, BlobError> {
+        let file = Self::create(scratch)?;
+        file.write_all_at(&[0; TRIAL], 0)?;
+        Ok(file)
     }
 
     /// Removes the file now, as a drop does a little later. Blocks.
@@ -181,7 +211,7 @@ pub(crate) fn try_to_write(scratch: &Scratch, places: &[PathBuf]) -> Result<(), 
         if tried.is_err() {
             break;
         }
-        let moved = place.join(".trial");
+        let moved = place.join(TRIAL_NAME);
         tried = disk
             .rename(&path, &moved)
             .map_err(|e| BlobError::io("write to", place, e));
@@ -191,4 +221,28 @@ pub(crate) fn try_to_write(scratch: &Scratch, places: &[PathBuf]) -> Result<(), 
     }
     let removed = disk.remove_file(&path);
     tried.and(removed.map_err(|e| BlobError::io("remove", path, e)))
+}
+
+/// Does what an upload of long content that came in parts does, in its order and with as many
+/// files at once, all that is removed again: beside content and outboard there is what is said of
+/// the upload, twice while that is replaced. Blocks.
+pub(crate) fn try_to_keep(scratch: &Scratch, to: &Path, outboards: &Path) -> Result<(), BlobError> {
+    let disk = &scratch.disk;
+    let content = SpoolFile::of_trial(scratch)?;
+    let outboard = SpoolFile::of_trial(scratch)?;
+    let _said = [SpoolFile::create(scratch)?, SpoolFile::create(scratch)?];
+    let copy = content.link(scratch)?;
+    let synced = copy.file().sync();
+    synced.map_err(|e| BlobError::io("sync", copy.path(), e))?;
+    let opened = disk.open_dir(to);
+    opened.map_err(|e| BlobError::io("open", to, e))?;
+    let ends = [outboards, to].map(|dir| dir.join(TRIAL_NAME));
+    let [outboard_at, copy_at] = &ends;
+    let kept = outboard.rename(outboard_at);
+    let kept = kept.and_then(|()| copy.rename(copy_at));
+    for end in &ends {
+        let removed = disk.remove_file(end);
+        removed.map_err(|e| BlobError::io("remove", end, e))?;
+    }
+    kept
 }

@@ -20,7 +20,9 @@ mod spooled;
 mod writer;
 mod written;
 
-pub(crate) use file::{SpoolFile, check_room, check_space, clear, free_room, try_to_write};
+pub(crate) use file::{
+    SpoolFile, check_room, check_space, clear, free_room, try_to_keep, try_to_write,
+};
 pub(crate) use outboard::OutboardWriter;
 pub(crate) use scratch::{MEMORY_LIMIT, Scratch};
 pub(crate) use spooled::{Content, SpooledBlob};
