@@ -64,4 +64,6 @@ function live(problem) {
 
 setUpFiles(drawFiles)
 setUpUploads()
+// What is there does not wait for the first event, which a proxy may hold back.
+for (const drawFirst of Object.values(draw)) drawFirst()
 listen(heard, live)

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::State;
+use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use futures_util::Stream;
 use futures_util::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -29,6 +29,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const MAX_STREAMS: usize = 1024;
 /// The most streams of one client.
 const MAX_OF_ONE: usize = MAX_STREAMS / 8;
+
+/// Has nginx, and others that took this over from it, pass each event on as it comes.
+const UNBUFFERED: (&str, &str) = ("x-accel-buffering", "no");
 
 /// What streams tell the changes of.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -180,7 +183,7 @@ impl Streams {
 pub(super) async fn events(
     State(streams): State<Streams>,
     share: Option<Extension<ClientShare>>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     let client = share.and_then(|Extension(ClientShare(client))| client);
     let place = streams.places.take(client);
     let place = place.ok_or(ApiError::TooManyStreams)?;
@@ -191,7 +194,9 @@ pub(super) async fn events(
         place,
     };
     let events = stream::unfold(listener, Listener::next).flat_map(stream::iter);
-    Ok(Sse::new(events.map(Ok)).keep_alive(KeepAlive::default()))
+    let events = events.map(Ok::<_, Infallible>);
+    let events = Sse::new(events).keep_alive(KeepAlive::default());
+    Ok(([UNBUFFERED], events))
 }
 
 impl Listener {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
 
+use clap::builder::NonEmptyStringValueParser;
 use futures_util::{StreamExt, stream};
 use indicatif::MultiProgress;
 
@@ -31,7 +32,7 @@ pub(in crate::cli) struct Arguments {
     files: Vec<PathBuf>,
 
     /// What the node shall call the one file that is sent [default: its own name].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     name: Option<String>,
 
     /// What the node shall say of them.
@@ -80,8 +81,9 @@ impl Arguments {
         let (api, bars) = (&api, &bars);
         let sending = stream::iter(found).map(|local| self.send(api, bars, local));
         let mut sending = pin!(sending.buffer_unordered(AT_ONCE));
-        let mut worst = 0;
+        let (mut worst, mut any) = (0, false);
         while let Some(sent) = sending.next().await {
+            any = true;
             match sent {
                 Ok(sent) => bars.suspend(|| self.print(&sent))?,
                 Err((path, failure)) => {
@@ -90,6 +92,9 @@ impl Arguments {
                     worst = worst.max(failure.status());
                 }
             }
+        }
+        if !any {
+            output::say("nothing is sent: there is no file in what is to be sent");
         }
         if cut.get() {
             output::say("the files after these are not sent");
