@@ -1,8 +1,8 @@
 //! Lines of the log on their way to whoever reads them, who may have stopped reading.
 //!
-//! Nobody who serves waits for a full pipe, a terminal that was stopped or a disk that hangs: lines
-//! go into a queue of bounded length, and a thread of its own writes them. What finds no place there
-//! is lost, which the log tells once lines get through again.
+//! Nobody who serves waits for a full pipe, a terminal that was stopped or a disk that hangs:
+//! lines go into a queue of bounded length, and a thread of its own writes them. What finds no
+//! place there is lost, which the log tells once lines get through again.
 
 use std::cell::Cell;
 use std::io::{self, Write};

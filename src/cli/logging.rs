@@ -58,7 +58,8 @@ fn start_in(log: &Log, queue: &'static LogQueue) {
         let mut told = format!("thread '{}' {panic}\n", thread.name().unwrap_or_default());
         let stack = Backtrace::capture();
         if stack.status() == BacktraceStatus::Captured {
-            told += &format!("{stack}\n");
+            told.push_str(&stack.to_string());
+            told.push('\n');
         }
         queue.push(told.as_bytes());
     }));

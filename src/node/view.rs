@@ -38,8 +38,8 @@ pub struct Selection<'a> {
 }
 
 /// Some files in the order of their keys, each with all who hold its content. Of those that
-/// are one to people, since content, name and size are the same, there is the first that this node holds,
-/// or else the first that a peer signs, or else the first.
+/// are one to people, since content, name and size are the same, there is the first that this
+/// node holds, or else the first that a peer signs, or else the first.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NetworkPage {
     /// The files.

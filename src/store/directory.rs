@@ -230,7 +230,7 @@ fn lock_itself(dir: &Path) -> Result<Option<File>, DirectoryError> {
         Ok(()) => Ok(Some(itself)),
         Err(TryLockError::WouldBlock) => Err(locked(dir)),
         Err(TryLockError::Error(error)) => {
-            tracing::debug!(%error, "the file system locks no directories; its lock file is locked");
+            tracing::debug!(%error, "the file system locks no directories, only the lock file");
             Ok(None)
         }
     }

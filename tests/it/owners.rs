@@ -256,7 +256,7 @@ fn a_directory_that_may_not_be_entered_is_told_as_that() {
     let dir = of_user();
     start(&dir, &[]).stop();
     let storage = dir.path().join("peer_storage");
-    fs::set_permissions(&storage, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&storage, Permissions::from_mode(0o000)).unwrap();
     for command in ["verify", "rebuild-index", "serve"] {
         let refused = by_user(dir.path(), &[command]).output().unwrap();
         let told = String::from_utf8(refused.stderr).unwrap();

@@ -81,8 +81,8 @@ fn a_node_whose_log_nobody_reads_serves_stops_and_tells_what_was_lost() {
         lines.find(|line| line.contains("/nothing")).unwrap();
         let reading = std::thread::spawn(move || lines.last().unwrap());
         is_stopped(server);
-        let last = reading.join().unwrap();
-        assert!(!last.is_empty(), "the end of the log is not lost");
+        let end = reading.join().unwrap();
+        assert!(!end.is_empty(), "the end of the log is not lost");
     }
 }
 

@@ -27,7 +27,7 @@ fn a_node_is_not_ready_while_inodes_are_too_few_for_an_upload() {
     let path = |number: u32| -> PathBuf { storage(&disk.dir).join(format!("filler{number}")) };
     until("no inode is left", || {
         // What the node has in reserve goes, too.
-        (0..).find(|it| fs::File::create(path(*it)).is_err());
+        (0..1_000_000).find(|it| fs::File::create(path(*it)).is_err());
         (ready(&node) == 503).then_some(())
     });
     let mut refused = 0;
