@@ -21,6 +21,7 @@ use crate::unavailable::Unavailable;
 mod encoded;
 pub mod local;
 pub mod memory;
+mod open_bytes;
 mod partials;
 mod receiving;
 mod room;

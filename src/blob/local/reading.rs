@@ -7,10 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream;
 use futures_util::{TryStreamExt, stream::iter};
 
-use super::super::encoded::encoded;
+use super::super::open_bytes::OpenBytes;
 use super::super::{BlobError, ByteStream, OpenBlob};
 use super::checker::{Checker, Trouble, pieces};
 use super::encoding::Encoding;
@@ -74,43 +73,7 @@ fn load(stored: Stored) -> Result<Arc<dyn OpenBlob>, BlobError> {
 
 /// A blob that was read whole, and checked.
 pub(super) fn small(hash: BlobHash, bytes: Bytes) -> Arc<dyn OpenBlob> {
-    Arc::new(SmallBlob { hash, bytes })
-}
-
-/// A blob read whole.
-struct SmallBlob {
-    hash: BlobHash,
-    bytes: Bytes,
-}
-
-#[async_trait]
-impl OpenBlob for SmallBlob {
-    fn size(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-
-    fn read(&self, range: Range<u64>) -> ByteStream {
-        let at = |offset| {
-            usize::try_from(offset)
-                .unwrap_or(usize::MAX)
-                .min(self.bytes.len())
-        };
-        let bytes = self.bytes.slice(at(range.start)..at(range.end));
-        let pieces = (!bytes.is_empty()).then_some(Ok(bytes));
-        stream::iter(pieces).boxed()
-    }
-
-    fn encoded(&self, range: Range<u64>) -> ByteStream {
-        encoded(self.hash, self.bytes.clone(), range)
-    }
-
-    async fn prove_size(&self) -> Result<(), BlobError> {
-        Ok(())
-    }
-
-    async fn prove(&self) -> Result<(), BlobError> {
-        Ok(())
-    }
+    Arc::new(OpenBytes { hash, bytes })
 }
 
 /// A blob read piece by piece.

@@ -1,16 +1,13 @@
 //! Blobs in memory, for tests.
 
-use std::iter;
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
-use super::encoded::encoded;
-use super::{BlobBackend, BlobError, ByteStream, Limit, OpenBlob, Partials, Purpose, Receiving};
+use super::open_bytes::OpenBytes;
+use super::{BlobBackend, BlobError, Limit, OpenBlob, Partials, Purpose, Receiving};
 use crate::hash::BlobHash;
 use crate::health::{Findings, Health};
 use crate::metrics::Counter;
@@ -22,9 +19,6 @@ mod receiving;
 use blobs::Blobs;
 use partials::MemoryPartials;
 use receiving::Incoming;
-
-/// The longest piece handed out, in bytes.
-const PIECE: usize = 256 * 1024;
 
 /// A backend that forgets everything when it is dropped.
 pub struct MemoryBlobs {
@@ -120,46 +114,6 @@ impl BlobBackend for MemoryBlobs {
     }
 
     async fn sync(&self) -> Result<(), BlobError> {
-        Ok(())
-    }
-}
-
-struct OpenBytes {
-    hash: BlobHash,
-    bytes: Bytes,
-}
-
-#[async_trait]
-impl OpenBlob for OpenBytes {
-    fn size(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-
-    fn read(&self, range: Range<u64>) -> ByteStream {
-        let size = self.bytes.len();
-        let place = |at| usize::try_from(at).unwrap_or(usize::MAX);
-        let (start, end) = (place(range.start), place(range.end));
-        if end > size {
-            let error = BlobError::cut_short(self.hash, self.size(), range.end);
-            return stream::iter([Err(error)]).boxed();
-        }
-        let mut rest = self.bytes.slice(start.min(end)..end);
-        let pieces = iter::from_fn(move || {
-            let piece = rest.split_to(rest.len().min(PIECE));
-            (!piece.is_empty()).then_some(Ok(piece))
-        });
-        stream::iter(pieces).boxed()
-    }
-
-    fn encoded(&self, range: Range<u64>) -> ByteStream {
-        encoded(self.hash, self.bytes.clone(), range)
-    }
-
-    async fn prove_size(&self) -> Result<(), BlobError> {
-        Ok(())
-    }
-
-    async fn prove(&self) -> Result<(), BlobError> {
         Ok(())
     }
 }

@@ -140,10 +140,15 @@ impl Partials for MemoryPartials {
 }
 
 impl Open {
-    fn proven(&self) -> Result<Proven, BlobError> {
+    fn check_sound(&self) -> Result<(), BlobError> {
         if self.has_failed {
             return Err(failed_before());
         }
+        Ok(())
+    }
+
+    fn proven(&self) -> Result<Proven, BlobError> {
+        self.check_sound()?;
         Ok(Proven {
             len: self.hasher.count(),
             hash: self.hasher.finalize().into(),
@@ -164,8 +169,8 @@ impl Open {
 #[async_trait]
 impl Receiving for Open {
     async fn write(&mut self, piece: Bytes) -> Result<(), BlobError> {
-        let Proven { len, .. } = self.proven()?;
-        let checked = self.limit.check(len + piece.len() as u64);
+        self.check_sound()?;
+        let checked = self.limit.check(self.received() + piece.len() as u64);
         self.has_failed = checked.is_err();
         checked?;
         self.hasher.update(&piece);
