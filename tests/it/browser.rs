@@ -150,14 +150,18 @@ fn a_name_that_is_markup_is_text_wherever_it_is_shown() {
     run("hostile.mjs", &node, &[&path]);
 }
 
+/// Two nodes that find each other soon.
+fn neighbours(dirs: &[TempDir; 2]) -> (Node, Node) {
+    let node = Node::start(&dirs[0], &["--discover-every", "1"]);
+    let peer = node.url("");
+    let other = Node::start(&dirs[1], &["--discover-every", "1", "--peer", &peer]);
+    (node, other)
+}
+
 #[test]
 fn files_of_other_nodes_are_found_downloaded_kept_and_deleted() {
     let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let node = Node::start(&dirs[0], &["--discover-every", "1"]);
-    let other = Node::start(
-        &dirs[1],
-        &["--discover-every", "1", "--peer", &node.url("")],
-    );
+    let (node, other) = neighbours(&dirs);
     let bytes = content(3, 3 << 20);
     uploaded(other.address, "over there.bin", &bytes);
     uploaded(other.address, HOSTILE, b"harmless");
@@ -191,11 +195,7 @@ fn who_has_no_token_is_asked_once() {
 #[test]
 fn the_page_needs_no_mouse_and_fits_every_screen() {
     let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let node = Node::start(&dirs[0], &["--discover-every", "1"]);
-    let other = Node::start(
-        &dirs[1],
-        &["--discover-every", "1", "--peer", &node.url("")],
-    );
+    let (node, other) = neighbours(&dirs);
     for (seed, name) in [
         (5, "Holiday photos.zip"),
         (6, "minutes.pdf"),
