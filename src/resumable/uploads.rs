@@ -129,6 +129,11 @@ impl Uploads {
     /// Ends what a crash has interrupted, then removes what expires, for ever.
     pub async fn run(self: Arc<Self>) {
         match self.recall().await {
+            // Whoever needs them next looks again.
+            Err(UploadError::Store(error)) if error.is_shortage() => {
+                let error = &error as &dyn Error;
+                tracing::warn!(error, "the unfinished uploads cannot be listed yet");
+            }
             Err(error) => {
                 let error = &error as &dyn Error;
                 tracing::error!(error, "the unfinished uploads cannot be listed");
