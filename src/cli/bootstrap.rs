@@ -99,7 +99,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let bootstrap = Arc::new(opened.context("cannot use the storage directory")?);
     let saving = tokio::spawn(Arc::clone(&bootstrap).save_regularly());
     tracing::info!(%bound, "introducing peers");
-    logging::say(format!("larder introduces peers on http://{bound} now"));
+    logging::say(&format!("larder introduces peers on http://{bound} now"));
     let router = Arc::clone(&bootstrap).router();
     let options = server::Options {
         max_connections: limits::connections(),

@@ -82,12 +82,17 @@ where
 }
 
 /// Says a line on standard output, which nobody has to read: a server goes on at once.
-pub(super) fn say(line: String) {
-    let saying = move || {
-        let _ = writeln!(stdout(), "{line}");
-    };
-    // Where no thread can be made there will be no server, either.
-    let _ = thread::Builder::new().spawn(saying);
+pub(super) fn say(line: &str) {
+    let told = line.to_owned();
+    let saying = thread::Builder::new().spawn(move || say_now(&told));
+    if saying.is_err() {
+        // For want of memory, as it may be, there is one thread less, and the server serves.
+        say_now(line);
+    }
+}
+
+fn say_now(line: &str) {
+    let _ = writeln!(stdout(), "{line}");
 }
 
 /// Says why the process fails, where anybody reads that.

@@ -101,7 +101,7 @@ async fn serve(
     let bootstrap = servers.join(" ");
     tracing::info!(%bound, peer_id = %node.peer_id(), base_url = %node.base_url(), %storage,
         %bootstrap, "serving");
-    logging::say(format!(
+    logging::say(&format!(
         "larder serves {storage} on {}://{bound} as peer {}, and takes changes from {}",
         settings.scheme(),
         node.peer_id(),
