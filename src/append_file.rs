@@ -38,10 +38,10 @@ impl AppendFile {
         self.end
     }
 
-    /// Fails where nothing can be appended: the file is no longer at its place, or what a failed
-    /// write has left cannot be cut off yet.
+    /// Fails where nothing can be appended: the file is no longer at its place, somebody
+    /// has cut it, or what a failed write has left cannot be cut off yet.
     pub fn prepare(&mut self) -> Result<(), DiskError> {
-        let there = self.file.check_at(&self.path);
+        let there = self.file.check_at(&self.path, self.end);
         there.map_err(|e| self.failed("append to", e))?;
         if self.torn {
             let cut = self.file.set_len(self.end);

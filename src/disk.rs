@@ -33,6 +33,9 @@ pub const FILE_MODE: u32 = 0o600;
 /// The rights of directories that are made.
 pub const DIR_MODE: u32 = 0o700;
 
+/// How much of a file is copied at once, in bytes.
+const COPIED_AT_ONCE: usize = 1 << 20;
+
 /// When an acknowledged change is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
@@ -87,8 +90,9 @@ pub trait DiskFile: Send + Sync {
     /// Makes the file's bytes and length durable (not its name).
     fn sync(&self) -> io::Result<()>;
     /// Fails where the file at `path` is no longer this one: it was removed, replaced or moved,
-    /// or another file system stands in its place. What is written then is lost.
-    fn check_at(&self, path: &Path) -> io::Result<()>;
+    /// or another file system stands in its place, or it is shorter than `len` bytes. What is
+    /// written then is lost.
+    fn check_at(&self, path: &Path, len: u64) -> io::Result<()>;
     /// Has the disk begin to write these bytes of the file, so that a later sync has less to
     /// wait for. It promises nothing, and what goes wrong is for that sync to tell.
     fn begin_sync(&self, bytes: Range<u64>);
@@ -163,12 +167,16 @@ impl DiskFile for File {
         self.sync_data()
     }
 
-    fn check_at(&self, path: &Path) -> io::Result<()> {
+    fn check_at(&self, path: &Path, len: u64) -> io::Result<()> {
         let (own, there) = (self.metadata()?, std::fs::metadata(path)?);
-        if (own.dev(), own.ino()) == (there.dev(), there.ino()) {
-            return Ok(());
+        if (own.dev(), own.ino()) != (there.dev(), there.ino()) {
+            return Err(rustix::io::Errno::STALE.into());
         }
-        Err(rustix::io::Errno::STALE.into())
+        if own.len() < len {
+            let told = "somebody has cut it while the node ran";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, told));
+        }
+        Ok(())
     }
 
     #[expect(unsafe_code, reason = "no crate that we use wraps this call")]
@@ -182,17 +190,57 @@ impl DiskFile for File {
     }
 }
 
+/// Opens an existing file for writing in place. One that is not its path's alone, since it has
+/// another name or is reached by a link, gives way to a copy: a tool that has found two files alike
+/// may have made one of both, and what is written to one of them would destroy the other. Blocks as
+/// long as copying it takes.
+pub fn open_own(disk: &dyn Disk, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    if !is_shared(path) {
+        return disk.open(path);
+    }
+    tracing::warn!(path = %path.display(),
+        "the file has other names, or is a link; a copy takes its place before it is written to");
+    let from = stored_file::open(path)?;
+    let unfinished = unfinished(path);
+    disk.remove_file(&unfinished)?;
+    let copy = disk.create(&unfinished)?;
+    let mut offset = 0;
+    loop {
+        let bytes = stored_file::read_at(&from, offset, COPIED_AT_ONCE)?;
+        if bytes.is_empty() {
+            break;
+        }
+        copy.write_all_at(&bytes, offset)?;
+        offset += bytes.len() as u64;
+    }
+    copy.sync()?;
+    disk.rename(&unfinished, path)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+    Ok(copy)
+}
+
+/// Whether a file has other names than `path`, or is reached by a link. Blocks.
+pub fn is_shared(path: &Path) -> bool {
+    let look = std::fs::symlink_metadata(path);
+    look.is_ok_and(|it| it.is_symlink() || (it.is_file() && it.nlink() > 1))
+}
+
+/// Under which name what is to be at `path` is made.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    unfinished.into()
+}
+
 /// Replaces the file at `path` by one of these bytes, durably: a crash leaves the old one
 /// or the new one, and perhaps `<path>.unfinished`. Blocks.
 pub fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".unfinished");
-    let unfinished = Path::new(&unfinished);
-    disk.remove_file(unfinished)?;
-    let file = disk.create(unfinished)?;
+    let unfinished = unfinished(path);
+    disk.remove_file(&unfinished)?;
+    let file = disk.create(&unfinished)?;
     file.write_all_at(bytes, 0)?;
     file.sync()?;
-    disk.rename(unfinished, path)?;
+    disk.rename(&unfinished, path)?;
     disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 

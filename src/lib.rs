@@ -17,6 +17,7 @@ pub mod record;
 mod text_form;
 pub mod unavailable;
 // Floor 1: backends
+pub mod anchored_disk;
 pub mod append_file;
 pub mod blob;
 pub mod disk;

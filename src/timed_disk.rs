@@ -120,8 +120,8 @@ impl DiskFile for TimedFile {
         timed((self.own)(&self.syncs), || self.file.sync())
     }
 
-    fn check_at(&self, path: &Path) -> io::Result<()> {
-        self.file.check_at(path)
+    fn check_at(&self, path: &Path, len: u64) -> io::Result<()> {
+        self.file.check_at(path, len)
     }
 
     fn begin_sync(&self, bytes: Range<u64>) {

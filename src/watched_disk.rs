@@ -264,8 +264,8 @@ impl DiskFile for WatchedFile {
         self.writes.noted("sync", &self.path, synced)
     }
 
-    fn check_at(&self, path: &Path) -> io::Result<()> {
-        let there = self.file.check_at(path);
+    fn check_at(&self, path: &Path, len: u64) -> io::Result<()> {
+        let there = self.file.check_at(path, len);
         self.writes.noted("append to", path, there)
     }
 

@@ -118,6 +118,10 @@ pub trait OpenBlob: Send + Sync {
     /// decides how the tree looks above that.
     async fn prove_size(&self) -> Result<(), BlobError>;
 
+    /// That it is damaged, since the content has `size` bytes: that is remembered as far as it may
+    /// be mended, and none of it is read.
+    async fn refuse_size(&self, size: u64) -> BlobError;
+
     /// Reads all of it that was not proven lately, and checks it against the hash.
     async fn prove(&self) -> Result<(), BlobError>;
 }
@@ -188,9 +192,19 @@ impl BlobError {
         Self::damaged(hash, &"its bytes have another hash")
     }
 
+    /// The error for a blob of `found` bytes where its content has `size`.
+    fn other_size(hash: BlobHash, found: u64, size: u64) -> Self {
+        Self::damaged(hash, &other_size(found, size))
+    }
+
     /// The error for a blob that is not what was kept.
     fn damaged(hash: BlobHash, detail: &dyn Display) -> Self {
         let detail = detail.to_string();
         Self::Damaged { hash, detail }
     }
+}
+
+/// How it shows that a blob has `found` bytes where its content has `size`.
+fn other_size(found: u64, size: u64) -> String {
+    format!("it has {found} bytes, and its record says {size}")
 }

@@ -51,6 +51,10 @@ impl OpenBlob for OpenBytes {
         Ok(())
     }
 
+    async fn refuse_size(&self, size: u64) -> BlobError {
+        BlobError::other_size(self.hash, self.size(), size)
+    }
+
     async fn prove(&self) -> Result<(), BlobError> {
         Ok(())
     }

@@ -10,11 +10,12 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::fs::FallocateFlags;
 
-use crate::disk::{Disk, FILE_MODE, RealDisk};
+use crate::disk::{Disk, FILE_MODE, RealDisk, is_shared};
 use crate::stored_file;
 
 /// The file, in the storage directory.
@@ -56,7 +57,7 @@ pub struct Loan(Arc<Ballast>);
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         state.borrowers -= 1;
         if state.borrowers == 0 {
             self.0.take_back(&mut state);
@@ -81,7 +82,7 @@ impl Ballast {
 
     /// Lends all of it, and tells whether that has made any room. Blocks.
     pub(super) fn lend(self: &Arc<Self>) -> (Loan, bool) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.borrowers += 1;
         let held = self.held();
         let removed = held > 0 && std::fs::remove_file(self.path()).is_ok();
@@ -98,7 +99,7 @@ impl Ballast {
 
     /// Makes it as long as it should be where much room is free. Blocks.
     pub(super) fn keep(&self) {
-        let state = self.lock();
+        let state = self.state.lock();
         if state.borrowers > 0 {
             return;
         }
@@ -157,6 +158,10 @@ impl Ballast {
     }
 
     fn make(&self, bytes: u64) -> io::Result<()> {
+        // A tool that has found it to be like something else may have made one file of both.
+        if is_shared(&self.path()) {
+            std::fs::remove_file(self.path())?;
+        }
         let mut options = File::options();
         let options = options.write(true).create(true).truncate(false);
         let file = stored_file::open_with(&self.path(), options.mode(FILE_MODE))?;
@@ -179,10 +184,6 @@ impl Ballast {
 
     fn path(&self) -> PathBuf {
         self.dir.join(FILE)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::blob::local::note_small_files;
-use crate::disk::{DIR_MODE, Disk, DiskError, FILE_MODE, replace_file};
+use crate::disk::{DIR_MODE, Disk, DiskError, FILE_MODE, is_shared, replace_file};
 use crate::owner::Owner;
 use crate::stored_file;
 
@@ -211,9 +211,12 @@ fn lock(dir: &Path) -> Result<Locks, DirectoryError> {
         Err(TryLockError::Error(e)) => return Err(DiskError::new("lock", &path, e).into()),
     }
     // Who it is helps the operator; the lock holds without it.
-    let told = file
-        .set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    let told = if is_shared(&path) {
+        Err(io::Error::other("it has other names, or is a link"))
+    } else {
+        let cut = file.set_len(0);
+        cut.and_then(|()| writeln!(file, "{}", std::process::id()))
+    };
     if let Err(error) = told {
         tracing::debug!(%error, "the process id was not written into the lock file");
     }

@@ -10,6 +10,7 @@ use super::ballast::{self, Ballast, Loan};
 use super::directory::{Directory, DirectoryError};
 use super::error::StoreError;
 use super::storage::Storage;
+use crate::anchored_disk::AnchoredDisk;
 use crate::blob::local::{Doubts, LocalBlobs, holds_content};
 use crate::blob::{self, BlobError};
 use crate::blocking;
@@ -216,6 +217,7 @@ impl LocalStore {
     ) -> Result<(Self, Unsettled), OpenError> {
         let (writes, syncs) = (Arc::<Writes>::default(), Arc::<Syncs>::default());
         let disk = TimedDisk::new(Arc::clone(&options.disk), Arc::clone(&syncs));
+        let disk = AnchoredDisk::new(Arc::new(disk), &options.dir);
         let disk = WatchedDisk::new(Arc::new(disk), Arc::clone(&writes));
         let options = &Options {
             disk: Arc::new(disk),

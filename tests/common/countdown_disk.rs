@@ -182,8 +182,8 @@ impl DiskFile for CountdownFile {
         self.real.sync()
     }
 
-    fn check_at(&self, path: &Path) -> io::Result<()> {
-        self.real.check_at(path)
+    fn check_at(&self, path: &Path, len: u64) -> io::Result<()> {
+        self.real.check_at(path, len)
     }
 
     fn begin_sync(&self, _bytes: Range<u64>) {

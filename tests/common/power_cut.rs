@@ -165,11 +165,27 @@ impl Simulated {
         } else {
             &self.durable_names
         };
+        self.tree_of(names, &|_| variant)
+    }
+
+    /// The same, where all names survive, and of the files that are `kept` all bytes, of others
+    /// as far as they were synced: nothing tells in which order files get to the disk.
+    pub(crate) fn cut_power_keeping(&self, kept: impl Fn(&Path) -> bool) -> Tree {
+        self.tree_of(&self.names, &|path| {
+            if kept(path) {
+                Variant::KeepAll
+            } else {
+                Variant::NamesWithoutData
+            }
+        })
+    }
+
+    fn tree_of(&self, names: &BTreeMap<PathBuf, Node>, variant: &dyn Fn(&Path) -> Variant) -> Tree {
         let mut tree = Tree::default();
         for (path, node) in names {
             let bytes = match node {
                 Node::Dir => None,
-                Node::File(number) => Some(self.files[*number].after(variant)),
+                Node::File(number) => Some(self.files[*number].after(variant(path))),
             };
             // A directory whose own name is lost takes what is in it along.
             let parent = path.parent().unwrap();

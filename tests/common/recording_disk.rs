@@ -178,8 +178,8 @@ impl DiskFile for RecordedFile {
         self.record(Operation::Sync(self.number), || Ok(()))
     }
 
-    fn check_at(&self, path: &Path) -> io::Result<()> {
-        self.real.check_at(path)
+    fn check_at(&self, path: &Path, len: u64) -> io::Result<()> {
+        self.real.check_at(path, len)
     }
 
     fn begin_sync(&self, _bytes: Range<u64>) {

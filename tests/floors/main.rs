@@ -38,6 +38,7 @@ const FLOORS: &[&[&str]] = &[
         "text_form",
     ],
     &[
+        "anchored_disk",
         "append_file",
         "disk",
         "blob",
@@ -83,6 +84,7 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("small_state", "stored_file"),
     ("state_file", "stored_file"),
     ("state_file", "disk"),
+    ("anchored_disk", "disk"),
     ("timed_disk", "disk"),
     ("watched_disk", "disk"),
     ("cli", "config"),

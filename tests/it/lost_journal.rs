@@ -275,6 +275,48 @@ fn whatever_is_in_the_place_of_the_copy_of_the_last_batch_is_made_anew() {
 }
 
 #[test]
+fn damage_of_the_copy_of_the_last_batch_is_told() {
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(&str, Option<Change>); 6] = [
+        ("a flip", Some(|copy| copy[40] ^= 1)),
+        ("cut", Some(|copy| copy.truncate(copy.len() / 2))),
+        ("empty", Some(Vec::clear)),
+        ("zeros", Some(|copy| copy.fill(0))),
+        ("garbage", Some(|copy| *copy = content(1, 500))),
+        ("gone", None),
+    ];
+    for (what, change) in changes {
+        for is_killed in [false, true] {
+            let dir = crashed(2);
+            if !is_killed {
+                Node::start(&dir, &[]).stop();
+            }
+            match change {
+                None => fs::remove_file(last_batch(&dir)).unwrap(),
+                Some(change) => {
+                    let mut copy = fs::read(last_batch(&dir)).unwrap();
+                    change(&mut copy);
+                    fs::write(last_batch(&dir), copy).unwrap();
+                }
+            }
+            let (status, said) = run(&dir, &["verify"]);
+            assert_eq!(status, Some(1), "{what}: {said}");
+            assert!(
+                said.contains("last-batch") && said.contains("1 problem"),
+                "{what}: {said}"
+            );
+            let node = Node::start(&dir, &[]);
+            assert_eq!(names(&node).len(), 2, "{what}");
+            let log = node.log();
+            assert!(log.contains("last-batch"), "{what}: {log}");
+            node.stop();
+            let (status, said) = run(&dir, &["verify"]);
+            assert_eq!(status, Some(0), "{what}: {said}");
+        }
+    }
+}
+
+#[test]
 fn the_check_goes_on_behind_what_it_cannot_mend() {
     let dir = crashed(0);
     let node = Node::start(&dir, &[]);

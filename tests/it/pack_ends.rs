@@ -3,6 +3,7 @@
 //! what was removed stays removed.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -36,7 +37,7 @@ struct Taken {
 }
 
 impl Taken {
-    fn by_a_node(is_killed: bool, removed: usize) -> Self {
+    fn by_a_node(is_killed: bool, removed: Range<usize>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let node = Node::start(&dir, &[]);
         let mut files = Vec::new();
@@ -44,7 +45,7 @@ impl Taken {
             let file = uploaded(node.address, "file", &bytes(seed));
             files.push((text(&file["file_id"]), text(&file["hash"])));
         }
-        for (id, _) in &files[..removed] {
+        for (id, _) in &files[removed] {
             let request = head("DELETE", &format!("/api/p2p/file/{id}"), &[]);
             assert_eq!(send(node.address, &request).status, 200);
         }
@@ -102,7 +103,7 @@ fn verify(dir: &TempDir) -> (bool, String) {
 #[test]
 fn an_acknowledged_file_whose_entry_is_damaged_is_told_before_anybody_reads_it() {
     for is_killed in [false, true] {
-        let taken = Taken::by_a_node(is_killed, 0);
+        let taken = Taken::by_a_node(is_killed, 0..0);
         // In the magic, the length, the hash, the checksum and the content; the last entry and
         // one before it.
         let places = [0, 5, 20, 41, ENTRY_HEADER, ENTRY_HEADER + LEN - 1];
@@ -146,7 +147,7 @@ fn an_acknowledged_file_whose_entry_is_damaged_is_told_before_anybody_reads_it()
 
 #[test]
 fn a_write_that_was_cut_off_is_no_damage() {
-    let taken = Taken::by_a_node(true, 0);
+    let taken = Taken::by_a_node(true, 0..0);
     for is_zeros in [false, true] {
         let dir = taken.with("0000000001.pack", |bytes| {
             let entry = bytes[entry(0)..entry(1)].to_vec();
@@ -170,7 +171,7 @@ fn a_write_that_was_cut_off_is_no_damage() {
 
 #[test]
 fn removed_content_stays_removed_whatever_becomes_of_what_tells_so() {
-    let taken = Taken::by_a_node(false, 2);
+    let taken = Taken::by_a_node(false, 0..2);
     let flips = [0, 3, 7, 8, 15].map(|at| (at, true));
     for (place, is_flip) in flips
         .into_iter()
@@ -212,7 +213,7 @@ fn removed_content_stays_removed_whatever_becomes_of_what_tells_so() {
 /// Where it is cut between two of what it tells, nothing shows that, but nobody gets it.
 #[test]
 fn removed_content_that_is_stored_again_is_nobodys() {
-    let taken = Taken::by_a_node(false, 2);
+    let taken = Taken::by_a_node(false, 0..2);
     let dir = taken.with("0000000001.dead", |bytes| bytes.truncate(8));
     let node = Node::start(&dir, &[]);
     for (_, hash) in &taken.files[..2] {
@@ -222,4 +223,71 @@ fn removed_content_that_is_stored_again_is_nobodys() {
         }
     }
     node.stop();
+}
+
+/// Nothing that comes later is taken for content that was removed, and of which the end of the pack
+/// was damaged or lost: what tells of it stays.
+#[test]
+fn what_is_uploaded_after_removed_content_was_lost_is_there_after_the_next_starts() {
+    type Change = (&'static str, fn(&mut Vec<u8>));
+    const CHANGES: [Change; 6] = [
+        ("its last byte", |pack| pack[entry(COUNT) - 1] ^= 1),
+        ("its hash", |pack| pack[entry(COUNT - 1) + 20] ^= 1),
+        ("cut by a byte", |pack| pack.truncate(entry(COUNT) - 1)),
+        ("cut off", |pack| pack.truncate(entry(COUNT - 1))),
+        ("two cut off", |pack| pack.truncate(entry(COUNT - 2))),
+        ("zeros", |pack| pack[entry(COUNT - 1)..].fill(0)),
+    ];
+    for is_killed in [false, true] {
+        let taken = Taken::by_a_node(is_killed, 1..COUNT);
+        for (what, change) in CHANGES {
+            let dir = taken.with("0000000001.pack", change);
+            let mut node = Node::start(&dir, &[]);
+            let mut files = vec![(taken.files[0].0.clone(), bytes(0))];
+            for round in 0..2 {
+                for (seed, len) in [(10, 1_000), (20, LEN), (30, 2 * LEN)] {
+                    let bytes = content(seed + round, len);
+                    let file = uploaded(node.address, "later", &bytes);
+                    files.push((text(&file["file_id"]), bytes));
+                }
+                if is_killed {
+                    node.kill();
+                } else {
+                    node.stop();
+                }
+                node = Node::start(&dir, &[]);
+                for (id, bytes) in &files {
+                    let answer = get(node.address, &format!("/api/p2p/file/{id}"), &[]);
+                    assert_eq!(answer.status, 200, "{what}, round {round}");
+                    assert!(answer.body == *bytes, "{what}, round {round}");
+                }
+                assert_eq!(damaged(&node), 0, "{what}");
+            }
+            node.stop();
+            let (is_fine, told) = verify(&dir);
+            assert!(is_fine, "{what}: {told}");
+        }
+    }
+}
+
+/// A hole of gigabytes behind what a pack has does not keep a start from its end.
+#[test]
+fn a_pack_that_has_become_longer_than_any_is_opened() {
+    let taken = Taken::by_a_node(false, 0..0);
+    for is_header_damaged in [false, true] {
+        let dir = taken.with("0000000001.pack", |bytes| {
+            bytes[20] ^= u8::from(is_header_damaged);
+        });
+        let pack = storage(dir.path()).join("packs/0000000001.pack");
+        let file = fs::File::options().write(true).open(pack).unwrap();
+        file.set_len(1 << 40).unwrap();
+        for round in 0..2 {
+            let node = Node::start(&dir, &[]);
+            for at in 0..COUNT {
+                assert!(taken.read(&node, at).body == bytes(at));
+            }
+            uploaded(node.address, "later", &content(50 + round, LEN));
+            node.stop();
+        }
+    }
 }

@@ -344,6 +344,45 @@ async fn with_relaxed_durability_all_that_was_synced_survives() {
     survives_every_power_cut(scenario.end().await).await;
 }
 
+/// What a power cut leaves of removed content in packs does not harm what comes after it.
+#[tokio::test]
+async fn what_is_uploaded_after_a_power_cut_is_there_after_the_next_start() {
+    let mut scenario = Scenario::begin(used_directory().await, Durability::Relaxed).await;
+    scenario.upload("kept", &content(6, 3_000)).await;
+    scenario.sync().await;
+    for (name, seed) in [("removed", 7), ("removed, too", 8)] {
+        scenario.upload(name, &content(seed, 5_000)).await;
+        scenario.delete(name).await;
+    }
+    let recorded = scenario.end().await;
+    for (done, disk) in recorded.moments() {
+        let mut leftovers = Variant::ALL.map(|it| disk.cut_power(it)).to_vec();
+        for extension in ["dead", "pack"] {
+            let kept = |path: &Path| path.extension().is_some_and(|it| it == extension);
+            leftovers.push(disk.cut_power_keeping(kept));
+        }
+        for (at, mut tree) in leftovers.into_iter().enumerate() {
+            println!("after {done} operations, leftover {at}");
+            replace_sled(&mut tree, Some(&recorded.sled[done]));
+            let dir = tempdir();
+            tree.write(dir.path());
+            let options = stores::options(dir.path(), Arc::new(RealDisk), Durability::Always);
+            let opened = stores::start(options.clone()).await;
+            let others = stores::whole_files(&opened.store).await.len();
+            for (name, seed, len) in [("short", 9, 2_000), ("as long", 10, 5_000)] {
+                let bytes = content(seed, len);
+                stores::upload(&opened.store, name, &bytes).await.unwrap();
+            }
+            opened.store.close().await.unwrap();
+            drop(opened);
+            let opened = stores::start(options).await;
+            let files = stores::whole_files(&opened.store).await;
+            assert_eq!(files.len(), others + 2);
+            opened.store.close().await.unwrap();
+        }
+    }
+}
+
 /// What a killed process left in the page cache must not be built upon: what a
 /// client saw after the restart is there after the power cut, too.
 #[tokio::test]

@@ -10,6 +10,7 @@ mod common;
 mod few_inodes;
 mod full_disk;
 mod full_start;
+mod mounted_over;
 mod read_only_disk;
 mod readiness;
 mod small_disk;

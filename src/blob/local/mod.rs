@@ -42,8 +42,8 @@ use damage::Damage;
 use listing::stored_size;
 use long::LongBlobs;
 use outboards::Outboards;
-pub use packs::Doubts;
 use packs::{Copies, InPacks, Packs};
+pub use packs::{Doubts, MAX_PACK_BYTES};
 use partials::LocalPartials;
 pub use partials::PartialFiles;
 use proven::Proven;
@@ -84,8 +84,6 @@ pub struct Options {
     pub verify_reads: bool,
 }
 
-/// The longest that packs may be finished at, in bytes.
-pub const MAX_PACK_BYTES: u32 = 1 << 30;
 /// The length, in bytes, at which packs are usually finished.
 pub const PACK_BYTES: u32 = 64 << 20;
 /// The longest content that is kept in packs, in bytes.

@@ -11,7 +11,7 @@ use super::super::{BlobError, FoundPartial, Limit, Partial, PartialId, Partials,
 use super::receiving::{Incoming, Keeping};
 use super::spool::{self, Spool};
 use crate::blocking;
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{Disk, RealDisk, open_own};
 use crate::hash::BlobHash;
 use crate::stored_file;
 use crate::watched_disk::Writes;
@@ -142,7 +142,7 @@ impl Partials for LocalPartials {
         blocking::run(move || {
             let len = len(&path).map_err(|e| BlobError::io("look at", &path, e))?;
             if counts < len {
-                let cut = disk.open(&path).and_then(|file| file.set_len(counts));
+                let cut = open_own(&*disk, &path).and_then(|file| file.set_len(counts));
                 cut.map_err(|e| BlobError::io("cut", path, e))?;
             }
             Ok(counts.min(len))

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::{TryStreamExt, stream::iter};
 
 use super::super::open_bytes::OpenBytes;
-use super::super::{BlobError, ByteStream, OpenBlob};
+use super::super::{BlobError, ByteStream, OpenBlob, other_size};
 use super::checker::{Checker, Trouble, pieces};
 use super::encoding::Encoding;
 use super::reader::Reader;
@@ -97,6 +97,11 @@ impl OpenBlob for LongBlob {
         let mut end = self.encoded(self.0.size - 1..self.0.size);
         while end.try_next().await?.is_some() {}
         Ok(())
+    }
+
+    async fn refuse_size(&self, size: u64) -> BlobError {
+        let stored = Arc::clone(&self.0);
+        blocking::run(move || stored.damaged(&other_size(stored.size, size))).await
     }
 
     async fn prove(&self) -> Result<(), BlobError> {

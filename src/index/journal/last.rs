@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use super::batch::{Batch, HEADER, MAX_BODY};
 use super::damage::Damage;
 use super::read::End;
-use crate::disk::{Disk, DiskFile, is_shortage};
+use super::segment::Kind;
+use crate::disk::{Disk, DiskFile, is_shortage, open_own};
 use crate::index::IndexError;
 use crate::stored_file;
 
@@ -36,8 +37,12 @@ impl LastBatch {
         (end, mends): (&End, bool),
     ) -> Result<Self, IndexError> {
         let path = dir.join(FILE);
+        if let Some(Damage { path, detail, .. }) = damage_of_last(dir, end) {
+            let path = path.display();
+            tracing::warn!(%path, detail, "the copy of the last change is damaged");
+        }
         let open = || {
-            let file = match disk.open(&path) {
+            let file = match open_own(disk, &path) {
                 Err(e) if is_file(&path) || is_shortage(&e) => return Err(e),
                 // Whatever is in its place said nothing.
                 Err(_) => {
@@ -53,13 +58,7 @@ impl LastBatch {
                 Last::Unknown => false,
             };
             if !is_needed {
-                let none = Batch {
-                    first_seq: end.next_seq,
-                    durable_seq: end.durable_seq,
-                    relaxed: false,
-                    entries: Vec::new(),
-                };
-                let bytes = none.encode(id);
+                let bytes = none(end).encode(id);
                 // One that is too long would never be read again.
                 file.set_len(bytes.len() as u64)?;
                 file.write_all_at(&bytes, 0)?;
@@ -76,6 +75,16 @@ impl LastBatch {
         if let Err(error) = self.file.write_all_at(batch, 0) {
             tracing::debug!(path = %self.path.display(), %error, "the last batch is not copied");
         }
+    }
+}
+
+/// The batch that stands for the end of a journal of which the last one is not known.
+fn none(end: &End) -> Batch {
+    Batch {
+        first_seq: end.next_seq,
+        durable_seq: end.durable_seq,
+        relaxed: false,
+        entries: Vec::new(),
     }
 }
 
@@ -120,16 +129,28 @@ pub(in crate::index) fn has_copy_of_last(dir: &Path) -> bool {
     dir.join(FILE).symlink_metadata().is_ok()
 }
 
-/// What is in the place of the copy in `dir` that can be none, for who looks before it is made
-/// anew. Blocks.
-pub(in crate::index) fn damage_of_last(dir: &Path) -> Option<Damage> {
+/// What is wrong with the copy in `dir` of a journal that was read to its `end`, for who looks
+/// before it is made anew. One that is only older than the end is fine. Blocks.
+pub(in crate::index) fn damage_of_last(dir: &Path, end: &End) -> Option<Damage> {
+    let (segment, _) = end.last.as_ref()?;
     let path = dir.join(FILE);
-    let error = stored_file::read(&path, LONGEST).err()?;
-    let is_damaged = has_copy_of_last(dir) && !is_shortage(&error);
-    is_damaged.then(|| Damage {
+    let detail = match stored_file::read(&path, LONGEST) {
+        Ok(bytes) => {
+            let decoded = Batch::decode(&bytes, &segment.header.journal);
+            decoded.err().map(|_| "it cannot be read".to_owned())?
+        }
+        Err(error) if is_shortage(&error) => return None,
+        // Who makes the journal anew leaves none, until something is to be appended.
+        Err(_) if !has_copy_of_last(dir) => {
+            let is_due = segment.header.kind == Kind::Log && end.next_seq > 1;
+            is_due.then(|| "it is not there".to_owned())?
+        }
+        Err(error) => error.to_string(),
+    };
+    Some(Damage {
         path,
         offset: 0,
-        detail: format!("{error} (the node makes it anew)"),
+        detail: format!("{detail} (the node makes it anew)"),
         gives_up: false,
     })
 }

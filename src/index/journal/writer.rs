@@ -9,7 +9,7 @@ use super::last::LastBatch;
 use super::read::End;
 use super::segment::{self, HEADER, Header, Kind, Segment};
 use crate::append_file::AppendFile;
-use crate::disk::{Disk, Durability};
+use crate::disk::{Disk, Durability, open_own};
 use crate::index::IndexError;
 use crate::index::codec::Entry;
 
@@ -201,7 +201,7 @@ impl Journal {
 fn reopen(disk: &dyn Disk, segment: &Segment, offset: u64) -> Result<Active, IndexError> {
     let path = segment.path.clone();
     let open = || {
-        let file = disk.open(&path)?;
+        let file = open_own(disk, &path)?;
         file.set_len(offset)?;
         file.sync()?;
         Ok(file)

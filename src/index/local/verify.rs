@@ -55,15 +55,14 @@ pub fn verify(options: &Options, report: Report<'_>) -> Result<Journaled, IndexE
         report(IndexFinding::Journal(damage));
         Ok(())
     })?;
-    let last = damage_of_last(&options.journal().dir);
-    if let Some(damage) = last {
-        report(IndexFinding::Journal(damage));
-    }
     let dir = options.generation_dir(SCRATCH);
     let journaled = make_anew(options, &segments, SCRATCH, &mut |damage| {
         report(IndexFinding::Journal(damage));
         Ok(())
     })?;
+    if let Some(damage) = damage_of_last(&options.journal().dir, &journaled.end) {
+        report(IndexFinding::Journal(damage));
+    }
     let problem = mend::problem(options, &journaled.end);
     let end_is_told = problem.is_some();
     if let Some(damage) = problem {

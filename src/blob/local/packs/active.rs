@@ -77,7 +77,8 @@ impl Active {
         })
     }
 
-    /// Goes on with a pack behind what was found whole in it. Blocks.
+    /// Goes on with a pack behind what was found whole in it; nothing about the pack may tell of
+    /// what lay there before. Blocks.
     pub(super) fn reopen(
         options: &Options,
         pack: Arc<Pack>,
@@ -86,8 +87,10 @@ impl Active {
         let open = |path: &Path| {
             let file = options.disk().open(path)?;
             file.set_len(scanned.len.into())?;
-            // What a killed process left in the page cache is acknowledged from now on.
+            // What a killed process left in the page cache is acknowledged from now on. An index
+            // that is gone must not come back to a pack that has grown again.
             file.sync()?;
+            options.disk().sync_dir(&options.dir)?;
             Ok(file)
         };
         let file = open(&pack.path).map_err(|e| BlobError::io("reopen", &pack.path, e))?;

@@ -11,6 +11,7 @@ use super::super::super::BlobError;
 use super::format::{ENTRY_HEADER, checksum};
 use super::options::Options;
 use super::pack::{Pack, path};
+use crate::disk::open_own;
 use crate::stored_file;
 
 /// The extension of these files.
@@ -90,7 +91,7 @@ impl Dead {
                 self.is_foreign = false;
             }
             let file = match self.end {
-                Some(_) => options.disk().open(&self.path)?,
+                Some(_) => open_own(options.disk(), &self.path)?,
                 None => options.disk().create(&self.path)?,
             };
             let end = *self.end.insert(self.end.unwrap_or(0));

@@ -12,6 +12,12 @@ pub(super) const ENTRY_HEADER: u32 = 44;
 /// Every entry begins with these bytes.
 pub(super) const ENTRY_MAGIC: [u8; 4] = *b"LPE1";
 
+/// The longest that packs may be finished at, in bytes.
+pub const MAX_PACK_BYTES: u32 = 1 << 30;
+
+/// No pack is longer, in bytes: what is appended together begins before its end.
+pub(super) const LONGEST_PACK: u32 = MAX_PACK_BYTES + (32 << 20);
+
 const PACK_MAGIC: [u8; 8] = *b"larderP\n";
 const VERSION: u32 = 1;
 

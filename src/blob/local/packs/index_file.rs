@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::super::super::BlobError;
-use super::entry::PackEntry;
+use super::entry::{PackEntry, prefix};
 use super::format::{ENTRY_HEADER, checksum};
 use super::options::Options;
 use super::pack::{Pack, path};
@@ -57,7 +57,15 @@ pub(super) fn read(dir: &Path, pack: &Pack, len: u64) -> Option<Vec<PackEntry>> 
     if *magic != MAGIC || u64::from(u32::from_le_bytes(*covered)) != len {
         return None;
     }
-    entries.chunks(ENTRY).map(entry).collect()
+    let entries: Vec<_> = entries.chunks(ENTRY).map(entry).collect::<Option<_>>()?;
+    let is_of_pack = entries.last().is_none_or(|last| is_in(pack, last));
+    is_of_pack.then_some(entries)
+}
+
+/// Whether a pack has this entry: an older larder may have cut it back and appended as much again.
+fn is_in(pack: &Pack, entry: &PackEntry) -> bool {
+    let hash = pack.hash_at(entry.place(pack.number));
+    hash.is_ok_and(|hash| hash.is_some_and(|hash| prefix(&hash) == entry.prefix))
 }
 
 /// How long such a file can be, in bytes, of a pack of `len` bytes.

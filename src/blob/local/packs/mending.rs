@@ -12,11 +12,12 @@ use memchr::memmem;
 use super::super::super::BlobError;
 use super::super::spool::MEMORY_LIMIT;
 use super::format::{
-    ENTRY_HEADER, ENTRY_MAGIC, PACK_HEADER, PackId, encode_pack, has_header_checksum, id_with_crc,
-    seed_of,
+    ENTRY_HEADER, ENTRY_MAGIC, LONGEST_PACK, PACK_HEADER, PackId, encode_pack, has_header_checksum,
+    id_with_crc, seed_of,
 };
 use super::options::Options;
 use super::pack::{EXTENSION, Pack, path};
+use crate::disk::open_own;
 use crate::hash::BlobHash;
 use crate::stored_file::read_at;
 
@@ -38,7 +39,7 @@ pub(super) fn open_mended(options: &Options, number: u32) -> Result<Option<Pack>
     tracing::warn!(path = %path.display(),
         "a pack has a damaged header; it is made anew from the entries");
     let write = || {
-        let file = options.disk().open(&path)?;
+        let file = open_own(options.disk(), &path)?;
         file.write_all_at(&encode_pack(&id), 0)?;
         file.sync()
     };
@@ -65,7 +66,7 @@ fn recovered_id(file: &File) -> io::Result<Option<PackId>> {
     // is damaged, and its pack's own take up more.
     let mut seeds = HashMap::<u32, u64>::new();
     let mut offset = u64::from(PACK_HEADER);
-    loop {
+    while offset < u64::from(LONGEST_PACK) {
         if let Some((seed, len)) = entry(file, offset)? {
             *seeds.entry(seed).or_default() += len;
             offset += len;

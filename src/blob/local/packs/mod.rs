@@ -6,9 +6,10 @@
 //! makes it from the packs' indexes, or where there is none from the packs themselves.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::BlobError;
@@ -34,6 +35,7 @@ mod table;
 mod usage;
 mod writer;
 
+pub use format::MAX_PACK_BYTES;
 pub(super) use options::Options;
 pub(super) use problems::{are_any, problems};
 pub(super) use reading::{Copies, InPacks};
@@ -81,8 +83,7 @@ impl Packs {
 
     /// What was in doubt when they were opened; nothing the second time.
     pub(super) fn take_doubts(&self) -> Doubts {
-        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut doubts)
+        std::mem::take(&mut self.doubts.lock())
     }
 
     /// Keeps a blob of at most [`MEMORY_LIMIT`](super::spool::MEMORY_LIMIT) bytes,

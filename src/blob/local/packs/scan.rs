@@ -8,7 +8,7 @@ use memchr::memmem;
 use super::super::super::BlobError;
 use super::super::damage::Damage;
 use super::entry::{PackEntry, prefix};
-use super::format::{ENTRY_HEADER, ENTRY_MAGIC, EntryHeader, PACK_HEADER};
+use super::format::{ENTRY_HEADER, ENTRY_MAGIC, EntryHeader, LONGEST_PACK, PACK_HEADER};
 use super::pack::Pack;
 use crate::hash::BlobHash;
 
@@ -79,7 +79,7 @@ pub(super) fn scan(pack: &Pack, damage: &Damage) -> Result<Scanned, BlobError> {
             }
         } else {
             scanned.doubts.has_gaps |= u64::from(offset) < file_len;
-            if !reader.skip_to_entry(offset + 1).map_err(failed)? {
+            if offset >= LONGEST_PACK || !reader.skip_to_entry(offset + 1).map_err(failed)? {
                 break;
             }
         }
@@ -144,7 +144,8 @@ impl<'a> Reader<'a> {
                     return Ok(true);
                 }
             }
-            if self.bytes.len() < BUFFER {
+            // Somebody may have made it longer than any pack, with a hole.
+            if self.bytes.len() < BUFFER || from >= LONGEST_PACK {
                 return Ok(false);
             }
             // A header may lie across the end of what was searched.

@@ -17,6 +17,7 @@ use super::scan::{Doubts, Scanned, scan};
 use super::table::Table;
 use super::usage::Usage;
 use super::{dead, index_file, mending};
+use crate::disk::is_shared;
 use crate::hash::BlobHash;
 
 /// The files of a directory of packs.
@@ -130,12 +131,12 @@ impl Opening {
         };
         let pack = Arc::new(pack);
         let file_len = pack.file_len()?;
-        let (entries, len) = match index_file::read(&self.options.dir, &pack, file_len) {
-            Some(entries) => (entries, file_len),
-            None => self.scan(&pack, is_last)?,
-        };
         let (dead, offsets, is_damaged) = Dead::read(&self.options, &pack)?;
         self.doubts.has_risen |= is_damaged;
+        let (entries, len) = match index_file::read(&self.options.dir, &pack, file_len) {
+            Some(entries) => (entries, file_len),
+            None => self.scan(&pack, is_last, (!is_damaged).then_some(&offsets))?,
+        };
         let mut dead_bytes = len - u64::from(PACK_HEADER);
         for entry in entries.iter().filter(|it| !offsets.contains(&it.offset)) {
             let place = entry.place(number);
@@ -148,21 +149,25 @@ impl Opening {
         Ok(())
     }
 
-    /// Finds out what is in a pack without an index: the last one is gone on with, any
-    /// other gets its index. Returns its entries and its length.
+    /// Finds out what is in a pack without an index: the last one is gone on with where nothing
+    /// tells of what it has lost, any other gets its index. `dead` are the offsets of the entries
+    /// that are dead; None where not all of them can be told. Returns its entries and its length.
     fn scan(
         &mut self,
         pack: &Arc<Pack>,
         is_last: bool,
+        dead: Option<&BTreeSet<u32>>,
     ) -> Result<(Vec<PackEntry>, u64), BlobError> {
         let mut scanned = scan(pack, &self.options.damage)?;
         self.doubts.add(std::mem::take(&mut scanned.doubts));
         let found = (scanned.entries.clone(), u64::from(scanned.len));
-        if is_last {
+        if is_last && self.can_go_on(pack, &scanned, dead) {
             let active = Active::reopen(&self.options, Arc::clone(pack), scanned)?;
             self.active = Some(active);
             return Ok(found);
         }
+        // What it has lost, if anything, may be needed.
+        self.doubts.has_gaps |= is_last;
         let file_len = pack.file_len()?;
         let Scanned { entries, .. } = scanned;
         if let Ok(len) = u32::try_from(file_len)
@@ -171,6 +176,17 @@ impl Opening {
             tracing::warn!(%error, "a pack has no index");
         }
         Ok((entries, file_len))
+    }
+
+    /// Whether a pack is nobody else's, and all that is told about it is of entries that it has.
+    /// Otherwise it has lost some, and what is appended in their place would be taken for them, by
+    /// this start or by a later one: for dead, or for another content.
+    fn can_go_on(&self, pack: &Pack, scanned: &Scanned, dead: Option<&BTreeSet<u32>>) -> bool {
+        let index = pack::path(&self.options.dir, pack.number, index_file::EXTENSION);
+        let entries = &scanned.entries;
+        let has = |offset: &u32| entries.binary_search_by_key(offset, |it| it.offset).is_ok();
+        let told = dead.is_some_and(|dead| dead.iter().all(has));
+        told && index.symlink_metadata().is_err() && !is_shared(&pack.path)
     }
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::scratch::Scratch;
 use crate::blob::BlobError;
 use crate::blocking;
-use crate::disk::{Disk, DiskFile, lacks_links};
+use crate::disk::{Disk, DiskFile, lacks_links, open_own};
 use crate::stored_file;
 
 /// How much is written to find out whether it can be, in bytes.
@@ -46,7 +46,7 @@ impl SpoolFile {
     /// The file at `path`, which outlives this value; empty if it was not there. Blocks.
     pub(crate) fn resume(scratch: &Scratch, path: PathBuf) -> Result<Self, BlobError> {
         let disk = Arc::clone(&scratch.disk);
-        let file = match disk.open(&path) {
+        let file = match open_own(&*disk, &path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => disk.create(&path),
             // Whatever stands there instead of a file holds nothing.
             Err(e) if e.kind() == io::ErrorKind::InvalidData => {
