@@ -80,7 +80,6 @@ async fn serve(
         return Ok(());
     };
     let node = Arc::new(opened.node);
-    allocator::give_back();
     if node.base_url().has_path() {
         tracing::warn!(
             base_url = %node.base_url(),
@@ -92,6 +91,8 @@ async fn serve(
         tracing::warn!(%bound, "takes no changes: set --tokens, --token, --token-file or --open");
     }
     let router = http::router(Arc::clone(&node), http);
+    // Opening the store and describing the interface took more than stays.
+    allocator::give_back();
     let storage = node.store().storage();
     let servers: Vec<_> = settings
         .bootstrap()
