@@ -63,6 +63,14 @@ impl Gate {
         if self.node.is_shutting_down() {
             return Err(ApiError::ShuttingDown);
         }
+        let is_coded = request.headers().get_all(header::CONTENT_ENCODING);
+        let is_coded = is_coded
+            .iter()
+            .any(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity"));
+        // Coded bytes would be kept as if they were the file (RFC 9110, section 8.4).
+        if is_coded && !request.method().is_safe() {
+            return Err(ApiError::ContentEncoding);
+        }
         Ok(())
     }
 

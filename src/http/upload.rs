@@ -1,13 +1,16 @@
-//! `POST /api/p2p/upload`: form -> content -> blob -> record.
+//! Uploads in one request: a form, or the bytes alone -> content -> blob -> record.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use utoipa::ToSchema;
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::file_view::FileView;
 use crate::blob::{BlobError, Received, Receiving};
@@ -17,10 +20,14 @@ use crate::store::{About, Store};
 use crate::web::body::RequestBody;
 use crate::web::error::ApiError;
 use crate::web::form::Form;
-use crate::web::part_head::PartHead;
+use crate::web::part_head::{PartHead, sendable_type};
 
+/// Where forms are sent; names are below it.
+pub(super) const PATH: &str = "/api/p2p/upload";
 /// What a form may hold beside the file: boundaries, heads, other fields.
 const MAX_FORM_BYTES: u64 = 1 << 20;
+/// The most text in a field called as the file, which nobody reads.
+const MAX_TEXT_BYTES: usize = 64 << 10;
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct Uploaded<'a> {
@@ -29,34 +36,142 @@ pub(super) struct Uploaded<'a> {
     file: FileView<'a>,
 }
 
-/// Keeps the file of the form. Whatever was received is gone when the handler
-/// ends before the store has taken it in.
+/// What is told of a file whose bytes are sent alone.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct BytesQuery {
+    /// The name of the file, where the body is not a form.
+    name: Option<String>,
+    /// Its description, likewise.
+    description: Option<String>,
+}
+
+/// The same, where nothing else names the file.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct NamedQuery {
+    /// The name of the file.
+    #[param(required, min_length = 1)]
+    name: Option<String>,
+    /// Its description.
+    description: Option<String>,
+}
+
+/// Its description, where the path names the file.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DescriptionQuery {
+    /// The description of the file.
+    description: Option<String>,
+}
+
+/// `POST /api/p2p/upload`: keeps the file of the form, or with a name in the query the body.
+/// Whatever was received is gone when the handler ends before the store has taken it in.
 pub(super) async fn upload(
     State(node): State<Arc<Node>>,
+    query: Result<Query<BytesQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    if Form::is_announced(request.headers()) {
+        return of_form(&node, request).await;
+    }
+    let Query(query) = query?;
+    let name = query.name.ok_or(ApiError::NoForm)?;
+    of_bytes(&node, name, query.description, request).await
+}
+
+/// `PUT /api/p2p/upload`: keeps the body under the name in the query.
+pub(super) async fn put(
+    State(node): State<Arc<Node>>,
+    query: Result<Query<NamedQuery>, QueryRejection>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let Query(query) = query?;
+    let name = query.name.unwrap_or_default();
+    of_bytes(&node, name, query.description, request).await
+}
+
+/// `PUT` and `POST /api/p2p/upload/{name}`: keeps the body under the name in the path, in which
+/// what is not UTF-8 is replaced, as in forms.
+pub(super) async fn put_named(
+    State(node): State<Arc<Node>>,
+    query: Result<Query<DescriptionQuery>, QueryRejection>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let Query(query) = query?;
+    let path = request.uri().path().strip_prefix(PATH).unwrap_or_default();
+    let name = percent_decode_str(path.trim_start_matches('/'));
+    let name = name.decode_utf8_lossy().into_owned();
+    of_bytes(&node, name, query.description, request).await
+}
+
+async fn of_form(node: &Node, request: Request) -> Result<Response, ApiError> {
+    let (head, body) = request.into_parts();
+    check_room(node, &head.headers, MAX_FORM_BYTES).await?;
+    let longest = node.store().limit().longest;
+    let max_bytes = longest.map_or(u64::MAX, |max| max.saturating_add(MAX_FORM_BYTES));
+    let mut form = Form::new(&head.headers, RequestBody::new(body, max_bytes))?;
+    let (content, about) = receive(node.store(), &mut form).await?;
+    keep(node, content, about).await
+}
+
+async fn of_bytes(
+    node: &Node,
+    name: String,
+    description: Option<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (head, body) = request.into_parts();
+    check_whole_bytes(&head.headers)?;
+    check_name(&name)?;
+    let description = description.unwrap_or_default();
+    if description.len() > MAX_DESCRIPTION_BYTES {
+        return Err(ApiError::DescriptionTooLong);
+    }
+    check_room(node, &head.headers, 0).await?;
+    let about = About {
+        name,
+        content_type: type_of_bytes(&head.headers),
+        description,
+    };
+    let content = receive_bytes(node.store(), body).await?;
+    keep(node, content, about).await
+}
+
+/// Refuses what is not the bytes of a whole file.
+fn check_whole_bytes(headers: &HeaderMap) -> Result<(), ApiError> {
+    if Form::is_announced(headers) {
+        return Err(ApiError::FormByPut);
+    }
+    // RFC 9110, section 14.5.
+    if headers.contains_key(header::CONTENT_RANGE) {
+        return Err(ApiError::PartialPut);
+    }
+    // Without either a request has no body, and its sender mostly has forgotten that.
+    let sized = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    let has_body = sized.iter().any(|name| headers.contains_key(name));
+    has_body.then_some(()).ok_or(ApiError::NoLength)
+}
+
+fn check_name(name: &str) -> Result<(), ApiError> {
+    match name.len() {
+        0 => Err(ApiError::NoFileName),
+        1..=MAX_NAME_BYTES => Ok(()),
+        _ => Err(ApiError::FileNameTooLong),
+    }
+}
+
+/// Refuses, before the body is received, what is sure not to fit. A body may have so many bytes
+/// beside the file.
+async fn check_room(node: &Node, headers: &HeaderMap, beside: u64) -> Result<(), ApiError> {
     if let Some(reason) = node.store().refusal() {
         return Err(ApiError::unwritten(BlobError::Refused(reason)));
     }
-    let (head, body) = request.into_parts();
-    // What is sure not to fit is refused before the body is received.
-    let at_least = announced_bytes(&head.headers).saturating_sub(MAX_FORM_BYTES);
+    let at_least = announced_bytes(headers).saturating_sub(beside);
     let checked = node.store().check_length(at_least);
     checked.map_err(ApiError::unwritten)?;
     let room = node.store().check_room_ahead(at_least).await;
-    room.map_err(ApiError::unwritten)?;
-    let max_file = node.store().limit().longest;
-    let max_bytes = max_file.map_or(u64::MAX, |max| max.saturating_add(MAX_FORM_BYTES));
-    let mut form = Form::new(&head.headers, RequestBody::new(body, max_bytes))?;
-    let (content, about) = receive(node.store(), &mut form).await?;
-    let record = node.store().ingest(content, about).await;
-    let record = record.map_err(ApiError::unwritten)?;
-    let uploaded = Uploaded {
-        status: "success",
-        message: "File uploaded successfully",
-        file: FileView::new(&node, &record),
-    };
-    Ok(Json(uploaded).into_response())
+    room.map_err(ApiError::unwritten)
 }
 
 /// The length that the client says the body has, or zero.
@@ -66,22 +181,60 @@ pub(super) fn announced_bytes(headers: &HeaderMap) -> u64 {
     length.unwrap_or(0)
 }
 
+/// The content type, if the client meant one.
+fn type_of_bytes(headers: &HeaderMap) -> Option<String> {
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    // curl --data-binary says so of everything.
+    let meant = content_type.filter(|it| *it != b"application/x-www-form-urlencoded");
+    sendable_type(meant?)
+}
+
+async fn receive_bytes(store: &Store, body: Body) -> Result<Box<dyn Received>, ApiError> {
+    let longest = store.limit().longest.unwrap_or(u64::MAX);
+    let mut body = RequestBody::new(body, longest);
+    let mut receiving = store.receive().await.map_err(ApiError::unwritten)?;
+    while let Some(data) = body.next().await? {
+        receiving.write(data).await.map_err(ApiError::unwritten)?;
+    }
+    receiving.finish().await.map_err(ApiError::unwritten)
+}
+
+async fn keep(node: &Node, content: Box<dyn Received>, about: About) -> Result<Response, ApiError> {
+    let record = node.store().ingest(content, about).await;
+    let record = record.map_err(ApiError::unwritten)?;
+    let uploaded = Uploaded {
+        status: "success",
+        message: "File uploaded successfully",
+        file: FileView::new(node, &record),
+    };
+    Ok(Json(uploaded).into_response())
+}
+
 /// Receives the whole form: one file, and a description before or behind it.
 async fn receive(store: &Store, form: &mut Form) -> Result<(Box<dyn Received>, About), ApiError> {
     let mut file = None;
     let mut description = None;
+    let mut missing = ApiError::NoFile;
     while let Some(part) = form.next_part().await? {
-        match part.name.as_str() {
-            "file" if file.is_some() => return Err(ApiError::SecondFile),
-            "file" => file = Some(receive_file(store, form, part).await?),
-            "description" if description.is_none() => {
-                let text = form.text(MAX_DESCRIPTION_BYTES).await?;
+        match (part.name.as_deref(), &part.file_name) {
+            (Some("file"), Some(_)) if file.is_some() => return Err(ApiError::SecondFile),
+            (Some("file"), Some(_)) => file = Some(receive_file(store, form, part).await?),
+            // Some have a text field of that name beside the file.
+            (Some("file"), None) => {
+                let text = form.text(part.charset, MAX_TEXT_BYTES).await?;
+                missing = ApiError::NoFileName;
+                if file.is_none() && text.is_none() {
+                    return Err(missing);
+                }
+            }
+            (Some("description"), None) if description.is_none() => {
+                let text = form.text(part.charset, MAX_DESCRIPTION_BYTES).await?;
                 description = Some(text.ok_or(ApiError::DescriptionTooLong)?);
             }
             _ => {}
         }
     }
-    let (receiving, about) = file.ok_or(ApiError::NoFile)?;
+    let (receiving, about) = file.ok_or(missing)?;
     let about = About {
         description: description.unwrap_or_default(),
         ..about
@@ -95,11 +248,8 @@ async fn receive_file(
     form: &mut Form,
     part: PartHead,
 ) -> Result<(Box<dyn Receiving>, About), ApiError> {
-    let name = part.file_name.filter(|name| !name.is_empty());
-    let name = name.ok_or(ApiError::NoFileName)?;
-    if name.len() > MAX_NAME_BYTES {
-        return Err(ApiError::FileNameTooLong);
-    }
+    let name = part.file_name.unwrap_or_default();
+    check_name(&name)?;
     let mut receiving = store.receive().await.map_err(ApiError::unwritten)?;
     while let Some(data) = form.next_data().await? {
         receiving.write(data).await.map_err(ApiError::unwritten)?;

@@ -46,7 +46,7 @@ impl RequestBody {
     pub(crate) fn of_json(request: Request, max_bytes: u64) -> Result<Self, ApiError> {
         const WRONG: ApiError = ApiError::WrongContentType("application/json");
         let content_type = request.headers().get(header::CONTENT_TYPE).ok_or(WRONG)?;
-        let content_type = Parameters::parse(content_type.as_bytes()).ok_or(WRONG)?;
+        let content_type = Parameters::parse(content_type.as_bytes());
         if content_type.value != "application/json" {
             return Err(WRONG);
         }

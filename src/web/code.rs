@@ -18,6 +18,7 @@ pub(crate) enum Code {
     BodyCut,
     BrokenMultipart,
     ChecksumMismatch,
+    ContentEncoded,
     Damaged,
     DescriptionTooLong,
     DiskFull,
@@ -28,9 +29,11 @@ pub(crate) enum Code {
     MethodNotAllowed,
     NoFile,
     NoFileName,
+    NoLength,
     NoToken,
     OriginNotAllowed,
     OverQuota,
+    PartialPut,
     PeerFailed,
     PeerTimeout,
     PreconditionFailed,
@@ -82,13 +85,14 @@ impl Code {
             | Self::UnknownUpload => S::NOT_FOUND,
             Self::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
             Self::TooSlow => S::REQUEST_TIMEOUT,
+            Self::NoLength => S::LENGTH_REQUIRED,
             // Clients of tus ask after a conflict where the upload stands, and go on there.
             Self::AmbiguousFile | Self::UploadTakenOver | Self::WrongOffset => S::CONFLICT,
             // They begin anew.
             Self::FileRemoved | Self::UploadDamaged => S::GONE,
             Self::PreconditionFailed | Self::TusVersion => S::PRECONDITION_FAILED,
             Self::TooLarge => S::PAYLOAD_TOO_LARGE,
-            Self::WrongContentType => S::UNSUPPORTED_MEDIA_TYPE,
+            Self::ContentEncoded | Self::WrongContentType => S::UNSUPPORTED_MEDIA_TYPE,
             Self::RangeNotSatisfiable => S::RANGE_NOT_SATISFIABLE,
             Self::HostNotAllowed => S::MISDIRECTED_REQUEST,
             Self::TooManyKeeps
@@ -120,6 +124,7 @@ impl Code {
             | Self::FileNameTooLong
             | Self::NoFile
             | Self::NoFileName
+            | Self::PartialPut
             | Self::SecondFile
             | Self::TooLong
             | Self::TusExtension

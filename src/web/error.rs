@@ -42,14 +42,32 @@ pub(crate) enum ApiError {
     UnknownBlob,
     #[error("no peer has this id")]
     UnknownPeer,
-    #[error("the form has no part 'file' with a file in it")]
+    #[error("the form has no part 'file' with a file in it; send one, as curl -F file=@NAME does")]
     NoFile,
-    #[error("the file has no name")]
+    #[error(
+        "the file has no name; give the form's part 'file' a filename, or send the bytes alone, by \
+         PUT to /api/p2p/upload/NAME or by POST to /api/p2p/upload?name=NAME"
+    )]
     NoFileName,
     #[error("a file name has at most {MAX_NAME_BYTES} bytes")]
     FileNameTooLong,
-    #[error("a form uploads one file")]
+    #[error("a form uploads one file; send each in a form of its own")]
     SecondFile,
+    #[error(
+        "send a form (Content-Type: multipart/form-data), or the bytes alone, by PUT to \
+         /api/p2p/upload/NAME or by POST to /api/p2p/upload?name=NAME"
+    )]
+    NoForm,
+    #[error("a form is sent by POST to /api/p2p/upload; PUT takes the bytes of the file alone")]
+    FormByPut,
+    #[error("the node takes bodies without Content-Encoding; send it as it is")]
+    ContentEncoding,
+    #[error("send the length of the file as Content-Length, or it in chunks")]
+    NoLength,
+    #[error(
+        "a part of a file cannot be put; send it whole, or go on with it by tus, at /api/p2p/tus"
+    )]
+    PartialPut,
     #[error("a description has at most {MAX_DESCRIPTION_BYTES} bytes")]
     DescriptionTooLong,
     #[error("the Content-Type must be {0}")]
@@ -80,7 +98,10 @@ pub(crate) enum ApiError {
     Precondition,
     #[error("pages of this origin may not use this node")]
     Origin,
-    #[error("this node does not answer for this host")]
+    #[error(
+        "this node does not answer for this host; start it with the address under which it is \
+         reached as --base-url"
+    )]
     Host,
     #[error(
         "this node takes changes from nobody: it was started without --open, and none of \
@@ -175,7 +196,10 @@ impl ApiError {
             Self::FileNameTooLong => Code::FileNameTooLong,
             Self::SecondFile => Code::SecondFile,
             Self::DescriptionTooLong => Code::DescriptionTooLong,
-            Self::WrongContentType(_) => Code::WrongContentType,
+            Self::WrongContentType(_) | Self::NoForm | Self::FormByPut => Code::WrongContentType,
+            Self::ContentEncoding => Code::ContentEncoded,
+            Self::NoLength => Code::NoLength,
+            Self::PartialPut => Code::PartialPut,
             Self::Multipart(_) => Code::BrokenMultipart,
             Self::BodyTooLong(_) => Code::TooLarge,
             Self::BodyTooSlow => Code::TooSlow,
@@ -239,6 +263,8 @@ impl ApiError {
             Self::BodyTooSlow | Self::Tus(TusError::Stalled) | Self::ShuttingDown => {
                 (header::CONNECTION, "close".into())
             }
+            // RFC 9110, section 15.5.16.
+            Self::ContentEncoding => (header::ACCEPT_ENCODING, "identity".into()),
             // RFC 6585, section 4.
             Self::TooOften(TooOften(wait)) => {
                 (header::RETRY_AFTER, (wait.as_secs() + 1).to_string().into())

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::body::RequestBody;
 use super::error::ApiError;
 use super::multipart::{Event, MultipartError, Parser};
-use super::parameters::Parameters;
+use super::parameters::{Charset, Parameters};
 use super::part_head::PartHead;
 
 /// How much may follow the closing boundary.
@@ -19,15 +19,15 @@ pub(crate) struct Form {
 }
 
 impl Form {
+    /// Whether a form comes behind these headers.
+    pub(crate) fn is_announced(headers: &HeaderMap) -> bool {
+        announced(headers).is_some()
+    }
+
     /// The form in `body`, as the headers of the request announce it.
     pub(crate) fn new(headers: &HeaderMap, body: RequestBody) -> Result<Self, ApiError> {
-        const WRONG: ApiError = ApiError::WrongContentType("multipart/form-data");
-        let content_type = headers.get(header::CONTENT_TYPE).ok_or(WRONG)?;
-        let content_type = Parameters::parse(content_type.as_bytes()).ok_or(WRONG)?;
-        if content_type.value != "multipart/form-data" {
-            return Err(WRONG);
-        }
-        let boundary = content_type.get("boundary");
+        let announced = announced(headers).ok_or(ApiError::NoForm)?;
+        let boundary = announced.get("boundary");
         let parser = Parser::new(boundary.ok_or(MultipartError::Boundary)?)?;
         Ok(Self { body, parser })
     }
@@ -36,7 +36,7 @@ impl Form {
     pub(crate) async fn next_part(&mut self) -> Result<Option<PartHead>, ApiError> {
         loop {
             match self.next_event().await? {
-                Event::Head(lines) => return Ok(Some(PartHead::parse(&lines)?)),
+                Event::Head(lines) => return Ok(Some(PartHead::parse(&lines))),
                 Event::Data(_) | Event::PartEnd => {}
                 Event::End => {
                     self.skip_epilogue().await?;
@@ -54,9 +54,13 @@ impl Form {
         }
     }
 
-    /// The part's content as text, invalid UTF-8 replaced; None if it is longer
+    /// The part's content as text in this charset, what is none replaced; None if it is longer
     /// than `max_bytes`.
-    pub(crate) async fn text(&mut self, max_bytes: usize) -> Result<Option<String>, ApiError> {
+    pub(crate) async fn text(
+        &mut self,
+        charset: Charset,
+        max_bytes: usize,
+    ) -> Result<Option<String>, ApiError> {
         let mut bytes = Vec::new();
         while let Some(data) = self.next_data().await? {
             if bytes.len() + data.len() > max_bytes {
@@ -64,8 +68,8 @@ impl Form {
             }
             bytes.extend_from_slice(&data);
         }
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        // What stands for bytes that are no UTF-8 is longer than they are.
+        let text = charset.decode(&bytes);
+        // In UTF-8 it may be longer than it was.
         Ok((text.len() <= max_bytes).then_some(text))
     }
 
@@ -92,4 +96,11 @@ impl Form {
         }
         Ok(())
     }
+}
+
+/// The content type of a form, if that is what the headers announce.
+fn announced(headers: &HeaderMap) -> Option<Parameters> {
+    let content_type = headers.get(header::CONTENT_TYPE)?;
+    let content_type = Parameters::parse(content_type.as_bytes());
+    (content_type.value == "multipart/form-data").then_some(content_type)
 }

@@ -14,6 +14,7 @@ mod counted;
 mod disposition;
 pub(crate) mod error;
 pub(crate) mod form;
+mod framing;
 pub(crate) mod limited;
 pub(crate) mod linger;
 mod multipart;

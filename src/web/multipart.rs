@@ -1,7 +1,12 @@
 //! The `multipart` format (RFC 2046, section 5.1), parsed as it arrives.
 //!
+//! Lines end as clients end them, with CRLF, LF or CR, and what is taken for a boundary is what
+//! Werkzeug takes for one, so that clients of the older service are understood as before.
+//!
 //! Content is handed on in slices of the input, neither copied nor searched
 //! twice, and only the head of a part is kept, up to [`MAX_HEAD_BYTES`].
+
+use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 use memchr::memmem;
@@ -11,6 +16,8 @@ use memchr::memmem;
 pub(crate) const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// The longest boundary (RFC 2046 allows 70).
 const MAX_BOUNDARY_BYTES: usize = 200;
+/// The most spaces between a boundary and the end of its line.
+const MAX_PADDING_BYTES: usize = 1024;
 
 /// What comes next in the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,48 +36,64 @@ pub(crate) enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MultipartError {
     /// The content type names no boundary, or one that cannot be.
-    #[error("the content type has no valid boundary")]
+    #[error(
+        "the Content-Type needs a boundary of 1 to {MAX_BOUNDARY_BYTES} bytes without control \
+         characters"
+    )]
     Boundary,
-    /// Behind a boundary stands something else than a line end.
-    #[error("a boundary is followed by other text")]
-    AfterBoundary,
     /// The head of a part is too long.
-    #[error("the head of a part is longer than {MAX_HEAD_BYTES} bytes")]
+    #[error("the head of a part has at most {MAX_HEAD_BYTES} bytes")]
     HeadTooLong,
-    /// The head of a part cannot be read.
-    #[error("the head of a part is not valid: {0}")]
-    Head(&'static str),
     /// The input ended before the closing boundary.
-    #[error("the closing boundary is missing")]
+    #[error("it ends without its closing boundary, a line of --, the boundary and --")]
     Truncated,
 }
 
 /// A parser that is fed with input and asked for events in turn.
 pub(crate) struct Parser {
-    /// Line end, two hyphens and the boundary: what ends a part's content.
-    delimiter: Bytes,
+    /// Two hyphens and the boundary.
+    dashed: Bytes,
     finder: memmem::Finder<'static>,
+    /// The end of the input before, which may be the beginning of a delimiter.
+    held: Vec<u8>,
     input: Bytes,
     state: State,
 }
 
 enum State {
-    /// Before the first boundary; so many bytes of the delimiter have just been seen.
-    Preamble(usize),
-    /// In a part's content; so many bytes of the delimiter have just been seen.
-    Content(usize),
-    /// Behind a boundary: the rest of its line and the head, as far as they are here.
+    /// Before the first boundary.
+    Preamble,
+    /// In a part's content.
+    Content {
+        /// Whether the line end at its start is that of the empty line behind the head, and no
+        /// content.
+        begins: bool,
+    },
+    /// Behind the line of a boundary: the head, as far as it is here.
     Head(Vec<u8>),
+    /// Behind the closing boundary, which is yet to be told.
+    Closing,
     End,
+}
+
+/// What bytes are that may begin a delimiter.
+enum Begun {
+    /// One, of so many bytes, and what follows.
+    Whole(State, usize),
+    /// The beginning of one, or not: more bytes will tell.
+    Undecided,
+    /// None.
+    Not,
 }
 
 /// What the search for a delimiter found.
 enum Found {
     /// Content, before whatever comes next.
     Data(Bytes),
-    Delimiter,
-    /// The input is used up; so many bytes of the delimiter stand at its end.
-    Nothing(usize),
+    /// One, and what follows.
+    Delimiter(State),
+    /// The input is used up.
+    Nothing,
 }
 
 impl Parser {
@@ -81,13 +104,13 @@ impl Parser {
         if !length.contains(&boundary.len()) || boundary.iter().any(u8::is_ascii_control) {
             return Err(MultipartError::Boundary);
         }
-        let delimiter = Bytes::from([b"\r\n--", boundary].concat());
+        let dashed = Bytes::from([b"--", boundary].concat());
         Ok(Self {
-            finder: memmem::Finder::new(&delimiter).into_owned(),
-            delimiter,
+            finder: memmem::Finder::new(&dashed).into_owned(),
+            dashed,
+            held: Vec::new(),
             input: Bytes::new(),
-            // The first boundary may stand at the very start, as if behind a line end.
-            state: State::Preamble(2),
+            state: State::Preamble,
         })
     }
 
@@ -106,76 +129,163 @@ impl Parser {
                     self.input.clear();
                     return Ok(None);
                 }
+                State::Closing => {
+                    self.state = State::End;
+                    return Ok(Some(Event::End));
+                }
                 State::Head(_) => return self.head(),
-                State::Preamble(seen) => match self.find_delimiter(seen) {
-                    Found::Data(_) => self.state = State::Preamble(0),
-                    Found::Delimiter => self.state = State::Head(Vec::new()),
-                    Found::Nothing(seen) => {
-                        self.state = State::Preamble(seen);
-                        return Ok(None);
-                    }
+                State::Preamble => match self.find_delimiter() {
+                    Found::Data(_) => {}
+                    Found::Delimiter(state) => self.state = state,
+                    Found::Nothing => return Ok(None),
                 },
-                State::Content(seen) => match self.find_delimiter(seen) {
-                    Found::Data(data) => {
-                        self.state = State::Content(0);
-                        return Ok(Some(Event::Data(data)));
-                    }
-                    Found::Delimiter => {
-                        self.state = State::Head(Vec::new());
+                State::Content { .. } => match self.find_delimiter() {
+                    Found::Data(data) => return Ok(Some(Event::Data(data))),
+                    Found::Delimiter(state) => {
+                        self.state = state;
                         return Ok(Some(Event::PartEnd));
                     }
-                    Found::Nothing(seen) => {
-                        self.state = State::Content(seen);
-                        return Ok(None);
-                    }
+                    Found::Nothing => return Ok(None),
                 },
             }
         }
     }
 
-    /// Looks for the delimiter, of which `seen` bytes came at the end of the input before.
-    fn find_delimiter(&mut self, seen: usize) -> Found {
-        if seen > 0 {
-            let rest = self.delimiter.slice(seen..);
-            let here = rest.len().min(self.input.len());
-            if self.input.starts_with(&rest) {
-                self.input.advance(rest.len());
-                return Found::Delimiter;
+    /// The next delimiter, or what comes before it.
+    fn find_delimiter(&mut self) -> Found {
+        while !self.held.is_empty() {
+            match self.begun(&self.held) {
+                Begun::Whole(state, length) => {
+                    self.held.drain(..length);
+                    return Found::Delimiter(state);
+                }
+                Begun::Undecided if self.input.is_empty() => return Found::Nothing,
+                // Mostly, and then nothing of the content is copied.
+                Begun::Undecided if self.is_at_content() => drop(self.release()),
+                Begun::Undecided => self.held.push(self.input.get_u8()),
+                Begun::Not => {
+                    if let Some(data) = self.release() {
+                        return Found::Data(data);
+                    }
+                }
             }
-            if rest.starts_with(&self.input) {
-                self.input.clear();
-                return Found::Nothing(seen + here);
+        }
+        let mut from = 0;
+        while let Some(at) = self.found_behind(from) {
+            match self.begun(self.input.get(at.start..).unwrap_or_default()) {
+                Begun::Whole(..) if at.start > 0 => {
+                    return Found::Data(self.input.split_to(at.start));
+                }
+                Begun::Whole(state, length) => {
+                    self.input.advance(length);
+                    return Found::Delimiter(state);
+                }
+                Begun::Undecided => return self.hold(at.start),
+                Begun::Not => from = at.end,
             }
-            // It was content after all. The delimiter has its only CR at the
-            // start, so none can begin within those bytes.
-            return Found::Data(self.delimiter.slice(..seen));
         }
-        if let Some(at) = self.finder.find(&self.input) {
-            return self.take_data(at).unwrap_or_else(|| {
-                self.input.advance(self.delimiter.len());
-                Found::Delimiter
-            });
-        }
-        let begun = self.delimiter_begun_at_end();
-        let data = self.take_data(self.input.len() - begun);
-        data.unwrap_or_else(|| {
-            self.input.clear();
-            Found::Nothing(begun)
-        })
+        self.hold(self.tail())
     }
 
-    /// Splits off the next `length` bytes, unless that is none.
-    fn take_data(&mut self, length: usize) -> Option<Found> {
-        (length > 0).then(|| Found::Data(self.input.split_to(length)))
+    /// Whether the input goes on with content behind the empty line of a head.
+    fn is_at_content(&self) -> bool {
+        let begins = matches!(self.state, State::Content { begins: true });
+        let is_line_end = |b: &u8| matches!(b, b'\r' | b'\n');
+        let goes_on = !self.input.starts_with(b"-") && !self.input.starts_with(b"\n");
+        begins && goes_on && self.held.iter().all(is_line_end)
     }
 
-    /// How many bytes at the end of the input may be the start of a delimiter.
-    fn delimiter_begun_at_end(&self) -> usize {
-        let most = self.input.len().min(self.delimiter.len() - 1);
-        let (_, tail) = self.input.split_at(self.input.len() - most);
-        match memchr::memrchr(b'\r', tail).map(|at| tail.split_at(at).1) {
-            Some(begun) if self.delimiter.starts_with(begun) => begun.len(),
+    /// Where in the input two hyphens and the boundary stand next, with the line end before them,
+    /// if there is one.
+    fn found_behind(&self, from: usize) -> Option<Range<usize>> {
+        let at = from + self.finder.find(self.input.get(from..)?)?;
+        let before = self.input.get(..at).unwrap_or_default();
+        let line_end = match before {
+            _ if matches!(self.state, State::Preamble) => 0,
+            [.., b'\r', b'\n'] => 2,
+            [.., b'\r' | b'\n'] => 1,
             _ => 0,
+        };
+        Some(at - line_end..at + 1)
+    }
+
+    /// Where what may be the beginning of a delimiter starts at the end of the input, which holds
+    /// no whole one.
+    fn tail(&self) -> usize {
+        let length = self.input.len();
+        // A line end, and all but the last byte of the rest.
+        let mut at = length.saturating_sub(self.dashed.len() + 1);
+        while let Some(rest @ [_, ..]) = self.input.get(at..) {
+            if matches!(self.begun(rest), Begun::Undecided) {
+                return at;
+            }
+            at += 1;
+        }
+        length
+    }
+
+    /// Gives what is before `start`, and keeps the rest until more is here.
+    fn hold(&mut self, start: usize) -> Found {
+        let data = self.input.split_to(start);
+        self.held = std::mem::take(&mut self.input).to_vec();
+        if data.is_empty() {
+            Found::Nothing
+        } else {
+            Found::Data(data)
+        }
+    }
+
+    /// What was held and is no delimiter, up to where one may begin; None where that is no
+    /// content.
+    fn release(&mut self) -> Option<Bytes> {
+        if let State::Content {
+            begins: begins @ true,
+        } = &mut self.state
+        {
+            *begins = false;
+            let line_end = if self.held.starts_with(b"\r\n") { 2 } else { 1 };
+            self.held.drain(..line_end);
+            return None;
+        }
+        let mut next = (1..self.held.len()).filter(|at| {
+            let rest = self.held.get(*at..).unwrap_or_default();
+            !matches!(self.begun(rest), Begun::Not)
+        });
+        let end = next.next().unwrap_or(self.held.len());
+        Some(self.held.drain(..end).collect())
+    }
+
+    /// What these bytes begin.
+    fn begun(&self, bytes: &[u8]) -> Begun {
+        let line_end = match bytes {
+            _ if matches!(self.state, State::Preamble) => 0,
+            [b'\r'] => return Begun::Undecided,
+            [b'\r', b'\n', ..] => 2,
+            [b'\r' | b'\n', ..] => 1,
+            _ => return Begun::Not,
+        };
+        let (_, rest) = bytes.split_at(line_end);
+        let Some(behind) = rest.strip_prefix(&*self.dashed) else {
+            return if self.dashed.starts_with(rest) {
+                Begun::Undecided
+            } else {
+                Begun::Not
+            };
+        };
+        let so_far = line_end + self.dashed.len();
+        match behind {
+            [b'-', b'-', ..] => return Begun::Whole(State::Closing, so_far + 2),
+            [b'-'] => return Begun::Undecided,
+            _ => {}
+        }
+        let padding = behind.iter().take_while(|b| is_padding(**b)).count();
+        let part = |line_end| Begun::Whole(State::Head(Vec::new()), so_far + padding + line_end);
+        match behind.split_at(padding).1 {
+            _ if padding > MAX_PADDING_BYTES => Begun::Not,
+            [] | [b'\r'] => Begun::Undecided,
+            [b'\r', b'\n', ..] => part(2),
+            [b'\r' | b'\n', ..] => part(1),
+            _ => Begun::Not,
         }
     }
 
@@ -184,172 +294,47 @@ impl Parser {
         let State::Head(collected) = &mut self.state else {
             return Ok(None);
         };
-        while self.input.has_remaining() {
-            collected.push(self.input.get_u8());
-            if collected == b"--" {
-                self.state = State::End;
-                return Ok(Some(Event::End));
-            }
-            if collected.ends_with(b"\r\n\r\n") {
-                let lines = head_lines(collected)?.to_vec();
-                self.state = State::Content(0);
+        loop {
+            let byte = if self.held.is_empty() {
+                if self.input.is_empty() {
+                    return Ok(None);
+                }
+                self.input.get_u8()
+            } else {
+                self.held.remove(0)
+            };
+            collected.push(byte);
+            if let Some((lines, line_end)) = split_empty_line(collected) {
+                let lines = lines.to_vec();
+                self.held.splice(..0, line_end.iter().copied());
+                self.state = State::Content { begins: true };
                 return Ok(Some(Event::Head(lines)));
             }
             if collected.len() > MAX_HEAD_BYTES {
                 return Err(MultipartError::HeadTooLong);
             }
         }
-        Ok(None)
     }
 }
 
-/// The header lines between the line end behind a boundary and the empty line.
-fn head_lines(collected: &[u8]) -> Result<&[u8], MultipartError> {
-    let line_end = memmem::find(collected, b"\r\n").unwrap_or(collected.len());
-    let (padding, lines) = collected.split_at(line_end);
-    if padding.iter().any(|b| !matches!(b, b' ' | b'\t')) {
-        return Err(MultipartError::AfterBoundary);
+/// White space that is no line end.
+fn is_padding(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | 0x0b | 0x0c)
+}
+
+/// The lines of a head and the line end of the empty line behind them, if that is here.
+fn split_empty_line(collected: &[u8]) -> Option<(&[u8], &'static [u8])> {
+    match collected {
+        [lines @ .., b'\r', b'\n', b'\r', b'\n'] | [lines @ .., b'\n', b'\r', b'\n'] => {
+            Some((lines, b"\r\n"))
+        }
+        [b'\r', b'\n'] => Some((&[], b"\r\n")),
+        [lines @ .., b'\n', b'\n'] => Some((lines, b"\n")),
+        [b'\n'] => Some((&[], b"\n")),
+        [lines @ .., b'\r', b'\r'] => Some((lines, b"\r")),
+        _ => None,
     }
-    let lines = lines.strip_suffix(b"\r\n\r\n").unwrap_or_default();
-    Ok(lines.strip_prefix(b"\r\n").unwrap_or(lines))
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// The events of `input` fed in pieces of the given lengths, then the rest;
-    /// neighbouring data is joined.
-    fn events(boundary: &str, input: &[u8], cuts: &[usize]) -> Result<Vec<Event>, MultipartError> {
-        let mut parser = Parser::new(boundary.as_bytes())?;
-        let (mut events, mut rest) = (Vec::new(), Bytes::copy_from_slice(input));
-        let mut cuts = cuts.iter().copied();
-        loop {
-            while let Some(event) = parser.next()? {
-                match (events.last_mut(), event) {
-                    (Some(Event::Data(before)), Event::Data(data)) => {
-                        *before = [&before[..], &data[..]].concat().into();
-                    }
-                    (_, event) => events.push(event),
-                }
-            }
-            if rest.is_empty() {
-                let whole = events.last() == Some(&Event::End);
-                return whole.then_some(events).ok_or(MultipartError::Truncated);
-            }
-            let length = cuts.next().unwrap_or(rest.len()).clamp(1, rest.len());
-            parser.feed(rest.split_to(length));
-        }
-    }
-
-    fn head(lines: &str) -> Event {
-        Event::Head(lines.as_bytes().to_vec())
-    }
-
-    fn data(content: &'static [u8]) -> Event {
-        Event::Data(Bytes::from_static(content))
-    }
-
-    #[test]
-    fn the_example_of_the_rfc_has_two_parts() {
-        // RFC 2046, section 5.1.1.
-        let input = b"This is the preamble.  It is to be ignored.\r\n\
-            --simple boundary\r\n\r\nimplicitly typed\r\n\
-            --simple boundary\r\nContent-type: text/plain; charset=us-ascii\r\n\r\n\
-            explicitly typed\r\n\r\n--simple boundary--\r\n\r\nThis is the epilogue.";
-        let expected = vec![
-            head(""),
-            data(b"implicitly typed"),
-            Event::PartEnd,
-            head("Content-type: text/plain; charset=us-ascii"),
-            data(b"explicitly typed\r\n"),
-            Event::PartEnd,
-            Event::End,
-        ];
-        assert_eq!(events("simple boundary", input, &[]), Ok(expected.clone()));
-        let one_by_one = vec![1; input.len()];
-        assert_eq!(events("simple boundary", input, &one_by_one), Ok(expected));
-    }
-
-    #[test]
-    fn an_empty_part_and_an_empty_form_are_valid() {
-        let expected = vec![head("a: b"), Event::PartEnd, Event::End];
-        assert_eq!(
-            events("x", b"--x \t\r\na: b\r\n\r\n\r\n--x--", &[]),
-            Ok(expected)
-        );
-        assert_eq!(events("x", b"--x--", &[]), Ok(vec![Event::End]));
-    }
-
-    #[test]
-    fn broken_input_is_refused() {
-        for (input, error) in [
-            (&b""[..], MultipartError::Truncated),
-            (b"no boundary at all", MultipartError::Truncated),
-            (b"--x", MultipartError::Truncated),
-            (b"--x\r\na: b\r\n", MultipartError::Truncated),
-            (b"--x\r\n\r\nhalf", MultipartError::Truncated),
-            (b"--x\r\n\r\nwhole\r\n--x", MultipartError::Truncated),
-            (b"--xy\r\n\r\n", MultipartError::AfterBoundary),
-        ] {
-            assert_eq!(
-                events("x", input, &[]),
-                Err(error),
-                "{}",
-                input.escape_ascii()
-            );
-        }
-        let long = [b"--x\r\n", &vec![b'a'; MAX_HEAD_BYTES][..]].concat();
-        assert_eq!(events("x", &long, &[]), Err(MultipartError::HeadTooLong));
-    }
-
-    #[test]
-    fn a_boundary_has_a_length_and_no_line_ends() {
-        for boundary in ["", "a\r\nb", &"x".repeat(MAX_BOUNDARY_BYTES + 1)] {
-            assert_eq!(events(boundary, b"", &[]), Err(MultipartError::Boundary));
-        }
-    }
-
-    /// Content full of pieces of the delimiter, without a whole one.
-    fn tricky_content() -> impl Strategy<Value = Vec<u8>> {
-        let pieces = prop::sample::select(vec!["\r", "\n", "\r\n", "-", "--", "b", "\r\n--", "a"]);
-        prop::collection::vec(pieces, 0..20)
-            .prop_map(|pieces| pieces.concat().into_bytes())
-            .prop_filter("holds the delimiter", |c| {
-                memmem::find(c, b"\r\n--bb").is_none()
-            })
-    }
-
-    proptest! {
-        #[test]
-        fn content_comes_out_as_it_went_in_however_the_input_is_cut(
-            contents in prop::collection::vec(tricky_content(), 1..4),
-            cuts in prop::collection::vec(1..9_usize, 0..200),
-        ) {
-            let (mut input, mut expected) = (Vec::new(), Vec::new());
-            for content in &contents {
-                input.extend_from_slice(b"\r\n--bb\r\nn: v\r\n\r\n");
-                input.extend_from_slice(content);
-                expected.push(head("n: v"));
-                if !content.is_empty() {
-                    expected.push(Event::Data(content.clone().into()));
-                }
-                expected.push(Event::PartEnd);
-            }
-            input.extend_from_slice(b"\r\n--bb--\r\n");
-            expected.push(Event::End);
-            prop_assert_eq!(events("bb", &input, &cuts), Ok(expected));
-        }
-
-        #[test]
-        fn the_cuts_do_not_change_what_any_input_means(
-            input in "(--b|--b--|\r\n|\r|-|b|a: b|[^b]){0,40}",
-            cuts in prop::collection::vec(1..9_usize, 0..100),
-        ) {
-            let input = input.as_bytes();
-            prop_assert_eq!(events("b", input, &cuts), events("b", input, &[]));
-        }
-    }
-}
+mod tests;

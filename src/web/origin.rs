@@ -171,6 +171,7 @@ pub(crate) fn cors(also_exposed: impl IntoIterator<Item = HeaderName>) -> CorsLa
             Method::GET,
             Method::HEAD,
             Method::POST,
+            Method::PUT,
             Method::PATCH,
             Method::DELETE,
         ])

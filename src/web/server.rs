@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,6 +23,7 @@ use tower::ServiceExt;
 
 use super::clients::Gateways;
 use super::counted::{Connections, Counted};
+use super::framing;
 use super::plain_http;
 use super::seats::{Running, Seat, Seats, Taken};
 use super::stall_guard::guarded;
@@ -265,7 +265,7 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         let running = seat.run();
         let address = options.gateways.client(client, request.headers());
         request.extensions_mut().insert(address);
-        let refusal = wrong_host(&request);
+        let refusal = framing::refusal(&request);
         let answer = router.clone().oneshot(request);
         async move {
             let response = match refusal {
@@ -280,26 +280,6 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .header_read_timeout(head_timeout)
         .max_header_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(guarded(stream, stall_timeout)), service)
-}
-
-/// The refusal of a request that does not say once for which host it is (RFC 9112, section 3.2):
-/// it may mean one host to a proxy and another one here.
-fn wrong_host(request: &Request<Incoming>) -> Option<Response<Body>> {
-    const BODY: &str = concat!(
-        r#"{"status":"error","code":"bad_request","#,
-        r#""message":"a request has one line Host"}"#
-    );
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    let is_right = hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11);
-    (!is_right).then(|| {
-        let mut refusal = Response::new(Body::from(BODY));
-        *refusal.status_mut() = StatusCode::BAD_REQUEST;
-        let headers = refusal.headers_mut();
-        let json = HeaderValue::from_static("application/json");
-        headers.insert(header::CONTENT_TYPE, json);
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        refusal
-    })
 }
 
 /// A request runs until the body of its answer is gone.

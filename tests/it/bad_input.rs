@@ -43,7 +43,7 @@ fn wrong_forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let long_text = field("description", &"x".repeat(16 * 1024 + 1));
     let no_file = form(&[field("description", "x")]);
     let two_files = form(&[file("a", &big), file("b", &big)]);
-    let file_twice = form(&[file("a", &big), field("file", "x")]);
+    let open_quote = "Content-Disposition: form-data; name=\"file\"; filename=\"a";
     vec![
         ("no part at all", end(), "no_file"),
         ("no file part", no_file, "no_file"),
@@ -69,10 +69,16 @@ fn wrong_forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ),
         ("a second file", two_files, "second_file"),
         (
-            "the file and a text field 'file'",
-            file_twice,
-            "second_file",
+            "an open quote",
+            form(&[part(open_quote, &big)]),
+            "no_file_name",
         ),
+        (
+            "a head without a colon",
+            form(&[part("nonsense", &big)]),
+            "no_file",
+        ),
+        ("no disposition", form(&[part("A: b", &big)]), "no_file"),
     ]
 }
 
@@ -80,9 +86,7 @@ fn wrong_forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 fn broken_forms() -> Vec<(&'static str, Vec<u8>)> {
     let big = content(1, ON_DISK);
     let disposition = "Content-Disposition: form-data; name=\"file\"";
-    let open_quote = "Content-Disposition: form-data; name=\"file\"; filename=\"a";
     let long_head = format!("{disposition}; filename=\"{}\"", "x".repeat(40_000));
-    let bad_type = format!("{disposition}; filename=a\r\nContent-Type: text/\u{e4}");
     let begun = format!("--{BOUNDARY}").into_bytes();
     let text_behind = format!("--{BOUNDARY}x").into_bytes();
     vec![
@@ -94,10 +98,6 @@ fn broken_forms() -> Vec<(&'static str, Vec<u8>)> {
             [text_behind, file("a", &big)].concat(),
         ),
         ("a head without an end", part(&long_head, &big)),
-        ("a head without a colon", form(&[part("nonsense", &big)])),
-        ("an open quote", form(&[part(open_quote, &big)])),
-        ("no disposition", form(&[part("A: b", &big)])),
-        ("a type that is no header", form(&[part(&bad_type, &big)])),
     ]
 }
 
@@ -130,8 +130,8 @@ fn wrong_content_types_are_refused() {
         ),
         (
             Some("multipart/form-data; boundary"),
-            415,
-            "wrong_content_type",
+            400,
+            "broken_multipart",
         ),
         (Some("multipart/form-data"), 400, "broken_multipart"),
         (
@@ -292,7 +292,7 @@ fn other_methods_are_405_and_told_the_right_ones() {
     for (method, path, allowed) in [
         ("PUT", "/health", "GET,HEAD"),
         ("POST", "/api/p2p/files", "GET,HEAD"),
-        ("GET", "/api/p2p/upload", "POST"),
+        ("GET", "/api/p2p/upload", "POST,PUT"),
         ("POST", "/api/p2p/file/x", "GET,HEAD,DELETE"),
     ] {
         let answer = send(node.address, &head(method, path, &["Content-Length: 0"]));
@@ -428,7 +428,7 @@ fn pages_of_other_origins_reach_nothing() {
 fn a_node_on_loopback_answers_for_no_other_name() {
     let (_dir, node) = start(&["--base-url", "http://files.example"]);
     let body = form(&[file("a", b"x")]);
-    for host in ["rebound.example", "rebound.example:5004", "not a host"] {
+    for host in ["rebound.example", "rebound.example:5004"] {
         let line = format!("Host: {host}");
         let answer = send(node.address, &upload_request(&body, &[&line]));
         assert_eq!(

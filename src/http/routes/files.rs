@@ -1,5 +1,6 @@
 //! The routes of files: uploads, downloads, the listing.
 
+use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::schema::{ArrayBuilder, SchemaType, Type};
 use utoipa::openapi::{Content, ObjectBuilder, Ref, ResponseBuilder, Schema};
 
@@ -10,14 +11,23 @@ use crate::http::access::{READERS, WRITERS};
 use crate::http::bao::{self, RangeQuery};
 use crate::http::download::{self, BlobQuery};
 use crate::http::files::{self, ListQuery, Removed};
-use crate::http::upload::{self, Uploaded};
+use crate::http::upload::{self, BytesQuery, DescriptionQuery, NamedQuery, Uploaded};
 use crate::web::code::Code;
 
 const TAG: &str = "files";
+/// The type of the bytes of a file that are sent alone; any other but that of forms is taken, too.
+const BYTES: &str = "application/octet-stream";
 
-pub(super) fn all() -> [Route; 6] {
+pub(super) fn all() -> [Route; 7] {
     [
-        Route::at("/api/p2p/upload", TAG).on(upload()),
+        Route::at(upload::PATH, TAG)
+            // As clients have it that put a file into a folder.
+            .also_at("/api/p2p/upload/")
+            .on(upload())
+            .on(put()),
+        Route::at("/api/p2p/upload/{*name}", TAG)
+            .on(named(HttpMethod::Put, "putNamedFile"))
+            .on(named(HttpMethod::Post, "postNamedFile")),
         Route::at("/api/p2p/files", TAG).on(list()),
         Route::at("/api/p2p/file/{id}", TAG)
             .on(download_by_id())
@@ -36,19 +46,44 @@ fn upload() -> Operation {
         )
         .property("description", text())
         .required("file");
-    post(WRITERS, "upload", "Keeps a file", upload::upload)
-        .text("Parts with other names are read and left out.")
-        .takes("multipart/form-data", Schema::from(form.build()))
+    let operation = post(WRITERS, "upload", "Keeps a file", upload::upload)
+        .text(
+            "A form, of which parts with other names are read and left out; or, where the query \
+             has a `name`, the bytes of the file alone, of any other type.",
+        )
+        .query::<BytesQuery>()
+        .takes("multipart/form-data", Schema::from(form.build()));
+    keeps_file(operation).refuses([Code::NoFile, Code::SecondFile, Code::BrokenMultipart])
+}
+
+fn put() -> Operation {
+    let summary = "Keeps a file whose bytes are sent alone, by the name in the query";
+    let operation = Operation::new(HttpMethod::Put, WRITERS, "putFile", summary, upload::put);
+    keeps_file(operation.query::<NamedQuery>().may_take(BYTES, bytes()))
+}
+
+fn named(method: HttpMethod, id: &str) -> Operation {
+    let summary = "Keeps a file whose bytes are sent alone, by the name in the path";
+    let operation = Operation::new(method, WRITERS, id, summary, upload::put_named)
+        .text("The name may have slashes. Without `Content-Length` the bytes come in chunks.")
+        .segment("name", "The name of the file.", text())
+        .query::<DescriptionQuery>();
+    keeps_file(operation.may_take(BYTES, bytes()))
+}
+
+/// What all uploads in one request have in common.
+fn keeps_file(operation: Operation) -> Operation {
+    operation
         .json::<Uploaded>(200, "It is kept, and on disk.")
         .refuses([
-            Code::NoFile,
+            Code::BadQuery,
             Code::NoFileName,
+            Code::NoLength,
+            Code::PartialPut,
             Code::FileNameTooLong,
-            Code::SecondFile,
             Code::DescriptionTooLong,
             Code::TooLong,
             Code::WrongContentType,
-            Code::BrokenMultipart,
             Code::BodyCut,
             Code::TooSlow,
             Code::TooLarge,

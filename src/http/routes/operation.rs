@@ -96,7 +96,14 @@ impl Operation {
             codes: Vec::new(),
             schemas: Vec::new(),
         };
-        operation.refuses(ALWAYS).refuses_without(needs)
+        let (method, _) = as_axum(&operation.method);
+        let coded: &[Code] = if method.is_safe() {
+            &[]
+        } else {
+            &[Code::ContentEncoded]
+        };
+        let operation = operation.refuses(ALWAYS).refuses_without(needs);
+        operation.refuses(coded.iter().copied())
     }
 
     fn map(self, change: impl FnOnce(OperationBuilder) -> OperationBuilder) -> Self {
@@ -152,10 +159,24 @@ impl Operation {
 
     /// A body of the request.
     pub(super) fn takes(self, content_type: &str, schema: impl Into<RefOr<Schema>>) -> Self {
+        self.body(content_type, schema, Required::True)
+    }
+
+    /// A body of the request, which may be empty.
+    pub(super) fn may_take(self, content_type: &str, schema: impl Into<RefOr<Schema>>) -> Self {
+        self.body(content_type, schema, Required::False)
+    }
+
+    fn body(
+        self,
+        content_type: &str,
+        schema: impl Into<RefOr<Schema>>,
+        required: Required,
+    ) -> Self {
         let content = Content::new(Some(schema));
         let body = RequestBodyBuilder::new()
             .content(content_type, content)
-            .required(Some(Required::True));
+            .required(Some(required));
         self.map(|it| it.request_body(Some(body.build())))
     }
 

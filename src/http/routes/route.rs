@@ -91,7 +91,7 @@ impl Route {
     }
 
     /// What the document has of it, with the schemas that this refers to.
-    pub(super) fn described(&self) -> impl Iterator<Item = (&'static str, PathItem, Vec<Named>)> {
+    pub(super) fn described(&self) -> impl Iterator<Item = (String, PathItem, Vec<Named>)> {
         let listed = self.operations.iter().filter(|_| !self.is_for_people);
         let always: &[Code] = if self.is_limited {
             &[Code::TooManyRequests]
@@ -100,7 +100,9 @@ impl Route {
         };
         listed.map(move |it| {
             let (method, operation, schemas) = it.described(self.tag, always);
-            (self.path, PathItem::new(method, operation), schemas)
+            // A segment with slashes in it is written like any other there.
+            let path = self.path.replace("{*", "{");
+            (path, PathItem::new(method, operation), schemas)
         })
     }
 }
