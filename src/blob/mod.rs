@@ -61,8 +61,9 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// Remembers that a blob which files need is not there, and reports it.
     async fn note_missing(&self, hash: &BlobHash) -> Result<(), BlobError>;
 
-    /// Reports from now on in what health blobs are found, whoever has asked for them; first of
-    /// all which are known to be damaged.
+    /// Reports from now on in what health blobs are found, whoever has asked for them, and that
+    /// what was damaged is whole once it is written again, or gone; first of all which are known
+    /// to be damaged.
     fn report_to(&self, findings: Arc<dyn Findings>);
 
     /// How often damage was found since the start.

@@ -33,20 +33,23 @@ impl Default for Healths {
 }
 
 impl Healths {
-    /// Notes what was found of a content.
-    pub(super) fn note(&self, hash: &BlobHash, health: Health) {
-        {
+    /// Notes what was found of a content, and returns whether it was damaged before and is not
+    /// any more, or the other way round.
+    pub(super) fn note(&self, hash: &BlobHash, health: Health) -> bool {
+        let is_news = {
             let mut damaged = self.damaged.lock();
-            let _ = match health {
+            let is_news = match health {
                 Health::Damaged => damaged.insert(*hash),
                 Health::Whole => damaged.remove(hash),
             };
             self.count.store(damaged.len() as u64, Ordering::Release);
-        }
+            is_news
+        };
         match health {
             Health::Damaged => drop(self.checked.remove(hash)),
             Health::Whole => self.checked.insert(*hash, Timestamp::now()),
         }
+        is_news
     }
 
     /// Forgets a content that is gone.

@@ -192,8 +192,8 @@ impl IndexBackend for MemoryIndex {
         Ok(())
     }
 
-    fn health(&self, hash: &BlobHash, found: Health) {
-        self.healths.note(hash, found);
+    fn health(&self, hash: &BlobHash, found: Health) -> bool {
+        self.healths.note(hash, found)
     }
 
     fn is_damaged(&self, hash: &BlobHash) -> bool {

@@ -95,9 +95,11 @@ pub trait IndexBackend: Send + Sync + 'static {
     /// which nobody has told that, as after a crash.
     async fn sift(&self, stored: &[BlobHash]) -> Result<(), IndexError>;
 
-    /// Remembers in what health a content was found. What is damaged is no place to count on:
-    /// whoever intends a file of it is to write it, and putting the file makes it whole again.
-    fn health(&self, hash: &BlobHash, found: Health);
+    /// Remembers in what health a content was found, and returns whether that is news: it was
+    /// damaged before and is not any more, or the other way round. What is damaged is no place to
+    /// count on: whoever intends a file of it is to write it, and putting the file makes it whole
+    /// again.
+    fn health(&self, hash: &BlobHash, found: Health) -> bool;
 
     /// Whether a content is known to be damaged, as it was last seen, without waiting.
     fn is_damaged(&self, hash: &BlobHash) -> bool;

@@ -100,6 +100,8 @@ impl Announcing {
                 let at = self.network.removals.note(record.id);
                 self.announce(&record, true, at);
             }
+            // Peers find out when they ask for the content, and come again once it is whole.
+            News::Change(Change::Damaged(_) | Change::Mended(_)) => {}
             News::Missed(missed) => {
                 tracing::debug!(missed, "changes are not announced; peers will ask");
                 self.network.removals.forget();

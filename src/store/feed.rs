@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::hash::BlobHash;
 use crate::record::FileRecord;
 
 /// How many changes wait for a listener; one that is farther behind misses the oldest.
@@ -18,6 +19,10 @@ pub enum Change {
     Added(Arc<FileRecord>),
     /// This file was there.
     Removed(Arc<FileRecord>),
+    /// This content was found damaged.
+    Damaged(BlobHash),
+    /// This content is damaged no longer: it was found whole or written again, or is gone.
+    Mended(BlobHash),
 }
 
 /// What a listener hears.
@@ -67,6 +72,15 @@ impl Feed {
         let _ = self.sender.send(change);
     }
 
+    /// The same of a change of a content's health, which nobody hears who begins to listen later:
+    /// what is known to be damaged at a start is no news, and would take the places of what is.
+    pub(super) fn tell_health(&self, change: Change) {
+        let first = self.first.lock();
+        if first.is_none() {
+            self.tell(change);
+        }
+    }
+
     pub(super) fn listen(&self) -> Changes {
         let first = self.first.lock().take();
         first.unwrap_or_else(|| Changes(self.sender.subscribe()))
@@ -99,6 +113,7 @@ mod tests {
             News::Change(Change::Added(record) | Change::Removed(record)) => {
                 Ok(record.file.name.clone())
             }
+            News::Change(Change::Damaged(hash) | Change::Mended(hash)) => Ok(hash.to_string()),
             News::Missed(missed) => Err(missed),
         }
     }
@@ -115,6 +130,20 @@ mod tests {
         assert_eq!(heard(&mut second).await, Ok("2".to_owned()));
         drop(feed);
         assert!(second.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn damage_that_was_known_before_takes_no_place_of_the_first_listener() {
+        let (feed, damaged) = (Feed::new(), BlobHash::of(b"damaged"));
+        feed.tell(added(1));
+        for number in 0..2 * WAITING {
+            let known = BlobHash::of(&number.to_le_bytes());
+            feed.tell_health(Change::Damaged(known));
+        }
+        let mut first = feed.listen();
+        feed.tell_health(Change::Damaged(damaged));
+        assert_eq!(heard(&mut first).await, Ok("1".to_owned()));
+        assert_eq!(heard(&mut first).await, Ok(damaged.to_string()));
     }
 
     #[tokio::test]

@@ -112,7 +112,11 @@ struct CommittedBlob {
 impl Store {
     /// A store over two backends.
     pub fn new(blobs: Arc<dyn BlobBackend>, index: Arc<dyn IndexBackend>) -> Self {
-        blobs.report_to(Arc::new(Reports(Arc::downgrade(&index))));
+        let feed = Arc::new(Feed::new());
+        blobs.report_to(Arc::new(Reports {
+            index: Arc::downgrade(&index),
+            feed: Arc::downgrade(&feed),
+        }));
         Self {
             blobs,
             index,
@@ -124,7 +128,7 @@ impl Store {
             longest: None,
             quota: None,
             lengths: Arc::new(KnownLengths::new()),
-            feed: Arc::new(Feed::new()),
+            feed,
             writing: Arc::default(),
             ballast: None,
             storage: Arc::default(),
@@ -299,7 +303,7 @@ impl Store {
         let record = self.index.put(file, intent).await?;
         // The index counts it by now.
         drop(reserved);
-        self.feed.tell(Change::Added(Arc::new(record.clone())));
+        self.tell(Change::Added(Arc::new(record.clone())));
         Ok(record)
     }
 
@@ -357,11 +361,13 @@ impl Store {
     pub async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, StoreError> {
         self.change(move |store| async move {
             let (removed, loan) = store.remove_record(id).await?;
-            store.hot.forget(id);
             if let Some(record) = &removed {
                 store.writing.writes.succeed();
-                store.feed.tell(Change::Removed(Arc::new(record.clone())));
+                store.tell(Change::Removed(Arc::new(record.clone())));
                 store.collect().await;
+            } else {
+                // Whoever has removed it at the same time may not have told that yet.
+                store.hot.forget(id);
             }
             store.take_back(loan).await;
             Ok(removed)
@@ -400,6 +406,15 @@ impl Store {
     /// A number that grows with every change; some time before the change is seen.
     pub fn changes(&self) -> u64 {
         self.index.mark()
+    }
+
+    /// Tells a change of files to whoever listens. Before all others the files in memory hear it,
+    /// since no answer to a removal may come before them.
+    fn tell(&self, change: Change) {
+        if let Change::Removed(record) = &change {
+            self.hot.forget(record.id);
+        }
+        self.feed.tell(change);
     }
 
     /// Tells of every change from now on; whoever listens first also hears of those since the

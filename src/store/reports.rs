@@ -1,7 +1,9 @@
-//! In what health contents are: what the blobs' backend finds, the index remembers.
+//! In what health contents are: what the blobs' backend finds, the index remembers, and those who
+//! listen are told.
 
 use std::sync::Weak;
 
+use super::feed::{Change, Feed};
 use crate::hash::BlobHash;
 use crate::health::{Findings, Health};
 use crate::index::IndexBackend;
@@ -15,13 +17,22 @@ pub struct DamageCounts {
     pub found: u64,
 }
 
-/// Reports findings to an index, as long as it is there.
-pub(super) struct Reports(pub(super) Weak<dyn IndexBackend>);
+/// Reports findings to an index, and tells what is news, as long as both are there.
+pub(super) struct Reports {
+    pub(super) index: Weak<dyn IndexBackend>,
+    pub(super) feed: Weak<Feed>,
+}
 
 impl Findings for Reports {
     fn found(&self, hash: &BlobHash, health: Health) {
-        if let Some(index) = self.0.upgrade() {
-            index.health(hash, health);
+        let (Some(index), Some(feed)) = (self.index.upgrade(), self.feed.upgrade()) else {
+            return;
+        };
+        if index.health(hash, health) {
+            feed.tell_health(match health {
+                Health::Damaged => Change::Damaged(*hash),
+                Health::Whole => Change::Mended(*hash),
+            });
         }
     }
 }

@@ -391,7 +391,16 @@ async fn what_is_missed_is_counted_and_reported(blobs: &dyn BlobBackend) {
     let told = heard.0.lock().unwrap().clone();
     assert_eq!(told, [(hash, Health::Damaged)]);
     assert_eq!(blobs.damage_found(), before + 1);
+
+    // What mends it is reported, too: the same content, and that nothing is left of it.
+    heard.0.lock().unwrap().clear();
+    assert_eq!(keep(blobs, b"missed").await.unwrap(), hash);
+    blobs.note_missing(&hash).await.unwrap();
     blobs.delete(&hash).await.unwrap();
+    let told = heard.0.lock().unwrap().clone();
+    let told: Vec<_> = told.chunk_by(|one, other| one == other).map(|it| it[0]).collect();
+    let (whole, damaged) = ((hash, Health::Whole), (hash, Health::Damaged));
+    assert_eq!(told, [whole, damaged, whole]);
 }
 
 #[tokio::test]

@@ -137,7 +137,9 @@ async fn what_is_damaged_is_no_place_to_count_on_until_it_is_written_again(
     };
     let one = add(index, file("d", b"damaged")).await.unwrap();
     assert!(!is_damaged().await);
-    index.health(&hash, Health::Damaged);
+    assert!(!index.health(&hash, Health::Whole), "so it was");
+    assert!(index.health(&hash, Health::Damaged));
+    assert!(!index.health(&hash, Health::Damaged), "it is known");
     let given_up = index.intend(&hash, 7).await.unwrap();
     assert!(!given_up.is_there(), "it has to be written");
     assert!(given_up.is_counted(), "its bytes are counted already");
@@ -147,7 +149,7 @@ async fn what_is_damaged_is_no_place_to_count_on_until_it_is_written_again(
     assert!(!is_damaged().await);
     assert_eq!(collect(index).await, [], "two files need it");
     index.health(&hash, Health::Damaged);
-    index.health(&hash, Health::Whole);
+    assert!(index.health(&hash, Health::Whole));
     let content = index.locate(&hash).await.unwrap().unwrap();
     assert!(!content.is_damaged && content.checked_at.is_some());
     index.health(&hash, Health::Damaged);

@@ -18,6 +18,7 @@ mod bao;
 mod blob_conformance;
 mod browser;
 mod changed_packs;
+mod changes;
 mod client_commands;
 mod clocks;
 mod command_ends;

@@ -175,8 +175,8 @@ impl IndexBackend for Remote<MemoryIndex> {
         self.reach()?.sift(stored).await
     }
 
-    fn health(&self, hash: &BlobHash, found: Health) {
-        self.backend.health(hash, found);
+    fn health(&self, hash: &BlobHash, found: Health) -> bool {
+        self.backend.health(hash, found)
     }
 
     fn is_damaged(&self, hash: &BlobHash) -> bool {

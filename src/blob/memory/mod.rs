@@ -1,6 +1,6 @@
 //! Blobs in memory, for tests.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -25,7 +25,6 @@ pub struct MemoryBlobs {
     blobs: Arc<Blobs>,
     uploads: Arc<MemoryPartials>,
     copies: Arc<MemoryPartials>,
-    findings: OnceLock<Arc<dyn Findings>>,
     missed: Counter,
 }
 
@@ -36,7 +35,6 @@ impl Default for MemoryBlobs {
             uploads: Arc::new(MemoryPartials::new(Arc::clone(&blobs))),
             copies: Arc::new(MemoryPartials::new(Arc::clone(&blobs))),
             blobs,
-            findings: OnceLock::new(),
             missed: Counter::default(),
         }
     }
@@ -81,15 +79,12 @@ impl BlobBackend for MemoryBlobs {
 
     async fn note_missing(&self, hash: &BlobHash) -> Result<(), BlobError> {
         self.missed.count();
-        if let Some(findings) = self.findings.get() {
-            findings.found(hash, Health::Damaged);
-        }
+        self.blobs.report(hash, Health::Damaged);
         Ok(())
     }
 
     fn report_to(&self, findings: Arc<dyn Findings>) {
-        // Whoever is told already stays so.
-        let _ = self.findings.set(findings);
+        self.blobs.report_to(findings);
     }
 
     fn damage_found(&self) -> u64 {

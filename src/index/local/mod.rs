@@ -232,8 +232,8 @@ impl IndexBackend for LocalIndex {
         Ok(())
     }
 
-    fn health(&self, hash: &BlobHash, found: Health) {
-        self.shared.healths.note(hash, found);
+    fn health(&self, hash: &BlobHash, found: Health) -> bool {
+        self.shared.healths.note(hash, found)
     }
 
     fn is_damaged(&self, hash: &BlobHash) -> bool {
