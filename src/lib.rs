@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod outboard;
 pub mod peer_id;
 pub mod record;
+pub mod revision;
 mod text_form;
 pub mod unavailable;
 // Floor 1: backends

@@ -4,27 +4,28 @@
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::future::select_all;
 use futures_util::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::time::sleep;
 
 use super::gate::ClientShare;
 use super::status::StatusAnswer;
 use crate::client_key::ClientKey;
-use crate::index::Totals;
 use crate::node::Node;
-use crate::store::DamageCounts;
+use crate::revision::Revision;
 use crate::web::error::ApiError;
 
-/// How often is looked for changes; many within this time are told as one.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long after something was told nothing more is: what changes within this time is told as
+/// one change.
+const GATHER: Duration = Duration::from_millis(500);
 /// The most streams at once; each takes some 20 KiB of memory with its connection.
 const MAX_STREAMS: usize = 1024;
 /// The most streams of one client.
@@ -33,23 +34,24 @@ const MAX_OF_ONE: usize = MAX_STREAMS / 8;
 /// Has nginx, and others that took this over from it, pass each event on as it comes.
 const UNBUFFERED: (&str, &str) = ("x-accel-buffering", "no");
 
-/// What streams tell the changes of.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// How often each of what streams tell of has changed.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Seen {
-    files: (u64, Totals, DamageCounts),
+    files: u64,
     network: u64,
     peers: u64,
     keeps: u64,
-    reachable: Option<bool>,
-    /// The node stops, which would wait for the streams.
-    stopping: bool,
+    reachable: u64,
 }
 
-/// Looks for changes on behalf of all streams, while there are any.
+/// What wakes the watcher, in the order of the fields of [`Seen`].
+struct Sources([watch::Receiver<u64>; 5]);
+
+/// Waits for changes on behalf of all streams, while there are any.
 struct Watcher {
     node: Arc<Node>,
     seen: watch::Sender<Seen>,
-    is_looking: Mutex<bool>,
+    is_waiting: Mutex<bool>,
 }
 
 /// One client that listens.
@@ -58,108 +60,132 @@ struct Listener {
     /// None before the first time.
     told: Option<Seen>,
     seen: watch::Receiver<Seen>,
-    place: Place,
+    /// Whether the node stops, which would wait for the streams.
+    stopping: watch::Receiver<bool>,
+    enrolled: Enrolled,
 }
 
-/// Those who listen, and who looks for them.
+/// Those who listen, and who waits for them.
 #[derive(Clone)]
 pub(super) struct Streams {
     watcher: Arc<Watcher>,
-    places: Arc<Places>,
+    roll: Arc<Roll>,
 }
 
 /// Who listens, the longest first.
 #[derive(Default)]
-struct Places(Mutex<VecDeque<Taken>>);
+struct Roll(Mutex<VecDeque<Entry>>);
 
-struct Taken {
+struct Entry {
     client: Option<ClientKey>,
     gone: Arc<Notify>,
 }
 
-/// A place that is given back on drop.
-struct Place {
-    places: Arc<Places>,
+/// One on the roll, until this is dropped.
+struct Enrolled {
+    roll: Arc<Roll>,
     gone: Arc<Notify>,
 }
 
-impl Places {
-    /// A place for a stream; where none is left, the longest of whoever has the most ends, whose
+impl Roll {
+    /// Takes a stream in; where there are too many, the longest of whoever has the most ends, whose
     /// client connects again when it still listens.
-    fn take(self: &Arc<Self>, client: Option<ClientKey>) -> Option<Place> {
-        let mut taken = self.0.lock();
+    fn enrol(self: &Arc<Self>, client: Option<ClientKey>) -> Option<Enrolled> {
+        let mut entries = self.0.lock();
         let mut held: HashMap<&Option<ClientKey>, usize> = HashMap::new();
-        for it in &*taken {
+        for it in &*entries {
             *held.entry(&it.client).or_default() += 1;
         }
         if client.is_some() && held.get(&client).copied().unwrap_or(0) >= MAX_OF_ONE {
             return None;
         }
-        if taken.len() >= MAX_STREAMS {
+        if entries.len() >= MAX_STREAMS {
             let most = held.into_iter().max_by_key(|(_, held)| *held);
             let most = most.map(|(client, _)| client.clone());
-            let longest = taken
+            let longest = entries
                 .iter()
                 .position(|it| Some(&it.client) == most.as_ref());
-            if let Some(ended) = longest.and_then(|at| taken.remove(at)) {
+            if let Some(ended) = longest.and_then(|at| entries.remove(at)) {
                 ended.gone.notify_one();
             }
         }
         let gone = Arc::<Notify>::default();
-        taken.push_back(Taken {
+        entries.push_back(Entry {
             client,
             gone: Arc::clone(&gone),
         });
-        let places = Arc::clone(self);
-        Some(Place { places, gone })
+        let roll = Arc::clone(self);
+        Some(Enrolled { roll, gone })
     }
 }
 
-impl Drop for Place {
+impl Drop for Enrolled {
     fn drop(&mut self) {
-        let mut taken = self.places.0.lock();
-        taken.retain(|it| !Arc::ptr_eq(&it.gone, &self.gone));
+        let mut entries = self.roll.0.lock();
+        entries.retain(|it| !Arc::ptr_eq(&it.gone, &self.gone));
     }
 }
 
-impl Seen {
-    fn now(node: &Node) -> Self {
-        let (store, network) = (node.store(), node.network());
-        Self {
-            files: (store.changes(), store.totals(), store.damage()),
-            network: network.directory.changes(),
-            peers: network.registry.fingerprint(),
-            keeps: node.keeper().fingerprint(),
-            reachable: network.reachability.get(Instant::now()),
-            stopping: node.is_shutting_down(),
+impl Sources {
+    fn of(node: &Node) -> Self {
+        let network = node.network();
+        let sources = [
+            node.store().revision(),
+            network.directory.revision(),
+            network.registry.revision(),
+            node.keeper().revision(),
+            network.reachability.revision(),
+        ];
+        Self(sources.map(Revision::watch))
+    }
+
+    /// Waits until one of them has changed. The node has them all, so none ends before it.
+    async fn changed(&mut self) {
+        let sources = self.0.iter_mut().map(|it| Box::pin(it.changed()));
+        let _ = select_all(sources).await;
+    }
+
+    /// What they count now, which is waited for no more.
+    fn seen(&mut self) -> Seen {
+        let [files, network, peers, keeps, reachable] =
+            self.0.each_mut().map(|it| *it.borrow_and_update());
+        Seen {
+            files,
+            network,
+            peers,
+            keeps,
+            reachable,
         }
     }
 }
 
 impl Watcher {
     fn listen(self: &Arc<Self>) -> watch::Receiver<Seen> {
-        let mut is_looking = self.is_looking.lock();
-        let seen = self.seen.subscribe();
-        if !std::mem::replace(&mut *is_looking, true) {
-            tokio::spawn(Arc::clone(self).look());
+        let mut is_waiting = self.is_waiting.lock();
+        if !std::mem::replace(&mut *is_waiting, true) {
+            // Before anything is told: no change behind that is missed.
+            let mut sources = Sources::of(&self.node);
+            self.seen.send_replace(sources.seen());
+            tokio::spawn(Arc::clone(self).wait(sources));
         }
-        seen
+        self.seen.subscribe()
     }
 
-    async fn look(self: Arc<Self>) {
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    async fn wait(self: Arc<Self>, mut sources: Sources) {
         loop {
-            looks.tick().await;
-            let mut is_looking = self.is_looking.lock();
-            if self.seen.receiver_count() == 0 {
-                *is_looking = false;
-                return;
+            tokio::select! {
+                () = sources.changed() => {}
+                () = self.seen.closed() => {}
             }
-            drop(is_looking);
-            let now = Seen::now(&self.node);
-            self.seen
-                .send_if_modified(|seen| std::mem::replace(seen, now) != now);
+            {
+                let mut is_waiting = self.is_waiting.lock();
+                if self.seen.receiver_count() == 0 {
+                    *is_waiting = false;
+                    return;
+                }
+            }
+            self.seen.send_replace(sources.seen());
+            sleep(GATHER).await;
         }
     }
 }
@@ -168,13 +194,13 @@ impl Streams {
     /// Of the changes of `node`.
     pub(super) fn new(node: Arc<Node>) -> Self {
         let watcher = Watcher {
-            seen: watch::Sender::new(Seen::now(&node)),
             node,
-            is_looking: Mutex::default(),
+            seen: watch::Sender::default(),
+            is_waiting: Mutex::default(),
         };
         Self {
             watcher: Arc::new(watcher),
-            places: Arc::default(),
+            roll: Arc::default(),
         }
     }
 }
@@ -185,13 +211,15 @@ pub(super) async fn events(
     share: Option<Extension<ClientShare>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let client = share.and_then(|Extension(ClientShare(client))| client);
-    let place = streams.places.take(client);
-    let place = place.ok_or(ApiError::TooManyStreams)?;
+    let enrolled = streams.roll.enrol(client);
+    let enrolled = enrolled.ok_or(ApiError::TooManyStreams)?;
+    let node = Arc::clone(&streams.watcher.node);
     let listener = Listener {
-        node: Arc::clone(&streams.watcher.node),
         told: None,
         seen: streams.watcher.listen(),
-        place,
+        stopping: node.shutting_down(),
+        node,
+        enrolled,
     };
     let events = stream::unfold(listener, Listener::next).flat_map(stream::iter);
     let events = events.map(Ok::<_, Infallible>);
@@ -203,34 +231,31 @@ impl Listener {
     /// What has changed since the last time; None when the node stops, or when another one
     /// has the place.
     async fn next(mut self) -> Option<(Vec<Event>, Self)> {
-        let now = if self.told.is_none() {
-            Seen::now(&self.node)
-        } else {
+        if self.told.is_some() {
             tokio::select! {
                 changed = self.seen.changed() => changed.ok()?,
-                () = self.place.gone.notified() => return None,
+                () = self.enrolled.gone.notified() => return None,
+                _ = self.stopping.wait_for(|it| *it) => return None,
             }
-            *self.seen.borrow_and_update()
-        };
-        (!now.stopping).then(|| (self.tell(now), self))
+        }
+        let now = *self.seen.borrow_and_update();
+        Some((self.tell(now), self))
     }
 
     fn tell(&mut self, now: Seen) -> Vec<Event> {
         let told = self.told.replace(now);
         let differs = |of: fn(&Seen) -> u64| told.as_ref().map(of) != Some(of(&now));
         let mut events = Vec::new();
-        let mut tell = |name, changed| {
-            if changed {
+        let mut tell = |name, of| {
+            if differs(of) {
                 events.push(Event::default().event(name).data("{}"));
             }
         };
-        let stored = told.map(|it| it.files) != Some(now.files);
-        tell("files", stored);
-        tell("network", differs(|it| it.network));
-        tell("peers", differs(|it| it.peers));
-        tell("keep", differs(|it| it.keeps));
-        let reached = told.and_then(|it| it.reachable) != now.reachable;
-        if stored || reached {
+        tell("files", |it| it.files);
+        tell("network", |it| it.network);
+        tell("peers", |it| it.peers);
+        tell("keep", |it| it.keeps);
+        if differs(|it| it.files) || differs(|it| it.reachable) {
             let status = Event::default().event("storage");
             events.extend(status.json_data(StatusAnswer::of(&self.node)));
         }

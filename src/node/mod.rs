@@ -1,12 +1,11 @@
 //! The node: composes what it is made of, and runs until it is told to stop.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::base_url::BaseUrl;
@@ -82,7 +81,7 @@ pub struct Node {
     keeper: Arc<Keeper>,
     uploads: Arc<Uploads>,
     options: Options,
-    shutting_down: AtomicBool,
+    shutting_down: watch::Sender<bool>,
     connections: Arc<Connections>,
 }
 
@@ -120,7 +119,7 @@ impl Node {
             keeper: Arc::new(keeper),
             uploads: Arc::new(uploads),
             options,
-            shutting_down: AtomicBool::new(false),
+            shutting_down: watch::Sender::new(false),
             connections: Arc::default(),
         })
     }
@@ -138,7 +137,7 @@ impl Node {
         let (leaving, left) = oneshot::channel();
         let shutdown = async {
             shutdown.await;
-            self.shutting_down.store(true, Ordering::Relaxed);
+            self.shutting_down.send_replace(true);
             self.uploads.stop();
             let servers = self.options.discovery.bootstrap.clone();
             let farewell = say_goodbye(Arc::clone(&self.network), servers);
@@ -221,6 +220,11 @@ impl Node {
 
     /// Whether the node was told to stop.
     pub fn is_shutting_down(&self) -> bool {
-        self.shutting_down.load(Ordering::Relaxed)
+        *self.shutting_down.borrow()
+    }
+
+    /// The same, for who waits for it.
+    pub fn shutting_down(&self) -> watch::Receiver<bool> {
+        self.shutting_down.subscribe()
     }
 }

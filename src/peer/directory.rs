@@ -8,6 +8,7 @@
 use crate::hash::BlobHash;
 use crate::peer_id::PeerId;
 use crate::record::FileId;
+use crate::revision::Revision;
 
 mod rows;
 mod told;
@@ -25,6 +26,7 @@ const SET_BACK: u64 = 120_000_000;
 pub struct Directory {
     options: Options,
     rows: Mutex<Rows>,
+    revision: Revision,
 }
 
 impl Directory {
@@ -33,7 +35,19 @@ impl Directory {
         Self {
             options,
             rows: Mutex::default(),
+            revision: Revision::default(),
         }
+    }
+
+    /// Does `work`, and tells where it has changed what is known.
+    fn change<T>(&self, work: impl FnOnce(&mut Rows) -> T) -> T {
+        let mut rows = self.rows.lock();
+        let before = rows.changes;
+        let done = work(&mut rows);
+        if rows.changes != before {
+            self.revision.advance();
+        }
+        done
     }
 
     /// Notes that this node's operator has named `peer`.
@@ -50,23 +64,24 @@ impl Directory {
     /// or of one that takes more than its share.
     #[allow(clippy::needless_pass_by_value)] // Who tells of a file is done with it.
     pub fn put(&self, peer: PeerId, file: NetworkFile) -> Result<(), NoRoom> {
-        let mut rows = self.rows.lock();
-        if rows.put(peer, &file, &self.options) {
-            Ok(())
-        } else {
-            rows.slot(peer).partial = true;
-            Err(NoRoom)
-        }
+        self.change(|rows| {
+            if rows.put(peer, &file, &self.options) {
+                Ok(())
+            } else {
+                rows.slot(peer).partial = true;
+                Err(NoRoom)
+            }
+        })
     }
 
     /// Notes that `peer` no longer holds a file. Returns whether it was thought to.
     pub fn withdraw(&self, peer: PeerId, id: FileId) -> bool {
-        self.rows.lock().withdraw(peer, id)
+        self.change(|rows| rows.withdraw(peer, id))
     }
 
     /// Drops all that `peer` has told.
     pub fn forget(&self, peer: PeerId) {
-        self.rows.lock().forget(peer);
+        self.change(|rows| rows.forget(peer));
     }
 
     /// Whether `peer` tells something later than all that was heard and read of it before:
@@ -110,7 +125,7 @@ impl Directory {
 
     /// Drops what `peer` has not told since its reading began, now that it has told everything.
     pub fn end_reading(&self, peer: PeerId) {
-        self.rows.lock().drop_unread(peer);
+        self.change(|rows| rows.drop_unread(peer));
     }
 
     /// Whether there was no room for all that `peer` has told.
@@ -212,9 +227,9 @@ impl Directory {
         self.rows.lock().providers(hash, usize::MAX)
     }
 
-    /// A number that grows with every change, and when something is told again.
-    pub fn changes(&self) -> u64 {
-        self.rows.lock().changes
+    /// That something has changed, or was told again.
+    pub fn revision(&self) -> &Revision {
+        &self.revision
     }
 
     /// How many files `peer` has told of.

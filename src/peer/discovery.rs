@@ -224,6 +224,8 @@ async fn tidy(network: Arc<Network>, every: Duration, state: Arc<dyn SmallState>
     let mut written = Vec::new();
     loop {
         tokio::time::sleep(every.min(WRITE_EVERY)).await;
+        // What was told long ago counts no longer, which is told whoever waits for that.
+        let _ = network.reachability.get(Instant::now());
         for id in network.registry.forget_silent(Instant::now()) {
             tracing::info!(%id, "forgot a silent peer");
             network.directory.forget(id);

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::prefix::Key;
 use crate::base_url::BaseUrl;
+use crate::revision::Revision;
 
 /// The most peers whose word is remembered; further ones are not heard meanwhile.
 const MAX_TELLERS: usize = 64;
@@ -22,7 +23,10 @@ const FRESH_PERIODS: u32 = 3;
 
 /// What peers tell of how they reach this node.
 #[derive(Debug, Default)]
-pub struct Reachability(Mutex<Tellers>);
+pub struct Reachability {
+    tellers: Mutex<Tellers>,
+    revision: Revision,
+}
 
 #[derive(Debug, Default)]
 struct Tellers {
@@ -30,6 +34,8 @@ struct Tellers {
     by_place: HashMap<Key, Teller>,
     /// How often peers are greeted.
     every: Duration,
+    /// What they told together when that was looked at last.
+    summed: Option<bool>,
     /// What was written to the log last.
     logged: Option<bool>,
 }
@@ -91,11 +97,24 @@ impl Reachability {
     /// Whether some peer reaches this node, or those that tell have tried in vain; None where
     /// neither is known.
     pub fn get(&self, now: Instant) -> Option<bool> {
-        let mut told = self.0.lock();
+        let mut told = self.tellers.lock();
         let fresh = FRESH.max(told.every * FRESH_PERIODS);
         let is_fresh = |at: Instant| now.saturating_duration_since(at) < fresh;
         told.by_place.retain(|_, teller| is_fresh(teller.last));
-        told.sum()
+        self.sum(&mut told)
+    }
+
+    /// That the answer is another one. That a word counts no longer shows when it is asked for.
+    pub fn revision(&self) -> &Revision {
+        &self.revision
+    }
+
+    fn sum(&self, told: &mut Tellers) -> Option<bool> {
+        let sum = told.sum();
+        if std::mem::replace(&mut told.summed, sum) != sum {
+            self.revision.advance();
+        }
+        sum
     }
 
     /// Notes what the peer at this place tells, if it does: whether it reaches this node, and
@@ -109,13 +128,13 @@ impl Reachability {
     ) {
         let now = Instant::now();
         let _ = self.get(now);
-        let mut told = self.0.lock();
+        let mut told = self.tellers.lock();
         told.every = every;
         if told.by_place.len() < MAX_TELLERS || told.by_place.contains_key(&teller) {
             let teller = told.by_place.entry(teller);
             teller.or_insert_with(|| Teller::new(now)).tells(word, now);
         }
-        let sum = told.sum();
+        let sum = self.sum(&mut told);
         if sum.is_none() || sum == told.logged {
             return;
         }
@@ -174,7 +193,9 @@ mod tests {
         assert_eq!(get(), None);
         fails(&reachability, "http://one");
         assert_eq!(get(), None);
+        let revision = reachability.revision().watch();
         fails(&reachability, "http://two");
+        assert!(revision.has_changed().unwrap(), "whoever waits is told");
         assert_eq!(get(), Some(false));
     }
 
@@ -203,10 +224,14 @@ mod tests {
         assert_eq!(get(), Some(true));
         fails(&reachability, "http://two");
         assert_eq!(get(), Some(false));
+        let revision = reachability.revision().watch();
+        assert_eq!(get(), Some(false));
+        assert!(!revision.has_changed().unwrap(), "as it was");
         assert_eq!(reachability.get(Instant::now() + FRESH), None);
+        assert!(revision.has_changed().unwrap());
         for number in 0..1000 {
             note(&reachability, &format!("http://x{number}"), true, None);
         }
-        assert_eq!(reachability.0.lock().by_place.len(), MAX_TELLERS);
+        assert_eq!(reachability.tellers.lock().by_place.len(), MAX_TELLERS);
     }
 }

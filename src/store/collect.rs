@@ -70,9 +70,7 @@ impl Store {
         round.end();
         Ok(collected)
     }
-}
 
-impl Store {
     /// Tells in the log which files have no content, and returns how many: those whose removal
     /// the journal has lost, among others.
     pub async fn tell_missing(&self) -> Result<u64, StoreError> {

@@ -8,6 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::hash::BlobHash;
 use crate::record::FileRecord;
+use crate::revision::Revision;
 
 /// How many changes wait for a listener; one that is farther behind misses the oldest.
 const WAITING: usize = 1024;
@@ -56,6 +57,8 @@ pub(super) struct Feed {
     /// For the first who listens: what has changed until then, as where a start removes what a
     /// crash has left.
     first: Mutex<Option<Changes>>,
+    /// Counts what was told.
+    pub(super) told: Revision,
 }
 
 impl Feed {
@@ -64,12 +67,14 @@ impl Feed {
         Self {
             sender,
             first: Mutex::new(Some(Changes(first))),
+            told: Revision::default(),
         }
     }
 
     pub(super) fn tell(&self, change: Change) {
         // An error says that nobody listens.
         let _ = self.sender.send(change);
+        self.told.advance();
     }
 
     /// The same of a change of a content's health, which nobody hears who begins to listen later:
@@ -78,6 +83,8 @@ impl Feed {
         let first = self.first.lock();
         if first.is_none() {
             self.tell(change);
+        } else {
+            self.told.advance();
         }
     }
 
@@ -90,7 +97,6 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::BlobHash;
     use crate::record::{FileId, NewFile, Timestamp};
 
     fn added(number: u128) -> Change {

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::try_join_all;
 use tokio::sync::RwLock;
 
-use crate::blob::{BlobBackend, BlobError, Limit, Partials, Purpose, Received, Receiving};
+use crate::blob::{BlobBackend, BlobError, Limit, Partials, Purpose, Receiving};
 use crate::disk::Durability;
 use crate::hash::BlobHash;
-use crate::index::{IndexBackend, Intent, Totals};
-use crate::record::{FileId, FileRecord, NewFile};
+use crate::index::{IndexBackend, Totals};
+use crate::record::{FileId, FileRecord};
+use crate::revision::Revision;
 use crate::watched_disk::Writes;
 
 mod ballast;
@@ -24,6 +25,7 @@ mod error;
 mod expected;
 mod feed;
 mod hot;
+mod ingest;
 mod known_lengths;
 mod lending;
 pub mod local;
@@ -45,6 +47,7 @@ pub use disk_use::DiskUse;
 pub use error::StoreError;
 pub use feed::{Change, Changes, News};
 pub use hot::{HotReads, ReadyContent, ReadyFile};
+pub use ingest::About;
 pub use reports::DamageCounts;
 pub use storage::Storage;
 pub use verify::{Finding, Others, verify};
@@ -53,20 +56,9 @@ use ballast::Ballast;
 use feed::Feed;
 use hot::HotFiles;
 use known_lengths::KnownLengths;
-use quota::{Quota, Reservation};
+use quota::Quota;
 use reports::Reports;
 use writing::Writing;
-
-/// What an upload tells beside its content.
-#[derive(Debug, Clone, Default)]
-pub struct About {
-    /// The file's name; at most [`crate::record::MAX_NAME_BYTES`].
-    pub name: String,
-    /// The content type, if the client gave one.
-    pub content_type: Option<String>,
-    /// The description, possibly empty.
-    pub description: String,
-}
 
 /// Blobs and index together. Cheap to clone; clones are the same store.
 #[derive(Clone)]
@@ -98,15 +90,6 @@ pub struct Store {
     durability: Durability,
     /// Whether the index was damaged when it was opened.
     was_damaged: bool,
-}
-
-/// A blob that is durable. While it lives, the index lets nobody collect the blob;
-/// only from it a record can be made.
-struct CommittedBlob {
-    hash: BlobHash,
-    size: u64,
-    intent: Intent,
-    reserved: Option<Reservation>,
 }
 
 impl Store {
@@ -185,126 +168,6 @@ impl Store {
     /// The content of this purpose that has come in part.
     pub fn partials(&self, purpose: Purpose) -> Arc<dyn Partials> {
         self.blobs.partials(purpose)
-    }
-
-    /// Keeps content as a new file. Ok means blob and record are durable.
-    ///
-    /// Once begun it runs to its end even when the caller goes away, so that no
-    /// blob is left without a record.
-    pub async fn ingest(
-        &self,
-        content: Box<dyn Received>,
-        about: About,
-    ) -> Result<FileRecord, StoreError> {
-        self.change(|store| async move {
-            let record = match store.commit(content).await {
-                Ok(committed) => store.record(committed, about).await,
-                Err(error) => Err(error),
-            };
-            if record.is_err() {
-                store.collect().await;
-            }
-            store.writing.noted(record)
-        })
-        .await
-    }
-
-    /// Keeps content as a new file unless a file has it; then what is stored of it
-    /// is made whole where it is not. Ok means durable; None that a file had it.
-    pub async fn ingest_missing(
-        &self,
-        content: Box<dyn Received>,
-        about: About,
-    ) -> Result<Option<FileRecord>, StoreError> {
-        self.change(|store| async move {
-            let record = match store.commit(content).await {
-                Ok(committed) => store.record_missing(committed, about).await,
-                Err(error) => Err(error),
-            };
-            // Also where the intention was given up since a file has the content.
-            if !matches!(record, Ok(Some(_))) {
-                store.collect().await;
-            }
-            record
-        })
-        .await
-    }
-
-    async fn record_missing(
-        &self,
-        blob: CommittedBlob,
-        about: About,
-    ) -> Result<Option<FileRecord>, StoreError> {
-        if self.is_needed(&blob.hash).await? {
-            return Ok(None);
-        }
-        self.record(blob, about).await.map(Some)
-    }
-
-    async fn commit(&self, content: Box<dyn Received>) -> Result<CommittedBlob, StoreError> {
-        let (hash, size) = (content.hash(), content.size());
-        let intent = self.index.intend(&hash, size).await?;
-        // A record stands for a durable blob, so long content that has one is not written
-        // again: once it is proven to be whole, which only reading it tells. Short content is
-        // compared by the backend.
-        let is_there =
-            intent.is_there() && !content.is_cheap_to_keep() && self.has_whole(&hash, size).await?;
-        let mut reserved = None;
-        if !is_there {
-            // What a record has is counted already, whole or damaged.
-            if let Some(quota) = self.quota.as_ref().filter(|_| !intent.is_counted()) {
-                reserved = Some(quota.reserve(size, || self.totals().blob_bytes)?);
-            }
-            content.keep().await?;
-        }
-        Ok(CommittedBlob {
-            hash,
-            size,
-            intent,
-            reserved,
-        })
-    }
-
-    /// Whether a blob of this size is there and whole. One that cannot be read is not; of one
-    /// that is out of reach nobody knows.
-    async fn has_whole(&self, hash: &BlobHash, size: u64) -> Result<bool, BlobError> {
-        let is_there = async {
-            Ok(self.blobs.size(hash).await? == Some(size) && self.blobs.is_whole(hash).await?)
-        };
-        match is_there.await {
-            Err(error) if !matches!(error, BlobError::Unavailable(_)) => {
-                tracing::warn!(%hash, %error, "what is stored cannot be read, and is replaced");
-                Ok(false)
-            }
-            is_there => is_there,
-        }
-    }
-
-    async fn record(&self, blob: CommittedBlob, about: About) -> Result<FileRecord, StoreError> {
-        let About {
-            name,
-            content_type,
-            description,
-        } = about;
-        let CommittedBlob {
-            hash,
-            size,
-            intent,
-            reserved,
-        } = blob;
-        self.lengths.note(size);
-        let file = NewFile {
-            name,
-            content_type,
-            description,
-            size,
-            hash,
-        };
-        let record = self.index.put(file, intent).await?;
-        // The index counts it by now.
-        drop(reserved);
-        self.tell(Change::Added(Arc::new(record.clone())));
-        Ok(record)
     }
 
     /// The file with this id.
@@ -403,11 +266,6 @@ impl Store {
         Ok(self.index.sync(mark).await?)
     }
 
-    /// A number that grows with every change; some time before the change is seen.
-    pub fn changes(&self) -> u64 {
-        self.index.mark()
-    }
-
     /// Tells a change of files to whoever listens. Before all others the files in memory hear it,
     /// since no answer to a removal may come before them.
     fn tell(&self, change: Change) {
@@ -421,6 +279,11 @@ impl Store {
     /// store was opened.
     pub fn listen(&self) -> Changes {
         self.feed.listen()
+    }
+
+    /// That something has changed, for who looks what it was by himself.
+    pub fn revision(&self) -> &Revision {
+        &self.feed.told
     }
 
     /// How much the store holds.

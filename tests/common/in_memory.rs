@@ -101,6 +101,20 @@ impl InMemory {
         })
     }
 
+    /// The head of the answer to a GET, and the body as it comes.
+    pub(crate) async fn open(&self, target: &str) -> Response<Body> {
+        let request = Request::get(target).body(Body::empty()).unwrap();
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub(crate) fn blobs(&self) -> &dyn BlobBackend {
+        &*self.blobs
+    }
+
     /// How many peers and how many of their files the node knows.
     pub(crate) fn knows(&self) -> (usize, usize) {
         let network = self.node.network();

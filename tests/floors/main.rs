@@ -27,6 +27,7 @@ const FLOORS: &[&[&str]] = &[
         "access",
         "hash",
         "health",
+        "revision",
         "unavailable",
         "base_url",
         "blocking",

@@ -398,7 +398,10 @@ async fn what_is_missed_is_counted_and_reported(blobs: &dyn BlobBackend) {
     blobs.note_missing(&hash).await.unwrap();
     blobs.delete(&hash).await.unwrap();
     let told = heard.0.lock().unwrap().clone();
-    let told: Vec<_> = told.chunk_by(|one, other| one == other).map(|it| it[0]).collect();
+    let told: Vec<_> = told
+        .chunk_by(|one, other| one == other)
+        .map(|it| it[0])
+        .collect();
     let (whole, damaged) = ((hash, Health::Whole), (hash, Health::Damaged));
     assert_eq!(told, [whole, damaged, whole]);
 }

@@ -61,7 +61,9 @@ async fn damage_and_its_end_are_told_by_a_store_on_a_disk_and_not_once_more_at_i
     };
     damage_and_its_end_are_told(&opened.store, take_away).await;
 
-    let lost = upload(&opened.store, "lost", &content(2, 100_000)).await.unwrap();
+    let lost = upload(&opened.store, "lost", &content(2, 100_000))
+        .await
+        .unwrap();
     take_away(&lost.file.hash).await;
     assert!(opened.store.open_file(&lost).await.is_err());
     opened.store.close().await.unwrap();

@@ -2,14 +2,28 @@
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
+use axum::body::Body;
+use http_body_util::BodyExt;
+use larder::fetch::keep::{Naming, Wanted};
+use larder::hash::BlobHash;
+use larder::peer::directory::NetworkFile;
+use larder::peer::identity::Identity;
+use larder::peer::registration::Registration;
+use larder::peer::registry::Introducer;
+use larder::record::FileId;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::common::forms::uploaded;
+use crate::common::in_memory::InMemory;
 use crate::common::peers::{peer_id, post, until_knows};
 use crate::common::process::Node;
 use crate::common::raw_http::{connect, get};
+use crate::common::stores::upload;
 
 /// A client that listens.
 struct Listener(Lines<BufReader<TcpStream>>);
@@ -77,4 +91,160 @@ fn a_node_that_stops_waits_for_no_listener() {
     node.signal(Signal::TERM);
     assert_eq!(listener.next("nothing"), None);
     assert!(node.wait().success());
+}
+
+/// Long enough for whatever is told at all, on a clock that runs only while nothing is done.
+const LONG: Duration = Duration::from_secs(10);
+
+/// A stream of a node in this process.
+struct Stream(Body);
+
+impl Stream {
+    /// One that was told everything once.
+    async fn open(node: &InMemory) -> Self {
+        let mut stream = Self(node.open("/api/events").await.into_body());
+        let at_first = ["files", "network", "peers", "keep", "storage"];
+        assert_eq!(stream.until_silent().await, at_first);
+        stream
+    }
+
+    /// The name of the next event.
+    async fn next(&mut self) -> String {
+        loop {
+            let frame = self.0.frame().await.unwrap().unwrap();
+            let text = String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap();
+            if let Some(event) = text.strip_prefix("event: ") {
+                return event.lines().next().unwrap().to_owned();
+            }
+        }
+    }
+
+    /// The names of all events until nothing is told any more.
+    async fn until_silent(&mut self) -> Vec<String> {
+        let mut names = Vec::new();
+        while let Ok(name) = timeout(LONG, self.next()).await {
+            names.push(name);
+        }
+        names
+    }
+}
+
+fn held_by_others(content: &[u8]) -> NetworkFile {
+    NetworkFile {
+        id: FileId::from_bytes([1; 16]),
+        name: "theirs".to_owned(),
+        size: content.len() as u64,
+        hash: Some(BlobHash::of(content)),
+        content_type: None,
+        uploaded_at: String::new(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn listeners_to_whom_nothing_is_told_wake_nobody_but_to_show_that_they_are_there() {
+    const HOURS: u32 = 10;
+    let node = InMemory::new();
+    let mut streams = Vec::new();
+    for _ in 0..64 {
+        streams.push(Stream::open(&node).await);
+    }
+    let listening = streams
+        .into_iter()
+        .map(|mut stream| tokio::spawn(async move { panic!("told of {}", stream.next().await) }));
+    let listening: Vec<_> = listening.collect();
+    let parks = || Handle::current().metrics().worker_park_count(0);
+    let before = parks();
+    sleep(Duration::from_hours(1) * HOURS).await;
+    assert!(listening.iter().all(|it| !it.is_finished()));
+    // A line a stream every 15 s keeps its connection alive; whoever looked for changes twice a
+    // second would wake 7,200 times an hour besides.
+    let alive = 64 * u64::from(HOURS) * 3600 / 15;
+    let wakes = parks() - before;
+    assert!(wakes <= alive + 100, "{wakes} times");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_of_many_changes_is_told_at_once_and_the_others_together() {
+    let node = InMemory::new();
+    let mut stream = Stream::open(&node).await;
+    let began = Instant::now();
+    for n in 0..100u8 {
+        upload(node.node().store(), "many", &[n]).await.unwrap();
+    }
+    assert_eq!(stream.next().await, "files");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    let rest = stream.until_silent().await;
+    assert!(
+        rest.iter().filter(|it| *it == "files").count() <= 1,
+        "{rest:?}"
+    );
+    assert_eq!(rest.last().unwrap(), "storage");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_kind_of_change_is_told_once_and_what_changes_nothing_is_not() {
+    let node = InMemory::new();
+    let mut stream = Stream::open(&node).await;
+    let (store, network) = (node.node().store(), node.node().network());
+    let stored = ["files", "storage"];
+
+    let kept = upload(store, "kept", b"kept").await.unwrap();
+    assert_eq!(stream.until_silent().await, stored);
+    node.blobs().delete(&kept.file.hash).await.unwrap();
+    assert!(stream.until_silent().await.is_empty());
+    for told in [&stored[..], &[]] {
+        assert!(store.open(&kept.file.hash).await.is_err());
+        assert_eq!(stream.until_silent().await, told, "damage");
+    }
+    upload(store, "again", b"kept").await.unwrap();
+    assert_eq!(stream.until_silent().await, stored);
+    store.remove(kept.id).await.unwrap();
+    assert_eq!(stream.until_silent().await, stored);
+    assert!(store.remove(kept.id).await.unwrap().is_none());
+    assert!(stream.until_silent().await.is_empty());
+
+    let identity = Identity::generate().unwrap();
+    let peer = identity.peer_id();
+    let meet = |address: &str| {
+        let registration = Registration::of_self(&identity, &address.parse().unwrap());
+        let by = Introducer::Itself(None);
+        network.meet(registration, by, false).unwrap()
+    };
+    meet("http://10.0.0.1:5004");
+    assert_eq!(stream.until_silent().await, ["peers"]);
+    for told in [&["peers"][..], &[]] {
+        network.registry.answered(peer);
+        assert_eq!(stream.until_silent().await, told, "it answers");
+    }
+    network.registry.saw(peer);
+    assert!(stream.until_silent().await.is_empty());
+    for told in [&["peers"][..], &[]] {
+        network
+            .registry
+            .asked_in_vain(peer, std::time::Instant::now());
+        assert_eq!(stream.until_silent().await, told, "it does not answer");
+    }
+
+    let theirs = held_by_others(b"theirs");
+    network.directory.put(peer, theirs.clone()).unwrap();
+    assert_eq!(stream.until_silent().await, ["network"]);
+    network.directory.begin_reading(peer);
+    network.directory.end_reading(peer);
+    assert_eq!(stream.until_silent().await, ["network"]);
+    network.directory.forget(peer);
+    assert!(!network.directory.withdraw(peer, theirs.id));
+    assert!(stream.until_silent().await.is_empty());
+
+    let wanted = Wanted {
+        peer,
+        file: theirs,
+        naming: Naming::Content,
+    };
+    let keeper = node.node().keeper();
+    keeper.keep(wanted.clone(), None).await.unwrap();
+    assert_eq!(stream.until_silent().await, ["keep"]);
+    for told in [&["keep"][..], &[]] {
+        keeper.forget(wanted.id()).await.unwrap();
+        assert_eq!(stream.until_silent().await, told, "it is given up");
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 
+use super::queue::Fetched;
 use super::unhashed::Unhashed;
 use super::wanted::{Naming, Wanted, partial_of};
 use crate::blob::{BlobError, Partials, Receiving};
@@ -75,7 +76,7 @@ pub(super) struct Fetch<'a> {
     /// Takes the hash of what came without one.
     pub(super) unhashed: &'a Unhashed,
     /// Counts the bytes that are here.
-    pub(super) fetched: &'a AtomicU64,
+    pub(super) fetched: &'a Fetched,
     /// Takes the length of the content, in bytes, once it is proven.
     pub(super) size: &'a AtomicU64,
     /// The longest content that is taken, in bytes, where no user asked for it.
@@ -151,7 +152,7 @@ impl Fetch<'_> {
         if here > size {
             return Err(KeepError::Damaged);
         }
-        self.fetched.store(here, Ordering::Relaxed);
+        self.fetched.set(here);
         let mut pieces = content.read_from_all(here..size);
         while let Some(piece) = pieces.try_next().await? {
             write(&mut *receiving, piece, self.fetched).await?;
@@ -166,7 +167,7 @@ impl Fetch<'_> {
         let size = content.size();
         self.store.check_length(size).map_err(KeepError::TooLong)?;
         let mut receiving = self.store.receive().await?;
-        self.fetched.store(0, Ordering::Relaxed);
+        self.fetched.set(0);
         let mut pieces = content.read(0..content.size());
         while let Some(piece) = pieces.try_next().await? {
             write(&mut *receiving, piece, self.fetched).await?;
@@ -193,8 +194,8 @@ impl Fetch<'_> {
 async fn write(
     receiving: &mut dyn Receiving,
     piece: Bytes,
-    fetched: &AtomicU64,
+    fetched: &Fetched,
 ) -> Result<(), BlobError> {
-    fetched.fetch_add(piece.len() as u64, Ordering::Relaxed);
+    fetched.add(piece.len() as u64);
     receiving.write(piece).await
 }

@@ -20,6 +20,7 @@ use crate::disk::DiskError;
 use crate::fetch::fetcher::Fetcher;
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord};
+use crate::revision::Revision;
 use crate::small_state::{SmallState, StateName};
 use crate::store::{Store, StoreError};
 
@@ -76,6 +77,7 @@ pub struct Keeper {
     /// What has come of content that takes long.
     partials: Arc<dyn Partials>,
     pub(super) queue: Mutex<Queue>,
+    revision: Arc<Revision>,
     /// Wakes the keeper when something was added.
     added: Notify,
     /// Set once it is known what was wanted before.
@@ -96,12 +98,14 @@ impl Keeper {
         state: Arc<dyn SmallState>,
         everything: Option<Duration>,
     ) -> Self {
+        let queue = Queue::default();
         Self {
             fetcher,
             partials: store.partials(Purpose::Copies),
             store,
             everything,
-            queue: Mutex::default(),
+            revision: Arc::clone(queue.jobs.changes()),
+            queue: Mutex::new(queue),
             added: Notify::new(),
             recalled: OnceCell::new(),
             unhashed: Unhashed::new(Arc::clone(&state)),
@@ -202,9 +206,9 @@ impl Keeper {
         Ok(self.queue.lock().all())
     }
 
-    /// A number that differs when other files are wanted, or when they are farther.
-    pub fn fingerprint(&self) -> u64 {
-        self.queue.lock().fingerprint()
+    /// That other files are wanted, or that they are farther.
+    pub fn revision(&self) -> &Revision {
+        &self.revision
     }
 
     /// Fetches what is wanted, for ever.

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use crate::client_key::ClientKey;
 use crate::peer::prefix::Key;
 use crate::peer_id::PeerId;
 use crate::record::FileId;
+use crate::revision::{Revision, TrackedMap};
 
 /// How long a peer is left alone after it failed for the first time, when no user asked; each
 /// further time it is twice as long.
@@ -59,7 +59,7 @@ pub enum Stage {
 /// Everything wanted.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    pub(super) jobs: BTreeMap<KeepId, Job>,
+    pub(super) jobs: TrackedMap<KeepId, Job>,
     /// Counts what was added, for the order.
     added: u64,
     /// Until when peers are left alone, and for how long that was.
@@ -80,7 +80,7 @@ pub(super) struct Job {
     pub(super) copy: Option<FileId>,
     pub(super) order: u64,
     pub(super) stage: Stage,
-    pub(super) fetched: Arc<AtomicU64>,
+    pub(super) fetched: Arc<Fetched>,
     pub(super) size: Arc<AtomicU64>,
     /// When its fetch began, and how many bytes were here then.
     pub(super) begun: Option<(Instant, u64)>,
@@ -98,21 +98,57 @@ pub(super) struct Begun {
     /// Whether no user asked for it.
     pub(super) unasked: bool,
     /// Takes the count of the bytes that are here.
-    pub(super) fetched: Arc<AtomicU64>,
+    pub(super) fetched: Arc<Fetched>,
     /// Takes the length of the content, in bytes, once it is proven.
     pub(super) size: Arc<AtomicU64>,
     /// Tells when nobody wants it any longer.
     pub(super) given_up: Arc<Notify>,
 }
 
+/// How many bytes of a copy are here, which is told as they come.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    bytes: AtomicU64,
+    changes: Arc<Revision>,
+}
+
+impl Fetched {
+    fn of(changes: &Arc<Revision>) -> Self {
+        Self {
+            bytes: AtomicU64::new(0),
+            changes: Arc::clone(changes),
+        }
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.changes.advance();
+    }
+
+    pub(super) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.changes.advance();
+    }
+}
+
 impl Job {
+    /// What a change of is told; the bytes that come are by themselves.
+    fn shows(&self) -> (Stage, Option<String>, String) {
+        let name = self.wanted.file.name.clone();
+        (self.stage, self.error.clone(), name)
+    }
+
     fn progress(&self) -> KeepProgress {
         let mut wanted = self.wanted.clone();
         wanted.file.size = self.size.load(Ordering::Relaxed);
         KeepProgress {
             wanted,
             stage: self.stage,
-            fetched: self.fetched.load(Ordering::Relaxed),
+            fetched: self.fetched.get(),
             error: self.error.clone(),
         }
     }
@@ -129,10 +165,10 @@ impl Queue {
     /// Adds what is wanted, unless it is in here and not at its end.
     pub(super) fn add(&mut self, wanted: Wanted, share: Option<Share>) {
         let id = wanted.id();
-        let known = self.jobs.get_mut(&id);
-        if let Some(job) = known.filter(|job| !job.stage.is_final()) {
+        let is_open = |job: &Job| !job.stage.is_final();
+        if self.jobs.get(&id).is_some_and(is_open) {
             if share.is_none() {
-                job.share = None;
+                self.change(id, |job| job.share = None);
             }
             return;
         }
@@ -146,7 +182,7 @@ impl Queue {
             copy,
             order: self.added,
             stage: Stage::Waiting,
-            fetched: Arc::default(),
+            fetched: Arc::new(Fetched::of(self.jobs.changes())),
             begun: None,
             given_up: Arc::default(),
             error: None,
@@ -175,19 +211,26 @@ impl Queue {
             return None;
         }
         let under_way = self.under_way();
-        let due = self.jobs.values_mut();
-        let due = due.filter(|job| job.stage == Stage::Waiting && job.due <= now);
-        let due = due.filter(|job| !under_way.is_busy(job));
-        let job = due.min_by_key(|job| under_way.rank(job))?;
-        job.stage = Stage::Fetching;
-        job.begun = Some((now, job.fetched.load(Ordering::Relaxed)));
-        Some(Begun {
-            wanted: job.wanted.clone(),
-            unasked: job.share.is_some(),
-            fetched: Arc::clone(&job.fetched),
-            size: Arc::clone(&job.size),
-            given_up: Arc::clone(&job.given_up),
+        let due = self.jobs.iter();
+        let due = due.filter(|(_, job)| job.stage == Stage::Waiting && job.due <= now);
+        let due = due.filter(|(_, job)| !under_way.is_busy(job));
+        let (id, _) = due.min_by_key(|(_, job)| under_way.rank(job))?;
+        let id = *id;
+        self.change(id, |job| {
+            job.stage = Stage::Fetching;
+            job.begun = Some((now, job.fetched.get()));
+            Begun {
+                wanted: job.wanted.clone(),
+                unasked: job.share.is_some(),
+                fetched: Arc::clone(&job.fetched),
+                size: Arc::clone(&job.size),
+                given_up: Arc::clone(&job.given_up),
+            }
         })
+    }
+
+    fn change<T>(&mut self, id: KeepId, work: impl FnOnce(&mut Job) -> T) -> Option<T> {
+        self.jobs.change(&id, Job::shows, work)
     }
 
     /// Whether a peer is left alone now.
@@ -222,14 +265,16 @@ impl Queue {
 
     /// Notes that one came to its end.
     pub(super) fn end(&mut self, id: KeepId, stage: Stage, error: Option<String>) {
-        let Some(job) = self.jobs.get_mut(&id) else {
+        let ended = self.change(id, |job| {
+            job.stage = stage;
+            job.error = error;
+            let place = job.share.and_then(|share| share.place);
+            let size = job.size.load(Ordering::Relaxed);
+            (job.wanted.peer, place, size)
+        });
+        let Some((peer, place, size)) = ended else {
             return;
         };
-        job.stage = stage;
-        job.error = error;
-        let peer = job.wanted.peer;
-        let place = job.share.and_then(|share| share.place);
-        let size = job.size.load(Ordering::Relaxed);
         if let Stage::Kept(copy) = stage {
             self.rest(peer, false);
             if let Some(place) = place.filter(|_| copy.is_some()) {
@@ -240,24 +285,22 @@ impl Queue {
 
     /// Notes how a copy is called.
     pub(super) fn name(&mut self, id: KeepId, name: String) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.wanted.file.name = name;
-        }
+        self.change(id, |job| job.wanted.file.name = name);
     }
 
     /// Lets one wait for a new try. What nobody asked for is found anew instead, so that
     /// it holds up nothing.
     pub(super) fn retry(&mut self, id: KeepId, error: String) {
-        if let Some(job) = self.jobs.get_mut(&id) {
+        let rests = self.change(id, |job| {
             let again = job.share.is_none();
             job.stage = if again { Stage::Waiting } else { Stage::Failed };
             job.error = Some(error);
             job.due = Instant::now() + job.pause;
             job.pause = (job.pause * 2).min(LONGEST_PAUSE);
-            let peer = job.wanted.peer;
-            if !again {
-                self.rest(peer, true);
-            }
+            (!again).then_some(job.wanted.peer)
+        });
+        if let Some(peer) = rests.flatten() {
+            self.rest(peer, true);
         }
     }
 
@@ -288,16 +331,6 @@ impl Queue {
         jobs.into_iter().map(Job::progress).collect()
     }
 
-    /// A number that differs when other ones are wanted, or when they are farther.
-    pub(super) fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for job in self.jobs.values() {
-            let fetched = job.fetched.load(Ordering::Relaxed);
-            (job.order, job.stage, fetched, &job.error).hash(&mut hasher);
-        }
-        hasher.finish()
-    }
-
     /// What users asked for and have not got yet, the oldest first.
     pub(super) fn asked_for(&self) -> Vec<Wanted> {
         let jobs = self.jobs.values();
@@ -309,9 +342,7 @@ impl Queue {
 
     /// Notes who asked for one.
     pub(super) fn belongs_to(&mut self, id: KeepId, client: Option<ClientKey>) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.client = client;
-        }
+        self.change(id, |job| job.client = client);
     }
 
     /// How many of those that a client asked for are not at their end.
@@ -326,7 +357,7 @@ impl Queue {
     pub(super) fn give_way(&mut self, client: Option<&ClientKey>, own: bool) -> bool {
         let jobs = self.jobs.iter();
         let vain = jobs.filter(|(_, job)| {
-            let untouched = job.fetched.load(Ordering::Relaxed) == 0;
+            let untouched = job.fetched.get() == 0;
             job.stage == Stage::Waiting && job.error.is_some() && untouched
         });
         let vain = vain.filter(|(_, job)| !own || job.client.as_ref() == client);
@@ -346,147 +377,4 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fetch::keep::Naming;
-    use crate::fetch::keep::share::Crowd;
-    use crate::hash::BlobHash;
-    use crate::peer::directory::NetworkFile;
-    use crate::peer::prefix::Prefix;
-
-    fn wanted(number: u32) -> Wanted {
-        Wanted {
-            peer: PeerId::of_public_key(&[1; 32]),
-            naming: Naming::Content,
-            file: NetworkFile {
-                id: FileId::from_bytes([1; 16]),
-                hash: Some(BlobHash::of(&number.to_le_bytes())),
-                name: String::new(),
-                size: 1,
-                content_type: None,
-                uploaded_at: String::new(),
-            },
-        }
-    }
-
-    /// A share of a peer in one of several places.
-    fn stranger(place: u8) -> Share {
-        let address = format!("http://10.0.{place}.1:5004").parse().unwrap();
-        let place = Prefix::of(&address);
-        Share {
-            crowd: Crowd::Strangers(place.narrow),
-            place: Some(place.exact),
-        }
-    }
-
-    #[test]
-    fn each_is_begun_once_and_in_order() {
-        let mut queue = Queue::default();
-        for number in [2, 1, 2] {
-            queue.add(wanted(number), (number != 1).then_some(stranger(1)));
-        }
-        let mut begun = || queue.begin_next().map(|begun| begun.wanted);
-        // What users ask for comes first.
-        assert_eq!(begun(), Some(wanted(1)));
-        assert_eq!(begun(), Some(wanted(2)));
-        assert_eq!(begun(), None);
-        assert_eq!(queue.asked_for(), [wanted(1)]);
-        queue.end(wanted(1).id(), Stage::Kept(None), None);
-        assert_eq!((queue.asked_for(), queue.open()), (vec![], 1));
-    }
-
-    #[test]
-    fn a_peer_has_its_share_of_what_nobody_asked_for() {
-        let of = |peer, number| Wanted {
-            peer: PeerId::of_public_key(&[peer; 32]),
-            ..wanted(number)
-        };
-        let mut queue = Queue::default();
-        for number in 0..32 {
-            assert!(queue.add_unasked(of(1, number), stranger(1)));
-        }
-        assert!(!queue.add_unasked(of(1, 100), stranger(1)));
-        assert!(queue.add_unasked(of(2, 101), stranger(1)));
-        let begun = [(); 4].map(|()| queue.begin_next().map(|it| it.wanted.peer));
-        let [one, two] = [1, 2].map(|it| Some(of(it, 0).peer));
-        assert_eq!(begun, [one, two, one, None]);
-        // Who keeps this node waiting waits himself.
-        queue.retry(of(1, 0).id(), "silent".to_owned());
-        assert!(!queue.add_unasked(of(1, 102), stranger(1)));
-        assert_eq!(queue.open(), 2);
-        assert_eq!(queue.next_due(), None);
-    }
-
-    #[test]
-    fn a_newcomer_finds_a_place_that_the_largest_crowd_gives_up() {
-        let mut queue = Queue::default();
-        let of = |peer: u32, number| {
-            let mut key = [0; 32];
-            key[..4].copy_from_slice(&peer.to_le_bytes());
-            Wanted {
-                peer: PeerId::of_public_key(&key),
-                ..wanted(number)
-            }
-        };
-        // As many peers as there are places, all in one crowd.
-        for number in 0..600 {
-            queue.add_unasked(of(number, number), stranger(1));
-        }
-        let full = queue.open();
-        assert!(full < 600);
-        assert!(!queue.add_unasked(of(600, 600), stranger(1)));
-        assert!(queue.add_unasked(of(601, 601), stranger(2)));
-        assert_eq!(queue.open(), full);
-        assert!(queue.get(wanted(601).id()).is_some());
-    }
-
-    #[test]
-    fn a_stranger_fills_a_quarter_of_the_room_and_a_named_peer_all_of_it() {
-        let mut queue = Queue::default();
-        let share = stranger(1);
-        assert!(queue.is_within_share(share, 25, 100));
-        assert!(!queue.is_within_share(share, 26, 100));
-        queue.add_unasked(wanted(1), share);
-        queue.begin_next().unwrap();
-        assert!(!queue.is_within_share(share, 25, 100));
-        queue.end(
-            wanted(1).id(),
-            Stage::Kept(Some(FileId::from_bytes([1; 16]))),
-            None,
-        );
-        assert!(!queue.is_within_share(share, 25, 100));
-        assert!(queue.is_within_share(stranger(2), 25, 100));
-        let named = Share {
-            place: None,
-            ..share
-        };
-        assert!(queue.is_within_share(named, u64::MAX, 100));
-    }
-
-    #[test]
-    fn what_failed_waits_longer_each_time() {
-        let mut queue = Queue::default();
-        queue.add(wanted(1), None);
-        let mut last = Duration::ZERO;
-        for _ in 0..3 {
-            queue.retry(wanted(1).id(), "why".to_owned());
-            let pause = queue.next_due().unwrap() - Instant::now();
-            assert!(pause > last, "{pause:?}");
-            last = pause;
-        }
-        assert!(queue.begin_next().is_none());
-        assert_eq!(queue.get(wanted(1).id()).unwrap().error.unwrap(), "why");
-    }
-
-    #[test]
-    fn the_finished_are_forgotten_in_time() {
-        let mut queue = Queue::default();
-        let many = u32::try_from(MAX_FINISHED).unwrap() + 1;
-        for number in 0..=many {
-            queue.add(wanted(number), None);
-            queue.end(wanted(number).id(), Stage::Kept(None), None);
-        }
-        assert!(queue.get(wanted(0).id()).is_none());
-        assert!(queue.get(wanted(many).id()).is_some());
-    }
-}
+mod tests;

@@ -85,7 +85,7 @@ impl Job {
     /// How many bytes have come, and in which time, since its fetch began.
     fn speed(&self) -> Option<(u64, Duration)> {
         let (begun, before) = self.begun.filter(|_| self.stage == Stage::Fetching)?;
-        let fetched = self.fetched.load(Ordering::Relaxed);
+        let fetched = self.fetched.get();
         Some((fetched.saturating_sub(before), begun.elapsed()))
     }
 

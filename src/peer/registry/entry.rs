@@ -107,6 +107,19 @@ impl KnownPeer {
         (self.weakness(), self.in_vain, Reverse(self.seen))
     }
 
+    /// Whether people are told of it: not where its address is a name that was not looked at yet,
+    /// and may lead where no peer is.
+    pub(super) fn is_shown(&self) -> bool {
+        let looked_at = self.peer.answered || self.proven || self.in_vain > 0;
+        looked_at || !self.peer.address().has_name()
+    }
+
+    /// What a change of is told: whether it is shown, where it is, and whether it answers.
+    pub(super) fn shows(&self) -> (bool, BaseUrl, bool) {
+        let address = self.peer.address().clone();
+        (self.is_shown(), address, self.peer.answered)
+    }
+
     /// When it has its turn; `wary` where it has cost time lately.
     pub(super) fn claim(&self, wary: bool) -> Claim<Introducer> {
         Claim {

@@ -7,8 +7,7 @@
 //! one is full, whoever is in the largest crowd gives way. Peers that this node's operator has
 //! named are in neither, and stay.
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::prefix::{Crowds, Key, Prefix};
@@ -17,6 +16,7 @@ use super::turns::in_turn;
 use crate::base_url::BaseUrl;
 use crate::peer_id::PeerId;
 use crate::record::Timestamp;
+use crate::revision::{Revision, TrackedMap};
 
 mod entry;
 mod room;
@@ -73,17 +73,29 @@ const DOUBLE: u32 = 3;
 pub struct Registry {
     myself: PeerId,
     options: Options,
-    peers: Mutex<BTreeMap<PeerId, KnownPeer>>,
+    peers: Mutex<TrackedMap<PeerId, KnownPeer>>,
+    revision: Arc<Revision>,
 }
 
 impl Registry {
     /// A registry of the node `myself`, which knows nobody yet.
     pub fn new(myself: PeerId, options: Options) -> Self {
+        let peers = TrackedMap::default();
         Self {
             myself,
             options,
-            peers: Mutex::default(),
+            revision: Arc::clone(peers.changes()),
+            peers: Mutex::new(peers),
         }
+    }
+
+    /// That other peers are shown, or that one is elsewhere, answers or does no longer.
+    pub fn revision(&self) -> &Revision {
+        &self.revision
+    }
+
+    fn change<T>(&self, id: PeerId, work: impl FnOnce(&mut KnownPeer) -> T) -> Option<T> {
+        self.peers.lock().change(&id, KnownPeer::shows, work)
     }
 
     /// Takes a peer in, or a newer registration of one that is known.
@@ -111,10 +123,12 @@ impl Registry {
             return refusal;
         }
         let mut peers = self.peers.lock();
-        if let Some(known) = peers.get_mut(&id) {
-            known.peer.named |= entry.peer.named;
-            known.renew(entry);
-            known.come(by);
+        if peers.contains_key(&id) {
+            peers.change(&id, KnownPeer::shows, |known| {
+                known.peer.named |= entry.peer.named;
+                known.renew(entry);
+                known.come(by);
+            });
             return Introduced::Known;
         }
         let given_way = match room::for_unproven(&peers, &entry, &self.options) {
@@ -133,11 +147,11 @@ impl Registry {
 
     /// The two addresses of a peer whose key has signed now the one and now the other; once.
     pub fn is_newly_double(&self, id: PeerId) -> Option<(BaseUrl, BaseUrl)> {
-        let mut peers = self.peers.lock();
-        let entry = peers.get_mut(&id)?;
-        let before = entry.before.as_mut().filter(|it| it.returns == DOUBLE)?;
-        before.returns += 1;
-        Some((before.address.clone(), entry.peer.address().clone()))
+        self.change(id, |entry| {
+            let before = entry.before.as_mut().filter(|it| it.returns == DOUBLE)?;
+            before.returns += 1;
+            Some((before.address.clone(), entry.peer.address().clone()))
+        })?
     }
 
     /// Whether exactly this registration is that of a known peer that has not said goodbye since.
@@ -145,10 +159,14 @@ impl Registry {
         let Ok(id) = registration.peer_id.parse() else {
             return false;
         };
-        let mut peers = self.peers.lock();
-        let known: Option<&mut KnownPeer> = peers.get_mut(&id);
-        let known = known.filter(|it| !it.gone && it.peer.told.registration == *registration);
-        known.map(|it| it.come(by)).is_some()
+        let known = self.change(id, |known| {
+            let knows = !known.gone && known.peer.told.registration == *registration;
+            if knows {
+                known.come(by);
+            }
+            knows
+        });
+        known == Some(true)
     }
 
     /// Takes in a peer that has answered in an earlier run, when it was last seen at this
@@ -198,31 +216,25 @@ impl Registry {
 
     /// Notes that a peer seems to be there.
     pub fn saw(&self, id: PeerId) {
-        if let Some(entry) = self.peers.lock().get_mut(&id) {
-            entry.see();
-        }
+        self.change(id, KnownPeer::see);
     }
 
     /// Notes that a peer has just answered as itself.
     pub fn answered(&self, id: PeerId) -> Answered {
         let mut peers = self.peers.lock();
-        let Some(entry) = peers.get_mut(&id) else {
-            return Answered {
-                anew: false,
-                given_way: Vec::new(),
-            };
-        };
-        entry.see();
-        entry.in_vain = 0;
-        entry.gone = false;
-        entry.tried = Some(Instant::now());
-        let anew = !entry.peer.answered;
-        entry.peer.answered = true;
-        if entry.proven {
+        let answers = peers.change(&id, KnownPeer::shows, |entry| {
+            entry.see();
+            entry.in_vain = 0;
+            entry.gone = false;
+            entry.tried = Some(Instant::now());
+            let anew = !std::mem::replace(&mut entry.peer.answered, true);
+            (anew, std::mem::replace(&mut entry.proven, true))
+        });
+        let (anew, was_proven) = answers.unwrap_or((false, true));
+        if was_proven {
             let given_way = Vec::new();
             return Answered { anew, given_way };
         }
-        entry.proven = true;
         let given_way = room::made_by_proven(&mut peers, id, &self.options);
         let anew = !given_way.contains(&id);
         Answered { anew, given_way }
@@ -231,40 +243,39 @@ impl Registry {
     /// Notes that a peer was asked in vain since `began`, so that it has to show anew that it
     /// is there.
     pub fn asked_in_vain(&self, id: PeerId, began: Instant) {
-        if let Some(entry) = self.peers.lock().get_mut(&id) {
+        self.change(id, |entry| {
             entry.peer.answered = false;
             entry.tried = Some(began);
             entry.in_vain = entry.in_vain.saturating_add(1);
-        }
+        });
     }
 
     /// Notes that a peer did not answer at once. One that has answered before only takes longer
     /// than that, as far as is known.
     pub fn waited_in_vain(&self, id: PeerId) {
-        if let Some(entry) = self.peers.lock().get_mut(&id) {
+        self.change(id, |entry| {
             entry.peer.answered = false;
             if !entry.proven {
                 entry.in_vain = entry.in_vain.saturating_add(1);
             }
-        }
+        });
     }
 
     /// Notes that a peer has said goodbye, and tells whether it did so after it last
     /// registered: one that is repeated by whoever, also later, is of an earlier run.
     pub fn left(&self, told: &Checked) -> bool {
-        let mut peers = self.peers.lock();
-        let Some(entry) = peers.get_mut(&told.id) else {
-            return false;
-        };
-        let (there, at) = (entry.peer.answered, told.registered_at());
-        let leaves = at >= entry.peer.told.registered_at() && Some(at) > entry.left_at;
-        if leaves {
-            entry.left_at = Some(at);
-            entry.gone = true;
-            entry.peer.answered = false;
-            entry.in_vain = entry.in_vain.saturating_add(1);
-        }
-        leaves && there
+        let leaves = self.change(told.id, |entry| {
+            let (there, at) = (entry.peer.answered, told.registered_at());
+            let leaves = at >= entry.peer.told.registered_at() && Some(at) > entry.left_at;
+            if leaves {
+                entry.left_at = Some(at);
+                entry.gone = true;
+                entry.peer.answered = false;
+                entry.in_vain = entry.in_vain.saturating_add(1);
+            }
+            leaves && there
+        });
+        leaves == Some(true)
     }
 
     /// Whether a peer has said goodbye and was not heard of since, or is not known.
@@ -287,10 +298,7 @@ impl Registry {
     /// that was not looked at yet, and may lead where no peer is.
     pub fn shown(&self) -> Vec<Peer> {
         let peers = self.peers.lock();
-        let shown = peers.values().filter(|it| {
-            let looked_at = it.peer.answered || it.proven || it.in_vain > 0;
-            looked_at || !it.peer.address().has_name()
-        });
+        let shown = peers.values().filter(|it| it.is_shown());
         shown.map(|it| it.peer.clone()).collect()
     }
 
@@ -375,15 +383,6 @@ impl Registry {
         let peers = self.peers.lock();
         let answering = peers.values().filter(|it| it.peer.answered);
         answering.map(|it| (it.peer.id(), it.prefix.wide)).collect()
-    }
-
-    /// A number that differs when other peers are known, or others of them have answered.
-    pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for entry in self.peers.lock().values() {
-            (entry.peer.id(), entry.peer.answered).hash(&mut hasher);
-        }
-        hasher.finish()
     }
 
     /// How many peers are known.

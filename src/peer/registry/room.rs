@@ -1,12 +1,13 @@
 //! Who gives way where the registry is full.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::entry::{Introducer, KnownPeer};
 use crate::peer::prefix::Crowds;
 use crate::peer_id::PeerId;
+use crate::revision::TrackedMap;
 
 /// The most unproven peers at one host and port, where only one can be.
 const MAX_AT_ONE_PLACE: usize = 4;
@@ -43,7 +44,7 @@ impl Default for Options {
 /// There is no room.
 pub(super) struct Full;
 
-type Peers = BTreeMap<PeerId, KnownPeer>;
+type Peers = TrackedMap<PeerId, KnownPeer>;
 
 /// How many of those that have not answered yet lie together, and how many somebody brought.
 struct Unproven<'a> {

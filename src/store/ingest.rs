@@ -1,0 +1,153 @@
+//! Making files of content that has come.
+
+use std::sync::Arc;
+
+use super::feed::Change;
+use super::quota::Reservation;
+use super::{Store, StoreError};
+use crate::blob::{BlobError, Received};
+use crate::hash::BlobHash;
+use crate::index::Intent;
+use crate::record::{FileRecord, NewFile};
+
+/// What an upload tells beside its content.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// The file's name; at most [`crate::record::MAX_NAME_BYTES`].
+    pub name: String,
+    /// The content type, if the client gave one.
+    pub content_type: Option<String>,
+    /// The description, possibly empty.
+    pub description: String,
+}
+
+/// A blob that is durable. While it lives, the index lets nobody collect the blob;
+/// only from it a record can be made.
+struct CommittedBlob {
+    hash: BlobHash,
+    size: u64,
+    intent: Intent,
+    reserved: Option<Reservation>,
+}
+
+impl Store {
+    /// Keeps content as a new file. Ok means blob and record are durable.
+    ///
+    /// Once begun it runs to its end even when the caller goes away, so that no
+    /// blob is left without a record.
+    pub async fn ingest(
+        &self,
+        content: Box<dyn Received>,
+        about: About,
+    ) -> Result<FileRecord, StoreError> {
+        self.change(|store| async move {
+            let record = match store.commit(content).await {
+                Ok(committed) => store.record(committed, about).await,
+                Err(error) => Err(error),
+            };
+            if record.is_err() {
+                store.collect().await;
+            }
+            store.writing.noted(record)
+        })
+        .await
+    }
+
+    /// Keeps content as a new file unless a file has it; then what is stored of it
+    /// is made whole where it is not. Ok means durable; None that a file had it.
+    pub async fn ingest_missing(
+        &self,
+        content: Box<dyn Received>,
+        about: About,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        self.change(|store| async move {
+            let record = match store.commit(content).await {
+                Ok(committed) => store.record_missing(committed, about).await,
+                Err(error) => Err(error),
+            };
+            // Also where the intention was given up since a file has the content.
+            if !matches!(record, Ok(Some(_))) {
+                store.collect().await;
+            }
+            record
+        })
+        .await
+    }
+
+    async fn record_missing(
+        &self,
+        blob: CommittedBlob,
+        about: About,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        if self.is_needed(&blob.hash).await? {
+            return Ok(None);
+        }
+        self.record(blob, about).await.map(Some)
+    }
+
+    async fn commit(&self, content: Box<dyn Received>) -> Result<CommittedBlob, StoreError> {
+        let (hash, size) = (content.hash(), content.size());
+        let intent = self.index.intend(&hash, size).await?;
+        // A record stands for a durable blob, so long content that has one is not written
+        // again: once it is proven to be whole, which only reading it tells. Short content is
+        // compared by the backend.
+        let is_there =
+            intent.is_there() && !content.is_cheap_to_keep() && self.has_whole(&hash, size).await?;
+        let mut reserved = None;
+        if !is_there {
+            // What a record has is counted already, whole or damaged.
+            if let Some(quota) = self.quota.as_ref().filter(|_| !intent.is_counted()) {
+                reserved = Some(quota.reserve(size, || self.totals().blob_bytes)?);
+            }
+            content.keep().await?;
+        }
+        Ok(CommittedBlob {
+            hash,
+            size,
+            intent,
+            reserved,
+        })
+    }
+
+    /// Whether a blob of this size is there and whole. One that cannot be read is not; of one
+    /// that is out of reach nobody knows.
+    async fn has_whole(&self, hash: &BlobHash, size: u64) -> Result<bool, BlobError> {
+        let is_there = async {
+            Ok(self.blobs.size(hash).await? == Some(size) && self.blobs.is_whole(hash).await?)
+        };
+        match is_there.await {
+            Err(error) if !matches!(error, BlobError::Unavailable(_)) => {
+                tracing::warn!(%hash, %error, "what is stored cannot be read, and is replaced");
+                Ok(false)
+            }
+            is_there => is_there,
+        }
+    }
+
+    async fn record(&self, blob: CommittedBlob, about: About) -> Result<FileRecord, StoreError> {
+        let About {
+            name,
+            content_type,
+            description,
+        } = about;
+        let CommittedBlob {
+            hash,
+            size,
+            intent,
+            reserved,
+        } = blob;
+        self.lengths.note(size);
+        let file = NewFile {
+            name,
+            content_type,
+            description,
+            size,
+            hash,
+        };
+        let record = self.index.put(file, intent).await?;
+        // The index counts it by now.
+        drop(reserved);
+        self.tell(Change::Added(Arc::new(record.clone())));
+        Ok(record)
+    }
+}
