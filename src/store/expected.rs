@@ -18,22 +18,25 @@ impl Store {
 
     /// Fails where the quota has no room now for so many bytes of new content.
     pub(super) fn check_quota(&self, bytes: u64) -> Result<(), StoreError> {
-        if let Some(quota) = &self.quota {
-            let _room = quota.reserve(bytes, || self.totals().blob_bytes)?;
-        }
-        Ok(())
+        let quota = self.quota.as_ref();
+        quota.map_or(Ok(()), |it| it.check(bytes, || self.totals().blob_bytes))
     }
 
-    /// The same for content with this hash: what a file has already takes nothing.
+    /// The same for content with this hash: what a file has already takes nothing, and what is on
+    /// its way no more than it does.
     pub async fn check_quota_of(&self, hash: &BlobHash, bytes: u64) -> Result<(), StoreError> {
-        if self.quota.is_none() || self.is_needed(hash).await? {
-            return Ok(());
+        match self.check_quota(bytes) {
+            Err(full) if !self.is_expected(hash) && !self.is_needed(hash).await? => Err(full),
+            _ => Ok(()),
         }
-        self.check_quota(bytes)
+    }
+
+    fn is_expected(&self, hash: &BlobHash) -> bool {
+        self.quota.as_ref().is_some_and(|it| it.expects(hash))
     }
 
     /// Fails where content of so many bytes is sure to find no room: the quota has none now, and
-    /// nothing that is kept has this length. What is kept already takes nothing.
+    /// nothing that is kept or on its way has this length. What is kept already takes nothing.
     pub async fn check_quota_of_length(&self, bytes: u64) -> Result<(), StoreError> {
         match self.check_quota(bytes) {
             Err(full) if !self.may_be_kept(bytes).await? => Err(full),
@@ -41,8 +44,16 @@ impl Store {
         }
     }
 
-    /// Whether content of this length may be kept already.
+    /// Whether content of this length may be kept already, or be on its way.
     async fn may_be_kept(&self, bytes: u64) -> Result<bool, StoreError> {
+        // First: before it is there no longer its length is noted.
+        if self
+            .quota
+            .as_ref()
+            .is_some_and(|it| it.expects_length(bytes))
+        {
+            return Ok(true);
+        }
         let filled = self.lengths.filled.get_or_try_init(|| self.note_lengths());
         filled.await?;
         Ok(self.lengths.has(bytes))

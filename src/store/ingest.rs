@@ -97,7 +97,11 @@ impl Store {
         if !is_there {
             // What a record has is counted already, whole or damaged.
             if let Some(quota) = self.quota.as_ref().filter(|_| !intent.is_counted()) {
-                reserved = Some(quota.reserve(size, || self.totals().blob_bytes)?);
+                reserved = match quota.reserve(hash, size, || self.totals().blob_bytes) {
+                    // Whoever brought the same meanwhile is through with it.
+                    Err(_) if self.is_needed(&hash).await? => None,
+                    reserved => Some(reserved?),
+                };
             }
             content.keep().await?;
         }

@@ -1,6 +1,7 @@
 //! How much content a node keeps at most, whatever comes in at once.
 
 use std::net::SocketAddr;
+use std::sync::Barrier;
 use std::thread;
 
 use tempfile::TempDir;
@@ -48,6 +49,38 @@ fn uploads_at_once_never_exceed_it_together() {
         }
         // Nothing of the others is left.
         assert_eq!(node.content_files().len(), 10);
+    }
+}
+
+#[test]
+fn the_same_content_brought_by_many_at_once_takes_its_room_once() {
+    for length in LENGTHS {
+        for round in 0..8 {
+            let quota = length.to_string();
+            let (_dir, node) = start(&["--quota", &quota]);
+            let (address, start) = (node.address, Barrier::new(16));
+            let answers: Vec<u16> = thread::scope(|scope| {
+                let upload = |n: u32| {
+                    // One of four brings something else, for which there is no room beside.
+                    let bytes = content(if n % 4 == 3 { n } else { 0 }, length);
+                    start.wait();
+                    put(address, &bytes).status
+                };
+                let uploads = (0..16).map(|n| scope.spawn(move || upload(n)));
+                let uploads: Vec<_> = uploads.collect();
+                uploads.into_iter().map(|it| it.join().unwrap()).collect()
+            });
+            let taken = |is: fn(usize) -> bool| {
+                let of_kind = answers.iter().enumerate().filter(|(n, _)| is(*n));
+                of_kind.filter(|(_, status)| **status == 200).count()
+            };
+            let (same, others) = (taken(|n| n % 4 != 3), taken(|n| n % 4 == 3));
+            assert!(
+                (same, others) == (12, 0) || (same, others) == (0, 1),
+                "round {round}: {answers:?}"
+            );
+            assert_eq!(kept(address), length as u64);
+        }
     }
 }
 
