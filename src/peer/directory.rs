@@ -52,12 +52,15 @@ impl Directory {
 
     /// Notes that this node's operator has named `peer`.
     pub fn name(&self, peer: PeerId) {
-        self.rows.lock().slot(peer).named = true;
+        self.rows.lock().change(peer, |slot| slot.named = true);
     }
 
     /// Notes that `peer` has served content that was right.
     pub fn serves(&self, peer: PeerId) {
-        self.rows.lock().slot(peer).served = true;
+        let mut rows = self.rows.lock();
+        if rows.known_slot(peer).is_none_or(|slot| !slot.served) {
+            rows.change(peer, |slot| slot.served = true);
+        }
     }
 
     /// Notes that `peer` holds a file. Where there is no room older files make it, of this peer

@@ -118,16 +118,18 @@ fn expected(
 }
 
 /// What a file is shown with: by whom it is told, this node, a peer that signs, or one that does
-/// not; its name, and its size.
-type ShownAs = (u8, String, u64);
+/// not, and as the how-manieth of all that was told; its name, and its size.
+type ShownAs = ((u8, usize), String, u64);
 
 /// What each file is shown with: as this node says of its own, as the first that signs says of
 /// others, or else the first that told of it.
 fn shown_as(own: &[FileRecord], told: Vec<(PeerId, NetworkFile)>) -> BTreeMap<FileKey, ShownAs> {
     let mut shown = BTreeMap::new();
-    let own = own.iter().cloned().map(|it| (0, NetworkFile::from(it)));
+    let own = own.iter().cloned();
+    let own = own.map(|it| ((0, 0), NetworkFile::from(it)));
     let rank = |peer: PeerId| if peer.belongs_to_a_key() { 1 } else { 2 };
-    let told = told.into_iter().map(|(peer, file)| (rank(peer), file));
+    let told = told.into_iter().enumerate();
+    let told = told.map(|(order, (peer, file))| ((rank(peer), order), file));
     let mut all: Vec<_> = own.chain(told).collect();
     all.sort_by_key(|(rank, _)| *rank);
     for (rank, file) in all {

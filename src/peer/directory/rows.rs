@@ -1,5 +1,6 @@
 //! The rows of the directory: small, and found by file, by content and by peer.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 
@@ -22,6 +23,10 @@ const MAX_LOOKED_AT: usize = 16;
 /// A short hash of a content, or of there being none, that nobody can foresee.
 type Content = u64;
 
+/// How far a row is believed, the most first: whether nobody has signed it, how much its peer may
+/// take, which is named before met, and when it was told.
+type Standing = (bool, Reverse<usize>, u32);
+
 /// A file and its content: two peers that tell of both alike tell of one file.
 pub(super) type RowKey = (FileId, Content);
 
@@ -31,9 +36,9 @@ pub(super) struct Rows {
     by_file: BTreeMap<(FileId, Content, u32), Box<Row>>,
     /// By content, then by the peer's number.
     by_content: BTreeSet<(Content, u32, FileId)>,
-    /// By content, name and size together: those that are one to people. Then by file, what
-    /// peers without a key tell behind all else.
-    alike: BTreeSet<(Content, bool, FileId, u32)>,
+    /// By content, name and size together: those that are one to people. Then in the order in
+    /// which they stand for all of them, never by their ids, which anybody chooses.
+    alike: BTreeSet<(Content, Standing, FileId, u32)>,
     keys: RandomState,
     numbers: HashMap<PeerId, u32>,
     slots: Vec<Option<Slot>>,
@@ -286,9 +291,9 @@ impl Rows {
         }
         if row.hash.is_some() {
             self.by_content.insert((content, number, id));
-            let unproven = self.is_unproven(number);
+            let standing = self.standing(number, &row);
             self.alike
-                .insert((self.likeness(&row), unproven, id, number));
+                .insert((self.likeness(&row), standing, id, number));
         }
         if let Some(slot) = self.slot_at_mut(number) {
             slot.files.insert(key);
@@ -306,9 +311,9 @@ impl Rows {
         let bytes = row.bytes();
         if row.hash.is_some() {
             self.by_content.remove(&(content, number, id));
-            let unproven = self.is_unproven(number);
+            let standing = self.standing(number, &row);
             self.alike
-                .remove(&(self.likeness(&row), unproven, id, number));
+                .remove(&(self.likeness(&row), standing, id, number));
         }
         if !self.is_known(key, &row) {
             self.files -= 1;
@@ -341,30 +346,65 @@ impl Rows {
         self.slot_at(number).is_none_or(|slot| !slot.is_proven())
     }
 
-    /// Those that are one to people, in the order in which they stand for all of them.
-    fn alike_from(&self, likeness: Content) -> impl Iterator<Item = (bool, FileId)> {
-        let first = (likeness, false, FileId::from_bytes([0; 16]), 0);
-        let alike = self.alike.range(first..);
-        let alike = alike.take_while(move |it| it.0 == likeness);
-        alike.map(|(_, unproven, id, _)| (*unproven, *id))
+    fn standing(&self, number: u32, row: &Row) -> Standing {
+        let weight = self.slot_at(number).map_or(0, Slot::weight);
+        (self.is_unproven(number), Reverse(weight), row.order)
     }
 
-    /// Those of the first files before this one that have its content, its name and its size,
-    /// as whoever is believed most of each id says. What a key has signed stands before all
-    /// else, so that nobody without one says when and under which id it is held.
+    /// Changes what is known of a peer, by which its rows stand. Takes as long as it has rows.
+    pub(super) fn change(&mut self, peer: PeerId, change: impl FnOnce(&mut Slot)) {
+        let files = self.slot(peer).files.clone();
+        let Some(number) = self.number(peer) else {
+            return;
+        };
+        let places = |rows: &Self| -> Vec<_> {
+            let place = |key: &RowKey| {
+                let row = rows.row(number, *key).filter(|row| row.hash.is_some())?;
+                Some((
+                    rows.likeness(row),
+                    rows.standing(number, row),
+                    key.0,
+                    number,
+                ))
+            };
+            files.iter().filter_map(place).collect()
+        };
+        for place in places(self) {
+            self.alike.remove(&place);
+        }
+        change(self.slot(peer));
+        let places = places(self);
+        self.alike.extend(places);
+    }
+
+    /// Those that are one to people, in the order in which they stand for all of them.
+    fn alike_from(&self, likeness: Content) -> impl Iterator<Item = (Standing, FileId)> {
+        let least = (false, Reverse(usize::MAX), 0);
+        let first = (likeness, least, FileId::from_bytes([0; 16]), 0);
+        let alike = self.alike.range(first..);
+        let alike = alike.take_while(move |it| it.0 == likeness);
+        alike.map(|(_, standing, id, _)| (*standing, *id))
+    }
+
+    /// Those of the first files that stand before this one and have its content, its name and its
+    /// size, as whoever is believed most of each id says. What a key has signed stands before all
+    /// else, what named peers and those that have served content tell before what others do, and
+    /// what was told first before what came later: nobody who comes then says when and under
+    /// which id it is held.
     pub(super) fn earlier(&self, file: &NetworkFile) -> Vec<FileId> {
         let hash = file.hash;
         let best = |id| {
             let told = self.told_of(id);
             let (number, row) = told.get(&hash)?.first().copied()?;
             let same = row.name() == file.name && row.size == file.size;
-            same.then(|| self.is_unproven(number))
+            same.then(|| self.standing(number, row))
         };
-        let place = (best(file.id).unwrap_or(true), file.id);
+        let last = (true, Reverse(0), u32::MAX);
+        let place = (best(file.id).unwrap_or(last), file.id);
         let likeness = self.keys.hash_one((hash, file.name.as_str(), file.size));
         let before = self.alike_from(likeness).take_while(|it| *it < place);
         let before = before.filter(|(_, id)| *id != file.id).take(MAX_LOOKED_AT);
-        let alike = before.filter(|(unproven, id)| best(*id) == Some(*unproven));
+        let alike = before.filter(|(standing, id)| best(*id) == Some(*standing));
         alike.map(|(_, id)| id).collect()
     }
 
@@ -454,11 +494,7 @@ impl Rows {
             told.entry(row.hash).or_default().push((*number, &**row));
         }
         for rows in told.values_mut() {
-            rows.sort_by_key(|(number, row)| {
-                let weight = self.slot_at(*number).map_or(0, Slot::weight);
-                let weight = std::cmp::Reverse(weight);
-                (self.is_unproven(*number), weight, row.order)
-            });
+            rows.sort_by_key(|(number, row)| self.standing(*number, row));
         }
         told
     }

@@ -181,3 +181,33 @@ fn pages_follow_each_other_and_search_names() {
     let (page, next) = directory.page(None, Some("even"), 10, 1);
     assert_eq!((page, next), (vec![], Some((id(1), None))));
 }
+
+/// Two peers with keys hold what is one to people, the second under an id that is less, or greater.
+#[test]
+fn what_stands_for_alike_files_is_who_is_known_or_was_told_first_and_no_choice_of_an_id() {
+    type Known = fn(&Directory, PeerId);
+    let ranks: [(bool, Known); 3] = [
+        (true, |_, _| {}),
+        (false, Directory::name),
+        (false, Directory::serves),
+    ];
+    for (is_first, known) in ranks {
+        for other in [10, 90] {
+            let told = [(peer(1), 50), (peer(2), other)];
+            let alike = |number| file(number, "report.txt", Some("x"));
+            let directory = Directory::default();
+            for at in if is_first { [0, 1] } else { [1, 0] } {
+                let (peer, number) = told[at];
+                directory.put(peer, alike(number)).unwrap();
+            }
+            known(&directory, peer(1));
+            assert_eq!(directory.earlier(&alike(50)), [], "{is_first} {other}");
+            assert_eq!(directory.earlier(&alike(other)), [id(50)], "{is_first}");
+            // Who repeats what it told stays where it was.
+            directory.put(peer(2), alike(other)).unwrap();
+            assert_eq!(directory.earlier(&alike(other)), [id(50)], "{is_first}");
+            directory.forget(peer(1));
+            assert_eq!(directory.earlier(&alike(other)), []);
+        }
+    }
+}
