@@ -146,7 +146,10 @@ impl Secondary {
         let count = u64::from_le_bytes(count.unwrap_or_default());
         let mut names = Vec::new();
         for _ in 0..count {
-            names.extend(take(&mut file)?.zip(take(&mut file)?));
+            let Some(name) = take(&mut file)?.zip(take(&mut file)?) else {
+                break;
+            };
+            names.push(name);
         }
         let mut users = Vec::new();
         while let Some(content) = take(&mut file)? {

@@ -1,9 +1,12 @@
 //! The files of sled's directory, looked at before sled opens them: it waits for a pipe, and takes
 //! as much memory as a file says that it is long.
 
-use std::fs::{self, DirEntry};
+use std::fs::{self, DirEntry, File};
 use std::io;
 use std::path::Path;
+
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
 
 use super::IndexError;
 use crate::stored_file;
@@ -22,9 +25,18 @@ const TIMES: u64 = 16;
 /// How much longer a snapshot may be, in bytes.
 const BESIDE: u64 = 1 << 20;
 
+/// A file that somebody has made longer consists of a hole for the most part, through all of which
+/// sled would look: it is at most this many times as long as what is in it, and
+/// [`HOLLOW_BESIDE`] longer.
+const HOLLOW_TIMES: u64 = 4;
+/// How much longer it may be, in bytes.
+const HOLLOW_BESIDE: u64 = 64 << 20;
+/// How many holes of one file are looked at.
+const MOST_HOLES: usize = 1 << 12;
+
 /// Makes a database's directory fit for sled, where there is one: removes what a crash has left,
 /// and fails with [`IndexError::Lookup`] where something else than a file is in a file's place, or
-/// one is longer than sled makes it. Blocks.
+/// one is longer than sled makes it, or hollow. Blocks.
 pub(super) fn prepare(dir: &Path) -> Result<(), IndexError> {
     // What cannot be listed is for sled to tell.
     let Ok(entries) = fs::read_dir(dir) else {
@@ -54,7 +66,8 @@ fn check(entry: &DirEntry, records: u64) -> io::Result<()> {
     if entry.file_type()?.is_dir() {
         return Ok(());
     }
-    let len = stored_file::open(&entry.path())?.metadata()?.len();
+    let file = stored_file::open(&entry.path())?;
+    let len = file.metadata()?.len();
     let name = entry.file_name();
     let longest = match name.to_str() {
         Some(SETTINGS) => MAX_SETTINGS,
@@ -67,5 +80,30 @@ fn check(entry: &DirEntry, records: u64) -> io::Result<()> {
         let told = format!("it is longer than the {longest} bytes that it can have");
         return Err(io::Error::new(io::ErrorKind::InvalidData, told));
     }
+    let data = data_bytes(&file, len)?;
+    if len
+        > data
+            .saturating_mul(HOLLOW_TIMES)
+            .saturating_add(HOLLOW_BESIDE)
+    {
+        let told = format!("of its {len} bytes only {data} were ever written");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, told));
+    }
     Ok(())
+}
+
+/// How many bytes of a file are not in holes. All of them where the file system does not tell, or
+/// it has very many holes. Blocks no longer than the disk does.
+fn data_bytes(file: &File, len: u64) -> io::Result<u64> {
+    let (mut at, mut data) = (0, 0);
+    for _ in 0..MOST_HOLES {
+        let start = match seek(file, SeekFrom::Data(at)) {
+            Err(Errno::NXIO) => return Ok(data),
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(len),
+            start => start?,
+        };
+        at = seek(file, SeekFrom::Hole(start))?;
+        data += at.saturating_sub(start);
+    }
+    Ok(len)
 }

@@ -179,6 +179,45 @@ fn no_small_file_is_read_that_is_far_too_long() {
     intrude(hole, is_small);
 }
 
+/// What is behind the end of a file is a hole, through which nobody can read in any time.
+#[test]
+fn nobody_looks_through_what_a_file_of_records_has_grown_by_and_every_file_is_there() {
+    let original = stored();
+    let root = original.path().join(STORAGE);
+    let grown = files_below(&root).into_iter().filter_map(|path| {
+        let name = path.strip_prefix(&root).unwrap().to_str()?.to_owned();
+        ["index/", "journal/"]
+            .iter()
+            .any(|it| name.starts_with(it))
+            .then_some(name)
+    });
+    let grown: Vec<_> = grown.collect();
+    assert!(grown.len() > 3, "{grown:?}");
+    for (name, is_sealed) in grown.iter().flat_map(|it| [(it, true), (it, false)]) {
+        let dir = tempfile::tempdir().unwrap();
+        let what = format!("{name}, sealed: {is_sealed}");
+        let mut copy = Command::new("cp");
+        let copied = copy.arg("-a").arg(&root).arg(dir.path()).status().unwrap();
+        assert!(copied.success());
+        let storage = dir.path().join(STORAGE);
+        if !is_sealed {
+            fs::remove_file(storage.join("index.seal")).unwrap();
+        }
+        let file = File::options()
+            .write(true)
+            .open(storage.join(name))
+            .unwrap();
+        file.set_len(file.metadata().unwrap().len() + (1 << 40))
+            .unwrap();
+        let (status, said) = run(dir.path(), &["verify"], &what);
+        assert!(status.code().is_some_and(|it| it < 2), "{what}: {said}");
+        let node = Node::start(&dir, &[]);
+        let listed = get(node.address, "/api/p2p/files", &[]).json();
+        assert_eq!(listed["total_files"], 2, "{what}: {}", node.log());
+        node.stop();
+    }
+}
+
 #[test]
 fn an_outboard_that_is_no_file_is_derived_anew_in_its_place() {
     let dir = tempfile::tempdir().unwrap();
