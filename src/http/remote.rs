@@ -90,23 +90,25 @@ pub(super) async fn find(node: &Node, peer: PeerId, file: &str) -> Result<Networ
     found.ok_or(ApiError::UnknownFile)
 }
 
-/// Content of this node, or else of another, also where this node's is damaged; the peer of
-/// `first` is asked before others.
+/// Content of this node, or else of another, also where this node's is damaged or cannot be read;
+/// the peer of `first` is asked before others.
 pub(super) async fn content(
     node: &Node,
     hash: BlobHash,
     first: Option<Claim>,
 ) -> Result<Option<Content>, ApiError> {
-    let damaged = match node.store().open(&hash).await {
+    let unusable = match node.store().open(&hash).await {
         Ok(Some(blob)) => return Ok(Some(Content::Local(blob))),
         Ok(None) => None,
-        Err(error @ StoreError::Blob(BlobError::Damaged { .. })) => Some(error),
+        Err(error @ StoreError::Blob(BlobError::Damaged { .. } | BlobError::Disk(_))) => {
+            Some(error)
+        }
         Err(error) => return Err(error.into()),
     };
     let fetched = VerifiedContent::open(Arc::clone(node.fetcher()), hash, first).await;
-    match (fetched, damaged) {
+    match (fetched, unusable) {
         (Ok(Some(content)), _) => Ok(Some(Content::Verified(content))),
-        (_, Some(damaged)) => Err(damaged.into()),
+        (_, Some(unusable)) => Err(unusable.into()),
         (fetched, None) => Ok(fetched?.map(Content::Verified)),
     }
 }

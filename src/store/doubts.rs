@@ -4,6 +4,7 @@
 use futures_util::TryStreamExt;
 
 use super::{Store, StoreError};
+use crate::blob::BlobError;
 use crate::blob::local::{Doubts, LONGEST_IN_PACKS};
 use crate::hash::BlobHash;
 use crate::record::FileRecord;
@@ -45,12 +46,23 @@ impl Store {
 
     /// Whether a file needs content that is not whole, which is remembered then.
     async fn is_lost(&self, hash: &BlobHash) -> Result<bool, StoreError> {
-        if !self.is_needed(hash).await? || self.blobs.is_whole(hash).await? {
+        if !self.is_needed(hash).await? || !self.is_broken(hash).await? {
             return Ok(false);
         }
         if !self.index.is_damaged(hash) {
             self.blobs.note_missing(hash).await?;
         }
         Ok(true)
+    }
+
+    /// Whether content turned out not to be whole. Of what cannot be read now nobody knows.
+    pub(super) async fn is_broken(&self, hash: &BlobHash) -> Result<bool, StoreError> {
+        match self.blobs.is_whole(hash).await {
+            Err(error @ BlobError::Disk(_)) if !error.is_shortage() => {
+                tracing::warn!(%hash, %error, "content that files need cannot be read now");
+                Ok(false)
+            }
+            is_whole => Ok(!is_whole?),
+        }
     }
 }

@@ -132,12 +132,13 @@ impl Code {
         }
     }
 
-    /// After how many seconds it is worth to ask again, where that alone may help. What is
-    /// unavailable tells that itself.
+    /// After how many seconds it is worth to ask again, where that alone may help, unless
+    /// what is unavailable tells that itself.
     pub(crate) fn retry_after(self) -> Option<u32> {
         match self {
             Self::Shortage | Self::UploadStalled => Some(1),
             Self::WriteFailed
+            | Self::Unavailable
             | Self::TooManyKeeps
             | Self::TooManyStreams
             | Self::TooManyUploads => Some(5),

@@ -321,6 +321,10 @@ impl Refusal {
         Code::Unavailable,
         "what the node keeps its files with is out of reach for now; try again in a moment",
     );
+    const UNREADABLE: Self = Self::new(
+        Code::Unavailable,
+        "what the node stored cannot be read now, which its log tells more of; try again later",
+    );
     const WRITE_FAILED: Self = Self::new(
         Code::WriteFailed,
         "the node cannot write to its storage; it goes on as soon as it can",
@@ -391,7 +395,7 @@ fn of_disk(error: &DiskError) -> Refusal {
     } else if error.is_shortage() {
         Refusal::SHORTAGE
     } else {
-        Refusal::INTERNAL
+        Refusal::UNREADABLE
     }
 }
 
@@ -461,7 +465,9 @@ impl IntoResponse for ApiError {
         }
         // RFC 9110, section 10.2.3.
         if let Some(seconds) = code.retry_after() {
-            headers.insert(header::RETRY_AFTER, seconds.into());
+            headers
+                .entry(header::RETRY_AFTER)
+                .or_insert_with(|| seconds.into());
         }
         response.extensions_mut().insert(Cause::of(&self));
         response

@@ -420,11 +420,27 @@ impl Drop for Unreadable {
 }
 
 #[test]
-fn what_the_disk_does_not_give_is_damage_until_it_does_again_or_is_written_anew() {
-    let world = World::new(LONG);
-    let blob = fs::canonicalize(world.blob()).unwrap();
+fn what_the_disk_does_not_give_is_out_of_reach_until_it_does_again_or_is_written_anew() {
+    let of_pack = |world: &World| world.dir.path().join("peer_storage/packs/0000000001.pack");
+    is_out_of_reach_until_it_is_mended(&World::new(LONG), World::blob);
+    is_out_of_reach_until_it_is_mended(&World::new(5_000).restarted(), of_pack);
+}
+
+fn is_out_of_reach_until_it_is_mended(world: &World, at: impl Fn(&World) -> PathBuf) {
+    let blob = fs::canonicalize(at(world)).unwrap();
     let failing = Unreadable::new(&world.node, &blob);
-    world.assert_damaged("unreadable");
+    for target in world.targets() {
+        let answer = get(world.node.address, &target, &[]);
+        assert_eq!(
+            answer.refusal(),
+            (503, "unavailable".to_owned()),
+            "{target}"
+        );
+        assert_eq!(answer.header("retry-after"), "5", "{target}");
+        let looked = send(world.node.address, &head("HEAD", &target, &[]));
+        assert_eq!(looked.status, 503, "HEAD {target}");
+    }
+    assert_eq!(world.health()["damaged"], 1);
     drop(failing);
     world.assert_whole("readable again");
     assert_eq!(world.health()["damaged"], 0);

@@ -108,6 +108,58 @@ fn an_upload_whose_state_cannot_be_read_goes_on_where_it_was_once_it_can() {
     assert_eq!(files["total_files"], 3, "{files}");
 }
 
+/// Long content, each of which is a file of its own.
+#[test]
+fn content_that_cannot_be_read_is_out_of_reach_and_not_damaged_nor_lost() {
+    let (dir, bytes) = (of_user(), content(1, 400_000));
+    let storage = dir.path().join("peer_storage");
+    let mut node = start(&dir, &[]);
+    let file = uploaded(node.address, "a.bin", &bytes);
+    let text = |key: &str| file[key].as_str().unwrap().to_owned();
+    let me = peer_id(node.address);
+    let targets = [
+        format!("/api/p2p/file/{}", text("file_id")),
+        format!("/api/p2p/download/{me}/a.bin"),
+        format!("/api/p2p/blob/{}", text("hash")),
+        format!("/api/p2p/blob/{}/bao", text("hash")),
+    ];
+    let blobs = files(&storage.join("blobs"));
+    for restarts in [false, true] {
+        allow(&blobs, false);
+        if restarts {
+            node.kill();
+            node = start(&dir, &[]);
+        }
+        for target in &targets {
+            for (method, range) in [("GET", ""), ("HEAD", ""), ("GET", "Range: bytes=5-9")] {
+                let lines = if range.is_empty() {
+                    vec![]
+                } else {
+                    vec![range]
+                };
+                let answer = send(node.address, &head(method, target, &lines));
+                let what = format!("{method} {target} {range}");
+                assert_eq!(answer.status, 503, "{what}");
+                assert_eq!(answer.header("retry-after"), "5", "{what}");
+            }
+        }
+        let health = get(node.address, "/health", &[]).json();
+        assert_eq!(health["damaged"], 0, "{health}");
+        allow(&blobs, true);
+        for target in &targets {
+            assert_eq!(get(node.address, target, &[]).status, 200, "{target}");
+        }
+    }
+    allow(&blobs, false);
+    // What is sent once more can be read back.
+    let again = uploaded(node.address, "b.bin", &bytes);
+    let again = format!("/api/p2p/file/{}", again["file_id"].as_str().unwrap());
+    for target in [&targets[0], &again] {
+        let read = get(node.address, target, &[]);
+        assert!(read.status == 200 && read.body == bytes, "{target}");
+    }
+}
+
 #[test]
 fn what_was_removed_stays_removed_where_the_list_of_it_cannot_be_read_for_a_while() {
     let (of_first, dir) = (tempfile::tempdir().unwrap(), of_user());

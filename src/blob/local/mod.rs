@@ -249,13 +249,19 @@ impl LocalBlobs {
         hash: BlobHash,
         in_packs: InPacks,
     ) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
-        if let InPacks::Whole(content) = in_packs {
-            return Ok(Some(reading::small(hash, content)));
-        }
+        let unusable = match in_packs {
+            InPacks::Whole(content) => return Ok(Some(reading::small(hash, content))),
+            InPacks::Absent => None,
+            InPacks::Damaged => Some(BlobError::other_hash(hash)),
+            InPacks::Unreadable(error) => Some(error),
+        };
         let path = self.long.path(&hash);
-        match reading::open(hash, path, &self.long.shelf).await {
-            Ok(None) if matches!(in_packs, InPacks::Damaged) => Err(BlobError::other_hash(hash)),
-            opened => opened,
+        // What is known of it is that of the packs where no file is there.
+        let in_file = reading::open(hash, path, &self.long.shelf).await;
+        match (in_file, unusable) {
+            (Ok(Some(blob)), _) => Ok(Some(blob)),
+            (Ok(None) | Err(BlobError::Damaged { .. }), Some(unusable)) => Err(unusable),
+            (opened, _) => opened,
         }
     }
 

@@ -112,15 +112,15 @@ impl Stored {
         Ok(())
     }
 
-    /// The error for bytes that the system does not give: where the medium is at fault, that
-    /// is remembered, though the next reader tries again. Blocks.
+    /// The error for bytes that the system does not give. Nobody knows what they are: the next
+    /// reader tries again. Where the medium is at fault, it is remembered, so that the content is
+    /// not claimed to be held, and written anew once it comes again. Blocks.
     pub(super) fn unreadable(&self, error: io::Error) -> BlobError {
-        if error.raw_os_error() != Some(libc::EIO) {
-            return BlobError::io("read", &self.path, error);
+        if error.raw_os_error() == Some(libc::EIO) {
+            let detail = "it cannot be read from the disk";
+            self.shelf.damage.mark(self.hash, None, None, detail);
         }
-        let detail = "it cannot be read from the disk";
-        self.shelf.damage.mark(self.hash, None, None, detail);
-        BlobError::damaged(self.hash, &detail)
+        BlobError::io("read", &self.path, error)
     }
 
     /// The error for a file that has become shorter. Blocks.

@@ -14,8 +14,10 @@ pub(crate) enum InPacks {
     Absent,
     /// Its bytes, which have its hash.
     Whole(Bytes),
-    /// Other bytes, or such that cannot be read.
+    /// Other bytes.
     Damaged,
+    /// The medium does not give its bytes.
+    Unreadable(BlobError),
 }
 
 /// Which copies of a blob count.
@@ -33,7 +35,7 @@ pub(super) fn content(
     hash: &BlobHash,
     copies: Copies,
 ) -> Result<InPacks, BlobError> {
-    let mut is_damaged = false;
+    let mut unusable = None;
     for (place, pack) in table.find(prefix(hash)) {
         if copies == Copies::Lasting && !pack.is_in_place() {
             continue;
@@ -44,18 +46,23 @@ pub(super) fn content(
                 damage.forget(hash);
                 return Ok(InPacks::Whole(content));
             }
-            InPacks::Damaged => is_damaged = true,
+            found => unusable = Some(found),
         }
     }
-    if !is_damaged {
+    let Some(unusable) = unusable else {
         return Ok(InPacks::Absent);
-    }
-    damage.mark(*hash, None, None, "its bytes in a pack have another hash");
-    Ok(InPacks::Damaged)
+    };
+    let detail = match &unusable {
+        InPacks::Unreadable(_) => "it cannot be read from the disk",
+        _ => "its bytes in a pack have another hash",
+    };
+    damage.mark(*hash, None, None, detail);
+    Ok(unusable)
 }
 
 /// What the entry at a place holds of a blob.
 fn whole(pack: &Pack, place: Place, hash: &BlobHash) -> Result<InPacks, BlobError> {
+    let mut unusable = InPacks::Damaged;
     // Twice, so that a fault of memory or of a cable is not taken for damage.
     for _ in 0..2 {
         match pack.entry_at(place) {
@@ -65,11 +72,11 @@ fn whole(pack: &Pack, place: Place, hash: &BlobHash) -> Result<InPacks, BlobErro
                 }
             }
             Ok(_) => return Ok(InPacks::Absent),
-            Err(error) if error.is_unreadable() => {}
+            Err(error) if error.is_unreadable() => unusable = InPacks::Unreadable(error),
             Err(error) => return Err(error),
         }
     }
-    Ok(InPacks::Damaged)
+    Ok(unusable)
 }
 
 /// The size of a blob, in bytes; None if no pack holds it. Blocks.
