@@ -31,7 +31,12 @@ pub struct StateFile {
     before: PathBuf,
     /// Kind and version, such as `larder-peers 1`.
     kind: &'static str,
+    /// Whose it is, and whether a content is that one's.
+    of: Option<(String, IsOf)>,
 }
+
+/// Whether a content, which is whole, is that of an id.
+type IsOf = fn(&str, &[u8]) -> bool;
 
 /// What was found of what had been saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +82,22 @@ impl StateFile {
     /// The file at `path`; `kind` is a word and a version. Nothing is touched yet.
     pub fn new(path: PathBuf, kind: &'static str) -> Self {
         let before = beside(&path, BEFORE);
-        Self { path, before, kind }
+        Self {
+            path,
+            before,
+            kind,
+            of: None,
+        }
+    }
+
+    /// The same file, which is about `id`: content that is not, as of a file that was copied over
+    /// this one, counts as damaged.
+    #[must_use]
+    pub fn of(self, id: String, is_of: IsOf) -> Self {
+        Self {
+            of: Some((id, is_of)),
+            ..self
+        }
     }
 
     /// The same file, with the version before it at another place of the same file system, in
@@ -121,6 +141,10 @@ impl StateFile {
             (last, Ok(Some(content))) => {
                 let error = last.err();
                 tracing::warn!(%path, ?error, "a state file is damaged; the one before is taken");
+                // Nothing can be put in the place of a directory.
+                if self.path.is_dir() {
+                    let _ = fs::rename(&self.path, beside(&self.path, DAMAGED));
+                }
                 if let Err(error) = self.replace(&content) {
                     tracing::warn!(%path, %error, "the version before was not put in its place");
                 }
@@ -158,6 +182,11 @@ impl StateFile {
         let content = content.strip_prefix(b"\n").unwrap_or(content);
         if line != self.first_line(content).as_bytes() {
             return Err(io::ErrorKind::InvalidData.into());
+        }
+        let is_own = |(id, is_of): &(String, IsOf)| is_of(id, content);
+        if !self.of.as_ref().is_none_or(is_own) {
+            let told = "it is of something else";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, told));
         }
         Ok(Some(content.to_vec()))
     }

@@ -158,6 +158,7 @@ impl Visit {
             }
             Err(error) => {
                 // Whatever was not durable before is uncertain now.
+                self.entry.doubt();
                 self.cut_to(self.state.offset).await?;
                 Err(error.into())
             }

@@ -76,6 +76,11 @@ impl UploadEntry {
         self.proven.store(true, Ordering::Relaxed);
     }
 
+    /// Something went wrong with what has come: it is read before more is told of it.
+    pub(super) fn doubt(&self) {
+        self.proven.store(false, Ordering::Relaxed);
+    }
+
     pub(super) fn known(&self) -> Known {
         *self.known.lock()
     }
@@ -96,9 +101,8 @@ impl Entries {
 
     /// Adds one that was there before this start.
     pub(super) fn add(&self, id: UploadId, known: Known, begun: bool) {
-        self.0
-            .lock()
-            .insert(id, Arc::new(UploadEntry::new(known, None, begun)));
+        let entry = UploadEntry::new(known, None, begun);
+        self.0.lock().insert(id, Arc::new(entry));
     }
 
     /// Adds one unless `max` are unfinished already, or `each` of this client. Where that is so

@@ -52,7 +52,11 @@ impl Visit {
     async fn make_file(&mut self, partial: Box<dyn Partial>) -> Result<(), UploadError> {
         let content = match partial.finish_copy().await {
             Err(BlobError::Damaged { .. }) => return Err(self.give_up().await),
-            content => content?,
+            Err(error) => {
+                self.entry.doubt();
+                return Err(error.into());
+            }
+            Ok(content) => content,
         };
         let ending = match self.state.ending {
             Some(ending) if ending.hash == content.hash() => ending,

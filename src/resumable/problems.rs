@@ -54,7 +54,7 @@ impl Files {
         }
         let of_content = |text: &str| Some((self.contents.path(&id.partial()), text.to_owned()));
         let state = self.states.load_now(&state)?;
-        let Some(state) = state.and_then(|it| UploadState::from_bytes(&it)) else {
+        let Some(state) = state.and_then(|it| UploadState::from_bytes(id, &it)) else {
             return Ok(of_content("belongs to no upload"));
         };
         if state.finished.is_some() {

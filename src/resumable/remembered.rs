@@ -13,6 +13,7 @@ use crate::small_state::{SmallState, StateName, StateSet};
 pub(super) const STATES: StateSet = StateSet {
     name: "uploading",
     kind: "larder-upload 1",
+    is_of: UploadState::is_of,
 };
 
 /// The uploads as they are remembered.
@@ -29,8 +30,8 @@ pub(super) struct Found {
     pub(super) state: Option<UploadState>,
     /// How long ago something was last written.
     pub(super) age: Duration,
-    /// Whether any of its bytes have come.
-    pub(super) begun: bool,
+    /// How many bytes of it are there.
+    pub(super) len: u64,
 }
 
 /// What the state of an upload is called.
@@ -45,14 +46,14 @@ impl Remembered {
 
     /// Writes down what an upload is, durably.
     pub(super) async fn save(&self, id: UploadId, state: &UploadState) -> Result<(), UploadError> {
-        Ok(self.states.save(&state_of(id), state.to_bytes()).await?)
+        Ok(self.states.save(&state_of(id), state.to_bytes(id)).await?)
     }
 
     /// What an upload is; unknown if that is not known, and another error where it may be known
     /// later.
     pub(super) async fn load(&self, id: UploadId) -> Result<UploadState, UploadError> {
         let content = self.states.load(&state_of(id)).await?;
-        let state = content.and_then(|it| UploadState::from_bytes(&it));
+        let state = content.and_then(|it| UploadState::from_bytes(id, &it));
         state.ok_or(UploadError::Unknown)
     }
 
@@ -118,13 +119,15 @@ impl Remembered {
         let mut partials: BTreeMap<_, _> = partials.collect();
         let mut found = Vec::new();
         for saved in self.states.prepare(STATES, expiry).await? {
-            let id = saved.id.parse::<UploadId>().ok();
             // What cannot be read now is still there, and so is what has come of it.
-            let state = match saved.content {
-                Some(content) => UploadState::from_bytes(&content).map(Some),
-                None => Some(None),
-            };
-            let Some((id, state)) = id.zip(state) else {
+            let known = saved.id.parse::<UploadId>().ok().and_then(|id| {
+                let state = match &saved.content {
+                    Some(content) => Some(UploadState::from_bytes(id, content)?),
+                    None => None,
+                };
+                Some((id, state))
+            });
+            let Some((id, state)) = known else {
                 let name = StateName::OneOf(STATES, saved.id);
                 self.remove_state(&name).await;
                 continue;
@@ -136,7 +139,7 @@ impl Remembered {
                 age: partial
                     .as_ref()
                     .map_or(saved.age, |it| it.age.min(saved.age)),
-                begun: partial.is_some_and(|it| it.len > 0),
+                len: partial.map_or(0, |it| it.len),
             });
         }
         for id in partials.into_keys() {

@@ -101,6 +101,10 @@ pub(super) struct Ending {
 /// A [`UploadState`] as it is written down.
 #[derive(Serialize, Deserialize)]
 struct Written {
+    /// Whose it is, since a file may be copied over another one's; None in what an older larder
+    /// wrote.
+    #[serde(default)]
+    upload: Option<String>,
     length: u64,
     metadata: Option<String>,
     name: String,
@@ -151,13 +155,15 @@ impl UploadState {
         self.proof.map(|hash| Proven { len, hash })
     }
 
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    /// What is written down of the upload with this id.
+    pub(super) fn to_bytes(&self, id: UploadId) -> Vec<u8> {
         let About {
             name,
             content_type,
             description,
         } = self.upload.about.clone();
         let written = Written {
+            upload: Some(id.to_string()),
             length: self.upload.length,
             metadata: self.upload.metadata.clone(),
             name,
@@ -173,9 +179,21 @@ impl UploadState {
         serde_json::json!(written).to_string().into_bytes()
     }
 
-    /// What was written down; None where it is none.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    /// Whether what was written down is the state of the upload with this id.
+    pub(super) fn is_of(id: &str, bytes: &[u8]) -> bool {
+        let written = serde_json::from_slice::<Written>(bytes);
+        written.is_ok_and(|it| it.upload.is_none_or(|upload| upload == id))
+    }
+
+    /// What was written down of this upload; None where it is none, or another's.
+    pub(super) fn from_bytes(id: UploadId, bytes: &[u8]) -> Option<Self> {
         let written: Written = serde_json::from_slice(bytes).ok()?;
+        if written
+            .upload
+            .is_some_and(|upload| upload != id.to_string())
+        {
+            return None;
+        }
         let (hash, newer_than) = (written.hash, written.newer_than);
         let file = written.file_id;
         Some(Self {

@@ -196,7 +196,7 @@ impl Uploads {
                 let now = Instant::now();
                 let written = now.checked_sub(found.age).unwrap_or(now);
                 let known = Known { written, file };
-                self.entries.add(found.id, known, found.begun);
+                self.entries.add(found.id, known, found.len > 0);
             }
             Ok(interrupted)
         };

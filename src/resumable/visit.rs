@@ -67,11 +67,15 @@ impl Visit {
         {
             return Err(UploadError::FileRemoved);
         }
+        let (now, wait) = (
+            SystemTime::now(),
+            self.uploads.expires_in(self.entry.known()),
+        );
         Ok(UploadProgress {
             length: self.state.upload.length,
             offset: self.offset().await?,
             metadata: self.state.upload.metadata.clone(),
-            expires: SystemTime::now() + self.uploads.expires_in(self.entry.known()),
+            expires: now.checked_add(wait).unwrap_or(now),
             finished: self.state.finished,
         })
     }
@@ -94,7 +98,8 @@ impl Visit {
             .remembered
             .cut(self.id, self.state.offset)
             .await?;
-        if self.state.offset > 0 && !self.entry.is_proven() {
+        let is_less = counts < self.state.offset;
+        if is_less || (self.state.offset > 0 && !self.entry.is_proven()) {
             self.prove().await?;
         }
         Ok(counts)

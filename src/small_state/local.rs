@@ -86,7 +86,9 @@ impl LocalState {
         let file = StateFile::new(self.path(name), name.kind());
         match name {
             StateName::Single { .. } => file,
-            StateName::OneOf(set, id) => file.with_before(self.before_dir(*set).join(id)),
+            StateName::OneOf(set, id) => file
+                .with_before(self.before_dir(*set).join(id))
+                .of(id.clone(), set.is_of),
         }
     }
 

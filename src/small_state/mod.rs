@@ -29,13 +29,25 @@ pub enum StateName {
 }
 
 /// Pieces of one kind, each with an id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct StateSet {
     /// What they are called together, such as `uploading`.
     pub name: &'static str,
     /// A word and a version.
     pub kind: &'static str,
+    /// Whether what was saved is that of this id, and not of another one in its place, where a
+    /// checksum tells nothing.
+    pub is_of: fn(&str, &[u8]) -> bool,
 }
+
+/// Sets are told apart by their names.
+impl PartialEq for StateSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for StateSet {}
 
 /// A piece of a set that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,7 @@ const SINGLE: StateName = StateName::Single {
     kind: "larder-one 1",
 };
 const SET: StateSet = StateSet {
+    is_of: |_, _| true,
     name: "many",
     kind: "larder-many 1",
 };

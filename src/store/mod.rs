@@ -245,7 +245,7 @@ impl Store {
         for record in files {
             // A file that was removed again is not lost, though its blob is gone.
             let there = self.index.get(record.id).await?.is_some();
-            if there && !self.blobs.is_whole(&record.file.hash).await? {
+            if there && self.is_broken(&record.file.hash).await? {
                 broken.push(record);
             }
         }

@@ -72,6 +72,7 @@ mod quota;
 mod raw_bodies;
 mod reachability;
 mod reading;
+mod replaced_uploads;
 mod searching;
 mod secrets;
 mod settings;

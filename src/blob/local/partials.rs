@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -11,7 +12,7 @@ use super::super::{BlobError, FoundPartial, Limit, Partial, PartialId, Partials,
 use super::receiving::{Incoming, Keeping};
 use super::spool::{self, Spool};
 use crate::blocking;
-use crate::disk::{Disk, RealDisk, open_own};
+use crate::disk::{Disk, RealDisk, is_shortage, open_own};
 use crate::hash::BlobHash;
 use crate::stored_file;
 use crate::watched_disk::Writes;
@@ -153,7 +154,7 @@ impl Partials for LocalPartials {
     async fn remove(&self, id: &PartialId) -> Result<(), BlobError> {
         let (path, disk) = (self.path(id), self.disk());
         blocking::run(move || {
-            let removed = disk.remove_file(&path);
+            let removed = spool::clear_away(&*disk, &path);
             removed.map_err(|e| BlobError::io("remove", path, e))
         })
         .await
@@ -169,7 +170,7 @@ fn prepare(dir: &Path, purpose: Purpose, disk: &dyn Disk) -> io::Result<Vec<Foun
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if let Ok(id) = name.parse() {
-            let (len, age) = (len(&path)?, stored_file::age(&path)?);
+            let (len, age) = look(&path)?;
             found.push(FoundPartial { id, len, age });
         } else if purpose == Purpose::Uploads && !name.contains('.') {
             // What has a dot is about an upload; in the other directory are lists, too.
@@ -181,10 +182,24 @@ fn prepare(dir: &Path, purpose: Purpose, disk: &dyn Disk) -> io::Result<Vec<Foun
     Ok(found)
 }
 
+/// How many bytes of one are there, and how long ago it was written. What stands in the place of
+/// one file, such as a link that leads nowhere, keeps nobody from all the others.
+fn look(path: &Path) -> io::Result<(u64, Duration)> {
+    let looked = len(path).and_then(|len| Ok((len, stored_file::age(path)?)));
+    match looked {
+        Err(error) if !is_shortage(&error) => {
+            tracing::warn!(path = %path.display(), %error, "nothing is known of its content");
+            Ok((0, Duration::ZERO))
+        }
+        looked => looked,
+    }
+}
+
+/// How many bytes are there; none where something else than a file is.
 fn len(path: &Path) -> io::Result<u64> {
     match fs::metadata(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
-        look => Ok(look?.len()),
+        look => Ok(look.map(|it| if it.is_file() { it.len() } else { 0 })?),
     }
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::scratch::Scratch;
 use crate::blob::BlobError;
 use crate::blocking;
-use crate::disk::{Disk, DiskFile, lacks_links, open_own};
+use crate::disk::{Disk, DiskFile, is_shared, lacks_links, open_own};
 use crate::stored_file;
 
 /// How much is written to find out whether it can be, in bytes.
@@ -47,10 +47,9 @@ impl SpoolFile {
     pub(crate) fn resume(scratch: &Scratch, path: PathBuf) -> Result<Self, BlobError> {
         let disk = Arc::clone(&scratch.disk);
         let file = match open_own(&*disk, &path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => disk.create(&path),
-            // Whatever stands there instead of a file holds nothing.
-            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-                disk.remove_file(&path).and_then(|()| disk.create(&path))
+            // Whatever stands there instead of a file, such as a link to none, holds nothing.
+            Err(e) if stored_file::is_no_file(&e) => {
+                clear_away(&*disk, &path).and_then(|()| disk.create(&path))
             }
             opened => opened,
         };
@@ -68,6 +67,17 @@ impl SpoolFile {
         self.file
             .write_all_at(bytes, offset)
             .map_err(|e| BlobError::io("write", &self.path, e))
+    }
+
+    /// Fails where the file is no longer what its path leads to, or has got another name: what is
+    /// at the path is then somebody else's, and not what was written. Blocks.
+    pub(crate) fn check_own(&self, len: u64) -> Result<(), BlobError> {
+        let checked = if is_shared(&self.path) {
+            Err(rustix::io::Errno::STALE.into())
+        } else {
+            self.file.check_at(&self.path, len)
+        };
+        checked.map_err(|e| BlobError::io("go on with", &self.path, e))
     }
 
     /// The open file.
@@ -91,21 +101,26 @@ impl SpoolFile {
         Ok(())
     }
 
-    /// A second name of this file, in the spool directory; a copy where the file system has no
-    /// second names. Blocks.
-    pub(crate) fn link(&self, scratch: &Scratch) -> Result<Self, BlobError> {
+    /// A second name of this file of `len` bytes, in the spool directory; a copy where the file
+    /// system has no second names. Fails as [`SpoolFile::check_own`] does. Blocks.
+    pub(crate) fn link(&self, scratch: &Scratch, len: u64) -> Result<Self, BlobError> {
+        self.check_own(len)?;
         let path = scratch.dir.join(Uuid::new_v4().to_string());
         let file = match self.disk.link(&self.path, &path) {
             Err(e) if lacks_links(&e) => return self.copy(scratch),
             linked => linked.and_then(|()| self.disk.open(&path)),
         };
         let file = file.map_err(|e| BlobError::io("link to", &path, e))?;
-        Ok(Self {
+        let link = Self {
             disk: Arc::clone(&self.disk),
             path,
             file,
             kept: false,
-        })
+        };
+        // What was there at the moment of the link may have been another file.
+        let own = self.file.check_at(&link.path, len);
+        own.map_err(|e| BlobError::io("link to", &link.path, e))?;
+        Ok(link)
     }
 
     /// A file of the same bytes in the spool directory. Blocks.
@@ -151,6 +166,18 @@ impl Drop for SpoolFile {
         // Unlinking gigabytes takes long; keep it off the async threads.
         blocking::detach(remove);
     }
+}
+
+/// Removes whatever is at `path`, but a directory, which may hold what somebody needs: that gets
+/// another name beside it. Blocks.
+pub(crate) fn clear_away(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    if !path.symlink_metadata().is_ok_and(|it| it.is_dir()) {
+        return disk.remove_file(path);
+    }
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".damaged");
+    tracing::error!(path = %path.display(), "a directory in the place of a file is moved aside");
+    disk.rename(path, Path::new(&aside))
 }
 
 fn remove(disk: &dyn Disk, path: &Path) {
@@ -231,7 +258,7 @@ pub(crate) fn try_to_keep(scratch: &Scratch, to: &Path, outboards: &Path) -> Res
     let content = SpoolFile::of_trial(scratch)?;
     let outboard = SpoolFile::of_trial(scratch)?;
     let _said = [SpoolFile::create(scratch)?, SpoolFile::create(scratch)?];
-    let copy = content.link(scratch)?;
+    let copy = content.link(scratch, TRIAL as u64)?;
     let synced = copy.file().sync();
     synced.map_err(|e| BlobError::io("sync", copy.path(), e))?;
     let opened = disk.open_dir(to);

@@ -21,7 +21,7 @@ mod writer;
 mod written;
 
 pub(crate) use file::{
-    SpoolFile, check_room, check_space, clear, free_room, try_to_keep, try_to_write,
+    SpoolFile, check_room, check_space, clear, clear_away, free_room, try_to_keep, try_to_write,
 };
 pub(crate) use outboard::OutboardWriter;
 pub(crate) use scratch::{MEMORY_LIMIT, Scratch};

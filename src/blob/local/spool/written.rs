@@ -99,8 +99,9 @@ impl Written {
         }
     }
 
-    /// Makes it durable. Blocks.
+    /// Makes it durable, where its path leads to it. Blocks.
     pub(super) fn synced(self) -> Result<Self, BlobError> {
+        self.file.check_own(self.size)?;
         let path = self.file.path();
         let synced = self.file.file().sync();
         synced.map_err(|e| BlobError::io("sync", path, e))?;
@@ -120,7 +121,7 @@ impl Written {
             }
             Content::Memory(bytes)
         } else {
-            let blob = self.file.link(&self.scratch)?;
+            let blob = self.file.link(&self.scratch, self.size)?;
             Content::File { blob, outboard }
         };
         Ok(SpooledBlob {
