@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use super::stop::{StopSignal, hangup, reload_on_hangup};
 use super::storage::keep_private;
-use super::{allocator, limits, logging};
+use super::{allocator, limits, logging, service};
 use crate::blocking;
 use crate::bootstrap::{Bootstrap, Options};
 use crate::config::{DEFAULT_PEER_RATE, GatewayArguments, Log};
@@ -99,7 +99,9 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let bootstrap = Arc::new(opened.context("cannot use the storage directory")?);
     let saving = tokio::spawn(Arc::clone(&bootstrap).save_regularly());
     tracing::info!(%bound, "introducing peers");
-    logging::say(&format!("larder introduces peers on http://{bound} now"));
+    let said = format!("larder introduces peers on http://{bound} now");
+    logging::say(&said);
+    service::serves(&said);
     let router = Arc::clone(&bootstrap).router();
     let options = server::Options {
         max_connections: limits::connections(),

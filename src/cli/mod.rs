@@ -21,6 +21,7 @@ mod manual;
 mod problems;
 mod rebuild_index;
 mod serve;
+mod service;
 mod signals;
 mod stop;
 mod storage;

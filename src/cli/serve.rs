@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::stop::{StopSignal, hangup, reload_on_hangup};
 use super::storage::{advised, keep_private, of_owner};
-use super::{allocator, limits, logging};
+use super::{allocator, limits, logging, service};
 use crate::access::Writers;
 use crate::blocking;
 use crate::config::Settings;
@@ -102,7 +102,7 @@ async fn serve(
     let bootstrap = servers.join(" ");
     tracing::info!(%bound, peer_id = %node.peer_id(), base_url = %node.base_url(), %storage,
         %bootstrap, "serving");
-    logging::say(&format!(
+    let said = format!(
         "larder serves {storage} on {}://{bound} as peer {}, and takes changes from {}",
         settings.scheme(),
         node.peer_id(),
@@ -111,7 +111,9 @@ async fn serve(
             Writers::Token => "whoever bears a token for that",
             Writers::Nobody => "nobody: set --tokens, --token, --token-file or --open",
         }
-    ));
+    );
+    logging::say(&said);
+    service::serves(&said);
     let server = server::Options {
         tls,
         max_connections: limits::connections(),

@@ -5,6 +5,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::service;
 use crate::blocking;
 use crate::web::tls::Tls;
 
@@ -36,6 +37,7 @@ impl StopSignal {
             }
         }
         tracing::info!("stopping");
+        service::stops();
     }
 }
 
@@ -47,6 +49,7 @@ pub(super) async fn reload_on_hangup(mut hangup: Signal, tls: Option<Tls>) {
             tracing::info!("SIGHUP came, and there is no certificate to read again");
             continue;
         };
+        service::reloads();
         match blocking::run(move || tls.reload()).await {
             Ok(()) => tracing::info!("the certificate was read again"),
             Err(error) => tracing::error!(
@@ -54,6 +57,7 @@ pub(super) async fn reload_on_hangup(mut hangup: Signal, tls: Option<Tls>) {
                 "the certificate stays what it was"
             ),
         }
+        service::reloaded();
     }
 }
 

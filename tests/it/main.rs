@@ -59,6 +59,7 @@ mod outboard;
 mod owners;
 mod pack_ends;
 mod pack_indexes;
+mod packaging;
 mod packs;
 mod page;
 mod partial;
