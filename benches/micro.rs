@@ -14,12 +14,13 @@ use divan::counter::{BytesCount, ItemsCount};
 use futures_util::future::join_all;
 use futures_util::{FutureExt, TryStreamExt};
 use larder::blob::local::LocalBlobs;
-use larder::blob::{BlobBackend, ByteStream, Limit, OpenBlob, Received};
+use larder::blob::{BlobBackend, BlobError, ByteStream, Limit, OpenBlob, Received};
 use larder::disk::Durability;
 use larder::hash::BlobHash;
 use larder::index::IndexBackend;
 use larder::index::local::LocalIndex;
 use larder::outboard::{Encoder, Source, Tree, TreeHasher, Verifier};
+use larder::place::Place;
 use larder::record::{FileRecord, NewFile};
 use larder::store::local::Options;
 use tokio::runtime::Runtime;
@@ -161,7 +162,7 @@ fn commit<const LEN: usize>(bencher: Bencher<'_, '_>, durability: Durability) {
     bencher
         .counter(BytesCount::new(LEN))
         .with_inputs(|| RUNTIME.block_on(received(&blobs, content(LEN))))
-        .bench_values(|content| RUNTIME.block_on(content.keep()).unwrap());
+        .bench_values(|content| RUNTIME.block_on(keep(content)).unwrap());
 }
 
 fn new_file() -> NewFile {
@@ -175,9 +176,15 @@ fn new_file() -> NewFile {
     }
 }
 
+/// Keeps content in the place that is named for it.
+async fn keep(content: Box<dyn Received>) -> Result<(), BlobError> {
+    let place = Place::of(&content.hash());
+    content.keep(place).await
+}
+
 async fn put(index: &LocalIndex, file: NewFile) -> FileRecord {
     let intent = index.intend(&file.hash, file.size).await.unwrap();
-    index.put(file, intent).await.unwrap()
+    index.put(file, intent).await.unwrap().record
 }
 
 /// Puts so many files at once.
@@ -256,7 +263,7 @@ fn ranged(
     let hash = RUNTIME.block_on(async {
         let content = received(&blobs, content(BLOB)).await;
         let hash = content.hash();
-        content.keep().await.unwrap();
+        keep(content).await.unwrap();
         hash
     });
     // In steps of a prime, so that ranges lie at all distances from page borders.
@@ -266,7 +273,7 @@ fn ranged(
         .with_inputs(|| starts.next().unwrap() as u64)
         .bench_local_values(|start| {
             RUNTIME.block_on(async {
-                let blob = blobs.open(&hash).await.unwrap().unwrap();
+                let blob = blobs.open(&hash, Place::of(&hash)).await.unwrap().unwrap();
                 let count = count(read(&*blob, start..start + len as u64)).await;
                 assert!(count >= len);
             });

@@ -1,6 +1,6 @@
 //! In what health contents are, as whoever looks at them tells.
 
-use crate::hash::BlobHash;
+use crate::place::Place;
 
 /// In what health a content was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,6 @@ pub enum Health {
 
 /// Hears in what health contents are found: on any thread, and without keeping it.
 pub trait Findings: Send + Sync + 'static {
-    /// A content was found so.
-    fn found(&self, hash: &BlobHash, health: Health);
+    /// What is kept at a place was found so.
+    fn found(&self, place: Place, health: Health);
 }

@@ -54,6 +54,7 @@ pub mod metrics;
 pub mod outboard;
 #[cfg(feature = "node")]
 pub mod peer_id;
+pub mod place;
 pub mod record;
 pub mod revision;
 mod text_form;

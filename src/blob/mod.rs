@@ -1,7 +1,7 @@
 //! Blobs: immutable bytes named by their hash.
 //!
 //! A backend receives content, which it hashes as it comes, keeps what was received whole as
-//! a blob, and hands its bytes out again.
+//! a blob in the place that an index has given out for it, and hands its bytes out again.
 
 use std::fmt::Display;
 use std::io;
@@ -16,6 +16,7 @@ use futures_util::stream::BoxStream;
 use crate::disk::DiskError;
 use crate::hash::BlobHash;
 use crate::health::Findings;
+use crate::place::Place;
 use crate::unavailable::Unavailable;
 
 mod encoded;
@@ -47,19 +48,24 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// The partial content of this purpose.
     fn partials(&self, purpose: Purpose) -> Arc<dyn Partials>;
 
-    /// Opens a blob for reading; one that is known to be damaged gives an error. Where it is
-    /// deleted meanwhile, whoever reads it comes to its end, or to an error.
-    async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError>;
+    /// Opens the blob in a place for reading, of which the content has this hash; one that is known
+    /// to be damaged gives an error. Where it is deleted meanwhile, whoever reads it comes to its
+    /// end, or to an error.
+    async fn open(
+        &self,
+        hash: &BlobHash,
+        place: Place,
+    ) -> Result<Option<Arc<dyn OpenBlob>>, BlobError>;
 
-    /// The size of a blob, in bytes; None also if it is known to be damaged.
-    async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError>;
+    /// The size of the blob in a place, in bytes; None also if it is known to be damaged.
+    async fn size(&self, place: Place) -> Result<Option<u64>, BlobError>;
 
-    /// Whether a blob is there and all its bytes have its hash. Takes as long as reading
+    /// Whether a blob is there and all its bytes have this hash. Takes as long as reading
     /// it, but for what was proven lately; damage that it meets is remembered.
-    async fn is_whole(&self, hash: &BlobHash) -> Result<bool, BlobError>;
+    async fn is_whole(&self, hash: &BlobHash, place: Place) -> Result<bool, BlobError>;
 
-    /// Remembers that a blob which files need is not there, and reports it.
-    async fn note_missing(&self, hash: &BlobHash) -> Result<(), BlobError>;
+    /// Remembers that a blob which files need is not in its place, and reports it.
+    async fn note_missing(&self, place: Place) -> Result<(), BlobError>;
 
     /// Reports from now on in what health blobs are found, whoever has asked for them, and that
     /// what was damaged is whole once it is written again, or gone; first of all which are known
@@ -69,11 +75,11 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// How often damage was found since the start.
     fn damage_found(&self) -> u64;
 
-    /// Deletes a blob; one that is absent is fine.
-    async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError>;
+    /// Deletes the blob in a place; that there is none is fine.
+    async fn delete(&self, place: Place) -> Result<(), BlobError>;
 
-    /// Every blob with its size, in no order that could be relied upon.
-    fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>>;
+    /// Every place with a blob, and its size, in no order that could be relied upon.
+    fn list(&self) -> BoxStream<'static, Result<(Place, u64), BlobError>>;
 
     /// Removes what is left beside blobs that are gone, as a crash may leave it, and tells
     /// of how many blobs.

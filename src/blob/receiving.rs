@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::BlobError;
 use crate::hash::BlobHash;
+use crate::place::Place;
 
 /// How long content may be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,9 +59,9 @@ pub trait Received: Send {
     /// itself.
     fn is_cheap_to_keep(&self) -> bool;
 
-    /// Keeps it as a blob. Ok means durable (within the backend's durability setting);
-    /// whatever is there already is replaced, unless it is compared and is exactly this. On an
-    /// error nothing of the blob is left; only after a failed sync, when nobody can tell what
-    /// the disk holds, it may be there.
-    async fn keep(self: Box<Self>) -> Result<(), BlobError>;
+    /// Keeps it as the blob in this place. Ok means durable (within the backend's durability
+    /// setting); whatever is there already is replaced, unless it is compared and is exactly this.
+    /// On an error nothing of the blob is left; only after a failed sync, when nobody can tell
+    /// what the disk holds, it may be there.
+    async fn keep(self: Box<Self>, place: Place) -> Result<(), BlobError>;
 }

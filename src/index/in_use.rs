@@ -14,6 +14,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use super::IndexError;
 use super::intent::{Garbage, Hold};
 use crate::hash::BlobHash;
+use crate::place::Place;
 
 /// One lock per content in use; a content nobody uses has none.
 #[derive(Default)]
@@ -97,7 +98,7 @@ impl InUse {
                 continue;
             };
             if !is_needed(&hash)? {
-                taken.push(Garbage::new(hash, exclusive));
+                taken.push(Garbage::new(Place::of(&hash), exclusive));
             }
         }
         self.suspects.lock().extend(shared);
@@ -189,7 +190,7 @@ mod tests {
         drop(in_use.share_to_write(given_up).await);
         drop(in_use.share(read).await);
         let taken = garbage(&in_use);
-        let hashes: Vec<_> = taken.iter().map(|it| *it.hash()).collect();
-        assert_eq!(hashes, [given_up]);
+        let places: Vec<_> = taken.iter().map(Garbage::place).collect();
+        assert_eq!(places, [Place::of(&given_up)]);
     }
 }

@@ -1,17 +1,28 @@
 //! What an index promises of contents while they are kept, read or collected.
 
-use crate::hash::BlobHash;
-use crate::record::Timestamp;
+use crate::place::Place;
+use crate::record::{FileRecord, Timestamp};
 
 /// What is known of a content that files need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
+    /// Where it is.
+    pub place: Place,
     /// How many files need it.
     pub users: u32,
     /// When it was found whole the last time, as far as that is known.
     pub checked_at: Option<Timestamp>,
     /// Whether it is known to be damaged.
     pub is_damaged: bool,
+}
+
+/// A file that was put.
+#[derive(Debug)]
+pub struct Put {
+    /// The file.
+    pub record: FileRecord,
+    /// Whether its content was known to be damaged until then.
+    pub mended: bool,
 }
 
 /// What a backend does until somebody is through with a content. Dropping it ends that.
@@ -24,6 +35,7 @@ pub trait Hold: Send + Sync + 'static {
 /// that is there or is written for it; when it is dropped instead of put, what was written is.
 #[must_use]
 pub struct Intent {
+    place: Place,
     content: Option<Content>,
     hold: Box<dyn Hold>,
 }
@@ -36,19 +48,29 @@ pub struct Held {
     _hold: Box<dyn Hold>,
 }
 
-/// A content that no file needs, claimed by whoever has this: nobody else collects it, or counts
+/// A place that no file needs, claimed by whoever has this: nobody else collects it, or counts
 /// on what is there. When it is dropped instead of told to be collected, nothing has changed.
 #[must_use]
 pub struct Garbage {
-    hash: BlobHash,
+    place: Place,
     hold: Box<dyn Hold>,
 }
 
 impl Intent {
-    /// The intention where this is known of the content already.
-    pub fn new(content: Option<Content>, hold: impl Hold) -> Self {
+    /// The intention where this is known of the content already, which is to be written to `place`
+    /// unless it is there.
+    pub fn new(place: Place, content: Option<Content>, hold: impl Hold) -> Self {
         let hold = Box::new(hold);
-        Self { content, hold }
+        Self {
+            place,
+            content,
+            hold,
+        }
+    }
+
+    /// Where the content is, or is to be written.
+    pub fn place(&self) -> Place {
+        self.place
     }
 
     /// Whether the content is there, and has only to be proven; it has to be written where not,
@@ -85,18 +107,18 @@ impl Held {
 }
 
 impl Garbage {
-    /// A content that no file needs.
-    pub fn new(hash: BlobHash, hold: impl Hold) -> Self {
+    /// A place that no file needs.
+    pub fn new(place: Place, hold: impl Hold) -> Self {
         let hold = Box::new(hold);
-        Self { hash, hold }
+        Self { place, hold }
     }
 
-    /// Which content it is.
-    pub fn hash(&self) -> &BlobHash {
-        &self.hash
+    /// Which place it is.
+    pub fn place(&self) -> Place {
+        self.place
     }
 
-    /// Ends the claim where nothing is left of the content.
+    /// Ends the claim where nothing is left in the place.
     pub fn collected(mut self) {
         self.hold.kept();
     }

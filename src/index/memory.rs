@@ -1,4 +1,8 @@
 //! An index in memory, for tests.
+//!
+//! It gives out each place once, as one does that many nodes share: what comes again where it was
+//! damaged is written beside that, which becomes garbage. So nobody waits for who deletes, and
+//! nothing that is built upon an index may count on places that are named for their contents.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -7,20 +11,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::health::Healths;
-use super::in_use::InUse;
-use super::{Content, Garbage, Held, IndexBackend, IndexError, Intent, Totals};
+use super::{Content, Garbage, Held, Hold, IndexBackend, IndexError, Intent, Put, Totals};
 use crate::hash::BlobHash;
 use crate::health::Health;
+use crate::place::Place;
 use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 
 /// An index that forgets everything on drop.
 #[derive(Default)]
-pub struct MemoryIndex {
-    state: Mutex<State>,
-    in_use: Arc<InUse>,
-    healths: Healths,
-}
+pub struct MemoryIndex(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -29,43 +28,113 @@ struct State {
     last: Option<FileId>,
     files: BTreeMap<FileId, FileRecord>,
     contents: BTreeMap<BlobHash, Row>,
+    /// Where something is or may be: garbage where nobody has a use for it.
+    places: BTreeMap<Place, Uses>,
+    /// How many places were given out.
+    given_out: u128,
 }
 
 /// A content that files need.
 struct Row {
-    users: u32,
+    content: Content,
     /// In bytes.
     size: u64,
 }
 
+/// What a place is used for.
+#[derive(Default)]
+struct Uses {
+    /// Whether the content of files is there.
+    is_needed: bool,
+    /// How many intend to make a file of what is there, or hold it.
+    holders: usize,
+    /// Whether somebody deletes what is there.
+    is_claimed: bool,
+}
+
+/// One of the holders of a place, until this is dropped.
+struct Holder {
+    state: Arc<Mutex<State>>,
+    place: Place,
+}
+
+/// The claim of a place, until this is dropped.
+struct Claim {
+    state: Arc<Mutex<State>>,
+    place: Place,
+}
+
+impl Hold for Holder {}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.state.lock().uses(self.place).holders -= 1;
+    }
+}
+
+impl Hold for Claim {}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(uses) = self.state.lock().places.get_mut(&self.place) {
+            uses.is_claimed = false;
+        }
+    }
+}
+
 impl MemoryIndex {
     fn open_state(&self) -> Result<MutexGuard<'_, State>, IndexError> {
-        let state = self.state.lock();
+        let state = self.0.lock();
         if state.closed {
             Err(IndexError::Closed)
         } else {
             Ok(state)
         }
     }
+
+    fn holder(&self, state: &mut State, place: Place) -> Holder {
+        state.uses(place).holders += 1;
+        let state = Arc::clone(&self.0);
+        Holder { state, place }
+    }
 }
 
 impl State {
-    fn content(&self, hash: &BlobHash, healths: &Healths) -> Option<Content> {
-        let row = self.contents.get(hash)?;
-        Some(Content {
-            users: row.users,
-            checked_at: healths.checked_at(hash),
-            is_damaged: healths.is_damaged(hash),
-        })
+    fn uses(&mut self, place: Place) -> &mut Uses {
+        self.places.entry(place).or_default()
     }
 
-    fn add(&mut self, file: NewFile) -> FileRecord {
-        let id = FileId::next(self.last);
-        let row = self.contents.entry(file.hash).or_insert(Row {
-            users: 0,
+    fn content(&self, hash: &BlobHash) -> Option<Content> {
+        self.contents.get(hash).map(|row| row.content)
+    }
+
+    fn new_place(&mut self) -> Place {
+        self.given_out += 1;
+        Place::numbered(self.given_out)
+    }
+
+    /// Adds a file whose content is at `place`, or is there already and whole.
+    fn add(&mut self, file: NewFile, place: Place) -> Put {
+        let row = self.contents.entry(file.hash).or_insert_with(|| Row {
+            content: Content {
+                place,
+                users: 0,
+                checked_at: None,
+                is_damaged: false,
+            },
             size: file.size,
         });
-        row.users += 1;
+        let content = &mut row.content;
+        content.users += 1;
+        let mended = content.is_damaged && content.place != place;
+        let before = content.place;
+        if mended {
+            (content.place, content.is_damaged) = (place, false);
+        }
+        let now = content.place;
+        self.uses(before).is_needed = false;
+        self.uses(now).is_needed = true;
+        let id = FileId::next(self.last);
         let record = FileRecord {
             id,
             uploaded_at: Timestamp::now(),
@@ -74,18 +143,18 @@ impl State {
         self.last = Some(id);
         self.changes += 1;
         self.files.insert(id, record.clone());
-        record
+        Put { record, mended }
     }
 
     fn remove(&mut self, id: FileId) -> Option<FileRecord> {
         let removed = self.files.remove(&id)?;
         self.changes += 1;
-        let hash = removed.file.hash;
-        if let Some(row) = self.contents.get_mut(&hash) {
-            row.users -= 1;
-            if row.users == 0 {
-                self.contents.remove(&hash);
-            }
+        let row = self.contents.get_mut(&removed.file.hash)?;
+        row.content.users -= 1;
+        if row.content.users == 0 {
+            let place = row.content.place;
+            self.contents.remove(&removed.file.hash);
+            self.uses(place).is_needed = false;
         }
         Some(removed)
     }
@@ -94,28 +163,22 @@ impl State {
 #[async_trait]
 impl IndexBackend for MemoryIndex {
     async fn intend(&self, hash: &BlobHash, _size: u64) -> Result<Intent, IndexError> {
-        let hold = self.in_use.share_to_write(*hash).await;
-        Ok(Intent::new(
-            self.open_state()?.content(hash, &self.healths),
-            hold,
-        ))
+        let mut state = self.open_state()?;
+        let content = state.content(hash);
+        let there = content.filter(|it| !it.is_damaged).map(|it| it.place);
+        let place = there.unwrap_or_else(|| state.new_place());
+        let holder = self.holder(&mut state, place);
+        Ok(Intent::new(place, content, holder))
     }
 
-    async fn put(&self, file: NewFile, intent: Intent) -> Result<FileRecord, IndexError> {
-        let record = self.open_state()?.add(file);
-        if intent.mends() {
-            self.healths.note(&record.file.hash, Health::Whole);
-        }
+    async fn put(&self, file: NewFile, intent: Intent) -> Result<Put, IndexError> {
+        let put = self.open_state()?.add(file, intent.place());
         intent.kept();
-        Ok(record)
+        Ok(put)
     }
 
     async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {
-        let removed = self.open_state()?.remove(id);
-        if let Some(record) = &removed {
-            self.in_use.suspect(record.file.hash);
-        }
-        Ok(removed)
+        Ok(self.open_state()?.remove(id))
     }
 
     async fn get(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {
@@ -160,59 +223,76 @@ impl IndexBackend for MemoryIndex {
     }
 
     async fn locate(&self, hash: &BlobHash) -> Result<Option<Content>, IndexError> {
-        Ok(self.open_state()?.content(hash, &self.healths))
+        Ok(self.open_state()?.content(hash))
     }
 
     async fn hold(&self, hash: &BlobHash) -> Result<Option<Held>, IndexError> {
-        let hold = self.in_use.share(*hash).await;
-        let content = self.open_state()?.content(hash, &self.healths);
-        Ok(content.map(|content| Held::new(content, hold)))
+        let mut state = self.open_state()?;
+        let Some(content) = state.content(hash) else {
+            return Ok(None);
+        };
+        let holder = self.holder(&mut state, content.place);
+        Ok(Some(Held::new(content, holder)))
     }
 
     async fn garbage(&self, limit: usize) -> Result<Vec<Garbage>, IndexError> {
-        let state = self.open_state()?;
-        let is_needed = |hash: &BlobHash| Ok(state.contents.contains_key(hash));
-        self.in_use.garbage(limit, is_needed)
+        let mut state = self.open_state()?;
+        let unused = state.places.iter_mut().filter(|(_, uses)| {
+            let is_used = uses.is_needed || uses.holders > 0;
+            !is_used && !uses.is_claimed
+        });
+        let claimed = unused.take(limit).map(|(place, uses)| {
+            uses.is_claimed = true;
+            let (state, place) = (Arc::clone(&self.0), *place);
+            Garbage::new(place, Claim { state, place })
+        });
+        Ok(claimed.collect())
     }
 
     async fn collected(&self, garbage: Vec<Garbage>) -> Result<(), IndexError> {
         for garbage in garbage {
-            self.healths.forget(garbage.hash());
+            self.0.lock().places.remove(&garbage.place());
             garbage.collected();
         }
         Ok(())
     }
 
-    async fn sift(&self, stored: &[BlobHash]) -> Result<(), IndexError> {
-        let state = self.open_state()?;
-        let unneeded = stored
-            .iter()
-            .filter(|hash| !state.contents.contains_key(*hash));
-        unneeded.for_each(|hash| self.in_use.suspect(*hash));
+    async fn sift(&self, stored: &[Place]) -> Result<(), IndexError> {
+        let mut state = self.open_state()?;
+        for place in stored {
+            state.uses(*place);
+        }
         Ok(())
     }
 
-    fn health(&self, hash: &BlobHash, found: Health) -> bool {
-        self.healths.note(hash, found)
+    fn health(&self, place: Place, found: Health) -> Option<BlobHash> {
+        let mut state = self.0.lock();
+        let mut contents = state.contents.iter_mut();
+        let (hash, row) = contents.find(|(_, row)| row.content.place == place)?;
+        let (content, is_damaged) = (&mut row.content, found == Health::Damaged);
+        content.checked_at = (!is_damaged).then(Timestamp::now);
+        let was_damaged = std::mem::replace(&mut content.is_damaged, is_damaged);
+        (was_damaged != is_damaged).then_some(*hash)
     }
 
     fn is_damaged(&self, hash: &BlobHash) -> bool {
-        self.healths.is_damaged(hash)
+        self.0.lock().content(hash).is_some_and(|it| it.is_damaged)
     }
 
     fn totals(&self) -> Totals {
-        let state = self.state.lock();
+        let state = self.0.lock();
+        let damaged = state.contents.values().filter(|it| it.content.is_damaged);
         Totals {
             files: state.files.len() as u64,
             bytes: state.files.values().map(|it| it.file.size).sum(),
             blobs: state.contents.len() as u64,
             blob_bytes: state.contents.values().map(|it| it.size).sum(),
-            damaged: self.healths.damaged(),
+            damaged: damaged.count() as u64,
         }
     }
 
     fn mark(&self) -> u64 {
-        self.state.lock().changes
+        self.0.lock().changes
     }
 
     async fn sync(&self, _mark: u64) -> Result<(), IndexError> {

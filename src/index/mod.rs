@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use crate::disk::DiskError;
 use crate::hash::BlobHash;
 use crate::health::Health;
+use crate::place::Place;
 use crate::record::{FileId, FileRecord, NewFile};
 use crate::unavailable::Unavailable;
 
@@ -27,28 +28,30 @@ mod sled_files;
 mod sums;
 
 pub use guard::stuck;
-pub use intent::{Content, Garbage, Held, Hold, Intent};
+pub use intent::{Content, Garbage, Held, Hold, Intent, Put};
 pub use journal::Damage;
 
-/// One place that keeps file records, and so decides which contents are needed and which are
-/// garbage.
+/// What keeps file records, and so decides in which places contents are, which of those are needed
+/// and which are garbage.
 ///
-/// Whoever makes a file asks first ([`IndexBackend::intend`]), has the content written and then
-/// puts the file; whoever deletes content asks which ([`IndexBackend::garbage`]) and tells what is
-/// gone ([`IndexBackend::collected`]). In between the content is that one's: so no content that
-/// somebody counts on is ever deleted, and what no file needs is told as garbage in the end,
-/// unless the index is gone before; then [`IndexBackend::sift`] finds it.
+/// Whoever makes a file asks first ([`IndexBackend::intend`]), has the content written where that
+/// says and then puts the file; whoever deletes content asks where ([`IndexBackend::garbage`]) and
+/// tells which places are empty ([`IndexBackend::collected`]). In between the place is that one's:
+/// so no content that somebody counts on is ever deleted, and what no file needs is told as garbage
+/// in the end, unless the index is gone before; then [`IndexBackend::sift`] finds it.
 #[async_trait]
 pub trait IndexBackend: Send + Sync + 'static {
-    /// Announces a file with this content, of `size` bytes. Waits for whoever collects what is
-    /// there of it.
+    /// Announces a file with this content, of `size` bytes, and tells where that is or is to be
+    /// written: never where somebody collects what is there, for whom this waits where there is no
+    /// other place.
     async fn intend(&self, hash: &BlobHash, size: u64) -> Result<Intent, IndexError>;
 
     /// Adds a file, for whose content `intent` was given and which is there by now, under a new
     /// id, greater than every id before. Ok means durable (within the backend's durability
     /// setting) and visible. Once begun it holds the content to its end, also where nobody waits
-    /// for that.
-    async fn put(&self, file: NewFile, intent: Intent) -> Result<FileRecord, IndexError>;
+    /// for that. The content is in one place from then on, whoever else has brought it: any other
+    /// becomes garbage.
+    async fn put(&self, file: NewFile, intent: Intent) -> Result<Put, IndexError>;
 
     /// Removes a file and returns what it was; None if there was none. Ok means durable.
     /// Content that no file needs any more becomes garbage.
@@ -83,23 +86,23 @@ pub trait IndexBackend: Send + Sync + 'static {
     /// The same, and nobody collects the content while that lives.
     async fn hold(&self, hash: &BlobHash) -> Result<Option<Held>, IndexError>;
 
-    /// Claims at most `limit` contents that no file needs and nobody intends to make one of, for
-    /// whoever asks to delete them. None at all are an end: the rest, if any, is told to others,
-    /// or when those are through who hold it.
+    /// Claims at most `limit` places that no file needs and nobody intends to make one of, for
+    /// whoever asks to delete what is there. None at all are an end: the rest, if any, is told to
+    /// others, or when those are through who hold it.
     async fn garbage(&self, limit: usize) -> Result<Vec<Garbage>, IndexError>;
 
-    /// Nothing is left of these contents.
+    /// Nothing is left in these places.
     async fn collected(&self, garbage: Vec<Garbage>) -> Result<(), IndexError>;
 
-    /// Looks through contents that are stored: those become garbage that no file needs, and of
-    /// which nobody has told that, as after a crash.
-    async fn sift(&self, stored: &[BlobHash]) -> Result<(), IndexError>;
+    /// Looks through places where something is stored: those become garbage that no file needs, and
+    /// of which nobody has told that, as after a crash.
+    async fn sift(&self, stored: &[Place]) -> Result<(), IndexError>;
 
-    /// Remembers in what health a content was found, and returns whether that is news: it was
-    /// damaged before and is not any more, or the other way round. What is damaged is no place to
-    /// count on: whoever intends a file of it is to write it, and putting the file makes it whole
-    /// again.
-    fn health(&self, hash: &BlobHash, found: Health) -> bool;
+    /// Remembers in what health the content in a place was found, and returns which it is where
+    /// that is news: it was damaged before and is not any more, or the other way round. On what is
+    /// damaged nobody counts: whoever intends a file of it is to write it, and putting the file
+    /// makes it whole again.
+    fn health(&self, place: Place, found: Health) -> Option<BlobHash>;
 
     /// Whether a content is known to be damaged, as it was last seen, without waiting.
     fn is_damaged(&self, hash: &BlobHash) -> bool;

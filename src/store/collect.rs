@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::{Store, StoreError};
-use crate::hash::BlobHash;
 use crate::index::Garbage;
+use crate::place::Place;
 use crate::record::FileRecord;
 
 /// How many blobs are looked at together.
 const PAGE: usize = 256;
-/// How many contents are claimed together: whoever brings one again waits for so many deletions.
+/// How many places are claimed together: whoever brings a content again may wait for so many
+/// deletions.
 const CLAIMED: usize = 16;
 
 impl Store {
@@ -38,11 +39,11 @@ impl Store {
         }
     }
 
-    /// Deletes contents, as many as can be, and returns how many those were.
+    /// Deletes what is in places, as many as can be, and returns how many those were.
     async fn delete(&self, garbage: Vec<Garbage>) -> Result<u64, StoreError> {
         let (mut deleted, mut failed) = (Vec::new(), Ok(()));
         for garbage in garbage {
-            match self.blobs.delete(garbage.hash()).await {
+            match self.blobs.delete(garbage.place()).await {
                 Ok(()) => deleted.push(garbage),
                 Err(error) => failed = failed.and(Err(error)),
             }
@@ -61,7 +62,7 @@ impl Store {
         let mut pages = self.blobs.list().chunks(PAGE);
         while let Some(page) = pages.next().await {
             let page: Result<Vec<_>, _> = page.into_iter().collect();
-            let stored: Vec<BlobHash> = page?.into_iter().map(|(hash, _)| hash).collect();
+            let stored: Vec<Place> = page?.into_iter().map(|(place, _)| place).collect();
             self.index.sift(&stored).await?;
             collected += self.try_collect().await?;
         }
@@ -76,7 +77,7 @@ impl Store {
     pub async fn tell_missing(&self) -> Result<u64, StoreError> {
         let (mut missing, mut files) = (0, self.files(None));
         while let Some(FileRecord { id, file, .. }) = files.try_next().await? {
-            if self.blobs.size(&file.hash).await?.is_none() && self.get(id).await?.is_some() {
+            if self.stored_size(&file.hash).await?.is_none() && self.get(id).await?.is_some() {
                 tracing::warn!(%id, name = file.name, hash = %file.hash,
                     "this file has no content: it was removed, or its content is lost");
                 missing += 1;

@@ -7,6 +7,8 @@ use super::{Store, StoreError};
 use crate::blob::BlobError;
 use crate::blob::local::{Doubts, LONGEST_IN_PACKS};
 use crate::hash::BlobHash;
+use crate::index::Content;
+use crate::place::Place;
 use crate::record::FileRecord;
 
 impl Store {
@@ -38,7 +40,7 @@ impl Store {
             // Longer content is in no pack.
             let is_there = file.size > LONGEST_IN_PACKS
                 || self.index.is_damaged(&hash)
-                || self.blobs.size(&hash).await?.is_some();
+                || self.stored_size(&hash).await?.is_some();
             lost += u64::from(!is_there && self.is_lost(&hash).await?);
         }
         Ok(lost)
@@ -46,18 +48,25 @@ impl Store {
 
     /// Whether a file needs content that is not whole, which is remembered then.
     async fn is_lost(&self, hash: &BlobHash) -> Result<bool, StoreError> {
-        if !self.is_needed(hash).await? || !self.is_broken(hash).await? {
+        let Some(Content { place, .. }) = self.index.locate(hash).await? else {
+            return Ok(false);
+        };
+        if !self.is_broken(hash, place).await? {
             return Ok(false);
         }
         if !self.index.is_damaged(hash) {
-            self.blobs.note_missing(hash).await?;
+            self.blobs.note_missing(place).await?;
         }
         Ok(true)
     }
 
     /// Whether content turned out not to be whole. Of what cannot be read now nobody knows.
-    pub(super) async fn is_broken(&self, hash: &BlobHash) -> Result<bool, StoreError> {
-        match self.blobs.is_whole(hash).await {
+    pub(super) async fn is_broken(
+        &self,
+        hash: &BlobHash,
+        place: Place,
+    ) -> Result<bool, StoreError> {
+        match self.blobs.is_whole(hash, place).await {
             Err(error @ BlobError::Disk(_)) if !error.is_shortage() => {
                 tracing::warn!(%hash, %error, "content that files need cannot be read now");
                 Ok(false)

@@ -7,7 +7,7 @@ use super::quota::Reservation;
 use super::{Store, StoreError};
 use crate::blob::{BlobError, Received};
 use crate::hash::BlobHash;
-use crate::index::Intent;
+use crate::index::{Intent, Put};
 use crate::record::{FileRecord, NewFile};
 
 /// What an upload tells beside its content.
@@ -91,8 +91,9 @@ impl Store {
         // A record stands for a durable blob, so long content that has one is not written
         // again: once it is proven to be whole, which only reading it tells. Short content is
         // compared by the backend.
-        let is_there =
-            intent.is_there() && !content.is_cheap_to_keep() && self.has_whole(&hash, size).await?;
+        let is_there = intent.is_there()
+            && !content.is_cheap_to_keep()
+            && self.has_whole(&hash, size, &intent).await?;
         let mut reserved = None;
         if !is_there {
             // What a record has is counted already, whole or damaged.
@@ -103,7 +104,7 @@ impl Store {
                     reserved => Some(reserved?),
                 };
             }
-            content.keep().await?;
+            content.keep(intent.place()).await?;
         }
         Ok(CommittedBlob {
             hash,
@@ -113,11 +114,17 @@ impl Store {
         })
     }
 
-    /// Whether a blob of this size is there and whole. One that cannot be read is not; of one
-    /// that is out of reach nobody knows.
-    async fn has_whole(&self, hash: &BlobHash, size: u64) -> Result<bool, BlobError> {
+    /// Whether a blob of this size is where it is said to be, and whole. One that cannot be read is
+    /// not; of one that is out of reach nobody knows.
+    async fn has_whole(
+        &self,
+        hash: &BlobHash,
+        size: u64,
+        intent: &Intent,
+    ) -> Result<bool, BlobError> {
+        let (blobs, place) = (&self.blobs, intent.place());
         let is_there = async {
-            Ok(self.blobs.size(hash).await? == Some(size) && self.blobs.is_whole(hash).await?)
+            Ok(blobs.size(place).await? == Some(size) && blobs.is_whole(hash, place).await?)
         };
         match is_there.await {
             Err(error) if !matches!(error, BlobError::Unavailable(_)) => {
@@ -148,9 +155,14 @@ impl Store {
             size,
             hash,
         };
-        let record = self.index.put(file, intent).await?;
+        let Put { record, mended } = self.index.put(file, intent).await?;
         // The index counts it by now.
         drop(reserved);
+        if mended {
+            self.feed.tell_health(Change::Mended(hash));
+            // What was damaged may be in another place still.
+            self.collect().await;
+        }
         self.tell(Change::Added(Arc::new(record.clone())));
         Ok(record)
     }

@@ -215,7 +215,10 @@ impl Store {
     /// Whether a file has content with this hash, and all of it is there and whole. Takes as
     /// long as reading it.
     pub async fn holds_whole(&self, hash: &BlobHash) -> Result<bool, StoreError> {
-        Ok(self.holds(hash).await? && self.blobs.is_whole(hash).await?)
+        match self.index.locate(hash).await? {
+            Some(it) if !it.is_damaged => Ok(self.blobs.is_whole(hash, it.place).await?),
+            _ => Ok(false),
+        }
     }
 
     /// Removes a file and returns what it was; its blob goes when no file needs it.
@@ -244,8 +247,11 @@ impl Store {
         let mut broken = Vec::new();
         for record in files {
             // A file that was removed again is not lost, though its blob is gone.
-            let there = self.index.get(record.id).await?.is_some();
-            if there && self.is_broken(&record.file.hash).await? {
+            let (there, hash) = (self.index.get(record.id).await?, &record.file.hash);
+            if there.is_some()
+                && let Some(content) = self.index.locate(hash).await?
+                && self.is_broken(hash, content.place).await?
+            {
                 broken.push(record);
             }
         }

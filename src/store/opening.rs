@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Store, StoreError};
 use crate::blob::{BlobError, OpenBlob};
 use crate::hash::BlobHash;
+use crate::index::Content;
 use crate::record::FileRecord;
 
 impl Store {
@@ -33,24 +34,34 @@ impl Store {
         Ok(Some(blob))
     }
 
+    /// How long what is stored of a content is, in bytes; None where no file needs it, where
+    /// nothing is stored, and where that is known to be damaged.
+    pub(super) async fn stored_size(&self, hash: &BlobHash) -> Result<Option<u64>, StoreError> {
+        match self.index.locate(hash).await? {
+            Some(Content { place, .. }) => Ok(self.blobs.size(place).await?),
+            None => Ok(None),
+        }
+    }
+
     /// Opens content by its hash. None if there is none; that there is none though a file
     /// needs it is damage.
     async fn open_needed(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
         // What is stored still, or again, of a file that was removed is nobody's.
-        if !self.is_needed(hash).await? {
-            return Ok(None);
-        }
-        if let Some(blob) = self.blobs.open(hash).await? {
-            return Ok(Some(blob));
-        }
-        // It may have been collected, and come again.
-        let Some(_held) = self.index.hold(hash).await? else {
+        let Some(Content { place, .. }) = self.index.locate(hash).await? else {
             return Ok(None);
         };
-        if let Some(blob) = self.blobs.open(hash).await? {
+        if let Some(blob) = self.blobs.open(hash, place).await? {
             return Ok(Some(blob));
         }
-        self.blobs.note_missing(hash).await?;
+        // It may have been collected, and come again, perhaps to another place.
+        let Some(held) = self.index.hold(hash).await? else {
+            return Ok(None);
+        };
+        let place = held.content.place;
+        if let Some(blob) = self.blobs.open(hash, place).await? {
+            return Ok(Some(blob));
+        }
+        self.blobs.note_missing(place).await?;
         let (hash, detail) = (*hash, "it is not there".to_owned());
         Err(BlobError::Damaged { hash, detail }.into())
     }

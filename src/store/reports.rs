@@ -4,9 +4,9 @@
 use std::sync::Weak;
 
 use super::feed::{Change, Feed};
-use crate::hash::BlobHash;
 use crate::health::{Findings, Health};
 use crate::index::IndexBackend;
+use crate::place::Place;
 
 /// How much damage there is, as far as it has shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,14 +24,14 @@ pub(super) struct Reports {
 }
 
 impl Findings for Reports {
-    fn found(&self, hash: &BlobHash, health: Health) {
+    fn found(&self, place: Place, health: Health) {
         let (Some(index), Some(feed)) = (self.index.upgrade(), self.feed.upgrade()) else {
             return;
         };
-        if index.health(hash, health) {
+        if let Some(hash) = index.health(place, health) {
             feed.tell_health(match health {
-                Health::Damaged => Change::Damaged(*hash),
-                Health::Whole => Change::Mended(*hash),
+                Health::Damaged => Change::Damaged(hash),
+                Health::Whole => Change::Mended(hash),
             });
         }
     }

@@ -14,6 +14,7 @@ use crate::blocking;
 use crate::hash::BlobHash;
 use crate::index::Totals;
 use crate::index::local::{self as index, Journaled};
+use crate::place::Place;
 
 /// One thing that is not as it should be.
 #[derive(Debug)]
@@ -192,7 +193,7 @@ impl Checking<'_> {
 
     /// Tells of content that is not there. What is in a shard that could not be listed may be.
     async fn tell_missing(&self, hash: BlobHash) {
-        let size = self.blobs.size(&hash).await;
+        let size = self.blobs.size(Place::of(&hash)).await;
         match self.or_unchecked(size).await {
             Some(None) => self.tell(Finding::BlobMissing(hash)).await,
             Some(Some(size)) => self.check_content(hash, size).await,

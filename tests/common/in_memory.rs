@@ -30,6 +30,7 @@ pub(crate) struct InMemory {
     node: Arc<Node>,
     router: Router,
     blobs: Arc<dyn BlobBackend>,
+    index: Arc<dyn IndexBackend>,
 }
 
 /// An answer, read whole.
@@ -48,7 +49,7 @@ impl InMemory {
 
     /// A node over these backends.
     pub(crate) fn over(blobs: Arc<dyn BlobBackend>, index: Arc<dyn IndexBackend>) -> Self {
-        let store = Store::new(Arc::clone(&blobs), index);
+        let store = Store::new(Arc::clone(&blobs), Arc::clone(&index));
         let options = Options::alone("http://localhost:5004".parse().unwrap());
         let (identity, state) = (Identity::generate().unwrap(), MemoryState::default());
         let node = Node::new(store, identity, Arc::new(state), options);
@@ -62,6 +63,7 @@ impl InMemory {
             node,
             router,
             blobs,
+            index,
         }
     }
 
@@ -111,8 +113,10 @@ impl InMemory {
         &self.node
     }
 
-    pub(crate) fn blobs(&self) -> &dyn BlobBackend {
-        &*self.blobs
+    /// Has the bytes of a content be gone.
+    pub(crate) async fn take_away(&self, hash: &BlobHash) {
+        let content = self.index.locate(hash).await.unwrap().unwrap();
+        self.blobs.delete(content.place).await.unwrap();
     }
 
     /// How many peers and how many of their files the node knows.

@@ -6,5 +6,5 @@ use larder::record::{FileRecord, NewFile};
 /// Adds a file as an upload does whose content was written.
 pub(crate) async fn add(index: &dyn IndexBackend, file: NewFile) -> Result<FileRecord, IndexError> {
     let intent = index.intend(&file.hash, file.size).await?;
-    index.put(file, intent).await
+    Ok(index.put(file, intent).await?.record)
 }

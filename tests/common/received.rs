@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use larder::blob::{BlobBackend, BlobError, Limit, Received, Receiving};
 use larder::hash::BlobHash;
+use larder::place::Place;
 
 /// How long the pieces are, in bytes.
 const PIECE: usize = 40_000;
@@ -25,10 +26,16 @@ pub(crate) async fn received(
     receiving.finish().await
 }
 
-/// Keeps content, and tells its hash.
+/// Keeps content in the place that is named for it, and tells its hash.
 pub(crate) async fn keep(blobs: &dyn BlobBackend, bytes: &[u8]) -> Result<BlobHash, BlobError> {
     let content = received(blobs, bytes).await?;
     let hash = content.hash();
-    content.keep().await?;
+    keep_received(content).await?;
     Ok(hash)
+}
+
+/// Keeps content that was received in the place that is named for it.
+pub(crate) async fn keep_received(content: Box<dyn Received>) -> Result<(), BlobError> {
+    let place = Place::of(&content.hash());
+    content.keep(place).await
 }

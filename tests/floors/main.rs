@@ -36,6 +36,7 @@ const FLOORS: &[&[&str]] = &[
         "outboard",
         "record",
         "peer_id",
+        "place",
         "text_form",
     ],
     &[
@@ -64,7 +65,8 @@ const FLOORS: &[&[&str]] = &[
 /// Who may import whom on one floor.
 const SIBLINGS: &[(&str, &str)] = &[
     ("outboard", "hash"),
-    ("health", "hash"),
+    ("health", "place"),
+    ("place", "hash"),
     ("record", "hash"),
     ("base_url", "text_form"),
     ("hash", "text_form"),

@@ -1,6 +1,6 @@
 //! What every blob backend promises, held against each there is.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -10,22 +10,66 @@ use futures_util::future::join_all;
 use larder::blob::local::{self, LocalBlobs};
 use larder::blob::memory::MemoryBlobs;
 use larder::blob::{
-    BlobBackend, BlobError, FoundPartial, Limit, Partial, PartialId, Proven, Purpose,
+    BlobBackend, BlobError, FoundPartial, Limit, OpenBlob, Partial, PartialId, Proven, Purpose,
+    Received,
 };
 use larder::disk::Durability;
 use larder::hash::BlobHash;
 use larder::health::{Findings, Health};
+use larder::place::Place;
 
 use crate::common::content::content;
-use crate::common::received::{keep, received, write};
+use crate::common::received::{self, write};
 
 /// Around every limit on the way: memory or file, pieces, nothing at all.
 const LENGTHS: [usize; 9] = [
     0, 1, 65_535, 65_536, 65_537, 524_287, 524_288, 524_289, 3_000_000,
 ];
 
+/// A backend in which each content has a place, which is not always named for it.
+struct ByHash {
+    backend: Box<dyn BlobBackend>,
+    place_of: fn(&BlobHash) -> Place,
+}
+
+impl ByHash {
+    async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
+        self.backend.open(hash, (self.place_of)(hash)).await
+    }
+
+    async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
+        self.backend.size((self.place_of)(hash)).await
+    }
+
+    async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
+        self.backend.delete((self.place_of)(hash)).await
+    }
+}
+
+impl Deref for ByHash {
+    type Target = dyn BlobBackend;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.backend
+    }
+}
+
+async fn received(blobs: &ByHash, bytes: &[u8]) -> Result<Box<dyn Received>, BlobError> {
+    received::received(&*blobs.backend, bytes).await
+}
+
+async fn kept(blobs: &ByHash, content: Box<dyn Received>) -> Result<BlobHash, BlobError> {
+    let hash = content.hash();
+    content.keep((blobs.place_of)(&hash)).await?;
+    Ok(hash)
+}
+
+async fn keep(blobs: &ByHash, bytes: &[u8]) -> Result<BlobHash, BlobError> {
+    kept(blobs, received(blobs, bytes).await?).await
+}
+
 async fn try_read(
-    blobs: &dyn BlobBackend,
+    blobs: &ByHash,
     hash: &BlobHash,
     range: Range<u64>,
 ) -> Result<Vec<u8>, BlobError> {
@@ -35,26 +79,26 @@ async fn try_read(
     Ok(pieces.concat())
 }
 
-async fn whole(blobs: &dyn BlobBackend, bytes: &[u8]) -> bool {
+async fn whole(blobs: &ByHash, bytes: &[u8]) -> bool {
     let (hash, size) = (BlobHash::of(bytes), bytes.len() as u64);
     blobs.size(&hash).await.unwrap() == Some(size)
         && try_read(blobs, &hash, 0..size).await.unwrap() == bytes
 }
 
-async fn absent(blobs: &dyn BlobBackend, bytes: &[u8]) -> bool {
+async fn absent(blobs: &ByHash, bytes: &[u8]) -> bool {
     let hash = BlobHash::of(bytes);
     blobs.size(&hash).await.unwrap().is_none() && blobs.open(&hash).await.unwrap().is_none()
 }
 
 /// What is listed, in order.
-async fn listed(blobs: &dyn BlobBackend) -> Vec<(BlobHash, u64)> {
+async fn listed(blobs: &ByHash) -> Vec<(Place, u64)> {
     let mut listed: Vec<_> = blobs.list().try_collect().await.unwrap();
     listed.sort_unstable();
     listed
 }
 
 /// The whole suite, on a backend that is empty.
-async fn conforms(blobs: &dyn BlobBackend) {
+async fn conforms(blobs: &ByHash) {
     what_is_kept_is_there(blobs).await;
     ranges_are_exact(blobs).await;
     deletion_is_complete(blobs).await;
@@ -77,7 +121,7 @@ async fn conforms(blobs: &dyn BlobBackend) {
     assert_eq!(blobs.refusal(), None);
 }
 
-async fn what_is_kept_is_there(blobs: &dyn BlobBackend) {
+async fn what_is_kept_is_there(blobs: &ByHash) {
     assert_eq!(listed(blobs).await, []);
     let mut expected = Vec::new();
     for len in LENGTHS {
@@ -86,17 +130,17 @@ async fn what_is_kept_is_there(blobs: &dyn BlobBackend) {
         let (hash, size) = (received.hash(), received.size());
         assert_eq!((hash, size), (BlobHash::of(&bytes), len as u64));
         assert!(absent(blobs, &bytes).await);
-        received.keep().await.unwrap();
+        kept(blobs, received).await.unwrap();
         assert!(whole(blobs, &bytes).await);
         assert_eq!(keep(blobs, &bytes).await.unwrap(), hash);
         assert!(whole(blobs, &bytes).await);
-        expected.push((hash, size));
+        expected.push(((blobs.place_of)(&hash), size));
     }
     expected.sort_unstable();
     assert_eq!(listed(blobs).await, expected);
 }
 
-async fn ranges_are_exact(blobs: &dyn BlobBackend) {
+async fn ranges_are_exact(blobs: &ByHash) {
     let bytes = content(1, 2_000_000);
     let hash = BlobHash::of(&bytes);
     keep(blobs, &bytes).await.unwrap();
@@ -118,7 +162,7 @@ async fn ranges_are_exact(blobs: &dyn BlobBackend) {
     }
 }
 
-async fn deletion_is_complete(blobs: &dyn BlobBackend) {
+async fn deletion_is_complete(blobs: &ByHash) {
     let bytes = content(2, 1_500_000);
     let hash = BlobHash::of(&bytes);
     keep(blobs, &bytes).await.unwrap();
@@ -131,7 +175,7 @@ async fn deletion_is_complete(blobs: &dyn BlobBackend) {
         listed(blobs)
             .await
             .iter()
-            .all(|(listed, _)| *listed != hash)
+            .all(|(listed, _)| *listed != (blobs.place_of)(&hash))
     );
     // Its end is reached, or it is told that it is not.
     if let Ok(rest) = reading.try_collect::<Vec<_>>().await {
@@ -142,7 +186,7 @@ async fn deletion_is_complete(blobs: &dyn BlobBackend) {
     assert!(whole(blobs, &bytes).await);
 }
 
-async fn racing_uploads_make_one_blob(blobs: &dyn BlobBackend) {
+async fn racing_uploads_make_one_blob(blobs: &ByHash) {
     for len in [30_000, 300_000] {
         let bytes = content(3, len);
         let before = listed(blobs).await.len();
@@ -154,7 +198,7 @@ async fn racing_uploads_make_one_blob(blobs: &dyn BlobBackend) {
     }
 }
 
-async fn pieces_of_any_length_make_up_the_content(blobs: &dyn BlobBackend) {
+async fn pieces_of_any_length_make_up_the_content(blobs: &ByHash) {
     for piece in [1, 999, 65_536, 600_000, 700_000] {
         let bytes = content(u32::try_from(piece).unwrap(), 700_000);
         let mut receiving = blobs.receive(Limit::default()).await.unwrap();
@@ -163,12 +207,14 @@ async fn pieces_of_any_length_make_up_the_content(blobs: &dyn BlobBackend) {
             let piece = Bytes::copy_from_slice(piece);
             receiving.write(piece).await.unwrap();
         }
-        receiving.finish().await.unwrap().keep().await.unwrap();
+        kept(blobs, receiving.finish().await.unwrap())
+            .await
+            .unwrap();
         assert!(whole(blobs, &bytes).await, "in pieces of {piece}");
     }
 }
 
-async fn what_is_dropped_leaves_nothing(blobs: &dyn BlobBackend) {
+async fn what_is_dropped_leaves_nothing(blobs: &ByHash) {
     let before = listed(blobs).await;
     for len in [10, 700_000] {
         let bytes = content(4, len);
@@ -181,7 +227,7 @@ async fn what_is_dropped_leaves_nothing(blobs: &dyn BlobBackend) {
     assert_eq!(listed(blobs).await, before);
 }
 
-async fn content_up_to_the_limit_is_taken_and_not_a_byte_more(blobs: &dyn BlobBackend) {
+async fn content_up_to_the_limit_is_taken_and_not_a_byte_more(blobs: &ByHash) {
     for len in [0, 10, 65_536, 700_000] {
         let bytes = content(5, len + 1);
         let most = Some(len as u64);
@@ -219,7 +265,7 @@ fn proven(bytes: &[u8]) -> Proven {
 }
 
 async fn resume(
-    blobs: &dyn BlobBackend,
+    blobs: &ByHash,
     purpose: Purpose,
     id: &PartialId,
     proven: Option<Proven>,
@@ -231,7 +277,7 @@ async fn resume(
 }
 
 /// Lengths and ids of the partial content that is there.
-async fn found(blobs: &dyn BlobBackend, purpose: Purpose) -> Vec<(PartialId, u64)> {
+async fn found(blobs: &ByHash, purpose: Purpose) -> Vec<(PartialId, u64)> {
     let found = blobs.partials(purpose).prepare().await.unwrap();
     let mut found: Vec<_> = found
         .into_iter()
@@ -241,7 +287,7 @@ async fn found(blobs: &dyn BlobBackend, purpose: Purpose) -> Vec<(PartialId, u64
     found
 }
 
-async fn partial_content_goes_on_where_it_is_proven(blobs: &dyn BlobBackend, purpose: Purpose) {
+async fn partial_content_goes_on_where_it_is_proven(blobs: &ByHash, purpose: Purpose) {
     assert_eq!(found(blobs, purpose).await, []);
     let (id, bytes) = (PartialId::of(&[1; 16]), content(6, 500_000));
     let mut partial = resume(blobs, purpose, &id, Some(proven(b"")))
@@ -271,10 +317,7 @@ async fn partial_content_goes_on_where_it_is_proven(blobs: &dyn BlobBackend, pur
     blobs.partials(purpose).remove(&id).await.unwrap();
 }
 
-async fn partial_content_that_is_not_what_it_was_is_told(
-    blobs: &dyn BlobBackend,
-    purpose: Purpose,
-) {
+async fn partial_content_that_is_not_what_it_was_is_told(blobs: &ByHash, purpose: Purpose) {
     let (id, bytes) = (PartialId::of(&[2; 32]), content(7, 200_000));
     let mut partial = resume(blobs, purpose, &id, None).await.unwrap();
     write(&mut *partial, &bytes).await.unwrap();
@@ -306,7 +349,7 @@ async fn partial_content_that_is_not_what_it_was_is_told(
     partials.remove(&id).await.unwrap();
 }
 
-async fn partial_content_is_cut_listed_and_removed(blobs: &dyn BlobBackend, purpose: Purpose) {
+async fn partial_content_is_cut_listed_and_removed(blobs: &ByHash, purpose: Purpose) {
     let partials = blobs.partials(purpose);
     let ids = [PartialId::of(&[3; 16]), PartialId::of(&[4; 32])];
     for id in &ids {
@@ -326,7 +369,7 @@ async fn partial_content_is_cut_listed_and_removed(blobs: &dyn BlobBackend, purp
     assert_eq!(found(blobs, purpose).await, []);
 }
 
-async fn partial_content_becomes_a_blob(blobs: &dyn BlobBackend, purpose: Purpose) {
+async fn partial_content_becomes_a_blob(blobs: &ByHash, purpose: Purpose) {
     let id = PartialId::of(&[5; 16]);
     for len in [10_000, 400_000] {
         let bytes = content(10, len);
@@ -339,7 +382,7 @@ async fn partial_content_becomes_a_blob(blobs: &dyn BlobBackend, purpose: Purpos
             (copy.hash(), copy.size()),
             (BlobHash::of(&bytes), len as u64)
         );
-        copy.keep().await.unwrap();
+        kept(blobs, copy).await.unwrap();
         assert!(whole(blobs, &bytes).await);
         assert_eq!(found(blobs, purpose).await, [(id.clone(), len as u64)]);
         blobs.delete(&BlobHash::of(&bytes)).await.unwrap();
@@ -352,14 +395,14 @@ async fn partial_content_becomes_a_blob(blobs: &dyn BlobBackend, purpose: Purpos
         let partial = resume(blobs, purpose, &id, Some(proven(&bytes)))
             .await
             .unwrap();
-        partial.finish().await.unwrap().keep().await.unwrap();
+        kept(blobs, partial.finish().await.unwrap()).await.unwrap();
         assert!(whole(blobs, &bytes).await);
         assert_eq!(found(blobs, purpose).await, []);
         blobs.delete(&BlobHash::of(&bytes)).await.unwrap();
     }
 }
 
-async fn purposes_are_apart(blobs: &dyn BlobBackend) {
+async fn purposes_are_apart(blobs: &ByHash) {
     let id = PartialId::of(&[6; 16]);
     let mut partial = resume(blobs, Purpose::Uploads, &id, None).await.unwrap();
     write(&mut *partial, b"some bytes").await.unwrap();
@@ -372,43 +415,52 @@ async fn purposes_are_apart(blobs: &dyn BlobBackend) {
 
 /// What a backend has reported.
 #[derive(Default)]
-struct Heard(Mutex<Vec<(BlobHash, Health)>>);
+struct Heard(Mutex<Vec<(Place, Health)>>);
 
 impl Findings for Heard {
-    fn found(&self, hash: &BlobHash, health: Health) {
-        self.0.lock().unwrap().push((*hash, health));
+    fn found(&self, place: Place, health: Health) {
+        self.0.lock().unwrap().push((place, health));
     }
 }
 
-async fn what_is_missed_is_counted_and_reported(blobs: &dyn BlobBackend) {
+async fn what_is_missed_is_counted_and_reported(blobs: &ByHash) {
     let heard = Arc::new(Heard::default());
     blobs.report_to(Arc::clone(&heard) as Arc<dyn Findings>);
 
     // What was known before is told first.
     heard.0.lock().unwrap().clear();
     let (hash, before) = (BlobHash::of(b"missed"), blobs.damage_found());
-    blobs.note_missing(&hash).await.unwrap();
+    let place = (blobs.place_of)(&hash);
+    blobs.note_missing(place).await.unwrap();
     let told = heard.0.lock().unwrap().clone();
-    assert_eq!(told, [(hash, Health::Damaged)]);
+    assert_eq!(told, [(place, Health::Damaged)]);
     assert_eq!(blobs.damage_found(), before + 1);
 
     // What mends it is reported, too: the same content, and that nothing is left of it.
     heard.0.lock().unwrap().clear();
     assert_eq!(keep(blobs, b"missed").await.unwrap(), hash);
-    blobs.note_missing(&hash).await.unwrap();
+    blobs.note_missing(place).await.unwrap();
     blobs.delete(&hash).await.unwrap();
     let told = heard.0.lock().unwrap().clone();
     let told: Vec<_> = told
         .chunk_by(|one, other| one == other)
         .map(|it| it[0])
         .collect();
-    let (whole, damaged) = ((hash, Health::Whole), (hash, Health::Damaged));
+    let (whole, damaged) = ((place, Health::Whole), (place, Health::Damaged));
     assert_eq!(told, [whole, damaged, whole]);
 }
 
 #[tokio::test]
 async fn memory() {
-    conforms(&MemoryBlobs::default()).await;
+    let blobs = MemoryBlobs::default();
+    conforms(&ByHash {
+        backend: Box::new(blobs),
+        place_of: |hash| {
+            let (first, _) = hash.as_bytes().split_first_chunk().unwrap();
+            Place::numbered(!u128::from_be_bytes(*first))
+        },
+    })
+    .await;
 }
 
 async fn local(dir: &Path, durability: Durability) {
@@ -416,7 +468,12 @@ async fn local(dir: &Path, durability: Durability) {
         durability,
         ..local::Options::new(dir)
     };
-    conforms(&LocalBlobs::open(options).unwrap()).await;
+    let blobs = LocalBlobs::open(options).unwrap();
+    conforms(&ByHash {
+        backend: Box::new(blobs),
+        place_of: Place::of,
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -3,10 +3,13 @@
 use std::fs;
 use std::sync::Arc;
 
-use larder::blob::BlobBackend;
+use futures_util::{StreamExt, TryStreamExt};
 use larder::blob::memory::MemoryBlobs;
+use larder::blob::{BlobBackend, OpenBlob};
 use larder::disk::{Durability, RealDisk};
 use larder::hash::BlobHash;
+use larder::health::Health;
+use larder::index::IndexBackend;
 use larder::index::memory::MemoryIndex;
 use larder::store::{Change, Changes, News, Store};
 
@@ -46,8 +49,46 @@ async fn damage_and_its_end_are_told(store: &Store, take_away: impl AsyncFn(&Blo
 async fn damage_and_its_end_are_told_by_a_store_in_memory() {
     let blobs = Arc::new(MemoryBlobs::default());
     let (kept, index) = (Arc::clone(&blobs), Arc::new(MemoryIndex::default()));
-    let store = Store::new(kept, index);
-    damage_and_its_end_are_told(&store, async |hash| blobs.delete(hash).await.unwrap()).await;
+    let store = Store::new(kept, Arc::clone(&index) as Arc<dyn IndexBackend>);
+    let take_away = async |hash: &BlobHash| {
+        let place = index.locate(hash).await.unwrap().unwrap().place;
+        blobs.delete(place).await.unwrap();
+    };
+    damage_and_its_end_are_told(&store, take_away).await;
+}
+
+/// Where an index gives out each place once, what is written anew is beside what was there: that
+/// is deleted, and whoever reads it comes to its end.
+#[tokio::test]
+async fn what_is_written_anew_is_read_from_its_new_place_and_nothing_is_left_in_the_old() {
+    let (blobs, index) = (
+        Arc::new(MemoryBlobs::default()),
+        Arc::new(MemoryIndex::default()),
+    );
+    let (kept, records) = (Arc::clone(&blobs), Arc::clone(&index));
+    let store = Store::new(kept, records);
+    let bytes = content(3, 100_000);
+    let hash = BlobHash::of(&bytes);
+    let place = async || index.locate(&hash).await.unwrap().unwrap().place;
+    let one = upload(&store, "one", &bytes).await.unwrap();
+    let (before, reader) = (place().await, store.open(&hash).await.unwrap().unwrap());
+    index.health(before, Health::Damaged);
+    let two = upload(&store, "two", &bytes).await.unwrap();
+    let after = place().await;
+    assert_ne!(before, after);
+    let read = async |blob: &dyn OpenBlob| {
+        let pieces: Vec<_> = blob.read(0..blob.size()).try_collect().await.unwrap();
+        pieces.concat() == bytes
+    };
+    assert!(read(&*reader).await);
+    assert!(read(&*store.open(&hash).await.unwrap().unwrap()).await);
+    let listed: Vec<_> = blobs.list().try_collect().await.unwrap();
+    assert_eq!(listed, [(after, 100_000)]);
+    for id in [one.id, two.id] {
+        store.remove(id).await.unwrap();
+    }
+    assert!(store.open(&hash).await.unwrap().is_none());
+    assert_eq!(blobs.list().count().await, 0);
 }
 
 #[tokio::test]

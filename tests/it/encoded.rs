@@ -15,6 +15,7 @@ use larder::blob::{BlobBackend, BlobError, OpenBlob};
 use larder::disk::{Disk, Durability, RealDisk};
 use larder::hash::BlobHash;
 use larder::outboard::{Tree, TreeHasher, VerifyError};
+use larder::place::Place;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use rustix::io::Errno;
@@ -77,7 +78,11 @@ impl Storage {
     /// Keeps content and opens it.
     async fn open(&self, bytes: &[u8]) -> Arc<dyn OpenBlob> {
         keep(&self.blobs, bytes).await.unwrap();
-        let open = self.blobs.open(&BlobHash::of(bytes)).await.unwrap();
+        let open = self
+            .blobs
+            .open(&BlobHash::of(bytes), Place::of(&BlobHash::of(bytes)))
+            .await
+            .unwrap();
         open.unwrap()
     }
 
@@ -144,7 +149,11 @@ fn memory() {
     conforms(|runtime, bytes| {
         runtime.block_on(async {
             keep(&blobs, bytes).await.unwrap();
-            blobs.open(&BlobHash::of(bytes)).await.unwrap().unwrap()
+            blobs
+                .open(&BlobHash::of(bytes), Place::of(&BlobHash::of(bytes)))
+                .await
+                .unwrap()
+                .unwrap()
         })
     });
 }
@@ -203,7 +212,7 @@ async fn a_damaged_blob_gives_an_error_and_nothing_false() {
                 }
                 let hash = BlobHash::of(&bytes);
                 let all = 0..size as u64;
-                let (pieces, error) = match storage.blobs.open(&hash).await {
+                let (pieces, error) = match storage.blobs.open(&hash, Place::of(&hash)).await {
                     Ok(blob) => pieces(&*blob.unwrap(), all.clone()).await,
                     Err(error) => (Vec::new(), Some(error)),
                 };
@@ -290,7 +299,11 @@ async fn a_blob_deleted_while_it_is_read_leaves_no_outboard() {
     let storage = Storage::new(Arc::new(RealDisk));
     let bytes = content(6, LONG);
     let blob = storage.open(&bytes).await;
-    storage.blobs.delete(&BlobHash::of(&bytes)).await.unwrap();
+    storage
+        .blobs
+        .delete(Place::of(&BlobHash::of(&bytes)))
+        .await
+        .unwrap();
     assert!(!storage.outboard_file(&bytes).exists());
     assert_proves(&*blob, &bytes, 0..u64::MAX).await;
     assert!(!storage.outboard_file(&bytes).exists());

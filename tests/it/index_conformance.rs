@@ -1,6 +1,7 @@
 //! What every index backend promises, checked on each there is. Nothing here knows where an index
 //! keeps what: another backend is one more test at the end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use larder::hash::BlobHash;
 use larder::health::Health;
 use larder::index::local::{LocalIndex, Options};
 use larder::index::memory::MemoryIndex;
-use larder::index::{IndexBackend, IndexError, Totals};
+use larder::index::{Garbage, IndexBackend, IndexError, Totals};
+use larder::place::Place;
 use larder::record::{FileId, FileRecord, NewFile};
 
 use crate::common::indexing::add;
@@ -137,26 +139,33 @@ async fn what_is_damaged_is_no_place_to_count_on_until_it_is_written_again(
     };
     let one = add(index, file("d", b"damaged")).await.unwrap();
     assert!(!is_damaged().await);
-    assert!(!index.health(&hash, Health::Whole), "so it was");
-    assert!(index.health(&hash, Health::Damaged));
-    assert!(!index.health(&hash, Health::Damaged), "it is known");
+    let first = place_of(index, &hash).await;
+    assert_eq!(index.health(first, Health::Whole), None, "so it was");
+    assert_eq!(index.health(first, Health::Damaged), Some(hash));
+    assert_eq!(index.health(first, Health::Damaged), None, "it is known");
     let given_up = index.intend(&hash, 7).await.unwrap();
     assert!(!given_up.is_there(), "it has to be written");
     assert!(given_up.is_counted(), "its bytes are counted already");
     drop(given_up);
     assert!(is_damaged().await);
-    let two = add(index, file("e", b"damaged")).await.unwrap();
-    assert!(!is_damaged().await);
-    assert_eq!(collect(index).await, [], "two files need it");
-    index.health(&hash, Health::Damaged);
-    assert!(index.health(&hash, Health::Whole));
+    let intent = index.intend(&hash, 7).await.unwrap();
+    let written = intent.place();
+    let put = index.put(file("e", b"damaged"), intent).await.unwrap();
+    assert!(put.mended && !is_damaged().await);
+    assert_eq!(place_of(index, &hash).await, written);
+    // Two files need it there; what else there is of it is garbage.
+    let garbage = collect(index).await;
+    assert!(!garbage.contains(&written));
+    assert_eq!(garbage.contains(&first), first != written);
+    index.health(written, Health::Damaged);
+    assert_eq!(index.health(written, Health::Whole), Some(hash));
     let content = index.locate(&hash).await.unwrap().unwrap();
     assert!(!content.is_damaged && content.checked_at.is_some());
-    index.health(&hash, Health::Damaged);
-    for id in [one.id, two.id] {
+    index.health(written, Health::Damaged);
+    for id in [one.id, put.record.id] {
         index.remove(id).await.unwrap();
     }
-    assert_eq!(collect(index).await, [hash]);
+    assert_eq!(collect(index).await, [written]);
     assert!(!index.is_damaged(&hash), "what is gone is not damaged");
     assert_eq!(index.totals().damaged, 0);
 }
@@ -166,13 +175,17 @@ async fn damage_that_is_found_meanwhile_outlasts_a_put(index: &dyn IndexBackend)
     let one = add(index, file("m", b"meanwhile")).await.unwrap();
     let intent = index.intend(&hash, 9).await.unwrap();
     assert!(intent.is_there());
-    index.health(&hash, Health::Damaged);
+    let place = intent.place();
+    index.health(place, Health::Damaged);
     let two = index.put(file("n", b"meanwhile"), intent).await.unwrap();
-    assert!(index.is_damaged(&hash), "nothing was written");
-    for id in [one.id, two.id] {
+    assert!(
+        !two.mended && index.is_damaged(&hash),
+        "nothing was written"
+    );
+    for id in [one.id, two.record.id] {
         index.remove(id).await.unwrap();
     }
-    assert_eq!(collect(index).await, [hash]);
+    assert_eq!(collect(index).await, [place]);
 }
 
 async fn after_close_everything_fails(index: &dyn IndexBackend) {
@@ -190,8 +203,13 @@ async fn after_close_everything_fails(index: &dyn IndexBackend) {
     assert!(matches!(index.garbage(1).await, Err(IndexError::Closed)));
 }
 
-/// Deletes all that is garbage, and tells what it was.
-async fn collect(index: &dyn IndexBackend) -> Vec<BlobHash> {
+/// Where a content is that files need.
+async fn place_of(index: &dyn IndexBackend, hash: &BlobHash) -> Place {
+    index.locate(hash).await.unwrap().unwrap().place
+}
+
+/// Deletes all that is garbage, and tells where it was.
+async fn collect(index: &dyn IndexBackend) -> Vec<Place> {
     let mut collected = Vec::new();
     loop {
         let garbage = index.garbage(2).await.unwrap();
@@ -199,7 +217,7 @@ async fn collect(index: &dyn IndexBackend) -> Vec<BlobHash> {
         if garbage.is_empty() {
             return collected;
         }
-        collected.extend(garbage.iter().map(|it| *it.hash()));
+        collected.extend(garbage.iter().map(Garbage::place));
         index.collected(garbage).await.unwrap();
     }
 }
@@ -223,16 +241,20 @@ async fn what_is_intended_is_no_garbage_and_what_is_given_up_is(index: &dyn Inde
         index.intend(&hash, 8).await.unwrap(),
     );
     assert!(!one.is_there() && !one.is_counted());
+    let place = two.place();
     drop(one);
-    assert_eq!(collect(index).await, [], "the other counts on it");
+    let given_up = collect(index).await;
+    assert!(!given_up.contains(&place), "the other counts on it");
     let put = index.put(file("i", b"intended"), two).await.unwrap();
     assert_eq!(collect(index).await, []);
+    assert_eq!(place_of(index, &hash).await, place);
     let there = index.intend(&hash, 8).await.unwrap();
     assert!(there.is_there() && there.is_counted());
-    assert!(index.remove(put.id).await.unwrap().is_some());
+    assert_eq!(there.place(), place);
+    assert!(index.remove(put.record.id).await.unwrap().is_some());
     assert_eq!(collect(index).await, [], "somebody counts on what is there");
     drop(there);
-    assert_eq!(collect(index).await, [hash]);
+    assert_eq!(collect(index).await, [place]);
     assert_eq!(collect(index).await, [], "once");
 }
 
@@ -241,51 +263,62 @@ async fn what_a_file_needs_is_no_garbage_until_the_last_is_removed(index: &dyn I
     for name in ["1", "2", "3"] {
         records.push(add(index, file(name, b"needed")).await.unwrap());
     }
-    // Of a fourth nothing comes.
+    let place = place_of(index, &records[0].file.hash).await;
+    // What two of them have written elsewhere is garbage; of a fourth nothing comes.
     drop(index.intend(&records[0].file.hash, 6).await.unwrap());
+    assert!(!collect(index).await.contains(&place));
     let last = records.pop().unwrap();
     for record in records {
         index.remove(record.id).await.unwrap();
         assert_eq!(collect(index).await, []);
     }
     index.remove(last.id).await.unwrap();
-    assert_eq!(collect(index).await, [last.file.hash]);
+    assert_eq!(collect(index).await, [place]);
 }
 
 async fn garbage_is_claimed_by_one_and_counted_on_by_nobody(index: &Arc<dyn IndexBackend>) {
     let hash = BlobHash::of(b"claimed");
-    drop(index.intend(&hash, 7).await.unwrap());
+    let intent = index.intend(&hash, 7).await.unwrap();
+    let place = intent.place();
+    drop(intent);
     let claimed = index.garbage(10).await.unwrap();
     assert_eq!(claimed.len(), 1);
+    assert_eq!(claimed[0].place(), place);
     assert!(index.garbage(10).await.unwrap().is_empty());
     let upload = tokio::spawn({
         let index = Arc::clone(index);
         async move { index.intend(&hash, 7).await.unwrap() }
     });
     tokio::time::sleep(SOON).await;
-    assert!(
-        !upload.is_finished(),
-        "what is being deleted is no place to write to"
-    );
+    let waits = !upload.is_finished();
     index.collected(claimed).await.unwrap();
     let intent = upload.await.unwrap();
     assert!(!intent.is_there());
-    let record = index.put(file("c", b"claimed"), intent).await.unwrap();
+    let written = intent.place();
+    assert!(
+        waits || written != place,
+        "where something is being deleted is no place to write to"
+    );
+    let put = index.put(file("c", b"claimed"), intent).await.unwrap();
     assert_eq!(collect(&**index).await, []);
-    index.remove(record.id).await.unwrap();
-    assert_eq!(collect(&**index).await, [hash]);
+    index.remove(put.record.id).await.unwrap();
+    assert_eq!(collect(&**index).await, [written]);
 }
 
 async fn a_claim_that_is_dropped_has_changed_nothing(index: &dyn IndexBackend) {
     let hash = BlobHash::of(b"not deleted");
-    drop(index.intend(&hash, 11).await.unwrap());
+    let intent = index.intend(&hash, 11).await.unwrap();
+    let first = intent.place();
+    drop(intent);
     let claimed = index.garbage(10).await.unwrap();
     assert_eq!(claimed.len(), 1);
     drop(claimed);
     let intent = index.intend(&hash, 11).await.unwrap();
     assert!(!intent.is_there());
+    let second = intent.place();
     drop(intent);
-    assert_eq!(collect(index).await, [hash]);
+    let expected = BTreeSet::from([first, second]);
+    assert_eq!(BTreeSet::from_iter(collect(index).await), expected);
 }
 
 async fn what_is_held_is_not_collected(index: &dyn IndexBackend) {
@@ -294,24 +327,26 @@ async fn what_is_held_is_not_collected(index: &dyn IndexBackend) {
     let record = add(index, file("h", b"held")).await.unwrap();
     let held = index.hold(&hash).await.unwrap().unwrap();
     assert_eq!(held.content, index.locate(&hash).await.unwrap().unwrap());
+    let place = held.content.place;
     index.remove(record.id).await.unwrap();
     assert_eq!(collect(index).await, []);
     drop(held);
-    assert_eq!(collect(index).await, [hash]);
+    assert_eq!(collect(index).await, [place]);
 }
 
 async fn what_is_stored_and_nobody_needs_becomes_garbage_when_it_is_sifted(
     index: &dyn IndexBackend,
 ) {
-    let [needed, intended, left] = [b"needed", b"intent", b"lefted"].map(|it| BlobHash::of(it));
     let record = add(index, file("s", b"needed")).await.unwrap();
-    let intent = index.intend(&intended, 6).await.unwrap();
+    let needed = place_of(index, &record.file.hash).await;
+    let intent = index.intend(&BlobHash::of(b"intent"), 6).await.unwrap();
+    let (intended, left) = (intent.place(), Place::of(&BlobHash::of(b"left")));
     index.sift(&[needed, intended, left]).await.unwrap();
     assert_eq!(collect(index).await, [left]);
     let kept = index.put(file("t", b"intent"), intent).await.unwrap();
     index.sift(&[needed, intended]).await.unwrap();
     assert_eq!(collect(index).await, []);
-    for id in [record.id, kept.id] {
+    for id in [record.id, kept.record.id] {
         index.remove(id).await.unwrap();
     }
     assert_eq!(collect(index).await.len(), 2);
@@ -324,6 +359,7 @@ async fn a_put_that_nobody_waits_for_is_done_or_its_content_is_garbage(
         let content = n.to_le_bytes();
         let hash = BlobHash::of(&content);
         let intent = index.intend(&hash, 4).await.unwrap();
+        let place = intent.place();
         let put = tokio::spawn({
             let index = Arc::clone(index);
             async move { index.put(file("p", &content), intent).await }
@@ -339,13 +375,49 @@ async fn a_put_that_nobody_waits_for_is_done_or_its_content_is_garbage(
         let after = add(&**index, file("after", b"after")).await.unwrap();
         index.remove(after.id).await.unwrap();
         let is_needed = index.locate(&hash).await.unwrap().is_some();
-        assert!(!(is_needed && collected.contains(&hash)), "{n}");
+        assert!(!(is_needed && collected.contains(&place)), "{n}");
         if let Some(record) = index.newest_named("p").await.unwrap() {
             assert_eq!(record.file.hash, hash);
             index.remove(record.id).await.unwrap();
         }
         let rest = collect(&**index).await;
-        assert!(collected.contains(&hash) || rest.contains(&hash), "{n}");
+        assert!(collected.contains(&place) || rest.contains(&place), "{n}");
+    }
+}
+
+/// What is written anew never takes the place of what is there, which goes by itself: so whoever
+/// deletes late, as a node that was stopped meanwhile, hits nothing that others have written.
+#[tokio::test]
+async fn the_memory_index_gives_out_no_place_twice() {
+    let (index, hash) = (MemoryIndex::default(), BlobHash::of(b"again"));
+    let mut places = BTreeSet::new();
+    for _ in 0..3 {
+        let intents = [
+            index.intend(&hash, 5).await.unwrap(),
+            index.intend(&hash, 5).await.unwrap(),
+        ];
+        for intent in &intents {
+            assert!(places.insert(intent.place()), "it was given out before");
+        }
+        let [one, other] = intents;
+        let kept = one.place();
+        let first = index.put(file("1", b"again"), one).await.unwrap();
+        let second = index.put(file("2", b"again"), other).await.unwrap();
+        assert_eq!(place_of(&index, &hash).await, kept, "of the first");
+        // What is damaged is written elsewhere, and late news of where it was says nothing.
+        index.health(kept, Health::Damaged);
+        let intent = index.intend(&hash, 5).await.unwrap();
+        let anew = intent.place();
+        assert!(places.insert(anew), "it was given out before");
+        let third = index.put(file("3", b"again"), intent).await.unwrap();
+        assert!(third.mended);
+        assert_eq!(index.health(kept, Health::Damaged), None);
+        assert!(!index.is_damaged(&hash));
+        assert_eq!(collect(&index).await.len(), 2);
+        for put in [first, second, third] {
+            index.remove(put.record.id).await.unwrap();
+        }
+        assert_eq!(collect(&index).await, [anew]);
     }
 }
 

@@ -14,7 +14,8 @@ use larder::blob::{BlobBackend, BlobError, Limit, OpenBlob, Partials, Purpose, R
 use larder::hash::BlobHash;
 use larder::health::{Findings, Health};
 use larder::index::memory::MemoryIndex;
-use larder::index::{Content, Garbage, Held, IndexBackend, IndexError, Intent, Totals};
+use larder::index::{Content, Garbage, Held, IndexBackend, IndexError, Intent, Put, Totals};
+use larder::place::Place;
 use larder::record::{FileId, FileRecord, NewFile};
 use larder::unavailable::Unavailable;
 use serde_json::Value;
@@ -66,20 +67,24 @@ impl BlobBackend for Remote<MemoryBlobs> {
         self.backend.partials(purpose)
     }
 
-    async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
-        self.reach()?.open(hash).await
+    async fn open(
+        &self,
+        hash: &BlobHash,
+        place: Place,
+    ) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
+        self.reach()?.open(hash, place).await
     }
 
-    async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
-        self.reach()?.size(hash).await
+    async fn size(&self, place: Place) -> Result<Option<u64>, BlobError> {
+        self.reach()?.size(place).await
     }
 
-    async fn is_whole(&self, hash: &BlobHash) -> Result<bool, BlobError> {
-        self.reach()?.is_whole(hash).await
+    async fn is_whole(&self, hash: &BlobHash, place: Place) -> Result<bool, BlobError> {
+        self.reach()?.is_whole(hash, place).await
     }
 
-    async fn note_missing(&self, hash: &BlobHash) -> Result<(), BlobError> {
-        self.reach()?.note_missing(hash).await
+    async fn note_missing(&self, place: Place) -> Result<(), BlobError> {
+        self.reach()?.note_missing(place).await
     }
 
     fn report_to(&self, findings: Arc<dyn Findings>) {
@@ -90,11 +95,11 @@ impl BlobBackend for Remote<MemoryBlobs> {
         self.backend.damage_found()
     }
 
-    async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
-        self.reach()?.delete(hash).await
+    async fn delete(&self, place: Place) -> Result<(), BlobError> {
+        self.reach()?.delete(place).await
     }
 
-    fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
+    fn list(&self) -> BoxStream<'static, Result<(Place, u64), BlobError>> {
         self.backend.list()
     }
 
@@ -121,7 +126,7 @@ impl IndexBackend for Remote<MemoryIndex> {
         self.reach()?.intend(hash, size).await
     }
 
-    async fn put(&self, file: NewFile, intent: Intent) -> Result<FileRecord, IndexError> {
+    async fn put(&self, file: NewFile, intent: Intent) -> Result<Put, IndexError> {
         self.reach()?.put(file, intent).await
     }
 
@@ -171,12 +176,12 @@ impl IndexBackend for Remote<MemoryIndex> {
         self.reach()?.collected(garbage).await
     }
 
-    async fn sift(&self, stored: &[BlobHash]) -> Result<(), IndexError> {
+    async fn sift(&self, stored: &[Place]) -> Result<(), IndexError> {
         self.reach()?.sift(stored).await
     }
 
-    fn health(&self, hash: &BlobHash, found: Health) -> bool {
-        self.backend.health(hash, found)
+    fn health(&self, place: Place, found: Health) -> Option<BlobHash> {
+        self.backend.health(place, found)
     }
 
     fn is_damaged(&self, hash: &BlobHash) -> bool {

@@ -12,6 +12,7 @@ use futures_util::TryStreamExt;
 use larder::blob::BlobBackend;
 use larder::blob::local::{LocalBlobs, Options};
 use larder::hash::BlobHash;
+use larder::place::Place;
 
 use crate::common;
 
@@ -36,7 +37,10 @@ async fn commit(blobs: &LocalBlobs, seed: u32) {
 /// Fails unless the content of a number is there.
 async fn expect(blobs: &LocalBlobs, seed: u32) {
     let bytes = content(seed, BLOB);
-    let blob = blobs.open(&BlobHash::of(&bytes)).await.unwrap();
+    let blob = blobs
+        .open(&BlobHash::of(&bytes), Place::of(&BlobHash::of(&bytes)))
+        .await
+        .unwrap();
     let blob = blob.unwrap_or_else(|| panic!("{seed} is lost"));
     let pieces: Vec<_> = blob.read(0..blob.size()).try_collect().await.unwrap();
     assert!(pieces.concat() == bytes, "{seed}");

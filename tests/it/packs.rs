@@ -10,6 +10,7 @@ use larder::blob::local::{LocalBlobs, Options, note_small_files};
 use larder::blob::{BlobBackend, BlobError};
 use larder::disk::{Disk, RealDisk};
 use larder::hash::BlobHash;
+use larder::place::Place;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
@@ -61,13 +62,19 @@ async fn committed(blobs: &LocalBlobs, count: u32) -> Vec<Vec<u8>> {
 
 /// Whether a blob is there, and not with its bytes.
 async fn is_damaged(blobs: &LocalBlobs, hash: &BlobHash) -> bool {
-    matches!(blobs.open(hash).await, Err(BlobError::Damaged { .. }))
+    matches!(
+        blobs.open(hash, Place::of(hash)).await,
+        Err(BlobError::Damaged { .. })
+    )
 }
 
 /// The bytes of a blob that is not damaged.
 async fn read(blobs: &LocalBlobs, hash: &BlobHash) -> Option<Vec<u8>> {
-    let blob = blobs.open(hash).await.unwrap()?;
-    assert_eq!(blobs.size(hash).await.unwrap(), Some(blob.size()));
+    let blob = blobs.open(hash, Place::of(hash)).await.unwrap()?;
+    assert_eq!(
+        blobs.size(Place::of(hash)).await.unwrap(),
+        Some(blob.size())
+    );
     let pieces: Vec<_> = blob.read(0..blob.size()).try_collect().await.unwrap();
     Some(pieces.concat())
 }
@@ -81,7 +88,7 @@ async fn expect(blobs: &LocalBlobs, contents: &[Vec<u8>]) {
         expected.push((hash, bytes.len() as u64));
     }
     expected.sort_unstable();
-    let listed: Vec<_> = blobs.list().try_collect().await.unwrap();
+    let listed: Vec<_> = blobs.in_order().try_collect().await.unwrap();
     assert_eq!(listed, expected);
     let strays: Vec<_> = blobs.strays().try_collect().await.unwrap();
     assert_eq!(strays, Vec::<PathBuf>::new());
@@ -166,7 +173,7 @@ async fn damage_costs_only_the_blob_it_is_in_and_is_mended_by_the_same_content()
         let hash = BlobHash::of(&contents[1]);
         if at == 500 {
             assert!(is_damaged(&blobs, &hash).await, "{at} {count}");
-            assert_eq!(blobs.size(&hash).await.unwrap(), None);
+            assert_eq!(blobs.size(Place::of(&hash)).await.unwrap(), None);
         } else {
             assert_eq!(read(&blobs, &hash).await, None, "{at} {count}");
         }
@@ -189,7 +196,7 @@ async fn a_pack_that_cannot_be_read_is_a_stray() {
     let blobs = open(dir.path());
     let strays: Vec<_> = blobs.strays().try_collect().await.unwrap();
     assert_eq!(strays, [packs[0].clone(), note]);
-    let listed: Vec<_> = blobs.list().try_collect().await.unwrap();
+    let listed: Vec<_> = blobs.in_order().try_collect().await.unwrap();
     assert_eq!(listed.len(), 10);
     for bytes in &contents {
         commit(&blobs, bytes).await.unwrap();
@@ -202,7 +209,10 @@ async fn a_damaged_header_costs_nothing_whichever_of_its_bytes_is_wrong() {
     let dir = tempdir();
     let blobs = open(dir.path());
     let contents = committed(&blobs, 13).await;
-    blobs.delete(&BlobHash::of(&contents[0])).await.unwrap();
+    blobs
+        .delete(Place::of(&BlobHash::of(&contents[0])))
+        .await
+        .unwrap();
     drop(blobs);
     let packs = files(dir.path(), "pack");
     // One is finished and has an index, the other is gone on with.
@@ -276,7 +286,10 @@ async fn content_that_is_there_is_not_written_again() {
     }
     assert_eq!(Tree::read(&dir.path().join("packs")), before);
     expect(&blobs, &all).await;
-    blobs.delete(&BlobHash::of(&in_file)).await.unwrap();
+    blobs
+        .delete(Place::of(&BlobHash::of(&in_file)))
+        .await
+        .unwrap();
     expect(&blobs, &all[..2]).await;
     assert!(!file.exists());
 }
@@ -288,7 +301,7 @@ async fn delete_most(blobs: &LocalBlobs, contents: &[Vec<u8>]) -> Vec<Vec<u8>> {
         if at % 10 == 9 {
             kept.push(bytes.clone());
         } else {
-            blobs.delete(&BlobHash::of(bytes)).await.unwrap();
+            blobs.delete(Place::of(&BlobHash::of(bytes))).await.unwrap();
         }
     }
     kept
@@ -299,7 +312,13 @@ async fn space_of_deleted_blobs_is_given_back_and_readers_read_on() {
     let dir = tempdir();
     let blobs = open(dir.path());
     let contents = committed(&blobs, 100).await;
-    let reading = blobs.open(&BlobHash::of(&contents[0])).await.unwrap();
+    let reading = blobs
+        .open(
+            &BlobHash::of(&contents[0]),
+            Place::of(&BlobHash::of(&contents[0])),
+        )
+        .await
+        .unwrap();
     let reading = reading.unwrap();
     let kept = delete_most(&blobs, &contents).await;
     until("the packs are compacted", || {
@@ -312,7 +331,7 @@ async fn space_of_deleted_blobs_is_given_back_and_readers_read_on() {
     let blobs = open(dir.path());
     expect(&blobs, &kept).await;
     for bytes in &kept {
-        blobs.delete(&BlobHash::of(bytes)).await.unwrap();
+        blobs.delete(Place::of(&BlobHash::of(bytes))).await.unwrap();
     }
     until("all space is given back", || {
         ["pack", "index", "dead"]
@@ -332,7 +351,7 @@ async fn a_damaged_blob_keeps_its_pack_from_being_removed() {
     damage(&pack, usize::try_from(last).unwrap());
     let blobs = open(dir.path());
     for bytes in &contents[..9] {
-        blobs.delete(&BlobHash::of(bytes)).await.unwrap();
+        blobs.delete(Place::of(&BlobHash::of(bytes))).await.unwrap();
     }
     // Once this is taken the compaction has had its turn.
     for seed in 100..102 {
@@ -355,7 +374,7 @@ struct Promised {
 /// Fails unless all that must be there is there, whole, and nothing that never was.
 async fn check(dir: &Path, promised: &Promised, done: usize) {
     let blobs = open(dir);
-    let listed: Vec<_> = blobs.list().try_collect().await.unwrap();
+    let listed: Vec<_> = blobs.in_order().try_collect().await.unwrap();
     let listed: BTreeSet<_> = listed.into_iter().map(|(hash, _)| hash).collect();
     for (bytes, acknowledged) in &promised.kept {
         let hash = BlobHash::of(bytes);
@@ -386,7 +405,10 @@ async fn a_power_cut_while_packs_are_finished_and_compacted_loses_nothing() {
         .map(|it| content(it, BLOB))
     {
         promised.deleted.insert(bytes.clone(), disk.count());
-        blobs.delete(&BlobHash::of(&bytes)).await.unwrap();
+        blobs
+            .delete(Place::of(&BlobHash::of(&bytes)))
+            .await
+            .unwrap();
     }
     until("the packs are compacted", || {
         files(dir.path(), "pack").len() <= 1
@@ -428,7 +450,7 @@ async fn survives(working: u64, fault: Fault) -> bool {
     }
     for bytes in (0..9).map(|seed| content(seed, BLOB)) {
         promised.deleted.insert(bytes.clone(), 0);
-        let _ = blobs.delete(&BlobHash::of(&bytes)).await;
+        let _ = blobs.delete(Place::of(&BlobHash::of(&bytes))).await;
     }
     let _ = commit(&blobs, b"last").await;
     promised.kept.insert(b"last".to_vec(), usize::MAX);

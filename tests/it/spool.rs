@@ -12,13 +12,14 @@ use larder::blob::local::{self, LocalBlobs};
 use larder::blob::{BlobBackend, BlobError, Limit, Receiving};
 use larder::disk::{Disk, Durability, RealDisk};
 use larder::hash::BlobHash;
+use larder::place::Place;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
 use crate::common::content::content;
 use crate::common::countdown_disk::{After, CountdownDisk, Fault};
 use crate::common::process::{DEADLINE, until};
-use crate::common::received::{keep, received, write};
+use crate::common::received::{keep, keep_received, received, write};
 
 /// More than is received in memory.
 const ON_DISK: usize = 700_000;
@@ -64,19 +65,20 @@ fn files_in(dir: impl AsRef<Path>) -> usize {
 }
 
 async fn listed(blobs: &LocalBlobs) -> Vec<(BlobHash, u64)> {
-    blobs.list().try_collect().await.unwrap()
+    blobs.in_order().try_collect().await.unwrap()
 }
 
 async fn whole(blobs: &LocalBlobs, bytes: &[u8]) -> bool {
     let (hash, size) = (BlobHash::of(bytes), bytes.len() as u64);
-    let blob = blobs.open(&hash).await.unwrap().unwrap();
+    let blob = blobs.open(&hash, Place::of(&hash)).await.unwrap().unwrap();
     let pieces: Vec<_> = blob.read(0..size).try_collect().await.unwrap();
-    blobs.size(&hash).await.unwrap() == Some(size) && pieces.concat() == bytes
+    blobs.size(Place::of(&hash)).await.unwrap() == Some(size) && pieces.concat() == bytes
 }
 
 async fn absent(blobs: &LocalBlobs, bytes: &[u8]) -> bool {
     let hash = BlobHash::of(bytes);
-    blobs.size(&hash).await.unwrap().is_none() && blobs.open(&hash).await.unwrap().is_none()
+    blobs.size(Place::of(&hash)).await.unwrap().is_none()
+        && blobs.open(&hash, Place::of(&hash)).await.unwrap().is_none()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,7 +152,12 @@ fn slow_clients_hold_no_threads() {
             receiving
         });
         let downloads = (0..8).map(|_| async {
-            let open = storage.blobs.open(&hash).await.unwrap().unwrap();
+            let open = storage
+                .blobs
+                .open(&hash, Place::of(&hash))
+                .await
+                .unwrap()
+                .unwrap();
             let mut reading = open.read(0..open.size());
             reading.try_next().await.unwrap().unwrap();
             reading
@@ -159,7 +166,12 @@ fn slow_clients_hold_no_threads() {
         let other = content(2, 3_000_000);
         let through = async {
             let hash = keep(&storage.blobs, &other).await.unwrap();
-            let open = storage.blobs.open(&hash).await.unwrap().unwrap();
+            let open = storage
+                .blobs
+                .open(&hash, Place::of(&hash))
+                .await
+                .unwrap()
+                .unwrap();
             open.read(0..open.size()).try_collect::<Vec<_>>().await
         };
         let through = tokio::time::timeout(DEADLINE, through).await;
@@ -180,7 +192,7 @@ async fn a_blob_of_the_wrong_size_is_never_handed_out_whole_and_is_replaced() {
     let bytes = content(0, 1_200_000);
     let hash = BlobHash::of(&bytes);
     keep(&blobs, &bytes).await.unwrap();
-    let open = blobs.open(&hash).await.unwrap().unwrap();
+    let open = blobs.open(&hash, Place::of(&hash)).await.unwrap().unwrap();
     let file = RealDisk.open(&blob_path(dir.path(), &hash)).unwrap();
     file.set_len(700_000).unwrap();
     let read: Result<Vec<_>, _> = open.read(0..open.size()).try_collect().await;
@@ -195,10 +207,10 @@ async fn what_is_read_is_read_to_its_end_though_it_is_deleted() {
     let blobs = local(dir.path(), Durability::Relaxed);
     let bytes = content(0, 1_500_000);
     let hash = keep(&blobs, &bytes).await.unwrap();
-    let open = blobs.open(&hash).await.unwrap().unwrap();
+    let open = blobs.open(&hash, Place::of(&hash)).await.unwrap().unwrap();
     let mut reading = open.read(0..open.size());
     let first = reading.try_next().await.unwrap().unwrap();
-    blobs.delete(&hash).await.unwrap();
+    blobs.delete(Place::of(&hash)).await.unwrap();
     let rest: Vec<_> = reading.try_collect().await.unwrap();
     assert!([first.as_ref(), &rest.concat()].concat() == bytes);
 }
@@ -279,7 +291,7 @@ impl Scenario {
         let was_kept = self.kept.contains(bytes);
         let refused = self.blobs.refusal();
         let committed = match received(&self.blobs, bytes).await {
-            Ok(content) => content.keep().await,
+            Ok(content) => keep_received(content).await,
             Err(error) => return assert!(refused.is_none() || !is_refusal(&error)),
         };
         match committed {
@@ -302,7 +314,7 @@ impl Scenario {
     }
 
     async fn delete(&mut self, bytes: &[u8]) {
-        let deleted = self.blobs.delete(&BlobHash::of(bytes)).await;
+        let deleted = self.blobs.delete(Place::of(&BlobHash::of(bytes))).await;
         // What failed may have been the removal of something beside the blob.
         let is_absent = absent(&self.blobs, bytes).await;
         assert!(is_absent || deleted.is_err());

@@ -21,6 +21,7 @@ use crate::disk::{Disk, replace_file};
 use crate::hash::BlobHash;
 use crate::health::{Findings, Health};
 use crate::metrics::Counter;
+use crate::place::Place;
 use crate::stored_file;
 
 /// The directory of what is known to be damaged, under the storage directory.
@@ -87,13 +88,13 @@ impl Damage {
         // Whoever is told already stays so.
         let findings = self.findings.get_or_init(|| findings);
         for hash in known.keys() {
-            findings.found(hash, Health::Damaged);
+            findings.found(Place::of(hash), Health::Damaged);
         }
     }
 
     fn tell(&self, hash: &BlobHash, health: Health) {
         if let Some(findings) = self.findings.get() {
-            findings.found(hash, health);
+            findings.found(Place::of(hash), health);
         }
     }
 

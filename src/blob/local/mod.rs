@@ -3,7 +3,8 @@
 //! The file of a blob is `blobs/<first two hex digits>/<64 hex digits>` under the storage
 //! directory. The 256 shard directories are made at start, so that a commit has one name
 //! to make durable and no parents. The file has beside it its outboard. Nothing of a blob is
-//! given out that was not proven against its hash, and damage that shows is remembered.
+//! given out that was not proven against its hash, and damage that shows is remembered. So a place
+//! is named for its content here ([`Place::of`]).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::blocking;
 use crate::disk::{Disk, Durability, RealDisk, replace_file};
 use crate::hash::BlobHash;
 use crate::health::Findings;
+use crate::place::Place;
 use crate::watched_disk::Writes;
 
 mod checker;
@@ -219,7 +221,7 @@ impl LocalBlobs {
     /// been mended, or the machine's fault rather than the disk's.
     pub async fn look_again(&self, hash: BlobHash) -> Result<bool, BlobError> {
         self.forget_damage(hash).await?;
-        self.is_whole(&hash).await
+        self.is_whole(&hash, Place::of(&hash)).await
     }
 
     async fn forget_damage(&self, hash: BlobHash) -> Result<(), BlobError> {
@@ -305,13 +307,17 @@ impl BlobBackend for LocalBlobs {
         Arc::new(LocalPartials::new(purpose, spool, writes, self.keeping()))
     }
 
-    async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
+    async fn open(
+        &self,
+        hash: &BlobHash,
+        _: Place,
+    ) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
         let in_packs = self.packs.content(*hash, Copies::All).await?;
         self.opened(*hash, in_packs).await
     }
 
-    async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
-        let hash = *hash;
+    async fn size(&self, place: Place) -> Result<Option<u64>, BlobError> {
+        let hash = place.content();
         if self.long.shelf.damage.get(&hash).is_some() {
             return Ok(None);
         }
@@ -322,7 +328,7 @@ impl BlobBackend for LocalBlobs {
             .await
     }
 
-    async fn is_whole(&self, hash: &BlobHash) -> Result<bool, BlobError> {
+    async fn is_whole(&self, hash: &BlobHash, _: Place) -> Result<bool, BlobError> {
         let in_packs = self.packs.content(*hash, Copies::Lasting).await?;
         let proven = match self.opened(*hash, in_packs).await {
             Ok(None) => return Ok(false),
@@ -339,8 +345,8 @@ impl BlobBackend for LocalBlobs {
         }
     }
 
-    async fn note_missing(&self, hash: &BlobHash) -> Result<(), BlobError> {
-        let hash = *hash;
+    async fn note_missing(&self, place: Place) -> Result<(), BlobError> {
+        let hash = place.content();
         self.blocking(move |long| {
             let damage = &long.shelf.damage;
             damage.mark(hash, None, None, "it is not there, and files need it");
@@ -357,16 +363,19 @@ impl BlobBackend for LocalBlobs {
         self.long.shelf.damage.found()
     }
 
-    async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
-        let hash = *hash;
+    async fn delete(&self, place: Place) -> Result<(), BlobError> {
+        let hash = place.content();
         // Format 1 kept small blobs in files, too.
         self.blocking(move |long| long.delete(&hash)).await?;
         self.packs.delete(hash).await?;
         self.forget_damage(hash).await
     }
 
-    fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
-        self.in_order()
+    fn list(&self) -> BoxStream<'static, Result<(Place, u64), BlobError>> {
+        let blobs = self.in_order();
+        blobs
+            .map_ok(|(hash, size)| (Place::of(&hash), size))
+            .boxed()
     }
 
     async fn sweep(&self) -> Result<u64, BlobError> {

@@ -11,6 +11,7 @@ use super::packs::Packs;
 use super::spool::{Content, Spool, SpooledBlob};
 use crate::blocking;
 use crate::hash::BlobHash;
+use crate::place::Place;
 
 /// What keeps content that was spooled.
 #[derive(Clone)]
@@ -85,7 +86,7 @@ impl Received for Spooled {
         matches!(self.blob.content, Content::Memory(_))
     }
 
-    async fn keep(self: Box<Self>) -> Result<(), BlobError> {
+    async fn keep(self: Box<Self>, _: Place) -> Result<(), BlobError> {
         let Self { blob, keeping } = *self;
         let hash = blob.hash;
         match blob.content {

@@ -11,6 +11,7 @@ use super::{BlobBackend, BlobError, Limit, OpenBlob, Partials, Purpose, Receivin
 use crate::hash::BlobHash;
 use crate::health::{Findings, Health};
 use crate::metrics::Counter;
+use crate::place::Place;
 
 mod blobs;
 mod partials;
@@ -62,24 +63,29 @@ impl BlobBackend for MemoryBlobs {
         Arc::clone(partials) as Arc<dyn Partials>
     }
 
-    async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
-        let Some(bytes) = self.blobs.get(hash) else {
+    async fn open(
+        &self,
+        hash: &BlobHash,
+        place: Place,
+    ) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
+        let Some(bytes) = self.blobs.get(place) else {
             return Ok(None);
         };
         Ok(Some(Arc::new(OpenBytes { hash: *hash, bytes })))
     }
 
-    async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
-        Ok(self.blobs.get(hash).map(|bytes| bytes.len() as u64))
+    async fn size(&self, place: Place) -> Result<Option<u64>, BlobError> {
+        Ok(self.blobs.get(place).map(|bytes| bytes.len() as u64))
     }
 
-    async fn is_whole(&self, hash: &BlobHash) -> Result<bool, BlobError> {
-        Ok(self.blobs.get(hash).is_some())
+    async fn is_whole(&self, hash: &BlobHash, place: Place) -> Result<bool, BlobError> {
+        let bytes = self.blobs.get(place);
+        Ok(bytes.is_some_and(|bytes| BlobHash::of(&bytes) == *hash))
     }
 
-    async fn note_missing(&self, hash: &BlobHash) -> Result<(), BlobError> {
+    async fn note_missing(&self, place: Place) -> Result<(), BlobError> {
         self.missed.count();
-        self.blobs.report(hash, Health::Damaged);
+        self.blobs.report(place, Health::Damaged);
         Ok(())
     }
 
@@ -91,12 +97,12 @@ impl BlobBackend for MemoryBlobs {
         self.missed.get()
     }
 
-    async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
-        self.blobs.remove(hash);
+    async fn delete(&self, place: Place) -> Result<(), BlobError> {
+        self.blobs.remove(place);
         Ok(())
     }
 
-    fn list(&self) -> BoxStream<'static, Result<(BlobHash, u64), BlobError>> {
+    fn list(&self) -> BoxStream<'static, Result<(Place, u64), BlobError>> {
         stream::iter(self.blobs.sizes().into_iter().map(Ok)).boxed()
     }
 

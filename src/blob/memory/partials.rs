@@ -14,6 +14,7 @@ use super::super::{
 use super::blobs::Blobs;
 use super::receiving::{Whole, failed_before};
 use crate::hash::BlobHash;
+use crate::place::Place;
 
 /// The partial contents of one purpose.
 pub(super) struct MemoryPartials {
@@ -223,8 +224,8 @@ impl Received for Complete {
         self.whole.is_cheap_to_keep()
     }
 
-    async fn keep(self: Box<Self>) -> Result<(), BlobError> {
-        self.whole.keep().await?;
+    async fn keep(self: Box<Self>, place: Place) -> Result<(), BlobError> {
+        self.whole.keep(place).await?;
         self.contents.0.lock().remove(&self.id);
         Ok(())
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::super::{BlobError, Limit, Received, Receiving};
 use super::blobs::Blobs;
 use crate::hash::BlobHash;
+use crate::place::Place;
 
 /// Content that is being received.
 pub(super) struct Incoming {
@@ -71,8 +72,8 @@ impl Received for Whole {
         true
     }
 
-    async fn keep(self: Box<Self>) -> Result<(), BlobError> {
-        self.blobs.insert(self.hash, self.content);
+    async fn keep(self: Box<Self>, place: Place) -> Result<(), BlobError> {
+        self.blobs.insert(place, self.content);
         Ok(())
     }
 }

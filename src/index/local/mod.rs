@@ -9,11 +9,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::guard::is_end;
 use super::lookup::Lookup;
-use super::{Content, Garbage, Held, IndexBackend, IndexError, Intent, Totals};
+use super::{Content, Garbage, Held, IndexBackend, IndexError, Intent, Put, Totals};
 use crate::blocking;
 use crate::hash::BlobHash;
 use crate::health::Health;
 use crate::index::guard::guard;
+use crate::place::Place;
 use crate::record::{
     FileId, FileRecord, MAX_CONTENT_TYPE_BYTES, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, NewFile,
 };
@@ -144,10 +145,11 @@ async fn on_blocking_thread<T: Send + 'static>(
 impl IndexBackend for LocalIndex {
     async fn intend(&self, hash: &BlobHash, _size: u64) -> Result<Intent, IndexError> {
         let hold = self.shared.in_use.share_to_write(*hash).await;
-        Ok(Intent::new(self.shared.content(hash)?, hold))
+        let content = self.shared.content(hash)?;
+        Ok(Intent::new(Place::of(hash), content, hold))
     }
 
-    async fn put(&self, file: NewFile, intent: Intent) -> Result<FileRecord, IndexError> {
+    async fn put(&self, file: NewFile, intent: Intent) -> Result<Put, IndexError> {
         let texts = file.name.len() + file.description.len();
         if texts + file.content_type.as_ref().map_or(0, String::len) > MAX_TEXT_BYTES {
             return Err(IndexError::TooLong);
@@ -217,23 +219,25 @@ impl IndexBackend for LocalIndex {
 
     async fn collected(&self, garbage: Vec<Garbage>) -> Result<(), IndexError> {
         for garbage in garbage {
-            self.shared.healths.forget(garbage.hash());
+            self.shared.healths.forget(&garbage.place().content());
             garbage.collected();
         }
         Ok(())
     }
 
-    async fn sift(&self, stored: &[BlobHash]) -> Result<(), IndexError> {
-        for hash in stored {
-            if self.shared.content(hash)?.is_none() {
-                self.shared.in_use.suspect(*hash);
+    async fn sift(&self, stored: &[Place]) -> Result<(), IndexError> {
+        for place in stored {
+            let hash = place.content();
+            if self.shared.content(&hash)?.is_none() {
+                self.shared.in_use.suspect(hash);
             }
         }
         Ok(())
     }
 
-    fn health(&self, hash: &BlobHash, found: Health) -> bool {
-        self.shared.healths.note(hash, found)
+    fn health(&self, place: Place, found: Health) -> Option<BlobHash> {
+        let hash = place.content();
+        self.shared.healths.note(&hash, found).then_some(hash)
     }
 
     fn is_damaged(&self, hash: &BlobHash) -> bool {

@@ -10,6 +10,7 @@ use crate::index::health::Healths;
 use crate::index::in_use::InUse;
 use crate::index::lookup::Lookup;
 use crate::index::{Content, IndexError, Totals};
+use crate::place::Place;
 
 /// The state of an open index.
 pub(super) struct Shared {
@@ -39,6 +40,7 @@ impl Shared {
         let lookup = self.current().lookup.ok_or(IndexError::Closed)?;
         let users = lookup.users(hash);
         Ok((users > 0).then(|| Content {
+            place: Place::of(hash),
             users,
             checked_at: self.healths.checked_at(hash),
             is_damaged: self.healths.is_damaged(hash),

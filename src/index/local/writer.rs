@@ -20,7 +20,7 @@ use crate::index::guard::is_end;
 use crate::index::journal::{self, Journal, refuse};
 use crate::index::lookup::{Lookup, Prepared};
 use crate::index::progress::Progress;
-use crate::index::{IndexError, Intent};
+use crate::index::{IndexError, Intent, Put};
 use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 
 /// How many changes are written together at most; so many of the longest records
@@ -39,7 +39,7 @@ pub(super) enum Request {
         file: NewFile,
         /// Held until the record stands, also where nobody waits for the answer.
         intent: Intent,
-        answer: Answer<FileRecord>,
+        answer: Answer<Put>,
     },
     Remove {
         id: FileId,
@@ -68,7 +68,7 @@ pub(super) enum Request {
 
 /// An answer that waits for its change to be written.
 enum Pending {
-    Put(Answer<FileRecord>, FileRecord, Intent),
+    Put(Answer<Put>, FileRecord, Intent),
     Remove(Answer<Option<FileRecord>>, FileRecord),
 }
 
@@ -78,16 +78,19 @@ impl Pending {
         match self {
             Self::Put(answer, record, intent) => {
                 // Before the answer: who was told of a failure finds what is to be collected.
-                match &written {
+                let put = match written {
                     Ok(()) => {
-                        if intent.mends() {
-                            shared.healths.note(&record.file.hash, Health::Whole);
-                        }
+                        let hash = record.file.hash;
+                        let mended = intent.mends() && shared.healths.note(&hash, Health::Whole);
                         intent.kept();
+                        Ok(Put { record, mended })
                     }
-                    Err(_) => drop(intent),
-                }
-                drop(answer.send(written.map(|()| record)));
+                    Err(error) => {
+                        drop(intent);
+                        Err(error)
+                    }
+                };
+                drop(answer.send(put));
             }
             Self::Remove(answer, record) => {
                 shared.in_use.suspect(record.file.hash);
@@ -168,13 +171,7 @@ impl Writer {
         self.cancel_compaction();
     }
 
-    fn put(
-        &mut self,
-        round: &mut Round,
-        file: NewFile,
-        intent: Intent,
-        answer: Answer<FileRecord>,
-    ) {
+    fn put(&mut self, round: &mut Round, file: NewFile, intent: Intent, answer: Answer<Put>) {
         let last = FileId::from_bytes(self.progress.last_id);
         let id = FileId::next(Some(last));
         self.progress.last_id = *id.as_bytes();
