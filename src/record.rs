@@ -112,6 +112,12 @@ fn since_epoch() -> Duration {
 }
 
 impl Timestamp {
+    /// The same as the system tells times; None of what was before 1970.
+    pub fn to_system_time(self) -> Option<SystemTime> {
+        let since = Duration::from_millis(u64::try_from(self.0).ok()?);
+        UNIX_EPOCH.checked_add(since)
+    }
+
     /// As the contract writes it, with milliseconds.
     pub fn to_text_with_millis(self) -> String {
         format!("{self}.{:03}", self.0.rem_euclid(1000))

@@ -16,6 +16,7 @@ use crate::hash::BlobHash;
 use crate::node::Node;
 use crate::outboard::Tree;
 use crate::web::error::ApiError;
+use crate::web::representation::FOR_EVER;
 
 /// The header that tells how many bytes the whole content has.
 const BLOB_SIZE: HeaderName = HeaderName::from_static("blob-size");
@@ -58,6 +59,7 @@ pub(super) async fn encoded(
     let headers = response.headers_mut();
     let octets = HeaderValue::from_static("application/octet-stream");
     headers.insert(header::CONTENT_TYPE, octets);
+    headers.insert(header::CACHE_CONTROL, FOR_EVER);
     headers.insert(header::CONTENT_LENGTH, tree.encoded_len(&range).into());
     headers.insert(BLOB_SIZE, tree.size().into());
     Ok(response)

@@ -7,7 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::remote;
 use crate::blob::OpenBlob;
@@ -23,20 +23,43 @@ use crate::web::representation::Representation;
 /// A path segment; what is not UTF-8 names nothing.
 type Segment = Result<Path<String>, PathRejection>;
 
+/// How a file is wanted.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct FileQuery {
+    /// `1` to have a browser show it where that is safe, and not save it.
+    #[param(inline)]
+    inline: Option<Switch>,
+}
+
+/// Something that is wanted or not.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+enum Switch {
+    #[serde(rename = "0", alias = "false")]
+    Off,
+    #[serde(rename = "1", alias = "true")]
+    On,
+}
+
 /// `GET /api/p2p/file/{id}`
 pub(super) async fn by_id(
     State(node): State<Arc<Node>>,
     id: Segment,
+    query: Result<Query<FileQuery>, QueryRejection>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let Query(query) = query?;
     let Path(id) = id.map_err(|_| ApiError::UnknownFile)?;
     let id = id.parse().map_err(|_| ApiError::UnknownFile)?;
     let found = match node.store().ready(id).await? {
         Some(ready) => serve(&node, ready).await?,
         None => remote::by_id(&node, id).await?,
     };
-    found.answer(&method, &headers).await
+    let inline = query.inline == Some(Switch::On);
+    Representation { inline, ..found }
+        .answer(&method, &headers)
+        .await
 }
 
 /// `GET /api/p2p/download/{peer}/{file}`, where `file` is an id or a name. A name
@@ -44,20 +67,35 @@ pub(super) async fn by_id(
 pub(super) async fn from_peer(
     State(node): State<Arc<Node>>,
     path: Result<Path<(String, String)>, PathRejection>,
+    query: Result<Query<FileQuery>, QueryRejection>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let Query(query) = query?;
     let Path((peer, file)) = path.map_err(|_| ApiError::UnknownFile)?;
     let peer: PeerId = peer.parse().map_err(|_| ApiError::UnknownPeer)?;
-    if peer != node.peer_id() {
-        let found = remote::of_peer(&node, peer, &file).await?;
-        return found.answer(&method, &headers).await;
-    }
-    let ready = match with_id(&node, &file).await? {
-        Some(ready) => ready,
-        None => newest_named(&node, &file).await?,
+    let found = if peer == node.peer_id() {
+        own(&node, &file).await?
+    } else {
+        remote::of_peer(&node, peer, &file).await?
     };
-    serve(&node, ready).await?.answer(&method, &headers).await
+    let inline = query.inline == Some(Switch::On);
+    Representation { inline, ..found }
+        .answer(&method, &headers)
+        .await
+}
+
+/// The file of this node that an id or a name means.
+async fn own(node: &Node, file: &str) -> Result<Representation, ApiError> {
+    if let Some(ready) = with_id(node, file).await? {
+        return serve(node, ready).await;
+    }
+    let ready = newest_named(node, file).await?;
+    Ok(Representation {
+        // Another file may have the name from any moment on.
+        modified: None,
+        ..serve(node, ready).await?
+    })
 }
 
 /// How content is wanted that has no name of its own.
@@ -66,6 +104,9 @@ pub(super) async fn from_peer(
 pub(super) struct BlobQuery {
     /// Under which name to save it; its hash by default.
     name: Option<String>,
+    /// `1` to have a browser show it where that is safe, and not save it: the name tells its type.
+    #[param(inline)]
+    inline: Option<Switch>,
 }
 
 /// `GET /api/p2p/blob/{hash}`: content of this node or of another.
@@ -85,6 +126,9 @@ pub(super) async fn by_hash(
         tag: hash.to_string(),
         name: query.name.unwrap_or_else(|| hash.to_string()),
         content_type: None,
+        modified: None,
+        is_immutable: true,
+        inline: query.inline == Some(Switch::On),
     };
     found.answer(&method, &headers).await
 }
@@ -114,6 +158,9 @@ async fn serve(node: &Node, ready: ReadyFile) -> Result<Representation, ApiError
         tag: file.hash.to_string(),
         name: file.name.clone(),
         content_type: file.content_type.clone(),
+        modified: record.uploaded_at.to_system_time(),
+        is_immutable: false,
+        inline: false,
     })
 }
 

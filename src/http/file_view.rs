@@ -1,10 +1,13 @@
 //! A file as the REST contract shows it.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::node::Node;
 use crate::record::FileRecord;
+use crate::web::file_type;
 
 /// All that clients see of a file record.
 #[derive(Serialize, ToSchema)]
@@ -14,7 +17,8 @@ pub(super) struct FileView<'a> {
     saved_name: String,
     size: u64,
     description: &'a str,
-    content_type: Option<&'a str>,
+    /// As which it is sent.
+    content_type: Option<Cow<'a, str>>,
     hash: String,
     peer_id: String,
     uploaded_at: String,
@@ -31,7 +35,7 @@ impl<'a> FileView<'a> {
             saved_name: record.saved_name(),
             size: file.size,
             description: &file.description,
-            content_type: file.content_type.as_deref(),
+            content_type: file_type::of(file.content_type.as_deref(), &file.name),
             hash: file.hash.to_string(),
             peer_id: node.peer_id().to_string(),
             uploaded_at: record.uploaded_at.to_string(),

@@ -3,13 +3,16 @@
 //! One layer rather than five: the router copies each layer for every request.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt;
+use bytes::Bytes;
+use futures_util::{FutureExt, stream};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 
@@ -28,6 +31,11 @@ use crate::web::traffic::Traffic;
 /// To whose share a request counts, if to anybody's; an extension of every request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ClientShare(pub Option<ClientKey>);
+
+/// What an answer depends on beside its address.
+const VARIES: HeaderValue = HeaderValue::from_static("origin, access-control-request-headers");
+/// Of whatever has no lifetime of its own: nobody may show it later without asking.
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// Decides which requests come through.
 pub(super) struct Gate {
@@ -85,8 +93,7 @@ impl Gate {
             return response;
         }
         let mut response = self.admit(request, next).await;
-        let varies = HeaderValue::from_static("origin, access-control-request-headers");
-        response.headers_mut().append(header::VARY, varies);
+        response.headers_mut().append(header::VARY, VARIES);
         response
     }
 
@@ -119,7 +126,36 @@ impl Gate {
 pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let counting = gate.traffic.begin(&request);
     let answer = |request| async { gate.answer(linger(request), next).await };
-    let response = request_log::log(request, answer).await;
+    let mut response = request_log::log(request, answer).await;
+    let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(ASK_AGAIN);
+    in_one_line(headers, &header::VARY);
     counting.answered(response.status());
+    if response.status() == StatusCode::NOT_MODIFIED {
+        without_length(response)
+    } else {
+        response
+    }
+}
+
+/// The same without a word on the length of the body: it would be that of the content (RFC 9110,
+/// section 8.6).
+fn without_length(response: Response) -> Response {
+    let mut response = response.map(|_| Body::from_stream(stream::empty::<io::Result<Bytes>>()));
+    response.headers_mut().remove(header::CONTENT_LENGTH);
     response
+}
+
+/// Puts what several layers say into one line, for clients that read only one.
+fn in_one_line(headers: &mut HeaderMap, name: &HeaderName) {
+    let lines: Vec<_> = headers
+        .get_all(name)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if lines.len() > 1
+        && let Ok(line) = HeaderValue::from_bytes(&lines.join(&b", "[..]))
+    {
+        headers.insert(name, line);
+    }
 }

@@ -1,5 +1,6 @@
 //! `GET /api/p2p/network`: what this node and the others hold.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::peer::directory::{FileKey, Held};
 use crate::peer_id::PeerId;
 use crate::record::FileId;
 use crate::web::error::ApiError;
+use crate::web::file_type;
 
 /// The most files on one page.
 const MAX_LIMIT: usize = 1000;
@@ -144,12 +146,14 @@ impl HeldView {
         let reachable = peers.iter().filter(|it| answering.contains(it));
         let reachable = reachable.filter(|it| !(damaged && **it == myself));
         let reachable_peers: Vec<_> = reachable.map(ToString::to_string).collect();
+        let content_type = file_type::of(file.content_type.as_deref(), &file.name);
+        let content_type = content_type.map(Cow::into_owned);
         Self {
             file_id: file.id.to_string(),
             original_name: file.name,
             size: file.size,
             hash: file.hash.map(|hash| hash.to_string()),
-            content_type: file.content_type,
+            content_type,
             uploaded_at: file.uploaded_at,
             peers: peers.iter().map(ToString::to_string).collect(),
             reachable: !reachable_peers.is_empty(),

@@ -5,7 +5,7 @@ use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::web::conditions::{Outcome, evaluate};
+use crate::web::conditions::{Outcome, Validators, evaluate};
 use crate::web::error::ApiError;
 
 /// Nothing comes from elsewhere, nothing is sent elsewhere, and no text becomes a script
@@ -89,7 +89,11 @@ fn served(name: &str, request: &HeaderMap) -> Result<Response, ApiError> {
     let asset = asset.ok_or(ApiError::UnknownPath)?;
     // Another version of the binary has other files under the same names.
     let tag = format!("\"{}\"", blake3::hash(asset.content).to_hex());
-    let mut response = match evaluate(request, &tag) {
+    let validators = Validators {
+        etag: &tag,
+        modified: None,
+    };
+    let mut response = match evaluate(request, validators) {
         Outcome::Perform => asset.content.into_response(),
         Outcome::NotModified => StatusCode::NOT_MODIFIED.into_response(),
         Outcome::Failed => return Err(ApiError::Precondition),

@@ -78,6 +78,10 @@ fn represent(file: NetworkFile, content: Content, tag: String) -> Representation
         tag,
         name: file.name,
         content_type: file.content_type.filter(sendable),
+        // Others tell it.
+        modified: None,
+        is_immutable: false,
+        inline: false,
     }
 }
 

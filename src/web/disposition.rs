@@ -23,18 +23,27 @@ const EXTENDED: &AsciiSet = &NON_ALPHANUMERIC
 /// A name that a quoted string does not carry exactly goes into `filename*`,
 /// with a readable stand-in for clients that do not know it.
 pub(crate) fn attachment(name: &str) -> HeaderValue {
+    named("attachment", name)
+}
+
+/// The header that has a browser show a file, and save it under `name` when asked to.
+pub(crate) fn inline(name: &str) -> HeaderValue {
+    named("inline", name)
+}
+
+fn named(disposition: &'static str, name: &str) -> HeaderValue {
     let plain: String = name
         .chars()
         .map(|c| if is_plain(c) { c } else { '_' })
         .collect();
     let text = if plain == name {
-        format!("attachment; filename=\"{plain}\"")
+        format!("{disposition}; filename=\"{plain}\"")
     } else {
         let exact = utf8_percent_encode(name, EXTENDED);
-        format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}")
+        format!("{disposition}; filename=\"{plain}\"; filename*=UTF-8''{exact}")
     };
     // Only printable ASCII is left, which every header value may hold.
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("attachment"))
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(disposition))
 }
 
 /// Whether a character means itself in a quoted string, to every client: a

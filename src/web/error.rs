@@ -94,7 +94,7 @@ pub(crate) enum ApiError {
     AmbiguousFile(String),
     #[error("no part of the requested ranges exists; the file has {0} bytes")]
     Range(u64),
-    #[error("the file is not the one that If-Match names")]
+    #[error("the file is not the one that If-Match or If-Unmodified-Since names")]
     Precondition,
     #[error("pages of this origin may not use this node")]
     Origin,

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use url::Url;
+
 use super::raw_http::{Answer, head, send};
 
 /// Where uploads are created.
@@ -27,7 +29,19 @@ pub(crate) fn create(node: SocketAddr, length: usize, headers: &[&str]) -> Answe
 pub(crate) fn created(node: SocketAddr, length: usize) -> String {
     let answer = create(node, length, &[]);
     assert_eq!(answer.status, 201, "{answer:?}");
-    answer.header("location").to_owned()
+    path_of(&answer)
+}
+
+/// The path of an upload that was created.
+pub(crate) fn path_of(created: &Answer) -> String {
+    path_from(TUS, created)
+}
+
+/// The same where the creation was asked for at this path.
+pub(crate) fn path_from(asked: &str, created: &Answer) -> String {
+    let asked = Url::parse("http://localhost").unwrap().join(asked).unwrap();
+    let upload = asked.join(created.header("location")).unwrap();
+    upload.path().to_owned()
 }
 
 /// Asks how far an upload is.

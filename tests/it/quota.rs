@@ -220,7 +220,7 @@ fn by_tus(address: SocketAddr, bytes: &[u8]) -> Result<(), (u16, String)> {
     if created.status != 201 {
         return Err(created.refusal());
     }
-    let path = created.header("location");
+    let path = &tus::path_of(&created);
     let ended = tus::patch(address, path, 0, bytes);
     if ended.status == 204 {
         Ok(())

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::ops::Range;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -249,12 +250,11 @@ fn names_of_any_kind_come_back() {
         &long,
         &longest,
     ] {
-        // As browsers and curl write it.
-        let sent = name
-            .replace('"', "%22")
-            .replace('\r', "%0D")
-            .replace('\n', "%0A");
-        let file = uploaded(node.address, &sent, b"content");
+        let sent = utf8_percent_encode(name, NON_ALPHANUMERIC);
+        let target = format!("/api/p2p/upload/{sent}");
+        let request = head("PUT", &target, &["Content-Length: 7"]);
+        let answer = send(node.address, &[&request, &b"content"[..]].concat());
+        let file = answer.json()["file"].clone();
         assert_eq!(file["original_name"], name);
         let path = format!("/api/p2p/file/{}", file["file_id"].as_str().unwrap());
         let answer = get(node.address, &path, &[]);

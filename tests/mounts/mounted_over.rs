@@ -13,7 +13,7 @@ use common::content::content;
 use common::forms::{file, form, upload, uploaded};
 use common::process::{Node, until};
 use common::raw_http::get;
-use common::tus::{create, look, patch};
+use common::tus::{create, look, patch, path_of};
 use tempfile::TempDir;
 
 const LONG: usize = 200_000;
@@ -90,7 +90,7 @@ fn begun(node: &Node) -> Option<(String, usize)> {
     if answer.status != 201 {
         return None;
     }
-    let upload = answer.header("location").to_owned();
+    let upload = path_of(&answer);
     let patched = patch(node.address, &upload, 0, &content(20, SHORT));
     Some((upload, if patched.status == 204 { SHORT } else { 0 }))
 }

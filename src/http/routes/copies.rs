@@ -14,7 +14,10 @@ const TAG: &str = "files";
 
 pub(super) fn all() -> [Route; 2] {
     [
-        Route::at("/api/p2p/keep", TAG).on(list()).on(begin()),
+        Route::at("/api/p2p/keep", TAG)
+            .compressed()
+            .on(list())
+            .on(begin()),
         Route::at("/api/p2p/keep/{id}", TAG)
             .on(progress())
             .on(forget()),

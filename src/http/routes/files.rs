@@ -9,7 +9,7 @@ use super::route::Route;
 use super::schema::{bytes, hash, list_of, matching, number, text, uuid, with_headers};
 use crate::http::access::{READERS, WRITERS};
 use crate::http::bao::{self, RangeQuery};
-use crate::http::download::{self, BlobQuery};
+use crate::http::download::{self, BlobQuery, FileQuery};
 use crate::http::files::{self, ListQuery, Removed};
 use crate::http::upload::{self, BytesQuery, DescriptionQuery, NamedQuery, Uploaded};
 use crate::web::code::Code;
@@ -28,7 +28,7 @@ pub(super) fn all() -> [Route; 7] {
         Route::at("/api/p2p/upload/{*name}", TAG)
             .on(named(HttpMethod::Put, "putNamedFile"))
             .on(named(HttpMethod::Post, "postNamedFile")),
-        Route::at("/api/p2p/files", TAG).on(list()),
+        Route::at("/api/p2p/files", TAG).compressed().on(list()),
         Route::at("/api/p2p/file/{id}", TAG)
             .on(download_by_id())
             .on(remove()),
@@ -152,53 +152,64 @@ fn download(operation: Operation) -> Operation {
         ("Accept-Ranges", "`bytes`"),
         (
             "Content-Disposition",
-            "`attachment`, with the name of the file.",
+            "`attachment`, or `inline` where that is asked for and safe, and the name of the file.",
         ),
+        ("Cache-Control", "How long it may be kept without asking."),
     ];
     let whole = with_headers(
-        "All of the content, as the type that its uploader named.",
+        "All of the content, as the type that its uploader or else its name tells.",
         headers,
     );
     let part = with_headers(
         "The ranges asked for; several as `multipart/byteranges`.",
         headers,
     );
-    let unchanged = with_headers("The client has it already.", [headers[0], headers[1]]);
+    let unchanged = with_headers(
+        "The client has it already.",
+        [headers[0], headers[1], headers[3]],
+    );
     let content = || Content::new(Some(Schema::from(bytes().build())));
-    operation
+    conditional(operation)
         .text("HEAD answers the same, without the content.")
-        .header(
-            "Range",
-            false,
-            "Which bytes to send; ignored where it is not valid.",
-            text(),
-        )
-        .header(
-            "If-Range",
-            false,
-            "The entity tag that `Range` counts for.",
-            text(),
-        )
-        .header(
-            "If-Match",
-            false,
-            "Entity tags, one of which the content must have.",
-            text(),
-        )
-        .header(
-            "If-None-Match",
-            false,
-            "Entity tags of what the client has.",
-            text(),
-        )
         .answers(200, whole.content("*/*", content()))
         .answers(206, part.content("*/*", content()))
         .answers(304, unchanged)
         .refuses([
+            Code::BadQuery,
             Code::PreconditionFailed,
             Code::RangeNotSatisfiable,
             Code::Damaged,
         ])
+}
+
+/// The conditions that downloads may have.
+fn conditional(operation: Operation) -> Operation {
+    let headers = [
+        (
+            "Range",
+            "Which bytes to send; ignored where it is not valid.",
+        ),
+        (
+            "If-Range",
+            "The entity tag, or the date of `Last-Modified`, that `Range` counts for.",
+        ),
+        (
+            "If-Match",
+            "Entity tags, one of which the content must have.",
+        ),
+        ("If-None-Match", "Entity tags of what the client has."),
+        (
+            "If-Modified-Since",
+            "The date of what the client has; counts without `If-None-Match`.",
+        ),
+        (
+            "If-Unmodified-Since",
+            "The date that the content must not be younger than; counts without `If-Match`.",
+        ),
+    ];
+    headers.into_iter().fold(operation, |it, (name, says)| {
+        it.header(name, false, says, text())
+    })
 }
 
 fn download_by_id() -> Operation {
@@ -213,7 +224,9 @@ fn download_by_id() -> Operation {
          that hold a file with this id do not agree, those that sign what they tell count alone.",
     )
     .segment("id", "The id of the file.", uuid());
-    from_elsewhere(download(operation)).refuses([Code::UnknownFile, Code::AmbiguousFile])
+    from_elsewhere(download(operation))
+        .query::<FileQuery>()
+        .refuses([Code::UnknownFile, Code::AmbiguousFile])
 }
 
 fn remove() -> Operation {
@@ -238,7 +251,9 @@ fn download_from_peer() -> Operation {
         "The id of the file, or its name, which means the newest.",
         text(),
     );
-    from_elsewhere(download(operation)).refuses([Code::UnknownPeer, Code::UnknownFile])
+    from_elsewhere(download(operation))
+        .query::<FileQuery>()
+        .refuses([Code::UnknownPeer, Code::UnknownFile])
 }
 
 fn download_by_hash() -> Operation {
@@ -251,7 +266,7 @@ fn download_by_hash() -> Operation {
     .segment("hash", "The hash of the content.", hash());
     from_elsewhere(download(operation))
         .query::<BlobQuery>()
-        .refuses([Code::UnknownBlob, Code::BadQuery])
+        .refuses([Code::UnknownBlob])
 }
 
 fn from_elsewhere(operation: Operation) -> Operation {

@@ -18,6 +18,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
 use utoipa::openapi::path::PathsBuilder;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, Info, OpenApi, OpenApiBuilder, Server};
@@ -29,6 +32,9 @@ use crate::web::limited::limit_rate;
 use crate::web::rate_limit::RateLimit;
 
 use route::Route;
+
+/// How many bytes an answer has at least that is compressed.
+const LEAST_COMPRESSED: u64 = 1024;
 
 /// All routes.
 pub(super) struct Table(Vec<Route>);
@@ -63,11 +69,13 @@ impl Table {
     pub(super) fn router(&self, rate: Option<NonZeroU32>) -> Router<App> {
         let limit = from_fn_with_state(Arc::new(RateLimit::new(rate)), limit_rate);
         self.0.iter().fold(Router::new(), |router, route| {
-            let methods = if route.is_limited() {
-                route.methods().route_layer(limit.clone())
-            } else {
-                route.methods()
-            };
+            let mut methods = route.methods();
+            if route.is_limited() {
+                methods = methods.route_layer(limit.clone());
+            }
+            if route.is_compressed() {
+                methods = methods.route_layer(compression());
+            }
             let paths = route.paths();
             paths.fold(router, |router, path| router.route(path, methods.clone()))
         })
@@ -92,6 +100,13 @@ impl Table {
             .components(Some(components.build()))
             .build()
     }
+}
+
+/// Of what is long enough to be worth it.
+fn compression() -> CompressionLayer<SizeAbove> {
+    CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(LEAST_COMPRESSED))
 }
 
 #[cfg(test)]

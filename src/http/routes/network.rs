@@ -19,9 +19,12 @@ const SIGNED: &str = "Whoever may read may tell: what a node with a key tells is
 pub(super) fn all() -> [Route; 3] {
     let limited = |path| Route::at(path, TAG).limited();
     [
-        limited("/api/peers").on(list_peers()).on(introduce()),
+        limited("/api/peers")
+            .compressed()
+            .on(list_peers())
+            .on(introduce()),
         limited("/api/p2p/announce").on(announce()),
-        limited("/api/p2p/network").on(list_files()),
+        limited("/api/p2p/network").compressed().on(list_files()),
     ]
 }
 

@@ -14,13 +14,13 @@ const TAG: &str = "node";
 pub(super) fn all() -> [Route; 9] {
     let at = |path| Route::at(path, TAG);
     [
-        at("/api/p2p/status").on(status()),
+        at("/api/p2p/status").compressed().on(status()),
         at("/api/events").on(events()),
         at("/health").on(health()),
         at("/ready").on(ready()),
-        at("/metrics").on(metrics()),
-        at("/api/openapi.json").on(document()),
-        at("/api/docs").on(document_page()),
+        at("/metrics").compressed().on(metrics()),
+        at("/api/openapi.json").compressed().on(document()),
+        at("/api/docs").compressed().on(document_page()),
         at("/")
             .on(get(ANYBODY, "page", "The page for people", page::index))
             .for_people(),

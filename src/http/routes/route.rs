@@ -21,6 +21,7 @@ pub(super) struct Route {
     /// Answers methods that none of them takes.
     otherwise: MethodRouter<App>,
     is_limited: bool,
+    is_compressed: bool,
     is_for_people: bool,
 }
 
@@ -34,6 +35,7 @@ impl Route {
             operations: Vec::new(),
             otherwise: MethodRouter::new(),
             is_limited: false,
+            is_compressed: false,
             is_for_people: false,
         }
     }
@@ -63,6 +65,13 @@ impl Route {
         self
     }
 
+    /// Answers are compressed for clients that take that: they are texts of this node's own, and
+    /// nobody asks for ranges of them.
+    pub(super) fn compressed(mut self) -> Self {
+        self.is_compressed = true;
+        self
+    }
+
     /// The document leaves it out, which is for programs.
     pub(super) fn for_people(mut self) -> Self {
         self.is_for_people = true;
@@ -77,6 +86,11 @@ impl Route {
     /// Whether there is a limit to how many requests are taken from one address.
     pub(super) fn is_limited(&self) -> bool {
         self.is_limited
+    }
+
+    /// Whether answers are compressed.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.is_compressed
     }
 
     /// The methods that it takes, with the rights that each needs.

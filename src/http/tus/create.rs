@@ -7,17 +7,18 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::headers::{self, UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH, UPLOAD_METADATA};
-use super::{PATH, append, metadata};
+use super::{append, metadata};
 use crate::client_key::ClientKey;
 use crate::node::Node;
 use crate::resumable::{NewUpload, UploadId, UploadProgress};
 use crate::store::About;
 use crate::web::error::{ApiError, TusError};
 
-/// Creates an upload and takes what the body holds of it.
+/// Creates an upload, as a request to this path asks, and takes what the body holds of it.
 pub(super) async fn create(
     node: &Arc<Node>,
     client: Option<ClientKey>,
+    path: &str,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -37,11 +38,19 @@ pub(super) async fn create(
         }
     };
     let mut response = StatusCode::CREATED.into_response();
-    let location = format!("{}{PATH}/{id}", node.base_url().path_prefix());
-    let location = HeaderValue::try_from(location)?;
+    let location = HeaderValue::try_from(location(path, id))?;
     response.headers_mut().insert(header::LOCATION, location);
     headers::put_progress(response.headers_mut(), &progress)?;
     Ok(response)
+}
+
+/// Where an upload is that was begun by a request to this path: relative to it (RFC 9110, section
+/// 10.2.2), since a gateway in front may have taken away what stood before.
+fn location(path: &str, id: UploadId) -> String {
+    match path.rsplit('/').next() {
+        Some(last) if !last.is_empty() => format!("{last}/{id}"),
+        _ => id.to_string(),
+    }
 }
 
 async fn begin(

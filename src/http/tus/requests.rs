@@ -28,7 +28,7 @@ pub(in crate::http) async fn uploads(State(node): State<Arc<Node>>, request: Req
         match head.method {
             Method::POST => {
                 let ClientShare(client) = head.extensions.remove().unwrap_or_default();
-                create::create(&node, client, &head.headers, body).await
+                create::create(&node, client, head.uri.path(), &head.headers, body).await
             }
             Method::OPTIONS => Ok(options(&node)),
             _ => Err(ApiError::MethodNotAllowed),
