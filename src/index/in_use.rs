@@ -33,7 +33,7 @@ struct Seat {
 }
 
 /// While it lives, the collector leaves the content alone.
-pub(super) struct Shared {
+pub(super) struct Share {
     /// None once it is given back.
     guard: Option<OwnedRwLockReadGuard<()>>,
     seat: Seat,
@@ -42,16 +42,16 @@ pub(super) struct Shared {
 }
 
 /// While it lives, nobody else keeps or collects the content.
-struct Exclusive {
+struct Exclusion {
     _guard: OwnedRwLockWriteGuard<()>,
     _seat: Seat,
 }
 
 impl InUse {
     /// Keeps the collector away from `hash`, after waiting for it to finish there.
-    pub(super) async fn share(self: &Arc<Self>, hash: BlobHash) -> Shared {
+    pub(super) async fn share(self: &Arc<Self>, hash: BlobHash) -> Share {
         let (seat, lock) = self.seat(hash);
-        Shared {
+        Share {
             guard: Some(lock.read_owned().await),
             seat,
             is_open: false,
@@ -60,17 +60,17 @@ impl InUse {
 
     /// The same for who is about to write the content: unless that is [`Hold::kept`] it may be
     /// garbage afterwards.
-    pub(super) async fn share_to_write(self: &Arc<Self>, hash: BlobHash) -> Shared {
+    pub(super) async fn share_to_write(self: &Arc<Self>, hash: BlobHash) -> Share {
         let mut shared = self.share(hash).await;
         shared.is_open = true;
         shared
     }
 
     /// Takes `hash` for the collector, unless somebody shares it.
-    fn try_take(self: &Arc<Self>, hash: BlobHash) -> Option<Exclusive> {
+    fn try_take(self: &Arc<Self>, hash: BlobHash) -> Option<Exclusion> {
         let (seat, lock) = self.seat(hash);
         let guard = lock.try_write_owned().ok()?;
-        Some(Exclusive {
+        Some(Exclusion {
             _guard: guard,
             _seat: seat,
         })
@@ -131,15 +131,15 @@ impl Drop for Seat {
     }
 }
 
-impl Hold for Shared {
+impl Hold for Share {
     fn kept(&mut self) {
         self.is_open = false;
     }
 }
 
-impl Hold for Exclusive {}
+impl Hold for Exclusion {}
 
-impl Drop for Shared {
+impl Drop for Share {
     fn drop(&mut self) {
         // Before anybody suspects it: whoever takes it then finds it free.
         self.guard = None;

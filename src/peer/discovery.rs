@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::asking::Asking;
 use super::greeting::{SAMPLE, ask_bootstrap, ask_peer, ask_whether_reached};
 use super::mdns::{self, Mdns, Neighbour};
-use super::moved::Told;
+use super::moved::Words;
 use super::network::Network;
 use super::prefix::Prefix;
 use super::registration::Registration;
@@ -139,7 +139,7 @@ async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Dur
 /// Looks every period whether others reach this node, and who has not heard yet where it is, for
 /// ever.
 async fn look_whether_reached(network: Arc<Network>, every: Duration) {
-    let mut told = Told::default();
+    let mut told = Words::default();
     while !network.is_leaving() {
         tokio::time::sleep(jittered(every)).await;
         told.tell(&network, every).await;

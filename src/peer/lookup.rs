@@ -56,7 +56,7 @@ struct Lane {
 }
 
 /// The places that a lookup takes until it has ended.
-type Places = Vec<OwnedSemaphorePermit>;
+type Permits = Vec<OwnedSemaphorePermit>;
 
 /// A name that leads to addresses that no peer may have, and to no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -87,7 +87,7 @@ impl Lane {
 
     /// Waits for a place of this registered name first, so that one such name is never more than
     /// its share of those that wait for a place of the lane.
-    async fn enter(&self, registered: Key) -> Result<Places, AcquireError> {
+    async fn enter(&self, registered: Key) -> Result<Permits, AcquireError> {
         let own = self.share(registered).acquire_owned().await?;
         let one = Arc::clone(&self.all).acquire_owned().await?;
         Ok(vec![own, one])
@@ -104,7 +104,7 @@ impl Lane {
 
 impl Lookups {
     /// Waits until there is a place for a lookup of this name.
-    async fn enter(&self, name: &str) -> Result<Places, AcquireError> {
+    async fn enter(&self, name: &str) -> Result<Permits, AcquireError> {
         if let Some(own) = self.named.get(name) {
             return Ok(vec![Arc::clone(own).acquire_owned().await?]);
         }

@@ -27,7 +27,7 @@ const MAX_PAUSE: u32 = 8;
 
 /// Who was told, where they were then.
 #[derive(Default)]
-pub(super) struct Told(HashMap<PeerId, Word>);
+pub(super) struct Words(HashMap<PeerId, Word>);
 
 struct Word {
     to: BaseUrl,
@@ -37,7 +37,7 @@ struct Word {
     again: Option<Instant>,
 }
 
-impl Told {
+impl Words {
     /// Tells those that answer and were not told yet, each of them once.
     pub(super) async fn tell(&mut self, network: &Arc<Network>, every: Duration) {
         if !network.client.reach().tells() {

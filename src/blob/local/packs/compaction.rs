@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::super::BlobError;
 use super::active::Group;
-use super::entry::{PackEntry, Place, Prefix};
+use super::entry::{Extent, PackEntry, Prefix};
 use super::log::Log;
 use super::pack::{self, Pack};
 use super::{dead, index_file, scan};
@@ -90,16 +90,16 @@ impl Compaction {
 
     /// Moves some blobs, or removes the pack when none is left in it: then it is false.
     fn step(&mut self, log: &mut Log) -> Result<bool, BlobError> {
-        let (mut group, mut moved) = (Group::default(), Vec::<(Prefix, Place)>::new());
+        let (mut group, mut moved) = (Group::default(), Vec::<(Prefix, Extent)>::new());
         while group.len() < STEP {
             let Some(entry) = self.entries.next() else {
                 break;
             };
-            let place = entry.place(self.pack.number);
-            if log.table.contains(entry.prefix, place) {
-                let (hash, bytes) = whole_entry(log, &self.pack, place)?;
+            let extent = entry.extent(self.pack.number);
+            if log.table.contains(entry.prefix, extent) {
+                let (hash, bytes) = whole_entry(log, &self.pack, extent)?;
                 log.encode(&mut group, hash, &bytes)?;
-                moved.push((entry.prefix, place));
+                moved.push((entry.prefix, extent));
             }
         }
         if moved.is_empty() {
@@ -109,8 +109,8 @@ impl Compaction {
         // Under any durability: the pack goes next.
         log.append_group(&group, Durability::Always)?;
         // The copies come first, so that no reader misses a blob.
-        for (prefix, place) in moved {
-            log.table.remove(prefix, place);
+        for (prefix, extent) in moved {
+            log.table.remove(prefix, extent);
         }
         Ok(true)
     }
@@ -133,9 +133,9 @@ fn remove_pack(log: &mut Log, pack: &Pack) -> Result<(), BlobError> {
 fn whole_entry(
     log: &Log,
     pack: &Pack,
-    place: Place,
+    extent: Extent,
 ) -> Result<(BlobHash, bytes::Bytes), BlobError> {
-    match pack.entry_at(place)? {
+    match pack.entry_at(extent)? {
         Some((hash, bytes)) if BlobHash::of(&bytes) == hash => Ok((hash, bytes)),
         Some((hash, _)) => {
             let damage = &log.options.damage;

@@ -24,8 +24,8 @@ pub(super) struct PackEntry {
 
 impl PackEntry {
     /// Where the entry is, in the pack with this number.
-    pub(super) fn place(&self, pack: u32) -> Place {
-        Place {
+    pub(super) fn extent(&self, pack: u32) -> Extent {
+        Extent {
             pack,
             offset: self.offset,
             len: self.len,
@@ -35,7 +35,7 @@ impl PackEntry {
 
 /// Where an entry is. Later ones are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct Extent {
     /// The number of the pack.
     pub(super) pack: u32,
     /// Where the entry begins, in bytes.
@@ -44,7 +44,7 @@ pub(super) struct Place {
     pub(super) len: u32,
 }
 
-impl Place {
+impl Extent {
     /// How much of its pack the entry takes, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         u64::from(ENTRY_HEADER) + u64::from(self.len)

@@ -64,7 +64,7 @@ pub(super) fn read(dir: &Path, pack: &Pack, len: u64) -> Option<Vec<PackEntry>> 
 
 /// Whether a pack has this entry: an older larder may have cut it back and appended as much again.
 fn is_in(pack: &Pack, entry: &PackEntry) -> bool {
-    let hash = pack.hash_at(entry.place(pack.number));
+    let hash = pack.hash_at(entry.extent(pack.number));
     hash.is_ok_and(|hash| hash.is_some_and(|hash| prefix(&hash) == entry.prefix))
 }
 

@@ -8,7 +8,7 @@ use super::super::shards::shard_path;
 use super::super::spool;
 use super::active::{Active, Group};
 use super::dead::Dead;
-use super::entry::{Place, Prefix, prefix};
+use super::entry::{Extent, Prefix, prefix};
 use super::options::Options;
 use super::pack::{EXTENSION, Pack, path};
 use super::table::Table;
@@ -35,7 +35,7 @@ pub(super) struct Log {
 pub(super) struct Batch {
     pub(super) group: Group,
     /// Copies that are damaged or not at their place, which die when the batch stands.
-    replaced: Vec<(Prefix, Place, Arc<Pack>)>,
+    replaced: Vec<(Prefix, Extent, Arc<Pack>)>,
     /// What is whole again then, as far as it was known to be damaged.
     mended: Vec<BlobHash>,
 }
@@ -60,20 +60,20 @@ impl Log {
     ) -> Result<bool, BlobError> {
         let prefix = prefix(&hash);
         let mut damaged = Vec::new();
-        for (place, pack) in self.table.find(prefix) {
-            match pack.entry_at(place) {
+        for (extent, pack) in self.table.find(prefix) {
+            match pack.entry_at(extent) {
                 Ok(Some((found, content))) if found == hash && content == bytes => {
                     if pack.is_in_place() {
                         self.options.damage.forget(&hash);
                         return Ok(false);
                     }
                     // Only who has the file open sees it: it would be lost with the process.
-                    damaged.push((prefix, place, pack));
+                    damaged.push((prefix, extent, pack));
                 }
                 Ok(Some((found, _))) if found == hash => {
                     let damage = &self.options.damage;
                     damage.mark(hash, None, None, "its bytes in a pack have another hash");
-                    damaged.push((prefix, place, pack));
+                    damaged.push((prefix, extent, pack));
                 }
                 // Of another hash, or one that nobody can tell.
                 _ => {}
@@ -167,8 +167,8 @@ impl Log {
     /// written.
     pub(super) fn append(&mut self, batch: &Batch) -> Result<(), BlobError> {
         self.append_group(&batch.group, self.options.spool.durability)?;
-        for (prefix, place, pack) in &batch.replaced {
-            if let Err(error) = self.bury(*prefix, *place, pack) {
+        for (prefix, extent, pack) in &batch.replaced {
+            if let Err(error) = self.bury(*prefix, *extent, pack) {
                 tracing::warn!(%error, "a damaged blob stays beside its whole copy");
             }
         }
@@ -192,7 +192,7 @@ impl Log {
             usage.len = active.len().into();
         }
         for entry in &group.entries {
-            self.table.insert(entry.prefix, entry.place(number));
+            self.table.insert(entry.prefix, entry.extent(number));
         }
         Ok(())
     }
@@ -208,9 +208,9 @@ impl Log {
     pub(super) fn delete(&mut self, hash: &BlobHash) -> Result<(), BlobError> {
         self.options.refusal.check()?;
         let prefix = prefix(hash);
-        for (place, pack) in self.table.find(prefix) {
-            if pack.hash_at(place)? == Some(*hash) {
-                self.bury(prefix, place, &pack)?;
+        for (extent, pack) in self.table.find(prefix) {
+            if pack.hash_at(extent)? == Some(*hash) {
+                self.bury(prefix, extent, &pack)?;
             }
         }
         Ok(())
@@ -220,7 +220,7 @@ impl Log {
     pub(super) fn bury(
         &mut self,
         prefix: Prefix,
-        place: Place,
+        extent: Extent,
         pack: &Pack,
     ) -> Result<(), BlobError> {
         let finished = self
@@ -231,12 +231,12 @@ impl Log {
         if let Some(usage) = self.usages.get_mut(&pack.number)
             && pack.is_in_place()
         {
-            usage.bury(&self.options, pack, place)?;
+            usage.bury(&self.options, pack, extent)?;
             if usage.is_worth_compacting(&self.options, finished) {
                 self.worthwhile.insert(pack.number);
             }
         }
-        self.table.remove(prefix, place);
+        self.table.remove(prefix, extent);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::super::super::BlobError;
-use super::entry::Place;
+use super::entry::Extent;
 use super::format::{ENTRY_HEADER, EntryHeader, PACK_HEADER, PackId, decode_pack};
 use crate::hash::BlobHash;
 use crate::stored_file;
@@ -86,22 +86,22 @@ impl Pack {
     }
 
     /// The hash of the blob at a place; None if the entry's header is damaged. Blocks.
-    pub(super) fn hash_at(&self, place: Place) -> Result<Option<BlobHash>, BlobError> {
+    pub(super) fn hash_at(&self, extent: Extent) -> Result<Option<BlobHash>, BlobError> {
         let mut bytes = [0; ENTRY_HEADER as usize];
-        let read = self.read_exact_at(&mut bytes, place.offset)?;
+        let read = self.read_exact_at(&mut bytes, extent.offset)?;
         let header = EntryHeader::decode(&bytes, &self.id).filter(|_| read);
-        let header = header.filter(|header| header.len == place.len);
+        let header = header.filter(|header| header.len == extent.len);
         Ok(header.map(|header| header.hash))
     }
 
     /// The entry at a place: its hash and its bytes, which may be damaged; None if its
     /// header is. Blocks.
-    pub(super) fn entry_at(&self, place: Place) -> Result<Option<(BlobHash, Bytes)>, BlobError> {
-        let mut bytes = vec![0; usize::try_from(place.bytes()).unwrap_or_default()];
-        let read = self.read_exact_at(&mut bytes, place.offset)?;
+    pub(super) fn entry_at(&self, extent: Extent) -> Result<Option<(BlobHash, Bytes)>, BlobError> {
+        let mut bytes = vec![0; usize::try_from(extent.bytes()).unwrap_or_default()];
+        let read = self.read_exact_at(&mut bytes, extent.offset)?;
         let (header, _) = bytes.split_at(ENTRY_HEADER as usize);
         let header = EntryHeader::decode(header, &self.id).filter(|_| read);
-        let header = header.filter(|header| header.len == place.len);
+        let header = header.filter(|header| header.len == extent.len);
         let bytes = Bytes::from(bytes).slice(ENTRY_HEADER as usize..);
         Ok(header.map(|header| (header.hash, bytes)))
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::super::super::BlobError;
 use super::super::damage::Damage;
-use super::entry::{Place, prefix};
+use super::entry::{Extent, prefix};
 use super::pack::Pack;
 use super::table::Table;
 use crate::hash::BlobHash;
@@ -36,11 +36,11 @@ pub(super) fn content(
     copies: Copies,
 ) -> Result<InPacks, BlobError> {
     let mut unusable = None;
-    for (place, pack) in table.find(prefix(hash)) {
+    for (extent, pack) in table.find(prefix(hash)) {
         if copies == Copies::Lasting && !pack.is_in_place() {
             continue;
         }
-        match whole(&pack, place, hash)? {
+        match whole(&pack, extent, hash)? {
             InPacks::Absent => {}
             InPacks::Whole(content) => {
                 damage.forget(hash);
@@ -61,11 +61,11 @@ pub(super) fn content(
 }
 
 /// What the entry at a place holds of a blob.
-fn whole(pack: &Pack, place: Place, hash: &BlobHash) -> Result<InPacks, BlobError> {
+fn whole(pack: &Pack, extent: Extent, hash: &BlobHash) -> Result<InPacks, BlobError> {
     let mut unusable = InPacks::Damaged;
     // Twice, so that a fault of memory or of a cable is not taken for damage.
     for _ in 0..2 {
-        match pack.entry_at(place) {
+        match pack.entry_at(extent) {
             Ok(Some((found, content))) if found == *hash => {
                 if BlobHash::of(&content) == *hash {
                     return Ok(InPacks::Whole(content));
@@ -81,9 +81,9 @@ fn whole(pack: &Pack, place: Place, hash: &BlobHash) -> Result<InPacks, BlobErro
 
 /// The size of a blob, in bytes; None if no pack holds it. Blocks.
 pub(super) fn size(table: &Table, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
-    for (place, pack) in table.find(prefix(hash)) {
-        if pack.hash_at(place)? == Some(*hash) {
-            return Ok(Some(place.len.into()));
+    for (extent, pack) in table.find(prefix(hash)) {
+        if pack.hash_at(extent)? == Some(*hash) {
+            return Ok(Some(extent.len.into()));
         }
     }
     Ok(None)
@@ -93,13 +93,13 @@ pub(super) fn size(table: &Table, hash: &BlobHash) -> Result<Option<u64>, BlobEr
 /// header is damaged is not among them, so that whoever needs it finds it missing. Blocks.
 pub(super) fn in_shard(table: &Table, shard: u8) -> Result<Vec<(BlobHash, u64)>, BlobError> {
     let mut blobs = Vec::new();
-    for (place, pack) in table.in_shard(shard) {
-        let Some(hash) = pack.hash_at(place)? else {
+    for (extent, pack) in table.in_shard(shard) {
+        let Some(hash) = pack.hash_at(extent)? else {
             let path = pack.path.display();
-            tracing::error!(%path, place.offset, "an entry is damaged");
+            tracing::error!(%path, extent.offset, "an entry is damaged");
             continue;
         };
-        blobs.push((hash, place.len.into()));
+        blobs.push((hash, extent.len.into()));
     }
     Ok(blobs)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::super::super::BlobError;
 use super::active::{Active, UNFINISHED};
 use super::dead::Dead;
-use super::entry::{PackEntry, Place, Prefix, prefix};
+use super::entry::{Extent, PackEntry, Prefix, prefix};
 use super::format::PACK_HEADER;
 use super::log::Log;
 use super::options::Options;
@@ -111,7 +111,7 @@ fn remove_leftovers(options: &Options, names: &Names) -> Result<(), BlobError> {
 struct Opening {
     options: Options,
     packs: BTreeMap<u32, Arc<Pack>>,
-    blobs: Vec<(Prefix, Place)>,
+    blobs: Vec<(Prefix, Extent)>,
     usages: BTreeMap<u32, Usage>,
     active: Option<Active>,
     doubts: Doubts,
@@ -139,9 +139,9 @@ impl Opening {
         };
         let mut dead_bytes = len - u64::from(PACK_HEADER);
         for entry in entries.iter().filter(|it| !offsets.contains(&it.offset)) {
-            let place = entry.place(number);
-            dead_bytes = dead_bytes.saturating_sub(place.bytes());
-            self.blobs.push((entry.prefix, place));
+            let extent = entry.extent(number);
+            dead_bytes = dead_bytes.saturating_sub(extent.bytes());
+            self.blobs.push((entry.prefix, extent));
         }
         self.usages
             .insert(number, Usage::new(dead, len, dead_bytes));
@@ -194,17 +194,17 @@ impl Opening {
 /// leaves it, stays there once: the last whole copy, or the last if none is whole.
 fn remove_doubles(log: &mut Log) -> Result<(), BlobError> {
     for alike in log.table.alike() {
-        let mut copies = BTreeMap::<BlobHash, Vec<(Place, Arc<Pack>)>>::new();
-        for (place, pack) in alike {
-            if let Some(hash) = pack.hash_at(place)? {
-                copies.entry(hash).or_default().push((place, pack));
+        let mut copies = BTreeMap::<BlobHash, Vec<(Extent, Arc<Pack>)>>::new();
+        for (extent, pack) in alike {
+            if let Some(hash) = pack.hash_at(extent)? {
+                copies.entry(hash).or_default().push((extent, pack));
             }
         }
         for (hash, mut copies) in copies {
             let kept = kept_copy(&hash, &copies)?;
             copies.remove(kept);
-            for (place, pack) in copies {
-                match log.bury(prefix(&hash), place, &pack) {
+            for (extent, pack) in copies {
+                match log.bury(prefix(&hash), extent, &pack) {
                     // It harms nobody until there is room to say that it is dead.
                     Err(error) if error.is_shortage() => {
                         tracing::warn!(%hash, %error, "content is stored twice for now");
@@ -218,13 +218,13 @@ fn remove_doubles(log: &mut Log) -> Result<(), BlobError> {
 }
 
 /// Which of the copies of a blob to keep; they are in the order in which they were written.
-fn kept_copy(hash: &BlobHash, copies: &[(Place, Arc<Pack>)]) -> Result<usize, BlobError> {
+fn kept_copy(hash: &BlobHash, copies: &[(Extent, Arc<Pack>)]) -> Result<usize, BlobError> {
     let last = copies.len() - 1;
     if last == 0 {
         return Ok(last);
     }
-    for (at, (place, pack)) in copies.iter().enumerate().rev() {
-        let entry = pack.entry_at(*place)?;
+    for (at, (extent, pack)) in copies.iter().enumerate().rev() {
+        let entry = pack.entry_at(*extent)?;
         if entry.is_some_and(|(_, bytes)| BlobHash::of(&bytes) == *hash) {
             return Ok(at);
         }

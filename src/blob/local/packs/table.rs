@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::entry::{Place, Prefix};
+use super::entry::{Extent, Prefix};
 use super::pack::Pack;
 
 /// Which blobs there are, and the packs that hold them.
@@ -24,22 +24,22 @@ pub(super) struct Table {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Slot {
     tag: u32,
-    place: Place,
+    extent: Extent,
 }
 
 impl Slot {
-    fn new([_, a, b, c, d, ..]: Prefix, place: Place) -> Self {
+    fn new([_, a, b, c, d, ..]: Prefix, extent: Extent) -> Self {
         let tag = u32::from_be_bytes([a, b, c, d]);
-        Self { tag, place }
+        Self { tag, extent }
     }
 }
 
-const FIRST: Place = Place {
+const FIRST: Extent = Extent {
     pack: 0,
     offset: 0,
     len: 0,
 };
-const LAST: Place = Place {
+const LAST: Extent = Extent {
     pack: u32::MAX,
     offset: u32::MAX,
     len: u32::MAX,
@@ -51,13 +51,13 @@ impl Table {
     /// The table of these blobs and packs.
     pub(super) fn new(
         packs: BTreeMap<u32, Arc<Pack>>,
-        blobs: impl Iterator<Item = (Prefix, Place)>,
+        blobs: impl Iterator<Item = (Prefix, Extent)>,
     ) -> Self {
         let mut slots = vec![Vec::new(); 256];
-        for (prefix, place) in blobs {
+        for (prefix, extent) in blobs {
             let [shard, ..] = prefix;
             if let Some(slots) = slots.get_mut(usize::from(shard)) {
-                slots.push(Slot::new(prefix, place));
+                slots.push(Slot::new(prefix, extent));
             }
         }
         // Trees made from all their slots at once have no room left in their nodes.
@@ -71,27 +71,27 @@ impl Table {
     }
 
     /// Adds a blob; its pack must be there.
-    pub(super) fn insert(&self, prefix: Prefix, place: Place) {
+    pub(super) fn insert(&self, prefix: Prefix, extent: Extent) {
         if let Some(mut shard) = self.write(prefix) {
-            shard.insert(Slot::new(prefix, place));
+            shard.insert(Slot::new(prefix, extent));
         }
     }
 
     /// Takes a blob out, if it is there.
-    pub(super) fn remove(&self, prefix: Prefix, place: Place) {
+    pub(super) fn remove(&self, prefix: Prefix, extent: Extent) {
         if let Some(mut shard) = self.write(prefix) {
-            shard.remove(&Slot::new(prefix, place));
+            shard.remove(&Slot::new(prefix, extent));
         }
     }
 
     /// Whether a blob is at exactly this place.
-    pub(super) fn contains(&self, prefix: Prefix, place: Place) -> bool {
+    pub(super) fn contains(&self, prefix: Prefix, extent: Extent) -> bool {
         let shard = self.read(prefix);
-        shard.is_some_and(|shard| shard.contains(&Slot::new(prefix, place)))
+        shard.is_some_and(|shard| shard.contains(&Slot::new(prefix, extent)))
     }
 
     /// Where the blobs are whose hashes begin so, the last written first.
-    pub(super) fn find(&self, prefix: Prefix) -> Vec<(Place, Arc<Pack>)> {
+    pub(super) fn find(&self, prefix: Prefix) -> Vec<(Extent, Arc<Pack>)> {
         let range = Slot::new(prefix, FIRST)..=Slot::new(prefix, LAST);
         let Some(shard) = self.read(prefix) else {
             return Vec::new();
@@ -100,7 +100,7 @@ impl Table {
     }
 
     /// Where the blobs are whose hashes begin with this byte.
-    pub(super) fn in_shard(&self, shard: u8) -> Vec<(Place, Arc<Pack>)> {
+    pub(super) fn in_shard(&self, shard: u8) -> Vec<(Extent, Arc<Pack>)> {
         let Some(shard) = self.read([shard, 0, 0, 0, 0, 0, 0, 0]) else {
             return Vec::new();
         };
@@ -108,7 +108,7 @@ impl Table {
     }
 
     /// Blobs whose hashes begin alike: all those that may be there twice.
-    pub(super) fn alike(&self) -> Vec<Vec<(Place, Arc<Pack>)>> {
+    pub(super) fn alike(&self) -> Vec<Vec<(Extent, Arc<Pack>)>> {
         let mut alike = Vec::new();
         for shard in &self.shards {
             let shard = shard.read();
@@ -121,10 +121,10 @@ impl Table {
     }
 
     /// Must be called with the slots' shard locked.
-    fn with_packs<'a>(&self, slots: impl Iterator<Item = &'a Slot>) -> Vec<(Place, Arc<Pack>)> {
+    fn with_packs<'a>(&self, slots: impl Iterator<Item = &'a Slot>) -> Vec<(Extent, Arc<Pack>)> {
         let packs = self.packs.read();
-        let pack = |place: Place| Some((place, Arc::clone(packs.get(&place.pack)?)));
-        slots.filter_map(|slot| pack(slot.place)).collect()
+        let pack = |extent: Extent| Some((extent, Arc::clone(packs.get(&extent.pack)?)));
+        slots.filter_map(|slot| pack(slot.extent)).collect()
     }
 
     /// The pack with this number.

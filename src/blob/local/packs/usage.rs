@@ -2,7 +2,7 @@
 
 use super::super::super::BlobError;
 use super::dead::Dead;
-use super::entry::Place;
+use super::entry::Extent;
 use super::format::PACK_HEADER;
 use super::options::Options;
 use super::pack::Pack;
@@ -37,10 +37,10 @@ impl Usage {
         &mut self,
         options: &Options,
         pack: &Pack,
-        place: Place,
+        extent: Extent,
     ) -> Result<(), BlobError> {
-        self.dead.add(options, pack, place.offset)?;
-        self.dead_bytes += place.bytes();
+        self.dead.add(options, pack, extent.offset)?;
+        self.dead_bytes += extent.bytes();
         Ok(())
     }
 
