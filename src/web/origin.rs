@@ -20,6 +20,7 @@ use super::representation::VERIFIED;
 use super::request_log::REQUEST_ID;
 use crate::base_url::BaseUrl;
 
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// How long a browser may remember the answer to a preflight request.
 const PREFLIGHT_AGE: Duration = Duration::from_mins(10);
 
@@ -101,7 +102,8 @@ impl Guard {
             return Ok(());
         };
         let origin = origin.to_str().map_err(|_| ApiError::Origin)?;
-        self.takes_origin(origin, target.as_ref())
+        let is_behind_proxy = is_same_site(request) && target.as_ref().is_some_and(is_no_name);
+        (is_behind_proxy || self.takes_origin(origin, target.as_ref()))
             .then_some(())
             .ok_or(ApiError::Origin)
     }
@@ -141,6 +143,19 @@ fn is_own(page: &BaseUrl, target: &BaseUrl) -> bool {
     !matches!(page.host(), Some(Host::Domain(_)))
         && page.host() == target.host()
         && page.port() == target.port()
+}
+
+/// Whether a browser says that the page came from where the request goes to (Fetch Metadata,
+/// section 2.3), which no page can have it say. It says so to a name that was rebound, too.
+fn is_same_site(request: &Request) -> bool {
+    let site = request.headers().get(SEC_FETCH_SITE);
+    site.is_some_and(|it| it == "same-origin")
+}
+
+/// Whether an address cannot have been rebound. Where a page of another host is of the same
+/// origin, a proxy has put this address in the place of the name that the browser asked for.
+fn is_no_name(target: &BaseUrl) -> bool {
+    is_loopback(target) || !matches!(target.host(), Some(Host::Domain(_)))
 }
 
 /// Whether an address always means the machine itself (RFC 6761, section 6.3).
@@ -236,6 +251,30 @@ mod tests {
                 "{origin}"
             );
             assert!(guard(&["*"], false).takes_origin(origin, None), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_page_behind_a_proxy_that_puts_its_own_host_is_allowed_and_no_rebound_name() {
+        let (same, other) = ("same-origin", "cross-site");
+        for (host, site, taken) in [
+            ("127.0.0.1:5004", same, true),
+            ("localhost:5004", same, true),
+            ("10.0.0.7:5004", same, true),
+            ("127.0.0.1:5004", other, false),
+            ("127.0.0.1:5004", "same-site", false),
+            ("127.0.0.1:5004", "none", false),
+            ("rebound.example:5004", same, false),
+            ("page.example", same, false),
+        ] {
+            let request = Request::post("/api/p2p/upload")
+                .header(header::HOST, host)
+                .header(header::ORIGIN, "https://page.example")
+                .header(SEC_FETCH_SITE, site)
+                .body(axum::body::Body::empty())
+                .unwrap();
+            let checked = guard(&[], false).check(&request);
+            assert_eq!(checked.is_ok(), taken, "{host}, {site}");
         }
     }
 

@@ -69,6 +69,7 @@ mod power_cut;
 mod private;
 mod protocol;
 mod proven_listings;
+mod proxies;
 mod put_command;
 mod quota;
 mod raw_bodies;
