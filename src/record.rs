@@ -87,6 +87,16 @@ impl FromStr for FileId {
     }
 }
 
+/// In which order files are listed, by their ids, which grow with the time of the upload.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// From the first one on.
+    #[default]
+    OldestFirst,
+    /// From the last one back.
+    NewestFirst,
+}
+
 /// A moment, in milliseconds since the Unix epoch (UTC).
 ///
 /// Shown as the REST contract writes times: `2026-01-21T10:00:00`, UTC, whole seconds.

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::file_view::FileView;
-use super::listing::{Filter, Listing};
+use super::listing::{Filter, Listing, OrderName};
 use crate::node::Node;
 use crate::peer::challenge::{self, Prover};
-use crate::record::FileId;
+use crate::record::{FileId, Order};
 use crate::web::error::ApiError;
 
 /// About how many bytes a listing has at most whose length is told before.
@@ -31,9 +31,15 @@ pub(super) struct ListQuery {
     /// and still a next page: only so many names are looked at for one answer.
     #[param(value_type = Option<usize>, minimum = 1, maximum = 18_446_744_073_709_551_615_usize)]
     limit: Option<u64>,
-    /// Where to go on: `next` of the answer before.
+    /// From which end on; the oldest first without it.
+    #[param(inline)]
+    order: Option<OrderName>,
+    /// Only files behind this one: where to go on, `next` of the answer before.
     #[param(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
     after: Option<String>,
+    /// Only files before this one: where to go on where the newest come first.
+    #[param(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+    before: Option<String>,
     /// What the names shall hold, whatever the case.
     name: Option<String>,
     /// Tell besides which files were removed since this moment: `listed_at` of an answer
@@ -53,15 +59,20 @@ pub(super) async fn list(
     if query.limit == Some(0) {
         return Err(ApiError::Query("limit must be at least 1".to_owned()));
     }
-    let after = query.after.map(|id| id.parse::<FileId>()).transpose();
-    let after = after.map_err(|e| ApiError::Query(format!("after: {e}")))?;
+    let id = |name: &str, id: Option<String>| {
+        let id = id.map(|id| id.parse::<FileId>()).transpose();
+        id.map_err(|e| ApiError::Query(format!("{name}: {e}")))
+    };
     let filter = Filter {
+        order: query.order.map_or(Order::OldestFirst, Order::from),
+        after: id("after", query.after)?,
+        before: id("before", query.before)?,
         limit: query.limit,
         name: query.name,
         removed_since: query.removed_since,
     };
     let prover = prover(&uri, &headers);
-    let listing = Listing::start(node, filter, after, prover).await?;
+    let listing = Listing::start(node, filter, prover).await?;
     let mut response = Response::new(body(listing).await);
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);

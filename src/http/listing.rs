@@ -8,13 +8,15 @@ use std::sync::Arc;
 use axum::BoxError;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+use utoipa::ToSchema;
 
 use super::file_view::FileView;
 use crate::node::Node;
 use crate::peer::challenge::Prover;
-use crate::record::{FileId, FileRecord};
+use crate::record::{FileId, FileRecord, Order};
 use crate::store::StoreError;
 
 /// How many records are read at once. The longest has some 20 KiB.
@@ -31,8 +33,8 @@ pub(super) struct Listing {
     node: Arc<Node>,
     filter: Filter,
     /// The last file that was looked at.
-    after: Option<FileId>,
-    /// The records behind it, to be listed next.
+    at: Option<FileId>,
+    /// The records that come next.
     page: Vec<FileRecord>,
     listed: u64,
     /// How many were held against the name.
@@ -43,8 +45,33 @@ pub(super) struct Listing {
     prover: Option<Prover>,
 }
 
+/// An order by its name.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OrderName {
+    /// From the first one on.
+    Oldest,
+    /// From the last one back.
+    Newest,
+}
+
+impl From<OrderName> for Order {
+    fn from(name: OrderName) -> Self {
+        match name {
+            OrderName::Oldest => Self::OldestFirst,
+            OrderName::Newest => Self::NewestFirst,
+        }
+    }
+}
+
 /// Which files to list.
 pub(super) struct Filter {
+    /// From which end on.
+    pub order: Order,
+    /// Those behind this one.
+    pub after: Option<FileId>,
+    /// Those before this one.
+    pub before: Option<FileId>,
     /// At most so many.
     pub limit: Option<u64>,
     /// Those whose names hold this text, whatever the case.
@@ -54,20 +81,23 @@ pub(super) struct Filter {
 }
 
 impl Listing {
-    /// Begins behind the file `after`, or with the first. What keeps a listing from
-    /// being made mostly shows here, while the client can still be told.
+    /// Begins with the first file that is wanted. What keeps a listing from being made mostly
+    /// shows here, while the client can still be told.
     pub(super) async fn start(
         node: Arc<Node>,
         filter: Filter,
-        after: Option<FileId>,
         prover: Option<Prover>,
     ) -> Result<Self, StoreError> {
         let name = filter.name.map(|name| name.to_lowercase());
         let listed_at = node.network().removals.moment();
+        let at = match filter.order {
+            Order::OldestFirst => filter.after,
+            Order::NewestFirst => filter.before,
+        };
         let mut listing = Self {
             node,
             filter: Filter { name, ..filter },
-            after,
+            at,
             page: Vec::new(),
             listed: 0,
             looked: 0,
@@ -100,16 +130,16 @@ impl Listing {
         let mut out = Vec::new();
         for record in std::mem::take(&mut self.page) {
             if Some(self.listed) == self.filter.limit {
-                let next = self.after;
+                let next = self.at;
                 return self.write_end(next, out);
             }
-            self.after = Some(record.id);
+            self.at = Some(record.id);
             if self.filter.takes(&record) {
                 self.write_file(&record, &mut out)?;
             }
             self.looked += 1;
         }
-        let next = self.after;
+        let next = self.at;
         self.read_page().await?;
         let enough = self.filter.name.is_some() && self.looked >= LOOK;
         if enough && self.filter.limit.is_some() && !self.page.is_empty() {
@@ -193,7 +223,14 @@ impl Listing {
             Some(_) => TURNS.acquire().await.ok(),
             None => None,
         };
-        self.page = self.node.store().page(self.after, wanted).await?;
+        let store = self.node.store();
+        self.page = match self.filter.order {
+            Order::OldestFirst => store.page(self.at, wanted).await?,
+            Order::NewestFirst => store.page_back(self.at, wanted).await?,
+        };
+        let (after, before) = (self.filter.after, self.filter.before);
+        let is_wanted = |id| Some(id) > after && before.is_none_or(|before| id < before);
+        self.page.retain(|record| is_wanted(record.id));
         Ok(())
     }
 }

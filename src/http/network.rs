@@ -10,11 +10,12 @@ use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::listing::OrderName;
 use crate::node::Node;
 use crate::node::view::{NetworkPage, Selection};
 use crate::peer::directory::{FileKey, Held};
 use crate::peer_id::PeerId;
-use crate::record::FileId;
+use crate::record::{FileId, Order};
 use crate::web::error::ApiError;
 use crate::web::file_type;
 
@@ -31,9 +32,15 @@ pub(super) struct NetworkQuery {
     /// The most files on the page; at most 1000 count.
     #[param(minimum = 1, maximum = 18_446_744_073_709_551_615_usize)]
     limit: Option<usize>,
-    /// Where to go on: `next` of the answer before.
+    /// From which end on; the oldest first without it.
+    #[param(inline)]
+    order: Option<OrderName>,
+    /// Only files behind this one: where to go on, `next` of the answer before.
     #[param(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}([.][0-9a-f]{64})?$")]
     after: Option<String>,
+    /// Only files before this one: where to go on where the newest come first.
+    #[param(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}([.][0-9a-f]{64})?$")]
+    before: Option<String>,
     /// What the names shall hold, whatever the case.
     name: Option<String>,
     /// The id of one file, which need not be the first of its content and name: the answer has it,
@@ -85,12 +92,15 @@ pub(super) async fn list(
         return Err(ApiError::Query("limit must be at least 1".to_owned()));
     }
     let after = query.after.as_deref().map(read_cursor).transpose()?;
+    let before = query.before.as_deref().map(read_cursor).transpose()?;
     let name = query.name.map(|name| name.to_lowercase());
     let id = query.id.map(|id| id.parse::<FileId>()).transpose();
     let id = id.map_err(|_| ApiError::Query("id must be the id of a file".to_owned()))?;
     let view = node.view();
     let wanted = Selection {
+        order: query.order.map_or(Order::OldestFirst, Order::from),
         after,
+        before,
         name: name.as_deref(),
         limit,
         look: LOOK,
@@ -102,7 +112,8 @@ pub(super) async fn list(
         },
         None => view.page(wanted).await?,
     };
-    let is_all = id.is_some() || after.is_none() && name.is_none() && page.next.is_none();
+    let is_all = id.is_some()
+        || after.is_none() && before.is_none() && name.is_none() && page.next.is_none();
     let answering = node.network().registry.answering().into_iter();
     let answering: HashSet<_> = answering.chain([node.peer_id()]).collect();
     let files = page.files.into_iter();
@@ -130,7 +141,10 @@ fn write_cursor((id, hash): FileKey) -> String {
 }
 
 fn read_cursor(text: &str) -> Result<FileKey, ApiError> {
-    let wrong = || ApiError::Query("after must be what an earlier answer gave as next".to_owned());
+    let wrong = || {
+        let message = "after and before must be what an earlier answer gave as next";
+        ApiError::Query(message.to_owned())
+    };
     let (id, hash) = match text.split_once('.') {
         Some((id, hash)) => (id, Some(hash.parse().map_err(|_| wrong())?)),
         None => (text, None),

@@ -215,26 +215,52 @@ impl Lookup {
         let first = after.map_or(Bound::Unbounded, Bound::Excluded);
         let behind = recent.records.range((first, Bound::Unbounded));
         let added = behind.filter_map(|(_, value)| value.as_deref());
-        let mut page = BTreeMap::new();
-        for value in added.take(limit) {
-            let record = codec::decode_record(value)?;
-            page.insert(record.id, record);
-        }
+        let mut page = decoded(added.take(limit))?;
         self.db.with(|db| {
-            let mut found = 0;
-            for value in db.range(from..vec![FILE + 1]).values() {
-                if found == limit {
-                    break;
-                }
-                let record = codec::decode_record(&value.map_err(|e| of_sled(&self.dir, e))?)?;
-                if !recent.records.contains_key(&record.id) {
-                    found += 1;
-                    page.insert(record.id, record);
-                }
-            }
-            Ok(())
+            let values = db.range(from..vec![FILE + 1]).values();
+            self.add_older(values, &recent, limit, &mut page)
         })?;
         Ok(page.into_values().take(limit).collect())
+    }
+
+    pub(super) fn page_back(
+        &self,
+        before: Option<FileId>,
+        limit: usize,
+    ) -> Result<Vec<FileRecord>, IndexError> {
+        let to = before.map_or_else(|| vec![FILE + 1], file_key);
+        let recent = self.recent.read();
+        let last = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let ahead = recent.records.range((Bound::Unbounded, last)).rev();
+        let added = ahead.filter_map(|(_, value)| value.as_deref());
+        let mut page = decoded(added.take(limit))?;
+        self.db.with(|db| {
+            let values = db.range(vec![FILE]..to).values().rev();
+            self.add_older(values, &recent, limit, &mut page)
+        })?;
+        Ok(page.into_values().rev().take(limit).collect())
+    }
+
+    /// Adds at most `limit` of these records of sled to a page, but those that have changed since.
+    fn add_older(
+        &self,
+        values: impl Iterator<Item = sled::Result<sled::IVec>>,
+        recent: &Recent,
+        limit: usize,
+        page: &mut BTreeMap<FileId, FileRecord>,
+    ) -> Result<(), IndexError> {
+        let mut found = 0;
+        for value in values {
+            if found == limit {
+                break;
+            }
+            let record = codec::decode_record(&value.map_err(|e| of_sled(&self.dir, e))?)?;
+            if !recent.records.contains_key(&record.id) {
+                found += 1;
+                page.insert(record.id, record);
+            }
+        }
+        Ok(())
     }
 
     /// How many files need a content.
@@ -459,4 +485,15 @@ impl Change<'_> {
         sums.digest = sums.digest.wrapping_sub(digest);
         Ok(Some(record))
     }
+}
+
+/// Records by their ids.
+fn decoded<'a>(
+    values: impl Iterator<Item = &'a [u8]>,
+) -> Result<BTreeMap<FileId, FileRecord>, IndexError> {
+    let decoded = values.map(|value| {
+        let record = codec::decode_record(value)?;
+        Ok((record.id, record))
+    });
+    decoded.collect()
 }

@@ -222,6 +222,17 @@ impl IndexBackend for MemoryIndex {
             .collect())
     }
 
+    async fn page_back(
+        &self,
+        before: Option<FileId>,
+        limit: usize,
+    ) -> Result<Vec<FileRecord>, IndexError> {
+        let to = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let state = self.open_state()?;
+        let files = state.files.range((Bound::Unbounded, to)).rev();
+        Ok(files.take(limit).map(|(_, r)| r.clone()).collect())
+    }
+
     async fn locate(&self, hash: &BlobHash) -> Result<Option<Content>, IndexError> {
         Ok(self.open_state()?.content(hash))
     }

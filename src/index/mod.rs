@@ -80,6 +80,13 @@ pub trait IndexBackend: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<FileRecord>, IndexError>;
 
+    /// The same from the other end: at most `limit` files before `before`, the last first.
+    async fn page_back(
+        &self,
+        before: Option<FileId>,
+        limit: usize,
+    ) -> Result<Vec<FileRecord>, IndexError>;
+
     /// What is known of a content; None where no file needs it.
     async fn locate(&self, hash: &BlobHash) -> Result<Option<Content>, IndexError>;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::peer::directory::{Directory, FileKey, Held};
 use crate::peer_id::PeerId;
-use crate::record::{FileId, FileRecord};
+use crate::record::{FileId, FileRecord, Order};
 use crate::store::{Store, StoreError};
 
 /// How many files of the store and of the directory are taken at once. The longest record
@@ -27,8 +27,12 @@ pub struct View<'a> {
 /// Which files are asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Selection<'a> {
+    /// From which end on.
+    pub order: Order,
     /// Only those behind this one.
     pub after: Option<FileKey>,
+    /// Only those before this one.
+    pub before: Option<FileKey>,
     /// Only those whose names hold this text, given in lower case, whatever their own case.
     pub name: Option<&'a str>,
     /// At most so many; at least one.
@@ -44,11 +48,12 @@ pub struct Selection<'a> {
 pub struct NetworkPage {
     /// The files.
     pub files: Vec<Held>,
-    /// Where to go on; None where there is no more.
+    /// Where to go on: what `after`, or newest first `before`, has to be; None where there is no
+    /// more.
     pub next: Option<FileKey>,
 }
 
-/// Files of one source behind a key.
+/// Files of one source behind a key, or newest first before it.
 struct Chunk<T> {
     files: Vec<T>,
     /// The last one looked at, if there are more behind it.
@@ -64,19 +69,28 @@ impl View<'_> {
     /// The files that are wanted: fewer than the limit, or none, where looking for them took
     /// too long; then there is a place to go on.
     pub async fn page(&self, wanted: Selection<'_>) -> Result<NetworkPage, StoreError> {
-        let (mut files, mut next) = (Vec::new(), wanted.after);
+        let order = wanted.order;
+        let (start, until) = match order {
+            Order::OldestFirst => (wanted.after, wanted.before),
+            Order::NewestFirst => (wanted.before, wanted.after),
+        };
+        let (mut files, mut next) = (Vec::new(), start);
         let mut looked = 0;
         while looked < wanted.look {
             let size = wanted.chunk(files.len(), looked);
             looked += size;
-            let own = self.own(next, size).await?;
-            let told = self.told(next, wanted.name, size);
+            let own = self.own(next, size, order).await?;
+            let told = self.told(next, wanted.name, size, order);
             // Beyond the end of one chunk only the other source is known.
-            let end = own.end.into_iter().chain(told.end).min();
-            for held in self.merged(own.files, told.files, wanted.name) {
+            let ends = own.end.into_iter().chain(told.end);
+            let end = ends.reduce(|one, other| order.first(one, other));
+            for held in self.merged(own.files, told.files, wanted.name, order) {
                 let key = held.file.key();
-                if end.is_some_and(|end| key > end) {
+                if end.is_some_and(|end| order.is_behind(key, end)) {
                     break;
+                }
+                if until.is_some_and(|until| !order.is_behind(until, key)) {
+                    return Ok(NetworkPage { files, next: None });
                 }
                 // The holders of all that are one to people stand at the first.
                 if !self.has_earlier(&held).await? {
@@ -110,19 +124,37 @@ impl View<'_> {
 
     async fn own(
         &self,
-        after: Option<FileKey>,
+        from: Option<FileKey>,
         size: usize,
+        order: Order,
     ) -> Result<Chunk<FileRecord>, StoreError> {
         // A file told with the same id may stand before the own one.
-        let before = after.and_then(|(id, _)| id.before());
-        let mut files = self.store.page(before, size).await?;
+        let mut files = match order {
+            Order::OldestFirst => {
+                let before = from.and_then(|(id, _)| id.before());
+                self.store.page(before, size).await?
+            }
+            Order::NewestFirst => {
+                let behind = from.and_then(|(id, _)| id.after());
+                self.store.page_back(behind, size).await?
+            }
+        };
         let end = files.last().filter(|_| files.len() == size).map(key_of);
-        files.retain(|file| Some(key_of(file)) > after);
+        files.retain(|file| from.is_none_or(|from| order.is_behind(key_of(file), from)));
         Ok(Chunk { files, end })
     }
 
-    fn told(&self, after: Option<FileKey>, name: Option<&str>, size: usize) -> Chunk<Held> {
-        let (files, end) = self.directory.page(after, name, size, size);
+    fn told(
+        &self,
+        from: Option<FileKey>,
+        name: Option<&str>,
+        size: usize,
+        order: Order,
+    ) -> Chunk<Held> {
+        let (files, end) = match order {
+            Order::OldestFirst => self.directory.page(from, name, size, size),
+            Order::NewestFirst => self.directory.page_back(from, name, size, size),
+        };
         Chunk { files, end }
     }
 
@@ -133,6 +165,7 @@ impl View<'_> {
         own: Vec<FileRecord>,
         told: Vec<Held>,
         name: Option<&str>,
+        order: Order,
     ) -> impl Iterator<Item = Held> {
         let told = told.into_iter().map(|held| (held.file.key(), held));
         let mut merged: BTreeMap<FileKey, Held> = told.collect();
@@ -144,7 +177,11 @@ impl View<'_> {
                 merged.remove(&key);
             }
         }
-        merged.into_values()
+        let mut merged: Vec<_> = merged.into_values().collect();
+        if order == Order::NewestFirst {
+            merged.reverse();
+        }
+        merged.into_iter()
     }
 
     fn held(&self, record: FileRecord) -> Held {
@@ -201,6 +238,25 @@ impl Selection<'_> {
             CHUNK
         } else {
             left.min(CHUNK)
+        }
+    }
+}
+
+impl Order {
+    /// Whether a file with the first key comes behind one with the second.
+    fn is_behind(self, key: FileKey, other: FileKey) -> bool {
+        match self {
+            Self::OldestFirst => key > other,
+            Self::NewestFirst => key < other,
+        }
+    }
+
+    /// The key of the file that comes first.
+    fn first(self, one: FileKey, other: FileKey) -> FileKey {
+        if self.is_behind(one, other) {
+            other
+        } else {
+            one
         }
     }
 }

@@ -189,6 +189,37 @@ impl Directory {
         (found, None)
     }
 
+    /// The same from the other end: from the last before `before`, the newest first.
+    pub fn page_back(
+        &self,
+        before: Option<FileKey>,
+        name: Option<&str>,
+        limit: usize,
+        look: usize,
+    ) -> (Vec<Held>, Option<FileKey>) {
+        let rows = self.rows.lock();
+        let (mut found, mut last, mut looked) = (Vec::new(), before, 0);
+        let mut to = before.map(|(id, _)| id.after()).unwrap_or_default();
+        while let Some(id) = rows.last_id(to) {
+            for (hash, told) in rows.told_of(id).into_iter().rev() {
+                let key = (id, hash);
+                if before.is_some_and(|before| key >= before) {
+                    continue;
+                }
+                if looked == look || found.len() >= limit {
+                    return (found, last);
+                }
+                looked += 1;
+                last = Some(key);
+                if told.first().is_some_and(|(_, row)| row.has_name(name)) {
+                    found.extend(rows.held(id, hash, &told));
+                }
+            }
+            to = Some(id);
+        }
+        (found, None)
+    }
+
     /// What `peer` told of the file with this id.
     pub fn get(&self, peer: PeerId, id: FileId) -> Option<NetworkFile> {
         let rows = self.rows.lock();

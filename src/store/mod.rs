@@ -201,6 +201,15 @@ impl Store {
         Ok(self.index.page(after, limit).await?)
     }
 
+    /// The same from the other end: at most `limit` files before `before`, the newest first.
+    pub async fn page_back(
+        &self,
+        before: Option<FileId>,
+        limit: usize,
+    ) -> Result<Vec<FileRecord>, StoreError> {
+        Ok(self.index.page_back(before, limit).await?)
+    }
+
     /// Whether a file has content with this hash, and it is not known to be damaged.
     pub async fn holds(&self, hash: &BlobHash) -> Result<bool, StoreError> {
         let content = self.index.locate(hash).await?;

@@ -11,7 +11,7 @@ use crate::common::forms::uploaded;
 use crate::common::process::{Node, until};
 use crate::common::raw_http::{Answer, connect, get, head, read_answer, send};
 use crate::common::relay::Relay;
-use crate::common::tus::{TUS, created, look, patch_request, patched, request};
+use crate::common::tus::{TUS, created, look, patch_request, patched, path_of, request};
 
 /// A client, as a gateway in front of the node tells of it.
 fn from(number: u8) -> String {
@@ -49,7 +49,7 @@ fn uploads_without_a_byte_give_way_and_others_do_not() {
     let mut create = || {
         let answer = asking.create(&[]);
         assert_eq!(answer.status, 201, "{answer:?}");
-        answer.header("location").to_owned()
+        path_of(&answer)
     };
     let empty: Vec<_> = (0..1_005).map(|_| create()).collect();
     // All but those that 1,000 have room for, the oldest first.
@@ -75,7 +75,7 @@ fn a_client_has_a_share_of_the_unfinished_uploads() {
     for _ in 0..250 {
         let upload = asking.create(&[&one]);
         assert_eq!(upload.status, 201, "{upload:?}");
-        let upload = upload.header("location").to_owned();
+        let upload = path_of(&upload);
         let begun = asking.ask(&patch_request(&upload, 0, b"x", &[&one]));
         assert_eq!(begun.status, 204, "{begun:?}");
     }

@@ -100,10 +100,22 @@ async fn pages_go_on_where_they_stopped(index: &dyn IndexBackend) {
         seen.extend(page);
     }
     assert_eq!(seen, all);
+    // The same from the other end.
+    let (mut seen, mut before) = (Vec::<FileRecord>::new(), None);
+    loop {
+        let page = index.page_back(before, 3).await.unwrap();
+        let Some(first) = page.last() else { break };
+        assert!(page.len() <= 3);
+        before = Some(first.id);
+        seen.extend(page);
+    }
+    seen.reverse();
+    assert_eq!(seen, all);
     for record in all {
         index.remove(record.id).await.unwrap();
     }
     assert_eq!(index.page(None, 10).await.unwrap(), []);
+    assert_eq!(index.page_back(None, 10).await.unwrap(), []);
 }
 
 async fn concurrent_changes_all_count(index: &dyn IndexBackend) {

@@ -54,6 +54,7 @@ mod network_view;
 mod nth_failure;
 mod odd_forms;
 mod openapi;
+mod orders;
 mod out_of_reach;
 mod outboard;
 mod owners;

@@ -11,7 +11,7 @@ use larder::index::memory::MemoryIndex;
 use larder::node::view::{Selection, View};
 use larder::peer::directory::{Directory, FileKey, NetworkFile};
 use larder::peer_id::PeerId;
-use larder::record::{FileId, FileRecord};
+use larder::record::{FileId, FileRecord, Order};
 use larder::store::{About, Store};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -143,12 +143,20 @@ fn shown_as(own: &[FileRecord], told: Vec<(PeerId, NetworkFile)>) -> BTreeMap<Fi
 /// A file as a page shows it: key, peers and name.
 type Shown = (FileKey, BTreeSet<PeerId>, String);
 
-/// All pages, one after the other.
-async fn read(view: &View<'_>, name: Option<&str>, limit: usize, look: usize) -> Vec<Shown> {
-    let (mut files, mut after) = (Vec::new(), None);
+/// All pages, one after the other, between two files if there are any.
+async fn read(
+    view: &View<'_>,
+    order: Order,
+    (mut after, mut before): (Option<FileKey>, Option<FileKey>),
+    name: Option<&str>,
+    (limit, look): (usize, usize),
+) -> Vec<Shown> {
+    let mut files = Vec::new();
     for _ in 0..10_000 {
         let wanted = Selection {
+            order,
             after,
+            before,
             name,
             limit,
             look,
@@ -160,9 +168,12 @@ async fn read(view: &View<'_>, name: Option<&str>, limit: usize, look: usize) ->
                 .into_iter()
                 .map(|it| (it.file.key(), it.peers, it.file.name)),
         );
-        after = page.next;
-        if after.is_none() {
+        if page.next.is_none() {
             return files;
+        }
+        match order {
+            Order::OldestFirst => after = page.next,
+            Order::NewestFirst => before = page.next,
         }
     }
     panic!("the pages have no end");
@@ -202,7 +213,9 @@ async fn assert_pages(files: usize, told: &[Told], limit: usize, look: usize) {
         store: &store,
         directory: &directory,
     };
-    let all = read(&view, None, limit, look).await;
+    let size = (limit, look);
+    let (oldest, newest) = (Order::OldestFirst, Order::NewestFirst);
+    let all = read(&view, oldest, (None, None), None, size).await;
     let shown: Vec<_> = all.iter().map(|it| (it.0, it.1.clone())).collect();
     let expected = expected(&own, &known);
     // Of those that are one to people the first of those is shown that can be believed most.
@@ -216,8 +229,27 @@ async fn assert_pages(files: usize, told: &[Told], limit: usize, look: usize) {
     let first = expected.into_iter().filter(|(key, _)| firsts.contains(key));
     assert_eq!(shown, first.collect::<Vec<_>>());
     let with_b = |it: &Shown| it.2.to_lowercase().contains('b');
-    let named: Vec<_> = all.into_iter().filter(with_b).collect();
-    assert_eq!(read(&view, Some("b"), limit, look).await, named);
+    let named: Vec<_> = all.iter().filter(|it| with_b(it)).cloned().collect();
+    assert_eq!(
+        read(&view, oldest, (None, None), Some("b"), size).await,
+        named
+    );
+    // The same from the other end, and between any two.
+    let reversed = |mut files: Vec<Shown>| {
+        files.reverse();
+        files
+    };
+    let back = read(&view, newest, (None, None), None, size).await;
+    assert_eq!(reversed(back), all);
+    let back = read(&view, newest, (None, None), Some("b"), size).await;
+    assert_eq!(reversed(back), named);
+    let key = |at: usize| all.get(at).map(|it| it.0);
+    let (first, last) = (all.len() / 4, all.len() / 4 * 3);
+    let between = (key(first), key(last));
+    let expected = all.get(first + 1..last).unwrap_or_default();
+    assert_eq!(read(&view, oldest, between, None, size).await, expected);
+    let back = read(&view, newest, between, None, size).await;
+    assert_eq!(reversed(back), expected);
 }
 
 fn network(node: &Node, query: &str) -> Value {

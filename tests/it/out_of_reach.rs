@@ -160,6 +160,14 @@ impl IndexBackend for Remote<MemoryIndex> {
         self.reach()?.page(after, limit).await
     }
 
+    async fn page_back(
+        &self,
+        before: Option<FileId>,
+        limit: usize,
+    ) -> Result<Vec<FileRecord>, IndexError> {
+        self.reach()?.page_back(before, limit).await
+    }
+
     async fn locate(&self, hash: &BlobHash) -> Result<Option<Content>, IndexError> {
         self.reach()?.locate(hash).await
     }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::common::content::content;
 use crate::common::process::{Node, larder};
 use crate::common::raw_http::get;
-use crate::common::tus::{create, created, look, offset, patch, patched};
+use crate::common::tus::{create, created, look, offset, patch, patched, path_of};
 
 /// How many bytes of an upload come at first.
 const FIRST: usize = 2_000;
@@ -67,7 +67,7 @@ impl Upload {
     fn begun(node: &Node, name: &'static str, of_name: &str, seed: u32, size: usize) -> Self {
         let metadata = format!("Upload-Metadata: filename {of_name}");
         let begun = create(node.address, size, &[&metadata]);
-        let path = begun.header("location").to_owned();
+        let path = path_of(&begun);
         let bytes = content(seed, size);
         // In two requests, so that there is a version of the state before the last.
         patched(node.address, &path, 0, &bytes[..FIRST / 2]);

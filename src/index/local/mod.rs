@@ -195,6 +195,15 @@ impl IndexBackend for LocalIndex {
         self.look_up(move |lookup| lookup.page(after, limit)).await
     }
 
+    async fn page_back(
+        &self,
+        before: Option<FileId>,
+        limit: usize,
+    ) -> Result<Vec<FileRecord>, IndexError> {
+        self.look_up(move |lookup| lookup.page_back(before, limit))
+            .await
+    }
+
     async fn locate(&self, hash: &BlobHash) -> Result<Option<Content>, IndexError> {
         self.shared.content(hash)
     }

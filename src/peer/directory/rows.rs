@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Bound;
 
 use super::told::{NetworkFile, Options};
 use crate::hash::BlobHash;
@@ -424,6 +425,13 @@ impl Rows {
         let from = from.unwrap_or(FileId::from_bytes([0; 16]));
         let mut rows = self.by_file.range((from, 0, 0)..);
         rows.next().map(|((id, ..), _)| *id)
+    }
+
+    /// The last id that is told of before this one.
+    pub(super) fn last_id(&self, before: Option<FileId>) -> Option<FileId> {
+        let to = before.map_or(Bound::Unbounded, |id| Bound::Excluded((id, 0, 0)));
+        let mut rows = self.by_file.range((Bound::Unbounded, to));
+        rows.next_back().map(|((id, ..), _)| *id)
     }
 
     /// What is told of an id, for each content that somebody tells of: by whom, in the order
