@@ -148,7 +148,8 @@ fn nginx(
     if prefixed {
         let (head, _) = server.split_once("location /").unwrap();
         server = format!(
-            "{head}location {PREFIX}/ {{ proxy_pass http://127.0.0.1:5004/; client_max_body_size 0; }} }}"
+            "{head}location {PREFIX}/ {{\nproxy_pass http://127.0.0.1:5004/;\n\
+             client_max_body_size 0;\n}}\n}}"
         );
     }
     server = with(&server, "listen 443", &format!("listen 127.0.0.1:{port}"));
