@@ -51,6 +51,7 @@ pub mod client_key;
 pub mod hash;
 pub mod health;
 pub mod metrics;
+mod name_form;
 pub mod outboard;
 #[cfg(feature = "node")]
 pub mod peer_id;

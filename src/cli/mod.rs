@@ -85,16 +85,19 @@ enum Action {
     /// Upload files and folders to a node.
     #[command(after_help = client::EXIT_STATUS)]
     Put(client::Put),
-    /// Download a file of the network, checked against its hash.
+    /// Download files of the network, checked against their hashes.
     #[command(after_help = client::EXIT_STATUS)]
     Get(client::Get),
     /// List the files of a node, or of the network.
     #[command(after_help = client::EXIT_STATUS)]
     Ls(client::Ls),
+    /// Tell everything that is known of files.
+    #[command(after_help = client::EXIT_STATUS)]
+    Info(client::Info),
     /// Remove files from a node.
     #[command(after_help = client::EXIT_STATUS)]
     Rm(client::Rm),
-    /// Have a node keep a copy of a file of the network.
+    /// Have a node keep copies of files of the network.
     #[command(after_help = client::EXIT_STATUS)]
     Keep(client::Keep),
     /// List the peers that a node knows.
@@ -194,6 +197,7 @@ impl Command {
             Action::Put(put) => put.run(),
             Action::Get(get) => get.run(),
             Action::Ls(ls) => ls.run(),
+            Action::Info(info) => info.run(),
             Action::Rm(rm) => rm.run(),
             Action::Keep(keep) => keep.run(),
             Action::Peers(peers) => peers.run(),

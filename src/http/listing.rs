@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 use super::file_view::FileView;
+use crate::name_form;
 use crate::node::Node;
 use crate::peer::challenge::Prover;
 use crate::record::{FileId, FileRecord, Order};
@@ -88,7 +89,7 @@ impl Listing {
         filter: Filter,
         prover: Option<Prover>,
     ) -> Result<Self, StoreError> {
-        let name = filter.name.map(|name| name.to_lowercase());
+        let name = filter.name.map(|name| name_form::folded(&name));
         let listed_at = node.network().removals.moment();
         let at = match filter.order {
             Order::OldestFirst => filter.after,
@@ -238,6 +239,6 @@ impl Listing {
 impl Filter {
     fn takes(&self, record: &FileRecord) -> bool {
         let name = self.name.as_ref();
-        name.is_none_or(|part| record.file.name.to_lowercase().contains(part))
+        name.is_none_or(|part| name_form::holds(&record.file.name, part))
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::listing::OrderName;
+use crate::name_form;
 use crate::node::Node;
 use crate::node::view::{NetworkPage, Selection};
 use crate::peer::directory::{FileKey, Held};
@@ -93,7 +94,7 @@ pub(super) async fn list(
     }
     let after = query.after.as_deref().map(read_cursor).transpose()?;
     let before = query.before.as_deref().map(read_cursor).transpose()?;
-    let name = query.name.map(|name| name.to_lowercase());
+    let name = query.name.map(|name| name_form::folded(&name));
     let id = query.id.map(|id| id.parse::<FileId>()).transpose();
     let id = id.map_err(|_| ApiError::Query("id must be the id of a file".to_owned()))?;
     let view = node.view();

@@ -14,6 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::{Content, Garbage, Held, Hold, IndexBackend, IndexError, Intent, Put, Totals};
 use crate::hash::BlobHash;
 use crate::health::Health;
+use crate::name_form;
 use crate::place::Place;
 use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 
@@ -190,7 +191,7 @@ impl IndexBackend for MemoryIndex {
             .open_state()?
             .files
             .values()
-            .rfind(|r| r.file.name == name)
+            .rfind(|r| name_form::is_same(&r.file.name, name))
             .cloned())
     }
 
@@ -203,7 +204,8 @@ impl IndexBackend for MemoryIndex {
     ) -> Result<Option<FileId>, IndexError> {
         let state = self.open_state()?;
         let mut before = state.files.range(..than);
-        let found = before.find(|(_, r)| r.file.name == name && r.file.hash == *hash);
+        let found =
+            before.find(|(_, r)| name_form::is_same(&r.file.name, name) && r.file.hash == *hash);
         Ok(found.map(|(id, _)| *id))
     }
 

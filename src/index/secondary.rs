@@ -12,19 +12,21 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use crate::hash::BlobHash;
+use crate::name_form;
 use crate::record::{FileId, FileRecord};
 use crate::stored_file;
 
 /// The file in the database's directory, and what it begins with.
 const FILE: &str = "secondary";
-const MAGIC: [u8; 8] = *b"larderN\n";
+const MAGIC: [u8; 8] = *b"larderC\n";
 
 /// How many of the first files of a name are looked at to find one with a certain content.
 const FIRST_NAMED: usize = 64;
 
 /// The beginning of a content's hash, long enough that nobody can make two contents of one.
 type Content = [u8; 16];
-/// The beginning of a name's hash; other names may share it.
+/// The beginning of the hash of a name in the form in which names are compared; other names may
+/// share it.
 type Tag = [u8; 4];
 
 /// The secondary indexes.
@@ -39,7 +41,7 @@ fn content(hash: &BlobHash) -> Content {
 }
 
 fn tag(name: &str) -> Tag {
-    let hash = blake3::hash(name.as_bytes());
+    let hash = blake3::hash(name_form::composed(name).as_bytes());
     hash.as_bytes().first_chunk().copied().unwrap_or_default()
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::name_form;
 use crate::peer::directory::{Directory, FileKey, Held};
 use crate::peer_id::PeerId;
 use crate::record::{FileId, FileRecord, Order};
@@ -33,7 +34,7 @@ pub struct Selection<'a> {
     pub after: Option<FileKey>,
     /// Only those before this one.
     pub before: Option<FileKey>,
-    /// Only those whose names hold this text, given in lower case, whatever their own case.
+    /// Only those whose names hold this text, folded, whatever their own case.
     pub name: Option<&'a str>,
     /// At most so many; at least one.
     pub limit: usize,
@@ -210,7 +211,7 @@ impl View<'_> {
             // What this node holds under that id is called as it says itself.
             let own = self.store.get(id).await?;
             let own = own.filter(|it| it.file.hash == hash);
-            if own.is_none_or(|it| it.file.name == file.name) {
+            if own.is_none_or(|it| name_form::is_same(&it.file.name, &file.name)) {
                 return Ok(true);
             }
         }
@@ -266,5 +267,5 @@ fn key_of(record: &FileRecord) -> FileKey {
 }
 
 fn has_name(record: &FileRecord, name: Option<&str>) -> bool {
-    name.is_none_or(|part| record.file.name.to_lowercase().contains(part))
+    name.is_none_or(|part| name_form::holds(&record.file.name, part))
 }

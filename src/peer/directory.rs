@@ -6,6 +6,7 @@
 //! they tell may take more than others.
 
 use crate::hash::BlobHash;
+use crate::name_form;
 use crate::peer_id::PeerId;
 use crate::record::FileId;
 use crate::revision::Revision;
@@ -154,7 +155,7 @@ impl Directory {
     }
 
     /// At most `limit` files from the first behind `after` whose names hold `name`,
-    /// given in lower case, whatever their own case. Looks at no more than `look` files;
+    /// folded, whatever their own case. Looks at no more than `look` files;
     /// the key is that of the last one looked at, None when there is no more.
     pub fn page(
         &self,
@@ -232,7 +233,7 @@ impl Directory {
         let number = rows.number(peer)?;
         let keys = rows.known_slot(peer)?.files.iter().rev();
         let mut told = keys.filter_map(|it| Some((it.0, rows.row(number, *it)?)));
-        let (id, row) = told.find(|(_, row)| row.name() == name)?;
+        let (id, row) = told.find(|(_, row)| name_form::is_same(row.name(), name))?;
         Some(row.file(id))
     }
 

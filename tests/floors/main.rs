@@ -33,6 +33,7 @@ const FLOORS: &[&[&str]] = &[
         "blocking",
         "client_key",
         "metrics",
+        "name_form",
         "outboard",
         "record",
         "peer_id",

@@ -32,8 +32,11 @@ fn a_file_goes_there_and_comes_back() {
     let bytes = content(1, 3 * MIB);
     std::fs::write(here.join("a.bin"), &bytes).unwrap();
     let told = done(here, &url, &["put", "a.bin", "--description", "of a test"]);
-    let (id, name) = told.trim().split_once("  ").unwrap();
-    assert_eq!(name, "a.bin");
+    let told: Vec<_> = told.trim().split("  ").collect();
+    let [id, "a.bin", link] = *told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(link, node.url(&format!("/api/p2p/file/{id}")));
     let files = get(node.address, "/api/p2p/files", &[]).json();
     assert_eq!(files["files"][0]["file_id"], id);
     assert_eq!(files["files"][0]["description"], "of a test");
@@ -50,13 +53,15 @@ fn a_file_goes_there_and_comes_back() {
         std::fs::remove_file(here.join("back")).unwrap();
         assert!(run(here, &url, &["get", wanted, "-o", "-"]).stdout == bytes);
     }
+    // What is there already is what was asked for.
+    done(here, &url, &["get", "a.bin"]);
+    std::fs::write(here.join("a.bin"), "another").unwrap();
     let (status, told) = failed(here, &url, &["get", "a.bin"]);
     assert_eq!(status, 1);
     assert!(
         told.contains("a.bin is there already; --force replaces it"),
         "{told}"
     );
-    std::fs::write(here.join("a.bin"), "another").unwrap();
     done(here, &url, &["get", "a.bin", "--force"]);
     assert!(std::fs::read(here.join("a.bin")).unwrap() == bytes);
 

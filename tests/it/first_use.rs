@@ -30,7 +30,9 @@ fn a_file_goes_into_the_folder_that_is_named() {
         let told = done(here, &url, &["get", "../../name.txt", "-o", named]);
         assert!(told.contains("name.txt"), "{told}");
         assert_eq!(fs::read(here.join("folder/name.txt")).unwrap(), b"bytes");
-        // What is there is not replaced without --force.
+        // What is there is not replaced without --force, unless it is the same.
+        done(here, &url, &["get", "../../name.txt", "-o", named]);
+        fs::write(here.join("folder/name.txt"), "of mine").unwrap();
         let (status, told) = failed(here, &url, &["get", "../../name.txt", "-o", named]);
         assert_eq!(status, 1, "{told}");
         assert!(told.contains("name.txt is there already"), "{told}");
@@ -42,16 +44,15 @@ fn a_file_goes_into_the_folder_that_is_named() {
         fs::remove_file(here.join("folder/name.txt")).unwrap();
     }
     assert_eq!(names(here), ["folder", "link"]);
-    // A folder is not made, nor a file whose name is that of one.
-    let (status, told) = failed(here, &url, &["get", "../../name.txt", "-o", "none/"]);
-    assert_eq!(status, 1, "{told}");
-    assert_eq!(names(here), ["folder", "link"]);
+    // A folder is made, and no file whose name is that of one.
+    done(here, &url, &["get", "../../name.txt", "-o", "made/"]);
+    assert_eq!(names(&here.join("made")), ["name.txt"]);
 }
 
 #[test]
 fn every_command_tells_its_exit_statuses() {
     let here = tempfile::tempdir().unwrap();
-    for name in ["put", "get", "ls", "rm", "keep", "peers", "status"] {
+    for name in ["put", "get", "ls", "info", "rm", "keep", "peers", "status"] {
         let help = done(here.path(), "http://localhost:1", &[name, "--help"]);
         let (_, statuses) = help.split_once("Exit status:\n").unwrap();
         for number in 0..=7 {

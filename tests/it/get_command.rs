@@ -267,10 +267,6 @@ fn only_a_file_is_replaced_and_only_by_force() {
         assert_eq!(names(apart.path()), ["victim"]);
         assert_eq!(fs::read(apart.path().join("victim")).unwrap(), b"victim");
     }
-    let here = tempfile::tempdir().unwrap();
-    let (status, told) = failed(here.path(), &url, &["get", "f", "-o", "none/"]);
-    assert_eq!(status, 1, "{told}");
-    assert_eq!(names(here.path()), Vec::<String>::new());
 }
 
 #[test]

@@ -212,9 +212,9 @@ fn nothing_that_a_node_tells_commands_the_terminal() {
         (&["ls", "--network"], 2),
         (&["peers"], 1),
         (&["status"], 4),
-        (&["get", HOSTILE], 3),
-        (&["rm", HOSTILE], 3),
-        (&["keep", HOSTILE], 3),
+        (&["get", HOSTILE], 4),
+        (&["rm", HOSTILE], 1),
+        (&["keep", HOSTILE], 4),
         (&["rm", "01a20831-60df-7192-a718-76572f743d37"], 1),
         (&["put", "a"], 1),
     ] {

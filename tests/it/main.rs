@@ -81,6 +81,7 @@ mod representations;
 mod searching;
 mod secrets;
 mod settings;
+mod several;
 mod shortage;
 mod simulated_cuts;
 mod spool;

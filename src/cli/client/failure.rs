@@ -65,6 +65,8 @@ pub(super) enum Failure {
     Exists(PathBuf),
     #[error("{0} is {1}, which is not replaced; -o names another file")]
     NotReplaced(PathBuf, &'static str),
+    #[error("{0} is no folder, and several files are to be written; -o names a folder")]
+    NoFolder(PathBuf),
     #[error("{0} is neither a file nor a folder")]
     NoFile(PathBuf),
     #[error("{0}: No such file or directory")]
@@ -125,7 +127,7 @@ impl Failure {
         }
     }
 
-    /// Whether it says which file here it is about.
+    /// Whether it says which file it is about, or is about all.
     pub(super) fn names_file(&self) -> bool {
         matches!(
             self,
@@ -137,7 +139,26 @@ impl Failure {
                 | Self::ChangedAndLeft(..)
                 | Self::ArrivedOther(_)
                 | Self::ArrivedOtherAndLeft(..)
-        )
+                | Self::NotFound(_)
+                | Self::NotHere(_)
+                | Self::Ambiguous(..)
+                | Self::Disputed(..)
+                | Self::WrongBytes(..)
+                | Self::Exists(_)
+                | Self::NotReplaced(..)
+                | Self::NoFolder(_)
+        ) || self.is_of_every_file()
+    }
+
+    /// The file here that it is about.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path, _)
+            | Self::NoFile(path)
+            | Self::NoLocal(path)
+            | Self::LeftOut(path, _) => Some(path),
+            _ => None,
+        }
     }
 
     /// Whether no other file would fare better.
@@ -172,6 +193,9 @@ impl Failure {
             }
             if let Some(more @ 1..) = files.len().checked_sub(MOST_TOLD) {
                 text = format!("{text}\n  and {more} more");
+            }
+            if matches!(self, Self::Ambiguous(..)) {
+                text = format!("{text}\nor take the newest with --newest, or all with --all");
             }
         }
         text

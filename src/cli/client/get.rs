@@ -1,35 +1,65 @@
-//! `larder get`: downloads a file of the network, and checks it against its hash.
+//! `larder get`: downloads files of the network, and checks each against its hash.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 
+use futures_util::{StreamExt, stream};
+use indicatif::MultiProgress;
 use serde_json::json;
 
 use super::api::Api;
+use super::batch::Batch;
+use super::choice::{Choice, Chosen};
 use super::connection::Connection;
 use super::download;
 use super::failure::Failure;
-use super::landing::replaced;
-use super::listed::Where;
+use super::find::By;
+use super::landing::{is_same, replaced};
+use super::listed::{File, Where};
+use super::local_name::{last_part, numbered, path};
 use super::output;
 use super::running::run;
+use super::wanted::Wanted;
+use crate::blocking;
+
+/// How many files are on their way at once.
+const AT_ONCE: usize = 4;
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The id, the hash or the name of a file of the network.
-    file: String,
+    /// Files of the network: their ids or hashes, the beginnings of these, their names, folders,
+    /// or patterns such as 'a*'. What is found by a folder or a pattern keeps its path.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<Wanted>,
 
-    /// Where to write it: a file, or a folder that is there, in which it has its own name; - is
-    /// standard output [default: its name, in this directory].
+    /// Where to write: a file; or a folder, which is made where it ends with a slash or several
+    /// are written; - is standard output [default: their names, in this directory].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Replace the file that is there.
+    /// Replace files that are there.
     #[arg(long)]
     force: bool,
 
     #[command(flatten)]
+    choice: Choice,
+
+    #[command(flatten)]
     connection: Connection,
+}
+
+/// A file to get, what it is called to whoever asked, and where it goes.
+struct Item {
+    file: File,
+    called: String,
+    to: To,
+}
+
+enum To {
+    Output,
+    File(PathBuf),
 }
 
 impl Arguments {
@@ -38,23 +68,151 @@ impl Arguments {
     }
 
     async fn get(&self, api: Api) -> Result<(), Failure> {
-        let mut file = api.find_one(Where::Network, &self.file).await?;
-        let by_hash = file.id.is_empty();
-        if let Some(hash) = file
-            .hash
-            .as_deref()
-            .filter(|_| by_hash && self.needs_name())
-        {
-            file.original_name = api.name_of(hash).await?;
+        let mut batch = Batch::new("got", api.proxy());
+        let mut items = Vec::new();
+        for wanted in &self.files {
+            if !batch.goes_on() {
+                break;
+            }
+            match api.find(Where::Network, wanted).await {
+                Ok(found) => {
+                    let by = found.by;
+                    for chosen in self.choice.contents(wanted, found) {
+                        let called = chosen.called.clone();
+                        match self.items(&api, by, chosen).await {
+                            Ok(found) => items.extend(found),
+                            Err(failure) => batch.failed(&failure, &called),
+                        }
+                    }
+                }
+                Err(failure) => batch.failed(&failure, wanted),
+            }
         }
-        let bar = output::bar(&file.original_name, file.size);
-        if self.output.as_deref() == Some(Path::new("-")) {
-            return download::to_output(&api, &file, &bar).await;
+        if batch.is_hopeless() {
+            return batch.end();
         }
-        let target = self.target(&file.original_name);
-        replaced(&target, self.force)?;
-        download::to_file(&api, &file, &target, self.force, &bar).await?;
-        bar.finish_and_clear();
+        self.check_output(&items)?;
+        self.get_all(&api, batch, items).await
+    }
+
+    async fn get_all(
+        &self,
+        api: &Api,
+        mut batch: Batch<'_>,
+        items: Vec<Item>,
+    ) -> Result<(), Failure> {
+        let (bars, mut left) = (&MultiProgress::new(), items.len());
+        // What goes to one output goes there in its order.
+        let at_once = if self.is_to_output() { 1 } else { AT_ONCE };
+        let getting = stream::iter(items).map(async |item| {
+            let bar = bars.add(output::bar(&item.file.original_name, item.file.size));
+            let got = self.get_one(api, &item, &bar).await;
+            bar.finish_and_clear();
+            (item, got)
+        });
+        let mut getting = pin!(getting.buffer_unordered(at_once));
+        while let Some((item, got)) = getting.next().await {
+            match got {
+                Ok(()) => {
+                    batch.succeeded();
+                    bars.suspend(|| self.print(&item))?;
+                }
+                // Whoever reads it may have seen enough.
+                Err(failure @ Failure::Print(_)) => return Err(failure),
+                Err(failure) => bars.suspend(|| batch.failed(&failure, &item.called)),
+            }
+            left -= 1;
+            if left > 0 && !batch.goes_on() {
+                break;
+            }
+        }
+        batch.end()
+    }
+
+    /// What was chosen, and where it goes.
+    async fn items(&self, api: &Api, by: By, chosen: Chosen) -> Result<Vec<Item>, Failure> {
+        let mut items = Vec::new();
+        for (number, mut file) in chosen.files?.into_iter().enumerate() {
+            let hash = file.hash.clone().filter(|_| by == By::Hash);
+            if let Some(hash) = hash.filter(|_| self.needs_name()) {
+                file.original_name = api.name_of(&hash).await?;
+            }
+            let to = match &self.output {
+                Some(_) if self.is_to_output() => To::Output,
+                output => {
+                    let own = if by.has_paths() {
+                        path(&file.original_name)
+                    } else {
+                        last_part(&file.original_name)
+                    };
+                    let path = match output {
+                        None => own,
+                        Some(folder) if self.is_folder(by) => folder.join(own),
+                        Some(path) => path.clone(),
+                    };
+                    To::File(numbered(path, number))
+                }
+            };
+            let called = chosen.called.clone();
+            items.push(Item { file, called, to });
+        }
+        Ok(items)
+    }
+
+    fn is_to_output(&self) -> bool {
+        self.output.as_deref() == Some(Path::new("-"))
+    }
+
+    /// Whether files are written under their own names.
+    fn needs_name(&self) -> bool {
+        !self.is_to_output() && (self.output.is_none() || self.is_folder(By::Hash))
+    }
+
+    /// Whether the output is a folder, for what is found so.
+    fn is_folder(&self, by: By) -> bool {
+        self.output.as_deref().is_some_and(|it| {
+            let has_slash = it.as_os_str().as_encoded_bytes().ends_with(b"/");
+            has_slash || by.has_paths() || self.files.len() > 1 || it.is_dir()
+        })
+    }
+
+    /// Fails where several files would go to what is no folder.
+    fn check_output(&self, items: &[Item]) -> Result<(), Failure> {
+        match (&self.output, items) {
+            (Some(path), [_, _, ..]) if !self.is_to_output() && path.is_file() => {
+                Err(Failure::NoFolder(path.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn get_one(
+        &self,
+        api: &Api,
+        Item { file, to, .. }: &Item,
+        bar: &indicatif::ProgressBar,
+    ) -> Result<(), Failure> {
+        let target = match to {
+            To::Output => return download::to_output(api, file, bar).await,
+            To::File(target) => target.clone(),
+        };
+        let (at, size, hash, force) = (target.clone(), file.size, file.hash(), self.force);
+        let is_there = blocking::run(move || match replaced(&at, force) {
+            // As an earlier command has left it.
+            Err(Failure::Exists(_)) if is_same(&at, size, hash) => Ok(true),
+            Err(failure) => Err(failure),
+            Ok(_) => make_folder(&at).map(|()| false),
+        });
+        if is_there.await? {
+            return Ok(());
+        }
+        download::to_file(api, file, &target, self.force, bar).await
+    }
+
+    fn print(&self, Item { file, to, .. }: &Item) -> Result<(), Failure> {
+        let To::File(target) = to else {
+            return Ok(());
+        };
         if self.connection.json {
             let path = target.to_string_lossy();
             return Ok(output::json(
@@ -67,50 +225,18 @@ impl Arguments {
             output::size(file.size)
         ))?)
     }
-
-    /// Whether it is written under its own name.
-    fn needs_name(&self) -> bool {
-        self.output.as_ref().is_none_or(|it| it.is_dir())
-    }
-
-    /// Where a file of this name is written.
-    fn target(&self, name: &str) -> PathBuf {
-        let own = local_name(name);
-        match &self.output {
-            None => PathBuf::from(own),
-            Some(folder) if folder.is_dir() => folder.join(own),
-            Some(path) => path.clone(),
-        }
-    }
 }
 
-/// The name under which to save a file here. Names are anybody's: none leads elsewhere.
-fn local_name(name: &str) -> String {
-    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    match output::plain(last).as_str() {
-        "" | "." | ".." => "download".to_owned(),
-        plain => plain.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_name_leads_out_of_the_directory() {
-        for (name, saved) in [
-            ("a.txt", "a.txt"),
-            ("../../etc/passwd", "passwd"),
-            ("/etc/passwd", "passwd"),
-            (r"..\..\boot.ini", "boot.ini"),
-            ("..", "download"),
-            ("a/..", "download"),
-            ("folder/", "download"),
-            ("", "download"),
-            ("a\0b\x1b[2J", "a\u{fffd}b\u{fffd}[2J"),
-        ] {
-            assert_eq!(local_name(name), saved, "{name:?}");
+/// Makes the folder that a file goes to, and those above it. Blocks.
+fn make_folder(target: &Path) -> Result<(), Failure> {
+    let folder = target.parent().filter(|it| !it.as_os_str().is_empty());
+    let Some(folder) = folder else {
+        return Ok(());
+    };
+    match std::fs::create_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(Failure::NoFolder(folder.to_owned()))
         }
+        made => Failure::of_file(folder, made),
     }
 }

@@ -1,18 +1,25 @@
-//! `larder keep`: has the node make a copy of what others hold, and waits for it.
+//! `larder keep`: has the node make copies of what others hold, and waits for them.
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
+use indicatif::{MultiProgress, ProgressBar};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api::Api;
+use super::batch::Batch;
+use super::choice::{Choice, Chosen};
 use super::connection::Connection;
 use super::failure::Failure;
-use super::listed::Where;
+use super::find::By;
+use super::listed::{File, Where};
 use super::output;
 use super::running::run;
+use super::wanted::Wanted;
 use crate::hash::BlobHash;
 use crate::record::FileId;
 
@@ -20,18 +27,31 @@ use crate::record::FileId;
 const ASK_EVERY: Duration = Duration::from_millis(300);
 /// How long no byte may come, and the node have a reason for that, before the command ends.
 const VAIN_WITHIN: Duration = Duration::from_mins(1);
+/// How many copies are asked for and waited for at once.
+const AT_ONCE: usize = 16;
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The id, the hash or the name of a file of the network.
-    file: String,
+    /// Files of the network: their ids or hashes, the beginnings of these, their names, folders,
+    /// or patterns such as 'a*'.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<Wanted>,
 
-    /// Do not wait until the copy is there.
+    /// Do not wait until the copies are there.
     #[arg(long)]
     no_wait: bool,
 
     #[command(flatten)]
+    choice: Choice,
+
+    #[command(flatten)]
     connection: Connection,
+}
+
+/// What is asked of the node, and what it is called to whoever asked.
+struct Item {
+    asked: Value,
+    called: String,
 }
 
 #[derive(Deserialize)]
@@ -58,50 +78,73 @@ impl Arguments {
     }
 
     async fn keep(&self, api: Api) -> Result<(), Failure> {
-        let file = api.find_one(Where::Network, &self.file).await?;
-        let wanted = match &file.hash {
-            // The node knows whose file has this id, and how that is called.
-            Some(_) if file.has_id(&self.file) => json!({ "file_id": file.id }),
-            // It was asked for by this name, whatever others call the content.
-            Some(hash) if file.original_name == self.file && *hash != self.file => {
-                json!({ "hash": hash, "original_name": self.file })
+        let mut batch = Batch::new("kept", api.proxy());
+        let mut items = Vec::new();
+        for wanted in &self.files {
+            if !batch.goes_on() {
+                break;
             }
-            Some(hash) => json!({ "hash": hash }),
-            None => json!({ "file_id": file.id }),
-        };
-        let request = api.request(Method::POST, "/api/p2p/keep").json(&wanted);
+            match api.find(Where::Network, wanted).await {
+                Ok(found) => {
+                    let by = found.by;
+                    for Chosen { called, files } in self.choice.contents(wanted, found) {
+                        match files {
+                            Ok(files) => items.extend(files.into_iter().map(|file| Item {
+                                asked: asked(by, wanted, &file),
+                                called: called.clone(),
+                            })),
+                            Err(failure) => batch.failed(&failure, &called),
+                        }
+                    }
+                }
+                Err(failure) => batch.failed(&failure, wanted),
+            }
+        }
+        if batch.is_hopeless() {
+            return batch.end();
+        }
+        let (api, bars, mut left) = (&api, &MultiProgress::new(), items.len());
+        let keeping = stream::iter(items).map(async |item| {
+            let kept = self.keep_one(api, bars, &item).await;
+            (item, kept)
+        });
+        let mut keeping = pin!(keeping.buffer_unordered(AT_ONCE));
+        while let Some((item, kept)) = keeping.next().await {
+            match kept {
+                Ok(keep) => {
+                    batch.succeeded();
+                    bars.suspend(|| self.print(&keep))?;
+                }
+                Err(failure) => bars.suspend(|| batch.failed(&failure, &item.called)),
+            }
+            left -= 1;
+            if left > 0 && !batch.goes_on() {
+                break;
+            }
+        }
+        batch.end()
+    }
+
+    async fn keep_one(
+        &self,
+        api: &Api,
+        bars: &MultiProgress,
+        item: &Item,
+    ) -> Result<Copying, Failure> {
+        let request = api.request(Method::POST, "/api/p2p/keep").json(&item.asked);
         let Answer { mut keep } = api.json(request).await?;
         if keep.id.parse::<BlobHash>().is_err() && keep.id.parse::<FileId>().is_err() {
             return Err(Failure::Nonsense("the id of a copy is none"));
         }
-        let path = format!("/api/p2p/keep/{}", keep.id);
-        let bar = output::bar(&keep.original_name, keep.size);
-        let (mut told, mut came) = (None, (keep.fetched, Instant::now()));
-        while !self.no_wait && !matches!(keep.state.as_str(), "kept" | "failed") {
-            tokio::time::sleep(ASK_EVERY).await;
-            keep = api.get::<Answer>(&path, &[]).await?.keep;
-            bar.set_position(keep.fetched);
-            if keep.fetched != came.0 {
-                came = (keep.fetched, Instant::now());
-            }
-            let Some(error) = &keep.error else {
-                continue;
-            };
-            if told.as_ref() != Some(error) {
-                let text = format!("not kept yet: {}", output::plain(error));
-                bar.suspend(|| output::say(&text));
-                told = Some(error.clone());
-            }
-            if came.1.elapsed() >= VAIN_WITHIN {
-                bar.finish_and_clear();
-                return Err(Failure::NotKeptYet(VAIN_WITHIN.as_secs(), error.clone()));
-            }
+        if !self.no_wait {
+            let bar = bars.add(output::bar(&keep.original_name, keep.size));
+            let waited = wait(api, &bar, &mut keep).await;
+            bar.finish_and_clear();
+            waited?;
         }
-        bar.finish_and_clear();
-        self.print(&keep)?;
         match keep.state.as_str() {
             "failed" => Err(Failure::NotKept(keep.error.unwrap_or_default())),
-            _ => Ok(()),
+            _ => Ok(keep),
         }
     }
 
@@ -113,9 +156,54 @@ impl Arguments {
         let text = match (keep.state.as_str(), &keep.file_id) {
             ("kept", Some(id)) => format!("keeps {name} as {}", output::field(id)),
             ("kept", None) => format!("keeps {name}, as it did before"),
-            ("failed", _) => return Ok(()),
             _ => format!("{name} is being fetched"),
         };
         Ok(output::line(&text)?)
     }
+}
+
+/// What the node is asked to keep.
+fn asked(by: By, wanted: &str, file: &File) -> Value {
+    let is_by_id = match by {
+        By::Id => true,
+        // It may be the beginning of its hash.
+        By::Beginning => file.has_id_that_begins(wanted),
+        _ => false,
+    };
+    match &file.hash {
+        // The node knows whose file has this id, and how that is called.
+        Some(_) if is_by_id => json!({ "file_id": file.id }),
+        // It was asked for by this name, whatever others call the content.
+        Some(hash) if matches!(by, By::Name | By::Folder | By::Pattern) => {
+            json!({ "hash": hash, "original_name": file.original_name })
+        }
+        Some(hash) => json!({ "hash": hash }),
+        None => json!({ "file_id": file.id }),
+    }
+}
+
+/// Waits until the copy is there, or cannot be, and tells why it does not come.
+async fn wait(api: &Api, bar: &ProgressBar, keep: &mut Copying) -> Result<(), Failure> {
+    let path = format!("/api/p2p/keep/{}", keep.id);
+    let (mut told, mut came) = (None, (keep.fetched, Instant::now()));
+    while !matches!(keep.state.as_str(), "kept" | "failed") {
+        tokio::time::sleep(ASK_EVERY).await;
+        *keep = api.get::<Answer>(&path, &[]).await?.keep;
+        bar.set_position(keep.fetched);
+        if keep.fetched != came.0 {
+            came = (keep.fetched, Instant::now());
+        }
+        let Some(error) = &keep.error else {
+            continue;
+        };
+        if told.as_ref() != Some(error) {
+            let text = format!("not kept yet: {}", output::plain(error));
+            bar.suspend(|| output::say(&text));
+            told = Some(error.clone());
+        }
+        if came.1.elapsed() >= VAIN_WITHIN {
+            return Err(Failure::NotKeptYet(VAIN_WITHIN.as_secs(), error.clone()));
+        }
+    }
+    Ok(())
 }

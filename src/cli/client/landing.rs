@@ -18,10 +18,9 @@ use rustix::io::Errno;
 use tempfile::{Builder, NamedTempFile, TempPath};
 
 use super::failure::Failure;
+use super::local_name::LONGEST_NAME;
 use crate::hash::BlobHash;
 
-/// The longest name of a file on the usual file systems, in bytes.
-const LONGEST_NAME: usize = 255;
 /// How much of the hash is in the name of a partial file, in digits.
 const DIGITS: usize = 12;
 /// For whoever gets the file, until it has its final name.
@@ -308,8 +307,8 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     Ok((own.dev(), own.ino()) == (there.dev(), there.ino()))
 }
 
-/// Whether a file with these bytes is at `path`.
-fn is_same(path: &Path, size: u64, hash: Option<BlobHash>) -> bool {
+/// Whether a file with these bytes is at `path`. Blocks.
+pub(super) fn is_same(path: &Path, size: u64, hash: Option<BlobHash>) -> bool {
     let about = path.symlink_metadata();
     let may_be = about.is_ok_and(|it| it.is_file() && it.len() == size);
     may_be

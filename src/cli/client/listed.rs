@@ -17,6 +17,11 @@ pub(super) struct File {
     pub(super) size: u64,
     pub(super) hash: Option<String>,
     pub(super) uploaded_at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) content_type: Option<String>,
+    /// What was said of it; told by the list of the node's own files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) description: Option<String>,
     /// Who holds it, in lists of the network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) peers: Vec<String>,
@@ -55,11 +60,16 @@ impl File {
         self.hash.as_deref()?.parse().ok()
     }
 
-    /// Whether this is its id, however that is written.
-    pub(super) fn has_id(&self, wanted: &str) -> bool {
-        wanted
-            .parse::<FileId>()
-            .is_ok_and(|id| id.to_string() == self.id)
+    /// Whether these digits are the beginning of its id.
+    pub(super) fn has_id_that_begins(&self, digits: &str) -> bool {
+        let digits = digits.to_ascii_lowercase();
+        self.id.starts_with(&digits) || self.id.replace('-', "").starts_with(&digits)
+    }
+
+    /// Whether its id or its hash begins with these digits, given in lower case.
+    pub(super) fn begins(&self, digits: &str) -> bool {
+        let hash = self.hash.as_deref().unwrap_or_default();
+        hash.starts_with(digits) || self.has_id_that_begins(digits)
     }
 
     /// Fails unless its ids and its hash are such: they become parts of paths.

@@ -1,16 +1,18 @@
 //! `larder ls`: what the node holds, or the network.
 
+use std::collections::VecDeque;
 use std::process::ExitCode;
 
 use super::api::Api;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::listed::{File, Where};
-use super::output;
+use super::output::{self, field, plain};
 use super::pages::{Limits, Pages};
 use super::running::run;
 
 #[derive(clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // Each is a flag.
 pub(in crate::cli) struct Arguments {
     /// Only files whose names hold this text, whatever the case.
     name: Option<String>,
@@ -18,6 +20,22 @@ pub(in crate::cli) struct Arguments {
     /// List what the whole network holds, and how many nodes hold it.
     #[arg(long)]
     network: bool,
+
+    /// The newest first, which is so unless --oldest is there.
+    #[arg(long, conflicts_with = "oldest")]
+    newest: bool,
+
+    /// The oldest first.
+    #[arg(long)]
+    oldest: bool,
+
+    /// At most so many files.
+    #[arg(short = 'n', long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+
+    /// All that is known: the exact size, the hash, the content type, and what was said of it.
+    #[arg(short, long)]
+    long: bool,
 
     #[command(flatten)]
     connection: Connection,
@@ -34,31 +52,67 @@ impl Arguments {
         } else {
             Where::Here
         };
-        let mut pages = Pages::of(&api, list, self.name.as_deref(), Limits::SHOWING);
+        let limit = self.limit.and_then(|it| usize::try_from(it).ok());
+        let limit = limit.unwrap_or(usize::MAX);
+        // Lists are oldest first: what comes last is kept until it is known to be the newest.
+        let limits = if self.oldest || self.limit.is_some() {
+            Limits::SHOWING
+        } else {
+            Limits::LOOKING
+        };
+        let mut pages = Pages::of(&api, list, self.name.as_deref(), limits);
+        let (mut newest, mut listed) = (VecDeque::new(), 0);
         while let Some(files) = pages.next().await? {
-            for file in &files {
-                self.print(file)?;
+            for file in files {
+                if !self.oldest {
+                    newest.push_back(file);
+                    if newest.len() > limit {
+                        newest.pop_front();
+                    }
+                    continue;
+                }
+                self.print(&file)?;
+                listed += 1;
+                if listed == limit {
+                    return Ok(());
+                }
             }
         }
-        Ok(())
+        newest.iter().rev().try_for_each(|file| self.print(file))
     }
 
     fn print(&self, file: &File) -> Result<(), Failure> {
         if self.connection.json {
             return Ok(output::json(file)?);
         }
+        let nodes = self.nodes(file);
+        let (id, at) = (field(&file.id), field(&file.uploaded_at));
+        let name = plain(&file.original_name);
+        if !self.long {
+            let size = output::size(file.size);
+            return Ok(output::line(&format!(
+                "{id}  {size:>11}  {at}{nodes}  {name}"
+            ))?);
+        }
+        let text = |it: &Option<String>| it.as_deref().map_or("-".to_owned(), field);
+        let (hash, kind) = (text(&file.hash), text(&file.content_type));
+        let said = file.description.as_deref().filter(|it| !it.is_empty());
+        let said = said.map(|it| format!("  ({})", plain(it)));
+        let said = said.unwrap_or_default();
+        let size = file.size;
+        Ok(output::line(&format!(
+            "{id}  {size:>13}  {at}{nodes}  {hash}  {kind}  {name}{said}"
+        ))?)
+    }
+
+    /// How many nodes hold it, of those that answer.
+    fn nodes(&self, file: &File) -> String {
         let answering = file.reachable_peers.as_ref().unwrap_or(&file.peers);
-        let nodes = match answering.len() {
+        match answering.len() {
             _ if !self.network => String::new(),
             0 => "  0 nodes (not reachable now)".to_owned(),
             1 => "   1 node".to_owned(),
             many => format!("{many:>4} nodes"),
-        };
-        let size = output::size(file.size);
-        let (id, at) = (output::field(&file.id), output::field(&file.uploaded_at));
-        let name = output::plain(&file.original_name);
-        Ok(output::line(&format!(
-            "{id}  {size:>11}  {at}{nodes}  {name}"
-        ))?)
+        }
     }
 }

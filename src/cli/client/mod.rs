@@ -3,15 +3,20 @@
 //! How they end is [`EXIT_STATUS`].
 
 mod api;
+mod batch;
 mod begun;
+mod choice;
 mod connection;
 mod download;
 mod failure;
 mod find;
 mod get;
+mod info;
 mod keep;
 mod landing;
+mod links;
 mod listed;
+mod local_name;
 mod ls;
 mod output;
 mod pages;
@@ -24,6 +29,7 @@ mod secure;
 mod send;
 mod source;
 mod status;
+mod wanted;
 
 /// What the exit status says, for the help of each command.
 pub(super) const EXIT_STATUS: &str = "\
@@ -39,6 +45,7 @@ Exit status:
      while they were sent";
 
 pub(super) use get::Arguments as Get;
+pub(super) use info::Arguments as Info;
 pub(super) use keep::Arguments as Keep;
 pub(super) use ls::Arguments as Ls;
 pub(super) use output::{json, plain, say};

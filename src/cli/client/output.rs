@@ -20,7 +20,7 @@ const LONGEST_FIELD: usize = 64;
 /// Whether a character commands a terminal rather than being shown, or has what stands around it
 /// shown in another order or not at all (Unicode: Cc, Zl, Zp, and of Cf all but those between
 /// letters that are shown together).
-fn is_unsafe(c: char) -> bool {
+pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}'..='\u{200f}'

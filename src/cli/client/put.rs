@@ -1,6 +1,6 @@
 //! `larder put`: uploads files, and folders with all that is in them.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fs::{DirEntry, Metadata, ReadDir};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
@@ -13,11 +13,13 @@ use futures_util::{StreamExt, stream};
 use indicatif::MultiProgress;
 
 use super::api::Api;
+use super::batch::Batch;
 use super::begun;
 use super::connection::Connection;
 use super::failure::Failure;
+use super::links::Links;
 use super::output;
-use super::running::{run, tell};
+use super::running::run;
 use super::send::{Sent, send};
 use crate::blocking;
 
@@ -72,37 +74,46 @@ impl Arguments {
         let bars = MultiProgress::new();
         blocking::run(begun::sweep).await;
         let found = self.found()?;
-        // Whether no other file would fare better, and whether there were others then.
-        let (hopeless, cut) = (Cell::new(false), Cell::new(false));
-        let found = found.take_while(|_| {
-            cut.set(hopeless.get());
-            !hopeless.get()
-        });
-        let (api, bars) = (&api, &bars);
+        let batch = RefCell::new(Batch::new("sent", api.proxy()));
+        self.send_all(&api, &bars, found, &batch).await?;
+        let batch = batch.into_inner();
+        if batch.is_empty() {
+            output::say("nothing is sent: there is no file in what is to be sent");
+        }
+        batch.end()
+    }
+
+    async fn send_all(
+        &self,
+        api: &Api,
+        bars: &MultiProgress,
+        found: Found<'_>,
+        batch: &RefCell<Batch<'_>>,
+    ) -> Result<(), Failure> {
+        let found = found.take_while(|_| batch.borrow_mut().goes_on());
         let sending = stream::iter(found).map(|local| self.send(api, bars, local));
         let mut sending = pin!(sending.buffer_unordered(AT_ONCE));
-        let (mut worst, mut any) = (0, false);
+        let mut links = None;
         while let Some(sent) = sending.next().await {
-            any = true;
             match sent {
-                Ok(sent) => bars.suspend(|| self.print(&sent))?,
+                Ok(mut sent) => {
+                    let links = match &links {
+                        Some(links) => links,
+                        None => links.insert(Links::of(api).await?),
+                    };
+                    sent.download_url = links.to_id(&sent.file_id);
+                    batch.borrow_mut().succeeded();
+                    bars.suspend(|| self.print(&sent))?;
+                }
                 Err((path, failure)) => {
-                    bars.suspend(|| tell(&failure, path.as_deref(), api.proxy()));
-                    hopeless.set(hopeless.get() || failure.is_of_every_file());
-                    worst = worst.max(failure.status());
+                    let called = path.or_else(|| failure.path().map(Path::to_owned));
+                    let called = called.unwrap_or_default();
+                    let called = called.to_string_lossy();
+                    bars.suspend(|| batch.borrow_mut().failed(&failure, &called));
                 }
             }
         }
-        if !any {
-            output::say("nothing is sent: there is no file in what is to be sent");
-        }
-        if cut.get() {
-            output::say("the files after these are not sent");
-        }
-        match worst {
-            0 => Ok(()),
-            worst => Err(Failure::Told(worst)),
-        }
+        Ok(())
     }
 
     /// Sends one file; a failure comes with its path.
@@ -143,7 +154,8 @@ impl Arguments {
             return Ok(output::json(sent)?);
         }
         let name = output::plain(&sent.original_name);
-        Ok(output::line(&format!("{}  {name}", sent.file_id))?)
+        let url = output::plain(&sent.download_url);
+        Ok(output::line(&format!("{}  {name}  {url}", sent.file_id))?)
     }
 }
 

@@ -5,18 +5,24 @@ use std::process::ExitCode;
 use reqwest::Method;
 
 use super::api::Api;
+use super::batch::Batch;
+use super::choice::Choice;
 use super::connection::Connection;
 use super::failure::Failure;
-use super::find::several;
-use super::listed::Where;
+use super::listed::{File, Where};
 use super::output;
 use super::running::run;
+use super::wanted::Wanted;
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The id, the name or the hash of a file that the node holds; can be repeated.
-    #[arg(required = true)]
-    files: Vec<String>,
+    /// Files that the node holds: their ids or hashes, the beginnings of these, their names,
+    /// folders, or patterns such as 'a*'.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<Wanted>,
+
+    #[command(flatten)]
+    choice: Choice,
 
     #[command(flatten)]
     connection: Connection,
@@ -28,15 +34,42 @@ impl Arguments {
     }
 
     async fn remove(&self, api: Api) -> Result<(), Failure> {
+        let mut batch = Batch::new("removed", api.proxy());
         for wanted in &self.files {
+            if !batch.goes_on() {
+                break;
+            }
             let found = match api.find(Where::Here, wanted).await {
-                Err(Failure::NotFound(_)) => return Err(not_here(&api, wanted).await),
-                found => found?,
+                Err(Failure::NotFound(_)) => Err(not_here(&api, wanted).await),
+                found => found,
             };
-            let [file] = found.as_slice() else {
-                return Err(several(wanted, &found));
+            let chosen = match found {
+                Ok(found) => self.choice.files(wanted, found),
+                Err(failure) => {
+                    batch.failed(&failure, wanted);
+                    continue;
+                }
             };
-            file.check()?;
+            for chosen in chosen {
+                if !batch.goes_on() {
+                    break;
+                }
+                let removed = match chosen.files {
+                    Ok(files) => self.remove_all(&api, &files).await,
+                    Err(failure) => Err(failure),
+                };
+                match removed {
+                    Ok(()) => batch.succeeded(),
+                    Err(failure @ Failure::Print(_)) => return Err(failure),
+                    Err(failure) => batch.failed(&failure, &chosen.called),
+                }
+            }
+        }
+        batch.end()
+    }
+
+    async fn remove_all(&self, api: &Api, files: &[File]) -> Result<(), Failure> {
+        for file in files {
             let path = format!("/api/p2p/file/{}", file.id);
             api.send(api.request(Method::DELETE, &path)).await?;
             if self.connection.json {

@@ -49,6 +49,8 @@ pub(super) struct Sent {
     pub(super) original_name: String,
     size: u64,
     hash: String,
+    /// Where others download it, as whoever sends it tells them.
+    pub(super) download_url: String,
 }
 
 /// What the node says of a file that it holds.
@@ -169,6 +171,7 @@ impl Sending<'_> {
             original_name: self.name.to_owned(),
             size: self.source.size(),
             hash: hash.to_string(),
+            download_url: String::new(),
         }
     }
 

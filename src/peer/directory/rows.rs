@@ -7,6 +7,7 @@ use std::ops::Bound;
 
 use super::told::{NetworkFile, Options};
 use crate::hash::BlobHash;
+use crate::name_form;
 use crate::peer_id::PeerId;
 use crate::record::FileId;
 
@@ -110,9 +111,9 @@ impl Row {
         (name, Some(content_type), at)
     }
 
-    /// Whether its name holds this text, given in lower case.
+    /// Whether its name holds this text, folded.
     pub(super) fn has_name(&self, part: Option<&str>) -> bool {
-        part.is_none_or(|part| self.name().to_lowercase().contains(part))
+        part.is_none_or(|part| name_form::holds(self.name(), part))
     }
 
     pub(super) fn name(&self) -> &str {
@@ -337,7 +338,8 @@ impl Rows {
     }
 
     fn likeness(&self, row: &Row) -> Content {
-        self.keys.hash_one((row.hash, row.name(), row.size))
+        self.keys
+            .hash_one((row.hash, name_form::composed(row.name()), row.size))
     }
 
     /// Whether what the peer with this number tells is signed by nobody.

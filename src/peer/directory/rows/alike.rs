@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 
 use super::super::told::NetworkFile;
 use super::{Content, RowKey, Rows, Slot, Standing};
+use crate::name_form;
 use crate::peer_id::PeerId;
 use crate::record::FileId;
 
@@ -61,12 +62,13 @@ impl Rows {
         let best = |id| {
             let told = self.told_of(id);
             let (number, row) = told.get(&hash)?.first().copied()?;
-            let same = row.name() == file.name && row.size == file.size;
+            let same = name_form::is_same(row.name(), &file.name) && row.size == file.size;
             same.then(|| self.standing(number, row))
         };
         let last = (true, Reverse(0), u32::MAX);
         let place = (best(file.id).unwrap_or(last), file.id);
-        let likeness = self.keys.hash_one((hash, file.name.as_str(), file.size));
+        let name = name_form::composed(&file.name);
+        let likeness = self.keys.hash_one((hash, name, file.size));
         let before = self.alike_from(likeness).take_while(|it| *it < place);
         let before = before.filter(|(_, id)| *id != file.id).take(MAX_LOOKED_AT);
         let alike = before.filter(|(standing, id)| best(*id) == Some(*standing));

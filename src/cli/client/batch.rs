@@ -1,0 +1,100 @@
+//! Several things that one command is to do: what fails of them is told, the others go on, and
+//! what is missing at the end is named there once more.
+
+use std::path::Path;
+
+use super::failure::Failure;
+use super::output::{plain, say};
+use super::running::tell;
+
+/// How many of those that failed are named at the end.
+const MOST_NAMED: usize = 20;
+
+/// What has come of them so far.
+pub(super) struct Batch<'a> {
+    proxy: Option<&'a str>,
+    /// What becomes of each, such as "sent".
+    done: &'static str,
+    tried: usize,
+    failed: usize,
+    /// The first of those that failed.
+    named: Vec<String>,
+    /// The highest status so far.
+    worst: u8,
+    hopeless: bool,
+    cut: bool,
+}
+
+impl<'a> Batch<'a> {
+    /// Nothing yet; each is to be `done`.
+    pub(super) fn new(done: &'static str, proxy: Option<&'a str>) -> Self {
+        Self {
+            proxy,
+            done,
+            tried: 0,
+            failed: 0,
+            named: Vec::new(),
+            worst: 0,
+            hopeless: false,
+            cut: false,
+        }
+    }
+
+    /// One went well.
+    pub(super) fn succeeded(&mut self) {
+        self.tried += 1;
+    }
+
+    /// One did not: it is told, with what it is called unless the failure says that itself.
+    pub(super) fn failed(&mut self, failure: &Failure, called: &str) {
+        // What keeps all from going well is told once.
+        if !(self.hopeless && failure.is_of_every_file()) {
+            tell(failure, Some(Path::new(called)), self.proxy);
+        }
+        self.hopeless |= failure.is_of_every_file();
+        if failure.status() == 0 {
+            return;
+        }
+        self.worst = self.worst.max(failure.status());
+        self.tried += 1;
+        self.failed += 1;
+        if self.named.len() < MOST_NAMED {
+            self.named.push(plain(called));
+        }
+    }
+
+    /// Whether another, which there is, is to be tried: none where no other could fare better.
+    pub(super) fn goes_on(&mut self) -> bool {
+        self.cut |= self.hopeless;
+        !self.hopeless
+    }
+
+    /// Whether no other could fare better.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.hopeless
+    }
+
+    /// Whether nothing was there to do.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tried == 0
+    }
+
+    /// The end of all.
+    pub(super) fn end(self) -> Result<(), Failure> {
+        if self.failed > 0 && self.tried > 1 {
+            let mut named = self.named.join(", ");
+            if let Some(more @ 1..) = self.failed.checked_sub(self.named.len()) {
+                named = format!("{named} and {more} more");
+            }
+            let (failed, tried, done) = (self.failed, self.tried, self.done);
+            say(&format!("not {done}, {failed} of {tried}: {named}"));
+        }
+        if self.cut {
+            say(&format!("the files after these are not {}", self.done));
+        }
+        match self.worst {
+            0 => Ok(()),
+            worst => Err(Failure::Told(worst)),
+        }
+    }
+}

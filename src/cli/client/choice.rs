@@ -1,0 +1,125 @@
+//! Which of several files are meant that go by one name.
+
+use super::failure::Failure;
+use super::find::{By, Found};
+use super::listed::File;
+use super::output::field;
+use crate::name_form;
+
+/// What to do where a name means several files.
+#[derive(clap::Args)]
+pub(super) struct Choice {
+    /// Of several files that go by one name, take the newest.
+    #[arg(long, conflicts_with = "all")]
+    newest: bool,
+
+    /// Of several files that go by one name, take all.
+    #[arg(long)]
+    all: bool,
+}
+
+/// What is meant by one name: all of it, or why it is not clear.
+pub(super) struct Chosen {
+    /// What people call it.
+    pub(super) called: String,
+    /// The newest first; never none.
+    pub(super) files: Result<Vec<File>, Failure>,
+}
+
+impl Choice {
+    /// The contents that are meant: of equal ones the newest file stands for all.
+    pub(super) fn contents(&self, wanted: &str, found: Found) -> Vec<Chosen> {
+        self.choose(wanted, found, |files| {
+            let mut different: Vec<File> = Vec::new();
+            for file in files {
+                let is_new = |other: &File| file.hash.is_none() || file.hash != other.hash;
+                if different.iter().all(is_new) {
+                    different.push(file);
+                }
+            }
+            let is_one = different.len() == 1;
+            (different, is_one)
+        })
+    }
+
+    /// The files that are meant. Such as differ in nothing that anybody sees are one to people.
+    pub(super) fn files(&self, wanted: &str, found: Found) -> Vec<Chosen> {
+        self.choose(wanted, found, |files| {
+            let alike = |a: &File, b: &File| {
+                let same_name = name_form::is_same(&a.original_name, &b.original_name);
+                same_name && a.hash == b.hash && a.description == b.description
+            };
+            let is_one = files.windows(2).all(|two| match two {
+                [a, b] => alike(a, b),
+                _ => true,
+            });
+            (files, is_one)
+        })
+    }
+
+    /// Chooses among those of each name, of which `sift` tells what may be chosen and whether
+    /// that is one to people.
+    fn choose(
+        &self,
+        wanted: &str,
+        found: Found,
+        sift: impl Fn(Vec<File>) -> (Vec<File>, bool),
+    ) -> Vec<Chosen> {
+        let by = found.by;
+        let groups = groups(wanted, found).into_iter();
+        let chosen = groups.map(|(called, mut files)| {
+            files.reverse();
+            let (mut files, is_one) = sift(files);
+            let files = if is_one && !self.newest || self.all {
+                Ok(files)
+            } else if is_one || self.newest && by != By::Id {
+                files.truncate(1);
+                Ok(files)
+            } else {
+                files.reverse();
+                Err(unclear(by, &called, &files))
+            };
+            let checked = files.and_then(|files| {
+                files.iter().try_for_each(File::check)?;
+                Ok(files)
+            });
+            Chosen {
+                called,
+                files: checked,
+            }
+        });
+        chosen.collect()
+    }
+}
+
+/// The files of each name, in the order in which the names are found; all of them together where
+/// they were asked for by something else.
+fn groups(wanted: &str, Found { by, files }: Found) -> Vec<(String, Vec<File>)> {
+    if !matches!(by, By::Folder | By::Pattern) {
+        return vec![(wanted.to_owned(), files)];
+    }
+    let mut groups: Vec<(String, Vec<File>)> = Vec::new();
+    let mut places = std::collections::HashMap::new();
+    for file in files {
+        let name = name_form::composed(&file.original_name).into_owned();
+        let place = *places.entry(name).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some((_, files)) => files.push(file),
+            None => groups.push((file.original_name.clone(), vec![file])),
+        }
+    }
+    groups
+}
+
+/// What was asked for means all of these.
+fn unclear(by: By, wanted: &str, found: &[File]) -> Failure {
+    if by == By::Id {
+        // The holders do not agree which of these has this id.
+        let line = |it: &File| {
+            let hash = it.hash.as_deref().unwrap_or("without a hash");
+            format!("{}  {}", field(hash), it.line())
+        };
+        return Failure::Disputed(wanted.to_owned(), found.iter().map(line).collect());
+    }
+    Failure::Ambiguous(wanted.to_owned(), found.iter().map(File::line).collect())
+}
