@@ -43,6 +43,7 @@ mod index_conformance;
 mod index_recovery;
 mod keeping;
 mod keeping_all;
+mod killed_commands;
 mod limits;
 mod lost_journal;
 mod lying_node;

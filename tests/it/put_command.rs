@@ -415,11 +415,11 @@ fn notes_that_mean_nothing_do_no_harm_and_do_not_heap_up() {
     }
     done(here, &url, &["put", "w"]);
     assert_eq!(notes(here).len(), 750);
-    for number in 0..1500 {
+    for number in 0..10_500 {
         File::create(notes_dir.join(format!("{number}"))).unwrap();
     }
     done(here, &url, &["put", "w"]);
-    assert_eq!(notes(here).len(), 1000);
+    assert_eq!(notes(here).len(), 10_000);
 }
 
 #[test]

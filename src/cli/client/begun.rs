@@ -1,5 +1,6 @@
 //! Uploads that were begun and have not ended, remembered across runs.
 
+use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -9,12 +10,13 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::OFlags;
 
 use crate::base_url::BaseUrl;
+use crate::hash::BlobHash;
 use crate::resumable::UploadId;
 
 /// The longest note that is read, in bytes; an id is shorter.
 const LONGEST: u64 = 100;
-/// How many uploads are remembered.
-const MOST: usize = 1000;
+/// How many uploads are remembered, in a small file each.
+const MOST: usize = 10_000;
 /// For how long an upload is remembered, which is longer than a node waits unless it is told to.
 const OLDEST: Duration = Duration::from_hours(30 * 24);
 
@@ -22,10 +24,43 @@ const OLDEST: Duration = Duration::from_hours(30 * 24);
 /// name or description is another upload.
 pub(super) struct Subject<'a> {
     pub(super) node: &'a BaseUrl,
-    pub(super) path: &'a Path,
-    pub(super) about: &'a Metadata,
+    pub(super) what: What<'a>,
     /// What the node is told of it.
     pub(super) metadata: &'a str,
+}
+
+/// What is sent.
+pub(super) enum What<'a> {
+    File(&'a Path, &'a Metadata),
+    /// What came out of a pipe, by its hash.
+    Copy(BlobHash),
+}
+
+/// The notes of uploads that a command has ended. They stay until all of it is done, so that one
+/// that is killed and typed again sends none of its files twice.
+#[derive(Default)]
+pub(super) struct Ended(VecDeque<PathBuf>);
+
+impl Ended {
+    /// Takes the note of an upload that has ended. Where there are very many, the first are
+    /// forgotten.
+    pub(super) fn push(&mut self, begun: Begun) {
+        self.0.extend(begun.0.map(|note| note.path));
+        if self.0.len() > MOST / 2 {
+            self.0.pop_front().iter().for_each(|path| forget(path));
+        }
+    }
+
+    /// Forgets all of them. Blocks.
+    pub(super) fn forget(self) {
+        self.0.iter().for_each(|path| forget(path));
+    }
+}
+
+/// Removes a note, unless it is in use.
+fn forget(path: &Path) {
+    let note = note(path).ok().flatten();
+    Begun(note).forget();
 }
 
 /// A note of which upload a file belongs to until that is whole, in the user's state directory
@@ -43,11 +78,6 @@ impl Begun {
     /// The note of what is sent now. Blocks.
     pub(super) fn of(subject: &Subject<'_>) -> Self {
         Self(directory().and_then(|dir| note(&dir.join(subject.key())).ok()?))
-    }
-
-    /// What is sent once and never again.
-    pub(super) fn nothing() -> Self {
-        Self(None)
     }
 
     /// The upload that was begun before, if there is one.
@@ -88,11 +118,17 @@ impl Subject<'_> {
     fn key(&self) -> String {
         let Self {
             node,
-            path,
-            about,
+            what,
             metadata,
         } = self;
-        let whole = path.canonicalize().unwrap_or_else(|_| (*path).to_owned());
+        let (path, about) = match what {
+            What::File(path, about) => (path, about),
+            What::Copy(hash) => {
+                let all = format!("{node} {hash} {metadata}");
+                return blake3::hash(all.as_bytes()).to_hex().to_string();
+            }
+        };
+        let whole = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         // The time of the last change is set by the system alone.
         let file = (
             about.dev(),
@@ -122,9 +158,7 @@ pub(super) fn sweep() {
     for (number, (written, path)) in notes.into_iter().enumerate() {
         let age = now.duration_since(written).unwrap_or_default();
         if number < too_many || age > OLDEST {
-            // Unless it is in use.
-            let note = note(&path).ok().flatten();
-            Begun(note).forget();
+            forget(&path);
         }
     }
 }
@@ -218,8 +252,7 @@ mod tests {
             let node = &node.parse().unwrap();
             Subject {
                 node,
-                path,
-                about,
+                what: What::File(path, about),
                 metadata,
             }
             .key()

@@ -64,7 +64,16 @@ pub(super) async fn to_file(
             landing.discard();
             Err(failure)
         }
-        Err(failure) => Err(failure),
+        Err(failure) => {
+            let bytes = landing.length();
+            if let Some(path) = landing.leave() {
+                let path = output::plain(&path.to_string_lossy());
+                let size = output::size(bytes);
+                let text = format!("{size} have come and are in {path}; the same command goes on");
+                bar.suspend(|| output::say(&text));
+            }
+            Err(failure)
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::connection::Connection;
 use super::download;
 use super::failure::Failure;
 use super::find::By;
-use super::landing::{is_same, replaced};
+use super::landing::{is_same, replaced, tidy};
 use super::listed::{File, Where};
 use super::local_name::{last_part, numbered, path};
 use super::output;
@@ -197,9 +197,13 @@ impl Arguments {
             To::File(target) => target.clone(),
         };
         let (at, size, hash, force) = (target.clone(), file.size, file.hash(), self.force);
+        let content = file.hash.clone();
         let is_there = blocking::run(move || match replaced(&at, force) {
             // As an earlier command has left it.
-            Err(Failure::Exists(_)) if is_same(&at, size, hash) => Ok(true),
+            Err(Failure::Exists(_)) if is_same(&at, size, hash) => {
+                content.iter().for_each(|it| tidy(&at, it));
+                Ok(true)
+            }
             Err(failure) => Err(failure),
             Ok(_) => make_folder(&at).map(|()| false),
         });

@@ -27,6 +27,8 @@ const DIGITS: usize = 12;
 const MODE: u32 = 0o600;
 const PREFIX: &str = ".larder.";
 const SUFFIX: &str = ".part";
+/// As long as the other, so that no name gets too long by it.
+const SECOND_SUFFIX: &str = ".done";
 
 /// A file on its way to its name. All calls block.
 pub(super) struct Landing {
@@ -58,7 +60,7 @@ impl Landing {
             // The earlier one was killed just when it had given the file its name.
             let _ = fs::remove_file(&partial);
         }
-        let (file, name) = match resumed(&partial) {
+        let (file, name) = match resumed(&partial, &second(&partial)) {
             Some(file) => (file, Name::Partial(partial)),
             None => Failure::of_file(target, new(dir_of(target)))?,
         };
@@ -138,6 +140,19 @@ impl Landing {
         Ok(())
     }
 
+    /// Leaves what is there to a later command that goes on with it: where, if that is anything
+    /// and such a command finds it.
+    pub(super) fn leave(self) -> Option<PathBuf> {
+        if self.length() == 0 {
+            self.discard();
+            return None;
+        }
+        match self.name {
+            Name::Partial(path) => Some(path),
+            Name::Temporary(_) | Name::None => None,
+        }
+    }
+
     /// Removes the name that the file has had until now, if it has it still.
     pub(super) fn discard(self) {
         if let Name::Partial(path) = &self.name
@@ -165,10 +180,7 @@ impl Landing {
     fn take_name(&self, replace: bool) -> io::Result<()> {
         let linked = if replace {
             // A name of its own, which only then replaces the old one.
-            let random = Builder::new().prefix(PREFIX).suffix(SUFFIX).to_owned();
-            let link = |path: &Path| link(&self.file, path);
-            let linked = random.make_in(dir_of(&self.target), link);
-            linked.map(NamedTempFile::into_temp_path)
+            self.link_beside()
         } else {
             match link(&self.file, &self.target) {
                 Ok(()) => return Ok(()),
@@ -188,6 +200,20 @@ impl Landing {
             }
             (Err(error), _) => Err(error),
         }
+    }
+
+    /// Gives the file one more name in the directory of its target: one that a later command
+    /// knows, where it has the partial one, or else any.
+    fn link_beside(&self) -> io::Result<TempPath> {
+        if let Name::Partial(partial) = &self.name {
+            let second = second(partial);
+            if link(&self.file, &second).is_ok() {
+                return TempPath::try_from_path(second);
+            }
+        }
+        let random = Builder::new().prefix(PREFIX).suffix(SUFFIX).to_owned();
+        let linked = random.make_in(dir_of(&self.target), |path| link(&self.file, path));
+        linked.map(NamedTempFile::into_temp_path)
     }
 
     fn path(&self) -> Option<&Path> {
@@ -230,6 +256,13 @@ fn partial(target: &Path, content: &str) -> PathBuf {
     target.with_file_name(format!(".{name}.{content}{SUFFIX}"))
 }
 
+/// What a partial file is called besides for the moment in which it replaces another.
+fn second(partial: &Path) -> PathBuf {
+    let name = partial.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.strip_suffix(SUFFIX).unwrap_or(&name);
+    partial.with_file_name(format!("{name}{SECOND_SUFFIX}"))
+}
+
 fn dir_of(target: &Path) -> &Path {
     match target.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
@@ -237,8 +270,9 @@ fn dir_of(target: &Path) -> &Path {
     }
 }
 
-/// The partial file at `path`, made if there is nothing; none if it is not this process's alone.
-fn resumed(path: &Path) -> Option<File> {
+/// The partial file at `path`, made if there is nothing; none if it is not this process's alone. A
+/// process that was killed may have left it a second name.
+fn resumed(path: &Path, second: &Path) -> Option<File> {
     // To open a device or a pipe may do something or wait.
     let there = path.symlink_metadata();
     if there.is_ok_and(|it| !it.is_file()) {
@@ -249,7 +283,11 @@ fn resumed(path: &Path) -> Option<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).ok()?;
     let file = options.mode(MODE).custom_flags(flags).open(path).ok()?;
-    let about = file.metadata().ok()?;
+    let mut about = file.metadata().ok()?;
+    if about.nlink() == 2 && file.try_lock().is_ok() && is_at(&file, second).unwrap_or(false) {
+        fs::remove_file(second).ok()?;
+        about = file.metadata().ok()?;
+    }
     // Others could write to it, or it is a file that has another name, too.
     let is_own = about.is_file()
         && about.nlink() == 1
@@ -307,6 +345,19 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     Ok((own.dev(), own.ino()) == (there.dev(), there.ino()))
 }
 
+/// Removes what earlier commands have left of this content beside its target, where that is whole:
+/// one that was killed when it had just given the file its name, or one that somebody else has
+/// overtaken. Blocks.
+pub(super) fn tidy(target: &Path, content: &str) {
+    let partial = partial(target, content);
+    let identity = |path: &Path| path.symlink_metadata().map(|it| (it.dev(), it.ino())).ok();
+    let there = identity(&partial);
+    let is_left = || resumed(&partial, &second(&partial)).is_some();
+    if there.is_some() && (there == identity(target) || is_left()) {
+        let _ = fs::remove_file(&partial);
+    }
+}
+
 /// Whether a file with these bytes is at `path`. Blocks.
 pub(super) fn is_same(path: &Path, size: u64, hash: Option<BlobHash>) -> bool {
     let about = path.symlink_metadata();
@@ -359,21 +410,45 @@ mod tests {
         let path = dir.path().join("partial");
         fs::write(&path, "begun").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        let first = resumed(&path).unwrap();
-        assert!(resumed(&path).is_none(), "another has it");
+        let first = resumed(&path, &second(&path)).unwrap();
+        assert!(resumed(&path, &second(&path)).is_none(), "another has it");
         drop(first);
-        assert!(resumed(&path).is_some());
+        assert!(resumed(&path, &second(&path)).is_some());
         fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
-        assert!(resumed(&path).is_none(), "others may write to it");
+        assert!(
+            resumed(&path, &second(&path)).is_none(),
+            "others may write to it"
+        );
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         let link = dir.path().join("link");
         fs::hard_link(&path, &link).unwrap();
-        assert!(resumed(&path).is_none(), "it has another name");
+        assert!(
+            resumed(&path, &second(&path)).is_none(),
+            "it has another name"
+        );
         fs::remove_file(&link).unwrap();
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(resumed(&link).is_none(), "it is a link");
-        assert!(resumed(dir.path()).is_none(), "it is a folder");
+        assert!(resumed(&link, &second(&link)).is_none(), "it is a link");
+        assert!(
+            resumed(dir.path(), &second(dir.path())).is_none(),
+            "it is a folder"
+        );
         assert_eq!(fs::read(&path).unwrap(), b"begun");
+    }
+
+    #[test]
+    fn the_second_name_that_a_killed_process_has_left_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, hash) = (dir.path().join("o"), BlobHash::of(b"right"));
+        fs::write(&target, "old").unwrap();
+        let partial = partial(&target, &hash.to_string());
+        fs::write(&partial, "right").unwrap();
+        fs::hard_link(&partial, second(&partial)).unwrap();
+        let landing = Landing::open(&target, &hash.to_string()).unwrap();
+        assert_eq!(landing.length(), 5);
+        landing.publish(5, Some(hash), "o", true).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"right");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

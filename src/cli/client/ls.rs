@@ -30,7 +30,12 @@ pub(in crate::cli) struct Arguments {
     oldest: bool,
 
     /// At most so many files.
-    #[arg(short = 'n', long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "NUMBER",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
     limit: Option<u64>,
 
     /// All that is known: the exact size, the hash, the content type, and what was said of it.

@@ -14,7 +14,7 @@ use indicatif::MultiProgress;
 
 use super::api::Api;
 use super::batch::Batch;
-use super::begun;
+use super::begun::{self, Begun, Ended};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::links::Links;
@@ -75,8 +75,11 @@ impl Arguments {
         blocking::run(begun::sweep).await;
         let found = self.found()?;
         let batch = RefCell::new(Batch::new("sent", api.proxy()));
-        self.send_all(&api, &bars, found, &batch).await?;
+        let ended = self.send_all(&api, &bars, found, &batch).await?;
         let batch = batch.into_inner();
+        if !batch.is_hopeless() {
+            blocking::run(move || ended.forget()).await;
+        }
         if batch.is_empty() {
             output::say("nothing is sent: there is no file in what is to be sent");
         }
@@ -89,14 +92,15 @@ impl Arguments {
         bars: &MultiProgress,
         found: Found<'_>,
         batch: &RefCell<Batch<'_>>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Ended, Failure> {
         let found = found.take_while(|_| batch.borrow_mut().goes_on());
         let sending = stream::iter(found).map(|local| self.send(api, bars, local));
         let mut sending = pin!(sending.buffer_unordered(AT_ONCE));
-        let mut links = None;
+        let (mut links, mut ended) = (None, Ended::default());
         while let Some(sent) = sending.next().await {
             match sent {
-                Ok(mut sent) => {
+                Ok((mut sent, begun)) => {
+                    ended.push(begun);
                     let links = match &links {
                         Some(links) => links,
                         None => links.insert(Links::of(api).await?),
@@ -113,7 +117,7 @@ impl Arguments {
                 }
             }
         }
-        Ok(())
+        Ok(ended)
     }
 
     /// Sends one file; a failure comes with its path.
@@ -122,7 +126,7 @@ impl Arguments {
         api: &Api,
         bars: &MultiProgress,
         local: Result<Local, Failure>,
-    ) -> Result<Sent, (Option<PathBuf>, Failure)> {
+    ) -> Result<(Sent, Begun), (Option<PathBuf>, Failure)> {
         let Local { path, name } = local.map_err(|failure| (None, failure))?;
         let bar = bars.add(output::bar(&name, 0));
         let sent = send(api, &path, &name, &self.description, &bar).await;

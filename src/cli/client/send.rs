@@ -75,14 +75,14 @@ struct Progress {
     file: Option<(FileId, BlobHash)>,
 }
 
-/// Sends the file at `path`.
+/// Sends the file at `path`; it is with a note of its upload until that is forgotten.
 pub(super) async fn send(
     api: &Api,
     path: &Path,
     name: &str,
     description: &str,
     bar: &ProgressBar,
-) -> Result<Sent, Failure> {
+) -> Result<(Sent, Begun), Failure> {
     let opened = path.to_owned();
     let source = blocking::run(move || Source::open(&opened)).await;
     let source = Failure::of_file(path, source)?;
@@ -91,15 +91,11 @@ pub(super) async fn send(
         BASE64_STANDARD.encode(name),
         BASE64_STANDARD.encode(description)
     );
-    let begun = match source.about() {
-        Some(about) => Begun::of(&Subject {
-            node: api.node(),
-            path,
-            about,
-            metadata: &metadata,
-        }),
-        None => Begun::nothing(),
-    };
+    let begun = Begun::of(&Subject {
+        node: api.node(),
+        what: source.what(path),
+        metadata: &metadata,
+    });
     bar.set_length(source.size());
     let mut sending = Sending {
         api,
@@ -114,7 +110,8 @@ pub(super) async fn send(
         hashed: 0,
         unread: Arc::default(),
     };
-    sending.send().await
+    let sent = sending.send().await?;
+    Ok((sent, sending.begun))
 }
 
 /// A file under way.
@@ -146,10 +143,10 @@ impl Sending<'_> {
         let source = self.source.clone();
         let still_is = blocking::run(move || source.still_is(own)).await;
         let (has_arrived, still_is) = (hash == own, Failure::of_file(self.path, still_is)?);
-        self.begun.forget();
         if has_arrived && still_is {
             return Ok(self.sent(id, own));
         }
+        self.begun.forget();
         // Nobody was told of it, and nobody shall take it for the file.
         let remove = self
             .api
@@ -198,7 +195,6 @@ impl Sending<'_> {
             hashed.map_err(|error| self.unreadable(error))?;
             let own = BlobHash::from(self.hasher.lock().finalize());
             if own == hash && self.is_there(id, hash).await? {
-                self.begun.forget();
                 return Ok(Some(self.sent(id, hash)));
             }
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use blake3::Hasher;
 
+use super::begun::What;
 use crate::hash::BlobHash;
 
 /// How much is read at once, in bytes. Of a file that is no longer it is looked whether it has
@@ -24,6 +25,8 @@ pub(super) struct Source {
     size: u64,
     /// How the file was before a byte was read; none for a copy that nobody else has.
     before: Option<Arc<Metadata>>,
+    /// The hash of such a copy.
+    copied: Option<BlobHash>,
 }
 
 impl Source {
@@ -46,8 +49,12 @@ impl Source {
                 return Self::copy(&mut file, &start);
             }
         }
-        let (file, before) = (Arc::new(file), Some(Arc::new(about)));
-        Ok(Self { file, size, before })
+        Ok(Self {
+            file: Arc::new(file),
+            size,
+            before: Some(Arc::new(about)),
+            copied: None,
+        })
     }
 
     /// What was read of a file and what follows, in a file of its own.
@@ -55,17 +62,26 @@ impl Source {
         let mut copy = tempfile::tempfile()?;
         let size = io::copy(&mut start.chain(file), &mut copy)?;
         copy.rewind()?;
-        let (file, before) = (Arc::new(copy), None);
-        Ok(Self { file, size, before })
+        let mut hasher = Hasher::new();
+        hasher.update_reader(&copy)?;
+        Ok(Self {
+            file: Arc::new(copy),
+            size,
+            before: None,
+            copied: Some(hasher.finalize().into()),
+        })
     }
 
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// What the file was when it was opened, if that is still to be found by its path.
-    pub(super) fn about(&self) -> Option<&Metadata> {
-        self.before.as_deref()
+    /// What is known of it before it is sent, by which it is known again.
+    pub(super) fn what<'a>(&'a self, path: &'a Path) -> What<'a> {
+        match (&self.before, self.copied) {
+            (Some(before), _) => What::File(path, before),
+            (None, hash) => What::Copy(hash.unwrap_or_else(|| BlobHash::of(&[]))),
+        }
     }
 
     /// The bytes from `offset` on, at most a piece and at most up to the size; fails with
@@ -155,7 +171,7 @@ mod tests {
         let told = fs::read("/proc/self/cmdline").unwrap();
         let source = Source::open(Path::new("/proc/self/cmdline")).unwrap();
         assert_eq!(all(&source), told);
-        assert!(source.about().is_none());
+        assert_eq!(source.copied, Some(BlobHash::of(&told)));
         let (read, mut write) = io::pipe().unwrap();
         let long = vec![7; 3 * PIECE];
         let writing = std::thread::spawn(move || io::Write::write_all(&mut write, &long));
