@@ -7,15 +7,25 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
 use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 
 /// The authorities whose certificates are believed. Without any, no `https` address can
 /// be asked.
 #[derive(Clone)]
-pub struct Authorities(RootCertStore);
+pub struct Authorities {
+    roots: RootCertStore,
+    /// Those that a file names, each of which is believed also where a server shows it itself.
+    named: Vec<CertificateDer<'static>>,
+}
 
 /// A file that does not tell of authorities.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +43,10 @@ pub enum AuthoritiesError {
 
 impl Default for Authorities {
     fn default() -> Self {
-        Self(RootCertStore::empty())
+        Self {
+            roots: RootCertStore::empty(),
+            named: Vec::new(),
+        }
     }
 }
 
@@ -45,19 +58,21 @@ impl Authorities {
             tracing::debug!(%error, "certificates of the system cannot be read");
         }
         let mut authorities = Self::default();
-        authorities.0.add_parsable_certificates(found.certs);
+        authorities.roots.add_parsable_certificates(found.certs);
         authorities
     }
 
     /// Adds those of a file of certificates in PEM (RFC 7468). Blocks.
     pub fn add_file(&mut self, path: &Path) -> Result<(), AuthoritiesError> {
-        let before = self.0.len();
+        let before = self.named.len();
         let pem = |error| AuthoritiesError::Pem(path.to_owned(), error);
         for certificate in CertificateDer::pem_file_iter(path).map_err(pem)? {
-            let added = self.0.add(certificate.map_err(pem)?);
+            let certificate = certificate.map_err(pem)?;
+            self.named.push(certificate.clone());
+            let added = self.roots.add(certificate);
             added.map_err(|error| AuthoritiesError::Certificate(path.to_owned(), error))?;
         }
-        if self.0.len() == before {
+        if self.named.len() == before {
             return Err(AuthoritiesError::None(path.to_owned()));
         }
         Ok(())
@@ -66,18 +81,92 @@ impl Authorities {
 
 impl fmt::Debug for Authorities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Authorities({})", self.0.len())
+        write!(f, "Authorities({})", self.roots.len())
     }
 }
 
 /// How a client speaks TLS.
 pub fn config(authorities: &Authorities) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
-    let config =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider));
+    let config = config.with_safe_default_protocol_versions()?;
+    let roots = authorities.roots.clone();
+    if authorities.named.is_empty() {
+        return Ok(config.with_root_certificates(roots).with_no_client_auth());
+    }
+    let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    let verifier = Verifier {
+        usual: usual.map_err(|error| rustls::Error::General(error.to_string()))?,
+        named: authorities.named.clone(),
+    };
     Ok(config
-        .with_root_certificates(authorities.0.clone())
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth())
+}
+
+/// Believes whom it usually does, and besides a certificate that is named itself, though it is
+/// one of an authority: such as `openssl req -x509` makes, and other clients take.
+#[derive(Debug)]
+struct Verifier {
+    usual: Arc<WebPkiServerVerifier>,
+    named: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let usual = self
+            .usual
+            .verify_server_cert(shown, between, name, ocsp, now);
+        match &usual {
+            // Whether it is valid at this time was looked at before.
+            Err(error) if is_of_authority(error) && self.named.contains(shown) => {
+                verify_server_name(&ParsedCertificate::try_from(shown)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            _ => usual,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls12_signature(message, shown, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls13_signature(message, shown, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
+}
+
+/// Whether a certificate was refused since it is that of an authority. The library that looks at
+/// certificates tells this apart in its text alone.
+pub fn is_of_authority(error: &rustls::Error) -> bool {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
+            format!("{other:?}").contains("CaUsedAsEndEntity")
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]

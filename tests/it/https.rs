@@ -10,6 +10,7 @@ use axum::Router;
 use axum::routing::get as on_get;
 use larder::web::server::{Options, serve};
 use larder::web::tls::{CertificateFiles, Tls};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -17,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::common::authority::Authority;
+use crate::common::commands::{done, failed};
 use crate::common::content::content;
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::connect;
@@ -104,6 +106,54 @@ fn clients_that_believe_the_certificate_are_served() {
     assert_eq!(told["code"], "https_only");
     assert!(!curl(&authority, &["--fail", &plain]).status.success());
     node.stop();
+}
+
+/// A certificate that vouches for itself as that of an authority, as `openssl req -x509` makes
+/// it, for localhost until then.
+fn by_itself(place: &Place, until: i32) {
+    let mut parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    parameters.not_after = date_time_ymd(until, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let certificate = parameters.self_signed(&key).unwrap();
+    std::fs::write(place.path("cert.pem"), certificate.pem()).unwrap();
+    std::fs::write(place.path("key.pem"), key.serialize_pem()).unwrap();
+}
+
+#[test]
+fn a_certificate_that_vouches_for_itself_is_believed_where_it_is_named_itself() {
+    let authority = Authority::new();
+    let place = Place::new(&authority, "localhost");
+    by_itself(&place, 4000);
+    let node = place.start();
+    let port = node.address.port();
+    let here = place.dir.path();
+    let (named, other) = (place.path("cert.pem"), authority.file());
+    let ca = |file: &PathBuf| format!("--ca={}", file.display());
+    let url = format!("https://localhost:{port}");
+    done(here, &url, &["status", &ca(&named)]);
+    for (url, ca, told) in [
+        (&url, ca(&other), "name it itself with --ca"),
+        // What it is named for counts all the same.
+        (
+            &format!("https://127.0.0.1:{port}"),
+            ca(&named),
+            "its certificate is for another name than this",
+        ),
+    ] {
+        let (status, error) = failed(here, url, &["status", &ca]);
+        assert_eq!((status, error.contains(told)), (5, true), "{error}");
+    }
+    drop(node);
+    by_itself(&place, 2020);
+    let node = place.start();
+    let url = format!("https://localhost:{}", node.address.port());
+    let (status, error) = failed(here, &url, &["status", &ca(&named)]);
+    assert_eq!(
+        (status, error.contains("has expired")),
+        (5, true),
+        "{error}"
+    );
 }
 
 #[test]

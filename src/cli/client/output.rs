@@ -29,7 +29,7 @@ pub(super) fn is_unsafe(c: char) -> bool {
 }
 
 /// A text as it may be shown, in one line: what would command the terminal or mislead whoever
-/// reads it is replaced, and what is longer than any name is cut.
+/// reads it is shown as an escape, and what is longer than any name is cut.
 pub(in crate::cli) fn plain(text: &str) -> String {
     shortened(text, LONGEST)
 }
@@ -40,9 +40,14 @@ pub(super) fn field(text: &str) -> String {
 }
 
 fn shortened(text: &str, longest: usize) -> String {
-    let shown = |c| if is_unsafe(c) { '\u{fffd}' } else { c };
-    let mut chars = text.chars();
-    let mut short: String = chars.by_ref().take(longest).map(shown).collect();
+    let (mut chars, mut short) = (text.chars(), String::new());
+    for c in chars.by_ref().take(longest) {
+        if is_unsafe(c) {
+            short.extend(c.escape_unicode());
+        } else {
+            short.push(c);
+        }
+    }
     if chars.next().is_some() {
         short.push('\u{2026}');
     }
@@ -120,10 +125,7 @@ mod tests {
 
     #[test]
     fn no_text_commands_the_terminal() {
-        assert_eq!(
-            plain("a\x1b[2Jb\n\u{9b}c"),
-            "a\u{fffd}[2Jb\u{fffd}\u{fffd}c"
-        );
+        assert_eq!(plain("a\x1b[2Jb\n\u{9b}c"), r"a\u{1b}[2Jb\u{a}\u{9b}c");
         assert_eq!(plain("na\u{ef}ve \u{4e2d}"), "na\u{ef}ve \u{4e2d}");
     }
 
@@ -141,7 +143,11 @@ mod tests {
             '\u{7f}',
             '\r',
         ] {
-            assert_eq!(plain(&format!("a{hidden}gpj.exe")), "a\u{fffd}gpj.exe");
+            let code = u32::from(hidden);
+            assert_eq!(
+                plain(&format!("a{hidden}gpj.exe")),
+                format!("a\\u{{{code:x}}}gpj.exe")
+            );
         }
         // Between letters of Persian and in emoji these decide what is shown.
         assert_eq!(plain("\u{645}\u{6cc}\u{200c}"), "\u{645}\u{6cc}\u{200c}");

@@ -5,6 +5,8 @@ use std::io;
 
 use rustls::{CertificateError, Error as TlsError};
 
+use crate::peer::tls::is_of_authority;
+
 /// What keeps TLS from standing, if that is why a request failed.
 pub(super) fn tls_failure(error: &reqwest::Error) -> Option<String> {
     first::<TlsError>(error).map(told)
@@ -49,8 +51,9 @@ fn told(error: &TlsError) -> String {
         TlsError::InvalidCertificate(C::UnknownIssuer) => {
             "nobody that is known here vouches for its certificate; name who does with --ca"
         }
-        TlsError::InvalidCertificate(C::Other(other)) if is_of_authority(other) => {
-            "its certificate is that of an authority, and a server needs one of its own"
+        error if is_of_authority(error) => {
+            "its certificate is that of an authority, such as `openssl req -x509` makes; if it is \
+             yours, name it itself with --ca"
         }
         TlsError::InvalidMessage(_) => {
             "it does not speak TLS; its address may begin with http:// rather than https://"
@@ -58,9 +61,4 @@ fn told(error: &TlsError) -> String {
         other => return other.to_string(),
     };
     cause.to_owned()
-}
-
-/// The library that looks at certificates tells this apart in its text alone.
-fn is_of_authority(error: &rustls::OtherError) -> bool {
-    format!("{error:?}").contains("CaUsedAsEndEntity")
 }
