@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -63,6 +65,32 @@ pub struct Access {
     pub anyone: Option<Rights>,
     /// Who may do more.
     pub tokens: Vec<NamedToken>,
+}
+
+/// Who may do what at this moment: it can be replaced while the node runs. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct CurrentAccess(Arc<RwLock<Arc<Access>>>);
+
+impl CurrentAccess {
+    /// What counts now.
+    pub fn now(&self) -> Arc<Access> {
+        let current = self.0.read();
+        Arc::clone(&current)
+    }
+
+    /// Takes other tokens. Without one nobody may do more than before: a file of tokens that was
+    /// emptied opens nothing.
+    pub fn replace(&self, mut access: Access) {
+        let mut current = self.0.write();
+        access.anyone = access.anyone.min(current.anyone);
+        *current = Arc::new(access);
+    }
+}
+
+impl From<Access> for CurrentAccess {
+    fn from(access: Access) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(access))))
+    }
 }
 
 impl Token {

@@ -66,6 +66,22 @@ impl BaseUrl {
     }
 }
 
+impl BaseUrl {
+    /// The address of a node as people write it: `http://` may be left out, and of one of this
+    /// machine all but the port.
+    pub fn written(text: &str) -> Result<Self, InvalidBaseUrl> {
+        let text = text.trim();
+        let port = text.strip_prefix(':').unwrap_or(text);
+        if !port.is_empty() && port.bytes().all(|it| it.is_ascii_digit()) {
+            return format!("http://localhost:{port}").parse();
+        }
+        if text.contains("://") {
+            return text.parse();
+        }
+        format!("http://{text}").parse()
+    }
+}
+
 impl FromStr for BaseUrl {
     type Err = InvalidBaseUrl;
 
@@ -104,6 +120,28 @@ mod tests {
             ("http://[::1]:5004", "http://[::1]:5004"),
         ] {
             assert_eq!(text.parse::<BaseUrl>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn an_address_is_taken_as_people_write_it() {
+        for (text, address) in [
+            ("localhost:5011", Some("http://localhost:5011")),
+            ("127.0.0.1:5011", Some("http://127.0.0.1:5011")),
+            ("[::1]:5011", Some("http://[::1]:5011")),
+            ("files.example", Some("http://files.example")),
+            ("files.example/larder/", Some("http://files.example/larder")),
+            ("https://files.example", Some("https://files.example")),
+            ("5011", Some("http://localhost:5011")),
+            (":5011", Some("http://localhost:5011")),
+            ("99999", None),
+            ("", None),
+            (":", None),
+            ("ftp://a", None),
+            ("user@host:1", None),
+        ] {
+            let written = BaseUrl::written(text).map(|it| it.to_string()).ok();
+            assert_eq!(written.as_deref(), address, "{text}");
         }
     }
 

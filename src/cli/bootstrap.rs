@@ -10,12 +10,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
 
-use super::stop::{StopSignal, hangup, reload_on_hangup};
+use super::stop::{Reloaded, StopSignal, hangup, reload_on_hangup};
 use super::storage::keep_private;
 use super::{allocator, limits, logging, service};
 use crate::blocking;
 use crate::bootstrap::{Bootstrap, Options};
-use crate::config::{DEFAULT_PEER_RATE, GatewayArguments, Log};
+use crate::config::{DEFAULT_PEER_RATE, GatewayArguments, Log, SECOND, period};
 use crate::web::server;
 
 #[derive(clap::Args)]
@@ -33,14 +33,14 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR", default_value = "bootstrap_storage")]
     storage: PathBuf,
 
-    /// How long a registration lives, in seconds.
+    /// How long a registration lives, such as 90s or 5m; a bare number is seconds.
     #[arg(
         long,
-        value_name = "SECONDS",
-        default_value_t = 90,
-        value_parser = clap::value_parser!(u64).range(1..=31_536_000)
+        value_name = "TIME",
+        default_value = "90",
+        value_parser = |it: &str| period(it, SECOND, 1..=31_536_000)
     )]
-    ttl: u64,
+    ttl: Duration,
 
     /// The most peers registered at once.
     #[arg(
@@ -84,14 +84,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
-    let mut stop = StopSignal::listen()?;
-    tokio::spawn(reload_on_hangup(hangup()?, None));
+    let stop = StopSignal::listen()?;
+    let nothing = Reloaded {
+        tls: None,
+        tokens: None,
+    };
+    tokio::spawn(reload_on_hangup(hangup()?, nothing));
     let listener = TcpListener::bind(arguments.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let bound = listener.local_addr()?;
     let options = Options {
         dir: arguments.storage.clone(),
-        ttl: Duration::from_secs(arguments.ttl),
+        ttl: arguments.ttl,
         max_peers: arguments.max_peers as usize,
         rate: NonZeroU32::new(arguments.peer_rate),
     };
@@ -109,7 +113,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         ..server::Options::default()
     };
     tokio::spawn(allocator::give_back_regularly());
-    server::serve(listener, router, &options, Arc::default(), stop.wait()).await;
+    let shutdown = stop.wait_once(Arc::clone(&options.hurry));
+    server::serve(listener, router, &options, Arc::default(), shutdown).await;
     saving.abort();
     blocking::run(move || bootstrap.save()).await;
     Ok(())

@@ -1,11 +1,13 @@
 //! What shells and `man` need to know of the commands.
 
-use std::io::{Write, stdout};
+use std::fs;
+use std::io::{self, Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap_complete::Shell;
+use clap_mangen::Man;
 
 #[derive(clap::Args)]
 pub(super) struct Completions {
@@ -15,7 +17,8 @@ pub(super) struct Completions {
 
 #[derive(clap::Args)]
 pub(super) struct Manual {
-    /// Directory for the pages of all commands [default: prints the first page].
+    /// Directory for the pages of all commands, made if it is not there [default: prints the first
+    /// page].
     directory: Option<PathBuf>,
 }
 
@@ -30,13 +33,80 @@ impl Completions {
 }
 
 impl Manual {
-    /// Prints the first page, or writes all of them.
+    /// Prints the first page, or writes all of them, into a directory that is made if it is not
+    /// there.
     pub(super) fn run(&self, command: clap::Command) -> anyhow::Result<ExitCode> {
-        match &self.directory {
-            Some(directory) => clap_mangen::generate_to(command, directory)
-                .with_context(|| format!("cannot write to {}", directory.display()))?,
-            None => clap_mangen::Man::new(command).render(&mut stdout())?,
-        }
+        let mut command = command.disable_help_subcommand(true);
+        command.build();
+        let Some(directory) = &self.directory else {
+            stdout().write_all(&page(&command)?)?;
+            return Ok(ExitCode::SUCCESS);
+        };
+        let written = fs::create_dir_all(directory).and_then(|()| {
+            for command in command.get_subcommands().chain([&command]) {
+                let file = Man::new(command.clone()).get_filename();
+                fs::write(directory.join(file), page(command)?)?;
+            }
+            Ok(())
+        });
+        written.with_context(|| format!("cannot write to {}", directory.display()))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The page of one command, with what scripts want to know: how it ends, and which variables
+/// count.
+fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    let man = Man::new(command.clone());
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    let variables: Vec<_> = command
+        .get_arguments()
+        .filter_map(|arg| Some((arg.get_env()?.to_str()?, arg.get_long()?)))
+        .collect();
+    if !variables.is_empty() {
+        page.write_all(b".SH ENVIRONMENT\nFlags go before variables.\n")?;
+    }
+    for (variable, flag) in variables {
+        let flag = escaped(flag);
+        write!(page, ".TP\n\\fB{variable}\\fR\nthe same as \\-\\-{flag}\n")?;
+    }
+    if let Some(text) = command.get_after_help() {
+        write_statuses(&text.to_string(), &mut page)?;
+    }
+    if command.get_version().is_some() {
+        man.render_version_section(&mut page)?;
+    }
+    Ok(page)
+}
+
+/// Writes what the help says of exit statuses as a section.
+fn write_statuses(text: &str, page: &mut Vec<u8>) -> io::Result<()> {
+    for line in text.lines() {
+        let number = line.trim_start().split_once("  ");
+        let number = number.filter(|(number, _)| number.bytes().all(|it| it.is_ascii_digit()));
+        match number {
+            _ if line == "Exit status:" => page.write_all(b".SH EXIT STATUS\n")?,
+            Some((number, meaning)) => write!(page, ".TP\n{number}\n{}\n", escaped(meaning))?,
+            None if line.starts_with(' ') => writeln!(page, "{}", escaped(line.trim()))?,
+            None => write!(page, ".PP\n{}\n", escaped(line))?,
+        }
+    }
+    Ok(())
+}
+
+/// A text in which nothing is a command of the typesetter.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\\\").replace('-', "\\-");
+    if text.starts_with(['.', '\'']) {
+        return format!("\\&{text}");
+    }
+    text
 }

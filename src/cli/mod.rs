@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Settings, SettingsFile, Sources, WrongSetting};
+use crate::config::{Settings, SettingsFile, Sources, WrongSetting, check_variables};
 
 mod allocator;
 mod bootstrap;
@@ -35,6 +35,13 @@ Exit status:
   1  failed, for the reason that is told
   2  wrong command line or setting
 Commands that ask a node have more, which their own --help tells.";
+
+/// What the exit status of a command says that asks nobody.
+const EXIT_STATUS_OF_OTHERS: &str = "\
+Exit status:
+  0  done
+  1  failed, for the reason that is told
+  2  wrong command line or setting";
 
 /// What the exit status says of commands that look at everything stored.
 const EXIT_STATUS_OF_CHECKS: &str = "\
@@ -79,8 +86,10 @@ enum Action {
     #[command(after_help = EXIT_STATUS_OF_CHECKS)]
     RebuildIndex(rebuild_index::Arguments),
     /// Print the effective settings of `serve`, as a settings file, and where each comes from.
+    #[command(after_help = EXIT_STATUS_OF_OTHERS)]
     Config(Box<config::Arguments>),
     /// Make a token with the right to read or to write.
+    #[command(after_help = EXIT_STATUS_OF_OTHERS)]
     Token(token::Arguments),
     /// Upload files and folders to a node.
     #[command(after_help = client::EXIT_STATUS)]
@@ -107,8 +116,10 @@ enum Action {
     #[command(after_help = client::EXIT_STATUS)]
     Status(client::Status),
     /// Print a script that completes commands in a shell.
+    #[command(after_help = EXIT_STATUS_OF_OTHERS)]
     Completions(manual::Completions),
     /// Print the manual page, or write those of all commands.
+    #[command(after_help = EXIT_STATUS_OF_OTHERS)]
     Man(manual::Manual),
 }
 
@@ -144,6 +155,10 @@ impl Command {
             matches = self::matches(&command)?;
         }
         let mut this = Self::of(&matches);
+        if this.minds_variables() {
+            let variables = std::env::vars_os().map(|(name, _)| name);
+            check_variables(&command, variables)?;
+        }
         this.sources = Sources::new(&command, &matches, file.as_ref());
         if let (Some(Action::Config(arguments)), Some((name, matches))) =
             (&mut this.action, matches.subcommand())
@@ -156,6 +171,11 @@ impl Command {
 
     fn of(matches: &ArgMatches) -> Self {
         Self::from_arg_matches(matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Whether the environment means anything to it.
+    fn minds_variables(&self) -> bool {
+        !matches!(self.action, Some(Action::Completions(_) | Action::Man(_)))
     }
 
     /// The settings file to read.

@@ -1,5 +1,6 @@
 //! `larder serve`: a node from start to end.
 
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
-use super::stop::{StopSignal, hangup, reload_on_hangup};
+use super::stop::{Reloaded, StopSignal, hangup, reload_on_hangup};
 use super::storage::{advised, keep_private, of_owner};
 use super::{allocator, limits, logging, service};
 use crate::access::Writers;
@@ -66,7 +67,12 @@ async fn serve(
 ) -> anyhow::Result<()> {
     // From here on the signals end the node in order.
     let mut stop = StopSignal::listen()?;
-    tokio::spawn(reload_on_hangup(hangup()?, tls.clone()));
+    let tokens = settings.token_files().map(Arc::new);
+    let reloaded = Reloaded {
+        tls: tls.clone(),
+        tokens: tokens.map(|it| (it, http.access.clone())),
+    };
+    tokio::spawn(reload_on_hangup(hangup()?, reloaded));
     let address = settings.listen();
     let listener = TcpListener::bind(address).await;
     let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
@@ -86,13 +92,29 @@ async fn serve(
             "peers ask no node whose base URL has a path, so none reaches this one"
         );
     }
-    let writers = http.access.writers();
+    let writers = http.access.now().writers();
     if writers == Writers::Nobody {
         tracing::warn!(%bound, "takes no changes: set --tokens, --token, --token-file or --open");
     }
     let router = http::router(Arc::clone(&node), http);
     // Opening the store and describing the interface took more than stays.
     allocator::give_back();
+    tell_serving(&node, settings, bound, writers);
+    let server = server::Options {
+        tls,
+        max_connections: limits::connections(),
+        ..settings.server()
+    };
+    tokio::spawn(allocator::give_back_regularly());
+    let shutdown = stop.wait_once(Arc::clone(&server.hurry));
+    node.run(listener, router, &server, shutdown)
+        .await
+        .context("the last changes may not be on disk")
+}
+
+/// Tells in the log, on standard output and to the service manager that the node serves, where, and
+/// who may write.
+fn tell_serving(node: &Node, settings: &Settings, bound: SocketAddr, writers: Writers) {
     let storage = node.store().storage();
     let servers: Vec<_> = settings
         .bootstrap()
@@ -114,15 +136,6 @@ async fn serve(
     );
     logging::say(&said);
     service::serves(&said);
-    let server = server::Options {
-        tls,
-        max_connections: limits::connections(),
-        ..settings.server()
-    };
-    tokio::spawn(allocator::give_back_regularly());
-    node.run(listener, router, &server, stop.wait())
-        .await
-        .context("the last changes may not be on disk")
 }
 
 /// A node over a storage directory.
@@ -172,8 +185,13 @@ async fn open(
         opened = &mut opening => opened,
         cause = stuck() => return Err(anyhow!("the lookup database cannot be opened: {cause}")),
         () = stop.wait() => {
-            let opened = timeout(grace, opening).await;
-            let opened = opened.map_err(|_| anyhow!("stopped while the start was under way"))?;
+            tracing::info!("stopping");
+            service::stops();
+            let cut = || anyhow!("stopped while the start was under way");
+            let opened = tokio::select! {
+                opened = timeout(grace, opening) => opened.map_err(|_| cut())?,
+                () = stop.wait() => return Err(cut()),
+            };
             if let Ok(Ok(opened)) = opened {
                 opened.node.store().close().await?;
             }

@@ -1,12 +1,16 @@
-//! How an operator ends a server, or has it read its certificate again.
+//! How an operator ends a server, or has it read its certificate and its tokens again.
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
 use super::service;
+use crate::access::CurrentAccess;
 use crate::blocking;
+use crate::config::TokenFiles;
 use crate::web::tls::Tls;
 
 /// Ctrl-C, SIGTERM and SIGXCPU, which no longer kill the process once this exists.
@@ -27,6 +31,18 @@ impl StopSignal {
         })
     }
 
+    /// Waits for one of them; from then on another one has `hurry` know.
+    pub(super) async fn wait_once(mut self, hurry: Arc<Notify>) {
+        self.wait().await;
+        tracing::info!("stopping; another signal ends what is under way");
+        service::stops();
+        tokio::spawn(async move {
+            self.wait().await;
+            tracing::info!("stopping at once");
+            hurry.notify_one();
+        });
+    }
+
     /// Waits for one of them.
     pub(super) async fn wait(&mut self) {
         tokio::select! {
@@ -36,26 +52,44 @@ impl StopSignal {
                 tracing::error!("the limit of processor time is reached");
             }
         }
-        tracing::info!("stopping");
-        service::stops();
     }
 }
 
-/// Reads the certificate again at each SIGHUP, if there is one, for ever. A terminal that is
-/// closed sends it, too, and that is no reason to end.
-pub(super) async fn reload_on_hangup(mut hangup: Signal, tls: Option<Tls>) {
+/// What is read again at SIGHUP.
+pub(super) struct Reloaded {
+    pub(super) tls: Option<Tls>,
+    /// The files of tokens, and who is told what they hold.
+    pub(super) tokens: Option<(Arc<TokenFiles>, CurrentAccess)>,
+}
+
+/// Reads certificate and tokens again at each SIGHUP, if there are any, for ever. A terminal that
+/// is closed sends it, too, and that is no reason to end.
+pub(super) async fn reload_on_hangup(mut hangup: Signal, reloaded: Reloaded) {
     while hangup.recv().await.is_some() {
-        let Some(tls) = tls.clone() else {
-            tracing::info!("SIGHUP came, and there is no certificate to read again");
-            continue;
-        };
+        let Reloaded { tls, tokens } = &reloaded;
         service::reloads();
-        match blocking::run(move || tls.reload()).await {
-            Ok(()) => tracing::info!("the certificate was read again"),
-            Err(error) => tracing::error!(
-                error = &error as &dyn Error,
-                "the certificate stays what it was"
-            ),
+        if tls.is_none() && tokens.is_none() {
+            tracing::info!("SIGHUP came, and there is no certificate and no token to read again");
+        }
+        if let Some(tls) = tls.clone() {
+            match blocking::run(move || tls.reload()).await {
+                Ok(()) => tracing::info!("the certificate was read again"),
+                Err(error) => tracing::error!(
+                    error = &error as &dyn Error,
+                    "the certificate stays what it was"
+                ),
+            }
+        }
+        if let Some((files, access)) = tokens {
+            let files = Arc::clone(files);
+            match blocking::run(move || files.read()).await {
+                Ok(read) => {
+                    let count = read.tokens.len();
+                    access.replace(read);
+                    tracing::info!(count, "the tokens were read again");
+                }
+                Err(error) => tracing::error!(%error, "the tokens stay what they were"),
+            }
         }
         service::reloaded();
     }

@@ -16,7 +16,7 @@ use crate::secret_file;
 const MAX_FILE_BYTES: u64 = 4096;
 
 /// Who may do what through the REST API.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 pub(super) struct AccessSettings {
     /// Token that requests must bear to write or delete. Other users of this machine see
     /// arguments, but neither the environment nor --token-file.
@@ -28,12 +28,13 @@ pub(super) struct AccessSettings {
     )]
     token: Option<Secret>,
 
-    /// File whose first line is the token. Refused where others may write to it.
+    /// File whose first line is the token. Refused where others may write to it. Read again on
+    /// SIGHUP.
     #[arg(long, env = "LARDER_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
 
     /// File of tokens with the right to read or to write, as `larder token` adds them. Refused
-    /// where others may write to it.
+    /// where others may write to it. Read again on SIGHUP.
     #[arg(long, env = "LARDER_TOKENS", value_name = "FILE")]
     tokens: Option<PathBuf>,
 
@@ -48,7 +49,29 @@ pub(super) struct AccessSettings {
     open: bool,
 }
 
+/// Where the tokens of a node that runs are read again.
+#[derive(Debug)]
+pub struct TokenFiles {
+    settings: AccessSettings,
+    listen: IpAddr,
+}
+
+impl TokenFiles {
+    /// Who may do what by what the files hold now. Blocks.
+    pub fn read(&self) -> Result<Access, WrongSetting> {
+        self.settings.access(self.listen)
+    }
+}
+
 impl AccessSettings {
+    /// The files that can be read again, if there are any, for a node that listens on this
+    /// address.
+    pub(super) fn files(&self, listen: IpAddr) -> Option<TokenFiles> {
+        let settings = self.clone();
+        let any = self.tokens.is_some() || self.token_file.is_some();
+        any.then_some(TokenFiles { settings, listen })
+    }
+
     /// Whether nobody learns anything of the node without a token.
     pub(super) fn is_private(&self) -> bool {
         self.private
@@ -66,6 +89,15 @@ impl AccessSettings {
             (_, false, false) => Some(Rights::Read),
         };
         Ok(Access { anyone, tokens })
+    }
+
+    /// The one token that the settings name for writing.
+    pub(super) fn own_token(&self) -> Result<Option<Secret>, WrongSetting> {
+        match (&self.token, &self.token_file) {
+            (Some(secret), _) => Ok(Some(secret.clone())),
+            (None, Some(path)) => Ok(Some(Secret::of(first_line(path)?))),
+            (None, None) => Ok(None),
+        }
     }
 
     fn all_tokens(&self) -> Result<Vec<NamedToken>, WrongSetting> {
@@ -120,6 +152,10 @@ fn parse(setting: &str, text: &str) -> Result<Token, WrongSetting> {
 }
 
 fn read(path: &Path) -> Result<Token, WrongSetting> {
+    parse("token-file", &first_line(path)?)
+}
+
+fn first_line(path: &Path) -> Result<String, WrongSetting> {
     let mut text = String::new();
     let read =
         secret_file::open(path).and_then(|it| it.take(MAX_FILE_BYTES).read_to_string(&mut text));
@@ -127,7 +163,8 @@ fn read(path: &Path) -> Result<Token, WrongSetting> {
         let told = format!("{} cannot be read: {error}", path.display());
         WrongSetting::new(&["token-file"], told)
     })?;
-    parse("token-file", text.lines().next().unwrap_or_default().trim())
+    let line = text.lines().next().unwrap_or_default();
+    Ok(line.trim().to_owned())
 }
 
 #[cfg(test)]

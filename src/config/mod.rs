@@ -26,6 +26,8 @@ mod file;
 mod gateways;
 mod line;
 mod log;
+mod own;
+mod period;
 mod secret;
 mod size;
 mod source;
@@ -33,14 +35,18 @@ mod storing;
 mod tls;
 mod tokens;
 mod uploading;
+mod variables;
 mod wrong;
 
+pub use access::TokenFiles;
 pub use file::{FileError, NamedFile, SettingsFile};
 pub use gateways::GatewayArguments;
 pub use log::{Format, Log};
+pub use period::{SECOND, period};
 pub use secret::Secret;
 pub use source::{Source, Sources};
 pub use tokens::{TokensError, add_token};
+pub use variables::check as check_variables;
 pub use wrong::WrongSetting;
 
 use size::Size;
@@ -98,15 +104,16 @@ pub struct Settings {
     #[arg(long, env = "LARDER_NO_MDNS")]
     no_mdns: bool,
 
-    /// How often to look for peers and ask them what they hold, in seconds.
+    /// How often to look for peers and ask them what they hold, such as 30s or 5m; a bare number
+    /// is seconds.
     #[arg(
         long,
         env = "LARDER_DISCOVER_EVERY",
-        value_name = "SECONDS",
-        default_value_t = 30,
-        value_parser = clap::value_parser!(u64).range(1..=86_400)
+        value_name = "TIME",
+        default_value = "30",
+        value_parser = |it: &str| period(it, SECOND, 1..=86_400)
     )]
-    discover_every: u64,
+    discover_every: Duration,
 
     /// Refuse peers that do not sign what they tell, such as those of the Python service.
     #[arg(long, env = "LARDER_REQUIRE_SIGNED")]
@@ -147,16 +154,16 @@ pub struct Settings {
     )]
     keep: KeepArg,
 
-    /// Give up a peer that brings nothing forward for so long, in seconds, and go on from
-    /// another that has the same content.
+    /// Give up a peer that brings nothing forward for so long, such as 10s, and go on from another
+    /// that has the same content; a bare number is seconds.
     #[arg(
         long,
         env = "LARDER_PEER_STALL",
-        value_name = "SECONDS",
-        default_value_t = 10,
-        value_parser = clap::value_parser!(u64).range(1..=3600)
+        value_name = "TIME",
+        default_value = "10",
+        value_parser = |it: &str| period(it, SECOND, 1..=3600)
     )]
-    peer_stall: u64,
+    peer_stall: Duration,
 
     #[arg(
         long,
@@ -226,14 +233,16 @@ pub struct Settings {
     #[command(flatten)]
     tls: tls::TlsSettings,
 
-    /// How long running requests may go on after Ctrl-C or SIGTERM, in seconds.
+    /// How long running requests may go on after Ctrl-C or SIGTERM, such as 30s or 2m; a second
+    /// signal ends them at once. A bare number is seconds.
     #[arg(
         long,
         env = "LARDER_SHUTDOWN_GRACE",
-        value_name = "SECONDS",
-        default_value_t = 30
+        value_name = "TIME",
+        default_value = "30",
+        value_parser = |it: &str| period(it, SECOND, 0..=31_536_000)
     )]
-    shutdown_grace: u64,
+    shutdown_grace: Duration,
 
     #[command(flatten)]
     log: Log,
@@ -308,7 +317,7 @@ impl Settings {
                 bootstrap: self.bootstrap.clone(),
                 peers: self.peer.clone(),
                 mdns: (!self.no_mdns).then_some(mdns),
-                every: Duration::from_secs(self.discover_every),
+                every: self.discover_every,
             },
             registry: registry::Options {
                 require_signed: self.require_signed,
@@ -323,7 +332,7 @@ impl Settings {
             },
             authorities: Authorities::default(),
             fetch: fetch::Options {
-                stall: Duration::from_secs(self.peer_stall),
+                stall: self.peer_stall,
             },
             keep_everything: self.keep == KeepArg::All,
             upload_expiry: self.uploading.expiry(),
@@ -346,9 +355,14 @@ impl Settings {
             allowed_origins: self.cors_origin.clone(),
             over_tls: self.tls.is_on(),
             on_loopback: self.listen.ip.is_loopback(),
-            access: self.access.access(self.listen.ip)?,
+            access: self.access.access(self.listen.ip)?.into(),
             peer_rate: NonZeroU32::new(self.peer_rate),
         })
+    }
+
+    /// The files of tokens, which can be read again.
+    pub fn token_files(&self) -> Option<TokenFiles> {
+        self.access.files(self.listen.ip)
     }
 
     /// What the node shows its clients, if it speaks TLS. Reads certificate and key.
@@ -364,7 +378,7 @@ impl Settings {
     /// The limits of the server.
     pub fn server(&self) -> server::Options {
         server::Options {
-            shutdown_grace: Duration::from_secs(self.shutdown_grace),
+            shutdown_grace: self.shutdown_grace,
             gateways: self.gateways.gateways(),
             ..server::Options::default()
         }

@@ -10,6 +10,11 @@ use std::str::FromStr;
 pub struct Secret(String);
 
 impl Secret {
+    /// This text, as a secret.
+    pub(super) fn of(text: String) -> Self {
+        Self(text)
+    }
+
     /// The secret, without what stands around it where it was read from a file.
     pub fn text(&self) -> &str {
         self.0.trim()

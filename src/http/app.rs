@@ -6,7 +6,7 @@ use axum::extract::FromRef;
 
 use super::events::Streams;
 use super::openapi::Document;
-use crate::access::Access;
+use crate::access::{Access, CurrentAccess};
 use crate::node::Node;
 use crate::web::traffic::Traffic;
 
@@ -16,7 +16,7 @@ pub(super) struct App(Arc<Parts>);
 
 pub(super) struct Parts {
     pub node: Arc<Node>,
-    pub access: Arc<Access>,
+    pub access: CurrentAccess,
     pub traffic: Arc<Traffic>,
     pub streams: Streams,
     pub document: Document,
@@ -36,7 +36,7 @@ impl FromRef<App> for Arc<Node> {
 
 impl FromRef<App> for Arc<Access> {
     fn from_ref(App(parts): &App) -> Self {
-        Self::clone(&parts.access)
+        parts.access.now()
     }
 }
 

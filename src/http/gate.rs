@@ -18,7 +18,7 @@ use tower_http::cors::CorsLayer;
 
 use super::access::Rules;
 use super::{access, tus};
-use crate::access::Access;
+use crate::access::CurrentAccess;
 use crate::client_key::ClientKey;
 use crate::node::Node;
 use crate::web::clients::ClientAddress;
@@ -41,7 +41,7 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 pub(super) struct Gate {
     node: Arc<Node>,
     guard: Guard,
-    access: Arc<Access>,
+    access: CurrentAccess,
     rules: Rules,
     cors: CorsLayer,
     traffic: Arc<Traffic>,
@@ -51,7 +51,7 @@ impl Gate {
     pub(super) fn new(
         node: Arc<Node>,
         guard: Guard,
-        access: Arc<Access>,
+        access: CurrentAccess,
         rules: Rules,
         traffic: Arc<Traffic>,
     ) -> Self {
@@ -98,7 +98,8 @@ impl Gate {
     }
 
     fn share(&self, request: &Request) -> ClientShare {
-        let bearer = access::bearer(&self.access, request.headers());
+        let access = self.access.now();
+        let bearer = access::bearer(&access, request.headers());
         let address = request.extensions().get::<ClientAddress>();
         let address = || address?.share.map(ClientKey::Address);
         ClientShare(
@@ -111,7 +112,7 @@ impl Gate {
     /// Refuses who has no right to it, before anything of the body is read.
     async fn admit(&self, mut request: Request, next: Next) -> Response {
         let needs = self.rules.of_request(&request);
-        match access::check(&self.access, request.headers(), needs) {
+        match access::check(&self.access.now(), request.headers(), needs) {
             Ok(()) => {
                 let share = self.share(&request);
                 request.extensions_mut().insert(share);

@@ -11,7 +11,7 @@ use super::events::Streams;
 use super::gate::{self, Gate};
 use super::openapi::Document;
 use super::routes::Table;
-use crate::access::Access;
+use crate::access::CurrentAccess;
 use crate::node::Node;
 use crate::web::error::ApiError;
 use crate::web::origin::{AllowedOrigin, Guard};
@@ -27,7 +27,7 @@ pub struct Options {
     /// Whether the node listens on loopback only.
     pub on_loopback: bool,
     /// Who may do what.
-    pub access: Access,
+    pub access: CurrentAccess,
     /// How many requests a second are taken from one address on the routes of peers.
     pub peer_rate: Option<NonZeroU32>,
 }
@@ -42,11 +42,11 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
     };
     let routes = Table::new();
     let traffic = Arc::new(Traffic::new(routes.templates().map(str::to_owned)));
-    let access = Arc::new(options.access);
+    let access = options.access;
     let gate = Gate::new(
         Arc::clone(&node),
         guard,
-        Arc::clone(&access),
+        access.clone(),
         routes.rules(),
         Arc::clone(&traffic),
     );

@@ -110,7 +110,7 @@ pub(crate) enum ApiError {
     WritingClosed,
     #[error("the node is not ready: nobody may write to it")]
     NobodyWrites,
-    #[error("send 'Authorization: Bearer' and a token of this node")]
+    #[error("this needs a token of this node, in a header 'Authorization: Bearer TOKEN'")]
     NoToken,
     #[error("this node does not know the token")]
     WrongToken,

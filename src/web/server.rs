@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tower::ServiceExt;
@@ -59,6 +59,8 @@ pub struct Options {
     pub stall_timeout: Duration,
     /// How long running requests may go on after the shutdown.
     pub shutdown_grace: Duration,
+    /// Told where the grace shall end at once.
+    pub hurry: Arc<Notify>,
 }
 
 impl Default for Options {
@@ -71,6 +73,7 @@ impl Default for Options {
             head_timeout: Duration::from_mins(1),
             stall_timeout: Duration::from_mins(1),
             shutdown_grace: Duration::from_secs(30),
+            hurry: Arc::default(),
         }
     }
 }
@@ -133,8 +136,15 @@ pub async fn serve(
     drop(listener);
     stopping.send_replace(true);
     let grace = options.shutdown_grace;
-    if timeout(grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!(?grace, "requests still running after the grace are cut off");
+    tokio::select! {
+        ended = timeout(grace, graceful.shutdown()) => {
+            if ended.is_err() {
+                tracing::warn!(?grace, "requests still running after the grace are cut off");
+            }
+        }
+        () = options.hurry.notified() => {
+            tracing::warn!("requests still running are cut off, as a second signal asks");
+        }
     }
     connections.shutdown().await;
 }

@@ -55,7 +55,7 @@ impl InMemory {
         let node = Node::new(store, identity, Arc::new(state), options);
         let node = Arc::new(node.unwrap());
         let open = http::Options {
-            access: Access::without_token(Some(Rights::Write)),
+            access: Access::without_token(Some(Rights::Write)).into(),
             ..http::Options::default()
         };
         let router = http::router(Arc::clone(&node), open);

@@ -51,7 +51,7 @@ async fn on(dir: &Path, disk: Arc<CountdownDisk>) -> Router {
     let (store, state) = (opened.store.clone(), opened.state.clone());
     let node = Node::new(store, Identity::generate().unwrap(), state, options).unwrap();
     let open = http::Options {
-        access: Access::without_token(Some(Rights::Write)),
+        access: Access::without_token(Some(Rights::Write)).into(),
         ..http::Options::default()
     };
     http::router(Arc::new(node), open)

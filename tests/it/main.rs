@@ -35,6 +35,7 @@ mod files_in_use;
 mod first_use;
 mod formats;
 mod get_command;
+mod habits;
 mod holders;
 mod hostile_texts;
 mod https;

@@ -32,7 +32,12 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "http://me:pass-that-nobody-sees@host",
         "http://",
     ),
-    ("discover-every", "LARDER_DISCOVER_EVERY", "0", "1..=86400"),
+    (
+        "discover-every",
+        "LARDER_DISCOVER_EVERY",
+        "0",
+        "from 1s to 24h",
+    ),
     (
         "peer-networks",
         "LARDER_PEER_NETWORKS",
@@ -49,7 +54,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ),
     ("peer-rate", "LARDER_PEER_RATE", "-1", "invalid value '-1'"),
     ("keep", "LARDER_KEEP", "some", "asked, all"),
-    ("peer-stall", "LARDER_PEER_STALL", "0", "1..=3600"),
+    ("peer-stall", "LARDER_PEER_STALL", "0", "from 1s to 1h"),
     ("base-url", "BASE_URL", "localhost:5004", "http://"),
     (
         "base-url",
@@ -58,7 +63,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "http://",
     ),
     ("max-upload", "LARDER_MAX_UPLOAD", "10XB", "10GiB"),
-    ("quota", "LARDER_QUOTA", "1.5GiB", "10GiB"),
+    ("quota", "LARDER_QUOTA", "1,5GiB", "10GiB"),
     ("min-free", "LARDER_MIN_FREE", "little", "10GiB"),
     (
         "durability",
@@ -120,7 +125,12 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "twice has a token called a already",
     ),
     ("tokens", "LARDER_TOKENS", "long", "longer than"),
-    ("upload-expiry", "LARDER_UPLOAD_EXPIRY", "0", "1..=8760"),
+    (
+        "upload-expiry",
+        "LARDER_UPLOAD_EXPIRY",
+        "0",
+        "from 1h to 8760h",
+    ),
     (
         "trusted-proxy",
         "LARDER_TRUSTED_PROXY",
@@ -143,7 +153,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "shutdown-grace",
         "LARDER_SHUTDOWN_GRACE",
         "soon",
-        "invalid digit",
+        "such as 30s",
     ),
     ("log", "LARDER_LOG", "a=b=c", "invalid"),
     ("log", "LARDER_LOG", "warning", "neither a level"),
@@ -462,7 +472,10 @@ const OTHER_LINES: &[(&str, &str)] = &[
         "bootstrap --max-peers 0",
         "--max-peers (on the command line): ",
     ),
-    ("status --node localhost", "--node (on the command line): "),
+    (
+        "status --node ftp://localhost",
+        "--node (on the command line): ",
+    ),
     (
         "status --node http://me:pass-that-nobody-sees@h",
         "--node (on the command line): ",
@@ -498,7 +511,7 @@ const OTHER_VARIABLES: &[(&str, &str, &str)] = &[
     ("verify", "STORAGE_DIR", ""),
     ("rebuild-index", "STORAGE_DIR", ""),
     ("token a --rights read", "LARDER_TOKENS", "short"),
-    ("status", "LARDER_NODE", "localhost"),
+    ("status", "LARDER_NODE", "ftp://localhost"),
     ("peers", "LARDER_CA", "directory"),
     ("get x", "LARDER_TOKEN", "nobody-sees!"),
 ];

@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder, Response, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::connection::Connection;
+use super::connection::Target;
 use super::failure::Failure;
 use super::secure;
 use crate::base_url::BaseUrl;
@@ -45,11 +45,11 @@ struct ErrorAnswer {
 }
 
 impl Api {
-    /// An interface that asks `connection`'s node: through the proxy of the environment only where
+    /// An interface that asks `target`: through the proxy of the environment only where
     /// one is named.
-    pub(super) fn new(connection: &Connection, proxy: Option<String>) -> Result<Self, Failure> {
-        let token = connection.token()?.map(str::to_owned);
-        let authorities = authorities(connection)?;
+    pub(super) fn new(target: &Target, proxy: Option<String>) -> Result<Self, Failure> {
+        let token = target.token()?.map(str::to_owned);
+        let authorities = authorities(target)?;
         let mut http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::config(&authorities)?)
             .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
@@ -62,7 +62,7 @@ impl Api {
         }
         Ok(Self {
             http: http.build().map_err(Failure::Answer)?,
-            node: connection.node.clone(),
+            node: target.node.clone(),
             token,
             proxy,
         })
@@ -110,7 +110,9 @@ impl Api {
             message: status.to_string(),
         });
         Err(match code.as_str() {
-            "no_token" | "wrong_token" | "read_only_token" => Failure::Token(message),
+            "no_token" => Failure::Token("the node wants a token for this"),
+            "wrong_token" => Failure::Token("the node does not know this token"),
+            "read_only_token" => Failure::Token("this token gives no right to change anything"),
             _ => Failure::Refused {
                 status,
                 code,
@@ -196,10 +198,10 @@ async fn read(answer: Response, longest: usize) -> Result<Vec<u8>, Failure> {
     Ok(body)
 }
 
-fn authorities(connection: &Connection) -> Result<Authorities, Failure> {
-    let Some(file) = &connection.ca else {
+fn authorities(target: &Target) -> Result<Authorities, Failure> {
+    let Some(file) = &target.ca else {
         // Without https nobody has to vouch for anything.
-        let over_tls = connection
+        let over_tls = target
             .node
             .origin()
             .ascii_serialization()

@@ -4,19 +4,20 @@ use std::path::PathBuf;
 
 use super::failure::Failure;
 use crate::base_url::BaseUrl;
-use crate::config::{Secret, WrongSetting};
+use crate::config::{Secret, Settings, WrongSetting};
 
 /// Which node is asked, and how.
 #[derive(clap::Args)]
 pub(super) struct Connection {
-    /// The node to ask.
+    /// The node to ask; http:// may be left out [default: the one that the settings here are of
+    /// (larder.toml and environment), port 5004 of this machine where there are none].
     #[arg(
         long,
         env = "LARDER_NODE",
         value_name = "URL",
-        default_value = "http://localhost:5004"
+        value_parser = BaseUrl::written
     )]
-    pub(super) node: BaseUrl,
+    node: Option<BaseUrl>,
 
     /// Token of that node. Other users of this machine see arguments, but not the environment.
     #[arg(
@@ -30,14 +31,40 @@ pub(super) struct Connection {
     /// File of certificates (PEM) of authorities that vouch for an https node, beside those
     /// that this system knows.
     #[arg(long, env = "LARDER_CA", value_name = "FILE")]
-    pub(super) ca: Option<PathBuf>,
+    ca: Option<PathBuf>,
 
     /// Print JSON, one object a line.
     #[arg(long)]
     pub(super) json: bool,
 }
 
+/// The node that is asked, and how, as far as it is known by then.
+pub(super) struct Target {
+    pub(super) node: BaseUrl,
+    token: Option<Secret>,
+    pub(super) ca: Option<PathBuf>,
+}
+
 impl Connection {
+    /// The node that is named, or the one that the settings here are of, with their token, which
+    /// goes to no other. Blocks.
+    pub(super) fn target(&self) -> Result<Target, WrongSetting> {
+        let (token, ca) = (self.token.clone(), self.ca.clone());
+        if let Some(node) = self.node.clone() {
+            return Ok(Target { node, token, ca });
+        }
+        let settings = Settings::here()?;
+        let node = settings.own_address();
+        let node = node.map_err(|it| WrongSetting::of("listen", &it))?;
+        let token = match token {
+            Some(token) => Some(token),
+            None => settings.own_token()?,
+        };
+        Ok(Target { node, token, ca })
+    }
+}
+
+impl Target {
     /// The token, if there is one, without what stands around it where it was read from a file.
     pub(super) fn token(&self) -> Result<Option<&str>, Failure> {
         let Some(token) = self.token.as_ref().map(Secret::text) else {
@@ -67,8 +94,10 @@ mod tests {
     }
 
     fn token(text: &str) -> Result<Option<String>, Failure> {
-        let line = Line::parse_from(["larder", &format!("--token={text}")]);
-        line.connection.token().map(|it| it.map(str::to_owned))
+        let token = format!("--token={text}");
+        let line = Line::parse_from(["larder", "--node=http://localhost", &token]);
+        let target = line.connection.target().unwrap();
+        target.token().map(|it| it.map(str::to_owned))
     }
 
     #[test]

@@ -28,8 +28,8 @@ pub(super) enum Failure {
     Usage(&'static str),
     #[error(transparent)]
     Setting(#[from] WrongSetting),
-    #[error("{0}; give its token with --token or LARDER_TOKEN")]
-    Token(String),
+    #[error("{0}; give its token with --token or LARDER_TOKEN (`larder token` makes some)")]
+    Token(&'static str),
     #[error("the node refuses: {message}")]
     Refused {
         status: StatusCode,
@@ -283,8 +283,9 @@ mod tests {
     fn what_is_told_has_a_line_for_each_of_the_first_files_and_no_other() {
         let files = (0..60).map(|it| format!("{it}\n\u{1b}[2J")).collect();
         let told = Failure::Ambiguous("a\nb".to_owned(), files).told();
-        assert_eq!(told.lines().count(), 1 + MOST_TOLD + 1);
-        assert!(told.ends_with("and 10 more"), "{told}");
+        // The last says how to choose.
+        assert_eq!(told.lines().count(), 1 + MOST_TOLD + 2);
+        assert!(told.contains("\n  and 10 more\n"), "{told}");
         assert!(!told.contains('\u{1b}'), "{told}");
         let refused = Failure::Refused {
             status: StatusCode::BAD_REQUEST,

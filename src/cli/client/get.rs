@@ -201,7 +201,9 @@ impl Arguments {
         let is_there = blocking::run(move || match replaced(&at, force) {
             // As an earlier command has left it.
             Err(Failure::Exists(_)) if is_same(&at, size, hash) => {
-                content.iter().for_each(|it| tidy(&at, it));
+                if let Some(content) = &content {
+                    tidy(&at, content);
+                }
                 Ok(true)
             }
             Err(failure) => Err(failure),

@@ -24,8 +24,9 @@ where
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let proxy = proxy::between(&connection.node);
-    let api = Api::new(connection, proxy.clone());
+    let target = connection.target()?;
+    let proxy = proxy::between(&target.node);
+    let api = Api::new(&target, proxy.clone());
     let done = runtime.block_on(async { command(api?).await });
     Ok(match done {
         Ok(()) => ExitCode::SUCCESS,
