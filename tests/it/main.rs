@@ -68,6 +68,7 @@ mod page;
 mod partial;
 mod peer_rate;
 mod permissions;
+mod plain_clients;
 mod power_cut;
 mod private;
 mod protocol;
