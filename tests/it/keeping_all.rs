@@ -164,3 +164,21 @@ fn a_stranger_fills_a_part_of_the_room_and_others_have_theirs() {
     // A quarter of 2 MiB are eight of these, and there is less room for each that is kept.
     assert!(own(&by).len() <= 8 + 1, "{}", own(&by).len());
 }
+
+#[test]
+fn what_the_quota_has_no_room_for_is_told_once_and_the_rest_is_kept() {
+    let (holder_dir, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let holder = Node::start(&holder_dir, &["--discover-every", "1"]);
+    let large = uploaded(holder.address, "large", &content(1, 300_000));
+    let url = holder.url("");
+    let node = start_in(&dir, &["--peer", &url, "--quota", "100kB"]);
+    let told = "makes no copy of files for which the quota";
+    until("it is told", || node.log().contains(told).then_some(()));
+    let small = uploaded(holder.address, "small", &content(2, 10_000));
+    until_has(&node, &small);
+    // Several looks later.
+    let last = uploaded(holder.address, "last", &content(3, 10_000));
+    until_has(&node, &last);
+    assert!(!own(&node).contains(large["hash"].as_str().unwrap()));
+    assert_eq!(node.log().matches(told).count(), 1);
+}

@@ -17,23 +17,47 @@ const FEW: usize = 8;
 /// How long to wait for some of them to arrive.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What a look at one file came to.
+enum Looked {
+    /// It is kept, will be, or shall not be.
+    Done,
+    /// Its peer has no more places now.
+    Later,
+    /// It has more bytes than there is room for.
+    TooLarge,
+}
+
 impl Keeper {
     /// Looks for what is new in the directory, for ever.
     pub(super) async fn keep_everything(self: Arc<Self>, every: Duration) {
+        let mut is_told = false;
         loop {
-            let (mut after, mut skipped) = (None, false);
+            let (mut after, mut skipped, mut too_large) = (None, false, 0_usize);
             let room = self.store.room().await;
             loop {
                 let directory = &self.fetcher.network.directory;
                 let (files, next) = directory.page(after, None, PAGE, PAGE);
                 for held in files {
-                    skipped |= !self.keep_one(held, room).await;
+                    match self.keep_one(held, room).await {
+                        Looked::Done => {}
+                        Looked::Later => skipped = true,
+                        Looked::TooLarge => too_large += 1,
+                    }
                 }
                 after = next;
                 if after.is_none() {
                     break;
                 }
             }
+            if too_large > 0 && !is_told {
+                tracing::warn!(
+                    files = too_large,
+                    room,
+                    "makes no copy of files for which the quota \
+                    or the disk leaves no room, until there is more"
+                );
+            }
+            is_told = too_large > 0;
             let looked = Instant::now();
             tokio::time::sleep(PAUSE.min(every)).await;
             // Sooner where there is more to fetch of a peer than may wait at once.
@@ -43,15 +67,14 @@ impl Keeper {
         }
     }
 
-    /// Has one fetched that is missing, where so many bytes of room are left; false if its peer
-    /// has no more places now.
-    async fn keep_one(&self, held: Held, room: u64) -> bool {
+    /// Has one fetched that is missing, where so many bytes of room are left.
+    async fn keep_one(&self, held: Held, room: u64) -> Looked {
         let file = held.file;
         let told = file.hash.map(|hash| self.fetcher.told_of(&hash));
         let best = told.and_then(|told| told.into_iter().next());
         let first = held.peers.first().map(|&peer| (peer, file));
         let Some((peer, file)) = best.or(first) else {
-            return true;
+            return Looked::Done;
         };
         let wanted = Wanted {
             peer,
@@ -61,27 +84,30 @@ impl Keeper {
         if let Some(hash) = self.hash_of(&wanted) {
             if self.store.holds(&hash).await.unwrap_or(true) {
                 self.removed.is_here(&hash);
-                return true;
+                return Looked::Done;
             }
             if self.removed.has(&hash) {
-                return true;
+                return Looked::Done;
             }
         }
         let Some(share) = self.share_of(wanted.peer) else {
-            return true;
+            return Looked::Done;
         };
+        if wanted.file.size > room {
+            return Looked::TooLarge;
+        }
         let mut queue = self.queue.lock();
         if !queue.is_within_share(share, wanted.file.size, room) {
-            return true;
+            return Looked::Done;
         }
         // What has no place now is found anew in the next look at the directory.
         if queue.is_resting(wanted.peer) {
-            return true;
+            return Looked::Done;
         }
         let added = queue.add_unasked(wanted, share);
         drop(queue);
         self.wake();
-        added
+        if added { Looked::Done } else { Looked::Later }
     }
 
     /// What stands for a peer where places are shared out; None of one that is not known.
