@@ -272,8 +272,8 @@ fn id_of(number: u64) -> String {
 #[test]
 fn no_list_is_followed_that_leads_back() {
     let commands: [&[&str]; 5] = [
-        &["ls"],
-        &["ls", "--network"],
+        &["ls", "--oldest"],
+        &["ls", "--network", "--oldest"],
         &["get", "a"],
         &["keep", "a"],
         &["rm", "a"],
@@ -292,6 +292,13 @@ fn no_list_is_followed_that_leads_back() {
                 assert_eq!(node.asked().len(), 2);
             }
         }
+        // Forward is down where the newest come first.
+        let circle = endless(move |number| (files, id_of(1 + number % 9)));
+        let here = tempfile::tempdir().unwrap();
+        let output = run(here.path(), &circle.url(), &["ls"]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains("does not lead forward"), "{told}");
+        assert_eq!(circle.asked().len(), 2);
     }
 }
 
@@ -301,8 +308,8 @@ fn no_list_is_followed_that_leads_forward_without_end() {
         (&["get", "a"][..], 0),
         (&["keep", "a"], 1),
         (&["rm", "a"], 0),
-        (&["ls"], 1),
-        (&["ls", "--network", "--json"], 0),
+        (&["ls", "--oldest"], 1),
+        (&["ls", "--network", "--json", "--oldest"], 0),
         (&["get", &"0".repeat(64)], 0),
     ] {
         let node = endless(move |number| (files, id_of(number)));

@@ -7,6 +7,7 @@ use std::path::Path;
 use larder::hash::BlobHash;
 use serde_json::Value;
 
+use crate::common::canned::{Canned, Reply};
 use crate::common::commands::{command, done, failed, json, names, run};
 use crate::common::forms::uploaded;
 use crate::common::peers::held;
@@ -412,4 +413,82 @@ fn a_listing_begins_with_the_newest_and_ends_where_it_is_told_to() {
     assert_eq!(told.len(), 2);
     assert_eq!(told[0]["description"], "what it is");
     assert!(text(&told[0]["download_url"]).starts_with(&node.url("/api/p2p/file/")));
+}
+
+#[test]
+fn the_newest_are_listed_page_by_page_also_of_a_node_that_begins_with_the_oldest() {
+    let file = |number: u32| {
+        serde_json::json!({ "file_id": format!("01a20831-60df-7192-a718-{number:012x}"),
+            "size": 1, "original_name": number.to_string(), "hash": null, "uploaded_at": "" })
+    };
+    let page = move |numbers: &[u32], next: Option<u32>| {
+        let files: Vec<_> = numbers.iter().map(|it| file(*it)).collect();
+        let next = next.map(|it| file(it)["file_id"].clone());
+        Reply::Json(serde_json::json!({ "files": files, "next": next }).to_string())
+    };
+    let newest_first = Canned::start(move |_, asked| {
+        assert!(asked.contains("order=newest"), "{asked}");
+        let before = asked
+            .split("before=")
+            .nth(1)
+            .map(|it| it.split(['&', ' ']).next().unwrap());
+        match before.map(|it| it.chars().last().unwrap()) {
+            None => page(&[5, 4], Some(4)),
+            Some('4') => page(&[3, 2], Some(2)),
+            _ => page(&[1], None),
+        }
+    });
+    let older = Canned::start(move |_, asked| {
+        if asked.contains("after=") {
+            page(&[4, 5], None)
+        } else {
+            page(&[1, 2, 3], Some(3))
+        }
+    });
+    let here = tempfile::tempdir().unwrap();
+    for node in [newest_first, older] {
+        for (arguments, order) in [(&["ls"][..], "54321"), (&["ls", "-n", "3"], "543")] {
+            let told = done(here.path(), &node.url(), arguments);
+            let names = told.lines().map(|line| line.split("  ").last().unwrap());
+            assert_eq!(names.collect::<String>(), order, "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn a_peer_path_and_a_search_know_a_name_however_its_letters_were_typed() {
+    let (_dir, node) = start();
+    let own = get(node.address, "/api/p2p/files", &[]).json()["peer_id"].clone();
+    for (stored, typed) in [
+        ("caf\u{e9}.txt", "cafe%CC%81.txt"),
+        ("nai\u{308}ve.txt", "na%C3%AFve.txt"),
+    ] {
+        uploaded(node.address, stored, stored.as_bytes());
+        let path = format!("/api/p2p/download/{}/{typed}", text(&own));
+        let got = get(node.address, &path, &[]);
+        assert_eq!((got.status, &*got.body), (200, stored.as_bytes()), "{path}");
+        for list in ["files", "network"] {
+            let path = format!("/api/p2p/{list}?name={typed}");
+            let found = get(node.address, &path, &[]).json();
+            assert_eq!(found["files"][0]["original_name"], stored, "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_without_files_is_told() {
+    let (_dir, node) = start();
+    let here = tempfile::tempdir().unwrap();
+    fs::create_dir_all(here.path().join("e/f")).unwrap();
+    fs::write(here.path().join("k"), "k").unwrap();
+    let output = run(here.path(), &node.url(""), &["put", "k", "e"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        told,
+        "larder: e is a folder without files, and is left out\n"
+    );
+    assert_eq!(
+        (output.status.code(), held_names(&node)),
+        (Some(0), vec!["k".to_owned()])
+    );
 }

@@ -59,13 +59,45 @@ impl Arguments {
         };
         let limit = self.limit.and_then(|it| usize::try_from(it).ok());
         let limit = limit.unwrap_or(usize::MAX);
-        // Lists are oldest first: what comes last is kept until it is known to be the newest.
+        if !self.oldest && self.list_newest(&api, list, limit).await? {
+            return Ok(());
+        }
+        self.list_oldest(&api, list, limit).await
+    }
+
+    /// Lists the newest first, as the node tells them; false where it is an older one, which tells
+    /// the oldest first.
+    async fn list_newest(&self, api: &Api, list: Where, limit: usize) -> Result<bool, Failure> {
+        let mut pages = Pages::newest(api, list, self.name.as_deref(), limit);
+        let (mut listed, mut is_first) = (0, true);
+        while let Some(files) = pages.next().await? {
+            let is_ascending = files.windows(2).any(|two| match two {
+                [a, b] => a.id < b.id,
+                _ => false,
+            });
+            if std::mem::take(&mut is_first) && is_ascending {
+                return Ok(false);
+            }
+            for file in &files {
+                self.print(file)?;
+                listed += 1;
+                if listed == limit {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Lists them as they come, or, where the newest shall come first, keeps what comes last until
+    /// it is known to be that.
+    async fn list_oldest(&self, api: &Api, list: Where, limit: usize) -> Result<(), Failure> {
         let limits = if self.oldest || self.limit.is_some() {
             Limits::SHOWING
         } else {
             Limits::LOOKING
         };
-        let mut pages = Pages::of(&api, list, self.name.as_deref(), limits);
+        let mut pages = Pages::of(api, list, self.name.as_deref(), limits);
         let (mut newest, mut listed) = (VecDeque::new(), 0);
         while let Some(files) = pages.next().await? {
             for file in files {

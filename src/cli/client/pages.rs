@@ -33,6 +33,10 @@ pub(super) struct Pages<'a> {
     api: &'a Api,
     list: Where,
     name: Option<&'a str>,
+    /// Whether the newest come first.
+    backwards: bool,
+    /// How many files are asked for at once.
+    page: usize,
     /// Where the next page begins.
     after: Option<String>,
     ended: bool,
@@ -76,6 +80,8 @@ impl<'a> Pages<'a> {
             api,
             list,
             name,
+            backwards: false,
+            page: PAGE,
             after: None,
             ended: false,
             read: 0,
@@ -86,15 +92,30 @@ impl<'a> Pages<'a> {
         }
     }
 
+    /// A list from its end, so many of the newest files: older nodes begin with the oldest all the
+    /// same.
+    pub(super) fn newest(api: &'a Api, list: Where, name: Option<&'a str>, count: usize) -> Self {
+        Self {
+            backwards: true,
+            // One file does not tell in which order it came.
+            page: count.clamp(2, PAGE),
+            ..Self::of(api, list, name, Limits::SHOWING)
+        }
+    }
+
     /// The files of the next page, which may be none; None behind the last.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<File>>, Failure> {
         if self.ended {
             return Ok(None);
         }
-        let limit = PAGE.to_string();
+        let limit = self.page.to_string();
         let mut query = vec![("limit", limit.as_str())];
         query.extend(self.name.map(|name| ("name", name)));
-        query.extend(self.after.as_deref().map(|after| ("after", after)));
+        let behind = if self.backwards { "before" } else { "after" };
+        query.extend(self.after.as_deref().map(|after| (behind, after)));
+        if self.backwards {
+            query.push(("order", "newest"));
+        }
         let began = Instant::now();
         let asked = self.api.get_measured::<Page>(self.list.path(), &query);
         let asked = timeout(PAGE_WITHIN, asked).await;
@@ -102,7 +123,7 @@ impl<'a> Pages<'a> {
         self.waited += began.elapsed();
         self.bytes = self.bytes.saturating_add(bytes);
         self.read += 1;
-        self.thin += u32::from(page.files.len() < PAGE / 2);
+        self.thin += u32::from(page.files.len() < self.page / 2);
         match page.next {
             None => self.ended = true,
             Some(next) => self.go_on(next)?,
@@ -113,7 +134,8 @@ impl<'a> Pages<'a> {
     /// Goes on behind `next`. Cursors are ids, and so in the order of their texts: a list that
     /// does not lead forward would never end, and one that does may be made up without end.
     fn go_on(&mut self, next: String) -> Result<(), Failure> {
-        if self.after.as_ref().is_some_and(|after| next <= *after) {
+        let leads_on = |after: &String| (next < *after) == self.backwards && next != *after;
+        if !self.after.as_ref().is_none_or(leads_on) {
             return Err(Failure::Nonsense("a page does not lead forward"));
         }
         let endless = self.read >= MAX_PAGES

@@ -194,7 +194,12 @@ fn found(path: &Path) -> Result<Found<'static>, Failure> {
             path: path.to_owned(),
             name,
         }];
-        return Ok(Box::new(Walk { folders }));
+        let mut walk = Walk { folders }.peekable();
+        if walk.peek().is_none() {
+            let empty = Failure::LeftOut(path.to_owned(), "a folder without files");
+            return Ok(Box::new(std::iter::once(Err(empty))));
+        }
+        return Ok(Box::new(walk));
     }
     if !(about.is_file() || about.file_type().is_fifo()) {
         return Err(Failure::NoFile(path.to_owned()));
