@@ -63,7 +63,8 @@ impl Visit {
         if let Some(partial) = uploads.open.take(*id) {
             return Ok(partial);
         }
-        match uploads.remembered.resume(*id, &self.state).await {
+        let limit = uploads.store.limit();
+        match uploads.remembered.resume(*id, &self.state, limit).await {
             Err(UploadError::Store(StoreError::Blob(BlobError::Damaged { .. }))) => {
                 Err(self.give_up().await)
             }
@@ -122,7 +123,7 @@ impl Appending {
         } = self;
         visit.sync(&mut *partial).await?;
         visit.entry.note(None);
-        if visit.state.offset == visit.state.upload.length {
+        if Some(visit.state.offset) == visit.state.upload.length {
             visit.finish(partial).await?;
         } else {
             visit.save().await?;

@@ -13,6 +13,9 @@ pub enum UploadError {
     /// Bytes were to be put elsewhere than at the end of what has come.
     #[error("the upload goes on at byte {0}")]
     Offset(u64),
+    /// It was to have another length than was told before, or less than is here.
+    #[error("Upload-Length is told once, and is not less than what is here")]
+    Length,
     /// What was acknowledged of it is no longer what came; it is given up.
     #[error("what was stored of the upload is damaged; begin it anew")]
     Damaged,

@@ -38,7 +38,8 @@ impl Visit {
                 return self.end(record.id, &ending).await;
             }
         }
-        let is_whole = self.state.upload.length == self.offset().await?;
+        let here = self.offset().await?;
+        let is_whole = self.state.upload.length == Some(here);
         if !(is_whole || self.state.ending.is_some()) {
             return Ok(());
         }

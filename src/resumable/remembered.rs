@@ -57,17 +57,18 @@ impl Remembered {
         state.ok_or(UploadError::Unknown)
     }
 
-    /// Goes on with what is proven of the content of an upload, whose whole length was looked at
-    /// before it began.
+    /// Goes on with what is proven of the content of an upload, within `limit` where its length is
+    /// not known; that of others was looked at before they began.
     pub(super) async fn resume(
         &self,
         id: UploadId,
         state: &UploadState,
+        limit: Limit,
     ) -> Result<Box<dyn Partial>, UploadError> {
-        let (id, size) = (id.partial(), state.upload.length);
-        let resumed = self
-            .partials
-            .resume(&id, size, state.proven(), Limit::default());
+        let length = state.upload.length;
+        let limit = length.map_or(limit, |_| Limit::default());
+        let (id, size) = (id.partial(), length.unwrap_or(state.offset));
+        let resumed = self.partials.resume(&id, size, state.proven(), limit);
         Ok(resumed.await?)
     }
 

@@ -52,8 +52,8 @@ impl FromStr for UploadId {
 /// An upload that begins.
 #[derive(Debug, Clone)]
 pub struct NewUpload {
-    /// How many bytes it will have.
-    pub length: u64,
+    /// How many bytes it will have; None where the client does not know yet.
+    pub length: Option<u64>,
     /// What the client told of it, as it wrote that.
     pub metadata: Option<String>,
     /// What the file will be. An empty name stands for the id of the upload.
@@ -105,7 +105,8 @@ struct Written {
     /// wrote.
     #[serde(default)]
     upload: Option<String>,
-    length: u64,
+    /// None where the client has yet to tell it.
+    length: Option<u64>,
     metadata: Option<String>,
     name: String,
     content_type: Option<String>,

@@ -69,7 +69,7 @@ impl Uploads {
         client: Option<ClientKey>,
     ) -> Result<UploadId, UploadError> {
         self.check_writable()?;
-        self.check_expected(upload.length).await?;
+        self.check_expected(upload.length.unwrap_or(0)).await?;
         self.recall().await?;
         let id = UploadId::new();
         if upload.about.name.is_empty() {
@@ -96,7 +96,7 @@ impl Uploads {
     /// Whether content of `length` bytes may come: all that limits the size of an upload is
     /// looked at here, before anything of it is received. Where only its hash would tell whether
     /// it needs room, that is seen at its end.
-    async fn check_expected(&self, length: u64) -> Result<(), UploadError> {
+    pub(super) async fn check_expected(&self, length: u64) -> Result<(), UploadError> {
         self.store.check_length(length)?;
         self.store.check_quota_of_length(length).await?;
         Ok(self.store.check_room(length).await?)

@@ -24,8 +24,8 @@ pub struct Visit {
 /// How far an upload is.
 #[derive(Debug, Clone)]
 pub struct UploadProgress {
-    /// How many bytes it will have.
-    pub length: u64,
+    /// How many bytes it will have; None where the client has yet to tell.
+    pub length: Option<u64>,
     /// How many of them are here.
     pub offset: u64,
     /// What the client told of it, as it wrote that.
@@ -80,10 +80,31 @@ impl Visit {
         })
     }
 
+    /// Notes how many bytes it will have, which its client tells once. Ok means that a restart
+    /// does not forget it.
+    pub async fn set_length(&mut self, length: u64) -> Result<(), UploadError> {
+        if let Some(known) = self.state.upload.length {
+            let is_known = known == length;
+            return is_known.then_some(()).ok_or(UploadError::Length);
+        }
+        if length < self.offset().await? {
+            return Err(UploadError::Length);
+        }
+        self.uploads.check_writable()?;
+        self.uploads.check_expected(length).await?;
+        self.state.upload.length = Some(length);
+        self.save().await
+    }
+
     /// How many bytes are here; whatever is behind them is cut off.
     pub(super) async fn offset(&mut self) -> Result<u64, UploadError> {
-        if self.state.finished.is_some() {
-            return Ok(self.state.upload.length);
+        if let Some(length) = self
+            .state
+            .upload
+            .length
+            .filter(|_| self.state.finished.is_some())
+        {
+            return Ok(length);
         }
         if let Some(received) = self.uploads.open.received(self.id) {
             return Ok(received);

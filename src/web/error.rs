@@ -233,6 +233,7 @@ impl ApiError {
             Self::Upload(UploadError::Unknown) => Code::UnknownUpload,
             Self::Upload(UploadError::Damaged) => Code::UploadDamaged,
             Self::Upload(UploadError::FileRemoved) => Code::FileRemoved,
+            Self::Upload(UploadError::Length) => Code::BadHeader,
             Self::Upload(UploadError::Offset(_)) => Code::WrongOffset,
             Self::Upload(UploadError::TooMany(_) | UploadError::TooManyOfOne(_)) => {
                 Code::TooManyUploads

@@ -96,6 +96,7 @@ mod tls;
 mod tus;
 mod tus_clients;
 mod tus_faults;
+mod tus_lengths;
 mod tus_restarts;
 mod unread_log;
 mod verify;

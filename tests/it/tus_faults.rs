@@ -64,7 +64,7 @@ async fn run(len: usize, working: u64, fault: Fault) -> Option<String> {
     let opened = open(dir.path(), disk.clone()).await;
     let node = &opened.0;
     let upload = NewUpload {
-        length: len as u64,
+        length: Some(len as u64),
         metadata: None,
         about: About::default(),
     };
@@ -134,7 +134,7 @@ async fn an_upload_in_parts_needs_no_disk() {
     for len in [0, 30_000, 300_000] {
         let content = content(9, len);
         let upload = NewUpload {
-            length: len as u64,
+            length: Some(len as u64),
             metadata: None,
             about: About::default(),
         };

@@ -91,7 +91,11 @@ fn create() -> Operation {
     let metadata = "Base64 values of the keys `filename`, `filetype` and `description`.";
     let operation = post(WRITERS, "createUpload", "Begins an upload", tus::uploads);
     speaking(operation)
-        .text("tus 1.0.0, perhaps with the first bytes as `application/offset+octet-stream`.")
+        .text(
+            "tus 1.0.0, perhaps with the first bytes as `application/offset+octet-stream`. Where the \
+             length is not known yet, `Upload-Defer-Length: 1` stands in place of `Upload-Length`, \
+             which a later PATCH tells.",
+        )
         .header(
             "Upload-Length",
             true,
@@ -134,6 +138,12 @@ fn append() -> Operation {
         "Upload-Offset",
         true,
         "How many bytes are here already.",
+        number(),
+    )
+    .header(
+        "Upload-Length",
+        false,
+        "How many bytes it has in the end, where that was not told before.",
         number(),
     )
     .takes(

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::checksum::Checksum;
-use super::headers::{self, UPLOAD_OFFSET};
+use super::headers::{self, UPLOAD_LENGTH, UPLOAD_OFFSET};
 use crate::http::upload::announced_bytes;
 use crate::resumable::{Appending, Stopped, UploadError, UploadProgress, Visit};
 use crate::web::body::RequestBody;
@@ -49,16 +49,20 @@ pub(super) async fn receive(
     if progress.offset != offset {
         return Err(UploadError::Offset(progress.offset).into());
     }
-    let room = progress.length - progress.offset;
-    if announced_bytes(headers) > room {
+    let told = headers::number(headers, &UPLOAD_LENGTH)?;
+    if let Some(length) = told {
+        visit.set_length(length).await?;
+    }
+    let room = told.or(progress.length).map(|length| length - offset);
+    if let Some(room) = room.filter(|room| announced_bytes(headers) > *room) {
         return Err(ApiError::BodyTooLong(room));
     }
-    if room == 0 {
-        return Ok(progress);
+    if room == Some(0) {
+        return Ok(visit.progress().await?);
     }
     let checksum = Checksum::of(headers)?;
     let appending = visit.append(offset, checksum.is_some()).await?;
-    let body = RequestBody::new(body, room);
+    let body = RequestBody::new(body, room.unwrap_or(u64::MAX));
     match tokio::spawn(take(appending, body, checksum)).await {
         Ok(taken) => taken,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

@@ -68,14 +68,17 @@ fn new_upload(headers: &HeaderMap) -> Result<NewUpload, ApiError> {
     if headers.contains_key(UPLOAD_CONCAT) {
         return Err(TusError::Extension("concatenation").into());
     }
-    if headers.contains_key(UPLOAD_DEFER_LENGTH) {
-        return Err(TusError::Extension("creation-defer-length").into());
-    }
-    let length = headers::number(headers, &UPLOAD_LENGTH)?;
+    let deferred = headers.get(UPLOAD_DEFER_LENGTH);
+    let length = match (headers::number(headers, &UPLOAD_LENGTH)?, deferred) {
+        (None, None) => return Err(TusError::Header(UPLOAD_LENGTH).into()),
+        (None, Some(value)) if value == "1" => None,
+        (_, Some(_)) => return Err(TusError::Header(UPLOAD_DEFER_LENGTH).into()),
+        (length, None) => length,
+    };
     let value = headers.get(UPLOAD_METADATA).filter(|it| !it.is_empty());
     let text = value.and_then(|it| it.to_str().ok()).map(str::to_owned);
     Ok(NewUpload {
-        length: length.ok_or(TusError::Header(UPLOAD_LENGTH))?,
+        length,
         about: value.map_or_else(|| Ok(About::default()), metadata::about)?,
         metadata: text,
     })

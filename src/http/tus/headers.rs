@@ -44,7 +44,7 @@ const FILE_HASH: HeaderName = HeaderName::from_static("larder-file-hash");
 const LAST_DATE: Duration = Duration::from_secs(253_402_300_799);
 
 /// What pages of other origins may read of an answer.
-pub(in crate::http) const EXPOSED: [HeaderName; 12] = [
+pub(in crate::http) const EXPOSED: [HeaderName; 13] = [
     header::LOCATION,
     TUS_RESUMABLE,
     TUS_VERSION,
@@ -53,6 +53,7 @@ pub(in crate::http) const EXPOSED: [HeaderName; 12] = [
     TUS_CHECKSUM_ALGORITHM,
     UPLOAD_OFFSET,
     UPLOAD_LENGTH,
+    UPLOAD_DEFER_LENGTH,
     UPLOAD_METADATA,
     UPLOAD_EXPIRES,
     FILE_ID,

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::headers::{
     self, METHOD_OVERRIDE, TUS_CHECKSUM_ALGORITHM, TUS_EXTENSION, TUS_MAX_SIZE, TUS_RESUMABLE,
-    TUS_VERSION, UPLOAD_LENGTH, UPLOAD_METADATA, VERSION,
+    TUS_VERSION, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH, UPLOAD_METADATA, VERSION,
 };
 use super::{append, checksum, create};
 use crate::http::gate::ClientShare;
@@ -19,8 +19,9 @@ use crate::resumable::{UploadError, UploadId};
 use crate::web::error::{ApiError, TusError};
 
 /// The extensions there are.
-const EXTENSIONS: HeaderValue =
-    HeaderValue::from_static("creation,creation-with-upload,expiration,termination,checksum");
+const EXTENSIONS: HeaderValue = HeaderValue::from_static(
+    "creation,creation-with-upload,creation-defer-length,expiration,termination,checksum",
+);
 
 /// Requests where uploads are created.
 pub(in crate::http) async fn uploads(State(node): State<Arc<Node>>, request: Request) -> Response {
@@ -120,7 +121,10 @@ async fn look(node: &Arc<Node>, id: UploadId) -> Result<Response, ApiError> {
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
     headers::put_progress(headers, &progress)?;
-    headers.insert(UPLOAD_LENGTH, progress.length.into());
+    match progress.length {
+        Some(length) => headers.insert(UPLOAD_LENGTH, length.into()),
+        None => headers.insert(UPLOAD_DEFER_LENGTH, HeaderValue::from_static("1")),
+    };
     if let Some(metadata) = progress.metadata {
         headers.insert(UPLOAD_METADATA, HeaderValue::try_from(metadata)?);
     }
