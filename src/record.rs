@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::{NoContext, Uuid};
 
 use crate::hash::BlobHash;
+use crate::name_form;
 use crate::text_form::serde_as_text;
 
 /// The longest file name kept, in bytes.
@@ -171,6 +172,13 @@ pub struct NewFile {
     pub size: u64,
     /// The hash of the content.
     pub hash: BlobHash,
+}
+
+impl NewFile {
+    /// Whether this is its name, however the letters of both were typed.
+    pub fn is_named(&self, name: &str) -> bool {
+        name_form::is_same(&self.name, name)
+    }
 }
 
 /// A file that the node keeps.

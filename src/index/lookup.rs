@@ -21,7 +21,6 @@ use super::secondary::{Secondary, Unindexed};
 use super::sled_files;
 use super::sums::Sums;
 use crate::hash::BlobHash;
-use crate::name_form;
 use crate::record::{FileId, FileRecord};
 
 pub(super) const FILE: u8 = b'f';
@@ -174,10 +173,7 @@ impl Lookup {
                 return Ok(None);
             };
             // Another name may begin alike, and the file may be gone since.
-            match self
-                .get(id)?
-                .filter(|record| name_form::is_same(&record.file.name, name))
-            {
+            match self.get(id)?.filter(|record| record.file.is_named(name)) {
                 Some(record) => return Ok(Some(record)),
                 None => before = Some(id),
             }
@@ -198,7 +194,7 @@ impl Lookup {
         let first = self.secondary.read().first_named(name, than);
         for id in first {
             let record = self.get(id)?.map(|record| record.file);
-            if record.is_some_and(|it| name_form::is_same(&it.name, name) && it.hash == *hash) {
+            if record.is_some_and(|it| it.is_named(name) && it.hash == *hash) {
                 return Ok(Some(id));
             }
         }

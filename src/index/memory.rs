@@ -14,7 +14,6 @@ use parking_lot::{Mutex, MutexGuard};
 use super::{Content, Garbage, Held, Hold, IndexBackend, IndexError, Intent, Put, Totals};
 use crate::hash::BlobHash;
 use crate::health::Health;
-use crate::name_form;
 use crate::place::Place;
 use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 
@@ -191,7 +190,7 @@ impl IndexBackend for MemoryIndex {
             .open_state()?
             .files
             .values()
-            .rfind(|r| name_form::is_same(&r.file.name, name))
+            .rfind(|r| r.file.is_named(name))
             .cloned())
     }
 
@@ -204,8 +203,7 @@ impl IndexBackend for MemoryIndex {
     ) -> Result<Option<FileId>, IndexError> {
         let state = self.open_state()?;
         let mut before = state.files.range(..than);
-        let found =
-            before.find(|(_, r)| name_form::is_same(&r.file.name, name) && r.file.hash == *hash);
+        let found = before.find(|(_, r)| r.file.is_named(name) && r.file.hash == *hash);
         Ok(found.map(|(id, _)| *id))
     }
 

@@ -69,6 +69,7 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("health", "place"),
     ("place", "hash"),
     ("record", "hash"),
+    ("record", "name_form"),
     ("base_url", "text_form"),
     ("hash", "text_form"),
     ("peer_id", "text_form"),
