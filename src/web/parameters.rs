@@ -22,6 +22,8 @@ struct Parameter {
     /// In lower case.
     name: String,
     written: Written,
+    /// Whether Werkzeug cannot read it: it counts only where nothing else is called so.
+    sloppy: bool,
 }
 
 /// How a value is written.
@@ -77,10 +79,16 @@ impl Parameters {
         while let Some(after) = rest.strip_prefix(b";") {
             let (name, after) = split_at(after, |b| matches!(b, b'=' | b';'));
             rest = after;
-            if let Some(after) = after.strip_prefix(b"=") {
-                let (written, after) = written(after.trim_ascii_start());
+            if let Some(value) = after.strip_prefix(b"=") {
+                let (written, after) = written(value.trim_ascii_start());
+                let spaced = value.first().is_some_and(u8::is_ascii_whitespace);
+                let sloppy = spaced || !name.trim_ascii_start().iter().all(|b| is_token(*b));
                 let name = lower(name);
-                named.extend(written.map(|written| Parameter { name, written }));
+                named.extend(written.map(|written| Parameter {
+                    name,
+                    sloppy: sloppy || written.is_sloppy(),
+                    written,
+                }));
                 rest = after;
             }
             (_, rest) = split_at(rest, |b| b == b';');
@@ -93,7 +101,9 @@ impl Parameters {
 
     /// The parameter with exactly this name, which is in lower case.
     pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
-        let parameter = self.named.iter().rfind(|it| it.name == name)?;
+        let mut called = self.named.iter().filter(|it| it.name == name);
+        let readable = called.clone().rfind(|it| !it.sloppy);
+        let parameter = readable.or_else(|| called.next_back())?;
         Some(match &parameter.written {
             Written::Quoted(value) => value,
             Written::Plain { all, .. } => all,
@@ -104,10 +114,15 @@ impl Parameters {
     /// its charset (`name*=utf-8''…`, RFC 8187) or in pieces (`name*0=…`, RFC 2231, section 3).
     /// What is neither is UTF-8.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
+        let readable = self.text_of(name, |it| !it.sloppy);
+        readable.or_else(|| self.text_of(name, |_| true))
+    }
+
+    fn text_of(&self, name: &str, counts: impl Fn(&Parameter) -> bool) -> Option<String> {
         let mut found: Option<String> = None;
         // A piece without a charset has that of the piece before.
         let (mut named, mut charset) = (None, None);
-        for parameter in &self.named {
+        for parameter in self.named.iter().filter(|it| counts(it)) {
             let (base, encoded) = match parameter.name.strip_suffix('*') {
                 Some(base) => (base, true),
                 None => (parameter.name.as_str(), false),
@@ -150,6 +165,10 @@ impl Written {
             Self::Plain { all, token: 0 } => all,
             Self::Plain { all, token } => all.get(..*token).unwrap_or(all),
         }
+    }
+
+    fn is_sloppy(&self) -> bool {
+        matches!(self, Self::Plain { token: 0, .. })
     }
 
     /// The charset before the first of two apostrophes, perhaps none, and what follows the second.
@@ -294,6 +313,9 @@ mod tests {
                 "n*0*=utf-8''%C3%A4; n*1*=%C3%B6; n*2=%C3",
                 "\u{e4}\u{f6}%C3",
             ),
+            ("n=\"a\"; n==x", "a"),
+            ("n=\"a\"; n =b; n= c; n*=\\x", "a"),
+            ("n = b", "b"),
             ("n=x; n*=utf-8''y", "y"),
             ("n*=utf-8''y; n=x", "x"),
         ] {

@@ -98,7 +98,10 @@ fn beside(parts: &[&str]) -> Vec<u8> {
 }
 
 /// Dispositions of a part that is a file, all of which Werkzeug takes.
-const DISPOSITIONS: [&str; 40] = [
+const DISPOSITIONS: [&str; 43] = [
+    "form-data; name=\"file\"; filename=\"a\"; filename==x",
+    "form-data; name=\"file\"; filename=\"a\"; filename =b; filename= c",
+    "form-data; name=\"file\"; filename=\"a\"; filename*=\\name=name=",
     "form-data; name=\"file\"; filename=\"a\"",
     "form-data; name=file; filename=a.txt",
     "form-data; name=file; filename=a b.txt",
