@@ -11,10 +11,16 @@ const PRIVATE = 'larder-private'
 // A refusal of the node, as people may read it.
 export class Refusal extends Error {
   constructor(status, body) {
-    super(body.message ?? `the node answered ${status}`)
+    super(body.message ?? unsaid(status))
     this.status = status
     this.code = body.code ?? ''
   }
+}
+
+// What larder did not say itself, whatever is before it did.
+function unsaid(status) {
+  if (status !== 413) return `the node, or a server before it, answered ${status}`
+  return 'a server before the node takes nothing so long; whoever runs it can raise its limit (client_max_body_size in nginx)'
 }
 
 export function authorization() {
@@ -58,12 +64,17 @@ export async function post(path, message) {
 
 let asking = null
 let declined = false
+let tokenReason = 'It is in the settings of the node, or whoever runs it gave it to you.'
+
+export function setUpToken() {
+  document.getElementById('enter-token').addEventListener('click', () => askForToken(tokenReason))
+}
 
 // Whether there is another token than the one `sent`, which was refused; asks for one if need be.
 export async function otherToken(sent, reason, background = false) {
   const button = document.getElementById('enter-token')
   button.hidden = false
-  button.onclick = () => askForToken(reason)
+  tokenReason = reason
   if (sent.Authorization !== authorization().Authorization) return true
   return background && declined ? false : askForToken(reason)
 }
@@ -81,45 +92,9 @@ async function ask(reason) {
   const given = await answered(document.getElementById('ask-token'))
   if (given) sessionStorage.setItem(TOKEN, input.value.trim())
   declined = !given
+  // Who may do more is offered more.
+  if (given) document.dispatchEvent(new Event('token'))
   return given
-}
-
-// How long to wait for the next stream of events, in milliseconds.
-const LISTEN_AGAIN = 2000
-
-// Listens to what changes, for ever: `heard` gets the name of each event and its data, and
-// `state` null while there is a stream and else why there is none. Not an EventSource, which can
-// send no token.
-export async function listen(heard, state) {
-  for (;;) {
-    try {
-      const headers = { Accept: 'text/event-stream' }
-      const answer = await request('api/events', { headers, background: true })
-      state(null)
-      await readEvents(answer.body, heard)
-      state('the node does not answer')
-    } catch (error) {
-      state(error instanceof Refusal ? error.message : 'the node does not answer')
-    }
-    await new Promise((resolve) => { setTimeout(resolve, LISTEN_AGAIN) })
-  }
-}
-
-async function readEvents(body, heard) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader()
-  let text = ''
-  for (;;) {
-    const { done, value } = await reader.read()
-    if (done) return
-    text += value
-    const events = text.split('\n\n')
-    text = events.pop()
-    for (const event of events) {
-      const name = /^event: (.*)$/m.exec(event)
-      const data = /^data: (.*)$/m.exec(event)
-      if (name && data) heard(name[1], JSON.parse(data[1]))
-    }
-  }
 }
 
 // Tells the user, visibly and to screen readers, for some seconds.

@@ -1,25 +1,32 @@
 // Puts the page together: what changes at the node is read again and drawn.
 
-import { listen, note, read, Refusal, wantsToken } from './api.js'
+import { note, read, Refusal, setUpToken, wantsToken } from './api.js'
 import { setUpFiles, showFiles, showKeeps, showRows } from './files.js'
+import { listen } from './live.js'
 import { showPeers } from './peers.js'
+import { showRights } from './rights.js'
 import { showStorage } from './storage.js'
 import { setUpUploads } from './uploads.js'
 
-// How long a change waits for others that come with it, in milliseconds.
+// How long a change waits for others that come with it, and how long what was drawn stays as it is
+// under many changes, in milliseconds.
 const GATHER = 200
+const REST = 2000
 
-// Draws something anew, once for all changes that come together.
+// Draws something anew, once for all changes that come together, and not while nobody looks.
 function gathered(draw) {
-  let waiting = false
+  let isWaiting = false
   let drawing = Promise.resolve()
+  let rested = 0
   return () => {
-    if (waiting) return
-    waiting = true
+    if (isWaiting || document.hidden) return
+    isWaiting = true
     setTimeout(() => {
-      waiting = false
+      isWaiting = false
+      if (document.hidden) return
       drawing = drawing.then(draw).catch(told)
-    }, GATHER)
+      rested = Date.now() + REST
+    }, Math.max(GATHER, rested - Date.now()))
   }
 }
 
@@ -44,12 +51,15 @@ const draw = {
     drawFiles()
   }),
   keep: gathered(showKeeps),
-  storage: gathered(async () => showStorage(await read('api/p2p/status'))),
+  storage: gathered(async () => {
+    await showRights()
+    showRows()
+    showStorage(await read('api/p2p/status'))
+  }),
 }
 
-function heard(name, data) {
-  if (name === 'storage') showStorage(data)
-  else draw[name]?.()
+function drawAll() {
+  for (const drawAgain of Object.values(draw)) drawAgain()
 }
 
 // Tells whether changes are told; if not, all is read again from time to time.
@@ -59,11 +69,17 @@ function live(problem) {
   state.classList.toggle('on', problem === null)
   // The same words again would be read out again.
   if (state.textContent !== text) state.textContent = text
-  if (problem !== null) for (const drawAgain of Object.values(draw)) drawAgain()
+  if (problem !== null) drawAll()
 }
 
-setUpFiles(drawFiles)
+// On a phone the files are what matters; the rest unfolds.
+if (matchMedia('(max-width: 46rem)').matches) {
+  for (const card of document.querySelectorAll('aside > details')) card.open = false
+}
+setUpToken()
+setUpFiles()
 setUpUploads()
 // What is there does not wait for the first event, which a proxy may hold back.
-for (const drawFirst of Object.values(draw)) drawFirst()
-listen(heard, live)
+drawAll()
+for (const event of ['visibilitychange', 'token']) document.addEventListener(event, drawAll)
+listen((name) => draw[name]?.(), live)

@@ -16,10 +16,10 @@ export function showStorage(status) {
     element('p', { class: 'figure' },
       element('strong', {}, bytes(status.blob_bytes)), ' kept for ',
       count(status.local_files, 'file', 'files')),
-    ring(status.blob_bytes, saved),
+    saved > 0 ? ring(status.blob_bytes, saved) : '',
     element('ul', { class: 'legend' },
       element('li', { class: 'stored' }, `${bytes(status.blob_bytes)} on disk, in ${count(status.blobs, 'content', 'contents')}`),
-      element('li', { class: 'saved' }, `${bytes(saved)} saved by deduplication`)),
+      saved > 0 ? element('li', { class: 'saved' }, `${bytes(saved)} saved by deduplication`) : null),
   )
 }
 

@@ -25,6 +25,11 @@ export class UploadRow {
     return element('button', { type: 'button', class: kind, 'aria-label': `${label} ${this.name}`, click: act }, label)
   }
 
+  waiting(cancel) {
+    this.state.textContent = `${bytes(this.size)}, waits for its turn`
+    this.actions.replaceChildren(this.button('Cancel', cancel))
+  }
+
   controls({ pause, resume, cancel }) {
     this.pauseButton = this.button('Pause', () => {
       this.paused()
@@ -58,6 +63,17 @@ export class UploadRow {
     this.state.textContent = parts.join(' · ')
   }
 
+  // What speed it had says nothing of when it ends.
+  stalled(reason = 'the node does not answer; trying again') {
+    this.looked = null
+    this.speed = null
+    this.state.textContent = `${bytes(this.sent)} of ${bytes(this.size)} · ${reason}`
+  }
+
+  away(reason) {
+    this.stalled(`${reason}; it goes on by itself when the node is back`)
+  }
+
   paused() {
     this.state.textContent = `paused at ${bytes(this.sent)} of ${bytes(this.size)}`
     this.actions.replaceChildren(this.resumeButton, this.cancelButton)
@@ -67,11 +83,12 @@ export class UploadRow {
   failed(reason) {
     this.element.classList.add('failed')
     this.state.textContent = `failed: ${reason}`
-    const again = this.button('Try again', () => {
-      this.element.classList.remove('failed')
-      this.resumeButton.click()
-    })
-    this.actions.replaceChildren(again, this.cancelButton)
+    this.actions.replaceChildren(this.button('Try again', () => this.again()), this.cancelButton)
+  }
+
+  again() {
+    this.element.classList.remove('failed')
+    this.resumeButton.click()
   }
 
   done() {

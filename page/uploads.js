@@ -10,7 +10,13 @@ const ENDPOINT = new URL('api/p2p/tus', document.baseURI).href
 // More at once would only share the same wire.
 const AT_ONCE = 3
 // More rows than these help nobody.
-const MOST_SHOWN = 50
+const MOST_SHOWN = 100
+// With more files than these the panel begins folded: its bar tells enough.
+const MOST_OPEN = 5
+// How often to ask a node that was away whether it is back, and how long to wait for the answer,
+// in milliseconds.
+const ASK_EVERY = 3000
+const ANSWER_WITHIN = 5000
 // How often to tell how far all uploads together are, in milliseconds.
 const TELL_EVERY = 500
 
@@ -18,6 +24,9 @@ const TELL_EVERY = 500
 // was nothing to do, by what tells their files apart.
 const waiting = []
 const running = new Set()
+// Uploads that go on when the node is back.
+const away = new Set()
+const failures = new Set()
 const jobs = new Map()
 // Unfinished uploads of earlier visits whose files have to be chosen again, by their keys.
 const left = new Map()
@@ -31,8 +40,9 @@ export function setUpUploads() {
   setUpChoice('choose-files', 'file-input')
   setUpChoice('choose-folder', 'folder-input')
   window.addEventListener('beforeunload', (event) => {
-    if (running.size > 0 || waiting.length > 0) event.preventDefault()
+    if (running.size + waiting.length + away.size > 0) event.preventDefault()
   })
+  setUpPanel()
   setInterval(showTogether, TELL_EVERY)
   showLeft()
 }
@@ -64,22 +74,47 @@ function setUpChoice(button, input) {
   })
 }
 
+function setUpPanel() {
+  document.getElementById('uploads-retry').addEventListener('click', () => {
+    for (const job of [...failures]) job.row.again()
+  })
+  document.getElementById('uploads-cancel').addEventListener('click', () => {
+    for (const job of [...jobs.values()].filter(isOpen)) cancel(job)
+    document.getElementById('choose-files').focus()
+  })
+  document.getElementById('uploads-clear').addEventListener('click', () => {
+    for (const row of document.querySelectorAll('#uploads > .done')) row.remove()
+    showTogether()
+    document.getElementById('choose-files').focus()
+  })
+}
+
 // Two uploads of one file at a time would be one for the node, and in each other's way.
 function add(files) {
+  const panel = document.getElementById('upload-panel')
+  if (panel.hidden) panel.open = files.length <= MOST_OPEN
   for (const { file, name } of files) {
     const key = keyOf(file, name)
     if (isOpen(jobs.get(key))) continue
     const job = { key, file, name, row: null, upload: null, over: false, isUploaded: false }
     jobs.set(key, job)
     waiting.push(job)
+    if (document.getElementById('uploads').children.length < MOST_SHOWN) showWaiting(job)
   }
   startNext()
+  showTogether()
+}
+
+function showWaiting(job) {
+  job.row = new UploadRow(job.name, job.file.size)
+  job.row.waiting(() => cancel(job))
+  show(job.row)
 }
 
 const isOpen = (job) => job !== undefined && !job.over
 
 function startNext() {
-  while (running.size < AT_ONCE && waiting.length > 0) {
+  while (running.size < AT_ONCE && waiting.length > 0 && away.size === 0) {
     const job = waiting.shift()
     prepare(job)
     start(job)
@@ -87,18 +122,24 @@ function startNext() {
 }
 
 function prepare(job) {
-  job.row = new UploadRow(job.name, job.file.size)
+  if (job.row === null) showWaiting(job)
   job.upload = new tus.Upload(job.file, {
     endpoint: ENDPOINT,
     metadata: { filename: job.name, filetype: job.file.type },
     fingerprint: async () => job.key,
     removeFingerprintOnSuccess: true,
-    retryDelays: [0, 1000, 3000, 5000, 10000, 20000],
-    onShouldRetry: (error) => worthAnotherTry(error.originalResponse),
+    retryDelays: [0, 1000, 3000, 5000],
+    onShouldRetry: (error) => {
+      const isWorth = worthAnotherTry(error.originalResponse)
+      if (isWorth && running.has(job)) job.row.stalled()
+      return isWorth
+    },
     onBeforeRequest: (request) => bearToken(job, request),
     onProgress: (sent) => { if (running.has(job)) job.row.progress(sent) },
     onSuccess: () => {
       job.row.done()
+      // What is under way stays on top.
+      if (!job.row.element.contains(document.activeElement)) document.getElementById('uploads').append(job.row.element)
       job.isUploaded = true
       end(job)
     },
@@ -112,7 +153,6 @@ function prepare(job) {
     resume: () => start(job),
     cancel: () => cancel(job),
   })
-  show(job.row)
 }
 
 function bearToken(job, request) {
@@ -122,6 +162,7 @@ function bearToken(job, request) {
 
 // Begins, or goes on where this visit or an earlier one stopped.
 async function start(job) {
+  failures.delete(job)
   running.add(job)
   if (job.upload.url === null) {
     const [previous] = await job.upload.findPreviousUploads()
@@ -137,7 +178,7 @@ async function start(job) {
 
 // Leaves its place to another one.
 function stop(job) {
-  running.delete(job)
+  for (const some of [running, away, failures]) some.delete(job)
   startNext()
 }
 
@@ -147,9 +188,36 @@ function end(job) {
 }
 
 async function cancel(job) {
-  job.row.remove()
+  if (waiting.includes(job)) waiting.splice(waiting.indexOf(job), 1)
+  jobs.delete(job.key)
+  job.row?.remove()
   end(job)
-  await job.upload.abort(true).catch((error) => note(error.message, true))
+  await job.upload?.abort(true).catch((error) => note(error.message, true))
+}
+
+// Whether whatever stands between, or nothing, answered instead of the node.
+function isAway(answer) {
+  return [0, 502, 503, 504].includes(answer ? answer.getStatus() : 0)
+}
+
+// Leaves all as it is until the node is back, however long that takes.
+function waitForNode(job, reason) {
+  running.delete(job)
+  away.add(job)
+  job.row.away(reason)
+  if (away.size === 1) setTimeout(askNode, ASK_EVERY)
+}
+
+async function askNode() {
+  const answer = await fetch('health', { signal: AbortSignal.timeout(ANSWER_WITHIN) }).catch(() => null)
+  if (!answer?.ok) {
+    if (away.size > 0) setTimeout(askNode, ASK_EVERY)
+    return
+  }
+  const back = [...away]
+  away.clear()
+  for (const job of back) start(job)
+  startNext()
 }
 
 function worthAnotherTry(answer) {
@@ -166,9 +234,16 @@ async function failed(error, job) {
     return
   }
   const reason = answer ? refusal.message : 'the node does not answer'
+  // Meanwhile it may have been paused or cancelled.
+  if (!running.has(job)) return
+  if (isAway(answer)) {
+    waitForNode(job, reason)
+    return
+  }
   job.row.failed(reason)
   note(`${job.name}: ${reason}`, true)
   stop(job)
+  failures.add(job)
 }
 
 function parsed(text) {
@@ -181,29 +256,48 @@ function parsed(text) {
 
 function show(row) {
   const rows = document.getElementById('uploads')
-  rows.prepend(row.element)
+  rows.insertBefore(row.element, rows.querySelector(':scope > .done'))
   const over = [...rows.children].slice(MOST_SHOWN).filter((it) => it.classList.contains('done'))
   for (const old of over) old.remove()
 }
 
-// Tells how far several uploads are together.
+// Tells how far all uploads are together, and offers what can be done with them.
 function showTogether() {
   const all = [...jobs.values()]
   const open = all.filter(isOpen)
-  const together = document.getElementById('uploads-together')
-  together.hidden = all.length < 2 || open.length === 0
-  if (open.length === 0) tellUploaded(all.filter((it) => it.isUploaded))
-  if (together.hidden) return
+  const rows = document.getElementById('uploads')
+  const has = (id, is) => { document.getElementById(id).hidden = !is }
+  has('upload-panel', rows.children.length > 0 || open.length > 0)
+  has('uploads-retry', failures.size > 0)
+  has('uploads-cancel', open.length > 0)
+  has('uploads-clear', rows.querySelector(':scope > .done') !== null)
+  const hidden = waiting.filter(({ row }) => row === null).length
+  has('uploads-rest', hidden > 0)
+  document.getElementById('uploads-rest').textContent = `and ${count(hidden, 'more file waits', 'more files wait')}`
+  if (open.length > 0) showSum(all, open)
+  else if (all.length > 0) tellUploaded(all.filter((it) => it.isUploaded))
+}
+
+function showSum(all, open) {
+  const size = all.reduce((sum, { file }) => sum + file.size, 0)
   const rest = open.reduce((sum, { file, row }) => sum + file.size - (row?.sent ?? 0), 0)
+  const bar = document.getElementById('uploads-bar')
+  bar.max = Math.max(size, 1)
+  bar.value = size - rest
   const speed = [...running].reduce((sum, { row }) => sum + (row.speed ?? 0), 0)
   const parts = [`${all.length - open.length} of ${count(all.length, 'file', 'files')} done`, `${bytes(rest)} left`]
   if (speed > 0) parts.push(`${bytes(speed)}/s`, `about ${duration(rest / speed)}`)
-  together.textContent = parts.join(' · ')
+  if (failures.size > 0) parts.push(`${failures.size} failed`)
+  if (away.size > 0) parts.push('waiting for the node')
+  document.getElementById('uploads-together').textContent = parts.join(' · ')
 }
 
 // Once for all that ended together.
 function tellUploaded(uploaded) {
   jobs.clear()
+  const bar = document.getElementById('uploads-bar')
+  bar.value = bar.max
+  document.getElementById('uploads-together').textContent = `${count(uploaded.length, 'file', 'files')} uploaded`
   if (uploaded.length === 1) note(`${uploaded[0].name} was uploaded`)
   else if (uploaded.length > 1) note(`${count(uploaded.length, 'file', 'files')} were uploaded`)
 }
@@ -240,6 +334,8 @@ function showOneLeft(entry, offset) {
   })
   left.set(entry.urlStorageKey, row)
   show(row)
+  document.getElementById('uploads-together').textContent = `${count(left.size, 'upload', 'uploads')} of an earlier visit`
+  showTogether()
 }
 
 // The rest of another file would make one that never was.

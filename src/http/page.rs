@@ -9,9 +9,11 @@ use crate::web::conditions::{Outcome, Validators, evaluate};
 use crate::web::error::ApiError;
 
 /// Nothing comes from elsewhere, nothing is sent elsewhere, and no text becomes a script
-/// (Content Security Policy Level 3, Trusted Types).
+/// (Content Security Policy Level 3, Trusted Types). Pictures, sounds and videos may come from what
+/// the page has fetched itself, with a token that no address bears.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
+     media-src 'self' blob:; frame-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'",
 );
@@ -24,17 +26,28 @@ struct Asset {
 }
 
 /// The files of `page/`, by the names that they refer to each other with.
-const ASSETS: [Asset; 15] = [
+const ASSETS: [Asset; 23] = [
     html("index.html", include_bytes!("../../page/index.html")),
     css("style.css", include_bytes!("../../page/style.css")),
     svg("icon.svg", include_bytes!("../../page/icon.svg")),
     js("app.js", include_bytes!("../../page/app.js")),
     js("api.js", include_bytes!("../../page/api.js")),
+    js("badge.js", include_bytes!("../../page/badge.js")),
+    js("chosen.js", include_bytes!("../../page/chosen.js")),
     js("dialog.js", include_bytes!("../../page/dialog.js")),
     js("dropped.js", include_bytes!("../../page/dropped.js")),
+    js(
+        "file_actions.js",
+        include_bytes!("../../page/file_actions.js"),
+    ),
+    js("file_row.js", include_bytes!("../../page/file_row.js")),
     js("files.js", include_bytes!("../../page/files.js")),
     js("format.js", include_bytes!("../../page/format.js")),
+    js("listing.js", include_bytes!("../../page/listing.js")),
+    js("live.js", include_bytes!("../../page/live.js")),
+    js("look.js", include_bytes!("../../page/look.js")),
     js("peers.js", include_bytes!("../../page/peers.js")),
+    js("rights.js", include_bytes!("../../page/rights.js")),
     js("rows.js", include_bytes!("../../page/rows.js")),
     js("storage.js", include_bytes!("../../page/storage.js")),
     js("upload_row.js", include_bytes!("../../page/upload_row.js")),

@@ -17,10 +17,13 @@ await visit(url, async (page) => {
   const found = row(page, 'Files', name)
   await found.getByText(/at localhost:\d+$/).waitFor()
   await row(page, 'Files', HOSTILE).waitFor({ state: 'detached' })
+  // Nobody has read it yet.
+  await found.getByText('checked as it comes').waitFor()
   assert.equal(await download(page, name, downloaded), name)
 
   await found.getByRole('button', { name: `Keep a copy: ${name}` }).click()
   await found.getByText(/here and at localhost:\d+$/).waitFor()
+  await found.getByText('verified', { exact: true }).waitFor()
   await page.getByText('kept for 1 file').waitFor()
 
   await found.getByRole('button', { name: `Delete: ${name}` }).click()

@@ -11,7 +11,7 @@ use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::npm;
 use crate::common::peers::until_sees;
-use crate::common::process::Node;
+use crate::common::process::{Node, larder};
 use crate::common::python::Python;
 use crate::common::raw_http::get;
 
@@ -222,4 +222,97 @@ fn the_page_needs_no_mouse_and_fits_every_screen() {
         ],
     );
     run("keyboard.mjs", &node, &[&"notes.txt"]);
+}
+
+#[test]
+fn the_newest_of_many_files_is_first_and_all_are_reached_by_scrolling() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--durability", "relaxed"]);
+    // More than the node lists at once.
+    for number in 0..1300 {
+        uploaded(
+            node.address,
+            &format!("file {number}.txt"),
+            number.to_string().as_bytes(),
+        );
+    }
+    run(
+        "newest.mjs",
+        &node,
+        &[&"file 1299.txt", &"file 0.txt", &"1300"],
+    );
+}
+
+#[test]
+fn seven_tabs_hear_of_changes_by_one_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    uploaded(node.address, "first.txt", b"first");
+    run("tabs.mjs", &node, &[&"first.txt"]);
+}
+
+#[test]
+fn three_hundred_uploads_leave_the_files_in_sight() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--durability", "relaxed"]);
+    run("many.mjs", &node, &[&"300"]);
+}
+
+#[test]
+fn an_upload_goes_on_however_long_the_node_was_away() {
+    let bytes = content(13, 32 << 20);
+    let (dir, path) = with_file("large.bin", &bytes);
+    let node = Node::start(&dir, &[]);
+    let port = node.address.port().to_string();
+    let mut page = script("away.mjs", &node, &[&path]);
+    let mut page = page.stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(page.stdout.take().unwrap()).lines();
+    assert_eq!(told.next().unwrap().unwrap(), "under way");
+    node.kill();
+    assert_eq!(told.next().unwrap().unwrap(), "away");
+    let node = Node::start(&dir, &["--port", &port]);
+    assert!(page.wait().unwrap().success());
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    assert_eq!(files["file_count"], 1);
+}
+
+#[test]
+fn who_may_only_read_is_offered_no_more_and_told_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    uploaded(node.address, "to be read.txt", b"text");
+    node.stop();
+    let make = |rights: &str| {
+        let arguments = ["token", rights, "--rights", rights, "--tokens", "tokens"];
+        let output = larder(dir.path()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let reader = make("read");
+    let node = Node::start(&dir, &["--tokens", "tokens"]);
+    run("rights.mjs", &node, &[&"to be read.txt"]);
+    node.stop();
+    make("write");
+    let node = Node::start(&dir, &["--tokens", "tokens"]);
+    run("rights.mjs", &node, &[&"to be read.txt", &reader]);
+}
+
+#[test]
+fn files_are_looked_at_copied_and_chosen_without_leaving_the_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    // One pixel (Portable Network Graphics, second edition).
+    let picture = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0\x90wS\xde\
+        \0\0\0\x0cIDATx\x9cc8\x11 \x02\0\x03\x10\x01-t\xfdg\xa7\0\0\0\0IEND\xaeB`\x82";
+    // A second of silence, of 8 bits 8000 times (RIFF, WAVE).
+    let mut sound = b"RIFF\x64\x1f\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\
+        \x01\0\x08\0data\x40\x1f\0\0"
+        .to_vec();
+    sound.resize(sound.len() + 8000, 0);
+    uploaded(node.address, "notes.txt", b"notes");
+    uploaded(node.address, "page.html", b"<script>alert(1)</script>");
+    uploaded(node.address, "picture.svg.png", picture);
+    uploaded(node.address, "sound.wav", &sound);
+    uploaded(node.address, "minutes.pdf", b"%PDF-1.4\n");
+    run("look.mjs", &node, &[]);
 }

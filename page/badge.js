@@ -1,0 +1,22 @@
+// What is known of a file's bytes and of who holds it, in few words.
+
+import { element } from './format.js'
+import { peerName } from './peers.js'
+
+// What is known of its bytes: only this node's own were held against their hash.
+export function badge(file) {
+  if (file.damaged) return said('damaged', 'damaged here', 'What this node stored of it is damaged. Upload it again to mend it, or keep a copy from a node that has it.')
+  if (!file.hash) return said('unverified', 'not verified', 'Its peer tells no hash: its bytes cannot be checked')
+  if (file.here) return said('verified', 'verified', `This node computed its hash from the bytes it keeps: BLAKE3 ${file.hash}`)
+  return said('unverified', 'checked as it comes', `This node has not read it yet. Each byte is checked against BLAKE3 ${file.hash} before it is passed on.`)
+}
+
+const said = (kind, text, title) => element('span', { class: `badge ${kind}`, title }, text)
+
+export function holders(file, here, myself) {
+  const others = [...file.reachable].filter((peer) => peer !== myself)
+  if (!here && others.length === 0) return 'not reachable now: no node that has it answers'
+  const names = others.slice(0, 2).map(peerName)
+  if (others.length > 2) names.push(`${others.length - 2} more`)
+  return [here ? 'here' : null, names.length > 0 ? `at ${names.join(', ')}` : null].filter(Boolean).join(' and ')
+}

@@ -1,0 +1,99 @@
+// What can be done with files: downloaded, kept here and deleted.
+
+import { isPrivate, note, post, read, request } from './api.js'
+import { answered } from './dialog.js'
+import { bytes, count, element } from './format.js'
+
+// As many as are read at once to find those of a name.
+const AT_ONCE = 1000
+
+export function address(file) {
+  if (file.hash) return `api/p2p/blob/${file.hash}?${new URLSearchParams({ name: file.name })}`
+  const [peer] = file.peers
+  return `api/p2p/download/${peer}/${file.ids[0]}`
+}
+
+// A link bears no token: where reading needs one, the page fetches the file itself.
+export async function download(event, file) {
+  if (!isPrivate()) return
+  event.preventDefault()
+  try {
+    const answer = await request(address(file))
+    const url = URL.createObjectURL(await answer.blob())
+    element('a', { href: url, download: file.name }).click()
+    setTimeout(() => URL.revokeObjectURL(url), 60000)
+  } catch (error) {
+    note(error.message, true)
+  }
+}
+
+export async function keepHere(file) {
+  await keep(file)
+  note(`A copy of ${file.name} is being made`)
+}
+
+function keep(file) {
+  const [peer] = file.peers
+  return post('api/p2p/keep', file.hash ? { hash: file.hash } : { file_id: file.ids[0], peer_id: peer })
+}
+
+export async function remove(file) {
+  const others = file.peers.size - 1
+  const rest = others > 0 ? ` ${count(others, 'other node keeps', 'other nodes keep')} a copy.` : ' No other node has a copy.'
+  const text = `${file.name} (${bytes(file.size)}) will be gone from this node.${rest}`
+  if (!(await confirmed('Delete this file?', text))) return
+  const isGone = await removed(file)
+  note(isGone ? `${file.name} was deleted` : `${file.name} is here under another name only`)
+  document.getElementById('files').focus()
+}
+
+// Whether there was such a file.
+async function removed(file) {
+  const query = new URLSearchParams({ name: file.name, limit: AT_ONCE })
+  const own = []
+  for (let next = ''; next !== null;) {
+    const page = await read(`api/p2p/files?${query}${next && `&after=${next}`}`)
+    own.push(...page.files)
+    next = page.next
+  }
+  const same = own.filter((it) => it.hash === file.hash && it.original_name === file.name)
+  for (const { file_id } of same) await request(`api/p2p/file/${file_id}`, { method: 'DELETE' })
+  return same.length > 0
+}
+
+function confirmed(title, text) {
+  document.getElementById('confirm-title').textContent = title
+  document.getElementById('confirm-text').textContent = text
+  return answered(document.getElementById('confirm'))
+}
+
+export async function keepAll(files) {
+  const missing = files.filter((file) => !file.here || file.damaged)
+  const failures = await each(missing, keep)
+  const made = missing.length - failures
+  note(`${count(made, 'copy is', 'copies are')} being made${failed(failures)}`, failures > 0)
+}
+
+// Tells whether it was wanted.
+export async function removeAll(files) {
+  const own = files.filter((file) => file.here)
+  const lone = own.filter((file) => file.peers.size === 1).length
+  const sum = own.reduce((all, file) => all + file.size, 0)
+  const text = `${count(own.length, 'file', 'files')} (${bytes(sum)}) will be gone from this node. No other node has a copy of ${lone} of them.`
+  if (!(await confirmed('Delete these files?', text))) return false
+  const failures = await each(own, removed)
+  note(`${count(own.length - failures, 'file was', 'files were')} deleted${failed(failures)}`, failures > 0)
+  document.getElementById('files').focus()
+  return true
+}
+
+const failed = (failures) => (failures > 0 ? `, ${failures} could not be` : '')
+
+// Does this with each, also where it fails for one; tells for how many it failed.
+async function each(files, act) {
+  let failures = 0
+  for (const file of files) {
+    await act(file).catch(() => { failures += 1 })
+  }
+  return failures
+}

@@ -1,0 +1,31 @@
+// One file as the list shows it.
+
+import { note } from './api.js'
+import { badge } from './badge.js'
+import { chooser } from './chosen.js'
+import { address, download, keepHere, remove } from './file_actions.js'
+import { element } from './format.js'
+import { look } from './look.js'
+
+export function row(file, keeping, facts, mayWrite) {
+  return element('li', { class: mayWrite ? 'file' : 'file read-only' },
+    mayWrite ? chooser(file) : null,
+    element('a', { class: 'name', title: file.name, href: address(file), download: file.name, click: (event) => download(event, file), ...action('open', file) }, file.name),
+    element('span', { class: 'quiet facts', title: facts }, facts),
+    badge(file),
+    keeping ? element('progress', { max: Math.max(file.size, 1), value: keeping.fetched, 'aria-label': `Copy of ${file.name}` }) : null,
+    element('span', { class: 'row-actions' },
+      button('Look', file, look),
+      mayWrite && !(file.here && !file.damaged) && !keeping ? button('Keep a copy', file, keepHere, 'wide') : null,
+      mayWrite && file.here ? button('Delete', file, remove, 'wide') : null))
+}
+
+// Tells where the focus was, when a row is made anew.
+function action(name, file) {
+  return { 'data-action': `${name} ${file.ids[0]}` }
+}
+
+function button(label, file, act, kind = '') {
+  const click = () => act(file).catch((error) => note(error.message, true))
+  return element('button', { type: 'button', class: kind, 'aria-label': `${label}: ${file.name}`, click, ...action(label, file) }, label)
+}

@@ -1,0 +1,82 @@
+// The files of the network in one order, read piece by piece as far as somebody looks, and again
+// only where somebody looks.
+
+import { read } from './api.js'
+
+// How a cursor is sent that the listing goes on behind.
+const BEHIND = { newest: 'before', oldest: 'after' }
+
+export class Listing {
+  // Of files whose names hold `name`, at most `size` at a time.
+  constructor(name, order, size) {
+    Object.assign(this, { name, order, size, pieces: [], total: 0, myself: '', isWhole: false })
+  }
+
+  get files() {
+    return this.pieces.flatMap((piece) => piece.files)
+  }
+
+  // Reads what comes next.
+  async readOn() {
+    let from = this.pieces.at(-1)?.to ?? null
+    // A node looks at so many files for a name at a time, and may have found none among them.
+    for (let found = 0; found === 0 && !this.isWhole;) {
+      const piece = await this.readPiece(from)
+      this.pieces.push(piece)
+      this.isWhole = piece.to === null
+      from = piece.to
+      found = piece.files.length
+    }
+  }
+
+  // What was read may be otherwise by now.
+  mark() {
+    for (const piece of this.pieces) piece.isStale = true
+  }
+
+  // Reads these of its pieces again where they may have changed; tells whether any was read.
+  async readAgain(pieces) {
+    const stale = pieces.filter((it) => it.isStale && this.pieces.includes(it))
+    for (const piece of stale) await this.readOneAgain(piece)
+    return stale.length > 0
+  }
+
+  async readOneAgain(piece) {
+    const now = []
+    let from = piece.from
+    for (;;) {
+      const part = await this.readPiece(from)
+      if (part.to === null || !this.isWithin(part.to, piece.to)) part.to = piece.to
+      part.files = part.files.filter((file) => this.isWithin(keyOf(file), piece.to))
+      now.push(part)
+      from = part.to
+      if (from === piece.to) break
+      // Beyond the end there was nothing before; it is read when somebody looks.
+      if (piece.to === null) {
+        this.isWhole = false
+        break
+      }
+    }
+    this.pieces.splice(this.pieces.indexOf(piece), 1, ...now)
+  }
+
+  async readPiece(from) {
+    const query = new URLSearchParams({ order: this.order, limit: this.size })
+    if (this.name) query.set('name', this.name)
+    if (from !== null) query.set(BEHIND[this.order], from)
+    const answer = await read(`api/p2p/network?${query}`)
+    this.total = answer.total_files
+    this.myself = answer.peer_id
+    const piece = { from, to: answer.next, files: answer.files, isStale: false }
+    for (const file of piece.files) file.piece = piece
+    return piece
+  }
+
+  // Whether this comes before the end of a piece. Ids, and so cursors, grow with time.
+  isWithin(key, to) {
+    if (to === null) return true
+    return this.order === 'newest' ? key >= to : key <= to
+  }
+}
+
+const keyOf = (file) => (file.hash ? `${file.file_id}.${file.hash}` : file.file_id)

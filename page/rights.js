@@ -1,0 +1,30 @@
+// What this visitor may do at this node, and why not more.
+
+import { authorization } from './api.js'
+
+let health = null
+
+// Until the node has told, it is as open as most are.
+export const mayWrite = () => health?.may_write ?? true
+
+// Asks the node, and offers no more than it would take.
+export async function showRights() {
+  const headers = authorization()
+  const answer = await fetch('health', { headers })
+  if (!answer.ok) return
+  health = await answer.json()
+  const why = whyNot(headers.Authorization !== undefined)
+  const said = document.getElementById('upload-why')
+  if (said.textContent !== why) said.textContent = why
+  said.hidden = why === ''
+  document.getElementById('drop').hidden = !mayWrite()
+  if (!mayWrite() && health.writers === 'token') document.getElementById('enter-token').hidden = false
+}
+
+function whyNot(hasToken) {
+  if (health.writers === 'nobody') return 'This node takes no changes from anybody: its files can be read only.'
+  if (!health.may_write && hasToken) return 'Your token gives the right to read only, so nothing can be uploaded, kept or deleted with it.'
+  if (!health.may_write) return 'Who has no token can only read here. Enter one to upload, keep and delete.'
+  if (!health.writable) return `This node takes no uploads now: ${health.reason}`
+  return ''
+}
