@@ -16,6 +16,8 @@ export function showStorage(status) {
     element('p', { class: 'figure' },
       element('strong', {}, bytes(status.blob_bytes)), ' kept for ',
       count(status.local_files, 'file', 'files')),
+    element('p', { class: status.room_bytes > 0 ? '' : 'warning' },
+      status.room_bytes > 0 ? `Room for ${bytes(status.room_bytes)} more` : 'There is no room for more: delete something, or give the node more.'),
     saved > 0 ? ring(status.blob_bytes, saved) : '',
     element('ul', { class: 'legend' },
       element('li', { class: 'stored' }, `${bytes(status.blob_bytes)} on disk, in ${count(status.blobs, 'content', 'contents')}`),

@@ -34,6 +34,10 @@ pub(super) struct StatusAnswer {
     blobs: u64,
     /// The content that is kept, in bytes: each once, however many files have it.
     blob_bytes: u64,
+    /// How many bytes more can be kept now, within the quota and what is free on the disk; an
+    /// event does not tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_bytes: Option<u64>,
     /// Whether peers reach this node where it says it is: false where those that tell have
     /// tried in vain, null where that is not known.
     reachable: Option<bool>,
@@ -60,6 +64,7 @@ impl StatusAnswer {
             file_bytes: totals.bytes,
             blobs: totals.blobs,
             blob_bytes: totals.blob_bytes,
+            room_bytes: None,
             reachable: node.network().reachability.get(Instant::now()),
             key_also_at: node.network().copied_key.other().map(|it| it.to_string()),
             partial: node.network().directory.partial_peers() > 0,
@@ -69,7 +74,11 @@ impl StatusAnswer {
 
 /// Tells what the node holds and knows.
 pub(super) async fn status(State(node): State<Arc<Node>>) -> Json<StatusAnswer> {
-    Json(StatusAnswer::of(&node))
+    let room = node.store().room().await;
+    Json(StatusAnswer {
+        room_bytes: Some(room),
+        ..StatusAnswer::of(&node)
+    })
 }
 
 /// The answer of `GET /health`.

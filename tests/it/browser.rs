@@ -316,3 +316,10 @@ fn files_are_looked_at_copied_and_chosen_without_leaving_the_page() {
     uploaded(node.address, "minutes.pdf", b"%PDF-1.4\n");
     run("look.mjs", &node, &[]);
 }
+
+#[test]
+fn the_room_that_is_left_is_told() {
+    let (dir, path) = with_file("all of it.bin", &content(14, 1_000_000));
+    let node = Node::start(&dir, &["--quota", "1000000"]);
+    run("room.mjs", &node, &[&path]);
+}
