@@ -1,6 +1,7 @@
 // What this node keeps, as a picture: what is on its disk, and what it did not have to keep
 // twice.
 
+import { isPrivate } from './api.js'
 import { bytes, count, element, picture } from './format.js'
 
 export function showStorage(status) {
@@ -13,6 +14,7 @@ export function showStorage(status) {
     status.partial
       ? element('p', { class: 'warning' }, 'Some peers tell of more files than this node has room for: of theirs, only the newest are shown.')
       : '',
+    isPrivate() ? element('p', { class: 'quiet' }, 'This node is private: only who has a token sees its files.') : '',
     element('p', { class: 'figure' },
       element('strong', {}, bytes(status.blob_bytes)), ' kept for ',
       count(status.local_files, 'file', 'files')),

@@ -11,6 +11,7 @@ await visit(url, async (page) => {
   await asking.getByLabel('Token').fill(token)
   await asking.getByRole('button', { name: 'Use it' }).click()
   await page.getByText('Nothing is here yet.').waitFor()
+  await page.getByText('This node is private').waitFor()
   await page.getByLabel('Files to upload').setInputFiles(file)
   await row(page, 'Files', basename(file)).waitFor()
   await download(page, basename(file), downloaded)
