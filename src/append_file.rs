@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Resource, getrlimit};
+
 use crate::disk::{DiskError, DiskFile};
 
 /// How much is written to find out whether it can be, in bytes.
@@ -36,6 +38,15 @@ impl AppendFile {
     /// Where it ends, in bytes: what [`AppendFile::take`] took counts.
     pub fn end(&self) -> u64 {
         self.end
+    }
+
+    /// Whether the process may let it grow by so many bytes: a limit of the sizes of files
+    /// (`ulimit -f`) is reached where not, and what comes belongs into another file.
+    pub fn may_grow_by(&self, bytes: u64) -> bool {
+        let limit = getrlimit(Resource::Fsize).current;
+        // With room for a trial behind it, which tells whether the next bytes can be written.
+        let grown = self.end.saturating_add(bytes).saturating_add(TRIAL as u64);
+        limit.is_none_or(|limit| grown <= limit)
     }
 
     /// Fails where nothing can be appended: the file is no longer at its place, somebody

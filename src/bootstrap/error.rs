@@ -12,6 +12,8 @@ use crate::web::error::ApiError;
 pub(super) enum BootstrapError {
     /// As by a node.
     Refused(ApiError),
+    /// The client means another host than this machine.
+    Host,
     /// The body is longer than so many bytes, or was cut off: one code for either.
     Body(usize),
 }
@@ -24,13 +26,22 @@ impl From<ApiError> for BootstrapError {
 
 impl IntoResponse for BootstrapError {
     fn into_response(self) -> Response {
-        match self {
-            Self::Refused(error) => error.into_response(),
-            Self::Body(most) => {
-                let message = format!("the body is longer than {most} bytes or was cut off");
-                let body = json!({ "status": "error", "code": "bad_body", "message": message });
-                (StatusCode::BAD_REQUEST, Json(body)).into_response()
-            }
-        }
+        let (status, code, message) = match self {
+            Self::Refused(error) => return error.into_response(),
+            Self::Host => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "host_not_allowed",
+                "this server does not answer for this host; \
+                 name the proxy that is in front of it with --trusted-proxy"
+                    .to_owned(),
+            ),
+            Self::Body(most) => (
+                StatusCode::BAD_REQUEST,
+                "bad_body",
+                format!("the body is longer than {most} bytes or was cut off"),
+            ),
+        };
+        let body = json!({ "status": "error", "code": code, "message": message });
+        (status, Json(body)).into_response()
     }
 }

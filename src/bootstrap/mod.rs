@@ -9,8 +9,8 @@ use axum::body::to_bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::header;
-use axum::middleware::from_fn_with_state;
-use axum::response::IntoResponse;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use parking_lot::Mutex;
@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::base_url::BaseUrl;
 use crate::blocking;
 use crate::disk::DiskError;
 use crate::peer::prefix::narrow_of;
@@ -26,6 +27,7 @@ use crate::state_file::StateFile;
 use crate::web::clients::ClientAddress;
 use crate::web::error::ApiError;
 use crate::web::limited::limit_rate;
+use crate::web::origin::Guard;
 use crate::web::rate_limit::RateLimit;
 
 mod error;
@@ -63,6 +65,18 @@ pub struct Bootstrap {
     limit: Arc<RateLimit>,
 }
 
+async fn refuse_pages(
+    State(guard): State<Arc<Guard>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, BootstrapError> {
+    guard.check(&request).map_err(|error| match error {
+        ApiError::Host => BootstrapError::Host,
+        other => other.into(),
+    })?;
+    Ok(next.run(request).await)
+}
+
 #[derive(Deserialize)]
 struct PeersQuery {
     limit: Option<usize>,
@@ -87,8 +101,16 @@ impl Bootstrap {
         })
     }
 
-    /// Its routes.
-    pub fn router(self: Arc<Self>) -> Router {
+    /// Its routes, where it listens at `address`, perhaps behind a gateway that passes on whatever
+    /// host clients name.
+    pub fn router(self: Arc<Self>, address: BaseUrl, behind_gateway: bool) -> Router {
+        // Peers are no pages: one that a browser shows could register addresses of this machine.
+        let guard = Guard {
+            on_loopback: address.is_loopback() && !behind_gateway,
+            base_url: address,
+            allowed: Vec::new(),
+            over_tls: false,
+        };
         Router::new()
             .route("/register", post(register))
             .route("/peers", get(peers))
@@ -96,6 +118,7 @@ impl Bootstrap {
             .route("/health", get(health))
             .fallback(|| async { ApiError::UnknownPath })
             .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
+            .layer(from_fn_with_state(Arc::new(guard), refuse_pages))
             .with_state(self)
     }
 

@@ -106,10 +106,12 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let said = format!("larder introduces peers on http://{bound} now");
     logging::say(&said);
     service::serves(&said);
-    let router = Arc::clone(&bootstrap).router();
+    let gateways = arguments.gateways.gateways();
+    let address = format!("http://{bound}").parse()?;
+    let router = Arc::clone(&bootstrap).router(address, !gateways.is_empty());
     let options = server::Options {
         max_connections: limits::connections(),
-        gateways: arguments.gateways.gateways(),
+        gateways,
         ..server::Options::default()
     };
     tokio::spawn(allocator::give_back_regularly());

@@ -26,7 +26,8 @@ impl InMemoryBootstrap {
             max_peers: 100,
             rate: None,
         };
-        let router = Arc::new(Bootstrap::open(&options).unwrap()).router();
+        let router = Arc::new(Bootstrap::open(&options).unwrap())
+            .router("http://127.0.0.1:9000".parse().unwrap(), false);
         Self { router, _dir: dir }
     }
 

@@ -1,13 +1,15 @@
 //! Addresses that no peer may have: what is not asked is not taken, not listed, not kept and
 //! not passed on, whoever names it.
 
+use std::io::Write;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::common::canned::{Canned, Reply};
 use crate::common::peers::{post, until_knows};
 use crate::common::process::{Node, until};
-use crate::common::raw_http::{Answer, get, head, send};
+use crate::common::raw_http::{Answer, connect, get, head, read_answer, send};
 use crate::common::recorder::Recorder;
 
 /// Places of machines' secrets, in every form that leads there, reserved ones, and texts that
@@ -143,6 +145,51 @@ fn addresses_of_machines_houses_and_providers_are_taken() {
         );
         assert_eq!(answer.status, 200, "{address}: {answer:?}");
     }
+}
+
+#[test]
+fn no_page_of_a_browser_registers_an_address_at_a_bootstrap_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Node::start(&dir, &["bootstrap", "--listen", "127.0.0.1:0"]);
+    let body = registration("http://127.0.0.1:1").to_string();
+    let ask = |method: &str, path: &str, host: &str, origin: &str| {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{origin}Connection: close\r\n\
+             Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = connect(server.address);
+        stream.write_all(head.as_bytes()).unwrap();
+        read_answer(&mut stream, false)
+    };
+    let own = server.address.to_string();
+    let of_a_page = ask("POST", "/register", &own, "Origin: http://page.example\r\n");
+    assert_eq!(of_a_page.refusal(), (403, "origin_not_allowed".to_owned()));
+    for (method, path) in [("POST", "/register"), ("GET", "/peers")] {
+        let rebound = ask(method, path, "page.example", "");
+        assert_eq!(
+            rebound.refusal(),
+            (421, "host_not_allowed".to_owned()),
+            "{path}"
+        );
+    }
+    let listed = get(server.address, "/peers", &[]).json();
+    assert_eq!(listed["peers"], json!([]));
+    assert_eq!(ask("POST", "/register", &own, "").status, 200);
+
+    let dir = tempfile::tempdir().unwrap();
+    let behind = [
+        "bootstrap",
+        "--listen",
+        "127.0.0.1:0",
+        "--trusted-proxy",
+        "127.0.0.1",
+    ];
+    let server = Node::start(&dir, &behind);
+    let head = "GET /peers HTTP/1.1\r\nHost: bootstrap.example\r\nConnection: close\r\n\r\n";
+    let mut stream = connect(server.address);
+    stream.write_all(head.as_bytes()).unwrap();
+    assert_eq!(read_answer(&mut stream, false).status, 200);
 }
 
 #[test]

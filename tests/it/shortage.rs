@@ -160,6 +160,29 @@ fn a_limit_of_file_sizes_is_a_lack_of_room_and_kills_nothing() {
     node.stop();
 }
 
+#[test]
+fn a_limit_of_file_sizes_that_a_file_of_many_has_reached_stops_no_uploads() {
+    let dir = tempfile::tempdir().unwrap();
+    // The pack reaches it after some 25 uploads.
+    let node = Node::spawn(&dir, limited(dir.path(), "-f 1000"));
+    let mut files = Vec::new();
+    for seed in 0..60 {
+        let file = uploaded(node.address, "short", &content(seed, 40_000));
+        files.push((file["file_id"].as_str().unwrap().to_owned(), seed));
+        assert_eq!(get(node.address, "/ready", &[]).status, 200);
+    }
+    assert!(sizes(&dir, "packs").len() > 2, "one pack is enough");
+    assert!(!node.log().contains("fails"), "{}", node.log());
+    node.stop();
+    let node = Node::spawn(&dir, limited(dir.path(), "-f 1000"));
+    for (id, seed) in files {
+        let answer = get(node.address, &format!("/api/p2p/file/{id}"), &[]);
+        assert!(answer.body == content(seed, 40_000), "{seed}");
+    }
+    uploaded(node.address, "after a start", &content(100, 40_000));
+    node.stop();
+}
+
 /// The sizes of all files under a directory of the storage, in bytes.
 fn sizes(dir: &TempDir, below: &str) -> Vec<u64> {
     let (mut sizes, mut dirs) = (

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::super::BlobError;
 use super::entry::{PackEntry, prefix};
-use super::format::{EntryHeader, PACK_HEADER, encode_pack};
+use super::format::{ENTRY_HEADER, EntryHeader, PACK_HEADER, encode_pack};
 use super::index_file;
 use super::options::Options;
 use super::pack::{EXTENSION, Pack, path};
@@ -110,6 +110,14 @@ impl Active {
     /// Whether the next entries belong into a new pack.
     pub(super) fn is_full(&self, options: &Options) -> bool {
         self.len() >= options.pack_bytes || self.entries.len() >= MAX_ENTRIES
+    }
+
+    /// Whether files may not become so long that a blob of `bytes` fits behind `group`, and would
+    /// in a new pack, perhaps.
+    pub(super) fn outgrows(&self, group: &Group, bytes: usize) -> bool {
+        let has_any = !self.entries.is_empty() || !group.entries.is_empty();
+        let more = group.len() as u64 + u64::from(ENTRY_HEADER) + bytes as u64;
+        has_any && !self.file.may_grow_by(more)
     }
 
     /// Adds a blob to a group that is to be appended to this pack.

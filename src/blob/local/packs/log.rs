@@ -92,6 +92,12 @@ impl Log {
         Ok(true)
     }
 
+    /// Whether a blob of `bytes` fits no longer behind a batch, and wants one of its own.
+    pub(super) fn outgrows(&self, batch: &Batch, bytes: usize) -> bool {
+        let active = self.active.as_ref();
+        active.is_some_and(|it| it.outgrows(&batch.group, bytes))
+    }
+
     /// Whether format 1 has left the blob in a file.
     fn is_in_file(&self, hash: &BlobHash, bytes: &[u8]) -> bool {
         let Some(files) = &self.options.small_files else {
@@ -111,7 +117,8 @@ impl Log {
         if group.entries.is_empty() {
             self.leave_unsound()?;
         }
-        let is_full = |active: &Active| active.is_full(&self.options);
+        let is_full =
+            |active: &Active| active.is_full(&self.options) || active.outgrows(group, bytes.len());
         if group.entries.is_empty() && self.active.as_ref().is_some_and(is_full) {
             self.finish_active()?;
         }
@@ -201,6 +208,9 @@ impl Log {
     pub(super) fn try_to_write(&mut self) -> Result<(), BlobError> {
         self.options.refusal.check()?;
         self.leave_unsound()?;
+        if self.outgrows(&Batch::default(), 0) {
+            self.finish_active()?;
+        }
         self.active.as_mut().map_or(Ok(()), Active::try_to_write)
     }
 

@@ -80,6 +80,9 @@ impl Writer {
     }
 
     fn put(&mut self, hash: BlobHash, bytes: &[u8], answer: Answer) {
+        if self.log.outgrows(&self.batch, bytes.len()) {
+            self.append();
+        }
         let added = self.log.options.refusal.check().and_then(|()| {
             // Nothing can differ between blobs of one hash.
             if self.hashes.contains(&hash) {
