@@ -160,6 +160,9 @@ pub enum BlobError {
     /// There is no room for the content among so many bytes of all that is kept.
     #[error("at most {0} bytes of content are kept")]
     OverQuota(u64),
+    /// What the client has begun and not ended takes as much of that as one client may.
+    #[error("unfinished uploads of one client take no more than a share of the quota")]
+    OverShare,
 }
 
 impl BlobError {

@@ -6,14 +6,16 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::file_view::FileView;
+use super::gate::ClientShare;
 use crate::blob::{BlobError, Received, Receiving};
+use crate::client_key::ClientKey;
 use crate::node::Node;
 use crate::record::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
 use crate::store::{About, Store};
@@ -111,7 +113,8 @@ async fn of_form(node: &Node, request: Request) -> Result<Response, ApiError> {
     let longest = node.store().limit().longest;
     let max_bytes = longest.map_or(u64::MAX, |max| max.saturating_add(MAX_FORM_BYTES));
     let mut form = Form::new(&head.headers, RequestBody::new(body, max_bytes))?;
-    let (content, about) = receive(node.store(), &mut form).await?;
+    let client = client_of(&head.extensions);
+    let (content, about) = receive(node.store(), &mut form, client).await?;
     keep(node, content, about).await
 }
 
@@ -134,7 +137,8 @@ async fn of_bytes(
         content_type: type_of_bytes(&head.headers),
         description,
     };
-    let content = receive_bytes(node.store(), body).await?;
+    let client = client_of(&head.extensions);
+    let content = receive_bytes(node.store(), body, client).await?;
     keep(node, content, about).await
 }
 
@@ -174,6 +178,12 @@ async fn check_room(node: &Node, headers: &HeaderMap, beside: u64) -> Result<(),
     room.map_err(ApiError::unwritten)
 }
 
+/// Who sends it, as far as that is told from others.
+fn client_of(extensions: &Extensions) -> Option<ClientKey> {
+    let share = extensions.get::<ClientShare>();
+    share.and_then(|ClientShare(client)| client.clone())
+}
+
 /// The length that the client says the body has, or zero.
 pub(super) fn announced_bytes(headers: &HeaderMap) -> u64 {
     let length = headers.get(header::CONTENT_LENGTH);
@@ -189,10 +199,15 @@ fn type_of_bytes(headers: &HeaderMap) -> Option<String> {
     sendable_type(meant?)
 }
 
-async fn receive_bytes(store: &Store, body: Body) -> Result<Box<dyn Received>, ApiError> {
+async fn receive_bytes(
+    store: &Store,
+    body: Body,
+    client: Option<ClientKey>,
+) -> Result<Box<dyn Received>, ApiError> {
     let longest = store.limit().longest.unwrap_or(u64::MAX);
     let mut body = RequestBody::new(body, longest);
-    let mut receiving = store.receive().await.map_err(ApiError::unwritten)?;
+    let receiving = store.receive_of(client).await;
+    let mut receiving = receiving.map_err(ApiError::unwritten)?;
     while let Some(data) = body.next().await? {
         receiving.write(data).await.map_err(ApiError::unwritten)?;
     }
@@ -211,14 +226,20 @@ async fn keep(node: &Node, content: Box<dyn Received>, about: About) -> Result<R
 }
 
 /// Receives the whole form: one file, and a description before or behind it.
-async fn receive(store: &Store, form: &mut Form) -> Result<(Box<dyn Received>, About), ApiError> {
+async fn receive(
+    store: &Store,
+    form: &mut Form,
+    client: Option<ClientKey>,
+) -> Result<(Box<dyn Received>, About), ApiError> {
     let mut file = None;
     let mut description = None;
     let mut missing = ApiError::NoFile;
     while let Some(part) = form.next_part().await? {
         match (part.name.as_deref(), &part.file_name) {
             (Some("file"), Some(_)) if file.is_some() => return Err(ApiError::SecondFile),
-            (Some("file"), Some(_)) => file = Some(receive_file(store, form, part).await?),
+            (Some("file"), Some(_)) => {
+                file = Some(receive_file(store, form, part, client.clone()).await?);
+            }
             // Some have a text field of that name beside the file.
             (Some("file"), None) => {
                 let text = form.text(part.charset, MAX_TEXT_BYTES).await?;
@@ -247,10 +268,12 @@ async fn receive_file(
     store: &Store,
     form: &mut Form,
     part: PartHead,
+    client: Option<ClientKey>,
 ) -> Result<(Box<dyn Receiving>, About), ApiError> {
     let name = part.file_name.unwrap_or_default();
     check_name(&name)?;
-    let mut receiving = store.receive().await.map_err(ApiError::unwritten)?;
+    let receiving = store.receive_of(client).await;
+    let mut receiving = receiving.map_err(ApiError::unwritten)?;
     while let Some(data) = form.next_data().await? {
         receiving.write(data).await.map_err(ApiError::unwritten)?;
     }

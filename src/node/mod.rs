@@ -133,6 +133,12 @@ impl Node {
         options: &server::Options,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), StoreError> {
+        if self.store.has_quota() {
+            // What is unfinished takes room before anybody brings more. Where that cannot be
+            // listed, whoever needs it next looks again, and tells why.
+            let _ = self.uploads.recall().await;
+            let _ = self.keeper.recall().await;
+        }
         let background = self.start_background_work();
         let (leaving, left) = oneshot::channel();
         let shutdown = async {

@@ -1,5 +1,6 @@
 //! Bytes that are put behind those that are here.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use super::error::UploadError;
 use super::visit::{UploadProgress, Visit};
 use crate::blob::{BlobError, Partial, Proven};
-use crate::store::StoreError;
+use crate::store::{StoreError, TakenRoom};
 
 /// How many bytes come at most before it is noted once more which beginning is here.
 const MARK_EVERY: u64 = 16 << 20;
@@ -27,6 +28,20 @@ pub struct Appending {
     /// How many bytes were here when their hash was noted, and when that was; None where they
     /// are to be checked.
     marked: Option<(u64, Instant)>,
+    ahead: Ahead,
+}
+
+/// Room for all of an upload while a request brings bytes, so that two that are under way do not
+/// stop each other halfway; only what has come keeps it when the request is at its end.
+struct Ahead {
+    room: Arc<TakenRoom>,
+    came: u64,
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.room.note(self.came);
+    }
 }
 
 /// Why a request is stopped.
@@ -47,11 +62,17 @@ impl Visit {
         if here != offset || self.state.finished.is_some() {
             return Err(UploadError::Offset(here));
         }
+        let (length, room) = (self.state.upload.length, Arc::clone(&self.entry.room));
+        if let Some(length) = length {
+            self.uploads.store.let_come(&room, here, length).await?;
+        }
+        let ahead = Ahead { room, came: here };
         let partial = self.partial().await?;
         Ok(Appending {
             visit: self,
             partial,
             began: here,
+            ahead,
             marked: (!checked).then(|| (here, Instant::now())),
         })
     }
@@ -77,6 +98,10 @@ impl Appending {
     /// Takes the next piece; waits while the disk is behind.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), UploadError> {
         self.visit.entry.begin();
+        let (store, length) = (&self.visit.uploads.store, self.visit.state.upload.length);
+        let came = self.partial.received() + piece.len() as u64;
+        store.let_more_come(&self.ahead.room, came, length).await?;
+        self.ahead.came = came;
         self.partial.write(piece).await?;
         if self.is_mark_due() {
             self.mark().await?;
@@ -119,10 +144,13 @@ impl Appending {
         let Self {
             mut visit,
             mut partial,
+            ahead,
             ..
         } = self;
         visit.sync(&mut *partial).await?;
         visit.entry.note(None);
+        // Before it may be a file, which takes no room any longer.
+        drop(ahead);
         if Some(visit.state.offset) == visit.state.upload.length {
             visit.finish(partial).await?;
         } else {
@@ -138,12 +166,15 @@ impl Appending {
             visit,
             mut partial,
             began,
+            mut ahead,
             ..
         } = self;
         // A batch may be on its way to the file; how that ends does not matter.
         let _ = partial.sync().await;
         drop(partial);
-        visit.cut_to(began).await
+        visit.cut_to(began).await?;
+        ahead.came = began;
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ use super::state::UploadId;
 use super::turns::Turns;
 use crate::client_key::ClientKey;
 use crate::record::FileId;
+use crate::store::TakenRoom;
 
 /// All uploads.
 #[derive(Default)]
@@ -25,6 +26,8 @@ pub(super) struct UploadEntry {
     client: Option<ClientKey>,
     /// Whether any of its bytes have come.
     begun: AtomicBool,
+    /// What it takes of the quota.
+    pub(super) room: Arc<TakenRoom>,
     /// Whether what had come before this start was read and is what it was.
     proven: AtomicBool,
 }
@@ -48,12 +51,18 @@ pub(super) struct Known {
 }
 
 impl UploadEntry {
-    pub(super) fn new(known: Known, client: Option<ClientKey>, begun: bool) -> Self {
+    pub(super) fn new(
+        known: Known,
+        client: Option<ClientKey>,
+        begun: bool,
+        room: Arc<TakenRoom>,
+    ) -> Self {
         Self {
             turns: Turns::default(),
             known: Mutex::new(known),
             client,
             begun: AtomicBool::new(begun),
+            room,
             proven: AtomicBool::new(false),
         }
     }
@@ -100,8 +109,8 @@ impl Entries {
     }
 
     /// Adds one that was there before this start.
-    pub(super) fn add(&self, id: UploadId, known: Known, begun: bool) {
-        let entry = UploadEntry::new(known, None, begun);
+    pub(super) fn add(&self, id: UploadId, known: Known, begun: bool, room: Arc<TakenRoom>) {
+        let entry = UploadEntry::new(known, None, begun, room);
         self.0.lock().insert(id, Arc::new(entry));
     }
 
@@ -113,6 +122,7 @@ impl Entries {
         id: UploadId,
         client: Option<ClientKey>,
         (max, each): (usize, usize),
+        room: Arc<TakenRoom>,
     ) -> Result<Option<UploadId>, Full> {
         let mut entries = self.0.lock();
         let mut held: HashMap<&Option<ClientKey>, usize> = HashMap::new();
@@ -144,7 +154,7 @@ impl Entries {
             written: Instant::now(),
             file: None,
         };
-        let entry = UploadEntry::new(known, client, false);
+        let entry = UploadEntry::new(known, client, false, room);
         // Nothing has come before.
         entry.set_proven();
         entries.insert(id, Arc::new(entry));

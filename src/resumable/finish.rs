@@ -7,6 +7,8 @@
 //!
 //! After a crash between the first and the third step the file is there or it is not.
 
+use std::sync::Arc;
+
 use futures_util::TryStreamExt;
 
 use super::error::UploadError;
@@ -15,6 +17,7 @@ use super::visit::Visit;
 use crate::blob::{BlobError, Partial};
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord};
+use crate::store::StoreError;
 
 impl Visit {
     /// Makes a file of `partial`, which holds all of the content and is durable.
@@ -65,7 +68,15 @@ impl Visit {
             None => self.begin_to_end(content.hash()).await?,
         };
         let about = self.state.upload.about.clone();
-        let record = self.uploads.store.ingest(content, about).await?;
+        let (store, room) = (&self.uploads.store, Arc::clone(&self.entry.room));
+        let record = match store.ingest_arrived(content, about, Some(room)).await {
+            Err(error @ StoreError::Blob(BlobError::OverQuota(_))) => {
+                // It came beyond the quota, since it might have been kept already.
+                self.uploads.remove(self.id).await;
+                return Err(error.into());
+            }
+            record => record?,
+        };
         self.end(record.id, &ending).await
     }
 
@@ -88,6 +99,7 @@ impl Visit {
         self.save().await?;
         self.entry.note(Some(file));
         self.uploads.remembered.remove_content(self.id).await;
+        self.entry.room.note(0);
         self.uploads.forget_oldest().await;
         Ok(())
     }

@@ -76,7 +76,8 @@ impl Uploads {
             upload.about.name = id.to_string();
         }
         let places = (MAX_UNFINISHED, MAX_OF_ONE);
-        let gone = self.entries.add_unfinished(id, client, places);
+        let room = self.store.no_room_yet(client.clone());
+        let gone = self.entries.add_unfinished(id, client, places, room);
         let gone = gone.map_err(|full| match full {
             Full::All => UploadError::TooMany(MAX_UNFINISHED),
             Full::Share => UploadError::TooManyOfOne(MAX_OF_ONE),
@@ -183,7 +184,7 @@ impl Uploads {
     }
 
     /// Learns once what was there before this start.
-    pub(super) async fn recall(&self) -> Result<&[UploadId], UploadError> {
+    pub async fn recall(&self) -> Result<&[UploadId], UploadError> {
         let recall = || async {
             let mut interrupted = Vec::new();
             let all = self.remembered.find_all(self.expiry).await?;
@@ -196,7 +197,10 @@ impl Uploads {
                 let now = Instant::now();
                 let written = now.checked_sub(found.age).unwrap_or(now);
                 let known = Known { written, file };
-                self.entries.add(found.id, known, found.len > 0);
+                let room = self.store.no_room_yet(None);
+                // Of one that has ended nothing is left, or it is the same as the file.
+                room.note(if file.is_none() { found.len } else { 0 });
+                self.entries.add(found.id, known, found.len > 0, room);
             }
             Ok(interrupted)
         };

@@ -119,6 +119,8 @@ impl Visit {
             .remembered
             .cut(self.id, self.state.offset)
             .await?;
+        // What was cut off takes no room any longer.
+        self.entry.room.note(counts);
         let is_less = counts < self.state.offset;
         if is_less || (self.state.offset > 0 && !self.entry.is_proven()) {
             self.prove().await?;

@@ -22,16 +22,7 @@ impl Store {
         quota.map_or(Ok(()), |it| it.check(bytes, || self.totals().blob_bytes))
     }
 
-    /// The same for content with this hash: what a file has already takes nothing, and what is on
-    /// its way no more than it does.
-    pub async fn check_quota_of(&self, hash: &BlobHash, bytes: u64) -> Result<(), StoreError> {
-        match self.check_quota(bytes) {
-            Err(full) if !self.is_expected(hash) && !self.is_needed(hash).await? => Err(full),
-            _ => Ok(()),
-        }
-    }
-
-    fn is_expected(&self, hash: &BlobHash) -> bool {
+    pub(super) fn is_expected(&self, hash: &BlobHash) -> bool {
         self.quota.as_ref().is_some_and(|it| it.expects(hash))
     }
 
@@ -45,7 +36,7 @@ impl Store {
     }
 
     /// Whether content of this length may be kept already, or be on its way.
-    async fn may_be_kept(&self, bytes: u64) -> Result<bool, StoreError> {
+    pub(super) async fn may_be_kept(&self, bytes: u64) -> Result<bool, StoreError> {
         // First: before it is there no longer its length is noted.
         if self
             .quota

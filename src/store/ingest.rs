@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::feed::Change;
-use super::quota::Reservation;
+use super::quota::{Reservation, TakenRoom};
 use super::{Store, StoreError};
 use crate::blob::{BlobError, Received};
 use crate::hash::BlobHash;
@@ -40,8 +40,19 @@ impl Store {
         content: Box<dyn Received>,
         about: About,
     ) -> Result<FileRecord, StoreError> {
+        self.ingest_arrived(content, about, None).await
+    }
+
+    /// The same for content that has taken `room` as it came, of which nothing is left once it is
+    /// a file.
+    pub async fn ingest_arrived(
+        &self,
+        content: Box<dyn Received>,
+        about: About,
+        room: Option<Arc<TakenRoom>>,
+    ) -> Result<FileRecord, StoreError> {
         self.change(|store| async move {
-            let record = match store.commit(content).await {
+            let record = match store.commit(content, room).await {
                 Ok(committed) => store.record(committed, about).await,
                 Err(error) => Err(error),
             };
@@ -54,14 +65,16 @@ impl Store {
     }
 
     /// Keeps content as a new file unless a file has it; then what is stored of it
-    /// is made whole where it is not. Ok means durable; None that a file had it.
+    /// is made whole where it is not. Ok means durable; None that a file had it. `room` as for
+    /// [`Store::ingest_arrived`].
     pub async fn ingest_missing(
         &self,
         content: Box<dyn Received>,
         about: About,
+        room: Option<Arc<TakenRoom>>,
     ) -> Result<Option<FileRecord>, StoreError> {
         self.change(|store| async move {
-            let record = match store.commit(content).await {
+            let record = match store.commit(content, room).await {
                 Ok(committed) => store.record_missing(committed, about).await,
                 Err(error) => Err(error),
             };
@@ -85,7 +98,11 @@ impl Store {
         self.record(blob, about).await.map(Some)
     }
 
-    async fn commit(&self, content: Box<dyn Received>) -> Result<CommittedBlob, StoreError> {
+    async fn commit(
+        &self,
+        content: Box<dyn Received>,
+        room: Option<Arc<TakenRoom>>,
+    ) -> Result<CommittedBlob, StoreError> {
         let (hash, size) = (content.hash(), content.size());
         let intent = self.index.intend(&hash, size).await?;
         // A record stands for a durable blob, so long content that has one is not written
@@ -98,7 +115,8 @@ impl Store {
         if !is_there {
             // What a record has is counted already, whole or damaged.
             if let Some(quota) = self.quota.as_ref().filter(|_| !intent.is_counted()) {
-                reserved = match quota.reserve(hash, size, || self.totals().blob_bytes) {
+                let kept = || self.totals().blob_bytes;
+                reserved = match quota.reserve(hash, size, room.as_ref(), kept) {
                     // Whoever brought the same meanwhile is through with it.
                     Err(_) if self.is_needed(&hash).await? => None,
                     reserved => Some(reserved?),
@@ -157,7 +175,9 @@ impl Store {
         };
         let Put { record, mended } = self.index.put(file, intent).await?;
         // The index counts it by now.
-        drop(reserved);
+        if let Some(reserved) = reserved {
+            reserved.end();
+        }
         if mended {
             self.feed.tell_health(Change::Mended(hash));
             // What was damaged may be in another place still.

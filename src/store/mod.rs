@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::try_join_all;
 use tokio::sync::RwLock;
 
-use crate::blob::{BlobBackend, BlobError, Limit, Partials, Purpose, Receiving};
+use crate::blob::{BlobBackend, BlobError, Partials, Purpose};
 use crate::disk::Durability;
 use crate::hash::BlobHash;
 use crate::index::{IndexBackend, Totals};
@@ -16,6 +16,7 @@ use crate::record::{FileId, FileRecord};
 use crate::revision::Revision;
 use crate::watched_disk::Writes;
 
+mod arriving;
 mod ballast;
 mod collect;
 mod directory;
@@ -48,6 +49,7 @@ pub use error::StoreError;
 pub use feed::{Change, Changes, News};
 pub use hot::{HotReads, ReadyContent, ReadyFile};
 pub use ingest::About;
+pub use quota::TakenRoom;
 pub use reports::DamageCounts;
 pub use storage::Storage;
 pub use verify::{Finding, Others, verify};
@@ -140,29 +142,6 @@ impl Store {
     pub fn with_quota(mut self, bytes: u64) -> Self {
         self.quota = Some(Quota::of(bytes));
         self
-    }
-
-    /// How many bytes more can be kept now, within the quota and what the backend has room for.
-    pub async fn room(&self) -> u64 {
-        let kept = self.totals().blob_bytes;
-        let quota = self.quota.as_ref().map(|quota| quota.left(kept));
-        let free = self.blobs.room().await;
-        quota.map_or(free, |quota| quota.min(free))
-    }
-
-    /// How long content may be now. What is kept is taken once more however small the quota has
-    /// become: all of it together is no shorter than one content of it.
-    pub fn limit(&self) -> Limit {
-        let quota = self.quota.as_ref().map(|quota| quota.limit());
-        Limit {
-            longest: self.longest,
-            quota: quota.map(|quota| quota.max(self.totals().blob_bytes)),
-        }
-    }
-
-    /// Begins to receive content, for [`Store::ingest`].
-    pub async fn receive(&self) -> Result<Box<dyn Receiving>, StoreError> {
-        Ok(self.blobs.receive(self.limit()).await?)
     }
 
     /// The content of this purpose that has come in part.

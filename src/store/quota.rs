@@ -1,4 +1,4 @@
-//! The quota: how many bytes of content a store keeps.
+//! The quota: how many bytes of content a store keeps, and how many are on their way.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,27 +7,75 @@ use parking_lot::Mutex;
 
 use super::StoreError;
 use crate::blob::BlobError;
+use crate::client_key::ClientKey;
 use crate::hash::BlobHash;
 
-/// A limit of the bytes of all blobs.
+/// How many bytes may be on their way beyond the quota, in all: content of which nobody knows yet
+/// whether it is kept already. One content alone may be longer.
+const BEYOND: u64 = 64 << 20;
+
+/// A limit of the bytes of all blobs, and of what is to become one.
 pub(super) struct Quota {
     limit: u64,
     coming: Mutex<Coming>,
 }
 
-/// Contents on their way, which the index does not count yet.
+/// What is on its way, which the index does not count yet.
 #[derive(Default)]
 struct Coming {
-    /// How long each is, in bytes, and how many uploads bring it.
+    /// Contents that are being kept: how long each is, in bytes, and how many uploads bring it.
     contents: HashMap<BlobHash, (u64, usize)>,
     /// How long they are together, in bytes.
     bytes: u64,
+    /// The room of what has not come to its end, each under a number of its own.
+    rooms: HashMap<u64, Taken>,
+    /// How many numbers were given.
+    numbers: u64,
 }
 
-/// Room for a content on its way; given back on drop, when the index counts the content.
+/// Room for a content that is being kept; given back on drop, when the index counts the content.
 pub(super) struct Reservation {
     quota: Arc<Quota>,
     hash: BlobHash,
+    /// What it had before, which it has again unless the content was kept.
+    before: Option<(Arc<TakenRoom>, Taken)>,
+}
+
+/// What one content takes.
+#[derive(Debug, Clone)]
+struct Taken {
+    bytes: u64,
+    kind: Kind,
+    /// Who brings it, as far as that is told from others.
+    client: Option<ClientKey>,
+}
+
+/// Why content may be on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It was there when the store was opened, whatever the quota is now.
+    Found,
+    /// There is room for it.
+    Promised,
+    /// It may be kept already, and then takes nothing.
+    Beyond,
+}
+
+/// How many bytes content takes that is on its way over several requests; given back on drop.
+pub struct TakenRoom {
+    /// None where there is no quota.
+    quota: Option<Arc<Quota>>,
+    number: u64,
+    client: Option<ClientKey>,
+}
+
+/// How much is on its way beside one, in bytes.
+#[derive(Default)]
+struct Beside {
+    inside: u64,
+    beyond: u64,
+    /// Of both, what its own client brings.
+    of_client: u64,
 }
 
 impl Quota {
@@ -43,13 +91,13 @@ impl Quota {
 
     /// What is left of it where so many bytes are kept.
     pub(super) fn left(&self, kept: u64) -> u64 {
-        let taken = kept.saturating_add(self.coming.lock().bytes);
+        let taken = kept.saturating_add(self.coming.lock().inside());
         self.limit.saturating_sub(taken)
     }
 
     /// Fails where there is no room for so many bytes more; `kept` tells how many the index counts.
     pub(super) fn check(&self, bytes: u64, kept: impl FnOnce() -> u64) -> Result<(), StoreError> {
-        self.check_beside(bytes, kept, &self.coming.lock())
+        Ok(self.check_beside(bytes, kept, &self.coming.lock())?)
     }
 
     fn check_beside(
@@ -57,33 +105,107 @@ impl Quota {
         bytes: u64,
         kept: impl FnOnce() -> u64,
         coming: &Coming,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), BlobError> {
         // Looked at under the lock: what is no longer on its way is counted by now.
-        let taken = kept().saturating_add(coming.bytes);
+        let taken = kept().saturating_add(coming.inside());
         if taken.saturating_add(bytes) > self.limit {
-            return Err(BlobError::OverQuota(self.limit).into());
+            return Err(BlobError::OverQuota(self.limit));
         }
         Ok(())
     }
 
     /// Reserves room for a content of so many bytes, which takes no more where others bring the
-    /// same; `kept` as for [`Quota::check`].
+    /// same, and none where `room` was promised to it; `kept` as for [`Quota::check`].
     pub(super) fn reserve(
         self: &Arc<Self>,
         hash: BlobHash,
         bytes: u64,
+        room: Option<&Arc<TakenRoom>>,
         kept: impl FnOnce() -> u64,
     ) -> Result<Reservation, StoreError> {
         let mut coming = self.coming.lock();
+        let mut before = None;
         if let Some((_, uploads)) = coming.contents.get_mut(&hash) {
             *uploads += 1;
         } else {
-            self.check_beside(bytes, kept, &coming)?;
+            before = room.and_then(|it| Some((Arc::clone(it), coming.rooms.remove(&it.number)?)));
+            let promised = before.as_ref().filter(|(_, it)| it.kind == Kind::Promised);
+            if promised.is_none_or(|(_, it)| it.bytes < bytes)
+                && let Err(full) = self.check_beside(bytes, kept, &coming)
+            {
+                coming.put_back(before.as_ref());
+                return Err(full.into());
+            }
             coming.contents.insert(hash, (bytes, 1));
             coming.bytes += bytes;
         }
-        let quota = Arc::clone(self);
-        Ok(Reservation { quota, hash })
+        Ok(Reservation {
+            quota: Arc::clone(self),
+            hash,
+            before,
+        })
+    }
+
+    /// A number for room that is taken.
+    fn number(&self) -> u64 {
+        let mut coming = self.coming.lock();
+        coming.numbers += 1;
+        coming.numbers
+    }
+
+    /// Takes room for what is on its way under this number, instead of what it has. The only
+    /// place that decides what may come:
+    ///
+    /// - what is kept and what is promised are together no more than the quota;
+    /// - what comes beyond, too, exceeds it by no more than a bound, or is one content;
+    /// - of a client no more comes at once than half of what it finds free, or one content; of
+    ///   which no more than that half is promised before it has come.
+    fn take(
+        &self,
+        number: u64,
+        wanted: Taken,
+        here: u64,
+        kept: impl FnOnce() -> u64,
+    ) -> Result<(), BlobError> {
+        let mut coming = self.coming.lock();
+        let (beside, kept) = (coming.beside(number, &wanted), kept());
+        let (limit, more) = match wanted.kind {
+            Kind::Beyond if beside.beyond == 0 => (u64::MAX, 0),
+            Kind::Beyond => (self.limit.saturating_add(BEYOND), beside.beyond),
+            Kind::Found | Kind::Promised => (self.limit, 0),
+        };
+        let all = kept.saturating_add(beside.inside).saturating_add(more);
+        if all.saturating_add(wanted.bytes) > limit {
+            return Err(BlobError::OverQuota(self.limit));
+        }
+        let mut bytes = wanted.bytes;
+        if wanted.client.is_some() {
+            let share = self.limit.max(limit).saturating_sub(kept) / 2;
+            if beside.of_client > 0 && beside.of_client.saturating_add(bytes) > share {
+                return Err(BlobError::OverShare);
+            }
+            bytes = bytes.min(here.max(share));
+        }
+        coming.set(number, Taken { bytes, ..wanted });
+        Ok(())
+    }
+
+    /// Counts so many bytes under this number, whether or not there is room: what is on the disk
+    /// already, or what is left of it.
+    fn note(&self, number: u64, bytes: u64) {
+        let mut coming = self.coming.lock();
+        let noted = coming.rooms.get(&number).cloned().unwrap_or(Taken {
+            bytes,
+            kind: Kind::Found,
+            client: None,
+        });
+        coming.set(number, Taken { bytes, ..noted });
+    }
+
+    /// How many bytes are taken under this number.
+    fn taken(&self, number: u64) -> u64 {
+        let coming = self.coming.lock();
+        coming.rooms.get(&number).map_or(0, |it| it.bytes)
     }
 
     /// Whether this content is on its way.
@@ -98,9 +220,58 @@ impl Quota {
     }
 }
 
+impl Coming {
+    /// How many bytes count against the quota.
+    fn inside(&self) -> u64 {
+        let rooms = self.rooms.values();
+        let inside = rooms.filter(|it| it.kind != Kind::Beyond);
+        self.bytes + inside.map(|it| it.bytes).sum::<u64>()
+    }
+
+    fn beside(&self, number: u64, wanted: &Taken) -> Beside {
+        let mut beside = Beside {
+            inside: self.bytes,
+            ..Beside::default()
+        };
+        for (_, it) in self.rooms.iter().filter(|(other, _)| **other != number) {
+            if it.kind == Kind::Beyond {
+                beside.beyond += it.bytes;
+            } else {
+                beside.inside += it.bytes;
+            }
+            if it.client == wanted.client {
+                beside.of_client += it.bytes;
+            }
+        }
+        beside
+    }
+
+    fn set(&mut self, number: u64, taken: Taken) {
+        if taken.bytes == 0 {
+            self.rooms.remove(&number);
+        } else {
+            self.rooms.insert(number, taken);
+        }
+    }
+
+    fn put_back(&mut self, before: Option<&(Arc<TakenRoom>, Taken)>) {
+        if let Some((room, taken)) = before {
+            self.set(room.number, taken.clone());
+        }
+    }
+}
+
+impl Reservation {
+    /// The index counts the content, so that nothing of it is on its way.
+    pub(super) fn end(mut self) {
+        self.before = None;
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
         let mut coming = self.quota.coming.lock();
+        coming.put_back(self.before.as_ref());
         let Some((bytes, uploads)) = coming.contents.get_mut(&self.hash) else {
             return;
         };
@@ -113,28 +284,57 @@ impl Drop for Reservation {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl TakenRoom {
+    pub(super) fn none_yet(quota: Option<Arc<Quota>>, client: Option<ClientKey>) -> Arc<Self> {
+        let number = quota.as_ref().map_or(0, |it| it.number());
+        Arc::new(Self {
+            quota,
+            number,
+            client,
+        })
+    }
 
-    #[test]
-    fn what_is_on_its_way_counts_until_it_is_kept_and_once_however_often_it_comes() {
-        let quota = Quota::of(100);
-        let [one, two, three] = [b"1", b"2", b"3"].map(|it| BlobHash::of(it));
-        let first = quota.reserve(one, 60, || 0).unwrap();
-        assert!(quota.reserve(two, 41, || 0).is_err());
-        let again = quota.reserve(one, 60, || 0).unwrap();
-        let second = quota.reserve(two, 40, || 0).unwrap();
-        assert!(quota.check(1, || 0).is_err());
-        assert!(quota.expects(&one) && quota.expects_length(60));
-        drop(first);
-        assert!(quota.reserve(three, 1, || 0).is_err(), "one more brings it");
-        drop(again);
-        assert!(!quota.expects(&one) && !quota.expects_length(60));
-        assert!(quota.reserve(three, 1, || 60).is_err());
-        drop(second);
-        assert!(quota.reserve(three, 40, || 60).is_ok());
-        assert!(quota.reserve(three, 41, || 60).is_err());
-        assert!(quota.check(0, || 200).is_err());
+    /// Takes room for `bytes` in all, of which `here` have come; `kept` tells how many bytes the
+    /// index counts.
+    pub(super) fn take(
+        &self,
+        bytes: u64,
+        here: u64,
+        kind: Kind,
+        kept: impl FnOnce() -> u64,
+    ) -> Result<(), BlobError> {
+        let Some(quota) = &self.quota else {
+            return Ok(());
+        };
+        let client = self.client.clone();
+        let wanted = Taken {
+            bytes,
+            kind,
+            client,
+        };
+        quota.take(self.number, wanted, here, kept)
+    }
+
+    /// Counts as many bytes as are there, whether or not there is room for them: those that were
+    /// there at the start, or that are left of what came.
+    pub fn note(&self, bytes: u64) {
+        if let Some(quota) = &self.quota {
+            quota.note(self.number, bytes);
+        }
+    }
+
+    /// How many bytes it takes; none where there is no quota.
+    pub fn bytes(&self) -> u64 {
+        let quota = self.quota.as_ref();
+        quota.map_or(0, |it| it.taken(self.number))
     }
 }
+
+impl Drop for TakenRoom {
+    fn drop(&mut self) {
+        self.note(0);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -306,6 +306,10 @@ impl Refusal {
     const SHUTTING_DOWN: Self = Self::new(Code::ShuttingDown, "the node is shutting down");
     const FULL: Self = Self::new(Code::DiskFull, "the node has no room left");
     const OVER_QUOTA: Self = Self::new(Code::OverQuota, "the node keeps as much content as it may");
+    const OVER_SHARE: Self = Self::new(
+        Code::OverQuota,
+        "unfinished uploads of one client take no more than a share of the quota; end some first",
+    );
     const TOO_LONG: Self = Self::new(
         Code::TooLong,
         "name, type and description are too long together",
@@ -407,6 +411,7 @@ fn of_blob(error: &BlobError) -> Refusal {
         BlobError::Damaged { .. } => Refusal::DAMAGED,
         BlobError::Refused(_) => Refusal::READ_ONLY,
         BlobError::OverQuota(_) => Refusal::OVER_QUOTA,
+        BlobError::OverShare => Refusal::OVER_SHARE,
         BlobError::TooLarge(max) => {
             Refusal::told(Code::TooLarge, format!("a file has at most {max} bytes"))
         }

@@ -76,6 +76,7 @@ mod proven_listings;
 mod proxies;
 mod put_command;
 mod quota;
+mod quota_unfinished;
 mod raw_bodies;
 mod reachability;
 mod reading;

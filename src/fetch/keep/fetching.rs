@@ -18,7 +18,7 @@ use crate::fetch::verified::VerifiedContent;
 use crate::hash::BlobHash;
 use crate::peer::directory::NetworkFile;
 use crate::record::FileRecord;
-use crate::store::{About, Store, StoreError};
+use crate::store::{About, Store, StoreError, TakenRoom};
 
 /// Content up to this many bytes comes so soon that no beginning of it is worth keeping.
 const SHORT: u64 = 64 * 1024;
@@ -75,6 +75,8 @@ pub(super) struct Fetch<'a> {
     pub(super) partials: &'a dyn Partials,
     /// Takes the hash of what came without one.
     pub(super) unhashed: &'a Unhashed,
+    /// What it takes of the quota.
+    pub(super) room: &'a Arc<TakenRoom>,
     /// Counts the bytes that are here.
     pub(super) fetched: &'a Fetched,
     /// Takes the length of the content, in bytes, once it is proven.
@@ -127,7 +129,8 @@ impl Fetch<'_> {
             content_type: called.content_type,
             description: String::new(),
         };
-        Ok(self.store.ingest_missing(content, about).await?)
+        let room = Some(Arc::clone(self.room));
+        Ok(self.store.ingest_missing(content, about, room).await?)
     }
 
     async fn verified(
@@ -147,7 +150,7 @@ impl Fetch<'_> {
         }
         self.size.store(size, Ordering::Relaxed);
         self.store.check_length(size).map_err(KeepError::TooLong)?;
-        self.store.check_quota_of(&hash, size).await?;
+        self.store.let_copy_come(self.room, &hash, size).await?;
         let (mut receiving, here) = self.begin(&hash, size).await?;
         if here > size {
             return Err(KeepError::Damaged);

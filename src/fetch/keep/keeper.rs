@@ -1,5 +1,6 @@
 //! The keeper: fetches what is wanted, some at a time, until it has it.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,7 +23,7 @@ use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord};
 use crate::revision::Revision;
 use crate::small_state::{SmallState, StateName};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, TakenRoom};
 
 /// The most that users may ask for before it is there.
 const MAX_OPEN: usize = 1000;
@@ -76,6 +77,8 @@ pub struct Keeper {
     everything: Option<Duration>,
     /// What has come of content that takes long.
     partials: Arc<dyn Partials>,
+    /// What of that takes room of the quota.
+    rooms: Mutex<BTreeMap<PartialId, Arc<TakenRoom>>>,
     pub(super) queue: Mutex<Queue>,
     revision: Arc<Revision>,
     /// Wakes the keeper when something was added.
@@ -102,6 +105,7 @@ impl Keeper {
         Self {
             fetcher,
             partials: store.partials(Purpose::Copies),
+            rooms: Mutex::default(),
             store,
             everything,
             revision: Arc::clone(queue.jobs.changes()),
@@ -263,7 +267,10 @@ impl Keeper {
             begun.size.store(blob.size(), Ordering::Relaxed);
             return Ok(None);
         }
+        let room = self.room_of(begun);
+        let before = room.bytes();
         let fetch = Fetch {
+            room: &room,
             fetcher: &self.fetcher,
             store: &self.store,
             partials: &*self.partials,
@@ -272,7 +279,27 @@ impl Keeper {
             size: &begun.size,
             most: begun.unasked.then_some(wanted.file.size),
         };
-        fetch.run(wanted).await
+        let fetched = fetch.run(wanted).await;
+        // What has come stays for the next try.
+        room.note(match (&fetched, begun.fetched.get()) {
+            (Ok(_), _) => 0,
+            (Err(_), 0) => before,
+            (Err(_), here) => here,
+        });
+        if let Some(hash) = wanted.file.hash.filter(|_| room.bytes() == 0) {
+            self.rooms.lock().remove(&partial_of(&hash));
+        }
+        fetched
+    }
+
+    /// The room that a copy takes: with what has come of it before, or of its own.
+    fn room_of(&self, begun: &Begun) -> Arc<TakenRoom> {
+        let room = || self.store.no_room_yet(begun.client.clone());
+        let Some(hash) = begun.wanted.file.hash else {
+            return room();
+        };
+        let mut rooms = self.rooms.lock();
+        Arc::clone(rooms.entry(partial_of(&hash)).or_insert_with(room))
     }
 
     /// Removes what has come of what is not wanted any more.
@@ -283,6 +310,7 @@ impl Keeper {
     }
 
     async fn remove_partial(&self, id: &PartialId) {
+        self.rooms.lock().remove(id);
         // What is left is removed at the next start.
         if let Err(error) = self.partials.remove(id).await {
             tracing::warn!(%id, %error, "content of no use is not removed");
@@ -332,10 +360,15 @@ impl Keeper {
         state.save(&NAME, text.into_bytes()).await
     }
 
-    /// Learns once what users wanted before this start.
-    async fn recall(&self) -> Result<(), NotKept> {
+    /// Learns once what users wanted before this start, and what has come of it.
+    pub async fn recall(&self) -> Result<(), NotKept> {
         let recall = || async {
             let found = self.partials.prepare().await?;
+            for FoundPartial { id, len, .. } in &found {
+                let room = self.store.no_room_yet(None);
+                room.note(*len);
+                self.rooms.lock().insert(id.clone(), room);
+            }
             let text = self.state.lock().await.load(&NAME).await?;
             let text = text.unwrap_or_else(|| b"[]".to_vec());
             let wanted: Vec<Wanted> = serde_json::from_slice(&text).unwrap_or_default();

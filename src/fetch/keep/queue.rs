@@ -97,6 +97,8 @@ pub(super) struct Begun {
     pub(super) wanted: Wanted,
     /// Whether no user asked for it.
     pub(super) unasked: bool,
+    /// Who asked for it, as far as that is known.
+    pub(super) client: Option<ClientKey>,
     /// Takes the count of the bytes that are here.
     pub(super) fetched: Arc<Fetched>,
     /// Takes the length of the content, in bytes, once it is proven.
@@ -222,6 +224,7 @@ impl Queue {
             Begun {
                 wanted: job.wanted.clone(),
                 unasked: job.share.is_some(),
+                client: job.client.clone(),
                 fetched: Arc::clone(&job.fetched),
                 size: Arc::clone(&job.size),
                 given_up: Arc::clone(&job.given_up),
