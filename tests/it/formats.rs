@@ -1,7 +1,8 @@
 //! Storage directories of every released format, as the larder of that time left them,
 //! are opened by this one: every file is there, and verify finds nothing.
 //!
-//! `tests/fixtures/make` made each archive.
+//! `tests/fixtures/make` made each archive: `format-2-first` with the first larder that wrote that
+//! format, before it kept outboards and what the index is looked up by in places of their own.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,8 +17,12 @@ use crate::common::process::{Node, larder};
 use crate::common::raw_http::{head, send};
 
 /// Each archive, and the id that belongs to the key in it.
-const ARCHIVES: [(&str, &str); 2] = [
+const ARCHIVES: [(&str, &str); 3] = [
     ("format-1.tar.gz", "dcd16ee8-5c1a-8b13-bd5a-c7b78b4da9c9"),
+    (
+        "format-2-first.tar.gz",
+        "8014b984-74f0-8f1f-9c39-121fdd8df712",
+    ),
     ("format-2.tar.gz", "806c4738-c4ca-84c3-a844-d6238c38cc99"),
 ];
 
