@@ -101,15 +101,16 @@ impl Simulation {
             max_peers: 4 * self.size.nodes,
             rate: None,
         })?;
-        let router = counted(Arc::new(bootstrap).router(), &self.of_bootstrap);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
+        let address: BaseUrl = format!("http://{}", listener.local_addr()?).parse()?;
+        let router = Arc::new(bootstrap).router(address.clone(), false);
+        let router = counted(router, &self.of_bootstrap);
         self.servers.spawn(async move {
             let options = server::Options::default();
             let never = std::future::pending();
             server::serve(listener, router, &options, Arc::default(), never).await;
         });
-        Ok(format!("http://{address}").parse()?)
+        Ok(address)
     }
 
     async fn start_node(&mut self, number: usize, bootstrap: BaseUrl) -> Result<()> {
