@@ -1,7 +1,7 @@
 //! What the network holds, as a node sees it: its own files and those that peers told of,
 //! in one order, a page at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::name_form;
 use crate::peer::directory::{Directory, FileKey, Held};
@@ -62,7 +62,8 @@ struct Chunk<T> {
 }
 
 impl View<'_> {
-    /// How many files there are. What this node holds and peers tell of, too, is counted twice.
+    /// How many files there are. What this node holds and peers tell of, too, is counted twice, and
+    /// what is told of an id of which others are believed more is counted, though not shown.
     pub fn total(&self) -> u64 {
         self.store.totals().files + self.directory.len() as u64
     }
@@ -85,7 +86,7 @@ impl View<'_> {
             // Beyond the end of one chunk only the other source is known.
             let ends = own.end.into_iter().chain(told.end);
             let end = ends.reduce(|one, other| order.first(one, other));
-            for held in self.merged(own.files, told.files, wanted.name, order) {
+            for held in self.merged(next, own.files, told.files, wanted) {
                 let key = held.file.key();
                 if end.is_some_and(|end| order.is_behind(key, end)) {
                     break;
@@ -129,8 +130,8 @@ impl View<'_> {
         size: usize,
         order: Order,
     ) -> Result<Chunk<FileRecord>, StoreError> {
-        // A file told with the same id may stand before the own one.
-        let mut files = match order {
+        // What is told of the id may stand behind the own file, and the own one behind it.
+        let files = match order {
             Order::OldestFirst => {
                 let before = from.and_then(|(id, _)| id.before());
                 self.store.page(before, size).await?
@@ -141,7 +142,6 @@ impl View<'_> {
             }
         };
         let end = files.last().filter(|_| files.len() == size).map(key_of);
-        files.retain(|file| from.is_none_or(|from| order.is_behind(key_of(file), from)));
         Ok(Chunk { files, end })
     }
 
@@ -159,23 +159,25 @@ impl View<'_> {
         Chunk { files, end }
     }
 
-    /// All of them in the order of their keys. Of a file that both know, a peer does not
-    /// say what its name is.
+    /// All of them behind a key, in the order of their keys. Of an id that this node holds a
+    /// peer says neither what its content is nor what it is called.
     fn merged(
         &self,
+        from: Option<FileKey>,
         own: Vec<FileRecord>,
-        told: Vec<Held>,
-        name: Option<&str>,
-        order: Order,
+        mut told: Vec<Held>,
+        wanted: Selection<'_>,
     ) -> impl Iterator<Item = Held> {
+        let order = wanted.order;
+        let ids: HashSet<_> = own.iter().map(|record| record.id).collect();
+        told.retain(|held| !ids.contains(&held.file.id));
         let told = told.into_iter().map(|held| (held.file.key(), held));
         let mut merged: BTreeMap<FileKey, Held> = told.collect();
         for record in own {
             let key = key_of(&record);
-            if has_name(&record, name) {
+            let is_behind = from.is_none_or(|from| order.is_behind(key, from));
+            if is_behind && has_name(&record, wanted.name) {
                 merged.insert(key, self.held(record));
-            } else {
-                merged.remove(&key);
             }
         }
         let mut merged: Vec<_> = merged.into_values().collect();
@@ -208,10 +210,9 @@ impl View<'_> {
             return Ok(own.is_some());
         }
         for id in self.directory.earlier(file) {
-            // What this node holds under that id is called as it says itself.
-            let own = self.store.get(id).await?;
-            let own = own.filter(|it| it.file.hash == hash);
-            if own.is_none_or(|it| name_form::is_same(&it.file.name, &file.name)) {
+            // What this node holds under that id is what it says itself, and so called.
+            let own = self.store.get(id).await?.map(|it| it.file);
+            if own.is_none_or(|it| it.hash == hash && name_form::is_same(&it.name, &file.name)) {
                 return Ok(true);
             }
         }

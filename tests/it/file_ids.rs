@@ -3,6 +3,7 @@
 use std::fs;
 
 use larder::hash::BlobHash;
+use larder::record::FileId;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -10,8 +11,8 @@ use crate::common::canned::{Canned, Reply};
 use crate::common::commands::{done, failed};
 use crate::common::forms::uploaded;
 use crate::common::liar::{Liar, Lie, Sends};
-use crate::common::peers::{held, post, until_held};
-use crate::common::process::{Node, until};
+use crate::common::peers::{held, post, until_held, until_sees};
+use crate::common::process::Node;
 use crate::common::raw_http::get;
 
 /// The id of a peer without a key.
@@ -29,13 +30,14 @@ fn id_of(file: &Value) -> &str {
     file["file_id"].as_str().unwrap()
 }
 
-/// A peer without a key that lists these files, and sends forged bytes whatever is asked for.
+/// A peer without a key that lists these files at once, as older peers do, and sends forged bytes
+/// whatever is asked for.
 fn unsigned(files: Vec<Value>) -> Canned {
     Canned::start(move |address, request| {
         if request.starts_with("GET /api/p2p/files") {
             let (listed, count) = (json!(files), files.len());
             let listing = json!({ "status": "success", "peer_id": UNSIGNED, "files": listed,
-                "file_count": count, "total_files": count, "next": null });
+                "file_count": count });
             Reply::Json(listing.to_string())
         } else if request.contains(" /api/peers") {
             let itself = json!({ "peer_id": UNSIGNED, "address": format!("http://{address}"),
@@ -62,16 +64,30 @@ fn means_the_honest_file(node: &Node, file: &Value) {
     ] {
         assert_eq!(found[0][key], file[key], "{key}");
     }
-    done(here.path(), &node.url(""), &["get", id]);
     let name = file["original_name"].as_str().unwrap();
-    assert_eq!(fs::read(here.path().join(name)).unwrap(), HONEST);
+    let listed = held(node.address);
+    let listed: Vec<_> = listed
+        .iter()
+        .filter(|it| it["original_name"] == name)
+        .collect();
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert_eq!(listed[0]["hash"], file["hash"]);
+    let shown = done(here.path(), &node.url(""), &["ls", "--network"]);
+    assert_eq!(shown.matches(name).count(), 1, "{shown}");
+    for (number, wanted) in [id, name].iter().enumerate() {
+        let output = number.to_string();
+        done(here.path(), &node.url(""), &["get", wanted, "-o", &output]);
+        assert_eq!(fs::read(here.path().join(output)).unwrap(), HONEST);
+    }
     let answer = get(node.address, &format!("/api/p2p/file/{id}"), &[]);
     assert_eq!((answer.status, &answer.body[..]), (200, HONEST));
     let kind = file["content_type"].as_str();
     let kind = kind.unwrap_or("application/octet-stream");
     assert_eq!(answer.header("content-type"), kind);
     assert!(answer.header("content-disposition").contains(name));
-    done(here.path(), &node.url(""), &["keep", id]);
+    for wanted in [id, name] {
+        done(here.path(), &node.url(""), &["keep", wanted]);
+    }
     let files = get(node.address, "/api/p2p/files", &[]).json();
     let files = files["files"].as_array().unwrap();
     let copies: Vec<_> = files
@@ -85,7 +101,11 @@ fn means_the_honest_file(node: &Node, file: &Value) {
 
 #[test]
 fn no_peer_without_a_key_says_what_the_id_of_another_means_or_how_its_file_is_shown() {
-    for hash in [None, Some(BlobHash::of(FORGED).to_string())] {
+    let hashes = [None, Some(BlobHash::of(FORGED).to_string())];
+    for (hash, name) in hashes
+        .iter()
+        .flat_map(|it| [(it, "report.txt"), (it, "forged.txt")])
+    {
         let (_dir, honest) = start(&[]);
         let file = uploaded(honest.address, "report.txt", HONEST);
         let as_claimed = |id: &str, name: &str, hash: Value| {
@@ -93,20 +113,16 @@ fn no_peer_without_a_key_says_what_the_id_of_another_means_or_how_its_file_is_sh
                 "content_type": "text/html", "uploaded_at": "2001-01-01T00:00:00" })
         };
         let lower = "00000000-0000-4000-8000-0000000000ab";
+        let last = "ffffffff-0000-4000-8000-0000000000ac";
         let peer = unsigned(vec![
             as_claimed(lower, "report.txt", file["hash"].clone()),
-            as_claimed(id_of(&file), "forged.txt", json!(hash)),
+            as_claimed(id_of(&file), name, json!(hash)),
             as_claimed(id_of(&file), "renamed.html", file["hash"].clone()),
+            as_claimed(last, "last.txt", json!(BlobHash::of(b"last").to_string())),
         ]);
         let (_other, node) = start(&["--peer", &honest.url(""), "--peer", &peer.url()]);
         until_held(node.address, &file["hash"], 2);
-        until("what is claimed is known", || {
-            let files = held(node.address);
-            files
-                .iter()
-                .any(|it| it["original_name"] == "forged.txt")
-                .then_some(())
-        });
+        until_sees(node.address, &["report.txt", "last.txt"]);
         let files = held(node.address);
         let rows: Vec<_> = files
             .iter()
@@ -125,6 +141,7 @@ fn no_peer_without_a_key_says_what_the_id_of_another_means_or_how_its_file_is_sh
             "address": peer.url(), "timestamp": "" })
             .to_string(),
         );
+        until_sees(honest.address, &["report.txt", "last.txt"]);
         until_held(honest.address, &file["hash"], 3);
         means_the_honest_file(&honest, &file);
         means_the_honest_file(&node, &file);
@@ -140,12 +157,14 @@ fn where_signed_holders_disagree_about_an_id_it_is_refused_with_the_hashes() {
         rest: Sends::Truth,
         size: None,
     };
-    let other = Liar::under([(id_of(&file).parse().unwrap(), FORGED)], truth);
+    let id: FileId = id_of(&file).parse().unwrap();
+    let files = [(id, FORGED), (id.after().unwrap(), b"last")];
+    let other = Liar::under(files, truth);
     let (_other, node) = start(&["--peer", &honest.url("")]);
     for node in [&node, &honest] {
         let met = post(node.address, "/api/peers", &other.registration());
         assert_eq!(met.status, 200, "{met:?}");
-        until_held(node.address, &other.file(0).1, 1);
+        until_held(node.address, &other.file(1).1, 1);
     }
     until_held(node.address, &file["hash"], 1);
     let hashes = [&file["hash"], &other.file(0).1].map(|it| it.as_str().unwrap().to_owned());

@@ -96,23 +96,41 @@ fn file(told: &Told, own: &[FileRecord]) -> NetworkFile {
     }
 }
 
+/// Of what is told what counts: of an id that this node holds only what it says itself, and of one
+/// that a key has signed anything of only what keys have.
+fn believed(own: &[FileRecord], told: &[(PeerId, NetworkFile)]) -> Vec<(PeerId, NetworkFile)> {
+    let is_own = |id: FileId| own.iter().any(|it| it.id == id);
+    let is_signed = |(peer, _): &(PeerId, NetworkFile)| peer.belongs_to_a_key();
+    let signed = told.iter().filter(|it| is_signed(it));
+    let signed: BTreeSet<_> = signed.map(|(_, file)| file.id).collect();
+    let counts = |it: &(PeerId, NetworkFile)| {
+        !is_own(it.1.id) && (is_signed(it) || !signed.contains(&it.1.id))
+    };
+    told.iter().filter(|it| counts(it)).cloned().collect()
+}
+
 /// What a view should show: each file with those who hold it.
 fn expected(
     own: &[FileRecord],
     told: &[(PeerId, NetworkFile)],
 ) -> BTreeMap<FileKey, BTreeSet<PeerId>> {
     let own_files = own.iter().cloned().map(|it| (peer(9), it.into()));
-    let all: Vec<(PeerId, NetworkFile)> = told.iter().cloned().chain(own_files).collect();
+    let shown: Vec<_> = believed(own, told)
+        .into_iter()
+        .chain(own_files.clone())
+        .collect();
+    // Who holds a content holds it under whatever id.
+    let all: Vec<_> = told.iter().cloned().chain(own_files).collect();
     let holders = |file: &NetworkFile| {
+        let known = if file.hash.is_some() { &all } else { &shown };
         let same = |it: &NetworkFile| {
             it.key() == file.key() || (it.hash.is_some() && it.hash == file.hash)
         };
-        all.iter()
-            .filter(|(_, it)| same(it))
-            .map(|(peer, _)| *peer)
-            .collect()
+        let holders = known.iter().filter(|(_, it)| same(it));
+        holders.map(|(peer, _)| *peer).collect()
     };
-    all.iter()
+    shown
+        .iter()
         .map(|(_, file)| (file.key(), holders(file)))
         .collect()
 }
@@ -123,14 +141,14 @@ type ShownAs = ((u8, usize), String, u64);
 
 /// What each file is shown with: as this node says of its own, as the first that signs says of
 /// others, or else the first that told of it.
-fn shown_as(own: &[FileRecord], told: Vec<(PeerId, NetworkFile)>) -> BTreeMap<FileKey, ShownAs> {
+fn shown_as(own: &[FileRecord], told: &[(PeerId, NetworkFile)]) -> BTreeMap<FileKey, ShownAs> {
     let mut shown = BTreeMap::new();
-    let own = own.iter().cloned();
-    let own = own.map(|it| ((0, 0), NetworkFile::from(it)));
+    let own_files = own.iter().cloned();
+    let own_files = own_files.map(|it| ((0, 0), NetworkFile::from(it)));
     let rank = |peer: PeerId| if peer.belongs_to_a_key() { 1 } else { 2 };
-    let told = told.into_iter().enumerate();
+    let told = believed(own, told).into_iter().enumerate();
     let told = told.map(|(order, (peer, file))| ((rank(peer), order), file));
-    let mut all: Vec<_> = own.chain(told).collect();
+    let mut all: Vec<_> = own_files.chain(told).collect();
     all.sort_by_key(|(rank, _)| *rank);
     for (rank, file) in all {
         shown
@@ -220,7 +238,7 @@ async fn assert_pages(files: usize, told: &[Told], limit: usize, look: usize) {
     let expected = expected(&own, &known);
     // Of those that are one to people the first of those is shown that can be believed most.
     let mut seen = BTreeSet::new();
-    let mut by_rank: Vec<_> = shown_as(&own, known).into_iter().collect();
+    let mut by_rank: Vec<_> = shown_as(&own, &known).into_iter().collect();
     by_rank.sort_by_key(|(key, (rank, ..))| (*rank, *key));
     let firsts = by_rank.into_iter().filter(|(key, (_, name, size))| {
         key.1.is_none() || seen.insert((key.1, name.clone(), *size))

@@ -436,13 +436,19 @@ impl Rows {
         rows.next_back().map(|((id, ..), _)| *id)
     }
 
-    /// What is told of an id, for each content that somebody tells of: by whom, in the order
-    /// in which they are believed.
+    /// What is told of an id by those who can be believed most, for each content that one of
+    /// them tells of: by whom, in the order in which they are believed. Where keys have signed
+    /// anything of it, nobody else is heard.
     pub(super) fn told_of(&self, id: FileId) -> BTreeMap<Option<BlobHash>, Vec<(u32, &Row)>> {
+        let rows = || {
+            let all = (id, 0, 0)..=(id, Content::MAX, u32::MAX);
+            let rows = self.by_file.range(all);
+            rows.map(|((.., number), row)| (self.is_unproven(*number), *number, &**row))
+        };
+        let nobody_signs = rows().all(|(is_unproven, ..)| is_unproven);
         let mut told = BTreeMap::<_, Vec<_>>::new();
-        let all = (id, 0, 0)..=(id, Content::MAX, u32::MAX);
-        for ((.., number), row) in self.by_file.range(all) {
-            told.entry(row.hash).or_default().push((*number, &**row));
+        for (_, number, row) in rows().filter(|it| it.0 == nobody_signs) {
+            told.entry(row.hash).or_default().push((number, row));
         }
         for rows in told.values_mut() {
             rows.sort_by_key(|(number, row)| self.standing(*number, row));

@@ -8,16 +8,11 @@ use crate::hash::BlobHash;
 use crate::record::FileId;
 
 impl Rows {
-    /// What an id means, as those say that can be believed most: what keys have signed, where
-    /// there is any. Where these do not agree on content and name there are several, and two
-    /// that know no hash never agree.
+    /// What an id means, as those say that can be believed most. Where these do not agree on
+    /// content and name there are several, and two that know no hash never agree.
     pub(in crate::peer::directory) fn meant(&self, id: FileId) -> Vec<Held> {
-        let told = self.told_of(id);
-        let mut tellers = told.values().flatten();
-        let is_signed = tellers.any(|(number, _)| !self.is_unproven(*number));
         let mut found = Vec::new();
-        for (hash, mut told) in told {
-            told.retain(|(number, _)| self.is_unproven(*number) != is_signed);
+        for (hash, mut told) in self.told_of(id) {
             while let Some((first, best)) = told.first().copied() {
                 let agrees = |(number, row): &(u32, &Row)| {
                     *number == first || hash.is_some() && row.name() == best.name()
