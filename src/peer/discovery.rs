@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::asking::Asking;
 use super::greeting::{SAMPLE, ask_bootstrap, ask_peer, ask_whether_reached};
 use super::mdns::{self, Mdns, Neighbour};
-use super::moved::Words;
+use super::moved::{Words, tell_the_copy};
 use super::network::Network;
 use super::prefix::Prefix;
 use super::registration::Registration;
@@ -136,13 +136,14 @@ async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Dur
     }
 }
 
-/// Looks every period whether others reach this node, and who has not heard yet where it is, for
-/// ever.
+/// Looks every period whether others reach this node, and who has not heard yet where it is, one
+/// that has its key among them, for ever.
 async fn look_whether_reached(network: Arc<Network>, every: Duration) {
     let mut told = Words::default();
     while !network.is_leaving() {
         tokio::time::sleep(jittered(every)).await;
         told.tell(&network, every).await;
+        tell_the_copy(&network, every).await;
         ask_whether_reached(&network, every).await;
     }
 }

@@ -37,6 +37,21 @@ struct Word {
     again: Option<Instant>,
 }
 
+/// Tells a node that has this node's key, too, where this one is. Others take both for one, and
+/// may tell each of the two of itself alone; whoever learns of the other makes it known to both.
+pub(super) async fn tell_the_copy(network: &Network, every: Duration) {
+    let Some(other) = network.copied_key.other() else {
+        return;
+    };
+    if network.is_leaving() || !network.client.reach().tells() {
+        return;
+    }
+    let heard = timeout(PATIENCE, greet(network, &other, every)).await;
+    if let Ok(Err(error)) = heard {
+        tracing::debug!(%other, %error, "does not hear that its key is this node's, too");
+    }
+}
+
 impl Words {
     /// Tells those that answer and were not told yet, each of them once.
     pub(super) async fn tell(&mut self, network: &Arc<Network>, every: Duration) {

@@ -390,15 +390,38 @@ fn a_node_that_has_moved_tells_every_peer_that_it_talks_with_where_it_is() {
     });
 }
 
-#[test]
-fn two_nodes_with_one_key_are_told_of_by_both_and_by_those_who_see_them() {
-    let (dir, one) = start(&[]);
+/// A directory whose node has the key of another one's.
+fn with_key_of(dir: &TempDir) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     std::fs::create_dir(copy.path().join("peer_storage")).unwrap();
     for file in ["node.key", "node.key.check"] {
         let file = Path::new("peer_storage").join(file);
         std::fs::copy(dir.path().join(&file), copy.path().join(&file)).unwrap();
     }
+    copy
+}
+
+#[test]
+fn of_two_nodes_with_one_key_whoever_learns_of_the_other_tells_it() {
+    let (dir, one) = start(&[]);
+    let copy = with_key_of(&dir);
+    let two = Node::start(&copy, &["--discover-every", "1"]);
+    until("both know of the other", || {
+        // Only the second hears of the first, as from whoever meets it.
+        let known = get(one.address, "/api/peers", &[]).json();
+        post(two.address, "/api/peers", &known["self"].to_string());
+        let tells = |node: &Node, other: &Node| {
+            let status = get(node.address, "/api/p2p/status", &[]).json();
+            status["key_also_at"] == other.url("")
+        };
+        (tells(&one, &two) && tells(&two, &one)).then_some(())
+    });
+}
+
+#[test]
+fn two_nodes_with_one_key_are_told_of_by_both_and_by_those_who_see_them() {
+    let (dir, one) = start(&[]);
+    let copy = with_key_of(&dir);
     let two = Node::start(&copy, &["--discover-every", "1", "--peer", &one.url("")]);
     assert_eq!(peer_id(one.address), peer_id(two.address));
     let (_other, third) = start(&["--peer", &one.url(""), "--peer", &two.url("")]);
