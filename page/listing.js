@@ -46,6 +46,13 @@ export class Listing {
     let from = piece.from
     for (;;) {
       const part = await this.readPiece(from)
+      // So many are new that what was read is far away: that is read when somebody looks.
+      if (from === null && part.to !== null && this.order === 'newest' && this.isWithin(part.to, piece.to)
+        && part.to !== piece.to) {
+        this.pieces = [part]
+        this.isWhole = false
+        return
+      }
       if (part.to === null || !this.isWithin(part.to, piece.to)) part.to = piece.to
       part.files = part.files.filter((file) => this.isWithin(keyOf(file), piece.to))
       now.push(part)

@@ -69,6 +69,7 @@ pub async fn verify(
             blobs: &blobs,
             findings: &findings,
             keeps_orphans,
+            knows_needs: journaled.is_some(),
         };
         checking.check(journaled).await?;
     }
@@ -137,6 +138,8 @@ struct Checking<'a> {
     blobs: &'a LocalBlobs,
     findings: &'a mpsc::Sender<Finding>,
     keeps_orphans: bool,
+    /// Whether the journal has told what files need: nothing is an orphan where it was not read.
+    knows_needs: bool,
 }
 
 impl Checking<'_> {
@@ -151,7 +154,7 @@ impl Checking<'_> {
             while let Some(missing) = needed.next_if(|next| *next < hash) {
                 self.tell_missing(missing).await;
             }
-            if needed.next_if_eq(&hash).is_none() {
+            if needed.next_if_eq(&hash).is_none() && self.knows_needs {
                 self.tell(if self.keeps_orphans {
                     Finding::Unclaimed(hash, size)
                 } else {

@@ -46,6 +46,28 @@ fn check(node: &Node, kept: &Kept) {
     }
 }
 
+/// What could not be looked at is told as that, and nothing is concluded from it.
+#[test]
+fn a_check_on_a_full_disk_calls_nothing_unneeded_that_is_needed() {
+    let disk = SmallDisk::mount();
+    let node = Node::start(&disk.dir, &[]);
+    let kept = keep_some(&node, 4);
+    node.stop();
+    let filler = disk.fill();
+    let verify = || {
+        let output = larder(disk.dir.path()).arg("verify").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.success(), told)
+    };
+    let (is_fine, told) = verify();
+    assert!(!is_fine && told.contains("not checked"), "{told}");
+    assert!(!told.contains("no file"), "{told}");
+    fs::remove_file(filler).unwrap();
+    let (is_fine, told) = verify();
+    assert!(is_fine, "{told}");
+    check(&Node::start(&disk.dir, &[]), &kept);
+}
+
 fn remove(node: &Node, kept: &mut Kept) {
     let (id, _) = kept.remove(0);
     let request = head("DELETE", &format!("/api/p2p/file/{id}"), &[]);
