@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -13,6 +13,11 @@ use super::turns::Turns;
 use crate::client_key::ClientKey;
 use crate::record::FileId;
 use crate::store::TakenRoom;
+
+/// A client with more than one of so many shares of all places loses what it lets wait for long.
+const SHARES: usize = 8;
+/// How long that is.
+const HOARDED: Duration = Duration::from_mins(10);
 
 /// All uploads.
 #[derive(Default)]
@@ -67,7 +72,7 @@ impl UploadEntry {
         }
     }
 
-    /// Bytes of it have come, so that it gives way to no other.
+    /// Bytes of it have come, so that it gives way to others only where its client holds very many.
     pub(super) fn begin(&self) {
         self.begun.store(true, Ordering::Relaxed);
     }
@@ -75,6 +80,12 @@ impl UploadEntry {
     /// Whether nothing would be lost with it: no byte has come, and nobody is sending.
     fn is_empty(&self) -> bool {
         !self.begun.load(Ordering::Relaxed) && self.turns.take_if_free().is_some()
+    }
+
+    /// Whether it is one of so many of a client that has let it wait for long.
+    fn is_hoarded(&self, held: usize, max: usize) -> bool {
+        let is_left = self.known().written.elapsed() >= HOARDED && self.client.is_some();
+        is_left && held * SHARES > max && self.turns.take_if_free().is_some()
     }
 
     pub(super) fn is_proven(&self) -> bool {
@@ -116,7 +127,8 @@ impl Entries {
 
     /// Adds one unless `max` are unfinished already, or `each` of this client. Where that is so
     /// the oldest gives way of which nothing has come, of this client or of whoever has the
-    /// most; it is returned, to be removed.
+    /// most; where all places are taken and there is none, the one that has waited longest of a
+    /// client with many. It is returned, to be removed.
     pub(super) fn add_unfinished(
         &self,
         id: UploadId,
@@ -141,9 +153,14 @@ impl Entries {
             let candidates =
                 unfinished().filter(|(_, it)| full == Full::All || it.client == client);
             let empty = candidates.filter(|(_, it)| it.is_empty());
-            let first = empty.max_by_key(|(_, it)| {
-                let held = held.get(&it.client).copied().unwrap_or(0);
-                (held, Reverse(it.known().written))
+            let of_its_client = |it: &UploadEntry| held.get(&it.client).copied().unwrap_or(0);
+            let first_of_most = |it: &UploadEntry| (of_its_client(it), Reverse(it.known().written));
+            let first = empty.max_by_key(|(_, it)| first_of_most(it));
+            let first = first.or_else(|| {
+                let others =
+                    unfinished().filter(|(_, it)| full == Full::All && it.client != client);
+                let hoarded = others.filter(|(_, it)| it.is_hoarded(of_its_client(it), max));
+                hoarded.max_by_key(|(_, it)| first_of_most(it))
             });
             gone = Some(first.map(|(id, _)| *id).ok_or(full)?);
         }
@@ -190,5 +207,66 @@ impl Entries {
             .lock()
             .values()
             .any(|it| it.known().file == Some(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::blob::memory::MemoryBlobs;
+    use crate::index::memory::MemoryIndex;
+    use crate::store::Store;
+
+    const PLACES: (usize, usize) = (16, 8);
+
+    fn no_room() -> Arc<TakenRoom> {
+        let (blobs, index) = (MemoryBlobs::default(), MemoryIndex::default());
+        Store::new(Arc::new(blobs), Arc::new(index)).no_room_yet(None)
+    }
+
+    fn client(last: u8) -> ClientKey {
+        ClientKey::Address(IpAddr::from([192, 0, 2, last]))
+    }
+
+    /// Uploads of which bytes have come, and which wait since so long.
+    fn hold(entries: &Entries, client: Option<&ClientKey>, count: usize, since: Duration) {
+        for _ in 0..count {
+            let written = Instant::now().checked_sub(since).unwrap();
+            let known = Known {
+                written,
+                file: None,
+            };
+            let entry = UploadEntry::new(known, client.cloned(), true, no_room());
+            entries.0.lock().insert(UploadId::new(), Arc::new(entry));
+        }
+    }
+
+    fn begin(entries: &Entries, client: Option<ClientKey>) -> Result<bool, Full> {
+        let added = entries.add_unfinished(UploadId::new(), client, PLACES, no_room());
+        added.map(|gone| gone.is_some())
+    }
+
+    #[test]
+    fn who_holds_many_places_and_lets_them_wait_keeps_nobody_out() {
+        for (others, since, taken) in [
+            ([8, 8], HOARDED, Ok(true)),
+            ([8, 8], HOARDED / 2, Err(Full::All)),
+        ] {
+            let entries = Entries::default();
+            for (last, count) in (1..).zip(others) {
+                hold(&entries, Some(&client(last)), count, since);
+            }
+            assert_eq!(begin(&entries, Some(client(1))), Err(Full::Share));
+            assert_eq!(begin(&entries, Some(client(9))), taken);
+        }
+        // Of those who hold little, and of nobody known, nothing is taken.
+        let entries = Entries::default();
+        hold(&entries, None, 8, HOARDED);
+        for last in 1..=4 {
+            hold(&entries, Some(&client(last)), 2, HOARDED);
+        }
+        assert_eq!(begin(&entries, Some(client(9))), Err(Full::All));
     }
 }

@@ -62,7 +62,7 @@ impl Uploads {
     }
 
     /// Begins an upload of a client. Ok means that a restart does not forget it. Where there is no
-    /// place, one gives way of which nothing has come.
+    /// place, one gives way of which nothing has come, or that a client with many lets wait.
     pub async fn create(
         &self,
         mut upload: NewUpload,
@@ -83,7 +83,7 @@ impl Uploads {
             Full::Share => UploadError::TooManyOfOne(MAX_OF_ONE),
         })?;
         if let Some(gone) = gone {
-            tracing::info!(id = %gone, "an upload without a byte gives way to others");
+            tracing::info!(id = %gone, "an upload gives way to others");
             self.remove(gone).await;
         }
         let saved = self.remembered.save(id, &UploadState::new(upload)).await;
