@@ -46,7 +46,6 @@ pub mod access;
 #[cfg(feature = "node")]
 pub mod base_url;
 mod blocking;
-#[cfg(feature = "node")]
 pub mod client_key;
 pub mod hash;
 pub mod health;
