@@ -46,14 +46,14 @@ export class Listing {
     let from = piece.from
     for (;;) {
       const part = await this.readPiece(from)
+      const goesOn = part.to !== null && part.to !== piece.to && this.isWithin(part.to, piece.to)
       // So many are new that what was read is far away: that is read when somebody looks.
-      if (from === null && part.to !== null && this.order === 'newest' && this.isWithin(part.to, piece.to)
-        && part.to !== piece.to) {
+      if (goesOn && from === null && this.order === 'newest') {
         this.pieces = [part]
         this.isWhole = false
         return
       }
-      if (part.to === null || !this.isWithin(part.to, piece.to)) part.to = piece.to
+      if (!goesOn) part.to = piece.to
       part.files = part.files.filter((file) => this.isWithin(keyOf(file), piece.to))
       now.push(part)
       from = part.to

@@ -112,7 +112,7 @@ fn served(name: &str, request: &HeaderMap) -> Result<Response, ApiError> {
         Outcome::Failed => return Err(ApiError::Precondition),
     };
     let headers = response.headers_mut();
-    let fixed: [(HeaderName, HeaderValue); 6] = [
+    let fixed: [(HeaderName, HeaderValue); 5] = [
         (header::ETAG, HeaderValue::try_from(tag)?),
         (
             header::CONTENT_TYPE,
@@ -127,7 +127,6 @@ fn served(name: &str, request: &HeaderMap) -> Result<Response, ApiError> {
             header::REFERRER_POLICY,
             HeaderValue::from_static("no-referrer"),
         ),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
     for (name, value) in fixed {
         // Instead of what stands there: bytes come with a content type of their own.

@@ -5,6 +5,8 @@
 //! room; those that this node's operator has named, that have served content, or that sign what
 //! they tell may take more than others.
 
+use std::iter::successors;
+
 use crate::hash::BlobHash;
 use crate::name_form;
 use crate::peer_id::PeerId;
@@ -17,7 +19,7 @@ mod told;
 pub use told::{FileKey, Held, NetworkFile, NoRoom, Options, Provider};
 
 use parking_lot::Mutex;
-use rows::Rows;
+use rows::{Row, Rows};
 
 /// An answer may be overtaken by what its peer tells meanwhile. By how much more its clock
 /// must have been set back, in microseconds.
@@ -165,29 +167,14 @@ impl Directory {
         look: usize,
     ) -> (Vec<Held>, Option<FileKey>) {
         let rows = self.rows.lock();
-        let (mut found, mut last, mut looked) = (Vec::new(), after, 0);
-        let mut from = after.map(|(id, _)| id);
-        while let Some(id) = rows.first_id(from) {
-            for (hash, told) in rows.told_of(id) {
-                let key = (id, hash);
-                if Some(key) <= after {
-                    continue;
-                }
-                if looked == look || found.len() >= limit {
-                    return (found, last);
-                }
-                looked += 1;
-                last = Some(key);
-                if told.first().is_some_and(|(_, row)| row.has_name(name)) {
-                    found.extend(rows.held(id, hash, &told));
-                }
-            }
-            from = id.after();
-            if from.is_none() {
-                break;
-            }
-        }
-        (found, None)
+        let first = rows.first_id(after.map(|(id, _)| id));
+        let ids = successors(first, |id| rows.first_id(Some(id.after()?)));
+        let files = ids.flat_map(|id| {
+            let told = rows.told_of(id).into_iter();
+            told.map(move |(hash, told)| ((id, hash), told))
+        });
+        let files = files.filter(|(key, _)| Some(*key) > after);
+        gather(&rows, files, after, name, (limit, look))
     }
 
     /// The same from the other end: from the last before `before`, the newest first.
@@ -199,26 +186,14 @@ impl Directory {
         look: usize,
     ) -> (Vec<Held>, Option<FileKey>) {
         let rows = self.rows.lock();
-        let (mut found, mut last, mut looked) = (Vec::new(), before, 0);
-        let mut to = before.map(|(id, _)| id.after()).unwrap_or_default();
-        while let Some(id) = rows.last_id(to) {
-            for (hash, told) in rows.told_of(id).into_iter().rev() {
-                let key = (id, hash);
-                if before.is_some_and(|before| key >= before) {
-                    continue;
-                }
-                if looked == look || found.len() >= limit {
-                    return (found, last);
-                }
-                looked += 1;
-                last = Some(key);
-                if told.first().is_some_and(|(_, row)| row.has_name(name)) {
-                    found.extend(rows.held(id, hash, &told));
-                }
-            }
-            to = Some(id);
-        }
-        (found, None)
+        let last = rows.last_id(before.and_then(|(id, _)| id.after()));
+        let ids = successors(last, |id| rows.last_id(Some(*id)));
+        let files = ids.flat_map(|id| {
+            let told = rows.told_of(id).into_iter().rev();
+            told.map(move |(hash, told)| ((id, hash), told))
+        });
+        let files = files.filter(|(key, _)| before.is_none_or(|before| *key < before));
+        gather(&rows, files, before, name, (limit, look))
     }
 
     /// What `peer` told of the file with this id.
@@ -284,6 +259,28 @@ impl Directory {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// A page of at most `limit` of these files, of which it looks at no more than `look`, as
+/// [`Directory::page`] says. `from` is where the page before it ended.
+fn gather<'a>(
+    rows: &'a Rows,
+    files: impl Iterator<Item = (FileKey, Vec<(u32, &'a Row)>)>,
+    from: Option<FileKey>,
+    name: Option<&str>,
+    (limit, look): (usize, usize),
+) -> (Vec<Held>, Option<FileKey>) {
+    let (mut found, mut last) = (Vec::new(), from);
+    for (looked, ((id, hash), told)) in files.enumerate() {
+        if looked == look || found.len() >= limit {
+            return (found, last);
+        }
+        last = Some((id, hash));
+        if told.first().is_some_and(|(_, row)| row.has_name(name)) {
+            found.extend(rows.held(id, hash, &told));
+        }
+    }
+    (found, None)
 }
 
 #[cfg(test)]

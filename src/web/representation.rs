@@ -25,8 +25,6 @@ const NOTHING_ELSE: HeaderValue =
     HeaderValue::from_static("default-src 'none'; object-src 'self'; style-src 'unsafe-inline'");
 /// Of content that is named by its hash: it never changes.
 pub(crate) const FOR_EVER: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
-/// Of whatever else: it may have been removed.
-const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// Whether what came by way of this node was checked against its hash: `yes` or `no`.
 pub(crate) const VERIFIED: HeaderName = HeaderName::from_static("larder-verified");
@@ -60,11 +58,7 @@ impl Representation {
         // Nobody may tell of a time to come (RFC 9110, section 8.8.2.1).
         self.modified = self.modified.filter(|it| *it <= SystemTime::now());
         let modified = self.modified;
-        let lifetime = if self.is_immutable {
-            FOR_EVER
-        } else {
-            ASK_AGAIN
-        };
+        let is_immutable = self.is_immutable;
         let validators = Validators {
             etag: &etag,
             modified,
@@ -86,7 +80,9 @@ impl Representation {
         };
         let headers = response.headers_mut();
         headers.insert(header::ETAG, HeaderValue::try_from(etag)?);
-        headers.insert(header::CACHE_CONTROL, lifetime);
+        if is_immutable {
+            headers.insert(header::CACHE_CONTROL, FOR_EVER);
+        }
         if let Some(modified) = modified {
             let modified = HeaderValue::try_from(httpdate::fmt_http_date(modified))?;
             headers.insert(header::LAST_MODIFIED, modified);

@@ -1,8 +1,10 @@
 //! Which of several files are meant that go by one name.
 
+use super::api::Api;
+use super::batch::Batch;
 use super::failure::Failure;
 use super::find::{By, Found};
-use super::listed::File;
+use super::listed::{File, Where};
 use super::output::field;
 use crate::name_form;
 
@@ -27,8 +29,25 @@ pub(super) struct Chosen {
 }
 
 impl Choice {
+    /// How `wanted` means files of the network, and which contents; None where it means none or
+    /// nobody can tell, which is told.
+    pub(super) async fn in_network(
+        &self,
+        api: &Api,
+        batch: &mut Batch<'_>,
+        wanted: &str,
+    ) -> Option<(By, Vec<Chosen>)> {
+        match api.find(Where::Network, wanted).await {
+            Ok(found) => Some((found.by, self.contents(wanted, found))),
+            Err(failure) => {
+                batch.failed(&failure, wanted);
+                None
+            }
+        }
+    }
+
     /// The contents that are meant: of equal ones the newest file stands for all.
-    pub(super) fn contents(&self, wanted: &str, found: Found) -> Vec<Chosen> {
+    fn contents(&self, wanted: &str, found: Found) -> Vec<Chosen> {
         self.choose(wanted, found, |files| {
             let mut different: Vec<File> = Vec::new();
             for file in files {

@@ -17,7 +17,7 @@ use super::download;
 use super::failure::Failure;
 use super::find::By;
 use super::landing::{is_same, replaced, tidy};
-use super::listed::{File, Where};
+use super::listed::File;
 use super::local_name::{last_part, numbered, path};
 use super::output;
 use super::running::run;
@@ -74,18 +74,16 @@ impl Arguments {
             if !batch.goes_on() {
                 break;
             }
-            match api.find(Where::Network, wanted).await {
-                Ok(found) => {
-                    let by = found.by;
-                    for chosen in self.choice.contents(wanted, found) {
-                        let called = chosen.called.clone();
-                        match self.items(&api, by, chosen).await {
-                            Ok(found) => items.extend(found),
-                            Err(failure) => batch.failed(&failure, &called),
-                        }
-                    }
+            let found = self.choice.in_network(&api, &mut batch, wanted).await;
+            let Some((by, all)) = found else {
+                continue;
+            };
+            for chosen in all {
+                let called = chosen.called.clone();
+                match self.items(&api, by, chosen).await {
+                    Ok(found) => items.extend(found),
+                    Err(failure) => batch.failed(&failure, &called),
                 }
-                Err(failure) => batch.failed(&failure, wanted),
             }
         }
         if batch.is_hopeless() {

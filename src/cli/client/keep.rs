@@ -16,7 +16,7 @@ use super::choice::{Choice, Chosen};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::find::By;
-use super::listed::{File, Where};
+use super::listed::File;
 use super::output;
 use super::running::run;
 use super::wanted::Wanted;
@@ -84,20 +84,18 @@ impl Arguments {
             if !batch.goes_on() {
                 break;
             }
-            match api.find(Where::Network, wanted).await {
-                Ok(found) => {
-                    let by = found.by;
-                    for Chosen { called, files } in self.choice.contents(wanted, found) {
-                        match files {
-                            Ok(files) => items.extend(files.into_iter().map(|file| Item {
-                                asked: asked(by, wanted, &file),
-                                called: called.clone(),
-                            })),
-                            Err(failure) => batch.failed(&failure, &called),
-                        }
-                    }
+            let found = self.choice.in_network(&api, &mut batch, wanted).await;
+            let Some((by, all)) = found else {
+                continue;
+            };
+            for Chosen { called, files } in all {
+                match files {
+                    Ok(files) => items.extend(files.into_iter().map(|file| Item {
+                        asked: asked(by, wanted, &file),
+                        called: called.clone(),
+                    })),
+                    Err(failure) => batch.failed(&failure, &called),
                 }
-                Err(failure) => batch.failed(&failure, wanted),
             }
         }
         if batch.is_hopeless() {
