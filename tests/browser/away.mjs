@@ -1,17 +1,11 @@
 // away.mjs URL FILE: uploads FILE, says on its output how far it is, and waits until the page went on
 // by itself, long after it has told that the node is away.
 import assert from 'node:assert/strict'
-import { basename } from 'node:path'
-import { row, uploadSpeed, visit } from './browser.mjs'
+import { begunUpload, visit } from './browser.mjs'
 
 const [url, file] = process.argv.slice(2)
 await visit(url, async (page) => {
-  const setSpeed = await uploadSpeed(page)
-  await setSpeed(4 << 20)
-  await page.getByLabel('Files to upload').setInputFiles(file)
-  const upload = row(page, 'Uploads', basename(file))
-  const bar = await upload.getByRole('progressbar').elementHandle()
-  await page.waitForFunction((it) => it.value > 0.2 * it.max, bar)
+  const { upload, setSpeed } = await begunUpload(page, file)
   console.log('under way')
   await upload.getByText(/the node does not answer; it goes on by itself when the node is back$/).waitFor({ timeout: 60_000 })
   assert.equal(await upload.getByText(/ left$/).count(), 0)

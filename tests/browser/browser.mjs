@@ -2,6 +2,7 @@
 // that a name brought along.
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
+import { basename } from 'node:path'
 
 const require = createRequire(`${process.env.PACKAGES}/`)
 const { chromium } = require('playwright-core')
@@ -63,6 +64,18 @@ export async function uploadSpeed(page) {
   return (uploadThroughput) => session.send('Network.emulateNetworkConditions', {
     offline: false, latency: 0, downloadThroughput: -1, uploadThroughput,
   })
+}
+
+// Begins to upload a file from the disk, slowly enough to be disturbed, and waits until a fifth of
+// it is there: its row, and the function that sets how fast the page sends.
+export async function begunUpload(page, file) {
+  const setSpeed = await uploadSpeed(page)
+  await setSpeed(4 << 20)
+  await page.getByLabel('Files to upload').setInputFiles(file)
+  const upload = row(page, 'Uploads', basename(file))
+  const bar = await upload.getByRole('progressbar').elementHandle()
+  await page.waitForFunction((it) => it.value > 0.2 * it.max, bar)
+  return { upload, setSpeed }
 }
 
 // Downloads by a click on the name in the list of files, to `path`.

@@ -1,8 +1,10 @@
 //! The commands that ask a node, as processes.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
 
 use serde_json::Value;
 
@@ -18,6 +20,35 @@ pub(crate) fn command(dir: &Path, node: &str, arguments: &[&str]) -> Command {
 
 pub(crate) fn run(dir: &Path, node: &str, arguments: &[&str]) -> Output {
     command(dir, node, arguments).output().unwrap()
+}
+
+/// A command that runs while what it prints is read.
+pub(crate) struct Printing {
+    process: Child,
+    output: JoinHandle<Vec<u8>>,
+}
+
+impl Printing {
+    pub(crate) fn start(dir: &Path, node: &str, arguments: &[&str]) -> Self {
+        let mut command = command(dir, node, arguments);
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = process.stdout.take().unwrap();
+        let reading = thread::spawn(move || {
+            let mut all = Vec::new();
+            output.read_to_end(&mut all).unwrap();
+            all
+        });
+        Self {
+            process,
+            output: reading,
+        }
+    }
+
+    /// All that it printed, if it did what it should.
+    pub(crate) fn done(mut self) -> Vec<u8> {
+        assert!(self.process.wait().unwrap().success());
+        self.output.join().unwrap()
+    }
 }
 
 /// The names in the directory of commands, sorted, but for that of their state.

@@ -22,6 +22,14 @@ pub(crate) fn post(node: SocketAddr, target: &str, message: &str) -> Answer {
     send(node, &request)
 }
 
+/// Asks a node for a copy of this content, as soon as it knows of it.
+pub(crate) fn keep(node: SocketAddr, hash: &str) {
+    let wanted = format!(r#"{{"hash":"{hash}"}}"#);
+    until("the content is known", || {
+        (post(node, "/api/p2p/keep", &wanted).status != 404).then_some(())
+    });
+}
+
 /// Whether a node has reached the peer with this id.
 pub(crate) fn reaches(node: SocketAddr, id: &str) -> bool {
     let peers = get(node, "/api/peers", &[]).json();

@@ -2,14 +2,13 @@
 //! left before it or is put in its way, and whatever the node sends.
 
 use std::fs::{self, File, Permissions};
-use std::io::Read;
 use std::os::unix::fs::{FileExt, FileTypeExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use larder::hash::BlobHash;
 
-use crate::common::commands::{command, done, failed, names, run};
+use crate::common::commands::{Printing, command, done, failed, names, run};
 use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::process::{start, until};
@@ -339,20 +338,12 @@ fn standard_output_goes_on_where_the_connection_was_cut() {
     relay.connect(node.address);
     let here = tempfile::tempdir().unwrap();
     relay.cut_after(3 * MIB as u64);
-    let mut get = command(here.path(), &relay.url(), &["get", "f", "-o", "-"]);
-    let mut running = get.stdout(Stdio::piped()).spawn().unwrap();
-    let mut output = running.stdout.take().unwrap();
-    let reading = std::thread::spawn(move || {
-        let mut all = Vec::new();
-        output.read_to_end(&mut all).unwrap();
-        all
-    });
+    let get = Printing::start(here.path(), &relay.url(), &["get", "f", "-o", "-"]);
     until("the connection is cut", || {
         (relay.carried() >= 3 * MIB as u64).then_some(())
     });
     relay.mend();
-    assert!(running.wait().unwrap().success());
-    assert!(reading.join().unwrap() == bytes);
+    assert!(get.done() == bytes);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! one would have reached which nobody disturbed.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use larder::hash::BlobHash;
 
-use crate::common::commands::command;
+use crate::common::commands::{Printing, command};
 use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::peers::until_sees;
@@ -306,14 +306,7 @@ fn standard_output_goes_on_when_the_node_was_killed_and_started_again() {
     relay.connect(node.address);
     let here = tempfile::tempdir().unwrap();
     relay.stall_after(6 * MIB as u64);
-    let mut get = command(here.path(), &relay.url(), &["get", "f", "-o", "-"]);
-    let mut running = get.stdout(Stdio::piped()).spawn().unwrap();
-    let mut output = running.stdout.take().unwrap();
-    let reading = std::thread::spawn(move || {
-        let mut all = Vec::new();
-        output.read_to_end(&mut all).unwrap();
-        all
-    });
+    let get = Printing::start(here.path(), &relay.url(), &["get", "f", "-o", "-"]);
     until("some has come", || {
         (relay.carried() >= 6 * MIB as u64).then_some(())
     });
@@ -321,6 +314,5 @@ fn standard_output_goes_on_when_the_node_was_killed_and_started_again() {
     node.kill();
     let _node = Node::start(&dir, &["--listen", &address]);
     relay.mend();
-    assert!(running.wait().unwrap().success());
-    assert!(reading.join().unwrap() == bytes);
+    assert!(get.done() == bytes);
 }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::common::commands;
 use crate::common::content::content;
 use crate::common::forms::{file, form, upload};
+use crate::common::peers::keep;
 use crate::common::process::{Node, until};
 use crate::common::raw_http::{Answer, get, head, send};
 use crate::common::tus;
@@ -148,13 +149,7 @@ fn what_can_never_fit_is_over_quota_and_what_is_longer_than_a_file_may_be_is_too
 
 /// Has a node keep content of another one, and tells what became of it.
 fn kept_copy(address: SocketAddr, hash: &str) -> String {
-    let body = format!(r#"{{"hash":"{hash}"}}"#);
-    let length = format!("Content-Length: {}", body.len());
-    let lines = ["Content-Type: application/json", &length];
-    let request = [head("POST", "/api/p2p/keep", &lines), body.into_bytes()].concat();
-    until("the content is known", || {
-        (send(address, &request).status != 404).then_some(())
-    });
+    keep(address, hash);
     until("it was tried", || {
         let keep = get(address, &format!("/api/p2p/keep/{hash}"), &[]).json();
         let keep = &keep["keep"];

@@ -10,8 +10,9 @@ use tempfile::TempDir;
 
 use crate::common::content::content;
 use crate::common::forms::{file, form, upload, upload_request, uploaded};
+use crate::common::peers::keep;
 use crate::common::process::{Node, larder, until};
-use crate::common::raw_http::{Answer, connect, get, head, read_answer, send, until_read};
+use crate::common::raw_http::{Answer, connect, get, read_answer, send, until_read};
 use crate::common::relay::Relay;
 use crate::common::tus;
 
@@ -277,17 +278,6 @@ fn answer_begins(stream: &TcpStream) -> bool {
     let peeked = stream.peek(&mut [0]);
     stream.set_nonblocking(false).unwrap();
     !matches!(peeked, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
-}
-
-/// Asks for a copy, once the content is known.
-fn keep(address: SocketAddr, hash: &str) {
-    let body = format!(r#"{{"hash":"{hash}"}}"#);
-    let length = format!("Content-Length: {}", body.len());
-    let lines = ["Content-Type: application/json", &length];
-    let request = [head("POST", "/api/p2p/keep", &lines), body.into_bytes()].concat();
-    until("the content is known", || {
-        (send(address, &request).status != 404).then_some(())
-    });
 }
 
 #[test]

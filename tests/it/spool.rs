@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use larder::blob::local::{self, LocalBlobs};
-use larder::blob::{BlobBackend, BlobError, Limit, Receiving};
+use larder::blob::{BlobBackend, BlobError, Limit, OpenBlob, Receiving};
 use larder::disk::{Disk, Durability, RealDisk};
 use larder::hash::BlobHash;
 use larder::place::Place;
@@ -68,17 +68,20 @@ async fn listed(blobs: &LocalBlobs) -> Vec<(BlobHash, u64)> {
     blobs.in_order().try_collect().await.unwrap()
 }
 
+async fn open(blobs: &LocalBlobs, hash: &BlobHash) -> Option<Arc<dyn OpenBlob>> {
+    blobs.open(hash, Place::of(hash)).await.unwrap()
+}
+
 async fn whole(blobs: &LocalBlobs, bytes: &[u8]) -> bool {
     let (hash, size) = (BlobHash::of(bytes), bytes.len() as u64);
-    let blob = blobs.open(&hash, Place::of(&hash)).await.unwrap().unwrap();
+    let blob = open(blobs, &hash).await.unwrap();
     let pieces: Vec<_> = blob.read(0..size).try_collect().await.unwrap();
     blobs.size(Place::of(&hash)).await.unwrap() == Some(size) && pieces.concat() == bytes
 }
 
 async fn absent(blobs: &LocalBlobs, bytes: &[u8]) -> bool {
     let hash = BlobHash::of(bytes);
-    blobs.size(Place::of(&hash)).await.unwrap().is_none()
-        && blobs.open(&hash, Place::of(&hash)).await.unwrap().is_none()
+    blobs.size(Place::of(&hash)).await.unwrap().is_none() && open(blobs, &hash).await.is_none()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -152,12 +155,7 @@ fn slow_clients_hold_no_threads() {
             receiving
         });
         let downloads = (0..8).map(|_| async {
-            let open = storage
-                .blobs
-                .open(&hash, Place::of(&hash))
-                .await
-                .unwrap()
-                .unwrap();
+            let open = open(&storage.blobs, &hash).await.unwrap();
             let mut reading = open.read(0..open.size());
             reading.try_next().await.unwrap().unwrap();
             reading
@@ -166,12 +164,7 @@ fn slow_clients_hold_no_threads() {
         let other = content(2, 3_000_000);
         let through = async {
             let hash = keep(&storage.blobs, &other).await.unwrap();
-            let open = storage
-                .blobs
-                .open(&hash, Place::of(&hash))
-                .await
-                .unwrap()
-                .unwrap();
+            let open = open(&storage.blobs, &hash).await.unwrap();
             open.read(0..open.size()).try_collect::<Vec<_>>().await
         };
         let through = tokio::time::timeout(DEADLINE, through).await;
