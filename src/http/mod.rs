@@ -1,4 +1,4 @@
-//! The REST interface: the only place that knows paths and status codes.
+//! The REST interface: which paths there are, and what answers there.
 
 mod access;
 mod announce;

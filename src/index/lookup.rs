@@ -347,8 +347,7 @@ impl Lookup {
         recent.records.extend(batch);
         recent.progress = Some(progress);
         drop(recent);
-        let secondary = self.secondary.write();
-        let mut secondary = secondary;
+        let mut secondary = self.secondary.write();
         for change in changed {
             match change {
                 Changed::Added(record) => secondary.add(&record),

@@ -30,7 +30,7 @@ pub struct ReadyFile {
 pub enum ReadyContent {
     /// All of it, checked against its hash when it was read.
     Small(Bytes),
-    /// To be opened with [`super::Store::open`].
+    /// To be opened with [`super::Store::open_file`].
     Stored,
 }
 
