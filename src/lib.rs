@@ -57,6 +57,8 @@ pub mod peer_id;
 pub mod place;
 pub mod record;
 pub mod revision;
+#[cfg(feature = "node")]
+mod safe_name;
 mod text_form;
 pub mod unavailable;
 // Floor 1: backends

@@ -22,5 +22,6 @@ mod routes;
 mod status;
 mod tus;
 mod upload;
+mod zip;
 
 pub use router::{Options, router};

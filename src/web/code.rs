@@ -45,6 +45,7 @@ pub(crate) enum Code {
     ShuttingDown,
     TooLarge,
     TooLong,
+    TooManyFiles,
     TooManyKeeps,
     TooManyRequests,
     TooManyStreams,
@@ -127,6 +128,7 @@ impl Code {
             | Self::PartialPut
             | Self::SecondFile
             | Self::TooLong
+            | Self::TooManyFiles
             | Self::TusExtension
             | Self::UnknownChecksum => S::BAD_REQUEST,
         }

@@ -92,6 +92,16 @@ pub(crate) enum ApiError {
     UnknownKeep,
     #[error("peers tell of different files with this id; name the peer or the hash: {0}")]
     AmbiguousFile(String),
+    #[error(
+        "an archive has at most {files} files, and {name_bytes} bytes of their names; take fewer \
+         at a time"
+    )]
+    TooManyFiles { files: usize, name_bytes: usize },
+    #[error(
+        "{0} has no place in an archive now: no node that is known here has it, or none tells a \
+         hash that proves it"
+    )]
+    Unobtainable(String),
     #[error("no part of the requested ranges exists; the file has {0} bytes")]
     Range(u64),
     #[error("the file is not the one that If-Match or If-Unmodified-Since names")]
@@ -188,7 +198,8 @@ impl ApiError {
         let code = match self {
             Self::UnknownPath => Code::UnknownPath,
             Self::MethodNotAllowed => Code::MethodNotAllowed,
-            Self::UnknownFile => Code::UnknownFile,
+            Self::UnknownFile | Self::Unobtainable(_) => Code::UnknownFile,
+            Self::TooManyFiles { .. } => Code::TooManyFiles,
             Self::UnknownBlob => Code::UnknownBlob,
             Self::UnknownPeer => Code::UnknownPeer,
             Self::NoFile => Code::NoFile,

@@ -1,7 +1,7 @@
 //! The protocol: what every surface needs that speaks HTTP, and nothing of what it says.
 //!
 //! Connections and their shares, TLS, bodies, forms, conditions, ranges, representations,
-//! refusals, and the log and the counters of requests. It knows no route and no node.
+//! archives, refusals, and the log and the counters of requests. It knows no route and no node.
 
 pub(crate) mod body;
 pub mod byte_range;
@@ -11,7 +11,7 @@ pub(crate) mod code;
 pub(crate) mod conditions;
 pub(crate) mod content;
 mod counted;
-mod disposition;
+pub(crate) mod disposition;
 pub(crate) mod error;
 pub(crate) mod file_type;
 pub(crate) mod form;
@@ -32,5 +32,6 @@ mod stall_guard;
 pub mod tls;
 pub(crate) mod traffic;
 mod watched_body;
+pub(crate) mod zip;
 
 pub use counted::Connections;

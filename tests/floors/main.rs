@@ -38,6 +38,7 @@ const FLOORS: &[&[&str]] = &[
         "record",
         "peer_id",
         "place",
+        "safe_name",
         "text_form",
     ],
     &[

@@ -102,3 +102,4 @@ mod tus_restarts;
 mod unread_log;
 mod verify;
 mod wrong_settings;
+mod zip;

@@ -18,8 +18,8 @@ use rustix::io::Errno;
 use tempfile::{Builder, NamedTempFile, TempPath};
 
 use super::failure::Failure;
-use super::local_name::LONGEST_NAME;
 use crate::hash::BlobHash;
+use crate::safe_name::LONGEST_NAME;
 
 /// How much of the hash is in the name of a partial file, in digits.
 const DIGITS: usize = 12;

@@ -1,16 +1,8 @@
-//! What files of the network are called here. Their names are anybody's: none leads elsewhere,
-//! misleads whoever reads it, or is longer than a file system takes.
+//! What files of the network are called here.
 
 use std::path::PathBuf;
 
-use super::output::is_unsafe;
-
-/// The longest name of a file on the usual file systems, in bytes.
-pub(super) const LONGEST_NAME: usize = 255;
-/// The longest end of a name that tells of what kind the file is and stays whole, in bytes.
-const LONGEST_EXTENSION: usize = 16;
-/// How much of its hash stands for what was cut off a name, in digits.
-const DIGITS: usize = 8;
+use crate::safe_name::{part, shortened};
 
 /// The last part of a name, under which one file is saved.
 pub(super) fn last_part(name: &str) -> PathBuf {
@@ -37,39 +29,12 @@ pub(super) fn numbered(path: PathBuf, number: usize) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// One part of a path as it is called here; none where it would lead elsewhere.
-fn part(text: &str) -> Option<String> {
-    let safe = text
-        .chars()
-        .map(|c| if is_unsafe(c) { '\u{fffd}' } else { c });
-    match safe.collect::<String>().as_str() {
-        "" | "." | ".." => None,
-        safe => Some(shortened(safe)),
-    }
-}
-
-/// A name that is cut at a character, where it is too long, and still another one than those of
-/// which the rest differs.
-fn shortened(name: &str) -> String {
-    if name.len() <= LONGEST_NAME {
-        return name.to_owned();
-    }
-    let (stem, extension) = match name.rfind('.') {
-        Some(at) if name.len() - at <= LONGEST_EXTENSION => name.split_at(at),
-        _ => (name, ""),
-    };
-    let hash = blake3::hash(name.as_bytes()).to_hex();
-    let (digits, _) = hash.split_at(DIGITS);
-    let room = LONGEST_NAME - extension.len() - "~".len() - digits.len();
-    let (stem, _) = stem.split_at(stem.floor_char_boundary(room));
-    format!("{stem}~{digits}{extension}")
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::safe_name::LONGEST_NAME;
 
     #[test]
     fn no_name_leads_out_of_the_directory() {

@@ -11,22 +11,13 @@ use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::{CompactFormatter, Formatter};
 
+use crate::safe_name::is_unsafe;
+
 /// The longest text that is shown of one thing, in characters: the longest name that a node
 /// takes, and a little more.
 const LONGEST: usize = 5000;
 /// The longest field of a column, in characters; what a larder node tells is shorter.
 const LONGEST_FIELD: usize = 64;
-
-/// Whether a character commands a terminal rather than being shown, or has what stands around it
-/// shown in another order or not at all (Unicode: Cc, Zl, Zp, and of Cf all but those between
-/// letters that are shown together).
-pub(super) fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
 
 /// A text as it may be shown, in one line: what would command the terminal or mislead whoever
 /// reads it is shown as an escape, and what is longer than any name is cut.

@@ -12,6 +12,7 @@ mod operation;
 mod route;
 mod schema;
 mod uploads;
+mod zip;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ impl Table {
     pub(super) fn new() -> Self {
         let mut all = Vec::new();
         all.extend(files::all());
+        all.extend(zip::all());
         all.extend(copies::all());
         all.extend(uploads::all());
         all.extend(network::all());

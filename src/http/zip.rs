@@ -1,0 +1,219 @@
+//! Several files as one archive, which is made while it is sent.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderValue, Method, header};
+use axum::response::Response;
+use url::form_urlencoded;
+use utoipa::IntoParams;
+
+use super::remote;
+use crate::blob::BlobError;
+use crate::hash::BlobHash;
+use crate::name_form;
+use crate::node::Node;
+use crate::node::view::{NetworkPage, Selection};
+use crate::peer::directory::{FileKey, NetworkFile};
+use crate::peer::network::Network;
+use crate::record::{FileId, Order};
+use crate::web::content::Content;
+use crate::web::disposition;
+use crate::web::error::ApiError;
+use crate::web::zip::{Archive, MAX_FILES, MAX_NAMES_BYTES, Member};
+
+/// How many files are taken at once of those in a folder, and looked at for them.
+const PAGE: usize = 1000;
+const LOOK: usize = 20_000;
+
+/// Which files an archive shall have.
+#[derive(Default, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ZipQuery {
+    /// The ids of the files.
+    #[param(min_items = 1, pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+    id: Vec<String>,
+    /// Under which name to save the archive, without its ending.
+    name: Option<String>,
+}
+
+impl ZipQuery {
+    fn read(query: &str) -> Self {
+        let mut read = Self::default();
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*key {
+                "id" => read.id.push(value.into_owned()),
+                "name" => read.name = Some(value.into_owned()),
+                _ => {}
+            }
+        }
+        read
+    }
+}
+
+/// By what the content of a file is found.
+struct Source {
+    hash: BlobHash,
+    /// What this node says itself of its length, in bytes.
+    size: Option<u64>,
+}
+
+/// The files of an archive, as they are found.
+#[derive(Default)]
+struct Found {
+    members: Vec<Member<Source>>,
+    name_bytes: usize,
+}
+
+/// `GET /api/p2p/zip`
+pub(super) async fn chosen(
+    State(node): State<Arc<Node>>,
+    RawQuery(query): RawQuery,
+    method: Method,
+) -> Result<Response, ApiError> {
+    let ZipQuery { mut id, name } = ZipQuery::read(&query.unwrap_or_default());
+    if id.is_empty() {
+        let message = "name the files by their ids, as in ?id=ID&id=ID";
+        return Err(ApiError::Query(message.to_owned()));
+    }
+    let mut found = Found::default();
+    let mut seen = HashSet::new();
+    id.retain(|id| seen.insert(id.clone()));
+    for id in id {
+        let id: FileId = id.parse().map_err(|_| ApiError::UnknownFile)?;
+        let file = match node.store().get(id).await? {
+            Some(own) => own.into(),
+            None => remote::with_id(&node, id)?.file,
+        };
+        found.add(&node, file).await?;
+    }
+    send(node, found, name.as_deref().unwrap_or("files"), &method).await
+}
+
+/// `GET /api/p2p/zip/{*folder}`: all files whose names begin with that of the folder and a slash.
+pub(super) async fn folder(
+    State(node): State<Arc<Node>>,
+    folder: Result<Path<String>, PathRejection>,
+    method: Method,
+) -> Result<Response, ApiError> {
+    let Path(folder) = folder.map_err(|_| ApiError::UnknownFile)?;
+    let folder = folder.trim_end_matches('/');
+    let begins = name_form::composed(&format!("{folder}/")).into_owned();
+    let wanted = name_form::folded(&begins);
+    let mut found = Found::default();
+    let mut before = None;
+    loop {
+        let NetworkPage { files, next } = page(&node, &wanted, before).await?;
+        for held in files {
+            if name_form::composed(&held.file.name).starts_with(&begins) {
+                found.add(&node, held.file).await?;
+            }
+        }
+        before = next;
+        if before.is_none() {
+            break;
+        }
+    }
+    if found.members.is_empty() {
+        return Err(ApiError::UnknownFile);
+    }
+    let last = folder.rsplit('/').next().unwrap_or(folder);
+    send(node, found, last, &method).await
+}
+
+/// Of several that are called alike the newest comes first, and has the name as it is.
+async fn page(node: &Node, name: &str, before: Option<FileKey>) -> Result<NetworkPage, ApiError> {
+    let wanted = Selection {
+        order: Order::NewestFirst,
+        after: None,
+        before,
+        name: Some(name),
+        limit: PAGE,
+        look: LOOK,
+    };
+    Ok(node.view().page(wanted).await?)
+}
+
+impl Found {
+    /// Adds a file, if its bytes can be had and proven, as far as is known before.
+    async fn add(&mut self, node: &Node, file: NetworkFile) -> Result<(), ApiError> {
+        self.name_bytes += file.name.len();
+        if self.members.len() == MAX_FILES || self.name_bytes > MAX_NAMES_BYTES {
+            return Err(ApiError::TooManyFiles {
+                files: MAX_FILES,
+                name_bytes: MAX_NAMES_BYTES,
+            });
+        }
+        let unobtainable = || ApiError::Unobtainable(file.name.clone());
+        let hash = file.hash.ok_or_else(unobtainable)?;
+        let Network {
+            directory,
+            registry,
+            ..
+        } = node.network();
+        let is_told = || {
+            let mut peers = directory.providers(&hash).into_iter();
+            peers.any(|it| registry.get(it.peer).is_some())
+        };
+        if !node.store().holds(&hash).await? && !is_told() {
+            return Err(unobtainable());
+        }
+        // What others say of a length is proven only when it is opened.
+        let own = node.store().get(file.id).await?;
+        let size = own.map(|it| it.file.size);
+        self.members.push(Member {
+            name: file.name,
+            size,
+            modified: file.uploaded_at.parse().ok(),
+            source: Source { hash, size },
+        });
+        Ok(())
+    }
+}
+
+async fn send(
+    node: Arc<Node>,
+    found: Found,
+    name: &str,
+    method: &Method,
+) -> Result<Response, ApiError> {
+    let archive = Archive::new(found.members);
+    let length = archive.length();
+    let body = if method == Method::HEAD {
+        Body::empty()
+    } else {
+        let open = move |source| open(Arc::clone(&node), source);
+        archive.into_body(open).await?
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    if let Some(length) = length {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    let fixed = [
+        (header::CONTENT_TYPE, "application/zip"),
+        (header::ACCEPT_RANGES, "none"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let disposition = disposition::attachment(&format!("{name}.zip"));
+    headers.insert(header::CONTENT_DISPOSITION, disposition);
+    Ok(response)
+}
+
+/// Opens a content when its turn has come; one that is longer or shorter than was promised has
+/// no place in the archive.
+async fn open(node: Arc<Node>, Source { hash, size }: Source) -> Result<Content, ApiError> {
+    let content = remote::content(&node, hash, None).await?;
+    let content = content.ok_or(ApiError::UnknownBlob)?;
+    if size.is_some_and(|size| size != content.size()) {
+        let detail = "its length is another than its record says".to_owned();
+        return Err(BlobError::Damaged { hash, detail }.into());
+    }
+    Ok(content)
+}
