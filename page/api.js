@@ -5,6 +5,8 @@ import { answered } from './dialog.js'
 import { element } from './format.js'
 
 const TOKEN = 'larder-token'
+// What stands before a token in an address: behind it nothing is sent to anybody.
+export const TOKEN_MARK = '#token='
 // Is there once reading needed a token.
 const PRIVATE = 'larder-private'
 
@@ -52,6 +54,23 @@ export async function request(path, { background = false, ...options } = {}) {
   }
 }
 
+// Why the node would not send what is at this path, if it would not; nothing of it is fetched.
+export async function refusalOf(path) {
+  const answer = await fetch(path, { method: 'HEAD' })
+  if (answer.ok) return null
+  // Only the answer to this says why.
+  const told = await fetch(path)
+  return told.ok ? null : new Refusal(told.status, await told.json().catch(() => ({})))
+}
+
+// Fetches what is at this path, since a link bears no token, and has the browser save it.
+export async function fetched(path, name) {
+  const answer = await request(path)
+  const url = URL.createObjectURL(await answer.blob())
+  element('a', { href: url, download: name }).click()
+  setTimeout(() => URL.revokeObjectURL(url), 60000)
+}
+
 export async function read(path) {
   return (await request(path, { background: true })).json()
 }
@@ -67,7 +86,18 @@ let declined = false
 let tokenReason = 'It is in the settings of the node, or whoever runs it gave it to you.'
 
 export function setUpToken() {
+  takeToken()
+  window.addEventListener('hashchange', takeToken)
   document.getElementById('enter-token').addEventListener('click', () => askForToken(tokenReason))
+}
+
+// Takes the token that another device has handed over in the address, and leaves it nowhere to see.
+function takeToken() {
+  if (!location.hash.startsWith(TOKEN_MARK)) return
+  const token = decodeURIComponent(location.hash.slice(TOKEN_MARK.length))
+  history.replaceState(null, '', location.pathname + location.search)
+  sessionStorage.setItem(TOKEN, token)
+  document.dispatchEvent(new Event('token'))
 }
 
 // Whether there is another token than the one `sent`, which was refused; asks for one if need be.

@@ -4,6 +4,7 @@ import { note, read, Refusal, setUpToken, wantsToken } from './api.js'
 import { setUpFiles, showFiles, showKeeps, showRows } from './files.js'
 import { listen } from './live.js'
 import { showPeers } from './peers.js'
+import { setUpPhone } from './phone.js'
 import { showRights } from './rights.js'
 import { showStorage } from './storage.js'
 import { setUpUploads } from './uploads.js'
@@ -79,6 +80,7 @@ if (matchMedia('(max-width: 46rem)').matches) {
 setUpToken()
 setUpFiles()
 setUpUploads()
+setUpPhone()
 // What is there does not wait for the first event, which a proxy may hold back.
 drawAll()
 for (const event of ['visibilitychange', 'token']) document.addEventListener(event, drawAll)

@@ -1,23 +1,31 @@
-// Several files that are chosen, to be kept or deleted together.
+// Several files that are chosen, to be downloaded, kept or deleted together.
 
 import { note } from './api.js'
+import { downloadAll } from './archive.js'
 import { keepAll, removeAll } from './file_actions.js'
-import { count, element } from './format.js'
+import { bytes, count, element } from './format.js'
+import { mayWrite } from './rights.js'
 
 // By what tells files apart.
 const chosen = new Map()
 
 export function setUpChosen() {
+  act('chosen-download', downloadAll)
   act('chosen-keep', keepAll)
   act('chosen-delete', removeAll)
   act('chosen-none', async () => {})
 }
 
-// Does this with the chosen files, which are chosen no more then.
+// Does this with the chosen files, which are chosen no more then unless it says so.
 function act(id, does) {
   document.getElementById(id).addEventListener('click', async () => {
-    const done = await does([...chosen.values()]).catch((error) => note(error.message, true))
-    if (done === false) return
+    let isDone = false
+    try {
+      isDone = await does([...chosen.values()]) !== false
+    } catch (error) {
+      note(error.message, true)
+    }
+    if (!isDone) return
     chosen.clear()
     for (const box of document.querySelectorAll('#file-list .choose input')) box.checked = false
     show()
@@ -47,8 +55,14 @@ export function showChosen(found) {
 
 function show() {
   const files = [...chosen.values()]
+  const size = files.reduce((sum, file) => sum + file.size, 0)
   document.getElementById('chosen').hidden = files.length === 0
-  document.getElementById('chosen-count').textContent = `${count(files.length, 'file', 'files')} chosen`
-  document.getElementById('chosen-keep').disabled = files.every((file) => file.here && !file.damaged)
-  document.getElementById('chosen-delete').disabled = !files.some((file) => file.here)
+  document.getElementById('chosen-count').textContent = `${count(files.length, 'file', 'files')} chosen, ${bytes(size)}`
+  for (const [id, isUseless] of [
+    ['chosen-keep', files.every((file) => file.here && !file.damaged)],
+    ['chosen-delete', !files.some((file) => file.here)],
+  ]) {
+    document.getElementById(id).disabled = isUseless
+    document.getElementById(id).hidden = !mayWrite()
+  }
 }

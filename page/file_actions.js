@@ -1,8 +1,8 @@
 // What can be done with files: downloaded, kept here and deleted.
 
-import { isPrivate, note, post, read, request } from './api.js'
+import { fetched, isPrivate, note, post, read, request } from './api.js'
 import { answered } from './dialog.js'
-import { bytes, count, element } from './format.js'
+import { bytes, count } from './format.js'
 
 // As many as are read at once to find those of a name.
 const AT_ONCE = 1000
@@ -14,17 +14,10 @@ export function address(file) {
 }
 
 // A link bears no token: where reading needs one, the page fetches the file itself.
-export async function download(event, file) {
+export function download(event, file) {
   if (!isPrivate()) return
   event.preventDefault()
-  try {
-    const answer = await request(address(file))
-    const url = URL.createObjectURL(await answer.blob())
-    element('a', { href: url, download: file.name }).click()
-    setTimeout(() => URL.revokeObjectURL(url), 60000)
-  } catch (error) {
-    note(error.message, true)
-  }
+  fetched(address(file), file.name).catch((error) => note(error.message, true))
 }
 
 export async function keepHere(file) {

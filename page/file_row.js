@@ -8,9 +8,9 @@ import { element } from './format.js'
 import { look } from './look.js'
 
 export function row(file, keeping, facts, mayWrite) {
-  return element('li', { class: mayWrite ? 'file' : 'file read-only' },
-    mayWrite ? chooser(file) : null,
-    element('a', { class: 'name', title: file.name, href: address(file), download: file.name, click: (event) => download(event, file), ...action('open', file) }, file.name),
+  return element('li', { class: 'file' },
+    chooser(file),
+    element('a', { class: 'name', title: file.name, href: address(file), download: file.name, click: (event) => download(event, file), ...action('open', file) }, file.label),
     element('span', { class: 'quiet facts', title: facts }, facts),
     badge(file),
     keeping ? element('progress', { max: Math.max(file.size, 1), value: keeping.fetched, 'aria-label': `Copy of ${file.name}` }) : null,

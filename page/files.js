@@ -4,14 +4,20 @@ import { note, read, Refusal } from './api.js'
 import { holders } from './badge.js'
 import { setUpChosen, showChosen } from './chosen.js'
 import { row } from './file_row.js'
-import { age, bytes, count, time } from './format.js'
+import { folderRow, showWay } from './folder_row.js'
+import { age, bytes, count } from './format.js'
+import { Found } from './found.js'
 import { Listing } from './listing.js'
+import { place } from './place.js'
 import { mayWrite } from './rights.js'
 import { LongList } from './rows.js'
 
 // How many files are read at once, and where all have to be there to be put in order.
 const PIECE = 200
 const LARGE_PIECE = 1000
+// How many pieces are read that show nothing new, as of one large folder, until somebody asks for
+// more.
+const MOST_SILENT = 5
 // With more files than these they are not put in an order that the node does not know.
 const MOST_SORTED = 5000
 
@@ -26,9 +32,12 @@ const SORTED = {
 const AGES_EVERY = 30_000
 
 let listing = new Listing('', 'newest', PIECE)
-// What is one file to people, in the order of the node and in the one that is shown.
-let found = new Map()
+// What is one file to people, in the order of the node, and what is shown of it, in the order in
+// which that is.
+let found = new Found()
 let shown = []
+// How many pieces were read one after the other that showed nothing new.
+let silent = 0
 let list = null
 // What was drawn of each file, and from what.
 const rows = new Map()
@@ -42,6 +51,27 @@ export function setUpFiles() {
   for (const [id, event] of [['search', 'input'], ['sort', 'change']]) {
     document.getElementById(id).addEventListener(event, () => afresh().catch(tellFailure))
   }
+  let at = place()
+  window.addEventListener('hashchange', () => {
+    // The address leads to parts of the page, too.
+    if (place() === at) return
+    at = place()
+    const files = document.getElementById('files')
+    if (files.getBoundingClientRect().top < 0) files.scrollIntoView()
+    // Where the focus was is gone.
+    files.focus({ preventScroll: true })
+    afresh().catch(tellFailure)
+  })
+  // The address tells which folder is looked at.
+  document.querySelector('.skip').addEventListener('click', (event) => {
+    if (place() === '') return
+    event.preventDefault()
+    document.getElementById('files').focus()
+  })
+  document.getElementById('look-further').addEventListener('click', () => {
+    silent = 0
+    readWhatIsSeen().catch(tellFailure)
+  })
   let waiting = false
   const look = () => {
     if (waiting) return
@@ -58,7 +88,9 @@ export function setUpFiles() {
 }
 
 const tellFailure = (error) => { if (error instanceof Refusal) note(error.message, true) }
-const wanted = () => document.getElementById('search').value.trim()
+const searched = () => document.getElementById('search').value.trim()
+// What is searched for is looked for in all folders.
+const folder = () => (searched() === '' ? place() : '')
 const wantedOrder = () => document.getElementById('sort').value
 
 // Begins anew, with what is wanted now.
@@ -66,7 +98,9 @@ function afresh() {
   const order = wantedOrder()
   const isSorted = order in SORTED
   const size = isSorted ? LARGE_PIECE : PIECE
-  listing = new Listing(wanted(), ORDERS.includes(order) ? order : 'newest', size)
+  const name = folder() === '' ? searched() : `${folder()}/`
+  listing = new Listing(name, ORDERS.includes(order) ? order : 'newest', size)
+  silent = 0
   return readWhatIsSeen()
 }
 
@@ -81,30 +115,34 @@ function readWhatIsSeen() {
   reading = reading.catch(() => {}).then(async () => {
     for (;;) {
       const of = listing
-      if (!(await readSome(of))) return
+      const piece = await readSome(of)
+      if (piece === null) return
       if (of !== listing) continue
-      found = together(of.files)
+      const before = shown.length
+      const isAnew = piece === 'again' || of.pieces.length === 1
+      if (isAnew) found = new Found()
+      for (const { files } of isAnew ? of.pieces : [piece]) found.add(files)
+      shown = listed()
+      silent = !isAnew && shown.length === before ? silent + 1 : 0
       showRows()
     }
   })
   return reading
 }
 
+// Reads the piece that is needed most, and gives it; 'again' where it is not behind all others, and
+// null where none is needed.
 async function readSome(of) {
-  if (of.pieces.length === 0) {
-    await of.readOn()
-    return true
-  }
+  if (of.pieces.length === 0) return of.readOn()
   const isSorted = wantedOrder() in SORTED
   list.place()
   const seen = shown.slice(list.first, list.last).map((file) => file.piece)
   // What is new comes first; and of nothing nothing is seen.
   if (list.first === 0) seen.push(of.pieces[0])
   if (list.last === shown.length) seen.push(of.pieces.at(-1))
-  if (await of.readAgain(isSorted ? [...of.pieces] : [...new Set(seen)])) return true
-  if (of.isWhole || (list.last < shown.length && !isSorted)) return false
-  await of.readOn()
-  return true
+  if (await of.readAgain(isSorted ? [...of.pieces] : [...new Set(seen)])) return 'again'
+  if (of.isWhole || (list.last < shown.length && !isSorted)) return null
+  return silent < MOST_SILENT || isSorted ? of.readOn() : null
 }
 
 export async function showKeeps() {
@@ -113,57 +151,53 @@ export async function showKeeps() {
   showRows()
 }
 
-// The same content under the same name is one file to people, however many hold it.
-function together(listed) {
-  const merged = new Map()
-  for (const file of listed) {
-    const key = file.hash ? `${file.hash} ${file.original_name}` : file.file_id
-    const known = merged.get(key)
-    if (known) {
-      known.ids.push(file.file_id)
-      known.damaged ||= file.damaged
-      for (const peer of file.peers) known.peers.add(peer)
-      for (const peer of file.reachable_peers) known.reachable.add(peer)
-    } else {
-      merged.set(key, {
-        key, ids: [file.file_id], name: file.original_name, size: file.size, hash: file.hash,
-        type: file.content_type ?? '', date: time(file.uploaded_at), peers: new Set(file.peers),
-        reachable: new Set(file.reachable_peers), damaged: file.damaged, piece: file.piece,
-      })
-    }
-  }
-  return merged
+// What is shown of all that was found.
+function listed() {
+  const items = searched() === '' ? found.inside(folder()) : found.everywhere()
+  const order = SORTED[wantedOrder()]
+  return order ? items.sort(order) : items
 }
 
 export function showRows() {
-  const order = SORTED[wantedOrder()]
-  shown = [...found.values()]
-  if (order) shown.sort(order)
+  shown = listed()
   const focused = document.activeElement?.dataset?.action
   list.show(shown)
-  showChosen(found)
+  showChosen(found.files)
+  showWay(folder())
+  document.getElementById('files-further').hidden = listing.isWhole || silent < MOST_SILENT
   if (focused && document.activeElement === document.body) focusAgain(list.list, focused)
   for (const [key, it] of rows) if (!it.row.isConnected) rows.delete(key)
   for (const option of document.getElementById('sort').options) {
     option.disabled = option.value in SORTED && !listing.isWhole && listing.total > MOST_SORTED
   }
-  const text = told(shown.length)
+  const text = told(shown.reduce((sum, it) => sum + (it.count ?? 1), 0))
   const said = document.getElementById('files-note')
   if (said.textContent !== text) said.textContent = text
 }
 
-// The row of a file: the one that is there, unless it tells something else by now.
-function drawnOf(file) {
+// The row of a file or a folder: the one that is there, unless it tells something else by now.
+function drawnOf(item) {
+  if (item.path === undefined) return fileDrawn(item)
+  const { isWhole } = listing
+  return drawn(item, [item.count, item.size, age(item.date), isWhole], () => folderRow(item, isWhole))
+}
+
+function fileDrawn(file) {
   const here = file.peers.has(listing.myself)
   file.here = here
   const keep = keeps.get(file.hash ?? file.ids[0])
   const keeping = !here && keep && ['waiting', 'fetching'].includes(keep.state) ? keep : null
   const facts = `${bytes(file.size)} · ${age(file.date)} · ${holders(file, here, listing.myself)}`
-  const from = JSON.stringify([facts, here, keeping, file.ids, file.damaged, mayWrite()])
-  const before = rows.get(file.key)
+  const from = [facts, here, keeping, file.ids, file.damaged, file.label, mayWrite()]
+  return drawn(file, from, () => row(file, keeping, facts, mayWrite()))
+}
+
+function drawn(item, facts, make) {
+  const from = JSON.stringify(facts)
+  const before = rows.get(item.key)
   if (before?.from === from) return before.row
-  const made = row(file, keeping, facts, mayWrite())
-  rows.set(file.key, { from, row: made })
+  const made = make()
+  rows.set(item.key, { from, row: made })
   return made
 }
 
@@ -171,16 +205,18 @@ function focusAgain(list, action) {
   const same = list.querySelector(`[data-action="${CSS.escape(action)}"]`)
   const ofFile = action.split(' ').at(-1)
   const next = same ?? list.querySelector(`a[data-action="open ${CSS.escape(ofFile)}"]`)
-  const place = next ?? document.getElementById('files')
-  place.focus()
+  const there = next ?? document.getElementById('files')
+  there.focus()
 }
 
 function told(number) {
-  const searching = wanted() !== ''
+  const searching = searched() !== ''
   const { isWhole, total } = listing
   if (number === 0 && !isWhole) return 'looking…'
+  if (number === 0 && folder() !== '') return 'Nothing is in this folder.'
   if (number === 0) return searching ? 'No file has such a name.' : 'Nothing is here yet.'
   const files = count(number, 'file', 'files')
+  if (folder() !== '') return isWhole ? files : `at least ${files}`
   if (searching) return isWhole ? `${files} found` : `more than ${files} found`
   return isWhole ? files : `about ${count(total, 'file', 'files')}`
 }

@@ -6,26 +6,25 @@ import { read } from './api.js'
 // How a cursor is sent that the listing goes on behind.
 const BEHIND = { newest: 'before', oldest: 'after' }
 
+// Who goes on that far wants more at a time.
+const FAR = 5
+const MANY = 1000
+
 export class Listing {
   // Of files whose names hold `name`, at most `size` at a time.
   constructor(name, order, size) {
     Object.assign(this, { name, order, size, pieces: [], total: 0, myself: '', isWhole: false })
   }
 
-  get files() {
-    return this.pieces.flatMap((piece) => piece.files)
-  }
-
-  // Reads what comes next.
+  // Reads what comes next, and gives it.
   async readOn() {
-    let from = this.pieces.at(-1)?.to ?? null
     // A node looks at so many files for a name at a time, and may have found none among them.
-    for (let found = 0; found === 0 && !this.isWhole;) {
+    for (let from = this.pieces.at(-1)?.to ?? null; ;) {
       const piece = await this.readPiece(from)
       this.pieces.push(piece)
       this.isWhole = piece.to === null
+      if (piece.files.length > 0 || this.isWhole) return piece
       from = piece.to
-      found = piece.files.length
     }
   }
 
@@ -68,7 +67,8 @@ export class Listing {
   }
 
   async readPiece(from) {
-    const query = new URLSearchParams({ order: this.order, limit: this.size })
+    const limit = this.pieces.length < FAR ? this.size : MANY
+    const query = new URLSearchParams({ order: this.order, limit })
     if (this.name) query.set('name', this.name)
     if (from !== null) query.set(BEHIND[this.order], from)
     const answer = await read(`api/p2p/network?${query}`)

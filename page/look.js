@@ -1,6 +1,6 @@
 // A file looked at without leaving the page, and what can be done with it.
 
-import { isPrivate, note, request } from './api.js'
+import { isPrivate, note, read, request } from './api.js'
 import { badge } from './badge.js'
 import { address, download, keepHere, remove } from './file_actions.js'
 import { age, bytes, element } from './format.js'
@@ -24,10 +24,22 @@ export async function look(file) {
   const place = document.getElementById('look-show')
   place.replaceChildren(element('p', { class: 'quiet' }, 'One moment…'))
   showActions(file)
+  tellDescription(file).catch(() => {})
   dialog().onclose = close
   dialog().showModal()
   const made = await showing(file).catch((error) => element('p', { class: 'warning' }, error.message))
   if (shown === file) place.replaceChildren(made)
+}
+
+// Only this node's own files have one that it could tell.
+async function tellDescription(file) {
+  const place = document.getElementById('look-description')
+  place.hidden = true
+  if (!file.here) return
+  const { files: [own] } = await read(`api/p2p/network?${new URLSearchParams({ id: file.ids[0] })}`)
+  if (shown !== file || !own?.description) return
+  place.textContent = own.description
+  place.hidden = false
 }
 
 function close() {

@@ -4,6 +4,7 @@
 import { authorization, note, otherToken, Refusal, request, wantsToken } from './api.js'
 import { dropped } from './dropped.js'
 import { bytes, count, duration, element } from './format.js'
+import { setUpText } from './shared_text.js'
 import { UploadRow } from './upload_row.js'
 
 const ENDPOINT = new URL('api/p2p/tus', document.baseURI).href
@@ -37,6 +38,7 @@ const keyOf = (file, name) => ['larder', name, file.size, file.lastModified].joi
 
 export function setUpUploads() {
   setUpDrop()
+  setUpText(add)
   setUpChoice('choose-files', 'file-input')
   setUpChoice('choose-folder', 'folder-input')
   window.addEventListener('beforeunload', (event) => {
@@ -93,16 +95,25 @@ function setUpPanel() {
 function add(files) {
   const panel = document.getElementById('upload-panel')
   if (panel.hidden) panel.open = files.length <= MOST_OPEN
+  const description = takeDescription()
   for (const { file, name } of files) {
     const key = keyOf(file, name)
     if (isOpen(jobs.get(key))) continue
-    const job = { key, file, name, row: null, upload: null, over: false, isUploaded: false }
+    const job = { key, file, name, description, row: null, upload: null, over: false, isUploaded: false }
     jobs.set(key, job)
     waiting.push(job)
     if (document.getElementById('uploads').children.length < MOST_SHOWN) showWaiting(job)
   }
   startNext()
   showTogether()
+}
+
+// What was written of the next upload, for all of it.
+function takeDescription() {
+  const field = document.getElementById('description')
+  const text = field.value.trim()
+  field.value = ''
+  return text
 }
 
 function showWaiting(job) {
@@ -125,7 +136,7 @@ function prepare(job) {
   if (job.row === null) showWaiting(job)
   job.upload = new tus.Upload(job.file, {
     endpoint: ENDPOINT,
-    metadata: { filename: job.name, filetype: job.file.type },
+    metadata: metadataOf(job),
     fingerprint: async () => job.key,
     removeFingerprintOnSuccess: true,
     retryDelays: [0, 1000, 3000, 5000],
@@ -153,6 +164,11 @@ function prepare(job) {
     resume: () => start(job),
     cancel: () => cancel(job),
   })
+}
+
+function metadataOf({ name, file, description }) {
+  const said = description === '' ? {} : { description }
+  return { filename: name, filetype: file.type, ...said }
 }
 
 function bearToken(job, request) {

@@ -65,6 +65,11 @@ struct HeldView {
     reachable: bool,
     /// Whether what this node stores of it is known to be damaged.
     damaged: bool,
+    /// What its uploader wrote of it, where this node holds the file itself and it is asked for
+    /// by its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    description: Option<String>,
 }
 
 /// The answer of `GET /api/p2p/network`.
@@ -118,9 +123,13 @@ pub(super) async fn list(
     let answering = node.network().registry.answering().into_iter();
     let answering: HashSet<_> = answering.chain([node.peer_id()]).collect();
     let files = page.files.into_iter();
-    let files: Vec<_> = files
+    let mut files: Vec<_> = files
         .map(|it| HeldView::of(&node, it, &answering))
         .collect();
+    if let (Some(id), [file]) = (id, &mut *files) {
+        let own = node.store().get(id).await?;
+        file.description = own.map(|it| it.file.description);
+    }
     Ok(Json(NetworkAnswer {
         status: "success",
         peer_id: node.peer_id().to_string(),
@@ -174,6 +183,7 @@ impl HeldView {
             reachable: !reachable_peers.is_empty(),
             reachable_peers,
             damaged,
+            description: None,
         }
     }
 }

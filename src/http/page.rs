@@ -26,12 +26,13 @@ struct Asset {
 }
 
 /// The files of `page/`, by the names that they refer to each other with.
-const ASSETS: [Asset; 23] = [
+const ASSETS: [Asset; 30] = [
     html("index.html", include_bytes!("../../page/index.html")),
     css("style.css", include_bytes!("../../page/style.css")),
     svg("icon.svg", include_bytes!("../../page/icon.svg")),
     js("app.js", include_bytes!("../../page/app.js")),
     js("api.js", include_bytes!("../../page/api.js")),
+    js("archive.js", include_bytes!("../../page/archive.js")),
     js("badge.js", include_bytes!("../../page/badge.js")),
     js("chosen.js", include_bytes!("../../page/chosen.js")),
     js("dialog.js", include_bytes!("../../page/dialog.js")),
@@ -42,16 +43,28 @@ const ASSETS: [Asset; 23] = [
     ),
     js("file_row.js", include_bytes!("../../page/file_row.js")),
     js("files.js", include_bytes!("../../page/files.js")),
+    js("folder_row.js", include_bytes!("../../page/folder_row.js")),
     js("format.js", include_bytes!("../../page/format.js")),
+    js("found.js", include_bytes!("../../page/found.js")),
     js("listing.js", include_bytes!("../../page/listing.js")),
     js("live.js", include_bytes!("../../page/live.js")),
     js("look.js", include_bytes!("../../page/look.js")),
     js("peers.js", include_bytes!("../../page/peers.js")),
+    js("phone.js", include_bytes!("../../page/phone.js")),
+    js("place.js", include_bytes!("../../page/place.js")),
     js("rights.js", include_bytes!("../../page/rights.js")),
     js("rows.js", include_bytes!("../../page/rows.js")),
+    js(
+        "shared_text.js",
+        include_bytes!("../../page/shared_text.js"),
+    ),
     js("storage.js", include_bytes!("../../page/storage.js")),
     js("upload_row.js", include_bytes!("../../page/upload_row.js")),
     js("uploads.js", include_bytes!("../../page/uploads.js")),
+    js(
+        "vendor/lean-qr.mjs",
+        include_bytes!("../../page/vendor/lean-qr.mjs"),
+    ),
     js(
         "vendor/tus.min.js",
         include_bytes!("../../page/vendor/tus.min.js"),

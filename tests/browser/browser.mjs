@@ -11,7 +11,10 @@ const { chromium } = require('playwright-core')
 // node may refuse requests with the status `refusals`, if that is given.
 export async function visit(url, use, options = {}) {
   // Without a sandbox of its own, which needs rights that a container does not give.
-  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] })
+  const args = ['--no-sandbox']
+  // A name of a test that leads to this machine.
+  if (process.env.NAME) args.push(`--host-resolver-rules=MAP ${process.env.NAME} 127.0.0.1`)
+  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args })
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
   context.setDefaultTimeout(30_000)
   const wrong = []

@@ -18,7 +18,12 @@ await visit(url, async (page) => {
   }
   assert.equal(await page.getByRole('button', { name: 'Choose files' }).isVisible(), false)
   await file.getByRole('button', { name: 'Delete' }).waitFor({ state: 'detached' })
-  assert.equal(await file.getByRole('checkbox').count(), 0)
+  // What is chosen can be downloaded, and nothing else.
+  await file.getByRole('checkbox').check()
+  const chosen = page.locator('#chosen')
+  await chosen.getByRole('button', { name: 'Download' }).waitFor()
+  for (const other of ['Keep copies', 'Delete']) assert.equal(await chosen.getByRole('button', { name: other }).isVisible(), false)
+  await chosen.getByRole('button', { name: 'Choose none' }).click()
   await file.getByRole('button', { name: `Look: ${name}` }).click()
   const dialog = page.getByRole('dialog', { name })
   await dialog.getByRole('link', { name: 'Download' }).waitFor()

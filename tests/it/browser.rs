@@ -5,6 +5,11 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use bytes::Bytes;
+use futures_util::future::join_all;
+use larder::disk::Durability;
+use larder::store::About;
+use larder::store::local::{LocalStore, Options};
 use tempfile::TempDir;
 
 use crate::common::content::content;
@@ -19,12 +24,17 @@ const HOSTILE: &str = "<img src=x onerror=alert(1)>";
 
 /// A script of `tests/browser` that visits the page of a node.
 fn script(name: &str, node: &Node, arguments: &[&dyn AsRef<OsStr>]) -> Command {
+    script_at(name, &node.url("/"), arguments)
+}
+
+/// The same of whatever page is at this URL.
+pub(crate) fn script_at(name: &str, url: &str, arguments: &[&dyn AsRef<OsStr>]) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let screenshots = root.join("target/screenshots");
     std::fs::create_dir_all(&screenshots).unwrap();
     let mut command = npm::node();
     command.arg(root.join("tests/browser").join(name));
-    command.arg(node.url("/")).args(arguments);
+    command.arg(url).args(arguments);
     command.env("SCREENSHOTS", screenshots);
     command
 }
@@ -322,4 +332,108 @@ fn the_room_that_is_left_is_told() {
     let (dir, path) = with_file("all of it.bin", &content(14, 1_000_000));
     let node = Node::start(&dir, &["--quota", "1000000"]);
     run("room.mjs", &node, &[&path]);
+}
+
+/// The names of the files in an archive, sorted.
+fn names_in(archive: &Path) -> Vec<String> {
+    let listed = Command::new("unzip").arg("-Z1").arg(archive).output();
+    let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+    let mut names: Vec<_> = listed.lines().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn folders_are_opened_and_what_is_chosen_comes_as_one_archive() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    for name in [
+        "photos/a.jpg",
+        "photos/2026 & more/b.jpg",
+        "photos/2026 & more/c #1.jpg",
+        "notes.txt",
+        "minutes.txt",
+    ] {
+        uploaded(node.address, name, name.as_bytes());
+    }
+    let [folder, chosen] = ["folder.zip", "chosen.zip"].map(|it| dir.path().join(it));
+    run("folders.mjs", &node, &[&folder, &chosen]);
+    let below = ["photos/2026 & more/b.jpg", "photos/2026 & more/c #1.jpg"];
+    assert_eq!(names_in(&folder), below);
+    assert_eq!(names_in(&chosen), ["minutes.txt", "notes.txt"]);
+}
+
+#[test]
+fn texts_and_pictures_are_pasted_and_what_is_said_of_them_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    run("texts.mjs", &node, &[]);
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    assert_eq!(files["file_count"], 2);
+    assert_eq!(files["files"][0]["original_name"], "written.txt");
+    assert_eq!(files["files"][0]["description"], "words of ours");
+    assert_eq!(files["files"][1]["description"], "");
+}
+
+/// What a camera reads in a picture.
+fn code_in(picture: &str) -> String {
+    let read = Command::new("zbarimg")
+        .args(["-q", "--raw", picture])
+        .output();
+    let read = read.unwrap();
+    String::from_utf8(read.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_code_leads_a_phone_to_the_node_with_a_token_only_where_somebody_says_so() {
+    const TOKEN: &str = "0123456789abcdef+/=";
+    const PLACE: &str = "http://192.0.2.7:5004";
+    let dir = tempfile::tempdir().unwrap();
+    let picture = dir.path().join("code").to_str().unwrap().to_owned();
+    let [plain, with_token] = ["", "-token"].map(|it| format!("{picture}{it}.png"));
+    let node = Node::start(&dir, &["--base-url", PLACE]);
+    run("phone.mjs", &node, &[&picture]);
+    assert_eq!(code_in(&plain), format!("{PLACE}/"));
+    node.stop();
+    let arguments = ["--base-url", PLACE, "--token", TOKEN, "--private"];
+    let node = Node::start(&dir, &arguments);
+    run("phone.mjs", &node, &[&picture, &TOKEN]);
+    assert_eq!(code_in(&plain), format!("{PLACE}/"));
+    let escaped = "0123456789abcdef%2B%2F%3D";
+    assert_eq!(code_in(&with_token), format!("{PLACE}/#token={escaped}"));
+    node.stop();
+    // One that nobody else reaches says what to do instead.
+    let node = Node::start(&dir, &[]);
+    run("phone.mjs", &node, &[&"none"]);
+}
+
+/// A storage directory with so many files, called by their numbers.
+async fn filled(dir: &Path, files: u32) {
+    let mut options = Options::new(dir.join("peer_storage"));
+    options.durability = Durability::Relaxed;
+    let opened = LocalStore::open(options).await.unwrap();
+    let store = &opened.store;
+    for numbers in (0..files).collect::<Vec<_>>().chunks(64) {
+        let added = numbers.iter().map(|number| async move {
+            let mut receiving = store.receive().await.unwrap();
+            receiving.write(Bytes::from_static(b"text")).await.unwrap();
+            let about = About {
+                name: format!("file {number}.txt"),
+                ..About::default()
+            };
+            let received = receiving.finish().await.unwrap();
+            store.ingest(received, about).await.unwrap();
+        });
+        join_all(added).await;
+    }
+    opened.store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_files_are_scrolled_through_with_few_on_the_page() {
+    const FILES: u32 = 100_000;
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), FILES).await;
+    let node = Node::start(&dir, &[]);
+    run("thousands.mjs", &node, &[&FILES.to_string()]);
 }

@@ -6,17 +6,23 @@ use std::path::{Path, PathBuf};
 use crate::common::process::Node;
 use crate::common::raw_http::get;
 
+/// The libraries of the page, and where their packages have them.
+const VENDORED: [(&str, &str); 2] = [
+    ("lean-qr.mjs", "lean-qr/nano.mjs"),
+    ("tus.min.js", "tus-js-client/dist/tus.min.js"),
+];
+
 fn page() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("page")
 }
 
 /// The names of the page's files, but for licences.
 fn names() -> BTreeSet<String> {
-    let vendored = page().join("vendor/tus.min.js");
+    let vendored = VENDORED.map(|(name, _)| page().join("vendor").join(name));
     let own = std::fs::read_dir(page())
         .unwrap()
         .map(|it| it.unwrap().path());
-    let files = own.filter(|path| path.is_file()).chain([vendored]);
+    let files = own.filter(|path| path.is_file()).chain(vendored);
     files
         .map(|path| {
             path.strip_prefix(page())
@@ -103,10 +109,11 @@ fn no_text_becomes_markup_and_nothing_comes_from_elsewhere() {
 }
 
 #[test]
-fn the_upload_library_is_the_published_one() {
-    let library = std::fs::read(page().join("vendor/tus.min.js")).unwrap();
+fn the_libraries_are_the_published_ones() {
     let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/npm/node_modules");
-    let published = packages.join("tus-js-client/dist/tus.min.js");
-    let published = std::fs::read(published).expect("tests/run installs it");
-    assert!(library == published);
+    for (name, published) in VENDORED {
+        let library = std::fs::read(page().join("vendor").join(name)).unwrap();
+        let published = std::fs::read(packages.join(published)).expect("tests/run installs it");
+        assert!(library == published, "{name}");
+    }
 }

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::browser::script_at;
 use crate::common::authority::Authority;
 use crate::common::process::{Node, until};
 use crate::common::raw_http::get;
@@ -316,6 +317,18 @@ fn takes_uploads_in_parts(proxy: &Proxy) {
     assert_eq!(listed["files"][0]["size"], 5, "{listed}");
 }
 
+/// A browser uses the page as people do.
+fn serves_a_browser(proxy: &Proxy, dir: &Path) {
+    let archive = dir.join("archive.zip");
+    let url = format!("{}/", proxy.base);
+    let mut visit = script_at("proxied.mjs", &url, &[&archive]);
+    let visited = visit.env("NAME", NAME).output().unwrap();
+    let errors = String::from_utf8_lossy(&visited.stderr);
+    assert!(visited.status.success(), "{errors}");
+    let tested = Command::new("unzip").arg("-tq").arg(&archive).output();
+    assert!(tested.unwrap().status.success());
+}
+
 /// A port that nobody has taken a moment ago: the node is told it before the proxy has it.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -334,6 +347,7 @@ fn works_behind(kind: Kind) {
         long_file(&dir.path().join("long"));
         passes_all_on(&proxy, dir.path());
         takes_uploads_in_parts(&proxy);
+        serves_a_browser(&proxy, dir.path());
         assert_eq!(get(node.address, "/health", &[]).status, 200);
         // As nginx sends it where it is not told to send more, no client is named.
         if !prefixed {
