@@ -1,7 +1,9 @@
 //! Telling each peer that answers where this node is.
 //!
 //! Who knows this node from before asks it where it was then, and nobody else may know both. So
-//! each peer is told once that answers, whoever named it, and again when it has been away.
+//! each peer is told once that answers, whoever named it, and again when it has been away. As long
+//! as another node speaks with this node's key, each is told again and again: nobody learns from
+//! one word of each of the two that both are there.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -31,10 +33,12 @@ pub(super) struct Words(HashMap<PeerId, Word>);
 
 struct Word {
     to: BaseUrl,
-    /// How often it was told in vain.
-    in_vain: u32,
-    /// When it is told again; None where it has heard it.
+    /// Whether it has heard it.
+    heard: bool,
+    /// When it is told again, if it has to be.
     again: Option<Instant>,
+    /// How often it was told.
+    times: u32,
 }
 
 /// Tells a node that has this node's key, too, where this one is. Others take both for one, and
@@ -53,7 +57,7 @@ pub(super) async fn tell_the_copy(network: &Network, every: Duration) {
 }
 
 impl Words {
-    /// Tells those that answer and were not told yet, each of them once.
+    /// Tells those that answer and have not heard it yet, or shall hear it again.
     pub(super) async fn tell(&mut self, network: &Arc<Network>, every: Duration) {
         if !network.client.reach().tells() {
             return;
@@ -61,7 +65,9 @@ impl Words {
         let answering = network.registry.some_answering(usize::MAX);
         let ids: HashSet<_> = answering.iter().map(Peer::id).collect();
         self.0.retain(|id, _| ids.contains(id));
-        let due: Vec<_> = answering.into_iter().filter(|it| self.is_due(it)).collect();
+        let is_double = network.copied_key.other().is_some();
+        let due = answering.into_iter();
+        let due: Vec<_> = due.filter(|it| self.is_due(it, is_double)).collect();
         let told = stream::iter(due).map(|peer| async move {
             let heard = timeout(PATIENCE, greet(network, peer.address(), every)).await;
             (peer, heard.ok())
@@ -75,15 +81,16 @@ impl Words {
         }
     }
 
-    fn is_due(&self, peer: &Peer) -> bool {
+    /// Whether a peer shall be told; `is_double` where another node has this node's key.
+    fn is_due(&self, peer: &Peer, is_double: bool) -> bool {
         self.0.get(&peer.id()).is_none_or(|word| {
             let again = word.again.is_some_and(|at| at <= Instant::now());
-            again || word.to != *peer.address()
+            again && (is_double || !word.heard) || word.to != *peer.address()
         })
     }
 
     fn note(&mut self, peer: &Peer, heard: Option<&Result<(), ClientError>>, every: Duration) {
-        let done = match heard {
+        let is_heard = match heard {
             Some(Ok(())) => true,
             // An older one has no such route; one that was told too much hears it later.
             Some(Err(ClientError::Status(status))) => *status != StatusCode::TOO_MANY_REQUESTS,
@@ -93,12 +100,13 @@ impl Words {
             tracing::debug!(peer = %peer.id(), %error, "does not hear where this node is");
         }
         let before = self.0.get(&peer.id()).filter(|it| it.to == *peer.address());
-        let in_vain = before.map_or(0, |it| it.in_vain).saturating_add(1);
-        let pause = every.saturating_mul(2_u32.saturating_pow(in_vain - 1).min(MAX_PAUSE));
+        let times = before.map_or(0, |it| it.times).saturating_add(1);
+        let pause = every.saturating_mul(2_u32.saturating_pow(times - 1).min(MAX_PAUSE));
         let word = Word {
             to: peer.address().clone(),
-            in_vain,
-            again: Instant::now().checked_add(pause).filter(|_| !done),
+            heard: is_heard,
+            again: Instant::now().checked_add(pause),
+            times,
         };
         self.0.insert(peer.id(), word);
     }

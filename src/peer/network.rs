@@ -243,7 +243,7 @@ impl Network {
             self.copied_key.note(&checked);
         }
         let introduced = self.registry.introduce(checked, by);
-        if let Some((one, other)) = self.registry.is_newly_double(id) {
+        if let Some((one, other)) = self.registry.newly_double(id) {
             tracing::warn!(
                 %id, %one, %other,
                 "one key speaks for two addresses by turns, so what is held there comes and goes: \

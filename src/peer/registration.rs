@@ -180,6 +180,14 @@ pub(crate) mod samples {
         Registration::of_self(identity, &address.parse().unwrap())
     }
 
+    /// Of a peer with this key, which is there in a second of an hour that has passed.
+    pub(crate) fn signed_in_second(identity: &Identity, address: &str, second: u8) -> Registration {
+        let mut registration = signed_by(identity, address);
+        registration.timestamp = format!("2026-01-21T10:{:02}:{:02}", second / 60, second % 60);
+        registration.proof = identity.sign(&registration.signable());
+        registration
+    }
+
     /// Of a peer with a key of its own, now.
     pub(crate) fn signed(address: &str) -> Registration {
         signed_by(&Identity::generate().unwrap(), address)

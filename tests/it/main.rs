@@ -55,6 +55,7 @@ mod network;
 mod network_view;
 mod nth_failure;
 mod odd_forms;
+mod one_key;
 mod openapi;
 mod orders;
 mod out_of_reach;

@@ -1,8 +1,9 @@
 //! A peer as the registry keeps it, and by whom it came.
 
 use std::cmp::Reverse;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::places::Places;
 use crate::base_url::BaseUrl;
 use crate::peer::prefix::{Key, Prefix};
 use crate::peer::registration::Checked;
@@ -10,9 +11,6 @@ use crate::peer::signature::Trust;
 use crate::peer::turns::Claim;
 use crate::peer_id::PeerId;
 use crate::record::Timestamp;
-
-/// Within which time one node does not move and move back.
-const SOON: Duration = Duration::from_mins(10);
 
 /// A known peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,17 +74,8 @@ pub(super) struct KnownPeer {
     pub(super) left_at: Option<Timestamp>,
     /// Whether it has neither answered nor come back since.
     pub(super) gone: bool,
-    /// Where it was before it moved.
-    pub(super) before: Option<Before>,
-}
-
-/// Where a peer was before it moved.
-#[derive(Debug, Clone)]
-pub(super) struct Before {
-    pub(super) address: BaseUrl,
-    moved: Instant,
-    /// How often it has come back to where it was just before.
-    pub(super) returns: u32,
+    /// The addresses that its key has spoken for lately.
+    pub(super) places: Places,
 }
 
 impl KnownPeer {
@@ -172,17 +161,6 @@ impl KnownPeer {
         !is_sure && known.peer.address() != self.peer.address()
     }
 
-    /// Where it was, now that it moves to this address.
-    fn left_for(&self, address: &BaseUrl) -> Before {
-        let before = self.before.as_ref();
-        let back = before.filter(|it| it.address == *address && it.moved.elapsed() < SOON);
-        Before {
-            address: self.peer.address().clone(),
-            moved: Instant::now(),
-            returns: back.map_or(0, |it| it.returns.saturating_add(1)),
-        }
-    }
-
     /// Takes over what is newer. An older registration, repeated by whoever, neither moves the
     /// peer back to an old address nor shows that it is still there. One exception: the clock
     /// of a peer may have been set back, so where it no longer answers it may come itself.
@@ -200,18 +178,14 @@ impl KnownPeer {
         let (by, named) = (self.by, self.peer.named || other.peer.named);
         let (left_at, gone, returns) = (self.left_at, self.gone, self.peer.returns);
         let stays = !moved;
-        let before = if stays {
-            self.before.take()
-        } else {
-            Some(self.left_for(other.peer.address()))
-        };
+        let places = std::mem::take(&mut self.places);
         *self = Self {
             proven: self.proven && stays,
             in_vain: if stays { self.in_vain } else { 0 },
             by,
             left_at,
             gone,
-            before,
+            places,
             tried: self.tried.filter(|_| stays),
             peer: Peer {
                 answered: self.peer.answered && stays,

@@ -13,12 +13,12 @@ use std::time::Instant;
 use super::prefix::{Crowds, Key, Prefix};
 use super::registration::{Checked, Registration};
 use super::turns::in_turn;
-use crate::base_url::BaseUrl;
 use crate::peer_id::PeerId;
 use crate::record::Timestamp;
 use crate::revision::{Revision, TrackedMap};
 
 mod entry;
+mod places;
 mod room;
 
 pub use entry::{Introducer, Peer};
@@ -26,6 +26,7 @@ pub use room::Options;
 
 use entry::KnownPeer;
 use parking_lot::Mutex;
+use places::Places;
 
 /// What came of an introduction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,9 +65,6 @@ pub struct Answered {
     /// Those that gave way to it; itself, if there is no room for it.
     pub given_way: Vec<PeerId>,
 }
-
-/// How often a peer has come back to where it was just before when it is taken to be two nodes.
-const DOUBLE: u32 = 3;
 
 /// The peers this node knows, itself left out. Every method is short and does no I/O.
 #[derive(Debug)]
@@ -116,7 +114,7 @@ impl Registry {
             tried: None,
             left_at: None,
             gone: false,
-            before: None,
+            places: Places::default(),
         };
         let id = entry.peer.id();
         if let Some(refusal) = self.refusal(&entry.peer) {
@@ -126,6 +124,8 @@ impl Registry {
         if peers.contains_key(&id) {
             peers.change(&id, KnownPeer::shows, |known| {
                 known.peer.named |= entry.peer.named;
+                let now = Instant::now();
+                known.places.note(&known.peer.told, &entry.peer.told, now);
                 known.renew(entry);
                 known.come(by);
             });
@@ -145,13 +145,9 @@ impl Registry {
         }
     }
 
-    /// The two addresses of a peer whose key has signed now the one and now the other; once.
-    pub fn is_newly_double(&self, id: PeerId) -> Option<(BaseUrl, BaseUrl)> {
-        self.change(id, |entry| {
-            let before = entry.before.as_mut().filter(|it| it.returns == DOUBLE)?;
-            before.returns += 1;
-            Some((before.address.clone(), entry.peer.address().clone()))
-        })?
+    /// Two addresses for which the key of a peer speaks by turns, as of two nodes; once.
+    pub fn newly_double(&self, id: PeerId) -> Option<(String, String)> {
+        self.change(id, |entry| entry.places.newly_double())?
     }
 
     /// Whether exactly this registration is that of a known peer that has not said goodbye since.
@@ -188,7 +184,7 @@ impl Registry {
             tried: None,
             left_at: None,
             gone: false,
-            before: None,
+            places: Places::default(),
         };
         if let Some(refusal) = self.refusal(&entry.peer) {
             return refusal;

@@ -1,0 +1,115 @@
+//! Two nodes with one key, as where a storage directory is a copy of another one: both are told,
+//! and so is whoever meets them. One node that moves is one.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::common::peers::{peer_id, post, reaches, until_knows};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::get;
+
+fn start(arguments: &[&str]) -> (TempDir, Node) {
+    let dir = tempfile::tempdir().unwrap();
+    let usual = ["--discover-every", "1"];
+    let node = Node::start(&dir, &[&usual, arguments].concat());
+    (dir, node)
+}
+
+/// A directory whose node has the key of another one's.
+fn with_key_of(dir: &TempDir) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("peer_storage")).unwrap();
+    for file in ["node.key", "node.key.check"] {
+        let file = Path::new("peer_storage").join(file);
+        std::fs::copy(dir.path().join(&file), copy.path().join(&file)).unwrap();
+    }
+    copy
+}
+
+#[test]
+fn of_two_nodes_with_one_key_whoever_learns_of_the_other_tells_it() {
+    let (dir, one) = start(&[]);
+    let copy = with_key_of(&dir);
+    let two = Node::start(&copy, &["--discover-every", "1"]);
+    until("both know of the other", || {
+        // Only the second hears of the first, as from whoever meets it.
+        let known = get(one.address, "/api/peers", &[]).json();
+        post(two.address, "/api/peers", &known["self"].to_string());
+        let tells = |node: &Node, other: &Node| {
+            let status = get(node.address, "/api/p2p/status", &[]).json();
+            status["key_also_at"] == other.url("")
+        };
+        (tells(&one, &two) && tells(&two, &one)).then_some(())
+    });
+}
+
+#[test]
+fn two_nodes_with_one_key_are_told_of_by_both_and_by_those_who_see_them() {
+    let (dir, one) = start(&[]);
+    let copy = with_key_of(&dir);
+    let two = Node::start(&copy, &["--discover-every", "1", "--peer", &one.url("")]);
+    assert_eq!(peer_id(one.address), peer_id(two.address));
+    let (_other, third) = start(&["--peer", &one.url(""), "--peer", &two.url("")]);
+    for (node, other) in [(&one, &two), (&two, &one)] {
+        until("the copy is told of", || {
+            let status = get(node.address, "/api/p2p/status", &[]).json();
+            (status["key_also_at"] == other.url("")).then_some(())
+        });
+    }
+    let times = |node: &Node, what: &str| node.log().matches(what).count();
+    until("the third sees two", || {
+        (times(&third, "one key speaks for two addresses") > 0).then_some(())
+    });
+    for node in [&one, &two] {
+        assert_eq!(times(node, "another node has this node's key"), 1);
+    }
+    let status = get(third.address, "/api/p2p/status", &[]).json();
+    assert_eq!(status["key_also_at"], Value::Null);
+    assert_eq!(times(&third, "one key speaks for two addresses"), 1);
+    // Without the key of the other it has one of its own.
+    two.kill();
+    for file in ["node.key", "node.key.check"] {
+        std::fs::remove_file(copy.path().join("peer_storage").join(file)).unwrap();
+    }
+    let two = Node::start(&copy, &[]);
+    assert_ne!(peer_id(one.address), peer_id(two.address));
+}
+
+#[test]
+fn two_nodes_with_one_key_are_told_of_by_those_who_never_ask_them_who_they_are() {
+    // It introduces itself to nobody, and knows what the two tell it.
+    let (_hears, hears) = start(&[]);
+    let (dir, one) = start(&["--peer", &hears.url("")]);
+    let (id, hears_id) = (peer_id(one.address), peer_id(hears.address));
+    let answers = || reaches(one.address, &hears_id) && reaches(hears.address, &id);
+    until("they know each other", || answers().then_some(()));
+    let copy = with_key_of(&dir);
+    // Of itself it tells the first alone, which names the other to it.
+    let two = Node::start(&copy, &["--discover-every", "1", "--peer", &one.url("")]);
+    until("both were heard by turns", || {
+        let log = hears.log();
+        log.contains("one key speaks for two addresses")
+            .then_some(())
+    });
+    let status = get(two.address, "/api/p2p/status", &[]).json();
+    assert_eq!(status["key_also_at"], one.url(""));
+}
+
+#[test]
+fn a_node_that_comes_back_elsewhere_is_not_taken_for_two() {
+    let (dir, one) = start(&[]);
+    let (_other, peer) = start(&["--peer", &one.url("")]);
+    until_knows(peer.address, 1);
+    one.kill();
+    let again = Node::start(&dir, &["--discover-every", "1", "--peer", &peer.url("")]);
+    let id = peer_id(again.address);
+    until("it is met again", || {
+        reaches(peer.address, &id).then_some(())
+    });
+    let status = get(again.address, "/api/p2p/status", &[]).json();
+    assert_eq!(status["key_also_at"], Value::Null);
+    assert!(!peer.log().contains("one key speaks"), "{}", peer.log());
+    assert!(!again.log().contains("this node's key"), "{}", again.log());
+}
