@@ -21,7 +21,6 @@ use super::status::StatusAnswer;
 use crate::client_key::ClientKey;
 use crate::node::Node;
 use crate::revision::Revision;
-use crate::web::error::ApiError;
 
 /// How long after something was told nothing more is: what changes within this time is told as
 /// one change.
@@ -88,23 +87,26 @@ struct Enrolled {
 }
 
 impl Roll {
-    /// Takes a stream in; where there are too many, the longest of whoever has the most ends, whose
-    /// client connects again when it still listens.
-    fn enrol(self: &Arc<Self>, client: Option<ClientKey>) -> Option<Enrolled> {
+    /// Takes a stream in. Where its client has as many as one may have, the longest of these ends,
+    /// else where there are too many the longest of whoever has the most. Whoever still listens
+    /// there connects again.
+    fn enrol(self: &Arc<Self>, client: Option<ClientKey>) -> Enrolled {
         let mut entries = self.0.lock();
         let mut held: HashMap<&Option<ClientKey>, usize> = HashMap::new();
         for it in &*entries {
             *held.entry(&it.client).or_default() += 1;
         }
-        if client.is_some() && held.get(&client).copied().unwrap_or(0) >= MAX_OF_ONE {
-            return None;
-        }
-        if entries.len() >= MAX_STREAMS {
+        let own = held.get(&client).copied().unwrap_or(0);
+        let gives_way = if client.is_some() && own >= MAX_OF_ONE {
+            Some(client.clone())
+        } else if entries.len() >= MAX_STREAMS {
             let most = held.into_iter().max_by_key(|(_, held)| *held);
-            let most = most.map(|(client, _)| client.clone());
-            let longest = entries
-                .iter()
-                .position(|it| Some(&it.client) == most.as_ref());
+            most.map(|(client, _)| client.clone())
+        } else {
+            None
+        };
+        if let Some(client) = gives_way {
+            let longest = entries.iter().position(|it| it.client == client);
             if let Some(ended) = longest.and_then(|at| entries.remove(at)) {
                 ended.gone.notify_one();
             }
@@ -115,7 +117,7 @@ impl Roll {
             gone: Arc::clone(&gone),
         });
         let roll = Arc::clone(self);
-        Some(Enrolled { roll, gone })
+        Enrolled { roll, gone }
     }
 }
 
@@ -209,10 +211,9 @@ impl Streams {
 pub(super) async fn events(
     State(streams): State<Streams>,
     share: Option<Extension<ClientShare>>,
-) -> Result<impl IntoResponse, ApiError> {
+) -> impl IntoResponse {
     let client = share.and_then(|Extension(ClientShare(client))| client);
     let enrolled = streams.roll.enrol(client);
-    let enrolled = enrolled.ok_or(ApiError::TooManyStreams)?;
     let node = Arc::clone(&streams.watcher.node);
     let listener = Listener {
         told: None,
@@ -224,7 +225,7 @@ pub(super) async fn events(
     let events = stream::unfold(listener, Listener::next).flat_map(stream::iter);
     let events = events.map(Ok::<_, Infallible>);
     let events = Sse::new(events).keep_alive(KeepAlive::default());
-    Ok(([UNBUFFERED], events))
+    ([UNBUFFERED], events)
 }
 
 impl Listener {

@@ -48,7 +48,6 @@ pub(crate) enum Code {
     TooManyFiles,
     TooManyKeeps,
     TooManyRequests,
-    TooManyStreams,
     TooManyUploads,
     TooSlow,
     TusExtension,
@@ -96,10 +95,9 @@ impl Code {
             Self::ContentEncoded | Self::WrongContentType => S::UNSUPPORTED_MEDIA_TYPE,
             Self::RangeNotSatisfiable => S::RANGE_NOT_SATISFIABLE,
             Self::HostNotAllowed => S::MISDIRECTED_REQUEST,
-            Self::TooManyKeeps
-            | Self::TooManyRequests
-            | Self::TooManyStreams
-            | Self::TooManyUploads => S::TOO_MANY_REQUESTS,
+            Self::TooManyKeeps | Self::TooManyRequests | Self::TooManyUploads => {
+                S::TOO_MANY_REQUESTS
+            }
             // 460, which tus has made up.
             Self::ChecksumMismatch => S::from_u16(460).unwrap_or(S::BAD_REQUEST),
             Self::Damaged | Self::Internal => S::INTERNAL_SERVER_ERROR,
@@ -139,11 +137,9 @@ impl Code {
     pub(crate) fn retry_after(self) -> Option<u32> {
         match self {
             Self::Shortage | Self::UploadStalled => Some(1),
-            Self::WriteFailed
-            | Self::Unavailable
-            | Self::TooManyKeeps
-            | Self::TooManyStreams
-            | Self::TooManyUploads => Some(5),
+            Self::WriteFailed | Self::Unavailable | Self::TooManyKeeps | Self::TooManyUploads => {
+                Some(5)
+            }
             // Somebody has to make room first.
             Self::DiskFull | Self::OverQuota => Some(30),
             _ => None,

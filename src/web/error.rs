@@ -128,8 +128,6 @@ pub(crate) enum ApiError {
     ReadOnlyToken,
     #[error("too many requests came from this address")]
     TooOften(TooOften),
-    #[error("this client has as many event streams open as one client may have")]
-    TooManyStreams,
     #[error("the node is shutting down")]
     ShuttingDown,
     #[error("the node is not ready")]
@@ -233,7 +231,6 @@ impl ApiError {
             Self::WrongToken => Code::WrongToken,
             Self::ReadOnlyToken => Code::ReadOnlyToken,
             Self::TooOften(_) => Code::TooManyRequests,
-            Self::TooManyStreams => Code::TooManyStreams,
             Self::ShuttingDown => return Refusal::SHUTTING_DOWN,
             Self::Header(_) => return Refusal::INTERNAL,
             Self::Store(error) => return of_store(error),

@@ -30,8 +30,13 @@ struct Listener(Lines<BufReader<TcpStream>>);
 
 impl Listener {
     fn connect(address: SocketAddr) -> Self {
+        Self::connect_by(address, "")
+    }
+
+    /// The same with more fields of the head, each with the end of its line.
+    fn connect_by(address: SocketAddr, fields: &str) -> Self {
         let mut stream = connect(address);
-        let request = format!("GET /api/events HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        let request = format!("GET /api/events HTTP/1.1\r\nHost: {address}\r\n{fields}\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut listener = Self(BufReader::new(stream).lines());
         // At first everything is told, this last.
@@ -81,6 +86,25 @@ fn every_change_is_told() {
     assert_eq!(post(node.address, "/api/p2p/keep", &wanted).status, 202);
     assert_eq!(listener.next("keep"), Some(json!({})));
     while stored(&mut listener) != [3, 29, 2, 22].map(Value::from) {}
+}
+
+#[test]
+fn who_listens_more_often_than_one_may_hears_by_the_newest_and_takes_nobody_elses_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--trusted-proxy", "127.0.0.1"]);
+    let listen = |client: &str| {
+        let told_of = format!("X-Forwarded-For: {client}\r\nConnection: close\r\n");
+        Listener::connect_by(node.address, &told_of)
+    };
+    let mut other = listen("10.9.9.1");
+    // As many as README grants one client.
+    let mut streams: Vec<_> = (0..128).map(|_| listen("10.9.9.2")).collect();
+    streams.push(listen("10.9.9.2"));
+    assert_eq!(streams[0].next("nothing"), None);
+    uploaded(node.address, "a", b"content");
+    for stream in streams[1..].iter_mut().chain([&mut other]) {
+        assert_eq!(stream.next("files"), Some(json!({})));
+    }
 }
 
 #[test]

@@ -55,7 +55,6 @@ fn events() -> Operation {
         events::events,
     )
     .answers(200, of_type(text, "text/event-stream"))
-    .refuses([Code::TooManyStreams])
 }
 
 fn health() -> Operation {
