@@ -19,6 +19,13 @@ pub struct BaseUrl(Url);
 #[error("not an http:// or https:// URL of a host with at most a port and a path")]
 pub struct InvalidBaseUrl;
 
+/// A text that names no peer or server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a host with its port, such as 10.0.0.5:5004 or [fd00::5]:5004, or an http:// or https:// URL"
+)]
+pub struct InvalidPeerAddress;
+
 impl BaseUrl {
     /// Scheme, host and port, as a browser sends them in `Origin`.
     pub fn origin(&self) -> url::Origin {
@@ -82,6 +89,26 @@ impl BaseUrl {
     }
 }
 
+impl BaseUrl {
+    /// The address of a peer or server as people write it: `http://` may be left out where there
+    /// is a port. A host alone is refused, since the port of the web is hardly ever meant.
+    pub fn of_peer(text: &str) -> Result<Self, InvalidPeerAddress> {
+        let text = text.trim();
+        let is_told = text.contains("://") || has_port(text);
+        let url = is_told.then(|| Self::written(text).ok()).flatten();
+        url.ok_or(InvalidPeerAddress)
+    }
+}
+
+/// Whether what stands before the first slash ends with a port, or is one.
+fn has_port(text: &str) -> bool {
+    let place = text.split('/').next().unwrap_or_default();
+    let (host, port) = place.rsplit_once(':').unwrap_or(("", place));
+    // Of an IPv6 address without brackets nobody can tell where the port begins.
+    let is_host = !host.contains(':') || host.starts_with('[') && host.ends_with(']');
+    is_host && !port.is_empty() && port.bytes().all(|it| it.is_ascii_digit())
+}
+
 impl FromStr for BaseUrl {
     type Err = InvalidBaseUrl;
 
@@ -142,6 +169,52 @@ mod tests {
         ] {
             let written = BaseUrl::written(text).map(|it| it.to_string()).ok();
             assert_eq!(written.as_deref(), address, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_peer_is_named_with_its_port_or_by_a_url() {
+        for (text, address) in [
+            ("10.0.0.5:8000", Some("http://10.0.0.5:8000")),
+            ("10.0.0.5:80", Some("http://10.0.0.5")),
+            (" peer.example:5004 ", Some("http://peer.example:5004")),
+            ("localhost:5004", Some("http://localhost:5004")),
+            ("http:5004", Some("http://http:5004")),
+            ("[::1]:8000", Some("http://[::1]:8000")),
+            ("[fd00::5]:5004/", Some("http://[fd00::5]:5004")),
+            (
+                "peer.example:5004/larder",
+                Some("http://peer.example:5004/larder"),
+            ),
+            ("5004", Some("http://localhost:5004")),
+            (":5004", Some("http://localhost:5004")),
+            ("http://peer.example", Some("http://peer.example")),
+            (
+                "https://peer.example/larder",
+                Some("https://peer.example/larder"),
+            ),
+            ("HTTPS://peer.example", Some("https://peer.example")),
+            ("peer.example", None),
+            ("peer.example/larder", None),
+            ("10.0.0.5", None),
+            ("[fd00::5]", None),
+            ("fd00::5", None),
+            ("fd00::5:5004", None),
+            ("fe80::1%eth0:5004", None),
+            ("peer.example:", None),
+            ("peer.example:port", None),
+            ("peer.example:99999", None),
+            ("peer.example:5004?a", None),
+            ("user@peer.example:5004", None),
+            ("http//peer.example:5004", None),
+            ("//peer.example:5004", None),
+            ("htp://peer.example:5004", None),
+            ("http://", None),
+            ("a b:5004", None),
+            ("", None),
+        ] {
+            let peer = BaseUrl::of_peer(text).map(|it| it.to_string()).ok();
+            assert_eq!(peer.as_deref(), address, "{text}");
         }
     }
 

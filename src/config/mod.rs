@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -25,6 +24,7 @@ mod access;
 mod file;
 mod gateways;
 mod line;
+mod listen;
 mod log;
 mod own;
 mod period;
@@ -49,6 +49,7 @@ pub use tokens::{TokensError, add_token};
 pub use variables::check as check_variables;
 pub use wrong::WrongSetting;
 
+use listen::Listen;
 use size::Size;
 
 /// How many requests a second peers may send from one address. A thousand signatures take
@@ -85,18 +86,26 @@ pub struct Settings {
     )]
     storage: PathBuf,
 
-    /// Bootstrap server that introduces peers; can be repeated.
+    /// Bootstrap server that introduces peers: a host with its port, or a URL; can be repeated.
     #[arg(
         long,
         env = "BOOTSTRAP_SERVER",
         value_name = "URL",
         value_delimiter = ',',
-        default_value = "http://localhost:9000"
+        default_value = "http://localhost:9000",
+        value_parser = BaseUrl::of_peer
     )]
     bootstrap: Vec<BaseUrl>,
 
-    /// Peer to exchange files with, no bootstrap server needed; can be repeated.
-    #[arg(long, env = "LARDER_PEER", value_name = "URL", value_delimiter = ',')]
+    /// Peer to exchange files with, no bootstrap server needed: a host with its port, or a URL;
+    /// can be repeated.
+    #[arg(
+        long,
+        env = "LARDER_PEER",
+        value_name = "URL",
+        value_delimiter = ',',
+        value_parser = BaseUrl::of_peer
+    )]
     peer: Vec<BaseUrl>,
 
     /// Do not look for nodes on the local network by multicast DNS, and do not tell of this
@@ -248,13 +257,6 @@ pub struct Settings {
     log: Log,
 }
 
-/// What `--listen` takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Listen {
-    ip: IpAddr,
-    port: Option<u16>,
-}
-
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum DurabilityArg {
     /// Once it survives a power cut.
@@ -382,25 +384,6 @@ impl Settings {
             gateways: self.gateways.gateways(),
             ..server::Options::default()
         }
-    }
-}
-
-impl FromStr for Listen {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // As the system would resolve it, without depending on its resolver.
-        let text = text.replacen("localhost", "127.0.0.1", 1);
-        if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(Self {
-                ip: address.ip(),
-                port: Some(address.port()),
-            });
-        }
-        let ip = text
-            .parse()
-            .map_err(|_| "an IP address or localhost, with or without a port")?;
-        Ok(Self { ip, port: None })
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::common::peers::{peer_id, reaches};
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::get;
 
@@ -53,6 +54,37 @@ fn a_flag_goes_before_the_environment_and_that_before_the_file() {
     ] {
         assert_eq!(settings[name]["value"], value, "{name}");
         assert_eq!(settings[name]["source"], source, "{name}");
+    }
+}
+
+#[test]
+fn peers_and_servers_are_asked_where_no_scheme_is_written() {
+    let asked = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let asked = asked.map(|dir| (Node::start(&dir, &[]), dir));
+    let [flag, variable, file] = asked.each_ref().map(|(node, _)| node.address.to_string());
+    let server = tempfile::tempdir().unwrap();
+    let server = Node::start(&server, &["bootstrap", "--listen", "127.0.0.1:0"]);
+    // A list of one source replaces that of another.
+    for (peer, arguments, variables) in [
+        (&flag, &["--peer", &flag][..], &[][..]),
+        (&variable, &[], &[("LARDER_PEER", &variable)][..]),
+        (&file, &[], &[]),
+    ] {
+        let dir = dir_with(&format!("peer = [\"{file}\"]\n"));
+        let mut command = larder(dir.path());
+        command.args(["--config", "larder.toml", "--discover-every", "1"]);
+        command.args(arguments).envs(variables.iter().copied());
+        command.env("BOOTSTRAP_SERVER", server.address.to_string());
+        let node = Node::spawn(&dir, command);
+        let id = peer_id(peer.parse().unwrap());
+        until("the peer answers", || {
+            reaches(node.address, &id).then_some(())
+        });
+        let own = peer_id(node.address);
+        until("it has registered", || {
+            let peers = get(server.address, "/peers", &[]).json();
+            peers["peers"].to_string().contains(&own).then_some(())
+        });
     }
 }
 

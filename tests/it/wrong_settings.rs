@@ -25,7 +25,9 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("storage", "STORAGE_DIR", "", "a value is required"),
     ("bootstrap", "BOOTSTRAP_SERVER", "ftp://x", "http://"),
     ("bootstrap", "BOOTSTRAP_SERVER", "http://a:1,b", "http://"),
-    ("peer", "LARDER_PEER", "localhost:5004", "http://"),
+    ("peer", "LARDER_PEER", "localhost", "10.0.0.5:5004"),
+    ("peer", "LARDER_PEER", "fd00::5:5004", "[fd00::5]:5004"),
+    ("bootstrap", "BOOTSTRAP_SERVER", "10.0.0.5", "10.0.0.5:5004"),
     (
         "peer",
         "LARDER_PEER",
