@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use crate::base_url::BaseUrl;
 use crate::blocking;
 use crate::disk::DiskError;
+use crate::peer::lookup::Names;
 use crate::peer::prefix::narrow_of;
 use crate::peer::registration::{Absurd, MAX_BYTES, Registration};
 use crate::state_file::StateFile;
@@ -61,6 +62,7 @@ pub struct Options {
 /// A bootstrap server.
 pub struct Bootstrap {
     table: Mutex<Table>,
+    names: Names,
     file: StateFile,
     limit: Arc<RateLimit>,
 }
@@ -96,6 +98,7 @@ impl Bootstrap {
         }
         Ok(Self {
             table: Mutex::new(table),
+            names: Names::default(),
             file,
             limit: Arc::new(RateLimit::new(options.rate)),
         })
@@ -173,10 +176,16 @@ async fn register(
         let is_reached = near || !it.address.is_loopback();
         is_reached.then_some(it).ok_or(Absurd::Reserved)
     });
-    let checked = checked.map_err(|e| ApiError::Registration(e.to_string()))?;
+    let wrong = |e: Absurd| ApiError::Registration(e.to_string());
+    let checked = checked.map_err(wrong)?;
     if checked.registration.leaving {
         server.table.lock().left(&checked);
         return Ok(Json(json!({ "status": "left" })));
+    }
+    // Whoever is on this machine may have a name for it.
+    let is_looked_at = near || server.table.lock().has(&checked, Instant::now());
+    if !is_looked_at && !server.names.may_lead_to_a_peer(&checked.address).await {
+        return Err(wrong(Absurd::Reserved).into());
     }
     server.table.lock().register(&checked, from, Instant::now());
     tracing::debug!(id = %checked.id, "registered");

@@ -118,6 +118,14 @@ impl Table {
         }
     }
 
+    /// Whether this peer is registered at this address at `now`.
+    pub(super) fn has(&self, checked: &Checked, now: Instant) -> bool {
+        let known = self.places.get(&checked.id);
+        let known = known.and_then(|at| self.entries.get(*at));
+        let exact = Prefix::of(&checked.address).exact;
+        known.is_some_and(|it| it.until > now && it.prefix.exact == exact)
+    }
+
     /// Drops a peer that has said goodbye since it last registered.
     pub(super) fn left(&mut self, checked: &Checked) {
         let known = self.places.get(&checked.id).copied();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::peer::lines::Lines;
 use crate::peer_id::PeerId;
 
 /// For how long a peer that failed is asked after the others.
@@ -23,6 +24,7 @@ const WEIGHT: f64 = 0.5;
 #[derive(Debug, Default)]
 pub(super) struct Experience {
     peers: Mutex<HashMap<PeerId, Seen>>,
+    slow: Lines,
 }
 
 /// What was seen of one peer.
@@ -82,7 +84,9 @@ impl Experience {
     pub(super) fn outrun(&self, peer: PeerId, bytes: u64, waited: Duration) {
         // Once in a while, however many pieces it was too slow for.
         if !self.of(peer).behind {
-            tracing::info!(%peer, ?waited, "a slow peer is left for another");
+            self.slow.tell(|left_out| {
+                tracing::info!(%peer, ?waited, left_out, "a slow peer is left for another");
+            });
         }
         let until = Instant::now() + REMEMBER_OUTRUN;
         self.note(peer, |seen| {

@@ -14,6 +14,7 @@ use crate::base_url::BaseUrl;
 use crate::hash::BlobHash;
 use crate::metrics::Counter;
 use crate::peer::directory::NetworkFile;
+use crate::peer::lines::Lines;
 use crate::peer::network::Network;
 use crate::peer::registry::Peer;
 use crate::peer::sync;
@@ -70,6 +71,7 @@ pub struct Fetcher {
     pub failed: Failures,
     /// What was seen of those that were asked before.
     pub(super) experience: Experience,
+    given_up: Lines,
 }
 
 impl Fetcher {
@@ -80,6 +82,7 @@ impl Fetcher {
             options,
             failed: Failures::default(),
             experience: Experience::default(),
+            given_up: Lines::default(),
         }
     }
 
@@ -172,7 +175,10 @@ impl Fetcher {
 
     /// Notes that a peer has failed.
     pub(super) fn gave_up(&self, peer: PeerId, error: PeerError) -> FetchError {
-        tracing::info!(%peer, error = &error as &dyn Error, "a peer is given up");
+        self.given_up.tell(|left_out| {
+            let error = &error as &dyn Error;
+            tracing::info!(%peer, error, left_out, "a peer is given up");
+        });
         match error {
             PeerError::Wrong(_) | PeerError::Length | PeerError::OtherPart => {
                 self.failed.wrong.count();

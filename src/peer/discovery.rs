@@ -228,7 +228,8 @@ async fn tidy(network: Arc<Network>, every: Duration, state: Arc<dyn SmallState>
         // What was told long ago counts no longer, which is told whoever waits for that.
         let _ = network.reachability.get(Instant::now());
         for id in network.registry.forget_silent(Instant::now()) {
-            tracing::info!(%id, "forgot a silent peer");
+            let log = &network.log.silent;
+            log.tell(|left_out| tracing::info!(%id, left_out, "forgot a silent peer"));
             network.directory.forget(id);
         }
         let known = network.registry.proven();

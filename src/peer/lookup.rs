@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
 use url::Host;
 
 use super::address::Policy;
@@ -26,6 +27,8 @@ const AT_ONCE: usize = 32;
 const TOGETHER: usize = 4;
 /// The longest that a lookup takes of a name that is looked up among the quick ones next time.
 const QUICK: Duration = Duration::from_secs(1);
+/// How long whoever only wants to know where a name leads waits for that.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How many quick names are remembered: twice as many as there are peers.
 const MAX_QUICK: usize = 2048;
 
@@ -57,6 +60,36 @@ struct Lane {
 
 /// The places that a lookup takes until it has ended.
 type Permits = Vec<OwnedSemaphorePermit>;
+
+/// Looks at where the names lead that strangers tell of, for who passes them on and asks nobody
+/// there.
+pub struct Names(Resolver);
+
+impl Default for Names {
+    fn default() -> Self {
+        Self(Resolver::new(&Reach::default()))
+    }
+}
+
+impl Names {
+    /// Whether a peer may be at this address, as far as its name tells: not where that leads to
+    /// this machine alone or to reserved addresses, and nowhere else. What cannot be looked up
+    /// here, or not within two seconds, may be elsewhere; and whoever is told of it looks at it
+    /// again.
+    pub async fn may_lead_to_a_peer(&self, address: &BaseUrl) -> bool {
+        let Some(Host::Domain(name)) = address.host() else {
+            return true;
+        };
+        // The file of hosts knows no dot at the end.
+        let Ok(name) = name.trim_end_matches('.').parse() else {
+            return false;
+        };
+        match timeout(PATIENCE, self.0.resolve(name)).await {
+            Ok(Err(error)) => !LeadsNowhere::is_cause_of(&*error),
+            Ok(Ok(_)) | Err(_) => true,
+        }
+    }
+}
 
 /// A name that leads to addresses that no peer may have, and to no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -14,6 +14,7 @@ use super::copied_key::CopiedKey;
 use super::directory::{self, Directory};
 use super::identity::Identity;
 use super::introductions::Introductions;
+use super::lines::Lines;
 use super::prefix::{Key, Prefix};
 use super::reachability::Reachability;
 use super::registration::{Absurd, Checked, Registration};
@@ -48,10 +49,21 @@ pub struct Network {
     pub reachability: Reachability,
     /// Whether another node has this node's key.
     pub copied_key: CopiedKey,
+    /// What the log tells of peers.
+    pub(super) log: PeerLog,
     /// Whose clocks were told to differ from this machine's.
     clocks: Mutex<HashSet<Key>>,
     /// Set when this node stops: from then on it registers nowhere.
     leaving: AtomicBool,
+}
+
+/// What the log tells of peers, which come and go as often as somebody likes.
+#[derive(Debug, Default)]
+pub(super) struct PeerLog {
+    pub(super) answers: Lines,
+    pub(super) leaves: Lines,
+    pub(super) silent: Lines,
+    pub(super) double: Lines,
 }
 
 /// What came of an announcement.
@@ -108,6 +120,7 @@ impl Network {
             messages: Messages::default(),
             reachability: Reachability::default(),
             copied_key: CopiedKey::default(),
+            log: PeerLog::default(),
             clocks: Mutex::default(),
             leaving: AtomicBool::new(false),
         }
@@ -203,7 +216,8 @@ impl Network {
             self.directory.forget(*other);
         }
         if anew {
-            tracing::info!(%id, "a peer answers");
+            let log = &self.log.answers;
+            log.tell(|left_out| tracing::info!(%id, left_out, "a peer answers"));
         }
         // A look at the registry as it is now, since others may have taken its place.
         self.registry.get(id).is_some()
@@ -226,7 +240,8 @@ impl Network {
             let at = u64::try_from(checked.registered_at().0).unwrap_or(0);
             let heard = self.directory.last_heard(checked.id) / 1000;
             if at >= heard && self.registry.left(&checked) {
-                tracing::info!(id = %checked.id, "a peer has said goodbye");
+                let (id, log) = (checked.id, &self.log.leaves);
+                log.tell(|left_out| tracing::info!(%id, left_out, "a peer has said goodbye"));
             }
             // An old one that somebody repeats changes nothing.
             return Ok(if self.registry.has_left(checked.id) {
@@ -244,11 +259,13 @@ impl Network {
         }
         let introduced = self.registry.introduce(checked, by);
         if let Some((one, other)) = self.registry.newly_double(id) {
-            tracing::warn!(
-                %id, %one, %other,
-                "one key speaks for two addresses by turns, so what is held there comes and goes: \
-                 the storage directory of one is a copy of the other's"
-            );
+            self.log.double.tell(|left_out| {
+                tracing::warn!(
+                    %id, %one, %other, left_out,
+                    "one key speaks for two addresses by turns, so what is held there comes and \
+                     goes: the storage directory of one is a copy of the other's"
+                );
+            });
         }
         if let Introduced::InsteadOf(other) = introduced {
             self.directory.forget(other);

@@ -2,6 +2,7 @@
 //! files of those that do not answer are shown as that.
 
 use std::path::Path;
+use std::time::Instant;
 
 use larder::peer::identity::Identity;
 use larder::peer::registration::Registration;
@@ -291,6 +292,42 @@ fn who_comes_back_in_the_second_of_its_goodbye_is_there() {
     // Whoever repeats the goodbye changes nothing, and is told so.
     assert_eq!(tell(&goodbye), "known");
     assert!(answering(&node, &peer.id()));
+}
+
+#[test]
+fn a_peer_that_comes_and_goes_fills_no_log() {
+    const TURNS: usize = 80;
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--discover-every", "3600"]);
+    let truth = Lie {
+        end: Sends::Truth,
+        rest: Sends::Truth,
+        size: None,
+    };
+    let peer = Liar::start(&[], truth);
+    let tell = |it: &str| post(node.address, "/api/peers?limit=0", it);
+    let began = Instant::now();
+    for _ in 0..TURNS {
+        until("it has come", || {
+            tell(&peer.registration());
+            answering(&node, &peer.id()).then_some(())
+        });
+        until("it has gone", || {
+            tell(&json!(peer.goodbye()).to_string());
+            (!answering(&node, &peer.id())).then_some(())
+        });
+    }
+    let log = node.log();
+    for line in ["a peer answers", "a peer has said goodbye"] {
+        // So many in each minute that has begun.
+        let minutes = usize::try_from(began.elapsed().as_secs() / 60).unwrap();
+        let most = 30 * (minutes + 1);
+        let lines = log.matches(line).count();
+        assert!(
+            (1..=most.min(TURNS - 1)).contains(&lines),
+            "{line}: {lines}"
+        );
+    }
 }
 
 #[test]

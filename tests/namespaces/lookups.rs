@@ -216,6 +216,52 @@ fn a_name_that_leads_where_no_peer_may_be_is_never_connected_to() {
 }
 
 #[test]
+fn a_bootstrap_server_passes_on_no_name_of_what_it_would_refuse_as_an_address() {
+    let Some(lan) = Lan::of(2) else { return };
+    let hosts = format!(
+        "127.0.0.1 loop.test\n169.254.169.254 cloud.test\n{} peer.test\n",
+        Lan::address(2)
+    );
+    lan.configure(1, "hosts", &hosts);
+    let dir = tempfile::tempdir().unwrap();
+    let _server = lan.start(1, &dir, &["bootstrap", "--listen", "0.0.0.0:5004"]);
+    let register = |from: u8, host: &str| {
+        let message = json!({ "peer_id": Uuid::new_v4().to_string(),
+            "address": format!("http://{host}:7000"), "timestamp": "" });
+        let server = if from == 1 {
+            "127.0.0.1".to_owned()
+        } else {
+            Lan::address(1)
+        };
+        let (message, url) = (
+            message.to_string(),
+            format!("http://{server}:5004/register"),
+        );
+        let json = ["-H", "Content-Type: application/json", "-d", &message, &url];
+        let mut curl = lan.curl_command(from, &json);
+        curl.stderr(Stdio::null()).status().unwrap().success()
+    };
+    // As for the address itself.
+    for (host, taken) in [
+        ("127.0.0.1", false),
+        ("169.254.169.254", false),
+        ("loop.test", false),
+        ("LOOP.test.", false),
+        ("cloud.test", false),
+        ("peer.test", true),
+        // Others may know it.
+        ("unknown.test", true),
+    ] {
+        assert_eq!(register(2, host), taken, "{host}");
+    }
+    let told = || lan.json(1, "/peers")["peers"].to_string();
+    assert!(!told().contains("loop.test") && !told().contains("cloud.test"));
+    assert!(told().contains("peer.test") && told().contains("unknown.test"));
+    // Whoever is on this machine is not asked from elsewhere.
+    assert!(register(1, "loop.test"));
+}
+
+#[test]
 fn a_stranger_leads_no_node_to_what_listens_on_its_loopback() {
     let Some(lan) = Lan::of(2) else { return };
     let dir = tempfile::tempdir().unwrap();
