@@ -46,7 +46,7 @@ fn the_source_is_tidy() {
 
 /// The binaries of tests, and why each stands apart. A test is a module of `it`, unless it needs
 /// a process or a machine to itself: each binary takes seconds to link, and room.
-const BINARIES: [(&str, &str); 10] = [
+const BINARIES: [(&str, &str); 11] = [
     ("bit_flips", "reads all that its process logs"),
     ("crowded", "has thousands of files open"),
     ("directory_memory", "measures the memory of its process"),
@@ -54,6 +54,7 @@ const BINARIES: [(&str, &str); 10] = [
     ("it", "all others"),
     ("kill9", "keeps the machine busy"),
     ("many_nodes", "needs the machine's whole time"),
+    ("mdns_memory", "measures the memory of its process"),
     ("mounts", "needs root"),
     ("namespaces", "needs root"),
     ("tidy", "is run alone"),

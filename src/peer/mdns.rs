@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{ResolvedService, ServiceEvent};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -19,25 +19,20 @@ use super::address::Policy;
 use crate::base_url::BaseUrl;
 use crate::peer_id::PeerId;
 
+mod daemon;
+
+pub use daemon::Options;
+use daemon::{Reader, SERVICE, Told};
+
 /// The UDP port of multicast DNS (RFC 6762, section 2).
 pub const PORT: u16 = mdns_sd::MDNS_PORT;
-/// The type of the service, as DNS-SD names it.
-const SERVICE: &str = "_larder._tcp.local.";
 /// The most neighbours remembered.
 const MAX_NEIGHBOURS: usize = 256;
 /// The most addresses taken of one.
 const MAX_ADDRESSES: usize = 4;
-/// How long to wait before asking anew, when more was answered than could be read.
-const PAUSE: Duration = Duration::from_secs(5);
-
-/// How neighbours are looked for.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// Where this node listens.
-    pub listen: SocketAddr,
-    /// The UDP port of multicast DNS: [`PORT`], or one that all neighbours have agreed on.
-    pub port: u16,
-}
+/// How long a neighbour may be missed that is not known to be gone: as long as what it told of
+/// itself is good for (RFC 6762, section 10).
+const DOUBTED: Duration = Duration::from_mins(2);
 
 /// A node that seems to be on the same network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +50,6 @@ pub struct MdnsError(#[from] mdns_sd::Error);
 
 /// Tells of this node and looks for others until it is dropped.
 pub struct Mdns {
-    daemon: ServiceDaemon,
     found: Arc<Found>,
     reading: AbortHandle,
 }
@@ -68,21 +62,15 @@ struct Found {
 impl Mdns {
     /// Begins, as the node with this id. Within a runtime only.
     pub fn start(id: PeerId, options: Options) -> Result<Self, MdnsError> {
-        let daemon = ServiceDaemon::new_with_port(options.port)?;
-        let interfaces = interfaces(options.listen.ip());
-        daemon.disable_interface(IfKind::All)?;
-        daemon.enable_interface(interfaces.clone())?;
-        daemon.register(service(id, options.listen.port(), interfaces)?)?;
-        let events = daemon.browse(SERVICE)?;
         let found = Arc::new(Found {
             neighbours: Mutex::new(Neighbours::new(id, options.listen.ip())),
             changed: Notify::new(),
         });
-        let reading = tokio::spawn(read(daemon.clone(), events, Arc::clone(&found)));
+        let heard = Arc::clone(&found);
+        let reader = Reader::start(id, options, move |told| heard.take(&told))?;
         Ok(Self {
-            daemon,
             found,
-            reading: reading.abort_handle(),
+            reading: tokio::spawn(reader.run()).abort_handle(),
         })
     }
 
@@ -90,11 +78,11 @@ impl Mdns {
     pub fn neighbours(&self) -> Vec<Neighbour> {
         let neighbours = self.found.neighbours.lock();
         neighbours
-            .addresses
+            .places
             .iter()
-            .map(|(id, addresses)| Neighbour {
+            .map(|(id, place)| Neighbour {
                 id: *id,
-                addresses: addresses.clone(),
+                addresses: place.addresses.clone(),
             })
             .collect()
     }
@@ -108,45 +96,29 @@ impl Mdns {
 impl Drop for Mdns {
     fn drop(&mut self) {
         self.reading.abort();
-        // Says goodbye; neighbours that miss it find out when they ask.
-        let _ = self.daemon.shutdown();
     }
 }
 
-/// The interfaces behind an address that a node listens on.
-fn interfaces(listen: IpAddr) -> IfKind {
-    match listen {
-        IpAddr::V4(ip) if ip.is_unspecified() => IfKind::IPv4,
-        IpAddr::V6(ip) if ip.is_unspecified() => IfKind::All,
-        IpAddr::V4(ip) if ip.is_loopback() => IfKind::LoopbackV4,
-        IpAddr::V6(ip) if ip.is_loopback() => IfKind::LoopbackV6,
-        ip => IfKind::Addr(ip),
-    }
-}
-
-fn service(id: PeerId, port: u16, interfaces: IfKind) -> Result<ServiceInfo, mdns_sd::Error> {
-    let name = id.to_string();
-    let host = format!("{name}.local.");
-    let service = ServiceInfo::new(SERVICE, &name, &host, (), port, None)?;
-    let mut service = service.enable_addr_auto();
-    service.set_interfaces(vec![interfaces]);
-    Ok(service)
-}
-
-/// Takes in what the network answers, for ever.
-async fn read(daemon: ServiceDaemon, mut events: Receiver<ServiceEvent>, found: Arc<Found>) {
-    loop {
-        while let Ok(event) = events.recv_async().await {
-            found.neighbours.lock().take(&event);
-            found.changed.notify_one();
-        }
-        // The daemon gives up a reader that is too slow for what comes.
-        tokio::time::sleep(PAUSE).await;
-        match daemon.browse(SERVICE) {
-            Ok(anew) => events = anew,
-            Err(error) => tracing::debug!(%error, "multicast DNS does not answer"),
+impl Found {
+    fn take(&self, told: &Told) {
+        let mut neighbours = self.neighbours.lock();
+        match told {
+            Told::Found(event) => {
+                neighbours.take(event);
+                self.changed.notify_one();
+            }
+            Told::Doubt => neighbours.doubt(Instant::now()),
+            Told::Tick => neighbours.forget_doubted(Instant::now()),
         }
     }
+}
+
+/// Where a neighbour is.
+#[derive(Debug)]
+struct Place {
+    addresses: Vec<BaseUrl>,
+    /// Since when nobody would be told if it were gone.
+    doubted: Option<Instant>,
 }
 
 /// Who was found.
@@ -155,7 +127,7 @@ struct Neighbours {
     own: PeerId,
     /// Where this node listens: who is elsewhere cannot be heard there.
     listen: IpAddr,
-    addresses: BTreeMap<PeerId, Vec<BaseUrl>>,
+    places: BTreeMap<PeerId, Place>,
     /// In the order in which they were found. Where there are too many the first gives way: it
     /// was asked by now, so whoever makes up many keeps no newcomer out.
     order: VecDeque<PeerId>,
@@ -166,7 +138,7 @@ impl Neighbours {
         Self {
             own,
             listen,
-            addresses: BTreeMap::new(),
+            places: BTreeMap::new(),
             order: VecDeque::new(),
         }
     }
@@ -176,7 +148,7 @@ impl Neighbours {
             ServiceEvent::ServiceResolved(service) => self.resolved(service),
             ServiceEvent::ServiceRemoved(_, name) => {
                 if let Some(id) = peer_of(name) {
-                    self.addresses.remove(&id);
+                    self.places.remove(&id);
                     self.order.retain(|other| *other != id);
                 }
             }
@@ -192,14 +164,32 @@ impl Neighbours {
         if addresses.is_empty() {
             return;
         }
-        if self.addresses.insert(id, addresses).is_none() {
+        let place = Place {
+            addresses,
+            doubted: None,
+        };
+        if self.places.insert(id, place).is_none() {
             self.order.push_back(id);
         }
         if self.order.len() > MAX_NEIGHBOURS
             && let Some(first) = self.order.pop_front()
         {
-            self.addresses.remove(&first);
+            self.places.remove(&first);
         }
+    }
+
+    fn doubt(&mut self, now: Instant) {
+        let known = self.places.values_mut();
+        known.for_each(|it| it.doubted = it.doubted.or(Some(now)));
+    }
+
+    /// Forgets those that were not found again since they are doubted.
+    fn forget_doubted(&mut self, now: Instant) {
+        self.places.retain(|_, it| {
+            let since = it.doubted.map(|since| now.saturating_duration_since(since));
+            since.is_none_or(|it| it < DOUBTED)
+        });
+        self.order.retain(|id| self.places.contains_key(id));
     }
 }
 
@@ -225,8 +215,7 @@ fn addresses(service: &ResolvedService, listen: IpAddr) -> Vec<BaseUrl> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
+    use mdns_sd::ServiceInfo;
     use proptest::prelude::*;
 
     use super::*;
@@ -252,8 +241,8 @@ mod tests {
             neighbours.take(event);
         }
         let shown = |addresses: Vec<BaseUrl>| addresses.iter().map(BaseUrl::to_string).collect();
-        let found = neighbours.addresses.into_iter();
-        found.map(|(id, urls)| (id, shown(urls))).collect()
+        let found = neighbours.places.into_iter();
+        found.map(|(id, it)| (id, shown(it.addresses))).collect()
     }
 
     #[test]
