@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::error::{FetchError, PeerError};
 use super::experience::Experience;
+use super::places::Places;
 use crate::base_url::BaseUrl;
 use crate::hash::BlobHash;
 use crate::metrics::Counter;
@@ -71,6 +72,8 @@ pub struct Fetcher {
     pub failed: Failures,
     /// What was seen of those that were asked before.
     pub(super) experience: Experience,
+    /// What downloads may take at once of all that hold something.
+    pub(super) places: Places,
     given_up: Lines,
 }
 
@@ -82,6 +85,7 @@ impl Fetcher {
             options,
             failed: Failures::default(),
             experience: Experience::default(),
+            places: Places::default(),
             given_up: Lines::default(),
         }
     }

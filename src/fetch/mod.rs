@@ -15,6 +15,7 @@ mod error;
 mod experience;
 mod fetcher;
 pub mod keep;
+mod places;
 mod proven;
 mod race;
 mod reading;

@@ -1,5 +1,6 @@
 //! Reading a range of content from the peer that brings it, and going over to another one at
-//! the same byte where that one fails, falls silent or is far slower.
+//! the same byte where that one fails, falls silent or is far slower; and to all that hold it where
+//! much is to come.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
 use super::answer::Answer;
@@ -15,6 +16,7 @@ use super::experience::rate;
 use super::fetcher::Provider;
 use super::proven::Proven;
 use super::race::{Outcome, PATIENCE, first_of};
+use super::windows::{MUCH_SLOWER, read_from_all};
 use super::{FetchError, PeerError, Pieces};
 use crate::peer_id::PeerId;
 
@@ -26,6 +28,10 @@ const LEAD: u64 = 128 << 10;
 const FIRST_TRIAL: Duration = Duration::from_secs(1);
 /// By how much another one must be faster, as far as is known, to be tried.
 const MUCH_FASTER: f64 = 2.0;
+/// For how long one peer is waited for, in all, before others that hold it bring parts, too.
+const ALONE: Duration = Duration::from_millis(250);
+/// How long one peer would still take for that to be worth it.
+const LONG: Duration = Duration::from_millis(500);
 
 /// A range being read.
 pub(super) struct Reading {
@@ -37,6 +43,10 @@ pub(super) struct Reading {
     challenger: Option<Challenger>,
     /// For how long the source is waited for before the next trial.
     next_trial: Duration,
+    /// For how long it is waited for before others may bring parts, too.
+    next_sharing: Duration,
+    /// The rest, from all that hold it.
+    from_all: Option<Pieces>,
     /// Who failed since the last byte came; whoever brought bytes may be asked again.
     in_vain: BTreeSet<PeerId>,
     /// Who sent something else than the content, and is not asked again.
@@ -77,6 +87,8 @@ impl Reading {
             source: None,
             challenger: None,
             next_trial: FIRST_TRIAL,
+            next_sharing: ALONE,
+            from_all: None,
             in_vain: BTreeSet::new(),
             wrong: BTreeSet::new(),
             failed: None,
@@ -93,11 +105,18 @@ impl Reading {
 
     async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         while !self.ahead.is_empty() {
+            if let Some(all) = &mut self.from_all {
+                let piece = all.try_next().await?;
+                self.ahead.start += piece.as_ref().map_or(0, |it| it.len() as u64);
+                return Ok(piece);
+            }
             match self.step().await? {
                 Event::Brought(Ok(Some(piece))) => {
                     if let Some(piece) = self.take(&piece) {
                         if self.ahead.is_empty() {
                             self.leave_source();
+                        } else {
+                            self.share_out();
                         }
                         return Ok(Some(piece));
                     }
@@ -181,7 +200,44 @@ impl Reading {
             self.give_up(provider.claim.peer, error);
         }
         self.source = won.map(|(_, source)| source);
+        self.next_sharing = ALONE;
         Ok(())
+    }
+
+    /// Has all that hold it bring parts of the rest, where it is the source that is waited for and
+    /// that would go on for long.
+    #[allow(clippy::cast_precision_loss)] // An estimate.
+    fn share_out(&mut self) {
+        let Some(source) = &self.source else {
+            return;
+        };
+        if source.waited < self.next_sharing || self.challenger.is_some() {
+            return;
+        }
+        self.next_sharing = source.waited.saturating_mul(2);
+        let now = rate(source.brought, source.waited);
+        if (self.ahead.end - self.ahead.start) as f64 <= now * LONG.as_secs_f64() {
+            return;
+        }
+        let fetcher = &self.content.fetcher;
+        let helps = |it: &Provider| {
+            let peer = it.claim.peer;
+            let known = fetcher.experience.of(peer).rate;
+            peer != source.peer
+                && !self.in_vain.contains(&peer)
+                && !self.wrong.contains(&peer)
+                && known.is_none_or(|known| known * MUCH_SLOWER > now)
+        };
+        if !self.content.providers().iter().any(helps) {
+            return;
+        }
+        let Some(places) = fetcher.places.take() else {
+            return;
+        };
+        self.leave_source();
+        let (content, rest) = (self.content.clone(), self.ahead.clone());
+        let wrong = std::mem::take(&mut self.wrong);
+        self.from_all = Some(read_from_all(content, rest, wrong, Some(places)));
     }
 
     /// Tries another peer beside the source, if one may be much better.
@@ -239,6 +295,7 @@ impl Reading {
                     experience.outrun(peer, brought, waited);
                 }
                 self.source = Some(better);
+                self.next_sharing = ALONE;
             }
             Err(error) => self.give_up(challenger.peer, error),
         }

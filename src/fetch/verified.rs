@@ -1,5 +1,6 @@
 //! Content with a known hash, from whichever peer serves it.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,11 +85,12 @@ impl VerifiedContent {
     pub(super) fn read_from_all(&self, range: Range<u64>) -> Pieces {
         match self.whole {
             Some(_) => self.read(range),
-            None => read_from_all(self.proven.clone(), range),
+            None => read_from_all(self.proven.clone(), range, BTreeSet::new(), None),
         }
     }
 
-    /// The bytes of `range`, which must lie within the size, from any peer that has them.
+    /// The bytes of `range`, which must lie within the size, from any peer that has them; where
+    /// that takes long, from all of them.
     pub fn read(&self, range: Range<u64>) -> Pieces {
         if let Some(whole) = &self.whole {
             return stream::iter([Ok(part(whole, &range))]).boxed();

@@ -11,34 +11,39 @@ use bytes::Bytes;
 use futures_util::future::{AbortHandle, Aborted, BoxFuture, abortable};
 use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::fetcher::Provider;
+use super::places::WINDOWS;
 use super::proven::Proven;
 use super::race::PATIENCE;
 use super::{FetchError, PeerError, Pieces};
 use crate::peer_id::PeerId;
 
 /// How much is asked for at a time, in bytes: it is held in memory until it is whole.
-const WINDOW: u64 = 2 << 20;
-const WINDOW_BYTES: f64 = (2 << 20) as f64;
+const WINDOW: u64 = 1 << 20;
+const WINDOW_BYTES: f64 = (1 << 20) as f64;
 /// How often to look whether the window that all wait for comes soon.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How many are asked at once for that one.
 const ASKED_FOR_THE_FIRST: usize = 3;
 /// How many windows are under way for each peer, so that none waits for a request.
 const WINDOWS_OF_A_PEER: usize = 2;
-/// How many are under way or wait for the one before them. The first one of them may be under
-/// way more than once.
-const WINDOWS: u64 = 4;
 /// A peer that is slower than the fastest by more than this gets no windows while that one
 /// serves.
-const MUCH_SLOWER: f64 = 8.0;
-
-/// The bytes of `range` in their order.
-pub(super) fn read_from_all(content: Proven, range: Range<u64>) -> Pieces {
+pub(super) const MUCH_SLOWER: f64 = 8.0;
+/// The bytes of `range` in their order, from whoever may have them but those that sent something
+/// `wrong`; holds `places` as long as they are read.
+pub(super) fn read_from_all(
+    content: Proven,
+    range: Range<u64>,
+    wrong: BTreeSet<PeerId>,
+    places: Option<OwnedSemaphorePermit>,
+) -> Pieces {
     let windows = Windows {
         content,
+        _places: places,
         ahead: range.start,
         next: range.start,
         end: range.end,
@@ -47,7 +52,7 @@ pub(super) fn read_from_all(content: Proven, range: Range<u64>) -> Pieces {
         under_way: Vec::new(),
         running: FuturesUnordered::new(),
         in_vain: BTreeSet::new(),
-        wrong: BTreeSet::new(),
+        wrong,
         failed: None,
     };
     let windows = stream::try_unfold(windows, |mut windows| async move {
@@ -63,6 +68,7 @@ type Running = BoxFuture<'static, (u64, PeerId, Result<Result<Vec<Bytes>, PeerEr
 /// Windows are called by where they begin.
 struct Windows {
     content: Proven,
+    _places: Option<OwnedSemaphorePermit>,
     /// The window that is to be given out next.
     ahead: u64,
     /// The first one that nobody was asked for.
@@ -132,7 +138,7 @@ impl Windows {
         if let Some(start) = self.missing.first() {
             return Some(*start);
         }
-        let room = self.next < self.ahead + WINDOWS * WINDOW;
+        let room = self.next < self.ahead + u64::from(WINDOWS) * WINDOW;
         (room && self.next < self.end).then_some(self.next)
     }
 

@@ -19,7 +19,7 @@ use crate::common::process::{Node, until};
 use crate::common::raw_http::{get, head, send, until_the_end};
 
 /// Two windows of a copy and a little more.
-const SIZE: usize = (3 << 20) + 17;
+const SIZE: usize = (3 << 20) + (600 << 10) + 17;
 /// Where in an answer a lie begins, when the client has got something already.
 const MIDDLE: usize = 512 << 10;
 /// Within the first chunk group of an answer, behind the hashes that lead to it.
