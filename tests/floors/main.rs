@@ -7,7 +7,8 @@
 //! - a module beside it on its floor where [`SIBLINGS`] says so,
 //!
 //! and no chain of imports may lead back to where it began. Re-exporting a child
-//! (`pub use child::Name`) is no import: the name counts as the child's.
+//! (`pub use child::Name`, also under another name, or all that it has) is no import: the name
+//! counts as the child's. A module that gets another name in a file is what it was.
 
 // A panic is how a test fails.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
@@ -19,7 +20,7 @@ mod rust_files;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use imports::{Import, imports};
+use imports::{Import, Source, source};
 
 /// The modules of each floor, from the lowest up. `lib` is `lib.rs` itself.
 const FLOORS: &[&[&str]] = &[
@@ -69,6 +70,7 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("outboard", "hash"),
     ("health", "place"),
     ("place", "hash"),
+    ("place", "text_form"),
     ("record", "hash"),
     ("record", "name_form"),
     ("base_url", "text_form"),
@@ -98,9 +100,9 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("main", "config"),
 ];
 
-/// The imports of each file, by its module path: `blob/mod.rs` is `blob`,
+/// What each file names and defines, by its module path: `blob/mod.rs` is `blob`,
 /// `blob/spool.rs` is `blob::spool`.
-type Files = BTreeMap<String, Vec<Import>>;
+type Files = BTreeMap<String, Source>;
 /// Which files each file imports from.
 type Graph<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
@@ -111,7 +113,7 @@ fn every_import_leads_down() {
     for path in rust_files::files_under(&root) {
         let text = std::fs::read_to_string(&path).unwrap();
         let module = module_path(path.strip_prefix(&root).unwrap());
-        files.insert(module, imports(&text));
+        files.insert(module, source(&text));
     }
     assert!(
         files.contains_key("blob::local::spool"),
@@ -133,7 +135,7 @@ fn module_path(file: &Path) -> String {
 fn complaints(files: &Files) -> Vec<String> {
     let graph: Graph = files
         .iter()
-        .map(|(name, imports)| (name.as_str(), targets(files, name, imports)))
+        .map(|(name, source)| (name.as_str(), targets(files, name, &source.imports)))
         .collect();
     let mut found = Vec::new();
     for (file, imported) in &graph {
@@ -153,9 +155,24 @@ fn targets<'a>(files: &'a Files, name: &str, imports: &[Import]) -> BTreeSet<&'a
     imports
         .iter()
         .filter(|import| !import.reexport)
-        .filter_map(|import| target(files, &absolute(name, import)))
+        // What only gets another name is not used yet.
+        .filter(|import| !(import.path.is_empty() && import.name.is_some()))
+        .flat_map(|import| reached(files, &absolute(name, import), import.is_glob))
         .filter(|target| *target != name)
         .collect()
+}
+
+/// The files that define what `path` names, or all that has a name there.
+fn reached<'a>(files: &'a Files, path: &[String], is_glob: bool) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::from_iter(target(files, path));
+    if is_glob && let Some((file, source)) = files.get_key_value(&join(path)) {
+        let handed_on = source.imports.iter().filter(|import| import.reexport);
+        for import in handed_on.filter(|import| !import.path.is_empty()) {
+            let path = absolute(file, import);
+            reached.extend(self::reached(files, &path, import.is_glob));
+        }
+    }
+    reached
 }
 
 /// The segments of an import, counted from the root of the crate.
@@ -170,14 +187,36 @@ fn target<'a>(files: &'a Files, path: &[String]) -> Option<&'a str> {
     let depth = (0..=path.len())
         .rev()
         .find(|depth| files.contains_key(&join(&path[..*depth])))?;
-    let (file, imports) = files.get_key_value(&join(&path[..depth]))?;
-    let handed_on = imports
-        .iter()
-        .find(|import| import.reexport && import.path.last() == path.get(depth));
+    let (file, source) = files.get_key_value(&join(&path[..depth]))?;
+    let handed_on = path
+        .get(depth)
+        .and_then(|name| handed_on(files, file, source, name));
     match handed_on {
-        Some(import) => target(files, &absolute(file, import)),
+        Some(begin) => target(files, &[&begin[..], &path[depth + 1..]].concat()),
         None => Some(file),
     }
+}
+
+/// From where a file hands on what has this name, if it does.
+fn handed_on(files: &Files, file: &str, source: &Source, name: &str) -> Option<Vec<String>> {
+    let reexports = source.imports.iter().filter(|import| import.reexport);
+    let mut named = reexports.clone();
+    if let Some(import) = named.find(|import| import.name.as_deref() == Some(name)) {
+        return Some(absolute(file, import));
+    }
+    if source.defines.contains(name) {
+        return None;
+    }
+    let all = reexports.filter(|import| import.is_glob && !import.path.is_empty());
+    let mut modules = all.filter_map(|import| files.get_key_value(&join(&absolute(file, import))));
+    let of = |(module, source): (&String, &Source)| {
+        if source.defines.contains(name) {
+            let module = segments(module).map(str::to_owned);
+            return Some(module.chain([name.to_owned()]).collect());
+        }
+        handed_on(files, module, source, name)
+    };
+    modules.find_map(of)
 }
 
 /// The segments of a module path; `lib`, the root, has none.
@@ -249,7 +288,7 @@ fn cycle_behind<'a>(
 fn complaints_about(files: &[(&str, &str)]) -> Vec<String> {
     let files = files
         .iter()
-        .map(|(name, text)| ((*name).to_owned(), imports(text)))
+        .map(|(name, text)| ((*name).to_owned(), source(text)))
         .collect();
     complaints(&files)
 }
@@ -354,4 +393,127 @@ fn a_parent_that_uses_its_child_must_not_be_used_by_it() {
         ("http::a", "pub fn g() { super::f() }"),
     ]);
     assert_eq!(found, ["a cycle: http -> http::a -> http"]);
+}
+
+/// The cycle that there is between a file and its sibling, whose name their parent hands on.
+const CYCLE: &str = "a cycle: http::a -> http::b -> http::a";
+
+#[test]
+fn a_cycle_through_a_reexport_is_found_however_that_is_written() {
+    for (parent, user) in [
+        ("pub use b::Name as Other;", "use super::Other;"),
+        ("pub use b::Name as Other;", "use super::Other as Name;"),
+        (
+            "pub use self::b::{self as c, Name as Other};",
+            "use super::{Other};",
+        ),
+        ("pub use b as c;", "use super::c::Name;"),
+        ("pub use b::{self as c};", "fn f() { super::c::f() }"),
+        ("pub(crate) use b::*;", "use super::Name;"),
+        ("pub use b::*; pub struct Own;", "fn f(_: super::Name) {}"),
+        ("pub use b::{*};", "use super::Name;"),
+        ("pub use b::*;", "use super::*;"),
+        ("pub use b::Name;", "use super::*;"),
+        (
+            "pub use b::Name as _; pub use b::*;",
+            "use crate::http::{Name, *};",
+        ),
+    ] {
+        let parent = format!("mod a; mod b; {parent}");
+        let found = complaints_about(&[
+            ("lib", "mod http;"),
+            ("http", &parent),
+            ("http::a", user),
+            ("http::b", "use super::a::f; pub struct Name; pub fn f() {}"),
+        ]);
+        assert_eq!(found, [CYCLE], "{parent} {user}");
+    }
+}
+
+#[test]
+fn a_name_that_is_handed_on_from_farther_down_is_followed_to_its_end() {
+    for (parent, child) in [
+        ("pub use b::*;", "mod deep; pub use deep::*;"),
+        ("pub use b::*;", "mod deep; pub use deep::Inner as Name;"),
+        ("pub use b::Name;", "mod deep; pub use deep::*;"),
+    ] {
+        let parent = format!("mod a; mod b; {parent}");
+        let found = complaints_about(&[
+            ("http", &parent),
+            ("http::a", "use super::Name;"),
+            ("http::b", child),
+            (
+                "http::b::deep",
+                "use crate::http::a::f; pub struct Name; pub struct Inner;",
+            ),
+        ]);
+        let expected = "a cycle: http::a -> http::b::deep -> http::a";
+        assert_eq!(found, [expected], "{parent} {child}");
+    }
+}
+
+#[test]
+fn what_a_file_defines_itself_is_no_name_that_it_hands_on() {
+    let found = complaints_about(&[
+        ("http", "mod a; mod b; pub use b::*; pub struct Own;"),
+        ("http::a", "use super::Own;"),
+        ("http::b", "use super::a::f; pub struct Name;"),
+    ]);
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn a_module_under_another_name_is_what_it_was() {
+    for text in [
+        "use crate as x; fn f() { x::http::run() }",
+        "use crate as x; use x::http as h; fn f(_: h::Router) {}",
+        "use crate::{self as x}; use x::http::Router;",
+        "extern crate self as x; use x::http::Router;",
+        "use super::super as up; use up::http::Router;",
+        "use {crate as x, std::fmt}; use x::http::Router;",
+        "use ::larder::http::Router;",
+        "use larder as x; type R = x::http::Router;",
+    ] {
+        let found = complaints_about(&[("lib", ""), ("store::gc", text), ("http", "")]);
+        let expected = "store::gc imports http, which is above it";
+        assert_eq!(found, [expected], "{text}");
+    }
+}
+
+#[test]
+fn what_a_name_of_a_use_leads_to_is_imported() {
+    for text in [
+        "use super::b; fn f() { b::c::f() }",
+        "use super::b as other; fn f() { other::c::f() }",
+        "use super as up; fn f() { up::b::c::f() }",
+        "use crate::http; fn f() { http::b::c::f() }",
+    ] {
+        let found = complaints_about(&[
+            ("http", ""),
+            ("http::a", text),
+            ("http::b", "pub mod c;"),
+            ("http::b::c", "use crate::http::a::f;"),
+        ]);
+        let expected = "a cycle: http::a -> http::b::c -> http::a";
+        assert_eq!(found, [expected], "{text}");
+    }
+}
+
+#[test]
+fn what_only_looks_like_another_name_is_none() {
+    for text in [
+        "fn f() -> u64 { super::N as u64 }",
+        "use std as x; fn f() { x::http::run() }",
+        "fn f<T: Into<u8>>(t: T) { T::into(t); } // http",
+        "use crate::hash as h; fn f() { h::http() }",
+        "pub(in crate::http) struct S;",
+    ] {
+        let found = complaints_about(&[
+            ("store", "pub const N: u32 = 1;"),
+            ("store::gc", text),
+            ("hash", ""),
+            ("http", ""),
+        ]);
+        assert_eq!(found, Vec::<String>::new(), "{text}");
+    }
 }
