@@ -5,7 +5,7 @@
 //! takes a content for itself before it looks whether a record needs it and deletes. So neither
 //! ever sees the other half-way.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -20,9 +20,40 @@ use crate::place::Place;
 #[derive(Default)]
 pub(super) struct InUse {
     locks: Mutex<HashMap<BlobHash, Arc<RwLock<()>>>>,
-    /// What may be garbage: who has taken it looks whether it is. Each change adds one at most,
-    /// and has the store ask for garbage, so it stays short.
-    suspects: Mutex<BTreeSet<BlobHash>>,
+    /// What may be garbage: who has taken it looks whether it is.
+    suspects: Mutex<Suspects>,
+}
+
+/// Contents that may be garbage, each once. Each change adds one at most, and has the store ask for
+/// garbage, so they are few; those that could not be deleted stay, 64 bytes of memory for each.
+#[derive(Default)]
+struct Suspects {
+    waiting: VecDeque<BlobHash>,
+    known: HashSet<BlobHash>,
+}
+
+impl Suspects {
+    /// Adds one whose turn is the next.
+    fn add(&mut self, hash: BlobHash) {
+        if self.known.insert(hash) {
+            self.waiting.push_front(hash);
+        }
+    }
+
+    /// Adds those that could not be collected: others have their turn before them.
+    fn add_all_again(&mut self, hashes: impl IntoIterator<Item = BlobHash>) {
+        for hash in hashes {
+            if self.known.insert(hash) {
+                self.waiting.push_back(hash);
+            }
+        }
+    }
+
+    fn take(&mut self) -> Option<BlobHash> {
+        let hash = self.waiting.pop_front()?;
+        self.known.remove(&hash);
+        Some(hash)
+    }
 }
 
 /// A place at one content's lock, given back on drop.
@@ -43,8 +74,11 @@ pub(super) struct Share {
 
 /// While it lives, nobody else keeps or collects the content.
 struct Exclusion {
-    _guard: OwnedRwLockWriteGuard<()>,
-    _seat: Seat,
+    /// None once it is given back.
+    guard: Option<OwnedRwLockWriteGuard<()>>,
+    seat: Seat,
+    /// Whether the content is garbage still when this ends.
+    is_open: bool,
 }
 
 impl InUse {
@@ -71,38 +105,46 @@ impl InUse {
         let (seat, lock) = self.seat(hash);
         let guard = lock.try_write_owned().ok()?;
         Some(Exclusion {
-            _guard: guard,
-            _seat: seat,
+            guard: Some(guard),
+            seat,
+            is_open: false,
         })
     }
 
     /// Notes that a content may be garbage.
     pub(super) fn suspect(&self, hash: BlobHash) {
-        self.suspects.lock().insert(hash);
+        self.suspects.lock().add(hash);
     }
 
     /// Claims at most `limit` suspected contents that are not needed. What somebody shares stays
-    /// suspected.
+    /// suspected, and so does what is claimed until it is told to be collected.
     pub(super) fn garbage(
         self: &Arc<Self>,
         limit: usize,
         is_needed: impl Fn(&BlobHash) -> Result<bool, IndexError>,
     ) -> Result<Vec<Garbage>, IndexError> {
         let (mut taken, mut shared) = (Vec::new(), Vec::new());
-        while taken.len() < limit {
-            let Some(hash) = self.suspects.lock().pop_first() else {
-                break;
+        let looked = loop {
+            if taken.len() >= limit {
+                break Ok(());
+            }
+            let Some(hash) = self.suspects.lock().take() else {
+                break Ok(());
             };
-            let Some(exclusive) = self.try_take(hash) else {
+            let Some(mut exclusive) = self.try_take(hash) else {
                 shared.push(hash);
                 continue;
             };
-            if !is_needed(&hash)? {
-                taken.push(Garbage::new(Place::of(&hash), exclusive));
+            // Before anybody knows whether it is: a failure forgets nothing.
+            exclusive.is_open = true;
+            match is_needed(&hash) {
+                Ok(true) => exclusive.kept(),
+                Ok(false) => taken.push(Garbage::new(Place::of(&hash), exclusive)),
+                Err(error) => break Err(error),
             }
-        }
-        self.suspects.lock().extend(shared);
-        Ok(taken)
+        };
+        self.suspects.lock().add_all_again(shared);
+        looked.map(|()| taken)
     }
 
     fn seat(self: &Arc<Self>, hash: BlobHash) -> (Seat, Arc<RwLock<()>>) {
@@ -137,7 +179,22 @@ impl Hold for Share {
     }
 }
 
-impl Hold for Exclusion {}
+impl Hold for Exclusion {
+    fn kept(&mut self) {
+        self.is_open = false;
+    }
+}
+
+impl Drop for Exclusion {
+    fn drop(&mut self) {
+        // Before it is suspected: whoever takes it then finds it free.
+        self.guard = None;
+        if self.is_open {
+            let mut suspects = self.seat.in_use.suspects.lock();
+            suspects.add_all_again([self.seat.hash]);
+        }
+    }
+}
 
 impl Drop for Share {
     fn drop(&mut self) {
@@ -177,9 +234,49 @@ mod tests {
                 .await
                 .is_err()
         );
-        drop(taken);
+        taken.into_iter().for_each(Garbage::collected);
         assert!(garbage(&in_use).is_empty());
         assert!(in_use.locks.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_claimed_and_not_collected_waits_behind_what_was_not_tried() {
+        let in_use = Arc::new(InUse::default());
+        let hashes = [0u8, 1, 2, 3].map(|it| BlobHash::of(&[it]));
+        let places = |taken: &[Garbage]| taken.iter().map(Garbage::place).collect::<Vec<_>>();
+        in_use.suspect(hashes[0]);
+        in_use.suspect(hashes[1]);
+        let none_needed = |_: &BlobHash| Ok(false);
+        let failed = in_use.garbage(2, none_needed).unwrap();
+        assert_eq!(failed.len(), 2);
+        drop(failed);
+        in_use.suspect(hashes[2]);
+        in_use.suspect(hashes[3]);
+        let taken = in_use.garbage(2, none_needed).unwrap();
+        assert_eq!(
+            places(&taken),
+            [hashes[3], hashes[2]].map(|it| Place::of(&it))
+        );
+        taken.into_iter().for_each(Garbage::collected);
+        assert_eq!(garbage(&in_use).len(), 2);
+        assert_eq!(in_use.suspects.lock().known.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_look_that_fails_forgets_no_suspect_and_one_that_is_needed_is_none() {
+        let in_use = Arc::new(InUse::default());
+        let [shared, needed, other] = [b"s", b"n", b"o"].map(|it| BlobHash::of(it));
+        for hash in [other, needed, shared] {
+            in_use.suspect(hash);
+        }
+        let holder = in_use.share(shared).await;
+        let failed = in_use.garbage(3, |_| Err(IndexError::Closed));
+        assert!(matches!(failed, Err(IndexError::Closed)));
+        drop(holder);
+        let taken = in_use.garbage(3, |hash| Ok(*hash == needed)).unwrap();
+        assert_eq!(taken.len(), 2, "the shared one and the other");
+        taken.into_iter().for_each(Garbage::collected);
+        assert!(garbage(&in_use).is_empty());
     }
 
     #[tokio::test]

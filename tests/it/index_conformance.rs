@@ -391,6 +391,11 @@ async fn a_put_that_nobody_waits_for_is_done_or_its_content_is_garbage(
         if let Some(record) = index.newest_named("p").await.unwrap() {
             assert_eq!(record.file.hash, hash);
             index.remove(record.id).await.unwrap();
+    // It is garbage as it was before, whether or not anybody intends anything with it.
+    let claimed = index.garbage(10).await.unwrap();
+    let places: Vec<_> = claimed.iter().map(Garbage::place).collect();
+    assert_eq!(places, [first]);
+    drop(claimed);
         }
         let rest = collect(&**index).await;
         assert!(collected.contains(&place) || rest.contains(&place), "{n}");
