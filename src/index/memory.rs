@@ -199,9 +199,12 @@ impl IndexBackend for MemoryIndex {
         name: &str,
         hash: &BlobHash,
         than: FileId,
-        _: u32,
+        known: u32,
     ) -> Result<Option<FileId>, IndexError> {
         let state = self.open_state()?;
+        if state.content(hash).is_none_or(|it| it.users <= known) {
+            return Ok(None);
+        }
         let mut before = state.files.range(..than);
         let found = before.find(|(_, r)| r.file.is_named(name) && r.file.hash == *hash);
         Ok(found.map(|(id, _)| *id))

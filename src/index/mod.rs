@@ -63,8 +63,9 @@ pub trait IndexBackend: Send + Sync + 'static {
     /// The newest file with exactly this name.
     async fn newest_named(&self, name: &str) -> Result<Option<FileRecord>, IndexError>;
 
-    /// A file before `than` with exactly this name and content, found among the first 64 of
-    /// this name; not looked for where no more than `known` files have the content.
+    /// A file before `than` with exactly this name and content: the first of those that are among
+    /// the first 64 of this name. Others may be missed, and none is looked for where no more than
+    /// `known` files have the content.
     async fn earlier(
         &self,
         name: &str,

@@ -33,6 +33,8 @@ async fn conforms(index: Arc<dyn IndexBackend>) {
     what_was_put_is_found(&*index).await;
     removal_is_complete(&*index).await;
     pages_go_on_where_they_stopped(&*index).await;
+    the_first_of_alike_files_is_found_by_those_behind_it(&*index).await;
+    many_of_another_content_do_not_hide_an_alike_file(&*index).await;
     concurrent_changes_all_count(&*index).await;
     every_change_shows_in_the_count_of_changes(&*index).await;
     what_is_intended_is_no_garbage_and_what_is_given_up_is(&*index).await;
@@ -116,6 +118,70 @@ async fn pages_go_on_where_they_stopped(index: &dyn IndexBackend) {
     }
     assert_eq!(index.page(None, 10).await.unwrap(), []);
     assert_eq!(index.page_back(None, 10).await.unwrap(), []);
+}
+
+async fn the_first_of_alike_files_is_found_by_those_behind_it(index: &dyn IndexBackend) {
+    let hash = BlobHash::of(b"alike");
+    // The same letter as one character and as two, which nobody sees.
+    let (name, typed_otherwise) = ("\u{e9}t\u{e9}", "e\u{301}te\u{301}");
+    let mut ids = Vec::new();
+    for (name, content) in [
+        (name, &b"other"[..]),
+        ("other", b"alike"),
+        (typed_otherwise, b"alike"),
+        (name, b"alike"),
+        (name, b"alike"),
+    ] {
+        ids.push(add(index, file(name, content)).await.unwrap().id);
+    }
+    let last = FileId::from_bytes([u8::MAX; 16]);
+    let earlier = async |name, than, known| index.earlier(name, &hash, than, known).await.unwrap();
+    let [.., one, two, three] = ids[..] else {
+        unreachable!()
+    };
+    for name in [name, typed_otherwise] {
+        assert_eq!(earlier(name, one, 0).await, None, "not itself");
+        for than in [two, three, last] {
+            assert_eq!(earlier(name, than, 1).await, Some(one));
+        }
+    }
+    assert_eq!(earlier("\u{c9}t\u{e9}", last, 0).await, None, "exactly so");
+    let of_other = index
+        .earlier("other", &BlobHash::of(b"other"), last, 0)
+        .await;
+    assert_eq!(of_other.unwrap(), None, "name and content of one file");
+    // Four files have it: of one more than that somebody knows none is looked for.
+    assert_eq!(earlier(name, last, 3).await, Some(one));
+    assert_eq!(earlier(name, last, 4).await, None);
+    index.remove(one).await.unwrap();
+    assert_eq!(earlier(name, last, 0).await, Some(two));
+    assert_eq!(earlier(name, two, 0).await, None);
+    for id in ids.into_iter().filter(|id| *id != one) {
+        index.remove(id).await.unwrap();
+    }
+    assert_eq!(earlier(name, last, 0).await, None);
+    collect(index).await;
+}
+
+async fn many_of_another_content_do_not_hide_an_alike_file(index: &dyn IndexBackend) {
+    let mut ids = Vec::new();
+    for number in 0..63u32 {
+        // Others are between, which do not count.
+        for name in ["many", "between"] {
+            let added = add(index, file(name, &number.to_le_bytes())).await;
+            ids.push(added.unwrap().id);
+        }
+    }
+    let first = add(index, file("many", b"rare")).await.unwrap().id;
+    let second = add(index, file("many", b"rare")).await.unwrap().id;
+    let found = index
+        .earlier("many", &BlobHash::of(b"rare"), second, 1)
+        .await;
+    assert_eq!(found.unwrap(), Some(first));
+    for id in ids.into_iter().chain([first, second]) {
+        index.remove(id).await.unwrap();
+    }
+    collect(index).await;
 }
 
 async fn concurrent_changes_all_count(index: &dyn IndexBackend) {
