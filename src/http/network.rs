@@ -17,6 +17,7 @@ use crate::node::view::{NetworkPage, Selection};
 use crate::peer::directory::{FileKey, Held};
 use crate::peer_id::PeerId;
 use crate::record::{FileId, Order};
+use crate::store::StoreError;
 use crate::web::error::ApiError;
 use crate::web::file_type;
 
@@ -122,10 +123,10 @@ pub(super) async fn list(
         || after.is_none() && before.is_none() && name.is_none() && page.next.is_none();
     let answering = node.network().registry.answering().into_iter();
     let answering: HashSet<_> = answering.chain([node.peer_id()]).collect();
-    let files = page.files.into_iter();
-    let mut files: Vec<_> = files
-        .map(|it| HeldView::of(&node, it, &answering))
-        .collect();
+    let mut files = Vec::with_capacity(page.files.len());
+    for held in page.files {
+        files.push(HeldView::of(&node, held, &answering).await?);
+    }
     if let (Some(id), [file]) = (id, &mut *files) {
         let own = node.store().get(id).await?;
         file.description = own.map(|it| it.file.description);
@@ -163,16 +164,22 @@ fn read_cursor(text: &str) -> Result<FileKey, ApiError> {
 }
 
 impl HeldView {
-    fn of(node: &Node, Held { file, peers }: Held, answering: &HashSet<PeerId>) -> Self {
+    async fn of(
+        node: &Node,
+        Held { file, peers }: Held,
+        answering: &HashSet<PeerId>,
+    ) -> Result<Self, StoreError> {
         let myself = node.peer_id();
-        let is_here = peers.contains(&myself);
-        let damaged = is_here && file.hash.is_some_and(|it| node.store().is_damaged(&it));
+        let damaged = match file.hash.filter(|_| peers.contains(&myself)) {
+            Some(hash) => node.store().is_damaged(&hash).await?,
+            None => false,
+        };
         let reachable = peers.iter().filter(|it| answering.contains(it));
         let reachable = reachable.filter(|it| !(damaged && **it == myself));
         let reachable_peers: Vec<_> = reachable.map(ToString::to_string).collect();
         let content_type = file_type::of(file.content_type.as_deref(), &file.name);
         let content_type = content_type.map(Cow::into_owned);
-        Self {
+        Ok(Self {
             file_id: file.id.to_string(),
             original_name: file.name,
             size: file.size,
@@ -184,6 +191,6 @@ impl HeldView {
             reachable_peers,
             damaged,
             description: None,
-        }
+        })
     }
 }

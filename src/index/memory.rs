@@ -289,10 +289,6 @@ impl IndexBackend for MemoryIndex {
         (was_damaged != is_damaged).then_some(*hash)
     }
 
-    fn is_damaged(&self, hash: &BlobHash) -> bool {
-        self.0.lock().content(hash).is_some_and(|it| it.is_damaged)
-    }
-
     fn totals(&self) -> Totals {
         let state = self.0.lock();
         let damaged = state.contents.values().filter(|it| it.content.is_damaged);
@@ -305,8 +301,8 @@ impl IndexBackend for MemoryIndex {
         }
     }
 
-    fn mark(&self) -> u64 {
-        self.0.lock().changes
+    async fn mark(&self) -> Result<u64, IndexError> {
+        Ok(self.open_state()?.changes)
     }
 
     async fn sync(&self, _mark: u64) -> Result<(), IndexError> {

@@ -109,17 +109,15 @@ pub trait IndexBackend: Send + Sync + 'static {
     /// Remembers in what health the content in a place was found, and returns which it is where
     /// that is news: it was damaged before and is not any more, or the other way round. On what is
     /// damaged nobody counts: whoever intends a file of it is to write it, and putting the file
-    /// makes it whole again.
+    /// makes it whole again. Whoever finds it does not wait: an index that others keep remembers it
+    /// here and tells them by and by.
     fn health(&self, place: Place, found: Health) -> Option<BlobHash>;
-
-    /// Whether a content is known to be damaged, as it was last seen, without waiting.
-    fn is_damaged(&self, hash: &BlobHash) -> bool;
 
     /// How much the index holds, as it was last seen, without counting it anew.
     fn totals(&self) -> Totals;
 
     /// A mark behind the newest change, for [`IndexBackend::sync`].
-    fn mark(&self) -> u64;
+    async fn mark(&self) -> Result<u64, IndexError>;
 
     /// With relaxed durability: makes every change before `mark` durable. The
     /// blobs of those changes must be durable by then.

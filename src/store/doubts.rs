@@ -39,7 +39,7 @@ impl Store {
             let hash = file.hash;
             // Longer content is in no pack.
             let is_there = file.size > LONGEST_IN_PACKS
-                || self.index.is_damaged(&hash)
+                || self.is_damaged(&hash).await?
                 || self.stored_size(&hash).await?.is_some();
             lost += u64::from(!is_there && self.is_lost(&hash).await?);
         }
@@ -54,7 +54,7 @@ impl Store {
         if !self.is_broken(hash, place).await? {
             return Ok(false);
         }
-        if !self.index.is_damaged(hash) {
+        if !self.is_damaged(hash).await? {
             self.blobs.note_missing(place).await?;
         }
         Ok(true)

@@ -255,7 +255,7 @@ impl Store {
     /// With relaxed durability: makes durable what was acknowledged before the call.
     pub async fn sync(&self) -> Result<(), StoreError> {
         // The mark comes first: a record below it has its blob written by now.
-        let mark = self.index.mark();
+        let mark = self.index.mark().await?;
         self.blobs.sync().await?;
         Ok(self.index.sync(mark).await?)
     }
@@ -299,9 +299,14 @@ impl Store {
         self.lost_changes
     }
 
-    /// Whether what is stored of this content is known to be damaged, as it was last seen.
-    pub fn is_damaged(&self, hash: &BlobHash) -> bool {
-        self.index.is_damaged(hash)
+    /// Whether what is stored of a content that files need is known to be damaged.
+    pub async fn is_damaged(&self, hash: &BlobHash) -> Result<bool, StoreError> {
+        // Mostly there is none at all, and nobody has to be asked for each of many.
+        if self.totals().damaged == 0 {
+            return Ok(false);
+        }
+        let content = self.index.locate(hash).await?;
+        Ok(content.is_some_and(|it| it.is_damaged))
     }
 
     /// How often files were read from memory.

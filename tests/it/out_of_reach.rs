@@ -200,8 +200,8 @@ impl IndexBackend for Remote<MemoryIndex> {
         self.backend.totals()
     }
 
-    fn mark(&self) -> u64 {
-        self.backend.mark()
+    async fn mark(&self) -> Result<u64, IndexError> {
+        self.reach()?.mark().await
     }
 
     async fn sync(&self, mark: u64) -> Result<(), IndexError> {

@@ -249,10 +249,6 @@ impl IndexBackend for LocalIndex {
         self.shared.healths.note(&hash, found).then_some(hash)
     }
 
-    fn is_damaged(&self, hash: &BlobHash) -> bool {
-        self.shared.healths.is_damaged(hash)
-    }
-
     fn totals(&self) -> Totals {
         Totals {
             damaged: self.shared.healths.damaged(),
@@ -260,8 +256,8 @@ impl IndexBackend for LocalIndex {
         }
     }
 
-    fn mark(&self) -> u64 {
-        self.shared.next_seq.load(Ordering::Acquire)
+    async fn mark(&self) -> Result<u64, IndexError> {
+        Ok(self.shared.next_seq.load(Ordering::Acquire))
     }
 
     async fn sync(&self, mark: u64) -> Result<(), IndexError> {
