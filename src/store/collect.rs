@@ -16,12 +16,20 @@ const PAGE: usize = 256;
 const CLAIMED: usize = 16;
 
 impl Store {
-    /// Deletes what has become garbage. What cannot be deleted now is found again by
-    /// [`Store::collect_all`].
+    /// Deletes what has become garbage, at the end of each change. What cannot be deleted now is
+    /// garbage still for the next one, and found again by [`Store::collect_all`]; the log tells of
+    /// the first time.
     pub(super) async fn collect(&self) {
-        if let Err(error) = self.try_collect().await {
+        let collected = self.try_collect().await;
+        let has_failed = self
+            .collecting_fails
+            .swap(collected.is_err(), Ordering::Relaxed);
+        let Err(error) = collected else {
+            return;
+        };
+        self.uncollected.store(true, Ordering::Relaxed);
+        if !has_failed {
             tracing::warn!(%error, "content that no file needs is left for now");
-            self.uncollected.store(true, Ordering::Relaxed);
         }
     }
 

@@ -52,14 +52,8 @@ impl Store {
         room: Option<Arc<TakenRoom>>,
     ) -> Result<FileRecord, StoreError> {
         self.change(|store| async move {
-            let record = match store.commit(content, room).await {
-                Ok(committed) => store.record(committed, about).await,
-                Err(error) => Err(error),
-            };
-            if record.is_err() {
-                store.collect().await;
-            }
-            store.writing.noted(record)
+            let committed = store.commit(content, room).await?;
+            store.record(committed, about).await
         })
         .await
     }
@@ -74,15 +68,8 @@ impl Store {
         room: Option<Arc<TakenRoom>>,
     ) -> Result<Option<FileRecord>, StoreError> {
         self.change(|store| async move {
-            let record = match store.commit(content, room).await {
-                Ok(committed) => store.record_missing(committed, about).await,
-                Err(error) => Err(error),
-            };
-            // Also where the intention was given up since a file has the content.
-            if !matches!(record, Ok(Some(_))) {
-                store.collect().await;
-            }
-            record
+            let committed = store.commit(content, room).await?;
+            store.record_missing(committed, about).await
         })
         .await
     }
@@ -180,8 +167,6 @@ impl Store {
         }
         if mended {
             self.feed.tell_health(Change::Mended(hash));
-            // What was damaged may be in another place still.
-            self.collect().await;
         }
         self.tell(Change::Added(Arc::new(record.clone())));
         Ok(record)

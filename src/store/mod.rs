@@ -18,6 +18,7 @@ use crate::watched_disk::Writes;
 
 mod arriving;
 mod ballast;
+mod changing;
 mod collect;
 mod directory;
 mod disk_use;
@@ -71,6 +72,8 @@ pub struct Store {
     /// Whether blobs that no record needs may be there: a crash left them, or one
     /// could not be deleted.
     uncollected: Arc<AtomicBool>,
+    /// Whether the last change has left garbage that could not be deleted.
+    collecting_fails: Arc<AtomicBool>,
     /// Whether those stay until the next start, since the index was damaged: a record may be
     /// missing that needs them.
     orphans_stay: bool,
@@ -107,6 +110,7 @@ impl Store {
             index,
             hot: Arc::new(HotFiles::new()),
             uncollected: Arc::default(),
+            collecting_fails: Arc::default(),
             orphans_stay: false,
             lost_changes: 0,
             closed: Arc::default(),
@@ -213,18 +217,17 @@ impl Store {
     ///
     /// Like [`Store::ingest`], once begun it runs to its end.
     pub async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, StoreError> {
-        self.change(move |store| async move {
-            let (removed, loan) = store.remove_record(id).await?;
-            if let Some(record) = &removed {
-                store.writing.writes.succeed();
-                store.tell(Change::Removed(Arc::new(record.clone())));
-                store.collect().await;
-            } else {
+        self.change_on_loan(move |store| async move {
+            let (removed, loan) = match store.remove_record(id).await {
+                Ok(removed) => removed,
+                Err(error) => return (Err(error), None),
+            };
+            match &removed {
+                Some(record) => store.tell(Change::Removed(Arc::new(record.clone()))),
                 // Whoever has removed it at the same time may not have told that yet.
-                store.hot.forget(id);
+                None => store.hot.forget(id),
             }
-            store.take_back(loan).await;
-            Ok(removed)
+            (Ok(removed), loan)
         })
         .await
     }
@@ -260,9 +263,10 @@ impl Store {
         Ok(self.index.sync(mark).await?)
     }
 
-    /// Tells a change of files to whoever listens. Before all others the files in memory hear it,
-    /// since no answer to a removal may come before them.
+    /// Tells a change of files, which was written whole, to whoever listens. Before all others the
+    /// files in memory hear it, since no answer to a removal may come before them.
     fn tell(&self, change: Change) {
+        self.writing.writes.succeed();
         if let Change::Removed(record) = &change {
             self.hot.forget(record.id);
         }
@@ -349,28 +353,5 @@ impl Store {
             self.sync().await?;
         }
         Ok(self.index.close().await?)
-    }
-
-    /// Runs `work` on a task of its own, so that a caller who goes away does not stop it.
-    async fn change<T, Work>(&self, work: impl FnOnce(Self) -> Work) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        Work: Future<Output = Result<T, StoreError>> + Send + 'static,
-    {
-        self.writable()?;
-        let closed = Arc::clone(&self.closed);
-        let work = work(self.clone());
-        let task = tokio::spawn(async move {
-            let closed = closed.read().await;
-            if *closed {
-                return Err(StoreError::ShuttingDown);
-            }
-            work.await
-        });
-        match task.await {
-            Ok(result) => result,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(StoreError::ShuttingDown),
-        }
     }
 }

@@ -35,15 +35,6 @@ impl Writing {
         }
     }
 
-    /// Passes on how a change went.
-    pub(super) fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        match &result {
-            Ok(_) => self.writes.succeed(),
-            Err(error) => self.note(error),
-        }
-        result
-    }
-
     /// Notes a failure that no operation of the disk was: that of a look at it.
     pub(super) fn note(&self, error: &StoreError) {
         match error {

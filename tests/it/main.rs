@@ -21,6 +21,7 @@ mod changed_packs;
 mod changes;
 mod client_commands;
 mod clocks;
+mod collecting;
 mod command_ends;
 mod commands;
 mod concurrency;
