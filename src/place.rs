@@ -1,11 +1,23 @@
 //! Where a content is kept: what an index gives out, and blobs are kept under.
 
-use crate::hash::BlobHash;
+use std::fmt;
+use std::str::FromStr;
 
-/// A place for one content. Only an index makes places, and only the blobs' backend that it stands
-/// beside knows where they are: nobody else may think that a content has the same one twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+use crate::hash::BlobHash;
+use crate::text_form::serde_as_text;
+
+/// A place for one content: 32 bytes, which a backend may write down. Only an index makes places,
+/// and only the blobs' backend that it stands beside knows where they are: nobody else may think
+/// that a content has the same one twice.
+///
+/// The text form is 64 lowercase hex digits, as for the key of an object; nothing else parses.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place([u8; 32]);
+
+/// A text that is not 64 lowercase hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a place is 64 lowercase hex digits")]
+pub struct InvalidPlace;
 
 impl Place {
     /// The place that is named for its content: there is one for each, and what is kept there anew
@@ -24,5 +36,82 @@ impl Place {
         let mut bytes = [0; 32];
         bytes[16..].copy_from_slice(&number.to_be_bytes());
         Self(bytes)
+    }
+
+    /// The place with exactly these bytes, as they were written down.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The same digits as those of a hash.
+        self.content().fmt(f)
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Place {
+    type Err = InvalidPlace;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPlace> {
+        let digits = text.parse::<BlobHash>();
+        digits.map(|it| Self::of(&it)).map_err(|_| InvalidPlace)
+    }
+}
+
+serde_as_text!(Place);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_place_that_was_written_down_is_the_same_again() {
+        let (named, numbered) = (Place::of(&BlobHash::of(b"content")), Place::numbered(7));
+        for place in [named, numbered, Place::numbered(u128::MAX)] {
+            assert_eq!(Place::from_bytes(*place.as_bytes()), place);
+            assert_eq!(place.to_string().parse(), Ok(place));
+            let written = serde_json::to_string(&place).unwrap();
+            assert_eq!(serde_json::from_str::<Place>(&written).unwrap(), place);
+        }
+        assert_eq!(numbered.to_string(), format!("{:064x}", 7));
+        assert_eq!(named.content(), BlobHash::of(b"content"));
+    }
+
+    #[test]
+    fn only_64_lowercase_hex_digits_are_a_place() {
+        let text = Place::of(&BlobHash::of(b"content")).to_string();
+        let wrong = [
+            String::new(),
+            text[1..].to_owned(),
+            format!("{text}0"),
+            text.to_uppercase(),
+            text.replacen(|_: char| true, "g", 1),
+        ];
+        for text in wrong {
+            assert_eq!(text.parse::<Place>(), Err(InvalidPlace), "{text}");
+        }
+    }
+
+    #[test]
+    fn places_are_as_many_as_their_numbers_and_in_the_same_order() {
+        let numbers = [0, 1, 255, 256, u128::from(u64::MAX), u128::MAX];
+        let places: BTreeSet<_> = numbers.map(Place::numbered).into_iter().collect();
+        let places: Vec<_> = places.into_iter().collect();
+        assert_eq!(places, numbers.map(Place::numbered));
     }
 }
