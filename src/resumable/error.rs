@@ -1,7 +1,7 @@
 //! Why an upload does not go on.
 
 use crate::blob::BlobError;
-use crate::disk::DiskError;
+use crate::small_state::StateError;
 use crate::store::StoreError;
 
 /// Why an upload does not go on.
@@ -39,8 +39,8 @@ impl From<BlobError> for UploadError {
     }
 }
 
-impl From<DiskError> for UploadError {
-    fn from(error: DiskError) -> Self {
-        BlobError::from(error).into()
+impl From<StateError> for UploadError {
+    fn from(error: StateError) -> Self {
+        Self::Store(error.into())
     }
 }

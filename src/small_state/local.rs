@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Saved, SmallState, StateName, StateSet};
+use super::{Saved, SmallState, StateError, StateName, StateSet};
 use crate::blocking;
 use crate::disk::{Disk, DiskError, RealDisk, is_shortage};
 use crate::state_file::{COMPANIONS, StateFile};
@@ -162,24 +162,24 @@ impl LocalState {
 
 #[async_trait]
 impl SmallState for LocalState {
-    async fn load(&self, name: &StateName) -> Result<Option<Vec<u8>>, DiskError> {
-        self.with_file("read", name, |file, _| file.load()).await
+    async fn load(&self, name: &StateName) -> Result<Option<Vec<u8>>, StateError> {
+        Ok(self.with_file("read", name, |file, _| file.load()).await?)
     }
 
-    async fn save(&self, name: &StateName, content: Vec<u8>) -> Result<(), DiskError> {
-        self.with_file("write", name, move |file, _| file.save(&content))
-            .await
+    async fn save(&self, name: &StateName, content: Vec<u8>) -> Result<(), StateError> {
+        let save = move |file: &StateFile, _: &dyn Disk| file.save(&content);
+        Ok(self.with_file("write", name, save).await?)
     }
 
-    async fn remove(&self, name: &StateName) -> Result<(), DiskError> {
-        self.with_file("remove", name, StateFile::remove).await
+    async fn remove(&self, name: &StateName) -> Result<(), StateError> {
+        Ok(self.with_file("remove", name, StateFile::remove).await?)
     }
 
-    async fn prepare(&self, set: StateSet, keep_aside: Duration) -> Result<Vec<Saved>, DiskError> {
+    async fn prepare(&self, set: StateSet, keep_aside: Duration) -> Result<Vec<Saved>, StateError> {
         let state = self.clone();
         blocking::run(move || {
             let found = state.prepare_now(set, keep_aside);
-            found.map_err(|e| DiskError::new("look through", state.dir_of(set), e))
+            found.map_err(|e| DiskError::new("look through", state.dir_of(set), e).into())
         })
         .await
     }

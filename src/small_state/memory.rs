@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{Saved, SmallState, StateName, StateSet};
-use crate::disk::DiskError;
+use super::{Saved, SmallState, StateError, StateName, StateSet};
 
 /// Small state in memory.
 #[derive(Debug, Default)]
@@ -22,12 +21,12 @@ struct Piece {
 
 #[async_trait]
 impl SmallState for MemoryState {
-    async fn load(&self, name: &StateName) -> Result<Option<Vec<u8>>, DiskError> {
+    async fn load(&self, name: &StateName) -> Result<Option<Vec<u8>>, StateError> {
         let pieces = self.0.lock();
         Ok(pieces.get(&name.to_string()).map(|it| it.content.clone()))
     }
 
-    async fn save(&self, name: &StateName, content: Vec<u8>) -> Result<(), DiskError> {
+    async fn save(&self, name: &StateName, content: Vec<u8>) -> Result<(), StateError> {
         let piece = Piece {
             name: name.clone(),
             content,
@@ -37,12 +36,12 @@ impl SmallState for MemoryState {
         Ok(())
     }
 
-    async fn remove(&self, name: &StateName) -> Result<(), DiskError> {
+    async fn remove(&self, name: &StateName) -> Result<(), StateError> {
         self.0.lock().remove(&name.to_string());
         Ok(())
     }
 
-    async fn prepare(&self, set: StateSet, _: Duration) -> Result<Vec<Saved>, DiskError> {
+    async fn prepare(&self, set: StateSet, _: Duration) -> Result<Vec<Saved>, StateError> {
         let pieces = self.0.lock();
         let of_set = pieces.values().filter_map(|piece| match &piece.name {
             StateName::OneOf(of, id) if *of == set => Some(Saved {

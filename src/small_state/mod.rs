@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::disk::DiskError;
+use crate::unavailable::Unavailable;
 
 pub mod local;
 pub mod memory;
@@ -60,22 +61,33 @@ pub struct Saved {
     pub age: Duration,
 }
 
+/// What can go wrong with small state.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StateError {
+    /// The system refused an operation, or no room is left.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A server that it needs is out of reach for now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
 /// A place for small state. Of one name there is one call at a time.
 #[async_trait]
 pub trait SmallState: Send + Sync + 'static {
     /// What was saved last, or the time before where that is damaged; None where nothing can be
     /// read. On an error nothing is known, and it may be read later.
-    async fn load(&self, name: &StateName) -> Result<Option<Vec<u8>>, DiskError>;
+    async fn load(&self, name: &StateName) -> Result<Option<Vec<u8>>, StateError>;
 
     /// Replaces what was saved. Ok means durable.
-    async fn save(&self, name: &StateName, content: Vec<u8>) -> Result<(), DiskError>;
+    async fn save(&self, name: &StateName, content: Vec<u8>) -> Result<(), StateError>;
 
     /// Forgets what was saved; nothing there is fine.
-    async fn remove(&self, name: &StateName) -> Result<(), DiskError>;
+    async fn remove(&self, name: &StateName) -> Result<(), StateError>;
 
     /// Makes ready for pieces of a set, and finds those that are there; what of it was set
     /// aside, since it was damaged, goes after `keep_aside`.
-    async fn prepare(&self, set: StateSet, keep_aside: Duration) -> Result<Vec<Saved>, DiskError>;
+    async fn prepare(&self, set: StateSet, keep_aside: Duration) -> Result<Vec<Saved>, StateError>;
 }
 
 impl StateName {

@@ -2,6 +2,7 @@
 
 use crate::blob::BlobError;
 use crate::index::IndexError;
+use crate::small_state::StateError;
 use crate::unavailable::Unavailable;
 
 /// What can go wrong in the store.
@@ -16,6 +17,16 @@ pub enum StoreError {
     /// The work was cut off by the end of the process.
     #[error("the store is shutting down")]
     ShuttingDown,
+}
+
+/// Whoever keeps small state beside a store tells what fails of either in the same way.
+impl From<StateError> for StoreError {
+    fn from(error: StateError) -> Self {
+        Self::Blob(match error {
+            StateError::Disk(error) => error.into(),
+            StateError::Unavailable(error) => error.into(),
+        })
+    }
 }
 
 impl StoreError {

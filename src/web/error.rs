@@ -281,6 +281,7 @@ impl ApiError {
             Self::Store(error)
             | Self::Unwritten(error)
             | Self::NotReady(error)
+            | Self::NotKept(NotKept::Store(error))
             | Self::Upload(UploadError::Store(error)) => {
                 let wait = error.unavailable()?.retry.as_secs_f64().ceil().max(1.0);
                 (header::RETRY_AFTER, wait.to_string().into())

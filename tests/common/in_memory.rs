@@ -21,6 +21,7 @@ use larder::index::memory::MemoryIndex;
 use larder::node::{Node, Options};
 use larder::peer::identity::Identity;
 use larder::record::FileRecord;
+use larder::small_state::SmallState;
 use larder::small_state::memory::MemoryState;
 use larder::store::Store;
 use tower::ServiceExt;
@@ -49,10 +50,19 @@ impl InMemory {
 
     /// A node over these backends.
     pub(crate) fn over(blobs: Arc<dyn BlobBackend>, index: Arc<dyn IndexBackend>) -> Self {
+        Self::remembering(blobs, index, Arc::new(MemoryState::default()))
+    }
+
+    /// The same, which has its small state there.
+    pub(crate) fn remembering(
+        blobs: Arc<dyn BlobBackend>,
+        index: Arc<dyn IndexBackend>,
+        state: Arc<dyn SmallState>,
+    ) -> Self {
         let store = Store::new(Arc::clone(&blobs), Arc::clone(&index));
         let options = Options::alone("http://localhost:5004".parse().unwrap());
-        let (identity, state) = (Identity::generate().unwrap(), MemoryState::default());
-        let node = Node::new(store, identity, Arc::new(state), options);
+        let identity = Identity::generate().unwrap();
+        let node = Node::new(store, identity, state, options);
         let node = Arc::new(node.unwrap());
         let open = http::Options {
             access: Access::without_token(Some(Rights::Write)).into(),
@@ -89,8 +99,22 @@ impl InMemory {
     /// Answers a request with this body, which says it is JSON. None where no client could
     /// send it.
     pub(crate) async fn ask(&self, method: &str, target: &str, body: &[u8]) -> Option<Answer> {
-        let request = Request::builder().method(method).uri(target);
-        let request = request.header("content-type", "application/json");
+        let headers = [("content-type", "application/json")];
+        self.ask_with(method, target, &headers, body).await
+    }
+
+    /// The same with these headers.
+    pub(crate) async fn ask_with(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Answer> {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         let request = request.header("tus-resumable", "1.0.0");
         let body = Body::from(Bytes::copy_from_slice(body));
         let response = self.router.clone().oneshot(request.body(body).ok()?).await;

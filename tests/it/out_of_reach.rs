@@ -17,6 +17,8 @@ use larder::index::memory::MemoryIndex;
 use larder::index::{Content, Garbage, Held, IndexBackend, IndexError, Intent, Put, Totals};
 use larder::place::Place;
 use larder::record::{FileId, FileRecord, NewFile};
+use larder::small_state::memory::MemoryState;
+use larder::small_state::{Saved, SmallState, StateError, StateName, StateSet};
 use larder::unavailable::Unavailable;
 use serde_json::Value;
 
@@ -192,10 +194,6 @@ impl IndexBackend for Remote<MemoryIndex> {
         self.backend.health(place, found)
     }
 
-    fn is_damaged(&self, hash: &BlobHash) -> bool {
-        self.backend.is_damaged(hash)
-    }
-
     fn totals(&self) -> Totals {
         self.backend.totals()
     }
@@ -218,6 +216,25 @@ impl IndexBackend for Remote<MemoryIndex> {
 
     async fn close(&self) -> Result<(), IndexError> {
         self.reach()?.close().await
+    }
+}
+
+#[async_trait]
+impl SmallState for Remote<MemoryState> {
+    async fn load(&self, name: &StateName) -> Result<Option<Vec<u8>>, StateError> {
+        self.reach()?.load(name).await
+    }
+
+    async fn save(&self, name: &StateName, content: Vec<u8>) -> Result<(), StateError> {
+        self.reach()?.save(name, content).await
+    }
+
+    async fn remove(&self, name: &StateName) -> Result<(), StateError> {
+        self.reach()?.remove(name).await
+    }
+
+    async fn prepare(&self, set: StateSet, keep_aside: Duration) -> Result<Vec<Saved>, StateError> {
+        self.reach()?.prepare(set, keep_aside).await
     }
 }
 
@@ -321,4 +338,63 @@ async fn what_needs_content_that_is_out_of_reach_is_answered_with_the_time_to_re
         assert_eq!(answer.status, 200, "{route}: {answer:?}");
     }
     assert_eq!(ask("GET", &path).await.body, "content");
+}
+
+/// What is remembered beside files is no file: all that needs none of it goes on.
+#[tokio::test]
+async fn what_needs_small_state_that_is_out_of_reach_is_answered_with_the_time_to_retry() {
+    let remote = Arc::new(Remote::<MemoryState>::default());
+    let node = InMemory::remembering(
+        Arc::new(MemoryBlobs::default()),
+        Arc::new(MemoryIndex::default()),
+        Arc::clone(&remote) as Arc<dyn SmallState>,
+    );
+    let ask = async |method, path: &str| node.ask(method, path, b"").await.unwrap();
+    let begin_upload = async || {
+        let headers = [("upload-length", "7")];
+        let begun = node.ask_with("POST", "/api/p2p/tus", &headers, b"");
+        begun.await.unwrap()
+    };
+    let path = uploaded(&node).await;
+    let hash = BlobHash::of(b"wanted");
+    let wish = format!("/api/p2p/keep/{hash}");
+    let (list, unknown) = ("/api/p2p/keep", format!("/api/p2p/tus/{}", "0".repeat(32)));
+    remote.set_out(true);
+    for (method, path) in [("GET", list), ("GET", &wish), ("DELETE", &wish)] {
+        expect_unavailable(path, &ask(method, path).await);
+    }
+    expect_unavailable("an upload in parts", &begin_upload().await);
+    expect_unavailable("one that it goes on with", &ask("DELETE", &unknown).await);
+    let looked = ask("HEAD", &unknown).await;
+    assert_eq!(looked.status, 503, "{looked:?}");
+    assert_eq!(looked.headers["retry-after"], "7");
+    for path in ["/health", "/ready", "/api/p2p/files", &path] {
+        assert_eq!(ask("GET", path).await.status, 200, "{path}");
+    }
+    assert_eq!(upload(&node).await.status, 200);
+    remote.set_out(false);
+    assert_eq!(ask("GET", list).await.status, 200);
+    assert_eq!(ask("GET", &wish).await.status, 404);
+    assert_eq!(ask("HEAD", &unknown).await.status, 404);
+
+    // One that has begun meanwhile goes on when it is back, as if nothing had been.
+    let begun = begin_upload().await;
+    assert_eq!(begun.status, 201, "{begun:?}");
+    let location = begun.headers["location"].to_str().unwrap().to_owned();
+    let location = format!("/api/p2p/{location}");
+    remote.set_out(true);
+    expect_unavailable("what goes on", &append(&node, &location).await);
+    remote.set_out(false);
+    let appended = append(&node, &location).await;
+    assert_eq!(appended.status, 204, "{appended:?}");
+    assert_eq!(appended.headers["upload-offset"], "7");
+}
+
+async fn append(node: &InMemory, location: &str) -> Answer {
+    let headers = [
+        ("upload-offset", "0"),
+        ("content-type", "application/offset+octet-stream"),
+    ];
+    let appended = node.ask_with("PATCH", location, &headers, b"content");
+    appended.await.unwrap()
 }

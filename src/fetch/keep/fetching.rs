@@ -10,7 +10,6 @@ use super::queue::Fetched;
 use super::unhashed::Unhashed;
 use super::wanted::{Naming, Wanted, partial_of};
 use crate::blob::{BlobError, Partials, Receiving};
-use crate::disk::DiskError;
 use crate::fetch::error::FetchError;
 use crate::fetch::fetcher::{Claim, Fetcher};
 use crate::fetch::unverified::UnverifiedContent;
@@ -18,6 +17,7 @@ use crate::fetch::verified::VerifiedContent;
 use crate::hash::BlobHash;
 use crate::peer::directory::NetworkFile;
 use crate::record::FileRecord;
+use crate::small_state::StateError;
 use crate::store::{About, Store, StoreError, TakenRoom};
 
 /// Content up to this many bytes comes so soon that no beginning of it is worth keeping.
@@ -37,7 +37,7 @@ pub enum KeepError {
     TooLong(#[source] StoreError),
     /// What it is cannot be written down.
     #[error("what came cannot be written down")]
-    Unnoted(#[from] DiskError),
+    Unnoted(#[from] StateError),
     /// What an earlier try left on the disk was damaged; it is gone.
     #[error("what was fetched before was damaged, so it begins anew")]
     Damaged,

@@ -17,12 +17,11 @@ use super::unhashed::Unhashed;
 use super::wanted::{KeepId, Wanted, partial_of};
 use crate::blob::{BlobError, FoundPartial, PartialId, Partials, Purpose};
 use crate::client_key::ClientKey;
-use crate::disk::DiskError;
 use crate::fetch::fetcher::Fetcher;
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord};
 use crate::revision::Revision;
-use crate::small_state::{SmallState, StateName};
+use crate::small_state::{SmallState, StateError, StateName};
 use crate::store::{Store, StoreError, TakenRoom};
 
 /// The most that users may ask for before it is there.
@@ -63,9 +62,9 @@ impl From<BlobError> for NotKept {
     }
 }
 
-impl From<DiskError> for NotKept {
-    fn from(error: DiskError) -> Self {
-        BlobError::from(error).into()
+impl From<StateError> for NotKept {
+    fn from(error: StateError) -> Self {
+        Self::Store(error.into())
     }
 }
 
@@ -353,7 +352,7 @@ impl Keeper {
         wanted.file.hash.or_else(known)
     }
 
-    async fn write_down(&self) -> Result<(), DiskError> {
+    async fn write_down(&self) -> Result<(), StateError> {
         let state = self.state.lock().await;
         let wanted = self.queue.lock().asked_for();
         let text = serde_json::json!(wanted).to_string();

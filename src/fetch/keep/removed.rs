@@ -6,9 +6,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::disk::DiskError;
 use crate::hash::BlobHash;
-use crate::small_state::{SmallState, StateName};
+use crate::small_state::{SmallState, StateError, StateName};
 
 /// What this is called.
 pub(super) const NAME: StateName = StateName::Single {
@@ -56,7 +55,7 @@ impl Removed {
 
     /// Remembers that a content is about to be removed. Ok means that a restart does not
     /// forget it.
-    pub(super) async fn begin(&self, hash: BlobHash) -> Result<(), DiskError> {
+    pub(super) async fn begin(&self, hash: BlobHash) -> Result<(), StateError> {
         let number = self.state.lock().add(hash, true);
         let written = self.written.lock().await;
         let (noted, text) = {
@@ -95,7 +94,7 @@ impl Removed {
     }
 
     /// Reads what was written down.
-    pub(super) async fn recall(&self) -> Result<(), DiskError> {
+    pub(super) async fn recall(&self) -> Result<(), StateError> {
         let text = self.written.lock().await.load(&NAME).await?;
         let text = text.unwrap_or_default();
         let hashes: Vec<_> = serde_json::from_slice(&text).unwrap_or_default();

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::disk::DiskError;
 use crate::hash::BlobHash;
 use crate::record::FileId;
-use crate::small_state::{SmallState, StateName};
+use crate::small_state::{SmallState, StateError, StateName};
 
 /// What this is called.
 pub(super) const NAME: StateName = StateName::Single {
@@ -44,7 +43,7 @@ impl Unhashed {
     }
 
     /// Remembers what was kept of a peer's file.
-    pub(super) async fn note(&self, id: FileId, hash: BlobHash) -> Result<(), DiskError> {
+    pub(super) async fn note(&self, id: FileId, hash: BlobHash) -> Result<(), StateError> {
         let state = self.state.lock().await;
         let text = {
             let mut known = self.known.lock();
@@ -57,7 +56,7 @@ impl Unhashed {
     }
 
     /// Reads what was written down.
-    pub(super) async fn recall(&self) -> Result<(), DiskError> {
+    pub(super) async fn recall(&self) -> Result<(), StateError> {
         let text = self.state.lock().await.load(&NAME).await?;
         let text = text.unwrap_or_default();
         let written: BTreeMap<FileId, BlobHash> = serde_json::from_slice(&text).unwrap_or_default();
