@@ -120,16 +120,25 @@ impl Damage {
     /// `found` so; tells once in the log. Where it cannot be written down it is remembered
     /// until the end of the process. Blocks.
     pub(super) fn mark(&self, hash: BlobHash, path: Option<&Path>, found: Found, detail: &str) {
+        let before = self.known.lock().insert(hash, found);
+        // Behind that, since whoever puts another file there forgets what is known afterwards; and
+        // not under the lock, for which everybody waits who looks something up.
+        let is_another = matches!((path, found), (Some(path), Some(found))
+            if Identity::at(path).ok() != Some(found));
         {
             let mut known = self.known.lock();
-            // Under the lock, which whoever has put another file there takes to forget.
-            if let (Some(path), Some(found)) = (path, found)
-                && Identity::at(path).ok() != Some(found)
-            {
+            if known.get(&hash) != Some(&found) {
+                // Others know better by now.
+                return;
+            }
+            if is_another {
+                match before {
+                    Some(before) => known.insert(hash, before),
+                    None => known.remove(&hash),
+                };
                 return;
             }
             self.found.count();
-            let before = known.insert(hash, found);
             self.tell(&hash, Health::Damaged);
             match before {
                 Some(before) if before == found => return,
@@ -229,4 +238,80 @@ fn read(path: &Path) -> Found {
     let text = String::from_utf8(stored_file::read(path, MAX_BYTES).ok()?).ok()?;
     let rest = text.strip_prefix(KIND)?.strip_prefix('\n')?;
     rest.lines().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+    use crate::disk::RealDisk;
+
+    struct World {
+        dir: tempfile::TempDir,
+        damage: Damage,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let damage = Damage::at(dir.path(), Arc::new(RealDisk), Arc::default());
+            Self {
+                damage: damage.unwrap(),
+                dir,
+            }
+        }
+
+        fn path(&self) -> PathBuf {
+            self.dir.path().join("blob")
+        }
+
+        /// Puts another file there, as an upload of the same content does.
+        fn replace(&self, bytes: &str) -> Identity {
+            let new = self.dir.path().join("new");
+            fs::write(&new, bytes).unwrap();
+            fs::rename(&new, self.path()).unwrap();
+            Identity::at(&self.path()).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_before_it_is_called_damaged_is_not() {
+        let (world, hash) = (World::new(), BlobHash::of(b"content"));
+        let first = world.replace("first");
+        let second = world.replace("second");
+        let mark = |found| {
+            let path = world.path();
+            world.damage.mark(hash, Some(&path), Some(found), "tried");
+        };
+        mark(first);
+        assert_eq!((world.damage.get(&hash), world.damage.found()), (None, 0));
+        mark(second);
+        assert_eq!(world.damage.get(&hash), Some(Some(second)));
+        // What is known of the one that is there stays.
+        mark(first);
+        assert_eq!(world.damage.get(&hash), Some(Some(second)));
+        assert_eq!(world.damage.found(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_as_it_is_called_damaged_is_not_in_the_end() {
+        let (world, hash) = (World::new(), BlobHash::of(b"content"));
+        for _ in 0..500 {
+            let found = world.replace("damaged");
+            let together = Barrier::new(2);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    together.wait();
+                    let path = world.path();
+                    world.damage.mark(hash, Some(&path), Some(found), "tried");
+                });
+                together.wait();
+                world.replace("whole");
+                world.damage.forget(&hash);
+            });
+            assert_eq!(world.damage.get(&hash), None);
+        }
+    }
 }

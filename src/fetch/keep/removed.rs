@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
+use crate::blocking;
 use crate::hash::BlobHash;
 use crate::small_state::{SmallState, StateError, StateName};
 
@@ -58,14 +59,16 @@ impl Removed {
     pub(super) async fn begin(&self, hash: BlobHash) -> Result<(), StateError> {
         let number = self.state.lock().add(hash, true);
         let written = self.written.lock().await;
-        let (noted, text) = {
+        let (noted, removals) = {
             let state = self.state.lock();
             // Another one has written down what came in the meantime, too.
             if state.written >= number {
                 return Ok(());
             }
-            (state.noted, state.text())
+            (state.noted, state.removals())
         };
+        // A megabyte at most, which takes a while.
+        let text = blocking::run(move || text(removals)).await;
         written.save(&NAME, text.into_bytes()).await?;
         self.state.lock().written = noted;
         Ok(())
@@ -97,7 +100,8 @@ impl Removed {
     pub(super) async fn recall(&self) -> Result<(), StateError> {
         let text = self.written.lock().await.load(&NAME).await?;
         let text = text.unwrap_or_default();
-        let hashes: Vec<_> = serde_json::from_slice(&text).unwrap_or_default();
+        let read = move || serde_json::from_slice(&text).unwrap_or_default();
+        let hashes: Vec<BlobHash> = blocking::run(read).await;
         let mut state = self.state.lock();
         for hash in hashes {
             state.add(hash, false);
@@ -119,17 +123,24 @@ impl State {
         order
     }
 
-    /// The hashes as JSON, the oldest first.
-    fn text(&self) -> String {
-        let mut removals: Vec<_> = self.known.iter().collect();
-        removals.sort_unstable_by_key(|(_, it)| it.order);
-        let hashes = removals.into_iter().map(|(hash, _)| hash);
-        serde_json::json!(hashes.collect::<Vec<_>>()).to_string()
+    /// Each content with its place in the order of the removals.
+    fn removals(&self) -> Vec<(u64, BlobHash)> {
+        let removals = self.known.iter();
+        removals.map(|(hash, it)| (it.order, *hash)).collect()
     }
+}
+
+/// The hashes as JSON, the oldest first.
+fn text(mut removals: Vec<(u64, BlobHash)>) -> String {
+    removals.sort_unstable_by_key(|(order, _)| *order);
+    let hashes: Vec<_> = removals.into_iter().map(|(_, hash)| hash).collect();
+    serde_json::json!(hashes).to_string()
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::small_state::memory::MemoryState;
 
@@ -151,6 +162,37 @@ mod tests {
         assert!(after.has(&content(1)) && !after.has(&content(2)));
         after.is_here(&content(1));
         assert!(!after.has(&content(1)));
+    }
+
+    /// With one thread for blocking work, which somebody else has.
+    #[test]
+    fn what_is_long_is_put_into_words_on_a_thread_that_may_block() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let removed = Removed::new(Arc::<MemoryState>::default());
+            let (free, busy) = std::sync::mpsc::channel::<()>();
+            let mut other = std::pin::pin!(blocking::run(move || busy.recv()));
+            let mut begun = std::pin::pin!(removed.begin(content(1)));
+            assert!(other.as_mut().now_or_never().is_none());
+            assert!(begun.as_mut().now_or_never().is_none());
+            assert!(removed.has(&content(1)), "whoever asks waits for nobody");
+            free.send(()).unwrap();
+            other.await.unwrap();
+            begun.await.unwrap();
+        });
+    }
+
+    #[tokio::test]
+    async fn removals_are_written_down_in_their_order() {
+        let written = Arc::<MemoryState>::default();
+        let removed = Removed::new(written.clone());
+        for number in [3, 1, 2, 1] {
+            removed.begin(content(number)).await.unwrap();
+        }
+        let text = written.load(&NAME).await.unwrap().unwrap();
+        let read: Vec<BlobHash> = serde_json::from_slice(&text).unwrap();
+        assert_eq!(read, [3, 2, 1].map(content));
     }
 
     #[test]

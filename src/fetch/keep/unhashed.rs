@@ -4,11 +4,13 @@
 //! written down, or every restart would fetch it again.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
+use crate::blocking;
 use crate::hash::BlobHash;
 use crate::record::FileId;
 use crate::small_state::{SmallState, StateError, StateName};
@@ -20,10 +22,14 @@ pub(super) const NAME: StateName = StateName::Single {
 };
 /// The most remembered; further ones may be fetched again after a restart.
 const MAX: usize = 100_000;
+/// How many of them are copied before others have the lock again, in tenths of a millisecond.
+const AT_ONCE: usize = 1024;
+
+type Known = Mutex<BTreeMap<FileId, BlobHash>>;
 
 /// The hashes of what was kept.
 pub(super) struct Unhashed {
-    known: Mutex<BTreeMap<FileId, BlobHash>>,
+    known: Arc<Known>,
     /// Held while they are written down.
     state: AsyncMutex<Arc<dyn SmallState>>,
 }
@@ -32,7 +38,7 @@ impl Unhashed {
     /// Knows nothing before [`Unhashed::recall`].
     pub(super) fn new(state: Arc<dyn SmallState>) -> Self {
         Self {
-            known: Mutex::default(),
+            known: Arc::default(),
             state: AsyncMutex::new(state),
         }
     }
@@ -45,30 +51,99 @@ impl Unhashed {
     /// Remembers what was kept of a peer's file.
     pub(super) async fn note(&self, id: FileId, hash: BlobHash) -> Result<(), StateError> {
         let state = self.state.lock().await;
-        let text = {
-            let mut known = self.known.lock();
-            if known.len() < MAX {
-                known.insert(id, hash);
+        let known = Arc::clone(&self.known);
+        // Ten megabytes at most, which take a while.
+        let text = blocking::run(move || {
+            {
+                let mut known = known.lock();
+                if known.len() < MAX {
+                    known.insert(id, hash);
+                }
             }
-            serde_json::json!(*known).to_string()
-        };
-        state.save(&NAME, text.into_bytes()).await
+            serde_json::json!(all(&known)).to_string()
+        });
+        state.save(&NAME, text.await.into_bytes()).await
     }
 
     /// Reads what was written down.
     pub(super) async fn recall(&self) -> Result<(), StateError> {
         let text = self.state.lock().await.load(&NAME).await?;
         let text = text.unwrap_or_default();
-        let written: BTreeMap<FileId, BlobHash> = serde_json::from_slice(&text).unwrap_or_default();
+        let read = move || serde_json::from_slice(&text).unwrap_or_default();
+        let written: BTreeMap<FileId, BlobHash> = blocking::run(read).await;
         self.known.lock().extend(written);
         Ok(())
     }
 }
 
+/// All that is known, since nothing is ever forgotten: copied bit by bit, so that nobody waits for
+/// long who only asks.
+fn all(known: &Known) -> BTreeMap<FileId, BlobHash> {
+    let (mut all, mut from) = (BTreeMap::new(), Bound::Unbounded);
+    loop {
+        let known = known.lock();
+        let next = known.range((from, Bound::Unbounded)).take(AT_ONCE);
+        let before = all.len();
+        all.extend(next.map(|(id, hash)| (*id, *hash)));
+        let last = all.last_key_value().map(|(id, _)| *id);
+        match last.filter(|_| all.len() > before) {
+            Some(last) => from = Bound::Excluded(last),
+            None => return all,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::small_state::memory::MemoryState;
+
+    fn file(number: u32) -> FileId {
+        FileId::from_bytes(u128::from(number).to_be_bytes())
+    }
+
+    fn unhashed(many: u32) -> Unhashed {
+        let unhashed = Unhashed::new(Arc::<MemoryState>::default());
+        let known = (0..many).map(|it| (file(it), BlobHash::of(&it.to_le_bytes())));
+        unhashed.known.lock().extend(known);
+        unhashed
+    }
+
+    #[test]
+    fn all_that_is_known_is_copied_however_much_it_is() {
+        let at_once = u32::try_from(AT_ONCE).unwrap();
+        for many in [0, 1, at_once - 1, at_once, at_once + 1, 3 * at_once + 7] {
+            let unhashed = unhashed(many);
+            assert_eq!(all(&unhashed.known), *unhashed.known.lock(), "{many}");
+        }
+    }
+
+    /// With one thread for blocking work, which somebody else has.
+    #[test]
+    fn what_is_long_is_put_into_words_on_a_thread_that_may_block() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let unhashed = unhashed(1000);
+            let (free, busy) = std::sync::mpsc::channel::<()>();
+            let other = blocking::run(move || busy.recv());
+            let (id, hash) = (file(7), BlobHash::of(b"content"));
+            let mut other = std::pin::pin!(other);
+            let mut noted = std::pin::pin!(unhashed.note(id, hash));
+            assert!(other.as_mut().now_or_never().is_none());
+            assert!(noted.as_mut().now_or_never().is_none());
+            assert!(
+                unhashed.get(file(8)).is_some(),
+                "whoever asks waits for nobody"
+            );
+            free.send(()).unwrap();
+            other.await.unwrap();
+            noted.await.unwrap();
+            assert_eq!(unhashed.get(id), Some(hash));
+        });
+    }
 
     #[tokio::test]
     async fn what_was_noted_is_recalled() {
