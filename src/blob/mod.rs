@@ -49,8 +49,8 @@ pub trait BlobBackend: Send + Sync + 'static {
     fn partials(&self, purpose: Purpose) -> Arc<dyn Partials>;
 
     /// Opens the blob in a place for reading, of which the content has this hash; one that is known
-    /// to be damaged gives an error. Where it is deleted meanwhile, whoever reads it comes to its
-    /// end, or to an error.
+    /// to be damaged gives an error, also where nothing is there, unless it proves to be whole
+    /// after all. Where it is deleted meanwhile, whoever reads it comes to its end, or to an error.
     async fn open(
         &self,
         hash: &BlobHash,
@@ -61,7 +61,8 @@ pub trait BlobBackend: Send + Sync + 'static {
     async fn size(&self, place: Place) -> Result<Option<u64>, BlobError>;
 
     /// Whether a blob is there and all its bytes have this hash. Takes as long as reading
-    /// it, but for what was proven lately; damage that it meets is remembered.
+    /// it, but for what was proven lately; damage that it meets is remembered, and what proves to
+    /// be whole is known to be damaged no longer.
     async fn is_whole(&self, hash: &BlobHash, place: Place) -> Result<bool, BlobError>;
 
     /// Remembers that a blob which files need is not in its place, and reports it.

@@ -1,72 +1,25 @@
 //! What every blob backend promises, held against each there is.
 
-use std::ops::{Deref, Range};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
-use larder::blob::local::{self, LocalBlobs};
-use larder::blob::memory::MemoryBlobs;
-use larder::blob::{
-    BlobBackend, BlobError, FoundPartial, Limit, OpenBlob, Partial, PartialId, Proven, Purpose,
-    Received,
-};
+use larder::blob::{BlobError, FoundPartial, Limit, Partial, PartialId, Proven, Purpose};
 use larder::disk::Durability;
 use larder::hash::BlobHash;
-use larder::health::{Findings, Health};
+use larder::health::Health;
 use larder::place::Place;
 
+use crate::common::by_hash::ByHash;
 use crate::common::content::content;
-use crate::common::received::{self, write};
+use crate::common::encoded::{assert_proves, encoded};
+use crate::common::received::write;
 
 /// Around every limit on the way: memory or file, pieces, nothing at all.
 const LENGTHS: [usize; 9] = [
     0, 1, 65_535, 65_536, 65_537, 524_287, 524_288, 524_289, 3_000_000,
 ];
-
-/// A backend in which each content has a place, which is not always named for it.
-struct ByHash {
-    backend: Box<dyn BlobBackend>,
-    place_of: fn(&BlobHash) -> Place,
-}
-
-impl ByHash {
-    async fn open(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
-        self.backend.open(hash, (self.place_of)(hash)).await
-    }
-
-    async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
-        self.backend.size((self.place_of)(hash)).await
-    }
-
-    async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
-        self.backend.delete((self.place_of)(hash)).await
-    }
-}
-
-impl Deref for ByHash {
-    type Target = dyn BlobBackend;
-
-    fn deref(&self) -> &Self::Target {
-        &*self.backend
-    }
-}
-
-async fn received(blobs: &ByHash, bytes: &[u8]) -> Result<Box<dyn Received>, BlobError> {
-    received::received(&*blobs.backend, bytes).await
-}
-
-async fn kept(blobs: &ByHash, content: Box<dyn Received>) -> Result<BlobHash, BlobError> {
-    let hash = content.hash();
-    content.keep((blobs.place_of)(&hash)).await?;
-    Ok(hash)
-}
-
-async fn keep(blobs: &ByHash, bytes: &[u8]) -> Result<BlobHash, BlobError> {
-    kept(blobs, received(blobs, bytes).await?).await
-}
 
 async fn try_read(
     blobs: &ByHash,
@@ -99,6 +52,7 @@ async fn listed(blobs: &ByHash) -> Vec<(Place, u64)> {
 
 /// The whole suite, on a backend that is empty.
 async fn conforms(blobs: &ByHash) {
+    what_was_found_before_is_told_first(blobs).await;
     what_is_kept_is_there(blobs).await;
     ranges_are_exact(blobs).await;
     deletion_is_complete(blobs).await;
@@ -114,6 +68,12 @@ async fn conforms(blobs: &ByHash) {
     }
     purposes_are_apart(blobs).await;
     what_is_missed_is_counted_and_reported(blobs).await;
+    what_is_missed_is_damaged_until_it_is_there(blobs).await;
+    every_range_comes_with_what_proves_it(blobs).await;
+    what_is_whole_is_proven(blobs).await;
+    damage_is_found_told_and_mended_by_the_same_content(blobs).await;
+    a_size_that_is_refused_is_damage_that_can_be_mended(blobs).await;
+    what_is_left_beside_gone_content_is_swept_and_nothing_else(blobs).await;
     assert!(blobs.room().await > 0);
     blobs.check_room(1).await.unwrap();
     blobs.try_to_write().await.unwrap();
@@ -126,13 +86,13 @@ async fn what_is_kept_is_there(blobs: &ByHash) {
     let mut expected = Vec::new();
     for len in LENGTHS {
         let bytes = content(0, len);
-        let received = received(blobs, &bytes).await.unwrap();
+        let received = blobs.received(&bytes).await.unwrap();
         let (hash, size) = (received.hash(), received.size());
         assert_eq!((hash, size), (BlobHash::of(&bytes), len as u64));
         assert!(absent(blobs, &bytes).await);
-        kept(blobs, received).await.unwrap();
+        blobs.keep_received(received).await.unwrap();
         assert!(whole(blobs, &bytes).await);
-        assert_eq!(keep(blobs, &bytes).await.unwrap(), hash);
+        assert_eq!(blobs.keep(&bytes).await.unwrap(), hash);
         assert!(whole(blobs, &bytes).await);
         expected.push(((blobs.place_of)(&hash), size));
     }
@@ -143,7 +103,7 @@ async fn what_is_kept_is_there(blobs: &ByHash) {
 async fn ranges_are_exact(blobs: &ByHash) {
     let bytes = content(1, 2_000_000);
     let hash = BlobHash::of(&bytes);
-    keep(blobs, &bytes).await.unwrap();
+    blobs.keep(&bytes).await.unwrap();
     for range in [
         0..0,
         0..1,
@@ -165,7 +125,7 @@ async fn ranges_are_exact(blobs: &ByHash) {
 async fn deletion_is_complete(blobs: &ByHash) {
     let bytes = content(2, 1_500_000);
     let hash = BlobHash::of(&bytes);
-    keep(blobs, &bytes).await.unwrap();
+    blobs.keep(&bytes).await.unwrap();
     let open = blobs.open(&hash).await.unwrap().unwrap();
     let mut reading = open.read(0..open.size());
     let first = reading.try_next().await.unwrap().unwrap();
@@ -182,7 +142,7 @@ async fn deletion_is_complete(blobs: &ByHash) {
         assert!([first.as_ref(), &rest.concat()].concat() == bytes);
     }
     blobs.delete(&hash).await.unwrap();
-    keep(blobs, &bytes).await.unwrap();
+    blobs.keep(&bytes).await.unwrap();
     assert!(whole(blobs, &bytes).await);
 }
 
@@ -190,7 +150,7 @@ async fn racing_uploads_make_one_blob(blobs: &ByHash) {
     for len in [30_000, 300_000] {
         let bytes = content(3, len);
         let before = listed(blobs).await.len();
-        for kept in join_all((0..16).map(|_| keep(blobs, &bytes))).await {
+        for kept in join_all((0..16).map(|_| blobs.keep(&bytes))).await {
             kept.unwrap();
         }
         assert!(whole(blobs, &bytes).await);
@@ -207,7 +167,8 @@ async fn pieces_of_any_length_make_up_the_content(blobs: &ByHash) {
             let piece = Bytes::copy_from_slice(piece);
             receiving.write(piece).await.unwrap();
         }
-        kept(blobs, receiving.finish().await.unwrap())
+        blobs
+            .keep_received(receiving.finish().await.unwrap())
             .await
             .unwrap();
         assert!(whole(blobs, &bytes).await, "in pieces of {piece}");
@@ -221,7 +182,7 @@ async fn what_is_dropped_leaves_nothing(blobs: &ByHash) {
         let mut receiving = blobs.receive(Limit::default()).await.unwrap();
         write(&mut *receiving, &bytes).await.unwrap();
         drop(receiving);
-        drop(received(blobs, &bytes).await.unwrap());
+        drop(blobs.received(&bytes).await.unwrap());
         assert!(absent(blobs, &bytes).await);
     }
     assert_eq!(listed(blobs).await, before);
@@ -382,7 +343,7 @@ async fn partial_content_becomes_a_blob(blobs: &ByHash, purpose: Purpose) {
             (copy.hash(), copy.size()),
             (BlobHash::of(&bytes), len as u64)
         );
-        kept(blobs, copy).await.unwrap();
+        blobs.keep_received(copy).await.unwrap();
         assert!(whole(blobs, &bytes).await);
         assert_eq!(found(blobs, purpose).await, [(id.clone(), len as u64)]);
         blobs.delete(&BlobHash::of(&bytes)).await.unwrap();
@@ -395,7 +356,10 @@ async fn partial_content_becomes_a_blob(blobs: &ByHash, purpose: Purpose) {
         let partial = resume(blobs, purpose, &id, Some(proven(&bytes)))
             .await
             .unwrap();
-        kept(blobs, partial.finish().await.unwrap()).await.unwrap();
+        blobs
+            .keep_received(partial.finish().await.unwrap())
+            .await
+            .unwrap();
         assert!(whole(blobs, &bytes).await);
         assert_eq!(found(blobs, purpose).await, []);
         blobs.delete(&BlobHash::of(&bytes)).await.unwrap();
@@ -413,77 +377,263 @@ async fn purposes_are_apart(blobs: &ByHash) {
     blobs.partials(Purpose::Uploads).remove(&id).await.unwrap();
 }
 
-/// What a backend has reported.
-#[derive(Default)]
-struct Heard(Mutex<Vec<(Place, Health)>>);
-
-impl Findings for Heard {
-    fn found(&self, place: Place, health: Health) {
-        self.0.lock().unwrap().push((place, health));
-    }
+/// Whoever listens hears first of all what was found before, and then what is found as it is.
+async fn what_was_found_before_is_told_first(blobs: &ByHash) {
+    let hash = BlobHash::of(b"found before");
+    blobs.note_missing(&hash).await.unwrap();
+    blobs.listen();
+    assert_eq!(blobs.heard(&hash), [Health::Damaged]);
+    blobs.delete(&hash).await.unwrap();
+    assert_eq!(blobs.heard(&hash), [Health::Whole]);
 }
 
 async fn what_is_missed_is_counted_and_reported(blobs: &ByHash) {
-    let heard = Arc::new(Heard::default());
-    blobs.report_to(Arc::clone(&heard) as Arc<dyn Findings>);
-
-    // What was known before is told first.
-    heard.0.lock().unwrap().clear();
     let (hash, before) = (BlobHash::of(b"missed"), blobs.damage_found());
-    let place = (blobs.place_of)(&hash);
-    blobs.note_missing(place).await.unwrap();
-    let told = heard.0.lock().unwrap().clone();
-    assert_eq!(told, [(place, Health::Damaged)]);
+    blobs.note_missing(&hash).await.unwrap();
+    assert_eq!(blobs.heard(&hash), [Health::Damaged]);
     assert_eq!(blobs.damage_found(), before + 1);
-
     // What mends it is reported, too: the same content, and that nothing is left of it.
-    heard.0.lock().unwrap().clear();
-    assert_eq!(keep(blobs, b"missed").await.unwrap(), hash);
-    blobs.note_missing(place).await.unwrap();
+    assert_eq!(blobs.keep(b"missed").await.unwrap(), hash);
+    assert_eq!(blobs.heard(&hash), [Health::Whole]);
+    blobs.note_missing(&hash).await.unwrap();
     blobs.delete(&hash).await.unwrap();
-    let told = heard.0.lock().unwrap().clone();
-    let told: Vec<_> = told
-        .chunk_by(|one, other| one == other)
-        .map(|it| it[0])
-        .collect();
-    let (whole, damaged) = ((place, Health::Whole), (place, Health::Damaged));
-    assert_eq!(told, [whole, damaged, whole]);
+    assert_eq!(blobs.heard(&hash), [Health::Damaged, Health::Whole]);
+    assert!(absent(blobs, b"missed").await);
+}
+
+/// What was noted to be missing is an error, and no absence, until it is there again.
+async fn what_is_missed_is_damaged_until_it_is_there(blobs: &ByHash) {
+    for len in [10, 200_000] {
+        let bytes = content(20, len);
+        let hash = BlobHash::of(&bytes);
+        blobs.note_missing(&hash).await.unwrap();
+        assert_damaged(blobs, &hash).await;
+        blobs.keep(&bytes).await.unwrap();
+        assert!(whole(blobs, &bytes).await);
+        // Whoever missed it was wrong: it is damaged until it was read, and then no longer.
+        blobs.heard(&hash);
+        blobs.note_missing(&hash).await.unwrap();
+        assert_eq!(blobs.size(&hash).await.unwrap(), None);
+        assert!(blobs.is_whole(&hash).await.unwrap());
+        assert_eq!(blobs.heard(&hash), [Health::Damaged, Health::Whole]);
+        assert!(whole(blobs, &bytes).await);
+        blobs.delete(&hash).await.unwrap();
+    }
+}
+
+/// Fails unless content is known to be damaged.
+async fn assert_damaged(blobs: &ByHash, hash: &BlobHash) {
+    assert_eq!(blobs.size(hash).await.unwrap(), None);
+    let opened = blobs.open(hash).await.err();
+    assert!(is_damage(opened.as_ref(), hash), "{opened:?}");
+    assert!(!blobs.is_whole(hash).await.unwrap());
+}
+
+fn is_damage(error: Option<&BlobError>, of: &BlobHash) -> bool {
+    matches!(error, Some(BlobError::Damaged { hash, .. }) if hash == of)
+}
+
+async fn every_range_comes_with_what_proves_it(blobs: &ByHash) {
+    for len in LENGTHS {
+        let bytes = content(21, len);
+        let hash = blobs.keep(&bytes).await.unwrap();
+        let blob = blobs.open(&hash).await.unwrap().unwrap();
+        let len = len as u64;
+        let middle = len / 2;
+        for range in [
+            0..len,
+            0..u64::MAX,
+            0..0,
+            0..1,
+            middle..middle,
+            middle..middle + 1,
+            middle..u64::MAX,
+            len.saturating_sub(1)..len,
+            len..len,
+            len..len + 7,
+            16_383..16_385,
+            262_144..524_288,
+        ] {
+            // Nobody asks from behind the end.
+            if range.start <= len {
+                assert_proves(&*blob, &bytes, range).await;
+            }
+        }
+    }
+}
+
+async fn what_is_whole_is_proven(blobs: &ByHash) {
+    for len in LENGTHS {
+        let bytes = content(22, len);
+        let hash = BlobHash::of(&bytes);
+        // There is one of the shortest, whoever asks for it.
+        blobs.delete(&hash).await.unwrap();
+        assert!(!blobs.is_whole(&hash).await.unwrap(), "{len} bytes");
+        blobs.keep(&bytes).await.unwrap();
+        let before = blobs.damage_found();
+        let blob = blobs.open(&hash).await.unwrap().unwrap();
+        assert_eq!(blob.size(), len as u64);
+        blob.prove_size().await.unwrap();
+        blob.prove().await.unwrap();
+        assert!(blobs.is_whole(&hash).await.unwrap(), "{len} bytes");
+        assert_eq!(blobs.damage_found(), before);
+        blobs.delete(&hash).await.unwrap();
+        assert!(!blobs.is_whole(&hash).await.unwrap(), "{len} bytes");
+    }
+}
+
+/// How somebody meets damage.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Read,
+    Encoded,
+    Prove,
+    ProveSize,
+    IsWhole,
+}
+
+const WAYS: [Way; 5] = [
+    Way::Read,
+    Way::Encoded,
+    Way::Prove,
+    Way::ProveSize,
+    Way::IsWhole,
+];
+
+/// Goes that way with all of a content of which the stored bytes are others.
+async fn meet(blobs: &ByHash, way: Way, bytes: &[u8]) -> Result<(), BlobError> {
+    let hash = BlobHash::of(bytes);
+    if let Way::IsWhole = way {
+        assert!(!blobs.is_whole(&hash).await?);
+        // It was found, and whoever opens it is told.
+        return blobs.open(&hash).await.map(|it| assert!(it.is_none()));
+    }
+    let blob = blobs.open(&hash).await?.unwrap();
+    let all = 0..blob.size();
+    match way {
+        Way::Read => {
+            let mut read = blob.read(all);
+            let mut sent = Vec::new();
+            while let Some(piece) = read.try_next().await? {
+                sent.extend_from_slice(&piece);
+                assert!(bytes.starts_with(&sent), "a false byte was given out");
+            }
+            Ok(())
+        }
+        Way::Encoded => encoded(&*blob, all).await.1.map_or(Ok(()), Err),
+        Way::Prove => blob.prove().await,
+        Way::ProveSize | Way::IsWhole => blob.prove_size().await,
+    }
+}
+
+/// Whatever becomes of stored bytes, and whoever meets it first, is found, told and mended.
+async fn damage_is_found_told_and_mended_by_the_same_content(blobs: &ByHash) {
+    for (len, is_long) in [(1, false), (60_000, false), (65_537, true), (900_000, true)] {
+        let bytes = content(23, len);
+        let mut damages = Vec::new();
+        for at in [0, len / 2, len - 1] {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            damages.push((flipped, false));
+        }
+        if is_long {
+            let longer = [&bytes[..], b"more"].concat();
+            let cut = [len - 1, 65_537, 1, 0].map(|end| bytes[..end.min(len - 1)].to_vec());
+            damages.extend(cut.map(|it| (it, true)));
+            damages.push((longer, true));
+        }
+        for (others, other_size) in damages {
+            for way in WAYS {
+                // The end, which proves the size, may be whole.
+                if other_size || !matches!(way, Way::ProveSize) {
+                    found_and_mended(blobs, &bytes, &others, way).await;
+                }
+            }
+        }
+    }
+}
+
+async fn found_and_mended(blobs: &ByHash, bytes: &[u8], others: &[u8], way: Way) {
+    let what = format!("{} bytes for {}, {way:?}", others.len(), bytes.len());
+    let hash = blobs.keep(bytes).await.unwrap();
+    blobs.damage(&hash, others).await;
+    blobs.heard(&hash);
+    let before = blobs.damage_found();
+    let met = meet(blobs, way, bytes).await.err();
+    assert!(is_damage(met.as_ref(), &hash), "{what}: {met:?}");
+    assert_eq!(blobs.heard(&hash), [Health::Damaged], "{what}");
+    assert!(blobs.damage_found() > before, "{what}");
+    assert_damaged(blobs, &hash).await;
+    blobs.heard(&hash);
+    blobs.keep(bytes).await.unwrap();
+    // Who compares first what is there finds the damage once more.
+    assert_eq!(blobs.heard(&hash).last(), Some(&Health::Whole), "{what}");
+    assert!(blobs.is_whole(&hash).await.unwrap(), "{what}");
+    assert!(whole(blobs, bytes).await, "{what}");
+    let blob = blobs.open(&hash).await.unwrap().unwrap();
+    assert_proves(&*blob, bytes, 0..u64::MAX).await;
+
+    // What is damaged can be deleted, and is nobody's damage then.
+    blobs.damage(&hash, others).await;
+    let _ = meet(blobs, way, bytes).await;
+    blobs.delete(&hash).await.unwrap();
+    assert_eq!(blobs.heard(&hash).last(), Some(&Health::Whole), "{what}");
+    assert!(absent(blobs, bytes).await, "{what}");
+}
+
+/// Whose record says another size is refused, and reads nothing; the content is mended as any is.
+async fn a_size_that_is_refused_is_damage_that_can_be_mended(blobs: &ByHash) {
+    for len in [0, 10, 65_536, 65_537, 900_000] {
+        let bytes = content(24, len);
+        let hash = blobs.keep(&bytes).await.unwrap();
+        let blob = blobs.open(&hash).await.unwrap().unwrap();
+        for size in [len as u64 + 1, u64::MAX] {
+            let refused = blob.refuse_size(size).await;
+            assert!(is_damage(Some(&refused), &hash), "{len}: {refused:?}");
+            let told = refused.to_string();
+            assert!(told.contains(&len.to_string()) && told.contains(&size.to_string()));
+        }
+        blobs.keep(&bytes).await.unwrap();
+        assert!(blobs.is_whole(&hash).await.unwrap(), "{len} bytes");
+        assert!(whole(blobs, &bytes).await, "{len} bytes");
+        blobs.delete(&hash).await.unwrap();
+    }
+}
+
+async fn what_is_left_beside_gone_content_is_swept_and_nothing_else(blobs: &ByHash) {
+    let (kept, gone) = (
+        content(25, 200_000),
+        [content(26, 200_000), content(27, 90_000)],
+    );
+    let hash = blobs.keep(&kept).await.unwrap();
+    assert_eq!(blobs.sweep().await.unwrap(), 0);
+    let gone = gone.map(|it| BlobHash::of(&it));
+    let left: u64 = gone.iter().map(|it| blobs.leave_beside(it)).sum();
+    assert_eq!(blobs.sweep().await.unwrap(), left);
+    assert!(!gone.iter().any(|it| blobs.has_beside(it)));
+    assert_eq!(blobs.sweep().await.unwrap(), 0);
+    let blob = blobs.open(&hash).await.unwrap().unwrap();
+    assert_proves(&*blob, &kept, 0..u64::MAX).await;
+    assert_eq!(
+        blobs.has_beside(&hash),
+        left > 0,
+        "only what is gone is swept"
+    );
 }
 
 #[tokio::test]
 async fn memory() {
-    let blobs = MemoryBlobs::default();
-    conforms(&ByHash {
-        backend: Box::new(blobs),
-        place_of: |hash| {
-            let (first, _) = hash.as_bytes().split_first_chunk().unwrap();
-            Place::numbered(!u128::from_be_bytes(*first))
-        },
-    })
-    .await;
-}
-
-async fn local(dir: &Path, durability: Durability) {
-    let options = local::Options {
-        durability,
-        ..local::Options::new(dir)
-    };
-    let blobs = LocalBlobs::open(options).unwrap();
-    conforms(&ByHash {
-        backend: Box::new(blobs),
-        place_of: Place::of,
-    })
-    .await;
+    conforms(&ByHash::memory()).await;
 }
 
 #[tokio::test]
 async fn local_always() {
     let dir = tempfile::tempdir().unwrap();
-    local(dir.path(), Durability::Always).await;
+    conforms(&ByHash::local(dir.path(), Durability::Always)).await;
 }
 
 #[tokio::test]
 async fn local_relaxed() {
     let dir = tempfile::tempdir().unwrap();
-    local(dir.path(), Durability::Relaxed).await;
+    conforms(&ByHash::local(dir.path(), Durability::Relaxed)).await;
 }

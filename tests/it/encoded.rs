@@ -2,19 +2,17 @@
 //! from every backend, whatever has become of the outboards.
 
 use std::fs;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use futures_util::TryStreamExt;
 use futures_util::future::join_all;
-use futures_util::{StreamExt, TryStreamExt};
 use larder::blob::local::{self, LocalBlobs};
 use larder::blob::memory::MemoryBlobs;
 use larder::blob::{BlobBackend, BlobError, OpenBlob};
 use larder::disk::{Disk, Durability, RealDisk};
 use larder::hash::BlobHash;
-use larder::outboard::{Tree, TreeHasher, VerifyError};
+use larder::outboard::{TreeHasher, VerifyError};
 use larder::place::Place;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -24,7 +22,7 @@ use tokio::runtime::Runtime;
 
 use crate::common::content::content;
 use crate::common::countdown_disk::{After, CountdownDisk, Fault};
-use crate::common::encoded::verified;
+use crate::common::encoded::{assert_proves, encoded, verified};
 use crate::common::process::DEADLINE;
 use crate::common::received::keep;
 
@@ -98,32 +96,6 @@ impl Storage {
         let name = BlobHash::of(bytes).to_string();
         self.dir.path().join(dir).join(&name[..2]).join(name)
     }
-}
-
-/// The pieces of an answer, and the error that ended it, if one did.
-async fn pieces(blob: &dyn OpenBlob, range: Range<u64>) -> (Vec<Bytes>, Option<BlobError>) {
-    let (mut pieces, mut answer) = (Vec::new(), blob.encoded(range));
-    while let Some(piece) = answer.next().await {
-        match piece {
-            Ok(piece) => pieces.push(piece),
-            Err(error) => return (pieces, Some(error)),
-        }
-    }
-    (pieces, None)
-}
-
-/// Checks the answer to a range of the blob with this content.
-async fn assert_proves(blob: &dyn OpenBlob, bytes: &[u8], range: Range<u64>) {
-    let (pieces, error) = pieces(blob, range.clone()).await;
-    assert!(error.is_none(), "{error:?}");
-    assert!(pieces.iter().all(|it| (1..=1 << 20).contains(&it.len())));
-    let size = bytes.len() as u64;
-    let length: usize = pieces.iter().map(Bytes::len).sum();
-    assert_eq!(length as u64, Tree::new(size).encoded_len(&range));
-    let (proven, ended) = verified(BlobHash::of(bytes), size, range.clone(), pieces);
-    assert_eq!(ended, Ok(()));
-    let at = |at: u64| usize::try_from(at.min(size)).unwrap();
-    assert!(proven == bytes[at(range.start)..at(range.end)], "{range:?}");
 }
 
 /// A blob of each size, and some range of it.
@@ -213,7 +185,7 @@ async fn a_damaged_blob_gives_an_error_and_nothing_false() {
                 let hash = BlobHash::of(&bytes);
                 let all = 0..size as u64;
                 let (pieces, error) = match storage.blobs.open(&hash, Place::of(&hash)).await {
-                    Ok(blob) => pieces(&*blob.unwrap(), all.clone()).await,
+                    Ok(blob) => encoded(&*blob.unwrap(), all.clone()).await,
                     Err(error) => (Vec::new(), Some(error)),
                 };
                 let is_damaged =
@@ -243,7 +215,7 @@ async fn an_outboard_is_derived_as_soon_as_the_disk_takes_it() {
                 after: After::Work,
             },
         );
-        let (pieces, error) = pieces(&*blob, 0..1).await;
+        let (pieces, error) = encoded(&*blob, 0..1).await;
         if disk.disarm().is_none() {
             assert!(working > 2, "only {working} operations were counted");
             break;

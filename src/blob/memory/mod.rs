@@ -9,8 +9,7 @@ use futures_util::stream::{self, BoxStream};
 use super::open_bytes::OpenBytes;
 use super::{BlobBackend, BlobError, Limit, OpenBlob, Partials, Purpose, Receiving};
 use crate::hash::BlobHash;
-use crate::health::{Findings, Health};
-use crate::metrics::Counter;
+use crate::health::Findings;
 use crate::place::Place;
 
 mod blobs;
@@ -26,7 +25,6 @@ pub struct MemoryBlobs {
     blobs: Arc<Blobs>,
     uploads: Arc<MemoryPartials>,
     copies: Arc<MemoryPartials>,
-    missed: Counter,
 }
 
 impl Default for MemoryBlobs {
@@ -36,7 +34,6 @@ impl Default for MemoryBlobs {
             uploads: Arc::new(MemoryPartials::new(Arc::clone(&blobs))),
             copies: Arc::new(MemoryPartials::new(Arc::clone(&blobs))),
             blobs,
-            missed: Counter::default(),
         }
     }
 }
@@ -68,24 +65,24 @@ impl BlobBackend for MemoryBlobs {
         hash: &BlobHash,
         place: Place,
     ) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
-        let Some(bytes) = self.blobs.get(place) else {
-            return Ok(None);
-        };
-        Ok(Some(Arc::new(OpenBytes { hash: *hash, bytes })))
+        let bytes = self.blobs.whole(hash, place)?;
+        Ok(bytes.map(|bytes| Arc::new(OpenBytes { hash: *hash, bytes }) as Arc<dyn OpenBlob>))
     }
 
     async fn size(&self, place: Place) -> Result<Option<u64>, BlobError> {
-        Ok(self.blobs.get(place).map(|bytes| bytes.len() as u64))
+        Ok(self.blobs.size(place))
     }
 
     async fn is_whole(&self, hash: &BlobHash, place: Place) -> Result<bool, BlobError> {
-        let bytes = self.blobs.get(place);
-        Ok(bytes.is_some_and(|bytes| BlobHash::of(&bytes) == *hash))
+        match self.blobs.whole(hash, place) {
+            Ok(bytes) => Ok(bytes.is_some()),
+            Err(BlobError::Damaged { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn note_missing(&self, place: Place) -> Result<(), BlobError> {
-        self.missed.count();
-        self.blobs.report(place, Health::Damaged);
+        self.blobs.note_damaged(place);
         Ok(())
     }
 
@@ -94,7 +91,7 @@ impl BlobBackend for MemoryBlobs {
     }
 
     fn damage_found(&self) -> u64 {
-        self.missed.get()
+        self.blobs.found.get()
     }
 
     async fn delete(&self, place: Place) -> Result<(), BlobError> {

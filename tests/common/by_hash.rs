@@ -1,0 +1,195 @@
+//! Blob backends as a suite tries them: each content by its hash, and what befalls its bytes.
+
+use std::fs;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use larder::blob::local::{self, LONGEST_IN_PACKS, LocalBlobs, MAX_PACK_BYTES};
+use larder::blob::memory::MemoryBlobs;
+use larder::blob::{BlobBackend, BlobError, OpenBlob, Received};
+use larder::disk::Durability;
+use larder::hash::BlobHash;
+use larder::health::{Findings, Health};
+use larder::place::Place;
+
+use super::received;
+
+/// A backend in which each content has a place, which is not always named for it.
+pub(crate) struct ByHash {
+    backend: Box<dyn BlobBackend>,
+    pub(crate) place_of: fn(&BlobHash) -> Place,
+    /// Where its files are, if it has any.
+    dir: Option<PathBuf>,
+    heard: Arc<Heard>,
+}
+
+/// What a backend has reported.
+#[derive(Default)]
+struct Heard(Mutex<Vec<(Place, Health)>>);
+
+impl Findings for Heard {
+    fn found(&self, place: Place, health: Health) {
+        self.0.lock().unwrap().push((place, health));
+    }
+}
+
+impl Deref for ByHash {
+    type Target = dyn BlobBackend;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.backend
+    }
+}
+
+impl ByHash {
+    /// That in memory, which an index has keep each content in a place of its own.
+    pub(crate) fn memory() -> Self {
+        let place_of = |hash: &BlobHash| {
+            let (first, _) = hash.as_bytes().split_first_chunk().unwrap();
+            Place::numbered(!u128::from_be_bytes(*first))
+        };
+        let backend = Box::new(MemoryBlobs::default());
+        Self::new(backend, place_of, None)
+    }
+
+    /// That of a storage directory.
+    pub(crate) fn local(dir: &Path, durability: Durability) -> Self {
+        let options = local::Options {
+            durability,
+            // So long that none is compacted, which would move what a test damages.
+            pack_bytes: MAX_PACK_BYTES,
+            ..local::Options::new(dir)
+        };
+        let backend = Box::new(LocalBlobs::open(options).unwrap());
+        Self::new(backend, Place::of, Some(dir.to_owned()))
+    }
+
+    fn new(
+        backend: Box<dyn BlobBackend>,
+        place_of: fn(&BlobHash) -> Place,
+        dir: Option<PathBuf>,
+    ) -> Self {
+        let heard = Arc::default();
+        Self {
+            backend,
+            place_of,
+            dir,
+            heard,
+        }
+    }
+
+    pub(crate) async fn open(
+        &self,
+        hash: &BlobHash,
+    ) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
+        self.backend.open(hash, (self.place_of)(hash)).await
+    }
+
+    pub(crate) async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
+        self.backend.size((self.place_of)(hash)).await
+    }
+
+    pub(crate) async fn is_whole(&self, hash: &BlobHash) -> Result<bool, BlobError> {
+        self.backend.is_whole(hash, (self.place_of)(hash)).await
+    }
+
+    pub(crate) async fn note_missing(&self, hash: &BlobHash) -> Result<(), BlobError> {
+        self.backend.note_missing((self.place_of)(hash)).await
+    }
+
+    pub(crate) async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
+        self.backend.delete((self.place_of)(hash)).await
+    }
+
+    pub(crate) async fn received(&self, bytes: &[u8]) -> Result<Box<dyn Received>, BlobError> {
+        received::received(&*self.backend, bytes).await
+    }
+
+    pub(crate) async fn keep_received(
+        &self,
+        content: Box<dyn Received>,
+    ) -> Result<BlobHash, BlobError> {
+        let hash = content.hash();
+        content.keep((self.place_of)(&hash)).await?;
+        Ok(hash)
+    }
+
+    pub(crate) async fn keep(&self, bytes: &[u8]) -> Result<BlobHash, BlobError> {
+        self.keep_received(self.received(bytes).await?).await
+    }
+
+    /// Listens to what the backend finds from now on.
+    pub(crate) fn listen(&self) {
+        let heard = Arc::clone(&self.heard);
+        self.backend.report_to(heard);
+    }
+
+    /// What it has reported of a content since this was asked, each change of it once.
+    pub(crate) fn heard(&self, hash: &BlobHash) -> Vec<Health> {
+        let heard = std::mem::take(&mut *self.heard.0.lock().unwrap());
+        let place = (self.place_of)(hash);
+        let mut of_place: Vec<_> = heard
+            .into_iter()
+            .filter_map(|(at, health)| (at == place).then_some(health))
+            .collect();
+        of_place.dedup();
+        of_place
+    }
+
+    /// Has the bytes that are kept of a content be `others`, as a medium changes them. Short ones
+    /// stay as long as they were.
+    pub(crate) async fn damage(&self, hash: &BlobHash, others: &[u8]) {
+        let Some(dir) = &self.dir else {
+            // Whatever is kept in a place is what is read there.
+            let others = self.received(others).await.unwrap();
+            return others.keep((self.place_of)(hash)).await.unwrap();
+        };
+        let file = in_shard(&dir.join("blobs"), hash);
+        if file.exists() {
+            return fs::write(file, others).unwrap();
+        }
+        assert!(others.len() as u64 <= LONGEST_IN_PACKS);
+        let (pack, mut entries, entry) = newest_entry(&dir.join("packs"), hash);
+        // Behind the hash and its checksum.
+        let begin = entry + 32 + 4;
+        entries[begin..begin + others.len()].copy_from_slice(others);
+        fs::write(pack, entries).unwrap();
+    }
+
+    /// Leaves what a crash may leave beside content that is gone, and tells of how many contents.
+    pub(crate) fn leave_beside(&self, hash: &BlobHash) -> u64 {
+        let Some(dir) = &self.dir else {
+            return 0;
+        };
+        let outboard = in_shard(&dir.join("outboards"), hash);
+        fs::create_dir_all(outboard.parent().unwrap()).unwrap();
+        fs::write(outboard, [0; 64]).unwrap();
+        1
+    }
+
+    /// Whether anything is there that is named for a content.
+    pub(crate) fn has_beside(&self, hash: &BlobHash) -> bool {
+        let dir = self.dir.as_ref();
+        dir.is_some_and(|dir| in_shard(&dir.join("outboards"), hash).exists())
+    }
+}
+
+fn in_shard(dir: &Path, hash: &BlobHash) -> PathBuf {
+    let name = hash.to_string();
+    dir.join(&name[..2]).join(name)
+}
+
+/// The last pack that has an entry of a content, all its bytes, and where the hash is in them.
+fn newest_entry(packs: &Path, hash: &BlobHash) -> (PathBuf, Vec<u8>, usize) {
+    let names = fs::read_dir(packs).unwrap().map(|it| it.unwrap().path());
+    let packs = names.filter(|it| it.extension().is_some_and(|it| it == "pack"));
+    let mut packs: Vec<_> = packs.collect();
+    packs.sort();
+    let found = packs.into_iter().rev().find_map(|pack| {
+        let entries = fs::read(&pack).unwrap();
+        let entry = memchr::memmem::rfind(&entries, hash.as_bytes())?;
+        Some((pack, entries, entry))
+    });
+    found.expect("an entry")
+}
