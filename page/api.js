@@ -63,14 +63,6 @@ export async function refusalOf(path) {
   return told.ok ? null : new Refusal(told.status, await told.json().catch(() => ({})))
 }
 
-// Fetches what is at this path, since a link bears no token, and has the browser save it.
-export async function fetched(path, name) {
-  const answer = await request(path)
-  const url = URL.createObjectURL(await answer.blob())
-  element('a', { href: url, download: name }).click()
-  setTimeout(() => URL.revokeObjectURL(url), 60000)
-}
-
 export async function read(path) {
   return (await request(path, { background: true })).json()
 }
@@ -94,10 +86,19 @@ export function setUpToken() {
 // Takes the token that another device has handed over in the address, and leaves it nowhere to see.
 function takeToken() {
   if (!location.hash.startsWith(TOKEN_MARK)) return
-  const token = decodeURIComponent(location.hash.slice(TOKEN_MARK.length))
+  const token = unescaped(location.hash.slice(TOKEN_MARK.length))
   history.replaceState(null, '', location.pathname + location.search)
   sessionStorage.setItem(TOKEN, token)
   document.dispatchEvent(new Event('token'))
+}
+
+// What somebody has typed may be no escape.
+export function unescaped(text) {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 // Whether there is another token than the one `sent`, which was refused; asks for one if need be.

@@ -1,7 +1,8 @@
 // Several files in one archive, which the node makes while it sends it.
 
-import { fetched, isPrivate, note, refusalOf } from './api.js'
+import { isPrivate, note, refusalOf } from './api.js'
 import { count, element } from './format.js'
+import { fetched } from './saving.js'
 
 // More ids than these make an address that proxies do not take (nginx: 8 KiB).
 const MOST = 190

@@ -1,8 +1,9 @@
 // What can be done with files: downloaded, kept here and deleted.
 
-import { fetched, isPrivate, note, post, read, request } from './api.js'
+import { isPrivate, note, post, read, request } from './api.js'
 import { answered } from './dialog.js'
 import { bytes, count } from './format.js'
+import { fetched } from './saving.js'
 
 // As many as are read at once to find those of a name.
 const AT_ONCE = 1000

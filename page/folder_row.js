@@ -44,6 +44,6 @@ export function showWay(path) {
     element('ol', {}, all, ...steps),
     element('a', {
       class: 'button', href: zipOfFolder(path), download: `${last}.zip`,
-      'aria-label': `Download the folder ${path}`, click: (event) => downloadFolder(event, path),
+      'aria-label': `Download all of the folder ${path}`, click: (event) => downloadFolder(event, path),
     }, 'Download all'))
 }

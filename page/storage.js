@@ -6,25 +6,39 @@ import { bytes, count, element, picture } from './format.js'
 
 export function showStorage(status) {
   const saved = Math.max(0, status.file_bytes - status.blob_bytes)
+  tellWarnings(status)
   const place = document.getElementById('storage')
   place.replaceChildren(
-    status.reachable === false
-      ? element('p', { class: 'warning' }, `No peer reaches this node at ${status.peer.address}, so others do not see its files: set its base URL to an address where they do.`)
-      : '',
-    status.partial
-      ? element('p', { class: 'warning' }, 'Some peers tell of more files than this node has room for: of theirs, only the newest are shown.')
-      : '',
-    isPrivate() ? element('p', { class: 'quiet' }, 'This node is private: only who has a token sees its files.') : '',
     element('p', { class: 'figure' },
       element('strong', {}, bytes(status.blob_bytes)), ' kept for ',
       count(status.local_files, 'file', 'files')),
-    element('p', { class: status.room_bytes > 0 ? '' : 'warning' },
-      status.room_bytes > 0 ? `Room for ${bytes(status.room_bytes)} more` : 'There is no room for more: delete something, or give the node more.'),
+    status.room_bytes > 0 ? element('p', {}, `Room for ${bytes(status.room_bytes)} more`) : '',
     saved > 0 ? ring(status.blob_bytes, saved) : '',
     element('ul', { class: 'legend' },
       element('li', { class: 'stored' }, `${bytes(status.blob_bytes)} on disk, in ${count(status.blobs, 'content', 'contents')}`),
       saved > 0 ? element('li', { class: 'saved' }, `${bytes(saved)} saved by deduplication`) : null),
   )
+}
+
+let said = ''
+
+// What its visitors have to know stands above all else, also where the rest is folded.
+function tellWarnings(status) {
+  const full = 'There is no room for more: delete something, or give the node more.'
+  const alone = `No peer reaches this node at ${status.peer.address}, so others do not see its files: set its base URL to an address where they do.`
+  const partial = 'Some peers tell of more files than this node has room for: of theirs, only the newest are shown.'
+  const secret = 'This node is private: only who has a token sees its files.'
+  const told = [
+    status.room_bytes === 0 ? element('p', { class: 'why warning' }, full) : null,
+    status.reachable === false ? element('p', { class: 'why warning' }, alone) : null,
+    status.partial ? element('p', { class: 'why' }, partial) : null,
+    isPrivate() ? element('p', { class: 'why' }, secret) : null,
+  ].filter(Boolean)
+  const words = told.map((it) => it.textContent).join(' ')
+  // The same words again would be read out again.
+  if (words === said) return
+  said = words
+  document.getElementById('warnings').replaceChildren(...told)
 }
 
 function ring(stored, saved) {

@@ -26,7 +26,7 @@ struct Asset {
 }
 
 /// The files of `page/`, by the names that they refer to each other with.
-const ASSETS: [Asset; 30] = [
+const ASSETS: [Asset; 31] = [
     html("index.html", include_bytes!("../../page/index.html")),
     css("style.css", include_bytes!("../../page/style.css")),
     svg("icon.svg", include_bytes!("../../page/icon.svg")),
@@ -54,6 +54,7 @@ const ASSETS: [Asset; 30] = [
     js("place.js", include_bytes!("../../page/place.js")),
     js("rights.js", include_bytes!("../../page/rights.js")),
     js("rows.js", include_bytes!("../../page/rows.js")),
+    js("saving.js", include_bytes!("../../page/saving.js")),
     js(
         "shared_text.js",
         include_bytes!("../../page/shared_text.js"),

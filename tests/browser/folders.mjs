@@ -29,7 +29,7 @@ await visit(url, async (page) => {
   await row(page, 'Files', 'b.jpg').waitFor()
   await row(page, 'Files', 'c #1.jpg').waitFor()
   await way.getByText('2026 & more').waitFor()
-  const name = await saved(page, () => way.getByRole('link', { name: 'Download the folder photos/2026 & more' }).click(), archive)
+  const name = await saved(page, () => way.getByRole('link', { name: 'Download all of the folder photos/2026 & more' }).click(), archive)
   assert.equal(name, '2026 & more.zip')
 
   // What was typed into the address, and the way back.

@@ -19,7 +19,7 @@ async function check(page, width) {
 }
 
 function tooSmall() {
-  const targets = [...document.querySelectorAll('button, a, select, summary, input[type=search], .choose')]
+  const targets = [...document.querySelectorAll('button, a, select, summary, input[type=search], input[type=text], textarea, .choose, .hand-over')]
   const seen = targets.filter((it) => it.checkVisibility() && !it.matches('.skip'))
   return seen.filter((it) => {
     const { width, height } = it.getBoundingClientRect()
@@ -30,6 +30,25 @@ function tooSmall() {
 async function look(page, name) {
   await row(page, 'Files', name).getByRole('button', { name: `Look: ${name}` }).click()
   return page.getByRole('dialog', { name })
+}
+
+// What else there is: a folder, the dialog for texts, and the way for a phone.
+async function lookFurther(page, width, isPhone) {
+  const checked = async () => {
+    await check(page, width)
+    if (isPhone) assert.deepEqual(await page.evaluate(tooSmall), [])
+  }
+  await page.getByRole('link', { name: 'in a folder', exact: true }).click()
+  await page.getByRole('navigation', { name: 'Folders' }).waitFor()
+  await checked()
+  await page.getByRole('button', { name: 'Write a text' }).click()
+  await page.getByRole('dialog', { name: 'Upload a text' }).waitFor()
+  await checked()
+  await page.keyboard.press('Escape')
+  if (isPhone) await page.getByRole('heading', { name: 'This node', exact: true }).click()
+  await page.getByRole('button', { name: 'Open on a phone' }).click()
+  await page.getByText('no phone reaches it').waitFor()
+  await checked()
 }
 
 for (const [size, viewport] of [['phone', { width: 320, height: 700 }], ['desktop', { width: 1280, height: 800 }]]) {
@@ -45,6 +64,7 @@ for (const [size, viewport] of [['phone', { width: 320, height: 700 }], ['deskto
       if (isPhone) assert.deepEqual(await page.evaluate(tooSmall), [])
       await page.screenshot({ path: `${process.env.SCREENSHOTS}/look-${size}-${colorScheme}.png` })
       await dialog.getByRole('button', { name: 'Close' }).click()
+      await lookFurther(page, viewport.width, isPhone)
     }, { viewport, colorScheme, hasTouch: isPhone, isMobile: isPhone })
   }
 }

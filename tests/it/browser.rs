@@ -323,6 +323,7 @@ fn files_are_looked_at_copied_and_chosen_without_leaving_the_page() {
     uploaded(node.address, "page.html", b"<script>alert(1)</script>");
     uploaded(node.address, "picture.svg.png", picture);
     uploaded(node.address, "sound.wav", &sound);
+    uploaded(node.address, "in a folder/inside.txt", b"inside");
     uploaded(node.address, "minutes.pdf", b"%PDF-1.4\n");
     run("look.mjs", &node, &[]);
 }
