@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::BlobError;
 use super::receiving::{Limit, Received, Receiving};
@@ -76,6 +77,13 @@ pub trait Partials: Send + Sync {
     /// Cuts off whatever is behind the first `counts` bytes, and tells how many of them are
     /// there.
     async fn cut(&self, id: &PartialId, counts: u64) -> Result<u64, BlobError>;
+
+    /// Up to `len` bytes from `offset` on; fewer where less is there.
+    async fn read(&self, id: &PartialId, offset: u64, len: usize) -> Result<Bytes, BlobError>;
+
+    /// Makes what has come of `from` what has come of `to`, of which nothing may be there. Ok means
+    /// that this lasts; nothing there is fine. Neither may be open.
+    async fn rename(&self, from: &PartialId, to: &PartialId) -> Result<(), BlobError>;
 
     /// Removes what has come; nothing there is fine.
     async fn remove(&self, id: &PartialId) -> Result<(), BlobError>;

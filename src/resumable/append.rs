@@ -151,7 +151,8 @@ impl Appending {
         visit.entry.note(None);
         // Before it may be a file, which takes no room any longer.
         drop(ahead);
-        if Some(visit.state.offset) == visit.state.upload.length {
+        let is_whole = Some(visit.state.offset) == visit.state.upload.length;
+        if is_whole && visit.state.upload.concat.is_none() {
             visit.finish(partial).await?;
         } else {
             visit.save().await?;

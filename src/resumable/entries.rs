@@ -1,14 +1,14 @@
 //! Which uploads there are, in memory.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::state::UploadId;
+use super::id::UploadId;
 use super::turns::Turns;
 use crate::client_key::ClientKey;
 use crate::record::FileId;
@@ -21,7 +21,11 @@ const HOARDED: Duration = Duration::from_mins(10);
 
 /// All uploads.
 #[derive(Default)]
-pub(super) struct Entries(Mutex<HashMap<UploadId, Arc<UploadEntry>>>);
+pub(super) struct Entries {
+    all: Mutex<HashMap<UploadId, Arc<UploadEntry>>>,
+    /// What final uploads are made of.
+    parts: Mutex<HashMap<UploadId, BTreeSet<UploadId>>>,
+}
 
 /// An upload.
 pub(super) struct UploadEntry {
@@ -35,6 +39,8 @@ pub(super) struct UploadEntry {
     pub(super) room: Arc<TakenRoom>,
     /// Whether what had come before this start was read and is what it was.
     proven: AtomicBool,
+    /// The final upload that it is a part of.
+    joined: Mutex<Option<UploadId>>,
 }
 
 /// Why there is no place for another upload.
@@ -69,6 +75,7 @@ impl UploadEntry {
             begun: AtomicBool::new(begun),
             room,
             proven: AtomicBool::new(false),
+            joined: Mutex::default(),
         }
     }
 
@@ -105,6 +112,16 @@ impl UploadEntry {
         *self.known.lock()
     }
 
+    /// The final upload that has taken it in, and to which its content belongs.
+    pub(super) fn joined(&self) -> Option<UploadId> {
+        *self.joined.lock()
+    }
+
+    /// Whether its client has yet to bring it to its end.
+    fn is_unfinished(&self) -> bool {
+        self.known().file.is_none() && self.joined().is_none()
+    }
+
     /// It goes on, or has become `file`.
     pub(super) fn note(&self, file: Option<FileId>) {
         *self.known.lock() = Known {
@@ -116,13 +133,13 @@ impl UploadEntry {
 
 impl Entries {
     pub(super) fn get(&self, id: UploadId) -> Option<Arc<UploadEntry>> {
-        self.0.lock().get(&id).map(Arc::clone)
+        self.all.lock().get(&id).map(Arc::clone)
     }
 
     /// Adds one that was there before this start.
     pub(super) fn add(&self, id: UploadId, known: Known, begun: bool, room: Arc<TakenRoom>) {
         let entry = UploadEntry::new(known, None, begun, room);
-        self.0.lock().insert(id, Arc::new(entry));
+        self.all.lock().insert(id, Arc::new(entry));
     }
 
     /// Adds one unless `max` are unfinished already, or `each` of this client. Where that is so
@@ -136,9 +153,9 @@ impl Entries {
         (max, each): (usize, usize),
         room: Arc<TakenRoom>,
     ) -> Result<Option<UploadId>, Full> {
-        let mut entries = self.0.lock();
+        let mut entries = self.all.lock();
         let mut held: HashMap<&Option<ClientKey>, usize> = HashMap::new();
-        let unfinished = || entries.iter().filter(|(_, it)| it.known().file.is_none());
+        let unfinished = || entries.iter().filter(|(_, it)| it.is_unfinished());
         for (_, entry) in unfinished() {
             *held.entry(&entry.client).or_default() += 1;
         }
@@ -178,32 +195,76 @@ impl Entries {
         Ok(gone)
     }
 
-    pub(super) fn remove(&self, id: UploadId) {
-        self.0.lock().remove(&id);
+    /// Adds a final upload, which takes in its parts: they count no longer for themselves, so that
+    /// whoever has as many as one may can still make a file of them.
+    pub(super) fn add_final(
+        &self,
+        id: UploadId,
+        parts: BTreeSet<UploadId>,
+        client: Option<ClientKey>,
+        room: Arc<TakenRoom>,
+    ) {
+        let known = Known {
+            written: Instant::now(),
+            file: None,
+        };
+        let entry = UploadEntry::new(known, client, true, room);
+        // Nothing has come before.
+        entry.set_proven();
+        self.all.lock().insert(id, Arc::new(entry));
+        self.join(id, parts);
     }
 
-    /// Those that were last written before `time`.
+    /// Notes that a final upload is made of these parts.
+    pub(super) fn join(&self, id: UploadId, parts: BTreeSet<UploadId>) {
+        let entries = self.all.lock();
+        for entry in parts.iter().filter_map(|part| entries.get(part)) {
+            *entry.joined.lock() = Some(id);
+        }
+        self.parts.lock().insert(id, parts);
+    }
+
+    /// Forgets an upload, and tells the parts that it was made of, which stand for themselves again
+    /// unless they are forgotten, too.
+    pub(super) fn remove(&self, id: UploadId) -> BTreeSet<UploadId> {
+        let mut entries = self.all.lock();
+        entries.remove(&id);
+        let parts = self.parts.lock().remove(&id).unwrap_or_default();
+        for entry in parts.iter().filter_map(|part| entries.get(part)) {
+            *entry.joined.lock() = None;
+        }
+        parts
+    }
+
+    /// The parts that a final upload is made of; none of any other.
+    pub(super) fn parts_of(&self, id: UploadId) -> BTreeSet<UploadId> {
+        self.parts.lock().get(&id).cloned().unwrap_or_default()
+    }
+
+    /// Those that were last written before `time`, but for parts, which go with what they are in.
     pub(super) fn written_before(&self, time: Instant) -> Vec<UploadId> {
-        let entries = self.0.lock();
+        let entries = self.all.lock();
         let old = entries.iter().filter(|(_, it)| it.known().written < time);
+        let old = old.filter(|(_, it)| it.joined().is_none());
         old.map(|(id, _)| *id).collect()
     }
 
-    /// The one that ended first, if more than `max` have.
+    /// The one that ended first, if more than `max` have, parts of others among them.
     pub(super) fn first_ended_beyond(&self, max: usize) -> Option<UploadId> {
-        let entries = self.0.lock();
-        let ended = || entries.iter().filter(|(_, it)| it.known().file.is_some());
-        if ended().count() <= max {
+        let entries = self.all.lock();
+        if entries.values().filter(|it| !it.is_unfinished()).count() <= max {
             return None;
         }
-        ended()
+        entries
+            .iter()
+            .filter(|(_, it)| it.known().file.is_some())
             .min_by_key(|(_, it)| it.known().written)
             .map(|(id, _)| *id)
     }
 
     /// Whether an upload has become this file.
     pub(super) fn has_become(&self, file: FileId) -> bool {
-        self.0
+        self.all
             .lock()
             .values()
             .any(|it| it.known().file == Some(file))
@@ -239,13 +300,35 @@ mod tests {
                 file: None,
             };
             let entry = UploadEntry::new(known, client.cloned(), true, no_room());
-            entries.0.lock().insert(UploadId::new(), Arc::new(entry));
+            entries.all.lock().insert(UploadId::new(), Arc::new(entry));
         }
     }
 
     fn begin(entries: &Entries, client: Option<ClientKey>) -> Result<bool, Full> {
         let added = entries.add_unfinished(UploadId::new(), client, PLACES, no_room());
         added.map(|gone| gone.is_some())
+    }
+
+    #[test]
+    fn parts_that_are_joined_take_no_places_and_come_and_go_with_the_whole() {
+        let entries = Entries::default();
+        hold(&entries, Some(&client(1)), PLACES.1, HOARDED / 2);
+        assert_eq!(begin(&entries, Some(client(1))), Err(Full::Share));
+        let parts: BTreeSet<_> = entries.all.lock().keys().copied().collect();
+        let whole = UploadId::new();
+        entries.add_final(whole, parts.clone(), Some(client(1)), no_room());
+        assert_eq!(begin(&entries, Some(client(1))), Ok(false));
+        let first = *parts.first().unwrap();
+        assert_eq!(entries.get(first).unwrap().joined(), Some(whole));
+        assert!(entries.written_before(Instant::now()).len() <= 2);
+        // They count among those that have ended, and the whole goes for all.
+        let file = FileId::next(None);
+        entries.get(whole).unwrap().note(Some(file));
+        assert_eq!(entries.first_ended_beyond(PLACES.1), Some(whole));
+        assert_eq!(entries.first_ended_beyond(PLACES.1 + 1), None);
+        assert_eq!(entries.parts_of(whole), parts);
+        assert_eq!(entries.remove(whole), parts);
+        assert_eq!(entries.get(first).unwrap().joined(), None);
     }
 
     #[test]

@@ -14,8 +14,22 @@ pub enum UploadError {
     #[error("the upload goes on at byte {0}")]
     Offset(u64),
     /// It was to have another length than was told before, or less than is here.
-    #[error("Upload-Length is told once, and is not less than what is here")]
+    #[error(
+        "Upload-Length is told once, and is not less than what is here or other than its parts"
+    )]
     Length,
+    /// It is to be joined of an upload that was not begun as a part.
+    #[error("Upload-Concat names an upload that was not begun with 'Upload-Concat: partial'")]
+    NoPart,
+    /// It is to be joined of a part that is not whole.
+    #[error("Upload-Concat names a partial upload that is not finished")]
+    Unfinished,
+    /// It is to be joined of a part that another one has taken in.
+    #[error("Upload-Concat names a partial upload that is in another final upload already")]
+    Joined,
+    /// It is made of its parts, and takes no bytes.
+    #[error("a final upload is made of its partial uploads, and takes no bytes")]
+    Final,
     /// What was acknowledged of it is no longer what came; it is given up.
     #[error("what was stored of the upload is damaged; begin it anew")]
     Damaged,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 
+use super::concat::Concat;
 use super::error::UploadError;
 use super::state::{Ending, Finished};
 use super::visit::Visit;
@@ -27,10 +28,16 @@ impl Visit {
         self.make_file(partial).await
     }
 
-    /// Does so where all of the content is here, and whoever brought it came to no end.
+    /// Does so where all of the content is here, and whoever brought it came to no end; or where
+    /// it is made of others that are all here.
     pub(super) async fn finish_whole(&mut self) -> Result<(), UploadError> {
-        if self.state.finished.is_some() {
+        let is_part = self.state.upload.concat == Some(Concat::Partial);
+        if is_part || self.state.finished.is_some() {
             return Ok(());
+        }
+        if self.state.upload.concat.is_some() && self.state.ending.is_none() {
+            let partial = self.join().await?;
+            return self.finish(partial).await;
         }
         let uploads = self.uploads.clone();
         // Before its content is looked at, which goes once the file stands.

@@ -7,9 +7,12 @@
 //! [small state]: crate::small_state
 
 mod append;
+mod concat;
 mod entries;
 mod error;
 mod finish;
+mod id;
+mod join;
 mod open_partials;
 mod problems;
 mod remembered;
@@ -19,8 +22,10 @@ mod uploads;
 mod visit;
 
 pub use append::{Appending, Stopped};
+pub use concat::{Concat, InvalidConcat};
 pub use error::UploadError;
+pub use id::UploadId;
 pub use problems::problems;
-pub use state::{Finished, NewUpload, UploadId};
+pub use state::{Finished, NewUpload};
 pub use uploads::Uploads;
 pub use visit::{UploadProgress, Visit};

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
-use super::state::UploadId;
+use super::id::UploadId;
 use crate::blob::Partial;
 
 /// How many are kept, each with two open files and at most 80 KiB of memory.

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::error::UploadError;
-use super::state::{UploadId, UploadState};
+use super::id::UploadId;
+use super::state::UploadState;
 use crate::blob::{Limit, Partial, PartialId, Partials, Proven};
 use crate::small_state::{SmallState, StateName, StateSet};
 
@@ -88,7 +91,23 @@ impl Remembered {
         Ok(self.partials.longest(&id.partial(), beginnings).await?)
     }
 
-    /// Removes the content of an upload that is a file now.
+    /// Up to `len` bytes of the content of an upload from `offset` on.
+    pub(super) async fn read(
+        &self,
+        id: UploadId,
+        offset: u64,
+        len: usize,
+    ) -> Result<Bytes, UploadError> {
+        Ok(self.partials.read(&id.partial(), offset, len).await?)
+    }
+
+    /// Makes the content of one upload that of another, which has none.
+    pub(super) async fn rename(&self, from: UploadId, to: UploadId) -> Result<(), UploadError> {
+        let (from, to) = (from.partial(), to.partial());
+        Ok(self.partials.rename(&from, &to).await?)
+    }
+
+    /// Removes the content of an upload that is a file now, or within another one.
     pub(super) async fn remove_content(&self, id: UploadId) {
         // What is left goes with the upload.
         self.remove_partial(&id.partial()).await;

@@ -1,53 +1,15 @@
 //! What is remembered of an upload across restarts.
 
-use std::fmt;
-use std::str::FromStr;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use crate::blob::{PartialId, Proven};
+use super::concat::Concat;
+use super::id::UploadId;
+use crate::blob::Proven;
 use crate::hash::BlobHash;
 use crate::record::FileId;
 use crate::store::About;
-
-/// The id of an upload: 122 random bits, so that nobody guesses it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct UploadId(Uuid);
-
-/// A text that is no upload's id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the id of an upload is 32 hexadecimal digits")]
-pub struct InvalidUploadId;
-
-impl UploadId {
-    pub(super) fn new() -> Self {
-        Self(Uuid::new_v4())
-    }
-
-    /// What has come of the upload is called alike.
-    pub(super) fn partial(self) -> PartialId {
-        PartialId::of(self.0.as_bytes())
-    }
-}
-
-impl fmt::Display for UploadId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0.simple(), f)
-    }
-}
-
-impl FromStr for UploadId {
-    type Err = InvalidUploadId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidUploadId> {
-        let id = Uuid::try_parse(text).map(Self);
-        // Of the ways to write one, only that which was given out names a file.
-        id.ok()
-            .filter(|id| id.to_string() == text)
-            .ok_or(InvalidUploadId)
-    }
-}
 
 /// An upload that begins.
 #[derive(Debug, Clone)]
@@ -58,6 +20,18 @@ pub struct NewUpload {
     pub metadata: Option<String>,
     /// What the file will be. An empty name stands for the id of the upload.
     pub about: About,
+    /// What it is to other uploads; None where it is a file by itself.
+    pub concat: Option<Concat>,
+}
+
+impl NewUpload {
+    /// Which uploads it is made of, where it is a final one.
+    pub(super) fn parts(&self) -> Option<BTreeSet<UploadId>> {
+        match &self.concat {
+            Some(Concat::Final(parts)) => Some(parts.ids.iter().copied().collect()),
+            _ => None,
+        }
+    }
 }
 
 /// The file that an upload has become.
@@ -119,6 +93,9 @@ struct Written {
     hash: Option<BlobHash>,
     newer_than: Option<FileId>,
     file_id: Option<FileId>,
+    /// `Upload-Concat` as it came; None where it did not, and in what an older larder wrote.
+    #[serde(default)]
+    concat: Option<String>,
 }
 
 /// The most beginnings that are noted of one upload, each some 80 bytes of its state file.
@@ -176,6 +153,7 @@ impl UploadState {
             hash: self.ending.map(|it| it.hash),
             newer_than: self.ending.and_then(|it| it.newer_than),
             file_id: self.finished.map(|it| it.file),
+            concat: self.upload.concat.as_ref().map(Concat::to_string),
         };
         serde_json::json!(written).to_string().into_bytes()
     }
@@ -197,6 +175,7 @@ impl UploadState {
         }
         let (hash, newer_than) = (written.hash, written.newer_than);
         let file = written.file_id;
+        let concat = written.concat.map(|it| it.parse()).transpose().ok()?;
         Some(Self {
             upload: NewUpload {
                 length: written.length,
@@ -206,6 +185,7 @@ impl UploadState {
                     content_type: written.content_type,
                     description: written.description,
                 },
+                concat,
             },
             offset: written.offset,
             proof: written.proof,

@@ -8,9 +8,10 @@ use tokio::sync::{OnceCell, RwLock, watch};
 
 use super::entries::{Entries, Full, Known};
 use super::error::UploadError;
+use super::id::UploadId;
 use super::open_partials::OpenPartials;
 use super::remembered::Remembered;
-use super::state::{NewUpload, UploadId, UploadState};
+use super::state::{NewUpload, UploadState};
 use crate::blob::{BlobError, Purpose};
 use crate::client_key::ClientKey;
 use crate::small_state::SmallState;
@@ -77,6 +78,7 @@ impl Uploads {
         }
         let places = (MAX_UNFINISHED, MAX_OF_ONE);
         let room = self.store.no_room_yet(client.clone());
+        let is_empty_part = upload.concat.is_some() && upload.length == Some(0);
         let gone = self.entries.add_unfinished(id, client, places, room);
         let gone = gone.map_err(|full| match full {
             Full::All => UploadError::TooMany(MAX_UNFINISHED),
@@ -85,6 +87,10 @@ impl Uploads {
         if let Some(gone) = gone {
             tracing::info!(id = %gone, "an upload gives way to others");
             self.remove(gone).await;
+        }
+        if let Some(entry) = self.entries.get(id).filter(|_| is_empty_part) {
+            // It is whole, so it gives way to nobody.
+            entry.begin();
         }
         let saved = self.remembered.save(id, &UploadState::new(upload)).await;
         if saved.is_err() {
@@ -120,11 +126,15 @@ impl Uploads {
         self.stopping.send_replace(true);
     }
 
-    /// Forgets an upload, with what has come of it.
+    /// Forgets an upload, with what has come of it, and with its parts if it is a final one: those
+    /// first, since without it they would stand for themselves, and what has come of them is in it.
     pub(super) async fn remove(&self, id: UploadId) {
-        self.entries.remove(id);
-        drop(self.open.take(id));
-        self.remembered.remove(id).await;
+        let parts = self.entries.parts_of(id);
+        for id in parts.into_iter().chain([id]) {
+            self.entries.remove(id);
+            drop(self.open.take(id));
+            self.remembered.remove(id).await;
+        }
     }
 
     /// Ends what a crash has interrupted, then removes what expires, for ever.
@@ -186,13 +196,20 @@ impl Uploads {
     /// Learns once what was there before this start.
     pub async fn recall(&self) -> Result<&[UploadId], UploadError> {
         let recall = || async {
-            let mut interrupted = Vec::new();
+            let (mut interrupted, mut finals) = (Vec::new(), Vec::new());
             let all = self.remembered.find_all(self.expiry).await?;
             for found in all {
                 let state = found.state.as_ref();
                 let file = state.and_then(|it| it.finished).map(|it| it.file);
-                if file.is_none() && state.is_some_and(|it| it.ending.is_some()) {
+                let parts = state.and_then(|it| it.upload.parts());
+                let ends = parts.is_some() || state.is_some_and(|it| it.ending.is_some());
+                if file.is_none() && ends {
                     interrupted.push(found.id);
+                }
+                finals.extend(parts.map(|parts| (found.id, parts, file.is_some())));
+                if file.is_some() && found.len > 0 {
+                    // It could not be removed when the file stood.
+                    self.remembered.remove_content(found.id).await;
                 }
                 let now = Instant::now();
                 let written = now.checked_sub(found.age).unwrap_or(now);
@@ -200,7 +217,15 @@ impl Uploads {
                 let room = self.store.no_room_yet(None);
                 // Of one that has ended nothing is left, or it is the same as the file.
                 room.note(if file.is_none() { found.len } else { 0 });
-                self.entries.add(found.id, known, found.len > 0, room);
+                let is_whole = state.is_some_and(|it| it.upload.length == Some(found.len));
+                self.entries
+                    .add(found.id, known, found.len > 0 || is_whole, room);
+            }
+            for (id, parts, is_file) in finals {
+                if is_file {
+                    self.forget_contents(&parts).await;
+                }
+                self.entries.join(id, parts);
             }
             Ok(interrupted)
         };

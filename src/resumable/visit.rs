@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::concat::Concat;
 use super::entries::UploadEntry;
 use super::error::UploadError;
-use super::state::{Finished, UploadId, UploadState};
+use super::id::UploadId;
+use super::state::{Finished, UploadState};
 use super::turns::Turn;
 use super::uploads::Uploads;
 use crate::blob::{BlobError, Proven};
 use crate::disk::is_shortage;
+use crate::record::FileId;
 use crate::store::StoreError;
 
 /// The turn at an upload. While it lasts nobody else changes anything about it.
@@ -30,6 +33,8 @@ pub struct UploadProgress {
     pub offset: u64,
     /// What the client told of it, as it wrote that.
     pub metadata: Option<String>,
+    /// What it is to other uploads.
+    pub concat: Option<Concat>,
     /// When it is removed unless it goes on.
     pub expires: SystemTime,
     /// What it has become, once all of it was here.
@@ -62,8 +67,8 @@ impl Visit {
     /// How far it is. If it is whole, it is a file then.
     pub async fn progress(&mut self) -> Result<UploadProgress, UploadError> {
         self.finish_whole().await?;
-        if let Some(finished) = self.state.finished
-            && self.uploads.store.get(finished.file).await?.is_none()
+        if let Some(file) = self.file()
+            && self.uploads.store.get(file).await?.is_none()
         {
             return Err(UploadError::FileRemoved);
         }
@@ -75,9 +80,18 @@ impl Visit {
             length: self.state.upload.length,
             offset: self.offset().await?,
             metadata: self.state.upload.metadata.clone(),
+            concat: self.state.upload.concat.clone(),
             expires: now.checked_add(wait).unwrap_or(now),
             finished: self.state.finished,
         })
+    }
+
+    /// The file that it has become, or is within.
+    fn file(&self) -> Option<FileId> {
+        let entries = &self.uploads.entries;
+        let whole = self.entry.joined().and_then(|id| entries.get(id));
+        let of_whole = whole.and_then(|it| it.known().file);
+        self.state.finished.map(|it| it.file).or(of_whole)
     }
 
     /// Notes how many bytes it will have, which its client tells once. Ok means that a restart
@@ -98,12 +112,9 @@ impl Visit {
 
     /// How many bytes are here; whatever is behind them is cut off.
     pub(super) async fn offset(&mut self) -> Result<u64, UploadError> {
-        if let Some(length) = self
-            .state
-            .upload
-            .length
-            .filter(|_| self.state.finished.is_some())
-        {
+        // What has come of it is elsewhere then.
+        let is_over = self.state.finished.is_some() || self.entry.joined().is_some();
+        if let Some(length) = self.state.upload.length.filter(|_| is_over) {
             return Ok(length);
         }
         if let Some(received) = self.uploads.open.received(self.id) {
@@ -130,7 +141,7 @@ impl Visit {
 
     /// Has the longest beginning count that was noted while a request brought it, and that is
     /// still here; its bytes are durable then, as what is told of them must be.
-    async fn settle(&mut self) -> Result<(), UploadError> {
+    pub(super) async fn settle(&mut self) -> Result<(), UploadError> {
         if self.state.marks.is_empty() {
             return Ok(());
         }
@@ -181,8 +192,26 @@ impl Visit {
         self.uploads.remembered.save(self.id, &self.state).await
     }
 
-    /// Forgets the upload and what has come of it. A file that it has become stays.
+    /// Fails where the upload is a final one, to which nobody brings bytes.
+    pub fn check_takes_bytes(&self) -> Result<(), UploadError> {
+        match &self.state.upload.concat {
+            Some(Concat::Final(_)) => Err(UploadError::Final),
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets the upload and what has come of it. A file that it has become stays. Of a final
+    /// upload that is no file yet nothing is left without one of its parts.
     pub async fn remove(self) {
+        let whole = self.entry.joined();
+        let whole = whole.and_then(|id| Some((id, self.uploads.entries.get(id)?)));
+        if let Some((id, whole)) = whole {
+            let _turn = whole.turns.take().await;
+            if whole.known().file.is_none() {
+                self.uploads.remove(id).await;
+                return;
+            }
+        }
         self.uploads.remove(self.id).await;
     }
 }

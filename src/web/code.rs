@@ -50,7 +50,6 @@ pub(crate) enum Code {
     TooManyRequests,
     TooManyUploads,
     TooSlow,
-    TusExtension,
     TusVersion,
     Unavailable,
     UnknownBlob,
@@ -61,8 +60,11 @@ pub(crate) enum Code {
     UnknownPeer,
     UnknownUpload,
     UploadDamaged,
+    UploadFinal,
+    UploadJoined,
     UploadStalled,
     UploadTakenOver,
+    UploadUnfinished,
     WriteFailed,
     WritingClosed,
     WrongContentType,
@@ -76,7 +78,10 @@ impl Code {
         use StatusCode as S;
         match self {
             Self::NoToken | Self::WrongToken => S::UNAUTHORIZED,
-            Self::OriginNotAllowed | Self::ReadOnlyToken | Self::WritingClosed => S::FORBIDDEN,
+            Self::OriginNotAllowed
+            | Self::ReadOnlyToken
+            | Self::UploadFinal
+            | Self::WritingClosed => S::FORBIDDEN,
             Self::UnknownBlob
             | Self::UnknownFile
             | Self::UnknownKeep
@@ -89,7 +94,7 @@ impl Code {
             // Clients of tus ask after a conflict where the upload stands, and go on there.
             Self::AmbiguousFile | Self::UploadTakenOver | Self::WrongOffset => S::CONFLICT,
             // They begin anew.
-            Self::FileRemoved | Self::UploadDamaged => S::GONE,
+            Self::FileRemoved | Self::UploadDamaged | Self::UploadJoined => S::GONE,
             Self::PreconditionFailed | Self::TusVersion => S::PRECONDITION_FAILED,
             Self::TooLarge => S::PAYLOAD_TOO_LARGE,
             Self::ContentEncoded | Self::WrongContentType => S::UNSUPPORTED_MEDIA_TYPE,
@@ -127,8 +132,8 @@ impl Code {
             | Self::SecondFile
             | Self::TooLong
             | Self::TooManyFiles
-            | Self::TusExtension
-            | Self::UnknownChecksum => S::BAD_REQUEST,
+            | Self::UnknownChecksum
+            | Self::UploadUnfinished => S::BAD_REQUEST,
         }
     }
 

@@ -153,8 +153,6 @@ pub(crate) enum ApiError {
 pub(crate) enum TusError {
     #[error("this node speaks tus 1.0.0, and requests must say so in Tus-Resumable")]
     Version,
-    #[error("this node does not have the tus extension {0}")]
-    Extension(&'static str),
     #[error("the header {0} is missing or not valid")]
     Header(HeaderName),
     #[error("Upload-Metadata is not valid: {0}")]
@@ -241,7 +239,10 @@ impl ApiError {
             Self::Upload(UploadError::Unknown) => Code::UnknownUpload,
             Self::Upload(UploadError::Damaged) => Code::UploadDamaged,
             Self::Upload(UploadError::FileRemoved) => Code::FileRemoved,
-            Self::Upload(UploadError::Length) => Code::BadHeader,
+            Self::Upload(UploadError::Length | UploadError::NoPart) => Code::BadHeader,
+            Self::Upload(UploadError::Final) => Code::UploadFinal,
+            Self::Upload(UploadError::Joined) => Code::UploadJoined,
+            Self::Upload(UploadError::Unfinished) => Code::UploadUnfinished,
             Self::Upload(UploadError::Offset(_)) => Code::WrongOffset,
             Self::Upload(UploadError::TooMany(_) | UploadError::TooManyOfOne(_)) => {
                 Code::TooManyUploads
@@ -364,7 +365,6 @@ impl Refusal {
 fn of_tus(error: &TusError) -> Code {
     match error {
         TusError::Version => Code::TusVersion,
-        TusError::Extension(_) => Code::TusExtension,
         TusError::Header(_) => Code::BadHeader,
         TusError::Metadata(_) => Code::BadMetadata,
         TusError::ChecksumAlgorithm => Code::UnknownChecksum,

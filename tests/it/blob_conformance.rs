@@ -64,6 +64,7 @@ async fn conforms(blobs: &ByHash) {
         partial_content_goes_on_where_it_is_proven(blobs, purpose).await;
         partial_content_that_is_not_what_it_was_is_told(blobs, purpose).await;
         partial_content_is_cut_listed_and_removed(blobs, purpose).await;
+        partial_content_is_read_and_renamed(blobs, purpose).await;
         partial_content_becomes_a_blob(blobs, purpose).await;
     }
     purposes_are_apart(blobs).await;
@@ -364,6 +365,33 @@ async fn partial_content_becomes_a_blob(blobs: &ByHash, purpose: Purpose) {
         assert_eq!(found(blobs, purpose).await, []);
         blobs.delete(&BlobHash::of(&bytes)).await.unwrap();
     }
+}
+
+async fn partial_content_is_read_and_renamed(blobs: &ByHash, purpose: Purpose) {
+    let partials = blobs.partials(purpose);
+    let [from, to] = [7, 8].map(|it| PartialId::of(&[it; 16]));
+    let bytes = content(11, 90_000);
+    let mut partial = resume(blobs, purpose, &from, None).await.unwrap();
+    write(&mut *partial, &bytes).await.unwrap();
+    partial.sync().await.unwrap();
+    drop(partial);
+    for (offset, len, expected) in [
+        (0, 10, &bytes[..10]),
+        (89_990, 20, &bytes[89_990..]),
+        (90_000, 1, b""),
+        (1 << 40, 1, b""),
+    ] {
+        let piece = partials.read(&from, offset, len).await.unwrap();
+        assert_eq!(piece, expected, "{offset}");
+    }
+    partials.rename(&from, &to).await.unwrap();
+    assert_eq!(found(blobs, purpose).await, [(to.clone(), 90_000)]);
+    assert_eq!(partials.read(&from, 0, 10).await.unwrap(), b"" as &[u8]);
+    // Once more nothing is there that could be renamed.
+    partials.rename(&from, &to).await.unwrap();
+    let partial = resume(blobs, purpose, &to, Some(proven(&bytes))).await;
+    assert_eq!(partial.unwrap().received(), 90_000);
+    partials.remove(&to).await.unwrap();
 }
 
 async fn purposes_are_apart(blobs: &ByHash) {

@@ -98,6 +98,8 @@ mod strangers;
 mod tls;
 mod tus;
 mod tus_clients;
+mod tus_concat;
+mod tus_concat_faults;
 mod tus_faults;
 mod tus_lengths;
 mod tus_restarts;

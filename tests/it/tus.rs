@@ -159,7 +159,7 @@ fn the_node_tells_what_it_can_do() {
                 "tus-extension",
                 concat!(
                     "creation,creation-with-upload,creation-defer-length,",
-                    "expiration,termination,checksum"
+                    "expiration,termination,checksum,concatenation"
                 ),
             ),
             ("tus-checksum-algorithm", "sha1,sha256,blake3"),
@@ -190,10 +190,10 @@ fn an_upload_that_cannot_be_is_not_created() {
         (&["Upload-Length: -1"], "", 400, "bad_header"),
         (&["Upload-Length: 1.5"], "", 400, "bad_header"),
         (
-            &["Upload-Concat: partial", "Upload-Length: 1"],
+            &["Upload-Concat: part", "Upload-Length: 1"],
             "",
             400,
-            "tus_extension",
+            "bad_header",
         ),
         (
             &["Upload-Length: 1", "Upload-Metadata: a *"],

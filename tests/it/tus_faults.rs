@@ -67,6 +67,7 @@ async fn run(len: usize, working: u64, fault: Fault) -> Option<String> {
         length: Some(len as u64),
         metadata: None,
         about: About::default(),
+        concat: None,
     };
     let id = node.uploads().create(upload, None).await.unwrap();
     append(node, id, 0, &content[..first], false).await.unwrap();
@@ -137,6 +138,7 @@ async fn an_upload_in_parts_needs_no_disk() {
             length: Some(len as u64),
             metadata: None,
             about: About::default(),
+            concat: None,
         };
         let id = node.uploads().create(upload, None).await.unwrap();
         let mut progress = append(&node, id, 0, &content[..len / 3], false)

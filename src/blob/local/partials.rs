@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::super::{BlobError, FoundPartial, Limit, Partial, PartialId, Partials, Proven, Purpose};
 use super::receiving::{Incoming, Keeping};
@@ -147,6 +148,35 @@ impl Partials for LocalPartials {
                 cut.map_err(|e| BlobError::io("cut", path, e))?;
             }
             Ok(counts.min(len))
+        })
+        .await
+    }
+
+    async fn read(&self, id: &PartialId, offset: u64, len: usize) -> Result<Bytes, BlobError> {
+        let path = self.path(id);
+        blocking::run(move || {
+            let piece = match stored_file::open(&path) {
+                Err(e) if stored_file::is_no_file(&e) => Ok(Vec::new()),
+                file => file.and_then(|it| stored_file::read_at(&it, offset, len)),
+            };
+            Ok(piece.map_err(|e| BlobError::io("read", path, e))?.into())
+        })
+        .await
+    }
+
+    async fn rename(&self, from: &PartialId, to: &PartialId) -> Result<(), BlobError> {
+        let (dir, disk) = (self.files.dir.clone(), self.disk());
+        let (from, to) = (self.path(from), self.path(to));
+        blocking::run(move || {
+            let opened = disk.open_dir(&dir);
+            let opened = opened.map_err(|e| BlobError::io("open", &dir, e))?;
+            if !from.exists() {
+                return Ok(());
+            }
+            let renamed = disk.rename(&from, &to);
+            renamed.map_err(|e| BlobError::io("rename to", to, e))?;
+            let synced = opened.sync();
+            synced.map_err(|e| BlobError::io("sync", dir, e))
         })
         .await
     }

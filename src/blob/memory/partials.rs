@@ -134,6 +134,25 @@ impl Partials for MemoryPartials {
         }))
     }
 
+    async fn read(&self, id: &PartialId, offset: u64, len: usize) -> Result<Bytes, BlobError> {
+        let contents = self.contents.0.lock();
+        let content = contents.get(id).map(|it| &*it.bytes).unwrap_or_default();
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|at| content.get(at..));
+        let rest = rest.unwrap_or_default();
+        let piece = rest.get(..len).unwrap_or(rest);
+        Ok(Bytes::copy_from_slice(piece))
+    }
+
+    async fn rename(&self, from: &PartialId, to: &PartialId) -> Result<(), BlobError> {
+        let mut contents = self.contents.0.lock();
+        if let Some(content) = contents.remove(from) {
+            contents.insert(to.clone(), content);
+        }
+        Ok(())
+    }
+
     async fn remove(&self, id: &PartialId) -> Result<(), BlobError> {
         self.contents.0.lock().remove(id);
         Ok(())

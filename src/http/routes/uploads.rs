@@ -66,7 +66,7 @@ fn on_one(method: HttpMethod, needs: Option<Rights>, id: &str, summary: &str) ->
 }
 
 /// What may be wrong with the bytes of an upload.
-const OF_BYTES: [Code; 16] = [
+const OF_BYTES: [Code; 17] = [
     Code::BadHeader,
     Code::BodyCut,
     Code::ChecksumMismatch,
@@ -79,6 +79,7 @@ const OF_BYTES: [Code; 16] = [
     Code::UnknownChecksum,
     Code::UnknownUpload,
     Code::UploadDamaged,
+    Code::UploadFinal,
     Code::UploadStalled,
     Code::UploadTakenOver,
     Code::WriteFailed,
@@ -89,12 +90,14 @@ fn create() -> Operation {
     let location = [("Location", "Where the upload is.")];
     let headers = location.into_iter().chain(PROGRESS);
     let metadata = "Base64 values of the keys `filename`, `filetype` and `description`.";
+    let concat = "`partial` for a part of a file, or `final;` and the URLs of its parts in their \
+                  order, separated by spaces, which makes the file of them.";
     let operation = post(WRITERS, "createUpload", "Begins an upload", tus::uploads);
     speaking(operation)
         .text(
             "tus 1.0.0, perhaps with the first bytes as `application/offset+octet-stream`. Where the \
              length is not known yet, `Upload-Defer-Length: 1` stands in place of `Upload-Length`, \
-             which a later PATCH tells.",
+             which a later PATCH tells. A final upload has neither.",
         )
         .header(
             "Upload-Length",
@@ -103,6 +106,7 @@ fn create() -> Operation {
             number(),
         )
         .header("Upload-Metadata", false, metadata, text())
+        .header("Upload-Concat", false, concat, text())
         .answers(201, with_headers("It has begun.", headers))
         .refuses(OF_BYTES)
         .refuses([
@@ -110,13 +114,20 @@ fn create() -> Operation {
             Code::DescriptionTooLong,
             Code::FileNameTooLong,
             Code::TooManyUploads,
-            Code::TusExtension,
+            Code::UploadJoined,
+            Code::UploadUnfinished,
         ])
 }
 
 fn look() -> Operation {
-    let length = [("Upload-Length", "How many bytes it has in the end.")];
-    let headers = PROGRESS.into_iter().chain(length);
+    let more = [
+        ("Upload-Length", "How many bytes it has in the end."),
+        (
+            "Upload-Concat",
+            "What it is to other uploads, where that was told.",
+        ),
+    ];
+    let headers = PROGRESS.into_iter().chain(more);
     on_one(
         HttpMethod::Head,
         READERS,

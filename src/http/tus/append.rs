@@ -23,6 +23,7 @@ pub(super) async fn append(
     check_type(headers)?;
     let offset = headers::number(headers, &UPLOAD_OFFSET)?;
     let offset = offset.ok_or(TusError::Header(UPLOAD_OFFSET))?;
+    visit.check_takes_bytes()?;
     let progress = receive(visit, offset, headers, body).await?;
     let mut response = StatusCode::NO_CONTENT.into_response();
     headers::put_progress(response.headers_mut(), &progress)?;
@@ -63,8 +64,15 @@ pub(super) async fn receive(
     let checksum = Checksum::of(headers)?;
     let appending = visit.append(offset, checksum.is_some()).await?;
     let body = RequestBody::new(body, room.unwrap_or(u64::MAX));
-    match tokio::spawn(take(appending, body, checksum)).await {
-        Ok(taken) => taken,
+    to_its_end(take(appending, body, checksum)).await
+}
+
+/// Does what goes on when the request is given up.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(ApiError::ShuttingDown),
     }

@@ -10,7 +10,7 @@ use super::headers::{self, UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH, UP
 use super::{append, metadata};
 use crate::client_key::ClientKey;
 use crate::node::Node;
-use crate::resumable::{NewUpload, UploadId, UploadProgress};
+use crate::resumable::{Concat, NewUpload, UploadError, UploadId, UploadProgress};
 use crate::store::About;
 use crate::web::error::{ApiError, TusError};
 
@@ -25,17 +25,16 @@ pub(super) async fn create(
     let upload = new_upload(headers)?;
     // A client that sends nothing may send it with any type.
     let has_bytes = !body.is_end_stream();
-    if has_bytes {
-        append::check_type(headers)?;
-    }
-    let id = node.uploads().create(upload, client).await?;
-    let progress = match begin(node, id, headers, body).await {
-        Ok(progress) => progress,
-        Err(error) => {
-            // The client has yet to learn where it is, so it would wait for nobody.
-            node.uploads().visit(id).await?.remove().await;
-            return Err(error);
+    let (id, progress) = if let Some(Concat::Final(_)) = upload.concat {
+        if has_bytes {
+            return Err(UploadError::Final.into());
         }
+        append::to_its_end(join(Arc::clone(node), upload, client)).await?
+    } else {
+        if has_bytes {
+            append::check_type(headers)?;
+        }
+        begin(node, upload, client, headers, body).await?
     };
     let mut response = StatusCode::CREATED.into_response();
     let location = HeaderValue::try_from(location(path, id))?;
@@ -55,21 +54,43 @@ fn location(path: &str, id: UploadId) -> String {
 
 async fn begin(
     node: &Arc<Node>,
-    id: UploadId,
+    upload: NewUpload,
+    client: Option<ClientKey>,
     headers: &HeaderMap,
     body: Body,
-) -> Result<UploadProgress, ApiError> {
+) -> Result<(UploadId, UploadProgress), ApiError> {
+    let id = node.uploads().create(upload, client).await?;
     // Which makes a file of an empty upload.
     let visit = node.uploads().visit(id).await?;
-    append::receive(visit, 0, headers, body).await
+    match append::receive(visit, 0, headers, body).await {
+        Ok(progress) => Ok((id, progress)),
+        Err(error) => {
+            // The client has yet to learn where it is, so it would wait for nobody.
+            node.uploads().visit(id).await?.remove().await;
+            Err(error)
+        }
+    }
+}
+
+/// Makes one of the parts that an upload names. Where that fails it stays, so that a client which
+/// asks once more goes on where it came to.
+async fn join(
+    node: Arc<Node>,
+    upload: NewUpload,
+    client: Option<ClientKey>,
+) -> Result<(UploadId, UploadProgress), ApiError> {
+    let id = node.uploads().create_final(upload, client).await?;
+    let progress = node.uploads().visit(id).await?.progress().await?;
+    Ok((id, progress))
 }
 
 fn new_upload(headers: &HeaderMap) -> Result<NewUpload, ApiError> {
-    if headers.contains_key(UPLOAD_CONCAT) {
-        return Err(TusError::Extension("concatenation").into());
-    }
+    let concat = concat_of(headers)?;
+    let is_final = matches!(concat, Some(Concat::Final(_)));
     let deferred = headers.get(UPLOAD_DEFER_LENGTH);
     let length = match (headers::number(headers, &UPLOAD_LENGTH)?, deferred) {
+        // It is as long as its parts.
+        (length, _) if is_final => length,
         (None, None) => return Err(TusError::Header(UPLOAD_LENGTH).into()),
         (None, Some(value)) if value == "1" => None,
         (_, Some(_)) => return Err(TusError::Header(UPLOAD_DEFER_LENGTH).into()),
@@ -81,5 +102,14 @@ fn new_upload(headers: &HeaderMap) -> Result<NewUpload, ApiError> {
         length,
         about: value.map_or_else(|| Ok(About::default()), metadata::about)?,
         metadata: text,
+        concat,
     })
+}
+
+/// What `Upload-Concat` says, if it says anything.
+fn concat_of(headers: &HeaderMap) -> Result<Option<Concat>, TusError> {
+    const WRONG: TusError = TusError::Header(UPLOAD_CONCAT);
+    let value = headers.get(UPLOAD_CONCAT).filter(|it| !it.is_empty());
+    let text = value.map(|it| it.to_str().map_err(|_| WRONG)).transpose()?;
+    text.map(|it| it.parse().map_err(|_| WRONG)).transpose()
 }

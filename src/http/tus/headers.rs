@@ -25,7 +25,7 @@ pub(super) const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-off
 pub(super) const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 /// Says that the length is not known yet.
 pub(super) const UPLOAD_DEFER_LENGTH: HeaderName = HeaderName::from_static("upload-defer-length");
-/// Asks for an upload that is a part of another one.
+/// Says what an upload is to others: a part, or made of parts.
 pub(super) const UPLOAD_CONCAT: HeaderName = HeaderName::from_static("upload-concat");
 /// What a client tells of an upload.
 pub(super) const UPLOAD_METADATA: HeaderName = HeaderName::from_static("upload-metadata");
@@ -44,7 +44,7 @@ const FILE_HASH: HeaderName = HeaderName::from_static("larder-file-hash");
 const LAST_DATE: Duration = Duration::from_secs(253_402_300_799);
 
 /// What pages of other origins may read of an answer.
-pub(in crate::http) const EXPOSED: [HeaderName; 13] = [
+pub(in crate::http) const EXPOSED: [HeaderName; 14] = [
     header::LOCATION,
     TUS_RESUMABLE,
     TUS_VERSION,
@@ -54,6 +54,7 @@ pub(in crate::http) const EXPOSED: [HeaderName; 13] = [
     UPLOAD_OFFSET,
     UPLOAD_LENGTH,
     UPLOAD_DEFER_LENGTH,
+    UPLOAD_CONCAT,
     UPLOAD_METADATA,
     UPLOAD_EXPIRES,
     FILE_ID,

@@ -1,6 +1,6 @@
 //! Resumable uploads by tus 1.0.0 (<https://tus.io/protocols/resumable-upload>), with its
-//! extensions creation, creation-with-upload, creation-defer-length, expiration, termination and
-//! checksum.
+//! extensions creation, creation-with-upload, creation-defer-length, expiration, termination,
+//! checksum and concatenation.
 
 mod append;
 mod checksum;

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::headers::{
     self, METHOD_OVERRIDE, TUS_CHECKSUM_ALGORITHM, TUS_EXTENSION, TUS_MAX_SIZE, TUS_RESUMABLE,
-    TUS_VERSION, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH, UPLOAD_METADATA, VERSION,
+    TUS_VERSION, UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH, UPLOAD_METADATA, VERSION,
 };
 use super::{append, checksum, create};
 use crate::http::gate::ClientShare;
@@ -20,7 +20,8 @@ use crate::web::error::{ApiError, TusError};
 
 /// The extensions there are.
 const EXTENSIONS: HeaderValue = HeaderValue::from_static(
-    "creation,creation-with-upload,creation-defer-length,expiration,termination,checksum",
+    "creation,creation-with-upload,creation-defer-length,expiration,termination,checksum,\
+     concatenation",
 );
 
 /// Requests where uploads are created.
@@ -127,6 +128,9 @@ async fn look(node: &Arc<Node>, id: UploadId) -> Result<Response, ApiError> {
     };
     if let Some(metadata) = progress.metadata {
         headers.insert(UPLOAD_METADATA, HeaderValue::try_from(metadata)?);
+    }
+    if let Some(concat) = progress.concat {
+        headers.insert(UPLOAD_CONCAT, HeaderValue::try_from(concat.to_string())?);
     }
     let no_store = HeaderValue::from_static("no-store");
     headers.insert(header::CACHE_CONTROL, no_store);
