@@ -1,7 +1,8 @@
 // Uploads a file by tus-js-client, going on where an earlier run stopped.
 //
-//   node upload.mjs ENDPOINT FILE URL-STORE
+//   node upload.mjs ENDPOINT FILE URL-STORE [PARALLEL]
 //
+// PARALLEL is how many parts are sent at once, each by an upload of its own.
 // PACKAGES names the directory that holds node_modules.
 import { createReadStream } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -10,9 +11,10 @@ import { basename } from 'node:path'
 const require = createRequire(`${process.env.PACKAGES}/`)
 const { FileUrlStorage, Upload } = require('tus-js-client')
 
-const [endpoint, path, urlStore] = process.argv.slice(2)
+const [endpoint, path, urlStore, parallel = '1'] = process.argv.slice(2)
 const upload = new Upload(createReadStream(path), {
   endpoint,
+  parallelUploads: Number(parallel),
   urlStorage: new FileUrlStorage(urlStore),
   storeFingerprintForResuming: true,
   removeFingerprintOnSuccess: false,

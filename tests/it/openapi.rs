@@ -147,3 +147,29 @@ fn any_request_is_answered_as_the_document_says() {
     assert!(told.contains(&tested), "{tested}: {told}");
     assert_eq!(get(node.address, "/ready", &[]).status, 200);
 }
+
+#[test]
+fn a_client_generated_from_the_document_uploads_lists_downloads_and_removes() {
+    let token = "0123456789abcdef";
+    let (dir, node) = start(&["--token", token]);
+    let document = dir.path().join("openapi.json");
+    let answer = get(node.address, "/api/openapi.json", &[]);
+    std::fs::write(&document, answer.body).unwrap();
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
+    let generated = dir.path().join("generated");
+    std::fs::create_dir(&generated).unwrap();
+    let mut generator = venv::command("openapi-python-client");
+    generator.args(["generate", "--meta", "none", "--path"]);
+    generator.arg(&document).arg("--config");
+    generator.arg(scripts.join("openapi_client.yml"));
+    generator.arg("--output-path");
+    let output = generator.arg(generated.join("larder_client")).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let mut client = venv::command("python3");
+    client
+        .arg(scripts.join("openapi_client.py"))
+        .arg(&generated);
+    let output = client.args([&node.url(""), token]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}

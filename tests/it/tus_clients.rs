@@ -1,7 +1,9 @@
-//! The clients that people use, tus-js-client and tuspy, against a node; both sides are killed.
+//! The clients that people use, tus-js-client, Uppy and tuspy, against a node; where they can go
+//! on, both sides are killed.
 //!
 //! `tests/run` installs them.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -11,6 +13,7 @@ use tempfile::TempDir;
 use crate::common::content::content;
 use crate::common::process::{Node, until};
 use crate::common::raw_http::get;
+use crate::common::tus::look;
 use crate::common::{npm, venv};
 
 const MIB: usize = 1 << 20;
@@ -60,9 +63,10 @@ impl Client {
 
     fn len_at_node(&self) -> Option<usize> {
         let entries = std::fs::read_dir(&self.storage).ok()?;
-        let mut paths = entries.filter_map(|it| Some(it.ok()?.path()));
-        let content = paths.find(|path| path.extension().is_none())?;
-        usize::try_from(content.metadata().ok()?.len()).ok()
+        let paths = entries.filter_map(|it| Some(it.ok()?.path()));
+        let contents = paths.filter(|path| path.extension().is_none());
+        let all = contents.filter_map(|path| Some(path.metadata().ok()?.len()));
+        usize::try_from(all.sum::<u64>()).ok()
     }
 
     fn kill(&mut self) {
@@ -108,9 +112,14 @@ fn restart(node: Node, dir: &TempDir) -> Node {
 }
 
 fn goes_on(command: Command) {
+    goes_on_with(command, &[]);
+}
+
+fn goes_on_with(command: Command, more: &[&str]) {
     let dir = &tempfile::tempdir().unwrap();
     let mut node = Node::start(dir, &[]);
     let mut client = Client::new(command, &node, dir);
+    client.command.args(more);
     let content = content(1, LENGTH);
     std::fs::write(client.dir.path().join(FILE), &content).unwrap();
     client.start();
@@ -146,6 +155,45 @@ fn goes_on(command: Command) {
 #[test]
 fn tus_js_client_goes_on_after_kills_on_both_sides() {
     goes_on(script(npm::node(), "upload.mjs"));
+}
+
+#[test]
+fn tus_js_client_goes_on_with_parts_in_parallel() {
+    goes_on_with(script(npm::node(), "upload.mjs"), &["4"]);
+}
+
+#[test]
+fn uppy_uploads_as_a_whole_and_in_parallel_parts_from_a_page_of_another_site() {
+    // The node has to know the page's origin before the page knows the node's.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let dir = tempfile::tempdir().unwrap();
+    let origin = format!("http://127.0.0.1:{port}");
+    let node = Node::start(&dir, &["--cors-origin", &origin]);
+    for (number, parallel) in [(2, "1"), (3, "4")] {
+        let path = dir.path().join(FILE);
+        let content = content(number, 5 * MIB + 3);
+        std::fs::write(&path, &content).unwrap();
+        let mut uppy = script(npm::node(), "uppy.mjs");
+        uppy.arg(node.url("/api/p2p/tus")).arg(&path);
+        let output = uppy.args([parallel, &port]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let files = get(node.address, "/api/p2p/files", &[]).json();
+        let files = files["files"].as_array().unwrap();
+        let file = files.last().unwrap();
+        assert_eq!(file["original_name"], FILE);
+        assert_eq!(file["description"], "na\u{ef}ve");
+        assert_eq!(file["hash"], BlobHash::of(&content).to_string());
+        let url = String::from_utf8(output.stdout).unwrap();
+        let upload = url.trim().split_once("/api").unwrap().1;
+        let looked = look(node.address, &format!("/api{upload}"));
+        assert_eq!(looked.header("larder-file-id"), file["file_id"]);
+        let concat = looked.header("upload-concat");
+        assert_eq!(concat.split(' ').count() == 4, parallel == "4", "{concat}");
+    }
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    assert_eq!(files["files"].as_array().unwrap().len(), 2);
 }
 
 #[test]
