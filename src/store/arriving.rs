@@ -78,9 +78,9 @@ impl Store {
         length: u64,
     ) -> Result<(), StoreError> {
         let kept = || self.totals().blob_bytes;
-        match room.take(length, here, Kind::Promised, kept) {
+        match room.take(length, here, Kind::Promised, kept).await {
             Err(BlobError::OverQuota(_)) if self.may_be_kept(length).await? => {
-                Ok(room.take(length, here, Kind::Beyond, kept)?)
+                Ok(room.take(length, here, Kind::Beyond, kept).await?)
             }
             taken => Ok(taken?),
         }
@@ -100,7 +100,7 @@ impl Store {
         let ahead = here.next_multiple_of(STEP);
         let Some(length) = length else {
             let kept = || self.totals().blob_bytes;
-            return Ok(room.take(ahead, ahead, Kind::Beyond, kept)?);
+            return Ok(room.take(ahead, ahead, Kind::Beyond, kept).await?);
         };
         self.let_come(room, ahead.min(length), length).await
     }
@@ -114,11 +114,11 @@ impl Store {
         bytes: u64,
     ) -> Result<(), StoreError> {
         let kept = || self.totals().blob_bytes;
-        match room.take(bytes, bytes, Kind::Promised, kept) {
+        match room.take(bytes, bytes, Kind::Promised, kept).await {
             Err(BlobError::OverQuota(_))
                 if self.is_expected(hash) || self.is_needed(hash).await? =>
             {
-                Ok(room.take(bytes, bytes, Kind::Beyond, kept)?)
+                Ok(room.take(bytes, bytes, Kind::Beyond, kept).await?)
             }
             taken => Ok(taken?),
         }
@@ -148,7 +148,7 @@ impl Receiving for Counted {
             let (bytes, kept) = (self.received.next_multiple_of(STEP), || {
                 self.store.totals().blob_bytes
             });
-            self.room.take(bytes, bytes, Kind::Beyond, kept)?;
+            self.room.take(bytes, bytes, Kind::Beyond, kept).await?;
         }
         self.receiving.write(piece).await
     }

@@ -17,9 +17,11 @@ impl Store {
     }
 
     /// Fails where the quota has no room now for so many bytes of new content.
-    pub(super) fn check_quota(&self, bytes: u64) -> Result<(), StoreError> {
-        let quota = self.quota.as_ref();
-        quota.map_or(Ok(()), |it| it.check(bytes, || self.totals().blob_bytes))
+    pub(super) async fn check_quota(&self, bytes: u64) -> Result<(), StoreError> {
+        match &self.quota {
+            Some(quota) => quota.check(bytes, || self.totals().blob_bytes).await,
+            None => Ok(()),
+        }
     }
 
     pub(super) fn is_expected(&self, hash: &BlobHash) -> bool {
@@ -29,7 +31,7 @@ impl Store {
     /// Fails where content of so many bytes is sure to find no room: the quota has none now, and
     /// nothing that is kept or on its way has this length. What is kept already takes nothing.
     pub async fn check_quota_of_length(&self, bytes: u64) -> Result<(), StoreError> {
-        match self.check_quota(bytes) {
+        match self.check_quota(bytes).await {
             Err(full) if !self.may_be_kept(bytes).await? => Err(full),
             _ => Ok(()),
         }

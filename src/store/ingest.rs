@@ -103,7 +103,7 @@ impl Store {
             // What a record has is counted already, whole or damaged.
             if let Some(quota) = self.quota.as_ref().filter(|_| !intent.is_counted()) {
                 let kept = || self.totals().blob_bytes;
-                reserved = match quota.reserve(hash, size, room.as_ref(), kept) {
+                reserved = match quota.reserve(hash, size, room.as_ref(), kept).await {
                     // Whoever brought the same meanwhile is through with it.
                     Err(_) if self.is_needed(&hash).await? => None,
                     reserved => Some(reserved?),
@@ -160,6 +160,9 @@ impl Store {
             size,
             hash,
         };
+        if let Some(reserved) = &reserved {
+            reserved.begin_counting();
+        }
         let Put { record, mended } = self.index.put(file, intent).await?;
         // The index counts it by now.
         if let Some(reserved) = reserved {

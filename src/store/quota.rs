@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::StoreError;
 use crate::blob::BlobError;
@@ -18,19 +19,38 @@ const BEYOND: u64 = 64 << 20;
 pub(super) struct Quota {
     limit: u64,
     coming: Mutex<Coming>,
+    /// Told when content is no longer on its way that the index has begun to count.
+    counted: Notify,
 }
 
 /// What is on its way, which the index does not count yet.
 #[derive(Default)]
 struct Coming {
-    /// Contents that are being kept: how long each is, in bytes, and how many uploads bring it.
-    contents: HashMap<BlobHash, (u64, usize)>,
+    /// Contents that are being kept.
+    contents: HashMap<BlobHash, BeingKept>,
     /// How long they are together, in bytes.
     bytes: u64,
     /// The room of what has not come to its end, each under a number of its own.
     rooms: HashMap<u64, Taken>,
     /// How many numbers were given.
     numbers: u64,
+}
+
+/// A content that is being kept.
+struct BeingKept {
+    /// How long it is, in bytes.
+    bytes: u64,
+    /// How many uploads bring it.
+    uploads: usize,
+    /// Whether the index may count it by now, so that it may count twice for a moment.
+    may_be_counted: bool,
+}
+
+/// Why something has no room.
+struct Refused {
+    why: BlobError,
+    /// Whether it has room if what may count twice does.
+    is_unsure: bool,
 }
 
 /// Room for a content that is being kept; given back on drop, when the index counts the content.
@@ -80,8 +100,11 @@ struct Beside {
 
 impl Quota {
     pub(super) fn of(limit: u64) -> Arc<Self> {
-        let coming = Mutex::default();
-        Arc::new(Self { limit, coming })
+        Arc::new(Self {
+            limit,
+            coming: Mutex::default(),
+            counted: Notify::new(),
+        })
     }
 
     /// How many bytes it is.
@@ -96,54 +119,95 @@ impl Quota {
     }
 
     /// Fails where there is no room for so many bytes more; `kept` tells how many the index counts.
-    pub(super) fn check(&self, bytes: u64, kept: impl FnOnce() -> u64) -> Result<(), StoreError> {
-        Ok(self.check_beside(bytes, kept, &self.coming.lock())?)
+    pub(super) async fn check(&self, bytes: u64, kept: impl Fn() -> u64) -> Result<(), StoreError> {
+        let look = || self.check_beside(bytes, &kept, &self.coming.lock());
+        Ok(self.decided(look).await?)
     }
 
     fn check_beside(
         &self,
         bytes: u64,
-        kept: impl FnOnce() -> u64,
+        kept: impl Fn() -> u64,
         coming: &Coming,
-    ) -> Result<(), BlobError> {
+    ) -> Result<(), Refused> {
         // Looked at under the lock: what is no longer on its way is counted by now.
         let taken = kept().saturating_add(coming.inside());
-        if taken.saturating_add(bytes) > self.limit {
-            return Err(BlobError::OverQuota(self.limit));
+        self.check_limit(taken.saturating_add(bytes), self.limit, coming)
+    }
+
+    /// Fails where `bytes` are more than `limit`.
+    fn check_limit(&self, bytes: u64, limit: u64, coming: &Coming) -> Result<(), Refused> {
+        if bytes <= limit {
+            return Ok(());
         }
-        Ok(())
+        Err(Refused {
+            why: BlobError::OverQuota(self.limit),
+            is_unsure: bytes.saturating_sub(coming.perhaps_counted()) <= limit,
+        })
+    }
+
+    /// What `look` finds, under the lock of what is on its way. The index counts a content a moment
+    /// before it is no longer on its way, and who would be refused for that alone looks once more
+    /// when such a moment is over. Who is refused whatever counts twice waits for nobody.
+    async fn decided<T>(&self, look: impl Fn() -> Result<T, Refused>) -> Result<T, BlobError> {
+        loop {
+            // Made first, so that it hears of all that ends behind the look.
+            let counted = self.counted.notified();
+            match look() {
+                Ok(found) => return Ok(found),
+                Err(refused) if !refused.is_unsure => return Err(refused.why),
+                Err(_) => counted.await,
+            }
+        }
     }
 
     /// Reserves room for a content of so many bytes, which takes no more where others bring the
     /// same, and none where `room` was promised to it; `kept` as for [`Quota::check`].
-    pub(super) fn reserve(
+    pub(super) async fn reserve(
         self: &Arc<Self>,
         hash: BlobHash,
         bytes: u64,
         room: Option<&Arc<TakenRoom>>,
-        kept: impl FnOnce() -> u64,
+        kept: impl Fn() -> u64,
     ) -> Result<Reservation, StoreError> {
-        let mut coming = self.coming.lock();
-        let mut before = None;
-        if let Some((_, uploads)) = coming.contents.get_mut(&hash) {
-            *uploads += 1;
-        } else {
-            before = room.and_then(|it| Some((Arc::clone(it), coming.rooms.remove(&it.number)?)));
-            let promised = before.as_ref().filter(|(_, it)| it.kind == Kind::Promised);
-            if promised.is_none_or(|(_, it)| it.bytes < bytes)
-                && let Err(full) = self.check_beside(bytes, kept, &coming)
-            {
-                coming.put_back(before.as_ref());
-                return Err(full.into());
-            }
-            coming.contents.insert(hash, (bytes, 1));
-            coming.bytes += bytes;
-        }
+        let look = || self.reserve_now(hash, bytes, room, &kept);
+        let before = self.decided(look).await?;
         Ok(Reservation {
             quota: Arc::clone(self),
             hash,
             before,
         })
+    }
+
+    /// Does that where there is room, and returns what of it was promised before.
+    fn reserve_now(
+        &self,
+        hash: BlobHash,
+        bytes: u64,
+        room: Option<&Arc<TakenRoom>>,
+        kept: impl Fn() -> u64,
+    ) -> Result<Option<(Arc<TakenRoom>, Taken)>, Refused> {
+        let mut coming = self.coming.lock();
+        if let Some(same) = coming.contents.get_mut(&hash) {
+            same.uploads += 1;
+            return Ok(None);
+        }
+        let before = room.and_then(|it| Some((Arc::clone(it), coming.rooms.remove(&it.number)?)));
+        let promised = before.as_ref().filter(|(_, it)| it.kind == Kind::Promised);
+        if promised.is_none_or(|(_, it)| it.bytes < bytes)
+            && let Err(full) = self.check_beside(bytes, kept, &coming)
+        {
+            coming.put_back(before.as_ref());
+            return Err(full);
+        }
+        let content = BeingKept {
+            bytes,
+            uploads: 1,
+            may_be_counted: false,
+        };
+        coming.contents.insert(hash, content);
+        coming.bytes += bytes;
+        Ok(before)
     }
 
     /// A number for room that is taken.
@@ -163,41 +227,43 @@ impl Quota {
     fn take(
         &self,
         number: u64,
-        wanted: Taken,
+        wanted: &Taken,
         here: u64,
-        kept: impl FnOnce() -> u64,
-    ) -> Result<(), BlobError> {
+        kept: impl Fn() -> u64,
+    ) -> Result<(), Refused> {
         let mut coming = self.coming.lock();
-        let (beside, kept) = (coming.beside(number, &wanted), kept());
+        let (beside, kept) = (coming.beside(number, wanted), kept());
         let (limit, more) = match wanted.kind {
             Kind::Beyond if beside.beyond == 0 => (u64::MAX, 0),
             Kind::Beyond => (self.limit.saturating_add(BEYOND), beside.beyond),
             Kind::Found | Kind::Promised => (self.limit, 0),
         };
         let all = kept.saturating_add(beside.inside).saturating_add(more);
-        if all.saturating_add(wanted.bytes) > limit {
-            return Err(BlobError::OverQuota(self.limit));
-        }
+        self.check_limit(all.saturating_add(wanted.bytes), limit, &coming)?;
         let mut bytes = wanted.bytes;
         if wanted.client.is_some() {
             let share = self.limit.max(limit).saturating_sub(kept) / 2;
             if beside.of_client > 0 && beside.of_client.saturating_add(bytes) > share {
-                return Err(BlobError::OverShare);
+                return Err(Refused {
+                    why: BlobError::OverShare,
+                    is_unsure: false,
+                });
             }
             bytes = bytes.min(here.max(share));
         }
-        coming.set(number, Taken { bytes, ..wanted });
+        let taken = wanted.clone();
+        coming.set(number, Taken { bytes, ..taken });
         Ok(())
     }
 
     /// Counts so many bytes under this number, whether or not there is room: what is on the disk
     /// already, or what is left of it.
-    fn note(&self, number: u64, bytes: u64) {
+    fn note(&self, number: u64, bytes: u64, client: Option<&ClientKey>) {
         let mut coming = self.coming.lock();
         let noted = coming.rooms.get(&number).cloned().unwrap_or(Taken {
             bytes,
             kind: Kind::Found,
-            client: None,
+            client: client.cloned(),
         });
         coming.set(number, Taken { bytes, ..noted });
     }
@@ -216,7 +282,7 @@ impl Quota {
     /// Whether a content of so many bytes is on its way.
     pub(super) fn expects_length(&self, bytes: u64) -> bool {
         let coming = self.coming.lock();
-        coming.contents.values().any(|(length, _)| *length == bytes)
+        coming.contents.values().any(|it| it.bytes == bytes)
     }
 }
 
@@ -226,6 +292,15 @@ impl Coming {
         let rooms = self.rooms.values();
         let inside = rooms.filter(|it| it.kind != Kind::Beyond);
         self.bytes + inside.map(|it| it.bytes).sum::<u64>()
+    }
+
+    /// How many of these bytes the index may count, too, for a moment.
+    fn perhaps_counted(&self) -> u64 {
+        let contents = self.contents.values();
+        contents
+            .filter(|it| it.may_be_counted)
+            .map(|it| it.bytes)
+            .sum()
     }
 
     fn beside(&self, number: u64, wanted: &Taken) -> Beside {
@@ -262,6 +337,14 @@ impl Coming {
 }
 
 impl Reservation {
+    /// The index is asked to count the content.
+    pub(super) fn begin_counting(&self) {
+        let mut coming = self.quota.coming.lock();
+        if let Some(content) = coming.contents.get_mut(&self.hash) {
+            content.may_be_counted = true;
+        }
+    }
+
     /// The index counts the content, so that nothing of it is on its way.
     pub(super) fn end(mut self) {
         self.before = None;
@@ -272,14 +355,16 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let mut coming = self.quota.coming.lock();
         coming.put_back(self.before.as_ref());
-        let Some((bytes, uploads)) = coming.contents.get_mut(&self.hash) else {
+        let Some(content) = coming.contents.get_mut(&self.hash) else {
             return;
         };
-        let bytes = *bytes;
-        *uploads -= 1;
-        if *uploads == 0 {
+        let bytes = content.bytes;
+        content.uploads -= 1;
+        if content.uploads == 0 {
             coming.contents.remove(&self.hash);
             coming.bytes -= bytes;
+            drop(coming);
+            self.quota.counted.notify_waiters();
         }
     }
 }
@@ -296,12 +381,12 @@ impl TakenRoom {
 
     /// Takes room for `bytes` in all, of which `here` have come; `kept` tells how many bytes the
     /// index counts.
-    pub(super) fn take(
+    pub(super) async fn take(
         &self,
         bytes: u64,
         here: u64,
         kind: Kind,
-        kept: impl FnOnce() -> u64,
+        kept: impl Fn() -> u64,
     ) -> Result<(), BlobError> {
         let Some(quota) = &self.quota else {
             return Ok(());
@@ -312,14 +397,15 @@ impl TakenRoom {
             kind,
             client,
         };
-        quota.take(self.number, wanted, here, kept)
+        let look = || quota.take(self.number, &wanted, here, &kept);
+        quota.decided(look).await
     }
 
     /// Counts as many bytes as are there, whether or not there is room for them: those that were
     /// there at the start, or that are left of what came.
     pub fn note(&self, bytes: u64) {
         if let Some(quota) = &self.quota {
-            quota.note(self.number, bytes);
+            quota.note(self.number, bytes, self.client.as_ref());
         }
     }
 

@@ -22,7 +22,7 @@ impl Store {
     /// seconds, and one more after each upload that was taken while something else failed.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         self.writable()?;
-        self.check_quota(1)?;
+        self.check_quota(1).await?;
         self.check_room(0).await.inspect_err(|error| {
             self.writing.note(error);
         })?;
