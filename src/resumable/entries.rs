@@ -31,7 +31,7 @@ pub(super) struct Entries {
 pub(super) struct UploadEntry {
     pub(super) turns: Turns,
     known: Mutex<Known>,
-    /// Whose it is, as far as that is known.
+    /// To whose share it counts; None where that is nobody's.
     client: Option<ClientKey>,
     /// Whether any of its bytes have come.
     begun: AtomicBool,
@@ -137,8 +137,7 @@ impl Entries {
     }
 
     /// Adds one that was there before this start.
-    pub(super) fn add(&self, id: UploadId, known: Known, begun: bool, room: Arc<TakenRoom>) {
-        let entry = UploadEntry::new(known, None, begun, room);
+    pub(super) fn add(&self, id: UploadId, entry: UploadEntry) {
         self.all.lock().insert(id, Arc::new(entry));
     }
 

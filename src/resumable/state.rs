@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::concat::Concat;
 use super::id::UploadId;
 use crate::blob::Proven;
+use crate::client_key::ClientKey;
 use crate::hash::BlobHash;
 use crate::record::FileId;
 use crate::store::About;
@@ -47,6 +48,8 @@ pub struct Finished {
 #[derive(Debug, Clone)]
 pub(super) struct UploadState {
     pub(super) upload: NewUpload,
+    /// To whose share it counts; None where that is nobody's.
+    pub(super) client: Option<ClientKey>,
     /// How many bytes are known to be durable, and to be what the client sent.
     pub(super) offset: u64,
     /// The hash of those bytes, by which it shows whether they still are what they were; none
@@ -96,16 +99,25 @@ struct Written {
     /// `Upload-Concat` as it came; None where it did not, and in what an older larder wrote.
     #[serde(default)]
     concat: Option<String>,
+    /// As [`ClientKey`] is written; empty where it counts to nobody's share. An older larder wrote
+    /// none.
+    #[serde(default = "forgotten")]
+    client: String,
+}
+
+fn forgotten() -> String {
+    ClientKey::Forgotten.to_string()
 }
 
 /// The most beginnings that are noted of one upload, each some 80 bytes of its state file.
 const MOST_MARKS: usize = 32;
 
 impl UploadState {
-    /// A new upload.
-    pub(super) fn new(upload: NewUpload) -> Self {
+    /// A new upload of a client.
+    pub(super) fn new(upload: NewUpload, client: Option<ClientKey>) -> Self {
         Self {
             upload,
+            client,
             offset: 0,
             proof: Some(BlobHash::of(b"")),
             marks: Vec::new(),
@@ -154,6 +166,10 @@ impl UploadState {
             newer_than: self.ending.and_then(|it| it.newer_than),
             file_id: self.finished.map(|it| it.file),
             concat: self.upload.concat.as_ref().map(Concat::to_string),
+            client: self
+                .client
+                .as_ref()
+                .map_or_else(String::new, ClientKey::to_string),
         };
         serde_json::json!(written).to_string().into_bytes()
     }
@@ -187,6 +203,9 @@ impl UploadState {
                 },
                 concat,
             },
+            client: Some(written.client)
+                .filter(|it| !it.is_empty())
+                .map(|it| ClientKey::remembered(&it)),
             offset: written.offset,
             proof: written.proof,
             marks: {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OnceCell, RwLock, watch};
 
-use super::entries::{Entries, Full, Known};
+use super::entries::{Entries, Full, Known, UploadEntry};
 use super::error::UploadError;
 use super::id::UploadId;
 use super::open_partials::OpenPartials;
@@ -79,6 +79,7 @@ impl Uploads {
         let places = (MAX_UNFINISHED, MAX_OF_ONE);
         let room = self.store.no_room_yet(client.clone());
         let is_empty_part = upload.concat.is_some() && upload.length == Some(0);
+        let state = UploadState::new(upload, client.clone());
         let gone = self.entries.add_unfinished(id, client, places, room);
         let gone = gone.map_err(|full| match full {
             Full::All => UploadError::TooMany(MAX_UNFINISHED),
@@ -92,7 +93,7 @@ impl Uploads {
             // It is whole, so it gives way to nobody.
             entry.begin();
         }
-        let saved = self.remembered.save(id, &UploadState::new(upload)).await;
+        let saved = self.remembered.save(id, &state).await;
         if saved.is_err() {
             self.entries.remove(id);
             self.remembered.remove(id).await;
@@ -214,12 +215,18 @@ impl Uploads {
                 let now = Instant::now();
                 let written = now.checked_sub(found.age).unwrap_or(now);
                 let known = Known { written, file };
-                let room = self.store.no_room_yet(None);
+                // What cannot be read now is nobody's that is known.
+                let client = match state {
+                    Some(state) => state.client.clone(),
+                    None => Some(ClientKey::Forgotten),
+                };
+                let room = self.store.no_room_yet(client.clone());
                 // Of one that has ended nothing is left, or it is the same as the file.
                 room.note(if file.is_none() { found.len } else { 0 });
                 let is_whole = state.is_some_and(|it| it.upload.length == Some(found.len));
+                let begun = found.len > 0 || is_whole;
                 self.entries
-                    .add(found.id, known, found.len > 0 || is_whole, room);
+                    .add(found.id, UploadEntry::new(known, client, begun, room));
             }
             for (id, parts, is_file) in finals {
                 if is_file {

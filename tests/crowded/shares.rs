@@ -2,10 +2,16 @@
 //! more than a share.
 
 use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
+use larder::state_file::StateFile;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::common::forms::uploaded;
 use crate::common::process::{Node, until};
@@ -88,6 +94,71 @@ fn a_client_has_a_share_of_the_unfinished_uploads() {
     // Nor is it another client that writes something there itself.
     let forged = format!("X-Forwarded-For: 192.0.2.3, {}", "192.0.2.1");
     assert_eq!(asking.create(&[&forged]).status, 429);
+}
+
+/// Does something with the path of each state of an upload, and makes everything about uploads so
+/// old that their clients have let them wait for long.
+fn let_wait(dir: &TempDir, change: impl Fn(&Path)) {
+    let uploading = dir.path().join("peer_storage/uploading");
+    for entry in fs::read_dir(uploading).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "state") {
+            change(&path);
+        }
+        let long_ago = SystemTime::now() - Duration::from_mins(11);
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(long_ago).unwrap();
+    }
+}
+
+/// As an older larder wrote it, which did not remember whose an upload is.
+fn forget_client(path: &Path) {
+    let file = StateFile::new(path.to_owned(), "larder-upload 1");
+    let mut state: Value = serde_json::from_slice(&file.load().unwrap().unwrap()).unwrap();
+    assert!(state.as_object_mut().unwrap().remove("client").is_some());
+    file.save(state.to_string().as_bytes()).unwrap();
+    // The version before is of a directory of its own.
+    fs::remove_file(path.with_extension("state.before")).unwrap();
+}
+
+#[test]
+fn a_restart_forgets_nobodys_share_of_the_unfinished_uploads() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &GATEWAY);
+    let mut asking = Asking::at(node.address);
+    for number in 1..=4 {
+        let client = from(number);
+        for _ in 0..250 {
+            let upload = path_of(&asking.create(&[&client]));
+            let begun = asking.ask(&patch_request(&upload, 0, b"x", &[&client]));
+            assert_eq!(begun.status, 204, "{begun:?}");
+        }
+    }
+    let newcomer = from(9);
+    node.kill();
+    let node = Node::start(&dir, &GATEWAY);
+    let refused = Asking::at(node.address).create(&[&from(1)]);
+    assert_eq!(refused.refusal(), (429, "too_many_uploads".to_owned()));
+    let message = refused.json()["message"].to_string();
+    assert!(message.contains("of this client"), "{message}");
+    // All places are taken by uploads that nobody has let wait.
+    assert_eq!(Asking::at(node.address).create(&[&newcomer]).status, 429);
+    node.kill();
+    let changes: [fn(&Path); 2] = [|_| {}, forget_client];
+    for change in changes {
+        let_wait(&dir, change);
+        let node = Node::start(&dir, &GATEWAY);
+        let answer = Asking::at(node.address).create(&[&newcomer]);
+        assert_eq!(answer.status, 201, "{answer:?}");
+        let upload = path_of(&answer);
+        let ended = send(node.address, &request("DELETE", &upload, &[], b""));
+        assert_eq!(ended.status, 204);
+        // Another takes the place that it has left.
+        let upload = path_of(&Asking::at(node.address).create(&[]));
+        let begun = patch_request(&upload, 0, b"x", &[]);
+        assert_eq!(send(node.address, &begun).status, 204);
+        node.kill();
+    }
 }
 
 /// Has a node keep content, as a client asks for it.
