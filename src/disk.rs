@@ -71,6 +71,11 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_file_system(&self, path: &Path) -> io::Result<()> {
         self.open_dir(path)?.sync_file_system()
     }
+    /// Whether every change is taken and none is made, so that nothing can be read that was
+    /// written.
+    fn is_frozen(&self) -> bool {
+        false
+    }
 }
 
 /// An open directory. All calls block.
@@ -201,8 +206,7 @@ pub fn open_own(disk: &dyn Disk, path: &Path) -> io::Result<Box<dyn DiskFile>> {
     tracing::warn!(path = %path.display(),
         "the file has other names, or is a link; a copy takes its place before it is written to");
     let from = stored_file::open(path)?;
-    let unfinished = unfinished(path);
-    disk.remove_file(&unfinished)?;
+    let unfinished = free_place(disk, &unfinished(path))?;
     let copy = disk.create(&unfinished)?;
     let mut offset = 0;
     loop {
@@ -232,11 +236,36 @@ fn unfinished(path: &Path) -> PathBuf {
     unfinished.into()
 }
 
+/// Where a file can be made that is to be at `place`, from which what a crash has left is removed.
+/// A directory there is somebody else's: it stays, and the file is made beside it. Blocks.
+pub fn free_place(disk: &dyn Disk, place: &Path) -> io::Result<PathBuf> {
+    let removed = disk.remove_file(place);
+    if removed.is_ok() || !place.is_dir() {
+        return removed.map(|()| place.to_owned());
+    }
+    tracing::warn!(path = %place.display(),
+        "something else than a file is in a file's place, and stays there");
+    let mut beside = place.as_os_str().to_owned();
+    beside.push(format!(".{}", uuid::Uuid::new_v4()));
+    Ok(beside.into())
+}
+
+/// Removes what a crash may have left at `path`, but not a directory, which is somebody else's.
+/// Blocks.
+pub fn remove_leftover(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove_file(path) {
+        Err(_) if path.is_dir() => {
+            tracing::warn!(path = %path.display(), "a directory does not belong there; left alone");
+            Ok(())
+        }
+        removed => removed,
+    }
+}
+
 /// Replaces the file at `path` by one of these bytes, durably: a crash leaves the old one
 /// or the new one, and perhaps `<path>.unfinished`. Blocks.
 pub fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = unfinished(path);
-    disk.remove_file(&unfinished)?;
+    let unfinished = free_place(disk, &unfinished(path))?;
     let file = disk.create(&unfinished)?;
     file.write_all_at(bytes, 0)?;
     file.sync()?;

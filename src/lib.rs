@@ -66,6 +66,7 @@ pub mod anchored_disk;
 pub mod append_file;
 pub mod blob;
 pub mod disk;
+pub mod frozen_disk;
 pub mod index;
 pub mod owner;
 pub mod secret_file;

@@ -59,10 +59,23 @@ pub(super) fn advised(error: OpenError, dir: &Path) -> anyhow::Error {
 /// Why something could not be done in the storage directory `dir`, with what helps where that is
 /// whose it is.
 pub(super) fn of_owner(error: DiskError, dir: &Path) -> anyhow::Error {
-    match ownership(&error, dir) {
+    match ownership(&error, dir).or_else(|| misplaced(&error)) {
         Some(advice) => anyhow!("{:#}; {advice}", anyhow::Error::from(error)),
         None => error.into(),
     }
+}
+
+/// What helps where something that is no file, or no directory, is in the place of one.
+fn misplaced(error: &DiskError) -> Option<String> {
+    use io::ErrorKind::{AlreadyExists, InvalidData, IsADirectory, NotADirectory};
+    let kinds = [AlreadyExists, InvalidData, IsADirectory, NotADirectory];
+    kinds.contains(&error.source.kind()).then(|| {
+        let path = error.path.display();
+        format!(
+            "move away what is at {path}, put back what belongs there if that was moved, and start \
+             again"
+        )
+    })
 }
 
 /// What helps where a file in the storage directory `dir` is not this user's, as after somebody

@@ -1,6 +1,7 @@
 //! `larder verify`: checks everything stored.
 
 use std::collections::BTreeSet;
+use std::env::temp_dir;
 use std::fmt::Display;
 use std::io::{self, Write, stdout};
 use std::process::ExitCode;
@@ -91,11 +92,21 @@ struct Found {
 }
 
 async fn verify(arguments: &Arguments) -> anyhow::Result<(Totals, Found)> {
+    let options = arguments.storage.options();
+    let changes = !store::is_unwritable(&options.dir);
+    if !changes {
+        client::say(&format!(
+            "nothing can be written in {}, and nothing is changed there; what the check makes for \
+             itself is in {} until its end",
+            options.dir.display(),
+            temp_dir().display()
+        ));
+    }
     let (findings, mut found) = mpsc::channel(QUEUE);
     let printing = async {
         let mut told = Found::default();
         while let Some(finding) = found.recv().await {
-            let problem = describe(&finding);
+            let problem = describe(&finding, changes);
             if arguments.json {
                 client::json(&json!({ "problem": problem }))?;
             } else {
@@ -107,7 +118,6 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<(Totals, Found)> {
         }
         Ok::<Found, anyhow::Error>(told)
     };
-    let options = arguments.storage.options();
     let (totals, told) = tokio::join!(store::verify(&options, findings, problems), printing);
     Ok((totals.map_err(|error| advised(error, &options.dir))?, told?))
 }
@@ -127,16 +137,19 @@ fn advice(finding: &Finding) -> Option<&'static str> {
     }
 }
 
-fn describe(finding: &Finding) -> String {
+/// What was found, in words; whether the check `changes` what it can put in order.
+fn describe(finding: &Finding, changes: bool) -> String {
     match finding {
         Finding::BlobMissing(hash) => format!("blob {hash}: missing, and a file needs it"),
         Finding::BlobDamaged(hash) => format!("blob {hash}: damaged, its bytes have another hash"),
         Finding::OutboardDamaged(hash) => {
-            format!("outboard of {hash}: damaged, removed (the node derives it anew)")
+            let done = if changes { ", removed" } else { "" };
+            format!("outboard of {hash}: damaged{done} (the node derives it anew)")
         }
         Finding::OutboardsLeft(count) => {
             let outboards = counted(*count, "outboard");
-            format!("{outboards} of blobs that are gone: removed")
+            let done = if changes { "removed" } else { "left there" };
+            format!("{outboards} of blobs that are gone: {done}")
         }
         Finding::Orphan(hash, size) => {
             let bytes = counted(*size, "byte");

@@ -105,8 +105,7 @@ impl Lookup {
 
     /// What was saved holds no longer once anything changes.
     fn discard_saved(&self) -> Result<(), IndexError> {
-        let discarded = Secondary::discard(&self.dir);
-        discarded.map_err(|e| IndexError::io("remove from", &self.dir, e))
+        Secondary::discard(&self.dir)
     }
 
     /// Reads from the records what the secondary indexes are made of, and adds them up.

@@ -11,13 +11,16 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
+use super::IndexError;
+use super::guard::failed;
+use super::sled_files::SECONDARY;
 use crate::hash::BlobHash;
 use crate::name_form;
 use crate::record::{FileId, FileRecord};
 use crate::stored_file;
 
 /// The file in the database's directory, and what it begins with.
-const FILE: &str = "secondary";
+const FILE: &str = SECONDARY;
 const MAGIC: [u8; 8] = *b"larderC\n";
 
 /// How many of the first files of a name are looked at to find one with a certain content.
@@ -137,7 +140,7 @@ impl Secondary {
     /// None if there is nothing. Blocks.
     pub(super) fn load(dir: &Path) -> io::Result<Option<Self>> {
         let file = match stored_file::open(&dir.join(FILE)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if stored_file::is_no_file(&e) => return Ok(None),
             file => file?,
         };
         let mut file = BufReader::new(file);
@@ -165,10 +168,12 @@ impl Secondary {
     }
 
     /// Removes what was written down: it no longer holds once anything changes. Blocks.
-    pub(super) fn discard(dir: &Path) -> io::Result<()> {
+    pub(super) fn discard(dir: &Path) -> Result<(), IndexError> {
         match std::fs::remove_file(dir.join(FILE)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
+            // A directory in its place is somebody else's.
+            Err(e) if e.kind() == io::ErrorKind::IsADirectory => Err(failed(e)),
+            removed => removed.map_err(|e| IndexError::io("remove from", dir, e)),
         }
     }
 }

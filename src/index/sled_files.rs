@@ -17,6 +17,10 @@ const SETTINGS: &str = "conf";
 const MAX_SETTINGS: u64 = 64 << 10;
 /// sled's records, of which a snapshot tells where each is.
 const RECORDS: &str = "db";
+/// Where sled keeps long values, of which larder has none.
+const LONG_VALUES: &str = "blobs";
+/// What is derived from the records, beside them.
+pub(super) const SECONDARY: &str = "secondary";
 /// What the names of snapshots begin with.
 const SNAPSHOT: &str = "snap.";
 /// A snapshot is at most this many times as long as the records of which it tells, and
@@ -45,13 +49,56 @@ pub(super) fn prepare(dir: &Path) -> Result<(), IndexError> {
     let records = fs::metadata(dir.join(RECORDS)).map_or(0, |look| look.len());
     for entry in entries.flatten() {
         let path = entry.path();
-        if is_unfinished_snapshot(&entry) {
-            fs::remove_file(&path).map_err(|e| IndexError::io("remove", path, e))?;
-        } else if let Err(error) = check(&entry, records) {
+        if !is_own(&entry) {
+            continue;
+        }
+        let fit = if is_unfinished_snapshot(&entry) {
+            fs::remove_file(&path)
+        } else {
+            check(&entry, records)
+        };
+        if let Err(error) = fit {
             return Err(IndexError::Lookup(format!("{}: {error}", path.display())));
         }
     }
     Ok(())
+}
+
+/// Whether it is what sled looks for, or what is kept with it. Whatever else somebody has put there
+/// is not looked at.
+pub(super) fn is_own(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    let name = name.to_string_lossy();
+    [SETTINGS, RECORDS, LONG_VALUES, SECONDARY].contains(&&*name) || name.starts_with(SNAPSHOT)
+}
+
+/// Removes a database's directory with its files, and leaves it where somebody else has put
+/// something into it. Blocks.
+pub(super) fn remove(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if !is_own(&entry) {
+            continue;
+        }
+        // What is in a directory in a file's place is left alone, too.
+        let removed = if entry.file_type()?.is_dir() {
+            fs::remove_dir(entry.path())
+        } else {
+            fs::remove_file(entry.path())
+        };
+        match removed {
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            removed => removed?,
+        }
+    }
+    match fs::remove_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            tracing::warn!(dir = %dir.display(),
+                "a lookup database is no longer used, and what is left there is not of larder");
+            Ok(())
+        }
+        removed => removed,
+    }
 }
 
 /// A crash while sled wrote a snapshot leaves a file that keeps it from opening.

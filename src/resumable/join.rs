@@ -66,8 +66,9 @@ impl Uploads {
         }
         upload.length = Some(length);
         let room = self.store.no_room_yet(client.clone());
+        let state = UploadState::new(upload, client.clone());
         self.entries.add_final(id, distinct, client, room);
-        let saved = self.remembered.save(id, &UploadState::new(upload)).await;
+        let saved = self.remembered.save(id, &state).await;
         if saved.is_err() {
             self.entries.remove(id);
             self.remembered.remove(id).await;

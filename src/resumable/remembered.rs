@@ -17,6 +17,7 @@ pub(super) const STATES: StateSet = StateSet {
     name: "uploading",
     kind: "larder-upload 1",
     is_of: UploadState::is_of,
+    is_id: |id| id.parse::<UploadId>().is_ok(),
 };
 
 /// The uploads as they are remembered.

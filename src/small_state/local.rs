@@ -113,7 +113,7 @@ impl LocalState {
         RealDisk.sync_dir(&self.dir)?;
         let mut found: BTreeMap<String, Option<Saved>> = BTreeMap::new();
         for (path, id) in self.names(set)? {
-            if !self.is_own(set, &path) {
+            if !self.is_own(set, &path, &id) {
                 continue;
             }
             let saved = match found.remove(&id) {
@@ -131,9 +131,12 @@ impl LocalState {
         Ok(found.into_values().flatten().collect())
     }
 
-    /// Whether a file is about a piece of the set, or at least about nothing else: where they are,
-    /// others have files whose names have no dot.
-    fn is_own(&self, set: StateSet, path: &Path) -> bool {
+    /// Whether a file is about a piece of the set that could have this id. Where they are, others
+    /// have files whose names have no dot.
+    fn is_own(&self, set: StateSet, path: &Path, id: &str) -> bool {
+        if !(set.is_id)(id) {
+            return false;
+        }
         let name = path.file_name().unwrap_or_default();
         name.as_encoded_bytes().contains(&b'.') || path.parent() == Some(&self.before_dir(set))
     }

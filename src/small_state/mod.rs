@@ -39,6 +39,8 @@ pub struct StateSet {
     /// Whether what was saved is that of this id, and not of another one in its place, where a
     /// checksum tells nothing.
     pub is_of: fn(&str, &[u8]) -> bool,
+    /// Whether a piece can have this id: what is called otherwise is somebody else's.
+    pub is_id: fn(&str) -> bool,
 }
 
 /// Sets are told apart by their names.

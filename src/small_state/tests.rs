@@ -13,6 +13,7 @@ const SINGLE: StateName = StateName::Single {
 };
 const SET: StateSet = StateSet {
     is_of: |_, _| true,
+    is_id: |_| true,
     name: "many",
     kind: "larder-many 1",
 };

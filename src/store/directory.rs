@@ -31,8 +31,9 @@ struct Locks {
     /// The directory itself, which nobody can remove and make anew under the same files, as they
     /// can a file in it. None where the file system locks no directories (NFS).
     _directory: Option<File>,
-    /// The lock file, the only thing that an older larder looks at.
-    _file: File,
+    /// The lock file, the only thing that an older larder looks at. None where there is none and
+    /// nothing is written.
+    _file: Option<File>,
 }
 
 /// Why a storage directory cannot be used.
@@ -131,16 +132,7 @@ impl Directory {
     /// Like [`Directory::open`], but never creates one, and leaves no files of root's in that of
     /// another user.
     pub(super) fn open_existing(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, DirectoryError> {
-        let format = path.join(FORMAT);
-        match std::fs::metadata(&format) {
-            Ok(_) => {}
-            Err(e) if is_absent(&e) => {
-                return Err(DirectoryError::Absent {
-                    path: path.to_owned(),
-                });
-            }
-            Err(e) => return Err(DiskError::new("look at", format, e).into()),
-        }
+        check_there(path)?;
         if let Some(owner) = other_owner(path) {
             return Err(DirectoryError::NotOwned {
                 path: path.to_owned(),
@@ -148,6 +140,40 @@ impl Directory {
             });
         }
         Self::open(path, disk)
+    }
+
+    /// Like [`Directory::open_existing`], and writes nothing there, for who only looks. It keeps
+    /// others out as far as the file system lets a file be locked that is not written to. Blocks.
+    pub(super) fn open_frozen(path: &Path) -> Result<Self, DirectoryError> {
+        check_there(path)?;
+        let locks = lock_frozen(path)?;
+        if let Some(found) = version(path)?.filter(|version| *version > VERSION) {
+            let path = path.to_owned();
+            return Err(DirectoryError::Newer { path, found });
+        }
+        Ok(Self {
+            _locks: Arc::new(locks),
+        })
+    }
+
+    /// Whether this process can write nothing into the storage directory at `path`: its file system
+    /// is read-only, or its rights say so. Blocks.
+    pub(super) fn is_frozen(path: &Path) -> bool {
+        use rustix::io::Errno;
+        let written = rustix::fs::access(path, rustix::fs::Access::WRITE_OK);
+        matches!(written, Err(Errno::ROFS | Errno::ACCESS | Errno::PERM))
+    }
+}
+
+/// Fails where no larder has ever used the directory.
+fn check_there(path: &Path) -> Result<(), DirectoryError> {
+    let format = path.join(FORMAT);
+    match std::fs::metadata(&format) {
+        Ok(_) => Ok(()),
+        Err(e) if is_absent(&e) => Err(DirectoryError::Absent {
+            path: path.to_owned(),
+        }),
+        Err(e) => Err(DiskError::new("look at", format, e).into()),
     }
 }
 
@@ -222,6 +248,23 @@ fn lock(dir: &Path) -> Result<Locks, DirectoryError> {
     }
     Ok(Locks {
         _directory: directory,
+        _file: Some(file),
+    })
+}
+
+/// Locks what can be locked without writing. Where nothing can be, as on some read-only file
+/// systems, nobody changes anything there either.
+fn lock_frozen(dir: &Path) -> Result<Locks, DirectoryError> {
+    let directory = lock_itself(dir)?;
+    let file = stored_file::open(&dir.join(LOCK)).ok();
+    let is_taken = file
+        .as_ref()
+        .is_some_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
+    if is_taken {
+        return Err(locked(dir));
+    }
+    Ok(Locks {
+        _directory: directory,
         _file: file,
     })
 }
@@ -251,13 +294,8 @@ fn locked(dir: &Path) -> DirectoryError {
 
 fn check_version(dir: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
     let path = dir.join(FORMAT);
-    let bytes = match stored_file::read(&path, MAX_BYTES) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return write_version(&path, disk),
-        bytes => bytes.map_err(|e| DiskError::new("read", &path, e))?,
-    };
-    let text = String::from_utf8_lossy(&bytes);
-    let found = text.trim_end().strip_prefix("larder ");
-    match found.and_then(|version| version.parse().ok()) {
+    match version(dir)? {
+        None => write_version(&path, disk),
         Some(VERSION) => Ok(()),
         // Format 2 adds packs and reads whatever format 1 wrote.
         Some(1) => {
@@ -268,8 +306,21 @@ fn check_version(dir: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
             path: dir.to_owned(),
             found,
         }),
-        _ => Err(DirectoryError::Unreadable { path }),
+        Some(_) => Err(DirectoryError::Unreadable { path }),
     }
+}
+
+/// The version that a storage directory tells; None where no file says one.
+fn version(dir: &Path) -> Result<Option<u32>, DirectoryError> {
+    let path = dir.join(FORMAT);
+    let bytes = match stored_file::read(&path, MAX_BYTES) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes.map_err(|e| DiskError::new("read", &path, e))?,
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let found = text.trim_end().strip_prefix("larder ");
+    let found = found.and_then(|version| version.parse().ok());
+    found.map(Some).ok_or(DirectoryError::Unreadable { path })
 }
 
 fn write_version(path: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {

@@ -1,7 +1,7 @@
 //! A store over one storage directory.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -116,6 +116,18 @@ pub enum OpenError {
         /// What could not be made.
         source: Box<OpenError>,
     },
+    /// Nothing can be written there, so that no node can start.
+    #[error(
+        "the file system of {} is read-only, and a node has to write there: mount it for writing \
+         and start again (`larder verify` checks it as it is) [read_only_file_system]",
+        dir.display()
+    )]
+    ReadOnly {
+        /// The storage directory.
+        dir: PathBuf,
+        /// What could not be written.
+        source: Box<OpenError>,
+    },
     /// The check of everything stored was cut off.
     #[error("the check could not go on: {0}")]
     Verification(StoreError),
@@ -130,6 +142,16 @@ impl OpenError {
             | Self::Index(IndexError::Disk(error)) => Some(error),
             _ => None,
         }
+    }
+
+    /// The same, or that the file system of the storage directory is read-only, where that is why.
+    fn or_read_only(self, dir: &Path) -> Self {
+        let of_disk = self.of_disk();
+        if of_disk.is_none_or(|it| it.source.kind() != io::ErrorKind::ReadOnlyFilesystem) {
+            return self;
+        }
+        let (dir, source) = (dir.to_owned(), Box::new(self));
+        Self::ReadOnly { dir, source }
     }
 
     /// What the system said, where it had no room.
@@ -181,7 +203,7 @@ impl LocalStore {
     fn open_unsettled(options: &Options) -> Result<(Self, Unsettled, Option<Loan>), OpenError> {
         let full = |error: OpenError| {
             if error.want_of_room().is_none() {
-                return error;
+                return error.or_read_only(&options.dir);
             }
             let (dir, source) = (options.dir.clone(), Box::new(error));
             // What fails in the making may have taken and given back the last one.
@@ -272,8 +294,12 @@ pub fn rebuild_index(
     skip_damage: bool,
     forget_loss: bool,
 ) -> Result<index::local::Rebuilt, OpenError> {
-    let _directory = Directory::open_existing(&options.dir, &options.disk)?;
-    let rebuilt = index::local::rebuild(&options.index(), skip_damage)?;
+    let work = || -> Result<_, OpenError> {
+        let directory = Directory::open_existing(&options.dir, &options.disk)?;
+        let rebuilt = index::local::rebuild(&options.index(), skip_damage)?;
+        Ok((directory, rebuilt))
+    };
+    let (_directory, rebuilt) = work().map_err(|error| error.or_read_only(&options.dir))?;
     if forget_loss && rebuilt.lost.is_none() {
         index::local::forget_loss(&options.index())?;
     }

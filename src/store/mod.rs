@@ -41,6 +41,7 @@ mod trial;
 mod upkeep;
 mod verify;
 mod walk;
+mod workshop;
 mod writing;
 
 pub use ballast::Loan;
@@ -53,7 +54,7 @@ pub use ingest::About;
 pub use quota::TakenRoom;
 pub use reports::DamageCounts;
 pub use storage::Storage;
-pub use verify::{Finding, Others, verify};
+pub use verify::{Finding, Others, is_unwritable, verify};
 
 use ballast::Ballast;
 use feed::Feed;

@@ -2,15 +2,18 @@
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use super::directory::Directory;
+use super::directory::{Directory, DirectoryError};
 use super::local::{OpenError, Options};
+use super::workshop::Workshop;
 use crate::blob::local::{LocalBlobs, problems_of_packs};
 use crate::blob::{BlobBackend, BlobError};
 use crate::blocking;
+use crate::frozen_disk::FrozenDisk;
 use crate::hash::BlobHash;
 use crate::index::Totals;
 use crate::index::local::{self as index, Journaled};
@@ -25,9 +28,11 @@ pub enum Finding {
     BlobMissing(BlobHash),
     /// The blob's bytes do not have its hash.
     BlobDamaged(BlobHash),
-    /// The outboard of a blob was damaged, and removed: it is derived when it is needed.
+    /// The outboard of a blob was damaged, and removed where that is not
+    /// [unwritable](is_unwritable): it is derived when it is needed.
     OutboardDamaged(BlobHash),
-    /// So many outboards were left of blobs that are gone, and removed.
+    /// So many outboards were left of blobs that are gone, and removed where those are not
+    /// [unwritable](is_unwritable).
     OutboardsLeft(u64),
     /// No file needs this blob (size in bytes). The node collects it by itself after a crash.
     Orphan(BlobHash, u64),
@@ -47,9 +52,19 @@ pub enum Finding {
 /// What whoever keeps more files in a storage directory finds wrong with them. It blocks.
 pub type Others = fn(&Path) -> Vec<(PathBuf, String)>;
 
+/// Whether nothing can be written into a storage directory, so that [`verify`] changes nothing
+/// there: its file system is read-only, or its rights keep this process from it. Blocks.
+pub fn is_unwritable(dir: &Path) -> bool {
+    Directory::is_frozen(dir)
+}
+
 /// Checks a storage directory that no node uses; sends each finding as it comes
 /// and returns how much there is. Takes as long as reading everything once. `others` is asked
 /// for what is wrong with files that the store knows nothing of.
+///
+/// Where the directory [is unwritable](is_unwritable), it stays as it is, byte for byte: lookup
+/// databases, which are changed by being opened, are made and copied in the system's directory for
+/// temporary files. There they take up to 2 KiB for each file.
 pub async fn verify(
     options: &Options,
     findings: mpsc::Sender<Finding>,
@@ -62,6 +77,7 @@ pub async fn verify(
         blobs,
         journaled,
         keeps_orphans,
+        workshop,
     } = opened.await?;
     let totals = journaled.as_ref().map(Journaled::totals);
     if let Some(blobs) = blobs {
@@ -72,8 +88,10 @@ pub async fn verify(
             knows_needs: journaled.is_some(),
         };
         checking.check(journaled).await?;
+    } else {
+        drop(journaled);
     }
-    drop(directory);
+    drop((directory, workshop));
     Ok(totals.unwrap_or_default())
 }
 
@@ -86,6 +104,8 @@ struct Opened {
     journaled: Option<Journaled>,
     /// Whether content stays that no file needs, since a record may be lost that needs it.
     keeps_orphans: bool,
+    /// Where lookup databases are made, if nothing can be written into the directory.
+    workshop: Option<Workshop>,
 }
 
 /// Opens what can be opened and tells what cannot. Blocks for long.
@@ -97,7 +117,7 @@ fn open(
     // Who no longer listens does not want to know.
     let tell = |finding| drop(findings.blocking_send(finding));
     let unchecked = |error: &dyn Display| tell(Finding::Unchecked(error.to_string()));
-    let directory = Directory::open_existing(&options.dir, &options.disk)?;
+    let (directory, workshop, options) = enter(options)?;
     // Before the packs are opened, which mends files about them.
     match problems_of_packs(&options.dir) {
         Ok(problems) => told_each(problems, &tell),
@@ -116,7 +136,11 @@ fn open(
             matches!(&finding, index::IndexFinding::Journal(damage) if damage.gives_up);
         tell(Finding::Index(finding));
     };
-    let journaled = index::verify(&options.index(), &mut report);
+    let indexing = index::Options {
+        elsewhere: workshop.as_ref().map(|it| it.path().to_owned()),
+        ..options.index()
+    };
+    let journaled = index::verify(&indexing, &mut report);
     let journaled = journaled.inspect_err(|error| unchecked(error)).ok();
     keeps_orphans |= journaled.is_none();
     Ok(Opened {
@@ -124,7 +148,22 @@ fn open(
         blobs,
         journaled,
         keeps_orphans,
+        workshop,
     })
+}
+
+/// Takes a storage directory for the check, which changes nothing there where nothing can be
+/// changed. Blocks.
+fn enter(options: &Options) -> Result<(Directory, Option<Workshop>, Options), OpenError> {
+    let mut options = options.clone();
+    if !is_unwritable(&options.dir) {
+        let directory = Directory::open_existing(&options.dir, &options.disk)?;
+        return Ok((directory, None, options));
+    }
+    options.disk = Arc::new(FrozenDisk);
+    let directory = Directory::open_frozen(&options.dir)?;
+    let workshop = Workshop::make().map_err(DirectoryError::Disk)?;
+    Ok((directory, Some(workshop), options))
 }
 
 fn told_each(problems: Vec<(PathBuf, String)>, tell: &dyn Fn(Finding)) {

@@ -11,6 +11,7 @@ mod few_inodes;
 mod full_disk;
 mod full_start;
 mod mounted_over;
+mod read_only_check;
 mod read_only_disk;
 mod readiness;
 mod small_disk;

@@ -138,7 +138,7 @@ impl Checker {
         let hash = self.blob.hash;
         if self.derived {
             tracing::warn!(%hash, %error, "an outboard that was derived cannot be used");
-        } else {
+        } else if self.blob.shelf.outboards.can_be_derived() {
             self.derived = true;
             let outboards = &self.blob.shelf.outboards;
             let blob = Arc::clone(&self.blob.file);

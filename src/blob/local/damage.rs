@@ -6,6 +6,7 @@
 //! is given out. So a file that is out of date, or cannot be read, does no harm.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use uuid::Uuid;
 use super::super::BlobError;
 use super::identity::Identity;
 use super::refusal::Refusal;
-use crate::disk::{Disk, replace_file};
+use crate::disk::{Disk, remove_leftover, replace_file};
 use crate::hash::BlobHash;
 use crate::health::{Findings, Health};
 use crate::metrics::Counter;
@@ -61,8 +62,9 @@ impl Damage {
             match hash {
                 Some(hash) => drop(known.insert(hash, read(&path))),
                 // A crash left it.
-                None if path.extension().is_some_and(|it| it == "unfinished") => {
-                    disk.remove_file(&path).map_err(failed)?;
+                None if is_unfinished(&path) => {
+                    let removed = remove_leftover(&*disk, &path);
+                    removed.map_err(|e| BlobError::io("remove", path, e))?;
                 }
                 None => {}
             }
@@ -231,6 +233,13 @@ fn entries(dir: &Path) -> io::Result<Vec<(PathBuf, Option<BlobHash>)>> {
     }
     entries.sort();
     Ok(entries)
+}
+
+/// Whether a file is called as one that is being written here.
+fn is_unfinished(path: &Path) -> bool {
+    let stem = path.file_stem().and_then(OsStr::to_str);
+    let is_of_content = stem.is_some_and(|stem| stem.parse::<BlobHash>().is_ok());
+    is_of_content && path.extension().is_some_and(|it| it == "unfinished")
 }
 
 /// What a file tells was found; None also where it tells nothing that can be read.

@@ -56,6 +56,11 @@ impl Outboards {
         stored_file::open(&self.path(hash))
     }
 
+    /// Whether outboards can be derived: not where nothing is written.
+    pub(super) fn can_be_derived(&self) -> bool {
+        !self.spool.disk.is_frozen()
+    }
+
     /// Derives the outboard of a blob from its open file, unless somebody else has done so
     /// since `unusable` was opened.
     pub(super) async fn derive(

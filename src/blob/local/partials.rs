@@ -96,9 +96,9 @@ impl LocalPartials {
 #[async_trait]
 impl Partials for LocalPartials {
     async fn prepare(&self) -> Result<Vec<FoundPartial>, BlobError> {
-        let (dir, disk, purpose) = (self.files.dir.clone(), self.disk(), self.purpose);
+        let dir = self.files.dir.clone();
         let found = blocking::run(move || {
-            let found = prepare(&dir, purpose, &*disk);
+            let found = prepare(&dir);
             found.map_err(|e| BlobError::io("look through", dir, e))
         });
         let found = found.await?;
@@ -191,8 +191,8 @@ impl Partials for LocalPartials {
     }
 }
 
-/// Makes the directory, and finds what is there.
-fn prepare(dir: &Path, purpose: Purpose, disk: &dyn Disk) -> io::Result<Vec<FoundPartial>> {
+/// Makes the directory, and finds what is there; whatever is called otherwise is somebody else's.
+fn prepare(dir: &Path) -> io::Result<Vec<FoundPartial>> {
     RealDisk.create_dir(dir)?;
     RealDisk.sync_dir(dir.parent().unwrap_or(dir))?;
     let mut found = Vec::new();
@@ -202,11 +202,6 @@ fn prepare(dir: &Path, purpose: Purpose, disk: &dyn Disk) -> io::Result<Vec<Foun
         if let Ok(id) = name.parse() {
             let (len, age) = look(&path)?;
             found.push(FoundPartial { id, len, age });
-        } else if purpose == Purpose::Uploads && !name.contains('.') {
-            // What has a dot is about an upload; in the other directory are lists, too.
-            if let Err(error) = disk.remove_file(&path) {
-                tracing::warn!(path = %path.display(), %error, "not removed");
-            }
         }
     }
     Ok(found)

@@ -102,6 +102,16 @@ pub(in crate::index) enum Last {
     Beyond(Batch),
 }
 
+impl Last {
+    /// The number after the last entry that it tells of, where the journal has lost that; else 0.
+    pub(in crate::index) fn next_seq(&self) -> u64 {
+        match self {
+            Self::Lost(batch) | Self::Beyond(batch) => batch.next_seq(),
+            Self::Unknown | Self::Known => 0,
+        }
+    }
+}
+
 /// Compares the copy in `dir` with the end of the journal there. Blocks.
 pub(in crate::index) fn last(dir: &Path, end: &End) -> Last {
     let Some((segment, _)) = &end.last else {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::damage::Damage;
 use super::search::next_readable;
-use super::segment::{HEADER, Header, Kind, Segment, check_chain, open, paths};
+use super::segment::{HEADER, Header, Kind, Segment, check_chain, number, open, paths};
 use crate::index::IndexError;
 use crate::stored_file;
 
@@ -98,10 +98,6 @@ pub(super) fn salvage(
         }
     }
     Ok(None)
-}
-
-fn number(path: &Path) -> Option<u64> {
-    path.file_stem()?.to_str()?.parse().ok()
 }
 
 /// The header in which one bit flipped, its checksum's included.

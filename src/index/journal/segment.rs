@@ -113,24 +113,34 @@ pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
 pub(super) fn paths(dir: &Path) -> Result<Vec<PathBuf>, IndexError> {
     let failed = |e| IndexError::io("list", dir, e);
     let mut paths = Vec::new();
-    for file in std::fs::read_dir(dir).map_err(failed)? {
+    let files = match std::fs::read_dir(dir) {
+        // Whoever only looks makes none.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(paths),
+        files => files.map_err(failed)?,
+    };
+    for file in files {
         let path = file.map_err(failed)?.path();
-        if path.extension().is_some_and(|e| e == EXTENSION) {
+        if number(&path).is_some() {
             paths.push(path);
         }
     }
-    paths.sort();
+    paths.sort_by_key(|path| number(path));
     Ok(paths)
+}
+
+/// The number in the name of a segment. Copies that other programs leave beside it, under names
+/// that are like its own, are none.
+pub(super) fn number(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    let stem = name.strip_suffix(EXTENSION)?.strip_suffix('.')?;
+    let number = stem.parse().ok();
+    number.filter(|number| stem == format!("{number:010}"))
 }
 
 /// The highest number any segment file has, readable or not; 0 where there is none.
 pub(in crate::index) fn last_number(dir: &Path) -> Result<u64, IndexError> {
     let last = paths(dir)?.pop();
-    let stem = last
-        .as_deref()
-        .and_then(Path::file_stem)
-        .and_then(|stem| stem.to_str());
-    Ok(stem.and_then(|stem| stem.parse().ok()).unwrap_or(0))
+    Ok(last.and_then(|last| number(&last)).unwrap_or(0))
 }
 
 pub(super) fn open(path: PathBuf) -> Result<Result<Segment, Damage>, IndexError> {
@@ -138,7 +148,9 @@ pub(super) fn open(path: PathBuf) -> Result<Result<Segment, Damage>, IndexError>
     let read = stored_file::open(&path).and_then(|mut file| file.read_exact(&mut bytes));
     let header = match read {
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err("the header is cut off".into()),
-        Err(e) if e.kind() == io::ErrorKind::InvalidData => Err(e.to_string()),
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => Err(format!(
+            "{e} (move that away, and put the segment back if it was moved)"
+        )),
         Err(e) => return Err(IndexError::io("read", path, e)),
         Ok(()) => Header::decode(&bytes),
     };

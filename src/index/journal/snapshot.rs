@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::batch::Batch;
 use super::segment::{self, HEADER, Header, Kind};
 use super::writer::{Options, publish};
-use crate::disk::{DiskFile, Durability};
+use crate::disk::{DiskFile, Durability, free_place};
 use crate::index::IndexError;
 use crate::index::codec::Entry;
 use crate::record::FileRecord;
@@ -33,12 +33,12 @@ impl SnapshotWriter {
         number: u64,
         seq: u64,
     ) -> Result<Self, IndexError> {
-        let path = options.dir.join(UNFINISHED);
+        let place = options.dir.join(UNFINISHED);
         let create = || {
-            options.disk.remove_file(&path)?;
-            options.disk.create(&path)
+            let path = free_place(&*options.disk, &place)?;
+            Ok((options.disk.create(&path)?, path))
         };
-        let file = create().map_err(|e| IndexError::io("create", &path, e))?;
+        let (file, path) = create().map_err(|e| IndexError::io("create", &place, e))?;
         let header = Header {
             kind: Kind::Snapshot,
             journal,

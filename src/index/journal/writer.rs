@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock};
 
 use super::batch::{Batch, MAX_BODY};
 use super::last::LastBatch;
+use super::reached::ReachedFile;
 use super::read::End;
 use super::segment::{self, HEADER, Header, Kind, Segment};
 use crate::append_file::AppendFile;
-use crate::disk::{Disk, Durability, open_own};
+use crate::disk::{Disk, Durability, free_place, open_own};
 use crate::index::IndexError;
 use crate::index::codec::Entry;
 
@@ -33,6 +34,8 @@ pub(in crate::index) struct Journal {
     id: [u8; 16],
     active: Active,
     last: LastBatch,
+    /// None while the journal is mended: what is lost beyond that is still to be told.
+    reached: Option<ReachedFile>,
     next_seq: u64,
     durable_seq: u64,
     refusal: Arc<OnceLock<String>>,
@@ -84,8 +87,11 @@ impl Journal {
             }
         };
         let (next_seq, durable_seq) = (end.next_seq, end.durable_seq);
+        let place = (&*options.dir, &*options.disk);
+        let reached = (!mends).then(|| ReachedFile::open(place, &id, durable_seq + 1));
         Ok(Self {
-            last: LastBatch::open((&options.dir, &*options.disk), &id, (end, mends))?,
+            last: LastBatch::open(place, &id, (end, mends))?,
+            reached: reached.transpose()?,
             options,
             id,
             active,
@@ -143,6 +149,7 @@ impl Journal {
             self.durable_seq = next_seq - 1;
         }
         self.last.write(&bytes);
+        self.note_reached();
         self.active.file.take(bytes.len() as u64);
         self.next_seq = next_seq;
         Ok(())
@@ -154,8 +161,16 @@ impl Journal {
         if mark > self.durable_seq + 1 {
             self.sync_active()?;
             self.durable_seq = mark - 1;
+            self.note_reached();
         }
         Ok(())
+    }
+
+    /// Notes outside of the journal how much of it is durable.
+    fn note_reached(&self) {
+        if let Some(reached) = &self.reached {
+            reached.note(self.durable_seq + 1);
+        }
     }
 
     /// Fails as an append would fail now: writes something behind the end, as a crash may leave
@@ -236,7 +251,7 @@ fn begin(
         let _ = refusal.set(reason);
     };
     let create = || {
-        options.disk.remove_file(&unfinished)?;
+        let unfinished = free_place(&*options.disk, &unfinished)?;
         let file = options.disk.create(&unfinished)?;
         file.write_all_at(&header.encode(), 0)?;
         file.sync().inspect_err(refuse)?;

@@ -16,6 +16,8 @@ pub(super) fn of_journal(options: &Options) -> Result<Option<Damage>, IndexError
         "the copy of its last batch is"
     } else if seal::read(options) != seal::Found::Absent {
         "index.seal is"
+    } else if journal::tells_of_journal(&dir) {
+        "journal.reached is"
     } else if (options.holds_content)(&options.dir) {
         "content is"
     } else {

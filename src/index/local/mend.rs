@@ -35,6 +35,14 @@ pub(super) enum By {
     Nothing,
 }
 
+/// What became of a journal whose end had lost something.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mended {
+    pub(super) by: By,
+    /// The number after the last entry that is there again, or noted as lost.
+    pub(super) up_to: u64,
+}
+
 /// Takes back into the journal what its end has lost, if anything is known of that; then the
 /// journal has to be read again. Where a seal says that it went to `sealed_at`, which it cannot
 /// reach any more, nothing is touched. Blocks.
@@ -43,14 +51,20 @@ pub(super) fn end(
     segments: &[Segment],
     replayed: &Replayed,
     sealed_at: u64,
-) -> Result<Option<By>, IndexError> {
+) -> Result<Option<Mended>, IndexError> {
+    let (by, up_to) = (
+        By::Copy,
+        journal::last(&options.journal().dir, &replayed.end).next_seq(),
+    );
     if end_by_copy(options, &replayed.end)? {
-        return Ok(Some(By::Copy));
+        return Ok(Some(Mended { by, up_to }));
     }
     let beyond = beyond(options, &replayed.end);
     if replayed.is_ahead {
+        let up_to = up_to.max(replayed.progress.next_seq);
         by_lookup(options, segments, replayed, beyond)?;
-        return Ok(Some(By::Lookup));
+        let by = By::Lookup;
+        return Ok(Some(Mended { by, up_to }));
     }
     let Some(batch) = beyond.filter(|_| sealed_at <= replayed.end.next_seq) else {
         return Ok(None);
@@ -59,7 +73,7 @@ pub(super) fn end(
     let mut mending = Mending::begin(options, &replayed.end)?;
     mending.take_all(applicable(batch, replayed)?)?;
     mending.finish("the copy of its last batch")?;
-    Ok(Some(By::Copy))
+    Ok(Some(Mended { by, up_to }))
 }
 
 /// Takes back what the lookup database has, and the last batch where that is `beyond` it.
@@ -130,12 +144,36 @@ pub(super) fn applicable(batch: Batch, replayed: &Replayed) -> Result<Vec<Entry>
 
 /// Remembers how much is lost where the lookup database, which is beyond the journal's end,
 /// cannot give it back, and no copy tells of it.
-pub(super) fn note_unmended(options: &Options, replayed: &Replayed) -> Result<(), IndexError> {
+pub(super) fn note_unmended(options: &Options, replayed: &Replayed) -> Result<Mended, IndexError> {
+    let (by, ends_at, known) = (
+        By::Nothing,
+        replayed.end.next_seq,
+        replayed.progress.next_seq,
+    );
     if beyond(options, &replayed.end).is_some() {
-        return Ok(());
+        let up_to = ends_at;
+        return Ok(Mended { by, up_to });
     }
-    let lost = replayed.progress.next_seq - replayed.end.next_seq;
-    loss::note(options, lost)
+    loss::note(options, known - ends_at)?;
+    Ok(Mended { by, up_to: known })
+}
+
+/// Remembers how much is lost where the journal in `dir` was durable up to `reached` once, as is
+/// noted outside of it, and only what was before `known` is accounted for: then it is of an
+/// earlier time. Whether that is so.
+pub(super) fn note_earlier(
+    options: &Options,
+    known: u64,
+    reached: u64,
+) -> Result<bool, IndexError> {
+    if reached <= known {
+        return Ok(false);
+    }
+    let dir = options.journal().dir;
+    tracing::error!(dir = %dir.display(), known, reached,
+        "the journal is of an earlier time than what is stored");
+    loss::note(options, reached - known)?;
+    Ok(true)
 }
 
 /// Takes back the last batch from its copy, where the journal has lost just that. Blocks.
@@ -261,6 +299,7 @@ pub(super) fn tell_torn(options: &Options, end: &End) {
 /// What is wrong with the journal's end, for who looks without mending it.
 pub(super) fn problem(options: &Options, end: &End) -> Option<Damage> {
     let (segment, offset) = end.last.as_ref()?;
+    let reached = journal::reached(&options.journal().dir);
     let detail = match journal::last(&options.journal().dir, end) {
         Last::Lost(batch) if batch.entries.len() == 1 => {
             "a change is damaged or cut off (the node takes it from its copy)".to_owned()
@@ -272,6 +311,7 @@ pub(super) fn problem(options: &Options, end: &End) -> Option<Damage> {
         Last::Beyond(batch) if !batch.relaxed || batch.durable_seq >= end.next_seq => {
             end.falls_short_of(batch.next_seq())
         }
+        Last::Unknown | Last::Known if reached > end.next_seq => end.falls_short_of(reached),
         Last::Unknown if end.torn => {
             "what follows is no change (the node cuts it off: a crash may have left it)".to_owned()
         }

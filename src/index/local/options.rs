@@ -11,6 +11,9 @@ use crate::index::journal;
 pub struct Options {
     /// The storage directory; the index uses `journal/`, `index/` and `index.seal` in it.
     pub dir: PathBuf,
+    /// Where lookup databases are made, if not in the storage directory: for who only looks, since
+    /// opening one changes its files.
+    pub elsewhere: Option<PathBuf>,
     /// How files are changed.
     pub disk: Arc<dyn Disk>,
     /// Whether a change is synced before it is acknowledged.
@@ -31,6 +34,7 @@ impl Options {
     pub fn new(dir: impl Into<PathBuf>, disk: Arc<dyn Disk>, durability: Durability) -> Self {
         Self {
             dir: dir.into(),
+            elsewhere: None,
             disk,
             durability,
             cache_bytes: 4 << 20,
@@ -50,8 +54,13 @@ impl Options {
         }
     }
 
+    /// Where the lookup databases are.
+    pub(super) fn index_dir(&self) -> PathBuf {
+        self.elsewhere.as_ref().unwrap_or(&self.dir).join("index")
+    }
+
     /// Where the lookup database of this generation is.
     pub(super) fn generation_dir(&self, generation: u64) -> PathBuf {
-        self.dir.join("index").join(format!("{generation:010}"))
+        self.index_dir().join(format!("{generation:010}"))
     }
 }

@@ -8,7 +8,9 @@ use super::replay::Replayed;
 use super::rescue::{Rescue, Rescued};
 use super::seal;
 use super::start::{prepare, sync_after_crash};
-use crate::index::journal::{self, Damage, OnDamage, SnapshotWriter, forget_last, refuse};
+use crate::index::journal::{
+    self, Damage, OnDamage, SnapshotWriter, forget_last, forget_reached, refuse,
+};
 use crate::index::{IndexError, Totals};
 
 /// How many files are copied at once.
@@ -45,6 +47,7 @@ pub fn rebuild(options: &Options, skip_damage: bool) -> Result<Rebuilt, IndexErr
         sync_after_crash(options)?;
     }
     let old = newest_generation(options)?;
+    let reached = journal::reached(&options.journal().dir);
     let mut replayed = make_anew(options, &segments, old + 1, on_damage)?;
     if mend::end_by_copy(options, &replayed.end)? {
         drop(replayed);
@@ -53,8 +56,9 @@ pub fn rebuild(options: &Options, skip_damage: bool) -> Result<Rebuilt, IndexErr
     }
     let sealed_at = seal.filter(|it| it.is_proven(false, 0));
     let sealed_at = sealed_at.map_or(0, |seal| seal.next_seq);
-    if sealed_at > replayed.end.next_seq {
-        on_damage(replayed.end.damage(sealed_at))?;
+    let reached = reached.max(sealed_at);
+    if reached > replayed.end.next_seq {
+        on_damage(replayed.end.damage(reached))?;
     }
     let (mut generation, mut lost) = (old + 1, None);
     if !skipped.is_empty() {
@@ -62,6 +66,7 @@ pub fn rebuild(options: &Options, skip_damage: bool) -> Result<Rebuilt, IndexErr
             options,
             segments: &segments,
             sealed_at,
+            reached,
             gives_up: skipped.iter().any(|damage| damage.gives_up),
         };
         Rescued {
@@ -129,7 +134,8 @@ fn replace_journal(
     }
     snapshot.finish([])?;
     // The end is another one from now on.
-    let forgotten = forget_last(&options.journal().dir, &*options.disk);
+    let forgotten = forget_last(&options.journal().dir, &*options.disk)
+        .and_then(|()| forget_reached(&options.journal().dir, &*options.disk));
     forgotten.map_err(|e| IndexError::io("remove from", &options.dir, e))?;
     for Damage { path, .. } in damaged.iter().filter(|damage| damage.path.is_file()) {
         let aside = path.with_extension("damaged");

@@ -17,6 +17,8 @@ pub(super) struct Rescue<'a> {
     pub(super) segments: &'a [Segment],
     /// Up to which entry a seal says that it went; 0 where none says so.
     pub(super) sealed_at: u64,
+    /// Up to which entry it is known to have gone, by a seal or by what is noted beside it.
+    pub(super) reached: u64,
     /// Whether reading it gave anything up.
     pub(super) gives_up: bool,
 }
@@ -50,7 +52,7 @@ impl Rescue<'_> {
         let replayed = &mut rescued.replayed;
         let within = replayed.missing;
         let (before_last, ends_there) = self.take_last(replayed)?;
-        let behind = self.sealed_at.saturating_sub(replayed.progress.next_seq);
+        let behind = self.reached.saturating_sub(replayed.progress.next_seq);
         let lost = within + before_last + behind;
         // What the database had from the damaged part is not lost, if nothing came after.
         let is_complete = is_of_lookup && (ends_there || self.sealed_at > 0);

@@ -128,7 +128,7 @@ impl Seal {
     }
 }
 
-/// A checksum over names, lengths and contents of all files below a directory.
+/// A checksum over names, lengths and contents of all files of the database in a directory.
 fn checksum(dir: &Path) -> io::Result<[u8; 32]> {
     let mut hasher = blake3::Hasher::new();
     let mut waiting = vec![dir.to_owned()];
@@ -141,9 +141,14 @@ fn checksum(dir: &Path) -> io::Result<[u8; 32]> {
                 .as_encoded_bytes(),
         );
         if path.is_dir() {
-            let mut below = std::fs::read_dir(&path)?
-                .map(|entry| entry.map(|entry| entry.path()))
-                .collect::<io::Result<Vec<_>>>()?;
+            let mut below = Vec::new();
+            for entry in std::fs::read_dir(&path)? {
+                let entry = entry?;
+                // What somebody else has put there is nothing of the database.
+                if path != dir || sled_files::is_own(&entry) {
+                    below.push(entry.path());
+                }
+            }
             below.sort();
             waiting.extend(below);
             continue;

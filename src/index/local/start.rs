@@ -11,12 +11,13 @@ use tokio::sync::mpsc;
 use super::absence;
 use super::generations::{make_anew, newest_generation, remove_other_generations};
 use super::loss;
-use super::mend::{self, By};
+use super::mend::{self, By, Mended};
 use super::options::Options;
 use super::replay::{Check, Replayed, replay};
 use super::seal;
 use super::shared::{Current, Shared};
 use super::writer::{Request, Writer};
+use crate::disk::remove_leftover;
 use crate::index::IndexError;
 use crate::index::guard;
 use crate::index::health::Healths;
@@ -44,7 +45,7 @@ pub(super) fn start(options: &Options) -> Result<Started, IndexError> {
     let found = seal::read(options);
     let mut damaged = found == seal::Found::Damaged;
     if damaged {
-        tracing::warn!("index.seal is damaged; the lookup database is compared with the journal");
+        tracing::warn!("index.seal is damaged; the database is compared with the journal");
     }
     let generation = newest_generation(options)?;
     let holds = found
@@ -68,7 +69,9 @@ pub(super) fn start(options: &Options) -> Result<Started, IndexError> {
     let ends_at = replayed.end.next_seq;
     damaged |= reached.is_some();
     mend::tell_torn(options, &replayed.end);
-    let believed = |seal: &seal::Seal| seal.is_proven(holds, reached.unwrap_or(ends_at));
+    // A stop seals the end of the journal: a seal of less is of another time, or another store's.
+    let known = reached.unwrap_or(ends_at);
+    let believed = |it: &seal::Seal| it.is_proven(holds, known) && it.next_seq >= ends_at;
     let seal = found.seal().filter(believed);
     if let Some(seal) = seal {
         if reached.is_none_or(|reached| reached < seal.next_seq) {
@@ -77,7 +80,7 @@ pub(super) fn start(options: &Options) -> Result<Started, IndexError> {
         replayed.end.durable_seq = ends_at - 1;
         replayed.unsettled.clear();
     } else if found.seal().is_some() {
-        tracing::warn!("index.seal is damaged, and does not count");
+        tracing::warn!("index.seal is damaged, or of another time, and does not count");
         damaged = true;
         sync_after_crash(options)?;
     }
@@ -148,6 +151,9 @@ fn bring_up(
     }: FoundNow,
 ) -> Result<BroughtUp, IndexError> {
     let mut reached = None;
+    // Before anything is appended, from where on another end is noted.
+    let durable_once = journal::reached(&options.journal().dir);
+    let mut accounted = 0;
     let mut replayed = replay_or_make_anew(options, &segments, &mut generation, check)?;
     loop {
         let mended = match mend::end(options, &segments, &replayed, sealed_at) {
@@ -156,12 +162,14 @@ fn bring_up(
                     reason,
                     "the journal cannot be mended from the lookup database"
                 );
-                mend::note_unmended(options, &replayed)?;
-                Some(By::Nothing)
+                Some(mend::note_unmended(options, &replayed)?)
             }
             mended => mended?,
         };
-        let Some(by) = mended else { break };
+        let Some(Mended { by, up_to }) = mended else {
+            break;
+        };
+        accounted = accounted.max(up_to);
         let known = replayed.progress.next_seq;
         // sled lets a database be opened once at a time.
         drop(replayed);
@@ -175,6 +183,11 @@ fn bring_up(
         let ends_at = replayed.end.next_seq;
         let known = if by == By::Lookup { known } else { ends_at };
         reached = reached.max(Some(known.max(ends_at)));
+    }
+    let ends_at = replayed.end.next_seq;
+    // Where a seal says more the start is refused, and nothing is touched.
+    if sealed_at <= ends_at && mend::note_earlier(options, accounted.max(ends_at), durable_once)? {
+        reached = reached.max(Some(ends_at));
     }
     Ok(BroughtUp {
         replayed,
@@ -212,7 +225,7 @@ pub(super) fn prepare(
     on_damage: OnDamage<'_>,
 ) -> Result<Vec<Segment>, IndexError> {
     let journal_dir = options.journal().dir;
-    for dir in [&journal_dir, &options.dir.join("index")] {
+    for dir in [&journal_dir, &options.index_dir()] {
         options
             .disk
             .create_dir(dir)
@@ -224,14 +237,15 @@ pub(super) fn prepare(
     if let Some(damage) = absence::of_journal(options)? {
         on_damage(damage)?;
     }
+    if let Some(damage) = journal::stranger(&journal_dir, &segments) {
+        on_damage(damage)?;
+    }
     // The snapshot that makes others void must have its name for good before they go.
     let sync = options.disk.sync_dir(&journal_dir);
     sync.map_err(|e| IndexError::io("sync", &journal_dir, e))?;
     for path in void.into_iter().chain(journal::unfinished(&journal_dir)) {
-        options
-            .disk
-            .remove_file(&path)
-            .map_err(|e| IndexError::io("remove", path, e))?;
+        let removed = remove_leftover(&*options.disk, &path);
+        removed.map_err(|e| IndexError::io("remove", path, e))?;
     }
     Ok(segments)
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::compare::{IndexFinding, Report, compare};
-use super::generations::{SCRATCH, make_anew, newest_generation};
+use super::generations::{SCRATCH, copy_newest, make_anew, newest_generation};
 use super::mend;
 use super::options::Options;
 use super::replay::{Check, Replayed, replay};
@@ -11,7 +11,7 @@ use super::seal;
 use super::start::prepare;
 use super::sums::inconsistency;
 use crate::hash::BlobHash;
-use crate::index::journal::{damage_of_last, refuse};
+use crate::index::journal::{End, damage_of_last, damage_of_reached, refuse};
 use crate::index::lookup::Lookup;
 use crate::index::{IndexError, Totals};
 
@@ -43,8 +43,22 @@ impl Drop for Journaled {
     }
 }
 
+/// Reports what is wrong with the end of the journal and with what tells of it; whether its end is.
+fn tell_end(options: &Options, end: &End, report: Report<'_>) -> bool {
+    let dir = options.journal().dir;
+    let problem = mend::problem(options, end);
+    let is_told = problem.is_some();
+    let about = [damage_of_last(&dir, end), damage_of_reached(&dir), problem];
+    for damage in about.into_iter().flatten() {
+        report(IndexFinding::Journal(damage));
+    }
+    is_told
+}
+
 /// Compares the journal with the lookup database and reports each difference.
-/// Where the journal is damaged, what can be read of it is compared. Blocks for long.
+/// Where the journal is damaged, what can be read of it is compared. Where lookup databases are
+/// made elsewhere, and the disk is frozen, nothing changes in the storage directory. Blocks for
+/// long.
 pub fn verify(options: &Options, report: Report<'_>) -> Result<Journaled, IndexError> {
     let mut found = false;
     let report = &mut |finding| {
@@ -55,19 +69,15 @@ pub fn verify(options: &Options, report: Report<'_>) -> Result<Journaled, IndexE
         report(IndexFinding::Journal(damage));
         Ok(())
     })?;
+    if options.elsewhere.is_some() {
+        copy_newest(options)?;
+    }
     let dir = options.generation_dir(SCRATCH);
     let journaled = make_anew(options, &segments, SCRATCH, &mut |damage| {
         report(IndexFinding::Journal(damage));
         Ok(())
     })?;
-    if let Some(damage) = damage_of_last(&options.journal().dir, &journaled.end) {
-        report(IndexFinding::Journal(damage));
-    }
-    let problem = mend::problem(options, &journaled.end);
-    let end_is_told = problem.is_some();
-    if let Some(damage) = problem {
-        report(IndexFinding::Journal(damage));
-    }
+    let end_is_told = tell_end(options, &journaled.end, report);
     let Replayed {
         lookup, progress, ..
     } = journaled;
@@ -107,7 +117,7 @@ pub fn verify(options: &Options, report: Report<'_>) -> Result<Journaled, IndexE
                 report(IndexFinding::Inconsistent(reason.into()));
             }
             lookup.close()?;
-            if sealed && !found {
+            if sealed && !found && options.elsewhere.is_none() {
                 seal::write(options, generation, progress.next_seq)?;
             }
         }

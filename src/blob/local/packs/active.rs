@@ -11,7 +11,7 @@ use super::options::Options;
 use super::pack::{EXTENSION, Pack, path};
 use super::scan::Scanned;
 use crate::append_file::AppendFile;
-use crate::disk::Durability;
+use crate::disk::{Durability, free_place};
 use crate::hash::BlobHash;
 
 /// Under this name a pack is made before it gets its own.
@@ -54,13 +54,10 @@ impl Active {
     /// Begins a pack; its name appears only when its header is durable. Blocks.
     pub(super) fn begin(options: &Options, number: u32) -> Result<Self, BlobError> {
         let path = path(&options.dir, number, EXTENSION);
-        let unfinished = options.dir.join(UNFINISHED);
         let failed = |e| BlobError::io("begin", &path, e);
-        let create = || {
-            options.disk().remove_file(&unfinished)?;
-            options.disk().create(&unfinished)
-        };
-        let file = create().map_err(failed)?;
+        let unfinished = free_place(options.disk(), &options.dir.join(UNFINISHED));
+        let unfinished = unfinished.map_err(failed)?;
+        let file = options.disk().create(&unfinished).map_err(failed)?;
         let header = encode_pack(uuid::Uuid::new_v4().as_bytes());
         file.write_all_at(&header, 0).map_err(failed)?;
         options.refusal.synced(&unfinished, file.sync())?;

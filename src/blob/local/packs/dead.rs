@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::super::BlobError;
+use super::super::spool::clear_away;
 use super::format::{ENTRY_HEADER, checksum};
 use super::options::Options;
 use super::pack::{Pack, path};
@@ -87,7 +88,7 @@ impl Dead {
         let told = encode(pack, offset);
         let mut write = || {
             if self.is_foreign {
-                options.disk().remove_file(&self.path)?;
+                clear_away(options.disk(), &self.path)?;
                 self.is_foreign = false;
             }
             let file = match self.end {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use super::scan::{Doubts, Scanned, scan};
 use super::table::Table;
 use super::usage::Usage;
 use super::{dead, index_file, mending};
-use crate::disk::is_shared;
+use crate::disk::{is_shared, remove_leftover};
 use crate::hash::BlobHash;
 
 /// The files of a directory of packs.
@@ -36,13 +37,20 @@ impl Names {
     pub(super) fn read(dir: &Path) -> Result<Self, BlobError> {
         let failed = |e| BlobError::io("list", dir, e);
         let mut names = Self::default();
-        for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let entries = match std::fs::read_dir(dir) {
+            // The first format had no packs.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(names),
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
             let path = entry.map_err(failed)?.path();
             match number(&path).zip(path.extension().and_then(OsStr::to_str)) {
                 Some((number, pack::EXTENSION)) => drop(names.packs.insert(number)),
                 Some((number, index_file::EXTENSION | dead::EXTENSION)) => {
                     names.about.push((number, path));
                 }
+                // What a crash left of a pack that was begun.
+                _ if path.ends_with(UNFINISHED) && path.is_file() => {}
                 _ => names.others.push(path),
             }
         }
@@ -101,7 +109,7 @@ fn remove_leftovers(options: &Options, names: &Names) -> Result<(), BlobError> {
     let alone = about.filter(|(number, _)| !names.packs.contains(number));
     let unfinished = options.dir.join(UNFINISHED);
     for path in alone.map(|(_, path)| path).chain([&unfinished]) {
-        let removed = options.disk().remove_file(path);
+        let removed = remove_leftover(options.disk(), path);
         removed.map_err(|e| BlobError::io("remove", path, e))?;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Spool files: each has a random name and lives until it is renamed or dropped.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use uuid::Uuid;
 use super::scratch::Scratch;
 use crate::blob::BlobError;
 use crate::blocking;
-use crate::disk::{Disk, DiskFile, is_shared, lacks_links, open_own};
+use crate::disk::{Disk, DiskFile, is_shared, lacks_links, open_own, remove_leftover};
 use crate::stored_file;
 
 /// How much is written to find out whether it can be, in bytes.
@@ -186,19 +187,31 @@ fn remove(disk: &dyn Disk, path: &Path) {
     }
 }
 
-/// Makes the spool directory if it is missing and removes what interrupted
-/// uploads left in it. Nobody may be spooling there. Blocks.
+/// Makes the spool directory if it is missing and removes what interrupted uploads left in it, and
+/// nothing else: it may be a link to where somebody keeps other things. Nobody may be spooling
+/// there. Blocks.
 pub(crate) fn clear(scratch: &Scratch) -> Result<(), BlobError> {
     let Scratch { dir, disk, .. } = scratch;
+    if disk.is_frozen() {
+        return Ok(());
+    }
     disk.create_dir(dir)
         .map_err(|e| BlobError::io("create", dir, e))?;
     let entries = std::fs::read_dir(dir).map_err(|e| BlobError::io("list", dir, e))?;
     for entry in entries {
         let path = entry.map_err(|e| BlobError::io("list", dir, e))?.path();
-        disk.remove_file(&path)
-            .map_err(|e| BlobError::io("remove", path, e))?;
+        if is_spooled(&path) {
+            let removed = remove_leftover(&**disk, &path);
+            removed.map_err(|e| BlobError::io("remove", path, e))?;
+        }
     }
     Ok(())
+}
+
+/// Whether a file is called as those in the spool are.
+fn is_spooled(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str);
+    name.is_some_and(|name| Uuid::try_parse(name).is_ok_and(|id| id.to_string() == name))
 }
 
 /// Fails when less than the reserve is free. Blocks.

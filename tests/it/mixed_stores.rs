@@ -1,0 +1,337 @@
+//! A part of a store that is of another time, or of another store, as after a part of a backup was
+//! put back: that is told, and nothing is deleted that may be needed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::peers::{keep, peer_id, until_held};
+use crate::common::process::{Node, larder, until};
+use crate::common::raw_http::get;
+
+/// More than packs hold, so that each is a file.
+const LONG: usize = 70_000;
+
+fn storage(dir: &TempDir) -> PathBuf {
+    dir.path().join("peer_storage")
+}
+
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(status.unwrap().success());
+}
+
+fn copied(dir: &TempDir) -> TempDir {
+    let to = tempfile::tempdir().unwrap();
+    copy(&storage(dir), to.path());
+    to
+}
+
+/// Puts a part of one storage directory in its place in another.
+fn put(part: &str, from: &TempDir, into: &TempDir) {
+    let place = storage(into).join(part);
+    if place.is_dir() {
+        fs::remove_dir_all(&place).unwrap();
+    } else if place.exists() {
+        fs::remove_file(&place).unwrap();
+    }
+    copy(&storage(from).join(part), &place);
+}
+
+/// Uploads contents of the numbers, long ones and short ones in turn; their ids.
+fn upload_all(node: &Node, numbers: std::ops::Range<u32>) -> Vec<String> {
+    let upload = |number: u32| {
+        let len = if number.is_multiple_of(2) { LONG } else { 100 };
+        let file = uploaded(node.address, &format!("{number}"), &content(number, len));
+        file["file_id"].as_str().unwrap().to_owned()
+    };
+    numbers.map(upload).collect()
+}
+
+fn are_there(node: &Node, ids: &[String]) -> Vec<bool> {
+    let status = |id| get(node.address, &format!("/api/p2p/file/{id}"), &[]).status;
+    ids.iter().map(|id| status(id) == 200).collect()
+}
+
+fn lost(node: &Node) -> u64 {
+    let health = get(node.address, "/health", &[]).json();
+    health["lost_changes"].as_u64().unwrap()
+}
+
+fn run(dir: &TempDir, command: &str) -> (Option<i32>, String) {
+    let output = larder(dir.path()).arg(command).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+/// A store of 6 files after a stop, and the same of 13 after a kill, with the ids of all.
+struct Times {
+    earlier: TempDir,
+    later: TempDir,
+    ids: Vec<String>,
+}
+
+impl Times {
+    fn with(arguments: &[&str]) -> Self {
+        let later = tempfile::tempdir().unwrap();
+        let node = Node::start(&later, arguments);
+        let mut ids = upload_all(&node, 0..6);
+        node.stop();
+        let earlier = copied(&later);
+        let node = Node::start(&later, arguments);
+        ids.extend(upload_all(&node, 6..13));
+        node.kill();
+        Self {
+            earlier,
+            later,
+            ids,
+        }
+    }
+}
+
+#[test]
+fn a_journal_of_an_earlier_time_is_told_and_content_that_it_does_not_know_is_kept() {
+    let Times {
+        earlier,
+        later,
+        ids,
+    } = Times::with(&[]);
+    let without_database = |dir: &TempDir| fs::remove_dir_all(storage(dir).join("index")).unwrap();
+    let changes: [&dyn Fn(&TempDir); 2] = [&|_| {}, &without_database];
+    for (at, change) in changes.into_iter().enumerate() {
+        let dir = copied(&later);
+        put("journal", &earlier, &dir);
+        change(&dir);
+        let (status, said) = run(&dir, "verify");
+        assert_eq!(status, Some(1), "{said}");
+        let told = "it ends before entry 7, and 14 was reached once";
+        assert!(said.contains(told), "{at}: {said}");
+        assert!(!said.contains("the node deletes it"), "{at}: {said}");
+        for start in 0..3 {
+            let node = Node::start(&dir, &[]);
+            assert!(node.log().contains("of an earlier time"), "{at}");
+            assert_eq!(lost(&node), 7, "{at}, start {start}");
+            assert_eq!(are_there(&node, &ids[..6]), [true; 6]);
+            // A collection would have been ended before the stop.
+            if start == 1 {
+                node.kill();
+            } else {
+                node.stop();
+            }
+        }
+        let node = Node::start(&dir, &[]);
+        assert_eq!(node.content_files().len(), 13, "{at}");
+        // What comes later is not mistaken for what was lost.
+        let more = upload_all(&node, 20..30);
+        node.kill();
+        let node = Node::start(&dir, &[]);
+        assert_eq!(lost(&node), 7, "{at}");
+        assert_eq!(are_there(&node, &more), [true; 10]);
+    }
+}
+
+#[test]
+fn a_relaxed_journal_of_an_earlier_time_is_missed_as_far_as_it_was_durable() {
+    let arguments = ["--durability", "relaxed"];
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &arguments);
+    upload_all(&node, 0..6);
+    node.stop();
+    let earlier = copied(&dir);
+    let node = Node::start(&dir, &arguments);
+    upload_all(&node, 6..13);
+    let reached = || fs::read(storage(&dir).join("journal.reached")).unwrap();
+    until("the last change is durable", || {
+        (reached()[24..32] == 14u64.to_le_bytes()).then_some(())
+    });
+    node.kill();
+    put("journal", &earlier, &dir);
+    let node = Node::start(&dir, &arguments);
+    assert_eq!(lost(&node), 7);
+    assert_eq!(node.content_files().len(), 13);
+}
+
+#[test]
+fn an_earlier_segment_beside_the_copy_of_the_last_change_is_told_like_an_earlier_journal() {
+    let Times {
+        earlier,
+        later,
+        ids,
+    } = Times::with(&[]);
+    put("journal/0000000001.journal", &earlier, &later);
+    let node = Node::start(&later, &[]);
+    // The copy has the last of the seven.
+    assert_eq!(lost(&node), 6);
+    assert_eq!(are_there(&node, &ids[..6]), [true; 6]);
+    assert_eq!(are_there(&node, &ids[12..]), [true]);
+    node.kill();
+    let node = Node::start(&later, &[]);
+    assert_eq!((lost(&node), node.content_files().len()), (6, 13));
+}
+
+#[test]
+fn a_journal_of_another_store_is_refused_and_the_own_one_put_back_loses_nothing() {
+    let Times {
+        earlier: stopped,
+        later: killed,
+        ids,
+    } = Times::with(&[]);
+    for files in [0..2, 0..40] {
+        let other = tempfile::tempdir().unwrap();
+        let node = Node::start(&other, &[]);
+        upload_all(&node, files.clone());
+        node.stop();
+        for (own, count) in [(&stopped, 6), (&killed, 13)] {
+            for parts in [&["journal"][..], &["journal", "index", "index.seal"]] {
+                let dir = copied(own);
+                for part in parts {
+                    put(part, &other, &dir);
+                }
+                for command in ["serve", "rebuild-index", "verify"] {
+                    let (status, said) = run(&dir, command);
+                    assert_eq!(status, Some(1), "{parts:?} {command}: {said}");
+                    assert!(said.contains("another store"), "{command}: {said}");
+                }
+                put("journal", own, &dir);
+                for part in &parts[1..] {
+                    fs::remove_dir_all(storage(&dir).join(part))
+                        .or_else(|_| fs::remove_file(storage(&dir).join(part)))
+                        .unwrap();
+                }
+                let node = Node::start(&dir, &[]);
+                assert_eq!(lost(&node), 0);
+                assert_eq!(are_there(&node, &ids[..count]), vec![true; count]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_segment_of_another_store_among_the_own_ones_is_refused() {
+    let Times { later, .. } = Times::with(&[]);
+    let other = Times::with(&[]).later;
+    let segment =
+        |dir: &TempDir, number: u32| storage(dir).join(format!("journal/{number:010}.journal"));
+    copy(&segment(&other, 1), &segment(&later, 2));
+    let (status, said) = run(&later, "serve");
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains(".journal at byte"), "{said}");
+}
+
+#[test]
+fn what_tells_of_the_journal_is_no_reason_to_refuse_where_it_is_of_less_or_damaged() {
+    let Times {
+        earlier,
+        later,
+        ids,
+    } = Times::with(&[]);
+    for part in [
+        "index.seal",
+        "journal/last-batch",
+        "index",
+        "journal.reached",
+    ] {
+        let dir = copied(&later);
+        put(part, &earlier, &dir);
+        let node = Node::start(&dir, &[]);
+        assert_eq!(are_there(&node, &ids), [true; 13], "{part}");
+        assert_eq!(lost(&node), 0, "{part}");
+        node.stop();
+        Node::start(&dir, &[]).stop();
+        let (status, said) = run(&dir, "verify");
+        assert_eq!(status, Some(0), "{part}: {said}");
+    }
+    let dir = copied(&later);
+    let reached = storage(&dir).join("journal.reached");
+    for bytes in [&b""[..], b"no such thing", &[7; 5_000]] {
+        fs::write(&reached, bytes).unwrap();
+        let (status, said) = run(&dir, "verify");
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains("journal.reached"), "{said}");
+        let node = Node::start(&dir, &[]);
+        assert_eq!(
+            (lost(&node), fs::metadata(&reached).unwrap().len()),
+            (0, 36)
+        );
+        node.kill();
+    }
+    // An older larder leaves none.
+    fs::remove_file(&reached).unwrap();
+    let (status, said) = run(&dir, "verify");
+    assert_eq!(status, Some(0), "{said}");
+    let node = Node::start(&dir, &[]);
+    assert_eq!(are_there(&node, &ids), [true; 13]);
+}
+
+#[test]
+fn a_seal_of_an_earlier_time_does_not_make_a_crash_a_clean_stop() {
+    let Times { earlier, later, .. } = Times::with(&[]);
+    put("index.seal", &earlier, &later);
+    let node = Node::start(&later, &[]);
+    assert!(node.log().contains("of another time"), "{}", node.log());
+}
+
+/// Everybody whom it names is asked where it says he is, and believed what he signs.
+#[test]
+fn the_known_peers_of_another_store_are_taken_and_the_node_itself_is_not_its_own_peer() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let often = ["--discover-every", "1"];
+    let one = Node::start(&dirs[0], &often);
+    let port = one.address.port().to_string();
+    let peer = one.url("");
+    let other = Node::start(&dirs[1], &[&often[..], &["--peer", &peer]].concat());
+    let other_port = other.address.port().to_string();
+    let id = |node: &Node| peer_id(node.address);
+    let peers = |node: &Node| -> Vec<String> {
+        let peers = get(node.address, "/api/peers", &[]).json();
+        let peers = peers["peers"].as_array().unwrap().iter();
+        peers
+            .map(|it| it["peer_id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let (one_id, other_id) = (id(&one), id(&other));
+    for dir in &dirs {
+        until("it is written down", || {
+            storage(dir).join("known-peers").exists().then_some(())
+        });
+    }
+    one.stop();
+    other.stop();
+    // Each is known by the other.
+    put("known-peers", &dirs[1], &dirs[0]);
+    let one = Node::start(&dirs[0], &[&often[..], &["--port", &port]].concat());
+    assert_eq!(id(&one), one_id);
+    assert!(!peers(&one).contains(&one_id));
+    put("known-peers", &dirs[0], &dirs[1]);
+    let other = Node::start(&dirs[1], &[&often[..], &["--port", &other_port]].concat());
+    assert_eq!(id(&other), other_id);
+    assert!(!peers(&other).contains(&other_id));
+}
+
+#[test]
+fn what_another_store_wants_is_taken_as_if_it_were_said_here() {
+    let holder_dir = tempfile::tempdir().unwrap();
+    let holder = Node::start(&holder_dir, &[]);
+    let file = uploaded(holder.address, "a", &content(1, LONG));
+    let hash = file["hash"].as_str().unwrap();
+    let often = ["--discover-every", "1"];
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let node = Node::start(&one, &[&often[..], &["--peer", &holder.url("")]].concat());
+    until_held(node.address, &file["hash"], 1);
+    // Nobody has it any more, so that it stays wanted.
+    holder.kill();
+    keep(node.address, hash);
+    node.stop();
+    Node::start(&other, &[]).stop();
+    put("keeping/wanted", &one, &other);
+    let holder = Node::start(&holder_dir, &[]);
+    let node = Node::start(&other, &[&often[..], &["--peer", &holder.url("")]].concat());
+    until("it is kept", || {
+        let keep = get(node.address, &format!("/api/p2p/keep/{hash}"), &[]).json();
+        (keep["keep"]["state"] == "kept").then_some(())
+    });
+}
