@@ -250,7 +250,8 @@ async fn strangers_among_the_blobs_are_told_apart() {
 async fn what_interrupted_uploads_left_is_cleared_at_start() {
     let dir = tempfile::tempdir().unwrap();
     drop(local(dir.path(), Durability::Always));
-    std::fs::write(dir.path().join("spool/left"), b"half an upl").unwrap();
+    let left = "spool/4a8d1c7e-2f60-4b7e-9d0a-5c3b1e6f7a90";
+    std::fs::write(dir.path().join(left), b"half an upl").unwrap();
     let blobs = local(dir.path(), Durability::Always);
     assert_eq!(files_in(dir.path().join("spool")), 0);
     assert_eq!(listed(&blobs).await, []);
