@@ -16,6 +16,7 @@ use crate::common::forms::uploaded;
 use crate::common::peers::held;
 use crate::common::process::{Node, larder};
 use crate::common::raw_http::get;
+use crate::common::relay::Relay;
 
 /// The signal by which a write to a pipe ends that nobody reads.
 const SIGPIPE: i32 = 13;
@@ -106,7 +107,10 @@ fn put_sends_all_that_it_can_and_names_each_file_that_it_cannot() {
     for (line, count) in [
         ("larder: none: No such file or directory\n", 1),
         ("larder: mixed/big: the node refuses: ", 1),
-        ("larder: mixed/sub/dangling: No such file or directory", 1),
+        (
+            "larder: mixed/sub/dangling is a link that leads to nothing\n",
+            1,
+        ),
         (
             "larder: mixed/sub/up is a link to a folder, and is left out\n",
             1,
@@ -139,12 +143,18 @@ fn what_is_left_out_is_no_failure_and_what_cannot_be_read_is_one() {
     assert!(texts(&output).1.contains("a/link is a link to a folder"));
     symlink("/nowhere", here.join("a/b/link")).unwrap();
     let output = run(here, &url, &["put", "a"]);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert!(
         texts(&output).0.contains("  a/b/one  http://"),
         "{output:?}"
     );
-    assert!(texts(&output).1.contains("a/b/link: No such file"));
+    assert!(
+        texts(&output)
+            .1
+            .contains("a/b/link is a link that leads to nothing")
+    );
+    let (status, told) = failed(here, &url, &["put", "a/b/link"]);
+    assert_eq!(status, 3, "{told}");
     for missing in [&["put", "none"][..], &["put", "none", "--name", "x"]] {
         let (status, told) = failed(here, &url, missing);
         assert_eq!((status, told.lines().count()), (3, 1), "{told}");
@@ -230,6 +240,52 @@ fn what_nobody_hears_on_standard_error_changes_no_status_and_stops_no_node() {
     }
     assert_eq!(get(mute.address, "/health", &[]).status, 200);
     assert_eq!(json(here, &mute.url(""), &["ls"]).len(), 20);
+}
+
+#[test]
+fn a_port_where_nothing_listens_is_told_at_once_and_once_by_every_command() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", free.local_addr().unwrap());
+    drop(free);
+    let here = tempfile::tempdir().unwrap();
+    fs::create_dir(here.path().join("d")).unwrap();
+    for number in 0..9 {
+        fs::write(here.path().join(format!("d/{number}")), "x").unwrap();
+    }
+    for arguments in [&["put", "d"][..], &["get", "a"], &["ls"], &["status"]] {
+        let (status, told) = failed(here.path(), &url, arguments);
+        assert_eq!(status, 5, "{told}");
+        assert_eq!(told.matches("no node answers").count(), 1, "{told}");
+        assert!(!told.contains("tries again"), "{told}");
+    }
+}
+
+#[test]
+fn an_answer_that_stands_still_is_told_as_none() {
+    let (_dir, node) = start(&[]);
+    let here = tempfile::tempdir().unwrap();
+    let here = here.path();
+    uploaded(node.address, "a", &vec![7; 1 << 20]);
+    let commands = [
+        (&["status"][..], 100),
+        (&["ls"], 100),
+        (&["get", "a"], 100_000),
+        (&["get", "a", "-o", "-"], 100_000),
+    ];
+    let waiting = commands.map(|(arguments, bytes)| {
+        let relay = Relay::new();
+        relay.connect(node.address);
+        relay.stall_after(bytes);
+        let mut waiting = command(here, &relay.url(), arguments);
+        waiting.stdout(Stdio::piped()).stderr(Stdio::piped());
+        (arguments, waiting.spawn().unwrap(), relay)
+    });
+    for (arguments, waiting, _relay) in waiting {
+        let output = waiting.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(5), "{arguments:?}");
+        let errors = texts(&output).1;
+        assert!(errors.contains("it was waited for 30 s"), "{errors}");
+    }
 }
 
 #[test]

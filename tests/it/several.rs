@@ -68,7 +68,7 @@ fn a_folder_comes_back_as_it_went() {
         (&["get", "photos/"], "photos"),
         (&["get", "photos", "-o", "new/er"], "new/er/photos"),
         (&["get", "phot*s/", "-o", "x"], "x/photos"),
-        (&["get", "photos/*", "-o", "y/"], "y/photos"),
+        (&["get", "photos/**", "-o", "y/"], "y/photos"),
     ] {
         let told = done(there.path(), &url, arguments);
         assert_eq!(told.lines().count(), 4, "{told}");

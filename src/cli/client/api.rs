@@ -1,26 +1,28 @@
 //! Requests to the node.
 
-use std::time::Duration;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use indicatif::ProgressBar;
+use parking_lot::Mutex;
 use reqwest::redirect::Policy;
-use reqwest::{Method, RequestBuilder, Response, header};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::time::{timeout, timeout_at};
 
 use super::connection::Target;
 use super::failure::Failure;
-use super::secure;
+use super::{output, secure};
 use crate::base_url::BaseUrl;
 use crate::config::WrongSetting;
 use crate::peer::tls::{self, Authorities};
 
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an answer may pause: a node may wait for its peers.
-const READ_TIMEOUT: Duration = Duration::from_mins(2);
-
-/// How long a node may take to begin its answer where it asks nobody else for it.
+/// How long a node may say nothing, neither the beginning of an answer nor any more of it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// The longest answer that is read whole, in bytes: a page of files with the longest names and
@@ -35,6 +37,11 @@ pub(super) struct Api {
     node: BaseUrl,
     token: Option<String>,
     proxy: Option<String>,
+    began: Instant,
+    /// When the node was last heard of.
+    heard: Mutex<Option<Instant>>,
+    /// Why something was last said to be tried again.
+    told: Mutex<String>,
 }
 
 /// What the node says of why it refuses.
@@ -55,8 +62,7 @@ impl Api {
             .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
             // A node never sends on, and the token is for it alone.
             .redirect(Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT);
+            .connect_timeout(CONNECT_TIMEOUT);
         if proxy.is_none() {
             http = http.no_proxy();
         }
@@ -65,6 +71,9 @@ impl Api {
             node: target.node.clone(),
             token,
             proxy,
+            began: Instant::now(),
+            heard: Mutex::default(),
+            told: Mutex::default(),
         })
     }
 
@@ -87,12 +96,92 @@ impl Api {
         }
     }
 
-    /// Sends a request; the answer is one of success.
+    /// Sends a request; the answer is one of success, and begins soon.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let began = Instant::now();
+        self.send_while(request, || began).await
+    }
+
+    /// Sends a request with a long body; the answer begins soon after `moved` says that the node has
+    /// taken the last of it.
+    pub(super) async fn send_while(
+        &self,
+        request: RequestBuilder,
+        moved: impl Fn() -> Instant,
+    ) -> Result<Response, Failure> {
+        let mut answer = pin!(self.answered(request));
+        loop {
+            let until = moved() + ANSWER_WITHIN;
+            match timeout_at(until.into(), &mut answer).await {
+                Ok(answer) => return answer,
+                Err(_) if moved() + ANSWER_WITHIN > until => {}
+                Err(_) => return Err(self.silent()),
+            }
+        }
+    }
+
+    fn silent(&self) -> Failure {
+        Failure::Silent(self.node.clone(), ANSWER_WITHIN.as_secs())
+    }
+
+    /// Whether it is no use to try again what has failed so: the node was never there, or was not
+    /// heard of for so long that it does not answer.
+    pub(super) fn is_lost(&self, failure: &Failure) -> bool {
+        let heard = *self.heard.lock();
+        match failure {
+            Failure::NoNode(..) if heard.is_none() => true,
+            Failure::NoNode(..) | Failure::Silent(..) | Failure::Cut(_) => {
+                heard.unwrap_or(self.began).elapsed() >= ANSWER_WITHIN
+            }
+            _ => false,
+        }
+    }
+
+    /// Tells why something is tried once more, unless that is what was told last: of several files
+    /// that wait for the same it is told once.
+    pub(super) fn tell_again(&self, bar: &ProgressBar, why: String, pause: Duration) {
+        let mut told = self.told.lock();
+        if *told != why {
+            output::tell_again(bar, &why, pause);
+            *told = why;
+        }
+    }
+
+    /// The next piece of a body, which comes soon; None behind the last.
+    pub(super) async fn piece(
+        &self,
+        pieces: &mut (impl Stream<Item = reqwest::Result<Bytes>> + Unpin),
+    ) -> Result<Option<Bytes>, Failure> {
+        let piece = timeout(ANSWER_WITHIN, pieces.next()).await;
+        let piece = piece.map_err(|_| self.silent())?.transpose();
+        let piece = piece.map_err(Failure::Cut)?;
+        self.hear();
+        Ok(piece)
+    }
+
+    fn hear(&self) {
+        *self.heard.lock() = Some(Instant::now());
+    }
+
+    /// The body of an answer, which has at most `longest` bytes.
+    async fn read(&self, answer: Response, longest: usize) -> Result<Vec<u8>, Failure> {
+        let (mut body, mut pieces) = (Vec::new(), answer.bytes_stream());
+        while let Some(piece) = self.piece(&mut pieces).await? {
+            if body.len() + piece.len() > longest {
+                return Err(Failure::Nonsense("it is too long"));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body)
+    }
+
+    /// The answer to a request, whenever it comes; one of success.
+    async fn answered(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let answer = match request.send().await {
             Ok(answer) => answer,
             Err(error) => return Err(self.unanswered(error)),
         };
+        self.hear();
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
@@ -103,29 +192,9 @@ impl Api {
             let target = String::from_utf8_lossy(target.as_bytes()).into_owned();
             return Err(Failure::Elsewhere(target));
         }
-        let refusal = read(answer, LONGEST_REFUSAL).await.ok();
+        let refusal = self.read(answer, LONGEST_REFUSAL).await.ok();
         let refusal = refusal.and_then(|it| serde_json::from_slice(&it).ok());
-        let ErrorAnswer { code, message } = refusal.unwrap_or_else(|| ErrorAnswer {
-            code: String::new(),
-            message: status.to_string(),
-        });
-        Err(match code.as_str() {
-            "no_token" => Failure::Token("the node wants a token for this"),
-            "wrong_token" => Failure::Token("the node does not know this token"),
-            "read_only_token" => Failure::Token("this token gives no right to change anything"),
-            _ => Failure::Refused {
-                status,
-                code,
-                message,
-            },
-        })
-    }
-
-    /// Sends a request whose answer comes soon from a node that works at all.
-    pub(super) async fn send_soon(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let silent = Failure::Silent(self.node.clone(), ANSWER_WITHIN.as_secs());
-        let answer = tokio::time::timeout(ANSWER_WITHIN, self.send(request)).await;
-        answer.unwrap_or(Err(silent))
+        Err(refused(status, refusal))
     }
 
     /// Why there is no answer.
@@ -149,7 +218,7 @@ impl Api {
         &self,
         request: RequestBuilder,
     ) -> Result<T, Failure> {
-        let answer = read(self.send(request).await?, LONGEST_ANSWER).await?;
+        let answer = self.read(self.send(request).await?, LONGEST_ANSWER).await?;
         let json = serde_json::from_slice(&answer);
         json.map_err(|_| Failure::Nonsense("it is other JSON, or none"))
     }
@@ -159,7 +228,7 @@ impl Api {
         &self,
         request: RequestBuilder,
     ) -> Result<(T, usize), Failure> {
-        let answer = read(self.send_soon(request).await?, LONGEST_ANSWER).await?;
+        let answer = self.read(self.send(request).await?, LONGEST_ANSWER).await?;
         let json = serde_json::from_slice(&answer);
         let json = json.map_err(|_| Failure::Nonsense("it is other JSON, or none"))?;
         Ok((json, answer.len()))
@@ -185,17 +254,41 @@ impl Api {
     }
 }
 
-/// The body of an answer, which has at most `longest` bytes.
-async fn read(answer: Response, longest: usize) -> Result<Vec<u8>, Failure> {
-    let (mut body, mut pieces) = (Vec::new(), answer.bytes_stream());
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(Failure::Cut)?;
-        if body.len() + piece.len() > longest {
-            return Err(Failure::Nonsense("it is too long"));
-        }
-        body.extend_from_slice(&piece);
+/// What a refusal means, with what it says if that is one of larder's.
+fn refused(status: StatusCode, refusal: Option<ErrorAnswer>) -> Failure {
+    let refusal = refusal.or_else(|| unsaid(status));
+    let ErrorAnswer { code, message } = refusal.unwrap_or_else(|| ErrorAnswer {
+        code: String::new(),
+        message: status.to_string(),
+    });
+    match code.as_str() {
+        "no_token" => Failure::Token("the node wants a token for this"),
+        "wrong_token" => Failure::Token("the node does not know this token"),
+        "read_only_token" => Failure::Token("this token gives no right to change anything"),
+        _ => Failure::Refused {
+            status,
+            code,
+            message,
+        },
     }
-    Ok(body)
+}
+
+/// What a status means that comes without a word of larder's, and so of what stands before it.
+fn unsaid(status: StatusCode) -> Option<ErrorAnswer> {
+    let message = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            "413 Payload Too Large, from a proxy before it, which takes no request as long as this \
+             file (nginx: client_max_body_size)"
+        }
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
+            "a proxy before it does not reach it"
+        }
+        _ => return None,
+    };
+    Some(ErrorAnswer {
+        code: String::new(),
+        message: message.to_owned(),
+    })
 }
 
 fn authorities(target: &Target) -> Result<Authorities, Failure> {

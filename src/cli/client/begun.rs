@@ -1,14 +1,12 @@
 //! Uploads that were begun and have not ended, remembered across runs.
 
-use std::collections::VecDeque;
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::OFlags;
-
+use super::state::{open_state, state_directory};
 use crate::base_url::BaseUrl;
 use crate::hash::BlobHash;
 use crate::resumable::UploadId;
@@ -36,33 +34,6 @@ pub(super) enum What<'a> {
     Copy(BlobHash),
 }
 
-/// The notes of uploads that a command has ended. They stay until all of it is done, so that one
-/// that is killed and typed again sends none of its files twice.
-#[derive(Default)]
-pub(super) struct Ended(VecDeque<PathBuf>);
-
-impl Ended {
-    /// Takes the note of an upload that has ended. Where there are very many, the first are
-    /// forgotten.
-    pub(super) fn push(&mut self, begun: Begun) {
-        self.0.extend(begun.0.map(|note| note.path));
-        if self.0.len() > MOST / 2 {
-            self.0.pop_front().iter().for_each(|path| forget(path));
-        }
-    }
-
-    /// Forgets all of them. Blocks.
-    pub(super) fn forget(self) {
-        self.0.iter().for_each(|path| forget(path));
-    }
-}
-
-/// Removes a note, unless it is in use.
-fn forget(path: &Path) {
-    let note = note(path).ok().flatten();
-    Begun(note).forget();
-}
-
 /// A note of which upload a file belongs to until that is whole, in the user's state directory
 /// (XDG Base Directory Specification). Without one, or where another process sends the same file
 /// at this moment, nothing is remembered.
@@ -75,9 +46,9 @@ struct Note {
 }
 
 impl Begun {
-    /// The note of what is sent now. Blocks.
-    pub(super) fn of(subject: &Subject<'_>) -> Self {
-        Self(directory().and_then(|dir| note(&dir.join(subject.key())).ok()?))
+    /// The note of what is sent now, by the key of that. Blocks.
+    pub(super) fn of(key: &str) -> Self {
+        Self(directory().and_then(|dir| note(&dir.join(key)).ok()?))
     }
 
     /// The upload that was begun before, if there is one.
@@ -115,7 +86,8 @@ impl Begun {
 }
 
 impl Subject<'_> {
-    fn key(&self) -> String {
+    /// What it is known by in another run: 64 hexadecimal digits.
+    pub(super) fn key(&self) -> String {
         let Self {
             node,
             what,
@@ -143,6 +115,12 @@ impl Subject<'_> {
     }
 }
 
+/// Removes a note, unless it is in use.
+fn forget(path: &Path) {
+    let note = note(path).ok().flatten();
+    Begun(note).forget();
+}
+
 /// Removes notes of uploads that nobody went on with. Blocks.
 pub(super) fn sweep() {
     let found = directory().and_then(|dir| fs::read_dir(dir).ok());
@@ -164,22 +142,12 @@ pub(super) fn sweep() {
 }
 
 fn directory() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|it| !it.is_empty());
-    let home = || Some(PathBuf::from(variable("HOME")?).join(".local/state"));
-    let state = variable("XDG_STATE_HOME").map(PathBuf::from).or_else(home);
-    Some(state?.join("larder/uploads"))
+    Some(state_directory()?.join("uploads"))
 }
 
 /// The note at `path`, made if there is none; nothing where another process has it.
 fn note(path: &Path) -> io::Result<Option<Note>> {
-    if let Some(dir) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    }
-    let mut options = OpenOptions::new();
-    let options = options.read(true).write(true).create(true).truncate(false);
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
-    let file = options.mode(0o600).custom_flags(flags).open(path)?;
+    let file = open_state(path)?;
     let about = file.metadata()?;
     if !about.is_file() || about.nlink() != 1 || file.try_lock().is_err() {
         return Ok(None);

@@ -1,5 +1,7 @@
 //! Which of several files are meant that go by one name.
 
+use std::collections::HashSet;
+
 use super::api::Api;
 use super::batch::Batch;
 use super::failure::Failure;
@@ -46,17 +48,28 @@ impl Choice {
         }
     }
 
-    /// The contents that are meant: of equal ones the newest file stands for all.
+    /// The contents that are meant, each under each of its names: of those that are alike in both
+    /// the newest file stands for all.
     fn contents(&self, wanted: &str, found: Found) -> Vec<Chosen> {
+        let by = found.by;
         self.choose(wanted, found, |files| {
-            let mut different: Vec<File> = Vec::new();
+            let mut seen = HashSet::new();
+            let (mut different, mut hashes) = (Vec::new(), HashSet::new());
+            // The beginning of an id means files, and that of a hash a content, whatever its name.
+            let mut means_files = false;
             for file in files {
-                let is_new = |other: &File| file.hash.is_none() || file.hash != other.hash;
-                if different.iter().all(is_new) {
+                let content = file.hash.clone().unwrap_or_else(|| file.id.clone());
+                let name = name_form::composed(&file.original_name).into_owned();
+                means_files |= by == By::Beginning && file.has_id_that_begins(wanted.trim());
+                hashes.insert(content.clone());
+                if seen.insert((name, content)) {
                     different.push(file);
                 }
             }
-            let is_one = different.len() == 1;
+            let is_one = different.len() == 1 || hashes.len() == 1 && !means_files;
+            if is_one && !self.all {
+                different.truncate(1);
+            }
             (different, is_one)
         })
     }

@@ -1,12 +1,13 @@
 //! A file on its way from the node: when the connection breaks or the node is restarted, it goes
 //! on where it stopped.
 
+use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use blake3::Hasher;
-use futures_util::StreamExt;
 use indicatif::ProgressBar;
 use reqwest::{Method, Response, StatusCode, header};
 use tokio::io::{AsyncWrite, AsyncWriteExt, stdout};
@@ -20,9 +21,11 @@ use crate::blocking;
 use crate::hash::BlobHash;
 
 /// How often a download that breaks off without a new byte is tried again.
-const TRIES: u32 = 6;
+const TRIES: u32 = 8;
 /// How long the first pause is; each after it is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A download, and where its bytes go.
 struct Download<'a> {
@@ -34,9 +37,16 @@ struct Download<'a> {
 
 enum To {
     File(Landing),
-    /// Standard output, from which nothing is taken back: what was written is hashed, so many
-    /// bytes of it.
-    Output(Box<Hasher>, u64),
+    Output(Output),
+}
+
+/// What nothing is taken back from: what was written is hashed.
+struct Output {
+    /// None for standard output.
+    stream: Option<Arc<fs::File>>,
+    hasher: Box<Hasher>,
+    /// How many bytes were written.
+    written: u64,
 }
 
 /// Downloads to `target`, by a partial file beside it which an earlier download may have begun
@@ -48,42 +58,80 @@ pub(super) async fn to_file(
     replace: bool,
     bar: &ProgressBar,
 ) -> Result<(), Failure> {
-    let content = file.hash.as_deref().unwrap_or(&file.id);
-    let to = To::File(Landing::open(target, content)?);
-    let mut download = Download { api, file, bar, to };
-    let came = download.run().await;
-    let To::File(landing) = download.to else {
-        return came;
-    };
-    match came {
-        Ok(()) => {
-            let (size, hash, name) = (file.size, file.hash(), file.original_name.clone());
-            blocking::run(move || landing.publish(size, hash, &name, replace)).await
-        }
-        Err(failure @ Failure::WrongBytes(..)) => {
-            landing.discard();
-            Err(failure)
-        }
-        Err(failure) => {
-            let bytes = landing.length();
-            if let Some(path) = landing.leave() {
-                let path = output::plain(&path.to_string_lossy());
-                let size = output::size(bytes);
-                let text = format!("{size} have come and are in {path}; the same command goes on");
+    let mut may_begin_anew = true;
+    loop {
+        let content = file.hash.as_deref().unwrap_or(&file.id);
+        let landing = Landing::open(target, content)?;
+        may_begin_anew &= landing.length() > 0;
+        let to = To::File(landing);
+        let mut download = Download { api, file, bar, to };
+        let came = download.run().await;
+        let To::File(landing) = download.to else {
+            return came;
+        };
+        let (landing, came) = match came {
+            Ok(()) => published(file, landing, replace).await,
+            Err(failure) => (landing, Err(failure)),
+        };
+        match came {
+            Ok(()) => return Ok(()),
+            Err(Failure::WrongBytes(..)) if may_begin_anew => {
+                landing.discard();
+                may_begin_anew = false;
+                let name = output::plain(&file.original_name);
+                let text = format!("{name} begins anew: what was here of it is damaged");
                 bar.suspend(|| output::say(&text));
             }
-            Err(failure)
+            Err(failure) => {
+                leave(landing, &failure, bar);
+                return Err(failure);
+            }
         }
     }
 }
 
-/// Downloads to standard output.
-pub(super) async fn to_output(api: &Api, file: &File, bar: &ProgressBar) -> Result<(), Failure> {
-    let to = To::Output(Box::default(), 0);
+/// Gives what has come its name, if that is right.
+async fn published(file: &File, landing: Landing, replace: bool) -> (Landing, Result<(), Failure>) {
+    let (size, hash, name) = (file.size, file.hash(), file.original_name.clone());
+    blocking::run(move || {
+        let published = landing.publish(size, hash, &name, replace);
+        (landing, published)
+    })
+    .await
+}
+
+/// Leaves what has come to the next command, and tells where it is; or removes it, where that
+/// would fail for the same reason.
+fn leave(landing: Landing, failure: &Failure, bar: &ProgressBar) {
+    if failure.is_of_target() {
+        landing.discard();
+        return;
+    }
+    let bytes = landing.length();
+    if let Some(path) = landing.leave() {
+        let path = output::plain(&path.to_string_lossy());
+        let size = output::size(bytes);
+        let text = format!("{size} have come and are in {path}; the same command goes on");
+        bar.suspend(|| output::say(&text));
+    }
+}
+
+/// Downloads to standard output, or to another pipe or device.
+pub(super) async fn to_output(
+    api: &Api,
+    file: &File,
+    stream: Option<Arc<fs::File>>,
+    bar: &ProgressBar,
+) -> Result<(), Failure> {
+    let to = To::Output(Output {
+        stream,
+        hasher: Box::default(),
+        written: 0,
+    });
     let mut download = Download { api, file, bar, to };
     download.run().await?;
     match (&download.to, file.hash()) {
-        (To::Output(hasher, _), Some(hash)) if BlobHash::from(hasher.finalize()) != hash => {
+        (To::Output(out), Some(hash)) if BlobHash::from(out.hasher.finalize()) != hash => {
             Err(download.wrong())
         }
         _ => Ok(()),
@@ -103,13 +151,13 @@ impl Download<'_> {
             if self.length() > before {
                 (tries, pause) = (0, FIRST_PAUSE);
             }
-            if tries == TRIES || !failure.may_pass() {
+            if tries == TRIES || !failure.may_pass() || self.api.is_lost(&failure) {
                 return Err(failure.of_holders());
             }
             tries += 1;
-            output::tell_again(self.bar, &failure.told(), pause, (tries, TRIES));
+            self.api.tell_again(self.bar, failure.told(), pause);
             tokio::time::sleep(pause).await;
-            pause *= 2;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -117,7 +165,7 @@ impl Download<'_> {
     fn length(&self) -> u64 {
         match &self.to {
             To::File(landing) => landing.length(),
-            To::Output(_, written) => *written,
+            To::Output(out) => out.written,
         }
     }
 
@@ -185,14 +233,18 @@ impl Download<'_> {
         let mut pieces = answer.bytes_stream();
         let mut out: Box<dyn AsyncWrite + Unpin> = match &self.to {
             To::File(landing) => Box::new(tokio::fs::File::from_std(landing.writer(at)?)),
-            To::Output(..) => Box::new(stdout()),
+            To::Output(out) => match &out.stream {
+                None => Box::new(stdout()),
+                Some(stream) => Box::new(tokio::fs::File::from_std(stream.try_clone()?)),
+            },
         };
         let mut came = Ok(());
-        while let Some(piece) = pieces.next().await {
-            let piece = match piece {
-                Ok(piece) => piece,
-                Err(error) => {
-                    came = Err(Failure::Cut(error));
+        loop {
+            let piece = match self.api.piece(&mut pieces).await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                Err(failure) => {
+                    came = Err(failure);
                     break;
                 }
             };
@@ -201,12 +253,12 @@ impl Download<'_> {
                 return Err(self.wrong());
             }
             let mut new = &piece[..];
-            if let To::Output(hasher, written) = &mut self.to {
+            if let To::Output(written) = &mut self.to {
                 // What was written before is not written again.
-                let again = written.saturating_sub(at).min(piece.len() as u64);
+                let again = written.written.saturating_sub(at).min(piece.len() as u64);
                 new = new.split_at(usize::try_from(again).unwrap_or(usize::MAX)).1;
-                hasher.update(new);
-                *written += new.len() as u64;
+                written.hasher.update(new);
+                written.written += new.len() as u64;
             }
             self.written(out.write_all(new).await)?;
             at = end;

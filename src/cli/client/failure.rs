@@ -53,7 +53,13 @@ pub(super) enum Failure {
     Vanished,
     #[error("no file has the id, hash or name {0}; `larder ls --network` shows what there is")]
     NotFound(String),
-    #[error("this node does not hold {0}; other nodes do, and it is removed there, with --node")]
+    #[error(
+        "no file matches {0}, and folders do; with a slash at its end it means all that is in them"
+    )]
+    OnlyFolders(String),
+    #[error(
+        "this node does not hold {0}; other nodes do, and it is removed there: `larder rm --node URL`"
+    )]
     NotHere(String),
     #[error("{0} means several files; name one by its id:")]
     Ambiguous(String, Vec<String>),
@@ -65,6 +71,10 @@ pub(super) enum Failure {
     Exists(PathBuf),
     #[error("{0} is {1}, which is not replaced; -o names another file")]
     NotReplaced(PathBuf, &'static str),
+    #[error("{0} is a link, which is not followed when files are written by their paths")]
+    LinkToFolder(PathBuf),
+    #[error("{0} is a link that leads to nothing")]
+    Dangling(PathBuf),
     #[error("{0} is no folder, and several files are to be written; -o names a folder")]
     NoFolder(PathBuf),
     #[error("{0} is neither a file nor a folder")]
@@ -113,7 +123,11 @@ impl Failure {
             Self::LeftOut(..) => 0,
             Self::Told(status) => *status,
             Self::Setting(_) | Self::Usage(_) => 2,
-            Self::NotFound(_) | Self::NotHere(_) | Self::NoLocal(_) => 3,
+            Self::NotFound(_)
+            | Self::OnlyFolders(_)
+            | Self::NotHere(_)
+            | Self::NoLocal(_)
+            | Self::Dangling(_) => 3,
             Self::Ambiguous(..) | Self::Disputed(..) => 4,
             Self::NoNode(..) | Self::NotSecure(..) | Self::Silent(..) => 5,
             Self::Token(_) => 6,
@@ -140,7 +154,10 @@ impl Failure {
                 | Self::ArrivedOther(_)
                 | Self::ArrivedOtherAndLeft(..)
                 | Self::NotFound(_)
+                | Self::OnlyFolders(_)
                 | Self::NotHere(_)
+                | Self::Dangling(_)
+                | Self::LinkToFolder(_)
                 | Self::Ambiguous(..)
                 | Self::Disputed(..)
                 | Self::WrongBytes(..)
@@ -156,9 +173,22 @@ impl Failure {
             Self::File(path, _)
             | Self::NoFile(path)
             | Self::NoLocal(path)
+            | Self::Dangling(path)
             | Self::LeftOut(path, _) => Some(path),
             _ => None,
         }
+    }
+
+    /// Whether what came of a file is of no use here: it is wrong, or has no place.
+    pub(super) fn is_of_target(&self) -> bool {
+        matches!(
+            self,
+            Self::WrongBytes(..)
+                | Self::Exists(_)
+                | Self::NotReplaced(..)
+                | Self::NoFolder(_)
+                | Self::LinkToFolder(_)
+        )
     }
 
     /// Whether no other file would fare better.
@@ -221,7 +251,7 @@ impl Failure {
     /// Whether the same may go well a little later.
     pub(super) fn may_pass(&self) -> bool {
         match self {
-            Self::NoNode(..) | Self::Cut(_) => true,
+            Self::NoNode(..) | Self::Silent(..) | Self::Cut(_) => true,
             Self::Refused { status, .. } => matches!(status.as_u16(), 408 | 429 | 502..=504),
             _ => false,
         }

@@ -1,6 +1,8 @@
 //! Files of the network, found by what people call them.
 
-use glob::{MatchOptions, Pattern};
+use std::cell::Cell;
+use std::collections::HashSet;
+
 use reqwest::{Method, header};
 use serde::Deserialize;
 
@@ -8,19 +10,13 @@ use super::api::Api;
 use super::failure::Failure;
 use super::listed::{File, Where};
 use super::pages::{Limits, Pages};
+use super::pattern::{Match, Pattern, literal};
 use crate::hash::BlobHash;
 use crate::name_form;
 use crate::record::FileId;
 
 /// The shortest beginning of an id or a hash that means something, in digits.
 const SHORTEST: usize = 4;
-/// As shells match: a star ends at a slash, two do not.
-const AS_SHELLS_DO: MatchOptions = MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: false,
-};
-
 /// The beginning of a list of the node.
 #[derive(Deserialize)]
 struct Beginning {
@@ -59,7 +55,7 @@ impl Api {
     /// The files that `wanted` means.
     pub(super) async fn find(&self, list: Where, wanted: &str) -> Result<Found, Failure> {
         let found = |by, files: Vec<File>| (!files.is_empty()).then_some(Found { by, files });
-        if let Ok(id) = wanted.parse::<FileId>() {
+        if let Ok(id) = spelled(wanted).parse::<FileId>() {
             let mut files = self.with_id(list, id).await?;
             // Older nodes list of files that are one to people the first only.
             if files.is_empty() && list == Where::Network {
@@ -109,24 +105,43 @@ impl Api {
 
     /// The files that match a pattern, or else those whose id or hash begins so.
     async fn matching(&self, list: Where, wanted: &str) -> Result<(By, Vec<File>), Failure> {
-        let is_pattern = wanted.contains(['*', '?', '[']);
-        let composed = name_form::composed(wanted.trim_end_matches('/'));
-        if let Some(pattern) = Pattern::new(&composed).ok().filter(|_| is_pattern) {
-            let matches = |it: &File| matches(&pattern, &it.original_name);
+        if let Some(pattern) = Pattern::of(wanted) {
+            let folder_matches = Cell::new(false);
+            let matches = |it: &File| {
+                let look = pattern.look(&it.original_name);
+                folder_matches.set(folder_matches.get() || look == Match::FolderAlone);
+                look == Match::Yes
+            };
             let files = self.all(list, literal(wanted), matches).await?;
+            if files.is_empty() && folder_matches.get() {
+                return Err(Failure::OnlyFolders(wanted.to_owned()));
+            }
             return Ok((By::Pattern, files));
         }
-        let digits = wanted.to_ascii_lowercase();
+        let digits = wanted.trim().to_ascii_lowercase();
         let is_beginning = digits.len() >= SHORTEST
             && digits
                 .bytes()
                 .all(|it| it.is_ascii_hexdigit() || it == b'-');
         let files = if is_beginning {
-            self.all(list, None, |it| it.begins(&digits)).await?
+            self.that_begin(list, &digits).await?
         } else {
             Vec::new()
         };
         Ok((By::Beginning, files))
+    }
+
+    /// The files whose id or hash begins with these digits.
+    async fn that_begin(&self, list: Where, digits: &str) -> Result<Vec<File>, Failure> {
+        let mut files = self.all(list, None, |it| it.begins(digits)).await?;
+        if list == Where::Network {
+            // Of files that are one to people that list has only one, and this node's list all.
+            let own = self.all(Where::Here, None, |it| it.begins(digits)).await?;
+            let known: HashSet<_> = files.iter().map(|it| it.id.clone()).collect();
+            files.extend(own.into_iter().filter(|it| !known.contains(&it.id)));
+            files.sort_by(|a, b| a.id.cmp(&b.id));
+        }
+        Ok(files)
     }
 
     /// The files of a list that have this hash.
@@ -206,9 +221,29 @@ impl Api {
     }
 }
 
+/// The id or the hash in a text that people copy: in the URL of a file, behind the name of the hash
+/// function, or with blanks around it.
+fn spelled(text: &str) -> &str {
+    let text = text.trim();
+    if text.starts_with("http://") || text.starts_with("https://") {
+        let path = text.split(['?', '#']).next().unwrap_or_default();
+        let is_route = ["/file/", "/blob/", "/download/"]
+            .iter()
+            .any(|it| path.contains(&format!("/api/p2p{it}")));
+        return match path.rsplit_once('/') {
+            Some((_, last)) if is_route => last,
+            _ => text,
+        };
+    }
+    text.strip_prefix("blake3:").map_or(text, str::trim)
+}
+
 /// A hash, however it is written.
 fn hash_of(text: &str) -> Option<String> {
-    let hash = text.to_ascii_lowercase().parse::<BlobHash>().ok()?;
+    let hash = spelled(text)
+        .to_ascii_lowercase()
+        .parse::<BlobHash>()
+        .ok()?;
     Some(hash.to_string())
 }
 
@@ -219,53 +254,9 @@ fn is_in(name: &str, folder: &str) -> bool {
     below.is_some_and(|it| it.starts_with('/'))
 }
 
-/// The longest text that every name has which matches a pattern, if that is easily told.
-fn literal(pattern: &str) -> Option<&str> {
-    let before_set = pattern.split('[').next().unwrap_or_default();
-    let parts = before_set.split(['*', '?']);
-    let longest = parts.max_by_key(|it| it.len())?;
-    // Of a folder that matches, names go on with a slash; a pattern may end with one.
-    let longest = longest.trim_end_matches('/');
-    Some(longest).filter(|it| !it.is_empty())
-}
-
-/// Whether a name matches, or a folder that it is in.
-fn matches(pattern: &Pattern, name: &str) -> bool {
-    let name = name_form::composed(name);
-    let folders = name.match_indices('/').map(|(at, _)| name.split_at(at).0);
-    let mut all = folders.chain([&*name]);
-    all.any(|it| pattern.matches_with(it, AS_SHELLS_DO))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_match_as_those_of_shells_do() {
-        for (pattern, name, matched) in [
-            ("a*", "a.txt", true),
-            ("a*", "b/a.txt", false),
-            ("a*", "all/b.txt", true),
-            ("*", "d/e/f", true),
-            ("d/*", "d/e/f", true),
-            ("d/*.jpg", "d/e/f.jpg", false),
-            ("d/**/*.jpg", "d/e/f.jpg", true),
-            ("?.t", "a.t", true),
-            ("[ab].t", "c.t", false),
-            ("[!ab].t", "c.t", true),
-            ("caf\u{e9}*", "cafe\u{301}.txt", true),
-        ] {
-            let composed = name_form::composed(pattern);
-            let found = matches(&Pattern::new(&composed).unwrap(), name);
-            assert_eq!(found, matched, "{pattern} {name}");
-            let literal = literal(pattern).map(name_form::folded);
-            assert!(
-                !matched || literal.is_none_or(|it| name_form::holds(name, &it)),
-                "{pattern} {name}"
-            );
-        }
-    }
 
     #[test]
     fn a_folder_holds_what_stands_below_it() {

@@ -1,9 +1,9 @@
 //! `larder get`: downloads files of the network, and checks each against its hash.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 use indicatif::MultiProgress;
@@ -18,9 +18,10 @@ use super::failure::Failure;
 use super::find::By;
 use super::landing::{is_same, replaced, tidy};
 use super::listed::File;
-use super::local_name::{last_part, numbered, path};
+use super::local_name::{last_part, path};
 use super::output;
 use super::running::run;
+use super::target::{Target, Targets, is_stream};
 use super::wanted::Wanted;
 use crate::blocking;
 
@@ -59,7 +60,7 @@ struct Item {
 
 enum To {
     Output,
-    File(PathBuf),
+    File(Target),
 }
 
 impl Arguments {
@@ -69,7 +70,7 @@ impl Arguments {
 
     async fn get(&self, api: Api) -> Result<(), Failure> {
         let mut batch = Batch::new("got", api.proxy());
-        let mut items = Vec::new();
+        let (mut items, mut targets) = (Vec::new(), Targets::default());
         for wanted in &self.files {
             if !batch.goes_on() {
                 break;
@@ -80,7 +81,7 @@ impl Arguments {
             };
             for chosen in all {
                 let called = chosen.called.clone();
-                match self.items(&api, by, chosen).await {
+                match self.items(&api, by, chosen, &mut targets).await {
                     Ok(found) => items.extend(found),
                     Err(failure) => batch.failed(&failure, &called),
                 }
@@ -101,10 +102,11 @@ impl Arguments {
     ) -> Result<(), Failure> {
         let (bars, mut left) = (&MultiProgress::new(), items.len());
         // What goes to one output goes there in its order.
-        let at_once = if self.is_to_output() { 1 } else { AT_ONCE };
+        let at_once = if self.is_to_stream() { 1 } else { AT_ONCE };
+        let to = &self.stream().await?;
         let getting = stream::iter(items).map(async |item| {
             let bar = bars.add(output::bar(&item.file.original_name, item.file.size));
-            let got = self.get_one(api, &item, &bar).await;
+            let got = self.get_one(api, &item, to.as_ref(), &bar).await;
             bar.finish_and_clear();
             (item, got)
         });
@@ -128,27 +130,26 @@ impl Arguments {
     }
 
     /// What was chosen, and where it goes.
-    async fn items(&self, api: &Api, by: By, chosen: Chosen) -> Result<Vec<Item>, Failure> {
+    async fn items(
+        &self,
+        api: &Api,
+        by: By,
+        chosen: Chosen,
+        targets: &mut Targets,
+    ) -> Result<Vec<Item>, Failure> {
         let mut items = Vec::new();
-        for (number, mut file) in chosen.files?.into_iter().enumerate() {
+        for mut file in chosen.files? {
             let hash = file.hash.clone().filter(|_| by == By::Hash);
             if let Some(hash) = hash.filter(|_| self.needs_name()) {
                 file.original_name = api.name_of(&hash).await?;
             }
-            let to = match &self.output {
-                Some(_) if self.is_to_output() => To::Output,
-                output => {
-                    let own = if by.has_paths() {
-                        path(&file.original_name)
-                    } else {
-                        last_part(&file.original_name)
-                    };
-                    let path = match output {
-                        None => own,
-                        Some(folder) if self.is_folder(by) => folder.join(own),
-                        Some(path) => path.clone(),
-                    };
-                    To::File(numbered(path, number))
+            let to = if self.is_to_stream() {
+                To::Output
+            } else {
+                let content = file.hash.clone().unwrap_or_else(|| file.id.clone());
+                match targets.take(self.target(by, &file), &content) {
+                    Some(target) => To::File(target),
+                    None => continue,
                 }
             };
             let called = chosen.called.clone();
@@ -157,13 +158,51 @@ impl Arguments {
         Ok(items)
     }
 
+    /// Where a file goes that was found so.
+    fn target(&self, by: By, file: &File) -> Target {
+        let own = if by.has_paths() {
+            path(&file.original_name)
+        } else {
+            last_part(&file.original_name)
+        };
+        match &self.output {
+            None => Target::new(PathBuf::new(), own),
+            Some(folder) if self.is_folder(by) => Target::new(folder.clone(), own),
+            Some(path) => match (path.parent(), path.file_name()) {
+                (Some(folder), Some(name)) => Target::new(folder.to_owned(), name.into()),
+                _ => Target::new(PathBuf::new(), path.clone()),
+            },
+        }
+    }
+
     fn is_to_output(&self) -> bool {
-        self.output.as_deref() == Some(Path::new("-"))
+        let names = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+        let output = self.output.as_deref();
+        output.is_some_and(|it| names.iter().any(|name| it == Path::new(name)))
+    }
+
+    /// Whether all go to one output, of which nothing is kept here.
+    fn is_to_stream(&self) -> bool {
+        self.is_to_output() || self.output.as_deref().is_some_and(is_stream)
+    }
+
+    /// The pipe or the device that all go to; none where that is standard output.
+    async fn stream(&self) -> Result<Option<Arc<std::fs::File>>, Failure> {
+        let path = self.output.clone().filter(|_| !self.is_to_output());
+        let Some(path) = path.filter(|it| is_stream(it)) else {
+            return Ok(None);
+        };
+        // Some devices take their time.
+        blocking::run(move || {
+            let opened = std::fs::OpenOptions::new().write(true).open(&path);
+            Failure::of_file(&path, opened).map(|it| Some(Arc::new(it)))
+        })
+        .await
     }
 
     /// Whether files are written under their own names.
     fn needs_name(&self) -> bool {
-        !self.is_to_output() && (self.output.is_none() || self.is_folder(By::Hash))
+        !self.is_to_stream() && (self.output.is_none() || self.is_folder(By::Hash))
     }
 
     /// Whether the output is a folder, for what is found so.
@@ -177,7 +216,7 @@ impl Arguments {
     /// Fails where several files would go to what is no folder.
     fn check_output(&self, items: &[Item]) -> Result<(), Failure> {
         match (&self.output, items) {
-            (Some(path), [_, _, ..]) if !self.is_to_output() && path.is_file() => {
+            (Some(path), [_, _, ..]) if !self.is_to_stream() && path.is_file() => {
                 Err(Failure::NoFolder(path.clone()))
             }
             _ => Ok(()),
@@ -188,29 +227,47 @@ impl Arguments {
         &self,
         api: &Api,
         Item { file, to, .. }: &Item,
+        stream: Option<&Arc<std::fs::File>>,
         bar: &indicatif::ProgressBar,
     ) -> Result<(), Failure> {
-        let target = match to {
-            To::Output => return download::to_output(api, file, bar).await,
-            To::File(target) => target.clone(),
-        };
-        let (at, size, hash, force) = (target.clone(), file.size, file.hash(), self.force);
-        let content = file.hash.clone();
-        let is_there = blocking::run(move || match replaced(&at, force) {
-            // As an earlier command has left it.
-            Err(Failure::Exists(_)) if is_same(&at, size, hash) => {
-                if let Some(content) = &content {
-                    tidy(&at, content);
-                }
-                Ok(true)
+        match to {
+            To::Output => download::to_output(api, file, stream.cloned(), bar).await?,
+            To::File(target) if self.is_there(file, target).await? => return Ok(()),
+            To::File(target) => {
+                download::to_file(api, file, &target.path(), self.force, bar).await?;
             }
-            Err(failure) => Err(failure),
-            Ok(_) => make_folder(&at).map(|()| false),
-        });
-        if is_there.await? {
-            return Ok(());
         }
-        download::to_file(api, file, &target, self.force, bar).await
+        if file.hash.is_none() {
+            let name = output::plain(&file.original_name);
+            let text = format!("{name} is not checked: no node tells the hash of its bytes");
+            bar.suspend(|| output::say(&text));
+        }
+        Ok(())
+    }
+
+    /// Whether the file is where it goes, as an earlier command has left it; if not, the folders
+    /// for it are made.
+    async fn is_there(&self, file: &File, target: &Target) -> Result<bool, Failure> {
+        let (target, size, hash, force) = (target.clone(), file.size, file.hash(), self.force);
+        let content = file.hash.clone();
+        let is_there = blocking::run(move || {
+            let at = target.path();
+            if at.parent().is_some_and(Path::exists) {
+                // Who refuses what is there makes nothing.
+                target.make_folders()?;
+            }
+            match replaced(&at, force) {
+                Err(Failure::Exists(_)) if is_same(&at, size, hash) => {
+                    if let Some(content) = &content {
+                        tidy(&at, content);
+                    }
+                    Ok(true)
+                }
+                Err(failure) => Err(failure),
+                Ok(_) => target.make_folders().map(|()| false),
+            }
+        });
+        is_there.await
     }
 
     fn print(&self, Item { file, to, .. }: &Item) -> Result<(), Failure> {
@@ -218,29 +275,16 @@ impl Arguments {
             return Ok(());
         };
         if self.connection.json {
-            let path = target.to_string_lossy();
+            let path = target.path();
+            let path = path.to_string_lossy();
             return Ok(output::json(
                 &json!({ "path": path, "size": file.size, "hash": file.hash }),
             )?);
         }
-        let path = output::plain(&target.to_string_lossy());
+        let path = output::plain(&target.path().to_string_lossy());
         Ok(output::line(&format!(
             "{path}  {}",
             output::size(file.size)
         ))?)
-    }
-}
-
-/// Makes the folder that a file goes to, and those above it. Blocks.
-fn make_folder(target: &Path) -> Result<(), Failure> {
-    let folder = target.parent().filter(|it| !it.as_os_str().is_empty());
-    let Some(folder) = folder else {
-        return Ok(());
-    };
-    match std::fs::create_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(Failure::NoFolder(folder.to_owned()))
-        }
-        made => Failure::of_file(folder, made),
     }
 }

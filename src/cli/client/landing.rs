@@ -92,7 +92,7 @@ impl Landing {
     /// Gives the file its name if it has `size` bytes and this hash; whatever it is called in
     /// errors. What is there already is only replaced where `replace` says so.
     pub(super) fn publish(
-        self,
+        &self,
         size: u64,
         hash: Option<BlobHash>,
         called: &str,
@@ -154,7 +154,7 @@ impl Landing {
     }
 
     /// Removes the name that the file has had until now, if it has it still.
-    pub(super) fn discard(self) {
+    pub(super) fn discard(&self) {
         if let Name::Partial(path) = &self.name
             && self.is_at(path)
         {

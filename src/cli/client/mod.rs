@@ -8,6 +8,7 @@ mod begun;
 mod choice;
 mod connection;
 mod download;
+mod ended;
 mod failure;
 mod find;
 mod get;
@@ -20,6 +21,7 @@ mod local_name;
 mod ls;
 mod output;
 mod pages;
+mod pattern;
 mod peers;
 mod proxy;
 mod put;
@@ -28,7 +30,9 @@ mod running;
 mod secure;
 mod send;
 mod source;
+mod state;
 mod status;
+mod target;
 mod wanted;
 
 /// What the exit status says, for the help of each command.

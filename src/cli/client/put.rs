@@ -7,6 +7,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::builder::NonEmptyStringValueParser;
 use futures_util::{StreamExt, stream};
@@ -14,13 +15,14 @@ use indicatif::MultiProgress;
 
 use super::api::Api;
 use super::batch::Batch;
-use super::begun::{self, Begun, Ended};
+use super::begun;
 use super::connection::Connection;
+use super::ended::Ended;
 use super::failure::Failure;
 use super::links::Links;
 use super::output;
 use super::running::run;
-use super::send::{Sent, send};
+use super::send::{Outgoing, Sent, send};
 use crate::blocking;
 
 /// How many files are on their way at once: while one waits for its sync, others travel.
@@ -45,6 +47,13 @@ pub(in crate::cli) struct Arguments {
     connection: Connection,
 }
 
+/// Where files are sent, and what is shown and remembered of that.
+struct To<'a> {
+    api: &'a Api,
+    bars: &'a MultiProgress,
+    ended: &'a Arc<Ended>,
+}
+
 /// A file here, and what it is called there.
 struct Local {
     path: PathBuf,
@@ -66,20 +75,28 @@ struct Folder {
 
 impl Arguments {
     pub(in crate::cli) fn run(&self) -> anyhow::Result<ExitCode> {
-        run(&self.connection, |api| self.put(api))
+        let ended = Arc::new(Ended::read());
+        let status = run(&self.connection, |api| self.put(api, &ended))?;
+        if status == ExitCode::SUCCESS {
+            // The last that it does: whoever is killed before this has sent nothing twice.
+            ended.close();
+        }
+        Ok(status)
     }
 
     /// Sends everything that it can: what fails is told with its path, and the others go on.
-    async fn put(&self, api: Api) -> Result<(), Failure> {
+    async fn put(&self, api: Api, ended: &Arc<Ended>) -> Result<(), Failure> {
         let bars = MultiProgress::new();
         blocking::run(begun::sweep).await;
         let found = self.found()?;
         let batch = RefCell::new(Batch::new("sent", api.proxy()));
-        let ended = self.send_all(&api, &bars, found, &batch).await?;
+        let to = To {
+            api: &api,
+            bars: &bars,
+            ended,
+        };
+        self.send_all(&to, found, &batch).await?;
         let batch = batch.into_inner();
-        if !batch.is_hopeless() {
-            blocking::run(move || ended.forget()).await;
-        }
         if batch.is_empty() {
             output::say("nothing is sent: there is no file in what is to be sent");
         }
@@ -88,19 +105,18 @@ impl Arguments {
 
     async fn send_all(
         &self,
-        api: &Api,
-        bars: &MultiProgress,
+        to: &To<'_>,
         found: Found<'_>,
         batch: &RefCell<Batch<'_>>,
-    ) -> Result<Ended, Failure> {
+    ) -> Result<(), Failure> {
+        let To { api, bars, .. } = *to;
         let found = found.take_while(|_| batch.borrow_mut().goes_on());
-        let sending = stream::iter(found).map(|local| self.send(api, bars, local));
+        let sending = stream::iter(found).map(|local| self.send(to, local));
         let mut sending = pin!(sending.buffer_unordered(AT_ONCE));
-        let (mut links, mut ended) = (None, Ended::default());
+        let mut links = None;
         while let Some(sent) = sending.next().await {
             match sent {
-                Ok((mut sent, begun)) => {
-                    ended.push(begun);
+                Ok(mut sent) => {
                     let links = match &links {
                         Some(links) => links,
                         None => links.insert(Links::of(api).await?),
@@ -117,19 +133,23 @@ impl Arguments {
                 }
             }
         }
-        Ok(ended)
+        Ok(())
     }
 
     /// Sends one file; a failure comes with its path.
     async fn send(
         &self,
-        api: &Api,
-        bars: &MultiProgress,
+        to: &To<'_>,
         local: Result<Local, Failure>,
-    ) -> Result<(Sent, Begun), (Option<PathBuf>, Failure)> {
+    ) -> Result<Sent, (Option<PathBuf>, Failure)> {
         let Local { path, name } = local.map_err(|failure| (None, failure))?;
-        let bar = bars.add(output::bar(&name, 0));
-        let sent = send(api, &path, &name, &self.description, &bar).await;
+        let bar = to.bars.add(output::bar(&name, 0));
+        let what = Outgoing {
+            path: &path,
+            name: &name,
+            description: &self.description,
+        };
+        let sent = send(to.api, what, to.ended, &bar).await;
         bar.finish_and_clear();
         sent.map_err(|failure| (Some(path), failure))
     }
@@ -169,7 +189,13 @@ type Found<'a> = Box<dyn Iterator<Item = Result<Local, Failure>> + 'a>;
 fn about(path: &Path) -> Result<Metadata, Failure> {
     match path.metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(Failure::NoLocal(path.to_owned()))
+            let is_link = path.symlink_metadata().is_ok_and(|it| it.is_symlink());
+            let path = path.to_owned();
+            Err(if is_link {
+                Failure::Dangling(path)
+            } else {
+                Failure::NoLocal(path)
+            })
         }
         about => Failure::of_file(path, about),
     }
@@ -254,7 +280,7 @@ impl Walk {
         }
         let mut what = "neither a file nor a folder";
         if kind.is_symlink() {
-            let about = Failure::of_file(&path, path.metadata())?;
+            let about = about(&path)?;
             if about.is_file() {
                 return Ok(Some(Local { path, name }));
             }

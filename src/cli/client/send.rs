@@ -9,7 +9,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use blake3::Hasher;
@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use super::api::Api;
 use super::begun::{Begun, Subject};
+use super::ended::Ended;
 use super::failure::Failure;
-use super::output;
 use super::source::Source;
 use crate::blocking;
 use crate::hash::BlobHash;
@@ -36,7 +36,7 @@ const TRIES: u32 = 8;
 /// How long the first pause is; each after it is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often another upload is begun in the place of one that the node has forgotten.
 const ANEW: u32 = 3;
 /// Where uploads are created.
@@ -75,14 +75,26 @@ struct Progress {
     file: Option<(FileId, BlobHash)>,
 }
 
-/// Sends the file at `path`; it is with a note of its upload until that is forgotten.
+/// What is sent.
+pub(super) struct Outgoing<'a> {
+    pub(super) path: &'a Path,
+    /// What the node shall call it.
+    pub(super) name: &'a str,
+    pub(super) description: &'a str,
+}
+
+/// Sends a file, unless an earlier command has, and notes in `ended` that it is sent.
 pub(super) async fn send(
     api: &Api,
-    path: &Path,
-    name: &str,
-    description: &str,
+    outgoing: Outgoing<'_>,
+    ended: &Arc<Ended>,
     bar: &ProgressBar,
-) -> Result<(Sent, Begun), Failure> {
+) -> Result<Sent, Failure> {
+    let Outgoing {
+        path,
+        name,
+        description,
+    } = outgoing;
     let opened = path.to_owned();
     let source = blocking::run(move || Source::open(&opened)).await;
     let source = Failure::of_file(path, source)?;
@@ -91,11 +103,12 @@ pub(super) async fn send(
         BASE64_STANDARD.encode(name),
         BASE64_STANDARD.encode(description)
     );
-    let begun = Begun::of(&Subject {
+    let key = Subject {
         node: api.node(),
         what: source.what(path),
         metadata: &metadata,
-    });
+    }
+    .key();
     bar.set_length(source.size());
     let mut sending = Sending {
         api,
@@ -105,13 +118,21 @@ pub(super) async fn send(
         metadata: metadata.trim_end().to_owned(),
         bar,
         source,
-        begun,
+        begun: Begun::of(&key),
         hasher: Arc::default(),
         hashed: 0,
         unread: Arc::default(),
+        moved: Arc::new(Mutex::new(Instant::now())),
     };
-    let sent = sending.send().await?;
-    Ok((sent, sending.begun))
+    let (id, hash) = match sending.recall_sent(ended.recall(&key)).await? {
+        Some(sent) => sent,
+        None => sending.send().await?,
+    };
+    let ended = Arc::clone(ended);
+    // In this order, so that one of both tells of it at every moment.
+    blocking::run(move || ended.note(&key, id, hash)).await;
+    sending.begun.forget();
+    Ok(sending.sent(id, hash))
 }
 
 /// A file under way.
@@ -131,10 +152,27 @@ struct Sending<'a> {
     hashed: u64,
     /// Why the file could not be read on.
     unread: Arc<Mutex<Option<io::Error>>>,
+    /// When the node last took something, or was asked whether it would.
+    moved: Arc<Mutex<Instant>>,
 }
 
 impl Sending<'_> {
-    async fn send(&mut self) -> Result<Sent, Failure> {
+    /// What an earlier command has sent, if the file has these bytes still and is there still.
+    async fn recall_sent(
+        &mut self,
+        sent: Option<(FileId, BlobHash)>,
+    ) -> Result<Option<(FileId, BlobHash)>, Failure> {
+        let Some((id, hash)) = sent else {
+            return Ok(None);
+        };
+        let hashed = self.hash_until(self.source.size()).await;
+        hashed.map_err(|error| self.unreadable(error))?;
+        let own = BlobHash::from(self.hasher.lock().finalize());
+        let is_there = own == hash && self.is_there(id, hash).await?;
+        Ok(is_there.then_some((id, hash)))
+    }
+
+    async fn send(&mut self) -> Result<(FileId, BlobHash), Failure> {
         if let Some(sent) = self.recall().await? {
             return Ok(sent);
         }
@@ -144,7 +182,7 @@ impl Sending<'_> {
         let still_is = blocking::run(move || source.still_is(own)).await;
         let (has_arrived, still_is) = (hash == own, Failure::of_file(self.path, still_is)?);
         if has_arrived && still_is {
-            return Ok(self.sent(id, own));
+            return Ok((id, own));
         }
         self.begun.forget();
         // Nobody was told of it, and nobody shall take it for the file.
@@ -178,7 +216,7 @@ impl Sending<'_> {
     }
 
     /// Looks at what an earlier command has begun: what it has ended, if that is there still.
-    async fn recall(&mut self) -> Result<Option<Sent>, Failure> {
+    async fn recall(&mut self) -> Result<Option<(FileId, BlobHash)>, Failure> {
         let Some(upload) = self.begun.recall() else {
             return Ok(None);
         };
@@ -190,16 +228,11 @@ impl Sending<'_> {
         if let Some(Progress { file: None, .. }) = progress {
             return Ok(None);
         }
-        if let Some((id, hash)) = progress.and_then(|it| it.file) {
-            let hashed = self.hash_until(self.source.size()).await;
-            hashed.map_err(|error| self.unreadable(error))?;
-            let own = BlobHash::from(self.hasher.lock().finalize());
-            if own == hash && self.is_there(id, hash).await? {
-                return Ok(Some(self.sent(id, hash)));
-            }
+        let sent = self.recall_sent(progress.and_then(|it| it.file)).await?;
+        if sent.is_none() {
+            self.begun.disown();
         }
-        self.begun.disown();
-        Ok(None)
+        Ok(sent)
     }
 
     /// Whether the node holds a file of this id, with this hash and what is told of it.
@@ -219,7 +252,7 @@ impl Sending<'_> {
     /// How far an upload is; nothing where it is not one of this file.
     async fn look(&self, upload: UploadId) -> Result<Option<Progress>, Failure> {
         let request = self.request(Method::HEAD, &format!("{TUS}/{upload}"));
-        let answer = self.api.send_soon(request).await?;
+        let answer = self.api.send(request).await?;
         let headers = answer.headers();
         let size = number(headers, "upload-length");
         let metadata = text(headers, "upload-metadata").unwrap_or_default();
@@ -236,7 +269,7 @@ impl Sending<'_> {
         let request = request
             .header("Upload-Length", self.source.size())
             .header("Upload-Metadata", &self.metadata);
-        let answer = self.api.send_soon(request).await?;
+        let answer = self.api.send(request).await?;
         let upload = text(answer.headers(), header::LOCATION.as_str());
         let upload = upload.and_then(|it| it.rsplit('/').next()?.parse().ok());
         let upload = upload.ok_or(Failure::Nonsense("it names no upload"))?;
@@ -268,11 +301,11 @@ impl Sending<'_> {
             } else if !(failure.may_pass() || failure.is_taken_over()) {
                 return Err(failure);
             }
-            if tries == TRIES {
+            if tries == TRIES || self.api.is_lost(&failure) {
                 return Err(failure);
             }
             tries += 1;
-            output::tell_again(self.bar, &failure.told(), pause, (tries, TRIES));
+            self.api.tell_again(self.bar, failure.told(), pause);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -301,7 +334,8 @@ impl Sending<'_> {
             .header(header::CONTENT_TYPE, "application/offset+octet-stream")
             .header(header::CONTENT_LENGTH, left)
             .body(self.body(progress.offset));
-        let answer = self.api.send(request).await;
+        let moved = Arc::clone(&self.moved);
+        let answer = self.api.send_while(request, || *moved.lock()).await;
         let unread = self.unread.lock().take();
         if let Some(error) = unread {
             return Err(self.unreadable(error));
@@ -335,7 +369,10 @@ impl Sending<'_> {
     fn body(&self, offset: u64) -> Body {
         let (source, unread) = (self.source.clone(), Arc::clone(&self.unread));
         let (hasher, bar) = (Arc::clone(&self.hasher), self.bar.clone());
+        let moved = Arc::clone(&self.moved);
+        *moved.lock() = Instant::now();
         let pieces = stream::try_unfold(offset, move |at| {
+            *moved.lock() = Instant::now();
             let (source, unread) = (source.clone(), Arc::clone(&unread));
             let (hasher, bar) = (Arc::clone(&hasher), bar.clone());
             async move {
