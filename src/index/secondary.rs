@@ -21,12 +21,13 @@ use crate::stored_file;
 
 /// The file in the database's directory, and what it begins with.
 const FILE: &str = SECONDARY;
-const MAGIC: [u8; 8] = *b"larderC\n";
+const MAGIC: [u8; 8] = *b"larderD\n";
 
 /// How many of the first files of a name are looked at to find one with a certain content.
 const FIRST_NAMED: usize = 64;
 
-/// The beginning of a content's hash, long enough that nobody can make two contents of one.
+/// What a content is told by: the beginning of the hash of its hash. The beginning of the hash
+/// itself would not do, since anybody can ask for a content that begins as another one.
 type Content = [u8; 16];
 /// The beginning of the hash of a name in the form in which names are compared; other names may
 /// share it.
@@ -40,7 +41,12 @@ pub(super) struct Secondary {
 }
 
 fn content(hash: &BlobHash) -> Content {
-    hash.as_bytes().first_chunk().copied().unwrap_or_default()
+    let told_by = blake3::hash(hash.as_bytes());
+    told_by
+        .as_bytes()
+        .first_chunk()
+        .copied()
+        .unwrap_or_default()
 }
 
 fn tag(name: &str) -> Tag {

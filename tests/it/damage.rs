@@ -503,3 +503,32 @@ fn what_is_damaged_here_comes_from_a_peer_and_a_keep_mends_it_without_a_second_f
         send(world.node.address, &head("DELETE", &target, &[]));
     }
 }
+
+#[test]
+fn a_hash_that_only_begins_as_a_content_is_nobodys() {
+    for size in [10, LONG] {
+        let World {
+            dir, node, hash, ..
+        } = World::new(size);
+        for at in [1, 10, 20, 32, 63] {
+            let mut other = hash.clone().into_bytes();
+            other[at] = if other[at] == b'0' { b'1' } else { b'0' };
+            let other = String::from_utf8(other).unwrap();
+            for path in [
+                format!("/api/p2p/blob/{other}"),
+                format!("/api/p2p/blob/{other}/bao"),
+            ] {
+                assert_eq!(get(node.address, &path, &[]).status, 404, "{size} {at}");
+            }
+            let wanted = format!("{{\"hash\":\"{other}\",\"original_name\":\"x\"}}");
+            let asked = post(node.address, "/api/p2p/keep", &wanted);
+            assert_ne!(asked.json()["state"], "kept", "{size} {at}");
+        }
+        let health = get(node.address, "/health", &[]).json();
+        assert_eq!(health["damaged"], 0, "{health}");
+        let marks = fs::read_dir(dir.path().join("peer_storage/damaged"));
+        assert_eq!(marks.map_or(0, Iterator::count), 0);
+        let own = get(node.address, &format!("/api/p2p/blob/{hash}"), &[]);
+        assert_eq!(own.status, 200);
+    }
+}
