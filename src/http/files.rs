@@ -18,6 +18,7 @@ use super::listing::{Filter, Listing, OrderName};
 use crate::node::Node;
 use crate::peer::challenge::{self, Prover};
 use crate::record::{FileId, Order};
+use crate::web::conditions::{Validators, allow_change};
 use crate::web::error::ApiError;
 
 /// About how many bytes a listing has at most whose length is told before.
@@ -114,9 +115,21 @@ pub(super) struct Removed<'a> {
 pub(super) async fn remove(
     State(node): State<Arc<Node>>,
     id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Path(id) = id.map_err(|_| ApiError::UnknownFile)?;
     let id: FileId = id.parse().map_err(|_| ApiError::UnknownFile)?;
+    // A file never changes, so that what is expected of it now holds until it is removed.
+    if let Some(record) = node.store().get(id).await? {
+        let etag = format!("\"{}\"", record.file.hash);
+        let current = Validators {
+            etag: &etag,
+            modified: record.uploaded_at.to_system_time(),
+        };
+        if !allow_change(&headers, Some(current)) {
+            return Err(ApiError::Precondition);
+        }
+    }
     // All that is written down of it, also what is not the store's.
     let room = node.store().lend_if_short().await;
     let hash = node.keeper().begin_removal(id).await;

@@ -71,12 +71,8 @@ impl Gate {
         if self.node.is_shutting_down() {
             return Err(ApiError::ShuttingDown);
         }
-        let is_coded = request.headers().get_all(header::CONTENT_ENCODING);
-        let is_coded = is_coded
-            .iter()
-            .any(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity"));
         // Coded bytes would be kept as if they were the file (RFC 9110, section 8.4).
-        if is_coded && !request.method().is_safe() {
+        if !request.method().is_safe() && is_coded(request.headers()) {
             return Err(ApiError::ContentEncoding);
         }
         Ok(())
@@ -123,10 +119,16 @@ impl Gate {
     }
 }
 
+/// Whether a body is coded.
+fn is_coded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    codings.any(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
 /// Counts and logs a request, and answers it if it may come through.
 pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let counting = gate.traffic.begin(&request);
-    let answer = |request| async { gate.answer(linger(request), next).await };
+    let answer = |request| linger(request, |request| gate.answer(request, next));
     let mut response = request_log::log(request, answer).await;
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(ASK_AGAIN);

@@ -20,6 +20,7 @@ use crate::node::Node;
 use crate::record::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
 use crate::store::{About, Store};
 use crate::web::body::RequestBody;
+use crate::web::conditions::allow_change;
 use crate::web::error::ApiError;
 use crate::web::form::Form;
 use crate::web::part_head::{PartHead, sendable_type};
@@ -109,6 +110,7 @@ pub(super) async fn put_named(
 
 async fn of_form(node: &Node, request: Request) -> Result<Response, ApiError> {
     let (head, body) = request.into_parts();
+    check_conditions(&head.headers)?;
     check_room(node, &head.headers, MAX_FORM_BYTES).await?;
     let longest = node.store().limit().longest;
     let max_bytes = longest.map_or(u64::MAX, |max| max.saturating_add(MAX_FORM_BYTES));
@@ -125,6 +127,7 @@ async fn of_bytes(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (head, body) = request.into_parts();
+    check_conditions(&head.headers)?;
     check_whole_bytes(&head.headers)?;
     check_name(&name)?;
     let description = description.unwrap_or_default();
@@ -140,6 +143,13 @@ async fn of_bytes(
     let client = client_of(&head.extensions);
     let content = receive_bytes(node.store(), body, client).await?;
     keep(node, content, about).await
+}
+
+/// Refuses what shall change a file: each upload makes a new one.
+fn check_conditions(headers: &HeaderMap) -> Result<(), ApiError> {
+    allow_change(headers, None)
+        .then_some(())
+        .ok_or(ApiError::Precondition)
 }
 
 /// Refuses what is not the bytes of a whole file.

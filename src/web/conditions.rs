@@ -48,6 +48,25 @@ pub(crate) fn evaluate(headers: &HeaderMap, validators: Validators<'_>) -> Outco
     }
 }
 
+/// Whether what a request would change is what its client expects; None where there is nothing yet.
+/// Only the headers of RFC 9110, sections 13.1.1, 13.1.2 and 13.1.4, are about changes.
+pub(crate) fn allow_change(headers: &HeaderMap, current: Option<Validators<'_>>) -> bool {
+    match current {
+        Some(current) => {
+            let modified = current.modified;
+            let unmodified = |since| modified.is_none_or(|it| seconds(it) <= seconds(since));
+            let matches = lists(headers, header::IF_MATCH, |tag| tag == current.etag);
+            let matches =
+                matches.or_else(|| date(headers, &header::IF_UNMODIFIED_SINCE).map(unmodified));
+            let is_known = lists(headers, header::IF_NONE_MATCH, |tag| {
+                weakly(tag) == current.etag
+            });
+            matches != Some(false) && is_known != Some(true)
+        }
+        None => !headers.contains_key(header::IF_MATCH),
+    }
+}
+
 /// Whether a `Range` header counts: `If-Range` is absent or names this very tag or date.
 pub(crate) fn range_counts(headers: &HeaderMap, validators: Validators<'_>) -> bool {
     let Some(condition) = headers.get(header::IF_RANGE) else {
@@ -96,6 +115,21 @@ mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn what_is_not_as_expected_is_not_changed() {
+        for (name, value, of_tag, of_nothing) in [
+            (header::IF_MATCH, ETAG, true, false),
+            (header::IF_MATCH, "*", true, false),
+            (header::IF_MATCH, "\"x\"", false, false),
+            (header::IF_NONE_MATCH, "*", false, true),
+            (header::IF_NONE_MATCH, "\"x\"", true, true),
+        ] {
+            let headers = headers(&name, &[value]);
+            assert_eq!(allow_change(&headers, Some(TAG)), of_tag, "{name} {value}");
+            assert_eq!(allow_change(&headers, None), of_nothing, "{name} {value}");
+        }
+    }
 
     const ETAG: &str = "\"abc\"";
     const TAG: Validators<'static> = Validators {

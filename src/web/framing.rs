@@ -35,7 +35,7 @@ pub(super) fn refusal<B>(request: &Request<B>) -> Option<Response<Body>> {
             "bad_request",
             "a request has one line Host, with a host and at most a port",
         )
-    } else if SINGLETONS.iter().any(|name| lines_of(headers, name) > 1) {
+    } else if has_lines_too_many(headers) {
         let message = "a field that is no list stands in two lines of the head";
         (BAD, "bad_request", message)
     } else {
@@ -55,8 +55,10 @@ pub(super) fn refusal<B>(request: &Request<B>) -> Option<Response<Body>> {
     Some(refusal)
 }
 
-fn lines_of(headers: &HeaderMap, name: &HeaderName) -> usize {
-    headers.get_all(name).iter().count()
+/// Whether a field that is no list stands in two lines. Mostly every field stands in one.
+fn has_lines_too_many(headers: &HeaderMap) -> bool {
+    let lines_of = |name| headers.get_all(name).iter().count();
+    headers.len() > headers.keys_len() && SINGLETONS.iter().any(|name| lines_of(name) > 1)
 }
 
 /// Whether a body is coded in another way than in chunks.

@@ -1,7 +1,9 @@
 //! The `multipart` format (RFC 2046, section 5.1), parsed as it arrives.
 //!
 //! Lines end as clients end them, with CRLF, LF or CR, and what is taken for a boundary is what
-//! Werkzeug takes for one, so that clients of the older service are understood as before.
+//! Werkzeug takes for one, so that clients of the older service are understood as before. One
+//! thing is stricter: where the line of the first boundary ends with CRLF, as the standard has it,
+//! no other line end stands before a later one, so that text which quotes a form is not cut off.
 //!
 //! Content is handed on in slices of the input, neither copied nor searched
 //! twice, and only the head of a part is kept, up to [`MAX_HEAD_BYTES`].
@@ -58,6 +60,8 @@ pub(crate) struct Parser {
     held: Vec<u8>,
     input: Bytes,
     state: State,
+    /// Whether only CRLF stands before a boundary.
+    crlf: bool,
 }
 
 enum State {
@@ -69,8 +73,13 @@ enum State {
         /// content.
         begins: bool,
     },
-    /// Behind the line of a boundary: the head, as far as it is here.
-    Head(Vec<u8>),
+    /// Behind the line of a boundary.
+    Head {
+        /// The head, as far as it is here.
+        collected: Vec<u8>,
+        /// Whether the line ended with CRLF.
+        crlf: bool,
+    },
     /// Behind the closing boundary, which is yet to be told.
     Closing,
     End,
@@ -111,6 +120,7 @@ impl Parser {
             held: Vec::new(),
             input: Bytes::new(),
             state: State::Preamble,
+            crlf: false,
         })
     }
 
@@ -133,10 +143,13 @@ impl Parser {
                     self.state = State::End;
                     return Ok(Some(Event::End));
                 }
-                State::Head(_) => return self.head(),
+                State::Head { .. } => return self.head(),
                 State::Preamble => match self.find_delimiter() {
                     Found::Data(_) => {}
-                    Found::Delimiter(state) => self.state = state,
+                    Found::Delimiter(state) => {
+                        self.crlf = matches!(state, State::Head { crlf: true, .. });
+                        self.state = state;
+                    }
                     Found::Nothing => return Ok(None),
                 },
                 State::Content { .. } => match self.find_delimiter() {
@@ -257,11 +270,13 @@ impl Parser {
 
     /// What these bytes begin.
     fn begun(&self, bytes: &[u8]) -> Begun {
+        // The line end behind a head is whatever ended the head.
+        let any = !self.crlf || matches!(self.state, State::Content { begins: true });
         let line_end = match bytes {
             _ if matches!(self.state, State::Preamble) => 0,
             [b'\r'] => return Begun::Undecided,
             [b'\r', b'\n', ..] => 2,
-            [b'\r' | b'\n', ..] => 1,
+            [b'\r' | b'\n', ..] if any => 1,
             _ => return Begun::Not,
         };
         let (_, rest) = bytes.split_at(line_end);
@@ -279,7 +294,10 @@ impl Parser {
             _ => {}
         }
         let padding = behind.iter().take_while(|b| is_padding(**b)).count();
-        let part = |line_end| Begun::Whole(State::Head(Vec::new()), so_far + padding + line_end);
+        let part = |line_end| {
+            let (collected, crlf) = (Vec::new(), line_end == 2);
+            Begun::Whole(State::Head { collected, crlf }, so_far + padding + line_end)
+        };
         match behind.split_at(padding).1 {
             _ if padding > MAX_PADDING_BYTES => Begun::Not,
             [] | [b'\r'] => Begun::Undecided,
@@ -291,7 +309,7 @@ impl Parser {
 
     /// Collects what stands between a boundary and the content of its part.
     fn head(&mut self) -> Result<Option<Event>, MultipartError> {
-        let State::Head(collected) = &mut self.state else {
+        let State::Head { collected, .. } = &mut self.state else {
             return Ok(None);
         };
         loop {

@@ -20,6 +20,7 @@ use super::representation::VERIFIED;
 use super::request_log::REQUEST_ID;
 use crate::base_url::BaseUrl;
 
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// How long a browser may remember the answer to a preflight request.
 const PREFLIGHT_AGE: Duration = Duration::from_mins(10);
@@ -102,7 +103,8 @@ impl Guard {
             return Ok(());
         };
         let origin = origin.to_str().map_err(|_| ApiError::Origin)?;
-        let is_behind_proxy = is_same_site(request) && target.as_ref().is_some_and(is_no_name);
+        let is_vouched_for = is_same_site(request) || is_forwarded_from(request, origin);
+        let is_behind_proxy = is_vouched_for && target.as_ref().is_some_and(is_no_name);
         (is_behind_proxy || self.takes_origin(origin, target.as_ref()))
             .then_some(())
             .ok_or(ApiError::Origin)
@@ -150,6 +152,14 @@ fn is_own(page: &BaseUrl, target: &BaseUrl) -> bool {
 fn is_same_site(request: &Request) -> bool {
     let site = request.headers().get(SEC_FETCH_SITE);
     site.is_some_and(|it| it == "same-origin")
+}
+
+/// Whether a proxy says that the request came for the host of the page. No page of another host can
+/// have that sent: a browser asks before it sends such a header there, and is refused.
+fn is_forwarded_from(request: &Request, origin: &str) -> bool {
+    let forwarded = request.headers().get(FORWARDED_HOST);
+    let host = origin.split_once("://").map(|(_, host)| host.as_bytes());
+    forwarded.is_some_and(|it| Some(it.as_bytes()) == host)
 }
 
 /// Whether an address cannot have been rebound. Where a page of another host is of the same
@@ -251,6 +261,25 @@ mod tests {
                 "{origin}"
             );
             assert!(guard(&["*"], false).takes_origin(origin, None), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_allowed_that_a_proxy_says_the_request_came_for() {
+        for (host, forwarded, taken) in [
+            ("127.0.0.1:5004", "page.example:8443", true),
+            ("127.0.0.1:5004", "page.example", false),
+            ("127.0.0.1:5004", "files.example", false),
+            ("rebound.example:5004", "page.example:8443", false),
+        ] {
+            let request = Request::post("/api/p2p/upload")
+                .header(header::HOST, host)
+                .header(header::ORIGIN, "https://page.example:8443")
+                .header(FORWARDED_HOST, forwarded)
+                .body(axum::body::Body::empty())
+                .unwrap();
+            let checked = guard(&[], false).check(&request);
+            assert_eq!(checked.is_ok(), taken, "{host}, {forwarded}");
         }
     }
 

@@ -286,6 +286,9 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         }
     });
     http1::Builder::new()
+        // Whoever has sent a whole request may go, or send no more: what it asked for is done, and
+        // answered as far as anybody listens. A body that ends too early is an error all the same.
+        .half_close(true)
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
         .max_header_size(MAX_HEAD_BYTES)

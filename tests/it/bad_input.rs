@@ -209,6 +209,57 @@ fn a_client_that_asks_first_is_told_before_it_sends() {
 }
 
 #[test]
+fn who_is_refused_before_it_sends_is_told_that_the_connection_ends() {
+    let (_dir, node) = start(&[]);
+    for length in ["Content-Length: 10", "Transfer-Encoding: chunked"] {
+        for (method, path, status) in [
+            ("POST", "/nowhere", 404),
+            ("POST", "/api/p2p/upload", 400),
+            ("GET", "/health", 200),
+        ] {
+            let lines = [length, "Expect: 100-continue"];
+            let answer = send(node.address, &head(method, path, &lines));
+            assert_eq!(answer.status, status, "{method} {path} {length}");
+            assert_eq!(
+                answer.header("connection"),
+                "close",
+                "{method} {path} {length}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_not_as_a_client_expects_is_neither_removed_nor_made() {
+    let (_dir, node) = start(&[]);
+    let file = uploaded(node.address, "a", b"x");
+    let of_file = format!("/api/p2p/file/{}", file["file_id"].as_str().unwrap());
+    let etag = format!("If-Match: \"{}\"", file["hash"].as_str().unwrap());
+    let remove = |line: &str| send(node.address, &head("DELETE", &of_file, &[line]));
+    for line in [
+        "If-Match: \"x\"",
+        "If-None-Match: *",
+        "If-Unmodified-Since: Sat, 01 Jan 2000 00:00:00 GMT",
+    ] {
+        assert_eq!(
+            remove(line).refusal(),
+            (412, "precondition_failed".to_owned()),
+            "{line}"
+        );
+    }
+    let put = head(
+        "PUT",
+        "/api/p2p/upload/b",
+        &["If-Match: *", "Content-Length: 1"],
+    );
+    let refused = send(node.address, &[&put[..], b"x"].concat());
+    assert_eq!(refused.refusal(), (412, "precondition_failed".to_owned()));
+    assert_eq!(remove(&etag).status, 200);
+    let listed = get(node.address, "/api/p2p/files", &[]).json();
+    assert_eq!(listed["total_files"], 0);
+}
+
+#[test]
 fn a_full_disk_is_told_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     // No file may grow beyond 16 MiB, which the system reports like a full disk.

@@ -1,6 +1,7 @@
 //! Uploads without a form: the bytes of a file alone, as `curl -T` sends them.
 
 use std::io::Write;
+use std::net::Shutdown;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use crate::common::content::content;
 use crate::common::forms::uploaded;
-use crate::common::process::{Node, start};
+use crate::common::process::{Node, start, until};
 use crate::common::raw_http::{Answer, connect, get, head, read_answer, send};
 
 /// What curl prints, run in a directory with these arguments and standard input.
@@ -244,4 +245,46 @@ fn a_token_is_needed_as_for_a_form() {
             "{target}"
         );
     }
+}
+
+#[test]
+fn what_was_sent_whole_is_done_however_soon_its_sender_goes() {
+    let (_dir, node) = start();
+    // As ffmpeg uploads: in chunks, and gone after the last of them. A long body goes through a
+    // spool file, and the sender is gone long before that is synced.
+    for (name, length) in [("short", 5000), ("long", 5 << 20)] {
+        for end in [Shutdown::Both, Shutdown::Write] {
+            let bytes = content(4, length);
+            let path = format!("/api/p2p/upload/{name}-{end:?}");
+            let mut request = head("PUT", &path, &["Transfer-Encoding: chunked"]);
+            write!(request, "{length:x}\r\n").unwrap();
+            request.extend([&bytes[..], b"\r\n0\r\n\r\n"].concat());
+            let mut stream = connect(node.address);
+            stream.write_all(&request).unwrap();
+            stream.shutdown(end).unwrap();
+            if end == Shutdown::Write {
+                assert_eq!(read_answer(&mut stream, false).status, 200, "{path}");
+            }
+            let name = path.rsplit('/').next().unwrap();
+            let of_name = format!("/api/p2p/files?name={name}");
+            until("the file is there", || {
+                let found = get(node.address, &of_name, &[]).json();
+                (found["files"][0]["original_name"] == name).then_some(())
+            });
+        }
+    }
+}
+
+#[test]
+fn who_has_asked_and_sends_no_more_is_answered() {
+    let (_dir, node) = start();
+    let bytes = content(3, 8 << 20);
+    let file = uploaded(node.address, "a", &bytes);
+    let path = format!("/api/p2p/file/{}", file["file_id"].as_str().unwrap());
+    let mut stream = connect(node.address);
+    stream.write_all(&head("GET", &path, &[])).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let answer = read_answer(&mut stream, false);
+    assert_eq!(answer.status, 200);
+    assert!(answer.body == bytes);
 }

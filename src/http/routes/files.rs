@@ -77,6 +77,7 @@ fn keeps_file(operation: Operation) -> Operation {
         .json::<Uploaded>(200, "It is kept, and on disk.")
         .refuses([
             Code::BadQuery,
+            Code::PreconditionFailed,
             Code::NoFileName,
             Code::NoLength,
             Code::PartialPut,
@@ -234,7 +235,7 @@ fn remove() -> Operation {
         .text("Its content goes when no other file has it.")
         .segment("id", "The id of the file.", uuid())
         .json::<Removed>(200, "It is removed.")
-        .refuses([Code::UnknownFile, Code::Damaged])
+        .refuses([Code::UnknownFile, Code::PreconditionFailed, Code::Damaged])
         .refuses(OF_CHANGES)
 }
 

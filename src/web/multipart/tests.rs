@@ -37,6 +37,21 @@ fn data(content: &'static [u8]) -> Event {
 }
 
 #[test]
+fn a_form_with_crlf_ends_at_no_other_line_end() {
+    for quoted in ["\n--x--\n", "\r--x--\r", "\n--x\n\n", "\n--x\r\n"] {
+        let content = format!("abc{quoted}the rest");
+        let input = format!("--x\r\n\r\n{content}\r\n--x--\r\n");
+        let found = events("x", input.as_bytes(), &[]).unwrap();
+        let data = found.iter().filter_map(|it| match it {
+            Event::Data(data) => Some(&data[..]),
+            _ => None,
+        });
+        assert_eq!(data.collect::<Vec<_>>().concat(), content.as_bytes());
+        assert_eq!(found.iter().filter(|it| **it == Event::PartEnd).count(), 1);
+    }
+}
+
+#[test]
 fn the_example_of_the_rfc_has_two_parts() {
     // RFC 2046, section 5.1.1.
     let input = b"This is the preamble.  It is to be ignored.\r\n\
