@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
 use serde::Serialize;
+use tokio::sync::watch;
 use utoipa::ToSchema;
 
 /// Below this many characters a token could be guessed.
@@ -69,27 +69,32 @@ pub struct Access {
 
 /// Who may do what at this moment: it can be replaced while the node runs. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct CurrentAccess(Arc<RwLock<Arc<Access>>>);
+pub struct CurrentAccess(Arc<watch::Sender<Arc<Access>>>);
 
 impl CurrentAccess {
     /// What counts now.
     pub fn now(&self) -> Arc<Access> {
-        let current = self.0.read();
-        Arc::clone(&current)
+        Arc::clone(&self.0.borrow())
+    }
+
+    /// What tells when something else counts.
+    pub fn watch(&self) -> watch::Receiver<Arc<Access>> {
+        self.0.subscribe()
     }
 
     /// Takes other tokens. Without one nobody may do more than before: a file of tokens that was
     /// emptied opens nothing.
     pub fn replace(&self, mut access: Access) {
-        let mut current = self.0.write();
-        access.anyone = access.anyone.min(current.anyone);
-        *current = Arc::new(access);
+        self.0.send_modify(|current| {
+            access.anyone = access.anyone.min(current.anyone);
+            *current = Arc::new(access);
+        });
     }
 }
 
 impl From<Access> for CurrentAccess {
     fn from(access: Access) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(access))))
+        Self(Arc::new(watch::Sender::new(Arc::new(access))))
     }
 }
 

@@ -156,8 +156,7 @@ impl Command {
         }
         let mut this = Self::of(&matches);
         if this.minds_variables() {
-            let variables = std::env::vars_os().map(|(name, _)| name);
-            check_variables(&command, variables)?;
+            check_variables(&command, std::env::vars_os())?;
         }
         this.sources = Sources::new(&command, &matches, file.as_ref());
         if let (Some(Action::Config(arguments)), Some((name, matches))) =

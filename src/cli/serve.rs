@@ -94,7 +94,13 @@ async fn serve(
     }
     let writers = http.access.now().writers();
     if writers == Writers::Nobody {
-        tracing::warn!(%bound, "takes no changes: set --tokens, --token, --token-file or --open");
+        tracing::warn!(%bound, "takes no changes: {}", how_to_write(settings));
+    }
+    if writers == Writers::Anybody && settings.is_behind_gateway() && !settings.is_open() {
+        tracing::warn!(
+            "whoever reaches the gateway in front may write and delete: set --tokens, --token or \
+             --token-file, or --open where that is meant"
+        );
     }
     let router = http::router(Arc::clone(&node), http);
     // Opening the store and describing the interface took more than stays.
@@ -129,13 +135,22 @@ fn tell_serving(node: &Node, settings: &Settings, bound: SocketAddr, writers: Wr
         settings.scheme(),
         node.peer_id(),
         match writers {
-            Writers::Anybody => "everybody who reaches it",
-            Writers::Token => "whoever bears a token for that",
-            Writers::Nobody => "nobody: set --tokens, --token, --token-file or --open",
+            Writers::Anybody => "everybody who reaches it".to_owned(),
+            Writers::Token => "whoever bears a token for that".to_owned(),
+            Writers::Nobody => format!("nobody: {}", how_to_write(settings)),
         }
     );
     logging::say(&said);
     service::serves(&said);
+}
+
+/// What to do where nobody may write.
+fn how_to_write(settings: &Settings) -> &'static str {
+    if settings.has_tokens() {
+        "no token has the right to it; `larder token` adds one"
+    } else {
+        "set --tokens, --token, --token-file or --open"
+    }
 }
 
 /// A node over a storage directory.

@@ -2,6 +2,11 @@
 //!
 //! Without `NOTIFY_SOCKET` in its environment nobody is told anything.
 
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
 use sd_notify::NotifyState;
 
 /// It serves; `status` is shown beside it.
@@ -28,7 +33,21 @@ pub(super) fn stops() {
 }
 
 fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+    if let Err(error) = notify(states) {
         tracing::debug!(%error, "the service manager was not told");
     }
+}
+
+/// Like [`sd_notify::notify`], which knows no socket in the abstract namespace.
+fn notify(states: &[NotifyState<'_>]) -> io::Result<()> {
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else {
+        return Ok(());
+    };
+    let address = match socket.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(&socket)?,
+    };
+    let lines: String = states.iter().map(|it| format!("{it}\n")).collect();
+    let sent = UnixDatagram::unbound()?.send_to_addr(lines.as_bytes(), &address);
+    sent.map(drop)
 }

@@ -57,9 +57,12 @@ pub struct TokenFiles {
 }
 
 impl TokenFiles {
-    /// Who may do what by what the files hold now. Blocks.
+    /// Who may do what by what the files hold now. One that was emptied takes its rights away.
+    /// Blocks.
     pub fn read(&self) -> Result<Access, WrongSetting> {
-        self.settings.access(self.listen)
+        let tokens = self.settings.all_tokens()?;
+        let anyone = self.settings.anyone(self.listen);
+        Ok(Access { anyone, tokens })
     }
 }
 
@@ -77,25 +80,47 @@ impl AccessSettings {
         self.private
     }
 
-    /// Who may do what at a node that listens on this address. Reads the files of tokens.
+    /// Whether everyone who reaches the node may write because the operator said so.
+    pub(super) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Who may do what at a node that starts and listens on this address. Reads the files of
+    /// tokens.
     pub(super) fn access(&self, listen: IpAddr) -> Result<Access, WrongSetting> {
         let tokens = self.all_tokens()?;
-        let anyone = match (tokens.is_empty(), self.open, self.private) {
-            (true, _, true) => return Err(self.nobody()),
-            (false, true, _) => return Err(exclude_each_other(&["open", self.who_has_tokens()])),
-            (false, false, true) => None,
-            (true, true, false) => Some(Rights::Write),
-            (true, false, false) if listen.is_loopback() => Some(Rights::Write),
-            (_, false, false) => Some(Rights::Read),
-        };
-        Ok(Access { anyone, tokens })
+        if let Some(path) = self.token_file.as_ref().filter(|_| tokens.is_empty()) {
+            let told = format!("{} is empty", path.display());
+            return Err(WrongSetting::new(&["token-file"], told));
+        }
+        if self.private && tokens.is_empty() {
+            return Err(self.nobody());
+        }
+        match self.giver_of_tokens() {
+            Some(giver) if self.open => Err(exclude_each_other(&["open", giver])),
+            _ => Ok(Access {
+                anyone: self.anyone(listen),
+                tokens,
+            }),
+        }
+    }
+
+    /// What may be done without a token. Who has named a place of tokens, be it empty, wants
+    /// nobody to write without one.
+    fn anyone(&self, listen: IpAddr) -> Option<Rights> {
+        let is_mine_alone = listen.is_loopback() && self.giver_of_tokens().is_none();
+        match (self.private, self.open || is_mine_alone) {
+            (true, _) => None,
+            (false, true) => Some(Rights::Write),
+            (false, false) => Some(Rights::Read),
+        }
     }
 
     /// The one token that the settings name for writing.
     pub(super) fn own_token(&self) -> Result<Option<Secret>, WrongSetting> {
         match (&self.token, &self.token_file) {
             (Some(secret), _) => Ok(Some(secret.clone())),
-            (None, Some(path)) => Ok(Some(Secret::of(first_line(path)?))),
+            (None, Some(path)) => Ok(Some(Secret::of(first_line(&text_of(path)?).to_owned()))),
             (None, None) => Ok(None),
         }
     }
@@ -108,7 +133,7 @@ impl AccessSettings {
         let named_here = match (&self.token, &self.token_file) {
             (Some(_), Some(_)) => return Err(exclude_each_other(&["token", "token-file"])),
             (Some(secret), None) => Some(parse("token", secret.text())?),
-            (None, Some(path)) => Some(read(path)?),
+            (None, Some(path)) => read(path)?,
             (None, None) => None,
         };
         tokens.extend(named_here.map(|token| NamedToken {
@@ -119,13 +144,14 @@ impl AccessSettings {
         Ok(tokens)
     }
 
-    /// The first of the settings that give tokens.
-    fn who_has_tokens(&self) -> &'static str {
-        match (&self.token, &self.token_file) {
-            (Some(_), _) => "token",
-            (None, Some(_)) => "token-file",
-            (None, None) => "tokens",
-        }
+    /// The first of the settings that give tokens, if there is one.
+    pub(super) fn giver_of_tokens(&self) -> Option<&'static str> {
+        let givers = [
+            (self.token.is_some(), "token"),
+            (self.token_file.is_some(), "token-file"),
+            (self.tokens.is_some(), "tokens"),
+        ];
+        givers.into_iter().find(|it| it.0).map(|it| it.1)
     }
 
     /// Nobody could read.
@@ -151,11 +177,16 @@ fn parse(setting: &str, text: &str) -> Result<Token, WrongSetting> {
     text.parse().map_err(|it| WrongSetting::of(setting, &it))
 }
 
-fn read(path: &Path) -> Result<Token, WrongSetting> {
-    parse("token-file", &first_line(path)?)
+/// The token in a file; None where the file is empty.
+fn read(path: &Path) -> Result<Option<Token>, WrongSetting> {
+    let text = text_of(path)?;
+    let is_empty = text.trim().is_empty();
+    (!is_empty)
+        .then(|| parse("token-file", first_line(&text)))
+        .transpose()
 }
 
-fn first_line(path: &Path) -> Result<String, WrongSetting> {
+fn text_of(path: &Path) -> Result<String, WrongSetting> {
     let mut text = String::new();
     let read =
         secret_file::open(path).and_then(|it| it.take(MAX_FILE_BYTES).read_to_string(&mut text));
@@ -163,8 +194,11 @@ fn first_line(path: &Path) -> Result<String, WrongSetting> {
         let told = format!("{} cannot be read: {error}", path.display());
         WrongSetting::new(&["token-file"], told)
     })?;
-    let line = text.lines().next().unwrap_or_default();
-    Ok(line.trim().to_owned())
+    Ok(text)
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default().trim()
 }
 
 #[cfg(test)]
@@ -238,6 +272,55 @@ mod tests {
             let missing = told(access("0.0.0.0", &[flag, "/no/such/file"]));
             let named = format!("{flag}: /no/such/file cannot be read: No such file");
             assert!(missing.starts_with(&named), "{missing}");
+        }
+    }
+
+    #[test]
+    fn a_place_of_tokens_that_is_empty_opens_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens");
+        let path = path.to_str().unwrap();
+        std::fs::write(path, "").unwrap();
+        for listen in ["127.0.0.1", "0.0.0.0"] {
+            assert_eq!(anyone(listen, &["--tokens", path]), Some(Rights::Read));
+            for (arguments, told) in [
+                (
+                    &["--tokens", path, "--open"][..],
+                    "--open and --tokens: they",
+                ),
+                (
+                    &["--tokens", path, "--private"],
+                    "--private and --tokens: there",
+                ),
+                (&["--token-file", path], "--token-file: "),
+            ] {
+                let refused = access(listen, arguments).unwrap_err().to_string();
+                assert!(refused.starts_with(told), "{refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_empties_a_file_of_a_node_that_runs_takes_its_rights_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let (path, listen) = (path.to_str().unwrap(), "127.0.0.1".parse().unwrap());
+        for (flag, text) in [
+            ("--token-file", TOKEN.to_owned()),
+            (
+                "--tokens",
+                format!("a write {}\n", parse("", TOKEN).unwrap().hash()),
+            ),
+        ] {
+            for (more, left) in [(&[][..], Some(Rights::Read)), (&["--private"], None)] {
+                std::fs::write(path, &text).unwrap();
+                let line = Line::parse_from([&["larder", flag, path], more].concat());
+                let files = line.access.files(listen).unwrap();
+                assert_eq!(files.read().unwrap().tokens.len(), 1, "{flag}");
+                std::fs::write(path, "\n").unwrap();
+                let now = files.read().unwrap();
+                assert_eq!((now.tokens.len(), now.anyone), (0, left), "{flag}");
+            }
         }
     }
 

@@ -24,6 +24,11 @@ pub struct GatewayArguments {
 }
 
 impl GatewayArguments {
+    /// Whether none is named.
+    pub(super) fn is_empty(&self) -> bool {
+        self.trusted_proxy.is_empty()
+    }
+
     /// The gateways.
     pub fn gateways(&self) -> Gateways {
         Gateways::new(self.trusted_proxy.clone())

@@ -302,6 +302,23 @@ impl Settings {
         &self.bootstrap
     }
 
+    /// Whether the settings say that a gateway stands in front, so that others reach the node
+    /// wherever it listens.
+    pub fn is_behind_gateway(&self) -> bool {
+        let elsewhere = self.base_url.as_ref().is_some_and(|it| !it.is_loopback());
+        elsewhere || !self.gateways.is_empty()
+    }
+
+    /// Whether everyone who reaches the node may write because the operator said so.
+    pub fn is_open(&self) -> bool {
+        self.access.is_open()
+    }
+
+    /// Whether there is a place of tokens, be it empty.
+    pub fn has_tokens(&self) -> bool {
+        self.access.giver_of_tokens().is_some()
+    }
+
     /// How the node is set up that listens on `bound`, without [`Self::authorities`].
     pub fn node(&self, bound: SocketAddr) -> Result<node::Options, WrongSetting> {
         let base_url = match &self.base_url {

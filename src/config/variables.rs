@@ -1,8 +1,8 @@
 //! Environment variables that look like settings and are none.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
-use clap::Command;
+use clap::{Arg, Command};
 
 use super::wrong::WrongSetting;
 
@@ -12,30 +12,54 @@ const PREFIX: &str = "LARDER_";
 /// that was misspelt.
 const ALIKE: f64 = 0.6;
 
+/// The variable of a setting, and how it would be called if it were called after its flag; some
+/// have the names that the older service gave them.
+struct Known {
+    variable: String,
+    after_flag: String,
+}
+
+impl Known {
+    fn of(arg: &Arg) -> Option<Self> {
+        let variable = arg.get_env()?.to_string_lossy().into_owned();
+        let flag = arg.get_long().unwrap_or_default();
+        let after_flag = format!("{PREFIX}{}", flag.to_uppercase().replace('-', "_"));
+        Some(Self {
+            variable,
+            after_flag,
+        })
+    }
+
+    fn likeness(&self, variable: &str) -> f64 {
+        let likeness = |it: &str| strsim::normalized_damerau_levenshtein(it, variable);
+        likeness(&self.variable).max(likeness(&self.after_flag))
+    }
+}
+
 /// Fails for a variable that is called as those of settings are, and is that of none of
 /// `command` and the commands below it.
 pub fn check(
     command: &Command,
-    variables: impl IntoIterator<Item = OsString>,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<(), WrongSetting> {
     let all = std::iter::once(command).chain(command.get_subcommands());
-    let known = all.flat_map(Command::get_arguments);
-    let known: Vec<_> = known
-        .filter_map(|arg| Some(arg.get_env()?.to_string_lossy().into_owned()))
+    let known: Vec<_> = all
+        .flat_map(Command::get_arguments)
+        .filter_map(Known::of)
         .collect();
-    for variable in variables {
+    for (variable, value) in variables {
         let variable = variable.to_string_lossy();
-        let is_one = variable.starts_with(PREFIX);
-        if !is_one || is_of_supervisor(&variable) || known.iter().any(|it| *it == variable) {
+        let is_known = known.iter().any(|it| it.variable == variable);
+        if !variable.starts_with(PREFIX) || is_known || is_of_supervisor(&variable, &value) {
             continue;
         }
-        let likeness = |it: &String| strsim::normalized_damerau_levenshtein(it, &variable);
+        let likeness = |it: &&Known| it.likeness(&variable);
         let nearest = known
             .iter()
             .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
         let nearest = nearest.filter(|it| likeness(it) >= ALIKE);
         let meant = nearest.map_or("`larder serve --help` names all".to_owned(), |it| {
-            format!("did you mean {it}?")
+            format!("did you mean {}?", it.variable)
         });
         let told = format!("no setting has the environment variable {variable}; {meant}");
         return Err(WrongSetting::new(&[], told));
@@ -44,9 +68,12 @@ pub fn check(
 }
 
 /// Whether Kubernetes sets it in each container beside a service that is called larder, or Docker
-/// where a container of that name is linked.
-fn is_of_supervisor(variable: &str) -> bool {
+/// where a container of that name is linked. Both give a whole address where people would give the
+/// number of a port, and Docker gives a path as the name.
+fn is_of_supervisor(variable: &str, value: &OsStr) -> bool {
     let rest = variable.strip_prefix(PREFIX).unwrap_or_default();
+    let value = value.to_string_lossy();
+    let has_address = value.contains("://");
     let is_of_port = |rest: &str| {
         let mut parts = rest.split('_');
         let digits = parts.next().unwrap_or_default();
@@ -54,14 +81,13 @@ fn is_of_supervisor(variable: &str) -> bool {
         is_number && matches!(parts.next(), Some("TCP" | "UDP" | "SCTP"))
     };
     // Of a service whose name begins so and goes on, there is more before these.
-    rest == "PORT"
+    has_address && (rest == "PORT" || rest.ends_with("_PORT"))
         || rest.ends_with("SERVICE_HOST")
         || rest.contains("SERVICE_PORT")
-        || rest.ends_with("_PORT")
         || rest
             .match_indices("PORT_")
             .any(|(at, it)| is_of_port(rest.split_at(at + it.len()).1))
-        || rest == "NAME"
+        || rest == "NAME" && value.starts_with('/')
         || rest.starts_with("ENV_")
 }
 
@@ -71,11 +97,16 @@ mod tests {
 
     use super::*;
 
-    fn told(variable: &str) -> Option<String> {
+    fn told(variable: &str, value: &str) -> Option<String> {
         let arg = |name: &'static str| Arg::new(name).long(name).env(name);
         let below = Command::new("ls").arg(arg("LARDER_NODE"));
-        let command = Command::new("larder").args([arg("LARDER_QUOTA"), arg("PEER_PORT")]);
-        let checked = check(&command.subcommand(below), [variable.into()]);
+        let port = Arg::new("port").long("port").env("PEER_PORT");
+        let url = Arg::new("base-url").long("base-url").env("BASE_URL");
+        let command = Command::new("larder").args([arg("LARDER_QUOTA"), port, url]);
+        let checked = check(
+            &command.subcommand(below),
+            [(variable.into(), value.into())],
+        );
         checked.err().map(|it| it.to_string())
     }
 
@@ -85,34 +116,38 @@ mod tests {
             ("LARDER_QUTOA", "did you mean LARDER_QUOTA?"),
             ("LARDER_QUOTAS", "did you mean LARDER_QUOTA?"),
             ("LARDER_NODES", "did you mean LARDER_NODE?"),
+            ("LARDER_PORT", "did you mean PEER_PORT?"),
+            ("LARDER_PEER_PORT", "did you mean PEER_PORT?"),
+            ("LARDER_BASE_URL", "did you mean BASE_URL?"),
+            ("LARDER_NAME", "did you mean LARDER_NODE?"),
             ("LARDER_SOMETHING_ELSE", "`larder serve --help` names all"),
         ] {
-            let told = told(variable).unwrap();
+            let told = told(variable, "5999").unwrap();
             assert!(told.contains(variable) && told.ends_with(meant), "{told}");
         }
     }
 
     #[test]
     fn what_is_a_setting_or_of_somebody_else_is_taken() {
-        for variable in [
-            "LARDER_QUOTA",
-            "LARDER_NODE",
-            "PEER_PROT",
-            "LARDER",
-            "XLARDER_QUTOA",
-            "LARDER_PORT",
-            "LARDER_SERVICE_HOST",
-            "LARDER_SERVICE_PORT",
-            "LARDER_SERVICE_PORT_HTTP",
-            "LARDER_PORT_5004_TCP",
-            "LARDER_PORT_5004_TCP_ADDR",
-            "LARDER_WEB_SERVICE_HOST",
-            "LARDER_WEB_PORT",
-            "LARDER_WEB_PORT_80_TCP_PROTO",
-            "LARDER_NAME",
-            "LARDER_ENV_PATH",
+        for (variable, value) in [
+            ("LARDER_QUOTA", "1"),
+            ("LARDER_NODE", "x"),
+            ("PEER_PROT", "1"),
+            ("LARDER", "1"),
+            ("XLARDER_QUTOA", "1"),
+            ("LARDER_PORT", "tcp://10.0.0.1:5004"),
+            ("LARDER_SERVICE_HOST", "10.0.0.1"),
+            ("LARDER_SERVICE_PORT", "5004"),
+            ("LARDER_SERVICE_PORT_HTTP", "5004"),
+            ("LARDER_PORT_5004_TCP", "tcp://10.0.0.1:5004"),
+            ("LARDER_PORT_5004_TCP_ADDR", "10.0.0.1"),
+            ("LARDER_WEB_SERVICE_HOST", "10.0.0.1"),
+            ("LARDER_WEB_PORT", "udp://10.0.0.1:80"),
+            ("LARDER_WEB_PORT_80_TCP_PROTO", "tcp"),
+            ("LARDER_NAME", "/web/larder"),
+            ("LARDER_ENV_PATH", "/bin"),
         ] {
-            assert_eq!(told(variable), None);
+            assert_eq!(told(variable, value), None);
         }
     }
 }

@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use super::gate::ClientShare;
 use super::status::StatusAnswer;
+use crate::access::{Access, CurrentAccess};
 use crate::client_key::ClientKey;
 use crate::node::Node;
 use crate::revision::Revision;
@@ -61,6 +62,8 @@ struct Listener {
     seen: watch::Receiver<Seen>,
     /// Whether the node stops, which would wait for the streams.
     stopping: watch::Receiver<bool>,
+    /// Who may listen: whoever still may connects again.
+    access: watch::Receiver<Arc<Access>>,
     enrolled: Enrolled,
 }
 
@@ -68,6 +71,7 @@ struct Listener {
 #[derive(Clone)]
 pub(super) struct Streams {
     watcher: Arc<Watcher>,
+    access: CurrentAccess,
     roll: Arc<Roll>,
 }
 
@@ -193,8 +197,8 @@ impl Watcher {
 }
 
 impl Streams {
-    /// Of the changes of `node`.
-    pub(super) fn new(node: Arc<Node>) -> Self {
+    /// Of the changes of `node`, to those that have access.
+    pub(super) fn new(node: Arc<Node>, access: CurrentAccess) -> Self {
         let watcher = Watcher {
             node,
             seen: watch::Sender::default(),
@@ -202,6 +206,7 @@ impl Streams {
         };
         Self {
             watcher: Arc::new(watcher),
+            access,
             roll: Arc::default(),
         }
     }
@@ -219,6 +224,7 @@ pub(super) async fn events(
         told: None,
         seen: streams.watcher.listen(),
         stopping: node.shutting_down(),
+        access: streams.access.watch(),
         node,
         enrolled,
     };
@@ -229,13 +235,14 @@ pub(super) async fn events(
 }
 
 impl Listener {
-    /// What has changed since the last time; None when the node stops, or when another one
-    /// has the place.
+    /// What has changed since the last time; None when the node stops, when another one has the
+    /// place, or when other tokens count.
     async fn next(mut self) -> Option<(Vec<Event>, Self)> {
         if self.told.is_some() {
             tokio::select! {
                 changed = self.seen.changed() => changed.ok()?,
                 () = self.enrolled.gone.notified() => return None,
+                _ = self.access.changed() => return None,
                 _ = self.stopping.wait_for(|it| *it) => return None,
             }
         }

@@ -51,9 +51,9 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
         Arc::clone(&traffic),
     );
     let app = Parts {
+        streams: Streams::new(Arc::clone(&node), access.clone()),
         access,
         traffic,
-        streams: Streams::new(Arc::clone(&node)),
         document: Document::of(&routes.described(node.base_url())),
         node,
     };

@@ -2,7 +2,7 @@
 //! settings beside them, signals that are sent twice.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Output;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::common::commands::{command, done, failed};
 use crate::common::forms::uploaded;
 use crate::common::process::{Node, larder, start, until};
-use crate::common::raw_http::{get, head, send, until_read};
+use crate::common::raw_http::{connect, get, head, send, until_read};
 
 const TOKEN: &str = "0123456789abcdef0123";
 const OTHER: &str = "fedcba98765432100123";
@@ -320,6 +320,47 @@ fn tokens_are_read_again_without_a_restart_and_never_open_a_node() {
         "nobody"
     );
     node.stop();
+}
+
+#[test]
+fn who_lost_a_token_hears_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = dir.path().join("tokens");
+    let token = write_tokens(dir.path(), "read", "one", &tokens);
+    let node = Node::start(&dir, &["--tokens", "tokens", "--private"]);
+    let line = format!("Authorization: Bearer {token}");
+    let mut listening = connect(node.address);
+    let asks = head("GET", "/api/events", &[&line, "Connection: close"]);
+    listening.write_all(&asks).unwrap();
+    let mut first = [0; 12];
+    listening.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    fs::write(&tokens, "").unwrap();
+    reload(&node, "the tokens were read again");
+    // It ends by itself: nothing happens that it could be told.
+    listening.read_to_end(&mut Vec::new()).unwrap();
+    let status = get(node.address, "/api/p2p/files", &[&line]).status;
+    assert_eq!(status, 401);
+}
+
+#[test]
+fn a_node_behind_a_gateway_warns_that_everybody_may_write() {
+    let warned = |arguments: &[&str]| {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::start(&dir, arguments);
+        node.log()
+            .contains("whoever reaches the gateway in front may write")
+    };
+    let token = ["--token", "0123456789abcdef"];
+    for gateway in [
+        ["--trusted-proxy", "127.0.0.1"],
+        ["--base-url", "https://files.example.org"],
+    ] {
+        assert!(warned(&gateway), "{gateway:?}");
+        assert!(!warned(&[&gateway[..], &["--open"]].concat()));
+        assert!(!warned(&[gateway, token].concat()));
+    }
+    assert!(!warned(&["--base-url", "http://localhost:5004"]));
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -207,6 +208,20 @@ fn the_service_manager_is_told_when_the_node_serves_and_when_it_stops() {
     node.signal(Signal::TERM);
     assert_eq!(manager.told(), ["STOPPING=1"]);
     assert!(node.wait().success());
+}
+
+#[test]
+fn a_service_manager_without_a_path_is_told_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = format!("larder-{}", dir.path().display());
+    let address = UnixAddress::from_abstract_name(&name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut command = larder(dir.path());
+    command.env("NOTIFY_SOCKET", format!("@{name}"));
+    let manager = Manager { dir, socket };
+    let _node = Node::spawn(&manager.dir, command);
+    assert_eq!(manager.told()[0], "READY=1");
 }
 
 #[test]
