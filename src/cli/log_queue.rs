@@ -89,8 +89,11 @@ impl LogQueue {
         loop {
             let (lines, mut lost) = self.take();
             let mut failed = 0;
-            for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            let mut start = 0;
+            for end in memchr::memchr_iter(b'\n', &lines) {
+                let line = lines.get(start..=end).unwrap_or_default();
                 failed += u64::from(write_whole(&mut out, line).is_err());
+                start = end + 1;
             }
             lost += failed;
             if failed > 0 {
