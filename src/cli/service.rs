@@ -47,7 +47,8 @@ fn notify(states: &[NotifyState<'_>]) -> io::Result<()> {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(&socket)?,
     };
-    let lines: String = states.iter().map(|it| format!("{it}\n")).collect();
+    let lines: Vec<_> = states.iter().map(ToString::to_string).collect();
+    let lines = lines.join("\n");
     let sent = UnixDatagram::unbound()?.send_to_addr(lines.as_bytes(), &address);
     sent.map(drop)
 }

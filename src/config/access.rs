@@ -9,7 +9,7 @@ use clap::Args;
 use super::secret::Secret;
 use super::tokens::read_tokens;
 use super::wrong::WrongSetting;
-use crate::access::{Access, NamedToken, Rights, Token};
+use crate::access::{Access, InvalidToken, NamedToken, Rights, Token};
 use crate::secret_file;
 
 /// The longest file of a token that is read, in bytes.
@@ -89,9 +89,8 @@ impl AccessSettings {
     /// tokens.
     pub(super) fn access(&self, listen: IpAddr) -> Result<Access, WrongSetting> {
         let tokens = self.all_tokens()?;
-        if let Some(path) = self.token_file.as_ref().filter(|_| tokens.is_empty()) {
-            let told = format!("{} is empty", path.display());
-            return Err(WrongSetting::new(&["token-file"], told));
+        if self.token_file.is_some() && tokens.is_empty() {
+            return Err(WrongSetting::of("token-file", &InvalidToken));
         }
         if self.private && tokens.is_empty() {
             return Err(self.nobody());

@@ -79,7 +79,7 @@ pub(super) fn check(
     let Some(needed) = needs.filter(|_| access.anyone < needs) else {
         return Ok(());
     };
-    if !access.allows_anybody(needed) {
+    if needed == Rights::Write && !access.allows_anybody(needed) {
         return Err(ApiError::WritingClosed);
     }
     let presented = presented(headers).ok_or(ApiError::NoToken)?;

@@ -26,6 +26,9 @@ use crate::revision::Revision;
 /// How long after something was told nothing more is: what changes within this time is told as
 /// one change.
 const GATHER: Duration = Duration::from_millis(500);
+/// How often a stream says that it is there. Whoever has gone does not hear it, and its place is free
+/// after the second time.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// The most streams at once; each takes some 20 KiB of memory with its connection.
 const MAX_STREAMS: usize = 1024;
 /// The most streams of one client.
@@ -230,7 +233,7 @@ pub(super) async fn events(
     };
     let events = stream::unfold(listener, Listener::next).flat_map(stream::iter);
     let events = events.map(Ok::<_, Infallible>);
-    let events = Sse::new(events).keep_alive(KeepAlive::default());
+    let events = Sse::new(events).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE));
     ([UNBUFFERED], events)
 }
 

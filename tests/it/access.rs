@@ -364,6 +364,10 @@ fn a_node_tells_who_may_write_and_that_nobody_may() {
     ];
     assert_told(&node, &[], "nobody", false, nobody);
     // Nobody, although somebody has a token, and although it listens here alone.
+    let nobody = [
+        "nobody: no token has the right to it; `larder token` adds one",
+        nobody[1],
+    ];
     for listen in ["0.0.0.0:0", "127.0.0.1:0"] {
         let node = Node::start(&dir, &["--tokens", "tokens", "--listen", listen]);
         assert_told(&node, &["--token", &reads], "nobody", false, nobody);

@@ -214,7 +214,7 @@ fn who_is_refused_before_it_sends_is_told_that_the_connection_ends() {
     for length in ["Content-Length: 10", "Transfer-Encoding: chunked"] {
         for (method, path, status) in [
             ("POST", "/nowhere", 404),
-            ("POST", "/api/p2p/upload", 400),
+            ("POST", "/api/p2p/upload", 415),
             ("GET", "/health", 200),
         ] {
             let lines = [length, "Expect: 100-continue"];

@@ -13,8 +13,8 @@ use larder::hash::BlobHash;
 use larder::node::{Node as InProcess, Options};
 use larder::peer::identity::Identity;
 use larder::resumable::{Concat, NewUpload, UploadError, UploadId, UploadProgress};
-use larder::store::About;
-use larder::store::local::LocalStore;
+use larder::store::local::{LocalStore, OpenError};
+use larder::store::{About, DirectoryError};
 use rustix::io::Errno;
 
 use crate::common::content::content;
@@ -27,10 +27,18 @@ use crate::common::tus::{TUS, create, look, patched, path_of, request};
 
 const MIB: usize = 1 << 20;
 
-/// A node, and the storage directory that it has to itself.
+/// A node, and the storage directory that it has to itself, once nothing of a node before it runs
+/// to its end any more.
 async fn open(dir: &Path, disk: Arc<dyn Disk>) -> (InProcess, LocalStore) {
-    let options = stores::options(dir, disk, Durability::Always);
-    let opened = LocalStore::open(options).await.unwrap();
+    let opened = loop {
+        let options = stores::options(dir, Arc::clone(&disk), Durability::Always);
+        match LocalStore::open(options).await {
+            Err(OpenError::Directory(DirectoryError::Locked { .. })) => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            opened => break opened.unwrap(),
+        }
+    };
     let (store, state) = (opened.store.clone(), opened.state.clone());
     let options = Options::alone("http://localhost:5004".parse().unwrap());
     let identity = Identity::generate().unwrap();
