@@ -28,14 +28,40 @@ const TEXTS: [&str; 5] = [
     "application/xml",
 ];
 
+/// The kinds of types that there are (IANA, Media Types), and one that was never registered and
+/// is in use all the same.
+const KINDS: [&str; 12] = [
+    "application",
+    "audio",
+    "chemical",
+    "example",
+    "font",
+    "haptics",
+    "image",
+    "message",
+    "model",
+    "multipart",
+    "text",
+    "video",
+];
+/// Endings that mostly mean something else than the registered type: programs in TypeScript, which
+/// browsers show, while they play no transport streams; players look into those themselves.
+const OTHER_TEXTS: [&str; 3] = ["cts", "mts", "ts"];
+
 /// The type that a file is sent as: what its uploader said, or where that says nothing what its
 /// name tells. None where neither does.
 pub(crate) fn of<'a>(said: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
+    let said = said.filter(|it| is_type(it));
     let meant = said.filter(|it| essence(it) != UNKNOWN);
     if let Some(meant) = meant {
         return Some(meant.into());
     }
-    let guessed = mime_guess::from_path(name).first_raw();
+    let guessed = match name.rsplit_once('.') {
+        Some((_, ending)) if OTHER_TEXTS.contains(&&*ending.to_ascii_lowercase()) => {
+            Some("text/plain")
+        }
+        _ => mime_guess::from_path(name).first_raw(),
+    };
     let guessed = guessed.map(|it| {
         if it.starts_with("text/") {
             // What else is written today.
@@ -45,6 +71,21 @@ pub(crate) fn of<'a>(said: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> 
         }
     });
     guessed.or(said.map(Cow::from))
+}
+
+/// Whether this is the type of anything, and not a word that a client sends where it knows none
+/// (`null`, `text`, `image/*`): a kind that there is, and a name in it (RFC 6838, section 4.2).
+fn is_type(text: &str) -> bool {
+    let essence = essence(text);
+    let Some((kind, name)) = essence.split_once('/') else {
+        return false;
+    };
+    let is_name = |c: u8| c.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&c);
+    let is_kind = KINDS.contains(&kind) || kind.strip_prefix("x-").is_some_and(|it| !it.is_empty());
+    is_kind
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(is_name)
+        && !["null", "undefined", "unknown", "none"].contains(&name)
 }
 
 /// The type as which a browser may show this one in place, where nothing of it can become a
@@ -105,6 +146,62 @@ mod tests {
         ] {
             assert_eq!(of(said, name).as_deref(), expected, "{said:?} {name}");
         }
+    }
+
+    #[test]
+    fn what_is_no_type_says_nothing() {
+        for said in [
+            "null",
+            "undefined",
+            "text",
+            "image",
+            "png",
+            "/",
+            "*/*",
+            "image/*",
+            "image/",
+            "/png",
+            "image/undefined",
+            "a/b/c",
+            "image/png/x",
+            "foo/bar",
+            "",
+            " ",
+            ";",
+            "image / png",
+            "none",
+            "x-/y",
+            "image/*; q=1",
+            "[object Object]",
+            "image/,",
+            "binary",
+            "file",
+        ] {
+            let of = |name| of(Some(said), name);
+            assert_eq!(of("a.png").as_deref(), Some("image/png"), "{said:?}");
+            assert_eq!(of("a"), None, "{said:?}");
+        }
+        for said in [
+            "image/vnd.microsoft.icon",
+            "application/x-www-form-urlencoded",
+            "x-conference/x-cooltalk",
+            "chemical/x-pdb",
+            "text/x-c++",
+            "TEXT/HTML;charset=x",
+        ] {
+            assert_eq!(of(Some(said), "a.png").as_deref(), Some(said));
+        }
+    }
+
+    #[test]
+    fn programs_in_typescript_are_texts() {
+        for name in ["a.ts", "A.TS", "src/a.d.ts", "a.mts", "a.cts"] {
+            let expected = Some("text/plain; charset=utf-8");
+            assert_eq!(of(None, name).as_deref(), expected, "{name}");
+            assert_eq!(of(Some(UNKNOWN), name).as_deref(), expected, "{name}");
+        }
+        let said = "video/mp2t";
+        assert_eq!(of(Some(said), "a.ts").as_deref(), Some(said));
     }
 
     #[test]
