@@ -36,13 +36,31 @@ pub(crate) fn shortened(name: &str) -> String {
     if name.len() <= LONGEST_NAME {
         return name.to_owned();
     }
-    let (stem, extension) = match name.rfind('.') {
-        Some(at) if name.len() - at <= LONGEST_EXTENSION => name.split_at(at),
-        _ => (name, ""),
-    };
-    let hash = blake3::hash(name.as_bytes()).to_hex();
-    let (digits, _) = hash.split_at(DIGITS);
+    let (stem, extension) = split(name);
+    let digits = digits_of(name);
     let room = LONGEST_NAME - extension.len() - "~".len() - digits.len();
     let (stem, _) = stem.split_at(stem.floor_char_boundary(room));
     format!("{stem}~{digits}{extension}")
+}
+
+/// What stands for a name where not all of its characters can, told apart from what stands for
+/// others, with the ending that tells of what kind the file is.
+pub(crate) fn told_apart(stand_in: &str, name: &str) -> String {
+    let (stem, extension) = split(stand_in);
+    format!("{stem}~{}{extension}", digits_of(name))
+}
+
+/// A name without the ending that tells of what kind the file is, and that.
+fn split(name: &str) -> (&str, &str) {
+    match name.rfind('.') {
+        Some(at) if name.len() - at <= LONGEST_EXTENSION => name.split_at(at),
+        _ => (name, ""),
+    }
+}
+
+/// What tells names apart that have become alike.
+fn digits_of(name: &str) -> String {
+    let mut digits = blake3::hash(name.as_bytes()).to_hex().to_string();
+    digits.truncate(DIGITS);
+    digits
 }

@@ -3,6 +3,8 @@
 use axum::http::HeaderValue;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::safe_name;
+
 /// All but the `attr-char` of RFC 8187, section 3.2.1.
 const EXTENDED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
@@ -20,8 +22,10 @@ const EXTENDED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// The header that has a browser save a download under `name`, whatever it holds.
 ///
-/// A name that a quoted string does not carry exactly goes into `filename*`,
-/// with a readable stand-in for clients that do not know it.
+/// A name that a quoted string does not carry exactly goes into `filename*`, with a stand-in for
+/// clients that do not know it, such as curl: readable as far as it can be, and another one for
+/// each name, so that none is saved over another. It has no percent signs, which some would take
+/// for escapes and others for the name (RFC 6266, appendix D).
 pub(crate) fn attachment(name: &str) -> HeaderValue {
     named("attachment", name)
 }
@@ -40,6 +44,7 @@ fn named(disposition: &'static str, name: &str) -> HeaderValue {
         format!("{disposition}; filename=\"{plain}\"")
     } else {
         let exact = utf8_percent_encode(name, EXTENDED);
+        let plain = safe_name::told_apart(&plain, name);
         format!("{disposition}; filename=\"{plain}\"; filename*=UTF-8''{exact}")
     };
     // Only printable ASCII is left, which every header value may hold.
@@ -54,6 +59,8 @@ fn is_plain(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -80,7 +87,7 @@ mod tests {
         );
         assert_eq!(
             attachment("\u{20ac} rates"),
-            "attachment; filename=\"_ rates\"; filename*=UTF-8''%E2%82%AC%20rates"
+            "attachment; filename=\"_ rates~846be732\"; filename*=UTF-8''%E2%82%AC%20rates"
         );
     }
 
@@ -88,7 +95,32 @@ mod tests {
     fn the_stand_in_is_never_a_path() {
         let header = attachment("../../etc/passwd");
         let parameters = Parameters::parse(header.as_bytes());
-        assert_eq!(parameters.get("filename"), Some(&b".._.._etc_passwd"[..]));
+        let stand_in = str::from_utf8(parameters.get("filename").unwrap()).unwrap();
+        assert!(!stand_in.contains(['/', '\\', ':']), "{stand_in}");
+    }
+
+    #[test]
+    fn names_that_ascii_does_not_carry_have_stand_ins_of_their_own_kind_each_another() {
+        let stand_in = |name: &str| {
+            let header = attachment(name);
+            let parameters = Parameters::parse(header.as_bytes());
+            String::from_utf8(parameters.get("filename").unwrap().to_vec()).unwrap()
+        };
+        let names = [
+            "\u{65e5}\u{672c}\u{8a9e}.txt",
+            "\u{4e2d}\u{56fd}\u{8a9e}.txt",
+            "___.txt",
+            "a/b.txt",
+            "a_b.txt",
+            "a%b.txt",
+        ];
+        let stand_ins: BTreeSet<_> = names.into_iter().map(stand_in).collect();
+        assert_eq!(stand_ins.len(), names.len(), "{stand_ins:?}");
+        assert!(
+            stand_ins.iter().all(|it| it.contains(".txt")),
+            "{stand_ins:?}"
+        );
+        assert!(stand_ins.iter().all(|it| it.is_ascii()), "{stand_ins:?}");
     }
 
     #[test]
