@@ -10,10 +10,17 @@ export const TOKEN_MARK = '#token='
 // Is there once reading needed a token.
 const PRIVATE = 'larder-private'
 
+// What the node tells programs of tokens, as people may read it.
+const OF_TOKENS = {
+  no_token: 'Only who has a token may do this. It is in the settings of the node, or whoever runs it gave it to you.',
+  wrong_token: 'This node does not know the token. Look whether all of it is there.',
+  read_only_token: 'Your token gives the right to read only. Another may give more.',
+}
+
 // A refusal of the node, as people may read it.
 export class Refusal extends Error {
   constructor(status, body) {
-    super(body.message ?? unsaid(status))
+    super(OF_TOKENS[body.code] ?? body.message ?? unsaid(status))
     this.status = status
     this.code = body.code ?? ''
   }
@@ -21,6 +28,7 @@ export class Refusal extends Error {
 
 // What larder did not say itself, whatever is before it did.
 function unsaid(status) {
+  if (status === 401) return OF_TOKENS.no_token
   if (status !== 413) return `the node, or a server before it, answered ${status}`
   return 'a server before the node takes nothing so long; whoever runs it can raise its limit (client_max_body_size in nginx)'
 }
@@ -75,7 +83,7 @@ export async function post(path, message) {
 
 let asking = null
 let declined = false
-let tokenReason = 'It is in the settings of the node, or whoever runs it gave it to you.'
+let tokenReason = OF_TOKENS.no_token
 
 export function setUpToken() {
   takeToken()

@@ -13,10 +13,12 @@ export function badge(file) {
 
 const said = (kind, text, title) => element('span', { class: `badge ${kind}`, title }, text)
 
-export function holders(file, here, myself) {
-  const others = [...file.reachable].filter((peer) => peer !== myself)
-  if (!here && others.length === 0) return 'not reachable now: no node that has it answers'
+// Where it is held; the file itself, or what it holds under another name.
+export function holders(file) {
+  const others = [...file.reachable].filter((peer) => peer !== file.myself)
+  if (!file.here && others.length === 0) return 'not reachable now: no node that has it answers'
   const names = others.slice(0, 2).map(peerName)
   if (others.length > 2) names.push(`${others.length - 2} more`)
-  return [here ? 'here' : null, names.length > 0 ? `at ${names.join(', ')}` : null].filter(Boolean).join(' and ')
+  const here = file.own ? 'here' : 'here under another name'
+  return [file.here ? here : null, names.length > 0 ? `at ${names.join(', ')}` : null].filter(Boolean).join(' and ')
 }

@@ -60,7 +60,7 @@ function show() {
   document.getElementById('chosen-count').textContent = `${count(files.length, 'file', 'files')} chosen, ${bytes(size)}`
   for (const [id, isUseless] of [
     ['chosen-keep', files.every((file) => file.here && !file.damaged)],
-    ['chosen-delete', !files.some((file) => file.here)],
+    ['chosen-delete', !files.some((file) => file.own)],
   ]) {
     document.getElementById(id).disabled = isUseless
     document.getElementById(id).hidden = !mayWrite()

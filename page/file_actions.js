@@ -2,7 +2,7 @@
 
 import { isPrivate, note, post, read, request } from './api.js'
 import { answered } from './dialog.js'
-import { bytes, count } from './format.js'
+import { bytes, count, plain } from './format.js'
 import { fetched } from './saving.js'
 
 // As many as are read at once to find those of a name.
@@ -28,7 +28,9 @@ export async function keepHere(file) {
 
 function keep(file) {
   const [peer] = file.peers
-  return post('api/p2p/keep', file.hash ? { hash: file.hash } : { file_id: file.ids[0], peer_id: peer })
+  const wanted = file.hash ? { hash: file.hash } : { file_id: file.ids[0], peer_id: peer }
+  // The copy is called as the row that was clicked.
+  return post('api/p2p/keep', { ...wanted, original_name: file.name })
 }
 
 export async function remove(file) {
@@ -37,7 +39,7 @@ export async function remove(file) {
   const text = `${file.name} (${bytes(file.size)}) will be gone from this node.${rest}`
   if (!(await confirmed('Delete this file?', text))) return
   const isGone = await removed(file)
-  note(isGone ? `${file.name} was deleted` : `${file.name} is here under another name only`)
+  note(isGone ? `${file.name} was deleted` : `${file.name} was gone already`)
   document.getElementById('files').focus()
 }
 
@@ -57,7 +59,7 @@ async function removed(file) {
 
 function confirmed(title, text) {
   document.getElementById('confirm-title').textContent = title
-  document.getElementById('confirm-text').textContent = text
+  document.getElementById('confirm-text').textContent = plain(text)
   return answered(document.getElementById('confirm'))
 }
 
@@ -70,7 +72,7 @@ export async function keepAll(files) {
 
 // Tells whether it was wanted.
 export async function removeAll(files) {
-  const own = files.filter((file) => file.here)
+  const own = files.filter((file) => file.own)
   const lone = own.filter((file) => file.peers.size === 1).length
   const sum = own.reduce((all, file) => all + file.size, 0)
   const text = `${count(own.length, 'file', 'files')} (${bytes(sum)}) will be gone from this node. No other node has a copy of ${lone} of them.`

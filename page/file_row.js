@@ -17,7 +17,7 @@ export function row(file, keeping, facts, mayWrite) {
     element('span', { class: 'row-actions' },
       button('Look', file, look),
       mayWrite && !(file.here && !file.damaged) && !keeping ? button('Keep a copy', file, keepHere, 'wide') : null,
-      mayWrite && file.here ? button('Delete', file, remove, 'wide') : null))
+      mayWrite && file.own ? button('Delete', file, remove, 'wide') : null))
 }
 
 // Tells where the focus was, when a row is made anew.

@@ -9,7 +9,7 @@ import { age, bytes, count } from './format.js'
 import { Found } from './found.js'
 import { Listing } from './listing.js'
 import { place } from './place.js'
-import { mayWrite } from './rights.js'
+import { mayRead, mayWrite } from './rights.js'
 import { LongList } from './rows.js'
 
 // How many files are read at once, and where all have to be there to be put in order.
@@ -183,12 +183,13 @@ function drawnOf(item) {
 }
 
 function fileDrawn(file) {
-  const here = file.peers.has(listing.myself)
-  file.here = here
+  // Its content may be here for the sake of a file of another name.
+  file.myself = listing.myself
+  file.here = file.peers.has(file.myself)
   const keep = keeps.get(file.hash ?? file.ids[0])
-  const keeping = !here && keep && ['waiting', 'fetching'].includes(keep.state) ? keep : null
-  const facts = `${bytes(file.size)} · ${age(file.date)} · ${holders(file, here, listing.myself)}`
-  const from = [facts, here, keeping, file.ids, file.damaged, file.label, mayWrite()]
+  const keeping = !file.here && keep && ['waiting', 'fetching'].includes(keep.state) ? keep : null
+  const facts = `${bytes(file.size)} · ${age(file.date)} · ${holders(file)}`
+  const from = [facts, file.here, file.own, keeping, file.ids, file.damaged, file.label, mayWrite()]
   return drawn(file, from, () => row(file, keeping, facts, mayWrite()))
 }
 
@@ -212,7 +213,7 @@ function focusAgain(list, action) {
 function told(number) {
   const searching = searched() !== ''
   const { isWhole, total } = listing
-  if (number === 0 && !isWhole) return 'looking…'
+  if (number === 0 && !isWhole) return mayRead() ? 'looking…' : 'Only who has a token sees the files of this node.'
   if (number === 0 && folder() !== '') return 'Nothing is in this folder.'
   if (number === 0) return searching ? 'No file has such a name.' : 'Nothing is here yet.'
   const files = count(number, 'file', 'files')

@@ -42,7 +42,25 @@ export function age(date) {
   return ''
 }
 
-// An element with attributes and children; texts stay texts, whatever they hold.
+// What commands rather than being shown, or has what stands around it shown in another order or not
+// at all: names, types and reasons come from anybody. The commands of larder escape the same.
+const UNSAFE = /[\p{Cc}\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu
+const escaped = (mark) => `\\u{${mark.codePointAt(0).toString(16)}}`
+
+// A text of one line as it may be shown.
+export function plain(text) {
+  return String(text).replace(UNSAFE, escaped)
+}
+
+// A text of several lines as it may be shown.
+export function plainLines(text) {
+  return text.replace(/\r\n/g, '\n').replace(UNSAFE, (mark) => (mark === '\n' || mark === '\t' ? mark : escaped(mark)))
+}
+
+// Attributes that are shown or read out; others mean something to the browser.
+const SHOWN = new Set(['title', 'alt', 'aria-label'])
+
+// An element with attributes and children; texts stay texts of one line, whatever they hold.
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name)
   fill(made, attributes, children)
@@ -59,7 +77,8 @@ function fill(made, attributes, children) {
   for (const [key, value] of Object.entries(attributes)) {
     if (typeof value === 'function') made.addEventListener(key, value)
     else if (value === true) made.setAttribute(key, '')
-    else if (value !== false && value !== null && value !== undefined) made.setAttribute(key, value)
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(key, SHOWN.has(key) ? plain(value) : value)
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined))
+  const there = children.filter((child) => child !== null && child !== undefined)
+  made.append(...there.map((child) => (child instanceof Node ? child : plain(child))))
 }

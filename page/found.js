@@ -59,7 +59,7 @@ function made(key, file) {
   return {
     key, ids: [file.file_id], name: file.original_name, label: file.original_name, size: file.size,
     hash: file.hash, type: file.content_type ?? '', date: time(file.uploaded_at),
-    peers: new Set(file.peers), reachable: new Set(file.reachable_peers), damaged: file.damaged,
+    peers: new Set(file.peers), reachable: new Set(file.reachable_peers), damaged: file.damaged, own: file.own,
     piece: file.piece,
   }
 }
@@ -67,6 +67,7 @@ function made(key, file) {
 function join(known, file) {
   known.ids.push(file.file_id)
   known.damaged ||= file.damaged
+  known.own ||= file.own
   for (const peer of file.peers) known.peers.add(peer)
   for (const peer of file.reachable_peers) known.reachable.add(peer)
 }

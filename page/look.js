@@ -1,9 +1,9 @@
 // A file looked at without leaving the page, and what can be done with it.
 
 import { isPrivate, note, read, request } from './api.js'
-import { badge } from './badge.js'
+import { badge, holders } from './badge.js'
 import { address, download, keepHere, remove } from './file_actions.js'
-import { age, bytes, element } from './format.js'
+import { age, bytes, element, plain, plainLines } from './format.js'
 import { mayWrite } from './rights.js'
 
 // How much of a text is shown, and how long a picture, sound or video may be that the page has to
@@ -18,9 +18,9 @@ let shown = null
 
 export async function look(file) {
   shown = file
-  document.getElementById('look-title').textContent = file.name
+  document.getElementById('look-title').textContent = plain(file.name)
   document.getElementById('look-facts').replaceChildren(
-    `${bytes(file.size)}${file.type ? ` · ${file.type}` : ''} · ${age(file.date)} · `, badge(file))
+    plain(`${bytes(file.size)}${file.type ? ` · ${file.type}` : ''} · ${age(file.date)} · ${holders(file)} · `), badge(file))
   const place = document.getElementById('look-show')
   place.replaceChildren(element('p', { class: 'quiet' }, 'One moment…'))
   showActions(file)
@@ -35,10 +35,10 @@ export async function look(file) {
 async function tellDescription(file) {
   const place = document.getElementById('look-description')
   place.hidden = true
-  if (!file.here) return
+  if (!file.own) return
   const { files: [own] } = await read(`api/p2p/network?${new URLSearchParams({ id: file.ids[0] })}`)
   if (shown !== file || !own?.description) return
-  place.textContent = own.description
+  place.textContent = plainLines(own.description)
   place.hidden = false
 }
 
@@ -61,7 +61,7 @@ function showActions(file) {
     act('Copy the link', () => copy(new URL(address(file), document.baseURI).href, 'The link')),
     file.hash ? act('Copy the hash', () => copy(file.hash, 'The hash')) : null,
     mayWrite() && (!file.here || file.damaged) ? act('Keep a copy', then(keepHere)) : null,
-    mayWrite() && file.here ? act('Delete', then(remove)) : null,
+    mayWrite() && file.own ? act('Delete', then(remove)) : null,
   ].filter(Boolean))
 }
 
@@ -113,5 +113,19 @@ async function text(file) {
   const headers = file.size > TEXT ? { Range: `bytes=0-${TEXT - 1}` } : {}
   const answer = await request(inline(file), { headers })
   const rest = file.size > TEXT ? element('p', { class: 'quiet' }, `These are the first ${bytes(TEXT)}.`) : null
-  return element('div', {}, element('pre', { tabindex: '0' }, await answer.text()), rest)
+  const shown = element('pre', { tabindex: '0' })
+  shown.textContent = plainLines(decoded(await answer.arrayBuffer()))
+  return element('div', {}, shown, rest)
+}
+
+// Texts that are not UTF-8 begin with a mark that says so (Encoding Standard, BOM sniff); of others
+// UTF-16 has a zero in each letter of ours.
+function decoded(buffer) {
+  const bytes = new Uint8Array(buffer)
+  const [first, second] = bytes
+  const is = (one, other) => first === one && second === other
+  const isWide = (at) => bytes.length > 3 && bytes.slice(0, 64).every((it, place) => (place % 2 === at) === (it === 0))
+  if (is(0xff, 0xfe) || isWide(1)) return new TextDecoder('utf-16le').decode(bytes)
+  if (is(0xfe, 0xff) || isWide(0)) return new TextDecoder('utf-16be').decode(bytes)
+  return new TextDecoder().decode(bytes)
 }

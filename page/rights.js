@@ -6,6 +6,7 @@ let health = null
 
 // Until the node has told, it is as open as most are.
 export const mayWrite = () => health?.may_write ?? true
+export const mayRead = () => health?.may_read ?? true
 
 // Asks the node, and offers no more than it would take.
 export async function showRights() {
@@ -18,10 +19,11 @@ export async function showRights() {
   if (said.textContent !== why) said.textContent = why
   said.hidden = why === ''
   document.getElementById('drop').hidden = !mayWrite()
-  if (!mayWrite() && health.writers === 'token') document.getElementById('enter-token').hidden = false
+  if (!mayRead() || (!mayWrite() && health.writers === 'token')) document.getElementById('enter-token').hidden = false
 }
 
 function whyNot(hasToken) {
+  if (!mayRead()) return 'This node is private: enter a token to see what is here.'
   if (health.writers === 'nobody') return 'This node takes no changes from anybody: its files can be read only.'
   if (!health.may_write && hasToken) return 'Your token gives the right to read only, so nothing can be uploaded, kept or deleted with it.'
   if (!health.may_write) return 'Who has no token can only read here. Enter one to upload, keep and delete.'

@@ -99,13 +99,31 @@ export class UploadRow {
       this.button('Dismiss', () => this.remove()))
   }
 
+  // One whose file is not what it was when it was chosen.
+  lost(choose, discard) {
+    this.element.classList.add('failed')
+    this.state.textContent = 'failed: this file has changed or is gone; choose it again'
+    this.offerChoice(choose, discard)
+  }
+
   // One of an earlier visit, whose file the browser no longer has.
   left(offset, choose, discard) {
     this.bar.value = offset ?? 0
     const place = offset === null ? '' : ` at ${bytes(offset)} of ${bytes(this.size)}`
     this.state.textContent = `stopped${place}; choose the file again to go on`
+    this.offerChoice(choose, discard)
+  }
+
+  offerChoice(choose, discard) {
+    const input = element('input', { type: 'file', hidden: true, 'aria-label': `The file ${this.name}` })
+    input.addEventListener('change', () => {
+      const [file] = input.files
+      input.value = ''
+      choose(file)
+    })
     this.actions.replaceChildren(
-      this.button('Choose again', choose, 'primary'),
+      input,
+      this.button('Choose again', () => input.click(), 'primary'),
       this.button('Discard', discard))
   }
 

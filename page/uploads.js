@@ -2,8 +2,8 @@
 // the browser which upload at the node belongs to which file.
 
 import { authorization, note, otherToken, Refusal, request, wantsToken } from './api.js'
-import { dropped } from './dropped.js'
-import { bytes, count, duration, element } from './format.js'
+import { dropped, isReadable } from './dropped.js'
+import { bytes, count, duration } from './format.js'
 import { setUpText } from './shared_text.js'
 import { UploadRow } from './upload_row.js'
 
@@ -63,7 +63,10 @@ function setUpDrop() {
   document.addEventListener('drop', (event) => {
     event.preventDefault()
     drop.classList.remove('over')
-    dropped(event.dataTransfer).then(add, () => note('What was dropped cannot be read', true))
+    dropped(event.dataTransfer).then(({ files, unreadable }) => {
+      add(files)
+      if (unreadable > 0) note(`${count(unreadable, 'thing', 'things')} of what was dropped cannot be read`, true)
+    })
   })
 }
 
@@ -96,10 +99,10 @@ function add(files) {
   const panel = document.getElementById('upload-panel')
   if (panel.hidden) panel.open = files.length <= MOST_OPEN
   const description = takeDescription()
-  for (const { file, name } of files) {
+  for (const { file, name, said } of files) {
     const key = keyOf(file, name)
     if (isOpen(jobs.get(key))) continue
-    const job = { key, file, name, description, row: null, upload: null, over: false, isUploaded: false }
+    const job = { key, file, name, description: said ?? description, row: null, upload: null, over: false, isUploaded: false }
     jobs.set(key, job)
     waiting.push(job)
     if (document.getElementById('uploads').children.length < MOST_SHOWN) showWaiting(job)
@@ -143,6 +146,8 @@ function prepare(job) {
     onShouldRetry: (error) => {
       const isWorth = worthAnotherTry(error.originalResponse)
       if (isWorth && running.has(job)) job.row.stalled()
+      // A browser tells nothing of a file that it cannot read but that no answer came.
+      if (!error.originalResponse) endIfLost(job)
       return isWorth
     },
     onBeforeRequest: (request) => bearToken(job, request),
@@ -180,6 +185,7 @@ function bearToken(job, request) {
 async function start(job) {
   failures.delete(job)
   running.add(job)
+  if (await endIfLost(job)) return
   if (job.upload.url === null) {
     const [previous] = await job.upload.findPreviousUploads()
     if (previous) {
@@ -190,6 +196,27 @@ async function start(job) {
   }
   // Meanwhile it may have been paused.
   if (running.has(job)) job.upload.start()
+}
+
+// Ends an upload whose file is gone or was changed since it was chosen: no try will ever read it.
+// Tells whether that is so.
+async function endIfLost(job) {
+  if (await isReadable(job.file)) return false
+  // Meanwhile it may have been paused or cancelled, or this was found out before.
+  if (!running.has(job)) return true
+  job.upload.abort()
+  job.row.lost((file) => chooseAgain(job, file), () => cancel(job))
+  note(`${job.name} has changed or is gone; choose it again`, true)
+  end(job)
+  return true
+}
+
+function chooseAgain(job, file) {
+  job.row.remove()
+  jobs.delete(job.key)
+  // What the node has of the file as it was belongs to no other.
+  if (keyOf(file, job.name) !== job.key) job.upload.abort(true).catch(() => {})
+  add([{ file, name: job.name, said: job.description }])
 }
 
 // Leaves its place to another one.
@@ -243,6 +270,7 @@ function worthAnotherTry(answer) {
 
 async function failed(error, job) {
   const answer = error.originalResponse
+  if (!answer && (await endIfLost(job))) return
   const body = answer ? parsed(answer.getBody()) : {}
   const refusal = new Refusal(answer ? answer.getStatus() : 0, body)
   if (wantsToken(refusal) && (await otherToken(job.bore, refusal.message))) {
@@ -291,7 +319,7 @@ function showTogether() {
   has('uploads-rest', hidden > 0)
   document.getElementById('uploads-rest').textContent = `and ${count(hidden, 'more file waits', 'more files wait')}`
   if (open.length > 0) showSum(all, open)
-  else if (all.length > 0) tellUploaded(all.filter((it) => it.isUploaded))
+  else if (all.length > 0) tellUploaded(all)
 }
 
 function showSum(all, open) {
@@ -301,19 +329,23 @@ function showSum(all, open) {
   bar.max = Math.max(size, 1)
   bar.value = size - rest
   const speed = [...running].reduce((sum, { row }) => sum + (row.speed ?? 0), 0)
-  const parts = [`${all.length - open.length} of ${count(all.length, 'file', 'files')} done`, `${bytes(rest)} left`]
+  const uploaded = all.filter((it) => it.isUploaded).length
+  const parts = [`${uploaded} of ${count(all.length, 'file', 'files')} done`, `${bytes(rest)} left`]
   if (speed > 0) parts.push(`${bytes(speed)}/s`, `about ${duration(rest / speed)}`)
-  if (failures.size > 0) parts.push(`${failures.size} failed`)
+  const failed = all.length - open.length - uploaded + failures.size
+  if (failed > 0) parts.push(`${failed} failed`)
   if (away.size > 0) parts.push('waiting for the node')
   document.getElementById('uploads-together').textContent = parts.join(' · ')
 }
 
 // Once for all that ended together.
-function tellUploaded(uploaded) {
+function tellUploaded(all) {
+  const uploaded = all.filter((it) => it.isUploaded)
+  const failed = all.length - uploaded.length
   jobs.clear()
   const bar = document.getElementById('uploads-bar')
   bar.value = bar.max
-  document.getElementById('uploads-together').textContent = `${count(uploaded.length, 'file', 'files')} uploaded`
+  document.getElementById('uploads-together').textContent = `${count(uploaded.length, 'file', 'files')} uploaded${failed > 0 ? `, ${failed} failed` : ''}`
   if (uploaded.length === 1) note(`${uploaded[0].name} was uploaded`)
   else if (uploaded.length > 1) note(`${count(uploaded.length, 'file', 'files')} were uploaded`)
 }
@@ -336,13 +368,7 @@ async function showLeft() {
 
 function showOneLeft(entry, offset) {
   const row = new UploadRow(entry.metadata.filename, entry.size)
-  const input = element('input', { type: 'file', hidden: true, 'aria-label': `The file ${entry.metadata.filename}` })
-  input.addEventListener('change', () => {
-    goOn(entry, input.files[0])
-    input.value = ''
-  })
-  row.element.append(input)
-  row.left(offset, () => input.click(), async () => {
+  row.left(offset, (file) => goOn(entry, file), async () => {
     row.remove()
     left.delete(entry.urlStorageKey)
     await tus.Upload.terminate(entry.uploadUrl, { headers: authorization() }).catch(() => {})

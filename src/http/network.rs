@@ -66,6 +66,9 @@ struct HeldView {
     reachable: bool,
     /// Whether what this node stores of it is known to be damaged.
     damaged: bool,
+    /// Whether this node has the file itself, so that it can be deleted here, and not only its
+    /// content under another name.
+    own: bool,
     /// What its uploader wrote of it, where this node holds the file itself and it is asked for
     /// by its id.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,6 +118,13 @@ pub(super) async fn list(
     let page = match id {
         Some(id) => NetworkPage {
             files: view.with_id(id).await?,
+            own: node
+                .store()
+                .get(id)
+                .await?
+                .map(|it| it.id)
+                .into_iter()
+                .collect(),
             next: None,
         },
         None => view.page(wanted).await?,
@@ -125,7 +135,8 @@ pub(super) async fn list(
     let answering: HashSet<_> = answering.chain([node.peer_id()]).collect();
     let mut files = Vec::with_capacity(page.files.len());
     for held in page.files {
-        files.push(HeldView::of(&node, held, &answering).await?);
+        let own = page.own.contains(&held.file.id);
+        files.push(HeldView::of(&node, held, own, &answering).await?);
     }
     if let (Some(id), [file]) = (id, &mut *files) {
         let own = node.store().get(id).await?;
@@ -167,6 +178,7 @@ impl HeldView {
     async fn of(
         node: &Node,
         Held { file, peers }: Held,
+        own: bool,
         answering: &HashSet<PeerId>,
     ) -> Result<Self, StoreError> {
         let myself = node.peer_id();
@@ -190,6 +202,7 @@ impl HeldView {
             reachable: !reachable_peers.is_empty(),
             reachable_peers,
             damaged,
+            own,
             description: None,
         })
     }

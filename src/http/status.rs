@@ -93,8 +93,8 @@ pub(super) struct HealthAnswer {
     #[schema(value_type = Option<String>)]
     reason: Option<Cow<'static, str>>,
     writers: Writers,
-    /// Whether whoever asks may write.
-    may_write: bool,
+    #[serde(flatten)]
+    asker: Asker,
     /// How many contents are known to be damaged; this and the next are for those who may read.
     #[serde(skip_serializing_if = "Option::is_none")]
     damaged: Option<u64>,
@@ -104,6 +104,15 @@ pub(super) struct HealthAnswer {
     lost_changes: Option<u64>,
     /// Whether long content is proven against its hash before it is given out.
     verify_reads: bool,
+}
+
+/// What whoever asks may do.
+#[derive(Serialize, ToSchema)]
+struct Asker {
+    /// Whether whoever asks may write.
+    may_write: bool,
+    /// Whether whoever asks may read; where not, the node is private.
+    may_read: bool,
 }
 
 /// Fails as an upload would fail now, whoever sent it.
@@ -142,7 +151,10 @@ pub(super) async fn health(
         writable: reason.is_none(),
         reason,
         writers: access.writers(),
-        may_write: access::may_write(&access, &headers),
+        asker: Asker {
+            may_write: access::may_write(&access, &headers),
+            may_read: access::may_read(&access, &headers),
+        },
         damaged,
         lost_changes,
         verify_reads: node.store().storage().verifies_reads(),

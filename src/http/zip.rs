@@ -106,7 +106,7 @@ pub(super) async fn folder(
     let mut found = Found::default();
     let mut before = None;
     loop {
-        let NetworkPage { files, next } = page(&node, &wanted, before).await?;
+        let NetworkPage { files, next, .. } = page(&node, &wanted, before).await?;
         for held in files {
             if name_form::composed(&held.file.name).starts_with(&begins) {
                 found.add(&node, held.file).await?;

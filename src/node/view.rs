@@ -1,7 +1,7 @@
 //! What the network holds, as a node sees it: its own files and those that peers told of,
 //! in one order, a page at a time.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::name_form;
 use crate::peer::directory::{Directory, FileKey, Held};
@@ -49,6 +49,8 @@ pub struct Selection<'a> {
 pub struct NetworkPage {
     /// The files.
     pub files: Vec<Held>,
+    /// Which of them this node has itself: it holds their content and calls it so.
+    pub own: BTreeSet<FileId>,
     /// Where to go on: what `after`, or newest first `before`, has to be; None where there is no
     /// more.
     pub next: Option<FileKey>,
@@ -76,39 +78,48 @@ impl View<'_> {
             Order::OldestFirst => (wanted.after, wanted.before),
             Order::NewestFirst => (wanted.before, wanted.after),
         };
-        let (mut files, mut next) = (Vec::new(), start);
+        let mut page = NetworkPage {
+            files: Vec::new(),
+            own: BTreeSet::new(),
+            next: start,
+        };
         let mut looked = 0;
         while looked < wanted.look {
-            let size = wanted.chunk(files.len(), looked);
+            let size = wanted.chunk(page.files.len(), looked);
             looked += size;
-            let own = self.own(next, size, order).await?;
-            let told = self.told(next, wanted.name, size, order);
+            let own = self.own(page.next, size, order).await?;
+            let told = self.told(page.next, wanted.name, size, order);
             // Beyond the end of one chunk only the other source is known.
             let ends = own.end.into_iter().chain(told.end);
             let end = ends.reduce(|one, other| order.first(one, other));
-            for held in self.merged(next, own.files, told.files, wanted) {
+            for held in self.merged(page.next, own.files, told.files, wanted) {
                 let key = held.file.key();
                 if end.is_some_and(|end| order.is_behind(key, end)) {
                     break;
                 }
                 if until.is_some_and(|until| !order.is_behind(until, key)) {
-                    return Ok(NetworkPage { files, next: None });
+                    page.next = None;
+                    return Ok(page);
                 }
                 // The holders of all that are one to people stand at the first.
                 if !self.has_earlier(&held).await? {
-                    if files.len() == wanted.limit {
-                        return Ok(NetworkPage { files, next });
+                    if page.files.len() == wanted.limit {
+                        return Ok(page);
                     }
-                    files.push(self.with_myself(held).await?);
+                    // Only of an own file this node is among the holders so far.
+                    if held.peers.contains(&self.myself) {
+                        page.own.insert(held.file.id);
+                    }
+                    page.files.push(self.with_myself(held).await?);
                 }
-                next = Some(key);
+                page.next = Some(key);
             }
-            next = end;
+            page.next = end;
             if end.is_none() {
                 break;
             }
         }
-        Ok(NetworkPage { files, next })
+        Ok(page)
     }
 
     /// The file that this id means: one, or several where those who can be believed most do not

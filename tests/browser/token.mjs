@@ -7,7 +7,7 @@ await visit(url, async (page) => {
   const asking = page.getByRole('dialog', { name: 'This node asks for a token' })
   await asking.getByLabel('Token').fill('another-one-that-is-wrong')
   await asking.getByRole('button', { name: 'Use it' }).click()
-  await asking.getByText("this node does not know the token").waitFor()
+  await asking.getByText("This node does not know the token").waitFor()
   await asking.getByLabel('Token').fill(token)
   await asking.getByRole('button', { name: 'Use it' }).click()
   await page.getByText('Nothing is here yet.').waitFor()

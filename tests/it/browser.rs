@@ -40,14 +40,14 @@ pub(crate) fn script_at(name: &str, url: &str, arguments: &[&dyn AsRef<OsStr>]) 
 }
 
 /// Runs such a script, which must succeed.
-fn run(name: &str, node: &Node, arguments: &[&dyn AsRef<OsStr>]) {
+pub(crate) fn run(name: &str, node: &Node, arguments: &[&dyn AsRef<OsStr>]) {
     let output = script(name, node, arguments).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
 }
 
 /// A directory with a file.
-fn with_file(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
+pub(crate) fn with_file(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(name);
     std::fs::write(&path, bytes).unwrap();
@@ -161,7 +161,7 @@ fn a_name_that_is_markup_is_text_wherever_it_is_shown() {
 }
 
 /// Two nodes that find each other soon.
-fn neighbours(dirs: &[TempDir; 2]) -> (Node, Node) {
+pub(crate) fn neighbours(dirs: &[TempDir; 2]) -> (Node, Node) {
     let node = Node::start(&dirs[0], &["--discover-every", "1"]);
     let peer = node.url("");
     let other = Node::start(&dirs[1], &["--discover-every", "1", "--peer", &peer]);

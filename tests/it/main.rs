@@ -17,6 +17,7 @@ mod bad_input;
 mod bao;
 mod blob_conformance;
 mod browser;
+mod browser_says;
 mod changed_packs;
 mod changes;
 mod client_commands;

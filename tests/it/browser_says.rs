@@ -1,0 +1,101 @@
+//! The page says and offers what is so, in words for people, whatever names, types and texts hold.
+
+use crate::browser::{neighbours, run, with_file};
+use crate::common::content::content;
+use crate::common::forms::{field, file, form, upload, uploaded};
+use crate::common::peers::until_sees;
+use crate::common::process::Node;
+use crate::common::raw_http::get;
+
+#[test]
+fn an_upload_whose_file_is_gone_or_changed_ends_with_that_and_stops_no_other() {
+    let (dir, gone) = with_file("gone.txt", b"gone");
+    let [changed, other] = ["changed.txt", "other.txt"].map(|it| dir.path().join(it));
+    std::fs::write(&changed, b"as it was").unwrap();
+    std::fs::write(&other, b"other").unwrap();
+    let node = Node::start(&dir, &[]);
+    run("gone.mjs", &node, &[&gone, &changed, &other]);
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    assert_eq!(files["file_count"], 2, "{files}");
+}
+
+#[test]
+fn a_row_of_another_name_for_content_that_is_here_offers_what_can_be_done_with_it() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (node, other) = neighbours(&dirs);
+    let bytes = content(21, 100_000);
+    uploaded(node.address, "mine.bin", &bytes);
+    uploaded(other.address, "theirs.bin", &bytes);
+    uploaded(other.address, "mine.bin", &bytes);
+    until_sees(node.address, &["mine.bin", "theirs.bin"]);
+    let listed = get(node.address, "/api/p2p/network", &[]).json();
+    let own = |name: &str| {
+        let mut files = listed["files"].as_array().unwrap().iter();
+        files.find(|it| it["original_name"] == name).unwrap()["own"].clone()
+    };
+    assert_eq!(own("mine.bin"), true);
+    assert_eq!(own("theirs.bin"), false);
+    run("other_name.mjs", &node, &[&"mine.bin", &"theirs.bin"]);
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    assert_eq!(files["file_count"], 1, "{files}");
+    assert_eq!(files["files"][0]["original_name"], "theirs.bin");
+}
+
+#[test]
+fn no_name_turns_hides_or_commands_what_the_page_shows() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    let names = [
+        ("a\u{202e}gpj.exe", r"a\u{202e}gpj.exe"),
+        (
+            "b\u{200b}\u{feff}\u{ad}.txt",
+            r"b\u{200b}\u{feff}\u{ad}.txt",
+        ),
+        (
+            "c\u{2066}\u{61c}\u{200f}.txt",
+            r"c\u{2066}\u{61c}\u{200f}.txt",
+        ),
+        ("d\u{1b}[2J\u{7f}\u{9b}.txt", r"d\u{1b}[2J\u{7f}\u{9b}.txt"),
+        ("e\u{e0041}.txt", r"e\u{e0041}.txt"),
+    ];
+    for (name, _) in names {
+        let said = "said \u{202e}so\nin two lines";
+        let answer = upload(
+            node.address,
+            &form(&[field("description", said), file(name, name.as_bytes())]),
+        );
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    uploaded(node.address, "in \u{2067}it/inside.txt", b"inside");
+    let shown = names.each_ref().map(|(_, shown)| shown as _);
+    run("spoof.mjs", &node, &shown);
+}
+
+#[test]
+fn a_private_node_says_so_in_words_for_people_before_and_without_a_token() {
+    let token = "0123456789abcdef".repeat(4);
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--token", &token, "--private"]);
+    let of = |headers: &[&str]| get(node.address, "/health", headers).json()["may_read"].clone();
+    assert_eq!(of(&[]), false);
+    assert_eq!(of(&[&format!("Authorization: Bearer {token}")]), true);
+    run("private.mjs", &node, &[&token]);
+}
+
+#[test]
+fn texts_in_utf_16_are_read_as_texts() {
+    const TEXT: &str = "gr\u{fc}\u{df}e, and more\r\n";
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    let wide = |bytes: fn(u16) -> [u8; 2]| TEXT.encode_utf16().flat_map(bytes).collect::<Vec<_>>();
+    let [little, big] = [wide(u16::to_le_bytes), wide(u16::to_be_bytes)];
+    uploaded(
+        node.address,
+        "little.txt",
+        &[&b"\xff\xfe"[..], &little].concat(),
+    );
+    uploaded(node.address, "big.txt", &[&b"\xfe\xff"[..], &big].concat());
+    uploaded(node.address, "unmarked.txt", &little);
+    uploaded(node.address, "usual.txt", TEXT.as_bytes());
+    run("wide_texts.mjs", &node, &[]);
+}
