@@ -84,4 +84,6 @@ setUpPhone()
 // What is there does not wait for the first event, which a proxy may hold back.
 drawAll()
 for (const event of ['visibilitychange', 'token']) document.addEventListener(event, drawAll)
+// What whoever has just given a token may do is not told late.
+document.addEventListener('token', () => showRights().then(showRows).catch(told))
 listen((name) => draw[name]?.(), live)

@@ -93,6 +93,12 @@ const searched = () => document.getElementById('search').value.trim()
 const folder = () => (searched() === '' ? place() : '')
 const wantedOrder = () => document.getElementById('sort').value
 
+// Whether a file would be listed now, if it is there.
+function covers(file) {
+  if (folder() !== '') return file.name.startsWith(`${folder()}/`)
+  return file.name.toLowerCase().includes(searched().toLowerCase())
+}
+
 // Begins anew, with what is wanted now.
 function afresh() {
   const order = wantedOrder()
@@ -121,7 +127,7 @@ function readWhatIsSeen() {
       const before = shown.length
       const isAnew = piece === 'again' || of.pieces.length === 1
       if (isAnew) found = new Found()
-      for (const { files } of isAnew ? of.pieces : [piece]) found.add(files)
+      for (const { files } of isAnew ? of.pieces : [piece]) found.add(files, of.myself)
       shown = listed()
       silent = !isAnew && shown.length === before ? silent + 1 : 0
       showRows()
@@ -162,7 +168,7 @@ export function showRows() {
   shown = listed()
   const focused = document.activeElement?.dataset?.action
   list.show(shown)
-  showChosen(found.files)
+  showChosen(found.files, listing, covers)
   showWay(folder())
   document.getElementById('files-further').hidden = listing.isWhole || silent < MOST_SILENT
   if (focused && document.activeElement === document.body) focusAgain(list.list, focused)
@@ -183,9 +189,6 @@ function drawnOf(item) {
 }
 
 function fileDrawn(file) {
-  // Its content may be here for the sake of a file of another name.
-  file.myself = listing.myself
-  file.here = file.peers.has(file.myself)
   const keep = keeps.get(file.hash ?? file.ids[0])
   const keeping = !file.here && keep && ['waiting', 'fetching'].includes(keep.state) ? keep : null
   const facts = `${bytes(file.size)} · ${age(file.date)} · ${holders(file)}`
@@ -213,7 +216,7 @@ function focusAgain(list, action) {
 function told(number) {
   const searching = searched() !== ''
   const { isWhole, total } = listing
-  if (number === 0 && !isWhole) return mayRead() ? 'looking…' : 'Only who has a token sees the files of this node.'
+  if (number === 0 && !isWhole) return mayRead() ? 'looking…' : 'Files are told once you have entered a token.'
   if (number === 0 && folder() !== '') return 'Nothing is in this folder.'
   if (number === 0) return searching ? 'No file has such a name.' : 'Nothing is here yet.'
   const files = count(number, 'file', 'files')

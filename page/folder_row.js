@@ -1,6 +1,7 @@
 // Folders: as rows of the list, and as the way that leads to the one that is looked at.
 
 import { downloadFolder, zipOfFolder } from './archive.js'
+import { folderChooser } from './chosen.js'
 import { age, bytes, count, element } from './format.js'
 import { wayTo } from './place.js'
 
@@ -9,7 +10,7 @@ export function folderRow(folder, isWhole) {
   const number = count(folder.count, 'file', 'files')
   const facts = `${isWhole ? number : `at least ${number}`} · ${bytes(folder.size)} · ${age(folder.date)}`
   return element('li', { class: 'file folder' },
-    element('span', { class: 'folder-sign', 'aria-hidden': 'true' }),
+    folderChooser(folder),
     element('a', { class: 'name', title: folder.path, href: wayTo(folder.path), 'data-action': `open ${folder.path}` }, folder.name),
     element('span', { class: 'quiet facts', title: facts }, facts),
     element('span', { class: 'row-actions' },

@@ -9,12 +9,12 @@ export class Found {
   }
 
   // Takes what was read; what is read later may belong to a file that is there.
-  add(listed) {
+  add(listed, myself) {
     for (const file of listed) {
       const key = file.hash ? `${file.hash} ${file.original_name}` : file.file_id
       const known = this.files.get(key)
       if (known) join(known, file)
-      else this.files.set(key, made(key, file))
+      else this.files.set(key, made(key, file, myself))
     }
   }
 
@@ -55,12 +55,14 @@ export class Found {
   }
 }
 
-function made(key, file) {
+function made(key, file, myself) {
   return {
     key, ids: [file.file_id], name: file.original_name, label: file.original_name, size: file.size,
     hash: file.hash, type: file.content_type ?? '', date: time(file.uploaded_at),
     peers: new Set(file.peers), reachable: new Set(file.reachable_peers), damaged: file.damaged, own: file.own,
-    piece: file.piece,
+    piece: file.piece, myself,
+    // Its content may be here for the sake of a file of another name.
+    get here() { return this.peers.has(myself) },
   }
 }
 

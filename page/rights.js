@@ -23,7 +23,7 @@ export async function showRights() {
 }
 
 function whyNot(hasToken) {
-  if (!mayRead()) return 'This node is private: enter a token to see what is here.'
+  if (!mayRead()) return 'Only who has a token sees what is here. Enter one to look, download and upload.'
   if (health.writers === 'nobody') return 'This node takes no changes from anybody: its files can be read only.'
   if (!health.may_write && hasToken) return 'Your token gives the right to read only, so nothing can be uploaded, kept or deleted with it.'
   if (!health.may_write) return 'Who has no token can only read here. Enter one to upload, keep and delete.'

@@ -99,3 +99,26 @@ fn texts_in_utf_16_are_read_as_texts() {
     uploaded(node.address, "usual.txt", TEXT.as_bytes());
     run("wide_texts.mjs", &node, &[]);
 }
+
+#[test]
+fn what_is_chosen_stays_so_in_other_folders_and_a_folder_is_chosen_as_a_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    for name in [
+        "top.txt",
+        "other.txt",
+        "photos/a.jpg",
+        "photos/b.jpg",
+        "photos/deeper/c.jpg",
+        "photoshop.txt",
+    ] {
+        uploaded(node.address, name, name.as_bytes());
+    }
+    run("chosen.mjs", &node, &[]);
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    let files = files["files"].as_array().unwrap().iter();
+    let names: Vec<_> = files
+        .map(|it| it["original_name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["other.txt", "photoshop.txt"]);
+}
