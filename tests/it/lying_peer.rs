@@ -18,7 +18,7 @@ use crate::common::peers::{post, until_held};
 use crate::common::process::{Node, until};
 use crate::common::raw_http::{get, head, send, until_the_end};
 
-/// Two windows of a copy and a little more.
+/// Three windows of a copy and more than half of another one.
 const SIZE: usize = (3 << 20) + (600 << 10) + 17;
 /// Where in an answer a lie begins, when the client has got something already.
 const MIDDLE: usize = 512 << 10;
