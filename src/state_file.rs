@@ -158,6 +158,16 @@ impl StateFile {
         Ok(None)
     }
 
+    /// The version before, where the file itself is gone: somebody has removed it, since saving
+    /// leaves one in its place whenever a crash comes. Changes nothing. Blocks.
+    pub fn forsaken(&self) -> io::Result<Option<Vec<u8>>> {
+        match (self.read(&self.path), self.read(&self.before)) {
+            (Ok(None), Ok(before)) => Ok(before),
+            (Err(error), _) | (Ok(None), Err(error)) if !is_damage(&error) => Err(error),
+            _ => Ok(None),
+        }
+    }
+
     /// How the file is, without changing anything. Blocks.
     pub fn health(&self) -> Health {
         match (self.read(&self.path), self.read(&self.before)) {

@@ -36,7 +36,12 @@ pub enum IdentityError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The key file does not hold a key.
-    #[error("{} is not a key of {SECRET_KEY_LENGTH} bytes", path.display())]
+    #[error(
+        "{} is not a key of {SECRET_KEY_LENGTH} bytes; put back a copy of it, or remove it and \
+         {}.check to go on as another peer",
+        path.display(),
+        path.display()
+    )]
     Damaged {
         /// The key file.
         path: PathBuf,
@@ -75,12 +80,19 @@ pub enum IdentityError {
 
 impl Identity {
     /// The identity kept in `dir`, made and kept there the first time. A single damaged bit is
-    /// mended; any other damage is an error, and the key is never replaced. Blocks.
+    /// mended; any other damage is an error, and the key is never replaced. Who removes the
+    /// check goes on with the key that is there, or with a new one, and is told. Blocks.
     ///
     /// The caller has the storage directory to itself.
     pub fn load_or_create(dir: &Path) -> Result<Self, IdentityError> {
         let path = dir.join(FILE);
-        let (identity, found) = match (read(&path)?, expected(dir)?) {
+        let secret = read(&path)?;
+        let given_up = given_up(dir, &path, secret.as_ref())?;
+        let known = match given_up {
+            Some(_) => None,
+            None => expected(dir)?,
+        };
+        let (identity, found) = match (secret, known) {
             (None, None) => (Self::create(dir)?, Found::Whole),
             (secret, expected) => Self::of_file(&path, secret, expected)?,
         };
@@ -90,7 +102,14 @@ impl Identity {
                 .map_err(|e| DiskError::new("mend", &path, e))?;
         }
         keep_private(&path)?;
-        if expected(dir)?.is_none() {
+        if let Some(before) = given_up {
+            let now = identity.peer_id();
+            tracing::warn!(
+                path = %dir.join(CHECK).display(), %before, %now,
+                "the check of the key was removed, so this node goes on as another peer"
+            );
+        }
+        if known.is_none() {
             let (file, public) = (check_file(dir), to_hex(&identity.public()));
             // Twice, so that there is a version before to take where this one is damaged.
             let saved = file.save(public.as_bytes());
@@ -103,10 +122,18 @@ impl Identity {
     /// What is wrong with the key in `dir`, without changing anything. Blocks.
     pub fn problem(dir: &Path) -> Option<(PathBuf, String)> {
         let path = dir.join(FILE);
-        if let Some(problem) = check_file(dir).health().problem() {
-            return Some((dir.join(CHECK), problem.to_owned()));
-        }
-        let found = read(&path).and_then(|secret| Ok((secret, expected(dir)?)));
+        let secret = read(&path);
+        let given_up = secret.and_then(|secret| {
+            let given_up = given_up(dir, &path, secret.as_ref())?;
+            Ok((secret, given_up.is_some()))
+        });
+        let health = check_file(dir).health();
+        let found = match (given_up, health.problem()) {
+            (Ok((secret, true)), _) => Ok((secret, None)),
+            (_, Some(problem)) => return Some((dir.join(CHECK), problem.to_owned())),
+            (Ok((secret, false)), None) => expected(dir).map(|expected| (secret, expected)),
+            (Err(error), None) => Err(error),
+        };
         let (secret, expected) = match found {
             Ok((None, None)) => return None,
             Ok(found) => found,
@@ -215,6 +242,29 @@ fn expected(dir: &Path) -> Result<Option<[u8; 32]>, IdentityError> {
         .map_err(|e| DiskError::new("read", file.path(), e))?;
     let text = text.and_then(|text| String::from_utf8(text).ok());
     Ok(text.and_then(|text| from_hex(&text)))
+}
+
+/// Who the node was, where its owner has it go on as another peer: by removing the check, which
+/// no crash does and no damage, of a key that is gone or another one. Else the version before the
+/// check says the same, and stands in for it.
+fn given_up(
+    dir: &Path,
+    path: &Path,
+    secret: Option<&Vec<u8>>,
+) -> Result<Option<PeerId>, IdentityError> {
+    let file = check_file(dir);
+    let before = file.forsaken();
+    let before = before.map_err(|e| DiskError::new("read", file.path(), e))?;
+    let before = before.and_then(|text| String::from_utf8(text).ok());
+    let Some(public) = before.and_then(|text| from_hex(&text)) else {
+        return Ok(None);
+    };
+    match Identity::of_file(path, secret.cloned(), Some(public)) {
+        Err(IdentityError::Gone { expected, .. } | IdentityError::Changed { expected, .. }) => {
+            Ok(Some(expected))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The keys that differ from these bytes by one bit, or by a last byte that was cut off.
@@ -347,13 +397,49 @@ mod tests {
             Identity::load_or_create(dir.path()).unwrap().peer_id(),
             peer
         );
+        // Whoever is refused removes what the message names, and nothing else.
+        let check = dir.path().join(CHECK);
+        let given_up = || {
+            fs::remove_file(&check).unwrap();
+            assert_eq!(Identity::problem(dir.path()), None);
+            let identity = Identity::load_or_create(dir.path()).unwrap();
+            assert_eq!(Identity::problem(dir.path()), None);
+            let again = Identity::load_or_create(dir.path()).unwrap();
+            assert_eq!(again.peer_id(), identity.peer_id());
+            identity
+        };
         fs::write(&path, [1; 32]).unwrap();
-        check_file(dir.path())
-            .remove(&crate::disk::RealDisk)
-            .unwrap();
-        let other = Identity::load_or_create(dir.path()).unwrap().peer_id();
-        assert_ne!(other, peer);
-        assert_eq!(Identity::problem(dir.path()), None);
+        refused();
+        assert_eq!(given_up().key.as_bytes(), &[1; 32]);
+        fs::remove_file(&path).unwrap();
+        let third = given_up();
+        assert_ne!(third.peer_id(), peer);
+        assert_ne!(third.key.as_bytes(), &[1; 32]);
+        for damaged in [&b""[..], &[1; 30], &[1; 33]] {
+            fs::write(&path, damaged).unwrap();
+            assert!(Identity::load_or_create(dir.path()).is_err());
+            fs::remove_file(&path).unwrap();
+            given_up();
+        }
+    }
+
+    #[test]
+    fn a_check_that_is_lost_while_the_key_is_there_comes_back_and_still_mends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        let peer = Identity::load_or_create(dir.path()).unwrap().peer_id();
+        let own = fs::read(&path).unwrap();
+        for flipped in [0, 1] {
+            let mut key = own.clone();
+            key[7] ^= flipped;
+            fs::write(&path, &key).unwrap();
+            fs::remove_file(dir.path().join(CHECK)).unwrap();
+            assert!(Identity::problem(dir.path()).is_some());
+            let identity = Identity::load_or_create(dir.path()).unwrap();
+            assert_eq!(identity.peer_id(), peer);
+            assert_eq!(fs::read(&path).unwrap(), own);
+            assert_eq!(Identity::problem(dir.path()), None);
+        }
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //! and so is whoever meets them. One node that moves is one.
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::common::peers::{peer_id, post, reaches, until_knows};
-use crate::common::process::{Node, until};
+use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::get;
 
 fn start(arguments: &[&str]) -> (TempDir, Node) {
@@ -68,13 +69,44 @@ fn two_nodes_with_one_key_are_told_of_by_both_and_by_those_who_see_them() {
     let status = get(third.address, "/api/p2p/status", &[]).json();
     assert_eq!(status["key_also_at"], Value::Null);
     assert_eq!(times(&third, "one key speaks for two addresses"), 1);
-    // Without the key of the other it has one of its own.
-    two.kill();
-    for file in ["node.key", "node.key.check"] {
-        std::fs::remove_file(copy.path().join("peer_storage").join(file)).unwrap();
-    }
+}
+
+#[test]
+fn a_copy_without_the_two_files_that_are_named_gets_a_key_of_its_own_and_keeps_it() {
+    let (dir, one) = start(&[]);
+    let first = peer_id(one.address);
+    one.stop();
+    // All of it, also what is there beside the files that are named.
+    let copy = tempfile::tempdir().unwrap();
+    let to = copy.path().join("peer_storage");
+    let mut copied = Command::new("cp");
+    copied.arg("-a").arg(dir.path().join("peer_storage")).arg(&to);
+    assert!(copied.status().unwrap().success());
+    let verified = |tree: &TempDir| {
+        let verify = larder(tree.path()).arg("verify").output().unwrap();
+        let told = String::from_utf8(verify.stdout).unwrap();
+        assert!(verify.status.success(), "{told}");
+    };
+    // Without one of them it might have been lost.
+    std::fs::remove_file(to.join("node.key")).unwrap();
+    let refused = larder(copy.path()).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains(&first) && told.contains("remove"), "{told}");
+    std::fs::remove_file(to.join("node.key.check")).unwrap();
+    verified(&copy);
     let two = Node::start(&copy, &[]);
-    assert_ne!(peer_id(one.address), peer_id(two.address));
+    let own = peer_id(two.address);
+    assert_ne!(own, first);
+    let told = two.log();
+    let told = told.lines().find(|it| it.contains("goes on as another peer"));
+    assert!(told.unwrap().contains(&first) && told.unwrap().contains(&own));
+    two.stop();
+    verified(&copy);
+    let again = Node::start(&copy, &[]);
+    assert_eq!(peer_id(again.address), own);
+    let one = Node::start(&dir, &[]);
+    assert_eq!(peer_id(one.address), first);
 }
 
 #[test]
