@@ -110,16 +110,17 @@ async fn register(
     answer
 }
 
-/// Tells a peer where this node is, and hears whether it reaches it there.
+/// Tells a peer where this node is, and hears whether it reaches it there, and who it is.
 pub(super) async fn greet(
     network: &Network,
     peer: &BaseUrl,
     every: Duration,
-) -> Result<(), ClientError> {
+) -> Result<Option<Registration>, ClientError> {
     let path = format!("{PEERS}?limit=0");
     let answer = register(network, peer, &path, MAX_ACKNOWLEDGEMENT).await?;
-    network.note_reached(peer, &answer.read()?, every);
-    Ok(())
+    let introductions = answer.read::<Introductions>()?;
+    network.note_reached(peer, &introductions, every);
+    Ok(introductions.teller())
 }
 
 /// Asks a few peers that answer whether they reach this node, where nobody has told lately

@@ -50,9 +50,15 @@ pub(super) async fn tell_the_copy(network: &Network, every: Duration) {
     if network.is_leaving() || !network.client.reach().tells() {
         return;
     }
-    let heard = timeout(PATIENCE, greet(network, &other, every)).await;
-    if let Ok(Err(error)) = heard {
-        tracing::debug!(%other, %error, "does not hear that its key is this node's, too");
+    match timeout(PATIENCE, greet(network, &other, every)).await {
+        Ok(Ok(teller)) => network.hear_of_copy(&other, teller),
+        // Somebody is there who hears it later.
+        Ok(Err(ClientError::Status(StatusCode::TOO_MANY_REQUESTS))) => {}
+        Ok(Err(error)) => {
+            tracing::debug!(%other, %error, "does not hear that its key is this node's, too");
+            network.copied_key.in_vain(&other, every);
+        }
+        Err(_) => network.copied_key.in_vain(&other, every),
     }
 }
 
@@ -70,7 +76,8 @@ impl Words {
         let due: Vec<_> = due.filter(|it| self.is_due(it, is_double)).collect();
         let told = stream::iter(due).map(|peer| async move {
             let heard = timeout(PATIENCE, greet(network, peer.address(), every)).await;
-            (peer, heard.ok())
+            let heard = heard.ok().map(|it| it.map(drop));
+            (peer, heard)
         });
         let mut told = told.buffer_unordered(AT_ONCE);
         while let Some((peer, heard)) = told.next().await {

@@ -220,7 +220,23 @@ impl Network {
             log.tell(|left_out| tracing::info!(%id, left_out, "a peer answers"));
         }
         // A look at the registry as it is now, since others may have taken its place.
-        self.registry.get(id).is_some()
+        let peer = self.registry.get(id);
+        if let Some(peer) = &peer
+            && peer.verified()
+        {
+            self.copied_key.is_another(peer.address());
+        }
+        peer.is_some()
+    }
+
+    /// Notes who has answered where a node with this node's key was heard of.
+    pub(super) fn hear_of_copy(&self, address: &BaseUrl, teller: Option<Registration>) {
+        let told = teller.and_then(|it| self.check(it).ok());
+        match told {
+            Some(told) if told.id == self.peer_id() => self.copied_key.answers(address),
+            Some(_) => self.copied_key.is_another(address),
+            None => {}
+        }
     }
 
     fn check(&self, registration: Registration) -> Result<Checked, Absurd> {
@@ -239,7 +255,9 @@ impl Network {
             // Whoever was heard or has answered since is there.
             let at = u64::try_from(checked.registered_at().0).unwrap_or(0);
             let heard = self.directory.last_heard(checked.id) / 1000;
-            if at >= heard && self.registry.left(&checked) {
+            if checked.id == self.peer_id() {
+                self.copied_key.left(&checked);
+            } else if at >= heard && self.registry.left(&checked) {
                 let (id, log) = (checked.id, &self.log.leaves);
                 log.tell(|left_out| tracing::info!(%id, left_out, "a peer has said goodbye"));
             }

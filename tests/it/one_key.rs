@@ -80,7 +80,10 @@ fn a_copy_without_the_two_files_that_are_named_gets_a_key_of_its_own_and_keeps_i
     let copy = tempfile::tempdir().unwrap();
     let to = copy.path().join("peer_storage");
     let mut copied = Command::new("cp");
-    copied.arg("-a").arg(dir.path().join("peer_storage")).arg(&to);
+    copied
+        .arg("-a")
+        .arg(dir.path().join("peer_storage"))
+        .arg(&to);
     assert!(copied.status().unwrap().success());
     let verified = |tree: &TempDir| {
         let verify = larder(tree.path()).arg("verify").output().unwrap();
@@ -99,7 +102,9 @@ fn a_copy_without_the_two_files_that_are_named_gets_a_key_of_its_own_and_keeps_i
     let own = peer_id(two.address);
     assert_ne!(own, first);
     let told = two.log();
-    let told = told.lines().find(|it| it.contains("goes on as another peer"));
+    let told = told
+        .lines()
+        .find(|it| it.contains("goes on as another peer"));
     assert!(told.unwrap().contains(&first) && told.unwrap().contains(&own));
     two.stop();
     verified(&copy);
@@ -144,4 +149,91 @@ fn a_node_that_comes_back_elsewhere_is_not_taken_for_two() {
     assert_eq!(status["key_also_at"], Value::Null);
     assert!(!peer.log().contains("one key speaks"), "{}", peer.log());
     assert!(!again.log().contains("this node's key"), "{}", again.log());
+}
+
+/// Where a node says that its key is, too.
+fn key_also_at(node: &Node) -> Value {
+    get(node.address, "/api/p2p/status", &[]).json()["key_also_at"].clone()
+}
+
+/// A node and one with its key, which both know of.
+fn told_of() -> (Node, TempDir, Node, TempDir) {
+    let (dir, one) = start(&[]);
+    let copy = with_key_of(&dir);
+    let two = Node::start(&copy, &["--discover-every", "1", "--peer", &one.url("")]);
+    until("the copy is told of", || {
+        (key_also_at(&one) == two.url("")).then_some(())
+    });
+    (one, dir, two, copy)
+}
+
+fn until_told_no_longer(node: &Node) {
+    until("no copy is told of", || {
+        key_also_at(node).is_null().then_some(())
+    });
+    let mut status = larder(Path::new("/"));
+    let output = status.args(["status", "--node", &node.url("")]).output();
+    let told = String::from_utf8(output.unwrap().stdout).unwrap();
+    assert!(told.contains("version") && !told.contains("copy"), "{told}");
+    let log = node.log();
+    let line = "no other node has this node's key now";
+    assert_eq!(log.matches(line).count(), 1, "{log}");
+}
+
+#[test]
+fn a_copy_that_has_stopped_is_told_of_no_longer_and_one_that_comes_back_is() {
+    let (one, _dir, two, copy) = told_of();
+    let port = two.address.port().to_string();
+    two.stop();
+    until_told_no_longer(&one);
+    let back = [
+        "--discover-every",
+        "1",
+        "--port",
+        &port,
+        "--peer",
+        &one.url(""),
+    ];
+    let two = Node::start(&copy, &back);
+    until("it is told of again", || {
+        (key_also_at(&one) == two.url("")).then_some(())
+    });
+    let told = one
+        .log()
+        .matches("another node has this node's key")
+        .count();
+    assert_eq!(told, 2);
+}
+
+#[test]
+fn a_copy_that_was_killed_is_told_of_no_longer() {
+    let (one, _dir, two, _copy) = told_of();
+    until("the copy hears of the first", || {
+        (key_also_at(&two) == one.url("")).then_some(())
+    });
+    two.kill();
+    until_told_no_longer(&one);
+}
+
+#[test]
+fn a_copy_with_a_key_of_its_own_is_told_of_no_longer_whoever_asks_whom() {
+    for asks in [true, false] {
+        let (one, _dir, two, copy) = told_of();
+        let port = two.address.port().to_string();
+        // By a crash, which says no goodbye.
+        two.kill();
+        for file in ["node.key", "node.key.check"] {
+            std::fs::remove_file(copy.path().join("peer_storage").join(file)).unwrap();
+        }
+        // What a node was before it forgets.
+        let _ = std::fs::remove_file(copy.path().join("peer_storage/known-peers"));
+        let mut arguments = vec!["--discover-every", "1", "--port", &port];
+        let first = one.url("");
+        if asks {
+            arguments.extend(["--peer", &first]);
+        }
+        let two = Node::start(&copy, &arguments);
+        assert_ne!(peer_id(two.address), peer_id(one.address));
+        until_told_no_longer(&one);
+    }
 }
