@@ -250,10 +250,10 @@ impl Listener {
             }
         }
         let now = *self.seen.borrow_and_update();
-        Some((self.tell(now), self))
+        Some((self.tell(now).await, self))
     }
 
-    fn tell(&mut self, now: Seen) -> Vec<Event> {
+    async fn tell(&mut self, now: Seen) -> Vec<Event> {
         let told = self.told.replace(now);
         let differs = |of: fn(&Seen) -> u64| told.as_ref().map(of) != Some(of(&now));
         let mut events = Vec::new();
@@ -268,7 +268,7 @@ impl Listener {
         tell("keep", |it| it.keeps);
         if differs(|it| it.files) || differs(|it| it.reachable) {
             let status = Event::default().event("storage");
-            events.extend(status.json_data(StatusAnswer::of(&self.node)));
+            events.extend(status.json_data(StatusAnswer::of(&self.node).await));
         }
         events
     }

@@ -29,7 +29,8 @@ pub(super) async fn metrics(
     write_writable(&mut page, checked.is_ok());
     write_files(&mut page, &counted);
     write_syncs(&mut page, &node);
-    write_peers(&mut page, &node);
+    let network_files = node.network_files().await;
+    write_peers(&mut page, &node, network_files);
     write_connections(&mut page, &node);
     traffic.write(&mut page);
     let content_type = [(header::CONTENT_TYPE, CONTENT_TYPE)];
@@ -120,12 +121,12 @@ fn write_syncs(page: &mut MetricsPage, node: &Node) {
     }
 }
 
-fn write_peers(page: &mut MetricsPage, node: &Node) {
+fn write_peers(page: &mut MetricsPage, node: &Node, network_files: u64) {
     let (network, messages) = (node.network(), &node.network().messages);
     page.gauges("larder_peers", "Other nodes known.")
         .value(&[], network.registry.len());
     page.gauges("larder_network_files", "Files known of all nodes.")
-        .value(&[], node.view().total());
+        .value(&[], network_files);
     page.counters(
         "larder_announcements_sent_total",
         "Announcements to peers, by whether the peer took it.",

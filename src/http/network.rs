@@ -82,8 +82,8 @@ pub(super) struct NetworkAnswer {
     status: &'static str,
     peer_id: String,
     file_count: usize,
-    /// How many there are; where they do not fit on one page, what this node and others hold is
-    /// counted twice.
+    /// How many there are, each once however many hold it; of more than a thousand as of a look at
+    /// all of them a while ago, with what came and went since.
     total_files: u64,
     files: Vec<HeldView>,
     next: Option<String>,
@@ -149,7 +149,7 @@ pub(super) async fn list(
         total_files: if is_all {
             files.len() as u64
         } else {
-            view.total()
+            node.network_files().await
         },
         files,
         next: page.next.map(write_cursor),

@@ -27,6 +27,7 @@ pub(super) struct StatusAnswer {
     peers_reachable: usize,
     local_files: u64,
     storage_dir: String,
+    /// How many files `/api/p2p/network` lists, as its `total_files` tells.
     network_files: u64,
     forged_messages: u64,
     /// The size of all files together, in bytes, as if each had its own content.
@@ -50,7 +51,7 @@ pub(super) struct StatusAnswer {
 }
 
 impl StatusAnswer {
-    pub(super) fn of(node: &Node) -> Self {
+    pub(super) async fn of(node: &Node) -> Self {
         let totals = node.store().totals();
         Self {
             status: "success",
@@ -59,7 +60,7 @@ impl StatusAnswer {
             peers_reachable: node.network().registry.answering().len(),
             local_files: totals.files,
             storage_dir: node.store().storage().to_string(),
-            network_files: node.view().total(),
+            network_files: node.network_files().await,
             forged_messages: node.network().messages.forged.get(),
             file_bytes: totals.bytes,
             blobs: totals.blobs,
@@ -77,7 +78,7 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Json<StatusAnswer> 
     let room = node.store().room().await;
     Json(StatusAnswer {
         room_bytes: Some(room),
-        ..StatusAnswer::of(&node)
+        ..StatusAnswer::of(&node).await
     })
 }
 

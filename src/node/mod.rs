@@ -27,8 +27,10 @@ use crate::store::{Store, StoreError};
 use crate::web::Connections;
 use crate::web::server;
 
+mod count;
 pub mod view;
 
+use count::{Count, Everything};
 use view::View;
 
 /// How a node is set up.
@@ -80,6 +82,7 @@ pub struct Node {
     fetcher: Arc<Fetcher>,
     keeper: Arc<Keeper>,
     uploads: Arc<Uploads>,
+    count: Arc<Count>,
     options: Options,
     shutting_down: watch::Sender<bool>,
     connections: Arc<Connections>,
@@ -118,6 +121,7 @@ impl Node {
             fetcher,
             keeper: Arc::new(keeper),
             uploads: Arc::new(uploads),
+            count: Arc::default(),
             options,
             shutting_down: watch::Sender::new(false),
             connections: Arc::default(),
@@ -192,6 +196,17 @@ impl Node {
             store: &self.store,
             directory: &self.network.directory,
         }
+    }
+
+    /// How many files the network holds: as many as are listed, exact up to a thousand, and beyond
+    /// that as of the last count, with what came and went since.
+    pub async fn network_files(&self) -> u64 {
+        let all = Everything {
+            myself: self.peer_id,
+            store: self.store.clone(),
+            network: Arc::clone(&self.network),
+        };
+        self.count.now(all).await
     }
 
     /// How the node reads what others hold.

@@ -64,9 +64,9 @@ struct Chunk<T> {
 }
 
 impl View<'_> {
-    /// How many files there are. What this node holds and peers tell of, too, is counted twice, and
-    /// what is told of an id of which others are believed more is counted, though not shown.
-    pub fn total(&self) -> u64 {
+    /// At most how many files there are: what this node holds and peers tell of, too, is counted
+    /// twice, and so is what is not shown, since others are believed more.
+    pub fn most(&self) -> u64 {
         self.store.totals().files + self.directory.len() as u64
     }
 

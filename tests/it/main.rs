@@ -57,6 +57,7 @@ mod metrics;
 mod mixed_network;
 mod mixed_stores;
 mod network;
+mod network_count;
 mod network_view;
 mod nth_failure;
 mod odd_forms;
