@@ -1,6 +1,5 @@
 //! `larder bootstrap`: the server that introduces peers to each other.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,19 +14,22 @@ use super::storage::keep_private;
 use super::{allocator, limits, logging, service};
 use crate::blocking;
 use crate::bootstrap::{Bootstrap, Options};
-use crate::config::{DEFAULT_PEER_RATE, GatewayArguments, Log, SECOND, period};
+use crate::config::{DEFAULT_PEER_RATE, GatewayArguments, Listen, Log, SECOND, period, reached};
 use crate::web::server;
+
+/// The port to listen on where none is named.
+const PORT: u16 = 9000;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Address and port to listen on.
+    /// Address to listen on: an IP address, with or without a port (9000).
     #[arg(
         long,
         env = "LARDER_BOOTSTRAP_LISTEN",
         value_name = "ADDRESS",
         default_value = "127.0.0.1:9000"
     )]
-    listen: SocketAddr,
+    listen: Listen,
 
     /// Directory that keeps the table of peers; made if it does not exist.
     #[arg(long, value_name = "DIR", default_value = "bootstrap_storage")]
@@ -90,8 +92,9 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         tokens: None,
     };
     tokio::spawn(reload_on_hangup(hangup()?, nothing));
-    let listener = TcpListener::bind(arguments.listen).await;
-    let listener = listener.with_context(|| format!("cannot listen on {}", arguments.listen))?;
+    let address = arguments.listen.with_port(PORT);
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
     let bound = listener.local_addr()?;
     let options = Options {
         dir: arguments.storage.clone(),
@@ -103,7 +106,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let bootstrap = Arc::new(opened.context("cannot use the storage directory")?);
     let saving = tokio::spawn(Arc::clone(&bootstrap).save_regularly());
     tracing::info!(%bound, "introducing peers");
-    let said = format!("larder introduces peers on http://{bound} now");
+    let shown = reached::shown("http", bound, &reached::at("http", bound)?);
+    let said = format!("larder introduces peers on {shown} now");
     logging::say(&said);
     service::serves(&said);
     let gateways = arguments.gateways.gateways();

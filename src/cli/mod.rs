@@ -207,7 +207,7 @@ impl Command {
 
     fn run_action(self) -> anyhow::Result<ExitCode> {
         match self.action.unwrap_or(Action::Serve(Box::new(self.serve))) {
-            Action::Serve(settings) => serve::run(&settings),
+            Action::Serve(settings) => serve::run(&settings, &self.sources),
             Action::Bootstrap(arguments) => bootstrap::run(&arguments),
             Action::Verify(arguments) => verify::run(&arguments),
             Action::RebuildIndex(arguments) => rebuild_index::run(&arguments),

@@ -16,7 +16,7 @@ use super::storage::{advised, keep_private, of_owner};
 use super::{allocator, limits, logging, service};
 use crate::access::Writers;
 use crate::blocking;
-use crate::config::Settings;
+use crate::config::{Settings, Source, Sources, reached};
 use crate::http;
 use crate::index;
 use crate::node::{self, Node};
@@ -32,7 +32,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long work on other threads has to end after a failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+pub(super) fn run(settings: &Settings, sources: &Sources) -> anyhow::Result<ExitCode> {
     logging::start_for_server(settings.log());
     allocator::limit();
     keep_private();
@@ -41,7 +41,7 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let (http, authorities) = (settings.http()?, settings.authorities()?);
     let tls = settings.tls()?;
     let runtime = or_panic(|| Ok(Runtime::new()?)).context("cannot start the runtime")?;
-    let served = or_panic(|| runtime.block_on(serve(settings, http, authorities, tls)));
+    let served = or_panic(|| runtime.block_on(serve(settings, sources, http, authorities, tls)));
     if served.is_err() {
         // What hangs keeps nobody from ending.
         runtime.shutdown_timeout(AFTER_FAILURE);
@@ -61,6 +61,7 @@ fn or_panic<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
 
 async fn serve(
     settings: &Settings,
+    sources: &Sources,
     http: http::Options,
     authorities: Authorities,
     tls: Option<Tls>,
@@ -77,10 +78,11 @@ async fn serve(
     let listener = TcpListener::bind(address).await;
     let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
     let bound = listener.local_addr()?;
-    let options = node::Options {
+    let mut options = node::Options {
         authorities,
         ..settings.node(bound)?
     };
+    options.discovery.default_bootstrap = sources.of("bootstrap") == Some(Source::Default);
     let grace = settings.server().shutdown_grace;
     let Some(opened) = open(settings.store(), options, &mut stop, grace).await? else {
         return Ok(());
@@ -131,8 +133,8 @@ fn tell_serving(node: &Node, settings: &Settings, bound: SocketAddr, writers: Wr
     tracing::info!(%bound, peer_id = %node.peer_id(), base_url = %node.base_url(), %storage,
         %bootstrap, "serving");
     let said = format!(
-        "larder serves {storage} on {}://{bound} as peer {}, and takes changes from {}",
-        settings.scheme(),
+        "larder serves {storage} on {} as peer {}, and takes changes from {}",
+        reached::shown(settings.scheme(), bound, node.base_url()),
         node.peer_id(),
         match writers {
             Writers::Anybody => "everybody who reaches it".to_owned(),

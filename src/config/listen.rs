@@ -5,10 +5,17 @@ use std::str::FromStr;
 
 /// An address to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Listen {
+pub struct Listen {
     pub(super) ip: IpAddr,
     /// The port, where one is named.
     pub(super) port: Option<u16>,
+}
+
+impl Listen {
+    /// The address with the port that is named, or else this one.
+    pub fn with_port(self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port.unwrap_or(port))
+    }
 }
 
 impl FromStr for Listen {
@@ -23,7 +30,10 @@ impl FromStr for Listen {
                 port: Some(address.port()),
             });
         }
-        let ip = text
+        // As URLs write an address of IPv6, with no port behind it.
+        let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+        let ip = bare
+            .unwrap_or(&text)
             .parse()
             .map_err(|_| "an IP address or localhost, with or without a port")?;
         Ok(Self { ip, port: None })

@@ -1,6 +1,6 @@
 //! The settings: each a flag, an environment variable and a default.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
-use crate::base_url::{BaseUrl, InvalidBaseUrl};
+use crate::base_url::BaseUrl;
 use crate::fetch;
 use crate::http;
 use crate::node;
@@ -28,6 +28,7 @@ mod listen;
 mod log;
 mod own;
 mod period;
+pub mod reached;
 mod secret;
 mod size;
 mod source;
@@ -41,6 +42,7 @@ mod wrong;
 pub use access::TokenFiles;
 pub use file::{FileError, NamedFile, SettingsFile};
 pub use gateways::GatewayArguments;
+pub use listen::Listen;
 pub use log::{Format, Log};
 pub use period::{SECOND, period};
 pub use secret::Secret;
@@ -49,7 +51,6 @@ pub use tokens::{TokensError, add_token};
 pub use variables::check as check_variables;
 pub use wrong::WrongSetting;
 
-use listen::Listen;
 use size::Size;
 
 /// How many requests a second peers may send from one address. A thousand signatures take
@@ -284,7 +285,7 @@ enum KeepArg {
 impl Settings {
     /// The address to listen on.
     pub fn listen(&self) -> SocketAddr {
-        SocketAddr::new(self.listen.ip, self.listen.port.unwrap_or(self.port))
+        self.listen.with_port(self.port)
     }
 
     /// What to log.
@@ -323,8 +324,9 @@ impl Settings {
     pub fn node(&self, bound: SocketAddr) -> Result<node::Options, WrongSetting> {
         let base_url = match &self.base_url {
             Some(base_url) => base_url.clone(),
-            None => default_base_url(self.scheme(), bound)
-                .map_err(|it| WrongSetting::of("base-url", &it))?,
+            None => {
+                reached::at(self.scheme(), bound).map_err(|it| WrongSetting::of("base-url", &it))?
+            }
         };
         let mdns = mdns::Options {
             listen: bound,
@@ -334,6 +336,7 @@ impl Settings {
             base_url,
             discovery: discovery::Options {
                 bootstrap: self.bootstrap.clone(),
+                default_bootstrap: false,
                 peers: self.peer.clone(),
                 mdns: (!self.no_mdns).then_some(mdns),
                 every: self.discover_every,
@@ -404,29 +407,6 @@ impl Settings {
     }
 }
 
-/// Where a listener on `bound` is reached, as far as this machine can tell.
-fn default_base_url(scheme: &str, bound: SocketAddr) -> Result<BaseUrl, InvalidBaseUrl> {
-    let ip = if bound.ip().is_unspecified() {
-        outward_ip()
-    } else {
-        Some(bound.ip())
-    };
-    match ip.filter(|ip| !ip.is_loopback()) {
-        Some(ip) => format!("{scheme}://{}", SocketAddr::new(ip, bound.port())).parse(),
-        None => format!("{scheme}://localhost:{}", bound.port()).parse(),
-    }
-}
-
-/// The address under which others see this machine. Nothing is sent to find out: to
-/// connect a UDP socket only picks the route and the address that belongs to it.
-fn outward_ip() -> Option<IpAddr> {
-    /// Of a range for documentation (RFC 5737), so it lies behind the default route.
-    const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect(ELSEWHERE).ok()?;
-    Some(socket.local_addr().ok()?.ip())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -459,7 +439,7 @@ mod tests {
 
     #[test]
     fn a_node_that_others_reach_is_not_localhost_to_them() {
-        let own = outward_ip().map_or("localhost".to_owned(), |ip| ip.to_string());
+        let own = reached::outward_ip(false).map_or("localhost".to_owned(), |ip| ip.to_string());
         for (bound, base_url) in [
             ("127.0.0.1:1", "http://localhost:1".to_owned()),
             ("[::1]:1", "http://localhost:1".to_owned()),
@@ -482,6 +462,7 @@ mod tests {
             (&["--listen", "[::1]:2"], "[::1]:2"),
             (&["--listen", "localhost:2"], "127.0.0.1:2"),
             (&["--listen", "localhost"], "127.0.0.1:5004"),
+            (&["--listen", "[::1]"], "[::1]:5004"),
         ] {
             assert_eq!(settings(arguments).listen().to_string(), address);
         }

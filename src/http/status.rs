@@ -15,6 +15,7 @@ use super::access;
 use super::peers::PeerView;
 use crate::access::{Access, Writers};
 use crate::node::Node;
+use crate::peer::unanswered::Unanswered;
 use crate::web::error::ApiError;
 
 /// The answer of `GET /api/p2p/status`.
@@ -45,6 +46,8 @@ pub(super) struct StatusAnswer {
     /// Where another node answers with the key of this one, as a copy of its storage directory
     /// does; null where nobody was heard of.
     key_also_at: Option<String>,
+    /// Those that `--peer` and `--bootstrap` name and that do not answer, or are not taken.
+    unanswered: Vec<Unanswered>,
     /// Whether some peers have told of more files than there is room for here, so that of these
     /// the newest are known only.
     partial: bool,
@@ -68,6 +71,7 @@ impl StatusAnswer {
             room_bytes: None,
             reachable: node.network().reachability.get(Instant::now()),
             key_also_at: node.network().copied_key.other().map(|it| it.to_string()),
+            unanswered: node.network().unanswered.list(),
             partial: node.network().directory.partial_peers() > 0,
         }
     }

@@ -1,7 +1,6 @@
 //! Finding peers: by bootstrap servers, by peers named to this node, on the local network,
 //! and from memory.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,8 +16,9 @@ use super::moved::{Words, tell_the_copy};
 use super::network::Network;
 use super::prefix::Prefix;
 use super::registration::Registration;
-use super::registry::{Introducer, Peer};
+use super::registry::{Introduced, Introducer, Peer};
 use super::turns::{Claim, in_turn};
+use super::unanswered::{self, Named};
 use crate::base_url::BaseUrl;
 use crate::record::Timestamp;
 use crate::small_state::{SmallState, StateName};
@@ -42,6 +42,9 @@ const RECALL_AGAIN: Duration = Duration::from_secs(1);
 pub struct Options {
     /// Servers that introduce peers.
     pub bootstrap: Vec<BaseUrl>,
+    /// Whether these are the default, which nobody has named: then nobody is told where none of
+    /// them answers.
+    pub default_bootstrap: bool,
     /// Peers named by their address.
     pub peers: Vec<BaseUrl>,
     /// How nodes of the same local network are found, if they are looked for.
@@ -54,17 +57,12 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             bootstrap: Vec::new(),
+            default_bootstrap: false,
             peers: Vec::new(),
             mdns: None,
             every: Duration::from_secs(30),
         }
     }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Source {
-    Bootstrap,
-    Peer,
 }
 
 /// The known peers are written down under this name.
@@ -85,16 +83,11 @@ pub async fn discover(network: Arc<Network>, options: Options, state: Arc<dyn Sm
         );
         (bootstrap, mdns) = (Vec::new(), None);
     }
-    for address in bootstrap {
-        tasks.spawn(ask(
-            network.clone(),
-            Source::Bootstrap,
-            address,
-            options.every,
-        ));
-    }
-    for address in options.peers {
-        tasks.spawn(ask(network.clone(), Source::Peer, address, options.every));
+    let bootstrap = bootstrap.into_iter().map(|it| (Named::Bootstrap, it));
+    let peers = options.peers.into_iter().map(|it| (Named::Peer, it));
+    for (named, address) in bootstrap.chain(peers) {
+        let told = named == Named::Peer || !options.default_bootstrap;
+        tasks.spawn(ask(network.clone(), named, address, options.every, told));
     }
     if let Some(mdns) = mdns {
         tasks.spawn(ask_neighbours(network.clone(), mdns, options.every));
@@ -105,34 +98,50 @@ pub async fn discover(network: Arc<Network>, options: Options, state: Arc<dyn Sm
     while tasks.join_next().await.is_some() {}
 }
 
-/// Asks one source again and again; after failures with growing pauses.
-async fn ask(network: Arc<Network>, source: Source, address: BaseUrl, every: Duration) {
-    let (mut pause, mut warned) = (1, false);
+/// Asks one that the operator has named again and again; after failures with growing pauses.
+async fn ask(network: Arc<Network>, named: Named, address: BaseUrl, every: Duration, told: bool) {
+    let mut pause = 1;
     while !network.is_leaving() {
-        let introduced = match source {
-            Source::Bootstrap => ask_bootstrap(&network, &address).await,
-            Source::Peer => ask_peer(&network, &address, every).await,
+        let introduced = match named {
+            Named::Bootstrap => ask_bootstrap(&network, &address).await,
+            Named::Peer => ask_peer(&network, &address, every).await,
         };
-        pause = match introduced {
+        let reason = match introduced {
             Ok(told) => {
-                if let Some(teller) = told.teller
-                    && let Err(error) = network.meet_named(teller, &address)
-                    && !std::mem::replace(&mut warned, true)
-                {
-                    tracing::warn!(%address, %error, "the peer that --peer names is not taken");
-                }
+                pause = 1;
+                let teller = told.teller;
+                let reason = teller.and_then(|it| not_taken(&network, it, &address));
                 // Each that the operator has named is an introducer of its own.
                 let by = Introducer::Other(Prefix::of(&address).exact);
                 take(&network, told.peers, by, address.is_loopback()).await;
-                1
+                reason
             }
             Err(error) => {
-                let error: &dyn Error = &error;
-                tracing::debug!(%address, error, ?source, "introduces nobody");
-                (pause * 2).min(MAX_PAUSE)
+                pause = (pause * 2).min(MAX_PAUSE);
+                Some(unanswered::reason(&address, &error))
             }
         };
+        if told {
+            network.unanswered.note(named, &address, reason);
+        } else if let Some(reason) = reason {
+            tracing::debug!(%address, reason, ?named, "introduces nobody");
+        }
         tokio::time::sleep(jittered(every * pause)).await;
+    }
+}
+
+/// Takes the peer in that has answered at an address that the operator has named; why it is not.
+fn not_taken(network: &Network, teller: Registration, address: &BaseUrl) -> Option<String> {
+    match network.meet_named(teller, address) {
+        Err(error) => Some(format!("what it says of itself is not taken: {error}")),
+        Ok(Introduced::Myself) => Some("it is this node itself, or one with its key".to_owned()),
+        Ok(Introduced::Unsigned) => {
+            Some("it signs nothing of what it tells, and --require-signed is set".to_owned())
+        }
+        Ok(Introduced::Full) => Some("there is no room for it".to_owned()),
+        Ok(Introduced::New | Introduced::InsteadOf(_) | Introduced::Known | Introduced::Left) => {
+            None
+        }
     }
 }
 

@@ -30,4 +30,6 @@ pub mod sample;
 pub mod signature;
 pub mod sync;
 pub mod tls;
+pub mod tls_failure;
 pub mod turns;
+pub mod unanswered;

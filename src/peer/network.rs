@@ -21,6 +21,7 @@ use super::registration::{Absurd, Checked, Registration};
 use super::registry::{self, Answered, Introduced, Introducer, Registry};
 use super::removals::Removals;
 use super::signature::Trust;
+use super::unanswered::AllUnanswered;
 use crate::base_url::BaseUrl;
 use crate::metrics::Counter;
 use crate::peer_id::PeerId;
@@ -49,6 +50,8 @@ pub struct Network {
     pub reachability: Reachability,
     /// Whether another node has this node's key.
     pub copied_key: CopiedKey,
+    /// Whom the operator has named, and nobody answers there.
+    pub unanswered: AllUnanswered,
     /// What the log tells of peers.
     pub(super) log: PeerLog,
     /// Whose clocks were told to differ from this machine's.
@@ -120,6 +123,7 @@ impl Network {
             messages: Messages::default(),
             reachability: Reachability::default(),
             copied_key: CopiedKey::default(),
+            unanswered: AllUnanswered::default(),
             log: PeerLog::default(),
             clocks: Mutex::default(),
             leaving: AtomicBool::new(false),

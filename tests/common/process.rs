@@ -72,8 +72,12 @@ impl Node {
         let mut line = String::new();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
-        let address = line.split_once("://").and_then(|(_, rest)| {
-            let (address, _) = rest.split_once(' ')?;
+        // Of one that listens on all addresses the URL is another one.
+        let address = line
+            .split_once("(listens on ")
+            .or_else(|| line.split_once("://"));
+        let address = address.and_then(|(_, rest)| {
+            let (address, _) = rest.split_once([' ', ')'])?;
             address.parse().ok()
         });
         Self {

@@ -56,6 +56,7 @@ mod lying_peer;
 mod metrics;
 mod mixed_network;
 mod mixed_stores;
+mod named_peers;
 mod network;
 mod network_count;
 mod network_view;

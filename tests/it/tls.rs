@@ -145,12 +145,12 @@ fn a_server_that_nobody_believed_vouches_for_is_not_asked() {
         (
             "it has the name of another",
             server(&believed, "other.example", false),
-            "not valid for name",
+            "its certificate is for another name than this",
         ),
         (
             "its certificate is too old",
             server(&believed, "localhost", true),
-            "certificate expired",
+            "its certificate has expired",
         ),
     ] {
         let dirs = [dir(), dir()];

@@ -15,10 +15,11 @@ use tokio::time::{timeout, timeout_at};
 
 use super::connection::Target;
 use super::failure::Failure;
-use super::{output, secure};
+use super::output;
 use crate::base_url::BaseUrl;
 use crate::config::WrongSetting;
 use crate::peer::tls::{self, Authorities};
+use crate::peer::tls_failure::{is_no_http, tls_failure};
 
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -199,10 +200,10 @@ impl Api {
 
     /// Why there is no answer.
     fn unanswered(&self, error: reqwest::Error) -> Failure {
-        if let Some(cause) = secure::tls_failure(&error) {
+        if let Some(cause) = tls_failure(&error, "--ca") {
             return Failure::NotSecure(self.node.clone(), cause);
         }
-        if secure::is_no_http(&error) {
+        if is_no_http(&error) {
             return Failure::Nonsense(
                 "it is no HTTP; if this is a port of HTTPS, its address begins with https://",
             );

@@ -27,7 +27,6 @@ mod proxy;
 mod put;
 mod rm;
 mod running;
-mod secure;
 mod send;
 mod source;
 mod state;

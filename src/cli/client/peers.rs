@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::api::Api;
 use super::connection::Connection;
@@ -22,6 +22,23 @@ struct Peers {
     peers: Vec<Value>,
 }
 
+/// Of the node's status what concerns its peers.
+#[derive(Deserialize)]
+struct Status {
+    // An older node has none.
+    #[serde(default)]
+    unanswered: Vec<Unanswered>,
+}
+
+/// A peer or bootstrap server that the node's settings name, and that does not answer it.
+#[derive(Clone, Deserialize, Serialize)]
+pub(super) struct Unanswered {
+    /// `peer` or `bootstrap`.
+    pub(super) named: String,
+    pub(super) address: String,
+    pub(super) reason: String,
+}
+
 impl Arguments {
     pub(in crate::cli) fn run(&self) -> anyhow::Result<ExitCode> {
         run(&self.connection, |api| self.list(api))
@@ -29,27 +46,46 @@ impl Arguments {
 
     async fn list(&self, api: Api) -> Result<(), Failure> {
         let Peers { peers } = api.get("/api/peers", &[]).await?;
-        for peer in peers {
-            if self.connection.json {
-                output::json(&peer)?;
-                continue;
+        let Status { mut unanswered } = api.get("/api/p2p/status", &[]).await?;
+        unanswered.retain(|it| it.named == "peer");
+        for mut peer in peers {
+            let is_it = |it: &Unanswered| peer.get("address") == Some(&json!(it.address));
+            let why = unanswered.iter().position(is_it);
+            let why = why.map(|at| unanswered.remove(at).reason);
+            if let (Some(why), Some(peer)) = (why, peer.as_object_mut()) {
+                peer.insert("reason".to_owned(), why.into());
             }
-            let text = |key| peer.get(key).and_then(Value::as_str).unwrap_or("-");
-            let verified = match peer.get("verified").and_then(Value::as_bool) {
-                Some(true) => "verified  ",
-                _ => "unverified",
-            };
-            let (id, seen) = (
-                output::field(text("peer_id")),
-                output::field(text("last_seen")),
-            );
-            let address = output::plain(text("address"));
-            let reached = match peer.get("reachable").and_then(Value::as_bool) {
-                Some(false) => "  not reachable now",
-                _ => "",
-            };
-            output::line(&format!("{id}  {verified}  {seen}  {address}{reached}"))?;
+            self.tell(&peer)?;
+        }
+        for it in unanswered {
+            self.tell(&json!({
+                "address": it.address, "reachable": false, "reason": it.reason,
+            }))?;
         }
         Ok(())
+    }
+
+    fn tell(&self, peer: &Value) -> Result<(), Failure> {
+        if self.connection.json {
+            return Ok(output::json(peer)?);
+        }
+        let text = |key| peer.get(key).and_then(Value::as_str);
+        let shown = |key| output::field(text(key).unwrap_or("-"));
+        let verified = match peer.get("verified").and_then(Value::as_bool) {
+            Some(true) => "verified  ",
+            _ => "unverified",
+        };
+        let (id, seen) = (shown("peer_id"), shown("last_seen"));
+        let address = output::plain(text("address").unwrap_or("-"));
+        let mut reached = match peer.get("reachable").and_then(Value::as_bool) {
+            Some(false) => "  not reachable now".to_owned(),
+            _ => String::new(),
+        };
+        if let Some(why) = text("reason") {
+            reached = format!("  not reachable now: {}", output::plain(why));
+        }
+        Ok(output::line(&format!(
+            "{id}  {verified}  {seen}  {address}{reached}"
+        ))?)
     }
 }

@@ -8,6 +8,7 @@ use super::api::Api;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::output;
+use super::peers::Unanswered;
 use super::running::run;
 use crate::cli::counted::counted;
 
@@ -46,6 +47,8 @@ struct Counts {
     #[serde(default)]
     key_also_at: Option<String>,
     #[serde(default)]
+    unanswered: Vec<Unanswered>,
+    #[serde(default)]
     partial: bool,
 }
 
@@ -77,6 +80,8 @@ struct Report {
     reachable: Option<bool>,
     /// Where another node has this one's key.
     key_also_at: Option<String>,
+    /// Those that the node's settings name and that do not answer it.
+    unanswered: Vec<Unanswered>,
     partial: bool,
 }
 
@@ -105,6 +110,7 @@ impl Arguments {
             peers_reachable: counts.peers_reachable,
             reachable: counts.reachable,
             key_also_at: counts.key_also_at,
+            unanswered: counts.unanswered,
             partial: counts.partial,
         };
         if self.connection.json {
@@ -118,7 +124,7 @@ impl Arguments {
 }
 
 impl Report {
-    fn lines(&self) -> [String; 4] {
+    fn lines(&self) -> Vec<String> {
         let writes = match &self.reason {
             None => format!("takes changes{}", self.writers_told()),
             Some(reason) => format!("takes no changes: {}", output::plain(reason)),
@@ -141,7 +147,11 @@ impl Report {
             Some(answer) if answer < self.peers => format!(", {answer} answer"),
             _ => String::new(),
         };
-        [
+        let named = self.unanswered.iter().map(|it| {
+            let (kind, address) = (output::field(&it.named), output::plain(&it.address));
+            format!("{kind:8} {address}: {}", output::plain(&it.reason))
+        });
+        let all = [
             format!("node     {id} at {address}{}", self.copy()),
             format!("version  {version}, {writes}"),
             format!(
@@ -154,7 +164,8 @@ impl Report {
                 counted(self.network_files, "file"),
                 counted(self.peers, "peer")
             ),
-        ]
+        ];
+        all.into_iter().chain(named).collect()
     }
 
     /// From whom it takes changes, where that is not from everybody.

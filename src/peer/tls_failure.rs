@@ -1,20 +1,23 @@
-//! Why TLS with a node fails, for people.
+//! Why TLS with another node fails, for people.
 
 use std::error::Error;
 use std::io;
 
 use rustls::{CertificateError, Error as TlsError};
 
-use crate::peer::tls::is_of_authority;
+use super::tls::is_of_authority;
 
-/// What keeps TLS from standing, if that is why a request failed.
-pub(super) fn tls_failure(error: &reqwest::Error) -> Option<String> {
-    first::<TlsError>(error).map(told)
+/// What keeps TLS from standing, if that is why a request failed; `flag` is what names the
+/// certificates that are trusted.
+pub fn tls_failure(error: &reqwest::Error, flag: &str) -> Option<String> {
+    first::<TlsError>(error).map(|it| told(it, flag))
 }
 
 /// Whether what came is no HTTP at all.
-pub(super) fn is_no_http(error: &reqwest::Error) -> bool {
-    first::<hyper::Error>(error).is_some_and(hyper::Error::is_parse)
+pub fn is_no_http(error: &reqwest::Error) -> bool {
+    // Who is greeted before it has asked, hyper tells by no more than the text.
+    let is_greeted = |it: &hyper::Error| it.to_string().starts_with("received unexpected message");
+    first::<hyper::Error>(error).is_some_and(|it| it.is_parse() || is_greeted(it))
 }
 
 /// The first cause of this type.
@@ -36,7 +39,7 @@ fn first<Cause: Error + 'static>(error: &reqwest::Error) -> Option<&Cause> {
     None
 }
 
-fn told(error: &TlsError) -> String {
+fn told(error: &TlsError, flag: &str) -> String {
     use CertificateError as C;
     let cause = match error {
         TlsError::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
@@ -49,11 +52,15 @@ fn told(error: &TlsError) -> String {
             "its certificate is for another name than this"
         }
         TlsError::InvalidCertificate(C::UnknownIssuer) => {
-            "nobody that is known here vouches for its certificate; name who does with --ca"
+            return format!(
+                "nobody that is known here vouches for its certificate; name who does with {flag}"
+            );
         }
         error if is_of_authority(error) => {
-            "its certificate is that of an authority, such as `openssl req -x509` makes; if it is \
-             yours, name it itself with --ca"
+            return format!(
+                "its certificate is that of an authority, such as `openssl req -x509` makes; if \
+                 it is yours, name it itself with {flag}"
+            );
         }
         TlsError::InvalidMessage(_) => {
             "it does not speak TLS; its address may begin with http:// rather than https://"
