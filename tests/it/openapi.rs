@@ -53,6 +53,22 @@ fn each_path_takes_the_methods_of_the_document_and_no_other() {
     }
 }
 
+#[test]
+fn the_page_of_the_document_shows_the_fields_of_bodies_and_no_marks() {
+    let (_dir, node) = start(&[]);
+    let html = String::from_utf8(get(node.address, "/api/docs", &[]).body).unwrap();
+    let start = html.find("<section id=\"keep\">").unwrap();
+    let end = start + html[start..].find("</section>").unwrap();
+    for field in ["hash", "file_id", "peer_id", "original_name"] {
+        let shown = format!("<code>{field}</code>");
+        let body = html[start..end].split("<h3>Body</h3>").nth(1).unwrap();
+        let body = body.split("<h3>").next().unwrap();
+        assert!(body.contains(&shown), "{field}: {body}");
+    }
+    let (said, _) = html.split_once("<h2>Bodies</h2>").unwrap();
+    assert!(!said.contains('`'));
+}
+
 /// The code of a refusal; nothing of another answer.
 fn answer_code(body: &[u8]) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();

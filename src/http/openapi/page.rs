@@ -67,7 +67,7 @@ fn operations(document: &Value) -> Vec<(String, &str, &Value)> {
 fn write_operation(html: &mut String, method: &str, path: &str, operation: &Value) {
     let id = escaped(text(operation, "/operationId"));
     let (path, summary) = (escaped(path), escaped(text(operation, "/summary")));
-    let more = escaped(text(operation, "/description"));
+    let more = marked(text(operation, "/description"));
     let _ = write!(
         html,
         "<section id=\"{id}\"><h2><code>{method} {path}</code></h2><p>{summary}. {more}</p>"
@@ -105,17 +105,17 @@ fn parameter_row(parameter: &Value) -> [String; 2] {
         escaped(name),
         escaped(place)
     );
-    [name, escaped(text(parameter, "/description"))]
+    [name, marked(text(parameter, "/description"))]
 }
 
 fn answer_row((status, answer): (&String, &Value)) -> [String; 2] {
-    let mut says = escaped(text(answer, "/description"));
+    let mut says = marked(text(answer, "/description"));
     for (kind, content) in members(answer, "/content") {
         let (kind, shape) = (escaped(kind), shape(content.get("schema")));
         let _ = write!(says, "<br>{kind}: {shape}");
     }
     for (name, header) in members(answer, "/headers") {
-        let (name, header) = (escaped(name), escaped(text(header, "/description")));
+        let (name, header) = (escaped(name), marked(text(header, "/description")));
         let _ = write!(says, "<br><code>{name}</code>: {header}");
     }
     [format!("<code>{}</code>", escaped(status)), says]
@@ -140,7 +140,7 @@ fn write_table(html: &mut String, heading: &str, rows: impl Iterator<Item = [Str
 fn write_schema(html: &mut String, schema: &Value) {
     let says = text(schema, "/description");
     let shown = serde_json::to_string_pretty(schema).unwrap_or_default();
-    let (says, shown) = (escaped(says), escaped(&shown));
+    let (says, shown) = (marked(says), escaped(&shown));
     let _ = write!(html, "<p>{says}</p><pre><code>{shown}</code></pre>");
 }
 
@@ -156,7 +156,12 @@ fn shape(schema: Option<&Value>) -> String {
         let name = escaped(name);
         return format!("<a href=\"#{name}\">{name}</a>");
     }
-    let parts = members(schema, "/properties").map(|(name, _)| escaped(name));
+    let either = schema.get("oneOf").and_then(Value::as_array);
+    if let Some(either) = either {
+        let shapes: Vec<_> = either.iter().map(|it| shape(Some(it))).collect();
+        return shapes.join(", or ");
+    }
+    let parts = members(schema, "/properties").map(|(name, it)| part(schema, name, it));
     let parts: Vec<_> = parts.collect();
     if parts.is_empty() {
         escaped(
@@ -168,6 +173,20 @@ fn shape(schema: Option<&Value>) -> String {
     } else {
         parts.join(", ")
     }
+}
+
+/// A property as HTML: whether it has to be there, and what it is.
+fn part(schema: &Value, name: &str, property: &Value) -> String {
+    let required = schema.get("required").and_then(Value::as_array);
+    let is_needed = required.is_some_and(|all| all.iter().any(|it| it == name));
+    let needed = if is_needed { "" } else { " (optional)" };
+    let says = text(property, "/description");
+    let says = if says.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", marked(says.trim_end_matches('.')))
+    };
+    format!("<code>{}</code>{needed}{says}", escaped(name))
 }
 
 /// The members of the object at a JSON pointer (RFC 6901).
@@ -185,6 +204,21 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     text.unwrap_or_default()
 }
 
+/// A text as HTML in which what stands between backticks is code, as in Markdown.
+fn marked(text: &str) -> String {
+    let parts: Vec<_> = text.split('`').collect();
+    let whole = parts.len() % 2 == 1;
+    let parts = parts.iter().enumerate().map(|(at, part)| {
+        let part = escaped(part);
+        match at % 2 {
+            1 if whole => format!("<code>{part}</code>"),
+            1 => format!("`{part}`"),
+            _ => part,
+        }
+    });
+    parts.collect()
+}
+
 fn escaped(text: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
     text.replace('>', "&gt;").replace('"', "&quot;")
@@ -195,6 +229,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_body_of_several_shapes_has_the_fields_of_each_and_backticks_are_code() {
+        let either = json!({ "oneOf": [
+            { "properties": { "a": { "description": "One `x`." } }, "required": ["a"] },
+            { "properties": { "b": {} } },
+        ]});
+        let shown = shape(Some(&either));
+        let expected = "<code>a</code>: One <code>x</code>, or <code>b</code> (optional)";
+        assert_eq!(shown, expected);
+        assert_eq!(marked("a `b` < c"), "a <code>b</code> &lt; c");
+        assert_eq!(marked("a ` b"), "a ` b");
+    }
 
     #[test]
     fn text_never_becomes_markup() {

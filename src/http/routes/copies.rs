@@ -68,10 +68,12 @@ fn begin() -> Operation {
 
 /// What to keep: content, or a file.
 fn wanted() -> Schema {
-    let of_hash = only().property("hash", hash()).required("hash");
+    let of_hash = only()
+        .property("hash", hash().description(Some("The hash of the content.")))
+        .required("hash");
     let of_file = only()
-        .property("file_id", uuid())
-        .property("peer_id", uuid())
+        .property("file_id", uuid().description(Some("The file.")))
+        .property("peer_id", uuid().description(Some("Whose file it is.")))
         .required("file_id");
     OneOf::builder().item(of_hash).item(of_file).build().into()
 }
@@ -79,7 +81,12 @@ fn wanted() -> Schema {
 /// These properties and how the copy is called, and no others.
 fn only() -> ObjectBuilder {
     ObjectBuilder::new()
-        .property("original_name", text().min_length(Some(1)))
+        .property(
+            "original_name",
+            text()
+                .min_length(Some(1))
+                .description(Some("How the copy is called.")),
+        )
         .additional_properties(Some(AdditionalProperties::FreeForm(false)))
 }
 
