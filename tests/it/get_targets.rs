@@ -1,5 +1,5 @@
-//! Where `larder get` writes: each file to a path of its own, nothing outside of the folder that was
-//! named, and nothing that nobody is told of.
+//! Where `larder get` writes: each file to a path of its own, nothing outside of the folder that
+//! was named, and nothing that nobody is told of.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;

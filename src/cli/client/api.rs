@@ -103,8 +103,8 @@ impl Api {
         self.send_while(request, || began).await
     }
 
-    /// Sends a request with a long body; the answer begins soon after `moved` says that the node has
-    /// taken the last of it.
+    /// Sends a request with a long body; the answer begins soon after `moved` says that the node
+    /// has taken the last of it.
     pub(super) async fn send_while(
         &self,
         request: RequestBuilder,

@@ -58,7 +58,8 @@ pub(super) enum Failure {
     )]
     OnlyFolders(String),
     #[error(
-        "this node does not hold {0}; other nodes do, and it is removed there: `larder rm --node URL`"
+        "this node does not hold {0}; other nodes do, and it is removed there: \
+         `larder rm --node URL`"
     )]
     NotHere(String),
     #[error("{0} means several files; name one by its id:")]

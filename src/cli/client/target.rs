@@ -84,8 +84,8 @@ impl Targets {
     }
 }
 
-/// Whether a path means what takes bytes and keeps none, so that nothing is replaced: a device, or a
-/// pipe that this process was given. A pipe in a folder may be anybody's, and is no file.
+/// Whether a path means what takes bytes and keeps none, so that nothing is replaced: a device, or
+/// a pipe that this process was given. A pipe in a folder may be anybody's, and is no file.
 pub(super) fn is_stream(path: &Path) -> bool {
     let is_given = path.starts_with("/dev") || path.starts_with("/proc/self/fd");
     let is_device = |it: Metadata| it.file_type().is_char_device();
