@@ -26,8 +26,8 @@ use crate::revision::Revision;
 /// How long after something was told nothing more is: what changes within this time is told as
 /// one change.
 const GATHER: Duration = Duration::from_millis(500);
-/// How often a stream says that it is there. Whoever has gone does not hear it, and its place is free
-/// after the second time.
+/// How often a stream says that it is there. Whoever has gone does not hear it, and its place is
+/// free after the second time.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// The most streams at once; each takes some 20 KiB of memory with its connection.
 const MAX_STREAMS: usize = 1024;

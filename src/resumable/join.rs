@@ -55,7 +55,10 @@ impl Uploads {
         if let Some(id) = self.begun_before(&upload, &visits).await? {
             return Ok(id);
         }
-        let lengths: BTreeMap<_, _> = visits.iter().map(|it| (it.id, it.state.offset)).collect();
+        let lengths: BTreeMap<_, _> = visits
+            .iter()
+            .map(|it| (it.id, it.state.upload.length.unwrap_or(0)))
+            .collect();
         let id = UploadId::new();
         if upload.about.name.is_empty() {
             upload.about.name = id.to_string();
@@ -92,7 +95,8 @@ impl Uploads {
                 return Err(UploadError::NoPart);
             }
             let here = visit.offset().await?;
-            if visit.state.upload.length != Some(here) {
+            let is_whole = visit.state.whole().is_some() || visit.entry.joined().is_some();
+            if visit.state.upload.length != Some(here) || !is_whole {
                 return Err(UploadError::Unfinished);
             }
             visits.push(visit);
@@ -186,7 +190,7 @@ impl Visit {
         let (mut parts, mut seen) = (Vec::new(), BTreeSet::new());
         for id in of.ids.iter().rev().copied() {
             let content = match self.uploads.remembered.load(id).await {
-                Ok(state) => state.proven(),
+                Ok(state) => state.whole(),
                 Err(UploadError::Unknown) => None,
                 Err(error) => return Err(error),
             };

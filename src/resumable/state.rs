@@ -145,6 +145,12 @@ impl UploadState {
         self.proof.map(|hash| Proven { len, hash })
     }
 
+    /// The content, where all of it was acknowledged and can be proven.
+    pub(super) fn whole(&self) -> Option<Proven> {
+        self.proven()
+            .filter(|it| Some(it.len) == self.upload.length)
+    }
+
     /// What is written down of the upload with this id.
     pub(super) fn to_bytes(&self, id: UploadId) -> Vec<u8> {
         let About {

@@ -252,3 +252,32 @@ fn a_start_that_is_refused_for_what_is_in_the_place_of_something_names_it_and_sa
         assert!(thing.is_at(&path), "{name}");
     }
 }
+
+#[test]
+fn a_file_that_the_lookup_database_is_linked_to_stays_as_it_is() {
+    let words = b"notes of somebody's";
+    for command in ["verify", "serve"] {
+        let (dir, ids) = stored();
+        let notes = dir.path().join("notes.txt");
+        fs::write(&notes, words).unwrap();
+        let generations = fs::read_dir(storage(&dir).join("index")).unwrap();
+        let records: Vec<_> = generations
+            .map(|it| it.unwrap().path().join("db"))
+            .filter(|it| it.exists())
+            .collect();
+        assert!(!records.is_empty());
+        for path in records {
+            fs::remove_file(&path).unwrap();
+            symlink(&notes, &path).unwrap();
+        }
+        if command == "verify" {
+            larder(dir.path()).arg("verify").output().unwrap();
+        }
+        assert_eq!(fs::read(&notes).unwrap(), words, "{command}");
+        // The journal tells all that the database did.
+        let node = Node::start(&dir, &[]);
+        assert_there(&node, &ids);
+        node.stop();
+        assert_eq!(fs::read(&notes).unwrap(), words, "{command}");
+    }
+}

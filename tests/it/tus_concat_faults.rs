@@ -214,6 +214,39 @@ fn what_a_client_asked_for_before_it_vanished_comes_to_its_end() {
 }
 
 #[test]
+fn no_part_counts_for_less_than_what_was_acknowledged_of_it() {
+    let (first, rest) = (vec![1; 70_000], vec![2; 130_000]);
+    for truncate in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::start(&dir, &[]);
+        let part = |lengths: &[&[u8]]| {
+            let all = lengths.iter().map(|it| it.len()).sum();
+            let path = path_of(&create(node.address, all, &["Upload-Concat: partial"]));
+            let mut offset = 0;
+            for bytes in lengths {
+                patched(node.address, &path, offset, bytes);
+                offset += bytes.len();
+            }
+            path
+        };
+        let (one, other) = (part(&[&first, &rest]), part(&[&rest]));
+        // The version before is taken then, which tells of the first request alone.
+        let id = one.rsplit('/').next().unwrap();
+        let state = dir
+            .path()
+            .join(format!("peer_storage/uploading/{id}.state"));
+        let mut bytes = std::fs::read(&state).unwrap();
+        bytes[20] ^= 1;
+        std::fs::write(&state, if truncate { &[][..] } else { &bytes }).unwrap();
+        let concat = format!("Upload-Concat: final;{one} {other}");
+        let answer = send(node.address, &request("POST", TUS, &[&concat], b""));
+        assert_eq!(answer.refusal(), (400, "upload_unfinished".to_owned()));
+        let files = get(node.address, "/api/p2p/files", &[]).json();
+        assert_eq!(files["total_files"], 0);
+    }
+}
+
+#[test]
 fn no_file_is_made_of_a_part_that_is_no_longer_what_came() {
     let bytes = content(21, 3 * MIB);
     for (damaged, restart) in [(0, false), (1, false), (2, true), (0, true)] {
