@@ -38,9 +38,8 @@ pub(super) struct Api {
     node: BaseUrl,
     token: Option<String>,
     proxy: Option<String>,
-    began: Instant,
-    /// When the node was last heard of.
-    heard: Mutex<Option<Instant>>,
+    /// When the node was last heard of, or first asked.
+    heard: Mutex<Instant>,
     /// Why something was last said to be tried again.
     told: Mutex<String>,
 }
@@ -72,8 +71,7 @@ impl Api {
             node: target.node.clone(),
             token,
             proxy,
-            began: Instant::now(),
-            heard: Mutex::default(),
+            heard: Mutex::new(Instant::now()),
             told: Mutex::default(),
         })
     }
@@ -125,25 +123,28 @@ impl Api {
         Failure::Silent(self.node.clone(), ANSWER_WITHIN.as_secs())
     }
 
-    /// Whether it is no use to try again what has failed so: the node was never there, or was not
-    /// heard of for so long that it does not answer.
+    /// Whether it is no use to try again what has failed so: the node was not heard of for so long
+    /// that it does not answer.
     pub(super) fn is_lost(&self, failure: &Failure) -> bool {
-        let heard = *self.heard.lock();
-        match failure {
-            Failure::NoNode(..) if heard.is_none() => true,
-            Failure::NoNode(..) | Failure::Silent(..) | Failure::Cut(_) => {
-                heard.unwrap_or(self.began).elapsed() >= ANSWER_WITHIN
-            }
-            _ => false,
-        }
+        let failed = matches!(
+            failure,
+            Failure::NoNode(..) | Failure::Silent(..) | Failure::Cut(_)
+        );
+        failed && self.heard.lock().elapsed() >= ANSWER_WITHIN
     }
 
     /// Tells why something is tried once more, unless that is what was told last: of several files
     /// that wait for the same it is told once.
-    pub(super) fn tell_again(&self, bar: &ProgressBar, why: String, pause: Duration) {
+    pub(super) fn tell_again(
+        &self,
+        bar: &ProgressBar,
+        why: String,
+        pause: Duration,
+        tries: (u32, u32),
+    ) {
         let mut told = self.told.lock();
         if *told != why {
-            output::tell_again(bar, &why, pause);
+            output::tell_again(bar, &why, pause, tries);
             *told = why;
         }
     }
@@ -161,7 +162,7 @@ impl Api {
     }
 
     fn hear(&self) {
-        *self.heard.lock() = Some(Instant::now());
+        *self.heard.lock() = Instant::now();
     }
 
     /// The body of an answer, which has at most `longest` bytes.

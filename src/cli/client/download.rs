@@ -155,7 +155,8 @@ impl Download<'_> {
                 return Err(failure.of_holders());
             }
             tries += 1;
-            self.api.tell_again(self.bar, failure.told(), pause);
+            self.api
+                .tell_again(self.bar, failure.told(), pause, (tries, TRIES));
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

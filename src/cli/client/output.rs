@@ -90,10 +90,12 @@ pub(in crate::cli) fn say(text: &str) {
     let _ = writeln!(stderr(), "larder: {text}");
 }
 
-/// Tells on standard error why something is tried once more, and after which pause.
-pub(super) fn tell_again(bar: &ProgressBar, why: &str, pause: Duration) {
+/// Tells on standard error why something is tried once more, after which pause, and the how
+/// manieth try of how many that is.
+pub(super) fn tell_again(bar: &ProgressBar, why: &str, pause: Duration, (number, of): (u32, u32)) {
     let pause = pause.as_secs_f32();
-    bar.suspend(|| say(&format!("{why}; tries again in {pause} s")));
+    let text = format!("{why}; tries again in {pause} s ({number} of {of})");
+    bar.suspend(|| say(&text));
 }
 
 /// A bar on standard error, where that is a terminal.

@@ -305,7 +305,8 @@ impl Sending<'_> {
                 return Err(failure);
             }
             tries += 1;
-            self.api.tell_again(self.bar, failure.told(), pause);
+            self.api
+                .tell_again(self.bar, failure.told(), pause, (tries, TRIES));
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
