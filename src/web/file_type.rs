@@ -28,22 +28,6 @@ const TEXTS: [&str; 5] = [
     "application/xml",
 ];
 
-/// The kinds of types that there are (IANA, Media Types), and one that was never registered and
-/// is in use all the same.
-const KINDS: [&str; 12] = [
-    "application",
-    "audio",
-    "chemical",
-    "example",
-    "font",
-    "haptics",
-    "image",
-    "message",
-    "model",
-    "multipart",
-    "text",
-    "video",
-];
 /// Endings that mostly mean something else than the registered type: programs in TypeScript, which
 /// browsers show, while they play no transport streams; players look into those themselves.
 const OTHER_TEXTS: [&str; 3] = ["cts", "mts", "ts"];
@@ -80,12 +64,13 @@ fn is_type(text: &str) -> bool {
     let Some((kind, name)) = essence.split_once('/') else {
         return false;
     };
-    let is_name = |c: u8| c.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&c);
-    let is_kind = KINDS.contains(&kind) || kind.strip_prefix("x-").is_some_and(|it| !it.is_empty());
-    is_kind
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.bytes().all(is_name)
-        && !["null", "undefined", "unknown", "none"].contains(&name)
+    let is_name_byte = |c: u8| c.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&c);
+    let is_name = |it: &str| {
+        it.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && it.bytes().all(is_name_byte)
+            && !["null", "undefined", "unknown", "none"].contains(&it)
+    };
+    is_name(kind) && is_name(name)
 }
 
 /// The type as which a browser may show this one in place, where nothing of it can become a
@@ -164,13 +149,11 @@ mod tests {
             "image/undefined",
             "a/b/c",
             "image/png/x",
-            "foo/bar",
             "",
             " ",
             ";",
             "image / png",
             "none",
-            "x-/y",
             "image/*; q=1",
             "[object Object]",
             "image/,",
@@ -186,6 +169,7 @@ mod tests {
             "application/x-www-form-urlencoded",
             "x-conference/x-cooltalk",
             "chemical/x-pdb",
+            "a/b",
             "text/x-c++",
             "TEXT/HTML;charset=x",
         ] {

@@ -207,12 +207,13 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 /// A text as HTML in which what stands between backticks is code, as in Markdown.
 fn marked(text: &str) -> String {
     let parts: Vec<_> = text.split('`').collect();
-    let whole = parts.len() % 2 == 1;
+    let last = parts.len() - 1;
     let parts = parts.iter().enumerate().map(|(at, part)| {
         let part = escaped(part);
         match at % 2 {
-            1 if whole => format!("<code>{part}</code>"),
-            1 => format!("`{part}`"),
+            // Nothing ends it.
+            1 if at == last => format!("`{part}"),
+            1 => format!("<code>{part}</code>"),
             _ => part,
         }
     });
