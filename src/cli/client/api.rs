@@ -279,17 +279,17 @@ fn refused(status: StatusCode, refusal: Option<ErrorAnswer>) -> Failure {
 fn unsaid(status: StatusCode) -> Option<ErrorAnswer> {
     let message = match status {
         StatusCode::PAYLOAD_TOO_LARGE => {
-            "413 Payload Too Large, from a proxy before it, which takes no request as long as this \
-             file (nginx: client_max_body_size)"
+            "from a proxy before it, which takes no request as long as this file (nginx: \
+             client_max_body_size)"
         }
         StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
-            "a proxy before it does not reach it"
+            "from a proxy before it, which does not reach it"
         }
         _ => return None,
     };
     Some(ErrorAnswer {
         code: String::new(),
-        message: message.to_owned(),
+        message: format!("{status}, {message}"),
     })
 }
 
