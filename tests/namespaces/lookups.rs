@@ -204,7 +204,7 @@ fn a_name_that_leads_where_no_peer_may_be_is_never_connected_to() {
         let log = node.log();
         let refused = |what: &str| {
             let mut lines = log.lines().filter(|it| it.contains(what));
-            lines.any(|it| it.contains("leads to addresses that this node does not ask"))
+            lines.any(|it| it.contains("its name leads to addresses that are reserved"))
         };
         let told = refused("address=http://cloud.test:7000")
             && refused("address=http://loop.test:7000")
