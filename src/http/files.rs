@@ -18,7 +18,7 @@ use super::listing::{Filter, Listing, OrderName};
 use crate::node::Node;
 use crate::peer::challenge::{self, Prover};
 use crate::record::{FileId, Order};
-use crate::web::conditions::{Validators, allow_change};
+use crate::web::conditions::{Validators, allow_change, restrict_change};
 use crate::web::error::ApiError;
 
 /// About how many bytes a listing has at most whose length is told before.
@@ -120,7 +120,9 @@ pub(super) async fn remove(
     let Path(id) = id.map_err(|_| ApiError::UnknownFile)?;
     let id: FileId = id.parse().map_err(|_| ApiError::UnknownFile)?;
     // A file never changes, so that what is expected of it now holds until it is removed.
-    if let Some(record) = node.store().get(id).await? {
+    if restrict_change(&headers)
+        && let Some(record) = node.store().get(id).await?
+    {
         let etag = format!("\"{}\"", record.file.hash);
         let current = Validators {
             etag: &etag,

@@ -26,20 +26,12 @@ pub(crate) struct Validators<'a> {
 
 /// Evaluates the conditions of a GET or HEAD request, in their order (RFC 9110, section 13.2.2).
 pub(crate) fn evaluate(headers: &HeaderMap, validators: Validators<'_>) -> Outcome {
-    let Validators { etag, modified } = validators;
-    let matches = lists(headers, header::IF_MATCH, |tag| tag == etag);
-    // A date counts only where there is no tag.
-    let matches = matches.or_else(|| {
-        let since = date(headers, &header::IF_UNMODIFIED_SINCE)?;
-        Some(seconds(modified?) <= seconds(since))
-    });
-    if matches == Some(false) {
+    if !is_expected(headers, validators) {
         return Outcome::Failed;
     }
-    let is_known = lists(headers, header::IF_NONE_MATCH, |tag| weakly(tag) == etag);
-    let is_known = is_known.or_else(|| {
+    let is_known = is_known_by_tag(headers, validators).or_else(|| {
         let since = date(headers, &header::IF_MODIFIED_SINCE)?;
-        Some(seconds(modified?) <= seconds(since))
+        Some(seconds(validators.modified?) <= seconds(since))
     });
     if is_known == Some(true) {
         Outcome::NotModified
@@ -48,23 +40,41 @@ pub(crate) fn evaluate(headers: &HeaderMap, validators: Validators<'_>) -> Outco
     }
 }
 
-/// Whether what a request would change is what its client expects; None where there is nothing yet.
-/// Only the headers of RFC 9110, sections 13.1.1, 13.1.2 and 13.1.4, are about changes.
+/// Whether a request tells what it expects of what it would change. Only these headers are about
+/// changes (RFC 9110, sections 13.1.1, 13.1.2 and 13.1.4).
+pub(crate) fn restrict_change(headers: &HeaderMap) -> bool {
+    let all = [
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_UNMODIFIED_SINCE,
+    ];
+    all.iter().any(|name| headers.contains_key(name))
+}
+
+/// Whether what a request would change is what it expects; None where there is nothing yet.
 pub(crate) fn allow_change(headers: &HeaderMap, current: Option<Validators<'_>>) -> bool {
     match current {
         Some(current) => {
-            let modified = current.modified;
-            let unmodified = |since| modified.is_none_or(|it| seconds(it) <= seconds(since));
-            let matches = lists(headers, header::IF_MATCH, |tag| tag == current.etag);
-            let matches =
-                matches.or_else(|| date(headers, &header::IF_UNMODIFIED_SINCE).map(unmodified));
-            let is_known = lists(headers, header::IF_NONE_MATCH, |tag| {
-                weakly(tag) == current.etag
-            });
-            matches != Some(false) && is_known != Some(true)
+            is_expected(headers, current) && is_known_by_tag(headers, current) != Some(true)
         }
         None => !headers.contains_key(header::IF_MATCH),
     }
+}
+
+/// Whether the content is what the client expects, be it that it expects nothing. A date counts
+/// only where there is no tag.
+fn is_expected(headers: &HeaderMap, Validators { etag, modified }: Validators<'_>) -> bool {
+    let matches = lists(headers, header::IF_MATCH, |tag| tag == etag);
+    let matches = matches.or_else(|| {
+        let since = date(headers, &header::IF_UNMODIFIED_SINCE)?;
+        Some(seconds(modified?) <= seconds(since))
+    });
+    matches != Some(false)
+}
+
+/// Whether the client knows the content by its tag; None where it names no tags.
+fn is_known_by_tag(headers: &HeaderMap, Validators { etag, .. }: Validators<'_>) -> Option<bool> {
+    lists(headers, header::IF_NONE_MATCH, |tag| weakly(tag) == etag)
 }
 
 /// Whether a `Range` header counts: `If-Range` is absent or names this very tag or date.

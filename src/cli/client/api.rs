@@ -215,17 +215,15 @@ impl Api {
         Failure::Cut(error)
     }
 
-    /// Sends a request and reads its JSON, which may take a node long to know.
+    /// Sends a request and reads its JSON.
     pub(super) async fn json<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
     ) -> Result<T, Failure> {
-        let answer = self.read(self.send(request).await?, LONGEST_ANSWER).await?;
-        let json = serde_json::from_slice(&answer);
-        json.map_err(|_| Failure::Nonsense("it is other JSON, or none"))
+        Ok(self.measured(request).await?.0)
     }
 
-    /// The JSON that comes soon, and how many bytes the answer has.
+    /// The same, and how many bytes the answer has.
     async fn measured<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
