@@ -11,11 +11,11 @@ use super::directory::{Directory, DirectoryError};
 use super::error::StoreError;
 use super::storage::Storage;
 use crate::anchored_disk::AnchoredDisk;
-use crate::blob::local::{Doubts, LocalBlobs, holds_content};
+use crate::blob::local::{Doubts, LocalBlobs, content_dirs};
 use crate::blob::{self, BlobError};
 use crate::blocking;
 use crate::disk::{Disk, DiskError, Durability, RealDisk};
-use crate::index::local::LocalIndex;
+use crate::index::local::{ContentDir, LocalIndex};
 use crate::index::{self, IndexError};
 use crate::record::FileRecord;
 use crate::small_state::local::LocalState;
@@ -69,8 +69,14 @@ impl Options {
     /// How the index is kept.
     pub fn index(&self) -> index::local::Options {
         let (dir, disk) = (self.dir.clone(), Arc::clone(&self.disk));
+        let contents = content_dirs(&dir).map(|it| ContentDir {
+            dir: it.dir,
+            note: it.note,
+            sizes: it.sizes,
+            holds_any: it.holds_any,
+        });
         index::local::Options {
-            holds_content,
+            contents: contents.into(),
             ..index::local::Options::new(dir, disk, self.durability)
         }
     }

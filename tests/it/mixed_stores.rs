@@ -134,6 +134,229 @@ fn a_journal_of_an_earlier_time_is_told_and_content_that_it_does_not_know_is_kep
     }
 }
 
+/// What a storage directory has beside its contents that tells which files there are.
+const ALL_RECORDS: [&str; 4] = ["journal", "journal.reached", "index", "index.seal"];
+
+fn put_back(parts: &[&str], from: &TempDir, into: &TempDir) {
+    for part in parts {
+        let place = storage(into).join(part);
+        if storage(from).join(part).exists() {
+            put(part, from, into);
+        } else if place.is_dir() {
+            fs::remove_dir_all(place).unwrap();
+        } else if place.exists() {
+            fs::remove_file(place).unwrap();
+        }
+    }
+}
+
+fn settle(dir: &TempDir) {
+    let arguments = ["rebuild-index", "--forget-loss"];
+    let output = larder(dir.path()).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn whatever_parts_of_an_earlier_day_are_put_back_nothing_is_deleted_that_a_later_record_needs() {
+    let times = Times::with(&[]);
+    let with = |contents: &[&'static str]| [&ALL_RECORDS[..], contents].concat();
+    // The last content is a long one, of which nothing is noted with the short ones.
+    for (parts, missing) in [
+        (ALL_RECORDS[..2].to_vec(), 7),
+        (ALL_RECORDS[..3].to_vec(), 7),
+        (ALL_RECORDS.to_vec(), 7),
+        // What is left to tell of it is with the other contents alone.
+        (with(&["blobs", "outboards"]), 6),
+        (with(&["packs"]), 7),
+        (vec!["journal", "journal.reached", "blobs"], 6),
+        (vec!["journal", "packs"], 7),
+    ] {
+        let dir = copied(&times.later);
+        put_back(&parts, &times.earlier, &dir);
+        let (_, said) = run(&dir, "verify");
+        let told = format!("{} was reached once", 7 + missing);
+        assert!(said.contains(&told), "{parts:?}: {said}");
+        assert!(!said.contains("the node deletes it"), "{parts:?}: {said}");
+        let node = Node::start(&dir, &[]);
+        let before = node.content_files();
+        node.kill();
+        for start in 0..3 {
+            let node = Node::start(&dir, &[]);
+            assert_eq!(lost(&node), missing, "{parts:?}, start {start}");
+            assert_eq!(are_there(&node, &times.ids[..6]), [true; 6], "{parts:?}");
+            // A collection would have been ended before the stop.
+            if start == 1 {
+                node.kill();
+            } else {
+                node.stop();
+            }
+        }
+        let node = Node::start(&dir, &[]);
+        assert_eq!(node.content_files(), before, "{parts:?}");
+        node.kill();
+        // What belongs together is put back, and nothing was lost of it.
+        put_back(&parts, &times.later, &dir);
+        put_back(&ALL_RECORDS, &times.later, &dir);
+        let node = Node::start(&dir, &[]);
+        assert_eq!(are_there(&node, &times.ids), [true; 13], "{parts:?}");
+    }
+}
+
+#[test]
+fn a_backup_that_is_copied_over_a_later_store_is_told_by_what_it_does_not_replace() {
+    let Times { earlier, later, .. } = Times::with(&[]);
+    for part in ALL_RECORDS.iter().chain(&["blobs", "packs"]) {
+        copy(&storage(&earlier).join(part), &storage(&later));
+    }
+    let node = Node::start(&later, &[]);
+    let before = node.content_files();
+    assert_eq!(lost(&node), 7);
+    node.kill();
+    Node::start(&later, &[]).stop();
+    assert_eq!(Node::start(&later, &[]).content_files(), before);
+}
+
+#[test]
+fn what_was_kept_of_a_later_time_goes_once_that_is_settled() {
+    let Times { earlier, later, .. } = Times::with(&[]);
+    put_back(&ALL_RECORDS, &earlier, &later);
+    let node = Node::start(&later, &[]);
+    assert_eq!((lost(&node), node.content_files().len()), (7, 13));
+    node.stop();
+    settle(&later);
+    let node = Node::start(&later, &[]);
+    until("what no file needs is deleted", || {
+        (node.content_files().len() == 6).then_some(())
+    });
+    assert_eq!(lost(&node), 0);
+}
+
+#[test]
+fn records_and_contents_of_two_stores_are_refused_and_taken_together_lose_nothing() {
+    let own = Times::with(&[]);
+    let other = tempfile::tempdir().unwrap();
+    let node = Node::start(&other, &[]);
+    upload_all(&node, 100..106);
+    node.stop();
+    let cases: [(&[&str], usize); 5] = [
+        (&ALL_RECORDS[..2], 13),
+        (&ALL_RECORDS, 13),
+        (&["packs"], 7 + 3),
+        (&["blobs", "outboards"], 3 + 6),
+        (&["blobs", "packs"], 6),
+    ];
+    for (parts, contents) in cases {
+        let dir = copied(&own.later);
+        put_back(parts, &other, &dir);
+        for command in ["serve", "rebuild-index", "verify"] {
+            let (status, said) = run(&dir, command);
+            assert_eq!(status, Some(1), "{parts:?} {command}: {said}");
+            assert!(said.contains("another store"), "{command}: {said}");
+        }
+        let undone = copied(&dir);
+        put_back(parts, &own.later, &undone);
+        let node = Node::start(&undone, &[]);
+        assert_eq!(are_there(&node, &own.ids), [true; 13], "{parts:?}");
+        node.kill();
+        let arguments = ["rebuild-index", "--skip-damage"];
+        let output = larder(dir.path()).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{parts:?}: {output:?}");
+        let node = Node::start(&dir, &[]);
+        let before = node.content_files();
+        assert_eq!(before.len(), contents, "{parts:?}");
+        assert!(lost(&node) > 0, "{parts:?}");
+        node.kill();
+        Node::start(&dir, &[]).stop();
+        let node = Node::start(&dir, &[]);
+        assert_eq!(node.content_files(), before, "{parts:?}");
+        node.kill();
+    }
+}
+
+/// Content that a crash has left without a record, and where.
+fn leave_content(dir: &TempDir) -> PathBuf {
+    let bytes = content(77, LONG);
+    let hash = blake3::hash(&bytes).to_hex();
+    let path = storage(dir).join("blobs").join(&hash[..2]).join(&*hash);
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn until_collected(dir: &TempDir, left: usize) {
+    let node = Node::start(dir, &[]);
+    until("what the crash left is deleted", || {
+        (node.content_files().len() == left).then_some(())
+    });
+    assert_eq!(lost(&node), 0);
+    node.kill();
+}
+
+/// Removes all that tells how far the journal had come: an older larder leaves no more.
+fn forget_reached(dir: &TempDir) {
+    let note = |name: &str| storage(dir).join(name);
+    for file in ["journal.reached", "packs/journal.reached"] {
+        fs::remove_file(note(file)).unwrap();
+    }
+    let names = fs::read_dir(note("blobs")).unwrap();
+    let names = names.map(|name| name.unwrap().path());
+    let is_note = |path: &PathBuf| path.to_string_lossy().contains("reached-");
+    let notes: Vec<_> = names.filter(is_note).collect();
+    assert_eq!(notes.len(), 1);
+    fs::remove_dir(&notes[0]).unwrap();
+}
+
+#[test]
+fn what_a_kill_leaves_is_deleted_at_the_next_start_also_of_an_older_larder() {
+    let dir = Times::with(&[]).later;
+    leave_content(&dir);
+    until_collected(&dir, 13);
+    leave_content(&dir);
+    forget_reached(&dir);
+    until_collected(&dir, 13);
+}
+
+#[test]
+fn contents_about_which_nothing_is_noted_any_more_are_kept_until_that_is_settled() {
+    let dir = Times::with(&[]).later;
+    leave_content(&dir);
+    let noted = storage(&dir).join("packs/journal.reached");
+    fs::remove_file(&noted).unwrap();
+    let (status, said) = run(&dir, "verify");
+    assert_eq!(status, Some(1), "{said}");
+    let told = said
+        .lines()
+        .find(|line| line.contains("packs/journal.reached"));
+    assert!(told.is_some_and(|it| it.contains("keeps")), "{said}");
+    for _ in 0..3 {
+        let node = Node::start(&dir, &[]);
+        assert_eq!((lost(&node), node.content_files().len()), (1, 14));
+        node.kill();
+    }
+    settle(&dir);
+    until_collected(&dir, 13);
+}
+
+#[test]
+fn a_damaged_note_with_contents_has_them_kept_for_one_start_and_is_made_anew() {
+    let times = Times::with(&[]);
+    for bytes in [&b""[..], b"no such thing", &[7; 72], &[0; 5_000]] {
+        let dir = copied(&times.later);
+        let left = leave_content(&dir);
+        let noted = storage(&dir).join("packs/journal.reached");
+        fs::write(&noted, bytes).unwrap();
+        let (_, said) = run(&dir, "verify");
+        assert!(said.contains("packs/journal.reached"), "{said}");
+        let node = Node::start(&dir, &[]);
+        // A collection would have been ended before the stop.
+        node.stop();
+        assert!(left.exists());
+        let node = Node::start(&dir, &[]);
+        assert_eq!(are_there(&node, &times.ids), [true; 13]);
+        node.kill();
+        until_collected(&dir, 13);
+    }
+}
+
 #[test]
 fn a_relaxed_journal_of_an_earlier_time_is_missed_as_far_as_it_was_durable() {
     let arguments = ["--durability", "relaxed"];

@@ -7,6 +7,7 @@
 //! is named for its content here ([`Place::of`]).
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ use damage::Damage;
 use listing::stored_size;
 use long::LongBlobs;
 use outboards::Outboards;
-use packs::{Copies, InPacks, Packs};
+use packs::{Copies, InPacks, NOTE, Packs};
 pub use packs::{Doubts, MAX_PACK_BYTES};
 use partials::LocalPartials;
 pub use partials::PartialFiles;
@@ -120,10 +121,37 @@ pub fn note_small_files(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
     replace_file(disk, &dir.join(SMALL_FILES), b"")
 }
 
-/// Whether there is content in a storage directory, for who has to know that before anything is
-/// built upon there being none. What cannot be looked at counts as some. Blocks.
-pub fn holds_content(dir: &Path) -> bool {
-    listing::has_any(&dir.join(DIR)) || packs::are_any(&dir.join(PACKS_DIR))
+/// A directory of blobs, for who keeps records of them.
+pub struct ContentDir {
+    /// Where it is.
+    pub dir: PathBuf,
+    /// A file in it that is left to whoever keeps the records; None where only directories
+    /// belong there.
+    pub note: Option<PathBuf>,
+    /// The sizes of the blobs that come into it, in bytes.
+    pub sizes: RangeInclusive<u64>,
+    /// Whether any blob is in it, for who has to know that before anything is built upon there
+    /// being none. What cannot be looked at counts as some. It blocks.
+    pub holds_any: fn(&Path) -> bool,
+}
+
+/// Where the blobs of a storage directory are.
+pub fn content_dirs(storage: &Path) -> [ContentDir; 2] {
+    let (long, packs) = (storage.join(DIR), storage.join(PACKS_DIR));
+    [
+        ContentDir {
+            dir: long,
+            note: None,
+            sizes: LONGEST_IN_PACKS + 1..=u64::MAX,
+            holds_any: listing::has_any,
+        },
+        ContentDir {
+            note: Some(packs.join(NOTE)),
+            dir: packs,
+            sizes: 0..=LONGEST_IN_PACKS,
+            holds_any: packs::are_any,
+        },
+    ]
 }
 
 /// The damaged files about packs in a storage directory, each with what is wrong. They have to

@@ -13,6 +13,8 @@ mod batch;
 mod damage;
 mod last;
 mod list;
+mod note;
+mod options;
 mod reached;
 mod read;
 mod search;
@@ -25,11 +27,16 @@ pub use damage::Damage;
 pub(super) use damage::{OnDamage, refuse};
 pub(super) use last::{Last, copy_of_last, damage_of_last, forget_last, has_copy_of_last, last};
 pub(super) use list::list;
-pub(super) use reached::{damage_of_reached, forget_reached, reached, stranger, tells_of_journal};
+pub use note::ContentDir;
+pub(super) use options::Options;
+pub(super) use reached::{
+    damage_of_reached, forget_reached, has_silent_note, reached, stranger, tells_of_journal,
+    unnoted,
+};
 pub(super) use read::{End, Piece, read};
 pub(super) use segment::{Kind, Segment, last_number};
 pub(super) use snapshot::SnapshotWriter;
-pub(super) use writer::{Journal, Options};
+pub(super) use writer::Journal;
 
 /// Where a snapshot is written before it gets its name.
 pub(super) fn unfinished_snapshot(dir: &Path) -> PathBuf {

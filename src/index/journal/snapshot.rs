@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::batch::Batch;
+use super::options::Options;
 use super::segment::{self, HEADER, Header, Kind};
-use super::writer::{Options, publish};
+use super::writer::publish;
 use crate::disk::{DiskFile, Durability, free_place};
 use crate::index::IndexError;
 use crate::index::codec::Entry;

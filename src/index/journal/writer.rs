@@ -1,31 +1,19 @@
 //! Appending to the journal.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::batch::{Batch, MAX_BODY};
 use super::last::LastBatch;
-use super::reached::ReachedFile;
+use super::options::Options;
+use super::reached::ReachedNotes;
 use super::read::End;
 use super::segment::{self, HEADER, Header, Kind, Segment};
 use crate::append_file::AppendFile;
 use crate::disk::{Disk, Durability, free_place, open_own};
 use crate::index::IndexError;
 use crate::index::codec::Entry;
-
-/// Where and how the journal is kept.
-#[derive(Clone)]
-pub(in crate::index) struct Options {
-    /// The directory of the segments.
-    pub(in crate::index) dir: PathBuf,
-    /// How files are changed.
-    pub(in crate::index) disk: Arc<dyn Disk>,
-    /// Whether an append is synced before it returns.
-    pub(in crate::index) durability: Durability,
-    /// The length, in bytes, at which a segment is finished and a new one begun.
-    pub(in crate::index) segment_bytes: u64,
-}
 
 /// The journal, open for appending. It has one owner, the index's writing thread.
 pub(in crate::index) struct Journal {
@@ -35,7 +23,7 @@ pub(in crate::index) struct Journal {
     active: Active,
     last: LastBatch,
     /// None while the journal is mended: what is lost beyond that is still to be told.
-    reached: Option<ReachedFile>,
+    reached: Option<ReachedNotes>,
     next_seq: u64,
     durable_seq: u64,
     refusal: Arc<OnceLock<String>>,
@@ -88,7 +76,7 @@ impl Journal {
         };
         let (next_seq, durable_seq) = (end.next_seq, end.durable_seq);
         let place = (&*options.dir, &*options.disk);
-        let reached = (!mends).then(|| ReachedFile::open(place, &id, durable_seq + 1));
+        let reached = (!mends).then(|| ReachedNotes::open(&options, &id, durable_seq + 1));
         Ok(Self {
             last: LastBatch::open(place, &id, (end, mends))?,
             reached: reached.transpose()?,
@@ -135,6 +123,9 @@ impl Journal {
             entries,
         };
         let next_seq = batch.next_seq();
+        if let Some(reached) = &mut self.reached {
+            reached.take(batch.first_seq, &batch.entries);
+        }
         let bytes = batch.encode(&self.id);
         if bytes.len() > MAX_BODY {
             let error = io::ErrorKind::FileTooLarge.into();
@@ -167,9 +158,9 @@ impl Journal {
     }
 
     /// Notes outside of the journal how much of it is durable.
-    fn note_reached(&self) {
-        if let Some(reached) = &self.reached {
-            reached.note(self.durable_seq + 1);
+    fn note_reached(&mut self) {
+        if let Some(reached) = &mut self.reached {
+            reached.note(&self.options, self.durable_seq + 1);
         }
     }
 

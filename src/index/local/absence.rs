@@ -12,18 +12,19 @@ pub(super) fn of_journal(options: &Options) -> Result<Option<Damage>, IndexError
     if journal::last_number(&dir)? > 0 {
         return Ok(None);
     }
+    let holds_content = || options.contents.iter().any(|it| (it.holds_any)(&it.dir));
     let shown_by = if journal::has_copy_of_last(&dir) {
-        "the copy of its last batch is"
+        "the copy of its last batch is".to_owned()
     } else if seal::read(options) != seal::Found::Absent {
-        "index.seal is"
-    } else if journal::tells_of_journal(&dir) {
-        "journal.reached is"
-    } else if (options.holds_content)(&options.dir) {
-        "content is"
+        "index.seal is".to_owned()
+    } else if let Some(note) = journal::tells_of_journal(&options.journal()) {
+        format!("{} is", note.display())
+    } else if holds_content() {
+        "content is".to_owned()
     } else {
         return Ok(None);
     };
-    Ok(Some(gone(options, shown_by)))
+    Ok(Some(gone(options, &shown_by)))
 }
 
 /// That no segment of the journal is there, as something else shows.

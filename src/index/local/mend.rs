@@ -299,7 +299,8 @@ pub(super) fn tell_torn(options: &Options, end: &End) {
 /// What is wrong with the journal's end, for who looks without mending it.
 pub(super) fn problem(options: &Options, end: &End) -> Option<Damage> {
     let (segment, offset) = end.last.as_ref()?;
-    let reached = journal::reached(&options.journal().dir);
+    let segments = std::slice::from_ref(segment);
+    let reached = journal::reached(&options.journal(), segments);
     let detail = match journal::last(&options.journal().dir, end) {
         Last::Lost(batch) if batch.entries.len() == 1 => {
             "a change is damaged or cut off (the node takes it from its copy)".to_owned()

@@ -36,6 +36,7 @@ mod sums;
 mod verify;
 mod writer;
 
+pub use super::journal::ContentDir;
 pub use compare::{IndexFinding, Report};
 pub use loss::noted as lost_changes;
 pub use options::Options;

@@ -1,10 +1,10 @@
 //! Where and how a local index is kept.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::disk::{Disk, Durability};
-use crate::index::journal;
+use crate::index::journal::{self, ContentDir};
 
 /// Where and how a local index is kept.
 #[derive(Clone)]
@@ -24,9 +24,9 @@ pub struct Options {
     pub segment_bytes: u64,
     /// The journal is compacted when it holds at least so many entries and most are dead.
     pub compact_entries: u64,
-    /// Tells whether the storage directory holds content, of which a journal must have told.
-    /// It blocks.
-    pub holds_content: fn(&Path) -> bool,
+    /// Where contents are in the storage directory: where there are any, a journal must have told
+    /// of them.
+    pub contents: Vec<ContentDir>,
 }
 
 impl Options {
@@ -40,7 +40,7 @@ impl Options {
             cache_bytes: 4 << 20,
             segment_bytes: 64 << 20,
             compact_entries: 100_000,
-            holds_content: |_| false,
+            contents: Vec::new(),
         }
     }
 
@@ -48,6 +48,7 @@ impl Options {
     pub(super) fn journal(&self) -> journal::Options {
         journal::Options {
             dir: self.dir.join("journal"),
+            contents: self.contents.clone(),
             disk: Arc::clone(&self.disk),
             durability: self.durability,
             segment_bytes: self.segment_bytes,

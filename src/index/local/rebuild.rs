@@ -47,7 +47,8 @@ pub fn rebuild(options: &Options, skip_damage: bool) -> Result<Rebuilt, IndexErr
         sync_after_crash(options)?;
     }
     let old = newest_generation(options)?;
-    let reached = journal::reached(&options.journal().dir);
+    let reached = journal::reached(&options.journal(), &segments);
+    let is_mixed = journal::stranger(&options.journal(), &segments).is_some();
     let mut replayed = make_anew(options, &segments, old + 1, on_damage)?;
     if mend::end_by_copy(options, &replayed.end)? {
         drop(replayed);
@@ -74,6 +75,11 @@ pub fn rebuild(options: &Options, skip_damage: bool) -> Result<Rebuilt, IndexErr
             generation,
             lost,
         } = rescue.best(old, replayed)?;
+        if is_mixed && lost.is_none() {
+            // Of what another store's journal tells nothing is known here.
+            loss::note(options, 1)?;
+            lost = Some(1);
+        }
         replace_journal(options, &replayed, &skipped)?;
     }
     let Replayed {
@@ -135,7 +141,7 @@ fn replace_journal(
     snapshot.finish([])?;
     // The end is another one from now on.
     let forgotten = forget_last(&options.journal().dir, &*options.disk)
-        .and_then(|()| forget_reached(&options.journal().dir, &*options.disk));
+        .and_then(|()| forget_reached(&options.journal()));
     forgotten.map_err(|e| IndexError::io("remove from", &options.dir, e))?;
     for Damage { path, .. } in damaged.iter().filter(|damage| damage.path.is_file()) {
         let aside = path.with_extension("damaged");

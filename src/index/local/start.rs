@@ -21,7 +21,7 @@ use crate::disk::remove_leftover;
 use crate::index::IndexError;
 use crate::index::guard;
 use crate::index::health::Healths;
-use crate::index::journal::{self, End, Journal, OnDamage, Segment, refuse};
+use crate::index::journal::{self, Damage, End, Journal, OnDamage, Segment, refuse};
 use crate::index::lookup::Lookup;
 use crate::index::progress::Progress;
 use crate::record::FileRecord;
@@ -67,7 +67,7 @@ pub(super) fn start(options: &Options) -> Result<Started, IndexError> {
         reached,
     } = bring_up(options, segments, found_now)?;
     let ends_at = replayed.end.next_seq;
-    damaged |= reached.is_some();
+    damaged |= reached.is_some() || note_unproven(options)?;
     mend::tell_torn(options, &replayed.end);
     // A stop seals the end of the journal: a seal of less is of another time, or another store's.
     let known = reached.unwrap_or(ends_at);
@@ -111,6 +111,27 @@ pub(super) fn start(options: &Options) -> Result<Started, IndexError> {
     })
 }
 
+/// Whether nobody can tell which contents the journal knows nothing of, since what was noted with
+/// them is damaged or gone. Where it is gone, the contents may be another store's, or of another
+/// time, and that is remembered. Blocks.
+fn note_unproven(options: &Options) -> Result<bool, IndexError> {
+    let journal = options.journal();
+    if let Some(Damage { path, detail, .. }) = journal::unnoted(&journal) {
+        tracing::error!(path = %path.display(), detail,
+            "it is not known which records need the contents that are here");
+        loss::note(options, 1)?;
+        return Ok(true);
+    }
+    let is_silent = journal::has_silent_note(&journal);
+    if is_silent {
+        tracing::warn!(
+            "what was noted with the contents of how far the journal has come is damaged or gone; \
+             nothing is deleted until the next start"
+        );
+    }
+    Ok(is_silent)
+}
+
 /// How much the journal has lost for good, with a line in the log at every start until that
 /// is settled.
 fn tell_lost(options: &Options) -> Option<u64> {
@@ -152,7 +173,7 @@ fn bring_up(
 ) -> Result<BroughtUp, IndexError> {
     let mut reached = None;
     // Before anything is appended, from where on another end is noted.
-    let durable_once = journal::reached(&options.journal().dir);
+    let durable_once = journal::reached(&options.journal(), &segments);
     let mut accounted = 0;
     let mut replayed = replay_or_make_anew(options, &segments, &mut generation, check)?;
     loop {
@@ -237,7 +258,7 @@ pub(super) fn prepare(
     if let Some(damage) = absence::of_journal(options)? {
         on_damage(damage)?;
     }
-    if let Some(damage) = journal::stranger(&journal_dir, &segments) {
+    if let Some(damage) = journal::stranger(&options.journal(), &segments) {
         on_damage(damage)?;
     }
     // The snapshot that makes others void must have its name for good before they go.

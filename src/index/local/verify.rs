@@ -48,8 +48,8 @@ fn tell_end(options: &Options, end: &End, report: Report<'_>) -> bool {
     let dir = options.journal().dir;
     let problem = mend::problem(options, end);
     let is_told = problem.is_some();
-    let about = [damage_of_last(&dir, end), damage_of_reached(&dir), problem];
-    for damage in about.into_iter().flatten() {
+    let about = damage_of_last(&dir, end).into_iter().chain(problem);
+    for damage in about.chain(damage_of_reached(&options.journal())) {
         report(IndexFinding::Journal(damage));
     }
     is_told

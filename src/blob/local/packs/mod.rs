@@ -40,6 +40,7 @@ pub(super) use options::Options;
 pub(super) use problems::{are_any, problems};
 pub(super) use reading::{Copies, InPacks};
 pub use scan::Doubts;
+pub(super) use start::NOTE;
 
 use entry::prefix;
 use start::{Names, start};

@@ -21,6 +21,9 @@ use super::{dead, index_file, mending};
 use crate::disk::{is_shared, remove_leftover};
 use crate::hash::BlobHash;
 
+/// The file among the packs that is left to whoever keeps records of blobs.
+pub(crate) const NOTE: &str = "journal.reached";
+
 /// The files of a directory of packs.
 #[derive(Default)]
 pub(super) struct Names {
@@ -51,11 +54,19 @@ impl Names {
                 }
                 // What a crash left of a pack that was begun.
                 _ if path.ends_with(UNFINISHED) && path.is_file() => {}
+                // What is noted here of the records that need blobs, or a crash left of that.
+                _ if is_note(&path) && path.is_file() => {}
                 _ => names.others.push(path),
             }
         }
         Ok(names)
     }
+}
+
+fn is_note(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str);
+    let name = name.map(|name| name.strip_suffix(".unfinished").unwrap_or(name));
+    name == Some(NOTE)
 }
 
 /// The number in the name of a pack or of a file about one.
