@@ -17,8 +17,8 @@ use crate::stored_file;
 
 /// What the file of one of many ends with, behind the id.
 const STATE: &str = ".state";
-/// The extension of one that was set aside.
-const DAMAGED: &str = "damaged";
+/// What the name of one ends with that was set aside.
+const DAMAGED: &str = ".damaged";
 /// What follows the name of a set in that of the directory of the versions before.
 const BEFORE: &str = ".before";
 
@@ -118,12 +118,14 @@ impl LocalState {
             }
             let saved = match found.remove(&id) {
                 Some(saved) => saved,
-                None => self.saved(set, &id)?,
+                // What was set aside is for people to look at, for a while.
+                None => self
+                    .saved(set, &id)?
+                    .or_else(|| self.aside(set, &id, keep_aside)),
             };
-            // What was set aside is for people to look at, for a while.
-            let is_aside = path.extension().is_some_and(|it| it == DAMAGED);
-            let stays = saved.is_some() || (is_aside && is_younger(&path, keep_aside));
-            if !stays && let Err(error) = self.disk.remove_file(&path) {
+            if saved.is_none()
+                && let Err(error) = self.disk.remove_file(&path)
+            {
                 tracing::warn!(path = %path.display(), %error, "not removed");
             }
             found.insert(id, saved);
@@ -139,6 +141,19 @@ impl LocalState {
         }
         let name = path.file_name().unwrap_or_default();
         name.as_encoded_bytes().contains(&b'.') || path.parent() == Some(&self.before_dir(set))
+    }
+
+    /// A piece that was set aside less than so long ago.
+    fn aside(&self, set: StateSet, id: &str, keep_aside: Duration) -> Option<Saved> {
+        let path = self.path(&StateName::OneOf(set, id.to_owned()));
+        let mut path = path.into_os_string();
+        path.push(DAMAGED);
+        let age = stored_file::age(Path::new(&path)).ok()?;
+        (age < keep_aside).then(|| Saved {
+            id: id.to_owned(),
+            content: None,
+            age,
+        })
     }
 
     fn saved(&self, set: StateSet, id: &str) -> io::Result<Option<Saved>> {
@@ -186,10 +201,4 @@ impl SmallState for LocalState {
         })
         .await
     }
-}
-
-fn is_younger(path: &Path, than: Duration) -> bool {
-    let written = fs::metadata(path).and_then(|look| look.modified());
-    let age = written.map(|it| it.elapsed().unwrap_or_default());
-    age.is_ok_and(|age| age < than)
 }

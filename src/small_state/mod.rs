@@ -57,7 +57,8 @@ impl Eq for StateSet {}
 pub struct Saved {
     /// Its id.
     pub id: String,
-    /// What was saved; None where it cannot be read now, as [`SmallState::load`] tells.
+    /// What was saved; None where it cannot be read now, as [`SmallState::load`] tells, or was set
+    /// aside, since it was damaged.
     pub content: Option<Vec<u8>>,
     /// How long ago that was.
     pub age: Duration,
@@ -87,8 +88,8 @@ pub trait SmallState: Send + Sync + 'static {
     /// Forgets what was saved; nothing there is fine.
     async fn remove(&self, name: &StateName) -> Result<(), StateError>;
 
-    /// Makes ready for pieces of a set, and finds those that are there; what of it was set
-    /// aside, since it was damaged, goes after `keep_aside`.
+    /// Makes ready for pieces of a set, and finds those that are there, also what was set aside,
+    /// since it was damaged, which goes after `keep_aside`.
     async fn prepare(&self, set: StateSet, keep_aside: Duration) -> Result<Vec<Saved>, StateError>;
 }
 

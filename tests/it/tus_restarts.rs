@@ -314,6 +314,46 @@ fn bytes_that_were_acknowledged_are_proven_before_they_become_a_file() {
     }
 }
 
+#[test]
+fn what_has_come_of_an_upload_whose_state_is_damaged_for_good_stays_with_what_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    let bytes = content(8, 100_000);
+    let upload = created(node.address, 2 * bytes.len());
+    patched(node.address, &upload, 0, &bytes);
+    node.stop();
+    let (path, state) = files_of(&dir, &upload);
+    let before = dir.path().join("peer_storage/uploading.before");
+    let before = before.join(path.file_name().unwrap());
+    for (file, text) in [
+        (state.path(), "of another version"),
+        (&before, "of another version"),
+    ] {
+        std::fs::write(file, text).unwrap();
+    }
+    let aside = state.path().with_extension("state.damaged");
+    for _ in 0..2 {
+        let node = Node::start(&dir, &[]);
+        assert_eq!(look(node.address, &upload).status, 404);
+        let other = created(node.address, 100);
+        patched(node.address, &other, 0, &bytes[..100]);
+        assert!(node.log().contains("set aside"));
+        node.stop();
+        assert!(std::fs::read(&path).unwrap() == bytes);
+        assert_eq!(std::fs::read(&aside).unwrap(), b"of another version");
+    }
+    let long_ago = SystemTime::now() - Duration::from_hours(25);
+    for file in [&path, &aside] {
+        let file = std::fs::File::open(file).unwrap();
+        file.set_modified(long_ago).unwrap();
+    }
+    let node = Node::start(&dir, &["--upload-expiry", "24"]);
+    until("both expire", || {
+        (!path.exists() && !aside.exists()).then_some(())
+    });
+    node.stop();
+}
+
 /// Kills a node in the middle of a request once that is noted to have brought at least `len`
 /// bytes, and tells how many were noted each time.
 fn killed_while_it_grows(dir: &TempDir, content: &[u8], len: usize) -> (String, Vec<usize>) {
