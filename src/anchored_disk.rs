@@ -1,7 +1,9 @@
-//! A disk that puts nothing into a directory over which something was mounted.
+//! A disk that puts nothing into a directory over which something was mounted, and changes
+//! nothing behind a link.
 //!
-//! What is written there is durable, and gone as soon as that is unmounted again. Whoever has a
-//! file open in such a directory can tell by the file; who makes one is told here.
+//! What is written to a mount is durable, and gone as soon as that is unmounted again. Whoever has
+//! a file open in such a directory can tell by the file; who makes one is told here. Behind a link
+//! that has taken the place of a directory is what somebody keeps elsewhere.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -69,8 +71,27 @@ impl AnchoredDisk {
         }
     }
 
-    /// Fails where what is put at `path` would be in something that was mounted since.
+    /// Fails where `path` is behind a link that stands in the place of a directory below the
+    /// root.
+    fn check_way(&self, path: &Path) -> io::Result<()> {
+        let parent = path
+            .parent()
+            .and_then(|it| it.strip_prefix(&self.root).ok());
+        let mut dir = self.root.clone();
+        for name in parent.into_iter().flat_map(Path::components) {
+            dir.push(name);
+            if dir.is_symlink() {
+                let told = format!("{} has become a link while the node ran", dir.display());
+                return Err(io::Error::new(io::ErrorKind::CrossesDevices, told));
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails where what is put at `path` would be behind a link, or in something that was mounted
+    /// since.
     fn check(&self, path: &Path) -> io::Result<()> {
+        self.check_way(path)?;
         let (Some(parent), Some(root)) = (path.parent(), self.places.get(&self.root)) else {
             return Ok(());
         };
@@ -113,16 +134,19 @@ impl Disk for AnchoredDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check_way(from)?;
         self.check(to)?;
         self.disk.rename(from, to)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check_way(from)?;
         self.check(to)?;
         self.disk.link(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.check_way(path)?;
         self.disk.remove_file(path)
     }
 

@@ -52,7 +52,7 @@ pub trait Disk: Send + Sync + 'static {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Opens an existing file for writing; what is no file is an error of the kind `InvalidData`.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    /// Creates a directory; one that exists already is fine.
+    /// Creates a directory; one that exists already is fine, but no link to one.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Renames a file within the storage directory, replacing what `to` names.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -121,7 +121,7 @@ impl Disk for RealDisk {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         match DirBuilder::new().mode(DIR_MODE).create(path) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && is_dir_itself(path) => Ok(()),
             result => result,
         }
     }
@@ -144,6 +144,11 @@ impl Disk for RealDisk {
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {
         Ok(Box::new(Directory(File::open(path)?)))
     }
+}
+
+/// Whether a directory is at `path`, and no link to one.
+fn is_dir_itself(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|look| look.is_dir())
 }
 
 /// A directory of the machine's own file system.

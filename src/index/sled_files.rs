@@ -21,8 +21,10 @@ const RECORDS: &str = "db";
 const LONG_VALUES: &str = "blobs";
 /// What is derived from the records, beside them.
 pub(super) const SECONDARY: &str = "secondary";
-/// What the names of snapshots begin with.
+/// What the names of snapshots begin with; 16 hex digits follow.
 const SNAPSHOT: &str = "snap.";
+/// What follows those while one is written.
+const UNFINISHED: &str = ".generating";
 /// A snapshot is at most this many times as long as the records of which it tells, and
 /// [`BESIDE`] longer.
 const TIMES: u64 = 16;
@@ -49,10 +51,9 @@ pub(super) fn prepare(dir: &Path) -> Result<(), IndexError> {
     let records = fs::metadata(dir.join(RECORDS)).map_or(0, |look| look.len());
     for entry in entries.flatten() {
         let path = entry.path();
-        if !is_own(&entry) {
-            continue;
-        }
-        let fit = if is_unfinished_snapshot(&entry) {
+        let fit = if !is_own(&entry) {
+            check_foreign(&entry)
+        } else if is_unfinished_snapshot(&entry) {
             fs::remove_file(&path)
         } else {
             check(&entry, records)
@@ -69,7 +70,24 @@ pub(super) fn prepare(dir: &Path) -> Result<(), IndexError> {
 pub(super) fn is_own(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let name = name.to_string_lossy();
-    [SETTINGS, RECORDS, LONG_VALUES, SECONDARY].contains(&&*name) || name.starts_with(SNAPSHOT)
+    [SETTINGS, RECORDS, LONG_VALUES, SECONDARY].contains(&&*name) || is_snapshot(&name)
+}
+
+/// Whether a file is called as a snapshot is, or one that is being written.
+fn is_snapshot(name: &str) -> bool {
+    let digits = name.strip_prefix(SNAPSHOT);
+    let digits = digits.map(|it| it.strip_suffix(UNFINISHED).unwrap_or(it));
+    let is_digit = |it: u8| matches!(it, b'0'..=b'9' | b'A'..=b'F');
+    digits.is_some_and(|it| it.len() == 16 && it.bytes().all(is_digit))
+}
+
+/// Fails where somebody else has put something there that sled would read for its own, and remove.
+fn check_foreign(entry: &DirEntry) -> io::Result<()> {
+    if !entry.file_name().to_string_lossy().starts_with(SNAPSHOT) {
+        return Ok(());
+    }
+    let told = "it is not of larder, and would be taken for a snapshot and removed";
+    Err(io::Error::new(io::ErrorKind::InvalidData, told))
 }
 
 /// Removes a database's directory with its files, and leaves it where somebody else has put
@@ -105,7 +123,7 @@ pub(super) fn remove(dir: &Path) -> io::Result<()> {
 fn is_unfinished_snapshot(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let name = name.to_string_lossy();
-    name.starts_with(SNAPSHOT) && name.ends_with(".generating")
+    is_snapshot(&name) && name.ends_with(UNFINISHED)
 }
 
 fn check(entry: &DirEntry, records: u64) -> io::Result<()> {
@@ -114,9 +132,8 @@ fn check(entry: &DirEntry, records: u64) -> io::Result<()> {
         let told = "it is a link, which larder never makes";
         return Err(io::Error::new(io::ErrorKind::InvalidData, told));
     }
-    // sled keeps long values in a directory of their own, and larder has none that are so long.
     if entry.file_type()?.is_dir() {
-        return Ok(());
+        return check_long_values(&entry.path());
     }
     let file = stored_file::open(&entry.path())?;
     let len = file.metadata()?.len();
@@ -140,6 +157,20 @@ fn check(entry: &DirEntry, records: u64) -> io::Result<()> {
     {
         let told = format!("of its {len} bytes only {data} were ever written");
         return Err(io::Error::new(io::ErrorKind::InvalidData, told));
+    }
+    Ok(())
+}
+
+/// sled keeps long values in a directory of their own, each in a file with a number for its name,
+/// and larder has none that are so long: what is called so is somebody else's, and sled would
+/// remove it.
+fn check_long_values(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        if name.to_str().is_some_and(|it| it.parse::<i64>().is_ok()) {
+            let told = "something is there that is not of larder, and would be removed";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, told));
+        }
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::layout;
 use crate::blob::local::note_small_files;
 use crate::disk::{DIR_MODE, Disk, DiskError, FILE_MODE, is_shared, replace_file};
 use crate::owner::Owner;
@@ -66,6 +67,17 @@ pub enum DirectoryError {
         /// Whose it is.
         owner: Owner,
     },
+    /// A link stands in the place of a directory in it.
+    #[error(
+        "{} is a link, and larder follows none there, since it removes and renames files of its \
+         own by their names: put the directory itself there, or mount it there, and start again \
+         (the storage directory as a whole may be a link) [linked_directory]",
+        path.display()
+    )]
+    Linked {
+        /// The link.
+        path: PathBuf,
+    },
     /// A newer larder wrote it.
     #[error(
         "{} was written by a newer larder (format {found}; this one knows up to {VERSION}). Where \
@@ -116,6 +128,7 @@ impl Directory {
     /// until the value is dropped. Blocks.
     pub(super) fn open(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, DirectoryError> {
         create_durably(path).map_err(|e| DiskError::new("create", path, e))?;
+        check_links(path)?;
         warn_of_others(path);
         if let Some(owner) = other_owner(path) {
             tracing::warn!(path = %path.display(), %owner,
@@ -146,6 +159,7 @@ impl Directory {
     /// others out as far as the file system lets a file be locked that is not written to. Blocks.
     pub(super) fn open_frozen(path: &Path) -> Result<Self, DirectoryError> {
         check_there(path)?;
+        check_links(path)?;
         let locks = lock_frozen(path)?;
         if let Some(found) = version(path)?.filter(|version| *version > VERSION) {
             let path = path.to_owned();
@@ -174,6 +188,15 @@ fn check_there(path: &Path) -> Result<(), DirectoryError> {
             path: path.to_owned(),
         }),
         Err(e) => Err(DiskError::new("look at", format, e).into()),
+    }
+}
+
+/// Fails where a link stands in the place of a directory in it.
+fn check_links(path: &Path) -> Result<(), DirectoryError> {
+    let linked = layout::linked(path);
+    match linked.map_err(|e| DiskError::new("look through", path, e))? {
+        Some(path) => Err(DirectoryError::Linked { path }),
+        None => Ok(()),
     }
 }
 
@@ -228,8 +251,14 @@ fn lock(dir: &Path) -> Result<Locks, DirectoryError> {
     let directory = lock_itself(dir)?;
     let path = dir.join(LOCK);
     let mut options = OpenOptions::new();
-    let options = options.read(true).write(true).create(true).truncate(false);
-    let open = stored_file::open_with(&path, options.mode(FILE_MODE));
+    let options = options.read(true).write(true).mode(FILE_MODE);
+    let open = match stored_file::open_with(&path, options) {
+        // Not where a link to nowhere leads.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            stored_file::open_with(&path, options.create_new(true))
+        }
+        open => open,
+    };
     let mut file = open.map_err(|e| DiskError::new("open", &path, e))?;
     match file.try_lock() {
         Ok(()) => {}

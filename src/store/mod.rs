@@ -29,6 +29,7 @@ mod feed;
 mod hot;
 mod ingest;
 mod known_lengths;
+mod layout;
 mod lending;
 pub mod local;
 mod opening;

@@ -167,36 +167,6 @@ fn what_is_not_of_larder_is_left_alone_and_keeps_no_node_from_its_work() {
 }
 
 #[test]
-fn a_link_in_the_place_of_a_directory_for_uploads_costs_nothing_of_what_it_leads_to() {
-    for name in [
-        "spool",
-        "uploading",
-        "uploading.before",
-        "damaged",
-        "keeping",
-    ] {
-        let (dir, ids) = stored();
-        let elsewhere = dir.path().join("elsewhere");
-        fs::create_dir(&elsewhere).unwrap();
-        let names = ["letter.txt", "notes", ".profile", "0.unfinished", "a.state"];
-        for file in names {
-            fs::write(elsewhere.join(file), "mine").unwrap();
-        }
-        let place = storage(&dir).join(name);
-        if place.exists() {
-            fs::remove_dir_all(&place).unwrap();
-        }
-        symlink(&elsewhere, &place).unwrap();
-        let node = Node::start(&dir, &[]);
-        assert_there(&node, &ids);
-        node.stop();
-        for file in names {
-            assert!(Thing::File.is_at(&elsewhere.join(file)), "{name}: {file}");
-        }
-    }
-}
-
-#[test]
 fn a_directory_in_the_place_of_what_can_be_made_anew_keeps_no_node_from_its_work() {
     for name in [
         "packs/0000000001.dead",
@@ -279,5 +249,32 @@ fn a_file_that_the_lookup_database_is_linked_to_stays_as_it_is() {
         assert_there(&node, &ids);
         node.stop();
         assert_eq!(fs::read(&notes).unwrap(), words, "{command}");
+    }
+}
+
+#[test]
+fn what_sled_would_take_for_its_own_and_remove_is_left_alone() {
+    for name in [
+        "snap.tmp",
+        "snap.",
+        "snap.0",
+        "snap.zip.generating",
+        "blobs/9",
+    ] {
+        let (dir, ids) = stored();
+        let generation = storage(&dir).join("index/0000000001");
+        let planted = generation.join(name);
+        fs::write(&planted, "mine").unwrap();
+        let verified = larder(dir.path()).arg("verify").output().unwrap();
+        let told = String::from_utf8(verified.stdout).unwrap();
+        let entry = name.split('/').next().unwrap();
+        assert!(told.contains(&format!("0000000001/{entry}: ")), "{told}");
+        for start in 0..2 {
+            let node = Node::start(&dir, &[]);
+            assert_there(&node, &ids);
+            use_it(&node, 10 + 10 * start);
+            node.stop();
+            assert!(Thing::File.is_at(&planted), "{name}, start {start}");
+        }
     }
 }

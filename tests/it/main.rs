@@ -50,6 +50,7 @@ mod keeping;
 mod keeping_all;
 mod killed_commands;
 mod limits;
+mod linked_directories;
 mod lost_journal;
 mod lying_node;
 mod lying_peer;

@@ -1,0 +1,76 @@
+//! The directories of a storage directory, none of which may be a link.
+//!
+//! What is left of a crash is removed and renamed there by its name. Behind a link that would be
+//! done to what somebody keeps elsewhere. The storage directory itself may be a link, and any
+//! directory in it a mount.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// All of them, and of which form the names of directories in them are, where there are any.
+const DIRECTORIES: [(&str, Option<Names>); 11] = [
+    ("blobs", Some(Names::Shards)),
+    ("outboards", Some(Names::Shards)),
+    ("packs", None),
+    ("spool", None),
+    ("damaged", None),
+    ("uploading", None),
+    ("uploading.before", None),
+    ("keeping", None),
+    ("journal", None),
+    ("index", Some(Names::Generations)),
+    ("spare-files", None),
+];
+
+/// Of which form the names of directories are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// Two hex digits.
+    Shards,
+    /// Ten digits.
+    Generations,
+}
+
+impl Names {
+    fn contain(self, name: &OsStr) -> bool {
+        let name = name.as_encoded_bytes();
+        match self {
+            Self::Shards => name.len() == 2 && name.iter().all(u8::is_ascii_hexdigit),
+            Self::Generations => name.len() == 10 && name.iter().all(u8::is_ascii_digit),
+        }
+    }
+}
+
+/// The first link that stands in the place of a directory of this storage directory, wherever it
+/// leads. Blocks.
+pub(super) fn linked(storage: &Path) -> io::Result<Option<PathBuf>> {
+    for (name, names) in DIRECTORIES {
+        let dir = storage.join(name);
+        if dir.is_symlink() {
+            return Ok(Some(dir));
+        }
+        if let Some(names) = names
+            && let Some(link) = linked_in(&dir, names)?
+        {
+            return Ok(Some(link));
+        }
+    }
+    Ok(None)
+}
+
+fn linked_in(dir: &Path, names: Names) -> io::Result<Option<PathBuf>> {
+    let entries = match std::fs::read_dir(dir) {
+        // Whoever needs the directory tells what is in its place.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Ok(None),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if names.contain(&entry.file_name()) && entry.file_type()?.is_symlink() {
+            return Ok(Some(entry.path()));
+        }
+    }
+    Ok(None)
+}
