@@ -217,6 +217,24 @@ fn a_backup_that_is_copied_over_a_later_store_is_told_by_what_it_does_not_replac
 }
 
 #[test]
+fn putting_the_same_earlier_day_back_once_more_makes_nothing_of_what_was_kept() {
+    let Times { earlier, later, .. } = Times::with(&[]);
+    put_back(&ALL_RECORDS, &earlier, &later);
+    Node::start(&later, &[]).kill();
+    // By a tool that also removes what the backup has not.
+    put_back(&ALL_RECORDS, &earlier, &later);
+    fs::remove_file(storage(&later).join("journal.loss")).unwrap();
+    Node::start(&later, &[]).kill();
+    Node::start(&later, &[]).stop();
+    let node = Node::start(&later, &[]);
+    assert!(lost(&node) > 0);
+    assert_eq!(node.content_files().len(), 13);
+    node.kill();
+    settle(&later);
+    until_collected(&later, 6);
+}
+
+#[test]
 fn what_was_kept_of_a_later_time_goes_once_that_is_settled() {
     let Times { earlier, later, .. } = Times::with(&[]);
     put_back(&ALL_RECORDS, &earlier, &later);

@@ -30,8 +30,8 @@ pub(super) use list::list;
 pub use note::ContentDir;
 pub(super) use options::Options;
 pub(super) use reached::{
-    damage_of_reached, forget_reached, has_silent_note, reached, stranger, tells_of_journal,
-    unnoted,
+    damage_of_reached, forget_reached, has_silent_note, reached, settle_kept, stranger,
+    tells_of_journal, tells_of_kept, unnoted,
 };
 pub(super) use read::{End, Piece, read};
 pub(super) use segment::{Kind, Segment, last_number};

@@ -17,6 +17,8 @@ use crate::stored_file;
 const MAGIC: [u8; 8] = *b"larderR1";
 /// The same beside the journal, where contents have notes, too.
 const MAGIC_OF_ALL: [u8; 8] = *b"larderR2";
+/// The same with contents of which what no record needs is kept, until somebody settles that.
+const MAGIC_OF_KEPT: [u8; 8] = *b"larderR3";
 /// The length of a record, in bytes.
 const LEN: usize = 8 + 16 + 8 + 4;
 /// What the name of a directory begins with that is a note.
@@ -122,7 +124,9 @@ fn open_in_file(disk: &dyn Disk, path: &Path, reached: Reached) -> io::Result<Pl
         return Err(io::ErrorKind::InvalidData.into());
     }
     let first = read_records(path).ok().and_then(|[first, _]| first);
-    let is_fit = |it: Reached| it.journal == reached.journal && it.next_seq <= reached.next_seq;
+    let is_fit = |it: Reached| {
+        it.kind == reached.kind && it.journal == reached.journal && it.next_seq <= reached.next_seq
+    };
     let record = reached.encode();
     if !first.is_some_and(is_fit) {
         replace_file(disk, path, &[&record[..], &record].concat())?;
@@ -153,11 +157,34 @@ fn open_as_name(disk: &dyn Disk, dir: &Path, reached: Reached) -> io::Result<Pat
     Ok(path)
 }
 
+/// What a note tells besides how far the journal has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing.
+    Plain,
+    /// That contents have notes, too: so it is beside the journal.
+    OfAll,
+    /// That contents are kept that no record needs, as long as nobody has settled what is lost.
+    OfKept,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Plain, Self::OfAll, Self::OfKept];
+
+    fn magic(self) -> [u8; 8] {
+        match self {
+            Self::Plain => MAGIC,
+            Self::OfAll => MAGIC_OF_ALL,
+            Self::OfKept => MAGIC_OF_KEPT,
+        }
+    }
+}
+
 /// What a note tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Reached {
-    /// Whether contents have notes, too.
-    pub(super) is_of_all: bool,
+    /// What it tells besides.
+    pub(super) kind: Kind,
     /// The journal's id.
     pub(super) journal: [u8; 16],
     /// The number after the last entry that was durable.
@@ -167,7 +194,7 @@ pub(super) struct Reached {
 impl Reached {
     fn encode(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(LEN);
-        bytes.extend(if self.is_of_all { MAGIC_OF_ALL } else { MAGIC });
+        bytes.extend(self.kind.magic());
         bytes.extend(self.journal);
         bytes.extend(self.next_seq.to_le_bytes());
         bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
@@ -180,13 +207,12 @@ impl Reached {
             return None;
         }
         let mut fields = Fields(body);
-        let magic = fields.take::<8>().ok()?;
-        let reached = Self {
-            is_of_all: magic == MAGIC_OF_ALL,
+        let magic = fields.take().ok()?;
+        Some(Self {
+            kind: Kind::ALL.into_iter().find(|it| it.magic() == magic)?,
             journal: fields.take().ok()?,
             next_seq: u64::from_le_bytes(fields.take().ok()?),
-        };
-        [MAGIC, MAGIC_OF_ALL].contains(&magic).then_some(reached)
+        })
     }
 
     /// The same as the name of a directory: all of a record, in hex digits.
@@ -245,9 +271,9 @@ mod tests {
 
     #[test]
     fn a_name_tells_what_a_record_does_and_no_other_name_tells_anything() {
-        for is_of_all in [false, true] {
+        for kind in Kind::ALL {
             let reached = Reached {
-                is_of_all,
+                kind,
                 journal: [7; 16],
                 next_seq: 1 << 40,
             };

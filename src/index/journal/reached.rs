@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::damage::Damage;
-use super::note::{ContentDir, Note, Reached, read};
+use super::note::{ContentDir, Kind, Note, Reached, read};
 use super::options::Options;
 use super::segment::Segment;
 use crate::index::IndexError;
@@ -26,8 +26,8 @@ pub(super) struct ReachedNotes {
     journal: [u8; 16],
     beside: Option<Note>,
     with_contents: Vec<NoteWithContents>,
-    /// Whether there is one with all contents.
-    is_of_all: bool,
+    /// What that beside the journal tells besides, and those with contents.
+    kinds: [Kind; 2],
 }
 
 struct NoteWithContents {
@@ -38,33 +38,36 @@ struct NoteWithContents {
 
 impl ReachedNotes {
     /// Opens the notes of the journal with this id, or makes some, and notes that its entries
-    /// before `next_seq` are durable and no others ever were. What is in the place of one stays
-    /// there, and then nothing is noted.
+    /// before `next_seq` are durable and no others ever were; and whether contents are kept that no
+    /// record needs. What is in the place of one stays there, and then nothing is noted.
     pub(super) fn open(
         options: &Options,
         journal: &[u8; 16],
         next_seq: u64,
+        keeps: bool,
     ) -> Result<Self, IndexError> {
         let (disk, journal) = (&*options.disk, *journal);
-        let reached = |is_of_all| Reached {
-            is_of_all,
+        let reached = |kind| Reached {
+            kind,
             journal,
             next_seq,
         };
+        let of_contents = if keeps { Kind::OfKept } else { Kind::Plain };
         let mut with_contents = Vec::new();
         // Before the one that says that they are there.
         for contents in &options.contents {
-            let note = or_none(contents.note(), contents.open(disk, reached(false)))?;
+            let note = or_none(contents.note(), contents.open(disk, reached(of_contents)))?;
             with_contents.extend(note.map(|note| NoteWithContents { note, due: None }));
         }
         let is_of_all = !with_contents.is_empty() && with_contents.len() == options.contents.len();
         let path = path(&options.dir);
-        let beside = or_none(&path, Note::beside(disk, &path, reached(is_of_all)))?;
+        let of_journal = if is_of_all { Kind::OfAll } else { Kind::Plain };
+        let beside = or_none(&path, Note::beside(disk, &path, reached(of_journal)))?;
         Ok(Self {
             journal,
             beside,
             with_contents,
-            is_of_all,
+            kinds: [of_journal, of_contents],
         })
     }
 
@@ -84,8 +87,9 @@ impl ReachedNotes {
 
     /// Notes that the entries before `next_seq` are durable.
     pub(super) fn note(&mut self, options: &Options, next_seq: u64) {
-        let reached = |is_of_all| Reached {
-            is_of_all,
+        let [of_journal, of_contents] = self.kinds;
+        let reached = |kind| Reached {
+            kind,
             journal: self.journal,
             next_seq,
         };
@@ -96,11 +100,11 @@ impl ReachedNotes {
             }
         };
         if let Some(note) = &mut self.beside {
-            write(note, reached(self.is_of_all));
+            write(note, reached(of_journal));
         }
         for NoteWithContents { note, due } in &mut self.with_contents {
             if due.take_if(|due| *due <= next_seq).is_some() {
-                write(note, reached(false));
+                write(note, reached(of_contents));
             }
         }
     }
@@ -185,9 +189,29 @@ pub(in crate::index) fn unnoted(options: &Options) -> Option<Damage> {
 
 fn unnoted_contents(options: &Options) -> impl Iterator<Item = &ContentDir> {
     let beside = read(&path(&options.dir)).ok().flatten();
-    let had_notes = beside.is_some_and(|it| it.is_of_all);
+    let had_notes = beside.is_some_and(|it| it.kind == Kind::OfAll);
     let contents = options.contents.iter().filter(move |_| had_notes);
     contents.filter(|it| it.read().is_ok_and(|it| it.is_empty()) && (it.holds_any)(&it.dir))
+}
+
+/// A note that says that contents are kept that no record needs, until somebody settles that.
+/// Blocks.
+pub(in crate::index) fn tells_of_kept(options: &Options) -> Option<PathBuf> {
+    let kept = told(options).find(|(_, it)| it.kind == Kind::OfKept);
+    kept.map(|(path, _)| path)
+}
+
+/// Has the notes say no longer that contents are kept that no record needs. Blocks.
+pub(in crate::index) fn settle_kept(options: &Options) -> io::Result<()> {
+    for contents in &options.contents {
+        let told = contents.read().unwrap_or_default().into_iter();
+        let kept = told.map(|(_, it)| it).find(|it| it.kind == Kind::OfKept);
+        if let Some(kept) = kept {
+            let kind = Kind::Plain;
+            contents.open(&*options.disk, Reached { kind, ..kept })?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a note that was with contents says nothing now: it is damaged, or was an empty

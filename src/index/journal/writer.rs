@@ -40,24 +40,27 @@ impl Journal {
     /// there is cut off. A journal without segments is begun.
     ///
     /// `refusal` is set when a write or sync has failed in a way that leaves unknown
-    /// what is on disk; nothing is written after that.
+    /// what is on disk; nothing is written after that. It is noted whether it `keeps` contents
+    /// that no record needs.
     pub(in crate::index) fn open(
         options: Options,
         end: &End,
         refusal: Arc<OnceLock<String>>,
+        keeps: bool,
     ) -> Result<Self, IndexError> {
-        Self::open_with(options, (end, false), refusal)
+        Self::open_with(options, (end, false), refusal, keeps)
     }
 
     /// The same, to append first what the copy of the last batch has and the journal has lost.
     pub(in crate::index) fn open_to_mend(options: Options, end: &End) -> Result<Self, IndexError> {
-        Self::open_with(options, (end, true), Arc::default())
+        Self::open_with(options, (end, true), Arc::default(), true)
     }
 
     fn open_with(
         options: Options,
         (end, mends): (&End, bool),
         refusal: Arc<OnceLock<String>>,
+        keeps: bool,
     ) -> Result<Self, IndexError> {
         let id = match &end.last {
             Some((segment, _)) => segment.header.journal,
@@ -76,7 +79,7 @@ impl Journal {
         };
         let (next_seq, durable_seq) = (end.next_seq, end.durable_seq);
         let place = (&*options.dir, &*options.disk);
-        let reached = (!mends).then(|| ReachedNotes::open(&options, &id, durable_seq + 1));
+        let reached = (!mends).then(|| ReachedNotes::open(&options, &id, durable_seq + 1, keeps));
         Ok(Self {
             last: LastBatch::open(place, &id, (end, mends))?,
             reached: reached.transpose()?,

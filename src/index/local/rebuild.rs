@@ -111,6 +111,8 @@ fn tell_skipped(damage: &Damage) {
 pub fn forget_loss(options: &Options) -> Result<(), IndexError> {
     // A start after a clean stop looks for no such content.
     seal::remove(options)?;
+    let settled = journal::settle_kept(&options.journal());
+    settled.map_err(|e| IndexError::io("write into", &options.dir, e))?;
     loss::settle(options)
 }
 

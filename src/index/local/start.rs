@@ -122,6 +122,14 @@ fn note_unproven(options: &Options) -> Result<bool, IndexError> {
         loss::note(options, 1)?;
         return Ok(true);
     }
+    let kept = journal::tells_of_kept(&journal).filter(|_| loss::noted(&options.dir).is_none());
+    if let Some(path) = kept {
+        tracing::error!(path = %path.display(),
+            "contents are kept that no record needs, and what told how many changes are lost is \
+             gone");
+        loss::note(options, 1)?;
+        return Ok(true);
+    }
     let is_silent = journal::has_silent_note(&journal);
     if is_silent {
         tracing::warn!(
@@ -291,7 +299,8 @@ fn start_writer(
     }: Writing,
 ) -> Result<(mpsc::Sender<Request>, Arc<Shared>), IndexError> {
     let refusal = Arc::new(OnceLock::new());
-    let journal = Journal::open(options.journal(), &end, Arc::clone(&refusal))?;
+    let keeps = loss::noted(&options.dir).is_some();
+    let journal = Journal::open(options.journal(), &end, Arc::clone(&refusal), keeps)?;
     progress.journal = journal.id();
     let shared = Arc::new(Shared {
         lookup: RwLock::new(Current {
