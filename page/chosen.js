@@ -114,7 +114,7 @@ function show() {
   document.getElementById('chosen').hidden = files.length === 0
   document.getElementById('chosen-count').textContent = `${count(files.length, 'file', 'files')} chosen, ${bytes(size)}`
   for (const [id, isUseless] of [
-    ['chosen-keep', files.every((file) => file.here && !file.damaged)],
+    ['chosen-keep', files.every((file) => file.own && !file.damaged)],
     ['chosen-delete', !files.some((file) => file.own)],
   ]) {
     document.getElementById(id).disabled = isUseless

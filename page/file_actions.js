@@ -22,8 +22,8 @@ export function download(event, file) {
 }
 
 export async function keepHere(file) {
-  await keep(file)
-  note(`A copy of ${file.name} is being made`)
+  const { keep: { state } } = await keep(file)
+  note(state === 'kept' ? `${file.name} is kept here` : `A copy of ${file.name} is being made`)
 }
 
 function keep(file) {
@@ -64,7 +64,7 @@ function confirmed(title, text) {
 }
 
 export async function keepAll(files) {
-  const missing = files.filter((file) => !file.here || file.damaged)
+  const missing = files.filter((file) => !file.own || file.damaged)
   const failures = await each(missing, keep)
   const made = missing.length - failures
   note(`${count(made, 'copy is', 'copies are')} being made${failed(failures)}`, failures > 0)

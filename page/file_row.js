@@ -16,7 +16,7 @@ export function row(file, keeping, facts, mayWrite) {
     keeping ? element('progress', { max: Math.max(file.size, 1), value: keeping.fetched, 'aria-label': `Copy of ${file.name}` }) : null,
     element('span', { class: 'row-actions' },
       button('Look', file, look),
-      mayWrite && !(file.here && !file.damaged) && !keeping ? button('Keep a copy', file, keepHere, 'wide') : null,
+      mayWrite && !(file.own && !file.damaged) && !keeping ? button('Keep a copy', file, keepHere, 'wide') : null,
       mayWrite && file.own ? button('Delete', file, remove, 'wide') : null))
 }
 

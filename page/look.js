@@ -60,7 +60,7 @@ function showActions(file) {
     element('a', { class: 'button primary', href: address(file), download: file.name, click: (event) => download(event, file) }, 'Download'),
     act('Copy the link', () => copy(new URL(address(file), document.baseURI).href, 'The link')),
     file.hash ? act('Copy the hash', () => copy(file.hash, 'The hash')) : null,
-    mayWrite() && (!file.here || file.damaged) ? act('Keep a copy', then(keepHere)) : null,
+    mayWrite() && (!file.own || file.damaged) ? act('Keep a copy', then(keepHere)) : null,
     mayWrite() && file.own ? act('Delete', then(remove)) : null,
   ].filter(Boolean))
 }

@@ -13,6 +13,7 @@ use super::gate::ClientShare;
 use super::remote;
 use crate::fetch::keep::{KeepId, KeepProgress, Naming, Stage, Wanted};
 use crate::hash::BlobHash;
+use crate::name_form;
 use crate::node::Node;
 use crate::peer::directory::{Held, NetworkFile};
 use crate::peer_id::PeerId;
@@ -115,18 +116,22 @@ pub(super) async fn keep(
         Ok(wanted) => wanted,
         Err(error @ ApiError::Keep(_)) => return Err(error),
         Err(error) => {
-            let held = held_here(&node, &request).await?;
-            let (wanted, copy) = held.ok_or(error)?;
-            let kept = node.keeper().note_kept(wanted, copy);
+            let kept = keep_held(&node, &request).await?.ok_or(error)?;
             return Ok((StatusCode::OK, KeepAnswer::of(kept)));
         }
     };
-    let id = wanted.id();
-    if !node.keeper().note_if_here(&wanted).await {
-        node.keeper().keep(wanted, client).await?;
+    if let Some(kept) = node.keeper().note_if_here(&wanted).await? {
+        return Ok((StatusCode::ACCEPTED, KeepAnswer::of(kept)));
     }
+    let (id, name) = (wanted.id(), wanted.file.name.clone());
+    let is_given = wanted.naming == Naming::Given;
+    node.keeper().keep(wanted, client).await?;
     let progress = node.keeper().progress(id).await?;
-    let progress = progress.ok_or(ApiError::UnknownKeep)?;
+    let mut progress = progress.ok_or(ApiError::UnknownKeep)?;
+    if is_given {
+        // Others may want the same content by other names.
+        progress.wanted.file.name = name;
+    }
     Ok((StatusCode::ACCEPTED, KeepAnswer::of(progress)))
 }
 
@@ -183,13 +188,26 @@ async fn find(node: &Node, request: &KeepRequest) -> Result<Wanted, ApiError> {
     Ok(wanted)
 }
 
-/// What is asked for, if this node holds it whole, with its file where that is asked for by id.
+/// Keeps what nobody else tells of, if this node holds it whole: under the name that it shall have.
+async fn keep_held(node: &Node, request: &KeepRequest) -> Result<Option<KeepProgress>, ApiError> {
+    let Some((wanted, copy)) = held_here(node, request).await? else {
+        return Ok(None);
+    };
+    Ok(match copy {
+        Some(copy) => Some(node.keeper().note_kept(wanted, Some(copy))),
+        None => node.keeper().note_held(wanted).await?,
+    })
+}
+
+/// What is asked for, if this node holds it whole, with its file where that is asked for by its id
+/// and by no other name.
 async fn held_here(
     node: &Node,
     request: &KeepRequest,
 ) -> Result<Option<(Wanted, Option<FileId>)>, ApiError> {
     let (store, peer) = (node.store(), node.peer_id());
-    let named = |name: String| request.original_name.clone().unwrap_or(name);
+    let given = request.original_name.as_ref();
+    let named = |name: String| given.cloned().unwrap_or(name);
     let (file, copy) = match (&request.hash, &request.file_id, &request.peer_id) {
         (Some(hash), None, None) => {
             let Ok(hash) = hash.parse::<BlobHash>() else {
@@ -225,7 +243,8 @@ async fn held_here(
                 content_type: record.file.content_type.clone(),
                 uploaded_at: record.uploaded_at.to_string(),
             };
-            (file, Some(record.id))
+            let is_it = given.is_none_or(|it| name_form::is_same(it, &record.file.name));
+            (file, is_it.then_some(record.id))
         }
         _ => return Ok(None),
     };
@@ -233,7 +252,11 @@ async fn held_here(
         Some(hash) => store.holds_whole(hash).await?,
         None => false,
     };
-    let naming = Naming::Given;
+    let naming = if given.is_some() {
+        Naming::Given
+    } else {
+        Naming::Content
+    };
     Ok(whole.then_some((Wanted { peer, file, naming }, copy)))
 }
 

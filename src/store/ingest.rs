@@ -74,6 +74,32 @@ impl Store {
         .await
     }
 
+    /// Makes one more file of content that a file has already; None where none has, or it is not
+    /// whole. It takes no room. Ok means that the record is durable.
+    pub async fn ingest_held(
+        &self,
+        hash: BlobHash,
+        about: About,
+    ) -> Result<Option<FileRecord>, StoreError> {
+        self.change(move |store| async move {
+            let Some(size) = store.stored_size(&hash).await? else {
+                return Ok(None);
+            };
+            let intent = store.index.intend(&hash, size).await?;
+            if !(intent.is_there() && store.has_whole(&hash, size, &intent).await?) {
+                return Ok(None);
+            }
+            let held = CommittedBlob {
+                hash,
+                size,
+                intent,
+                reserved: None,
+            };
+            store.record(held, about).await.map(Some)
+        })
+        .await
+    }
+
     async fn record_missing(
         &self,
         blob: CommittedBlob,

@@ -27,7 +27,8 @@ fn a_row_of_another_name_for_content_that_is_here_offers_what_can_be_done_with_i
     uploaded(node.address, "mine.bin", &bytes);
     uploaded(other.address, "theirs.bin", &bytes);
     uploaded(other.address, "mine.bin", &bytes);
-    until_sees(node.address, &["mine.bin", "theirs.bin"]);
+    uploaded(other.address, "last.bin", &bytes);
+    until_sees(node.address, &["mine.bin", "theirs.bin", "last.bin"]);
     let listed = get(node.address, "/api/p2p/network", &[]).json();
     let own = |name: &str| {
         let mut files = listed["files"].as_array().unwrap().iter();
@@ -35,10 +36,15 @@ fn a_row_of_another_name_for_content_that_is_here_offers_what_can_be_done_with_i
     };
     assert_eq!(own("mine.bin"), true);
     assert_eq!(own("theirs.bin"), false);
-    run("other_name.mjs", &node, &[&"mine.bin", &"theirs.bin"]);
+    run(
+        "other_name.mjs",
+        &node,
+        &[&"mine.bin", &"theirs.bin", &"last.bin"],
+    );
     let files = get(node.address, "/api/p2p/files", &[]).json();
-    assert_eq!(files["file_count"], 1, "{files}");
-    assert_eq!(files["files"][0]["original_name"], "theirs.bin");
+    let names = files["files"].as_array().unwrap().iter();
+    let names: Vec<_> = names.map(|it| it["original_name"].clone()).collect();
+    assert_eq!(names, ["theirs.bin", "last.bin"]);
 }
 
 #[test]

@@ -48,6 +48,7 @@ mod index_conformance;
 mod index_recovery;
 mod keeping;
 mod keeping_all;
+mod kept_names;
 mod killed_commands;
 mod limits;
 mod linked_directories;

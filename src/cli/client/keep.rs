@@ -21,6 +21,7 @@ use super::output;
 use super::running::run;
 use super::wanted::Wanted;
 use crate::hash::BlobHash;
+use crate::name_form;
 use crate::record::FileId;
 
 /// How often to ask how far the copy is.
@@ -51,6 +52,8 @@ pub(in crate::cli) struct Arguments {
 /// What is asked of the node, and what it is called to whoever asked.
 struct Item {
     asked: Value,
+    /// The name under which it shall be there; none where any will do.
+    name: Option<String>,
     called: String,
 }
 
@@ -90,10 +93,10 @@ impl Arguments {
             };
             for Chosen { called, files } in all {
                 match files {
-                    Ok(files) => items.extend(files.into_iter().map(|file| Item {
-                        asked: asked(by, wanted, &file),
-                        called: called.clone(),
-                    })),
+                    Ok(files) => {
+                        let items_of = files.iter().map(|file| item(by, wanted, file, &called));
+                        items.extend(items_of);
+                    }
                     Err(failure) => batch.failed(&failure, &called),
                 }
             }
@@ -129,6 +132,16 @@ impl Arguments {
         bars: &MultiProgress,
         item: &Item,
     ) -> Result<Copying, Failure> {
+        let keep = self.ask(api, bars, item).await?;
+        let is_other = |it: &String| !name_form::is_same(it, &keep.original_name);
+        if keep.state == "kept" && item.name.as_ref().is_some_and(is_other) {
+            // The same content was wanted under another name first; now it gets this one.
+            return self.ask(api, bars, item).await;
+        }
+        Ok(keep)
+    }
+
+    async fn ask(&self, api: &Api, bars: &MultiProgress, item: &Item) -> Result<Copying, Failure> {
         let request = api.request(Method::POST, "/api/p2p/keep").json(&item.asked);
         let Answer { mut keep } = api.json(request).await?;
         if keep.id.parse::<BlobHash>().is_err() && keep.id.parse::<FileId>().is_err() {
@@ -161,22 +174,26 @@ impl Arguments {
 }
 
 /// What the node is asked to keep.
-fn asked(by: By, wanted: &str, file: &File) -> Value {
+fn item(by: By, wanted: &str, file: &File, called: &str) -> Item {
     let is_by_id = match by {
         By::Id => true,
         // It may be the beginning of its hash.
-        By::Beginning => file.has_id_that_begins(wanted),
+        By::Beginning => file.has_id_that_begins(wanted.trim()),
         _ => false,
     };
-    match &file.hash {
-        // The node knows whose file has this id, and how that is called.
-        Some(_) if is_by_id => json!({ "file_id": file.id }),
+    let name = &file.original_name;
+    let is_by_name = matches!(by, By::Name | By::Folder | By::Pattern);
+    let asked = match &file.hash {
         // It was asked for by this name, whatever others call the content.
-        Some(hash) if matches!(by, By::Name | By::Folder | By::Pattern) => {
-            json!({ "hash": hash, "original_name": file.original_name })
-        }
-        Some(hash) => json!({ "hash": hash }),
-        None => json!({ "file_id": file.id }),
+        Some(hash) if is_by_name => json!({ "hash": hash, "original_name": name }),
+        Some(hash) if !is_by_id => json!({ "hash": hash }),
+        // The node knows whose file has this id, and how that is called.
+        _ => json!({ "file_id": file.id }),
+    };
+    Item {
+        asked,
+        name: (is_by_id || is_by_name).then(|| name.clone()),
+        called: called.to_owned(),
     }
 }
 

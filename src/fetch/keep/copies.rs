@@ -1,12 +1,28 @@
 //! Which file of this node is the copy of what is wanted once more.
 
+use super::fetching::KeepError;
 use super::keeper::Keeper;
-use super::queue::{Job, Queue, Stage};
-use super::wanted::{KeepId, Wanted};
-use crate::record::FileId;
+use super::queue::{Job, KeepProgress, Queue, Stage};
+use super::wanted::{KeepId, Naming, Wanted};
+use crate::hash::BlobHash;
+use crate::name_form;
+use crate::record::{FileId, FileRecord};
+use crate::store::{About, StoreError};
 
 /// The longest content that is looked at while whoever asks for it waits, in bytes.
 const LOOKED_AT_ONCE: u64 = 64 << 20;
+/// Behind all ids that are given.
+const LAST: FileId = FileId::from_bytes([u8::MAX; 16]);
+
+/// How this node holds what is wanted.
+enum HeldAs {
+    /// As this file.
+    File(FileId),
+    /// As some file, of which it is not known which; any name will do.
+    Content,
+    /// Not at all, or no longer.
+    Nothing,
+}
 
 impl Job {
     /// The copy that was made, now or when it was asked for before.
@@ -16,44 +32,159 @@ impl Job {
             _ => self.copy,
         }
     }
+
+    /// What is wanted, under each of the names that it shall have.
+    pub(super) fn all_wanted(&self) -> impl Iterator<Item = &Wanted> {
+        std::iter::once(&self.wanted).chain(&self.also)
+    }
+
+    /// How many of the places for what is not at its end it takes.
+    pub(super) fn places(&self) -> usize {
+        if self.stage.is_final() {
+            return 0;
+        }
+        self.all_wanted().count()
+    }
+
+    /// Notes that it is wanted under this name, too.
+    pub(super) fn want_as(&mut self, wanted: Wanted) {
+        let is_it = |it: &Wanted| it.is_called_as(&wanted);
+        if wanted.naming == Naming::Content || self.all_wanted().any(is_it) {
+            return;
+        }
+        if self.wanted.naming == Naming::Content && self.stage == Stage::Waiting {
+            // Whoever has asked for the content alone takes it by any name.
+            self.wanted = wanted;
+        } else {
+            self.also.push(wanted);
+        }
+    }
 }
 
 impl Queue {
-    /// What was wanted.
-    pub(super) fn wanted(&self, id: KeepId) -> Option<Wanted> {
-        Some(self.jobs.get(&id)?.wanted.clone())
+    /// The copy that was made of one, as far as that is remembered.
+    pub(super) fn copy(&self, id: KeepId) -> Option<FileId> {
+        self.jobs.get(&id).and_then(Job::copy)
+    }
+
+    /// One of the names under which something is wanted.
+    fn wanted_as(&self, id: KeepId, number: usize) -> Option<Wanted> {
+        self.jobs.get(&id)?.all_wanted().nth(number).cloned()
     }
 }
 
 impl Keeper {
-    /// The file by which this node holds what is wanted, if it can be found: the copy that was
-    /// made, or the newest of its name.
-    pub async fn copy_of(&self, wanted: &Wanted) -> Option<FileId> {
-        let hash = self.hash_of(wanted)?;
-        let copy = self.queue.lock().jobs.get(&wanted.id()).and_then(Job::copy);
-        if let Some(copy) = copy
-            && let Ok(Some(record)) = self.store.get(copy).await
-            && record.file.hash == hash
-        {
-            return Some(copy);
+    /// How this node holds what is wanted. Where that is by other names only than the one that it
+    /// shall have, it gets that: one more file is made of its content.
+    async fn held_as(&self, wanted: &Wanted) -> Result<HeldAs, StoreError> {
+        let Some(hash) = self.hash_of(wanted) else {
+            return Ok(HeldAs::Nothing);
+        };
+        // Of two who want the same name at once, the second finds what the first has made.
+        let _turn = self.naming.lock().await;
+        let called = self.fetcher.called(wanted);
+        if let Some(copy) = self.copy_called(wanted, &hash, &called.name).await? {
+            return Ok(HeldAs::File(copy));
         }
-        let name = self.fetcher.called(wanted).name;
-        let named = self.store.newest_named(&name).await.ok()??;
-        (named.file.hash == hash).then_some(named.id)
+        if wanted.naming == Naming::Content {
+            return Ok(HeldAs::Content);
+        }
+        let about = About {
+            name: called.name,
+            content_type: called.content_type,
+            description: String::new(),
+        };
+        let made = self.store.ingest_held(hash, about).await?;
+        Ok(made.map_or(HeldAs::Nothing, |it| HeldAs::File(it.id)))
     }
 
-    /// Notes that short content which a client wants is here already, where it is: nobody has
-    /// to wait for a turn to learn that.
-    pub async fn note_if_here(&self, wanted: &Wanted) -> bool {
+    /// The file of this content that is called so: the copy that was made, or another; where any
+    /// name will do, the copy whatever it is called.
+    async fn copy_called(
+        &self,
+        wanted: &Wanted,
+        hash: &BlobHash,
+        name: &str,
+    ) -> Result<Option<FileId>, StoreError> {
+        let is_copy = |it: &FileRecord| {
+            let is_called = name_form::is_same(&it.file.name, name);
+            it.file.hash == *hash && (is_called || wanted.naming == Naming::Content)
+        };
+        let copy = self.queue.lock().copy(wanted.id());
+        if let Some(copy) = copy
+            && self.store.get(copy).await?.is_some_and(|it| is_copy(&it))
+        {
+            return Ok(Some(copy));
+        }
+        match self.store.newest_named(name).await? {
+            Some(named) if named.file.hash == *hash => Ok(Some(named.id)),
+            Some(_) => self.store.earlier(name, hash, LAST, 0).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Notes that what a client wants is here whole, under the name that it wants; None where it
+    /// is here no longer.
+    pub async fn note_held(&self, mut wanted: Wanted) -> Result<Option<KeepProgress>, StoreError> {
+        let copy = match self.held_as(&wanted).await? {
+            HeldAs::File(copy) => Some(copy),
+            HeldAs::Content => {
+                wanted.call_by_hash();
+                None
+            }
+            HeldAs::Nothing => return Ok(None),
+        };
+        Ok(Some(self.note_kept(wanted, copy)))
+    }
+
+    /// The same of short content, which is looked at first: nobody has to wait for a turn to learn
+    /// whether it is here. None where it is not, or is too long for that.
+    pub async fn note_if_here(&self, wanted: &Wanted) -> Result<Option<KeepProgress>, StoreError> {
         let hash = self.hash_of(wanted);
         let Some(hash) = hash.filter(|_| wanted.file.size <= LOOKED_AT_ONCE) else {
-            return false;
+            return Ok(None);
         };
         if !self.store.holds_whole(&hash).await.unwrap_or(false) {
-            return false;
+            return Ok(None);
         }
-        let copy = self.copy_of(wanted).await;
-        self.note_kept(wanted.clone(), copy);
-        true
+        self.note_held(wanted.clone()).await
+    }
+
+    /// Ends what is here now, be it as the file that was `made` of it: under every name that it is
+    /// wanted by until then.
+    pub(super) async fn end_kept(
+        &self,
+        id: KeepId,
+        made: Option<FileRecord>,
+    ) -> Result<(), KeepError> {
+        let mut copy = made.as_ref().map(|it| it.id);
+        // What was made has the first of the names.
+        let mut named = usize::from(copy.is_some());
+        if let Some(record) = made {
+            self.queue.lock().name(id, record.file.name);
+        }
+        loop {
+            let next = {
+                let mut queue = self.queue.lock();
+                let next = queue.wanted_as(id, named);
+                if next.is_none() {
+                    queue.end(id, Stage::Kept(copy), None);
+                }
+                next
+            };
+            let Some(mut wanted) = next else {
+                return Ok(());
+            };
+            match self.held_as(&wanted).await? {
+                HeldAs::File(file) if named == 0 => copy = Some(file),
+                HeldAs::File(_) => {}
+                HeldAs::Content => {
+                    wanted.call_by_hash();
+                    self.queue.lock().name(id, wanted.file.name);
+                }
+                HeldAs::Nothing => return Err(KeepError::Removed),
+            }
+            named += 1;
+        }
     }
 }

@@ -44,6 +44,9 @@ pub enum KeepError {
     /// It is longer than the peer has told, for whose share it would be kept.
     #[error("it is longer than its peer has told")]
     Longer,
+    /// It came, and is gone before it got its name.
+    #[error("it came, and was removed here before it had its name")]
+    Removed,
 }
 
 impl KeepError {

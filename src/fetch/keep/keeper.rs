@@ -86,6 +86,8 @@ pub struct Keeper {
     recalled: OnceCell<()>,
     /// Held while what is wanted is written down.
     state: AsyncMutex<Arc<dyn SmallState>>,
+    /// Held while it is looked whether content has a name here, and it is given that.
+    pub(super) naming: AsyncMutex<()>,
     unhashed: Unhashed,
     pub(super) removed: Removed,
 }
@@ -114,6 +116,7 @@ impl Keeper {
             unhashed: Unhashed::new(Arc::clone(&state)),
             removed: Removed::new(Arc::clone(&state)),
             state: AsyncMutex::new(state),
+            naming: AsyncMutex::default(),
         }
     }
 
@@ -122,7 +125,7 @@ impl Keeper {
     pub async fn keep(&self, wanted: Wanted, client: Option<ClientKey>) -> Result<(), NotKept> {
         let id = wanted.id();
         self.recall().await?;
-        {
+        let was_open = {
             let mut queue = self.queue.lock();
             let share = client.is_some() && queue.open_of(client.as_ref()) >= MAX_OF_ONE;
             if share && !queue.give_way(client.as_ref(), true) {
@@ -131,11 +134,19 @@ impl Keeper {
             if queue.open() >= MAX_OPEN && !queue.give_way(client.as_ref(), false) {
                 return Err(NotKept::TooMany);
             }
-            queue.add(wanted, None);
+            let was_open = queue.is_open(id);
+            queue.add(wanted.clone(), None);
             queue.belongs_to(id, client);
-        }
+            was_open
+        };
         if let Err(error) = self.write_down().await {
-            self.queue.lock().remove(id);
+            let mut queue = self.queue.lock();
+            if was_open {
+                // What was promised before stays so.
+                queue.want_no_more(&wanted);
+            } else {
+                queue.remove(id);
+            }
             return Err(error.into());
         }
         self.added.notify_one();
@@ -148,12 +159,12 @@ impl Keeper {
         let mut queue = self.queue.lock();
         queue.add(wanted.clone(), None);
         queue.end(id, Stage::Kept(copy), None);
-        queue.get(id).unwrap_or(KeepProgress {
+        KeepProgress {
             wanted,
             stage: Stage::Kept(copy),
             fetched: size,
             error: None,
-        })
+        }
     }
 
     /// Gives up what a user wanted, or forgets that it is there. What is kept stays.
@@ -317,29 +328,20 @@ impl Keeper {
     }
 
     async fn end(&self, id: KeepId, fetched: Result<Option<FileRecord>, KeepError>) {
-        match fetched {
-            Ok(record) => {
-                if let Some(record) = &record {
-                    self.queue.lock().name(id, record.file.name.clone());
-                }
-                let mut kept = record.map(|record| record.id);
-                let wanted = self.queue.lock().wanted(id);
-                if let Some(wanted) = wanted.filter(|_| kept.is_none()) {
-                    kept = self.copy_of(&wanted).await;
-                }
-                self.queue.lock().end(id, Stage::Kept(kept), None);
+        let ended = match fetched {
+            Ok(made) => self.end_kept(id, made).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ended {
+            tracing::warn!(%id, error = &error as &dyn Error, "a file could not be fetched");
+            if error.needs_new_start() {
+                self.give_up(id).await;
             }
-            Err(error) => {
-                tracing::warn!(%id, error = &error as &dyn Error, "a file could not be fetched");
-                if error.needs_new_start() {
-                    self.give_up(id).await;
-                }
-                let text = error.to_string();
-                if !error.is_final() {
-                    return self.queue.lock().retry(id, text);
-                }
-                self.queue.lock().end(id, Stage::Failed, Some(text));
+            let text = error.to_string();
+            if !error.is_final() {
+                return self.queue.lock().retry(id, text);
             }
+            self.queue.lock().end(id, Stage::Failed, Some(text));
         }
         if let Err(error) = self.write_down().await {
             tracing::warn!(%error, "it could not be written down that a file is kept");

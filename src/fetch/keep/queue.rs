@@ -71,6 +71,8 @@ pub(super) struct Queue {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) wanted: Wanted,
+    /// What it is called by others who want it, too.
+    pub(super) also: Vec<Wanted>,
     /// Whose share it takes; None where a user asked for it, and not the setting that everything
     /// is kept.
     pub(super) share: Option<Share>,
@@ -164,13 +166,15 @@ impl Stage {
 }
 
 impl Queue {
-    /// Adds what is wanted, unless it is in here and not at its end.
+    /// Adds what is wanted; where it is in here and not at its end, the name that it shall have.
     pub(super) fn add(&mut self, wanted: Wanted, share: Option<Share>) {
         let id = wanted.id();
-        let is_open = |job: &Job| !job.stage.is_final();
-        if self.jobs.get(&id).is_some_and(is_open) {
+        if self.is_open(id) {
             if share.is_none() {
-                self.change(id, |job| job.share = None);
+                self.change(id, |job| {
+                    job.share = None;
+                    job.want_as(wanted);
+                });
             }
             return;
         }
@@ -179,6 +183,7 @@ impl Queue {
         let job = Job {
             size: Arc::new(AtomicU64::new(wanted.file.size)),
             wanted,
+            also: Vec::new(),
             share,
             client: None,
             copy,
@@ -340,7 +345,19 @@ impl Queue {
         let open = jobs.filter(|job| job.share.is_none() && !job.stage.is_final());
         let mut open: Vec<_> = open.collect();
         open.sort_unstable_by_key(|job| job.order);
-        open.into_iter().map(|job| job.wanted.clone()).collect()
+        let all = open.into_iter().flat_map(Job::all_wanted);
+        all.cloned().collect()
+    }
+
+    /// Forgets that something is wanted under this name, too, which nobody was promised.
+    pub(super) fn want_no_more(&mut self, wanted: &Wanted) {
+        let forget = |job: &mut Job| job.also.retain(|it| !it.is_called_as(wanted));
+        self.change(wanted.id(), forget);
+    }
+
+    /// Whether one is in here and not at its end.
+    pub(super) fn is_open(&self, id: KeepId) -> bool {
+        self.jobs.get(&id).is_some_and(|job| !job.stage.is_final())
     }
 
     /// Notes who asked for one.
@@ -352,7 +369,7 @@ impl Queue {
     pub(super) fn open_of(&self, client: Option<&ClientKey>) -> usize {
         let jobs = self.jobs.values();
         let own = jobs.filter(|job| job.client.as_ref() == client && job.share.is_none());
-        own.filter(|job| !job.stage.is_final()).count()
+        own.map(Job::places).sum()
     }
 
     /// Gives up the oldest that was tried in vain so far and of which nothing is here: of a
@@ -372,10 +389,9 @@ impl Queue {
         first.is_some_and(|id| self.remove(id).is_some())
     }
 
-    /// How many are not at their end.
+    /// How many are not at their end, each as often as there are names for it.
     pub(super) fn open(&self) -> usize {
-        let jobs = self.jobs.values();
-        jobs.filter(|job| !job.stage.is_final()).count()
+        self.jobs.values().map(Job::places).sum()
     }
 }
 

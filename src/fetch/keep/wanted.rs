@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blob::PartialId;
 use crate::hash::BlobHash;
+use crate::name_form;
 use crate::peer::directory::NetworkFile;
 use crate::peer_id::PeerId;
 use crate::record::FileId;
@@ -33,7 +34,7 @@ pub enum Naming {
     Given,
     /// Those that tell of a file with this id and this content.
     File,
-    /// Those that tell of this content.
+    /// Those that tell of this content: any name will do.
     Content,
 }
 
@@ -57,6 +58,19 @@ impl Wanted {
         match self.file.hash {
             Some(hash) => KeepId::Content(hash),
             None => KeepId::File(self.file.id),
+        }
+    }
+
+    /// Whether another is wanted under the same name, which comes from the same mouth.
+    pub(super) fn is_called_as(&self, other: &Self) -> bool {
+        self.naming == other.naming && name_form::is_same(&self.file.name, &other.file.name)
+    }
+
+    /// Calls content by its hash, where it is not known how it is called here: whatever others call
+    /// it, nothing here has that name.
+    pub(super) fn call_by_hash(&mut self) {
+        if let Some(hash) = self.file.hash {
+            self.file.name = hash.to_string();
         }
     }
 }

@@ -44,7 +44,8 @@ fn begin() -> Operation {
     .text(
         "Names either `hash`, or `file_id` with or without `peer_id`. The copy is called \
          `original_name`; without it as the named peer calls its file, or else as those call the \
-         content that can be trusted most.",
+         content that can be trusted most. Of content that is here under other names only, one \
+         more file is made that is called so.",
     )
     .takes("application/json", wanted())
     .json::<KeepAnswer>(200, "Only this node holds it, so it is kept already.")
