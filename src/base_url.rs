@@ -56,6 +56,11 @@ impl BaseUrl {
         }
     }
 
+    /// Whether it is reached over TLS.
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
     /// Whether there is a path behind host and port.
     pub fn has_path(&self) -> bool {
         self.0.path() != "/"

@@ -38,14 +38,15 @@ pub fn check(file: &File) -> io::Result<Option<String>> {
 fn judge(about: &Metadata, own: u32) -> io::Result<Option<String>> {
     let mode = about.mode() & 0o777;
     if mode & 0o022 != 0 {
-        let told = format!("others may write to it (mode {mode:04o}); have it with chmod 600");
+        let told =
+            format!("others may write to it (mode {mode:04o}); `chmod 600` keeps it to its owner");
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, told));
     }
     // A group of the administrator's choice may read what is the administrator's.
     let open = if about.uid() == ROOT { 0o004 } else { 0o044 };
     Ok(if mode & open != 0 {
         Some(format!(
-            "others may read this secret (mode {mode:04o}); have it with chmod 600"
+            "others may read this secret (mode {mode:04o}); `chmod 600` keeps it to its owner"
         ))
     } else if ![own, ROOT].contains(&about.uid()) {
         Some("this secret belongs to another user, who may change it".to_owned())

@@ -14,7 +14,9 @@ use super::storage::keep_private;
 use super::{allocator, limits, logging, service};
 use crate::blocking;
 use crate::bootstrap::{Bootstrap, Options};
-use crate::config::{DEFAULT_PEER_RATE, GatewayArguments, Listen, Log, SECOND, period, reached};
+use crate::config::{
+    DEFAULT_PEER_RATE, GatewayArguments, Listen, Log, SECOND, number, period, reached,
+};
 use crate::web::server;
 
 /// The port to listen on where none is named.
@@ -49,7 +51,7 @@ pub(super) struct Arguments {
         long,
         value_name = "NUMBER",
         default_value_t = 10_000,
-        value_parser = clap::value_parser!(u32).range(1..)
+        value_parser = |it: &str| number(it, 1..=u32::MAX)
     )]
     max_peers: u32,
 
@@ -59,7 +61,8 @@ pub(super) struct Arguments {
         long,
         env = "LARDER_PEER_RATE",
         value_name = "NUMBER",
-        default_value_t = DEFAULT_PEER_RATE
+        default_value_t = DEFAULT_PEER_RATE,
+        value_parser = |it: &str| number(it, 0..=u32::MAX)
     )]
     peer_rate: u32,
 

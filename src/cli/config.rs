@@ -89,7 +89,10 @@ fn value(arg: &Arg, mut texts: Vec<String>) -> Option<Value> {
     })
 }
 
+/// Prints the settings, if a node can be started by them; fails as that would where not, and prints
+/// nothing.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    arguments.settings.checked()?;
     let mut out = stdout().lock();
     if arguments.json {
         let settings = arguments.effective.iter();

@@ -85,35 +85,36 @@ enum Action {
     /// Make the index anew from the journal, when a start says that it is needed.
     #[command(after_help = EXIT_STATUS_OF_CHECKS)]
     RebuildIndex(rebuild_index::Arguments),
-    /// Print the effective settings of `serve`, as a settings file, and where each comes from.
+    /// Check the settings of `serve`, and print those in force as a settings file that says where
+    /// each comes from.
     #[command(after_help = EXIT_STATUS_OF_OTHERS)]
     Config(Box<config::Arguments>),
     /// Make a token with the right to read or to write.
     #[command(after_help = EXIT_STATUS_OF_OTHERS)]
     Token(token::Arguments),
     /// Upload files and folders to a node.
-    #[command(after_help = client::EXIT_STATUS)]
+    #[command(after_help = client::EXIT_STATUS_OF_PUT)]
     Put(client::Put),
     /// Download files of the network, checked against their hashes.
     #[command(after_help = client::EXIT_STATUS)]
     Get(client::Get),
     /// List the files of a node, or of the network.
-    #[command(after_help = client::EXIT_STATUS)]
+    #[command(after_help = client::EXIT_STATUS_OF_LISTS)]
     Ls(client::Ls),
     /// Tell everything that is known of files.
     #[command(after_help = client::EXIT_STATUS)]
     Info(client::Info),
     /// Remove files from a node.
-    #[command(after_help = client::EXIT_STATUS)]
+    #[command(after_help = client::EXIT_STATUS_OF_RM)]
     Rm(client::Rm),
     /// Have a node keep copies of files of the network.
     #[command(after_help = client::EXIT_STATUS)]
     Keep(client::Keep),
     /// List the peers that a node knows.
-    #[command(after_help = client::EXIT_STATUS)]
+    #[command(after_help = client::EXIT_STATUS_OF_LISTS)]
     Peers(client::Peers),
     /// Tell how a node is.
-    #[command(after_help = client::EXIT_STATUS)]
+    #[command(after_help = client::EXIT_STATUS_OF_LISTS)]
     Status(client::Status),
     /// Print a script that completes commands in a shell.
     #[command(after_help = EXIT_STATUS_OF_OTHERS)]
@@ -227,11 +228,13 @@ impl Command {
     }
 }
 
-/// What the command line and the environment say; a wrong value is told in one line, and
-/// everything else as clap does, which ends the process.
+/// What the command line and the environment say; what is wrong is told in one line. Help and the
+/// version are printed, which ends the process.
 fn matches(command: &clap::Command) -> Result<ArgMatches, WrongSetting> {
-    command
-        .clone()
-        .try_get_matches()
-        .map_err(|error| WrongSetting::of_line(&error, command).unwrap_or_else(|| error.exit()))
+    command.clone().try_get_matches().map_err(|error| {
+        if !error.use_stderr() {
+            error.exit();
+        }
+        WrongSetting::of_line(&error, command)
+    })
 }

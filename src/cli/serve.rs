@@ -16,16 +16,14 @@ use super::storage::{advised, keep_private, of_owner};
 use super::{allocator, limits, logging, service};
 use crate::access::Writers;
 use crate::blocking;
-use crate::config::{Settings, Source, Sources, reached};
+use crate::config::{Checked, Settings, Source, Sources, reached};
 use crate::http;
 use crate::index;
 use crate::node::{self, Node};
 use crate::peer::client::ClientError;
 use crate::peer::identity::{Identity, IdentityError};
-use crate::peer::tls::Authorities;
 use crate::store::local::{self, LocalStore, OpenError};
 use crate::web::server;
-use crate::web::tls::Tls;
 
 /// How often to look whether the start goes on.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -38,10 +36,9 @@ pub(super) fn run(settings: &Settings, sources: &Sources) -> anyhow::Result<Exit
     keep_private();
     limits::raise_open_files();
     limits::be_told_of_the_end_of_time();
-    let (http, authorities) = (settings.http()?, settings.authorities()?);
-    let tls = settings.tls()?;
+    let checked = settings.checked()?;
     let runtime = or_panic(|| Ok(Runtime::new()?)).context("cannot start the runtime")?;
-    let served = or_panic(|| runtime.block_on(serve(settings, sources, http, authorities, tls)));
+    let served = or_panic(|| runtime.block_on(serve(settings, sources, checked)));
     if served.is_err() {
         // What hangs keeps nobody from ending.
         runtime.shutdown_timeout(AFTER_FAILURE);
@@ -59,13 +56,12 @@ fn or_panic<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     })
 }
 
-async fn serve(
-    settings: &Settings,
-    sources: &Sources,
-    http: http::Options,
-    authorities: Authorities,
-    tls: Option<Tls>,
-) -> anyhow::Result<()> {
+async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyhow::Result<()> {
+    let Checked {
+        http,
+        authorities,
+        tls,
+    } = checked;
     // From here on the signals end the node in order.
     let mut stop = StopSignal::listen()?;
     let tokens = settings.token_files().map(Arc::new);

@@ -1,7 +1,7 @@
 //! `larder token`: makes a token and writes down what a node needs to know it by.
 
 use std::fmt::Write as _;
-use std::io::{Write as _, stderr, stdout};
+use std::io::{self, Write as _, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,7 +36,7 @@ enum RightsArg {
     Write,
 }
 
-/// Prints the token, which stands nowhere else.
+/// Prints the token, which stands nowhere else, and adds what it is known by.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut random = [0; BYTES];
     getrandom::fill(&mut random).context("the system has no random bytes")?;
@@ -52,17 +52,23 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         },
         token: token.parse()?,
     };
-    add_token(&arguments.tokens, &named).map_err(|error| match error {
+    let show = || {
+        let mut out = stdout().lock();
+        writeln!(out, "{token}")?;
+        out.flush()
+    };
+    add_token(&arguments.tokens, &named, show).map_err(|error| match error {
         TokensError::Name => WrongSetting::of_several(&[], &error).into(),
-        TokensError::SameName(..) => anyhow::Error::from(error),
+        // Whoever read what is printed has seen enough.
+        TokensError::Unshown(error) if error.kind() == io::ErrorKind::BrokenPipe => error.into(),
+        TokensError::SameName(..) | TokensError::Unshown(_) => anyhow::Error::from(error),
         _ => WrongSetting::of("tokens", &error).into(),
     })?;
-    writeln!(stdout(), "{token}")?;
     // Nobody has to read it.
     let _ = writeln!(
         stderr(),
-        "this is the only time it is shown; {} has its hash, which a node takes with --tokens \
-         at its next start",
+        "this is the only time it is shown; {} has its hash, which a node with --tokens takes at \
+         its start, and one that runs on SIGHUP",
         arguments.tokens.display()
     );
     Ok(ExitCode::SUCCESS)

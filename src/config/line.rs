@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 
 /// The flag whose value clap refuses, without hyphens; None where it refuses something else,
@@ -30,6 +30,34 @@ pub(super) fn reason(error: &clap::Error) -> String {
         Some(value) if value.contains('@') => text.replace(&format!(" '{value}'"), ""),
         _ => text,
     }
+}
+
+/// What clap says of a command line that is wrong otherwise, in one line, with what it takes for
+/// meant and where more is told.
+pub(super) fn usage(error: &clap::Error, command: &Command) -> String {
+    let meant = [
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedSubcommand,
+        ContextKind::SuggestedValue,
+    ];
+    let meant = meant.into_iter().find_map(|it| match error.get(it)? {
+        ContextValue::String(one) => Some(one.clone()),
+        ContextValue::Strings(several) => several.first().cloned(),
+        _ => None,
+    });
+    let meant = meant.map_or_else(String::new, |it| format!("; did you mean {it}?"));
+    // Which command it is about is told by the line that shows how that is called.
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string);
+    let words = usage.unwrap_or_default();
+    let mut words = words.split_whitespace().skip_while(|it| *it != "larder");
+    let named = words
+        .nth(1)
+        .filter(|it| command.find_subcommand(it).is_some());
+    let named = named.map_or_else(String::new, |it| format!("{it} "));
+    format!(
+        "{}{meant} (`larder {named}--help` tells more)",
+        reason(error)
+    )
 }
 
 /// Fails as clap would of these values of an argument alone.

@@ -21,11 +21,13 @@ use crate::web::server;
 use crate::web::tls::Tls;
 
 mod access;
+mod checked;
 mod file;
 mod gateways;
 mod line;
 mod listen;
 mod log;
+mod number;
 mod own;
 mod period;
 pub mod reached;
@@ -44,6 +46,7 @@ pub use file::{FileError, NamedFile, SettingsFile};
 pub use gateways::GatewayArguments;
 pub use listen::Listen;
 pub use log::{Format, Log};
+pub use number::number;
 pub use period::{SECOND, period};
 pub use secret::Secret;
 pub use source::{Source, Sources};
@@ -75,7 +78,12 @@ pub struct Settings {
     listen: Listen,
 
     /// Port to listen on where --listen names none; 0 takes any free one.
-    #[arg(long, env = "PEER_PORT", default_value_t = 5004)]
+    #[arg(
+        long,
+        env = "PEER_PORT",
+        default_value_t = 5004,
+        value_parser = |it: &str| number(it, 0..=u16::MAX)
+    )]
     port: u16,
 
     /// Directory that keeps the files; made if it does not exist.
@@ -151,7 +159,8 @@ pub struct Settings {
         long,
         env = "LARDER_PEER_RATE",
         value_name = "NUMBER",
-        default_value_t = DEFAULT_PEER_RATE
+        default_value_t = DEFAULT_PEER_RATE,
+        value_parser = |it: &str| number(it, 0..=u32::MAX)
     )]
     peer_rate: u32,
 
@@ -258,6 +267,16 @@ pub struct Settings {
     log: Log,
 }
 
+/// What a node is made of by its settings, which can be together.
+pub struct Checked {
+    /// How the REST interface is set up.
+    pub http: http::Options,
+    /// Who vouches for peers that are reached over TLS.
+    pub authorities: Authorities,
+    /// What the node shows its clients, if it speaks TLS.
+    pub tls: Option<Tls>,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum DurabilityArg {
     /// Once it survives a power cut.
@@ -320,7 +339,7 @@ impl Settings {
         self.access.giver_of_tokens().is_some()
     }
 
-    /// How the node is set up that listens on `bound`, without [`Self::authorities`].
+    /// How the node is set up that listens on `bound`, without the authorities of [`Checked`].
     pub fn node(&self, bound: SocketAddr) -> Result<node::Options, WrongSetting> {
         let base_url = match &self.base_url {
             Some(base_url) => base_url.clone(),
@@ -362,7 +381,7 @@ impl Settings {
     }
 
     /// Who vouches for peers that are reached over TLS. Reads their certificates.
-    pub fn authorities(&self) -> Result<Authorities, WrongSetting> {
+    fn authorities(&self) -> Result<Authorities, WrongSetting> {
         let mut authorities = Authorities::of_system();
         if let Some(file) = &self.peer_ca {
             let added = authorities.add_file(file);
@@ -372,7 +391,7 @@ impl Settings {
     }
 
     /// How the REST interface is set up. Reads the files of tokens.
-    pub fn http(&self) -> Result<http::Options, WrongSetting> {
+    fn http(&self) -> Result<http::Options, WrongSetting> {
         Ok(http::Options {
             allowed_origins: self.cors_origin.clone(),
             over_tls: self.tls.is_on(),
@@ -385,11 +404,6 @@ impl Settings {
     /// The files of tokens, which can be read again.
     pub fn token_files(&self) -> Option<TokenFiles> {
         self.access.files(self.listen.ip)
-    }
-
-    /// What the node shows its clients, if it speaks TLS. Reads certificate and key.
-    pub fn tls(&self) -> anyhow::Result<Option<Tls>> {
-        self.tls.tls()
     }
 
     /// The scheme of the node's URLs: `http` or `https`.

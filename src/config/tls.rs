@@ -1,6 +1,6 @@
 //! Settings of TLS to clients.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -38,6 +38,11 @@ impl TlsSettings {
             Ok(tls) => Ok(Some(tls)),
             Err(error) => Err(wrong(error)),
         }
+    }
+
+    /// The file of the certificate, if there is one.
+    pub(super) fn certificate(&self) -> Option<&Path> {
+        self.tls_cert.as_deref()
     }
 
     /// Whether the node speaks TLS.

@@ -1,7 +1,7 @@
 //! The file of tokens: a line for each, with its name, what its bearer may do, and its hash.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,9 @@ pub enum TokensError {
     /// It cannot be written.
     #[error("{0} cannot be written")]
     Unwritable(PathBuf, #[source] io::Error),
+    /// The token cannot be shown, so it is not added.
+    #[error("the token cannot be printed, and is not added")]
+    Unshown(#[source] io::Error),
     /// A line of it is no token.
     #[error("{0}, line {1}: a token is a name, read or write, and 64 hex digits")]
     Line(PathBuf, usize),
@@ -57,24 +60,52 @@ pub(super) fn read_tokens(path: &Path) -> Result<Vec<NamedToken>, TokensError> {
     Ok(tokens)
 }
 
-/// Adds a token to the file at `path`, which is made if it is not there. Blocks.
-pub fn add_token(path: &Path, token: &NamedToken) -> Result<(), TokensError> {
+/// Adds a token to the file at `path`, which is made if it is not there. Whoever gets it is shown
+/// it by `show` first: nobody knows it otherwise if this process is killed in between, and where
+/// that fails it is not added. Blocks, also while another adds one.
+pub fn add_token(
+    path: &Path,
+    token: &NamedToken,
+    show: impl FnOnce() -> io::Result<()>,
+) -> Result<(), TokensError> {
     if !is_name(&token.name) {
         return Err(TokensError::Name);
     }
-    if path.exists() {
-        let mut others = read_tokens(path)?.into_iter();
-        if others.any(|other| other.name == token.name) {
-            return Err(TokensError::SameName(path.to_owned(), token.name.clone()));
-        }
-    }
+    let unwritable = |error| TokensError::Unwritable(path.to_owned(), error);
+    let is_new = !path.exists();
     let mut options = fs::OpenOptions::new();
-    let file = options.create(true).append(true).mode(MODE).open(path);
-    let written = file.and_then(|mut file| {
-        file.write_all(line(token).as_bytes())?;
-        file.sync_all()
-    });
-    written.map_err(|error| TokensError::Unwritable(path.to_owned(), error))
+    let options = options.read(true).append(true).create(true).mode(MODE);
+    let mut file = options.open(path).map_err(unwritable)?;
+    // Where a file system has no locks, nothing is lost but this.
+    let _ = file.lock();
+    let mut others = read_tokens(path)?.into_iter();
+    if others.any(|other| other.name == token.name) {
+        return Err(TokensError::SameName(path.to_owned(), token.name.clone()));
+    }
+    if let Err(error) = show() {
+        if is_new {
+            let _ = fs::remove_file(path);
+        }
+        return Err(TokensError::Unshown(error));
+    }
+    append(&mut file, &line(token)).map_err(unwritable)
+}
+
+/// Writes a line behind all others, of which the last may lack its end; where that fails, nothing.
+fn append(file: &mut fs::File, line: &str) -> io::Result<()> {
+    let mut text = String::new();
+    file.rewind()?;
+    file.read_to_string(&mut text)?;
+    let end = if text.is_empty() || text.ends_with('\n') {
+        ""
+    } else {
+        "\n"
+    };
+    let written = file.write_all(format!("{end}{line}").as_bytes());
+    written.and_then(|()| file.sync_all()).inspect_err(|_| {
+        // Half a line would keep the node from starting.
+        let _ = file.set_len(text.len() as u64);
+    })
 }
 
 fn line(

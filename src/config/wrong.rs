@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt::{self, Display};
 
 use super::file::FileError;
-use super::line::{reason, refused_flag, variable_at_fault};
+use super::line::{reason, refused_flag, usage, variable_at_fault};
 use super::source::{Source, Sources};
 
 /// A setting that cannot be, or several that cannot be together. Shown in one line, without
@@ -43,18 +43,20 @@ impl WrongSetting {
         Self::new(settings, problem)
     }
 
-    /// What clap says of a value on the command line or in the environment of `command`; None
-    /// where it says something else, such as that no flag is called so.
-    pub fn of_line(error: &clap::Error, command: &clap::Command) -> Option<Self> {
-        let setting = refused_flag(error)?;
+    /// What clap says of the command line and the environment of `command`: of a value, or of
+    /// something else, such as that no flag is called so.
+    pub fn of_line(error: &clap::Error, command: &clap::Command) -> Self {
+        let Some(setting) = refused_flag(error) else {
+            return Self::new(&[], usage(error, command));
+        };
         let source = match variable_at_fault(command, &setting, error) {
             Some(variable) => Source::Variable(variable),
             None => Source::Flag(setting.clone()),
         };
-        Some(Self {
+        Self {
             settings: vec![(setting, Some(source))],
             problem: reason(error),
-        })
+        }
     }
 
     /// The same, which tells where the settings were set.

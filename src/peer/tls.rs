@@ -10,7 +10,9 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
-use rustls::crypto::ring;
+use rustls::crypto::{
+    WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -25,6 +27,8 @@ pub struct Authorities {
     roots: RootCertStore,
     /// Those that a file names, each of which is believed also where a server shows it itself.
     named: Vec<CertificateDer<'static>>,
+    /// The one certificate that is believed whatever it says, since it is known to be the server's.
+    own: Option<CertificateDer<'static>>,
 }
 
 /// A file that does not tell of authorities.
@@ -46,6 +50,7 @@ impl Default for Authorities {
         Self {
             roots: RootCertStore::empty(),
             named: Vec::new(),
+            own: None,
         }
     }
 }
@@ -79,6 +84,18 @@ impl Authorities {
     }
 }
 
+impl Authorities {
+    /// Believes the first certificate of this file where a server shows that very one, which is
+    /// known to be its own: whatever name and time it is for, and whoever vouches for it. Blocks.
+    pub fn believe_own(&mut self, path: &Path) -> Result<(), AuthoritiesError> {
+        let pem = |error| AuthoritiesError::Pem(path.to_owned(), error);
+        let first = CertificateDer::pem_file_iter(path).map_err(pem)?.next();
+        let none = || AuthoritiesError::None(path.to_owned());
+        self.own = Some(first.ok_or_else(none)?.map_err(pem)?);
+        Ok(())
+    }
+}
+
 impl fmt::Debug for Authorities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Authorities({})", self.roots.len())
@@ -91,13 +108,21 @@ pub fn config(authorities: &Authorities) -> Result<ClientConfig, rustls::Error> 
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider));
     let config = config.with_safe_default_protocol_versions()?;
     let roots = authorities.roots.clone();
-    if authorities.named.is_empty() {
+    if authorities.named.is_empty() && authorities.own.is_none() {
         return Ok(config.with_root_certificates(roots).with_no_client_auth());
     }
-    let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    let usual = if roots.is_empty() {
+        None
+    } else {
+        let provider = Arc::clone(&provider);
+        let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        Some(usual.map_err(|error| rustls::Error::General(error.to_string()))?)
+    };
     let verifier = Verifier {
-        usual: usual.map_err(|error| rustls::Error::General(error.to_string()))?,
+        usual,
         named: authorities.named.clone(),
+        own: authorities.own.clone(),
+        algorithms: provider.signature_verification_algorithms,
     };
     Ok(config
         .dangerous()
@@ -106,11 +131,15 @@ pub fn config(authorities: &Authorities) -> Result<ClientConfig, rustls::Error> 
 }
 
 /// Believes whom it usually does, and besides a certificate that is named itself, though it is
-/// one of an authority: such as `openssl req -x509` makes, and other clients take.
+/// one of an authority: such as `openssl req -x509` makes, and other clients take. What is known to
+/// be the server's own it believes without looking at what that says.
 #[derive(Debug)]
 struct Verifier {
-    usual: Arc<WebPkiServerVerifier>,
+    /// None where no authority is known.
+    usual: Option<Arc<WebPkiServerVerifier>>,
     named: Vec<CertificateDer<'static>>,
+    own: Option<CertificateDer<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -122,9 +151,13 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let usual = self
-            .usual
-            .verify_server_cert(shown, between, name, ocsp, now);
+        if self.own.as_ref() == Some(shown) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let Some(usual) = &self.usual else {
+            return Err(CertificateError::UnknownIssuer.into());
+        };
+        let usual = usual.verify_server_cert(shown, between, name, ocsp, now);
         match &usual {
             // Whether it is valid at this time was looked at before.
             Err(error) if is_of_authority(error) && self.named.contains(shown) => {
@@ -141,7 +174,7 @@ impl ServerCertVerifier for Verifier {
         shown: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.usual.verify_tls12_signature(message, shown, signed)
+        verify_tls12_signature(message, shown, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -150,11 +183,11 @@ impl ServerCertVerifier for Verifier {
         shown: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.usual.verify_tls13_signature(message, shown, signed)
+        verify_tls13_signature(message, shown, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.usual.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 

@@ -76,7 +76,10 @@ pub(crate) enum ApiError {
     Multipart(MultipartError),
     #[error("the body is longer than {0} bytes")]
     BodyTooLong(u64),
-    #[error("the body came too slowly")]
+    #[error(
+        "the body came too slowly: 1 KiB has to come every 30 s; what comes so slowly, as from a \
+         pipe, `larder put -` sends once it is whole, and tus (/api/p2p/tus) in parts"
+    )]
     BodyTooSlow,
     #[error("the body was cut off")]
     BodyCut(#[source] axum::Error),
@@ -314,11 +317,18 @@ impl Cause {
 
 impl Refusal {
     const SHUTTING_DOWN: Self = Self::new(Code::ShuttingDown, "the node is shutting down");
-    const FULL: Self = Self::new(Code::DiskFull, "the node has no room left");
-    const OVER_QUOTA: Self = Self::new(Code::OverQuota, "the node keeps as much content as it may");
+    const FULL: Self = Self::new(
+        Code::DiskFull,
+        "the node has no room left: its disk keeps no more than what stays free (--min-free)",
+    );
+    const OVER_QUOTA: Self = Self::new(
+        Code::OverQuota,
+        "the node keeps as much content as it may (--quota)",
+    );
     const OVER_SHARE: Self = Self::new(
         Code::OverQuota,
-        "unfinished uploads of one client take no more than a share of the quota; end some first",
+        "unfinished uploads of one client take no more than a share of the quota (--quota); end \
+         some first",
     );
     const TOO_LONG: Self = Self::new(
         Code::TooLong,

@@ -298,6 +298,10 @@ fn tokens_are_for_those_who_run_the_node_and_have_names_of_their_own() {
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(output.stdout.is_empty() && error.contains(told), "{error}");
     }
+    let arguments = ["token", "more", "--rights", "read", "--tokens", "tokens"];
+    let output = larder(dir.path()).args(arguments).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("on SIGHUP"), "{told}");
     std::fs::write(dir.path().join("tokens"), "ci read 00\n").unwrap();
     let failed = larder(dir.path())
         .args(["serve", "--tokens", "tokens"])

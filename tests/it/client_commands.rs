@@ -366,6 +366,63 @@ fn a_terminal_shows_how_far_a_transfer_is() {
 }
 
 #[test]
+fn a_transfer_that_goes_on_shows_what_is_there_from_its_beginning() {
+    let (_dir, node) = start(&[]);
+    let relay = Relay::new();
+    relay.connect(node.address);
+    let here = tempfile::tempdir().unwrap();
+    let bytes = content(4, 24 * MIB);
+    uploaded(node.address, "large", &bytes);
+    let hash = BlobHash::of(&bytes).to_string();
+    let partial = here.path().join(format!(".large.{}.part", &hash[..12]));
+    std::fs::write(&partial, &bytes[..16 * MIB]).unwrap();
+    let larder = env!("CARGO_BIN_EXE_larder");
+    let typed = format!("stty cols 100; '{larder}' get large --node {}", relay.url());
+    let mut terminal = Command::new("script");
+    terminal.args(["--quiet", "--return", "--command", &typed, "/dev/null"]);
+    relay.slow_to(8 << 20);
+    let running = terminal.current_dir(here.path()).stdin(Stdio::null());
+    let output = running.output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{shown}");
+    let first = shown.split(" of 24.00 MiB").next().unwrap();
+    let (_, first) = first.rsplit_once("large").unwrap();
+    let (number, unit) = first.trim().split_once(' ').unwrap();
+    let number: f64 = number.parse().unwrap();
+    assert!(unit == "MiB" && number >= 16.0, "{shown:?}");
+    assert!(std::fs::read(here.path().join("large")).unwrap() == bytes);
+}
+
+#[test]
+fn times_are_told_with_their_zone() {
+    let (_dir, node) = start(&[]);
+    let (_other_dir, other) = start(&["--peer", &node.url(""), "--discover-every", "1"]);
+    let here = tempfile::tempdir().unwrap();
+    uploaded(node.address, "a", b"one");
+    uploaded(node.address, "a", b"two");
+    until("they know each other", || {
+        let told = done(here.path(), &other.url(""), &["peers"]);
+        (!told.is_empty()).then_some(())
+    });
+    let (url, other) = (node.url(""), other.url(""));
+    let clear = [
+        done(here.path(), &url, &["ls"]),
+        done(here.path(), &url, &["ls", "-l"]),
+        done(here.path(), &url, &["info", "a"]),
+        done(here.path(), &other, &["peers"]),
+        failed(here.path(), &url, &["get", "a"]).1,
+    ];
+    for told in clear {
+        let times = told
+            .split_whitespace()
+            .filter(|it| it.starts_with("20") && it.contains('T'));
+        let times: Vec<_> = times.collect();
+        assert!(!times.is_empty(), "{told}");
+        assert!(times.iter().all(|it| it.ends_with('Z')), "{told}");
+    }
+}
+
+#[test]
 fn shells_and_man_are_told_of_every_command() {
     let here = tempfile::tempdir().unwrap();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {

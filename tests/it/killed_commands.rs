@@ -4,10 +4,12 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use larder::access::Token;
 use larder::hash::BlobHash;
 
 use crate::common::commands::{Printing, command};
@@ -295,6 +297,89 @@ fn a_copy_whose_command_is_killed_anywhere_is_made_once() {
     }
     all.sort();
     assert_eq!(files(node.address), all);
+}
+
+#[test]
+fn a_token_whose_command_is_killed_anywhere_is_known_to_whoever_asked_for_it() {
+    let mut random = Random::from_environment();
+    let mut took = Duration::from_millis(100);
+    for round in 0..4 * ROUNDS {
+        let here = tempfile::tempdir().unwrap();
+        let tokens = here.path().join("tokens");
+        // Somebody has written a line by hand, and no end of it.
+        let before = format!("by-hand read {}", "0".repeat(64));
+        fs::write(&tokens, &before).unwrap();
+        fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).unwrap();
+        let arguments = ["token", "a", "--rights", "write", "--tokens", "tokens"];
+        let shown = here.path().join("shown");
+        let start = || {
+            let printed = File::options().append(true).create(true).open(&shown);
+            let mut command = command(here.path(), "http://localhost:1", &arguments);
+            command.stdout(printed.unwrap()).stderr(Stdio::null());
+            command.spawn().unwrap()
+        };
+        let began = Instant::now();
+        for _ in 0..KILLS {
+            let mut child = start();
+            std::thread::sleep(took * u32::try_from(random.below(1100)).unwrap() / 1000);
+            let _ = child.kill();
+            child.wait().unwrap();
+        }
+        // It is made now, or was before.
+        let status = start().wait().unwrap().code();
+        took = began.elapsed() / u32::try_from(KILLS + 1).unwrap();
+        assert!(matches!(status, Some(0 | 1)), "round {round}: {status:?}");
+        let text = fs::read_to_string(&tokens).unwrap();
+        let (first, own) = text.split_once('\n').unwrap();
+        assert_eq!(first, before, "round {round}: {text}");
+        let own = own.strip_suffix('\n').unwrap();
+        let hash = own.strip_prefix("a write ").unwrap();
+        let shown = fs::read_to_string(&shown).unwrap();
+        let known = shown.lines().filter_map(|it| it.parse::<Token>().ok());
+        let known = known.filter(|it| it.hash() == hash);
+        assert_eq!(known.count(), 1, "round {round}: {text}, {shown}");
+    }
+}
+
+#[test]
+fn tokens_that_are_made_at_the_same_time_are_all_added() {
+    let here = tempfile::tempdir().unwrap();
+    let start = |name: &str| {
+        let arguments = ["token", name, "--rights", "read", "--tokens", "tokens"];
+        let mut command = command(here.path(), "http://localhost:1", &arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let names: Vec<_> = (0..8).map(|it| (it / 2).to_string()).collect();
+    let children: Vec<_> = names.iter().map(|it| start(it)).collect();
+    let ended = children
+        .into_iter()
+        .map(|mut it| it.wait().unwrap().success());
+    // Of each two with one name one is refused.
+    assert_eq!(ended.filter(|it| *it).count(), 4);
+    let text = fs::read_to_string(here.path().join("tokens")).unwrap();
+    let mut added: Vec<_> = text
+        .lines()
+        .map(|it| it.split(' ').next().unwrap())
+        .collect();
+    added.sort_unstable();
+    assert_eq!(added, ["0", "1", "2", "3"]);
+}
+
+#[test]
+fn a_token_that_cannot_be_printed_is_not_added() {
+    let here = tempfile::tempdir().unwrap();
+    let arguments = ["token", "a", "--rights", "read", "--tokens", "tokens"];
+    let mut token = command(here.path(), "http://localhost:1", &arguments);
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = token.stdout(full).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("cannot be printed, and is not added"),
+        "{told}"
+    );
+    assert!(!here.path().join("tokens").exists());
 }
 
 #[test]

@@ -242,6 +242,7 @@ fn by_command(node: &Node, bytes: &[u8]) -> Result<(), (u16, String)> {
         Ok(())
     } else {
         assert!(told.contains("keeps as much content as it may"), "{told}");
+        assert!(told.contains("--quota"), "{told}");
         Err((507, "over_quota".to_owned()))
     }
 }

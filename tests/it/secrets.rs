@@ -80,6 +80,21 @@ fn a_proxy_that_was_asked_is_told_without_its_password() {
 }
 
 #[test]
+fn what_anybody_may_have_put_into_the_environment_of_a_script_names_no_proxy() {
+    let proxy = Canned::start(|_, _| Reply::Head("502 Bad Gateway".to_owned()));
+    let here = tempfile::tempdir().unwrap();
+    // To what a web server starts it is the header `Proxy` of a request.
+    for (variable, value) in [("HTTP_PROXY", proxy.url()), ("http_proxy", String::new())] {
+        let mut status = command(here.path(), "http://192.0.2.1:5004", &["status"]);
+        let output = status.env(variable, value).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(5), "{variable}: {told}");
+        assert!(!told.contains("proxy"), "{variable}: {told}");
+    }
+    assert_eq!(proxy.asked(), Vec::<String>::new());
+}
+
+#[test]
 fn a_token_is_sent_on_to_nobody() {
     for status in [
         "301 Moved",

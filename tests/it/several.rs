@@ -367,6 +367,60 @@ fn a_name_that_is_no_utf_8_is_found_as_it_was_sent() {
 }
 
 #[test]
+fn names_that_are_no_utf_8_stay_apart_and_come_back_as_they_were() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let (_dir, node) = start();
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (here, url) = (here.path(), node.url(""));
+    let name = |bytes: &'static [u8]| OsStr::from_bytes(bytes);
+    let folder = here.join(name(b"d\xfe"));
+    fs::create_dir_all(folder.join(name(b"e\xff"))).unwrap();
+    let paths = [
+        name(b"a\xe8.txt"),
+        name(b"a\xe9.txt"),
+        name("a\u{fffd}.txt".as_bytes()),
+        name("a\u{fffd}E9.txt".as_bytes()),
+        name("a\u{e9}.txt".as_bytes()),
+        name(b"e\xff/a"),
+    ];
+    for (number, path) in paths.iter().enumerate() {
+        fs::write(folder.join(path), number.to_string()).unwrap();
+    }
+    let put = |path: &OsStr| {
+        let output = command(here, &url, &["put", "--"])
+            .arg(path)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    put(folder.file_name().unwrap());
+    let held: std::collections::BTreeSet<_> = held_names(&node).into_iter().collect();
+    assert_eq!(held.len(), paths.len(), "{held:?}");
+    let mut get = command(there.path(), &url, &["get"]);
+    let output = get.arg(folder.file_name().unwrap()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    for (number, path) in paths.iter().enumerate() {
+        let back = fs::read(there.path().join(name(b"d\xfe")).join(path));
+        assert_eq!(back.unwrap(), number.to_string().as_bytes(), "{path:?}");
+    }
+    // Each is found by its own name alone, and by the text that a list shows, which goes before a
+    // name that looks like it.
+    for (number, path) in paths.iter().enumerate().filter(|it| it.0 != 3) {
+        put(folder.join(path).strip_prefix(here).unwrap().as_os_str());
+        let last = Path::new(path).file_name().unwrap();
+        let mut get = command(there.path(), &url, &["get", "--newest", "-o", "-"]);
+        let output = get.arg(last).output().unwrap();
+        assert_eq!(output.stdout, number.to_string().as_bytes(), "{output:?}");
+    }
+    for listed in held {
+        let told = done(there.path(), &url, &["get", &listed, "-o", "-"]);
+        assert_eq!(told.len(), 1, "{listed}");
+    }
+}
+
+#[test]
 fn a_listing_begins_with_the_newest_and_ends_where_it_is_told_to() {
     let (_dir, node) = start();
     let here = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::common::authority::Authority;
 use crate::common::commands::command;
-use crate::common::process::{Node, larder};
+use crate::common::process::{Node, larder, start};
 
 const SECRET: &str = "pass-that-nobody-sees";
 
@@ -258,14 +258,19 @@ fn a_value_that_cannot_be_is_refused_however_it_is_set() {
         by_variable.env(variable, value);
         let from = format!("from {variable}");
         assert_refused(dir, &mut by_variable, &[&flag, &from, problem]);
-        by_variable.arg("serve");
-        assert_refused(dir, &mut by_variable, &[&flag, &from, problem]);
+        for command in ["serve", "config"] {
+            let mut by_variable = bare(dir);
+            by_variable.env(variable, value).arg(command);
+            assert_refused(dir, &mut by_variable, &[&flag, &from, problem]);
+        }
         set_in_file(dir, &[(name, value)]);
-        assert_refused(
-            dir,
-            &mut bare(dir),
-            &[&flag, "larder.toml, line 2", problem],
-        );
+        for command in [&[][..], &["config"], &["config", "--json"]] {
+            assert_refused(
+                dir,
+                bare(dir).args(command),
+                &[&flag, "larder.toml, line 2", problem],
+            );
+        }
         fs::remove_file(dir.join("larder.toml")).unwrap();
     }
     for (name, variable) in SWITCHES {
@@ -370,9 +375,13 @@ fn settings_that_cannot_be_together_are_refused_wherever_they_stand() {
     let dir = dir.path();
     for (settings, problem) in TOGETHER {
         let ways = [Way::Flag, Way::Variable, Way::File];
-        // All in one way, and each two ways together.
-        for (first, others) in ways.iter().flat_map(|one| ways.map(|other| (*one, other))) {
+        // All in one way, and each two ways together, for a start and for the check of one.
+        let ways = ways.iter().flat_map(|one| ways.map(|other| (*one, other)));
+        for (first, others, subcommand) in
+            ways.flat_map(|(one, other)| ["serve", "config"].map(|it| (one, other, it)))
+        {
             let mut command = bare(dir);
+            command.arg(subcommand);
             let mut in_file = String::new();
             let (mut told, mut last) = (vec![(*problem).to_owned()], None);
             for (number, (name, variable, value)) in settings.iter().enumerate() {
@@ -460,6 +469,123 @@ fn a_settings_file_that_cannot_be_read_is_refused() {
         &mut bare(dir),
         &["--config", "larder.toml cannot be read"],
     );
+}
+
+#[test]
+fn what_a_start_refuses_the_check_of_its_settings_refuses_too() {
+    let dir = place();
+    let dir = dir.path();
+    fs::write(dir.join("open-tokens"), "").unwrap();
+    fs::set_permissions(dir.join("open-tokens"), fs::Permissions::from_mode(0o666)).unwrap();
+    for (arguments, status, told) in [
+        (
+            &["--listen", "192.0.2.77"][..],
+            2,
+            "no address of this machine",
+        ),
+        (
+            &["--listen", "192.0.2.77:0"],
+            2,
+            "--listen (on the command line)",
+        ),
+        (&["--storage", "empty"], 1, "empty is no directory"),
+        (&["--storage", "empty/below/it"], 1, "empty is no directory"),
+        (&["--tokens", "open-tokens"], 2, "others may write to it"),
+        (&["--tokens", "short"], 2, "short, line 1"),
+        (&["--token-file", "missing"], 2, "missing cannot be read"),
+        (&["--peer-ca", "missing"], 2, "missing"),
+        (&["--tls-key", "key.pem"], 2, "--tls-cert as well"),
+    ] {
+        for command in ["serve", "config"] {
+            let output = bare(dir).arg(command).args(arguments).output().unwrap();
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(status), "{command}: {error}");
+            assert!(error.contains(told), "{command} {arguments:?}: {error}");
+            assert_eq!(error.lines().count(), 1, "{command}: {error}");
+            assert!(output.stdout.is_empty(), "{command} {arguments:?}");
+        }
+    }
+    // What is right is printed, though a node that runs has the port.
+    let (_dir, node) = start();
+    let port = node.address.port().to_string();
+    let output = bare(dir)
+        .args(["config", "--port", &port])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(!dir.join("peer_storage").exists());
+}
+
+#[test]
+fn a_variable_that_is_set_and_empty_is_refused_by_every_command_that_heeds_it() {
+    let dir = place();
+    let dir = dir.path();
+    let mut tried = BTreeSet::new();
+    for line in [
+        "serve",
+        "config",
+        "bootstrap",
+        "verify",
+        "rebuild-index",
+        "token a --rights read",
+        "put empty",
+        "get x",
+        "ls",
+        "info x",
+        "rm x",
+        "keep x",
+        "peers",
+        "status",
+    ] {
+        let words: Vec<_> = line.split(' ').collect();
+        let help = bare(dir).args([words[0], "--help"]).output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        for variable in help.split("[env: ").skip(1) {
+            let variable = variable.split(['=', ']']).next().unwrap();
+            let mut command = command(dir, "http://localhost:1", &words);
+            command.env(variable, "");
+            assert_refused(dir, &mut command, &[&format!("(from {variable}): ")]);
+            tried.insert(variable.to_owned());
+        }
+    }
+    for variable in ["LARDER_TOKEN", "LARDER_NODE", "PEER_PORT", "LARDER_OPEN"] {
+        assert!(tried.contains(variable), "{tried:?}");
+    }
+}
+
+#[test]
+fn a_line_that_no_command_understands_is_told_in_one_line_with_where_to_look() {
+    let dir = place();
+    let dir = dir.path();
+    for (line, told) in [
+        (
+            "foo",
+            "unrecognized subcommand 'foo' (`larder --help` tells more)",
+        ),
+        ("staus", "did you mean status?"),
+        ("--prot 1", "did you mean --port?"),
+        (
+            "ls --newst",
+            "did you mean --newest? (`larder ls --help` tells more)",
+        ),
+        ("put", "<FILE>... (`larder put --help` tells more)"),
+        ("token a", "--rights <RIGHTS> --tokens <FILE>"),
+        (
+            "get x --newest --all",
+            "'--newest' cannot be used with '--all'",
+        ),
+        ("status extra", "unexpected argument 'extra'"),
+        ("completions bsh", "did you mean bash?"),
+        (
+            "--private --private",
+            "'--private' cannot be used multiple times",
+        ),
+        ("ls --limit x", "a whole number from 1 to"),
+        ("serve --port x", "a whole number from 0 to 65535"),
+        ("bootstrap --max-peers 0", "a whole number from 1 to"),
+    ] {
+        assert_refused(dir, bare(dir).args(line.split(' ')), &[told]);
+    }
 }
 
 /// Command lines of other commands, and what is said of them.

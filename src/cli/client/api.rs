@@ -1,5 +1,6 @@
 //! Requests to the node.
 
+use std::path::PathBuf;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use tokio::time::{timeout, timeout_at};
 use super::connection::Target;
 use super::failure::Failure;
 use super::output;
+use super::proxy::Between;
 use crate::base_url::BaseUrl;
 use crate::config::WrongSetting;
 use crate::peer::tls::{self, Authorities};
@@ -38,6 +40,8 @@ pub(super) struct Api {
     node: BaseUrl,
     token: Option<String>,
     proxy: Option<String>,
+    /// The file of its certificate, where that is known.
+    own_certificate: Option<PathBuf>,
     /// When the node was last heard of, or first asked.
     heard: Mutex<Instant>,
     /// Why something was last said to be tried again.
@@ -54,7 +58,7 @@ struct ErrorAnswer {
 impl Api {
     /// An interface that asks `target`: through the proxy of the environment only where
     /// one is named.
-    pub(super) fn new(target: &Target, proxy: Option<String>) -> Result<Self, Failure> {
+    pub(super) fn new(target: &Target, proxy: Option<&Between>) -> Result<Self, Failure> {
         let token = target.token()?.map(str::to_owned);
         let authorities = authorities(target)?;
         let mut http = reqwest::Client::builder()
@@ -62,15 +66,17 @@ impl Api {
             .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
             // A node never sends on, and the token is for it alone.
             .redirect(Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT);
-        if proxy.is_none() {
-            http = http.no_proxy();
+            .connect_timeout(CONNECT_TIMEOUT)
+            .no_proxy();
+        if let Some(proxy) = proxy {
+            http = http.proxy(proxy.for_client().map_err(Failure::Answer)?);
         }
         Ok(Self {
             http: http.build().map_err(Failure::Answer)?,
             node: target.node.clone(),
             token,
-            proxy,
+            proxy: proxy.map(Between::told),
+            own_certificate: target.own_certificate.clone(),
             heard: Mutex::new(Instant::now()),
             told: Mutex::default(),
         })
@@ -201,7 +207,14 @@ impl Api {
 
     /// Why there is no answer.
     fn unanswered(&self, error: reqwest::Error) -> Failure {
-        if let Some(cause) = tls_failure(&error, "--ca") {
+        if let Some(mut cause) = tls_failure(&error, "--ca") {
+            if let Some(file) = &self.own_certificate {
+                cause = format!(
+                    "{cause}; it does not show the certificate in {}, where that is a new one \
+                     `kill -HUP` has it read that",
+                    file.display()
+                );
+            }
             return Failure::NotSecure(self.node.clone(), cause);
         }
         if is_no_http(&error) {
@@ -291,22 +304,21 @@ fn unsaid(status: StatusCode) -> Option<ErrorAnswer> {
     })
 }
 
+/// Who is believed to vouch for the node: those that this system knows, those of --ca, and the
+/// certificate of the node itself where the settings here name that.
 fn authorities(target: &Target) -> Result<Authorities, Failure> {
-    let Some(file) = &target.ca else {
+    if !target.node.is_https() && target.ca.is_none() {
         // Without https nobody has to vouch for anything.
-        let over_tls = target
-            .node
-            .origin()
-            .ascii_serialization()
-            .starts_with("https:");
-        return Ok(if over_tls {
-            Authorities::of_system()
-        } else {
-            Authorities::default()
-        });
-    };
+        return Ok(Authorities::default());
+    }
     let mut authorities = Authorities::of_system();
-    let added = authorities.add_file(file);
-    added.map_err(|it| WrongSetting::of("ca", &it))?;
+    if let Some(file) = &target.ca {
+        let added = authorities.add_file(file);
+        added.map_err(|it| WrongSetting::of("ca", &it))?;
+    }
+    if let Some(file) = &target.own_certificate {
+        let believed = authorities.believe_own(file);
+        believed.map_err(|it| WrongSetting::of("tls-cert", &it))?;
+    }
     Ok(authorities)
 }

@@ -1,6 +1,6 @@
 //! Which node a command asks.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use crate::base_url::BaseUrl;
@@ -43,6 +43,8 @@ pub(super) struct Target {
     pub(super) node: BaseUrl,
     token: Option<Secret>,
     pub(super) ca: Option<PathBuf>,
+    /// The file of the certificate that the node shows, where it is the one of the settings here.
+    pub(super) own_certificate: Option<PathBuf>,
 }
 
 impl Connection {
@@ -51,7 +53,13 @@ impl Connection {
     pub(super) fn target(&self) -> Result<Target, WrongSetting> {
         let (token, ca) = (self.token.clone(), self.ca.clone());
         if let Some(node) = self.node.clone() {
-            return Ok(Target { node, token, ca });
+            let own_certificate = own_certificate(&node);
+            return Ok(Target {
+                node,
+                token,
+                ca,
+                own_certificate,
+            });
         }
         let settings = Settings::here()?;
         let node = settings.own_address();
@@ -60,8 +68,23 @@ impl Connection {
             Some(token) => Some(token),
             None => settings.own_token()?,
         };
-        Ok(Target { node, token, ca })
+        Ok(Target {
+            node,
+            token,
+            ca,
+            own_certificate: settings.own_certificate().map(Path::to_owned),
+        })
     }
+}
+
+/// The file of the certificate of a node that is named, where the settings here are of that very
+/// one. Whatever else is wrong with those is no affair of whoever names a node. Blocks.
+fn own_certificate(node: &BaseUrl) -> Option<PathBuf> {
+    if !node.is_https() {
+        return None;
+    }
+    let settings = Settings::here().ok().filter(|it| it.is_own(node))?;
+    settings.own_certificate().map(Path::to_owned)
 }
 
 impl Target {
@@ -72,8 +95,12 @@ impl Target {
         };
         // What a client can send as `b64token` (RFC 6750, section 2.1).
         let sane = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+        if token.is_empty() {
+            let told = "it is empty; leave it away where the node needs none";
+            return Err(WrongSetting::new(&["token"], told).into());
+        }
         if token.bytes().all(sane) {
-            return Ok(Some(token).filter(|it| !it.is_empty()));
+            return Ok(Some(token));
         }
         let told = "the token has a character that none has: it is letters, digits and any of \
                     -._~+/=";
@@ -110,7 +137,8 @@ mod tests {
             );
         }
         for text in ["", " ", "\r\n"] {
-            assert_eq!(token(text).unwrap(), None, "{text:?}");
+            let told = token(text).unwrap_err().told();
+            assert!(told.contains("it is empty"), "{text:?}: {told}");
         }
     }
 

@@ -232,6 +232,7 @@ impl Download<'_> {
     /// Takes what an answer brings, whose first byte is the file's at `at`.
     async fn receive(&mut self, answer: Response, mut at: u64) -> Result<(), Failure> {
         let mut pieces = answer.bytes_stream();
+        output::begin_at(self.bar, at);
         let mut out: Box<dyn AsyncWrite + Unpin> = match &self.to {
             To::File(landing) => Box::new(tokio::fs::File::from_std(landing.writer(at)?)),
             To::Output(out) => match &out.stream {

@@ -64,6 +64,15 @@ pub(super) enum Failure {
     NotHere(String),
     #[error("{0} means several files; name one by its id:")]
     Ambiguous(String, Vec<String>),
+    #[error(
+        "{0} means files in more than one way, and other nodes have given the names; name one by \
+         its id:"
+    )]
+    Unclear(String, Vec<String>),
+    #[error(
+        "nobody has the id or the hash {0}, and other nodes call files so; name one by its id:"
+    )]
+    OnlyCalledSo(String, Vec<String>),
     #[error("{0} is ambiguous: peers tell of different files with this id; name one by its hash:")]
     Disputed(String, Vec<String>),
     #[error("the bytes that came are not those of {0}; {1}")]
@@ -129,7 +138,10 @@ impl Failure {
             | Self::NotHere(_)
             | Self::NoLocal(_)
             | Self::Dangling(_) => 3,
-            Self::Ambiguous(..) | Self::Disputed(..) => 4,
+            Self::Ambiguous(..)
+            | Self::Unclear(..)
+            | Self::OnlyCalledSo(..)
+            | Self::Disputed(..) => 4,
             Self::NoNode(..) | Self::NotSecure(..) | Self::Silent(..) => 5,
             Self::Token(_) => 6,
             Self::Refused { code, .. } if code == "damaged" => 7,
@@ -160,6 +172,8 @@ impl Failure {
                 | Self::Dangling(_)
                 | Self::LinkToFolder(_)
                 | Self::Ambiguous(..)
+                | Self::Unclear(..)
+                | Self::OnlyCalledSo(..)
                 | Self::Disputed(..)
                 | Self::WrongBytes(..)
                 | Self::Exists(_)
@@ -218,7 +232,11 @@ impl Failure {
         if let Some(cause) = cause {
             text = format!("{text} ({})", plain(&cause.to_string()));
         }
-        if let Self::Ambiguous(_, files) | Self::Disputed(_, files) = self {
+        if let Self::Ambiguous(_, files)
+        | Self::Unclear(_, files)
+        | Self::OnlyCalledSo(_, files)
+        | Self::Disputed(_, files) = self
+        {
             for file in files.iter().take(MOST_TOLD) {
                 text = format!("{text}\n  {}", plain(file));
             }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::api::Api;
 use super::failure::Failure;
 use super::listed::{File, Where};
+use super::output::field;
 use super::pages::{Limits, Pages};
 use super::pattern::{Match, Pattern, literal};
 use crate::hash::BlobHash;
@@ -17,13 +18,16 @@ use crate::record::FileId;
 
 /// The shortest beginning of an id or a hash that means something, in digits.
 const SHORTEST: usize = 4;
+/// From how many digits on nobody makes a content whose hash begins with given ones.
+const UNFORGEABLE: usize = 16;
+
 /// The beginning of a list of the node.
 #[derive(Deserialize)]
 struct Beginning {
     files: Vec<File>,
 }
 
-/// How a text means files; the first of these by which it means any.
+/// How a text means files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
     Id,
@@ -44,6 +48,37 @@ pub(super) struct Found {
     pub(super) files: Vec<File>,
 }
 
+/// What a text means that is a pattern, or the beginning of an id or a hash; perhaps nothing.
+struct Matching {
+    found: Found,
+    /// Whether no other node can have made it mean this.
+    is_certain: bool,
+    /// Whether it matches nothing but folders.
+    only_folders: bool,
+}
+
+impl Found {
+    fn of(by: By, files: Vec<File>) -> Self {
+        Self { by, files }
+    }
+
+    /// Whether all that it has another has, too.
+    fn is_within(&self, other: &Self) -> bool {
+        let has = |file: &File| other.files.iter().any(|it| it.id == file.id);
+        self.files.iter().all(has)
+    }
+}
+
+impl Matching {
+    fn of(by: By, files: Vec<File>) -> Self {
+        Self {
+            found: Found::of(by, files),
+            is_certain: false,
+            only_folders: false,
+        }
+    }
+}
+
 impl By {
     /// Whether what is found so keeps its folders.
     pub(super) fn has_paths(self) -> bool {
@@ -52,35 +87,57 @@ impl By {
 }
 
 impl Api {
-    /// The files that `wanted` means.
+    /// The files that `wanted` means: by its id or its hash, or else by what this node calls its
+    /// own files and folders, or else by anything else that is clear. Whoever gives a file of
+    /// another node its name does not decide what a text means that may be something else.
     pub(super) async fn find(&self, list: Where, wanted: &str) -> Result<Found, Failure> {
-        let found = |by, files: Vec<File>| (!files.is_empty()).then_some(Found { by, files });
-        if let Ok(id) = spelled(wanted).parse::<FileId>() {
+        if let Some(found) = self.exactly(list, wanted).await? {
+            return Ok(found);
+        }
+        let (named, inside) = self.named(list, wanted).await?;
+        let (by_name, by_folder) = (Found::of(By::Name, named), Found::of(By::Folder, inside));
+        let is_own = |it: &Found| list == Where::Here || it.files.iter().any(File::is_own);
+        if is_own(&by_name) && !by_name.files.is_empty() {
+            return Ok(by_name);
+        }
+        if is_own(&by_folder) && !by_folder.files.is_empty() {
+            return Ok(by_folder);
+        }
+        let of_others = [by_name, by_folder];
+        if is_exact(wanted) {
+            return Err(match all_of(of_others) {
+                files if files.is_empty() => Failure::NotFound(wanted.to_owned()),
+                files => Failure::OnlyCalledSo(wanted.to_owned(), told(&files)),
+            });
+        }
+        let matching = self.matching(list, wanted).await?;
+        if matching.is_certain && !matching.found.files.is_empty() {
+            return Ok(matching.found);
+        }
+        let [by_name, by_folder] = of_others;
+        match clear(wanted, vec![matching.found, by_name, by_folder]) {
+            Err(Failure::NotFound(wanted)) if matching.only_folders => {
+                Err(Failure::OnlyFolders(wanted))
+            }
+            found => found,
+        }
+    }
+
+    /// The files with this id or this hash, if `wanted` is one.
+    async fn exactly(&self, list: Where, wanted: &str) -> Result<Option<Found>, Failure> {
+        let found = if let Ok(id) = spelled(wanted).parse::<FileId>() {
             let mut files = self.with_id(list, id).await?;
             // Older nodes list of files that are one to people the first only.
             if files.is_empty() && list == Where::Network {
                 files = self.with_id(Where::Here, id).await?;
             }
-            if let Some(found) = found(By::Id, files) {
-                return Ok(found);
-            }
+            Found::of(By::Id, files)
         } else if let Some(hash) = hash_of(wanted) {
-            let files = self.with_hash(list, &hash).await?;
-            if let Some(found) = found(By::Hash, files) {
-                return Ok(found);
-            }
-        }
-        // A name may look like an id, a hash or a pattern.
-        let (named, inside) = self.named(list, wanted).await?;
-        let found = found(By::Name, named).or_else(|| found(By::Folder, inside));
-        if let Some(found) = found {
-            return Ok(found);
-        }
-        let (by, files) = self.matching(list, wanted).await?;
-        if files.is_empty() {
-            return Err(Failure::NotFound(wanted.to_owned()));
-        }
-        Ok(Found { by, files })
+            Found::of(By::Hash, self.with_hash(list, &hash).await?)
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(found).filter(|it| !it.files.is_empty()))
     }
 
     async fn with_hash(&self, list: Where, hash: &str) -> Result<Vec<File>, Failure> {
@@ -104,7 +161,7 @@ impl Api {
     }
 
     /// The files that match a pattern, or else those whose id or hash begins so.
-    async fn matching(&self, list: Where, wanted: &str) -> Result<(By, Vec<File>), Failure> {
+    async fn matching(&self, list: Where, wanted: &str) -> Result<Matching, Failure> {
         if let Some(pattern) = Pattern::of(wanted) {
             let folder_matches = Cell::new(false);
             let matches = |it: &File| {
@@ -113,35 +170,40 @@ impl Api {
                 look == Match::Yes
             };
             let files = self.all(list, literal(wanted), matches).await?;
-            if files.is_empty() && folder_matches.get() {
-                return Err(Failure::OnlyFolders(wanted.to_owned()));
-            }
-            return Ok((By::Pattern, files));
+            return Ok(Matching {
+                only_folders: files.is_empty() && folder_matches.get(),
+                ..Matching::of(By::Pattern, files)
+            });
         }
         let digits = wanted.trim().to_ascii_lowercase();
         let is_beginning = digits.len() >= SHORTEST
             && digits
                 .bytes()
                 .all(|it| it.is_ascii_hexdigit() || it == b'-');
-        let files = if is_beginning {
-            self.that_begin(list, &digits).await?
-        } else {
-            Vec::new()
-        };
-        Ok((By::Beginning, files))
+        if !is_beginning {
+            return Ok(Matching::of(By::Beginning, Vec::new()));
+        }
+        self.that_begin(list, &digits).await
     }
 
     /// The files whose id or hash begins with these digits.
-    async fn that_begin(&self, list: Where, digits: &str) -> Result<Vec<File>, Failure> {
+    async fn that_begin(&self, list: Where, digits: &str) -> Result<Matching, Failure> {
         let mut files = self.all(list, None, |it| it.begins(digits)).await?;
+        let mut is_certain = true;
         if list == Where::Network {
             // Of files that are one to people that list has only one, and this node's list all.
             let own = self.all(Where::Here, None, |it| it.begins(digits)).await?;
+            let is_hash = |it: &File| !it.has_id_that_begins(digits);
+            is_certain =
+                !own.is_empty() || digits.len() >= UNFORGEABLE && files.iter().all(is_hash);
             let known: HashSet<_> = files.iter().map(|it| it.id.clone()).collect();
             files.extend(own.into_iter().filter(|it| !known.contains(&it.id)));
             files.sort_by(|a, b| a.id.cmp(&b.id));
         }
-        Ok(files)
+        Ok(Matching {
+            is_certain,
+            ..Matching::of(By::Beginning, files)
+        })
     }
 
     /// The files of a list that have this hash.
@@ -185,6 +247,7 @@ impl Api {
             reachable_peers: None,
             reachable: None,
             damaged: None,
+            own: None,
         }))
     }
 
@@ -219,6 +282,38 @@ impl Api {
         }
         Ok(found)
     }
+}
+
+/// What is meant where that is clear: by one of these, of which the others have a part or nothing.
+fn clear(wanted: &str, ways: Vec<Found>) -> Result<Found, Failure> {
+    let has_all = |way: &Found| ways.iter().all(|other| other.is_within(way));
+    let Some(meant) = ways.iter().position(has_all) else {
+        return Err(Failure::Unclear(wanted.to_owned(), told(&all_of(ways))));
+    };
+    let meant = ways.into_iter().nth(meant);
+    let meant = meant.filter(|it| !it.files.is_empty());
+    meant.ok_or_else(|| Failure::NotFound(wanted.to_owned()))
+}
+
+/// All files that are meant in one way or the other, each once.
+fn all_of(ways: impl IntoIterator<Item = Found>) -> Vec<File> {
+    let mut seen = HashSet::new();
+    let files = ways.into_iter().flat_map(|it| it.files);
+    files.filter(|it| seen.insert(it.id.clone())).collect()
+}
+
+/// What tells files apart that are meant by one text: the hash of each, too.
+fn told(files: &[File]) -> Vec<String> {
+    let line = |it: &File| {
+        let hash = it.hash.as_deref().unwrap_or("without a hash");
+        format!("{}  {}", it.line(), field(hash))
+    };
+    files.iter().map(line).collect()
+}
+
+/// Whether a text is a whole id or a whole hash, and so never the name of a file of another node.
+fn is_exact(wanted: &str) -> bool {
+    spelled(wanted).parse::<FileId>().is_ok() || hash_of(wanted).is_some()
 }
 
 /// The id or the hash in a text that people copy: in the URL of a file, behind the name of the hash

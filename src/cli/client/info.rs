@@ -125,7 +125,7 @@ impl Told {
                 file.size
             ),
             format!("type         {}", text(&file.content_type)),
-            format!("uploaded     {}", filled(&file.uploaded_at)),
+            format!("uploaded     {}", filled(&file.uploaded())),
         ];
         if let Some(description) = file.description.as_ref().filter(|it| !it.is_empty()) {
             lines.push(format!("description  {}", plain(description)));

@@ -201,6 +201,7 @@ fn item(by: By, wanted: &str, file: &File, called: &str) -> Item {
 async fn wait(api: &Api, bar: &ProgressBar, keep: &mut Copying) -> Result<(), Failure> {
     let path = format!("/api/p2p/keep/{}", keep.id);
     let (mut told, mut came) = (None, (keep.fetched, Instant::now()));
+    output::begin_at(bar, keep.fetched);
     while !matches!(keep.state.as_str(), "kept" | "failed") {
         tokio::time::sleep(ASK_EVERY).await;
         *keep = api.get::<Answer>(&path, &[]).await?.keep;

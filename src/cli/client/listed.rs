@@ -34,6 +34,10 @@ pub(super) struct File {
     /// Whether what the node itself stores of it is known to be damaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) damaged: Option<bool>,
+    /// Whether the node has the file itself, and not only its content; told by lists of the
+    /// network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) own: Option<bool>,
 }
 
 /// Which list of the node.
@@ -60,6 +64,11 @@ impl File {
         self.hash.as_deref()?.parse().ok()
     }
 
+    /// Whether the node whose list it is from has it itself and calls it so.
+    pub(super) fn is_own(&self) -> bool {
+        self.own == Some(true)
+    }
+
     /// Whether these digits are the beginning of its id.
     pub(super) fn has_id_that_begins(&self, digits: &str) -> bool {
         let digits = digits.to_ascii_lowercase();
@@ -84,10 +93,29 @@ impl File {
         Err(Failure::Nonsense("an id or a hash is none"))
     }
 
+    /// When it was uploaded, for people: as the node says it, which is UTC where a larder has said
+    /// it; those tell hashes, and the older service tells the time of its own machine.
+    pub(super) fn uploaded(&self) -> String {
+        match &self.hash {
+            Some(_) => utc(&self.uploaded_at),
+            None => field(&self.uploaded_at),
+        }
+    }
+
     /// What tells it from others of its name.
     pub(super) fn line(&self) -> String {
-        let (id, at, name) = (&self.id, &self.uploaded_at, &self.original_name);
-        let (id, at, name) = (field(id), field(at), plain(name));
+        let (id, name) = (field(&self.id), plain(&self.original_name));
+        let at = self.uploaded();
         format!("{id}  {}  {at}  {name}", size(self.size))
+    }
+}
+
+/// A time that is UTC, which a node does not say beside it, for people.
+pub(super) fn utc(text: &str) -> String {
+    let is_bare = text.contains('T') && text.bytes().all(|it| b"0123456789-T:.".contains(&it));
+    if is_bare {
+        field(&format!("{text}Z"))
+    } else {
+        field(text)
     }
 }

@@ -1,18 +1,20 @@
 //! What files of the network are called here.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::safe_name::{part, shortened};
+use super::raw_name::name_of;
+use crate::safe_name::{LONGEST_NAME, is_unsafe, part, shortened};
 
 /// The last part of a name, under which one file is saved.
 pub(super) fn last_part(name: &str) -> PathBuf {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    PathBuf::from(part(last).unwrap_or_else(|| "download".to_owned()))
+    PathBuf::from(own_part(last).unwrap_or_else(|| "download".into()))
 }
 
 /// A whole name, as a path below the folder that files are saved in.
 pub(super) fn path(name: &str) -> PathBuf {
-    let path: PathBuf = name.split('/').filter_map(part).collect();
+    let path: PathBuf = name.split('/').filter_map(own_part).collect();
     if path.as_os_str().is_empty() || name.ends_with('/') {
         return path.join("download");
     }
@@ -24,9 +26,21 @@ pub(super) fn numbered(path: PathBuf, number: usize) -> PathBuf {
     if number == 0 {
         return path;
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let name = shortened(&format!("{name}.{number}"));
+    let name = path.file_name().unwrap_or_default();
+    let Some(text) = name.to_str() else {
+        let mut name = name.to_owned();
+        name.push(format!(".{number}"));
+        return path.with_file_name(name);
+    };
+    let name = shortened(&format!("{text}.{number}"));
     path.with_file_name(name)
+}
+
+/// One part of a name as it was called where it was sent, or as it may be called here.
+fn own_part(text: &str) -> Option<OsString> {
+    let raw = name_of(text).filter(|it| it.len() <= LONGEST_NAME);
+    let raw = raw.filter(|_| !text.contains(is_unsafe));
+    raw.or_else(|| part(text).map(OsString::from))
 }
 
 #[cfg(test)]
@@ -61,6 +75,19 @@ mod tests {
         ] {
             assert_eq!(last_part(name), Path::new(last), "{name:?}");
             assert_eq!(path(name), Path::new(whole), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_what_it_was_and_no_stand_in_becomes_one() {
+        use std::os::unix::ffi::OsStrExt;
+
+        let bytes = |it: &Path| it.as_os_str().as_bytes().to_owned();
+        assert_eq!(bytes(&last_part("d/a\u{fffd}FF")), b"a\xff");
+        assert_eq!(bytes(&path("d\u{fffd}FE/a\u{fffd}FF")), b"d\xfe/a\xff");
+        assert_eq!(bytes(&numbered(path("a\u{fffd}FF"), 2)), b"a\xff.2");
+        for name in ["a\x1bFF", "a\u{202e}FF", "a\u{fffd}FF\x1b"] {
+            assert!(last_part(name).to_str().is_some(), "{name:?}");
         }
     }
 

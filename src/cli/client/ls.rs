@@ -10,6 +10,7 @@ use super::listed::{File, Where};
 use super::output::{self, field, plain};
 use super::pages::{Limits, Pages};
 use super::running::run;
+use crate::config::number;
 
 #[derive(clap::Args)]
 #[allow(clippy::struct_excessive_bools)] // Each is a flag.
@@ -34,7 +35,7 @@ pub(in crate::cli) struct Arguments {
         short = 'n',
         long,
         value_name = "NUMBER",
-        value_parser = clap::value_parser!(u64).range(1..)
+        value_parser = |it: &str| number(it, 1..=u64::MAX)
     )]
     limit: Option<u64>,
 
@@ -123,7 +124,7 @@ impl Arguments {
             return Ok(output::json(file)?);
         }
         let nodes = self.nodes(file);
-        let (id, at) = (field(&file.id), field(&file.uploaded_at));
+        let (id, at) = (field(&file.id), file.uploaded());
         let name = plain(&file.original_name);
         if !self.long {
             let size = output::size(file.size);

@@ -1,6 +1,6 @@
 //! The commands that ask a running node, over its REST interface.
 //!
-//! How they end is [`EXIT_STATUS`].
+//! How they end is [`EXIT_STATUS`], or less of it.
 
 mod api;
 mod batch;
@@ -25,6 +25,7 @@ mod pattern;
 mod peers;
 mod proxy;
 mod put;
+mod raw_name;
 mod rm;
 mod running;
 mod send;
@@ -34,18 +35,48 @@ mod status;
 mod target;
 mod wanted;
 
-/// What the exit status says, for the help of each command.
-pub(super) const EXIT_STATUS: &str = "\
-Exit status:
-  0  done
-  1  failed, for the reason that is told
-  2  wrong command line or setting
-  3  no such file, there or here
-  4  the name means several files
-  5  no node answers, or none that can be trusted
-  6  the node wants a token, or another one
-  7  damaged: the bytes of the file are not what they were, at the node, on the way, or here
-     while they were sent";
+/// What the exit status says, for the help of a command; these lines stand where they belong.
+macro_rules! exit_status {
+    ($($line:literal),*) => {
+        concat!(
+            "Exit status:\n  0  done\n  1  failed, for the reason that is told\n  \
+             2  wrong command line or setting\n",
+            $($line, "\n",)*
+            "  5  no node answers, or none that can be trusted\n  \
+             6  the node wants a token, or another one"
+        )
+    };
+}
+
+/// What the last of them says, for commands that send or get bytes.
+macro_rules! damaged {
+    () => {
+        "\n  7  damaged: the bytes of the file are not what they were, at the node, on the way, \
+         or here\n     while they were sent"
+    };
+}
+
+/// The exit status of commands that bring files or their bytes somewhere, or tell of them.
+pub(super) const EXIT_STATUS: &str = concat!(
+    exit_status!(
+        "  3  no such file, there or here",
+        "  4  the name means several files"
+    ),
+    damaged!()
+);
+
+/// That of `put`, to which a name means one file.
+pub(super) const EXIT_STATUS_OF_PUT: &str =
+    concat!(exit_status!("  3  no such file here"), damaged!());
+
+/// That of `rm`, which reads no bytes.
+pub(super) const EXIT_STATUS_OF_RM: &str = exit_status!(
+    "  3  no such file there",
+    "  4  the name means several files"
+);
+
+/// That of commands that are asked for no file.
+pub(super) const EXIT_STATUS_OF_LISTS: &str = exit_status!();
 
 pub(super) use get::Arguments as Get;
 pub(super) use info::Arguments as Info;

@@ -110,6 +110,12 @@ pub(super) fn bar(name: &str, length: u64) -> ProgressBar {
     bar.with_message(plain(name))
 }
 
+/// Has a bar begin at what is there already, which is no part of what comes a second.
+pub(super) fn begin_at(bar: &ProgressBar, bytes: u64) {
+    bar.set_position(bytes);
+    bar.reset_eta();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

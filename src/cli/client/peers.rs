@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::api::Api;
 use super::connection::Connection;
 use super::failure::Failure;
+use super::listed::utc;
 use super::output;
 use super::running::run;
 
@@ -75,7 +76,7 @@ impl Arguments {
             Some(true) => "verified  ",
             _ => "unverified",
         };
-        let (id, seen) = (shown("peer_id"), shown("last_seen"));
+        let (id, seen) = (shown("peer_id"), utc(text("last_seen").unwrap_or("-")));
         let address = output::plain(text("address").unwrap_or("-"));
         let mut reached = match peer.get("reachable").and_then(Value::as_bool) {
             Some(false) => "  not reachable now".to_owned(),

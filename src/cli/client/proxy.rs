@@ -1,29 +1,66 @@
 //! Which proxy stands between a command and its node.
 //!
-//! The environment names one as for curl (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`).
-//! A node of this machine is never asked through it: the proxy would learn the token and could
-//! not reach the node anyway.
+//! The environment names one as for curl: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`,
+//! and all but the first in capitals, too. `HTTP_PROXY` counts for nothing: to what a web server
+//! starts (CGI) it is a header that anybody sends. An empty one is none. A node of this machine is
+//! never asked through a proxy: that would learn the token and could not reach the node anyway.
 
 use std::net::{IpAddr, ToSocketAddrs};
 
 use axum::http::Uri;
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use url::Host;
 
 use crate::base_url::BaseUrl;
 
-/// The proxy that the environment names for this node, as scheme, host and port, without the
-/// password that it may have. Blocks, where a name has to be looked up.
-pub(super) fn between(node: &BaseUrl) -> Option<String> {
-    let uri: Uri = node.to_string().parse().ok()?;
-    let proxy = Matcher::from_env().intercept(&uri)?;
-    if is_here(node) {
-        return None;
+/// The proxy that is asked for a node.
+pub(super) struct Between(Intercept);
+
+impl Between {
+    /// The proxy that the environment names for this node. Blocks, where a name has to be looked
+    /// up.
+    pub(super) fn of(node: &BaseUrl) -> Option<Self> {
+        let named = |name: &str| std::env::var(name).ok();
+        let proxy = named_for(node, named)?;
+        (!is_here(node)).then_some(Self(proxy))
     }
-    let uri = proxy.uri();
-    let port = uri.port().map(|it| format!(":{it}")).unwrap_or_default();
-    let (scheme, host) = (uri.scheme_str().unwrap_or("http"), uri.host()?);
-    Some(format!("{scheme}://{host}{port}"))
+
+    /// Its scheme, host and port, without the password that it may have.
+    pub(super) fn told(&self) -> String {
+        let uri = self.0.uri();
+        let port = uri.port().map(|it| format!(":{it}")).unwrap_or_default();
+        let scheme = uri.scheme_str().unwrap_or("http");
+        format!("{scheme}://{}{port}", uri.host().unwrap_or_default())
+    }
+
+    /// The same for the client that asks.
+    pub(super) fn for_client(&self) -> reqwest::Result<reqwest::Proxy> {
+        let proxy = reqwest::Proxy::all(self.told())?;
+        Ok(match self.0.basic_auth() {
+            Some(password) => proxy.custom_http_auth(password.clone()),
+            None => proxy,
+        })
+    }
+}
+
+/// The proxy that variables of these values name for a node.
+fn named_for(node: &BaseUrl, named: impl Fn(&str) -> Option<String>) -> Option<Intercept> {
+    let uri: Uri = node.to_string().parse().ok()?;
+    let first = |names: &[&str]| {
+        let values = names.iter().filter_map(|it| named(it));
+        values.into_iter().find(|it| !it.is_empty())
+    };
+    let of_scheme = match uri.scheme_str() {
+        Some("https") => first(&["https_proxy", "HTTPS_PROXY"]),
+        _ => first(&["http_proxy"]),
+    };
+    let proxy = of_scheme.or_else(|| first(&["all_proxy", "ALL_PROXY"]))?;
+    let excepted = first(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
+    Matcher::builder()
+        .all(proxy)
+        .no(excepted)
+        .build()
+        .intercept(&uri)
 }
 
 /// Whether a node is on this machine: its address is a loopback one, or its name means only such.
@@ -58,6 +95,72 @@ fn means_loopback(name: &str, port: Option<u16>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variables_count_as_for_curl() {
+        for (variables, node, proxy) in [
+            (
+                &[("http_proxy", "http://p:1")][..],
+                "http://h.example",
+                Some("http://p:1/"),
+            ),
+            (
+                &[("http_proxy", "p:1")],
+                "http://h.example",
+                Some("http://p:1/"),
+            ),
+            (&[("HTTP_PROXY", "http://p:1")], "http://h.example", None),
+            (&[("http_proxy", "http://p:1")], "https://h.example", None),
+            (
+                &[("https_proxy", "http://p:1")],
+                "https://h.example",
+                Some("http://p:1/"),
+            ),
+            (
+                &[("HTTPS_PROXY", "http://p:1")],
+                "https://h.example",
+                Some("http://p:1/"),
+            ),
+            (&[("HTTPS_PROXY", "http://p:1")], "http://h.example", None),
+            (
+                &[("ALL_PROXY", "http://p:1"), ("HTTP_PROXY", "http://q:1")],
+                "http://h.example",
+                Some("http://p:1/"),
+            ),
+            (
+                &[
+                    ("http_proxy", ""),
+                    ("all_proxy", ""),
+                    ("ALL_PROXY", "http://p:1"),
+                ],
+                "http://h.example",
+                Some("http://p:1/"),
+            ),
+            (&[("http_proxy", "")], "http://h.example", None),
+            (
+                &[("all_proxy", "http://p:1"), ("NO_PROXY", "example")],
+                "http://h.example",
+                None,
+            ),
+            (
+                &[
+                    ("all_proxy", "http://p:1"),
+                    ("no_proxy", ""),
+                    ("NO_PROXY", "*"),
+                ],
+                "http://h.example",
+                None,
+            ),
+        ] {
+            let named = |name: &str| {
+                let found = variables.iter().find(|it| it.0 == name)?;
+                Some(found.1.to_owned())
+            };
+            let found = named_for(&node.parse().unwrap(), named);
+            let found = found.map(|it| it.uri().to_string());
+            assert_eq!(found.as_deref(), proxy, "{variables:?} {node}");
+        }
+    }
 
     #[test]
     fn a_node_of_this_machine_is_known_however_it_is_written() {

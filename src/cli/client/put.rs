@@ -21,6 +21,7 @@ use super::ended::Ended;
 use super::failure::Failure;
 use super::links::Links;
 use super::output;
+use super::raw_name::text_of;
 use super::running::run;
 use super::send::{Outgoing, Sent, send};
 use crate::blocking;
@@ -212,7 +213,7 @@ fn found(path: &Path) -> Result<Found<'static>, Failure> {
         let whole = Failure::of_file(path, path.canonicalize())?;
         whole.file_name().unwrap_or_default().to_owned()
     };
-    let name = name.to_string_lossy().into_owned();
+    let name = text_of(&name);
     if about.is_dir() {
         let inside = Failure::of_file(path, path.read_dir())?;
         let folders = vec![Folder {
@@ -267,7 +268,7 @@ impl Iterator for Walk {
 impl Walk {
     /// Takes a file; a folder is walked next, and what is neither is left out.
     fn enter(&mut self, entry: &DirEntry, folder: &str) -> Result<Option<Local>, Failure> {
-        let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        let name = format!("{folder}/{}", text_of(&entry.file_name()));
         let path = entry.path();
         let kind = Failure::of_file(&path, entry.file_type())?;
         if kind.is_dir() {

@@ -86,7 +86,9 @@ impl Arguments {
 /// Why there is nothing to remove: others may hold it, and only they remove it.
 async fn not_here(api: &Api, wanted: &str) -> Failure {
     match api.find(Where::Network, wanted).await {
-        Ok(_) => Failure::NotHere(wanted.to_owned()),
+        Ok(_) | Err(Failure::Unclear(..) | Failure::OnlyCalledSo(..)) => {
+            Failure::NotHere(wanted.to_owned())
+        }
         Err(failure) => failure,
     }
 }

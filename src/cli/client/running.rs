@@ -10,7 +10,7 @@ use super::api::Api;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::output::{plain, say};
-use super::proxy;
+use super::proxy::Between;
 
 /// Runs a command to its end; what fails is told with what to do about it.
 pub(super) fn run<Running>(
@@ -25,8 +25,9 @@ where
         .build()
         .context("cannot start the runtime")?;
     let target = connection.target()?;
-    let proxy = proxy::between(&target.node);
-    let api = Api::new(&target, proxy.clone());
+    let proxy = Between::of(&target.node);
+    let api = Api::new(&target, proxy.as_ref());
+    let proxy = proxy.map(|it| it.told());
     let done = runtime.block_on(async { command(api?).await });
     Ok(match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -25,6 +25,7 @@ use super::api::Api;
 use super::begun::{Begun, Subject};
 use super::ended::Ended;
 use super::failure::Failure;
+use super::output;
 use super::source::Source;
 use crate::blocking;
 use crate::hash::BlobHash;
@@ -322,7 +323,7 @@ impl Sending<'_> {
         };
         let other = Failure::Nonsense("the upload has become another");
         let progress = self.look(upload).await?.ok_or(other)?;
-        self.bar.set_position(progress.offset);
+        output::begin_at(self.bar, progress.offset);
         let hashed = self.hash_until(progress.offset).await;
         hashed.map_err(|error| self.unreadable(error))?;
         if let Some(file) = progress.file {

@@ -6,7 +6,9 @@ use std::ops::Deref;
 
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParserFactory};
 
-/// A text that means files. What is no UTF-8 is read as `put` reads such names, so that a file
+use super::raw_name::text_of;
+
+/// A text that means files. What is no UTF-8 is written as `put` writes such names, so that a file
 /// is found by the name from which it was sent.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted(String);
@@ -23,10 +25,11 @@ impl ValueParserFactory for Wanted {
     type Parser = clap::builder::ValueParser;
 
     fn value_parser() -> Self::Parser {
-        let lossy = |text: OsString| {
-            let text = text.to_string_lossy().into_owned();
+        let read = |text: OsString| {
+            // A text is what it says, also where it is the text of a name.
+            let text = text.into_string().unwrap_or_else(|name| text_of(&name));
             Ok::<_, Infallible>(Self(text))
         };
-        OsStringValueParser::new().try_map(lossy).into()
+        OsStringValueParser::new().try_map(read).into()
     }
 }

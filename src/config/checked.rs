@@ -1,0 +1,56 @@
+//! The one check of all settings together, before anything is done by them.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use anyhow::bail;
+
+use super::wrong::WrongSetting;
+use super::{Checked, Settings};
+
+impl Settings {
+    /// Checks all that can be told before a node starts: reads the files that the settings name,
+    /// and looks whether this machine has the address and the storage directory can be one. Changes
+    /// nothing. Blocks.
+    pub fn checked(&self) -> anyhow::Result<Checked> {
+        let (http, authorities) = (self.http()?, self.authorities()?);
+        let tls = self.tls.tls()?;
+        self.node(self.listen())?;
+        check_address(self.listen())?;
+        check_storage(&self.storage)?;
+        Ok(Checked {
+            http,
+            authorities,
+            tls,
+        })
+    }
+}
+
+/// Fails where an address is none of this machine's. Whether its port is free, and for whom, the
+/// start alone can tell.
+fn check_address(address: SocketAddr) -> Result<(), WrongSetting> {
+    match TcpListener::bind((address.ip(), 0)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            let told = format!("cannot listen on {address}, which is no address of this machine");
+            Err(WrongSetting::new(&["listen"], told))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Fails where a path is that of something else than a directory, or lies below such.
+fn check_storage(path: &Path) -> anyhow::Result<()> {
+    let there = path.ancestors().find_map(|it| {
+        let about = it.metadata().ok()?;
+        Some((it, about))
+    });
+    match there {
+        Some((it, about)) if !about.is_dir() => bail!(
+            "the storage directory {} cannot be: {} is no directory",
+            path.display(),
+            it.display()
+        ),
+        _ => Ok(()),
+    }
+}
