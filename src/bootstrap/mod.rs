@@ -187,9 +187,14 @@ async fn register(
     if !is_looked_at && !server.names.may_lead_to_a_peer(&checked.address).await {
         return Err(wrong(Absurd::Reserved).into());
     }
-    server.table.lock().register(&checked, from, Instant::now());
+    let now = Instant::now();
+    let also_at = server.table.lock().register(&checked, from, now);
     tracing::debug!(id = %checked.id, "registered");
-    Ok(Json(json!({ "status": "registered" })))
+    let also_at = also_at.and_then(|it| serde_json::from_str::<Value>(&it).ok());
+    Ok(Json(match also_at {
+        Some(also_at) => json!({ "status": "registered", "also_at": also_at }),
+        None => json!({ "status": "registered" }),
+    }))
 }
 
 /// `GET /peers`: some of them, shared out among those who registered, however many there are.

@@ -91,7 +91,15 @@ impl Table {
     /// Takes in a registration that came from this prefix at `now`; the newest of a peer
     /// stands, so that nobody brings an old address back by repeating what the peer once
     /// signed. Where there is no room left, one of the largest crowd gives way.
-    pub(super) fn register(&mut self, checked: &Checked, from: Option<Key>, now: Instant) {
+    ///
+    /// Tells what the peer's key has signed for another address, where that was registered before
+    /// and is alive: two nodes with one key take turns here, and no sample has both.
+    pub(super) fn register(
+        &mut self,
+        checked: &Checked,
+        from: Option<Key>,
+        now: Instant,
+    ) -> Option<Arc<str>> {
         let entry = Registered {
             id: checked.id,
             registration: json!(checked.registration).to_string().into(),
@@ -102,20 +110,26 @@ impl Table {
             until: now + self.ttl,
         };
         let known = self.places.get(&entry.id).copied();
-        if let Some(at) = known {
-            let known = self.entries.get(at);
-            if known.is_some_and(|it| it.until > now && it.told_at > entry.told_at) {
-                return;
+        let known = known.and_then(|at| Some((at, self.entries.get(at)?)));
+        let mut also_at = None;
+        if let Some((at, known)) = known {
+            let is_alive = known.until > now;
+            let is_elsewhere = known.prefix.exact != entry.prefix.exact;
+            if is_alive && is_elsewhere && known.signed && entry.signed {
+                also_at = Some(Arc::clone(&known.registration));
+            }
+            if is_alive && known.told_at > entry.told_at {
+                return also_at;
             }
             self.remove(at);
         }
-        if !self.make_room_of_source(&entry, now) {
-            return;
+        if self.make_room_of_source(&entry, now) {
+            self.make_room(&entry.prefix, now);
+            if self.entries.len() < self.max_peers {
+                self.insert(entry);
+            }
         }
-        self.make_room(&entry.prefix, now);
-        if self.entries.len() < self.max_peers {
-            self.insert(entry);
-        }
+        also_at
     }
 
     /// Whether this peer is registered at this address at `now`.
@@ -257,6 +271,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::identity::Identity;
     use crate::peer::prefix::narrow_of;
     use crate::peer::registration::samples;
 
@@ -307,6 +322,27 @@ mod tests {
             panic!("one peer");
         };
         assert!(only.contains("http://new"), "{only}");
+    }
+
+    #[test]
+    fn whoever_registers_learns_where_its_key_has_registered_too() {
+        let (mut table, start) = (Table::new(9, TTL), Instant::now());
+        let identity = Identity::generate().unwrap();
+        let at = |address| samples::signed_by(&identity, address).check().unwrap();
+        let [one, two] = ["http://10.0.0.1", "http://10.0.0.2"].map(at);
+        let told = |other: &Checked| json!(other.registration).to_string();
+        assert_eq!(table.register(&one, None, start), None);
+        assert_eq!(table.register(&one, None, start).as_deref(), None);
+        for (next, before) in [(&two, &one), (&one, &two), (&two, &one)] {
+            let also_at = table.register(next, None, start);
+            assert_eq!(also_at.as_deref(), Some(&*told(before)));
+        }
+        // One whose time is over has left, as far as is known.
+        assert_eq!(table.register(&one, None, start + TTL), None);
+        // Nobody has signed for those without a key, of whom one says what he likes of another.
+        let old = |address| unsigned("2026-01-21T10:00:00", address);
+        table.register(&old("http://10.0.0.3"), None, start);
+        assert_eq!(table.register(&old("http://10.0.0.4"), None, start), None);
     }
 
     #[test]

@@ -94,10 +94,14 @@ struct You {
     /// How long ago this node last tried to ask it there, in milliseconds; null where it has
     /// not tried. A try from before it started says nothing of how it is reached now.
     tried_ms_ago: Option<u64>,
+    /// What its key had signed before for another address, where this node takes it to be: two
+    /// nodes have one key, or it has moved. Absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    also_at: Option<Registration>,
 }
 
 impl You {
-    fn of(node: &Node, id: Option<PeerId>) -> Self {
+    fn of(node: &Node, id: Option<PeerId>, also_at: Option<Registration>) -> Self {
         let reached = id.and_then(|id| node.network().registry.reaches(id));
         Self {
             reachable: reached.map(|(reached, _)| reached),
@@ -105,6 +109,7 @@ impl You {
                 // Rounded up, so that no try seems later than it was.
                 u64::try_from(tried.elapsed().as_millis() + 1).unwrap_or(u64::MAX)
             }),
+            also_at,
         }
     }
 }
@@ -132,6 +137,14 @@ fn name_of(introduced: Introduced) -> &'static str {
     }
 }
 
+/// What is known to be signed with the key of a peer that does not say that it is there.
+fn elsewhere(node: &Node, id: PeerId, told: &Registration) -> Option<Registration> {
+    let registry = &node.network().registry;
+    let known = registry.get(id).filter(Peer::verified)?;
+    let known = known.told.registration;
+    (known.address != told.address && !registry.has_left(id)).then_some(known)
+}
+
 /// `GET /api/peers`
 pub(super) async fn list(State(node): State<Arc<Node>>) -> Json<PeersAnswer> {
     Json(PeersAnswer::of(&node, node.network().registry.shown()))
@@ -155,7 +168,8 @@ pub(super) async fn introduce(
         .await?;
     let registration = serde_json::from_slice::<Registration>(&body);
     let registration = registration.map_err(|e| ApiError::Registration(e.to_string()))?;
-    let id = registration.peer_id.parse();
+    let id = registration.peer_id.parse().ok();
+    let also_at = id.and_then(|id| elsewhere(&node, id, &registration));
     let met = node
         .network()
         .meet(registration, Introducer::Itself(from), near);
@@ -163,7 +177,7 @@ pub(super) async fn introduce(
     let some = node.network().registry.some_answering(limit);
     Ok(Json(IntroducedAnswer {
         introduced: name_of(introduced),
-        you: You::of(&node, id.ok()),
+        you: You::of(&node, id, also_at),
         peers: PeersAnswer::of(&node, some),
     }))
 }

@@ -93,6 +93,8 @@ pub async fn discover(network: Arc<Network>, options: Options, state: Arc<dyn Sm
         tasks.spawn(ask_neighbours(network.clone(), mdns, options.every));
     }
     tasks.spawn(Asking::run(network.clone(), options.every));
+    tasks.spawn(tell_where_it_is(network.clone(), options.every));
+    tasks.spawn(tell_its_copy(network.clone(), options.every));
     tasks.spawn(look_whether_reached(network.clone(), options.every));
     tasks.spawn(tidy(network, options.every, state));
     while tasks.join_next().await.is_some() {}
@@ -145,14 +147,28 @@ fn not_taken(network: &Network, teller: Registration, address: &BaseUrl) -> Opti
     }
 }
 
-/// Looks every period whether others reach this node, and who has not heard yet where it is, one
-/// that has its key among them, for ever.
-async fn look_whether_reached(network: Arc<Network>, every: Duration) {
+/// Looks every period who has not heard yet where this node is, for ever. However many take long
+/// to hear it, what else is done each period does not wait for that.
+async fn tell_where_it_is(network: Arc<Network>, every: Duration) {
     let mut told = Words::default();
     while !network.is_leaving() {
         tokio::time::sleep(jittered(every)).await;
         told.tell(&network, every).await;
+    }
+}
+
+/// Tells every period one that has this node's key, if there is one, for ever.
+async fn tell_its_copy(network: Arc<Network>, every: Duration) {
+    while !network.is_leaving() {
+        tokio::time::sleep(jittered(every)).await;
         tell_the_copy(&network, every).await;
+    }
+}
+
+/// Looks every period whether others reach this node, for ever.
+async fn look_whether_reached(network: Arc<Network>, every: Duration) {
+    while !network.is_leaving() {
+        tokio::time::sleep(jittered(every)).await;
         ask_whether_reached(&network, every).await;
     }
 }

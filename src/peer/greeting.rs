@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use reqwest::StatusCode;
-use serde::de::IgnoredAny;
+use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::client::{ClientError, Json, MAX_JSON_BYTES};
@@ -51,9 +52,12 @@ pub(super) async fn ask_bootstrap(
     network: &Network,
     server: &BaseUrl,
 ) -> Result<Acquaintances, ClientError> {
-    register(network, server, "/register", MAX_ACKNOWLEDGEMENT)
-        .await?
-        .read::<IgnoredAny>()?;
+    let registered = register(network, server, "/register", MAX_ACKNOWLEDGEMENT).await?;
+    let registered = registered.read::<Value>()?;
+    if let Some(also_at) = registered.get("also_at") {
+        let also_at = Registration::deserialize(also_at).ok();
+        network.hear_of_own_key(also_at, server);
+    }
     let path = format!("/peers?limit={SAMPLE}");
     let answer = network.client.get(server, &path, MAX_JSON_BYTES).await?;
     Ok(answer.read::<Introductions>()?.into())
@@ -79,6 +83,7 @@ pub(super) async fn ask_peer(
     };
     let introductions = answer.read::<Introductions>()?;
     network.note_reached(peer, &introductions, every);
+    network.hear_of_own_key(introductions.also_at(), peer);
     Ok(introductions.into())
 }
 
@@ -120,6 +125,7 @@ pub(super) async fn greet(
     let answer = register(network, peer, &path, MAX_ACKNOWLEDGEMENT).await?;
     let introductions = answer.read::<Introductions>()?;
     network.note_reached(peer, &introductions, every);
+    network.hear_of_own_key(introductions.also_at(), peer);
     Ok(introductions.teller())
 }
 

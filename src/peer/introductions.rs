@@ -31,6 +31,8 @@ struct You {
     reachable: Option<bool>,
     #[serde(default)]
     tried_ms_ago: Option<u64>,
+    #[serde(default)]
+    also_at: Option<Registration>,
 }
 
 impl Introductions<'_> {
@@ -42,10 +44,21 @@ impl Introductions<'_> {
     /// Whether the teller reaches whoever introduced itself, if it has tried, and how long
     /// before this answer it has; older ones do not tell when.
     pub fn reaches_me(&self) -> Option<(bool, Option<Duration>)> {
-        let you = serde_json::from_str::<You>(self.you?.get());
-        let you = you.unwrap_or_default();
+        let you = self.you();
         let tried = you.tried_ms_ago.map(Duration::from_millis);
         you.reachable.map(|reached| (reached, tried))
+    }
+
+    /// What the teller has heard, signed with the key of whoever introduced itself, of another
+    /// address than its own; unchecked.
+    pub fn also_at(&self) -> Option<Registration> {
+        self.you().also_at
+    }
+
+    fn you(&self) -> You {
+        let you = self.you.filter(|it| it.get().len() <= MAX_BYTES);
+        let you = you.map(|it| serde_json::from_str(it.get()));
+        you.and_then(Result::ok).unwrap_or_default()
     }
 
     /// The registration of whoever tells it, unchecked.

@@ -166,6 +166,19 @@ impl Network {
         self.reachability.note(place, word, every, &self.base_url);
     }
 
+    /// Takes in what somebody has heard that this node's key has signed for another address: of
+    /// two nodes with one key, each is told by whoever both talk with, however many else there are.
+    pub(super) fn hear_of_own_key(&self, told: Option<Registration>, teller: &BaseUrl) {
+        let own = self.peer_id().to_string();
+        let Some(told) = told.filter(|it| it.peer_id == own) else {
+            return;
+        };
+        let by = Introducer::Other(Prefix::of(teller).exact);
+        if let Err(error) = self.meet(told, by, teller.is_loopback()) {
+            tracing::debug!(%teller, %error, "what it tells of this node's key is not taken");
+        }
+    }
+
     /// The end of an answer that shows who sends it.
     pub fn prove(&self, prover: Prover) -> String {
         prover.finish(&self.identity)

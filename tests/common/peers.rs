@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
-use super::process::until;
+use super::process::{Node, until};
 use super::raw_http::{Answer, get, head, send};
 
 /// The id of the node there.
@@ -68,4 +70,20 @@ pub(crate) fn until_sees(node: SocketAddr, names: &[&str]) {
         let names = files.iter().map(|it| it["original_name"].as_str().unwrap());
         (names.collect::<BTreeSet<_>>() == expected).then_some(())
     });
+}
+
+/// A directory whose node has the key of another one's.
+pub(crate) fn with_key_of(dir: &TempDir) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("peer_storage")).unwrap();
+    for file in ["node.key", "node.key.check"] {
+        let file = Path::new("peer_storage").join(file);
+        std::fs::copy(dir.path().join(&file), copy.path().join(&file)).unwrap();
+    }
+    copy
+}
+
+/// Where a node says that its key is, too.
+pub(crate) fn key_also_at(node: &Node) -> Value {
+    get(node.address, "/api/p2p/status", &[]).json()["key_also_at"].clone()
 }

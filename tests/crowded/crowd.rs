@@ -26,6 +26,15 @@ pub(crate) struct Crowd {
 impl Crowd {
     /// So many peers at 127.77.0.1 and after.
     pub(crate) fn start(size: usize) -> Self {
+        Self::begin(size, false)
+    }
+
+    /// The same, which answer no greeting.
+    pub(crate) fn start_deaf(size: usize) -> Self {
+        Self::begin(size, true)
+    }
+
+    fn begin(size: usize, deaf: bool) -> Self {
         let listener = TcpListener::bind("0.0.0.0:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let silent = Arc::new(AtomicBool::new(false));
@@ -34,7 +43,7 @@ impl Crowd {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (silent, ignored) = state.clone();
-                thread::spawn(move || answer(&stream.unwrap(), &silent, &ignored));
+                thread::spawn(move || answer(&stream.unwrap(), deaf, &silent, &ignored));
             }
         });
         Self {
@@ -82,13 +91,13 @@ fn id_at(ip: IpAddr) -> String {
     format!("{:08x}-0000-4000-8000-000000000000", ip.to_bits())
 }
 
-fn answer(mut stream: &TcpStream, silent: &AtomicBool, ignored: &AtomicUsize) {
+fn answer(mut stream: &TcpStream, deaf: bool, silent: &AtomicBool, ignored: &AtomicUsize) {
     let id = id_at(stream.local_addr().unwrap().ip());
     let body = json!({ "peer_id": id, "files": [], "total_files": 0, "peers": [] }).to_string();
     let mut lines = BufReader::new(stream).lines();
     // It is asked for lists alone, without a body.
     while let Some(Ok(line)) = lines.next() {
-        if silent.load(Ordering::Relaxed) {
+        if silent.load(Ordering::Relaxed) || deaf && line.starts_with("POST") {
             ignored.fetch_add(1, Ordering::Relaxed);
             thread::sleep(Duration::from_hours(1));
         }

@@ -9,6 +9,7 @@
 mod common;
 
 mod connections;
+mod copies;
 mod crowd;
 mod crowds;
 mod shares;

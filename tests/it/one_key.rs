@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::common::peers::{peer_id, post, reaches, until_knows};
+use crate::common::peers::{key_also_at, peer_id, post, reaches, until_knows, with_key_of};
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::get;
 
@@ -16,17 +16,6 @@ fn start(arguments: &[&str]) -> (TempDir, Node) {
     let usual = ["--discover-every", "1"];
     let node = Node::start(&dir, &[&usual, arguments].concat());
     (dir, node)
-}
-
-/// A directory whose node has the key of another one's.
-fn with_key_of(dir: &TempDir) -> TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    std::fs::create_dir(copy.path().join("peer_storage")).unwrap();
-    for file in ["node.key", "node.key.check"] {
-        let file = Path::new("peer_storage").join(file);
-        std::fs::copy(dir.path().join(&file), copy.path().join(&file)).unwrap();
-    }
-    copy
 }
 
 #[test]
@@ -38,10 +27,7 @@ fn of_two_nodes_with_one_key_whoever_learns_of_the_other_tells_it() {
         // Only the second hears of the first, as from whoever meets it.
         let known = get(one.address, "/api/peers", &[]).json();
         post(two.address, "/api/peers", &known["self"].to_string());
-        let tells = |node: &Node, other: &Node| {
-            let status = get(node.address, "/api/p2p/status", &[]).json();
-            status["key_also_at"] == other.url("")
-        };
+        let tells = |node: &Node, other: &Node| key_also_at(node) == other.url("");
         (tells(&one, &two) && tells(&two, &one)).then_some(())
     });
 }
@@ -149,11 +135,6 @@ fn a_node_that_comes_back_elsewhere_is_not_taken_for_two() {
     assert_eq!(status["key_also_at"], Value::Null);
     assert!(!peer.log().contains("one key speaks"), "{}", peer.log());
     assert!(!again.log().contains("this node's key"), "{}", again.log());
-}
-
-/// Where a node says that its key is, too.
-fn key_also_at(node: &Node) -> Value {
-    get(node.address, "/api/p2p/status", &[]).json()["key_also_at"].clone()
 }
 
 /// A node and one with its key, which both know of.
