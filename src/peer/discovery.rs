@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -27,10 +28,15 @@ use crate::small_state::{SmallState, StateName};
 const MAX_PAUSE: u32 = 8;
 /// How many neighbours are asked at once.
 const AT_ONCE: usize = 64;
-/// How long one may take, whoever makes up neighbours that do not answer.
+/// How long one may take that is asked for the first time, whoever makes up neighbours that do not
+/// answer.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+/// How long one may take later.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The shortest pause between two looks at the neighbours, whoever comes and goes there.
-const SETTLE: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_millis(50);
+/// How long after it one looks again whose turn has come.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How often the known peers are written down, if they differ.
 const WRITE_EVERY: Duration = Duration::from_secs(3);
@@ -182,29 +188,47 @@ async fn ask_neighbours(network: Arc<Network>, options: mdns::Options, every: Du
             return;
         }
     };
+    let (network, mut under_way) = (&*network, FuturesUnordered::new());
     while !network.is_leaving() {
         let known = |id| network.registry.get(id).is_some_and(|it| it.answered);
-        let strangers = mdns.neighbours().into_iter().filter(|it| !known(it.id));
-        let ask = |it| timeout(PATIENCE, ask_neighbour(&network, it, every)).map(drop);
-        let asked = stream::iter(strangers).map(ask);
-        asked.buffer_unordered(AT_ONCE).collect::<()>().await;
-        tokio::time::sleep(SETTLE).await;
+        let free = AT_ONCE.saturating_sub(under_way.len());
+        for asked in mdns.next(free, every, known) {
+            under_way.push(async move {
+                let patience = if asked.again {
+                    PATIENCE
+                } else {
+                    FIRST_PATIENCE
+                };
+                let asking = ask_neighbour(network, &asked.neighbour, every);
+                let _ = timeout(patience, asking).await;
+                asked
+            });
+        }
+        let settled = tokio::time::sleep(SETTLE);
+        tokio::pin!(settled);
+        loop {
+            tokio::select! {
+                () = &mut settled => break,
+                Some(asked) = under_way.next() => mdns.ended(&asked),
+            }
+        }
         tokio::select! {
-            () = tokio::time::sleep(jittered(every)) => {}
-            () = mdns.changed() => {}
+            Some(asked) = under_way.next() => mdns.ended(&asked),
+            () = mdns.changed(), if under_way.len() < AT_ONCE => {}
+            () = tokio::time::sleep(every.min(LOOK_AGAIN)) => {}
         }
     }
 }
 
-async fn ask_neighbour(network: &Network, neighbour: Neighbour, every: Duration) {
-    for address in neighbour.addresses {
-        match ask_peer(network, &address, every).await {
+async fn ask_neighbour(network: &Network, neighbour: &Neighbour, every: Duration) {
+    for address in &neighbour.addresses {
+        match ask_peer(network, address, every).await {
             Ok(told) => {
                 if let Some(teller) = told.teller {
-                    let itself = Introducer::Itself(Some(Prefix::of(&address).narrow));
+                    let itself = Introducer::Itself(Some(Prefix::of(address).narrow));
                     meet(network, teller, itself, address.is_loopback());
                 }
-                let by = Introducer::Other(Prefix::of(&address).narrow);
+                let by = Introducer::Other(Prefix::of(address).narrow);
                 return take(network, told.peers, by, address.is_loopback()).await;
             }
             Err(error) => tracing::debug!(%address, %error, "no peer is there"),

@@ -12,3 +12,4 @@ mod cables;
 mod lan;
 mod lookups;
 mod lossy_switch;
+mod neighbours;

@@ -1,13 +1,15 @@
 //! The daemon that speaks multicast DNS. It remembers whatever the network answers, true or made
 //! up, for as long as the answer says, and has no limit of its own. So it is asked how much that
-//! is, and where it is too much a new one takes its place, which asks the network anew.
+//! is, and where it is too much a new one takes its place, which asks the network anew. What came
+//! meanwhile may be lost, so once that is over the network is asked once more.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mdns_sd::{DaemonStatus, IfKind, Metrics, Receiver, ServiceDaemon, ServiceEvent, ServiceInfo};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::again::Again;
 use crate::peer::lines::Lines;
 use crate::peer_id::PeerId;
 
@@ -59,7 +61,9 @@ pub(super) struct Reader {
     options: Options,
     daemon: ServiceDaemon,
     events: Receiver<ServiceEvent>,
-    tell: Box<dyn FnMut(Told) + Send>,
+    /// Takes in what was found, and says whether somebody was lost by it whom nobody has asked.
+    tell: Box<dyn FnMut(Told) -> bool + Send>,
+    again: Again,
     log: Lines,
 }
 
@@ -108,7 +112,7 @@ impl Reader {
     pub(super) fn start(
         id: PeerId,
         options: Options,
-        tell: impl FnMut(Told) + Send + 'static,
+        tell: impl FnMut(Told) -> bool + Send + 'static,
     ) -> Result<Self, mdns_sd::Error> {
         let (daemon, events) = begin(id, options)?;
         Ok(Self {
@@ -117,6 +121,7 @@ impl Reader {
             daemon,
             events,
             tell: Box::new(tell),
+            again: Again::default(),
             log: Lines::default(),
         })
     }
@@ -128,13 +133,17 @@ impl Reader {
         loop {
             tokio::select! {
                 event = self.events.recv_async() => match event {
-                    Ok(event) => (self.tell)(Told::Found(event)),
+                    Ok(event) => if (self.tell)(Told::Found(event)) {
+                        self.again.missed(Instant::now());
+                    },
                     // The daemon gives up a reader that is too slow for what comes.
                     Err(_) => self.ask_anew().await,
                 },
                 _ = check.tick() => {
                     (self.tell)(Told::Tick);
                     if self.is_full().await {
+                        self.forget().await;
+                    } else if self.again.is_due(Instant::now()) {
                         self.start_anew().await;
                     }
                 }
@@ -153,13 +162,26 @@ impl Reader {
 
     async fn ask_anew(&mut self) {
         if self.is_full().await {
-            return self.start_anew().await;
+            return self.forget().await;
         }
         sleep(PAUSE).await;
+        self.again.missed(Instant::now());
         match self.daemon.browse(SERVICE) {
             Ok(events) => self.events = events,
             Err(error) => tracing::debug!(%error, "multicast DNS does not answer"),
         }
+    }
+
+    /// Has all be forgotten that was answered, which was too much.
+    async fn forget(&mut self) {
+        self.start_anew().await;
+        self.again.missed(Instant::now());
+        self.log.tell(|left_out| {
+            tracing::info!(
+                left_out,
+                "more answers by multicast DNS than nodes have: forgotten, and asked anew"
+            );
+        });
     }
 
     /// Has a new daemon take the place of this one, once that has said its goodbye: said later, it
@@ -182,12 +204,6 @@ impl Reader {
             }
             sleep(PAUSE).await;
         }
-        self.log.tell(|left_out| {
-            tracing::info!(
-                left_out,
-                "more answers by multicast DNS than nodes have: forgotten, and asked anew"
-            );
-        });
     }
 }
 
