@@ -20,6 +20,7 @@ use crate::place::Place;
 use crate::unavailable::Unavailable;
 
 mod encoded;
+mod groups;
 pub mod local;
 pub mod memory;
 mod open_bytes;
@@ -27,7 +28,9 @@ mod partials;
 mod receiving;
 mod room;
 
-pub use partials::{FoundPartial, InvalidPartialId, Partial, PartialId, Partials, Proven, Purpose};
+pub use partials::{
+    Filling, FoundPartial, InvalidPartialId, Partial, PartialId, Partials, Proven, Purpose,
+};
 pub use receiving::{Limit, Received, Receiving};
 
 /// The bytes of a blob, piece by piece. An error ends the stream.

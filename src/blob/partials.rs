@@ -1,7 +1,9 @@
 //! Content that comes over several requests, and outlives connections and the process.
 
 use std::fmt::{self, Write};
+use std::ops::Range;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -67,6 +69,16 @@ pub trait Partials: Send + Sync {
         limit: Limit,
     ) -> Result<Box<dyn Partial>, BlobError>;
 
+    /// Goes on with content that will have `size` bytes, whose pieces come in any order. Once all
+    /// are here, [`Partials::resume`] takes it as it is, and its hash has to show whether it was
+    /// right.
+    async fn fill(
+        &self,
+        id: &PartialId,
+        size: u64,
+        limit: Limit,
+    ) -> Result<Arc<dyn Filling>, BlobError>;
+
     /// The longest of `beginnings`, which are in order, that is still there; it is durable then.
     async fn longest(
         &self,
@@ -87,6 +99,23 @@ pub trait Partials: Send + Sync {
 
     /// Removes what has come; nothing there is fine.
     async fn remove(&self, id: &PartialId) -> Result<(), BlobError>;
+}
+
+/// Partial content whose pieces come in any order, in chunk groups of 16 KiB. What was written
+/// stays when this is dropped.
+#[async_trait]
+pub trait Filling: Send + Sync {
+    /// How many bytes are here.
+    fn here(&self) -> u64;
+
+    /// The bytes of `range`, from the first that is missing to the last, by whole groups; None
+    /// where all are here.
+    fn missing(&self, range: Range<u64>) -> Option<Range<u64>>;
+
+    /// Writes pieces where they belong, one after the other from `offset` on. The whole groups of
+    /// them are here from then on, also for who fills it after a crash of the process. Tells how
+    /// many bytes were missing before.
+    async fn fill(&self, offset: u64, pieces: Vec<Bytes>) -> Result<u64, BlobError>;
 }
 
 /// Partial content that is gone on with. What was written stays when this is dropped, and after

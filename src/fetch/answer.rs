@@ -7,6 +7,7 @@ use bytes::Bytes;
 use reqwest::{Method, Response};
 use tokio::time::{Instant, timeout_at};
 
+use super::experience::Asked;
 use super::fetcher::Provider;
 use super::{Fetcher, Options, PeerError};
 use crate::hash::BlobHash;
@@ -22,6 +23,7 @@ pub(super) struct Answer {
     /// When the next group has to be here, while one is waited for.
     deadline: Option<Instant>,
     options: Options,
+    _asked: Asked,
 }
 
 impl Answer {
@@ -38,6 +40,7 @@ impl Answer {
         let client = &fetcher.network.client;
         let request = client.request(Method::GET, &provider.address, &path)?;
         let options = fetcher.options.clone();
+        let asked = fetcher.experience.ask(provider.claim.peer);
         let response = timeout_at(Instant::now() + options.stall, request.send()).await;
         let response = response
             .map_err(|_| PeerError::Stalled)?
@@ -51,6 +54,7 @@ impl Answer {
             verified: Vec::new().into_iter(),
             deadline: None,
             options,
+            _asked: asked,
         })
     }
 

@@ -2,6 +2,7 @@
 //! hold, how fast, and who kept it waiting.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -24,7 +25,28 @@ const WEIGHT: f64 = 0.5;
 #[derive(Debug, Default)]
 pub(super) struct Experience {
     peers: Mutex<HashMap<PeerId, Seen>>,
+    /// How many answers of each are under way.
+    asked: Mutex<HashMap<PeerId, usize>>,
     slow: Lines,
+}
+
+/// An answer that is under way; over when it is dropped.
+#[derive(Debug)]
+pub(super) struct Asked {
+    experience: Arc<Experience>,
+    peer: PeerId,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let mut asked = self.experience.asked.lock();
+        if let Some(count) = asked.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                asked.remove(&self.peer);
+            }
+        }
+    }
 }
 
 /// What was seen of one peer.
@@ -51,6 +73,20 @@ pub(super) struct Expected {
 }
 
 impl Experience {
+    /// How many answers of a peer are under way.
+    pub(super) fn asked(&self, peer: PeerId) -> usize {
+        self.asked.lock().get(&peer).copied().unwrap_or(0)
+    }
+
+    /// Counts one more.
+    pub(super) fn ask(self: &Arc<Self>, peer: PeerId) -> Asked {
+        *self.asked.lock().entry(peer).or_default() += 1;
+        Asked {
+            experience: Arc::clone(self),
+            peer,
+        }
+    }
+
     /// What to expect of a peer.
     pub(super) fn of(&self, peer: PeerId) -> Expected {
         let peers = self.peers.lock();
@@ -153,6 +189,21 @@ mod tests {
         let expected = experience.of(peer(1));
         assert!(expected.served && expected.behind);
         assert_eq!(expected.rate, Some(f64::from(1 << 19)));
+    }
+
+    #[test]
+    fn an_answer_counts_as_long_as_it_is_under_way() {
+        let experience = Arc::new(Experience::default());
+        let one = experience.ask(peer(1));
+        let two = experience.ask(peer(1));
+        assert_eq!(
+            (experience.asked(peer(1)), experience.asked(peer(2))),
+            (2, 0)
+        );
+        drop(one);
+        assert_eq!(experience.asked(peer(1)), 1);
+        drop(two);
+        assert!(experience.asked.lock().is_empty());
     }
 
     #[test]

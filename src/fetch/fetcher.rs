@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::error::{FetchError, PeerError};
 use super::experience::Experience;
-use super::places::Places;
+use super::places::{Hedges, Places};
 use crate::base_url::BaseUrl;
 use crate::hash::BlobHash;
 use crate::metrics::Counter;
@@ -21,6 +21,9 @@ use crate::peer::registry::Peer;
 use crate::peer::sync;
 use crate::peer_id::PeerId;
 use crate::record::FileId;
+
+/// How many times as fast as another a peer has to be to come before it.
+const ABOUT: f64 = 2.0;
 
 /// What a peer told of a content: that it holds it, and how long it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +74,11 @@ pub struct Fetcher {
     /// What came of asking.
     pub failed: Failures,
     /// What was seen of those that were asked before.
-    pub(super) experience: Experience,
+    pub(super) experience: Arc<Experience>,
     /// What downloads may take at once of all that hold something.
     pub(super) places: Places,
+    /// What they may ask at once while others are silent.
+    pub(super) hedges: Hedges,
     given_up: Lines,
 }
 
@@ -84,8 +89,9 @@ impl Fetcher {
             network,
             options,
             failed: Failures::default(),
-            experience: Experience::default(),
+            experience: Arc::default(),
             places: Places::default(),
+            hedges: Hedges::default(),
             given_up: Lines::default(),
         }
     }
@@ -112,9 +118,11 @@ impl Fetcher {
     }
 
     /// The peers that claim to hold a content, in the order in which they are asked: that of
-    /// `first`, then those who have served before, the fastest first, then those that this
-    /// node can tell from made-up ones, then the others; by chance among equals, so that
-    /// nobody's choice of an id decides. Those that failed lately are at the end.
+    /// `first`, then those who have served before, then those that this node can tell from made-up
+    /// ones, then the others. Of those that have served, the ones that are half as fast as the
+    /// fastest are equals, of whom the one comes first that is asked for the least now, so that
+    /// they share what is read of them; the others follow by how fast they are. Else it is by
+    /// chance, so that nobody's choice of an id decides. Those that failed lately are at the end.
     pub(super) fn providers(&self, hash: &BlobHash, first: Option<Claim>) -> Vec<Provider> {
         let Network {
             directory,
@@ -139,14 +147,18 @@ impl Fetcher {
             let behind = [expected.behind, !known.answered, not_first];
             let rank = (behind, !expected.served, !known.named, !known.verified());
             let rate = expected.rate.unwrap_or(0.0);
-            let chance = Uuid::new_v4();
+            let chance = (self.experience.asked(claim.peer), Uuid::new_v4());
             let address = known.address().clone();
             Some((rank, rate, chance, Provider { claim, address }))
         });
         let mut providers: Vec<_> = providers.collect();
+        let fastest = providers.iter().map(|(_, rate, ..)| *rate);
+        let fastest = fastest.fold(0.0, f64::max);
+        // All that are about as fast as the fastest are as good.
+        let good = |rate: f64| rate.min(fastest / ABOUT);
         providers.sort_by(|(a, a_rate, a_chance, _), (b, b_rate, b_chance, _)| {
-            let faster = b_rate.total_cmp(a_rate);
-            a.cmp(b).then(faster).then(a_chance.cmp(b_chance))
+            let better = good(*b_rate).total_cmp(&good(*a_rate));
+            a.cmp(b).then(better).then(a_chance.cmp(b_chance))
         });
         providers.into_iter().map(|(.., it)| it).collect()
     }

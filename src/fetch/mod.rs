@@ -11,9 +11,11 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 mod answer;
+mod deal;
 mod error;
 mod experience;
 mod fetcher;
+mod filling;
 pub mod keep;
 mod places;
 mod proven;

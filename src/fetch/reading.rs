@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,16 +13,15 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
 use super::answer::Answer;
+use super::deal::MUCH_SLOWER;
 use super::experience::rate;
 use super::fetcher::Provider;
 use super::proven::Proven;
 use super::race::{Outcome, PATIENCE, first_of};
-use super::windows::{MUCH_SLOWER, read_from_all};
+use super::windows::read_from_all;
 use super::{FetchError, PeerError, Pieces};
 use crate::peer_id::PeerId;
 
-/// How many peers are asked at once for what is to come, while all are silent.
-const AT_ONCE: usize = 3;
 /// How much a challenger brings before it is compared, in bytes.
 const LEAD: u64 = 128 << 10;
 /// For how long the first peer is waited for, in all, before another one is tried beside it.
@@ -191,8 +191,9 @@ impl Reading {
             return Err(self.failed.take().unwrap_or(FetchError::Gone));
         }
         let (content, range) = (self.content.clone(), self.ahead.clone());
-        let experience = &self.content.fetcher.experience;
-        let outcome = first_of(experience, providers, AT_ONCE, move |provider| {
+        let fetcher = Arc::clone(&self.content.fetcher);
+        let (experience, hedges) = (&fetcher.experience, &fetcher.hedges);
+        let outcome = first_of(experience, hedges, providers, move |provider| {
             Source::begin(content.clone(), provider, range.clone(), 1)
         });
         let Outcome { won, failed } = outcome.await;
@@ -237,7 +238,7 @@ impl Reading {
         self.leave_source();
         let (content, rest) = (self.content.clone(), self.ahead.clone());
         let wrong = std::mem::take(&mut self.wrong);
-        self.from_all = Some(read_from_all(content, rest, wrong, Some(places)));
+        self.from_all = Some(read_from_all(content, rest, wrong, places));
     }
 
     /// Tries another peer beside the source, if one may be much better.

@@ -1,6 +1,5 @@
 //! Content with a known hash, from whichever peer serves it.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +10,17 @@ use futures_util::stream;
 
 use super::answer::Answer;
 use super::fetcher::Provider;
+use super::filling::{FillError, fill_from_all};
 use super::proven::Proven;
 use super::race::{Outcome, first_of};
 use super::reading::Reading;
-use super::windows::read_from_all;
 use super::{Claim, FetchError, Fetcher, PeerError, Pieces, part};
+use crate::blob::Filling;
 use crate::hash::BlobHash;
 use crate::outboard::{GROUP_BYTES, Tree};
 
 /// Content up to this many bytes is fetched whole when it is opened.
 const SHORT: u64 = 4 * GROUP_BYTES;
-/// How many peers are asked at once while all are silent. Each is asked for a group or four.
-const AT_ONCE: usize = 8;
 
 /// Content that peers hold. Its length is proven, its bytes come when they are read.
 #[derive(Clone)]
@@ -45,7 +43,8 @@ impl VerifiedContent {
     ) -> Result<Option<Self>, FetchError> {
         let providers = fetcher.providers(&hash, first);
         let asking = Arc::clone(&fetcher);
-        let outcome = first_of(&fetcher.experience, providers, AT_ONCE, move |provider| {
+        let (experience, hedges) = (&fetcher.experience, &fetcher.hedges);
+        let outcome = first_of(experience, hedges, providers, move |provider| {
             let fetcher = Arc::clone(&asking);
             async move { read_end(&fetcher, &provider, hash).await }
         });
@@ -81,12 +80,14 @@ impl VerifiedContent {
         self.proven.tree.size()
     }
 
-    /// Like [`VerifiedContent::read`], from all peers that have them at once.
-    pub(super) fn read_from_all(&self, range: Range<u64>) -> Pieces {
-        match self.whole {
-            Some(_) => self.read(range),
-            None => read_from_all(self.proven.clone(), range, BTreeSet::new(), None),
-        }
+    /// Brings what is missing of it to `partial`, from all peers that have it at once, and tells
+    /// `wrote` how many bytes are new as they come.
+    pub(super) async fn fill(
+        &self,
+        partial: Arc<dyn Filling>,
+        wrote: impl Fn(u64) + Send + Sync + 'static,
+    ) -> Result<(), FillError> {
+        fill_from_all(self.proven.clone(), partial, Arc::new(wrote)).await
     }
 
     /// The bytes of `range`, which must lie within the size, from any peer that has them; where

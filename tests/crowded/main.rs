@@ -12,6 +12,7 @@ mod connections;
 mod copies;
 mod crowd;
 mod crowds;
+mod downloads;
 mod shares;
 mod silent;
 mod silent_crowds;

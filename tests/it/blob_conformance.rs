@@ -66,6 +66,7 @@ async fn conforms(blobs: &ByHash) {
         partial_content_is_cut_listed_and_removed(blobs, purpose).await;
         partial_content_is_read_and_renamed(blobs, purpose).await;
         partial_content_becomes_a_blob(blobs, purpose).await;
+        partial_content_is_filled_in_any_order(blobs, purpose).await;
     }
     purposes_are_apart(blobs).await;
     what_is_missed_is_counted_and_reported(blobs).await;
@@ -329,6 +330,60 @@ async fn partial_content_is_cut_listed_and_removed(blobs: &ByHash, purpose: Purp
         partials.remove(id).await.unwrap();
     }
     assert_eq!(found(blobs, purpose).await, []);
+}
+
+async fn partial_content_is_filled_in_any_order(blobs: &ByHash, purpose: Purpose) {
+    const GROUP: u64 = 16 << 10;
+    let (id, bytes) = (PartialId::of(&[6; 32]), content(12, 500_000));
+    let (partials, size) = (blobs.partials(purpose), bytes.len() as u64);
+    let part = |from: u64, to: u64| {
+        let [from, to] = [from, to].map(|it| usize::try_from(it.min(size)).unwrap());
+        let middle = usize::midpoint(from, to);
+        [from..middle, middle..to].map(|it| Bytes::copy_from_slice(&bytes[it]))
+    };
+    // What came in its order before, and a restart after each step.
+    let mut partial = resume(blobs, purpose, &id, None).await.unwrap();
+    write(&mut *partial, &bytes[..100_000]).await.unwrap();
+    partial.sync().await.unwrap();
+    drop(partial);
+    let fill = || partials.fill(&id, size, Limit::default());
+    let filling = fill().await.unwrap();
+    assert_eq!(filling.here(), 6 * GROUP);
+    assert_eq!(filling.missing(0..size), Some(6 * GROUP..size));
+    for (from, to, new) in [(20, 23, 3), (9, 10, 1), (19, 24, 2), (20, 22, 0)] {
+        let filling = fill().await.unwrap();
+        let pieces = part(from * GROUP, to * GROUP).to_vec();
+        let told = filling.fill(from * GROUP, pieces).await.unwrap();
+        assert_eq!(told, new * GROUP, "{from}..{to}");
+    }
+    let filling = fill().await.unwrap();
+    assert_eq!(filling.here(), 12 * GROUP);
+    assert_eq!(filling.missing(19 * GROUP..24 * GROUP), None);
+    let rest = filling.missing(10 * GROUP..24 * GROUP);
+    assert_eq!(rest, Some(10 * GROUP..19 * GROUP));
+    for (from, to) in [(24 * GROUP, size), (6 * GROUP, 19 * GROUP)] {
+        filling.fill(from, part(from, to).to_vec()).await.unwrap();
+    }
+    assert_eq!((filling.here(), filling.missing(0..size)), (size, None));
+    drop(filling);
+    let whole_again = resume(blobs, purpose, &id, None).await.unwrap();
+    assert_eq!(whole_again.received(), size);
+    blobs
+        .keep_received(whole_again.finish().await.unwrap())
+        .await
+        .unwrap();
+    assert!(whole(blobs, &bytes).await);
+    blobs.delete(&BlobHash::of(&bytes)).await.unwrap();
+    // What was known of it is not taken for another one of the same name.
+    assert_eq!(fill().await.unwrap().here(), 0);
+    partials.remove(&id).await.unwrap();
+    assert_eq!(found(blobs, purpose).await, []);
+    let too_long = Limit {
+        longest: Some(size - 1),
+        ..Limit::default()
+    };
+    let refused = partials.fill(&id, size, too_long).await;
+    assert!(matches!(refused.err(), Some(BlobError::TooLarge(_))));
 }
 
 async fn partial_content_becomes_a_blob(blobs: &ByHash, purpose: Purpose) {

@@ -135,10 +135,11 @@ fn a_restart_goes_on_where_the_last_one_stopped() {
     until_held(&by, hash, 1);
     cable.stall_after(20 << 20);
     assert_eq!(keep(&by, &json!({"hash": hash})).status, 202);
-    let received = || std::fs::metadata(partial(&dir, hash)).map_or(0, |it| it.len());
-    until("much has come", || (received() >= 12 << 20).then_some(()));
+    let received = || keep_of(&by, hash)["fetched"].as_u64().unwrap();
+    let here = until("much has come", || {
+        Some(received()).filter(|here| *here >= 12 << 20)
+    });
     by.kill();
-    let here = received();
     assert!(here < 32 << 20);
     let carried = cable.carried();
     cable.mend();
@@ -150,6 +151,52 @@ fn a_restart_goes_on_where_the_last_one_stopped() {
     assert!(fetched < missing + (2 << 20), "{fetched} for {missing}");
     let copy = format!("/api/p2p/file/{}", kept["file_id"].as_str().unwrap());
     assert!(get(by.address, &copy, &[]).body == bytes);
+}
+
+#[test]
+fn a_copy_of_three_holders_that_is_killed_goes_on_with_all_that_each_has_brought() {
+    let cables = [(); 3].map(|()| Relay::new());
+    let holders = cables.each_ref().map(holder);
+    let bytes = content(8, 24 * MIB);
+    let size = bytes.len() as u64;
+    let hashes = holders
+        .each_ref()
+        .map(|(node, _)| uploaded(node.address, "file", &bytes)["hash"].clone());
+    let hash = &hashes[0];
+    let dir = tempfile::tempdir().unwrap();
+    let urls = cables.each_ref().map(Relay::url).join(",");
+    let by = start_in(&dir, &["--peer", &urls]);
+    until_held(&by, hash, 3);
+    let carried = || cables.iter().map(Relay::carried).sum::<u64>();
+    let before = carried();
+    // Each stands still in the middle of other windows than the others.
+    for (cable, mib) in cables.iter().zip([6, 4, 3]) {
+        cable.stall_after((mib << 20) + 300_000);
+    }
+    assert_eq!(keep(&by, &json!({"hash": hash})).status, 202);
+    // All that was carried counts, but for two windows of 1 MiB.
+    let here = until("what was carried is written", || {
+        let here = keep_of(&by, hash)["fetched"].as_u64().unwrap();
+        (here >= 12 << 20).then_some(here)
+    });
+    by.kill();
+    let first = carried() - before;
+    assert!(first < here + (2 << 20), "{here} of {first}");
+    assert!(partial(&dir, hash).exists());
+    cables.iter().for_each(Relay::mend);
+    let before = carried();
+    let by = start_in(&dir, &["--peer", &urls]);
+    let kept = until_kept(&by, hash);
+    // What proves the bytes comes on top, and what two bring at the end.
+    let again = carried() - before;
+    assert!(again < size - here + (4 << 20), "{again} for {here}");
+    let copy = format!("/api/p2p/file/{}", kept["file_id"].as_str().unwrap());
+    assert!(get(by.address, &copy, &[]).body == bytes);
+    // Nothing of it is left.
+    let left = std::fs::read_dir(dir.path().join("peer_storage/keeping")).unwrap();
+    let left = left.map(|it| it.unwrap().file_name().into_string().unwrap());
+    let mut left = left.filter(|it| it.starts_with(hash.as_str().unwrap()));
+    assert_eq!(left.next(), None);
 }
 
 #[test]

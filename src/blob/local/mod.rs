@@ -26,6 +26,7 @@ use crate::watched_disk::Writes;
 mod checker;
 mod damage;
 mod encoding;
+mod filling;
 mod identity;
 mod listing;
 mod long;

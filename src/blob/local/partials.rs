@@ -9,11 +9,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::super::{BlobError, FoundPartial, Limit, Partial, PartialId, Partials, Proven, Purpose};
+use super::super::{
+    BlobError, Filling, FoundPartial, Limit, Partial, PartialId, Partials, Proven, Purpose,
+};
+use super::filling::{GROUPS, LocalFilling};
 use super::receiving::{Incoming, Keeping};
 use super::spool::{self, Spool};
 use crate::blocking;
-use crate::disk::{Disk, RealDisk, is_shortage, open_own};
+use crate::disk::{Disk, RealDisk, is_shortage, open_own, remove_leftover};
 use crate::hash::BlobHash;
 use crate::stored_file;
 use crate::watched_disk::Writes;
@@ -88,6 +91,11 @@ impl LocalPartials {
         self.files.path(id)
     }
 
+    /// Where is what is known of one whose pieces come in any order.
+    fn groups(&self, id: &PartialId) -> PathBuf {
+        self.files.dir.join(format!("{id}{GROUPS}"))
+    }
+
     fn disk(&self) -> Arc<dyn Disk> {
         Arc::clone(&self.spool.disk)
     }
@@ -96,9 +104,9 @@ impl LocalPartials {
 #[async_trait]
 impl Partials for LocalPartials {
     async fn prepare(&self) -> Result<Vec<FoundPartial>, BlobError> {
-        let dir = self.files.dir.clone();
+        let (dir, disk) = (self.files.dir.clone(), self.disk());
         let found = blocking::run(move || {
-            let found = prepare(&dir);
+            let found = prepare(&dir, &*disk);
             found.map_err(|e| BlobError::io("look through", dir, e))
         });
         let found = found.await?;
@@ -119,6 +127,18 @@ impl Partials for LocalPartials {
         let (options, path) = (self.spool.clone(), self.path(id));
         let spool = Spool::resume(options, path, size, proven, limit).await?;
         Ok(Box::new(Incoming::new(spool, self.keeping.clone())))
+    }
+
+    async fn fill(
+        &self,
+        id: &PartialId,
+        size: u64,
+        limit: Limit,
+    ) -> Result<Arc<dyn Filling>, BlobError> {
+        limit.check(size)?;
+        let (options, path, groups) = (self.spool.clone(), self.path(id), self.groups(id));
+        let open = move || LocalFilling::open(options, path, groups, size);
+        Ok(Arc::new(blocking::run(open).await?))
     }
 
     async fn longest(
@@ -182,17 +202,20 @@ impl Partials for LocalPartials {
     }
 
     async fn remove(&self, id: &PartialId) -> Result<(), BlobError> {
-        let (path, disk) = (self.path(id), self.disk());
+        let (disk, paths) = (self.disk(), [self.path(id), self.groups(id)]);
         blocking::run(move || {
-            let removed = spool::clear_away(&*disk, &path);
-            removed.map_err(|e| BlobError::io("remove", path, e))
+            let mut paths = paths.iter();
+            paths.try_for_each(|path| {
+                let removed = spool::clear_away(&*disk, path);
+                removed.map_err(|e| BlobError::io("remove", path, e))
+            })
         })
         .await
     }
 }
 
 /// Makes the directory, and finds what is there; whatever is called otherwise is somebody else's.
-fn prepare(dir: &Path) -> io::Result<Vec<FoundPartial>> {
+fn prepare(dir: &Path, disk: &dyn Disk) -> io::Result<Vec<FoundPartial>> {
     RealDisk.create_dir(dir)?;
     RealDisk.sync_dir(dir.parent().unwrap_or(dir))?;
     let mut found = Vec::new();
@@ -202,6 +225,12 @@ fn prepare(dir: &Path) -> io::Result<Vec<FoundPartial>> {
         if let Ok(id) = name.parse() {
             let (len, age) = look(&path)?;
             found.push(FoundPartial { id, len, age });
+        }
+        // A crash may have left what was known of content that is a blob now.
+        let of = name.strip_suffix(GROUPS);
+        let of = of.filter(|of| of.parse::<PartialId>().is_ok());
+        if of.is_some_and(|of| !dir.join(of).exists()) {
+            remove_leftover(disk, &path)?;
         }
     }
     Ok(found)

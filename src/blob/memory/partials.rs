@@ -1,6 +1,7 @@
 //! Partial content in memory.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,8 +9,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::super::groups::Groups;
 use super::super::{
-    BlobError, FoundPartial, Limit, Partial, PartialId, Partials, Proven, Received, Receiving,
+    BlobError, Filling, FoundPartial, Limit, Partial, PartialId, Partials, Proven, Received,
+    Receiving,
 };
 use super::blobs::Blobs;
 use super::receiving::{Whole, failed_before};
@@ -29,7 +32,16 @@ struct Contents(Mutex<BTreeMap<PartialId, Content>>);
 /// What has come of one.
 struct Content {
     bytes: Vec<u8>,
+    /// Which of them are there, where they come in any order.
+    groups: Option<Groups>,
     written: Instant,
+}
+
+/// One whose pieces come in any order.
+struct Filled {
+    id: PartialId,
+    size: u64,
+    contents: Arc<Contents>,
 }
 
 /// One that is gone on with.
@@ -59,13 +71,56 @@ impl MemoryPartials {
 impl Contents {
     /// Does `work` with what has come of one, which is nothing at first.
     fn with<T>(&self, id: &PartialId, work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        self.with_all(id, |content| work(&mut content.bytes))
+    }
+
+    fn with_all<T>(&self, id: &PartialId, work: impl FnOnce(&mut Content) -> T) -> T {
         let mut contents = self.0.lock();
         let content = contents.entry(id.clone()).or_insert_with(|| Content {
             bytes: Vec::new(),
+            groups: None,
             written: Instant::now(),
         });
         content.written = Instant::now();
-        work(&mut content.bytes)
+        work(content)
+    }
+}
+
+impl Filled {
+    /// Does `work` with what is there, and what is known of it.
+    fn with<T>(&self, work: impl FnOnce(&mut Vec<u8>, &mut Groups) -> T) -> T {
+        self.contents.with_all(&self.id, |content| {
+            let len = content.bytes.len() as u64;
+            let groups = content.groups.take().filter(|it| it.end() <= len);
+            let mut groups = groups.unwrap_or_else(|| Groups::up_to(self.size, len));
+            let done = work(&mut content.bytes, &mut groups);
+            content.groups = Some(groups);
+            done
+        })
+    }
+}
+
+#[async_trait]
+impl Filling for Filled {
+    fn here(&self) -> u64 {
+        self.with(|_, groups| groups.here())
+    }
+
+    fn missing(&self, range: Range<u64>) -> Option<Range<u64>> {
+        self.with(|_, groups| groups.missing(range))
+    }
+
+    async fn fill(&self, offset: u64, pieces: Vec<Bytes>) -> Result<u64, BlobError> {
+        let pieces = pieces.concat();
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let end = start.saturating_add(pieces.len());
+        Ok(self.with(|bytes, groups| {
+            bytes.resize(bytes.len().max(end), 0);
+            if let Some(there) = bytes.get_mut(start..end) {
+                there.copy_from_slice(&pieces);
+            }
+            groups.set(offset..offset + pieces.len() as u64).0
+        }))
     }
 }
 
@@ -109,6 +164,20 @@ impl Partials for MemoryPartials {
             has_failed: false,
             contents: Arc::clone(&self.contents),
             blobs: Arc::clone(&self.blobs),
+        }))
+    }
+
+    async fn fill(
+        &self,
+        id: &PartialId,
+        size: u64,
+        limit: Limit,
+    ) -> Result<Arc<dyn Filling>, BlobError> {
+        limit.check(size)?;
+        Ok(Arc::new(Filled {
+            id: id.clone(),
+            size,
+            contents: Arc::clone(&self.contents),
         }))
     }
 

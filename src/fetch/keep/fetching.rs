@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use futures_util::TryStreamExt;
 
 use super::queue::Fetched;
 use super::unhashed::Unhashed;
 use super::wanted::{Naming, Wanted, partial_of};
 use crate::blob::{BlobError, Partials, Receiving};
+use crate::fetch::Pieces;
 use crate::fetch::error::FetchError;
 use crate::fetch::fetcher::{Claim, Fetcher};
+use crate::fetch::filling::FillError;
 use crate::fetch::unverified::UnverifiedContent;
 use crate::fetch::verified::VerifiedContent;
 use crate::hash::BlobHash;
@@ -64,6 +65,15 @@ impl KeepError {
     }
 }
 
+impl From<FillError> for KeepError {
+    fn from(error: FillError) -> Self {
+        match error {
+            FillError::Fetch(error) => error.into(),
+            FillError::Blob(error) => error.into(),
+        }
+    }
+}
+
 impl From<BlobError> for KeepError {
     fn from(error: BlobError) -> Self {
         Self::Store(error.into())
@@ -81,7 +91,7 @@ pub(super) struct Fetch<'a> {
     /// What it takes of the quota.
     pub(super) room: &'a Arc<TakenRoom>,
     /// Counts the bytes that are here.
-    pub(super) fetched: &'a Fetched,
+    pub(super) fetched: &'a Arc<Fetched>,
     /// Takes the length of the content, in bytes, once it is proven.
     pub(super) size: &'a AtomicU64,
     /// The longest content that is taken, in bytes, where no user asked for it.
@@ -133,7 +143,12 @@ impl Fetch<'_> {
             description: String::new(),
         };
         let room = Some(Arc::clone(self.room));
-        Ok(self.store.ingest_missing(content, about, room).await?)
+        let kept = self.store.ingest_missing(content, about, room).await?;
+        if let Some(hash) = file.hash {
+            // What was known of how far it is; what stays is removed at the next start.
+            let _ = self.partials.remove(&partial_of(&hash)).await;
+        }
+        Ok(kept)
     }
 
     async fn verified(
@@ -154,16 +169,47 @@ impl Fetch<'_> {
         self.size.store(size, Ordering::Relaxed);
         self.store.check_length(size).map_err(KeepError::TooLong)?;
         self.store.let_copy_come(self.room, &hash, size).await?;
-        let (mut receiving, here) = self.begin(&hash, size).await?;
-        if here > size {
+        if size > SHORT {
+            return self.long(&content, size).await;
+        }
+        let mut receiving = self.store.receive().await?;
+        self.fetched.set(0);
+        self.write_all(content.read(0..size), &mut *receiving)
+            .await?;
+        Ok(receiving)
+    }
+
+    /// Fills what is missing of long content, wherever an earlier try stopped.
+    async fn long(
+        &self,
+        content: &VerifiedContent,
+        size: u64,
+    ) -> Result<Box<dyn Receiving>, KeepError> {
+        let (id, limit) = (partial_of(&content.hash()), self.store.limit());
+        let filling = self.partials.fill(&id, size, limit).await?;
+        self.fetched.set(filling.here());
+        let fetched = Arc::clone(self.fetched);
+        content
+            .fill(filling, move |bytes| fetched.add(bytes))
+            .await?;
+        // Reads all of it once, whatever a power cut has left of what came before.
+        let whole = self.partials.resume(&id, size, None, limit).await?;
+        if whole.received() != size {
             return Err(KeepError::Damaged);
         }
-        self.fetched.set(here);
-        let mut pieces = content.read_from_all(here..size);
+        Ok(whole)
+    }
+
+    async fn write_all(
+        &self,
+        mut pieces: Pieces,
+        receiving: &mut dyn Receiving,
+    ) -> Result<(), KeepError> {
         while let Some(piece) = pieces.try_next().await? {
-            write(&mut *receiving, piece, self.fetched).await?;
+            self.fetched.add(piece.len() as u64);
+            receiving.write(piece).await?;
         }
-        Ok(receiving)
+        Ok(())
     }
 
     async fn unverified(&self, wanted: &Wanted) -> Result<Box<dyn Receiving>, KeepError> {
@@ -174,34 +220,8 @@ impl Fetch<'_> {
         self.store.check_length(size).map_err(KeepError::TooLong)?;
         let mut receiving = self.store.receive().await?;
         self.fetched.set(0);
-        let mut pieces = content.read(0..content.size());
-        while let Some(piece) = pieces.try_next().await? {
-            write(&mut *receiving, piece, self.fetched).await?;
-        }
+        self.write_all(content.read(0..size), &mut *receiving)
+            .await?;
         Ok(receiving)
     }
-
-    /// Goes on with content where an earlier try stopped, and tells at which byte.
-    async fn begin(
-        &self,
-        hash: &BlobHash,
-        size: u64,
-    ) -> Result<(Box<dyn Receiving>, u64), KeepError> {
-        if size <= SHORT {
-            return Ok((self.store.receive().await?, 0));
-        }
-        let (id, limit) = (partial_of(hash), self.store.limit());
-        let partial = self.partials.resume(&id, size, None, limit).await?;
-        let here = partial.received();
-        Ok((partial, here))
-    }
-}
-
-async fn write(
-    receiving: &mut dyn Receiving,
-    piece: Bytes,
-    fetched: &Fetched,
-) -> Result<(), BlobError> {
-    fetched.add(piece.len() as u64);
-    receiving.write(piece).await
 }

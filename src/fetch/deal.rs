@@ -1,0 +1,238 @@
+//! Dealing windows of a content out to those that hold it: each goes to whoever is free and fast,
+//! and one that takes too long to another as well.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::future::{AbortHandle, Aborted, BoxFuture, abortable};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::Instant;
+
+use super::experience::rate;
+use super::fetcher::Provider;
+use super::proven::Proven;
+use super::race::PATIENCE;
+use super::{FetchError, PeerError};
+use crate::peer_id::PeerId;
+
+/// How much is asked for at a time, in bytes.
+pub(super) const WINDOW: u64 = 1 << 20;
+const WINDOW_BYTES: f64 = (1 << 20) as f64;
+/// How often to look whether a window that is waited for comes soon.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How many are asked at once for one window.
+const ASKED_FOR_ONE: usize = 3;
+/// How many windows are under way for each peer, so that none waits for a request.
+const WINDOWS_OF_A_PEER: usize = 2;
+/// A peer that is slower than the fastest by more than this gets no windows while that one
+/// serves.
+pub(super) const MUCH_SLOWER: f64 = 8.0;
+/// How much sooner another one has to be likely to bring a window to be asked for it, too.
+const LATE: f64 = 2.0;
+
+type Running<T> = BoxFuture<'static, (u64, PeerId, Result<Result<T, PeerError>, Aborted>)>;
+
+/// Windows under way, each of which comes as a `T`. They are called by where they begin.
+pub(super) struct Deal<T> {
+    content: Proven,
+    under_way: Vec<UnderWay>,
+    running: FuturesUnordered<Running<T>>,
+    /// Who failed since the last window came.
+    in_vain: BTreeSet<PeerId>,
+    /// Who sent something else than the content.
+    wrong: BTreeSet<PeerId>,
+    failed: Option<FetchError>,
+}
+
+struct UnderWay {
+    start: u64,
+    peer: PeerId,
+    since: Instant,
+    /// How many bytes have come.
+    brought: Arc<AtomicU64>,
+    abort: AbortHandle,
+}
+
+/// What came of a window.
+pub(super) enum Dealt<T> {
+    /// It has come.
+    Come(u64, T),
+    /// Nobody is asked for it any longer.
+    Missing(u64),
+    /// Another one is asked for it, too, or it has come already.
+    Nothing,
+    /// Nothing is under way.
+    Idle,
+}
+
+impl<T: Send + 'static> Deal<T> {
+    /// Deals out windows of `content` to all but those that sent something `wrong`.
+    pub(super) fn new(content: Proven, wrong: BTreeSet<PeerId>) -> Self {
+        Self {
+            content,
+            under_way: Vec::new(),
+            running: FuturesUnordered::new(),
+            in_vain: BTreeSet::new(),
+            wrong,
+            failed: None,
+        }
+    }
+
+    /// How many questions are under way.
+    pub(super) fn len(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// A window that another peer is likely to bring before whoever is asked for it, and who.
+    #[allow(clippy::cast_precision_loss)] // An estimate.
+    pub(super) fn late(&self) -> Option<(u64, Provider)> {
+        self.under_way.iter().find_map(|it| {
+            let other = self.other_for(it.start)?;
+            let brought = it.brought.load(Ordering::Relaxed);
+            let rest = WINDOW.saturating_sub(brought) as f64;
+            let takes = rest / rate(brought, it.since.elapsed()).max(1.0);
+            let sooner = self.takes(&other).as_secs_f64() * LATE;
+            (takes > sooner).then_some((it.start, other))
+        })
+    }
+
+    /// How long a peer is likely to take for a window.
+    fn takes(&self, provider: &Provider) -> Duration {
+        let experience = &self.content.fetcher.experience;
+        let rate = experience.of(provider.claim.peer).rate;
+        rate.map_or(PATIENCE, |rate| {
+            Duration::from_secs_f64(WINDOW_BYTES / rate.max(1.0))
+        })
+    }
+
+    /// Why the last one failed, if nobody is left.
+    pub(super) fn error(&mut self) -> FetchError {
+        self.failed.take().unwrap_or(FetchError::Gone)
+    }
+
+    /// Those that may have it.
+    pub(super) fn providers(&self) -> Vec<Provider> {
+        let mut providers = self.content.providers();
+        let failed = |peer: &PeerId| self.in_vain.contains(peer) || self.wrong.contains(peer);
+        providers.retain(|it| !failed(&it.claim.peer));
+        providers
+    }
+
+    /// Who brings a window soonest, as far as is known; none of `but`. One that has not served
+    /// yet is tried with one window, while another one is under way to who has.
+    pub(super) fn best(&self, providers: &[Provider], but: &[PeerId]) -> Option<Provider> {
+        let experience = &self.content.fetcher.experience;
+        let expected = |it: &Provider| experience.of(it.claim.peer);
+        let rates = providers.iter().filter_map(|it| expected(it).rate);
+        let fastest = rates.fold(0.0, f64::max);
+        let busy = |peer| self.under_way.iter().filter(|it| it.peer == peer).count();
+        let (mut best, mut untried) = (None::<(f64, &Provider)>, None);
+        let (mut some_serve, mut on_trial) = (false, false);
+        for provider in providers {
+            let (expected, busy) = (expected(provider), busy(provider.claim.peer));
+            if !expected.served {
+                on_trial |= busy > 0;
+                let free = busy == 0 && !but.contains(&provider.claim.peer);
+                untried = untried.or_else(|| free.then_some(provider));
+                continue;
+            }
+            let rate = expected.rate.unwrap_or(fastest);
+            if rate * MUCH_SLOWER < fastest {
+                continue;
+            }
+            some_serve = true;
+            // Half of it, while it brings another one.
+            let rate = if busy == 0 { rate } else { rate / 2.0 };
+            let free = busy < WINDOWS_OF_A_PEER && !but.contains(&provider.claim.peer);
+            // The first of equals: they come in the order in which they are asked.
+            if free && best.is_none_or(|(other, _)| rate > other) {
+                best = Some((rate, provider));
+            }
+        }
+        let untried = untried.filter(|_| !(some_serve && on_trial));
+        best.map(|(_, it)| it).or(untried).cloned()
+    }
+
+    /// Has a peer bring a window, as `read` does, which counts the bytes that have come.
+    pub(super) fn ask<Reading>(
+        &mut self,
+        start: u64,
+        provider: Provider,
+        read: impl FnOnce(Proven, Provider, Arc<AtomicU64>) -> Reading,
+    ) where
+        Reading: Future<Output = Result<T, PeerError>> + Send + 'static,
+    {
+        let peer = provider.claim.peer;
+        let brought = Arc::<AtomicU64>::default();
+        let reading = read(self.content.clone(), provider, Arc::clone(&brought));
+        let (reading, abort) = abortable(reading);
+        let reading = reading.map(move |ended| (start, peer, ended));
+        self.running.push(reading.boxed());
+        self.under_way.push(UnderWay {
+            start,
+            peer,
+            since: Instant::now(),
+            brought,
+            abort,
+        });
+    }
+
+    /// Who else is to bring a window that is waited for, if there is one that is likely sooner.
+    pub(super) fn other_for(&self, start: u64) -> Option<Provider> {
+        let asked = self.under_way.iter().filter(|it| it.start == start);
+        let peers: Vec<_> = asked.clone().map(|it| it.peer).collect();
+        let last = asked.map(|it| it.since.elapsed()).min();
+        let waited = last.filter(|_| peers.len() < ASKED_FOR_ONE)?;
+        let provider = self.best(&self.providers(), &peers)?;
+        let enough = self.takes(&provider).saturating_mul(2);
+        let enough = enough.clamp(LOOK_EVERY, PATIENCE);
+        (waited >= enough).then_some(provider)
+    }
+
+    /// Waits for the next answer. Nothing is lost where the caller stops waiting.
+    pub(super) async fn next(&mut self) -> Dealt<T> {
+        match self.running.next().await {
+            Some((start, peer, Ok(ended))) => self.take(start, peer, ended),
+            Some((.., Err(Aborted))) => Dealt::Nothing,
+            None => Dealt::Idle,
+        }
+    }
+
+    fn take(&mut self, start: u64, peer: PeerId, ended: Result<T, PeerError>) -> Dealt<T> {
+        let ours = |it: &UnderWay| it.start == start && it.peer == peer;
+        let own = self.under_way.iter().position(ours);
+        let Some(own) = own.map(|at| self.under_way.swap_remove(at)) else {
+            return Dealt::Nothing;
+        };
+        let experience = &self.content.fetcher.experience;
+        match ended {
+            Ok(come) => {
+                let brought = own.brought.load(Ordering::Relaxed);
+                experience.served(peer, brought, own.since.elapsed());
+                self.in_vain.clear();
+                // Whoever else was asked for it is slower.
+                for other in self.under_way.extract_if(.., |it| it.start == start) {
+                    other.abort.abort();
+                    let brought = other.brought.load(Ordering::Relaxed);
+                    experience.outrun(other.peer, brought, other.since.elapsed());
+                }
+                Dealt::Come(start, come)
+            }
+            Err(error) => {
+                if matches!(error, PeerError::Wrong(_)) {
+                    self.wrong.insert(peer);
+                }
+                self.in_vain.insert(peer);
+                self.failed = Some(self.content.fetcher.gave_up(peer, error));
+                if self.under_way.iter().any(|it| it.start == start) {
+                    Dealt::Nothing
+                } else {
+                    Dealt::Missing(start)
+                }
+            }
+        }
+    }
+}
