@@ -66,12 +66,6 @@ impl BaseUrl {
         self.0.path() != "/"
     }
 
-    /// What stands before every path, without a slash at its end: nothing, or the prefix that
-    /// a proxy adds.
-    pub fn path_prefix(&self) -> &str {
-        self.0.path().trim_end_matches('/')
-    }
-
     /// The port, the usual one of the scheme if none is given.
     pub fn port(&self) -> Option<u16> {
         self.0.port_or_known_default()

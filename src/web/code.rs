@@ -15,6 +15,7 @@ pub(crate) enum Code {
     BadMetadata,
     BadQuery,
     BadRegistration,
+    BadRequest,
     BodyCut,
     BrokenMultipart,
     ChecksumMismatch,
@@ -25,6 +26,7 @@ pub(crate) enum Code {
     FileNameTooLong,
     FileRemoved,
     HostNotAllowed,
+    HttpsOnly,
     Internal,
     MethodNotAllowed,
     NoFile,
@@ -45,11 +47,13 @@ pub(crate) enum Code {
     ShuttingDown,
     TooLarge,
     TooLong,
+    TooManyConnections,
     TooManyFiles,
     TooManyKeeps,
     TooManyRequests,
     TooManyUploads,
     TooSlow,
+    TransferCoded,
     TusVersion,
     Unavailable,
     UnknownBlob,
@@ -106,11 +110,13 @@ impl Code {
             // 460, which tus has made up.
             Self::ChecksumMismatch => S::from_u16(460).unwrap_or(S::BAD_REQUEST),
             Self::Damaged | Self::Internal => S::INTERNAL_SERVER_ERROR,
+            Self::TransferCoded => S::NOT_IMPLEMENTED,
             Self::PeerFailed => S::BAD_GATEWAY,
             // Clients of tus go on after this, and not after a 408.
             Self::ReadOnly
             | Self::Shortage
             | Self::ShuttingDown
+            | Self::TooManyConnections
             | Self::Unavailable
             | Self::UploadStalled
             | Self::WriteFailed => S::SERVICE_UNAVAILABLE,
@@ -122,10 +128,12 @@ impl Code {
             | Self::BadMetadata
             | Self::BadQuery
             | Self::BadRegistration
+            | Self::BadRequest
             | Self::BodyCut
             | Self::BrokenMultipart
             | Self::DescriptionTooLong
             | Self::FileNameTooLong
+            | Self::HttpsOnly
             | Self::NoFile
             | Self::NoFileName
             | Self::PartialPut
@@ -141,7 +149,7 @@ impl Code {
     /// what is unavailable tells that itself.
     pub(crate) fn retry_after(self) -> Option<u32> {
         match self {
-            Self::Shortage | Self::UploadStalled => Some(1),
+            Self::Shortage | Self::TooManyConnections | Self::UploadStalled => Some(1),
             Self::WriteFailed | Self::Unavailable | Self::TooManyKeeps | Self::TooManyUploads => {
                 Some(5)
             }

@@ -14,10 +14,9 @@ use axum::extract::rejection::QueryRejection;
 use axum::http::header::InvalidHeaderValue;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::code::Code;
+use super::error_body::ErrorBody;
 use super::multipart::MultipartError;
 use crate::blob::BlobError;
 use crate::disk::{DiskError, is_full, is_shortage};
@@ -109,7 +108,7 @@ pub(crate) enum ApiError {
     Range(u64),
     #[error("the file is not the one that If-Match or If-Unmodified-Since names")]
     Precondition,
-    #[error("pages of this origin may not use this node")]
+    #[error("pages of this site may not use this node")]
     Origin,
     #[error(
         "this node does not answer for this host; start it with the address under which it is \
@@ -173,18 +172,6 @@ pub(crate) enum TusError {
 /// Everything a client may know of a refusal.
 struct Refusal {
     code: Code,
-    message: Cow<'static, str>,
-}
-
-/// The body of every answer that is not a success.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ErrorBody {
-    /// Always `error`.
-    #[schema(pattern = "^error$")]
-    status: &'static str,
-    code: Code,
-    /// What went wrong, for people.
-    #[schema(value_type = String)]
     message: Cow<'static, str>,
 }
 
@@ -476,11 +463,7 @@ impl IntoResponse for ApiError {
             Self::NotReady(_) | Self::NobodyWrites => StatusCode::SERVICE_UNAVAILABLE,
             _ => code.status(),
         };
-        let body = ErrorBody {
-            status: "error",
-            code,
-            message,
-        };
+        let body = ErrorBody::new(code, message);
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         if let Some((name, value)) = self.header()

@@ -3,10 +3,11 @@
 
 use axum::body::Body;
 use axum::http::uri::Authority;
-use axum::http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header,
-};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
 use url::Host;
+
+use super::code::Code;
+use super::error_body::ErrorBody;
 
 /// The fields of requests that stand in one line, beside `Host`.
 const SINGLETONS: [HeaderName; 10] = [
@@ -24,26 +25,22 @@ const SINGLETONS: [HeaderName; 10] = [
 
 /// The refusal of a request that can be understood in several ways, or whose body cannot be read.
 pub(super) fn refusal<B>(request: &Request<B>) -> Option<Response<Body>> {
-    const BAD: StatusCode = StatusCode::BAD_REQUEST;
     let headers = request.headers();
-    let (status, code, message) = if has_coding(headers) {
+    let (code, message) = if has_coding(headers) {
         let message = "the node knows no transfer coding but chunked";
-        (StatusCode::NOT_IMPLEMENTED, "transfer_coded", message)
+        (Code::TransferCoded, message)
     } else if !has_one_host(request) {
-        (
-            BAD,
-            "bad_request",
-            "a request has one line Host, with a host and at most a port",
-        )
+        let message = "a request has one line Host, with a host and at most a port";
+        (Code::BadRequest, message)
     } else if has_lines_too_many(headers) {
         let message = "a field that is no list stands in two lines of the head";
-        (BAD, "bad_request", message)
+        (Code::BadRequest, message)
     } else {
         return None;
     };
-    let body = format!(r#"{{"status":"error","code":"{code}","message":"{message}"}}"#);
+    let body = ErrorBody::new(code, message).to_json();
     let mut refusal = Response::new(Body::from(body));
-    *refusal.status_mut() = status;
+    *refusal.status_mut() = code.status();
     let headers = refusal.headers_mut();
     for (name, value) in [
         (header::CONTENT_TYPE, "application/json"),

@@ -13,6 +13,7 @@ pub(crate) mod content;
 mod counted;
 pub(crate) mod disposition;
 pub(crate) mod error;
+pub(crate) mod error_body;
 pub(crate) mod file_type;
 pub(crate) mod form;
 mod framing;

@@ -22,7 +22,9 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::clients::Gateways;
+use super::code::Code;
 use super::counted::{Connections, Counted};
+use super::error_body::ErrorBody;
 use super::framing;
 use super::plain_http;
 use super::seats::{Running, Seat, Seats, Taken};
@@ -169,17 +171,10 @@ async fn accept(listener: &TcpListener, seats: &Seats) -> (TcpStream, SocketAddr
 
 /// Tells a client that there is no place for it, as far as it can be told without waiting.
 fn refuse(stream: &TcpStream, client: SocketAddr, options: &Options) {
-    const BODY: &str = concat!(
-        r#"{"status":"error","code":"too_many_connections","#,
-        r#""message":"as many connections are busy as may be; try again in a moment"}"#
-    );
+    const WHY: &str = "as many connections are busy as may be; try again in a moment";
     tracing::debug!(%client, "no place for a connection");
     if options.tls.is_none() {
-        let length = BODY.len();
-        let answer = format!(
-            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
-             content-length: {length}\r\nretry-after: 1\r\nconnection: close\r\n\r\n{BODY}"
-        );
+        let answer = ErrorBody::new(Code::TooManyConnections, WHY).last_answer();
         let _ = stream.try_write(answer.as_bytes());
     }
 }

@@ -10,8 +10,15 @@ generated, url, token = sys.argv[1:]
 sys.path.insert(0, generated)
 
 from larder_client import AuthenticatedClient, Client
-from larder_client.api.files import download_file, list_files, put_named_file, remove_file, upload
-from larder_client.models import UploadBody
+from larder_client.api.files import (
+    download_file,
+    keep,
+    list_files,
+    put_named_file,
+    remove_file,
+    upload,
+)
+from larder_client.models import KeepBodyType0, KeepBodyType1, UploadBody
 from larder_client.types import File
 
 client = AuthenticatedClient(base_url=url, token=token)
@@ -35,6 +42,11 @@ assert [it.hash_ for it in named] == [first.hash_], named
 for told, expected in [(first, content), (second, b"as it is")]:
     downloaded = download_file.sync_detailed(told.file_id, client=client)
     assert downloaded.status_code == 200 and downloaded.content == expected
+
+for body in [KeepBodyType0(hash_=first.hash_, original_name="copy"), KeepBodyType1(file_id=first.file_id)]:
+    kept = keep.sync_detailed(client=client, body=body)
+    # Only this node holds it, so that it is kept.
+    assert (kept.status_code, kept.parsed.keep.hash_) == (200, first.hash_), kept
 
 without = Client(base_url=url)
 refused = remove_file.sync_detailed(first.file_id, client=without)

@@ -54,12 +54,19 @@ pub(super) fn render(document: &Value) -> DocumentPage {
     DocumentPage { html, policy }
 }
 
-/// The methods, paths and descriptions of all operations.
+/// The methods, paths and descriptions of all operations; HEAD stands with the GET that it is like.
 fn operations(document: &Value) -> Vec<(String, &str, &Value)> {
     let paths = members(document, "/paths");
     let operations = paths.flat_map(|(path, item)| {
-        let methods = item.as_object().into_iter().flatten();
-        methods.map(move |(method, it)| (method.to_uppercase(), path.as_str(), it))
+        let has = |method| item.get(method).is_some();
+        let methods = members(item, "").filter(move |(it, _)| *it != "head" || !has("get"));
+        methods.map(move |(method, it)| {
+            let method = match method.as_str() {
+                "get" if has("head") => "GET, HEAD".to_owned(),
+                other => other.to_uppercase(),
+            };
+            (method, path.as_str(), it)
+        })
     });
     operations.collect()
 }

@@ -28,7 +28,6 @@ use utoipa::openapi::{ComponentsBuilder, Info, OpenApi, OpenApiBuilder, Server};
 
 use super::access::Rules;
 use super::app::App;
-use crate::base_url::BaseUrl;
 use crate::web::limited::limit_rate;
 use crate::web::rate_limit::RateLimit;
 
@@ -83,8 +82,9 @@ impl Table {
         })
     }
 
-    /// The document of a node that is reached here.
-    pub(super) fn described(&self, base_url: &BaseUrl) -> OpenApi {
+    /// The document, which says where the node is by where it was got itself: so it is right under
+    /// whatever path of a site a proxy has it.
+    pub(super) fn described(&self) -> OpenApi {
         let mut paths = PathsBuilder::new();
         let bearer = Http::builder().scheme(HttpAuthScheme::Bearer).build();
         let mut components =
@@ -97,7 +97,7 @@ impl Table {
         info.description = Some(env!("CARGO_PKG_DESCRIPTION").to_owned());
         OpenApiBuilder::new()
             .info(info)
-            .servers(Some([Server::new(format!("{}/", base_url.path_prefix()))]))
+            .servers(Some([Server::new("..")]))
             .paths(paths)
             .components(Some(components.build()))
             .build()
@@ -116,6 +116,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use axum::http::Method;
+    use serde_json::Value;
 
     use super::*;
     use crate::access::Rights;
@@ -164,16 +165,53 @@ mod tests {
     #[test]
     fn readme_has_every_route() {
         let readme = include_str!("../../../README.md");
-        let document = Table::new().described(&"http://localhost".parse().unwrap());
-        for path in document.paths.paths.keys() {
+        for path in Table::new().described().paths.paths.keys() {
             assert!(readme.contains(&format!("{path}`")), "{path}");
         }
     }
 
+    /// The document as whoever reads it has it.
+    fn document() -> Value {
+        serde_json::to_value(Table::new().described()).unwrap()
+    }
+
+    #[test]
+    fn the_document_has_every_method_of_every_route() {
+        let document = document();
+        for route in Table::new().0 {
+            let path = route.paths().next().unwrap().replace("{*", "{");
+            let described = document["paths"][&path].as_object().unwrap();
+            let described: BTreeSet<_> = described.keys().map(String::as_str).collect();
+            let rules = route.rules();
+            let methods = rules
+                .iter()
+                .map(|(method, _)| method.as_str().to_lowercase());
+            let mut methods: BTreeSet<_> = methods.collect();
+            if methods.contains("get") {
+                methods.insert("head".to_owned());
+            }
+            let methods = methods.iter().map(String::as_str).collect();
+            assert_eq!(described, methods, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_document_has_every_code_where_it_may_be_met() {
+        let document = document();
+        let all = document["components"]["schemas"]["Code"]["enum"].as_array();
+        let all: BTreeSet<_> = all.unwrap().iter().filter_map(Value::as_str).collect();
+        assert!(all.contains("unknown_file"), "{all:?}");
+        let operations = document["paths"].as_object().unwrap().values();
+        let operations = operations.flat_map(|it| it.as_object().unwrap().values());
+        let answers = operations.flat_map(|it| it["responses"].as_object().unwrap());
+        let told = answers.filter(|(status, _)| status.as_str() >= "400");
+        let told = told.flat_map(|(_, it)| it["description"].as_str().unwrap().split(", "));
+        assert_eq!(told.collect::<BTreeSet<_>>(), all);
+    }
+
     #[test]
     fn no_two_operations_are_called_alike() {
-        let document = Table::new().described(&"http://localhost".parse().unwrap());
-        let document = serde_json::to_value(document).unwrap();
+        let document = document();
         let mut names = BTreeSet::new();
         for (path, item) in document["paths"].as_object().unwrap() {
             for operation in item.as_object().unwrap().values() {

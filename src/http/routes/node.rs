@@ -2,7 +2,7 @@
 
 use super::operation::{Operation, get};
 use super::route::Route;
-use super::schema::of_type;
+use super::schema::{of_type, text, with_headers};
 use crate::http::access::{ANYBODY, READERS};
 use crate::http::status::{self, HealthAnswer, ReadyAnswer, StatusAnswer};
 use crate::http::{events, metrics, openapi, page};
@@ -21,18 +21,32 @@ pub(super) fn all() -> [Route; 9] {
         at("/metrics").compressed().on(metrics()),
         at("/api/openapi.json").compressed().on(document()),
         at("/api/docs").compressed().on(document_page()),
-        at("/")
-            .on(get(ANYBODY, "page", "The page for people", page::index))
-            .for_people(),
-        at("/page/{*name}")
-            .on(get(
-                ANYBODY,
-                "pageFile",
-                "What that consists of",
-                page::file,
-            ))
-            .for_people(),
+        at("/").on(page()),
+        at("/page/{*name}").on(page_file()),
     ]
+}
+
+fn page() -> Operation {
+    served(
+        get(ANYBODY, "page", "The page for people", page::index),
+        "text/html",
+    )
+}
+
+fn page_file() -> Operation {
+    let summary = "A script, a style or a picture of the page for people";
+    let operation = get(ANYBODY, "pageFile", summary, page::file);
+    let operation = operation.segment("name", "Which; it may have slashes.", text());
+    served(operation, "*/*").refuses([Code::UnknownPath])
+}
+
+/// What the page consists of has.
+fn served(operation: Operation, content_type: &str) -> Operation {
+    let unchanged = with_headers("The client has it already.", [("ETag", "Its version.")]);
+    operation
+        .answers(200, of_type("It.", content_type))
+        .answers(304, unchanged)
+        .refuses([Code::PreconditionFailed])
 }
 
 fn status() -> Operation {

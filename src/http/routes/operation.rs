@@ -16,10 +16,12 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::Rights;
 use crate::http::app::App;
 use crate::web::code::Code;
-use crate::web::error::ErrorBody;
+use crate::web::error_body::ErrorBody;
 
 /// A schema with its name.
 pub(super) type Named = (String, RefOr<Schema>);
+/// A method as the document has it, and the schemas that its description refers to.
+pub(super) type Described = (HttpMethod, path::Operation, Vec<Named>);
 
 /// One method of one path.
 pub(super) struct Operation {
@@ -33,7 +35,11 @@ pub(super) struct Operation {
 }
 
 /// The refusals that every request may meet.
-const ALWAYS: [Code; 6] = [
+const ALWAYS: [Code; 10] = [
+    Code::BadRequest,
+    Code::HttpsOnly,
+    Code::TransferCoded,
+    Code::TooManyConnections,
     Code::OriginNotAllowed,
     Code::HostNotAllowed,
     Code::ShuttingDown,
@@ -225,11 +231,7 @@ impl Operation {
 
     /// What the document says of it, under `tag` and with more refusals, and the schemas that
     /// this refers to.
-    pub(super) fn described(
-        &self,
-        tag: &str,
-        more: &[Code],
-    ) -> (HttpMethod, path::Operation, Vec<Named>) {
+    pub(super) fn described(&self, tag: &str, more: &[Code]) -> Described {
         let mut schemas = self.schemas.clone();
         let error = named::<ErrorBody>(&mut schemas);
         let mut by_status = BTreeMap::<u16, Vec<Code>>::new();
@@ -243,6 +245,25 @@ impl Operation {
         let described = OperationBuilder::from(self.described.clone()).tag(tag);
         let described = by_status.into_iter().fold(described, refused);
         (self.method.clone(), described.build(), schemas)
+    }
+
+    /// What the document says of HEAD where this answers it, too: all but the bodies.
+    pub(super) fn described_head(&self, tag: &str, more: &[Code]) -> Option<Described> {
+        let (_, mut described, _) = match self.method {
+            HttpMethod::Get => self.described(tag, more),
+            _ => return None,
+        };
+        let summary = self.described.summary.as_deref().unwrap_or_default();
+        described.summary = Some(format!("{summary}: the head of that answer alone"));
+        let id = self.described.operation_id.as_deref().unwrap_or_default();
+        described.operation_id = Some(format!("{id}Head"));
+        described.description = None;
+        for answer in described.responses.responses.values_mut() {
+            if let RefOr::T(answer) = answer {
+                answer.content.clear();
+            }
+        }
+        Some((HttpMethod::Head, described, Vec::new()))
     }
 }
 

@@ -22,7 +22,6 @@ pub(super) struct Route {
     otherwise: MethodRouter<App>,
     is_limited: bool,
     is_compressed: bool,
-    is_for_people: bool,
 }
 
 impl Route {
@@ -36,7 +35,6 @@ impl Route {
             otherwise: MethodRouter::new(),
             is_limited: false,
             is_compressed: false,
-            is_for_people: false,
         }
     }
 
@@ -72,12 +70,6 @@ impl Route {
         self
     }
 
-    /// The document leaves it out, which is for programs.
-    pub(super) fn for_people(mut self) -> Self {
-        self.is_for_people = true;
-        self
-    }
-
     /// The path templates.
     pub(super) fn paths(&self) -> impl Iterator<Item = &'static str> + use<> {
         [self.path].into_iter().chain(self.other_spelling)
@@ -106,14 +98,18 @@ impl Route {
 
     /// What the document has of it, with the schemas that this refers to.
     pub(super) fn described(&self) -> impl Iterator<Item = (String, PathItem, Vec<Named>)> {
-        let listed = self.operations.iter().filter(|_| !self.is_for_people);
         let always: &[Code] = if self.is_limited {
             &[Code::TooManyRequests]
         } else {
             &[]
         };
-        listed.map(move |it| {
-            let (method, operation, schemas) = it.described(self.tag, always);
+        // HEAD is answered by what answers GET, where nothing else does.
+        let has_head = self.rules().iter().any(|(it, _)| it == Method::HEAD);
+        let described = self.operations.iter().flat_map(move |it| {
+            let head = it.described_head(self.tag, always).filter(|_| !has_head);
+            [it.described(self.tag, always)].into_iter().chain(head)
+        });
+        described.map(|(method, operation, schemas)| {
             // A segment with slashes in it is written like any other there.
             let path = self.path.replace("{*", "{");
             (path, PathItem::new(method, operation), schemas)
