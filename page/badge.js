@@ -20,5 +20,7 @@ export function holders(file) {
   const names = others.slice(0, 2).map(peerName)
   if (others.length > 2) names.push(`${others.length - 2} more`)
   const here = file.own ? 'here' : 'here under another name'
-  return [file.here ? here : null, names.length > 0 ? `at ${names.join(', ')}` : null].filter(Boolean).join(' and ')
+  const where = [file.here ? here : null, names.length > 0 ? `at ${names.join(', ')}` : null].filter(Boolean).join(' and ')
+  const silent = [...file.peers].filter((peer) => peer !== file.myself && !file.reachable.has(peer)).length
+  return silent > 0 ? `${where} (${silent} more ${silent === 1 ? 'does' : 'do'} not answer)` : where
 }

@@ -7,14 +7,19 @@ import { basename } from 'node:path'
 const require = createRequire(`${process.env.PACKAGES}/`)
 const { chromium } = require('playwright-core')
 
-// Opens the page of the node at `url`, lets `use` use it, and fails if anything was wrong; the
-// node may refuse requests with the status `refusals`, if that is given.
-export async function visit(url, use, options = {}) {
+// A headless Chromium, to be closed.
+export function launch() {
   // Without a sandbox of its own, which needs rights that a container does not give.
   const args = ['--no-sandbox']
   // A name of a test that leads to this machine.
   if (process.env.NAME) args.push(`--host-resolver-rules=MAP ${process.env.NAME} 127.0.0.1`)
-  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args })
+  return chromium.launch({ executablePath: '/usr/bin/chromium', args })
+}
+
+// Opens the page of the node at `url`, lets `use` use it, and fails if anything was wrong; the
+// node may refuse requests with the status `refusals`, if that is given.
+export async function visit(url, use, options = {}) {
+  const browser = await launch()
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
   context.setDefaultTimeout(30_000)
   const wrong = []

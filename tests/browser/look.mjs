@@ -49,6 +49,28 @@ async function lookFurther(page, width, isPhone) {
   await page.getByRole('button', { name: 'Open on a phone' }).click()
   await page.getByText('no phone reaches it').waitFor()
   await checked()
+  await page.keyboard.press('Escape')
+  await lookAtWhatIsDone(page, checked)
+}
+
+// While files are uploaded and chosen, and where none has the name that is searched for.
+async function lookAtWhatIsDone(page, checked) {
+  await page.getByRole('link', { name: 'All files' }).click()
+  const files = ['a'.repeat(200), 'short'].map((name) => ({ name, mimeType: 'text/plain', buffer: Buffer.from(name) }))
+  await page.getByLabel('Files to upload').setInputFiles(files)
+  await page.getByRole('button', { name: 'Clear what is done' }).waitFor()
+  await row(page, 'Files', 'short').getByRole('checkbox').check()
+  await page.getByText('1 file chosen').waitFor()
+  await checked()
+  await page.getByRole('searchbox', { name: 'Search files by name' }).fill('no such name')
+  await page.getByText('No file has such a name.').waitFor()
+  await checked()
+  // What is seen next time is what was seen this time.
+  await page.evaluate(async (names) => {
+    const { files } = await (await fetch('api/p2p/files')).json()
+    const made = files.filter((file) => names.includes(file.original_name))
+    for (const { file_id: id } of made) await fetch(`api/p2p/file/${id}`, { method: 'DELETE' })
+  }, files.map(({ name }) => name))
 }
 
 for (const [size, viewport] of [['phone', { width: 320, height: 700 }], ['desktop', { width: 1280, height: 800 }]]) {

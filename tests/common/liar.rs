@@ -60,6 +60,20 @@ pub(crate) struct Lie {
     pub(crate) size: Option<u64>,
 }
 
+impl Lie {
+    /// No lie at all.
+    pub(crate) const TRUTH: Self = Self::at_once(Sends::Truth);
+
+    /// Sends this whatever it is asked for, also how long its contents are.
+    pub(crate) const fn at_once(sends: Sends) -> Self {
+        Self {
+            end: sends,
+            rest: sends,
+            size: None,
+        }
+    }
+}
+
 /// A running liar; its threads end with the test's process.
 pub(crate) struct Liar {
     pub(crate) address: SocketAddr,

@@ -1,58 +1,24 @@
 //! The page in a browser, headless Chromium, as people use it.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use larder::disk::Durability;
 use larder::store::About;
 use larder::store::local::{LocalStore, Options};
-use tempfile::TempDir;
 
+use crate::common::browser::{Visit, neighbours, run, with_file};
 use crate::common::content::content;
 use crate::common::forms::uploaded;
-use crate::common::npm;
 use crate::common::peers::until_sees;
 use crate::common::process::{Node, larder};
 use crate::common::python::Python;
 use crate::common::raw_http::get;
 
 const HOSTILE: &str = "<img src=x onerror=alert(1)>";
-
-/// A script of `tests/browser` that visits the page of a node.
-fn script(name: &str, node: &Node, arguments: &[&dyn AsRef<OsStr>]) -> Command {
-    script_at(name, &node.url("/"), arguments)
-}
-
-/// The same of whatever page is at this URL.
-pub(crate) fn script_at(name: &str, url: &str, arguments: &[&dyn AsRef<OsStr>]) -> Command {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let screenshots = root.join("target/screenshots");
-    std::fs::create_dir_all(&screenshots).unwrap();
-    let mut command = npm::node();
-    command.arg(root.join("tests/browser").join(name));
-    command.arg(url).args(arguments);
-    command.env("SCREENSHOTS", screenshots);
-    command
-}
-
-/// Runs such a script, which must succeed.
-pub(crate) fn run(name: &str, node: &Node, arguments: &[&dyn AsRef<OsStr>]) {
-    let output = script(name, node, arguments).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-}
-
-/// A directory with a file.
-pub(crate) fn with_file(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join(name);
-    std::fs::write(&path, bytes).unwrap();
-    (dir, path)
-}
 
 #[test]
 fn a_file_is_uploaded_with_progress_and_downloaded_as_it_was() {
@@ -83,15 +49,11 @@ fn an_upload_goes_on_by_itself_after_the_node_was_killed() {
     let (dir, path) = with_file("large.bin", &bytes);
     let node = Node::start(&dir, &[]);
     let port = node.address.port().to_string();
-    let mut page = script("restart.mjs", &node, &[&path]);
-    let mut page = page.stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    let mut told = BufReader::new(page.stdout.take().unwrap());
-    told.read_line(&mut line).unwrap();
-    assert_eq!(line, "under way\n");
+    let mut page = Visit::begin("restart.mjs", &node, &[&path]);
+    page.until("under way");
     node.kill();
     let node = Node::start(&dir, &["--port", &port]);
-    assert!(page.wait().unwrap().success());
+    page.end();
     let files = get(node.address, "/api/p2p/files", &[]).json();
     assert_eq!(files["file_count"], 1);
     let id = files["files"][0]["file_id"].as_str().unwrap();
@@ -158,14 +120,6 @@ fn a_name_that_is_markup_is_text_wherever_it_is_shown() {
     let (dir, path) = with_file(HOSTILE, b"harmless");
     let node = Node::start(&dir, &[]);
     run("hostile.mjs", &node, &[&path]);
-}
-
-/// Two nodes that find each other soon.
-pub(crate) fn neighbours(dirs: &[TempDir; 2]) -> (Node, Node) {
-    let node = Node::start(&dirs[0], &["--discover-every", "1"]);
-    let peer = node.url("");
-    let other = Node::start(&dirs[1], &["--discover-every", "1", "--peer", &peer]);
-    (node, other)
 }
 
 #[test]
@@ -274,14 +228,12 @@ fn an_upload_goes_on_however_long_the_node_was_away() {
     let (dir, path) = with_file("large.bin", &bytes);
     let node = Node::start(&dir, &[]);
     let port = node.address.port().to_string();
-    let mut page = script("away.mjs", &node, &[&path]);
-    let mut page = page.stdout(Stdio::piped()).spawn().unwrap();
-    let mut told = BufReader::new(page.stdout.take().unwrap()).lines();
-    assert_eq!(told.next().unwrap().unwrap(), "under way");
+    let mut page = Visit::begin("away.mjs", &node, &[&path]);
+    page.until("under way");
     node.kill();
-    assert_eq!(told.next().unwrap().unwrap(), "away");
+    page.until("away");
     let node = Node::start(&dir, &["--port", &port]);
-    assert!(page.wait().unwrap().success());
+    page.end();
     let files = get(node.address, "/api/p2p/files", &[]).json();
     assert_eq!(files["file_count"], 1);
 }

@@ -1,9 +1,9 @@
 //! The page says and offers what is so, in words for people, whatever names, types and texts hold.
 
-use crate::browser::{neighbours, run, with_file};
+use crate::common::browser::{Visit, neighbours, run, with_file};
 use crate::common::content::content;
 use crate::common::forms::{field, file, form, upload, uploaded};
-use crate::common::peers::until_sees;
+use crate::common::peers::{until_held, until_sees};
 use crate::common::process::Node;
 use crate::common::raw_http::get;
 
@@ -127,4 +127,27 @@ fn what_is_chosen_stays_so_in_other_folders_and_a_folder_is_chosen_as_a_whole() 
         .map(|it| it["original_name"].as_str().unwrap())
         .collect();
     assert_eq!(names, ["other.txt", "photoshop.txt"]);
+}
+
+#[test]
+fn that_nobody_reaches_the_node_and_that_holders_do_not_answer_is_told_in_words() {
+    let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let [first, second] = [0, 1].map(|at| Node::start(&dirs[at], &["--discover-every", "1"]));
+    let bytes = content(22, 100_000);
+    let file = uploaded(first.address, "elsewhere.bin", &bytes);
+    uploaded(second.address, "elsewhere.bin", &bytes);
+    let nowhere = "http://127.0.0.1:1";
+    let (one, other) = (first.url(""), second.url(""));
+    let arguments = ["--base-url", nowhere, "--peer", &one, "--peer", &other];
+    let node = Node::start(
+        &dirs[2],
+        &[&arguments[..], &["--discover-every", "1"]].concat(),
+    );
+    until_held(node.address, &file["hash"], 2);
+    let mut page = Visit::begin("notices.mjs", &node, &[&nowhere, &"elsewhere.bin"]);
+    page.until("two hold it");
+    first.kill();
+    page.until("one does not answer");
+    second.kill();
+    page.end();
 }

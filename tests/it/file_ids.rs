@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::common::canned::{Canned, Reply};
 use crate::common::commands::{done, failed};
 use crate::common::forms::uploaded;
-use crate::common::liar::{Liar, Lie, Sends};
+use crate::common::liar::{Liar, Lie};
 use crate::common::peers::{held, post, until_held, until_sees};
 use crate::common::process::Node;
 use crate::common::raw_http::get;
@@ -152,14 +152,9 @@ fn no_peer_without_a_key_says_what_the_id_of_another_means_or_how_its_file_is_sh
 fn where_signed_holders_disagree_about_an_id_it_is_refused_with_the_hashes() {
     let (_dir, honest) = start(&[]);
     let file = uploaded(honest.address, "report.txt", HONEST);
-    let truth = Lie {
-        end: Sends::Truth,
-        rest: Sends::Truth,
-        size: None,
-    };
     let id: FileId = id_of(&file).parse().unwrap();
     let files = [(id, FORGED), (id.after().unwrap(), b"last")];
-    let other = Liar::under(files, truth);
+    let other = Liar::under(files, Lie::TRUTH);
     let (_other, node) = start(&["--peer", &honest.url("")]);
     for node in [&node, &honest] {
         let met = post(node.address, "/api/peers", &other.registration());

@@ -106,12 +106,7 @@ fn what_all_keep_is_one_row_and_a_removal_is_not_undone() {
 fn silent(seed: u32) -> Liar {
     let contents: Vec<_> = (0..FILES).map(|it| content(seed + it, 64)).collect();
     let contents: Vec<_> = contents.iter().map(Vec::as_slice).collect();
-    let lie = Lie {
-        end: Sends::Nothing,
-        rest: Sends::Nothing,
-        size: None,
-    };
-    Liar::start(&contents, lie)
+    Liar::start(&contents, Lie::at_once(Sends::Nothing))
 }
 
 #[test]
@@ -138,12 +133,7 @@ fn silent_strangers_keep_no_honest_file_waiting() {
 fn a_stranger_fills_a_part_of_the_room_and_others_have_theirs() {
     let contents: Vec<_> = (0..40).map(|it| content(50_000 + it, 64 << 10)).collect();
     let slices: Vec<_> = contents.iter().map(Vec::as_slice).collect();
-    let lie = Lie {
-        end: Sends::Truth,
-        rest: Sends::Truth,
-        size: None,
-    };
-    let stranger = Liar::start(&slices, lie);
+    let stranger = Liar::start(&slices, Lie::TRUTH);
     let dir = tempfile::tempdir().unwrap();
     let by = start_in(&dir, &["--quota", "2MiB"]);
     assert_eq!(

@@ -179,26 +179,13 @@ fn target(liar: &Liar, number: usize) -> String {
 
 /// Proves how long its contents are, and then lies.
 fn at_first_honest(rest: Sends) -> Lie {
-    Lie {
-        end: Sends::Truth,
-        rest,
-        size: None,
-    }
-}
-
-/// Lies already when it is asked how long its contents are.
-fn at_once(end: Sends) -> Lie {
-    Lie {
-        end,
-        rest: end,
-        size: None,
-    }
+    Lie { rest, ..Lie::TRUTH }
 }
 
 #[test]
 fn wrong_bytes_go_no_further() {
     Scene::new().withstands(&[
-        (at_once(Sends::WrongByte(0)), FAILED),
+        (Lie::at_once(Sends::WrongByte(0)), FAILED),
         (at_first_honest(Sends::WrongByte(0)), FAILED),
         (at_first_honest(Sends::WrongByte(FIRST_GROUP)), FAILED),
         (at_first_honest(Sends::WrongByte(MIDDLE)), Alone::Cut),
@@ -208,9 +195,9 @@ fn wrong_bytes_go_no_further() {
 #[test]
 fn an_answer_of_another_length_is_noticed() {
     Scene::new().withstands(&[
-        (at_once(Sends::EndsAfter(FIRST_GROUP)), FAILED),
-        (at_once(Sends::LongerBy(1)), FAILED),
-        (at_once(Sends::EndlessAfter(usize::MAX)), FAILED),
+        (Lie::at_once(Sends::EndsAfter(FIRST_GROUP)), FAILED),
+        (Lie::at_once(Sends::LongerBy(1)), FAILED),
+        (Lie::at_once(Sends::EndlessAfter(usize::MAX)), FAILED),
         (at_first_honest(Sends::EndsAfter(0)), FAILED),
         (at_first_honest(Sends::EndsAfter(MIDDLE)), Alone::Cut),
         (at_first_honest(Sends::BreaksAfter(0)), FAILED),
@@ -228,11 +215,11 @@ fn an_answer_of_another_length_is_noticed() {
 #[test]
 fn nobody_waits_for_a_silent_peer() {
     Scene::new().withstands(&[
-        (at_once(Sends::Nothing), TIMEOUT),
+        (Lie::at_once(Sends::Nothing), TIMEOUT),
         (at_first_honest(Sends::Nothing), TIMEOUT),
         (at_first_honest(Sends::SilentAfter(0)), TIMEOUT),
         (at_first_honest(Sends::SilentAfter(MIDDLE)), Alone::Cut),
-        (at_once(Sends::TrickleAfter(0)), TIMEOUT),
+        (Lie::at_once(Sends::TrickleAfter(0)), TIMEOUT),
         (at_first_honest(Sends::TrickleAfter(0)), TIMEOUT),
         (at_first_honest(Sends::TrickleAfter(MIDDLE)), Alone::Cut),
     ]);
@@ -246,7 +233,7 @@ fn a_refusal_is_no_content() {
         "404 Not Found",
     ];
     let lies = statuses.map(Sends::Status);
-    let lies = lies.map(|it| [(at_once(it), FAILED), (at_first_honest(it), FAILED)]);
+    let lies = lies.map(|it| [(Lie::at_once(it), FAILED), (at_first_honest(it), FAILED)]);
     Scene::new().withstands(&lies.concat());
 }
 
@@ -255,10 +242,10 @@ fn no_redirect_is_followed() {
     // It would send what is asked for: the contents of a new scene.
     let contents = [0, 1, 2, 3].map(|seed| content(seed, SIZE));
     let contents = contents.each_ref().map(Vec::as_slice);
-    let elsewhere = Liar::start(&contents, at_once(Sends::Truth));
+    let elsewhere = Liar::start(&contents, Lie::at_once(Sends::Truth));
     let redirect = Sends::Redirect(elsewhere.address);
     Scene::new().withstands(&[
-        (at_once(redirect), FAILED),
+        (Lie::at_once(redirect), FAILED),
         (at_first_honest(redirect), FAILED),
     ]);
     assert_eq!(elsewhere.asked(), 0);
@@ -270,7 +257,7 @@ fn a_wrong_size_is_noticed_before_anything_is_promised() {
     let sizes = [0, 1, size / 2, size - 1, size + 1, size * 2, u64::MAX];
     let lies = sizes.map(|size| Lie {
         size: Some(size),
-        ..at_once(Sends::Truth)
+        ..Lie::TRUTH
     });
     Scene::new().withstands(&lies.map(|lie| (lie, FAILED)));
 }

@@ -222,12 +222,7 @@ fn peers_and_what_they_tell_are_counted() {
 #[test]
 fn a_peer_that_lies_is_counted() {
     let (_dir, node) = start(&["--discover-every", "1", "--require-signed"]);
-    let wrong = Sends::WrongByte(0);
-    let lie = Lie {
-        end: wrong,
-        rest: wrong,
-        size: None,
-    };
+    let lie = Lie::at_once(Sends::WrongByte(0));
     let liar = Liar::start(&[&content(1, 200_000)], lie);
     assert_eq!(
         post(node.address, "/api/peers", &liar.registration()).status,

@@ -6,11 +6,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::browser::script_at;
 use crate::common::authority::Authority;
+use crate::common::browser::{script_at, succeeds};
 use crate::common::process::{Node, until};
 use crate::common::raw_http::get;
 
@@ -312,14 +314,46 @@ fn takes_uploads_in_parts(proxy: &Proxy) {
     assert_eq!(listed["files"][0]["size"], 5, "{listed}");
 }
 
+/// Names that make heads of 4 and of 8 KiB on their way in and out, as text of other scripts does
+/// whose every byte is escaped.
+fn passes_long_names_on(proxy: &Proxy) {
+    for letters in [700, 1400] {
+        let name = "\u{e9}".repeat(letters);
+        let escaped = "%C3%A9".repeat(letters);
+        let put = ["-X", "PUT", "--data-binary", "hello"];
+        let kept = proxy.json(&[&[&*format!("/api/p2p/upload/{escaped}")], &put[..]].concat());
+        assert_eq!(kept["file"]["original_name"], name);
+        let id = kept["file"]["file_id"].as_str().unwrap();
+        let path = format!("/api/p2p/file/{id}");
+        let (status, head) = proxy.curl(&[&path, "-D", "-", "-o", "/dev/null"]);
+        assert_eq!(status, "200 2");
+        let head = String::from_utf8(head).unwrap();
+        assert!(head.contains(&escaped), "{letters}: {head}");
+        let listed = proxy.json(&[&format!("/api/p2p/files?name={escaped}")]);
+        assert!(listed["file_count"].as_u64() > Some(0), "{letters}");
+        let encoded = BASE64_STANDARD.encode(&name);
+        let metadata = format!("Upload-Metadata: filename {encoded}");
+        let begin = [
+            "/api/p2p/tus",
+            "-X",
+            "POST",
+            "-H",
+            "Tus-Resumable: 1.0.0",
+            "-H",
+            "Upload-Length: 5",
+            "-H",
+            &metadata,
+        ];
+        assert_eq!(proxy.curl(&begin).0, "201 2", "{letters}");
+    }
+}
+
 /// A browser uses the page as people do.
 fn serves_a_browser(proxy: &Proxy, dir: &Path) {
     let archive = dir.join("archive.zip");
     let url = format!("{}/", proxy.base);
     let mut visit = script_at("proxied.mjs", &url, &[&archive]);
-    let visited = visit.env("NAME", NAME).output().unwrap();
-    let errors = String::from_utf8_lossy(&visited.stderr);
-    assert!(visited.status.success(), "{errors}");
+    succeeds(visit.env("NAME", NAME));
     let tested = Command::new("unzip").arg("-tq").arg(&archive).output();
     assert!(tested.unwrap().status.success());
 }
@@ -342,6 +376,7 @@ fn works_behind(kind: Kind) {
         long_file(&dir.path().join("long"));
         passes_all_on(&proxy, dir.path());
         takes_uploads_in_parts(&proxy);
+        passes_long_names_on(&proxy);
         serves_a_browser(&proxy, dir.path());
         assert_eq!(get(node.address, "/health", &[]).status, 200);
         assert!(node.log().contains("client=127.0.0.2"), "{}", node.log());

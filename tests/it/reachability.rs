@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::common::canned::{Canned, Reply};
 use crate::common::clock::ShiftedClock;
 use crate::common::forms::uploaded;
-use crate::common::liar::{Liar, Lie, Sends};
+use crate::common::liar::{Liar, Lie};
 use crate::common::peers::{held, peer_id, post, reaches, until_held, until_knows};
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::get;
@@ -263,12 +263,7 @@ fn who_comes_back_in_the_second_of_its_goodbye_is_there() {
     // It asks nobody by itself as long as the test lasts.
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(&dir, &["--discover-every", "3600"]);
-    let truth = Lie {
-        end: Sends::Truth,
-        rest: Sends::Truth,
-        size: None,
-    };
-    let peer = Liar::start(&[], truth);
+    let peer = Liar::start(&[], Lie::TRUTH);
     let (registration, goodbye) = until("both are of one second", || {
         let (registration, goodbye) = (peer.registration(), peer.goodbye());
         let told: Value = serde_json::from_str(&registration).unwrap();
@@ -299,12 +294,7 @@ fn a_peer_that_comes_and_goes_fills_no_log() {
     const TURNS: usize = 80;
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(&dir, &["--discover-every", "3600"]);
-    let truth = Lie {
-        end: Sends::Truth,
-        rest: Sends::Truth,
-        size: None,
-    };
-    let peer = Liar::start(&[], truth);
+    let peer = Liar::start(&[], Lie::TRUTH);
     let tell = |it: &str| post(node.address, "/api/peers?limit=0", it);
     let began = Instant::now();
     for _ in 0..TURNS {
