@@ -24,7 +24,7 @@ use crate::node::Node;
 use crate::web::clients::ClientAddress;
 use crate::web::error::ApiError;
 use crate::web::linger::linger;
-use crate::web::origin::{self, Guard};
+use crate::web::origin::{self, Embedder, Guard};
 use crate::web::request_log;
 use crate::web::traffic::Traffic;
 
@@ -34,6 +34,8 @@ pub(super) struct ClientShare(pub Option<ClientKey>);
 
 /// What an answer depends on beside its address.
 const VARIES: HeaderValue = HeaderValue::from_static("origin, access-control-request-headers");
+/// The policy of answers that no page of another site may have (Fetch, section 3.7).
+const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// Of whatever has no lifetime of its own: nobody may show it later without asking.
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 
@@ -128,16 +130,30 @@ fn is_coded(headers: &HeaderMap) -> bool {
 /// Counts and logs a request, and answers it if it may come through.
 pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let counting = gate.traffic.begin(&request);
+    let embedder = gate.guard.embedding(request.headers());
     let answer = |request| linger(request, |request| gate.answer(request, next));
     let mut response = request_log::log(request, answer).await;
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(ASK_AGAIN);
+    keep_from_pages(headers, embedder);
     in_one_line(headers, &header::VARY);
     counting.answered(response.status());
     if response.status() == StatusCode::NOT_MODIFIED {
         without_length(response)
     } else {
         response
+    }
+}
+
+/// Has browsers keep an answer from all pages but the node's own and those that may embed it.
+fn keep_from_pages(headers: &mut HeaderMap, embedder: Option<Embedder>) {
+    let policy = match embedder {
+        None => "same-origin",
+        Some(_) => "cross-origin",
+    };
+    headers.insert(CORP, HeaderValue::from_static(policy));
+    if embedder == Some(Embedder::Referer) {
+        headers.append(header::VARY, HeaderValue::from_static("referer"));
     }
 }
 

@@ -5,15 +5,21 @@
 //! happens; for the others the answers carry the CORS headers of the Fetch standard.
 //! A page may also give its own domain the address 127.0.0.1 (DNS rebinding) and is
 //! then of the node's origin for the browser; its domain in `Host` gives it away.
+//!
+//! And a page may have its browser fetch what the node has as a picture, a script, a frame or
+//! whatever else: it reads nothing of that, but sees whether it was there. Browsers tell of such
+//! requests where they come from (Fetch Metadata), unless the node is reached by plain HTTP from
+//! another machine; there its answers have the browser keep them from the page all the same
+//! (`Cross-Origin-Resource-Policy`), whatever they are.
 
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{HeaderName, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
-use url::{Host, Origin};
+use url::{Host, Origin, Url};
 
 use super::error::ApiError;
 use super::representation::VERIFIED;
@@ -21,7 +27,11 @@ use super::request_log::REQUEST_ID;
 use crate::base_url::BaseUrl;
 
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// What a browser loads into a page of another site, though it is a document.
+const FRAMES: [&str; 5] = ["embed", "fencedframe", "frame", "iframe", "object"];
 /// How long a browser may remember the answer to a preflight request.
 const PREFLIGHT_AGE: Duration = Duration::from_mins(10);
 
@@ -93,14 +103,14 @@ impl Guard {
         let origin = request.headers().get(header::ORIGIN);
         let host = host_of(request)?;
         if origin.is_none() && host.is_none_or(is_plain) {
-            return Ok(());
+            return self.check_embedding(request);
         }
         let target = host.map(|host| self.target_of(host)).transpose()?;
         if !target.as_ref().is_none_or(|it| self.takes_target(it)) {
             return Err(ApiError::Host);
         }
         let Some(origin) = origin else {
-            return Ok(());
+            return self.check_embedding(request);
         };
         let origin = origin.to_str().map_err(|_| ApiError::Origin)?;
         let is_vouched_for = is_same_site(request) || is_forwarded_from(request, origin);
@@ -108,6 +118,29 @@ impl Guard {
         (is_behind_proxy || self.takes_origin(origin, target.as_ref()))
             .then_some(())
             .ok_or(ApiError::Origin)
+    }
+
+    /// Refuses what a browser fetches for a page of another site, without leave; where it goes
+    /// there itself, as by a link, the page is left.
+    fn check_embedding(&self, request: &Request) -> Result<(), ApiError> {
+        let site = request.headers().get(SEC_FETCH_SITE);
+        let is_foreign = site.is_some_and(|it| it == "cross-site" || it == "same-site");
+        (!is_foreign || is_visit(request) || self.embedding(request.headers()).is_some())
+            .then_some(())
+            .ok_or(ApiError::Origin)
+    }
+
+    /// Who may show what is answered to a request with these headers on pages of its own, beside
+    /// this node; None where nobody may.
+    pub(crate) fn embedding(&self, headers: &HeaderMap) -> Option<Embedder> {
+        if self.allowed.contains(&AllowedOrigin::Any) {
+            return Some(Embedder::Anybody);
+        }
+        // No page can have its browser tell of another page.
+        let page = headers.get(header::REFERER)?.to_str().ok()?;
+        let origin = page.parse::<Url>().ok()?.origin().ascii_serialization();
+        self.takes_origin(&origin, None)
+            .then_some(Embedder::Referer)
     }
 
     fn target_of(&self, host: &str) -> Result<BaseUrl, ApiError> {
@@ -137,6 +170,25 @@ impl Guard {
             || self.allowed.contains(&AllowedOrigin::One(page.origin()))
             || target.is_some_and(|target| is_own(&page, target))
     }
+}
+
+/// Who may show something on a page of another site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Embedder {
+    /// Every site.
+    Anybody,
+    /// The site of the page that `Referer` names, and others perhaps not.
+    Referer,
+}
+
+/// Whether the browser goes to where the request goes, and shows that in place of the page; or
+/// saves it.
+fn is_visit(request: &Request) -> bool {
+    let told = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+    let is_framed = |it: &[u8]| FRAMES.iter().any(|frame| frame.as_bytes() == it);
+    request.method().is_safe()
+        && told(SEC_FETCH_MODE) == Some(b"navigate")
+        && !told(SEC_FETCH_DEST).is_some_and(is_framed)
 }
 
 /// Whether a page came from the address that the request goes to. Addresses only:
@@ -222,6 +274,16 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// A request with these lines in its head.
+    fn request(method: Method, lines: &[(HeaderName, &str)]) -> Request {
+        let mut request = Request::new(axum::body::Body::empty());
+        *request.method_mut() = method;
+        for (name, value) in lines {
+            request.headers_mut().append(name, value.parse().unwrap());
+        }
+        request
+    }
+
     #[test]
     fn own_and_loopback_origins_are_allowed() {
         let guard = guard(&["https://app.example"], false);
@@ -272,12 +334,12 @@ mod tests {
             ("127.0.0.1:5004", "files.example", false),
             ("rebound.example:5004", "page.example:8443", false),
         ] {
-            let request = Request::post("/api/p2p/upload")
-                .header(header::HOST, host)
-                .header(header::ORIGIN, "https://page.example:8443")
-                .header(FORWARDED_HOST, forwarded)
-                .body(axum::body::Body::empty())
-                .unwrap();
+            let lines = [
+                (header::HOST, host),
+                (header::ORIGIN, "https://page.example:8443"),
+                (FORWARDED_HOST, forwarded),
+            ];
+            let request = request(Method::POST, &lines);
             let checked = guard(&[], false).check(&request);
             assert_eq!(checked.is_ok(), taken, "{host}, {forwarded}");
         }
@@ -296,14 +358,83 @@ mod tests {
             ("rebound.example:5004", same, false),
             ("page.example", same, false),
         ] {
-            let request = Request::post("/api/p2p/upload")
-                .header(header::HOST, host)
-                .header(header::ORIGIN, "https://page.example")
-                .header(SEC_FETCH_SITE, site)
-                .body(axum::body::Body::empty())
-                .unwrap();
+            let lines = [
+                (header::HOST, host),
+                (header::ORIGIN, "https://page.example"),
+                (SEC_FETCH_SITE, site),
+            ];
+            let request = request(Method::POST, &lines);
             let checked = guard(&[], false).check(&request);
             assert_eq!(checked.is_ok(), taken, "{host}, {site}");
+        }
+    }
+
+    #[test]
+    fn what_is_fetched_for_a_page_of_another_site_is_refused_and_who_goes_there_is_not() {
+        for (site, mode, dest, taken) in [
+            ("cross-site", "no-cors", "image", false),
+            ("cross-site", "no-cors", "script", false),
+            ("cross-site", "no-cors", "empty", false),
+            ("cross-site", "no-cors", "video", false),
+            ("cross-site", "cors", "font", false),
+            ("cross-site", "navigate", "iframe", false),
+            ("cross-site", "navigate", "embed", false),
+            ("cross-site", "navigate", "object", false),
+            ("same-site", "no-cors", "image", false),
+            ("cross-site", "navigate", "document", true),
+            ("cross-site", "navigate", "empty", true),
+            ("same-site", "navigate", "document", true),
+            ("same-origin", "no-cors", "image", true),
+            ("same-origin", "navigate", "iframe", true),
+            ("none", "navigate", "document", true),
+        ] {
+            for host in ["127.0.0.1:5004", "files.example:5004", "[::1]:5004"] {
+                let lines = [
+                    (header::HOST, host),
+                    (SEC_FETCH_SITE, site),
+                    (SEC_FETCH_MODE, mode),
+                    (SEC_FETCH_DEST, dest),
+                ];
+                let request = request(Method::GET, &lines);
+                let told = format!("{host}, {site}, {mode}, {dest}");
+                assert_eq!(guard(&[], true).check(&request).is_ok(), taken, "{told}");
+                assert!(guard(&["*"], true).check(&request).is_ok(), "{told}");
+            }
+        }
+        let posted = [
+            (header::HOST, "localhost"),
+            (SEC_FETCH_SITE, "cross-site"),
+            (SEC_FETCH_MODE, "navigate"),
+        ];
+        let posted = request(Method::POST, &posted);
+        assert!(guard(&[], true).check(&posted).is_err());
+    }
+
+    #[test]
+    fn a_site_that_is_named_may_embed_what_its_pages_fetch() {
+        let guard = guard(&["https://wiki.example"], false);
+        for (page, taken) in [
+            ("https://wiki.example/", true),
+            ("https://wiki.example/a/page?of=it", true),
+            ("http://localhost:3000/", true),
+            ("http://files.example:5004/", true),
+            ("http://wiki.example/", false),
+            ("https://wiki.example.evil.example/", false),
+            ("https://evil.example/?https://wiki.example/", false),
+            ("https://wiki.example@evil.example/", false),
+            ("about:blank", false),
+            ("", false),
+        ] {
+            let lines = [
+                (header::HOST, "files.example:5004"),
+                (header::REFERER, page),
+                (SEC_FETCH_SITE, "cross-site"),
+                (SEC_FETCH_MODE, "no-cors"),
+            ];
+            let request = request(Method::GET, &lines);
+            assert_eq!(guard.check(&request).is_ok(), taken, "{page}");
+            let embedder = taken.then_some(Embedder::Referer);
+            assert_eq!(guard.embedding(request.headers()), embedder, "{page}");
         }
     }
 

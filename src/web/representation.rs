@@ -20,6 +20,11 @@ use crate::web::byte_range::{self, Selection};
 const SANDBOX: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox",
 );
+/// The same for what a browser fetches once more for the document that it makes of it, which then
+/// has to be of this node.
+const SANDBOX_OF_MEDIA: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; media-src 'self'; style-src 'unsafe-inline'; sandbox allow-same-origin",
+);
 /// The same for documents whose viewers do not run in a sandbox.
 const NOTHING_ELSE: HeaderValue =
     HeaderValue::from_static("default-src 'none'; object-src 'self'; style-src 'unsafe-inline'");
@@ -157,10 +162,10 @@ impl Representation {
         let headers = response.headers_mut();
         let (content_type, is_shown) = self.content_type();
         let disposition = if is_shown {
-            let policy = if content_type.starts_with("application/") {
-                NOTHING_ELSE
-            } else {
-                SANDBOX
+            let policy = match content_type.split_once('/') {
+                Some(("application", _)) => NOTHING_ELSE,
+                Some(("audio" | "video", _)) => SANDBOX_OF_MEDIA,
+                _ => SANDBOX,
             };
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
             disposition::inline(&self.name)

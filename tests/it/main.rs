@@ -29,6 +29,7 @@ mod concurrency;
 mod contract;
 mod damage;
 mod degraded;
+mod embedding;
 mod encoded;
 mod events;
 mod fetching;
