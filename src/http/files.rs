@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::file_view::FileView;
+use super::gate::ClientShare;
 use super::listing::{Filter, Listing, OrderName};
 use crate::node::Node;
 use crate::peer::challenge::{self, Prover};
@@ -52,6 +53,7 @@ pub(super) struct ListQuery {
 /// `GET /api/p2p/files`
 pub(super) async fn list(
     State(node): State<Arc<Node>>,
+    Extension(share): Extension<ClientShare>,
     query: Result<Query<ListQuery>, QueryRejection>,
     uri: Uri,
     headers: HeaderMap,
@@ -73,7 +75,7 @@ pub(super) async fn list(
         removed_since: query.removed_since,
     };
     let prover = prover(&uri, &headers);
-    let listing = Listing::start(node, filter, prover).await?;
+    let listing = Listing::start(node, filter, share, prover).await?;
     let mut response = Response::new(body(listing).await);
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);

@@ -21,8 +21,9 @@ use crate::record::{FileId, MAX_NAME_BYTES};
 use crate::web::body::RequestBody;
 use crate::web::error::ApiError;
 
-/// The longest request, in bytes.
-const MAX_BYTES: u64 = 4096;
+/// The longest request, in bytes: a name may be written in escapes, of six bytes for each of its
+/// own, and has room beside it for all else.
+const MAX_BYTES: u64 = 6 * MAX_NAME_BYTES as u64 + 4096;
 
 /// What to keep: content by its hash, or a file by its id, which a peer may be named for.
 #[derive(Deserialize)]

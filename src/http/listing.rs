@@ -10,12 +10,13 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 use super::file_view::FileView;
+use super::gate::ClientShare;
 use crate::name_form;
 use crate::node::Node;
+use crate::node::searches::Searcher;
 use crate::peer::challenge::Prover;
 use crate::record::{FileId, FileRecord, Order};
 use crate::store::StoreError;
@@ -25,14 +26,13 @@ const PAGE: u64 = 256;
 /// About how many names are held against a text for one answer with a limit; it may have fewer
 /// files than asked for and still a next page.
 const LOOK: u64 = 20 * PAGE;
-/// Names are read by one listing at a time, a page each in turn, so that whoever else asks for
-/// anything finds a processor that is free.
-static TURNS: Semaphore = Semaphore::const_new(1);
 
 /// A listing under way.
 pub(super) struct Listing {
     node: Arc<Node>,
     filter: Filter,
+    /// Whose turn it has to be where names are looked at.
+    share: ClientShare,
     /// The last file that was looked at.
     at: Option<FileId>,
     /// The records that come next.
@@ -87,6 +87,7 @@ impl Listing {
     pub(super) async fn start(
         node: Arc<Node>,
         filter: Filter,
+        share: ClientShare,
         prover: Option<Prover>,
     ) -> Result<Self, StoreError> {
         let name = filter.name.map(|name| name_form::folded(&name));
@@ -98,6 +99,7 @@ impl Listing {
         let mut listing = Self {
             node,
             filter: Filter { name, ..filter },
+            share,
             at,
             page: Vec::new(),
             listed: 0,
@@ -219,9 +221,13 @@ impl Listing {
             None => left.unwrap_or(PAGE).min(PAGE),
         };
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-        // Nobody closes it; without a name little is read.
+        let searcher = Searcher {
+            searches: self.node.searches(),
+            client: self.share.0.as_ref(),
+        };
+        // Without a name nothing is looked at in vain.
         let _turn = match self.filter.name {
-            Some(_) => TURNS.acquire().await.ok(),
+            Some(_) => Some(searcher.turn().await),
             None => None,
         };
         let store = self.node.store();

@@ -4,15 +4,17 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::gate::ClientShare;
 use super::listing::OrderName;
 use crate::name_form;
 use crate::node::Node;
+use crate::node::searches::Searcher;
 use crate::node::view::{NetworkPage, Selection};
 use crate::peer::directory::{FileKey, Held};
 use crate::peer_id::PeerId;
@@ -94,6 +96,7 @@ pub(super) struct NetworkAnswer {
 /// Lists one page of what the network holds.
 pub(super) async fn list(
     State(node): State<Arc<Node>>,
+    Extension(ClientShare(client)): Extension<ClientShare>,
     query: Result<Query<NetworkQuery>, QueryRejection>,
 ) -> Result<Json<NetworkAnswer>, ApiError> {
     let Query(query) = query?;
@@ -114,6 +117,10 @@ pub(super) async fn list(
         name: name.as_deref(),
         limit,
         look: LOOK,
+        searcher: Some(Searcher {
+            searches: node.searches(),
+            client: client.as_ref(),
+        }),
     };
     let page = match id {
         Some(id) => NetworkPage {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
@@ -11,11 +12,13 @@ use axum::response::Response;
 use url::form_urlencoded;
 use utoipa::IntoParams;
 
+use super::gate::ClientShare;
 use super::remote;
 use crate::blob::BlobError;
 use crate::hash::BlobHash;
 use crate::name_form;
 use crate::node::Node;
+use crate::node::searches::Searcher;
 use crate::node::view::{NetworkPage, Selection};
 use crate::peer::directory::{FileKey, NetworkFile};
 use crate::peer::network::Network;
@@ -96,6 +99,7 @@ pub(super) async fn chosen(
 /// `GET /api/p2p/zip/{*folder}`: all files whose names begin with that of the folder and a slash.
 pub(super) async fn folder(
     State(node): State<Arc<Node>>,
+    Extension(ClientShare(client)): Extension<ClientShare>,
     folder: Result<Path<String>, PathRejection>,
     method: Method,
 ) -> Result<Response, ApiError> {
@@ -104,9 +108,14 @@ pub(super) async fn folder(
     let begins = name_form::composed(&format!("{folder}/")).into_owned();
     let wanted = name_form::folded(&begins);
     let mut found = Found::default();
+    let searcher = Searcher {
+        searches: node.searches(),
+        client: client.as_ref(),
+    };
     let mut before = None;
     loop {
-        let NetworkPage { files, next, .. } = page(&node, &wanted, before).await?;
+        let page = page(&node, &wanted, before, searcher).await?;
+        let NetworkPage { files, next, .. } = page;
         for held in files {
             if name_form::composed(&held.file.name).starts_with(&begins) {
                 found.add(&node, held.file).await?;
@@ -125,7 +134,12 @@ pub(super) async fn folder(
 }
 
 /// Of several that are called alike the newest comes first, and has the name as it is.
-async fn page(node: &Node, name: &str, before: Option<FileKey>) -> Result<NetworkPage, ApiError> {
+async fn page(
+    node: &Node,
+    name: &str,
+    before: Option<FileKey>,
+    searcher: Searcher<'_>,
+) -> Result<NetworkPage, ApiError> {
     let wanted = Selection {
         order: Order::NewestFirst,
         after: None,
@@ -133,6 +147,7 @@ async fn page(node: &Node, name: &str, before: Option<FileKey>) -> Result<Networ
         name: Some(name),
         limit: PAGE,
         look: LOOK,
+        searcher: Some(searcher),
     };
     Ok(node.view().page(wanted).await?)
 }

@@ -136,6 +136,7 @@ impl View<'_> {
                 name: None,
                 limit: PAGE,
                 look: LOOK,
+                searcher: None,
             });
             let page = page.await?;
             files += page.files.len() as u64;

@@ -28,9 +28,11 @@ use crate::web::Connections;
 use crate::web::server;
 
 mod count;
+pub mod searches;
 pub mod view;
 
 use count::{Count, Everything};
+use searches::Searches;
 use view::View;
 
 /// How a node is set up.
@@ -83,6 +85,7 @@ pub struct Node {
     keeper: Arc<Keeper>,
     uploads: Arc<Uploads>,
     count: Arc<Count>,
+    searches: Searches,
     options: Options,
     shutting_down: watch::Sender<bool>,
     connections: Arc<Connections>,
@@ -122,6 +125,7 @@ impl Node {
             keeper: Arc::new(keeper),
             uploads: Arc::new(uploads),
             count: Arc::default(),
+            searches: Searches::default(),
             options,
             shutting_down: watch::Sender::new(false),
             connections: Arc::default(),
@@ -196,6 +200,11 @@ impl Node {
             store: &self.store,
             directory: &self.network.directory,
         }
+    }
+
+    /// The searches by name that are under way.
+    pub fn searches(&self) -> &Searches {
+        &self.searches
     }
 
     /// How many files the network holds: as many as are listed, exact up to a thousand, and beyond

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::searches::Searcher;
 use crate::name_form;
 use crate::peer::directory::{Directory, FileKey, Held};
 use crate::peer_id::PeerId;
@@ -40,10 +41,12 @@ pub struct Selection<'a> {
     pub limit: usize,
     /// About how many are looked at for them at most.
     pub look: usize,
+    /// Whose turn it has to be where many are looked at; None where whoever wants them has it.
+    pub searcher: Option<Searcher<'a>>,
 }
 
 /// Some files in the order of their keys, each with all who hold its content. Of those that
-/// are one to people, since content, name and size are the same, there is the first that this
+/// are one to people, since content and name are the same, there is the first that this
 /// node holds, or else the first that a peer signs, or else the first.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NetworkPage {
@@ -85,6 +88,12 @@ impl View<'_> {
         };
         let mut looked = 0;
         while looked < wanted.look {
+            let searcher = wanted.searcher;
+            let searcher = searcher.filter(|_| wanted.name.is_some() || looked > 0);
+            let _turn = match searcher {
+                Some(searcher) => Some(searcher.turn().await),
+                None => None,
+            };
             let size = wanted.chunk(page.files.len(), looked);
             looked += size;
             let own = self.own(page.next, size, order).await?;
@@ -206,7 +215,7 @@ impl View<'_> {
         }
     }
 
-    /// Whether a file with the same content, name and size stands before this one: of those that
+    /// Whether a file with the same content and name stands before this one: of those that
     /// this node holds itself the first, so that nobody says how they are called and dated; else
     /// of what others tell.
     async fn has_earlier(&self, Held { file, peers }: &Held) -> Result<bool, StoreError> {

@@ -225,8 +225,8 @@ impl Directory {
         self.rows.lock().meant(id)
     }
 
-    /// Some of the first files before this one with its content, its name and its size: to
-    /// people they are one. Before what is not signed stands all that is.
+    /// Some of the first files before this one with its content and its name: to people they
+    /// are one. Before what is not signed stands all that is.
     pub fn earlier(&self, file: &NetworkFile) -> Vec<FileId> {
         self.rows.lock().earlier(file)
     }

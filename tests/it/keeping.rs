@@ -58,6 +58,43 @@ fn keep(node: &Node, what: &Value) -> Answer {
     ask(node.address, "POST", "/api/p2p/keep", &what.to_string())
 }
 
+#[test]
+fn a_copy_has_the_longest_name_that_a_file_may_have_however_it_is_escaped() {
+    let cable = Relay::new();
+    let (other, _other) = holder(&cable);
+    let dir = tempfile::tempdir().unwrap();
+    let node = start_in(&dir, &["--peer", &cable.url()]);
+    let names = [
+        "\u{e9}".repeat(2048),
+        "a".repeat(4096),
+        "\u{1f600}".repeat(1024),
+    ];
+    for (number, name) in (1..).zip(&names) {
+        assert_eq!(name.len(), 4096);
+        let file = uploaded(other.address, "short", &content(number, 1000));
+        until_held(&node, &file["hash"], 1);
+        // Each byte of the longest is written as six.
+        let units = name.encode_utf16();
+        let escaped: Vec<_> = units.map(|it| format!("\\u{it:04x}")).collect();
+        let escaped = escaped.concat();
+        let hash = file["hash"].as_str().unwrap();
+        let wanted = format!(r#"{{"hash":"{hash}","original_name":"{escaped}"}}"#);
+        let answer = ask(node.address, "POST", "/api/p2p/keep", &wanted);
+        assert_eq!(answer.status, 202, "{answer:?}");
+        assert_eq!(answer.json()["keep"]["original_name"], **name);
+    }
+    let too_long = json!({ "hash": "0".repeat(64), "original_name": "a".repeat(4097) });
+    assert_eq!(
+        keep(&node, &too_long).refusal(),
+        (400, "bad_keep".to_owned())
+    );
+    let beyond = json!({ "hash": "0".repeat(64), "original_name": "a".repeat(32 << 10) });
+    assert_eq!(
+        keep(&node, &beyond).refusal(),
+        (413, "too_large".to_owned())
+    );
+}
+
 fn keep_of(node: &Node, hash: &Value) -> Value {
     let target = format!("/api/p2p/keep/{}", hash.as_str().unwrap());
     get(node.address, &target, &[]).json()["keep"].clone()

@@ -178,6 +178,7 @@ async fn read(
             name,
             limit,
             look,
+            searcher: None,
         };
         let page = view.page(wanted).await.unwrap();
         assert!(page.files.len() <= limit);

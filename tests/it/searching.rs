@@ -1,6 +1,7 @@
 //! A search by name does bounded work for each answer, and misses nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -11,11 +12,15 @@ use larder::hash::BlobHash;
 use larder::http;
 use larder::index::memory::MemoryIndex;
 use larder::node::{Node, Options};
+use larder::peer::directory::NetworkFile;
 use larder::peer::identity::Identity;
-use larder::record::NewFile;
+use larder::peer_id::PeerId;
+use larder::record::{FileId, NewFile};
 use larder::small_state::memory::MemoryState;
 use larder::store::Store;
+use larder::web::clients::ClientAddress;
 use serde_json::Value;
+use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 use crate::common::indexing::add;
@@ -24,7 +29,7 @@ use crate::common::indexing::add;
 const MANY: usize = 12_000;
 
 /// A node with so many files, of which the first and the last have a name of their own.
-async fn with_many() -> Router {
+async fn with_many() -> Arc<Node> {
     let index = Arc::new(MemoryIndex::default());
     for number in 0..MANY {
         let special = number == 0 || number == MANY - 1;
@@ -41,8 +46,11 @@ async fn with_many() -> Router {
     let store = Store::new(Arc::new(MemoryBlobs::default()), index);
     let options = Options::alone("http://localhost:5004".parse().unwrap());
     let (identity, state) = (Identity::generate().unwrap(), MemoryState::default());
-    let node = Node::new(store, identity, Arc::new(state), options).unwrap();
-    http::router(Arc::new(node), http::Options::default())
+    Arc::new(Node::new(store, identity, Arc::new(state), options).unwrap())
+}
+
+fn serving(node: Arc<Node>) -> Router {
+    http::router(node, http::Options::default())
 }
 
 async fn get(router: &Router, path: &str) -> Value {
@@ -75,7 +83,7 @@ async fn search(router: &Router, query: &str) -> (Vec<String>, usize) {
 
 #[tokio::test]
 async fn a_search_with_a_limit_looks_at_so_many_names_and_tells_where_to_go_on() {
-    let router = with_many().await;
+    let router = serving(with_many().await);
     let last = format!("Needle {}", MANY - 1);
     let (found, pages) = search(&router, "name=needle&limit=1").await;
     assert_eq!(found, ["Needle 0", &last]);
@@ -90,11 +98,71 @@ async fn a_search_with_a_limit_looks_at_so_many_names_and_tells_where_to_go_on()
 
 #[tokio::test]
 async fn a_search_without_a_limit_finds_all_at_once() {
-    let router = with_many().await;
+    let router = serving(with_many().await);
     let (found, pages) = search(&router, "name=needle").await;
     assert_eq!((found.len(), pages), (2, 1));
     let (found, pages) = search(&router, "name=straw").await;
     assert_eq!((found.len(), pages), (MANY - 2, 1));
     let (found, pages) = search(&router, "limit=100000").await;
     assert_eq!((found.len(), pages), (MANY, 1));
+}
+
+/// Asks as who comes from this address.
+async fn search_from(router: Router, address: [u8; 4], path: &str) {
+    let ip = address.into();
+    let mut request = Request::get(path).body(Body::empty()).unwrap();
+    request.extensions_mut().insert(ClientAddress {
+        ip,
+        port: None,
+        share: Some(ip),
+    });
+    let answer = router.oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    answer.into_body().collect().await.unwrap();
+}
+
+/// The files that a stranger tells of.
+fn told(number: u32) -> NetworkFile {
+    NetworkFile {
+        id: FileId::next(None),
+        hash: Some(BlobHash::of(&number.to_be_bytes())),
+        name: format!("straw {number}"),
+        size: 1,
+        content_type: None,
+        uploaded_at: "2026-01-21T10:00:00".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn however_many_searches_one_client_sends_another_waits_for_one_of_them_at_a_time() {
+    const MANY_AT_ONCE: usize = 30;
+    let node = with_many().await;
+    let stranger = PeerId::of_public_key(&[1; 32]);
+    for number in 0..3000 {
+        let put = node.network().directory.put(stranger, told(number));
+        put.unwrap();
+    }
+    for path in [
+        "/api/p2p/files?name=zzzz&limit=1",
+        "/api/p2p/network?name=zzzz",
+        "/api/p2p/network?name=zzzz&order=newest",
+    ] {
+        let router = serving(Arc::clone(&node));
+        let ended = Arc::new(AtomicUsize::new(0));
+        let mut searches = JoinSet::new();
+        for _ in 0..MANY_AT_ONCE {
+            let (router, ended) = (router.clone(), Arc::clone(&ended));
+            searches.spawn(async move {
+                search_from(router, [10, 0, 0, 1], path).await;
+                ended.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        // All of them wait for something by then, or have ended.
+        tokio::task::yield_now().await;
+        search_from(router, [10, 0, 0, 2], path).await;
+        let before = ended.load(Ordering::Relaxed);
+        assert!(before < MANY_AT_ONCE / 3, "{path}: {before} came before");
+        while searches.join_next().await.is_some() {}
+        assert_eq!(ended.load(Ordering::Relaxed), MANY_AT_ONCE);
+    }
 }

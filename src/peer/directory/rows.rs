@@ -36,7 +36,7 @@ pub(super) struct Rows {
     by_file: BTreeMap<(FileId, Content, u32), Box<Row>>,
     /// By content, then by the peer's number.
     by_content: BTreeSet<(Content, u32, FileId)>,
-    /// By content, name and size together: those that are one to people. Then in the order in
+    /// By content and name together: those that are one to people. Then in the order in
     /// which they stand for all of them, never by their ids, which anybody chooses.
     alike: BTreeSet<(Content, Standing, FileId, u32)>,
     keys: RandomState,
@@ -339,7 +339,7 @@ impl Rows {
 
     fn likeness(&self, row: &Row) -> Content {
         self.keys
-            .hash_one((row.hash, name_form::composed(row.name()), row.size))
+            .hash_one((row.hash, name_form::composed(row.name())))
     }
 
     /// Whether what the peer with this number tells is signed by nobody.

@@ -211,3 +211,19 @@ fn what_stands_for_alike_files_is_who_is_known_or_was_told_first_and_no_choice_o
         }
     }
 }
+
+#[test]
+fn who_tells_another_size_of_a_content_makes_no_second_file_of_it() {
+    let told = |number, size| NetworkFile {
+        size,
+        ..file(number, "report.txt", Some("x"))
+    };
+    for (number, size) in [(10, 0), (60, 2), (90, u64::MAX)] {
+        let directory = Directory::default();
+        directory.put(peer(1), told(50, 1)).unwrap();
+        directory.put(peer(2), told(number, size)).unwrap();
+        assert_eq!(directory.earlier(&told(number, size)), [id(50)]);
+        assert_eq!(directory.len(), 1);
+        assert_eq!(directory.earlier(&told(50, 1)), []);
+    }
+}

@@ -52,8 +52,9 @@ impl Rows {
         alike.map(|(_, standing, id, _)| (*standing, *id))
     }
 
-    /// Those of the first files that stand before this one and have its content, its name and its
-    /// size, as whoever is believed most of each id says. What a key has signed stands before all
+    /// Those of the first files that stand before this one and have its content and its name, as
+    /// whoever is believed most of each id says. A content has one size, so who tells another of it
+    /// tells of no other file. What a key has signed stands before all
     /// else, what named peers and those that have served content tell before what others do, and
     /// what was told first before what came later: nobody who comes then says when and under
     /// which id it is held.
@@ -62,13 +63,12 @@ impl Rows {
         let best = |id| {
             let told = self.told_of(id);
             let (number, row) = told.get(&hash)?.first().copied()?;
-            let same = name_form::is_same(row.name(), &file.name) && row.size == file.size;
-            same.then(|| self.standing(number, row))
+            name_form::is_same(row.name(), &file.name).then(|| self.standing(number, row))
         };
         let last = (true, Reverse(0), u32::MAX);
         let place = (best(file.id).unwrap_or(last), file.id);
         let name = name_form::composed(&file.name);
-        let likeness = self.keys.hash_one((hash, name, file.size));
+        let likeness = self.keys.hash_one((hash, name));
         let before = self.alike_from(likeness).take_while(|it| *it < place);
         let before = before.filter(|(_, id)| *id != file.id).take(MAX_LOOKED_AT);
         let alike = before.filter(|(standing, id)| best(*id) == Some(*standing));
