@@ -2,7 +2,6 @@
 //! addresses that nobody else has.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,9 +11,8 @@ use tempfile::TempDir;
 
 use crate::common::process::{Node, until};
 use crate::lossy_switch::{LossySwitch, script};
+use crate::skipped::or_skipped;
 
-/// Set where namespaces must not be left out.
-const REQUIRED: &str = "LARDER_REQUIRE_NAMESPACES";
 /// Where `ip` looks for what stands in for files of `/etc` in a namespace.
 const CONFIGURED: &str = "/etc/netns";
 /// How long curl may take, in seconds.
@@ -59,20 +57,9 @@ impl Lan {
         Some(lan)
     }
 
-    /// What was made. Where it could not be, that is written down for the end of
-    /// `tests/run`, or fails the test where it must not happen.
+    /// What was made; where it could not be, that is said.
     fn or_skipped<T>(&self, made: Result<T, String>) -> Option<T> {
-        let reason = match made {
-            Ok(made) => return Some(made),
-            Err(reason) => reason,
-        };
-        assert!(std::env::var_os(REQUIRED).is_none(), "{reason}");
-        let line = format!("SKIPPED: network namespaces: {reason}\n");
-        // Not by a macro: the test harness keeps what those print of a test that passes.
-        std::io::stderr().write_all(line.as_bytes()).unwrap();
-        let file = format!("skipped-{}", self.name);
-        fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(file), line).unwrap();
-        None
+        or_skipped("network namespaces", &self.name, made)
     }
 
     fn build(&self) -> Result<(), String> {

@@ -1,5 +1,5 @@
-//! Tests in network namespaces, where nodes have addresses of their own. Where the machine does
-//! not allow those, that is said.
+//! Tests in namespaces, where nodes have addresses, or a system, of their own. Where the machine
+//! does not allow those, that is said.
 
 // A panic is how a test fails.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
@@ -9,7 +9,10 @@
 mod common;
 
 mod cables;
+mod debian;
 mod lan;
 mod lookups;
 mod lossy_switch;
 mod neighbours;
+mod packages;
+mod skipped;
