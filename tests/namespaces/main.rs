@@ -16,3 +16,4 @@ mod lossy_switch;
 mod neighbours;
 mod packages;
 mod skipped;
+mod two_machines;

@@ -1,0 +1,123 @@
+//! A network of two machines, as README tells how to make one.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::common::process::until;
+use crate::lan::Lan;
+
+/// A shell on one of the machines, in a directory of its own; what it has started ends with it.
+struct Shell {
+    dir: TempDir,
+    process: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Shell {
+    fn open(lan: &Lan, node: u8) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("hello.txt"), format!("hello from {node}\n")).unwrap();
+        let log = fs::File::create(dir.path().join("log")).unwrap();
+        let mut command = lan.command(node, "/bin/bash");
+        command.current_dir(dir.path()).stdin(Stdio::piped());
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        let binaries = Path::new(env!("CARGO_BIN_EXE_larder")).parent().unwrap();
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", binaries.display());
+        // They shall meet by what README names.
+        command.env("PATH", path).env("LARDER_NO_MDNS", "true");
+        let mut process = command.spawn().unwrap();
+        let input = process.stdin.take();
+        let mut shell = Self {
+            dir,
+            process,
+            input,
+        };
+        shell.type_in("trap 'kill $(jobs -p); wait' EXIT");
+        shell
+    }
+
+    fn type_in(&mut self, line: &str) {
+        let input = self.input.as_mut().unwrap();
+        input.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Everything that was printed there.
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+
+    fn until_printed(&self, text: &str) {
+        until("it is printed", || self.log().contains(text).then_some(()));
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.process.wait();
+    }
+}
+
+/// The machine and the command of each line of README's example.
+fn example() -> Vec<(u8, &'static str)> {
+    let readme = include_str!("../../README.md");
+    let lines = readme.lines().filter_map(|line| {
+        let (node, command) = line.strip_prefix("10.77.0.")?.split_once("$ ")?;
+        Some((node.parse().unwrap(), command))
+    });
+    lines.collect()
+}
+
+#[test]
+fn two_machines_share_a_file_by_the_commands_of_readme() {
+    let example = example();
+    let ([.., (put_at, put), (get_at, get)], 7) = (&*example, example.len()) else {
+        panic!("{example:?}");
+    };
+    let Some(lan) = Lan::of(2) else { return };
+    let mut shells = [1, 2].map(|node| Shell::open(&lan, node));
+    for (node, command) in &example[..5] {
+        let shell = &mut shells[usize::from(*node) - 1];
+        shell.type_in(command);
+        // Whoever types has seen that the one before is there.
+        if command.contains("bootstrap --listen") {
+            shell.until_printed("introduces peers on http://10.77.0.1:9000 (listens on");
+        } else if command.ends_with('&') {
+            let port = format!(
+                "on http://{}:5004 (listens on 0.0.0.0:5004)",
+                Lan::address(*node)
+            );
+            shell.until_printed(&port);
+        }
+    }
+    for node in [1, 2] {
+        until("the nodes have met", || {
+            let status = lan.json(node, "/api/p2p/status");
+            assert_eq!(status["peer"]["address"], Lan::url(node, ""));
+            (status["peers_reachable"] == 1).then_some(())
+        });
+    }
+    assert_eq!((*put_at, *get_at), (2, 1));
+    shells[1].type_in(put);
+    until("the file is known", || {
+        let held = lan.json(1, "/api/p2p/network");
+        let files = held["files"].as_array()?;
+        files
+            .iter()
+            .find(|it| it["reachable"] == Value::Bool(true))?;
+        Some(())
+    });
+    let target = shells[0].dir.path().join("hello.txt");
+    fs::remove_file(&target).unwrap();
+    shells[0].type_in(get);
+    until("the file is here", || {
+        fs::read_to_string(&target)
+            .ok()
+            .filter(|it| it == "hello from 2\n")
+    });
+}
