@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::error::UploadError;
 use super::id::UploadId;
 use super::state::UploadState;
-use crate::blob::{Limit, Partial, PartialId, Partials, Proven};
+use crate::blob::{FoundPartial, Limit, Partial, PartialId, Partials, Proven};
 use crate::small_state::{SmallState, StateName, StateSet};
 
 /// The states of all uploads.
@@ -163,7 +163,10 @@ impl Remembered {
                 len: partial.map_or(0, |it| it.len),
             });
         }
-        for id in partials.into_keys() {
+        for (id, FoundPartial { len, .. }) in partials {
+            if len > 0 {
+                tracing::warn!(%id, len, "what has come belongs to no upload that is known; removed");
+            }
             self.remove_partial(&id).await;
         }
         Ok(found)

@@ -309,18 +309,47 @@ fn until_collected(dir: &TempDir, left: usize) {
     node.kill();
 }
 
-/// Removes all that tells how far the journal had come: an older larder leaves no more.
-fn forget_reached(dir: &TempDir) {
-    let note = |name: &str| storage(dir).join(name);
-    for file in ["journal.reached", "packs/journal.reached"] {
-        fs::remove_file(note(file)).unwrap();
-    }
-    let names = fs::read_dir(note("blobs")).unwrap();
+/// The empty directory whose name tells how far the journal had come.
+fn named_note(dir: &TempDir) -> PathBuf {
+    let names = fs::read_dir(storage(dir).join("blobs")).unwrap();
     let names = names.map(|name| name.unwrap().path());
     let is_note = |path: &PathBuf| path.to_string_lossy().contains("reached-");
     let notes: Vec<_> = names.filter(is_note).collect();
     assert_eq!(notes.len(), 1);
-    fs::remove_dir(&notes[0]).unwrap();
+    notes[0].clone()
+}
+
+/// Removes all that tells how far the journal had come: an older larder leaves no more.
+fn forget_reached(dir: &TempDir) {
+    for file in ["journal.reached", "packs/journal.reached"] {
+        fs::remove_file(storage(dir).join(file)).unwrap();
+    }
+    fs::remove_dir(named_note(dir)).unwrap();
+}
+
+#[test]
+fn who_clears_away_what_is_empty_makes_a_node_neither_stop_nor_miss_anything() {
+    let Times {
+        later: dir, ids, ..
+    } = Times::with(&[]);
+    fs::remove_dir(named_note(&dir)).unwrap();
+    let node = Node::start(&dir, &[]);
+    assert_eq!((lost(&node), are_there(&node, &ids)), (0, vec![true; 13]));
+    fs::remove_dir(named_note(&dir)).unwrap();
+    let more = upload_all(&node, 20..22);
+    assert_eq!(get(node.address, "/ready", &[]).status, 200);
+    named_note(&dir);
+    node.kill();
+    leave_content(&dir);
+    until_collected(&dir, 15);
+    // Whatever is put there makes no difference.
+    let noted = named_note(&dir);
+    fs::remove_dir(&noted).unwrap();
+    fs::write(&noted, "mine").unwrap();
+    let node = Node::start(&dir, &[]);
+    assert_eq!((lost(&node), are_there(&node, &more)), (0, vec![true; 2]));
+    node.kill();
+    assert_eq!(fs::read(&noted).unwrap(), b"mine");
 }
 
 #[test]

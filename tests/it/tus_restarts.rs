@@ -240,6 +240,7 @@ fn an_upload_that_waited_too_long_is_gone_with_its_space() {
         let left = std::fs::read_dir(&uploading).unwrap();
         (left.count() == 2).then_some(())
     });
+    assert!(node.log().contains("belongs to no upload that is known"));
 }
 
 #[test]

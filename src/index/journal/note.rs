@@ -106,10 +106,11 @@ impl Note {
             Place::File(file, offset) => file.write_all_at(&reached.encode(), *offset),
             Place::Name(path) => {
                 let to = path.with_file_name(reached.name());
-                match disk.rename(path, &to) {
+                if path.is_dir() {
+                    disk.rename(path, &to)?;
+                } else {
                     // Somebody clears away what is empty.
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => disk.create_dir(&to)?,
-                    renamed => renamed?,
+                    disk.create_dir(&to)?;
                 }
                 *path = to;
                 Ok(())
@@ -142,10 +143,13 @@ fn open_as_name(disk: &dyn Disk, dir: &Path, reached: Reached) -> io::Result<Pat
     let mut others = names(dir)?;
     others.retain(|(other, _)| *other != path);
     if !path.is_dir() {
-        match others.pop() {
-            // Also where somebody has put something into it.
-            Some((other, _)) => disk.rename(&other, &path)?,
-            None => disk.create_dir(&path)?,
+        // Also where somebody has put something into it.
+        let renamed = others.last().map(|(other, _)| disk.rename(other, &path));
+        if renamed.is_some_and(|it| it.is_ok()) {
+            others.pop();
+        } else {
+            // Of what a file system lies over it may rename no directories.
+            disk.create_dir(&path).map_err(in_the_way)?;
         }
         disk.sync_dir(dir)?;
     }
@@ -155,6 +159,13 @@ fn open_as_name(disk: &dyn Disk, dir: &Path, reached: Reached) -> io::Result<Pat
         }
     }
     Ok(path)
+}
+
+fn in_the_way(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => io::ErrorKind::InvalidData.into(),
+        _ => error,
+    }
 }
 
 /// What a note tells besides how far the journal has come.
