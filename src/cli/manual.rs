@@ -58,7 +58,8 @@ impl Manual {
 /// count.
 fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
-    let man = Man::new(command.clone());
+    let version = concat!("larder ", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.clone()).source(version).manual("larder");
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
@@ -72,19 +73,58 @@ fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
         .filter_map(|arg| Some((arg.get_env()?.to_str()?, arg.get_long()?)))
         .collect();
     if !variables.is_empty() {
-        page.write_all(b".SH ENVIRONMENT\nFlags go before variables.\n")?;
+        let told = b".SH ENVIRONMENT\nFlags go before variables; an empty one is refused.\n";
+        page.write_all(told)?;
     }
     for (variable, flag) in variables {
         let flag = escaped(flag);
         write!(page, ".TP\n\\fB{variable}\\fR\nthe same as \\-\\-{flag}\n")?;
     }
+    for (variable, meaning) in heeded(command) {
+        let meaning = escaped(meaning);
+        write!(page, ".TP\n\\fB{variable}\\fR\n{meaning}\n")?;
+    }
     if let Some(text) = command.get_after_help() {
         write_statuses(&text.to_string(), &mut page)?;
     }
-    if command.get_version().is_some() {
-        man.render_version_section(&mut page)?;
+    if command.get_name() != "larder" {
+        page.write_all(b".SH SEE ALSO\n\\fBlarder\\fR(1)\n")?;
     }
     Ok(page)
+}
+
+/// The variables that a command heeds besides those of its flags, and what each is for.
+fn heeded(command: &clap::Command) -> Vec<(&'static str, &'static str)> {
+    let mut heeded = Vec::new();
+    if command.get_arguments().any(|arg| arg.get_id() == "node") {
+        heeded.push((
+            "http_proxy, https_proxy, all_proxy, no_proxy",
+            "the proxy that is asked for a node of another machine, as for curl",
+        ));
+        heeded.push((
+            "LARDER_CONFIG, PEER_PORT, LARDER_LISTEN, LARDER_TLS_CERT, ...",
+            "without --node, the settings of the node that is asked, as larder-serve(1) has them",
+        ));
+    }
+    match command.get_name() {
+        "put" => {
+            heeded.push((
+                "XDG_STATE_HOME",
+                "where it notes what is on its way, in a folder larder [default: ~/.local/state]",
+            ));
+            heeded.push((
+                "TMPDIR",
+                "where what comes through a pipe is kept until it is sent [default: /tmp]",
+            ));
+        }
+        "verify" => heeded.push((
+            "TMPDIR",
+            "where it makes what it needs if it cannot write to the storage directory \
+             [default: /tmp]",
+        )),
+        _ => {}
+    }
+    heeded
 }
 
 /// Writes what the help says of exit statuses as a section.

@@ -29,6 +29,13 @@ mod token;
 mod verify;
 
 /// What the exit status of a server says.
+const EXIT_STATUS_OF_SERVERS: &str = "\
+Exit status:
+  0  done, or stopped in order
+  1  failed, for the reason that is told
+  2  wrong command line or setting";
+
+/// What that of any command says.
 const EXIT_STATUS: &str = "\
 Exit status:
   0  done, or stopped in order
@@ -74,10 +81,10 @@ pub struct Command {
 #[derive(Subcommand)]
 enum Action {
     /// Run a node: keep files, serve them, until Ctrl-C or SIGTERM.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = EXIT_STATUS_OF_SERVERS)]
     Serve(Box<Settings>),
     /// Introduce peers to each other, until Ctrl-C or SIGTERM.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = EXIT_STATUS_OF_SERVERS)]
     Bootstrap(bootstrap::Arguments),
     /// Check everything stored: journal, index and blobs; exit status 1 if anything is wrong.
     #[command(after_help = EXIT_STATUS_OF_CHECKS)]

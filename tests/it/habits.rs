@@ -373,6 +373,9 @@ fn manual_pages_tell_statuses_and_variables_and_their_directory_is_made() {
         let page = fs::read_to_string(&path).unwrap();
         assert!(page.contains(".SH EXIT STATUS\n.TP\n0\ndone"), "{path:?}");
         assert!(!page.contains(".SH EXTRA"), "{path:?}");
+        // What stands at the foot of each.
+        let title = page.lines().find(|it| it.starts_with(".TH ")).unwrap();
+        assert!(title.contains("\"larder 0."), "{path:?}: {title}");
     }
     let page = |name: &str| fs::read_to_string(pages.join(name)).unwrap();
     for (name, told) in [
@@ -387,6 +390,12 @@ fn manual_pages_tell_statuses_and_variables_and_their_directory_is_made() {
         ),
         ("larder.1", "\\fBLARDER_QUOTA\\fR"),
         ("larder-info.1", ".SH ENVIRONMENT"),
+        ("larder-get.1", "\\fBhttp_proxy, https_proxy"),
+        ("larder-put.1", "\\fBXDG_STATE_HOME\\fR"),
+        ("larder-put.1", "\\fBTMPDIR\\fR"),
+        ("larder-verify.1", "\\fBTMPDIR\\fR"),
+        ("larder-status.1", "\\fBLARDER_CONFIG, PEER_PORT"),
+        ("larder-status.1", ".SH SEE ALSO\n\\fBlarder\\fR(1)"),
     ] {
         assert!(page(name).contains(told), "{name}: {}", page(name));
     }

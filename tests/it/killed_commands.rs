@@ -16,7 +16,7 @@ use crate::common::commands::{Printing, command};
 use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::peers::until_sees;
-use crate::common::process::{Node, start, until};
+use crate::common::process::{Node, larder, start, until};
 use crate::common::random::Random;
 use crate::common::raw_http::get;
 use crate::common::relay::Relay;
@@ -297,6 +297,41 @@ fn a_copy_whose_command_is_killed_anywhere_is_made_once() {
     }
     all.sort();
     assert_eq!(files(node.address), all);
+}
+
+#[test]
+fn an_index_that_is_rebuilt_and_killed_anywhere_holds_every_file_in_the_end() {
+    let mut random = Random::from_environment();
+    let (dir, node) = start();
+    for number in 0..200 {
+        uploaded(node.address, &number.to_string(), &[number; 10]);
+    }
+    let all = files(node.address);
+    node.stop();
+    let rebuild = || {
+        let mut command = larder(dir.path());
+        command.arg("rebuild-index");
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let began = Instant::now();
+    assert!(rebuild().wait().unwrap().success());
+    let took = began.elapsed();
+    for round in 0..ROUNDS {
+        for _ in 0..KILLS {
+            let mut child = rebuild();
+            std::thread::sleep(took * u32::try_from(random.below(1100)).unwrap() / 1000);
+            let _ = child.kill();
+            child.wait().unwrap();
+        }
+        // A node that is started instead has all of it, too.
+        if round % 2 == 0 {
+            assert!(rebuild().wait().unwrap().success(), "round {round}");
+        }
+        let node = Node::start(&dir, &[]);
+        assert_eq!(files(node.address), all, "round {round}");
+        node.stop();
+    }
 }
 
 #[test]
