@@ -286,6 +286,12 @@ pub fn is_full(error: &io::Error) -> bool {
     )
 }
 
+/// Whether `error` says that no file may be so long: a limit of the process (`ulimit -f`), or the
+/// longest that the file system has.
+pub fn is_file_size_limit(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::FileTooLarge
+}
+
 /// Whether `error` says that the system is short of something that others give back: open
 /// files, memory or threads. Nothing was tried, and nothing is broken.
 pub fn is_shortage(error: &io::Error) -> bool {
@@ -330,7 +336,9 @@ impl DiskError {
     }
 
     fn attempt(&self) -> Cow<'static, str> {
-        if self.is_full() {
+        if is_file_size_limit(&self.source) {
+            "a limit of the lengths of files is reached by".into()
+        } else if self.is_full() {
             "no room is left for".into()
         } else {
             format!("cannot {}", self.action).into()
@@ -348,7 +356,11 @@ mod tests {
         for code in [libc::ENOSPC, libc::EDQUOT, libc::EFBIG] {
             let full = error(code);
             assert!(full.is_full() && full.is_shortage(), "{full:?}");
-            assert_eq!(full.to_string(), "no room is left for journal/1");
+            let told = match code {
+                libc::EFBIG => "a limit of the lengths of files is reached by journal/1",
+                _ => "no room is left for journal/1",
+            };
+            assert_eq!(full.to_string(), told);
         }
         let short = error(libc::EMFILE);
         assert!(!short.is_full() && short.is_shortage());

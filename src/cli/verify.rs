@@ -17,7 +17,7 @@ use super::{client, logging};
 use crate::config::Log;
 use crate::index::local::IndexFinding;
 use crate::index::{Damage, Totals};
-use crate::store::{self, Finding};
+use crate::store::{self, Finding, Unwritable};
 
 /// How many findings may wait to be printed.
 const QUEUE: usize = 64;
@@ -93,15 +93,20 @@ struct Found {
 
 async fn verify(arguments: &Arguments) -> anyhow::Result<(Totals, Found)> {
     let options = arguments.storage.options();
-    let changes = !store::is_unwritable(&options.dir);
-    if !changes {
+    let unwritable = store::unwritable(&options.dir);
+    if let Some(unwritable) = unwritable {
+        let dir = options.dir.display();
+        let why = match unwritable {
+            Unwritable::Frozen => format!("nothing can be written in {dir}"),
+            Unwritable::Full => format!("the disk of {dir} is full"),
+        };
         client::say(&format!(
-            "nothing can be written in {}, and nothing is changed there; what the check makes for \
-             itself is in {} until its end",
-            options.dir.display(),
+            "{why}, and nothing is changed there; what the check makes for itself is in {} until \
+             its end",
             temp_dir().display()
         ));
     }
+    let changes = unwritable.is_none();
     let (findings, mut found) = mpsc::channel(QUEUE);
     let printing = async {
         let mut told = Found::default();
@@ -185,6 +190,7 @@ fn describe_index(finding: &IndexFinding) -> String {
         }) => {
             format!("journal {} at byte {offset}: {detail}", path.display())
         }
+        IndexFinding::Unchecked(error) => format!("index: not checked: {error}"),
         IndexFinding::Unusable(reason) => format!("index: cannot be used: {reason}"),
         IndexFinding::Missing(record) => {
             format!("index: file {} is in the journal and not here", record.id)

@@ -166,11 +166,12 @@ pub(super) fn of_sled(dir: &Path, error: sled::Error) -> IndexError {
 }
 
 /// Whether the database is of no use any more: a shortage that the system has just told of,
-/// with its number, passes by; but one that sled met before it tells of ever after.
+/// with its number, passes by; but one that sled met before it tells of ever after. Of a want of
+/// room that is always true: what was not written then sled does not write again.
 pub(super) fn is_end(error: &IndexError) -> bool {
     match error {
         IndexError::Lookup(_) => true,
-        IndexError::Disk(error) => error.source.raw_os_error().is_none(),
+        IndexError::Disk(error) => error.is_full() || error.source.raw_os_error().is_none(),
         _ => false,
     }
 }

@@ -1,42 +1,39 @@
-//! The lookup database: a sled tree of the records, and what is derived from them.
+//! What lookups answer with: the records, in the lookup database or where there is none in the
+//! journal, and what is derived from them.
 //!
-//! It is never trusted to last: it remembers, in the same atomic batch as each
+//! The database is never trusted to last: it remembers, in the same atomic batch as each
 //! change, up to which journal entry it has come, and whoever finds it wrong throws
 //! it away and makes it anew from the journal.
-//!
-//! Keys: `f` + id -> record; `p` -> [`Progress`].
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::Path;
 
 use parking_lot::RwLock;
 
 use super::IndexError;
+use super::asked::{Asked, Range};
 use super::codec::{self, DecodeError, Entry};
-use super::guard::{Database, failed, of_sled};
+use super::guard::failed;
+use super::in_journal::InJournal;
+use super::in_sled::InSled;
+use super::journal::{Segment, Spot};
 use super::progress::Progress;
+use super::records::Records;
 use super::secondary::{Secondary, Unindexed};
-use super::sled_files;
 use super::sums::Sums;
+use crate::disk::is_full;
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord};
 
-pub(super) const FILE: u8 = b'f';
-const PROGRESS: &[u8] = b"p";
-/// Where a database said how far it had come that also had keys for names and contents.
-const OLD_PROGRESS: &[u8] = b"m";
-
-/// The database, open.
+/// The records, open, with what is derived from them.
 pub(super) struct Lookup {
-    dir: PathBuf,
-    db: Database,
+    records: Records,
     secondary: RwLock<Secondary>,
     recent: RwLock<Recent>,
 }
 
-/// Changes that are not in sled yet: each batch costs sled as much as several records.
+/// Changes that are not among the records yet: each batch costs sled as much as several of them.
 #[derive(Default)]
 struct Recent {
     /// Encoded records by their ids; None for those that went.
@@ -48,7 +45,7 @@ struct Recent {
 /// After so many records were read, sled is opened anew: it does not give all of the memory
 /// back that reading them took.
 const MANY: u64 = 10_000;
-/// How many changed records are brought to sled together.
+/// How many changed records are brought to the others together.
 const RECENT: usize = 256;
 
 impl From<DecodeError> for IndexError {
@@ -57,19 +54,15 @@ impl From<DecodeError> for IndexError {
     }
 }
 
-fn file_key(id: FileId) -> Vec<u8> {
-    [&[FILE], id.as_bytes().as_slice()].concat()
-}
-
 impl Lookup {
     /// Opens or creates the database, and adds up what it holds. Blocks.
     pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Self, Sums), IndexError> {
-        let mut lookup = Self::open_records(dir, cache_bytes)?;
-        lookup.discard_saved()?;
+        let mut lookup = Self::of(Records::InSled(InSled::open(dir, cache_bytes)?));
+        Secondary::discard(dir)?;
         let (files, sums) = lookup.derive()?;
         if sums.files > MANY {
             drop(lookup);
-            lookup = Self::open_records(dir, cache_bytes)?;
+            lookup = Self::of(Records::InSled(InSled::open(dir, cache_bytes)?));
         }
         lookup.secondary = RwLock::new(files.index());
         Ok((lookup, sums))
@@ -77,9 +70,10 @@ impl Lookup {
 
     /// Opens a database whose files are as [`Lookup::close`] left them. Blocks.
     pub(super) fn open_unchanged(dir: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
-        let mut lookup = Self::open_records(dir, cache_bytes)?;
+        let mut lookup = Self::of(Records::InSled(InSled::open(dir, cache_bytes)?));
         let saved = Secondary::load(dir).map_err(|e| IndexError::io("read", dir, e))?;
-        lookup.discard_saved()?;
+        // It holds no longer once anything changes.
+        Secondary::discard(dir)?;
         let secondary = match saved {
             Some(saved) => saved,
             None => lookup.derive()?.0.index(),
@@ -88,31 +82,36 @@ impl Lookup {
         Ok(lookup)
     }
 
-    fn open_records(dir: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
-        // With such a clock sled panics as soon as it is configured.
-        if SystemTime::now() < UNIX_EPOCH {
-            return Err(IndexError::Clock);
-        }
-        sled_files::prepare(dir)?;
-        let config = sled::Config::new().path(dir).cache_capacity(cache_bytes);
-        Ok(Self {
-            dir: dir.to_owned(),
-            db: Database::open(&config, dir)?,
-            secondary: RwLock::default(),
-            recent: RwLock::default(),
-        })
+    /// One that reads records where they stand in the journal and writes nothing. It has none
+    /// before whoever reads the journal [tells](Lookup::note) where they are and
+    /// [applies](Lookup::apply) them. Blocks.
+    pub(super) fn in_journal(segments: &[Segment]) -> Result<Self, IndexError> {
+        Ok(Self::of(Records::InJournal(InJournal::open(segments)?)))
     }
 
-    /// What was saved holds no longer once anything changes.
-    fn discard_saved(&self) -> Result<(), IndexError> {
-        Secondary::discard(&self.dir)
+    /// Whether it reads records where they stand in the journal.
+    pub(super) fn is_in_journal(&self) -> bool {
+        matches!(self.records, Records::InJournal(_))
+    }
+
+    fn of(records: Records) -> Self {
+        Self {
+            records,
+            secondary: RwLock::default(),
+            recent: RwLock::default(),
+        }
+    }
+
+    /// Hears where a change stands in the journal that is about to be applied.
+    pub(super) fn note(&self, entry: &Entry, spot: Spot) {
+        self.records.note(entry, spot);
     }
 
     /// Reads from the records what the secondary indexes are made of, and adds them up.
     pub(super) fn derive(&self) -> Result<(Unindexed, Sums), IndexError> {
         self.flush()?;
         let (mut files, mut sums) = (Unindexed::default(), Sums::default());
-        self.scan(|value| {
+        self.records.scan(|value| {
             let record = codec::decode_record(value)?;
             files.add(&record);
             sums.add(codec::digest(value), record.file.size);
@@ -128,21 +127,11 @@ impl Lookup {
 
     /// How far it has come; the default for an empty database.
     pub(super) fn progress(&self) -> Result<Progress, IndexError> {
-        if self.read(OLD_PROGRESS)?.is_some() {
-            return Err(failed("an older larder wrote it"));
-        }
-        match self.read(PROGRESS)? {
-            Some(bytes) => Ok(codec::decode(&bytes)?),
-            None => Ok(Progress {
-                next_seq: 1,
-                ..Progress::default()
-            }),
-        }
-    }
-
-    fn read(&self, key: &[u8]) -> Result<Option<sled::IVec>, IndexError> {
-        self.db
-            .with(|db| db.get(key).map_err(|e| of_sled(&self.dir, e)))
+        let progress = self.records.progress()?;
+        Ok(progress.unwrap_or(Progress {
+            next_seq: 1,
+            ..Progress::default()
+        }))
     }
 
     pub(super) fn get(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {
@@ -162,7 +151,7 @@ impl Lookup {
         if let Some(recent) = self.recent.read().records.get(&id) {
             return Ok(recent.as_deref().map(sled::IVec::from));
         }
-        self.read(&file_key(id))
+        self.records.get(id)
     }
 
     pub(super) fn newest_named(&self, name: &str) -> Result<Option<FileRecord>, IndexError> {
@@ -205,20 +194,8 @@ impl Lookup {
         after: Option<FileId>,
         limit: usize,
     ) -> Result<Vec<FileRecord>, IndexError> {
-        let mut from = after.map_or_else(|| vec![FILE], file_key);
-        if after.is_some() {
-            from.push(0);
-        }
-        // Held to the end, so that nothing moves to sled meanwhile.
-        let recent = self.recent.read();
-        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = recent.records.range((first, Bound::Unbounded));
-        let added = behind.filter_map(|(_, value)| value.as_deref());
-        let mut page = decoded(added.take(limit))?;
-        self.db.with(|db| {
-            let values = db.range(from..vec![FILE + 1]).values();
-            self.add_older(values, &recent, limit, &mut page)
-        })?;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = self.within((from, Bound::Unbounded), limit, false)?;
         Ok(page.into_values().take(limit).collect())
     }
 
@@ -227,39 +204,35 @@ impl Lookup {
         before: Option<FileId>,
         limit: usize,
     ) -> Result<Vec<FileRecord>, IndexError> {
-        let to = before.map_or_else(|| vec![FILE + 1], file_key);
-        let recent = self.recent.read();
-        let last = before.map_or(Bound::Unbounded, Bound::Excluded);
-        let ahead = recent.records.range((Bound::Unbounded, last)).rev();
-        let added = ahead.filter_map(|(_, value)| value.as_deref());
-        let mut page = decoded(added.take(limit))?;
-        self.db.with(|db| {
-            let values = db.range(vec![FILE]..to).values().rev();
-            self.add_older(values, &recent, limit, &mut page)
-        })?;
+        let to = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = self.within((Bound::Unbounded, to), limit, true)?;
         Ok(page.into_values().rev().take(limit).collect())
     }
 
-    /// Adds at most `limit` of these records of sled to a page, but those that have changed since.
-    fn add_older(
+    /// Records of this range, among them the first `limit` of all, or the last.
+    fn within(
         &self,
-        values: impl Iterator<Item = sled::Result<sled::IVec>>,
-        recent: &Recent,
+        range: Range,
         limit: usize,
-        page: &mut BTreeMap<FileId, FileRecord>,
-    ) -> Result<(), IndexError> {
-        let mut found = 0;
-        for value in values {
-            if found == limit {
-                break;
-            }
-            let record = codec::decode_record(&value.map_err(|e| of_sled(&self.dir, e))?)?;
-            if !recent.records.contains_key(&record.id) {
-                found += 1;
-                page.insert(record.id, record);
-            }
-        }
-        Ok(())
+        is_backwards: bool,
+    ) -> Result<BTreeMap<FileId, FileRecord>, IndexError> {
+        // Held to the end, so that nothing moves to the other records meanwhile.
+        let recent = self.recent.read();
+        let added = recent.records.range(range);
+        let added = added.filter_map(|(_, value)| value.as_deref());
+        let mut page = if is_backwards {
+            decoded(added.rev().take(limit))?
+        } else {
+            decoded(added.take(limit))?
+        };
+        let older = self.records.page(&Asked {
+            range,
+            limit,
+            is_backwards,
+            is_other: &|id| recent.records.contains_key(id),
+        })?;
+        page.extend(older.into_iter().map(|record| (record.id, record)));
+        Ok(page)
     }
 
     /// How many files need a content.
@@ -267,30 +240,18 @@ impl Lookup {
         self.secondary.read().users(hash)
     }
 
-    /// Every hash that files need, in order.
-    pub(super) fn hashes(&self) -> Result<Vec<BlobHash>, IndexError> {
+    /// The hash of every content that files need, in order, and its length in bytes.
+    pub(super) fn contents(&self) -> Result<Vec<(BlobHash, u64)>, IndexError> {
         self.flush()?;
-        let mut hashes = Vec::new();
-        self.scan(|value| {
-            hashes.push(codec::decode_record(value)?.file.hash);
+        let mut contents = Vec::new();
+        self.records.scan(|value| {
+            let file = codec::decode_record(value)?.file;
+            contents.push((file.hash, file.size));
             Ok(())
         })?;
-        hashes.sort_unstable();
-        hashes.dedup();
-        Ok(hashes)
-    }
-
-    /// Calls `visit` with the encoding of each record in sled.
-    fn scan(
-        &self,
-        mut visit: impl FnMut(&[u8]) -> Result<(), IndexError>,
-    ) -> Result<(), IndexError> {
-        self.db.with(|db| {
-            for value in db.range([FILE]..[FILE + 1]).values() {
-                visit(&value.map_err(|e| of_sled(&self.dir, e))?)?;
-            }
-            Ok(())
-        })
+        contents.sort_unstable();
+        contents.dedup_by_key(|(hash, _)| *hash);
+        Ok(contents)
     }
 
     /// Applies entries in order, together with how far that brings the database:
@@ -356,7 +317,7 @@ impl Lookup {
         progress
     }
 
-    /// Brings what is recent to sled once it is much.
+    /// Brings what is recent to the other records once it is much.
     pub(super) fn flush_if_many(&self) -> Result<(), IndexError> {
         if self.recent.read().records.len() < RECENT {
             return Ok(());
@@ -364,39 +325,42 @@ impl Lookup {
         self.flush()
     }
 
-    /// Brings what is recent to sled.
+    /// Brings what is recent to the other records.
     fn flush(&self) -> Result<(), IndexError> {
-        let mut batch = sled::Batch::default();
-        {
+        let taken = {
             let recent = self.recent.read();
             let Some(progress) = recent.progress else {
                 return Ok(());
             };
-            for (id, value) in &recent.records {
-                match value {
-                    Some(value) => batch.insert(file_key(*id), value.as_slice()),
-                    None => batch.remove(file_key(*id)),
-                }
-            }
-            batch.insert(PROGRESS, codec::encode(progress));
-        }
+            self.records.take_in(&recent.records, progress)?
+        };
         // Nobody but the caller changes anything, and readers find it in both meanwhile.
-        self.db
-            .with(|db| db.apply_batch(batch).map_err(|e| of_sled(&self.dir, e)))?;
-        *self.recent.write() = Recent::default();
+        let mut recent = self.recent.write();
+        for id in taken {
+            recent.records.remove(&id);
+        }
+        recent.progress = None;
         Ok(())
     }
 
-    /// Hands everything to the operating system and closes.
+    /// Hands everything to the operating system and closes. What is derived is left out where
+    /// there is no room for it: then the next start derives it.
     pub(super) fn close(self) -> Result<(), IndexError> {
         self.flush()?;
         let Self {
-            dir, db, secondary, ..
+            records, secondary, ..
         } = self;
-        db.close()?;
-        let secondary = secondary.into_inner();
-        let saved = secondary.save(&dir);
-        saved.map_err(|e| IndexError::io("write into", dir, e))
+        let Records::InSled(records) = records else {
+            return Ok(());
+        };
+        let dir = records.close()?;
+        let saved = secondary.into_inner().save(&dir);
+        let error = match saved {
+            Err(error) if is_full(&error) => error,
+            saved => return saved.map_err(|e| IndexError::io("write into", dir, e)),
+        };
+        tracing::debug!(%error, "names and contents are derived at the next start");
+        Secondary::discard(&dir)
     }
 }
 

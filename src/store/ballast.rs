@@ -26,6 +26,9 @@ const SPARE_DIR: &str = "spare-files";
 const SPARE_FILES: u64 = 24;
 /// How long it is, in bytes: opening the lookup database takes a megabyte or two.
 pub(super) const BYTES: u64 = 8 << 20;
+/// How much has to be free before a lookup database is made, in bytes: what is lent for a start is
+/// left for removals.
+pub(super) const BESIDE_DATABASE: u64 = BYTES + (2 << 20);
 /// It grows by no more than one part of so many of the room that is free.
 const SHARE: u64 = 4;
 /// What is less is not worth a change, in bytes.

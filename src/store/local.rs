@@ -14,7 +14,7 @@ use crate::anchored_disk::AnchoredDisk;
 use crate::blob::local::{Doubts, LocalBlobs, content_dirs};
 use crate::blob::{self, BlobError};
 use crate::blocking;
-use crate::disk::{Disk, DiskError, Durability, RealDisk};
+use crate::disk::{Disk, DiskError, Durability, RealDisk, is_file_size_limit};
 use crate::index::local::{ContentDir, LocalIndex};
 use crate::index::{self, IndexError};
 use crate::record::FileRecord;
@@ -163,7 +163,8 @@ impl OpenError {
     /// What the system said, where it had no room.
     fn want_of_room(&self) -> Option<&io::Error> {
         let error = self.of_disk().filter(|it| it.is_full())?;
-        Some(&error.source)
+        // No room helps against that.
+        (!is_file_size_limit(&error.source)).then_some(&error.source)
     }
 
     /// Whether a quota was used up, which need not show before.
@@ -255,7 +256,10 @@ impl LocalStore {
             writes: Arc::clone(&writes),
             ..options.blobs()
         })?;
-        let opened = LocalIndex::open(&options.index())?;
+        let opened = LocalIndex::open(&index::local::Options {
+            room: ballast::BESIDE_DATABASE,
+            ..options.index()
+        })?;
         let doubts = blobs.take_doubts();
         let mut store = Store::new(Arc::new(blobs), Arc::new(opened.index)).watched(writes);
         if let Some(bytes) = options.max_upload {

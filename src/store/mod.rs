@@ -39,6 +39,7 @@ mod ready;
 mod reports;
 mod storage;
 mod trial;
+mod unwritable;
 mod upkeep;
 mod verify;
 mod walk;
@@ -55,7 +56,8 @@ pub use ingest::About;
 pub use quota::TakenRoom;
 pub use reports::DamageCounts;
 pub use storage::Storage;
-pub use verify::{Finding, Others, is_unwritable, verify};
+pub use unwritable::{Unwritable, unwritable};
+pub use verify::{Finding, Others, verify};
 
 use ballast::Ballast;
 use feed::Feed;

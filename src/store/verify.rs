@@ -7,8 +7,9 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use super::directory::{Directory, DirectoryError};
+use super::directory::Directory;
 use super::local::{OpenError, Options};
+use super::unwritable::unwritable;
 use super::workshop::Workshop;
 use crate::blob::local::{LocalBlobs, problems_of_packs};
 use crate::blob::{BlobBackend, BlobError};
@@ -29,10 +30,10 @@ pub enum Finding {
     /// The blob's bytes do not have its hash.
     BlobDamaged(BlobHash),
     /// The outboard of a blob was damaged, and removed where that is not
-    /// [unwritable](is_unwritable): it is derived when it is needed.
+    /// [unwritable]: it is derived when it is needed.
     OutboardDamaged(BlobHash),
     /// So many outboards were left of blobs that are gone, and removed where those are not
-    /// [unwritable](is_unwritable).
+    /// [unwritable].
     OutboardsLeft(u64),
     /// No file needs this blob (size in bytes). The node collects it by itself after a crash.
     Orphan(BlobHash, u64),
@@ -52,19 +53,13 @@ pub enum Finding {
 /// What whoever keeps more files in a storage directory finds wrong with them. It blocks.
 pub type Others = fn(&Path) -> Vec<(PathBuf, String)>;
 
-/// Whether nothing can be written into a storage directory, so that [`verify`] changes nothing
-/// there: its file system is read-only, or its rights keep this process from it. Blocks.
-pub fn is_unwritable(dir: &Path) -> bool {
-    Directory::is_frozen(dir)
-}
-
 /// Checks a storage directory that no node uses; sends each finding as it comes
 /// and returns how much there is. Takes as long as reading everything once. `others` is asked
 /// for what is wrong with files that the store knows nothing of.
 ///
-/// Where the directory [is unwritable](is_unwritable), it stays as it is, byte for byte: lookup
-/// databases, which are changed by being opened, are made and copied in the system's directory for
-/// temporary files. There they take up to 2 KiB for each file.
+/// Where the directory is [unwritable], it stays as it is, byte for byte: the lookup database,
+/// which is changed by being opened, is copied into the system's directory for temporary files.
+/// There it takes up to 1 KiB for each file.
 pub async fn verify(
     options: &Options,
     findings: mpsc::Sender<Finding>,
@@ -104,7 +99,7 @@ struct Opened {
     journaled: Option<Journaled>,
     /// Whether content stays that no file needs, since a record may be lost that needs it.
     keeps_orphans: bool,
-    /// Where lookup databases are made, if nothing can be written into the directory.
+    /// Where the lookup database is copied to, if nothing can be written into the directory.
     workshop: Option<Workshop>,
 }
 
@@ -156,14 +151,13 @@ fn open(
 /// changed. Blocks.
 fn enter(options: &Options) -> Result<(Directory, Option<Workshop>, Options), OpenError> {
     let mut options = options.clone();
-    if !is_unwritable(&options.dir) {
+    if unwritable(&options.dir).is_none() {
         let directory = Directory::open_existing(&options.dir, &options.disk)?;
         return Ok((directory, None, options));
     }
     options.disk = Arc::new(FrozenDisk);
     let directory = Directory::open_frozen(&options.dir)?;
-    let workshop = Workshop::make().map_err(DirectoryError::Disk)?;
-    Ok((directory, Some(workshop), options))
+    Ok((directory, Some(Workshop::name()), options))
 }
 
 fn told_each(problems: Vec<(PathBuf, String)>, tell: &dyn Fn(Finding)) {
@@ -190,21 +184,23 @@ impl Checking<'_> {
             let Some((hash, size)) = self.or_unchecked(blob).await else {
                 continue;
             };
-            while let Some(missing) = needed.next_if(|next| *next < hash) {
-                self.tell_missing(missing).await;
+            while let Some((missing, size)) = needed.next_if(|(next, _)| *next < hash) {
+                self.tell_missing(missing, size).await;
             }
-            if needed.next_if_eq(&hash).is_none() && self.knows_needs {
-                self.tell(if self.keeps_orphans {
-                    Finding::Unclaimed(hash, size)
-                } else {
-                    Finding::Orphan(hash, size)
-                })
-                .await;
+            if let Some((_, needed)) = needed.next_if(|(next, _)| *next == hash) {
+                self.check_content(hash, size, needed).await;
+            } else if self.knows_needs && !self.keeps_orphans {
+                // How long it should be nobody knows, and nobody needs it.
+                self.tell(Finding::Orphan(hash, size)).await;
+            } else {
+                if self.knows_needs {
+                    self.tell(Finding::Unclaimed(hash, size)).await;
+                }
+                self.check_content(hash, size, size).await;
             }
-            self.check_content(hash, size).await;
         }
-        for missing in needed {
-            self.tell_missing(missing).await;
+        for (missing, size) in needed {
+            self.tell_missing(missing, size).await;
         }
         let swept = self.blobs.sweep().await;
         let swept = self.or_unchecked(swept).await.unwrap_or(0);
@@ -220,7 +216,17 @@ impl Checking<'_> {
         Ok(())
     }
 
-    async fn check_content(&self, hash: BlobHash, size: u64) {
+    /// Checks content of which files need `needed` bytes, and `size` are stored. Of what has become
+    /// longer nothing is read: it may have no end.
+    async fn check_content(&self, hash: BlobHash, size: u64, needed: u64) {
+        if size > needed {
+            let is_longer = self.blobs.is_longer(hash, needed).await;
+            match self.or_unchecked(is_longer).await {
+                Some(true) => return self.tell(Finding::BlobDamaged(hash)).await,
+                Some(false) => {}
+                None => return,
+            }
+        }
         let looked = self.blobs.look_again(hash).await;
         match self.or_unchecked(looked).await {
             Some(true) => {}
@@ -234,11 +240,11 @@ impl Checking<'_> {
     }
 
     /// Tells of content that is not there. What is in a shard that could not be listed may be.
-    async fn tell_missing(&self, hash: BlobHash) {
+    async fn tell_missing(&self, hash: BlobHash, needed: u64) {
         let size = self.blobs.size(Place::of(&hash)).await;
         match self.or_unchecked(size).await {
             Some(None) => self.tell(Finding::BlobMissing(hash)).await,
-            Some(Some(size)) => self.check_content(hash, size).await,
+            Some(Some(size)) => self.check_content(hash, size, needed).await,
             None => {}
         }
     }
@@ -260,11 +266,11 @@ impl Checking<'_> {
     }
 }
 
-/// Every hash that files need, in order.
-async fn needed(journaled: Option<Journaled>) -> Result<Vec<BlobHash>, OpenError> {
+/// The hash of every content that files need, in order, and its length in bytes.
+async fn needed(journaled: Option<Journaled>) -> Result<Vec<(BlobHash, u64)>, OpenError> {
     let Some(journaled) = journaled else {
         return Ok(Vec::new());
     };
-    let hashes = blocking::run(move || journaled.hashes()).await;
-    hashes.map_err(|error| OpenError::Verification(error.into()))
+    let contents = blocking::run(move || journaled.contents()).await;
+    contents.map_err(|error| OpenError::Verification(error.into()))
 }

@@ -2,22 +2,17 @@
 
 use std::env::temp_dir;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, DiskError, RealDisk};
-
-/// A directory of the system's for temporary files, its owner's alone; gone on drop.
+/// A directory among the system's for temporary files, which whoever needs it makes; gone on drop.
 pub(super) struct Workshop(PathBuf);
 
 impl Workshop {
-    /// Makes one. Blocks.
-    pub(super) fn make() -> Result<Self, DiskError> {
+    /// Names one that nobody has.
+    pub(super) fn name() -> Self {
         let name = format!("larder-{}", uuid::Uuid::new_v4().simple());
-        let path = temp_dir().join(name);
-        match RealDisk.create_dir(&path) {
-            Ok(()) => Ok(Self(path)),
-            Err(error) => Err(DiskError::new("create", path, error)),
-        }
+        Self(temp_dir().join(name))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -27,8 +22,11 @@ impl Workshop {
 
 impl Drop for Workshop {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::warn!(path = %self.0.display(), %error, "a temporary directory stays");
+        match fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %self.0.display(), %error, "a temporary directory stays");
+            }
+            _ => {}
         }
     }
 }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::process::{Node, larder};
+use crate::common::raw_http::get;
 
 /// More than an outboard is needed for.
 const LONG: usize = 200_000;
@@ -157,4 +158,33 @@ fn what_does_not_belong_there_is_told_and_left() {
             assert_eq!(*told, format!("{}: does not belong there", path.display()));
         }
     }
+}
+
+/// It would take hours to read, and more than any limit of time that the test has.
+#[test]
+fn content_that_has_become_longer_is_told_without_reading_it() {
+    let stored = Stored::new();
+    let longer = 1 << 42;
+    let file = fs::File::options().write(true).open(stored.blob());
+    file.unwrap().set_len(longer).unwrap();
+    let damaged = format!("blob {}: damaged, its bytes have another hash", stored.hash);
+    assert_eq!(stored.findings(), [damaged]);
+    // Nobody knows how long content has to be that no file needs.
+    let orphan = "0".repeat(64);
+    let path = stored
+        .dir
+        .path()
+        .join("peer_storage/blobs/00")
+        .join(&orphan);
+    fs::File::create(path).unwrap().set_len(longer).unwrap();
+    let told =
+        format!("blob {orphan}: orphan, no file needs its {longer} bytes (the node deletes it)");
+    assert_eq!(stored.findings()[0], told);
+    // It was remembered: what comes again takes its place.
+    let node = Node::start(&stored.dir, &[]);
+    let again = uploaded(node.address, "again", &content(1, LONG));
+    assert_eq!(again["hash"], stored.hash.as_str());
+    let path = format!("/api/p2p/file/{}", again["file_id"].as_str().unwrap());
+    let answer = get(node.address, &path, &[]);
+    assert!(answer.status == 200 && answer.body == content(1, LONG));
 }

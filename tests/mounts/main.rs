@@ -8,7 +8,9 @@
 mod common;
 
 mod few_inodes;
+mod full_check;
 mod full_disk;
+mod full_lookup;
 mod full_start;
 mod mounted_over;
 mod read_only_check;

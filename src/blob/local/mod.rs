@@ -8,6 +8,7 @@
 
 use std::io;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::{BlobBackend, BlobError, Limit, OpenBlob, Partials, Purpose, Receiving};
+use super::{BlobBackend, BlobError, Limit, OpenBlob, Partials, Purpose, Receiving, other_size};
 use crate::blocking;
 use crate::disk::{Disk, Durability, RealDisk, replace_file};
 use crate::hash::BlobHash;
@@ -55,7 +56,7 @@ use receiving::{Incoming, Keeping};
 use refusal::Refusal;
 use shards::shard_dir;
 use spool::Spool;
-use stored::Shelf;
+use stored::{Shelf, Stored};
 
 /// The directory of the blobs, under the storage directory.
 const DIR: &str = "blobs";
@@ -253,6 +254,26 @@ impl LocalBlobs {
         self.is_whole(&hash, Place::of(&hash)).await
     }
 
+    /// Whether what is stored of a content is longer than its `size` in bytes. That is damage,
+    /// which is remembered, and nothing of it is read.
+    pub async fn is_longer(&self, hash: BlobHash, size: u64) -> Result<bool, BlobError> {
+        // What is in the packs is of no other length.
+        if self.packs.size(hash).await?.is_some() {
+            return Ok(false);
+        }
+        self.blocking(move |long| {
+            let Some(stored) = Stored::open(hash, long.path(&hash), &long.shelf)? else {
+                return Ok(false);
+            };
+            let is_longer = stored.size > size;
+            if is_longer {
+                drop(stored.damaged(&other_size(stored.size, size)));
+            }
+            Ok(is_longer)
+        })
+        .await
+    }
+
     async fn forget_damage(&self, hash: BlobHash) -> Result<(), BlobError> {
         self.blocking(move |long| {
             long.shelf.damage.forget(&hash);
@@ -448,6 +469,12 @@ fn try_to_spool(spool: &spool::Scratch, writes: &Writes) -> Result<(), BlobError
     let there = |it: PathBuf| it.ancestors().find(|it| it.is_dir()).map(PathBuf::from);
     let failed = writes.failed_places().into_iter().filter_map(there);
     let failed = failed.filter(|it| it.starts_with(storage));
+    let device = |path: &Path| std::fs::metadata(path).ok().map(|it| it.dev());
+    let own = device(&spool.dir);
+    let (failed, elsewhere): (Vec<_>, Vec<_>) = failed.partition(|it| device(it) == own);
+    for place in elsewhere {
+        spool::try_to_write_in(spool, &place)?;
+    }
     let needed = writes.places_of_uploads().into_iter();
     let places = needed.chain([storage.join(PACKS_DIR)]).chain(failed);
     spool::try_to_write(spool, &places.collect::<Vec<_>>())

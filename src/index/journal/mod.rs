@@ -17,6 +17,7 @@ mod note;
 mod options;
 mod reached;
 mod read;
+mod reread;
 mod search;
 mod segment;
 mod snapshot;
@@ -33,7 +34,8 @@ pub(super) use reached::{
     damage_of_reached, forget_reached, has_silent_note, reached, settle_kept, stranger,
     tells_of_journal, tells_of_kept, unnoted,
 };
-pub(super) use read::{End, Piece, read};
+pub(super) use read::{End, Piece, Spot, read};
+pub(super) use reread::{LastRead, Reread};
 pub(super) use segment::{Kind, Segment, last_number};
 pub(super) use snapshot::SnapshotWriter;
 pub(super) use writer::Journal;

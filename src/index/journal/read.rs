@@ -56,6 +56,29 @@ impl End {
     }
 }
 
+/// Where an entry stands in the segments that were read, to be read once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::index) struct Spot {
+    /// Where its batch begins in the segment, in bytes.
+    pub(super) offset: u64,
+    /// Which of the segments it is.
+    pub(super) segment: u32,
+    /// Which entry of the batch it is.
+    pub(super) entry: u32,
+}
+
+impl Spot {
+    /// That of another entry of the same batch.
+    pub(in crate::index) fn of_entry(self, entry: usize) -> Self {
+        // A batch is shorter than 4 MiB.
+        let entry = u32::try_from(entry).unwrap_or(u32::MAX);
+        Self { entry, ..self }
+    }
+}
+
+/// Hears of each piece, and where its first entry stands.
+pub(in crate::index) type Visit<'a> = &'a mut dyn FnMut(Piece, Spot) -> Result<(), IndexError>;
+
 /// What [`read`] hands out.
 pub(in crate::index) enum Piece {
     /// Files that were there before `seq`, the sequence number of the first change after.
@@ -70,7 +93,7 @@ pub(in crate::index) enum Piece {
 pub(in crate::index) fn read(
     segments: &[Segment],
     from: u64,
-    visit: &mut dyn FnMut(Piece) -> Result<(), IndexError>,
+    visit: Visit<'_>,
     on_damage: &mut dyn FnMut(Damage) -> Result<(), IndexError>,
 ) -> Result<End, IndexError> {
     let mut end = End {
@@ -86,6 +109,7 @@ pub(in crate::index) fn read(
         }
         let mut reader = Reader {
             segment,
+            number: u32::try_from(at).unwrap_or(u32::MAX),
             is_last: next.is_none(),
             end: &mut end,
         };
@@ -104,6 +128,8 @@ fn entries_of(segment: &Segment, next_seq: u64) -> u64 {
 /// Reads one segment.
 struct Reader<'a> {
     segment: &'a Segment,
+    /// Which of all it is.
+    number: u32,
     is_last: bool,
     end: &'a mut End,
 }
@@ -111,7 +137,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn read(
         &mut self,
-        visit: &mut dyn FnMut(Piece) -> Result<(), IndexError>,
+        visit: Visit<'_>,
         on_damage: &mut dyn FnMut(Damage) -> Result<(), IndexError>,
     ) -> Result<(), IndexError> {
         let header = self.segment.header;
@@ -126,18 +152,23 @@ impl Reader<'_> {
         let mut expected = if is_log { header.seq } else { 1 };
         let mut batches = Batches::of(self.segment)?;
         loop {
+            let spot = Spot {
+                offset: batches.offset,
+                segment: self.number,
+                entry: 0,
+            };
             match batches.next()? {
                 Ok(batch) if batch.first_seq == expected => {
                     expected = batch.next_seq();
                     self.end.entries += batch.entries.len() as u64;
-                    visit(self.piece(batch))?;
+                    visit(self.piece(batch), spot)?;
                 }
                 Ok(batch) => {
                     let detail =
                         format!("entry {} follows where {expected} should", batch.first_seq);
                     on_damage(self.damage(batches.offset, detail))?;
                     expected = batch.next_seq();
-                    visit(self.piece(batch))?;
+                    visit(self.piece(batch), spot)?;
                 }
                 Err(Stop::End) => break,
                 Err(Stop::Bad(detail)) => {

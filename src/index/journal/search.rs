@@ -47,7 +47,7 @@ pub(super) fn next_readable(
 }
 
 /// The batch that begins at `place`, if one does. Blocks.
-fn batch_at(file: &File, place: u64, journal: &[u8; 16]) -> io::Result<Option<Batch>> {
+pub(super) fn batch_at(file: &File, place: u64, journal: &[u8; 16]) -> io::Result<Option<Batch>> {
     let header = read_at(file, place, HEADER)?;
     let body = body_len(&header).filter(|len| *len <= MAX_BODY);
     let Some(body) = body else {

@@ -174,6 +174,12 @@ impl Journal {
         Ok(self.active.file.try_to_write()?)
     }
 
+    /// Fails where the segment that is written is no longer at its place: then what is found there
+    /// is not this journal.
+    pub(in crate::index) fn check_place(&mut self) -> Result<(), IndexError> {
+        Ok(self.active.file.prepare()?)
+    }
+
     /// Finishes the active segment and begins the next.
     pub(in crate::index) fn rotate(&mut self) -> Result<(), IndexError> {
         self.active.file.prepare()?;

@@ -88,7 +88,7 @@ impl Shared {
         mut snapshot: SnapshotWriter,
         seq: u64,
     ) -> Result<u64, IndexError> {
-        let mut visit = |piece| {
+        let mut visit = |piece, _| {
             let (Piece::Snapshot(batch, _) | Piece::Log(batch)) = piece;
             if self.cancelled.load(Ordering::Relaxed) {
                 return Err(IndexError::Closed);

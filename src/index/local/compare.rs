@@ -30,6 +30,8 @@ pub enum IndexFinding {
     Seal,
     /// The lookup database's files are not those that the last stop left.
     Unsealed,
+    /// The lookup database could not be looked into, mostly for want of room.
+    Unchecked(IndexError),
 }
 
 /// Hears of each finding.

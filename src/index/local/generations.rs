@@ -12,10 +12,6 @@ use crate::index::journal::{OnDamage, Segment};
 use crate::index::{IndexError, sled_files};
 use crate::stored_file;
 
-/// The generation of a database that is made for a comparison and never used: a start that finds
-/// it removes it.
-pub(super) const SCRATCH: u64 = 0;
-
 /// A new lookup database from nothing but the journal.
 pub(super) fn make_anew(
     options: &Options,
@@ -96,6 +92,9 @@ pub(super) fn copy_newest(options: &Options) -> Result<(), IndexError> {
         let made = RealDisk.create_dir(dir);
         made.map_err(|e| IndexError::io("create", dir, e))
     };
+    if let Some(elsewhere) = &options.elsewhere {
+        make(elsewhere)?;
+    }
     make(&options.index_dir())?;
     if !from.is_dir() {
         return Ok(());

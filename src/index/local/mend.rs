@@ -8,10 +8,9 @@
 use std::collections::HashMap;
 
 use super::compare::{IndexFinding, compare};
-use super::generations::{SCRATCH, make_anew};
 use super::loss;
 use super::options::Options;
-use super::replay::Replayed;
+use super::replay::{Replayed, read_in_journal};
 use crate::index::IndexError;
 use crate::index::codec::{Entry, digest, encode_record};
 use crate::index::journal::{
@@ -83,7 +82,7 @@ fn by_lookup(
     replayed: &Replayed,
     beyond: Option<Batch>,
 ) -> Result<(), IndexError> {
-    let journaled = make_anew(options, segments, SCRATCH, &mut refuse)?;
+    let journaled = read_in_journal(options, segments, &mut refuse)?;
     check_fits(&journaled, replayed)?;
     let known = replayed.progress.next_seq;
     let beyond = beyond.filter(|batch| batch.first_seq >= known);

@@ -18,6 +18,9 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// Whether a change is synced before it is acknowledged.
     pub durability: Durability,
+    /// How much has to be free before a new lookup database is made, in bytes: until then the
+    /// journal answers.
+    pub room: u64,
     /// The lookup database's cache, in bytes.
     pub cache_bytes: u64,
     /// The length, in bytes, at which a journal segment is finished.
@@ -37,6 +40,7 @@ impl Options {
             elsewhere: None,
             disk,
             durability,
+            room: 0,
             cache_bytes: 4 << 20,
             segment_bytes: 64 << 20,
             compact_entries: 100_000,

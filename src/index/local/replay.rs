@@ -1,14 +1,14 @@
 //! Bringing a lookup database up to the journal.
 
 use std::collections::VecDeque;
-use std::path::Path;
 
 use super::absence::gone;
 use super::options::Options;
+use super::room::check_room;
 use super::sums::{JournalSums, disagreement};
 use crate::index::IndexError;
 use crate::index::codec::Entry;
-use crate::index::journal::{self, Batch, End, Kind, OnDamage, Piece, Segment};
+use crate::index::journal::{self, Batch, End, Kind, OnDamage, Piece, Segment, Spot};
 use crate::index::lookup::Lookup;
 use crate::index::progress::Progress;
 use crate::index::sums::Sums;
@@ -43,6 +43,8 @@ pub(super) struct Replayed {
     pub(super) missing: u64,
     /// The files at the journal's end whose blobs may not have been durable.
     pub(super) unsettled: Vec<FileRecord>,
+    /// Why there is no lookup database, where the journal answers in its place.
+    pub(super) want: Option<IndexError>,
 }
 
 /// Opens the lookup database of a generation and brings it up to the journal.
@@ -55,8 +57,29 @@ pub(super) fn replay(
     check: Check,
     on_damage: OnDamage<'_>,
 ) -> Result<Replayed, IndexError> {
-    let dir = options.generation_dir(generation);
-    let (lookup, found) = open(&dir, options.cache_bytes, check)?;
+    let opened = open(options, segments, generation, check)?;
+    replay_into(options, segments, opened, check, on_damage)
+}
+
+/// What the journal says, read to be answered from it alone: nothing is written, and for each file
+/// some 100 bytes are in memory, half of them by [`Lookup::in_journal`]. Blocks as long as reading
+/// all of the journal does.
+pub(super) fn read_in_journal(
+    options: &Options,
+    segments: &[Segment],
+    on_damage: OnDamage<'_>,
+) -> Result<Replayed, IndexError> {
+    let opened = (Lookup::in_journal(segments)?, Sums::default());
+    replay_into(options, segments, opened, Check::Fresh, on_damage)
+}
+
+fn replay_into(
+    options: &Options,
+    segments: &[Segment],
+    (lookup, found): (Lookup, Sums),
+    check: Check,
+    on_damage: OnDamage<'_>,
+) -> Result<Replayed, IndexError> {
     let mut progress = lookup.progress()?;
     let before = progress;
     if check != Check::Fresh {
@@ -72,7 +95,8 @@ pub(super) fn replay(
         progress.next_seq
     };
     let mut replay = Replay::new(lookup, progress);
-    let mut end = journal::read(segments, from, &mut |piece| replay.take(piece), on_damage)?;
+    let visit = &mut |piece, spot| replay.take(piece, spot);
+    let mut end = journal::read(segments, from, visit, on_damage)?;
     // A stop seals what has come as far as the journal. Where sled gives back less of it than was
     // sealed, it would lose the same again, and what is derived would count twice.
     if check == Check::Trust && before.next_seq < end.next_seq {
@@ -112,6 +136,7 @@ pub(super) fn replay(
         began_at,
         missing: missing.saturating_sub(taken),
         unsettled,
+        want: None,
     })
 }
 
@@ -130,7 +155,17 @@ fn check_there(
 }
 
 /// Opens a database, and adds up what it holds unless it is trusted.
-fn open(dir: &Path, cache_bytes: u64, check: Check) -> Result<(Lookup, Sums), IndexError> {
+fn open(
+    options: &Options,
+    segments: &[Segment],
+    generation: u64,
+    check: Check,
+) -> Result<(Lookup, Sums), IndexError> {
+    let dir = &options.generation_dir(generation);
+    if !segments.is_empty() && !dir.exists() {
+        check_room(options)?;
+    }
+    let cache_bytes = options.cache_bytes;
     match check {
         Check::Trust => Ok((Lookup::open_unchanged(dir, cache_bytes)?, Sums::default())),
         Check::Later | Check::Full | Check::Fresh => Lookup::open(dir, cache_bytes),
@@ -183,17 +218,19 @@ impl Replay {
     }
 
     /// Takes the next piece of the journal; what the database lacks of it waits to be applied.
-    fn take(&mut self, piece: Piece) -> Result<(), IndexError> {
+    fn take(&mut self, piece: Piece, spot: Spot) -> Result<(), IndexError> {
         self.sums.count(&piece);
         match piece {
             // A database that has come beyond a snapshot has all of it.
             Piece::Snapshot(batch, seq) if self.progress.next_seq < seq => {
-                self.waiting.extend(batch.entries);
+                for (at, entry) in batch.entries.into_iter().enumerate() {
+                    self.await_turn(entry, spot.of_entry(at));
+                }
             }
             Piece::Snapshot(..) => {}
             Piece::Log(batch) => {
                 self.settle(batch.durable_seq);
-                self.take_changes(batch);
+                self.take_changes(batch, spot);
             }
         }
         if self.waiting.len() >= STEP {
@@ -213,19 +250,24 @@ impl Replay {
 
     /// Takes the changes of a batch behind a snapshot. One that the database has, or that stands
     /// in the journal twice, is not taken again.
-    fn take_changes(&mut self, batch: Batch) {
+    fn take_changes(&mut self, batch: Batch, spot: Spot) {
         let next_seq = batch.next_seq();
         let first_new = self.progress.next_seq.max(self.reached);
-        for (seq, entry) in (batch.first_seq..).zip(batch.entries) {
+        for (at, (seq, entry)) in (batch.first_seq..).zip(batch.entries).enumerate() {
             if let (true, Entry::Added(record)) = (batch.relaxed, &entry) {
                 self.unsettled.push_back((seq, record.clone()));
             }
             if seq >= first_new {
-                self.waiting.push(entry);
+                self.await_turn(entry, spot.of_entry(at));
                 self.taken += 1;
             }
         }
         self.reached = self.reached.max(next_seq);
+    }
+
+    fn await_turn(&mut self, entry: Entry, spot: Spot) {
+        self.lookup.note(&entry, spot);
+        self.waiting.push(entry);
     }
 
     fn apply(&mut self) -> Result<(), IndexError> {

@@ -13,17 +13,16 @@ use super::generations::{make_anew, newest_generation, remove_other_generations}
 use super::loss;
 use super::mend::{self, By, Mended};
 use super::options::Options;
-use super::replay::{Check, Replayed, replay};
+use super::replay::{Check, Replayed, read_in_journal, replay};
 use super::seal;
 use super::shared::{Current, Shared};
+use super::unhealed::Unhealed;
 use super::writer::{Request, Writer};
 use crate::disk::remove_leftover;
 use crate::index::IndexError;
 use crate::index::guard;
 use crate::index::health::Healths;
-use crate::index::journal::{self, Damage, End, Journal, OnDamage, Segment, refuse};
-use crate::index::lookup::Lookup;
-use crate::index::progress::Progress;
+use crate::index::journal::{self, Damage, Journal, OnDamage, Segment, refuse};
 use crate::record::FileRecord;
 
 /// How many requests may wait for the writing thread.
@@ -86,17 +85,9 @@ pub(super) fn start(options: &Options) -> Result<Started, IndexError> {
     }
     remove_other_generations(options, generation)?;
     seal::remove(options)?;
-    let Replayed {
-        lookup,
-        progress,
-        end,
-        unsettled,
-        ..
-    } = replayed;
+    let unsettled = std::mem::take(&mut replayed.unsettled);
     let start = Writing {
-        lookup,
-        progress,
-        end,
+        replayed,
         generation,
         damaged,
     };
@@ -183,7 +174,14 @@ fn bring_up(
     // Before anything is appended, from where on another end is noted.
     let durable_once = journal::reached(&options.journal(), &segments);
     let mut accounted = 0;
-    let mut replayed = replay_or_make_anew(options, &segments, &mut generation, check)?;
+    let mut bring = |segments: &[Segment], makes_anew: bool| {
+        if makes_anew {
+            generation += 1;
+            return make_anew(options, segments, generation, &mut refuse);
+        }
+        replay_or_make_anew(options, segments, &mut generation, check)
+    };
+    let mut replayed = or_in_journal(options, &segments, bring(&segments, false))?;
     loop {
         let mended = match mend::end(options, &segments, &replayed, sealed_at) {
             Err(IndexError::Lookup(reason)) => {
@@ -203,12 +201,7 @@ fn bring_up(
         // sled lets a database be opened once at a time.
         drop(replayed);
         (segments, _) = journal::list(&options.journal().dir, &mut refuse)?;
-        replayed = if by == By::Copy {
-            replay_or_make_anew(options, &segments, &mut generation, check)?
-        } else {
-            generation += 1;
-            make_anew(options, &segments, generation, &mut refuse)?
-        };
+        replayed = or_in_journal(options, &segments, bring(&segments, by != By::Copy))?;
         let ends_at = replayed.end.next_seq;
         let known = if by == By::Lookup { known } else { ends_at };
         reached = reached.max(Some(known.max(ends_at)));
@@ -223,6 +216,26 @@ fn bring_up(
         generation,
         reached,
     })
+}
+
+/// What was brought up, or where there was no room for that what the journal says.
+fn or_in_journal(
+    options: &Options,
+    segments: &[Segment],
+    brought: Result<Replayed, IndexError>,
+) -> Result<Replayed, IndexError> {
+    match brought {
+        Err(error) if error.is_full() => {
+            tracing::warn!(%error,
+                "there is no room for the lookup database, so the journal answers in its place, \
+                 and no upload is taken before there is");
+            Ok(Replayed {
+                want: Some(error),
+                ..read_in_journal(options, segments, &mut refuse)?
+            })
+        }
+        brought => brought,
+    }
 }
 
 fn replay_or_make_anew(
@@ -281,9 +294,7 @@ pub(super) fn prepare(
 
 /// What the writing thread begins with.
 struct Writing {
-    lookup: Lookup,
-    progress: Progress,
-    end: End,
+    replayed: Replayed,
     generation: u64,
     damaged: bool,
 }
@@ -291,13 +302,18 @@ struct Writing {
 fn start_writer(
     options: &Options,
     Writing {
-        lookup,
-        mut progress,
-        end,
+        replayed,
         generation,
         damaged,
     }: Writing,
 ) -> Result<(mpsc::Sender<Request>, Arc<Shared>), IndexError> {
+    let Replayed {
+        lookup,
+        mut progress,
+        end,
+        want,
+        ..
+    } = replayed;
     let refusal = Arc::new(OnceLock::new());
     let keeps = loss::noted(&options.dir).is_some();
     let journal = Journal::open(options.journal(), &end, Arc::clone(&refusal), keeps)?;
@@ -324,7 +340,7 @@ fn start_writer(
         compact_from: options.compact_entries,
         seals: !damaged,
         requests: requests.downgrade(),
-        unhealed: None,
+        unhealed: want.map(Unhealed::now),
     };
     let thread = std::thread::Builder::new().name("index".into());
     let thread = thread.spawn(move || writing(writer, received));

@@ -1,25 +1,22 @@
 //! Holding the lookup database against the journal, record by record.
 
-use std::path::PathBuf;
-
 use super::compare::{IndexFinding, Report, compare};
-use super::generations::{SCRATCH, copy_newest, make_anew, newest_generation};
+use super::generations::{copy_newest, newest_generation};
 use super::mend;
 use super::options::Options;
-use super::replay::{Check, Replayed, replay};
+use super::replay::{Check, Replayed, read_in_journal, replay};
 use super::seal;
 use super::start::prepare;
 use super::sums::inconsistency;
 use crate::hash::BlobHash;
-use crate::index::journal::{End, damage_of_last, damage_of_reached, refuse};
+use crate::index::journal::{End, Segment, damage_of_last, damage_of_reached, refuse};
 use crate::index::lookup::Lookup;
 use crate::index::{IndexError, Totals};
 
-/// What the journal says, as a lookup database of its own; gone on drop.
+/// What the journal says; about 100 bytes of memory for each file.
 pub struct Journaled {
     lookup: Lookup,
     totals: Totals,
-    dir: PathBuf,
 }
 
 impl Journaled {
@@ -28,18 +25,10 @@ impl Journaled {
         self.totals
     }
 
-    /// Every hash that files need, in order: 32 bytes of memory for each.
-    pub fn hashes(&self) -> Result<Vec<BlobHash>, IndexError> {
-        self.lookup.hashes()
-    }
-}
-
-impl Drop for Journaled {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
-            let dir = self.dir.display();
-            tracing::warn!(%dir, %error, "a directory of this check could not be removed");
-        }
+    /// The hash of every content that files need, in order, and its length in bytes: 40 bytes of
+    /// memory for each.
+    pub fn contents(&self) -> Result<Vec<(BlobHash, u64)>, IndexError> {
+        self.lookup.contents()
     }
 }
 
@@ -69,11 +58,7 @@ pub fn verify(options: &Options, report: Report<'_>) -> Result<Journaled, IndexE
         report(IndexFinding::Journal(damage));
         Ok(())
     })?;
-    if options.elsewhere.is_some() {
-        copy_newest(options)?;
-    }
-    let dir = options.generation_dir(SCRATCH);
-    let journaled = make_anew(options, &segments, SCRATCH, &mut |damage| {
+    let journaled = read_in_journal(options, &segments, &mut |damage| {
         report(IndexFinding::Journal(damage));
         Ok(())
     })?;
@@ -84,11 +69,40 @@ pub fn verify(options: &Options, report: Report<'_>) -> Result<Journaled, IndexE
     let journaled = Journaled {
         lookup,
         totals: progress.totals(),
-        dir,
     };
-    let generation = newest_generation(options)?;
+    match compare_with(options, &segments, &journaled, (end_is_told, report)) {
+        Err(IndexError::Lookup(reason)) => report(IndexFinding::Unusable(reason)),
+        Err(IndexError::Damaged { .. }) => {}
+        // The rest can be checked without it.
+        Err(error @ IndexError::Disk(_)) if error.is_full() || options.elsewhere.is_some() => {
+            report(IndexFinding::Unchecked(error));
+        }
+        compared => {
+            // Opening the database has changed its files.
+            if let Some((generation, next_seq)) = compared?
+                && !found
+                && options.elsewhere.is_none()
+            {
+                seal::write(options, generation, next_seq)?;
+            }
+        }
+    }
+    Ok(journaled)
+}
+
+/// Compares the lookup database with what the journal says, whose end may be told of already. Where
+/// a seal held for it, returns what to seal again: the generation, and how far it has come.
+fn compare_with(
+    options: &Options,
+    segments: &[Segment],
+    journaled: &Journaled,
+    (end_is_told, report): (bool, Report<'_>),
+) -> Result<Option<(u64, u64)>, IndexError> {
     let found_seal = seal::read(options);
-    // Opening the database changes its files, so a seal that holds has to be made again.
+    if options.elsewhere.is_some() {
+        copy_newest(options)?;
+    }
+    let generation = newest_generation(options)?;
     let sealed = found_seal
         .seal()
         .is_some_and(|seal| seal.holds(options, generation));
@@ -98,29 +112,20 @@ pub fn verify(options: &Options, report: Report<'_>) -> Result<Journaled, IndexE
         _ => {}
     }
     let check = if sealed { Check::Trust } else { Check::Later };
-    match replay(options, &segments, generation, check, &mut refuse) {
-        Err(IndexError::Lookup(reason)) => report(IndexFinding::Unusable(reason)),
-        Err(IndexError::Damaged { .. }) => {}
-        Err(error) => return Err(error),
-        Ok(Replayed {
-            lookup,
-            progress,
-            end,
-            is_ahead,
-            ..
-        }) => {
-            if is_ahead && !end_is_told {
-                report(IndexFinding::Journal(end.damage(progress.next_seq)));
-            }
-            compare(&journaled.lookup, &lookup, report)?;
-            if let Some(reason) = inconsistency(&lookup, &progress)? {
-                report(IndexFinding::Inconsistent(reason.into()));
-            }
-            lookup.close()?;
-            if sealed && !found && options.elsewhere.is_none() {
-                seal::write(options, generation, progress.next_seq)?;
-            }
-        }
+    let Replayed {
+        lookup,
+        progress,
+        end,
+        is_ahead,
+        ..
+    } = replay(options, segments, generation, check, &mut refuse)?;
+    if is_ahead && !end_is_told {
+        report(IndexFinding::Journal(end.damage(progress.next_seq)));
     }
-    Ok(journaled)
+    compare(&journaled.lookup, &lookup, report)?;
+    if let Some(reason) = inconsistency(&lookup, &progress)? {
+        report(IndexFinding::Inconsistent(reason.into()));
+    }
+    lookup.close()?;
+    Ok(sealed.then_some((generation, progress.next_seq)))
 }

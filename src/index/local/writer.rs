@@ -4,20 +4,17 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::compact::Compaction;
-use super::generations::{make_anew, remove_generation};
 use super::options::Options;
-use super::replay::Replayed;
 use super::seal;
 use super::shared::{Current, Shared};
+use super::unhealed::Unhealed;
 use crate::health::Health;
 use crate::index::codec::Entry;
-use crate::index::guard::is_end;
-use crate::index::journal::{self, Journal, refuse};
+use crate::index::journal::Journal;
 use crate::index::lookup::{Lookup, Prepared};
 use crate::index::progress::Progress;
 use crate::index::{IndexError, Intent, Put};
@@ -26,10 +23,6 @@ use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 /// How many changes are written together at most; so many of the longest records
 /// still fit into one batch.
 const GROUP: usize = 128;
-
-/// How long after a new lookup database could not be made it is tried again, if trying does not
-/// take longer.
-const HEAL_AGAIN: Duration = Duration::from_millis(500);
 
 type Answer<T> = oneshot::Sender<Result<T, IndexError>>;
 
@@ -120,19 +113,18 @@ pub(super) struct Writer {
     pub(super) unhealed: Option<Unhealed>,
 }
 
-/// Why there is no new lookup database yet.
-pub(super) struct Unhealed {
-    error: IndexError,
-    /// When to try again: making it is work, and whoever asks meanwhile is told the same.
-    again: Instant,
-}
-
 /// One round's changes.
 #[derive(Default)]
 struct Round {
     entries: Vec<Entry>,
     pending: Vec<Pending>,
     removed: HashSet<FileId>,
+}
+
+impl Round {
+    fn takes_files(&self) -> bool {
+        self.entries.len() > self.removed.len()
+    }
 }
 
 impl Writer {
@@ -196,7 +188,12 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, round: Round) {
+    fn commit(&mut self, mut round: Round) {
+        if round.takes_files()
+            && let Err(error) = self.heal_unhealed()
+        {
+            self.refuse_files(&mut round, &error);
+        }
         let Round {
             entries,
             pending,
@@ -218,6 +215,20 @@ impl Writer {
         }
     }
 
+    /// While there is no lookup database no file is taken, and those that there are can be removed.
+    fn refuse_files(&self, round: &mut Round, error: &IndexError) {
+        round
+            .entries
+            .retain(|it| matches!(it, Entry::Removed { .. }));
+        let pending = std::mem::take(&mut round.pending).into_iter();
+        let (removals, refused): (_, Vec<_>) =
+            pending.partition(|it| matches!(it, Pending::Remove(..)));
+        round.pending = removals;
+        for pending in refused {
+            pending.answer(Err(error.clone()), &self.shared);
+        }
+    }
+
     fn report(&self, error: &IndexError) -> IndexError {
         // What a disk does not do is told where it is watched.
         if !matches!(error, IndexError::Disk(_)) {
@@ -233,7 +244,6 @@ impl Writer {
     /// needs of the database is read before: behind the journal nothing can fail that would
     /// leave a change out of what lookups answer.
     fn write(&mut self, entries: Vec<Entry>) -> Result<(), IndexError> {
-        self.heal_unhealed()?;
         let prepared =
             self.with_lookup(|lookup, progress| lookup.prepare(entries.iter().cloned(), progress))?;
         let count = entries.len() as u64;
@@ -251,9 +261,8 @@ impl Writer {
         self.shared.set_totals(self.progress.totals());
         self.shared.next_seq.store(next_seq, Ordering::Release);
         if let Err(error) = lookup.flush_if_many() {
-            // The changes stand: they are in the journal, and answered from memory. Where no new
-            // database can be made now, the next change has to wait for it.
-            let _ = self.heal(generation, &error.to_string());
+            // The changes stand: they are in the journal, and answered from memory.
+            let _ = self.replace(generation, &error.to_string());
         }
         Ok(())
     }
@@ -270,108 +279,21 @@ impl Writer {
                 reason,
                 answer,
             } => {
-                drop(answer.send(self.heal(generation, &reason)));
+                drop(answer.send(self.replace(generation, &reason)));
             }
             Request::Compacted => self.compacted(),
             Request::Put { .. } | Request::Remove { .. } | Request::Close { .. } => {}
         }
     }
 
-    fn with_lookup<T>(
-        &mut self,
-        work: impl Fn(&Lookup, Progress) -> Result<T, IndexError>,
-    ) -> Result<T, IndexError> {
-        let Current { lookup, generation } = self.shared.current();
-        match work(&*lookup.ok_or(IndexError::Closed)?, self.progress) {
-            Err(error) if is_end(&error) => {
-                self.heal(generation, &error.to_string())?;
-                let lookup = self.shared.current().lookup.ok_or(IndexError::Closed)?;
-                work(&lookup, self.progress)
-            }
-            result => result,
-        }
-    }
-
-    /// Makes a new lookup database where that is still to be done.
-    fn heal_unhealed(&mut self) -> Result<(), IndexError> {
-        if self.unhealed.is_none() {
-            return Ok(());
-        }
-        self.heal(self.shared.current().generation, "it failed before")
-    }
-
-    /// Makes a new lookup database from the journal, unless that was done meanwhile.
-    /// Where it cannot be done now, the old one goes on answering what it can, no change is
-    /// taken, and it is tried again.
-    fn heal(&mut self, generation: u64, reason: &str) -> Result<(), IndexError> {
-        if self.shared.current().generation != generation {
-            return Ok(());
-        }
-        if let Some(unhealed) = &self.unhealed
-            && Instant::now() < unhealed.again
-        {
-            return Err(unhealed.error.clone());
-        }
-        if self.unhealed.is_none() {
-            tracing::warn!(
-                reason,
-                "the lookup database failed; making it anew from the journal"
-            );
-        }
-        let began = Instant::now();
-        let made = match self.make_anew(generation + 1) {
-            Ok(made) => made,
-            Err(error) => return Err(self.note_unhealed(error, began)),
-        };
-        self.unhealed = None;
-        let Replayed {
-            lookup, progress, ..
-        } = made;
-        self.progress = Progress {
-            last_id: self.progress.last_id,
-            ..progress
-        };
-        let lookup = Some(Arc::new(lookup));
-        self.shared.set_current(Current {
-            lookup,
-            generation: generation + 1,
-        });
-        self.shared.set_totals(self.progress.totals());
-        if let Err(error) = remove_generation(&self.options, generation) {
-            tracing::warn!(%error, "the failed database is left for the next start to remove");
-        }
-        tracing::warn!(
-            files = self.progress.files,
-            "the lookup database is made anew"
-        );
-        Ok(())
-    }
-
-    fn note_unhealed(&mut self, error: IndexError, began: Instant) -> IndexError {
-        if self.unhealed.is_none() {
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            if error.is_shortage() {
-                tracing::warn!(%error, cause, "the lookup database cannot be made anew yet");
-            } else {
-                tracing::error!(%error, cause, "the lookup database cannot be made anew yet");
-            }
-        }
-        let again = Instant::now() + began.elapsed().max(HEAL_AGAIN);
-        let told = error.clone();
-        self.unhealed = Some(Unhealed { error, again });
-        told
-    }
-
-    fn make_anew(&self, generation: u64) -> Result<Replayed, IndexError> {
-        let (segments, _) = journal::list(&self.options.journal().dir, &mut refuse)?;
-        make_anew(&self.options, &segments, generation, &mut refuse)
-    }
-
     fn compact_if_worthwhile(&mut self) {
         let live = self.progress.files;
         let dead = self.entries.saturating_sub(live);
         let worthwhile = self.entries >= self.compact_from && dead > live;
-        let busy = self.compaction.is_some() || self.shared.refusal.get().is_some();
+        // A snapshot is of no use where there is no room to remember what it has, either.
+        let busy = self.compaction.is_some()
+            || self.unhealed.is_some()
+            || self.shared.refusal.get().is_some();
         if !worthwhile || busy {
             return;
         }
@@ -423,7 +345,7 @@ impl Writer {
         }
     }
 
-    fn cancel_compaction(&mut self) {
+    pub(super) fn cancel_compaction(&mut self) {
         if let Some(compaction) = self.compaction.take() {
             compaction.cancel();
         }
@@ -446,6 +368,17 @@ impl Writer {
         let Some(lookup) = lookup.and_then(Arc::into_inner) else {
             return Ok(());
         };
+        match self.seal(lookup, generation) {
+            Err(error) if error.is_full() => {
+                tracing::warn!(%error,
+                    "there is no room to seal the lookup database; the next start compares it");
+                Ok(())
+            }
+            sealed => sealed,
+        }
+    }
+
+    fn seal(&self, lookup: Lookup, generation: u64) -> Result<(), IndexError> {
         lookup.close()?;
         if !self.seals {
             return Ok(());

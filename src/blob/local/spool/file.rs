@@ -242,11 +242,7 @@ pub(crate) fn check_room(scratch: &Scratch, bytes: u64) -> Result<(), BlobError>
 pub(crate) fn try_to_write(scratch: &Scratch, places: &[PathBuf]) -> Result<(), BlobError> {
     let Scratch { dir, disk, .. } = scratch;
     let mut path = dir.join(Uuid::new_v4().to_string());
-    let written = disk.create(&path).and_then(|file| {
-        file.write_all_at(&[0; TRIAL], 0)?;
-        file.sync()
-    });
-    let mut tried = written.map_err(|e| BlobError::io("write to", dir, e));
+    let mut tried = write_trial(scratch, &path);
     for place in places {
         if tried.is_err() {
             break;
@@ -261,6 +257,24 @@ pub(crate) fn try_to_write(scratch: &Scratch, places: &[PathBuf]) -> Result<(), 
     }
     let removed = disk.remove_file(&path);
     tried.and(removed.map_err(|e| BlobError::io("remove", path, e)))
+}
+
+/// Writes something in a directory to which nothing is moved from the spool, since it is on another
+/// file system, and removes it again. Blocks.
+pub(crate) fn try_to_write_in(scratch: &Scratch, place: &Path) -> Result<(), BlobError> {
+    let path = place.join(TRIAL_NAME);
+    let tried = write_trial(scratch, &path);
+    let removed = scratch.disk.remove_file(&path);
+    tried.and(removed.map_err(|e| BlobError::io("remove", path, e)))
+}
+
+fn write_trial(Scratch { disk, .. }: &Scratch, path: &Path) -> Result<(), BlobError> {
+    let written = disk.create(path).and_then(|file| {
+        file.write_all_at(&[0; TRIAL], 0)?;
+        file.sync()
+    });
+    let dir = path.parent().unwrap_or(path);
+    written.map_err(|e| BlobError::io("write to", dir, e))
 }
 
 /// Does what an upload of long content that came in parts does, in its order and with as many
