@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::disk::{Disk, DiskDir, DiskError, DiskFile, lacks_links};
+use crate::disk::{Disk, DiskDir, DiskError, DiskFile, is_file_size_limit, lacks_links};
 
 /// What was tried where a directory could not be made.
 const MAKE_DIR: &str = "create the directory";
@@ -60,7 +60,7 @@ impl Writes {
     pub fn fail(&self, place: &Path, error: DiskError) {
         let mut state = self.0.lock();
         let of_one_upload = state.of_uploads.iter().any(|it| it == place);
-        if of_one_upload && error.source.kind() == io::ErrorKind::FileTooLarge {
+        if of_one_upload && is_file_size_limit(&error.source) {
             return;
         }
         let failure = Failure {

@@ -25,6 +25,7 @@ pub(crate) enum Code {
     DiskFull,
     FileNameTooLong,
     FileRemoved,
+    FileSizeLimit,
     HostNotAllowed,
     HttpsOnly,
     Internal,
@@ -121,7 +122,7 @@ impl Code {
             | Self::UploadStalled
             | Self::WriteFailed => S::SERVICE_UNAVAILABLE,
             Self::PeerTimeout => S::GATEWAY_TIMEOUT,
-            Self::DiskFull | Self::OverQuota => S::INSUFFICIENT_STORAGE,
+            Self::DiskFull | Self::FileSizeLimit | Self::OverQuota => S::INSUFFICIENT_STORAGE,
             Self::BadAnnouncement
             | Self::BadHeader
             | Self::BadKeep
@@ -154,7 +155,7 @@ impl Code {
                 Some(5)
             }
             // Somebody has to make room first.
-            Self::DiskFull | Self::OverQuota => Some(30),
+            Self::DiskFull | Self::FileSizeLimit | Self::OverQuota => Some(30),
             _ => None,
         }
     }

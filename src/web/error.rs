@@ -19,7 +19,7 @@ use super::code::Code;
 use super::error_body::ErrorBody;
 use super::multipart::MultipartError;
 use crate::blob::BlobError;
-use crate::disk::{DiskError, is_full, is_shortage};
+use crate::disk::{DiskError, is_file_size_limit, is_full, is_shortage};
 use crate::fetch::FetchError;
 use crate::fetch::keep::NotKept;
 use crate::index::IndexError;
@@ -308,6 +308,11 @@ impl Refusal {
         Code::DiskFull,
         "the node has no room left: its disk keeps no more than what stays free (--min-free)",
     );
+    const FILE_SIZE_LIMIT: Self = Self::new(
+        Code::FileSizeLimit,
+        "the node's system lets no file become so long, by a limit of the process or of the file \
+         system",
+    );
     const OVER_QUOTA: Self = Self::new(
         Code::OverQuota,
         "the node keeps as much content as it may (--quota)",
@@ -391,7 +396,9 @@ fn of_change(error: &StoreError) -> Refusal {
 }
 
 fn of_writing(error: &io::Error) -> Refusal {
-    if is_full(error) {
+    if is_file_size_limit(error) {
+        Refusal::FILE_SIZE_LIMIT
+    } else if is_full(error) {
         Refusal::FULL
     } else if is_shortage(error) {
         Refusal::SHORTAGE
@@ -401,7 +408,9 @@ fn of_writing(error: &io::Error) -> Refusal {
 }
 
 fn of_disk(error: &DiskError) -> Refusal {
-    if error.is_full() {
+    if is_file_size_limit(&error.source) {
+        Refusal::FILE_SIZE_LIMIT
+    } else if error.is_full() {
         Refusal::FULL
     } else if error.is_shortage() {
         Refusal::SHORTAGE

@@ -260,9 +260,9 @@ fn what_is_not_as_a_client_expects_is_neither_removed_nor_made() {
 }
 
 #[test]
-fn a_full_disk_is_told_and_leaves_nothing() {
+fn a_limit_of_the_lengths_of_files_is_told_as_that_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    // No file may grow beyond 16 MiB, which the system reports like a full disk.
+    // No file may grow beyond 16 MiB.
     let mut command = Command::new("bash");
     let limited = "trap '' XFSZ; ulimit -f 16384; exec \"$0\"";
     let plain = larder(dir.path());
@@ -273,8 +273,8 @@ fn a_full_disk_is_told_and_leaves_nothing() {
         .env("PEER_PORT", "0");
     let node = Node::spawn(&dir, command);
     let answer = upload(node.address, &form(&[file("a", &content(1, 20 << 20))]));
-    assert_eq!(answer.refusal(), (507, "disk_full".to_owned()));
-    assert_nothing_left(&node, "a full disk");
+    assert_eq!(answer.refusal(), (507, "file_size_limit".to_owned()));
+    assert_nothing_left(&node, "a limit");
     // The log tells what the client is not told.
     until("the cause is logged", || {
         node.log().contains("File too large").then_some(())

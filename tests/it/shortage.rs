@@ -143,7 +143,7 @@ fn a_limit_of_processor_time_ends_the_node_in_order_and_with_a_word() {
 }
 
 #[test]
-fn a_limit_of_file_sizes_is_a_lack_of_room_and_kills_nothing() {
+fn a_limit_of_file_sizes_is_told_as_that_and_kills_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::spawn(&dir, limited(dir.path(), "-f 200"));
     for seed in 0..3 {
@@ -151,7 +151,7 @@ fn a_limit_of_file_sizes_is_a_lack_of_room_and_kills_nothing() {
             node.address,
             &form(&[file("long", &content(seed, 1 << 20))]),
         );
-        assert_eq!(shortage(&answer), (507, "disk_full".to_owned()));
+        assert_eq!(shortage(&answer), (507, "file_size_limit".to_owned()));
     }
     uploaded(node.address, "short", &content(4, 1000));
     until("it is ready", || {
@@ -228,7 +228,7 @@ fn a_lookup_database_that_ends_for_want_of_room_is_made_anew_when_there_is_some(
         let (answer, taken) = put(&mut stream);
         (answer.status != 200).then_some((answer, taken))
     });
-    assert_eq!(shortage(&refused), (507, "disk_full".to_owned()));
+    assert_eq!(shortage(&refused), (507, "file_size_limit".to_owned()));
     let not_ready = ready(&mut stream);
     assert_eq!(not_ready.status, 503, "{not_ready:?}");
     // What was taken is there all the time.

@@ -409,7 +409,7 @@ fn a_limit_of_file_sizes_is_one_of_a_file_and_not_of_the_node() {
     for seed in 1..4 {
         let body = form(&[file("refused", &content(seed, 12 << 20))]);
         let answer = upload(node.address, &body);
-        assert_eq!(answer.refusal(), (507, "disk_full".to_owned()));
+        assert_eq!(answer.refusal(), (507, "file_size_limit".to_owned()));
         assert_eq!(get(node.address, "/ready", &[]).status, 200);
         uploaded(node.address, "taken", &content(seed, LONG));
         assert_eq!(get(node.address, "/ready", &[]).status, 200);

@@ -89,6 +89,7 @@ fn keeps_file(operation: Operation) -> Operation {
             Code::TooSlow,
             Code::TooLarge,
             Code::DiskFull,
+            Code::FileSizeLimit,
             Code::OverQuota,
             Code::ReadOnly,
             Code::WriteFailed,

@@ -94,6 +94,7 @@ fn ready() -> Operation {
         503,
         [
             Code::DiskFull,
+            Code::FileSizeLimit,
             Code::OverQuota,
             Code::ReadOnly,
             Code::Shortage,

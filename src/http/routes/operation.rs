@@ -48,7 +48,12 @@ const ALWAYS: [Code; 10] = [
     Code::Internal,
 ];
 /// The refusals of whatever changes what is stored.
-pub(super) const OF_CHANGES: [Code; 3] = [Code::DiskFull, Code::ReadOnly, Code::WriteFailed];
+pub(super) const OF_CHANGES: [Code; 4] = [
+    Code::DiskFull,
+    Code::FileSizeLimit,
+    Code::ReadOnly,
+    Code::WriteFailed,
+];
 
 /// An operation that reads; HEAD answers the same without a body.
 pub(super) fn get<T: 'static>(

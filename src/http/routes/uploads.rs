@@ -66,12 +66,13 @@ fn on_one(method: HttpMethod, needs: Option<Rights>, id: &str, summary: &str) ->
 }
 
 /// What may be wrong with the bytes of an upload.
-const OF_BYTES: [Code; 17] = [
+const OF_BYTES: [Code; 18] = [
     Code::BadHeader,
     Code::BodyCut,
     Code::ChecksumMismatch,
     Code::DiskFull,
     Code::FileRemoved,
+    Code::FileSizeLimit,
     Code::OverQuota,
     Code::ReadOnly,
     Code::TooLarge,
