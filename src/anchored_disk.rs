@@ -150,6 +150,11 @@ impl Disk for AnchoredDisk {
         self.disk.remove_file(path)
     }
 
+    fn check_place(&self, path: &Path) -> io::Result<()> {
+        self.check(&path.join("any"))?;
+        self.disk.check_place(path)
+    }
+
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {
         self.disk.open_dir(path)
     }

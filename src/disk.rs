@@ -71,6 +71,11 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_file_system(&self, path: &Path) -> io::Result<()> {
         self.open_dir(path)?.sync_file_system()
     }
+    /// Fails where the directory at `path` is not to be seen now: it was moved, or something else
+    /// stands in its place. Nothing can be concluded then from what is not found in it.
+    fn check_place(&self, path: &Path) -> io::Result<()> {
+        std::fs::read_dir(path).map(drop)
+    }
     /// Whether every change is taken and none is made, so that nothing can be read that was
     /// written.
     fn is_frozen(&self) -> bool {

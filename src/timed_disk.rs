@@ -90,6 +90,10 @@ impl Disk for TimedDisk {
         self.disk.remove_file(path)
     }
 
+    fn check_place(&self, path: &Path) -> io::Result<()> {
+        self.disk.check_place(path)
+    }
+
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {
         let dir = self.disk.open_dir(path)?;
         let syncs = Arc::clone(&self.syncs);

@@ -238,6 +238,10 @@ impl Disk for WatchedDisk {
         self.writes.noted("remove", path, removed)
     }
 
+    fn check_place(&self, path: &Path) -> io::Result<()> {
+        self.disk.check_place(path)
+    }
+
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {
         let dir = self.disk.open_dir(path);
         Ok(Box::new(WatchedDir {

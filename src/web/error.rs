@@ -308,11 +308,7 @@ impl Refusal {
         Code::DiskFull,
         "the node has no room left: its disk keeps no more than what stays free (--min-free)",
     );
-    const FILE_SIZE_LIMIT: Self = Self::new(
-        Code::FileSizeLimit,
-        "the node's system lets no file become so long, by a limit of the process or of the file \
-         system",
-    );
+    const FILE_SIZE_LIMIT: Self = Self::new(Code::FileSizeLimit, "no file may be so long here");
     const OVER_QUOTA: Self = Self::new(
         Code::OverQuota,
         "the node keeps as much content as it may (--quota)",
@@ -396,26 +392,20 @@ fn of_change(error: &StoreError) -> Refusal {
 }
 
 fn of_writing(error: &io::Error) -> Refusal {
-    if is_file_size_limit(error) {
-        Refusal::FILE_SIZE_LIMIT
-    } else if is_full(error) {
-        Refusal::FULL
-    } else if is_shortage(error) {
-        Refusal::SHORTAGE
-    } else {
-        Refusal::WRITE_FAILED
-    }
+    of_shortage(error).unwrap_or(Refusal::WRITE_FAILED)
 }
 
 fn of_disk(error: &DiskError) -> Refusal {
-    if is_file_size_limit(&error.source) {
-        Refusal::FILE_SIZE_LIMIT
-    } else if error.is_full() {
-        Refusal::FULL
-    } else if error.is_shortage() {
-        Refusal::SHORTAGE
+    of_shortage(&error.source).unwrap_or(Refusal::UNREADABLE)
+}
+
+fn of_shortage(error: &io::Error) -> Option<Refusal> {
+    if is_file_size_limit(error) {
+        Some(Refusal::FILE_SIZE_LIMIT)
+    } else if is_full(error) {
+        Some(Refusal::FULL)
     } else {
-        Refusal::UNREADABLE
+        is_shortage(error).then_some(Refusal::SHORTAGE)
     }
 }
 

@@ -60,6 +60,7 @@ mod meanings;
 mod metrics;
 mod mixed_network;
 mod mixed_stores;
+mod moved_storage;
 mod named_peers;
 mod network;
 mod network_count;

@@ -211,6 +211,8 @@ impl LocalBlobs {
             outboards,
             damage,
             proven: Proven::new(),
+            blobs: blobs.clone(),
+            disk,
             verify_reads,
         };
         let long = LongBlobs::open(blobs, spool.clone(), refusal, Arc::new(shelf))?;

@@ -150,6 +150,9 @@ impl Partials for LocalPartials {
         blocking::run(move || {
             let longest = longest(&path, &beginnings);
             let longest = longest.map_err(|e| BlobError::io("read", &path, e))?;
+            if longest.is_none() {
+                check_there(&*disk, &path)?;
+            }
             if longest.is_some() {
                 let synced = disk.open(&path).and_then(|file| file.sync());
                 synced.map_err(|e| BlobError::io("sync", path, e))?;
@@ -163,6 +166,9 @@ impl Partials for LocalPartials {
         let (path, disk) = (self.path(id), self.disk());
         blocking::run(move || {
             let len = len(&path).map_err(|e| BlobError::io("look at", &path, e))?;
+            if len == 0 {
+                check_there(&*disk, &path)?;
+            }
             if counts < len {
                 let cut = open_own(&*disk, &path).and_then(|file| file.set_len(counts));
                 cut.map_err(|e| BlobError::io("cut", path, e))?;
@@ -173,10 +179,13 @@ impl Partials for LocalPartials {
     }
 
     async fn read(&self, id: &PartialId, offset: u64, len: usize) -> Result<Bytes, BlobError> {
-        let path = self.path(id);
+        let (path, disk) = (self.path(id), self.disk());
         blocking::run(move || {
             let piece = match stored_file::open(&path) {
-                Err(e) if stored_file::is_no_file(&e) => Ok(Vec::new()),
+                Err(e) if stored_file::is_no_file(&e) => {
+                    check_there(&*disk, &path)?;
+                    Ok(Vec::new())
+                }
                 file => file.and_then(|it| stored_file::read_at(&it, offset, len)),
             };
             Ok(piece.map_err(|e| BlobError::io("read", path, e))?.into())
@@ -191,7 +200,7 @@ impl Partials for LocalPartials {
             let opened = disk.open_dir(&dir);
             let opened = opened.map_err(|e| BlobError::io("open", &dir, e))?;
             if !from.exists() {
-                return Ok(());
+                return check_there(&*disk, &from);
             }
             let renamed = disk.rename(&from, &to);
             renamed.map_err(|e| BlobError::io("rename to", to, e))?;
@@ -247,6 +256,14 @@ fn look(path: &Path) -> io::Result<(u64, Duration)> {
         }
         looked => looked,
     }
+}
+
+/// Fails where the directory of a file is not to be seen now: that nothing is found there says
+/// nothing then.
+fn check_there(disk: &dyn Disk, path: &Path) -> Result<(), BlobError> {
+    let dir = path.parent().unwrap_or(path);
+    let there = disk.check_place(dir);
+    there.map_err(|e| BlobError::io("find", dir, e))
 }
 
 /// How many bytes are there; none where something else than a file is.

@@ -14,6 +14,7 @@ use super::damage::{Damage, Found};
 use super::identity::Identity;
 use super::outboards::Outboards;
 use super::proven::Proven;
+use crate::disk::Disk;
 use crate::hash::BlobHash;
 
 /// What all who read blobs share.
@@ -21,6 +22,9 @@ pub(super) struct Shelf {
     pub(super) outboards: Arc<Outboards>,
     pub(super) damage: Arc<Damage>,
     pub(super) proven: Proven,
+    /// The directory of the blobs, and the disk it is on.
+    pub(super) blobs: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
     /// Whether long content is checked when it is read to be sent.
     pub(super) verify_reads: bool,
 }
@@ -60,7 +64,12 @@ impl Stored {
         let looked = opened.and_then(|file| Ok((file.metadata()?, file)));
         let (look, file) = match looked {
             Ok(looked) => looked,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                // It may be where the directory is now.
+                let there = shelf.disk.check_place(&shelf.blobs);
+                there.map_err(|e| BlobError::io("find", &shelf.blobs, e))?;
+                return Ok(None);
+            }
             Err(e) => return Err(unopened(hash, &path, shelf, e)),
         };
         if !look.is_file() {
