@@ -165,7 +165,8 @@ impl Remembered {
         }
         for (id, FoundPartial { len, .. }) in partials {
             if len > 0 {
-                tracing::warn!(%id, len, "what has come belongs to no upload that is known; removed");
+                tracing::warn!(%id, len,
+                    "what has come belongs to no upload that is known; removed");
             }
             self.remove_partial(&id).await;
         }
