@@ -15,8 +15,8 @@ use utoipa::IntoParams;
 use crate::hash::BlobHash;
 use crate::node::Node;
 use crate::outboard::Tree;
+use crate::web::description::FOR_EVER;
 use crate::web::error::ApiError;
-use crate::web::representation::FOR_EVER;
 
 /// The header that tells how many bytes the whole content has.
 const BLOB_SIZE: HeaderName = HeaderName::from_static("blob-size");

@@ -17,6 +17,7 @@ use crate::peer_id::PeerId;
 use crate::record::FileRecord;
 use crate::store::{ReadyContent, ReadyFile};
 use crate::web::content::Content;
+use crate::web::description::{Description, Facts};
 use crate::web::error::ApiError;
 use crate::web::representation::Representation;
 
@@ -91,11 +92,12 @@ async fn own(node: &Node, file: &str) -> Result<Representation, ApiError> {
         return serve(node, ready).await;
     }
     let ready = newest_named(node, file).await?;
-    Ok(Representation {
+    let about = Description::of(&Facts {
         // Another file may have the name from any moment on.
         modified: None,
-        ..serve(node, ready).await?
-    })
+        ..facts(&ready.record, &ready.record.file.hash.to_string())
+    })?;
+    present(node, ready, Arc::new(about)).await
 }
 
 /// How content is wanted that has no name of its own.
@@ -121,13 +123,17 @@ pub(super) async fn by_hash(
     let hash: BlobHash = hash.parse().map_err(|_| ApiError::UnknownBlob)?;
     let Query(query) = query?;
     let content = remote::content(&node, hash, None).await?;
-    let found = Representation {
-        content: content.ok_or(ApiError::UnknownBlob)?,
-        tag: hash.to_string(),
-        name: query.name.unwrap_or_else(|| hash.to_string()),
+    let tag = hash.to_string();
+    let about = Description::of(&Facts {
+        name: query.name.as_ref().unwrap_or(&tag),
+        tag: &tag,
         content_type: None,
         modified: None,
         is_immutable: true,
+    })?;
+    let found = Representation {
+        content: content.ok_or(ApiError::UnknownBlob)?,
+        about: Arc::new(about),
         inline: query.inline == Some(Switch::On),
     };
     found.answer(&method, &headers).await
@@ -147,19 +153,38 @@ async fn newest_named(node: &Node, name: &str) -> Result<ReadyFile, ApiError> {
     node.store().ready(id).await?.ok_or(ApiError::UnknownFile)
 }
 
+/// A file of this node. What is told of it stays ready as long as the file does.
 async fn serve(node: &Node, ready: ReadyFile) -> Result<Representation, ApiError> {
-    let ReadyFile { record, content } = ready;
+    let about = ready.prepared.get_or_make(|| {
+        let tag = ready.record.file.hash.to_string();
+        Description::of(&facts(&ready.record, &tag))
+    })?;
+    present(node, ready, about).await
+}
+
+fn facts<'a>(record: &'a FileRecord, tag: &'a str) -> Facts<'a> {
     let file = &record.file;
-    Ok(Representation {
-        content: match content {
-            ReadyContent::Small(bytes) => Content::Memory(bytes),
-            ReadyContent::Stored => Content::Local(open(node, &record).await?),
-        },
-        tag: file.hash.to_string(),
-        name: file.name.clone(),
-        content_type: file.content_type.clone(),
+    Facts {
+        tag,
+        name: &file.name,
+        content_type: file.content_type.as_deref(),
         modified: record.uploaded_at.to_system_time(),
         is_immutable: false,
+    }
+}
+
+async fn present(
+    node: &Node,
+    ready: ReadyFile,
+    about: Arc<Description>,
+) -> Result<Representation, ApiError> {
+    let content = match ready.content {
+        ReadyContent::Small(bytes) => Content::Memory(bytes),
+        ReadyContent::Stored => Content::Local(open(node, &ready.record).await?),
+    };
+    Ok(Representation {
+        content,
+        about,
         inline: false,
     })
 }

@@ -167,14 +167,15 @@ fn without_length(response: Response) -> Response {
 
 /// Puts what several layers say into one line, for clients that read only one.
 fn in_one_line(headers: &mut HeaderMap, name: &HeaderName) {
+    if headers.get_all(name).iter().nth(1).is_none() {
+        return;
+    }
     let lines: Vec<_> = headers
         .get_all(name)
         .iter()
         .map(HeaderValue::as_bytes)
         .collect();
-    if lines.len() > 1
-        && let Ok(line) = HeaderValue::from_bytes(&lines.join(&b", "[..]))
-    {
+    if let Ok(line) = HeaderValue::from_bytes(&lines.join(&b", "[..])) {
         headers.insert(name, line);
     }
 }

@@ -13,6 +13,7 @@ use crate::peer_id::PeerId;
 use crate::record::FileId;
 use crate::store::StoreError;
 use crate::web::content::Content;
+use crate::web::description::{Description, Facts};
 use crate::web::error::ApiError;
 use crate::web::representation::Representation;
 
@@ -39,7 +40,7 @@ pub(super) async fn of_peer(
         (content.map(Content::Unverified), tag)
     };
     let content = content.ok_or(ApiError::UnknownFile)?;
-    Ok(represent(file, content, tag))
+    represent(&file, content, &tag)
 }
 
 /// The file that an id means which this node has not given.
@@ -63,26 +64,26 @@ pub(super) async fn by_id(node: &Node, id: FileId) -> Result<Representation, Api
     let file = with_id(node, id)?.file;
     let hash = file.hash.ok_or(ApiError::UnknownFile)?;
     let content = content(node, hash, None).await?;
-    Ok(represent(
-        file,
-        content.ok_or(ApiError::UnknownFile)?,
-        hash.to_string(),
-    ))
+    let content = content.ok_or(ApiError::UnknownFile)?;
+    represent(&file, content, &hash.to_string())
 }
 
 /// Content that is called as a peer calls its file.
-fn represent(file: NetworkFile, content: Content, tag: String) -> Representation {
-    let sendable = |it: &String| HeaderValue::try_from(it).is_ok();
-    Representation {
-        content,
+fn represent(file: &NetworkFile, content: Content, tag: &str) -> Result<Representation, ApiError> {
+    let sendable = |it: &&str| HeaderValue::try_from(*it).is_ok();
+    let about = Description::of(&Facts {
         tag,
-        name: file.name,
-        content_type: file.content_type.filter(sendable),
+        name: &file.name,
+        content_type: file.content_type.as_deref().filter(sendable),
         // Others tell it.
         modified: None,
         is_immutable: false,
+    })?;
+    Ok(Representation {
+        content,
+        about: Arc::new(about),
         inline: false,
-    }
+    })
 }
 
 /// What `peer` told of the file that it holds under an id or a name.

@@ -1,6 +1,7 @@
 //! Files that were asked for lately, in memory: most reads are of few files.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use quick_cache::sync::{Cache, DefaultLifecycle, PlaceholderGuard};
@@ -11,8 +12,8 @@ use crate::record::{FileId, FileRecord};
 
 /// How much memory the files may take, in bytes.
 const CAPACITY: u64 = 32 << 20;
-/// What a file takes beside its content and its texts, in bytes.
-const FILE_BYTES: usize = 512;
+/// What a file takes beside its content and its texts, with what is made ready of it, in bytes.
+const FILE_BYTES: usize = 1024;
 /// How many files of a common size find room.
 const USUAL_FILES: usize = 8192;
 
@@ -23,6 +24,30 @@ pub struct ReadyFile {
     pub record: Arc<FileRecord>,
     /// Its content.
     pub content: ReadyContent,
+    /// What is told of it.
+    pub prepared: Arc<Prepared>,
+}
+
+/// What a surface has made ready of a file for its answers. It lives as long as the file is in
+/// memory.
+#[derive(Default)]
+pub struct Prepared(OnceLock<Arc<dyn Any + Send + Sync>>);
+
+impl Prepared {
+    /// What was made ready, or else what `make` makes. The surface that comes first keeps its own
+    /// here; any other makes it each time.
+    pub fn get_or_make<T: Any + Send + Sync, E>(
+        &self,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
+        let kept = self.0.get().cloned();
+        if let Some(Ok(kept)) = kept.map(Arc::downcast) {
+            return Ok(kept);
+        }
+        let ready = Arc::new(make()?);
+        let _ = self.0.set(Arc::<T>::clone(&ready));
+        Ok(ready)
+    }
 }
 
 /// The content of a file.
@@ -72,7 +97,8 @@ impl Weighter<FileId, ReadyFile> for Weight {
             ReadyContent::Stored => 0,
         };
         let texts = file.name.len() + file.description.len() + content_type;
-        (FILE_BYTES + texts + content) as u64
+        // Those of the record, and what is told of them.
+        (FILE_BYTES + 3 * texts + content) as u64
     }
 }
 

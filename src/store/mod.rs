@@ -51,7 +51,7 @@ pub use directory::DirectoryError;
 pub use disk_use::DiskUse;
 pub use error::StoreError;
 pub use feed::{Change, Changes, News};
-pub use hot::{HotReads, ReadyContent, ReadyFile};
+pub use hot::{HotReads, Prepared, ReadyContent, ReadyFile};
 pub use ingest::About;
 pub use quota::TakenRoom;
 pub use reports::DamageCounts;

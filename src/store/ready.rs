@@ -27,6 +27,7 @@ impl Store {
         let ready = ReadyFile {
             content: self.ready_content(&record).await?,
             record: Arc::new(record),
+            prepared: Arc::default(),
         };
         // Fails where the file was removed meanwhile: then it must not be kept.
         let _ = place.insert(ready.clone());

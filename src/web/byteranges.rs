@@ -21,16 +21,15 @@ pub(crate) struct ByteRanges {
 
 impl ByteRanges {
     /// The `ranges` of a content, each part with the content type of the whole.
-    pub(crate) fn new(content: Content, ranges: Vec<Range<u64>>, content_type: &str) -> Self {
+    pub(crate) fn new(content: Content, ranges: Vec<Range<u64>>, content_type: &[u8]) -> Self {
         // Random, so that nobody can upload content that holds it.
         let boundary = Uuid::new_v4().simple().to_string();
         let size = content.size();
         let with_head = |range: Range<u64>| {
             let content_range = content_range(&range, size);
-            let head = format!(
-                "\r\n--{boundary}\r\nContent-Type: {content_type}\r\n\
-                 Content-Range: {content_range}\r\n\r\n"
-            );
+            let begin = format!("\r\n--{boundary}\r\nContent-Type: ");
+            let end = format!("\r\nContent-Range: {content_range}\r\n\r\n");
+            let head = [begin.as_bytes(), content_type, end.as_bytes()].concat();
             (Bytes::from(head), range)
         };
         Self {

@@ -36,7 +36,7 @@ const OTHER_TEXTS: [&str; 3] = ["cts", "mts", "ts"];
 /// name tells. None where neither does.
 pub(crate) fn of<'a>(said: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
     let said = said.filter(|it| is_type(it));
-    let meant = said.filter(|it| essence(it) != UNKNOWN);
+    let meant = said.filter(|it| !essence(it).eq_ignore_ascii_case(UNKNOWN));
     if let Some(meant) = meant {
         return Some(meant.into());
     }

@@ -11,6 +11,7 @@ pub(crate) mod code;
 pub(crate) mod conditions;
 pub(crate) mod content;
 mod counted;
+pub(crate) mod description;
 pub(crate) mod disposition;
 pub(crate) mod error;
 pub(crate) mod error_body;

@@ -1,5 +1,6 @@
 //! One line in the log for every request, when its answer has been sent or given up.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
@@ -7,9 +8,9 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::Response;
-use uuid::Uuid;
+use bytes::{BufMut, BytesMut};
 
 use super::error::Cause;
 use crate::web::clients::ClientAddress;
@@ -30,7 +31,7 @@ pub(crate) async fn log<Answering: Future<Output = Response>>(
         id: id.clone(),
         client: request.extensions().get().copied(),
         method: request.method().clone(),
-        path: request.uri().path().to_owned(),
+        uri: request.uri().clone(),
         began: Instant::now(),
         status: None,
         sent: 0,
@@ -62,21 +63,29 @@ fn request_id(request: &Request) -> HeaderValue {
 /// one from it, nor how many there were: it is a count under a key that this process alone has,
 /// which takes no call of the system as a random number would.
 fn next_id() -> HeaderValue {
-    static KEY: LazyLock<[u8; 32]> = LazyLock::new(random_key);
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let hash = blake3::keyed_hash(&KEY, &count.to_le_bytes());
-    let hex = hash.to_hex();
-    let (first, _) = hex.split_at(16);
-    let (_, last) = hex.split_at(48);
-    // Letters, digits and hyphens make a header value.
-    HeaderValue::try_from(format!("{first}-{last}")).unwrap_or(HeaderValue::from_static("none"))
+    let halves = [0_u8, 1].map(|half| KEY.hash_one((half, count)).to_be_bytes());
+    let mut id = BytesMut::with_capacity(2 * 16 + 1);
+    for (n, half) in halves.into_iter().enumerate() {
+        if n > 0 {
+            id.put_u8(b'-');
+        }
+        for byte in half {
+            id.put_u8(hex_digit(byte >> 4));
+            id.put_u8(hex_digit(byte & 15));
+        }
+    }
+    // Digits, letters and hyphens make a header value.
+    HeaderValue::from_maybe_shared(id.freeze()).unwrap_or(HeaderValue::from_static("none"))
 }
 
-fn random_key() -> [u8; 32] {
-    let halves = [Uuid::new_v4(), Uuid::new_v4()];
-    let hash = blake3::hash(halves.map(Uuid::into_bytes).as_flattened());
-    *hash.as_bytes()
+fn hex_digit(value: u8) -> u8 {
+    match value {
+        0..10 => b'0' + value,
+        _ => b'a' + value - 10,
+    }
 }
 
 /// What the log will say; written on drop.
@@ -84,7 +93,7 @@ struct Line {
     id: HeaderValue,
     client: Option<ClientAddress>,
     method: Method,
-    path: String,
+    uri: Uri,
     began: Instant,
     /// None while there is no answer: the client may leave before.
     status: Option<StatusCode>,
@@ -100,9 +109,8 @@ impl Drop for Line {
         let status = self.status.map(|it| it.as_u16());
         let cause = self.cause.as_ref().map(|it| it.0.as_str());
         let micros = self.began.elapsed().as_micros();
-        let Self {
-            method, path, sent, ..
-        } = self;
+        let path = self.uri.path();
+        let Self { method, sent, .. } = self;
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(%method, path, status, sent, micros, client, id, cause, "request")
