@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use rustix::process::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many windows of one download or copy are under way or wait for the one before them. The
@@ -21,13 +22,19 @@ pub(super) struct Places(Arc<Semaphore>);
 
 /// How many peers all downloads together ask at once beyond the few that each may.
 const HEDGES: usize = 256;
+/// They take one part in so many of the files that may be open at most: each is a connection, and
+/// clients have most of those.
+const PART_OF_FILES: u64 = 8;
 
 /// The questions of all downloads to peers that would not be asked if others were not silent.
 pub(super) struct Hedges(Arc<Semaphore>);
 
 impl Default for Hedges {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(HEDGES)))
+        let files = getrlimit(Resource::Nofile).current;
+        let part = files.and_then(|it| usize::try_from(it / PART_OF_FILES).ok());
+        let hedges = part.map_or(HEDGES, |it| it.min(HEDGES));
+        Self(Arc::new(Semaphore::new(hedges)))
     }
 }
 
