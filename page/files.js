@@ -24,7 +24,8 @@ const MOST_SORTED = 5000
 // The orders of the node itself, and those of the page.
 const ORDERS = ['newest', 'oldest']
 const SORTED = {
-  name: (a, b) => a.name.localeCompare(b.name),
+  // As people count: 2 before 10.
+  name: (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }),
   largest: (a, b) => b.size - a.size,
 }
 

@@ -13,7 +13,7 @@ export function showStorage(status) {
       element('strong', {}, bytes(status.blob_bytes)), ' kept for ',
       count(status.local_files, 'file', 'files')),
     status.room_bytes > 0 ? element('p', {}, `Room for ${bytes(status.room_bytes)} more`) : '',
-    saved > 0 ? ring(status.blob_bytes, saved) : '',
+    percentSaved(status.blob_bytes, saved) > 0 ? ring(status.blob_bytes, saved) : '',
     element('ul', { class: 'legend' },
       element('li', { class: 'stored' }, `${bytes(status.blob_bytes)} on disk, in ${count(status.blobs, 'content', 'contents')}`),
       saved > 0 ? element('li', { class: 'saved' }, `${bytes(saved)} saved by deduplication`) : null),
@@ -41,17 +41,19 @@ function tellWarnings(status) {
   document.getElementById('warnings').replaceChildren(...told)
 }
 
+const shareSaved = (stored, saved) => saved / Math.max(stored + saved, 1)
+const percentSaved = (stored, saved) => Math.round(100 * shareSaved(stored, saved))
+
 function ring(stored, saved) {
-  const all = stored + saved
-  const share = all === 0 ? 0 : saved / all
-  const percent = `${Math.round(share * 100)} %`
+  const share = shareSaved(stored, saved)
+  const percent = `${percentSaved(stored, saved)} %`
   const around = 2 * Math.PI * 40
   return picture('svg', {
     viewBox: '0 0 100 100', class: 'ring', role: 'img',
     'aria-label': `${percent} of the files' bytes are saved by deduplication`,
   },
-  picture('circle', { cx: 50, cy: 50, r: 40, class: all === 0 ? 'nothing' : 'stored' }),
-  share === 0 ? null : picture('circle', {
+  picture('circle', { cx: 50, cy: 50, r: 40, class: 'stored' }),
+  picture('circle', {
     cx: 50, cy: 50, r: 40, class: 'saved', transform: 'rotate(-90 50 50)',
     'stroke-dasharray': `${share * around} ${around}`,
   }),

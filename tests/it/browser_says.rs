@@ -151,3 +151,35 @@ fn that_nobody_reaches_the_node_and_that_holders_do_not_answer_is_told_in_words(
     second.kill();
     page.end();
 }
+
+#[test]
+fn what_is_saved_is_told_however_little_and_drawn_once_it_is_a_hundredth() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    let long = content(23, 1_000_000);
+    uploaded(node.address, "long.bin", &long);
+    for name in ["one.txt", "other.txt"] {
+        uploaded(node.address, name, b"ten bytes.");
+    }
+    let mut page = Visit::begin("ring.mjs", &node, &[]);
+    page.until("little is saved");
+    uploaded(node.address, "long, once more.bin", &long);
+    page.end();
+}
+
+#[test]
+fn names_are_sorted_as_people_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    let names = [
+        "Holiday 1.jpg",
+        "holiday 2.jpg",
+        "Holiday 10.jpg",
+        "notes.txt",
+    ];
+    for name in names.iter().rev() {
+        uploaded(node.address, name, name.as_bytes());
+    }
+    let names = names.each_ref().map(|name| name as _);
+    run("sorted.mjs", &node, &names);
+}

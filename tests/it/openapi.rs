@@ -73,13 +73,17 @@ fn the_document_says_where_the_node_is_by_where_it_was_got_itself() {
 fn refusals_before_any_route_have_codes_of_the_document() {
     let (_dir, node) = start(&[]);
     let document = document(node.address);
-    let coded = "POST /api/p2p/upload HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n";
-    let two_hosts = "GET /health HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n";
+    let coded = head(
+        "POST",
+        "/api/p2p/upload",
+        &["Transfer-Encoding: gzip, chunked"],
+    );
+    let two_hosts = head("GET", "/health", &["Host: localhost", "Host: localhost"]);
     for (request, path, method, code) in [
         (coded, "/api/p2p/upload", "post", "transfer_coded"),
         (two_hosts, "/health", "get", "bad_request"),
     ] {
-        let answer = send(node.address, request.as_bytes());
+        let answer = send(node.address, &request);
         let (status, told) = answer.refusal();
         assert_eq!(told, code);
         let described = &document["paths"][path][method]["responses"][status.to_string()];
