@@ -11,7 +11,7 @@ use crate::metrics::Counter;
 use crate::record::{FileId, FileRecord};
 
 /// How much memory the files may take, in bytes.
-const CAPACITY: u64 = 32 << 20;
+const CAPACITY: u64 = 36 << 20;
 /// What a file takes beside its content and its texts, with what is made ready of it, in bytes.
 const FILE_BYTES: usize = 1024;
 /// How many files of a common size find room.
