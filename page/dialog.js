@@ -2,12 +2,25 @@
 
 let asked = 0
 
+// Opens a dialog. The focus goes back to where it was when it closes, also where that was made anew
+// meanwhile.
+export function open(dialog) {
+  const { action } = document.activeElement?.dataset ?? {}
+  dialog.showModal()
+  if (!action) return
+  const back = () => {
+    if (document.activeElement !== document.body) return
+    document.querySelector(`[data-action="${CSS.escape(action)}"]`)?.focus()
+  }
+  dialog.addEventListener('close', back, { once: true })
+}
+
 // Opens a dialog; tells whether it was answered with yes.
 export function answered(dialog) {
   asked += 1
   const mine = asked
   dialog.returnValue = 'no'
-  dialog.showModal()
+  open(dialog)
   return new Promise((resolve) => {
     const closed = () => {
       // Its event may come when the dialog is open again, for the next question.

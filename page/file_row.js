@@ -22,7 +22,7 @@ export function row(file, keeping, facts, mayWrite) {
 
 // Tells where the focus was, when a row is made anew.
 function action(name, file) {
-  return { 'data-action': `${name} ${file.ids[0]}` }
+  return { 'data-action': `${name} ${file.key}` }
 }
 
 function button(label, file, act, kind = '') {

@@ -208,7 +208,7 @@ function drawn(item, facts, make) {
 
 function focusAgain(list, action) {
   const same = list.querySelector(`[data-action="${CSS.escape(action)}"]`)
-  const ofFile = action.split(' ').at(-1)
+  const ofFile = action.slice(action.indexOf(' ') + 1)
   const next = same ?? list.querySelector(`a[data-action="open ${CSS.escape(ofFile)}"]`)
   const there = next ?? document.getElementById('files')
   there.focus()

@@ -2,6 +2,7 @@
 
 import { isPrivate, note, read, request } from './api.js'
 import { badge, holders } from './badge.js'
+import { open } from './dialog.js'
 import { address, download, keepHere, remove } from './file_actions.js'
 import { age, bytes, element, plain, plainLines } from './format.js'
 import { mayWrite } from './rights.js'
@@ -26,7 +27,7 @@ export async function look(file) {
   showActions(file)
   tellDescription(file).catch(() => {})
   dialog().onclose = close
-  dialog().showModal()
+  open(dialog())
   const made = await showing(file).catch((error) => element('p', { class: 'warning' }, error.message))
   if (shown === file) place.replaceChildren(made)
 }

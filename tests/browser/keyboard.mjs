@@ -36,6 +36,13 @@ await visit(url, async (page) => {
   await row(page, 'Files', typed.name).waitFor()
 })
 
+async function uploadOnceMore(name) {
+  const query = new URLSearchParams({ name })
+  const { files: [file] } = await (await fetch(`api/p2p/files?${query}`)).json()
+  const body = await (await fetch(`api/p2p/file/${file.file_id}`)).blob()
+  await fetch(`api/p2p/upload?${query}`, { method: 'POST', body })
+}
+
 await visit(url, async (page) => {
   await row(page, 'Files', name).waitFor()
   await page.keyboard.press('Tab')
@@ -48,6 +55,10 @@ await visit(url, async (page) => {
   await page.keyboard.press('Enter')
   const question = page.getByRole('dialog', { name: 'Delete this file?' })
   await question.waitFor()
+  // What has the focus again afterwards is another one where the row was made anew.
+  const before = await page.locator(`[aria-label="Delete: ${name}"]`).elementHandle()
+  await page.evaluate(uploadOnceMore, name)
+  await page.waitForFunction((it) => !it.isConnected, before)
   await page.keyboard.press('Escape')
   await question.waitFor({ state: 'hidden' })
   await page.keyboard.press('Enter')
