@@ -3,6 +3,7 @@
 
 import { authorization, read, TOKEN_MARK } from './api.js'
 import { element, picture } from './format.js'
+import { hasTokens } from './rights.js'
 import { correction, generate } from './vendor/lean-qr.mjs'
 
 // How much stays white around a code, in modules (ISO/IEC 18004).
@@ -31,8 +32,17 @@ const isLocal = ({ hostname }) => /^(localhost|.*\.localhost|127(\.\d+){3}|\[::1
 
 // Of a node that nobody else reaches.
 function howToListen() {
-  const token = [...crypto.getRandomValues(new Uint8Array(16))].map((it) => it.toString(16).padStart(2, '0')).join('')
   const port = new URL(document.baseURI).port || '5004'
+  if (!hasTokens()) return howToBegin(port)
+  return [
+    element('p', {}, 'This node listens on this machine alone, so no phone reaches it. Stop it, and start it as you did, with its token and all else that you set, but so that your network reaches it:'),
+    element('pre', { tabindex: '0', 'aria-label': 'What to add' }, `--listen 0.0.0.0:${port}`),
+  ]
+}
+
+// Of one that anybody may use who reaches it, which is nobody else so far.
+function howToBegin(port) {
+  const token = [...crypto.getRandomValues(new Uint8Array(16))].map((it) => it.toString(16).padStart(2, '0')).join('')
   return [
     element('p', {}, 'This node listens on this machine alone, so no phone reaches it. Stop it, and start it so that your network does, with a token without which nobody there can change anything:'),
     element('pre', { tabindex: '0', 'aria-label': 'The command' }, `LARDER_TOKEN=${token} larder --listen 0.0.0.0:${port}`),

@@ -8,6 +8,9 @@ let health = null
 export const mayWrite = () => health?.may_write ?? true
 export const mayRead = () => health?.may_read ?? true
 
+// Whether the node has tokens, as far as it has told.
+export const hasTokens = () => health?.writers === 'token'
+
 // Asks the node, and offers no more than it would take.
 export async function showRights() {
   const headers = authorization()
@@ -25,6 +28,7 @@ export async function showRights() {
 function whyNot(hasToken) {
   if (!mayRead()) return 'Only who has a token sees what is here. Enter one to look, download and upload.'
   if (health.writers === 'nobody') return 'This node takes no changes from anybody: its files can be read only.'
+  if (!health.may_write && health.knows_token === false) return 'This node does not know your token, so you can only read here. Enter another to upload, keep and delete.'
   if (!health.may_write && hasToken) return 'Your token gives the right to read only, so nothing can be uploaded, kept or deleted with it.'
   if (!health.may_write) return 'Who has no token can only read here. Enter one to upload, keep and delete.'
   if (!health.writable) return `This node takes no uploads now: ${health.reason}`

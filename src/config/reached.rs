@@ -41,5 +41,19 @@ pub(super) fn outward_ip(also_6: bool) -> Option<IpAddr> {
         Some(socket.local_addr().ok()?.ip())
     };
     let seen_6 = || seen(Ipv6Addr::UNSPECIFIED.into(), ELSEWHERE_6.into());
-    seen(Ipv4Addr::UNSPECIFIED.into(), ELSEWHERE.into()).or_else(|| also_6.then(seen_6).flatten())
+    seen(Ipv4Addr::UNSPECIFIED.into(), ELSEWHERE.into())
+        .or_else(|| also_6.then(seen_6).flatten())
+        .or_else(|| beside(also_6))
+}
+
+/// The first address of this machine on a network that leads nowhere else, such as one cable
+/// between two machines.
+fn beside(also_6: bool) -> Option<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let up = interfaces.iter().filter(|it| it.is_oper_up());
+    let far = up.filter(|it| !it.is_loopback() && !it.is_link_local());
+    let mut ips: Vec<_> = far.map(if_addrs::Interface::ip).collect();
+    ips.retain(|ip| ip.is_ipv4() || also_6);
+    ips.sort_by_key(IpAddr::is_ipv6);
+    ips.first().copied()
 }

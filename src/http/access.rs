@@ -70,6 +70,11 @@ pub(super) fn may_write(access: &Access, headers: &HeaderMap) -> bool {
     check(access, headers, WRITERS).is_ok()
 }
 
+/// Whether this node knows the token that comes with these headers; None where none does.
+pub(super) fn knows_token(access: &Access, headers: &HeaderMap) -> Option<bool> {
+    presented(headers).map(|it| access.find(it).is_some())
+}
+
 /// Takes a request with these headers if whoever sends it has the rights that it needs.
 pub(super) fn check(
     access: &Access,

@@ -118,6 +118,9 @@ struct Asker {
     may_write: bool,
     /// Whether whoever asks may read; where not, the node is private.
     may_read: bool,
+    /// Whether the node knows the token that it is asked with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    knows_token: Option<bool>,
 }
 
 /// Fails as an upload would fail now, whoever sent it.
@@ -159,6 +162,7 @@ pub(super) async fn health(
         asker: Asker {
             may_write: access::may_write(&access, &headers),
             may_read: access::may_read(&access, &headers),
+            knows_token: access::knows_token(&access, &headers),
         },
         damaged,
         lost_changes,

@@ -39,7 +39,7 @@ pub(super) struct ZipQuery {
     /// The ids of the files.
     #[param(min_items = 1, pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
     id: Vec<String>,
-    /// Under which name to save the archive, without its ending.
+    /// Under which name to save the archive, with or without its ending.
     name: Option<String>,
 }
 
@@ -93,7 +93,15 @@ pub(super) async fn chosen(
         };
         found.add(&node, file).await?;
     }
-    send(node, found, name.as_deref().unwrap_or("files"), &method).await
+    let name = name.as_deref().unwrap_or("files");
+    // Many write the ending, which is there anyway.
+    send(
+        node,
+        found,
+        name.strip_suffix(".zip").unwrap_or(name),
+        &method,
+    )
+    .await
 }
 
 /// `GET /api/p2p/zip/{*folder}`: all files whose names begin with that of the folder and a slash.

@@ -101,10 +101,12 @@ pub(super) fn reason(address: &BaseUrl, error: &ClientError) -> String {
         ClientError::Address(_) => {
             "this node asks no such address: it is reserved, or outside --peer-networks".into()
         }
-        // So larder, nginx and others answer what they take for no TLS.
-        ClientError::Status(StatusCode::BAD_REQUEST) if speaks_http => {
-            format!("{error}, as of a port that speaks HTTPS: its address may begin with https://")
-        }
+        // So larder, nginx and others answer what they take for no TLS, and nodes and bootstrap
+        // servers what tells them an address that means themselves.
+        ClientError::Status(StatusCode::BAD_REQUEST) if speaks_http => format!(
+            "{error}, as of a port that speaks HTTPS (its address may begin with https://), or since \
+             it cannot reach the address that this node tells of itself (--base-url)"
+        ),
         ClientError::Http(error) => of_request(speaks_http, error),
         other => other.to_string(),
     }

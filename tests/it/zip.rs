@@ -73,11 +73,10 @@ fn several_files_come_as_one_archive_that_programs_unpack() {
     let target = archive_of(&node, &files);
     let answer = get(node.address, &format!("{target}&name=my%20files"), &[]);
     assert_is_archive(&answer);
-    assert!(
-        answer
-            .header("content-disposition")
-            .contains("\"my files.zip\"")
-    );
+    let saved_as = answer.header("content-disposition");
+    assert!(saved_as.contains("\"my files.zip\""), "{saved_as}");
+    let with_ending = get(node.address, &format!("{target}&name=my%20files.zip"), &[]);
+    assert_eq!(with_ending.header("content-disposition"), saved_as);
     // Told before, so that a browser shows how far it is.
     assert_eq!(
         answer.header("content-length"),

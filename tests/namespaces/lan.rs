@@ -87,6 +87,13 @@ impl Lan {
         Ok(())
     }
 
+    /// Leaves the nodes what is on the network itself.
+    pub(crate) fn remove_default_routes(&self) {
+        for node in 1..=self.nodes {
+            ip(&format!("-n {} route del default", self.space(node))).unwrap();
+        }
+    }
+
     fn switch(&self) -> String {
         format!("{}-switch", self.name)
     }

@@ -75,12 +75,25 @@ fn example() -> Vec<(u8, &'static str)> {
 
 #[test]
 fn two_machines_share_a_file_by_the_commands_of_readme() {
+    if let Some(lan) = Lan::of(2) {
+        share(&lan);
+    }
+}
+
+#[test]
+fn two_machines_that_one_cable_joins_and_no_router_share_a_file_alike() {
+    if let Some(lan) = Lan::of(2) {
+        lan.remove_default_routes();
+        share(&lan);
+    }
+}
+
+fn share(lan: &Lan) {
     let example = example();
     let ([.., (put_at, put), (get_at, get)], 7) = (&*example, example.len()) else {
         panic!("{example:?}");
     };
-    let Some(lan) = Lan::of(2) else { return };
-    let mut shells = [1, 2].map(|node| Shell::open(&lan, node));
+    let mut shells = [1, 2].map(|node| Shell::open(lan, node));
     for (node, command) in &example[..5] {
         let shell = &mut shells[usize::from(*node) - 1];
         shell.type_in(command);
