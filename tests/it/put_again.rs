@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use crate::common::commands::{command, done, run};
 use crate::common::content::content;
-use crate::common::process::{Node, start};
+use crate::common::process::{Node, start, until};
 use crate::common::random::Random;
 use crate::common::raw_http::get;
+use crate::common::relay::Relay;
 
 /// How often a node holds a file of each name.
 fn counts(node: SocketAddr) -> BTreeMap<String, usize> {
@@ -130,5 +131,51 @@ fn a_run_that_is_killed_at_its_end_has_ended_for_all_its_files_or_for_none() {
             "round {round}: {counts:?}"
         );
         done(here.path(), &url, &["rm", "d", "--all"]);
+    }
+}
+
+/// Makes an empty file and puts it by a cable that carries back only so many bytes. Then that
+/// breaks and is mended, and the command goes on; or else it stands still, and the command is
+/// killed. One that fails is typed again.
+fn put_with_lost_answers(node: SocketAddr, here: &Path, carries: u64, goes_on: bool) {
+    let name = format!("{carries:05} {}", u8::from(goes_on));
+    fs::write(here.join(&name), b"").unwrap();
+    let cable = Relay::new();
+    cable.connect(node);
+    if goes_on {
+        cable.cut_after(carries);
+    } else {
+        cable.stall_after(carries);
+    }
+    let mut put = command(here, &cable.url(), &["put", &name]);
+    let put = put.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut put = put.spawn().unwrap();
+    until("the cable has carried that", || {
+        (cable.carried() == carries).then_some(())
+    });
+    if !goes_on {
+        put.kill().unwrap();
+    }
+    cable.mend();
+    // Whether it was killed, or could not learn where others download the file.
+    if !put.wait().unwrap().success() {
+        done(here, &cable.url(), &["put", &name]);
+    }
+    assert_eq!(counts(node).get(&name), Some(&1), "{name}");
+}
+
+#[test]
+fn an_empty_file_is_stored_once_whichever_answer_is_lost() {
+    let (_dir, node) = start();
+    let here = tempfile::tempdir().unwrap();
+    let whole = Relay::new();
+    whole.connect(node.address);
+    // Names of one length, so that answers have one, too.
+    fs::write(here.path().join("00000 0"), b"").unwrap();
+    done(here.path(), &whole.url(), &["put", "00000 0"]);
+    let all = whole.carried();
+    for carries in (1..all).step_by(usize::try_from(all / 12).unwrap()) {
+        put_with_lost_answers(node.address, here.path(), carries, false);
+        put_with_lost_answers(node.address, here.path(), carries, true);
     }
 }

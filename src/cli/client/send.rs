@@ -250,6 +250,13 @@ impl Sending<'_> {
         }))
     }
 
+    /// What the node is told of the length when an upload begins. One of no bytes would be whole
+    /// at once, a file of which nobody knows when that answer is lost: so only the request that
+    /// ends it tells how long it is, when there is a note of it.
+    fn length_at_first(&self) -> Option<u64> {
+        Some(self.source.size()).filter(|size| *size > 0)
+    }
+
     /// How far an upload is; nothing where it is not one of this file.
     async fn look(&self, upload: UploadId) -> Result<Option<Progress>, Failure> {
         let request = self.request(Method::HEAD, &format!("{TUS}/{upload}"));
@@ -258,18 +265,20 @@ impl Sending<'_> {
         let size = number(headers, "upload-length");
         let metadata = text(headers, "upload-metadata").unwrap_or_default();
         let progress = progress(headers)?;
-        let is_own = size == Some(self.source.size())
-            && metadata.trim() == self.metadata
-            && progress.offset <= self.source.size();
+        let is_as_long = size == Some(self.source.size()) || size == self.length_at_first();
+        let is_own =
+            is_as_long && metadata.trim() == self.metadata && progress.offset <= self.source.size();
         Ok(is_own.then_some(progress))
     }
 
     /// Begins a new upload.
     async fn create(&mut self) -> Result<UploadId, Failure> {
         let request = self.request(Method::POST, TUS);
-        let request = request
-            .header("Upload-Length", self.source.size())
-            .header("Upload-Metadata", &self.metadata);
+        let request = match self.length_at_first() {
+            Some(length) => request.header("Upload-Length", length),
+            None => request.header("Upload-Defer-Length", 1),
+        };
+        let request = request.header("Upload-Metadata", &self.metadata);
         let answer = self.api.send(request).await?;
         let upload = text(answer.headers(), header::LOCATION.as_str());
         let upload = upload.and_then(|it| it.rsplit('/').next()?.parse().ok());
@@ -336,6 +345,10 @@ impl Sending<'_> {
             .header(header::CONTENT_TYPE, "application/offset+octet-stream")
             .header(header::CONTENT_LENGTH, left)
             .body(self.body(progress.offset));
+        let request = match self.length_at_first() {
+            Some(_) => request,
+            None => request.header("Upload-Length", self.source.size()),
+        };
         let moved = Arc::clone(&self.moved);
         let answer = self.api.send_while(request, || *moved.lock()).await;
         let unread = self.unread.lock().take();
