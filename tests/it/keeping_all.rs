@@ -2,10 +2,14 @@
 //! removed, and no stranger keeps them from it.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
+use larder::hash::BlobHash;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use uuid::Uuid;
 
+use crate::common::canned::{Canned, Reply};
 use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::liar::{Liar, Lie, Sends};
@@ -171,4 +175,115 @@ fn what_the_quota_has_no_room_for_is_told_once_and_the_rest_is_kept() {
     until_has(&node, &last);
     assert!(!own(&node).contains(large["hash"].as_str().unwrap()));
     assert_eq!(node.log().matches(told).count(), 1);
+}
+
+/// The names of the files that a node itself has, in their order.
+fn own_names(node: &Node) -> Vec<String> {
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    let files = files["files"].as_array().unwrap().iter();
+    let names = files.map(|it| it["original_name"].as_str().unwrap().to_owned());
+    let mut names: Vec<_> = names.collect();
+    names.sort_unstable();
+    names
+}
+
+/// A peer that signs nothing, and what it tells of files: each holds its own name many times.
+struct Unsigned {
+    peer: Canned,
+    id: String,
+    claims: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Unsigned {
+    fn start() -> Self {
+        let id = Uuid::new_v4().to_string();
+        let claims = Arc::<Mutex<Vec<Value>>>::default();
+        let (own_id, told) = (id.clone(), Arc::clone(&claims));
+        let peer = Canned::start(move |_, request| {
+            let files = told.lock().unwrap().clone();
+            if request.starts_with("GET /api/p2p/files") {
+                return Reply::Json(json!({ "peer_id": own_id, "files": files }).to_string());
+            }
+            let id = request.strip_prefix("GET /api/p2p/file/");
+            let file = files.iter().find(|it| id == it["file_id"].as_str());
+            let Some(name) = file.and_then(|it| it["original_name"].as_str()) else {
+                return Reply::Head("404 Not Found".to_owned());
+            };
+            let content = Self::content(name);
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n", content.len());
+            Reply::Whole(format!("{head}Connection: close\r\n\r\n{content}").into_bytes())
+        });
+        Self { peer, id, claims }
+    }
+
+    fn content(name: &str) -> String {
+        name.repeat(50)
+    }
+
+    fn registration(&self) -> String {
+        json!({ "peer_id": self.id, "address": self.peer.url(),
+            "timestamp": "2026-01-21T10:00:00" })
+        .to_string()
+    }
+
+    /// Tells of a file from now on, of content with this hash or without one.
+    fn claim(&self, id: &str, name: &str, hash: Option<BlobHash>) {
+        let size = Self::content(name).len();
+        let file = json!({ "file_id": id, "original_name": name, "size": size, "description": "",
+            "uploaded_at": "2026-01-21T10:00:00", "hash": hash.map(|it| it.to_string()) });
+        self.claims.lock().unwrap().push(file);
+    }
+}
+
+fn made_up() -> String {
+    Uuid::new_v4().to_string()
+}
+
+#[test]
+fn a_claim_for_an_id_that_the_node_itself_holds_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start_in(&dir, &[]);
+    let file = uploaded(node.address, "own", &content(1, 1000));
+    let id = file["file_id"].as_str().unwrap();
+    let stranger = Unsigned::start();
+    stranger.claim(id, "own", None);
+    let told = post(node.address, "/api/peers", &stranger.registration());
+    assert_eq!(told.status, 200);
+    // What comes later is kept, so all that could be kept before was looked at.
+    for name in ["first", "later"] {
+        stranger.claim(&made_up(), name, None);
+        until("another is kept", || {
+            own_names(&node).iter().any(|it| it == name).then_some(())
+        });
+    }
+    assert_eq!(own_names(&node), ["first", "later", "own"]);
+    let asked = stranger.peer.asked();
+    let of_id = asked.iter().find(|it| it.contains(&format!("/{id}")));
+    assert_eq!(of_id, None);
+}
+
+#[test]
+fn a_claim_that_does_not_count_names_no_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start_in(&dir, &[]);
+    let file = uploaded(node.address, "own", &content(1, 1000));
+    let id = file["file_id"].as_str().unwrap();
+    // It signs what it tells, is believed more than others, and has the content.
+    let bytes = Unsigned::content("listed");
+    let own_id = [(id.parse().unwrap(), bytes.as_bytes())];
+    let signed = Liar::under(own_id, Lie::TRUTH);
+    let told = post(node.address, "/api/peers", &signed.registration());
+    assert_eq!(told.status, 200);
+    until("its listing is read", || {
+        let target = format!("/api/p2p/download/{}/{id}", signed.id());
+        (get(node.address, &target, &[]).status == 200).then_some(())
+    });
+    let other = Unsigned::start();
+    other.claim(&made_up(), "listed", Some(BlobHash::of(bytes.as_bytes())));
+    let told = post(node.address, "/api/peers", &other.registration());
+    assert_eq!(told.status, 200);
+    until("the content is kept", || {
+        (own_names(&node).len() > 1).then_some(())
+    });
+    assert_eq!(own_names(&node), ["listed", "own"]);
 }

@@ -82,7 +82,7 @@ impl Keeper {
         };
         // Of two who want the same name at once, the second finds what the first has made.
         let _turn = self.naming.lock().await;
-        let called = self.fetcher.called(wanted);
+        let called = self.fetcher.called(wanted, &self.store).await?;
         if let Some(copy) = self.copy_called(wanted, &hash, &called.name).await? {
             return Ok(HeldAs::File(copy));
         }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use super::keeper::Keeper;
 use super::share::{Crowd, Share};
 use super::wanted::{Naming, Wanted};
-use crate::peer::directory::Held;
+use crate::peer::directory::{Held, NetworkFile};
 use crate::peer::prefix::Prefix;
 use crate::peer_id::PeerId;
+use crate::store::StoreError;
 
 /// How many files of the directory are looked at together.
 const PAGE: usize = 256;
@@ -69,16 +70,12 @@ impl Keeper {
 
     /// Has one fetched that is missing, where so many bytes of room are left.
     async fn keep_one(&self, held: Held, room: u64) -> Looked {
-        let file = held.file;
-        let told = file.hash.map(|hash| self.fetcher.told_of(&hash));
-        let best = told.and_then(|told| told.into_iter().next());
-        let first = held.peers.first().map(|&peer| (peer, file));
-        let Some((peer, file)) = best.or(first) else {
+        let Some(&teller) = held.peers.first() else {
             return Looked::Done;
         };
-        let wanted = Wanted {
-            peer,
-            file,
+        let mut wanted = Wanted {
+            peer: teller,
+            file: held.file,
             naming: Naming::Content,
         };
         if let Some(hash) = self.hash_of(&wanted) {
@@ -89,6 +86,11 @@ impl Keeper {
             if self.removed.has(&hash) {
                 return Looked::Done;
             }
+        }
+        match self.as_it_counts(&wanted).await {
+            Ok(Some((peer, file))) => (wanted.peer, wanted.file) = (peer, file),
+            // What the list does not show is not kept; and what cannot be looked up is found anew.
+            Ok(None) | Err(_) => return Looked::Done,
         }
         let Some(share) = self.share_of(wanted.peer) else {
             return Looked::Done;
@@ -108,6 +110,22 @@ impl Keeper {
         drop(queue);
         self.wake();
         if added { Looked::Done } else { Looked::Later }
+    }
+
+    /// What is wanted, as those tell of it that are believed most; None where it does not count,
+    /// since others say what its id means.
+    async fn as_it_counts(
+        &self,
+        Wanted { peer, file, .. }: &Wanted,
+    ) -> Result<Option<(PeerId, NetworkFile)>, StoreError> {
+        if !self.fetcher.counts(file, &self.store).await? {
+            return Ok(None);
+        }
+        let best = match file.hash {
+            Some(hash) => self.fetcher.best_told_of(&hash, &self.store).await?,
+            None => None,
+        };
+        Ok(best.or_else(|| Some((*peer, file.clone()))))
     }
 
     /// What stands for a peer where places are shared out; None of one that is not known.

@@ -17,6 +17,7 @@ use crate::fetch::unverified::UnverifiedContent;
 use crate::fetch::verified::VerifiedContent;
 use crate::hash::BlobHash;
 use crate::peer::directory::NetworkFile;
+use crate::peer_id::PeerId;
 use crate::record::FileRecord;
 use crate::small_state::StateError;
 use crate::store::{About, Store, StoreError, TakenRoom};
@@ -101,7 +102,11 @@ pub(super) struct Fetch<'a> {
 impl Fetcher {
     /// What the peers that can be trusted most tell of what is wanted: of content those that have
     /// served some before others, of an id those that sign. A name that came with the wish stays.
-    pub(super) fn called(&self, wanted: &Wanted) -> NetworkFile {
+    pub(super) async fn called(
+        &self,
+        wanted: &Wanted,
+        store: &Store,
+    ) -> Result<NetworkFile, StoreError> {
         let Wanted { file, naming, .. } = wanted;
         let best = match (naming, file.hash) {
             (Naming::Given, _) | (_, None) => None,
@@ -112,11 +117,42 @@ impl Fetcher {
                 same.next().filter(|_| same.next().is_none())
             }
             (Naming::Content, Some(hash)) => {
-                let told = self.told_of(&hash).into_iter().next();
+                let told = self.best_told_of(&hash, store).await?;
                 told.map(|(_, told)| told)
             }
         };
-        best.unwrap_or_else(|| file.clone())
+        Ok(best.unwrap_or_else(|| file.clone()))
+    }
+
+    /// The first that [`Fetcher::told_of`] tells of a content and that counts; None where none
+    /// does.
+    pub(super) async fn best_told_of(
+        &self,
+        hash: &BlobHash,
+        store: &Store,
+    ) -> Result<Option<(PeerId, NetworkFile)>, StoreError> {
+        for (peer, file) in self.told_of(hash) {
+            if self.counts(&file, store).await? {
+                return Ok(Some((peer, file)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether what a peer tells of a file is what its id means, as in the list of the network:
+    /// what this node holds under an id overrules all that others say of it, and what is signed
+    /// all that is not.
+    pub(super) async fn counts(
+        &self,
+        file: &NetworkFile,
+        store: &Store,
+    ) -> Result<bool, StoreError> {
+        if let Some(own) = store.get(file.id).await? {
+            return Ok(file.hash == Some(own.file.hash));
+        }
+        let meant = self.network.directory.with_id(file.id);
+        let is_it = |it: &NetworkFile| it.hash == file.hash && it.name == file.name;
+        Ok(meant.iter().any(|it| is_it(&it.file)))
     }
 }
 
@@ -136,7 +172,7 @@ impl Fetch<'_> {
             // First, or a crash behind the next step would have it fetched again.
             None => self.unhashed.note(file.id, content.hash()).await?,
         }
-        let called = self.fetcher.called(wanted);
+        let called = self.fetcher.called(wanted, self.store).await?;
         let about = About {
             name: called.name,
             content_type: called.content_type,
