@@ -1,5 +1,5 @@
-//! A disk that puts nothing into a directory over which something was mounted, and changes
-//! nothing behind a link.
+//! A disk that puts nothing into a directory over which something was mounted or that has taken the
+//! place of one with contents, and changes nothing behind a link.
 //!
 //! What is written to a mount is durable, and gone as soon as that is unmounted again. Whoever has
 //! a file open in such a directory can tell by the file; who makes one is told here. Behind a link
@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use crate::disk::{Disk, DiskDir, DiskFile};
@@ -21,6 +22,10 @@ pub struct AnchoredDisk {
     root: PathBuf,
     /// Where the root was, and each directory in it that there was.
     places: BTreeMap<PathBuf, Place>,
+    /// The names of the directories in it in whose place no other may come.
+    lasting: &'static [&'static str],
+    /// Those of them that came later.
+    made: Mutex<BTreeMap<PathBuf, Place>>,
 }
 
 /// Which directory stands at a path.
@@ -53,8 +58,10 @@ impl Place {
 }
 
 impl AnchoredDisk {
-    /// `disk`, where all below `root` stays on the mounts on which it is now. Blocks.
-    pub fn new(disk: Arc<dyn Disk>, root: &Path) -> Self {
+    /// `disk`, where all below `root` stays on the mounts on which it is now, and all in the root and
+    /// in the directories called as the `lasting` ones in those that there are, however like them
+    /// another one is that takes the place. Blocks.
+    pub fn new(disk: Arc<dyn Disk>, root: &Path, lasting: &'static [&'static str]) -> Self {
         let mut places = BTreeMap::new();
         let names = std::fs::read_dir(root).into_iter().flatten().flatten();
         let below = names.map(|name| name.path());
@@ -68,6 +75,24 @@ impl AnchoredDisk {
             disk,
             root: root.to_owned(),
             places,
+            lasting,
+            made: Mutex::default(),
+        }
+    }
+
+    /// Whether this directory, which is there now, is the one that it was.
+    fn is_as_before(&self, dir: &Path, now: Place, root: Place) -> bool {
+        let name = dir.strip_prefix(&self.root).unwrap_or(dir);
+        let is_lasting = dir == self.root || self.lasting.iter().any(|it| name == Path::new(it));
+        match self.places.get(dir) {
+            Some(before) if is_lasting => (now.inode, now.device) == (before.inode, before.device),
+            Some(before) => now.is_like(*before),
+            None if is_lasting => {
+                let mut made = self.made.lock();
+                let before = *made.entry(dir.to_owned()).or_insert(now);
+                now.is_like(root) && (now.inode, now.device) == (before.inode, before.device)
+            }
+            None => now.is_like(root),
         }
     }
 
@@ -98,29 +123,36 @@ impl AnchoredDisk {
         let Ok(below) = parent.strip_prefix(&self.root) else {
             return Ok(());
         };
-        let dir = match below.components().next() {
-            Some(first) => self.root.join(first),
-            None => self.root.clone(),
-        };
-        // Where there is none, whoever wants to put something there finds out.
-        let Ok(now) = Place::at(&dir) else {
-            return Ok(());
-        };
-        if now.is_like(*self.places.get(&dir).unwrap_or(root)) {
-            return Ok(());
+        let first = below.components().next().map(|first| self.root.join(first));
+        for dir in [Some(self.root.clone()), first].into_iter().flatten() {
+            // Where there is none, whoever wants to put something there finds out.
+            if let Ok(now) = Place::at(&dir)
+                && !self.is_as_before(&dir, now, *root)
+            {
+                let told = format!(
+                    "something else has come in the place of {} while the node ran, or was mounted \
+                     over it or unmounted",
+                    dir.display()
+                );
+                return Err(io::Error::new(io::ErrorKind::CrossesDevices, told));
+            }
         }
-        let told = format!(
-            "something was mounted over {} while the node ran, or was unmounted",
-            dir.display()
-        );
-        Err(io::Error::new(io::ErrorKind::CrossesDevices, told))
+        Ok(())
+    }
+
+    /// Does what puts something at `path`. Looks before, so that nothing comes where it does not
+    /// belong, and after it, as the place may have become another in between.
+    fn put<T>(&self, path: &Path, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.check(path)?;
+        let done = work()?;
+        self.check(path)?;
+        Ok(done)
     }
 }
 
 impl Disk for AnchoredDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.check(path)?;
-        self.disk.create(path)
+        self.put(path, || self.disk.create(path))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -129,20 +161,17 @@ impl Disk for AnchoredDisk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.check(path)?;
-        self.disk.create_dir(path)
+        self.put(path, || self.disk.create_dir(path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.check_way(from)?;
-        self.check(to)?;
-        self.disk.rename(from, to)
+        self.put(to, || self.disk.rename(from, to))
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.check_way(from)?;
-        self.check(to)?;
-        self.disk.link(from, to)
+        self.put(to, || self.disk.link(from, to))
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {

@@ -23,6 +23,9 @@ const DIRECTORIES: [(&str, Option<Names>); 11] = [
     ("spare-files", None),
 ];
 
+/// Those whose contents nothing else has: none may come in the place of one while a node runs.
+pub(super) const OF_CONTENTS: [&str; 3] = ["blobs", "packs", "journal"];
+
 /// Of which form the names of directories are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Names {

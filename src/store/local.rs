@@ -9,6 +9,7 @@ use super::Store;
 use super::ballast::{self, Ballast, Loan};
 use super::directory::{Directory, DirectoryError};
 use super::error::StoreError;
+use super::layout;
 use super::storage::Storage;
 use crate::anchored_disk::AnchoredDisk;
 use crate::blob::local::{Doubts, LocalBlobs, content_dirs};
@@ -246,7 +247,7 @@ impl LocalStore {
     ) -> Result<(Self, Unsettled), OpenError> {
         let (writes, syncs) = (Arc::<Writes>::default(), Arc::<Syncs>::default());
         let disk = TimedDisk::new(Arc::clone(&options.disk), Arc::clone(&syncs));
-        let disk = AnchoredDisk::new(Arc::new(disk), &options.dir);
+        let disk = AnchoredDisk::new(Arc::new(disk), &options.dir, &layout::OF_CONTENTS);
         let disk = WatchedDisk::new(Arc::new(disk), Arc::clone(&writes));
         let options = &Options {
             disk: Arc::new(disk),

@@ -91,7 +91,13 @@ impl Active {
             Ok(file)
         };
         let file = open(&pack.path).map_err(|e| BlobError::io("reopen", &pack.path, e))?;
-        let Scanned { entries, len, .. } = scanned;
+        let Scanned {
+            mut entries,
+            whole,
+            len,
+            ..
+        } = scanned;
+        entries.truncate(whole);
         Ok(Self {
             file: AppendFile::new(pack.path.clone(), file, len.into()),
             pack,

@@ -17,11 +17,16 @@ const BUFFER: usize = 1 << 20;
 
 /// What a pack holds.
 pub(super) struct Scanned {
-    /// The entries with a whole header, up to the last one with whole bytes or such that are
-    /// known to be damaged, in their order.
+    /// The entries with a whole header that lie within the pack, in their order.
     pub(super) entries: Vec<PackEntry>,
-    /// Where the last of them ends; what follows is no whole entry.
+    /// How many of them there are up to the last one with whole bytes, or such that are known to
+    /// be damaged.
+    pub(super) whole: usize,
+    /// Where that one ends; what follows is no whole entry.
     pub(super) len: u32,
+    /// Whether what follows holds no content that could be mended: nothing is there, or nothing but
+    /// zeros, as they are where nothing was written, or the beginning of one entry.
+    pub(super) is_clean: bool,
     /// What a torn write leaves, or damage.
     pub(super) doubts: Doubts,
 }
@@ -55,10 +60,11 @@ pub(super) fn scan(pack: &Pack, damage: &Damage) -> Result<Scanned, BlobError> {
     let mut reader = Reader::new(pack).map_err(failed)?;
     let mut scanned = Scanned {
         entries: Vec::new(),
+        whole: 0,
         len: PACK_HEADER,
+        is_clean: true,
         doubts: Doubts::default(),
     };
-    let mut whole = 0;
     let file_len = pack.file_len()?;
     loop {
         let offset = reader.offset;
@@ -66,15 +72,17 @@ pub(super) fn scan(pack: &Pack, damage: &Damage) -> Result<Scanned, BlobError> {
             if !is_whole {
                 scanned.doubts.broken.push(header.hash);
             }
+            if u64::from(reader.offset) > file_len {
+                continue;
+            }
             scanned.entries.push(PackEntry {
                 prefix: prefix(&header.hash),
                 offset,
                 len: header.len,
             });
             // What is known to be damaged was whole once, and is told of until it is mended.
-            let was_whole = is_whole || damage.get(&header.hash).is_some();
-            if was_whole && u64::from(reader.offset) <= file_len {
-                whole = scanned.entries.len();
+            if is_whole || damage.get(&header.hash).is_some() {
+                scanned.whole = scanned.entries.len();
                 scanned.len = reader.offset;
             }
         } else {
@@ -84,7 +92,9 @@ pub(super) fn scan(pack: &Pack, damage: &Damage) -> Result<Scanned, BlobError> {
             }
         }
     }
-    scanned.entries.truncate(whole);
+    let is_clean = reader.is_begun(scanned.len, file_len);
+    let is_clean = is_clean.and_then(|begun| Ok(begun || reader.has_only_zeros(scanned.len)?));
+    scanned.is_clean = is_clean.map_err(failed)?;
     Ok(scanned)
 }
 
@@ -129,6 +139,33 @@ impl<'a> Reader<'a> {
         self.fill(header.len)?;
         self.offset += ENTRY_HEADER + header.len;
         Ok(Some((header, BlobHash::of(&self.bytes) == header.hash)))
+    }
+
+    /// Whether the file ends within the entry that begins at `offset`, or with nothing behind it.
+    fn is_begun(&mut self, offset: u32, file_len: u64) -> io::Result<bool> {
+        self.seek(offset)?;
+        self.fill(ENTRY_HEADER)?;
+        if self.bytes.len() < ENTRY_HEADER as usize {
+            return Ok(true);
+        }
+        let header = EntryHeader::decode(&self.bytes, &self.pack.id);
+        let end = header.map(|it| u64::from(offset) + u64::from(ENTRY_HEADER + it.len));
+        Ok(end.is_some_and(|end| end > file_len))
+    }
+
+    /// Whether there is nothing from `offset` on but zeros, as far as a pack may reach.
+    fn has_only_zeros(&mut self, offset: u32) -> io::Result<bool> {
+        self.seek(offset)?;
+        for _ in 0..=LONGEST_PACK as usize / BUFFER {
+            self.fill(u32::try_from(BUFFER).unwrap_or(u32::MAX))?;
+            if self.bytes.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            if self.bytes.is_empty() {
+                break;
+            }
+        }
+        Ok(true)
     }
 
     /// Goes to the first entry that begins at `from` or behind; false if there is none.

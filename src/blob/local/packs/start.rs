@@ -179,11 +179,19 @@ impl Opening {
     ) -> Result<(Vec<PackEntry>, u64), BlobError> {
         let mut scanned = scan(pack, &self.options.damage)?;
         self.doubts.add(std::mem::take(&mut scanned.doubts));
-        let found = (scanned.entries.clone(), u64::from(scanned.len));
+        let whole_len = u64::from(scanned.len);
         if is_last && self.can_go_on(pack, &scanned, dead) {
+            let whole = scanned.entries.iter().take(scanned.whole);
+            let whole = whole.copied().collect();
             let active = Active::reopen(&self.options, Arc::clone(pack), scanned)?;
             self.active = Some(active);
-            return Ok(found);
+            return Ok((whole, whole_len));
+        }
+        if is_last && !scanned.is_clean {
+            // It stays for whoever can mend it: it may be what a power cut left of an upload that
+            // nobody was told of, or have been whole. Without an index it is looked at again.
+            tracing::warn!(path = %pack.path.display(), "the end of a pack is not whole, and stays");
+            return Ok((scanned.entries, whole_len));
         }
         // What it has lost, if anything, may be needed.
         self.doubts.has_gaps |= is_last;
@@ -197,15 +205,15 @@ impl Opening {
         Ok((entries, file_len))
     }
 
-    /// Whether a pack is nobody else's, and all that is told about it is of entries that it has.
-    /// Otherwise it has lost some, and what is appended in their place would be taken for them, by
+    /// Whether a pack is nobody else's, ends whole, and all that is told about it is of entries that
+    /// it has. Otherwise it has lost some, and what is appended in their place would be taken for them, by
     /// this start or by a later one: for dead, or for another content.
     fn can_go_on(&self, pack: &Pack, scanned: &Scanned, dead: Option<&BTreeSet<u32>>) -> bool {
         let index = pack::path(&self.options.dir, pack.number, index_file::EXTENSION);
-        let entries = &scanned.entries;
+        let entries = scanned.entries.get(..scanned.whole).unwrap_or_default();
         let has = |offset: &u32| entries.binary_search_by_key(offset, |it| it.offset).is_ok();
         let told = dead.is_some_and(|dead| dead.iter().all(has));
-        told && index.symlink_metadata().is_err() && !is_shared(&pack.path)
+        told && scanned.is_clean && index.symlink_metadata().is_err() && !is_shared(&pack.path)
     }
 }
 
