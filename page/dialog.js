@@ -9,7 +9,9 @@ export function open(dialog) {
   dialog.showModal()
   if (!action) return
   const back = () => {
-    if (document.activeElement !== document.body) return
+    // What had it in the dialog may keep it, unseen.
+    const at = document.activeElement
+    if (at !== document.body && !dialog.contains(at)) return
     document.querySelector(`[data-action="${CSS.escape(action)}"]`)?.focus()
   }
   dialog.addEventListener('close', back, { once: true })

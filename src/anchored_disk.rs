@@ -58,9 +58,9 @@ impl Place {
 }
 
 impl AnchoredDisk {
-    /// `disk`, where all below `root` stays on the mounts on which it is now, and all in the root and
-    /// in the directories called as the `lasting` ones in those that there are, however like them
-    /// another one is that takes the place. Blocks.
+    /// `disk`, where all below `root` stays on the mounts on which it is now, and all in the root
+    /// and in the directories called as the `lasting` ones in those that there are, however like
+    /// them another one is that takes the place. Blocks.
     pub fn new(disk: Arc<dyn Disk>, root: &Path, lasting: &'static [&'static str]) -> Self {
         let mut places = BTreeMap::new();
         let names = std::fs::read_dir(root).into_iter().flatten().flatten();

@@ -190,7 +190,8 @@ impl Opening {
         if is_last && !scanned.is_clean {
             // It stays for whoever can mend it: it may be what a power cut left of an upload that
             // nobody was told of, or have been whole. Without an index it is looked at again.
-            tracing::warn!(path = %pack.path.display(), "the end of a pack is not whole, and stays");
+            let path = pack.path.display();
+            tracing::warn!(%path, "the end of a pack is not whole, and stays");
             return Ok((scanned.entries, whole_len));
         }
         // What it has lost, if anything, may be needed.
@@ -205,9 +206,9 @@ impl Opening {
         Ok((entries, file_len))
     }
 
-    /// Whether a pack is nobody else's, ends whole, and all that is told about it is of entries that
-    /// it has. Otherwise it has lost some, and what is appended in their place would be taken for them, by
-    /// this start or by a later one: for dead, or for another content.
+    /// Whether a pack is nobody else's, ends whole, and all that is told about it is of entries
+    /// that it has. Otherwise it has lost some, and what is appended in their place would be taken
+    /// for them, by this start or by a later one: for dead, or for another content.
     fn can_go_on(&self, pack: &Pack, scanned: &Scanned, dead: Option<&BTreeSet<u32>>) -> bool {
         let index = pack::path(&self.options.dir, pack.number, index_file::EXTENSION);
         let entries = scanned.entries.get(..scanned.whole).unwrap_or_default();
