@@ -20,12 +20,11 @@ use crate::disk::{Disk, DiskDir, DiskFile};
 pub struct AnchoredDisk {
     disk: Arc<dyn Disk>,
     root: PathBuf,
-    /// Where the root was, and each directory in it that there was.
-    places: BTreeMap<PathBuf, Place>,
+    /// Where the root was, each directory in it that there was, and each lasting one that came
+    /// later.
+    places: Mutex<BTreeMap<PathBuf, Place>>,
     /// The names of the directories in it in whose place no other may come.
     lasting: &'static [&'static str],
-    /// Those of them that came later.
-    made: Mutex<BTreeMap<PathBuf, Place>>,
 }
 
 /// Which directory stands at a path.
@@ -49,11 +48,14 @@ impl Place {
         })
     }
 
-    /// Whether this is that directory, however it is mounted by now, or one that has come in its
-    /// place where it was.
+    /// Whether this is that directory, however it is mounted by now.
+    fn is_same(self, that: Self) -> bool {
+        self.device == that.device && self.inode == that.inode
+    }
+
+    /// The same, or one that has come in its place where it was.
     fn is_like(self, that: Self) -> bool {
-        let is_same = self.inode == that.inode || self.mount == that.mount;
-        self.device == that.device && is_same
+        self.is_same(that) || (self.device == that.device && self.mount == that.mount)
     }
 }
 
@@ -74,25 +76,28 @@ impl AnchoredDisk {
         Self {
             disk,
             root: root.to_owned(),
-            places,
+            places: Mutex::new(places),
             lasting,
-            made: Mutex::default(),
         }
     }
 
     /// Whether this directory, which is there now, is the one that it was.
-    fn is_as_before(&self, dir: &Path, now: Place, root: Place) -> bool {
+    fn is_as_before(&self, dir: &Path, now: Place) -> bool {
         let name = dir.strip_prefix(&self.root).unwrap_or(dir);
         let is_lasting = dir == self.root || self.lasting.iter().any(|it| name == Path::new(it));
-        match self.places.get(dir) {
-            Some(before) if is_lasting => (now.inode, now.device) == (before.inode, before.device),
-            Some(before) => now.is_like(*before),
-            None if is_lasting => {
-                let mut made = self.made.lock();
-                let before = *made.entry(dir.to_owned()).or_insert(now);
-                now.is_like(root) && (now.inode, now.device) == (before.inode, before.device)
+        let mut places = self.places.lock();
+        match (places.get(dir), places.get(&self.root)) {
+            (Some(before), _) if is_lasting => now.is_same(*before),
+            (Some(before), _) => now.is_like(*before),
+            // It has come since.
+            (None, Some(root)) => {
+                let is_like = now.is_like(*root);
+                if is_like && is_lasting {
+                    places.insert(dir.to_owned(), now);
+                }
+                is_like
             }
-            None => now.is_like(root),
+            (None, None) => true,
         }
     }
 
@@ -117,17 +122,17 @@ impl AnchoredDisk {
     /// since.
     fn check(&self, path: &Path) -> io::Result<()> {
         self.check_way(path)?;
-        let (Some(parent), Some(root)) = (path.parent(), self.places.get(&self.root)) else {
-            return Ok(());
-        };
-        let Ok(below) = parent.strip_prefix(&self.root) else {
+        let below = path
+            .parent()
+            .and_then(|it| it.strip_prefix(&self.root).ok());
+        let Some(below) = below else {
             return Ok(());
         };
         let first = below.components().next().map(|first| self.root.join(first));
         for dir in [Some(self.root.clone()), first].into_iter().flatten() {
             // Where there is none, whoever wants to put something there finds out.
             if let Ok(now) = Place::at(&dir)
-                && !self.is_as_before(&dir, now, *root)
+                && !self.is_as_before(&dir, now)
             {
                 let told = format!(
                     "something else has come in the place of {} while the node ran, or was mounted \

@@ -52,8 +52,7 @@ fn beside(also_6: bool) -> Option<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     let up = interfaces.iter().filter(|it| it.is_oper_up());
     let far = up.filter(|it| !it.is_loopback() && !it.is_link_local());
-    let mut ips: Vec<_> = far.map(if_addrs::Interface::ip).collect();
-    ips.retain(|ip| ip.is_ipv4() || also_6);
-    ips.sort_by_key(IpAddr::is_ipv6);
-    ips.first().copied()
+    let ips = far.map(if_addrs::Interface::ip);
+    ips.filter(|ip| ip.is_ipv4() || also_6)
+        .min_by_key(IpAddr::is_ipv6)
 }

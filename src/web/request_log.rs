@@ -10,7 +10,6 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::Response;
-use bytes::{BufMut, BytesMut};
 
 use super::error::Cause;
 use crate::web::clients::ClientAddress;
@@ -66,26 +65,10 @@ fn next_id() -> HeaderValue {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let halves = [0_u8, 1].map(|half| KEY.hash_one((half, count)).to_be_bytes());
-    let mut id = BytesMut::with_capacity(2 * 16 + 1);
-    for (n, half) in halves.into_iter().enumerate() {
-        if n > 0 {
-            id.put_u8(b'-');
-        }
-        for byte in half {
-            id.put_u8(hex_digit(byte >> 4));
-            id.put_u8(hex_digit(byte & 15));
-        }
-    }
+    let [first, last] = [0_u8, 1].map(|half| KEY.hash_one((half, count)));
     // Digits, letters and hyphens make a header value.
-    HeaderValue::from_maybe_shared(id.freeze()).unwrap_or(HeaderValue::from_static("none"))
-}
-
-fn hex_digit(value: u8) -> u8 {
-    match value {
-        0..10 => b'0' + value,
-        _ => b'a' + value - 10,
-    }
+    HeaderValue::try_from(format!("{first:016x}-{last:016x}"))
+        .unwrap_or(HeaderValue::from_static("none"))
 }
 
 /// What the log will say; written on drop.

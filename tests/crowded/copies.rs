@@ -5,11 +5,10 @@ use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::common::canned::{Canned, Reply};
 use crate::common::peers::{key_also_at, post, with_key_of};
 use crate::common::process::{Node, until};
 use crate::common::raw_http::get;
-use crate::crowd::{Crowd, post_from};
+use crate::crowd::{Crowd, introducing, post_from};
 use crate::silent::Silent;
 
 fn start(arguments: &[&str]) -> (TempDir, Node) {
@@ -51,11 +50,7 @@ fn two_nodes_with_one_key_learn_of_each_other_by_a_bootstrap_server_full_of_made
 #[test]
 fn a_copy_is_told_however_many_peers_hear_no_greeting() {
     let crowd = Crowd::start_deaf(1000);
-    let list = json!({ "peers": crowd.registrations() }).to_string();
-    let server = Canned::start(move |_, request| {
-        let list = request.starts_with("GET").then(|| list.clone());
-        Reply::Json(list.unwrap_or_else(|| "{}".to_owned()))
-    });
+    let server = introducing(&crowd.registrations());
     let (dir, one) = start(&[]);
     let copy = with_key_of(&dir);
     let two = start_in(&copy, &["--bootstrap", &server.url()]);

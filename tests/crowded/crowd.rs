@@ -13,6 +13,7 @@ use larder::peer::registration::Registration;
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
+use crate::common::canned::{Canned, Reply};
 use crate::common::raw_http::{head, read_answer};
 
 /// Such peers; its threads end with the test's process.
@@ -134,4 +135,17 @@ pub(crate) fn post_from(source: [u8; 4], node: SocketAddr, target: &str, message
 pub(crate) fn signed(address: &str) -> Value {
     let identity = Identity::generate().unwrap();
     json!(Registration::of_self(&identity, &address.parse().unwrap()))
+}
+
+/// A bootstrap server or a peer that tells everybody of these peers.
+pub(crate) fn introducing(peers: &[Value]) -> Canned {
+    let list = json!({ "peers": peers }).to_string();
+    Canned::start(move |_, asked| {
+        let acknowledges = asked.contains("/register");
+        Reply::Json(if acknowledges {
+            "{}".to_owned()
+        } else {
+            list.clone()
+        })
+    })
 }

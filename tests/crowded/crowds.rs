@@ -9,11 +9,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::common::canned::{Canned, Reply};
 use crate::common::peers::{peer_id, post, reaches, until_knows};
 use crate::common::process::{Node, until};
 use crate::common::raw_http::{Answer, get};
-use crate::crowd::{Crowd, post_from, signed};
+use crate::crowd::{Crowd, introducing, post_from, signed};
 use crate::silent::Silent;
 
 /// The most that a table of strangers may add to what a process holds, in KiB.
@@ -170,11 +169,7 @@ fn signed_floods_from_one_address_hide_no_honest_node() {
 #[test]
 fn a_crowd_that_answers_everywhere_leaves_a_place_at_a_node() {
     let crowd = Crowd::start(10_000);
-    let list = json!({ "peers": crowd.registrations() }).to_string();
-    let server = Canned::start(move |_, request| {
-        let list = request.starts_with("GET").then(|| list.clone());
-        Reply::Json(list.unwrap_or_else(|| "{}".to_owned()))
-    });
+    let server = introducing(&crowd.registrations());
     let arguments = ["--discover-every", "1", "--bootstrap", &server.url()];
     let (dir, node) = start(&arguments);
     // More than one share of what is not proven: they answer, and are asked again.

@@ -10,7 +10,7 @@ use crate::common::canned::{Canned, Reply};
 use crate::common::peers::{peer_id, post, reaches, until_sees};
 use crate::common::process::{Node, until};
 use crate::common::raw_http::get;
-use crate::crowd::{Crowd, post_from, signed};
+use crate::crowd::{Crowd, introducing, post_from, signed};
 use crate::silent::Silent;
 
 /// A node that knows nobody, and takes as many registrations as come.
@@ -24,19 +24,6 @@ fn alone(arguments: &[&str]) -> (TempDir, Node) {
 /// What a node tells of itself.
 fn registration(node: &Node) -> Value {
     get(node.address, "/api/peers", &[]).json()["self"].clone()
-}
-
-/// A bootstrap server or a peer that tells everybody of these peers.
-fn introducing(peers: &[Value]) -> Canned {
-    let list = json!({ "peers": peers }).to_string();
-    Canned::start(move |_, asked| {
-        let acknowledges = asked.contains("/register");
-        Reply::Json(if acknowledges {
-            "{}".to_owned()
-        } else {
-            list.clone()
-        })
-    })
 }
 
 #[test]

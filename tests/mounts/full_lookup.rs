@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -16,6 +15,7 @@ use crate::common::content::content;
 use crate::common::forms::{file, form, upload, uploaded};
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::{Answer, get, head, send};
+use crate::mounted::Mounted;
 use crate::small_disk::{SmallDisk, free, storage};
 
 /// So many that the lookup database has to grow by several megabytes.
@@ -25,6 +25,14 @@ const LEN: usize = 150;
 
 /// Id and content of each file that was taken.
 type Kept = Vec<(String, Vec<u8>)>;
+
+fn end(node: Node, kills: bool) {
+    if kills {
+        node.kill();
+    } else {
+        node.stop();
+    }
+}
 
 fn id_of(answer: &Value) -> String {
     answer["file_id"].as_str().unwrap().to_owned()
@@ -175,11 +183,7 @@ fn thousands_of_files_are_served_and_removed_on_a_full_disk() {
             fillers.push(disk.fill_by(&format!("filler {round} again")));
             check(&node, &kept);
             assert_full(&node);
-            if kills {
-                node.kill();
-            } else {
-                node.stop();
-            }
+            end(node, kills);
             node = Node::start(&disk.dir, arguments);
             check(&node, &kept);
             remove_each(&node, &mut kept, 100);
@@ -239,40 +243,12 @@ fn whoever_takes_all_room_at_once_keeps_nobody_from_reading_nor_a_node_from_star
     assert_sound(&disk.dir);
 }
 
-/// A file system of its own, over a directory; gone on drop.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn over(dir: PathBuf, options: &str) -> Self {
-        fs::create_dir_all(&dir).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "larder-test"]);
-        assert!(mount.arg(&dir).status().unwrap().success());
-        Self(dir)
-    }
-
-    fn resize(&self, size: &str) {
-        let mut mount = Command::new("mount");
-        mount.args(["-o", &format!("remount,size={size}")]);
-        assert!(mount.arg(&self.0).status().unwrap().success());
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("{} stays mounted", self.0.display());
-        }
-    }
-}
-
 /// Only the lookup database is short of room, so all that fails fails on its account.
 #[test]
 fn the_journal_answers_for_a_lookup_database_that_finds_no_room() {
     for kills in [false, true] {
         let dir = tempfile::tempdir().unwrap();
-        let index = Mounted::over(storage(&dir).join("index"), "size=1400k,mode=700");
+        let index = Mounted::tmpfs("size=1400k,mode=700", &storage(&dir).join("index"));
         let mut node = Node::start(&dir, &[]);
         let mut kept = Kept::new();
         // There are never so many before the database is full.
@@ -303,18 +279,14 @@ fn the_journal_answers_for_a_lookup_database_that_finds_no_room() {
         remove_each(&node, &mut kept, 3);
         check(&node, &kept);
         assert_full(&node);
-        if kills {
-            node.kill();
-        } else {
-            node.stop();
-        }
-        index.resize("400k");
+        end(node, kills);
+        index.remount("size=400k");
         node = Node::start(&dir, &[]);
         check(&node, &kept);
         remove_each(&node, &mut kept, 4);
         check(&node, &kept);
         assert_full(&node);
-        index.resize("20M");
+        index.remount("size=20M");
         heals(&node, &mut kept);
         remove_each(&node, &mut kept, 5);
         node.stop();

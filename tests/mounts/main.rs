@@ -12,6 +12,7 @@ mod full_check;
 mod full_disk;
 mod full_lookup;
 mod full_start;
+mod mounted;
 mod mounted_over;
 mod read_only_check;
 mod read_only_disk;

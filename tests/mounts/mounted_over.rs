@@ -4,10 +4,9 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)] // A test fails by panicking.
 
 use crate::common;
+use crate::mounted::Mounted;
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 
 use common::content::content;
 use common::forms::{file, form, upload, uploaded};
@@ -19,39 +18,16 @@ use tempfile::TempDir;
 const LONG: usize = 200_000;
 const SHORT: usize = 1_000;
 
-/// What is mounted over a directory; unmounted on drop.
-struct Over(PathBuf);
-
-impl Over {
-    /// Mounts an empty file system, or another directory of the same one.
-    fn mount(dir: &TempDir, name: &str, is_bound: bool) -> Self {
-        let place = dir.path().join("peer_storage").join(name);
-        // Some directories are made when something has to go into them.
-        fs::create_dir_all(&place).unwrap();
-        let mut mount = Command::new("mount");
-        if is_bound {
-            let other = dir.path().join("other");
-            fs::create_dir(&other).unwrap();
-            mount.arg("--bind").arg(other);
-        } else {
-            mount.args(["-t", "tmpfs", "-o", "mode=0700", "larder-test"]);
-        }
-        let status = mount.arg(&place).status();
-        assert!(
-            status.as_ref().is_ok_and(std::process::ExitStatus::success),
-            "this test mounts, and may not ({status:?}): run it as root"
-        );
-        Self(place)
+/// Mounts an empty file system, or another directory of the same one. Some directories are made
+/// when something has to go into them.
+fn mounted(dir: &TempDir, name: &str, is_bound: bool) -> Mounted {
+    let place = dir.path().join("peer_storage").join(name);
+    if !is_bound {
+        return Mounted::tmpfs("mode=0700", &place);
     }
-}
-
-impl Drop for Over {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("{} stays mounted", self.0.display());
-        }
-    }
+    let other = dir.path().join("other");
+    fs::create_dir(&other).unwrap();
+    Mounted::by(&["--bind", other.to_str().unwrap()], &place)
 }
 
 const DIRECTORIES: [&str; 10] = [
@@ -110,7 +86,7 @@ fn what_is_acknowledged_while_something_is_mounted_over_a_directory_is_not_lost(
                 uploaded(node.address, "before", &content(2, LONG));
                 assert!(begun(&node).is_some());
             }
-            let over = Over::mount(&dir, name, is_bound);
+            let over = mounted(&dir, name, is_bound);
             let files = taken(&node);
             let parts = begun(&node);
             if ["packs", "journal", "spool", "uploading", ""].contains(&name) {
@@ -140,7 +116,7 @@ fn what_is_acknowledged_while_something_is_mounted_over_a_directory_is_not_lost(
 fn a_node_goes_on_when_what_was_mounted_over_a_directory_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(&dir, &[]);
-    let over = Over::mount(&dir, "packs", false);
+    let over = mounted(&dir, "packs", false);
     assert_eq!(taken(&node).len(), 1, "only the long one has a place");
     assert_eq!(fs::read_dir(&over.0).unwrap().count(), 0);
     drop(over);

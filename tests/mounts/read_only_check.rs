@@ -14,44 +14,19 @@ use crate::common::forms::uploaded;
 use crate::common::process::{Node, larder};
 use crate::common::tree::Tree;
 use crate::common::tus;
+use crate::mounted::Mounted;
 
 const LONG: usize = 200_000;
 const SHORT: usize = 1_000;
 
-/// A storage directory that is mounted over itself, read-only; writable again on drop.
-struct ReadOnly(PathBuf);
-
-impl ReadOnly {
-    fn of(dir: &TempDir) -> Self {
-        let storage = dir.path().join("peer_storage");
-        let bind = [&["--bind"][..], &["-o", "remount,bind,ro"]];
-        let mut commands = bind.map(|arguments| {
-            let mut command = Command::new("mount");
-            command.args(arguments).arg(&storage);
-            command
-        });
-        // The second names one directory alone.
-        commands[0].arg(&storage);
-        for command in &mut commands {
-            let status = command.status();
-            assert!(
-                status.as_ref().is_ok_and(std::process::ExitStatus::success),
-                "this test mounts, and may not ({status:?}): run it as root"
-            );
-        }
-        let refused = File::create(storage.join("trial")).unwrap_err();
-        assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
-        Self(storage)
-    }
-}
-
-impl Drop for ReadOnly {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("{} stays mounted", self.0.display());
-        }
-    }
+/// Has a storage directory be mounted over itself, read-only; it is writable again on drop.
+fn read_only(dir: &TempDir) -> Mounted {
+    let storage = dir.path().join("peer_storage");
+    let mounted = Mounted::by(&["--bind", storage.to_str().unwrap()], &storage);
+    mounted.remount("bind,ro");
+    let refused = File::create(storage.join("trial")).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    mounted
 }
 
 /// Mode, times of the last modification and the last change (seconds and nanoseconds), and the
@@ -209,7 +184,7 @@ fn the_check_of_a_read_only_directory_tells_what_it_tells_elsewhere_and_changes_
             let writable = copied(&dir);
             let storage = dir.path().join("peer_storage");
             let before = seen(&storage);
-            let mount = ReadOnly::of(&dir);
+            let mount = read_only(&dir);
             let told = verified(&dir);
             drop(mount);
             assert!(seen(&storage) == before, "{what}: something has changed");
@@ -250,7 +225,7 @@ fn the_check_of_a_read_only_directory_of_an_older_format_changes_nothing_either(
         assert!(unpack.current_dir(&storage).status().unwrap().success());
         let writable = copied(&dir);
         let before = seen(&storage);
-        let mount = ReadOnly::of(&dir);
+        let mount = read_only(&dir);
         let told = verified(&dir);
         drop(mount);
         assert!(told.0.last().unwrap().starts_with("5 files, "), "{told:?}");
@@ -262,7 +237,7 @@ fn the_check_of_a_read_only_directory_of_an_older_format_changes_nothing_either(
 #[test]
 fn the_check_says_that_it_changes_nothing_where_it_cannot() {
     let dir = stored(false);
-    let mount = ReadOnly::of(&dir);
+    let mount = read_only(&dir);
     let output = run(&dir, &["verify"]);
     drop(mount);
     let told = lines(&output.stderr);
@@ -279,7 +254,7 @@ fn what_needs_to_write_says_in_one_line_that_the_file_system_is_read_only() {
         let dir = stored(is_killed);
         let storage = dir.path().join("peer_storage");
         let before = seen(&storage);
-        let mount = ReadOnly::of(&dir);
+        let mount = read_only(&dir);
         for command in ["serve", "rebuild-index"] {
             let output = run(&dir, &[command]);
             assert_eq!(output.status.code(), Some(1), "{command}");

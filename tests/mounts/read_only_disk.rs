@@ -13,6 +13,7 @@ use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::process::{Node, until};
 use crate::common::raw_http::get;
+use crate::mounted::Mounted;
 
 fn done(command: &mut Command) -> String {
     let output = command.output().unwrap();
@@ -20,34 +21,21 @@ fn done(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The file system of a storage directory; unmounted on drop.
-struct Mounted<'a>(&'a Path);
-
-impl Mounted<'_> {
-    fn on<'a>(storage: &'a Path, image: &Path) -> Mounted<'a> {
-        fs::create_dir(storage).unwrap();
-        File::create(image).unwrap().set_len(200 << 20).unwrap();
-        done(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image));
-        let mut mount = Command::new("mount");
-        mount.args(["-o", "loop,errors=remount-ro"]);
-        done(mount.args([image, storage]));
-        Mounted(storage)
-    }
-
-    /// Has the system find an error, after which it takes no more writes.
-    fn break_off(&self) {
-        let mut find = Command::new("findmnt");
-        let device = done(find.args(["-no", "SOURCE"]).arg(self.0));
-        let device = Path::new(device.trim()).file_name().unwrap().to_owned();
-        let trigger = Path::new("/sys/fs/ext4").join(device);
-        fs::write(trigger.join("trigger_fs_error"), "1").unwrap();
-    }
+/// A file system of its own for a storage directory.
+fn mounted(storage: &Path, image: &Path) -> Mounted {
+    File::create(image).unwrap().set_len(200 << 20).unwrap();
+    done(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image));
+    let image = image.to_str().unwrap();
+    Mounted::by(&["-o", "loop,errors=remount-ro", image], storage)
 }
 
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
-    }
+/// Has the system find an error, after which it takes no more writes.
+fn break_off(mounted: &Mounted) {
+    let mut find = Command::new("findmnt");
+    let device = done(find.args(["-no", "SOURCE"]).arg(&mounted.0));
+    let device = Path::new(device.trim()).file_name().unwrap().to_owned();
+    let trigger = Path::new("/sys/fs/ext4").join(device);
+    fs::write(trigger.join("trigger_fs_error"), "1").unwrap();
 }
 
 #[test]
@@ -56,12 +44,12 @@ fn a_stop_on_a_disk_that_became_read_only_ends_with_one_clear_line() {
         let dir = TempDir::new().unwrap();
         let storage = dir.path().join("peer_storage");
         let image = dir.path().join("image");
-        let mounted = Mounted::on(&storage, &image);
+        let mounted = mounted(&storage, &image);
         let node = Node::start(&dir, &[]);
         if !idle {
             uploaded(node.address, "kept", &content(1, 100_000));
         }
-        mounted.break_off();
+        break_off(&mounted);
         until("it is not ready", || {
             (get(node.address, "/ready", &[]).status == 503).then_some(())
         });

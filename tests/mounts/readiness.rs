@@ -1,7 +1,7 @@
 //! `/ready` and `/health` tell what an upload would meet now, whatever the cause, and heal with it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use crate::common::forms::{file, form, upload, uploaded};
 use crate::common::process::{Node, limited, until};
 use crate::common::raw_http::get;
 use crate::common::tus::{create, created, patch, patched};
+use crate::mounted::Mounted;
 
 /// More than packs hold, so that it goes the way of files.
 const LONG: usize = 70_000;
@@ -137,36 +138,13 @@ fn a_resumable_upload_that_cannot_begin_is_told_as_any_other() {
     assert_eq!(answer.refusal(), (503, FAILED.to_owned()));
 }
 
-/// A file system mounted over a directory; unmounted on drop.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn tmpfs(on: &Path, options: &str) -> Self {
-        fs::create_dir_all(on).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "larder-test"]);
-        let status = mount.arg(on).status().unwrap();
-        assert!(status.success(), "this test mounts a tmpfs: run it as root");
-        Self(on.to_owned())
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("{} stays mounted", self.0.display());
-        }
-    }
-}
-
 #[test]
 fn another_file_system_in_the_place_of_the_storage_directory_takes_nothing() {
     for options in ["size=1m", "size=1m,ro"] {
         let dir = tempfile::tempdir().unwrap();
         let node = Node::start(&dir, &["--min-free", "0"]);
         uploaded(node.address, "before", &content(0, 10));
-        let mounted = Mounted::tmpfs(&storage(&dir), options);
+        let mounted = Mounted::tmpfs(options, &storage(&dir));
         assert_unready(&node, FAILED);
         drop(mounted);
         assert_heals(&node);
@@ -176,7 +154,7 @@ fn another_file_system_in_the_place_of_the_storage_directory_takes_nothing() {
 #[test]
 fn a_disk_that_is_full_to_the_last_byte_is_a_lack_of_room() {
     let dir = tempfile::tempdir().unwrap();
-    let _disk = Mounted::tmpfs(&storage(&dir), "size=8m");
+    let _disk = Mounted::tmpfs("size=8m", &storage(&dir));
     let node = Node::start(&dir, &["--min-free", "0"]);
     uploaded(node.address, "before", &content(0, LONG));
     let filler = storage(&dir).join("filler");
@@ -199,7 +177,7 @@ fn a_disk_that_is_full_to_the_last_byte_is_a_lack_of_room() {
 #[test]
 fn a_disk_without_room_for_names_is_a_lack_of_room() {
     let dir = tempfile::tempdir().unwrap();
-    let _disk = Mounted::tmpfs(&storage(&dir), "size=64m,nr_inodes=800");
+    let _disk = Mounted::tmpfs("size=64m,nr_inodes=800", &storage(&dir));
     let node = Node::start(&dir, &["--min-free", "0"]);
     uploaded(node.address, "before", &content(0, LONG));
     let names = storage(&dir).join("names");
@@ -345,7 +323,7 @@ fn a_directory_that_cannot_be_changed_is_told_until_it_can() {
     for name in ["blobs", "outboards", "uploading", "packs"] {
         let dir = tempfile::tempdir().unwrap();
         let node = in_use(&dir);
-        let mounted = Mounted::tmpfs(&storage(&dir).join(name), "size=1m,ro");
+        let mounted = Mounted::tmpfs("size=1m,ro", &storage(&dir).join(name));
         until(name, || {
             (get(node.address, "/ready", &[]).status == 503).then_some(())
         });

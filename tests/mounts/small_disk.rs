@@ -1,15 +1,18 @@
 //! A disk that is small enough to be filled: a tmpfs that is mounted, which takes root.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use tempfile::TempDir;
+
+use crate::mounted::Mounted;
 
 /// How long the disk is, in bytes.
 pub(crate) const DISK: u64 = 48 << 20;
 
 /// A small disk on which a node keeps its files; unmounted on drop.
 pub(crate) struct SmallDisk {
+    /// Before the directory, as it goes before it.
+    _mounted: Mounted,
     pub(crate) dir: TempDir,
 }
 
@@ -21,16 +24,10 @@ impl SmallDisk {
     /// One with other options, such as `size=1M,nr_inodes=100`.
     pub(crate) fn mount_with(options: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let storage = storage(&dir);
-        std::fs::create_dir(&storage).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "larder-test"]);
-        let status = mount.arg(&storage).status();
-        assert!(
-            status.as_ref().is_ok_and(std::process::ExitStatus::success),
-            "this test mounts a tmpfs, and may not ({status:?}): run it as root"
-        );
-        Self { dir }
+        Self {
+            _mounted: Mounted::tmpfs(options, &storage(&dir)),
+            dir,
+        }
     }
 
     /// Leaves a page less than `bytes` free, until the returned file is removed.
@@ -52,18 +49,6 @@ impl SmallDisk {
         let filled = std::fs::write(&path, vec![0; usize::try_from(DISK + 1).unwrap()]);
         assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
         path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount")
-            .arg("--lazy")
-            .arg(storage(&self.dir))
-            .status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("{} stays mounted", storage(&self.dir).display());
-        }
     }
 }
 

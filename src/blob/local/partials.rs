@@ -15,6 +15,7 @@ use super::super::{
 use super::filling::{GROUPS, LocalFilling};
 use super::receiving::{Incoming, Keeping};
 use super::spool::{self, Spool};
+use super::stored::check_place;
 use crate::blocking;
 use crate::disk::{Disk, RealDisk, is_shortage, open_own, remove_leftover};
 use crate::hash::BlobHash;
@@ -258,12 +259,9 @@ fn look(path: &Path) -> io::Result<(u64, Duration)> {
     }
 }
 
-/// Fails where the directory of a file is not to be seen now: that nothing is found there says
-/// nothing then.
+/// Fails where the directory of a file is not to be seen now, as [`check_place`] does.
 fn check_there(disk: &dyn Disk, path: &Path) -> Result<(), BlobError> {
-    let dir = path.parent().unwrap_or(path);
-    let there = disk.check_place(dir);
-    there.map_err(|e| BlobError::io("find", dir, e))
+    check_place(disk, path.parent().unwrap_or(path))
 }
 
 /// How many bytes are there; none where something else than a file is.

@@ -38,6 +38,13 @@ pub(super) enum Absent {
     Refuse,
 }
 
+/// Fails where a directory is not to be seen now: that nothing is found there says nothing then.
+/// Blocks.
+pub(super) fn check_place(disk: &dyn Disk, dir: &Path) -> Result<(), BlobError> {
+    let there = disk.check_place(dir);
+    there.map_err(|e| BlobError::io("find", dir, e))
+}
+
 /// The open file of a blob.
 pub(super) struct Stored {
     pub(super) hash: BlobHash,
@@ -66,8 +73,7 @@ impl Stored {
             Ok(looked) => looked,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 // It may be where the directory is now.
-                let there = shelf.disk.check_place(&shelf.blobs);
-                there.map_err(|e| BlobError::io("find", &shelf.blobs, e))?;
+                check_place(&*shelf.disk, &shelf.blobs)?;
                 return Ok(None);
             }
             Err(e) => return Err(unopened(hash, &path, shelf, e)),

@@ -91,13 +91,7 @@ impl Active {
             Ok(file)
         };
         let file = open(&pack.path).map_err(|e| BlobError::io("reopen", &pack.path, e))?;
-        let Scanned {
-            mut entries,
-            whole,
-            len,
-            ..
-        } = scanned;
-        entries.truncate(whole);
+        let Scanned { entries, len, .. } = scanned;
         Ok(Self {
             file: AppendFile::new(pack.path.clone(), file, len.into()),
             pack,

@@ -181,8 +181,8 @@ impl Opening {
         self.doubts.add(std::mem::take(&mut scanned.doubts));
         let whole_len = u64::from(scanned.len);
         if is_last && self.can_go_on(pack, &scanned, dead) {
-            let whole = scanned.entries.iter().take(scanned.whole);
-            let whole = whole.copied().collect();
+            scanned.entries.truncate(scanned.whole);
+            let whole = scanned.entries.clone();
             let active = Active::reopen(&self.options, Arc::clone(pack), scanned)?;
             self.active = Some(active);
             return Ok((whole, whole_len));
