@@ -11,9 +11,15 @@
 use std::time::Duration;
 
 /// From this many bytes on a block is mapped, and goes back to the system when it is freed:
-/// far above the pieces of a transfer, below what a start gathers of a large node.
+/// far above the pieces of a transfer.
 #[cfg(target_env = "gnu")]
 const MAPPED: libc::c_int = 4 << 20;
+
+/// The same during a start, which gathers what it frees soon, and in which the lookup database
+/// takes buffers for ever of which it uses little: as zeroed pieces of an arena each of them would
+/// have touched 132 KiB, 5 MiB together.
+#[cfg(target_env = "gnu")]
+const MAPPED_AT_START: libc::c_int = 128 << 10;
 
 /// Limits the arenas to one for each core, and what stays behind of large blocks. To be
 /// called before any thread is started.
@@ -22,22 +28,30 @@ pub(super) fn limit() {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let arenas = libc::c_int::try_from(cores).unwrap_or(libc::c_int::MAX);
     // By itself glibc raises both with the blocks that are freed, up to 32 and 64 MiB.
-    for (name, value) in [
-        (libc::M_ARENA_MAX, arenas),
-        (libc::M_MMAP_THRESHOLD, MAPPED),
-        (libc::M_TRIM_THRESHOLD, 2 * MAPPED),
-    ] {
-        // SAFETY: mallopt only sets a number of the allocator, under the allocator's own lock.
-        if unsafe { libc::mallopt(name, value) } == 0 {
-            tracing::debug!("the allocator's memory is not limited");
-        }
+    set(libc::M_ARENA_MAX, arenas);
+    set(libc::M_MMAP_THRESHOLD, MAPPED_AT_START);
+    set(libc::M_TRIM_THRESHOLD, 2 * MAPPED);
+}
+
+/// Gives back what the start used for a while, and readies the allocator for transfers, whose
+/// pieces are not to be mapped each anew.
+#[cfg(target_env = "gnu")]
+pub(super) fn end_start() {
+    set(libc::M_MMAP_THRESHOLD, MAPPED);
+    give_back();
+}
+
+#[cfg(target_env = "gnu")]
+fn set(name: libc::c_int, value: libc::c_int) {
+    // SAFETY: mallopt only sets a number of the allocator, under the allocator's own lock.
+    if unsafe { libc::mallopt(name, value) } == 0 {
+        tracing::debug!("the allocator's memory is not limited");
     }
 }
 
-/// Gives memory back that was used for a while: what a start reads of a large node would
-/// stay with the process otherwise.
+/// Gives free memory back to the system.
 #[cfg(target_env = "gnu")]
-pub(super) fn give_back() {
+fn give_back() {
     // SAFETY: malloc_trim only gives free pages back, under the allocator's own locks.
     unsafe { libc::malloc_trim(0) };
 }
@@ -92,4 +106,4 @@ pub(super) fn limit() {}
 
 /// Other C libraries are left to themselves.
 #[cfg(not(target_env = "gnu"))]
-pub(super) fn give_back() {}
+pub(super) fn end_start() {}

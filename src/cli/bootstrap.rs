@@ -121,6 +121,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         gateways,
         ..server::Options::default()
     };
+    allocator::end_start();
     tokio::spawn(allocator::give_back_regularly());
     let shutdown = stop.wait_once(Arc::clone(&options.hurry));
     server::serve(listener, router, &options, Arc::default(), shutdown).await;

@@ -101,8 +101,7 @@ async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyh
         );
     }
     let router = http::router(Arc::clone(&node), http);
-    // Opening the store and describing the interface took more than stays.
-    allocator::give_back();
+    allocator::end_start();
     tell_serving(&node, settings, bound, writers);
     let server = server::Options {
         tls,

@@ -54,7 +54,7 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
         streams: Streams::new(Arc::clone(&node), access.clone()),
         access,
         traffic,
-        document: Document::of(&routes.described()),
+        document: Document::of(|| Table::new().described()),
         node,
     };
     routes
