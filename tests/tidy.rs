@@ -46,7 +46,7 @@ fn the_source_is_tidy() {
 
 /// The binaries of tests, and why each stands apart. A test is a module of `it`, unless it needs
 /// a process or a machine to itself: each binary takes seconds to link, and room.
-const BINARIES: [(&str, &str); 11] = [
+const BINARIES: [(&str, &str); 12] = [
     ("bit_flips", "reads all that its process logs"),
     ("crowded", "has thousands of files open"),
     ("directory_memory", "measures the memory of its process"),
@@ -57,6 +57,7 @@ const BINARIES: [(&str, &str); 11] = [
     ("mdns_memory", "measures the memory of its process"),
     ("mounts", "needs root"),
     ("namespaces", "needs root"),
+    ("shared", "needs another feature, and servers"),
     ("tidy", "is run alone"),
 ];
 

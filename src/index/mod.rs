@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -25,6 +26,8 @@ mod journal;
 pub mod local;
 mod lookup;
 pub mod memory;
+#[cfg(feature = "shared")]
+pub mod postgres;
 mod progress;
 mod records;
 mod secondary;
@@ -135,8 +138,29 @@ pub trait IndexBackend: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Tells from now on what others change in an index that they share.
+    fn tell_to(&self, _elsewhere: Arc<dyn Elsewhere>) {}
+
+    /// Whether all that others have changed until a second ago was told.
+    fn is_current(&self) -> bool {
+        true
+    }
+
     /// Finishes what is under way, makes it durable and closes; every later call fails.
     async fn close(&self) -> Result<(), IndexError>;
+}
+
+/// Hears what others change in an index that several nodes share: on any thread, and without
+/// keeping it. Own changes may be among them.
+pub trait Elsewhere: Send + Sync + 'static {
+    /// A file was removed.
+    fn removed(&self, id: FileId);
+
+    /// Nobody knows which files were removed since the last time.
+    fn missed(&self);
+
+    /// Something has changed.
+    fn changed(&self);
 }
 
 /// Counts over all files.
@@ -173,6 +197,13 @@ pub enum IndexError {
         /// How it shows.
         detail: String,
     },
+    /// The server refused it, or has answered what nobody understands.
+    #[error("the database failed: {0}")]
+    Server(String),
+    /// The content that a file was to be made of was collected meanwhile, since whoever brought it
+    /// was silent for longer than its lease.
+    #[error("the content is not there any more")]
+    Lost,
     /// The lookup database failed; the journal is not touched by that.
     #[error("the lookup database failed: {0}")]
     Lookup(String),

@@ -128,4 +128,9 @@ impl HotFiles {
     pub(super) fn forget(&self, id: FileId) {
         self.files.remove(&id);
     }
+
+    /// Forgets all files.
+    pub(super) fn forget_all(&self) {
+        self.files.clear();
+    }
 }

@@ -7,7 +7,7 @@ use super::quota::{Reservation, TakenRoom};
 use super::{Store, StoreError};
 use crate::blob::{BlobError, Received};
 use crate::hash::BlobHash;
-use crate::index::{Intent, Put};
+use crate::index::{IndexError, Intent, Put};
 use crate::record::{FileRecord, NewFile};
 
 /// What an upload tells beside its content.
@@ -28,6 +28,8 @@ struct CommittedBlob {
     size: u64,
     intent: Intent,
     reserved: Option<Reservation>,
+    /// What has come, where it was not written since the content was there.
+    unwritten: Option<Box<dyn Received>>,
 }
 
 impl Store {
@@ -51,11 +53,26 @@ impl Store {
         about: About,
         room: Option<Arc<TakenRoom>>,
     ) -> Result<FileRecord, StoreError> {
-        self.change(|store| async move {
-            let committed = store.commit(content, room).await?;
-            store.record(committed, about).await
-        })
-        .await
+        self.change(|store| async move { store.make(content, about, room).await })
+            .await
+    }
+
+    /// Makes a file of content, and begins again where what was there is collected before the file
+    /// stands.
+    async fn make(
+        &self,
+        mut content: Box<dyn Received>,
+        about: About,
+        room: Option<Arc<TakenRoom>>,
+    ) -> Result<FileRecord, StoreError> {
+        loop {
+            let mut committed = self.commit(content, room.clone()).await?;
+            let unwritten = committed.unwritten.take();
+            match (self.record(committed, about.clone()).await, unwritten) {
+                (Err(StoreError::Index(IndexError::Lost)), Some(again)) => content = again,
+                (recorded, _) => return recorded,
+            }
+        }
     }
 
     /// Keeps content as a new file unless a file has it; then what is stored of it
@@ -94,8 +111,12 @@ impl Store {
                 size,
                 intent,
                 reserved: None,
+                unwritten: None,
             };
-            store.record(held, about).await.map(Some)
+            match store.record(held, about).await {
+                Err(StoreError::Index(IndexError::Lost)) => Ok(None),
+                recorded => recorded.map(Some),
+            }
         })
         .await
     }
@@ -124,8 +145,10 @@ impl Store {
         let is_there = intent.is_there()
             && !content.is_cheap_to_keep()
             && self.has_whole(&hash, size, &intent).await?;
-        let mut reserved = None;
-        if !is_there {
+        let (mut reserved, mut unwritten) = (None, None);
+        if is_there {
+            unwritten = Some(content);
+        } else {
             // What a record has is counted already, whole or damaged.
             if let Some(quota) = self.quota.as_ref().filter(|_| !intent.is_counted()) {
                 let kept = || self.totals().blob_bytes;
@@ -142,6 +165,7 @@ impl Store {
             size,
             intent,
             reserved,
+            unwritten,
         })
     }
 
@@ -177,6 +201,7 @@ impl Store {
             size,
             intent,
             reserved,
+            unwritten: _,
         } = blob;
         self.lengths.note(size);
         let file = NewFile {

@@ -23,6 +23,7 @@ mod collect;
 mod directory;
 mod disk_use;
 mod doubts;
+mod elsewhere;
 mod error;
 mod expected;
 mod feed;
@@ -60,6 +61,7 @@ pub use unwritable::{Unwritable, unwritable};
 pub use verify::{Finding, Others, verify};
 
 use ballast::Ballast;
+use elsewhere::Hearers;
 use feed::Feed;
 use hot::HotFiles;
 use known_lengths::KnownLengths;
@@ -104,7 +106,11 @@ pub struct Store {
 impl Store {
     /// A store over two backends.
     pub fn new(blobs: Arc<dyn BlobBackend>, index: Arc<dyn IndexBackend>) -> Self {
-        let feed = Arc::new(Feed::new());
+        let (feed, hot) = (Arc::new(Feed::new()), Arc::new(HotFiles::new()));
+        index.tell_to(Arc::new(Hearers {
+            hot: Arc::downgrade(&hot),
+            feed: Arc::downgrade(&feed),
+        }));
         blobs.report_to(Arc::new(Reports {
             index: Arc::downgrade(&index),
             feed: Arc::downgrade(&feed),
@@ -112,7 +118,7 @@ impl Store {
         Self {
             blobs,
             index,
-            hot: Arc::new(HotFiles::new()),
+            hot,
             uncollected: Arc::default(),
             collecting_fails: Arc::default(),
             orphans_stay: false,
@@ -348,9 +354,14 @@ impl Store {
         self.sync().await?;
         let may_be_more = self.uncollected.load(Ordering::Relaxed) && !self.orphans_stay;
         let collected = if may_be_more {
-            self.collect_all().await?
+            self.collect_all().await
         } else {
-            self.try_collect().await?
+            self.try_collect().await
+        };
+        let collected = match collected {
+            // Whoever shares what is out of reach collects it.
+            Err(error) if error.unavailable().is_some() => 0,
+            collected => collected?,
         };
         if collected > 0 {
             // Nobody looks for it after a clean stop, so the deletions must last, too.

@@ -17,9 +17,14 @@ impl Store {
     /// The file with this id, with its content if that is short. What was asked for
     /// lately is answered without waiting for the disk.
     pub async fn ready(&self, id: FileId) -> Result<Option<ReadyFile>, StoreError> {
-        let place = match self.hot.get(id).await {
-            Ok(ready) => return Ok(Some(ready)),
-            Err(place) => place,
+        // What others have removed may be in memory still, where nobody has told it.
+        let place = if self.index.is_current() {
+            match self.hot.get(id).await {
+                Ok(ready) => return Ok(Some(ready)),
+                Err(place) => Some(place),
+            }
+        } else {
+            None
         };
         let Some(record) = self.index.get(id).await? else {
             return Ok(None);
@@ -30,7 +35,7 @@ impl Store {
             prepared: Arc::default(),
         };
         // Fails where the file was removed meanwhile: then it must not be kept.
-        let _ = place.insert(ready.clone());
+        let _ = place.map(|it| it.insert(ready.clone()));
         Ok(Some(ready))
     }
 

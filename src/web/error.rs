@@ -426,8 +426,8 @@ fn of_blob(error: &BlobError) -> Refusal {
 fn of_index(error: &IndexError) -> Refusal {
     match error {
         IndexError::Disk(error) => of_disk(error),
-        IndexError::Unavailable(_) => Refusal::UNAVAILABLE,
-        IndexError::Lookup(_) | IndexError::Clock => Refusal::INTERNAL,
+        IndexError::Unavailable(_) | IndexError::Lost => Refusal::UNAVAILABLE,
+        IndexError::Lookup(_) | IndexError::Server(_) | IndexError::Clock => Refusal::INTERNAL,
         IndexError::Damaged { .. } => Refusal::DAMAGED,
         IndexError::Refused(_) => Refusal::READ_ONLY,
         IndexError::TooLong => Refusal::TOO_LONG,

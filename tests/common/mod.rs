@@ -20,6 +20,7 @@ pub(crate) mod encoded;
 pub(crate) mod forms;
 pub(crate) mod http_client;
 pub(crate) mod in_memory;
+pub(crate) mod index_promises;
 pub(crate) mod indexing;
 pub(crate) mod liar;
 pub(crate) mod npm;

@@ -1,0 +1,290 @@
+//! Connections to a server, which are made again when they are lost.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, NoTls, Row, Socket, Statement};
+
+use super::failure::{Failure, away};
+use super::tls::{Stream, Tls};
+use crate::index::IndexError;
+
+/// How long a connection may take to be there, the first words included.
+const CONNECTING: Duration = Duration::from_secs(3);
+/// How long any answer may take: longer than the server lets statements take, so that it says why
+/// as a rule.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// For so long after a try that failed nobody tries again, so that what waits fails at once.
+const AGAIN: Duration = Duration::from_millis(200);
+/// What is said on each connection first. Whoever stops within a transaction is thrown out before
+/// those whom it keeps waiting give up.
+const FIRST_WORDS: &str = "SET search_path = larder; \
+     SET default_transaction_isolation = 'read committed'; \
+     SET lock_timeout = '5s'; \
+     SET statement_timeout = '8s'; \
+     SET idle_in_transaction_session_timeout = '3s'";
+
+/// Values of a statement.
+pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// Where a server is, and how to speak with it.
+#[derive(Clone)]
+pub(super) struct Server {
+    pub(super) config: Config,
+    /// None where nothing is secret on the way.
+    pub(super) tls: Option<Tls>,
+    /// How it is called in what is told of it.
+    pub(super) name: Arc<str>,
+}
+
+/// What carries a connection's messages until its end.
+type Carrying = tokio_postgres::Connection<Socket, Stream<Socket>>;
+
+impl Server {
+    async fn connect(&self) -> Result<(Client, JoinHandle<()>), Failure> {
+        if let Some(tls) = &self.tls {
+            let (client, connection): (_, Carrying) = self.config.connect(tls.clone()).await?;
+            return Ok((client, tokio::spawn(to_its_end(connection))));
+        }
+        let (client, connection) = self.config.connect(NoTls).await?;
+        Ok((client, tokio::spawn(to_its_end(connection))))
+    }
+}
+
+async fn to_its_end(connection: impl Future<Output = Result<(), tokio_postgres::Error>>) {
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a connection to the database was lost");
+    }
+}
+
+/// A connection. Nothing else ends one within a transaction but its end, which dropping it is.
+pub(super) struct Session {
+    pub(super) client: Client,
+    statements: Mutex<HashMap<&'static str, Statement>>,
+    carrying: JoinHandle<()>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.carrying.abort();
+    }
+}
+
+impl Session {
+    /// Connects to a server.
+    pub(super) async fn open(server: &Server) -> Result<Self, Failure> {
+        let opening = async {
+            let (client, carrying) = server.connect().await?;
+            let session = Self {
+                client,
+                statements: Mutex::default(),
+                carrying,
+            };
+            session.client.batch_execute(FIRST_WORDS).await?;
+            Ok(session)
+        };
+        timeout(CONNECTING, opening)
+            .await
+            .unwrap_or(Err(Failure::Silent))
+    }
+
+    /// The rows that a statement gives.
+    pub(super) async fn query(
+        &self,
+        sql: &'static str,
+        values: Values<'_>,
+    ) -> Result<Vec<Row>, Failure> {
+        self.in_time(async {
+            let statement = self.statement(sql).await?;
+            Ok(self.client.query(&statement, values).await?)
+        })
+        .await
+    }
+
+    /// How many rows a statement changes.
+    pub(super) async fn execute(
+        &self,
+        sql: &'static str,
+        values: Values<'_>,
+    ) -> Result<u64, Failure> {
+        self.in_time(async {
+            let statement = self.statement(sql).await?;
+            Ok(self.client.execute(&statement, values).await?)
+        })
+        .await
+    }
+
+    /// Statements without values.
+    pub(super) async fn batch(&self, sql: &str) -> Result<(), Failure> {
+        self.in_time(async { Ok(self.client.batch_execute(sql).await?) })
+            .await
+    }
+
+    /// Has the server know these statements, so that they can be sent together.
+    pub(super) async fn prepare(&self, all: &[&'static str]) -> Result<(), Failure> {
+        self.in_time(async {
+            for sql in all {
+                self.statement(sql).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends it, whatever it is in the middle of.
+    pub(super) fn end(&self) {
+        self.carrying.abort();
+    }
+
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let done = timeout(PATIENCE, work).await;
+        done.unwrap_or_else(|_| {
+            // Answers come in order, so none that waits here can come any more.
+            self.end();
+            Err(Failure::Silent)
+        })
+    }
+
+    async fn statement(&self, sql: &'static str) -> Result<Statement, Failure> {
+        if let Some(known) = self.statements.lock().get(sql) {
+            return Ok(known.clone());
+        }
+        let made = self.client.prepare(sql).await?;
+        self.statements.lock().insert(sql, made.clone());
+        Ok(made)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.client.is_closed() || self.carrying.is_finished()
+    }
+}
+
+/// A connection as long as there is one, and a new one then.
+pub(super) struct Link {
+    server: Arc<Server>,
+    current: tokio::sync::Mutex<Current>,
+}
+
+#[derive(Default)]
+struct Current {
+    session: Option<Arc<Session>>,
+    /// When the last try has failed.
+    failed: Option<(Instant, IndexError)>,
+}
+
+impl Link {
+    pub(super) fn new(server: Arc<Server>) -> Self {
+        Self {
+            server,
+            current: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// What is told of a failure.
+    pub(super) fn told(&self, failure: Failure) -> IndexError {
+        failure.of(&self.server.name)
+    }
+
+    /// The connection, made anew where it is lost.
+    pub(super) async fn session(&self) -> Result<Arc<Session>, IndexError> {
+        let mut current = self.current.lock().await;
+        if let Some(session) = current.session.as_ref().filter(|it| !it.is_over()) {
+            return Ok(Arc::clone(session));
+        }
+        current.session = None;
+        if let Some((at, error)) = &current.failed
+            && at.elapsed() < AGAIN
+        {
+            return Err(error.clone());
+        }
+        match Session::open(&self.server).await {
+            Ok(session) => {
+                let session = Arc::new(session);
+                current.session = Some(Arc::clone(&session));
+                current.failed = None;
+                Ok(session)
+            }
+            Err(failure) => {
+                // Whatever it is: whoever looks after the server may mend it.
+                let error = IndexError::from(away(&self.server.name, failure));
+                current.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// The rows that a statement gives, which changes nothing that may not be changed twice: where
+    /// the connection is lost over it it is made on the next one.
+    pub(super) async fn query(
+        &self,
+        sql: &'static str,
+        values: Values<'_>,
+    ) -> Result<Vec<Row>, IndexError> {
+        let mut is_second = false;
+        loop {
+            let session = self.session().await?;
+            match session.query(sql, values).await {
+                Err(failure) if failure.may_pass() && !is_second => {
+                    is_second = true;
+                    if failure.is_of_connection() {
+                        session.end();
+                        self.forget(&session).await;
+                    }
+                }
+                Err(failure) => return Err(self.told(failure)),
+                Ok(rows) => return Ok(rows),
+            }
+        }
+    }
+
+    /// Has the next one who asks make a new connection in the place of this one.
+    pub(super) async fn forget(&self, session: &Arc<Session>) {
+        let mut current = self.current.lock().await;
+        current.session.take_if(|it| Arc::ptr_eq(it, session));
+    }
+}
+
+/// A few connections, of which whoever asks has the next: a long answer holds up only those behind
+/// it on the same one.
+pub(super) struct Links {
+    each: Vec<Link>,
+    next: AtomicUsize,
+    server: Arc<Server>,
+}
+
+impl Links {
+    /// What is told of a failure of any of them.
+    pub(super) fn told(&self, failure: Failure) -> IndexError {
+        failure.of(&self.server.name)
+    }
+
+    pub(super) fn new(count: usize, server: &Arc<Server>) -> Self {
+        let link = || Link::new(Arc::clone(server));
+        Self {
+            each: std::iter::repeat_with(link).take(count).collect(),
+            next: AtomicUsize::new(0),
+            server: Arc::clone(server),
+        }
+    }
+
+    pub(super) async fn query(
+        &self,
+        sql: &'static str,
+        values: Values<'_>,
+    ) -> Result<Vec<Row>, IndexError> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.each.len();
+        match self.each.get(turn) {
+            Some(link) => link.query(sql, values).await,
+            None => Err(IndexError::Closed),
+        }
+    }
+}

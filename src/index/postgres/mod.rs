@@ -1,0 +1,437 @@
+//! The index in a database of `PostgreSQL` that many nodes share.
+//!
+//! The database decides: ids are given out, contents gain and lose files, and garbage becomes
+//! garbage in transactions under the lock of one row (`heads`), one batch of a node after the
+//! other, so that ids grow in the order in which they become visible. No place is given out twice,
+//! so whoever deletes late, a node that was stopped meanwhile, hits nothing that others have
+//! written. What somebody writes has a lease, what was needed a time of grace, and each step of a
+//! place is one update of its row.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use rustls::ClientConfig;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
+
+use super::{Content, Elsewhere, Garbage, Held, IndexBackend, IndexError, Intent, Put, Totals};
+use crate::hash::BlobHash;
+use crate::health::Health;
+use crate::place::Place;
+use crate::record::{
+    FileId, FileRecord, MAX_CONTENT_TYPE_BYTES, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, NewFile,
+};
+
+mod batch;
+mod failure;
+mod holds;
+mod intents;
+mod link;
+mod look;
+mod places;
+mod plan;
+mod rows;
+mod schema;
+mod seen;
+mod shared;
+mod tls;
+mod writer;
+
+use holds::Holds;
+use link::{Link, Links, Server, Session, Values};
+use places::Places;
+use rows::{Heads, content_columns, heads_columns, record_columns};
+use seen::Seen;
+use shared::Shared;
+use tls::Tls;
+use writer::{Request, Writer};
+
+/// How long name, type and description of a file may be together, in bytes, as in a storage
+/// directory.
+const MAX_TEXT_BYTES: usize = MAX_NAME_BYTES + MAX_DESCRIPTION_BYTES + MAX_CONTENT_TYPE_BYTES;
+/// How many connections a node has beside the one that changes files.
+const CONNECTIONS: usize = 4;
+/// The least id that there can be, and the greatest.
+const FIRST: FileId = FileId::from_bytes([0; 16]);
+const LAST: FileId = FileId::from_bytes([u8::MAX; 16]);
+/// Among how many files of a name an earlier one is looked for.
+macro_rules! among {
+    () => {
+        "64"
+    };
+}
+
+const HEADS: &str = concat!("SELECT ", heads_columns!(), " FROM heads");
+const GET: &str = concat!("SELECT ", record_columns!(), " FROM files WHERE id = $1");
+const NEWEST_NAMED: &str = concat!(
+    "SELECT ",
+    record_columns!(),
+    " FROM files WHERE name_key = $1 ORDER BY id DESC LIMIT 1"
+);
+const EARLIER: &str = concat!(
+    "SELECT id FROM (SELECT id, hash FROM files WHERE name_key = $1 ORDER BY id LIMIT ",
+    among!(),
+    ") AS named WHERE hash = $2 AND id < $3 \
+     AND (SELECT users FROM blobs WHERE hash = $2) > $4 ORDER BY id LIMIT 1"
+);
+const PAGE: &str = concat!(
+    "SELECT ",
+    record_columns!(),
+    " FROM files WHERE id > $1 ORDER BY id LIMIT $2"
+);
+const PAGE_BACK: &str = concat!(
+    "SELECT ",
+    record_columns!(),
+    " FROM files WHERE id < $1 ORDER BY id DESC LIMIT $2"
+);
+const LOCATE: &str = concat!("SELECT ", content_columns!(), " FROM blobs WHERE hash = $1");
+/// Nobody has lost the answer of this one, and it goes with the others.
+const TRY: &str = "INSERT INTO batches (id) VALUES (gen_random_uuid())";
+
+/// Which database, and how it is used.
+#[derive(Clone)]
+pub struct Options {
+    config: Config,
+    /// How long somebody may write content who says nothing: a node that is stopped so long has
+    /// written in vain. At least a few round trips to the server.
+    pub lease: Duration,
+    /// How long content stays that no file needs any more: longer than any pause within a download,
+    /// and than the database may be set back to an earlier time.
+    pub grace: Duration,
+    /// Whether a crash of the server may lose what was acknowledged, so that settings of the server
+    /// are taken by which it does.
+    pub is_relaxed: bool,
+    /// How to speak TLS, for servers whose URL asks for it.
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+/// Why a text names no database.
+#[derive(Debug, thiserror::Error)]
+#[error("it names no database, as postgres://user@host/database does: {0}")]
+pub struct InvalidDatabase(String);
+
+impl Options {
+    /// The usual settings for a database, `postgres://user:password@host:port/database`. With
+    /// `?sslmode=require` behind it there is TLS, and the server has to prove who it is; without,
+    /// there is none.
+    pub fn new(url: &str) -> Result<Self, InvalidDatabase> {
+        let mut config: Config = url
+            .parse()
+            .map_err(|error| InvalidDatabase(failure::told(&error)))?;
+        config.application_name("larder");
+        config.keepalives_idle(Duration::from_secs(10));
+        config.tcp_user_timeout(Duration::from_secs(10));
+        if config.get_ssl_mode() == SslMode::Prefer {
+            // What is only preferred keeps nobody from listening.
+            config.ssl_mode(SslMode::Disable);
+        }
+        Ok(Self {
+            config,
+            lease: Duration::from_mins(1),
+            grace: Duration::from_hours(1),
+            is_relaxed: false,
+            tls: None,
+        })
+    }
+
+    fn server(&self) -> Server {
+        Server {
+            config: self.config.clone(),
+            tls: self.tls.clone().map(Tls),
+            name: self.name(),
+        }
+    }
+
+    /// How the server is called in what is told of it, which never is its password.
+    fn name(&self) -> Arc<str> {
+        let ports = self.config.get_ports();
+        let hosts = self.config.get_hosts().iter().enumerate();
+        let hosts = hosts.map(|(number, host)| {
+            let port = ports.get(number).or_else(|| ports.first());
+            let port = port.copied().unwrap_or(5432);
+            match host {
+                Host::Tcp(name) => format!("{name}:{port}"),
+                Host::Unix(dir) => dir.display().to_string(),
+            }
+        });
+        let hosts = hosts.collect::<Vec<_>>().join(",");
+        format!("the database at {hosts}").into()
+    }
+}
+
+/// An index in a database that others may have open, too.
+pub struct PostgresIndex {
+    shared: Arc<Shared>,
+    places: Arc<Places>,
+    requests: mpsc::Sender<Request>,
+    intents: mpsc::Sender<intents::Asked>,
+    /// Empty once it is closed.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl PostgresIndex {
+    /// Opens the index in a database, and makes it there the first time.
+    pub async fn open(options: &Options) -> Result<Self, IndexError> {
+        let server = Arc::new(options.server());
+        let heads = Self::first_look(&server).await;
+        let heads = heads.map_err(|it| it.of(&server.name))?;
+        let shared = Arc::new(Shared {
+            seen: Seen::new(heads),
+            holds: Arc::new(Holds::default()),
+            links: Links::new(CONNECTIONS, &server),
+            lease: options.lease,
+            grace: options.grace,
+            is_relaxed: options.is_relaxed,
+        });
+        let (requests, asked) = mpsc::channel(writer::GROUP);
+        let writer = Writer {
+            link: Link::new(server),
+            shared: Arc::clone(&shared),
+            pruning: look::Pruning::default(),
+        };
+        let (intents, intended) = mpsc::channel(intents::GROUP);
+        let places = Arc::new(Places::new(Arc::clone(&shared)));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(writer.run(asked));
+        tasks.spawn(intents::run(Arc::clone(&shared), intended));
+        tasks.spawn(Arc::clone(&places).keep());
+        let index = Self {
+            shared,
+            places,
+            requests,
+            intents,
+            tasks: Mutex::new(tasks),
+        };
+        index.tell_all().await?;
+        match index.refusal() {
+            Some(reason) => Err(IndexError::Refused(reason)),
+            None => Ok(index),
+        }
+    }
+
+    async fn first_look(server: &Server) -> Result<Heads, failure::Failure> {
+        let mut session = Session::open(server).await?;
+        schema::bring_up(&mut session.client).await?;
+        let heads = session.query(HEADS, &[]).await?;
+        let heads = heads.first().map(Heads::of).transpose()?;
+        heads.ok_or_else(|| failure::Failure::Odd("the heads are gone".to_owned()))
+    }
+
+    async fn request<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, IndexError>>) -> Request,
+    ) -> Result<T, IndexError> {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.requests.send(request(answer)).await;
+        asked.map_err(|_| IndexError::Closed)?;
+        answered.await.map_err(|_| IndexError::Closed)?
+    }
+
+    /// Has all others know what this node has found, and this node what they have changed.
+    async fn tell_all(&self) -> Result<(), IndexError> {
+        self.request(|answer| Request::Tell { answer }).await
+    }
+
+    /// Fails where it is closed. What this node has found is known to the server then.
+    async fn told(&self) -> Result<(), IndexError> {
+        if self.requests.is_closed() {
+            return Err(IndexError::Closed);
+        }
+        if self.shared.seen.has_news() {
+            self.tell_all().await?;
+        }
+        Ok(())
+    }
+
+    /// The intention to make a file of content, which has the place `own` unless it is there.
+    async fn intend_own(
+        &self,
+        hash: &BlobHash,
+        size: u64,
+        own: Place,
+    ) -> Result<Intent, IndexError> {
+        self.told().await?;
+        let (answer, answered) = oneshot::channel();
+        let asked = self.intents.send(intents::Asked {
+            own,
+            hash: *hash,
+            size,
+            answer,
+        });
+        asked.await.map_err(|_| IndexError::Closed)?;
+        answered.await.map_err(|_| IndexError::Closed)?
+    }
+
+    /// What `read` makes of each row.
+    async fn rows<T>(
+        &self,
+        sql: &'static str,
+        values: Values<'_>,
+        read: fn(&tokio_postgres::Row) -> Result<T, failure::Failure>,
+    ) -> Result<Vec<T>, IndexError> {
+        if self.requests.is_closed() {
+            return Err(IndexError::Closed);
+        }
+        let links = &self.shared.links;
+        let rows = links.query(sql, values).await?;
+        let read: Result<Vec<T>, _> = rows.iter().map(read).collect();
+        read.map_err(|it| links.told(it))
+    }
+
+    async fn content(&self, hash: &BlobHash) -> Result<Option<Content>, IndexError> {
+        self.told().await?;
+        let bytes = &hash.as_bytes()[..];
+        let content = self.rows(LOCATE, &[&bytes], rows::content).await?.pop();
+        if let Some(it) = content {
+            self.shared.seen.know(it.place, *hash, it.is_damaged);
+        }
+        Ok(content)
+    }
+}
+
+fn most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl IndexBackend for PostgresIndex {
+    async fn intend(&self, hash: &BlobHash, size: u64) -> Result<Intent, IndexError> {
+        self.intend_own(hash, size, intents::new_place()).await
+    }
+
+    async fn put(&self, file: NewFile, intent: Intent) -> Result<Put, IndexError> {
+        let texts = file.name.len() + file.description.len();
+        if texts + file.content_type.as_ref().map_or(0, String::len) > MAX_TEXT_BYTES {
+            return Err(IndexError::TooLong);
+        }
+        self.told().await?;
+        self.request(|answer| Request::Put {
+            file,
+            intent,
+            answer,
+        })
+        .await
+    }
+
+    async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {
+        self.told().await?;
+        self.request(|answer| Request::Remove { id, answer }).await
+    }
+
+    async fn get(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {
+        let found = self.rows(GET, &[&rows::uuid(id)], rows::record).await?;
+        Ok(found.into_iter().next())
+    }
+
+    async fn newest_named(&self, name: &str) -> Result<Option<FileRecord>, IndexError> {
+        let key = rows::name_key(name);
+        let found = self.rows(NEWEST_NAMED, &[&key], rows::record).await?;
+        Ok(found.into_iter().find(|it| it.file.is_named(name)))
+    }
+
+    async fn earlier(
+        &self,
+        name: &str,
+        hash: &BlobHash,
+        than: FileId,
+        known: u32,
+    ) -> Result<Option<FileId>, IndexError> {
+        let (key, hash) = (rows::name_key(name), &hash.as_bytes()[..]);
+        let values: Values<'_> = &[&key, &hash, &rows::uuid(than), &i64::from(known)];
+        let found = self.rows(EARLIER, values, |row| Ok(rows::id(rows::value(row, "id")?)));
+        Ok(found.await?.pop())
+    }
+
+    async fn page(
+        &self,
+        after: Option<FileId>,
+        limit: usize,
+    ) -> Result<Vec<FileRecord>, IndexError> {
+        let after = rows::uuid(after.unwrap_or(FIRST));
+        self.rows(PAGE, &[&after, &most(limit)], rows::record).await
+    }
+
+    async fn page_back(
+        &self,
+        before: Option<FileId>,
+        limit: usize,
+    ) -> Result<Vec<FileRecord>, IndexError> {
+        let before = rows::uuid(before.unwrap_or(LAST));
+        self.rows(PAGE_BACK, &[&before, &most(limit)], rows::record)
+            .await
+    }
+
+    async fn locate(&self, hash: &BlobHash) -> Result<Option<Content>, IndexError> {
+        self.content(hash).await
+    }
+
+    async fn hold(&self, hash: &BlobHash) -> Result<Option<Held>, IndexError> {
+        let content = self.content(hash).await?;
+        Ok(content.map(|it| Held::new(it, self.shared.holds.hold(it.place))))
+    }
+
+    async fn garbage(&self, limit: usize) -> Result<Vec<Garbage>, IndexError> {
+        self.told().await?;
+        self.places.garbage(limit).await
+    }
+
+    async fn collected(&self, garbage: Vec<Garbage>) -> Result<(), IndexError> {
+        self.places.collected(garbage).await
+    }
+
+    async fn sift(&self, stored: &[Place]) -> Result<(), IndexError> {
+        self.places.sift(stored).await
+    }
+
+    fn health(&self, place: Place, found: Health) -> Option<BlobHash> {
+        self.shared.seen.find(place, found)
+    }
+
+    fn totals(&self) -> Totals {
+        self.shared.seen.totals()
+    }
+
+    async fn mark(&self) -> Result<u64, IndexError> {
+        self.told().await?;
+        Ok(rows::count(self.shared.seen.heads().changes))
+    }
+
+    async fn sync(&self, _mark: u64) -> Result<(), IndexError> {
+        // What the server has acknowledged is as durable as it gets.
+        if self.requests.is_closed() {
+            return Err(IndexError::Closed);
+        }
+        Ok(())
+    }
+
+    fn refusal(&self) -> Option<String> {
+        self.shared.seen.refusal()
+    }
+
+    async fn try_to_write(&self) -> Result<(), IndexError> {
+        self.told().await?;
+        self.shared.links.query(TRY, &[]).await.map(drop)
+    }
+
+    fn tell_to(&self, elsewhere: Arc<dyn Elsewhere>) {
+        self.shared.seen.tell_to(elsewhere);
+    }
+
+    fn is_current(&self) -> bool {
+        self.shared.seen.is_current()
+    }
+
+    async fn close(&self) -> Result<(), IndexError> {
+        self.request(|answer| Request::Close { answer }).await?;
+        // What it was about ends by itself where that fails.
+        if let Err(error) = self.places.tell().await {
+            tracing::debug!(%error, "leases were not ended");
+        }
+        *self.tasks.lock() = JoinSet::new();
+        Ok(())
+    }
+}

@@ -1,0 +1,240 @@
+//! What a batch of changes comes to: decided under the lock of the heads, from what is there then.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::rows::{self, Heads};
+use crate::hash::BlobHash;
+use crate::index::Put;
+use crate::place::Place;
+use crate::record::{FileId, FileRecord, NewFile, Timestamp};
+
+/// A change that is asked for.
+pub(super) enum Wish<'a> {
+    /// A file of content that is at `place`.
+    Put {
+        file: &'a NewFile,
+        place: Place,
+        /// Whether the place was given out for it, so that it has a lease.
+        is_own: bool,
+    },
+    /// No file with this id.
+    Remove(FileId),
+}
+
+/// What is there, as far as the wishes are about it.
+pub(super) struct Found {
+    pub(super) heads: Heads,
+    pub(super) files: HashMap<FileId, FileRecord>,
+    pub(super) blobs: HashMap<BlobHash, Blob>,
+    pub(super) places: HashMap<Place, State>,
+}
+
+/// A content that files need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Blob {
+    pub(super) place: Place,
+    pub(super) size: i64,
+    pub(super) users: i64,
+    pub(super) is_damaged: bool,
+}
+
+/// What is in a place; nothing leads back from the last two but for garbage that somebody still
+/// knew as content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Written,
+    Live,
+    Garbage,
+    Deleted,
+}
+
+/// What becomes of a wish.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Put(Put),
+    /// What it counted on is not there any more.
+    Lost,
+    Removed(Option<FileRecord>),
+}
+
+/// What is to be written, and what is answered once it stands.
+pub(super) struct Plan {
+    pub(super) heads: Heads,
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) added: Vec<FileRecord>,
+    /// Each with the number of its change.
+    pub(super) removed: Vec<(i64, FileId)>,
+    /// The contents that have changed, as they are now; None where no file needs one any more.
+    pub(super) blobs: BTreeMap<BlobHash, Option<Blob>>,
+    pub(super) live: Vec<Place>,
+    pub(super) garbage: Vec<Place>,
+}
+
+/// What is there while one wish after the other is fulfilled.
+struct Making {
+    found: Found,
+    touched_blobs: HashSet<BlobHash>,
+    touched_places: HashSet<Place>,
+    added: Vec<FileRecord>,
+    removed: Vec<(i64, FileId)>,
+}
+
+impl State {
+    /// As the tables have it.
+    pub(super) fn of(letter: &str) -> Self {
+        match letter {
+            "w" => Self::Written,
+            "l" => Self::Live,
+            "g" => Self::Garbage,
+            _ => Self::Deleted,
+        }
+    }
+}
+
+impl Plan {
+    pub(super) fn of(found: Found, wishes: &[Wish<'_>]) -> Self {
+        let mut making = Making {
+            found,
+            touched_blobs: HashSet::new(),
+            touched_places: HashSet::new(),
+            added: Vec::new(),
+            removed: Vec::new(),
+        };
+        let outcomes = wishes.iter().map(|wish| match wish {
+            Wish::Put {
+                file,
+                place,
+                is_own,
+            } => making.put(file, *place, *is_own),
+            Wish::Remove(id) => Outcome::Removed(making.remove(*id)),
+        });
+        let outcomes = outcomes.collect();
+        making.end(outcomes)
+    }
+
+    /// Whether there is nothing to be written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty()
+    }
+}
+
+impl Making {
+    fn put(&mut self, file: &NewFile, place: Place, is_own: bool) -> Outcome {
+        let state = self.found.places.get(&place).copied();
+        let is_there = |expected| state == Some(expected);
+        let before = self.found.blobs.get(&file.hash).copied();
+        let mut mended = false;
+        let blob = match before {
+            // Others have brought it, or it was there.
+            Some(blob) if !blob.is_damaged || blob.place == place || !is_own => {
+                if is_own && is_there(State::Written) {
+                    self.set(place, State::Garbage);
+                }
+                blob
+            }
+            // Written here, in the place of what is damaged.
+            Some(blob) if is_there(State::Written) => {
+                self.set(blob.place, State::Garbage);
+                self.set(place, State::Live);
+                mended = true;
+                Blob {
+                    place,
+                    is_damaged: false,
+                    ..blob
+                }
+            }
+            // Written here; or it was there, and nobody has begun to delete it.
+            None if is_there(if is_own {
+                State::Written
+            } else {
+                State::Garbage
+            }) =>
+            {
+                self.set(place, State::Live);
+                Blob {
+                    place,
+                    size: rows::bytes(file.size),
+                    users: 0,
+                    is_damaged: false,
+                }
+            }
+            _ => return Outcome::Lost,
+        };
+        let users = blob.users + 1;
+        self.touched_blobs.insert(file.hash);
+        self.found.blobs.insert(file.hash, Blob { users, ..blob });
+        let record = self.add(file, blob.users == 0);
+        Outcome::Put(Put { record, mended })
+    }
+
+    fn add(&mut self, file: &NewFile, is_new: bool) -> FileRecord {
+        let heads = &mut self.found.heads;
+        let record = FileRecord {
+            id: FileId::next(Some(heads.last_id)),
+            uploaded_at: Timestamp::now(),
+            file: file.clone(),
+        };
+        heads.last_id = record.id;
+        heads.changes += 1;
+        heads.files += 1;
+        heads.bytes += rows::bytes(file.size);
+        if is_new {
+            heads.blobs += 1;
+            heads.blob_bytes += rows::bytes(file.size);
+        }
+        self.added.push(record.clone());
+        record
+    }
+
+    fn remove(&mut self, id: FileId) -> Option<FileRecord> {
+        let removed = self.found.files.remove(&id)?;
+        let heads = &mut self.found.heads;
+        heads.changes += 1;
+        heads.files -= 1;
+        heads.bytes -= rows::bytes(removed.file.size);
+        self.removed.push((heads.changes, id));
+        let hash = removed.file.hash;
+        if let Some(blob) = self.found.blobs.get_mut(&hash) {
+            self.touched_blobs.insert(hash);
+            blob.users -= 1;
+            if blob.users == 0 {
+                let blob = *blob;
+                heads.blobs -= 1;
+                heads.blob_bytes -= blob.size;
+                self.found.blobs.remove(&hash);
+                self.set(blob.place, State::Garbage);
+            }
+        }
+        Some(removed)
+    }
+
+    fn set(&mut self, place: Place, state: State) {
+        self.found.places.insert(place, state);
+        self.touched_places.insert(place);
+    }
+
+    fn end(self, outcomes: Vec<Outcome>) -> Plan {
+        let Self { found, .. } = self;
+        let touched = self.touched_blobs.into_iter();
+        let in_state = |state| {
+            let touched = self.touched_places.iter().copied();
+            let mut places: Vec<_> = touched
+                .filter(|it| found.places.get(it) == Some(&state))
+                .collect();
+            // In one order whoever locks them.
+            places.sort_unstable();
+            places
+        };
+        Plan {
+            heads: found.heads,
+            outcomes,
+            added: self.added,
+            removed: self.removed,
+            blobs: touched
+                .map(|hash| (hash, found.blobs.get(&hash).copied()))
+                .collect(),
+            live: in_state(State::Live),
+            garbage: in_state(State::Garbage),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The tables, brought up to what this larder knows.
+
+use tokio_postgres::Client;
+
+use super::failure::Failure;
+
+/// What is done to a database of each version, one after the other; the first makes it.
+const MIGRATIONS: [(i32, &str); 1] = [(
+    1,
+    include_str!("../../../migrations/postgres/0001_first_schema.sql"),
+)];
+
+/// The version of the tables that this larder writes, and knows.
+const VERSION: i32 = 1;
+
+/// Which lock all take who bring tables up.
+const LOCK: i64 = 0x6c61_7264_6572;
+
+/// Brings the tables up, while no other node does. A newer larder may have been here before, and
+/// this one goes on beside it unless that has said that none so old may.
+pub(super) async fn bring_up(client: &mut Client) -> Result<(), Failure> {
+    let transaction = client.transaction().await?;
+    // Others may make an index over many rows meanwhile.
+    transaction
+        .batch_execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+        .await?;
+    transaction
+        .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])
+        .await?;
+    transaction
+        .batch_execute(
+            "CREATE SCHEMA IF NOT EXISTS larder;
+             CREATE TABLE IF NOT EXISTS tables_version (version int NOT NULL, oldest int NOT NULL)",
+        )
+        .await?;
+    let found = transaction
+        .query_opt("SELECT version, oldest FROM tables_version", &[])
+        .await?;
+    let (version, oldest) = match found {
+        Some(row) => (row.try_get(0)?, row.try_get(1)?),
+        None => (0, 0),
+    };
+    if oldest > VERSION {
+        return Err(Failure::Unfit(format!(
+            "the database has tables of version {version}, with which none before {oldest} works; \
+             this larder knows version {VERSION}"
+        )));
+    }
+    for (number, migration) in MIGRATIONS {
+        if number > version {
+            transaction.batch_execute(migration).await?;
+            tracing::info!(
+                version = number,
+                "the tables of the database were brought up"
+            );
+        }
+    }
+    if version < VERSION {
+        transaction
+            .batch_execute("DELETE FROM tables_version")
+            .await?;
+        transaction
+            .execute("INSERT INTO tables_version VALUES ($1, 1)", &[&VERSION])
+            .await?;
+    }
+    Ok(transaction.commit().await?)
+}

@@ -1,0 +1,297 @@
+//! The one connection that changes files: gathers the changes that wait, makes them in one
+//! transaction and then answers all. Between them it looks what others have changed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use uuid::Uuid;
+
+use super::batch;
+use super::failure::Failure;
+use super::link::{Link, Session};
+use super::look;
+use super::plan::{Outcome, Plan, Wish};
+use super::rows::Heads;
+use super::shared::Shared;
+use crate::index::{IndexError, Intent, Put};
+use crate::record::{FileId, FileRecord, NewFile};
+
+/// How many changes are made together at most; of the longest records so many are five MiB.
+pub(super) const GROUP: usize = 256;
+/// How often to look what others have changed.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long changes are tried again. The servers that have failed over are back by then, or whoever
+/// waits is told to come again.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before that.
+const AGAIN: Duration = Duration::from_millis(50);
+
+type Answer<T> = oneshot::Sender<Result<T, IndexError>>;
+
+/// What can be asked of the writer.
+pub(super) enum Request {
+    Put {
+        file: NewFile,
+        /// Held until the record stands, also where nobody waits for the answer.
+        intent: Intent,
+        answer: Answer<Put>,
+    },
+    Remove {
+        id: FileId,
+        answer: Answer<Option<FileRecord>>,
+    },
+    /// Is everything told that was found?
+    Tell {
+        answer: Answer<()>,
+    },
+    Close {
+        answer: Answer<()>,
+    },
+}
+
+pub(super) struct Writer {
+    pub(super) link: Link,
+    pub(super) shared: Arc<Shared>,
+    pub(super) pruning: look::Pruning,
+}
+
+/// Changes that are made together.
+#[derive(Default)]
+struct Round(Vec<Asked>);
+
+/// A change that somebody waits for.
+enum Asked {
+    Put(NewFile, Intent, Answer<Put>),
+    Remove(FileId, Answer<Option<FileRecord>>),
+}
+
+/// A batch that was written, or may have been.
+struct Written {
+    batch: Uuid,
+    plan: Plan,
+    /// How many contents were damaged then.
+    damaged: u64,
+    at: Instant,
+}
+
+impl Round {
+    fn wishes(&self) -> Vec<Wish<'_>> {
+        let wishes = self.0.iter().map(|asked| match asked {
+            Asked::Put(file, intent, _) => Wish::Put {
+                file,
+                place: intent.place(),
+                is_own: !intent.is_there(),
+            },
+            Asked::Remove(id, _) => Wish::Remove(*id),
+        });
+        wishes.collect()
+    }
+
+    fn fail(self, error: &IndexError) {
+        for asked in self.0 {
+            match asked {
+                Asked::Put(_, intent, answer) => {
+                    // Before the answer: who was told of a failure finds what is to be collected.
+                    drop(intent);
+                    drop(answer.send(Err(error.clone())));
+                }
+                Asked::Remove(_, answer) => drop(answer.send(Err(error.clone()))),
+            }
+        }
+    }
+
+    fn succeed(self, outcomes: Vec<Outcome>) {
+        for (asked, outcome) in self.0.into_iter().zip(outcomes) {
+            match (asked, outcome) {
+                (Asked::Put(_, intent, answer), Outcome::Put(put)) => {
+                    intent.kept();
+                    drop(answer.send(Ok(put)));
+                }
+                (Asked::Put(_, intent, answer), _) => {
+                    drop(intent);
+                    drop(answer.send(Err(IndexError::Lost)));
+                }
+                (Asked::Remove(_, answer), Outcome::Removed(removed)) => {
+                    drop(answer.send(Ok(removed)));
+                }
+                (Asked::Remove(_, answer), _) => drop(answer.send(Ok(None))),
+            }
+        }
+    }
+}
+
+impl Writer {
+    /// Serves requests until it is told to close or nobody can ask any more.
+    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut waiting = Vec::with_capacity(GROUP);
+        loop {
+            tokio::select! {
+                count = requests.recv_many(&mut waiting, GROUP) => if count == 0 {
+                    return;
+                },
+                _ = ticks.tick() => {
+                    // Whoever needs to know asks whether it is current.
+                    if let Err(error) = self.look().await {
+                        tracing::debug!(%error, "nobody knows what others have changed");
+                    }
+                    continue;
+                }
+            }
+            let (mut round, mut tell, mut close) = (Round::default(), Vec::new(), None);
+            for request in waiting.drain(..) {
+                match request {
+                    Request::Put {
+                        file,
+                        intent,
+                        answer,
+                    } => round.0.push(Asked::Put(file, intent, answer)),
+                    Request::Remove { id, answer } => round.0.push(Asked::Remove(id, answer)),
+                    Request::Tell { answer } => tell.push(answer),
+                    Request::Close { answer } => close = Some(answer),
+                }
+            }
+            if !round.0.is_empty() {
+                self.commit(round).await;
+            }
+            if !tell.is_empty() {
+                let told = self.look().await;
+                for answer in tell {
+                    let _ = answer.send(told.clone());
+                }
+            }
+            if let Some(answer) = close {
+                // Requests that still wait find the channel closed.
+                requests.close();
+                while requests.try_recv().is_ok() {}
+                let _ = answer.send(Ok(()));
+                return;
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), IndexError> {
+        let session = self.link.session().await?;
+        match look::look(&session, &self.shared, &mut self.pruning).await {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(self.failed(&session, failure).await),
+        }
+    }
+
+    /// Gives a connection up over which something has failed: nobody knows in the middle of what it
+    /// is.
+    async fn failed(&self, session: &Arc<Session>, failure: Failure) -> IndexError {
+        session.end();
+        self.link.forget(session).await;
+        self.link.told(failure)
+    }
+
+    async fn commit(&mut self, round: Round) {
+        if let Some(reason) = self.shared.seen.refusal() {
+            return round.fail(&IndexError::Refused(reason));
+        }
+        match self.made(&round).await {
+            Ok(written) => {
+                let Written {
+                    plan, damaged, at, ..
+                } = written;
+                self.shared.remember(&plan, damaged, at);
+                round.succeed(plan.outcomes);
+            }
+            Err(error) => {
+                if !error.is_shortage() {
+                    tracing::error!(%error, "changes were not written");
+                }
+                round.fail(&error);
+            }
+        }
+    }
+
+    /// Makes the changes of a round, again where that may help.
+    async fn made(&self, round: &Round) -> Result<Written, IndexError> {
+        let began = Instant::now();
+        let mut doubt = None;
+        loop {
+            let error = match self.link.session().await {
+                Ok(session) => match self.attempt(&session, round, &mut doubt).await {
+                    Ok(written) => return Ok(written),
+                    Err(failure) => {
+                        let may_pass = failure.may_pass();
+                        let error = self.failed(&session, failure).await;
+                        if !may_pass && doubt.is_none() {
+                            return Err(error);
+                        }
+                        error
+                    }
+                },
+                Err(error) if doubt.is_none() => return Err(error),
+                Err(error) => error,
+            };
+            if began.elapsed() >= PATIENCE {
+                return Err(error);
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    /// Makes them once. What may stand though that fails is in `doubt`, and is looked for first.
+    async fn attempt(
+        &self,
+        session: &Session,
+        round: &Round,
+        doubt: &mut Option<Written>,
+    ) -> Result<Written, Failure> {
+        let at = Instant::now();
+        let wishes = round.wishes();
+        let found = batch::begin(session, &wishes).await?;
+        let heads = found.heads;
+        if let Some(written) = doubt {
+            let stands = batch::stands(session, written.batch).await?;
+            if stands {
+                session.batch("ROLLBACK").await?;
+                self.hear(session, heads).await?;
+            }
+            if let Some(mut written) = doubt.take()
+                && stands
+            {
+                written.plan.heads = heads;
+                return Ok(written);
+            }
+        }
+        let (batch, plan) = (Uuid::new_v4(), Plan::of(found, &wishes));
+        if plan.is_empty() {
+            session.batch("ROLLBACK").await?;
+            self.hear(session, heads).await?;
+            let damaged = self.shared.seen.damaged();
+            return Ok(Written {
+                batch,
+                plan,
+                damaged,
+                at,
+            });
+        }
+        let damaged = batch::write(session, batch, &plan, self.shared.grace).await?;
+        self.hear(session, heads).await?;
+        let written = Written {
+            batch,
+            plan,
+            damaged,
+            at,
+        };
+        match session.batch("COMMIT").await {
+            Ok(()) => Ok(written),
+            Err(failure) => {
+                *doubt = Some(written);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Tells what others have changed up to these heads.
+    async fn hear(&self, session: &Session, heads: Heads) -> Result<(), Failure> {
+        look::hear(session, &self.shared, heads).await
+    }
+}

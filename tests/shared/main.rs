@@ -1,0 +1,16 @@
+//! What several nodes share, against the servers that keep it: real ones, which each test starts.
+//!
+//! Built and run with `--features shared`; `tests/run` does.
+
+// A panic is how a test fails.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+
+#[expect(dead_code, reason = "the tests of `it` use all of it")]
+#[path = "../common/mod.rs"]
+mod common;
+
+mod cutter;
+mod postgres;
+mod postgres_faults;
+mod postgres_index;
+mod postgres_races;

@@ -1,0 +1,155 @@
+//! A database that is killed, away, or silent in the middle of a commit: what was acknowledged is
+//! there, once, and all goes on by itself.
+
+use std::slice::from_ref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use larder::hash::BlobHash;
+use larder::index::postgres::{Options, PostgresIndex};
+use larder::index::{IndexBackend, IndexError};
+use larder::record::{FileId, NewFile};
+use tokio::time::timeout;
+
+use crate::common::indexing::add;
+use crate::common::relay::Relay;
+use crate::cutter::{Cut, Cutter};
+use crate::postgres::{Server, eventually, index};
+
+fn file(name: &str) -> NewFile {
+    NewFile {
+        name: name.to_owned(),
+        content_type: None,
+        description: String::new(),
+        size: name.len() as u64,
+        hash: BlobHash::of(name.as_bytes()),
+    }
+}
+
+/// The same database as at `url`, by another way.
+async fn by_way_of(url: &str, server: &Server, port: u16) -> PostgresIndex {
+    let url = url.replace(&format!(":{}/", server.port()), &format!(":{port}/"));
+    PostgresIndex::open(&Options::new(&url).unwrap())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_commit_that_is_not_answered_is_made_once() {
+    let server = Server::start();
+    let url = server.database("one").await;
+    let direct = index(&url).await;
+    let cutter = Cutter::new(server.port());
+    let node = by_way_of(&url, &server, cutter.address.port()).await;
+    for (name, cut) in [
+        ("unheard", Cut::BeforeCommit),
+        ("unanswered", Cut::BeforeAnswer),
+    ] {
+        let intent = node.intend(&file(name).hash, 1).await.unwrap();
+        cutter.cut(cut);
+        let put = node.put(file(name), intent).await.unwrap();
+        assert!(cutter.was_cut());
+        assert_eq!(direct.page(None, 10).await.unwrap(), from_ref(&put.record));
+        // Others who do the same meanwhile are not taken for it.
+        let other = add(&direct, file("other")).await.unwrap();
+        cutter.cut(cut);
+        let removed = node.remove(put.record.id).await.unwrap();
+        assert!(cutter.was_cut());
+        assert_eq!(removed, Some(put.record));
+        assert_eq!(direct.page(None, 10).await.unwrap(), from_ref(&other));
+        direct.remove(other.id).await.unwrap();
+    }
+    eventually(async || node.totals().files == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_database_has_acknowledged_is_there_and_all_goes_on_by_itself() {
+    let mut server = Server::start();
+    let url = server.database("one").await;
+    let node = Arc::new(index(&url).await);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let writers = (0..8).map(|number| {
+        let (node, is_over) = (Arc::clone(&node), Arc::clone(&is_over));
+        tokio::spawn(async move {
+            let (mut acknowledged, mut refused) = (Vec::new(), 0);
+            for n in 0.. {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                match add(&*node, file(&format!("{number}-{n}"))).await {
+                    Ok(record) => acknowledged.push(record),
+                    Err(IndexError::Unavailable(error)) => {
+                        assert!(error.retry > Duration::ZERO);
+                        refused += 1;
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    // The intent was not durable yet.
+                    Err(IndexError::Lost) => refused += 1,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            (acknowledged, refused)
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    for _ in 0..2 {
+        let before = node.totals().files;
+        eventually(async || node.totals().files > before + 50).await;
+        server.kill();
+        // Whoever reads is told so, too; a process of the server may still answer the last ones.
+        let (asked, id) = (Instant::now(), FileId::from_bytes([7; 16]));
+        eventually(async || matches!(node.get(id).await, Err(IndexError::Unavailable(_)))).await;
+        assert!(asked.elapsed() < Duration::from_secs(5));
+        assert!(
+            node.refusal().is_none(),
+            "nothing is refused until a restart"
+        );
+        server.start_again();
+    }
+    let before = node.totals().files;
+    eventually(async || node.totals().files > before + 50).await;
+    is_over.store(true, Ordering::Relaxed);
+    let (mut acknowledged, mut refused) = (Vec::new(), 0);
+    for writer in writers {
+        let (ids, times) = writer.await.unwrap();
+        acknowledged.extend(ids);
+        refused += times;
+    }
+    assert!(refused > 0);
+    let files = node.page(None, 1_000_000).await.unwrap();
+    for record in &acknowledged {
+        let at = files.binary_search_by_key(&record.id, |it| it.id);
+        assert_eq!(&files[at.unwrap()], record);
+    }
+    let mut names: Vec<_> = files.iter().map(|it| &it.file.name).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), files.len(), "each is there once");
+}
+
+#[tokio::test]
+async fn a_node_that_stops_within_a_change_holds_the_others_up_for_seconds_and_no_longer() {
+    let server = Server::start();
+    let url = server.database("one").await;
+    let (other, relay) = (index(&url).await, Relay::new());
+    relay.connect(([127, 0, 0, 1], server.port()).into());
+    let stopped = Arc::new(by_way_of(&url, &server, relay.address.port()).await);
+    let intent = stopped.intend(&file("stopped").hash, 7).await.unwrap();
+    // It never hears what is there, so it stands still with the lock of all.
+    relay.stall_after(0);
+    let put = tokio::spawn({
+        let stopped = Arc::clone(&stopped);
+        async move { stopped.put(file("stopped"), intent).await }
+    });
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(4) {
+        let added = timeout(Duration::from_secs(8), add(&other, file("other"))).await;
+        added.expect("it hangs").unwrap();
+    }
+    assert!(!put.is_finished());
+    relay.mend();
+    // It is thrown out, and begins again by itself.
+    put.await.unwrap().unwrap();
+    assert!(stopped.newest_named("stopped").await.unwrap().is_some());
+}
