@@ -73,10 +73,9 @@ pub(crate) fn with_file(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
     (dir, path)
 }
 
-/// Two nodes that find each other soon.
-pub(crate) fn neighbours(dirs: &[TempDir; 2]) -> (Node, Node) {
-    let node = Node::start(&dirs[0], &["--discover-every", "1"]);
-    let peer = node.url("");
-    let other = Node::start(&dirs[1], &["--discover-every", "1", "--peer", &peer]);
-    (node, other)
+/// What a camera reads in a picture.
+pub(crate) fn code_in(picture: &Path) -> String {
+    let mut read = Command::new("zbarimg");
+    let read = read.args(["-q", "--raw"]).arg(picture).output().unwrap();
+    String::from_utf8(read.stdout).unwrap().trim().to_owned()
 }

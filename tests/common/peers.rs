@@ -10,6 +10,14 @@ use tempfile::TempDir;
 use super::process::{Node, until};
 use super::raw_http::{Answer, get, head, send};
 
+/// Two nodes that find each other soon.
+pub(crate) fn neighbours(dirs: &[TempDir; 2]) -> (Node, Node) {
+    let node = Node::start(&dirs[0], &["--discover-every", "1"]);
+    let peer = node.url("");
+    let other = Node::start(&dirs[1], &["--discover-every", "1", "--peer", &peer]);
+    (node, other)
+}
+
 /// The id of the node there.
 pub(crate) fn peer_id(node: SocketAddr) -> String {
     let peers = get(node, "/api/peers", &[]).json();

@@ -10,10 +10,10 @@ use larder::disk::Durability;
 use larder::store::About;
 use larder::store::local::{LocalStore, Options};
 
-use crate::common::browser::{Visit, neighbours, run, with_file};
+use crate::common::browser::{Visit, code_in, run, with_file};
 use crate::common::content::content;
 use crate::common::forms::uploaded;
-use crate::common::peers::until_sees;
+use crate::common::peers::{neighbours, until_sees};
 use crate::common::process::{Node, larder};
 use crate::common::python::Python;
 use crate::common::raw_http::get;
@@ -328,15 +328,6 @@ fn texts_and_pictures_are_pasted_and_what_is_said_of_them_is_shown() {
     assert_eq!(files["files"][1]["description"], "");
 }
 
-/// What a camera reads in a picture.
-fn code_in(picture: &str) -> String {
-    let read = Command::new("zbarimg")
-        .args(["-q", "--raw", picture])
-        .output();
-    let read = read.unwrap();
-    String::from_utf8(read.stdout).unwrap().trim().to_owned()
-}
-
 #[test]
 fn a_code_leads_a_phone_to_the_node_with_a_token_only_where_somebody_says_so() {
     const TOKEN: &str = "0123456789abcdef+/=";
@@ -346,14 +337,17 @@ fn a_code_leads_a_phone_to_the_node_with_a_token_only_where_somebody_says_so() {
     let [plain, with_token] = ["", "-token"].map(|it| format!("{picture}{it}.png"));
     let node = Node::start(&dir, &["--base-url", PLACE]);
     run("phone.mjs", &node, &[&picture]);
-    assert_eq!(code_in(&plain), format!("{PLACE}/"));
+    assert_eq!(code_in(Path::new(&plain)), format!("{PLACE}/"));
     node.stop();
     let arguments = ["--base-url", PLACE, "--token", TOKEN, "--private"];
     let node = Node::start(&dir, &arguments);
     run("phone.mjs", &node, &[&picture, &TOKEN]);
-    assert_eq!(code_in(&plain), format!("{PLACE}/"));
+    assert_eq!(code_in(Path::new(&plain)), format!("{PLACE}/"));
     let escaped = "0123456789abcdef%2B%2F%3D";
-    assert_eq!(code_in(&with_token), format!("{PLACE}/#token={escaped}"));
+    assert_eq!(
+        code_in(Path::new(&with_token)),
+        format!("{PLACE}/#token={escaped}")
+    );
     node.stop();
     // One that nobody else reaches says what to do instead.
     let node = Node::start(&dir, &[]);

@@ -1,9 +1,9 @@
 //! The page says and offers what is so, in words for people, whatever names, types and texts hold.
 
-use crate::common::browser::{Visit, neighbours, run, with_file};
+use crate::common::browser::{Visit, run, with_file};
 use crate::common::content::content;
 use crate::common::forms::{field, file, form, upload, uploaded};
-use crate::common::peers::{until_held, until_sees};
+use crate::common::peers::{neighbours, until_held, until_sees};
 use crate::common::process::Node;
 use crate::common::raw_http::get;
 

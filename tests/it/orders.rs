@@ -6,7 +6,7 @@ use larder::hash::BlobHash;
 use serde_json::Value;
 
 use crate::common::forms::uploaded;
-use crate::common::peers::until_sees;
+use crate::common::peers::{neighbours, until_sees};
 use crate::common::process::{Node, start};
 use crate::common::raw_http::get;
 
@@ -96,9 +96,7 @@ fn a_list_newest_first_is_the_list_oldest_first_read_backwards() {
 #[test]
 fn what_others_hold_stands_in_its_place_newest_first() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let one = Node::start(&dirs[0], &["--discover-every", "1"]);
-    let peer = one.url("");
-    let other = Node::start(&dirs[1], &["--discover-every", "1", "--peer", &peer]);
+    let (one, other) = neighbours(&dirs);
     let mut all = Vec::new();
     for n in 0..10u8 {
         let node = if n % 2 == 0 { &one } else { &other };

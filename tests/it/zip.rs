@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::common::content::content;
 use crate::common::forms::uploaded;
-use crate::common::peers::until_sees;
+use crate::common::peers::{neighbours, until_sees};
 use crate::common::process::{Node, larder};
 use crate::common::raw_http::{Answer, get, head, send, until_the_end};
 
@@ -182,9 +182,7 @@ fn a_folder_comes_as_an_archive_with_all_below_it_and_nothing_else() {
 #[test]
 fn files_of_other_nodes_are_in_an_archive_too() {
     let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let node = Node::start(&dirs[0], &["--discover-every", "1"]);
-    let peer = node.url("");
-    let other = Node::start(&dirs[1], &["--discover-every", "1", "--peer", &peer]);
+    let (node, other) = neighbours(&dirs);
     let bytes = content(2, 700_000);
     let there = uploaded(other.address, "there.bin", &bytes);
     until_sees(node.address, &["there.bin"]);

@@ -1,13 +1,14 @@
-//! A network of two machines, as README tells how to make one.
+//! A network of two machines, and of one and a phone, as README tells how to make them.
 
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::common::browser::{code_in, script_at, succeeds};
 use crate::common::process::until;
 use crate::lan::Lan;
 
@@ -132,5 +133,47 @@ fn share(lan: &Lan) {
         fs::read_to_string(&target)
             .ok()
             .filter(|it| it == "hello from 2\n")
+    });
+}
+
+/// The same command as one of the machines runs it.
+fn on(lan: &Lan, node: u8, command: &Command) -> Command {
+    let mut there = lan.command(node, command.get_program().to_str().unwrap());
+    there.args(command.get_args());
+    let variables = command.get_envs();
+    there.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+    there
+}
+
+#[test]
+fn a_computer_and_the_phone_beside_it_share_files_by_the_lines_of_readme_alone() {
+    let Some(lan) = Lan::of(2) else { return };
+    let readme = include_str!("../../README.md");
+    let mut lines = readme.lines().map(str::trim);
+    let line = lines.find(|it| it.starts_with("export LARDER_TOKEN=") && it.contains("echo"));
+    let mut shell = Shell::open(&lan, 1);
+    // In the background, since it has no second window.
+    shell.type_in(&format!("{} &", line.unwrap()));
+    shell.until_printed("(listens on 0.0.0.0:5004)");
+    let log = shell.log();
+    let token = log.lines().next().unwrap();
+    let (_, address) = log.split_once(" on http://").unwrap();
+    let address = format!("http://{}/", address.split(' ').next().unwrap());
+    let file = |name: &str| shell.dir.path().join(name);
+    let (sent, code) = (file("hello.txt"), file("code.png"));
+    let computer = script_at("computer.mjs", &address, &[&token, &sent, &code]);
+    succeeds(&mut on(&lan, 1, &computer));
+    let (got, of_phone) = (file("got"), file("of the phone.txt"));
+    fs::write(&of_phone, "hello from the phone\n").unwrap();
+    let scanned = code_in(&code);
+    assert!(scanned.starts_with(&address), "{scanned}");
+    let phone = script_at("beside.mjs", &scanned, &[&"hello.txt", &got, &of_phone]);
+    succeeds(&mut on(&lan, 2, &phone));
+    assert_eq!(fs::read_to_string(got).unwrap(), "hello from 1\n");
+    let back = file("back.txt");
+    shell.type_in("larder get 'of the phone.txt' -o back.txt");
+    until("the file is here", || {
+        let text = fs::read_to_string(&back).ok();
+        text.filter(|it| it == "hello from the phone\n")
     });
 }
