@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches};
 use serde::Serialize;
 
+use super::client::plain;
 use crate::config::{Settings, SettingsFile, Source};
 
 #[derive(clap::Args)]
@@ -31,6 +32,9 @@ pub(super) struct Setting {
     /// None where it is not set, or a secret.
     value: Option<Value>,
     source: String,
+    /// Why a value that it has is not among these.
+    #[serde(skip)]
+    unsaid: &'static str,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -64,27 +68,40 @@ pub(super) fn effective(
 
 fn setting(arg: &Arg, matches: &ArgMatches, file: Option<&SettingsFile>) -> Setting {
     let name = arg.get_long().unwrap_or_default().to_owned();
-    let id = arg.get_id().as_str();
-    let raw = matches.get_raw(id).into_iter().flatten();
-    let texts: Vec<String> = raw.map(|it| it.to_string_lossy().into_owned()).collect();
-    let source = Source::of(arg, matches, file);
-    let source = source.map_or("not set".to_owned(), |it| it.to_string());
-    let secret = arg.is_hide_env_values_set();
+    let raw = matches.get_raw(arg.get_id().as_str()).into_iter().flatten();
+    let texts: Option<Vec<_>> = raw.map(|it| Some(it.to_str()?.to_owned())).collect();
+    let Some(source) = Source::of(arg, matches, file) else {
+        return Setting {
+            name,
+            value: None,
+            source: "not set".to_owned(),
+            unsaid: "",
+        };
+    };
+    let (value, unsaid) = match texts {
+        _ if arg.is_hide_env_values_set() => (None, ", and not shown"),
+        None => (None, ", and no UTF-8, so that no settings file can say it"),
+        Some(texts) => (value(arg, texts), ""),
+    };
     Setting {
         name,
-        value: value(arg, texts).filter(|_| !secret),
-        source,
+        value,
+        source: source.to_string(),
+        unsaid,
     }
 }
 
+/// What a setting is whose texts are these.
 fn value(arg: &Arg, mut texts: Vec<String>) -> Option<Value> {
     if matches!(arg.get_action(), ArgAction::Append) {
-        return (!texts.is_empty()).then_some(Value::List(texts));
+        // An empty list is another one than that which counts where there is none.
+        return Some(Value::List(texts));
     }
     let text = texts.pop()?;
-    Some(match (arg.get_action(), text.parse()) {
+    Some(match (arg.get_action(), text.parse::<i64>()) {
         (ArgAction::SetTrue, _) => Value::Switch(text == "true"),
-        (_, Ok(number)) => Value::Number(number),
+        // A text of digits may be another one than its number, such as the name of a directory.
+        (_, Ok(number)) if number.to_string() == text => Value::Number(number),
         _ => Value::Text(text),
     })
 }
@@ -104,11 +121,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         name,
         value,
         source,
+        unsaid,
     } in &arguments.effective
     {
+        // The path of the file is one line, too.
+        let source = plain(source);
         match value {
             Some(value) => writeln!(out, "{name} = {}  # {source}", toml(value))?,
-            None => writeln!(out, "# {name}: {source}")?,
+            None => writeln!(out, "# {name}: {source}{unsaid}")?,
         }
     }
     Ok(ExitCode::SUCCESS)

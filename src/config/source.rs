@@ -30,16 +30,21 @@ impl Source {
     /// Where the setting of `arg` comes from; None where it has no value.
     pub fn of(arg: &Arg, matches: &ArgMatches, file: Option<&SettingsFile>) -> Option<Self> {
         let name = arg.get_long().unwrap_or_default().to_owned();
-        Some(match matches.value_source(arg.get_id().as_str())? {
+        let place = || {
+            let (path, line) = file?.place(arg)?;
+            Some(Self::File(path.to_owned(), line))
+        };
+        let Some(source) = matches.value_source(arg.get_id().as_str()) else {
+            // An empty list has no value, and is set.
+            return place();
+        };
+        Some(match source {
             ValueSource::CommandLine => Self::Flag(name),
             ValueSource::EnvVariable => {
                 let variable = arg.get_env().unwrap_or_default();
                 Self::Variable(variable.to_string_lossy().into_owned())
             }
-            _ => match file.and_then(|file| file.place(arg)) {
-                Some((path, line)) => Self::File(path.to_owned(), line),
-                None => Self::Default,
-            },
+            _ => place().unwrap_or(Self::Default),
         })
     }
 

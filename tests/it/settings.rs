@@ -144,15 +144,87 @@ fn a_file_that_is_named_must_be_there() {
 
 #[test]
 fn what_is_printed_is_a_settings_file_of_the_same_settings() {
-    let dir =
-        dir_with("storage = 'a \"b\" \\ c'\ncors-origin = ['http://x.example', '*']\nport = 0\n");
-    let before = effective(&mut config(dir.path(), &[]));
+    for (file, variables) in [
+        (
+            "storage = 'a \"b\" \\ c'\ncors-origin = ['http://x.example', '*']\nport = 0\n",
+            &[][..],
+        ),
+        ("bootstrap = []\npeer = []\n", &[]),
+        ("storage = \"007\"\nquota = \"010\"\n", &[]),
+        (
+            "open = false\nno-mdns = true\n",
+            &[("LARDER_OPEN", "true"), ("LARDER_NO_MDNS", "false")],
+        ),
+        (
+            "port = 1\n",
+            &[("LARDER_PEER", "a:1,b:2"), ("STORAGE_DIR", "-0")],
+        ),
+        (
+            "peer = ['a:1,b:2']\n",
+            &[("LARDER_LOG", "warn,larder=debug")],
+        ),
+    ] {
+        let dir = dir_with(file);
+        let with = |arguments: &[&str]| {
+            let mut command = config(dir.path(), arguments);
+            command.envs(variables.iter().copied());
+            command
+        };
+        let before = effective(&mut with(&[]));
+        let printed = text(&with(&[]).output().unwrap());
+        fs::write(dir.path().join("printed.toml"), &printed).unwrap();
+        let after = effective(&mut config(dir.path(), &["--config", "printed.toml"]));
+        for (name, setting) in before.as_object().unwrap() {
+            assert_eq!(setting["value"], after[name]["value"], "{name}: {printed}");
+        }
+    }
+}
+
+#[test]
+fn a_list_that_is_set_empty_is_told_as_that_and_counts() {
+    let dir = dir_with("bootstrap = []\nport = 0\n");
+    let told = &effective(&mut config(dir.path(), &[]))["bootstrap"];
+    assert_eq!(
+        (&told["value"], &told["source"]),
+        (&json!([]), &json!("larder.toml:1"))
+    );
     let printed = text(&config(dir.path(), &[]).output().unwrap());
+    assert!(
+        printed.contains("bootstrap = []  # larder.toml:1\n"),
+        "{printed}"
+    );
+    assert!(printed.contains("# peer: not set\n"), "{printed}");
+    let node = Node::spawn(&dir, larder(dir.path()));
+    let log = node.log();
+    let line = log.lines().find(|it| it.contains(" serving "));
+    assert!(!line.unwrap().contains("9000"), "{log}");
+}
+
+#[test]
+fn what_no_settings_file_can_say_is_told_and_not_written_as_something_else() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let dir = dir_with("");
+    let mut command = config(dir.path(), &[]);
+    command.env("STORAGE_DIR", std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    let printed = text(&command.output().unwrap());
+    assert!(
+        printed.contains("# storage: STORAGE_DIR, and no UTF-8"),
+        "{printed}"
+    );
+    // The path of the file is no more than a comment, whatever is in it.
+    fs::write(dir.path().join("a\nport = 7"), "peer-rate = 5\n").unwrap();
+    let printed = text(
+        &config(dir.path(), &["--config", "a\nport = 7"])
+            .output()
+            .unwrap(),
+    );
     fs::write(dir.path().join("printed.toml"), &printed).unwrap();
     let after = effective(&mut config(dir.path(), &["--config", "printed.toml"]));
-    for (name, setting) in before.as_object().unwrap() {
-        assert_eq!(setting["value"], after[name]["value"], "{name}: {printed}");
-    }
+    assert_eq!(
+        (&after["port"]["value"], &after["peer-rate"]["value"]),
+        (&json!(5004), &json!(5))
+    );
 }
 
 #[test]
