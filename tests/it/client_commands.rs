@@ -250,7 +250,12 @@ fn names_of_others_neither_lead_elsewhere_nor_command_the_terminal() {
         .as_str()
         .unwrap()
         .to_owned();
-    let told = done(&below, &node.url(""), &["get", &id]) + &done(&below, &node.url(""), &["ls"]);
+    let got = run(&below, &node.url(""), &["get", &id]);
+    assert!(got.status.success(), "{got:?}");
+    // What it is called here instead is told, too.
+    let told = String::from_utf8([got.stdout, got.stderr].concat()).unwrap();
+    let told = told + &done(&below, &node.url(""), &["ls"]);
+    assert!(told.contains(r"../../up\u{1b}[2J is up"), "{told}");
     assert!(!told.contains('\u{1b}'), "{told:?}");
     let files: Vec<_> = std::fs::read_dir(&below).unwrap().collect();
     assert_eq!(files.len(), 1);

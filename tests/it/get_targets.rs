@@ -63,12 +63,102 @@ fn names_that_differ_only_in_what_is_replaced_here_go_to_two_files() {
     uploaded(node.address, "a\u{202e}b", b"one");
     uploaded(node.address, "a\u{202d}b", b"two");
     for _ in 0..2 {
-        done(here.path(), &node.url(""), &["get", "a*", "-o", "out/"]);
+        let output = run(here.path(), &node.url(""), &["get", "a*", "-o", "out/"]);
+        assert!(output.status.success(), "{output:?}");
         let out = here.path().join("out");
         assert_eq!(names(&out), ["a\u{fffd}b", "a\u{fffd}b.1"]);
         assert_eq!(fs::read(out.join("a\u{fffd}b")).unwrap(), b"one");
         assert_eq!(fs::read(out.join("a\u{fffd}b.1")).unwrap(), b"two");
     }
+}
+
+#[test]
+fn a_name_with_a_backslash_comes_back_as_it_is() {
+    let (_dir, node) = start();
+    let here = tempfile::tempdir().unwrap();
+    let (here, url) = (here.path(), node.url(""));
+    fs::create_dir_all(here.join(r"in\d")).unwrap();
+    for name in [r"a\b", r"in\d/c:\x", r"in\d/\"] {
+        fs::write(here.join(name), name).unwrap();
+        done(here, &url, &["put", name, "--name", name]);
+    }
+    for (wanted, path) in [
+        (r"a\b", r"a\b"),
+        (r"a\\b", r"a\b"),
+        (r"in\d/c:\x", r"c:\x"),
+        (r"in\d", r"in\d/c:\x"),
+        (r"in\d", r"in\d/\"),
+        (r"in\\d/*", r"in\d/c:\x"),
+    ] {
+        let out = tempfile::tempdir().unwrap();
+        done(out.path(), &url, &["get", wanted]);
+        let got = fs::read_to_string(out.path().join(path)).unwrap();
+        assert!(got.ends_with(path), "{wanted}: {got}");
+    }
+}
+
+#[test]
+fn each_file_that_is_saved_under_another_name_is_told_with_both_at_the_end() {
+    let (_dir, node) = start();
+    let url = node.url("");
+    let long = format!("{}.txt", "n".repeat(300));
+    let all = [
+        "plain",
+        "a\nb",
+        "d/\u{202e}c",
+        "e\u{9b}/f",
+        "folder/",
+        "z/..",
+        &long,
+    ];
+    let here = tempfile::tempdir().unwrap();
+    let ids = all.map(|name| {
+        fs::write(here.path().join("f"), name).unwrap();
+        id(&json(here.path(), &url, &["put", "f", "--name", name]).remove(0))
+    });
+    let out = tempfile::tempdir().unwrap();
+    let got = |wanted: &[&str]| {
+        let output = run(out.path(), &url, &[&["get"], wanted].concat());
+        assert!(output.status.success(), "{output:?}");
+        (
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let by_id: Vec<_> = ids.iter().map(String::as_str).collect();
+    let (listed, told) = got(&[&by_id[..], &["-o", "by-id/"]].concat());
+    assert_eq!(listed.lines().count(), all.len());
+    assert!(
+        told.starts_with("larder: saved under another name than its own, 5 of 7: "),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 1, "{told}");
+    let text = |path: &str| fs::read_to_string(out.path().join(path)).unwrap();
+    for (name, shown, path) in [
+        ("a\nb", r"a\u{a}b", "by-id/a\u{fffd}b"),
+        ("d/\u{202e}c", r"d/\u{202e}c", "by-id/\u{fffd}c"),
+        ("folder/", "folder/", "by-id/folder"),
+        ("z/..", "z/..", "by-id/z"),
+    ] {
+        assert!(told.contains(&format!("{shown} is {path}")), "{told}");
+        assert_eq!(text(path), name);
+    }
+    assert!(told.contains(&format!("{long} is by-id/nnn")), "{told}");
+    // With their folders, some of which cannot be called so either; and to programs.
+    let (_, told) = got(&["**", "**/.*", "-o", "whole/"]);
+    assert!(told.contains("6 of 7: "), "{told}");
+    assert!(told.contains("folder/ is whole/folder/folder"), "{told}");
+    assert_eq!(text("whole/e\u{fffd}/f"), "e\u{9b}/f");
+    assert_eq!(text("whole/folder/folder"), "folder/");
+    let (listed, _) = got(&["a\nb", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(
+        (&listed["original_name"], &listed["path"]),
+        (&"a\nb".into(), &"a\u{fffd}b".into())
+    );
+    // Who names the place is told nothing.
+    assert_eq!(got(&["a\nb", "-o", "mine"]).1, "");
+    assert_eq!(got(&["folder/", "-o", "-"]).1, "");
 }
 
 #[test]

@@ -96,17 +96,46 @@ const PATTERNS: [&str; 56] = [
     "x*/z.txt",
 ];
 
+/// Patterns that mean folders.
+const FOLDERS: [&str; 16] = [
+    "*/",
+    "**/",
+    "***/",
+    "d/**/",
+    "d/e/**/",
+    "d/**/**/",
+    "d/**/e/",
+    "d/**/e/**/",
+    "**/e/",
+    "**/**/e/",
+    "d*/",
+    "d**/",
+    "d/*/",
+    "d/.*/",
+    "[!a-w]*/",
+    "**/.git/",
+];
+
 /// The files that bash finds.
 fn of_bash(dir: &Path, pattern: &str) -> Vec<String> {
-    let script = format!(
-        "shopt -s globstar; for it in {pattern}; do [ -f \"$it\" ] && printf '%s\\n' \"$it\"; done"
-    );
+    in_bash(dir, pattern, "[ -f \"$it\" ] && printf '%s\\n' \"$it\"")
+}
+
+/// The files in the folders that bash finds.
+fn in_folders_of_bash(dir: &Path, pattern: &str) -> Vec<String> {
+    in_bash(dir, pattern, "[ -d \"$it\" ] && find \"$it\" -type f")
+}
+
+/// What bash prints that does this with each `it` that matches, every line once.
+fn in_bash(dir: &Path, pattern: &str, with_each: &str) -> Vec<String> {
+    let script = format!("shopt -s globstar; for it in {pattern}; do {with_each}; done");
     let mut bash = Command::new("/bin/bash");
     bash.env_clear().env("LC_ALL", "C.UTF-8").current_dir(dir);
     let output = bash.args(["-c", &script]).output().unwrap();
     let told = String::from_utf8(output.stdout).unwrap();
     let mut names: Vec<_> = told.lines().map(str::to_owned).collect();
     names.sort();
+    names.dedup();
     names
 }
 
@@ -139,16 +168,15 @@ fn files() -> (tempfile::TempDir, Node, tempfile::TempDir) {
 }
 
 #[test]
-fn every_pattern_means_the_files_that_it_means_to_bash() {
+fn every_pattern_means_the_files_or_folders_that_it_means_to_bash() {
     let (_dir, node, there) = files();
     let here = tempfile::tempdir().unwrap();
     let url = node.url("");
     let mut different = Vec::new();
-    for pattern in PATTERNS {
-        let (bash, larder) = (
-            of_bash(there.path(), pattern),
-            of_larder(here.path(), &url, pattern),
-        );
+    let files = PATTERNS.map(|it| (it, of_bash(there.path(), it)));
+    let folders = FOLDERS.map(|it| (it, in_folders_of_bash(there.path(), it)));
+    for (pattern, bash) in files.into_iter().chain(folders) {
+        let larder = of_larder(here.path(), &url, pattern);
         if bash != larder {
             different.push(format!("{pattern}: {bash:?} in bash, {larder:?} here"));
         }

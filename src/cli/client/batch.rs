@@ -19,6 +19,10 @@ pub(super) struct Batch<'a> {
     failed: usize,
     /// The first of those that failed.
     named: Vec<String>,
+    /// How many were saved under other names than theirs.
+    renamed: usize,
+    /// The first of those, with the paths that they have.
+    renamed_named: Vec<String>,
     /// The highest status so far.
     worst: u8,
     hopeless: bool,
@@ -34,6 +38,8 @@ impl<'a> Batch<'a> {
             tried: 0,
             failed: 0,
             named: Vec::new(),
+            renamed: 0,
+            renamed_named: Vec::new(),
             worst: 0,
             hopeless: false,
             cut: false,
@@ -63,6 +69,16 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// One went well and is here under another name than its own, which cannot be had.
+    pub(super) fn renamed(&mut self, name: &str, path: &Path) {
+        self.renamed += 1;
+        if self.renamed_named.len() < MOST_NAMED {
+            let path = plain(&path.to_string_lossy());
+            self.renamed_named
+                .push(format!("{} is {path}", plain(name)));
+        }
+    }
+
     /// Whether another, which there is, is to be tried: none where no other could fare better.
     pub(super) fn goes_on(&mut self) -> bool {
         self.cut |= self.hopeless;
@@ -81,11 +97,15 @@ impl<'a> Batch<'a> {
 
     /// The end of all.
     pub(super) fn end(self) -> Result<(), Failure> {
+        if self.renamed > 0 {
+            let (renamed, tried) = (self.renamed, self.tried);
+            let named = first_of(&self.renamed_named, renamed);
+            say(&format!(
+                "saved under another name than its own, {renamed} of {tried}: {named}"
+            ));
+        }
         if self.failed > 0 && self.tried > 1 {
-            let mut named = self.named.join(", ");
-            if let Some(more @ 1..) = self.failed.checked_sub(self.named.len()) {
-                named = format!("{named} and {more} more");
-            }
+            let named = first_of(&self.named, self.failed);
             let (failed, tried, done) = (self.failed, self.tried, self.done);
             say(&format!("not {done}, {failed} of {tried}: {named}"));
         }
@@ -96,5 +116,14 @@ impl<'a> Batch<'a> {
             0 => Ok(()),
             worst => Err(Failure::Told(worst)),
         }
+    }
+}
+
+/// The first of so many.
+fn first_of(named: &[String], all: usize) -> String {
+    let first = named.join(", ");
+    match all.checked_sub(named.len()) {
+        Some(more @ 1..) => format!("{first} and {more} more"),
+        _ => first,
     }
 }

@@ -18,7 +18,7 @@ use super::failure::Failure;
 use super::find::By;
 use super::landing::{is_same, replaced, tidy};
 use super::listed::File;
-use super::local_name::{last_part, path};
+use super::local_name::{is_what_it_says, last_part, path};
 use super::output;
 use super::running::run;
 use super::target::{Target, Targets, is_stream};
@@ -56,6 +56,8 @@ struct Item {
     file: File,
     called: String,
     to: To,
+    /// Whether its own name, under which it shall be saved, cannot be had here.
+    is_renamed: bool,
 }
 
 enum To {
@@ -115,6 +117,9 @@ impl Arguments {
             match got {
                 Ok(()) => {
                     batch.succeeded();
+                    if let (To::File(target), true) = (&item.to, item.is_renamed) {
+                        batch.renamed(&item.file.original_name, &target.path());
+                    }
                     bars.suspend(|| self.print(&item))?;
                 }
                 // Whoever reads it may have seen enough.
@@ -140,31 +145,33 @@ impl Arguments {
         let mut items = Vec::new();
         for mut file in chosen.files? {
             let hash = file.hash.clone().filter(|_| by == By::Hash);
-            if let Some(hash) = hash.filter(|_| self.needs_name()) {
+            if let Some(hash) = hash.filter(|_| self.goes_by_its_name(By::Hash)) {
                 file.original_name = api.name_of(&hash).await?;
             }
+            let own = own_path(by, &file);
+            let is_renamed = self.goes_by_its_name(by) && !is_own(by, &own, &file);
             let to = if self.is_to_stream() {
                 To::Output
             } else {
                 let content = file.hash.clone().unwrap_or_else(|| file.id.clone());
-                match targets.take(self.target(by, &file), &content) {
+                match targets.take(self.target(by, own), &content) {
                     Some(target) => To::File(target),
                     None => continue,
                 }
             };
             let called = chosen.called.clone();
-            items.push(Item { file, called, to });
+            items.push(Item {
+                file,
+                called,
+                to,
+                is_renamed,
+            });
         }
         Ok(items)
     }
 
-    /// Where a file goes that was found so.
-    fn target(&self, by: By, file: &File) -> Target {
-        let own = if by.has_paths() {
-            path(&file.original_name)
-        } else {
-            last_part(&file.original_name)
-        };
+    /// Where a file goes that was found so, and whose own path is this.
+    fn target(&self, by: By, own: PathBuf) -> Target {
         match &self.output {
             None => Target::new(PathBuf::new(), own),
             Some(folder) if self.is_folder(by) => Target::new(folder.clone(), own),
@@ -200,9 +207,9 @@ impl Arguments {
         .await
     }
 
-    /// Whether files are written under their own names.
-    fn needs_name(&self) -> bool {
-        !self.is_to_stream() && (self.output.is_none() || self.is_folder(By::Hash))
+    /// Whether what is found so is written under its own name.
+    fn goes_by_its_name(&self, by: By) -> bool {
+        !self.is_to_stream() && (self.output.is_none() || self.is_folder(by))
     }
 
     /// Whether the output is a folder, for what is found so.
@@ -276,10 +283,10 @@ impl Arguments {
         };
         if self.connection.json {
             let path = target.path();
-            let path = path.to_string_lossy();
-            return Ok(output::json(
-                &json!({ "path": path, "size": file.size, "hash": file.hash }),
-            )?);
+            return Ok(output::json(&json!({
+                "path": path.to_string_lossy(), "original_name": file.original_name,
+                "size": file.size, "hash": file.hash,
+            }))?);
         }
         let path = output::plain(&target.path().to_string_lossy());
         Ok(output::line(&format!(
@@ -287,4 +294,20 @@ impl Arguments {
             output::size(file.size)
         ))?)
     }
+}
+
+/// What a file is called here that was found so.
+fn own_path(by: By, file: &File) -> PathBuf {
+    if by.has_paths() {
+        path(&file.original_name)
+    } else {
+        last_part(&file.original_name)
+    }
+}
+
+/// Whether that is how it is called there, or how the last part of that is.
+fn is_own(by: By, path: &Path, file: &File) -> bool {
+    let whole = file.original_name.as_str();
+    let last = whole.rsplit('/').next().unwrap_or_default();
+    is_what_it_says(path, if by.has_paths() { whole } else { last })
 }

@@ -1,24 +1,44 @@
 //! What files of the network are called here.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, Path, PathBuf};
 
-use super::raw_name::name_of;
+use super::raw_name::{name_of, text_of};
 use crate::safe_name::{LONGEST_NAME, is_unsafe, part, shortened};
 
-/// The last part of a name, under which one file is saved.
+/// What has no name of its own.
+const NAMELESS: &str = "download";
+
+/// The last part of a name, under which one file is saved; where that is none, as behind a slash at
+/// the end, the one before it.
 pub(super) fn last_part(name: &str) -> PathBuf {
-    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    PathBuf::from(own_part(last).unwrap_or_else(|| "download".into()))
+    let last = name.rsplit('/').find_map(own_part);
+    PathBuf::from(last.unwrap_or_else(|| NAMELESS.into()))
 }
 
-/// A whole name, as a path below the folder that files are saved in.
+/// A whole name, as a path below the folder that files are saved in. One that ends with a slash is
+/// that of the folder in which others lie, so the file is in there, under the folder's name.
 pub(super) fn path(name: &str) -> PathBuf {
-    let path: PathBuf = name.split('/').filter_map(own_part).collect();
-    if path.as_os_str().is_empty() || name.ends_with('/') {
-        return path.join("download");
+    let mut path: PathBuf = name.split('/').filter_map(own_part).collect();
+    if path.as_os_str().is_empty() {
+        return NAMELESS.into();
+    }
+    if let Some(folder) = path.file_name().map(OsStr::to_owned)
+        && name.ends_with('/')
+    {
+        path.push(folder);
     }
     path
+}
+
+/// Whether a path is what a name says, or this part of it.
+pub(super) fn is_what_it_says(path: &Path, name: &str) -> bool {
+    let is = |path: &Path| {
+        let means = |it: &Component<'_>| *it != Component::CurDir;
+        let name = Path::new(name).components().filter(means);
+        name.eq(path.components())
+    };
+    is(path) || is(Path::new(&text_of(path.as_os_str())))
 }
 
 /// The same name with a number, for another file that goes by it.
@@ -57,10 +77,13 @@ mod tests {
             ("../../etc/passwd", "passwd", "etc/passwd"),
             ("/etc/passwd", "passwd", "etc/passwd"),
             ("a//./b", "b", "a/b"),
-            (r"..\..\boot.ini", "boot.ini", r"..\..\boot.ini"),
+            (r"..\..\boot.ini", r"..\..\boot.ini", r"..\..\boot.ini"),
+            (r"d/a\b", r"a\b", r"d/a\b"),
             ("..", "download", "download"),
-            ("a/..", "download", "a"),
-            ("folder/", "download", "folder/download"),
+            ("a/..", "a", "a"),
+            ("folder/", "folder", "folder/folder"),
+            ("a/folder//", "folder", "a/folder/folder"),
+            ("/", "download", "download"),
             ("", "download", "download"),
             (
                 "a\0b\x1b[2J",
@@ -76,6 +99,33 @@ mod tests {
             assert_eq!(last_part(name), Path::new(last), "{name:?}");
             assert_eq!(path(name), Path::new(whole), "{name:?}");
         }
+    }
+
+    #[test]
+    fn it_is_known_which_names_are_others_here() {
+        for (name, is_whole) in [
+            ("a.txt", true),
+            ("d/e/a.txt", true),
+            ("d//./a", true),
+            (r"a\b", true),
+            ("caf\u{fffd}E9", true),
+            ("caf\u{fffd}EF\u{fffd}BF\u{fffd}BDE9", true),
+            ("\u{fffd}EF\u{fffd}BF\u{fffd}BDXY", true),
+            ("a\u{fffd}", true),
+            ("a\nb", false),
+            ("d\u{202e}/a", false),
+            ("folder/", false),
+            ("a/..", false),
+            ("..", false),
+            ("../a", false),
+            ("/a", false),
+            ("", false),
+        ] {
+            assert_eq!(is_what_it_says(&path(name), name), is_whole, "{name:?}");
+        }
+        let long = "a".repeat(LONGEST_NAME + 1);
+        assert!(!is_what_it_says(&last_part(&long), &long));
+        assert!(!is_what_it_says(&last_part("folder/"), ""));
     }
 
     #[test]

@@ -45,11 +45,11 @@ impl Pattern {
                 part => Part::One(one(part)?),
             });
         }
-        if matches!(parts.last(), Some(Part::Folders)) {
+        let means_folders = text.ends_with('/');
+        if matches!(parts.last(), Some(Part::Folders)) && !means_folders {
             // At the end it means names as well.
             parts.push(Part::One(one("*")?));
         }
-        let means_folders = text.ends_with('/');
         Some(Self {
             parts,
             means_folders,
@@ -167,6 +167,13 @@ mod tests {
             ("d*/", "d/e", Match::Yes),
             ("d*/", "d/e/f", Match::Yes),
             ("d*/", "dd", Match::No),
+            ("d/**/", "d/e", Match::Yes),
+            ("d/**/", "d/e/f", Match::Yes),
+            ("d/**/", "e/d/f", Match::No),
+            ("d/**/**/", "d/e", Match::Yes),
+            ("**/", "e", Match::No),
+            ("**/", "d/e", Match::Yes),
+            ("**/", ".d/e", Match::No),
             ("d/*", "d/e/f", Match::FolderAlone),
             ("d/*", "d/e", Match::Yes),
             ("e*", "d/e", Match::No),

@@ -41,7 +41,12 @@ pub(in crate::cli) struct Arguments {
     name: Option<String>,
 
     /// What the node shall say of them.
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     description: String,
 
     #[command(flatten)]
