@@ -293,3 +293,58 @@ fn a_bootstrap_server_needs_no_port_where_a_node_needs_none() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("with or without a port"));
 }
+
+/// Where the second column of a line begins.
+fn second_column(line: &str) -> usize {
+    let (_, rest) = line.split_once(' ').unwrap();
+    line.len() - rest.trim_start().len()
+}
+
+#[test]
+fn columns_stand_below_each_other_whatever_is_in_them() {
+    let [peer, server] = [(); 2].map(|()| format!("http://localhost:{}", closed_port()));
+    let met_dir = tempfile::tempdir().unwrap();
+    let met = Node::start(&met_dir, &[]);
+    crate::common::forms::uploaded(met.address, "of-one.txt", b"1");
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = [
+        ["--discover-every", "1"],
+        ["--bootstrap", &server],
+        ["--peer", &peer],
+        ["--peer", &met.url("")],
+    ];
+    let node = Node::start(&dir, &arguments.concat());
+    reason(&node, &peer);
+    reason(&node, &server);
+    crate::common::peers::until_sees(node.address, &["of-one.txt"]);
+    crate::common::forms::uploaded(node.address, "of-two.txt", b"2");
+    crate::common::forms::uploaded(met.address, "of-two.txt", b"2");
+    until("both have it", || {
+        let files = crate::common::peers::held(node.address);
+        let two = files
+            .iter()
+            .find(|it| it["original_name"] == "of-two.txt")?;
+        (two["peers"].as_array()?.len() == 2).then_some(())
+    });
+    let status = command(&node, &["status"]);
+    let labels = status.iter().map(|it| it.split(' ').next().unwrap());
+    assert!(labels.clone().any(|it| it == "bootstrap"), "{status:#?}");
+    let column = second_column(&status[0]);
+    assert!(
+        status.iter().all(|it| second_column(it) == column),
+        "{status:#?}"
+    );
+    for (arguments, what) in [
+        (&["peers"][..], "http://"),
+        (&["ls", "--network"], "of-"),
+        (&["ls", "--network", "-l"], "text/plain"),
+    ] {
+        let lines = command(&node, arguments);
+        assert!(lines.len() >= 2, "{lines:#?}");
+        let column = lines[0].find(what).unwrap();
+        assert!(
+            lines.iter().all(|it| it.find(what) == Some(column)),
+            "{lines:#?}"
+        );
+    }
+}

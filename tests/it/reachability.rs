@@ -149,7 +149,8 @@ fn a_clean_stop_says_goodbye_and_files_of_who_is_gone_are_told_as_not_reachable(
         &format!("http://{}", stays.address),
     ]);
     let told = String::from_utf8(ls.output().unwrap().stdout).unwrap();
-    assert!(told.contains("0 nodes (not reachable now)"), "{told}");
+    assert!(told.contains("   0 nodes  "), "{told}");
+    assert!(told.ends_with("  (not reachable now)\n"), "{told}");
     // It returns, and is there again.
     let back = Node::start(&dirs[1], &arguments);
     until("it answers again", || answering(&stays, &id).then_some(()));

@@ -123,13 +123,13 @@ impl Arguments {
         if self.connection.json {
             return Ok(output::json(file)?);
         }
-        let nodes = self.nodes(file);
+        let (nodes, unreachable) = self.nodes(file);
         let (id, at) = (field(&file.id), file.uploaded());
         let name = plain(&file.original_name);
         if !self.long {
             let size = output::size(file.size);
             return Ok(output::line(&format!(
-                "{id}  {size:>11}  {at}{nodes}  {name}"
+                "{id:36}  {size:>11}  {at:20}{nodes}  {name}{unreachable}"
             ))?);
         }
         let text = |it: &Option<String>| it.as_deref().map_or("-".to_owned(), field);
@@ -139,18 +139,19 @@ impl Arguments {
         let said = said.unwrap_or_default();
         let size = file.size;
         Ok(output::line(&format!(
-            "{id}  {size:>13}  {at}{nodes}  {hash}  {kind}  {name}{said}"
+            "{id:36}  {size:>13}  {at:20}{nodes}  {hash:64}  {kind}  {name}{said}{unreachable}"
         ))?)
     }
 
-    /// How many nodes hold it, of those that answer.
-    fn nodes(&self, file: &File) -> String {
+    /// How many nodes hold it, of those that answer, and what is said behind the name where that
+    /// is none.
+    fn nodes(&self, file: &File) -> (String, &'static str) {
         let answering = file.reachable_peers.as_ref().unwrap_or(&file.peers);
         match answering.len() {
-            _ if !self.network => String::new(),
-            0 => "  0 nodes (not reachable now)".to_owned(),
-            1 => "   1 node".to_owned(),
-            many => format!("{many:>4} nodes"),
+            _ if !self.network => (String::new(), ""),
+            0 => ("   0 nodes".to_owned(), "  (not reachable now)"),
+            1 => ("   1 node ".to_owned(), ""),
+            many => (format!("{many:>4} nodes"), ""),
         }
     }
 }

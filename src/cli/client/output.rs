@@ -55,6 +55,16 @@ pub(super) fn line(text: &str) -> io::Result<()> {
     writeln!(stdout().lock(), "{}", shortened(text, 2 * LONGEST))
 }
 
+/// Lines of what is told in two columns, the second beginning at the same place in all of them.
+pub(super) fn rows(rows: Vec<(String, String)>) -> Vec<String> {
+    let widths = rows.iter().map(|(what, _)| what.chars().count());
+    let width = widths.max().unwrap_or(0);
+    let lines = rows
+        .into_iter()
+        .map(|(what, told)| format!("{what:width$}  {told}"));
+    lines.collect()
+}
+
 /// Prints an object as one line of JSON.
 pub(in crate::cli) fn json(object: &impl Serialize) -> io::Result<()> {
     let mut text = Vec::new();

@@ -86,7 +86,7 @@ impl Arguments {
             reached = format!("  not reachable now: {}", output::plain(why));
         }
         Ok(output::line(&format!(
-            "{id}  {verified}  {seen}  {address}{reached}"
+            "{id:36}  {verified}  {seen:20}  {address}{reached}"
         ))?)
     }
 }

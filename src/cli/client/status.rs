@@ -147,25 +147,32 @@ impl Report {
             Some(answer) if answer < self.peers => format!(", {answer} answer"),
             _ => String::new(),
         };
-        let named = self.unanswered.iter().map(|it| {
-            let (kind, address) = (output::field(&it.named), output::plain(&it.address));
-            format!("{kind:8} {address}: {}", output::plain(&it.reason))
-        });
-        let all = [
-            format!("node     {id} at {address}{}", self.copy()),
-            format!("version  {version}, {writes}"),
-            format!(
-                "files    {}, {kept} kept, {saved} saved by deduplication{}",
-                self.files,
-                self.damage()
+        let own = [
+            ("node", format!("{id} at {address}{}", self.copy())),
+            ("version", format!("{version}, {writes}")),
+            (
+                "files",
+                format!(
+                    "{}, {kept} kept, {saved} saved by deduplication{}",
+                    self.files,
+                    self.damage()
+                ),
             ),
-            format!(
-                "network  {}, {}{answer}{partial}{reached}",
-                counted(self.network_files, "file"),
-                counted(self.peers, "peer")
+            (
+                "network",
+                format!(
+                    "{}, {}{answer}{partial}{reached}",
+                    counted(self.network_files, "file"),
+                    counted(self.peers, "peer")
+                ),
             ),
         ];
-        all.into_iter().chain(named).collect()
+        let own = own.map(|(what, told)| (what.to_owned(), told));
+        let named = self.unanswered.iter().map(|it| {
+            let (address, reason) = (output::plain(&it.address), output::plain(&it.reason));
+            (output::field(&it.named), format!("{address}: {reason}"))
+        });
+        output::rows(own.into_iter().chain(named).collect())
     }
 
     /// From whom it takes changes, where that is not from everybody.
