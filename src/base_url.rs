@@ -61,6 +61,17 @@ impl BaseUrl {
         self.0.scheme() == "https"
     }
 
+    /// The same host and port, over TLS.
+    #[must_use]
+    pub fn over_tls(&self) -> Self {
+        let (port, mut url) = (self.port(), self.0.clone());
+        // Both hold for any address of the web: neither scheme is without a host or a port.
+        if url.set_scheme("https").is_ok() && url.set_port(port).is_ok() {
+            return Self(url);
+        }
+        self.clone()
+    }
+
     /// Whether there is a path behind host and port.
     pub fn has_path(&self) -> bool {
         self.0.path() != "/"
@@ -241,6 +252,20 @@ mod tests {
         ] {
             let url = text.parse::<BaseUrl>().unwrap();
             assert_eq!(url.is_loopback(), is_loopback, "{text}");
+        }
+    }
+
+    #[test]
+    fn over_tls_host_and_port_stay_what_they_are() {
+        for (text, over_tls) in [
+            ("http://localhost:5004", "https://localhost:5004"),
+            ("http://localhost", "https://localhost:80"),
+            ("http://localhost:443", "https://localhost"),
+            ("https://localhost", "https://localhost"),
+            ("https://[::1]:5004/a", "https://[::1]:5004/a"),
+        ] {
+            let url = text.parse::<BaseUrl>().unwrap().over_tls();
+            assert_eq!(url.to_string(), over_tls, "{text}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
+use super::own_nodes::OwnNode;
 use super::stop::{Reloaded, StopSignal, hangup, reload_on_hangup};
 use super::storage::{advised, keep_private, of_owner};
 use super::{allocator, limits, logging, service};
@@ -80,6 +82,10 @@ async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyh
     };
     options.discovery.default_bootstrap = sources.of("bootstrap") == Some(Source::Default);
     let grace = settings.server().shutdown_grace;
+    let _noted = match settings.own_certificate().map(Path::to_owned) {
+        Some(certificate) => blocking::run(move || OwnNode::note(bound, &certificate)).await,
+        None => None,
+    };
     let Some(opened) = open(settings.store(), options, &mut stop, grace).await? else {
         return Ok(());
     };

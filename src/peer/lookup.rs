@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -200,19 +200,36 @@ impl Resolve for Resolver {
                 // Whoever asked may have given up long before the answer comes.
                 let _places = places;
                 let began = Instant::now();
-                let found = (name.as_str(), 0).to_socket_addrs();
+                let found = addresses(name.as_str());
                 lookups.note(&known_as, began.elapsed());
                 found
             };
             let found = on_a_thread(look_up).await??;
             let leads = |it: &SocketAddr| leads_to(&policy, it.ip(), near);
-            let allowed: Vec<SocketAddr> = found.filter(leads).collect();
+            let allowed: Vec<SocketAddr> = found.into_iter().filter(leads).collect();
             if allowed.is_empty() {
                 return Err(LeadsNowhere.into());
             }
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }
+}
+
+/// Where a name leads. Blocks.
+fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
+    if is_of_loopback(&comparable(name)) {
+        return Ok(of_loopback().into());
+    }
+    Ok((name, 0).to_socket_addrs()?.collect())
+}
+
+/// Where a name leads that means this machine, also where no file of hosts says so (RFC 6761,
+/// section 6.3).
+pub(crate) fn of_loopback() -> [SocketAddr; 2] {
+    [
+        (Ipv4Addr::LOCALHOST, 0).into(),
+        (Ipv6Addr::LOCALHOST, 0).into(),
+    ]
 }
 
 /// Does `work` on a thread of its own, for which nobody waits when the node stops: the system

@@ -98,6 +98,7 @@ mod reachability;
 mod reading;
 mod replaced_uploads;
 mod representations;
+mod restarted_node;
 mod searching;
 mod secrets;
 mod settings;

@@ -157,3 +157,81 @@ fn a_new_certificate_is_believed_when_the_node_has_read_it() {
     assert_eq!(output.status.code(), Some(2), "{told}");
     assert!(told.contains("--tls-cert"), "{told}");
 }
+
+/// Starts a node that has its certificate from flags, of the user whose commands run in `here`.
+fn serve_by_flags(dir: &TempDir, here: &Path, port: u16) -> Node {
+    let mut node = larder(dir.path());
+    node.args(["--tls-cert", "cert.pem", "--tls-key", "key.pem"]);
+    node.env("PEER_PORT", port.to_string());
+    node.env("XDG_STATE_HOME", here.join("state"));
+    Node::spawn(dir, node)
+}
+
+#[test]
+fn every_command_of_this_user_believes_the_certificate_of_a_node_whose_flags_name_it() {
+    let [dir, here] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let here = here.path();
+    certify(dir.path(), "files.example.org", 2020, true);
+    let node = serve_by_flags(&dir, here, 0);
+    let port = node.address.port();
+    fs::write(here.join("a"), "content").unwrap();
+    let done = |node: Option<&str>, arguments: &[&str]| {
+        let mut command = command(here, node.unwrap_or_default(), arguments);
+        if node.is_none() {
+            command.env_remove("LARDER_NODE");
+        }
+        let command = command.env("PEER_PORT", port.to_string());
+        let output = command.env("SSL_CERT_FILE", "/dev/null").output().unwrap();
+        assert!(output.status.success(), "{node:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let named = [
+        None,
+        Some(port.to_string()),
+        Some(format!("localhost:{port}")),
+        Some(format!("127.0.0.1:{port}")),
+        Some(format!("https://localhost:{port}/")),
+    ];
+    for node in &named {
+        let node = node.as_deref();
+        let put = done(node, &["put", "a"]);
+        assert!(put.contains(&format!("https://localhost:{port}/")), "{put}");
+        for verb in ["status", "peers", "ls"] {
+            done(node, &[verb]);
+        }
+        for verb in ["info", "keep"] {
+            done(node, &[verb, "a"]);
+        }
+        assert_eq!(done(node, &["get", "a", "-o", "-"]), "content");
+        done(node, &["rm", "a"]);
+    }
+}
+
+#[test]
+fn what_is_known_of_a_node_whose_flags_name_its_certificate_ends_with_it() {
+    let [dir, imposter_dir, here] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let here = here.path();
+    for dir in [&dir, &imposter_dir] {
+        certify(dir.path(), "localhost", 4000, true);
+    }
+    let node = serve_by_flags(&dir, here, 0);
+    let port = node.address.port();
+    let url = format!("https://localhost:{port}");
+    done(here, Some(&url), &["status"]);
+    // To other users it is unknown.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let told = refused(elsewhere.path(), Some(&url));
+    assert!(told.contains("--ca"), "{told}");
+    let written = here.join(format!("state/larder/nodes/{port}"));
+    assert!(written.exists());
+    node.kill();
+    assert!(written.exists());
+    let imposter = serve_by_flags(&imposter_dir, elsewhere.path(), port);
+    let told = refused(here, Some(&url));
+    assert!(!told.contains("cert.pem"), "{told}");
+    imposter.stop();
+    let again = serve_by_flags(&dir, here, port);
+    done(here, Some(&url), &["status"]);
+    again.stop();
+    assert!(!written.exists());
+}

@@ -296,3 +296,33 @@ fn a_stranger_leads_no_node_to_what_listens_on_its_loopback() {
     });
     assert_eq!(forbidden.lines(), ["ready"]);
 }
+
+#[test]
+fn localhost_is_this_machine_where_no_file_of_hosts_says_so() {
+    let Some(lan) = Lan::of(1) else { return };
+    // And no server of names either.
+    for file in ["hosts", "resolv.conf"] {
+        lan.configure(1, file, "");
+    }
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let _first = lan.start(1, &dirs[0], &["--no-mdns"]);
+    fs::write(dirs[0].path().join("file"), "bytes").unwrap();
+    let larder = |arguments: &[&str]| {
+        let mut command = lan.command(1, env!("CARGO_BIN_EXE_larder"));
+        let command = command.args(arguments).current_dir(dirs[0].path());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    larder(&["put", "file"]);
+    let status = larder(&["status"]);
+    assert!(status.contains(" at http://localhost:5004\n"), "{status}");
+    assert_eq!(larder(&["get", "file", "-o", "-"]), "bytes");
+    // To other nodes of this machine it is the same.
+    let other = ["--no-mdns", "--port", "5005", "--peer", "localhost:5004"];
+    let _second = lan.start(1, &dirs[1], &other);
+    until("the file is seen", || {
+        let listed = larder(&["ls", "--network", "--node", "localhost:5005"]);
+        listed.contains("file").then_some(())
+    });
+}

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{timeout, timeout_at};
+use url::Host;
 
 use super::connection::Target;
 use super::failure::Failure;
@@ -20,6 +22,7 @@ use super::output;
 use super::proxy::Between;
 use crate::base_url::BaseUrl;
 use crate::config::WrongSetting;
+use crate::peer::lookup::of_loopback;
 use crate::peer::tls::{self, Authorities};
 use crate::peer::tls_failure::{is_no_http, tls_failure};
 
@@ -44,6 +47,8 @@ pub(super) struct Api {
     own_certificate: Option<PathBuf>,
     /// When the node was last heard of, or first asked.
     heard: Mutex<Instant>,
+    /// Whether it has answered anything yet.
+    has_answered: AtomicBool,
     /// Why something was last said to be tried again.
     told: Mutex<String>,
 }
@@ -68,6 +73,11 @@ impl Api {
             .redirect(Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .no_proxy();
+        if let Some(Host::Domain(name)) = target.node.host()
+            && target.node.is_loopback()
+        {
+            http = http.resolve_to_addrs(name, &of_loopback());
+        }
         if let Some(proxy) = proxy {
             http = http.proxy(proxy.for_client().map_err(Failure::Answer)?);
         }
@@ -78,6 +88,7 @@ impl Api {
             proxy: proxy.map(Between::told),
             own_certificate: target.own_certificate.clone(),
             heard: Mutex::new(Instant::now()),
+            has_answered: AtomicBool::new(false),
             told: Mutex::default(),
         })
     }
@@ -192,6 +203,7 @@ impl Api {
         self.hear();
         let status = answer.status();
         if status.is_success() {
+            self.has_answered.store(true, Ordering::Relaxed);
             return Ok(answer);
         }
         if let Some(target) = answer.headers().get(header::LOCATION)
@@ -237,7 +249,7 @@ impl Api {
     }
 
     /// The same, and how many bytes the answer has.
-    async fn measured<T: DeserializeOwned>(
+    pub(super) async fn measured<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
     ) -> Result<(T, usize), Failure> {
@@ -247,23 +259,9 @@ impl Api {
         Ok((json, answer.len()))
     }
 
-    /// Reads the JSON at a path.
-    pub(super) async fn get<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> Result<T, Failure> {
-        Ok(self.get_measured(path, query).await?.0)
-    }
-
-    /// The same, and how many bytes the answer has.
-    pub(super) async fn get_measured<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> Result<(T, usize), Failure> {
-        self.measured(self.request(Method::GET, path).query(query))
-            .await
+    /// Whether it has answered anything yet.
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered.load(Ordering::Relaxed)
     }
 }
 

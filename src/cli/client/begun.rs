@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::state::{open_state, state_directory};
 use crate::base_url::BaseUrl;
+use crate::cli::state::{open_state, state_directory};
 use crate::hash::BlobHash;
 use crate::resumable::UploadId;
 

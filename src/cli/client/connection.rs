@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use crate::base_url::BaseUrl;
+use crate::cli::own_nodes;
 use crate::config::{Secret, Settings, WrongSetting};
 
 /// Which node is asked, and how.
@@ -53,7 +54,7 @@ impl Connection {
     pub(super) fn target(&self) -> Result<Target, WrongSetting> {
         let (token, ca) = (self.token.clone(), self.ca.clone());
         if let Some(node) = self.node.clone() {
-            let own_certificate = own_certificate(&node);
+            let (node, own_certificate) = certified(node);
             return Ok(Target {
                 node,
                 token,
@@ -68,21 +69,37 @@ impl Connection {
             Some(token) => Some(token),
             None => settings.own_token()?,
         };
+        let (node, own_certificate) = match settings.own_certificate() {
+            Some(certificate) => (node, Some(certificate.to_owned())),
+            None => certified(node),
+        };
         Ok(Target {
             node,
             token,
             ca,
-            own_certificate: settings.own_certificate().map(Path::to_owned),
+            own_certificate,
         })
     }
 }
 
-/// The file of the certificate of a node that is named, where the settings here are of that very
-/// one. Whatever else is wrong with those is no affair of whoever names a node. Blocks.
-fn own_certificate(node: &BaseUrl) -> Option<PathBuf> {
-    if !node.is_https() {
-        return None;
+/// A node and the file of its certificate, where that is known: since the settings here are of that
+/// very one, or since it is one of this user that runs here. That is asked over TLS, which was not
+/// said where its address is written without a scheme. Blocks.
+fn certified(node: BaseUrl) -> (BaseUrl, Option<PathBuf>) {
+    if node.is_https()
+        && let Some(certificate) = of_settings(&node)
+    {
+        return (node, Some(certificate));
     }
+    match own_nodes::certificate_at(&node) {
+        Some(certificate) => (node.over_tls(), Some(certificate)),
+        None => (node, None),
+    }
+}
+
+/// The file of the certificate that the settings here name of this very node. Whatever else is
+/// wrong with those is no affair of whoever names a node. Blocks.
+fn of_settings(node: &BaseUrl) -> Option<PathBuf> {
     let settings = Settings::here().ok().filter(|it| it.is_own(node))?;
     settings.own_certificate().map(Path::to_owned)
 }

@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 use reqwest::{Method, Response, StatusCode, header};
 use tokio::io::{AsyncWrite, AsyncWriteExt, stdout};
 
+use super::again::Again;
 use super::api::Api;
 use super::failure::Failure;
 use super::landing::Landing;
@@ -20,12 +21,8 @@ use super::output;
 use crate::blocking;
 use crate::hash::BlobHash;
 
-/// How often a download that breaks off without a new byte is tried again.
-const TRIES: u32 = 8;
-/// How long the first pause is; each after it is twice as long.
+/// How long the first pause is of a download that breaks off.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A download, and where its bytes go.
 struct Download<'a> {
@@ -141,7 +138,7 @@ pub(super) async fn to_output(
 impl Download<'_> {
     /// Fetches what is missing, over as many requests as it takes.
     async fn run(&mut self) -> Result<(), Failure> {
-        let (mut tries, mut pause) = (0, FIRST_PAUSE);
+        let mut again = Again::new(self.api, self.bar, FIRST_PAUSE);
         loop {
             let before = self.length();
             let failure = match self.fill().await {
@@ -149,16 +146,12 @@ impl Download<'_> {
                 Err(failure) => failure,
             };
             if self.length() > before {
-                (tries, pause) = (0, FIRST_PAUSE);
+                again.advanced();
             }
-            if tries == TRIES || !failure.may_pass() || self.api.is_lost(&failure) {
+            if !failure.may_pass() {
                 return Err(failure.of_holders());
             }
-            tries += 1;
-            self.api
-                .tell_again(self.bar, failure.told(), pause, (tries, TRIES));
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            again.wait(failure).await.map_err(Failure::of_holders)?;
         }
     }
 

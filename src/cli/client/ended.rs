@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::state::{open_state, state_directory};
+use crate::cli::state::{open_state, state_directory};
 use crate::hash::BlobHash;
 use crate::record::FileId;
 

@@ -276,6 +276,18 @@ impl Failure {
         }
     }
 
+    /// Whether the node, or a proxy before it, fails so while the node is being restarted.
+    pub(super) fn is_of_restart(&self) -> bool {
+        match self {
+            Self::NoNode(..) | Self::Cut(_) => true,
+            Self::Refused { status, code, .. } => {
+                let is_of_proxy = code.is_empty() && matches!(status.as_u16(), 502..=504);
+                is_of_proxy || code == "shutting_down"
+            }
+            _ => false,
+        }
+    }
+
     /// The same, where the node has asked all holders in vain, with what that means.
     pub(super) fn of_holders(self) -> Self {
         match self {

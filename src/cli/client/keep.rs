@@ -142,21 +142,29 @@ impl Arguments {
     }
 
     async fn ask(&self, api: &Api, bars: &MultiProgress, item: &Item) -> Result<Copying, Failure> {
-        let request = api.request(Method::POST, "/api/p2p/keep").json(&item.asked);
-        let Answer { mut keep } = api.json(request).await?;
-        if keep.id.parse::<BlobHash>().is_err() && keep.id.parse::<FileId>().is_err() {
-            return Err(Failure::Nonsense("the id of a copy is none"));
-        }
-        if !self.no_wait {
-            let bar = bars.add(output::bar(&keep.original_name, keep.size));
-            let waited = wait(api, &bar, &mut keep).await;
-            bar.finish_and_clear();
-            waited?;
-        }
+        let bar = bars.add(output::bar(&item.called, 0));
+        let keep = self.ask_and_wait(api, &bar, &item.asked).await;
+        bar.finish_and_clear();
+        let keep = keep?;
         match keep.state.as_str() {
             "failed" => Err(Failure::NotKept(keep.error.unwrap_or_default())),
             _ => Ok(keep),
         }
+    }
+
+    async fn ask_and_wait(
+        &self,
+        api: &Api,
+        bar: &ProgressBar,
+        asked: &Value,
+    ) -> Result<Copying, Failure> {
+        let mut keep = ask(api, bar, asked).await?;
+        if !self.no_wait {
+            bar.set_message(output::plain(&keep.original_name));
+            bar.set_length(keep.size);
+            wait(api, bar, &mut keep).await?;
+        }
+        Ok(keep)
     }
 
     fn print(&self, keep: &Copying) -> Result<(), Failure> {
@@ -197,14 +205,50 @@ fn item(by: By, wanted: &str, file: &File, called: &str) -> Item {
     }
 }
 
+/// Has the node make a copy. A node that is being restarted is waited for.
+async fn ask(api: &Api, bar: &ProgressBar, asked: &Value) -> Result<Copying, Failure> {
+    let mut again = api.again(bar);
+    loop {
+        let request = api.request(Method::POST, "/api/p2p/keep").json(asked);
+        let Answer { keep } = match api.json(request).await {
+            Err(failure) if failure.is_of_restart() => {
+                again.wait(failure).await?;
+                continue;
+            }
+            answer => answer?,
+        };
+        if keep.id.parse::<BlobHash>().is_err() && keep.id.parse::<FileId>().is_err() {
+            return Err(Failure::Nonsense("the id of a copy is none"));
+        }
+        return Ok(keep);
+    }
+}
+
+/// How far the copy is now. A node that is being restarted is waited for; and since it remembers
+/// after that only what it has not kept yet, it is asked anew for what it does not know.
+async fn look(api: &Api, bar: &ProgressBar, keep: &Copying) -> Result<Copying, Failure> {
+    let path = format!("/api/p2p/keep/{}", keep.id);
+    let mut again = api.again(bar);
+    loop {
+        let looked: Result<Answer, _> = api.json(api.request(Method::GET, &path)).await;
+        match (looked, &keep.hash) {
+            (Err(failure), _) if failure.is_of_restart() => again.wait(failure).await?,
+            (Err(failure), Some(hash)) if failure.is_gone() && again.has_failed() => {
+                let asked = json!({ "hash": hash, "original_name": keep.original_name });
+                return ask(api, bar, &asked).await;
+            }
+            (looked, _) => return Ok(looked?.keep),
+        }
+    }
+}
+
 /// Waits until the copy is there, or cannot be, and tells why it does not come.
 async fn wait(api: &Api, bar: &ProgressBar, keep: &mut Copying) -> Result<(), Failure> {
-    let path = format!("/api/p2p/keep/{}", keep.id);
     let (mut told, mut came) = (None, (keep.fetched, Instant::now()));
     output::begin_at(bar, keep.fetched);
     while !matches!(keep.state.as_str(), "kept" | "failed") {
         tokio::time::sleep(ASK_EVERY).await;
-        *keep = api.get::<Answer>(&path, &[]).await?.keep;
+        *keep = look(api, bar, keep).await?;
         bar.set_position(keep.fetched);
         if keep.fetched != came.0 {
             came = (keep.fetched, Instant::now());

@@ -2,6 +2,7 @@
 //!
 //! How they end is [`EXIT_STATUS`], or less of it.
 
+mod again;
 mod api;
 mod batch;
 mod begun;
@@ -30,7 +31,6 @@ mod rm;
 mod running;
 mod send;
 mod source;
-mod state;
 mod status;
 mod target;
 mod wanted;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use indicatif::ProgressBar;
 use reqwest::Method;
 
 use super::api::Api;
@@ -70,8 +71,7 @@ impl Arguments {
 
     async fn remove_all(&self, api: &Api, files: &[File]) -> Result<(), Failure> {
         for file in files {
-            let path = format!("/api/p2p/file/{}", file.id);
-            api.send(api.request(Method::DELETE, &path)).await?;
+            remove_one(api, file).await?;
             if self.connection.json {
                 output::json(file)?;
             } else {
@@ -80,6 +80,22 @@ impl Arguments {
             }
         }
         Ok(())
+    }
+}
+
+/// Removes a file; a node that is being restarted is waited for.
+async fn remove_one(api: &Api, file: &File) -> Result<(), Failure> {
+    let path = format!("/api/p2p/file/{}", file.id);
+    let hidden = ProgressBar::hidden();
+    let mut again = api.again(&hidden);
+    loop {
+        match api.send(api.request(Method::DELETE, &path)).await {
+            Ok(_) => return Ok(()),
+            // It was removed, and the answer was lost.
+            Err(failure) if failure.is_gone() && again.has_failed() => return Ok(()),
+            Err(failure) if failure.is_of_restart() => again.wait(failure).await?,
+            Err(failure) => return Err(failure),
+        }
     }
 }
 

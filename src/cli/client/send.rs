@@ -21,6 +21,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Body, Method, RequestBuilder, header};
 use serde::{Deserialize, Serialize};
 
+use super::again::Again;
 use super::api::Api;
 use super::begun::{Begun, Subject};
 use super::ended::Ended;
@@ -32,12 +33,8 @@ use crate::hash::BlobHash;
 use crate::record::FileId;
 use crate::resumable::UploadId;
 
-/// How often an upload that breaks off without a new byte is tried again.
-const TRIES: u32 = 8;
-/// How long the first pause is; each after it is twice as long.
+/// How long the first pause is of an upload that breaks off.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often another upload is begun in the place of one that the node has forgotten.
 const ANEW: u32 = 3;
 /// Where uploads are created.
@@ -289,7 +286,7 @@ impl Sending<'_> {
 
     /// Sends what is missing, over as many requests as it takes: which file it has become.
     async fn send_all(&mut self) -> Result<(FileId, BlobHash), Failure> {
-        let (mut tries, mut pause, mut farthest) = (0, FIRST_PAUSE, 0);
+        let (mut again, mut farthest) = (Again::new(self.api, self.bar, FIRST_PAUSE), 0);
         let (mut begun, mut anew) = (self.begun.recall(), 0);
         loop {
             let failure = match self.send_rest(&mut begun).await {
@@ -297,7 +294,8 @@ impl Sending<'_> {
                 Err(failure) => failure,
             };
             if self.hashed > farthest {
-                (tries, pause, farthest) = (0, FIRST_PAUSE, self.hashed);
+                farthest = self.hashed;
+                again.advanced();
             }
             if let (Failure::Changed(_), Some(upload)) = (&failure, begun) {
                 // What has come of it is of no use; if it stays, the node forgets it some time.
@@ -311,14 +309,7 @@ impl Sending<'_> {
             } else if !(failure.may_pass() || failure.is_taken_over()) {
                 return Err(failure);
             }
-            if tries == TRIES || self.api.is_lost(&failure) {
-                return Err(failure);
-            }
-            tries += 1;
-            self.api
-                .tell_again(self.bar, failure.told(), pause, (tries, TRIES));
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            again.wait(failure).await?;
         }
     }
 
