@@ -1,51 +1,76 @@
-//! A disk that puts nothing into a directory over which something was mounted or that has taken the
-//! place of one with contents, and changes nothing behind a link.
+//! A disk that changes what is in the directories that it has open, whatever comes in their place.
 //!
-//! What is written to a mount is durable, and gone as soon as that is unmounted again. Whoever has
-//! a file open in such a directory can tell by the file; who makes one is told here. Behind a link
-//! that has taken the place of a directory is what somebody keeps elsewhere.
+//! Somebody may move a directory away while a node runs, exchange it for a copy, mount something over
+//! it or put a link there, also for a moment only. What is put by its path then would be gone as soon
+//! as all is as before. So nothing is put by its path: the storage directory and those in it are held
+//! open, and everything below is done by way of them. Before that it is looked whether they still
+//! stand where they stood, since nobody would find what is put into one that was moved.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, linkat, mkdirat, openat, renameat, statx,
+    unlinkat,
+};
+use rustix::io::Errno;
 
-use crate::disk::{Disk, DiskDir, DiskFile};
+use crate::disk::{DIR_MODE, Directory, Disk, DiskDir, DiskFile, FILE_MODE, is_shortage};
+use crate::stored_file::{self, UNWAITING};
 
-/// Another disk, which changes the directories that there were when this was made, and no others
-/// in their place that are of another mount.
+/// The machine's own file system below one directory, of which it holds open that directory and
+/// those in it that were used.
 pub struct AnchoredDisk {
-    disk: Arc<dyn Disk>,
     root: PathBuf,
-    /// Where the root was, each directory in it that there was, and each lasting one that came
-    /// later.
-    places: Mutex<BTreeMap<PathBuf, Place>>,
-    /// The names of the directories in it in whose place no other may come.
-    lasting: &'static [&'static str],
+    /// The directories that are known, each by its path below the root.
+    anchors: Mutex<BTreeMap<PathBuf, Anchor>>,
+    is_lasting: fn(&Path) -> bool,
+}
+
+/// A directory that is known.
+struct Anchor {
+    place: Place,
+    /// What holds it open, if it was used.
+    handle: Option<Arc<OwnedFd>>,
+}
+
+/// A name in an open directory.
+struct At {
+    dir: Arc<OwnedFd>,
+    name: PathBuf,
 }
 
 /// Which directory stands at a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 struct Place {
     inode: u64,
     /// The file system's device: its major and minor number.
     device: (u32, u32),
     /// The number of the mount; 0 where the kernel does not tell, and others may get it again.
     mount: u64,
+    kind: FileType,
 }
 
 impl Place {
-    fn at(dir: &Path) -> io::Result<Self> {
-        let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
-        let look = statx(CWD, dir, AtFlags::empty(), wanted)?;
+    fn at(dir: impl AsFd, name: &Path, flags: AtFlags) -> io::Result<Self> {
+        let wanted = StatxFlags::INO | StatxFlags::TYPE | StatxFlags::MNT_ID;
+        let look = statx(dir, name, flags, wanted)?;
         Ok(Self {
             inode: look.stx_ino,
             device: (look.stx_dev_major, look.stx_dev_minor),
             mount: look.stx_mnt_id,
+            kind: FileType::from_raw_mode(look.stx_mode.into()),
         })
+    }
+
+    fn of(handle: &OwnedFd) -> io::Result<Self> {
+        Self::at(handle, Path::new(""), AtFlags::EMPTY_PATH)
     }
 
     /// Whether this is that directory, however it is mounted by now.
@@ -60,136 +85,255 @@ impl Place {
 }
 
 impl AnchoredDisk {
-    /// `disk`, where all below `root` stays on the mounts on which it is now, and all in the root
-    /// and in the directories called as the `lasting` ones in those that there are, however like
-    /// them another one is that takes the place. Blocks.
-    pub fn new(disk: Arc<dyn Disk>, root: &Path, lasting: &'static [&'static str]) -> Self {
-        let mut places = BTreeMap::new();
-        let names = std::fs::read_dir(root).into_iter().flatten().flatten();
-        let below = names.map(|name| name.path());
-        for dir in below.chain([root.to_owned()]) {
+    /// The file system below `root`, where all stays on the mounts on which it is now, and all in
+    /// the root and in the directories that `is_lasting` tells, by their paths below it, in those
+    /// that there are, however like them another one is that takes the place. Blocks.
+    pub fn new(root: &Path, is_lasting: fn(&Path) -> bool) -> io::Result<Self> {
+        let handle = open_dir_at(CWD, root)?;
+        let mut anchors = BTreeMap::new();
+        for name in std::fs::read_dir(root).into_iter().flatten().flatten() {
+            let below = PathBuf::from(name.file_name());
+            let place = Place::at(&handle, &below, AtFlags::SYMLINK_NOFOLLOW);
             // What is no directory is nobody's place.
-            if let Ok(place) = Place::at(&dir) {
-                places.insert(dir, place);
-            }
-        }
-        Self {
-            disk,
-            root: root.to_owned(),
-            places: Mutex::new(places),
-            lasting,
-        }
-    }
-
-    /// Whether this directory, which is there now, is the one that it was.
-    fn is_as_before(&self, dir: &Path, now: Place) -> bool {
-        let name = dir.strip_prefix(&self.root).unwrap_or(dir);
-        let is_lasting = dir == self.root || self.lasting.iter().any(|it| name == Path::new(it));
-        let mut places = self.places.lock();
-        match (places.get(dir), places.get(&self.root)) {
-            (Some(before), _) if is_lasting => now.is_same(*before),
-            (Some(before), _) => now.is_like(*before),
-            // It has come since.
-            (None, Some(root)) => {
-                let is_like = now.is_like(*root);
-                if is_like && is_lasting {
-                    places.insert(dir.to_owned(), now);
-                }
-                is_like
-            }
-            (None, None) => true,
-        }
-    }
-
-    /// Fails where `path` is behind a link that stands in the place of a directory below the
-    /// root.
-    fn check_way(&self, path: &Path) -> io::Result<()> {
-        let parent = path
-            .parent()
-            .and_then(|it| it.strip_prefix(&self.root).ok());
-        let mut dir = self.root.clone();
-        for name in parent.into_iter().flat_map(Path::components) {
-            dir.push(name);
-            if dir.is_symlink() {
-                let told = format!("{} has become a link while the node ran", dir.display());
-                return Err(io::Error::new(io::ErrorKind::CrossesDevices, told));
-            }
-        }
-        Ok(())
-    }
-
-    /// Fails where what is put at `path` would be behind a link, or in something that was mounted
-    /// since.
-    fn check(&self, path: &Path) -> io::Result<()> {
-        self.check_way(path)?;
-        let below = path
-            .parent()
-            .and_then(|it| it.strip_prefix(&self.root).ok());
-        let Some(below) = below else {
-            return Ok(());
-        };
-        let first = below.components().next().map(|first| self.root.join(first));
-        for dir in [Some(self.root.clone()), first].into_iter().flatten() {
-            // Where there is none, whoever wants to put something there finds out.
-            if let Ok(now) = Place::at(&dir)
-                && !self.is_as_before(&dir, now)
+            if let Ok(place) = place
+                && place.kind.is_dir()
             {
-                let told = format!(
-                    "something else has come in the place of {} while the node ran, or was mounted \
-                     over it or unmounted",
-                    dir.display()
-                );
-                return Err(io::Error::new(io::ErrorKind::CrossesDevices, told));
+                let handle = None;
+                anchors.insert(below, Anchor { place, handle });
             }
         }
-        Ok(())
+        let anchor = Anchor {
+            place: Place::of(&handle)?,
+            handle: Some(Arc::new(handle)),
+        };
+        anchors.insert(PathBuf::new(), anchor);
+        Ok(Self {
+            root: root.to_owned(),
+            anchors: Mutex::new(anchors),
+            is_lasting,
+        })
     }
 
-    /// Does what puts something at `path`. Looks before, so that nothing comes where it does not
-    /// belong, and after it, as the place may have become another in between.
-    fn put<T>(&self, path: &Path, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        self.check(path)?;
-        let done = work()?;
-        self.check(path)?;
-        Ok(done)
+    fn is_lasting(&self, below: &Path) -> bool {
+        below == Path::new("") || (self.is_lasting)(below)
+    }
+
+    /// The directory at this path below the root, open; fails where something else stands there.
+    fn dir(&self, below: &Path) -> io::Result<Arc<OwnedFd>> {
+        let now = Place::at(CWD, &self.root, AtFlags::empty());
+        let now = now.map_err(|error| self.or_moved(Path::new(""), error))?;
+        let root = self.known(Path::new(""), now)?;
+        let mut dir = root.ok_or_else(|| self.replaced(Path::new("")))?;
+        let mut so_far = PathBuf::new();
+        for name in below {
+            so_far.push(name);
+            dir = self.step(&dir, Path::new(name), &so_far)?;
+        }
+        Ok(dir)
+    }
+
+    /// The directory called `name` in one that is open.
+    fn step(&self, dir: &OwnedFd, name: &Path, below: &Path) -> io::Result<Arc<OwnedFd>> {
+        let now = Place::at(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+        let now = now.map_err(|error| self.or_moved(below, error))?;
+        if now.kind.is_symlink() {
+            return Err(self.refused(below, "has become a link while the node ran"));
+        }
+        if let Some(handle) = self.known(below, now)? {
+            return Ok(handle);
+        }
+        let handle = open_dir_at(dir, name)?;
+        if !Place::of(&handle)?.is_same(now) {
+            return Err(self.replaced(below));
+        }
+        self.anchor(below, now, Arc::new(handle))
+    }
+
+    /// What holds a directory open that is there now; None where that is still to be done. Fails
+    /// where this one has no business there.
+    fn known(&self, below: &Path, now: Place) -> io::Result<Option<Arc<OwnedFd>>> {
+        let anchors = self.anchors.lock();
+        let above = below.parent().and_then(|above| anchors.get(above));
+        match anchors.get(below) {
+            Some(known) if now.is_same(known.place) => Ok(known.handle.clone()),
+            Some(known) if self.is_lasting(below) || !now.is_like(known.place) => {
+                Err(self.replaced(below))
+            }
+            // It has come since.
+            None if above.is_some_and(|above| !now.is_like(above.place)) => {
+                Err(self.replaced(below))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Remembers which directory is there, and holds it open if it is one of the few in the root.
+    fn anchor(
+        &self,
+        below: &Path,
+        place: Place,
+        handle: Arc<OwnedFd>,
+    ) -> io::Result<Arc<OwnedFd>> {
+        let is_in_root = is_in_root(below);
+        if !is_in_root && !self.is_lasting(below) {
+            return Ok(handle);
+        }
+        let mut anchors = self.anchors.lock();
+        let known = anchors.get(below).filter(|_| self.is_lasting(below));
+        if known.is_some_and(|known| !place.is_same(known.place)) {
+            return Err(self.replaced(below));
+        }
+        let kept = is_in_root.then(|| Arc::clone(&handle));
+        let handle_is = Anchor {
+            place,
+            handle: kept,
+        };
+        anchors.insert(below.to_owned(), handle_is);
+        Ok(handle)
+    }
+
+    /// A path below the root as a name in an open directory; fails where something else has come in
+    /// the place of that.
+    fn at(&self, path: &Path) -> io::Result<At> {
+        let below = self.below(path)?;
+        let (Some(dir), Some(name)) = (below.parent(), below.file_name()) else {
+            return Err(Errno::INVAL.into());
+        };
+        let of_shard = |error: io::Error| {
+            // What lies in it can be changed without a file more: it was looked at.
+            let above = dir.parent().filter(|_| is_shortage(&error));
+            let above = above.ok_or(error)?;
+            let name = below.strip_prefix(above).unwrap_or(below).to_owned();
+            let dir = self.dir(above)?;
+            Ok(At { dir, name })
+        };
+        match self.dir(dir) {
+            Err(error) => of_shard(error),
+            Ok(dir) => Ok(At {
+                dir,
+                name: name.into(),
+            }),
+        }
+    }
+
+    fn below<'a>(&self, path: &'a Path) -> io::Result<&'a Path> {
+        let below = path.strip_prefix(&self.root);
+        below.map_err(|_| Errno::INVAL.into())
+    }
+
+    /// The same error, or that a directory was moved away in which something lasts.
+    fn or_moved(&self, below: &Path, error: io::Error) -> io::Error {
+        let is_moved = error.kind() == io::ErrorKind::NotFound
+            && self.is_lasting(below)
+            && (below == Path::new("") || is_in_root(below))
+            && self.anchors.lock().contains_key(below);
+        if is_moved {
+            return self.refused(below, "was moved away or removed while the node ran");
+        }
+        error
+    }
+
+    fn replaced(&self, below: &Path) -> io::Error {
+        let why = "is no longer what it was: something else has come in its place while the node \
+                   ran, or was mounted over it or unmounted";
+        self.refused(below, why)
+    }
+
+    fn refused(&self, below: &Path, why: &str) -> io::Error {
+        let told = format!("{} {why}", self.root.join(below).display());
+        io::Error::new(io::ErrorKind::CrossesDevices, told)
     }
 }
 
 impl Disk for AnchoredDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.put(path, || self.disk.create(path))
+        let At { dir, name } = self.at(path)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = openat(dir, name, flags, Mode::from_raw_mode(FILE_MODE))?;
+        Ok(Box::new(File::from(file)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.check(path)?;
-        self.disk.open(path)
+        let opened = self.opened(path, OFlags::WRONLY | UNWAITING);
+        Ok(Box::new(stored_file::checked(opened)?))
+    }
+
+    fn open_to_read(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+        self.opened(path, OFlags::RDONLY | flags)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.put(path, || self.disk.create_dir(path))
+        let below = self.below(path)?;
+        let At { dir, name } = self.at(path)?;
+        match self.step(&dir, &name, below) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(_) if is_taken(&dir, &name) => return Err(Errno::EXIST.into()),
+            found => return found.map(drop),
+        }
+        match mkdirat(&dir, &name, Mode::from_raw_mode(DIR_MODE)) {
+            Err(Errno::EXIST) => {}
+            made => {
+                made?;
+                self.anchors.lock().remove(below);
+            }
+        }
+        self.step(&dir, &name, below).map(drop)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.check_way(from)?;
-        self.put(to, || self.disk.rename(from, to))
+        let (from, to) = (self.at(from)?, self.at(to)?);
+        Ok(renameat(from.dir, from.name, to.dir, to.name)?)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.check_way(from)?;
-        self.put(to, || self.disk.link(from, to))
+        let (from, to) = (self.at(from)?, self.at(to)?);
+        let flags = AtFlags::empty();
+        Ok(linkat(from.dir, from.name, to.dir, to.name, flags)?)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.check_way(path)?;
-        self.disk.remove_file(path)
-    }
-
-    fn check_place(&self, path: &Path) -> io::Result<()> {
-        self.check(&path.join("any"))?;
-        self.disk.check_place(path)
+        let At { dir, name } = match self.at(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            at => at?,
+        };
+        match unlinkat(dir, name, AtFlags::empty()) {
+            Err(Errno::NOENT) => Ok(()),
+            removed => Ok(removed?),
+        }
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {
-        self.disk.open_dir(path)
+        let dir = self.dir(self.below(path)?)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = openat(dir, OsStr::new("."), flags, Mode::empty())?;
+        Ok(Box::new(Directory(File::from(dir))))
     }
+
+    fn check_place(&self, path: &Path) -> io::Result<()> {
+        self.open_dir(path).map(drop)
+    }
+}
+
+impl AnchoredDisk {
+    fn opened(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+        let At { dir, name } = self.at(path)?;
+        let file = openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(File::from(file))
+    }
+}
+
+/// Opens a directory to do something in it.
+fn open_dir_at(dir: impl AsFd, name: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(dir, name, flags, Mode::empty())?)
+}
+
+/// Whether something else than a directory has this name.
+fn is_taken(dir: &OwnedFd, name: &Path) -> bool {
+    let place = Place::at(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+    place.is_ok_and(|it| !it.kind.is_dir())
+}
+
+fn is_in_root(below: &Path) -> bool {
+    below.components().count() == 1
 }

@@ -13,6 +13,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
+
 use crate::stored_file;
 
 /// What the system did not do with a file or directory.
@@ -52,6 +54,12 @@ pub trait Disk: Send + Sync + 'static {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Opens an existing file for writing; what is no file is an error of the kind `InvalidData`.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens whatever is at `path` for reading, with these flags besides.
+    fn open_to_read(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        let options = options.read(true);
+        options.custom_flags(flags.bits().cast_signed()).open(path)
+    }
     /// Creates a directory; one that exists already is fine, but no link to one.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Renames a file within the storage directory, replacing what `to` names.
@@ -79,6 +87,11 @@ pub trait Disk: Send + Sync + 'static {
     /// Whether every change is taken and none is made, so that nothing can be read that was
     /// written.
     fn is_frozen(&self) -> bool {
+        false
+    }
+    /// Whether it does what the system does and nothing else, so that another one can do the same
+    /// by other means.
+    fn is_plain(&self) -> bool {
         false
     }
 }
@@ -149,6 +162,10 @@ impl Disk for RealDisk {
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {
         Ok(Box::new(Directory(File::open(path)?)))
     }
+
+    fn is_plain(&self) -> bool {
+        true
+    }
 }
 
 /// Whether a directory is at `path`, and no link to one.
@@ -157,7 +174,7 @@ fn is_dir_itself(path: &Path) -> bool {
 }
 
 /// A directory of the machine's own file system.
-struct Directory(File);
+pub(crate) struct Directory(pub(crate) File);
 
 impl DiskDir for Directory {
     fn sync(&self) -> io::Result<()> {
@@ -205,6 +222,12 @@ impl DiskFile for File {
     }
 }
 
+/// Opens a regular file for reading, by the disk that it is on; fails as [`stored_file::open`]
+/// does. Blocks no longer than the disk does.
+pub fn open_stored(disk: &dyn Disk, path: &Path) -> io::Result<File> {
+    stored_file::checked(disk.open_to_read(path, stored_file::UNWAITING))
+}
+
 /// Opens an existing file for writing in place. One that is not its path's alone, since it has
 /// another name or is reached by a link, gives way to a copy: a tool that has found two files alike
 /// may have made one of both, and what is written to one of them would destroy the other. Blocks as
@@ -215,7 +238,7 @@ pub fn open_own(disk: &dyn Disk, path: &Path) -> io::Result<Box<dyn DiskFile>> {
     }
     tracing::warn!(path = %path.display(),
         "the file has other names, or is a link; a copy takes its place before it is written to");
-    let from = stored_file::open(path)?;
+    let from = open_stored(disk, path)?;
     let unfinished = free_place(disk, &unfinished(path))?;
     let copy = disk.create(&unfinished)?;
     let mut offset = 0;

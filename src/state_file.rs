@@ -6,11 +6,11 @@
 //! to be damaged. Where neither can be read, the file is set aside as `<name>.damaged`.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::disk::{Disk, RealDisk, replace_file};
+use crate::disk::{Disk, RealDisk, open_stored, replace_file};
 use crate::hash::BlobHash;
 use crate::stored_file;
 
@@ -24,8 +24,9 @@ const DAMAGED: &str = ".damaged";
 pub const COMPANIONS: [&str; 3] = [BEFORE, DAMAGED, ".unfinished"];
 
 /// A file of this kind at a place of its own.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StateFile {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     /// Where the version before is.
     before: PathBuf,
@@ -83,11 +84,18 @@ impl StateFile {
     pub fn new(path: PathBuf, kind: &'static str) -> Self {
         let before = beside(&path, BEFORE);
         Self {
+            disk: Arc::new(RealDisk),
             path,
             before,
             kind,
             of: None,
         }
+    }
+
+    /// The same file, read and changed by `disk`.
+    #[must_use]
+    pub fn on(self, disk: Arc<dyn Disk>) -> Self {
+        Self { disk, ..self }
     }
 
     /// The same file, which is about `id`: content that is not, as of a file that was copied over
@@ -131,7 +139,7 @@ impl StateFile {
                 {
                     tracing::warn!(%path, %error, "the version before it is damaged; removed");
                     // What is left of it is told again.
-                    let _ = RealDisk.remove_file(&self.before);
+                    let _ = self.disk.remove_file(&self.before);
                 }
                 let is_older = false;
                 return Ok(Some(Recalled { content, is_older }));
@@ -143,7 +151,7 @@ impl StateFile {
                 tracing::warn!(%path, ?error, "a state file is damaged; the one before is taken");
                 // Nothing can be put in the place of a directory.
                 if self.path.is_dir() {
-                    let _ = fs::rename(&self.path, beside(&self.path, DAMAGED));
+                    let _ = self.disk.rename(&self.path, &beside(&self.path, DAMAGED));
                 }
                 if let Err(error) = self.replace(&content) {
                     tracing::warn!(%path, %error, "the version before was not put in its place");
@@ -183,7 +191,8 @@ impl StateFile {
     }
 
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        let bytes = match stored_file::read(path, MAX_BYTES) {
+        let file = open_stored(&*self.disk, path);
+        let bytes = match file.and_then(|file| stored_file::whole(file, MAX_BYTES)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             bytes => bytes?,
         };
@@ -204,9 +213,9 @@ impl StateFile {
     /// Replaces what was saved, durably. Blocks; one call at a time.
     pub fn save(&self, content: &[u8]) -> io::Result<()> {
         let before = &self.before;
-        RealDisk.remove_file(before)?;
+        self.disk.remove_file(before)?;
         // A file system without hard links has no version before; that is no reason to fail.
-        if let Err(error) = RealDisk.link(&self.path, before)
+        if let Err(error) = self.disk.link(&self.path, before)
             && error.kind() != io::ErrorKind::NotFound
         {
             tracing::debug!(path = %before.display(), %error, "the version before is not kept");
@@ -225,15 +234,14 @@ impl StateFile {
     fn replace(&self, content: &[u8]) -> io::Result<()> {
         let line = self.first_line(content) + "\n";
         let bytes = [line.as_bytes(), content].concat();
-        replace_file(&RealDisk, &self.path, &bytes)
+        replace_file(&*self.disk, &self.path, &bytes)
     }
 
     fn set_aside(&self) {
-        let moved = match fs::rename(&self.path, beside(&self.path, DAMAGED)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                fs::rename(&self.before, beside(&self.path, DAMAGED))
-            }
-            moved => moved.and_then(|()| RealDisk.remove_file(&self.before)),
+        let (disk, aside) = (&self.disk, beside(&self.path, DAMAGED));
+        let moved = match disk.rename(&self.path, &aside) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => disk.rename(&self.before, &aside),
+            moved => moved.and_then(|()| disk.remove_file(&self.before)),
         };
         if let Err(error) = moved {
             let path = self.path.display();
@@ -259,6 +267,8 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn file(dir: &tempfile::TempDir) -> (PathBuf, StateFile) {

@@ -11,8 +11,13 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::OFlags;
+
 /// What seems to be older was written just now: it is the clock that was set.
 const OLDEST: Duration = Duration::from_hours(365 * 24);
+
+/// With these flags nothing is waited for, and nothing becomes the terminal of the process.
+pub const UNWAITING: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
 
 /// Opens a regular file for reading, without waiting for anybody. Whatever else is there is an
 /// error of the kind `InvalidData`. Blocks no longer than the disk does.
@@ -23,8 +28,14 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Opens a regular file as `options` say, which have no flags of their own; fails as [`open`]
 /// does. Blocks no longer than the disk does.
 pub fn open_with(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let unwaiting = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = match options.custom_flags(unwaiting).open(path) {
+    let flags = UNWAITING.bits().cast_signed();
+    checked(options.custom_flags(flags).open(path))
+}
+
+/// What was opened with [`UNWAITING`], if that is a regular file; fails as [`open`] does. Blocks no
+/// longer than the disk does.
+pub fn checked(opened: io::Result<File>) -> io::Result<File> {
+    let file = match opened {
         // A socket, or a pipe that nobody reads.
         Err(e) if e.raw_os_error() == Some(libc::ENXIO) => return Err(no_file()),
         Err(e) if e.kind() == io::ErrorKind::IsADirectory => return Err(no_file()),
@@ -39,7 +50,11 @@ pub fn open_with(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 /// The content of a regular file of up to `max` bytes. Fails as [`open`] does, and with an error
 /// of the kind `InvalidData` where the file is longer, of which no more is read. Blocks.
 pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    let file = open(path)?;
+    whole(open(path)?, max)
+}
+
+/// The content of an open file of up to `max` bytes; fails as [`read`] does. Blocks.
+pub fn whole(file: File, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let is_longer = file.metadata()?.len() > max
         || file.take(max.saturating_add(1)).read_to_end(&mut bytes)? as u64 > max;

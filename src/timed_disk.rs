@@ -1,10 +1,13 @@
 //! A disk that measures how long syncs take.
 
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+
+use rustix::fs::OFlags;
 
 use crate::disk::{Disk, DiskDir, DiskFile};
 use crate::metrics::Histogram;
@@ -72,6 +75,10 @@ impl Disk for TimedDisk {
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(self.file(path, self.disk.open(path)?))
+    }
+
+    fn open_to_read(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+        self.disk.open_to_read(path, flags)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! A disk that remembers how the last writes went, whatever made them fail.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use rustix::fs::OFlags;
 
 use crate::disk::{Disk, DiskDir, DiskError, DiskFile, is_file_size_limit, lacks_links};
 
@@ -216,6 +218,10 @@ impl Disk for WatchedDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let opened = self.disk.open(path);
         Ok(self.file(path, self.writes.noted("open", path, opened)?))
+    }
+
+    fn open_to_read(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+        self.disk.open_to_read(path, flags)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {

@@ -27,14 +27,28 @@ const BEFORE: &str = ".before";
 pub struct LocalState {
     dir: PathBuf,
     disk: Arc<dyn Disk>,
+    /// By which all that is no removal is done.
+    saves_by: Arc<dyn Disk>,
 }
 
 impl LocalState {
     /// That in the storage directory `dir`, whose files are removed by `disk`. Nothing is touched
     /// yet.
     pub fn new(dir: impl Into<PathBuf>, disk: Arc<dyn Disk>) -> Self {
-        let dir = dir.into();
-        Self { dir, disk }
+        Self {
+            dir: dir.into(),
+            disk,
+            saves_by: Arc::new(RealDisk),
+        }
+    }
+
+    /// The same, read and written by this disk.
+    #[must_use]
+    pub fn saving_by(self, disk: Arc<dyn Disk>) -> Self {
+        Self {
+            saves_by: disk,
+            ..self
+        }
     }
 
     /// Where a piece is.
@@ -83,7 +97,7 @@ impl LocalState {
     }
 
     fn file(&self, name: &StateName) -> StateFile {
-        let file = StateFile::new(self.path(name), name.kind());
+        let file = StateFile::new(self.path(name), name.kind()).on(Arc::clone(&self.saves_by));
         match name {
             StateName::Single { .. } => file,
             StateName::OneOf(set, id) => file
@@ -108,9 +122,9 @@ impl LocalState {
 
     fn prepare_now(&self, set: StateSet, keep_aside: Duration) -> io::Result<Vec<Saved>> {
         for dir in [self.dir_of(set), self.before_dir(set)] {
-            RealDisk.create_dir(&dir)?;
+            self.saves_by.create_dir(&dir)?;
         }
-        RealDisk.sync_dir(&self.dir)?;
+        self.saves_by.sync_dir(&self.dir)?;
         let mut found: BTreeMap<String, Option<Saved>> = BTreeMap::new();
         for (path, id) in self.names(set)? {
             if !self.is_own(set, &path, &id) {

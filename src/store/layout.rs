@@ -23,8 +23,8 @@ const DIRECTORIES: [(&str, Option<Names>); 11] = [
     ("spare-files", None),
 ];
 
-/// Those whose contents nothing else has: none may come in the place of one while a node runs.
-pub(super) const OF_CONTENTS: [&str; 3] = ["blobs", "packs", "journal"];
+/// Those in which is what nothing else has: what was acknowledged.
+const LASTING: [&str; 5] = ["blobs", "packs", "journal", "uploading", "keeping"];
 
 /// Of which form the names of directories are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,16 @@ impl Names {
             Self::Generations => name.len() == 10 && name.iter().all(u8::is_ascii_digit),
         }
     }
+}
+
+/// Whether no other directory may come in the place of this one, by its path in the storage
+/// directory, while a node runs.
+pub(super) fn is_lasting(below: &Path) -> bool {
+    let mut names = below.iter();
+    let first = names.next().and_then(OsStr::to_str);
+    let is_lasting = first.is_some_and(|first| LASTING.contains(&first));
+    let is_shard = names.next().is_none_or(|name| Names::Shards.contain(name));
+    is_lasting && is_shard && names.next().is_none()
 }
 
 /// The first link that stands in the place of a directory of this storage directory, wherever it

@@ -246,8 +246,9 @@ impl LocalStore {
         ballast: &Arc<Ballast>,
     ) -> Result<(Self, Unsettled), OpenError> {
         let (writes, syncs) = (Arc::<Writes>::default(), Arc::<Syncs>::default());
-        let disk = TimedDisk::new(Arc::clone(&options.disk), Arc::clone(&syncs));
-        let disk = AnchoredDisk::new(Arc::new(disk), &options.dir, &layout::OF_CONTENTS);
+        let anchored = anchored(options)?;
+        let below = anchored.as_ref().unwrap_or(&options.disk);
+        let disk = TimedDisk::new(Arc::clone(below), Arc::clone(&syncs));
         let disk = WatchedDisk::new(Arc::new(disk), Arc::clone(&writes));
         let options = &Options {
             disk: Arc::new(disk),
@@ -282,7 +283,10 @@ impl LocalStore {
             verifies_reads: options.verify_reads,
             syncs,
         });
-        let state = LocalState::new(&options.dir, Arc::clone(&options.disk));
+        let mut state = LocalState::new(&options.dir, Arc::clone(&options.disk));
+        if let Some(disk) = anchored {
+            state = state.saving_by(disk);
+        }
         let opened_store = Self {
             store,
             state: Arc::new(state),
@@ -292,6 +296,17 @@ impl LocalStore {
         };
         Ok((opened_store, (opened.unsettled, doubts)))
     }
+}
+
+/// A disk that puts nothing into what has come in the place of a directory of the storage; None
+/// where whoever opens it has a disk of their own.
+fn anchored(options: &Options) -> Result<Option<Arc<dyn Disk>>, OpenError> {
+    if !options.disk.is_plain() {
+        return Ok(None);
+    }
+    let anchored = AnchoredDisk::new(&options.dir, layout::is_lasting);
+    let anchored = anchored.map_err(|e| DiskError::new("open", &options.dir, e));
+    Ok(Some(Arc::new(anchored.map_err(DirectoryError::Disk)?)))
 }
 
 /// The files of the last moments, and the contents, that a crash or damage may have taken.

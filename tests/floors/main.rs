@@ -78,6 +78,7 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("hash", "text_form"),
     ("peer_id", "text_form"),
     ("record", "text_form"),
+    ("anchored_disk", "stored_file"),
     ("append_file", "disk"),
     ("blob", "append_file"),
     ("index", "append_file"),

@@ -32,6 +32,7 @@ mod degraded;
 mod embedding;
 mod encoded;
 mod events;
+mod exchanged;
 mod fetching;
 mod file_ids;
 mod files_in_use;

@@ -13,7 +13,7 @@ use super::super::groups::Groups;
 use super::super::{BlobError, Filling};
 use super::spool::{Scratch, SpoolFile, check_room};
 use crate::blocking;
-use crate::disk::Durability;
+use crate::disk::{Durability, open_stored};
 use crate::stored_file;
 
 /// What is written of it is so called, behind the name of the content.
@@ -40,8 +40,11 @@ impl LocalFilling {
     ) -> Result<Self, BlobError> {
         let content = SpoolFile::resume(&scratch, path)?;
         let unreadable = |e| BlobError::io("read", content.path(), e);
-        let len = content.path().metadata().map_err(unreadable)?.len();
-        let known = match stored_file::read(&marks, Groups::max_bytes(size)) {
+        let disk = &*scratch.disk;
+        let there = open_stored(disk, content.path()).and_then(|it| it.metadata());
+        let len = there.map_err(unreadable)?.len();
+        let opened = open_stored(disk, &marks);
+        let known = match opened.and_then(|it| stored_file::whole(it, Groups::max_bytes(size))) {
             Err(e) if stored_file::is_no_file(&e) => None,
             Err(e) if e.kind() == std::io::ErrorKind::InvalidData => Some(Vec::new()),
             read => Some(read.map_err(|e| BlobError::io("read", &marks, e))?),

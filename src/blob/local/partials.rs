@@ -17,7 +17,7 @@ use super::receiving::{Incoming, Keeping};
 use super::spool::{self, Spool};
 use super::stored::check_place;
 use crate::blocking;
-use crate::disk::{Disk, RealDisk, is_shortage, open_own, remove_leftover};
+use crate::disk::{Disk, RealDisk, is_shortage, open_own, open_stored, remove_leftover};
 use crate::hash::BlobHash;
 use crate::stored_file;
 use crate::watched_disk::Writes;
@@ -59,7 +59,7 @@ impl PartialFiles {
 
     /// How many bytes of one are there. Blocks.
     pub fn len_of(&self, id: &PartialId) -> io::Result<u64> {
-        len(&self.path(id))
+        len(&RealDisk, &self.path(id))
     }
 
     /// Whether one has this beginning. Blocks as long as that takes to read.
@@ -67,7 +67,7 @@ impl PartialFiles {
         if beginning.len == 0 {
             return Ok(beginning.hash == BlobHash::of(b""));
         }
-        Ok(longest(&self.path(id), &[beginning])?.is_some())
+        Ok(longest(&RealDisk, &self.path(id), &[beginning])?.is_some())
     }
 }
 
@@ -149,7 +149,7 @@ impl Partials for LocalPartials {
     ) -> Result<Option<Proven>, BlobError> {
         let (path, disk) = (self.path(id), self.disk());
         blocking::run(move || {
-            let longest = longest(&path, &beginnings);
+            let longest = longest(&*disk, &path, &beginnings);
             let longest = longest.map_err(|e| BlobError::io("read", &path, e))?;
             if longest.is_none() {
                 check_there(&*disk, &path)?;
@@ -166,7 +166,7 @@ impl Partials for LocalPartials {
     async fn cut(&self, id: &PartialId, counts: u64) -> Result<u64, BlobError> {
         let (path, disk) = (self.path(id), self.disk());
         blocking::run(move || {
-            let len = len(&path).map_err(|e| BlobError::io("look at", &path, e))?;
+            let len = len(&*disk, &path).map_err(|e| BlobError::io("look at", &path, e))?;
             if len == 0 {
                 check_there(&*disk, &path)?;
             }
@@ -182,7 +182,7 @@ impl Partials for LocalPartials {
     async fn read(&self, id: &PartialId, offset: u64, len: usize) -> Result<Bytes, BlobError> {
         let (path, disk) = (self.path(id), self.disk());
         blocking::run(move || {
-            let piece = match stored_file::open(&path) {
+            let piece = match open_stored(&*disk, &path) {
                 Err(e) if stored_file::is_no_file(&e) => {
                     check_there(&*disk, &path)?;
                     Ok(Vec::new())
@@ -200,11 +200,13 @@ impl Partials for LocalPartials {
         blocking::run(move || {
             let opened = disk.open_dir(&dir);
             let opened = opened.map_err(|e| BlobError::io("open", &dir, e))?;
-            if !from.exists() {
-                return check_there(&*disk, &from);
+            match disk.rename(&from, &to) {
+                // That was done before.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    return check_there(&*disk, &from);
+                }
+                renamed => renamed.map_err(|e| BlobError::io("rename to", to, e))?,
             }
-            let renamed = disk.rename(&from, &to);
-            renamed.map_err(|e| BlobError::io("rename to", to, e))?;
             let synced = opened.sync();
             synced.map_err(|e| BlobError::io("sync", dir, e))
         })
@@ -233,7 +235,7 @@ fn prepare(dir: &Path, disk: &dyn Disk) -> io::Result<Vec<FoundPartial>> {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if let Ok(id) = name.parse() {
-            let (len, age) = look(&path)?;
+            let (len, age) = look(disk, &path)?;
             found.push(FoundPartial { id, len, age });
         }
         // A crash may have left what was known of content that is a blob now.
@@ -248,8 +250,8 @@ fn prepare(dir: &Path, disk: &dyn Disk) -> io::Result<Vec<FoundPartial>> {
 
 /// How many bytes of one are there, and how long ago it was written. What stands in the place of
 /// one file, such as a link that leads nowhere, keeps nobody from all the others.
-fn look(path: &Path) -> io::Result<(u64, Duration)> {
-    let looked = len(path).and_then(|len| Ok((len, stored_file::age(path)?)));
+fn look(disk: &dyn Disk, path: &Path) -> io::Result<(u64, Duration)> {
+    let looked = len(disk, path).and_then(|len| Ok((len, stored_file::age(path)?)));
     match looked {
         Err(error) if !is_shortage(&error) => {
             tracing::warn!(path = %path.display(), %error, "nothing is known of its content");
@@ -265,16 +267,16 @@ fn check_there(disk: &dyn Disk, path: &Path) -> Result<(), BlobError> {
 }
 
 /// How many bytes are there; none where something else than a file is.
-fn len(path: &Path) -> io::Result<u64> {
-    match fs::metadata(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
-        look => Ok(look.map(|it| if it.is_file() { it.len() } else { 0 })?),
+fn len(disk: &dyn Disk, path: &Path) -> io::Result<u64> {
+    match open_stored(disk, path) {
+        Err(e) if stored_file::is_no_file(&e) => Ok(0),
+        file => Ok(file?.metadata()?.len()),
     }
 }
 
 /// The longest of `beginnings`, which are in order, that a file has; none where there is no file.
-fn longest(path: &Path, beginnings: &[Proven]) -> io::Result<Option<Proven>> {
-    let file = match stored_file::open(path) {
+fn longest(disk: &dyn Disk, path: &Path, beginnings: &[Proven]) -> io::Result<Option<Proven>> {
+    let file = match open_stored(disk, path) {
         Err(e) if stored_file::is_no_file(&e) => return Ok(None),
         file => file?,
     };

@@ -1,12 +1,12 @@
 //! The file of a blob, open for reading: looked at before anything of it is believed.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
+use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::super::BlobError;
@@ -14,7 +14,7 @@ use super::damage::{Damage, Found};
 use super::identity::Identity;
 use super::outboards::Outboards;
 use super::proven::Proven;
-use crate::disk::Disk;
+use crate::disk::{Disk, RealDisk};
 use crate::hash::BlobHash;
 
 /// What all who read blobs share.
@@ -64,10 +64,12 @@ impl Stored {
         shelf: &Arc<Shelf>,
     ) -> Result<Option<Self>, BlobError> {
         // Never through a link, and never waiting for whoever writes to a pipe.
-        let opened = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(&path);
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let opened = match RealDisk.open_to_read(&path, flags) {
+            // Another directory may have been in the place of its own for a moment.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => shelf.disk.open_to_read(&path, flags),
+            opened => opened,
+        };
         let looked = opened.and_then(|file| Ok((file.metadata()?, file)));
         let (look, file) = match looked {
             Ok(looked) => looked,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::scratch::Scratch;
 use crate::blob::BlobError;
 use crate::blocking;
-use crate::disk::{Disk, DiskFile, is_shared, lacks_links, open_own, remove_leftover};
+use crate::disk::{Disk, DiskFile, is_shared, lacks_links, open_own, open_stored, remove_leftover};
 use crate::stored_file;
 
 /// How much is written to find out whether it can be, in bytes.
@@ -127,7 +127,7 @@ impl SpoolFile {
     /// A file of the same bytes in the spool directory. Blocks.
     fn copy(&self, scratch: &Scratch) -> Result<Self, BlobError> {
         let failed = |e| BlobError::io("read", &self.path, e);
-        let from = stored_file::open(&self.path).map_err(failed)?;
+        let from = open_stored(&*self.disk, &self.path).map_err(failed)?;
         let copy = Self::create(scratch)?;
         let mut offset = 0;
         loop {

@@ -9,7 +9,7 @@ use super::outboard::OutboardWriter;
 use super::scratch::{MEMORY_LIMIT, Scratch};
 use super::spooled::{Content, SpooledBlob};
 use crate::blob::{BlobError, Proven};
-use crate::disk::Durability;
+use crate::disk::{Durability, open_stored};
 use crate::hash::BlobHash;
 use crate::stored_file;
 
@@ -56,7 +56,7 @@ impl Written {
         let file = SpoolFile::resume(&scratch, path)?;
         let mut outboard = OutboardWriter::create(&scratch)?;
         let unreadable = |e| BlobError::io("read", file.path(), e);
-        let content = stored_file::open(file.path()).map_err(unreadable)?;
+        let content = open_stored(&*scratch.disk, file.path()).map_err(unreadable)?;
         let counts = proven.map_or(u64::MAX, |it| it.len);
         let here = outboard.update_from(&content, file.path(), 0..counts)?;
         if let Some(Proven { len, hash }) = proven {
@@ -114,7 +114,8 @@ impl Written {
         let path = self.file.path();
         let content = if self.size <= MEMORY_LIMIT {
             outboard.discard();
-            let bytes = stored_file::read(path, MEMORY_LIMIT);
+            let opened = open_stored(&*self.scratch.disk, path);
+            let bytes = opened.and_then(|it| stored_file::whole(it, MEMORY_LIMIT));
             let bytes = bytes.map_err(|e| BlobError::io("read", path, e))?;
             if BlobHash::of(&bytes) != hash {
                 return Err(BlobError::other_hash(hash));
