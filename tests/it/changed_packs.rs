@@ -222,6 +222,37 @@ fn the_last_content_of_a_pack_stays_when_it_is_damaged_and_is_there_once_that_is
 }
 
 #[test]
+fn a_whole_pack_that_takes_the_place_of_a_damaged_one_is_read_without_a_restart() {
+    // In the header of its content, in the content, and all of it.
+    for damage in [9, 44 + 9, 0] {
+        let dir = tempfile::tempdir().unwrap();
+        let (node, _) = filled(&dir);
+        let packs = dir.path().join("peer_storage/packs");
+        let (pack, backup) = (packs.join(PACK), dir.path().join("backup"));
+        fs::copy(&pack, &backup).unwrap();
+        node.stop();
+        let node = Node::start(&dir, &[]);
+        match damage {
+            0 => cut(&packs, 40),
+            at => flip(&packs, 32 + 44 + SIZE as u64 + at),
+        }
+        let blob = format!("/api/p2p/blob/{}", BlobHash::of(&content(1, SIZE)));
+        let read = || get(node.address, &blob, &[]);
+        assert_eq!(read().refusal(), (500, "damaged".to_owned()), "{damage}");
+        fs::rename(&backup, &pack).unwrap();
+        assert!(read().body == content(1, SIZE), "{damage}");
+        assert_eq!(get(node.address, "/health", &[]).json()["damaged"], 0);
+        stored(&node, 30);
+        node.stop();
+        let node = Node::start(&dir, &[]);
+        for seed in [1, 30] {
+            let blob = format!("/api/p2p/blob/{}", BlobHash::of(&content(seed, SIZE)));
+            assert!(get(node.address, &blob, &[]).body == content(seed, SIZE));
+        }
+    }
+}
+
+#[test]
 fn verify_calls_damaged_what_is_known_to_be_damaged_at_the_end_of_a_pack() {
     let dir = tempfile::tempdir().unwrap();
     let (node, ids) = filled(&dir);

@@ -11,7 +11,7 @@ use super::options::Options;
 use super::pack::{EXTENSION, Pack, path};
 use super::scan::Scanned;
 use crate::append_file::AppendFile;
-use crate::disk::{Durability, free_place};
+use crate::disk::{Durability, free_place, open_stored};
 use crate::hash::BlobHash;
 
 /// Under this name a pack is made before it gets its own.
@@ -65,7 +65,9 @@ impl Active {
         let renamed = options.disk().rename(&unfinished, &path);
         renamed.map_err(failed)?;
         options.refusal.synced(&options.dir, dir.sync())?;
-        let pack = Pack::open(&options.dir, number)?;
+        // By way of the directory that it was put into, whatever stands at its path.
+        let opened = open_stored(options.disk(), &path);
+        let pack = Pack::of(path.clone(), number, opened)?;
         let pack = pack.ok_or_else(|| failed(std::io::ErrorKind::InvalidData.into()))?;
         Ok(Self {
             pack: Arc::new(pack),

@@ -37,8 +37,18 @@ impl Pack {
         if !path.is_file() {
             return Ok(None);
         }
+        let opened = stored_file::open(&path);
+        Self::of(path, number, opened)
+    }
+
+    /// The pack with this number that was opened at `path`; None as [`Pack::open`] says. Blocks.
+    pub(super) fn of(
+        path: PathBuf,
+        number: u32,
+        opened: io::Result<File>,
+    ) -> Result<Option<Self>, BlobError> {
         let failed = |e| BlobError::io("open", &path, e);
-        let file = match stored_file::open(&path) {
+        let file = match opened {
             Err(e) if e.kind() == io::ErrorKind::InvalidData => return Ok(None),
             file => file.map_err(failed)?,
         };
@@ -68,6 +78,15 @@ impl Pack {
         let own = self.file.metadata();
         let look = own.and_then(|own| Ok((own, std::fs::metadata(&self.path)?)));
         look.is_ok_and(|(own, there)| (own.dev(), own.ino()) == (there.dev(), there.ino()))
+    }
+
+    /// The same pack, as somebody has put it in the place of this one, from a backup say. Blocks.
+    pub(super) fn restored(&self) -> Option<Self> {
+        if self.is_in_place() {
+            return None;
+        }
+        let there = Self::open(self.path.parent()?, self.number).ok().flatten();
+        there.filter(|it| it.id == self.id)
     }
 
     /// What keeps a pack of which `len` bytes were written from being appended to; None if

@@ -40,7 +40,13 @@ pub(super) fn content(
         if copies == Copies::Lasting && !pack.is_in_place() {
             continue;
         }
-        match whole(&pack, extent, hash)? {
+        let mut found = whole(&pack, extent, hash)?;
+        if !matches!(found, InPacks::Whole(_))
+            && let Some(restored) = pack.restored()
+        {
+            found = whole(&restored, extent, hash)?;
+        }
+        match found {
             InPacks::Absent => {}
             InPacks::Whole(content) => {
                 damage.forget(hash);
