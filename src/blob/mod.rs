@@ -191,6 +191,16 @@ impl BlobError {
         Self::Damaged { hash, detail }
     }
 
+    /// The error for a blob that is not there, though a file needs it.
+    pub(crate) fn missing(hash: BlobHash) -> Self {
+        Self::damaged(hash, &MISSING)
+    }
+
+    /// Whether it is damage of the kind that nothing is there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Damaged { detail, .. } if detail == MISSING)
+    }
+
     /// The error for a blob that was found damaged before.
     fn known(hash: BlobHash) -> Self {
         Self::damaged(hash, &"it was found so before")
@@ -217,6 +227,9 @@ impl BlobError {
         Self::Damaged { hash, detail }
     }
 }
+
+/// How it shows that nothing is there.
+const MISSING: &str = "it is not there";
 
 /// How it shows that a blob has `found` bytes where its content has `size`.
 fn other_size(found: u64, size: u64) -> String {

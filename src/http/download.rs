@@ -132,7 +132,7 @@ pub(super) async fn by_hash(
         is_immutable: true,
     })?;
     let found = Representation {
-        content: content.ok_or(ApiError::UnknownBlob)?,
+        content: content.ok_or_else(|| remote::unknown(&node, ApiError::UnknownBlob))?,
         about: Arc::new(about),
         inline: query.inline == Some(Switch::On),
     };

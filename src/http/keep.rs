@@ -264,7 +264,8 @@ async fn held_here(
 fn by_hash(node: &Node, hash: &str) -> Result<Wanted, ApiError> {
     let hash: BlobHash = hash.parse().map_err(|_| ApiError::UnknownBlob)?;
     let told = node.fetcher().told_of(&hash).into_iter().next();
-    let (peer, file) = told.ok_or(ApiError::UnknownBlob)?;
+    let told = told.ok_or_else(|| remote::unknown(node, ApiError::UnknownBlob));
+    let (peer, file) = told?;
     let naming = Naming::Content;
     Ok(Wanted { peer, file, naming })
 }

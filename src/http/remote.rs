@@ -55,7 +55,9 @@ pub(super) fn with_id(node: &Node, id: FileId) -> Result<Held, ApiError> {
         hashes.dedup();
         return Err(ApiError::AmbiguousFile(hashes.join(", ")));
     }
-    found.pop().ok_or(ApiError::UnknownFile)
+    found
+        .pop()
+        .ok_or_else(|| unknown(node, ApiError::UnknownFile))
 }
 
 /// The content of a file of another node, by the id of the file. Only what can be proven: a node
@@ -89,10 +91,20 @@ fn represent(file: &NetworkFile, content: Content, tag: &str) -> Result<Represen
 /// What `peer` told of the file that it holds under an id or a name.
 pub(super) async fn find(node: &Node, peer: PeerId, file: &str) -> Result<NetworkFile, ApiError> {
     if node.network().registry.get(peer).is_none() {
-        return Err(ApiError::UnknownPeer);
+        return Err(unknown(node, ApiError::UnknownPeer));
     }
     let found = node.fetcher().find(peer, file).await?;
-    found.ok_or(ApiError::UnknownFile)
+    found.ok_or_else(|| unknown(node, ApiError::UnknownFile))
+}
+
+/// What whoever asks is told for what is `unknown`: that may change in the first moments after a
+/// start.
+pub(super) fn unknown(node: &Node, unknown: ApiError) -> ApiError {
+    if node.network().beginning.goes_on() {
+        ApiError::NotYetKnown
+    } else {
+        unknown
+    }
 }
 
 /// Content of this node, or else of another, also where this node's is damaged or cannot be read;

@@ -7,13 +7,14 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::base_url::BaseUrl;
 use crate::fetch::keep::Keeper;
 use crate::fetch::{self, Fetcher};
 use crate::peer::announcing::announce_all;
 use crate::peer::client::{Client, ClientError};
-use crate::peer::discovery::{self, discover};
+use crate::peer::discovery::{self, discover, recall};
 use crate::peer::greeting::say_goodbye;
 use crate::peer::identity::Identity;
 use crate::peer::network::Network;
@@ -74,6 +75,9 @@ impl Options {
 
 /// How long uploads in parts usually may wait for their clients: over a weekend.
 pub const UPLOAD_EXPIRY: Duration = Duration::from_hours(72);
+
+/// How long a start waits for what it knew of peers: the disk may have more to do.
+const RECALLING: Duration = Duration::from_secs(1);
 
 /// A node, as the surfaces see it.
 pub struct Node {
@@ -147,7 +151,9 @@ impl Node {
             let _ = self.uploads.recall().await;
             let _ = self.keeper.recall().await;
         }
-        let background = self.start_background_work();
+        let recalling = recall(&self.network, &*self.state);
+        let has_recalled = timeout(RECALLING, recalling).await.is_ok();
+        let background = self.start_background_work(has_recalled);
         let (leaving, left) = oneshot::channel();
         let shutdown = async {
             shutdown.await;
@@ -169,17 +175,22 @@ impl Node {
         self.store.close().await
     }
 
-    fn start_background_work(&self) -> JoinSet<()> {
+    fn start_background_work(&self, has_recalled: bool) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         self.store.keep_up(&mut tasks);
         let (network, store) = (Arc::clone(&self.network), self.store.clone());
         let changes = store.listen();
         tasks.spawn(announce_all(network, store, changes));
         let options = self.options.discovery.clone();
+        // Of whom nobody is known or named nothing is found out that anybody should wait for.
+        if !(options.peers.is_empty() && self.network.registry.is_empty()) {
+            self.network.beginning.begin(options.peers.len());
+        }
         tasks.spawn(Arc::clone(&self.keeper).run());
         tasks.spawn(Arc::clone(&self.uploads).run());
         let state = Arc::clone(&self.state);
-        tasks.spawn(discover(Arc::clone(&self.network), options, state));
+        let network = Arc::clone(&self.network);
+        tasks.spawn(discover(network, options, state, has_recalled));
         tasks
     }
 

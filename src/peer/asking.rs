@@ -142,6 +142,7 @@ impl Asking {
             for peer in self.next(lane) {
                 under_way.push(self.ask(peer, lane));
             }
+            self.network.beginning.end_if(|| self.has_asked_all());
             let settled = sleep(SETTLE);
             tokio::pin!(settled);
             loop {
@@ -234,6 +235,14 @@ impl Asking {
         if at_once {
             self.network.met.send_replace(());
         }
+        self.network.beginning.end_if(|| self.has_asked_all());
+    }
+
+    /// Whether each peer that is known was asked, and has answered or let the time pass.
+    fn has_asked_all(&self) -> bool {
+        let all = self.all.lock();
+        let was_asked = |peer: &Peer| all.get(&peer.id()).is_some_and(|it| it.under_way.is_none());
+        !self.network.registry.any(|peer| !was_asked(peer))
     }
 
     fn note_failure(&self, peer: &Peer, error: &ClientError) {

@@ -77,10 +77,18 @@ pub const PEERS: StateName = StateName::Single {
     kind: "larder-peers 1",
 };
 
-/// Looks for peers and asks them what they hold, for ever; keeps the known ones in `state`.
-pub async fn discover(network: Arc<Network>, options: Options, state: Arc<dyn SmallState>) {
+/// Looks for peers and asks them what they hold, for ever; keeps the known ones in `state`, of
+/// which those known before are [recalled](recall) first unless that was done.
+pub async fn discover(
+    network: Arc<Network>,
+    options: Options,
+    state: Arc<dyn SmallState>,
+    has_recalled: bool,
+) {
     let mut tasks = JoinSet::new();
-    recall(&network, &*state).await;
+    if !has_recalled {
+        recall(&network, &*state).await;
+    }
     let (mut bootstrap, mut mdns) = (options.bootstrap, options.mdns);
     if !network.client.reach().tells() {
         tracing::info!(
@@ -108,7 +116,7 @@ pub async fn discover(network: Arc<Network>, options: Options, state: Arc<dyn Sm
 
 /// Asks one that the operator has named again and again; after failures with growing pauses.
 async fn ask(network: Arc<Network>, named: Named, address: BaseUrl, every: Duration, told: bool) {
-    let mut pause = 1;
+    let (mut pause, mut is_first) = (1, true);
     while !network.is_leaving() {
         let introduced = match named {
             Named::Bootstrap => ask_bootstrap(&network, &address).await,
@@ -129,6 +137,11 @@ async fn ask(network: Arc<Network>, named: Named, address: BaseUrl, every: Durat
                 Some(unanswered::reason(&address, &error))
             }
         };
+        if named == Named::Peer && is_first {
+            network.beginning.asked_one();
+            network.met.send_replace(());
+        }
+        is_first = false;
         if told {
             network.unanswered.note(named, &address, reason);
         } else if let Some(reason) = reason {
@@ -301,7 +314,8 @@ fn kept(peer: &Peer) -> (i64, &Registration) {
     (peer.last_seen.0, &peer.told.registration)
 }
 
-async fn recall(network: &Network, state: &dyn SmallState) {
+/// Knows again the peers that were known before; waits until that can be read.
+pub async fn recall(network: &Network, state: &dyn SmallState) {
     let content = loop {
         match state.load(&PEERS).await {
             Ok(content) => break content.unwrap_or_else(|| b"[]".to_vec()),

@@ -4,6 +4,7 @@ pub mod address;
 pub mod announcement;
 pub mod announcing;
 mod asking;
+pub mod beginning;
 pub mod challenge;
 pub mod client;
 pub mod copied_key;

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::announcement::{Announcement, NotTaken};
+use super::beginning::Beginning;
 use super::challenge::Prover;
 use super::client::Client;
 use super::copied_key::CopiedKey;
@@ -42,6 +43,8 @@ pub struct Network {
     pub client: Client,
     /// Wakes whoever asks new peers what they hold or writes them down.
     pub(super) met: watch::Sender<()>,
+    /// Whether it is still being found out for the first time what peers hold.
+    pub beginning: Beginning,
     /// What this node has removed lately.
     pub removals: Removals,
     /// What was told and heard.
@@ -119,6 +122,7 @@ impl Network {
             base_url,
             client,
             met: watch::Sender::new(()),
+            beginning: Beginning::default(),
             removals: Removals::default(),
             messages: Messages::default(),
             reachability: Reachability::default(),

@@ -62,7 +62,6 @@ impl Store {
             return Ok(Some(blob));
         }
         self.blobs.note_missing(place).await?;
-        let (hash, detail) = (*hash, "it is not there".to_owned());
-        Err(BlobError::Damaged { hash, detail }.into())
+        Err(BlobError::missing(*hash).into())
     }
 }

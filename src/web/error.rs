@@ -37,6 +37,8 @@ pub(crate) enum ApiError {
     MethodNotAllowed,
     #[error("no file has this id or name")]
     UnknownFile,
+    #[error("it is still being found out what other nodes hold; try again in a moment")]
+    NotYetKnown,
     #[error("no content has this hash")]
     UnknownBlob,
     #[error("no peer has this id")]
@@ -187,6 +189,7 @@ impl ApiError {
             Self::UnknownFile | Self::Unobtainable(_) => Code::UnknownFile,
             Self::TooManyFiles { .. } => Code::TooManyFiles,
             Self::UnknownBlob => Code::UnknownBlob,
+            Self::NotYetKnown => Code::Unavailable,
             Self::UnknownPeer => Code::UnknownPeer,
             Self::NoFile => Code::NoFile,
             Self::NoFileName => Code::NoFileName,
@@ -265,6 +268,7 @@ impl ApiError {
             }
             // RFC 9110, section 15.5.16.
             Self::ContentEncoding => (header::ACCEPT_ENCODING, "identity".into()),
+            Self::NotYetKnown => (header::RETRY_AFTER, "1".into()),
             // RFC 6585, section 4.
             Self::TooOften(TooOften(wait)) => {
                 (header::RETRY_AFTER, (wait.as_secs() + 1).to_string().into())
@@ -343,6 +347,7 @@ impl Refusal {
         "the node cannot write to its storage; it goes on as soon as it can",
     );
     const DAMAGED: Self = Self::new(Code::Damaged, "what the node stored is damaged");
+    const MISSING: Self = Self::new(Code::Damaged, "what the node stored is missing");
     const INTERNAL: Self = Self::new(Code::Internal, "the node failed; its log says why");
 
     const fn new(code: Code, message: &'static str) -> Self {
@@ -413,6 +418,7 @@ fn of_blob(error: &BlobError) -> Refusal {
     match error {
         BlobError::Disk(error) => of_disk(error),
         BlobError::Unavailable(_) => Refusal::UNAVAILABLE,
+        BlobError::Damaged { .. } if error.is_missing() => Refusal::MISSING,
         BlobError::Damaged { .. } => Refusal::DAMAGED,
         BlobError::Refused(_) => Refusal::READ_ONLY,
         BlobError::OverQuota(_) => Refusal::OVER_QUOTA,

@@ -532,3 +532,23 @@ fn a_hash_that_only_begins_as_a_content_is_nobodys() {
         assert_eq!(own.status, 200);
     }
 }
+
+#[test]
+fn whoever_asks_is_told_whether_content_is_damaged_or_missing() {
+    let mut world = World::new(LONG);
+    let told = |world: &World| {
+        let answer = get(world.node.address, &world.by_id(), &[]);
+        assert_eq!(answer.refusal(), damaged());
+        answer.json()["message"].as_str().unwrap().to_owned()
+    };
+    flip(&world.blob(), 5);
+    assert!(told(&world).ends_with("is damaged"));
+    fs::remove_file(world.blob()).unwrap();
+    for _ in 0..2 {
+        for _ in 0..2 {
+            assert!(told(&world).ends_with("is missing"));
+        }
+        world.node.stop();
+        world.node = Node::start(&world.dir, &[]);
+    }
+}

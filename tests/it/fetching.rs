@@ -263,3 +263,37 @@ fn a_client_sees_an_error_when_nobody_is_left() {
     cable.mend();
     assert_eq!(get(by, &target, &[]).body, bytes);
 }
+
+#[test]
+fn what_a_peer_may_hold_that_was_not_asked_yet_is_not_called_unknown_after_a_start() {
+    let cable = Relay::new();
+    let holder = start_behind(&cable);
+    let bytes = content(40, MIB);
+    let file = uploaded(holder.node.address, "file", &bytes);
+    let (id, hash) = (&file["file_id"], &file["hash"]);
+    let targets = [
+        format!("/api/p2p/file/{}", id.as_str().unwrap()),
+        format!("/api/p2p/blob/{}", hash.as_str().unwrap()),
+    ];
+    cable.hold_after(0);
+    let by = start(&["--peer", &cable.url()]);
+    for target in &targets {
+        let answer = get(by.node.address, target, &[]);
+        assert_eq!(
+            answer.refusal(),
+            (503, "unavailable".to_owned()),
+            "{target}"
+        );
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    cable.mend();
+    for target in &targets {
+        until("it is found", || {
+            let answer = get(by.node.address, target, &[]);
+            assert_ne!(answer.status, 404, "{target}");
+            (answer.status == 200).then(|| assert!(answer.body == bytes))
+        });
+    }
+    let unknown = format!("/api/p2p/blob/{}", "ab".repeat(32));
+    assert_eq!(get(by.node.address, &unknown, &[]).status, 404);
+}

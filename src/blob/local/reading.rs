@@ -38,7 +38,7 @@ pub(super) async fn open(
     let opened = blocking::run(move || {
         let Some(stored) = Stored::open(hash, path, &opening)? else {
             return match opening.damage.get(&hash) {
-                Some(_) => Err(BlobError::known(hash)),
+                Some(_) => Err(BlobError::missing(hash)),
                 None => Ok(None),
             };
         };

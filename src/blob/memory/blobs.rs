@@ -41,7 +41,7 @@ impl Blobs {
     pub(super) fn whole(&self, hash: &BlobHash, place: Place) -> Result<Option<Bytes>, BlobError> {
         let mut kept = self.kept.lock();
         match kept.blobs.get(&place).cloned() {
-            None if kept.damaged.contains(&place) => Err(BlobError::known(*hash)),
+            None if kept.damaged.contains(&place) => Err(BlobError::missing(*hash)),
             None => Ok(None),
             Some(bytes) if BlobHash::of(&bytes) == *hash => {
                 kept.damaged.remove(&place);
