@@ -1,10 +1,10 @@
 //! A disk that changes what is in the directories that it has open, whatever comes in their place.
 //!
-//! Somebody may move a directory away while a node runs, exchange it for a copy, mount something over
-//! it or put a link there, also for a moment only. What is put by its path then would be gone as soon
-//! as all is as before. So nothing is put by its path: the storage directory and those in it are held
-//! open, and everything below is done by way of them. Before that it is looked whether they still
-//! stand where they stood, since nobody would find what is put into one that was moved.
+//! Somebody may move a directory away while a node runs, exchange it for a copy, mount something
+//! over it or put a link there, also for a moment only. What is put by its path then would be gone
+//! as soon as all is as before. So nothing is put by its path: the storage directory and those in
+//! it are held open, and everything below is done by way of them. Before that it is looked whether
+//! they still stand where they stood, since nobody would find what is put into one that was moved.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -38,6 +38,18 @@ struct Anchor {
     place: Place,
     /// What holds it open, if it was used.
     handle: Option<Arc<OwnedFd>>,
+    /// Why nothing below it is done, where that is so.
+    refused: Option<&'static str>,
+}
+
+impl Anchor {
+    fn at(place: Place, handle: Option<Arc<OwnedFd>>) -> Self {
+        Self {
+            place,
+            handle,
+            refused: None,
+        }
+    }
 }
 
 /// A name in an open directory.
@@ -98,20 +110,26 @@ impl AnchoredDisk {
             if let Ok(place) = place
                 && place.kind.is_dir()
             {
-                let handle = None;
-                anchors.insert(below, Anchor { place, handle });
+                anchors.insert(below, Anchor::at(place, None));
             }
         }
-        let anchor = Anchor {
-            place: Place::of(&handle)?,
-            handle: Some(Arc::new(handle)),
-        };
+        let anchor = Anchor::at(Place::of(&handle)?, Some(Arc::new(handle)));
         anchors.insert(PathBuf::new(), anchor);
         Ok(Self {
             root: root.to_owned(),
             anchors: Mutex::new(anchors),
             is_lasting,
         })
+    }
+
+    /// Has nothing done any more below a directory in the root, which is not the one that it seems
+    /// to be: `why` is told behind its path.
+    pub fn refuse(&self, path: &Path, why: &'static str) {
+        if let Ok(below) = self.below(path)
+            && let Some(anchor) = self.anchors.lock().get_mut(below)
+        {
+            anchor.refused = Some(why);
+        }
     }
 
     fn is_lasting(&self, below: &Path) -> bool {
@@ -155,6 +173,9 @@ impl AnchoredDisk {
         let anchors = self.anchors.lock();
         let above = below.parent().and_then(|above| anchors.get(above));
         match anchors.get(below) {
+            Some(Anchor {
+                refused: Some(why), ..
+            }) => Err(self.refused(below, why)),
             Some(known) if now.is_same(known.place) => Ok(known.handle.clone()),
             Some(known) if self.is_lasting(below) || !now.is_like(known.place) => {
                 Err(self.replaced(below))
@@ -168,12 +189,7 @@ impl AnchoredDisk {
     }
 
     /// Remembers which directory is there, and holds it open if it is one of the few in the root.
-    fn anchor(
-        &self,
-        below: &Path,
-        place: Place,
-        handle: Arc<OwnedFd>,
-    ) -> io::Result<Arc<OwnedFd>> {
+    fn anchor(&self, below: &Path, place: Place, handle: Arc<OwnedFd>) -> io::Result<Arc<OwnedFd>> {
         let is_in_root = is_in_root(below);
         if !is_in_root && !self.is_lasting(below) {
             return Ok(handle);
@@ -184,11 +200,7 @@ impl AnchoredDisk {
             return Err(self.replaced(below));
         }
         let kept = is_in_root.then(|| Arc::clone(&handle));
-        let handle_is = Anchor {
-            place,
-            handle: kept,
-        };
-        anchors.insert(below.to_owned(), handle_is);
+        anchors.insert(below.to_owned(), Anchor::at(place, kept));
         Ok(handle)
     }
 

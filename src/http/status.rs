@@ -107,6 +107,11 @@ pub(super) struct HealthAnswer {
     /// no file needs is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     lost_changes: Option<u64>,
+    /// The directories of contents that were empty at the start although files need what belongs
+    /// there. Nothing is put there until a start that finds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    empty: Option<Vec<String>>,
     /// Whether long content is proven against its hash before it is given out.
     verify_reads: bool,
 }
@@ -143,7 +148,9 @@ pub(super) async fn health(
     let checked = check_writable(&node, &access).await;
     let reason = checked.err().map(|error| error.message());
     // What a node has stored is nobody's business who may not read it.
-    let told = |count: u64| access::may_read(&access, &headers).then_some(count);
+    let may_read = access::may_read(&access, &headers);
+    let told = |count: u64| may_read.then_some(count);
+    let empty = node.store().bare_dirs();
     let damaged = told(node.store().damage().known);
     let lost_changes = told(node.store().lost_changes());
     let is_sound = [damaged, lost_changes]
@@ -166,6 +173,7 @@ pub(super) async fn health(
         },
         damaged,
         lost_changes,
+        empty: may_read.then(|| empty.to_vec()).filter(|it| !it.is_empty()),
         verify_reads: node.store().storage().verifies_reads(),
     })
 }

@@ -12,7 +12,7 @@ use super::error::StoreError;
 use super::layout;
 use super::storage::Storage;
 use crate::anchored_disk::AnchoredDisk;
-use crate::blob::local::{Doubts, LocalBlobs, content_dirs};
+use crate::blob::local::{Doubts, LocalBlobs, bare_dirs, content_dirs};
 use crate::blob::{self, BlobError};
 use crate::blocking;
 use crate::disk::{Disk, DiskError, Durability, RealDisk, is_file_size_limit};
@@ -195,16 +195,32 @@ impl LocalStore {
     /// to [`Store::collect_all`] when [`LocalStore::crashed`].
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let opening = blocking::run(move || Self::open_unsettled(&options));
-        let (opened, unsettled, loan) = opening.await?;
-        let (files, doubts) = unsettled;
-        let mut settled = opened.store.settle(files).await;
-        if settled.is_ok() {
-            settled = opened.store.settle_doubts(doubts).await;
-        }
+        let (mut opened, unsettled, loan) = opening.await?;
+        let settled = opened.settle(unsettled).await;
         opened.store.take_back(loan).await;
         settled.map_err(OpenError::Recovery)?;
         opened.store.grow_ballast().await;
         Ok(opened)
+    }
+
+    /// Puts in order what a crash or damage may have taken, unless contents are elsewhere.
+    async fn settle(&mut self, unsettled: Unsettled) -> Result<(), StoreError> {
+        let Unsettled {
+            files,
+            doubts,
+            bare,
+            anchored,
+        } = unsettled;
+        if let Some(anchored) = anchored {
+            self.store.leave_bare(bare, &anchored).await?;
+        }
+        if !self.store.bare_dirs().is_empty() {
+            self.crashed = false;
+            self.store.uncollected.store(false, Ordering::Relaxed);
+            return Ok(());
+        }
+        self.store.settle(files).await?;
+        self.store.settle_doubts(doubts).await
     }
 
     /// Opens a storage directory, on a full disk in the room of its ballast.
@@ -247,13 +263,15 @@ impl LocalStore {
     ) -> Result<(Self, Unsettled), OpenError> {
         let (writes, syncs) = (Arc::<Writes>::default(), Arc::<Syncs>::default());
         let anchored = anchored(options)?;
-        let below = anchored.as_ref().unwrap_or(&options.disk);
-        let disk = TimedDisk::new(Arc::clone(below), Arc::clone(&syncs));
+        let below = anchored.clone().map(|it| it as Arc<dyn Disk>);
+        let below = below.unwrap_or_else(|| Arc::clone(&options.disk));
+        let disk = TimedDisk::new(below, Arc::clone(&syncs));
         let disk = WatchedDisk::new(Arc::new(disk), Arc::clone(&writes));
         let options = &Options {
             disk: Arc::new(disk),
             ..options.clone()
         };
+        let bare = bare_dirs(&options.dir);
         let blobs = LocalBlobs::open(blob::local::Options {
             writes: Arc::clone(&writes),
             ..options.blobs()
@@ -284,7 +302,7 @@ impl LocalStore {
             syncs,
         });
         let mut state = LocalState::new(&options.dir, Arc::clone(&options.disk));
-        if let Some(disk) = anchored {
+        if let Some(disk) = anchored.clone() {
             state = state.saving_by(disk);
         }
         let opened_store = Self {
@@ -294,13 +312,30 @@ impl LocalStore {
             damaged: opened.damaged,
             _directory: directory,
         };
-        Ok((opened_store, (opened.unsettled, doubts)))
+        let unsettled = Unsettled {
+            files: opened.unsettled,
+            doubts,
+            bare,
+            anchored,
+        };
+        Ok((opened_store, unsettled))
     }
+}
+
+/// What a start still has to look at.
+struct Unsettled {
+    /// The files of the last moments, which a crash may have taken.
+    files: Vec<FileRecord>,
+    /// The contents that a crash or damage may have taken.
+    doubts: Doubts,
+    /// The directories of contents in which nothing was.
+    bare: Vec<blob::local::ContentDir>,
+    anchored: Option<Arc<AnchoredDisk>>,
 }
 
 /// A disk that puts nothing into what has come in the place of a directory of the storage; None
 /// where whoever opens it has a disk of their own.
-fn anchored(options: &Options) -> Result<Option<Arc<dyn Disk>>, OpenError> {
+fn anchored(options: &Options) -> Result<Option<Arc<AnchoredDisk>>, OpenError> {
     if !options.disk.is_plain() {
         return Ok(None);
     }
@@ -308,9 +343,6 @@ fn anchored(options: &Options) -> Result<Option<Arc<dyn Disk>>, OpenError> {
     let anchored = anchored.map_err(|e| DiskError::new("open", &options.dir, e));
     Ok(Some(Arc::new(anchored.map_err(DirectoryError::Disk)?)))
 }
-
-/// The files of the last moments, and the contents, that a crash or damage may have taken.
-type Unsettled = (Vec<FileRecord>, Doubts);
 
 /// Makes the lookup database of a storage directory that no node uses anew from
 /// the journal; see [`index::local::rebuild`]. Where `forget_loss`, and nothing more is lost by

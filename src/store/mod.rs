@@ -18,6 +18,7 @@ use crate::watched_disk::Writes;
 
 mod arriving;
 mod ballast;
+mod bare;
 mod changing;
 mod collect;
 mod directory;
@@ -83,6 +84,8 @@ pub struct Store {
     /// Whether those stay until the next start, since the index was damaged: a record may be
     /// missing that needs them.
     orphans_stay: bool,
+    /// Directories of contents that were empty at the start and should not have been.
+    bare_dirs: Arc<Vec<String>>,
     /// How many changes the index has lost, until whoever runs the node settles that.
     lost_changes: u64,
     /// Whether the store is closed. Each change reads it to its end, so that closing
@@ -122,6 +125,7 @@ impl Store {
             uncollected: Arc::default(),
             collecting_fails: Arc::default(),
             orphans_stay: false,
+            bare_dirs: Arc::default(),
             lost_changes: 0,
             closed: Arc::default(),
             longest: None,
@@ -361,7 +365,12 @@ impl Store {
         let collected = match collected {
             // Whoever shares what is out of reach collects it.
             Err(error) if error.unavailable().is_some() => 0,
-            collected => collected?,
+            Ok(collected) => collected,
+            Err(error) => {
+                // Not closed, so that the next start looks for it, as after a crash.
+                tracing::warn!(%error, "content that no file needs is left for the next start");
+                return Ok(());
+            }
         };
         if collected > 0 {
             // Nobody looks for it after a clean stop, so the deletions must last, too.

@@ -13,6 +13,9 @@ use crate::blob::BlobError;
 
 /// How often something is written only to find out whether it can be, at most.
 const TRY_EVERY: Duration = Duration::from_secs(2);
+/// As much as a trial writes, and a bit more, in bytes: where that is not free the next one would
+/// fail.
+const TRIAL_BYTES: u64 = 32 << 10;
 /// A disk that takes so long for a trial would take an upload as little as a broken one.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -35,6 +38,8 @@ impl Store {
         if is_due {
             *tried = Some(Instant::now());
             self.try_to_write().await?;
+        } else {
+            self.check_room(TRIAL_BYTES).await?;
         }
         self.writing.last()
     }

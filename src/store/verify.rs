@@ -243,7 +243,12 @@ impl Checking<'_> {
     async fn tell_missing(&self, hash: BlobHash, needed: u64) {
         let size = self.blobs.size(Place::of(&hash)).await;
         match self.or_unchecked(size).await {
-            Some(None) => self.tell(Finding::BlobMissing(hash)).await,
+            Some(None) => {
+                // So that a start knows of it, and does not wait for it to come back.
+                let noted = self.blobs.note_missing(Place::of(&hash)).await;
+                self.or_unchecked(noted).await;
+                self.tell(Finding::BlobMissing(hash)).await;
+            }
             Some(Some(size)) => self.check_content(hash, size, needed).await,
             None => {}
         }

@@ -30,6 +30,7 @@ mod contract;
 mod damage;
 mod degraded;
 mod embedding;
+mod empty_contents;
 mod encoded;
 mod events;
 mod exchanged;

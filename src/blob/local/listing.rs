@@ -57,6 +57,27 @@ pub(super) fn has_any(dir: &Path) -> bool {
     })
 }
 
+/// What a new file system has in it.
+const OF_FILE_SYSTEM: &str = "lost+found";
+
+/// Whether nothing of ours is in `dir`, or that is not there. Blocks.
+pub(super) fn is_bare(dir: &Path) -> bool {
+    match std::fs::read_dir(dir) {
+        Err(e) => e.kind() == io::ErrorKind::NotFound,
+        Ok(mut names) => names.all(|it| it.is_ok_and(|it| it.file_name() == OF_FILE_SYSTEM)),
+    }
+}
+
+/// Removes the empty directories in `dir`, as far as that can be done. Blocks.
+pub(super) fn remove_empty_in(dir: &Path) {
+    for name in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if name.file_name() != OF_FILE_SYSTEM {
+            // What is no directory, or has something in it, stays.
+            let _ = std::fs::remove_dir(name.path());
+        }
+    }
+}
+
 /// Every file in `dir` that belongs to a blob which is not in `blobs`.
 pub(super) fn without_blob(
     dir: PathBuf,

@@ -7,7 +7,6 @@
 //! is named for its content here ([`Place::of`]).
 
 use std::io;
-use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +24,7 @@ use crate::place::Place;
 use crate::watched_disk::Writes;
 
 mod checker;
+mod content_dirs;
 mod damage;
 mod encoding;
 mod filling;
@@ -43,11 +43,12 @@ mod shards;
 mod spool;
 mod stored;
 
+pub use content_dirs::{ContentDir, bare_dirs, content_dirs};
 use damage::Damage;
 use listing::stored_size;
 use long::LongBlobs;
 use outboards::Outboards;
-use packs::{Copies, InPacks, NOTE, Packs};
+use packs::{Copies, InPacks, Packs};
 pub use packs::{Doubts, MAX_PACK_BYTES};
 use partials::LocalPartials;
 pub use partials::PartialFiles;
@@ -56,7 +57,7 @@ use receiving::{Incoming, Keeping};
 use refusal::Refusal;
 use shards::shard_dir;
 use spool::Spool;
-use stored::{Shelf, Stored};
+use stored::{Shelf, Stored, check_place};
 
 /// The directory of the blobs, under the storage directory.
 const DIR: &str = "blobs";
@@ -121,39 +122,6 @@ impl Options {
 /// only there does anybody look for them before a small blob is written. Blocks.
 pub fn note_small_files(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
     replace_file(disk, &dir.join(SMALL_FILES), b"")
-}
-
-/// A directory of blobs, for who keeps records of them.
-pub struct ContentDir {
-    /// Where it is.
-    pub dir: PathBuf,
-    /// A file in it that is left to whoever keeps the records; None where only directories
-    /// belong there.
-    pub note: Option<PathBuf>,
-    /// The sizes of the blobs that come into it, in bytes.
-    pub sizes: RangeInclusive<u64>,
-    /// Whether any blob is in it, for who has to know that before anything is built upon there
-    /// being none. What cannot be looked at counts as some. It blocks.
-    pub holds_any: fn(&Path) -> bool,
-}
-
-/// Where the blobs of a storage directory are.
-pub fn content_dirs(storage: &Path) -> [ContentDir; 2] {
-    let (long, packs) = (storage.join(DIR), storage.join(PACKS_DIR));
-    [
-        ContentDir {
-            dir: long,
-            note: None,
-            sizes: LONGEST_IN_PACKS + 1..=u64::MAX,
-            holds_any: listing::has_any,
-        },
-        ContentDir {
-            note: Some(packs.join(NOTE)),
-            dir: packs,
-            sizes: 0..=LONGEST_IN_PACKS,
-            holds_any: packs::are_any,
-        },
-    ]
 }
 
 /// The damaged files about packs in a storage directory, each with what is wrong. They have to
@@ -314,6 +282,12 @@ impl LocalBlobs {
         let in_file = reading::open(hash, path, &self.long.shelf).await;
         match (in_file, unusable) {
             (Ok(Some(blob)), _) => Ok(Some(blob)),
+            (Ok(None), None) => {
+                let (disk, packs) = (Arc::clone(&self.spool.disk), self.packs.dir.clone());
+                // It may be where the packs are now.
+                blocking::run(move || check_place(&*disk, &packs)).await?;
+                Ok(None)
+            }
             (Ok(None) | Err(BlobError::Damaged { .. }), Some(unusable)) => Err(unusable),
             (opened, _) => opened,
         }

@@ -52,7 +52,7 @@ const QUEUE: usize = 1024;
 
 /// The packs of one storage directory.
 pub(super) struct Packs {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     table: Arc<Table>,
     damage: Arc<Damage>,
     doubts: Mutex<Doubts>,
