@@ -59,6 +59,13 @@ pub trait Received: Send {
     /// itself.
     fn is_cheap_to_keep(&self) -> bool;
 
+    /// The place in which it lies already, though nobody sees it there yet, where it went somewhere
+    /// while it came: it is kept there and nowhere else. The backend has made that place up, and
+    /// nobody else has it.
+    fn place(&self) -> Option<Place> {
+        None
+    }
+
     /// Keeps it as the blob in this place. Ok means durable (within the backend's durability
     /// setting); whatever is there already is replaced, unless it is compared and is exactly this.
     /// On an error nothing of the blob is left; only after a failed sync, when nobody can tell

@@ -92,6 +92,21 @@ impl MemoryIndex {
         }
     }
 
+    /// The intention to make a file of a content, which is to be written to a new place unless it is
+    /// there.
+    fn intend_new(
+        &self,
+        hash: &BlobHash,
+        new_place: impl FnOnce(&mut State) -> Place,
+    ) -> Result<Intent, IndexError> {
+        let mut state = self.open_state()?;
+        let content = state.content(hash);
+        let there = content.filter(|it| !it.is_damaged).map(|it| it.place);
+        let place = there.unwrap_or_else(|| new_place(&mut state));
+        let holder = self.holder(&mut state, place);
+        Ok(Intent::new(place, content, holder))
+    }
+
     fn holder(&self, state: &mut State, place: Place) -> Holder {
         state.uses(place).holders += 1;
         let state = Arc::clone(&self.0);
@@ -163,12 +178,16 @@ impl State {
 #[async_trait]
 impl IndexBackend for MemoryIndex {
     async fn intend(&self, hash: &BlobHash, _size: u64) -> Result<Intent, IndexError> {
-        let mut state = self.open_state()?;
-        let content = state.content(hash);
-        let there = content.filter(|it| !it.is_damaged).map(|it| it.place);
-        let place = there.unwrap_or_else(|| state.new_place());
-        let holder = self.holder(&mut state, place);
-        Ok(Intent::new(place, content, holder))
+        self.intend_new(hash, State::new_place)
+    }
+
+    async fn intend_at(
+        &self,
+        hash: &BlobHash,
+        _size: u64,
+        at: Place,
+    ) -> Result<Intent, IndexError> {
+        self.intend_new(hash, |_| at)
     }
 
     async fn put(&self, file: NewFile, intent: Intent) -> Result<Put, IndexError> {

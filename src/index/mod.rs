@@ -53,6 +53,19 @@ pub trait IndexBackend: Send + Sync + 'static {
     /// other place.
     async fn intend(&self, hash: &BlobHash, size: u64) -> Result<Intent, IndexError>;
 
+    /// The same for content of which the bytes are at `at` already, a place that the blobs' backend
+    /// has made up and nobody else has: where it is not known to be anywhere, or is damaged there,
+    /// that is the place of the intent. An index whose places are named for their contents is never
+    /// asked, since no backend beside it makes places up.
+    async fn intend_at(
+        &self,
+        hash: &BlobHash,
+        size: u64,
+        _at: Place,
+    ) -> Result<Intent, IndexError> {
+        self.intend(hash, size).await
+    }
+
     /// Adds a file, for whose content `intent` was given and which is there by now, under a new
     /// id, greater than every id before. Ok means durable (within the backend's durability
     /// setting) and visible. Once begun it holds the content to its end, also where nobody waits

@@ -8,6 +8,7 @@ use super::{Store, StoreError};
 use crate::blob::{BlobError, Received};
 use crate::hash::BlobHash;
 use crate::index::{IndexError, Intent, Put};
+use crate::place::Place;
 use crate::record::{FileRecord, NewFile};
 
 /// What an upload tells beside its content.
@@ -30,6 +31,14 @@ struct CommittedBlob {
     reserved: Option<Reservation>,
     /// What has come, where it was not written since the content was there.
     unwritten: Option<Box<dyn Received>>,
+}
+
+/// What content says of itself that has come.
+#[derive(Clone, Copy)]
+struct Arrived {
+    /// Where it lies, if it does anywhere.
+    place: Option<Place>,
+    is_cheap_to_keep: bool,
 }
 
 impl Store {
@@ -138,13 +147,11 @@ impl Store {
         room: Option<Arc<TakenRoom>>,
     ) -> Result<CommittedBlob, StoreError> {
         let (hash, size) = (content.hash(), content.size());
-        let intent = self.index.intend(&hash, size).await?;
-        // A record stands for a durable blob, so long content that has one is not written
-        // again: once it is proven to be whole, which only reading it tells. Short content is
-        // compared by the backend.
-        let is_there = intent.is_there()
-            && !content.is_cheap_to_keep()
-            && self.has_whole(&hash, size, &intent).await?;
+        let arrived = Arrived {
+            place: content.place(),
+            is_cheap_to_keep: content.is_cheap_to_keep(),
+        };
+        let (intent, is_there) = self.intend(&hash, size, arrived).await?;
         let (mut reserved, mut unwritten) = (None, None);
         if is_there {
             unwritten = Some(content);
@@ -167,6 +174,33 @@ impl Store {
             reserved,
             unwritten,
         })
+    }
+
+    /// Announces a file of content that has come, and tells whether that is kept already, and whole.
+    ///
+    /// A record stands for a durable blob, so long content that has one is not written again: once
+    /// it is proven to be whole, which only reading it tells. Short content is compared by the
+    /// backend.
+    async fn intend(
+        &self,
+        hash: &BlobHash,
+        size: u64,
+        arrived: Arrived,
+    ) -> Result<(Intent, bool), StoreError> {
+        loop {
+            let intent = match arrived.place {
+                Some(at) => self.index.intend_at(hash, size, at).await?,
+                None => self.index.intend(hash, size).await?,
+            };
+            let is_there = intent.is_there()
+                && !arrived.is_cheap_to_keep
+                && self.has_whole(hash, size, &intent).await?;
+            if is_there || arrived.place.is_none_or(|it| it == intent.place()) {
+                return Ok((intent, is_there));
+            }
+            // It is kept where it lies, and what was found broken stays where that is.
+            self.blobs.note_missing(intent.place()).await?;
+        }
     }
 
     /// Whether a blob of this size is where it is said to be, and whole. One that cannot be read is

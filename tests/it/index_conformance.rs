@@ -10,6 +10,7 @@ use larder::health::Health;
 use larder::index::IndexBackend;
 use larder::index::local::{LocalIndex, Options};
 use larder::index::memory::MemoryIndex;
+use larder::place::Place;
 
 use crate::common::index_promises::{collect, conforms, file, place_of};
 
@@ -47,6 +48,26 @@ async fn the_memory_index_gives_out_no_place_twice() {
         }
         assert_eq!(collect(&index).await, [anew]);
     }
+}
+
+/// What lies somewhere already is there to be, unless it is elsewhere and whole.
+#[tokio::test]
+async fn the_memory_index_takes_the_place_in_which_a_content_lies() {
+    let (index, hash) = (MemoryIndex::default(), BlobHash::of(b"lies"));
+    let [first, second, third] = [7, 8, 9].map(|it| Place::numbered(it << 64));
+    let intent = index.intend_at(&hash, 4, first).await.unwrap();
+    assert_eq!((intent.place(), intent.is_there()), (first, false));
+    index.put(file("1", b"lies"), intent).await.unwrap();
+    let there = index.intend_at(&hash, 4, second).await.unwrap();
+    assert_eq!((there.place(), there.is_there()), (first, true));
+    drop(there);
+    index.health(first, Health::Damaged);
+    let anew = index.intend_at(&hash, 4, third).await.unwrap();
+    assert_eq!((anew.place(), anew.is_there()), (third, false));
+    let put = index.put(file("2", b"lies"), anew).await.unwrap();
+    assert!(put.mended);
+    assert_eq!(place_of(&index, &hash).await, third);
+    assert_eq!(collect(&index).await, [first]);
 }
 
 #[tokio::test]
