@@ -3,12 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use uuid::Uuid;
+
 use crate::hash::BlobHash;
 use crate::text_form::serde_as_text;
 
 /// A place for one content: 32 bytes, which a backend may write down. Only an index makes places,
-/// and only the blobs' backend that it stands beside knows where they are: nobody else may think
-/// that a content has the same one twice.
+/// and the blobs' backend beside it for what goes there while it comes; that one alone knows where
+/// they are: nobody else may think that a content has the same one twice.
 ///
 /// The text form is 64 lowercase hex digits, as for the key of an object; nothing else parses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +37,17 @@ impl Place {
     pub fn numbered(number: u128) -> Self {
         let mut bytes = [0; 32];
         bytes[16..].copy_from_slice(&number.to_be_bytes());
+        Self(bytes)
+    }
+
+    /// A place that nobody else has, and nobody ever had. Its digits are random from the first on, by
+    /// which object stores share out what they keep.
+    pub fn random() -> Self {
+        let (one, other) = (Uuid::new_v4(), Uuid::new_v4());
+        let mut bytes = [0; 32];
+        let (first, last) = bytes.split_at_mut(16);
+        first.copy_from_slice(one.as_bytes());
+        last.copy_from_slice(other.as_bytes());
         Self(bytes)
     }
 

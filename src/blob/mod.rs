@@ -27,6 +27,8 @@ mod open_bytes;
 mod partials;
 mod receiving;
 mod room;
+#[cfg(feature = "shared")]
+pub mod s3;
 
 pub use partials::{
     Filling, FoundPartial, InvalidPartialId, Partial, PartialId, Partials, Proven, Purpose,

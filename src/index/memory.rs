@@ -92,8 +92,8 @@ impl MemoryIndex {
         }
     }
 
-    /// The intention to make a file of a content, which is to be written to a new place unless it is
-    /// there.
+    /// The intention to make a file of a content, which is to be written to a new place unless it
+    /// is there.
     fn intend_new(
         &self,
         hash: &BlobHash,

@@ -10,6 +10,7 @@
 mod encode;
 mod hasher;
 mod pieces;
+mod piecewise;
 mod prove;
 mod tree;
 mod verify;
@@ -18,6 +19,7 @@ mod walk;
 pub use encode::{EncodeError, Encoder, Source, check_outboard};
 pub use hasher::TreeHasher;
 pub use pieces::{PieceHasher, PieceValues};
+pub use piecewise::PieceEncoder;
 pub use prove::{Leaf, PIECE_BYTES, Prover};
 pub use tree::{GROUP_BYTES, PAIR_BYTES, Tree};
 pub use verify::{Verifier, VerifyError};

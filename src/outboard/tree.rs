@@ -64,6 +64,12 @@ impl Tree {
         start..end.max(start + 1)
     }
 
+    /// The node over these bytes, which are those of a node.
+    pub(super) fn over(self, bytes: &Range<u64>) -> Node {
+        let Range { start, end } = self.groups(bytes);
+        Node { start, end }
+    }
+
     /// The bytes that a node covers.
     pub(super) fn bytes(self, node: Node) -> Range<u64> {
         let at = |group: u64| group.saturating_mul(GROUP_BYTES).min(self.size);

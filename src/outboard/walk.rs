@@ -125,6 +125,11 @@ impl Parent {
     pub(super) fn pair_offset(&self) -> u64 {
         self.node.pair_offset()
     }
+
+    /// The two nodes below.
+    pub(super) fn children(&self) -> (Node, Node) {
+        self.children
+    }
 }
 
 impl Group {

@@ -176,7 +176,7 @@ impl Store {
         })
     }
 
-    /// Announces a file of content that has come, and tells whether that is kept already, and whole.
+    /// Announces a file of content that has come, and tells whether that is kept, and whole.
     ///
     /// A record stands for a durable blob, so long content that has one is not written again: once
     /// it is proven to be whole, which only reading it tells. Short content is compared by the

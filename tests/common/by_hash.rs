@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use larder::blob::local::{self, LONGEST_IN_PACKS, LocalBlobs, MAX_PACK_BYTES};
 use larder::blob::memory::MemoryBlobs;
 use larder::blob::{BlobBackend, BlobError, OpenBlob, Received};
@@ -19,10 +20,26 @@ use super::received;
 pub(crate) struct ByHash {
     backend: Box<dyn BlobBackend>,
     pub(crate) place_of: fn(&BlobHash) -> Place,
-    /// Where its files are, if it has any.
-    dir: Option<PathBuf>,
+    /// Where it keeps what it has, if that is not within it.
+    medium: Option<Box<dyn Medium>>,
     heard: Arc<Heard>,
 }
+
+/// What a backend keeps its blobs on, of which something may befall them that it knows nothing of.
+#[async_trait]
+pub(crate) trait Medium: Send + Sync {
+    /// Has the bytes that are kept of a content be `others`. Short ones stay as long as they were.
+    async fn damage(&self, hash: &BlobHash, place: Place, others: &[u8]);
+
+    /// Leaves what a crash may leave beside content that is gone, and tells of how many contents.
+    async fn leave_beside(&self, hash: &BlobHash, place: Place) -> u64;
+
+    /// Whether anything is there that stands beside a content.
+    async fn has_beside(&self, hash: &BlobHash, place: Place) -> bool;
+}
+
+/// A storage directory.
+struct StorageDir(PathBuf);
 
 /// What a backend has reported.
 #[derive(Default)]
@@ -50,7 +67,7 @@ impl ByHash {
             Place::numbered(!u128::from_be_bytes(*first))
         };
         let backend = Box::new(MemoryBlobs::default());
-        Self::new(backend, place_of, None)
+        Self::over(backend, place_of, None)
     }
 
     /// That of a storage directory.
@@ -62,19 +79,20 @@ impl ByHash {
             ..local::Options::new(dir)
         };
         let backend = Box::new(LocalBlobs::open(options).unwrap());
-        Self::new(backend, Place::of, Some(dir.to_owned()))
+        let medium = Box::new(StorageDir(dir.to_owned()));
+        Self::over(backend, Place::of, Some(medium))
     }
 
-    fn new(
+    pub(crate) fn over(
         backend: Box<dyn BlobBackend>,
         place_of: fn(&BlobHash) -> Place,
-        dir: Option<PathBuf>,
+        medium: Option<Box<dyn Medium>>,
     ) -> Self {
         let heard = Arc::default();
         Self {
             backend,
             place_of,
-            dir,
+            medium,
             heard,
         }
     }
@@ -140,38 +158,56 @@ impl ByHash {
     /// Has the bytes that are kept of a content be `others`, as a medium changes them. Short ones
     /// stay as long as they were.
     pub(crate) async fn damage(&self, hash: &BlobHash, others: &[u8]) {
-        let Some(dir) = &self.dir else {
-            // Whatever is kept in a place is what is read there.
-            let others = self.received(others).await.unwrap();
-            return others.keep((self.place_of)(hash)).await.unwrap();
-        };
-        let file = in_shard(&dir.join("blobs"), hash);
+        let place = (self.place_of)(hash);
+        if let Some(medium) = &self.medium {
+            return medium.damage(hash, place, others).await;
+        }
+        // Whatever is kept in a place is what is read there.
+        let others = self.received(others).await.unwrap();
+        others.keep(place).await.unwrap();
+    }
+
+    /// Leaves what a crash may leave beside content that is gone, and tells of how many contents.
+    pub(crate) async fn leave_beside(&self, hash: &BlobHash) -> u64 {
+        match &self.medium {
+            Some(medium) => medium.leave_beside(hash, (self.place_of)(hash)).await,
+            None => 0,
+        }
+    }
+
+    /// Whether anything is there that stands beside a content.
+    pub(crate) async fn has_beside(&self, hash: &BlobHash) -> bool {
+        match &self.medium {
+            Some(medium) => medium.has_beside(hash, (self.place_of)(hash)).await,
+            None => false,
+        }
+    }
+}
+
+#[async_trait]
+impl Medium for StorageDir {
+    async fn damage(&self, hash: &BlobHash, _: Place, others: &[u8]) {
+        let file = in_shard(&self.0.join("blobs"), hash);
         if file.exists() {
             return fs::write(file, others).unwrap();
         }
         assert!(others.len() as u64 <= LONGEST_IN_PACKS);
-        let (pack, mut entries, entry) = newest_entry(&dir.join("packs"), hash);
+        let (pack, mut entries, entry) = newest_entry(&self.0.join("packs"), hash);
         // Behind the hash and its checksum.
         let begin = entry + 32 + 4;
         entries[begin..begin + others.len()].copy_from_slice(others);
         fs::write(pack, entries).unwrap();
     }
 
-    /// Leaves what a crash may leave beside content that is gone, and tells of how many contents.
-    pub(crate) fn leave_beside(&self, hash: &BlobHash) -> u64 {
-        let Some(dir) = &self.dir else {
-            return 0;
-        };
-        let outboard = in_shard(&dir.join("outboards"), hash);
+    async fn leave_beside(&self, hash: &BlobHash, _: Place) -> u64 {
+        let outboard = in_shard(&self.0.join("outboards"), hash);
         fs::create_dir_all(outboard.parent().unwrap()).unwrap();
         fs::write(outboard, [0; 64]).unwrap();
         1
     }
 
-    /// Whether anything is there that is named for a content.
-    pub(crate) fn has_beside(&self, hash: &BlobHash) -> bool {
-        let dir = self.dir.as_ref();
-        dir.is_some_and(|dir| in_shard(&dir.join("outboards"), hash).exists())
+    async fn has_beside(&self, hash: &BlobHash, _: Place) -> bool {
+        in_shard(&self.0.join("outboards"), hash).exists()
     }
 }
 

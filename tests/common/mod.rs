@@ -9,6 +9,7 @@ pub(crate) mod any_range;
 pub(crate) mod any_registration;
 pub(crate) mod authority;
 pub(crate) mod blob;
+pub(crate) mod blob_promises;
 pub(crate) mod browser;
 pub(crate) mod by_hash;
 pub(crate) mod canned;

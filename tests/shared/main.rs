@@ -10,7 +10,11 @@
 mod common;
 
 mod cutter;
+mod faults;
 mod postgres;
 mod postgres_faults;
 mod postgres_index;
 mod postgres_races;
+mod s3;
+mod s3_faults;
+mod seaweed;

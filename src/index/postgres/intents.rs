@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Row;
-use uuid::Uuid;
 
 use super::failure::Failure;
 use super::rows::{self, content_columns, digest, value};
@@ -52,17 +51,6 @@ pub(super) async fn run(shared: Arc<Shared>, mut asked: mpsc::Receiver<Asked>) {
         let by_place: HashMap<_, _> = waiting.drain(..).map(|it: Asked| (it.own, it)).collect();
         give_out(&shared, by_place).await;
     }
-}
-
-/// A place that nobody else has, and nobody ever had. Its digits are random from the first on, by
-/// which object stores share out what they keep.
-pub(super) fn new_place() -> Place {
-    let (one, other) = (Uuid::new_v4(), Uuid::new_v4());
-    let mut bytes = [0; 32];
-    let (first, last) = bytes.split_at_mut(16);
-    first.copy_from_slice(one.as_bytes());
-    last.copy_from_slice(other.as_bytes());
-    Place::from_bytes(bytes)
 }
 
 async fn give_out(shared: &Shared, mut asked: HashMap<Place, Asked>) {

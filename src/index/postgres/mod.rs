@@ -300,7 +300,11 @@ fn most(limit: usize) -> i64 {
 #[async_trait]
 impl IndexBackend for PostgresIndex {
     async fn intend(&self, hash: &BlobHash, size: u64) -> Result<Intent, IndexError> {
-        self.intend_own(hash, size, intents::new_place()).await
+        self.intend_own(hash, size, Place::random()).await
+    }
+
+    async fn intend_at(&self, hash: &BlobHash, size: u64, at: Place) -> Result<Intent, IndexError> {
+        self.intend_own(hash, size, at).await
     }
 
     async fn put(&self, file: NewFile, intent: Intent) -> Result<Put, IndexError> {

@@ -1,0 +1,95 @@
+//! Content that has come whole, and is not kept yet.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::depot::Depot;
+use super::multipart::Multipart;
+use super::part_file::PartFile;
+use crate::blob::{BlobError, Received};
+use crate::hash::BlobHash;
+use crate::outboard::PieceValues;
+use crate::place::Place;
+
+/// Content that has come whole.
+pub(super) struct Arrived {
+    depot: Arc<Depot>,
+    content: Content,
+    values: PieceValues,
+}
+
+/// Where it is.
+pub(super) enum Content {
+    Memory(Bytes),
+    /// In scratch: one part at most.
+    File(PartFile),
+    /// In the bucket but for the last part.
+    Parts(Multipart, PartFile),
+}
+
+impl Arrived {
+    pub(super) fn new(depot: Arc<Depot>, content: Content, values: PieceValues) -> Self {
+        Self {
+            depot,
+            content,
+            values,
+        }
+    }
+}
+
+#[async_trait]
+impl Received for Arrived {
+    fn hash(&self) -> BlobHash {
+        self.values.hash()
+    }
+
+    fn size(&self) -> u64 {
+        self.values.size()
+    }
+
+    fn is_cheap_to_keep(&self) -> bool {
+        false
+    }
+
+    fn place(&self) -> Option<Place> {
+        match &self.content {
+            Content::Parts(multipart, _) => Some(multipart.place),
+            _ => None,
+        }
+    }
+
+    async fn keep(self: Box<Self>, place: Place) -> Result<(), BlobError> {
+        let Self {
+            depot,
+            content,
+            values,
+        } = *self;
+        // Whoever reads the content as soon as it is there finds what proves it.
+        depot.put_outboard(place, values).await;
+        match content {
+            Content::Memory(bytes) => depot.bucket.put(&depot.blob(place), bytes).await?,
+            Content::File(part) => {
+                let (bytes, _room) = part.read(Arc::clone(&depot)).await?;
+                depot.bucket.put(&depot.blob(place), bytes).await?;
+            }
+            Content::Parts(multipart, _) if multipart.place != place => {
+                let elsewhere = std::io::Error::other("its parts are in another place");
+                return Err(BlobError::io(
+                    "keep content at",
+                    place.to_string(),
+                    elsewhere,
+                ));
+            }
+            Content::Parts(mut multipart, last) => {
+                if last.len > 0 {
+                    multipart.put(last.len, last.read(depot.clone())).await?;
+                }
+                multipart.complete().await?;
+            }
+        }
+        depot.damage.clear(place);
+        Ok(())
+    }
+}

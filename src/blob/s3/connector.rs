@@ -1,0 +1,86 @@
+//! Requests to the store on their way out: what is put there goes with its MD5, the one checksum
+//! that every store compares before it acknowledges.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use md5::{Digest, Md5};
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
+    HttpResponse, HttpService,
+};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::options::StoreError;
+use crate::blocking;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Makes the client of a store.
+#[derive(Debug)]
+pub(super) struct Connector(pub(super) reqwest::Client);
+
+/// Sends requests with what they are checked by.
+#[derive(Debug)]
+struct Checked(reqwest::Client);
+
+/// What speaks HTTP to a store: believing whom this system believes, and
+/// waiting so long for an answer. Blocks.
+pub(super) fn client(timeout: Duration) -> Result<reqwest::Client, StoreError> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    let provider = ring::default_provider().into();
+    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let tls = tls.map_err(|error| StoreError::Client(Box::new(error)))?;
+    let tls = tls.with_root_certificates(roots).with_no_client_auth();
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .http1_only()
+        .connect_timeout(CONNECT.min(timeout))
+        .timeout(timeout)
+        .build()
+        .map_err(|error| StoreError::Client(Box::new(error)))
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(Checked(self.0.clone())))
+    }
+}
+
+#[async_trait]
+impl HttpService for Checked {
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        if request.method() == "PUT" {
+            let digest = md5_of(request.body().clone()).await?;
+            let digest = STANDARD.encode(digest).parse();
+            let digest = digest.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+            request.headers_mut().insert("content-md5", digest);
+        }
+        HttpService::call(&self.0, request).await
+    }
+}
+
+async fn md5_of(mut body: HttpRequestBody) -> Result<[u8; 16], HttpError> {
+    let mut pieces: Vec<Bytes> = Vec::new();
+    while let Some(frame) = body.frame().await {
+        pieces.extend(frame?.into_data().ok());
+    }
+    // Megabytes take milliseconds.
+    let digest = blocking::run(move || {
+        let mut hasher = Md5::new();
+        for piece in pieces {
+            hasher.update(&piece);
+        }
+        hasher.finalize()
+    });
+    Ok(digest.await.into())
+}

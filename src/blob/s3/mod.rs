@@ -1,0 +1,191 @@
+//! Blobs in a bucket of a store that speaks S3, for any number of nodes at once.
+//!
+//! The object of a place is `blobs/<64 hex digits>` under the prefix. Beside it, under
+//! `outboards/`, is what proves its pieces ([`crate::outboard::PieceValues`]), which is never
+//! trusted, and derived again where it is missing. An index gives each place out once, so that
+//! nothing here depends on what a store does when two write to one key, and a late deletion hits
+//! nothing that others count on. Long content goes to the bucket in parts while it comes, to a key
+//! that is made up for it and becomes its place. Partial content stays in scratch, which is this
+//! node's alone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
+
+use super::{BlobBackend, BlobError, Limit, OpenBlob, Partials, Purpose, Receiving};
+use crate::hash::BlobHash;
+use crate::health::Findings;
+use crate::place::Place;
+
+mod arrived;
+mod bucket;
+mod connector;
+mod damage;
+mod depot;
+mod long;
+mod multipart;
+mod options;
+mod part_file;
+mod partials;
+mod parts;
+mod reading;
+mod receiving;
+mod task;
+mod unfinished;
+mod windows;
+
+pub use options::{Options, StoreError};
+
+use bucket::{BLOBS, Bucket, OUTBOARDS};
+use depot::Depot;
+use partials::{Scratch, ScratchPartials};
+use receiving::Incoming;
+
+/// Blobs in a bucket.
+pub struct S3Blobs {
+    depot: Arc<Depot>,
+    scratch: Arc<Scratch>,
+    dir: PathBuf,
+}
+
+impl S3Blobs {
+    /// Opens a bucket, with `scratch` for partial content: a backend of this process alone, of
+    /// which all but the partial content is removed.
+    pub async fn open(options: Options, scratch: Arc<dyn BlobBackend>) -> Result<Self, StoreError> {
+        let dir = options.scratch.clone();
+        let bucket = crate::blocking::run(move || Bucket::new(&options)).await?;
+        bucket.mark().await?;
+        Ok(Self {
+            depot: Arc::new(Depot::new(bucket)),
+            scratch: Arc::new(Scratch::open(scratch).await?),
+            dir,
+        })
+    }
+
+    /// Deletes what proves contents that are gone, and tells of how many.
+    async fn sweep_outboards(&self) -> Result<u64, BlobError> {
+        let bucket = &self.depot.bucket;
+        let (mut outboards, mut blobs) = (bucket.list(OUTBOARDS), bucket.list(BLOBS));
+        let (mut blob, mut swept) = (blobs.try_next().await?, 0);
+        while let Some((place, _)) = outboards.try_next().await? {
+            // Both are listed in the order of their keys, which is that of the places.
+            while blob.is_some_and(|(it, _)| it < place) {
+                blob = blobs.try_next().await?;
+            }
+            if blob.is_none_or(|(it, _)| it != place) {
+                bucket.delete(&self.depot.outboard(place)).await?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+}
+
+#[async_trait]
+impl BlobBackend for S3Blobs {
+    async fn receive(&self, limit: Limit) -> Result<Box<dyn Receiving>, BlobError> {
+        let (depot, dir) = (Arc::clone(&self.depot), self.dir.clone());
+        Ok(Box::new(Incoming::new(depot, dir, limit)))
+    }
+
+    async fn room(&self) -> u64 {
+        // A bucket has no end that it would tell of.
+        u64::MAX
+    }
+
+    async fn check_room(&self, _: u64) -> Result<(), BlobError> {
+        Ok(())
+    }
+
+    fn partials(&self, purpose: Purpose) -> Arc<dyn Partials> {
+        Arc::new(ScratchPartials::new(
+            Arc::clone(&self.depot),
+            Arc::clone(&self.scratch),
+            self.scratch.backend.partials(purpose),
+        ))
+    }
+
+    async fn open(
+        &self,
+        hash: &BlobHash,
+        place: Place,
+    ) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
+        let is_damaged = self.depot.damage.is_known(place);
+        let opened = reading::open(&self.depot, *hash, place).await?;
+        if is_damaged {
+            let Some(blob) = &opened else {
+                return Err(BlobError::known(*hash));
+            };
+            blob.prove().await?;
+            self.depot.damage.clear(place);
+        }
+        Ok(opened)
+    }
+
+    async fn size(&self, place: Place) -> Result<Option<u64>, BlobError> {
+        if self.depot.damage.is_known(place) {
+            return Ok(None);
+        }
+        self.depot.bucket.size(&self.depot.blob(place)).await
+    }
+
+    async fn is_whole(&self, hash: &BlobHash, place: Place) -> Result<bool, BlobError> {
+        let proven = match reading::open(&self.depot, *hash, place).await {
+            Ok(None) => return Ok(false),
+            Ok(Some(blob)) => blob.prove().await,
+            Err(error) => Err(error),
+        };
+        match proven {
+            Ok(()) => {
+                self.depot.damage.clear(place);
+                Ok(true)
+            }
+            Err(BlobError::Damaged { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn note_missing(&self, place: Place) -> Result<(), BlobError> {
+        self.depot.damage.mark(place);
+        Ok(())
+    }
+
+    fn report_to(&self, findings: Arc<dyn Findings>) {
+        self.depot.damage.report_to(findings);
+    }
+
+    fn damage_found(&self) -> u64 {
+        self.depot.damage.found.get()
+    }
+
+    async fn delete(&self, place: Place) -> Result<(), BlobError> {
+        self.depot.delete(place).await
+    }
+
+    fn list(&self) -> BoxStream<'static, Result<(Place, u64), BlobError>> {
+        self.depot.bucket.list(BLOBS)
+    }
+
+    async fn sweep(&self) -> Result<u64, BlobError> {
+        let swept = self.sweep_outboards().await?;
+        Ok(swept + self.depot.bucket.abort_old().await?)
+    }
+
+    fn refusal(&self) -> Option<String> {
+        // A store that is out of reach comes back, and scratch holds nothing that has to last.
+        self.scratch.backend.refusal()
+    }
+
+    async fn try_to_write(&self) -> Result<(), BlobError> {
+        self.scratch.backend.try_to_write().await?;
+        self.depot.bucket.try_to_write().await
+    }
+
+    async fn sync(&self) -> Result<(), BlobError> {
+        // What the store acknowledges lasts.
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! Which bucket, and how it is used.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::blob::BlobError;
+
+/// Where and how blobs are kept.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The name of the bucket, which must exist.
+    pub bucket: String,
+    /// What the keys begin with; empty where they begin with nothing.
+    pub prefix: String,
+    /// The URL of the store where it is not that of AWS.
+    pub endpoint: Option<String>,
+    /// What every S3 client reads from the environment, as `AWS_ACCESS_KEY_ID`; others are ignored.
+    pub variables: Vec<(String, String)>,
+    /// The directory for what is on its way to the store, which must exist.
+    pub scratch: PathBuf,
+    /// How long the store has for a request, with its answer.
+    pub request_timeout: Duration,
+    /// Within how long the last of several tries of a request begins.
+    pub retry_within: Duration,
+}
+
+/// Why a bucket cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The settings do not name one.
+    #[error("the settings of the bucket: {0}")]
+    Settings(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No client can be made.
+    #[error("cannot speak HTTP to the store of the bucket: {0}")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store refuses, or is out of reach.
+    #[error("cannot open the bucket: {0}")]
+    Store(#[from] object_store::Error),
+    /// A later larder has written to it.
+    #[error("what is in the bucket is of a format that this larder does not know")]
+    Format,
+    /// What is in scratch cannot be looked at.
+    #[error(transparent)]
+    Scratch(#[from] BlobError),
+}
+
+impl Options {
+    /// The usual settings for a bucket of AWS, with nothing from the environment.
+    pub fn new(
+        bucket: impl Into<String>,
+        prefix: impl Into<String>,
+        scratch: impl Into<PathBuf>,
+    ) -> Self {
+        Self {
+            bucket: bucket.into(),
+            prefix: prefix.into(),
+            endpoint: None,
+            variables: Vec::new(),
+            scratch: scratch.into(),
+            request_timeout: Duration::from_secs(30),
+            retry_within: Duration::from_secs(10),
+        }
+    }
+}

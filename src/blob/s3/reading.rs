@@ -1,0 +1,85 @@
+//! Contents read from a bucket: nothing is given out that was not proven.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+
+use super::depot::Depot;
+use super::long::LongBlob;
+use super::windows::{self, Windows};
+use crate::blob::open_bytes::OpenBytes;
+use crate::blob::{BlobError, ByteStream, OpenBlob};
+use crate::hash::BlobHash;
+use crate::outboard::PIECE_BYTES;
+use crate::place::Place;
+
+/// Content of at most this many bytes is read when it is opened.
+const SMALL: u64 = 64 * 1024;
+
+/// Opens the content in a place; None where nothing is there.
+pub(super) async fn open(
+    depot: &Arc<Depot>,
+    hash: BlobHash,
+    place: Place,
+) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
+    let key = depot.blob(place);
+    // Twice, so that what the way has changed is not taken for damage.
+    for _ in 0..2 {
+        let Some((bytes, size)) = depot.bucket.get(&key, 0, SMALL).await? else {
+            return Ok(None);
+        };
+        if size > SMALL {
+            let depot = Arc::clone(depot);
+            return Ok(Some(Arc::new(LongBlob {
+                depot,
+                hash,
+                place,
+                size,
+            })));
+        }
+        if BlobHash::of(&bytes) == hash {
+            return Ok(Some(Arc::new(OpenBytes { hash, bytes })));
+        }
+    }
+    Err(depot.damaged(hash, place, BlobError::other_hash(hash)))
+}
+
+#[async_trait]
+impl OpenBlob for LongBlob {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read(&self, range: Range<u64>) -> ByteStream {
+        if range.end > self.size {
+            let error = BlobError::cut_short(self.hash, self.size, range.end);
+            return stream::iter([Err(error)]).boxed();
+        }
+        windows::read(self.clone(), range)
+    }
+
+    fn encoded(&self, range: Range<u64>) -> ByteStream {
+        windows::encoded(self.clone(), range)
+    }
+
+    async fn prove_size(&self) -> Result<(), BlobError> {
+        let values = self.values().await?;
+        let last = (self.size - 1) / PIECE_BYTES * PIECE_BYTES;
+        self.fetch(&values, last..self.size).await.map(drop)
+    }
+
+    async fn refuse_size(&self, size: u64) -> BlobError {
+        self.damaged(BlobError::other_size(self.hash, self.size, size))
+    }
+
+    async fn prove(&self) -> Result<(), BlobError> {
+        let values = self.values().await?;
+        let mut windows = Windows::new(self.clone(), values, 0..self.size);
+        while let Some(window) = windows.next().await {
+            window?;
+        }
+        Ok(())
+    }
+}
