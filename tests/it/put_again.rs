@@ -107,7 +107,7 @@ fn a_run_that_is_killed_at_its_end_has_ended_for_all_its_files_or_for_none() {
     let mut random = Random::from_environment();
     let (_dir, node) = start();
     let url = node.url("");
-    for round in 0..12 {
+    for round in 0..6 {
         let here = tempfile::tempdir().unwrap();
         folder(here.path(), FILES, 10);
         let mut put = command(here.path(), &url, &["put", "d"]);

@@ -292,7 +292,7 @@ fn who_comes_back_in_the_second_of_its_goodbye_is_there() {
 
 #[test]
 fn a_peer_that_comes_and_goes_fills_no_log() {
-    const TURNS: usize = 80;
+    const TURNS: usize = 45;
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(&dir, &["--discover-every", "3600"]);
     let peer = Liar::start(&[], Lie::TRUTH);

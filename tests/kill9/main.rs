@@ -36,7 +36,7 @@ const SAMPLE: usize = 12;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_when_answers_wait_for_the_sync() {
-    kill_and_check(&["--log=warn", "--durability=always"], cycles(200)).await;
+    kill_and_check(&["--log=warn", "--durability=always"], cycles(120)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
