@@ -239,21 +239,42 @@ pub fn open_own(disk: &dyn Disk, path: &Path) -> io::Result<Box<dyn DiskFile>> {
     tracing::warn!(path = %path.display(),
         "the file has other names, or is a link; a copy takes its place before it is written to");
     let from = open_stored(disk, path)?;
-    let unfinished = free_place(disk, &unfinished(path))?;
-    let copy = disk.create(&unfinished)?;
-    let mut offset = 0;
-    loop {
-        let bytes = stored_file::read_at(&from, offset, COPIED_AT_ONCE)?;
-        if bytes.is_empty() {
-            break;
+    put_in_place(disk, path, |copy| {
+        let mut offset = 0;
+        // What takes no room takes none in the copy.
+        while let Some(data) = stored_file::next_data(&from, offset)? {
+            let bytes = stored_file::read_at(&from, data, COPIED_AT_ONCE)?;
+            if bytes.is_empty() {
+                break;
+            }
+            copy.write_all_at(&bytes, data)?;
+            offset = data + bytes.len() as u64;
         }
-        copy.write_all_at(&bytes, offset)?;
-        offset += bytes.len() as u64;
-    }
-    copy.sync()?;
-    disk.rename(&unfinished, path)?;
+        copy.set_len(from.metadata()?.len())
+    })
+}
+
+/// Puts a file that `write` fills in the place of whatever is at `path`, durably. A crash leaves
+/// the old one or the new one, and perhaps `<path>.unfinished`; a failure leaves the old one, and
+/// nothing of the new one that could be removed. Blocks.
+fn put_in_place(
+    disk: &dyn Disk,
+    path: &Path,
+    write: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
+) -> io::Result<Box<dyn DiskFile>> {
+    let unfinished = free_place(disk, &unfinished(path))?;
+    let made = disk.create(&unfinished).and_then(|file| {
+        write(&*file)?;
+        file.sync()?;
+        disk.rename(&unfinished, path)?;
+        Ok(file)
+    });
+    let file = made.inspect_err(|_| {
+        // What failed is told; what is left here, too, takes room on a full disk.
+        let _ = disk.remove_file(&unfinished);
+    })?;
     disk.sync_dir(path.parent().unwrap_or(Path::new(".")))?;
-    Ok(copy)
+    Ok(file)
 }
 
 /// Whether a file has other names than `path`, or is reached by a link. Blocks.
@@ -298,12 +319,7 @@ pub fn remove_leftover(disk: &dyn Disk, path: &Path) -> io::Result<()> {
 /// Replaces the file at `path` by one of these bytes, durably: a crash leaves the old one
 /// or the new one, and perhaps `<path>.unfinished`. Blocks.
 pub fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = free_place(disk, &unfinished(path))?;
-    let file = disk.create(&unfinished)?;
-    file.write_all_at(bytes, 0)?;
-    file.sync()?;
-    disk.rename(&unfinished, path)?;
-    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
+    put_in_place(disk, path, |file| file.write_all_at(bytes, 0)).map(drop)
 }
 
 /// Whether `error` says that no room is left: a full disk, a quota, a file-size limit.

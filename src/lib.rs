@@ -67,6 +67,8 @@ pub mod append_file;
 pub mod blob;
 pub mod disk;
 pub mod frozen_disk;
+#[cfg(feature = "node")]
+pub mod given_file;
 pub mod index;
 pub mod owner;
 pub mod secret_file;

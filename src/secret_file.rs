@@ -9,14 +9,6 @@ use std::path::Path;
 /// The user that may read and write everything anyway.
 const ROOT: u32 = 0;
 
-/// Opens such a file for reading, and warns in the log where others may read it; fails with
-/// `PermissionDenied` where they may write to it. Blocks.
-pub fn open(path: &Path) -> io::Result<File> {
-    let file = File::open(path)?;
-    warn(path, check(&file)?);
-    Ok(file)
-}
-
 /// Tells the log what [`check`] has said of the file at `path`.
 pub fn warn(path: &Path, warning: Option<String>) {
     if let Some(warning) = warning {
@@ -25,8 +17,8 @@ pub fn warn(path: &Path, warning: Option<String>) {
     }
 }
 
-/// What is to be said of who else may read an open file; fails as [`open`] does. Pipes, which
-/// are read once, are everybody's own affair. Blocks.
+/// What is to be said of who else may read an open file; fails with `PermissionDenied` where they
+/// may write to it. Pipes, which are read once, are everybody's own affair. Blocks.
 pub fn check(file: &File) -> io::Result<Option<String>> {
     let about = file.metadata()?;
     if !about.is_file() {

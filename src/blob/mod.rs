@@ -127,6 +127,12 @@ pub trait OpenBlob: Send + Sync {
     /// [`Tree::encoded_len`]: crate::outboard::Tree::encoded_len
     fn encoded(&self, range: Range<u64>) -> ByteStream;
 
+    /// Whether it is at hand that the size is that of the content of this hash. Where not,
+    /// [`OpenBlob::prove_size`] may take as long as reading all that is there.
+    async fn is_size_proven(&self) -> Result<bool, BlobError> {
+        self.prove_size().await.map(|()| true)
+    }
+
     /// Checks that the size is that of the content of this hash, by its end: the size
     /// decides how the tree looks above that.
     async fn prove_size(&self) -> Result<(), BlobError>;

@@ -1,6 +1,6 @@
 //! Settings of who may read and write.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::secret::Secret;
 use super::tokens::read_tokens;
 use super::wrong::WrongSetting;
 use crate::access::{Access, InvalidToken, NamedToken, Rights, Token};
-use crate::secret_file;
+use crate::{given_file, secret_file};
 
 /// The longest file of a token that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 4096;
@@ -186,14 +186,14 @@ fn read(path: &Path) -> Result<Option<Token>, WrongSetting> {
 }
 
 fn text_of(path: &Path) -> Result<String, WrongSetting> {
-    let mut text = String::new();
-    let read =
-        secret_file::open(path).and_then(|it| it.take(MAX_FILE_BYTES).read_to_string(&mut text));
+    let read = given_file::read_beginning(path, MAX_FILE_BYTES).and_then(|given| {
+        secret_file::warn(path, secret_file::check(&given.file)?);
+        given.text()
+    });
     read.map_err(|error: io::Error| {
         let told = format!("{} cannot be read: {error}", path.display());
         WrongSetting::new(&["token-file"], told)
-    })?;
-    Ok(text)
+    })
 }
 
 fn first_line(text: &str) -> &str {

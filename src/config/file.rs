@@ -1,15 +1,14 @@
 //! The settings file (TOML): what stands in it takes the place of defaults, so that flags
 //! and environment variables go before it. Its keys are the flags' names.
 
-use std::fs::File;
-use std::io::{self, Read, Write, stderr};
+use std::io::{self, Write, stderr};
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, Args, Command};
 use toml::de::{DeTable, DeValue};
 
 use super::line::{check, reason};
-use crate::secret_file;
+use crate::{given_file, secret_file};
 
 /// The file that is read where none is named.
 const USUAL: &str = "larder.toml";
@@ -80,8 +79,9 @@ impl SettingsFile {
     /// that has its name. Blocks.
     pub fn read(path: &Path, command: &Command) -> Result<Self, FileError> {
         let unreadable = |error| FileError::Unreadable(path.to_owned(), error);
-        let file = File::open(path).map_err(unreadable)?;
-        let text = read_text(&file, MAX_BYTES).map_err(unreadable)?;
+        let given = given_file::read(path, MAX_BYTES).map_err(unreadable)?;
+        let warning = secret_file::check(&given.file);
+        let text = given.text().map_err(unreadable)?;
         let wrong = |(line, reason)| FileError::Wrong {
             path: path.to_owned(),
             line,
@@ -94,7 +94,7 @@ impl SettingsFile {
         }
         let secret = |entry: &Entry| entry.arg(command).is_some_and(Arg::is_hide_env_values_set);
         if entries.iter().any(secret)
-            && let Some(warning) = secret_file::check(&file).map_err(unreadable)?
+            && let Some(warning) = warning.map_err(unreadable)?
         {
             // There is no log yet, and nobody has to read it.
             let _ = writeln!(stderr(), "larder: {}: {warning}", path.display());
@@ -159,17 +159,6 @@ impl Values {
             Self::List(texts) => texts.clone(),
         }
     }
-}
-
-/// The text of a file of at most `most` bytes. Blocks.
-pub(super) fn read_text(file: &File, most: u64) -> io::Result<String> {
-    let mut text = String::new();
-    // Half of a file would say something else than the whole.
-    if file.take(most + 1).read_to_string(&mut text)? as u64 > most {
-        let told = format!("it is longer than {most} bytes");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, told));
-    }
-    Ok(text)
 }
 
 /// The entries of a file's text; or the line that is wrong, and why.

@@ -5,9 +5,8 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::file::read_text;
 use crate::access::{NamedToken, Rights, Token};
-use crate::secret_file;
+use crate::{given_file, secret_file};
 
 /// The longest file that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -41,9 +40,7 @@ pub enum TokensError {
 
 /// The tokens in the file at `path`. Blocks.
 pub(super) fn read_tokens(path: &Path) -> Result<Vec<NamedToken>, TokensError> {
-    let text = secret_file::open(path)
-        .and_then(|file| read_text(&file, MAX_BYTES))
-        .map_err(|error| TokensError::Unreadable(path.to_owned(), error))?;
+    let text = read_secret(path).map_err(|e| TokensError::Unreadable(path.to_owned(), e))?;
     let mut tokens: Vec<NamedToken> = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -58,6 +55,13 @@ pub(super) fn read_tokens(path: &Path) -> Result<Vec<NamedToken>, TokensError> {
         tokens.push(token);
     }
     Ok(tokens)
+}
+
+/// The text of the file at `path`, which counts only where nobody else can have written it.
+fn read_secret(path: &Path) -> io::Result<String> {
+    let given = given_file::read(path, MAX_BYTES)?;
+    secret_file::warn(path, secret_file::check(&given.file)?);
+    given.text()
 }
 
 /// Adds a token to the file at `path`, which is made if it is not there. Whoever gets it is shown
@@ -82,13 +86,13 @@ pub fn add_token(
     if others.any(|other| other.name == token.name) {
         return Err(TokensError::SameName(path.to_owned(), token.name.clone()));
     }
-    if let Err(error) = show() {
+    let added = show().map_err(TokensError::Unshown);
+    let added = added.and_then(|()| append(&mut file, &line(token)).map_err(unwritable));
+    added.inspect_err(|_| {
         if is_new {
             let _ = fs::remove_file(path);
         }
-        return Err(TokensError::Unshown(error));
-    }
-    append(&mut file, &line(token)).map_err(unwritable)
+    })
 }
 
 /// Writes a line behind all others, of which the last may lack its end; where that fails, nothing.

@@ -20,6 +20,11 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
+use crate::given_file;
+
+/// The longest file of certificates that is read, in bytes: that of a system has some hundred KiB.
+const MAX_BYTES: u64 = 16 << 20;
+
 /// The authorities whose certificates are believed. Without any, no `https` address can
 /// be asked.
 #[derive(Clone)]
@@ -71,7 +76,7 @@ impl Authorities {
     pub fn add_file(&mut self, path: &Path) -> Result<(), AuthoritiesError> {
         let before = self.named.len();
         let pem = |error| AuthoritiesError::Pem(path.to_owned(), error);
-        for certificate in CertificateDer::pem_file_iter(path).map_err(pem)? {
+        for certificate in CertificateDer::pem_slice_iter(&read(path)?) {
             let certificate = certificate.map_err(pem)?;
             self.named.push(certificate.clone());
             let added = self.roots.add(certificate);
@@ -89,11 +94,19 @@ impl Authorities {
     /// known to be its own: whatever name and time it is for, and whoever vouches for it. Blocks.
     pub fn believe_own(&mut self, path: &Path) -> Result<(), AuthoritiesError> {
         let pem = |error| AuthoritiesError::Pem(path.to_owned(), error);
-        let first = CertificateDer::pem_file_iter(path).map_err(pem)?.next();
+        let given = read(path)?;
+        let first = CertificateDer::pem_slice_iter(&given).next();
         let none = || AuthoritiesError::None(path.to_owned());
         self.own = Some(first.ok_or_else(none)?.map_err(pem)?);
         Ok(())
     }
+}
+
+/// All of a file of certificates. Blocks.
+fn read(path: &Path) -> Result<Vec<u8>, AuthoritiesError> {
+    let given = given_file::read(path, MAX_BYTES);
+    let pem = |error| AuthoritiesError::Pem(path.to_owned(), pem::Error::Io(error));
+    Ok(given.map_err(pem)?.bytes)
 }
 
 impl fmt::Debug for Authorities {

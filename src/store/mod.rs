@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::try_join_all;
-use tokio::sync::RwLock;
+use tokio::sync::{Mutex, RwLock};
 
 use crate::blob::{BlobBackend, BlobError, Partials, Purpose};
 use crate::disk::Durability;
@@ -95,6 +95,8 @@ pub struct Store {
     longest: Option<u64>,
     quota: Option<Arc<Quota>>,
     lengths: Arc<KnownLengths>,
+    /// Held by whoever looks for the length of content in the records.
+    sizing: Arc<Mutex<()>>,
     feed: Arc<Feed>,
     writing: Arc<Writing>,
     /// None where nothing is kept on a disk.
@@ -131,6 +133,7 @@ impl Store {
             longest: None,
             quota: None,
             lengths: Arc::new(KnownLengths::new()),
+            sizing: Arc::default(),
             feed,
             writing: Arc::default(),
             ballast: None,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
+
 use super::{Store, StoreError};
 use crate::blob::{BlobError, OpenBlob};
 use crate::hash::BlobHash;
@@ -14,8 +16,37 @@ impl Store {
         let Some(blob) = self.open_needed(hash).await? else {
             return Ok(None);
         };
-        blob.prove_size().await?;
+        if !blob.is_size_proven().await? {
+            self.check_size(hash, &*blob).await?;
+            blob.prove_size().await?;
+        }
         Ok(Some(blob))
+    }
+
+    /// Fails where a blob has another length than the files say that have its content: by its
+    /// hash alone that shows only once all of it was read, and it may have become far longer.
+    async fn check_size(&self, hash: &BlobHash, blob: &dyn OpenBlob) -> Result<(), StoreError> {
+        // One after the other, since each may look through all files.
+        let _turn = self.sizing.lock().await;
+        if blob.is_size_proven().await? {
+            return Ok(());
+        }
+        match self.recorded_size(hash).await? {
+            Some(size) if size != blob.size() => Err(blob.refuse_size(size).await.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// How long content is as its files say, in bytes; None where no file has it. Looks through
+    /// them.
+    async fn recorded_size(&self, hash: &BlobHash) -> Result<Option<u64>, StoreError> {
+        let mut files = self.files(None);
+        while let Some(record) = files.try_next().await? {
+            if record.file.hash == *hash {
+                return Ok(Some(record.file.size));
+            }
+        }
+        Ok(None)
     }
 
     /// Opens the content of a file; its length is what the record says.
@@ -36,7 +67,7 @@ impl Store {
 
     /// How long what is stored of a content is, in bytes; None where no file needs it, where
     /// nothing is stored, and where that is known to be damaged.
-    pub(super) async fn stored_size(&self, hash: &BlobHash) -> Result<Option<u64>, StoreError> {
+    pub async fn stored_size(&self, hash: &BlobHash) -> Result<Option<u64>, StoreError> {
         match self.index.locate(hash).await? {
             Some(Content { place, .. }) => Ok(self.blobs.size(place).await?),
             None => Ok(None),

@@ -1,7 +1,6 @@
 //! TLS to clients: the node's own certificate, which can be replaced while it runs.
 
 use std::fmt;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +13,10 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
-use crate::secret_file;
+use crate::{given_file, secret_file};
+
+/// The longest file of a certificate or a key that is read, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Where the certificate and its key are, as PEM (RFC 7468).
 #[derive(Debug, Clone)]
@@ -109,9 +111,10 @@ fn certified(
 ) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = read_chain(&files.certificate)?;
     let unreadable = |error| TlsError::Key(files.key.clone(), error);
-    let file = File::open(&files.key).map_err(|error| unreadable(pem::Error::Io(error)))?;
-    let warning = secret_file::check(&file).map_err(|error| unreadable(pem::Error::Io(error)))?;
-    let key = PrivateKeyDer::from_pem_reader(file).map_err(unreadable)?;
+    let unread = |error| unreadable(pem::Error::Io(error));
+    let given = given_file::read(&files.key, MAX_BYTES).map_err(unread)?;
+    let warning = secret_file::check(&given.file).map_err(unread)?;
+    let key = PrivateKeyDer::from_pem_slice(&given.bytes).map_err(unreadable)?;
     let certified = CertifiedKey::from_der(chain, key, provider);
     let certified = certified.map_err(|error| TlsError::Pair(files.clone(), error))?;
     // Of a key that is not used there is more to say.
@@ -120,8 +123,11 @@ fn certified(
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let chain = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let chain: Vec<_> = chain.map_err(|error| TlsError::Certificate(path.to_owned(), error))?;
+    let unreadable = |error| TlsError::Certificate(path.to_owned(), error);
+    let given = given_file::read(path, MAX_BYTES);
+    let given = given.map_err(|error| unreadable(pem::Error::Io(error)))?;
+    let chain = CertificateDer::pem_slice_iter(&given.bytes).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(unreadable)?;
     if chain.is_empty() {
         return Err(TlsError::NoCertificate(path.to_owned()));
     }

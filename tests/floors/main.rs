@@ -47,6 +47,7 @@ const FLOORS: &[&[&str]] = &[
         "append_file",
         "disk",
         "frozen_disk",
+        "given_file",
         "blob",
         "index",
         "owner",

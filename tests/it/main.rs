@@ -42,6 +42,7 @@ mod foreign_things;
 mod formats;
 mod get_command;
 mod get_targets;
+mod grown_files;
 mod habits;
 mod holders;
 mod hostile_texts;

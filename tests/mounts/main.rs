@@ -9,6 +9,7 @@ mod common;
 
 mod few_inodes;
 mod full_check;
+mod full_commands;
 mod full_disk;
 mod full_lookup;
 mod full_start;

@@ -141,7 +141,7 @@ impl Checker {
         } else if self.blob.shelf.outboards.can_be_derived() {
             self.derived = true;
             let outboards = &self.blob.shelf.outboards;
-            let blob = Arc::clone(&self.blob.file);
+            let blob = (Arc::clone(&self.blob.file), self.blob.size);
             match outboards.derive(hash, blob, unusable).await {
                 Ok(outboard) => {
                     self.proof = Proof::Outboard(outboard);

@@ -75,6 +75,18 @@ impl Encoding {
         pieces.boxed()
     }
 
+    /// Whether the outboard that is there proves all of it. None is derived.
+    pub(super) async fn is_proven(self) -> Result<bool, BlobError> {
+        let mut reading = self.begin();
+        while let Some(step) = reading {
+            match step.await? {
+                Step::Piece(_, rest) => reading = rest.begin(),
+                Step::NoOutboard(..) => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
     /// Begins to read the next piece, if there is one.
     fn begin(self) -> Option<Reading> {
         (self.left > 0).then(|| blocking::begin(move || self.step()))
@@ -133,7 +145,8 @@ impl Encoding {
         }
         let unusable = self.files.outboard.take();
         let outboards = &blob.shelf.outboards;
-        let derived = outboards.derive(blob.hash, Arc::clone(&blob.file), unusable);
+        let file = (Arc::clone(&blob.file), blob.size);
+        let derived = outboards.derive(blob.hash, file, unusable);
         match derived.await {
             Ok(outboard) => self.files.outboard = Some(outboard),
             // Whether it is the blob that is damaged is found out by reading it once more.

@@ -61,12 +61,12 @@ impl Outboards {
         !self.spool.disk.is_frozen()
     }
 
-    /// Derives the outboard of a blob from its open file, unless somebody else has done so
-    /// since `unusable` was opened.
+    /// Derives the outboard of a blob of `size` bytes from its open file, unless somebody else has
+    /// done so since `unusable` was opened. Of a file that has become longer no more is read.
     pub(super) async fn derive(
         self: &Arc<Self>,
         hash: BlobHash,
-        blob: Arc<File>,
+        (blob, size): (Arc<File>, u64),
         unusable: Option<File>,
     ) -> Result<File, BlobError> {
         let [first, ..] = *hash.as_bytes();
@@ -78,16 +78,18 @@ impl Outboards {
             let _turn = turn;
             match outboards.open(&hash) {
                 Ok(file) if !unusable.is_some_and(|it| is_same(&it, &file)) => Ok(file),
-                _ => outboards.derive_now(hash, &blob),
+                _ => outboards.derive_now(hash, &blob, size),
             }
         })
         .await
     }
 
-    fn derive_now(&self, hash: BlobHash, blob: &File) -> Result<File, BlobError> {
+    fn derive_now(&self, hash: BlobHash, blob: &File, size: u64) -> Result<File, BlobError> {
         spool::check_space(&self.spool)?;
         let mut writer = OutboardWriter::create(&self.spool)?;
-        writer.update_from(blob, hash.to_string().as_ref(), 0..u64::MAX)?;
+        // One more, so that what has become longer has another hash.
+        let bytes = 0..size.saturating_add(1);
+        writer.update_from(blob, hash.to_string().as_ref(), bytes)?;
         let (found, file) = writer.finish()?;
         if found != hash {
             file.discard();

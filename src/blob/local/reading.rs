@@ -93,6 +93,11 @@ impl OpenBlob for LongBlob {
         Encoding::new(Arc::clone(&self.0), &range).into_stream()
     }
 
+    async fn is_size_proven(&self) -> Result<bool, BlobError> {
+        let end = self.0.size - 1..self.0.size;
+        Encoding::new(Arc::clone(&self.0), &end).is_proven().await
+    }
+
     async fn prove_size(&self) -> Result<(), BlobError> {
         let mut end = self.encoded(self.0.size - 1..self.0.size);
         while end.try_next().await?.is_some() {}

@@ -7,13 +7,11 @@ use std::fs::File;
 use std::io;
 
 use memchr::memmem;
-use rustix::fs::SeekFrom;
-use rustix::io::Errno;
 
 use super::batch::{Batch, HEADER, MAGIC, MAX_BODY, body_len};
 use super::segment::Segment;
 use crate::index::IndexError;
-use crate::stored_file::{self, read_at};
+use crate::stored_file::{self, next_data, read_at};
 
 /// How much is searched at once, in bytes.
 const WINDOW: usize = 1 << 20;
@@ -55,17 +53,6 @@ pub(super) fn batch_at(file: &File, place: u64, journal: &[u8; 16]) -> io::Resul
     };
     let batch = read_at(file, place, HEADER + body)?;
     Ok(Batch::decode(&batch, journal).ok().map(|(batch, _)| batch))
-}
-
-/// The first place from `from` on that takes room on the disk; None where there is none. Blocks.
-fn next_data(file: &File, from: u64) -> io::Result<Option<u64>> {
-    match rustix::fs::seek(file, SeekFrom::Data(from)) {
-        Ok(at) => Ok(Some(at)),
-        Err(Errno::NXIO) => Ok(None),
-        // A file system that knows of no holes.
-        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(from)),
-        Err(error) => Err(error.into()),
-    }
 }
 
 #[cfg(test)]

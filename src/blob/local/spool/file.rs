@@ -108,7 +108,7 @@ impl SpoolFile {
         self.check_own(len)?;
         let path = scratch.dir.join(Uuid::new_v4().to_string());
         let file = match self.disk.link(&self.path, &path) {
-            Err(e) if lacks_links(&e) => return self.copy(scratch),
+            Err(e) if lacks_links(&e) => return self.copy(scratch, len),
             linked => linked.and_then(|()| self.disk.open(&path)),
         };
         let file = file.map_err(|e| BlobError::io("link to", &path, e))?;
@@ -124,21 +124,24 @@ impl SpoolFile {
         Ok(link)
     }
 
-    /// A file of the same bytes in the spool directory. Blocks.
-    fn copy(&self, scratch: &Scratch) -> Result<Self, BlobError> {
+    /// A file of the same first `len` bytes in the spool directory. Blocks.
+    fn copy(&self, scratch: &Scratch, len: u64) -> Result<Self, BlobError> {
         let failed = |e| BlobError::io("read", &self.path, e);
         let from = open_stored(&*self.disk, &self.path).map_err(failed)?;
         let copy = Self::create(scratch)?;
         let mut offset = 0;
-        loop {
-            let piece = stored_file::read_at(&from, offset, COPY_BYTES).map_err(failed)?;
+        while offset < len {
+            let most = usize::try_from(len - offset).unwrap_or(COPY_BYTES);
+            let most = most.min(COPY_BYTES);
+            let piece = stored_file::read_at(&from, offset, most).map_err(failed)?;
             if piece.is_empty() {
-                return Ok(copy);
+                return Err(failed(io::ErrorKind::UnexpectedEof.into()));
             }
             check_space(scratch)?;
             copy.write_all_at(&piece, offset)?;
             offset += piece.len() as u64;
         }
+        Ok(copy)
     }
 
     /// A file as long as a trial needs. Blocks.
