@@ -51,6 +51,8 @@ pub mod hash;
 pub mod health;
 pub mod metrics;
 mod name_form;
+#[cfg(feature = "node")]
+pub mod open_files;
 pub mod outboard;
 #[cfg(feature = "node")]
 pub mod peer_id;

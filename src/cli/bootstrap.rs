@@ -83,7 +83,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if SystemTime::now() < UNIX_EPOCH {
         bail!("the clock of this machine is set to a time before 1970; set it and start again");
     }
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let runtime = limits::new_runtime().context("cannot start the runtime")?;
     runtime.block_on(serve(arguments))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -113,11 +113,12 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let said = format!("larder introduces peers on {shown} now");
     logging::say(&said);
     service::serves(&said);
+    let files = *blocking::run(limits::share_out_files).await;
     let gateways = arguments.gateways.gateways();
     let address = format!("http://{bound}").parse()?;
     let router = Arc::clone(&bootstrap).router(address, !gateways.is_empty());
     let options = server::Options {
-        max_connections: limits::connections(),
+        files,
         gateways,
         ..server::Options::default()
     };

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
 use super::own_nodes::OwnNode;
@@ -22,6 +21,7 @@ use crate::config::{Checked, Settings, Source, Sources, reached};
 use crate::http;
 use crate::index;
 use crate::node::{self, Node};
+use crate::open_files;
 use crate::peer::client::ClientError;
 use crate::peer::identity::{Identity, IdentityError};
 use crate::store::local::{self, LocalStore, OpenError};
@@ -39,7 +39,7 @@ pub(super) fn run(settings: &Settings, sources: &Sources) -> anyhow::Result<Exit
     limits::raise_open_files();
     limits::be_told_of_the_end_of_time();
     let checked = settings.checked()?;
-    let runtime = or_panic(|| Ok(Runtime::new()?)).context("cannot start the runtime")?;
+    let runtime = or_panic(|| Ok(limits::new_runtime()?)).context("cannot start the runtime")?;
     let served = or_panic(|| runtime.block_on(serve(settings, sources, checked)));
     if served.is_err() {
         // What hangs keeps nobody from ending.
@@ -111,7 +111,7 @@ async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyh
     tell_serving(&node, settings, bound, writers);
     let server = server::Options {
         tls,
-        max_connections: limits::connections(),
+        files: *open_files::shares(),
         ..settings.server()
     };
     tokio::spawn(allocator::give_back_regularly());
@@ -182,6 +182,8 @@ async fn compose(store: local::Options, options: node::Options) -> Result<Opened
     let dir = store.dir.clone();
     let storage = LocalStore::open(store).await?;
     let identity = blocking::run(move || Identity::load_or_create(&dir)).await?;
+    // Before anything asks how many files it may have open.
+    blocking::run(limits::share_out_files).await;
     let (store, state) = (storage.store.clone(), storage.state.clone());
     Ok(Opened {
         node: Node::new(store, identity, state, options)?,

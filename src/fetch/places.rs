@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use rustix::process::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::open_files;
 
 /// How many windows of one download or copy are under way or wait for the one before them. The
 /// first one of them may be under way more than once.
@@ -20,20 +21,16 @@ const OF_ALL: usize = 512;
 /// with one peer at a time.
 pub(super) struct Places(Arc<Semaphore>);
 
-/// How many peers all downloads together ask at once beyond the few that each may.
+/// How many peers all downloads together ask at once beyond the few that each may, where enough
+/// files may be open: each is a connection.
 const HEDGES: usize = 256;
-/// They take one part in so many of the files that may be open at most: each is a connection, and
-/// clients have most of those.
-const PART_OF_FILES: u64 = 8;
 
 /// The questions of all downloads to peers that would not be asked if others were not silent.
 pub(super) struct Hedges(Arc<Semaphore>);
 
 impl Default for Hedges {
     fn default() -> Self {
-        let files = getrlimit(Resource::Nofile).current;
-        let part = files.and_then(|it| usize::try_from(it / PART_OF_FILES).ok());
-        let hedges = part.map_or(HEDGES, |it| it.min(HEDGES));
+        let hedges = open_files::shares().of_peers(HEDGES);
         Self(Arc::new(Semaphore::new(hedges)))
     }
 }

@@ -12,11 +12,13 @@ use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::remote;
 use crate::hash::BlobHash;
 use crate::node::Node;
 use crate::outboard::Tree;
 use crate::web::description::FOR_EVER;
 use crate::web::error::ApiError;
+use crate::web::transfers::{self, TransferShare};
 
 /// The header that tells how many bytes the whole content has.
 const BLOB_SIZE: HeaderName = HeaderName::from_static("blob-size");
@@ -38,11 +40,13 @@ pub(super) async fn encoded(
     State(node): State<Arc<Node>>,
     hash: Result<Path<String>, PathRejection>,
     query: Result<Query<RangeQuery>, QueryRejection>,
+    share: TransferShare,
     method: Method,
 ) -> Result<Response, ApiError> {
     let Path(hash) = hash.map_err(|_| ApiError::UnknownBlob)?;
     let hash: BlobHash = hash.parse().map_err(|_| ApiError::UnknownBlob)?;
     let Query(query) = query?;
+    let transfer = remote::of_own(&node, &hash, &share).await?;
     let blob = node.store().open(&hash).await?;
     let blob = blob.ok_or(ApiError::UnknownBlob)?;
     let tree = Tree::new(blob.size());
@@ -62,7 +66,7 @@ pub(super) async fn encoded(
     headers.insert(header::CACHE_CONTROL, FOR_EVER);
     headers.insert(header::CONTENT_LENGTH, tree.encoded_len(&range).into());
     headers.insert(BLOB_SIZE, tree.size().into());
-    Ok(response)
+    Ok(transfers::during(transfer, response))
 }
 
 impl RangeQuery {

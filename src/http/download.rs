@@ -20,6 +20,7 @@ use crate::web::content::Content;
 use crate::web::description::{Description, Facts};
 use crate::web::error::ApiError;
 use crate::web::representation::Representation;
+use crate::web::transfers::{SENDING, TransferShare};
 
 /// A path segment; what is not UTF-8 names nothing.
 type Segment = Result<Path<String>, PathRejection>;
@@ -47,6 +48,7 @@ pub(super) async fn by_id(
     State(node): State<Arc<Node>>,
     id: Segment,
     query: Result<Query<FileQuery>, QueryRejection>,
+    share: TransferShare,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -54,8 +56,8 @@ pub(super) async fn by_id(
     let Path(id) = id.map_err(|_| ApiError::UnknownFile)?;
     let id = id.parse().map_err(|_| ApiError::UnknownFile)?;
     let found = match node.store().ready(id).await? {
-        Some(ready) => serve(&node, ready).await?,
-        None => remote::by_id(&node, id).await?,
+        Some(ready) => serve(&node, ready, &share).await?,
+        None => remote::by_id(&node, id, &share).await?,
     };
     let inline = query.inline == Some(Switch::On);
     Representation { inline, ..found }
@@ -69,6 +71,7 @@ pub(super) async fn from_peer(
     State(node): State<Arc<Node>>,
     path: Result<Path<(String, String)>, PathRejection>,
     query: Result<Query<FileQuery>, QueryRejection>,
+    share: TransferShare,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -76,9 +79,9 @@ pub(super) async fn from_peer(
     let Path((peer, file)) = path.map_err(|_| ApiError::UnknownFile)?;
     let peer: PeerId = peer.parse().map_err(|_| ApiError::UnknownPeer)?;
     let found = if peer == node.peer_id() {
-        own(&node, &file).await?
+        own(&node, &file, &share).await?
     } else {
-        remote::of_peer(&node, peer, &file).await?
+        remote::of_peer(&node, peer, &file, &share).await?
     };
     let inline = query.inline == Some(Switch::On);
     Representation { inline, ..found }
@@ -87,9 +90,9 @@ pub(super) async fn from_peer(
 }
 
 /// The file of this node that an id or a name means.
-async fn own(node: &Node, file: &str) -> Result<Representation, ApiError> {
+async fn own(node: &Node, file: &str, share: &TransferShare) -> Result<Representation, ApiError> {
     if let Some(ready) = with_id(node, file).await? {
-        return serve(node, ready).await;
+        return serve(node, ready, share).await;
     }
     let ready = newest_named(node, file).await?;
     let about = Description::of(&Facts {
@@ -97,7 +100,7 @@ async fn own(node: &Node, file: &str) -> Result<Representation, ApiError> {
         modified: None,
         ..facts(&ready.record, &ready.record.file.hash.to_string())
     })?;
-    present(node, ready, Arc::new(about)).await
+    present(node, ready, Arc::new(about), share).await
 }
 
 /// How content is wanted that has no name of its own.
@@ -116,13 +119,14 @@ pub(super) async fn by_hash(
     State(node): State<Arc<Node>>,
     hash: Segment,
     query: Result<Query<BlobQuery>, QueryRejection>,
+    share: TransferShare,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Path(hash) = hash.map_err(|_| ApiError::UnknownBlob)?;
     let hash: BlobHash = hash.parse().map_err(|_| ApiError::UnknownBlob)?;
     let Query(query) = query?;
-    let content = remote::content(&node, hash, None).await?;
+    let (content, transfer) = remote::content(&node, hash, None, &share).await?;
     let tag = hash.to_string();
     let about = Description::of(&Facts {
         name: query.name.as_ref().unwrap_or(&tag),
@@ -133,6 +137,7 @@ pub(super) async fn by_hash(
     })?;
     let found = Representation {
         content: content.ok_or_else(|| remote::unknown(&node, ApiError::UnknownBlob))?,
+        transfer,
         about: Arc::new(about),
         inline: query.inline == Some(Switch::On),
     };
@@ -154,12 +159,16 @@ async fn newest_named(node: &Node, name: &str) -> Result<ReadyFile, ApiError> {
 }
 
 /// A file of this node. What is told of it stays ready as long as the file does.
-async fn serve(node: &Node, ready: ReadyFile) -> Result<Representation, ApiError> {
+async fn serve(
+    node: &Node,
+    ready: ReadyFile,
+    share: &TransferShare,
+) -> Result<Representation, ApiError> {
     let about = ready.prepared.get_or_make(|| {
         let tag = ready.record.file.hash.to_string();
         Description::of(&facts(&ready.record, &tag))
     })?;
-    present(node, ready, about).await
+    present(node, ready, about, share).await
 }
 
 fn facts<'a>(record: &'a FileRecord, tag: &'a str) -> Facts<'a> {
@@ -177,13 +186,18 @@ async fn present(
     node: &Node,
     ready: ReadyFile,
     about: Arc<Description>,
+    share: &TransferShare,
 ) -> Result<Representation, ApiError> {
-    let content = match ready.content {
-        ReadyContent::Small(bytes) => Content::Memory(bytes),
-        ReadyContent::Stored => Content::Local(open(node, &ready.record).await?),
+    let (content, transfer) = match ready.content {
+        ReadyContent::Small(bytes) => (Content::Memory(bytes), None),
+        ReadyContent::Stored => {
+            let transfer = share.take(SENDING)?;
+            (Content::Local(open(node, &ready.record).await?), transfer)
+        }
     };
     Ok(Representation {
         content,
+        transfer,
         about,
         inline: false,
     })

@@ -16,6 +16,7 @@ use crate::web::content::Content;
 use crate::web::description::{Description, Facts};
 use crate::web::error::ApiError;
 use crate::web::representation::Representation;
+use crate::web::transfers::{PASSING_ON, SENDING, Transfer, TransferShare, WITHOUT_FILES};
 
 /// How many of the contents are named that an id may mean.
 const MAX_NAMED: usize = 8;
@@ -25,22 +26,25 @@ pub(super) async fn of_peer(
     node: &Node,
     peer: PeerId,
     file: &str,
+    share: &TransferShare,
 ) -> Result<Representation, ApiError> {
     let file = find(node, peer, file).await?;
-    let (content, tag) = if let Some(hash) = file.hash {
+    let ((content, transfer), tag) = if let Some(hash) = file.hash {
         let claim = Claim {
             peer,
             size: file.size,
         };
-        (content(node, hash, Some(claim)).await?, hash.to_string())
+        let content = content(node, hash, Some(claim), share).await?;
+        (content, hash.to_string())
     } else {
+        let transfer = share.take(SENDING)?;
         let content = UnverifiedContent::new(Arc::clone(node.fetcher()), peer, &file);
         // An older peer never gives an id to another content.
         let tag = format!("{peer}-{}-{}", file.id, file.size);
-        (content.map(Content::Unverified), tag)
+        ((content.map(Content::Unverified), transfer), tag)
     };
     let content = content.ok_or(ApiError::UnknownFile)?;
-    represent(&file, content, &tag)
+    represent(&file, content, transfer, &tag)
 }
 
 /// The file that an id means which this node has not given.
@@ -62,16 +66,25 @@ pub(super) fn with_id(node: &Node, id: FileId) -> Result<Held, ApiError> {
 
 /// The content of a file of another node, by the id of the file. Only what can be proven: a node
 /// that is asked for anything else asks nobody, so that no nodes ask each other for ever.
-pub(super) async fn by_id(node: &Node, id: FileId) -> Result<Representation, ApiError> {
+pub(super) async fn by_id(
+    node: &Node,
+    id: FileId,
+    share: &TransferShare,
+) -> Result<Representation, ApiError> {
     let file = with_id(node, id)?.file;
     let hash = file.hash.ok_or(ApiError::UnknownFile)?;
-    let content = content(node, hash, None).await?;
+    let (content, transfer) = content(node, hash, None, share).await?;
     let content = content.ok_or(ApiError::UnknownFile)?;
-    represent(&file, content, &hash.to_string())
+    represent(&file, content, transfer, &hash.to_string())
 }
 
 /// Content that is called as a peer calls its file.
-fn represent(file: &NetworkFile, content: Content, tag: &str) -> Result<Representation, ApiError> {
+fn represent(
+    file: &NetworkFile,
+    content: Content,
+    transfer: Option<Transfer>,
+    tag: &str,
+) -> Result<Representation, ApiError> {
     let sendable = |it: &&str| HeaderValue::try_from(*it).is_ok();
     let about = Description::of(&Facts {
         tag,
@@ -83,6 +96,7 @@ fn represent(file: &NetworkFile, content: Content, tag: &str) -> Result<Represen
     })?;
     Ok(Representation {
         content,
+        transfer,
         about: Arc::new(about),
         inline: false,
     })
@@ -108,24 +122,44 @@ pub(super) fn unknown(node: &Node, unknown: ApiError) -> ApiError {
 }
 
 /// Content of this node, or else of another, also where this node's is damaged or cannot be read;
-/// the peer of `first` is asked before others.
+/// the peer of `first` is asked before others. With it is the transfer that its files count to.
 pub(super) async fn content(
     node: &Node,
     hash: BlobHash,
     first: Option<Claim>,
-) -> Result<Option<Content>, ApiError> {
+    share: &TransferShare,
+) -> Result<(Option<Content>, Option<Transfer>), ApiError> {
+    let transfer = of_own(node, &hash, share).await?;
     let unusable = match node.store().open(&hash).await {
-        Ok(Some(blob)) => return Ok(Some(Content::Local(blob))),
+        Ok(Some(blob)) => return Ok((Some(Content::Local(blob)), transfer)),
         Ok(None) => None,
         Err(error @ StoreError::Blob(BlobError::Damaged { .. } | BlobError::Disk(_))) => {
             Some(error)
         }
         Err(error) => return Err(error.into()),
     };
+    drop(transfer);
+    if node.network().directory.providers(&hash).is_empty() && first.is_none() {
+        return unusable.map_or(Ok((None, None)), |unusable| Err(unusable.into()));
+    }
+    let transfer = share.take(PASSING_ON)?;
     let fetched = VerifiedContent::open(Arc::clone(node.fetcher()), hash, first).await;
     match (fetched, unusable) {
-        (Ok(Some(content)), _) => Ok(Some(Content::Verified(content))),
+        (Ok(Some(content)), _) => Ok((Some(Content::Verified(content)), transfer)),
         (_, Some(unusable)) => Err(unusable.into()),
-        (fetched, None) => Ok(fetched?.map(Content::Verified)),
+        (fetched, None) => Ok((fetched?.map(Content::Verified), transfer)),
+    }
+}
+
+/// A transfer for content of this node, if it is so long that files are open while it is sent.
+pub(super) async fn of_own(
+    node: &Node,
+    hash: &BlobHash,
+    share: &TransferShare,
+) -> Result<Option<Transfer>, ApiError> {
+    match node.store().stored_size(hash).await {
+        Ok(size) if size.is_some_and(|size| size > WITHOUT_FILES) => share.take(SENDING),
+        // What is wrong shows when it is opened.
+        _ => Ok(None),
     }
 }

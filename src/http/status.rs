@@ -17,6 +17,7 @@ use crate::access::{Access, Writers};
 use crate::node::Node;
 use crate::peer::unanswered::Unanswered;
 use crate::web::error::ApiError;
+use crate::web::transfers::{RECEIVING, TransferShare};
 
 /// The answer of `GET /api/p2p/status`.
 #[derive(Serialize, ToSchema)]
@@ -143,9 +144,11 @@ pub(super) async fn check_writable(node: &Node, access: &Access) -> Result<(), A
 pub(super) async fn health(
     State(node): State<Arc<Node>>,
     State(access): State<Arc<Access>>,
+    share: TransferShare,
     headers: HeaderMap,
 ) -> Json<HealthAnswer> {
     let checked = check_writable(&node, &access).await;
+    let checked = checked.and_then(|()| share.check(RECEIVING));
     let reason = checked.err().map(|error| error.message());
     // What a node has stored is nobody's business who may not read it.
     let may_read = access::may_read(&access, &headers);
@@ -193,8 +196,10 @@ pub(super) struct ReadyAnswer {
 pub(super) async fn ready(
     State(node): State<Arc<Node>>,
     State(access): State<Arc<Access>>,
+    share: TransferShare,
 ) -> Result<Json<ReadyAnswer>, ApiError> {
     check_writable(&node, &access).await?;
+    share.check(RECEIVING)?;
     Ok(Json(ReadyAnswer {
         status: "ready",
         writers: access.writers(),

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
+use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
@@ -24,6 +25,7 @@ use crate::web::conditions::allow_change;
 use crate::web::error::ApiError;
 use crate::web::form::Form;
 use crate::web::part_head::{PartHead, sendable_type};
+use crate::web::transfers::{RECEIVING, Transfer, TransferShare, WITHOUT_FILES};
 
 /// Where forms are sent; names are below it.
 pub(super) const PATH: &str = "/api/p2p/upload";
@@ -112,6 +114,7 @@ async fn of_form(node: &Node, request: Request) -> Result<Response, ApiError> {
     let (head, body) = request.into_parts();
     check_conditions(&head.headers)?;
     check_room(node, &head.headers, MAX_FORM_BYTES).await?;
+    let _transfer = transfer_of(&head)?;
     let longest = node.store().limit().longest;
     let max_bytes = longest.map_or(u64::MAX, |max| max.saturating_add(MAX_FORM_BYTES));
     let mut form = Form::new(&head.headers, RequestBody::new(body, max_bytes))?;
@@ -135,6 +138,7 @@ async fn of_bytes(
         return Err(ApiError::DescriptionTooLong);
     }
     check_room(node, &head.headers, 0).await?;
+    let _transfer = transfer_of(&head)?;
     let about = About {
         name,
         content_type: type_of_bytes(&head.headers),
@@ -186,6 +190,15 @@ async fn check_room(node: &Node, headers: &HeaderMap, beside: u64) -> Result<(),
     checked.map_err(ApiError::unwritten)?;
     let room = node.store().check_room_ahead(at_least).await;
     room.map_err(ApiError::unwritten)
+}
+
+/// The transfer of a body, if files are open while it comes and anybody counts those.
+fn transfer_of(head: &Parts) -> Result<Option<Transfer>, ApiError> {
+    let is_told = head.headers.contains_key(header::CONTENT_LENGTH);
+    if is_told && announced_bytes(&head.headers) <= WITHOUT_FILES {
+        return Ok(None);
+    }
+    TransferShare::of(&head.extensions).take(RECEIVING)
 }
 
 /// Who sends it, as far as that is told from others.

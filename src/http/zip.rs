@@ -26,6 +26,7 @@ use crate::record::{FileId, Order};
 use crate::web::content::Content;
 use crate::web::disposition;
 use crate::web::error::ApiError;
+use crate::web::transfers::{self, PASSING_ON, SENDING, TransferShare};
 use crate::web::zip::{Archive, MAX_FILES, MAX_NAMES_BYTES, Member};
 
 /// How many files are taken at once of those in a folder, and looked at for them.
@@ -75,6 +76,7 @@ struct Found {
 pub(super) async fn chosen(
     State(node): State<Arc<Node>>,
     RawQuery(query): RawQuery,
+    share: TransferShare,
     method: Method,
 ) -> Result<Response, ApiError> {
     let ZipQuery { mut id, name } = ZipQuery::read(&query.unwrap_or_default());
@@ -100,6 +102,7 @@ pub(super) async fn chosen(
         found,
         name.strip_suffix(".zip").unwrap_or(name),
         &method,
+        &share,
     )
     .await
 }
@@ -109,6 +112,7 @@ pub(super) async fn folder(
     State(node): State<Arc<Node>>,
     Extension(ClientShare(client)): Extension<ClientShare>,
     folder: Result<Path<String>, PathRejection>,
+    share: TransferShare,
     method: Method,
 ) -> Result<Response, ApiError> {
     let Path(folder) = folder.map_err(|_| ApiError::UnknownFile)?;
@@ -138,7 +142,7 @@ pub(super) async fn folder(
         return Err(ApiError::UnknownFile);
     }
     let last = folder.rsplit('/').next().unwrap_or(folder);
-    send(node, found, last, &method).await
+    send(node, found, last, &method, &share).await
 }
 
 /// Of several that are called alike the newest comes first, and has the name as it is.
@@ -202,7 +206,12 @@ async fn send(
     found: Found,
     name: &str,
     method: &Method,
+    share: &TransferShare,
 ) -> Result<Response, ApiError> {
+    // One content at a time, whose files are those of the archive.
+    let is_own = found.members.iter().all(|it| it.size.is_some());
+    let files = if is_own { SENDING } else { PASSING_ON };
+    let transfer = share.take(files)?;
     let archive = Archive::new(found.members);
     let length = archive.length();
     let body = if method == Method::HEAD {
@@ -226,13 +235,13 @@ async fn send(
     }
     let disposition = disposition::attachment(&format!("{name}.zip"));
     headers.insert(header::CONTENT_DISPOSITION, disposition);
-    Ok(response)
+    Ok(transfers::during(transfer, response))
 }
 
 /// Opens a content when its turn has come; one that is longer or shorter than was promised has
 /// no place in the archive.
 async fn open(node: Arc<Node>, Source { hash, size }: Source) -> Result<Content, ApiError> {
-    let content = remote::content(&node, hash, None).await?;
+    let (content, _) = remote::content(&node, hash, None, &TransferShare::default()).await?;
     let content = content.ok_or(ApiError::UnknownBlob)?;
     if size.is_some_and(|size| size != content.size()) {
         let detail = "its length is another than its record says".to_owned();

@@ -19,15 +19,16 @@ use super::client::ClientError;
 use super::network::Network;
 use super::prefix::Key;
 use super::registry::Peer;
+use crate::open_files;
 use crate::peer_id::PeerId;
 use crate::record::FileRecord;
 use crate::store::{Change, Changes, News, Store};
 
-/// How many peers are told something at once.
+/// How many peers are told something at once, where enough files may be open.
 const AT_ONCE: usize = 256;
-/// How many of one wide set of addresses are told something at once, so that those who never
+/// Of those one part in so many may be of one wide set of addresses, so that those who never
 /// answer leave some places to others.
-const TOGETHER: usize = AT_ONCE / 4;
+const PART: usize = 4;
 /// How many announcements wait for one peer. It asks for what does not fit.
 const MAX_WAITING: usize = 256;
 /// How long a peer may take to answer.
@@ -145,8 +146,10 @@ impl Announcing {
     }
 
     fn start(&mut self) {
+        let at_once = open_files::shares().of_peers(AT_ONCE);
+        let most = (at_once / PART).max(1);
         for _ in 0..self.ready.len() {
-            if self.under_way.len() >= AT_ONCE {
+            if self.under_way.len() >= at_once {
                 return;
             }
             let Some(place) = self.ready.pop_front() else {
@@ -154,7 +157,7 @@ impl Announcing {
             };
             let (peer, wide) = place;
             let together = self.together.get(&wide).copied().unwrap_or(0);
-            if together >= TOGETHER {
+            if together >= most {
                 self.ready.push_back(place);
                 continue;
             }

@@ -20,6 +20,7 @@ use super::lookup::LeadsNowhere;
 use super::network::Network;
 use super::registry::{Peer, Slots};
 use super::sync::{ListingProgress, read_news};
+use crate::open_files;
 use crate::peer_id::PeerId;
 use crate::record::Timestamp;
 
@@ -51,11 +52,12 @@ enum Lane {
 impl Lane {
     /// How many are asked at once.
     fn slots(self) -> Slots {
-        let all = match self {
+        // Each by a connection, which is an open file.
+        let all = open_files::shares().of_peers(match self {
             Self::Answering | Self::Slow => 16,
             Self::New | Self::Silent => 64,
-        };
-        let together = all / 4 * 3;
+        });
+        let together = (all * 3 / 4).max(1);
         Slots { all, together }
     }
 

@@ -14,6 +14,7 @@ use super::lookup::Resolver;
 use super::reach::Reach;
 use super::tls::{self, Authorities};
 use crate::base_url::BaseUrl;
+use crate::open_files;
 use crate::peer_id::PeerId;
 use crate::record::Timestamp;
 
@@ -95,6 +96,7 @@ impl Client {
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(open_files::shares().idle_of_a_peer())
             .read_timeout(READ_TIMEOUT)
             .build()?;
         Ok(Self {

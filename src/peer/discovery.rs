@@ -21,6 +21,7 @@ use super::registry::{Introduced, Introducer, Peer};
 use super::turns::{Claim, in_turn};
 use super::unanswered::{self, Named};
 use crate::base_url::BaseUrl;
+use crate::open_files;
 use crate::record::Timestamp;
 use crate::small_state::{SmallState, StateName};
 
@@ -202,9 +203,10 @@ async fn ask_neighbours(network: Arc<Network>, options: mdns::Options, every: Du
         }
     };
     let (network, mut under_way) = (&*network, FuturesUnordered::new());
+    let at_once = open_files::shares().of_peers(AT_ONCE);
     while !network.is_leaving() {
         let known = |id| network.registry.get(id).is_some_and(|it| it.answered);
-        let free = AT_ONCE.saturating_sub(under_way.len());
+        let free = at_once.saturating_sub(under_way.len());
         for asked in mdns.next(free, every, known) {
             under_way.push(async move {
                 let patience = if asked.again {
@@ -227,7 +229,7 @@ async fn ask_neighbours(network: Arc<Network>, options: mdns::Options, every: Du
         }
         tokio::select! {
             Some(asked) = under_way.next() => mdns.ended(&asked),
-            () = mdns.changed(), if under_way.len() < AT_ONCE => {}
+            () = mdns.changed(), if under_way.len() < at_once => {}
             () = tokio::time::sleep(every.min(LOOK_AGAIN)) => {}
         }
     }

@@ -20,6 +20,7 @@ use super::address::Policy;
 use super::prefix::{Key, of_name};
 use super::reach::Reach;
 use crate::base_url::BaseUrl;
+use crate::open_files;
 
 /// How many names of strangers are looked up at once in each lane. Each takes a thread.
 const AT_ONCE: usize = 32;
@@ -113,7 +114,7 @@ impl LeadsNowhere {
 impl Lane {
     fn new() -> Self {
         Self {
-            all: Arc::new(Semaphore::new(AT_ONCE)),
+            all: Arc::new(Semaphore::new(open_files::shares().of_peers(AT_ONCE))),
             shares: Mutex::default(),
         }
     }

@@ -18,6 +18,7 @@ use super::greeting::greet;
 use super::network::Network;
 use super::registry::Peer;
 use crate::base_url::BaseUrl;
+use crate::open_files;
 use crate::peer_id::PeerId;
 
 /// How many peers are told at once.
@@ -79,7 +80,7 @@ impl Words {
             let heard = heard.ok().map(|it| it.map(drop));
             (peer, heard)
         });
-        let mut told = told.buffer_unordered(AT_ONCE);
+        let mut told = told.buffer_unordered(open_files::shares().of_peers(AT_ONCE));
         while let Some((peer, heard)) = told.next().await {
             if network.is_leaving() {
                 return;

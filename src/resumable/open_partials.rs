@@ -9,11 +9,10 @@ use parking_lot::Mutex;
 
 use super::id::UploadId;
 use crate::blob::Partial;
+use crate::open_files;
 
-/// How many are kept, each with two open files and at most 80 KiB of memory.
-const MAX: usize = 64;
-
-/// What was used last.
+/// What was used last, each with two open files and at most 80 KiB of memory; so many as have a
+/// share of the open files.
 #[derive(Default)]
 pub(super) struct OpenPartials(Mutex<VecDeque<(UploadId, Box<dyn Partial>)>>);
 
@@ -36,7 +35,8 @@ impl OpenPartials {
     pub(super) fn put(&self, id: UploadId, partial: Box<dyn Partial>) {
         let mut partials = self.0.lock();
         partials.push_back((id, partial));
-        let oldest = (partials.len() > MAX).then(|| partials.pop_front());
+        let most = open_files::shares().waiting_uploads;
+        let oldest = (partials.len() > most).then(|| partials.pop_front());
         drop(partials);
         // Outside of the lock, since it closes files.
         drop(oldest);

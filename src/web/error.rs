@@ -132,6 +132,8 @@ pub(crate) enum ApiError {
     ReadOnlyToken,
     #[error("too many requests came from this address")]
     TooOften(TooOften),
+    #[error("no more files can be open for what clients send and receive")]
+    Shortage,
     #[error("the node is shutting down")]
     ShuttingDown,
     #[error("the node is not ready")]
@@ -222,6 +224,7 @@ impl ApiError {
             Self::WrongToken => Code::WrongToken,
             Self::ReadOnlyToken => Code::ReadOnlyToken,
             Self::TooOften(_) => Code::TooManyRequests,
+            Self::Shortage => return Refusal::SHORTAGE,
             Self::ShuttingDown => return Refusal::SHUTTING_DOWN,
             Self::Header(_) => return Refusal::INTERNAL,
             Self::Store(error) => return of_store(error),
@@ -311,6 +314,10 @@ impl Refusal {
     const FULL: Self = Self::new(
         Code::DiskFull,
         "the node has no room left: its disk keeps no more than what stays free (--min-free)",
+    );
+    const DISK_QUOTA: Self = Self::new(
+        Code::DiskFull,
+        "a quota of the system leaves the node no more room",
     );
     const FILE_SIZE_LIMIT: Self = Self::new(Code::FileSizeLimit, "no file may be so long here");
     const OVER_QUOTA: Self = Self::new(
@@ -407,6 +414,8 @@ fn of_disk(error: &DiskError) -> Refusal {
 fn of_shortage(error: &io::Error) -> Option<Refusal> {
     if is_file_size_limit(error) {
         Some(Refusal::FILE_SIZE_LIMIT)
+    } else if error.kind() == io::ErrorKind::QuotaExceeded {
+        Some(Refusal::DISK_QUOTA)
     } else if is_full(error) {
         Some(Refusal::FULL)
     } else {

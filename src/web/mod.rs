@@ -3,6 +3,7 @@
 //! Connections and their shares, TLS, bodies, forms, conditions, ranges, representations,
 //! archives, refusals, and the log and the counters of requests. It knows no route and no node.
 
+mod accepting;
 pub(crate) mod body;
 pub mod byte_range;
 mod byteranges;
@@ -18,13 +19,13 @@ pub(crate) mod error_body;
 pub(crate) mod file_type;
 pub(crate) mod form;
 mod framing;
+mod last_words;
 pub(crate) mod limited;
 pub(crate) mod linger;
 mod multipart;
 pub mod origin;
 mod parameters;
 pub(crate) mod part_head;
-mod plain_http;
 pub mod rate_limit;
 pub(crate) mod representation;
 pub(crate) mod request_log;
@@ -33,6 +34,7 @@ pub mod server;
 mod stall_guard;
 pub mod tls;
 pub(crate) mod traffic;
+pub(crate) mod transfers;
 mod watched_body;
 pub(crate) mod zip;
 

@@ -13,6 +13,7 @@ use super::content::Content;
 use super::description::Description;
 use super::error::ApiError;
 use crate::web::byte_range::{self, Selection};
+use crate::web::transfers::{self, Transfer};
 
 /// Whether what came by way of this node was checked against its hash: `yes` or `no`.
 pub(crate) const VERIFIED: HeaderName = HeaderName::from_static("larder-verified");
@@ -21,6 +22,8 @@ pub(crate) const VERIFIED: HeaderName = HeaderName::from_static("larder-verified
 pub(crate) struct Representation {
     /// The bytes.
     pub content: Content,
+    /// The files that they keep open, if anybody counts those.
+    pub transfer: Option<Transfer>,
     /// What is told of them.
     pub about: Arc<Description>,
     /// Whether a browser shall show it, where it may, and not save it.
@@ -30,11 +33,12 @@ pub(crate) struct Representation {
 impl Representation {
     /// The answer to a GET or HEAD request with these headers.
     pub(crate) async fn answer(
-        self,
+        mut self,
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, ApiError> {
         let about = Arc::clone(&self.about);
+        let transfer = self.transfer.take();
         let validators = about.validators();
         let mut response = match conditions::evaluate(headers, validators) {
             Outcome::Failed => return Err(ApiError::Precondition),
@@ -52,7 +56,7 @@ impl Representation {
             }
         };
         about.tell_which(response.headers_mut());
-        Ok(response)
+        Ok(transfers::during(transfer, response))
     }
 
     async fn selected(self, selection: Selection) -> Result<Response<Body>, ApiError> {

@@ -2,19 +2,23 @@
 //!
 //! A connection on which no request runs is idle, also while half of a head has come. When all
 //! places are taken, the longest idle one of whoever holds the most gives way, so that a
-//! newcomer gets in whatever one address holds.
+//! newcomer gets in whatever one address holds. One that has only just come is not idle as long
+//! as there is any other: its first request is on its way.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// A request that has moved nothing for so long gives way as an idle connection does.
 const STALLED: Duration = Duration::from_secs(30);
+/// A connection without a request has only just come for so long.
+const FRESH: Duration = Duration::from_secs(5);
 /// The most bytes of heads that all connections hold together, in bytes. Beyond it those with
 /// the longest ones give way.
 const MAX_HEADS: u64 = 64 << 20;
@@ -22,6 +26,12 @@ const MAX_HEADS: u64 = 64 << 20;
 const SMALL_HEAD: u64 = 8 << 10;
 /// Of all places, the share that is made free at once, so that who comes often finds one.
 const AT_ONCE: usize = 256;
+
+/// Of all places, the share of those that may have given way and not ended yet when another
+/// connection is accepted.
+const LEAVING: usize = 64;
+/// The least of them.
+const MIN_LEAVING: usize = 4;
 
 /// All places.
 pub(super) struct Seats {
@@ -31,6 +41,10 @@ pub(super) struct Seats {
     table: Mutex<Table>,
     /// The bytes of heads that all hold.
     heads: AtomicU64,
+    /// How many connections have given way and not ended yet.
+    leaving: AtomicUsize,
+    /// Told when one of them has ended.
+    left: Notify,
     began: Instant,
 }
 
@@ -47,6 +61,10 @@ pub(super) struct Seat {
     number: u64,
     /// Whose share it counts to; None where anybody may be behind it.
     holder: Option<IpAddr>,
+    /// When the connection came, in milliseconds since the server began.
+    came: u64,
+    /// Whether it has brought a request.
+    asked: AtomicBool,
     /// How many requests run.
     running: AtomicU32,
     /// Whether something waits to be sent.
@@ -73,6 +91,8 @@ impl Seats {
             each: (all / 4).max(8).min(all),
             table: Mutex::default(),
             heads: AtomicU64::new(0),
+            leaving: AtomicUsize::new(0),
+            left: Notify::new(),
             began: Instant::now(),
         })
     }
@@ -91,6 +111,8 @@ impl Seats {
         let seat = Arc::new(Seat {
             number: table.last,
             holder,
+            came: self.now(),
+            asked: AtomicBool::new(false),
             running: AtomicU32::new(0),
             sending: AtomicBool::new(false),
             head: AtomicU64::new(0),
@@ -101,6 +123,15 @@ impl Seats {
         table.seats.insert(seat.number, Arc::clone(&seat));
         *table.held.entry(holder).or_default() += 1;
         Some(Taken(seat))
+    }
+
+    /// Waits while many connections have given way and not ended yet: they are still open files.
+    /// For one who waits at a time.
+    pub(super) async fn settled(&self) {
+        let many = (self.all / LEAVING).max(MIN_LEAVING);
+        while self.leaving.load(Ordering::Relaxed) >= many {
+            self.left.notified().await;
+        }
     }
 
     /// Frees some places of idle connections, as where no more files can be opened.
@@ -119,30 +150,36 @@ impl Seats {
     }
 
     /// Frees places for a newcomer: of whoever holds the most and has idle ones, else of
-    /// whoever holds far more than the newcomer.
+    /// whoever holds far more than the newcomer, else of those that have only just come.
     fn free(&self, table: &mut Table, newcomer: Option<IpAddr>) -> bool {
         let now = self.now();
-        let idle = table.seats.values().filter(|it| it.is_idle(now));
-        let holder = idle.map(|it| it.holder).max_by_key(|it| table.held(*it));
-        let Some(holder) = holder else {
-            return Self::free_running(table, newcomer);
+        let at_once = (self.all / AT_ONCE).max(1);
+        Self::free_of_most(table, at_once, |it| it.is_idle(now) && !it.is_fresh(now))
+            || Self::free_of_crowd(table, newcomer)
+            || Self::free_of_most(table, 1, |it| it.is_idle(now))
+    }
+
+    /// Frees so many places of those that give way, of whoever holds the most among them.
+    fn free_of_most(table: &mut Table, many: usize, gives_way: impl Fn(&Seat) -> bool) -> bool {
+        let all = table.seats.values();
+        let holders = all.filter(|it| gives_way(it)).map(|it| it.holder);
+        let Some(holder) = holders.max_by_key(|it| table.held(*it)) else {
+            return false;
         };
-        let idle = table
-            .seats
-            .values()
-            .filter(|it| it.holder == holder && it.is_idle(now));
-        let mut idle: Vec<_> = idle.map(Arc::clone).collect();
-        idle.sort_unstable_by_key(|it| it.moved.load(Ordering::Relaxed));
-        idle.truncate((self.all / AT_ONCE).max(1));
-        for seat in idle {
+        let all = table.seats.values();
+        let own = all.filter(|it| it.holder == holder && gives_way(it));
+        let mut own: Vec<_> = own.map(Arc::clone).collect();
+        own.sort_unstable_by_key(|it| it.moved.load(Ordering::Relaxed));
+        own.truncate(many);
+        for seat in own {
             table.evict(&seat);
         }
         true
     }
 
-    /// Ends the request that has moved nothing for the longest, of the one address that holds
-    /// the most, if that is far more than the newcomer has.
-    fn free_running(table: &mut Table, newcomer: Option<IpAddr>) -> bool {
+    /// Ends the connection that has moved nothing for the longest, of the one address that holds
+    /// the most, if that is far more than the newcomer has: one without a request if there is any.
+    fn free_of_crowd(table: &mut Table, newcomer: Option<IpAddr>) -> bool {
         let of_addresses = table.held.iter().filter(|(holder, _)| holder.is_some());
         let most = of_addresses.max_by_key(|(_, held)| **held);
         let Some((&holder, _)) = most.filter(|(_, held)| **held > 2 * table.held(newcomer) + 1)
@@ -150,7 +187,7 @@ impl Seats {
             return false;
         };
         let own = table.seats.values().filter(|it| it.holder == holder);
-        let longest = own.min_by_key(|it| it.moved.load(Ordering::Relaxed));
+        let longest = own.min_by_key(|it| (it.is_busy(), it.moved.load(Ordering::Relaxed)));
         let longest = longest.map(Arc::clone);
         longest.is_some_and(|seat| table.evict(&seat))
     }
@@ -192,6 +229,7 @@ impl Table {
     fn evict(&mut self, seat: &Seat) -> bool {
         let removed = self.remove(seat);
         if removed {
+            seat.seats.leaving.fetch_add(1, Ordering::Relaxed);
             seat.give_back_head();
             seat.gone.notify_one();
         }
@@ -218,8 +256,20 @@ impl Seat {
         self.gone.notified().await;
     }
 
+    /// Has the connection end, for others.
+    pub(super) fn give_way(&self) {
+        self.seats.table.lock().evict(self);
+    }
+
+    /// For how long nothing has moved.
+    pub(super) fn still(&self) -> Duration {
+        let moved = self.moved.load(Ordering::Relaxed);
+        Duration::from_millis(self.seats.now().saturating_sub(moved))
+    }
+
     /// A request begins.
     pub(super) fn run(self: &Arc<Self>) -> Running {
+        self.asked.store(true, Ordering::Relaxed);
         self.running.fetch_add(1, Ordering::Relaxed);
         Running(Arc::clone(self))
     }
@@ -251,6 +301,11 @@ impl Seat {
         !self.is_busy() || u128::from(still) >= STALLED.as_millis()
     }
 
+    fn is_fresh(&self, now: u64) -> bool {
+        let age = now.saturating_sub(self.came);
+        !self.asked.load(Ordering::Relaxed) && u128::from(age) < FRESH.as_millis()
+    }
+
     fn head(&self) -> u64 {
         self.head.load(Ordering::Relaxed)
     }
@@ -263,7 +318,12 @@ impl Seat {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.0.seats.table.lock().remove(&self.0);
+        let seats = &self.0.seats;
+        if !seats.table.lock().remove(&self.0) {
+            // It has given way.
+            seats.leaving.fetch_sub(1, Ordering::Relaxed);
+            seats.left.notify_one();
+        }
         self.0.give_back_head();
     }
 }
@@ -277,6 +337,8 @@ impl Drop for Running {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn ip(number: u8) -> IpAddr {
@@ -354,6 +416,34 @@ mod tests {
         let busy: Vec<_> = (0..4).map(|_| seats.take(None).unwrap()).collect();
         let _running: Vec<_> = busy.iter().map(|it| it.0.run()).collect();
         assert!(seats.take(Some(ip(9))).is_none());
+    }
+
+    #[test]
+    fn who_has_just_come_does_not_give_way_to_the_next_while_a_crowd_keeps_places_busy() {
+        let seats = Seats::new(64);
+        let busy: Vec<_> = (0..63)
+            .map(|n| seats.take(Some(ip(n / 16))).unwrap())
+            .collect();
+        let _running: Vec<_> = busy.iter().map(|it| it.0.run()).collect();
+        let newcomers: Vec<_> = (9..19).map(|n| seats.take(Some(ip(n))).unwrap()).collect();
+        assert!(!newcomers.iter().any(is_gone));
+        assert_eq!(busy.iter().filter(|it| is_gone(it)).count(), 9);
+        // Once it has had its answer it waits for nothing.
+        drop(newcomers[0].0.run());
+        let _next = seats.take(Some(ip(20))).unwrap();
+        assert!(is_gone(&newcomers[0]) && !newcomers[1..].iter().any(is_gone));
+    }
+
+    #[tokio::test]
+    async fn no_more_come_while_those_that_have_given_way_are_still_open() {
+        let seats = Seats::new(8);
+        let mut taken: Vec<_> = (0..8 + 4).map(|_| seats.take(None).unwrap()).collect();
+        let settled = seats.settled();
+        tokio::pin!(settled);
+        assert!(settled.as_mut().now_or_never().is_none());
+        taken.retain(|it| !is_gone(it));
+        settled.await;
+        assert_eq!((taken.len(), seats.leaving.load(Ordering::Relaxed)), (8, 0));
     }
 
     #[test]

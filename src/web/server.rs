@@ -21,24 +21,20 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
+use super::accepting::{Accepted, Accepting};
 use super::clients::Gateways;
-use super::code::Code;
 use super::counted::{Connections, Counted};
-use super::error_body::ErrorBody;
 use super::framing;
-use super::plain_http;
+use super::last_words;
 use super::seats::{Running, Seat, Seats, Taken};
 use super::stall_guard::guarded;
 use super::tls::Tls;
+use super::transfers::{Asker, Transfers};
 use super::watched_body::{Watch, WatchedBody};
+use crate::open_files::Shares;
 
-/// The most connections at once, however many files may be open.
-pub const MAX_CONNECTIONS: usize = 16_384;
 /// The longest head of a request, in bytes, as nginx has it; of at most 100 fields.
 const MAX_HEAD_BYTES: usize = 32 << 10;
-/// How long to wait after a failed accept: mostly the process has too many files
-/// open, and only closing connections helps.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a request whose head is on its way at the shutdown has to arrive.
 const LAST_HEADS: Duration = Duration::from_millis(200);
 
@@ -50,8 +46,10 @@ pub struct Options {
     /// How long a client may take for a TLS handshake.
     pub handshake_timeout: Duration,
     /// The most connections held at once, a quarter of them of one address; where there are
-    /// more, those give way on which no request runs.
-    pub max_connections: usize,
+    /// more, those give way on which no request runs. And the most files, and connections to
+    /// peers, behind all requests together that send or receive long content, a quarter of them
+    /// of one client.
+    pub files: Shares,
     /// The gateways in front, which have no share, and are believed who their clients are.
     pub gateways: Gateways,
     /// How long the head of a request may take to arrive, counted from the end of
@@ -70,7 +68,7 @@ impl Default for Options {
         Self {
             tls: None,
             handshake_timeout: Duration::from_secs(10),
-            max_connections: MAX_CONNECTIONS,
+            files: Shares::default(),
             gateways: Gateways::default(),
             head_timeout: Duration::from_mins(1),
             stall_timeout: Duration::from_mins(1),
@@ -78,19 +76,6 @@ impl Default for Options {
             hurry: Arc::default(),
         }
     }
-}
-
-/// How many connections a process may hold that may have `limit` files open and has `open`: a
-/// quarter of the rest is left for what they ask for. At most [`MAX_CONNECTIONS`].
-pub fn connections_within(limit: Option<u64>, open: u64) -> usize {
-    const LEAST_RESERVE: u64 = 32;
-    let Some(limit) = limit else {
-        return MAX_CONNECTIONS;
-    };
-    let free = limit.saturating_sub(open);
-    let reserve = (free / 4).max(LEAST_RESERVE).min(free / 2);
-    let connections = usize::try_from(free - reserve).unwrap_or(usize::MAX);
-    connections.clamp(1, MAX_CONNECTIONS)
 }
 
 /// Serves `router` on `listener` until `shutdown`, then closes the listener and
@@ -105,17 +90,25 @@ pub async fn serve(
     let graceful = GracefulShutdown::new();
     let stopping = watch::Sender::new(false);
     let options = Arc::new(options.clone());
-    let seats = Seats::new(options.max_connections);
+    let seats = Seats::new(options.files.connections);
+    let refusals = Seats::new(options.files.refusals);
+    let transfers = Transfers::new(options.files.transfers);
+    let mut accepting = Accepting::on(listener);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => report_panic(ended),
-            (stream, client) = accept(&listener, &seats) => {
-                let Some(taken) = seats.take(options.gateways.holder(client.ip())) else {
+            Accepted { stream, client, is_last } = accepting.next(&seats) => {
+                let holder = options.gateways.holder(client.ip());
+                let taken = if is_last { None } else { seats.take(holder) };
+                let Some(taken) = taken else {
                     counters.refused.count();
-                    refuse(&stream, client, &options);
+                    if let Some(place) = refusals.take(holder) {
+                        let tls = options.tls.clone();
+                        connections.spawn(last_words::refuse(stream, client, is_last, tls, place));
+                    }
                     continue;
                 };
                 if let Err(error) = stream.set_nodelay(true) {
@@ -126,6 +119,7 @@ pub async fn serve(
                 let serving = Serving {
                     client,
                     seat,
+                    transfers: Arc::clone(&transfers),
                     router: router.clone(),
                     options: Arc::clone(&options),
                     watcher: graceful.watcher(),
@@ -135,7 +129,7 @@ pub async fn serve(
             }
         }
     }
-    drop(listener);
+    drop(accepting);
     stopping.send_replace(true);
     let grace = options.shutdown_grace;
     tokio::select! {
@@ -151,38 +145,11 @@ pub async fn serve(
     connections.shutdown().await;
 }
 
-/// The next connection.
-async fn accept(listener: &TcpListener, seats: &Seats) -> (TcpStream, SocketAddr) {
-    let mut told = false;
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                if !std::mem::replace(&mut told, true) {
-                    tracing::warn!(%error, "cannot accept connections");
-                }
-                seats.free_some();
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Tells a client that there is no place for it, as far as it can be told without waiting.
-fn refuse(stream: &TcpStream, client: SocketAddr, options: &Options) {
-    const WHY: &str = "as many connections are busy as may be; try again in a moment";
-    tracing::debug!(%client, "no place for a connection");
-    if options.tls.is_none() {
-        let answer = ErrorBody::new(Code::TooManyConnections, WHY).last_answer();
-        let _ = stream.try_write(answer.as_bytes());
-    }
-}
-
 /// One connection, from its beginning to its end.
 struct Serving {
     client: SocketAddr,
     seat: Arc<Seat>,
+    transfers: Arc<Transfers>,
     router: Router,
     options: Arc<Options>,
     /// Waits for the shutdown, which in turn waits for it.
@@ -213,7 +180,7 @@ impl Serving {
         };
         let handshake = async {
             if stream.begins_with_http().await {
-                plain_http::refuse(stream).await?;
+                last_words::refuse_plain_http(stream).await?;
                 return Err(io::Error::other("the client speaks HTTP without TLS"));
             }
             tls.acceptor().accept(stream).await
@@ -230,12 +197,13 @@ impl Serving {
         let Self {
             client,
             seat,
+            transfers,
             router,
             options,
             watcher,
             ..
         } = self;
-        let connection = connection(stream, client, seat, router, &options);
+        let connection = connection(stream, client, (seat, transfers), router, &options);
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%client, %error, "connection cut");
         }
@@ -259,7 +227,7 @@ async fn idle_at_the_end(mut stopping: watch::Receiver<bool>, seat: &Seat) {
 fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     client: SocketAddr,
-    seat: Arc<Seat>,
+    (seat, transfers): (Arc<Seat>, Arc<Transfers>),
     router: Router,
     options: &Arc<Options>,
 ) -> impl GracefulConnection<Error = hyper::Error> + Send + use<S> {
@@ -269,7 +237,13 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let service = service_fn(move |mut request: Request<Incoming>| {
         let running = seat.run();
         let address = options.gateways.client(client, request.headers());
+        let asker = Asker {
+            transfers: Arc::clone(&transfers),
+            seat: Arc::clone(&seat),
+            client: address.share,
+        };
         request.extensions_mut().insert(address);
+        request.extensions_mut().insert(asker);
         let refusal = framing::refusal(&request);
         let answer = router.clone().oneshot(request);
         async move {

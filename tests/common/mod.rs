@@ -17,6 +17,7 @@ pub(crate) mod clock;
 pub(crate) mod commands;
 pub(crate) mod content;
 pub(crate) mod countdown_disk;
+pub(crate) mod disk_quota;
 pub(crate) mod encoded;
 pub(crate) mod forms;
 pub(crate) mod http_client;

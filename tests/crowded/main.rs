@@ -13,6 +13,7 @@ mod copies;
 mod crowd;
 mod crowds;
 mod downloads;
+mod open_files;
 mod shares;
 mod silent;
 mod silent_crowds;

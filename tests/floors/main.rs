@@ -35,6 +35,7 @@ const FLOORS: &[&[&str]] = &[
         "client_key",
         "metrics",
         "name_form",
+        "open_files",
         "outboard",
         "record",
         "peer_id",

@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::routing::get as on_get;
 use bytes::Bytes;
 use futures_util::stream;
+use larder::open_files::{Shares, shares};
 use larder::web::server::{Options, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -20,6 +21,13 @@ use crate::common::raw_http::{connect, get, head, read_answer};
 
 /// Far beyond what the buffers between server and client hold.
 const ENDLESS: usize = 1 << 30;
+
+/// The shares of open files where one connection alone has a place.
+fn one_connection() -> Shares {
+    let mut files = *shares();
+    files.connections = 1;
+    files
+}
 
 /// A server in this process; it ends with the value.
 struct Server {
@@ -92,7 +100,7 @@ fn a_connection_without_a_request_is_closed() {
 #[test]
 fn beyond_the_limit_an_idle_connection_gives_way() {
     let server = Server::start(Options {
-        max_connections: 1,
+        files: one_connection(),
         ..Options::default()
     });
     let mut first = connect(server.address);
@@ -108,7 +116,7 @@ fn beyond_the_limit_an_idle_connection_gives_way() {
 #[test]
 fn beyond_the_limit_nobody_gives_way_whose_request_runs() {
     let server = Server::start(Options {
-        max_connections: 1,
+        files: one_connection(),
         ..Options::default()
     });
     let mut first = connect(server.address);

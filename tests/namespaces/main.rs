@@ -14,6 +14,7 @@ mod lan;
 mod lookups;
 mod lossy_switch;
 mod neighbours;
+mod open_files;
 mod packages;
 mod skipped;
 mod two_machines;

@@ -48,8 +48,8 @@ use damage::Damage;
 use listing::stored_size;
 use long::LongBlobs;
 use outboards::Outboards;
-use packs::{Copies, InPacks, Packs};
-pub use packs::{Doubts, MAX_PACK_BYTES};
+use packs::{Copies, InPacks, OpenPacks, Packs};
+pub use packs::{Doubts, MAX_PACK_BYTES, is_pack, usually_open};
 use partials::LocalPartials;
 pub use partials::PartialFiles;
 use proven::Proven;
@@ -85,6 +85,8 @@ pub struct Options {
     /// The length, in bytes, at which a pack of small blobs is finished; at most
     /// [`MAX_PACK_BYTES`].
     pub pack_bytes: u32,
+    /// How many packs stay open; others are opened each time that they are read.
+    pub open_packs: usize,
     /// Whether long content is proven against its hash before it is given out. Its length is
     /// looked at, and short content proven, in any case.
     pub verify_reads: bool,
@@ -113,6 +115,7 @@ impl Options {
             durability: Durability::Always,
             reserve: 16 << 20,
             pack_bytes: PACK_BYTES,
+            open_packs: packs::usually_open(),
             verify_reads: true,
         }
     }
@@ -141,6 +144,7 @@ impl LocalBlobs {
             durability,
             reserve,
             pack_bytes,
+            open_packs,
             verify_reads,
         } = options;
         let (blobs, packs) = (dir.join(DIR), dir.join(PACKS_DIR));
@@ -172,6 +176,7 @@ impl LocalBlobs {
             small_files: dir.join(SMALL_FILES).exists().then(|| blobs.clone()),
             spool: spool.clone(),
             pack_bytes: pack_bytes.min(MAX_PACK_BYTES),
+            open: OpenPacks::at_most(open_packs),
             refusal: Arc::clone(&refusal),
             damage: Arc::clone(&damage),
         })?;

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 use super::queue::{Job, Queue, Stage};
 use super::share::{Crowd, Share};
 use super::wanted::{KeepId, Wanted};
+use crate::open_files;
 use crate::peer::prefix::Key;
 use crate::peer_id::PeerId;
 
 /// How many are fetched at once, those left out that are slow.
 const AT_ONCE: usize = 4;
-/// How many are fetched at once, slow ones too.
-const MAX_UNDER_WAY: usize = 16;
 /// How many files of one peer are fetched at once that no user asked for.
 const MAX_FETCHED_OF_A_PEER: usize = 2;
 /// How many files wait or are fetched that no user asked for.
@@ -114,10 +113,12 @@ impl Queue {
     pub(super) fn has_turn(&mut self) -> bool {
         let fetching = self.jobs.values().filter(|it| it.stage == Stage::Fetching);
         let (slow, fast): (Vec<_>, Vec<_>) = fetching.partition(|job| job.is_slow());
-        if fast.len() >= AT_ONCE {
+        // Slow ones too, each with open files.
+        let most = open_files::shares().copies;
+        if fast.len() >= AT_ONCE.min(most) {
             return false;
         }
-        if slow.len() + fast.len() < MAX_UNDER_WAY {
+        if slow.len() + fast.len() < most {
             return true;
         }
         let silent = self.jobs.iter().filter(|(_, job)| job.is_silent());

@@ -10,6 +10,7 @@ use crate::http::upload::announced_bytes;
 use crate::resumable::{Appending, Stopped, UploadError, UploadProgress, Visit};
 use crate::web::body::RequestBody;
 use crate::web::error::{ApiError, TusError};
+use crate::web::transfers::{RECEIVING, TransferShare};
 
 /// The type of a body that is a part of an upload.
 pub(super) const CONTENT_TYPE: &str = "application/offset+octet-stream";
@@ -18,13 +19,14 @@ pub(super) const CONTENT_TYPE: &str = "application/offset+octet-stream";
 pub(super) async fn append(
     visit: Visit,
     headers: &HeaderMap,
+    share: &TransferShare,
     body: Body,
 ) -> Result<Response, ApiError> {
     check_type(headers)?;
     let offset = headers::number(headers, &UPLOAD_OFFSET)?;
     let offset = offset.ok_or(TusError::Header(UPLOAD_OFFSET))?;
     visit.check_takes_bytes()?;
-    let progress = receive(visit, offset, headers, body).await?;
+    let progress = receive(visit, (offset, share), headers, body).await?;
     let mut response = StatusCode::NO_CONTENT.into_response();
     headers::put_progress(response.headers_mut(), &progress)?;
     Ok(response)
@@ -37,12 +39,13 @@ pub(super) fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
         .ok_or(ApiError::WrongContentType(CONTENT_TYPE))
 }
 
-/// Receives a body that begins at `offset`, and tells how far the upload is then.
+/// Receives a body that begins at `offset`, within the share of whoever sends it, and tells how
+/// far the upload is then.
 ///
 /// That goes on when the request is given up, so that what has come is kept.
 pub(super) async fn receive(
     mut visit: Visit,
-    offset: u64,
+    (offset, share): (u64, &TransferShare),
     headers: &HeaderMap,
     body: Body,
 ) -> Result<UploadProgress, ApiError> {
@@ -62,9 +65,14 @@ pub(super) async fn receive(
         return Ok(visit.progress().await?);
     }
     let checksum = Checksum::of(headers)?;
+    let transfer = share.take(RECEIVING)?;
     let appending = visit.append(offset, checksum.is_some()).await?;
     let body = RequestBody::new(body, room.unwrap_or(u64::MAX));
-    to_its_end(take(appending, body, checksum)).await
+    to_its_end(async move {
+        let _transfer = transfer;
+        take(appending, body, checksum).await
+    })
+    .await
 }
 
 /// Does what goes on when the request is given up.

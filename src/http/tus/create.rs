@@ -13,11 +13,12 @@ use crate::node::Node;
 use crate::resumable::{Concat, NewUpload, UploadError, UploadId, UploadProgress};
 use crate::store::About;
 use crate::web::error::{ApiError, TusError};
+use crate::web::transfers::{RECEIVING, TransferShare};
 
 /// Creates an upload, as a request to this path asks, and takes what the body holds of it.
 pub(super) async fn create(
     node: &Arc<Node>,
-    client: Option<ClientKey>,
+    (client, share): (Option<ClientKey>, &TransferShare),
     path: &str,
     headers: &HeaderMap,
     body: Body,
@@ -29,12 +30,18 @@ pub(super) async fn create(
         if has_bytes {
             return Err(UploadError::Final.into());
         }
-        append::to_its_end(join(Arc::clone(node), upload, client)).await?
+        let transfer = share.take(RECEIVING)?;
+        let joining = join(Arc::clone(node), upload, client);
+        append::to_its_end(async move {
+            let _transfer = transfer;
+            joining.await
+        })
+        .await?
     } else {
         if has_bytes {
             append::check_type(headers)?;
         }
-        begin(node, upload, client, headers, body).await?
+        begin(node, upload, (client, share), headers, body).await?
     };
     let mut response = StatusCode::CREATED.into_response();
     let location = HeaderValue::try_from(location(path, id))?;
@@ -55,14 +62,14 @@ fn location(path: &str, id: UploadId) -> String {
 async fn begin(
     node: &Arc<Node>,
     upload: NewUpload,
-    client: Option<ClientKey>,
+    (client, share): (Option<ClientKey>, &TransferShare),
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(UploadId, UploadProgress), ApiError> {
     let id = node.uploads().create(upload, client).await?;
     // Which makes a file of an empty upload.
     let visit = node.uploads().visit(id).await?;
-    match append::receive(visit, 0, headers, body).await {
+    match append::receive(visit, (0, share), headers, body).await {
         Ok(progress) => Ok((id, progress)),
         Err(error) => {
             // The client has yet to learn where it is, so it would wait for nobody.

@@ -17,6 +17,7 @@ use crate::http::gate::ClientShare;
 use crate::node::Node;
 use crate::resumable::{UploadError, UploadId};
 use crate::web::error::{ApiError, TusError};
+use crate::web::transfers::TransferShare;
 
 /// The extensions there are.
 const EXTENSIONS: HeaderValue = HeaderValue::from_static(
@@ -30,7 +31,15 @@ pub(in crate::http) async fn uploads(State(node): State<Arc<Node>>, request: Req
         match head.method {
             Method::POST => {
                 let ClientShare(client) = head.extensions.remove().unwrap_or_default();
-                create::create(&node, client, head.uri.path(), &head.headers, body).await
+                let share = TransferShare::of(&head.extensions);
+                create::create(
+                    &node,
+                    (client, &share),
+                    head.uri.path(),
+                    &head.headers,
+                    body,
+                )
+                .await
             }
             Method::OPTIONS => Ok(options(&node)),
             _ => Err(ApiError::MethodNotAllowed),
@@ -55,7 +64,8 @@ pub(in crate::http) async fn upload(
             Method::HEAD => look(&node, id).await,
             Method::PATCH => {
                 let visit = node.uploads().visit(id).await?;
-                append::append(visit, &head.headers, body).await
+                let share = TransferShare::of(&head.extensions);
+                append::append(visit, &head.headers, &share, body).await
             }
             Method::DELETE => remove(&node, id).await,
             _ => Err(ApiError::MethodNotAllowed),

@@ -7,6 +7,7 @@ use super::super::super::BlobError;
 use super::entry::{PackEntry, prefix};
 use super::format::{ENTRY_HEADER, EntryHeader, PACK_HEADER, encode_pack};
 use super::index_file;
+use super::open_packs::OpenPacks;
 use super::options::Options;
 use super::pack::{EXTENSION, Pack, path};
 use super::scan::Scanned;
@@ -65,9 +66,10 @@ impl Active {
         let renamed = options.disk().rename(&unfinished, &path);
         renamed.map_err(failed)?;
         options.refusal.synced(&options.dir, dir.sync())?;
-        // By way of the directory that it was put into, whatever stands at its path.
+        // By way of the directory that it was put into, whatever stands at its path; and it stays
+        // open, so that nobody can put another one in its place unseen.
         let opened = open_stored(options.disk(), &path);
-        let pack = Pack::of(path.clone(), number, opened)?;
+        let pack = Pack::of(path.clone(), number, opened, &OpenPacks::at_most(1))?;
         let pack = pack.ok_or_else(|| failed(std::io::ErrorKind::InvalidData.into()))?;
         Ok(Self {
             pack: Arc::new(pack),

@@ -150,7 +150,7 @@ impl Told {
 /// The bytes of the file of a pack in `dir`, which are no more than its entries can need, each
 /// told of a few times.
 fn read(dir: &Path, pack: &Pack) -> io::Result<Vec<u8>> {
-    let entries = pack.file.metadata()?.len() / u64::from(ENTRY_HEADER) + 1;
+    let entries = pack.lend()?.metadata()?.len() / u64::from(ENTRY_HEADER) + 1;
     let longest = entries * LEN as u64 * TIMES;
     stored_file::read(&path(dir, pack.number, EXTENSION), longest)
 }

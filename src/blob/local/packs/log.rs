@@ -142,6 +142,7 @@ impl Log {
         if let Some(left) = self.active.replace(begun) {
             let path = left.pack.path.display();
             tracing::error!(%path, problem, "a pack is left as it is, and a new one begun");
+            self.release(&left.pack);
             left.leave(&self.options);
         }
         Ok(())
@@ -166,8 +167,18 @@ impl Log {
         if let Some(active) = &mut self.active {
             active.finish(&self.options)?;
         }
-        self.active = None;
+        if let Some(active) = self.active.take() {
+            self.release(&active.pack);
+        }
         Ok(())
+    }
+
+    /// Has a pack stay open no longer for being appended to.
+    fn release(&self, pack: &Pack) {
+        // Where that fails it stays open.
+        if let Ok(pack) = pack.among(&self.options.open) {
+            self.table.insert_pack(Arc::new(pack));
+        }
     }
 
     /// Appends a batch. After an error none of its blobs is there, or nothing more is

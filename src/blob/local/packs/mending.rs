@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use memchr::memmem;
 
@@ -15,6 +16,7 @@ use super::format::{
     ENTRY_HEADER, ENTRY_MAGIC, LONGEST_PACK, PACK_HEADER, PackId, encode_pack, has_header_checksum,
     id_with_crc, seed_of,
 };
+use super::open_packs::OpenPacks;
 use super::options::Options;
 use super::pack::{EXTENSION, Pack, path};
 use crate::disk::open_own;
@@ -26,7 +28,11 @@ const WINDOW: usize = 1 << 17;
 
 /// Opens a pack with a damaged header and writes the header anew, as its entries tell it; None
 /// if none of them is whole. Blocks.
-pub(super) fn open_mended(options: &Options, number: u32) -> Result<Option<Pack>, BlobError> {
+pub(super) fn open_mended(
+    options: &Options,
+    number: u32,
+    among: &Arc<OpenPacks>,
+) -> Result<Option<Pack>, BlobError> {
     let path = path(&options.dir, number, EXTENSION);
     if !path.is_file() {
         return Ok(None);
@@ -47,12 +53,8 @@ pub(super) fn open_mended(options: &Options, number: u32) -> Result<Option<Pack>
         // The next start finds the id again.
         tracing::warn!(path = %path.display(), %error, "the header of a pack stays damaged");
     }
-    Ok(Some(Pack {
-        number,
-        id,
-        path,
-        file,
-    }))
+    let pack = Pack::with_id(path, (number, id), file, among);
+    Ok(Some(pack))
 }
 
 /// An id with which the whole entries of a pack can be read; None if there are none, or the

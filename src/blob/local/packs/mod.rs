@@ -25,6 +25,7 @@ mod format;
 mod index_file;
 mod log;
 mod mending;
+mod open_packs;
 mod options;
 mod pack;
 mod problems;
@@ -43,6 +44,9 @@ pub use scan::Doubts;
 pub(super) use start::NOTE;
 
 use entry::prefix;
+pub(super) use open_packs::OpenPacks;
+pub use open_packs::usually_open;
+pub use pack::is_pack;
 use start::{Names, start};
 use table::Table;
 use writer::{Request, Writer};
@@ -197,6 +201,7 @@ mod tests {
             small_files: None,
             spool,
             pack_bytes: 1 << 20,
+            open: OpenPacks::at_most(usize::MAX),
             refusal,
             damage: Arc::new(damage),
         };

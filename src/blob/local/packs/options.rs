@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::damage::Damage;
 use super::super::refusal::Refusal;
 use super::super::spool;
+use super::open_packs::OpenPacks;
 use crate::disk::Disk;
 
 /// Where and how packs are kept.
@@ -19,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) spool: spool::Scratch,
     /// The length, in bytes, at which a pack is finished and a new one begun.
     pub(crate) pack_bytes: u32,
+    /// Which packs stay open.
+    pub(crate) open: Arc<OpenPacks>,
     /// Shared with the blobs that are files.
     pub(crate) refusal: Arc<Refusal>,
     /// Shared with the blobs that are files.

@@ -4,25 +4,33 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::super::super::BlobError;
 use super::entry::Extent;
 use super::format::{ENTRY_HEADER, EntryHeader, PACK_HEADER, PackId, decode_pack};
+use super::open_packs::{Kept, Lent, OpenPacks};
 use crate::hash::BlobHash;
 use crate::stored_file;
 
-/// A pack. Who holds it can go on reading after it was removed.
+/// A pack. Who holds it can go on reading after it was removed, as long as it stays open.
 pub(super) struct Pack {
     pub(super) number: u32,
     pub(super) id: PackId,
     pub(super) path: PathBuf,
-    pub(super) file: File,
+    /// None where too many others are open.
+    file: Option<Kept>,
 }
 
 /// The extension of packs.
 pub(super) const EXTENSION: &str = "pack";
+
+/// Whether a path is that of a pack.
+pub fn is_pack(path: &Path) -> bool {
+    path.extension().is_some_and(|it| it == EXTENSION)
+}
 
 /// Where the pack with this number is, or with another extension a file about it.
 pub(super) fn path(dir: &Path, number: u32, extension: &str) -> PathBuf {
@@ -30,15 +38,19 @@ pub(super) fn path(dir: &Path, number: u32, extension: &str) -> PathBuf {
 }
 
 impl Pack {
-    /// Opens the pack with this number; None if its header is damaged, or no file is there.
-    /// Blocks.
-    pub(super) fn open(dir: &Path, number: u32) -> Result<Option<Self>, BlobError> {
+    /// Opens the pack with this number, among others that are open; None if its header is damaged,
+    /// or no file is there. Blocks.
+    pub(super) fn open(
+        dir: &Path,
+        number: u32,
+        among: &Arc<OpenPacks>,
+    ) -> Result<Option<Self>, BlobError> {
         let path = path(dir, number, EXTENSION);
         if !path.is_file() {
             return Ok(None);
         }
         let opened = stored_file::open(&path);
-        Self::of(path, number, opened)
+        Self::of(path, number, opened, among)
     }
 
     /// The pack with this number that was opened at `path`; None as [`Pack::open`] says. Blocks.
@@ -46,28 +58,61 @@ impl Pack {
         path: PathBuf,
         number: u32,
         opened: io::Result<File>,
+        among: &Arc<OpenPacks>,
     ) -> Result<Option<Self>, BlobError> {
         let failed = |e| BlobError::io("open", &path, e);
         let file = match opened {
             Err(e) if e.kind() == io::ErrorKind::InvalidData => return Ok(None),
             file => file.map_err(failed)?,
         };
-        let mut header = [0; PACK_HEADER as usize];
-        match file.read_exact_at(&mut header, 0) {
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            read => read.map_err(failed)?,
-        }
-        Ok(decode_pack(&header).map(|id| Self {
+        let id = id_in(&file).map_err(failed)?;
+        Ok(id.map(|id| Self::with_id(path, (number, id), file, among)))
+    }
+
+    /// The pack with this number and id at `path`, whose file is open.
+    pub(super) fn with_id(
+        path: PathBuf,
+        (number, id): (u32, PackId),
+        file: File,
+        among: &Arc<OpenPacks>,
+    ) -> Self {
+        Self {
             number,
             id,
             path,
-            file,
-        }))
+            file: among.keep(file),
+        }
+    }
+
+    /// The same pack among others that are open, of which it may not be one. Blocks.
+    pub(super) fn among(&self, among: &Arc<OpenPacks>) -> io::Result<Self> {
+        let file = match &self.file {
+            Some(kept) => Some(kept.try_clone()?),
+            None => None,
+        };
+        Ok(Self {
+            number: self.number,
+            id: self.id,
+            path: self.path.clone(),
+            file: file.and_then(|file| among.keep(file)),
+        })
+    }
+
+    /// The file, which is opened where it is not open, and has to be that of this pack. Blocks.
+    pub(super) fn lend(&self) -> io::Result<Lent<'_>> {
+        if let Some(kept) = &self.file {
+            return Ok(kept.lend());
+        }
+        let file = stored_file::open(&self.path)?;
+        if id_in(&file)? != Some(self.id) {
+            return Err(rustix::io::Errno::STALE.into());
+        }
+        Ok(Lent::Opened(file))
     }
 
     /// The length of the file, in bytes. Blocks.
     pub(super) fn file_len(&self) -> Result<u64, BlobError> {
-        let metadata = self.file.metadata();
+        let metadata = self.lend().and_then(|file| file.metadata());
         let metadata = metadata.map_err(|e| BlobError::io("look at", &self.path, e))?;
         Ok(metadata.len())
     }
@@ -75,7 +120,7 @@ impl Pack {
     /// Whether the file is at its path: what is in one that somebody has removed or replaced
     /// is gone with the next start. Blocks.
     pub(super) fn is_in_place(&self) -> bool {
-        let own = self.file.metadata();
+        let own = self.lend().and_then(|file| file.metadata());
         let look = own.and_then(|own| Ok((own, std::fs::metadata(&self.path)?)));
         look.is_ok_and(|(own, there)| (own.dev(), own.ino()) == (there.dev(), there.ino()))
     }
@@ -85,7 +130,9 @@ impl Pack {
         if self.is_in_place() {
             return None;
         }
-        let there = Self::open(self.path.parent()?, self.number).ok().flatten();
+        let apart = OpenPacks::at_most(1);
+        let there = Self::open(self.path.parent()?, self.number, &apart);
+        let there = there.ok().flatten();
         there.filter(|it| it.id == self.id)
     }
 
@@ -127,10 +174,20 @@ impl Pack {
 
     /// Fills `bytes`; false where the file ends before.
     fn read_exact_at(&self, bytes: &mut [u8], offset: u32) -> Result<bool, BlobError> {
-        match self.file.read_exact_at(bytes, u64::from(offset)) {
+        let file = self.lend();
+        match file.and_then(|file| file.read_exact_at(bytes, u64::from(offset))) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             Err(e) => Err(BlobError::io("read", &self.path, e)),
         }
+    }
+}
+
+/// The id in the header of a pack; None if that is damaged. Blocks.
+fn id_in(file: &File) -> io::Result<Option<PackId>> {
+    let mut header = [0; PACK_HEADER as usize];
+    match file.read_exact_at(&mut header, 0) {
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        read => read.map(|()| decode_pack(&header)),
     }
 }

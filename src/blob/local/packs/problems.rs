@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::super::BlobError;
+use super::open_packs::OpenPacks;
 use super::pack::{Pack, path};
 use super::start::Names;
 use super::{dead, index_file};
@@ -20,8 +21,9 @@ pub(crate) fn problems(dir: &Path) -> Result<Vec<(PathBuf, String)>, BlobError> 
         return Ok(Vec::new());
     }
     let mut problems = Vec::new();
+    let none_open = OpenPacks::at_most(0);
     for number in Names::read(dir)?.packs {
-        let Some(pack) = Pack::open(dir, number)? else {
+        let Some(pack) = Pack::open(dir, number, &none_open)? else {
             let pack = path(dir, number, super::pack::EXTENSION);
             problems.push((
                 pack,

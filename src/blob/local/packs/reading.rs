@@ -1,5 +1,7 @@
 //! Reading blobs out of packs.
 
+use std::io;
+
 use bytes::Bytes;
 
 use super::super::super::BlobError;
@@ -30,6 +32,24 @@ pub(crate) enum Copies {
 
 /// What the packs hold of a blob; damage is remembered. Blocks.
 pub(super) fn content(
+    table: &Table,
+    damage: &Damage,
+    hash: &BlobHash,
+    copies: Copies,
+) -> Result<InPacks, BlobError> {
+    or_once_more(|| content_now(table, damage, hash, copies))
+}
+
+/// What `look` finds; once more where a pack was not there that is not kept open: what was in it
+/// may be in another one since.
+fn or_once_more<T>(look: impl Fn() -> Result<T, BlobError>) -> Result<T, BlobError> {
+    match look() {
+        Err(BlobError::Disk(error)) if error.source.kind() == io::ErrorKind::NotFound => look(),
+        found => found,
+    }
+}
+
+fn content_now(
     table: &Table,
     damage: &Damage,
     hash: &BlobHash,
@@ -87,6 +107,10 @@ fn whole(pack: &Pack, extent: Extent, hash: &BlobHash) -> Result<InPacks, BlobEr
 
 /// The size of a blob, in bytes; None if no pack holds it. Blocks.
 pub(super) fn size(table: &Table, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
+    or_once_more(|| size_now(table, hash))
+}
+
+fn size_now(table: &Table, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
     for (extent, pack) in table.find(prefix(hash)) {
         if pack.hash_at(extent)? == Some(*hash) {
             return Ok(Some(extent.len.into()));
@@ -98,6 +122,10 @@ pub(super) fn size(table: &Table, hash: &BlobHash) -> Result<Option<u64>, BlobEr
 /// The blobs whose hashes begin with this byte, with their sizes, in no order. One whose
 /// header is damaged is not among them, so that whoever needs it finds it missing. Blocks.
 pub(super) fn in_shard(table: &Table, shard: u8) -> Result<Vec<(BlobHash, u64)>, BlobError> {
+    or_once_more(|| in_shard_now(table, shard))
+}
+
+fn in_shard_now(table: &Table, shard: u8) -> Result<Vec<(BlobHash, u64)>, BlobError> {
     let mut blobs = Vec::new();
     for (extent, pack) in table.in_shard(shard) {
         let Some(hash) = pack.hash_at(extent)? else {

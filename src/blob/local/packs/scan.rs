@@ -1,6 +1,5 @@
 //! Reading a pack entry by entry, as a start does where no index tells what is in it.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use memchr::memmem;
@@ -9,6 +8,7 @@ use super::super::super::BlobError;
 use super::super::damage::Damage;
 use super::entry::{PackEntry, prefix};
 use super::format::{ENTRY_HEADER, ENTRY_MAGIC, EntryHeader, LONGEST_PACK, PACK_HEADER};
+use super::open_packs::Lent;
 use super::pack::Pack;
 use crate::hash::BlobHash;
 
@@ -100,7 +100,7 @@ pub(super) fn scan(pack: &Pack, damage: &Damage) -> Result<Scanned, BlobError> {
 
 struct Reader<'a> {
     pack: &'a Pack,
-    file: BufReader<&'a File>,
+    file: BufReader<Lent<'a>>,
     /// Where the next entry should begin, in bytes.
     offset: u32,
     bytes: Vec<u8>,
@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
     fn new(pack: &'a Pack) -> io::Result<Self> {
         let mut reader = Self {
             pack,
-            file: BufReader::with_capacity(BUFFER, &pack.file),
+            file: BufReader::with_capacity(BUFFER, pack.lend()?),
             offset: 0,
             bytes: Vec::new(),
         };

@@ -12,6 +12,7 @@ use super::dead::Dead;
 use super::entry::{Extent, PackEntry, Prefix, prefix};
 use super::format::PACK_HEADER;
 use super::log::Log;
+use super::open_packs::OpenPacks;
 use super::options::Options;
 use super::pack::{self, Pack};
 use super::scan::{Doubts, Scanned, scan};
@@ -138,9 +139,15 @@ struct Opening {
 
 impl Opening {
     fn open(&mut self, number: u32, is_last: bool) -> Result<(), BlobError> {
-        let pack = match Pack::open(&self.options.dir, number)? {
+        // What is appended to stays open, so that nobody can put another one in its place unseen.
+        let among = if is_last {
+            OpenPacks::at_most(1)
+        } else {
+            Arc::clone(&self.options.open)
+        };
+        let pack = match Pack::open(&self.options.dir, number, &among)? {
             Some(pack) => Some(pack),
-            None => mending::open_mended(&self.options, number)?,
+            None => mending::open_mended(&self.options, number, &among)?,
         };
         let Some(pack) = pack else {
             // Verify tells of it, and of the blobs that are missing.
