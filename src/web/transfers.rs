@@ -254,8 +254,8 @@ mod tests {
     use super::super::seats::{Seats, Taken};
     use super::*;
 
-    fn ip(number: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([192, 0, 2, number]))
+    fn ip(number: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, number])
     }
 
     /// Transfers with so many files, and somebody who asks for some, each time by a connection of
@@ -313,10 +313,10 @@ mod tests {
     fn one_client_has_a_quarter_and_others_have_theirs() {
         let asking = Asking::with(64);
         let own: Vec<_> = (0..8)
-            .map(|_| asking.ask(ip(1), SENDING).unwrap())
+            .map(|_| asking.ask(Some(ip(1)), SENDING).unwrap())
             .collect();
-        assert!(asking.ask(ip(1), SENDING).is_none());
-        let other = asking.ask(ip(2), PASSING_ON).unwrap();
+        assert!(asking.ask(Some(ip(1)), SENDING).is_none());
+        let other = asking.ask(Some(ip(2)), PASSING_ON).unwrap();
         assert_eq!(asking.taken(), (24, 0));
         drop((own, other));
         assert_eq!(asking.taken(), (0, 0));
@@ -331,8 +331,13 @@ mod tests {
                 .map(|_| asking.ask(client, SENDING).unwrap())
                 .collect()
         };
-        let all = [held(ip(1)), held(ip(2)), held(ip(3)), held(ip(4))];
-        let newcomer = asking.ask(ip(5), RECEIVING).unwrap();
+        let all = [
+            held(Some(ip(1))),
+            held(Some(ip(2))),
+            held(Some(ip(3))),
+            held(Some(ip(4))),
+        ];
+        let newcomer = asking.ask(Some(ip(5)), RECEIVING).unwrap();
         // Two had to end, and hold their files until they have.
         assert_eq!(asking.taken(), (63, 4));
         drop(all);
@@ -346,36 +351,36 @@ mod tests {
         let asking = Asking::with(400);
         let held: Vec<_> = (1..=4)
             .flat_map(|client| (0..50).map(move |_| client))
-            .map(|client| asking.ask(ip(client), SENDING).unwrap())
+            .map(|client| asking.ask(Some(ip(client)), SENDING).unwrap())
             .collect();
         let newcomers: Vec<_> = (5..=250)
-            .filter_map(|client| asking.ask(ip(client), SENDING))
+            .filter_map(|client| asking.ask(Some(ip(client)), SENDING))
             .collect();
         assert_eq!(newcomers.len(), MAX_LEAVING / SENDING);
         assert_eq!(asking.taken(), (400, MAX_LEAVING));
         drop(held);
-        assert!(asking.ask(ip(251), SENDING).is_some());
+        assert!(asking.ask(Some(ip(251)), SENDING).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn this_machine_gives_way_only_where_it_stands_still() {
         let asking = Asking::with(16);
         let local: Vec<_> = (0..8).map(|_| asking.ask(None, SENDING).unwrap()).collect();
-        assert!(asking.ask(ip(1), SENDING).is_none() && !asking.has_room(ip(1)));
+        assert!(asking.ask(Some(ip(1)), SENDING).is_none() && !asking.has_room(Some(ip(1))));
         let_stand_still(&local[..7], &local[7]).await;
-        assert!(asking.has_room(ip(1)));
-        let _newcomer = asking.ask(ip(1), SENDING).unwrap();
-        assert!(asking.ask(ip(2), SENDING).is_none());
+        assert!(asking.has_room(Some(ip(1))));
+        let _newcomer = asking.ask(Some(ip(1)), SENDING).unwrap();
+        assert!(asking.ask(Some(ip(2)), SENDING).is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_own_transfer_that_stands_still_gives_way() {
         let asking = Asking::with(32);
         let own: Vec<_> = (0..4)
-            .map(|_| asking.ask(ip(1), SENDING).unwrap())
+            .map(|_| asking.ask(Some(ip(1)), SENDING).unwrap())
             .collect();
-        assert!(asking.ask(ip(1), SENDING).is_none());
+        assert!(asking.ask(Some(ip(1)), SENDING).is_none());
         let_stand_still(&own[..3], &own[3]).await;
-        assert!(asking.ask(ip(1), SENDING).is_some());
+        assert!(asking.ask(Some(ip(1)), SENDING).is_some());
     }
 }

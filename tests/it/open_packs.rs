@@ -39,12 +39,10 @@ fn open_packs(dir: &Path) -> usize {
 
 fn packs(dir: &Path) -> usize {
     let names = fs::read_dir(dir.join("packs")).unwrap();
-    let mut paths = names.map(|it| it.unwrap().path());
-    let mut count = 0;
-    while let Some(path) = paths.next() {
-        count += usize::from(path.extension().is_some_and(|it| it == "pack"));
-    }
-    count
+    let paths = names.map(|it| it.unwrap().path());
+    paths
+        .filter(|it| it.extension().is_some_and(|it| it == "pack"))
+        .count()
 }
 
 async fn read(blobs: &LocalBlobs, bytes: &[u8]) -> Result<Vec<u8>, BlobError> {

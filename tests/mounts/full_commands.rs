@@ -96,7 +96,7 @@ fn a_token_for_which_there_is_no_room_is_not_added_and_those_before_it_stay() {
     // The page that the file is in has room for more, until its end.
     let mut text = fs::read_to_string(&old).unwrap();
     let rest = "-".repeat(4096 - text.len() - 2);
-    text.push_str(&format!("#{rest}\n"));
+    text = format!("{text}#{rest}\n");
     fs::write(&old, &text).unwrap();
     let filler = disk.fill();
     for file in [&old, &new] {

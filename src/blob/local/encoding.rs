@@ -76,7 +76,7 @@ impl Encoding {
     }
 
     /// Whether the outboard that is there proves all of it. None is derived.
-    pub(super) async fn is_proven(self) -> Result<bool, BlobError> {
+    pub(super) async fn prove_at_hand(self) -> Result<bool, BlobError> {
         let mut reading = self.begin();
         while let Some(step) = reading {
             match step.await? {

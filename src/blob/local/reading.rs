@@ -95,7 +95,9 @@ impl OpenBlob for LongBlob {
 
     async fn is_size_proven(&self) -> Result<bool, BlobError> {
         let end = self.0.size - 1..self.0.size;
-        Encoding::new(Arc::clone(&self.0), &end).is_proven().await
+        Encoding::new(Arc::clone(&self.0), &end)
+            .prove_at_hand()
+            .await
     }
 
     async fn prove_size(&self) -> Result<(), BlobError> {
