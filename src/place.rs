@@ -40,8 +40,8 @@ impl Place {
         Self(bytes)
     }
 
-    /// A place that nobody else has, and nobody ever had. Its digits are random from the first on, by
-    /// which object stores share out what they keep.
+    /// A place that nobody else has, and nobody ever had. Its digits are random from the first on,
+    /// by which object stores share out what they keep.
     pub fn random() -> Self {
         let (one, other) = (Uuid::new_v4(), Uuid::new_v4());
         let mut bytes = [0; 32];

@@ -28,6 +28,8 @@ use crate::seaweed::{Seaweed, options};
 const PART: usize = 8 << 20;
 /// How long a request may take here.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// Within how long a last try begins where it is in vain anyway.
+const SOON: Duration = Duration::from_millis(250);
 /// How long anything may take: a few requests, each tried several times.
 const BOUND: Duration = Duration::from_secs(25);
 /// More often than anything is tried again.
@@ -63,12 +65,12 @@ struct Shop {
 }
 
 impl Shop {
-    async fn over(server: &Seaweed, prefix: &'static str) -> Self {
+    async fn over(server: &Seaweed, prefix: &'static str, retry_within: Duration) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let faults = Faults::before(server.address()).await;
         let options = Options {
             request_timeout: TIMEOUT,
-            retry_within: TIMEOUT / 2,
+            retry_within,
             ..options(faults.address, prefix, scratch.path())
         };
         let blobs = Arc::new(open(options).await);
@@ -126,13 +128,16 @@ async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_a_store_does_right_bytes_come_of_it_or_an_error_in_time() {
     let mut server = Seaweed::start().await;
-    what_fails_for_a_moment_is_tried_again(&Shop::over(&server, "moment").await).await;
-    what_fails_for_long_is_an_error_that_says_when_to_ask_again(&Shop::over(&server, "long").await)
+    what_fails_for_a_moment_is_tried_again(&Shop::over(&server, "moment", TIMEOUT).await).await;
+    what_fails_for_long_is_an_error_that_says_when_to_ask_again(
+        &Shop::over(&server, "long", SOON).await,
+    )
+    .await;
+    a_lost_answer_is_no_lost_upload(&Shop::over(&server, "lost", SOON).await).await;
+    wrong_bytes_are_never_given_out(&Shop::over(&server, "wrong", SOON).await).await;
+    what_reaches_the_store_late_is_nobodys(&Shop::over(&server, "late", SOON).await).await;
+    an_emptied_bucket_is_out_of_reach_and_not_damage(&Shop::over(&server, "emptied", SOON).await)
         .await;
-    a_lost_answer_is_no_lost_upload(&Shop::over(&server, "lost").await).await;
-    wrong_bytes_are_never_given_out(&Shop::over(&server, "wrong").await).await;
-    what_reaches_the_store_late_is_nobodys(&Shop::over(&server, "late").await).await;
-    an_emptied_bucket_is_out_of_reach_and_not_damage(&Shop::over(&server, "emptied").await).await;
     a_store_that_stops_is_out_of_reach_until_it_is_back(&mut server).await;
 }
 
@@ -316,7 +321,7 @@ async fn an_emptied_bucket_is_out_of_reach_and_not_damage(shop: &Shop) {
 }
 
 async fn a_store_that_stops_is_out_of_reach_until_it_is_back(server: &mut Seaweed) {
-    let shop = Shop::over(server, "stopped").await;
+    let shop = Shop::over(server, "stopped", SOON).await;
     let kept = content(51, 700_000);
     shop.upload(&kept).await.unwrap();
     let open = shop.blob(&kept).await;

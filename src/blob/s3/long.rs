@@ -114,7 +114,7 @@ impl LongBlob {
         let got = self.depot.bucket.get(&key, range.start, range.end).await?;
         let Some((bytes, size)) = got else {
             // Whether it is to be there whoever opens it again finds out.
-            return Err(BlobError::damaged(self.hash, &"it is not there any more"));
+            return Err(BlobError::missing(self.hash));
         };
         if size != self.size {
             let detail = other_size(size, self.size);

@@ -58,8 +58,18 @@ impl S3Blobs {
         let dir = options.scratch.clone();
         let bucket = crate::blocking::run(move || Bucket::new(&options)).await?;
         bucket.mark().await?;
+        let depot = Arc::new(Depot::new(bucket));
+        // What nodes leave that end in the middle of an upload, and never come back.
+        let bucket = Arc::clone(&depot.bucket);
+        tokio::spawn(async move {
+            match bucket.abort_old().await {
+                Ok(0) => {}
+                Ok(aborted) => tracing::info!(aborted, "unfinished objects of days ago are gone"),
+                Err(error) => tracing::debug!(%error, "what is unfinished cannot be looked at"),
+            }
+        });
         Ok(Self {
-            depot: Arc::new(Depot::new(bucket)),
+            depot,
             scratch: Arc::new(Scratch::open(scratch).await?),
             dir,
         })
@@ -117,7 +127,7 @@ impl BlobBackend for S3Blobs {
         let opened = reading::open(&self.depot, *hash, place).await?;
         if is_damaged {
             let Some(blob) = &opened else {
-                return Err(BlobError::known(*hash));
+                return Err(BlobError::missing(*hash));
             };
             blob.prove().await?;
             self.depot.damage.clear(place);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::blob::BlobError;
 
-/// Where and how blobs are kept.
-#[derive(Debug, Clone)]
+/// Where and how blobs are kept. Holds secrets, so it is shown nowhere.
+#[derive(Clone)]
 pub struct Options {
     /// The name of the bucket, which must exist.
     pub bucket: String,
