@@ -1,5 +1,6 @@
 //! `larder serve`: a node from start to end.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -24,7 +25,10 @@ use crate::node::{self, Node};
 use crate::open_files;
 use crate::peer::client::ClientError;
 use crate::peer::identity::{Identity, IdentityError};
+use crate::small_state::SmallState;
 use crate::store::local::{self, LocalStore, OpenError};
+#[cfg(feature = "shared")]
+use crate::store::shared::{self, SharedStore};
 use crate::web::server;
 
 /// How often to look whether the start goes on.
@@ -86,7 +90,7 @@ async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyh
         Some(certificate) => blocking::run(move || OwnNode::note(bound, &certificate)).await,
         None => None,
     };
-    let Some(opened) = open(settings.store(), options, &mut stop, grace).await? else {
+    let Some(opened) = open(kept(settings)?, options, &mut stop, grace).await? else {
         return Ok(());
     };
     let node = Arc::new(opened.node);
@@ -156,11 +160,41 @@ fn how_to_write(settings: &Settings) -> &'static str {
     }
 }
 
-/// A node over a storage directory.
+/// A node over what keeps its files.
 struct Opened {
     node: Node,
     /// While it lives, no other process opens the directory.
-    _storage: LocalStore,
+    _storage: Box<dyn Any + Send>,
+}
+
+/// Where files are kept.
+enum Kept {
+    /// In a storage directory.
+    Here(local::Options),
+    /// On servers that other nodes share.
+    #[cfg(feature = "shared")]
+    Shared(Box<shared::Options>),
+}
+
+impl Kept {
+    /// This node's own directory.
+    fn dir(&self) -> &Path {
+        match self {
+            Self::Here(store) => &store.dir,
+            #[cfg(feature = "shared")]
+            Self::Shared(store) => &store.own.dir,
+        }
+    }
+}
+
+/// Where the settings say.
+#[allow(clippy::unnecessary_wraps, reason = "servers can be named wrongly")]
+fn kept(settings: &Settings) -> anyhow::Result<Kept> {
+    #[cfg(feature = "shared")]
+    if let Some(shared) = settings.shared()? {
+        return Ok(Kept::Shared(Box::new(shared)));
+    }
+    Ok(Kept::Here(settings.store()))
 }
 
 /// Why there is none.
@@ -169,6 +203,10 @@ enum NotOpened {
     /// The storage directory cannot be opened.
     #[error(transparent)]
     Storage(#[from] OpenError),
+    /// What others share cannot be opened.
+    #[cfg(feature = "shared")]
+    #[error(transparent)]
+    Shared(#[from] shared::OpenError),
     /// The node's key cannot be had.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -177,14 +215,23 @@ enum NotOpened {
     Client(#[from] ClientError),
 }
 
-/// Opens a storage directory and the node's key in it, making both the first time.
-async fn compose(store: local::Options, options: node::Options) -> Result<Opened, NotOpened> {
-    let dir = store.dir.clone();
-    let storage = LocalStore::open(store).await?;
+/// Opens what keeps the files, and the node's key in its own directory, making both the first time.
+async fn compose(kept: Kept, options: node::Options) -> Result<Opened, NotOpened> {
+    let dir = kept.dir().to_owned();
+    let (store, state, storage): (_, Arc<dyn SmallState>, Box<dyn Any + Send>) = match kept {
+        Kept::Here(store) => {
+            let opened = LocalStore::open(store).await?;
+            (opened.store.clone(), opened.state.clone(), Box::new(opened))
+        }
+        #[cfg(feature = "shared")]
+        Kept::Shared(store) => {
+            let opened = SharedStore::open(*store).await?;
+            (opened.store.clone(), opened.state.clone(), Box::new(opened))
+        }
+    };
     let identity = blocking::run(move || Identity::load_or_create(&dir)).await?;
     // Before anything asks how many files it may have open.
     blocking::run(limits::share_out_files).await;
-    let (store, state) = (storage.store.clone(), storage.state.clone());
     Ok(Opened {
         node: Node::new(store, identity, state, options)?,
         _storage: storage,
@@ -194,13 +241,13 @@ async fn compose(store: local::Options, options: node::Options) -> Result<Opened
 /// Opens the node; None where it was told to stop meanwhile, and has. Neither that nor a thread
 /// that could not be made is waited for without end.
 async fn open(
-    store: local::Options,
+    kept: Kept,
     options: node::Options,
     stop: &mut StopSignal,
     grace: Duration,
 ) -> anyhow::Result<Option<Opened>> {
-    let dir = store.dir.clone();
-    let mut opening = tokio::spawn(compose(store, options));
+    let dir = kept.dir().to_owned();
+    let mut opening = tokio::spawn(compose(kept, options));
     let opened = tokio::select! {
         opened = &mut opening => opened,
         cause = stuck() => return Err(anyhow!("the lookup database cannot be opened: {cause}")),

@@ -19,6 +19,8 @@ impl Settings {
         self.node(self.listen())?;
         check_address(self.listen())?;
         check_storage(&self.storage)?;
+        #[cfg(feature = "shared")]
+        self.shared()?;
         Ok(Checked {
             http,
             authorities,

@@ -32,6 +32,8 @@ mod own;
 mod period;
 pub mod reached;
 mod secret;
+#[cfg(feature = "shared")]
+mod shared;
 mod size;
 mod source;
 mod storing;
@@ -197,6 +199,10 @@ pub struct Settings {
     /// Largest file taken, such as 500MB or 10GiB [default: no limit].
     #[arg(long, env = "LARDER_MAX_UPLOAD", value_name = "SIZE")]
     max_upload: Option<Size>,
+
+    #[cfg(feature = "shared")]
+    #[command(flatten)]
+    shared: shared::SharedSettings,
 
     /// The most bytes of content kept, such as 100GiB; content that several files share
     /// counts once [default: no limit].

@@ -1,9 +1,13 @@
 //! Where and how a node keeps its files.
 
+#[cfg(feature = "shared")]
+use super::WrongSetting;
 use super::size::Size;
 use super::{DurabilityArg, Settings, VerifyArg};
 use crate::disk::Durability;
 use crate::store::local;
+#[cfg(feature = "shared")]
+use crate::store::shared;
 
 impl Settings {
     /// Where and how the node keeps its files.
@@ -19,5 +23,13 @@ impl Settings {
             verify_reads: self.verify_reads == VerifyArg::On,
             ..local::Options::new(&self.storage)
         }
+    }
+
+    /// The servers that keep the files for several nodes, if they are set. In the directory of
+    /// [`Settings::store`] is then what this node alone needs.
+    #[cfg(feature = "shared")]
+    pub fn shared(&self) -> Result<Option<shared::Options>, WrongSetting> {
+        let is_relaxed = matches!(self.durability, DurabilityArg::Relaxed);
+        self.shared.shared(self.store(), is_relaxed)
     }
 }

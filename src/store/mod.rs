@@ -39,6 +39,8 @@ mod plenty;
 mod quota;
 mod ready;
 mod reports;
+#[cfg(feature = "shared")]
+pub mod shared;
 mod storage;
 mod trial;
 mod unwritable;
@@ -106,6 +108,8 @@ pub struct Store {
     durability: Durability,
     /// Whether the index was damaged when it was opened.
     was_damaged: bool,
+    /// Whether other nodes have the same one.
+    is_shared: bool,
 }
 
 impl Store {
@@ -140,6 +144,7 @@ impl Store {
             storage: Arc::default(),
             durability: Durability::Always,
             was_damaged: false,
+            is_shared: false,
         }
     }
 

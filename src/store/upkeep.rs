@@ -1,7 +1,7 @@
 //! What is to be done beside requests: what a crash has left, and what was promised for later.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -14,6 +14,12 @@ use crate::disk::Durability;
 const RELAXED_SYNC_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait with the collection after a crash where something is short.
 const COLLECT_AGAIN: Duration = Duration::from_secs(30);
+/// How often to look for what is garbage by now in a store that others share: it becomes so in
+/// time, and who has left it may be gone.
+const COLLECT_SHARED_EVERY: Duration = Duration::from_secs(5);
+/// How often to look at all that is stored there, for what a node has written after it was taken
+/// for dead.
+const SIFT_SHARED_EVERY: Duration = Duration::from_hours(24 * 7);
 
 impl Store {
     /// Begins what is to be done while the store is open. Dropped, `tasks` end.
@@ -28,6 +34,9 @@ impl Store {
         tasks.spawn(async move { store.keep_ballast().await });
         if self.durability == Durability::Relaxed {
             tasks.spawn(sync_regularly(self.clone(), RELAXED_SYNC_EVERY));
+        }
+        if self.is_shared {
+            tasks.spawn(collect_regularly(self.clone()));
         }
     }
 }
@@ -46,6 +55,24 @@ async fn collect(store: Store) {
             }
             Err(error) => {
                 return tracing::error!(%error, "blobs that no file needs were not all deleted");
+            }
+        }
+    }
+}
+
+/// Deletes what has become garbage in a store that others share.
+async fn collect_regularly(store: Store) {
+    let mut ticks = tokio::time::interval(COLLECT_SHARED_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sifted = Instant::now();
+    loop {
+        ticks.tick().await;
+        // Whatever is changed, its end collects.
+        let _ = store.change(async |_| Ok(())).await;
+        if sifted.elapsed() >= SIFT_SHARED_EVERY {
+            sifted = Instant::now();
+            if let Err(error) = store.collect_all().await {
+                tracing::warn!(%error, "what is stored was not all looked at");
             }
         }
     }

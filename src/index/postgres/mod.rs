@@ -7,6 +7,7 @@
 //! written. What somebody writes has a lease, what was needed a time of grace, and each step of a
 //! place is one update of its row.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,16 +139,23 @@ impl Options {
         })
     }
 
+    /// Whether the server is to be spoken with over TLS, for which [`Options::tls`] is needed.
+    pub fn wants_tls(&self) -> bool {
+        self.config.get_ssl_mode() == SslMode::Require
+    }
+
     fn server(&self) -> Server {
         Server {
             config: self.config.clone(),
             tls: self.tls.clone().map(Tls),
-            name: self.name(),
+            name: format!("the database at {self}").into(),
         }
     }
+}
 
-    /// How the server is called in what is told of it, which never is its password.
-    fn name(&self) -> Arc<str> {
+/// Where its server is, without what is secret.
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ports = self.config.get_ports();
         let hosts = self.config.get_hosts().iter().enumerate();
         let hosts = hosts.map(|(number, host)| {
@@ -158,8 +166,7 @@ impl Options {
                 Host::Unix(dir) => dir.display().to_string(),
             }
         });
-        let hosts = hosts.collect::<Vec<_>>().join(",");
-        format!("the database at {hosts}").into()
+        f.write_str(&hosts.collect::<Vec<_>>().join(","))
     }
 }
 

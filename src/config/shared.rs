@@ -1,0 +1,112 @@
+//! Settings of what several nodes share: a database and a bucket.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::period::{HOUR, SECOND, period};
+use super::{Secret, WrongSetting};
+use crate::blob::s3;
+use crate::index::postgres;
+use crate::peer::tls::{Authorities, config};
+use crate::store::local;
+use crate::store::shared::Options;
+
+/// How a bucket is named.
+const SCHEME: &str = "s3://";
+
+/// Where files are kept that several nodes share.
+#[derive(Args, Debug)]
+#[expect(clippy::doc_markdown, reason = "the sentences are shown as they are")]
+pub(super) struct SharedSettings {
+    /// Database that keeps what is known of files, for several nodes at once, such as
+    /// postgres://larder@localhost/larder, with ?sslmode=require behind it over TLS; with --blobs.
+    #[arg(long, env = "LARDER_INDEX", value_name = "URL", hide_env_values = true)]
+    index: Option<Secret>,
+
+    /// Bucket that keeps the content of files, for several nodes at once, such as
+    /// s3://bucket/prefix; with --index. Keys and region are read from the AWS_ variables, as by
+    /// every S3 client.
+    #[arg(long, env = "LARDER_BLOBS", value_name = "URL")]
+    blobs: Option<String>,
+
+    /// URL of the store that has the bucket, such as http://localhost:8333 [default: that of AWS].
+    #[arg(long, env = "LARDER_S3_ENDPOINT", value_name = "URL")]
+    s3_endpoint: Option<String>,
+
+    /// Directory for content on its way to the bucket [default: --storage, which also has what this
+    /// node alone remembers].
+    #[arg(long, env = "LARDER_SCRATCH", value_name = "DIR")]
+    scratch: Option<PathBuf>,
+
+    /// How long a node may be silent while it writes content to --blobs, before others collect
+    /// that, such as 60s or 5m. A bare number is seconds.
+    #[arg(
+        long,
+        env = "LARDER_LEASE",
+        value_name = "TIME",
+        default_value = "60s",
+        value_parser = |it: &str| period(it, SECOND, 1..=86_400)
+    )]
+    lease: Duration,
+
+    /// How long content stays in --blobs that no file needs any more, such as 1h or 7d: longer than
+    /// a download pauses, and than --index may be set back to an earlier time. A bare number is
+    /// hours.
+    #[arg(
+        long,
+        env = "LARDER_GC_GRACE",
+        value_name = "TIME",
+        default_value = "1h",
+        value_parser = |it: &str| period(it, HOUR, 1..=8760 * 3600)
+    )]
+    gc_grace: Duration,
+}
+
+impl SharedSettings {
+    /// What several nodes share, if that is set; `own` is this node's own directory.
+    pub(super) fn shared(
+        &self,
+        own: local::Options,
+        is_relaxed: bool,
+    ) -> Result<Option<Options>, WrongSetting> {
+        let (url, blobs) = match (&self.index, &self.blobs) {
+            (Some(index), Some(blobs)) => (index, blobs),
+            (None, None) => return Ok(None),
+            _ => {
+                let told = "files are kept with both, or in a storage directory with neither";
+                return Err(WrongSetting::new(&["index", "blobs"], told));
+            }
+        };
+        let named = blobs
+            .strip_prefix(SCHEME)
+            .map(|it| it.split_once('/').unwrap_or((it, "")));
+        let Some((bucket, prefix)) = named.filter(|(bucket, _)| !bucket.is_empty()) else {
+            let told = "a bucket is named as s3://bucket or s3://bucket/prefix";
+            return Err(WrongSetting::new(&["blobs"], told));
+        };
+        let scratch = self.scratch.as_ref().unwrap_or(&own.dir);
+        let mut blobs = s3::Options::new(bucket, prefix, scratch);
+        blobs.endpoint.clone_from(&self.s3_endpoint);
+        blobs.variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| name.starts_with("AWS_"))
+            .collect();
+        let index = self.database(url, is_relaxed)?;
+        Ok(Some(Options { own, index, blobs }))
+    }
+
+    fn database(&self, url: &Secret, is_relaxed: bool) -> Result<postgres::Options, WrongSetting> {
+        let wrong = |error: &dyn Error| WrongSetting::of("index", error);
+        let mut options = postgres::Options::new(url.text()).map_err(|it| wrong(&it))?;
+        (options.lease, options.grace) = (self.lease, self.gc_grace);
+        options.is_relaxed = is_relaxed;
+        if options.wants_tls() {
+            let tls = config(&Authorities::of_system()).map_err(|it| wrong(&it))?;
+            options.tls = Some(tls.into());
+        }
+        Ok(options)
+    }
+}

@@ -1,0 +1,93 @@
+//! A store over a database and a bucket that several nodes share, with a directory of this node's
+//! own for what it remembers and for what is on its way.
+
+use std::fs;
+use std::sync::Arc;
+
+use super::Store;
+use super::directory::{Directory, DirectoryError};
+use super::local;
+use super::storage::Storage;
+use crate::blob::BlobError;
+use crate::blob::local::LocalBlobs;
+use crate::blob::s3::{self, S3Blobs};
+use crate::blocking;
+use crate::disk::DiskError;
+use crate::index::IndexError;
+use crate::index::postgres::{self, PostgresIndex};
+use crate::small_state::local::LocalState;
+
+/// Where a shared store is kept.
+pub struct Options {
+    /// This node's own directory, and what holds wherever content is.
+    pub own: local::Options,
+    /// The database that keeps what is known of files.
+    pub index: postgres::Options,
+    /// The bucket that keeps their content.
+    pub blobs: s3::Options,
+}
+
+/// Why a shared store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// This node's directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// What is on its way there cannot be looked at.
+    #[error(transparent)]
+    Scratch(#[from] BlobError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The bucket cannot be used.
+    #[error(transparent)]
+    Blobs(#[from] s3::StoreError),
+}
+
+/// A store that this node shares with others.
+pub struct SharedStore {
+    /// The store.
+    pub store: Store,
+    /// What this node remembers, and no other does.
+    pub state: Arc<LocalState>,
+    /// While it lives, no other process uses the directory.
+    _directory: Directory,
+}
+
+impl SharedStore {
+    /// Opens it, and makes what it needs in the database and in the directory the first time.
+    pub async fn open(options: Options) -> Result<Self, OpenError> {
+        let Options { own, index, blobs } = options;
+        let (dir, disk) = (own.dir.clone(), Arc::clone(&own.disk));
+        let scratch = blobs.scratch.clone();
+        let opening = move || -> Result<_, OpenError> {
+            let directory = Directory::open(&own.dir, &own.disk)?;
+            let made = fs::create_dir_all(&scratch);
+            made.map_err(|it| DirectoryError::from(DiskError::new("create", &scratch, it)))?;
+            Ok((directory, LocalBlobs::open(own.blobs())?, own))
+        };
+        let (directory, scratch, own) = blocking::run(opening).await?;
+        tracing::info!(bucket = blobs.bucket, prefix = blobs.prefix, database = %index,
+            "files are kept for several nodes");
+        let index = PostgresIndex::open(&index).await?;
+        let blobs = S3Blobs::open(blobs, Arc::new(scratch)).await?;
+        let mut store = Store::new(Arc::new(blobs), Arc::new(index));
+        if let Some(bytes) = own.max_upload {
+            store = store.with_longest(bytes);
+        }
+        if let Some(bytes) = own.quota {
+            store = store.with_quota(bytes);
+        }
+        store.is_shared = true;
+        store.storage = Arc::new(Storage {
+            dir: Some(dir.clone()),
+            verifies_reads: true,
+            ..Storage::default()
+        });
+        Ok(Self {
+            store,
+            state: Arc::new(LocalState::new(dir, disk)),
+            _directory: directory,
+        })
+    }
+}

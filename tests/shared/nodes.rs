@@ -1,0 +1,158 @@
+//! Nodes over one database and one bucket, as people run them.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt;
+use object_store::ObjectStore;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, larder, until};
+use crate::common::raw_http::{Answer, head, send};
+use crate::postgres::{Server, eventually};
+use crate::seaweed::Seaweed;
+
+/// A node whose own directory is in `dir`.
+fn start(dir: &TempDir, index: &str, store: &Seaweed) -> Node {
+    let mut command = larder(dir.path());
+    command
+        .args(["serve", "--open", "--blobs", "s3://larder/fleet"])
+        .args(["--s3-endpoint", &format!("http://{}", store.address())])
+        .args(["--lease", "2s", "--gc-grace", "1s"])
+        .env("LARDER_INDEX", index)
+        .env("AWS_ACCESS_KEY_ID", "larder")
+        .env("AWS_SECRET_ACCESS_KEY", "a secret of tests")
+        .env("AWS_REGION", "us-east-1");
+    Node::spawn(dir, command)
+}
+
+fn get(node: &Node, path: &str) -> Answer {
+    send(node.address, &head("GET", path, &[]))
+}
+
+fn delete(node: &Node, path: &str) -> Answer {
+    send(node.address, &head("DELETE", path, &[]))
+}
+
+fn path_of(node: &Node, name: &str, content: &[u8]) -> String {
+    let file = uploaded(node.address, name, content);
+    format!("/api/p2p/file/{}", file["file_id"].as_str().unwrap())
+}
+
+/// The ids of all files, as a node lists them.
+fn listed(node: &Node) -> Vec<Value> {
+    let list = get(node, "/api/p2p/files").json();
+    let files = list["files"].as_array().unwrap().iter();
+    files.map(|it| it["file_id"].clone()).collect()
+}
+
+/// How many contents are in the bucket.
+async fn stored(store: &Seaweed) -> usize {
+    let objects = store.bucket().list(None).try_collect::<Vec<_>>().await;
+    let objects = objects.unwrap().into_iter();
+    let blobs = objects.filter(|it| it.location.as_ref().contains("/blobs/"));
+    blobs.count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_over_one_database_and_one_bucket_are_one_service() {
+    let (mut database, store) = (Server::start(), Seaweed::start().await);
+    let url = database.database("one").await;
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [one, other] = dirs.each_ref().map(|dir| start(dir, &url, &store));
+    let long = content(1, 3_000_000);
+    let paths = [
+        path_of(&one, "short", b"short"),
+        path_of(&one, "long", &long),
+    ];
+    let same = path_of(&other, "same", &long);
+    assert_eq!(get(&other, &paths[0]).body, b"short");
+    for (node, path) in [(&other, &paths[1]), (&one, &same)] {
+        assert!(get(node, path).body == long, "{path}");
+    }
+    assert_eq!(stored(&store).await, 2, "a content is there once");
+    assert_eq!(listed(&one).len(), 3);
+    assert_eq!(listed(&other), listed(&one));
+
+    // One that is killed has lost nothing, and is not missed.
+    one.kill();
+    assert!(get(&other, &same).body == long);
+    let one = start(&dirs[0], &url, &store);
+    assert_eq!(get(&one, &paths[0]).body, b"short");
+    assert_eq!(delete(&other, &paths[0]).status, 200);
+    let removed = Instant::now();
+    until("the other forgets it", || {
+        (get(&one, &paths[0]).status == 404).then_some(())
+    });
+    assert!(
+        removed.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        removed.elapsed()
+    );
+    for path in [&paths[1], &same] {
+        assert_eq!(delete(&one, path).status, 200);
+    }
+    // Nobody changes anything any more, and what no file needs goes all the same.
+    eventually(async || stored(&store).await == 0).await;
+
+    // Without the database no node is any use, none is to be restarted for that, and all heal.
+    let last = path_of(&one, "last", b"last");
+    database.kill();
+    for node in [&one, &other] {
+        until("the database is missed", || {
+            (get(node, &last).status == 503).then_some(())
+        });
+        assert!(!get(node, &last).header("retry-after").is_empty());
+        assert_eq!(get(node, "/health").status, 200);
+        until("it is not ready", || {
+            (get(node, "/ready").status == 503).then_some(())
+        });
+    }
+    database.start_again();
+    for node in [&one, &other] {
+        until("the database is found again", || {
+            (get(node, &last).body == b"last").then_some(())
+        });
+    }
+    path_of(&other, "more", b"more");
+    one.stop();
+    other.stop();
+}
+
+/// What `larder config` says of settings that cannot be.
+fn refused(dir: &Path, arguments: &[&str]) -> String {
+    let mut command = larder(dir);
+    let output = command.arg("config").args(arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_database_without_a_bucket_is_refused_and_a_secret_is_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = "postgres://larder:hidden@localhost/larder";
+    for (arguments, told) in [
+        (&["--index", index][..], "both"),
+        (&["--blobs", "s3://bucket"], "both"),
+        (&["--index", index, "--blobs", "bucket"], "s3://bucket"),
+        (&["--index", "hidden", "--blobs", "s3://b"], "postgres://"),
+        (&["--lease", "0s"], "1s"),
+    ] {
+        let said = refused(dir.path(), arguments);
+        assert!(said.contains(told) && !said.contains("hidden"), "{said}");
+    }
+    let mut command = larder(dir.path());
+    command.args([
+        "config",
+        "--index",
+        index,
+        "--blobs",
+        "s3://bucket/deep/prefix",
+    ]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(!String::from_utf8(output.stdout).unwrap().contains("hidden"));
+}
