@@ -224,7 +224,7 @@ async fn long_content_is_kept_in_parts_and_proven_whatever_becomes_of_its_outboa
 }
 
 async fn it_goes_to_the_bucket_while_it_comes(shop: &Shop) {
-    for len in [PART, PART + 1, 2 * PART, 8 * PART + 12_345] {
+    for len in [PART, PART + 1, 6 * PART + 12_345] {
         let bytes = content(30, len);
         let mut receiving = shop.store.receive().await.unwrap();
         let mut most = 0;
@@ -250,12 +250,16 @@ async fn it_goes_to_the_bucket_while_it_comes(shop: &Shop) {
         assert!(place.is_none_or(|it| it == kept), "{len} bytes");
         shop.assert_holds(&bytes).await;
 
-        // The same once more is the same object, and nothing stays of what came.
-        let again = stores::upload(&shop.store, "again", &bytes).await.unwrap();
-        shop.place().await;
+        let mut records = vec![record];
+        if len == PART + 1 {
+            // The same once more is the same object, and nothing stays of what came.
+            let again = stores::upload(&shop.store, "again", &bytes).await;
+            records.push(again.unwrap());
+            shop.place().await;
+        }
         shop.until_nothing_is_unfinished().await;
-        for id in [record.id, again.id] {
-            shop.store.remove(id).await.unwrap();
+        for record in records {
+            shop.store.remove(record.id).await.unwrap();
         }
         for folder in ["blobs", "outboards"] {
             assert_eq!(shop.bucket.places(folder).await, [], "{folder}");
