@@ -2,6 +2,8 @@
 //! own for what it remembers and for what is on its way.
 
 use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Store;
@@ -16,6 +18,9 @@ use crate::disk::DiskError;
 use crate::index::IndexError;
 use crate::index::postgres::{self, PostgresIndex};
 use crate::small_state::local::LocalState;
+
+/// What a storage directory that keeps files itself begins with.
+const JOURNAL: &str = "journal";
 
 /// Where a shared store is kept.
 pub struct Options {
@@ -33,6 +38,13 @@ pub enum OpenError {
     /// This node's directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// This node's directory keeps files itself, which others would not have.
+    #[error(
+        "{} keeps files itself, which no node over a database and a bucket has: name another \
+         --storage for this one",
+        .0.display()
+    )]
+    HasFiles(PathBuf),
     /// What is on its way there cannot be looked at.
     #[error(transparent)]
     Scratch(#[from] BlobError),
@@ -61,6 +73,7 @@ impl SharedStore {
         let (dir, disk) = (own.dir.clone(), Arc::clone(&own.disk));
         let scratch = blobs.scratch.clone();
         let opening = move || -> Result<_, OpenError> {
+            check_no_files(&own.dir)?;
             let directory = Directory::open(&own.dir, &own.disk)?;
             let made = fs::create_dir_all(&scratch);
             made.map_err(|it| DirectoryError::from(DiskError::new("create", &scratch, it)))?;
@@ -89,5 +102,59 @@ impl SharedStore {
             state: Arc::new(LocalState::new(dir, disk)),
             _directory: directory,
         })
+    }
+}
+
+/// Fails where a directory keeps files itself: all content in that of a node which shares its files
+/// is on its way to the bucket, and what a crash has left of it is removed at a start. Blocks.
+fn check_no_files(dir: &Path) -> Result<(), OpenError> {
+    match dir.join(JOURNAL).symlink_metadata() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(DirectoryError::from(DiskError::new("look at", dir, e)).into()),
+        Ok(_) => Err(OpenError::HasFiles(dir.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::About;
+    use crate::store::local::LocalStore;
+
+    #[tokio::test]
+    async fn a_directory_that_keeps_files_itself_is_refused_and_loses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = local::Options::new(dir.path());
+        let opened = LocalStore::open(own.clone()).await.unwrap();
+        let mut records = Vec::new();
+        for content in [vec![7; 10], vec![8; 100_000]] {
+            let mut receiving = opened.store.receive().await.unwrap();
+            receiving.write(content.into()).await.unwrap();
+            let content = receiving.finish().await.unwrap();
+            records.push(
+                opened
+                    .store
+                    .ingest(content, About::default())
+                    .await
+                    .unwrap(),
+            );
+        }
+        opened.store.close().await.unwrap();
+        drop(opened);
+        let options = Options {
+            own: own.clone(),
+            index: postgres::Options::new("postgres://127.0.0.1:1/none").unwrap(),
+            blobs: s3::Options::new("none", "", dir.path()),
+        };
+        let refused = SharedStore::open(options).await.err();
+        assert!(
+            matches!(refused, Some(OpenError::HasFiles(_))),
+            "{refused:?}"
+        );
+        let opened = LocalStore::open(own).await.unwrap();
+        for record in records {
+            let blob = opened.store.open_file(&record).await.unwrap().unwrap();
+            blob.prove().await.unwrap();
+        }
     }
 }
