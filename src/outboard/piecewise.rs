@@ -145,6 +145,7 @@ mod tests {
         hasher.finish()
     }
 
+    #[allow(clippy::cast_possible_truncation)]
     const PIECE: usize = PIECE_BYTES as usize;
     const LENGTHS: [usize; 11] = [
         0,

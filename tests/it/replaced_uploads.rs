@@ -21,7 +21,7 @@ const SIZES: [usize; 2] = [3_000, 400_000];
 /// What is put in the place of a file.
 type Replace = fn(own: &Path, other: &Path, outside: &Path);
 
-const REPLACED: [(&str, Replace); 8] = [
+const REPLACED: [(&str, Replace); 9] = [
     ("a link to where it was moved", |own, _, outside| {
         fs::rename(own, outside).unwrap();
         symlink(outside, own).unwrap();
@@ -54,6 +54,10 @@ const REPLACED: [(&str, Replace); 8] = [
     ("a pipe", |own, _, _| {
         fs::remove_file(own).unwrap();
         mknodat(CWD, own, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    }),
+    ("its own beginning", |own, _, _| {
+        let file = fs::OpenOptions::new().write(true).open(own).unwrap();
+        file.set_len(FIRST as u64 / 2 + 100).unwrap();
     }),
 ];
 

@@ -82,7 +82,9 @@ impl Written {
         let bytes = pieces.iter().map(|it| it.len() as u64).sum();
         let mut pieces = pieces.iter();
         let room = check_room(&self.scratch, bytes);
-        match room.and_then(|()| pieces.try_for_each(|piece| self.append_piece(piece))) {
+        // What somebody has cut off meanwhile would become a hole.
+        let whole = room.and_then(|()| self.file.check_own(self.size));
+        match whole.and_then(|()| pieces.try_for_each(|piece| self.append_piece(piece))) {
             Ok(()) => Ok(self),
             Err(error) => {
                 self.file.discard();
