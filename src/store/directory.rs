@@ -179,6 +179,17 @@ impl Directory {
     }
 }
 
+/// Whether a storage directory is at `path`, of whatever version: also one of which the version is
+/// damaged, or not written yet. Blocks.
+pub(crate) fn is_storage_directory(path: &Path) -> bool {
+    let is_there = |name: &&str| {
+        path.join(name)
+            .symlink_metadata()
+            .is_ok_and(|it| !it.is_dir())
+    };
+    [FORMAT, LOCK].iter().any(is_there)
+}
+
 /// Fails where no larder has ever used the directory.
 fn check_there(path: &Path) -> Result<(), DirectoryError> {
     let format = path.join(FORMAT);

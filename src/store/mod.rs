@@ -52,6 +52,7 @@ mod writing;
 
 pub use ballast::Loan;
 pub use directory::DirectoryError;
+pub(crate) use directory::is_storage_directory;
 pub use disk_use::DiskUse;
 pub use error::StoreError;
 pub use feed::{Change, Changes, News};

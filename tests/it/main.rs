@@ -96,6 +96,7 @@ mod proven_listings;
 mod proxies;
 mod put_again;
 mod put_command;
+mod put_storage;
 mod quota;
 mod quota_unfinished;
 mod raw_bodies;

@@ -89,6 +89,11 @@ pub(super) enum Failure {
     NoFolder(PathBuf),
     #[error("{0} is neither a file nor a folder")]
     NoFile(PathBuf),
+    #[error(
+        "{0} is the storage directory of a node, or is in it, and is not sent, since everybody \
+         could read the node's secret key"
+    )]
+    OfStorage(PathBuf),
     #[error("{0}: No such file or directory")]
     NoLocal(PathBuf),
     #[error("{0} is {1}, and is left out")]
@@ -132,7 +137,7 @@ impl Failure {
         match self {
             Self::LeftOut(..) => 0,
             Self::Told(status) => *status,
-            Self::Setting(_) | Self::Usage(_) => 2,
+            Self::Setting(_) | Self::Usage(_) | Self::OfStorage(_) => 2,
             Self::NotFound(_)
             | Self::OnlyFolders(_)
             | Self::NotHere(_)
@@ -160,6 +165,7 @@ impl Failure {
             self,
             Self::File(..)
                 | Self::NoFile(_)
+                | Self::OfStorage(_)
                 | Self::NoLocal(_)
                 | Self::LeftOut(..)
                 | Self::Changed(_)
@@ -187,6 +193,7 @@ impl Failure {
         match self {
             Self::File(path, _)
             | Self::NoFile(path)
+            | Self::OfStorage(path)
             | Self::NoLocal(path)
             | Self::Dangling(path)
             | Self::LeftOut(path, _) => Some(path),

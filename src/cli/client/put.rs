@@ -25,6 +25,7 @@ use super::raw_name::text_of;
 use super::running::run;
 use super::send::{Outgoing, Sent, send};
 use crate::blocking;
+use crate::store::is_storage_directory;
 
 /// How many files are on their way at once: while one waits for its sync, others travel.
 const AT_ONCE: usize = 4;
@@ -172,6 +173,7 @@ impl Arguments {
         match self.files.as_slice() {
             [path] if !path.is_dir() => {
                 about(real(path))?;
+                refuse_storage(real(path))?;
                 let (path, name) = (real(path).to_owned(), name.clone());
                 Ok(Box::new(std::iter::once(Ok(Local { path, name }))))
             }
@@ -211,6 +213,7 @@ fn about(path: &Path) -> Result<Metadata, Failure> {
 fn found(path: &Path) -> Result<Found<'static>, Failure> {
     let path = real(path);
     let about = about(path)?;
+    refuse_storage(path)?;
     let name = if let Some(name) = path.file_name() {
         name.to_owned()
     } else {
@@ -238,6 +241,22 @@ fn found(path: &Path) -> Result<Found<'static>, Failure> {
     }
     let path = path.to_owned();
     Ok(Box::new(std::iter::once(Ok(Local { path, name }))))
+}
+
+/// Fails where a path leads to the storage directory of a node, or to what is in one: the key that
+/// makes the node the one it is would be everybody's to read.
+fn refuse_storage(path: &Path) -> Result<(), Failure> {
+    if is_in_storage(path) {
+        return Err(Failure::OfStorage(path.to_owned()));
+    }
+    Ok(())
+}
+
+/// Whether a path leads to a storage directory, or into one. What has no place in the file system,
+/// as a pipe that this process was given, does not.
+fn is_in_storage(path: &Path) -> bool {
+    let whole = path.canonicalize();
+    whole.is_ok_and(|it| it.ancestors().any(is_storage_directory))
 }
 
 /// The path that an argument means.
@@ -271,12 +290,15 @@ impl Iterator for Walk {
 }
 
 impl Walk {
-    /// Takes a file; a folder is walked next, and what is neither is left out.
+    /// Takes a file; a folder is walked next, and what is neither, or a node's own, is left out.
     fn enter(&mut self, entry: &DirEntry, folder: &str) -> Result<Option<Local>, Failure> {
         let name = format!("{folder}/{}", text_of(&entry.file_name()));
         let path = entry.path();
         let kind = Failure::of_file(&path, entry.file_type())?;
         if kind.is_dir() {
+            if is_storage_directory(&path) {
+                return Err(Failure::LeftOut(path, "the storage directory of a node"));
+            }
             let inside = Failure::of_file(&path, path.read_dir())?;
             self.folders.push(Folder { inside, path, name });
             return Ok(None);
@@ -287,7 +309,9 @@ impl Walk {
         let mut what = "neither a file nor a folder";
         if kind.is_symlink() {
             let about = about(&path)?;
-            if about.is_file() {
+            if about.is_file() && is_in_storage(&path) {
+                what = "a link into the storage directory of a node";
+            } else if about.is_file() {
                 return Ok(Some(Local { path, name }));
             }
             if about.is_dir() {
