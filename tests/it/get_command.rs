@@ -199,6 +199,45 @@ fn what_is_written_to_a_partial_file_while_it_comes_is_found_out() {
 }
 
 #[test]
+fn what_another_command_has_finished_and_tidied_up_meanwhile_is_done() {
+    let (_dir, node) = start();
+    let bytes = content(11, 4 * MIB);
+    uploaded(node.address, "f", &bytes);
+    let relay = Relay::new();
+    relay.connect(node.address);
+    let cases = [
+        (&[][..], Some(&bytes[..]), 0),
+        (&["--force"], Some(&bytes[..]), 0),
+        (&[], Some(&b"of somebody else"[..]), 1),
+        (&[], None, 1),
+    ];
+    for (flags, appears, status) in cases {
+        let here = tempfile::tempdir().unwrap();
+        relay.stall_after(2 * MIB as u64);
+        let arguments = [&["get", "f", "-o", "o"], flags].concat();
+        let mut get = command(here.path(), &relay.url(), &arguments);
+        let get = get.stdout(Stdio::null()).stderr(Stdio::piped());
+        let running = get.spawn().unwrap();
+        let partial = partial(here.path(), &bytes);
+        until("something has come", || {
+            (partial.metadata().ok()?.len() > 0).then_some(())
+        });
+        if let Some(appears) = appears {
+            fs::write(here.path().join("o"), appears).unwrap();
+        }
+        fs::remove_file(&partial).unwrap();
+        relay.mend();
+        let output = running.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{flags:?}: {output:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        let is_told = told.contains("somebody has removed the partial file");
+        assert_eq!(is_told, status == 1, "{flags:?}: {told}");
+        let there = fs::read(here.path().join("o")).ok();
+        assert!(there.as_deref() == appears, "{flags:?}");
+    }
+}
+
+#[test]
 fn a_file_that_appears_meanwhile_is_not_replaced() {
     let (_dir, node) = start();
     let bytes = content(7, 4 * MIB);

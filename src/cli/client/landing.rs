@@ -104,8 +104,10 @@ impl Landing {
         // A name for bytes that a power cut takes would be worth nothing.
         self.file.sync_all().map_err(told)?;
         if self.path().is_some() && self.file.metadata().map_err(told)?.nlink() == 0 {
+            // Another command that got the same may have tidied up behind itself.
+            let is_there = is_same(&target, size, hash).then_some(());
             let removed = "somebody has removed the partial file; get it once more";
-            return Err(told(io::Error::other(removed)));
+            return is_there.ok_or_else(|| told(io::Error::other(removed)));
         }
         let stamp = stamp(&self.file).map_err(told)?;
         if stamp.0 != size || !has_hash(&self.file, hash).map_err(told)? {
@@ -118,16 +120,16 @@ impl Landing {
             None
         };
         self.take_mode(old.as_ref()).map_err(told)?;
-        match self.take_name(replace) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // Another command may have got the same.
-                if !is_same(&target, size, hash) {
-                    return Err(Failure::Exists(target));
-                }
+        if let Err(error) = self.take_name(replace) {
+            // Another command may have got the same.
+            if is_same(&target, size, hash) {
                 self.discard();
                 return Ok(());
             }
-            named => named.map_err(told)?,
+            return Err(match error.kind() {
+                io::ErrorKind::AlreadyExists => Failure::Exists(target),
+                _ => told(error),
+            });
         }
         if self.is_at(&target) && self::stamp(&self.file).map_err(told)? != stamp {
             // Somebody has written to it since it was hashed.
@@ -352,8 +354,9 @@ pub(super) fn tidy(target: &Path, content: &str) {
     let partial = partial(target, content);
     let identity = |path: &Path| path.symlink_metadata().map(|it| (it.dev(), it.ino())).ok();
     let there = identity(&partial);
-    let is_left = || resumed(&partial, &second(&partial)).is_some();
-    if there.is_some() && (there == identity(target) || is_left()) {
+    // Held until it is removed, so that nobody begins to write to it meanwhile.
+    let left = there.and_then(|_| resumed(&partial, &second(&partial)));
+    if there.is_some() && (there == identity(target) || left.is_some()) {
         let _ = fs::remove_file(&partial);
     }
 }
