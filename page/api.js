@@ -111,10 +111,9 @@ export function unescaped(text) {
 
 // Whether there is another token than the one `sent`, which was refused; asks for one if need be.
 export async function otherToken(sent, reason, background = false) {
-  const button = document.getElementById('enter-token')
-  button.hidden = false
-  tokenReason = reason
   if (sent.Authorization !== authorization().Authorization) return true
+  document.getElementById('enter-token').hidden = false
+  tokenReason = reason
   return background && declined ? false : askForToken(reason)
 }
 

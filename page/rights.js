@@ -22,7 +22,8 @@ export async function showRights() {
   if (said.textContent !== why) said.textContent = why
   said.hidden = why === ''
   document.getElementById('drop').hidden = !mayWrite()
-  if (!mayRead() || (!mayWrite() && health.writers === 'token')) document.getElementById('enter-token').hidden = false
+  // Who has entered one that gives every right is asked for no other.
+  document.getElementById('enter-token').hidden = mayRead() && (mayWrite() || health.writers !== 'token')
 }
 
 function whyNot(hasToken) {

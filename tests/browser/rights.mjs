@@ -17,6 +17,8 @@ await visit(url, async (page) => {
     await asking.getByLabel('Token').fill(token)
     await page.keyboard.press('Enter')
     await page.getByText('Your token gives the right to read only').waitFor()
+    // Another may give more.
+    assert.equal(await page.getByRole('button', { name: 'Enter a token' }).isVisible(), true)
   } else {
     await page.getByText('This node takes no changes from anybody').waitFor()
   }

@@ -12,6 +12,7 @@ await visit(url, async (page) => {
   await asking.getByRole('button', { name: 'Use it' }).click()
   await page.getByText('Nothing is here yet.').waitFor()
   await page.getByText('This node is private').waitFor()
+  await page.getByRole('button', { name: 'Enter a token' }).waitFor({ state: 'hidden' })
   await page.getByLabel('Files to upload').setInputFiles(file)
   await row(page, 'Files', basename(file)).waitFor()
   await download(page, basename(file), downloaded)
