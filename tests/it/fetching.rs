@@ -141,7 +141,11 @@ fn what_nobody_holds_is_not_found() {
         (format!("download/{holder}/name"), "unknown_file"),
         (format!("blob/{}", "0".repeat(64)), "unknown_blob"),
     ] {
-        let answer = get(by, &format!("/api/p2p/{target}"), &[]);
+        // As long as it has yet to ask the holder, it says that.
+        let answer = until("it has asked", || {
+            let answer = get(by, &format!("/api/p2p/{target}"), &[]);
+            (answer.status != 503).then_some(answer)
+        });
         assert_eq!(answer.refusal(), (404, code.to_owned()), "{target}");
     }
 }
