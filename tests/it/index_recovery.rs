@@ -590,12 +590,8 @@ async fn a_rebuild_takes_the_journal_alone_and_skips_damage_only_when_told() {
     assert!(matches!(rebuilt.skipped.len(), 1 | 2), "{rebuilt:?}");
     let index = LocalIndex::open(&options(dir.path())).unwrap().index;
     let left = contents(&index).await;
-    assert!(
-        !left.is_empty() && left.len() < files.len(),
-        "{} of {}",
-        left.len(),
-        files.len()
-    );
+    // What the damage took may have been the removal of a file, too.
+    assert!(!left.is_empty() && left != files, "{rebuilt:?}");
     assert!(second.with_extension("damaged").is_file());
     put(&index, 0..10).await;
     let left = contents(&index).await;
