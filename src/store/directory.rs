@@ -181,7 +181,7 @@ impl Directory {
 
 /// Whether a storage directory is at `path`, of whatever version: also one of which the version is
 /// damaged, or not written yet. Blocks.
-pub(crate) fn is_storage_directory(path: &Path) -> bool {
+pub fn is_storage_directory(path: &Path) -> bool {
     let is_there = |name: &&str| {
         path.join(name)
             .symlink_metadata()

@@ -51,8 +51,7 @@ mod workshop;
 mod writing;
 
 pub use ballast::Loan;
-pub use directory::DirectoryError;
-pub(crate) use directory::is_storage_directory;
+pub use directory::{DirectoryError, is_storage_directory};
 pub use disk_use::DiskUse;
 pub use error::StoreError;
 pub use feed::{Change, Changes, News};
