@@ -36,7 +36,8 @@ pub(crate) fn post(node: SocketAddr, target: &str, message: &str) -> Answer {
 pub(crate) fn keep(node: SocketAddr, hash: &str) {
     let wanted = format!(r#"{{"hash":"{hash}"}}"#);
     until("the content is known", || {
-        (post(node, "/api/p2p/keep", &wanted).status != 404).then_some(())
+        let status = post(node, "/api/p2p/keep", &wanted).status;
+        (!matches!(status, 404 | 503)).then_some(())
     });
 }
 
