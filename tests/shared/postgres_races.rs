@@ -19,6 +19,7 @@ use larder::record::{FileId, NewFile};
 use larder::store::{About, Store};
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
+use tokio_postgres::Client;
 
 use crate::common::indexing::add;
 use crate::common::process::DEADLINE;
@@ -145,6 +146,49 @@ impl World {
             self.stalls.fetch_add(1, Ordering::Relaxed);
         }
     }
+
+    /// Fails unless, once all garbage is gone, what is there is what files need, and the files are
+    /// those that anybody was told of.
+    async fn is_what_files_need(&self, node: &Node, client: &Client) {
+        // What came behind its janitor is found by a look at all objects.
+        let stored: Vec<_> = self.bucket.lock().iter().copied().collect();
+        node.index.sift(&stored).await.unwrap();
+        eventually(async || {
+            let garbage = node.index.garbage(64).await.unwrap();
+            self.delete(node, garbage).await;
+            number(
+                client,
+                "SELECT count(*) FROM larder.places WHERE state <> 'l'",
+            )
+            .await
+                == 0
+        })
+        .await;
+        let files = node.index.page(None, 100_000).await.unwrap();
+        assert!(!files.is_empty());
+        let mut needed = BTreeSet::new();
+        for file in &files {
+            let content = node.index.locate(&file.file.hash).await.unwrap().unwrap();
+            needed.insert(content.place);
+        }
+        assert_eq!(
+            *self.bucket.lock(),
+            needed,
+            "what is there is what files need"
+        );
+        let wrong = "SELECT count(*) FROM larder.blobs WHERE users <> \
+         (SELECT count(*) FROM larder.files WHERE files.hash = blobs.hash)";
+        assert_eq!(number(client, wrong).await, 0);
+        let live = number(client, "SELECT count(*) FROM larder.places").await;
+        assert_eq!(live, i64::try_from(needed.len()).unwrap());
+        assert_eq!(node.index.totals().files, files.len() as u64);
+        // Whoever was told of a file finds it, and of a removal that it is gone.
+        let there: BTreeSet<_> = files.iter().map(|it| it.id).collect();
+        let expected: BTreeSet<_> = self.files.lock().iter().copied().collect();
+        let unsure = self.unsure.lock();
+        assert!(expected.is_subset(&there));
+        assert!(there.difference(&expected).all(|it| unsure.contains(it)));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -169,50 +213,12 @@ async fn nodes_that_stand_still_lose_no_content_and_leave_none_behind() {
         world.lost.load(Ordering::Relaxed) > 0,
         "nobody was too late"
     );
-    let client = connect(&url).await;
     // What nobody waits for any more is done, or not, before anything is counted.
     for node in &nodes {
         let _ = node.index.close().await;
     }
-    let node = &node(&url, server.port()).await;
-    // What came behind its janitor is found by a look at all objects.
-    let stored: Vec<_> = world.bucket.lock().iter().copied().collect();
-    node.index.sift(&stored).await.unwrap();
-    eventually(async || {
-        let garbage = node.index.garbage(64).await.unwrap();
-        world.delete(node, garbage).await;
-        number(
-            &client,
-            "SELECT count(*) FROM larder.places WHERE state <> 'l'",
-        )
-        .await
-            == 0
-    })
-    .await;
-    let files = node.index.page(None, 100_000).await.unwrap();
-    assert!(!files.is_empty());
-    let mut needed = BTreeSet::new();
-    for file in &files {
-        let content = node.index.locate(&file.file.hash).await.unwrap().unwrap();
-        needed.insert(content.place);
-    }
-    assert_eq!(
-        *world.bucket.lock(),
-        needed,
-        "what is there is what files need"
-    );
-    let wrong = "SELECT count(*) FROM larder.blobs WHERE users <> \
-         (SELECT count(*) FROM larder.files WHERE files.hash = blobs.hash)";
-    assert_eq!(number(&client, wrong).await, 0);
-    let live = number(&client, "SELECT count(*) FROM larder.places").await;
-    assert_eq!(live, i64::try_from(needed.len()).unwrap());
-    assert_eq!(node.index.totals().files, files.len() as u64);
-    // Whoever was told of a file finds it, and of a removal that it is gone.
-    let there: BTreeSet<_> = files.iter().map(|it| it.id).collect();
-    let expected: BTreeSet<_> = world.files.lock().iter().copied().collect();
-    let unsure = world.unsure.lock();
-    assert!(expected.is_subset(&there));
-    assert!(there.difference(&expected).all(|it| unsure.contains(it)));
+    let last = node(&url, server.port()).await;
+    world.is_what_files_need(&last, &connect(&url).await).await;
     println!(
         "{} stalls, {} lost, {} gone before they were counted on",
         world.stalls.load(Ordering::Relaxed),
