@@ -318,8 +318,14 @@ fn names_that_are_too_long_or_mislead_are_saved_under_others() {
         .into_iter()
         .enumerate()
         {
-            let told = done(here.path(), &url, arguments);
-            assert!(!told.contains('\u{202e}'), "{told}");
+            let output = run(here.path(), &url, arguments);
+            assert!(output.status.success(), "{output:?}");
+            let [told, noted] =
+                [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
+            assert!(
+                !told.contains('\u{202e}') && !noted.contains('\u{202e}'),
+                "{told}{noted}"
+            );
             let below = [".", "d", "e"][number];
             let saved = names(&here.path().join(below));
             let saved = saved
@@ -332,6 +338,8 @@ fn names_that_are_too_long_or_mislead_are_saved_under_others() {
             );
             let is_as_it_came = name.len() <= 255 && !name.contains('\u{202e}');
             assert_eq!(*saved == name, is_as_it_came, "{saved}");
+            let is_noted = noted.contains("saved under another name than its own");
+            assert_eq!(is_noted, !is_as_it_came, "{noted}");
             let there = fs::read(here.path().join(below).join(saved)).unwrap();
             assert_eq!(there, name.as_bytes());
         }
