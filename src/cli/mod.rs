@@ -111,7 +111,7 @@ enum Action {
     #[command(after_help = client::EXIT_STATUS_OF_LISTS)]
     Ls(client::Ls),
     /// Tell everything that is known of files.
-    #[command(after_help = client::EXIT_STATUS)]
+    #[command(after_help = client::EXIT_STATUS_OF_INFO)]
     Info(client::Info),
     /// Remove files from a node.
     #[command(after_help = client::EXIT_STATUS_OF_RM)]

@@ -65,6 +65,15 @@ pub(super) const EXIT_STATUS: &str = concat!(
     damaged!()
 );
 
+/// That of `info`, which tells of all files that a name means.
+pub(super) const EXIT_STATUS_OF_INFO: &str = concat!(
+    exit_status!(
+        "  3  no such file, there or here",
+        "  4  what the name means is not clear, since other nodes have given it"
+    ),
+    damaged!()
+);
+
 /// That of `put`, to which a name means one file.
 pub(super) const EXIT_STATUS_OF_PUT: &str =
     concat!(exit_status!("  3  no such file here"), damaged!());
