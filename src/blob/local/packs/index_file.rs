@@ -41,7 +41,11 @@ pub(super) fn write(
         options.disk().remove_file(&path)?;
         options.disk().create(&path)?.write_all_at(&bytes, 0)
     };
-    write().map_err(|e| BlobError::io("write", &path, e))
+    let written = write().inspect_err(|_| {
+        // One that is torn would be told as damaged, and keep the pack from being gone on with.
+        let _ = options.disk().remove_file(&path);
+    });
+    written.map_err(|e| BlobError::io("write", &path, e))
 }
 
 /// The entries of a pack that is `len` bytes long; None if nothing reliable tells. Blocks.
