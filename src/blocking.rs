@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 /// Work that has begun, and what will come of it. Dropped, it goes on.
 pub(crate) struct Running<T>(JoinHandle<T>);
@@ -39,14 +39,19 @@ impl<T> Future for Running<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        match ready!(Pin::new(&mut self.0).poll(context)) {
-            Ok(done) => Poll::Ready(done),
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                // The runtime ends and did not begin the work. Whoever waits ends with it.
-                Err(_) => Poll::Pending,
-            },
-        }
+        outcome(ready!(Pin::new(&mut self.0).poll(context)))
+    }
+}
+
+/// What has come of a task, for whoever waits for it: its panic is theirs.
+pub(crate) fn outcome<T>(ended: Result<T, JoinError>) -> Poll<T> {
+    match ended {
+        Ok(done) => Poll::Ready(done),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime ends before the task does. Whoever waits ends with it.
+            Err(_) => Poll::Pending,
+        },
     }
 }
 

@@ -16,6 +16,9 @@ pub const MAX_NAME_BYTES: usize = 4096;
 pub const MAX_DESCRIPTION_BYTES: usize = 16 * 1024;
 /// The longest content type kept, in bytes.
 pub const MAX_CONTENT_TYPE_BYTES: usize = 255;
+/// How long name, type and description of a file may be together, in bytes: so many that
+/// the most changes written together fit into one batch of the journal.
+const MAX_TEXT_BYTES: usize = MAX_NAME_BYTES + MAX_DESCRIPTION_BYTES + MAX_CONTENT_TYPE_BYTES;
 /// The longest file extension that `saved_name` takes over, in bytes.
 const MAX_EXTENSION_BYTES: usize = 16;
 
@@ -178,6 +181,12 @@ impl NewFile {
     /// Whether this is its name, however the letters of both were typed.
     pub fn is_named(&self, name: &str) -> bool {
         name_form::is_same(&self.name, name)
+    }
+
+    /// Whether name, type and description are longer together than an index takes.
+    pub(crate) fn is_too_long(&self) -> bool {
+        let content_type = self.content_type.as_ref().map_or(0, String::len);
+        self.name.len() + self.description.len() + content_type > MAX_TEXT_BYTES
     }
 }
 

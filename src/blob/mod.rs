@@ -19,6 +19,7 @@ use crate::health::Findings;
 use crate::place::Place;
 use crate::unavailable::Unavailable;
 
+mod batch;
 mod encoded;
 mod groups;
 pub mod local;

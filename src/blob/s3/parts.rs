@@ -14,14 +14,10 @@ use super::depot::Depot;
 use super::multipart::{Multipart, part_bytes};
 use super::part_file::PartFile;
 use crate::blob::BlobError;
-use crate::blob::room::Room;
+use crate::blob::batch::Batch;
 use crate::blocking::{self, Running};
 use crate::outboard::PieceHasher;
 use crate::place::Place;
-
-/// A batch is full when it has taken its room, or has this many pieces: each, however short, may
-/// hold on to a whole receive buffer.
-const BATCH_PIECES: usize = 64;
 
 /// Content on its way.
 pub(super) struct Parts {
@@ -38,37 +34,16 @@ pub(super) struct Parts {
     sent: Option<Multipart>,
 }
 
-/// Pieces that are written together.
-#[derive(Default)]
-struct Batch {
-    pieces: Vec<Bytes>,
-    /// Taken with the first piece.
-    room: Option<Room>,
-}
-
 /// What is gathered of a part, and what is known of all that has come.
 struct Gathered {
     part: PartFile,
     hasher: PieceHasher,
 }
 
-impl Batch {
-    fn push(&mut self, piece: Bytes) {
-        self.room.get_or_insert_with(|| Room::take(u64::MAX));
-        self.pieces.push(piece);
-    }
-
-    fn is_full(&self) -> bool {
-        let bytes: usize = self.pieces.iter().map(Bytes::len).sum();
-        let room = self.room.as_ref().map_or(0, Room::bytes);
-        bytes >= room || self.pieces.len() >= BATCH_PIECES
-    }
-}
-
 impl Gathered {
     /// Hashes and writes a batch. Blocks.
     fn append(mut self, batch: &Batch) -> Result<Self, BlobError> {
-        for piece in &batch.pieces {
+        for piece in batch.pieces() {
             self.hasher.update(piece);
             self.part.append(piece)?;
         }

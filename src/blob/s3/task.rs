@@ -1,10 +1,11 @@
 //! What goes on beside whoever waits for it.
 
-use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::task::JoinHandle;
+
+use crate::blocking::outcome;
 
 /// What is done meanwhile, and given up when nobody waits for it any more.
 pub(super) struct Task<T>(JoinHandle<T>);
@@ -20,14 +21,7 @@ impl<T> Future for Task<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        match ready!(Pin::new(&mut self.0).poll(context)) {
-            Ok(done) => Poll::Ready(done),
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                // The runtime ends, and whoever waits ends with it.
-                Err(_) => Poll::Pending,
-            },
-        }
+        outcome(ready!(Pin::new(&mut self.0).poll(context)))
     }
 }
 

@@ -15,9 +15,7 @@ use crate::hash::BlobHash;
 use crate::health::Health;
 use crate::index::guard::guard;
 use crate::place::Place;
-use crate::record::{
-    FileId, FileRecord, MAX_CONTENT_TYPE_BYTES, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, NewFile,
-};
+use crate::record::{FileId, FileRecord, NewFile};
 
 mod absence;
 mod compact;
@@ -48,10 +46,6 @@ pub use verify::{Journaled, verify};
 
 use shared::{Current, Shared};
 use writer::Request;
-
-/// How long name, type and description of a file may be together, in bytes: so many that
-/// the most changes written together fit into one batch of the journal.
-const MAX_TEXT_BYTES: usize = MAX_NAME_BYTES + MAX_DESCRIPTION_BYTES + MAX_CONTENT_TYPE_BYTES;
 
 /// The index of one storage directory. One process at a time may have it open.
 pub struct LocalIndex {
@@ -154,8 +148,7 @@ impl IndexBackend for LocalIndex {
     }
 
     async fn put(&self, file: NewFile, intent: Intent) -> Result<Put, IndexError> {
-        let texts = file.name.len() + file.description.len();
-        if texts + file.content_type.as_ref().map_or(0, String::len) > MAX_TEXT_BYTES {
+        if file.is_too_long() {
             return Err(IndexError::TooLong);
         }
         self.request(|answer| Request::Put {

@@ -23,9 +23,7 @@ use super::{Content, Elsewhere, Garbage, Held, IndexBackend, IndexError, Intent,
 use crate::hash::BlobHash;
 use crate::health::Health;
 use crate::place::Place;
-use crate::record::{
-    FileId, FileRecord, MAX_CONTENT_TYPE_BYTES, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, NewFile,
-};
+use crate::record::{FileId, FileRecord, NewFile};
 
 mod batch;
 mod failure;
@@ -51,9 +49,6 @@ use shared::Shared;
 use tls::Tls;
 use writer::{Request, Writer};
 
-/// How long name, type and description of a file may be together, in bytes, as in a storage
-/// directory.
-const MAX_TEXT_BYTES: usize = MAX_NAME_BYTES + MAX_DESCRIPTION_BYTES + MAX_CONTENT_TYPE_BYTES;
 /// How many connections a node has beside the one that changes files.
 const CONNECTIONS: usize = 4;
 /// The least id that there can be, and the greatest.
@@ -315,8 +310,7 @@ impl IndexBackend for PostgresIndex {
     }
 
     async fn put(&self, file: NewFile, intent: Intent) -> Result<Put, IndexError> {
-        let texts = file.name.len() + file.description.len();
-        if texts + file.content_type.as_ref().map_or(0, String::len) > MAX_TEXT_BYTES {
+        if file.is_too_long() {
             return Err(IndexError::TooLong);
         }
         self.told().await?;
