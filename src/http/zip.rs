@@ -27,7 +27,7 @@ use crate::web::content::Content;
 use crate::web::disposition;
 use crate::web::error::ApiError;
 use crate::web::transfers::{self, PASSING_ON, SENDING, TransferShare};
-use crate::web::zip::{Archive, MAX_FILES, MAX_NAMES_BYTES, Member};
+use crate::web::zip::{Archive, Member};
 
 /// How many files are taken at once of those in a folder, and looked at for them.
 const PAGE: usize = 1000;
@@ -65,13 +65,6 @@ struct Source {
     size: Option<u64>,
 }
 
-/// The files of an archive, as they are found.
-#[derive(Default)]
-struct Found {
-    members: Vec<Member<Source>>,
-    name_bytes: usize,
-}
-
 /// `GET /api/p2p/zip`
 pub(super) async fn chosen(
     State(node): State<Arc<Node>>,
@@ -84,7 +77,7 @@ pub(super) async fn chosen(
         let message = "name the files by their ids, as in ?id=ID&id=ID";
         return Err(ApiError::Query(message.to_owned()));
     }
-    let mut found = Found::default();
+    let mut archive = Archive::default();
     let mut seen = HashSet::new();
     id.retain(|id| seen.insert(id.clone()));
     for id in id {
@@ -93,13 +86,13 @@ pub(super) async fn chosen(
             Some(own) => own.into(),
             None => remote::with_id(&node, id)?.file,
         };
-        found.add(&node, file).await?;
+        archive.add(member(&node, file).await?)?;
     }
     let name = name.as_deref().unwrap_or("files");
     // Many write the ending, which is there anyway.
     send(
         node,
-        found,
+        archive,
         name.strip_suffix(".zip").unwrap_or(name),
         &method,
         &share,
@@ -119,7 +112,7 @@ pub(super) async fn folder(
     let folder = folder.trim_end_matches('/');
     let begins = name_form::composed(&format!("{folder}/")).into_owned();
     let wanted = name_form::folded(&begins);
-    let mut found = Found::default();
+    let mut archive = Archive::default();
     let searcher = Searcher {
         searches: node.searches(),
         client: client.as_ref(),
@@ -130,7 +123,7 @@ pub(super) async fn folder(
         let NetworkPage { files, next, .. } = page;
         for held in files {
             if name_form::composed(&held.file.name).starts_with(&begins) {
-                found.add(&node, held.file).await?;
+                archive.add(member(&node, held.file).await?)?;
             }
         }
         before = next;
@@ -138,11 +131,11 @@ pub(super) async fn folder(
             break;
         }
     }
-    if found.members.is_empty() {
+    if archive.is_empty() {
         return Err(ApiError::UnknownFile);
     }
     let last = folder.rsplit('/').next().unwrap_or(folder);
-    send(node, found, last, &method, &share).await
+    send(node, archive, last, &method, &share).await
 }
 
 /// Of several that are called alike the newest comes first, and has the name as it is.
@@ -164,56 +157,45 @@ async fn page(
     Ok(node.view().page(wanted).await?)
 }
 
-impl Found {
-    /// Adds a file, if its bytes can be had and proven, as far as is known before.
-    async fn add(&mut self, node: &Node, file: NetworkFile) -> Result<(), ApiError> {
-        self.name_bytes += file.name.len();
-        if self.members.len() == MAX_FILES || self.name_bytes > MAX_NAMES_BYTES {
-            return Err(ApiError::TooManyFiles {
-                files: MAX_FILES,
-                name_bytes: MAX_NAMES_BYTES,
-            });
-        }
-        let unobtainable = || ApiError::Unobtainable(file.name.clone());
-        let hash = file.hash.ok_or_else(unobtainable)?;
-        let Network {
-            directory,
-            registry,
-            ..
-        } = node.network();
-        let is_told = || {
-            let mut peers = directory.providers(&hash).into_iter();
-            peers.any(|it| registry.get(it.peer).is_some())
-        };
-        if !node.store().holds(&hash).await? && !is_told() {
-            return Err(unobtainable());
-        }
-        // What others say of a length is proven only when it is opened.
-        let own = node.store().get(file.id).await?;
-        let size = own.map(|it| it.file.size);
-        self.members.push(Member {
-            name: file.name,
-            size,
-            modified: file.uploaded_at.parse().ok(),
-            source: Source { hash, size },
-        });
-        Ok(())
+/// A file of an archive, if its bytes can be had and proven, as far as is known before.
+async fn member(node: &Node, file: NetworkFile) -> Result<Member<Source>, ApiError> {
+    let unobtainable = || ApiError::Unobtainable(file.name.clone());
+    let hash = file.hash.ok_or_else(unobtainable)?;
+    let Network {
+        directory,
+        registry,
+        ..
+    } = node.network();
+    let is_told = || {
+        let mut peers = directory.providers(&hash).into_iter();
+        peers.any(|it| registry.get(it.peer).is_some())
+    };
+    if !node.store().holds(&hash).await? && !is_told() {
+        return Err(unobtainable());
     }
+    // What others say of a length is proven only when it is opened.
+    let own = node.store().get(file.id).await?;
+    let size = own.map(|it| it.file.size);
+    Ok(Member {
+        name: file.name,
+        size,
+        modified: file.uploaded_at.parse().ok(),
+        source: Source { hash, size },
+    })
 }
 
 async fn send(
     node: Arc<Node>,
-    found: Found,
+    archive: Archive<Source>,
     name: &str,
     method: &Method,
     share: &TransferShare,
 ) -> Result<Response, ApiError> {
     // One content at a time, whose files are those of the archive.
-    let is_own = found.members.iter().all(|it| it.size.is_some());
+    let length = archive.length();
+    let is_own = length.is_some();
     let files = if is_own { SENDING } else { PASSING_ON };
     let transfer = share.take(files)?;
-    let archive = Archive::new(found.members);
-    let length = archive.length();
     let body = if method == Method::HEAD {
         Body::empty()
     } else {

@@ -97,8 +97,8 @@ pub(crate) enum ApiError {
     #[error("peers tell of different files with this id; name the peer or the hash: {0}")]
     AmbiguousFile(String),
     #[error(
-        "an archive has at most {files} files, and {name_bytes} bytes of their names; take fewer \
-         at a time"
+        "an archive has at most {files} files, ten times as many folders, and {name_bytes} bytes of \
+         names; take fewer at a time"
     )]
     TooManyFiles { files: usize, name_bytes: usize },
     #[error(

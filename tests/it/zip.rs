@@ -308,6 +308,25 @@ fn an_archive_holds_no_more_names_than_memory_is_meant_for() {
     assert_eq!(refused, (400, "too_many_files".to_owned()));
 }
 
+#[test]
+fn folders_within_folders_take_no_memory_and_are_so_many_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--durability", "relaxed"]);
+    // As many folders as a name has room for, of which no two names share more than the first.
+    let name = |number: usize| format!("deep/{number:02}{}", "/x".repeat(2044));
+    for number in 0..48 {
+        uploaded(node.address, &name(number), b"x");
+    }
+    let before = node.peak_memory();
+    let fits = get(node.address, "/api/p2p/zip/deep", &[]);
+    assert_is_archive(&fits);
+    let grown = node.peak_memory() - before;
+    assert!(grown < 32 << 10, "{grown} KiB");
+    uploaded(node.address, &name(48), b"x");
+    let refused = get(node.address, "/api/p2p/zip/deep", &[]).refusal();
+    assert_eq!(refused, (400, "too_many_files".to_owned()));
+}
+
 /// How long the longest file is, in MiB: in the long version one that needs lengths of 64 bits.
 fn long() -> usize {
     if std::env::var_os("LARDER_SOAK").is_some() {

@@ -25,9 +25,11 @@ use names::Names;
 use records::{Begun, Writer};
 
 /// The most files in an archive: what is known of them is in memory while it is sent.
-pub(crate) const MAX_FILES: usize = 10_000;
+const MAX_FILES: usize = 10_000;
 /// The most that the names of its files take together, in bytes.
-pub(crate) const MAX_NAMES_BYTES: usize = 4 << 20;
+const MAX_NAMES_BYTES: usize = 4 << 20;
+/// The most folders in it: names of so many bytes could have two million.
+const MAX_FOLDERS: usize = 10 * MAX_FILES;
 
 /// A file that an archive shall hold.
 pub(crate) struct Member<T> {
@@ -42,25 +44,50 @@ pub(crate) struct Member<T> {
 }
 
 /// An archive to be sent.
-pub(crate) struct Archive<T>(Vec<Member<T>>);
+pub(crate) struct Archive<T> {
+    members: Vec<Member<T>>,
+    names: Names,
+    /// How long the names are that the files have elsewhere, in bytes.
+    name_bytes: usize,
+}
+
+impl<T> Default for Archive<T> {
+    fn default() -> Self {
+        Self {
+            members: Vec::new(),
+            names: Names::default(),
+            name_bytes: 0,
+        }
+    }
+}
 
 impl<T: Send + 'static> Archive<T> {
-    /// An archive of these files, of which none is called as another one, leads out of the folder
-    /// that the archive is unpacked in, or is called what some file system does not take.
-    pub(crate) fn new(mut members: Vec<Member<T>>) -> Self {
-        let mut names = Names::default();
-        for member in &mut members {
-            member.name = names.take(&member.name);
+    /// Adds a file, which is called as no other one in the archive, leads out of no folder that the
+    /// archive is unpacked in, and has no name that some file system does not take.
+    pub(crate) fn add(&mut self, mut member: Member<T>) -> Result<(), ApiError> {
+        self.name_bytes += member.name.len();
+        if self.members.len() < MAX_FILES && self.name_bytes <= MAX_NAMES_BYTES {
+            member.name = self.names.take(&member.name);
+            if self.names.folders() <= MAX_FOLDERS {
+                self.members.push(member);
+                return Ok(());
+            }
         }
-        Self(members)
+        Err(ApiError::TooManyFiles {
+            files: MAX_FILES,
+            name_bytes: MAX_NAMES_BYTES,
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty()
     }
 
     /// The length of the archive, in bytes, where that of all contents is known.
     pub(crate) fn length(&self) -> Option<u64> {
-        let Self(members) = self;
         let mut writer = Writer::default();
         let mut length = 0;
-        for member in members {
+        for member in &self.members {
             let size = member.size?;
             let (begun, head) = writer.begin(member.name.clone(), size, member.modified);
             let packed = blocks::length(size);
@@ -76,9 +103,8 @@ impl<T: Send + 'static> Archive<T> {
         Open: Fn(T) -> Opened + Send + 'static,
         Opened: Future<Output = Result<Content, ApiError>> + Send,
     {
-        let Self(members) = self;
         let sending = Sending {
-            members: members.into_iter(),
+            members: self.members.into_iter(),
             open,
             writer: Some(Writer::default()),
             content: None,
