@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::disk::RealDisk;
 use crate::fetch::keep;
-use crate::peer::discovery;
 use crate::peer::identity::Identity;
+use crate::peer::known_peers;
 use crate::resumable;
 use crate::small_state::local::LocalState;
 
@@ -15,8 +15,8 @@ use crate::small_state::local::LocalState;
 pub(super) fn problems(dir: &Path) -> Vec<(PathBuf, String)> {
     let mut problems: Vec<_> = Identity::problem(dir).into_iter().collect();
     let state = LocalState::new(dir, Arc::new(RealDisk));
-    if let Some(problem) = state.problem(&discovery::PEERS) {
-        problems.push((state.path(&discovery::PEERS), problem.to_owned()));
+    if let Some(problem) = state.problem(&known_peers::PEERS) {
+        problems.push((state.path(&known_peers::PEERS), problem.to_owned()));
     }
     problems.extend(keep::problems(dir));
     problems.extend(resumable::problems(dir));

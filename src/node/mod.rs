@@ -14,9 +14,10 @@ use crate::fetch::keep::Keeper;
 use crate::fetch::{self, Fetcher};
 use crate::peer::announcing::announce_all;
 use crate::peer::client::{Client, ClientError};
-use crate::peer::discovery::{self, discover, recall};
+use crate::peer::discovery::{self, discover};
 use crate::peer::greeting::say_goodbye;
 use crate::peer::identity::Identity;
+use crate::peer::known_peers;
 use crate::peer::network::Network;
 use crate::peer::reach::Reach;
 use crate::peer::tls::Authorities;
@@ -151,7 +152,7 @@ impl Node {
             let _ = self.uploads.recall().await;
             let _ = self.keeper.recall().await;
         }
-        let recalling = recall(&self.network, &*self.state);
+        let recalling = known_peers::recall(&self.network, &*self.state);
         let has_recalled = timeout(RECALLING, recalling).await.is_ok();
         let background = self.start_background_work(has_recalled);
         let (leaving, left) = oneshot::channel();
@@ -172,6 +173,7 @@ impl Node {
         }
         // Aborts what is left of it.
         drop(background);
+        known_peers::write_down(&self.network, &*self.state).await;
         self.store.close().await
     }
 

@@ -12,18 +12,18 @@ use uuid::Uuid;
 
 use super::asking::Asking;
 use super::greeting::{SAMPLE, ask_bootstrap, ask_peer, ask_whether_reached};
+use super::known_peers;
 use super::mdns::{self, Mdns, Neighbour};
 use super::moved::{Words, tell_the_copy};
 use super::network::Network;
 use super::prefix::Prefix;
 use super::registration::Registration;
-use super::registry::{Introduced, Introducer, Peer};
+use super::registry::{Introduced, Introducer};
 use super::turns::{Claim, in_turn};
 use super::unanswered::{self, Named};
 use crate::base_url::BaseUrl;
 use crate::open_files;
-use crate::record::Timestamp;
-use crate::small_state::{SmallState, StateName};
+use crate::small_state::SmallState;
 
 /// The longest pause after failures, in periods.
 const MAX_PAUSE: u32 = 8;
@@ -41,8 +41,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How often the known peers are written down, if they differ.
 const WRITE_EVERY: Duration = Duration::from_secs(3);
-/// How long after they could not be read that is tried again.
-const RECALL_AGAIN: Duration = Duration::from_secs(1);
 
 /// How peers are looked for.
 #[derive(Debug, Clone)]
@@ -72,14 +70,8 @@ impl Default for Options {
     }
 }
 
-/// The known peers are written down under this name.
-pub const PEERS: StateName = StateName::Single {
-    name: "known-peers",
-    kind: "larder-peers 1",
-};
-
 /// Looks for peers and asks them what they hold, for ever; keeps the known ones in `state`, of
-/// which those known before are [recalled](recall) first unless that was done.
+/// which those known before are [recalled](known_peers::recall) first unless that was done.
 pub async fn discover(
     network: Arc<Network>,
     options: Options,
@@ -88,7 +80,7 @@ pub async fn discover(
 ) {
     let mut tasks = JoinSet::new();
     if !has_recalled {
-        recall(&network, &*state).await;
+        known_peers::recall(&network, &*state).await;
     }
     let (mut bootstrap, mut mdns) = (options.bootstrap, options.mdns);
     if !network.client.reach().tells() {
@@ -283,10 +275,8 @@ fn jittered(pause: Duration) -> Duration {
     pause / 100 * (90 + percent)
 }
 
-/// Forgets silent peers, and writes down those that have answered where they are others than
-/// those written down, or elsewhere.
+/// Forgets silent peers, and writes down those that have answered, for ever.
 async fn tidy(network: Arc<Network>, every: Duration, state: Arc<dyn SmallState>) {
-    let mut written = Vec::new();
     loop {
         tokio::time::sleep(every.min(WRITE_EVERY)).await;
         // What was told long ago counts no longer, which is told whoever waits for that.
@@ -296,44 +286,6 @@ async fn tidy(network: Arc<Network>, every: Duration, state: Arc<dyn SmallState>
             log.tell(|left_out| tracing::info!(%id, left_out, "forgot a silent peer"));
             network.directory.forget(id);
         }
-        let known = network.registry.proven();
-        let places = known.iter().map(|peer| (peer.id(), peer.address().clone()));
-        let places: Vec<_> = places.collect();
-        if places == written {
-            continue;
-        }
-        let kept: Vec<_> = known.iter().map(kept).collect();
-        let content = serde_json::json!(kept).to_string().into_bytes();
-        match state.save(&PEERS, content).await {
-            Ok(()) => written = places,
-            Err(error) => tracing::warn!(%error, "the known peers were not written down"),
-        }
-    }
-}
-
-/// A peer as it is kept: its registration, and when it was seen, in milliseconds.
-fn kept(peer: &Peer) -> (i64, &Registration) {
-    (peer.last_seen.0, &peer.told.registration)
-}
-
-/// Knows again the peers that were known before; waits until that can be read.
-pub async fn recall(network: &Network, state: &dyn SmallState) {
-    let content = loop {
-        match state.load(&PEERS).await {
-            Ok(content) => break content.unwrap_or_else(|| b"[]".to_vec()),
-            // Nothing may be written there before it was read.
-            Err(error) => {
-                tracing::warn!(%error, "the peers known before cannot be read yet");
-                tokio::time::sleep(RECALL_AGAIN).await;
-            }
-        }
-    };
-    let kept: Vec<(i64, Registration)> = serde_json::from_slice(&content).unwrap_or_default();
-    for (seen, registration) in kept {
-        if let Ok(told) = registration.check_again()
-            && network.client.reach().may_ask(&told.address)
-        {
-            network.registry.restore(told, Timestamp(seen));
-        }
+        known_peers::write_down(&network, &*state).await;
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use super::announcement::{Announcement, NotTaken};
 use super::beginning::Beginning;
@@ -59,6 +59,9 @@ pub struct Network {
     pub(super) log: PeerLog,
     /// Whose clocks were told to differ from this machine's.
     clocks: Mutex<HashSet<Key>>,
+    /// Which peers are written down, and where they are; None before it is known who was written
+    /// down earlier, which is not to be lost.
+    pub(super) written: AsyncMutex<Option<Vec<(PeerId, BaseUrl)>>>,
     /// Set when this node stops: from then on it registers nowhere.
     leaving: AtomicBool,
 }
@@ -130,6 +133,7 @@ impl Network {
             unanswered: AllUnanswered::default(),
             log: PeerLog::default(),
             clocks: Mutex::default(),
+            written: AsyncMutex::default(),
             leaving: AtomicBool::new(false),
         }
     }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::common::content::content;
 use crate::common::forms::uploaded;
-use crate::common::peers::{peer_id, post, until_knows, until_sees};
+use crate::common::peers::{peer_id, post, reaches, until_knows, until_sees};
 use crate::common::process::{Node, larder, until};
 use crate::common::python::Python;
 use crate::common::raw_http::{Answer, get, head, send};
@@ -351,4 +351,20 @@ fn absurd_registrations_are_refused() {
         get(server.address, "/peers", &[]).json(),
         json!({ "peers": [] })
     );
+}
+
+#[test]
+fn whom_a_node_has_met_a_moment_before_its_stop_it_knows_after_the_next_start() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let other = Node::start(&dirs[1], &[]);
+    let id = peer_id(other.address);
+    let node = Node::start(&dirs[0], &["--peer", &other.url("")]);
+    until("the peer answers", || {
+        reaches(node.address, &id).then_some(())
+    });
+    node.stop();
+    let node = Node::start(&dirs[0], &[]);
+    until("the peer is known", || {
+        reaches(node.address, &id).then_some(())
+    });
 }
