@@ -440,7 +440,8 @@ fn an_earlier_segment_beside_the_copy_of_the_last_change_is_told_like_an_earlier
     assert_eq!(are_there(&node, &ids[12..]), [true]);
     node.kill();
     let node = Node::start(&later, &[]);
-    assert_eq!((lost(&node), node.content_files().len()), (6, 13));
+    let files = node.content_files();
+    assert_eq!((lost(&node), files.len()), (6, 13), "{files:?}");
 }
 
 #[test]

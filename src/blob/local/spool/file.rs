@@ -287,7 +287,7 @@ pub(crate) fn try_to_keep(scratch: &Scratch, to: &Path, outboards: &Path) -> Res
     let disk = &scratch.disk;
     let content = SpoolFile::of_trial(scratch)?;
     let outboard = SpoolFile::of_trial(scratch)?;
-    let _said = [SpoolFile::create(scratch)?, SpoolFile::create(scratch)?];
+    let said = [SpoolFile::create(scratch)?, SpoolFile::create(scratch)?];
     let copy = content.link(scratch, TRIAL as u64)?;
     let synced = copy.file().sync();
     synced.map_err(|e| BlobError::io("sync", copy.path(), e))?;
@@ -301,5 +301,8 @@ pub(crate) fn try_to_keep(scratch: &Scratch, to: &Path, outboards: &Path) -> Res
         let removed = disk.remove_file(end);
         removed.map_err(|e| BlobError::io("remove", end, e))?;
     }
+    // Whoever hears how it went finds nothing of it.
+    said.into_iter().for_each(SpoolFile::discard);
+    content.discard();
     kept
 }
