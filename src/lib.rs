@@ -59,6 +59,7 @@ pub mod peer_id;
 pub mod place;
 pub mod record;
 pub mod revision;
+mod room;
 #[cfg(feature = "node")]
 mod safe_name;
 mod text_form;

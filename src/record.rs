@@ -19,6 +19,9 @@ pub const MAX_CONTENT_TYPE_BYTES: usize = 255;
 /// How long name, type and description of a file may be together, in bytes: so many that
 /// the most changes written together fit into one batch of the journal.
 const MAX_TEXT_BYTES: usize = MAX_NAME_BYTES + MAX_DESCRIPTION_BYTES + MAX_CONTENT_TYPE_BYTES;
+/// How long the texts of all files are together that are read at once, in bytes: a page of files
+/// ends with the one that makes it so long, however many were asked for.
+pub const PAGE_BYTES: usize = 256 << 10;
 /// The longest file extension that `saved_name` takes over, in bytes.
 const MAX_EXTENSION_BYTES: usize = 16;
 
@@ -185,8 +188,13 @@ impl NewFile {
 
     /// Whether name, type and description are longer together than an index takes.
     pub(crate) fn is_too_long(&self) -> bool {
+        self.text_bytes() > MAX_TEXT_BYTES
+    }
+
+    /// How long name, type and description are together, in bytes.
+    pub(crate) fn text_bytes(&self) -> usize {
         let content_type = self.content_type.as_ref().map_or(0, String::len);
-        self.name.len() + self.description.len() + content_type > MAX_TEXT_BYTES
+        self.name.len() + self.description.len() + content_type
     }
 }
 
@@ -202,6 +210,13 @@ pub struct FileRecord {
 }
 
 impl FileRecord {
+    /// Whether these are all files of a page that was to have at most `limit`, so that there may be
+    /// more behind it.
+    pub fn fill_a_page(files: &[Self], limit: usize) -> bool {
+        let texts = files.iter().map(|it| it.file.text_bytes());
+        files.len() >= limit || texts.sum::<usize>() >= PAGE_BYTES
+    }
+
     /// The name under which the older service kept the file: `<uuid>.<ext>`, or
     /// `<uuid>` where the name has no extension of up to 16 ASCII letters and digits.
     pub fn saved_name(&self) -> String {

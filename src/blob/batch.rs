@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::room::Room;
+use crate::room::{LONGEST, Room};
 
 /// A batch is full when it has taken its room, or has this many pieces: each, however short,
 /// may hold on to a whole receive buffer.
@@ -24,7 +24,7 @@ impl Batch {
 
     /// Takes one more.
     pub(super) fn push(&mut self, piece: Bytes) {
-        self.room.get_or_insert_with(|| Room::take(u64::MAX));
+        self.room.get_or_insert_with(|| Room::take(LONGEST));
         self.pieces.push(piece);
     }
 

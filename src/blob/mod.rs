@@ -27,7 +27,6 @@ pub mod memory;
 mod open_bytes;
 mod partials;
 mod receiving;
-mod room;
 #[cfg(feature = "shared")]
 pub mod s3;
 

@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use bytes::Bytes;
-use futures_util::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -21,9 +18,7 @@ use crate::peer::challenge::{self, Prover};
 use crate::record::{FileId, Order};
 use crate::web::conditions::{Validators, allow_change, restrict_change};
 use crate::web::error::ApiError;
-
-/// About how many bytes a listing has at most whose length is told before.
-const WITH_LENGTH: usize = 512 << 10;
+use crate::web::list;
 
 /// Which files to list.
 #[derive(Deserialize, IntoParams)]
@@ -76,27 +71,7 @@ pub(super) async fn list(
     };
     let prover = prover(&uri, &headers);
     let listing = Listing::start(node, filter, share, prover).await?;
-    let mut response = Response::new(body(listing).await);
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    Ok(response)
-}
-
-/// The listing, with its length where it is short: some gateways and clients need that.
-async fn body(listing: Listing) -> Body {
-    let mut pieces = Box::pin(listing.into_stream());
-    let mut begun = Vec::new();
-    while begun.len() < WITH_LENGTH {
-        match pieces.next().await {
-            None => return Body::from(begun),
-            Some(Ok(piece)) => begun.extend_from_slice(&piece),
-            Some(Err(error)) => {
-                let cut = stream::iter([Ok(Bytes::from(begun)), Err(error)]);
-                return Body::from_stream(cut);
-            }
-        }
-    }
-    Body::from_stream(stream::iter([Ok(Bytes::from(begun))]).chain(pieces))
+    Ok(list::answer(listing.into_pieces()).await)
 }
 
 /// What proves the answer to a peer that asks for a proof.

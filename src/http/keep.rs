@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -20,6 +21,7 @@ use crate::peer_id::PeerId;
 use crate::record::{FileId, MAX_NAME_BYTES};
 use crate::web::body::RequestBody;
 use crate::web::error::ApiError;
+use crate::web::list;
 
 /// The longest request, in bytes: a name may be written in escapes, of six bytes for each of its
 /// own, and has room beside it for all else.
@@ -137,12 +139,23 @@ pub(super) async fn keep(
 }
 
 /// `GET /api/p2p/keep`
-pub(super) async fn list(State(node): State<Arc<Node>>) -> Result<Json<KeepsAnswer>, ApiError> {
-    let keeps = node.keeper().all().await?.into_iter().map(KeepView::from);
-    Ok(Json(KeepsAnswer {
+pub(super) async fn list(State(node): State<Arc<Node>>) -> Result<Response, ApiError> {
+    // What was wanted before is not known earlier.
+    node.keeper().recall().await?;
+    let around = |_| KeepsAnswer {
         status: "success",
-        keeps: keeps.collect(),
-    }))
+        keeps: Vec::new(),
+    };
+    let mut after = None;
+    let some = move |limit| {
+        let keeps = node.keeper().page(after, limit);
+        after = keeps.last().map(|(number, _)| *number).or(after);
+        keeps
+            .into_iter()
+            .map(|(_, it)| KeepView::from(it))
+            .collect()
+    };
+    Ok(list::answer(list::pieces(around, some)).await)
 }
 
 /// `GET /api/p2p/keep/{id}`

@@ -1,6 +1,7 @@
 //! The listing of the local files, written as JSON while the index is read.
 //!
-//! One page of records is in memory at a time, however many files there are.
+//! One page of records is in memory at a time, and only while a piece is written, however many
+//! files there are and however slowly they are read.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -20,12 +21,15 @@ use crate::node::searches::Searcher;
 use crate::peer::challenge::Prover;
 use crate::record::{FileId, FileRecord, Order};
 use crate::store::StoreError;
+use crate::web::list::Piece;
 
-/// How many records are read at once. The longest has some 20 KiB.
-const PAGE: u64 = 256;
+/// How many records are read at once, at most.
+const PAGE: usize = 256;
 /// About how many names are held against a text for one answer with a limit; it may have fewer
 /// files than asked for and still a next page.
-const LOOK: u64 = 20 * PAGE;
+const LOOK: usize = 20 * PAGE;
+/// How long a file is at least where it is told of, in bytes.
+const SHORTEST: usize = 400;
 
 /// A listing under way.
 pub(super) struct Listing {
@@ -39,7 +43,7 @@ pub(super) struct Listing {
     page: Vec<FileRecord>,
     listed: u64,
     /// How many were held against the name.
-    looked: u64,
+    looked: usize,
     /// When it began, by this node's clock; what came later may be missing.
     listed_at: u64,
     /// Proves who answers, if that is asked for.
@@ -107,12 +111,12 @@ impl Listing {
             listed_at,
             prover,
         };
-        listing.read_page().await?;
+        listing.read_page(PAGE).await?;
         Ok(listing)
     }
 
     /// The JSON text, piece by piece. An error ends it half-way.
-    pub(super) fn into_stream(
+    pub(super) fn into_pieces(
         mut self,
     ) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + use<> {
         let peer_id = self.node.peer_id();
@@ -121,56 +125,60 @@ impl Listing {
         let opening = stream::once(ready(Ok(Bytes::from(opening))));
         let rest = stream::try_unfold(Some(self), |listing| async {
             match listing {
-                Some(listing) => listing.write_page().await.map(Some),
+                Some(listing) => listing.write_piece().await.map(Some),
                 None => Ok(None),
             }
         });
         opening.chain(rest)
     }
 
-    /// Writes the page at hand; after the last one, the end, and there is no listing left.
-    async fn write_page(mut self) -> Result<(Bytes, Option<Self>), BoxError> {
-        let mut out = Vec::new();
-        for record in std::mem::take(&mut self.page) {
-            if Some(self.listed) == self.filter.limit {
+    /// Writes the next piece; after the last one, the end, and there is no listing left. No file is
+    /// kept until the next one, which may be asked for late.
+    async fn write_piece(mut self) -> Result<(Bytes, Option<Self>), BoxError> {
+        let mut piece = Piece::begin();
+        while !piece.is_full() {
+            if self.page.is_empty() {
+                self.read_page(piece.left() / SHORTEST + 1).await?;
+            }
+            let page = std::mem::take(&mut self.page);
+            if page.is_empty() {
+                return self.write_end(None, piece);
+            }
+            if self.has_looked_enough() {
                 let next = self.at;
-                return self.write_end(next, out);
+                return self.write_end(next, piece);
             }
-            self.at = Some(record.id);
-            if self.filter.takes(&record) {
-                self.write_file(&record, &mut out)?;
+            for record in page {
+                if Some(self.listed) == self.filter.limit {
+                    let next = self.at;
+                    return self.write_end(next, piece);
+                }
+                self.at = Some(record.id);
+                self.looked += 1;
+                if self.filter.takes(&record) {
+                    let view = FileView::new(&self.node, &record);
+                    piece.push(&view, self.listed == 0)?;
+                    self.listed += 1;
+                }
+                if piece.is_full() {
+                    break;
+                }
             }
-            self.looked += 1;
         }
-        let next = self.at;
-        self.read_page().await?;
-        let enough = self.filter.name.is_some() && self.looked >= LOOK;
-        if enough && self.filter.limit.is_some() && !self.page.is_empty() {
-            return self.write_end(next, out);
-        }
-        if self.page.is_empty() {
-            return self.write_end(None, out);
-        }
-        self.prove(&out);
-        Ok((out.into(), Some(self)))
+        self.prove(&piece.text);
+        Ok((piece.end(), Some(self)))
     }
 
-    fn write_file(&mut self, record: &FileRecord, out: &mut Vec<u8>) -> Result<(), BoxError> {
-        if self.listed > 0 {
-            out.push(b',');
-        }
-        self.listed += 1;
-        Ok(serde_json::to_writer(
-            out,
-            &FileView::new(&self.node, record),
-        )?)
+    /// Whether an answer with a limit goes no further, although it has fewer files.
+    fn has_looked_enough(&self) -> bool {
+        self.filter.name.is_some() && self.filter.limit.is_some() && self.looked >= LOOK
     }
 
     /// Closes the list; `next` is where to go on, if there is more than was asked for.
     fn write_end(
         mut self,
         next: Option<FileId>,
-        mut out: Vec<u8>,
+        mut piece: Piece,
     ) -> Result<(Bytes, Option<Self>), BoxError> {
         let mut end = json!({
             "file_count": self.listed,
@@ -178,16 +186,20 @@ impl Listing {
             "next": next.map(|id| id.to_string()),
         });
         self.tell_peers(&mut end);
-        out.extend_from_slice(b"],");
+        piece.text.extend_from_slice(b"],");
         let end = serde_json::to_vec(&end)?;
         let end = end.strip_prefix(b"{").unwrap_or(&end);
-        out.extend_from_slice(end.strip_suffix(b"}").unwrap_or(end));
-        self.prove(&out);
+        let end = end.strip_suffix(b"}").unwrap_or(end);
+        piece.text.extend_from_slice(end);
+        self.prove(&piece.text);
         match self.prover {
-            Some(prover) => out.extend(self.node.network().prove(prover).into_bytes()),
-            None => out.push(b'}'),
+            Some(prover) => {
+                let proof = self.node.network().prove(prover);
+                piece.text.extend_from_slice(proof.as_bytes());
+            }
+            None => piece.text.push(b'}'),
         }
-        Ok((out.into(), None))
+        Ok((piece.end(), None))
     }
 
     /// Adds what only those that follow this node's changes ask for: when the listing was made,
@@ -210,7 +222,8 @@ impl Listing {
         }
     }
 
-    async fn read_page(&mut self) -> Result<(), StoreError> {
+    /// Reads the next records: no more than `fit` where they are all listed.
+    async fn read_page(&mut self, fit: usize) -> Result<(), StoreError> {
         // One more than is listed, to know whether there is more.
         let left = self
             .filter
@@ -218,9 +231,11 @@ impl Listing {
             .map(|limit| (limit - self.listed).saturating_add(1));
         let wanted = match &self.filter.name {
             Some(_) => PAGE,
-            None => left.unwrap_or(PAGE).min(PAGE),
+            None => usize::try_from(left.unwrap_or(u64::MAX))
+                .unwrap_or(usize::MAX)
+                .min(fit)
+                .min(PAGE),
         };
-        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         let searcher = Searcher {
             searches: self.node.searches(),
             client: self.share.0.as_ref(),

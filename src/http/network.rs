@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::{Extension, Json};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -19,12 +20,16 @@ use crate::node::view::{NetworkPage, Selection};
 use crate::peer::directory::{FileKey, Held};
 use crate::peer_id::PeerId;
 use crate::record::{FileId, Order};
+use crate::room::Room;
 use crate::store::StoreError;
 use crate::web::error::ApiError;
 use crate::web::file_type;
+use crate::web::list;
 
 /// The most files on one page.
 const MAX_LIMIT: usize = 1000;
+/// About how long a page is at most, in bytes; it may have fewer files than asked for then.
+const PAGE_BYTES: u64 = 1 << 20;
 /// How many files are held against a name at a time; the answer may have fewer files
 /// than asked for and still a next page.
 const LOOK: usize = 20_000;
@@ -33,7 +38,8 @@ const LOOK: usize = 20_000;
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct NetworkQuery {
-    /// The most files on the page; at most 1000 count.
+    /// The most files on the page; at most 1000 count. There may be fewer and still a next page,
+    /// where many peers hold them, or they have long names, or little memory is left.
     #[param(minimum = 1, maximum = 18_446_744_073_709_551_615_usize)]
     limit: Option<usize>,
     /// From which end on; the oldest first without it.
@@ -98,7 +104,7 @@ pub(super) async fn list(
     State(node): State<Arc<Node>>,
     Extension(ClientShare(client)): Extension<ClientShare>,
     query: Result<Query<NetworkQuery>, QueryRejection>,
-) -> Result<Json<NetworkAnswer>, ApiError> {
+) -> Result<Response, ApiError> {
     let Query(query) = query?;
     let limit = query.limit.unwrap_or(MAX_LIMIT).min(MAX_LIMIT);
     if limit == 0 {
@@ -109,13 +115,14 @@ pub(super) async fn list(
     let name = query.name.map(|name| name_form::folded(&name));
     let id = query.id.map(|id| id.parse::<FileId>()).transpose();
     let id = id.map_err(|_| ApiError::Query("id must be the id of a file".to_owned()))?;
-    let view = node.view();
+    let room = Room::take(PAGE_BYTES);
     let wanted = Selection {
         order: query.order.map_or(Order::OldestFirst, Order::from),
         after,
         before,
         name: name.as_deref(),
         limit,
+        bytes: room.bytes(),
         look: LOOK,
         searcher: Some(Searcher {
             searches: node.searches(),
@@ -123,18 +130,8 @@ pub(super) async fn list(
         }),
     };
     let page = match id {
-        Some(id) => NetworkPage {
-            files: view.with_id(id).await?,
-            own: node
-                .store()
-                .get(id)
-                .await?
-                .map(|it| it.id)
-                .into_iter()
-                .collect(),
-            next: None,
-        },
-        None => view.page(wanted).await?,
+        Some(id) => with_id(&node, id).await?,
+        None => node.view().page(wanted).await?,
     };
     let is_all = id.is_some()
         || after.is_none() && before.is_none() && name.is_none() && page.next.is_none();
@@ -149,7 +146,7 @@ pub(super) async fn list(
         let own = node.store().get(id).await?;
         file.description = own.map(|it| it.file.description);
     }
-    Ok(Json(NetworkAnswer {
+    let answer = NetworkAnswer {
         status: "success",
         peer_id: node.peer_id().to_string(),
         file_count: files.len(),
@@ -161,7 +158,18 @@ pub(super) async fn list(
         files,
         next: page.next.map(write_cursor),
         partial: node.network().directory.partial_peers() > 0,
-    }))
+    };
+    Ok(list::whole(room, &answer))
+}
+
+/// What this id means: one file, or several where holders do not agree.
+async fn with_id(node: &Node, id: FileId) -> Result<NetworkPage, StoreError> {
+    let own = node.store().get(id).await?;
+    Ok(NetworkPage {
+        files: node.view().with_id(id).await?,
+        own: own.map(|it| it.id).into_iter().collect(),
+        next: None,
+    })
 }
 
 /// A cursor is the file id, and the hash where there is one.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -13,14 +13,18 @@ use crate::peer::prefix::narrow_of;
 use crate::peer::registration::{MAX_BYTES, Registration};
 use crate::peer::registry::{Introduced, Introducer, Peer};
 use crate::peer_id::PeerId;
+use crate::room::Room;
 use crate::web::body::RequestBody;
 use crate::web::clients::ClientAddress;
 use crate::web::error::ApiError;
+use crate::web::list;
 
 /// How many peers the answer to a registration names unless it is told a number.
 const SAMPLE: usize = 100;
-/// The most peers that the answer to a registration names: some 150 KB.
+/// The most peers that the answer to a registration names.
 const MAX_SAMPLE: usize = 256;
+/// About how long a peer is in it, in bytes.
+const PEER_BYTES: usize = 600;
 
 /// A peer as the REST contract shows it, with its signature to be passed along.
 #[derive(Serialize, ToSchema)]
@@ -60,8 +64,8 @@ impl PeerView {
 #[derive(Serialize, ToSchema)]
 pub(super) struct PeersAnswer {
     status: &'static str,
-    peer_count: usize,
     peers: Vec<PeerView>,
+    peer_count: usize,
     #[serde(rename = "self")]
     this: PeerView,
 }
@@ -115,12 +119,12 @@ impl You {
 }
 
 impl PeersAnswer {
-    fn of(node: &Node, peers: Vec<Peer>) -> Self {
-        let peers: Vec<_> = peers.into_iter().map(PeerView::of).collect();
+    /// The answer around so many peers.
+    fn around(node: &Node, peer_count: usize) -> Self {
         Self {
             status: "success",
-            peer_count: peers.len(),
-            peers,
+            peers: Vec::new(),
+            peer_count,
             this: PeerView::of_self(node),
         }
     }
@@ -146,8 +150,15 @@ fn elsewhere(node: &Node, id: PeerId, told: &Registration) -> Option<Registratio
 }
 
 /// `GET /api/peers`
-pub(super) async fn list(State(node): State<Arc<Node>>) -> Json<PeersAnswer> {
-    Json(PeersAnswer::of(&node, node.network().registry.shown()))
+pub(super) async fn list(State(node): State<Arc<Node>>) -> Response {
+    let (around, mut after) = (Arc::clone(&node), None);
+    let around = move |count| PeersAnswer::around(&around, count);
+    let some = move |limit| {
+        let peers = node.network().registry.shown(after, limit);
+        after = peers.last().map(|(id, _)| *id).or(after);
+        peers.into_iter().map(|(_, it)| PeerView::of(it)).collect()
+    };
+    list::answer(list::pieces(around, some)).await
 }
 
 /// `POST /api/peers`: takes a peer in, and tells it some of those whom this node knows to be
@@ -156,7 +167,7 @@ pub(super) async fn introduce(
     State(node): State<Arc<Node>>,
     query: Result<Query<IntroduceQuery>, QueryRejection>,
     request: Request,
-) -> Result<Json<IntroducedAnswer>, ApiError> {
+) -> Result<Response, ApiError> {
     let Query(query) = query?;
     let limit = query.limit.unwrap_or(SAMPLE).min(MAX_SAMPLE);
     let from = request.extensions().get::<ClientAddress>();
@@ -174,10 +185,18 @@ pub(super) async fn introduce(
         .network()
         .meet(registration, Introducer::Itself(from), near);
     let introduced = met.map_err(|e| ApiError::Registration(e.to_string()))?;
-    let some = node.network().registry.some_answering(limit);
-    Ok(Json(IntroducedAnswer {
+    let room = Room::take((limit * PEER_BYTES) as u64);
+    let limit = limit.min(room.bytes() / PEER_BYTES);
+    let some = node.network().registry.some_answering(limit).into_iter();
+    let some: Vec<_> = some.map(PeerView::of).collect();
+    let answer = IntroducedAnswer {
         introduced: name_of(introduced),
         you: You::of(&node, id, also_at),
-        peers: PeersAnswer::of(&node, some),
-    }))
+        peers: PeersAnswer {
+            peer_count: some.len(),
+            peers: some,
+            ..PeersAnswer::around(&node, 0)
+        },
+    };
+    Ok(list::whole(room, &answer))
 }

@@ -151,6 +151,7 @@ async fn page(
         before,
         name: Some(name),
         limit: PAGE,
+        bytes: usize::MAX,
         look: LOOK,
         searcher: Some(searcher),
     };

@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use super::IndexError;
+use super::page::page_of;
 use crate::record::{FileId, FileRecord};
 
 /// The ids between which records are.
@@ -11,7 +12,7 @@ pub(super) type Range = (Bound<FileId>, Bound<FileId>);
 /// Records that somebody asks for.
 pub(super) struct Asked<'a> {
     pub(super) range: Range,
-    /// How many at most.
+    /// How many at most; fewer where their texts are long.
     pub(super) limit: usize,
     /// Whether from the last one on.
     pub(super) is_backwards: bool,
@@ -47,6 +48,6 @@ impl Asked<'_> {
                 .as_ref()
                 .is_ok_and(|record| (self.is_other)(&record.id))
         };
-        records.filter(is_asked).take(self.limit).collect()
+        page_of(records.filter(is_asked), self.limit)
     }
 }

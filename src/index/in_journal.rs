@@ -14,6 +14,7 @@ use super::asked::Asked;
 use super::codec::{Entry, encode_record};
 use super::guard::failed;
 use super::journal::{LastRead, Reread, Segment, Spot};
+use super::page::page_of;
 use crate::record::{FileId, FileRecord};
 
 /// How many places are looked up at once to read all records.
@@ -95,9 +96,9 @@ impl InJournal {
             }
         };
         let mut last = LastRead::default();
-        let read = places.into_iter();
-        read.map(|(id, spot)| self.read(id, spot, &mut last))
-            .collect()
+        let places = places.into_iter();
+        let read = places.map(|(id, spot)| self.read(id, spot, &mut last));
+        page_of(read, asked.limit)
     }
 
     /// Calls `visit` with the encoding of each record.

@@ -18,6 +18,7 @@ use super::guard::failed;
 use super::in_journal::InJournal;
 use super::in_sled::InSled;
 use super::journal::{Segment, Spot};
+use super::page::page_of;
 use super::progress::Progress;
 use super::records::Records;
 use super::secondary::{Secondary, Unindexed};
@@ -196,7 +197,7 @@ impl Lookup {
     ) -> Result<Vec<FileRecord>, IndexError> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let page = self.within((from, Bound::Unbounded), limit, false)?;
-        Ok(page.into_values().take(limit).collect())
+        page_of(page.into_values().map(Ok), limit)
     }
 
     pub(super) fn page_back(
@@ -206,10 +207,10 @@ impl Lookup {
     ) -> Result<Vec<FileRecord>, IndexError> {
         let to = before.map_or(Bound::Unbounded, Bound::Excluded);
         let page = self.within((Bound::Unbounded, to), limit, true)?;
-        Ok(page.into_values().rev().take(limit).collect())
+        page_of(page.into_values().rev().map(Ok), limit)
     }
 
-    /// Records of this range, among them the first `limit` of all, or the last.
+    /// Records of this range, among them the first that make up a page, or the last.
     fn within(
         &self,
         range: Range,
@@ -220,10 +221,11 @@ impl Lookup {
         let recent = self.recent.read();
         let added = recent.records.range(range);
         let added = added.filter_map(|(_, value)| value.as_deref());
-        let mut page = if is_backwards {
-            decoded(added.rev().take(limit))?
+        let added = added.map(codec::decode_record);
+        let newer = if is_backwards {
+            page_of(added.rev(), limit)?
         } else {
-            decoded(added.take(limit))?
+            page_of(added, limit)?
         };
         let older = self.records.page(&Asked {
             range,
@@ -231,8 +233,8 @@ impl Lookup {
             is_backwards,
             is_other: &|id| recent.records.contains_key(id),
         })?;
-        page.extend(older.into_iter().map(|record| (record.id, record)));
-        Ok(page)
+        let page = newer.into_iter().chain(older);
+        Ok(page.map(|record| (record.id, record)).collect())
     }
 
     /// How many files need a content.
@@ -447,15 +449,4 @@ impl Change<'_> {
         sums.digest = sums.digest.wrapping_sub(digest);
         Ok(Some(record))
     }
-}
-
-/// Records by their ids.
-fn decoded<'a>(
-    values: impl Iterator<Item = &'a [u8]>,
-) -> Result<BTreeMap<FileId, FileRecord>, IndexError> {
-    let decoded = values.map(|value| {
-        let record = codec::decode_record(value)?;
-        Ok((record.id, record))
-    });
-    decoded.collect()
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::page::page_of;
 use super::{Content, Garbage, Held, Hold, IndexBackend, IndexError, Intent, Put, Totals};
 use crate::hash::BlobHash;
 use crate::health::Health;
@@ -236,12 +237,8 @@ impl IndexBackend for MemoryIndex {
     ) -> Result<Vec<FileRecord>, IndexError> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let state = self.open_state()?;
-        Ok(state
-            .files
-            .range((from, Bound::Unbounded))
-            .take(limit)
-            .map(|(_, r)| r.clone())
-            .collect())
+        let files = state.files.range((from, Bound::Unbounded));
+        page_of(files.map(|(_, r)| Ok(r.clone())), limit)
     }
 
     async fn page_back(
@@ -252,7 +249,7 @@ impl IndexBackend for MemoryIndex {
         let to = before.map_or(Bound::Unbounded, Bound::Excluded);
         let state = self.open_state()?;
         let files = state.files.range((Bound::Unbounded, to)).rev();
-        Ok(files.take(limit).map(|(_, r)| r.clone()).collect())
+        page_of(files.map(|(_, r)| Ok(r.clone())), limit)
     }
 
     async fn locate(&self, hash: &BlobHash) -> Result<Option<Content>, IndexError> {

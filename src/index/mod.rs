@@ -26,6 +26,7 @@ mod journal;
 pub mod local;
 mod lookup;
 pub mod memory;
+mod page;
 #[cfg(feature = "shared")]
 pub mod postgres;
 mod progress;
@@ -94,7 +95,9 @@ pub trait IndexBackend: Send + Sync + 'static {
         known: u32,
     ) -> Result<Option<FileId>, IndexError>;
 
-    /// At most `limit` files in the order of their ids, from the first after `after`.
+    /// At most `limit` files in the order of their ids, from the first after `after`: fewer, but
+    /// one at least, where their texts are long
+    /// ([`crate::record::PAGE_BYTES`]), and none only where there is none.
     async fn page(
         &self,
         after: Option<FileId>,

@@ -135,6 +135,7 @@ impl View<'_> {
                 before: None,
                 name: None,
                 limit: PAGE,
+                bytes: usize::MAX,
                 look: LOOK,
                 searcher: None,
             });

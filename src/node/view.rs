@@ -10,8 +10,7 @@ use crate::peer_id::PeerId;
 use crate::record::{FileId, FileRecord, Order};
 use crate::store::{Store, StoreError};
 
-/// How many files of the store and of the directory are taken at once. The longest record
-/// has some 20 KiB.
+/// How many files of the store and of the directory are taken at once, at most.
 const CHUNK: usize = 256;
 /// Behind all ids that are given.
 const LAST: FileId = FileId::from_bytes([u8::MAX; 16]);
@@ -39,6 +38,8 @@ pub struct Selection<'a> {
     pub name: Option<&'a str>,
     /// At most so many; at least one.
     pub limit: usize,
+    /// About how many bytes they take as an answer at most, if one alone does not take more.
+    pub bytes: usize,
     /// About how many are looked at for them at most.
     pub look: usize,
     /// Whose turn it has to be where many are looked at; None where whoever wants them has it.
@@ -86,7 +87,7 @@ impl View<'_> {
             own: BTreeSet::new(),
             next: start,
         };
-        let mut looked = 0;
+        let (mut looked, mut bytes) = (0, 0);
         while looked < wanted.look {
             let searcher = wanted.searcher;
             let searcher = searcher.filter(|_| wanted.name.is_some() || looked > 0);
@@ -112,14 +113,16 @@ impl View<'_> {
                 }
                 // The holders of all that are one to people stand at the first.
                 if !self.has_earlier(&held).await? {
-                    if page.files.len() == wanted.limit {
+                    if page.files.len() == wanted.limit || bytes >= wanted.bytes {
                         return Ok(page);
                     }
                     // Only of an own file this node is among the holders so far.
                     if held.peers.contains(&self.myself) {
                         page.own.insert(held.file.id);
                     }
-                    page.files.push(self.with_myself(held).await?);
+                    let held = self.with_myself(held).await?;
+                    bytes += held.answer_bytes();
+                    page.files.push(held);
                 }
                 page.next = Some(key);
             }
@@ -161,7 +164,8 @@ impl View<'_> {
                 self.store.page_back(behind, size).await?
             }
         };
-        let end = files.last().filter(|_| files.len() == size).map(key_of);
+        let may_go_on = FileRecord::fill_a_page(&files, size);
+        let end = files.last().filter(|_| may_go_on).map(key_of);
         Ok(Chunk { files, end })
     }
 

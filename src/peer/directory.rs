@@ -10,7 +10,7 @@ use std::iter::successors;
 use crate::hash::BlobHash;
 use crate::name_form;
 use crate::peer_id::PeerId;
-use crate::record::FileId;
+use crate::record::{FileId, PAGE_BYTES};
 use crate::revision::Revision;
 
 mod rows;
@@ -157,7 +157,8 @@ impl Directory {
     }
 
     /// At most `limit` files from the first behind `after` whose names hold `name`,
-    /// folded, whatever their own case. Looks at no more than `look` files;
+    /// folded, whatever their own case; fewer where they are longer than [`PAGE_BYTES`]. Looks at
+    /// no more than `look` files;
     /// the key is that of the last one looked at, None when there is no more.
     pub fn page(
         &self,
@@ -270,14 +271,16 @@ fn gather<'a>(
     name: Option<&str>,
     (limit, look): (usize, usize),
 ) -> (Vec<Held>, Option<FileKey>) {
-    let (mut found, mut last) = (Vec::new(), from);
+    let (mut found, mut last, mut bytes) = (Vec::new(), from, 0);
     for (looked, ((id, hash), told)) in files.enumerate() {
-        if looked == look || found.len() >= limit {
+        if looked == look || found.len() >= limit || bytes >= PAGE_BYTES {
             return (found, last);
         }
         last = Some((id, hash));
         if told.first().is_some_and(|(_, row)| row.has_name(name)) {
-            found.extend(rows.held(id, hash, &told));
+            let held = rows.held(id, hash, &told);
+            bytes += held.as_ref().map_or(0, Held::bytes);
+            found.extend(held);
         }
     }
     (found, None)

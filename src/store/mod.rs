@@ -197,7 +197,8 @@ impl Store {
         Ok(self.index.earlier(name, hash, than, known).await?)
     }
 
-    /// At most `limit` files in the order of their ids, from the first after `after`.
+    /// At most `limit` files in the order of their ids, from the first after `after`: fewer, but
+    /// one at least, where their texts are longer than [`crate::record::PAGE_BYTES`].
     pub async fn page(
         &self,
         after: Option<FileId>,

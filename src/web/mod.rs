@@ -1,6 +1,6 @@
 //! The protocol: what every surface needs that speaks HTTP, and nothing of what it says.
 //!
-//! Connections and their shares, TLS, bodies, forms, conditions, ranges, representations,
+//! Connections and their shares, TLS, bodies, forms, conditions, ranges, representations, lists,
 //! archives, refusals, and the log and the counters of requests. It knows no route and no node.
 
 mod accepting;
@@ -22,6 +22,7 @@ mod framing;
 mod last_words;
 pub(crate) mod limited;
 pub(crate) mod linger;
+pub(crate) mod list;
 mod multipart;
 pub mod origin;
 mod parameters;

@@ -9,7 +9,7 @@ use larder::hash::BlobHash;
 use larder::health::Health;
 use larder::index::{Garbage, IndexBackend, IndexError, Totals};
 use larder::place::Place;
-use larder::record::{FileId, FileRecord, NewFile};
+use larder::record::{FileId, FileRecord, MAX_DESCRIPTION_BYTES, NewFile, PAGE_BYTES};
 
 use super::indexing::add;
 
@@ -30,6 +30,7 @@ pub(crate) fn file(name: &str, content: &[u8]) -> NewFile {
 pub(crate) async fn conforms(index: Arc<dyn IndexBackend>) {
     what_was_put_is_found(&*index).await;
     removal_is_complete(&*index).await;
+    pages_of_long_texts_are_shorter(&*index).await;
     pages_go_on_where_they_stopped(&*index).await;
     the_first_of_alike_files_is_found_by_those_behind_it(&*index).await;
     many_of_another_content_do_not_hide_an_alike_file(&*index).await;
@@ -84,6 +85,35 @@ async fn removal_is_complete(index: &dyn IndexBackend) {
     assert_eq!(index.remove(two.id).await.unwrap(), Some(two));
     assert_eq!(index.locate(&hash).await.unwrap(), None);
     assert_eq!(index.totals(), Totals::default());
+}
+
+/// However many files are asked for, a page ends with the one whose texts make it long.
+async fn pages_of_long_texts_are_shorter(index: &dyn IndexBackend) {
+    let mut all = Vec::new();
+    for n in 0..7 {
+        let mut long = file(&n.to_string(), b"long");
+        long.description = "d".repeat(MAX_DESCRIPTION_BYTES);
+        for _ in 0..5 {
+            all.push(add(index, long.clone()).await.unwrap());
+        }
+    }
+    let most = PAGE_BYTES / MAX_DESCRIPTION_BYTES;
+    let (mut seen, mut after) = (Vec::<FileRecord>::new(), None);
+    loop {
+        let page = index.page(after, 100).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        let is_end = seen.len() + page.len() == all.len();
+        assert!(page.len() <= most && (is_end || FileRecord::fill_a_page(&page, 100)));
+        seen.extend(page);
+    }
+    assert_eq!(seen, all);
+    let page = index.page_back(None, 100).await.unwrap();
+    let last = all[all.len() - page.len()..].iter().rev();
+    assert!(page.len() <= most && page.iter().eq(last));
+    for record in all {
+        index.remove(record.id).await.unwrap();
+    }
 }
 
 async fn pages_go_on_where_they_stopped(index: &dyn IndexBackend) {

@@ -1,17 +1,23 @@
-//! Hundreds of downloads that stand still: the memory they hold together is bounded.
+//! Hundreds of answers that stand still: the memory they hold together is bounded.
 
 use std::io::Write;
 use std::net::TcpStream;
 
 use crate::common::content::content;
-use crate::common::forms::uploaded;
-use crate::common::process::Node;
+use crate::common::forms::{field, file, form, upload, uploaded};
+use crate::common::process::{Node, until};
 use crate::common::raw_http::{connect, get, head};
 
 const MIB: usize = 1 << 20;
 const CLIENTS: usize = 600;
 /// The room of all pieces, what pieces of the shortest length take beside it, and the node.
 const MOST_KIB: u64 = 420 << 10;
+/// Fewer clients, each of which has a page of up to a mebibyte in memory, and what they take with
+/// the node.
+const LISTS: usize = 150;
+const MOST_OF_LISTS_KIB: u64 = 260 << 10;
+/// What may be left of that a while later, beside what the node held before.
+const GIVEN_BACK_KIB: u64 = 64 << 10;
 
 /// A node with a small file and one that no buffer between it and a client holds; the paths
 /// of the two.
@@ -25,20 +31,66 @@ fn start() -> (tempfile::TempDir, Node, [String; 2]) {
     (dir, node, paths)
 }
 
-#[test]
-fn answers_that_nobody_reads() {
-    let (_dir, node, [small, big]) = start();
-    let clients: Vec<TcpStream> = (0..CLIENTS)
-        .map(|_| {
-            let mut client = connect(node.address);
-            client.write_all(&head("GET", &big, &[])).unwrap();
-            client
-        })
-        .collect();
+/// So many clients that ask for this and read no more than that there is an answer.
+fn standing_still(node: &Node, path: &str, clients: usize) -> Vec<TcpStream> {
+    let ask = |_| {
+        let mut client = connect(node.address);
+        client.write_all(&head("GET", path, &[])).unwrap();
+        client
+    };
+    let clients: Vec<_> = (0..clients).map(ask).collect();
     for client in &clients {
         assert_eq!(client.peek(&mut [0]).unwrap(), 1);
     }
+    clients
+}
+
+#[test]
+fn answers_that_nobody_reads() {
+    let (_dir, node, [small, big]) = start();
+    let _clients = standing_still(&node, &big, CLIENTS);
     assert_eq!(get(node.address, &small, &[]).body.len(), 100);
     let most = node.peak_memory();
     assert!(most < MOST_KIB, "{most} KiB");
+}
+
+/// How many files there are on all pages.
+fn listed(node: &Node, path: &str) -> usize {
+    let (mut listed, mut target) = (0, path.to_owned());
+    loop {
+        let page = get(node.address, &target, &[]).json();
+        listed += page["files"].as_array().unwrap().len();
+        let Some(next) = page["next"].as_str() else {
+            return listed;
+        };
+        target = format!("{path}?after={next}");
+    }
+}
+
+/// A list of the longest names and descriptions has many megabytes, of which little is written
+/// ahead of who reads it; and all is given back.
+#[test]
+fn lists_that_nobody_reads() {
+    const FILES: usize = 700;
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--log=warn"]);
+    let before = node.resident_memory();
+    let description = field("description", &"d".repeat(16 << 10));
+    for number in 0..FILES {
+        let name = format!("{number:0>4096}");
+        let body = form(&[description.clone(), file(&name, b"")]);
+        assert_eq!(upload(node.address, &body).status, 200);
+    }
+    for path in ["/api/p2p/files", "/api/p2p/network"] {
+        let clients = standing_still(&node, path, LISTS);
+        let most = node.peak_memory();
+        println!("{path}: {most} KiB");
+        assert!(most < MOST_OF_LISTS_KIB, "{path}: {most} KiB");
+        // Nobody waits for those, and everybody gets all in the end.
+        assert_eq!(listed(&node, path), FILES, "{path}");
+        drop(clients);
+        until("the memory is given back", || {
+            (node.resident_memory() < before + GIVEN_BACK_KIB).then_some(())
+        });
+    }
 }

@@ -40,6 +40,7 @@ const FLOORS: &[&[&str]] = &[
         "record",
         "peer_id",
         "place",
+        "room",
         "safe_name",
         "text_form",
     ],

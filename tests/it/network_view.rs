@@ -177,6 +177,7 @@ async fn read(
             before,
             name,
             limit,
+            bytes: usize::MAX,
             look,
             searcher: None,
         };

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::super::room::Room;
 use super::super::{BlobError, ByteStream};
 use super::checker::values;
 use super::stored::Stored;
 use crate::blocking::{self, Running};
 use crate::outboard::{EncodeError, Encoder, Source, Tree};
+use crate::room::{LONGEST, Room};
 
 /// The length of a chunk group, in bytes.
 const GROUP: usize = 16 * 1024;
@@ -99,7 +99,7 @@ impl Encoding {
             // Why it cannot be opened is told by what comes of deriving it.
             self.files.outboard = blob.shelf.outboards.open(&blob.hash).ok();
         }
-        let room = Room::take(self.left);
+        let room = Room::take(self.left.min(LONGEST));
         // With the group that reaches over its end: it never grows, which would copy it.
         let mut piece = Vec::with_capacity(room.bytes() + GROUP);
         let mut read = self.read_on(&mut piece, room.bytes());

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::super::room::Room;
 use super::super::{BlobError, ByteStream};
 use super::checker::{Checker, Trouble};
 use super::stored::{Absent, Stored};
 use crate::blocking::{self, Running};
 use crate::outboard::{GROUP_BYTES, PIECE_BYTES};
+use crate::room::Room;
 
 /// What is left to read.
 pub(super) struct Reader {

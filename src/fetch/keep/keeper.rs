@@ -214,10 +214,10 @@ impl Keeper {
         Ok(self.queue.lock().get(id))
     }
 
-    /// How far all are, the oldest first; errors as [`Keeper::progress`].
-    pub async fn all(&self) -> Result<Vec<KeepProgress>, NotKept> {
-        self.recall().await?;
-        Ok(self.queue.lock().all())
+    /// How far at most `limit` of those are that are known, the oldest first, from the first
+    /// behind the one with the number `after`; each with its own number.
+    pub fn page(&self, after: Option<u64>, limit: usize) -> Vec<(u64, KeepProgress)> {
+        self.queue.lock().page(after, limit)
     }
 
     /// That other files are wanted, or that they are farther.

@@ -332,11 +332,14 @@ impl Queue {
         Some(self.jobs.get(&id)?.progress())
     }
 
-    /// How far all are, the oldest first.
-    pub(super) fn all(&self) -> Vec<KeepProgress> {
-        let mut jobs: Vec<_> = self.jobs.values().collect();
+    /// How far at most `limit` are, the oldest first, from the first that was added behind the one
+    /// with the number `after`; each with its own number.
+    pub(super) fn page(&self, after: Option<u64>, limit: usize) -> Vec<(u64, KeepProgress)> {
+        let jobs = self.jobs.values().filter(|job| Some(job.order) > after);
+        let mut jobs: Vec<_> = jobs.collect();
         jobs.sort_unstable_by_key(|job| job.order);
-        jobs.into_iter().map(Job::progress).collect()
+        let jobs = jobs.into_iter().take(limit);
+        jobs.map(|job| (job.order, job.progress())).collect()
     }
 
     /// What users asked for and have not got yet, the oldest first.

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
+use super::page::page_of;
 use super::{Content, Elsewhere, Garbage, Held, IndexBackend, IndexError, Intent, Put, Totals};
 use crate::hash::BlobHash;
 use crate::health::Health;
@@ -357,7 +358,10 @@ impl IndexBackend for PostgresIndex {
         limit: usize,
     ) -> Result<Vec<FileRecord>, IndexError> {
         let after = rows::uuid(after.unwrap_or(FIRST));
-        self.rows(PAGE, &[&after, &most(limit)], rows::record).await
+        let files = self
+            .rows(PAGE, &[&after, &most(limit)], rows::record)
+            .await?;
+        page_of(files.into_iter().map(Ok), limit)
     }
 
     async fn page_back(
@@ -366,8 +370,10 @@ impl IndexBackend for PostgresIndex {
         limit: usize,
     ) -> Result<Vec<FileRecord>, IndexError> {
         let before = rows::uuid(before.unwrap_or(LAST));
-        self.rows(PAGE_BACK, &[&before, &most(limit)], rows::record)
-            .await
+        let files = self
+            .rows(PAGE_BACK, &[&before, &most(limit)], rows::record)
+            .await?;
+        page_of(files.into_iter().map(Ok), limit)
     }
 
     async fn locate(&self, hash: &BlobHash) -> Result<Option<Content>, IndexError> {

@@ -45,6 +45,27 @@ pub struct Held {
     pub peers: BTreeSet<PeerId>,
 }
 
+impl Held {
+    /// About how long it is in memory, with all texts and peers, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let Self { file, peers } = self;
+        let content_type = file.content_type.as_ref().map_or(0, String::len);
+        let texts = file.name.len() + content_type + file.uploaded_at.len();
+        size_of::<Self>() + texts + 2 * size_of::<PeerId>() * peers.len()
+    }
+
+    /// About how long it is where people are told of it, in bytes, if nothing in its texts has to
+    /// be escaped.
+    pub(crate) fn answer_bytes(&self) -> usize {
+        /// The names of all values, and those whose length never differs.
+        const FIXED: usize = 384;
+        /// A peer that answers is named twice.
+        const PEER: usize = 2 * 39;
+        let content_type = self.file.content_type.as_ref().map_or(0, String::len);
+        FIXED + self.file.name.len() + content_type + PEER * self.peers.len()
+    }
+}
+
 /// A peer that claims to hold a content, and the id it has it under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Provider {

@@ -7,6 +7,7 @@
 //! one is full, whoever is in the largest crowd gives way. Peers that this node's operator has
 //! named are in neither, and stay.
 
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -290,12 +291,15 @@ impl Registry {
         }
     }
 
-    /// The peers to be shown, in the order of their ids: all but those whose address is a name
-    /// that was not looked at yet, and may lead where no peer is.
-    pub fn shown(&self) -> Vec<Peer> {
+    /// At most `limit` of the peers to be shown, in the order of their ids, from the first behind
+    /// `after`: all but those whose address is a name that was not looked at yet, and may lead
+    /// where no peer is.
+    pub fn shown(&self, after: Option<PeerId>, limit: usize) -> Vec<(PeerId, Peer)> {
         let peers = self.peers.lock();
-        let shown = peers.values().filter(|it| it.is_shown());
-        shown.map(|it| it.peer.clone()).collect()
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = peers.range((from, Bound::Unbounded));
+        let shown = behind.filter(|(_, it)| it.is_shown()).take(limit);
+        shown.map(|(id, it)| (*id, it.peer.clone())).collect()
     }
 
     /// Whether a peer is reached where it says it is, and when the last try to began; None
