@@ -330,6 +330,29 @@ pub fn is_full(error: &io::Error) -> bool {
     )
 }
 
+/// That less is free of a disk than shall stay so.
+#[derive(Debug, thiserror::Error)]
+#[error("{free} bytes are free beside {reserve} that stay so")]
+pub struct NoRoom {
+    /// How many bytes more may be written.
+    pub free: u64,
+    /// How many others stay free.
+    pub reserve: u64,
+}
+
+impl NoRoom {
+    /// What `error` says of it, if it is one of these.
+    pub fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+impl From<NoRoom> for io::Error {
+    fn from(room: NoRoom) -> Self {
+        Self::new(io::ErrorKind::StorageFull, room)
+    }
+}
+
 /// Whether `error` says that no file may be so long: a limit of the process (`ulimit -f`), or the
 /// longest that the file system has.
 pub fn is_file_size_limit(error: &io::Error) -> bool {

@@ -170,8 +170,13 @@ pub enum BlobError {
     #[error("the content is longer than {0} bytes")]
     TooLarge(u64),
     /// There is no room for the content among so many bytes of all that is kept.
-    #[error("at most {0} bytes of content are kept")]
-    OverQuota(u64),
+    #[error("at most {quota} bytes of content are kept")]
+    OverQuota {
+        /// How many bytes all may have.
+        quota: u64,
+        /// How many of them are free; None where the content is longer than all may be.
+        free: Option<u64>,
+    },
     /// What the client has begun and not ended takes as much of that as one client may.
     #[error("unfinished uploads of one client take no more than a share of the quota")]
     OverShare,

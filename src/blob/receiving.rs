@@ -23,7 +23,7 @@ impl Limit {
             return Err(BlobError::TooLarge(longest));
         }
         match self.quota.filter(|quota| bytes > *quota) {
-            Some(quota) => Err(BlobError::OverQuota(quota)),
+            Some(quota) => Err(BlobError::OverQuota { quota, free: None }),
             None => Ok(()),
         }
     }

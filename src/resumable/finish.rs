@@ -77,7 +77,7 @@ impl Visit {
         let about = self.state.upload.about.clone();
         let (store, room) = (&self.uploads.store, Arc::clone(&self.entry.room));
         let record = match store.ingest_arrived(content, about, Some(room)).await {
-            Err(error @ StoreError::Blob(BlobError::OverQuota(_))) => {
+            Err(error @ StoreError::Blob(BlobError::OverQuota { .. })) => {
                 // It came beyond the quota, since it might have been kept already.
                 self.uploads.remove(self.id).await;
                 return Err(error.into());

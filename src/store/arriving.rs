@@ -79,7 +79,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let kept = || self.totals().blob_bytes;
         match room.take(length, here, Kind::Promised, kept).await {
-            Err(BlobError::OverQuota(_)) if self.may_be_kept(length).await? => {
+            Err(BlobError::OverQuota { .. }) if self.may_be_kept(length).await? => {
                 Ok(room.take(length, here, Kind::Beyond, kept).await?)
             }
             taken => Ok(taken?),
@@ -115,7 +115,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let kept = || self.totals().blob_bytes;
         match room.take(bytes, bytes, Kind::Promised, kept).await {
-            Err(BlobError::OverQuota(_))
+            Err(BlobError::OverQuota { .. })
                 if self.is_expected(hash) || self.is_needed(hash).await? =>
             {
                 Ok(room.take(bytes, bytes, Kind::Beyond, kept).await?)

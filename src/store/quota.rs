@@ -132,17 +132,26 @@ impl Quota {
     ) -> Result<(), Refused> {
         // Looked at under the lock: what is no longer on its way is counted by now.
         let taken = kept().saturating_add(coming.inside());
-        self.check_limit(taken.saturating_add(bytes), self.limit, coming)
+        self.check_limit((taken, bytes), self.limit, coming)
     }
 
-    /// Fails where `bytes` are more than `limit`.
-    fn check_limit(&self, bytes: u64, limit: u64, coming: &Coming) -> Result<(), Refused> {
-        if bytes <= limit {
+    /// Fails where `bytes` beside those that are taken are more than `limit`.
+    fn check_limit(
+        &self,
+        (taken, bytes): (u64, u64),
+        limit: u64,
+        coming: &Coming,
+    ) -> Result<(), Refused> {
+        let all = taken.saturating_add(bytes);
+        if all <= limit {
             return Ok(());
         }
         Err(Refused {
-            why: BlobError::OverQuota(self.limit),
-            is_unsure: bytes.saturating_sub(coming.perhaps_counted()) <= limit,
+            why: BlobError::OverQuota {
+                quota: self.limit,
+                free: Some(self.limit.saturating_sub(taken)),
+            },
+            is_unsure: all.saturating_sub(coming.perhaps_counted()) <= limit,
         })
     }
 
@@ -239,7 +248,7 @@ impl Quota {
             Kind::Found | Kind::Promised => (self.limit, 0),
         };
         let all = kept.saturating_add(beside.inside).saturating_add(more);
-        self.check_limit(all.saturating_add(wanted.bytes), limit, &coming)?;
+        self.check_limit((all, wanted.bytes), limit, &coming)?;
         let mut bytes = wanted.bytes;
         if wanted.client.is_some() {
             let share = self.limit.max(limit).saturating_sub(kept) / 2;

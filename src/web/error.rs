@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::io;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -18,11 +17,10 @@ use axum::response::{IntoResponse, Response};
 use super::code::Code;
 use super::error_body::ErrorBody;
 use super::multipart::MultipartError;
+use super::refusal::{Refusal, of_change, of_readiness, of_store};
 use crate::blob::BlobError;
-use crate::disk::{DiskError, is_file_size_limit, is_full, is_shortage};
 use crate::fetch::FetchError;
 use crate::fetch::keep::NotKept;
-use crate::index::IndexError;
 use crate::record::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
 use crate::resumable::UploadError;
 use crate::store::StoreError;
@@ -173,12 +171,6 @@ pub(crate) enum TusError {
     Stalled,
 }
 
-/// Everything a client may know of a refusal.
-struct Refusal {
-    code: Code,
-    message: Cow<'static, str>,
-}
-
 /// What the log is told about a refusal; a response extension.
 #[derive(Debug, Clone)]
 pub(crate) struct Cause(pub String);
@@ -228,8 +220,8 @@ impl ApiError {
             Self::ShuttingDown => return Refusal::SHUTTING_DOWN,
             Self::Header(_) => return Refusal::INTERNAL,
             Self::Store(error) => return of_store(error),
+            Self::NotReady(error) => return of_readiness(error),
             Self::Unwritten(error)
-            | Self::NotReady(error)
             | Self::NotKept(NotKept::Store(error))
             | Self::Upload(UploadError::Store(error)) => return of_change(error),
             Self::Upload(UploadError::Unknown) => Code::UnknownUpload,
@@ -309,69 +301,6 @@ impl Cause {
     }
 }
 
-impl Refusal {
-    const SHUTTING_DOWN: Self = Self::new(Code::ShuttingDown, "the node is shutting down");
-    const FULL: Self = Self::new(
-        Code::DiskFull,
-        "the node has no room left: its disk keeps no more than what stays free (--min-free)",
-    );
-    const DISK_QUOTA: Self = Self::new(
-        Code::DiskFull,
-        "a quota of the system leaves the node no more room",
-    );
-    const FILE_SIZE_LIMIT: Self = Self::new(Code::FileSizeLimit, "no file may be so long here");
-    const OVER_QUOTA: Self = Self::new(
-        Code::OverQuota,
-        "the node keeps as much content as it may (--quota)",
-    );
-    const OVER_SHARE: Self = Self::new(
-        Code::OverQuota,
-        "unfinished uploads of one client take no more than a share of the quota (--quota); end \
-         some first",
-    );
-    const TOO_LONG: Self = Self::new(
-        Code::TooLong,
-        "name, type and description are too long together",
-    );
-    const READ_ONLY: Self = Self::new(
-        Code::ReadOnly,
-        "the node takes no changes after a failure that its log names, until it is restarted",
-    );
-    const SHORTAGE: Self = Self::new(
-        Code::Shortage,
-        "the node is short of open files or memory; try again in a moment",
-    );
-    const UNAVAILABLE: Self = Self::new(
-        Code::Unavailable,
-        "what the node keeps its files with is out of reach for now; try again in a moment",
-    );
-    const UNREADABLE: Self = Self::new(
-        Code::Unavailable,
-        "what the node stored cannot be read now, which its log tells more of; try again later",
-    );
-    const WRITE_FAILED: Self = Self::new(
-        Code::WriteFailed,
-        "the node cannot write to its storage; it goes on as soon as it can",
-    );
-    const DAMAGED: Self = Self::new(Code::Damaged, "what the node stored is damaged");
-    const MISSING: Self = Self::new(Code::Damaged, "what the node stored is missing");
-    const INTERNAL: Self = Self::new(Code::Internal, "the node failed; its log says why");
-
-    const fn new(code: Code, message: &'static str) -> Self {
-        Self {
-            code,
-            message: Cow::Borrowed(message),
-        }
-    }
-
-    fn told(code: Code, message: String) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
-    }
-}
-
 fn of_tus(error: &TusError) -> Code {
     match error {
         TusError::Version => Code::TusVersion,
@@ -381,72 +310,6 @@ fn of_tus(error: &TusError) -> Code {
         TusError::TakenOver => Code::UploadTakenOver,
         TusError::Stalled => Code::UploadStalled,
         TusError::ChecksumMismatch => Code::ChecksumMismatch,
-    }
-}
-
-fn of_store(error: &StoreError) -> Refusal {
-    match error {
-        StoreError::Blob(error) => of_blob(error),
-        StoreError::Index(error) => of_index(error),
-        StoreError::ShuttingDown => Refusal::SHUTTING_DOWN,
-    }
-}
-
-/// Of something that changes what is stored.
-fn of_change(error: &StoreError) -> Refusal {
-    match error {
-        StoreError::Blob(BlobError::Disk(error)) | StoreError::Index(IndexError::Disk(error)) => {
-            of_writing(&error.source)
-        }
-        StoreError::Index(IndexError::Lookup(_)) => Refusal::WRITE_FAILED,
-        error => of_store(error),
-    }
-}
-
-fn of_writing(error: &io::Error) -> Refusal {
-    of_shortage(error).unwrap_or(Refusal::WRITE_FAILED)
-}
-
-fn of_disk(error: &DiskError) -> Refusal {
-    of_shortage(&error.source).unwrap_or(Refusal::UNREADABLE)
-}
-
-fn of_shortage(error: &io::Error) -> Option<Refusal> {
-    if is_file_size_limit(error) {
-        Some(Refusal::FILE_SIZE_LIMIT)
-    } else if error.kind() == io::ErrorKind::QuotaExceeded {
-        Some(Refusal::DISK_QUOTA)
-    } else if is_full(error) {
-        Some(Refusal::FULL)
-    } else {
-        is_shortage(error).then_some(Refusal::SHORTAGE)
-    }
-}
-
-fn of_blob(error: &BlobError) -> Refusal {
-    match error {
-        BlobError::Disk(error) => of_disk(error),
-        BlobError::Unavailable(_) => Refusal::UNAVAILABLE,
-        BlobError::Damaged { .. } if error.is_missing() => Refusal::MISSING,
-        BlobError::Damaged { .. } => Refusal::DAMAGED,
-        BlobError::Refused(_) => Refusal::READ_ONLY,
-        BlobError::OverQuota(_) => Refusal::OVER_QUOTA,
-        BlobError::OverShare => Refusal::OVER_SHARE,
-        BlobError::TooLarge(max) => {
-            Refusal::told(Code::TooLarge, format!("a file has at most {max} bytes"))
-        }
-    }
-}
-
-fn of_index(error: &IndexError) -> Refusal {
-    match error {
-        IndexError::Disk(error) => of_disk(error),
-        IndexError::Unavailable(_) | IndexError::Lost => Refusal::UNAVAILABLE,
-        IndexError::Lookup(_) | IndexError::Server(_) | IndexError::Clock => Refusal::INTERNAL,
-        IndexError::Damaged { .. } => Refusal::DAMAGED,
-        IndexError::Refused(_) => Refusal::READ_ONLY,
-        IndexError::TooLong => Refusal::TOO_LONG,
-        IndexError::Closed => Refusal::SHUTTING_DOWN,
     }
 }
 

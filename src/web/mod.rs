@@ -28,6 +28,7 @@ pub mod origin;
 mod parameters;
 pub(crate) mod part_head;
 pub mod rate_limit;
+mod refusal;
 pub(crate) mod representation;
 pub(crate) mod request_log;
 mod seats;

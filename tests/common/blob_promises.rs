@@ -209,7 +209,7 @@ async fn content_up_to_the_limit_is_taken_and_not_a_byte_more(blobs: &ByHash) {
             let refused = write(&mut *receiving, &bytes).await;
             assert!(match refused {
                 Err(BlobError::TooLarge(bytes)) => limit.longest == Some(bytes),
-                Err(BlobError::OverQuota(bytes)) => limit.quota == Some(bytes),
+                Err(BlobError::OverQuota { quota, .. }) => limit.quota == Some(quota),
                 _ => false,
             });
             assert!(receiving.write(Bytes::new()).await.is_err());

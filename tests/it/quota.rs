@@ -147,6 +147,54 @@ fn what_can_never_fit_is_over_quota_and_what_is_longer_than_a_file_may_be_is_too
     assert_eq!(put(node.address, &content(1, 50_000)).status, 200);
 }
 
+/// What a person is told of the refusal of so many bytes.
+fn told(node: &Node, length: usize) -> String {
+    let answer = put(node.address, &content(9, length)).json();
+    answer["message"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_refusal_for_want_of_room_tells_how_much_there_is_and_who_can_make_more() {
+    let (_dir, node) = start(&["--quota", "200KiB", "--max-upload", "1MiB"]);
+    assert_eq!(put(node.address, &content(1, 150 << 10)).status, 200);
+    for (length, told_of_it) in [
+        (
+            60 << 10,
+            "of 200.00 KiB that it may keep (--quota), 50.00 KiB are free; remove files",
+        ),
+        (
+            300 << 10,
+            "longer than all that the node may keep, 200.00 KiB (--quota)",
+        ),
+        (2 << 20, "has at most 1.00 MiB (--max-upload)"),
+    ] {
+        let told = told(&node, length);
+        assert!(told.contains(told_of_it), "{told}");
+    }
+    let (_dir, node) = start(&["--min-free", "1000TiB"]);
+    let told = told(&node, 1000);
+    assert!(
+        told.contains("0 B are free beside 1000.00 TiB that stay so (--min-free)"),
+        "{told}"
+    );
+}
+
+#[test]
+fn an_upload_in_parts_that_brings_all_at_its_creation_is_told_why_it_is_not_kept() {
+    let (_dir, node) = start(&["--quota", "100kB"]);
+    assert_eq!(put(node.address, &content(1, 60_000)).status, 200);
+    // Which may be what is kept, until all of it is here.
+    let new = tus::request(
+        "POST",
+        tus::TUS,
+        &["Upload-Length: 60000", tus::PART],
+        &content(2, 60_000),
+    );
+    let refused = send(node.address, &new);
+    assert_eq!(refused.refusal(), (507, "over_quota".to_owned()));
+    assert_eq!(kept(node.address), 60_000);
+}
+
 /// Has a node keep content of another one, and tells what became of it.
 fn kept_copy(address: SocketAddr, hash: &str) -> String {
     keep(address, hash);
@@ -241,7 +289,7 @@ fn by_command(node: &Node, bytes: &[u8]) -> Result<(), (u16, String)> {
     if output.status.success() {
         Ok(())
     } else {
-        assert!(told.contains("keeps as much content as it may"), "{told}");
+        assert!(told.contains("has too little room: of "), "{told}");
         assert!(told.contains("--quota"), "{told}");
         Err((507, "over_quota".to_owned()))
     }

@@ -73,7 +73,9 @@ async fn begin(
         Ok(progress) => Ok((id, progress)),
         Err(error) => {
             // The client has yet to learn where it is, so it would wait for nobody.
-            node.uploads().visit(id).await?.remove().await;
+            if let Ok(visit) = node.uploads().visit(id).await {
+                visit.remove().await;
+            }
             Err(error)
         }
     }

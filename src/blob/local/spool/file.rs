@@ -10,7 +10,9 @@ use uuid::Uuid;
 use super::scratch::Scratch;
 use crate::blob::BlobError;
 use crate::blocking;
-use crate::disk::{Disk, DiskFile, is_shared, lacks_links, open_own, open_stored, remove_leftover};
+use crate::disk::{
+    Disk, DiskFile, NoRoom, is_shared, lacks_links, open_own, open_stored, remove_leftover,
+};
 use crate::stored_file;
 
 /// How much is written to find out whether it can be, in bytes.
@@ -233,9 +235,14 @@ pub(crate) fn free_room(scratch: &Scratch) -> u64 {
 pub(crate) fn check_room(scratch: &Scratch, bytes: u64) -> Result<(), BlobError> {
     let space = rustix::fs::statvfs(&scratch.dir)
         .map_err(|e| BlobError::io("look at the free space of", &scratch.dir, e.into()))?;
-    if space.f_bavail.saturating_mul(space.f_frsize) < scratch.reserve.saturating_add(bytes) {
-        let full = io::Error::from(io::ErrorKind::StorageFull);
-        return Err(BlobError::io("write", &scratch.dir, full));
+    let (free, reserve) = (
+        space.f_bavail.saturating_mul(space.f_frsize),
+        scratch.reserve,
+    );
+    if free < reserve.saturating_add(bytes) {
+        let free = free.saturating_sub(reserve);
+        let full = NoRoom { free, reserve };
+        return Err(BlobError::io("write", &scratch.dir, full.into()));
     }
     Ok(())
 }
