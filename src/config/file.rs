@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, Args, Command};
 use toml::de::{DeTable, DeValue};
 
+use super::alike::{hint, likeness, meant};
 use super::line::{check, reason};
 use crate::{given_file, secret_file};
 
@@ -131,13 +132,27 @@ impl Entry {
         all.find(|arg| arg.get_long() == Some(&self.key))
     }
 
+    /// What is said of a setting that does not exist.
+    fn meant(&self, command: &Command) -> String {
+        let key = self.key.to_lowercase().replace('_', "-");
+        let flags = command.get_arguments().filter_map(|arg| {
+            let flag = arg.get_long().filter(|it| !NOT_IN_FILE.contains(it))?;
+            let variable = arg.get_env().unwrap_or_default().to_string_lossy();
+            Some((flag, variable.to_lowercase().replace('_', "-")))
+        });
+        let meant = meant(flags, |(flag, variable)| {
+            likeness(flag, &key).max(likeness(variable, &key))
+        });
+        hint(meant.map(|(flag, _)| flag))
+    }
+
     /// Fails with the reason unless the setting exists and takes this.
     fn check(&self, command: &Command) -> Result<(), String> {
         let key = &self.key;
         let arg = self
             .arg(command)
             .filter(|_| !NOT_IN_FILE.contains(&key.as_str()))
-            .ok_or_else(|| format!("no setting is called {key}; see larder serve --help"))?;
+            .ok_or_else(|| format!("no setting is called {key}; {}", self.meant(command)))?;
         match (&self.values, arg.get_action()) {
             (Values::Switch(_), ArgAction::SetTrue) => return Ok(()),
             (_, ArgAction::SetTrue) => return Err(format!("{key} is either true or false")),
@@ -165,18 +180,61 @@ impl Values {
 fn parse(text: &str) -> Result<Vec<Entry>, (usize, String)> {
     let line = |at: usize| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
     let table = DeTable::parse(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        (line(at), error.message().to_owned())
+        let line = line(error.span().map_or(0, |span| span.start));
+        let written = text.lines().nth(line - 1).unwrap_or_default();
+        (line, unread(written, error.message()))
     })?;
     let entries = table.into_inner().into_iter().map(|(key, value)| {
         let line = line(key.span().start);
         let key = key.into_inner().into_owned();
-        match values(value.into_inner()) {
+        let value = value.into_inner();
+        let why_not = why_not(&value);
+        match values(value) {
             Some(values) => Ok(Entry { key, line, values }),
-            None => Err((line, format!("{key} is no text, number, switch or list"))),
+            None => Err((
+                line,
+                format!("{key} is no text, number, switch or list{why_not}"),
+            )),
         }
     });
     entries.collect()
+}
+
+/// Why a line cannot be read: with the setting in it, and without its value, which may be a secret.
+fn unread(line: &str, problem: &str) -> String {
+    let Some((key, value)) = line.split_once('=') else {
+        return problem.to_owned();
+    };
+    let (key, value) = (key.trim(), value.trim());
+    let is_key = |it: char| it.is_ascii_alphanumeric() || "-_".contains(it);
+    if key.is_empty() || !key.chars().all(is_key) {
+        return problem.to_owned();
+    }
+    if value.is_empty() {
+        return format!("{key} has no value");
+    }
+    // Something else is wrong with a line that could stand alone, and with texts that have quotes.
+    if value.contains(['"', '\'']) || DeTable::parse(line).is_ok() {
+        return format!("{key}: {problem}");
+    }
+    let example = if value.starts_with('[') {
+        "[\"…\"]"
+    } else {
+        "\"…\""
+    };
+    format!(
+        "{key}: a text stands in quotes, as in {key} = {example}; a whole number, true and false stand \
+         without ({problem})"
+    )
+}
+
+/// What is said of a value that no setting has.
+fn why_not(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::Float(_) | DeValue::Datetime(_) => ": in quotes it is a text",
+        DeValue::Table(_) => ", but a table, and settings stand in none",
+        _ => "",
+    }
 }
 
 fn values(value: DeValue<'_>) -> Option<Values> {

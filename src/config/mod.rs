@@ -21,6 +21,7 @@ use crate::web::server;
 use crate::web::tls::Tls;
 
 mod access;
+mod alike;
 mod checked;
 mod file;
 mod gateways;

@@ -4,13 +4,11 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command};
 
+use super::alike::{hint, likeness, meant};
 use super::wrong::WrongSetting;
 
 /// How the names of settings' variables begin.
 const PREFIX: &str = "LARDER_";
-/// From which likeness on (Damerau and Levenshtein, 1: equal) a name is taken for another one
-/// that was misspelt.
-const ALIKE: f64 = 0.6;
 
 /// The variable of a setting, and how it would be called if it were called after its flag; some
 /// have the names that the older service gave them.
@@ -31,7 +29,7 @@ impl Known {
     }
 
     fn likeness(&self, variable: &str) -> f64 {
-        let likeness = |it: &str| strsim::normalized_damerau_levenshtein(it, variable);
+        let likeness = |it: &str| likeness(it, variable);
         likeness(&self.variable).max(likeness(&self.after_flag))
     }
 }
@@ -53,15 +51,9 @@ pub fn check(
         if !variable.starts_with(PREFIX) || is_known || is_of_supervisor(&variable, &value) {
             continue;
         }
-        let likeness = |it: &&Known| it.likeness(&variable);
-        let nearest = known
-            .iter()
-            .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-        let nearest = nearest.filter(|it| likeness(it) >= ALIKE);
-        let meant = nearest.map_or("`larder serve --help` names all".to_owned(), |it| {
-            format!("did you mean {}?", it.variable)
-        });
-        let told = format!("no setting has the environment variable {variable}; {meant}");
+        let meant = meant(&known, |it| it.likeness(&variable));
+        let hint = hint(meant.map(|it| &*it.variable));
+        let told = format!("no setting has the environment variable {variable}; {hint}");
         return Err(WrongSetting::new(&[], told));
     }
     Ok(())

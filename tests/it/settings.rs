@@ -105,16 +105,40 @@ fn what_is_wrong_in_the_file_is_told_with_its_line() {
     for (file, told) in [
         (
             "\nprot = 1",
-            "larder.toml, line 2: no setting is called prot",
+            "larder.toml, line 2: no setting is called prot; did you mean port?",
         ),
+        (
+            "STORAGE_DIR = \"x\"",
+            "called STORAGE_DIR; did you mean storage?",
+        ),
+        ("min_free = 1", "called min_free; did you mean min-free?"),
+        ("xyzzy = 1", "`larder serve --help` names all"),
+        (
+            "listen = 127.0.0.1:80",
+            "line 1: listen: a text stands in quotes, as in listen = \"…\"",
+        ),
+        (
+            "port = 1\nquota = 10GiB",
+            "line 2: quota: a text stands in quotes",
+        ),
+        ("peer = [10.0.0.1:1]", "as in peer = [\"…\"]"),
+        ("open = True", "true and false stand without"),
+        (
+            "quota = 1.5",
+            "line 1: quota is no text, number, switch or list: in quotes",
+        ),
+        ("listen =", "line 1: listen has no value"),
         ("port = 70000", "larder.toml, line 1: invalid value '70000'"),
         ("port = true", "line 1: port is no switch"),
         ("open = \"yes\"", "line 1: open is either true or false"),
         ("storage = [\"a\"]", "line 1: storage takes one value"),
         ("keep = \"some\"", "possible values: asked, all"),
         ("config = \"other.toml\"", "no setting is called config"),
-        ("[serve]\nport = 1", "line 1: serve is no text, number"),
-        ("port = 1\nport = 2", "line 2: "),
+        (
+            "[serve]\nport = 1",
+            "line 1: serve is no text, number, switch or list, but a table",
+        ),
+        ("port = 1\nport = 2", "line 2: port: duplicate key"),
     ] {
         let dir = dir_with(file);
         for command in ["serve", "config", "verify"] {
@@ -126,6 +150,18 @@ fn what_is_wrong_in_the_file_is_told_with_its_line() {
         }
         assert!(!dir.path().join("peer_storage").exists());
     }
+}
+
+#[test]
+fn a_line_that_cannot_be_read_is_told_without_its_value() {
+    let dir = dir_with("token = pass-that-nobody-sees\n");
+    let output = larder(dir.path()).arg("config").output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("line 1: token: a text stands in quotes"),
+        "{error}"
+    );
+    assert!(!error.contains("nobody-sees"), "{error}");
 }
 
 #[test]
