@@ -4,9 +4,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use url::Position::{AfterHost, BeforePath};
 use url::{Host, Url};
 
 use crate::text_form::serde_as_text;
+
+/// The port on which a node listens that is told of no other.
+pub const NODE_PORT: u16 = 5004;
 
 /// An `http` or `https` address, with a path prefix where a proxy adds one.
 ///
@@ -81,11 +85,19 @@ impl BaseUrl {
     pub fn port(&self) -> Option<u16> {
         self.0.port_or_known_default()
     }
+
+    /// The text form with the port, also where that is the usual one of the scheme.
+    pub fn with_port(&self) -> String {
+        let port = self.port().map_or_else(String::new, |it| format!(":{it}"));
+        let (host, path) = (&self.0[..AfterHost], &self.0[BeforePath..]);
+        format!("{host}{port}{}", path.trim_end_matches('/'))
+    }
 }
 
 impl BaseUrl {
     /// The address of a node as people write it: `http://` may be left out, and of one of this
-    /// machine all but the port.
+    /// machine all but the port. A host alone is a node at the usual port of nodes; one with a path
+    /// is a proxy, at that of the web.
     pub fn written(text: &str) -> Result<Self, InvalidBaseUrl> {
         let text = text.trim();
         let port = text.strip_prefix(':').unwrap_or(text);
@@ -95,7 +107,12 @@ impl BaseUrl {
         if text.contains("://") {
             return text.parse();
         }
-        format!("http://{text}").parse()
+        let mut written: Self = format!("http://{text}").parse()?;
+        if !has_port(text) && !written.has_path() {
+            let set = written.0.set_port(Some(NODE_PORT));
+            set.map_err(|()| InvalidBaseUrl)?;
+        }
+        Ok(written)
     }
 }
 
@@ -166,7 +183,12 @@ mod tests {
             ("localhost:5011", Some("http://localhost:5011")),
             ("127.0.0.1:5011", Some("http://127.0.0.1:5011")),
             ("[::1]:5011", Some("http://[::1]:5011")),
-            ("files.example", Some("http://files.example")),
+            ("localhost", Some("http://localhost:5004")),
+            ("files.example", Some("http://files.example:5004")),
+            ("files.example/", Some("http://files.example:5004")),
+            ("[::1]", Some("http://[::1]:5004")),
+            ("localhost:80", Some("http://localhost")),
+            ("http://localhost", Some("http://localhost")),
             ("files.example/larder/", Some("http://files.example/larder")),
             ("https://files.example", Some("https://files.example")),
             ("5011", Some("http://localhost:5011")),
@@ -252,6 +274,17 @@ mod tests {
         ] {
             let url = text.parse::<BaseUrl>().unwrap();
             assert_eq!(url.is_loopback(), is_loopback, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_port_is_told_where_nobody_has_written_it() {
+        for (text, with_port) in [
+            ("http://localhost", "http://localhost:80"),
+            ("https://[::1]/a/", "https://[::1]:443/a"),
+            ("http://localhost:5004/", "http://localhost:5004"),
+        ] {
+            assert_eq!(text.parse::<BaseUrl>().unwrap().with_port(), with_port);
         }
     }
 

@@ -108,7 +108,7 @@ enum Action {
     #[command(after_help = client::EXIT_STATUS)]
     Get(client::Get),
     /// List the files of a node, or of the network.
-    #[command(after_help = client::EXIT_STATUS_OF_LISTS)]
+    #[command(after_help = client::EXIT_STATUS_OF_LS)]
     Ls(client::Ls),
     /// Tell everything that is known of files.
     #[command(after_help = client::EXIT_STATUS_OF_INFO)]

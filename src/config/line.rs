@@ -5,6 +5,8 @@ use std::ffi::{OsStr, OsString};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 
+use crate::safe_name::is_unsafe;
+
 /// The flag whose value clap refuses, without hyphens; None where it refuses something else,
 /// such as a flag that does not exist.
 pub(super) fn refused_flag(error: &clap::Error) -> Option<String> {
@@ -25,6 +27,7 @@ pub(super) fn reason(error: &clap::Error) -> String {
     let text = text.split("\n\n").next().unwrap_or_default();
     let lines = text.trim_start_matches("error: ").lines();
     let text = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    let text: String = text.chars().filter(|it| !is_unsafe(*it)).collect();
     let value = error.get(ContextKind::InvalidValue);
     match value.map(ToString::to_string) {
         Some(value) if value.contains('@') => text.replace(&format!(" '{value}'"), ""),
@@ -45,19 +48,64 @@ pub(super) fn usage(error: &clap::Error, command: &Command) -> String {
         ContextValue::Strings(several) => several.first().cloned(),
         _ => None,
     });
-    let meant = meant.map_or_else(String::new, |it| format!("; did you mean {it}?"));
     // Which command it is about is told by the line that shows how that is called.
     let usage = error.get(ContextKind::Usage).map(ToString::to_string);
     let words = usage.unwrap_or_default();
     let mut words = words.split_whitespace().skip_while(|it| *it != "larder");
     let named = words
         .nth(1)
-        .filter(|it| command.find_subcommand(it).is_some());
-    let named = named.map_or_else(String::new, |it| format!("{it} "));
+        .and_then(|it| Some((it, command.find_subcommand(it)?)));
+    let meant = meant.map(|it| format!("; did you mean {it}?"));
+    let hint = match named {
+        Some((name, command)) => meant.unwrap_or_else(|| with_hyphen(error, name, command)),
+        None => of_command(error, command).or(meant).unwrap_or_default(),
+    };
+    let named = named.map_or_else(String::new, |(it, _)| format!("{it} "));
     format!(
-        "{}{meant} (`larder {named}--help` tells more)",
+        "{}{hint} (`larder {named}--help` tells more)",
         reason(error)
     )
+}
+
+/// What is said of a flag before the command that has it.
+fn of_command(error: &clap::Error, command: &Command) -> Option<String> {
+    let refused = error.get(ContextKind::InvalidArg)?.to_string();
+    let flag = refused.strip_prefix("--")?;
+    let has_flag = |it: &&Command| it.get_arguments().any(|arg| arg.get_long() == Some(flag));
+    let typed = std::env::args_os().skip(1);
+    let mut typed = typed.filter_map(|it| command.find_subcommand(it));
+    let mut any = command.get_subcommands();
+    let of = typed.find(has_flag).or_else(|| any.find(has_flag))?;
+    let name = of.get_name();
+    Some(format!(
+        "; it stands behind the command, as in `larder {name} {refused} …`"
+    ))
+}
+
+/// What is said of something that is called like a flag, for a command that takes names.
+fn with_hyphen(error: &clap::Error, name: &str, command: &Command) -> String {
+    let takes_names = command.get_positionals().next().is_some();
+    let refused = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+    let refused = refused.filter(|_| takes_names && error.kind() == ErrorKind::UnknownArgument);
+    let Some(refused) = refused.filter(|it| it.starts_with('-')) else {
+        return String::new();
+    };
+    // Of several letters behind one hyphen clap tells the one that means nothing.
+    let letter = refused.strip_prefix('-').unwrap_or_default();
+    let has_letter = |it: &str| {
+        let letters = it.strip_prefix('-').filter(|it| !it.starts_with('-'));
+        it == refused || letters.is_some_and(|it| it.contains(letter))
+    };
+    let typed = std::env::args_os().map(|it| it.to_string_lossy().into_owned());
+    let typed = typed.skip(1).find(|it| has_letter(it)).unwrap_or(refused);
+    // Whatever a shell or a terminal would take otherwise is not typed once more.
+    let is_plain = |it: char| it.is_alphanumeric() || "-_.,:+/".contains(it);
+    let typed = if typed.chars().all(is_plain) {
+        typed
+    } else {
+        "FILE".to_owned()
+    };
+    format!("; what is called so stands behind --, as in `larder {name} -- {typed}`")
 }
 
 /// Fails as clap would of these values of an argument alone.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
-use crate::base_url::BaseUrl;
+use crate::base_url::{BaseUrl, NODE_PORT};
 use crate::fetch;
 use crate::http;
 use crate::node;
@@ -59,10 +59,9 @@ pub use wrong::WrongSetting;
 
 use size::Size;
 
-/// How many requests a second peers may send from one address. A thousand signatures take
-/// some tenth of a core to check; 200 nodes of one address that look for each other every
-/// second send a fifth of it; and what a node announces beyond it, peers learn when they
-/// next ask.
+/// How many requests a second peers may send from one address. A thousand signatures take some
+/// tenth of a core to check; 200 nodes of one address that look for each other every second send a
+/// fifth of it; and what a node announces beyond it, peers learn when they next ask.
 pub const DEFAULT_PEER_RATE: u32 = 1000;
 
 /// The settings of a node.
@@ -84,7 +83,7 @@ pub struct Settings {
     #[arg(
         long,
         env = "PEER_PORT",
-        default_value_t = 5004,
+        default_value_t = NODE_PORT,
         value_parser = |it: &str| number(it, 0..=u16::MAX)
     )]
     port: u16,

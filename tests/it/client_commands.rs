@@ -41,7 +41,7 @@ fn a_file_goes_there_and_comes_back() {
     assert_eq!(files["files"][0]["file_id"], id);
     assert_eq!(files["files"][0]["description"], "of a test");
     assert!(done(here, &url, &["ls"]).ends_with("  a.bin\n"));
-    assert_eq!(done(here, &url, &["ls", "no such"]), "");
+    assert_eq!(failed(here, &url, &["ls", "no such"]).0, 3);
 
     let hash = BlobHash::of(&bytes).to_string();
     for wanted in [id, &hash, "a.bin"] {

@@ -59,7 +59,7 @@ fn every_command_tells_its_exit_statuses() {
         ("keep", "01234567"),
         ("info", "01234567"),
         ("rm", "0123456"),
-        ("ls", "01256"),
+        ("ls", "012356"),
         ("peers", "01256"),
         ("status", "01256"),
     ] {

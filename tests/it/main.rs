@@ -69,6 +69,7 @@ mod named_peers;
 mod network;
 mod network_count;
 mod network_view;
+mod newcomers;
 mod nth_failure;
 mod odd_forms;
 mod one_key;

@@ -140,8 +140,8 @@ fn in_bash(dir: &Path, pattern: &str, with_each: &str) -> Vec<String> {
 }
 
 /// The files that a command finds.
-fn of_larder(here: &Path, url: &str, pattern: &str) -> Vec<String> {
-    let output = run(here, url, &["info", "--json", "--", pattern]);
+fn of_larder(here: &Path, url: &str, verb: &str, pattern: &str) -> Vec<String> {
+    let output = run(here, url, &[verb, "--json", "--", pattern]);
     let told = String::from_utf8(output.stdout).unwrap();
     let names = told.lines().map(|line| {
         let told: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -176,9 +176,13 @@ fn every_pattern_means_the_files_or_folders_that_it_means_to_bash() {
     let files = PATTERNS.map(|it| (it, of_bash(there.path(), it)));
     let folders = FOLDERS.map(|it| (it, in_folders_of_bash(there.path(), it)));
     for (pattern, bash) in files.into_iter().chain(folders) {
-        let larder = of_larder(here.path(), &url, pattern);
-        if bash != larder {
-            different.push(format!("{pattern}: {bash:?} in bash, {larder:?} here"));
+        for verb in ["info", "ls"] {
+            let larder = of_larder(here.path(), &url, verb, pattern);
+            if bash != larder {
+                different.push(format!(
+                    "{verb} {pattern}: {bash:?} in bash, {larder:?} here"
+                ));
+            }
         }
     }
     assert!(different.is_empty(), "{}", different.join("\n"));

@@ -10,8 +10,9 @@ use crate::config::{Secret, Settings, WrongSetting};
 /// Which node is asked, and how.
 #[derive(clap::Args)]
 pub(super) struct Connection {
-    /// The node to ask; http:// may be left out [default: the one that the settings here are of
-    /// (larder.toml and environment), port 5004 of this machine where there are none].
+    /// The node to ask: a host, at port 5004 unless it has another behind a colon, or a URL
+    /// [default: the one that the settings here are of (larder.toml and environment), port 5004 of
+    /// this machine where there are none].
     #[arg(
         long,
         env = "LARDER_NODE",

@@ -16,11 +16,17 @@ const MOST_TOLD: usize = 50;
 /// Why a command fails.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    #[error("no node answers at {0}; start one with `larder serve`, or name another with --node")]
+    #[error(
+        "no node answers at {}; start one with `larder serve`, or name another with --node",
+        .0.with_port()
+    )]
     NoNode(BaseUrl, #[source] reqwest::Error),
-    #[error("no secure connection to the node at {0}: {1}")]
+    #[error("no secure connection to the node at {}: {}", .0.with_port(), .1)]
     NotSecure(BaseUrl, String),
-    #[error("the node at {0} takes connections and does not answer: it was waited for {1} s")]
+    #[error(
+        "the node at {} takes connections and does not answer: it was waited for {} s",
+        .0.with_port(), .1
+    )]
     Silent(BaseUrl, u64),
     #[error("the connection to the node broke")]
     Cut(#[source] reqwest::Error),
@@ -53,6 +59,10 @@ pub(super) enum Failure {
     Vanished,
     #[error("no file has the id, hash or name {0}; `larder ls --network` shows what there is")]
     NotFound(String),
+    #[error("{0}")]
+    NotListed(String),
+    #[error("{0} files that {1} means are not removed, since nobody has said yes")]
+    NotRemoved(usize, String),
     #[error(
         "no file matches {0}, and folders do; with a slash at its end it means all that is in them"
     )]
@@ -139,6 +149,7 @@ impl Failure {
             Self::Told(status) => *status,
             Self::Setting(_) | Self::Usage(_) | Self::OfStorage(_) => 2,
             Self::NotFound(_)
+            | Self::NotListed(_)
             | Self::OnlyFolders(_)
             | Self::NotHere(_)
             | Self::NoLocal(_)
@@ -173,6 +184,7 @@ impl Failure {
                 | Self::ArrivedOther(_)
                 | Self::ArrivedOtherAndLeft(..)
                 | Self::NotFound(_)
+                | Self::NotRemoved(..)
                 | Self::OnlyFolders(_)
                 | Self::NotHere(_)
                 | Self::Dangling(_)

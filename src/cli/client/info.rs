@@ -33,6 +33,9 @@ struct Told {
     #[serde(flatten)]
     file: File,
     download_url: String,
+    /// The id of the node that is asked, where what it stores is damaged.
+    #[serde(skip)]
+    damaged_at: Option<String>,
 }
 
 impl Arguments {
@@ -60,8 +63,15 @@ impl Arguments {
                 None => links.insert(Links::of(&api).await?),
             };
             for file in files {
-                let download_url = links.to(&file);
-                let told = Told { file, download_url };
+                let damaged_at = match file.damaged {
+                    Some(true) => Some(api.peer_id().await?),
+                    _ => None,
+                };
+                let told = Told {
+                    download_url: links.to(&file),
+                    file,
+                    damaged_at,
+                };
                 self.print(&told, std::mem::take(&mut is_first))?;
             }
             batch.succeeded();
@@ -105,7 +115,11 @@ impl Arguments {
 
 impl Told {
     fn lines(&self) -> Vec<String> {
-        let Self { file, download_url } = self;
+        let Self {
+            file,
+            download_url,
+            damaged_at,
+        } = self;
         let none = "-".to_owned();
         let text = |it: &Option<String>| it.as_deref().map_or(none.clone(), plain);
         let filled = |it: &str| {
@@ -132,6 +146,7 @@ impl Told {
         }
         lines.push(format!("url          {}", plain(download_url)));
         let answers = |it: &String| match &file.reachable_peers {
+            _ if damaged_at.as_ref() == Some(it) => " (damaged there)",
             Some(answering) if !answering.contains(it) => " (not reachable now)",
             _ => "",
         };
@@ -139,7 +154,8 @@ impl Told {
             lines.push(format!("held by      {}{}", field(peer), answers(peer)));
         }
         if file.damaged == Some(true) {
-            lines.push("damaged      what this node stores of it".to_owned());
+            let told = "what this node stores of it; uploading it again mends that";
+            lines.push(format!("damaged      {told}"));
         }
         lines
     }

@@ -19,7 +19,16 @@ struct Status {
 
 #[derive(Deserialize)]
 struct Peer {
+    peer_id: String,
     address: String,
+}
+
+impl Api {
+    /// The id of the node that is asked.
+    pub(super) async fn peer_id(&self) -> Result<String, Failure> {
+        let Status { peer } = self.get("/api/p2p/status", &[]).await?;
+        Ok(peer.peer_id)
+    }
 }
 
 impl Links {

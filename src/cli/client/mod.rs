@@ -84,6 +84,9 @@ pub(super) const EXIT_STATUS_OF_RM: &str = exit_status!(
     "  4  the name means several files"
 );
 
+/// That of `ls`, which fails where what it looks for is nowhere.
+pub(super) const EXIT_STATUS_OF_LS: &str = exit_status!("  3  no such file there");
+
 /// That of commands that are asked for no file.
 pub(super) const EXIT_STATUS_OF_LISTS: &str = exit_status!();
 

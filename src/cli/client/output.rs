@@ -3,7 +3,7 @@
 //! Names, addresses and errors come from anybody. So what is printed passes one of the functions
 //! here, whoever calls them, and nothing of it commands a terminal or looks like what it is not.
 
-use std::io::{self, Write, stderr, stdout};
+use std::io::{self, BufRead, IsTerminal, Read, Write, stderr, stdin, stdout};
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::{CompactFormatter, Formatter};
 
+use crate::blocking;
 use crate::safe_name::is_unsafe;
 
 /// The longest text that is shown of one thing, in characters: the longest name that a node
@@ -18,6 +19,9 @@ use crate::safe_name::is_unsafe;
 const LONGEST: usize = 5000;
 /// The longest field of a column, in characters; what a larder node tells is shorter.
 const LONGEST_FIELD: usize = 64;
+
+/// The longest answer to a question, in bytes.
+const MOST_SAID: u64 = 100;
 
 /// A text as it may be shown, in one line: what would command the terminal or mislead whoever
 /// reads it is shown as an escape, and what is longer than any name is cut.
@@ -98,6 +102,26 @@ impl Formatter for Escaping {
 /// Says something on standard error, where anybody reads that.
 pub(in crate::cli) fn say(text: &str) {
     let _ = writeln!(stderr(), "larder: {text}");
+}
+
+/// Whether somebody sees a question and can answer it.
+pub(super) fn is_asked() -> bool {
+    stdin().is_terminal() && stderr().is_terminal()
+}
+
+/// Whether whoever sits there says yes to a question.
+pub(super) async fn says_yes(question: String) -> bool {
+    blocking::run(move || {
+        let _ = write!(stderr(), "larder: {question} [y/N] ");
+        let mut answer = String::new();
+        let read = stdin().lock().take(MOST_SAID).read_line(&mut answer);
+        if !answer.ends_with('\n') {
+            let _ = writeln!(stderr());
+        }
+        let answer = answer.trim().to_ascii_lowercase();
+        read.is_ok() && ["y", "yes"].contains(&&*answer)
+    })
+    .await
 }
 
 /// Tells on standard error why something is tried once more, after which pause, and the how

@@ -210,8 +210,8 @@ fn about(path: &Path) -> Result<Metadata, Failure> {
 }
 
 /// The files that an argument means.
-fn found(path: &Path) -> Result<Found<'static>, Failure> {
-    let path = real(path);
+fn found(argument: &Path) -> Result<Found<'static>, Failure> {
+    let path = real(argument);
     let about = about(path)?;
     refuse_storage(path)?;
     let name = if let Some(name) = path.file_name() {
@@ -236,7 +236,10 @@ fn found(path: &Path) -> Result<Found<'static>, Failure> {
         }
         return Ok(Box::new(walk));
     }
-    if !(about.is_file() || about.file_type().is_fifo()) {
+    let kind = about.file_type();
+    // Standard input may be a terminal, or `/dev/null`, which is an empty file then.
+    let is_input = path != argument && kind.is_char_device();
+    if !(about.is_file() || kind.is_fifo() || is_input) {
         return Err(Failure::NoFile(path.to_owned()));
     }
     let path = path.to_owned();

@@ -10,8 +10,9 @@ use super::batch::Batch;
 use super::choice::Choice;
 use super::connection::Connection;
 use super::failure::Failure;
+use super::find::Found;
 use super::listed::{File, Where};
-use super::output;
+use super::output::{self, plain};
 use super::running::run;
 use super::wanted::Wanted;
 
@@ -24,6 +25,11 @@ pub(in crate::cli) struct Arguments {
 
     #[command(flatten)]
     choice: Choice,
+
+    /// Do not ask before several files are removed that a folder or a pattern means; only a
+    /// terminal is asked.
+    #[arg(short, long)]
+    yes: bool,
 
     #[command(flatten)]
     connection: Connection,
@@ -43,6 +49,10 @@ impl Arguments {
             let found = match api.find(Where::Here, wanted).await {
                 Err(Failure::NotFound(_)) => Err(not_here(&api, wanted).await),
                 found => found,
+            };
+            let found = match found {
+                Ok(found) => self.agreed(wanted, found).await,
+                failed => failed,
             };
             let chosen = match found {
                 Ok(found) => self.choice.files(wanted, found),
@@ -69,13 +79,27 @@ impl Arguments {
         batch.end()
     }
 
+    /// What is found, where it is to be removed: whoever types a folder or a pattern may not know
+    /// of all that it means, and nothing brings that back.
+    async fn agreed(&self, wanted: &str, found: Found) -> Result<Found, Failure> {
+        let count = found.files.len();
+        if count < 2 || self.yes || !found.by.has_paths() || !output::is_asked() {
+            return Ok(found);
+        }
+        let question = format!("remove all {count} files that {} means?", plain(wanted));
+        if output::says_yes(question).await {
+            return Ok(found);
+        }
+        Err(Failure::NotRemoved(count, wanted.to_owned()))
+    }
+
     async fn remove_all(&self, api: &Api, files: &[File]) -> Result<(), Failure> {
         for file in files {
             remove_one(api, file).await?;
             if self.connection.json {
                 output::json(file)?;
             } else {
-                let name = output::plain(&file.original_name);
+                let name = plain(&file.original_name);
                 output::line(&format!("removed {name} ({})", file.id))?;
             }
         }
