@@ -1,13 +1,17 @@
 //! Work that blocks, off the threads that serve everybody: the only way there.
 //!
-//! Work that has begun runs to its end, also where nobody waits for it any more. A panic in
+//! Work that has begun runs to its end, also where nobody waits for it any more: so what may take
+//! long, such as reading a whole content, asks now and then whether it is [`Wanted`]. A panic in
 //! it goes on in whoever waits, as if the work had been done there.
 
 // Elsewhere these would be a second way, with an ending of its own.
 #![allow(clippy::disallowed_methods)]
 
+use std::io::{self, Read};
 use std::panic::resume_unwind;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::runtime::Handle;
@@ -24,6 +28,63 @@ pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
 /// Begins `work` on a thread where it may block, at once. Within a runtime only.
 pub(crate) fn begin<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Running<T> {
     Running(tokio::task::spawn_blocking(work))
+}
+
+/// Whether somebody waits for long work.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted(Arc<AtomicBool>);
+
+/// What waits for long work; dropped, it does no more.
+struct Waiting(Wanted);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let Wanted(given_up) = &self.0;
+        given_up.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Wanted {
+    /// Fails once nobody waits any more.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        let Self(given_up) = self;
+        if given_up.load(Ordering::Relaxed) {
+            return Err(io::Error::other("nobody waits for it any more"));
+        }
+        Ok(())
+    }
+
+    /// The same reader, which fails once nobody waits any more.
+    pub(crate) fn reading<R: Read>(&self, reader: R) -> impl Read {
+        WantedRead(self, reader)
+    }
+}
+
+struct WantedRead<'a, R>(&'a Wanted, R);
+
+impl<R: Read> Read for WantedRead<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.check()?;
+        self.1.read(buffer)
+    }
+}
+
+/// Does `work`, which may take long, on a thread where it may block. It is told when this is
+/// dropped, as where its client has left or the runtime ends: nothing has to wait for it then.
+pub(crate) async fn run_while_wanted<T: Send + 'static>(
+    work: impl FnOnce(&Wanted) -> T + Send + 'static,
+) -> T {
+    let waiting = Waiting(Wanted::default());
+    let wanted = waiting.0.clone();
+    run(move || work(&wanted)).await
+}
+
+/// The same for work whose end others need, too: it goes on without whoever waits, as long as the
+/// runtime does.
+pub(crate) async fn run_for_others<T: Send + 'static>(
+    work: impl FnOnce(&Wanted) -> T + Send + 'static,
+) -> T {
+    Running(tokio::spawn(run_while_wanted(work))).await
 }
 
 /// Does `work` that nobody waits for on a thread where it may block; here and now where there
@@ -88,6 +149,40 @@ mod tests {
         run(move || told.recv().unwrap()).await;
         waiting.abort();
         run(move || received.recv().unwrap()).await;
+    }
+
+    /// Work that ends only when it is told so, and tells then.
+    fn endless(begun: mpsc::Sender<()>, ended: mpsc::Sender<()>) -> impl FnOnce(&Wanted) + Send {
+        move |wanted| {
+            begun.send(()).unwrap();
+            let mut endless = wanted.reading(io::repeat(7));
+            io::copy(&mut endless, &mut io::sink()).unwrap_err();
+            ended.send(()).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn long_work_ends_once_nobody_waits() {
+        let ((begun, has_begun), (ended, has_ended)) = (mpsc::channel(), mpsc::channel());
+        let waiting = tokio::spawn(run_while_wanted(endless(begun, ended)));
+        run(move || has_begun.recv().unwrap()).await;
+        waiting.abort();
+        run(move || has_ended.recv().unwrap()).await;
+    }
+
+    #[test]
+    fn long_work_for_others_goes_on_without_whoever_waits_and_ends_with_the_runtime() {
+        let ((begun, has_begun), (ended, has_ended)) = (mpsc::channel(), mpsc::channel());
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let waiting = tokio::spawn(run_for_others(endless(begun, ended)));
+            run(move || has_begun.recv().unwrap()).await;
+            waiting.abort();
+            waiting.await.unwrap_err();
+            assert_eq!(has_ended.try_recv(), Err(mpsc::TryRecvError::Empty));
+        });
+        drop(runtime);
+        has_ended.try_recv().unwrap();
     }
 
     #[test]

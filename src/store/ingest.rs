@@ -1,6 +1,9 @@
 //! Making files of content that has come.
 
+use std::pin::pin;
 use std::sync::Arc;
+
+use futures_util::future::{Either, select};
 
 use super::feed::Change;
 use super::quota::{Reservation, TakenRoom};
@@ -204,23 +207,29 @@ impl Store {
     }
 
     /// Whether a blob of this size is where it is said to be, and whole. One that cannot be read is
-    /// not; of one that is out of reach nobody knows.
+    /// not; of one that is out of reach nobody knows. Reading it may take long, for which no stop
+    /// waits: whoever brings it has had no answer yet.
     async fn has_whole(
         &self,
         hash: &BlobHash,
         size: u64,
         intent: &Intent,
-    ) -> Result<bool, BlobError> {
+    ) -> Result<bool, StoreError> {
         let (blobs, place) = (&self.blobs, intent.place());
         let is_there = async {
             Ok(blobs.size(place).await? == Some(size) && blobs.is_whole(hash, place).await?)
         };
-        match is_there.await {
+        let mut closing = self.closing.subscribe();
+        let is_there = match select(pin!(is_there), pin!(closing.wait_for(|it| *it))).await {
+            Either::Left((is_there, _)) => is_there,
+            Either::Right(_) => return Err(StoreError::ShuttingDown),
+        };
+        match is_there {
             Err(error) if !matches!(error, BlobError::Unavailable(_)) => {
                 tracing::warn!(%hash, %error, "what is stored cannot be read, and is replaced");
                 Ok(false)
             }
-            is_there => is_there,
+            is_there => Ok(is_there?),
         }
     }
 

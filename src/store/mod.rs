@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::try_join_all;
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::{Mutex, RwLock, watch};
 
 use crate::blob::{BlobBackend, BlobError, Partials, Purpose};
 use crate::disk::Durability;
@@ -93,6 +93,8 @@ pub struct Store {
     /// Whether the store is closed. Each change reads it to its end, so that closing
     /// waits for those that run.
     closed: Arc<RwLock<bool>>,
+    /// Told once it is about to close: what takes long ends then.
+    closing: Arc<watch::Sender<bool>>,
     /// The longest content that is taken, in bytes.
     longest: Option<u64>,
     quota: Option<Arc<Quota>>,
@@ -134,6 +136,7 @@ impl Store {
             bare_dirs: Arc::default(),
             lost_changes: 0,
             closed: Arc::default(),
+            closing: Arc::default(),
             longest: None,
             quota: None,
             lengths: Arc::new(KnownLengths::new()),
@@ -356,6 +359,7 @@ impl Store {
     /// Finishes what is under way, makes everything durable and closes. After an
     /// error the next start finds the directory as after a crash.
     pub async fn close(&self) -> Result<(), StoreError> {
+        self.closing.send_replace(true);
         *self.closed.write().await = true;
         let loan = self.lend_if_short().await;
         let closed = self.close_all().await;

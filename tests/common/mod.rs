@@ -38,6 +38,7 @@ pub(crate) mod recorder;
 pub(crate) mod recording_disk;
 pub(crate) mod relay;
 pub(crate) mod stores;
+pub(crate) mod traced;
 pub(crate) mod tree;
 pub(crate) mod tus;
 pub(crate) mod venv;

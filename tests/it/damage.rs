@@ -4,9 +4,8 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -15,6 +14,7 @@ use crate::common::forms::uploaded;
 use crate::common::peers::{post, until_held};
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::{get, head, send, until_the_end};
+use crate::common::traced::TracedReads;
 use crate::common::tus;
 
 /// Some pieces, and a part of a group.
@@ -387,36 +387,8 @@ fn with_verified_reads_off_only_the_length_is_looked_at() {
 }
 
 /// Reads of one file that fail in a running node until this is dropped.
-struct Unreadable(Child);
-
-impl Unreadable {
-    fn new(node: &Node, path: &Path) -> Self {
-        let mut strace = Command::new("strace");
-        strace.args([
-            "-f",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            "inject=pread64:error=EIO",
-        ]);
-        strace
-            .arg("-P")
-            .arg(path)
-            .args(["-p", &node.id().to_string()]);
-        let child = strace.stdout(Stdio::null()).spawn().unwrap();
-        until("the node is traced", || node.is_traced().then_some(()));
-        Self(child)
-    }
-}
-
-impl Drop for Unreadable {
-    fn drop(&mut self) {
-        // It lets go of the node when it is told to end.
-        let pid = i32::try_from(self.0.id()).unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), Signal::INT).unwrap();
-        self.0.wait().unwrap();
-    }
+fn unreadable(node: &Node, path: &Path) -> TracedReads {
+    TracedReads::new(node, path, "error=EIO")
 }
 
 #[test]
@@ -428,7 +400,7 @@ fn what_the_disk_does_not_give_is_out_of_reach_until_it_does_again_or_is_written
 
 fn is_out_of_reach_until_it_is_mended(world: &World, at: impl Fn(&World) -> PathBuf) {
     let blob = fs::canonicalize(at(world)).unwrap();
-    let failing = Unreadable::new(&world.node, &blob);
+    let failing = unreadable(&world.node, &blob);
     for target in world.targets() {
         let answer = get(world.node.address, &target, &[]);
         assert_eq!(
@@ -444,7 +416,7 @@ fn is_out_of_reach_until_it_is_mended(world: &World, at: impl Fn(&World) -> Path
     drop(failing);
     world.assert_whole("readable again");
     assert_eq!(world.health()["damaged"], 0);
-    let failing = Unreadable::new(&world.node, &blob);
+    let failing = unreadable(&world.node, &blob);
     uploaded(world.node.address, "b.bin", &world.bytes);
     drop(failing);
     world.assert_whole("written anew");

@@ -29,6 +29,7 @@ mod concurrency;
 mod contract;
 mod damage;
 mod degraded;
+mod departures;
 mod disk_quota;
 mod embedding;
 mod empty_contents;

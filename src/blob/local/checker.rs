@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::super::BlobError;
 use super::stored::{Absent, Stored, read_cached};
-use crate::blocking;
+use crate::blocking::{self, Wanted};
 use crate::outboard::{Leaf, Mismatch, PIECE_BYTES, PieceHasher, PieceValues, Prover, Tree};
 
 /// Reads a blob's file from one leaf to the next.
@@ -152,8 +152,8 @@ impl Checker {
                 Err(error) => tracing::warn!(%hash, %error, "an outboard cannot be derived"),
             }
         }
-        blocking::run(move || {
-            self.proof = Proof::Values(values(&self.blob)?);
+        blocking::run_while_wanted(move |wanted| {
+            self.proof = Proof::Values(values(&self.blob, wanted)?);
             Ok(self)
         })
         .await
@@ -161,10 +161,11 @@ impl Checker {
 }
 
 /// What proves each piece of a blob, which is read whole. Blocks.
-pub(super) fn values(blob: &Stored) -> Result<PieceValues, BlobError> {
+pub(super) fn values(blob: &Stored, wanted: &Wanted) -> Result<PieceValues, BlobError> {
     let before = blob.identity()?;
     let (mut hasher, mut piece) = (PieceHasher::default(), Vec::new());
     for bytes in pieces(0..blob.size) {
+        blob.check(wanted)?;
         blob.read(&mut piece, length(&bytes), bytes.start, Absent::Await)?;
         hasher.update(&piece);
     }

@@ -151,7 +151,8 @@ impl Encoding {
             Ok(outboard) => self.files.outboard = Some(outboard),
             // Whether it is the blob that is damaged is found out by reading it once more.
             Err(error) => {
-                return blocking::run(move || values(&blob).and(Err(error))).await;
+                let read = move |wanted: &_| values(&blob, wanted).and(Err(error));
+                return blocking::run_while_wanted(read).await;
             }
         }
         self.derived = true;

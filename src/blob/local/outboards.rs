@@ -18,7 +18,7 @@ use super::super::BlobError;
 use super::listing;
 use super::shards::{shard_dir, shard_path};
 use super::spool::{self, OutboardWriter, SpoolFile};
-use crate::blocking;
+use crate::blocking::{self, Wanted};
 use crate::hash::BlobHash;
 use crate::outboard::{Tree, check_outboard};
 use crate::stored_file;
@@ -73,23 +73,29 @@ impl Outboards {
         let turn = self.turns.get(usize::from(first) % AT_ONCE);
         let turn = OptionFuture::from(turn.map(|turn| Arc::clone(turn).lock_owned())).await;
         let outboards = Arc::clone(self);
-        blocking::run(move || {
+        blocking::run_for_others(move |wanted| {
             // Held here, since who waits for the result may give up before.
             let _turn = turn;
             match outboards.open(&hash) {
                 Ok(file) if !unusable.is_some_and(|it| is_same(&it, &file)) => Ok(file),
-                _ => outboards.derive_now(hash, &blob, size),
+                _ => outboards.derive_now(hash, &blob, size, wanted),
             }
         })
         .await
     }
 
-    fn derive_now(&self, hash: BlobHash, blob: &File, size: u64) -> Result<File, BlobError> {
+    fn derive_now(
+        &self,
+        hash: BlobHash,
+        blob: &File,
+        size: u64,
+        wanted: &Wanted,
+    ) -> Result<File, BlobError> {
         spool::check_space(&self.spool)?;
         let mut writer = OutboardWriter::create(&self.spool)?;
         // One more, so that what has become longer has another hash.
         let bytes = 0..size.saturating_add(1);
-        writer.update_from(blob, hash.to_string().as_ref(), bytes)?;
+        writer.update_from(blob, hash.to_string().as_ref(), bytes, wanted)?;
         let (found, file) = writer.finish()?;
         if found != hash {
             file.discard();

@@ -16,7 +16,7 @@ use super::filling::{GROUPS, LocalFilling};
 use super::receiving::{Incoming, Keeping};
 use super::spool::{self, Spool};
 use super::stored::check_place;
-use crate::blocking;
+use crate::blocking::{self, Wanted};
 use crate::disk::{Disk, RealDisk, is_shortage, open_own, open_stored, remove_leftover};
 use crate::hash::BlobHash;
 use crate::stored_file;
@@ -67,7 +67,8 @@ impl PartialFiles {
         if beginning.len == 0 {
             return Ok(beginning.hash == BlobHash::of(b""));
         }
-        Ok(longest(&RealDisk, &self.path(id), &[beginning])?.is_some())
+        let longest = longest(&RealDisk, &self.path(id), &[beginning], &Wanted::default());
+        Ok(longest?.is_some())
     }
 }
 
@@ -148,8 +149,8 @@ impl Partials for LocalPartials {
         beginnings: Vec<Proven>,
     ) -> Result<Option<Proven>, BlobError> {
         let (path, disk) = (self.path(id), self.disk());
-        blocking::run(move || {
-            let longest = longest(&*disk, &path, &beginnings);
+        blocking::run_while_wanted(move |wanted| {
+            let longest = longest(&*disk, &path, &beginnings, wanted);
             let longest = longest.map_err(|e| BlobError::io("read", &path, e))?;
             if longest.is_none() {
                 check_there(&*disk, &path)?;
@@ -275,14 +276,20 @@ fn len(disk: &dyn Disk, path: &Path) -> io::Result<u64> {
 }
 
 /// The longest of `beginnings`, which are in order, that a file has; none where there is no file.
-fn longest(disk: &dyn Disk, path: &Path, beginnings: &[Proven]) -> io::Result<Option<Proven>> {
+fn longest(
+    disk: &dyn Disk,
+    path: &Path,
+    beginnings: &[Proven],
+    wanted: &Wanted,
+) -> io::Result<Option<Proven>> {
     let file = match open_stored(disk, path) {
         Err(e) if stored_file::is_no_file(&e) => return Ok(None),
         file => file?,
     };
     let (mut hasher, mut longest, mut here) = (blake3::Hasher::new(), None, 0);
     for beginning in beginnings {
-        hasher.update_reader((&file).take(beginning.len.saturating_sub(here)))?;
+        let rest = (&file).take(beginning.len.saturating_sub(here));
+        hasher.update_reader(wanted.reading(rest))?;
         here = hasher.count();
         // Whatever is not what it was makes all that are longer something else, too.
         if here != beginning.len || BlobHash::from(hasher.finalize()) != beginning.hash {

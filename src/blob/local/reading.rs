@@ -15,7 +15,7 @@ use super::checker::{Checker, Trouble, pieces};
 use super::encoding::Encoding;
 use super::reader::Reader;
 use super::stored::{Absent, Shelf, Stored};
-use crate::blocking;
+use crate::blocking::{self, Wanted};
 use crate::hash::BlobHash;
 use crate::outboard::PIECE_BYTES;
 
@@ -129,8 +129,8 @@ impl OpenBlob for LongBlob {
 async fn prove(checker: Checker, mut ahead: Range<u64>) -> Result<(), BlobError> {
     let mut checker = checker;
     loop {
-        let turn = blocking::run(move || {
-            let proved = prove_now(&mut checker, &mut ahead);
+        let turn = blocking::run_while_wanted(move |wanted| {
+            let proved = prove_now(&mut checker, &mut ahead, wanted);
             match proved {
                 Ok(()) => Ok((checker, ahead, None)),
                 Err(Trouble::NoProof(error)) => Ok((checker, ahead, Some(error))),
@@ -146,10 +146,15 @@ async fn prove(checker: Checker, mut ahead: Range<u64>) -> Result<(), BlobError>
     }
 }
 
-fn prove_now(checker: &mut Checker, ahead: &mut Range<u64>) -> Result<(), Trouble> {
+fn prove_now(
+    checker: &mut Checker,
+    ahead: &mut Range<u64>,
+    wanted: &Wanted,
+) -> Result<(), Trouble> {
     let mut buffer = Vec::new();
     for piece in pieces(ahead.clone()) {
         let blob = &checker.blob;
+        blob.check(wanted)?;
         if blob
             .shelf
             .proven

@@ -14,6 +14,7 @@ use super::damage::{Damage, Found};
 use super::identity::Identity;
 use super::outboards::Outboards;
 use super::proven::Proven;
+use crate::blocking::Wanted;
 use crate::disk::{Disk, RealDisk};
 use crate::hash::BlobHash;
 
@@ -96,6 +97,12 @@ impl Stored {
     pub(super) fn identity(&self) -> Result<Identity, BlobError> {
         let identity = Identity::of(&self.file);
         identity.map_err(|e| BlobError::io("look at", &self.path, e))
+    }
+
+    /// Fails once nobody waits for what is read of it.
+    pub(super) fn check(&self, wanted: &Wanted) -> Result<(), BlobError> {
+        let checked = wanted.check();
+        checked.map_err(|e| BlobError::io("read", &self.path, e))
     }
 
     /// Fills `buffer` up to `wanted` bytes with those from `offset` on; that the file ends

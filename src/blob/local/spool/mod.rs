@@ -67,8 +67,8 @@ impl Spool {
         limit: Limit,
     ) -> Result<Self, BlobError> {
         let with = scratch.clone();
-        let resume = move || Written::resume(with, path, size, proven);
-        let written = blocking::run(resume).await?;
+        let resume = move |wanted: &_| Written::resume(with, path, size, proven, wanted);
+        let written = blocking::run_while_wanted(resume).await?;
         Ok(Self {
             scratch,
             limit,

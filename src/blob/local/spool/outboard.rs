@@ -9,6 +9,7 @@ use std::path::Path;
 use super::file::SpoolFile;
 use super::scratch::Scratch;
 use crate::blob::BlobError;
+use crate::blocking::Wanted;
 use crate::hash::BlobHash;
 use crate::outboard::TreeHasher;
 
@@ -47,15 +48,19 @@ impl OutboardWriter {
     }
 
     /// Takes these bytes of a file, or those up to its end where that comes before, behind those
-    /// that came already, and tells where that is; `name` is what errors call it. Blocks.
+    /// that came already, and tells where that is; `name` is what errors call it. Blocks, as long
+    /// as that is wanted.
     pub(crate) fn update_from(
         &mut self,
         file: &File,
         name: &Path,
         bytes: Range<u64>,
+        wanted: &Wanted,
     ) -> Result<u64, BlobError> {
         let (mut piece, mut offset) = (vec![0; READ_BYTES], bytes.start);
         while offset < bytes.end {
+            let is_wanted = wanted.check();
+            is_wanted.map_err(|e| BlobError::io("read", name, e))?;
             let left = usize::try_from(bytes.end - offset).unwrap_or(READ_BYTES);
             let room = piece.get_mut(..left.min(READ_BYTES)).unwrap_or_default();
             match file.read_at(room, offset) {

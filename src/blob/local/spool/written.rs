@@ -9,6 +9,7 @@ use super::outboard::OutboardWriter;
 use super::scratch::{MEMORY_LIMIT, Scratch};
 use super::spooled::{Content, SpooledBlob};
 use crate::blob::{BlobError, Proven};
+use crate::blocking::Wanted;
 use crate::disk::{Durability, open_stored};
 use crate::hash::BlobHash;
 use crate::stored_file;
@@ -52,6 +53,7 @@ impl Written {
         path: PathBuf,
         size: u64,
         proven: Option<Proven>,
+        wanted: &Wanted,
     ) -> Result<Self, BlobError> {
         let file = SpoolFile::resume(&scratch, path)?;
         let mut outboard = OutboardWriter::create(&scratch)?;
@@ -59,7 +61,7 @@ impl Written {
         let content = open_stored(&*scratch.disk, file.path()).map_err(unreadable)?;
         // What is longer than it can be is not read to its end; its hash will be another.
         let counts = proven.map_or(size.saturating_add(1), |it| it.len);
-        let here = outboard.update_from(&content, file.path(), 0..counts)?;
+        let here = outboard.update_from(&content, file.path(), 0..counts, wanted)?;
         if let Some(Proven { len, hash }) = proven {
             if here != len || outboard.hash_so_far() != hash {
                 return Err(BlobError::other_hash(hash));
