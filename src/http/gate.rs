@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -13,6 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{FutureExt, stream};
+use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 
@@ -32,6 +34,8 @@ use crate::web::traffic::Traffic;
 #[derive(Debug, Clone, Default)]
 pub(super) struct ClientShare(pub Option<ClientKey>);
 
+/// How long requests that only read have to be answered once the node stops.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// What an answer depends on beside its address.
 const VARIES: HeaderValue = HeaderValue::from_static("origin, access-control-request-headers");
 /// The policy of answers that no page of another site may have (Fetch, section 3.7).
@@ -107,6 +111,21 @@ impl Gate {
         )
     }
 
+    /// The answer to a request that only reads: one that has not begun soon after the node was told
+    /// to stop would hold that up, and may as well be asked for again.
+    async fn unless_it_stops(&self, answer: impl Future<Output = Response>) -> Response {
+        let mut stopping = self.node.shutting_down();
+        let too_late = async {
+            // Never an error while there is a node.
+            let _ = stopping.wait_for(|it| *it).await;
+            sleep(LAST_ANSWERS).await;
+        };
+        tokio::select! {
+            answer = answer => answer,
+            () = too_late => ApiError::ShuttingDown.into_response(),
+        }
+    }
+
     /// Refuses who has no right to it, before anything of the body is read.
     async fn admit(&self, mut request: Request, next: Next) -> Response {
         let needs = self.rules.of_request(&request);
@@ -114,7 +133,13 @@ impl Gate {
             Ok(()) => {
                 let share = self.share(&request);
                 request.extensions_mut().insert(share);
-                next.run(request).await
+                let only_reads = request.method().is_safe();
+                let answer = next.run(request);
+                if only_reads {
+                    self.unless_it_stops(answer).await
+                } else {
+                    answer.await
+                }
             }
             Err(error) => error.into_response(),
         }

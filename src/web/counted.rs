@@ -1,13 +1,14 @@
 //! Connections, counted with what goes over them.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::presence::Socket;
 use super::seats::Seat;
 use crate::metrics::{Counter, Gauge};
 
@@ -27,21 +28,27 @@ pub struct Connections {
 }
 
 /// A connection that counts itself.
-pub(super) struct Counted<S> {
-    stream: S,
+pub(super) struct Counted {
+    socket: Socket,
     connections: Arc<Connections>,
     seat: Arc<Seat>,
 }
 
-impl<S> Counted<S> {
-    pub(super) fn new(stream: S, connections: Arc<Connections>, seat: Arc<Seat>) -> Self {
+impl Counted {
+    pub(super) fn new(socket: Socket, connections: Arc<Connections>, seat: Arc<Seat>) -> Self {
         connections.accepted.count();
         connections.open.begin();
         Self {
-            stream,
+            socket,
             connections,
             seat,
         }
+    }
+
+    /// Whether a client begins as HTTP does, and not as TLS. Waits for its first byte.
+    pub(super) async fn begins_with_http(&self) -> bool {
+        let first = poll_fn(|cx| self.socket.poll_first(cx)).await;
+        first.is_some_and(|first| first.is_ascii_alphabetic())
     }
 
     fn count_sent(&self, written: &Poll<io::Result<usize>>) {
@@ -52,29 +59,20 @@ impl<S> Counted<S> {
     }
 }
 
-impl Counted<TcpStream> {
-    /// Whether a client begins as HTTP does, and not as TLS. Waits for its first byte.
-    pub(super) async fn begins_with_http(&self) -> bool {
-        let mut first = [0];
-        let peeked = self.stream.peek(&mut first).await;
-        peeked.is_ok() && first.iter().all(u8::is_ascii_alphabetic)
-    }
-}
-
-impl<S> Drop for Counted<S> {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.connections.open.end();
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+impl AsyncRead for Counted {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let read = Pin::new(&mut *self.socket.lock()).poll_read(cx, buf);
         let received = buf.filled().len() - before;
         self.connections.received.add(received as u64);
         if received > 0 {
@@ -84,36 +82,36 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+impl AsyncWrite for Counted {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let written = Pin::new(&mut *self.socket.lock()).poll_write(cx, buf);
         self.count_sent(&written);
         written
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let written = Pin::new(&mut *self.socket.lock()).poll_write_vectored(cx, bufs);
         self.count_sent(&written);
         written
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.socket.lock().is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.socket.lock()).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.socket.lock()).poll_shutdown(cx)
     }
 }

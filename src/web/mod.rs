@@ -27,6 +27,7 @@ mod multipart;
 pub mod origin;
 mod parameters;
 pub(crate) mod part_head;
+mod presence;
 pub mod rate_limit;
 mod refusal;
 pub(crate) mod representation;

@@ -67,6 +67,9 @@ pub(super) struct Seat {
     asked: AtomicBool,
     /// How many requests run.
     running: AtomicU32,
+    /// Whether the last one that began only reads, and who is told of it.
+    reading: AtomicBool,
+    reads: Notify,
     /// Whether something waits to be sent.
     sending: AtomicBool,
     /// The bytes of the head that has come so far, or whose request runs.
@@ -114,6 +117,8 @@ impl Seats {
             came: self.now(),
             asked: AtomicBool::new(false),
             running: AtomicU32::new(0),
+            reading: AtomicBool::new(false),
+            reads: Notify::new(),
             sending: AtomicBool::new(false),
             head: AtomicU64::new(0),
             moved: AtomicU64::new(self.now()),
@@ -263,14 +268,22 @@ impl Seat {
 
     /// For how long nothing has moved.
     pub(super) fn still(&self) -> Duration {
-        let moved = self.moved.load(Ordering::Relaxed);
-        Duration::from_millis(self.seats.now().saturating_sub(moved))
+        Duration::from_millis(self.seats.now().saturating_sub(self.moved()))
     }
 
-    /// A request begins.
-    pub(super) fn run(self: &Arc<Self>) -> Running {
+    /// When bytes last moved, in milliseconds since the server began.
+    pub(super) fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// A request begins; whether it only reads.
+    pub(super) fn run(self: &Arc<Self>, reads: bool) -> Running {
         self.asked.store(true, Ordering::Relaxed);
+        self.reading.store(reads, Ordering::Relaxed);
         self.running.fetch_add(1, Ordering::Relaxed);
+        if reads {
+            self.reads.notify_one();
+        }
         Running(Arc::clone(self))
     }
 
@@ -291,9 +304,24 @@ impl Seat {
         }
     }
 
+    /// Whether some of an answer waits for the client.
+    pub(super) fn is_sending(&self) -> bool {
+        self.sending.load(Ordering::Relaxed)
+    }
+
     /// Whether a request runs, or some of an answer waits for the client.
     pub(super) fn is_busy(&self) -> bool {
-        self.running.load(Ordering::Relaxed) > 0 || self.sending.load(Ordering::Relaxed)
+        self.running.load(Ordering::Relaxed) > 0 || self.is_sending()
+    }
+
+    /// Returns when a request begins that only reads.
+    pub(super) async fn reads(&self) {
+        self.reads.notified().await;
+    }
+
+    /// Whether one runs.
+    pub(super) fn is_reading(&self) -> bool {
+        self.reading.load(Ordering::Relaxed) && self.running.load(Ordering::Relaxed) > 0
     }
 
     fn is_idle(&self, now: u64) -> bool {
@@ -366,9 +394,9 @@ mod tests {
         let _more = seats.take(Some(ip(1))).unwrap();
         assert!(is_gone(&own[0]) && !own[1..].iter().any(is_gone));
         // What runs is not taken away.
-        let running: Vec<_> = own[1..].iter().map(|it| it.0.run()).collect();
+        let running: Vec<_> = own[1..].iter().map(|it| it.0.run(true)).collect();
         let last = seats.take(Some(ip(1))).unwrap();
-        let _runs = last.0.run();
+        let _runs = last.0.run(true);
         assert!(seats.take(Some(ip(1))).is_none());
         assert!(seats.take(Some(ip(2))).is_some());
         drop(running);
@@ -407,14 +435,14 @@ mod tests {
         let busy: Vec<_> = (0..64)
             .map(|n| seats.take(Some(ip(n / 16))).unwrap())
             .collect();
-        let _running: Vec<_> = busy.iter().map(|it| it.0.run()).collect();
+        let _running: Vec<_> = busy.iter().map(|it| it.0.run(true)).collect();
         let newcomer = seats.take(Some(ip(9))).unwrap();
         assert!(!is_gone(&newcomer));
         assert_eq!(busy.iter().filter(|it| is_gone(it)).count(), 1);
         // But this machine is many.
         let seats = Seats::new(4);
         let busy: Vec<_> = (0..4).map(|_| seats.take(None).unwrap()).collect();
-        let _running: Vec<_> = busy.iter().map(|it| it.0.run()).collect();
+        let _running: Vec<_> = busy.iter().map(|it| it.0.run(true)).collect();
         assert!(seats.take(Some(ip(9))).is_none());
     }
 
@@ -424,12 +452,12 @@ mod tests {
         let busy: Vec<_> = (0..63)
             .map(|n| seats.take(Some(ip(n / 16))).unwrap())
             .collect();
-        let _running: Vec<_> = busy.iter().map(|it| it.0.run()).collect();
+        let _running: Vec<_> = busy.iter().map(|it| it.0.run(true)).collect();
         let newcomers: Vec<_> = (9..19).map(|n| seats.take(Some(ip(n))).unwrap()).collect();
         assert!(!newcomers.iter().any(is_gone));
         assert_eq!(busy.iter().filter(|it| is_gone(it)).count(), 9);
         // Once it has had its answer it waits for nothing.
-        drop(newcomers[0].0.run());
+        drop(newcomers[0].0.run(true));
         let _next = seats.take(Some(ip(20))).unwrap();
         assert!(is_gone(&newcomers[0]) && !newcomers[1..].iter().any(is_gone));
     }

@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
@@ -26,6 +26,7 @@ use super::clients::Gateways;
 use super::counted::{Connections, Counted};
 use super::framing;
 use super::last_words;
+use super::presence::{self, Socket};
 use super::seats::{Running, Seat, Seats, Taken};
 use super::stall_guard::guarded;
 use super::tls::Tls;
@@ -115,7 +116,9 @@ pub async fn serve(
                     tracing::debug!(%client, %error, "answers may be delayed");
                 }
                 let seat = Arc::clone(&taken.0);
-                let stream = Counted::new(stream, Arc::clone(&counters), Arc::clone(&seat));
+                let socket = Socket::of(stream);
+                let counters = Arc::clone(&counters);
+                let stream = Counted::new(socket.clone(), counters, Arc::clone(&seat));
                 let serving = Serving {
                     client,
                     seat,
@@ -125,7 +128,7 @@ pub async fn serve(
                     watcher: graceful.watcher(),
                     stopping: stopping.subscribe(),
                 };
-                connections.spawn(serving.run(stream, taken));
+                connections.spawn(serving.run(stream, socket, taken));
             }
         }
     }
@@ -159,9 +162,9 @@ struct Serving {
 }
 
 impl Serving {
-    /// Serves until the connection ends, its place is taken away, or the server stops and no
-    /// request runs.
-    async fn run(self, stream: Counted<TcpStream>, taken: Taken) {
+    /// Serves until the connection ends, its place is taken away, its client has left, or the
+    /// server stops and no request runs.
+    async fn run(self, stream: Counted, socket: Socket, taken: Taken) {
         let client = self.client;
         let stopping = self.stopping.clone();
         tokio::select! {
@@ -169,11 +172,14 @@ impl Serving {
             () = idle_at_the_end(stopping, &taken.0) => {
                 tracing::debug!(%client, "a connection without a request ends");
             }
+            () = presence::left(&taken.0, &socket) => {
+                tracing::debug!(%client, "a client has left before it had all of its answer");
+            }
             () = taken.0.gone() => tracing::debug!(%client, "a connection gives way to others"),
         }
     }
 
-    async fn serve(self, stream: Counted<TcpStream>) {
+    async fn serve(self, stream: Counted) {
         let client = self.client;
         let Some(tls) = &self.options.tls else {
             return self.http(stream).await;
@@ -235,7 +241,7 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let head_timeout = options.head_timeout;
     let options = Arc::clone(options);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let running = seat.run();
+        let running = seat.run(request.method().is_safe());
         let address = options.gateways.client(client, request.headers());
         let asker = Asker {
             transfers: Arc::clone(&transfers),

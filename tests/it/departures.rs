@@ -1,17 +1,101 @@
-//! Nodes that stop while something long is done for a request.
+//! Clients that leave, and nodes that stop, while something long is done for a request.
 
 use std::fs;
 use std::io::Write;
+use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
 
 use tempfile::TempDir;
 
 use crate::common::content::content;
 use crate::common::forms::uploaded;
-use crate::common::process::Node;
-use crate::common::raw_http::{connect, head};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::{connect, get, head, read_answer};
 use crate::common::traced::TracedReads;
 use crate::common::tus;
+
+/// How many ask for an archive at once, so that to plan all takes minutes.
+const CLIENTS: usize = 200;
+/// How many files are in it.
+const FILES: usize = 1000;
+
+/// A node with a folder, whose running requests have an hour at a stop.
+fn with_folder() -> (TempDir, Node) {
+    let dir = tempfile::tempdir().unwrap();
+    let patient = ["--durability", "relaxed", "--shutdown-grace", "3600"];
+    let node = Node::start(&dir, &patient);
+    for number in 0..FILES {
+        uploaded(node.address, &format!("folder/{number}"), b"x");
+    }
+    (dir, node)
+}
+
+/// Asks for the folder as an archive, on a connection of its own.
+fn asking(node: &Node) -> TcpStream {
+    let mut stream = connect(node.address);
+    let request = head("GET", "/api/p2p/zip/folder", &[]);
+    stream.write_all(&request).unwrap();
+    stream
+}
+
+fn all_asking(node: &Node) -> Vec<TcpStream> {
+    let asking: Vec<_> = (0..CLIENTS).map(|_| asking(node)).collect();
+    until("all wait for their archives", || {
+        (planned(node) == CLIENTS).then_some(())
+    });
+    asking
+}
+
+/// The sum of what is counted under this name of archives of folders, and with these words.
+fn counted(node: &Node, name: &str, words: &str) -> usize {
+    let page = get(node.address, "/metrics", &[]);
+    let page = String::from_utf8(page.body).unwrap();
+    let begin = format!("{name}{{route=\"/api/p2p/zip/{{");
+    let lines = page.lines().filter(|it| it.starts_with(&begin));
+    let values = lines.filter(|it| it.contains(words)).map(|line| {
+        let (_, value) = line.rsplit_once(' ').unwrap();
+        value.parse::<usize>().unwrap()
+    });
+    values.sum()
+}
+
+/// How many archives are planned now.
+fn planned(node: &Node) -> usize {
+    counted(node, "larder_http_requests_in_progress", "")
+}
+
+#[test]
+fn an_archive_is_planned_no_longer_once_its_client_has_left() {
+    let (_dir, node) = with_folder();
+    drop(all_asking(&node));
+    until("none is planned any more", || {
+        (planned(&node) == 0).then_some(())
+    });
+    let cut = counted(&node, "larder_http_requests_total", "status=\"cut\"");
+    assert!(cut > CLIENTS / 2, "{cut}");
+    // Who only sends no more is there.
+    let mut stream = asking(&node);
+    stream.shutdown(Shutdown::Write).unwrap();
+    let answer = read_answer(&mut stream, false);
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.starts_with(b"PK"));
+    node.stop();
+}
+
+#[test]
+fn a_stop_waits_for_no_archive_to_be_planned() {
+    let (_dir, node) = with_folder();
+    let clients = all_asking(&node);
+    node.stop();
+    let refused = clients.into_iter().map(|mut stream| {
+        let answer = read_answer(&mut stream, false);
+        (answer.status != 200).then(|| answer.refusal())
+    });
+    let refused: Vec<_> = refused.flatten().collect();
+    assert!(refused.len() > CLIENTS / 2, "{}", refused.len());
+    let stops = (503, "shutting_down".to_owned());
+    assert!(refused.iter().all(|it| *it == stops), "{refused:?}");
+}
 
 /// Long enough that its pieces take minutes where each takes a second.
 const LONG: usize = 64 << 20;
