@@ -9,6 +9,8 @@ pub enum Health {
     Whole,
     /// It is not all there, or not what its hash says.
     Damaged,
+    /// The disk fails to give what is there: nobody knows what that is, and it is not to be had.
+    Unreadable,
 }
 
 /// Hears in what health contents are found: on any thread, and without keeping it.

@@ -81,6 +81,11 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// How often damage was found since the start.
     fn damage_found(&self) -> u64;
 
+    /// How often a disk failed to give what is stored since the start.
+    fn read_errors(&self) -> u64 {
+        0
+    }
+
     /// Deletes the blob in a place; that there is none is fine.
     async fn delete(&self, place: Place) -> Result<(), BlobError>;
 

@@ -76,6 +76,14 @@ fn write_store(page: &mut MetricsPage, node: &Node) {
         "How often content was found damaged.",
     )
     .value(&[], damage.found);
+    let unreadable = "Contents that the disk failed to give when they were read last.";
+    page.gauges("larder_unreadable_blobs", unreadable)
+        .value(&[], damage.unreadable);
+    page.counters(
+        "larder_blob_read_errors_total",
+        "How often the disk failed to give stored content.",
+    )
+    .value(&[], damage.read_errors);
     let reads = node.store().hot_reads();
     page.counters(
         "larder_hot_reads_total",

@@ -101,9 +101,14 @@ pub(super) struct HealthAnswer {
     writers: Writers,
     #[serde(flatten)]
     asker: Asker,
-    /// How many contents are known to be damaged; this and the next are for those who may read.
+    /// How many contents are known to be damaged; this and the next three are for those who may
+    /// read.
     #[serde(skip_serializing_if = "Option::is_none")]
     damaged: Option<u64>,
+    /// How many contents the disk failed to give when they were read last. Nobody knows whether
+    /// they are damaged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<u64>,
     /// How many changes of files the index has lost for good. Until that is settled, content that
     /// no file needs is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,8 +144,8 @@ pub(super) async fn check_writable(node: &Node, access: &Access) -> Result<(), A
 }
 
 /// Tells whether the node works. One that takes no changes now, or knows that content is
-/// damaged or that changes are lost, is degraded; it still answers with 200, since it serves what
-/// it has.
+/// damaged or unreadable or that changes are lost, is degraded; it still answers with 200, since
+/// it serves what it has.
 pub(super) async fn health(
     State(node): State<Arc<Node>>,
     State(access): State<Arc<Access>>,
@@ -154,9 +159,10 @@ pub(super) async fn health(
     let may_read = access::may_read(&access, &headers);
     let told = |count: u64| may_read.then_some(count);
     let empty = node.store().bare_dirs();
-    let damaged = told(node.store().damage().known);
+    let damage = node.store().damage();
+    let (damaged, unreadable) = (told(damage.known), told(damage.unreadable));
     let lost_changes = told(node.store().lost_changes());
-    let is_sound = [damaged, lost_changes]
+    let is_sound = [damaged, unreadable, lost_changes]
         .iter()
         .all(|it| it.is_none_or(|it| it == 0));
     Json(HealthAnswer {
@@ -175,6 +181,7 @@ pub(super) async fn health(
             knows_token: access::knows_token(&access, &headers),
         },
         damaged,
+        unreadable,
         lost_changes,
         empty: may_read.then(|| empty.to_vec()).filter(|it| !it.is_empty()),
         verify_reads: node.store().storage().verifies_reads(),

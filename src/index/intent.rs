@@ -14,6 +14,15 @@ pub struct Content {
     pub checked_at: Option<Timestamp>,
     /// Whether it is known to be damaged.
     pub is_damaged: bool,
+    /// Whether the disk failed to give it when it was read last.
+    pub is_unreadable: bool,
+}
+
+impl Content {
+    /// Whether it is to be had, as far as is known.
+    pub fn is_usable(&self) -> bool {
+        !(self.is_damaged || self.is_unreadable)
+    }
 }
 
 /// A file that was put.
@@ -21,7 +30,7 @@ pub struct Content {
 pub struct Put {
     /// The file.
     pub record: FileRecord,
-    /// Whether its content was known to be damaged until then.
+    /// Whether its content was not to be had until then.
     pub mended: bool,
 }
 
@@ -74,14 +83,14 @@ impl Intent {
     }
 
     /// Whether the content is there, and has only to be proven; it has to be written where not,
-    /// as where what is there is damaged.
+    /// as where what is there is damaged or cannot be read.
     pub fn is_there(&self) -> bool {
-        self.content.is_some_and(|it| !it.is_damaged)
+        self.content.is_some_and(|it| it.is_usable())
     }
 
-    /// Whether putting the file mends what was known to be damaged.
+    /// Whether putting the file mends what was known to be damaged, or could not be read.
     pub fn mends(&self) -> bool {
-        self.content.is_some_and(|it| it.is_damaged)
+        self.content.is_some_and(|it| !it.is_usable())
     }
 
     /// Whether the totals count the content already.

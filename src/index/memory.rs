@@ -102,7 +102,7 @@ impl MemoryIndex {
     ) -> Result<Intent, IndexError> {
         let mut state = self.open_state()?;
         let content = state.content(hash);
-        let there = content.filter(|it| !it.is_damaged).map(|it| it.place);
+        let there = content.filter(Content::is_usable).map(|it| it.place);
         let place = there.unwrap_or_else(|| new_place(&mut state));
         let holder = self.holder(&mut state, place);
         Ok(Intent::new(place, content, holder))
@@ -137,15 +137,17 @@ impl State {
                 users: 0,
                 checked_at: None,
                 is_damaged: false,
+                is_unreadable: false,
             },
             size: file.size,
         });
         let content = &mut row.content;
         content.users += 1;
-        let mended = content.is_damaged && content.place != place;
+        let mended = !content.is_usable() && content.place != place;
         let before = content.place;
         if mended {
-            (content.place, content.is_damaged) = (place, false);
+            content.place = place;
+            (content.is_damaged, content.is_unreadable) = (false, false);
         }
         let now = content.place;
         self.uses(before).is_needed = false;
@@ -299,21 +301,25 @@ impl IndexBackend for MemoryIndex {
         let mut state = self.0.lock();
         let mut contents = state.contents.iter_mut();
         let (hash, row) = contents.find(|(_, row)| row.content.place == place)?;
-        let (content, is_damaged) = (&mut row.content, found == Health::Damaged);
-        content.checked_at = (!is_damaged).then(Timestamp::now);
-        let was_damaged = std::mem::replace(&mut content.is_damaged, is_damaged);
-        (was_damaged != is_damaged).then_some(*hash)
+        let content = &mut row.content;
+        let before = (content.is_damaged, content.is_unreadable);
+        content.is_damaged = found == Health::Damaged;
+        content.is_unreadable = found == Health::Unreadable;
+        content.checked_at = content.is_usable().then(Timestamp::now);
+        let is_news = before != (content.is_damaged, content.is_unreadable);
+        is_news.then_some(*hash)
     }
 
     fn totals(&self) -> Totals {
         let state = self.0.lock();
-        let damaged = state.contents.values().filter(|it| it.content.is_damaged);
+        let contents = || state.contents.values().map(|it| it.content);
         Totals {
             files: state.files.len() as u64,
             bytes: state.files.values().map(|it| it.file.size).sum(),
             blobs: state.contents.len() as u64,
             blob_bytes: state.contents.values().map(|it| it.size).sum(),
-            damaged: damaged.count() as u64,
+            damaged: contents().filter(|it| it.is_damaged).count() as u64,
+            unreadable: contents().filter(|it| it.is_unreadable).count() as u64,
         }
     }
 

@@ -192,6 +192,8 @@ pub struct Totals {
     pub blob_bytes: u64,
     /// Contents that are known to be damaged.
     pub damaged: u64,
+    /// Contents that the disk failed to give when they were read last.
+    pub unreadable: u64,
 }
 
 /// What can go wrong with the index.

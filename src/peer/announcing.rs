@@ -102,7 +102,7 @@ impl Announcing {
                 self.announce(&record, true, at);
             }
             // Peers find out when they ask for the content, and come again once it is whole.
-            News::Change(Change::Damaged(_) | Change::Mended(_)) => {}
+            News::Change(Change::Damaged(_) | Change::Unreadable(_) | Change::Mended(_)) => {}
             News::Missed(missed) => {
                 tracing::debug!(missed, "changes are not announced; peers will ask");
                 self.network.removals.forget();

@@ -22,7 +22,9 @@ pub enum Change {
     Removed(Arc<FileRecord>),
     /// This content was found damaged.
     Damaged(BlobHash),
-    /// This content is damaged no longer: it was found whole or written again, or is gone.
+    /// The disk failed to give this content.
+    Unreadable(BlobHash),
+    /// This content is neither any longer: it was found whole or written again, or is gone.
     Mended(BlobHash),
 }
 
@@ -119,7 +121,9 @@ mod tests {
             News::Change(Change::Added(record) | Change::Removed(record)) => {
                 Ok(record.file.name.clone())
             }
-            News::Change(Change::Damaged(hash) | Change::Mended(hash)) => Ok(hash.to_string()),
+            News::Change(
+                Change::Damaged(hash) | Change::Unreadable(hash) | Change::Mended(hash),
+            ) => Ok(hash.to_string()),
             News::Missed(missed) => Err(missed),
         }
     }

@@ -219,10 +219,10 @@ impl Store {
         Ok(self.index.page_back(before, limit).await?)
     }
 
-    /// Whether a file has content with this hash, and it is not known to be damaged.
+    /// Whether a file has content with this hash, and it is to be had as far as is known.
     pub async fn holds(&self, hash: &BlobHash) -> Result<bool, StoreError> {
         let content = self.index.locate(hash).await?;
-        Ok(content.is_some_and(|it| !it.is_damaged))
+        Ok(content.is_some_and(|it| it.is_usable()))
     }
 
     /// Whether a file has content with this hash.
@@ -234,7 +234,7 @@ impl Store {
     /// long as reading it.
     pub async fn holds_whole(&self, hash: &BlobHash) -> Result<bool, StoreError> {
         match self.index.locate(hash).await? {
-            Some(it) if !it.is_damaged => Ok(self.blobs.is_whole(hash, it.place).await?),
+            Some(it) if it.is_usable() => Ok(self.blobs.is_whole(hash, it.place).await?),
             _ => Ok(false),
         }
     }
@@ -315,11 +315,15 @@ impl Store {
         self.index.totals()
     }
 
-    /// How much of what it holds is known to be damaged, and how often damage was found.
+    /// How much of what it holds is known to be damaged or cannot be read, and how often that was
+    /// found.
     pub fn damage(&self) -> DamageCounts {
+        let totals = self.totals();
         DamageCounts {
-            known: self.index.totals().damaged,
+            known: totals.damaged,
             found: self.blobs.damage_found(),
+            unreadable: totals.unreadable,
+            read_errors: self.blobs.read_errors(),
         }
     }
 

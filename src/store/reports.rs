@@ -8,13 +8,18 @@ use crate::health::{Findings, Health};
 use crate::index::IndexBackend;
 use crate::place::Place;
 
-/// How much damage there is, as far as it has shown.
+/// How much there is of damage, and of what the disk fails to give, as far as it has shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DamageCounts {
     /// Blobs that are known to be damaged now.
     pub known: u64,
     /// How often damage was found since the start.
     pub found: u64,
+    /// Blobs that could not be read the last time, since the disk failed. Nobody knows whether they
+    /// are damaged.
+    pub unreadable: u64,
+    /// How often that was so since the start.
+    pub read_errors: u64,
 }
 
 /// Reports findings to an index, and tells what is news, as long as both are there.
@@ -31,6 +36,7 @@ impl Findings for Reports {
         if let Some(hash) = index.health(place, health) {
             feed.tell_health(match health {
                 Health::Damaged => Change::Damaged(hash),
+                Health::Unreadable => Change::Unreadable(hash),
                 Health::Whole => Change::Mended(hash),
             });
         }

@@ -73,7 +73,7 @@ async fn removal_is_complete(index: &dyn IndexBackend) {
             bytes: 8,
             blobs: 1,
             blob_bytes: 4,
-            damaged: 0,
+            ..Totals::default()
         }
     );
     assert_eq!(index.remove(one.id).await.unwrap(), Some(one.clone()));
@@ -220,7 +220,7 @@ async fn concurrent_changes_all_count(index: &dyn IndexBackend) {
         bytes: 300,
         blobs: 256,
         blob_bytes: 256,
-        damaged: 0,
+        ..Totals::default()
     };
     assert_eq!(index.totals(), totals);
     // Each is removed by two at once, and by one of them alone.

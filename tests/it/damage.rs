@@ -100,6 +100,18 @@ impl World {
         assert_eq!(self.health()["damaged"], 1, "{what}");
     }
 
+    /// Fails unless so many contents are told as damaged, and so many as unreadable.
+    fn assert_found(&self, damaged: u64, unreadable: u64) {
+        let health = self.health();
+        let told = (&health["damaged"], &health["unreadable"]);
+        assert_eq!(told, (&damaged.into(), &unreadable.into()), "{health}");
+        let is_sound = damaged + unreadable == 0;
+        let status = if is_sound { "healthy" } else { "degraded" };
+        assert_eq!(health["status"], status, "{health}");
+        assert_eq!(self.metric("larder_damaged_blobs"), damaged);
+        assert_eq!(self.metric("larder_unreadable_blobs"), unreadable);
+    }
+
     fn health(&self) -> Value {
         get(self.node.address, "/health", &[]).json()
     }
@@ -412,15 +424,26 @@ fn is_out_of_reach_until_it_is_mended(world: &World, at: impl Fn(&World) -> Path
         let looked = send(world.node.address, &head("HEAD", &target, &[]));
         assert_eq!(looked.status, 503, "HEAD {target}");
     }
-    assert_eq!(world.health()["damaged"], 1);
+    // A disk that fails proves nothing of what is on it.
+    world.assert_found(0, 1);
+    assert!(world.metric("larder_blob_read_errors_total") >= 1);
+    let marks = fs::read_dir(world.dir.path().join("peer_storage/damaged"));
+    assert_eq!(marks.map_or(0, Iterator::count), 0);
+    let told = format!("content cannot be read from the disk hash={}", world.hash);
+    let log = world.node.log();
+    let lines: Vec<_> = log.lines().filter(|it| it.contains(&told)).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    let path = at(world);
+    let path = path.strip_prefix(world.dir.path()).unwrap();
+    assert!(lines[0].contains(path.to_str().unwrap()), "{lines:?}");
     drop(failing);
     world.assert_whole("readable again");
-    assert_eq!(world.health()["damaged"], 0);
+    world.assert_found(0, 0);
     let failing = unreadable(&world.node, &blob);
     uploaded(world.node.address, "b.bin", &world.bytes);
     drop(failing);
     world.assert_whole("written anew");
-    assert_eq!(world.health()["damaged"], 0);
+    world.assert_found(0, 0);
 }
 
 /// What is damaged counts already, so its own content fits where nothing else does.

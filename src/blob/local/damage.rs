@@ -1,11 +1,15 @@
-//! Which contents are known to be damaged.
+//! Which contents are known to be damaged, and which the disk fails to give.
 //!
 //! Of each there is a small file, `damaged/<64 hex digits>` under the storage directory, so
 //! that a restart does not forget it. It tells which file was found damaged: once another is
 //! in its place, or that one has changed, the content is proven anew before anything of it
 //! is given out. So a file that is out of date, or cannot be read, does no harm.
+//!
+//! That the disk fails proves nothing, and whoever reads the content after a restart finds it
+//! again: of that nothing is written down.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::error::Error;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -35,15 +39,18 @@ const MAX_BYTES: u64 = 4096;
 /// What was found damaged: a file as it was then, or content that no file has.
 pub(super) type Found = Option<Identity>;
 
-/// Which contents are known to be damaged: a hundred bytes of memory for each.
+/// Which contents are known to be damaged or unreadable: a hundred bytes of memory for each.
 pub(super) struct Damage {
     dir: PathBuf,
     disk: Arc<dyn Disk>,
     refusal: Arc<Refusal>,
     known: Mutex<HashMap<BlobHash, Found>>,
+    /// Of the others those that could not be read the last time; changed while `known` is locked.
+    unreadable: Mutex<HashSet<BlobHash>>,
     /// Held while a file here is changed, which nobody waits for who only looks.
     changing: Mutex<()>,
     found: Counter,
+    read_errors: Counter,
     /// Who is told; whatever changes what is known tells it before the next change.
     findings: OnceLock<Arc<dyn Findings>>,
 }
@@ -75,8 +82,10 @@ impl Damage {
         }
         Ok(Self {
             known: Mutex::new(known),
+            unreadable: Mutex::default(),
             changing: Mutex::default(),
             found: Counter::default(),
+            read_errors: Counter::default(),
             findings: OnceLock::new(),
             dir,
             disk,
@@ -104,8 +113,32 @@ impl Damage {
     pub(super) fn note_whole(&self, hash: &BlobHash) {
         let known = self.known.lock();
         if !known.contains_key(hash) {
+            self.unreadable.lock().remove(hash);
             self.tell(hash, Health::Whole);
         }
+    }
+
+    /// Remembers that the disk failed to give a content, for as long as the process lives; tells
+    /// once in the log.
+    pub(super) fn note_unreadable(&self, hash: &BlobHash, error: &BlobError) {
+        self.read_errors.count();
+        let known = self.known.lock();
+        // What is known to be damaged stays so.
+        if !known.contains_key(hash) && self.unreadable.lock().insert(*hash) {
+            self.tell(hash, Health::Unreadable);
+            let error = error as &dyn Error;
+            tracing::error!(%hash, error, "content cannot be read from the disk");
+        }
+    }
+
+    /// How often the disk failed to give content since the start.
+    pub(super) fn read_errors(&self) -> u64 {
+        self.read_errors.get()
+    }
+
+    /// Whether a content is known to be damaged, or could not be read the last time.
+    pub(super) fn is_unusable(&self, hash: &BlobHash) -> bool {
+        self.known.lock().contains_key(hash) || self.unreadable.lock().contains(hash)
     }
 
     /// How often damage was found since the start.
@@ -141,6 +174,7 @@ impl Damage {
                 return;
             }
             self.found.count();
+            self.unreadable.lock().remove(&hash);
             self.tell(&hash, Health::Damaged);
             match before {
                 Some(before) if before == found => return,
@@ -166,14 +200,18 @@ impl Damage {
         replace_file(&*self.disk, &self.path(hash), text.as_bytes())
     }
 
-    /// Forgets damage of a content, which is whole again or gone. Blocks.
+    /// Forgets what was found of a content, which is whole again or gone. Blocks.
     pub(super) fn forget(&self, hash: &BlobHash) {
         {
             let mut known = self.known.lock();
-            if known.remove(hash).is_none() {
+            let was_damaged = known.remove(hash).is_some();
+            let was_unreadable = self.unreadable.lock().remove(hash);
+            if was_damaged || was_unreadable {
+                self.tell(hash, Health::Whole);
+            }
+            if !was_damaged {
                 return;
             }
-            self.tell(hash, Health::Whole);
         }
         let _changing = self.changing.lock();
         let path = self.path(hash);

@@ -349,7 +349,7 @@ impl BlobBackend for LocalBlobs {
 
     async fn size(&self, place: Place) -> Result<Option<u64>, BlobError> {
         let hash = place.content();
-        if self.long.shelf.damage.get(&hash).is_some() {
+        if self.long.shelf.damage.is_unusable(&hash) {
             return Ok(None);
         }
         if let Some(size) = self.packs.size(hash).await? {
@@ -392,6 +392,10 @@ impl BlobBackend for LocalBlobs {
 
     fn damage_found(&self) -> u64 {
         self.long.shelf.damage.found()
+    }
+
+    fn read_errors(&self) -> u64 {
+        self.long.shelf.damage.read_errors()
     }
 
     async fn delete(&self, place: Place) -> Result<(), BlobError> {

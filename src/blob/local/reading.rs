@@ -28,7 +28,7 @@ const WINDOW: u64 = 32 * PIECE_BYTES;
 const WINDOWS: usize = 2;
 
 /// Opens a blob's file; None if there is none. What was found damaged before, and has
-/// changed since, is proven first.
+/// changed since, is proven first, and so is what could not be read.
 pub(super) async fn open(
     hash: BlobHash,
     path: PathBuf,
@@ -42,13 +42,13 @@ pub(super) async fn open(
                 None => Ok(None),
             };
         };
-        let known = stored.known()?;
-        Ok(Some((load(stored)?, known)))
+        let is_doubted = stored.known()?.is_some() || opening.damage.is_unusable(&hash);
+        Ok(Some((load(stored)?, is_doubted)))
     });
-    let Some((blob, known)) = opened.await? else {
+    let Some((blob, is_doubted)) = opened.await? else {
         return Ok(None);
     };
-    if known.is_some() {
+    if is_doubted {
         blob.prove().await?;
         let damage = Arc::clone(&shelf.damage);
         blocking::run(move || damage.forget(&hash)).await;

@@ -138,13 +138,13 @@ impl Stored {
 
     /// The error for bytes that the system does not give. Nobody knows what they are: the next
     /// reader tries again. Where the medium is at fault, it is remembered, so that the content is
-    /// not claimed to be held, and written anew once it comes again. Blocks.
+    /// not claimed to be held, and written anew once it comes again.
     pub(super) fn unreadable(&self, error: io::Error) -> BlobError {
-        if error.raw_os_error() == Some(libc::EIO) {
-            let detail = "it cannot be read from the disk";
-            self.shelf.damage.mark(self.hash, None, None, detail);
+        let error = BlobError::io("read", &self.path, error);
+        if error.is_unreadable() {
+            self.shelf.damage.note_unreadable(&self.hash, &error);
         }
-        BlobError::io("read", &self.path, error)
+        error
     }
 
     /// The error for a file that has become shorter. Blocks.

@@ -30,6 +30,8 @@ struct Health {
     may_write: Option<bool>,
     #[serde(default)]
     damaged: Option<u64>,
+    #[serde(default)]
+    unreadable: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -66,10 +68,11 @@ struct Report {
     version: String,
     writable: bool,
     reason: Option<String>,
-    /// Who may write; this and the next two are null where the node is an older one.
+    /// Who may write; this and the next three are null where the node is an older one.
     writers: Option<String>,
     may_write: Option<bool>,
     damaged: Option<u64>,
+    unreadable: Option<u64>,
     files: u64,
     file_bytes: u64,
     blob_bytes: u64,
@@ -102,6 +105,7 @@ impl Arguments {
             writers: health.writers,
             may_write: health.may_write,
             damaged: health.damaged,
+            unreadable: health.unreadable,
             files: counts.local_files,
             file_bytes: counts.file_bytes,
             blob_bytes: counts.blob_bytes,
@@ -196,11 +200,18 @@ impl Report {
     }
 
     fn damage(&self) -> String {
-        match self.damaged {
+        let damaged = match self.damaged {
             None | Some(0) => String::new(),
             Some(damaged) => format!(
                 "; {damaged} of their contents damaged (`larder verify` names them, and uploading \
                  them again mends them)"
+            ),
+        };
+        match self.unreadable {
+            None | Some(0) => damaged,
+            Some(unreadable) => format!(
+                "{damaged}; the disk fails to give {unreadable} of their contents (the log of the \
+                 node names them)"
             ),
         }
     }

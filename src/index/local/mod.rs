@@ -248,7 +248,8 @@ impl IndexBackend for LocalIndex {
 
     fn totals(&self) -> Totals {
         Totals {
-            damaged: self.shared.healths.damaged(),
+            damaged: self.shared.healths.count(Health::Damaged),
+            unreadable: self.shared.healths.count(Health::Unreadable),
             ..*self.shared.totals.lock()
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, RwLock};
 
 use crate::hash::BlobHash;
+use crate::health::Health;
 use crate::index::health::Healths;
 use crate::index::in_use::InUse;
 use crate::index::lookup::Lookup;
@@ -43,7 +44,8 @@ impl Shared {
             place: Place::of(hash),
             users,
             checked_at: self.healths.checked_at(hash),
-            is_damaged: self.healths.is_damaged(hash),
+            is_damaged: self.healths.is_found(hash, Health::Damaged),
+            is_unreadable: self.healths.is_found(hash, Health::Unreadable),
         }))
     }
 

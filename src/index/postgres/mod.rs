@@ -399,7 +399,11 @@ impl IndexBackend for PostgresIndex {
     }
 
     fn health(&self, place: Place, found: Health) -> Option<BlobHash> {
-        self.shared.seen.find(place, found)
+        match found {
+            // That is of the disk of one node, and of no concern to all others.
+            Health::Unreadable => None,
+            _ => self.shared.seen.find(place, found),
+        }
     }
 
     fn totals(&self) -> Totals {

@@ -63,7 +63,7 @@ impl Heads {
             bytes: count(self.bytes),
             blobs: count(self.blobs),
             blob_bytes: count(self.blob_bytes),
-            damaged: 0,
+            ..Totals::default()
         }
     }
 }
@@ -118,6 +118,8 @@ pub(super) fn content(row: &Row) -> Result<Content, Failure> {
         users: u32::try_from(value::<i64>(row, "users")?).unwrap_or(u32::MAX),
         checked_at: checked_at.map(Timestamp),
         is_damaged: value(row, "is_damaged")?,
+        // What servers do not give is out of reach.
+        is_unreadable: false,
     })
 }
 

@@ -78,11 +78,10 @@ fn content_now(
     let Some(unusable) = unusable else {
         return Ok(InPacks::Absent);
     };
-    let detail = match &unusable {
-        InPacks::Unreadable(_) => "it cannot be read from the disk",
-        _ => "its bytes in a pack have another hash",
-    };
-    damage.mark(*hash, None, None, detail);
+    match &unusable {
+        InPacks::Unreadable(error) => damage.note_unreadable(hash, error),
+        _ => damage.mark(*hash, None, None, "its bytes in a pack have another hash"),
+    }
     Ok(unusable)
 }
 
