@@ -98,7 +98,7 @@ fn a_stop_waits_for_no_archive_to_be_planned() {
 }
 
 /// Long enough that its pieces take minutes where each takes a second.
-const LONG: usize = 64 << 20;
+const LONG: usize = 32 << 20;
 
 /// A node with long content, and where that is.
 struct Long {
