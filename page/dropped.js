@@ -9,6 +9,19 @@ export async function dropped(transfer) {
   return found
 }
 
+// By these files, which each has, a storage directory of a node is known.
+const OF_STORAGE = ['larder.format', 'larder.lock']
+
+// Of files in folders, those that are in no storage directory, since everybody could read the secret
+// key of the node in it; and how many such directories there are.
+export function withoutStorage(files) {
+  const parts = files.map(({ name }) => name.split('/'))
+  const marks = parts.filter((it) => it.length > 1 && OF_STORAGE.includes(it.at(-1)))
+  const storage = new Set(marks.map((it) => it.slice(0, -1).join('/')))
+  const isWithin = (it) => it.some((_, at) => storage.has(it.slice(0, at).join('/')))
+  return { sent: files.filter((_, at) => !isWithin(parts[at])), storage: storage.size }
+}
+
 async function collect(entry, folder, found) {
   try {
     const name = folder + entry.name

@@ -4,14 +4,14 @@ import { note } from './api.js'
 import { badge } from './badge.js'
 import { chooser } from './chosen.js'
 import { address, download, keepHere, remove } from './file_actions.js'
-import { element } from './format.js'
+import { element, moment } from './format.js'
 import { look } from './look.js'
 
 export function row(file, keeping, facts, mayWrite) {
   return element('li', { class: 'file' },
     chooser(file),
     element('a', { class: 'name', title: file.name, href: address(file), download: file.name, click: (event) => download(event, file), ...action('open', file) }, file.label),
-    element('span', { class: 'quiet facts', title: facts }, facts),
+    element('span', { class: 'quiet facts', title: `${facts} · ${moment(file.date)}` }, facts),
     badge(file),
     keeping ? element('progress', { max: Math.max(file.size, 1), value: keeping.fetched, 'aria-label': `Copy of ${file.name}` }) : null,
     element('span', { class: 'row-actions' },

@@ -2,7 +2,7 @@
 
 import { downloadFolder, zipOfFolder } from './archive.js'
 import { folderChooser } from './chosen.js'
-import { age, bytes, count, element } from './format.js'
+import { age, bytes, count, element, moment } from './format.js'
 import { wayTo } from './place.js'
 
 // A folder as the list shows it; while not all is read it may hold more.
@@ -12,7 +12,7 @@ export function folderRow(folder, isWhole) {
   return element('li', { class: 'file folder' },
     folderChooser(folder),
     element('a', { class: 'name', title: folder.path, href: wayTo(folder.path), 'data-action': `open ${folder.path}` }, folder.name),
-    element('span', { class: 'quiet facts', title: facts }, facts),
+    element('span', { class: 'quiet facts', title: `${facts} · the newest ${moment(folder.date)}` }, facts),
     element('span', { class: 'row-actions' },
       element('a', {
         class: 'button', href: zipOfFolder(folder.path), download: `${folder.name}.zip`,

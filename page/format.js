@@ -28,6 +28,13 @@ export function time(text) {
   return new Date(/Z|[+-]\d\d:\d\d$/.test(text) ? text : `${text}Z`)
 }
 
+const MOMENTS = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'long' })
+
+// A time exactly, by the clock of whoever looks.
+export function moment(date) {
+  return Number.isNaN(date.getTime()) ? '' : MOMENTS.format(date)
+}
+
 export function age(date) {
   const seconds = (Date.now() - date.getTime()) / 1000
   if (Number.isNaN(seconds)) return ''

@@ -4,7 +4,7 @@ import { isPrivate, note, read, request } from './api.js'
 import { badge, holders } from './badge.js'
 import { open } from './dialog.js'
 import { address, download, keepHere, remove } from './file_actions.js'
-import { age, bytes, element, plain, plainLines } from './format.js'
+import { age, bytes, element, moment, plain, plainLines } from './format.js'
 import { mayWrite } from './rights.js'
 
 // How much of a text is shown, and how long a picture, sound or video may be that the page has to
@@ -21,7 +21,7 @@ export async function look(file) {
   shown = file
   document.getElementById('look-title').textContent = plain(file.name)
   document.getElementById('look-facts').replaceChildren(
-    plain(`${bytes(file.size)}${file.type ? ` · ${file.type}` : ''} · ${age(file.date)} · ${holders(file)} · `), badge(file))
+    plain(`${bytes(file.size)}${file.type ? ` · ${file.type}` : ''} · ${age(file.date)} (${moment(file.date)}) · ${holders(file)} · `), badge(file))
   const place = document.getElementById('look-show')
   place.replaceChildren(element('p', { class: 'quiet' }, 'One moment…'))
   showActions(file)

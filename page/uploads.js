@@ -2,7 +2,7 @@
 // the browser which upload at the node belongs to which file.
 
 import { authorization, note, otherToken, Refusal, request, wantsToken } from './api.js'
-import { dropped, isReadable } from './dropped.js'
+import { dropped, isReadable, withoutStorage } from './dropped.js'
 import { bytes, count, duration } from './format.js'
 import { setUpText } from './shared_text.js'
 import { UploadRow } from './upload_row.js'
@@ -64,7 +64,7 @@ function setUpDrop() {
     event.preventDefault()
     drop.classList.remove('over')
     dropped(event.dataTransfer).then(({ files, unreadable }) => {
-      add(files)
+      addFolders(files)
       if (unreadable > 0) note(`${count(unreadable, 'thing', 'things')} of what was dropped cannot be read`, true)
     })
   })
@@ -74,7 +74,7 @@ function setUpChoice(button, input) {
   const chosen = document.getElementById(input)
   document.getElementById(button).addEventListener('click', () => chosen.click())
   chosen.addEventListener('change', () => {
-    add([...chosen.files].map((file) => ({ file, name: file.webkitRelativePath || file.name })))
+    addFolders([...chosen.files].map((file) => ({ file, name: file.webkitRelativePath || file.name })))
     chosen.value = ''
   })
 }
@@ -92,6 +92,12 @@ function setUpPanel() {
     showTogether()
     document.getElementById('choose-files').focus()
   })
+}
+
+function addFolders(files) {
+  const { sent, storage } = withoutStorage(files)
+  add(sent)
+  if (storage > 0) note(`${count(storage, 'storage directory of a node is', 'storage directories of nodes are')} left out, with the secret key in it`, true)
 }
 
 // Two uploads of one file at a time would be one for the node, and in each other's way.

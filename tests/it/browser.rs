@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use bytes::Bytes;
+use chrono::{NaiveDateTime, TimeDelta};
 use futures_util::future::join_all;
 use larder::disk::Durability;
 use larder::store::About;
@@ -82,6 +83,44 @@ fn a_folder_is_dropped_onto_the_page() {
     stored.sort_by_key(|name| name.as_str().unwrap().to_owned());
     names.sort();
     assert_eq!(stored, names);
+}
+
+#[test]
+fn a_folder_is_sent_without_the_storage_directory_in_it() {
+    let (dir, path) = with_file("a.txt", b"top");
+    let folder = dir.path().join("folder");
+    std::fs::create_dir_all(folder.join("inner")).unwrap();
+    std::fs::rename(path, folder.join("a.txt")).unwrap();
+    // Of a node that was started there once.
+    let deep = folder.join("inner");
+    let mut other = larder(&deep);
+    other.args(["--storage", "node"]);
+    Node::spawn(&dir, other).stop();
+    assert!(deep.join("node/node.key").exists());
+    let node = Node::start(&dir, &[]);
+    let told = "1 storage directory of a node is left out";
+    std::fs::write(folder.join("b.txt"), "b").unwrap();
+    run("folder.mjs", &node, &[&folder, &"2", &told]);
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    let files = files["files"].as_array().unwrap().iter();
+    let mut names: Vec<_> = files
+        .map(|it| it["original_name"].as_str().unwrap())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["folder/a.txt", "folder/b.txt"]);
+}
+
+#[test]
+fn the_page_tells_exactly_when_a_file_came() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    uploaded(node.address, "a.txt", b"content");
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    let at = files["files"][0]["uploaded_at"].as_str().unwrap();
+    let at: NaiveDateTime = at.parse().unwrap();
+    let there = at + TimeDelta::minutes(5 * 60 + 45);
+    let there = there.format("%H:%M:%S GMT+5:45").to_string();
+    run("moment.mjs", &node, &[&"a.txt", &there]);
 }
 
 #[test]
