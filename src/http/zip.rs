@@ -122,8 +122,14 @@ pub(super) async fn folder(
         let page = page(&node, &wanted, before, searcher).await?;
         let NetworkPage { files, next, .. } = page;
         for held in files {
-            if name_form::composed(&held.file.name).starts_with(&begins) {
-                archive.add(member(&node, held.file).await?)?;
+            if !name_form::composed(&held.file.name).starts_with(&begins) {
+                continue;
+            }
+            let id = held.file.id;
+            match member(&node, held.file).await {
+                // It was removed since it was listed.
+                Err(ApiError::Unobtainable(_)) if node.view().with_id(id).await?.is_empty() => {}
+                member => archive.add(member?)?,
             }
         }
         before = next;
@@ -172,6 +178,10 @@ async fn member(node: &Node, file: NetworkFile) -> Result<Member<Source>, ApiErr
         peers.any(|it| registry.get(it.peer).is_some())
     };
     if !node.store().holds(&hash).await? && !is_told() {
+        if node.store().is_damaged(&hash).await? {
+            let detail = "it was found damaged before".to_owned();
+            return Err(BlobError::Damaged { hash, detail }.into());
+        }
         return Err(unobtainable());
     }
     // What others say of a length is proven only when it is opened.

@@ -159,6 +159,10 @@ fn whoever_removes_what_a_pattern_means_at_a_terminal_is_asked_once() {
             "{shown}"
         );
     }
+    // The question is seen also where errors go elsewhere.
+    let (status, shown) = at_terminal(here, &url, "rm '/**' 2>/dev/null", b"n\n");
+    assert_eq!(status, 1, "{shown}");
+    assert!(shown.contains("remove all 5 files"), "{shown}");
     assert_eq!(held(node.address).len(), 5);
     for (arguments, keys, left) in [
         ("rm d", &b"y\n"[..], 3),

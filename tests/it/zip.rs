@@ -1,9 +1,12 @@
 //! Several files as one archive, unpacked by programs that people have.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -270,9 +273,36 @@ fn an_archive_with_a_file_that_turns_out_damaged_never_ends_as_if_it_were_whole(
         .position(|(one, other)| one != other);
     assert_eq!(differs, None);
     assert!(body.len() < bytes.len(), "{}", body.len());
-    // Once that is known it is refused before.
+    // Once that is known it is refused before, and not told as if it did not exist.
     let refused = get(node.address, &target, &[]).refusal();
-    assert_eq!(refused, (404, "unknown_file".to_owned()));
+    assert_eq!(refused, (500, "damaged".to_owned()));
+}
+
+#[test]
+fn a_folder_comes_as_an_archive_while_files_in_it_come_and_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--durability", "relaxed"]);
+    for number in 0..300 {
+        uploaded(node.address, &format!("folder/{number}"), b"stays");
+    }
+    let stops = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stops.load(Ordering::Relaxed) {
+                let file = uploaded(node.address, "folder/goes", b"goes");
+                let target = format!("/api/p2p/file/{}", file["file_id"].as_str().unwrap());
+                let removed = send(node.address, &head("DELETE", &target, &[]));
+                assert_eq!(removed.status, 200);
+            }
+        });
+        let statuses = (0..60).map(|_| {
+            let answer = send(node.address, &head("HEAD", "/api/p2p/zip/folder", &[]));
+            answer.status
+        });
+        let statuses: BTreeSet<_> = statuses.collect();
+        stops.store(true, Ordering::Relaxed);
+        assert_eq!(statuses, BTreeSet::from([200]));
+    });
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Names, addresses and errors come from anybody. So what is printed passes one of the functions
 //! here, whoever calls them, and nothing of it commands a terminal or looks like what it is not.
 
+use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read, Write, stderr, stdin, stdout};
 use std::time::Duration;
 
@@ -104,19 +105,28 @@ pub(in crate::cli) fn say(text: &str) {
     let _ = writeln!(stderr(), "larder: {text}");
 }
 
-/// Whether somebody sees a question and can answer it.
+/// Whether somebody can answer a question.
 pub(super) fn is_asked() -> bool {
-    stdin().is_terminal() && stderr().is_terminal()
+    stdin().is_terminal()
+}
+
+/// Puts a text before whoever sits at the terminal, also where errors go elsewhere.
+fn ask(question: &str) {
+    let terminal = File::options().write(true).open("/dev/tty");
+    let _ = match terminal {
+        Ok(mut terminal) if !stderr().is_terminal() => write!(terminal, "{question}"),
+        _ => write!(stderr(), "{question}"),
+    };
 }
 
 /// Whether whoever sits there says yes to a question.
 pub(super) async fn says_yes(question: String) -> bool {
     blocking::run(move || {
-        let _ = write!(stderr(), "larder: {question} [y/N] ");
+        ask(&format!("larder: {question} [y/N] "));
         let mut answer = String::new();
         let read = stdin().lock().take(MOST_SAID).read_line(&mut answer);
         if !answer.ends_with('\n') {
-            let _ = writeln!(stderr());
+            ask("\n");
         }
         let answer = answer.trim().to_ascii_lowercase();
         read.is_ok() && ["y", "yes"].contains(&&*answer)
