@@ -29,7 +29,7 @@ use crate::web::list;
 /// The most files on one page.
 const MAX_LIMIT: usize = 1000;
 /// About how long a page is at most, in bytes; it may have fewer files than asked for then.
-const PAGE_BYTES: u64 = 1 << 20;
+const LONGEST_PAGE: u64 = 1 << 20;
 /// How many files are held against a name at a time; the answer may have fewer files
 /// than asked for and still a next page.
 const LOOK: usize = 20_000;
@@ -115,7 +115,7 @@ pub(super) async fn list(
     let name = query.name.map(|name| name_form::folded(&name));
     let id = query.id.map(|id| id.parse::<FileId>()).transpose();
     let id = id.map_err(|_| ApiError::Query("id must be the id of a file".to_owned()))?;
-    let room = Room::take(PAGE_BYTES);
+    let room = Room::take(LONGEST_PAGE);
     let wanted = Selection {
         order: query.order.map_or(Order::OldestFirst, Order::from),
         after,

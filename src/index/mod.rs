@@ -96,8 +96,8 @@ pub trait IndexBackend: Send + Sync + 'static {
     ) -> Result<Option<FileId>, IndexError>;
 
     /// At most `limit` files in the order of their ids, from the first after `after`: fewer, but
-    /// one at least, where their texts are long
-    /// ([`crate::record::PAGE_BYTES`]), and none only where there is none.
+    /// one at least, where their texts are longer than [`crate::record::PAGE_BYTES`]; none only
+    /// where there is none.
     async fn page(
         &self,
         after: Option<FileId>,

@@ -158,8 +158,8 @@ impl Directory {
 
     /// At most `limit` files from the first behind `after` whose names hold `name`,
     /// folded, whatever their own case; fewer where they are longer than [`PAGE_BYTES`]. Looks at
-    /// no more than `look` files;
-    /// the key is that of the last one looked at, None when there is no more.
+    /// no more than `look` files; the key is that of the last one looked at, None when there is no
+    /// more.
     pub fn page(
         &self,
         after: Option<FileKey>,
