@@ -8,7 +8,7 @@
 #![allow(unsafe_code)]
 
 #[cfg(target_env = "gnu")]
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// From this many bytes on a block is mapped, and goes back to the system when it is freed:
 /// far above the pieces of a transfer.
@@ -57,31 +57,25 @@ fn give_back() {
 }
 
 /// Gives memory back whenever the process holds more than it once did, for ever: what a peak
-/// has left free in between would stay otherwise. Where that is little, it is tried less often.
+/// has left free in between would stay otherwise, and nothing shows when it became free. That takes
+/// as long as there are many free pieces, so it is waited for after it took long.
 #[cfg(target_env = "gnu")]
 pub(super) async fn give_back_regularly() {
     const OFTEN: Duration = Duration::from_secs(5);
-    const SELDOM: Duration = Duration::from_secs(160);
     /// What is worth it, in bytes.
     const MUCH: u64 = 8 << 20;
-    let (mut least, mut pause) = (u64::MAX, OFTEN);
+    /// No more than this part of the time is spent on it.
+    const PART: u32 = 200;
+    let (mut least, mut pause) = (resident(), OFTEN);
     loop {
         tokio::time::sleep(pause).await;
-        let before = resident();
-        if before < least.saturating_add(MUCH) {
-            (least, pause) = (least.min(before), OFTEN);
-            continue;
+        least = least.min(resident());
+        pause = OFTEN;
+        if resident() >= least.saturating_add(MUCH) {
+            let begun = Instant::now();
+            crate::blocking::run(give_back).await;
+            pause = pause.max(begun.elapsed() * PART);
         }
-        // It takes as long as there are many free pieces.
-        crate::blocking::run(give_back).await;
-        let after = resident();
-        least = least.min(after);
-        let gave_back = before.saturating_sub(after) >= MUCH / 4;
-        pause = if gave_back {
-            OFTEN
-        } else {
-            (pause * 2).min(SELDOM)
-        };
     }
 }
 
