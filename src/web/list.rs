@@ -5,16 +5,17 @@
 //! read. Where little room is left the pieces are short.
 
 use std::future::ready;
+use std::iter;
 
 use axum::BoxError;
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use serde::Serialize;
 
-use crate::room::Room;
+use crate::room::{self, Room};
 
 /// About how long a list is at most whose length is told before, in bytes.
 const WITH_LENGTH: u64 = 512 << 10;
@@ -85,7 +86,19 @@ pub(crate) async fn answer(
         }
     }
     let begun = stream::once(ready(Ok(held(room, begun))));
-    json(Body::from_stream(begun.chain(pieces)))
+    let pieces = begun.chain(pieces).map_ok(in_parts).try_flatten();
+    json(Body::from_stream(pieces))
+}
+
+/// The same piece in parts as long as a piece may be now: one element may be far longer, and what
+/// sends them takes so many ahead, however long each is.
+fn in_parts(mut piece: Bytes) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static {
+    let longest = room::longest_now(PIECE);
+    let parts = iter::from_fn(move || {
+        let part = piece.split_to(longest.min(piece.len()));
+        (!part.is_empty()).then_some(Ok(part))
+    });
+    stream::iter(parts)
 }
 
 /// The pieces of an answer that lists what `some` gives, at most so many at a time, until that is
@@ -159,8 +172,6 @@ fn json(body: Body) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::TryStreamExt;
-
     use super::*;
 
     #[derive(Serialize)]

@@ -13,9 +13,13 @@ const CLIENTS: usize = 600;
 /// The room of all pieces, what pieces of the shortest length take beside it, and the node.
 const MOST_KIB: u64 = 420 << 10;
 /// Fewer clients, each of which has a page of up to a mebibyte in memory, and what they take with
-/// the node.
+/// the node: no more than the room of all pieces.
 const LISTS: usize = 150;
-const MOST_OF_LISTS_KIB: u64 = 260 << 10;
+const MOST_OF_LISTS_KIB: u64 = 340 << 10;
+/// So many clients as take all that room, and what each more may take beside it: the entries that
+/// it has begun to read, and the connection.
+const CROWD: usize = 700;
+const MOST_EACH_KIB: u64 = 280;
 /// What may be left of that a while later, beside what the node held before.
 const GIVEN_BACK_KIB: u64 = 64 << 10;
 
@@ -93,4 +97,24 @@ fn lists_that_nobody_reads() {
             (node.resident_memory() < before + GIVEN_BACK_KIB).then_some(())
         });
     }
+}
+
+/// Where the room of all pieces is taken, each client more takes little, also of a list whose
+/// single entries are far longer than what is left for a piece.
+#[test]
+fn long_entries_that_nobody_reads() {
+    const FILES: usize = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--log=warn"]);
+    // Six bytes each in JSON.
+    let description = field("description", &"\u{1}".repeat(16 << 10));
+    for number in 0..FILES {
+        let body = form(&[description.clone(), file(&number.to_string(), b"")]);
+        assert_eq!(upload(node.address, &body).status, 200);
+    }
+    let _filling = standing_still(&node, "/api/p2p/files", CROWD);
+    let before = node.resident_memory();
+    let _more = standing_still(&node, "/api/p2p/files", CROWD);
+    let each = node.peak_memory().saturating_sub(before) / CROWD as u64;
+    assert!(each < MOST_EACH_KIB, "{each} KiB");
 }
