@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,6 +25,8 @@ use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 /// How many changes are written together at most; so many of the longest records
 /// still fit into one batch.
 const GROUP: usize = 128;
+/// How long a stop waits for whoever reads a page in the lookup database.
+const LAST_READS: Duration = Duration::from_secs(5);
 
 type Answer<T> = oneshot::Sender<Result<T, IndexError>>;
 
@@ -365,7 +369,18 @@ impl Writer {
             // Neither is a database that failed: the next start makes it anew.
             return Ok(());
         }
-        let Some(lookup) = lookup.and_then(Arc::into_inner) else {
+        let Some(lookup) = lookup else {
+            return Ok(());
+        };
+        let until = Instant::now() + LAST_READS;
+        let Some(lookup) = alone(lookup, || {
+            thread::sleep(Duration::from_millis(1));
+            Instant::now() < until
+        }) else {
+            tracing::warn!(
+                "the lookup database is still read and not sealed; the next start \
+                compares it with the journal"
+            );
             return Ok(());
         };
         if let Err(error) = self.seal(lookup, generation) {
@@ -383,5 +398,36 @@ impl Writer {
             return Ok(());
         }
         seal::write(&self.options, generation, self.progress.next_seq)
+    }
+}
+
+/// What others hold too, once they no longer do; None where they still do and `wait` says that it
+/// has waited long enough.
+fn alone<T>(mut held: Arc<T>, mut wait: impl FnMut() -> bool) -> Option<T> {
+    loop {
+        held = match Arc::try_unwrap(held) {
+            Ok(alone) => return Some(alone),
+            Err(held) if wait() => held,
+            Err(_) => return None,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_still_reads_is_waited_for() {
+        let held = Arc::new(1);
+        let mut reader = Some(Arc::clone(&held));
+        assert_eq!(alone(held, || reader.take().is_some()), Some(1));
+    }
+
+    #[test]
+    fn nobody_is_waited_for_without_end() {
+        let held = Arc::new(1);
+        let _reader = Arc::clone(&held);
+        assert_eq!(alone(held, || false), None);
     }
 }
