@@ -1,7 +1,7 @@
 //! Where a node is reached: the start of every URL it hands out.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use url::Position::{AfterHost, BeforePath};
@@ -106,6 +106,9 @@ impl BaseUrl {
         }
         if text.contains("://") {
             return text.parse();
+        }
+        if text.parse::<Ipv6Addr>().is_ok() {
+            return format!("http://[{text}]:{NODE_PORT}").parse();
         }
         let mut written: Self = format!("http://{text}").parse()?;
         if !has_port(text) && !written.has_path() {

@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use larder::cli::{Command, finish, tell};
+use larder::cli::{Command, NotChecked, finish, tell};
 use larder::config::WrongSetting;
 
-/// The status of a wrong command line, and of every setting that cannot be.
+/// The status of a wrong command line, of every setting that cannot be, and of a storage directory
+/// that cannot be looked at.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // With all its causes, on one line.
             tell(&format!("{error:#}"));
-            if error.is::<WrongSetting>() {
+            if error.is::<WrongSetting>() || error.is::<NotChecked>() {
                 ExitCode::from(USAGE)
             } else {
                 ExitCode::FAILURE

@@ -20,7 +20,7 @@ use larder::disk::{Durability, RealDisk};
 use larder::index::local::{self as index, LocalIndex};
 use larder::record::{FileId, FileRecord};
 use larder::store::local::{LocalStore, Options, rebuild_index};
-use larder::store::{Finding, Store, verify};
+use larder::store::{Finding, Others, Store, verify};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -311,7 +311,11 @@ impl Case {
     async fn verify(&self) {
         let (findings, mut found) = mpsc::channel(1_000);
         let options = options(self.dir.path());
-        verify(&options, findings, |_| Vec::new()).await.unwrap();
+        let others = Others {
+            problems: |_| Vec::new(),
+            names: &[],
+        };
+        verify(&options, findings, others).await.unwrap();
         let mut all = Vec::new();
         while let Some(finding) = found.recv().await {
             all.push(finding);

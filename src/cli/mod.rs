@@ -30,6 +30,8 @@ mod storage;
 mod token;
 mod verify;
 
+pub use storage::NotChecked;
+
 /// What the exit status of a server says.
 const EXIT_STATUS_OF_SERVERS: &str = "\
 Exit status:
@@ -52,12 +54,21 @@ Exit status:
   1  failed, for the reason that is told
   2  wrong command line or setting";
 
-/// What the exit status says of commands that look at everything stored.
-const EXIT_STATUS_OF_CHECKS: &str = "\
+/// What the exit status says of the check of everything stored.
+const EXIT_STATUS_OF_VERIFY: &str = "\
 Exit status:
-  0  done, and nothing is damaged
-  1  something is damaged, or it failed, for the reason that is told
-  2  wrong command line or setting";
+  0  done, and nothing is damaged or missing; what is left over, which nobody needs, is told
+  1  something is damaged or missing, or a part of it could not be read
+  2  nothing was checked: wrong command line or setting, no such directory, or it is in use or
+     another user's";
+
+/// What it says of what makes the index anew.
+const EXIT_STATUS_OF_REBUILD: &str = "\
+Exit status:
+  0  done, and nothing is lost
+  1  something is damaged or lost, or it failed, for the reason that is told
+  2  nothing was done: wrong command line or setting, no such directory, or it is in use or
+     another user's";
 
 /// A content-addressed file store and peer-to-peer node with a plain REST API.
 ///
@@ -88,11 +99,12 @@ enum Action {
     /// Introduce peers to each other, until Ctrl-C or SIGTERM.
     #[command(after_help = EXIT_STATUS_OF_SERVERS)]
     Bootstrap(bootstrap::Arguments),
-    /// Check everything stored: journal, index and blobs; exit status 1 if anything is wrong.
-    #[command(after_help = EXIT_STATUS_OF_CHECKS)]
+    /// Check everything stored: journal, index and blobs; exit status 1 if anything is damaged or
+    /// missing.
+    #[command(after_help = EXIT_STATUS_OF_VERIFY)]
     Verify(verify::Arguments),
     /// Make the index anew from the journal, when a start says that it is needed.
-    #[command(after_help = EXIT_STATUS_OF_CHECKS)]
+    #[command(after_help = EXIT_STATUS_OF_REBUILD)]
     RebuildIndex(rebuild_index::Arguments),
     /// Check the settings of `serve`, and print those in force as a settings file that says where
     /// each comes from.

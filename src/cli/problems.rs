@@ -1,18 +1,32 @@
-//! What is wrong with the files of a node beside those of its store.
+//! The files of a node beside those of its store, and what is wrong with them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::RealDisk;
 use crate::fetch::keep;
-use crate::peer::identity::Identity;
+use crate::peer::identity::{self, Identity};
 use crate::peer::known_peers;
 use crate::resumable;
+use crate::small_state::StateName;
 use crate::small_state::local::LocalState;
+use crate::store::Others;
+
+/// Who keeps files in a storage directory beside the store.
+pub(super) const OTHERS: Others = Others {
+    problems,
+    names: &[identity::FILE, identity::CHECK, PEERS],
+};
+
+/// What the file of the known peers is called.
+const PEERS: &str = match known_peers::PEERS {
+    StateName::Single { name, .. } => name,
+    StateName::OneOf(..) => "",
+};
 
 /// The damaged files in a storage directory that no node uses, each with what is wrong: the key,
 /// what is known of peers, what is to be kept, and uploads in parts. Blocks.
-pub(super) fn problems(dir: &Path) -> Vec<(PathBuf, String)> {
+fn problems(dir: &Path) -> Vec<(PathBuf, String)> {
     let mut problems: Vec<_> = Identity::problem(dir).into_iter().collect();
     let state = LocalState::new(dir, Arc::new(RealDisk));
     if let Some(problem) = state.problem(&known_peers::PEERS) {

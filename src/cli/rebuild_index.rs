@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::counted::counted;
 use super::logging;
-use super::storage::{Storage, advised, keep_private};
+use super::storage::{Storage, keep_private, unchecked};
 use crate::config::Log;
 use crate::store::local::rebuild_index;
 
@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     } = arguments;
     let options = storage.options();
     let rebuilt = rebuild_index(&options, *skip_damage, *forget_loss);
-    let rebuilt = rebuilt.map_err(|error| advised(error, &options.dir))?;
+    let rebuilt = rebuilt.map_err(|error| unchecked(error, &options.dir))?;
     let files = counted(rebuilt.totals.files, "file");
     let skipped = counted(rebuilt.skipped.len() as u64, "damaged place");
     let told = match rebuilt.lost {

@@ -3,7 +3,7 @@
 use std::env;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -15,6 +15,13 @@ pub(super) fn state_directory() -> Option<PathBuf> {
     let home = || Some(PathBuf::from(variable("HOME")?).join(".local/state"));
     let state = variable("XDG_STATE_HOME").map(PathBuf::from).or_else(home);
     Some(state?.join("larder"))
+}
+
+/// Whether a folder is that directory, by whatever path it is reached. Blocks.
+pub(super) fn is_state_directory(path: &Path) -> bool {
+    let identity = |path: &Path| path.metadata().ok().map(|it| (it.dev(), it.ino()));
+    let state = state_directory().and_then(|it| identity(&it));
+    state.is_some() && state == identity(path)
 }
 
 /// Opens a file of this user alone for reading and writing, which is made where there is none, as

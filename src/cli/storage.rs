@@ -13,6 +13,7 @@ use crate::config::NamedFile;
 use crate::disk::DiskError;
 use crate::index::IndexError;
 use crate::owner::Owner;
+use crate::store::DirectoryError;
 use crate::store::local::{OpenError, Options};
 
 #[derive(clap::Args)]
@@ -44,6 +45,28 @@ impl Storage {
 /// What helps where the journal is damaged.
 pub(super) const ADVICE: &str = "`larder verify` names all damage, and `larder rebuild-index \
                                  --skip-damage` gives up what cannot be read and keeps the rest";
+
+/// Why a command that should look at all of a storage directory has not begun, which says nothing
+/// of what is stored: another process has the directory, or it is none, or not for this one.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotChecked(String);
+
+/// Why the storage directory `dir` cannot be looked at by a command that needs it for itself, with
+/// what helps: a [`NotChecked`], unless something in it is damaged.
+pub(super) fn unchecked(error: OpenError, dir: &Path) -> anyhow::Error {
+    let is_unchecked = match &error {
+        OpenError::Directory(DirectoryError::Disk(error)) => {
+            error.source.kind() == io::ErrorKind::PermissionDenied
+        }
+        OpenError::Directory(error) => !matches!(error, DirectoryError::Unreadable { .. }),
+        _ => false,
+    };
+    match advised(error, dir) {
+        error if is_unchecked => NotChecked(format!("{error:#}")).into(),
+        error => error,
+    }
+}
 
 /// Why the storage directory `dir` cannot be opened, with what helps.
 pub(super) fn advised(error: OpenError, dir: &Path) -> anyhow::Error {

@@ -11,8 +11,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::counted::counted;
-use super::problems::problems;
-use super::storage::{ADVICE, Storage, advised, keep_private};
+use super::problems::OTHERS;
+use super::storage::{ADVICE, Storage, keep_private, unchecked};
 use super::{client, logging};
 use crate::config::Log;
 use crate::index::local::IndexFinding;
@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     storage: Storage,
 
-    /// Print JSON, one object a line: each problem, and the counts at the end.
+    /// Print JSON, one object a line: each problem and what is left over, and counts at the end.
     #[arg(long)]
     json: bool,
 }
@@ -38,18 +38,17 @@ impl Arguments {
     }
 }
 
-/// Prints each finding as it comes; exit status 1 if there is any.
+/// Prints each finding as it comes; exit status 1 if anything is damaged or missing.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     logging::start(&Log::of_warnings());
     keep_private();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let (
-        totals,
-        Found {
-            problems: found,
-            advice,
-        },
-    ) = runtime.block_on(verify(arguments))?;
+    let (totals, found) = runtime.block_on(verify(arguments))?;
+    let Found {
+        problems,
+        left_over,
+        advice,
+    } = found;
     let Totals {
         files,
         blobs,
@@ -59,21 +58,25 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.json {
         print(
             &json!({ "files": files, "blobs": blobs, "blob_bytes": blob_bytes,
-            "problems": found }),
+            "problems": problems, "left_over": left_over }),
         )?;
     } else {
+        let left = match left_over {
+            0 => String::new(),
+            count => format!(", {count} left over"),
+        };
         print(&format!(
-            "{}, {} of {}: {}",
+            "{}, {} of {}: {}{left}",
             counted(files, "file"),
             counted(blobs, "blob"),
             counted(blob_bytes, "byte"),
-            counted(found, "problem")
+            counted(problems, "problem")
         ))?;
     }
     for advice in advice {
         client::say(advice);
     }
-    Ok(if found == 0 {
+    Ok(if problems == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -84,10 +87,11 @@ fn print(line: &impl Display) -> io::Result<()> {
     writeln!(stdout().lock(), "{line}")
 }
 
-/// How many problems there are, and what helps.
+/// How many problems there are, and things that nobody needs; and what helps.
 #[derive(Default)]
 struct Found {
     problems: u64,
+    left_over: u64,
     advice: BTreeSet<&'static str>,
 }
 
@@ -111,20 +115,28 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<(Totals, Found)> {
     let printing = async {
         let mut told = Found::default();
         while let Some(finding) = found.recv().await {
-            let problem = describe(&finding, changes);
+            let text = describe(&finding, changes);
+            let (key, count) = if finding.is_left_over() {
+                ("left_over", &mut told.left_over)
+            } else {
+                ("problem", &mut told.problems)
+            };
+            *count += 1;
             if arguments.json {
-                client::json(&json!({ "problem": problem }))?;
+                client::json(&json!({ key: text }))?;
             } else {
                 // Names in the directory may be anybody's.
-                print(&client::plain(&problem))?;
+                print(&client::plain(&text))?;
             }
-            told.problems += 1;
             told.advice.extend(advice(&finding));
         }
         Ok::<Found, anyhow::Error>(told)
     };
-    let (totals, told) = tokio::join!(store::verify(&options, findings, problems), printing);
-    Ok((totals.map_err(|error| advised(error, &options.dir))?, told?))
+    let (totals, told) = tokio::join!(store::verify(&options, findings, OTHERS), printing);
+    Ok((
+        totals.map_err(|error| unchecked(error, &options.dir))?,
+        told?,
+    ))
 }
 
 /// What helps, where whoever looks has to do something.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, Args, Command};
 use toml::de::{DeTable, DeValue};
 
-use super::alike::{hint, likeness, meant};
+use super::alike::{hint, likeness, meant, setting_of_others};
 use super::line::{check, reason};
 use crate::{given_file, secret_file};
 
@@ -88,7 +88,7 @@ impl SettingsFile {
             line,
             reason,
         };
-        let entries = parse(&text).map_err(wrong)?;
+        let entries = parse(&text, command).map_err(wrong)?;
         for entry in &entries {
             let checked = entry.check(command);
             checked.map_err(|reason| wrong((entry.line, reason)))?;
@@ -135,6 +135,9 @@ impl Entry {
     /// What is said of a setting that does not exist.
     fn meant(&self, command: &Command) -> String {
         let key = self.key.to_lowercase().replace('_', "-");
+        if let Some(flag) = setting_of_others(&key) {
+            return hint(Some(flag));
+        }
         let flags = command.get_arguments().filter_map(|arg| {
             let flag = arg.get_long().filter(|it| !NOT_IN_FILE.contains(it))?;
             let variable = arg.get_env().unwrap_or_default().to_string_lossy();
@@ -156,7 +159,7 @@ impl Entry {
         match (&self.values, arg.get_action()) {
             (Values::Switch(_), ArgAction::SetTrue) => return Ok(()),
             (_, ArgAction::SetTrue) => return Err(format!("{key} is either true or false")),
-            (Values::Switch(_), _) => return Err(format!("{key} is no switch")),
+            (Values::Switch(_), _) => return Err(no_switch(key, arg)),
             (Values::List(_), action) if !matches!(action, ArgAction::Append) => {
                 return Err(format!("{key} takes one value, not a list"));
             }
@@ -177,12 +180,12 @@ impl Values {
 }
 
 /// The entries of a file's text; or the line that is wrong, and why.
-fn parse(text: &str) -> Result<Vec<Entry>, (usize, String)> {
+fn parse(text: &str, command: &Command) -> Result<Vec<Entry>, (usize, String)> {
     let line = |at: usize| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
     let table = DeTable::parse(text).map_err(|error| {
         let line = line(error.span().map_or(0, |span| span.start));
         let written = text.lines().nth(line - 1).unwrap_or_default();
-        (line, unread(written, error.message()))
+        (line, unread(written, error.message(), command))
     })?;
     let entries = table.into_inner().into_iter().map(|(key, value)| {
         let line = line(key.span().start);
@@ -201,7 +204,7 @@ fn parse(text: &str) -> Result<Vec<Entry>, (usize, String)> {
 }
 
 /// Why a line cannot be read: with the setting in it, and without its value, which may be a secret.
-fn unread(line: &str, problem: &str) -> String {
+fn unread(line: &str, problem: &str, command: &Command) -> String {
     let Some((key, value)) = line.split_once('=') else {
         return problem.to_owned();
     };
@@ -217,15 +220,39 @@ fn unread(line: &str, problem: &str) -> String {
     if value.contains(['"', '\'']) || DeTable::parse(line).is_ok() {
         return format!("{key}: {problem}");
     }
-    let example = if value.starts_with('[') {
-        "[\"…\"]"
-    } else {
-        "\"…\""
+    let mut all = command.get_arguments();
+    let arg = all.find(|arg| arg.get_long() == Some(key));
+    if arg.is_some_and(|it| matches!(it.get_action(), ArgAction::SetTrue)) {
+        return format!("{key} is either true or false, as in {key} = true ({problem})");
+    }
+    let first = arg.and_then(|it| choices(it).into_iter().next());
+    let example = match first {
+        Some(first) => format!("\"{first}\""),
+        None if value.starts_with('[') => "[\"…\"]".to_owned(),
+        None => "\"…\"".to_owned(),
     };
     format!(
         "{key}: a text stands in quotes, as in {key} = {example}; a whole number, true and false stand \
          without ({problem})"
     )
+}
+
+/// What is said of true and false for a setting that has other values.
+fn no_switch(key: &str, arg: &Arg) -> String {
+    let choices = choices(arg);
+    match choices.first() {
+        Some(first) => {
+            let choices = choices.join(" or ");
+            format!("{key} is no switch; it is {choices}, as in {key} = \"{first}\"")
+        }
+        None => format!("{key} is no switch"),
+    }
+}
+
+/// The values that a setting can have, where these can be counted.
+fn choices(arg: &Arg) -> Vec<String> {
+    let choices = arg.get_possible_values().into_iter();
+    choices.map(|it| it.get_name().to_owned()).collect()
 }
 
 /// What is said of a value that no setting has.
@@ -265,7 +292,7 @@ mod tests {
     #[test]
     fn entries_are_read_with_their_lines() {
         let text = "# a comment\nport = 5004\n\npeer = [\"a\",\n  \"b\"]\nopen = true\n";
-        let entries = parse(text).unwrap();
+        let entries = parse(text, &Command::new("larder")).unwrap();
         let find = |key: &str| entries.iter().find(|entry| entry.key == key).unwrap();
         let list = Values::List(vec!["a".to_owned(), "b".to_owned()]);
         for (key, line, values) in [
@@ -291,7 +318,11 @@ mod tests {
             ("at = 2026-01-01", 1),
             ("ratio = 1.5", 1),
         ] {
-            assert_eq!(parse(text).unwrap_err().0, line, "{text}");
+            assert_eq!(
+                parse(text, &Command::new("larder")).unwrap_err().0,
+                line,
+                "{text}"
+            );
         }
     }
 
@@ -299,7 +330,7 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(text in "[a-z=\\[\\]\", 0-9\n.#{}'-]{0,60}") {
             let lines = text.lines().count().max(1);
-            match parse(&text) {
+            match parse(&text, &Command::new("larder")) {
                 Ok(entries) => prop_assert!(entries.iter().all(|entry| entry.line <= lines)),
                 Err((line, _)) => prop_assert!(line <= lines + 1),
             }

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 
+use super::alike::command_of_others;
 use crate::safe_name::is_unsafe;
 
 /// The flag whose value clap refuses, without hyphens; None where it refuses something else,
@@ -58,13 +59,24 @@ pub(super) fn usage(error: &clap::Error, command: &Command) -> String {
     let meant = meant.map(|it| format!("; did you mean {it}?"));
     let hint = match named {
         Some((name, command)) => meant.unwrap_or_else(|| with_hyphen(error, name, command)),
-        None => of_command(error, command).or(meant).unwrap_or_default(),
+        None => of_command(error, command)
+            .or_else(|| of_others(error))
+            .or(meant)
+            .unwrap_or_default(),
     };
     let named = named.map_or_else(String::new, |(it, _)| format!("{it} "));
     format!(
         "{}{hint} (`larder {named}--help` tells more)",
         reason(error)
     )
+}
+
+/// What is said of a command that only other programs have.
+fn of_others(error: &clap::Error) -> Option<String> {
+    let typed = error.get(ContextKind::InvalidSubcommand);
+    let typed = typed.or_else(|| error.get(ContextKind::InvalidArg))?;
+    let meant = command_of_others(&typed.to_string())?;
+    Some(format!("; did you mean {meant}?"))
 }
 
 /// What is said of a flag before the command that has it.

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command};
 
-use super::alike::{hint, likeness, meant};
+use super::alike::{hint, likeness, meant, setting_of_others};
 use super::wrong::WrongSetting;
 
 /// How the names of settings' variables begin.
@@ -21,17 +21,28 @@ impl Known {
     fn of(arg: &Arg) -> Option<Self> {
         let variable = arg.get_env()?.to_string_lossy().into_owned();
         let flag = arg.get_long().unwrap_or_default();
-        let after_flag = format!("{PREFIX}{}", flag.to_uppercase().replace('-', "_"));
+        let after_flag = in_variable(flag);
         Some(Self {
             variable,
             after_flag,
         })
     }
 
+    /// How much it is like a variable; what begins all such names is no likeness.
     fn likeness(&self, variable: &str) -> f64 {
-        let likeness = |it: &str| likeness(it, variable);
+        let variable = without_prefix(variable);
+        let likeness = |it: &str| likeness(without_prefix(it), variable);
         likeness(&self.variable).max(likeness(&self.after_flag))
     }
+}
+
+fn without_prefix(variable: &str) -> &str {
+    variable.strip_prefix(PREFIX).unwrap_or(variable)
+}
+
+/// The name of a flag as variables have it.
+fn in_variable(flag: &str) -> String {
+    format!("{PREFIX}{}", flag.to_uppercase().replace('-', "_"))
 }
 
 /// Fails for a variable that is called as those of settings are, and is that of none of
@@ -51,7 +62,10 @@ pub fn check(
         if !variable.starts_with(PREFIX) || is_known || is_of_supervisor(&variable, &value) {
             continue;
         }
-        let meant = meant(&known, |it| it.likeness(&variable));
+        let word = without_prefix(&variable).to_lowercase().replace('_', "-");
+        let of_others = setting_of_others(&word).map(in_variable);
+        let of_others = of_others.and_then(|it| known.iter().find(|of| of.after_flag == it));
+        let meant = of_others.or_else(|| meant(&known, |it| it.likeness(&variable)));
         let hint = hint(meant.map(|it| &*it.variable));
         let told = format!("no setting has the environment variable {variable}; {hint}");
         return Err(WrongSetting::new(&[], told));
@@ -94,7 +108,8 @@ mod tests {
         let below = Command::new("ls").arg(arg("LARDER_NODE"));
         let port = Arg::new("port").long("port").env("PEER_PORT");
         let url = Arg::new("base-url").long("base-url").env("BASE_URL");
-        let command = Command::new("larder").args([arg("LARDER_QUOTA"), port, url]);
+        let storage = Arg::new("storage").long("storage").env("STORAGE_DIR");
+        let command = Command::new("larder").args([arg("LARDER_QUOTA"), port, url, storage]);
         let checked = check(
             &command.subcommand(below),
             [(variable.into(), value.into())],
@@ -111,7 +126,9 @@ mod tests {
             ("LARDER_PORT", "did you mean PEER_PORT?"),
             ("LARDER_PEER_PORT", "did you mean PEER_PORT?"),
             ("LARDER_BASE_URL", "did you mean BASE_URL?"),
-            ("LARDER_NAME", "did you mean LARDER_NODE?"),
+            ("LARDER_HOME", "did you mean STORAGE_DIR?"),
+            ("LARDER_DATA_DIR", "did you mean STORAGE_DIR?"),
+            ("LARDER_NAME", "`larder serve --help` names all"),
             ("LARDER_SOMETHING_ELSE", "`larder serve --help` names all"),
         ] {
             let told = told(variable, "5999").unwrap();

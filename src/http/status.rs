@@ -41,6 +41,9 @@ pub(super) struct StatusAnswer {
     /// event does not tell it.
     #[serde(skip_serializing_if = "Option::is_none")]
     room_bytes: Option<u64>,
+    /// How many bytes are kept at most; absent where only the disk limits that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota_bytes: Option<u64>,
     /// Whether peers reach this node where it says it is: false where those that tell have
     /// tried in vain, null where that is not known.
     reachable: Option<bool>,
@@ -70,6 +73,7 @@ impl StatusAnswer {
             blobs: totals.blobs,
             blob_bytes: totals.blob_bytes,
             room_bytes: None,
+            quota_bytes: node.store().quota(),
             reachable: node.network().reachability.get(Instant::now()),
             key_also_at: node.network().copied_key.other().map(|it| it.to_string()),
             unanswered: node.network().unanswered.list(),

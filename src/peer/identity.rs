@@ -14,11 +14,11 @@ use crate::state_file::StateFile;
 use crate::stored_file;
 
 /// The file of the secret key in the storage directory: its 32 bytes.
-const FILE: &str = "node.key";
+pub const FILE: &str = "node.key";
 const UNFINISHED: &str = "node.key.unfinished";
 /// The file of the public key, in hex, by which damage of the secret one shows: any 32 bytes
 /// are a key, only of another node.
-const CHECK: &str = "node.key.check";
+pub const CHECK: &str = "node.key.check";
 /// Only the owner may read the key.
 const MODE: u32 = 0o600;
 /// The longest file read, in bytes; more than any damage makes of a key that is to be told.

@@ -36,6 +36,11 @@ impl Store {
         }
     }
 
+    /// How many bytes are kept at most, where a quota limits that.
+    pub fn quota(&self) -> Option<u64> {
+        self.quota.as_ref().map(|quota| quota.limit())
+    }
+
     /// Whether a quota limits what is kept.
     pub fn has_quota(&self) -> bool {
         self.quota.is_some()

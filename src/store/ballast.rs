@@ -19,7 +19,7 @@ use crate::disk::{Disk, FILE_MODE, RealDisk, is_shared};
 use crate::stored_file;
 
 /// The file, in the storage directory.
-const FILE: &str = "ballast";
+pub(super) const FILE: &str = "ballast";
 /// The directory of the empty files, there.
 const SPARE_DIR: &str = "spare-files";
 /// How many empty files there are: a start makes a few.

@@ -15,8 +15,8 @@ use crate::stored_file;
 /// The version of everything stored, which the steps in `migrations/` lead up to.
 pub(super) const VERSION: u32 = 2;
 
-const LOCK: &str = "larder.lock";
-const FORMAT: &str = "larder.format";
+pub(super) const LOCK: &str = "larder.lock";
+pub(super) const FORMAT: &str = "larder.format";
 /// The longest of both that is read, in bytes.
 const MAX_BYTES: u64 = 4096;
 
@@ -49,7 +49,7 @@ pub enum DirectoryError {
         pid: Option<u32>,
     },
     /// No larder has ever used it.
-    #[error("{} is no storage directory of larder", path.display())]
+    #[error("{}", absent(path))]
     Absent {
         /// The path given.
         path: PathBuf,
@@ -117,6 +117,20 @@ fn remedy(dir: &Path) -> String {
          `echo larder {version} > '{}'` heals it",
         path.display()
     )
+}
+
+/// Why what is named is no storage directory.
+fn absent(path: &Path) -> String {
+    let told = path.display();
+    if path.is_dir() {
+        return format!("{told} is no storage directory of larder");
+    }
+    let what = if path.symlink_metadata().is_ok() {
+        "is no directory"
+    } else {
+        "does not exist"
+    };
+    format!("{told} {what}; --storage names the directory in which a node keeps its files")
 }
 
 fn holder(pid: Option<u32>) -> String {

@@ -26,6 +26,11 @@ const DIRECTORIES: [(&str, Option<Names>); 11] = [
 /// Those in which is what nothing else has: what was acknowledged.
 const LASTING: [&str; 5] = ["blobs", "packs", "journal", "uploading", "keeping"];
 
+/// Whether a directory of larder's is called so.
+pub(super) fn is_directory(name: &OsStr) -> bool {
+    DIRECTORIES.iter().any(|(it, _)| name == *it)
+}
+
 /// Of which form the names of directories are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Names {

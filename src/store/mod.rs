@@ -42,6 +42,7 @@ mod reports;
 #[cfg(feature = "shared")]
 pub mod shared;
 mod storage;
+mod strays;
 mod trial;
 mod unwritable;
 mod upkeep;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::directory::Directory;
 use super::local::{OpenError, Options};
+use super::strays::strays;
 use super::unwritable::unwritable;
 use super::workshop::Workshop;
 use crate::blob::local::{LocalBlobs, problems_of_packs};
@@ -46,12 +47,29 @@ pub enum Finding {
     Unchecked(String),
     /// What is wrong with a file that is neither content nor of the index.
     File(PathBuf, String),
-    /// A file among the blobs or outboards that is none.
+    /// Something in the storage directory, among the blobs or outboards or in the spool, that is
+    /// none of larder's.
     Stray(PathBuf),
 }
 
-/// What whoever keeps more files in a storage directory finds wrong with them. It blocks.
-pub type Others = fn(&Path) -> Vec<(PathBuf, String)>;
+impl Finding {
+    /// Whether it is only something that nobody needs: nothing is damaged or missing by it.
+    pub fn is_left_over(&self) -> bool {
+        matches!(
+            self,
+            Self::OutboardsLeft(_) | Self::Orphan(..) | Self::Unclaimed(..) | Self::Stray(_)
+        )
+    }
+}
+
+/// Who keeps more files in a storage directory than the store knows of.
+#[derive(Debug, Clone, Copy)]
+pub struct Others {
+    /// What is found wrong with them. It blocks.
+    pub problems: fn(&Path) -> Vec<(PathBuf, String)>,
+    /// What those are called that are in no directory of their own.
+    pub names: &'static [&'static str],
+}
 
 /// Checks a storage directory that no node uses; sends each finding as it comes
 /// and returns how much there is. Takes as long as reading everything once. `others` is asked
@@ -118,7 +136,11 @@ fn open(
         Ok(problems) => told_each(problems, &tell),
         Err(error) => unchecked(&error),
     }
-    told_each(others(&options.dir), &tell);
+    told_each((others.problems)(&options.dir), &tell);
+    match strays(&options.dir, others.names) {
+        Ok(strays) => strays.into_iter().for_each(|it| tell(Finding::Stray(it))),
+        Err(error) => unchecked(&error),
+    }
     let blobs = LocalBlobs::open(options.blobs());
     let blobs = blobs.inspect_err(|error| unchecked(error)).ok();
     let lost = index::lost_changes(&options.dir);

@@ -10,6 +10,7 @@ mod common;
 
 mod access;
 mod addresses;
+mod answers_in_words;
 mod any_answer;
 mod any_form;
 mod any_message;

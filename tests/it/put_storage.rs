@@ -122,3 +122,26 @@ fn what_is_of_a_storage_directory_is_refused_by_whatever_way_it_is_named() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert_eq!(held(&node), ["d/a"]);
 }
+
+#[test]
+fn a_walk_leaves_out_where_commands_remember_what_they_send() {
+    let (_dir, node) = start();
+    let here = tempfile::tempdir().unwrap();
+    let here = here.path();
+    let name = here.file_name().unwrap().to_str().unwrap().to_owned();
+    fs::write(here.join("a"), "a").unwrap();
+    fs::create_dir(here.join("state")).unwrap();
+    fs::write(here.join("state/note"), "of another program").unwrap();
+    // The first makes what the second finds.
+    for what in ["a", ".", "state/larder"] {
+        let output = run(here, &node.url(""), &["put", what]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{what}: {told}");
+        let left_out = "state/larder is where larder remembers what it sends, and is left out";
+        assert_eq!(told.contains(left_out), what != "a", "{what}: {told}");
+    }
+    let mut names = held(&node);
+    names.dedup();
+    let walked = [format!("{name}/a"), format!("{name}/state/note")];
+    assert_eq!(names, [&walked[..], &["a".to_owned()]].concat());
+}

@@ -122,7 +122,22 @@ fn what_is_wrong_in_the_file_is_told_with_its_line() {
             "line 2: quota: a text stands in quotes",
         ),
         ("peer = [10.0.0.1:1]", "as in peer = [\"…\"]"),
-        ("open = True", "true and false stand without"),
+        (
+            "open = True",
+            "open is either true or false, as in open = true",
+        ),
+        (
+            "open = yes",
+            "open is either true or false, as in open = true",
+        ),
+        (
+            "verify-reads = on",
+            "a text stands in quotes, as in verify-reads = \"on\"",
+        ),
+        (
+            "verify-reads = true",
+            "verify-reads is no switch; it is on or off, as in verify-reads = \"on\"",
+        ),
         (
             "quota = 1.5",
             "line 1: quota is no text, number, switch or list: in quotes",

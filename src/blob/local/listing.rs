@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt};
 
 use super::super::BlobError;
 use super::packs::Packs;
-use super::shards::{shard_dir, shard_path};
+use super::shards::{shard_dir, shard_name, shard_path};
 use crate::blocking;
 use crate::hash::BlobHash;
 
@@ -121,6 +121,33 @@ pub(super) fn strays(dir: PathBuf) -> BoxStream<'static, Result<PathBuf, BlobErr
         }
         for_each_name(dir, |path, name| {
             if hash_in_shard(name, shard).is_none() {
+                found.push(path.to_owned());
+            }
+            Ok(())
+        })?;
+        found.sort_unstable();
+        Ok(found)
+    })
+}
+
+/// Every path in a directory of shards, beside these, that is no directory: those may be notes of
+/// whoever keeps the records of blobs.
+pub(super) fn strays_beside_shards(dir: PathBuf) -> BoxStream<'static, Result<PathBuf, BlobError>> {
+    strays_but(dir, |path, name| {
+        let is_shard = |shard: u8| name == OsStr::new(&shard_name(shard));
+        path.is_dir() && !path.is_symlink() || (0..=u8::MAX).any(is_shard)
+    })
+}
+
+/// Every path in a directory of which `is_own` says that it is somebody else's.
+pub(super) fn strays_but(
+    dir: PathBuf,
+    is_own: impl Fn(&Path, &OsStr) -> bool + Send + 'static,
+) -> BoxStream<'static, Result<PathBuf, BlobError>> {
+    found_at_once(move || {
+        let mut found = Vec::new();
+        for_each_name(&dir, |path, name| {
+            if name != OF_FILE_SYSTEM && !is_own(path, name) {
                 found.push(path.to_owned());
             }
             Ok(())

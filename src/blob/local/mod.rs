@@ -207,15 +207,20 @@ impl LocalBlobs {
         listing::blobs(self.long.blobs.clone(), Arc::clone(&self.packs))
     }
 
-    /// Every path among the blobs and outboards that is none, such as a file somebody put
-    /// there.
+    /// Every path among the blobs and outboards, and in the spool, that is none of theirs, such as
+    /// a file somebody put there.
     pub fn strays(&self) -> BoxStream<'static, Result<PathBuf, BlobError>> {
         let among_blobs = listing::strays(self.long.blobs.clone());
+        let beside = listing::strays_beside_shards(self.long.blobs.clone());
+        let in_spool =
+            listing::strays_but(self.spool.dir.clone(), |path, _| spool::is_spooled(path));
         let among_outboards = self.long.shelf.outboards.strays();
         let among_packs = listing::strays_among_packs(Arc::clone(&self.packs));
         let damage = Arc::clone(&self.long.shelf.damage);
         let among_damaged = listing::found_at_once(move || damage.strays());
         among_blobs
+            .chain(beside)
+            .chain(in_spool)
             .chain(among_outboards)
             .chain(among_packs)
             .chain(among_damaged)

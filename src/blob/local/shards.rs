@@ -12,5 +12,10 @@ pub(super) fn shard_path(dir: &Path, hash: &BlobHash) -> PathBuf {
 
 /// Where the files are of blobs whose hashes begin with this byte.
 pub(super) fn shard_dir(dir: &Path, shard: u8) -> PathBuf {
-    dir.join(format!("{shard:02x}"))
+    dir.join(shard_name(shard))
+}
+
+/// What the directory of a shard is called.
+pub(super) fn shard_name(shard: u8) -> String {
+    format!("{shard:02x}")
 }

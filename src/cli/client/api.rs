@@ -214,7 +214,7 @@ impl Api {
         }
         let refusal = self.read(answer, LONGEST_REFUSAL).await.ok();
         let refusal = refusal.and_then(|it| serde_json::from_slice(&it).ok());
-        Err(refused(status, refusal))
+        Err(refused(status, refusal, &self.node))
     }
 
     /// Why there is no answer.
@@ -266,13 +266,19 @@ impl Api {
 }
 
 /// What a refusal means, with what it says if that is one of larder's.
-fn refused(status: StatusCode, refusal: Option<ErrorAnswer>) -> Failure {
-    let refusal = refusal.or_else(|| unsaid(status));
+fn refused(status: StatusCode, refusal: Option<ErrorAnswer>, node: &BaseUrl) -> Failure {
+    let refusal = refusal.or_else(|| unsaid(status, node));
     let ErrorAnswer { code, message } = refusal.unwrap_or_else(|| ErrorAnswer {
         code: String::new(),
         message: status.to_string(),
     });
     match code.as_str() {
+        // A larder is there, and not at the path of the URL.
+        "unknown_path" if node.has_path() => Failure::Refused {
+            status,
+            code,
+            message: format!("{message}: larder answers at {node}, perhaps at another path"),
+        },
         "no_token" => Failure::Token("the node wants a token for this"),
         "wrong_token" => Failure::Token("the node does not know this token"),
         "read_only_token" => Failure::Token("this token gives no right to change anything"),
@@ -285,8 +291,13 @@ fn refused(status: StatusCode, refusal: Option<ErrorAnswer>) -> Failure {
 }
 
 /// What a status means that comes without a word of larder's, and so of what stands before it.
-fn unsaid(status: StatusCode) -> Option<ErrorAnswer> {
+fn unsaid(status: StatusCode, node: &BaseUrl) -> Option<ErrorAnswer> {
+    let elsewhere = format!(
+        "not in larder's words: what answers at {node} is something else, or larder has another \
+         path there"
+    );
     let message = match status {
+        StatusCode::NOT_FOUND => &*elsewhere,
         StatusCode::PAYLOAD_TOO_LARGE => {
             "from a proxy before it, which takes no request as long as this file (nginx: \
              client_max_body_size)"

@@ -17,7 +17,7 @@ pub(super) struct Connection {
         long,
         env = "LARDER_NODE",
         value_name = "URL",
-        value_parser = BaseUrl::written
+        value_parser = written
     )]
     node: Option<BaseUrl>,
 
@@ -38,6 +38,15 @@ pub(super) struct Connection {
     /// Print JSON, one object a line.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Reads what names a node. What is empty is most likely a variable that was to be unset.
+fn written(text: &str) -> Result<BaseUrl, String> {
+    if text.trim().is_empty() {
+        let told = "it is empty; leave it away where the node of the settings here is meant";
+        return Err(told.to_owned());
+    }
+    BaseUrl::written(text).map_err(|error| error.to_string())
 }
 
 /// The node that is asked, and how, as far as it is known by then.

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use blake3::Hasher;
 use indicatif::ProgressBar;
 use reqwest::{Method, Response, StatusCode, header};
 use tokio::io::{AsyncWrite, AsyncWriteExt, stdout};
+use tokio::time::timeout;
 
 use super::again::Again;
 use super::api::Api;
@@ -23,6 +25,10 @@ use crate::hash::BlobHash;
 
 /// How long the first pause is of a download that breaks off.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long nothing is said while no answer begins: a holder that is down is waited for much
+/// longer, and whoever waits shall know for what.
+const QUIET: Duration = Duration::from_secs(4);
 
 /// A download, and where its bytes go.
 struct Download<'a> {
@@ -219,7 +225,14 @@ impl Download<'_> {
                 .header(header::RANGE, format!("bytes={offset}-"))
                 .header(header::IF_RANGE, format!("\"{hash}\""));
         }
-        self.api.send(request).await
+        let mut sent = pin!(self.api.send(request));
+        if let Ok(answer) = timeout(QUIET, &mut sent).await {
+            return answer;
+        }
+        let name = output::plain(&self.file.original_name);
+        let text = format!("{name}: no byte has come yet; the node looks for a holder");
+        self.bar.suspend(|| output::say(&text));
+        sent.await
     }
 
     /// Takes what an answer brings, whose first byte is the file's at `at`.

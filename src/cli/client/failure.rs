@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::StatusCode;
 
-use super::output::plain;
+use super::output::{plain, told_path};
 use crate::base_url::BaseUrl;
 use crate::config::WrongSetting;
 
@@ -59,6 +59,8 @@ pub(super) enum Failure {
     Vanished,
     #[error("no file has the id, hash or name {0}; `larder ls --network` shows what there is")]
     NotFound(String),
+    #[error("no file has a name that matches {0}; `larder ls --network` shows what there is")]
+    NoMatch(String),
     #[error("{0}")]
     NotListed(String),
     #[error("{0} files that {1} means are not removed, since nobody has said yes")]
@@ -67,11 +69,8 @@ pub(super) enum Failure {
         "no file matches {0}, and folders do; with a slash at its end it means all that is in them"
     )]
     OnlyFolders(String),
-    #[error(
-        "this node does not hold {0}; other nodes do, and it is removed there: \
-         `larder rm --node URL`"
-    )]
-    NotHere(String),
+    #[error("this node does not hold {0}; a node that does removes it: `larder rm --node {1} …`")]
+    NotHere(String, String),
     #[error("{0} means several files; name one by its id:")]
     Ambiguous(String, Vec<String>),
     #[error(
@@ -93,35 +92,40 @@ pub(super) enum Failure {
     NotReplaced(PathBuf, &'static str),
     #[error("{0} is a link, which is not followed when files are written by their paths")]
     LinkToFolder(PathBuf),
-    #[error("{0} is a link that leads to nothing")]
+    #[error("{} is a link that leads to nothing", told_path(.0))]
     Dangling(PathBuf),
     #[error("{0} is no folder, and several files are to be written; -o names a folder")]
     NoFolder(PathBuf),
-    #[error("{0} is neither a file nor a folder")]
+    #[error("{} is neither a file nor a folder", told_path(.0))]
     NoFile(PathBuf),
     #[error(
-        "{0} is the storage directory of a node, or is in it, and is not sent, since everybody \
-         could read the node's secret key"
+        "{} is the storage directory of a node, or is in it, and is not sent, since everybody \
+         could read the node's secret key",
+        told_path(.0)
     )]
     OfStorage(PathBuf),
-    #[error("{0}: No such file or directory")]
+    #[error("{}: No such file or directory", told_path(.0))]
     NoLocal(PathBuf),
-    #[error("{0} is {1}, and is left out")]
+    #[error("{} is {}, and is left out", told_path(.0), .1)]
     LeftOut(PathBuf, &'static str),
     /// Everything that failed was told; this is the highest status of it.
     #[error("told")]
     Told(u8),
-    #[error("{0}: {1}")]
+    #[error("{}: {}", told_path(.0), .1)]
     File(PathBuf, #[source] io::Error),
-    #[error("{0} has changed while it was sent; send it once more")]
+    #[error("{} has changed while it was sent; send it once more", told_path(.0))]
     Changed(PathBuf),
     #[error(
-        "{0} has changed while it was sent, and what has arrived is there still: `larder rm {1}`"
+        "{} has changed while it was sent, and what has arrived is there still: `larder rm {}`",
+        told_path(.0), .1
     )]
     ChangedAndLeft(PathBuf, String),
-    #[error("what arrived of {0} is not what was sent; send it once more")]
+    #[error("what arrived of {} is not what was sent; send it once more", told_path(.0))]
     ArrivedOther(PathBuf),
-    #[error("what arrived of {0} is not what was sent, and it is there still: `larder rm {1}`")]
+    #[error(
+        "what arrived of {} is not what was sent, and it is there still: `larder rm {}`",
+        told_path(.0), .1
+    )]
     ArrivedOtherAndLeft(PathBuf, String),
     #[error("the copy could not be made: {0}")]
     NotKept(String),
@@ -149,9 +153,10 @@ impl Failure {
             Self::Told(status) => *status,
             Self::Setting(_) | Self::Usage(_) | Self::OfStorage(_) => 2,
             Self::NotFound(_)
+            | Self::NoMatch(_)
             | Self::NotListed(_)
             | Self::OnlyFolders(_)
-            | Self::NotHere(_)
+            | Self::NotHere(..)
             | Self::NoLocal(_)
             | Self::Dangling(_) => 3,
             Self::Ambiguous(..)
@@ -184,9 +189,10 @@ impl Failure {
                 | Self::ArrivedOther(_)
                 | Self::ArrivedOtherAndLeft(..)
                 | Self::NotFound(_)
+                | Self::NoMatch(_)
                 | Self::NotRemoved(..)
                 | Self::OnlyFolders(_)
-                | Self::NotHere(_)
+                | Self::NotHere(..)
                 | Self::Dangling(_)
                 | Self::LinkToFolder(_)
                 | Self::Ambiguous(..)

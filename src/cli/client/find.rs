@@ -115,10 +115,12 @@ impl Api {
             return Ok(matching.found);
         }
         let [by_name, by_folder] = of_others;
+        let is_pattern = matching.found.by == By::Pattern;
         match clear(wanted, vec![matching.found, by_name, by_folder]) {
             Err(Failure::NotFound(wanted)) if matching.only_folders => {
                 Err(Failure::OnlyFolders(wanted))
             }
+            Err(Failure::NotFound(wanted)) if is_pattern => Err(Failure::NoMatch(wanted)),
             found => found,
         }
     }
@@ -204,6 +206,26 @@ impl Api {
             is_certain,
             ..Matching::of(By::Beginning, files)
         })
+    }
+
+    /// These files of the network, and those that the node holds itself beside them: of files that
+    /// are one to people, since name and content are the same, the network's list has only one.
+    pub(super) async fn with_own_alike(&self, files: Vec<File>) -> Result<Vec<File>, Failure> {
+        let look = |it: &File| {
+            let name = name_form::composed(&it.original_name).into_owned();
+            Some((it.hash.clone()?, name))
+        };
+        let looks: HashSet<_> = files.iter().filter_map(look).collect();
+        let is_alike = |it: &File| look(it).is_some_and(|look| looks.contains(&look));
+        // Of one name the node finds the files itself, and no long list has to be read.
+        let mut names = looks.iter().map(|(_, name)| name.as_str());
+        let name = names.next().filter(|first| names.all(|it| it == *first));
+        let own = self.all(Where::Here, name, is_alike).await?;
+        let known: HashSet<_> = files.iter().map(|it| it.id.clone()).collect();
+        let more = own.into_iter().filter(|it| !known.contains(&it.id));
+        let mut files: Vec<_> = files.into_iter().chain(more).collect();
+        files.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(files)
     }
 
     /// The files of a list that have this hash.

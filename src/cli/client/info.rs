@@ -14,6 +14,7 @@ use super::listed::{File, Where};
 use super::output::{self, field, plain};
 use super::running::run;
 use super::wanted::Wanted;
+use crate::cli::counted::counted;
 use crate::record::FileId;
 
 #[derive(clap::Args)]
@@ -79,7 +80,7 @@ impl Arguments {
         batch.end()
     }
 
-    /// All that is meant, with what the node's own list says besides.
+    /// All that is meant, each with its holders and with what the node's own list says besides.
     async fn files_of(&self, api: &Api, wanted: &str) -> Result<Vec<File>, Failure> {
         let found = api.find(Where::Network, wanted).await?;
         let mut files = found.files;
@@ -87,10 +88,16 @@ impl Arguments {
             let listed = api.find_listed(Where::Network, wanted).await?;
             files = if listed.is_empty() { files } else { listed };
         }
+        if !matches!(found.by, By::Id | By::Beginning) {
+            files = api.with_own_alike(files).await?;
+        }
         for file in &mut files {
             let Ok(id) = file.id.parse::<FileId>() else {
                 continue;
             };
+            if file.peers.is_empty() {
+                take_holders(api, file, id).await?;
+            }
             if let Some(own) = api.with_id(Where::Here, id).await?.pop() {
                 file.description = own.description;
                 file.content_type = file.content_type.take().or(own.content_type);
@@ -113,6 +120,26 @@ impl Arguments {
     }
 }
 
+/// A size for people, with the exact one where that is another.
+fn size(bytes: u64) -> String {
+    let exact = counted(bytes, "byte");
+    match bytes {
+        0..1024 => exact,
+        _ => format!("{} ({exact})", output::size(bytes)),
+    }
+}
+
+/// Has a file that the node's own list tells of say who holds it, which only the network's does.
+async fn take_holders(api: &Api, file: &mut File, id: FileId) -> Result<(), Failure> {
+    let told = api.with_id(Where::Network, id).await?;
+    if let Some(told) = told.into_iter().find(|it| it.hash == file.hash) {
+        let content_type = file.content_type.take();
+        *file = told;
+        file.content_type = file.content_type.take().or(content_type);
+    }
+    Ok(())
+}
+
 impl Told {
     fn lines(&self) -> Vec<String> {
         let Self {
@@ -133,11 +160,7 @@ impl Told {
             format!("name         {}", plain(&file.original_name)),
             format!("id           {}", filled(&file.id)),
             format!("hash         {}", text(&file.hash)),
-            format!(
-                "size         {} ({} bytes)",
-                output::size(file.size),
-                file.size
-            ),
+            format!("size         {}", size(file.size)),
             format!("type         {}", text(&file.content_type)),
             format!("uploaded     {}", filled(&file.uploaded())),
         ];

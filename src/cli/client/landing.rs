@@ -241,10 +241,10 @@ pub(super) fn replaced(target: &Path, replace: bool) -> Result<Option<Metadata>,
     match target.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::File(target.to_owned(), error)),
+        Ok(there) if there.is_dir() => not("a folder"),
         Ok(_) if !replace => Err(Failure::Exists(target.to_owned())),
         Ok(there) if there.is_file() => Ok(Some(there)),
         Ok(there) if there.is_symlink() => not("a link"),
-        Ok(there) if there.is_dir() => not("a folder"),
         Ok(_) => not("no file"),
     }
 }

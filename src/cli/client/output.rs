@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read, Write, stderr, stdin, stdout};
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
@@ -14,6 +15,9 @@ use serde_json::ser::{CompactFormatter, Formatter};
 
 use crate::blocking;
 use crate::safe_name::is_unsafe;
+
+/// Where standard input is read.
+pub(super) const STDIN: &str = "/dev/stdin";
 
 /// The longest text that is shown of one thing, in characters: the longest name that a node
 /// takes, and a little more.
@@ -28,6 +32,14 @@ const MOST_SAID: u64 = 100;
 /// reads it is shown as an escape, and what is longer than any name is cut.
 pub(in crate::cli) fn plain(text: &str) -> String {
     shortened(text, LONGEST)
+}
+
+/// A path as it is told: standard input has one only for this program.
+pub(super) fn told_path(path: &Path) -> String {
+    if path == Path::new(STDIN) {
+        return "standard input".to_owned();
+    }
+    path.display().to_string()
 }
 
 /// One of several texts in a line.

@@ -1,6 +1,7 @@
 //! `larder put`: uploads files, and folders with all that is in them.
 
 use std::cell::RefCell;
+use std::ffi::OsString;
 use std::fs::{DirEntry, Metadata, ReadDir};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
@@ -9,7 +10,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, OsStringValueParser, TypedValueParser};
 use futures_util::{StreamExt, stream};
 use indicatif::MultiProgress;
 
@@ -25,16 +26,20 @@ use super::raw_name::text_of;
 use super::running::run;
 use super::send::{Outgoing, Sent, send};
 use crate::blocking;
+use crate::cli::state::is_state_directory;
 use crate::store::is_storage_directory;
 
 /// How many files are on their way at once: while one waits for its sync, others travel.
 const AT_ONCE: usize = 4;
+/// What is said of the directory in which this very command notes what it sends, so that a file in
+/// it changes while it is read.
+const OWN_STATE: &str = "where larder remembers what it sends";
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Arguments {
     /// Files and folders, and pipes; what is in a folder keeps its path as its name, and - is
     /// standard input.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required = true, value_name = "FILE", value_parser = named())]
     files: Vec<PathBuf>,
 
     /// What the node shall call the one file that is sent [default: its own name].
@@ -135,7 +140,7 @@ impl Arguments {
                 Err((path, failure)) => {
                     let called = path.or_else(|| failure.path().map(Path::to_owned));
                     let called = called.unwrap_or_default();
-                    let called = called.to_string_lossy();
+                    let called = output::told_path(&called);
                     bars.suspend(|| batch.borrow_mut().failed(&failure, &called));
                 }
             }
@@ -191,6 +196,16 @@ impl Arguments {
     }
 }
 
+/// Reads what names a file here. What is empty is most likely a variable that was not set.
+fn named() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(|path: OsString| {
+        if path.is_empty() {
+            return Err("an empty text names no file");
+        }
+        Ok(PathBuf::from(path))
+    })
+}
+
 type Found<'a> = Box<dyn Iterator<Item = Result<Local, Failure>> + 'a>;
 
 /// What is at a path, behind links.
@@ -223,6 +238,10 @@ fn found(argument: &Path) -> Result<Found<'static>, Failure> {
     };
     let name = text_of(&name);
     if about.is_dir() {
+        if is_state_directory(path) {
+            let own = Failure::LeftOut(path.to_owned(), OWN_STATE);
+            return Ok(Box::new(std::iter::once(Err(own))));
+        }
         let inside = Failure::of_file(path, path.read_dir())?;
         let folders = vec![Folder {
             inside,
@@ -265,7 +284,7 @@ fn is_in_storage(path: &Path) -> bool {
 /// The path that an argument means.
 fn real(path: &Path) -> &Path {
     if path == Path::new("-") {
-        Path::new("/dev/stdin")
+        Path::new(output::STDIN)
     } else {
         path
     }
@@ -301,6 +320,9 @@ impl Walk {
         if kind.is_dir() {
             if is_storage_directory(&path) {
                 return Err(Failure::LeftOut(path, "the storage directory of a node"));
+            }
+            if is_state_directory(&path) {
+                return Err(Failure::LeftOut(path, OWN_STATE));
             }
             let inside = Failure::of_file(&path, path.read_dir())?;
             self.folders.push(Folder { inside, path, name });

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use indicatif::ProgressBar;
 use reqwest::Method;
+use serde::Deserialize;
 
 use super::api::Api;
 use super::batch::Batch;
@@ -15,6 +16,7 @@ use super::listed::{File, Where};
 use super::output::{self, plain};
 use super::running::run;
 use super::wanted::Wanted;
+use crate::base_url::BaseUrl;
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -35,6 +37,18 @@ pub(in crate::cli) struct Arguments {
     connection: Connection,
 }
 
+#[derive(Deserialize)]
+struct Peers {
+    peers: Vec<Peer>,
+}
+
+/// Another node, as the one asked knows it.
+#[derive(Deserialize)]
+struct Peer {
+    peer_id: String,
+    address: String,
+}
+
 impl Arguments {
     pub(in crate::cli) fn run(&self) -> anyhow::Result<ExitCode> {
         run(&self.connection, |api| self.remove(api))
@@ -47,7 +61,9 @@ impl Arguments {
                 break;
             }
             let found = match api.find(Where::Here, wanted).await {
-                Err(Failure::NotFound(_)) => Err(not_here(&api, wanted).await),
+                Err(Failure::NotFound(_) | Failure::NoMatch(_)) => {
+                    Err(not_here(&api, wanted).await)
+                }
                 found => found,
             };
             let found = match found {
@@ -126,9 +142,26 @@ async fn remove_one(api: &Api, file: &File) -> Result<(), Failure> {
 /// Why there is nothing to remove: others may hold it, and only they remove it.
 async fn not_here(api: &Api, wanted: &str) -> Failure {
     match api.find(Where::Network, wanted).await {
-        Ok(_) | Err(Failure::Unclear(..) | Failure::OnlyCalledSo(..)) => {
-            Failure::NotHere(wanted.to_owned())
+        Ok(found) => {
+            let holder = holder_of(api, &found.files).await;
+            let node = holder.map_or("URL".to_owned(), |it| it.to_string());
+            Failure::NotHere(wanted.to_owned(), node)
+        }
+        Err(Failure::Unclear(..) | Failure::OnlyCalledSo(..)) => {
+            Failure::NotHere(wanted.to_owned(), "URL".to_owned())
         }
         Err(failure) => failure,
     }
+}
+
+/// Where a node is that holds the first of these files, as far as the node asked knows: one that
+/// answers, if any does.
+async fn holder_of(api: &Api, files: &[File]) -> Option<BaseUrl> {
+    let file = files.first()?;
+    let holders = file.reachable_peers.as_ref().filter(|it| !it.is_empty());
+    let holders = holders.unwrap_or(&file.peers);
+    let Peers { peers } = api.get("/api/peers", &[]).await.ok()?;
+    let mut held = peers.into_iter().filter(|it| holders.contains(&it.peer_id));
+    // What is no address is nothing to type.
+    held.find_map(|it| it.address.parse().ok())
 }

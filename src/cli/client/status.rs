@@ -52,6 +52,10 @@ struct Counts {
     unanswered: Vec<Unanswered>,
     #[serde(default)]
     partial: bool,
+    #[serde(default)]
+    room_bytes: Option<u64>,
+    #[serde(default)]
+    quota_bytes: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +80,10 @@ struct Report {
     files: u64,
     file_bytes: u64,
     blob_bytes: u64,
+    /// How many bytes more can be kept now; null where the node is an older one.
+    room_bytes: Option<u64>,
+    /// How many it keeps at most; null where only the disk limits that.
+    quota_bytes: Option<u64>,
     network_files: u64,
     peers: u64,
     /// How many of them answer; null where the node is an older one.
@@ -109,6 +117,8 @@ impl Arguments {
             files: counts.local_files,
             file_bytes: counts.file_bytes,
             blob_bytes: counts.blob_bytes,
+            room_bytes: counts.room_bytes,
+            quota_bytes: counts.quota_bytes,
             network_files: counts.network_files,
             peers: counts.peers_discovered,
             peers_reachable: counts.peers_reachable,
@@ -147,8 +157,9 @@ impl Report {
             ""
         };
         let answer = match self.peers_reachable {
-            Some(1) if self.peers > 1 => ", 1 answers".to_owned(),
-            Some(answer) if answer < self.peers => format!(", {answer} answer"),
+            Some(0) if self.peers > 0 => ", none of which answers".to_owned(),
+            Some(1) if self.peers > 1 => ", 1 of which answers".to_owned(),
+            Some(answer) if answer < self.peers => format!(", {answer} of which answer"),
             _ => String::new(),
         };
         let own = [
@@ -171,12 +182,18 @@ impl Report {
                 ),
             ),
         ];
+        let [node, version, files, network] = own;
+        let room = self.room().map(|told| ("room", told));
+        let own = [node, version, files]
+            .into_iter()
+            .chain(room)
+            .chain([network]);
         let own = own.map(|(what, told)| (what.to_owned(), told));
         let named = self.unanswered.iter().map(|it| {
             let (address, reason) = (output::plain(&it.address), output::plain(&it.reason));
             (output::field(&it.named), format!("{address}: {reason}"))
         });
-        output::rows(own.into_iter().chain(named).collect())
+        output::rows(own.chain(named).collect())
     }
 
     /// From whom it takes changes, where that is not from everybody.
@@ -186,6 +203,15 @@ impl Report {
             (Some("token"), _) => " from whoever bears a token for that, and not from you",
             _ => "",
         }
+    }
+
+    /// How much more it keeps, and of how much in all.
+    fn room(&self) -> Option<String> {
+        let room = output::size(self.room_bytes?);
+        Some(match self.quota_bytes {
+            Some(quota) => format!("for {room} more, of a quota of {}", output::size(quota)),
+            None => format!("for {room} more"),
+        })
     }
 
     fn copy(&self) -> String {
@@ -203,8 +229,8 @@ impl Report {
         let damaged = match self.damaged {
             None | Some(0) => String::new(),
             Some(damaged) => format!(
-                "; {damaged} of their contents damaged (`larder verify` names them, and uploading \
-                 them again mends them)"
+                "; {damaged} of their contents damaged (uploading them again mends them; `larder \
+                 verify` names them, for which the node has to be stopped first)"
             ),
         };
         match self.unreadable {

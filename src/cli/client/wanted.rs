@@ -1,6 +1,5 @@
 //! What somebody asks for on the command line.
 
-use std::convert::Infallible;
 use std::ffi::OsString;
 use std::ops::Deref;
 
@@ -28,7 +27,10 @@ impl ValueParserFactory for Wanted {
         let read = |text: OsString| {
             // A text is what it says, also where it is the text of a name.
             let text = text.into_string().unwrap_or_else(|name| text_of(&name));
-            Ok::<_, Infallible>(Self(text))
+            if text.is_empty() {
+                return Err("an empty text means no file");
+            }
+            Ok(Self(text))
         };
         OsStringValueParser::new().try_map(read).into()
     }

@@ -134,6 +134,14 @@ struct Reader<'a> {
     end: &'a mut End,
 }
 
+/// What is said of a segment that does not follow upon what was read before it.
+fn missing_from(next: u64) -> String {
+    match next {
+        0 | 1 => "all changes before it are missing".to_owned(),
+        next => format!("changes before it are missing, from number {next} on"),
+    }
+}
+
 impl Reader<'_> {
     fn read(
         &mut self,
@@ -143,10 +151,7 @@ impl Reader<'_> {
         let header = self.segment.header;
         let is_log = header.kind == Kind::Log;
         if is_log && header.seq != self.end.next_seq {
-            on_damage(self.damage(
-                0,
-                format!("entries from {} on are missing", self.end.next_seq),
-            ))?;
+            on_damage(self.damage(0, missing_from(self.end.next_seq)))?;
         }
         // Entries of a snapshot are counted from 1, whatever changes came before it.
         let mut expected = if is_log { header.seq } else { 1 };

@@ -214,7 +214,7 @@ pub(crate) fn clear(scratch: &Scratch) -> Result<(), BlobError> {
 }
 
 /// Whether a file is called as those in the spool are.
-fn is_spooled(path: &Path) -> bool {
+pub(crate) fn is_spooled(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str);
     name.is_some_and(|name| Uuid::try_parse(name).is_ok_and(|id| id.to_string() == name))
 }

@@ -21,8 +21,8 @@ mod writer;
 mod written;
 
 pub(crate) use file::{
-    SpoolFile, check_room, check_space, clear, clear_away, free_room, try_to_keep, try_to_write,
-    try_to_write_in,
+    SpoolFile, check_room, check_space, clear, clear_away, free_room, is_spooled, try_to_keep,
+    try_to_write, try_to_write_in,
 };
 pub(crate) use outboard::OutboardWriter;
 pub(crate) use scratch::{MEMORY_LIMIT, Scratch};
