@@ -60,13 +60,14 @@ fn what_is_stored_is_its_owners_alone_whatever_the_umask() {
     for umask in ["000", "022", "077"] {
         let dir = tempfile::tempdir().unwrap();
         let storage = dir.path().join("peer_storage");
-        for _ in 0..2 {
+        // It remembers the peer of the first time.
+        for peers in 1..=2 {
             let node = Node::spawn(&dir, under(umask, &dir, &["--discover-every", "1"]));
             use_it(&node);
             let peer = tempfile::tempdir().unwrap();
             let arguments = ["--discover-every", "1", "--peer", &node.url("")];
             let _peer = Node::start(&peer, &arguments);
-            until_knows(node.address, 1);
+            until_knows(node.address, peers);
             assert!(modes(&storage).len() > 15);
             assert_private(&storage);
             node.stop();

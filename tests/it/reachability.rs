@@ -179,7 +179,7 @@ fn files_of_a_peer_that_was_killed_are_told_as_not_reachable() {
     assert_eq!(peers["peers"][0]["reachable"], false);
     assert!(peers["self"].get("reachable").is_none());
     for (command, line) in [
-        ("status", "1 peer, 0 answer\n"),
+        ("status", "1 peer, none of which answers\n"),
         ("peers", "  not reachable now\n"),
     ] {
         let told = told_by(&stays, dir.path(), command);
