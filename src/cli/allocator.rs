@@ -57,8 +57,8 @@ fn give_back() {
 }
 
 /// Gives memory back whenever the process holds more than it once did, for ever: what a peak
-/// has left free in between would stay otherwise, and nothing shows when it became free. That takes
-/// as long as there are many free pieces, so it is waited for after it took long.
+/// has left free in between would stay otherwise, and nothing shows when it became free. The more
+/// free pieces there are the longer that takes, and the longer the pause behind it is.
 #[cfg(target_env = "gnu")]
 pub(super) async fn give_back_regularly() {
     const OFTEN: Duration = Duration::from_secs(5);
@@ -69,9 +69,10 @@ pub(super) async fn give_back_regularly() {
     let (mut least, mut pause) = (resident(), OFTEN);
     loop {
         tokio::time::sleep(pause).await;
-        least = least.min(resident());
+        let held = resident();
+        least = least.min(held);
         pause = OFTEN;
-        if resident() >= least.saturating_add(MUCH) {
+        if held >= least.saturating_add(MUCH) {
             let begun = Instant::now();
             crate::blocking::run(give_back).await;
             pause = pause.max(begun.elapsed() * PART);

@@ -5,20 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{ballast, directory, layout};
+use crate::blob::local::{self as blobs, OF_FILE_SYSTEM};
+use crate::index::local as index;
 use crate::state_file::COMPANIONS;
 
-/// The files that the store and its backends have there.
-const FILES: [&str; 7] = [
-    directory::LOCK,
-    directory::FORMAT,
-    ballast::FILE,
-    "index.seal",
-    "journal.loss",
-    "journal.reached",
-    "small-files",
-];
-/// What a file system has in its root, where that is a storage directory.
-const OF_FILE_SYSTEM: &str = "lost+found";
+/// The files that the store has there, beside those of its backends.
+const FILES: [&str; 3] = [directory::LOCK, directory::FORMAT, ballast::FILE];
 
 /// Every path in the storage directory that neither the store knows nor whoever else keeps files
 /// of these names there, in order. What a change of one of those may leave beside it is known, too.
@@ -28,7 +20,8 @@ pub(super) fn strays(storage: &Path, others: &[&str]) -> io::Result<Vec<PathBuf>
     for entry in std::fs::read_dir(storage)? {
         let entry = entry?;
         let name = entry.file_name();
-        let mut known = FILES.iter().chain(others);
+        let of_store = FILES.iter().chain(&blobs::FILES).chain(&index::FILES);
+        let mut known = of_store.chain(others);
         let is_known = name == OF_FILE_SYSTEM
             || layout::is_directory(&name)
             || known.any(|it| is_of(&name, it));

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::common::content::content;
 use crate::common::forms::uploaded;
+use crate::common::peers::peer_id;
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::get;
 use crate::common::tus;
@@ -66,11 +67,11 @@ fn what_is_stored_is_its_owners_alone_whatever_the_umask() {
             let arguments = ["--discover-every", "1", "--peer", &node.url("")];
             let peer = Node::start(&peer, &arguments);
             // It may remember that of the first time, too.
-            let id = get(peer.address, "/api/peers", &[]).json()["self"]["peer_id"].clone();
+            let id = peer_id(peer.address);
             until("the peer is met", || {
                 let told = get(node.address, "/api/peers", &[]).json();
                 let mut peers = told["peers"].as_array().unwrap().iter();
-                peers.any(|it| it["peer_id"] == id).then_some(())
+                peers.any(|it| it["peer_id"] == *id).then_some(())
             });
             assert!(modes(&storage).len() > 15);
             assert_private(&storage);

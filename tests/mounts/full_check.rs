@@ -31,14 +31,13 @@ fn verified(disk: &SmallDisk, passing: &Path) -> Verified {
     assert_eq!(fs::read_dir(passing).unwrap().count(), 0);
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let printed = text(output.stdout);
+    // What fills the disk is left over.
+    let lines = printed
+        .lines()
+        .filter(|it| !it.ends_with(": does not belong there"));
     Verified {
         is_fine: output.status.success(),
-        // What fills the disk is left over.
-        lines: (printed
-            .lines()
-            .filter(|it| !it.ends_with(": does not belong there")))
-        .map(str::to_owned)
-        .collect(),
+        lines: lines.map(str::to_owned).collect(),
         said: text(output.stderr),
     }
 }

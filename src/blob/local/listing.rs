@@ -58,7 +58,7 @@ pub(super) fn has_any(dir: &Path) -> bool {
 }
 
 /// What a new file system has in it.
-const OF_FILE_SYSTEM: &str = "lost+found";
+pub(crate) const OF_FILE_SYSTEM: &str = "lost+found";
 
 /// Whether nothing of ours is in `dir`, or that is not there. Blocks.
 pub(super) fn is_bare(dir: &Path) -> bool {

@@ -45,6 +45,7 @@ mod stored;
 
 pub use content_dirs::{ContentDir, bare_dirs, content_dirs};
 use damage::Damage;
+pub(crate) use listing::OF_FILE_SYSTEM;
 use listing::stored_size;
 use long::LongBlobs;
 use outboards::Outboards;
@@ -63,6 +64,8 @@ use stored::{Shelf, Stored, check_place};
 const DIR: &str = "blobs";
 /// Where this is, under the storage directory, format 1 has left small blobs in files.
 const SMALL_FILES: &str = "small-files";
+/// The files that it has in the storage directory itself.
+pub(crate) const FILES: [&str; 2] = [SMALL_FILES, packs::NOTE];
 /// The directory of the packs, under the storage directory.
 const PACKS_DIR: &str = "packs";
 /// The directory of the spool, under the storage directory.

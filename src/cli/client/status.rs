@@ -163,32 +163,28 @@ impl Report {
             _ => String::new(),
         };
         let own = [
-            ("node", format!("{id} at {address}{}", self.copy())),
-            ("version", format!("{version}, {writes}")),
+            ("node", Some(format!("{id} at {address}{}", self.copy()))),
+            ("version", Some(format!("{version}, {writes}"))),
             (
                 "files",
-                format!(
+                Some(format!(
                     "{}, {kept} kept, {saved} saved by deduplication{}",
                     self.files,
                     self.damage()
-                ),
+                )),
             ),
+            ("room", self.room()),
             (
                 "network",
-                format!(
+                Some(format!(
                     "{}, {}{answer}{partial}{reached}",
                     counted(self.network_files, "file"),
                     counted(self.peers, "peer")
-                ),
+                )),
             ),
         ];
-        let [node, version, files, network] = own;
-        let room = self.room().map(|told| ("room", told));
-        let own = [node, version, files]
-            .into_iter()
-            .chain(room)
-            .chain([network]);
-        let own = own.map(|(what, told)| (what.to_owned(), told));
+        let own = own.into_iter();
+        let own = own.filter_map(|(what, told)| Some((what.to_owned(), told?)));
         let named = self.unanswered.iter().map(|it| {
             let (address, reason) = (output::plain(&it.address), output::plain(&it.reason));
             (output::field(&it.named), format!("{address}: {reason}"))

@@ -7,7 +7,7 @@ use super::options::Options;
 use crate::index::IndexError;
 use crate::state_file::StateFile;
 
-const FILE: &str = "journal.loss";
+pub(super) const FILE: &str = "journal.loss";
 const KIND: &str = "larder-loss 1";
 
 fn file(dir: &Path) -> StateFile {

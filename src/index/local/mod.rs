@@ -47,6 +47,9 @@ pub use verify::{Journaled, verify};
 use shared::{Current, Shared};
 use writer::Request;
 
+/// The files that it has in the storage directory itself.
+pub(crate) const FILES: [&str; 2] = [seal::FILE, loss::FILE];
+
 /// The index of one storage directory. One process at a time may have it open.
 pub struct LocalIndex {
     requests: mpsc::Sender<Request>,

@@ -31,8 +31,11 @@ pub(super) struct Seal {
     checksum: [u8; 32],
 }
 
+/// The file, in the storage directory.
+pub(super) const FILE: &str = "index.seal";
+
 fn path(options: &Options) -> PathBuf {
-    options.dir.join("index.seal")
+    options.dir.join(FILE)
 }
 
 /// Seals the closed database of this generation. Blocks.
