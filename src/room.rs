@@ -23,12 +23,6 @@ static TAKEN: AtomicU64 = AtomicU64::new(0);
 /// Room for a piece; given back on drop.
 pub(crate) struct Room(u64);
 
-/// How long a piece of at most `wanted` bytes would be now, in bytes.
-pub(crate) fn longest_now(wanted: u64) -> usize {
-    let bytes = length(wanted, TAKEN.load(Ordering::Relaxed));
-    usize::try_from(bytes).unwrap_or(usize::MAX)
-}
-
 /// Bytes with the room that they take.
 struct Piece {
     bytes: Vec<u8>,

@@ -93,7 +93,7 @@ pub(crate) async fn answer(
 /// The same piece in parts as long as a piece may be now: one element may be far longer, and what
 /// sends them takes so many ahead, however long each is.
 fn in_parts(mut piece: Bytes) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static {
-    let longest = room::longest_now(PIECE);
+    let longest = Room::take(PIECE).bytes();
     let parts = iter::from_fn(move || {
         let part = piece.split_to(longest.min(piece.len()));
         (!part.is_empty()).then_some(Ok(part))
