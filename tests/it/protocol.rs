@@ -176,6 +176,28 @@ fn head_says_what_get_says() {
 }
 
 #[test]
+fn who_takes_no_coding_that_there_is_is_answered_as_if_it_had_not_said_so() {
+    let (_dir, node) = start();
+    let answer = |path: &str, lines: &[&str]| {
+        let lines = [&["Connection: close"], lines].concat();
+        let (status, fields, _) = head_of(&node, &head("GET", path, &lines));
+        (status, fields.get("content-encoding").cloned())
+    };
+    for path in paths(&node) {
+        let plain = answer(&path, &[]);
+        for taken in ["identity;q=0", "*;q=0", "gzip;q=0, zstd;q=0, identity;q=0"] {
+            let line = format!("Accept-Encoding: {taken}");
+            assert_eq!(answer(&path, &[&line]), plain, "{path} {line}");
+        }
+    }
+    let listed = get(node.address, "/api/p2p/files", &["Accept-Encoding: *;q=0"]);
+    assert_eq!(
+        (listed.status, listed.json()["file_count"].as_u64()),
+        (200, Some(1))
+    );
+}
+
+#[test]
 fn a_request_that_a_proxy_may_take_for_another_one_is_refused() {
     let (_dir, node) = start();
     for (request, status) in [

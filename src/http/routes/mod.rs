@@ -18,7 +18,11 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use axum::routing::MethodRouter;
+use tower::util::MapResponseLayer;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
@@ -75,7 +79,7 @@ impl Table {
                 methods = methods.route_layer(limit.clone());
             }
             if route.is_compressed() {
-                methods = methods.route_layer(compression());
+                methods = compressed(methods);
             }
             let paths = route.paths();
             paths.fold(router, |router, path| router.route(path, methods.clone()))
@@ -104,11 +108,33 @@ impl Table {
     }
 }
 
-/// Of what is long enough to be worth it.
-fn compression() -> CompressionLayer<SizeAbove> {
-    CompressionLayer::new()
+/// The status of an answer before it is compressed.
+#[derive(Clone)]
+struct Answered(StatusCode);
+
+/// Compresses answers that are long enough to be worth it. Who takes none of the codings there are,
+/// and not even the answer as it is, gets it as it is (RFC 9110, section 12.5.3, leaves that to the
+/// server), as from the routes that compress nothing; tower-http makes a 406 of it, with the answer
+/// in it all the same, and of a refusal, too.
+fn compressed(methods: MethodRouter<App>) -> MethodRouter<App> {
+    let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(LEAST_COMPRESSED))
+        .compress_when(SizeAbove::new(LEAST_COMPRESSED));
+    let note = MapResponseLayer::new(|mut response: Response| {
+        let answered = Answered(response.status());
+        response.extensions_mut().insert(answered);
+        response
+    });
+    let restore = MapResponseLayer::new(|mut response: Response| {
+        if let Some(Answered(status)) = response.extensions_mut().remove() {
+            *response.status_mut() = status;
+        }
+        response
+    });
+    methods
+        .route_layer(note)
+        .route_layer(compression)
+        .route_layer(restore)
 }
 
 #[cfg(test)]
