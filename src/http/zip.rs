@@ -34,28 +34,32 @@ const PAGE: usize = 1000;
 const LOOK: usize = 20_000;
 
 /// Which files an archive shall have.
-#[derive(Default, IntoParams)]
+#[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct ZipQuery {
+pub(super) struct IdsQuery {
     /// The ids of the files.
     #[param(min_items = 1, pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
     id: Vec<String>,
+}
+
+/// How an archive shall be called.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct NameQuery {
     /// Under which name to save the archive, with or without its ending.
     name: Option<String>,
 }
 
-impl ZipQuery {
-    fn read(query: &str) -> Self {
-        let mut read = Self::default();
-        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
-            match &*key {
-                "id" => read.id.push(value.into_owned()),
-                "name" => read.name = Some(value.into_owned()),
-                _ => {}
-            }
+fn read(query: Option<String>) -> (IdsQuery, NameQuery) {
+    let (mut ids, mut named) = (IdsQuery { id: Vec::new() }, NameQuery { name: None });
+    for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match &*key {
+            "id" => ids.id.push(value.into_owned()),
+            "name" => named.name = Some(value.into_owned()),
+            _ => {}
         }
-        read
     }
+    (ids, named)
 }
 
 /// By what the content of a file is found.
@@ -72,7 +76,7 @@ pub(super) async fn chosen(
     share: TransferShare,
     method: Method,
 ) -> Result<Response, ApiError> {
-    let ZipQuery { mut id, name } = ZipQuery::read(&query.unwrap_or_default());
+    let (IdsQuery { mut id }, NameQuery { name }) = read(query);
     if id.is_empty() {
         let message = "name the files by their ids, as in ?id=ID&id=ID";
         return Err(ApiError::Query(message.to_owned()));
@@ -88,12 +92,10 @@ pub(super) async fn chosen(
         };
         archive.add(member(&node, file).await?)?;
     }
-    let name = name.as_deref().unwrap_or("files");
-    // Many write the ending, which is there anyway.
     send(
         node,
         archive,
-        name.strip_suffix(".zip").unwrap_or(name),
+        &name.unwrap_or("files".to_owned()),
         &method,
         &share,
     )
@@ -105,6 +107,7 @@ pub(super) async fn folder(
     State(node): State<Arc<Node>>,
     Extension(ClientShare(client)): Extension<ClientShare>,
     folder: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
     share: TransferShare,
     method: Method,
 ) -> Result<Response, ApiError> {
@@ -140,8 +143,9 @@ pub(super) async fn folder(
     if archive.is_empty() {
         return Err(ApiError::UnknownFile);
     }
-    let last = folder.rsplit('/').next().unwrap_or(folder);
-    send(node, archive, last, &method, &share).await
+    let last = || folder.rsplit('/').next().unwrap_or(folder).to_owned();
+    let (_, NameQuery { name }) = read(query);
+    send(node, archive, &name.unwrap_or_else(last), &method, &share).await
 }
 
 /// Of several that are called alike the newest comes first, and has the name as it is.
@@ -226,6 +230,8 @@ async fn send(
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    // Many write the ending, which is there anyway.
+    let name = name.strip_suffix(".zip").unwrap_or(name);
     let disposition = disposition::attachment(&format!("{name}.zip"));
     headers.insert(header::CONTENT_DISPOSITION, disposition);
     Ok(transfers::during(transfer, response))

@@ -169,6 +169,16 @@ fn a_folder_comes_as_an_archive_with_all_below_it_and_nothing_else() {
         let newest = fs::read(dir.path().join("unpacked/photos/a.jpg")).unwrap();
         assert_eq!(newest, b"newer");
     }
+    // As it shall be called, with or without the ending.
+    for named in ["my+own", "my%20own.zip"] {
+        let named = get(
+            node.address,
+            &format!("/api/p2p/zip/photos?name={named}"),
+            &[],
+        );
+        let disposition = named.header("content-disposition");
+        assert!(disposition.contains("\"my own.zip\""), "{disposition}");
+    }
     let inner = get(node.address, "/api/p2p/zip/photos/2026", &[]);
     assert!(inner.header("content-disposition").contains("\"2026.zip\""));
     assert_eq!(unpacked(dir.path(), &inner.body), ["photos/2026/b.jpg"]);

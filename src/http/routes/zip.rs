@@ -6,7 +6,7 @@ use super::operation::{Operation, get};
 use super::route::Route;
 use super::schema::{bytes, text, with_headers};
 use crate::http::access::READERS;
-use crate::http::zip::{self, ZipQuery};
+use crate::http::zip::{self, IdsQuery, NameQuery};
 use crate::web::code::Code;
 
 const TAG: &str = "files";
@@ -20,7 +20,7 @@ pub(super) fn all() -> [Route; 2] {
 
 fn chosen() -> Operation {
     let summary = "Downloads several files as one archive";
-    let operation = get(READERS, "downloadZip", summary, zip::chosen).query::<ZipQuery>();
+    let operation = get(READERS, "downloadZip", summary, zip::chosen).query::<IdsQuery>();
     archive(operation).refuses([Code::BadQuery, Code::AmbiguousFile])
 }
 
@@ -50,6 +50,7 @@ fn archive(operation: Operation) -> Operation {
     let answer = with_headers("The archive, which is made while it is sent.", headers);
     let bytes = Content::new(Some(Schema::from(bytes().build())));
     operation
+        .query::<NameQuery>()
         .text(
             "Files of this node and of others, each proven before its bytes are sent. The bytes \
              are not compressed. Names keep their folders; of those that are alike all but one \
