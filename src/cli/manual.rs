@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -17,9 +17,11 @@ pub(super) struct Completions {
 
 #[derive(clap::Args)]
 pub(super) struct Manual {
-    /// Directory for the pages of all commands, made if it is not there [default: prints the first
+    /// A command whose page is printed, or a directory for the pages of all, made if it is not
+    /// there; ./NAME is a directory also where a command has that name [default: prints the first
     /// page].
-    directory: Option<PathBuf>,
+    #[arg(value_name = "COMMAND|DIRECTORY")]
+    target: Option<PathBuf>,
 }
 
 impl Completions {
@@ -33,14 +35,17 @@ impl Completions {
 }
 
 impl Manual {
-    /// Prints the first page, or writes all of them, into a directory that is made if it is not
-    /// there.
+    /// Prints the first page or that of a command, or writes all of them, into a directory that is
+    /// made if it is not there.
     pub(super) fn run(&self, command: clap::Command) -> anyhow::Result<ExitCode> {
         let mut command = command.disable_help_subcommand(true);
         command.build();
-        let Some(directory) = &self.directory else {
-            stdout().write_all(&page(&command)?)?;
-            return Ok(ExitCode::SUCCESS);
+        let directory = match &self.target {
+            None => return print(&command),
+            Some(target) => match named(&command, target) {
+                Some(command) => return print(command),
+                None => target,
+            },
         };
         let written = fs::create_dir_all(directory).and_then(|()| {
             for command in command.get_subcommands().chain([&command]) {
@@ -52,6 +57,18 @@ impl Manual {
         written.with_context(|| format!("cannot write to {}", directory.display()))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The command that is called so, as people or as the files of the pages call it.
+fn named<'a>(command: &'a clap::Command, target: &Path) -> Option<&'a clap::Command> {
+    let name = target.to_str()?;
+    let of_file = || command.find_subcommand(name.strip_prefix("larder-")?);
+    command.find_subcommand(name).or_else(of_file)
+}
+
+fn print(command: &clap::Command) -> anyhow::Result<ExitCode> {
+    stdout().write_all(&page(command)?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The page of one command, with what scripts want to know: how it ends, and which variables

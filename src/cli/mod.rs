@@ -140,7 +140,7 @@ enum Action {
     /// Print a script that completes commands in a shell.
     #[command(after_help = EXIT_STATUS_OF_OTHERS)]
     Completions(manual::Completions),
-    /// Print the manual page, or write those of all commands.
+    /// Print a manual page, or write those of all commands.
     #[command(after_help = EXIT_STATUS_OF_OTHERS)]
     Man(manual::Manual),
 }

@@ -402,3 +402,16 @@ fn manual_pages_tell_statuses_and_variables_and_their_directory_is_made() {
         assert!(page(name).contains(told), "{name}: {}", page(name));
     }
 }
+
+#[test]
+fn the_manual_page_of_a_command_is_printed_and_makes_no_directory() {
+    let here = tempfile::tempdir().unwrap();
+    for name in ["put", "larder-put"] {
+        let page = done(here.path(), "", &["man", name]);
+        assert!(page.contains(".TH larder-put 1"), "{page}");
+        assert!(!here.path().join(name).exists(), "{name}");
+    }
+    // Where a directory is meant all the same.
+    assert_eq!(done(here.path(), "", &["man", "./put"]), "");
+    assert!(here.path().join("put/larder-put.1").exists());
+}
