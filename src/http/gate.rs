@@ -27,7 +27,7 @@ use crate::web::clients::ClientAddress;
 use crate::web::error::ApiError;
 use crate::web::linger::linger;
 use crate::web::origin::{self, Embedder, Guard};
-use crate::web::request_log;
+use crate::web::request_log::{self, FailureLines};
 use crate::web::traffic::Traffic;
 
 /// To whose share a request counts, if to anybody's; an extension of every request.
@@ -51,6 +51,7 @@ pub(super) struct Gate {
     rules: Rules,
     cors: CorsLayer,
     traffic: Arc<Traffic>,
+    failures: Arc<FailureLines>,
 }
 
 impl Gate {
@@ -68,6 +69,7 @@ impl Gate {
             rules,
             cors: origin::cors(tus::EXPOSED),
             traffic,
+            failures: Arc::default(),
         }
     }
 
@@ -157,7 +159,7 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
     let counting = gate.traffic.begin(&request);
     let embedder = gate.guard.embedding(request.headers());
     let answer = |request| linger(request, |request| gate.answer(request, next));
-    let mut response = request_log::log(request, answer).await;
+    let mut response = request_log::log(request, &gate.failures, answer).await;
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(ASK_AGAIN);
     keep_from_pages(headers, embedder);

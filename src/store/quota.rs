@@ -146,10 +146,12 @@ impl Quota {
         if all <= limit {
             return Ok(());
         }
+        // What may be kept already, and then takes nothing, may be longer than all that is kept.
+        let never_fits = bytes > self.limit && limit == self.limit;
         Err(Refused {
             why: BlobError::OverQuota {
                 quota: self.limit,
-                free: Some(self.limit.saturating_sub(taken)),
+                free: (!never_fits).then(|| self.limit.saturating_sub(taken)),
             },
             is_unsure: all.saturating_sub(coming.perhaps_counted()) <= limit,
         })

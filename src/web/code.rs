@@ -148,7 +148,7 @@ impl Code {
 
     /// After how many seconds it is worth to ask again, where that alone may help, unless
     /// what is unavailable tells that itself.
-    pub(crate) fn retry_after(self) -> Option<u32> {
+    pub(crate) const fn retry_after(self) -> Option<u32> {
         match self {
             Self::Shortage | Self::TooManyConnections | Self::UploadStalled => Some(1),
             Self::WriteFailed | Self::Unavailable | Self::TooManyKeeps | Self::TooManyUploads => {

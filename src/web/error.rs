@@ -334,7 +334,11 @@ impl From<BlobError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Refusal { code, message } = self.refusal();
+        let Refusal {
+            code,
+            message,
+            retry,
+        } = self.refusal();
         // Whatever the reason, whoever asks for readiness only looks at this.
         let status = match self {
             Self::NotReady(_) | Self::NobodyWrites => StatusCode::SERVICE_UNAVAILABLE,
@@ -349,11 +353,12 @@ impl IntoResponse for ApiError {
             headers.insert(name, value);
         }
         // RFC 9110, section 10.2.3.
-        if let Some(seconds) = code.retry_after() {
+        if let Some(seconds) = retry {
             headers
                 .entry(header::RETRY_AFTER)
                 .or_insert_with(|| seconds.into());
         }
+        response.extensions_mut().insert(code);
         response.extensions_mut().insert(Cause::of(&self));
         response
     }

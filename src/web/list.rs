@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use serde::Serialize;
 
-use crate::room::{self, Room};
+use crate::room::Room;
 
 /// About how long a list is at most whose length is told before, in bytes.
 const WITH_LENGTH: u64 = 512 << 10;

@@ -16,6 +16,8 @@ use crate::store::StoreError;
 pub(super) struct Refusal {
     pub(super) code: Code,
     pub(super) message: Cow<'static, str>,
+    /// After how many seconds it is worth to ask again, where that alone may help.
+    pub(super) retry: Option<u32>,
 }
 
 impl Refusal {
@@ -78,6 +80,7 @@ impl Refusal {
         Self {
             code,
             message: Cow::Borrowed(message),
+            retry: code.retry_after(),
         }
     }
 
@@ -85,6 +88,7 @@ impl Refusal {
         Self {
             code,
             message: message.into(),
+            retry: code.retry_after(),
         }
     }
 
@@ -102,7 +106,12 @@ impl Refusal {
                  runs the node can raise that"
             ),
         };
-        Self::told(Code::OverQuota, message)
+        let refusal = Self::told(Code::OverQuota, message);
+        Self {
+            // However much is removed, what is too long for all of it never fits.
+            retry: refusal.retry.filter(|_| free.is_some()),
+            ..refusal
+        }
     }
 
     /// Of content for which the disk has no room.

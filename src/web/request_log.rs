@@ -1,8 +1,13 @@
 //! One line in the log for every request, when its answer has been sent or given up.
+//!
+//! Those of failures stand out, some of each kind in a minute: of more, which whoever sends many
+//! requests can bring about, the lines are those of any other request, and the next one that stands
+//! out tells how many there were.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -11,7 +16,11 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::Response;
 
+use parking_lot::Mutex;
+
+use super::code::Code;
 use super::error::Cause;
+use crate::peer::lines::Lines;
 use crate::web::clients::ClientAddress;
 use crate::web::watched_body::{Polled, Watch, WatchedBody};
 
@@ -20,9 +29,24 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// The longest id taken over from a client, in bytes.
 const MAX_ID_BYTES: usize = 64;
 
+/// The lines of failures, of each kind some in a minute: by their code, where they have one.
+#[derive(Default)]
+pub(crate) struct FailureLines(Mutex<BTreeMap<Option<Code>, Arc<Lines>>>);
+
+impl FailureLines {
+    /// How many lines of this kind were left out since the last one; None where this one is, too.
+    fn next(&self, code: Option<Code>) -> Option<u64> {
+        let lines = Arc::clone(self.0.lock().entry(code).or_default());
+        let mut next = None;
+        lines.tell(|left_out| next = Some(left_out.unwrap_or_default()));
+        next
+    }
+}
+
 /// Gives a request its id and logs how it was answered.
 pub(crate) async fn log<Answering: Future<Output = Response>>(
     request: Request,
+    failures: &Arc<FailureLines>,
     answer: impl FnOnce(Request) -> Answering,
 ) -> Response {
     let id = request_id(&request);
@@ -33,12 +57,15 @@ pub(crate) async fn log<Answering: Future<Output = Response>>(
         uri: request.uri().clone(),
         began: Instant::now(),
         status: None,
+        code: None,
         sent: 0,
         cause: None,
+        failures: Arc::clone(failures),
     };
     let mut response = answer(request).await;
     response.headers_mut().insert(REQUEST_ID, id);
     line.status = Some(response.status());
+    line.code = response.extensions_mut().remove();
     line.cause = response.extensions_mut().remove();
     response.map(|body| Body::new(WatchedBody::of(body, line)))
 }
@@ -80,9 +107,12 @@ struct Line {
     began: Instant,
     /// None while there is no answer: the client may leave before.
     status: Option<StatusCode>,
+    /// Which refusal it is.
+    code: Option<Code>,
     /// The bytes of the answer's body that were handed to the connection.
     sent: u64,
     cause: Option<Cause>,
+    failures: Arc<FailureLines>,
 }
 
 impl Drop for Line {
@@ -94,16 +124,21 @@ impl Drop for Line {
         let micros = self.began.elapsed().as_micros();
         let path = self.uri.path();
         let Self { method, sent, .. } = self;
+        let is_failure = self.status.is_some_and(|it| it.is_server_error());
+        let stands_out = is_failure.then(|| self.failures.next(self.code)).flatten();
+        let left_out = stands_out.filter(|it| *it > 0);
         macro_rules! line {
             ($level:ident) => {
-                tracing::$level!(%method, path, status, sent, micros, client, id, cause, "request")
+                tracing::$level!(
+                    %method, path, status, sent, micros, client, id, cause, left_out, "request"
+                )
             };
         }
-        match self.status {
+        match self.status.filter(|_| stands_out.is_some()) {
             Some(StatusCode::INTERNAL_SERVER_ERROR) => line!(error),
             // A peer's fault, or a lack of room or time: worth a look, but nothing is broken.
-            Some(status) if status.is_server_error() => line!(warn),
-            _ => line!(info),
+            Some(_) => line!(warn),
+            None => line!(info),
         }
     }
 }
@@ -117,6 +152,23 @@ impl Watch for Line {
             }
             Poll::Ready(Some(Err(error))) => self.cause = Some(Cause::of(error)),
             Poll::Ready(None) | Poll::Pending => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_one_kind_of_failure_leaves_the_others_their_lines() {
+        let lines = FailureLines::default();
+        let told = (0..100).filter_map(|_| lines.next(Some(Code::OverQuota)));
+        let told: Vec<_> = told.collect();
+        assert!((1..100).contains(&told.len()), "{told:?}");
+        assert_eq!(lines.next(Some(Code::OverQuota)), None);
+        for other in [Some(Code::Damaged), None] {
+            assert_eq!(lines.next(other), Some(0));
         }
     }
 }

@@ -125,14 +125,31 @@ fn what_can_never_fit_is_over_quota_and_what_is_longer_than_a_file_may_be_is_too
     let over_quota = || (507, "over_quota".to_owned());
     let too_large = || (413, "too_large".to_owned());
     let (_dir, node) = start(&["--quota", "100kB"]);
-    let answer = put(node.address, &content(1, 100_001));
-    assert_eq!(answer.refusal(), over_quota());
-    let answer = announce(node.address, 3_000_000);
-    assert_eq!(answer.refusal(), over_quota());
-    assert!(!answer.header("retry-after").is_empty());
     let create = |node: &Node, length| tus::create(node.address, length, &[]);
-    assert_eq!(create(&node, 100_001).refusal(), over_quota());
+    let never = || {
+        [
+            put(node.address, &content(1, 100_001)),
+            announce(node.address, 3_000_000),
+            create(&node, 100_001),
+        ]
+    };
+    let assert_never = |answer: Answer| {
+        assert_eq!(answer.refusal(), over_quota());
+        // However long somebody waits.
+        assert_eq!(answer.header("retry-after"), "", "{answer:?}");
+        let told = answer.json()["message"].to_string();
+        assert!(
+            told.contains("longer than all that the node may keep"),
+            "{told}"
+        );
+    };
+    never().into_iter().for_each(assert_never);
     assert_eq!(put(node.address, &content(1, 100_000)).status, 200);
+    // Also where nothing else is free.
+    never().into_iter().for_each(assert_never);
+    let later = put(node.address, &content(2, 50_000));
+    assert_eq!(later.refusal(), over_quota());
+    assert_eq!(later.header("retry-after"), "30");
     let most = send(node.address, &tus::request("OPTIONS", tus::TUS, &[], b""));
     assert_eq!(most.header("tus-max-size"), "100000");
     let (_dir, node) = start(&["--quota", "100kB", "--max-upload", "50kB"]);
@@ -145,6 +162,24 @@ fn what_can_never_fit_is_over_quota_and_what_is_longer_than_a_file_may_be_is_too
     }
     assert_eq!(announce(node.address, 3_000_000).refusal(), too_large());
     assert_eq!(put(node.address, &content(1, 50_000)).status, 200);
+}
+
+#[test]
+fn however_many_requests_fail_alike_few_lines_of_the_log_stand_out() {
+    let (_dir, node) = start(&["--quota", "100kB"]);
+    for _ in 0..100 {
+        let created = tus::create(node.address, 100_001, &[]);
+        assert_eq!(created.refusal(), (507, "over_quota".to_owned()));
+    }
+    let lines = until("each has its line", || {
+        let log = node.log();
+        let lines = log.lines().filter(|it| it.contains("status=507"));
+        let lines: Vec<_> = lines.map(str::to_owned).collect();
+        (lines.len() == 100).then_some(lines)
+    });
+    let stand_out = lines.iter().filter(|it| it.contains(" WARN ")).count();
+    // Even where one minute ends and another begins.
+    assert!((1..=60).contains(&stand_out), "{stand_out}");
 }
 
 /// What a person is told of the refusal of so many bytes.
@@ -289,7 +324,8 @@ fn by_command(node: &Node, bytes: &[u8]) -> Result<(), (u16, String)> {
     if output.status.success() {
         Ok(())
     } else {
-        assert!(told.contains("has too little room: of "), "{told}");
+        let is_told = ["has too little room: of ", "longer than all that"];
+        assert!(is_told.iter().any(|it| told.contains(it)), "{told}");
         assert!(told.contains("--quota"), "{told}");
         Err((507, "over_quota".to_owned()))
     }
