@@ -29,6 +29,9 @@ pub struct DiskError {
     pub source: Arc<io::Error>,
 }
 
+/// What was tried where a file was to be made durable.
+pub(crate) const SYNC: &str = "sync";
+
 /// The rights of files that are made: their owner's alone, whatever the umask, since they
 /// tell what users gave to a node that may ask everybody else for a token.
 pub const FILE_MODE: u32 = 0o600;

@@ -192,6 +192,7 @@ impl Visit {
             Err(error) => {
                 // Whatever was not durable before is uncertain now.
                 self.entry.doubt();
+                self.entry.note_unsynced(true);
                 self.cut_to(self.state.offset).await?;
                 Err(error.into())
             }

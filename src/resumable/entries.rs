@@ -39,6 +39,8 @@ pub(super) struct UploadEntry {
     pub(super) room: Arc<TakenRoom>,
     /// Whether what had come before this start was read and is what it was.
     proven: AtomicBool,
+    /// Whether bytes that its notes tell of could not be made durable.
+    unsynced: AtomicBool,
     /// The final upload that it is a part of.
     joined: Mutex<Option<UploadId>>,
 }
@@ -75,6 +77,7 @@ impl UploadEntry {
             begun: AtomicBool::new(begun),
             room,
             proven: AtomicBool::new(false),
+            unsynced: AtomicBool::new(false),
             joined: Mutex::default(),
         }
     }
@@ -106,6 +109,14 @@ impl UploadEntry {
     /// Something went wrong with what has come: it is read before more is told of it.
     pub(super) fn doubt(&self) {
         self.proven.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_unsynced(&self) -> bool {
+        self.unsynced.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_unsynced(&self, unsynced: bool) {
+        self.unsynced.store(unsynced, Ordering::Relaxed);
     }
 
     pub(super) fn known(&self) -> Known {

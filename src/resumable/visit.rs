@@ -11,7 +11,7 @@ use super::state::{Finished, UploadState};
 use super::turns::Turn;
 use super::uploads::Uploads;
 use crate::blob::{BlobError, Proven};
-use crate::disk::is_shortage;
+use crate::disk::{SYNC, is_shortage};
 use crate::record::FileId;
 use crate::store::StoreError;
 
@@ -146,11 +146,33 @@ impl Visit {
             return Ok(());
         }
         let marks = std::mem::take(&mut self.state.marks);
-        if let Some(Proven { len, hash }) = self.uploads.remembered.longest(self.id, marks).await? {
-            self.state.offset = len;
-            self.state.proof = Some(hash);
+        // What a final upload notes is of its parts, and was durable before.
+        let is_final = self.check_takes_bytes().is_err();
+        if is_final || !self.entry.has_unsynced() {
+            match self.uploads.remembered.longest(self.id, marks).await {
+                Ok(Some(Proven { len, hash })) => {
+                    self.state.offset = len;
+                    self.state.proof = Some(hash);
+                }
+                Ok(None) => {}
+                Err(error) if is_of_sync(&error) && !is_final => {
+                    self.entry.note_unsynced(true);
+                    self.forget_marks().await?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        self.save().await
+        self.forget_marks().await
+    }
+
+    /// Notes that nothing more counts than what is durable now. A system that has failed to write
+    /// bytes may drop them, but has them in memory yet, and says of the next sync that all went
+    /// well: so they never count, also where this cannot be written down.
+    async fn forget_marks(&self) -> Result<(), UploadError> {
+        self.save().await?;
+        self.entry.note_unsynced(false);
+        Ok(())
     }
 
     /// Reads, once after a start, what was here before, before anything is told of it: what is
@@ -214,4 +236,10 @@ impl Visit {
         }
         self.uploads.remove(self.id).await;
     }
+}
+
+/// Whether bytes could not be made durable.
+fn is_of_sync(error: &UploadError) -> bool {
+    matches!(error, UploadError::Store(StoreError::Blob(BlobError::Disk(error)))
+        if error.action == SYNC)
 }

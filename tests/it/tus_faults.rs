@@ -126,6 +126,59 @@ async fn an_upload_survives_every_fault() {
 }
 
 #[tokio::test]
+async fn what_a_disk_has_failed_to_write_never_counts() {
+    // As much as comes before it is noted what is here.
+    let content = content(9, 16 << 20);
+    let fault = Fault {
+        error: Errno::IO,
+        after: After::Work,
+    };
+    let (mut working, mut has_failed_to_sync) = (0, false);
+    loop {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let disk = CountdownDisk::new();
+        let opened = open(dir.path(), disk.clone()).await;
+        let uploads = opened.0.uploads();
+        let upload = NewUpload {
+            length: Some(20 << 20),
+            metadata: None,
+            about: About::default(),
+            concat: None,
+        };
+        let id = uploads.create(upload, None).await.unwrap();
+        let visit = uploads.visit(id).await.unwrap();
+        let mut appending = visit.append(0, false).await.unwrap();
+        for piece in content.chunks(1 << 20) {
+            appending
+                .write(Bytes::copy_from_slice(piece))
+                .await
+                .unwrap();
+        }
+        drop(appending);
+
+        disk.arm(working, fault);
+        let told = uploads.visit(id).await.unwrap().progress().await;
+        let Some(failed) = disk.disarm() else {
+            assert!(told.unwrap().offset > 8 << 20, "nothing was noted");
+            close(opened).await;
+            break;
+        };
+        let again = uploads.visit(id).await.unwrap().progress().await;
+        if failed.starts_with("sync ") && failed.ends_with(&id.to_string()) {
+            // Whoever syncs once more hears of no error, and the bytes may be gone.
+            assert!(told.is_err(), "{told:?}");
+            assert_eq!(again.unwrap().offset, 0, "{failed}");
+            has_failed_to_sync = true;
+        } else {
+            assert!(again.unwrap().offset > 8 << 20, "{failed}");
+        }
+        close(opened).await;
+        working += 1;
+    }
+    assert!(has_failed_to_sync);
+}
+
+#[tokio::test]
 async fn an_upload_in_parts_needs_no_disk() {
     let (blobs, index) = (MemoryBlobs::default(), MemoryIndex::default());
     let store = Store::new(Arc::new(blobs), Arc::new(index));

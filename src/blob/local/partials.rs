@@ -17,7 +17,7 @@ use super::receiving::{Incoming, Keeping};
 use super::spool::{self, Spool};
 use super::stored::check_place;
 use crate::blocking::{self, Wanted};
-use crate::disk::{Disk, RealDisk, is_shortage, open_own, open_stored, remove_leftover};
+use crate::disk::{Disk, RealDisk, SYNC, is_shortage, open_own, open_stored, remove_leftover};
 use crate::hash::BlobHash;
 use crate::stored_file;
 use crate::watched_disk::Writes;
@@ -156,8 +156,9 @@ impl Partials for LocalPartials {
                 check_there(&*disk, &path)?;
             }
             if longest.is_some() {
-                let synced = disk.open(&path).and_then(|file| file.sync());
-                synced.map_err(|e| BlobError::io("sync", path, e))?;
+                let file = disk.open(&path);
+                let file = file.map_err(|e| BlobError::io("open", &path, e))?;
+                file.sync().map_err(|e| BlobError::io(SYNC, path, e))?;
             }
             Ok(longest)
         })
