@@ -76,7 +76,7 @@ fn write_store(page: &mut MetricsPage, node: &Node) {
         "How often content was found damaged.",
     )
     .value(&[], damage.found);
-    let unreadable = "Contents that the disk failed to give when they were read last.";
+    let unreadable = "Contents that could not be read the last time.";
     page.gauges("larder_unreadable_blobs", unreadable)
         .value(&[], damage.unreadable);
     page.counters(

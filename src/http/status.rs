@@ -109,8 +109,8 @@ pub(super) struct HealthAnswer {
     /// read.
     #[serde(skip_serializing_if = "Option::is_none")]
     damaged: Option<u64>,
-    /// How many contents the disk failed to give when they were read last. Nobody knows whether
-    /// they are damaged.
+    /// How many contents could not be read the last time, since the disk failed or their files are
+    /// not for this node. Nobody knows whether they are damaged.
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<u64>,
     /// How many changes of files the index has lost for good. Until that is settled, content that

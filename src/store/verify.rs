@@ -1,6 +1,7 @@
 //! Checking everything stored: journal, lookup database and blobs against each other.
 
-use std::fmt::Display;
+use std::error::Error;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -129,7 +130,7 @@ fn open(
 ) -> Result<Opened, OpenError> {
     // Who no longer listens does not want to know.
     let tell = |finding| drop(findings.blocking_send(finding));
-    let unchecked = |error: &dyn Display| tell(Finding::Unchecked(error.to_string()));
+    let unchecked = |error: &dyn Error| tell(Finding::Unchecked(with_causes(error)));
     let (directory, workshop, options) = enter(options)?;
     // Before the packs are opened, which mends files about them.
     match problems_of_packs(&options.dir) {
@@ -281,7 +282,8 @@ impl Checking<'_> {
         match found {
             Ok(found) => Some(found),
             Err(error) => {
-                self.tell(Finding::Unchecked(error.to_string())).await;
+                let why = with_causes(&error);
+                self.tell(Finding::Unchecked(why)).await;
                 None
             }
         }
@@ -291,6 +293,13 @@ impl Checking<'_> {
         // Who no longer listens does not want to know.
         let _ = self.findings.send(finding).await;
     }
+}
+
+/// What failed, and for which reasons.
+fn with_causes(error: &dyn Error) -> String {
+    let errors = iter::successors(Some(error), |it: &&dyn Error| (*it).source());
+    let told: Vec<_> = errors.map(ToString::to_string).collect();
+    told.join(": ")
 }
 
 /// The hash of every content that files need, in order, and its length in bytes.

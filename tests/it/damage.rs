@@ -442,6 +442,12 @@ fn is_out_of_reach_until_it_is_mended(world: &World, at: impl Fn(&World) -> Path
     let failing = unreadable(&world.node, &blob);
     uploaded(world.node.address, "b.bin", &world.bytes);
     drop(failing);
+    // Nobody says of what cannot be read what it is.
+    assert!(
+        !world.node.log().contains("damaged"),
+        "{}",
+        world.node.log()
+    );
     world.assert_whole("written anew");
     world.assert_found(0, 0);
 }

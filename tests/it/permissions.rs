@@ -131,3 +131,68 @@ fn an_open_directory_is_told_and_opened_all_the_same() {
         }
     }
 }
+
+/// The command without the right of root to read whatever the rights of a file say.
+fn without_override(dir: &TempDir, arguments: &[&str]) -> Command {
+    let bare = larder(dir.path());
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        for set in ["--bounding-set", "--inh-caps"] {
+            command.args([set, "-dac_override,-dac_read_search"]);
+        }
+        command.arg(bare.get_program());
+        command
+    } else {
+        Command::new(bare.get_program())
+    };
+    command.args(arguments).current_dir(dir.path()).env_clear();
+    let set = bare.get_envs();
+    command.envs(set.filter_map(|(name, value)| Some((name, value?))));
+    command
+}
+
+#[test]
+fn content_that_the_node_may_not_read_is_told_with_its_file_and_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    let bytes = content(2, 200_000);
+    let file = uploaded(node.address, "long", &bytes);
+    node.stop();
+    let hash = file["hash"].as_str().unwrap();
+    let blob = format!("peer_storage/blobs/{}/{hash}", &hash[..2]);
+    let allow = |mode| {
+        let blob = dir.path().join(&blob);
+        fs::set_permissions(blob, Permissions::from_mode(mode)).unwrap();
+    };
+    allow(0);
+    let node = Node::spawn(&dir, without_override(&dir, &[]));
+    let by_id = format!("/api/p2p/file/{}", file["file_id"].as_str().unwrap());
+    let assert_found = |unreadable: u64, status: &str| {
+        let health = get(node.address, "/health", &[]).json();
+        assert_eq!(health["damaged"], 0, "{health}");
+        assert_eq!(health["unreadable"], unreadable, "{health}");
+        assert_eq!(health["status"], status, "{health}");
+    };
+    let refused = get(node.address, &by_id, &[]).refusal();
+    assert_eq!(refused, (503, "unavailable".to_owned()));
+    assert_found(1, "degraded");
+    let log = node.log();
+    let told = log
+        .lines()
+        .find(|it| it.contains("ERROR") && it.contains(&blob));
+    assert!(
+        told.is_some_and(|it| it.contains("Permission denied")),
+        "{log}"
+    );
+    allow(0o600);
+    assert!(get(node.address, &by_id, &[]).body == bytes);
+    assert_found(0, "healthy");
+    node.stop();
+    allow(0);
+    let checked = without_override(&dir, &["verify"]).output().unwrap();
+    let told = String::from_utf8(checked.stdout).unwrap();
+    assert!(
+        told.contains(&blob) && told.contains("Permission denied"),
+        "{told}"
+    );
+}

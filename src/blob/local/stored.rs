@@ -1,6 +1,6 @@
 //! The file of a blob, open for reading: looked at before anything of it is believed.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, IoSliceMut};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -185,10 +185,17 @@ pub(super) fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> io::Re
 }
 
 fn unopened(hash: BlobHash, path: &Path, shelf: &Shelf, error: io::Error) -> BlobError {
-    match error.raw_os_error() {
-        Some(libc::ELOOP | libc::ENXIO) => no_file(hash, path, shelf),
-        _ => BlobError::io("open", path, error),
+    if let Some(libc::ELOOP | libc::ENXIO) = error.raw_os_error() {
+        return no_file(hash, path, shelf);
     }
+    let is_its_own =
+        error.kind() == io::ErrorKind::PermissionDenied && fs::symlink_metadata(path).is_ok();
+    let error = BlobError::io("open", path, error);
+    // Where not even its directory can be looked at that says nothing of this one.
+    if is_its_own || error.is_unreadable() {
+        shelf.damage.note_unreadable(&hash, &error);
+    }
+    error
 }
 
 fn no_file(hash: BlobHash, path: &Path, shelf: &Shelf) -> BlobError {

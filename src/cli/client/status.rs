@@ -232,8 +232,8 @@ impl Report {
         match self.unreadable {
             None | Some(0) => damaged,
             Some(unreadable) => format!(
-                "{damaged}; the disk fails to give {unreadable} of their contents (the log of the \
-                 node names them)"
+                "{damaged}; {unreadable} of their contents cannot be read (the log of the node names \
+                 their files, and says why)"
             ),
         }
     }

@@ -146,9 +146,11 @@ impl Pack {
             return Some("it was cut");
         }
         let mut header = [0; PACK_HEADER as usize];
-        let read = self.read_exact_at(&mut header, 0);
-        let is_whole = read.is_ok_and(|read| read) && decode_pack(&header) == Some(self.id);
-        (!is_whole).then_some("its header is damaged")
+        match self.read_exact_at(&mut header, 0) {
+            Ok(true) if decode_pack(&header) == Some(self.id) => None,
+            Ok(_) => Some("its header is damaged"),
+            Err(_) => Some("the disk does not give its header"),
+        }
     }
 
     /// The hash of the blob at a place; None if the entry's header is damaged. Blocks.
