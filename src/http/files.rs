@@ -31,10 +31,12 @@ pub(super) struct ListQuery {
     /// From which end on; the oldest first without it.
     #[param(inline)]
     order: Option<OrderName>,
-    /// Only files behind this one: where to go on, `next` of the answer before.
+    /// Only files behind this one, without it: where to go on, `next` of the answer before, which
+    /// is an id. Where the newest come first it only says where the list ends.
     #[param(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
     after: Option<String>,
-    /// Only files before this one: where to go on where the newest come first.
+    /// Only files before this one, without it: where to go on where the newest come first. Where
+    /// the oldest do it only says where the list ends.
     #[param(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
     before: Option<String>,
     /// What the names shall hold, whatever the case.

@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::gate::ClientShare;
 use super::listing::OrderName;
+use crate::hash::BlobHash;
 use crate::name_form;
 use crate::node::Node;
 use crate::node::searches::Searcher;
@@ -45,11 +46,13 @@ pub(super) struct NetworkQuery {
     /// From which end on; the oldest first without it.
     #[param(inline)]
     order: Option<OrderName>,
-    /// Only files behind this one: where to go on, `next` of the answer before.
-    #[param(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}([.][0-9a-f]{64})?$")]
+    /// Only files behind this one, without it: where to go on, `next` of the answer before, or the
+    /// id of a file. Where the newest come first it only says where the list ends.
+    #[param(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}([.]([0-9a-f]{64})?)?$")]
     after: Option<String>,
-    /// Only files before this one: where to go on where the newest come first.
-    #[param(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}([.][0-9a-f]{64})?$")]
+    /// Only files before this one, without it: where to go on where the newest come first. Where
+    /// the oldest do it only says where the list ends.
+    #[param(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}([.]([0-9a-f]{64})?)?$")]
     before: Option<String>,
     /// What the names shall hold, whatever the case.
     name: Option<String>,
@@ -110,8 +113,8 @@ pub(super) async fn list(
     if limit == 0 {
         return Err(ApiError::Query("limit must be at least 1".to_owned()));
     }
-    let after = query.after.as_deref().map(read_cursor).transpose()?;
-    let before = query.before.as_deref().map(read_cursor).transpose()?;
+    let cursor = |text: Option<String>, ids| text.map(|it| read_cursor(&it, ids)).transpose();
+    let (after, before) = (cursor(query.after, LAST)?, cursor(query.before, None)?);
     let name = query.name.map(|name| name_form::folded(&name));
     let id = query.id.map(|id| id.parse::<FileId>()).transpose();
     let id = id.map_err(|_| ApiError::Query("id must be the id of a file".to_owned()))?;
@@ -172,19 +175,26 @@ async fn with_id(node: &Node, id: FileId) -> Result<NetworkPage, StoreError> {
     })
 }
 
+/// Behind all that others tell of an id.
+const LAST: Option<BlobHash> = Some(BlobHash::from_bytes([0xff; 32]));
+
 /// A cursor is the file id, and the hash where there is one.
 fn write_cursor((id, hash): FileKey) -> String {
-    hash.map_or_else(|| id.to_string(), |hash| format!("{id}.{hash}"))
+    let hash = hash.map(|hash| hash.to_string());
+    format!("{id}.{}", hash.unwrap_or_default())
 }
 
-fn read_cursor(text: &str) -> Result<FileKey, ApiError> {
+/// Reads a cursor. An id alone stands for all that are told of it, as in the list of the node's own
+/// files: for `of_id`, the one at which they end.
+fn read_cursor(text: &str, of_id: Option<BlobHash>) -> Result<FileKey, ApiError> {
     let wrong = || {
-        let message = "after and before must be what an earlier answer gave as next";
+        let message = "after and before must be what an earlier answer gave as next, or an id";
         ApiError::Query(message.to_owned())
     };
     let (id, hash) = match text.split_once('.') {
+        Some((id, "")) => (id, None),
         Some((id, hash)) => (id, Some(hash.parse().map_err(|_| wrong())?)),
-        None => (text, None),
+        None => (text, of_id),
     };
     Ok((id.parse().map_err(|_| wrong())?, hash))
 }

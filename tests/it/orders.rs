@@ -38,6 +38,31 @@ fn ids(node: &Node, list: &str, query: &str, limit: usize) -> Vec<String> {
     }
 }
 
+/// An id as a cursor leaves itself out, whichever list it is of and wherever that begins.
+#[test]
+fn an_id_is_a_cursor_of_either_list_and_is_itself_left_out() {
+    let (_dir, node) = start();
+    let all = [1, 2, 3, 4].map(|n| id(&uploaded(node.address, &n.to_string(), &[n])));
+    for list in LISTS {
+        let listed = |query: String| {
+            let page = get(node.address, &format!("{list}?{query}"), &[]).json();
+            let files = page["files"].as_array().unwrap();
+            files.iter().map(id).collect::<Vec<_>>()
+        };
+        let between = format!("after={}&before={}", all[0], all[3]);
+        assert_eq!(listed(between.clone()), all[1..3], "{list}");
+        // Where the newest come first the same ids are the same bounds.
+        let backwards = [all[2].clone(), all[1].clone()];
+        assert_eq!(
+            listed(format!("order=newest&{between}")),
+            backwards,
+            "{list}"
+        );
+        let wrong = get(node.address, &format!("{list}?after=x"), &[]).refusal();
+        assert_eq!(wrong, (400, "bad_query".to_owned()), "{list}");
+    }
+}
+
 fn id(file: &Value) -> String {
     file["file_id"].as_str().unwrap().to_owned()
 }
