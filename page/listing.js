@@ -86,4 +86,4 @@ export class Listing {
   }
 }
 
-const keyOf = (file) => (file.hash ? `${file.file_id}.${file.hash}` : file.file_id)
+const keyOf = (file) => `${file.file_id}.${file.hash ?? ''}`
