@@ -27,8 +27,10 @@ use crate::peer::registration::{Absurd, MAX_BYTES, Registration};
 use crate::state_file::StateFile;
 use crate::web::clients::ClientAddress;
 use crate::web::error::ApiError;
+use crate::web::json;
 use crate::web::limited::limit_rate;
 use crate::web::origin::Guard;
+use crate::web::query;
 use crate::web::rate_limit::RateLimit;
 
 mod error;
@@ -81,6 +83,7 @@ async fn refuse_pages(
 
 #[derive(Deserialize)]
 struct PeersQuery {
+    #[serde(default, deserialize_with = "query::number")]
     limit: Option<usize>,
 }
 
@@ -168,8 +171,7 @@ async fn register(
     let body = timeout(PATIENCE, to_bytes(request.into_body(), MAX_BYTES)).await;
     let body = body.map_err(|_| ApiError::BodyTooSlow)?;
     let body = body.map_err(|_| BootstrapError::Body(MAX_BYTES))?;
-    let registration = serde_json::from_slice::<Registration>(&body);
-    let registration = registration.map_err(|e| ApiError::Registration(e.to_string()))?;
+    let registration = json::read_registration(&body)?;
     let checked = registration.check();
     let checked = checked.and_then(|it| {
         // Nobody elsewhere reaches what is on this machine alone.

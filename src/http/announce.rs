@@ -12,9 +12,26 @@ use crate::peer::announcement::{Announcement, NotTaken};
 use crate::peer::network::Heard;
 use crate::web::body::RequestBody;
 use crate::web::error::ApiError;
+use crate::web::json::{self, Key, Others};
 
 /// The longest announcement, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
+/// The keys of an announcement.
+const KEYS: &[Key] = &[
+    Key::text("file_id"),
+    Key::text("original_name"),
+    Key::number("size"),
+    Key::text("peer_id"),
+    Key::text("uploaded_at"),
+    Key::text("description").or_absent(),
+    Key::text("hash").or_null(),
+    Key::text("content_type").or_null(),
+    Key::flag("withdrawn").or_absent(),
+    Key::number("told_at").or_null(),
+    Key::text("told_signature").or_null(),
+    Key::text("public_key").or_null(),
+    Key::text("signature").or_null(),
+];
 
 /// The answer to an announcement.
 #[derive(Serialize, ToSchema)]
@@ -35,7 +52,7 @@ pub(super) async fn announce(
 ) -> Result<Json<Acknowledged>, ApiError> {
     let body = RequestBody::of_json(request, MAX_BYTES)?.read_all().await?;
     let announcement: Announcement =
-        serde_json::from_slice(&body).map_err(|e| ApiError::Announcement(e.to_string()))?;
+        json::read(&body, KEYS, Others::Allowed).map_err(ApiError::Announcement)?;
     let heard = match node.network().hear(announcement) {
         Ok(heard) => heard,
         // The contract's own example has such ids.

@@ -18,6 +18,7 @@ use crate::node::Node;
 use crate::outboard::Tree;
 use crate::web::description::FOR_EVER;
 use crate::web::error::ApiError;
+use crate::web::query;
 use crate::web::transfers::{self, TransferShare};
 
 /// The header that tells how many bytes the whole content has.
@@ -29,9 +30,11 @@ const BLOB_SIZE: HeaderName = HeaderName::from_static("blob-size");
 pub(super) struct RangeQuery {
     /// The first byte; 0 without it.
     #[param(value_type = Option<usize>, maximum = 18_446_744_073_709_551_615_usize)]
+    #[serde(default, deserialize_with = "query::number")]
     start: Option<u64>,
     /// The byte behind the last; the end of the content without it.
     #[param(value_type = Option<usize>, maximum = 18_446_744_073_709_551_615_usize)]
+    #[serde(default, deserialize_with = "query::number")]
     end: Option<u64>,
 }
 

@@ -1,12 +1,13 @@
 //! Downloads: a file by its id, of a peer, or content by its hash.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use utoipa::{IntoParams, ToSchema};
 
 use super::remote;
@@ -16,6 +17,7 @@ use crate::node::Node;
 use crate::peer_id::PeerId;
 use crate::record::FileRecord;
 use crate::store::{ReadyContent, ReadyFile};
+use crate::text_form;
 use crate::web::content::Content;
 use crate::web::description::{Description, Facts};
 use crate::web::error::ApiError;
@@ -35,12 +37,30 @@ pub(super) struct FileQuery {
 }
 
 /// Something that is wanted or not.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, ToSchema)]
 enum Switch {
-    #[serde(rename = "0", alias = "false")]
+    #[schema(rename = "0")]
     Off,
-    #[serde(rename = "1", alias = "true")]
+    #[schema(rename = "1")]
     On,
+}
+
+impl FromStr for Switch {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "0" | "false" => Ok(Self::Off),
+            "1" | "true" => Ok(Self::On),
+            _ => Err("has to be 0 or 1"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Switch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text_form::read(deserializer)
+    }
 }
 
 /// `GET /api/p2p/file/{id}`

@@ -19,6 +19,7 @@ use crate::record::{FileId, Order};
 use crate::web::conditions::{Validators, allow_change, restrict_change};
 use crate::web::error::ApiError;
 use crate::web::list;
+use crate::web::query;
 
 /// Which files to list.
 #[derive(Deserialize, IntoParams)]
@@ -27,6 +28,7 @@ pub(super) struct ListQuery {
     /// The most files to list; all of them without it. With a `name` there may be fewer, or none,
     /// and still a next page: only so many names are looked at for one answer.
     #[param(value_type = Option<usize>, minimum = 1, maximum = 18_446_744_073_709_551_615_usize)]
+    #[serde(default, deserialize_with = "query::number")]
     limit: Option<u64>,
     /// From which end on; the oldest first without it.
     #[param(inline)]
@@ -44,6 +46,7 @@ pub(super) struct ListQuery {
     /// Tell besides which files were removed since this moment: `listed_at` of an answer
     /// to a question of this kind.
     #[param(value_type = Option<usize>, maximum = 18_446_744_073_709_551_615_usize)]
+    #[serde(default, deserialize_with = "query::number")]
     removed_since: Option<u64>,
 }
 

@@ -21,11 +21,20 @@ use crate::peer_id::PeerId;
 use crate::record::{FileId, MAX_NAME_BYTES};
 use crate::web::body::RequestBody;
 use crate::web::error::ApiError;
+use crate::web::json::{self, Key, Others};
 use crate::web::list;
 
 /// The longest request, in bytes: a name may be written in escapes, of six bytes for each of its
 /// own, and has room beside it for all else.
 const MAX_BYTES: u64 = 6 * MAX_NAME_BYTES as u64 + 4096;
+
+/// The keys of a request.
+const KEYS: &[Key] = &[
+    Key::text("hash").or_null(),
+    Key::text("file_id").or_null(),
+    Key::text("peer_id").or_null(),
+    Key::text("original_name").or_null(),
+];
 
 /// What to keep: content by its hash, or a file by its id, which a peer may be named for.
 #[derive(Deserialize)]
@@ -113,8 +122,7 @@ pub(super) async fn keep(
 ) -> Result<(StatusCode, Json<KeepAnswer>), ApiError> {
     let ClientShare(client) = request.extensions_mut().remove().unwrap_or_default();
     let body = RequestBody::of_json(request, MAX_BYTES)?.read_all().await?;
-    let request = serde_json::from_slice::<KeepRequest>(&body);
-    let request = request.map_err(|e| ApiError::Keep(e.to_string()))?;
+    let request = json::read(&body, KEYS, Others::Refused).map_err(ApiError::Keep)?;
     let wanted = match find(&node, &request).await {
         Ok(wanted) => wanted,
         Err(error @ ApiError::Keep(_)) => return Err(error),

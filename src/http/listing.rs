@@ -4,12 +4,13 @@
 //! files there are and however slowly they are read.
 
 use std::future::ready;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::BoxError;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
@@ -21,6 +22,7 @@ use crate::node::searches::Searcher;
 use crate::peer::challenge::Prover;
 use crate::record::{FileId, FileRecord, Order};
 use crate::store::StoreError;
+use crate::text_form;
 use crate::web::list::Piece;
 
 /// How many records are read at once, at most.
@@ -51,13 +53,31 @@ pub(super) struct Listing {
 }
 
 /// An order by its name.
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, ToSchema)]
+#[schema(rename_all = "lowercase")]
 pub(super) enum OrderName {
     /// From the first one on.
     Oldest,
     /// From the last one back.
     Newest,
+}
+
+impl FromStr for OrderName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "oldest" => Ok(Self::Oldest),
+            "newest" => Ok(Self::Newest),
+            _ => Err("has to be oldest or newest"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for OrderName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text_form::read(deserializer)
+    }
 }
 
 impl From<OrderName> for Order {

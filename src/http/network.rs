@@ -26,6 +26,7 @@ use crate::store::StoreError;
 use crate::web::error::ApiError;
 use crate::web::file_type;
 use crate::web::list;
+use crate::web::query;
 
 /// The most files on one page.
 const MAX_LIMIT: usize = 1000;
@@ -42,6 +43,7 @@ pub(super) struct NetworkQuery {
     /// The most files on the page; at most 1000 count. There may be fewer and still a next page,
     /// where many peers hold them, or they have long names, or little memory is left.
     #[param(minimum = 1, maximum = 18_446_744_073_709_551_615_usize)]
+    #[serde(default, deserialize_with = "query::number")]
     limit: Option<usize>,
     /// From which end on; the oldest first without it.
     #[param(inline)]

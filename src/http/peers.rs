@@ -17,7 +17,9 @@ use crate::room::Room;
 use crate::web::body::RequestBody;
 use crate::web::clients::ClientAddress;
 use crate::web::error::ApiError;
+use crate::web::json;
 use crate::web::list;
+use crate::web::query;
 
 /// How many peers the answer to a registration names unless it is told a number.
 const SAMPLE: usize = 100;
@@ -75,6 +77,7 @@ pub(super) struct PeersAnswer {
 #[into_params(parameter_in = Query)]
 pub(super) struct IntroduceQuery {
     /// The most peers in the answer; 100 where it is not given, and at most 256 count.
+    #[serde(default, deserialize_with = "query::number")]
     limit: Option<usize>,
 }
 
@@ -177,8 +180,7 @@ pub(super) async fn introduce(
     let body = RequestBody::of_json(request, MAX_BYTES as u64)?
         .read_all()
         .await?;
-    let registration = serde_json::from_slice::<Registration>(&body);
-    let registration = registration.map_err(|e| ApiError::Registration(e.to_string()))?;
+    let registration = json::read_registration(&body)?;
     let id = registration.peer_id.parse().ok();
     let also_at = id.and_then(|id| elsewhere(&node, id, &registration));
     let met = node

@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use super::code::Code;
 use super::error_body::ErrorBody;
 use super::multipart::MultipartError;
+use super::query;
 use super::refusal::{Refusal, of_change, of_readiness, of_store};
 use crate::blob::BlobError;
 use crate::fetch::FetchError;
@@ -322,7 +323,7 @@ impl From<MultipartError> for ApiError {
 
 impl From<QueryRejection> for ApiError {
     fn from(rejection: QueryRejection) -> Self {
-        Self::Query(rejection.body_text())
+        Self::Query(query::wrong(&rejection))
     }
 }
 

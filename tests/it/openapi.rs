@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use url::Url;
 
+use crate::common::forms::uploaded;
 use crate::common::process::Node;
 use crate::common::raw_http::{get, head, send};
 use crate::common::venv;
@@ -51,6 +52,83 @@ fn each_path_takes_the_methods_of_the_document_and_no_other() {
             assert!(is_there, "{method} {path}");
         }
     }
+}
+
+/// What parsers say, which tells nobody what to change.
+const OF_PARSERS: [&str; 9] = [
+    "invalid type",
+    "invalid value",
+    "missing field",
+    "unknown field",
+    "unknown variant",
+    "duplicate field",
+    "EOF",
+    "invalid digit",
+    "deserialize",
+];
+
+/// Fails unless a request is refused with a message for people that has this word.
+fn assert_told(node: &Node, request: &[u8], word: &str) {
+    let answer = send(node.address, request);
+    let request = String::from_utf8_lossy(request);
+    assert_eq!(answer.status, 400, "{request}: {answer:?}");
+    let told = answer.json()["message"].to_string();
+    let of_parser = OF_PARSERS.iter().find(|it| told.contains(**it));
+    assert_eq!(of_parser, None, "{request}: {told}");
+    assert!(told.contains(word), "{request}: {told}");
+}
+
+#[test]
+fn what_is_wrong_with_a_body_or_a_query_is_told_by_its_key_and_never_as_a_parser_has_it() {
+    let (_dir, node) = start(&[]);
+    let file = uploaded(node.address, "a.txt", b"hello");
+    let document = document(node.address);
+    let (mut bodies, mut values) = (0, 0);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let mut target = path.clone();
+        for (segment, key) in [
+            ("{hash}", "hash"),
+            ("{peer}", "peer_id"),
+            ("{file}", "file_id"),
+            ("{id}", "file_id"),
+        ] {
+            target = target.replace(segment, file[key].as_str().unwrap());
+        }
+        for (method, operation) in item.as_object().unwrap() {
+            let method = method.to_uppercase();
+            let body = &operation["requestBody"]["content"]["application/json"];
+            if body.is_object() {
+                bodies += 1;
+                for (body, word) in [
+                    ("", "the body is empty"),
+                    ("{\n  \"peer_id\": x", "no JSON from line 2"),
+                    ("[1]", "one object in braces"),
+                    ("\"text\"", "one object in braces"),
+                    ("{\"file_id\": \"a\", \"peer_id\": [], \"address\": 1}", "`"),
+                ] {
+                    let length = format!("Content-Length: {}", body.len());
+                    let lines = ["Content-Type: application/json", &length];
+                    let head = head(&method, &target, &lines);
+                    assert_told(&node, &[&head, body.as_bytes()].concat(), word);
+                }
+            }
+            let parameters = operation["parameters"].as_array();
+            for parameter in parameters.into_iter().flatten() {
+                let (schema, name) = (&parameter["schema"], parameter["name"].as_str().unwrap());
+                let is_any_text =
+                    schema["enum"].is_null() && !schema["type"].to_string().contains("integer");
+                if parameter["in"] != "query" || is_any_text || method != "GET" {
+                    continue;
+                }
+                values += 1;
+                for query in [format!("{name}=x"), format!("{name}=1&{name}=1")] {
+                    let target = format!("{target}?{query}");
+                    assert_told(&node, &head(&method, &target, &[]), &format!("{name} "));
+                }
+            }
+        }
+    }
+    assert!(bodies >= 3 && values >= 8, "{bodies} {values}");
 }
 
 #[test]
