@@ -18,7 +18,7 @@ use super::file_view::FileView;
 use super::gate::ClientShare;
 use crate::name_form;
 use crate::node::Node;
-use crate::node::searches::Searcher;
+use crate::node::turns::Claimant;
 use crate::peer::challenge::Prover;
 use crate::record::{FileId, FileRecord, Order};
 use crate::store::StoreError;
@@ -256,8 +256,8 @@ impl Listing {
                 .min(fit)
                 .min(PAGE),
         };
-        let searcher = Searcher {
-            searches: self.node.searches(),
+        let searcher = Claimant {
+            turns: self.node.searches(),
             client: self.share.0.as_ref(),
         };
         // Without a name nothing is looked at in vain.

@@ -16,7 +16,7 @@ use super::listing::OrderName;
 use crate::hash::BlobHash;
 use crate::name_form;
 use crate::node::Node;
-use crate::node::searches::Searcher;
+use crate::node::turns::Claimant;
 use crate::node::view::{NetworkPage, Selection};
 use crate::peer::directory::{FileKey, Held};
 use crate::peer_id::PeerId;
@@ -129,8 +129,8 @@ pub(super) async fn list(
         limit,
         bytes: room.bytes(),
         look: LOOK,
-        searcher: Some(Searcher {
-            searches: node.searches(),
+        searcher: Some(Claimant {
+            turns: node.searches(),
             client: client.as_ref(),
         }),
     };

@@ -15,18 +15,19 @@ use utoipa::IntoParams;
 use super::gate::ClientShare;
 use super::remote;
 use crate::blob::BlobError;
+use crate::client_key::ClientKey;
 use crate::hash::BlobHash;
 use crate::name_form;
 use crate::node::Node;
-use crate::node::searches::Searcher;
+use crate::node::turns::Claimant;
 use crate::node::view::{NetworkPage, Selection};
 use crate::peer::directory::{FileKey, NetworkFile};
 use crate::peer::network::Network;
-use crate::record::{FileId, Order};
+use crate::record::{FileId, Order, PAGE_BYTES};
 use crate::web::content::Content;
 use crate::web::disposition;
 use crate::web::error::ApiError;
-use crate::web::transfers::{self, PASSING_ON, SENDING, TransferShare};
+use crate::web::transfers::{self, PASSING_ON, SENDING, Transfer, TransferShare};
 use crate::web::zip::{Archive, Member};
 
 /// How many files are taken at once of those in a folder, and looked at for them.
@@ -72,34 +73,19 @@ struct Source {
 /// `GET /api/p2p/zip`
 pub(super) async fn chosen(
     State(node): State<Arc<Node>>,
+    Extension(ClientShare(client)): Extension<ClientShare>,
     RawQuery(query): RawQuery,
     share: TransferShare,
     method: Method,
 ) -> Result<Response, ApiError> {
-    let (IdsQuery { mut id }, NameQuery { name }) = read(query);
+    let (IdsQuery { id }, NameQuery { name }) = read(query);
     if id.is_empty() {
         let message = "name the files by their ids, as in ?id=ID&id=ID";
         return Err(ApiError::Query(message.to_owned()));
     }
-    let mut archive = Archive::default();
-    let mut seen = HashSet::new();
-    id.retain(|id| seen.insert(id.clone()));
-    for id in id {
-        let id: FileId = id.parse().map_err(|_| ApiError::UnknownFile)?;
-        let file = match node.store().get(id).await? {
-            Some(own) => own.into(),
-            None => remote::with_id(&node, id)?.file,
-        };
-        archive.add(member(&node, file).await?)?;
-    }
-    send(
-        node,
-        archive,
-        &name.unwrap_or("files".to_owned()),
-        &method,
-        &share,
-    )
-    .await
+    let planned = Planned::of(of_ids(&node, id), &node, client.as_ref(), &share).await?;
+    let name = name.as_deref().unwrap_or("files");
+    send(node, planned, name, &method, &share).await
 }
 
 /// `GET /api/p2p/zip/{*folder}`: all files whose names begin with that of the folder and a slash.
@@ -113,23 +99,83 @@ pub(super) async fn folder(
 ) -> Result<Response, ApiError> {
     let Path(folder) = folder.map_err(|_| ApiError::UnknownFile)?;
     let folder = folder.trim_end_matches('/');
+    let searcher = Claimant {
+        turns: node.searches(),
+        client: client.as_ref(),
+    };
+    let archive = of_folder(&node, folder, searcher);
+    let planned = Planned::of(archive, &node, client.as_ref(), &share).await?;
+    let (_, NameQuery { name }) = read(query);
+    let last = folder.rsplit('/').next().unwrap_or(folder);
+    send(
+        node,
+        planned,
+        name.as_deref().unwrap_or(last),
+        &method,
+        &share,
+    )
+    .await
+}
+
+/// An archive of which all is known but the contents.
+struct Planned {
+    archive: Archive<Source>,
+    memory: Option<Transfer>,
+}
+
+impl Planned {
+    /// What `archive` comes to, which is begun when it is the client's turn: the names of its files
+    /// are counted once they are all there.
+    async fn of(
+        archive: impl Future<Output = Result<Archive<Source>, ApiError>>,
+        node: &Node,
+        client: Option<&ClientKey>,
+        share: &TransferShare,
+    ) -> Result<Self, ApiError> {
+        let claimant = Claimant {
+            turns: node.archives(),
+            client,
+        };
+        let _turn = claimant.turn().await;
+        let archive = archive.await?;
+        let memory = share.take_memory(archive.bytes())?;
+        Ok(Self { archive, memory })
+    }
+}
+
+async fn of_ids(node: &Node, mut ids: Vec<String>) -> Result<Archive<Source>, ApiError> {
+    let mut archive = Archive::default();
+    let mut seen = HashSet::new();
+    ids.retain(|id| seen.insert(id.clone()));
+    for id in ids {
+        let id: FileId = id.parse().map_err(|_| ApiError::UnknownFile)?;
+        let file = match node.store().get(id).await? {
+            Some(own) => own.into(),
+            None => remote::with_id(node, id)?.file,
+        };
+        archive.add(member(node, file).await?)?;
+    }
+    Ok(archive)
+}
+
+async fn of_folder(
+    node: &Node,
+    folder: &str,
+    searcher: Claimant<'_>,
+) -> Result<Archive<Source>, ApiError> {
     let begins = name_form::composed(&format!("{folder}/")).into_owned();
     let wanted = name_form::folded(&begins);
     let mut archive = Archive::default();
-    let searcher = Searcher {
-        searches: node.searches(),
-        client: client.as_ref(),
-    };
     let mut before = None;
     loop {
-        let page = page(&node, &wanted, before, searcher).await?;
+        let page = page(node, &wanted, before, searcher).await?;
         let NetworkPage { files, next, .. } = page;
         for held in files {
             if !name_form::composed(&held.file.name).starts_with(&begins) {
                 continue;
             }
             let id = held.file.id;
-            match member(&node, held.file).await {
+            match member(node, held.file).await {
                 // It was removed since it was listed.
                 Err(ApiError::Unobtainable(_)) if node.view().with_id(id).await?.is_empty() => {}
                 member => archive.add(member?)?,
@@ -143,9 +189,7 @@ pub(super) async fn folder(
     if archive.is_empty() {
         return Err(ApiError::UnknownFile);
     }
-    let last = || folder.rsplit('/').next().unwrap_or(folder).to_owned();
-    let (_, NameQuery { name }) = read(query);
-    send(node, archive, &name.unwrap_or_else(last), &method, &share).await
+    Ok(archive)
 }
 
 /// Of several that are called alike the newest comes first, and has the name as it is.
@@ -153,7 +197,7 @@ async fn page(
     node: &Node,
     name: &str,
     before: Option<FileKey>,
-    searcher: Searcher<'_>,
+    searcher: Claimant<'_>,
 ) -> Result<NetworkPage, ApiError> {
     let wanted = Selection {
         order: Order::NewestFirst,
@@ -161,7 +205,7 @@ async fn page(
         before,
         name: Some(name),
         limit: PAGE,
-        bytes: usize::MAX,
+        bytes: PAGE_BYTES,
         look: LOOK,
         searcher: Some(searcher),
     };
@@ -201,7 +245,7 @@ async fn member(node: &Node, file: NetworkFile) -> Result<Member<Source>, ApiErr
 
 async fn send(
     node: Arc<Node>,
-    archive: Archive<Source>,
+    Planned { archive, memory }: Planned,
     name: &str,
     method: &Method,
     share: &TransferShare,
@@ -234,7 +278,10 @@ async fn send(
     let name = name.strip_suffix(".zip").unwrap_or(name);
     let disposition = disposition::attachment(&format!("{name}.zip"));
     headers.insert(header::CONTENT_DISPOSITION, disposition);
-    Ok(transfers::during(transfer, response))
+    Ok(transfers::during(
+        transfer,
+        transfers::during(memory, response),
+    ))
 }
 
 /// Opens a content when its turn has come; one that is longer or shorter than was promised has

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::view::{Selection, View};
 use crate::peer::network::Network;
 use crate::peer_id::PeerId;
-use crate::record::Order;
+use crate::record::{Order, PAGE_BYTES};
 use crate::revision::Revision;
 use crate::store::{Store, StoreError};
 
@@ -135,7 +135,7 @@ impl View<'_> {
                 before: None,
                 name: None,
                 limit: PAGE,
-                bytes: usize::MAX,
+                bytes: PAGE_BYTES,
                 look: LOOK,
                 searcher: None,
             });

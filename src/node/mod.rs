@@ -30,11 +30,11 @@ use crate::web::Connections;
 use crate::web::server;
 
 mod count;
-pub mod searches;
+pub mod turns;
 pub mod view;
 
 use count::{Count, Everything};
-use searches::Searches;
+use turns::Turns;
 use view::View;
 
 /// How a node is set up.
@@ -80,6 +80,9 @@ pub const UPLOAD_EXPIRY: Duration = Duration::from_hours(72);
 /// How long a start waits for what it knew of peers: the disk may have more to do.
 const RECALLING: Duration = Duration::from_secs(1);
 
+/// How many archives are put together at once.
+const ARCHIVES: usize = 4;
+
 /// A node, as the surfaces see it.
 pub struct Node {
     store: Store,
@@ -90,7 +93,8 @@ pub struct Node {
     keeper: Arc<Keeper>,
     uploads: Arc<Uploads>,
     count: Arc<Count>,
-    searches: Searches,
+    searches: Turns,
+    archives: Turns,
     options: Options,
     shutting_down: watch::Sender<bool>,
     connections: Arc<Connections>,
@@ -130,7 +134,8 @@ impl Node {
             keeper: Arc::new(keeper),
             uploads: Arc::new(uploads),
             count: Arc::default(),
-            searches: Searches::default(),
+            searches: Turns::new(1),
+            archives: Turns::new(ARCHIVES),
             options,
             shutting_down: watch::Sender::new(false),
             connections: Arc::default(),
@@ -215,9 +220,15 @@ impl Node {
         }
     }
 
-    /// The searches by name that are under way.
-    pub fn searches(&self) -> &Searches {
+    /// Turns at searches by name: each of them is a look at some names, and one looks at a time, so
+    /// that a processor is free for whoever wants anything else.
+    pub fn searches(&self) -> &Turns {
         &self.searches
+    }
+
+    /// Turns at putting archives together, which gathers the names of all their files.
+    pub fn archives(&self) -> &Turns {
+        &self.archives
     }
 
     /// How many files the network holds: as many as are listed, exact up to a thousand, and beyond

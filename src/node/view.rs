@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::searches::Searcher;
+use super::turns::Claimant;
 use crate::name_form;
 use crate::peer::directory::{Directory, FileKey, Held};
 use crate::peer_id::PeerId;
@@ -43,7 +43,7 @@ pub struct Selection<'a> {
     /// About how many are looked at for them at most.
     pub look: usize,
     /// Whose turn it has to be where many are looked at; None where whoever wants them has it.
-    pub searcher: Option<Searcher<'a>>,
+    pub searcher: Option<Claimant<'a>>,
 }
 
 /// Some files in the order of their keys, each with all who hold its content. Of those that

@@ -131,7 +131,7 @@ pub(crate) enum ApiError {
     ReadOnlyToken,
     #[error("too many requests came from this address")]
     TooOften(TooOften),
-    #[error("no more files can be open for what clients send and receive")]
+    #[error("there are no more open files, or no more memory, for what clients send and receive")]
     Shortage,
     #[error("the node is shutting down")]
     ShuttingDown,

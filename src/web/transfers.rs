@@ -1,8 +1,8 @@
 //! Who sends or receives long content: each transfer holds files open, or connections to peers,
 //! beside the connection of its client, and all of them together have a share of the files that
-//! may be open.
+//! may be open. The names of what is in archives on their way have a share of memory.
 //!
-//! One client has a quarter of that. Where all is taken, a transfer that stands still gives way
+//! One client has a quarter of either. Where all is taken, a transfer that stands still gives way
 //! to a newcomer, or one of whoever has far more than the newcomer; who finds nothing is refused.
 //! Clients behind gateways that are trusted are told apart; this machine is many.
 
@@ -36,29 +36,42 @@ const STILL: Duration = Duration::from_secs(10);
 /// The most files of transfers that have given way and not ended yet.
 const MAX_LEAVING: usize = 16;
 
+/// What memory is counted in, in bytes.
+const MEMORY_UNIT: usize = 64 << 10;
+/// How much of it all archives take together, beside those that have given way.
+const MEMORY: usize = (128 << 20) / MEMORY_UNIT;
+const MAX_LEAVING_MEMORY: usize = MEMORY / 8;
+
 /// All transfers.
 pub(super) struct Transfers {
-    /// How many files all hold together, and one client.
+    files: Arc<Budget>,
+    memory: Arc<Budget>,
+}
+
+/// Something that transfers hold, and how much of it there is.
+struct Budget {
+    /// How much all hold together, one client, and those that have given way.
     all: usize,
     each: usize,
+    leaving: usize,
     table: Mutex<Table>,
 }
 
 #[derive(Default)]
 struct Table {
     transfers: HashMap<u64, Entry>,
-    /// How many files each client holds.
+    /// How much each client holds.
     held: HashMap<Option<IpAddr>, usize>,
-    /// How many all hold.
+    /// How much all hold.
     taken: usize,
-    /// How many are held by those that have given way.
+    /// How much is held by those that have given way.
     leaving: usize,
     last: u64,
 }
 
 struct Entry {
     client: Option<IpAddr>,
-    files: usize,
+    amount: usize,
     seat: Arc<Seat>,
 }
 
@@ -71,11 +84,11 @@ pub(super) struct Asker {
     pub(super) client: Option<IpAddr>,
 }
 
-/// A transfer, whose files are given back on drop.
+/// A transfer, which gives back on drop what it holds.
 pub(crate) struct Transfer {
     number: u64,
-    files: usize,
-    transfers: Arc<Transfers>,
+    amount: usize,
+    budget: Arc<Budget>,
 }
 
 /// The share of whoever sends a request; all is its own where nobody counts, as in tests without
@@ -92,14 +105,30 @@ impl TransferShare {
     /// A transfer with so many files; None where nobody counts. Fails where there are none left
     /// for whoever asks.
     pub(crate) fn take(&self, files: usize) -> Result<Option<Transfer>, ApiError> {
+        self.take_of(|it| &it.files, files)
+    }
+
+    /// An archive whose names take so many bytes of memory while it is sent; the same else.
+    pub(crate) fn take_memory(&self, bytes: usize) -> Result<Option<Transfer>, ApiError> {
+        self.take_of(|it| &it.memory, bytes.div_ceil(MEMORY_UNIT))
+    }
+
+    fn take_of(
+        &self,
+        which: impl FnOnce(&Transfers) -> &Arc<Budget>,
+        amount: usize,
+    ) -> Result<Option<Transfer>, ApiError> {
         let Self(asker) = self;
-        asker.as_ref().map(|it| it.take(files)).transpose()
+        let asker = asker.as_ref();
+        asker
+            .map(|it| it.take(which(&it.transfers), amount))
+            .transpose()
     }
 
     /// Fails as [`TransferShare::take`] would, and takes nothing.
     pub(crate) fn check(&self, files: usize) -> Result<(), ApiError> {
         let Self(asker) = self;
-        let has_room = asker.as_ref().is_none_or(|it| it.has_room(files));
+        let has_room = asker.as_ref().is_none_or(|it| it.has_files(files));
         has_room.then_some(()).ok_or(ApiError::Shortage)
     }
 }
@@ -122,49 +151,55 @@ pub(crate) fn during(transfer: Option<Transfer>, answer: Response) -> Response {
 
 impl Transfers {
     /// So many files for all.
-    pub(super) fn new(all: usize) -> Arc<Self> {
+    pub(super) fn new(files: usize) -> Arc<Self> {
+        Arc::new(Self {
+            files: Budget::new(files, (files / 4).max(PASSING_ON), MAX_LEAVING),
+            memory: Budget::new(MEMORY, MEMORY / 4, MAX_LEAVING_MEMORY),
+        })
+    }
+}
+
+impl Budget {
+    fn new(all: usize, each: usize, leaving: usize) -> Arc<Self> {
         Arc::new(Self {
             all,
-            each: (all / 4).max(PASSING_ON).min(all),
+            each: each.min(all),
+            leaving,
             table: Mutex::default(),
         })
     }
 }
 
 impl Asker {
-    fn take(&self, files: usize) -> Result<Transfer, ApiError> {
-        let Self {
-            transfers,
-            seat,
-            client,
-        } = self;
-        let mut table = transfers.table.lock();
+    fn take(&self, budget: &Arc<Budget>, amount: usize) -> Result<Transfer, ApiError> {
+        let client = self.client;
+        let mut table = budget.table.lock();
         loop {
-            let is_own = client.is_some() && table.held(*client) + files > transfers.each;
+            let is_own = client.is_some() && table.held(client) + amount > budget.each;
             let gives_way = if is_own {
-                table.stillest(|entry| entry.client == *client, STILL)
-            } else if table.taken + files > transfers.all {
-                table.gives_way_to(*client, files)
+                table.stillest(|entry| entry.client == client, STILL)
+            } else if table.taken + amount > budget.all {
+                table.gives_way_to(client, amount)
             } else {
                 break;
             };
-            let gives_way = gives_way.filter(|_| table.leaving + files <= MAX_LEAVING);
+            let gives_way = gives_way.filter(|_| table.leaving + amount <= budget.leaving);
             table.end(gives_way.ok_or(ApiError::Shortage)?);
         }
         Ok(Transfer {
-            number: table.begin(*client, files, Arc::clone(seat)),
-            files,
-            transfers: Arc::clone(transfers),
+            number: table.begin(client, amount, Arc::clone(&self.seat)),
+            amount,
+            budget: Arc::clone(budget),
         })
     }
 
-    fn has_room(&self, files: usize) -> bool {
-        let (client, transfers) = (self.client, &self.transfers);
-        let table = transfers.table.lock();
+    fn has_files(&self, files: usize) -> bool {
+        let (client, budget) = (self.client, &self.transfers.files);
+        let table = budget.table.lock();
         let is_own = |entry: &Entry| entry.client == client;
-        let fits = client.is_none() || table.held(client) + files <= transfers.each;
-        let fits_all = table.taken + files <= transfers.all;
-        let may_end = table.leaving + files <= MAX_LEAVING;
+        let fits = client.is_none() || table.held(client) + files <= budget.each;
+        let fits_all = table.taken + files <= budget.all;
+        let may_end = table.leaving + files <= budget.leaving;
         (fits || may_end && table.stillest(is_own, STILL).is_some())
             && (fits_all || may_end && table.gives_way_to(client, files).is_some())
     }
@@ -175,13 +210,13 @@ impl Table {
         self.held.get(&client).copied().unwrap_or(0)
     }
 
-    fn begin(&mut self, client: Option<IpAddr>, files: usize, seat: Arc<Seat>) -> u64 {
+    fn begin(&mut self, client: Option<IpAddr>, amount: usize, seat: Arc<Seat>) -> u64 {
         self.last += 1;
-        self.taken += files;
-        *self.held.entry(client).or_default() += files;
+        self.taken += amount;
+        *self.held.entry(client).or_default() += amount;
         let entry = Entry {
             client,
-            files,
+            amount,
             seat,
         };
         self.transfers.insert(self.last, entry);
@@ -196,9 +231,9 @@ impl Table {
         stillest.map(|(_, number)| number)
     }
 
-    /// Which transfer ends for one of a client with so many files: one that stands still, of
+    /// Which transfer ends for one of a client that holds so much: one that stands still, of
     /// whoever has the most, else one of the address that has far more than this client would.
-    fn gives_way_to(&self, client: Option<IpAddr>, files: usize) -> Option<u64> {
+    fn gives_way_to(&self, client: Option<IpAddr>, amount: usize) -> Option<u64> {
         let standing = self
             .transfers
             .values()
@@ -209,25 +244,25 @@ impl Table {
         }
         let of_addresses = self.held.iter().filter(|(it, _)| it.is_some());
         let (most, held) = of_addresses.max_by_key(|(_, held)| **held)?;
-        if *held <= 2 * (self.held(client) + files) {
+        if *held <= 2 * (self.held(client) + amount) {
             return None;
         }
         self.stillest(|entry| entry.client == *most, Duration::ZERO)
     }
 
-    /// Ends a transfer, with the connection that it goes over; its files are closed soon.
+    /// Ends a transfer, with the connection that it goes over; what it holds is free soon.
     fn end(&mut self, number: u64) {
         if let Some(entry) = self.remove(number) {
-            self.leaving += entry.files;
+            self.leaving += entry.amount;
             entry.seat.give_way();
         }
     }
 
     fn remove(&mut self, number: u64) -> Option<Entry> {
         let entry = self.transfers.remove(&number)?;
-        self.taken -= entry.files;
+        self.taken -= entry.amount;
         if let Some(held) = self.held.get_mut(&entry.client) {
-            *held -= entry.files;
+            *held -= entry.amount;
             if *held == 0 {
                 self.held.remove(&entry.client);
             }
@@ -238,10 +273,10 @@ impl Table {
 
 impl Drop for Transfer {
     fn drop(&mut self) {
-        let mut table = self.transfers.table.lock();
+        let mut table = self.budget.table.lock();
         if table.remove(self.number).is_none() {
             // It has given way.
-            table.leaving -= self.files;
+            table.leaving -= self.amount;
         }
     }
 }
@@ -287,15 +322,15 @@ mod tests {
 
         fn ask(&self, client: Option<IpAddr>, files: usize) -> Option<Begun> {
             let (asker, taken) = self.asker(client);
-            Some((asker.take(files).ok()?, taken))
+            Some((asker.take(&self.transfers.files, files).ok()?, taken))
         }
 
         fn has_room(&self, client: Option<IpAddr>) -> bool {
-            self.asker(client).0.has_room(SENDING)
+            self.asker(client).0.has_files(SENDING)
         }
 
         fn taken(&self) -> (usize, usize) {
-            let table = self.transfers.table.lock();
+            let table = self.transfers.files.table.lock();
             (table.taken, table.leaving)
         }
     }
@@ -320,7 +355,7 @@ mod tests {
         assert_eq!(asking.taken(), (24, 0));
         drop((own, other));
         assert_eq!(asking.taken(), (0, 0));
-        assert!(asking.transfers.table.lock().held.is_empty());
+        assert!(asking.transfers.files.table.lock().held.is_empty());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use crate::common::content::content;
 use crate::common::forms::{field, file, form, upload, uploaded};
 use crate::common::process::{Node, until};
-use crate::common::raw_http::{connect, get, head};
+use crate::common::raw_http::{connect, get, head, send};
 
 const MIB: usize = 1 << 20;
 const CLIENTS: usize = 600;
@@ -16,6 +16,10 @@ const MOST_KIB: u64 = 420 << 10;
 /// the node: no more than the room of all pieces.
 const LISTS: usize = 150;
 const MOST_OF_LISTS_KIB: u64 = 340 << 10;
+/// Clients that want archives, and the most that the node takes for them: what it counts of the
+/// names in them, as much again where those of four are put together, and what it holds itself.
+const ARCHIVES: usize = 50;
+const MOST_OF_ARCHIVES_KIB: u64 = 260 << 10;
 /// So many clients as take all that room, and what each more may take beside it: the entries that
 /// it has begun to read, and the connection.
 const CROWD: usize = 700;
@@ -97,6 +101,43 @@ fn lists_that_nobody_reads() {
             (node.resident_memory() < before + GIVEN_BACK_KIB).then_some(())
         });
     }
+}
+
+/// An archive holds the names of what is in it as long as it is sent, so only some are sent at
+/// once; others are refused, and have theirs as soon as those have gone.
+#[test]
+fn archives_that_nobody_reads() {
+    const FILES: usize = 1000;
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--log=warn", "--durability=relaxed"]);
+    let folders = format!("long/{}", format!("{:d<250}/", "").repeat(16));
+    for number in 0..FILES {
+        let name = format!("{folders}{number}");
+        uploaded(node.address, &name, b"");
+    }
+    // The newest is the first one in an archive.
+    uploaded(
+        node.address,
+        &format!("{folders}first"),
+        &content(1, 64 * MIB),
+    );
+    let before = node.peak_memory();
+    let clients = standing_still(&node, "/api/p2p/zip/long", ARCHIVES);
+    let most = node.peak_memory();
+    println!("{before} KiB, {most} KiB");
+    assert!(most < MOST_OF_ARCHIVES_KIB, "{most} KiB");
+    let refused = |client: &&TcpStream| {
+        let mut status = [0; 12];
+        client.peek(&mut status).unwrap();
+        status == *b"HTTP/1.1 503"
+    };
+    let refused = clients.iter().filter(refused).count();
+    assert!((1..ARCHIVES).contains(&refused), "{refused}");
+    drop(clients);
+    let wanted = head("HEAD", "/api/p2p/zip/long", &[]);
+    until("the others have gone", || {
+        (send(node.address, &wanted).status == 200).then_some(())
+    });
 }
 
 /// Where the room of all pieces is taken, each client more takes little, also of a list whose

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use larder::blob::memory::MemoryBlobs;
 use larder::hash::BlobHash;
@@ -27,6 +27,10 @@ use crate::common::indexing::add;
 
 /// More than are looked at for one answer.
 const MANY: usize = 12_000;
+/// How many questions one client asks at once.
+const MANY_AT_ONCE: usize = 9;
+const CLIENT: [u8; 4] = [10, 0, 0, 1];
+const OTHER: [u8; 4] = [10, 0, 0, 2];
 
 /// A node with so many files, of which the first and the last have a name of their own.
 async fn with_many() -> Arc<Node> {
@@ -107,8 +111,8 @@ async fn a_search_without_a_limit_finds_all_at_once() {
     assert_eq!((found.len(), pages), (MANY, 1));
 }
 
-/// Asks as who comes from this address.
-async fn search_from(router: Router, address: [u8; 4], path: &str) {
+/// Asks as who comes from this address, and returns the status once all of the answer is there.
+async fn ask_from(router: Router, address: [u8; 4], path: &str) -> StatusCode {
     let ip = address.into();
     let mut request = Request::get(path).body(Body::empty()).unwrap();
     request.extensions_mut().insert(ClientAddress {
@@ -117,8 +121,38 @@ async fn search_from(router: Router, address: [u8; 4], path: &str) {
         share: Some(ip),
     });
     let answer = router.oneshot(request).await.unwrap();
-    assert_eq!(answer.status(), 200);
+    let status = answer.status();
     answer.into_body().collect().await.unwrap();
+    status
+}
+
+/// How many of many questions of one client had their answers before others, which are asked after
+/// them and one after the other, had theirs.
+async fn answered_before(
+    node: &Arc<Node>,
+    (many, status): (&'static str, u16),
+    (other, paths): ([u8; 4], &[&str]),
+) -> usize {
+    let router = serving(Arc::clone(node));
+    let ended = Arc::new(AtomicUsize::new(0));
+    let mut questions = JoinSet::new();
+    for _ in 0..MANY_AT_ONCE {
+        let (router, ended) = (router.clone(), Arc::clone(&ended));
+        questions.spawn(async move {
+            assert_eq!(ask_from(router, CLIENT, many).await, status);
+            ended.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    // All of them wait for something by then, or have ended.
+    tokio::task::yield_now().await;
+    for path in paths {
+        ask_from(router.clone(), other, path).await;
+    }
+    let before = ended.load(Ordering::Relaxed);
+    while let Some(asked) = questions.join_next().await {
+        asked.unwrap();
+    }
+    before
 }
 
 /// The files that a stranger tells of.
@@ -133,36 +167,38 @@ fn told(number: u32) -> NetworkFile {
     }
 }
 
-#[tokio::test]
-async fn however_many_searches_one_client_sends_another_waits_for_one_of_them_at_a_time() {
-    const MANY_AT_ONCE: usize = 30;
+/// A node with what looks are long at: many files of its own, and many of a stranger.
+async fn with_much_to_look_at() -> Arc<Node> {
     let node = with_many().await;
     let stranger = PeerId::of_public_key(&[1; 32]);
     for number in 0..3000 {
         let put = node.network().directory.put(stranger, told(number));
         put.unwrap();
     }
-    for path in [
-        "/api/p2p/files?name=zzzz&limit=1",
-        "/api/p2p/network?name=zzzz",
-        "/api/p2p/network?name=zzzz&order=newest",
+    node
+}
+
+#[tokio::test]
+async fn however_many_searches_one_client_sends_another_waits_for_one_of_them_at_a_time() {
+    let node = with_much_to_look_at().await;
+    for (path, status) in [
+        ("/api/p2p/files?name=zzzz&limit=1", 200),
+        ("/api/p2p/network?name=zzzz", 200),
+        ("/api/p2p/network?name=zzzz&order=newest", 200),
+        ("/api/p2p/zip/zzzz", 404),
     ] {
-        let router = serving(Arc::clone(&node));
-        let ended = Arc::new(AtomicUsize::new(0));
-        let mut searches = JoinSet::new();
-        for _ in 0..MANY_AT_ONCE {
-            let (router, ended) = (router.clone(), Arc::clone(&ended));
-            searches.spawn(async move {
-                search_from(router, [10, 0, 0, 1], path).await;
-                ended.fetch_add(1, Ordering::Relaxed);
-            });
-        }
-        // All of them wait for something by then, or have ended.
-        tokio::task::yield_now().await;
-        search_from(router, [10, 0, 0, 2], path).await;
-        let before = ended.load(Ordering::Relaxed);
+        let before = answered_before(&node, (path, status), (OTHER, &[path])).await;
         assert!(before < MANY_AT_ONCE / 3, "{path}: {before} came before");
-        while searches.join_next().await.is_some() {}
-        assert_eq!(ended.load(Ordering::Relaxed), MANY_AT_ONCE);
     }
+}
+
+/// A search takes as many looks as an archive: were those put together at once, all would be
+/// there with the first search.
+#[tokio::test]
+async fn a_client_finds_what_it_searches_for_while_it_waits_for_many_archives() {
+    let node = with_much_to_look_at().await;
+    let archive = ("/api/p2p/zip/zzzz", 404);
+    let search = "/api/p2p/network?name=zzzz";
+    let before = answered_before(&node, archive, (CLIENT, &[search, search])).await;
+    assert!(before < MANY_AT_ONCE / 2, "{before} came before");
 }
