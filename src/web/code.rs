@@ -26,6 +26,7 @@ pub(crate) enum Code {
     FileNameTooLong,
     FileRemoved,
     FileSizeLimit,
+    HeadTooLarge,
     HostNotAllowed,
     HttpsOnly,
     Internal,
@@ -105,6 +106,7 @@ impl Code {
             Self::ContentEncoded | Self::WrongContentType => S::UNSUPPORTED_MEDIA_TYPE,
             Self::RangeNotSatisfiable => S::RANGE_NOT_SATISFIABLE,
             Self::HostNotAllowed => S::MISDIRECTED_REQUEST,
+            Self::HeadTooLarge => S::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::TooManyKeeps | Self::TooManyRequests | Self::TooManyUploads => {
                 S::TOO_MANY_REQUESTS
             }

@@ -4,6 +4,7 @@
 //! archives, refusals, and the log and the counters of requests. It knows no route and no node.
 
 mod accepting;
+mod bad_heads;
 pub(crate) mod body;
 pub mod byte_range;
 mod byteranges;

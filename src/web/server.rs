@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::accepting::{Accepted, Accepting};
+use super::bad_heads::{Asked, WithReasons};
 use super::clients::Gateways;
 use super::counted::{Connections, Counted};
 use super::framing;
@@ -240,7 +241,10 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let stall_timeout = options.stall_timeout;
     let head_timeout = options.head_timeout;
     let options = Arc::clone(options);
+    let own = Asked::default();
+    let stream = WithReasons::over(stream, Arc::clone(&seat), own.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
+        own.note();
         let running = seat.run(request.method().is_safe());
         let address = options.gateways.client(client, request.headers());
         let asker = Asker {

@@ -157,7 +157,15 @@ fn refusals_before_any_route_have_codes_of_the_document() {
         &["Transfer-Encoding: gzip, chunked"],
     );
     let two_hosts = head("GET", "/health", &["Host: localhost", "Host: localhost"]);
+    let long = head("GET", "/health", &[&format!("X: {}", "a".repeat(33_000))]);
+    let fields: Vec<_> = (0..101).map(|n| format!("X-{n}: a")).collect();
+    let fields: Vec<_> = fields.iter().map(String::as_str).collect();
+    let many = head("GET", "/health", &fields);
+    let no_http = b"GET /health HTTP/1.1\r\nno field\r\n\r\n".to_vec();
     for (request, path, method, code) in [
+        (long, "/health", "get", "head_too_large"),
+        (many, "/health", "get", "head_too_large"),
+        (no_http, "/health", "get", "bad_request"),
         (coded, "/api/p2p/upload", "post", "transfer_coded"),
         (two_hosts, "/health", "get", "bad_request"),
     ] {

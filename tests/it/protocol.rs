@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::common::forms::uploaded;
 use crate::common::process::{Node, start};
-use crate::common::raw_http::{connect, get, head, send};
+use crate::common::raw_http::{connect, get, head, read_answer, send};
 
 const METHODS: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "OTHER",
@@ -195,6 +195,28 @@ fn who_takes_no_coding_that_there_is_is_answered_as_if_it_had_not_said_so() {
         (listed.status, listed.json()["file_count"].as_u64()),
         (200, Some(1))
     );
+}
+
+#[test]
+fn a_head_that_cannot_be_read_is_told_so_and_no_content_that_looks_like_that_is_touched() {
+    let (_dir, node) = start();
+    let refusal = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n";
+    let bytes = refusal.repeat(5000);
+    let file = uploaded(node.address, "a.txt", &bytes);
+    let path = format!("/api/p2p/file/{}", file["file_id"].as_str().unwrap());
+    let begin = format!("Range: bytes=0-{}", refusal.len() - 1);
+    let mut stream = connect(node.address);
+    let mut ask = |request: &[u8]| {
+        stream.write_all(request).unwrap();
+        read_answer(&mut stream, false)
+    };
+    for _ in 0..3 {
+        assert!(ask(&head("GET", &path, &[])).body == bytes);
+        assert_eq!(ask(&head("GET", &path, &[&begin])).body, refusal);
+    }
+    // What comes behind them on the same connection.
+    let long = head("GET", "/health", &[&format!("X: {}", "a".repeat(33_000))]);
+    assert_eq!(ask(&long).refusal(), (431, "head_too_large".to_owned()));
 }
 
 #[test]

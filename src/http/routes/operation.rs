@@ -35,8 +35,9 @@ pub(super) struct Operation {
 }
 
 /// The refusals that every request may meet.
-const ALWAYS: [Code; 10] = [
+const ALWAYS: [Code; 11] = [
     Code::BadRequest,
+    Code::HeadTooLarge,
     Code::HttpsOnly,
     Code::TransferCoded,
     Code::TooManyConnections,
