@@ -11,6 +11,7 @@ import { Listing } from './listing.js'
 import { place } from './place.js'
 import { mayRead, mayWrite } from './rights.js'
 import { LongList } from './rows.js'
+import { pattern } from './searched.js'
 
 // How many files are read at once, and where all have to be there to be put in order.
 const PIECE = 200
@@ -97,6 +98,8 @@ const wantedOrder = () => document.getElementById('sort').value
 // Whether a file would be listed now, if it is there.
 function covers(file) {
   if (folder() !== '') return file.name.startsWith(`${folder()}/`)
+  const wanted = pattern(searched())
+  if (wanted) return wanted.means(file.name)
   return file.name.toLowerCase().includes(searched().toLowerCase())
 }
 
@@ -105,7 +108,7 @@ function afresh() {
   const order = wantedOrder()
   const isSorted = order in SORTED
   const size = isSorted ? LARGE_PIECE : PIECE
-  const name = folder() === '' ? searched() : `${folder()}/`
+  const name = folder() === '' ? pattern(searched())?.part ?? searched() : `${folder()}/`
   listing = new Listing(name, ORDERS.includes(order) ? order : 'newest', size)
   silent = 0
   return readWhatIsSeen()
@@ -160,7 +163,10 @@ export async function showKeeps() {
 
 // What is shown of all that was found.
 function listed() {
-  const items = searched() === '' ? found.inside(folder()) : found.everywhere()
+  const wanted = pattern(searched())
+  const all = searched() === '' ? found.inside(folder()) : found.everywhere()
+  // The node finds all that has a part of the pattern.
+  const items = wanted ? all.filter((file) => wanted.means(file.name)) : all
   const order = SORTED[wantedOrder()]
   return order ? items.sort(order) : items
 }
@@ -217,11 +223,12 @@ function focusAgain(list, action) {
 function told(number) {
   const searching = searched() !== ''
   const { isWhole, total } = listing
+  if (number === 0 && searching && !isWhole && silent >= MOST_SILENT) return 'None is found yet.'
   if (number === 0 && !isWhole) return mayRead() ? 'looking…' : 'Files are told once you have entered a token.'
   if (number === 0 && folder() !== '') return 'Nothing is in this folder.'
   if (number === 0) return searching ? 'No file has such a name.' : 'Nothing is here yet.'
   const files = count(number, 'file', 'files')
   if (folder() !== '') return isWhole ? files : `at least ${files}`
-  if (searching) return isWhole ? `${files} found` : `more than ${files} found`
+  if (searching) return isWhole ? `${files} found` : `at least ${files} found`
   return isWhole ? files : `about ${count(total, 'file', 'files')}`
 }

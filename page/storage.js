@@ -11,7 +11,9 @@ export function showStorage(status) {
   place.replaceChildren(
     element('p', { class: 'figure' },
       element('strong', {}, bytes(status.blob_bytes)), ' kept for ',
-      count(status.local_files, 'file', 'files')),
+      count(status.local_files, 'file', 'files'),
+      // The list has those once that are one to people.
+      status.local_files > status.blobs ? ', each upload counted' : ''),
     status.room_bytes > 0 ? element('p', {}, `Room for ${bytes(status.room_bytes)} more`) : '',
     percentSaved(status.blob_bytes, saved) > 0 ? ring(status.blob_bytes, saved) : '',
     element('ul', { class: 'legend' },

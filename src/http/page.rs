@@ -26,7 +26,7 @@ struct Asset {
 }
 
 /// The files of `page/`, by the names that they refer to each other with.
-const ASSETS: [Asset; 31] = [
+const ASSETS: [Asset; 32] = [
     html("index.html", include_bytes!("../../page/index.html")),
     css("style.css", include_bytes!("../../page/style.css")),
     svg("icon.svg", include_bytes!("../../page/icon.svg")),
@@ -55,6 +55,7 @@ const ASSETS: [Asset; 31] = [
     js("rights.js", include_bytes!("../../page/rights.js")),
     js("rows.js", include_bytes!("../../page/rows.js")),
     js("saving.js", include_bytes!("../../page/saving.js")),
+    js("searched.js", include_bytes!("../../page/searched.js")),
     js(
         "shared_text.js",
         include_bytes!("../../page/shared_text.js"),

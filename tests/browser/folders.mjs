@@ -45,6 +45,20 @@ await visit(url, async (page) => {
   const search = page.getByRole('searchbox', { name: 'Search files by name' })
   await search.fill('b.jpg')
   await row(page, 'Files', 'photos/2026 & more/b.jpg').waitFor()
+  // Patterns are those of commands, wherever a file lies where they have no slash.
+  for (const [wanted, told, names] of [
+    ['*.JPG', '3 files found', ['photos/2026 & more/b.jpg', 'photos/2026 & more/c #1.jpg', 'photos/a.jpg']],
+    ['?.jpg', '2 files found', ['photos/2026 & more/b.jpg', 'photos/a.jpg']],
+    ['photos/*.jpg', '1 file found', ['photos/a.jpg']],
+    ['photos/**/*.jpg', '3 files found', ['photos/2026 & more/b.jpg', 'photos/2026 & more/c #1.jpg', 'photos/a.jpg']],
+    ['*', '5 files found', ['minutes.txt', 'photos/a.jpg']],
+    ['*.none', 'No file has such a name.', []],
+  ]) {
+    await search.fill(wanted)
+    await page.getByText(told, { exact: true }).waitFor()
+    for (const name of names) await row(page, 'Files', name).waitFor()
+    assert.equal(await files.getByRole('listitem').count(), Number.parseInt(told) || 0, wanted)
+  }
   await search.fill('')
   for (const it of ['notes.txt', 'minutes.txt']) await row(page, 'Files', it).getByRole('checkbox').check()
   const bar = page.locator('#chosen')
