@@ -316,3 +316,26 @@ async fn by_file_id(node: &Node, file: &str) -> Result<Wanted, ApiError> {
     let (peer, naming) = (peer.ok_or(ApiError::UnknownFile)?, Naming::File);
     Ok(Wanted { peer, file, naming })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_the_keys_that_people_are_told_of() {
+        let all = serde_json::json!({
+            "hash": "", "file_id": "", "peer_id": "", "original_name": "",
+        });
+        json::assert_all(KEYS, &all);
+        // No key has to be there, and each that there is stands in this.
+        let KeepRequest {
+            hash: Some(_),
+            file_id: Some(_),
+            peer_id: Some(_),
+            original_name: Some(_),
+        } = serde_json::from_value(all).unwrap()
+        else {
+            panic!("a key is not read");
+        };
+    }
+}

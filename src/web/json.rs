@@ -145,9 +145,31 @@ fn wrong(body: &[u8], keys: &[Key], others: Others) -> String {
         .unwrap_or_else(|| "a key stands in it twice".to_owned())
 }
 
+/// Fails unless a message that is whole has all these keys, with values that they may have, and no
+/// other.
+#[cfg(test)]
+pub(crate) fn assert_all(keys: &[Key], message: &impl serde::Serialize) {
+    let message = serde_json::to_value(message).unwrap();
+    let message = message.as_object().unwrap();
+    let names: std::collections::BTreeSet<_> = keys.iter().map(|it| it.name).collect();
+    let sent = message.keys().map(String::as_str);
+    assert_eq!(sent.collect::<std::collections::BTreeSet<_>>(), names);
+    for key in keys {
+        assert_eq!(key.wrong(message.get(key.name)), None);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::identity::Identity;
+
+    #[test]
+    fn a_registration_has_the_keys_that_people_are_told_of() {
+        let identity = Identity::generate().unwrap();
+        let here = "http://localhost:5000".parse().unwrap();
+        assert_all(REGISTRATION, &Registration::goodbye(&identity, &here));
+    }
 
     fn told(body: &str) -> String {
         let read = read_registration(body.as_bytes());
