@@ -22,6 +22,7 @@ pub(crate) mod form;
 mod framing;
 pub(crate) mod json;
 mod last_words;
+mod late_failure;
 pub(crate) mod limited;
 pub(crate) mod linger;
 pub(crate) mod list;

@@ -27,6 +27,7 @@ use super::clients::Gateways;
 use super::counted::{Connections, Counted};
 use super::framing;
 use super::last_words;
+use super::late_failure::LateFailure;
 use super::presence::{self, Socket};
 use super::seats::{Running, Seat, Seats, Taken};
 use super::stall_guard::guarded;
@@ -261,7 +262,8 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
                 Some(refusal) => refusal,
                 None => answer.await?,
             };
-            Ok::<_, Infallible>(response.map(|body| WatchedBody::of(body, running)))
+            let watched = |body| LateFailure::of(WatchedBody::of(body, running));
+            Ok::<_, Infallible>(response.map(watched))
         }
     });
     http1::Builder::new()
