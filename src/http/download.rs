@@ -20,6 +20,7 @@ use crate::store::{ReadyContent, ReadyFile};
 use crate::text_form;
 use crate::web::content::Content;
 use crate::web::description::{Description, Facts};
+use crate::web::disposition;
 use crate::web::error::ApiError;
 use crate::web::representation::Representation;
 use crate::web::transfers::{SENDING, TransferShare};
@@ -148,8 +149,9 @@ pub(super) async fn by_hash(
     let Query(query) = query?;
     let (content, transfer) = remote::content(&node, hash, None, &share).await?;
     let tag = hash.to_string();
+    let name = query.name.as_deref();
     let about = Description::of(&Facts {
-        name: query.name.as_ref().unwrap_or(&tag),
+        name: name.filter(|it| disposition::is_name(it)).unwrap_or(&tag),
         tag: &tag,
         content_type: None,
         modified: None,

@@ -56,11 +56,16 @@ fn read(query: Option<String>) -> (IdsQuery, NameQuery) {
     for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         match &*key {
             "id" => ids.id.push(value.into_owned()),
-            "name" => named.name = Some(value.into_owned()),
+            "name" => named.name = Some(value.into_owned()).filter(|it| is_name(it)),
             _ => {}
         }
     }
     (ids, named)
+}
+
+/// Whether an archive can be called so, with or without its ending.
+fn is_name(name: &str) -> bool {
+    disposition::is_name(name.strip_suffix(".zip").unwrap_or(name))
 }
 
 /// By what the content of a file is found.
@@ -226,11 +231,8 @@ async fn member(node: &Node, file: NetworkFile) -> Result<Member<Source>, ApiErr
         peers.any(|it| registry.get(it.peer).is_some())
     };
     if !node.store().holds(&hash).await? && !is_told() {
-        if node.store().is_damaged(&hash).await? {
-            let detail = "it was found damaged before".to_owned();
-            return Err(BlobError::Damaged { hash, detail }.into());
-        }
-        return Err(unobtainable());
+        // Whether what could not be read is to be had by now, or else why not, only trying tells.
+        node.store().open(&hash).await?.ok_or_else(unobtainable)?;
     }
     // What others say of a length is proven only when it is opened.
     let own = node.store().get(file.id).await?;

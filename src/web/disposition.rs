@@ -20,6 +20,11 @@ const EXTENDED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'|')
     .remove(b'~');
 
+/// Whether something can be saved under this name.
+pub(crate) fn is_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..")
+}
+
 /// The header that has a browser save a download under `name`, whatever it holds.
 ///
 /// A name that a quoted string does not carry exactly goes into `filename*`, with a stand-in for

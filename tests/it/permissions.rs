@@ -184,7 +184,14 @@ fn content_that_the_node_may_not_read_is_told_with_its_file_and_the_reason() {
         told.is_some_and(|it| it.contains("Permission denied")),
         "{log}"
     );
+    // An archive tries again, too, and says the same until it is to be had.
+    let archive = format!("/api/p2p/zip?id={}", file["file_id"].as_str().unwrap());
+    for _ in 0..2 {
+        let refused = get(node.address, &archive, &[]).refusal();
+        assert_eq!(refused, (503, "unavailable".to_owned()));
+    }
     allow(0o600);
+    assert_eq!(get(node.address, &archive, &[]).status, 200);
     assert!(get(node.address, &by_id, &[]).body == bytes);
     assert_found(0, "healthy");
     node.stop();

@@ -52,6 +52,17 @@ fn the_name_tells_the_type_where_the_client_does_not() {
             assert_eq!(untyped["content_type"], content_type);
         }
     }
+    let file = uploaded(node.address, "a", b"a");
+    let hash = file["hash"].as_str().unwrap();
+    for none in ["", ".", ".."] {
+        let answer = get(
+            node.address,
+            &format!("/api/p2p/blob/{hash}?name={none}"),
+            &[],
+        );
+        let saved = format!("attachment; filename=\"{hash}\"");
+        assert_eq!(answer.header("content-disposition"), saved, "{none}");
+    }
     let told = typed(&node, "a.mp4", "text/x-own");
     let answer = get(node.address, &told, &[]);
     assert_eq!(answer.header("content-type"), "text/x-own");

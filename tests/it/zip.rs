@@ -179,6 +179,13 @@ fn a_folder_comes_as_an_archive_with_all_below_it_and_nothing_else() {
         let disposition = named.header("content-disposition");
         assert!(disposition.contains("\"my own.zip\""), "{disposition}");
     }
+    // Not as nothing can be called.
+    for none in ["", ".zip", "..", "..zip"] {
+        let target = format!("/api/p2p/zip/photos?name={none}");
+        let named = get(node.address, &target, &[]);
+        let disposition = named.header("content-disposition");
+        assert!(disposition.contains("\"photos.zip\""), "{disposition}");
+    }
     let inner = get(node.address, "/api/p2p/zip/photos/2026", &[]);
     assert!(inner.header("content-disposition").contains("\"2026.zip\""));
     assert_eq!(unpacked(dir.path(), &inner.body), ["photos/2026/b.jpg"]);
