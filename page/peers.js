@@ -33,11 +33,14 @@ export async function showPeers() {
       silent > 0 ? `, ${silent} not reachable now` : ''),
     drawn(peers),
     element('ul', { class: 'peers' }, ...peers.slice(0, MOST_DRAWN).map((peer) => element('li', {
-      class: peer.verified ? 'verified' : 'unverified',
+      class: mark(peer),
     }, host(peer), element('span', { class: 'quiet' }, `${peer.verified ? 'verified' : 'not verified'}, ${peer.reachable === false ? 'not reachable now, ' : ''}seen ${age(time(peer.last_seen))}`)))),
     peers.length > MOST_DRAWN ? element('p', { class: 'quiet' }, `and ${peers.length - MOST_DRAWN} more`) : '',
   )
 }
+
+// Green is who can be believed and asked.
+const mark = (peer) => (peer.verified && peer.reachable !== false ? 'verified' : 'unverified')
 
 function host(peer) {
   try {
@@ -69,7 +72,7 @@ function drawn(peers) {
   },
   ...places.map(({ x, y }) => picture('line', { x1: 100, y1: 0, x2: x, y2: y })),
   ...places.map(({ peer, x, y }) => picture('circle', {
-    cx: x, cy: y, r: 9, class: peer.verified ? 'verified' : 'unverified',
+    cx: x, cy: y, r: 9, class: mark(peer),
   }, picture('title', {}, host(peer)))),
   picture('circle', { cx: 100, cy: 0, r: 14, class: 'self' }, picture('title', {}, 'this node')))
 }

@@ -44,8 +44,8 @@ function howToListen() {
 function howToBegin(port) {
   const token = [...crypto.getRandomValues(new Uint8Array(16))].map((it) => it.toString(16).padStart(2, '0')).join('')
   return [
-    element('p', {}, 'This node listens on this machine alone, so no phone reaches it. Stop it, and start it so that your network does, with a token without which nobody there can change anything:'),
-    element('pre', { tabindex: '0', 'aria-label': 'The command' }, `LARDER_TOKEN=${token} larder --listen 0.0.0.0:${port}`),
+    element('p', {}, 'This node listens on this machine alone, so no phone reaches it. Stop it, and start it as you did, with all else that you set, but so that your network reaches it, and with a token without which nobody there can change anything:'),
+    element('pre', { tabindex: '0', 'aria-label': 'What to add' }, `LARDER_TOKEN=${token} larder … --listen 0.0.0.0:${port}`),
     element('p', { class: 'quiet' }, 'The token was made up here, just now, and is kept nowhere. Enter it on this page when it asks for one. Whoever is in your network can then read what is here, unless you add --private.'),
   ]
 }

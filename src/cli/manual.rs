@@ -5,7 +5,7 @@ use std::io::{self, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -17,9 +17,9 @@ pub(super) struct Completions {
 
 #[derive(clap::Args)]
 pub(super) struct Manual {
-    /// A command whose page is printed, or a directory for the pages of all, made if it is not
-    /// there; ./NAME is a directory also where a command has that name [default: prints the first
-    /// page].
+    /// A command whose page is printed, or a directory for the pages of all, which is made if its
+    /// path has a slash; ./NAME is a directory also where a command has that name [default: prints
+    /// the first page].
     #[arg(value_name = "COMMAND|DIRECTORY")]
     target: Option<PathBuf>,
 }
@@ -44,6 +44,10 @@ impl Manual {
             None => return print(&command),
             Some(target) => match named(&command, target) {
                 Some(command) => return print(command),
+                None if is_mistyped(target) => bail!(
+                    "there is no command {0}, and no directory; ./{0} makes one",
+                    target.display()
+                ),
                 None => target,
             },
         };
@@ -64,6 +68,13 @@ fn named<'a>(command: &'a clap::Command, target: &Path) -> Option<&'a clap::Comm
     let name = target.to_str()?;
     let of_file = || command.find_subcommand(name.strip_prefix("larder-")?);
     command.find_subcommand(name).or_else(of_file)
+}
+
+/// Whether this is a word alone, and neither a command nor a directory.
+fn is_mistyped(target: &Path) -> bool {
+    target.components().count() == 1
+        && !target.as_os_str().as_encoded_bytes().contains(&b'/')
+        && !target.exists()
 }
 
 fn print(command: &clap::Command) -> anyhow::Result<ExitCode> {

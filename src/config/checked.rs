@@ -4,8 +4,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use anyhow::bail;
-
 use super::wrong::WrongSetting;
 use super::{Checked, Settings};
 
@@ -42,17 +40,16 @@ fn check_address(address: SocketAddr) -> Result<(), WrongSetting> {
 }
 
 /// Fails where a path is that of something else than a directory, or lies below such.
-fn check_storage(path: &Path) -> anyhow::Result<()> {
+fn check_storage(path: &Path) -> Result<(), WrongSetting> {
     let there = path.ancestors().find_map(|it| {
         let about = it.metadata().ok()?;
         Some((it, about))
     });
     match there {
-        Some((it, about)) if !about.is_dir() => bail!(
-            "the storage directory {} cannot be: {} is no directory",
-            path.display(),
-            it.display()
-        ),
+        Some((it, about)) if !about.is_dir() => {
+            let told = format!("{} is no directory", it.display());
+            Err(WrongSetting::new(&["storage"], told))
+        }
         _ => Ok(()),
     }
 }

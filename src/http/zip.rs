@@ -15,7 +15,6 @@ use utoipa::IntoParams;
 use super::gate::ClientShare;
 use super::remote;
 use crate::blob::BlobError;
-use crate::client_key::ClientKey;
 use crate::hash::BlobHash;
 use crate::name_form;
 use crate::node::Node;
@@ -88,7 +87,11 @@ pub(super) async fn chosen(
         let message = "name the files by their ids, as in ?id=ID&id=ID";
         return Err(ApiError::Query(message.to_owned()));
     }
-    let planned = Planned::of(of_ids(&node, id), &node, client.as_ref(), &share).await?;
+    let claimant = Claimant {
+        turns: node.choices(),
+        client: client.as_ref(),
+    };
+    let planned = Planned::of(of_ids(&node, id), claimant, &share).await?;
     let name = name.as_deref().unwrap_or("files");
     send(node, planned, name, &method, &share).await
 }
@@ -104,12 +107,12 @@ pub(super) async fn folder(
 ) -> Result<Response, ApiError> {
     let Path(folder) = folder.map_err(|_| ApiError::UnknownFile)?;
     let folder = folder.trim_end_matches('/');
-    let searcher = Claimant {
-        turns: node.searches(),
+    let at = |turns| Claimant {
+        turns,
         client: client.as_ref(),
     };
-    let archive = of_folder(&node, folder, searcher);
-    let planned = Planned::of(archive, &node, client.as_ref(), &share).await?;
+    let archive = of_folder(&node, folder, at(node.searches()));
+    let planned = Planned::of(archive, at(node.folders()), &share).await?;
     let (_, NameQuery { name }) = read(query);
     let last = folder.rsplit('/').next().unwrap_or(folder);
     send(
@@ -133,14 +136,9 @@ impl Planned {
     /// are counted once they are all there.
     async fn of(
         archive: impl Future<Output = Result<Archive<Source>, ApiError>>,
-        node: &Node,
-        client: Option<&ClientKey>,
+        claimant: Claimant<'_>,
         share: &TransferShare,
     ) -> Result<Self, ApiError> {
-        let claimant = Claimant {
-            turns: node.archives(),
-            client,
-        };
         let _turn = claimant.turn().await;
         let archive = archive.await?;
         let memory = share.take_memory(archive.bytes())?;

@@ -80,7 +80,7 @@ pub const UPLOAD_EXPIRY: Duration = Duration::from_hours(72);
 /// How long a start waits for what it knew of peers: the disk may have more to do.
 const RECALLING: Duration = Duration::from_secs(1);
 
-/// How many archives are put together at once.
+/// How many archives of either kind are put together at once.
 const ARCHIVES: usize = 4;
 
 /// A node, as the surfaces see it.
@@ -94,7 +94,8 @@ pub struct Node {
     uploads: Arc<Uploads>,
     count: Arc<Count>,
     searches: Turns,
-    archives: Turns,
+    folders: Turns,
+    choices: Turns,
     options: Options,
     shutting_down: watch::Sender<bool>,
     connections: Arc<Connections>,
@@ -135,7 +136,8 @@ impl Node {
             uploads: Arc::new(uploads),
             count: Arc::default(),
             searches: Turns::new(1),
-            archives: Turns::new(ARCHIVES),
+            folders: Turns::new(ARCHIVES),
+            choices: Turns::new(ARCHIVES),
             options,
             shutting_down: watch::Sender::new(false),
             connections: Arc::default(),
@@ -226,9 +228,15 @@ impl Node {
         &self.searches
     }
 
-    /// Turns at putting archives together, which gathers the names of all their files.
-    pub fn archives(&self) -> &Turns {
-        &self.archives
+    /// Turns at putting archives of folders together, which looks for their files and gathers the
+    /// names of all of them.
+    pub fn folders(&self) -> &Turns {
+        &self.folders
+    }
+
+    /// The same of archives of files that were chosen, which takes little beside that.
+    pub fn choices(&self) -> &Turns {
+        &self.choices
     }
 
     /// How many files the network holds: as many as are listed, exact up to a thousand, and beyond

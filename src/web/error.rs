@@ -131,7 +131,7 @@ pub(crate) enum ApiError {
     ReadOnlyToken,
     #[error("too many requests came from this address")]
     TooOften(TooOften),
-    #[error("there are no more open files, or no more memory, for what clients send and receive")]
+    #[error("this client, or all together, hold what open files or memory there are for that")]
     Shortage,
     #[error("the node is shutting down")]
     ShuttingDown,

@@ -61,6 +61,8 @@ await visit(url, async (page) => {
   await page.waitForFunction((it) => !it.isConnected, before)
   await page.keyboard.press('Escape')
   await question.waitFor({ state: 'hidden' })
+  // A moment later: the browser tells the page of the end behind all else.
+  await page.waitForFunction((label) => document.activeElement?.ariaLabel === label, `Delete: ${name}`)
   await page.keyboard.press('Enter')
   await question.waitFor()
   await page.keyboard.press('Tab')

@@ -18,7 +18,7 @@ await visit(url, async (page) => {
   if (picture === 'none') {
     await dialog.getByText('no phone reaches it').waitFor()
     const command = await dialog.locator('pre').textContent()
-    assert.match(command, /^LARDER_TOKEN=[0-9a-f]{32} larder --listen 0\.0\.0\.0:\d+$/)
+    assert.match(command, /^LARDER_TOKEN=[0-9a-f]{32} larder … --listen 0\.0\.0\.0:\d+$/)
     return
   }
   const code = dialog.getByRole('img', { name: 'The address as a QR code' })

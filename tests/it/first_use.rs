@@ -47,6 +47,12 @@ fn a_file_goes_into_the_folder_that_is_named() {
     // A folder is made, and no file whose name is that of one.
     done(here, &url, &["get", "../../name.txt", "-o", "made/"]);
     assert_eq!(names(&here.join("made")), ["name.txt"]);
+    // Where a file is named, whoever has mistyped its folder gets none.
+    let mistyped = ["get", "../../name.txt", "-o", "mdae/name.txt"];
+    let (status, told) = failed(here, &url, &mistyped);
+    assert_eq!(status, 1, "{told}");
+    assert!(told.contains("mdae is not there"), "{told}");
+    assert_eq!(names(here), ["folder", "link", "made"]);
 }
 
 #[test]

@@ -411,6 +411,10 @@ fn the_manual_page_of_a_command_is_printed_and_makes_no_directory() {
         assert!(page.contains(".TH larder-put 1"), "{page}");
         assert!(!here.path().join(name).exists(), "{name}");
     }
+    // What is neither is rather mistyped.
+    let told = failed(here.path(), "", &["man", "putt"]);
+    assert!(told.1.contains("no command putt"), "{}", told.1);
+    assert!(!here.path().join("putt").exists());
     // Where a directory is meant all the same.
     assert_eq!(done(here.path(), "", &["man", "./put"]), "");
     assert!(here.path().join("put/larder-put.1").exists());

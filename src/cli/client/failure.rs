@@ -96,6 +96,10 @@ pub(super) enum Failure {
     Dangling(PathBuf),
     #[error("{0} is no folder, and several files are to be written; -o names a folder")]
     NoFolder(PathBuf),
+    #[error(
+        "{0} is not there; make that folder first, since -o with the name of a file makes none"
+    )]
+    MissingFolder(PathBuf),
     #[error("{} is neither a file nor a folder", told_path(.0))]
     NoFile(PathBuf),
     #[error(
@@ -203,6 +207,7 @@ impl Failure {
                 | Self::Exists(_)
                 | Self::NotReplaced(..)
                 | Self::NoFolder(_)
+                | Self::MissingFolder(_)
         ) || self.is_of_every_file()
     }
 
@@ -227,6 +232,7 @@ impl Failure {
                 | Self::Exists(_)
                 | Self::NotReplaced(..)
                 | Self::NoFolder(_)
+                | Self::MissingFolder(_)
                 | Self::LinkToFolder(_)
         )
     }

@@ -154,7 +154,7 @@ impl Arguments {
                 To::Output
             } else {
                 let content = file.hash.clone().unwrap_or_else(|| file.id.clone());
-                match targets.take(self.target(by, own), &content) {
+                match targets.take(&self.target(by, own), &content) {
                     Some(target) => To::File(target),
                     None => continue,
                 }
@@ -176,7 +176,7 @@ impl Arguments {
             None => Target::new(PathBuf::new(), own),
             Some(folder) if self.is_folder(by) => Target::new(folder.clone(), own),
             Some(path) => match (path.parent(), path.file_name()) {
-                (Some(folder), Some(name)) => Target::new(folder.to_owned(), name.into()),
+                (Some(folder), Some(name)) => Target::in_folder(folder.to_owned(), name.into()),
                 _ => Target::new(PathBuf::new(), path.clone()),
             },
         }

@@ -5,10 +5,10 @@
 //! only a file that is this process's alone is written; all of it is hashed as it lies there; and
 //! the file that was hashed is named, not whatever a name leads to by then.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -18,17 +18,10 @@ use rustix::io::Errno;
 use tempfile::{Builder, NamedTempFile, TempPath};
 
 use super::failure::Failure;
+use super::partial::{MODE, SUFFIX, is_at, partial, resumed, second};
 use crate::hash::BlobHash;
-use crate::safe_name::LONGEST_NAME;
 
-/// How much of the hash is in the name of a partial file, in digits.
-const DIGITS: usize = 12;
-/// For whoever gets the file, until it has its final name.
-const MODE: u32 = 0o600;
 const PREFIX: &str = ".larder.";
-const SUFFIX: &str = ".part";
-/// As long as the other, so that no name gets too long by it.
-const SECOND_SUFFIX: &str = ".done";
 
 /// A file on its way to its name. All calls block.
 pub(super) struct Landing {
@@ -249,55 +242,11 @@ pub(super) fn replaced(target: &Path, replace: bool) -> Result<Option<Metadata>,
     }
 }
 
-/// Where a download stays until it is whole: by its hash, so that it goes on with nothing else.
-fn partial(target: &Path, content: &str) -> PathBuf {
-    let content = content.get(..DIGITS).unwrap_or(content);
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let room = LONGEST_NAME - ".".len() * 2 - content.len() - SUFFIX.len();
-    let (name, _) = name.split_at(name.floor_char_boundary(room));
-    target.with_file_name(format!(".{name}.{content}{SUFFIX}"))
-}
-
-/// What a partial file is called besides for the moment in which it replaces another.
-fn second(partial: &Path) -> PathBuf {
-    let name = partial.file_name().unwrap_or_default().to_string_lossy();
-    let name = name.strip_suffix(SUFFIX).unwrap_or(&name);
-    partial.with_file_name(format!("{name}{SECOND_SUFFIX}"))
-}
-
 fn dir_of(target: &Path) -> &Path {
     match target.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     }
-}
-
-/// The partial file at `path`, made if there is nothing; none if it is not this process's alone. A
-/// process that was killed may have left it a second name.
-fn resumed(path: &Path, second: &Path) -> Option<File> {
-    // To open a device or a pipe may do something or wait.
-    let there = path.symlink_metadata();
-    if there.is_ok_and(|it| !it.is_file()) {
-        return None;
-    }
-    let mut options = OpenOptions::new();
-    let options = options.read(true).write(true).create(true).truncate(false);
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let flags = i32::try_from(flags.bits()).ok()?;
-    let file = options.mode(MODE).custom_flags(flags).open(path).ok()?;
-    let mut about = file.metadata().ok()?;
-    if about.nlink() == 2 && file.try_lock().is_ok() && is_at(&file, second).unwrap_or(false) {
-        fs::remove_file(second).ok()?;
-        about = file.metadata().ok()?;
-    }
-    // Others could write to it, or it is a file that has another name, too.
-    let is_own = about.is_file()
-        && about.nlink() == 1
-        && about.uid() == rustix::process::geteuid().as_raw()
-        && about.mode() & 0o022 == 0;
-    // Whoever had the lock may have given the file its name.
-    let is_free = is_own && file.try_lock().is_ok() && is_at(&file, path).unwrap_or(false);
-    is_free.then_some(file)
 }
 
 /// A file that no other process has.
@@ -340,11 +289,6 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         },
         renamed => Ok(renamed?),
     }
-}
-
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let (own, there) = (file.metadata()?, path.symlink_metadata()?);
-    Ok((own.dev(), own.ino()) == (there.dev(), there.ino()))
 }
 
 /// Removes what earlier commands have left of this content beside its target, where that is whole:
@@ -395,49 +339,6 @@ fn umask() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_name_of_a_partial_file_is_never_too_long() {
-        for name in ["a".repeat(255), "\u{3042}".repeat(85), "a".to_owned()] {
-            let partial = partial(Path::new(&name), &"f".repeat(64));
-            let made = partial.file_name().unwrap().len();
-            assert!(made <= LONGEST_NAME, "{made}");
-        }
-        let short = partial(Path::new("dir/o"), "0123456789abcdef");
-        assert_eq!(short, Path::new("dir/.o.0123456789ab.part"));
-    }
-
-    #[test]
-    fn only_a_file_of_ones_own_is_gone_on_with() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("partial");
-        fs::write(&path, "begun").unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        let first = resumed(&path, &second(&path)).unwrap();
-        assert!(resumed(&path, &second(&path)).is_none(), "another has it");
-        drop(first);
-        assert!(resumed(&path, &second(&path)).is_some());
-        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
-        assert!(
-            resumed(&path, &second(&path)).is_none(),
-            "others may write to it"
-        );
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        let link = dir.path().join("link");
-        fs::hard_link(&path, &link).unwrap();
-        assert!(
-            resumed(&path, &second(&path)).is_none(),
-            "it has another name"
-        );
-        fs::remove_file(&link).unwrap();
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(resumed(&link, &second(&link)).is_none(), "it is a link");
-        assert!(
-            resumed(dir.path(), &second(dir.path())).is_none(),
-            "it is a folder"
-        );
-        assert_eq!(fs::read(&path).unwrap(), b"begun");
-    }
 
     #[test]
     fn the_second_name_that_a_killed_process_has_left_goes() {

@@ -22,6 +22,7 @@ mod local_name;
 mod ls;
 mod output;
 mod pages;
+mod partial;
 mod pattern;
 mod peers;
 mod proxy;

@@ -15,6 +15,8 @@ use super::local_name::numbered;
 pub(super) struct Target {
     base: PathBuf,
     below: PathBuf,
+    /// Whether the base is made where it is missing.
+    is_made: bool,
 }
 
 /// The paths of one command, each with what goes there.
@@ -27,7 +29,19 @@ pub(super) struct Targets {
 
 impl Target {
     pub(super) fn new(base: PathBuf, below: PathBuf) -> Self {
-        Self { base, below }
+        Self {
+            base,
+            below,
+            is_made: true,
+        }
+    }
+
+    /// In a folder that has to be there: whoever names a file may have mistyped where.
+    pub(super) fn in_folder(base: PathBuf, name: PathBuf) -> Self {
+        Self {
+            is_made: false,
+            ..Self::new(base, name)
+        }
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -39,6 +53,9 @@ impl Target {
     pub(super) fn make_folders(&self) -> Result<(), Failure> {
         let mut folder = self.base.clone();
         if !folder.as_os_str().is_empty() {
+            if !self.is_made && !folder.exists() {
+                return Err(Failure::MissingFolder(folder));
+            }
             made(&folder, fs::create_dir_all(&folder))?;
         }
         for part in self.below.parent().into_iter().flatten() {
@@ -61,15 +78,17 @@ impl Target {
 impl Targets {
     /// The path for `content`, with a number where another goes by the same; None where this very
     /// content goes there already.
-    pub(super) fn take(&mut self, target: Target, content: &str) -> Option<Target> {
-        let Target { base, below } = target;
-        let first = base.join(&below);
+    pub(super) fn take(&mut self, target: &Target, content: &str) -> Option<Target> {
+        let first = target.path();
         if self.taken.get(&first).is_some_and(|it| it == content) {
             return None;
         }
         let number = self.numbers.entry(first).or_default();
         loop {
-            let target = Target::new(base.clone(), numbered(below.clone(), *number));
+            let target = Target {
+                below: numbered(target.below.clone(), *number),
+                ..target.clone()
+            };
             *number += 1;
             let path = target.path();
             match self.taken.get(&path) {
@@ -115,7 +134,7 @@ mod tests {
     fn only_another_content_of_the_same_path_gets_a_number() {
         let mut targets = Targets::default();
         let mut take = |path: &str, content| {
-            let target = targets.take(Target::new("o".into(), path.into()), content);
+            let target = targets.take(&Target::new("o".into(), path.into()), content);
             target.map(|it| it.path().to_str().unwrap().to_owned())
         };
         assert_eq!(take("a", "one").as_deref(), Some("o/a"));
