@@ -8,7 +8,10 @@
 #![allow(unsafe_code)]
 
 #[cfg(target_env = "gnu")]
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+#[cfg(target_env = "gnu")]
+use rustix::time::{ClockId, clock_gettime};
 
 /// From this many bytes on a block is mapped, and goes back to the system when it is freed:
 /// far above the pieces of a transfer.
@@ -85,11 +88,21 @@ pub(super) async fn give_back_regularly() {
         least = least.min(held);
         pause = OFTEN;
         if held >= least.saturating_add(MUCH) {
-            let begun = Instant::now();
-            crate::blocking::run(give_back).await;
-            pause = pause.max(begun.elapsed() * PART);
+            let took = crate::blocking::run(|| {
+                let begun = worked();
+                give_back();
+                worked().saturating_sub(begun)
+            });
+            pause = pause.max(took.await * PART);
         }
     }
+}
+
+/// How long this thread has had a processor: where others want it, too, all takes longer.
+#[cfg(target_env = "gnu")]
+fn worked() -> Duration {
+    let worked = clock_gettime(ClockId::ThreadCPUTime);
+    worked.try_into().unwrap_or_default()
 }
 
 /// The memory that the process holds, in bytes; 0 where the system does not tell.

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use serde::{Deserialize, Deserializer};
@@ -70,8 +70,7 @@ pub(super) async fn by_id(
     id: Segment,
     query: Result<Query<FileQuery>, QueryRejection>,
     share: TransferShare,
-    method: Method,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
     let Path(id) = id.map_err(|_| ApiError::UnknownFile)?;
@@ -81,8 +80,10 @@ pub(super) async fn by_id(
         None => remote::by_id(&node, id, &share).await?,
     };
     let inline = query.inline == Some(Switch::On);
+    // Taken apart, since a copy of the headers would cost what the rest of a hot answer does.
+    let (head, _) = request.into_parts();
     Representation { inline, ..found }
-        .answer(&method, &headers)
+        .answer(&head.method, &head.headers)
         .await
 }
 

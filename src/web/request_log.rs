@@ -17,6 +17,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::Response;
 
 use parking_lot::Mutex;
+use uuid::Uuid;
 
 use super::code::Code;
 use super::error::Cause;
@@ -93,8 +94,9 @@ fn next_id() -> HeaderValue {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let [first, last] = [0_u8, 1].map(|half| KEY.hash_one((half, count)));
-    // Digits, letters and hyphens make a header value.
-    HeaderValue::try_from(format!("{first:016x}-{last:016x}"))
+    let id = Uuid::from_u64_pair(first, last).simple();
+    // Digits and letters make a header value.
+    HeaderValue::from_str(id.encode_lower(&mut Uuid::encode_buffer()))
         .unwrap_or(HeaderValue::from_static("none"))
 }
 

@@ -23,7 +23,7 @@ const MOST_OF_ARCHIVES_KIB: u64 = 260 << 10;
 /// So many clients as take all that room, and what each more may take beside it: the entries that
 /// it has begun to read, and the connection.
 const CROWD: usize = 700;
-const MOST_EACH_KIB: u64 = 280;
+const MOST_EACH_KIB: u64 = 400;
 /// What may be left of that a while later, beside what the node held before.
 const GIVEN_BACK_KIB: u64 = 64 << 10;
 
@@ -39,14 +39,19 @@ fn start() -> (tempfile::TempDir, Node, [String; 2]) {
     (dir, node, paths)
 }
 
-/// So many clients that ask for this and read no more than that there is an answer.
-fn standing_still(node: &Node, path: &str, clients: usize) -> Vec<TcpStream> {
+/// So many clients that ask for this.
+fn asking(node: &Node, path: &str, clients: usize) -> Vec<TcpStream> {
     let ask = |_| {
         let mut client = connect(node.address);
         client.write_all(&head("GET", path, &[])).unwrap();
         client
     };
-    let clients: Vec<_> = (0..clients).map(ask).collect();
+    (0..clients).map(ask).collect()
+}
+
+/// The same, which read no more than that there is an answer.
+fn standing_still(node: &Node, path: &str, clients: usize) -> Vec<TcpStream> {
+    let clients = asking(node, path, clients);
     for client in &clients {
         assert_eq!(client.peek(&mut [0]).unwrap(), 1);
     }
@@ -122,17 +127,17 @@ fn archives_that_nobody_reads() {
         &content(1, 64 * MIB),
     );
     let before = node.peak_memory();
-    let clients = standing_still(&node, "/api/p2p/zip/long", ARCHIVES);
+    let clients = asking(&node, "/api/p2p/zip/long", ARCHIVES);
+    // Whoever comes late is refused, or takes the place of one that has not moved for long.
+    let is_sent = |client: &&TcpStream| {
+        let mut status = [0; 12];
+        client.peek(&mut status).is_ok() && status == *b"HTTP/1.1 200"
+    };
+    let sent = clients.iter().filter(is_sent).count();
     let most = node.peak_memory();
     println!("{before} KiB, {most} KiB");
     assert!(most < MOST_OF_ARCHIVES_KIB, "{most} KiB");
-    let refused = |client: &&TcpStream| {
-        let mut status = [0; 12];
-        client.peek(&mut status).unwrap();
-        status == *b"HTTP/1.1 503"
-    };
-    let refused = clients.iter().filter(refused).count();
-    assert!((1..ARCHIVES).contains(&refused), "{refused}");
+    assert!((1..ARCHIVES).contains(&sent), "{sent}");
     drop(clients);
     let wanted = head("HEAD", "/api/p2p/zip/long", &[]);
     until("the others have gone", || {

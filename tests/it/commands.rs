@@ -120,14 +120,6 @@ fn a_port_in_use_is_told() {
 }
 
 #[test]
-fn a_storage_directory_that_cannot_be_is_told() {
-    let dir = dir();
-    std::fs::write(dir.path().join("file"), "").unwrap();
-    let failed = output(larder(dir.path()).args(["--storage", "file"]));
-    assert_one_line(&failed, &["file"]);
-}
-
-#[test]
 fn a_damaged_key_is_told() {
     let dir = dir();
     Node::start(&dir, &[]).stop();
