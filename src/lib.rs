@@ -46,6 +46,7 @@ pub mod access;
 #[cfg(feature = "node")]
 pub mod base_url;
 mod blocking;
+mod causes;
 pub mod client_key;
 pub mod hash;
 pub mod health;

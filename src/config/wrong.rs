@@ -7,6 +7,7 @@ use std::fmt::{self, Display};
 use super::file::FileError;
 use super::line::{reason, refused_flag, usage, variable_at_fault};
 use super::source::{Source, Sources};
+use crate::causes::with_causes;
 
 /// A setting that cannot be, or several that cannot be together. Shown in one line, without
 /// the value of a secret.
@@ -34,13 +35,7 @@ impl WrongSetting {
 
     /// The same of flags that cannot be together.
     pub fn of_several(settings: &[&str], error: &dyn Error) -> Self {
-        let mut problem = error.to_string();
-        let mut next = error.source();
-        while let Some(cause) = next {
-            problem = format!("{problem}: {cause}");
-            next = cause.source();
-        }
-        Self::new(settings, problem)
+        Self::new(settings, with_causes(error))
     }
 
     /// What clap says of the command line and the environment of `command`: of a value, or of

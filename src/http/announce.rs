@@ -70,25 +70,11 @@ pub(super) async fn announce(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::BlobHash;
-    use crate::peer::identity::Identity;
-    use crate::record::{FileId, FileRecord, NewFile, Timestamp};
+    use crate::peer::announcement::tests::own;
     use crate::web::json::assert_all;
 
     #[test]
     fn an_announcement_has_the_keys_that_people_are_told_of() {
-        let record = FileRecord {
-            id: FileId::from_bytes([1; 16]),
-            uploaded_at: Timestamp(0),
-            file: NewFile {
-                name: "a".to_owned(),
-                content_type: None,
-                description: String::new(),
-                size: 1,
-                hash: BlobHash::of(b"x"),
-            },
-        };
-        let identity = Identity::generate().unwrap();
-        assert_all(KEYS, &Announcement::of(&identity, &record, true, 7));
+        assert_all(KEYS, &own(true));
     }
 }

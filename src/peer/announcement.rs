@@ -185,14 +185,15 @@ impl Announcement {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::hash::BlobHash;
     use crate::record::{NewFile, Timestamp};
 
-    fn own(withdrawn: bool) -> Announcement {
+    /// A whole announcement of a node's own file.
+    pub(crate) fn own(withdrawn: bool) -> Announcement {
         let record = FileRecord {
             id: FileId::from_bytes([1; 16]),
             uploaded_at: Timestamp(0),

@@ -1,7 +1,6 @@
 //! Checking everything stored: journal, lookup database and blobs against each other.
 
 use std::error::Error;
-use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use super::workshop::Workshop;
 use crate::blob::local::{LocalBlobs, problems_of_packs};
 use crate::blob::{BlobBackend, BlobError};
 use crate::blocking;
+use crate::causes::with_causes;
 use crate::frozen_disk::FrozenDisk;
 use crate::hash::BlobHash;
 use crate::index::Totals;
@@ -293,13 +293,6 @@ impl Checking<'_> {
         // Who no longer listens does not want to know.
         let _ = self.findings.send(finding).await;
     }
-}
-
-/// What failed, and for which reasons.
-fn with_causes(error: &dyn Error) -> String {
-    let errors = iter::successors(Some(error), |it: &&dyn Error| (*it).source());
-    let told: Vec<_> = errors.map(ToString::to_string).collect();
-    told.join(": ")
 }
 
 /// The hash of every content that files need, in order, and its length in bytes.

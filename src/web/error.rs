@@ -20,6 +20,7 @@ use super::multipart::MultipartError;
 use super::query;
 use super::refusal::{Refusal, of_change, of_readiness, of_store};
 use crate::blob::BlobError;
+use crate::causes::with_causes;
 use crate::fetch::FetchError;
 use crate::fetch::keep::NotKept;
 use crate::record::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
@@ -292,13 +293,7 @@ impl ApiError {
 impl Cause {
     /// The error with all its sources.
     pub(crate) fn of(error: &dyn Error) -> Self {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(error) = source {
-            text = format!("{text}: {error}");
-            source = error.source();
-        }
-        Self(text)
+        Self(with_causes(error))
     }
 }
 

@@ -32,6 +32,7 @@ const FLOORS: &[&[&str]] = &[
         "unavailable",
         "base_url",
         "blocking",
+        "causes",
         "client_key",
         "metrics",
         "name_form",

@@ -221,7 +221,7 @@ impl Landing {
 
     /// Whether this very file is what the path names.
     fn is_at(&self, path: &Path) -> bool {
-        is_at(&self.file, path).unwrap_or(false)
+        is_at(&self.file, path)
     }
 }
 

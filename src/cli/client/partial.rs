@@ -1,7 +1,6 @@
 //! What a download leaves where it ends early, and how a later command takes it over.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -49,7 +48,7 @@ pub(super) fn resumed(path: &Path, second: &Path) -> Option<File> {
     let flags = i32::try_from(flags.bits()).ok()?;
     let file = options.mode(MODE).custom_flags(flags).open(path).ok()?;
     let mut about = file.metadata().ok()?;
-    if about.nlink() == 2 && lock(&file) && is_at(&file, second).unwrap_or(false) {
+    if about.nlink() == 2 && lock(&file) && is_at(&file, second) {
         fs::remove_file(second).ok()?;
         about = file.metadata().ok()?;
     }
@@ -59,14 +58,15 @@ pub(super) fn resumed(path: &Path, second: &Path) -> Option<File> {
         && about.uid() == rustix::process::geteuid().as_raw()
         && about.mode() & 0o022 == 0;
     // Whoever had the lock may have given the file its name.
-    let is_free = is_own && lock(&file) && is_at(&file, path).unwrap_or(false);
+    let is_free = is_own && lock(&file) && is_at(&file, path);
     is_free.then_some(file)
 }
 
 /// Whether this very file is what the path names.
-pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let (own, there) = (file.metadata()?, path.symlink_metadata()?);
-    Ok((own.dev(), own.ino()) == (there.dev(), there.ino()))
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |it: Metadata| (it.dev(), it.ino());
+    let there = path.symlink_metadata().map(identity);
+    there.is_ok_and(|there| file.metadata().is_ok_and(|it| identity(it) == there))
 }
 
 /// Takes the lock of a partial file, if no other process has it: one that was killed may still be
