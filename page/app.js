@@ -48,13 +48,13 @@ const draw = {
   peers: gathered(async () => {
     await Promise.all([showPeers(), showNode()])
     // The files are told with the names of their peers, and with those that answer.
-    showRows()
+    await showRows()
     drawFiles()
   }),
   keep: gathered(showKeeps),
   storage: gathered(async () => {
     await showRights()
-    showRows()
+    await showRows()
     showStorage(await read('api/p2p/status'))
   }),
 }

@@ -9,6 +9,7 @@ import { age, bytes, count } from './format.js'
 import { Found } from './found.js'
 import { Listing } from './listing.js'
 import { place } from './place.js'
+import { isPressed, released, setUpPress } from './press.js'
 import { mayRead, mayWrite } from './rights.js'
 import { LongList } from './rows.js'
 import { pattern } from './searched.js'
@@ -50,6 +51,7 @@ let reading = Promise.resolve()
 export function setUpFiles() {
   setUpChosen()
   list = new LongList(document.getElementById('file-list'), drawnOf)
+  setUpPress(list.list)
   for (const [id, event] of [['search', 'input'], ['sort', 'change']]) {
     document.getElementById(id).addEventListener(event, () => afresh().catch(tellFailure))
   }
@@ -134,7 +136,7 @@ function readWhatIsSeen() {
       for (const { files } of isAnew ? of.pieces : [piece]) found.add(files, of.myself)
       shown = listed()
       silent = !isAnew && shown.length === before ? silent + 1 : 0
-      showRows()
+      await showRows()
     }
   })
   return reading
@@ -158,7 +160,7 @@ async function readSome(of) {
 export async function showKeeps() {
   const answer = await read('api/p2p/keep')
   keeps = new Map(answer.keeps.map((keep) => [keep.id, keep]))
-  showRows()
+  await showRows()
 }
 
 // What is shown of all that was found.
@@ -171,7 +173,9 @@ function listed() {
   return order ? items.sort(order) : items
 }
 
-export function showRows() {
+// Draws what is known by now, once no click is under way there.
+export async function showRows() {
+  await released()
   shown = listed()
   const focused = document.activeElement?.dataset?.action
   list.show(shown)
@@ -188,7 +192,8 @@ export function showRows() {
   if (said.textContent !== text) said.textContent = text
 }
 
-// The row of a file or a folder: the one that is there, unless it tells something else by now.
+// The row of a file or a folder: the one that is there, unless it tells something else by now and
+// nothing is pressed, as where the list is scrolled meanwhile.
 function drawnOf(item) {
   if (item.path === undefined) return fileDrawn(item)
   const { isWhole } = listing
@@ -206,7 +211,7 @@ function fileDrawn(file) {
 function drawn(item, facts, make) {
   const from = JSON.stringify(facts)
   const before = rows.get(item.key)
-  if (before?.from === from) return before.row
+  if (before && (before.from === from || isPressed())) return before.row
   const made = make()
   rows.set(item.key, { from, row: made })
   return made

@@ -26,7 +26,7 @@ struct Asset {
 }
 
 /// The files of `page/`, by the names that they refer to each other with.
-const ASSETS: [Asset; 32] = [
+const ASSETS: [Asset; 33] = [
     html("index.html", include_bytes!("../../page/index.html")),
     css("style.css", include_bytes!("../../page/style.css")),
     svg("icon.svg", include_bytes!("../../page/icon.svg")),
@@ -52,6 +52,7 @@ const ASSETS: [Asset; 32] = [
     js("peers.js", include_bytes!("../../page/peers.js")),
     js("phone.js", include_bytes!("../../page/phone.js")),
     js("place.js", include_bytes!("../../page/place.js")),
+    js("press.js", include_bytes!("../../page/press.js")),
     js("rights.js", include_bytes!("../../page/rights.js")),
     js("rows.js", include_bytes!("../../page/rows.js")),
     js("saving.js", include_bytes!("../../page/saving.js")),

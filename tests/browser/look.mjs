@@ -28,13 +28,8 @@ function tooSmall() {
 }
 
 async function look(page, name) {
-  const dialog = page.getByRole('dialog', { name })
-  // A row that tells its age anew takes a click away that has only begun, as a person would find.
-  while (!(await dialog.isVisible())) {
-    await row(page, 'Files', name).getByRole('button', { name: `Look: ${name}` }).click()
-    await dialog.waitFor({ timeout: 2000 }).catch(() => {})
-  }
-  return dialog
+  await row(page, 'Files', name).getByRole('button', { name: `Look: ${name}` }).click()
+  return page.getByRole('dialog', { name })
 }
 
 // What else there is: a folder, the dialog for texts, and the way for a phone.

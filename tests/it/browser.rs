@@ -320,6 +320,14 @@ fn files_are_looked_at_copied_and_chosen_without_leaving_the_page() {
 }
 
 #[test]
+fn a_click_that_has_begun_is_not_lost_to_what_changes_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    uploaded(node.address, "pressed.txt", b"pressed");
+    run("press.mjs", &node, &[&"pressed.txt"]);
+}
+
+#[test]
 fn the_room_that_is_left_is_told() {
     let (dir, path) = with_file("all of it.bin", &content(14, 1_000_000));
     let node = Node::start(&dir, &["--quota", "1000000"]);
