@@ -207,3 +207,34 @@ fn a_pattern_removes_no_file_of_a_folder_that_it_does_not_name() {
     assert!(removed.starts_with("removed d.old/a.txt ("), "{removed}");
     assert_eq!(held(node.address).len(), NAMES.len() - 3);
 }
+
+#[test]
+fn nothing_is_removed_of_what_is_not_all_clear() {
+    let (_dir, node) = start();
+    let here = tempfile::tempdir().unwrap();
+    let (here, url) = (here.path(), node.url(""));
+    for (name, content) in [
+        ("d/a", "first of all"),
+        ("d/two", "one"),
+        ("d/two", "other"),
+        ("x", "x"),
+    ] {
+        uploaded(node.address, name, content.as_bytes());
+    }
+    for wanted in ["d/*", "d"] {
+        let (status, told) = failed(here, &url, &["rm", wanted]);
+        assert_eq!(status, 4, "{told}");
+        assert!(told.contains("d/two means several files"), "{told}");
+        let all = format!("nothing of what {wanted} means is removed before all of it is clear");
+        assert!(told.contains(&all), "{told}");
+        assert_eq!(held(node.address).len(), 4, "{told}");
+    }
+    // Another that is clear is another matter.
+    let output = run(here, &url, &["rm", "d", "x"]);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.starts_with("removed x ("), "{printed}");
+    assert_eq!(output.status.code(), Some(4));
+    assert_eq!(held(node.address).len(), 3);
+    let removed = done(here, &url, &["rm", "d", "--newest"]);
+    assert_eq!(removed.lines().count(), 2, "{removed}");
+}

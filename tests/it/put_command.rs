@@ -472,3 +472,25 @@ fn a_node_that_has_stored_other_bytes_is_not_believed() {
         }
     }
 }
+
+#[test]
+fn a_link_to_a_file_is_sent_as_that_file_as_the_help_says() {
+    let (_dir, node) = start();
+    let here = tempfile::tempdir().unwrap();
+    let (here, url) = (here.path(), node.url(""));
+    fs::create_dir(here.join("folder")).unwrap();
+    fs::write(here.join("file"), "what is linked").unwrap();
+    symlink("../file", here.join("folder/link")).unwrap();
+    for path in ["folder", "folder/link"] {
+        let sent = json(here, &url, &["put", path]).remove(0);
+        assert_eq!(sent["hash"], BlobHash::of(b"what is linked").to_string());
+        let name = sent["original_name"].as_str().unwrap();
+        assert_eq!(Path::new(name).file_name().unwrap(), "link");
+    }
+    let help = done(here, &url, &["put", "--help"]);
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        help.contains("A link to a file is sent as the file that it leads to."),
+        "{help}"
+    );
+}

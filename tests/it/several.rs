@@ -553,4 +553,12 @@ fn a_folder_without_files_is_told() {
         (output.status.code(), held_names(&node)),
         (Some(0), vec!["k".to_owned()])
     );
+    let output = run(here.path(), &node.url(""), &["put", "e"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        told,
+        "larder: e is a folder without files, and is left out\n\
+         larder: nothing is sent: there is no file in what is to be sent\n"
+    );
+    assert_eq!(output.status.code(), Some(0));
 }

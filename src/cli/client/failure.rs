@@ -65,6 +65,8 @@ pub(super) enum Failure {
     NotListed(String),
     #[error("{0} files that {1} means are not removed, since nobody has said yes")]
     NotRemoved(usize, String),
+    #[error("nothing of what {0} means is removed before all of it is clear")]
+    NotAllClear(String),
     #[error(
         "no file matches {0}, and folders do; with a slash at its end it means all that is in them"
     )]
@@ -166,6 +168,7 @@ impl Failure {
             Self::Ambiguous(..)
             | Self::Unclear(..)
             | Self::OnlyCalledSo(..)
+            | Self::NotAllClear(..)
             | Self::Disputed(..) => 4,
             Self::NoNode(..) | Self::NotSecure(..) | Self::Silent(..) => 5,
             Self::Token(_) => 6,
@@ -195,6 +198,7 @@ impl Failure {
                 | Self::NotFound(_)
                 | Self::NoMatch(_)
                 | Self::NotRemoved(..)
+                | Self::NotAllClear(..)
                 | Self::OnlyFolders(_)
                 | Self::NotHere(..)
                 | Self::Dangling(_)

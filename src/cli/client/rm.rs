@@ -60,53 +60,68 @@ impl Arguments {
             if !batch.goes_on() {
                 break;
             }
-            let found = match api.find(Where::Here, wanted).await {
-                Err(Failure::NotFound(_) | Failure::NoMatch(_)) => {
-                    Err(not_here(&api, wanted).await)
-                }
-                found => found,
-            };
-            let found = match found {
-                Ok(found) => self.agreed(wanted, found).await,
-                failed => failed,
-            };
-            let chosen = match found {
-                Ok(found) => self.choice.files(wanted, found),
-                Err(failure) => {
-                    batch.failed(&failure, wanted);
-                    continue;
-                }
-            };
-            for chosen in chosen {
+            for (called, files) in self.meant(&api, wanted, &mut batch).await {
                 if !batch.goes_on() {
                     break;
                 }
-                let removed = match chosen.files {
-                    Ok(files) => self.remove_all(&api, &files).await,
-                    Err(failure) => Err(failure),
-                };
-                match removed {
+                match self.remove_all(&api, &files).await {
                     Ok(()) => batch.succeeded(),
                     Err(failure @ Failure::Print(_)) => return Err(failure),
-                    Err(failure) => batch.failed(&failure, &chosen.called),
+                    Err(failure) => batch.failed(&failure, &called),
                 }
             }
         }
         batch.end()
     }
 
-    /// What is found, where it is to be removed: whoever types a folder or a pattern may not know
-    /// of all that it means, and nothing brings that back.
-    async fn agreed(&self, wanted: &str, found: Found) -> Result<Found, Failure> {
-        let count = found.files.len();
-        if count < 2 || self.yes || !found.by.has_paths() || !output::is_asked() {
-            return Ok(found);
+    /// What is to be removed by each name: all that `wanted` means, or nothing, since nothing
+    /// brings back what is removed of a folder or a pattern before the rest is found unclear.
+    async fn meant(
+        &self,
+        api: &Api,
+        wanted: &str,
+        batch: &mut Batch<'_>,
+    ) -> Vec<(String, Vec<File>)> {
+        let found = match find(api, wanted).await {
+            Ok(found) => found,
+            Err(failure) => {
+                batch.failed(&failure, wanted);
+                return Vec::new();
+            }
+        };
+        let has_paths = found.by.has_paths();
+        let (mut clear, mut is_clear) = (Vec::new(), true);
+        for chosen in self.choice.files(wanted, found) {
+            match chosen.files {
+                Ok(files) => clear.push((chosen.called, files)),
+                Err(failure) => {
+                    batch.failed(&failure, &chosen.called);
+                    is_clear = false;
+                }
+            }
+        }
+        let count = clear.iter().map(|(_, files)| files.len()).sum();
+        let refusal = if !is_clear {
+            Failure::NotAllClear(wanted.to_owned())
+        } else if self.is_agreed(wanted, count, has_paths).await {
+            return clear;
+        } else {
+            Failure::NotRemoved(count, wanted.to_owned())
+        };
+        if count > 0 {
+            batch.failed(&refusal, wanted);
+        }
+        Vec::new()
+    }
+
+    /// Whether so many files are to be removed: whoever types a folder or a pattern may not know
+    /// of all that it means.
+    async fn is_agreed(&self, wanted: &str, count: usize, has_paths: bool) -> bool {
+        if count < 2 || self.yes || !has_paths || !output::is_asked() {
+            return true;
         }
         let question = format!("remove all {count} files that {} means?", plain(wanted));
-        if output::says_yes(question).await {
-            return Ok(found);
-        }
-        Err(Failure::NotRemoved(count, wanted.to_owned()))
+        output::says_yes(question).await
     }
 
     async fn remove_all(&self, api: &Api, files: &[File]) -> Result<(), Failure> {
@@ -120,6 +135,14 @@ impl Arguments {
             }
         }
         Ok(())
+    }
+}
+
+/// What a text means that the node asked holds itself.
+async fn find(api: &Api, wanted: &str) -> Result<Found, Failure> {
+    match api.find(Where::Here, wanted).await {
+        Err(Failure::NotFound(_) | Failure::NoMatch(_)) => Err(not_here(api, wanted).await),
+        found => found,
     }
 }
 
