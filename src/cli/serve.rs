@@ -215,21 +215,28 @@ enum NotOpened {
     Client(#[from] ClientError),
 }
 
-/// Opens what keeps the files, and the node's key in its own directory, making both the first time.
+/// Opens what keeps the files and the node's key, making both the first time.
 async fn compose(kept: Kept, options: node::Options) -> Result<Opened, NotOpened> {
     let dir = kept.dir().to_owned();
-    let (store, state, storage): (_, Arc<dyn SmallState>, Box<dyn Any + Send>) = match kept {
+    let state: Arc<dyn SmallState>;
+    let storage: Box<dyn Any + Send>;
+    let (store, identity) = match kept {
         Kept::Here(store) => {
             let opened = LocalStore::open(store).await?;
-            (opened.store.clone(), opened.state.clone(), Box::new(opened))
+            let store = opened.store.clone();
+            (state, storage) = (opened.state.clone(), Box::new(opened));
+            let identity = blocking::run(move || Identity::load_or_create(&dir)).await?;
+            (store, identity)
         }
         #[cfg(feature = "shared")]
         Kept::Shared(store) => {
             let opened = SharedStore::open(*store).await?;
-            (opened.store.clone(), opened.state.clone(), Box::new(opened))
+            let key = opened.key(Identity::generate()?.secret()).await?;
+            let store = opened.store.clone();
+            (state, storage) = (opened.state.clone(), Box::new(opened));
+            (store, Identity::of_fleet(&key))
         }
     };
-    let identity = blocking::run(move || Identity::load_or_create(&dir)).await?;
     // Before anything asks how many files it may have open.
     blocking::run(limits::share_out_files).await;
     Ok(Opened {

@@ -149,10 +149,11 @@ pub(super) async fn ask_whether_reached(network: &Network, every: Duration) {
 }
 
 /// Says goodbye to the peers that answer and to the bootstrap servers, so that nobody asks this
-/// node in vain. Takes at most a second; who does not hear it finds out by asking.
+/// node in vain. Takes at most a second; who does not hear it finds out by asking. A node that is
+/// one peer with others goes without a word, since the peer stays.
 pub async fn say_goodbye(network: Arc<Network>, servers: Vec<BaseUrl>) {
     let goodbye = network.leave();
-    if !network.client.reach().tells() {
+    if network.is_of_fleet() || !network.client.reach().tells() {
         return;
     }
     let peers = network.registry.some_answering(usize::MAX).into_iter();

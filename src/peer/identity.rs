@@ -27,6 +27,8 @@ const MAX_BYTES: u64 = 4096;
 /// A node's ed25519 key (RFC 8032).
 pub struct Identity {
     key: SigningKey,
+    /// Whether other nodes have the same one, and are the same peer.
+    is_of_fleet: bool,
 }
 
 /// Why a node has no identity.
@@ -201,7 +203,26 @@ impl Identity {
     fn of(secret: &[u8; SECRET_KEY_LENGTH]) -> Self {
         Self {
             key: SigningKey::from_bytes(secret),
+            is_of_fleet: false,
         }
+    }
+
+    /// The identity of nodes that are one peer and share this secret key.
+    pub fn of_fleet(secret: &[u8; SECRET_KEY_LENGTH]) -> Self {
+        Self {
+            is_of_fleet: true,
+            ..Self::of(secret)
+        }
+    }
+
+    /// Whether other nodes have the same one, and are the same peer.
+    pub fn is_of_fleet(&self) -> bool {
+        self.is_of_fleet
+    }
+
+    /// The secret key, for who keeps it for others.
+    pub fn secret(&self) -> [u8; SECRET_KEY_LENGTH] {
+        self.key.to_bytes()
     }
 
     /// The id by which peers know the node.

@@ -143,6 +143,11 @@ impl Network {
         self.identity.peer_id()
     }
 
+    /// Whether other nodes are the same peer.
+    pub fn is_of_fleet(&self) -> bool {
+        self.identity.is_of_fleet()
+    }
+
     /// What this node tells of itself now.
     pub fn myself(&self) -> Registration {
         Registration::of_self(&self.identity, &self.base_url)
@@ -297,7 +302,8 @@ impl Network {
         if address == self.base_url {
             return Ok(Introduced::Myself);
         }
-        if id == self.peer_id() && checked.trust == Trust::Verified {
+        let is_own = id == self.peer_id() && !self.is_of_fleet();
+        if is_own && checked.trust == Trust::Verified {
             self.copied_key.note(&checked);
         }
         let introduced = self.registry.introduce(checked, by);

@@ -62,6 +62,7 @@ pub struct SharedStore {
     pub store: Store,
     /// What this node remembers, and no other does.
     pub state: Arc<LocalState>,
+    index: Arc<PostgresIndex>,
     /// While it lives, no other process uses the directory.
     _directory: Directory,
 }
@@ -82,9 +83,9 @@ impl SharedStore {
         let (directory, scratch, own) = blocking::run(opening).await?;
         tracing::info!(bucket = blobs.bucket, prefix = blobs.prefix, database = %index,
             "files are kept for several nodes");
-        let index = PostgresIndex::open(&index).await?;
+        let index = Arc::new(PostgresIndex::open(&index).await?);
         let blobs = S3Blobs::open(blobs, Arc::new(scratch)).await?;
-        let mut store = Store::new(Arc::new(blobs), Arc::new(index));
+        let mut store = Store::new(Arc::new(blobs), Arc::clone(&index) as _);
         if let Some(bytes) = own.max_upload {
             store = store.with_longest(bytes);
         }
@@ -100,8 +101,15 @@ impl SharedStore {
         Ok(Self {
             store,
             state: Arc::new(LocalState::new(dir, disk)),
+            index,
             _directory: directory,
         })
+    }
+
+    /// The secret key by which all nodes that share the store are one peer: `made` where none of
+    /// them has kept one.
+    pub async fn key(&self, made: [u8; 32]) -> Result<[u8; 32], OpenError> {
+        Ok(self.index.fleet_key(made).await?)
     }
 }
 

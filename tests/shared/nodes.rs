@@ -1,6 +1,7 @@
 //! Nodes over one database and one bucket, as people run them.
 
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::common::content::content;
 use crate::common::forms::uploaded;
+use crate::common::peers::peer_id;
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::{Answer, head, send};
 use crate::postgres::{Server, eventually};
@@ -120,6 +122,32 @@ async fn nodes_over_one_database_and_one_bucket_are_one_service() {
     path_of(&other, "more", b"more");
     one.stop();
     other.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_over_one_database_are_one_peer_whatever_became_of_their_directories() {
+    let (database, store) = (Server::start(), Seaweed::start().await);
+    let url = database.database("one").await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        // They begin together, and nothing is left of those before them.
+        let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let nodes = thread::scope(|scope| {
+            let starts = dirs.each_ref();
+            let starts = starts.map(|dir| scope.spawn(|| start(dir, &url, &store)));
+            starts.map(|it| it.join().unwrap())
+        });
+        ids.extend(nodes.iter().map(|it| peer_id(it.address)));
+        assert!(!dirs[0].path().join("node.key").exists());
+        nodes.into_iter().for_each(Node::stop);
+    }
+    assert_eq!(ids.len(), 6);
+    assert!(ids.iter().all(|it| *it == ids[0]), "{ids:?}");
+    let other = database.database("other").await;
+    let dir = tempfile::tempdir().unwrap();
+    let stranger = start(&dir, &other, &store);
+    assert_ne!(peer_id(stranger.address), ids[0]);
+    stranger.stop();
 }
 
 /// What `larder config` says of settings that cannot be.

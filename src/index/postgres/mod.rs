@@ -28,6 +28,7 @@ use crate::record::{FileId, FileRecord, NewFile};
 
 mod batch;
 mod failure;
+mod fleet_key;
 mod holds;
 mod intents;
 mod link;
@@ -214,6 +215,12 @@ impl PostgresIndex {
             Some(reason) => Err(IndexError::Refused(reason)),
             None => Ok(index),
         }
+    }
+
+    /// The secret key that all nodes over this database have: that of the first one that has
+    /// offered one, which `made` is where there is none.
+    pub async fn fleet_key(&self, made: [u8; 32]) -> Result<[u8; 32], IndexError> {
+        fleet_key::first(&self.shared.links, made).await
     }
 
     async fn first_look(server: &Server) -> Result<Heads, failure::Failure> {
