@@ -222,6 +222,14 @@ pub enum IndexError {
     /// was silent for longer than its lease.
     #[error("the content is not there any more")]
     Lost,
+    /// The content would be more than all nodes may keep that share the index.
+    #[error("the quota of {quota} bytes has no room for it")]
+    OverQuota {
+        /// How many bytes they may keep.
+        quota: u64,
+        /// How many of them are free; none where the content is longer than all of it.
+        free: Option<u64>,
+    },
     /// The lookup database failed; the journal is not touched by that.
     #[error("the lookup database failed: {0}")]
     Lookup(String),

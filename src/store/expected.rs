@@ -39,6 +39,10 @@ impl Store {
 
     /// Whether content of this length may be kept already, or be on its way.
     pub(super) async fn may_be_kept(&self, bytes: u64) -> Result<bool, StoreError> {
+        // What others bring meanwhile is not noted here.
+        if self.is_shared {
+            return Ok(true);
+        }
         // First: before it is there no longer its length is noted.
         if self
             .quota

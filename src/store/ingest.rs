@@ -257,7 +257,12 @@ impl Store {
         if let Some(reserved) = &reserved {
             reserved.begin_counting();
         }
-        let Put { record, mended } = self.index.put(file, intent).await?;
+        let put = self.index.put(file, intent).await;
+        let Put { record, mended } = put.map_err(|error| match error {
+            // Others have taken the room meanwhile; told as where it was known before.
+            IndexError::OverQuota { quota, free } => BlobError::OverQuota { quota, free }.into(),
+            error => StoreError::from(error),
+        })?;
         // The index counts it by now.
         if let Some(reserved) = reserved {
             reserved.end();

@@ -70,7 +70,12 @@ pub struct SharedStore {
 impl SharedStore {
     /// Opens it, and makes what it needs in the database and in the directory the first time.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
-        let Options { own, index, blobs } = options;
+        let Options {
+            own,
+            mut index,
+            blobs,
+        } = options;
+        index.quota = own.quota;
         let (dir, disk) = (own.dir.clone(), Arc::clone(&own.disk));
         let scratch = blobs.scratch.clone();
         let opening = move || -> Result<_, OpenError> {

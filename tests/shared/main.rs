@@ -16,6 +16,7 @@ mod postgres;
 mod postgres_faults;
 mod postgres_index;
 mod postgres_races;
+mod quota;
 mod s3;
 mod s3_faults;
 mod seaweed;

@@ -19,11 +19,17 @@ use crate::seaweed::Seaweed;
 
 /// A node whose own directory is in `dir`.
 fn start(dir: &TempDir, index: &str, store: &Seaweed) -> Node {
+    start_with(dir, index, store, &[])
+}
+
+/// The same with other settings beside.
+pub(crate) fn start_with(dir: &TempDir, index: &str, store: &Seaweed, settings: &[&str]) -> Node {
     let mut command = larder(dir.path());
     command
         .args(["serve", "--open", "--blobs", "s3://larder/fleet"])
         .args(["--s3-endpoint", &format!("http://{}", store.address())])
         .args(["--lease", "2s", "--gc-grace", "1s"])
+        .args(settings)
         .env("LARDER_INDEX", index)
         .env("AWS_ACCESS_KEY_ID", "larder")
         .env("AWS_SECRET_ACCESS_KEY", "a secret of tests")

@@ -100,6 +100,9 @@ pub struct Options {
     /// How long content stays that no file needs any more: longer than any pause within a download,
     /// and than the database may be set back to an earlier time.
     pub grace: Duration,
+    /// How many bytes of content there may be; nothing limits them where it is none. Looked at
+    /// under the lock under which all nodes make changes, so that they never exceed it together.
+    pub quota: Option<u64>,
     /// Whether a crash of the server may lose what was acknowledged, so that settings of the server
     /// are taken by which it does.
     pub is_relaxed: bool,
@@ -131,6 +134,7 @@ impl Options {
             config,
             lease: Duration::from_mins(1),
             grace: Duration::from_hours(1),
+            quota: None,
             is_relaxed: false,
             tls: None,
         })
@@ -189,6 +193,7 @@ impl PostgresIndex {
             links: Links::new(CONNECTIONS, &server),
             lease: options.lease,
             grace: options.grace,
+            quota: options.quota,
             is_relaxed: options.is_relaxed,
         });
         let (requests, asked) = mpsc::channel(writer::GROUP);

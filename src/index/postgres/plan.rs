@@ -54,6 +54,10 @@ pub(super) enum Outcome {
     Put(Put),
     /// What it counted on is not there any more.
     Lost,
+    /// It is new, and longer than what is free; that is none where it never fits.
+    OverQuota {
+        free: Option<u64>,
+    },
     Removed(Option<FileRecord>),
 }
 
@@ -73,6 +77,8 @@ pub(super) struct Plan {
 /// What is there while one wish after the other is fulfilled.
 struct Making {
     found: Found,
+    /// How many bytes of content there may be.
+    quota: Option<u64>,
     touched_blobs: HashSet<BlobHash>,
     touched_places: HashSet<Place>,
     added: Vec<FileRecord>,
@@ -92,9 +98,11 @@ impl State {
 }
 
 impl Plan {
-    pub(super) fn of(found: Found, wishes: &[Wish<'_>]) -> Self {
+    /// No content is added by which there are more than `quota` bytes.
+    pub(super) fn of(found: Found, wishes: &[Wish<'_>], quota: Option<u64>) -> Self {
         let mut making = Making {
             found,
+            quota,
             touched_blobs: HashSet::new(),
             touched_places: HashSet::new(),
             added: Vec::new(),
@@ -150,6 +158,9 @@ impl Making {
                 State::Garbage
             }) =>
             {
+                if let Some(full) = self.over_quota(file.size) {
+                    return full;
+                }
                 self.set(place, State::Live);
                 Blob {
                     place,
@@ -165,6 +176,15 @@ impl Making {
         self.found.blobs.insert(file.hash, Blob { users, ..blob });
         let record = self.add(file, blob.users == 0);
         Outcome::Put(Put { record, mended })
+    }
+
+    /// What becomes of new content of so many bytes, where the quota has no room for it.
+    fn over_quota(&self, bytes: u64) -> Option<Outcome> {
+        let quota = self.quota?;
+        let free = quota.saturating_sub(rows::count(self.found.heads.blob_bytes));
+        (bytes > free).then(|| Outcome::OverQuota {
+            free: (bytes <= quota).then_some(free),
+        })
     }
 
     fn add(&mut self, file: &NewFile, is_new: bool) -> FileRecord {

@@ -18,6 +18,8 @@ pub(super) struct Shared {
     pub(super) lease: Duration,
     /// How long garbage stays.
     pub(super) grace: Duration,
+    /// How many bytes of content there may be.
+    pub(super) quota: Option<u64>,
     /// Whether what is acknowledged may be lost by a crash of the server.
     pub(super) is_relaxed: bool,
 }

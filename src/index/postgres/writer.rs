@@ -102,16 +102,22 @@ impl Round {
         }
     }
 
-    fn succeed(self, outcomes: Vec<Outcome>) {
+    fn succeed(self, outcomes: Vec<Outcome>, quota: Option<u64>) {
         for (asked, outcome) in self.0.into_iter().zip(outcomes) {
             match (asked, outcome) {
                 (Asked::Put(_, intent, answer), Outcome::Put(put)) => {
                     intent.kept();
                     drop(answer.send(Ok(put)));
                 }
-                (Asked::Put(_, intent, answer), _) => {
+                (Asked::Put(_, intent, answer), outcome) => {
                     drop(intent);
-                    drop(answer.send(Err(IndexError::Lost)));
+                    let error = match (outcome, quota) {
+                        (Outcome::OverQuota { free }, Some(quota)) => {
+                            IndexError::OverQuota { quota, free }
+                        }
+                        _ => IndexError::Lost,
+                    };
+                    drop(answer.send(Err(error)));
                 }
                 (Asked::Remove(_, answer), Outcome::Removed(removed)) => {
                     drop(answer.send(Ok(removed)));
@@ -199,7 +205,7 @@ impl Writer {
                     plan, damaged, at, ..
                 } = written;
                 self.shared.remember(&plan, damaged, at);
-                round.succeed(plan.outcomes);
+                round.succeed(plan.outcomes, self.shared.quota);
             }
             Err(error) => {
                 if !error.is_shortage() {
@@ -261,7 +267,7 @@ impl Writer {
                 return Ok(written);
             }
         }
-        let (batch, plan) = (Uuid::new_v4(), Plan::of(found, &wishes));
+        let (batch, plan) = (Uuid::new_v4(), Plan::of(found, &wishes, self.shared.quota));
         if plan.is_empty() {
             session.batch("ROLLBACK").await?;
             self.hear(session, heads).await?;

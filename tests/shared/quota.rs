@@ -1,0 +1,118 @@
+//! A quota that several nodes have together.
+
+use std::net::SocketAddr;
+use std::thread;
+
+use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::{file, form, upload};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::{Answer, get};
+use crate::common::tus;
+use crate::nodes::start_with;
+use crate::postgres::{Server, connect, number};
+use crate::seaweed::Seaweed;
+
+/// How long each content is, and how many of them are the quota.
+const BYTES: usize = 50_000;
+const FIT: usize = 20;
+const OVER_QUOTA: (u16, &str) = (507, "over_quota");
+
+fn bytes_of(contents: usize) -> i64 {
+    i64::try_from(contents * BYTES).unwrap()
+}
+
+fn put(node: SocketAddr, seed: u32, bytes: usize) -> Result<(), (u16, String)> {
+    let name = seed.to_string();
+    let answer = upload(node, &form(&[file(&name, &content(seed, bytes))]));
+    match answer.status {
+        200 => Ok(()),
+        _ => Err(answer.refusal()),
+    }
+}
+
+/// Two nodes that have a quota of so many bytes together.
+fn pair(dirs: &[TempDir; 2], url: &str, store: &Seaweed) -> [Node; 2] {
+    let quota = (FIT * BYTES).to_string();
+    let settings = ["--quota", &quota];
+    dirs.each_ref()
+        .map(|dir| start_with(dir, url, store, &settings))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quota_is_never_exceeded_by_what_several_nodes_take_at_once_and_can_be_filled() {
+    let (database, store) = (Server::start(), Seaweed::start().await);
+    let url = database.database("one").await;
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let nodes = pair(&dirs, &url, &store);
+    let mut taken = thread::scope(|scope| {
+        let uploads = (0..64).map(|seed| {
+            let node = nodes[(seed % 2) as usize].address;
+            scope.spawn(move || put(node, seed, BYTES).is_ok())
+        });
+        let uploads: Vec<_> = uploads.collect();
+        let taken = uploads.into_iter().map(|it| it.join().unwrap());
+        taken.filter(|it| *it).count()
+    });
+    assert!(taken > 0);
+    let client = connect(&url).await;
+    let sum = "SELECT sum(size)::bigint FROM larder.blobs";
+    assert_eq!(number(&client, sum).await, bytes_of(taken));
+    assert!(taken <= FIT, "{taken}");
+    // What was refused at once has left room that is to be had.
+    for seed in 100.. {
+        match put(nodes[0].address, seed, BYTES) {
+            Ok(()) => taken += 1,
+            Err((status, code)) => {
+                assert_eq!((status, &*code), OVER_QUOTA);
+                break;
+            }
+        }
+    }
+    assert_eq!(taken, FIT);
+    assert_eq!(number(&client, sum).await, bytes_of(FIT));
+    let heads = "SELECT blob_bytes FROM larder.heads";
+    assert_eq!(number(&client, heads).await, bytes_of(FIT));
+    nodes.into_iter().for_each(Node::stop);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_node_has_kept_takes_no_room_of_the_quota() {
+    let (database, store) = (Server::start(), Seaweed::start().await);
+    let url = database.database("one").await;
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let nodes = pair(&dirs, &url, &store);
+    let [one, other] = nodes.each_ref().map(|it| it.address);
+    put(one, 1, 600_000).unwrap();
+    knows(other, 600_000);
+    // Who looks which lengths are kept, since there is no room, does so now.
+    refused_in_parts(other, 2, 500_000);
+    put(one, 3, 300_000).unwrap();
+    knows(other, 900_000);
+    assert_eq!(put_in_parts(other, 3, 300_000).status, 204);
+    refused_in_parts(other, 4, 300_000);
+    nodes.into_iter().for_each(Node::stop);
+}
+
+/// Waits until a node counts as much content as there is.
+fn knows(node: SocketAddr, bytes: u64) {
+    until("it knows what others keep", || {
+        let status = get(node, "/api/p2p/status", &[]).json();
+        (status["blob_bytes"] == bytes).then_some(())
+    });
+}
+
+/// Brings content whose length is told first.
+fn put_in_parts(node: SocketAddr, seed: u32, bytes: usize) -> Answer {
+    let created = tus::create(node, bytes, &[]);
+    match created.status {
+        201 => tus::patch(node, &tus::path_of(&created), 0, &content(seed, bytes)),
+        _ => created,
+    }
+}
+
+fn refused_in_parts(node: SocketAddr, seed: u32, bytes: usize) {
+    let (status, code) = put_in_parts(node, seed, bytes).refusal();
+    assert_eq!((status, &*code), OVER_QUOTA);
+}
