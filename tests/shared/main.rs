@@ -17,6 +17,7 @@ mod postgres_faults;
 mod postgres_index;
 mod postgres_races;
 mod quota;
+mod removals;
 mod s3;
 mod s3_faults;
 mod seaweed;
