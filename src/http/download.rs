@@ -73,8 +73,8 @@ pub(super) async fn by_id(
     request: Request,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
-    let Path(id) = id.map_err(|_| ApiError::UnknownFile)?;
-    let id = id.parse().map_err(|_| ApiError::UnknownFile)?;
+    let Path(id) = id.map_err(|_| ApiError::NoId)?;
+    let id = id.parse().map_err(|_| ApiError::NoId)?;
     let found = match node.store().ready(id).await? {
         Some(ready) => serve(&node, ready, &share).await?,
         None => remote::by_id(&node, id, &share).await?,

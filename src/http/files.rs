@@ -99,8 +99,8 @@ pub(super) async fn remove(
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::UnknownFile)?;
-    let id: FileId = id.parse().map_err(|_| ApiError::UnknownFile)?;
+    let Path(id) = id.map_err(|_| ApiError::NoId)?;
+    let id: FileId = id.parse().map_err(|_| ApiError::NoId)?;
     // A file never changes, so that what is expected of it now holds until it is removed.
     if restrict_change(&headers)
         && let Some(record) = node.store().get(id).await?
@@ -121,7 +121,7 @@ pub(super) async fn remove(
     hash.inspect(|hash| node.keeper().end_removal(hash));
     node.store().take_back(room).await;
     let removed = removed.map_err(ApiError::unwritten)?;
-    let removed = removed.ok_or(ApiError::UnknownFile)?;
+    let removed = removed.ok_or(ApiError::UnknownId)?;
     let removed = Removed {
         status: "success",
         message: "File deleted",

@@ -299,7 +299,7 @@ async fn of_peer(node: &Node, file: &str, peer: &str) -> Result<Wanted, ApiError
 }
 
 async fn by_file_id(node: &Node, file: &str) -> Result<Wanted, ApiError> {
-    let id: FileId = file.parse().map_err(|_| ApiError::UnknownFile)?;
+    let id: FileId = file.parse().map_err(|_| ApiError::NoId)?;
     // What this node holds under an id means that, whatever others say.
     if let Some(own) = node.store().get(id).await? {
         let hash = own.file.hash;
@@ -313,7 +313,7 @@ async fn by_file_id(node: &Node, file: &str) -> Result<Wanted, ApiError> {
     let mut told = told.into_iter().flatten();
     let best = told.find(|(_, told)| told.id == id).map(|(peer, _)| peer);
     let peer = best.or(peers.first().copied());
-    let (peer, naming) = (peer.ok_or(ApiError::UnknownFile)?, Naming::File);
+    let (peer, naming) = (peer.ok_or(ApiError::UnknownId)?, Naming::File);
     Ok(Wanted { peer, file, naming })
 }
 

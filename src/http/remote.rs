@@ -61,7 +61,7 @@ pub(super) fn with_id(node: &Node, id: FileId) -> Result<Held, ApiError> {
     }
     found
         .pop()
-        .ok_or_else(|| unknown(node, ApiError::UnknownFile))
+        .ok_or_else(|| unknown(node, ApiError::UnknownId))
 }
 
 /// The content of a file of another node, by the id of the file. Only what can be proven: a node
@@ -72,9 +72,9 @@ pub(super) async fn by_id(
     share: &TransferShare,
 ) -> Result<Representation, ApiError> {
     let file = with_id(node, id)?.file;
-    let hash = file.hash.ok_or(ApiError::UnknownFile)?;
+    let hash = file.hash.ok_or(ApiError::UnknownId)?;
     let (content, transfer) = content(node, hash, None, share).await?;
-    let content = content.ok_or(ApiError::UnknownFile)?;
+    let content = content.ok_or(ApiError::UnknownId)?;
     represent(&file, content, transfer, &hash.to_string())
 }
 

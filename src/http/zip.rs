@@ -105,7 +105,7 @@ pub(super) async fn folder(
     share: TransferShare,
     method: Method,
 ) -> Result<Response, ApiError> {
-    let Path(folder) = folder.map_err(|_| ApiError::UnknownFile)?;
+    let Path(folder) = folder.map_err(|_| ApiError::UnknownFolder)?;
     let folder = folder.trim_end_matches('/');
     let at = |turns| Claimant {
         turns,
@@ -151,7 +151,7 @@ async fn of_ids(node: &Node, mut ids: Vec<String>) -> Result<Archive<Source>, Ap
     let mut seen = HashSet::new();
     ids.retain(|id| seen.insert(id.clone()));
     for id in ids {
-        let id: FileId = id.parse().map_err(|_| ApiError::UnknownFile)?;
+        let id: FileId = id.parse().map_err(|_| ApiError::NoId)?;
         let file = match node.store().get(id).await? {
             Some(own) => own.into(),
             None => remote::with_id(node, id)?.file,
@@ -190,7 +190,7 @@ async fn of_folder(
         }
     }
     if archive.is_empty() {
-        return Err(ApiError::UnknownFile);
+        return Err(ApiError::UnknownFolder);
     }
     Ok(archive)
 }

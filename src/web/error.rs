@@ -18,7 +18,7 @@ use super::code::Code;
 use super::error_body::ErrorBody;
 use super::multipart::MultipartError;
 use super::query;
-use super::refusal::{Refusal, of_change, of_readiness, of_store};
+use super::refusal::{Bytes, Refusal, of_change, of_readiness, of_store};
 use crate::blob::BlobError;
 use crate::causes::with_causes;
 use crate::fetch::FetchError;
@@ -37,6 +37,15 @@ pub(crate) enum ApiError {
     MethodNotAllowed,
     #[error("no file has this id or name")]
     UnknownFile,
+    #[error("no file has this id")]
+    UnknownId,
+    #[error(
+        "what stands for the file's id is none, and names mean nothing here; \
+         GET /api/p2p/files?name=NAME tells the ids of files by their names"
+    )]
+    NoId,
+    #[error("no file is in this folder")]
+    UnknownFolder,
     #[error("it is still being found out what other nodes hold; try again in a moment")]
     NotYetKnown,
     #[error("no content has this hash")]
@@ -75,7 +84,7 @@ pub(crate) enum ApiError {
     WrongContentType(&'static str),
     #[error("the form cannot be read: {0}")]
     Multipart(MultipartError),
-    #[error("the body is longer than {0} bytes")]
+    #[error("the body is longer than {}", Bytes(*.0))]
     BodyTooLong(u64),
     #[error(
         "the body came too slowly: 1 KiB has to come every 30 s; what comes so slowly, as from a \
@@ -182,7 +191,11 @@ impl ApiError {
         let code = match self {
             Self::UnknownPath => Code::UnknownPath,
             Self::MethodNotAllowed => Code::MethodNotAllowed,
-            Self::UnknownFile | Self::Unobtainable(_) => Code::UnknownFile,
+            Self::UnknownFile
+            | Self::UnknownId
+            | Self::NoId
+            | Self::UnknownFolder
+            | Self::Unobtainable(_) => Code::UnknownFile,
             Self::TooManyFiles { .. } => Code::TooManyFiles,
             Self::UnknownBlob => Code::UnknownBlob,
             Self::NotYetKnown => Code::Unavailable,

@@ -2,6 +2,7 @@
 //! for people, which says what they can do.
 
 use std::borrow::Cow;
+use std::fmt::{self, Display, Formatter};
 use std::io;
 
 use indicatif::HumanBytes;
@@ -125,6 +126,19 @@ impl Refusal {
     }
 }
 
+/// A limit in bytes, exactly, and as people read it where that is another text.
+pub(super) struct Bytes(pub(super) u64);
+
+impl Display for Bytes {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self(bytes) = *self;
+        if bytes < 1024 {
+            return write!(f, "{bytes} bytes");
+        }
+        write!(f, "{bytes} bytes ({})", HumanBytes(bytes))
+    }
+}
+
 pub(super) fn of_store(error: &StoreError) -> Refusal {
     match error {
         StoreError::Blob(error) => of_blob(error),
@@ -186,8 +200,9 @@ fn of_blob(error: &BlobError) -> Refusal {
         BlobError::OverQuota { quota, free } => Refusal::over_quota(*quota, *free),
         BlobError::OverShare => Refusal::OVER_SHARE,
         BlobError::TooLarge(max) => {
-            let max = HumanBytes(*max);
-            let message = format!("a file that the node takes has at most {max} (--max-upload)");
+            let max = Bytes(*max);
+            let message =
+                format!("a file that the node takes has at most {max}, as --max-upload says");
             Refusal::told(Code::TooLarge, message)
         }
     }

@@ -13,8 +13,8 @@ use crate::common::canned::{Canned, Reply};
 use crate::common::commands::{command, done, failed, json, run};
 use crate::common::forms::uploaded;
 use crate::common::peers::{neighbours, until_sees};
-use crate::common::process::{larder, start};
-use crate::common::raw_http::get;
+use crate::common::process::{Node, larder, start};
+use crate::common::raw_http::{Answer, get, head, send};
 
 /// What a command that fails says, which has one status.
 fn refused(command: &mut Command, status: i32) -> String {
@@ -215,4 +215,57 @@ fn an_address_of_ipv6_needs_no_brackets() {
     // Nobody listens there, or a node does that has nothing to do with this.
     let output = run(here.path(), "::1", &["ls", "nothing-is-called-so"]);
     assert_ne!(output.status.code(), Some(2), "{output:?}");
+}
+
+/// What is told of a refusal that has this status and code.
+fn message(answer: &Answer, status: u16, code: &str) -> String {
+    assert_eq!(answer.refusal(), (status, code.to_owned()));
+    answer.json()["message"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_name_where_an_id_has_to_stand_is_not_said_to_be_nobodys() {
+    let (_dir, node) = start();
+    let stored = uploaded(node.address, "a.txt", b"bytes");
+    let told = "what stands for the file's id is none, and names mean nothing here";
+    for (method, target) in [
+        ("GET", "/api/p2p/file/a.txt"),
+        ("GET", "/api/p2p/file/%ff"),
+        ("DELETE", "/api/p2p/file/a.txt"),
+        ("GET", "/api/p2p/zip?id=a.txt"),
+    ] {
+        let answer = send(node.address, &head(method, target, &[]));
+        let message = message(&answer, 404, "unknown_file");
+        assert!(message.starts_with(told), "{method} {target}: {message}");
+    }
+    // As the message says.
+    let found = get(node.address, "/api/p2p/files?name=a.txt", &[]).json();
+    assert_eq!(found["files"][0]["file_id"], stored["file_id"]);
+    let nobodys = "/api/p2p/file/01a20a38-0f7c-73c1-bc64-a604cfa63b47";
+    let answer = get(node.address, nobodys, &[]);
+    assert_eq!(message(&answer, 404, "unknown_file"), "no file has this id");
+    let answer = get(node.address, "/api/p2p/zip/a.txt", &[]);
+    let answer = message(&answer, 404, "unknown_file");
+    assert_eq!(answer, "no file is in this folder");
+}
+
+#[test]
+fn what_is_too_long_is_told_exactly_and_as_people_read_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--max-upload", "5000001"]);
+    let lines = ["Content-Length: 5000002", "Expect: 100-continue"];
+    let long = send(node.address, &head("PUT", "/api/p2p/upload/a", &lines));
+    assert_eq!(
+        message(&long, 413, "too_large"),
+        "a file that the node takes has at most 5000001 bytes (4.77 MiB), as --max-upload says"
+    );
+    let body = vec![b' '; 100_000];
+    let length = format!("Content-Length: {}", body.len());
+    let lines = ["Content-Type: application/json", &length];
+    let request = [head("POST", "/api/p2p/keep", &lines), body].concat();
+    let long = message(&send(node.address, &request), 413, "too_large");
+    let bytes = long.strip_prefix("the body is longer than ").unwrap();
+    let (exact, people) = bytes.split_once(" bytes ").unwrap();
+    let kibibytes = exact.parse::<u64>().unwrap() / 1024;
+    assert_eq!(people, format!("({kibibytes}.00 KiB)"), "{long}");
 }

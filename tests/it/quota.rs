@@ -201,7 +201,10 @@ fn a_refusal_for_want_of_room_tells_how_much_there_is_and_who_can_make_more() {
             300 << 10,
             "longer than all that the node may keep, 200.00 KiB (--quota)",
         ),
-        (2 << 20, "has at most 1.00 MiB (--max-upload)"),
+        (
+            2 << 20,
+            "has at most 1048576 bytes (1.00 MiB), as --max-upload says",
+        ),
     ] {
         let told = told(&node, length);
         assert!(told.contains(told_of_it), "{told}");
