@@ -134,6 +134,38 @@ fn names_of_strangers_stay_in_the_folder_and_apart() {
 }
 
 #[test]
+fn a_file_that_is_called_as_a_folder_is_unpacked_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &[]);
+    // Some are found before the folder of their name, and others behind it.
+    let names = ["f/a", "f/a/b", "f/c/d", "f/c", "f/e/g/h", "f/e/g", "f/e"];
+    for name in names {
+        uploaded(node.address, name, name.as_bytes());
+    }
+    let answer = get(node.address, "/api/p2p/zip/f", &[]);
+    assert_is_archive(&answer);
+    // Python has unpacked it, and unzip does, which fails where a file stands in a folder's place.
+    let found = unpacked(dir.path(), &answer.body);
+    let beside = dir.path().join("beside");
+    let unzip = Command::new("unzip")
+        .arg("-q")
+        .arg(dir.path().join("archive.zip"))
+        .arg("-d")
+        .arg(&beside)
+        .output()
+        .unwrap();
+    assert!(unzip.status.success(), "{unzip:?}");
+    for by in ["unpacked", "beside"] {
+        let read = |name: &String| fs::read_to_string(dir.path().join(by).join(name)).unwrap();
+        let mut contents: Vec<_> = found.iter().map(read).collect();
+        contents.sort();
+        let mut expected = names;
+        expected.sort_unstable();
+        assert_eq!(contents, expected, "{by}: {found:?}");
+    }
+}
+
+#[test]
 fn a_folder_comes_as_an_archive_with_all_below_it_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(&dir, &[]);
