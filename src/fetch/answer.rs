@@ -46,7 +46,7 @@ impl Answer {
             .map_err(|_| PeerError::Stalled)?
             .map_err(ClientError::from)?;
         if !response.status().is_success() {
-            return Err(ClientError::Status(response.status()).into());
+            return Err(ClientError::status(response.status()).into());
         }
         Ok(Self {
             response,

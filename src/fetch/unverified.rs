@@ -94,7 +94,7 @@ impl UnverifiedContent {
         let sent = match response.status() {
             StatusCode::PARTIAL_CONTENT if part => self.sent_part(&response, range)?,
             StatusCode::OK => 0..self.size,
-            status => return Err(ClientError::Status(status).into()),
+            status => return Err(ClientError::status(status).into()),
         };
         // With a length of its own, HTTP sees to it that no byte is missing.
         if response.content_length() != Some(sent.end - sent.start) {

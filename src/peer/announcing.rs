@@ -210,7 +210,7 @@ async fn send(network: Arc<Network>, peer: Peer, announcement: Arc<Announcement>
         let sent = timeout(PATIENCE, send_once(&network, &peer, &announcement)).await;
         match sent {
             Ok(Ok(())) => return Outcome::Told,
-            Ok(Err(ClientError::Status(status))) => {
+            Ok(Err(ClientError::Status(status, _))) => {
                 tracing::debug!(peer = %peer.id(), %status, "takes no announcement");
                 return Outcome::Refused;
             }

@@ -17,6 +17,7 @@ use crate::base_url::BaseUrl;
 use crate::open_files;
 use crate::peer_id::PeerId;
 use crate::record::Timestamp;
+use crate::safe_name::is_unsafe;
 
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,6 +32,9 @@ const JSON_TIMEOUT: Duration = Duration::from_mins(1);
 pub const MAX_JSON_BYTES: usize = 16 << 20;
 /// The longest that counts as short, in bytes.
 const SHORT: usize = 512 << 10;
+/// The longest refusal read, and the longest reason told of it, in bytes.
+const MAX_REFUSAL: usize = 4 << 10;
+const MAX_WHY: usize = 300;
 /// How many longer ones are held in memory at once, by whomever they are sent.
 const LONG_AT_ONCE: usize = 2;
 
@@ -49,6 +53,13 @@ pub struct Json {
     _room: Option<OwnedSemaphorePermit>,
 }
 
+/// What a refusal says, of which other keys mean nothing here.
+#[derive(Deserialize)]
+struct Told {
+    code: String,
+    message: String,
+}
+
 /// Why another node gave no answer that could be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -61,9 +72,9 @@ pub enum ClientError {
     /// TLS cannot be set up.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
-    /// The answer is a refusal.
+    /// The answer is a refusal, perhaps of what this node tells of itself, with the reason.
     #[error("the answer has status {0}")]
-    Status(StatusCode),
+    Status(StatusCode, Option<String>),
     /// The answer is too long.
     #[error("the answer is longer than {0} bytes")]
     TooLong(usize),
@@ -82,6 +93,13 @@ pub enum ClientError {
     /// The answer does not prove that it comes from the peer that was asked.
     #[error("the answer does not prove that the peer has sent it")]
     Unproven,
+}
+
+impl ClientError {
+    /// A refusal of which only the status matters.
+    pub(crate) fn status(status: StatusCode) -> Self {
+        Self::Status(status, None)
+    }
 }
 
 impl Client {
@@ -210,7 +228,8 @@ impl Client {
         max_bytes: usize,
     ) -> Result<Json, ClientError> {
         if !response.status().is_success() {
-            return Err(ClientError::Status(response.status()));
+            let (status, why) = (response.status(), why_refused(&mut response).await);
+            return Err(ClientError::Status(status, why));
         }
         let (mut bytes, mut room) = (Vec::new(), None);
         while let Some(piece) = response.chunk().await? {
@@ -228,6 +247,24 @@ impl Client {
         }
         Ok(Json { bytes, _room: room })
     }
+}
+
+/// Why a registration is refused, in the words of whoever refuses it, as far as they can be told.
+async fn why_refused(response: &mut Response) -> Option<String> {
+    if response.status() != StatusCode::BAD_REQUEST {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    while let Some(piece) = response.chunk().await.ok()? {
+        if bytes.len() + piece.len() > MAX_REFUSAL {
+            return None;
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    let told: Told = serde_json::from_slice(&bytes).ok()?;
+    let is_told = told.code == "bad_registration" && told.message.len() <= MAX_WHY;
+    let safe = is_told && !told.message.chars().any(is_unsafe);
+    safe.then_some(told.message)
 }
 
 /// How far the clock here is ahead of that of whoever answers (RFC 9110, section 6.6.1).

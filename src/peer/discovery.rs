@@ -27,6 +27,8 @@ use crate::small_state::SmallState;
 
 /// The longest pause after failures, in periods.
 const MAX_PAUSE: u32 = 8;
+/// The longest one where a period is no longer, so that one that comes back is not missed for long.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// How many neighbours are asked at once.
 const AT_ONCE: usize = 64;
 /// How long one may take that is asked for the first time, whoever makes up neighbours that do not
@@ -127,7 +129,7 @@ async fn ask(network: Arc<Network>, named: Named, address: BaseUrl, every: Durat
             }
             Err(error) => {
                 pause = (pause * 2).min(MAX_PAUSE);
-                Some(unanswered::reason(&address, &error))
+                Some(unanswered::reason(&address, network.base_url(), &error))
             }
         };
         if named == Named::Peer && is_first {
@@ -136,12 +138,18 @@ async fn ask(network: Arc<Network>, named: Named, address: BaseUrl, every: Durat
         }
         is_first = false;
         if told {
-            network.unanswered.note(named, &address, reason);
+            let longest = pause_after(MAX_PAUSE, every);
+            network.unanswered.note(named, &address, reason, longest);
         } else if let Some(reason) = reason {
             tracing::debug!(%address, reason, ?named, "introduces nobody");
         }
-        tokio::time::sleep(jittered(every * pause)).await;
+        tokio::time::sleep(jittered(pause_after(pause, every))).await;
     }
+}
+
+/// How long one is left in peace who failed, and so is to be asked after so many periods.
+fn pause_after(periods: u32, every: Duration) -> Duration {
+    (every * periods).min(LONGEST_PAUSE.max(every))
 }
 
 /// Takes the peer in that has answered at an address that the operator has named; why it is not.
@@ -287,5 +295,21 @@ async fn tidy(network: Arc<Network>, every: Duration, state: Arc<dyn SmallState>
             network.directory.forget(id);
         }
         known_peers::write_down(&network, &*state).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_after_failures_grows_to_a_minute_at_most_or_to_a_period_that_is_longer() {
+        let pauses = |every| {
+            let every = Duration::from_secs(every);
+            [1, 2, 4, MAX_PAUSE].map(|it| pause_after(it, every).as_secs())
+        };
+        assert_eq!(pauses(1), [1, 2, 4, 8]);
+        assert_eq!(pauses(30), [30, 60, 60, 60]);
+        assert_eq!(pauses(300), [300; 4]);
     }
 }

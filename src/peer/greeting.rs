@@ -76,7 +76,7 @@ pub(super) async fn ask_peer(
         return Ok(answer.read::<Introductions>()?.into());
     }
     let answer = match register(network, peer, PEERS, MAX_JSON_BYTES).await {
-        Err(ClientError::Status(status)) if status != StatusCode::TOO_MANY_REQUESTS => {
+        Err(ClientError::Status(status, _)) if status != StatusCode::TOO_MANY_REQUESTS => {
             client.get(peer, PEERS, MAX_JSON_BYTES).await?
         }
         answer => answer?,
@@ -104,7 +104,7 @@ async fn register(
     if let Some(ahead) = differ
         && network.clocks_differ(other)
     {
-        let refused = matches!(answer, Err(ClientError::Status(StatusCode::BAD_REQUEST)));
+        let refused = matches!(answer, Err(ClientError::Status(StatusCode::BAD_REQUEST, _)));
         let seconds_ahead = ahead / 1000;
         tracing::warn!(
             %other, seconds_ahead, refused,

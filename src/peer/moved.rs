@@ -54,7 +54,7 @@ pub(super) async fn tell_the_copy(network: &Network, every: Duration) {
     match timeout(PATIENCE, greet(network, &other, every)).await {
         Ok(Ok(teller)) => network.hear_of_copy(&other, teller),
         // Somebody is there who hears it later.
-        Ok(Err(ClientError::Status(StatusCode::TOO_MANY_REQUESTS))) => {}
+        Ok(Err(ClientError::Status(StatusCode::TOO_MANY_REQUESTS, _))) => {}
         Ok(Err(error)) => {
             tracing::debug!(%other, %error, "does not hear that its key is this node's, too");
             network.copied_key.in_vain(&other, every);
@@ -101,7 +101,7 @@ impl Words {
         let is_heard = match heard {
             Some(Ok(())) => true,
             // An older one has no such route; one that was told too much hears it later.
-            Some(Err(ClientError::Status(status))) => *status != StatusCode::TOO_MANY_REQUESTS,
+            Some(Err(ClientError::Status(status, _))) => *status != StatusCode::TOO_MANY_REQUESTS,
             _ => false,
         };
         if let Some(Err(error)) = heard {

@@ -148,6 +148,11 @@ impl Network {
         self.identity.is_of_fleet()
     }
 
+    /// Where this node is, as it tells others.
+    pub(super) fn base_url(&self) -> &BaseUrl {
+        &self.base_url
+    }
+
     /// What this node tells of itself now.
     pub fn myself(&self) -> Registration {
         Registration::of_self(&self.identity, &self.base_url)

@@ -2,6 +2,7 @@
 //! taken, each with the reason. The log tells each reason once until there is an answer.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use reqwest::StatusCode;
@@ -61,8 +62,15 @@ impl AllUnanswered {
         all.collect()
     }
 
-    /// Notes what came of asking one: the reason why it is of no use, or None.
-    pub(super) fn note(&self, named: Named, address: &BaseUrl, reason: Option<String>) {
+    /// Notes what came of asking one: the reason why it is of no use, or None. One that is of none
+    /// is asked again and again, each time after `longest` at most.
+    pub(super) fn note(
+        &self,
+        named: Named,
+        address: &BaseUrl,
+        reason: Option<String>,
+        longest: Duration,
+    ) {
         let key = (named, address.to_string());
         let mut all = self.0.lock();
         let Some(reason) = reason else {
@@ -84,15 +92,15 @@ impl AllUnanswered {
                 Named::Peer => "--peer",
             };
             tracing::warn!(
-                %address, reason,
+                %address, reason, longest_pause_s = longest.as_secs(),
                 "what {flag} names does not answer as it should; it is asked again and again"
             );
         }
     }
 }
 
-/// Why nothing came of asking `address`, for its operator.
-pub(super) fn reason(address: &BaseUrl, error: &ClientError) -> String {
+/// Why nothing came of asking `address`, for the operator of the node that tells `own` as its own.
+pub(super) fn reason(address: &BaseUrl, own: &BaseUrl, error: &ClientError) -> String {
     let speaks_http = address.to_string().starts_with("http://");
     if LeadsNowhere::is_cause_of(error) {
         return "its name leads to addresses that are reserved, or outside --peer-networks".into();
@@ -101,12 +109,15 @@ pub(super) fn reason(address: &BaseUrl, error: &ClientError) -> String {
         ClientError::Address(_) => {
             "this node asks no such address: it is reserved, or outside --peer-networks".into()
         }
-        // So larder, nginx and others answer what they take for no TLS, and nodes and bootstrap
-        // servers what tells them an address that means themselves.
-        ClientError::Status(StatusCode::BAD_REQUEST) if speaks_http => format!(
-            "{error}, as of a port that speaks HTTPS (its address may begin with https://), or since \
-             it cannot reach the address that this node tells of itself (--base-url)"
+        // An address that means this machine alone, for one.
+        ClientError::Status(StatusCode::BAD_REQUEST, Some(why)) => format!(
+            "it answers: {why}; the address that this node tells of itself is {own}, and \
+             --base-url sets it"
         ),
+        // So larder, nginx and others answer what they take for no TLS.
+        ClientError::Status(StatusCode::BAD_REQUEST, None) if speaks_http => {
+            format!("{error}, as of a port that speaks HTTPS: its address may begin with https://")
+        }
         ClientError::Http(error) => of_request(speaks_http, error),
         other => other.to_string(),
     }

@@ -226,6 +226,22 @@ fn a_bootstrap_server_is_told_where_somebody_has_named_it_and_the_default_one_is
 }
 
 #[test]
+fn a_bootstrap_server_that_refuses_the_address_of_a_node_is_quoted_to_its_operator() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let server = Node::start(&dirs[0], &["bootstrap", "--listen", "127.0.0.1:0"]);
+    let server = server.url("");
+    // Addresses of this range are for documents alone (RFC 5737).
+    let own = "http://203.0.113.5:5004";
+    let node = Node::start(&dirs[1], &["--bootstrap", &server, "--base-url", own]);
+    let told = "it answers: the registration is not valid: address is one at which no other node \
+                can be reached; the address that this node tells of itself is \
+                http://203.0.113.5:5004, and --base-url sets it";
+    assert_eq!(reason(&node, &server), told);
+    let told = lines(&node.log(), &["WARN", TOLD, &server, told]).len();
+    assert_eq!(told, 1, "{}", node.log());
+}
+
+#[test]
 fn a_node_or_server_on_all_addresses_prints_one_that_can_be_opened() {
     for start in [&["--open"][..], &["bootstrap"]] {
         for all in ["0.0.0.0", "[::]"] {
