@@ -119,8 +119,15 @@ impl Packs {
         hash: BlobHash,
         copies: Copies,
     ) -> Result<InPacks, BlobError> {
-        if self.table.find(prefix(&hash)).is_empty() {
+        let found = self.table.find(prefix(&hash));
+        if found.is_empty() {
             return Ok(InPacks::Absent);
+        }
+        if copies == Copies::All
+            && !self.damage.is_unusable(&hash)
+            && let Some(content) = reading::at_hand(&found, &hash)
+        {
+            return Ok(InPacks::Whole(content));
         }
         let (table, damage) = (Arc::clone(&self.table), Arc::clone(&self.damage));
         blocking::run(move || reading::content(&table, &damage, &hash, copies)).await
@@ -226,5 +233,29 @@ mod tests {
         packs.delete(hashes[0]).await.unwrap();
         assert_eq!(packs.size(hashes[0]).await.unwrap(), None);
         assert_eq!(packs.size(hashes[1]).await.unwrap(), Some(5));
+    }
+
+    /// Neither what is read without another thread nor what is read on one.
+    #[tokio::test]
+    async fn what_has_another_hash_is_not_given_out_also_where_it_is_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let packs = open(dir.path());
+        let bytes = vec![7; 4096];
+        let hash = BlobHash::of(&bytes);
+        packs.put(hash, bytes.clone()).await.unwrap();
+        let InPacks::Whole(found) = packs.content(hash, Copies::All).await.unwrap() else {
+            panic!("it is not whole");
+        };
+        assert_eq!(found, bytes);
+        let files = std::fs::read_dir(dir.path()).unwrap();
+        let mut files = files.map(|it| it.unwrap().path());
+        let path = files.find(|it| pack::is_pack(it)).unwrap();
+        let mut pack = std::fs::read(&path).unwrap();
+        *pack.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, pack).unwrap();
+        assert!(reading::at_hand(&packs.table.find(prefix(&hash)), &hash).is_none());
+        let found = packs.content(hash, Copies::All).await.unwrap();
+        assert!(matches!(found, InPacks::Damaged));
+        assert!(packs.damage.is_unusable(&hash));
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::super::BlobError;
+use super::super::stored::read_cached;
 use super::entry::Extent;
 use super::format::{ENTRY_HEADER, EntryHeader, PACK_HEADER, PackId, decode_pack};
 use super::open_packs::{Kept, Lent, OpenPacks};
@@ -165,13 +166,26 @@ impl Pack {
     /// The entry at a place: its hash and its bytes, which may be damaged; None if its
     /// header is. Blocks.
     pub(super) fn entry_at(&self, extent: Extent) -> Result<Option<(BlobHash, Bytes)>, BlobError> {
-        let mut bytes = vec![0; usize::try_from(extent.bytes()).unwrap_or_default()];
+        let mut bytes = room_for(extent);
         let read = self.read_exact_at(&mut bytes, extent.offset)?;
+        Ok(read.then(|| self.entry_in(bytes, extent)).flatten())
+    }
+
+    /// The same where the system has the bytes in memory and the pack is open; None also where
+    /// not. Waits for no disk.
+    pub(super) fn entry_at_hand(&self, extent: Extent) -> Option<(BlobHash, Bytes)> {
+        let mut bytes = room_for(extent);
+        let file = self.file.as_ref()?.lend();
+        read_cached(&file, &mut bytes, extent.offset.into()).ok()?;
+        self.entry_in(bytes, extent)
+    }
+
+    /// The entry that has these bytes; None if its header is damaged.
+    fn entry_in(&self, bytes: Vec<u8>, extent: Extent) -> Option<(BlobHash, Bytes)> {
         let (header, _) = bytes.split_at(ENTRY_HEADER as usize);
-        let header = EntryHeader::decode(header, &self.id).filter(|_| read);
-        let header = header.filter(|header| header.len == extent.len);
-        let bytes = Bytes::from(bytes).slice(ENTRY_HEADER as usize..);
-        Ok(header.map(|header| (header.hash, bytes)))
+        let header = EntryHeader::decode(header, &self.id)?;
+        let content = Bytes::from(bytes).slice(ENTRY_HEADER as usize..);
+        (header.len == extent.len).then_some((header.hash, content))
     }
 
     /// Fills `bytes`; false where the file ends before.
@@ -183,6 +197,11 @@ impl Pack {
             Err(e) => Err(BlobError::io("read", &self.path, e)),
         }
     }
+}
+
+/// Room for the entry at a place.
+fn room_for(extent: Extent) -> Vec<u8> {
+    vec![0; usize::try_from(extent.bytes()).unwrap_or_default()]
 }
 
 /// The id in the header of a pack; None if that is damaged. Blocks.
