@@ -6,13 +6,13 @@
 //! to a file.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{OFlags, SeekFrom};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 /// What seems to be older was written just now: it is the clock that was set.
 const OLDEST: Duration = Duration::from_hours(365 * 24);
@@ -24,6 +24,19 @@ pub const UNWAITING: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
 /// error of the kind `InvalidData`. Blocks no longer than the disk does.
 pub fn open(path: &Path) -> io::Result<File> {
     open_with(path, OpenOptions::new().read(true))
+}
+
+/// Fills `buffer` with the bytes from `offset` on, if the page cache has all of them. Waits
+/// for no disk.
+pub fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    let wanted = buffer.len();
+    let into = &mut [IoSliceMut::new(buffer)];
+    match preadv2(file, into, offset, ReadWriteFlags::NOWAIT) {
+        Ok(read) if read == wanted => Ok(()),
+        // The end of the file, and systems that know no such call, too: whoever reads it from
+        // the disk tells.
+        _ => Err(io::ErrorKind::WouldBlock.into()),
+    }
 }
 
 /// Opens a regular file as `options` say, which have no flags of their own; fails as [`open`]

@@ -11,9 +11,10 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::super::BlobError;
-use super::stored::{Absent, Stored, read_cached};
+use super::stored::{Absent, Stored};
 use crate::blocking::{self, Wanted};
 use crate::outboard::{Leaf, Mismatch, PIECE_BYTES, PieceHasher, PieceValues, Prover, Tree};
+use crate::stored_file::read_cached;
 
 /// Reads a blob's file from one leaf to the next.
 pub(super) struct Checker {

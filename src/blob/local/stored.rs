@@ -1,13 +1,13 @@
 //! The file of a blob, open for reading: looked at before anything of it is believed.
 
 use std::fs::{self, File};
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::OFlags;
-use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
+use rustix::io::{Errno, pread};
 
 use super::super::BlobError;
 use super::damage::{Damage, Found};
@@ -17,6 +17,7 @@ use super::proven::Proven;
 use crate::blocking::Wanted;
 use crate::disk::{Disk, RealDisk};
 use crate::hash::BlobHash;
+use crate::stored_file::read_cached;
 
 /// What all who read blobs share.
 pub(super) struct Shelf {
@@ -169,18 +170,6 @@ impl Stored {
             return Err(BlobError::known(self.hash));
         }
         Ok(known)
-    }
-}
-
-/// Fills `buffer` with the bytes from `offset` on, if the page cache has all of them.
-pub(super) fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-    let wanted = buffer.len();
-    let into = &mut [IoSliceMut::new(buffer)];
-    match preadv2(file, into, offset, ReadWriteFlags::NOWAIT) {
-        Ok(read) if read == wanted => Ok(()),
-        // The end of the file, and systems that know no such call, too: whoever reads it from
-        // the disk tells.
-        _ => Err(io::ErrorKind::WouldBlock.into()),
     }
 }
 

@@ -9,12 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::super::BlobError;
-use super::super::stored::read_cached;
 use super::entry::Extent;
 use super::format::{ENTRY_HEADER, EntryHeader, PACK_HEADER, PackId, decode_pack};
 use super::open_packs::{Kept, Lent, OpenPacks};
 use crate::hash::BlobHash;
-use crate::stored_file;
+use crate::stored_file::{self, read_cached};
 
 /// A pack. Who holds it can go on reading after it was removed, as long as it stays open.
 pub(super) struct Pack {
