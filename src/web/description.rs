@@ -106,8 +106,8 @@ impl Description {
     pub(crate) fn tell_what(&self, headers: &mut HeaderMap, inline: bool) -> Result<(), ApiError> {
         let nosniff = HeaderValue::from_static("nosniff");
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
-        let shown = file_type::shown(&self.content_type).filter(|_| inline);
-        let Some(shown) = shown else {
+        let shown = inline.then(|| file_type::shown(&self.content_type));
+        let Some(shown) = shown.flatten() else {
             headers.insert(header::CONTENT_DISPOSITION, self.attachment.clone());
             headers.insert(header::CONTENT_TYPE, self.content_type_value.clone());
             return Ok(());
