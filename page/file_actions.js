@@ -75,7 +75,8 @@ export async function removeAll(files) {
   const own = files.filter((file) => file.own)
   const lone = own.filter((file) => file.peers.size === 1).length
   const sum = own.reduce((all, file) => all + file.size, 0)
-  const text = `${count(own.length, 'file', 'files')} (${bytes(sum)}) will be gone from this node. No other node has a copy of ${lone} of them.`
+  const which = lone === own.length ? 'any of them' : `${lone} of them`
+  const text = `${count(own.length, 'file', 'files')} (${bytes(sum)}) will be gone from this node.${lone > 0 ? ` No other node has a copy of ${which}.` : ''}`
   if (!(await confirmed('Delete these files?', text))) return false
   const failures = await each(own, removed)
   note(`${count(own.length - failures, 'file was', 'files were')} deleted${failed(failures)}`, failures > 0)

@@ -5,7 +5,8 @@ use std::io::{self, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+use clap::error::ErrorKind;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -44,10 +45,13 @@ impl Manual {
             None => return print(&command),
             Some(target) => match named(&command, target) {
                 Some(command) => return print(command),
-                None if is_mistyped(target) => bail!(
-                    "there is no command {0}, and no directory; ./{0} makes one",
-                    target.display()
-                ),
+                None if is_mistyped(target) => {
+                    let target = target.display();
+                    let told = format!(
+                        "there is no command {target}, and no directory; ./{target} makes one"
+                    );
+                    command.error(ErrorKind::InvalidValue, told).exit()
+                }
                 None => target,
             },
         };

@@ -79,7 +79,7 @@ pub enum ClientError {
     #[error("the answer is longer than {0} bytes")]
     TooLong(usize),
     /// The answer is not the JSON it should be.
-    #[error("the answer cannot be read")]
+    #[error("the answer is not that of a node")]
     Json(#[from] serde_json::Error),
     /// A listing does not go forward.
     #[error("the listing is not in the order of its ids")]

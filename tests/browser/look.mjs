@@ -115,7 +115,7 @@ await visit(url, async (page) => {
   await page.getByText('2 files chosen').waitFor()
   await page.locator('#chosen').getByRole('button', { name: 'Delete' }).click()
   const question = page.getByRole('dialog', { name: 'Delete these files?' })
-  await question.getByText('No other node has a copy of 2 of them.').waitFor()
+  await question.getByText('No other node has a copy of any of them.').waitFor()
   await question.getByRole('button', { name: 'Delete' }).click()
   await page.getByRole('log').getByText('2 files were deleted').waitFor()
   await row(page, 'Files', 'notes.txt').waitFor({ state: 'detached' })

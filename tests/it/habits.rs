@@ -413,6 +413,7 @@ fn the_manual_page_of_a_command_is_printed_and_makes_no_directory() {
     }
     // What is neither is rather mistyped.
     let told = failed(here.path(), "", &["man", "putt"]);
+    assert_eq!(told.0, 2, "{}", told.1);
     assert!(told.1.contains("no command putt"), "{}", told.1);
     assert!(!here.path().join("putt").exists());
     // Where a directory is meant all the same.

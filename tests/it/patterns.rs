@@ -227,6 +227,7 @@ fn nothing_is_removed_of_what_is_not_all_clear() {
         assert!(told.contains("d/two means several files"), "{told}");
         let all = format!("nothing of what {wanted} means is removed before all of it is clear");
         assert!(told.contains(&all), "{told}");
+        assert!(!told.contains("not removed, "), "{told}");
         assert_eq!(held(node.address).len(), 4, "{told}");
     }
     // Another that is clear is another matter.
@@ -234,6 +235,8 @@ fn nothing_is_removed_of_what_is_not_all_clear() {
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.starts_with("removed x ("), "{printed}");
     assert_eq!(output.status.code(), Some(4));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.ends_with("not removed, 1 of 2: d\n"), "{told}");
     assert_eq!(held(node.address).len(), 3);
     let removed = done(here, &url, &["rm", "d", "--newest"]);
     assert_eq!(removed.lines().count(), 2, "{removed}");

@@ -69,6 +69,12 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// What stands in the way of one, which is told to have failed by itself.
+    pub(super) fn hindered(&mut self, failure: &Failure, called: &str) {
+        tell(failure, Some(Path::new(called)), self.proxy);
+        self.worst = self.worst.max(failure.status());
+    }
+
     /// One went well and is here under another name than its own, which cannot be had.
     pub(super) fn renamed(&mut self, name: &str, path: &Path) {
         self.renamed += 1;

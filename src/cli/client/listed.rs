@@ -106,7 +106,11 @@ impl File {
     pub(super) fn line(&self) -> String {
         let (id, name) = (field(&self.id), plain(&self.original_name));
         let at = self.uploaded();
-        format!("{id}  {}  {at}  {name}", size(self.size))
+        let line = format!("{id}  {}  {at}  {name}", size(self.size));
+        match self.description.as_deref().map(plain) {
+            Some(about) if !about.is_empty() => format!("{line}  ({about})"),
+            _ => line,
+        }
     }
 }
 

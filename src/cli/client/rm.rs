@@ -21,7 +21,8 @@ use crate::base_url::BaseUrl;
 #[derive(clap::Args)]
 pub(in crate::cli) struct Arguments {
     /// Files that the node holds: their ids or hashes, the beginnings of these, their names,
-    /// folders, or patterns such as 'a*'.
+    /// folders, or patterns such as 'a*'. Of files of one name those that are alike in content and
+    /// description, too, are removed together; where they differ, --newest or --all says which.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<Wanted>,
 
@@ -94,9 +95,13 @@ impl Arguments {
         for chosen in self.choice.files(wanted, found) {
             match chosen.files {
                 Ok(files) => clear.push((chosen.called, files)),
-                Err(failure) => {
-                    batch.failed(&failure, &chosen.called);
+                Err(failure) if has_paths => {
+                    batch.hindered(&failure, &chosen.called);
                     is_clear = false;
+                }
+                Err(failure) => {
+                    batch.failed(&failure, wanted);
+                    return Vec::new();
                 }
             }
         }
@@ -108,9 +113,7 @@ impl Arguments {
         } else {
             Failure::NotRemoved(count, wanted.to_owned())
         };
-        if count > 0 {
-            batch.failed(&refusal, wanted);
-        }
+        batch.failed(&refusal, wanted);
         Vec::new()
     }
 
