@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, sleep};
 
 use super::Store;
 use crate::disk::Durability;
@@ -14,6 +14,8 @@ use crate::disk::Durability;
 const RELAXED_SYNC_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait with the collection after a crash where something is short.
 const COLLECT_AGAIN: Duration = Duration::from_secs(30);
+/// How often what could not be deleted is tried once more.
+const COLLECT_AGAIN_EVERY: Duration = Duration::from_secs(10);
 /// How often to look for what is garbage by now in a store that others share: it becomes so in
 /// time, and who has left it may be gone.
 const COLLECT_SHARED_EVERY: Duration = Duration::from_secs(5);
@@ -37,6 +39,19 @@ impl Store {
         }
         if self.is_shared {
             tasks.spawn(collect_regularly(self.clone()));
+        } else {
+            tasks.spawn(collect_again(self.clone()));
+        }
+    }
+}
+
+/// Deletes what could not be deleted when it became garbage, as soon as that goes: no other change
+/// may come that would.
+async fn collect_again(store: Store) {
+    loop {
+        sleep(COLLECT_AGAIN_EVERY).await;
+        if store.collecting_fails.load(Ordering::Relaxed) {
+            store.collect().await;
         }
     }
 }
@@ -51,7 +66,7 @@ async fn collect(store: Store) {
             }
             Err(error) if error.is_shortage() => {
                 tracing::warn!(%error, "blobs that no file needs are deleted later");
-                tokio::time::sleep(COLLECT_AGAIN).await;
+                sleep(COLLECT_AGAIN).await;
             }
             Err(error) => {
                 return tracing::error!(%error, "blobs that no file needs were not all deleted");

@@ -18,11 +18,19 @@ pub(crate) struct TracedReads {
 impl TracedReads {
     /// Those of this file in this node, which go as `how` says in the words of strace.
     pub(crate) fn new(node: &Node, path: &Path, how: &str) -> Self {
+        Self::of_all(node, &[path], how)
+    }
+
+    /// Those of these files, which need not be there yet.
+    pub(crate) fn of_all(node: &Node, paths: &[&Path], how: &str) -> Self {
         let reads = NamedTempFile::new().unwrap();
         let inject = format!("inject=pread64,preadv2:{how}");
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-e", "trace=pread64,preadv2", "-e", &inject]);
-        strace.arg("-o").arg(reads.path()).arg("-P").arg(path);
+        strace.arg("-o").arg(reads.path());
+        for path in paths {
+            strace.arg("-P").arg(path);
+        }
         strace.args(["-p", &node.id().to_string()]);
         let strace = strace.stdout(Stdio::null()).spawn().unwrap();
         until("the node is traced", || node.is_traced().then_some(()));

@@ -1,6 +1,7 @@
 //! Content that was damaged on the disk: nothing of it is sent, it is remembered and told,
 //! and the same content mends it, by whatever way it comes.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::common::content::content;
-use crate::common::forms::uploaded;
+use crate::common::forms::{file, form, upload, uploaded};
 use crate::common::peers::{post, until_held};
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::{get, head, send, until_the_end};
@@ -408,6 +409,45 @@ fn what_the_disk_does_not_give_is_out_of_reach_until_it_does_again_or_is_written
     let of_pack = |world: &World| world.dir.path().join("peer_storage/packs/0000000001.pack");
     is_out_of_reach_until_it_is_mended(&World::new(LONG), World::blob);
     is_out_of_reach_until_it_is_mended(&World::new(5_000).restarted(), of_pack);
+}
+
+#[test]
+fn what_was_unreadable_and_is_removed_meanwhile_is_forgotten_once_the_disk_gives_it() {
+    let world = World::new(5_000).restarted();
+    let pack = world.dir.path().join("peer_storage/packs/0000000001.pack");
+    let failing = unreadable(&world.node, &fs::canonicalize(pack).unwrap());
+    let answer = get(world.node.address, &world.by_id(), &[]);
+    assert_eq!(answer.status, 503);
+    world.assert_found(0, 1);
+    let removed = send(world.node.address, &head("DELETE", &world.by_id(), &[]));
+    assert_eq!(removed.status, 200);
+    world.assert_found(0, 1);
+    drop(failing);
+    until("it is forgotten, and nothing else changes", || {
+        (world.health()["unreadable"] == 0).then_some(())
+    });
+}
+
+#[test]
+fn uploads_to_a_disk_that_gives_nothing_back_leave_no_packs() {
+    let world = World::new(5_000);
+    let packs = world.dir.path().join("peer_storage/packs");
+    let packs = fs::canonicalize(packs).unwrap();
+    let names = || {
+        let files = fs::read_dir(&packs).unwrap();
+        let names = files.map(|it| it.unwrap().file_name());
+        names.collect::<BTreeSet<_>>()
+    };
+    let before = names();
+    let all = [1, 2, 3].map(|number| packs.join(format!("{number:010}.pack")));
+    let failing = TracedReads::of_all(&world.node, &all.each_ref().map(|it| &**it), "error=EIO");
+    for name in ["one", "two", "three"] {
+        let form = form(&[file(name, name.as_bytes())]);
+        assert_eq!(upload(world.node.address, &form).status, 503, "{name}");
+        assert_eq!(names(), before, "{name}");
+    }
+    drop(failing);
+    uploaded(world.node.address, "again", b"again");
 }
 
 fn is_out_of_reach_until_it_is_mended(world: &World, at: impl Fn(&World) -> PathBuf) {

@@ -69,7 +69,9 @@ impl Active {
         // By way of the directory that it was put into, whatever stands at its path; and it stays
         // open, so that nobody can put another one in its place unseen.
         let opened = open_stored(options.disk(), &path);
-        let pack = Pack::of(path.clone(), number, opened, &OpenPacks::at_most(1))?;
+        let pack = Pack::of(path.clone(), number, opened, &OpenPacks::at_most(1));
+        // A disk that does not give what was just written would keep one for each attempt.
+        let pack = pack.inspect_err(|_| drop(options.disk().remove_file(&path)))?;
         let pack = pack.ok_or_else(|| failed(std::io::ErrorKind::InvalidData.into()))?;
         Ok(Self {
             pack: Arc::new(pack),

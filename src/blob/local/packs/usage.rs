@@ -44,10 +44,12 @@ impl Usage {
         Ok(())
     }
 
-    /// Whether more of the pack is dead than alive, and enough of one that is not finished.
+    /// Whether more of the pack is dead than alive, and enough of one that is not finished; or
+    /// there is nothing in one that is.
     pub(super) fn is_worth_compacting(&self, options: &Options, finished: bool) -> bool {
         let enough = finished || self.dead_bytes >= u64::from(options.pack_bytes) / WORTH_FINISHING;
         let entries = self.len.saturating_sub(PACK_HEADER.into());
-        enough && self.dead_bytes > entries / 2 && !self.given_up
+        let is_empty = finished && entries == 0;
+        (is_empty || enough && self.dead_bytes > entries / 2) && !self.given_up
     }
 }
