@@ -39,8 +39,8 @@ const OWN_STATE: &str = "where larder remembers what it sends";
 pub(in crate::cli) struct Arguments {
     /// Files and folders, and pipes; what is in a folder keeps its path as its name, and - is
     /// standard input. A link to a file is sent as the file that it leads to. In folders, links to
-    /// folders are left out with a word, and empty folders without one; that there is no file at all
-    /// in a folder is told, and no failure.
+    /// folders are left out with a word, and empty folders without one; that there is no file at
+    /// all in a folder is told, and no failure.
     #[arg(required = true, value_name = "FILE", value_parser = named())]
     files: Vec<PathBuf>,
 
