@@ -18,7 +18,7 @@ use super::storage::{advised, keep_private, of_owner};
 use super::{allocator, limits, logging, service};
 use crate::access::Writers;
 use crate::blocking;
-use crate::config::{Checked, Settings, Source, Sources, reached};
+use crate::config::{Checked, Kept, Settings, Source, Sources, reached};
 use crate::http;
 use crate::index;
 use crate::node::{self, Node};
@@ -26,7 +26,7 @@ use crate::open_files;
 use crate::peer::client::ClientError;
 use crate::peer::identity::{Identity, IdentityError};
 use crate::small_state::SmallState;
-use crate::store::local::{self, LocalStore, OpenError};
+use crate::store::local::{LocalStore, OpenError};
 #[cfg(feature = "shared")]
 use crate::store::shared::{self, SharedStore};
 use crate::web::server;
@@ -65,6 +65,7 @@ fn or_panic<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
 async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyhow::Result<()> {
     let Checked {
         http,
+        kept,
         authorities,
         tls,
     } = checked;
@@ -90,7 +91,7 @@ async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyh
         Some(certificate) => blocking::run(move || OwnNode::note(bound, &certificate)).await,
         None => None,
     };
-    let Some(opened) = open(kept(settings)?, options, &mut stop, grace).await? else {
+    let Some(opened) = open(kept, options, &mut stop, grace).await? else {
         return Ok(());
     };
     let node = Arc::new(opened.node);
@@ -165,36 +166,6 @@ struct Opened {
     node: Node,
     /// While it lives, no other process opens the directory.
     _storage: Box<dyn Any + Send>,
-}
-
-/// Where files are kept.
-enum Kept {
-    /// In a storage directory.
-    Here(local::Options),
-    /// On servers that other nodes share.
-    #[cfg(feature = "shared")]
-    Shared(Box<shared::Options>),
-}
-
-impl Kept {
-    /// This node's own directory.
-    fn dir(&self) -> &Path {
-        match self {
-            Self::Here(store) => &store.dir,
-            #[cfg(feature = "shared")]
-            Self::Shared(store) => &store.own.dir,
-        }
-    }
-}
-
-/// Where the settings say.
-#[allow(clippy::unnecessary_wraps, reason = "servers can be named wrongly")]
-fn kept(settings: &Settings) -> anyhow::Result<Kept> {
-    #[cfg(feature = "shared")]
-    if let Some(shared) = settings.shared()? {
-        return Ok(Kept::Shared(Box::new(shared)));
-    }
-    Ok(Kept::Here(settings.store()))
 }
 
 /// Why there is none.

@@ -18,7 +18,6 @@ use crate::peer::tls::Authorities;
 use crate::peer::{discovery, mdns, registry};
 use crate::web::origin::AllowedOrigin;
 use crate::web::server;
-use crate::web::tls::Tls;
 
 mod access;
 mod alike;
@@ -45,6 +44,7 @@ mod variables;
 mod wrong;
 
 pub use access::TokenFiles;
+pub use checked::Checked;
 pub use file::{FileError, NamedFile, SettingsFile};
 pub use gateways::GatewayArguments;
 pub use listen::Listen;
@@ -53,6 +53,7 @@ pub use number::number;
 pub use period::{SECOND, period};
 pub use secret::Secret;
 pub use source::{Source, Sources};
+pub use storing::Kept;
 pub use tokens::{TokensError, add_token};
 pub use variables::check as check_variables;
 pub use wrong::WrongSetting;
@@ -271,16 +272,6 @@ pub struct Settings {
 
     #[command(flatten)]
     log: Log,
-}
-
-/// What a node is made of by its settings, which can be together.
-pub struct Checked {
-    /// How the REST interface is set up.
-    pub http: http::Options,
-    /// Who vouches for peers that are reached over TLS.
-    pub authorities: Authorities,
-    /// What the node shows its clients, if it speaks TLS.
-    pub tls: Option<Tls>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

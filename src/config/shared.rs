@@ -1,14 +1,17 @@
 //! Settings of what several nodes share: a database and a bucket.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use rustls::ClientConfig;
 
 use super::period::{HOUR, SECOND, period};
 use super::{Secret, WrongSetting};
 use crate::blob::s3;
+use crate::causes::with_causes;
 use crate::index::postgres;
 use crate::peer::tls::{Authorities, config};
 use crate::store::local;
@@ -16,6 +19,8 @@ use crate::store::shared::Options;
 
 /// How a bucket is named.
 const SCHEME: &str = "s3://";
+/// The variable by which S3 clients are told whom to believe, in place of the system's authorities.
+const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
 /// Where files are kept that several nodes share.
 #[derive(Args, Debug)]
@@ -27,8 +32,8 @@ pub(super) struct SharedSettings {
     index: Option<Secret>,
 
     /// Bucket that keeps the content of files, for several nodes at once, such as
-    /// s3://bucket/prefix; with --index. Keys and region are read from the AWS_ variables, as by
-    /// every S3 client.
+    /// s3://bucket/prefix; with --index. Keys, region and the authorities that vouch for the store
+    /// (AWS_CA_BUNDLE) are read from the AWS_ variables, as by every S3 client.
     #[arg(long, env = "LARDER_BLOBS", value_name = "URL")]
     blobs: Option<String>,
 
@@ -66,7 +71,8 @@ pub(super) struct SharedSettings {
 }
 
 impl SharedSettings {
-    /// What several nodes share, if that is set; `own` is this node's own directory.
+    /// What several nodes share, if that is set; `own` is this node's own directory. Reads the
+    /// certificates of whom to believe.
     pub(super) fn shared(
         &self,
         own: local::Options,
@@ -94,6 +100,7 @@ impl SharedSettings {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, _)| name.starts_with("AWS_"))
             .collect();
+        blobs.tls = tls_to_store()?;
         let index = self.database(url, is_relaxed)?;
         Ok(Some(Options { own, index, blobs }))
     }
@@ -109,4 +116,20 @@ impl SharedSettings {
         }
         Ok(options)
     }
+}
+
+/// TLS with the store of the bucket, where a file is named that has whom to believe.
+fn tls_to_store() -> Result<Option<Arc<ClientConfig>>, WrongSetting> {
+    let Some(file) = std::env::var_os(CA_BUNDLE).filter(|it| !it.is_empty()) else {
+        return Ok(None);
+    };
+    let wrong = |error: &dyn Error| {
+        let told = format!("{CA_BUNDLE}: {}", with_causes(error));
+        WrongSetting::new(&[], told)
+    };
+    let mut authorities = Authorities::default();
+    let added = authorities.add_file(Path::new(&file));
+    added.map_err(|it| wrong(&it))?;
+    let tls = config(&authorities).map_err(|it| wrong(&it))?;
+    Ok(Some(tls.into()))
 }

@@ -1,15 +1,45 @@
 //! Where and how a node keeps its files.
 
-#[cfg(feature = "shared")]
-use super::WrongSetting;
+use std::path::Path;
+
 use super::size::Size;
-use super::{DurabilityArg, Settings, VerifyArg};
+use super::{DurabilityArg, Settings, VerifyArg, WrongSetting};
 use crate::disk::Durability;
 use crate::store::local;
 #[cfg(feature = "shared")]
 use crate::store::shared;
 
+/// Where files are kept.
+pub enum Kept {
+    /// In a storage directory.
+    Here(local::Options),
+    /// On servers that other nodes share.
+    #[cfg(feature = "shared")]
+    Shared(Box<shared::Options>),
+}
+
+impl Kept {
+    /// This node's own directory.
+    pub fn dir(&self) -> &Path {
+        match self {
+            Self::Here(store) => &store.dir,
+            #[cfg(feature = "shared")]
+            Self::Shared(store) => &store.own.dir,
+        }
+    }
+}
+
 impl Settings {
+    /// Where files are kept. Reads the certificates of whom to believe there.
+    #[allow(clippy::unnecessary_wraps, reason = "servers can be named wrongly")]
+    pub(super) fn kept(&self) -> Result<Kept, WrongSetting> {
+        #[cfg(feature = "shared")]
+        if let Some(shared) = self.shared()? {
+            return Ok(Kept::Shared(Box::new(shared)));
+        }
+        Ok(Kept::Here(self.store()))
+    }
+
     /// Where and how the node keeps its files.
     pub fn store(&self) -> local::Options {
         local::Options {
@@ -28,7 +58,7 @@ impl Settings {
     /// The servers that keep the files for several nodes, if they are set. In the directory of
     /// [`Settings::store`] is then what this node alone needs.
     #[cfg(feature = "shared")]
-    pub fn shared(&self) -> Result<Option<shared::Options>, WrongSetting> {
+    fn shared(&self) -> Result<Option<shared::Options>, WrongSetting> {
         let is_relaxed = matches!(self.durability, DurabilityArg::Relaxed);
         self.shared.shared(self.store(), is_relaxed)
     }

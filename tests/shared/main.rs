@@ -21,3 +21,4 @@ mod removals;
 mod s3;
 mod s3_faults;
 mod seaweed;
+mod store_tls;

@@ -1,6 +1,7 @@
 //! Nodes over one database and one bucket, as people run them.
 
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,17 +25,23 @@ fn start(dir: &TempDir, index: &str, store: &Seaweed) -> Node {
 
 /// The same with other settings beside.
 pub(crate) fn start_with(dir: &TempDir, index: &str, store: &Seaweed, settings: &[&str]) -> Node {
-    let mut command = larder(dir.path());
+    let mut command = command(dir.path(), index, &format!("http://{}", store.address()));
+    command.args(settings);
+    Node::spawn(dir, command)
+}
+
+/// The command that runs a node in `dir` over the store at `endpoint`.
+pub(crate) fn command(dir: &Path, index: &str, endpoint: &str) -> Command {
+    let mut command = larder(dir);
     command
         .args(["serve", "--open", "--blobs", "s3://larder/fleet"])
-        .args(["--s3-endpoint", &format!("http://{}", store.address())])
+        .args(["--s3-endpoint", endpoint])
         .args(["--lease", "2s", "--gc-grace", "1s"])
-        .args(settings)
         .env("LARDER_INDEX", index)
         .env("AWS_ACCESS_KEY_ID", "larder")
         .env("AWS_SECRET_ACCESS_KEY", "a secret of tests")
         .env("AWS_REGION", "us-east-1");
-    Node::spawn(dir, command)
+    command
 }
 
 fn get(node: &Node, path: &str) -> Answer {

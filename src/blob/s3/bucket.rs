@@ -47,7 +47,7 @@ pub(super) struct Bucket {
 impl Bucket {
     /// The bucket of these settings. Nothing is asked of it yet. Blocks.
     pub(super) fn new(options: &Options) -> Result<Self, StoreError> {
-        let client = connector::client(options.request_timeout)?;
+        let client = connector::client(options.request_timeout, options.tls.as_deref())?;
         let mut builder = AmazonS3Builder::new();
         for (name, value) in &options.variables {
             let known = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>();

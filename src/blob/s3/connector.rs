@@ -31,23 +31,33 @@ pub(super) struct Connector(pub(super) reqwest::Client);
 #[derive(Debug)]
 struct Checked(reqwest::Client);
 
-/// What speaks HTTP to a store: believing whom this system believes, and
-/// waiting so long for an answer. Blocks.
-pub(super) fn client(timeout: Duration) -> Result<reqwest::Client, StoreError> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    let provider = ring::default_provider().into();
-    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let tls = tls.map_err(|error| StoreError::Client(Box::new(error)))?;
-    let tls = tls.with_root_certificates(roots).with_no_client_auth();
+/// What speaks HTTP to a store: by `tls` or as this system does, and waiting so long for an answer.
+/// Blocks.
+pub(super) fn client(
+    timeout: Duration,
+    tls: Option<&ClientConfig>,
+) -> Result<reqwest::Client, StoreError> {
+    let tls = match tls {
+        Some(tls) => tls.clone(),
+        None => of_system().map_err(|error| StoreError::Client(error.into()))?,
+    };
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .http1_only()
         .connect_timeout(CONNECT.min(timeout))
         .timeout(timeout)
         .build()
-        .map_err(|error| StoreError::Client(Box::new(error)))
+        .map_err(|error| StoreError::Client(error.into()))
+}
+
+/// TLS that believes whom this system believes. Blocks.
+fn of_system() -> Result<ClientConfig, rustls::Error> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    let provider = ring::default_provider().into();
+    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(tls?.with_root_certificates(roots).with_no_client_auth())
 }
 
 impl HttpConnector for Connector {

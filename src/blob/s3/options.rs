@@ -1,7 +1,10 @@
 //! Which bucket, and how it is used.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::ClientConfig;
 
 use crate::blob::BlobError;
 
@@ -16,6 +19,8 @@ pub struct Options {
     pub endpoint: Option<String>,
     /// What every S3 client reads from the environment, as `AWS_ACCESS_KEY_ID`; others are ignored.
     pub variables: Vec<(String, String)>,
+    /// How to speak TLS with it; as this system does where it is none.
+    pub tls: Option<Arc<ClientConfig>>,
     /// The directory for what is on its way to the store, which must exist.
     pub scratch: PathBuf,
     /// How long the store has for a request, with its answer.
@@ -56,6 +61,7 @@ impl Options {
             prefix: prefix.into(),
             endpoint: None,
             variables: Vec::new(),
+            tls: None,
             scratch: scratch.into(),
             request_timeout: Duration::from_secs(30),
             retry_within: Duration::from_secs(10),
