@@ -10,6 +10,7 @@ use super::status::check_writable;
 use crate::access::Access;
 use crate::index::Totals;
 use crate::metrics::page::{CONTENT_TYPE, MetricsPage};
+use crate::metrics::servers::Named;
 use crate::node::Node;
 use crate::store::DiskUse;
 use crate::web::error::ApiError;
@@ -29,6 +30,7 @@ pub(super) async fn metrics(
     write_writable(&mut page, checked.is_ok());
     write_files(&mut page, &counted);
     write_syncs(&mut page, &node);
+    write_servers(&mut page, &node);
     let network_files = node.network_files().await;
     write_peers(&mut page, &node, network_files);
     write_connections(&mut page, &node);
@@ -126,6 +128,49 @@ fn write_syncs(page: &mut MetricsPage, node: &Node) {
         ("directories", &syncs.directories),
     ] {
         seconds.durations(&[("what", what)], histogram);
+    }
+}
+
+fn write_servers(page: &mut MetricsPage, node: &Node) {
+    let Some(servers) = node.store().storage().servers() else {
+        return;
+    };
+    let requests = servers.bucket.each();
+    let total = "Requests to the S3 store, each try, by operation and by what came of it.";
+    write_requests(page, "larder_s3_requests_total", total, &requests);
+    let seconds = "Time to the head of the S3 store's answer, by operation.";
+    write_durations(page, "larder_s3_request_seconds", seconds, &requests);
+    let requests = servers.database.each();
+    let total = "What was asked of the database, by operation and by what came of it.";
+    write_requests(page, "larder_database_requests_total", total, &requests);
+    let seconds = "How long the database takes, tries again included, by operation.";
+    write_durations(page, "larder_database_request_seconds", seconds, &requests);
+}
+
+fn write_requests(
+    page: &mut MetricsPage,
+    name: &'static str,
+    help: &'static str,
+    requests: &Named<'_>,
+) {
+    let mut total = page.counters(name, help);
+    for (operation, requests) in requests {
+        for (outcome, count) in requests.outcomes() {
+            let labels = [("operation", *operation), ("outcome", outcome)];
+            total.value(&labels, count);
+        }
+    }
+}
+
+fn write_durations(
+    page: &mut MetricsPage,
+    name: &'static str,
+    help: &'static str,
+    requests: &Named<'_>,
+) {
+    let mut seconds = page.histograms(name, help);
+    for (operation, requests) in requests {
+        seconds.durations(&[("operation", *operation)], &requests.seconds);
     }
 }
 

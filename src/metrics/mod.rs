@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub mod page;
+pub mod servers;
 
 /// Something that happens, counted.
 #[derive(Debug, Default)]

@@ -17,6 +17,7 @@ use crate::blocking;
 use crate::disk::DiskError;
 use crate::index::IndexError;
 use crate::index::postgres::{self, PostgresIndex};
+use crate::metrics::servers::Servers;
 use crate::small_state::local::LocalState;
 
 /// What a storage directory that keeps files itself begins with.
@@ -90,6 +91,10 @@ impl SharedStore {
             "files are kept for several nodes");
         let index = Arc::new(PostgresIndex::open(&index).await?);
         let blobs = S3Blobs::open(blobs, Arc::new(scratch)).await?;
+        let servers = Servers {
+            bucket: blobs.requests(),
+            database: index.requests(),
+        };
         let mut store = Store::new(Arc::new(blobs), Arc::clone(&index) as _);
         if let Some(bytes) = own.max_upload {
             store = store.with_longest(bytes);
@@ -101,6 +106,7 @@ impl SharedStore {
         store.storage = Arc::new(Storage {
             dir: Some(dir.clone()),
             verifies_reads: true,
+            servers: Some(servers),
             ..Storage::default()
         });
         Ok(Self {

@@ -8,6 +8,7 @@ use super::disk_use::{DiskUse, files_below};
 use super::{Store, StoreError};
 use crate::blob::BlobError;
 use crate::blocking;
+use crate::metrics::servers::Servers;
 use crate::timed_disk::Syncs;
 
 /// The parts of a storage directory whose files are counted when that is asked: few files each,
@@ -23,6 +24,8 @@ pub struct Storage {
     pub(super) verifies_reads: bool,
     /// How long its disk takes to sync.
     pub(super) syncs: Arc<Syncs>,
+    /// What is asked of the servers that keep it for several nodes, if they do.
+    pub(super) servers: Option<Servers>,
 }
 
 impl Storage {
@@ -34,6 +37,11 @@ impl Storage {
     /// How long its disk takes to sync.
     pub fn syncs(&self) -> &Syncs {
         &self.syncs
+    }
+
+    /// What is asked of the servers that keep it for several nodes, if they do.
+    pub fn servers(&self) -> Option<&Servers> {
+        self.servers.as_ref()
     }
 }
 

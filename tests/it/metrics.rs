@@ -1,66 +1,16 @@
 //! What `GET /metrics` counts, read by Prometheus's own library.
 
 use std::io::Write;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Stdio;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::liar::{Liar, Lie, Sends};
+use crate::common::metrics::Metrics;
 use crate::common::peers::{peer_id, post, until_held, until_knows};
 use crate::common::process::{Node, until};
 use crate::common::raw_http::{connect, get, head, send};
-use crate::common::venv;
-
-/// What a node has counted.
-struct Metrics(Vec<Value>);
-
-impl Metrics {
-    fn of(node: SocketAddr) -> Self {
-        let answer = get(node, "/metrics", &[]);
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let content_type = answer.header("content-type");
-        assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/read_metrics.py");
-        let mut reader = venv::command("python3");
-        let mut reader = reader
-            .arg(script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        reader
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(&answer.body)
-            .unwrap();
-        let output = reader.wait_with_output().unwrap();
-        assert!(output.status.success(), "{answer:?}");
-        Self(serde_json::from_slice(&output.stdout).unwrap())
-    }
-
-    /// The value with exactly these labels, if there is one.
-    fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let labels: Value = labels.iter().copied().collect();
-        let mut samples = self.0.iter();
-        let sample = samples.find(|it| it["name"] == name && it["labels"] == labels)?;
-        sample["value"].as_f64()
-    }
-
-    fn get(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let found = self.find(name, labels);
-        found.unwrap_or_else(|| panic!("{name} {labels:?} is not among {:#?}", self.0))
-    }
-
-    fn requests(&self, route: &str, method: &str, status: &str) -> Option<f64> {
-        let labels = [("route", route), ("method", method), ("status", status)];
-        self.find("larder_http_requests_total", &labels)
-    }
-}
 
 /// Fails unless a value is this number.
 fn assert_is(found: f64, expected: usize, what: &str) {

@@ -11,6 +11,7 @@ mod common;
 
 mod cutter;
 mod faults;
+mod metrics;
 mod nodes;
 mod postgres;
 mod postgres_faults;

@@ -17,6 +17,7 @@ use object_store::{
 use super::connector::{self, Connector};
 use super::options::{Options, StoreError};
 use crate::blob::BlobError;
+use crate::metrics::servers::BucketRequests;
 use crate::place::Place;
 use crate::unavailable::Unavailable;
 
@@ -39,6 +40,7 @@ const RETRIES: usize = 3;
 pub(super) struct Bucket {
     pub(super) store: AmazonS3,
     pub(super) client: reqwest::Client,
+    pub(super) requests: Arc<BucketRequests>,
     prefix: Path,
     /// What it is, for the log.
     name: String,
@@ -48,6 +50,7 @@ impl Bucket {
     /// The bucket of these settings. Nothing is asked of it yet. Blocks.
     pub(super) fn new(options: &Options) -> Result<Self, StoreError> {
         let client = connector::client(options.request_timeout, options.tls.as_deref())?;
+        let requests = Arc::<BucketRequests>::default();
         let mut builder = AmazonS3Builder::new();
         for (name, value) in &options.variables {
             let known = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>();
@@ -73,7 +76,7 @@ impl Bucket {
                 max_retries: RETRIES,
                 retry_timeout: options.retry_within,
             })
-            .with_http_connector(Connector(client.clone()))
+            .with_http_connector(Connector::new(client.clone(), Arc::clone(&requests)))
             .build()?;
         let prefix = Path::parse(options.prefix.trim_matches('/'));
         let prefix = prefix.map_err(|error| StoreError::Settings(error.into()))?;
@@ -81,6 +84,7 @@ impl Bucket {
         Ok(Self {
             store,
             client,
+            requests,
             prefix,
             name,
         })

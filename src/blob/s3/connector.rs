@@ -1,6 +1,7 @@
 //! Requests to the store on their way out: what is put there goes with its MD5, the one checksum
 //! that every store compares before it acknowledges.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,19 +18,31 @@ use object_store::client::{
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::counted;
 use super::options::StoreError;
 use crate::blocking;
+use crate::metrics::servers::{BucketRequests, Outcome};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// Makes the client of a store.
 #[derive(Debug)]
-pub(super) struct Connector(pub(super) reqwest::Client);
+pub(super) struct Connector(Checked);
 
-/// Sends requests with what they are checked by.
-#[derive(Debug)]
-struct Checked(reqwest::Client);
+/// Sends requests with what they are checked by, and counts them.
+#[derive(Debug, Clone)]
+struct Checked {
+    client: reqwest::Client,
+    requests: Arc<BucketRequests>,
+}
+
+impl Connector {
+    /// One whose clients speak by `client` and count in `requests`.
+    pub(super) fn new(client: reqwest::Client, requests: Arc<BucketRequests>) -> Self {
+        Self(Checked { client, requests })
+    }
+}
 
 /// What speaks HTTP to a store: by `tls` or as this system does, and waiting so long for an answer.
 /// Blocks.
@@ -62,7 +75,7 @@ fn of_system() -> Result<ClientConfig, rustls::Error> {
 
 impl HttpConnector for Connector {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Checked(self.0.clone())))
+        Ok(HttpClient::new(self.0.clone()))
     }
 }
 
@@ -75,7 +88,13 @@ impl HttpService for Checked {
             let digest = digest.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
             request.headers_mut().insert("content-md5", digest);
         }
-        HttpService::call(&self.0, request).await
+        let under_way = counted::kind(&self.requests, &request).begin();
+        let answer = HttpService::call(&self.client, request).await;
+        under_way.end(match &answer {
+            Ok(answer) => counted::outcome(answer.status()),
+            Err(_) => Outcome::Unavailable,
+        });
+        answer
     }
 }
 

@@ -18,11 +18,13 @@ use futures_util::stream::BoxStream;
 use super::{BlobBackend, BlobError, Limit, OpenBlob, Partials, Purpose, Receiving};
 use crate::hash::BlobHash;
 use crate::health::Findings;
+use crate::metrics::servers::BucketRequests;
 use crate::place::Place;
 
 mod arrived;
 mod bucket;
 mod connector;
+mod counted;
 mod damage;
 mod depot;
 mod long;
@@ -73,6 +75,11 @@ impl S3Blobs {
             scratch: Arc::new(Scratch::open(scratch).await?),
             dir,
         })
+    }
+
+    /// The requests to the bucket.
+    pub fn requests(&self) -> Arc<BucketRequests> {
+        Arc::clone(&self.depot.bucket.requests)
     }
 
     /// Deletes what proves contents that are gone, and tells of how many.

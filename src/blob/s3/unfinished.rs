@@ -9,7 +9,9 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::bucket::{BLOBS, Bucket};
+use super::counted;
 use crate::blob::BlobError;
+use crate::metrics::servers::Outcome;
 
 /// For how long the store takes the request, once it is signed.
 const SIGNED_FOR: Duration = Duration::from_mins(1);
@@ -98,7 +100,13 @@ impl Bucket {
             let url = self
                 .store
                 .signed_url_opts(Method::GET, &bucket, SIGNED_FOR, &options);
-            let answer = self.client.get(url.await?).send().await;
+            let url = url.await?;
+            let under_way = self.requests.list_multipart_uploads.begin();
+            let answer = self.client.get(url).send().await;
+            under_way.end(match &answer {
+                Ok(answer) => counted::outcome(answer.status()),
+                Err(_) => Outcome::Unavailable,
+            });
             let answer = answer.and_then(reqwest::Response::error_for_status);
             // Its query holds the signature, which belongs into no log.
             let answer = answer.map_err(reqwest::Error::without_url)?;

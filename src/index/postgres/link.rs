@@ -14,6 +14,7 @@ use tokio_postgres::{Client, Config, NoTls, Row, Socket, Statement};
 use super::failure::{Failure, away};
 use super::tls::{Stream, Tls};
 use crate::index::IndexError;
+use crate::metrics::servers::{DatabaseRequests, Outcome};
 
 /// How long a connection may take to be there, the first words included.
 const CONNECTING: Duration = Duration::from_secs(3);
@@ -41,6 +42,7 @@ pub(super) struct Server {
     pub(super) tls: Option<Tls>,
     /// How it is called in what is told of it.
     pub(super) name: Arc<str>,
+    pub(super) requests: Arc<DatabaseRequests>,
 }
 
 /// What carries a connection's messages until its end.
@@ -89,9 +91,17 @@ impl Session {
             session.client.batch_execute(FIRST_WORDS).await?;
             Ok(session)
         };
-        timeout(CONNECTING, opening)
-            .await
-            .unwrap_or(Err(Failure::Silent))
+        let under_way = server.requests.connect.begin();
+        let opened = timeout(CONNECTING, opening).await;
+        let opened = opened.unwrap_or(Err(Failure::Silent));
+        // Whoever looks after the server may mend it, whatever it is.
+        let failed = opened.is_err();
+        under_way.end(if failed {
+            Outcome::Unavailable
+        } else {
+            Outcome::Done
+        });
+        opened
     }
 
     /// The rows that a statement gives.
@@ -194,6 +204,11 @@ impl Link {
         failure.of(&self.server.name)
     }
 
+    /// What is asked of its server.
+    pub(super) fn requests(&self) -> &DatabaseRequests {
+        &self.server.requests
+    }
+
     /// The connection, made anew where it is lost.
     pub(super) async fn session(&self) -> Result<Arc<Session>, IndexError> {
         let mut current = self.current.lock().await;
@@ -246,10 +261,27 @@ impl Link {
         }
     }
 
+    /// Gives a connection up over which something has failed: nobody knows in the middle of what it
+    /// is.
+    pub(super) async fn failed(&self, session: &Arc<Session>, failure: Failure) -> IndexError {
+        session.end();
+        self.forget(session).await;
+        self.told(failure)
+    }
+
     /// Has the next one who asks make a new connection in the place of this one.
-    pub(super) async fn forget(&self, session: &Arc<Session>) {
+    async fn forget(&self, session: &Arc<Session>) {
         let mut current = self.current.lock().await;
         current.session.take_if(|it| Arc::ptr_eq(it, session));
+    }
+}
+
+/// What an answer counts as.
+pub(super) fn outcome<T>(answer: &Result<T, IndexError>) -> Outcome {
+    match answer {
+        Ok(_) => Outcome::Done,
+        Err(error) if error.is_shortage() => Outcome::Unavailable,
+        Err(_) => Outcome::Refused,
     }
 }
 
@@ -282,9 +314,10 @@ impl Links {
         values: Values<'_>,
     ) -> Result<Vec<Row>, IndexError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.each.len();
-        match self.each.get(turn) {
-            Some(link) => link.query(sql, values).await,
-            None => Err(IndexError::Closed),
-        }
+        let link = self.each.get(turn).ok_or(IndexError::Closed)?;
+        let under_way = self.server.requests.query.begin();
+        let rows = link.query(sql, values).await;
+        under_way.end(outcome(&rows));
+        rows
     }
 }

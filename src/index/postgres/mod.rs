@@ -23,6 +23,7 @@ use super::page::page_of;
 use super::{Content, Elsewhere, Garbage, Held, IndexBackend, IndexError, Intent, Put, Totals};
 use crate::hash::BlobHash;
 use crate::health::Health;
+use crate::metrics::servers::DatabaseRequests;
 use crate::place::Place;
 use crate::record::{FileId, FileRecord, NewFile};
 
@@ -150,6 +151,7 @@ impl Options {
             config: self.config.clone(),
             tls: self.tls.clone().map(Tls),
             name: format!("the database at {self}").into(),
+            requests: Arc::default(),
         }
     }
 }
@@ -175,6 +177,7 @@ impl fmt::Display for Options {
 pub struct PostgresIndex {
     shared: Arc<Shared>,
     places: Arc<Places>,
+    counted: Arc<DatabaseRequests>,
     requests: mpsc::Sender<Request>,
     intents: mpsc::Sender<intents::Asked>,
     /// Empty once it is closed.
@@ -196,6 +199,7 @@ impl PostgresIndex {
             quota: options.quota,
             is_relaxed: options.is_relaxed,
         });
+        let counted = Arc::clone(&server.requests);
         let (requests, asked) = mpsc::channel(writer::GROUP);
         let writer = Writer {
             link: Link::new(server),
@@ -211,6 +215,7 @@ impl PostgresIndex {
         let index = Self {
             shared,
             places,
+            counted,
             requests,
             intents,
             tasks: Mutex::new(tasks),
@@ -226,6 +231,11 @@ impl PostgresIndex {
     /// offered one, which `made` is where there is none.
     pub async fn fleet_key(&self, made: [u8; 32]) -> Result<[u8; 32], IndexError> {
         fleet_key::first(&self.shared.links, made).await
+    }
+
+    /// What was asked of the database.
+    pub fn requests(&self) -> Arc<DatabaseRequests> {
+        Arc::clone(&self.counted)
     }
 
     async fn first_look(server: &Server) -> Result<Heads, failure::Failure> {

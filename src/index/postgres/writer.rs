@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::batch;
 use super::failure::Failure;
-use super::link::{Link, Session};
+use super::link::{Link, Session, outcome};
 use super::look;
 use super::plan::{Outcome, Plan, Wish};
 use super::rows::Heads;
@@ -180,26 +180,27 @@ impl Writer {
     }
 
     async fn look(&mut self) -> Result<(), IndexError> {
-        let session = self.link.session().await?;
-        match look::look(&session, &self.shared, &mut self.pruning).await {
-            Ok(()) => Ok(()),
-            Err(failure) => Err(self.failed(&session, failure).await),
-        }
-    }
-
-    /// Gives a connection up over which something has failed: nobody knows in the middle of what it
-    /// is.
-    async fn failed(&self, session: &Arc<Session>, failure: Failure) -> IndexError {
-        session.end();
-        self.link.forget(session).await;
-        self.link.told(failure)
+        let under_way = self.link.requests().look.begin();
+        let looked = async {
+            let session = self.link.session().await?;
+            match look::look(&session, &self.shared, &mut self.pruning).await {
+                Ok(()) => Ok(()),
+                Err(failure) => Err(self.link.failed(&session, failure).await),
+            }
+        };
+        let looked = looked.await;
+        under_way.end(outcome(&looked));
+        looked
     }
 
     async fn commit(&mut self, round: Round) {
         if let Some(reason) = self.shared.seen.refusal() {
             return round.fail(&IndexError::Refused(reason));
         }
-        match self.made(&round).await {
+        let under_way = self.link.requests().commit.begin();
+        let made = self.made(&round).await;
+        under_way.end(outcome(&made));
+        match made {
             Ok(written) => {
                 let Written {
                     plan, damaged, at, ..
@@ -226,7 +227,7 @@ impl Writer {
                     Ok(written) => return Ok(written),
                     Err(failure) => {
                         let may_pass = failure.may_pass();
-                        let error = self.failed(&session, failure).await;
+                        let error = self.link.failed(&session, failure).await;
                         if !may_pass && doubt.is_none() {
                             return Err(error);
                         }
