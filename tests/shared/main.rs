@@ -11,6 +11,7 @@ mod common;
 
 mod cutter;
 mod faults;
+mod fleet_peer;
 mod metrics;
 mod nodes;
 mod postgres;

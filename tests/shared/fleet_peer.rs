@@ -1,0 +1,60 @@
+//! Nodes over one database as others see them: one peer, whichever of them come and go.
+
+use serde_json::Value;
+
+use crate::common::peers::{key_also_at, peer_id, reaches};
+use crate::common::process::{Node, until};
+use crate::common::raw_http::get;
+use crate::nodes::start_with;
+use crate::postgres::Server;
+use crate::seaweed::Seaweed;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_of_several_nodes_is_reached_by_others_right_after_one_of_them_has_stopped() {
+    let (database, store) = (Server::start(), Seaweed::start().await);
+    let url = database.database("one").await;
+    let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    // Nobody asks again right after the stop, so what others hear at it is what counts.
+    let seldom = ["--discover-every", "10"];
+    let other = Node::start(&dirs[0], &seldom);
+    let staying = start_with(&dirs[1], &url, &store, &seldom);
+    let (base_url, peer) = (staying.url(""), other.url(""));
+    let told = ["--base-url", &base_url, "--peer", &peer];
+    let leaving = start_with(&dirs[2], &url, &store, &[&seldom[..], &told].concat());
+    let (fleet, other_id) = (peer_id(staying.address), peer_id(other.address));
+    until("the peers know each other", || {
+        let met = reaches(other.address, &fleet) && reaches(leaving.address, &other_id);
+        met.then_some(())
+    });
+    leaving.stop();
+    assert!(reaches(other.address, &fleet));
+    staying.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_of_one_peer_at_several_addresses_are_not_taken_for_copies_of_each_other() {
+    let (database, store) = (Server::start(), Seaweed::start().await);
+    let url = database.database("one").await;
+    let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let often = ["--discover-every", "1"];
+    let other = Node::start(&dirs[0], &often);
+    let peer = other.url("");
+    let settings = [&often[..], &["--peer", &peer]].concat();
+    let nodes = [&dirs[1], &dirs[2]].map(|dir| start_with(dir, &url, &store, &settings));
+    // Whoever tells of itself hears where its key was before, which makes a copy of it twice.
+    until("both have told of themselves again and again", || {
+        let answer = get(other.address, "/metrics", &[]);
+        let page = String::from_utf8(answer.body).unwrap();
+        let labels = r#"{route="/api/peers",method="POST",status="2xx"} "#;
+        let told = format!("larder_http_requests_total{labels}");
+        let count = page.lines().find_map(|it| it.strip_prefix(&told))?;
+        (count.parse::<u64>().unwrap() >= 12).then_some(())
+    });
+    let log = other.log();
+    assert!(log.contains("one key speaks for two addresses"), "{log}");
+    for node in nodes {
+        assert_eq!(key_also_at(&node), Value::Null);
+        assert!(!node.log().contains("another node has this node's key"));
+        node.stop();
+    }
+}
