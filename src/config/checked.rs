@@ -5,23 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use super::Settings;
-use super::storing::Kept;
+use super::composed::Checked;
 use super::wrong::WrongSetting;
-use crate::http;
-use crate::peer::tls::Authorities;
-use crate::web::tls::Tls;
-
-/// What a node is made of by its settings, which can be together.
-pub struct Checked {
-    /// How the REST interface is set up.
-    pub http: http::Options,
-    /// Where it keeps its files.
-    pub kept: Kept,
-    /// Who vouches for peers that are reached over TLS.
-    pub authorities: Authorities,
-    /// What the node shows its clients, if it speaks TLS.
-    pub tls: Option<Tls>,
-}
 
 impl Settings {
     /// Checks all that can be told before a node starts: reads the files that the settings name,

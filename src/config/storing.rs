@@ -1,33 +1,12 @@
 //! Where and how a node keeps its files.
 
-use std::path::Path;
-
+use super::composed::Kept;
 use super::size::Size;
 use super::{DurabilityArg, Settings, VerifyArg, WrongSetting};
 use crate::disk::Durability;
 use crate::store::local;
 #[cfg(feature = "shared")]
 use crate::store::shared;
-
-/// Where files are kept.
-pub enum Kept {
-    /// In a storage directory.
-    Here(local::Options),
-    /// On servers that other nodes share.
-    #[cfg(feature = "shared")]
-    Shared(Box<shared::Options>),
-}
-
-impl Kept {
-    /// This node's own directory.
-    pub fn dir(&self) -> &Path {
-        match self {
-            Self::Here(store) => &store.dir,
-            #[cfg(feature = "shared")]
-            Self::Shared(store) => &store.own.dir,
-        }
-    }
-}
 
 impl Settings {
     /// Where files are kept. Reads the certificates of whom to believe there.
