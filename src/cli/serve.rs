@@ -95,22 +95,8 @@ async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyh
         return Ok(());
     };
     let node = Arc::new(opened.node);
-    if node.base_url().has_path() {
-        tracing::warn!(
-            base_url = %node.base_url(),
-            "peers ask no node whose base URL has a path, so none reaches this one"
-        );
-    }
     let writers = http.access.now().writers();
-    if writers == Writers::Nobody {
-        tracing::warn!(%bound, "takes no changes: {}", how_to_write(settings));
-    }
-    if writers == Writers::Anybody && settings.is_behind_gateway() && !settings.is_open() {
-        tracing::warn!(
-            "whoever reaches the gateway in front may write and delete: set --tokens, --token or \
-             --token-file, or --open where that is meant"
-        );
-    }
+    warn_of_settings(&node, settings, bound, writers);
     let router = http::router(Arc::clone(&node), http);
     allocator::end_start();
     tell_serving(&node, settings, bound, writers);
@@ -124,6 +110,25 @@ async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyh
     node.run(listener, router, &server, shutdown)
         .await
         .context("the last changes may not be on disk")
+}
+
+/// Warns where what was set may not be what was meant.
+fn warn_of_settings(node: &Node, settings: &Settings, bound: SocketAddr, writers: Writers) {
+    if node.base_url().has_path() {
+        tracing::warn!(
+            base_url = %node.base_url(),
+            "peers ask no node whose base URL has a path, so none reaches this one"
+        );
+    }
+    if writers == Writers::Nobody {
+        tracing::warn!(%bound, "takes no changes: {}", how_to_write(settings));
+    }
+    if writers == Writers::Anybody && settings.is_behind_gateway() && !settings.is_open() {
+        tracing::warn!(
+            "whoever reaches the gateway in front may write and delete: set --tokens, --token or \
+             --token-file, or --open where that is meant"
+        );
+    }
 }
 
 /// Tells in the log, on standard output and to the service manager that the node serves, where, and

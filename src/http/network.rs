@@ -111,10 +111,7 @@ pub(super) async fn list(
     query: Result<Query<NetworkQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
-    let limit = query.limit.unwrap_or(MAX_LIMIT).min(MAX_LIMIT);
-    if limit == 0 {
-        return Err(ApiError::Query("limit must be at least 1".to_owned()));
-    }
+    let limit = limit(query.limit)?;
     let cursor = |text: Option<String>, ids| text.map(|it| read_cursor(&it, ids)).transpose();
     let (after, before) = (cursor(query.after, LAST)?, cursor(query.before, None)?);
     let name = query.name.map(|name| name_form::folded(&name));
@@ -165,6 +162,14 @@ pub(super) async fn list(
         partial: node.network().directory.partial_peers() > 0,
     };
     Ok(list::whole(room, &answer))
+}
+
+/// How many files are asked for at most.
+fn limit(asked: Option<usize>) -> Result<usize, ApiError> {
+    match asked {
+        Some(0) => Err(ApiError::Query("limit must be at least 1".to_owned())),
+        asked => Ok(asked.unwrap_or(MAX_LIMIT).min(MAX_LIMIT)),
+    }
 }
 
 /// What this id means: one file, or several where holders do not agree.

@@ -281,13 +281,8 @@ impl LocalStore {
             ..options.index()
         })?;
         let doubts = blobs.take_doubts();
-        let mut store = Store::new(Arc::new(blobs), Arc::new(opened.index)).watched(writes);
-        if let Some(bytes) = options.max_upload {
-            store = store.with_longest(bytes);
-        }
-        if let Some(bytes) = options.quota {
-            store = store.with_quota(bytes);
-        }
+        let store = Store::new(Arc::new(blobs), Arc::new(opened.index)).watched(writes);
+        let mut store = limited(store, options);
         let orphans_stay = opened.damaged || opened.lost.is_some();
         let crashed = (!opened.clean || doubts.has_risen) && !orphans_stay;
         store.uncollected.store(crashed, Ordering::Relaxed);
@@ -321,6 +316,17 @@ impl LocalStore {
         };
         Ok((opened_store, unsettled))
     }
+}
+
+/// The store with the limits that are set.
+fn limited(mut store: Store, options: &Options) -> Store {
+    if let Some(bytes) = options.max_upload {
+        store = store.with_longest(bytes);
+    }
+    if let Some(bytes) = options.quota {
+        store = store.with_quota(bytes);
+    }
+    store
 }
 
 /// What a start still has to look at.

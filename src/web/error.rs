@@ -236,26 +236,33 @@ impl ApiError {
             Self::Header(_) => return Refusal::INTERNAL,
             Self::Store(error) => return of_store(error),
             Self::NotReady(error) => return of_readiness(error),
-            Self::Unwritten(error)
-            | Self::NotKept(NotKept::Store(error))
-            | Self::Upload(UploadError::Store(error)) => return of_change(error),
-            Self::Upload(UploadError::Unknown) => Code::UnknownUpload,
-            Self::Upload(UploadError::Damaged) => Code::UploadDamaged,
-            Self::Upload(UploadError::FileRemoved) => Code::FileRemoved,
-            Self::Upload(UploadError::Length | UploadError::NoPart) => Code::BadHeader,
-            Self::Upload(UploadError::Final) => Code::UploadFinal,
-            Self::Upload(UploadError::Joined) => Code::UploadJoined,
-            Self::Upload(UploadError::Unfinished) => Code::UploadUnfinished,
-            Self::Upload(UploadError::Offset(_)) => Code::WrongOffset,
-            Self::Upload(UploadError::TooMany(_) | UploadError::TooManyOfOne(_)) => {
-                Code::TooManyUploads
+            Self::Unwritten(error) | Self::NotKept(NotKept::Store(error)) => {
+                return of_change(error);
             }
+            Self::Upload(error) => return of_upload(error),
             Self::Tus(error) => of_tus(error),
             Self::Fetch(error) if error.is_timeout() => Code::PeerTimeout,
             Self::Fetch(_) => Code::PeerFailed,
         };
         Refusal::told(code, self.to_string())
     }
+}
+
+/// The refusal for what an upload in parts has met.
+fn of_upload(error: &UploadError) -> Refusal {
+    let code = match error {
+        UploadError::Store(error) => return of_change(error),
+        UploadError::Unknown => Code::UnknownUpload,
+        UploadError::Damaged => Code::UploadDamaged,
+        UploadError::FileRemoved => Code::FileRemoved,
+        UploadError::Length | UploadError::NoPart => Code::BadHeader,
+        UploadError::Final => Code::UploadFinal,
+        UploadError::Joined => Code::UploadJoined,
+        UploadError::Unfinished => Code::UploadUnfinished,
+        UploadError::Offset(_) => Code::WrongOffset,
+        UploadError::TooMany(_) | UploadError::TooManyOfOne(_) => Code::TooManyUploads,
+    };
+    Refusal::told(code, error.to_string())
 }
 
 impl ApiError {

@@ -136,6 +136,12 @@ pub async fn serve(
     }
     drop(accepting);
     stopping.send_replace(true);
+    end(graceful, &options).await;
+    connections.shutdown().await;
+}
+
+/// Waits for requests that are running, as long as they may run.
+async fn end(graceful: GracefulShutdown, options: &Options) {
     let grace = options.shutdown_grace;
     tokio::select! {
         ended = timeout(grace, graceful.shutdown()) => {
@@ -147,7 +153,6 @@ pub async fn serve(
             tracing::warn!("requests still running are cut off, as a second signal asks");
         }
     }
-    connections.shutdown().await;
 }
 
 /// One connection, from its beginning to its end.

@@ -98,34 +98,21 @@ mod tests {
 
     #[test]
     fn variables_count_as_for_curl() {
+        const PLAIN: &str = "http://h.example";
+        const OVER_TLS: &str = "https://h.example";
+        const THERE: Option<&str> = Some("http://p:1/");
         for (variables, node, proxy) in [
-            (
-                &[("http_proxy", "http://p:1")][..],
-                "http://h.example",
-                Some("http://p:1/"),
-            ),
-            (
-                &[("http_proxy", "p:1")],
-                "http://h.example",
-                Some("http://p:1/"),
-            ),
-            (&[("HTTP_PROXY", "http://p:1")], "http://h.example", None),
-            (&[("http_proxy", "http://p:1")], "https://h.example", None),
-            (
-                &[("https_proxy", "http://p:1")],
-                "https://h.example",
-                Some("http://p:1/"),
-            ),
-            (
-                &[("HTTPS_PROXY", "http://p:1")],
-                "https://h.example",
-                Some("http://p:1/"),
-            ),
-            (&[("HTTPS_PROXY", "http://p:1")], "http://h.example", None),
+            (&[("http_proxy", "http://p:1")][..], PLAIN, THERE),
+            (&[("http_proxy", "p:1")], PLAIN, THERE),
+            (&[("HTTP_PROXY", "http://p:1")], PLAIN, None),
+            (&[("http_proxy", "http://p:1")], OVER_TLS, None),
+            (&[("https_proxy", "http://p:1")], OVER_TLS, THERE),
+            (&[("HTTPS_PROXY", "http://p:1")], OVER_TLS, THERE),
+            (&[("HTTPS_PROXY", "http://p:1")], PLAIN, None),
             (
                 &[("ALL_PROXY", "http://p:1"), ("HTTP_PROXY", "http://q:1")],
-                "http://h.example",
-                Some("http://p:1/"),
+                PLAIN,
+                THERE,
             ),
             (
                 &[
@@ -133,13 +120,13 @@ mod tests {
                     ("all_proxy", ""),
                     ("ALL_PROXY", "http://p:1"),
                 ],
-                "http://h.example",
-                Some("http://p:1/"),
+                PLAIN,
+                THERE,
             ),
-            (&[("http_proxy", "")], "http://h.example", None),
+            (&[("http_proxy", "")], PLAIN, None),
             (
                 &[("all_proxy", "http://p:1"), ("NO_PROXY", "example")],
-                "http://h.example",
+                PLAIN,
                 None,
             ),
             (
@@ -148,7 +135,7 @@ mod tests {
                     ("no_proxy", ""),
                     ("NO_PROXY", "*"),
                 ],
-                "http://h.example",
+                PLAIN,
                 None,
             ),
         ] {

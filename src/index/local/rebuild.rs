@@ -42,6 +42,7 @@ pub fn rebuild(options: &Options, skip_damage: bool) -> Result<Rebuilt, IndexErr
     let on_damage: OnDamage<'_> = if skip_damage { &mut skip } else { &mut refuse };
     let mut segments = prepare(options, on_damage)?;
     let seal = seal::read(options).seal();
+    // After a crash the next start has more to put in order than the database.
     let clean = seal.is_some();
     if !clean {
         sync_after_crash(options)?;
@@ -49,14 +50,8 @@ pub fn rebuild(options: &Options, skip_damage: bool) -> Result<Rebuilt, IndexErr
     let old = newest_generation(options)?;
     let reached = journal::reached(&options.journal(), &segments);
     let is_mixed = journal::stranger(&options.journal(), &segments).is_some();
-    let mut replayed = make_anew(options, &segments, old + 1, on_damage)?;
-    if mend::end_by_copy(options, &replayed.end)? {
-        drop(replayed);
-        (segments, _) = journal::list(&options.journal().dir, on_damage)?;
-        replayed = make_anew(options, &segments, old + 1, on_damage)?;
-    }
-    let sealed_at = seal.filter(|it| it.is_proven(false, 0));
-    let sealed_at = sealed_at.map_or(0, |seal| seal.next_seq);
+    let mut replayed = replay_mended(options, &mut segments, old + 1, on_damage)?;
+    let sealed_at = sealed_at(seal);
     let reached = reached.max(sealed_at);
     if reached > replayed.end.next_seq {
         on_damage(replayed.end.damage(reached))?;
@@ -82,16 +77,13 @@ pub fn rebuild(options: &Options, skip_damage: bool) -> Result<Rebuilt, IndexErr
         }
         replace_journal(options, &replayed, &skipped)?;
     }
-    let Replayed {
-        lookup, progress, ..
-    } = replayed;
-    lookup.close()?;
+    let progress = replayed.progress;
+    replayed.lookup.close()?;
     remove_other_generations(options, generation)?;
     if lost.is_some() {
         // It tells of what is given up.
         seal::remove(options)?;
     } else if clean {
-        // After a crash the next start has more to put in order than the database.
         seal::write(options, generation, progress.next_seq)?;
     }
     Ok(Rebuilt {
@@ -99,6 +91,28 @@ pub fn rebuild(options: &Options, skip_damage: bool) -> Result<Rebuilt, IndexErr
         skipped,
         lost,
     })
+}
+
+/// Makes the database anew by the journal, whose end is mended first where a copy tells of it.
+fn replay_mended(
+    options: &Options,
+    segments: &mut Vec<journal::Segment>,
+    generation: u64,
+    on_damage: OnDamage<'_>,
+) -> Result<Replayed, IndexError> {
+    let replayed = make_anew(options, segments, generation, on_damage)?;
+    if !mend::end_by_copy(options, &replayed.end)? {
+        return Ok(replayed);
+    }
+    drop(replayed);
+    (*segments, _) = journal::list(&options.journal().dir, on_damage)?;
+    make_anew(options, segments, generation, on_damage)
+}
+
+/// Before which change the store was sealed, as far as the seal is proven.
+fn sealed_at(seal: Option<seal::Seal>) -> u64 {
+    let proven = seal.filter(|it| it.is_proven(false, 0));
+    proven.map_or(0, |seal| seal.next_seq)
 }
 
 fn tell_skipped(damage: &Damage) {

@@ -89,30 +89,25 @@ fn replay_into(
     if let Some(first) = segments.first() {
         progress.journal = first.header.journal;
     }
-    let from = if check == Check::Full {
-        0
-    } else {
-        progress.next_seq
-    };
+    let is_read_whole = check == Check::Full;
+    let from = if is_read_whole { 0 } else { progress.next_seq };
     let mut replay = Replay::new(lookup, progress);
     let visit = &mut |piece, spot| replay.take(piece, spot);
     let mut end = journal::read(segments, from, visit, on_damage)?;
     // A stop seals what has come as far as the journal. Where sled gives back less of it than was
     // sealed, it would lose the same again, and what is derived would count twice.
     if check == Check::Trust && before.next_seq < end.next_seq {
-        return Err(IndexError::Lookup(
-            "it has lost what it was sealed with".into(),
-        ));
+        let reason = "it has lost what it was sealed with".to_owned();
+        return Err(IndexError::Lookup(reason));
     }
     let is_ahead = replay.finish(&end)?;
-    if is_ahead && check == Check::Full && found != before.sums() {
-        return Err(IndexError::Lookup(end.falls_short_of(before.next_seq)));
-    }
-    if check == Check::Full
-        && !is_ahead
-        && let Some(reason) = disagreement(found, &before, &replay.progress, replay.sums)
-    {
-        return Err(IndexError::Lookup(reason));
+    if check == Check::Full {
+        let reason = if is_ahead {
+            (found != before.sums()).then(|| end.falls_short_of(before.next_seq))
+        } else {
+            disagreement(found, &before, &replay.progress, replay.sums)
+        };
+        reason.map_or(Ok(()), |it| Err(IndexError::Lookup(it)))?;
     }
     if replay.unsettled.is_empty() {
         end.durable_seq = end.next_seq - 1;
@@ -127,7 +122,6 @@ fn replay_into(
     let first = segments.first().map_or(1, Segment::first_change);
     let began_at = before.next_seq.max(first);
     let missing = progress.next_seq.saturating_sub(began_at);
-    let unsettled = unsettled.into_iter().map(|(_, record)| record).collect();
     Ok(Replayed {
         lookup,
         progress,
@@ -135,7 +129,7 @@ fn replay_into(
         is_ahead,
         began_at,
         missing: missing.saturating_sub(taken),
-        unsettled,
+        unsettled: unsettled.into_iter().map(|(_, record)| record).collect(),
         want: None,
     })
 }

@@ -41,11 +41,7 @@ pub(super) struct Started {
 /// Opens what there is, creates what there is not, and starts the writing thread.
 pub(super) fn start(options: &Options) -> Result<Started, IndexError> {
     let segments = prepare(options, &mut refuse)?;
-    let found = seal::read(options);
-    let mut damaged = found == seal::Found::Damaged;
-    if damaged {
-        tracing::warn!("index.seal is damaged; the database is compared with the journal");
-    }
+    let (found, mut damaged) = read_seal(options);
     let generation = newest_generation(options)?;
     let holds = found
         .seal()
@@ -100,6 +96,16 @@ pub(super) fn start(options: &Options) -> Result<Started, IndexError> {
         lost: tell_lost(options),
         unsettled,
     })
+}
+
+/// The seal, and whether it is damaged, which is told.
+fn read_seal(options: &Options) -> (seal::Found, bool) {
+    let found = seal::read(options);
+    let is_damaged = found == seal::Found::Damaged;
+    if is_damaged {
+        tracing::warn!("index.seal is damaged; the database is compared with the journal");
+    }
+    (found, is_damaged)
 }
 
 /// Whether nobody can tell which contents the journal knows nothing of, since what was noted with
