@@ -136,39 +136,42 @@ fn write_servers(page: &mut MetricsPage, node: &Node) {
         return;
     };
     let requests = servers.bucket.each();
-    let total = "Requests to the S3 store, each try, by operation and by what came of it.";
-    write_requests(page, "larder_s3_requests_total", total, &requests);
-    let seconds = "Time to the head of the S3 store's answer, by operation.";
-    write_durations(page, "larder_s3_request_seconds", seconds, &requests);
+    let total = (
+        "larder_s3_requests_total",
+        "Requests to the S3 store, each try, by operation and by what came of it.",
+    );
+    let seconds = (
+        "larder_s3_request_seconds",
+        "Time to the head of the S3 store's answer, by operation.",
+    );
+    write_requests(page, &requests, total, seconds);
     let requests = servers.database.each();
-    let total = "What was asked of the database, by operation and by what came of it.";
-    write_requests(page, "larder_database_requests_total", total, &requests);
-    let seconds = "How long the database takes, tries again included, by operation.";
-    write_durations(page, "larder_database_request_seconds", seconds, &requests);
+    let total = (
+        "larder_database_requests_total",
+        "What was asked of the database, by operation and by what came of it.",
+    );
+    let seconds = (
+        "larder_database_request_seconds",
+        "How long the database takes, tries again included, by operation.",
+    );
+    write_requests(page, &requests, total, seconds);
 }
 
+/// Requests by what they ended as, and how long they took, each with its name and help.
 fn write_requests(
     page: &mut MetricsPage,
-    name: &'static str,
-    help: &'static str,
     requests: &Named<'_>,
+    total: (&'static str, &'static str),
+    seconds: (&'static str, &'static str),
 ) {
-    let mut total = page.counters(name, help);
+    let mut total = page.counters(total.0, total.1);
     for (operation, requests) in requests {
         for (outcome, count) in requests.outcomes() {
             let labels = [("operation", *operation), ("outcome", outcome)];
             total.value(&labels, count);
         }
     }
-}
-
-fn write_durations(
-    page: &mut MetricsPage,
-    name: &'static str,
-    help: &'static str,
-    requests: &Named<'_>,
-) {
-    let mut seconds = page.histograms(name, help);
+    let mut seconds = page.histograms(seconds.0, seconds.1);
     for (operation, requests) in requests {
         seconds.durations(&[("operation", *operation)], &requests.seconds);
     }
