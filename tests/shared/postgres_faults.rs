@@ -10,6 +10,7 @@ use larder::hash::BlobHash;
 use larder::index::postgres::{Options, PostgresIndex};
 use larder::index::{IndexBackend, IndexError};
 use larder::record::{FileId, NewFile};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::common::indexing::add;
@@ -132,6 +133,26 @@ async fn what_a_killed_database_has_acknowledged_is_there_and_all_goes_on_by_its
     names.sort();
     names.dedup();
     assert_eq!(names.len(), files.len(), "each is there once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_back_for_one_who_reads_is_back_for_whoever_writes() {
+    let mut server = Server::start();
+    let url = server.database("one").await;
+    let node = index(&url).await;
+    let id = FileId::from_bytes([7; 16]);
+    for round in 0..4 {
+        server.kill();
+        eventually(async || matches!(node.get(id).await, Err(IndexError::Unavailable(_)))).await;
+        let starting = spawn_blocking(move || {
+            server.start_again();
+            server
+        });
+        // It has been looked for in vain until just now, on each of the connections.
+        eventually(async || node.get(id).await.is_ok()).await;
+        add(&node, file(&format!("{round}"))).await.unwrap();
+        server = starting.await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -21,7 +21,8 @@ const CONNECTING: Duration = Duration::from_secs(3);
 /// How long any answer may take: longer than the server lets statements take, so that it says why
 /// as a rule.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// For so long after a try that failed nobody tries again, so that what waits fails at once.
+/// For so long after a try that failed nobody tries again unless another connection was made since,
+/// so that what waits fails at once.
 const AGAIN: Duration = Duration::from_millis(200);
 /// What is said on each connection first. Whoever stops within a transaction is thrown out before
 /// those whom it keeps waiting give up.
@@ -35,7 +36,6 @@ const FIRST_WORDS: &str = "SET search_path = larder; \
 pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// Where a server is, and how to speak with it.
-#[derive(Clone)]
 pub(super) struct Server {
     pub(super) config: Config,
     /// None where nothing is secret on the way.
@@ -43,6 +43,8 @@ pub(super) struct Server {
     /// How it is called in what is told of it.
     pub(super) name: Arc<str>,
     pub(super) requests: Arc<DatabaseRequests>,
+    /// How many connections were made: what one has found, all that share this know.
+    pub(super) connected: AtomicU64,
 }
 
 /// What carries a connection's messages until its end.
@@ -187,8 +189,15 @@ pub(super) struct Link {
 #[derive(Default)]
 struct Current {
     session: Option<Arc<Session>>,
-    /// When the last try has failed.
-    failed: Option<(Instant, IndexError)>,
+    failed: Option<Failed>,
+}
+
+/// A try that came to nothing.
+struct Failed {
+    at: Instant,
+    /// How many connections had been made when it began.
+    connected: u64,
+    error: IndexError,
 }
 
 impl Link {
@@ -216,13 +225,16 @@ impl Link {
             return Ok(Arc::clone(session));
         }
         current.session = None;
-        if let Some((at, error)) = &current.failed
-            && at.elapsed() < AGAIN
+        let connected = self.server.connected.load(Ordering::Relaxed);
+        if let Some(failed) = &current.failed
+            && failed.at.elapsed() < AGAIN
+            && failed.connected == connected
         {
-            return Err(error.clone());
+            return Err(failed.error.clone());
         }
         match Session::open(&self.server).await {
             Ok(session) => {
+                self.server.connected.fetch_add(1, Ordering::Relaxed);
                 let session = Arc::new(session);
                 current.session = Some(Arc::clone(&session));
                 current.failed = None;
@@ -231,7 +243,11 @@ impl Link {
             Err(failure) => {
                 // Whatever it is: whoever looks after the server may mend it.
                 let error = IndexError::from(away(&self.server.name, failure));
-                current.failed = Some((Instant::now(), error.clone()));
+                current.failed = Some(Failed {
+                    at: Instant::now(),
+                    connected,
+                    error: error.clone(),
+                });
                 Err(error)
             }
         }

@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -152,6 +153,7 @@ impl Options {
             tls: self.tls.clone().map(Tls),
             name: format!("the database at {self}").into(),
             requests: Arc::default(),
+            connected: AtomicU64::new(0),
         }
     }
 }
