@@ -142,8 +142,9 @@ pub(super) async fn content(
     if node.network().directory.providers(&hash).is_empty() && first.is_none() {
         return unusable.map_or(Ok((None, None)), |unusable| Err(unusable.into()));
     }
-    let transfer = share.take(PASSING_ON)?;
+    let transfer = share.take_and_wait(PASSING_ON)?;
     let fetched = VerifiedContent::open(Arc::clone(node.fetcher()), hash, first).await;
+    transfer.iter().for_each(Transfer::begins);
     match (fetched, unusable) {
         (Ok(Some(content)), _) => Ok((Some(Content::Verified(content)), transfer)),
         (_, Some(unusable)) => Err(unusable.into()),

@@ -33,6 +33,9 @@ pub(crate) const RECEIVING: usize = 3;
 pub(crate) const PASSING_ON: usize = 8;
 /// A transfer gives way once nothing of it has moved for so long, if others want its files.
 const STILL: Duration = Duration::from_secs(10);
+/// The same of one that waits for others to begin: who is quick has begun by then, and what hangs
+/// on a silent peer shall keep nobody from an honest one.
+const UNBEGUN: Duration = Duration::from_secs(1);
 /// The most files of transfers that have given way and not ended yet.
 const MAX_LEAVING: usize = 16;
 
@@ -73,6 +76,8 @@ struct Entry {
     client: Option<IpAddr>,
     amount: usize,
     seat: Arc<Seat>,
+    /// Whether it is still waited for what others are to bring.
+    waits: bool,
 }
 
 /// Who asks for a transfer; an extension of every request that comes over a connection.
@@ -106,6 +111,15 @@ impl TransferShare {
     /// for whoever asks.
     pub(crate) fn take(&self, files: usize) -> Result<Option<Transfer>, ApiError> {
         self.take_of(|it| &it.files, files)
+    }
+
+    /// The same for content that others are to bring, which waits until [`Transfer::begins`].
+    pub(crate) fn take_and_wait(&self, files: usize) -> Result<Option<Transfer>, ApiError> {
+        let transfer = self.take(files)?;
+        if let Some(it) = &transfer {
+            it.waits(true);
+        }
+        Ok(transfer)
     }
 
     /// An archive whose names take so many bytes of memory while it is sent; the same else.
@@ -177,7 +191,7 @@ impl Asker {
         loop {
             let is_own = client.is_some() && table.held(client) + amount > budget.each;
             let gives_way = if is_own {
-                table.stillest(|entry| entry.client == client, STILL)
+                table.stillest(|entry| entry.client == client && entry.stands())
             } else if table.taken + amount > budget.all {
                 table.gives_way_to(client, amount)
             } else {
@@ -196,11 +210,11 @@ impl Asker {
     fn has_files(&self, files: usize) -> bool {
         let (client, budget) = (self.client, &self.transfers.files);
         let table = budget.table.lock();
-        let is_own = |entry: &Entry| entry.client == client;
+        let is_own = |entry: &Entry| entry.client == client && entry.stands();
         let fits = client.is_none() || table.held(client) + files <= budget.each;
         let fits_all = table.taken + files <= budget.all;
         let may_end = table.leaving + files <= budget.leaving;
-        (fits || may_end && table.stillest(is_own, STILL).is_some())
+        (fits || may_end && table.stillest(is_own).is_some())
             && (fits_all || may_end && table.gives_way_to(client, files).is_some())
     }
 }
@@ -218,36 +232,33 @@ impl Table {
             client,
             amount,
             seat,
+            waits: false,
         };
         self.transfers.insert(self.last, entry);
         self.last
     }
 
-    /// Of those that `counts`, the one of which nothing has moved for the longest, and for so long.
-    fn stillest(&self, counts: impl Fn(&Entry) -> bool, at_least: Duration) -> Option<u64> {
+    /// Of those that `counts`, the one of which nothing has moved for the longest.
+    fn stillest(&self, counts: impl Fn(&Entry) -> bool) -> Option<u64> {
         let transfers = self.transfers.iter().filter(|(_, it)| counts(it));
-        let still = transfers.map(|(number, it)| (it.seat.still(), *number));
-        let stillest = still.max().filter(|(still, _)| *still >= at_least);
-        stillest.map(|(_, number)| number)
+        let stillest = transfers.max_by_key(|(number, it)| (it.seat.still(), **number));
+        stillest.map(|(number, _)| *number)
     }
 
     /// Which transfer ends for one of a client that holds so much: one that stands still, of
     /// whoever has the most, else one of the address that has far more than this client would.
     fn gives_way_to(&self, client: Option<IpAddr>, amount: usize) -> Option<u64> {
-        let standing = self
-            .transfers
-            .values()
-            .filter(|it| it.seat.still() >= STILL);
+        let standing = self.transfers.values().filter(|it| it.stands());
         let clients = standing.map(|it| it.client);
         if let Some(most) = clients.max_by_key(|it| self.held(*it)) {
-            return self.stillest(|entry| entry.client == most, STILL);
+            return self.stillest(|entry| entry.client == most && entry.stands());
         }
         let of_addresses = self.held.iter().filter(|(it, _)| it.is_some());
         let (most, held) = of_addresses.max_by_key(|(_, held)| **held)?;
         if *held <= 2 * (self.held(client) + amount) {
             return None;
         }
-        self.stillest(|entry| entry.client == *most, Duration::ZERO)
+        self.stillest(|entry| entry.client == *most)
     }
 
     /// Ends a transfer, with the connection that it goes over; what it holds is free soon.
@@ -268,6 +279,25 @@ impl Table {
             }
         }
         Some(entry)
+    }
+}
+
+impl Entry {
+    fn stands(&self) -> bool {
+        self.seat.still() >= if self.waits { UNBEGUN } else { STILL }
+    }
+}
+
+impl Transfer {
+    /// What it has waited for is there.
+    pub(crate) fn begins(&self) {
+        self.waits(false);
+    }
+
+    fn waits(&self, waits: bool) {
+        if let Some(entry) = self.budget.table.lock().transfers.get_mut(&self.number) {
+            entry.waits = waits;
+        }
     }
 }
 
@@ -406,6 +436,29 @@ mod tests {
         assert!(asking.has_room(Some(ip(1))));
         let _newcomer = asking.ask(Some(ip(1)), SENDING).unwrap();
         assert!(asking.ask(Some(ip(2)), SENDING).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_a_peer_gives_way_after_a_second_and_once_begun_as_all_do() {
+        let asking = Asking::with(16);
+        let waiting: Vec<_> = (0..2)
+            .map(|_| asking.ask(None, PASSING_ON).unwrap())
+            .collect();
+        for (it, _) in &waiting {
+            it.waits(true);
+        }
+        assert!(!asking.has_room(None));
+        tokio::time::advance(UNBEGUN).await;
+        assert!(asking.has_room(None) && asking.has_room(Some(ip(1))));
+        for (it, _) in &waiting {
+            it.begins();
+        }
+        assert!(!asking.has_room(None));
+        waiting[1].0.waits(true);
+        let _newcomer = asking.ask(None, PASSING_ON).unwrap();
+        assert_eq!(asking.taken(), (16, PASSING_ON));
+        drop(waiting);
+        assert_eq!(asking.taken(), (PASSING_ON, 0));
     }
 
     #[tokio::test(start_paused = true)]

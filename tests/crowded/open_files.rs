@@ -2,11 +2,18 @@
 //! has an answer.
 
 use std::fs;
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use larder::hash::BlobHash;
 
 use crate::common::content::content;
 use crate::common::forms::uploaded;
+use crate::common::liar::{Liar, Lie, Sends};
+use crate::common::peers::{held, post};
 use crate::common::process::{Node, limited, until};
 use crate::common::raw_http::{Answer, connect, get, head, read_answer, send};
 use crate::common::tus::{TUS, patch_request, path_of, request};
@@ -130,4 +137,58 @@ fn clients_that_hold_all_files_they_can_leave_the_others_theirs() {
     let node = Node::start(&dir, &[]);
     let list = get(node.address, "/api/p2p/files", &[]).json();
     assert_eq!(list["file_count"], 13);
+}
+
+/// Asks for a content until told otherwise, again whenever that is refused or cut.
+fn insist(node: SocketAddr, target: &str, is_over: &AtomicBool) {
+    let mut gone = [0; 1 << 10];
+    while !is_over.load(Ordering::Relaxed) {
+        let mut stream = connect(node);
+        stream.write_all(&head("GET", target, &[])).unwrap();
+        // The end of the connection is an answer, too.
+        while stream.read(&mut gone).is_ok_and(|bytes| bytes > 0) {}
+    }
+}
+
+#[test]
+fn those_who_wait_for_a_silent_peer_keep_nobody_from_an_honest_one() {
+    /// Less than a transfer may stand still that has begun.
+    const SOON: Duration = Duration::from_secs(5);
+    let silent = Liar::start(&[b"silent"], Lie::at_once(Sends::Nothing));
+    let (other, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let honest = Node::start(&other, &[]);
+    uploaded(honest.address, "honest", b"honest");
+    let mut command = limited(dir.path(), "-n 256");
+    // Nobody is given up for being silent as long as the test lasts.
+    command.args(["--discover-every", "1", "--peer-stall", "3600"]);
+    command.args(["--peer", &honest.url("")]);
+    let node = Node::spawn(&dir, command);
+    post(node.address, "/api/peers", &silent.registration());
+    until("both are known", || {
+        (held(node.address).len() == 2).then_some(())
+    });
+    let hash = BlobHash::of(b"honest");
+    let honestly = head("GET", &format!("/api/p2p/blob/{hash}"), &[]);
+    let (_, hash) = silent.file(0);
+    let target = format!("/api/p2p/blob/{}", hash.as_str().unwrap());
+    let (address, is_over) = (node.address, AtomicBool::new(false));
+    let waited = thread::scope(|scope| {
+        for _ in 0..30 {
+            scope.spawn(|| insist(address, &target, &is_over));
+        }
+        until("all is taken by those who wait", || {
+            (get(address, &target, &[]).status == 503).then_some(())
+        });
+        let waited = [(); 5].map(|()| {
+            let asked = Instant::now();
+            until("the honest one is asked", || {
+                (send(address, &honestly).body == b"honest").then_some(())
+            });
+            asked.elapsed()
+        });
+        is_over.store(true, Ordering::Relaxed);
+        node.kill();
+        waited
+    });
+    assert!(waited.iter().all(|it| *it < SOON), "{waited:?}");
 }

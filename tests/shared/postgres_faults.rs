@@ -4,13 +4,13 @@
 use std::slice::from_ref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use larder::hash::BlobHash;
 use larder::index::postgres::{Options, PostgresIndex};
 use larder::index::{IndexBackend, IndexError};
 use larder::record::{FileId, NewFile};
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::common::indexing::add;
@@ -144,14 +144,14 @@ async fn a_database_that_is_back_for_one_who_reads_is_back_for_whoever_writes() 
     for round in 0..4 {
         server.kill();
         eventually(async || matches!(node.get(id).await, Err(IndexError::Unavailable(_)))).await;
-        let starting = spawn_blocking(move || {
+        let starting = thread::spawn(move || {
             server.start_again();
             server
         });
         // It has been looked for in vain until just now, on each of the connections.
         eventually(async || node.get(id).await.is_ok()).await;
         add(&node, file(&format!("{round}"))).await.unwrap();
-        server = starting.await.unwrap();
+        server = starting.join().unwrap();
     }
 }
 
