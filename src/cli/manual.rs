@@ -56,7 +56,7 @@ impl Manual {
             },
         };
         let written = fs::create_dir_all(directory).and_then(|()| {
-            for command in command.get_subcommands().chain([&command]) {
+            for command in below(&command).into_iter().chain([&command]) {
                 let file = Man::new(command.clone()).get_filename();
                 fs::write(directory.join(file), page(command)?)?;
             }
@@ -70,8 +70,17 @@ impl Manual {
 /// The command that is called so, as people or as the files of the pages call it.
 fn named<'a>(command: &'a clap::Command, target: &Path) -> Option<&'a clap::Command> {
     let name = target.to_str()?;
-    let of_file = || command.find_subcommand(name.strip_prefix("larder-")?);
-    command.find_subcommand(name).or_else(of_file)
+    let name = name.strip_prefix("larder-").unwrap_or(name);
+    let all = below(command).into_iter();
+    let mut all = all.filter_map(|it| Some((it.get_display_name()?.strip_prefix("larder-")?, it)));
+    all.find(|(called, _)| *called == name).map(|it| it.1)
+}
+
+/// All commands below this one.
+fn below(command: &clap::Command) -> Vec<&clap::Command> {
+    let own = command.get_subcommands();
+    own.flat_map(|it| std::iter::once(it).chain(below(it)))
+        .collect()
 }
 
 /// Whether this is a word alone, and neither a command nor a directory.

@@ -18,6 +18,7 @@ mod limits;
 mod log_queue;
 mod logging;
 mod manual;
+mod network;
 mod own_nodes;
 mod problems;
 mod rebuild_index;
@@ -25,11 +26,13 @@ mod serve;
 mod service;
 mod signals;
 mod state;
+mod statuses;
 mod stop;
 mod storage;
 mod token;
 mod verify;
 
+use statuses::EXIT_STATUS_OF_OTHERS;
 pub use storage::NotChecked;
 
 /// What the exit status of a server says.
@@ -46,13 +49,6 @@ Exit status:
   1  failed, for the reason that is told
   2  wrong command line or setting
 Commands that ask a node have more, which their own --help tells.";
-
-/// What the exit status of a command says that asks nobody.
-const EXIT_STATUS_OF_OTHERS: &str = "\
-Exit status:
-  0  done
-  1  failed, for the reason that is told
-  2  wrong command line or setting";
 
 /// What the exit status says of the check of everything stored.
 const EXIT_STATUS_OF_VERIFY: &str = "\
@@ -113,6 +109,9 @@ enum Action {
     /// Make a token with the right to read or to write.
     #[command(after_help = EXIT_STATUS_OF_OTHERS)]
     Token(token::Arguments),
+    /// Make a network of nodes that know each other as members, and invite nodes to it.
+    #[command(after_help = EXIT_STATUS_OF_OTHERS)]
+    Network(network::Arguments),
     /// Upload files and folders to a node.
     #[command(after_help = client::EXIT_STATUS_OF_PUT)]
     Put(client::Put),
@@ -235,6 +234,7 @@ impl Command {
             Action::RebuildIndex(arguments) => rebuild_index::run(&arguments),
             Action::Config(arguments) => config::run(&arguments),
             Action::Token(arguments) => token::run(&arguments),
+            Action::Network(arguments) => network::run(&arguments),
             Action::Put(put) => put.run(),
             Action::Get(get) => get.run(),
             Action::Ls(ls) => ls.run(),

@@ -121,6 +121,19 @@ impl Identity {
         Ok(identity)
     }
 
+    /// The public key of the node in `dir`, which may run; None where none has a key yet. Changes
+    /// nothing. Blocks.
+    pub fn public_key_in(dir: &Path) -> Result<Option<[u8; 32]>, IdentityError> {
+        let path = dir.join(FILE);
+        match (read(&path)?, expected(dir)?) {
+            (None, None) => Ok(None),
+            (secret, expected) => {
+                let (identity, _) = Self::of_file(&path, secret, expected)?;
+                Ok(Some(identity.public()))
+            }
+        }
+    }
+
     /// What is wrong with the key in `dir`, without changing anything. Blocks.
     pub fn problem(dir: &Path) -> Option<(PathBuf, String)> {
         let path = dir.join(FILE);
@@ -182,7 +195,8 @@ impl Identity {
         }
     }
 
-    fn public(&self) -> [u8; 32] {
+    /// The public key.
+    pub fn public(&self) -> [u8; 32] {
         *self.key.verifying_key().as_bytes()
     }
 

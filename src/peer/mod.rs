@@ -20,6 +20,7 @@ pub mod lines;
 pub mod listing;
 pub mod lookup;
 pub mod mdns;
+pub mod membership;
 mod moved;
 pub mod network;
 pub mod prefix;

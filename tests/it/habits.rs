@@ -391,6 +391,7 @@ fn manual_pages_tell_statuses_and_variables_and_their_directory_is_made() {
             "\\fBPEER_PORT\\fR\nthe same as \\-\\-port",
         ),
         ("larder.1", "\\fBLARDER_QUOTA\\fR"),
+        ("larder-network-invite.1", "\\fB\\-\\-for\\fR"),
         ("larder-info.1", ".SH ENVIRONMENT"),
         ("larder-get.1", "\\fBhttp_proxy, https_proxy"),
         ("larder-put.1", "\\fBXDG_STATE_HOME\\fR"),
@@ -406,9 +407,13 @@ fn manual_pages_tell_statuses_and_variables_and_their_directory_is_made() {
 #[test]
 fn the_manual_page_of_a_command_is_printed_and_makes_no_directory() {
     let here = tempfile::tempdir().unwrap();
-    for name in ["put", "larder-put"] {
+    for (name, title) in [
+        ("put", "larder-put"),
+        ("larder-put", "larder-put"),
+        ("network-invite", "larder-network-invite"),
+    ] {
         let page = done(here.path(), "", &["man", name]);
-        assert!(page.contains(".TH larder-put 1"), "{page}");
+        assert!(page.contains(&format!(".TH {title} 1")), "{page}");
         assert!(!here.path().join(name).exists(), "{name}");
     }
     // What is neither is rather mistyped.

@@ -1,0 +1,129 @@
+//! Networks with members: who makes one, who is invited, and what an invitation is worth.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Output;
+
+use tempfile::TempDir;
+
+use crate::common::peers::peer_id;
+use crate::common::process::{Node, larder, until};
+
+fn dir() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn network(dir: &Path, arguments: &[&str]) -> Output {
+    let mut command = larder(dir);
+    command.arg("network").args(arguments).output().unwrap()
+}
+
+/// The first line of what a command prints that does what it should.
+fn printed(dir: &Path, arguments: &[&str]) -> String {
+    let output = network(dir, arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// How a command ends that fails, and what it says.
+fn refused(dir: &Path, arguments: &[&str]) -> (i32, String) {
+    let output = network(dir, arguments);
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let told = String::from_utf8(output.stderr).unwrap();
+    (output.status.code().unwrap(), told)
+}
+
+#[test]
+fn a_node_is_invited_joins_and_is_on_the_roll_until_its_time_is_over() {
+    let (admin, member) = (dir(), dir());
+    let (admin, member) = (admin.path(), member.path());
+    printed(admin, &["create", "key"]);
+    let key = printed(member, &["key"]);
+    assert_eq!(printed(member, &["key"]), key);
+    let invitation = printed(admin, &["invite", "key", &key]);
+    let told = printed(member, &["join", "member", &invitation]);
+    let node = Node::start(
+        &dir(),
+        &["--storage", member.join("peer_storage").to_str().unwrap()],
+    );
+    let id = peer_id(node.address);
+    assert!(
+        told.starts_with(&format!("peer {id} is a member of ")),
+        "{told}"
+    );
+    // The key of a node that runs is told, too.
+    assert_eq!(printed(member, &["key"]), key);
+    let roll = printed(admin, &["members", "key"]);
+    assert!(roll.starts_with(&format!("{id}  {key}  ")), "{roll}");
+    assert!(roll.ends_with("  member"), "{roll}");
+    let short = printed(admin, &["invite", "key", &key, "--for", "1s"]);
+    assert_ne!(short, invitation);
+    until("it expires", || {
+        let roll = printed(admin, &["members", "key"]);
+        roll.ends_with("  expired").then_some(())
+    });
+    let (code, told) = refused(member, &["join", "member", &short]);
+    assert_eq!(code, 2, "{told}");
+    assert!(told.contains("it has expired (expired)"), "{told}");
+    for file in [
+        admin.join("key"),
+        admin.join("key.members"),
+        member.join("member"),
+    ] {
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file:?}");
+    }
+}
+
+#[test]
+fn an_invitation_counts_for_the_node_that_it_was_made_for_alone() {
+    let (admin, member, other) = (dir(), dir(), dir());
+    let (admin, member, other) = (admin.path(), member.path(), other.path());
+    printed(admin, &["create", "key"]);
+    let key = printed(member, &["key"]);
+    let invitation = printed(admin, &["invite", "key", &key]);
+    let mut changed = invitation.clone();
+    changed.replace_range(
+        changed.len() - 1..,
+        if changed.ends_with('0') { "1" } else { "0" },
+    );
+    for (dir, invitation, code) in [
+        (other, &*invitation, "(other_member)"),
+        (member, &changed, "(wrong_signature)"),
+        (member, &invitation[1..], "(no_certificate)"),
+        (member, "", "(no_certificate)"),
+        (member, &"x".repeat(100_000), "(no_certificate)"),
+    ] {
+        let (status, told) = refused(dir, &["join", "member", invitation]);
+        assert_eq!(status, 2, "{told}");
+        assert!(told.contains(code) && told.lines().count() == 1, "{told}");
+        assert!(!dir.join("member").exists());
+    }
+}
+
+#[test]
+fn nobody_replaces_the_key_of_a_network_or_changes_a_node_to_another_by_mistake() {
+    let (admin, member) = (dir(), dir());
+    let (admin, member) = (admin.path(), member.path());
+    let known = printed(admin, &["create", "key"]);
+    let before = fs::read(admin.join("key")).unwrap();
+    let (status, told) = refused(admin, &["create", "key"]);
+    assert_eq!(status, 1, "{told}");
+    assert!(told.contains("key is there already"), "{told}");
+    assert_eq!(fs::read(admin.join("key")).unwrap(), before);
+    assert_ne!(printed(admin, &["create", "other"]), known);
+    let key = printed(member, &["key"]);
+    let [invitation, elsewhere] =
+        ["key", "other"].map(|network| printed(admin, &["invite", network, &key]));
+    printed(member, &["join", "member", &invitation]);
+    let kept = fs::read(member.join("member")).unwrap();
+    let (status, told) = refused(member, &["join", "member", &elsewhere]);
+    assert_eq!(status, 1, "{told}");
+    assert!(told.contains("member is of another network"), "{told}");
+    assert_eq!(fs::read(member.join("member")).unwrap(), kept);
+    let (status, told) = refused(admin, &["invite", "key", "no-key"]);
+    assert_eq!(status, 2, "{told}");
+    assert!(told.contains("64 lowercase hex digits"), "{told}");
+}
