@@ -2,7 +2,7 @@
 // twice.
 
 import { isPrivate } from './api.js'
-import { bytes, count, element, picture } from './format.js'
+import { age, bytes, count, element, moment, picture, time } from './format.js'
 
 export function showStorage(status) {
   const saved = Math.max(0, status.file_bytes - status.blob_bytes)
@@ -15,11 +15,19 @@ export function showStorage(status) {
       // The list has those once that are one to people.
       status.local_files > status.blobs ? ', each upload counted' : ''),
     status.room_bytes > 0 ? element('p', {}, `Room for ${bytes(status.room_bytes)} more`) : '',
+    scrubbed(status.scrub),
     percentSaved(status.blob_bytes, saved) > 0 ? ring(status.blob_bytes, saved) : '',
     element('ul', { class: 'legend' },
       element('li', { class: 'stored' }, `${bytes(status.blob_bytes)} on disk, in ${count(status.blobs, 'content', 'contents')}`),
       saved > 0 ? element('li', { class: 'saved' }, `${bytes(saved)} saved by deduplication`) : null),
   )
+}
+
+// When what was stored was last read and proven, which is done in the background.
+function scrubbed(scrub) {
+  if (!scrub?.last?.blobs) return ''
+  const at = time(scrub.last.ended_at)
+  return element('p', { title: moment(at) }, `Last read and proven ${age(at)}`)
 }
 
 let said = ''

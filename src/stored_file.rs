@@ -7,15 +7,20 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSliceMut, Read};
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{OFlags, SeekFrom};
+use rustix::fs::{Advice, OFlags, SeekFrom, fadvise};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 /// What seems to be older was written just now: it is the clock that was set.
 const OLDEST: Duration = Duration::from_hours(365 * 24);
+
+/// A multiple of what the page cache takes and gives up at once, in bytes.
+const CACHED_AT_ONCE: u64 = 64 * 1024;
 
 /// With these flags nothing is waited for, and nothing becomes the terminal of the process.
 pub const UNWAITING: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
@@ -37,6 +42,26 @@ pub fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()
         // the disk tells.
         _ => Err(io::ErrorKind::WouldBlock.into()),
     }
+}
+
+/// Does `read` where the bytes of a range of the file come from its medium, and not from what the
+/// page cache has of them; behind that the page cache has as much of it as before. What is not on
+/// the medium yet, and what others have mapped, stays as it is. Blocks.
+pub fn from_medium<T>(file: &File, range: Range<u64>, read: impl FnOnce() -> T) -> T {
+    let was_cached = read_cached(file, &mut [0], range.start).is_ok();
+    forget_cached(file, &range);
+    let done = read();
+    if !was_cached {
+        forget_cached(file, &range);
+    }
+    done
+}
+
+fn forget_cached(file: &File, range: &Range<u64>) {
+    let start = range.start / CACHED_AT_ONCE * CACHED_AT_ONCE;
+    let len = range.end.next_multiple_of(CACHED_AT_ONCE) - start;
+    // Where a file system knows of no such thing, what it gives is what there is to be had.
+    let _ = fadvise(file, start, NonZeroU64::new(len), Advice::DontNeed);
 }
 
 /// Opens a regular file as `options` say, which have no flags of their own; fails as [`open`]

@@ -27,6 +27,7 @@ pub mod memory;
 mod open_bytes;
 mod partials;
 mod receiving;
+mod rereading;
 #[cfg(feature = "shared")]
 pub mod s3;
 
@@ -34,6 +35,7 @@ pub use partials::{
     Filling, FoundPartial, InvalidPartialId, Partial, PartialId, Partials, Proven, Purpose,
 };
 pub use receiving::{Limit, Received, Receiving};
+pub use rereading::{InOrder, Medium, Next, Position, Rereading};
 
 /// The bytes of a blob, piece by piece. An error ends the stream.
 pub type ByteStream = BoxStream<'static, Result<Bytes, BlobError>>;
@@ -96,6 +98,12 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// of how many blobs.
     async fn sweep(&self) -> Result<u64, BlobError>;
 
+    /// What keeps the blobs, where those are disks of this machine, on which what nobody reads may
+    /// rot.
+    fn medium(&self) -> Option<&dyn Medium> {
+        None
+    }
+
     /// Why the backend refuses to write, if it does (after a failed sync).
     fn refusal(&self) -> Option<String>;
 
@@ -148,6 +156,12 @@ pub trait OpenBlob: Send + Sync {
 
     /// Reads all of it that was not proven lately, and checks it against the hash.
     async fn prove(&self) -> Result<(), BlobError>;
+
+    /// Reads it from its medium, from this byte on or from before it; None where all of it was
+    /// read, and proven, when it was opened.
+    fn reread(&self, _from: u64) -> Option<Box<dyn Rereading>> {
+        None
+    }
 }
 
 /// What can go wrong with blobs.
@@ -225,7 +239,7 @@ impl BlobError {
     }
 
     /// Whether it is the medium that does not give the bytes.
-    fn is_unreadable(&self) -> bool {
+    pub(crate) fn is_unreadable(&self) -> bool {
         matches!(self, Self::Disk(error) if error.source.raw_os_error() == Some(libc::EIO))
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::disk::RealDisk;
 use crate::fetch::keep;
+use crate::node::scrub;
 use crate::peer::identity::{self, Identity};
 use crate::peer::known_peers;
 use crate::resumable;
@@ -15,22 +16,31 @@ use crate::store::Others;
 /// Who keeps files in a storage directory beside the store.
 pub(super) const OTHERS: Others = Others {
     problems,
-    names: &[identity::FILE, identity::CHECK, PEERS],
+    names: &[
+        identity::FILE,
+        identity::CHECK,
+        named(&known_peers::PEERS),
+        named(&scrub::SCRUB),
+    ],
 };
 
-/// What the file of the known peers is called.
-const PEERS: &str = match known_peers::PEERS {
-    StateName::Single { name, .. } => name,
-    StateName::OneOf(..) => "",
-};
+/// What the file of a piece of state is called that is there once.
+const fn named(state: &StateName) -> &'static str {
+    match state {
+        StateName::Single { name, .. } => name,
+        StateName::OneOf(..) => "",
+    }
+}
 
 /// The damaged files in a storage directory that no node uses, each with what is wrong: the key,
 /// what is known of peers, what is to be kept, and uploads in parts. Blocks.
 fn problems(dir: &Path) -> Vec<(PathBuf, String)> {
     let mut problems: Vec<_> = Identity::problem(dir).into_iter().collect();
     let state = LocalState::new(dir, Arc::new(RealDisk));
-    if let Some(problem) = state.problem(&known_peers::PEERS) {
-        problems.push((state.path(&known_peers::PEERS), problem.to_owned()));
+    for name in [&known_peers::PEERS, &scrub::SCRUB] {
+        if let Some(problem) = state.problem(name) {
+            problems.push((state.path(name), problem.to_owned()));
+        }
     }
     problems.extend(keep::problems(dir));
     problems.extend(resumable::problems(dir));

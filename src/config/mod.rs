@@ -32,7 +32,9 @@ mod number;
 mod own;
 mod period;
 pub mod reached;
+mod scrubbing;
 mod secret;
+
 #[cfg(feature = "shared")]
 mod shared;
 mod size;
@@ -254,6 +256,9 @@ pub struct Settings {
     uploading: uploading::UploadArguments,
 
     #[command(flatten)]
+    scrubbing: scrubbing::ScrubArguments,
+
+    #[command(flatten)]
     gateways: GatewayArguments,
 
     #[command(flatten)]
@@ -374,6 +379,7 @@ impl Settings {
             },
             keep_everything: self.keep == KeepArg::All,
             upload_expiry: self.uploading.expiry(),
+            scrub: self.scrubbing.options(),
         })
     }
 

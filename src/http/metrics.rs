@@ -28,6 +28,7 @@ pub(super) async fn metrics(
     write_store(&mut page, &node);
     let checked = check_writable(&node, &access).await;
     write_writable(&mut page, checked.is_ok());
+    write_scrub(&mut page, &node);
     write_files(&mut page, &counted);
     write_syncs(&mut page, &node);
     write_servers(&mut page, &node);
@@ -99,6 +100,35 @@ fn write_writable(page: &mut MetricsPage, writable: bool) {
     let help = "0 while an upload would fail, else 1.";
     page.gauges("larder_writable", help)
         .value(&[], u8::from(writable));
+}
+
+fn write_scrub(page: &mut MetricsPage, node: &Node) {
+    let scrub = node.scrub();
+    let Some(rounds) = scrub.rounds() else {
+        return;
+    };
+    page.counters(
+        "larder_scrub_read_bytes_total",
+        "Bytes of stored content that the scrub has read and proven.",
+    )
+    .value(&[], scrub.read.get());
+    page.counters(
+        "larder_scrub_rounds_total",
+        "How often the scrub has come through everything.",
+    )
+    .value(&[], scrub.ended.get());
+    let round = rounds.now.as_ref();
+    page.gauges(
+        "larder_scrub_round_bytes",
+        "Bytes that the round under way has read, restarts included; 0 between two.",
+    )
+    .value(&[], round.map_or(0, |it| it.done.bytes));
+    let ended = rounds.last.map_or(0, |it| it.ended_at / 1000);
+    page.gauges(
+        "larder_scrub_ended_timestamp_seconds",
+        "When the last round came to its end, in seconds since 1970; 0 if none has.",
+    )
+    .value(&[], ended);
 }
 
 fn write_files(page: &mut MetricsPage, counted: &[(&'static str, DiskUse)]) {

@@ -19,6 +19,7 @@ mod peers;
 mod remote;
 mod router;
 mod routes;
+mod scrub;
 mod status;
 mod tus;
 mod upload;

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::access;
 use super::peers::PeerView;
+use super::scrub::ScrubView;
 use crate::access::{Access, Writers};
 use crate::node::Node;
 use crate::peer::unanswered::Unanswered;
@@ -55,6 +56,9 @@ pub(super) struct StatusAnswer {
     /// Whether some peers have told of more files than there is room for here, so that of these
     /// the newest are known only.
     partial: bool,
+    /// How far it is to read everything stored, which is done once in a while; null where contents
+    /// are on no disk of this machine.
+    scrub: Option<ScrubView>,
 }
 
 impl StatusAnswer {
@@ -78,6 +82,7 @@ impl StatusAnswer {
             key_also_at: node.network().copied_key.other().map(|it| it.to_string()),
             unanswered: node.network().unanswered.list(),
             partial: node.network().directory.partial_peers() > 0,
+            scrub: ScrubView::of(node.scrub()),
         }
     }
 }

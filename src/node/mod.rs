@@ -30,10 +30,12 @@ use crate::web::Connections;
 use crate::web::server;
 
 mod count;
+pub mod scrub;
 pub mod turns;
 pub mod view;
 
 use count::{Count, Everything};
+use scrub::Scrub;
 use turns::Turns;
 use view::View;
 
@@ -56,6 +58,8 @@ pub struct Options {
     pub keep_everything: bool,
     /// How long an upload that comes in parts may wait for its client.
     pub upload_expiry: Duration,
+    /// How often and how fast everything stored is read.
+    pub scrub: scrub::Options,
 }
 
 impl Options {
@@ -70,6 +74,7 @@ impl Options {
             fetch: fetch::Options::default(),
             keep_everything: false,
             upload_expiry: UPLOAD_EXPIRY,
+            scrub: scrub::Options::default(),
         }
     }
 }
@@ -92,6 +97,7 @@ pub struct Node {
     fetcher: Arc<Fetcher>,
     keeper: Arc<Keeper>,
     uploads: Arc<Uploads>,
+    scrub: Arc<Scrub>,
     count: Arc<Count>,
     searches: Turns,
     folders: Turns,
@@ -126,6 +132,10 @@ impl Node {
         let keeper = Keeper::new(Arc::clone(&fetcher), files, states, everything);
         let (files, states) = (store.clone(), Arc::clone(&state));
         let uploads = Uploads::new(files, states, options.upload_expiry);
+        let connections = Arc::<Connections>::default();
+        let (files, states) = (store.clone(), Arc::clone(&state));
+        let pausing = Arc::clone(&connections);
+        let scrub = Scrub::new(files, states, pausing, options.scrub.clone());
         Ok(Self {
             store,
             state,
@@ -134,13 +144,14 @@ impl Node {
             fetcher,
             keeper: Arc::new(keeper),
             uploads: Arc::new(uploads),
+            scrub: Arc::new(scrub),
             count: Arc::default(),
             searches: Turns::new(1),
             folders: Turns::new(ARCHIVES),
             choices: Turns::new(ARCHIVES),
             options,
             shutting_down: watch::Sender::new(false),
-            connections: Arc::default(),
+            connections,
         })
     }
 
@@ -180,6 +191,7 @@ impl Node {
         }
         // Aborts what is left of it.
         drop(background);
+        self.scrub.save().await;
         known_peers::write_down(&self.network, &*self.state).await;
         self.store.close().await
     }
@@ -197,6 +209,7 @@ impl Node {
         }
         tasks.spawn(Arc::clone(&self.keeper).run());
         tasks.spawn(Arc::clone(&self.uploads).run());
+        tasks.spawn(Arc::clone(&self.scrub).run());
         let state = Arc::clone(&self.state);
         let network = Arc::clone(&self.network);
         tasks.spawn(discover(network, options, state, has_recalled));
@@ -263,6 +276,11 @@ impl Node {
     /// What is coming in over several requests.
     pub fn uploads(&self) -> &Arc<Uploads> {
         &self.uploads
+    }
+
+    /// How everything stored is read once in a while.
+    pub fn scrub(&self) -> &Scrub {
+        &self.scrub
     }
 
     /// Who the node is.

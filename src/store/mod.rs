@@ -39,6 +39,7 @@ mod plenty;
 mod quota;
 mod ready;
 mod reports;
+mod scrub;
 #[cfg(feature = "shared")]
 pub mod shared;
 mod storage;
@@ -60,6 +61,7 @@ pub use hot::{HotReads, Prepared, ReadyContent, ReadyFile};
 pub use ingest::About;
 pub use quota::TakenRoom;
 pub use reports::DamageCounts;
+pub use scrub::{Scrubbing, Stage, Step};
 pub use storage::Storage;
 pub use unwritable::{Unwritable, unwritable};
 pub use verify::{Finding, Others, verify};

@@ -25,7 +25,11 @@ impl Store {
 
     /// Fails where a blob has another length than the files say that have its content: by its
     /// hash alone that shows only once all of it was read, and it may have become far longer.
-    async fn check_size(&self, hash: &BlobHash, blob: &dyn OpenBlob) -> Result<(), StoreError> {
+    pub(super) async fn check_size(
+        &self,
+        hash: &BlobHash,
+        blob: &dyn OpenBlob,
+    ) -> Result<(), StoreError> {
         // One after the other, since each may look through all files.
         let _turn = self.sizing.lock().await;
         if blob.is_size_proven().await? {
@@ -76,7 +80,10 @@ impl Store {
 
     /// Opens content by its hash. None if there is none; that there is none though a file
     /// needs it is damage.
-    async fn open_needed(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
+    pub(super) async fn open_needed(
+        &self,
+        hash: &BlobHash,
+    ) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
         // What is stored still, or again, of a file that was removed is nobody's.
         let Some(Content { place, .. }) = self.index.locate(hash).await? else {
             return Ok(None);

@@ -109,6 +109,7 @@ mod reading;
 mod replaced_uploads;
 mod representations;
 mod restarted_node;
+mod scrub;
 mod searching;
 mod secrets;
 mod settings;

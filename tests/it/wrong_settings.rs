@@ -56,6 +56,13 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ),
     ("peer-rate", "LARDER_PEER_RATE", "-1", "invalid value '-1'"),
     ("keep", "LARDER_KEEP", "some", "asked, all"),
+    ("scrub-every", "LARDER_SCRUB_EVERY", "never", "or off"),
+    (
+        "scrub-rate",
+        "LARDER_SCRUB_RATE",
+        "0",
+        "--scrub-every off reads nothing",
+    ),
     ("peer-stall", "LARDER_PEER_STALL", "0", "from 1s to 1h"),
     ("base-url", "BASE_URL", "localhost:5004", "http://"),
     (

@@ -45,6 +45,17 @@ pub(super) fn blobs(
     })
 }
 
+/// The blobs of a shard that are files, in the order of the hashes. Blocks.
+pub(super) fn files_in(blobs: &Path, shard: u8) -> Result<Vec<BlobHash>, BlobError> {
+    let mut found = Vec::new();
+    for_each_name(&shard_dir(blobs, shard), |_, name| {
+        found.extend(hash_in_shard(name, shard));
+        Ok(())
+    })?;
+    found.sort_unstable();
+    Ok(found)
+}
+
 /// Whether there is any blob in the shards of `dir`, or one of them cannot be looked at. Blocks.
 pub(super) fn has_any(dir: &Path) -> bool {
     (0..=u8::MAX).any(|shard| {

@@ -15,7 +15,10 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::{BlobBackend, BlobError, Limit, OpenBlob, Partials, Purpose, Receiving, other_size};
+use super::{
+    BlobBackend, BlobError, InOrder, Limit, Medium, OpenBlob, Partials, Position, Purpose,
+    Receiving, other_size,
+};
 use crate::blocking;
 use crate::disk::{Disk, Durability, RealDisk, replace_file};
 use crate::hash::BlobHash;
@@ -39,6 +42,7 @@ mod reader;
 mod reading;
 mod receiving;
 mod refusal;
+mod rereading;
 mod shards;
 mod spool;
 mod stored;
@@ -56,6 +60,7 @@ pub use partials::PartialFiles;
 use proven::Proven;
 use receiving::{Incoming, Keeping};
 use refusal::Refusal;
+use rereading::Shards;
 use shards::shard_dir;
 use spool::Spool;
 use stored::{Shelf, Stored, check_place};
@@ -435,6 +440,10 @@ impl BlobBackend for LocalBlobs {
         Ok(swept)
     }
 
+    fn medium(&self) -> Option<&dyn Medium> {
+        Some(self)
+    }
+
     fn refusal(&self) -> Option<String> {
         self.long.refusal.reason()
     }
@@ -450,6 +459,13 @@ impl BlobBackend for LocalBlobs {
 
     async fn sync(&self) -> Result<(), BlobError> {
         self.blocking(LongBlobs::sync_all).await
+    }
+}
+
+impl Medium for LocalBlobs {
+    fn in_order_from(&self, from: Position) -> Box<dyn InOrder> {
+        let (blobs, packs) = (self.long.blobs.clone(), Arc::clone(&self.packs));
+        Box::new(Shards::from(blobs, packs, from))
     }
 }
 

@@ -10,10 +10,11 @@ use futures_util::StreamExt;
 use futures_util::{TryStreamExt, stream::iter};
 
 use super::super::open_bytes::OpenBytes;
-use super::super::{BlobError, ByteStream, OpenBlob, other_size};
+use super::super::{BlobError, ByteStream, OpenBlob, Rereading, other_size};
 use super::checker::{Checker, Trouble, pieces};
 use super::encoding::Encoding;
 use super::reader::Reader;
+use super::rereading::LongReread;
 use super::stored::{Absent, Shelf, Stored};
 use crate::blocking::{self, Wanted};
 use crate::hash::BlobHash;
@@ -122,6 +123,10 @@ impl OpenBlob for LongBlob {
             .buffered(WINDOWS)
             .try_for_each(|()| async { Ok(()) })
             .await
+    }
+
+    fn reread(&self, from: u64) -> Option<Box<dyn Rereading>> {
+        Some(Box::new(LongReread::new(Arc::clone(&self.0), from)))
     }
 }
 

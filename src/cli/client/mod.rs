@@ -30,6 +30,7 @@ mod put;
 mod raw_name;
 mod rm;
 mod running;
+mod scrub;
 mod send;
 mod source;
 mod status;

@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::output;
 use super::peers::Unanswered;
 use super::running::run;
+use super::scrub::Scrub;
 use crate::cli::counted::counted;
 
 #[derive(clap::Args)]
@@ -56,6 +57,8 @@ struct Counts {
     room_bytes: Option<u64>,
     #[serde(default)]
     quota_bytes: Option<u64>,
+    #[serde(default)]
+    scrub: Option<Scrub>,
 }
 
 #[derive(Deserialize)]
@@ -94,6 +97,9 @@ struct Report {
     /// Those that the node's settings name and that do not answer it.
     unanswered: Vec<Unanswered>,
     partial: bool,
+    /// How far it is in reading everything; null where the node is an older one, and where it keeps
+    /// contents on servers.
+    scrub: Option<Scrub>,
 }
 
 impl Arguments {
@@ -126,6 +132,7 @@ impl Arguments {
             key_also_at: counts.key_also_at,
             unanswered: counts.unanswered,
             partial: counts.partial,
+            scrub: counts.scrub,
         };
         if self.connection.json {
             return Ok(output::json(&told)?);
@@ -174,6 +181,10 @@ impl Report {
                 )),
             ),
             ("room", self.room()),
+            (
+                "scrub",
+                self.scrub.as_ref().and_then(|it| it.told(self.blob_bytes)),
+            ),
             (
                 "network",
                 Some(format!(

@@ -30,6 +30,7 @@ mod options;
 mod pack;
 mod problems;
 mod reading;
+mod rereading;
 mod scan;
 mod start;
 mod table;
@@ -40,6 +41,7 @@ pub use format::MAX_PACK_BYTES;
 pub(super) use options::Options;
 pub(super) use problems::{are_any, problems};
 pub(super) use reading::{Copies, InPacks};
+pub(super) use rereading::ShortEntry;
 pub use scan::Doubts;
 pub(super) use start::NOTE;
 
@@ -145,6 +147,11 @@ impl Packs {
     /// The blobs whose hashes begin with this byte, with their sizes, in no order. Blocks.
     pub(super) fn in_shard(&self, shard: u8) -> Result<Vec<(BlobHash, u64)>, BlobError> {
         reading::in_shard(&self.table, shard)
+    }
+
+    /// The same, to be read, in the order in which they lie there. Touches no disk.
+    pub(super) fn entries_in(&self, shard: u8) -> Vec<ShortEntry> {
+        rereading::entries(self.table.in_shard(shard))
     }
 
     /// Every file that is neither a pack that can be read nor about one. Blocks.

@@ -179,6 +179,15 @@ impl Pack {
         self.entry_in(bytes, extent)
     }
 
+    /// Does `read` where the entry at a place comes from the medium. Blocks.
+    pub(super) fn on_medium<T>(&self, extent: Extent, read: impl FnOnce() -> T) -> T {
+        let Ok(file) = self.lend() else {
+            return read();
+        };
+        let start = u64::from(extent.offset);
+        stored_file::from_medium(&file, start..start + extent.bytes(), read)
+    }
+
     /// The entry that has these bytes; None if its header is damaged.
     fn entry_in(&self, bytes: Vec<u8>, extent: Extent) -> Option<(BlobHash, Bytes)> {
         let (header, _) = bytes.split_at(ENTRY_HEADER as usize);

@@ -1,0 +1,68 @@
+//! Reading again what is stored, from its medium: what nobody asks for rots unseen otherwise.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::BlobError;
+use crate::hash::BlobHash;
+
+/// Where in all that is stored somebody is who reads it from one end to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The first content that is still to be read; one that is not there stands for what follows.
+    pub hash: BlobHash,
+    /// How much of it was read, in bytes.
+    pub offset: u64,
+}
+
+impl Position {
+    /// Before everything.
+    pub const START: Self = Self {
+        hash: BlobHash::from_bytes([0; 32]),
+        offset: 0,
+    };
+}
+
+/// A medium that keeps blobs.
+pub trait Medium: Send + Sync {
+    /// Everything that it keeps behind `from`, and perhaps some of what is before it, by the first
+    /// bytes of the hashes.
+    fn in_order_from(&self, from: Position) -> Box<dyn InOrder>;
+}
+
+/// What a medium keeps, from one end to the other.
+#[async_trait]
+pub trait InOrder: Send + Sync {
+    /// What follows; None at the end. Of what is short about `most` bytes are read.
+    async fn next(&mut self, most: u64) -> Result<Option<Next>, BlobError>;
+
+    /// Where to go on in order to miss nothing of what was not given out yet.
+    fn position(&self) -> BlobHash;
+}
+
+/// What follows of what a medium keeps.
+#[derive(Debug)]
+pub enum Next {
+    /// Short contents, which were read.
+    Short {
+        /// How many of them have their hashes.
+        whole: u64,
+        /// How long those are together, in bytes.
+        bytes: u64,
+        /// Those that have not, or could not be read.
+        doubtful: Vec<BlobHash>,
+    },
+    /// Content to be opened.
+    Long(BlobHash),
+}
+
+/// One blob that is read from its medium.
+#[async_trait]
+pub trait Rereading: Send + Sync {
+    /// Reads about `most` bytes more, proves them, and tells how many those were; 0 once all of it
+    /// is whole. Damage that it meets is remembered.
+    async fn next(&mut self, most: u64) -> Result<u64, BlobError>;
+
+    /// From which byte on another one can go on.
+    fn position(&self) -> u64;
+}

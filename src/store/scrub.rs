@@ -1,0 +1,251 @@
+//! Reading all content again, so that damage shows while others still have what mends it: what is
+//! stored from one end to the other, and then whether anything is missing that files need.
+//!
+//! What is found goes the way of all damage: whoever reads the blob remembers and reports it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError};
+use crate::blob::{BlobError, InOrder, Next, Position, Rereading};
+use crate::causes::with_causes;
+use crate::hash::BlobHash;
+use crate::record::FileId;
+
+/// For how many files it is looked at once whether their content is there.
+const FILES: usize = 64;
+
+/// How much was read of content that is behind.
+const ALL: u64 = u64::MAX;
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// What is stored is read.
+    Contents(Position),
+    /// It is looked whether the content of files is there: of those behind this one.
+    Files(Option<FileId>),
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::Contents(Position::START)
+    }
+}
+
+/// What has come of a part of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Step {
+    /// Contents that are whole.
+    pub whole: u64,
+    /// How much was read of what is whole so far, in bytes.
+    pub bytes: u64,
+    /// What could not be looked at, for a reason that is in the log.
+    pub unchecked: u64,
+}
+
+impl Step {
+    /// Counts what has come of another part, too.
+    pub fn add(&mut self, other: Self) {
+        self.whole += other.whole;
+        self.bytes += other.bytes;
+        self.unchecked += other.unchecked;
+    }
+
+    /// Of whole content, so many bytes.
+    fn whole(bytes: u64) -> Self {
+        Self {
+            whole: 1,
+            bytes,
+            unchecked: 0,
+        }
+    }
+
+    /// What an error comes to. Of damage, and of what the disk does not give, whoever has met it
+    /// has told.
+    fn of(error: &StoreError) -> Self {
+        let is_told = match error {
+            StoreError::Blob(BlobError::Damaged { .. }) => true,
+            StoreError::Blob(error) => error.is_unreadable(),
+            _ => false,
+        };
+        if !is_told {
+            let error = with_causes(error);
+            tracing::warn!(error, "something stored could not be read again");
+        }
+        Self {
+            unchecked: u64::from(!is_told),
+            ..Self::default()
+        }
+    }
+}
+
+/// All content, as it is read again.
+pub struct Scrubbing {
+    store: Store,
+    stage: Stage,
+    contents: Box<dyn InOrder>,
+    /// Long content that is read now.
+    open: Option<Box<dyn Rereading>>,
+    has_ended: bool,
+}
+
+impl Store {
+    /// Whether what is stored is on disks of this machine, and can be read again.
+    pub fn can_be_scrubbed(&self) -> bool {
+        self.blobs.medium().is_some()
+    }
+
+    /// Reads all content again that files need, from its medium; None where that is no disk of
+    /// this machine.
+    pub fn scrub(&self, stage: Stage) -> Option<Scrubbing> {
+        let from = match stage {
+            Stage::Contents(from) => from,
+            Stage::Files(_) => Position::START,
+        };
+        let contents = self.blobs.medium()?.in_order_from(from);
+        Some(Scrubbing {
+            store: self.clone(),
+            stage,
+            contents,
+            open: None,
+            has_ended: false,
+        })
+    }
+}
+
+impl Scrubbing {
+    /// How far it is; another one can go on from there.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Reads about `most` bytes more; None at the end.
+    pub async fn next(&mut self, most: u64) -> Option<Step> {
+        if self.has_ended {
+            return None;
+        }
+        let done = match self.stage {
+            Stage::Contents(at) => self.next_content(at, most).await,
+            Stage::Files(after) => self.next_files(after).await,
+        };
+        Some(done.unwrap_or_else(|error| Step::of(&error)))
+    }
+
+    async fn next_content(&mut self, at: Position, most: u64) -> Result<Step, StoreError> {
+        if let Some(open) = self.open.take() {
+            return self.next_part(at.hash, open, most).await;
+        }
+        let next = self.contents.next(most).await?;
+        let hash = self.contents.position();
+        if hash != at.hash {
+            self.stage = Stage::Contents(Position { hash, offset: 0 });
+        }
+        match next {
+            None => {
+                self.stage = Stage::Files(None);
+                Ok(Step::default())
+            }
+            Some(Next::Short {
+                whole,
+                bytes,
+                doubtful,
+            }) => {
+                let mut step = Step {
+                    whole,
+                    bytes,
+                    unchecked: 0,
+                };
+                for hash in doubtful {
+                    step.add(self.look_again(&hash).await);
+                }
+                Ok(step)
+            }
+            Some(Next::Long(hash)) => match at {
+                Position { offset: ALL, .. } if hash == at.hash => Ok(Step::default()),
+                Position { offset, .. } if hash == at.hash => self.begin(hash, offset).await,
+                _ => self.begin(hash, 0).await,
+            },
+        }
+    }
+
+    /// Begins with long content at this byte.
+    async fn begin(&mut self, hash: BlobHash, from: u64) -> Result<Step, StoreError> {
+        let store = &self.store;
+        let Some(blob) = store.open_needed(&hash).await? else {
+            return Ok(Step::default());
+        };
+        if !blob.is_size_proven().await? {
+            store.check_size(&hash, &*blob).await?;
+        }
+        self.open = blob.reread(from);
+        if self.open.is_some() {
+            return Ok(Step::default());
+        }
+        self.stage = Stage::Contents(Position { hash, offset: ALL });
+        Ok(Step::whole(blob.size()))
+    }
+
+    async fn next_part(
+        &mut self,
+        hash: BlobHash,
+        mut open: Box<dyn Rereading>,
+        most: u64,
+    ) -> Result<Step, StoreError> {
+        let bytes = open.next(most).await?;
+        let is_whole = bytes == 0;
+        let offset = if is_whole { ALL } else { open.position() };
+        self.stage = Stage::Contents(Position { hash, offset });
+        if !is_whole {
+            self.open = Some(open);
+        }
+        Ok(Step {
+            whole: u64::from(is_whole),
+            bytes,
+            unchecked: 0,
+        })
+    }
+
+    /// Looks at short content that seemed not to be whole, if files need it.
+    async fn look_again(&self, hash: &BlobHash) -> Step {
+        let looked = async {
+            let Some(blob) = self.store.open_needed(hash).await? else {
+                return Ok(Step::default());
+            };
+            blob.prove().await?;
+            Ok(Step::whole(blob.size()))
+        };
+        looked.await.unwrap_or_else(|error| Step::of(&error))
+    }
+
+    /// Looks whether the content of the next files is there.
+    async fn next_files(&mut self, after: Option<FileId>) -> Result<Step, StoreError> {
+        // Where they cannot be listed, that will not be otherwise at once.
+        self.has_ended = true;
+        let files = self.store.page(after, FILES).await?;
+        let mut step = Step::default();
+        if let Some(last) = files.last() {
+            self.has_ended = false;
+            self.stage = Stage::Files(Some(last.id));
+        }
+        for record in &files {
+            if let Err(error) = self.look_for(&record.file.hash).await {
+                step.add(Step::of(&error));
+            }
+        }
+        Ok(step)
+    }
+
+    /// Finds out whether content is missing that files need.
+    async fn look_for(&self, hash: &BlobHash) -> Result<(), StoreError> {
+        let store = &self.store;
+        match store.stored_size(hash).await {
+            Ok(Some(_)) => return Ok(()),
+            // What is known to be damaged or unreadable is not there to this question.
+            Ok(None) if !store.holds(hash).await? => return Ok(()),
+            _ => {}
+        }
+        store.open_needed(hash).await.map(drop)
+    }
+}

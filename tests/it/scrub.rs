@@ -1,0 +1,177 @@
+//! Everything stored is read and proven once in a while, though nobody asks for it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, until};
+use crate::common::raw_http::get;
+
+/// Long enough for a file of its own.
+const LONG: usize = 300_000;
+/// Short enough for a pack.
+const SHORT: usize = 5_000;
+
+/// A storage directory in which such files are that nobody has read since.
+fn stored(lengths: &[usize]) -> (TempDir, Vec<String>) {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--scrub-every", "off"]);
+    let hash = |(n, length): (usize, &usize)| {
+        let bytes = content(u32::try_from(n).unwrap(), *length);
+        let file = uploaded(node.address, &n.to_string(), &bytes);
+        file["hash"].as_str().unwrap().to_owned()
+    };
+    let hashes = lengths.iter().enumerate().map(hash).collect();
+    node.stop();
+    (dir, hashes)
+}
+
+fn storage(dir: &TempDir) -> PathBuf {
+    dir.path().join("peer_storage")
+}
+
+/// Flips a bit in the middle of a file.
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+fn flip_blob(dir: &TempDir, hash: &str) {
+    flip(&storage(dir).join("blobs").join(&hash[..2]).join(hash));
+}
+
+fn metric(node: &Node, name: &str) -> u64 {
+    let answer = get(node.address, "/metrics", &[]);
+    let text = String::from_utf8(answer.body).unwrap();
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(name));
+    let value = values.find_map(|rest| rest.strip_prefix(' '));
+    value
+        .unwrap_or_else(|| panic!("no {name}"))
+        .parse()
+        .unwrap()
+}
+
+fn rounds(node: &Node) -> u64 {
+    metric(node, "larder_scrub_rounds_total")
+}
+
+fn read_bytes(node: &Node) -> u64 {
+    metric(node, "larder_scrub_read_bytes_total")
+}
+
+fn scrub(node: &Node) -> Value {
+    let status = get(node.address, "/api/p2p/status", &[]).json();
+    status["scrub"].clone()
+}
+
+fn damaged(node: &Node) -> u64 {
+    let health = get(node.address, "/health", &[]).json();
+    health["damaged"].as_u64().unwrap()
+}
+
+#[test]
+fn a_bit_that_flips_in_what_nobody_reads_is_found_and_told_once() {
+    let (dir, hashes) = stored(&[LONG, SHORT, LONG, SHORT]);
+    flip_blob(&dir, &hashes[0]);
+    flip(&storage(&dir).join("packs/0000000001.pack"));
+    let node = Node::start(&dir, &["--scrub-every", "1s"]);
+    until("both are found", || (damaged(&node) == 2).then_some(()));
+    let rounds_then = rounds(&node);
+    until("two rounds more", || {
+        (rounds(&node) >= rounds_then + 2).then_some(())
+    });
+    let told = scrub(&node);
+    let last = &told["last"];
+    assert_eq!(last["damaged"], 2, "{told}");
+    assert_eq!(last["blobs"], 2, "{told}");
+    assert_eq!(last["unchecked"], 0, "{told}");
+    assert_eq!(damaged(&node), 2);
+    let log = node.log();
+    assert_eq!(log.matches("content is damaged").count(), 2, "{log}");
+    assert!(log.contains(&hashes[0]), "{log}");
+}
+
+#[test]
+fn content_that_is_gone_is_found_though_nobody_asks_for_it() {
+    let (dir, hashes) = stored(&[LONG, LONG]);
+    let hash = &hashes[1];
+    fs::remove_file(storage(&dir).join("blobs").join(&hash[..2]).join(hash)).unwrap();
+    let node = Node::start(&dir, &["--scrub-every", "1s"]);
+    until("it is missed", || (damaged(&node) == 1).then_some(()));
+    assert!(node.log().contains(hash));
+}
+
+#[test]
+fn what_has_no_outboard_is_proven_as_a_whole() {
+    let (dir, hashes) = stored(&[3 * LONG, 3 * LONG]);
+    fs::remove_dir_all(storage(&dir).join("outboards")).unwrap();
+    flip_blob(&dir, &hashes[0]);
+    let node = Node::start(&dir, &["--scrub-every", "1s"]);
+    until("it is found", || (damaged(&node) == 1).then_some(()));
+    let last = until("a round ends", || {
+        let last = scrub(&node)["last"].clone();
+        (last["damaged"] == 1).then_some(last)
+    });
+    assert_eq!(last["blobs"], 1, "{last}");
+}
+
+#[test]
+fn a_round_goes_on_where_it_was_when_the_node_was_killed() {
+    const SIZES: [usize; 13] = [LONG; 13];
+    let (dir, _) = stored(&[&SIZES[..], &[20 * LONG]].concat());
+    let all = 33 * u64::try_from(LONG).unwrap();
+    let slow = ["--scrub-every", "30d", "--scrub-rate", "1MiB"];
+    let node = Node::start(&dir, &slow);
+    let state = storage(&dir).join("scrub");
+    until("how far it is is written down", || {
+        state.exists().then_some(())
+    });
+    node.kill();
+    let node = Node::start(&dir, &["--scrub-every", "30d"]);
+    // By the log, since whoever asks the node is served before that.
+    until("the round ends", || {
+        node.log()
+            .contains("everything stored was read")
+            .then_some(())
+    });
+    let last = scrub(&node)["last"].clone();
+    assert_eq!(last["number"], 1, "{last}");
+    assert_eq!(last["blobs"], 14, "each is read once: {last}");
+    assert_eq!(last["bytes"], all, "{last}");
+    let read = read_bytes(&node);
+    assert!(read > 0 && read + 2_000_000 < all, "{read} were read again");
+    assert_eq!(damaged(&node), 0);
+    node.stop();
+    let node = Node::start(&dir, &["--scrub-every", "30d"]);
+    until("what was before is known", || {
+        scrub(&node)["last"].is_object().then_some(())
+    });
+    assert_eq!(scrub(&node)["last"], last);
+    assert!(scrub(&node)["round"].is_null(), "it is not due");
+}
+
+#[test]
+fn no_more_is_read_in_a_second_than_is_set() {
+    const RATE: u64 = 1 << 20;
+    // One step, and what is read while the clock is looked at.
+    const AT_ONCE: u64 = 512 << 10;
+    let (dir, _) = stored(&[3 << 20]);
+    let began = Instant::now();
+    let node = Node::start(&dir, &["--scrub-every", "1s", "--scrub-rate", "1MiB"]);
+    loop {
+        let read = read_bytes(&node);
+        let elapsed = u64::try_from(began.elapsed().as_millis()).unwrap();
+        let most = AT_ONCE + RATE * elapsed / 1000;
+        assert!(read <= most, "{read} bytes in {elapsed} ms");
+        if read >= 2 << 20 {
+            break;
+        }
+    }
+}
