@@ -65,6 +65,7 @@ mod room;
 mod safe_name;
 mod text_form;
 pub mod unavailable;
+pub mod upload_rows;
 // Floor 1: backends
 pub mod anchored_disk;
 pub mod append_file;

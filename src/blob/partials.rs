@@ -133,6 +133,16 @@ pub trait Partial: Receiving {
     /// an error nobody knows what came since the last time.
     async fn sync(&mut self) -> Result<Proven, BlobError>;
 
+    /// What was synced, or was written, is written down, so that what it has replaced is needed by
+    /// nobody.
+    async fn noted(&mut self) {}
+
+    /// Gives up what came since the last time, and waits for what of it is on its way.
+    async fn give_up(mut self: Box<Self>) {
+        // How that ends does not matter.
+        let _ = self.sync().await;
+    }
+
     /// The content is complete. It stays as partial content, too, for whoever has to finish it
     /// again.
     async fn finish_copy(self: Box<Self>) -> Result<Box<dyn Received>, BlobError>;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::BlobError;
 use crate::hash::BlobHash;
 use crate::place::Place;
+use crate::upload_rows::UploadTurn;
 
 /// How long content may be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,6 +64,12 @@ pub trait Received: Send {
     /// while it came: it is kept there and nowhere else. The backend has made that place up, and
     /// nobody else has it.
     fn place(&self) -> Option<Place> {
+        None
+    }
+
+    /// The turn at the upload that it is all of, where several nodes have that: a file is made of
+    /// it by whoever has the turn, and once.
+    fn turn(&self) -> Option<UploadTurn> {
         None
     }
 

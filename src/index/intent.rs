@@ -2,6 +2,7 @@
 
 use crate::place::Place;
 use crate::record::{FileRecord, Timestamp};
+use crate::upload_rows::UploadTurn;
 
 /// What is known of a content that files need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,7 @@ pub trait Hold: Send + Sync + 'static {
 pub struct Intent {
     place: Place,
     content: Option<Content>,
+    turn: Option<Box<UploadTurn>>,
     hold: Box<dyn Hold>,
 }
 
@@ -73,8 +75,21 @@ impl Intent {
         Self {
             place,
             content,
+            turn: None,
             hold,
         }
+    }
+
+    /// The same where the file ends an upload: it is made only by whoever has the turn at that, and
+    /// once.
+    pub fn ending(self, turn: Option<UploadTurn>) -> Self {
+        let turn = turn.map(Box::new);
+        Self { turn, ..self }
+    }
+
+    /// The turn at the upload that the file ends.
+    pub fn turn(&self) -> Option<UploadTurn> {
+        self.turn.as_deref().copied()
     }
 
     /// Where the content is, or is to be written.

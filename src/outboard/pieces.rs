@@ -27,27 +27,41 @@ pub struct PieceValues {
 }
 
 /// Makes the values of a blob as it comes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct PieceHasher {
     /// Of the first piece, as of one that is all.
     first: Hasher,
-    /// Of the last piece that has begun.
+    /// Of the piece that has begun.
     last: Hasher,
     size: u64,
-    /// Of those before it.
+    /// Of the whole ones before it.
     values: Vec<ChainingValue>,
 }
 
 impl PieceHasher {
+    /// Goes on behind whole pieces, of which these are the values, one behind the other; None where
+    /// they are no such values.
+    pub fn behind(values: &[u8]) -> Option<Self> {
+        let (values, rest) = values.as_chunks::<VALUE_BYTES>();
+        // Of one the bytes are needed, since it may be all.
+        if !rest.is_empty() || values.len() == 1 {
+            return None;
+        }
+        let size = values.len() as u64 * PIECE_BYTES;
+        let mut last = Hasher::new();
+        last.set_input_offset(size);
+        Some(Self {
+            first: Hasher::new(),
+            last,
+            size,
+            values: values.to_vec(),
+        })
+    }
+
     /// Takes what follows of the blob.
     pub fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let filled = self.size % PIECE_BYTES;
-            if filled == 0 && self.size > 0 {
-                self.values.push(self.last.finalize_non_root());
-                self.last = Hasher::new();
-                self.last.set_input_offset(self.size);
-            }
             let room = usize::try_from(PIECE_BYTES - filled).unwrap_or(usize::MAX);
             let (taken, rest) = bytes.split_at(room.min(bytes.len()));
             if self.size < PIECE_BYTES {
@@ -55,13 +69,33 @@ impl PieceHasher {
             }
             self.last.update(taken);
             self.size += taken.len() as u64;
+            if self.size.is_multiple_of(PIECE_BYTES) {
+                self.values.push(self.last.finalize_non_root());
+                self.last = Hasher::new();
+                self.last.set_input_offset(self.size);
+            }
             bytes = rest;
         }
     }
 
+    /// The values of the whole pieces that have come from the byte at `start` on, where a piece
+    /// begins.
+    pub fn values_from(&self, start: u64) -> Vec<u8> {
+        let start = usize::try_from(start / PIECE_BYTES).unwrap_or(usize::MAX);
+        self.values.get(start..).unwrap_or_default().concat()
+    }
+
+    /// The hash of the first `len` bytes, which are several whole pieces; None of any others.
+    pub fn hash_of_first(&self, len: u64) -> Option<BlobHash> {
+        let count = usize::try_from(len / PIECE_BYTES).ok()?;
+        root_of(self.values.get(..count)?).filter(|_| len.is_multiple_of(PIECE_BYTES))
+    }
+
     /// The blob is complete: its values, and by them its hash.
     pub fn finish(mut self) -> PieceValues {
-        if !self.values.is_empty() {
+        if self.size <= PIECE_BYTES {
+            self.values.clear();
+        } else if !self.size.is_multiple_of(PIECE_BYTES) {
             self.values.push(self.last.finalize_non_root());
         }
         let hash = root_of(&self.values).unwrap_or_else(|| self.first.finalize().into());

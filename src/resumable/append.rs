@@ -121,10 +121,20 @@ impl Appending {
     async fn mark(&mut self) -> Result<(), UploadError> {
         self.marked = Some((self.partial.received(), Instant::now()));
         let written = self.partial.written().await?;
-        self.visit.state.mark(written);
-        if let Err(error) = self.visit.save().await {
+        if self.visit.is_shared() {
+            // Whoever goes on elsewhere has that, too.
+            self.visit.state.offset = written.len;
+            self.visit.state.proof = Some(written.hash);
+        } else {
+            self.visit.state.mark(written);
+        }
+        match self.visit.save().await {
+            Ok(()) => self.partial.noted().await,
+            Err(UploadError::TakenOver) => return Err(UploadError::TakenOver),
             // What comes of the upload is told when it is synced.
-            tracing::debug!(id = %self.visit.id, %error, "how far an upload is was not noted");
+            Err(error) => {
+                tracing::debug!(id = %self.visit.id, %error, "how far an upload is was not noted");
+            }
         }
         Ok(())
     }
@@ -149,13 +159,19 @@ impl Appending {
         } = self;
         visit.sync(&mut *partial).await?;
         visit.entry.note(None);
+        if visit.is_shared() {
+            visit.save().await?;
+            partial.noted().await;
+        }
         // Before it may be a file, which takes no room any longer.
         drop(ahead);
         let is_whole = Some(visit.state.offset) == visit.state.upload.length;
         if is_whole && visit.state.upload.concat.is_none() {
             visit.finish(partial).await?;
         } else {
-            visit.save().await?;
+            if !visit.is_shared() {
+                visit.save().await?;
+            }
             visit.uploads.open.put(visit.id, partial);
         }
         visit.progress().await
@@ -165,14 +181,12 @@ impl Appending {
     pub async fn discard(self) -> Result<(), UploadError> {
         let Self {
             visit,
-            mut partial,
+            partial,
             began,
             mut ahead,
             ..
         } = self;
-        // A batch may be on its way to the file; how that ends does not matter.
-        let _ = partial.sync().await;
-        drop(partial);
+        partial.give_up().await;
         visit.cut_to(began).await?;
         ahead.came = began;
         Ok(())

@@ -133,6 +133,12 @@ impl UploadEntry {
         self.known().file.is_none() && self.joined().is_none()
     }
 
+    /// What others have written down of it, of which it may be a part.
+    pub(super) fn set(&self, known: Known, joined: Option<UploadId>) {
+        *self.known.lock() = known;
+        *self.joined.lock() = joined;
+    }
+
     /// It goes on, or has become `file`.
     pub(super) fn note(&self, file: Option<FileId>) {
         *self.known.lock() = Known {
@@ -145,6 +151,21 @@ impl UploadEntry {
 impl Entries {
     pub(super) fn get(&self, id: UploadId) -> Option<Arc<UploadEntry>> {
         self.all.lock().get(&id).map(Arc::clone)
+    }
+
+    /// One that other nodes have, too.
+    pub(super) fn get_or_add(&self, id: UploadId, entry: UploadEntry) -> Arc<UploadEntry> {
+        let mut entries = self.all.lock();
+        Arc::clone(entries.entry(id).or_insert_with(|| Arc::new(entry)))
+    }
+
+    /// Forgets those at which nobody is, and which other nodes know, once `leave` has; tells which
+    /// those are.
+    pub(super) fn leave_idle(&self, leave: impl Fn(UploadId)) -> Vec<UploadId> {
+        let mut entries = self.all.lock();
+        let idle = entries.extract_if(|_, it| Arc::strong_count(it) == 1);
+        // Nobody comes before that.
+        idle.map(|(id, _)| id).inspect(|id| leave(*id)).collect()
     }
 
     /// Adds one that was there before this start.

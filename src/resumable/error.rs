@@ -3,6 +3,7 @@
 use crate::blob::BlobError;
 use crate::small_state::StateError;
 use crate::store::StoreError;
+use crate::unavailable::Unavailable;
 
 /// Why an upload does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum UploadError {
     /// What was acknowledged of it is no longer what came; it is given up.
     #[error("what was stored of the upload is damaged; begin it anew")]
     Damaged,
+    /// Another node has taken the turn.
+    #[error("another request has taken this upload over")]
+    TakenOver,
     /// The file that it has become was removed.
     #[error("the file of this upload was removed")]
     FileRemoved,
@@ -50,6 +54,12 @@ pub enum UploadError {
 impl From<BlobError> for UploadError {
     fn from(error: BlobError) -> Self {
         Self::Store(error.into())
+    }
+}
+
+impl From<Unavailable> for UploadError {
+    fn from(error: Unavailable) -> Self {
+        BlobError::from(error).into()
     }
 }
 

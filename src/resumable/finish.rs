@@ -72,6 +72,11 @@ impl Visit {
         let ending = match self.state.ending {
             Some(ending) if ending.hash == content.hash() => ending,
             Some(_) => return Err(self.give_up().await),
+            // The file and what it ends are written down together.
+            None if self.is_shared() => Ending {
+                hash: content.hash(),
+                newer_than: None,
+            },
             None => self.begin_to_end(content.hash()).await?,
         };
         let about = self.state.upload.about.clone();
@@ -81,6 +86,10 @@ impl Visit {
                 // It came beyond the quota, since it might have been kept already.
                 self.uploads.remove(self.id).await;
                 return Err(error.into());
+            }
+            // What is put together is read then.
+            Err(StoreError::Blob(BlobError::Damaged { .. })) if self.is_shared() => {
+                return Err(self.give_up().await);
             }
             record => record?,
         };
@@ -103,7 +112,9 @@ impl Visit {
     async fn end(&mut self, file: FileId, ending: &Ending) -> Result<(), UploadError> {
         let hash = ending.hash;
         self.state.finished = Some(Finished { file, hash });
-        self.save().await?;
+        if !self.is_shared() {
+            self.save().await?;
+        }
         self.entry.note(Some(file));
         self.uploads.remembered.remove_content(self.id).await;
         self.entry.room.note(0);

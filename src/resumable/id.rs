@@ -21,6 +21,15 @@ impl UploadId {
         Self(Uuid::new_v4())
     }
 
+    /// The same as rows have it.
+    pub(super) fn uuid(self) -> Uuid {
+        self.0
+    }
+
+    pub(super) fn of_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
     /// What has come of the upload is called alike.
     pub(super) fn partial(self) -> PartialId {
         PartialId::of(self.0.as_bytes())

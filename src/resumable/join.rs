@@ -68,6 +68,9 @@ impl Uploads {
             return Err(UploadError::Length);
         }
         upload.length = Some(length);
+        if let Some(ledger) = &self.remembered.ledger {
+            return self.add_row(ledger, (id, upload), client, &distinct).await;
+        }
         let room = self.store.no_room_yet(client.clone());
         let state = UploadState::new(upload, client.clone());
         self.entries.add_final(id, distinct, client, room);
@@ -167,7 +170,7 @@ impl Visit {
         for part in self.parts().await? {
             let end = begin + part.content.len;
             if end > self.state.offset {
-                if begin == 0 && !part.comes_again {
+                if begin == 0 && !part.comes_again && !self.is_shared() {
                     self.take_in(&part).await?;
                 } else {
                     self.copy(&part).await?;

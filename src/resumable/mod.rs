@@ -16,6 +16,7 @@ mod join;
 mod open_partials;
 mod problems;
 mod remembered;
+mod shared;
 mod state;
 mod turns;
 mod uploads;

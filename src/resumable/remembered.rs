@@ -11,6 +11,7 @@ use super::id::UploadId;
 use super::state::UploadState;
 use crate::blob::{FoundPartial, Limit, Partial, PartialId, Partials, Proven};
 use crate::small_state::{SmallState, StateName, StateSet};
+use crate::upload_rows::Ledger;
 
 /// The states of all uploads.
 pub(super) const STATES: StateSet = StateSet {
@@ -25,6 +26,8 @@ pub(super) const STATES: StateSet = StateSet {
 pub(super) struct Remembered {
     states: Arc<dyn SmallState>,
     partials: Arc<dyn Partials>,
+    /// Where the states are of those that other nodes have, too.
+    pub(super) ledger: Option<Arc<Ledger>>,
 }
 
 /// An upload that was found.
@@ -44,19 +47,34 @@ pub(super) fn state_of(id: UploadId) -> StateName {
 }
 
 impl Remembered {
-    pub(super) fn new(states: Arc<dyn SmallState>, partials: Arc<dyn Partials>) -> Self {
-        Self { states, partials }
+    pub(super) fn new(
+        states: Arc<dyn SmallState>,
+        partials: Arc<dyn Partials>,
+        ledger: Option<Arc<Ledger>>,
+    ) -> Self {
+        Self {
+            states,
+            partials,
+            ledger,
+        }
     }
 
     /// Writes down what an upload is, durably.
     pub(super) async fn save(&self, id: UploadId, state: &UploadState) -> Result<(), UploadError> {
+        if let Some(ledger) = &self.ledger {
+            let is_saved = ledger.save(id.uuid(), &state.to_bytes(id)).await?;
+            return is_saved.then_some(()).ok_or(UploadError::TakenOver);
+        }
         Ok(self.states.save(&state_of(id), state.to_bytes(id)).await?)
     }
 
     /// What an upload is; unknown if that is not known, and another error where it may be known
     /// later.
     pub(super) async fn load(&self, id: UploadId) -> Result<UploadState, UploadError> {
-        let content = self.states.load(&state_of(id)).await?;
+        let content = match &self.ledger {
+            Some(ledger) => ledger.rows.look(id.uuid()).await?.map(|it| it.state),
+            None => self.states.load(&state_of(id)).await?,
+        };
         let state = content.and_then(|it| UploadState::from_bytes(id, &it));
         state.ok_or(UploadError::Unknown)
     }
@@ -112,6 +130,11 @@ impl Remembered {
     pub(super) async fn remove_content(&self, id: UploadId) {
         // What is left goes with the upload.
         self.remove_partial(&id.partial()).await;
+    }
+
+    /// The same, where somebody has to know whether anything is left.
+    pub(super) async fn clear(&self, id: UploadId) -> Result<(), UploadError> {
+        Ok(self.partials.remove(&id.partial()).await?)
     }
 
     /// Removes all of an upload; its state first, without which the rest is removed at start.

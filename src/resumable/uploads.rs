@@ -1,5 +1,6 @@
 //! All uploads: they begin, are visited, and expire.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,19 +20,19 @@ use crate::store::Store;
 
 /// The most that may be unfinished; of each a state file and some 300 bytes of memory are
 /// held, beside its content.
-const MAX_UNFINISHED: usize = 1000;
+pub(super) const MAX_UNFINISHED: usize = 1000;
 /// The most of them of one client.
-const MAX_OF_ONE: usize = MAX_UNFINISHED / 4;
+pub(super) const MAX_OF_ONE: usize = MAX_UNFINISHED / 4;
 /// The most that are remembered after their end, for clients that ask once more.
-const MAX_FINISHED: usize = 10_000;
+pub(super) const MAX_FINISHED: usize = 10_000;
 /// How often to look for expired ones.
-const EXPIRE_EVERY: Duration = Duration::from_mins(1);
+pub(super) const EXPIRE_EVERY: Duration = Duration::from_mins(1);
 
 /// The uploads of a node.
 pub struct Uploads {
     pub(super) store: Store,
     /// How long an upload may wait for its client, and a finished one is remembered.
-    expiry: Duration,
+    pub(super) expiry: Duration,
     pub(super) remembered: Remembered,
     pub(super) entries: Entries,
     pub(super) open: OpenPartials,
@@ -49,7 +50,8 @@ impl Uploads {
     /// `expiry`, and a finished one is remembered for as long. Nothing is touched before it is
     /// needed.
     pub fn new(store: Store, states: Arc<dyn SmallState>, expiry: Duration) -> Self {
-        let remembered = Remembered::new(states, store.partials(Purpose::Uploads));
+        let (partials, ledger) = (store.partials(Purpose::Uploads), store.ledger());
+        let remembered = Remembered::new(states, partials, ledger);
         Self {
             store,
             expiry,
@@ -75,6 +77,11 @@ impl Uploads {
         let id = UploadId::new();
         if upload.about.name.is_empty() {
             upload.about.name = id.to_string();
+        }
+        if let Some(ledger) = &self.remembered.ledger {
+            return self
+                .add_row(ledger, (id, upload), client, &BTreeSet::new())
+                .await;
         }
         let places = (MAX_UNFINISHED, MAX_OF_ONE);
         let room = self.store.no_room_yet(client.clone());
@@ -130,6 +137,9 @@ impl Uploads {
     /// Forgets an upload, with what has come of it, and with its parts if it is a final one: those
     /// first, since without it they would stand for themselves, and what has come of them is in it.
     pub(super) async fn remove(&self, id: UploadId) {
+        if let Some(ledger) = &self.remembered.ledger {
+            return self.remove_row(ledger, id).await;
+        }
         let parts = self.entries.parts_of(id);
         for id in parts.into_iter().chain([id]) {
             self.entries.remove(id);
@@ -140,6 +150,9 @@ impl Uploads {
 
     /// Ends what a crash has interrupted, then removes what expires, for ever.
     pub async fn run(self: Arc<Self>) {
+        if let Some(ledger) = self.remembered.ledger.clone() {
+            return self.keep_tidy(&ledger).await;
+        }
         match self.recall().await {
             // Whoever needs them next looks again.
             Err(UploadError::Store(error)) if error.is_shortage() => {
@@ -189,6 +202,10 @@ impl Uploads {
 
     /// Forgets those that ended longest ago, where too many are remembered.
     pub(super) async fn forget_oldest(&self) {
+        if self.remembered.ledger.is_some() {
+            // Others have brought them, too.
+            return;
+        }
         while let Some(id) = self.entries.first_ended_beyond(MAX_FINISHED) {
             self.remove(id).await;
         }
@@ -197,6 +214,10 @@ impl Uploads {
     /// Learns once what was there before this start.
     pub async fn recall(&self) -> Result<&[UploadId], UploadError> {
         let recall = || async {
+            if self.remembered.ledger.is_some() {
+                // Who visits one learns what it is.
+                return Ok(Vec::new());
+            }
             let (mut interrupted, mut finals) = (Vec::new(), Vec::new());
             let all = self.remembered.find_all(self.expiry).await?;
             for found in all {

@@ -44,6 +44,9 @@ pub struct UploadProgress {
 impl Uploads {
     /// Takes the turn at an upload; whoever has it is stopped first.
     pub async fn visit(self: &Arc<Self>, id: UploadId) -> Result<Visit, UploadError> {
+        if let Some(ledger) = &self.remembered.ledger {
+            return self.claim(ledger, id).await;
+        }
         self.recall().await?;
         let entry = self.entries.get(id).ok_or(UploadError::Unknown)?;
         let turn = entry.turns.take().await;
@@ -67,7 +70,7 @@ impl Visit {
     /// How far it is. If it is whole, it is a file then.
     pub async fn progress(&mut self) -> Result<UploadProgress, UploadError> {
         self.finish_whole().await?;
-        if let Some(file) = self.file()
+        if let Some(file) = self.file().await?
             && self.uploads.store.get(file).await?.is_none()
         {
             return Err(UploadError::FileRemoved);
@@ -87,11 +90,12 @@ impl Visit {
     }
 
     /// The file that it has become, or is within.
-    fn file(&self) -> Option<FileId> {
-        let entries = &self.uploads.entries;
-        let whole = self.entry.joined().and_then(|id| entries.get(id));
-        let of_whole = whole.and_then(|it| it.known().file);
-        self.state.finished.map(|it| it.file).or(of_whole)
+    async fn file(&self) -> Result<Option<FileId>, UploadError> {
+        let (own, whole) = (self.state.finished, self.entry.joined());
+        let (None, Some(whole)) = (own, whole) else {
+            return Ok(own.map(|it| it.file));
+        };
+        self.uploads.file_of(whole).await
     }
 
     /// Notes how many bytes it will have, which its client tells once. Ok means that a restart
@@ -116,6 +120,10 @@ impl Visit {
         let is_over = self.state.finished.is_some() || self.entry.joined().is_some();
         if let Some(length) = self.state.upload.length.filter(|_| is_over) {
             return Ok(length);
+        }
+        if self.is_shared() {
+            // Nothing else was written down.
+            return Ok(self.state.offset);
         }
         if let Some(received) = self.uploads.open.received(self.id) {
             return Ok(received);
@@ -225,6 +233,13 @@ impl Visit {
     /// Forgets the upload and what has come of it. A file that it has become stays. Of a final
     /// upload that is no file yet nothing is left without one of its parts.
     pub async fn remove(self) {
+        if let Some(whole) = self.entry.joined().filter(|_| self.is_shared()) {
+            let id = match self.uploads.file_of(whole).await {
+                Ok(None) => whole,
+                _ => self.id,
+            };
+            return self.uploads.remove(id).await;
+        }
         let whole = self.entry.joined();
         let whole = whole.and_then(|id| Some((id, self.uploads.entries.get(id)?)));
         if let Some((id, whole)) = whole {

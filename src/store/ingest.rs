@@ -154,7 +154,9 @@ impl Store {
             place: content.place(),
             is_cheap_to_keep: content.is_cheap_to_keep(),
         };
+        let turn = content.turn();
         let (intent, is_there) = self.intend(&hash, size, arrived).await?;
+        let intent = intent.ending(turn);
         let (mut reserved, mut unwritten) = (None, None);
         if is_there {
             unwritten = Some(content);

@@ -14,6 +14,7 @@ use crate::hash::BlobHash;
 use crate::index::{IndexBackend, Totals};
 use crate::record::{FileId, FileRecord};
 use crate::revision::Revision;
+use crate::upload_rows::Ledger;
 use crate::watched_disk::Writes;
 
 mod arriving;
@@ -115,6 +116,8 @@ pub struct Store {
     was_damaged: bool,
     /// Whether other nodes have the same one.
     is_shared: bool,
+    /// The uploads in parts that other nodes have, too.
+    ledger: Option<Arc<Ledger>>,
 }
 
 impl Store {
@@ -151,6 +154,7 @@ impl Store {
             durability: Durability::Always,
             was_damaged: false,
             is_shared: false,
+            ledger: None,
         }
     }
 
@@ -174,6 +178,11 @@ impl Store {
     pub fn with_quota(mut self, bytes: u64) -> Self {
         self.quota = Some(Quota::of(bytes));
         self
+    }
+
+    /// The uploads in parts that other nodes go on with, too; None where none does.
+    pub fn ledger(&self) -> Option<Arc<Ledger>> {
+        self.ledger.clone()
     }
 
     /// The content of this purpose that has come in part.

@@ -19,6 +19,7 @@ use crate::index::IndexError;
 use crate::index::postgres::{self, PostgresIndex};
 use crate::metrics::servers::Servers;
 use crate::small_state::local::LocalState;
+use crate::upload_rows::Ledger;
 
 /// What a storage directory that keeps files itself begins with.
 const JOURNAL: &str = "journal";
@@ -90,7 +91,9 @@ impl SharedStore {
         tracing::info!(bucket = blobs.bucket, prefix = blobs.prefix, database = %index,
             "files are kept for several nodes");
         let index = Arc::new(PostgresIndex::open(&index).await?);
+        let ledger = Arc::new(Ledger::new(index.uploads()));
         let blobs = S3Blobs::open(blobs, Arc::new(scratch)).await?;
+        let blobs = blobs.with_uploads(Arc::clone(&ledger));
         let servers = Servers {
             bucket: blobs.requests(),
             database: index.requests(),
@@ -103,6 +106,7 @@ impl SharedStore {
             store = store.with_quota(bytes);
         }
         store.is_shared = true;
+        store.ledger = Some(ledger);
         store.storage = Arc::new(Storage {
             dir: Some(dir.clone()),
             verifies_reads: true,

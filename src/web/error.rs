@@ -254,6 +254,7 @@ fn of_upload(error: &UploadError) -> Refusal {
         UploadError::Store(error) => return of_change(error),
         UploadError::Unknown => Code::UnknownUpload,
         UploadError::Damaged => Code::UploadDamaged,
+        UploadError::TakenOver => Code::UploadTakenOver,
         UploadError::FileRemoved => Code::FileRemoved,
         UploadError::Length | UploadError::NoPart => Code::BadHeader,
         UploadError::Final => Code::UploadFinal,

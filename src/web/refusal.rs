@@ -213,6 +213,7 @@ fn of_index(error: &IndexError) -> Refusal {
         IndexError::Disk(error) => of_disk(error),
         IndexError::Unavailable(_) | IndexError::Lost => Refusal::UNAVAILABLE,
         IndexError::Lookup(_) | IndexError::Server(_) | IndexError::Clock => Refusal::INTERNAL,
+        IndexError::TakenOver => Refusal::told(Code::UploadTakenOver, error.to_string()),
         IndexError::OverQuota { quota, free } => Refusal::over_quota(*quota, *free),
         IndexError::Damaged { .. } => Refusal::DAMAGED,
         IndexError::Refused(_) => Refusal::READ_ONLY,

@@ -44,6 +44,7 @@ const FLOORS: &[&[&str]] = &[
         "room",
         "safe_name",
         "text_form",
+        "upload_rows",
     ],
     &[
         "anchored_disk",
@@ -81,6 +82,9 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("base_url", "text_form"),
     ("hash", "text_form"),
     ("peer_id", "text_form"),
+    ("upload_rows", "hash"),
+    ("upload_rows", "record"),
+    ("upload_rows", "unavailable"),
     ("record", "text_form"),
     ("anchored_disk", "stored_file"),
     ("append_file", "disk"),

@@ -24,3 +24,4 @@ mod s3;
 mod s3_faults;
 mod seaweed;
 mod store_tls;
+mod uploads;

@@ -67,7 +67,7 @@ impl Received for Arrived {
             values,
         } = *self;
         // Whoever reads the content as soon as it is there finds what proves it.
-        depot.put_outboard(place, values).await;
+        depot.put_outboard(place, Arc::new(values)).await;
         match content {
             Content::Memory(bytes) => depot.bucket.put(&depot.blob(place), bytes).await?,
             Content::File(part) => {

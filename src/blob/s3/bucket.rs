@@ -23,6 +23,8 @@ use crate::unavailable::Unavailable;
 
 /// Where contents are, under the prefix.
 pub(super) const BLOBS: &str = "blobs";
+/// Where the parts of uploads are that any node goes on with.
+pub(super) const UPLOADING: &str = "uploading";
 /// Where is what proves them.
 pub(super) const OUTBOARDS: &str = "outboards";
 /// What is written to find out whether that can be done.
@@ -188,6 +190,19 @@ impl Bucket {
                 future::ok(place.map(|place| (place, object.size)))
             })
             .boxed()
+    }
+
+    /// Deletes every object in a folder.
+    pub(super) async fn clear(&self, folder: &Path) -> Result<(), BlobError> {
+        let listed = self.store.list(Some(folder));
+        let listed: Vec<_> = listed
+            .map_err(|error| self.away(error.into()))
+            .try_collect()
+            .await?;
+        for object in listed {
+            self.delete(&object.location).await?;
+        }
+        Ok(())
     }
 
     /// Begins an object that comes in parts, and tells the id of that.

@@ -78,7 +78,7 @@ impl Depot {
     }
 
     /// Writes what proves the content of a place. Where that fails it is derived when it is needed.
-    pub(super) async fn put_outboard(&self, place: Place, values: PieceValues) {
+    pub(super) async fn put_outboard(&self, place: Place, values: Arc<PieceValues>) {
         let written = values.bytes();
         if written.is_empty() {
             return;
@@ -88,7 +88,7 @@ impl Depot {
             tracing::debug!(%place, %error, "an outboard could not be written");
         }
         let key = (values.hash(), values.size());
-        self.proofs.insert(key, Arc::new(values));
+        self.proofs.insert(key, values);
     }
 
     /// Remembers that what is in a place is not the content with this hash.

@@ -5,8 +5,9 @@
 //! trusted, and derived again where it is missing. An index gives each place out once, so that
 //! nothing here depends on what a store does when two write to one key, and a late deletion hits
 //! nothing that others count on. Long content goes to the bucket in parts while it comes, to a key
-//! that is made up for it and becomes its place. Partial content stays in scratch, which is this
-//! node's alone.
+//! that is made up for it and becomes its place. What has come of uploads in parts is under
+//! `uploading/`, for whichever node goes on with them; other partial content stays in scratch,
+//! which is this node's alone.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::hash::BlobHash;
 use crate::health::Findings;
 use crate::metrics::servers::BucketRequests;
 use crate::place::Place;
+use crate::upload_rows::Ledger;
 
 mod arrived;
 mod bucket;
@@ -37,6 +39,10 @@ mod reading;
 mod receiving;
 mod task;
 mod unfinished;
+mod upload_partials;
+mod upload_parts;
+mod upload_whole;
+mod uploading;
 mod windows;
 
 pub use options::{Options, StoreError};
@@ -45,12 +51,16 @@ use bucket::{BLOBS, Bucket, OUTBOARDS};
 use depot::Depot;
 use partials::{Scratch, ScratchPartials};
 use receiving::Incoming;
+use upload_partials::UploadPartials;
+use uploading::Uploading;
 
 /// Blobs in a bucket.
 pub struct S3Blobs {
     depot: Arc<Depot>,
     scratch: Arc<Scratch>,
     dir: PathBuf,
+    /// The uploads that other nodes go on with, too; none where there are no such.
+    ledger: Option<Arc<Ledger>>,
 }
 
 impl S3Blobs {
@@ -74,7 +84,15 @@ impl S3Blobs {
             depot,
             scratch: Arc::new(Scratch::open(scratch).await?),
             dir,
+            ledger: None,
         })
+    }
+
+    /// The same, with which other nodes go on where an upload in parts has come to.
+    #[must_use]
+    pub fn with_uploads(self, ledger: Arc<Ledger>) -> Self {
+        let ledger = Some(ledger);
+        Self { ledger, ..self }
     }
 
     /// The requests to the bucket.
@@ -118,6 +136,14 @@ impl BlobBackend for S3Blobs {
     }
 
     fn partials(&self, purpose: Purpose) -> Arc<dyn Partials> {
+        let of_uploads = |_: &&Arc<Ledger>| purpose == Purpose::Uploads;
+        if let Some(ledger) = self.ledger.as_ref().filter(of_uploads) {
+            return Arc::new(UploadPartials(Arc::new(Uploading {
+                depot: Arc::clone(&self.depot),
+                ledger: Arc::clone(ledger),
+                dir: self.dir.clone(),
+            })));
+        }
         Arc::new(ScratchPartials::new(
             Arc::clone(&self.depot),
             Arc::clone(&self.scratch),

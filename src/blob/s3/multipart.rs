@@ -19,7 +19,7 @@ const PARTS: u64 = 6_000;
 const LONG_PART_BYTES: u64 = 64 << 20;
 const LONG_PARTS: u64 = 4_000;
 /// How many bytes of one object are on their way at once, unless a single part is longer.
-const UNDER_WAY: u64 = 4 * PART_BYTES;
+pub(super) const UNDER_WAY: u64 = 4 * PART_BYTES;
 /// The longest content, in bytes.
 pub(super) const LONGEST: u64 = PARTS * PART_BYTES + LONG_PARTS * LONG_PART_BYTES;
 

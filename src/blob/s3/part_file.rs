@@ -42,11 +42,17 @@ impl PartFile {
     pub(super) async fn read(self, depot: Arc<Depot>) -> Result<(Bytes, RoomToSend), BlobError> {
         let room = depot.room_to_send(self.len).await;
         blocking::run(move || {
-            let mut bytes = vec![0; usize::try_from(self.len).unwrap_or(usize::MAX)];
-            let read = self.file.read_exact_at(&mut bytes, 0);
-            read.map_err(|e| BlobError::io("read", &self.dir, e))?;
-            Ok((bytes.into(), room))
+            let bytes = self.bytes()?;
+            Ok((bytes, room))
         })
         .await
+    }
+
+    /// All of it, in memory. Blocks.
+    pub(super) fn bytes(&self) -> Result<Bytes, BlobError> {
+        let mut bytes = vec![0; usize::try_from(self.len).unwrap_or(usize::MAX)];
+        let read = self.file.read_exact_at(&mut bytes, 0);
+        read.map_err(|e| BlobError::io("read", &self.dir, e))?;
+        Ok(bytes.into())
     }
 }

@@ -250,7 +250,7 @@ async fn send(depot: &Arc<Depot>, place: Place, content: &dyn OpenBlob) -> Resul
     let mut hasher = PieceHasher::default();
     if size <= PART_BYTES {
         let (bytes, _room) = read(depot, content, 0..size, &mut hasher).await?;
-        depot.put_outboard(place, hasher.finish()).await;
+        depot.put_outboard(place, Arc::new(hasher.finish())).await;
         depot.bucket.put(&depot.blob(place), bytes).await?;
     } else {
         let mut multipart = Multipart::begin(Arc::clone(depot), place).await?;
@@ -261,7 +261,7 @@ async fn send(depot: &Arc<Depot>, place: Place, content: &dyn OpenBlob) -> Resul
             multipart.put(end - offset, future::ready(Ok(part))).await?;
             offset = end;
         }
-        depot.put_outboard(place, hasher.finish()).await;
+        depot.put_outboard(place, Arc::new(hasher.finish())).await;
         multipart.complete().await?;
     }
     depot.damage.clear(place);

@@ -35,14 +35,14 @@ pub(super) struct Parts {
 }
 
 /// What is gathered of a part, and what is known of all that has come.
-struct Gathered {
-    part: PartFile,
-    hasher: PieceHasher,
+pub(super) struct Gathered {
+    pub(super) part: PartFile,
+    pub(super) hasher: PieceHasher,
 }
 
 impl Gathered {
     /// Hashes and writes a batch. Blocks.
-    fn append(mut self, batch: &Batch) -> Result<Self, BlobError> {
+    pub(super) fn append(mut self, batch: &Batch) -> Result<Self, BlobError> {
         for piece in batch.pieces() {
             self.hasher.update(piece);
             self.part.append(piece)?;

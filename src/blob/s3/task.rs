@@ -17,6 +17,13 @@ impl<T: Send + 'static> Task<T> {
     }
 }
 
+impl<T> Task<T> {
+    /// Whether nobody would have to wait for it.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
 impl<T> Future for Task<T> {
     type Output = T;
 

@@ -12,6 +12,7 @@ use super::rows::{self, Heads, digest, heads_columns, record_columns, value};
 use crate::hash::BlobHash;
 use crate::place::Place;
 use crate::record::FileId;
+use crate::upload_rows::UploadTurn;
 
 const HEADS: &str = concat!("SELECT ", heads_columns!(), " FROM heads FOR UPDATE");
 const FILES: &str = concat!(
@@ -26,6 +27,9 @@ const BLOBS: &str = "SELECT hash, place, size, users, is_damaged FROM blobs \
 /// Locked, so that no janitor takes them meanwhile.
 const PLACES: &str =
     "SELECT place, state FROM places WHERE place = ANY($1) ORDER BY place FOR UPDATE";
+/// Locked, so that nobody takes the turn meanwhile.
+const TURNS: &str = "SELECT id, epoch FROM uploads WHERE id = ANY($1) AND file IS NULL \
+     AND removed IS NULL ORDER BY id FOR UPDATE";
 const STANDS: &str = "SELECT FROM batches WHERE id = $1";
 
 const REMOVE: &str = "DELETE FROM files WHERE id = ANY($1)";
@@ -35,6 +39,9 @@ const ADD: &str = "INSERT INTO files \
      (id, uploaded_at, name, name_key, content_type, description, size, hash) \
      SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bytea[], $4::uuid[], $5::bytea[], \
      $6::bytea[], $7::bigint[], $8::bytea[])";
+const END: &str = "UPDATE uploads SET file = it.file, hash = it.hash, written = now() \
+     FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS it(id, file, hash) \
+     WHERE uploads.id = it.id";
 const FORGET_BLOBS: &str = "DELETE FROM blobs WHERE hash = ANY($1)";
 /// What was checked was so in the place where it was.
 const SET_BLOBS: &str = "INSERT INTO blobs (hash, place, size, users, is_damaged) \
@@ -50,28 +57,55 @@ const SET_HEADS: &str = "UPDATE heads SET last_id = $1, changes = $2, files = $3
 const REMEMBER: &str = "INSERT INTO batches (id) VALUES ($1)";
 const DAMAGED: &str = "SELECT count(*) AS damaged FROM blobs WHERE is_damaged";
 
+/// What the wishes of a batch are about.
+#[derive(Default)]
+struct About<'a> {
+    removed: Vec<Uuid>,
+    hashes: Vec<&'a [u8]>,
+    places: Vec<&'a [u8]>,
+    uploads: Vec<Uuid>,
+}
+
+impl<'a> About<'a> {
+    fn of(wishes: &'a [Wish<'_>]) -> Self {
+        let mut about = Self::default();
+        for wish in wishes {
+            match wish {
+                Wish::Put {
+                    file, place, turn, ..
+                } => {
+                    about.hashes.push(file.hash.as_bytes());
+                    about.places.push(place.as_bytes());
+                    about.uploads.extend(turn.map(|it| it.upload));
+                }
+                Wish::Remove(id) => about.removed.push(rows::uuid(*id)),
+            }
+        }
+        about
+    }
+}
+
 /// Begins the transaction, takes the lock of the heads, and reads what the wishes are about.
 pub(super) async fn begin(session: &Session, wishes: &[Wish<'_>]) -> Result<Found, Failure> {
-    let (mut removed, mut hashes, mut places) = (Vec::new(), Vec::new(), Vec::new());
-    for wish in wishes {
-        match wish {
-            Wish::Put { file, place, .. } => {
-                hashes.push(&file.hash.as_bytes()[..]);
-                places.push(&place.as_bytes()[..]);
-            }
-            Wish::Remove(id) => removed.push(rows::uuid(*id)),
-        }
-    }
-    session.prepare(&[HEADS, FILES, BLOBS, PLACES]).await?;
+    let About {
+        removed,
+        hashes,
+        places,
+        uploads,
+    } = About::of(wishes);
+    session
+        .prepare(&[HEADS, FILES, BLOBS, PLACES, TURNS])
+        .await?;
     let (of_files, of_places): (Values<'_>, Values<'_>) = (&[&removed], &[&places]);
-    let of_blobs: Values<'_> = &[&hashes, &removed];
+    let (of_blobs, of_turns): (Values<'_>, Values<'_>) = (&[&hashes, &removed], &[&uploads]);
     // Sent together, and carried out in this order.
-    let ((), heads, files, blobs, states) = try_join!(
+    let ((), heads, files, blobs, states, turns) = try_join!(
         session.batch("BEGIN"),
         session.query(HEADS, &[]),
         session.query(FILES, of_files),
         session.query(BLOBS, of_blobs),
         session.query(PLACES, of_places),
+        session.query(TURNS, of_turns),
     )?;
     let heads = heads
         .first()
@@ -92,11 +126,18 @@ pub(super) async fn begin(session: &Session, wishes: &[Wish<'_>]) -> Result<Foun
     let states = states
         .iter()
         .map(|row| Ok((rows::place(row)?, State::of(value(row, "state")?))));
+    let turns = turns.iter().map(|row| {
+        Ok(UploadTurn {
+            upload: value(row, "id")?,
+            epoch: value(row, "epoch")?,
+        })
+    });
     Ok(Found {
         heads: Heads::of(heads)?,
         files: files.collect::<Result<_, Failure>>()?,
         blobs: blobs.collect::<Result<_, Failure>>()?,
         places: states.collect::<Result<_, Failure>>()?,
+        turns: turns.collect::<Result<_, Failure>>()?,
     })
 }
 
@@ -117,6 +158,7 @@ pub(super) async fn write(
     session.execute(REMEMBER, &[&batch]).await?;
     remove(session, &plan.removed).await?;
     add(session, plan).await?;
+    end(session, plan).await?;
     set_blobs(session, plan).await?;
     let places = |of: &[Place]| {
         of.iter()
@@ -200,6 +242,20 @@ async fn add(session: &Session, plan: &Plan) -> Result<(), Failure> {
             ],
         )
         .await?;
+    Ok(())
+}
+
+/// Writes down which uploads have become files.
+async fn end(session: &Session, plan: &Plan) -> Result<(), Failure> {
+    if plan.ended.is_empty() {
+        return Ok(());
+    }
+    let ended = plan.ended.iter();
+    let ids: Vec<_> = ended.clone().map(|(id, ..)| *id).collect();
+    let files = ended.clone().map(|(_, file, _)| rows::uuid(*file));
+    let files: Vec<_> = files.collect();
+    let hashes: Vec<_> = ended.map(|(.., hash)| &hash.as_bytes()[..]).collect();
+    session.execute(END, &[&ids, &files, &hashes]).await?;
     Ok(())
 }
 

@@ -27,6 +27,7 @@ use crate::health::Health;
 use crate::metrics::servers::DatabaseRequests;
 use crate::place::Place;
 use crate::record::{FileId, FileRecord, NewFile};
+use crate::upload_rows::UploadRows;
 
 mod batch;
 mod failure;
@@ -42,6 +43,7 @@ mod schema;
 mod seen;
 mod shared;
 mod tls;
+mod uploads;
 mod writer;
 
 use holds::Holds;
@@ -235,6 +237,11 @@ impl PostgresIndex {
         fleet_key::first(&self.shared.links, made).await
     }
 
+    /// What all nodes know of uploads in parts.
+    pub fn uploads(&self) -> Arc<dyn UploadRows> {
+        Arc::new(uploads::Uploads(Arc::clone(&self.shared)))
+    }
+
     /// What was asked of the database.
     pub fn requests(&self) -> Arc<DatabaseRequests> {
         Arc::clone(&self.counted)
@@ -339,6 +346,7 @@ impl IndexBackend for PostgresIndex {
             return Err(IndexError::TooLong);
         }
         self.told().await?;
+        let intent = Box::new(intent);
         self.request(|answer| Request::Put {
             file,
             intent,

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use uuid::Uuid;
+
 use super::rows::{self, Heads};
 use crate::hash::BlobHash;
 use crate::index::Put;
 use crate::place::Place;
 use crate::record::{FileId, FileRecord, NewFile, Timestamp};
+use crate::upload_rows::UploadTurn;
 
 /// A change that is asked for.
 pub(super) enum Wish<'a> {
@@ -16,6 +19,8 @@ pub(super) enum Wish<'a> {
         place: Place,
         /// Whether the place was given out for it, so that it has a lease.
         is_own: bool,
+        /// At the upload that the file ends.
+        turn: Option<UploadTurn>,
     },
     /// No file with this id.
     Remove(FileId),
@@ -27,6 +32,8 @@ pub(super) struct Found {
     pub(super) files: HashMap<FileId, FileRecord>,
     pub(super) blobs: HashMap<BlobHash, Blob>,
     pub(super) places: HashMap<Place, State>,
+    /// The turns at uploads that are no file yet.
+    pub(super) turns: Vec<UploadTurn>,
 }
 
 /// A content that files need.
@@ -54,6 +61,8 @@ pub(super) enum Outcome {
     Put(Put),
     /// What it counted on is not there any more.
     Lost,
+    /// Another node has the turn at the upload that it was to end, or has ended it.
+    TakenOver,
     /// It is new, and longer than what is free; that is none where it never fits.
     OverQuota {
         free: Option<u64>,
@@ -66,6 +75,8 @@ pub(super) struct Plan {
     pub(super) heads: Heads,
     pub(super) outcomes: Vec<Outcome>,
     pub(super) added: Vec<FileRecord>,
+    /// Which uploads have become which files, and the hashes of those.
+    pub(super) ended: Vec<(Uuid, FileId, BlobHash)>,
     /// Each with the number of its change.
     pub(super) removed: Vec<(i64, FileId)>,
     /// The contents that have changed, as they are now; None where no file needs one any more.
@@ -82,6 +93,7 @@ struct Making {
     touched_blobs: HashSet<BlobHash>,
     touched_places: HashSet<Place>,
     added: Vec<FileRecord>,
+    ended: Vec<(Uuid, FileId, BlobHash)>,
     removed: Vec<(i64, FileId)>,
 }
 
@@ -106,6 +118,7 @@ impl Plan {
             touched_blobs: HashSet::new(),
             touched_places: HashSet::new(),
             added: Vec::new(),
+            ended: Vec::new(),
             removed: Vec::new(),
         };
         let outcomes = wishes.iter().map(|wish| match wish {
@@ -113,7 +126,8 @@ impl Plan {
                 file,
                 place,
                 is_own,
-            } => making.put(file, *place, *is_own),
+                turn,
+            } => making.put_in_turn(*turn, file, *place, *is_own),
             Wish::Remove(id) => Outcome::Removed(making.remove(*id)),
         });
         let outcomes = outcomes.collect();
@@ -127,6 +141,28 @@ impl Plan {
 }
 
 impl Making {
+    fn put_in_turn(
+        &mut self,
+        turn: Option<UploadTurn>,
+        file: &NewFile,
+        place: Place,
+        is_own: bool,
+    ) -> Outcome {
+        let Some(turn) = turn else {
+            return self.put(file, place, is_own);
+        };
+        let turns = &mut self.found.turns;
+        let Some(at) = turns.iter().position(|it| *it == turn) else {
+            return Outcome::TakenOver;
+        };
+        let outcome = self.put(file, place, is_own);
+        if let Outcome::Put(Put { record, .. }) = &outcome {
+            self.found.turns.swap_remove(at);
+            self.ended.push((turn.upload, record.id, file.hash));
+        }
+        outcome
+    }
+
     fn put(&mut self, file: &NewFile, place: Place, is_own: bool) -> Outcome {
         let state = self.found.places.get(&place).copied();
         let is_there = |expected| state == Some(expected);
@@ -249,6 +285,7 @@ impl Making {
             heads: found.heads,
             outcomes,
             added: self.added,
+            ended: self.ended,
             removed: self.removed,
             blobs: touched
                 .map(|hash| (hash, found.blobs.get(&hash).copied()))

@@ -35,7 +35,7 @@ pub(super) enum Request {
     Put {
         file: NewFile,
         /// Held until the record stands, also where nobody waits for the answer.
-        intent: Intent,
+        intent: Box<Intent>,
         answer: Answer<Put>,
     },
     Remove {
@@ -63,7 +63,7 @@ struct Round(Vec<Asked>);
 
 /// A change that somebody waits for.
 enum Asked {
-    Put(NewFile, Intent, Answer<Put>),
+    Put(NewFile, Box<Intent>, Answer<Put>),
     Remove(FileId, Answer<Option<FileRecord>>),
 }
 
@@ -83,6 +83,7 @@ impl Round {
                 file,
                 place: intent.place(),
                 is_own: !intent.is_there(),
+                turn: intent.turn(),
             },
             Asked::Remove(id, _) => Wish::Remove(*id),
         });
@@ -115,6 +116,7 @@ impl Round {
                         (Outcome::OverQuota { free }, Some(quota)) => {
                             IndexError::OverQuota { quota, free }
                         }
+                        (Outcome::TakenOver, _) => IndexError::TakenOver,
                         _ => IndexError::Lost,
                     };
                     drop(answer.send(Err(error)));

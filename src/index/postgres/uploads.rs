@@ -1,0 +1,256 @@
+//! What all nodes know of uploads in parts. Each statement does no harm where it is carried out
+//! twice, since its answer was lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::failure::Failure;
+use super::link::Values;
+use super::rows::{self, value};
+use super::shared::Shared;
+use crate::hash::BlobHash;
+use crate::index::IndexError;
+use crate::unavailable::Unavailable;
+use crate::upload_rows::{Added, NewRow, UploadPart, UploadRow, UploadRows, UploadTurn};
+
+/// After how long those who were about to do something have done it, or will not.
+const SETTLED: Duration = Duration::from_mins(1);
+
+const ADD: &str = "WITH there AS ( \
+         SELECT count(*) AS unfinished, count(*) FILTER (WHERE client = $3) AS own FROM uploads \
+         WHERE removed IS NULL AND file IS NULL AND joined IS NULL AND id <> $1), \
+     parts AS ( \
+         SELECT * FROM unnest($6::uuid[], $7::bigint[]) AS it(id, epoch)), \
+     joined AS ( \
+         UPDATE uploads SET joined = $1 FROM parts \
+         WHERE uploads.id = parts.id AND uploads.epoch = parts.epoch RETURNING 1), \
+     fits AS ( \
+         SELECT $8 OR unfinished < $4 AS all_fit, $8 OR $3 = ''::bytea OR own < $5 AS own_fit, \
+         (SELECT count(*) FROM joined) = cardinality($6::uuid[]) AS has_parts FROM there), \
+     made AS ( \
+         INSERT INTO uploads (id, state, client, is_begun) SELECT $1, $2, $3, $9 FROM fits \
+         WHERE all_fit AND own_fit AND has_parts ON CONFLICT (id) DO NOTHING) \
+     SELECT all_fit, own_fit, has_parts FROM fits";
+/// What [`row`] reads.
+macro_rules! columns {
+    () => {
+        "epoch, state, extract(epoch FROM now() - written)::float8 AS age, file, hash, \
+         (SELECT id FROM uploads AS whole WHERE whole.id = uploads.joined \
+         AND whole.removed IS NULL) AS joined"
+    };
+}
+const CLAIM: &str = concat!(
+    "UPDATE uploads SET epoch = epoch + 1 WHERE id = $1 AND removed IS NULL RETURNING ",
+    columns!()
+);
+const LOOK: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM uploads WHERE id = $1 AND removed IS NULL"
+);
+const SAVE: &str = "WITH mine AS ( \
+         UPDATE uploads SET state = $3, written = now(), \
+         is_begun = is_begun OR cardinality($4::bigint[]) > 0 \
+         WHERE id = $1 AND epoch = $2 AND removed IS NULL RETURNING id), \
+     made AS ( \
+         INSERT INTO upload_parts (upload, start, size, epoch, tree) SELECT mine.id, it.* FROM mine, \
+         unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[]) AS it \
+         ON CONFLICT (upload, start) DO UPDATE SET size = excluded.size, \
+         epoch = excluded.epoch, tree = excluded.tree) \
+     SELECT id FROM mine";
+const PARTS: &str =
+    "SELECT start, size, epoch, tree FROM upload_parts WHERE upload = $1 ORDER BY start";
+const PART_AT: &str = "SELECT start, size, epoch, ''::bytea AS tree FROM upload_parts \
+     WHERE upload = $1 AND start <= $2 ORDER BY start DESC LIMIT 1";
+const FORGET_PARTS: &str = "DELETE FROM upload_parts WHERE upload = $1";
+const REMOVE: &str = "UPDATE uploads SET removed = now(), epoch = epoch + 1 \
+     WHERE id = $1 OR joined = $1 RETURNING id";
+const GIVE_WAY: &str = "UPDATE uploads SET removed = now(), epoch = epoch + 1 WHERE id = ( \
+         SELECT id FROM uploads WHERE removed IS NULL AND file IS NULL AND joined IS NULL \
+         AND NOT is_begun AND ($1 = ''::bytea OR client = $1) ORDER BY written LIMIT 1) \
+     RETURNING id";
+/// Parts go with what they are in.
+const EXPIRE: &str = "WITH over AS ( \
+         SELECT id FROM uploads WHERE removed IS NULL AND joined IS NULL \
+         AND written < now() - make_interval(secs => $1) \
+         UNION ALL \
+         (SELECT id FROM uploads WHERE removed IS NULL AND file IS NOT NULL \
+         ORDER BY written DESC OFFSET $2)) \
+     UPDATE uploads SET removed = now(), epoch = epoch + 1 \
+     WHERE removed IS NULL AND (id IN (SELECT id FROM over) OR joined IN (SELECT id FROM over))";
+const LITTER: &str = "(SELECT id, true AS is_removed FROM uploads \
+         WHERE removed < now() - make_interval(secs => $1) LIMIT 256) \
+     UNION ALL \
+     (SELECT id, false FROM uploads WHERE removed IS NULL AND file IS NOT NULL \
+         AND written < now() - make_interval(secs => $2) \
+         AND EXISTS (SELECT FROM upload_parts WHERE upload = id) LIMIT 256)";
+const FORGET: &str = "DELETE FROM uploads WHERE id = $1 AND removed IS NOT NULL";
+
+/// The uploads of a database.
+pub(super) struct Uploads(pub(super) Arc<Shared>);
+
+impl Uploads {
+    async fn rows<T>(
+        &self,
+        sql: &'static str,
+        values: Values<'_>,
+        read: fn(&Row) -> Result<T, Failure>,
+    ) -> Result<Vec<T>, Unavailable> {
+        let Self(shared) = self;
+        let rows = shared.links.query(sql, values).await.map_err(unavailable)?;
+        let read: Result<Vec<T>, _> = rows.iter().map(read).collect();
+        read.map_err(|it| unavailable(shared.links.told(it)))
+    }
+}
+
+/// Whoever asks comes again, whatever it is that fails.
+fn unavailable(error: IndexError) -> Unavailable {
+    match error {
+        IndexError::Unavailable(error) => error,
+        error => {
+            tracing::error!(%error, "the rows of uploads are of no use");
+            Unavailable {
+                what: "the database".to_owned(),
+                retry: SETTLED,
+                source: Arc::new(error),
+            }
+        }
+    }
+}
+
+fn id(row: &Row) -> Result<Uuid, Failure> {
+    value(row, "id")
+}
+
+fn part(row: &Row) -> Result<UploadPart, Failure> {
+    Ok(UploadPart {
+        start: rows::count(value(row, "start")?),
+        size: rows::count(value(row, "size")?),
+        epoch: value(row, "epoch")?,
+        tree: value(row, "tree")?,
+    })
+}
+
+fn row(row: &Row) -> Result<UploadRow, Failure> {
+    let file = match value::<Option<Uuid>>(row, "file")? {
+        Some(file) => Some((
+            rows::id(file),
+            BlobHash::from_bytes(rows::digest(row, "hash")?),
+        )),
+        None => None,
+    };
+    let age: f64 = value(row, "age")?;
+    Ok(UploadRow {
+        epoch: value(row, "epoch")?,
+        state: value(row, "state")?,
+        age: Duration::try_from_secs_f64(age).unwrap_or_default(),
+        file,
+        joined: value(row, "joined")?,
+    })
+}
+
+fn most(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl UploadRows for Uploads {
+    async fn add(&self, new: &NewRow<'_>) -> Result<Added, Unavailable> {
+        let ids: Vec<_> = new.parts.iter().map(|it| it.upload).collect();
+        let epochs: Vec<_> = new.parts.iter().map(|it| it.epoch).collect();
+        let (all, own) = (most(new.most.0), most(new.most.1));
+        let (client, is_final) = (new.client.as_bytes(), !ids.is_empty());
+        let values: Values<'_> = &[
+            &new.upload,
+            &new.state,
+            &client,
+            &all,
+            &own,
+            &ids,
+            &epochs,
+            &is_final,
+            &new.is_begun,
+        ];
+        let read = |row: &Row| {
+            Ok(if !value(row, "has_parts")? {
+                Added::TakenOver
+            } else if !value(row, "own_fit")? {
+                Added::FullOfOne
+            } else if !value(row, "all_fit")? {
+                Added::Full
+            } else {
+                Added::Done
+            })
+        };
+        let added = self.rows(ADD, values, read).await?;
+        Ok(added.first().copied().unwrap_or(Added::TakenOver))
+    }
+
+    async fn claim(&self, upload: Uuid) -> Result<Option<UploadRow>, Unavailable> {
+        Ok(self.rows(CLAIM, &[&upload], row).await?.pop())
+    }
+
+    async fn look(&self, upload: Uuid) -> Result<Option<UploadRow>, Unavailable> {
+        Ok(self.rows(LOOK, &[&upload], row).await?.pop())
+    }
+
+    async fn save(
+        &self,
+        turn: UploadTurn,
+        state: &[u8],
+        parts: &[UploadPart],
+    ) -> Result<bool, Unavailable> {
+        let starts: Vec<_> = parts.iter().map(|it| rows::bytes(it.start)).collect();
+        let sizes: Vec<_> = parts.iter().map(|it| rows::bytes(it.size)).collect();
+        let epochs: Vec<_> = parts.iter().map(|it| it.epoch).collect();
+        let trees: Vec<_> = parts.iter().map(|it| &it.tree[..]).collect();
+        let UploadTurn { upload, epoch } = turn;
+        let values: Values<'_> = &[&upload, &epoch, &state, &starts, &sizes, &epochs, &trees];
+        Ok(!self.rows(SAVE, values, id).await?.is_empty())
+    }
+
+    async fn parts(&self, upload: Uuid) -> Result<Vec<UploadPart>, Unavailable> {
+        self.rows(PARTS, &[&upload], part).await
+    }
+
+    async fn part_at(&self, upload: Uuid, offset: u64) -> Result<Option<UploadPart>, Unavailable> {
+        let values: Values<'_> = &[&upload, &rows::bytes(offset)];
+        Ok(self.rows(PART_AT, values, part).await?.pop())
+    }
+
+    async fn forget_parts(&self, upload: Uuid) -> Result<(), Unavailable> {
+        let forgotten = self.rows(FORGET_PARTS, &[&upload], id).await;
+        forgotten.map(drop)
+    }
+
+    async fn remove(&self, upload: Uuid) -> Result<Vec<Uuid>, Unavailable> {
+        self.rows(REMOVE, &[&upload], id).await
+    }
+
+    async fn give_way(&self, client: &str) -> Result<Option<Uuid>, Unavailable> {
+        Ok(self.rows(GIVE_WAY, &[&client.as_bytes()], id).await?.pop())
+    }
+
+    async fn expire(&self, expiry: Duration, most_ended: usize) -> Result<(), Unavailable> {
+        let values: Values<'_> = &[&expiry.as_secs_f64(), &most(most_ended)];
+        self.rows(EXPIRE, values, id).await.map(drop)
+    }
+
+    async fn litter(&self) -> Result<Vec<(Uuid, bool)>, Unavailable> {
+        let (grace, settled) = (self.grace().as_secs_f64(), SETTLED.as_secs_f64());
+        let read = |row: &Row| Ok((id(row)?, value(row, "is_removed")?));
+        self.rows(LITTER, &[&grace, &settled], read).await
+    }
+
+    async fn forget(&self, upload: Uuid) -> Result<(), Unavailable> {
+        self.rows(FORGET, &[&upload], id).await.map(drop)
+    }
+
+    fn grace(&self) -> Duration {
+        self.0.grace
+    }
+}

@@ -1,0 +1,211 @@
+//! Uploads in parts that several nodes have together: what all of them know of each.
+//!
+//! Whoever works on one takes the turn at it, which is a number: the next one who takes it ends
+//! the turn of those before, and whatever they write then changes nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::hash::BlobHash;
+use crate::record::FileId;
+use crate::unavailable::Unavailable;
+
+/// The turn at an upload, until another one takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadTurn {
+    /// Which upload.
+    pub upload: Uuid,
+    /// The number of the turn.
+    pub epoch: i64,
+}
+
+/// Bytes of an upload that are stored by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadPart {
+    /// Where in the upload they begin.
+    pub start: u64,
+    /// How many they are.
+    pub size: u64,
+    /// In which turn they were written.
+    pub epoch: i64,
+    /// The chaining values of their pieces, one behind the other; none of the last part.
+    pub tree: Vec<u8>,
+}
+
+/// What is known of an upload.
+#[derive(Debug)]
+pub struct UploadRow {
+    /// The number of the last turn.
+    pub epoch: i64,
+    /// What was saved of it.
+    pub state: Vec<u8>,
+    /// How long ago something of it was written.
+    pub age: Duration,
+    /// What it has become.
+    pub file: Option<(FileId, BlobHash)>,
+    /// The final upload that has taken it in.
+    pub joined: Option<Uuid>,
+}
+
+/// An upload that begins.
+pub struct NewRow<'a> {
+    /// Its id.
+    pub upload: Uuid,
+    /// What is to be remembered of it.
+    pub state: Vec<u8>,
+    /// To whose share it counts; empty where that is nobody's.
+    pub client: String,
+    /// Whether it gives way to nobody.
+    pub is_begun: bool,
+    /// How many may be unfinished, and how many of one client.
+    pub most: (usize, usize),
+    /// The turns at the uploads that it is made of: it counts as none more then.
+    pub parts: &'a [UploadTurn],
+}
+
+/// What comes of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// It is there.
+    Done,
+    /// Too many are unfinished.
+    Full,
+    /// Too many of this client are.
+    FullOfOne,
+    /// Others have taken the turn at what it is made of.
+    TakenOver,
+}
+
+/// Where all nodes write down what they know of uploads.
+#[async_trait]
+pub trait UploadRows: Send + Sync + 'static {
+    /// Adds an upload.
+    async fn add(&self, row: &NewRow<'_>) -> Result<Added, Unavailable>;
+
+    /// Takes the turn at an upload; None where there is none.
+    async fn claim(&self, upload: Uuid) -> Result<Option<UploadRow>, Unavailable>;
+
+    /// What is known of an upload, without taking the turn.
+    async fn look(&self, upload: Uuid) -> Result<Option<UploadRow>, Unavailable>;
+
+    /// Saves what is known of an upload, of which these parts have come, unless the turn is over,
+    /// which it tells. All of it counts, or nothing.
+    async fn save(
+        &self,
+        turn: UploadTurn,
+        state: &[u8],
+        parts: &[UploadPart],
+    ) -> Result<bool, Unavailable>;
+
+    /// The parts of an upload that are there, in order.
+    async fn parts(&self, upload: Uuid) -> Result<Vec<UploadPart>, Unavailable>;
+
+    /// The part of an upload in which this byte is, without its tree.
+    async fn part_at(&self, upload: Uuid, offset: u64) -> Result<Option<UploadPart>, Unavailable>;
+
+    /// Forgets the parts of an upload.
+    async fn forget_parts(&self, upload: Uuid) -> Result<(), Unavailable>;
+
+    /// Has an upload be none any more, with all that it is made of, and tells which those are.
+    async fn remove(&self, upload: Uuid) -> Result<Vec<Uuid>, Unavailable>;
+
+    /// The same for one of which nothing has come, of this client where it is one's; None where
+    /// there is no such.
+    async fn give_way(&self, client: &str) -> Result<Option<Uuid>, Unavailable>;
+
+    /// The same for those of which nothing was written for `expiry`, and for those that ended
+    /// first where more than `most` have.
+    async fn expire(&self, expiry: Duration, most: usize) -> Result<(), Unavailable>;
+
+    /// Of which uploads what has come is no use any more, and whether they are none any more: then
+    /// nobody is late with any of it either.
+    async fn litter(&self) -> Result<Vec<(Uuid, bool)>, Unavailable>;
+
+    /// Forgets an upload that is none any more, and of which nothing is left.
+    async fn forget(&self, upload: Uuid) -> Result<(), Unavailable>;
+
+    /// For how long somebody may be late.
+    fn grace(&self) -> Duration;
+}
+
+/// The uploads, and at which of them this node has the turn, as far as it knows.
+pub struct Ledger {
+    /// What all nodes know.
+    pub rows: Arc<dyn UploadRows>,
+    turns: Mutex<HashMap<Uuid, Held>>,
+}
+
+/// The turn at an upload.
+struct Held {
+    epoch: i64,
+    /// What has come in it, and was not saved yet.
+    unsaved: Vec<UploadPart>,
+}
+
+impl Ledger {
+    /// The uploads of these rows.
+    pub fn new(rows: Arc<dyn UploadRows>) -> Self {
+        let turns = Mutex::default();
+        Self { rows, turns }
+    }
+
+    /// Takes the turn at an upload, and tells whether no other node has had it since this one.
+    pub async fn claim(&self, upload: Uuid) -> Result<Option<(UploadRow, bool)>, Unavailable> {
+        let row = self.rows.claim(upload).await?;
+        let mut turns = self.turns.lock();
+        let before = turns.remove(&upload);
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let epoch = row.epoch;
+        let is_next = before.is_some_and(|it| it.epoch + 1 == epoch && it.unsaved.is_empty());
+        let unsaved = Vec::new();
+        turns.insert(upload, Held { epoch, unsaved });
+        Ok(Some((row, is_next)))
+    }
+
+    /// The turn that this node has had last; None where it knows that it has none.
+    pub fn turn(&self, upload: Uuid) -> Option<UploadTurn> {
+        let epoch = self.turns.lock().get(&upload)?.epoch;
+        Some(UploadTurn { upload, epoch })
+    }
+
+    /// Has these parts count once the upload is saved.
+    pub fn note(&self, upload: Uuid, parts: Vec<UploadPart>) {
+        if let Some(held) = self.turns.lock().get_mut(&upload) {
+            held.unsaved.extend(parts);
+        }
+    }
+
+    /// Saves an upload, with what was noted, unless the turn is over, which it tells.
+    pub async fn save(&self, upload: Uuid, state: &[u8]) -> Result<bool, Unavailable> {
+        let Some((epoch, parts)) = self.unsaved(upload) else {
+            return Ok(false);
+        };
+        let turn = UploadTurn { upload, epoch };
+        let is_saved = self.rows.save(turn, state, &parts).await?;
+        let mut turns = self.turns.lock();
+        if !is_saved {
+            turns.remove(&upload);
+        } else if let Some(held) = turns.get_mut(&upload) {
+            held.unsaved.clear();
+        }
+        Ok(is_saved)
+    }
+
+    fn unsaved(&self, upload: Uuid) -> Option<(i64, Vec<UploadPart>)> {
+        let turns = self.turns.lock();
+        let held = turns.get(&upload)?;
+        Some((held.epoch, held.unsaved.clone()))
+    }
+
+    /// Nobody here works on an upload any more.
+    pub fn leave(&self, upload: Uuid) {
+        self.turns.lock().remove(&upload);
+    }
+}
