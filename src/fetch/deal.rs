@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
 
-use super::experience::rate;
+use super::experience::{Experience, rate};
 use super::fetcher::Provider;
 use super::proven::Proven;
 use super::race::PATIENCE;
@@ -25,8 +25,9 @@ const WINDOW_BYTES: f64 = (1 << 20) as f64;
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How many are asked at once for one window.
 const ASKED_FOR_ONE: usize = 3;
-/// How many windows are under way for each peer, so that none waits for a request.
-const WINDOWS_OF_A_PEER: usize = 2;
+/// How many windows are under way for the fastest peer, so that it brings something also while
+/// requests are on their way, and for others as many less as they are slower; one at least.
+const WINDOWS_OF_A_PEER: f64 = 4.0;
 /// A peer that is slower than the fastest by more than this gets no windows while that one
 /// serves.
 pub(super) const MUCH_SLOWER: f64 = 8.0;
@@ -121,39 +122,15 @@ impl<T: Send + 'static> Deal<T> {
         providers
     }
 
-    /// Who brings a window soonest, as far as is known; none of `but`. One that has not served
-    /// yet is tried with one window, while another one is under way to who has.
+    /// The windows that are under way from a peer.
+    fn of(&self, peer: PeerId) -> impl Iterator<Item = &UnderWay> {
+        self.under_way.iter().filter(move |it| it.peer == peer)
+    }
+
+    /// Who brings a window soonest, as far as is known; none of `but`.
     pub(super) fn best(&self, providers: &[Provider], but: &[PeerId]) -> Option<Provider> {
         let experience = &self.content.fetcher.experience;
-        let expected = |it: &Provider| experience.of(it.claim.peer);
-        let rates = providers.iter().filter_map(|it| expected(it).rate);
-        let fastest = rates.fold(0.0, f64::max);
-        let busy = |peer| self.under_way.iter().filter(|it| it.peer == peer).count();
-        let (mut best, mut untried) = (None::<(f64, &Provider)>, None);
-        let (mut some_serve, mut on_trial) = (false, false);
-        for provider in providers {
-            let (expected, busy) = (expected(provider), busy(provider.claim.peer));
-            if !expected.served {
-                on_trial |= busy > 0;
-                let free = busy == 0 && !but.contains(&provider.claim.peer);
-                untried = untried.or_else(|| free.then_some(provider));
-                continue;
-            }
-            let rate = expected.rate.unwrap_or(fastest);
-            if rate * MUCH_SLOWER < fastest {
-                continue;
-            }
-            some_serve = true;
-            // Half of it, while it brings another one.
-            let rate = if busy == 0 { rate } else { rate / 2.0 };
-            let free = busy < WINDOWS_OF_A_PEER && !but.contains(&provider.claim.peer);
-            // The first of equals: they come in the order in which they are asked.
-            if free && best.is_none_or(|(other, _)| rate > other) {
-                best = Some((rate, provider));
-            }
-        }
-        let untried = untried.filter(|_| !(some_serve && on_trial));
-        best.map(|(_, it)| it).or(untried).cloned()
+        soonest(experience, providers, |it| self.of(it).count(), but)
     }
 
     /// Has a peer bring a window, as `read` does, which counts the bytes that have come.
@@ -211,7 +188,9 @@ impl<T: Send + 'static> Deal<T> {
         match ended {
             Ok(come) => {
                 let brought = own.brought.load(Ordering::Relaxed);
-                experience.served(peer, brought, own.since.elapsed());
+                let beside = u32::try_from(self.of(peer).count()).unwrap_or(u32::MAX);
+                let took = own.since.elapsed() / beside.saturating_add(1);
+                experience.served(peer, brought, took);
                 self.in_vain.clear();
                 // Whoever else was asked for it is slower.
                 for other in self.under_way.extract_if(.., |it| it.start == start) {
@@ -234,5 +213,96 @@ impl<T: Send + 'static> Deal<T> {
                 }
             }
         }
+    }
+}
+
+/// Who brings a window soonest, as far as is known, of whom so many are under way; none of `but`.
+/// One that has not served yet is tried with one window, while another one is under way to who has.
+#[allow(clippy::cast_precision_loss)] // Small numbers.
+fn soonest(
+    experience: &Experience,
+    providers: &[Provider],
+    under_way: impl Fn(PeerId) -> usize,
+    but: &[PeerId],
+) -> Option<Provider> {
+    let expected = |it: &Provider| experience.of(it.claim.peer);
+    let rates = providers.iter().filter_map(|it| expected(it).rate);
+    let fastest = rates.fold(0.0, f64::max);
+    let (mut best, mut untried) = (None::<(f64, &Provider)>, None);
+    let (mut some_serve, mut on_trial) = (false, false);
+    for provider in providers {
+        let peer = provider.claim.peer;
+        let (expected, busy) = (expected(provider), under_way(peer));
+        // Also of one that was given up before it had brought anything.
+        let rate = expected.rate.unwrap_or(fastest);
+        if rate * MUCH_SLOWER < fastest {
+            continue;
+        }
+        if !expected.served {
+            on_trial |= busy > 0;
+            let free = busy == 0 && !but.contains(&peer);
+            untried = untried.or_else(|| free.then_some(provider));
+            continue;
+        }
+        some_serve = true;
+        let most = (WINDOWS_OF_A_PEER * rate / fastest).max(1.0);
+        let free = (busy as f64) < most && !but.contains(&peer);
+        // The windows that it brings share it.
+        let rate = rate / (busy + 1) as f64;
+        // The first of equals: they come in the order in which they are asked.
+        if free && best.is_none_or(|(other, _)| rate > other) {
+            best = Some((rate, provider));
+        }
+    }
+    let untried = untried.filter(|_| !(some_serve && on_trial));
+    best.map(|(_, it)| it).or(untried).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetch::Claim;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn provider(number: u16) -> Provider {
+        let mut key = [0; 32];
+        key[..2].copy_from_slice(&number.to_le_bytes());
+        let claim = Claim {
+            peer: PeerId::of_public_key(&key),
+            size: 1,
+        };
+        let address = format!("http://localhost:{number}").parse().unwrap();
+        Provider { claim, address }
+    }
+
+    /// How many windows each of these gets, one after the other, none of which comes.
+    fn dealt<const N: usize>(experience: &Experience, providers: &[Provider; N]) -> [usize; N] {
+        let mut dealt = [0; N];
+        let at = |peer| providers.iter().position(|it| it.claim.peer == peer);
+        while let Some(next) = soonest(experience, providers, |it| dealt[at(it).unwrap()], &[]) {
+            dealt[at(next.claim.peer).unwrap()] += 1;
+        }
+        dealt
+    }
+
+    #[test]
+    fn the_faster_a_peer_is_the_more_windows_it_brings_at_once() {
+        let (experience, providers) = (Experience::default(), [1, 2, 3, 4].map(provider));
+        let [fast, half, fifth, much_slower] = providers.each_ref().map(|it| it.claim.peer);
+        for (peer, bytes) in [(fast, 100), (half, 50), (fifth, 20), (much_slower, 12)] {
+            experience.served(peer, bytes << 20, SECOND);
+        }
+        assert_eq!(dealt(&experience, &providers), [4, 2, 1, 0]);
+    }
+
+    #[test]
+    fn one_that_was_left_before_it_had_brought_anything_is_not_tried_again_at_once() {
+        let (experience, providers) = (Experience::default(), [1, 2].map(provider));
+        let [fast, slow] = providers.each_ref().map(|it| it.claim.peer);
+        experience.served(fast, 100 << 20, SECOND);
+        assert_eq!(dealt(&experience, &providers), [4, 1]);
+        experience.outrun(slow, 64 << 10, SECOND);
+        assert_eq!(dealt(&experience, &providers), [4, 0]);
     }
 }
