@@ -18,7 +18,7 @@ use super::storage::{advised, keep_private, of_owner};
 use super::{allocator, limits, logging, service};
 use crate::access::Writers;
 use crate::blocking;
-use crate::config::{Checked, Kept, Settings, Source, Sources, reached};
+use crate::config::{Checked, Kept, Settings, Source, Sources, WrongSetting, reached};
 use crate::http;
 use crate::index;
 use crate::node::{self, Node};
@@ -66,6 +66,7 @@ async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyh
     let Checked {
         http,
         kept,
+        membership,
         authorities,
         tls,
     } = checked;
@@ -82,6 +83,7 @@ async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyh
     let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
     let bound = listener.local_addr()?;
     let mut options = node::Options {
+        membership,
         authorities,
         ..settings.node(bound)?
     };
@@ -102,6 +104,7 @@ async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyh
     tell_serving(&node, settings, bound, writers);
     let server = server::Options {
         tls,
+        members: node.network().client.reach().members.clone(),
         files: *open_files::shares(),
         ..settings.server()
     };
@@ -252,6 +255,9 @@ async fn open(
     opened.map(Some).map_err(|error| match error {
         NotOpened::Storage(error) => advised(error, &dir),
         NotOpened::Identity(IdentityError::Disk(error)) => of_owner(error, &dir),
+        NotOpened::Client(ClientError::Channel(error)) => {
+            WrongSetting::of("network", &error).into()
+        }
         other => other.into(),
     })
 }

@@ -10,6 +10,7 @@ use super::secret::Secret;
 use super::tokens::read_tokens;
 use super::wrong::WrongSetting;
 use crate::access::{Access, InvalidToken, NamedToken, Rights, Token};
+use crate::peer::membership::{self, Certificate};
 use crate::{given_file, secret_file};
 
 /// The longest file of a token that is read, in bytes.
@@ -42,6 +43,12 @@ pub(super) struct AccessSettings {
     /// are told nothing. The node asks the peers that --peer names, and nobody else.
     #[arg(long, env = "LARDER_PRIVATE")]
     private: bool,
+
+    /// File by which this node is a member of a network, as `larder network join` writes it: it
+    /// exchanges files with other members that --peer or they name, over TLS on the same port, and
+    /// asks and tells nobody else. Reading without a token is for this machine alone then.
+    #[arg(long, env = "LARDER_NETWORK", value_name = "FILE")]
+    network: Option<PathBuf>,
 
     /// Let everyone who reaches the node write and delete, where --listen is not for this
     /// machine alone.
@@ -80,6 +87,18 @@ impl AccessSettings {
         self.private
     }
 
+    /// Whether the node is a member of a network.
+    pub(super) fn is_member(&self) -> bool {
+        self.network.is_some()
+    }
+
+    /// What makes it one. Reads its file.
+    pub(super) fn membership(&self) -> Result<Option<Certificate>, WrongSetting> {
+        let read = self.network.as_deref().map(membership::file::read);
+        read.transpose()
+            .map_err(|it| WrongSetting::of("network", &it))
+    }
+
     /// Whether everyone who reaches the node may write because the operator said so.
     pub(super) fn is_open(&self) -> bool {
         self.open
@@ -94,6 +113,9 @@ impl AccessSettings {
         }
         if self.private && tokens.is_empty() {
             return Err(self.nobody());
+        }
+        if self.open && self.is_member() {
+            return Err(exclude_each_other(&["open", "network"]));
         }
         match self.giver_of_tokens() {
             Some(giver) if self.open => Err(exclude_each_other(&["open", giver])),
@@ -111,6 +133,8 @@ impl AccessSettings {
         match (self.private, self.open || is_mine_alone) {
             (true, _) => None,
             (false, true) => Some(Rights::Write),
+            // Whoever reads would learn of the other members.
+            (false, false) if self.is_member() => None,
             (false, false) => Some(Rights::Read),
         }
     }

@@ -21,6 +21,7 @@ impl Settings {
         Ok(Checked {
             http,
             kept: self.kept()?,
+            membership: self.access.membership()?,
             authorities,
             tls,
         })

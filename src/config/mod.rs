@@ -370,9 +370,12 @@ impl Settings {
                 addresses: Policy {
                     networks: self.peer_networks.clone(),
                 },
-                only: self.access.is_private().then(|| self.peer.clone()),
+                only: (self.access.is_private() && !self.access.is_member())
+                    .then(|| self.peer.clone()),
+                members: None,
                 named: [&self.peer[..], &self.bootstrap].concat(),
             },
+            membership: None,
             authorities: Authorities::default(),
             fetch: fetch::Options {
                 stall: self.peer_stall,

@@ -18,11 +18,12 @@ use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 
-use super::access::Rules;
+use super::access::{READERS, Rules};
 use super::{access, tus};
 use crate::access::CurrentAccess;
 use crate::client_key::ClientKey;
 use crate::node::Node;
+use crate::peer::membership::Member;
 use crate::web::clients::ClientAddress;
 use crate::web::error::ApiError;
 use crate::web::linger::linger;
@@ -130,10 +131,24 @@ impl Gate {
         }
     }
 
+    /// Whether whoever sends it may: a member of this node's network what readers may, and others
+    /// what their token allows. What nodes tell each other a member takes from members alone.
+    fn check_rights(&self, request: &Request) -> Result<(), ApiError> {
+        let needs = self.rules.of_request(request);
+        let is_told = needs == READERS && !request.method().is_safe();
+        match request.extensions().get::<Member>() {
+            Some(member) if !member.is_valid_now() => Err(ApiError::MembersOnly),
+            Some(_) if needs <= READERS => Ok(()),
+            None if is_told && self.node.network().client.reach().members.is_some() => {
+                Err(ApiError::MembersOnly)
+            }
+            _ => access::check(&self.access.now(), request.headers(), needs),
+        }
+    }
+
     /// Refuses who has no right to it, before anything of the body is read.
     async fn admit(&self, mut request: Request, next: Next) -> Response {
-        let needs = self.rules.of_request(&request);
-        match access::check(&self.access.now(), request.headers(), needs) {
+        match self.check_rights(&request) {
             Ok(()) => {
                 let share = self.share(&request);
                 request.extensions_mut().insert(share);

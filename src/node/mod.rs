@@ -18,6 +18,7 @@ use crate::peer::discovery::{self, discover};
 use crate::peer::greeting::say_goodbye;
 use crate::peer::identity::Identity;
 use crate::peer::known_peers;
+use crate::peer::membership::{Certificate, Channel};
 use crate::peer::network::Network;
 use crate::peer::reach::Reach;
 use crate::peer::tls::Authorities;
@@ -50,6 +51,8 @@ pub struct Options {
     pub registry: registry::Options,
     /// With whom it talks.
     pub reach: Reach,
+    /// What makes it a member of a network, if it is one.
+    pub membership: Option<Certificate>,
     /// Who vouches for peers that are reached over TLS.
     pub authorities: Authorities,
     /// How it fetches what they hold.
@@ -70,6 +73,7 @@ impl Options {
             discovery: discovery::Options::default(),
             registry: registry::Options::default(),
             reach: Reach::default(),
+            membership: None,
             authorities: Authorities::default(),
             fetch: fetch::Options::default(),
             keep_everything: false,
@@ -77,6 +81,26 @@ impl Options {
             scrub: scrub::Options::default(),
         }
     }
+}
+
+/// The same for a node that talks with members alone, where it is one: no server and nobody of
+/// the local network hears of it.
+fn among_members(options: Options, identity: &Identity) -> Result<Options, ClientError> {
+    let Some(certificate) = options.membership.clone() else {
+        return Ok(options);
+    };
+    let mut options = options;
+    let network = certificate.network;
+    let channel = Channel::new(identity, certificate)?;
+    tracing::info!(
+        %network,
+        "a member of a network: talks with other members alone, those that --peer names and those \
+         whom they know, with no bootstrap server and not by multicast DNS"
+    );
+    options.reach.members = Some(Arc::new(channel));
+    options.discovery.bootstrap.clear();
+    options.discovery.mdns = None;
+    Ok(options)
 }
 
 /// How long uploads in parts usually may wait for their clients: over a weekend.
@@ -116,6 +140,7 @@ impl Node {
         state: Arc<dyn SmallState>,
         options: Options,
     ) -> Result<Self, ClientError> {
+        let options = among_members(options, &identity)?;
         let peer_id = identity.peer_id();
         let network = Network::new(
             identity,

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::challenge::{Challenge, HEADER};
 use super::lookup::Resolver;
+use super::membership::{ChannelError, ToMembers};
 use super::reach::Reach;
 use super::tls::{self, Authorities};
 use crate::base_url::BaseUrl;
@@ -72,6 +73,9 @@ pub enum ClientError {
     /// TLS cannot be set up.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
+    /// The node cannot be a member.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
     /// The answer is a refusal, perhaps of what this node tells of itself, with the reason.
     #[error("the answer has status {0}")]
     Status(StatusCode, Option<String>),
@@ -106,8 +110,15 @@ impl Client {
     /// A client that asks only whom `reach` allows, and over TLS only whom one of the
     /// `authorities` vouches for.
     pub fn new(reach: Reach, authorities: &Authorities) -> Result<Self, ClientError> {
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(authorities)?)
+        let builder = reqwest::Client::builder();
+        let builder = match &reach.members {
+            Some(channel) => builder
+                .tls_backend_preconfigured(channel.client())
+                .tls_info(true)
+                .connector_layer(ToMembers(Arc::clone(channel))),
+            None => builder.tls_backend_preconfigured(tls::config(authorities)?),
+        };
+        let http = builder
             .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(Arc::new(Resolver::new(&reach)))
             .redirect(Redirects::none())
@@ -140,6 +151,11 @@ impl Client {
         if !self.reach.may_ask(node) {
             return Err(ClientError::Address(node.clone()));
         }
+        // Members speak TLS wherever they are.
+        let node = match self.reach.members {
+            Some(_) => &node.over_tls(),
+            None => node,
+        };
         Ok(self.http.request(method, format!("{node}{path}")))
     }
 

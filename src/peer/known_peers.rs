@@ -59,6 +59,7 @@ pub async fn recall(network: &Network, state: &dyn SmallState) {
     for (seen, registration) in kept {
         if let Ok(told) = registration.check_again()
             && network.client.reach().may_ask(&told.address)
+            && network.client.reach().may_know(&told)
         {
             network.registry.restore(told, Timestamp(seen));
         }

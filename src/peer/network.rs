@@ -155,13 +155,21 @@ impl Network {
 
     /// What this node tells of itself now.
     pub fn myself(&self) -> Registration {
-        Registration::of_self(&self.identity, &self.base_url)
+        self.as_member(Registration::of_self(&self.identity, &self.base_url))
     }
 
     /// What this node tells when it stops. From here on it registers nowhere.
     pub(super) fn leave(&self) -> Registration {
         self.leaving.store(true, Ordering::Relaxed);
-        Registration::goodbye(&self.identity, &self.base_url)
+        self.as_member(Registration::goodbye(&self.identity, &self.base_url))
+    }
+
+    /// The same with what makes this node a member, where it is one.
+    fn as_member(&self, registration: Registration) -> Registration {
+        match &self.client.reach().members {
+            Some(channel) => registration.with_membership(&channel.certificate().to_string()),
+            None => registration,
+        }
     }
 
     /// Whether this node stops.
@@ -279,7 +287,10 @@ impl Network {
         if matches!(checked, Err(Absurd::Forged(_))) {
             self.messages.forged.count();
         }
-        checked
+        match checked {
+            Ok(told) if !self.client.reach().may_know(&told) => Err(Absurd::NoMember),
+            checked => checked,
+        }
     }
 
     fn take_peer(&self, checked: Checked, by: Introducer) -> Result<Introduced, Absurd> {

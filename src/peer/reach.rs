@@ -1,16 +1,25 @@
 //! With whom a node talks: the one rule that both what comes in and what goes out ask.
 
+use std::sync::Arc;
+use std::time::SystemTime;
+
 use super::address::Policy;
+use super::membership::{Certificate, Channel, Refusal};
+use super::registration::Checked;
 use crate::base_url::BaseUrl;
 
 /// With whom a node talks. By default with whoever is at an address that peers may have.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Reach {
     /// Where peers may be.
     pub addresses: Policy,
     /// Of a private node the peers that its operator has named: it asks these and nobody
     /// else. None: the node talks with everybody.
     pub only: Option<Vec<BaseUrl>>,
+    /// Of a member of a network what it is that by: it talks with other members and with nobody
+    /// else, each of whom proves to be one before anything is asked or answered. None: the node
+    /// talks with whoever is there.
+    pub members: Option<Arc<Channel>>,
     /// The peers and servers that the operator has named. Their names are looked up without
     /// waiting for those of strangers.
     pub named: Vec<BaseUrl>,
@@ -22,6 +31,25 @@ impl Reach {
     pub fn may_ask(&self, address: &BaseUrl) -> bool {
         let named = self.only.as_ref().is_none_or(|only| only.contains(address));
         named && self.addresses.allows_url(address)
+    }
+
+    /// Whether this node may know the peer that has told this of itself: of a member only other
+    /// members, who show that with it.
+    pub fn may_know(&self, told: &Checked) -> bool {
+        let Some(channel) = &self.members else {
+            return true;
+        };
+        let shown = told.registration.membership.as_deref();
+        let key = told.registration.proof.public_key.as_deref();
+        let (Some(shown), Some(key)) = (shown, key) else {
+            return false;
+        };
+        let network = channel.certificate().network;
+        let checked = shown.parse().and_then(|it: Certificate| {
+            let key = key.parse().map_err(|_| Refusal::Form)?;
+            it.check(network, key, SystemTime::now())
+        });
+        checked.is_ok()
     }
 
     /// Whether this node tells others of itself and of what it holds. A private one tells

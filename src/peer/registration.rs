@@ -35,6 +35,9 @@ pub struct Registration {
     /// Whether the peer says goodbye, since it stops.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaving: bool,
+    /// What makes the peer a member of a network, if it is one: signed by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub membership: Option<String>,
     /// The peer's signature, if it has a key.
     #[serde(flatten)]
     pub proof: Proof,
@@ -78,6 +81,9 @@ pub enum Absurd {
     /// Anybody could say goodbye for a peer that signs nothing.
     #[error("a goodbye must be signed")]
     UnsignedGoodbye,
+    /// This node knows members of its network alone.
+    #[error("it does not show that the peer is a member of this node's network")]
+    NoMember,
     /// It is not from the peer it names.
     #[error(transparent)]
     Forged(#[from] Forged),
@@ -105,10 +111,18 @@ impl Registration {
                 Timestamp::now().to_string()
             },
             leaving,
+            membership: None,
             proof: Proof::default(),
         };
         registration.proof = identity.sign(&registration.signable());
         registration
+    }
+
+    /// The same, which shows that the peer is a member of a network.
+    #[must_use]
+    pub fn with_membership(self, certificate: &str) -> Self {
+        let membership = Some(certificate.to_owned());
+        Self { membership, ..self }
     }
 
     fn signable(&self) -> Signable {
@@ -200,6 +214,7 @@ pub(crate) mod samples {
             address: address.to_owned(),
             timestamp: timestamp.to_owned(),
             leaving: false,
+            membership: None,
             proof: Proof::default(),
         }
     }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use rustls::{CertificateError, Error as TlsError};
+use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
 use super::tls::is_of_authority;
 
@@ -21,7 +21,7 @@ pub fn is_no_http(error: &reqwest::Error) -> bool {
 }
 
 /// The first cause of this type.
-fn first<Cause: Error + 'static>(error: &reqwest::Error) -> Option<&Cause> {
+pub(super) fn first<Cause: Error + 'static>(error: &reqwest::Error) -> Option<&Cause> {
     let mut next: Option<&(dyn Error + 'static)> = error.source();
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
@@ -61,6 +61,9 @@ fn told(error: &TlsError, flag: &str) -> String {
                 "its certificate is that of an authority, such as `openssl req -x509` makes; if \
                  it is yours, name it itself with {flag}"
             );
+        }
+        TlsError::AlertReceived(AlertDescription::AccessDenied) => {
+            "it is no member of this network"
         }
         TlsError::InvalidMessage(_) => {
             "it does not speak TLS; its address may begin with http:// rather than https://"

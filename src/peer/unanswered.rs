@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use reqwest::StatusCode;
+use rustls::Error as TlsError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::client::ClientError;
 use super::lookup::LeadsNowhere;
-use super::tls_failure::{is_no_http, tls_failure};
+use super::membership::NoMember;
+use super::tls_failure::{first, is_no_http, tls_failure};
 use crate::base_url::BaseUrl;
 
 /// How many reasons are remembered as told; one that fails in ever new ways is told no more.
@@ -124,6 +126,13 @@ pub(super) fn reason(address: &BaseUrl, own: &BaseUrl, error: &ClientError) -> S
 }
 
 fn of_request(speaks_http: bool, error: &reqwest::Error) -> String {
+    if let Some(none) = first::<NoMember>(error) {
+        return none.to_string();
+    }
+    if speaks_http && let Some(TlsError::InvalidMessage(_)) = first(error) {
+        // Members are asked over TLS wherever they are.
+        return "it is no member of this network: it does not speak TLS".to_owned();
+    }
     if let Some(reason) = tls_failure(error, CA_FLAG) {
         return reason;
     }

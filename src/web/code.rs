@@ -50,6 +50,7 @@ codes! {
     HostNotAllowed => StatusCode::MISDIRECTED_REQUEST,
     HttpsOnly => StatusCode::BAD_REQUEST,
     Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    MembersOnly => StatusCode::FORBIDDEN,
     MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
     NoFile => StatusCode::BAD_REQUEST,
     NoFileName => StatusCode::BAD_REQUEST,

@@ -51,6 +51,11 @@ impl Counted {
         first.is_some_and(|first| first.is_ascii_alphabetic())
     }
 
+    /// Whether it begins as TLS does: with a record of a handshake. Waits for its first byte.
+    pub(super) async fn begins_with_tls(&self) -> bool {
+        poll_fn(|cx| self.socket.poll_first(cx)).await == Some(0x16)
+    }
+
     fn count_sent(&self, written: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(bytes)) = written {
             self.connections.sent.add(*bytes as u64);

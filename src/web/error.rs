@@ -133,6 +133,8 @@ pub(crate) enum ApiError {
     WritingClosed,
     #[error("the node is not ready: nobody may write to it")]
     NobodyWrites,
+    #[error("this node is a member of a network, and takes this from other members alone")]
+    MembersOnly,
     #[error("this needs a token of this node, in a header 'Authorization: Bearer TOKEN'")]
     NoToken,
     #[error("this node does not know the token")]
@@ -227,6 +229,7 @@ impl ApiError {
             Self::WritingClosed => Code::WritingClosed,
             // As an upload would be told.
             Self::NobodyWrites => return Self::WritingClosed.refusal(),
+            Self::MembersOnly => Code::MembersOnly,
             Self::NoToken => Code::NoToken,
             Self::WrongToken => Code::WrongToken,
             Self::ReadOnlyToken => Code::ReadOnlyToken,

@@ -15,6 +15,7 @@ const REGISTRATION: &[Key] = &[
     Key::text("address"),
     Key::text("timestamp").or_absent(),
     Key::flag("leaving").or_absent(),
+    Key::text("membership").or_null(),
     Key::text("public_key").or_null(),
     Key::text("signature").or_null(),
 ];
@@ -168,7 +169,8 @@ mod tests {
     fn a_registration_has_the_keys_that_people_are_told_of() {
         let identity = Identity::generate().unwrap();
         let here = "http://localhost:5000".parse().unwrap();
-        assert_all(REGISTRATION, &Registration::goodbye(&identity, &here));
+        let goodbye = Registration::goodbye(&identity, &here);
+        assert_all(REGISTRATION, &goodbye.with_membership("of a network"));
     }
 
     fn told(body: &str) -> String {

@@ -20,6 +20,7 @@ pub(crate) mod error_body;
 pub(crate) mod file_type;
 pub(crate) mod form;
 mod framing;
+mod handshake;
 pub(crate) mod json;
 mod last_words;
 mod late_failure;

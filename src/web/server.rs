@@ -1,7 +1,6 @@
 //! The accept loop: connections in, HTTP/1.1 over each, perhaps over TLS, and a graceful end.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,6 +25,7 @@ use super::bad_heads::{Asked, WithReasons};
 use super::clients::Gateways;
 use super::counted::{Connections, Counted};
 use super::framing;
+use super::handshake::{self, Spoken};
 use super::last_words;
 use super::late_failure::LateFailure;
 use super::presence::{self, Socket};
@@ -35,6 +35,7 @@ use super::tls::Tls;
 use super::transfers::{Asker, Transfers};
 use super::watched_body::{Watch, WatchedBody};
 use crate::open_files::Shares;
+use crate::peer::membership::{Channel, Member};
 
 /// The longest head of a request, in bytes, as nginx has it; of at most 100 fields.
 const MAX_HEAD_BYTES: usize = 32 << 10;
@@ -46,6 +47,8 @@ const LAST_HEADS: Duration = Duration::from_millis(200);
 pub struct Options {
     /// What it needs to speak TLS; without it, it speaks plain HTTP.
     pub tls: Option<Tls>,
+    /// By what members of a network are known on the same port, if the node is one.
+    pub members: Option<Arc<Channel>>,
     /// How long a client may take for a TLS handshake.
     pub handshake_timeout: Duration,
     /// The most connections held at once, a quarter of them of one address; where there are
@@ -70,6 +73,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             tls: None,
+            members: None,
             handshake_timeout: Duration::from_secs(10),
             files: Shares::default(),
             gateways: Gateways::default(),
@@ -188,25 +192,25 @@ impl Serving {
 
     async fn serve(self, stream: Counted) {
         let client = self.client;
-        let Some(tls) = &self.options.tls else {
-            return self.http(stream).await;
-        };
-        let handshake = async {
-            if stream.begins_with_http().await {
-                last_words::refuse_plain_http(stream).await?;
-                return Err(io::Error::other("the client speaks HTTP without TLS"));
-            }
-            tls.acceptor().accept(stream).await
-        };
-        match timeout(self.options.handshake_timeout, handshake).await {
+        let Options { tls, members, .. } = &*self.options;
+        if tls.is_none() && members.is_none() {
+            return self.http(stream, None).await;
+        }
+        let handshake = handshake::begin(stream, tls.as_ref(), members.as_deref());
+        match timeout(self.options.handshake_timeout, Box::pin(handshake)).await {
+            Ok(Ok(Spoken::Plain(stream))) => self.http(stream, None).await,
             // Apart, so that connections without TLS do not take its memory.
-            Ok(Ok(stream)) => Box::pin(self.http(stream)).await,
+            Ok(Ok(Spoken::Tls(stream, member))) => Box::pin(self.http(stream, member)).await,
             Ok(Err(error)) => tracing::debug!(%client, %error, "no TLS handshake"),
             Err(_) => tracing::debug!(%client, "the TLS handshake took too long"),
         }
     }
 
-    async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+    async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        self,
+        stream: S,
+        member: Option<Member>,
+    ) {
         let Self {
             client,
             seat,
@@ -216,7 +220,13 @@ impl Serving {
             watcher,
             ..
         } = self;
-        let connection = connection(stream, client, (seat, transfers), router, &options);
+        let connection = connection(
+            stream,
+            (client, member),
+            (seat, transfers),
+            router,
+            &options,
+        );
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%client, %error, "connection cut");
         }
@@ -239,7 +249,7 @@ async fn idle_at_the_end(mut stopping: watch::Receiver<bool>, seat: &Seat) {
 /// HTTP over one connection.
 fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
-    client: SocketAddr,
+    (client, member): (SocketAddr, Option<Member>),
     (seat, transfers): (Arc<Seat>, Arc<Transfers>),
     router: Router,
     options: &Arc<Options>,
@@ -260,6 +270,9 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         };
         request.extensions_mut().insert(address);
         request.extensions_mut().insert(asker);
+        if let Some(member) = &member {
+            request.extensions_mut().insert(member.clone());
+        }
         let refusal = framing::refusal(&request);
         let answer = router.clone().oneshot(request);
         async move {

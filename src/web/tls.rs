@@ -95,7 +95,12 @@ impl Tls {
 
     /// What makes TLS connections of plain ones.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.config))
+        TlsAcceptor::from(self.config())
+    }
+
+    /// How TLS is spoken to clients.
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
     }
 }
 

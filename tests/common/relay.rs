@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use super::process::until;
 
+/// How much of what is heard is kept.
+const MAX_HEARD: usize = 4 << 20;
+
 /// Takes connections and carries them on to a node.
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
@@ -31,6 +34,8 @@ struct State {
     may_go: u64,
     /// How many bytes a second a connection carries back at most.
     pace: Option<u32>,
+    /// All that went either way, as whoever listens to the cable hears it.
+    heard: Vec<u8>,
 }
 
 impl Relay {
@@ -45,6 +50,7 @@ impl Relay {
             carried: 0,
             may_go: u64::MAX,
             pace: None,
+            heard: Vec::new(),
         };
         let cable = Arc::new(Cable {
             state: Mutex::new(state),
@@ -106,6 +112,11 @@ impl Relay {
         self.cable.state.lock().unwrap().carried
     }
 
+    /// All that went either way so far.
+    pub(crate) fn heard(&self) -> Vec<u8> {
+        self.cable.state.lock().unwrap().heard.clone()
+    }
+
     fn limit(&self, left: u64, cut: bool) {
         let mut state = self.cable.state.lock().unwrap();
         state.left = left;
@@ -135,6 +146,7 @@ impl Cable {
     fn carry_there(&self, mut near: &TcpStream, mut far: &TcpStream) {
         let mut piece = [0; 16 * 1024];
         while let Ok(length @ 1..) = near.read(&mut piece) {
+            self.hear(&piece[..length]);
             let mut rest = &piece[..length];
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(self.may_go(rest.len()));
@@ -144,6 +156,13 @@ impl Cable {
                 rest = later;
             }
         }
+    }
+
+    /// Takes down the beginning of what goes over it: long contents are not kept.
+    fn hear(&self, bytes: &[u8]) {
+        let heard = &mut self.state.lock().unwrap().heard;
+        let room = MAX_HEARD.saturating_sub(heard.len()).min(bytes.len());
+        heard.extend_from_slice(&bytes[..room]);
     }
 
     /// How many of `wanted` bytes may go to the node; waits while none may.
@@ -162,6 +181,7 @@ impl Cable {
     fn carry_back(&self, mut far: &TcpStream, mut near: &TcpStream) {
         let mut piece = [0; 16 * 1024];
         while let Ok(length) = far.read(&mut piece) {
+            self.hear(&piece[..length]);
             let mut rest = &piece[..length];
             while !rest.is_empty() {
                 let Some(room) = self.room(rest.len()) else {

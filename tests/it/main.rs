@@ -63,6 +63,7 @@ mod lost_journal;
 mod lying_node;
 mod lying_peer;
 mod meanings;
+mod member_nodes;
 mod members;
 mod metrics;
 mod mixed_network;

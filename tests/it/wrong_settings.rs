@@ -134,6 +134,13 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "twice has a token called a already",
     ),
     ("tokens", "LARDER_TOKENS", "long", "longer than"),
+    ("network", "LARDER_NETWORK", "missing", "No such file"),
+    (
+        "network",
+        "LARDER_NETWORK",
+        "short",
+        "short does not hold the certificate of a member",
+    ),
     (
         "upload-expiry",
         "LARDER_UPLOAD_EXPIRY",

@@ -132,7 +132,7 @@ impl Operation {
     fn refuses_without(self, needs: Option<Rights>) -> Self {
         let codes: &[Code] = match needs {
             None => return self,
-            Some(Rights::Read) => &[Code::NoToken, Code::WrongToken],
+            Some(Rights::Read) => &[Code::NoToken, Code::WrongToken, Code::MembersOnly],
             Some(Rights::Write) => &[
                 Code::NoToken,
                 Code::WrongToken,

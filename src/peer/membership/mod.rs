@@ -7,12 +7,17 @@
 //! asked: whoever is shown a certificate checks it.
 
 mod certificate;
+mod channel;
+mod connecting;
 pub mod file;
 mod keys;
+mod raw_keys;
 mod roll;
 #[cfg(test)]
 mod tests;
 
 pub use certificate::{Certificate, EXCHANGE, InvalidKey, MAX_BYTES, PublicKey, Refusal};
+pub use channel::{Channel, ChannelError, Member, NoMember};
+pub(super) use connecting::ToMembers;
 pub use keys::{NetworkKey, NetworkKeyError};
 pub use roll::{Roll, RollError};

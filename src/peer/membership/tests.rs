@@ -2,10 +2,19 @@
 
 use proptest::prelude::*;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
 use super::certificate::MAX_RIGHTS;
-use super::{Certificate, EXCHANGE, MAX_BYTES, NetworkKey, Refusal};
+use super::{
+    Certificate, Channel, ChannelError, EXCHANGE, MAX_BYTES, Member, NetworkKey, NoMember,
+    PublicKey, Refusal,
+};
+use crate::peer::identity::Identity;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -97,4 +106,136 @@ proptest! {
         let counts = changed.and_then(|it| it.check(key(1).public(), key(2).public(), now()));
         prop_assert!(counts.is_err());
     }
+}
+
+/// A node with a key of its own, and the key.
+fn node() -> (Identity, PublicKey) {
+    let identity = Identity::generate().unwrap();
+    let key = PublicKey(identity.public());
+    (identity, key)
+}
+
+/// What makes the bearer of a key a member of the network with this number for a day.
+fn of_network(network: u8, member: PublicKey) -> Certificate {
+    let expires = SystemTime::now() + DAY;
+    key(network).invite(member, EXCHANGE, expires).unwrap()
+}
+
+/// A member of network 1.
+fn member() -> Channel {
+    let (identity, own) = node();
+    Channel::new(&identity, of_network(1, own)).unwrap()
+}
+
+/// Connects to whoever is there.
+async fn greet(channel: &Channel, to: DuplexStream) -> Result<Member, NoMember> {
+    let connector = TlsConnector::from(Arc::new(channel.client()));
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = connector.connect(name, to).await?;
+    let shown = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+    channel.greet(&mut stream, Some(&shown)).await
+}
+
+/// What came of a connection, at who has made it and at who has taken it.
+async fn meet(one: &Channel, other: &Channel) -> [Result<Member, NoMember>; 2] {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let taking = async {
+        let mut stream = TlsAcceptor::from(other.server()).accept(far).await?;
+        let shown = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+        other.receive(&mut stream, Some(&shown)).await
+    };
+    let (one, other) = tokio::join!(greet(one, near), taking);
+    [one, other]
+}
+
+#[tokio::test]
+async fn two_members_know_each_other_and_no_key_speaks_for_another() {
+    let [one, other] = meet(&member(), &member()).await;
+    assert!(one.unwrap().is_valid_now() && other.unwrap().is_valid_now());
+    let (_, stolen) = node();
+    // What a member shows that is another's, of another network, or of one that never signed it.
+    for (shown, refusal) in [
+        (of_network(1, stolen), Refusal::Member),
+        (of_network(2, stolen), Refusal::Network),
+    ] {
+        let [one, other] = meet(&member().showing(shown.clone()), &member()).await;
+        let told = one.unwrap_err();
+        assert!(
+            matches!(&told, NoMember::Own(code) if code == refusal.code()),
+            "{told}"
+        );
+        let told = other.unwrap_err();
+        assert!(
+            matches!(told, NoMember::Other(why) if why == refusal),
+            "{told}"
+        );
+    }
+}
+
+/// What a member makes of one that says this, whatever it is told itself.
+async fn hear(told: &str) -> NoMember {
+    let (member, liar) = (member(), member());
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let lying = async {
+        let mut stream = TlsAcceptor::from(liar.server()).accept(far).await.unwrap();
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).await.unwrap();
+        let message = [
+            &u16::try_from(told.len()).unwrap().to_be_bytes(),
+            told.as_bytes(),
+        ];
+        stream.write_all(&message.concat()).await.unwrap();
+        stream.shutdown().await.unwrap();
+    };
+    let (heard, ()) = tokio::join!(greet(&member, near), lying);
+    heard.unwrap_err()
+}
+
+#[tokio::test]
+async fn an_impostor_that_takes_everybody_is_no_member_whatever_it_says() {
+    let (_, stolen) = node();
+    for (told, refusal) in [
+        (of_network(1, stolen).to_string(), Refusal::Member),
+        (of_network(2, stolen).to_string(), Refusal::Network),
+        (String::new(), Refusal::Form),
+        ("refused <b>".to_owned(), Refusal::Form),
+    ] {
+        let heard = hear(&told).await;
+        assert!(
+            matches!(heard, NoMember::Other(why) if why == refusal),
+            "{told}: {heard}"
+        );
+    }
+    // Nor is anything longer than a certificate waited for.
+    let heard = hear(&"x".repeat(MAX_BYTES + 1)).await;
+    assert!(matches!(heard, NoMember::Io(_)), "{heard}");
+    let heard = hear("refused expired").await;
+    assert!(
+        matches!(&heard, NoMember::Own(code) if code == "expired"),
+        "{heard}"
+    );
+}
+
+#[tokio::test]
+async fn who_has_not_the_tag_of_a_network_gets_an_alert_before_any_key() {
+    let (identity, own) = node();
+    let elsewhere = Channel::new(&identity, of_network(2, own)).unwrap();
+    for [one, other] in [
+        meet(&elsewhere, &member()).await,
+        meet(&member(), &elsewhere).await,
+    ] {
+        let told = one.unwrap_err().to_string();
+        assert!(told.contains("NoApplicationProtocol"), "{told}");
+        assert!(matches!(other, Err(NoMember::Io(_))));
+    }
+}
+
+#[test]
+fn a_node_is_no_member_by_the_certificate_of_another() {
+    let ((identity, _), (_, other)) = (node(), node());
+    let refused = Channel::new(&identity, of_network(1, other)).unwrap_err();
+    assert!(
+        matches!(refused, ChannelError::Refused(Refusal::Member)),
+        "{refused}"
+    );
 }
