@@ -1,8 +1,12 @@
 //! Uploads in parts, of which each request may reach another node.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use object_store::ObjectStore;
@@ -25,7 +29,7 @@ struct Fleet {
     nodes: [Option<Node>; 3],
     store: Seaweed,
     client: Client,
-    _dirs: [TempDir; 3],
+    dirs: [TempDir; 3],
     _database: Server,
 }
 
@@ -41,7 +45,7 @@ impl Fleet {
             nodes,
             client: connect(&url).await,
             store,
-            _dirs: dirs,
+            dirs,
             _database: database,
         }
     }
@@ -148,18 +152,28 @@ async fn an_upload_whose_every_request_reaches_another_node_is_what_was_sent() {
 async fn what_a_killed_node_had_acknowledged_is_gone_on_with_by_another() {
     let mut fleet = Fleet::start().await;
     let nodes = fleet.addresses();
-    let all = content(2, 6 * PART + 12_345);
+    let all = content(2, 8 * PART + 12_345);
     let upload = created(nodes[0], all.len());
     patched(nodes[0], &upload, 0, &all[..100_000]);
-    // Killed in the middle, once others could go on behind its first parts.
-    let coming = &all[100_000..5 * PART];
-    let stream = begin(nodes[1], &upload, 100_000, all.len() - 100_000, coming);
+    // Killed in the middle, once others could go on behind its first parts. What is stored is noted
+    // as more comes.
+    let mut sent = 3 * PART;
+    let coming = &all[100_000..sent];
+    let mut stream = begin(nodes[1], &upload, 100_000, all.len() - 100_000, coming);
     let whole = "SELECT count(*) FROM larder.upload_parts WHERE tree <> ''";
-    eventually(async || number(&fleet.client, whole).await >= 2).await;
+    eventually(async || {
+        if sent < 7 * PART {
+            stream.write_all(&all[sent..sent + (1 << 20)]).unwrap();
+            sent += 1 << 20;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        number(&fleet.client, whole).await >= 2
+    })
+    .await;
     fleet.kill(1);
     drop(stream);
     let here = offset(nodes[2], &upload);
-    assert!((2 * PART..=5 * PART).contains(&here), "{here}");
+    assert!((2 * PART..=sent).contains(&here), "{here}");
     assert_eq!(offset(nodes[0], &upload), here);
     let later = here + PART / 2;
     patched(nodes[2], &upload, here, &all[here..later]);
@@ -287,5 +301,60 @@ async fn parts_that_were_brought_to_several_nodes_are_joined_by_another() {
     assert_eq!(tus::path_of(&make(nodes[1])), whole);
     assert_eq!(fleet.count("files").await, 1);
     eventually(async || fleet.parts().await == 0).await;
+    fleet.stop();
+}
+
+/// How many bytes a node has in files within its own directory, also in those without a name.
+fn scratch(node: u32, dir: &Path) -> u64 {
+    let open = fs::read_dir(format!("/proc/{node}/fd")).unwrap();
+    let open = open.filter_map(|it| {
+        // What is closed meanwhile is none any more.
+        let fd = it.ok()?.path();
+        let is_own = fs::read_link(&fd).ok()?.starts_with(dir);
+        let file = fs::metadata(fd).ok()?;
+        (is_own && file.is_file()).then_some(file.len())
+    });
+    open.sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_takes_a_few_parts_of_scratch_however_long_it_is() {
+    const MOST: u64 = 64 << 20;
+    let fleet = Fleet::start().await;
+    let nodes = fleet.addresses();
+    // A longer one is measured by hand.
+    let mebibytes = std::env::var("LARDER_LONG_UPLOAD_MIB");
+    let mebibytes = mebibytes.map_or(96, |it| it.parse().unwrap());
+    let step = content(7, 32 << 20);
+    let steps = mebibytes / 32;
+    let upload = created(nodes[0], steps * step.len());
+    let (is_over, most) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let (fleet, is_over, most) = (&fleet, &is_over, &most);
+        scope.spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                for (node, dir) in fleet.nodes.iter().flatten().zip(&fleet.dirs) {
+                    most.fetch_max(scratch(node.id(), dir.path()), Ordering::Relaxed);
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        for turn in 0..steps {
+            patched(nodes[turn % 3], &upload, turn * step.len(), &step);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let most = most.into_inner();
+    println!("{most} bytes of scratch for {mebibytes} MiB");
+    assert!((PART as u64..MOST).contains(&most), "{most}");
+    let mut hash = blake3::Hasher::new();
+    for _ in 0..steps {
+        hash.update(&step);
+    }
+    let list = get(nodes[0], "/api/p2p/files", &[]).json();
+    let hash = hash.finalize().to_hex().to_string();
+    assert_eq!(list["files"][0]["hash"], hash);
+    let status = get(nodes[1], &file(nodes[1], &upload), &["Range: bytes=-1000"]);
+    assert_eq!(status.body, step[step.len() - 1000..]);
     fleet.stop();
 }
