@@ -9,11 +9,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::hash::BlobHash;
 use crate::record::FileId;
 use crate::unavailable::Unavailable;
+
+/// How often to look whether a file has been made of an upload.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// The turn at an upload, until another one takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +91,7 @@ pub trait UploadRows: Send + Sync + 'static {
     /// Adds an upload.
     async fn add(&self, row: &NewRow<'_>) -> Result<Added, Unavailable>;
 
-    /// Takes the turn at an upload; None where there is none.
+    /// Takes the turn at an upload; None where there is none, or somebody makes a file of it now.
     async fn claim(&self, upload: Uuid) -> Result<Option<UploadRow>, Unavailable>;
 
     /// What is known of an upload, without taking the turn.
@@ -101,6 +105,16 @@ pub trait UploadRows: Send + Sync + 'static {
         state: &[u8],
         parts: &[UploadPart],
     ) -> Result<bool, Unavailable>;
+
+    /// Keeps the turn from others for a while, since a file is made of the upload, which takes long
+    /// and would begin anew.
+    async fn hold(&self, turn: UploadTurn) -> Result<(), Unavailable>;
+
+    /// Ends that.
+    async fn let_go(&self, turn: UploadTurn) -> Result<(), Unavailable>;
+
+    /// For how long [`UploadRows::hold`] does.
+    fn lease(&self) -> Duration;
 
     /// The parts of an upload that are there, in order.
     async fn parts(&self, upload: Uuid) -> Result<Vec<UploadPart>, Unavailable>;
@@ -156,7 +170,12 @@ impl Ledger {
 
     /// Takes the turn at an upload, and tells whether no other node has had it since this one.
     pub async fn claim(&self, upload: Uuid) -> Result<Option<(UploadRow, bool)>, Unavailable> {
-        let row = self.rows.claim(upload).await?;
+        let row = loop {
+            match self.rows.claim(upload).await? {
+                None if self.rows.look(upload).await?.is_some() => sleep(AGAIN).await,
+                row => break row,
+            }
+        };
         let mut turns = self.turns.lock();
         let before = turns.remove(&upload);
         let Some(row) = row else {
@@ -180,6 +199,30 @@ impl Ledger {
         if let Some(held) = self.turns.lock().get_mut(&upload) {
             held.unsaved.extend(parts);
         }
+    }
+
+    /// Makes a file of an upload, while nobody else takes the turn.
+    pub async fn ending<T>(&self, upload: Uuid, making: impl Future<Output = T>) -> T {
+        let Some(turn) = self.turn(upload) else {
+            return making.await;
+        };
+        let holding = async {
+            loop {
+                if let Err(error) = self.rows.hold(turn).await {
+                    tracing::debug!(%upload, %error, "the turn at an upload is not held");
+                }
+                sleep(self.rows.lease() / 3).await;
+            }
+        };
+        let made = tokio::select! {
+            made = making => made,
+            never = holding => never,
+        };
+        if let Err(error) = self.rows.let_go(turn).await {
+            // It ends by itself.
+            tracing::debug!(%upload, %error, "the turn at an upload is held on");
+        }
+        made
     }
 
     /// Saves an upload, with what was noted, unless the turn is over, which it tells.

@@ -81,7 +81,12 @@ impl Visit {
         };
         let about = self.state.upload.about.clone();
         let (store, room) = (&self.uploads.store, Arc::clone(&self.entry.room));
-        let record = match store.ingest_arrived(content, about, Some(room)).await {
+        let made = store.ingest_arrived(content, about, Some(room));
+        let made = match &self.uploads.remembered.ledger {
+            Some(ledger) => ledger.ending(self.id.uuid(), made).await,
+            None => made.await,
+        };
+        let record = match made {
             Err(error @ StoreError::Blob(BlobError::OverQuota { .. })) => {
                 // It came beyond the quota, since it might have been kept already.
                 self.uploads.remove(self.id).await;

@@ -358,3 +358,27 @@ async fn an_upload_takes_a_few_parts_of_scratch_however_long_it_is() {
     assert_eq!(status.body, step[step.len() - 1000..]);
     fleet.stop();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_while_a_file_is_made_of_an_upload_waits_for_it() {
+    let fleet = Fleet::start().await;
+    let nodes = fleet.addresses();
+    let all = content(8, 8 * PART);
+    let upload = created(nodes[0], all.len());
+    let last = all.len() - 1000;
+    patched(nodes[0], &upload, 0, &all[..last]);
+    let making = begin(nodes[0], &upload, last, 1000, &all[last..]);
+    // As a client does whose balancer has waited long enough for an answer.
+    let written = "SELECT count(*) FROM larder.places WHERE state = 'w'";
+    eventually(async || number(&fleet.client, written).await > 0).await;
+    for node in [nodes[1], nodes[2]] {
+        let answer = look(node, &upload);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(!answer.header("larder-file-id").is_empty(), "{answer:?}");
+    }
+    let answer = answer(making, b"");
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    assert_eq!(fleet.count("files").await, 1);
+    assert!(read(nodes[1], &file(nodes[1], &upload)) == all);
+    fleet.stop();
+}

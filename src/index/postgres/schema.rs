@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use super::failure::Failure;
 
 /// What is done to a database of each version, one after the other; the first makes it.
-const MIGRATIONS: [(i32, &str); 3] = [
+const MIGRATIONS: [(i32, &str); 4] = [
     (
         1,
         include_str!("../../../migrations/postgres/0001_first_schema.sql"),
@@ -18,10 +18,14 @@ const MIGRATIONS: [(i32, &str); 3] = [
         3,
         include_str!("../../../migrations/postgres/0003_uploads.sql"),
     ),
+    (
+        4,
+        include_str!("../../../migrations/postgres/0004_uploads_that_end.sql"),
+    ),
 ];
 
 /// The version of the tables that this larder writes, and knows.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 
 /// Which lock all take who bring tables up.
 const LOCK: i64 = 0x6c61_7264_6572;

@@ -44,7 +44,8 @@ macro_rules! columns {
     };
 }
 const CLAIM: &str = concat!(
-    "UPDATE uploads SET epoch = epoch + 1 WHERE id = $1 AND removed IS NULL RETURNING ",
+    "UPDATE uploads SET epoch = epoch + 1 WHERE id = $1 AND removed IS NULL \
+     AND (ending_until IS NULL OR ending_until < now()) RETURNING ",
     columns!()
 );
 const LOOK: &str = concat!(
@@ -62,6 +63,10 @@ const SAVE: &str = "WITH mine AS ( \
          ON CONFLICT (upload, start) DO UPDATE SET size = excluded.size, \
          epoch = excluded.epoch, tree = excluded.tree) \
      SELECT id FROM mine";
+const HOLD: &str = "UPDATE uploads SET ending_until = now() + make_interval(secs => $3) \
+     WHERE id = $1 AND epoch = $2 RETURNING id";
+const LET_GO: &str = "UPDATE uploads SET ending_until = NULL \
+     WHERE id = $1 AND epoch = $2 RETURNING id";
 const PARTS: &str =
     "SELECT start, size, epoch, tree FROM upload_parts WHERE upload = $1 ORDER BY start";
 const PART_AT: &str = "SELECT start, size, epoch, ''::bytea AS tree FROM upload_parts \
@@ -211,6 +216,23 @@ impl UploadRows for Uploads {
         let UploadTurn { upload, epoch } = turn;
         let values: Values<'_> = &[&upload, &epoch, &state, &starts, &sizes, &epochs, &trees];
         Ok(!self.rows(SAVE, values, id).await?.is_empty())
+    }
+
+    async fn hold(&self, turn: UploadTurn) -> Result<(), Unavailable> {
+        let lease = self.lease().as_secs_f64();
+        let held = self
+            .rows(HOLD, &[&turn.upload, &turn.epoch, &lease], id)
+            .await;
+        held.map(drop)
+    }
+
+    async fn let_go(&self, turn: UploadTurn) -> Result<(), Unavailable> {
+        let let_go = self.rows(LET_GO, &[&turn.upload, &turn.epoch], id).await;
+        let_go.map(drop)
+    }
+
+    fn lease(&self) -> Duration {
+        self.0.lease
     }
 
     async fn parts(&self, upload: Uuid) -> Result<Vec<UploadPart>, Unavailable> {
