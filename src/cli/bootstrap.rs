@@ -93,6 +93,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let nothing = Reloaded {
         tls: None,
         tokens: None,
+        membership: None,
     };
     tokio::spawn(reload_on_hangup(hangup()?, nothing));
     let address = arguments.listen.with_port(PORT);

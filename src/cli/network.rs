@@ -107,7 +107,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             let network = NetworkKey::read(file)?;
             let certificate = network.invite(*key, EXCHANGE, SystemTime::now() + *length)?;
             // Written down first, so that there is no member that is not on the roll.
-            Roll::beside(file)?.enter(certificate.clone())?;
+            Roll::enter(file, certificate.clone())?;
             writeln!(out, "{certificate}")?;
         }
         Action::Join {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -72,10 +72,14 @@ async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyh
     } = checked;
     // From here on the signals end the node in order.
     let mut stop = StopSignal::listen()?;
+    let channel = Arc::new(OnceLock::new());
     let tokens = settings.token_files().map(Arc::new);
     let reloaded = Reloaded {
         tls: tls.clone(),
         tokens: tokens.map(|it| (it, http.access.clone())),
+        membership: settings
+            .network()
+            .map(|it| (it.to_owned(), Arc::clone(&channel))),
     };
     tokio::spawn(reload_on_hangup(hangup()?, reloaded));
     let address = settings.listen();
@@ -97,6 +101,10 @@ async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyh
         return Ok(());
     };
     let node = Arc::new(opened.node);
+    let members = node.network().client.reach().members.clone();
+    if let Some(members) = &members {
+        let _ = channel.set(Arc::clone(members));
+    }
     let writers = http.access.now().writers();
     warn_of_settings(&node, settings, bound, writers);
     let router = http::router(Arc::clone(&node), http);
@@ -104,7 +112,7 @@ async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyh
     tell_serving(&node, settings, bound, writers);
     let server = server::Options {
         tls,
-        members: node.network().client.reach().members.clone(),
+        members,
         files: *open_files::shares(),
         ..settings.server()
     };

@@ -1,8 +1,9 @@
-//! How an operator ends a server, or has it read its certificate and its tokens again.
+//! How an operator ends a server, or has it read certificates and tokens again.
 
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -11,6 +12,7 @@ use super::service;
 use crate::access::CurrentAccess;
 use crate::blocking;
 use crate::config::TokenFiles;
+use crate::peer::membership::{self, Channel};
 use crate::web::tls::Tls;
 
 /// Ctrl-C, SIGTERM and SIGXCPU, which no longer kill the process once this exists.
@@ -60,15 +62,28 @@ pub(super) struct Reloaded {
     pub(super) tls: Option<Tls>,
     /// The files of tokens, and who is told what they hold.
     pub(super) tokens: Option<(Arc<TokenFiles>, CurrentAccess)>,
+    /// The file that makes the node a member of a network, and who is told what it holds, once
+    /// there is a node.
+    pub(super) membership: Option<(PathBuf, Arc<OnceLock<Arc<Channel>>>)>,
+}
+
+impl Reloaded {
+    fn is_empty(&self) -> bool {
+        self.tls.is_none() && self.tokens.is_none() && self.membership.is_none()
+    }
 }
 
 /// Reads certificate and tokens again at each SIGHUP, if there are any, for ever. A terminal that
 /// is closed sends it, too, and that is no reason to end.
 pub(super) async fn reload_on_hangup(mut hangup: Signal, reloaded: Reloaded) {
     while hangup.recv().await.is_some() {
-        let Reloaded { tls, tokens } = &reloaded;
+        let Reloaded {
+            tls,
+            tokens,
+            membership,
+        } = &reloaded;
         service::reloads();
-        if tls.is_none() && tokens.is_none() {
+        if reloaded.is_empty() {
             tracing::info!("SIGHUP came, and there is no certificate and no token to read again");
         }
         if let Some(tls) = tls.clone() {
@@ -91,7 +106,26 @@ pub(super) async fn reload_on_hangup(mut hangup: Signal, reloaded: Reloaded) {
                 Err(error) => tracing::error!(%error, "the tokens stay what they were"),
             }
         }
+        if let Some((file, channel)) = membership
+            && let Some(channel) = channel.get()
+        {
+            renew(file.clone(), Arc::clone(channel)).await;
+        }
         service::reloaded();
+    }
+}
+
+/// Takes the certificate of a member that its file holds now.
+async fn renew(file: PathBuf, channel: Arc<Channel>) {
+    let read = blocking::run(move || {
+        let certificate = membership::file::read(&file)?;
+        let expires = certificate.expires_at();
+        channel.renew(certificate)?;
+        anyhow::Ok(expires)
+    });
+    match read.await {
+        Ok(expires) => tracing::info!(%expires, "the certificate of a member was read again"),
+        Err(error) => tracing::error!(%error, "the certificate of a member stays what it was"),
     }
 }
 

@@ -46,7 +46,8 @@ pub(super) struct AccessSettings {
 
     /// File by which this node is a member of a network, as `larder network join` writes it: it
     /// exchanges files with other members that --peer or they name, over TLS on the same port, and
-    /// asks and tells nobody else. Reading without a token is for this machine alone then.
+    /// asks and tells nobody else. Reading without a token is for this machine alone then. Read
+    /// again on SIGHUP.
     #[arg(long, env = "LARDER_NETWORK", value_name = "FILE")]
     network: Option<PathBuf>,
 
@@ -85,6 +86,11 @@ impl AccessSettings {
     /// Whether nobody learns anything of the node without a token.
     pub(super) fn is_private(&self) -> bool {
         self.private
+    }
+
+    /// The file that makes the node a member of a network, if it is one.
+    pub(super) fn network(&self) -> Option<&Path> {
+        self.network.as_deref()
     }
 
     /// Whether the node is a member of a network.

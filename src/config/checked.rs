@@ -9,6 +9,11 @@ use super::composed::Checked;
 use super::wrong::WrongSetting;
 
 impl Settings {
+    /// The file that makes the node a member of a network, which can be read again.
+    pub fn network(&self) -> Option<&Path> {
+        self.access.network()
+    }
+
     /// Checks all that can be told before a node starts: reads the files that the settings name,
     /// and looks whether this machine has the address and the storage directory can be one. Changes
     /// nothing. Blocks.

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -223,6 +224,39 @@ fn an_expired_member_is_refused_by_others_and_asks_nothing_of_them() {
     assert!(late.log().contains("has expired"), "{}", late.log());
     assert_eq!(held(late.address), Vec::<serde_json::Value>::new());
     assert_eq!(get(node.address, "/api/peers", &[]).json()["peer_count"], 0);
+}
+
+#[test]
+fn a_certificate_is_renewed_while_the_node_runs_and_not_by_one_of_another_network() {
+    let (network, dirs) = (Network::new(), dirs::<2>());
+    let node = network.member(&dirs[0], &[], &[]);
+    uploaded(node.address, "seen", b"x");
+    network.join(&dirs[1], "1s");
+    until("it has expired", || {
+        let members = printed(network.0.path(), &["members", "key"]);
+        members.contains("  expired").then_some(())
+    });
+    let late = member(&dirs[1], &[&node.url("")], &[]);
+    until("it is refused", || {
+        let status = get(late.address, "/api/p2p/status", &[]).json();
+        status["unanswered"][0]["reason"]
+            .as_str()?
+            .contains("(expired)")
+            .then_some(())
+    });
+    let file = dirs[1].path().join("member");
+    let own = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    Network::new().join(&dirs[1], "1d");
+    late.signal(Signal::HUP);
+    until("the other network's is refused", || {
+        late.log().contains("stays what it was").then_some(())
+    });
+    fs::write(&file, own).unwrap();
+    network.join(&dirs[1], "1d");
+    late.signal(Signal::HUP);
+    until_sees(late.address, &["seen"]);
+    until_knows(node.address, 1);
 }
 
 #[test]

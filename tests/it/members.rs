@@ -78,6 +78,23 @@ fn a_node_is_invited_joins_and_is_on_the_roll_until_its_time_is_over() {
 }
 
 #[test]
+fn of_many_invitations_at_once_none_is_missing_on_the_roll() {
+    let (admin, members) = (dir(), [(); 8].map(|()| dir()));
+    printed(admin.path(), &["create", "key"]);
+    std::thread::scope(|scope| {
+        for member in &members {
+            scope.spawn(|| {
+                let key = printed(member.path(), &["key"]);
+                printed(admin.path(), &["invite", "key", &key]);
+            });
+        }
+    });
+    let output = network(admin.path(), &["members", "key"]);
+    let roll = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(roll.lines().count(), members.len(), "{roll}");
+}
+
+#[test]
 fn an_invitation_counts_for_the_node_that_it_was_made_for_alone() {
     let (admin, member, other) = (dir(), dir(), dir());
     let (admin, member, other) = (admin.path(), member.path(), other.path());

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use parking_lot::RwLock;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -34,7 +35,7 @@ const PKCS8_HEAD: [u8; 16] = [
 
 /// What makes a node a member, and by which it knows others.
 pub struct Channel {
-    certificate: Certificate,
+    certificate: RwLock<Arc<Certificate>>,
     /// Names the network to those who know its key, and nothing to others.
     tag: Vec<u8>,
     client: ClientConfig,
@@ -73,7 +74,7 @@ pub enum ChannelError {
 
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Channel({})", self.certificate.network)
+        write!(f, "Channel({})", self.certificate().network)
     }
 }
 
@@ -121,7 +122,7 @@ impl Channel {
         server.send_tls13_tickets = 0;
         server.session_storage = Arc::new(server::NoServerSessionStorage {});
         Ok(Self {
-            certificate,
+            certificate: RwLock::new(Arc::new(certificate)),
             tag,
             client,
             server: Arc::new(server),
@@ -132,15 +133,24 @@ impl Channel {
     /// One that shows another certificate, as a liar would.
     #[cfg(test)]
     pub(super) fn showing(self, certificate: Certificate) -> Self {
-        Self {
-            certificate,
-            ..self
-        }
+        *self.certificate.write() = Arc::new(certificate);
+        self
     }
 
     /// What the node is a member by.
-    pub fn certificate(&self) -> &Certificate {
-        &self.certificate
+    pub fn certificate(&self) -> Arc<Certificate> {
+        Arc::clone(&self.certificate.read())
+    }
+
+    /// Takes another certificate of this node in the same network, for connections that are made
+    /// from now on.
+    pub fn renew(&self, certificate: Certificate) -> Result<(), ChannelError> {
+        let known = self.certificate();
+        certificate
+            .check(known.network, known.member, SystemTime::now())
+            .map_err(ChannelError::Refused)?;
+        *self.certificate.write() = Arc::new(certificate);
+        Ok(())
     }
 
     /// How a member connects to others.
@@ -175,7 +185,7 @@ impl Channel {
         let told = read(stream).await?;
         match self.member(&told, shown) {
             Ok(member) => {
-                write(stream, &self.certificate.to_string()).await?;
+                write(stream, &self.certificate().to_string()).await?;
                 Ok(member)
             }
             Err(refusal) => {
@@ -192,7 +202,7 @@ impl Channel {
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         shown: Option<&[u8]>,
     ) -> Result<Member, NoMember> {
-        write(stream, &self.certificate.to_string()).await?;
+        write(stream, &self.certificate().to_string()).await?;
         let told = read(stream).await?;
         match told.strip_prefix(REFUSED) {
             Some(code) if is_code(code) => Err(NoMember::Own(code.to_owned())),
@@ -204,7 +214,7 @@ impl Channel {
     fn member(&self, told: &str, shown: Option<&[u8]>) -> Result<Member, Refusal> {
         let key = shown.and_then(raw_keys::key_of).ok_or(Refusal::Member)?;
         let certificate: Certificate = told.parse()?;
-        certificate.check(self.certificate.network, key, SystemTime::now())?;
+        certificate.check(self.certificate().network, key, SystemTime::now())?;
         Ok(Member(Arc::new(certificate)))
     }
 }
