@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::BlobError;
 use crate::hash::BlobHash;
+use crate::health::Health;
 
 /// Where in all that is stored somebody is who reads it from one end to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,10 @@ pub trait Medium: Send + Sync {
     /// Everything that it keeps behind `from`, and perhaps some of what is before it, by the first
     /// bytes of the hashes.
     fn in_order_from(&self, from: Position) -> Box<dyn InOrder>;
+
+    /// At most `limit` of its contents that are known not to be whole, in order, from the first
+    /// behind `after`.
+    fn not_whole(&self, after: Option<BlobHash>, limit: usize) -> Vec<(BlobHash, Health)>;
 }
 
 /// What a medium keeps, from one end to the other.

@@ -55,8 +55,10 @@ const EXIT_STATUS_OF_VERIFY: &str = "\
 Exit status:
   0  done, and nothing is damaged or missing; what is left over, which nobody needs, is told
   1  something is damaged or missing, or a part of it could not be read
-  2  nothing was checked: wrong command line or setting, no such directory, or it is in use or
-     another user's";
+  2  nothing was checked: wrong command line or setting, no such directory, or it is another
+     user's, or in use by a node that is not the one of the settings here
+  5  the node that --node names does not answer, or cannot be trusted
+  6  the node wants a token, or another one";
 
 /// What it says of what makes the index anew.
 const EXIT_STATUS_OF_REBUILD: &str = "\
@@ -95,8 +97,8 @@ enum Action {
     /// Introduce peers to each other, until Ctrl-C or SIGTERM.
     #[command(after_help = EXIT_STATUS_OF_SERVERS)]
     Bootstrap(bootstrap::Arguments),
-    /// Check everything stored: journal, index and blobs; exit status 1 if anything is damaged or
-    /// missing.
+    /// Check everything stored: journal, index and blobs, or have the node that runs read and prove
+    /// all of its contents; exit status 1 if anything is damaged or missing.
     #[command(after_help = EXIT_STATUS_OF_VERIFY)]
     Verify(verify::Arguments),
     /// Make the index anew from the journal, when a start says that it is needed.

@@ -21,7 +21,7 @@ pub(super) struct Storage {
     #[command(flatten)]
     file: NamedFile,
 
-    /// Directory that keeps the files; no node may be using it.
+    /// Directory that keeps the files; where a node is using it, that one alone can look at it.
     #[arg(
         long,
         env = "STORAGE_DIR",

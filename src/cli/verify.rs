@@ -4,20 +4,26 @@ use std::collections::BTreeSet;
 use std::env::temp_dir;
 use std::fmt::Display;
 use std::io::{self, Write, stdout};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::client::Connection;
 use super::counted::counted;
 use super::problems::OTHERS;
 use super::storage::{ADVICE, Storage, keep_private, unchecked};
 use super::{client, logging};
-use crate::config::Log;
+use crate::base_url::BaseUrl;
+use crate::config::{Log, Secret};
 use crate::index::local::IndexFinding;
 use crate::index::{Damage, Totals};
-use crate::store::{self, Finding, Unwritable};
+use crate::peer::identity::Identity;
+use crate::peer_id::PeerId;
+use crate::store::local::OpenError;
+use crate::store::{self, DirectoryError, Finding, Unwritable};
 
 /// How many findings may wait to be printed.
 const QUEUE: usize = 64;
@@ -26,6 +32,26 @@ const QUEUE: usize = 64;
 pub(super) struct Arguments {
     #[command(flatten)]
     storage: Storage,
+
+    /// The running node to ask, in place of looking at a storage directory: a host, at port 5004
+    /// unless it has another behind a colon, or a URL.
+    #[arg(long, value_name = "URL", value_parser = client::node_url)]
+    node: Option<BaseUrl>,
+
+    /// Token of that node, with the right to write. Other users of this machine see arguments, but
+    /// not the environment.
+    #[arg(
+        long,
+        env = "LARDER_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    token: Option<Secret>,
+
+    /// File of certificates (PEM) of authorities that vouch for an https node, beside those
+    /// that this system knows.
+    #[arg(long, env = "LARDER_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
 
     /// Print JSON, one object a line: each problem and what is left over, and counts at the end.
     #[arg(long)]
@@ -36,14 +62,39 @@ impl Arguments {
     pub(super) fn storage(&self) -> &Storage {
         &self.storage
     }
+
+    /// How the node is asked that is named, or the one that the settings here are of.
+    fn connection(&self) -> Connection {
+        let (token, ca) = (self.token.clone(), self.ca.clone());
+        Connection::new(self.node.clone(), token, ca, self.json)
+    }
+
+    /// Has the node check everything that has the storage directory in use, where that is the one
+    /// of the settings here.
+    fn ask_its_node(&self, in_use: anyhow::Error) -> anyhow::Result<ExitCode> {
+        let connection = self.connection();
+        let key = Identity::public_key_in(&self.storage.options().dir);
+        if let Ok(Some(key)) = key
+            && client::is_peer(&connection, PeerId::of_public_key(&key))?
+        {
+            return client::verify(&connection);
+        }
+        Err(in_use)
+    }
 }
 
 /// Prints each finding as it comes; exit status 1 if anything is damaged or missing.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.node.is_some() {
+        return client::verify(&arguments.connection());
+    }
     logging::start(&Log::of_warnings());
     keep_private();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let (totals, found) = runtime.block_on(verify(arguments))?;
+    let (totals, found) = match runtime.block_on(verify(arguments))? {
+        Checked::Here(totals, found) => (totals, found),
+        Checked::InUse(error) => return arguments.ask_its_node(error),
+    };
     let Found {
         problems,
         left_over,
@@ -95,7 +146,15 @@ struct Found {
     advice: BTreeSet<&'static str>,
 }
 
-async fn verify(arguments: &Arguments) -> anyhow::Result<(Totals, Found)> {
+/// What has come of the check.
+enum Checked {
+    /// It was made.
+    Here(Totals, Found),
+    /// A node has the directory, as this error says.
+    InUse(anyhow::Error),
+}
+
+async fn verify(arguments: &Arguments) -> anyhow::Result<Checked> {
     let options = arguments.storage.options();
     let unwritable = store::unwritable(&options.dir);
     if let Some(unwritable) = unwritable {
@@ -133,10 +192,13 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<(Totals, Found)> {
         Ok::<Found, anyhow::Error>(told)
     };
     let (totals, told) = tokio::join!(store::verify(&options, findings, OTHERS), printing);
-    Ok((
-        totals.map_err(|error| unchecked(error, &options.dir))?,
-        told?,
-    ))
+    match totals {
+        Err(error @ OpenError::Directory(DirectoryError::Locked { .. })) => {
+            Ok(Checked::InUse(unchecked(error, &options.dir)))
+        }
+        Err(error) => Err(unchecked(error, &options.dir)),
+        Ok(totals) => Ok(Checked::Here(totals, told?)),
+    }
 }
 
 /// What helps, where whoever looks has to do something.

@@ -1,10 +1,102 @@
-//! How far the scrub is.
+//! `/api/p2p/scrub`: how far the scrub is, and what is not whole; and to have everything read now.
 
-use serde::Serialize;
-use utoipa::ToSchema;
+use std::sync::Arc;
 
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::hash::BlobHash;
+use crate::health::Health;
+use crate::node::Node;
 use crate::node::scrub::{Ended, Round, Scrub};
 use crate::record::Timestamp;
+use crate::web::error::ApiError;
+
+/// Which contents to list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ScrubQuery {
+    /// Only contents behind this one: `next` of the answer before.
+    #[param(pattern = "^[0-9a-f]{64}$")]
+    after: Option<String>,
+}
+
+/// The answer of `GET /api/p2p/scrub`.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ScrubAnswer {
+    status: &'static str,
+    /// How far it is; null where contents are on no disk of this machine.
+    scrub: Option<ScrubView>,
+    files: u64,
+    /// How many contents are stored, and how many bytes they have.
+    blobs: u64,
+    blob_bytes: u64,
+    /// Contents that files need and that are not whole, as far as has shown.
+    unsound: Vec<UnsoundView>,
+    /// Behind which one there may be more.
+    next: Option<String>,
+}
+
+/// Content that is not whole.
+#[derive(Serialize, ToSchema)]
+struct UnsoundView {
+    hash: String,
+    /// Whether it is that the disk does not give it; else it is damaged or missing.
+    unreadable: bool,
+}
+
+/// The answer of `POST /api/p2p/scrub`.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AskedAnswer {
+    status: &'static str,
+    /// The number of the round: it is done once `last` has this number or a greater one.
+    number: u64,
+}
+
+/// Tells how far it is, and what is not whole.
+pub(super) async fn look(
+    State(node): State<Arc<Node>>,
+    query: Result<Query<ScrubQuery>, QueryRejection>,
+) -> Result<Json<ScrubAnswer>, ApiError> {
+    let Query(ScrubQuery { after }) = query?;
+    let after = after.map(|it| it.parse::<BlobHash>()).transpose();
+    let after = after.map_err(|_| ApiError::Query("after must be a hash".to_owned()))?;
+    // Before what is not whole is looked up, so that it has all that the round has found.
+    let scrub = ScrubView::of(node.scrub());
+    let unsound = node.store().unsound(after).await?;
+    let totals = node.store().totals();
+    Ok(Json(ScrubAnswer {
+        status: "success",
+        scrub,
+        files: totals.files,
+        blobs: totals.blobs,
+        blob_bytes: totals.blob_bytes,
+        unsound: unsound.contents.iter().map(UnsoundView::of).collect(),
+        next: unsound.next.map(|it| it.to_string()),
+    }))
+}
+
+/// Has everything read now, as fast as that goes.
+pub(super) async fn ask(
+    State(node): State<Arc<Node>>,
+) -> Result<(StatusCode, Json<AskedAnswer>), ApiError> {
+    let number = node.scrub().ask().await.ok_or(ApiError::NoScrub)?;
+    let status = "success";
+    Ok((StatusCode::ACCEPTED, Json(AskedAnswer { status, number })))
+}
+
+impl UnsoundView {
+    fn of((hash, health): &(BlobHash, Health)) -> Self {
+        Self {
+            hash: hash.to_string(),
+            unreadable: *health == Health::Unreadable,
+        }
+    }
+}
 
 /// How far it is to read everything stored.
 #[derive(Serialize, ToSchema)]

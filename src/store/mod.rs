@@ -62,7 +62,7 @@ pub use hot::{HotReads, Prepared, ReadyContent, ReadyFile};
 pub use ingest::About;
 pub use quota::TakenRoom;
 pub use reports::DamageCounts;
-pub use scrub::{Scrubbing, Stage, Step};
+pub use scrub::{Scrubbing, Stage, Step, Unsound};
 pub use storage::Storage;
 pub use unwritable::{Unwritable, unwritable};
 pub use verify::{Finding, Others, verify};

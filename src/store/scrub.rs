@@ -3,16 +3,23 @@
 //!
 //! What is found goes the way of all damage: whoever reads the blob remembers and reports it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError};
 use crate::blob::{BlobError, InOrder, Next, Position, Rereading};
+use crate::blocking;
 use crate::causes::with_causes;
 use crate::hash::BlobHash;
+use crate::health::Health;
 use crate::record::FileId;
 
 /// For how many files it is looked at once whether their content is there.
 const FILES: usize = 64;
+
+/// How many contents that are not whole are looked at for a page.
+const UNSOUND: usize = 1000;
 
 /// How much was read of content that is behind.
 const ALL: u64 = u64::MAX;
@@ -81,6 +88,15 @@ impl Step {
     }
 }
 
+/// Contents that are not whole.
+#[derive(Debug)]
+pub struct Unsound {
+    /// Which, and how they are.
+    pub contents: Vec<(BlobHash, Health)>,
+    /// Behind which one there may be more.
+    pub next: Option<BlobHash>,
+}
+
 /// All content, as it is read again.
 pub struct Scrubbing {
     store: Store,
@@ -95,6 +111,35 @@ impl Store {
     /// Whether what is stored is on disks of this machine, and can be read again.
     pub fn can_be_scrubbed(&self) -> bool {
         self.blobs.medium().is_some()
+    }
+
+    /// At most so many contents that are not whole, as far as has shown, in order, from the first
+    /// behind `after`; with those that no file needs any more. Empty where the medium is no disk of
+    /// this machine.
+    async fn not_whole(&self, after: Option<BlobHash>, limit: usize) -> Vec<(BlobHash, Health)> {
+        let blobs = Arc::clone(&self.blobs);
+        blocking::run(move || {
+            let medium = blobs.medium();
+            medium.map_or(Vec::new(), |it| it.not_whole(after, limit))
+        })
+        .await
+    }
+
+    /// A page of the contents that files need and that are not whole, as far as has shown, in
+    /// order, from the first behind `after`; and behind which the next one begins, if any does.
+    pub async fn unsound(&self, after: Option<BlobHash>) -> Result<Unsound, StoreError> {
+        let found = self.not_whole(after, UNSOUND).await;
+        let last = found.last().map(|(hash, _)| *hash);
+        let mut page = Unsound {
+            next: last.filter(|_| found.len() == UNSOUND),
+            contents: Vec::new(),
+        };
+        for (hash, health) in found {
+            if self.is_needed(&hash).await? {
+                page.contents.push((hash, health));
+            }
+        }
+        Ok(page)
     }
 
     /// Reads all content again that files need, from its medium; None where that is no disk of

@@ -55,6 +55,7 @@ codes! {
     NoFile => StatusCode::BAD_REQUEST,
     NoFileName => StatusCode::BAD_REQUEST,
     NoLength => StatusCode::LENGTH_REQUIRED,
+    NoScrub => StatusCode::NOT_IMPLEMENTED,
     NoToken => StatusCode::UNAUTHORIZED,
     OriginNotAllowed => StatusCode::FORBIDDEN,
     OverQuota => StatusCode::INSUFFICIENT_STORAGE,

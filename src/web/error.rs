@@ -141,6 +141,8 @@ pub(crate) enum ApiError {
     WrongToken,
     #[error("this token gives the right to read, and not to write")]
     ReadOnlyToken,
+    #[error("this node keeps its contents on servers, which look after them")]
+    NoScrub,
     #[error("too many requests came from this address")]
     TooOften(TooOften),
     #[error("this client, or all together, hold what open files or memory there are for that")]
@@ -233,6 +235,7 @@ impl ApiError {
             Self::NoToken => Code::NoToken,
             Self::WrongToken => Code::WrongToken,
             Self::ReadOnlyToken => Code::ReadOnlyToken,
+            Self::NoScrub => Code::NoScrub,
             Self::TooOften(_) => Code::TooManyRequests,
             Self::Shortage => return Refusal::SHORTAGE,
             Self::ShuttingDown => return Refusal::SHUTTING_DOWN,
@@ -244,10 +247,17 @@ impl ApiError {
             }
             Self::Upload(error) => return of_upload(error),
             Self::Tus(error) => of_tus(error),
-            Self::Fetch(error) if error.is_timeout() => Code::PeerTimeout,
-            Self::Fetch(_) => Code::PeerFailed,
+            Self::Fetch(error) => of_fetch(error),
         };
         Refusal::told(code, self.to_string())
+    }
+}
+
+fn of_fetch(error: &FetchError) -> Code {
+    if error.is_timeout() {
+        Code::PeerTimeout
+    } else {
+        Code::PeerFailed
     }
 }
 

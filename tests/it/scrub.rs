@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::common::content::content;
 use crate::common::forms::uploaded;
-use crate::common::process::{Node, until};
+use crate::common::process::{Node, larder, start, until};
 use crate::common::raw_http::get;
 
 /// Long enough for a file of its own.
@@ -174,4 +174,78 @@ fn no_more_is_read_in_a_second_than_is_set() {
             break;
         }
     }
+}
+
+/// What `larder verify` of a node tells, and its exit status.
+fn verified(dir: &TempDir, arguments: &[&str]) -> (Vec<String>, i32) {
+    let mut command = larder(dir.path());
+    let output = command.arg("verify").args(arguments).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8(said).unwrap();
+    let lines = said.lines().map(str::to_owned).collect();
+    (lines, output.status.code().unwrap())
+}
+
+#[test]
+fn a_running_node_reads_everything_at_once_when_verify_asks_it_and_else_nothing_where_that_is_off()
+{
+    let (dir, hashes) = stored(&[LONG, SHORT, 7 * LONG]);
+    let all = 8 * LONG + SHORT;
+    let node = Node::start(&dir, &["--scrub-every", "off", "--scrub-rate", "1"]);
+    let ask = ["--node", &node.url("")];
+    let told = |problems| format!("3 files, 3 blobs of {all} bytes: {problems}");
+    assert_eq!(verified(&dir, &ask), (vec![told("0 problems")], 0));
+    assert_eq!(read_bytes(&node), u64::try_from(all).unwrap());
+    let last = &scrub(&node)["last"];
+    assert_eq!(last["number"], 1, "none was before: {last}");
+    flip_blob(&dir, &hashes[2]);
+    let damage = format!(
+        "blob {}: damaged or missing, and a file needs it",
+        hashes[2]
+    );
+    let (lines, status) = verified(&dir, &ask);
+    assert_eq!(
+        (lines, status),
+        (vec![damage.clone(), told("1 problem")], 1)
+    );
+    let (lines, status) = verified(&dir, &["--json", ask[0], ask[1]]);
+    let lines: Vec<Value> = lines.iter().map(|it| it.parse().unwrap()).collect();
+    let counts = json!({ "files": 3, "blobs": 3, "blob_bytes": all, "problems": 1,
+        "left_over": 0 });
+    assert_eq!(
+        (lines, status),
+        (vec![json!({ "problem": damage }), counts], 1)
+    );
+    assert_eq!(rounds(&node), 3, "each was asked for");
+}
+
+#[test]
+fn verify_of_a_directory_in_use_asks_the_node_that_has_it_and_no_other() {
+    let (dir, hashes) = stored(&[LONG]);
+    let (_other_dir, other) = start();
+    flip_blob(&dir, &hashes[0]);
+    let node = Node::start(&dir, &["--scrub-every", "off"]);
+    let verify = |port: u16| {
+        let mut command = larder(dir.path());
+        let command = command.arg("verify").env("PEER_PORT", port.to_string());
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (String::from_utf8(said).unwrap(), output.status.code())
+    };
+    let (said, status) = verify(node.address.port());
+    assert!(said.contains(&hashes[0]), "{said}");
+    assert_eq!(status, Some(1));
+    let (said, status) = verify(other.address.port());
+    assert!(said.contains("in use by another larder"), "{said}");
+    assert_eq!(status, Some(2));
+}
+
+#[test]
+fn whoever_may_only_read_has_nothing_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["--scrub-every", "off", "--token", "a-token-of-this-node"];
+    let node = Node::start(&dir, &arguments);
+    let (lines, status) = verified(&dir, &["--node", &node.url("")]);
+    assert_eq!(status, 6, "{lines:?}");
+    assert!(scrub(&node)["last"].is_null());
 }

@@ -141,6 +141,26 @@ impl Damage {
         self.known.lock().contains_key(hash) || self.unreadable.lock().contains(hash)
     }
 
+    /// At most so many contents that are known to be damaged or unreadable, in order, from the
+    /// first behind `after`.
+    pub(super) fn not_whole(
+        &self,
+        after: Option<BlobHash>,
+        limit: usize,
+    ) -> Vec<(BlobHash, Health)> {
+        let known = self.known.lock();
+        let unreadable = self.unreadable.lock();
+        let damaged = known.keys().map(|it| (*it, Health::Damaged));
+        let unreadable = unreadable.iter().map(|it| (*it, Health::Unreadable));
+        let all = damaged.chain(unreadable);
+        let mut behind: Vec<_> = all
+            .filter(|(hash, _)| after.is_none_or(|after| *hash > after))
+            .collect();
+        behind.sort_unstable_by_key(|(hash, _)| *hash);
+        behind.truncate(limit);
+        behind
+    }
+
     /// How often damage was found since the start.
     pub(super) fn found(&self) -> u64 {
         self.found.get()

@@ -16,8 +16,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::{
-    BlobBackend, BlobError, InOrder, Limit, Medium, OpenBlob, Partials, Position, Purpose,
-    Receiving, other_size,
+    BlobBackend, BlobError, Limit, Medium, OpenBlob, Partials, Purpose, Receiving, other_size,
 };
 use crate::blocking;
 use crate::disk::{Disk, Durability, RealDisk, replace_file};
@@ -34,6 +33,7 @@ mod filling;
 mod identity;
 mod listing;
 mod long;
+mod medium;
 mod outboards;
 mod packs;
 mod partials;
@@ -60,7 +60,6 @@ pub use partials::PartialFiles;
 use proven::Proven;
 use receiving::{Incoming, Keeping};
 use refusal::Refusal;
-use rereading::Shards;
 use shards::shard_dir;
 use spool::Spool;
 use stored::{Shelf, Stored, check_place};
@@ -459,13 +458,6 @@ impl BlobBackend for LocalBlobs {
 
     async fn sync(&self) -> Result<(), BlobError> {
         self.blocking(LongBlobs::sync_all).await
-    }
-}
-
-impl Medium for LocalBlobs {
-    fn in_order_from(&self, from: Position) -> Box<dyn InOrder> {
-        let (blobs, packs) = (self.long.blobs.clone(), Arc::clone(&self.packs));
-        Box::new(Shards::from(blobs, packs, from))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::config::{Secret, Settings, WrongSetting};
 
 /// Which node is asked, and how.
 #[derive(clap::Args)]
-pub(super) struct Connection {
+pub(in crate::cli) struct Connection {
     /// The node to ask: a host, at port 5004 unless it has another behind a colon, or a URL
     /// [default: the one that the settings here are of (larder.toml and environment), port 5004 of
     /// this machine where there are none].
@@ -41,7 +41,7 @@ pub(super) struct Connection {
 }
 
 /// Reads what names a node. What is empty is most likely a variable that was to be unset.
-fn written(text: &str) -> Result<BaseUrl, String> {
+pub(in crate::cli) fn written(text: &str) -> Result<BaseUrl, String> {
     if text.trim().is_empty() {
         let told = "it is empty; leave it away where the node of the settings here is meant";
         return Err(told.to_owned());
@@ -59,6 +59,21 @@ pub(super) struct Target {
 }
 
 impl Connection {
+    /// A connection to the node that is named, or to that of the settings here.
+    pub(in crate::cli) fn new(
+        node: Option<BaseUrl>,
+        token: Option<Secret>,
+        ca: Option<PathBuf>,
+        json: bool,
+    ) -> Self {
+        Self {
+            node,
+            token,
+            ca,
+            json,
+        }
+    }
+
     /// The node that is named, or the one that the settings here are of, with their token, which
     /// goes to no other. Blocks.
     pub(super) fn target(&self) -> Result<Target, WrongSetting> {

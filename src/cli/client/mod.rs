@@ -35,6 +35,7 @@ mod send;
 mod source;
 mod status;
 mod target;
+mod verify;
 mod wanted;
 
 /// What the exit status says, for the help of a command; these lines stand where they belong.
@@ -92,6 +93,7 @@ pub(super) const EXIT_STATUS_OF_LS: &str = exit_status!("  3  no such file there
 /// That of commands that are asked for no file.
 pub(super) const EXIT_STATUS_OF_LISTS: &str = exit_status!();
 
+pub(super) use connection::{Connection, written as node_url};
 pub(super) use get::Arguments as Get;
 pub(super) use info::Arguments as Info;
 pub(super) use keep::Arguments as Keep;
@@ -101,3 +103,4 @@ pub(super) use peers::Arguments as Peers;
 pub(super) use put::Arguments as Put;
 pub(super) use rm::Arguments as Rm;
 pub(super) use status::Arguments as Status;
+pub(super) use verify::{is_peer, verify};

@@ -8,28 +8,28 @@ use super::output;
 #[derive(Deserialize, Serialize)]
 pub(super) struct Scrub {
     every_seconds: Option<u64>,
-    round: Option<Round>,
-    last: Option<LastRound>,
+    pub(super) round: Option<Round>,
+    pub(super) last: Option<LastRound>,
 }
 
 #[derive(Deserialize, Serialize)]
-struct Round {
-    number: u64,
+pub(super) struct Round {
+    pub(super) number: u64,
     began_at: String,
     is_urgent: bool,
     blobs: u64,
-    bytes: u64,
+    pub(super) bytes: u64,
     unchecked: u64,
 }
 
 #[derive(Deserialize, Serialize)]
-struct LastRound {
-    number: u64,
+pub(super) struct LastRound {
+    pub(super) number: u64,
     began_at: String,
     ended_at: String,
     blobs: u64,
     bytes: u64,
-    unchecked: u64,
+    pub(super) unchecked: u64,
     damaged: u64,
     unreadable: u64,
 }

@@ -237,7 +237,7 @@ impl Report {
             None | Some(0) => String::new(),
             Some(damaged) => format!(
                 "; {damaged} of their contents damaged (uploading them again mends them; `larder \
-                 verify` names them, for which the node has to be stopped first)"
+                 verify` names them)"
             ),
         };
         match self.unreadable {

@@ -1,9 +1,10 @@
 //! The routes of whoever watches over the node or wants to know how it is used.
 
-use super::operation::{Operation, get};
+use super::operation::{Operation, get, post};
 use super::route::Route;
 use super::schema::{of_type, text, with_headers};
-use crate::http::access::{ANYBODY, READERS};
+use crate::http::access::{ANYBODY, READERS, WRITERS};
+use crate::http::scrub::{self, AskedAnswer, ScrubAnswer, ScrubQuery};
 use crate::http::status::{self, HealthAnswer, ReadyAnswer, StatusAnswer};
 use crate::http::{events, metrics, openapi, page};
 use crate::web::code::Code;
@@ -11,10 +12,11 @@ use crate::web::code::Code;
 const TAG: &str = "node";
 
 /// What is for anybody tells nothing of the node's files.
-pub(super) fn all() -> [Route; 9] {
+pub(super) fn all() -> [Route; 10] {
     let at = |path| Route::at(path, TAG);
     [
         at("/api/p2p/status").compressed().on(status()),
+        at("/api/p2p/scrub").compressed().on(scrub()).on(ask()),
         at("/api/events").on(events()),
         at("/health").on(health()),
         at("/ready").on(ready()),
@@ -57,6 +59,30 @@ fn status() -> Operation {
         status::status,
     )
     .json::<StatusAnswer>(200, "Counts, and the node's own address.")
+}
+
+fn scrub() -> Operation {
+    get(
+        READERS,
+        "scrub",
+        "Tells how far everything stored was read, and what is not whole",
+        scrub::look,
+    )
+    .query::<ScrubQuery>()
+    .json::<ScrubAnswer>(200, "How far it is.")
+    .refuses([Code::BadQuery])
+}
+
+fn ask() -> Operation {
+    post(
+        WRITERS,
+        "askToScrub",
+        "Has everything stored read now, as fast as that goes",
+        scrub::ask,
+    )
+    .text("One that was asked for before and has not come to its end goes on.")
+    .json::<AskedAnswer>(202, "It is read.")
+    .refuses([Code::NoScrub])
 }
 
 fn events() -> Operation {

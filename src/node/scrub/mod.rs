@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use tokio::time::{sleep, timeout};
 
 use crate::metrics::Counter;
 use crate::record::Timestamp;
 use crate::small_state::SmallState;
-use crate::store::{Step, Store};
+use crate::store::{Stage, Step, Store};
 use crate::web::Connections;
 
 mod pace;
@@ -58,8 +58,8 @@ pub struct Scrub {
     state: Arc<dyn SmallState>,
     connections: Arc<Connections>,
     options: Options,
-    /// None until what is remembered was read.
-    rounds: Mutex<Option<Rounds>>,
+    /// Unknown until what is remembered was read.
+    rounds: OnceCell<Mutex<Rounds>>,
     /// Whoever waits is told that a round was asked for.
     asked: Notify,
     /// How many bytes were read since the start.
@@ -80,7 +80,7 @@ impl Scrub {
             state,
             connections,
             options,
-            rounds: Mutex::default(),
+            rounds: OnceCell::new(),
             asked: Notify::new(),
             read: Counter::default(),
             ended: Counter::default(),
@@ -95,20 +95,31 @@ impl Scrub {
     /// The round that is under way and the last one; None where contents are on no disk of this
     /// machine, and until what was before the start is known.
     pub fn rounds(&self) -> Option<Rounds> {
-        self.rounds.lock().clone()
+        Some(self.rounds.get()?.lock().clone())
     }
 
     /// Has everything read now, as fast as that goes, and tells the number of the round: the one
-    /// that does so already, if there is one.
-    pub fn ask(&self) -> Option<u64> {
-        let mut rounds = self.rounds.lock();
-        let rounds = rounds.as_mut()?;
-        let number = match &rounds.now {
-            Some(round) if round.is_urgent => round.number,
-            _ => rounds.begin(true),
+    /// that does so already, if there is one. None where contents are on no disk of this machine.
+    pub async fn ask(&self) -> Option<u64> {
+        if !self.store.can_be_scrubbed() {
+            return None;
+        }
+        let number = {
+            let mut rounds = self.known().await.lock();
+            match &rounds.now {
+                Some(round) if round.is_urgent => round.number,
+                _ => rounds.begin(true),
+            }
         };
+        // So that a restart goes on with it.
+        self.save().await;
         self.asked.notify_one();
         Some(number)
+    }
+
+    /// What is remembered, which is read first.
+    async fn known(&self) -> &Mutex<Rounds> {
+        self.rounds.get_or_init(|| self.recall()).await
     }
 
     /// Does it, as long as the node runs.
@@ -116,9 +127,10 @@ impl Scrub {
         if !self.store.can_be_scrubbed() {
             return;
         }
-        self.recall().await;
+        let rounds = self.known().await;
         loop {
-            match self.due() {
+            let due = self.due(&mut rounds.lock());
+            match due {
                 Due::Now(number) => self.make(number).await,
                 Due::In(rest) => {
                     let _ = timeout(rest.min(LOOK_EVERY), self.asked.notified()).await;
@@ -128,7 +140,7 @@ impl Scrub {
     }
 
     /// Knows again how far it was; waits until that can be read.
-    async fn recall(&self) {
+    async fn recall(&self) -> Mutex<Rounds> {
         let content = loop {
             match self.state.load(&SCRUB).await {
                 Ok(content) => break content.unwrap_or_default(),
@@ -138,8 +150,7 @@ impl Scrub {
                 }
             }
         };
-        let rounds = serde_json::from_slice(&content).unwrap_or_default();
-        *self.rounds.lock() = Some(rounds);
+        Mutex::new(serde_json::from_slice(&content).unwrap_or_default())
     }
 
     /// Writes down how far it is.
@@ -157,9 +168,7 @@ impl Scrub {
     }
 
     /// Which round is to be made now, or when to ask again.
-    fn due(&self) -> Due {
-        let mut rounds = self.rounds.lock();
-        let rounds = rounds.get_or_insert_default();
+    fn due(&self, rounds: &mut Rounds) -> Due {
         match (&rounds.now, self.options.every) {
             (Some(round), every) if round.is_urgent || every.is_some() => Due::Now(round.number),
             (_, None) => Due::In(Duration::MAX),
@@ -215,13 +224,14 @@ impl Scrub {
     }
 
     fn current(&self, number: u64) -> Option<Round> {
-        let mut rounds = self.rounds.lock();
-        rounds.as_mut()?.current(number).cloned()
+        self.rounds.get()?.lock().current(number).cloned()
     }
 
-    fn note(&self, number: u64, step: Step, stage: crate::store::Stage) {
-        let mut rounds = self.rounds.lock();
-        if let Some(round) = rounds.as_mut().and_then(|it| it.current(number)) {
+    fn note(&self, number: u64, step: Step, stage: Stage) {
+        let Some(rounds) = self.rounds.get() else {
+            return;
+        };
+        if let Some(round) = rounds.lock().current(number) {
             round.stage = stage;
             round.done.add(step);
         }
@@ -242,10 +252,10 @@ impl Scrub {
     async fn end(&self, number: u64) {
         let damage = self.store.damage();
         {
-            let mut rounds = self.rounds.lock();
-            let Some(rounds) = rounds.as_mut() else {
+            let Some(rounds) = self.rounds.get() else {
                 return;
             };
+            let mut rounds = rounds.lock();
             let Some(round) = rounds.now.take_if(|it| it.number == number) else {
                 return;
             };

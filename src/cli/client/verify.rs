@@ -1,0 +1,176 @@
+//! `larder verify` of a node that runs: it reads everything, and tells what is not whole.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::api::Api;
+use super::connection::Connection;
+use super::failure::Failure;
+use super::output;
+use super::running::run;
+use super::scrub::Scrub;
+use crate::cli::counted::counted;
+use crate::hash::BlobHash;
+use crate::peer_id::PeerId;
+
+/// Where a node is asked for it.
+const PATH: &str = "/api/p2p/scrub";
+/// How often it is asked how far it is.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+/// The most pages of what is not whole, of a thousand each.
+const MOST_PAGES: usize = 100_000;
+
+#[derive(Deserialize)]
+struct Asked {
+    number: u64,
+}
+
+#[derive(Deserialize)]
+struct Looked {
+    scrub: Option<Scrub>,
+    files: u64,
+    blobs: u64,
+    blob_bytes: u64,
+    unsound: Vec<Unsound>,
+    next: Option<BlobHash>,
+}
+
+#[derive(Deserialize)]
+struct Unsound {
+    hash: BlobHash,
+    unreadable: bool,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    peer: Myself,
+}
+
+#[derive(Deserialize)]
+struct Myself {
+    peer_id: PeerId,
+}
+
+/// Whether the node that is asked is there, and is this peer.
+pub(in crate::cli) fn is_peer(connection: &Connection, peer: PeerId) -> anyhow::Result<bool> {
+    let mut is_peer = false;
+    run(connection, |api| {
+        let is_peer = &mut is_peer;
+        async move {
+            let status = api.json::<Status>(api.request(Method::GET, "/api/p2p/status"));
+            *is_peer = status.await.is_ok_and(|it| it.peer.peer_id == peer);
+            Ok(())
+        }
+    })?;
+    Ok(is_peer)
+}
+
+/// Has a node read everything, and prints what is not whole; exit status 1 if anything is.
+pub(in crate::cli) fn verify(connection: &Connection) -> anyhow::Result<ExitCode> {
+    run(connection, |api| async move {
+        let bar = output::bar("everything stored", 0);
+        let unchecked = wait(&api, &bar).await;
+        bar.finish_and_clear();
+        match report(&api, unchecked?, connection.json).await? {
+            0 => Ok(()),
+            _ => Err(Failure::Told(1)),
+        }
+    })
+}
+
+/// Asks for it and waits for its end; returns how much could not be looked at.
+async fn wait(api: &Api, bar: &ProgressBar) -> Result<u64, Failure> {
+    let mut asked = ask(api, bar).await?;
+    loop {
+        let looked: Looked = api.get(PATH, &[]).await?;
+        let scrub = looked.scrub;
+        let scrub = scrub.ok_or(Failure::Nonsense("it does not know how far it is"))?;
+        if let Some(last) = scrub.last.filter(|it| it.number >= asked) {
+            return Ok(last.unchecked);
+        }
+        match scrub.round.filter(|it| it.number >= asked) {
+            Some(round) => {
+                bar.set_length(looked.blob_bytes);
+                bar.set_position(round.bytes);
+            }
+            // It was killed before it had written down that it was asked.
+            None => asked = ask(api, bar).await?,
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+/// Asks for it. A node that is being restarted is waited for.
+async fn ask(api: &Api, bar: &ProgressBar) -> Result<u64, Failure> {
+    let mut again = api.again(bar);
+    loop {
+        match api.json::<Asked>(api.request(Method::POST, PATH)).await {
+            Err(failure) if api.has_answered() && failure.is_of_restart() => {
+                again.wait(failure).await?;
+            }
+            asked => return Ok(asked?.number),
+        }
+    }
+}
+
+/// Prints what is not whole, and returns how much that is.
+async fn report(api: &Api, unchecked: u64, is_json: bool) -> Result<u64, Failure> {
+    let (mut problems, mut after) = (0, None::<BlobHash>);
+    let mut tell = |problem: String| {
+        problems += 1;
+        if is_json {
+            output::json(&json!({ "problem": problem }))
+        } else {
+            output::line(&problem)
+        }
+    };
+    let mut pages = 0..MOST_PAGES;
+    let looked = loop {
+        let behind = after.map(|it| it.to_string());
+        let query: Vec<_> = behind.iter().map(|it| ("after", it.as_str())).collect();
+        let looked: Looked = api.get(PATH, &query).await?;
+        for Unsound { hash, unreadable } in &looked.unsound {
+            tell(match unreadable {
+                true => format!("blob {hash}: the disk does not give it"),
+                false => format!("blob {hash}: damaged or missing, and a file needs it"),
+            })?;
+        }
+        match looked.next {
+            None => break looked,
+            Some(next) if after < Some(next) && pages.next().is_some() => after = Some(next),
+            Some(_) => return Err(Failure::Nonsense("its list does not lead forward")),
+        }
+    };
+    if unchecked > 0 {
+        let contents = counted(unchecked, "part");
+        tell(format!(
+            "not checked: {contents} (the log of the node says why)"
+        ))?;
+    }
+    let Looked {
+        files,
+        blobs,
+        blob_bytes,
+        ..
+    } = looked;
+    if is_json {
+        output::json(
+            &json!({ "files": files, "blobs": blobs, "blob_bytes": blob_bytes,
+            "problems": problems, "left_over": 0 }),
+        )?;
+    } else {
+        output::line(&format!(
+            "{}, {} of {}: {}",
+            counted(files, "file"),
+            counted(blobs, "blob"),
+            counted(blob_bytes, "byte"),
+            counted(problems, "problem")
+        ))?;
+    }
+    Ok(problems)
+}
