@@ -4,6 +4,7 @@
 //! What is found goes the way of all damage: whoever reads the blob remembers and reports it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,24 +69,6 @@ impl Step {
             unchecked: 0,
         }
     }
-
-    /// What an error comes to. Of damage, and of what the disk does not give, whoever has met it
-    /// has told.
-    fn of(error: &StoreError) -> Self {
-        let is_told = match error {
-            StoreError::Blob(BlobError::Damaged { .. }) => true,
-            StoreError::Blob(error) => error.is_unreadable(),
-            _ => false,
-        };
-        if !is_told {
-            let error = with_causes(error);
-            tracing::warn!(error, "something stored could not be read again");
-        }
-        Self {
-            unchecked: u64::from(!is_told),
-            ..Self::default()
-        }
-    }
 }
 
 /// Contents that are not whole.
@@ -105,6 +88,9 @@ pub struct Scrubbing {
     /// Long content that is read now.
     open: Option<Box<dyn Rereading>>,
     has_ended: bool,
+    /// Whether the log was told that something could not be looked at: where a disk is gone, that
+    /// is so of all that was on it.
+    has_told: AtomicBool,
 }
 
 impl Store {
@@ -156,6 +142,7 @@ impl Store {
             contents,
             open: None,
             has_ended: false,
+            has_told: AtomicBool::new(false),
         })
     }
 }
@@ -175,7 +162,28 @@ impl Scrubbing {
             Stage::Contents(at) => self.next_content(at, most).await,
             Stage::Files(after) => self.next_files(after).await,
         };
-        Some(done.unwrap_or_else(|error| Step::of(&error)))
+        Some(done.unwrap_or_else(|error| self.failed(&error)))
+    }
+
+    /// What an error comes to. Of damage, and of what the disk does not give, whoever has met it
+    /// has told.
+    fn failed(&self, error: &StoreError) -> Step {
+        let is_told = match error {
+            StoreError::Blob(BlobError::Damaged { .. }) => true,
+            StoreError::Blob(error) => error.is_unreadable(),
+            _ => false,
+        };
+        if !is_told && !self.has_told.swap(true, Ordering::Relaxed) {
+            let error = with_causes(error);
+            tracing::warn!(
+                error,
+                "something stored, perhaps of much, cannot be read again"
+            );
+        }
+        Step {
+            unchecked: u64::from(!is_told),
+            ..Step::default()
+        }
     }
 
     async fn next_content(&mut self, at: Position, most: u64) -> Result<Step, StoreError> {
@@ -261,7 +269,7 @@ impl Scrubbing {
             blob.prove().await?;
             Ok(Step::whole(blob.size()))
         };
-        looked.await.unwrap_or_else(|error| Step::of(&error))
+        looked.await.unwrap_or_else(|error| self.failed(&error))
     }
 
     /// Looks whether the content of the next files is there.
@@ -276,7 +284,7 @@ impl Scrubbing {
         }
         for record in &files {
             if let Err(error) = self.look_for(&record.file.hash).await {
-                step.add(Step::of(&error));
+                step.add(self.failed(&error));
             }
         }
         Ok(step)

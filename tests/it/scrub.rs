@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::common::content::content;
 use crate::common::forms::uploaded;
+use crate::common::in_memory::InMemory;
 use crate::common::process::{Node, larder, start, until};
 use crate::common::raw_http::get;
 
@@ -106,6 +107,26 @@ fn content_that_is_gone_is_found_though_nobody_asks_for_it() {
     let node = Node::start(&dir, &["--scrub-every", "1s"]);
     until("it is missed", || (damaged(&node) == 1).then_some(()));
     assert!(node.log().contains(hash));
+}
+
+#[test]
+fn what_is_on_a_disk_that_is_not_there_is_not_taken_for_damaged_and_fills_no_log() {
+    let (dir, _) = stored(&[LONG, LONG, LONG]);
+    let blobs = storage(&dir).join("blobs");
+    fs::rename(&blobs, dir.path().join("elsewhere")).unwrap();
+    fs::create_dir(&blobs).unwrap();
+    let node = Node::start(&dir, &["--scrub-every", "1s"]);
+    let last = until("a round ends", || {
+        let last = scrub(&node)["last"].clone();
+        last.is_object().then_some(last)
+    });
+    assert_eq!(
+        (&last["unchecked"], &last["damaged"]),
+        (&json!(3), &json!(0))
+    );
+    assert_eq!(damaged(&node), 0);
+    let told = node.log().matches("cannot be read again").count();
+    assert!(told > 0 && told <= 1 + usize::try_from(rounds(&node)).unwrap());
 }
 
 #[test]
@@ -248,4 +269,19 @@ fn whoever_may_only_read_has_nothing_read() {
     let (lines, status) = verified(&dir, &["--node", &node.url("")]);
     assert_eq!(status, 6, "{lines:?}");
     assert!(scrub(&node)["last"].is_null());
+}
+
+#[tokio::test]
+async fn a_node_that_keeps_its_contents_on_no_disk_says_that_it_reads_none() {
+    let node = InMemory::new();
+    let asked = node.ask("POST", "/api/p2p/scrub", b"").await.unwrap();
+    let told: Value = serde_json::from_slice(&asked.body).unwrap();
+    assert_eq!(
+        (asked.status.as_u16(), &told["code"]),
+        (501, &json!("no_scrub"))
+    );
+    let looked = node.ask("GET", "/api/p2p/scrub", b"").await.unwrap();
+    let looked: Value = serde_json::from_slice(&looked.body).unwrap();
+    assert_eq!(looked["status"], "success");
+    assert!(looked["scrub"].is_null(), "{looked}");
 }
