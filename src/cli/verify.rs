@@ -88,6 +88,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.node.is_some() {
         return client::verify(&arguments.connection());
     }
+    if arguments.token.is_some() || arguments.ca.is_some() {
+        // Also where nobody will be asked: what is given and wrong is a mistake.
+        client::check(&arguments.connection())?;
+    }
     logging::start(&Log::of_warnings());
     keep_private();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;

@@ -103,4 +103,4 @@ pub(super) use peers::Arguments as Peers;
 pub(super) use put::Arguments as Put;
 pub(super) use rm::Arguments as Rm;
 pub(super) use status::Arguments as Status;
-pub(super) use verify::{is_peer, verify};
+pub(super) use verify::{check, is_peer, verify};

@@ -56,6 +56,11 @@ struct Myself {
     peer_id: PeerId,
 }
 
+/// Refuses what no node can be asked with.
+pub(in crate::cli) fn check(connection: &Connection) -> anyhow::Result<ExitCode> {
+    run(connection, |_| async { Ok(()) })
+}
+
 /// Whether the node that is asked is there, and is this peer.
 pub(in crate::cli) fn is_peer(connection: &Connection, peer: PeerId) -> anyhow::Result<bool> {
     let mut is_peer = false;
