@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::experience::{Experience, rate};
 use super::fetcher::Provider;
+use super::places::WINDOWS;
 use super::proven::Proven;
 use super::race::PATIENCE;
 use super::{FetchError, PeerError};
@@ -25,9 +26,9 @@ const WINDOW_BYTES: f64 = (1 << 20) as f64;
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How many are asked at once for one window.
 const ASKED_FOR_ONE: usize = 3;
-/// How many windows are under way for the fastest peer, so that it brings something also while
-/// requests are on their way, and for others as many less as they are slower; one at least.
-const WINDOWS_OF_A_PEER: f64 = 4.0;
+/// How many windows are under way for each peer at least, so that none waits for a request, and at
+/// most, where few share them, so that a far one brings something while requests are on their way.
+const WINDOWS_OF_A_PEER: (usize, usize) = (2, 4);
 /// A peer that is slower than the fastest by more than this gets no windows while that one
 /// serves.
 pub(super) const MUCH_SLOWER: f64 = 8.0;
@@ -52,6 +53,8 @@ struct UnderWay {
     start: u64,
     peer: PeerId,
     since: Instant,
+    /// How many others of that peer were under way then.
+    beside: usize,
     /// How many bytes have come.
     brought: Arc<AtomicU64>,
     abort: AbortHandle,
@@ -148,10 +151,12 @@ impl<T: Send + 'static> Deal<T> {
         let (reading, abort) = abortable(reading);
         let reading = reading.map(move |ended| (start, peer, ended));
         self.running.push(reading.boxed());
+        let beside = self.of(peer).count();
         self.under_way.push(UnderWay {
             start,
             peer,
             since: Instant::now(),
+            beside,
             brought,
             abort,
         });
@@ -188,7 +193,9 @@ impl<T: Send + 'static> Deal<T> {
         match ended {
             Ok(come) => {
                 let brought = own.brought.load(Ordering::Relaxed);
-                let beside = u32::try_from(self.of(peer).count()).unwrap_or(u32::MAX);
+                // Those beside it had as much of what the peer brought.
+                let beside = usize::midpoint(own.beside, self.of(peer).count());
+                let beside = u32::try_from(beside).unwrap_or(u32::MAX);
                 let took = own.since.elapsed() / beside.saturating_add(1);
                 experience.served(peer, brought, took);
                 self.in_vain.clear();
@@ -228,6 +235,11 @@ fn soonest(
     let expected = |it: &Provider| experience.of(it.claim.peer);
     let rates = providers.iter().filter_map(|it| expected(it).rate);
     let fastest = rates.fold(0.0, f64::max);
+    let is_usable = |rate: f64| rate * MUCH_SLOWER >= fastest;
+    let usable = |it: &&Provider| expected(it).rate.is_none_or(is_usable);
+    let (least, most) = WINDOWS_OF_A_PEER;
+    let share = WINDOWS as usize / providers.iter().filter(usable).count().max(1);
+    let share = share.clamp(least, most);
     let (mut best, mut untried) = (None::<(f64, &Provider)>, None);
     let (mut some_serve, mut on_trial) = (false, false);
     for provider in providers {
@@ -235,7 +247,7 @@ fn soonest(
         let (expected, busy) = (expected(provider), under_way(peer));
         // Also of one that was given up before it had brought anything.
         let rate = expected.rate.unwrap_or(fastest);
-        if rate * MUCH_SLOWER < fastest {
+        if !is_usable(rate) {
             continue;
         }
         if !expected.served {
@@ -245,8 +257,8 @@ fn soonest(
             continue;
         }
         some_serve = true;
-        let most = (WINDOWS_OF_A_PEER * rate / fastest).max(1.0);
-        let free = (busy as f64) < most && !but.contains(&peer);
+        let most = if rate * 2.0 < fastest { least } else { share };
+        let free = busy < most && !but.contains(&peer);
         // The windows that it brings share it.
         let rate = rate / (busy + 1) as f64;
         // The first of equals: they come in the order in which they are asked.
@@ -287,13 +299,25 @@ mod tests {
     }
 
     #[test]
-    fn the_faster_a_peer_is_the_more_windows_it_brings_at_once() {
-        let (experience, providers) = (Experience::default(), [1, 2, 3, 4].map(provider));
-        let [fast, half, fifth, much_slower] = providers.each_ref().map(|it| it.claim.peer);
-        for (peer, bytes) in [(fast, 100), (half, 50), (fifth, 20), (much_slower, 12)] {
+    fn all_have_a_share_of_the_windows_and_a_slow_one_no_more_than_the_least() {
+        let (experience, providers) = (Experience::default(), [1, 2, 3].map(provider));
+        let [fast, half, fifth] = providers.each_ref().map(|it| it.claim.peer);
+        for (peer, bytes) in [(fast, 100), (half, 50), (fifth, 20)] {
             experience.served(peer, bytes << 20, SECOND);
         }
-        assert_eq!(dealt(&experience, &providers), [4, 2, 1, 0]);
+        assert_eq!(dealt(&experience, &providers), [2, 2, 2]);
+        let [one, other, slow] = providers;
+        assert_eq!(dealt(&experience, &[one.clone(), other]), [4, 4]);
+        assert_eq!(dealt(&experience, &[one, slow]), [4, 2]);
+    }
+
+    #[test]
+    fn one_that_is_far_slower_brings_none() {
+        let (experience, providers) = (Experience::default(), [1, 2].map(provider));
+        for (provider, bytes) in providers.iter().zip([100, 12]) {
+            experience.served(provider.claim.peer, bytes << 20, SECOND);
+        }
+        assert_eq!(dealt(&experience, &providers), [4, 0]);
     }
 
     #[test]
