@@ -29,6 +29,7 @@ mod connector;
 mod counted;
 mod damage;
 mod depot;
+mod gathering;
 mod long;
 mod multipart;
 mod options;

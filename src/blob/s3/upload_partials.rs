@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::gathering::Gathered;
 use super::multipart::part_bytes;
 use super::part_file::PartFile;
-use super::parts::Gathered;
 use super::upload_parts::UploadParts;
 use super::uploading::Uploading;
 use crate::blob::batch::Batch;

@@ -9,15 +9,13 @@ use bytes::Bytes;
 use object_store::path::Path;
 use uuid::Uuid;
 
-use super::multipart::{UNDER_WAY, part_bytes};
-use super::part_file::PartFile;
-use super::parts::Gathered;
+use super::gathering::{Gathered, Gathering};
+use super::multipart::UNDER_WAY;
 use super::task::Task;
 use super::upload_whole::UploadWhole;
 use super::uploading::Uploading;
-use crate::blob::batch::Batch;
 use crate::blob::{BlobError, Limit, Partial, Proven, Received, Receiving};
-use crate::blocking::{self, Running};
+use crate::blocking;
 use crate::upload_rows::UploadPart;
 
 /// An upload that is gone on with. Nothing of it counts before it is noted in the ledger, and that
@@ -26,11 +24,7 @@ pub(super) struct UploadParts {
     uploading: Arc<Uploading>,
     upload: Uuid,
     limit: Limit,
-    received: u64,
-    /// How many bytes are to come of the part that is gathered.
-    left: u64,
-    batch: Batch,
-    writing: Running<Result<Gathered, BlobError>>,
+    gathering: Gathering,
     /// Those that are in the bucket, without their trees, and the one that is to grow.
     parts: Vec<UploadPart>,
     tail: Option<UploadPart>,
@@ -54,15 +48,12 @@ impl UploadParts {
         for part in &mut parts {
             part.tree = Vec::new();
         }
-        let len = gathered.part.len;
+        let dir = uploading.dir.clone();
         Self {
             uploading,
             upload,
             limit,
-            received: proven.len,
-            left: part_bytes(proven.len - len) - len,
-            batch: Batch::default(),
-            writing: blocking::begin(move || Ok(gathered)),
+            gathering: Gathering::behind(proven.len, gathered, dir),
             parts,
             tail,
             coming: VecDeque::new(),
@@ -73,39 +64,20 @@ impl UploadParts {
 
     async fn push(&mut self, mut piece: Bytes) -> Result<(), BlobError> {
         while !piece.is_empty() {
-            let room = usize::try_from(self.left).unwrap_or(usize::MAX);
-            let taken = piece.split_to(room.min(piece.len()));
-            self.left -= taken.len() as u64;
-            self.received += taken.len() as u64;
-            self.batch.push(taken);
-            if self.left == 0 {
+            self.gathering.take(&mut piece).await?;
+            if self.gathering.is_full() {
                 self.send().await?;
-            } else if self.batch.is_full() {
-                self.write().await?;
             }
         }
         Ok(())
     }
 
-    async fn write(&mut self) -> Result<(), BlobError> {
-        let gathered = (&mut self.writing).await?;
-        let batch = std::mem::take(&mut self.batch);
-        self.writing = blocking::begin(move || gathered.append(&batch));
-        Ok(())
-    }
-
     /// Sends the part that is full.
     async fn send(&mut self) -> Result<(), BlobError> {
-        self.write().await?;
-        let Gathered { part, hasher } = (&mut self.writing).await?;
-        let start = self.received - part.len;
-        let whole = self.part(start, part.len, hasher.values_from(start))?;
-        let dir = self.uploading.dir.clone();
-        self.writing = blocking::begin(move || {
-            let part = PartFile::create(&dir)?;
-            Ok(Gathered { part, hasher })
-        });
-        self.left = part_bytes(self.received);
+        let end = self.gathering.received();
+        let tree = |it: &Gathered| it.hasher.values_from(end - it.part.len);
+        let (part, tree) = self.gathering.next_part(tree).await?;
+        let whole = self.part(end - part.len, part.len, tree)?;
         while !self.coming.is_empty() && self.under_way() + whole.size > UNDER_WAY {
             self.wait().await?;
         }
@@ -133,6 +105,11 @@ impl UploadParts {
 
     fn under_way(&self) -> u64 {
         self.coming.iter().map(|(part, _)| part.size).sum()
+    }
+
+    /// Up to where whole parts are in the bucket.
+    fn parts_end(&self) -> u64 {
+        self.parts.last().map_or(0, |it| it.start + it.size)
     }
 
     /// Waits until the first of those on their way is there, and has it count once it is saved.
@@ -164,18 +141,16 @@ impl UploadParts {
 
     /// Has what is behind the last whole part be in the bucket, too.
     async fn put_tail(&mut self) -> Result<(), BlobError> {
-        let gathered = (&mut self.writing).await?;
-        let _room = self.uploading.depot.room_to_send(gathered.part.len).await;
-        let read = blocking::run(move || {
-            let bytes = gathered.part.bytes()?;
+        let len = self.gathering.received() - self.parts_end();
+        let _room = self.uploading.depot.room_to_send(len).await;
+        let read = self.gathering.look(|gathered| {
             let hash = gathered.hasher.clone().finish().hash();
-            Ok::<_, BlobError>((gathered, bytes, hash))
+            Ok((gathered.part.bytes()?, hash))
         });
-        let (gathered, bytes, hash) = read.await?;
-        self.writing = blocking::begin(move || Ok(gathered));
+        let (bytes, hash) = read.await?;
         let size = bytes.len() as u64;
         if size > 0 {
-            let tail = self.part(self.received - size, size, Vec::new())?;
+            let tail = self.part(self.gathering.received() - size, size, Vec::new())?;
             let depot = &self.uploading.depot;
             let key = self.uploading.key(self.upload, &tail);
             depot.bucket.put(&key, bytes).await?;
@@ -183,14 +158,14 @@ impl UploadParts {
             self.uploading.ledger.note(self.upload, vec![tail.clone()]);
             self.tail = Some(tail);
         }
-        let len = self.received;
+        let len = self.gathering.received();
         self.proven = Proven { len, hash };
         Ok(())
     }
 
     async fn whole(mut self) -> Result<Box<dyn Received>, BlobError> {
         self.sync().await?;
-        let hasher = self.writing.await?.hasher;
+        let hasher = self.gathering.finish().await?.hasher;
         let turn = self.uploading.ledger.turn(self.upload);
         let turn = turn.ok_or_else(|| taken_over(self.upload))?;
         self.parts.extend(self.tail);
@@ -211,7 +186,8 @@ fn taken_over(upload: Uuid) -> BlobError {
 #[async_trait]
 impl Receiving for UploadParts {
     async fn write(&mut self, piece: Bytes) -> Result<(), BlobError> {
-        self.limit.check(self.received + piece.len() as u64)?;
+        self.limit
+            .check(self.gathering.received() + piece.len() as u64)?;
         self.push(piece).await
     }
 
@@ -223,7 +199,7 @@ impl Receiving for UploadParts {
 #[async_trait]
 impl Partial for UploadParts {
     fn received(&self) -> u64 {
-        self.received
+        self.gathering.received()
     }
 
     /// Only what is in the bucket counts for whoever goes on elsewhere.
@@ -231,22 +207,21 @@ impl Partial for UploadParts {
         while self.coming.front().is_some_and(|(_, put)| put.is_over()) {
             self.wait().await?;
         }
-        let len = self.parts.last().map_or(0, |it| it.start + it.size);
+        let len = self.parts_end();
         if len > self.proven.len {
-            let gathered = (&mut self.writing).await?;
-            let hash = gathered.hasher.hash_of_first(len);
-            self.writing = blocking::begin(move || Ok(gathered));
+            let look = move |it: &Gathered| Ok(it.hasher.hash_of_first(len));
+            let hash = self.gathering.look(look).await?;
             self.proven = hash.map_or(self.proven, |hash| Proven { len, hash });
         }
         Ok(self.proven)
     }
 
     async fn sync(&mut self) -> Result<Proven, BlobError> {
-        self.write().await?;
+        self.gathering.write().await?;
         while !self.coming.is_empty() {
             self.wait().await?;
         }
-        if self.proven.len < self.received {
+        if self.proven.len < self.gathering.received() {
             self.put_tail().await?;
         }
         Ok(self.proven)
