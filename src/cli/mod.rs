@@ -29,6 +29,7 @@ mod state;
 mod statuses;
 mod stop;
 mod storage;
+mod summary;
 mod token;
 mod verify;
 

@@ -4,20 +4,20 @@ use std::collections::BTreeSet;
 use std::env::temp_dir;
 use std::fmt::Display;
 use std::io::{self, Write, stdout};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::client::Connection;
+use super::client::{Connection, Credentials};
 use super::counted::counted;
 use super::problems::OTHERS;
 use super::storage::{ADVICE, Storage, keep_private, unchecked};
+use super::summary::Summary;
 use super::{client, logging};
 use crate::base_url::BaseUrl;
-use crate::config::{Log, Secret};
+use crate::config::Log;
 use crate::index::local::IndexFinding;
 use crate::index::{Damage, Totals};
 use crate::peer::identity::Identity;
@@ -33,25 +33,13 @@ pub(super) struct Arguments {
     #[command(flatten)]
     storage: Storage,
 
-    /// The running node to ask, in place of looking at a storage directory: a host, at port 5004
-    /// unless it has another behind a colon, or a URL.
+    /// The running node to ask, with a token that has the right to write, in place of looking at a
+    /// storage directory: a host, at port 5004 unless it has another behind a colon, or a URL.
     #[arg(long, value_name = "URL", value_parser = client::node_url)]
     node: Option<BaseUrl>,
 
-    /// Token of that node, with the right to write. Other users of this machine see arguments, but
-    /// not the environment.
-    #[arg(
-        long,
-        env = "LARDER_TOKEN",
-        value_name = "TOKEN",
-        hide_env_values = true
-    )]
-    token: Option<Secret>,
-
-    /// File of certificates (PEM) of authorities that vouch for an https node, beside those
-    /// that this system knows.
-    #[arg(long, env = "LARDER_CA", value_name = "FILE")]
-    ca: Option<PathBuf>,
+    #[command(flatten)]
+    credentials: Credentials,
 
     /// Print JSON, one object a line: each problem and what is left over, and counts at the end.
     #[arg(long)]
@@ -65,8 +53,7 @@ impl Arguments {
 
     /// How the node is asked that is named, or the one that the settings here are of.
     fn connection(&self) -> Connection {
-        let (token, ca) = (self.token.clone(), self.ca.clone());
-        Connection::new(self.node.clone(), token, ca, self.json)
+        Connection::new(self.node.clone(), self.credentials.clone(), self.json)
     }
 
     /// Has the node check everything that has the storage directory in use, where that is the one
@@ -88,7 +75,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.node.is_some() {
         return client::verify(&arguments.connection());
     }
-    if arguments.token.is_some() || arguments.ca.is_some() {
+    if arguments.credentials.is_given() {
         // Also where nobody will be asked: what is given and wrong is a mistake.
         client::check(&arguments.connection())?;
     }
@@ -110,24 +97,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         blob_bytes,
         ..
     } = totals;
-    if arguments.json {
-        print(
-            &json!({ "files": files, "blobs": blobs, "blob_bytes": blob_bytes,
-            "problems": problems, "left_over": left_over }),
-        )?;
-    } else {
-        let left = match left_over {
-            0 => String::new(),
-            count => format!(", {count} left over"),
-        };
-        print(&format!(
-            "{}, {} of {}: {}{left}",
-            counted(files, "file"),
-            counted(blobs, "blob"),
-            counted(blob_bytes, "byte"),
-            counted(problems, "problem")
-        ))?;
-    }
+    let summary = Summary {
+        files,
+        blobs,
+        blob_bytes,
+        problems,
+        left_over,
+    };
+    print(&summary.told(arguments.json))?;
     for advice in advice {
         client::say(advice);
     }

@@ -21,6 +21,17 @@ pub(in crate::cli) struct Connection {
     )]
     node: Option<BaseUrl>,
 
+    #[command(flatten)]
+    credentials: Credentials,
+
+    /// Print JSON, one object a line.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What a node and whoever asks it show each other.
+#[derive(clap::Args, Clone)]
+pub(in crate::cli) struct Credentials {
     /// Token of that node. Other users of this machine see arguments, but not the environment.
     #[arg(
         long,
@@ -34,10 +45,6 @@ pub(in crate::cli) struct Connection {
     /// that this system knows.
     #[arg(long, env = "LARDER_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
-
-    /// Print JSON, one object a line.
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 /// Reads what names a node. What is empty is most likely a variable that was to be unset.
@@ -58,18 +65,19 @@ pub(super) struct Target {
     pub(super) own_certificate: Option<PathBuf>,
 }
 
+impl Credentials {
+    /// Whether there are any.
+    pub(in crate::cli) fn is_given(&self) -> bool {
+        self.token.is_some() || self.ca.is_some()
+    }
+}
+
 impl Connection {
     /// A connection to the node that is named, or to that of the settings here.
-    pub(in crate::cli) fn new(
-        node: Option<BaseUrl>,
-        token: Option<Secret>,
-        ca: Option<PathBuf>,
-        json: bool,
-    ) -> Self {
+    pub(in crate::cli) fn new(node: Option<BaseUrl>, credentials: Credentials, json: bool) -> Self {
         Self {
             node,
-            token,
-            ca,
+            credentials,
             json,
         }
     }
@@ -77,7 +85,7 @@ impl Connection {
     /// The node that is named, or the one that the settings here are of, with their token, which
     /// goes to no other. Blocks.
     pub(super) fn target(&self) -> Result<Target, WrongSetting> {
-        let (token, ca) = (self.token.clone(), self.ca.clone());
+        let Credentials { token, ca } = self.credentials.clone();
         if let Some(node) = self.node.clone() {
             let (node, own_certificate) = certified(node);
             return Ok(Target {

@@ -93,7 +93,7 @@ pub(super) const EXIT_STATUS_OF_LS: &str = exit_status!("  3  no such file there
 /// That of commands that are asked for no file.
 pub(super) const EXIT_STATUS_OF_LISTS: &str = exit_status!();
 
-pub(super) use connection::{Connection, written as node_url};
+pub(super) use connection::{Connection, Credentials, written as node_url};
 pub(super) use get::Arguments as Get;
 pub(super) use info::Arguments as Info;
 pub(super) use keep::Arguments as Keep;

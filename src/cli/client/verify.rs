@@ -15,6 +15,7 @@ use super::output;
 use super::running::run;
 use super::scrub::Scrub;
 use crate::cli::counted::counted;
+use crate::cli::summary::Summary;
 use crate::hash::BlobHash;
 use crate::peer_id::PeerId;
 
@@ -163,19 +164,13 @@ async fn report(api: &Api, unchecked: u64, is_json: bool) -> Result<u64, Failure
         blob_bytes,
         ..
     } = looked;
-    if is_json {
-        output::json(
-            &json!({ "files": files, "blobs": blobs, "blob_bytes": blob_bytes,
-            "problems": problems, "left_over": 0 }),
-        )?;
-    } else {
-        output::line(&format!(
-            "{}, {} of {}: {}",
-            counted(files, "file"),
-            counted(blobs, "blob"),
-            counted(blob_bytes, "byte"),
-            counted(problems, "problem")
-        ))?;
-    }
+    let summary = Summary {
+        files,
+        blobs,
+        blob_bytes,
+        problems,
+        left_over: 0,
+    };
+    output::line(&summary.told(is_json))?;
     Ok(problems)
 }
