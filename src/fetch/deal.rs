@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
 
-use super::experience::{Experience, rate};
+use super::experience::{Expected, Experience, rate};
 use super::fetcher::Provider;
 use super::places::WINDOWS;
 use super::proven::Proven;
@@ -232,24 +232,23 @@ fn soonest(
     under_way: impl Fn(PeerId) -> usize,
     but: &[PeerId],
 ) -> Option<Provider> {
-    let expected = |it: &Provider| experience.of(it.claim.peer);
-    let rates = providers.iter().filter_map(|it| expected(it).rate);
+    let expected = providers.iter().map(|it| experience.of(it.claim.peer));
+    let expected: Vec<_> = expected.collect();
+    let rates = expected.iter().filter_map(|it| it.rate);
     let fastest = rates.fold(0.0, f64::max);
-    let is_usable = |rate: f64| rate * MUCH_SLOWER >= fastest;
-    let usable = |it: &&Provider| expected(it).rate.is_none_or(is_usable);
+    let is_usable = |it: &Expected| it.rate.is_none_or(|rate| rate * MUCH_SLOWER >= fastest);
     let (least, most) = WINDOWS_OF_A_PEER;
-    let share = WINDOWS as usize / providers.iter().filter(usable).count().max(1);
-    let share = share.clamp(least, most);
+    let usable = expected.iter().filter(|it| is_usable(it)).count();
+    let share = (WINDOWS as usize / usable.max(1)).clamp(least, most);
     let (mut best, mut untried) = (None::<(f64, &Provider)>, None);
     let (mut some_serve, mut on_trial) = (false, false);
-    for provider in providers {
-        let peer = provider.claim.peer;
-        let (expected, busy) = (expected(provider), under_way(peer));
+    for (provider, expected) in providers.iter().zip(&expected) {
         // Also of one that was given up before it had brought anything.
-        let rate = expected.rate.unwrap_or(fastest);
-        if !is_usable(rate) {
+        if !is_usable(expected) {
             continue;
         }
+        let peer = provider.claim.peer;
+        let busy = under_way(peer);
         if !expected.served {
             on_trial |= busy > 0;
             let free = busy == 0 && !but.contains(&peer);
@@ -257,6 +256,7 @@ fn soonest(
             continue;
         }
         some_serve = true;
+        let rate = expected.rate.unwrap_or(fastest);
         let most = if rate * 2.0 < fastest { least } else { share };
         let free = busy < most && !but.contains(&peer);
         // The windows that it brings share it.
