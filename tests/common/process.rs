@@ -98,6 +98,13 @@ impl Node {
         std::fs::read_to_string(self.dir.join("log")).unwrap()
     }
 
+    /// The lines of its log that tell of what an operator should see to.
+    pub(crate) fn complaints(&self) -> String {
+        let log = self.log();
+        let complains = |line: &&str| line.contains(" WARN ") || line.contains("ERROR ");
+        log.lines().filter(complains).collect::<Vec<_>>().join("\n")
+    }
+
     /// The id of its process.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()

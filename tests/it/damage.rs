@@ -483,11 +483,8 @@ fn is_out_of_reach_until_it_is_mended(world: &World, at: impl Fn(&World) -> Path
     uploaded(world.node.address, "b.bin", &world.bytes);
     drop(failing);
     // Nobody says of what cannot be read what it is.
-    assert!(
-        !world.node.log().contains("damaged"),
-        "{}",
-        world.node.log()
-    );
+    let complaints = world.node.complaints();
+    assert!(!complaints.contains("damaged"), "{complaints}");
     world.assert_whole("written anew");
     world.assert_found(0, 0);
 }

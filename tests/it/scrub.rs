@@ -159,7 +159,7 @@ fn a_round_goes_on_where_it_was_when_the_node_was_killed() {
     // By the log, since whoever asks the node is served before that.
     until("the round ends", || {
         node.log()
-            .contains("everything stored was read")
+            .contains("the scrub has come to its end")
             .then_some(())
     });
     let last = scrub(&node)["last"].clone();

@@ -114,7 +114,8 @@ fn what_cannot_be_read_for_want_of_open_files_is_neither_unknown_nor_damaged() {
     let answer = get(node.address, &kept, &[]);
     assert_eq!((answer.status, answer.body), (200, content(1, LONG)));
     assert!(!dir.path().join("peer_storage/damaged").exists());
-    assert!(!node.log().contains("damaged"), "{}", node.log());
+    let complaints = node.complaints();
+    assert!(!complaints.contains("damaged"), "{complaints}");
     node.stop();
 }
 

@@ -270,7 +270,7 @@ impl Scrub {
                 unchecked,
                 damaged = damage.known,
                 unreadable = damage.unreadable,
-                "everything stored was read"
+                "the scrub has come to its end"
             );
             rounds.last = Some(Ended {
                 number,
