@@ -17,7 +17,7 @@ use crate::peer::client::{Client, ClientError};
 use crate::peer::discovery::{self, discover};
 use crate::peer::greeting::say_goodbye;
 use crate::peer::identity::Identity;
-use crate::peer::known_peers;
+use crate::peer::known_peers::{self, KnownPeers};
 use crate::peer::membership::{Certificate, Channel};
 use crate::peer::network::Network;
 use crate::peer::reach::Reach;
@@ -115,7 +115,7 @@ const ARCHIVES: usize = 4;
 /// A node, as the surfaces see it.
 pub struct Node {
     store: Store,
-    state: Arc<dyn SmallState>,
+    known_peers: KnownPeers,
     peer_id: PeerId,
     network: Arc<Network>,
     fetcher: Arc<Fetcher>,
@@ -161,9 +161,13 @@ impl Node {
         let (files, states) = (store.clone(), Arc::clone(&state));
         let pausing = Arc::clone(&connections);
         let scrub = Scrub::new(files, states, pausing, options.scrub.clone());
+        let known_peers = match store.peers() {
+            Some(rows) => KnownPeers::Shared(rows),
+            None => KnownPeers::Own(state),
+        };
         Ok(Self {
             store,
-            state,
+            known_peers,
             peer_id,
             network,
             fetcher,
@@ -195,7 +199,7 @@ impl Node {
             let _ = self.uploads.recall().await;
             let _ = self.keeper.recall().await;
         }
-        let recalling = known_peers::recall(&self.network, &*self.state);
+        let recalling = known_peers::recall(&self.network, &self.known_peers);
         let has_recalled = timeout(RECALLING, recalling).await.is_ok();
         let background = self.start_background_work(has_recalled);
         let (leaving, left) = oneshot::channel();
@@ -217,7 +221,7 @@ impl Node {
         // Aborts what is left of it.
         drop(background);
         self.scrub.save().await;
-        known_peers::write_down(&self.network, &*self.state).await;
+        known_peers::write_down(&self.network, &self.known_peers).await;
         self.store.close().await
     }
 
@@ -235,9 +239,8 @@ impl Node {
         tasks.spawn(Arc::clone(&self.keeper).run());
         tasks.spawn(Arc::clone(&self.uploads).run());
         tasks.spawn(Arc::clone(&self.scrub).run());
-        let state = Arc::clone(&self.state);
-        let network = Arc::clone(&self.network);
-        tasks.spawn(discover(network, options, state, has_recalled));
+        let (network, known) = (Arc::clone(&self.network), self.known_peers.clone());
+        tasks.spawn(discover(network, options, known, has_recalled));
         tasks
     }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::asking::Asking;
 use super::greeting::{SAMPLE, ask_bootstrap, ask_peer, ask_whether_reached};
-use super::known_peers;
+use super::known_peers::{self, KnownPeers};
 use super::mdns::{self, Mdns, Neighbour};
 use super::moved::{Words, tell_the_copy};
 use super::network::Network;
@@ -23,7 +23,6 @@ use super::turns::{Claim, in_turn};
 use super::unanswered::{self, Named};
 use crate::base_url::BaseUrl;
 use crate::open_files;
-use crate::small_state::SmallState;
 
 /// The longest pause after failures, in periods.
 const MAX_PAUSE: u32 = 8;
@@ -72,17 +71,17 @@ impl Default for Options {
     }
 }
 
-/// Looks for peers and asks them what they hold, for ever; keeps the known ones in `state`, of
+/// Looks for peers and asks them what they hold, for ever; keeps the known ones in `known`, of
 /// which those known before are [recalled](known_peers::recall) first unless that was done.
 pub async fn discover(
     network: Arc<Network>,
     options: Options,
-    state: Arc<dyn SmallState>,
+    known: KnownPeers,
     has_recalled: bool,
 ) {
     let mut tasks = JoinSet::new();
     if !has_recalled {
-        known_peers::recall(&network, &*state).await;
+        known_peers::recall(&network, &known).await;
     }
     let (mut bootstrap, mut mdns) = (options.bootstrap, options.mdns);
     if !network.client.reach().tells() {
@@ -105,7 +104,7 @@ pub async fn discover(
     tasks.spawn(tell_where_it_is(network.clone(), options.every));
     tasks.spawn(tell_its_copy(network.clone(), options.every));
     tasks.spawn(look_whether_reached(network.clone(), options.every));
-    tasks.spawn(tidy(network, options.every, state));
+    tasks.spawn(tidy(network, options.every, known));
     while tasks.join_next().await.is_some() {}
 }
 
@@ -284,7 +283,7 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 /// Forgets silent peers, and writes down those that have answered, for ever.
-async fn tidy(network: Arc<Network>, every: Duration, state: Arc<dyn SmallState>) {
+async fn tidy(network: Arc<Network>, every: Duration, known: KnownPeers) {
     loop {
         tokio::time::sleep(every.min(WRITE_EVERY)).await;
         // What was told long ago counts no longer, which is told whoever waits for that.
@@ -294,7 +293,7 @@ async fn tidy(network: Arc<Network>, every: Duration, state: Arc<dyn SmallState>
             log.tell(|left_out| tracing::info!(%id, left_out, "forgot a silent peer"));
             network.directory.forget(id);
         }
-        known_peers::write_down(&network, &*state).await;
+        known_peers::write_down(&network, &known).await;
     }
 }
 

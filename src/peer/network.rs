@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, watch};
@@ -59,11 +59,19 @@ pub struct Network {
     pub(super) log: PeerLog,
     /// Whose clocks were told to differ from this machine's.
     clocks: Mutex<HashSet<Key>>,
-    /// Which peers are written down, and where they are; None before it is known who was written
-    /// down earlier, which is not to be lost.
-    pub(super) written: AsyncMutex<Option<Vec<(PeerId, BaseUrl)>>>,
+    /// Which peers are written down; None before it is known who was written down earlier, which is
+    /// not to be lost.
+    pub(super) written: AsyncMutex<Option<Written>>,
     /// Set when this node stops: from then on it registers nowhere.
     leaving: AtomicBool,
+}
+
+/// Which peers were written down last.
+pub(super) struct Written {
+    /// Which, and where they are.
+    pub(super) places: Vec<(PeerId, BaseUrl)>,
+    /// When; None before any were.
+    pub(super) at: Option<Instant>,
 }
 
 /// What the log tells of peers, which come and go as often as somebody likes.

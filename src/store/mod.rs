@@ -12,6 +12,7 @@ use crate::blob::{BlobBackend, BlobError, Partials, Purpose};
 use crate::disk::Durability;
 use crate::hash::BlobHash;
 use crate::index::{IndexBackend, Totals};
+use crate::peer_rows::PeerRows;
 use crate::record::{FileId, FileRecord};
 use crate::revision::Revision;
 use crate::upload_rows::Ledger;
@@ -118,6 +119,8 @@ pub struct Store {
     is_shared: bool,
     /// The uploads in parts that other nodes have, too.
     ledger: Option<Arc<Ledger>>,
+    /// The peers that other nodes know, too.
+    peers: Option<Arc<dyn PeerRows>>,
 }
 
 impl Store {
@@ -155,6 +158,7 @@ impl Store {
             was_damaged: false,
             is_shared: false,
             ledger: None,
+            peers: None,
         }
     }
 
@@ -183,6 +187,11 @@ impl Store {
     /// The uploads in parts that other nodes go on with, too; None where none does.
     pub fn ledger(&self) -> Option<Arc<Ledger>> {
         self.ledger.clone()
+    }
+
+    /// The peers that other nodes know, too; None where no other has this store.
+    pub fn peers(&self) -> Option<Arc<dyn PeerRows>> {
+        self.peers.clone()
     }
 
     /// The content of this purpose that has come in part.

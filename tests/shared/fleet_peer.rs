@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use crate::common::peers::{key_also_at, peer_id, reaches};
+use crate::common::peers::{key_also_at, peer_id, reaches, until_knows};
 use crate::common::process::{Node, until};
 use crate::common::raw_http::get;
 use crate::nodes::start_with;
-use crate::postgres::Server;
+use crate::postgres::{Server, connect, eventually, number};
 use crate::seaweed::Seaweed;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,4 +57,44 @@ async fn nodes_of_one_peer_at_several_addresses_are_not_taken_for_copies_of_each
         assert!(!node.log().contains("another node has this node's key"));
         node.stop();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_new_begins_with_the_peers_that_those_before_it_have_met() {
+    let (database, store) = (Server::start(), Seaweed::start().await);
+    let url = database.database("one").await;
+    let dirs = [(); 4].map(|()| tempfile::tempdir().unwrap());
+    let often = ["--discover-every", "1"];
+    let others = [&dirs[0], &dirs[1]].map(|dir| Node::start(dir, &often));
+    let named = format!("{},{}", others[0].url(""), others[1].url(""));
+    let first = [&often[..], &["--peer", &named]].concat();
+    let first = start_with(&dirs[2], &url, &store, &first);
+    let client = connect(&url).await;
+    let known = "SELECT count(*) FROM larder.known_peers";
+    eventually(async || number(&client, known).await == 2).await;
+    first.kill();
+    // Nobody tells it of any, and none of them could.
+    let second = start_with(&dirs[3], &url, &store, &often);
+    for other in &others {
+        let id = peer_id(other.address);
+        until("it reaches whom it was told of", || {
+            reaches(second.address, &id).then_some(())
+        });
+    }
+    until_knows(second.address, 2);
+    second.stop();
+    let [gone, stays] = others;
+    let silent = peer_id(gone.address);
+    gone.stop();
+    // Who has been silent for an hour is none any more.
+    let silence = "UPDATE larder.known_peers SET heard = now() - interval '61 min' WHERE id = $1";
+    let changed = client.execute(silence, &[&silent.as_bytes()]).await;
+    assert_eq!(changed.unwrap(), 1);
+    let third = start_with(&dirs[3], &url, &store, &often);
+    let id = peer_id(stays.address);
+    until("it reaches the other", || {
+        reaches(third.address, &id).then_some(())
+    });
+    eventually(async || number(&client, known).await == 1).await;
+    third.stop();
 }

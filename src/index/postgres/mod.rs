@@ -25,10 +25,12 @@ use super::{Content, Elsewhere, Garbage, Held, IndexBackend, IndexError, Intent,
 use crate::hash::BlobHash;
 use crate::health::Health;
 use crate::metrics::servers::DatabaseRequests;
+use crate::peer_rows::PeerRows;
 use crate::place::Place;
 use crate::record::{FileId, FileRecord, NewFile};
 use crate::upload_rows::UploadRows;
 
+mod asked;
 mod batch;
 mod failure;
 mod fleet_key;
@@ -36,6 +38,7 @@ mod holds;
 mod intents;
 mod link;
 mod look;
+mod peers;
 mod places;
 mod plan;
 mod rows;
@@ -49,7 +52,7 @@ mod writer;
 use holds::Holds;
 use link::{Link, Links, Server, Session, Values};
 use places::Places;
-use rows::{Heads, content_columns, heads_columns, record_columns};
+use rows::{Heads, content_columns, heads_columns, most, record_columns};
 use seen::Seen;
 use shared::Shared;
 use tls::Tls;
@@ -242,6 +245,11 @@ impl PostgresIndex {
         Arc::new(uploads::Uploads(Arc::clone(&self.shared)))
     }
 
+    /// The peers that all nodes know.
+    pub fn peers(&self) -> Arc<dyn PeerRows> {
+        Arc::new(peers::Peers(Arc::clone(&self.shared)))
+    }
+
     /// What was asked of the database.
     pub fn requests(&self) -> Arc<DatabaseRequests> {
         Arc::clone(&self.counted)
@@ -325,10 +333,6 @@ impl PostgresIndex {
         }
         Ok(content)
     }
-}
-
-fn most(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 #[async_trait]

@@ -147,3 +147,8 @@ pub(super) fn name_key(name: &str) -> Uuid {
     let (half, _) = hash.as_bytes().split_at(16);
     Uuid::from_slice(half).unwrap_or_default()
 }
+
+/// A limit as statements have it.
+pub(super) fn most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

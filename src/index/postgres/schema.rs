@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use super::failure::Failure;
 
 /// What is done to a database of each version, one after the other; the first makes it.
-const MIGRATIONS: [(i32, &str); 4] = [
+const MIGRATIONS: [(i32, &str); 5] = [
     (
         1,
         include_str!("../../../migrations/postgres/0001_first_schema.sql"),
@@ -22,10 +22,14 @@ const MIGRATIONS: [(i32, &str); 4] = [
         4,
         include_str!("../../../migrations/postgres/0004_uploads_that_end.sql"),
     ),
+    (
+        5,
+        include_str!("../../../migrations/postgres/0005_known_peers.sql"),
+    ),
 ];
 
 /// The version of the tables that this larder writes, and knows.
-const VERSION: i32 = 4;
+const VERSION: i32 = 5;
 
 /// Which lock all take who bring tables up.
 const LOCK: i64 = 0x6c61_7264_6572;

@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::asked::ask;
 use super::failure::Failure;
 use super::link::Values;
-use super::rows::{self, value};
+use super::rows::{self, most, value};
 use super::shared::Shared;
 use crate::hash::BlobHash;
-use crate::index::IndexError;
 use crate::unavailable::Unavailable;
 use crate::upload_rows::{Added, NewRow, UploadPart, UploadRow, UploadRows, UploadTurn};
 
@@ -105,25 +105,7 @@ impl Uploads {
         values: Values<'_>,
         read: fn(&Row) -> Result<T, Failure>,
     ) -> Result<Vec<T>, Unavailable> {
-        let Self(shared) = self;
-        let rows = shared.links.query(sql, values).await.map_err(unavailable)?;
-        let read: Result<Vec<T>, _> = rows.iter().map(read).collect();
-        read.map_err(|it| unavailable(shared.links.told(it)))
-    }
-}
-
-/// Whoever asks comes again, whatever it is that fails.
-fn unavailable(error: IndexError) -> Unavailable {
-    match error {
-        IndexError::Unavailable(error) => error,
-        error => {
-            tracing::error!(%error, "the rows of uploads are of no use");
-            Unavailable {
-                what: "the database".to_owned(),
-                retry: SETTLED,
-                source: Arc::new(error),
-            }
-        }
+        ask(&self.0, sql, values, read).await
     }
 }
 
@@ -156,10 +138,6 @@ fn row(row: &Row) -> Result<UploadRow, Failure> {
         file,
         joined: value(row, "joined")?,
     })
-}
-
-fn most(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 #[async_trait]

@@ -9,7 +9,7 @@
 
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::prefix::{Crowds, Key, Prefix};
 use super::registration::{Checked, Registration};
@@ -369,6 +369,11 @@ impl Registry {
         let peers = self.peers.lock();
         let proven = peers.values().filter(|it| it.proven);
         proven.map(|it| it.peer.clone()).collect()
+    }
+
+    /// After how long of silence those are forgotten that have answered.
+    pub fn forget_after(&self) -> Duration {
+        self.options.forget_after
     }
 
     /// The peers that have answered.

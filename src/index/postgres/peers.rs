@@ -1,0 +1,67 @@
+//! The peers that all nodes know. Each statement does no harm where it is carried out twice, since
+//! its answer was lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+
+use super::asked::ask;
+use super::failure::Failure;
+use super::link::Values;
+use super::rows::{most, value};
+use super::shared::Shared;
+use crate::peer_rows::{PeerRow, PeerRows};
+use crate::unavailable::Unavailable;
+
+/// In one order whoever locks them.
+const SAVE: &str = "INSERT INTO known_peers (id, heard, registration) \
+     SELECT it.id, now() - make_interval(secs => it.age), it.registration \
+     FROM unnest($1::bytea[], $2::float8[], $3::bytea[]) AS it(id, age, registration) ORDER BY it.id \
+     ON CONFLICT (id) DO UPDATE SET heard = excluded.heard, registration = excluded.registration \
+     WHERE excluded.heard > known_peers.heard";
+const FORGET: &str = "DELETE FROM known_peers WHERE id IN ( \
+         SELECT id FROM known_peers WHERE heard < now() - make_interval(secs => $1) \
+         UNION ALL \
+         (SELECT id FROM known_peers ORDER BY heard DESC OFFSET $2))";
+const LOAD: &str = "SELECT id, extract(epoch FROM now() - heard)::float8 AS age, registration \
+     FROM known_peers ORDER BY heard DESC";
+
+/// The peers of a database.
+pub(super) struct Peers(pub(super) Arc<Shared>);
+
+fn peer(row: &Row) -> Result<PeerRow, Failure> {
+    let id: &[u8] = value(row, "id")?;
+    let id = std::str::from_utf8(id).ok().and_then(|it| it.parse().ok());
+    let age: f64 = value(row, "age")?;
+    Ok(PeerRow {
+        id: id.ok_or_else(|| Failure::Odd("a peer has no id".to_owned()))?,
+        age: Duration::try_from_secs_f64(age).unwrap_or_default(),
+        registration: value(row, "registration")?,
+    })
+}
+
+#[async_trait]
+impl PeerRows for Peers {
+    async fn save(
+        &self,
+        known: &[PeerRow],
+        forgotten: Duration,
+        at_most: usize,
+    ) -> Result<(), Unavailable> {
+        let ids: Vec<_> = known.iter().map(|it| it.id.to_string()).collect();
+        let ids: Vec<_> = ids.iter().map(String::as_bytes).collect();
+        let ages: Vec<_> = known.iter().map(|it| it.age.as_secs_f64()).collect();
+        let told: Vec<_> = known.iter().map(|it| &it.registration[..]).collect();
+        let Self(shared) = self;
+        let saved: Values<'_> = &[&ids, &ages, &told];
+        ask(shared, SAVE, saved, |_| Ok(())).await?;
+        let values: Values<'_> = &[&forgotten.as_secs_f64(), &most(at_most)];
+        ask(shared, FORGET, values, |_| Ok(())).await.map(drop)
+    }
+
+    async fn load(&self) -> Result<Vec<PeerRow>, Unavailable> {
+        ask(&self.0, LOAD, &[], peer).await
+    }
+}
