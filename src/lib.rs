@@ -50,6 +50,7 @@ mod causes;
 pub mod client_key;
 pub mod hash;
 pub mod health;
+pub mod keep_rows;
 pub mod metrics;
 mod name_form;
 #[cfg(feature = "node")]
@@ -65,6 +66,7 @@ mod room;
 #[cfg(feature = "node")]
 mod safe_name;
 mod text_form;
+pub mod turn;
 pub mod unavailable;
 pub mod upload_rows;
 // Floor 1: backends

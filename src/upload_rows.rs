@@ -14,19 +14,11 @@ use uuid::Uuid;
 
 use crate::hash::BlobHash;
 use crate::record::FileId;
+use crate::turn::Turn;
 use crate::unavailable::Unavailable;
 
 /// How often to look whether a file has been made of an upload.
 const AGAIN: Duration = Duration::from_millis(100);
-
-/// The turn at an upload, until another one takes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UploadTurn {
-    /// Which upload.
-    pub upload: Uuid,
-    /// The number of the turn.
-    pub epoch: i64,
-}
 
 /// Bytes of an upload that are stored by themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +61,7 @@ pub struct NewRow<'a> {
     /// How many may be unfinished, and how many of one client.
     pub most: (usize, usize),
     /// The turns at the uploads that it is made of: it counts as none more then.
-    pub parts: &'a [UploadTurn],
+    pub parts: &'a [Turn],
 }
 
 /// What comes of that.
@@ -101,17 +93,17 @@ pub trait UploadRows: Send + Sync + 'static {
     /// which it tells. All of it counts, or nothing.
     async fn save(
         &self,
-        turn: UploadTurn,
+        turn: Turn,
         state: &[u8],
         parts: &[UploadPart],
     ) -> Result<bool, Unavailable>;
 
     /// Keeps the turn from others for a while, since a file is made of the upload, which takes long
     /// and would begin anew.
-    async fn hold(&self, turn: UploadTurn) -> Result<(), Unavailable>;
+    async fn hold(&self, turn: Turn) -> Result<(), Unavailable>;
 
     /// Ends that.
-    async fn let_go(&self, turn: UploadTurn) -> Result<(), Unavailable>;
+    async fn let_go(&self, turn: Turn) -> Result<(), Unavailable>;
 
     /// For how long [`UploadRows::hold`] does.
     fn lease(&self) -> Duration;
@@ -189,9 +181,9 @@ impl Ledger {
     }
 
     /// The turn that this node has had last; None where it knows that it has none.
-    pub fn turn(&self, upload: Uuid) -> Option<UploadTurn> {
+    pub fn turn(&self, upload: Uuid) -> Option<Turn> {
         let epoch = self.turns.lock().get(&upload)?.epoch;
-        Some(UploadTurn { upload, epoch })
+        Some(Turn { of: upload, epoch })
     }
 
     /// Has these parts count once the upload is saved.
@@ -230,7 +222,7 @@ impl Ledger {
         let Some((epoch, parts)) = self.unsaved(upload) else {
             return Ok(false);
         };
-        let turn = UploadTurn { upload, epoch };
+        let turn = Turn { of: upload, epoch };
         let is_saved = self.rows.save(turn, state, &parts).await?;
         let mut turns = self.turns.lock();
         if !is_saved {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::BlobError;
 use crate::hash::BlobHash;
 use crate::place::Place;
-use crate::upload_rows::UploadTurn;
+use crate::turn::Turn;
 
 /// How long content may be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub trait Received: Send {
 
     /// The turn at the upload that it is all of, where several nodes have that: a file is made of
     /// it by whoever has the turn, and once.
-    fn turn(&self) -> Option<UploadTurn> {
+    fn turn(&self) -> Option<Turn> {
         None
     }
 

@@ -7,12 +7,13 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::gate::ClientShare;
 use super::remote;
-use crate::fetch::keep::{KeepId, KeepProgress, Naming, Stage, Wanted};
+use crate::fetch::keep::{KeepId, KeepProgress, Naming, NotKept, Stage, Wanted};
 use crate::hash::BlobHash;
 use crate::name_form;
 use crate::node::Node;
@@ -27,6 +28,9 @@ use crate::web::list;
 /// The longest request, in bytes: a name may be written in escapes, of six bytes for each of its
 /// own, and has room beside it for all else.
 const MAX_BYTES: u64 = 6 * MAX_NAME_BYTES as u64 + 4096;
+
+/// How many copies are looked up at once, each with a name of 4 KiB at most.
+const PAGE: usize = 32;
 
 /// The keys of a request.
 const KEYS: &[Key] = &[
@@ -154,16 +158,22 @@ pub(super) async fn list(State(node): State<Arc<Node>>) -> Result<Response, ApiE
         status: "success",
         keeps: Vec::new(),
     };
-    let mut after = None;
-    let some = move |limit| {
-        let keeps = node.keeper().page(after, limit);
-        after = keeps.last().map(|(number, _)| *number).or(after);
-        keeps
-            .into_iter()
-            .map(|(_, it)| KeepView::from(it))
-            .collect()
-    };
-    Ok(list::answer(list::pieces(around, some)).await)
+    // Before the answer begins, so that it can be a refusal.
+    let first = page(&node, None).await?;
+    let some = stream::try_unfold((node, first), |(node, keeps)| async {
+        if keeps.is_empty() {
+            return Ok(None);
+        }
+        let last = keeps.last().map(|(number, _)| *number);
+        let next = page(&node, last).await?;
+        let keeps = keeps.into_iter().map(|(_, it)| KeepView::from(it));
+        Ok(Some((keeps.collect(), (node, next))))
+    });
+    Ok(list::answer(list::pieces_of(around, some)).await)
+}
+
+async fn page(node: &Node, after: Option<u64>) -> Result<Vec<(u64, KeepProgress)>, NotKept> {
+    node.keeper().page(after, PAGE).await
 }
 
 /// `GET /api/p2p/keep/{id}`
@@ -216,7 +226,7 @@ async fn keep_held(node: &Node, request: &KeepRequest) -> Result<Option<KeepProg
         return Ok(None);
     };
     Ok(match copy {
-        Some(copy) => Some(node.keeper().note_kept(wanted, Some(copy))),
+        Some(copy) => Some(node.keeper().note_kept(wanted, Some(copy)).await?),
         None => node.keeper().note_held(wanted).await?,
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::place::Place;
 use crate::record::{FileRecord, Timestamp};
-use crate::upload_rows::UploadTurn;
+use crate::turn::Turn;
 
 /// What is known of a content that files need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub trait Hold: Send + Sync + 'static {
 pub struct Intent {
     place: Place,
     content: Option<Content>,
-    turn: Option<Box<UploadTurn>>,
+    turn: Option<Box<Turn>>,
     hold: Box<dyn Hold>,
 }
 
@@ -80,15 +80,15 @@ impl Intent {
         }
     }
 
-    /// The same where the file ends an upload: it is made only by whoever has the turn at that, and
-    /// once.
-    pub fn ending(self, turn: Option<UploadTurn>) -> Self {
+    /// The same where the file ends an upload or a copy: it is made only by whoever has the turn at
+    /// that.
+    pub fn ending(self, turn: Option<Turn>) -> Self {
         let turn = turn.map(Box::new);
         Self { turn, ..self }
     }
 
-    /// The turn at the upload that the file ends.
-    pub fn turn(&self) -> Option<UploadTurn> {
+    /// The turn at what the file ends.
+    pub fn turn(&self) -> Option<Turn> {
         self.turn.as_deref().copied()
     }
 

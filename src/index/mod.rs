@@ -222,7 +222,7 @@ pub enum IndexError {
     /// was silent for longer than its lease.
     #[error("the content is not there any more")]
     Lost,
-    /// Another node has taken the turn at the upload that the file was to end, or has ended it.
+    /// Another node has taken the turn at what the file was to end, or has ended it.
     #[error("another request has taken this upload over")]
     TakenOver,
     /// The content would be more than all nodes may keep that share the index.

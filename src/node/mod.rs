@@ -220,6 +220,7 @@ impl Node {
         }
         // Aborts what is left of it.
         drop(background);
+        self.keeper.leave().await;
         self.scrub.save().await;
         known_peers::write_down(&self.network, &self.known_peers).await;
         self.store.close().await

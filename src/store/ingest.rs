@@ -13,6 +13,7 @@ use crate::hash::BlobHash;
 use crate::index::{IndexError, Intent, Put};
 use crate::place::Place;
 use crate::record::{FileRecord, NewFile};
+use crate::turn::Turn;
 
 /// What an upload tells beside its content.
 #[derive(Debug, Clone, Default)]
@@ -89,26 +90,31 @@ impl Store {
 
     /// Keeps content as a new file unless a file has it; then what is stored of it
     /// is made whole where it is not. Ok means durable; None that a file had it. `room` as for
-    /// [`Store::ingest_arrived`].
+    /// [`Store::ingest_arrived`]. Where the file ends a copy that several nodes may fetch, it is
+    /// made only in the `turn` of this one.
     pub async fn ingest_missing(
         &self,
         content: Box<dyn Received>,
         about: About,
         room: Option<Arc<TakenRoom>>,
+        turn: Option<Turn>,
     ) -> Result<Option<FileRecord>, StoreError> {
-        self.change(|store| async move {
-            let committed = store.commit(content, room).await?;
+        self.change(move |store| async move {
+            let mut committed = store.commit(content, room).await?;
+            committed.intent = committed.intent.ending(turn);
             store.record_missing(committed, about).await
         })
         .await
     }
 
     /// Makes one more file of content that a file has already; None where none has, or it is not
-    /// whole. It takes no room. Ok means that the record is durable.
+    /// whole. It takes no room. Ok means that the record is durable. `turn` as for
+    /// [`Store::ingest_missing`].
     pub async fn ingest_held(
         &self,
         hash: BlobHash,
         about: About,
+        turn: Option<Turn>,
     ) -> Result<Option<FileRecord>, StoreError> {
         self.change(move |store| async move {
             let Some(size) = store.stored_size(&hash).await? else {
@@ -121,7 +127,7 @@ impl Store {
             let held = CommittedBlob {
                 hash,
                 size,
-                intent,
+                intent: intent.ending(turn),
                 reserved: None,
                 unwritten: None,
             };

@@ -12,6 +12,7 @@ use crate::blob::{BlobBackend, BlobError, Partials, Purpose};
 use crate::disk::Durability;
 use crate::hash::BlobHash;
 use crate::index::{IndexBackend, Totals};
+use crate::keep_rows::KeepRows;
 use crate::peer_rows::PeerRows;
 use crate::record::{FileId, FileRecord};
 use crate::revision::Revision;
@@ -119,6 +120,8 @@ pub struct Store {
     is_shared: bool,
     /// The uploads in parts that other nodes have, too.
     ledger: Option<Arc<Ledger>>,
+    /// The copies that other nodes are to have, too.
+    keeps: Option<Arc<dyn KeepRows>>,
     /// The peers that other nodes know, too.
     peers: Option<Arc<dyn PeerRows>>,
 }
@@ -158,6 +161,7 @@ impl Store {
             was_damaged: false,
             is_shared: false,
             ledger: None,
+            keeps: None,
             peers: None,
         }
     }
@@ -187,6 +191,11 @@ impl Store {
     /// The uploads in parts that other nodes go on with, too; None where none does.
     pub fn ledger(&self) -> Option<Arc<Ledger>> {
         self.ledger.clone()
+    }
+
+    /// The copies that other nodes are to have, too; None where no other has this store.
+    pub fn keeps(&self) -> Option<Arc<dyn KeepRows>> {
+        self.keeps.clone()
     }
 
     /// The peers that other nodes know, too; None where no other has this store.

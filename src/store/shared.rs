@@ -107,6 +107,7 @@ impl SharedStore {
         }
         store.is_shared = true;
         store.ledger = Some(ledger);
+        store.keeps = Some(index.keeps());
         store.peers = Some(index.peers());
         store.storage = Arc::new(Storage {
             dir: Some(dir.clone()),

@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use crate::room::Room;
@@ -104,42 +104,59 @@ fn in_parts(mut piece: Bytes) -> impl Stream<Item = Result<Bytes, BoxError>> + S
 /// The pieces of an answer that lists what `some` gives, at most so many at a time, until that is
 /// nothing. `around` is the answer around so many elements: the list, which is left empty, is the
 /// first one in it.
-pub(crate) fn pieces<A: Serialize, T: Serialize>(
+pub(crate) fn pieces<A: Serialize, T: Serialize + Send + 'static>(
     around: impl Fn(usize) -> A + Send + 'static,
-    some: impl FnMut(usize) -> Vec<T> + Send + 'static,
+    mut some: impl FnMut(usize) -> Vec<T> + Send + 'static,
+) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static {
+    let some = iter::from_fn(move || Some(some(AT_ONCE)).filter(|it| !it.is_empty()));
+    pieces_of(around, stream::iter(some.map(Ok)))
+}
+
+/// The same of what comes some at a time, and may fail to.
+pub(crate) fn pieces_of<A: Serialize, T: Serialize + Send + 'static>(
+    around: impl Fn(usize) -> A + Send + 'static,
+    some: impl Stream<Item = Result<Vec<T>, BoxError>> + Send + 'static,
 ) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static {
     let opening = parted(&around(0)).map(|(opening, _)| Bytes::from(opening));
-    let elements = stream::try_unfold(Some((0, some)), move |left| {
-        ready(match left {
-            Some((count, some)) => step(&around, count, some),
+    let left = Left {
+        around,
+        count: 0,
+        some: some.boxed(),
+    };
+    let elements = stream::try_unfold(Some(left), |left| async {
+        match left {
+            Some(left) => left.piece().await,
             None => Ok(None),
-        })
+        }
     });
     stream::once(ready(opening)).chain(elements)
 }
 
-/// The next piece, with how many elements are written then and where more come from.
-type Step<S> = Option<(Bytes, Option<(usize, S)>)>;
+/// What is left of a list to be written.
+struct Left<F, T> {
+    around: F,
+    /// How many elements are written.
+    count: usize,
+    some: BoxStream<'static, Result<Vec<T>, BoxError>>,
+}
 
-fn step<A: Serialize, T: Serialize, S: FnMut(usize) -> Vec<T>>(
-    around: impl Fn(usize) -> A,
-    mut count: usize,
-    mut some: S,
-) -> Result<Step<S>, BoxError> {
-    let mut piece = Piece::begin();
-    while !piece.is_full() {
-        let elements = some(AT_ONCE);
-        if elements.is_empty() {
-            let (_, end) = parted(&around(count))?;
-            piece.text.extend_from_slice(&end);
-            return Ok(Some((piece.end(), None)));
+impl<A: Serialize, F: Fn(usize) -> A, T: Serialize> Left<F, T> {
+    /// The next piece, and what is left then.
+    async fn piece(mut self) -> Result<Option<(Bytes, Option<Self>)>, BoxError> {
+        let mut piece = Piece::begin();
+        while !piece.is_full() {
+            let Some(elements) = self.some.try_next().await? else {
+                let (_, end) = parted(&(self.around)(self.count))?;
+                piece.text.extend_from_slice(&end);
+                return Ok(Some((piece.end(), None)));
+            };
+            for element in elements {
+                piece.push(&element, self.count == 0)?;
+                self.count += 1;
+            }
         }
-        for element in elements {
-            piece.push(&element, count == 0)?;
-            count += 1;
-        }
+        Ok(Some((piece.end(), Some(self))))
     }
-    Ok(Some((piece.end(), Some((count, some)))))
 }
 
 /// What stands before the elements of the first list in this answer, and behind them.

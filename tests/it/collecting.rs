@@ -42,7 +42,7 @@ async fn copy(store: &Store, name: &str, bytes: &[u8]) -> Result<Option<FileReco
         ..About::default()
     };
     let content = receiving.finish().await?;
-    store.ingest_missing(content, about, None).await
+    store.ingest_missing(content, about, None, None).await
 }
 
 async fn stored(blobs: &dyn BlobBackend) -> Vec<(Place, u64)> {

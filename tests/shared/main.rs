@@ -11,7 +11,10 @@ mod common;
 
 mod cutter;
 mod faults;
+mod fleet;
 mod fleet_peer;
+mod keep_rows;
+mod keeps;
 mod metrics;
 mod nodes;
 mod postgres;

@@ -36,7 +36,8 @@ pub(crate) fn command(dir: &Path, index: &str, endpoint: &str) -> Command {
     command
         .args(["serve", "--open", "--blobs", "s3://larder/fleet"])
         .args(["--s3-endpoint", endpoint])
-        .args(["--lease", "2s", "--gc-grace", "1s"])
+        .env("LARDER_LEASE", "2s")
+        .env("LARDER_GC_GRACE", "1s")
         .env("LARDER_INDEX", index)
         .env("AWS_ACCESS_KEY_ID", "larder")
         .env("AWS_SECRET_ACCESS_KEY", "a secret of tests")

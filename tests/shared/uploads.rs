@@ -10,69 +10,22 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use object_store::ObjectStore;
-use tempfile::TempDir;
-use tokio_postgres::Client;
 
 use crate::common::content::content;
-use crate::common::process::Node;
 use crate::common::raw_http::{get, send};
 use crate::common::tus::{self, created, look, offset, patch, patch_request, patched, request};
-use crate::nodes::start_with;
-use crate::postgres::{Server, connect, eventually, number};
-use crate::seaweed::Seaweed;
+use crate::fleet::Fleet;
+use crate::postgres::{eventually, number};
 
 /// How long a part is that goes to the bucket as it comes.
 const PART: usize = 8 << 20;
 
-/// Three nodes over one database and one bucket.
-struct Fleet {
-    nodes: [Option<Node>; 3],
-    store: Seaweed,
-    client: Client,
-    dirs: [TempDir; 3],
-    _database: Server,
-}
-
-impl Fleet {
-    async fn start() -> Self {
-        let (database, store) = (Server::start(), Seaweed::start().await);
-        let url = database.database("one").await;
-        let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
-        let nodes = dirs
-            .each_ref()
-            .map(|it| Some(start_with(it, &url, &store, &[])));
-        Self {
-            nodes,
-            client: connect(&url).await,
-            store,
-            dirs,
-            _database: database,
-        }
-    }
-
-    fn addresses(&self) -> [SocketAddr; 3] {
-        self.nodes.each_ref().map(|it| it.as_ref().unwrap().address)
-    }
-
-    fn kill(&mut self, node: usize) {
-        self.nodes[node].take().unwrap().kill();
-    }
-
-    /// How many objects are there of uploads.
-    async fn parts(&self) -> usize {
-        let objects = self.store.bucket().list(None).try_collect::<Vec<_>>().await;
-        let objects = objects.unwrap().into_iter();
-        let parts = objects.filter(|it| it.location.as_ref().contains("/uploading/"));
-        parts.count()
-    }
-
-    async fn count(&self, of: &str) -> i64 {
-        number(&self.client, &format!("SELECT count(*) FROM larder.{of}")).await
-    }
-
-    fn stop(self) {
-        self.nodes.into_iter().flatten().for_each(Node::stop);
-    }
+/// How many objects are there of uploads.
+async fn stored_parts(fleet: &Fleet) -> usize {
+    let objects = fleet.store.bucket().list(None).try_collect::<Vec<_>>();
+    let objects = objects.await.unwrap().into_iter();
+    let parts = objects.filter(|it| it.location.as_ref().contains("/uploading/"));
+    parts.count()
 }
 
 /// The path of the file that an upload has become, as a node tells.
@@ -116,7 +69,7 @@ fn answer(mut stream: TcpStream, rest: &[u8]) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_whose_every_request_reaches_another_node_is_what_was_sent() {
-    let fleet = Fleet::start().await;
+    let fleet = Fleet::start(&[]).await;
     let nodes = fleet.addresses();
     // Within a part, beyond it, over two bounds, to a bound, by few bytes, and to the end.
     let steps = [
@@ -142,7 +95,7 @@ async fn an_upload_whose_every_request_reaches_another_node_is_what_was_sent() {
         assert!(read(node, &file(node, &upload)) == all, "{node}");
     }
     assert_eq!(fleet.count("files").await, 1);
-    eventually(async || fleet.parts().await == 0).await;
+    eventually(async || stored_parts(&fleet).await == 0).await;
     // The client whose last answer was lost is told the same by all.
     assert_eq!(patch(nodes[1], &upload, all.len(), b"").status, 204);
     fleet.stop();
@@ -150,7 +103,7 @@ async fn an_upload_whose_every_request_reaches_another_node_is_what_was_sent() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_killed_node_had_acknowledged_is_gone_on_with_by_another() {
-    let mut fleet = Fleet::start().await;
+    let mut fleet = Fleet::start(&[]).await;
     let nodes = fleet.addresses();
     let all = content(2, 8 * PART + 12_345);
     let upload = created(nodes[0], all.len());
@@ -185,7 +138,7 @@ async fn what_a_killed_node_had_acknowledged_is_gone_on_with_by_another() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_nodes_that_bring_bytes_at_once_the_first_is_refused_and_changes_nothing() {
-    let fleet = Fleet::start().await;
+    let fleet = Fleet::start(&[]).await;
     let nodes = fleet.addresses();
     let (right, wrong) = (
         content(3, 2 * PART + 500_000),
@@ -244,7 +197,7 @@ async fn of_two_nodes_that_bring_bytes_at_once_the_first_is_refused_and_changes_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_uploads_that_expire_or_are_terminated_elsewhere_nothing_is_left() {
-    let fleet = Fleet::start().await;
+    let fleet = Fleet::start(&[]).await;
     let nodes = fleet.addresses();
     let all = content(5, 2 * PART);
     let [abandoned, terminated, kept] = [0, 1, 2].map(|it| {
@@ -252,7 +205,7 @@ async fn of_uploads_that_expire_or_are_terminated_elsewhere_nothing_is_left() {
         patched(nodes[it], &upload, 0, &all[..=PART]);
         upload
     });
-    assert_eq!(fleet.parts().await, 6);
+    assert_eq!(stored_parts(&fleet).await, 6);
     let gone = send(nodes[2], &request("DELETE", &terminated, &[], b""));
     assert_eq!(gone.status, 204);
     for node in nodes {
@@ -264,7 +217,7 @@ async fn of_uploads_that_expire_or_are_terminated_elsewhere_nothing_is_left() {
         format!("UPDATE larder.uploads SET written = now() - interval '4 days' WHERE id = '{id}'");
     fleet.client.batch_execute(&old).await.unwrap();
     eventually(async || fleet.count("uploads").await == 1).await;
-    assert_eq!(fleet.parts().await, 2);
+    assert_eq!(stored_parts(&fleet).await, 2);
     assert_eq!(fleet.count("upload_parts").await, 2);
     for node in nodes {
         assert_eq!(look(node, &abandoned).status, 404);
@@ -275,7 +228,7 @@ async fn of_uploads_that_expire_or_are_terminated_elsewhere_nothing_is_left() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parts_that_were_brought_to_several_nodes_are_joined_by_another() {
-    let fleet = Fleet::start().await;
+    let fleet = Fleet::start(&[]).await;
     let nodes = fleet.addresses();
     let all = content(6, PART + 900_000);
     let bounds = [0, PART + 300_000, PART + 300_001, all.len()];
@@ -300,7 +253,7 @@ async fn parts_that_were_brought_to_several_nodes_are_joined_by_another() {
     // Who asks once more is told the same.
     assert_eq!(tus::path_of(&make(nodes[1])), whole);
     assert_eq!(fleet.count("files").await, 1);
-    eventually(async || fleet.parts().await == 0).await;
+    eventually(async || stored_parts(&fleet).await == 0).await;
     fleet.stop();
 }
 
@@ -320,7 +273,7 @@ fn scratch(node: u32, dir: &Path) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_takes_a_few_parts_of_scratch_however_long_it_is() {
     const MOST: u64 = 64 << 20;
-    let fleet = Fleet::start().await;
+    let fleet = Fleet::start(&[]).await;
     let nodes = fleet.addresses();
     // A longer one is measured by hand.
     let mebibytes = std::env::var("LARDER_LONG_UPLOAD_MIB");
@@ -361,7 +314,7 @@ async fn an_upload_takes_a_few_parts_of_scratch_however_long_it_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_asks_while_a_file_is_made_of_an_upload_waits_for_it() {
-    let fleet = Fleet::start().await;
+    let fleet = Fleet::start(&[]).await;
     let nodes = fleet.addresses();
     let all = content(8, 8 * PART);
     let upload = created(nodes[0], all.len());

@@ -13,12 +13,13 @@ use crate::blocking;
 use crate::hash::BlobHash;
 use crate::outboard::{PIECE_BYTES, PieceValues};
 use crate::place::Place;
-use crate::upload_rows::{UploadPart, UploadTurn};
+use crate::turn::Turn;
+use crate::upload_rows::UploadPart;
 
 /// All of an upload, in the bucket, in parts.
 pub(super) struct UploadWhole {
     pub(super) uploading: Arc<Uploading>,
-    pub(super) turn: UploadTurn,
+    pub(super) turn: Turn,
     pub(super) parts: Vec<UploadPart>,
     pub(super) values: Arc<PieceValues>,
 }
@@ -26,7 +27,7 @@ pub(super) struct UploadWhole {
 impl UploadWhole {
     /// The bytes of a part, as they came.
     async fn bytes(&self, part: &UploadPart) -> Result<Bytes, BlobError> {
-        let bytes = self.uploading.bytes(self.turn.upload, part).await?;
+        let bytes = self.uploading.bytes(self.turn.of, part).await?;
         let (values, start) = (Arc::clone(&self.values), part.start);
         let checked = blocking::run(move || {
             let step = usize::try_from(PIECE_BYTES).unwrap_or(usize::MAX);
@@ -53,7 +54,7 @@ impl Received for UploadWhole {
         false
     }
 
-    fn turn(&self) -> Option<UploadTurn> {
+    fn turn(&self) -> Option<Turn> {
         Some(self.turn)
     }
 

@@ -33,6 +33,10 @@ impl Keeper {
     pub(super) async fn keep_everything(self: Arc<Self>, every: Duration) {
         let mut is_told = false;
         loop {
+            if !self.looks_for_all() {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
             let (mut after, mut skipped, mut too_large) = (None, false, 0_usize);
             let room = self.store.room().await;
             loop {
@@ -46,7 +50,7 @@ impl Keeper {
                     }
                 }
                 after = next;
-                if after.is_none() {
+                if after.is_none() || !self.looks_for_all() {
                     break;
                 }
             }
@@ -78,14 +82,18 @@ impl Keeper {
             file: held.file,
             naming: Naming::Content,
         };
-        if let Some(hash) = self.hash_of(&wanted) {
-            if self.store.holds(&hash).await.unwrap_or(true) {
-                self.removed.is_here(&hash);
-                return Looked::Done;
+        match self.hash_of(&wanted).await {
+            Ok(Some(hash)) => {
+                if self.store.holds(&hash).await.unwrap_or(true) {
+                    self.removed.is_here(&hash);
+                    return Looked::Done;
+                }
+                if self.was_removed(&hash).await {
+                    return Looked::Done;
+                }
             }
-            if self.removed.has(&hash) {
-                return Looked::Done;
-            }
+            Ok(None) => {}
+            Err(_) => return Looked::Done,
         }
         match self.as_it_counts(&wanted).await {
             Ok(Some((peer, file))) => (wanted.peer, wanted.file) = (peer, file),

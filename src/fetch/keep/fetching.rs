@@ -16,11 +16,13 @@ use crate::fetch::filling::FillError;
 use crate::fetch::unverified::UnverifiedContent;
 use crate::fetch::verified::VerifiedContent;
 use crate::hash::BlobHash;
+use crate::index::IndexError;
 use crate::peer::directory::NetworkFile;
 use crate::peer_id::PeerId;
 use crate::record::FileRecord;
 use crate::small_state::StateError;
 use crate::store::{About, Store, StoreError, TakenRoom};
+use crate::turn::Turn;
 
 /// Content up to this many bytes comes so soon that no beginning of it is worth keeping.
 const SHORT: u64 = 64 * 1024;
@@ -60,6 +62,11 @@ impl KeepError {
         )
     }
 
+    /// Whether another node has taken the turn at it, or nobody wants it any more.
+    pub(super) fn is_taken_over(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Index(IndexError::TakenOver)))
+    }
+
     /// Whether what was fetched so far is of no use.
     pub(super) fn needs_new_start(&self) -> bool {
         self.is_final() || matches!(self, Self::Damaged)
@@ -72,6 +79,12 @@ impl From<FillError> for KeepError {
             FillError::Fetch(error) => error.into(),
             FillError::Blob(error) => error.into(),
         }
+    }
+}
+
+impl From<IndexError> for KeepError {
+    fn from(error: IndexError) -> Self {
+        Self::Store(error.into())
     }
 }
 
@@ -97,6 +110,8 @@ pub(super) struct Fetch<'a> {
     pub(super) size: &'a AtomicU64,
     /// The longest content that is taken, in bytes, where no user asked for it.
     pub(super) most: Option<u64>,
+    /// The turn in which the file is made, where several nodes may make it.
+    pub(super) turn: Option<Turn>,
 }
 
 impl Fetcher {
@@ -179,7 +194,10 @@ impl Fetch<'_> {
             description: String::new(),
         };
         let room = Some(Arc::clone(self.room));
-        let kept = self.store.ingest_missing(content, about, room).await?;
+        let kept = self
+            .store
+            .ingest_missing(content, about, room, self.turn)
+            .await?;
         if let Some(hash) = file.hash {
             // What was known of how far it is; what stays is removed at the next start.
             let _ = self.partials.remove(&partial_of(&hash)).await;

@@ -11,23 +11,21 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, OnceCell};
 use tokio::task::JoinSet;
 
 use super::fetching::{Fetch, KeepError};
+use super::not_kept::{MAX_OF_ONE, MAX_OPEN, NotKept};
 use super::queue::{Begun, KeepProgress, Queue, Stage};
 use super::removed::Removed;
+use super::shared::Shared;
 use super::unhashed::Unhashed;
 use super::wanted::{KeepId, Wanted, partial_of};
-use crate::blob::{BlobError, FoundPartial, PartialId, Partials, Purpose};
+use crate::blob::{FoundPartial, PartialId, Partials, Purpose};
 use crate::client_key::ClientKey;
 use crate::fetch::fetcher::Fetcher;
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord};
 use crate::revision::Revision;
 use crate::small_state::{SmallState, StateError, StateName};
-use crate::store::{Store, StoreError, TakenRoom};
+use crate::store::{Store, TakenRoom};
 
-/// The most that users may ask for before it is there.
-const MAX_OPEN: usize = 1000;
-/// The most that one client may ask for before it is there.
-const MAX_OF_ONE: usize = MAX_OPEN / 4;
 /// What users asked for is written down under this name.
 pub(super) const NAME: StateName = StateName::Single {
     name: "keeping/wanted",
@@ -40,52 +38,26 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How long nothing is looked at when nothing is due.
 const IDLE: Duration = Duration::from_hours(1);
 
-/// Why something is not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum NotKept {
-    /// Too much is waiting.
-    #[error("{MAX_OPEN} files are waiting to be fetched, and no more can")]
-    TooMany,
-    /// Too much is waiting that one client has asked for.
-    #[error(
-        "{MAX_OF_ONE} files that this client asked for are waiting, and one client may have no more"
-    )]
-    TooManyOfOne,
-    /// It cannot be written down.
-    #[error("what is wanted cannot be written down")]
-    Store(#[from] StoreError),
-}
-
-impl From<BlobError> for NotKept {
-    fn from(error: BlobError) -> Self {
-        Self::Store(error.into())
-    }
-}
-
-impl From<StateError> for NotKept {
-    fn from(error: StateError) -> Self {
-        Self::Store(error.into())
-    }
-}
-
 /// Fetches what is wanted.
 pub struct Keeper {
     pub(super) fetcher: Arc<Fetcher>,
     pub(super) store: Store,
     /// How often to look for what is new, where everything is kept that is announced.
-    everything: Option<Duration>,
+    pub(super) everything: Option<Duration>,
     /// What has come of content that takes long.
     partials: Arc<dyn Partials>,
     /// What of that takes room of the quota.
     rooms: Mutex<BTreeMap<PartialId, Arc<TakenRoom>>>,
     pub(super) queue: Mutex<Queue>,
-    revision: Arc<Revision>,
+    pub(super) revision: Arc<Revision>,
     /// Wakes the keeper when something was added.
     added: Notify,
     /// Set once it is known what was wanted before.
     recalled: OnceCell<()>,
     /// Held while what is wanted is written down.
-    state: AsyncMutex<Arc<dyn SmallState>>,
+    pub(super) state: AsyncMutex<Arc<dyn SmallState>>,
+    /// What other nodes are to have as well.
+    pub(super) shared: Option<Shared>,
     /// Held while it is looked whether content has a name here, and it is given that.
     pub(super) naming: AsyncMutex<()>,
     unhashed: Unhashed,
@@ -107,13 +79,14 @@ impl Keeper {
             fetcher,
             partials: store.partials(Purpose::Copies),
             rooms: Mutex::default(),
+            shared: store.keeps().map(Shared::new),
+            unhashed: Unhashed::new(Arc::clone(&state), store.keeps()),
             store,
             everything,
             revision: Arc::clone(queue.jobs.changes()),
             queue: Mutex::new(queue),
             added: Notify::new(),
             recalled: OnceCell::new(),
-            unhashed: Unhashed::new(Arc::clone(&state)),
             removed: Removed::new(Arc::clone(&state)),
             state: AsyncMutex::new(state),
             naming: AsyncMutex::default(),
@@ -125,6 +98,11 @@ impl Keeper {
     pub async fn keep(&self, wanted: Wanted, client: Option<ClientKey>) -> Result<(), NotKept> {
         let id = wanted.id();
         self.recall().await?;
+        if let Some(shared) = &self.shared {
+            shared.ask(&wanted, client.as_ref()).await?;
+            self.added.notify_one();
+            return Ok(());
+        }
         let was_open = {
             let mut queue = self.queue.lock();
             let share = client.is_some() && queue.open_of(client.as_ref()) >= MAX_OF_ONE;
@@ -153,23 +131,13 @@ impl Keeper {
         Ok(())
     }
 
-    /// Notes that what a client wants is here already, as this file if that is known.
-    pub fn note_kept(&self, wanted: Wanted, copy: Option<FileId>) -> KeepProgress {
-        let (id, size) = (wanted.id(), wanted.file.size);
-        let mut queue = self.queue.lock();
-        queue.add(wanted.clone(), None);
-        queue.end(id, Stage::Kept(copy), None);
-        KeepProgress {
-            wanted,
-            stage: Stage::Kept(copy),
-            fetched: size,
-            error: None,
-        }
-    }
-
     /// Gives up what a user wanted, or forgets that it is there. What is kept stays.
     pub async fn forget(&self, id: KeepId) -> Result<Option<KeepProgress>, NotKept> {
         self.recall().await?;
+        let gone = match &self.shared {
+            Some(shared) => shared.forget(id).await?,
+            None => None,
+        };
         let removed = self.queue.lock().remove(id);
         if let Some(progress) = &removed {
             // Of what is under way, the fetch itself removes what has come when it stops.
@@ -178,7 +146,10 @@ impl Keeper {
             }
             self.write_down().await?;
         }
-        Ok(removed)
+        Ok(match self.shared {
+            Some(_) => gone,
+            None => removed,
+        })
     }
 
     /// Notes that a user is about to remove a file, so that its content is not fetched again
@@ -189,7 +160,10 @@ impl Keeper {
         let hash = record.file.hash;
         let noted = async {
             self.recall().await?;
-            Ok::<_, NotKept>(self.removed.begin(hash).await?)
+            match &self.shared {
+                Some(shared) => shared.note_removed(&hash).await,
+                None => Ok(self.removed.begin(hash).await?),
+            }
         };
         if let Err(error) = noted.await {
             self.removed.begin_unwritten(hash);
@@ -211,13 +185,23 @@ impl Keeper {
     /// How far one is. An error means that what was wanted before is not known yet.
     pub async fn progress(&self, id: KeepId) -> Result<Option<KeepProgress>, NotKept> {
         self.recall().await?;
-        Ok(self.queue.lock().get(id))
+        match &self.shared {
+            Some(shared) => shared.progress(id).await,
+            None => Ok(self.queue.lock().get(id)),
+        }
     }
 
     /// How far at most `limit` of those are that are known, the oldest first, from the first
     /// behind the one with the number `after`; each with its own number.
-    pub fn page(&self, after: Option<u64>, limit: usize) -> Vec<(u64, KeepProgress)> {
-        self.queue.lock().page(after, limit)
+    pub async fn page(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, KeepProgress)>, NotKept> {
+        match &self.shared {
+            Some(shared) => shared.page(after, limit).await,
+            None => Ok(self.queue.lock().page(after, limit)),
+        }
     }
 
     /// That other files are wanted, or that they are farther.
@@ -238,13 +222,18 @@ impl Keeper {
         if let Some(every) = self.everything {
             running.spawn(Arc::clone(&self).keep_everything(every));
         }
+        running.spawn(Arc::clone(&self).keep_turns());
         let mut fetching = JoinSet::new();
         loop {
             while let Some(begun) = self.begin_next() {
                 fetching.spawn(Arc::clone(&self).fetch(begun));
             }
+            if self.take_up().await {
+                continue;
+            }
             let due = self.queue.lock().next_due();
             let due = due.map(|due| due.max(Instant::now() + LOOK_AGAIN));
+            let due = due.into_iter().chain(self.looks_again()).min();
             let due = due.unwrap_or_else(|| Instant::now() + IDLE);
             tokio::select! {
                 () = tokio::time::sleep_until(due.into()) => {}
@@ -258,11 +247,17 @@ impl Keeper {
         self.queue.lock().begin_next()
     }
 
-    async fn fetch(self: Arc<Self>, begun: Begun) {
+    async fn fetch(self: Arc<Self>, mut begun: Begun) {
         let id = begun.wanted.id();
+        if begun.unasked && !self.hold_unasked(&mut begun).await {
+            return;
+        }
         let fetched = tokio::select! {
             fetched = self.fetch_missing(&begun) => fetched,
-            () = begun.given_up.notified() => return self.give_up(id).await,
+            () = begun.given_up.notified() => {
+                self.give_up(id).await;
+                return self.leave_row(begun.held).await;
+            }
         };
         self.end(id, fetched).await;
     }
@@ -270,7 +265,7 @@ impl Keeper {
     /// Makes a copy; None where a file had the content already, which is whole then.
     async fn fetch_missing(&self, begun: &Begun) -> Result<Option<FileRecord>, KeepError> {
         let wanted = &begun.wanted;
-        if let Some(hash) = self.hash_of(wanted)
+        if let Some(hash) = self.hash_of(wanted).await?
             && self.store.holds_whole(&hash).await?
             && let Some(blob) = self.store.open(&hash).await?
         {
@@ -288,6 +283,7 @@ impl Keeper {
             fetched: &begun.fetched,
             size: &begun.size,
             most: begun.unasked.then_some(wanted.file.size),
+            turn: begun.held.map(|it| it.turn),
         };
         let fetched = fetch.run(wanted).await;
         // What has come stays for the next try.
@@ -313,7 +309,7 @@ impl Keeper {
     }
 
     /// Removes what has come of what is not wanted any more.
-    async fn give_up(&self, id: KeepId) {
+    pub(super) async fn give_up(&self, id: KeepId) {
         if let KeepId::Content(hash) = id {
             self.remove_partial(&partial_of(&hash)).await;
         }
@@ -333,11 +329,18 @@ impl Keeper {
             Err(error) => Err(error),
         };
         if let Err(error) = ended {
+            if error.is_taken_over() {
+                self.queue.lock().remove(id);
+                return self.give_up(id).await;
+            }
             tracing::warn!(%id, error = &error as &dyn Error, "a file could not be fetched");
             if error.needs_new_start() {
                 self.give_up(id).await;
             }
             let text = error.to_string();
+            if let Some(shared) = &self.shared {
+                return self.fail_row(shared, id, error.is_final(), &text).await;
+            }
             if !error.is_final() {
                 return self.queue.lock().retry(id, text);
             }
@@ -349,12 +352,17 @@ impl Keeper {
     }
 
     /// The hash of what is wanted: as it was told, or as it was when it was kept before.
-    pub(super) fn hash_of(&self, wanted: &Wanted) -> Option<BlobHash> {
-        let known = || self.unhashed.get(wanted.file.id);
-        wanted.file.hash.or_else(known)
+    pub(super) async fn hash_of(&self, wanted: &Wanted) -> Result<Option<BlobHash>, StateError> {
+        match wanted.file.hash {
+            Some(hash) => Ok(Some(hash)),
+            None => self.unhashed.get(wanted.file.id).await,
+        }
     }
 
     async fn write_down(&self) -> Result<(), StateError> {
+        if self.shared.is_some() {
+            return Ok(());
+        }
         let state = self.state.lock().await;
         let wanted = self.queue.lock().asked_for();
         let text = serde_json::json!(wanted).to_string();
@@ -369,6 +377,11 @@ impl Keeper {
                 let room = self.store.no_room_yet(None);
                 room.note(*len);
                 self.rooms.lock().insert(id.clone(), room);
+            }
+            if let Some(shared) = &self.shared {
+                let wanted = self.recall_shared(shared).await?;
+                self.remove_others(found, &wanted).await;
+                return Ok(());
             }
             let text = self.state.lock().await.load(&NAME).await?;
             let text = text.unwrap_or_else(|| b"[]".to_vec());

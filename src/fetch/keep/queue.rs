@@ -13,8 +13,12 @@ use super::wanted::{KeepId, Wanted};
 use crate::client_key::ClientKey;
 use crate::peer::prefix::Key;
 use crate::peer_id::PeerId;
-use crate::record::FileId;
+use crate::record::{FileId, FileRecord};
 use crate::revision::{Revision, TrackedMap};
+
+mod held;
+
+pub(super) use held::{Held, TakenUp};
 
 /// How long a peer is left alone after it failed for the first time, when no user asked; each
 /// further time it is twice as long.
@@ -24,7 +28,7 @@ const LONGEST_REST: Duration = Duration::from_mins(5);
 /// The most peers left alone that are remembered.
 const MAX_RESTING: usize = 2000;
 /// The most finished ones remembered.
-const MAX_FINISHED: usize = 1000;
+pub(super) const MAX_FINISHED: usize = 1000;
 /// How long to wait before the first new try; before each further one it is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest to wait before a new try.
@@ -78,6 +82,8 @@ pub(super) struct Job {
     pub(super) share: Option<Share>,
     /// Who asked for it, as far as that is known.
     client: Option<ClientKey>,
+    /// The turn at it, where several nodes may fetch it.
+    held: Option<Held>,
     /// The copy that was made when it was asked for before.
     pub(super) copy: Option<FileId>,
     pub(super) order: u64,
@@ -101,6 +107,8 @@ pub(super) struct Begun {
     pub(super) unasked: bool,
     /// Who asked for it, as far as that is known.
     pub(super) client: Option<ClientKey>,
+    /// The turn at it, where several nodes may fetch it.
+    pub(super) held: Option<Held>,
     /// Takes the count of the bytes that are here.
     pub(super) fetched: Arc<Fetched>,
     /// Takes the length of the content, in bytes, once it is proven.
@@ -186,6 +194,7 @@ impl Queue {
             also: Vec::new(),
             share,
             client: None,
+            held: None,
             copy,
             order: self.added,
             stage: Stage::Waiting,
@@ -230,6 +239,7 @@ impl Queue {
                 wanted: job.wanted.clone(),
                 unasked: job.share.is_some(),
                 client: job.client.clone(),
+                held: job.held,
                 fetched: Arc::clone(&job.fetched),
                 size: Arc::clone(&job.size),
                 given_up: Arc::clone(&job.given_up),
@@ -294,6 +304,12 @@ impl Queue {
     /// Notes how a copy is called.
     pub(super) fn name(&mut self, id: KeepId, name: String) {
         self.change(id, |job| job.wanted.file.name = name);
+    }
+
+    /// Notes the file that was made of one.
+    pub(super) fn made(&mut self, id: KeepId, record: FileRecord) {
+        self.change(id, |job| job.copy = Some(record.id));
+        self.name(id, record.file.name);
     }
 
     /// Lets one wait for a new try. What nobody asked for is found anew instead, so that

@@ -16,7 +16,7 @@ pub(super) const NAME: StateName = StateName::Single {
     kind: "larder-removed 1",
 };
 /// The most contents remembered, some 100 bytes each; the oldest are forgotten first.
-const MAX: usize = 16_384;
+pub(super) const MAX: usize = 16_384;
 
 /// The contents that were removed.
 pub(super) struct Removed {

@@ -42,6 +42,14 @@ impl Crowd {
     }
 }
 
+/// Whether one more may be fetched.
+enum FetchTurn {
+    Free,
+    /// Where this one, of this peer, is given up.
+    InPlaceOf(KeepId, PeerId),
+    None,
+}
+
 /// How many of each crowd, and of each peer.
 #[derive(Default)]
 pub(super) struct Counts {
@@ -111,25 +119,45 @@ impl Queue {
     /// Whether one more may be fetched: slow ones hold nobody up, and where there are too many
     /// of them, one that is silent gives way.
     pub(super) fn has_turn(&mut self) -> bool {
+        match self.turn() {
+            FetchTurn::Free => true,
+            FetchTurn::None => false,
+            FetchTurn::InPlaceOf(id, peer) => {
+                self.remove(id);
+                self.rest(peer, true);
+                true
+            }
+        }
+    }
+
+    /// Whether one more could be fetched that another node may fetch as well: none waits here.
+    pub(super) fn may_take_up(&self) -> bool {
+        let now = Instant::now();
+        let is_due = |job: &Job| job.stage == Stage::Waiting && job.due <= now;
+        let waits = self
+            .jobs
+            .values()
+            .any(|it| it.share.is_none() && is_due(it));
+        !waits && matches!(self.turn(), FetchTurn::Free | FetchTurn::InPlaceOf(..))
+    }
+
+    fn turn(&self) -> FetchTurn {
         let fetching = self.jobs.values().filter(|it| it.stage == Stage::Fetching);
         let (slow, fast): (Vec<_>, Vec<_>) = fetching.partition(|job| job.is_slow());
         // Slow ones too, each with open files.
         let most = open_files::shares().copies;
         if fast.len() >= AT_ONCE.min(most) {
-            return false;
+            return FetchTurn::None;
         }
         if slow.len() + fast.len() < most {
-            return true;
+            return FetchTurn::Free;
         }
         let silent = self.jobs.iter().filter(|(_, job)| job.is_silent());
         let silent = silent.filter(|(_, job)| job.share.is_some());
         let first = silent.min_by_key(|(_, job)| job.begun);
-        let Some((id, peer)) = first.map(|(id, job)| (*id, job.wanted.peer)) else {
-            return false;
-        };
-        self.remove(id);
-        self.rest(peer, true);
-        true
+        first.map_or(FetchTurn::None, |(id, job)| {
+            FetchTurn::InPlaceOf(*id, job.wanted.peer)
+        })
     }
 
     /// Adds a file that no user asked for. False where there is no place for it now; a place is

@@ -12,6 +12,7 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::blocking;
 use crate::hash::BlobHash;
+use crate::keep_rows::KeepRows;
 use crate::record::FileId;
 use crate::small_state::{SmallState, StateError, StateName};
 
@@ -32,24 +33,33 @@ pub(super) struct Unhashed {
     known: Arc<Known>,
     /// Held while they are written down.
     state: AsyncMutex<Arc<dyn SmallState>>,
+    /// Where several nodes write them down.
+    rows: Option<Arc<dyn KeepRows>>,
 }
 
 impl Unhashed {
     /// Knows nothing before [`Unhashed::recall`].
-    pub(super) fn new(state: Arc<dyn SmallState>) -> Self {
+    pub(super) fn new(state: Arc<dyn SmallState>, rows: Option<Arc<dyn KeepRows>>) -> Self {
         Self {
             known: Arc::default(),
             state: AsyncMutex::new(state),
+            rows,
         }
     }
 
     /// The hash of what was kept of a peer's file.
-    pub(super) fn get(&self, id: FileId) -> Option<BlobHash> {
-        self.known.lock().get(&id).copied()
+    pub(super) async fn get(&self, id: FileId) -> Result<Option<BlobHash>, StateError> {
+        match &self.rows {
+            Some(rows) => Ok(rows.unhashed(id).await?),
+            None => Ok(self.known.lock().get(&id).copied()),
+        }
     }
 
     /// Remembers what was kept of a peer's file.
     pub(super) async fn note(&self, id: FileId, hash: BlobHash) -> Result<(), StateError> {
+        if let Some(rows) = &self.rows {
+            return Ok(rows.note_unhashed(id, &hash, MAX).await?);
+        }
         let state = self.state.lock().await;
         let known = Arc::clone(&self.known);
         // Ten megabytes at most, which take a while.
@@ -65,7 +75,7 @@ impl Unhashed {
         state.save(&NAME, text.await.into_bytes()).await
     }
 
-    /// Reads what was written down.
+    /// Reads what this node has written down.
     pub(super) async fn recall(&self) -> Result<(), StateError> {
         let text = self.state.lock().await.load(&NAME).await?;
         let text = text.unwrap_or_default();
@@ -105,7 +115,7 @@ mod tests {
     }
 
     fn unhashed(many: u32) -> Unhashed {
-        let unhashed = Unhashed::new(Arc::<MemoryState>::default());
+        let unhashed = Unhashed::new(Arc::<MemoryState>::default(), None);
         let known = (0..many).map(|it| (file(it), BlobHash::of(&it.to_le_bytes())));
         unhashed.known.lock().extend(known);
         unhashed
@@ -134,14 +144,15 @@ mod tests {
             let mut noted = std::pin::pin!(unhashed.note(id, hash));
             assert!(other.as_mut().now_or_never().is_none());
             assert!(noted.as_mut().now_or_never().is_none());
+            let asked = unhashed.get(file(8)).now_or_never();
             assert!(
-                unhashed.get(file(8)).is_some(),
+                asked.unwrap().unwrap().is_some(),
                 "whoever asks waits for nobody"
             );
             free.send(()).unwrap();
             other.await.unwrap();
             noted.await.unwrap();
-            assert_eq!(unhashed.get(id), Some(hash));
+            assert_eq!(unhashed.get(id).await.unwrap(), Some(hash));
         });
     }
 
@@ -149,12 +160,12 @@ mod tests {
     async fn what_was_noted_is_recalled() {
         let state = Arc::<MemoryState>::default();
         let (id, hash) = (FileId::from_bytes([1; 16]), BlobHash::of(b"content"));
-        let before = Unhashed::new(state.clone());
+        let before = Unhashed::new(state.clone(), None);
         before.recall().await.unwrap();
-        assert_eq!(before.get(id), None);
+        assert_eq!(before.get(id).await.unwrap(), None);
         before.note(id, hash).await.unwrap();
-        let after = Unhashed::new(state.clone());
+        let after = Unhashed::new(state.clone(), None);
         after.recall().await.unwrap();
-        assert_eq!(after.get(id), Some(hash));
+        assert_eq!(after.get(id).await.unwrap(), Some(hash));
     }
 }

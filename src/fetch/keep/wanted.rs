@@ -75,6 +75,14 @@ impl Wanted {
     }
 }
 
+/// Whether something is to get one more name, beside those that it is wanted by.
+pub(super) fn is_new_name<'a>(
+    mut names: impl Iterator<Item = &'a Wanted>,
+    wanted: &Wanted,
+) -> bool {
+    wanted.naming != Naming::Content && !names.any(|it| it.is_called_as(wanted))
+}
+
 /// What partial content with this hash is called.
 pub(super) fn partial_of(hash: &BlobHash) -> PartialId {
     PartialId::of(hash.as_bytes())

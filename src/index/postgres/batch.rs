@@ -12,7 +12,7 @@ use super::rows::{self, Heads, digest, heads_columns, record_columns, value};
 use crate::hash::BlobHash;
 use crate::place::Place;
 use crate::record::FileId;
-use crate::upload_rows::UploadTurn;
+use crate::turn::Turn;
 
 const HEADS: &str = concat!("SELECT ", heads_columns!(), " FROM heads FOR UPDATE");
 const FILES: &str = concat!(
@@ -28,8 +28,12 @@ const BLOBS: &str = "SELECT hash, place, size, users, is_damaged FROM blobs \
 const PLACES: &str =
     "SELECT place, state FROM places WHERE place = ANY($1) ORDER BY place FOR UPDATE";
 /// Locked, so that nobody takes the turn meanwhile.
-const TURNS: &str = "SELECT id, epoch FROM uploads WHERE id = ANY($1) AND file IS NULL \
-     AND removed IS NULL ORDER BY id FOR UPDATE";
+const TURNS: &str = "WITH \
+     at_uploads AS (SELECT id, epoch FROM uploads WHERE id = ANY($1) AND file IS NULL \
+         AND removed IS NULL ORDER BY id FOR UPDATE), \
+     at_copies AS (SELECT turn AS id, epoch FROM wanted WHERE turn = ANY($1) AND stage = 'o' \
+         ORDER BY turn FOR UPDATE) \
+     SELECT * FROM at_uploads UNION ALL SELECT * FROM at_copies";
 const STANDS: &str = "SELECT FROM batches WHERE id = $1";
 
 const REMOVE: &str = "DELETE FROM files WHERE id = ANY($1)";
@@ -42,6 +46,9 @@ const ADD: &str = "INSERT INTO files \
 const END: &str = "UPDATE uploads SET file = it.file, hash = it.hash, written = now() \
      FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS it(id, file, hash) \
      WHERE uploads.id = it.id";
+/// Whether it is at its end says whoever has the turn.
+const NOTE_COPY: &str = "UPDATE wanted SET copy = it.file \
+     FROM unnest($1::uuid[], $2::uuid[]) AS it(turn, file) WHERE wanted.turn = it.turn";
 const FORGET_BLOBS: &str = "DELETE FROM blobs WHERE hash = ANY($1)";
 /// What was checked was so in the place where it was.
 const SET_BLOBS: &str = "INSERT INTO blobs (hash, place, size, users, is_damaged) \
@@ -63,7 +70,7 @@ struct About<'a> {
     removed: Vec<Uuid>,
     hashes: Vec<&'a [u8]>,
     places: Vec<&'a [u8]>,
-    uploads: Vec<Uuid>,
+    ended: Vec<Uuid>,
 }
 
 impl<'a> About<'a> {
@@ -76,7 +83,7 @@ impl<'a> About<'a> {
                 } => {
                     about.hashes.push(file.hash.as_bytes());
                     about.places.push(place.as_bytes());
-                    about.uploads.extend(turn.map(|it| it.upload));
+                    about.ended.extend(turn.map(|it| it.of));
                 }
                 Wish::Remove(id) => about.removed.push(rows::uuid(*id)),
             }
@@ -91,13 +98,13 @@ pub(super) async fn begin(session: &Session, wishes: &[Wish<'_>]) -> Result<Foun
         removed,
         hashes,
         places,
-        uploads,
+        ended,
     } = About::of(wishes);
     session
         .prepare(&[HEADS, FILES, BLOBS, PLACES, TURNS])
         .await?;
     let (of_files, of_places): (Values<'_>, Values<'_>) = (&[&removed], &[&places]);
-    let (of_blobs, of_turns): (Values<'_>, Values<'_>) = (&[&hashes, &removed], &[&uploads]);
+    let (of_blobs, of_turns): (Values<'_>, Values<'_>) = (&[&hashes, &removed], &[&ended]);
     // Sent together, and carried out in this order.
     let ((), heads, files, blobs, states, turns) = try_join!(
         session.batch("BEGIN"),
@@ -127,8 +134,8 @@ pub(super) async fn begin(session: &Session, wishes: &[Wish<'_>]) -> Result<Foun
         .iter()
         .map(|row| Ok((rows::place(row)?, State::of(value(row, "state")?))));
     let turns = turns.iter().map(|row| {
-        Ok(UploadTurn {
-            upload: value(row, "id")?,
+        Ok(Turn {
+            of: value(row, "id")?,
             epoch: value(row, "epoch")?,
         })
     });
@@ -245,7 +252,7 @@ async fn add(session: &Session, plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes down which uploads have become files.
+/// Writes down which uploads and copies have become files.
 async fn end(session: &Session, plan: &Plan) -> Result<(), Failure> {
     if plan.ended.is_empty() {
         return Ok(());
@@ -256,6 +263,7 @@ async fn end(session: &Session, plan: &Plan) -> Result<(), Failure> {
     let files: Vec<_> = files.collect();
     let hashes: Vec<_> = ended.map(|(.., hash)| &hash.as_bytes()[..]).collect();
     session.execute(END, &[&ids, &files, &hashes]).await?;
+    session.execute(NOTE_COPY, &[&ids, &files]).await?;
     Ok(())
 }
 

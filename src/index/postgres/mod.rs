@@ -24,6 +24,7 @@ use super::page::page_of;
 use super::{Content, Elsewhere, Garbage, Held, IndexBackend, IndexError, Intent, Put, Totals};
 use crate::hash::BlobHash;
 use crate::health::Health;
+use crate::keep_rows::KeepRows;
 use crate::metrics::servers::DatabaseRequests;
 use crate::peer_rows::PeerRows;
 use crate::place::Place;
@@ -36,6 +37,8 @@ mod failure;
 mod fleet_key;
 mod holds;
 mod intents;
+mod keep_statements;
+mod keeps;
 mod link;
 mod look;
 mod peers;
@@ -243,6 +246,11 @@ impl PostgresIndex {
     /// What all nodes know of uploads in parts.
     pub fn uploads(&self) -> Arc<dyn UploadRows> {
         Arc::new(uploads::Uploads(Arc::clone(&self.shared)))
+    }
+
+    /// The copies that all nodes are to have.
+    pub fn keeps(&self) -> Arc<dyn KeepRows> {
+        Arc::new(keeps::Keeps(Arc::clone(&self.shared)))
     }
 
     /// The peers that all nodes know.

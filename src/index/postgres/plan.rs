@@ -9,7 +9,7 @@ use crate::hash::BlobHash;
 use crate::index::Put;
 use crate::place::Place;
 use crate::record::{FileId, FileRecord, NewFile, Timestamp};
-use crate::upload_rows::UploadTurn;
+use crate::turn::Turn;
 
 /// A change that is asked for.
 pub(super) enum Wish<'a> {
@@ -19,8 +19,8 @@ pub(super) enum Wish<'a> {
         place: Place,
         /// Whether the place was given out for it, so that it has a lease.
         is_own: bool,
-        /// At the upload that the file ends.
-        turn: Option<UploadTurn>,
+        /// At the upload or the copy that the file ends.
+        turn: Option<Turn>,
     },
     /// No file with this id.
     Remove(FileId),
@@ -32,8 +32,8 @@ pub(super) struct Found {
     pub(super) files: HashMap<FileId, FileRecord>,
     pub(super) blobs: HashMap<BlobHash, Blob>,
     pub(super) places: HashMap<Place, State>,
-    /// The turns at uploads that are no file yet.
-    pub(super) turns: Vec<UploadTurn>,
+    /// The turns at uploads that are no file yet, and at copies.
+    pub(super) turns: Vec<Turn>,
 }
 
 /// A content that files need.
@@ -61,7 +61,7 @@ pub(super) enum Outcome {
     Put(Put),
     /// What it counted on is not there any more.
     Lost,
-    /// Another node has the turn at the upload that it was to end, or has ended it.
+    /// Another node has the turn at what it was to end, or has ended it.
     TakenOver,
     /// It is new, and longer than what is free; that is none where it never fits.
     OverQuota {
@@ -75,7 +75,7 @@ pub(super) struct Plan {
     pub(super) heads: Heads,
     pub(super) outcomes: Vec<Outcome>,
     pub(super) added: Vec<FileRecord>,
-    /// Which uploads have become which files, and the hashes of those.
+    /// Which uploads and copies have become which files, and the hashes of those.
     pub(super) ended: Vec<(Uuid, FileId, BlobHash)>,
     /// Each with the number of its change.
     pub(super) removed: Vec<(i64, FileId)>,
@@ -143,7 +143,7 @@ impl Plan {
 impl Making {
     fn put_in_turn(
         &mut self,
-        turn: Option<UploadTurn>,
+        turn: Option<Turn>,
         file: &NewFile,
         place: Place,
         is_own: bool,
@@ -158,7 +158,7 @@ impl Making {
         let outcome = self.put(file, place, is_own);
         if let Outcome::Put(Put { record, .. }) = &outcome {
             self.found.turns.swap_remove(at);
-            self.ended.push((turn.upload, record.id, file.hash));
+            self.ended.push((turn.of, record.id, file.hash));
         }
         outcome
     }

@@ -14,8 +14,9 @@ use super::link::Values;
 use super::rows::{self, most, value};
 use super::shared::Shared;
 use crate::hash::BlobHash;
+use crate::turn::Turn;
 use crate::unavailable::Unavailable;
-use crate::upload_rows::{Added, NewRow, UploadPart, UploadRow, UploadRows, UploadTurn};
+use crate::upload_rows::{Added, NewRow, UploadPart, UploadRow, UploadRows};
 
 /// After how long those who were about to do something have done it, or will not.
 const SETTLED: Duration = Duration::from_mins(1);
@@ -143,7 +144,7 @@ fn row(row: &Row) -> Result<UploadRow, Failure> {
 #[async_trait]
 impl UploadRows for Uploads {
     async fn add(&self, new: &NewRow<'_>) -> Result<Added, Unavailable> {
-        let ids: Vec<_> = new.parts.iter().map(|it| it.upload).collect();
+        let ids: Vec<_> = new.parts.iter().map(|it| it.of).collect();
         let epochs: Vec<_> = new.parts.iter().map(|it| it.epoch).collect();
         let (all, own) = (most(new.most.0), most(new.most.1));
         let (client, is_final) = (new.client.as_bytes(), !ids.is_empty());
@@ -183,7 +184,7 @@ impl UploadRows for Uploads {
 
     async fn save(
         &self,
-        turn: UploadTurn,
+        turn: Turn,
         state: &[u8],
         parts: &[UploadPart],
     ) -> Result<bool, Unavailable> {
@@ -191,21 +192,19 @@ impl UploadRows for Uploads {
         let sizes: Vec<_> = parts.iter().map(|it| rows::bytes(it.size)).collect();
         let epochs: Vec<_> = parts.iter().map(|it| it.epoch).collect();
         let trees: Vec<_> = parts.iter().map(|it| &it.tree[..]).collect();
-        let UploadTurn { upload, epoch } = turn;
+        let Turn { of: upload, epoch } = turn;
         let values: Values<'_> = &[&upload, &epoch, &state, &starts, &sizes, &epochs, &trees];
         Ok(!self.rows(SAVE, values, id).await?.is_empty())
     }
 
-    async fn hold(&self, turn: UploadTurn) -> Result<(), Unavailable> {
+    async fn hold(&self, turn: Turn) -> Result<(), Unavailable> {
         let lease = self.lease().as_secs_f64();
-        let held = self
-            .rows(HOLD, &[&turn.upload, &turn.epoch, &lease], id)
-            .await;
+        let held = self.rows(HOLD, &[&turn.of, &turn.epoch, &lease], id).await;
         held.map(drop)
     }
 
-    async fn let_go(&self, turn: UploadTurn) -> Result<(), Unavailable> {
-        let let_go = self.rows(LET_GO, &[&turn.upload, &turn.epoch], id).await;
+    async fn let_go(&self, turn: Turn) -> Result<(), Unavailable> {
+        let let_go = self.rows(LET_GO, &[&turn.of, &turn.epoch], id).await;
         let_go.map(drop)
     }
 
