@@ -50,7 +50,7 @@ pub(super) const ADVICE: &str = "`larder verify` names all damage, and `larder r
 /// of what is stored: another process has the directory, or it is none, or not for this one.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct NotChecked(String);
+pub struct NotChecked(pub(super) String);
 
 /// Why the storage directory `dir` cannot be looked at by a command that needs it for itself, with
 /// what helps: a [`NotChecked`], unless something in it is damaged.

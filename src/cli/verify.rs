@@ -13,17 +13,27 @@ use tokio::sync::mpsc;
 use super::client::{Connection, Credentials};
 use super::counted::counted;
 use super::problems::OTHERS;
+#[cfg(feature = "shared")]
+use super::storage::NotChecked;
 use super::storage::{ADVICE, Storage, keep_private, unchecked};
 use super::summary::Summary;
 use super::{client, logging};
 use crate::base_url::BaseUrl;
+#[cfg(feature = "shared")]
+use crate::blob::s3;
+#[cfg(feature = "shared")]
+use crate::causes::with_causes;
 use crate::config::Log;
+#[cfg(feature = "shared")]
+use crate::config::ServerSettings;
 use crate::index::local::IndexFinding;
+#[cfg(feature = "shared")]
+use crate::index::postgres::{self, Bereft};
 use crate::index::{Damage, Totals};
 use crate::peer::identity::Identity;
 use crate::peer_id::PeerId;
 use crate::store::local::OpenError;
-use crate::store::{self, DirectoryError, Finding, Unwritable};
+use crate::store::{self, DirectoryError, Finding, Unwritable, Weight};
 
 /// How many findings may wait to be printed.
 const QUEUE: usize = 64;
@@ -32,6 +42,10 @@ const QUEUE: usize = 64;
 pub(super) struct Arguments {
     #[command(flatten)]
     storage: Storage,
+
+    #[cfg(feature = "shared")]
+    #[command(flatten)]
+    servers: ServerSettings,
 
     /// The running node to ask, with a token that has the right to write, in place of looking at a
     /// storage directory: a host, at port 5004 unless it has another behind a colon, or a URL.
@@ -82,10 +96,19 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     logging::start(&Log::of_warnings());
     keep_private();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let (totals, found) = match runtime.block_on(verify(arguments))? {
-        Checked::Here(totals, found) => (totals, found),
-        Checked::InUse(error) => return arguments.ask_its_node(error),
-    };
+    #[cfg(feature = "shared")]
+    if let Some((index, blobs)) = arguments.servers.servers(&temp_dir())? {
+        let (totals, found) = runtime.block_on(verify_shared(arguments, index, blobs))?;
+        return end(arguments, totals, found);
+    }
+    match runtime.block_on(verify(arguments))? {
+        Checked::Here(totals, found) => end(arguments, totals, found),
+        Checked::InUse(error) => arguments.ask_its_node(error),
+    }
+}
+
+/// Prints what it has come to.
+fn end(arguments: &Arguments, totals: Totals, found: Found) -> anyhow::Result<ExitCode> {
     let Found {
         problems,
         left_over,
@@ -151,27 +174,8 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<Checked> {
         ));
     }
     let changes = unwritable.is_none();
-    let (findings, mut found) = mpsc::channel(QUEUE);
-    let printing = async {
-        let mut told = Found::default();
-        while let Some(finding) = found.recv().await {
-            let text = describe(&finding, changes);
-            let (key, count) = if finding.is_left_over() {
-                ("left_over", &mut told.left_over)
-            } else {
-                ("problem", &mut told.problems)
-            };
-            *count += 1;
-            if arguments.json {
-                client::json(&json!({ key: text }))?;
-            } else {
-                // Names in the directory may be anybody's.
-                print(&client::plain(&text))?;
-            }
-            told.advice.extend(advice(&finding));
-        }
-        Ok::<Found, anyhow::Error>(told)
-    };
+    let (findings, found) = mpsc::channel(QUEUE);
+    let printing = print_each(found, arguments.json, changes);
     let (totals, told) = tokio::join!(store::verify(&options, findings, OTHERS), printing);
     match totals {
         Err(error @ OpenError::Directory(DirectoryError::Locked { .. })) => {
@@ -180,6 +184,55 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<Checked> {
         Err(error) => Err(unchecked(error, &options.dir)),
         Ok(totals) => Ok(Checked::Here(totals, told?)),
     }
+}
+
+/// Checks what several nodes share, beside those.
+#[cfg(feature = "shared")]
+async fn verify_shared(
+    arguments: &Arguments,
+    mut index: postgres::Options,
+    blobs: s3::Options,
+) -> anyhow::Result<(Totals, Found)> {
+    // Nothing but what is found is written, which is found again where it is lost.
+    index.is_relaxed = true;
+    let shared = store::Shared::open(&index, blobs).await;
+    let shared = shared.map_err(|error| NotChecked(with_causes(&error)))?;
+    let (findings, found) = mpsc::channel(QUEUE);
+    let printing = print_each(found, arguments.json, false);
+    let (totals, told) = tokio::join!(shared.verify(findings), printing);
+    let totals = totals.context("the rest was not checked")?;
+    Ok((totals, told?))
+}
+
+/// Prints each finding, and counts them.
+async fn print_each(
+    mut found: mpsc::Receiver<Finding>,
+    is_json: bool,
+    changes: bool,
+) -> anyhow::Result<Found> {
+    let mut told = Found::default();
+    while let Some(finding) = found.recv().await {
+        let text = describe(&finding, changes);
+        let key = match finding.weight() {
+            Weight::Problem => {
+                told.problems += 1;
+                "problem"
+            }
+            Weight::LeftOver => {
+                told.left_over += 1;
+                "left_over"
+            }
+            Weight::Consequence => "file",
+        };
+        if is_json {
+            client::json(&json!({ key: text }))?;
+        } else {
+            // Names may be anybody's.
+            print(&client::plain(&text))?;
+        }
+        told.advice.extend(advice(&finding));
+    }
+    Ok(told)
 }
 
 /// What helps, where whoever looks has to do something.
@@ -231,6 +284,29 @@ fn describe(finding: &Finding, changes: bool) -> String {
         Finding::Unchecked(reason) => format!("not checked: {reason}"),
         Finding::File(path, problem) => format!("{}: {problem}", path.display()),
         Finding::Stray(path) => format!("{}: does not belong there", path.display()),
+        #[cfg(feature = "shared")]
+        Finding::NotLive(hash) => {
+            format!("blob {hash}: its place is none that files need, and may be emptied")
+        }
+        #[cfg(feature = "shared")]
+        Finding::Unknown(key, size) => {
+            let bytes = counted(*size, "byte");
+            format!("object {key}: no row knows its {bytes} (a node removes it once it is old)")
+        }
+        #[cfg(feature = "shared")]
+        Finding::Bereft(Bereft {
+            id,
+            name,
+            hash,
+            is_lost,
+        }) => {
+            let how = if *is_lost {
+                "has no row"
+            } else {
+                "is not whole"
+            };
+            format!("file {id} ({name}): its content {hash} {how}")
+        }
         Finding::Index(finding) => describe_index(finding),
     }
 }

@@ -55,6 +55,8 @@ pub use log::{Format, Log};
 pub use number::number;
 pub use period::{SECOND, period};
 pub use secret::Secret;
+#[cfg(feature = "shared")]
+pub use shared::ServerSettings;
 pub use source::{Source, Sources};
 pub use tokens::{TokensError, add_token};
 pub use variables::check as check_variables;

@@ -22,10 +22,10 @@ const SCHEME: &str = "s3://";
 /// The variable by which S3 clients are told whom to believe, in place of the system's authorities.
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
-/// Where files are kept that several nodes share.
+/// The servers that keep files which several nodes share.
 #[derive(Args, Debug)]
 #[expect(clippy::doc_markdown, reason = "the sentences are shown as they are")]
-pub(super) struct SharedSettings {
+pub struct ServerSettings {
     /// Database that keeps what is known of files, for several nodes at once, such as
     /// postgres://larder@localhost/larder, with ?sslmode=require behind it over TLS; with --blobs.
     #[arg(long, env = "LARDER_INDEX", value_name = "URL", hide_env_values = true)]
@@ -40,6 +40,13 @@ pub(super) struct SharedSettings {
     /// URL of the store that has the bucket, such as http://localhost:8333 [default: that of AWS].
     #[arg(long, env = "LARDER_S3_ENDPOINT", value_name = "URL")]
     s3_endpoint: Option<String>,
+}
+
+/// Where files are kept that several nodes share.
+#[derive(Args, Debug)]
+pub(super) struct SharedSettings {
+    #[command(flatten)]
+    servers: ServerSettings,
 
     /// Directory for content on its way to the bucket [default: --storage, which also has what this
     /// node alone remembers].
@@ -70,14 +77,13 @@ pub(super) struct SharedSettings {
     gc_grace: Duration,
 }
 
-impl SharedSettings {
-    /// What several nodes share, if that is set; `own` is this node's own directory. Reads the
+impl ServerSettings {
+    /// Which servers, if they are set; `scratch` is for what is on its way to them. Reads the
     /// certificates of whom to believe.
-    pub(super) fn shared(
+    pub fn servers(
         &self,
-        own: local::Options,
-        is_relaxed: bool,
-    ) -> Result<Option<Options>, WrongSetting> {
+        scratch: &Path,
+    ) -> Result<Option<(postgres::Options, s3::Options)>, WrongSetting> {
         let (url, blobs) = match (&self.index, &self.blobs) {
             (Some(index), Some(blobs)) => (index, blobs),
             (None, None) => return Ok(None),
@@ -93,7 +99,6 @@ impl SharedSettings {
             let told = "a bucket is named as s3://bucket or s3://bucket/prefix";
             return Err(WrongSetting::new(&["blobs"], told));
         };
-        let scratch = self.scratch.as_ref().unwrap_or(&own.dir);
         let mut blobs = s3::Options::new(bucket, prefix, scratch);
         blobs.endpoint.clone_from(&self.s3_endpoint);
         blobs.variables = std::env::vars_os()
@@ -101,21 +106,36 @@ impl SharedSettings {
             .filter(|(name, _)| name.starts_with("AWS_"))
             .collect();
         blobs.tls = tls_to_store()?;
-        let index = self.database(url, is_relaxed)?;
+        Ok(Some((database(url)?, blobs)))
+    }
+}
+
+impl SharedSettings {
+    /// What several nodes share, if that is set; `own` is this node's own directory. Reads the
+    /// certificates of whom to believe.
+    pub(super) fn shared(
+        &self,
+        own: local::Options,
+        is_relaxed: bool,
+    ) -> Result<Option<Options>, WrongSetting> {
+        let scratch = self.scratch.as_ref().unwrap_or(&own.dir);
+        let Some((mut index, blobs)) = self.servers.servers(scratch)? else {
+            return Ok(None);
+        };
+        (index.lease, index.grace) = (self.lease, self.gc_grace);
+        index.is_relaxed = is_relaxed;
         Ok(Some(Options { own, index, blobs }))
     }
+}
 
-    fn database(&self, url: &Secret, is_relaxed: bool) -> Result<postgres::Options, WrongSetting> {
-        let wrong = |error: &dyn Error| WrongSetting::of("index", error);
-        let mut options = postgres::Options::new(url.text()).map_err(|it| wrong(&it))?;
-        (options.lease, options.grace) = (self.lease, self.gc_grace);
-        options.is_relaxed = is_relaxed;
-        if options.wants_tls() {
-            let tls = config(&Authorities::of_system()).map_err(|it| wrong(&it))?;
-            options.tls = Some(tls.into());
-        }
-        Ok(options)
+fn database(url: &Secret) -> Result<postgres::Options, WrongSetting> {
+    let wrong = |error: &dyn Error| WrongSetting::of("index", error);
+    let mut options = postgres::Options::new(url.text()).map_err(|it| wrong(&it))?;
+    if options.wants_tls() {
+        let tls = config(&Authorities::of_system()).map_err(|it| wrong(&it))?;
+        options.tls = Some(tls.into());
     }
+    Ok(options)
 }
 
 /// TLS with the store of the bucket, where a file is named that has whom to believe.

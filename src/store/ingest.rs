@@ -206,10 +206,15 @@ impl Store {
             let is_there = intent.is_there()
                 && !arrived.is_cheap_to_keep
                 && self.has_whole(hash, size, &intent).await?;
-            if is_there || arrived.place.is_none_or(|it| it == intent.place()) {
+            let may_keep = match arrived.place {
+                Some(at) => at == intent.place(),
+                // What other nodes may be reading, or deleting, is not written over.
+                None => !(self.is_shared && intent.is_there()),
+            };
+            if is_there || may_keep {
                 return Ok((intent, is_there));
             }
-            // It is kept where it lies, and what was found broken stays where that is.
+            // It is kept elsewhere, and what was found broken stays where that is.
             self.blobs.note_missing(intent.place()).await?;
         }
     }

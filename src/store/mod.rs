@@ -47,10 +47,14 @@ mod scrub;
 pub mod shared;
 mod storage;
 mod strays;
+#[cfg(feature = "shared")]
+mod sweep;
 mod trial;
 mod unwritable;
 mod upkeep;
 mod verify;
+#[cfg(feature = "shared")]
+mod verify_shared;
 mod walk;
 mod workshop;
 mod writing;
@@ -67,7 +71,9 @@ pub use reports::DamageCounts;
 pub use scrub::{Scrubbing, Stage, Step, Unsound};
 pub use storage::Storage;
 pub use unwritable::{Unwritable, unwritable};
-pub use verify::{Finding, Others, verify};
+pub use verify::{Finding, Others, Weight, verify};
+#[cfg(feature = "shared")]
+pub use verify_shared::Shared;
 
 use ballast::Ballast;
 use elsewhere::Hearers;

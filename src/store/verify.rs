@@ -20,6 +20,8 @@ use crate::frozen_disk::FrozenDisk;
 use crate::hash::BlobHash;
 use crate::index::Totals;
 use crate::index::local::{self as index, Journaled};
+#[cfg(feature = "shared")]
+use crate::index::postgres::Bereft;
 use crate::place::Place;
 
 /// One thing that is not as it should be.
@@ -48,18 +50,46 @@ pub enum Finding {
     Unchecked(String),
     /// What is wrong with a file that is neither content nor of the index.
     File(PathBuf, String),
+    /// A file needs this blob, and the database knows its place as one that may be collected.
+    #[cfg(feature = "shared")]
+    NotLive(BlobHash),
+    /// An object in the bucket, by its key, that no row of the database knows (size in bytes). One
+    /// of the nodes removes it in time.
+    #[cfg(feature = "shared")]
+    Unknown(String, u64),
+    /// A file whose content is not to be had; where there is no row of it that is a problem of its
+    /// own, and otherwise it was told with the content.
+    #[cfg(feature = "shared")]
+    Bereft(Bereft),
     /// Something in the storage directory, among the blobs or outboards or in the spool, that is
     /// none of larder's.
     Stray(PathBuf),
 }
 
+/// What a finding counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// Something is damaged or missing, or could not be looked at.
+    Problem,
+    /// It is only something that nobody needs: nothing is damaged or missing by it.
+    LeftOver,
+    /// It follows from what was told before.
+    Consequence,
+}
+
 impl Finding {
-    /// Whether it is only something that nobody needs: nothing is damaged or missing by it.
-    pub fn is_left_over(&self) -> bool {
-        matches!(
-            self,
-            Self::OutboardsLeft(_) | Self::Orphan(..) | Self::Unclaimed(..) | Self::Stray(_)
-        )
+    /// What it counts as.
+    pub fn weight(&self) -> Weight {
+        match self {
+            Self::OutboardsLeft(_) | Self::Orphan(..) | Self::Unclaimed(..) | Self::Stray(_) => {
+                Weight::LeftOver
+            }
+            #[cfg(feature = "shared")]
+            Self::Unknown(..) => Weight::LeftOver,
+            #[cfg(feature = "shared")]
+            Self::Bereft(file) if !file.is_lost => Weight::Consequence,
+            _ => Weight::Problem,
+        }
     }
 }
 

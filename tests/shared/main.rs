@@ -28,3 +28,4 @@ mod s3_faults;
 mod seaweed;
 mod store_tls;
 mod uploads;
+mod verify;

@@ -34,15 +34,21 @@ pub(crate) fn start_with(dir: &TempDir, index: &str, store: &Seaweed, settings: 
 pub(crate) fn command(dir: &Path, index: &str, endpoint: &str) -> Command {
     let mut command = larder(dir);
     command
-        .args(["serve", "--open", "--blobs", "s3://larder/fleet"])
-        .args(["--s3-endpoint", endpoint])
+        .args(["serve", "--open"])
         .env("LARDER_LEASE", "2s")
-        .env("LARDER_GC_GRACE", "1s")
+        .env("LARDER_GC_GRACE", "1s");
+    servers(&mut command, index, endpoint);
+    command
+}
+
+/// Tells a command which servers keep what nodes share.
+pub(crate) fn servers(command: &mut Command, index: &str, endpoint: &str) {
+    command
+        .args(["--blobs", "s3://larder/fleet", "--s3-endpoint", endpoint])
         .env("LARDER_INDEX", index)
         .env("AWS_ACCESS_KEY_ID", "larder")
         .env("AWS_SECRET_ACCESS_KEY", "a secret of tests")
         .env("AWS_REGION", "us-east-1");
-    command
 }
 
 fn get(node: &Node, path: &str) -> Answer {

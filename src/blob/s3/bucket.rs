@@ -28,7 +28,7 @@ pub(super) const UPLOADING: &str = "uploading";
 /// Where is what proves them.
 pub(super) const OUTBOARDS: &str = "outboards";
 /// What is written to find out whether that can be done.
-const TRIALS: &str = "trials";
+pub(super) const TRIALS: &str = "trials";
 /// By this object a bucket is known as one that larder writes to.
 const MARK: &str = "larder-format";
 /// What is in it.
@@ -101,6 +101,24 @@ impl Bucket {
         self.prefix.clone().join(folder)
     }
 
+    /// What all keys begin with.
+    pub(super) fn root(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// The key of an object of no meaning, which nobody else has.
+    pub(super) fn trial(&self) -> Path {
+        self.folder(TRIALS).join(uuid::Uuid::new_v4().to_string())
+    }
+
+    /// Fails where nothing says that larder writes to the bucket.
+    pub(super) async fn check_mark(&self) -> Result<(), StoreError> {
+        match self.store.get(&self.folder(MARK)).await {
+            Err(object_store::Error::NotFound { .. }) => Err(StoreError::Unused),
+            found => is_marked(&found?.bytes().await?),
+        }
+    }
+
     /// Looks whether the bucket is one that larder writes to, and makes it so where nothing says
     /// what it is. Fails also where there is no such bucket.
     pub(super) async fn mark(&self) -> Result<(), StoreError> {
@@ -112,10 +130,7 @@ impl Bucket {
                     .await?;
                 Ok(())
             }
-            found => match found?.bytes().await? {
-                marked if marked == MARKED => Ok(()),
-                _ => Err(StoreError::Format),
-            },
+            found => is_marked(&found?.bytes().await?),
         }
     }
 
@@ -253,7 +268,7 @@ impl Bucket {
 
     /// Writes an object of no meaning and deletes it.
     pub(super) async fn try_to_write(&self) -> Result<(), BlobError> {
-        let key = self.folder(TRIALS).join(uuid::Uuid::new_v4().to_string());
+        let key = self.trial();
         self.put(&key, Bytes::from_static(b"trial")).await?;
         self.delete(&key).await
     }
@@ -274,6 +289,15 @@ impl Bucket {
             retry: RETRY,
             source: source.into(),
         })
+    }
+}
+
+/// Fails where this larder does not know what is in a bucket that says this.
+fn is_marked(said: &[u8]) -> Result<(), StoreError> {
+    if said == MARKED {
+        Ok(())
+    } else {
+        Err(StoreError::Format)
     }
 }
 

@@ -20,6 +20,7 @@ use super::{BlobBackend, BlobError, Limit, OpenBlob, Partials, Purpose, Receivin
 use crate::hash::BlobHash;
 use crate::health::Findings;
 use crate::metrics::servers::BucketRequests;
+use crate::outboard::PieceValues;
 use crate::place::Place;
 use crate::upload_rows::Ledger;
 
@@ -32,6 +33,7 @@ mod depot;
 mod gathering;
 mod long;
 mod multipart;
+mod objects;
 mod options;
 mod part_file;
 mod partials;
@@ -46,6 +48,7 @@ mod upload_whole;
 mod uploading;
 mod windows;
 
+pub use objects::{Object, Purpose as ObjectPurpose};
 pub use options::{Options, StoreError};
 
 use bucket::{BLOBS, Bucket, OUTBOARDS};
@@ -71,9 +74,9 @@ impl S3Blobs {
         let dir = options.scratch.clone();
         let bucket = crate::blocking::run(move || Bucket::new(&options)).await?;
         bucket.mark().await?;
-        let depot = Arc::new(Depot::new(bucket));
+        let blobs = Self::over(bucket, dir, scratch).await?;
         // What nodes leave that end in the middle of an upload, and never come back.
-        let bucket = Arc::clone(&depot.bucket);
+        let bucket = Arc::clone(&blobs.depot.bucket);
         tokio::spawn(async move {
             match bucket.abort_old().await {
                 Ok(0) => {}
@@ -81,12 +84,54 @@ impl S3Blobs {
                 Err(error) => tracing::debug!(%error, "what is unfinished cannot be looked at"),
             }
         });
+        Ok(blobs)
+    }
+
+    /// Opens a bucket in which others have kept content, to look at that: nothing is made there.
+    pub async fn open_existing(
+        options: Options,
+        scratch: Arc<dyn BlobBackend>,
+    ) -> Result<Self, StoreError> {
+        let dir = options.scratch.clone();
+        let bucket = crate::blocking::run(move || Bucket::new(&options)).await?;
+        bucket.check_mark().await?;
+        Self::over(bucket, dir, scratch).await
+    }
+
+    async fn over(
+        bucket: Bucket,
+        dir: PathBuf,
+        scratch: Arc<dyn BlobBackend>,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
-            depot,
+            depot: Arc::new(Depot::new(bucket)),
             scratch: Arc::new(Scratch::open(scratch).await?),
             dir,
             ledger: None,
         })
+    }
+
+    /// Whether what is written down to prove a content does so, or nothing is; where not it is
+    /// removed, and derived from the content by whoever reads that next.
+    pub async fn check_outboard(
+        &self,
+        hash: &BlobHash,
+        place: Place,
+        size: u64,
+    ) -> Result<bool, BlobError> {
+        if PieceValues::written_len(size) == 0 {
+            return Ok(true);
+        }
+        let (depot, most) = (&self.depot, PieceValues::written_len(size) + 1);
+        let key = depot.outboard(place);
+        let Some((written, _)) = depot.bucket.get(&key, 0, most).await? else {
+            return Ok(true);
+        };
+        if PieceValues::read(*hash, size, &written).is_some() {
+            return Ok(true);
+        }
+        depot.bucket.delete(&key).await?;
+        Ok(false)
     }
 
     /// The same, with which other nodes go on where an upload in parts has come to.

@@ -44,6 +44,9 @@ pub enum StoreError {
     /// A later larder has written to it.
     #[error("what is in the bucket is of a format that this larder does not know")]
     Format,
+    /// Nothing says that larder has ever written to it.
+    #[error("no larder has kept anything in the bucket under this prefix")]
+    Unused,
     /// What is in scratch cannot be looked at.
     #[error(transparent)]
     Scratch(#[from] BlobError),

@@ -50,6 +50,7 @@ mod seen;
 mod shared;
 mod tls;
 mod uploads;
+mod walk;
 mod writer;
 
 use holds::Holds;
@@ -59,6 +60,7 @@ use rows::{Heads, content_columns, heads_columns, most, record_columns};
 use seen::Seen;
 use shared::Shared;
 use tls::Tls;
+pub use walk::{Bereft, ContentRow};
 use writer::{Request, Writer};
 
 /// How many connections a node has beside the one that changes files.
@@ -197,8 +199,12 @@ pub struct PostgresIndex {
 impl PostgresIndex {
     /// Opens the index in a database, and makes it there the first time.
     pub async fn open(options: &Options) -> Result<Self, IndexError> {
+        Self::open_or_make(options, true).await
+    }
+
+    async fn open_or_make(options: &Options, makes: bool) -> Result<Self, IndexError> {
         let server = Arc::new(options.server());
-        let heads = Self::first_look(&server).await;
+        let heads = Self::first_look(&server, makes).await;
         let heads = heads.map_err(|it| it.of(&server.name))?;
         let shared = Arc::new(Shared {
             seen: Seen::new(heads),
@@ -263,8 +269,11 @@ impl PostgresIndex {
         Arc::clone(&self.counted)
     }
 
-    async fn first_look(server: &Server) -> Result<Heads, failure::Failure> {
+    async fn first_look(server: &Server, makes: bool) -> Result<Heads, failure::Failure> {
         let mut session = Session::open(server).await?;
+        if !makes {
+            schema::check_there(&session.client).await?;
+        }
         schema::bring_up(&mut session.client).await?;
         let heads = session.query(HEADS, &[]).await?;
         let heads = heads.first().map(Heads::of).transpose()?;

@@ -88,7 +88,7 @@ pub(super) fn place(row: &Row) -> Result<Place, Failure> {
     Ok(Place::from_bytes(digest(row, "place")?))
 }
 
-fn text(row: &Row, column: &str) -> Result<String, Failure> {
+pub(super) fn text(row: &Row, column: &str) -> Result<String, Failure> {
     let bytes: &[u8] = value(row, column)?;
     String::from_utf8(bytes.to_vec()).map_err(|error| unreadable(column, &error))
 }

@@ -38,6 +38,21 @@ const VERSION: i32 = 6;
 /// Which lock all take who bring tables up.
 const LOCK: i64 = 0x6c61_7264_6572;
 
+/// Fails where no larder has ever made tables.
+pub(super) async fn check_there(client: &Client) -> Result<(), Failure> {
+    let row = client
+        .query_one(
+            "SELECT to_regclass('larder.tables_version') IS NOT NULL",
+            &[],
+        )
+        .await?;
+    if row.try_get(0)? {
+        return Ok(());
+    }
+    let told = "no larder has kept anything in the database";
+    Err(Failure::Unfit(told.to_owned()))
+}
+
 /// Brings the tables up, while no other node does. A newer larder may have been here before, and
 /// this one goes on beside it unless that has said that none so old may.
 pub(super) async fn bring_up(client: &mut Client) -> Result<(), Failure> {
