@@ -25,7 +25,7 @@ use crate::blob::s3;
 use crate::causes::with_causes;
 use crate::config::Log;
 #[cfg(feature = "shared")]
-use crate::config::ServerSettings;
+use crate::config::shared::ServerSettings;
 use crate::index::local::IndexFinding;
 #[cfg(feature = "shared")]
 use crate::index::postgres::{self, Bereft};

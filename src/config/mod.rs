@@ -36,7 +36,7 @@ mod scrubbing;
 mod secret;
 
 #[cfg(feature = "shared")]
-mod shared;
+pub mod shared;
 mod size;
 mod source;
 mod storing;
@@ -55,8 +55,6 @@ pub use log::{Format, Log};
 pub use number::number;
 pub use period::{SECOND, period};
 pub use secret::Secret;
-#[cfg(feature = "shared")]
-pub use shared::ServerSettings;
 pub use source::{Source, Sources};
 pub use tokens::{TokensError, add_token};
 pub use variables::check as check_variables;

@@ -75,6 +75,28 @@ pub(super) struct SharedSettings {
         value_parser = |it: &str| period(it, HOUR, 1..=8760 * 3600)
     )]
     gc_grace: Duration,
+
+    /// How often one of the nodes looks through --blobs for objects that --index knows nothing of,
+    /// and removes those that are old, such as 7d. A bare number is hours.
+    #[arg(
+        long,
+        env = "LARDER_SWEEP_EVERY",
+        value_name = "TIME",
+        default_value = "7d",
+        value_parser = |it: &str| period(it, HOUR, 1..=8760 * 3600)
+    )]
+    sweep_every: Duration,
+
+    /// How much older than --lease and --gc-grace together such an object has to be, such as 1d. A
+    /// bare number is hours.
+    #[arg(
+        long,
+        env = "LARDER_SWEEP_AGE",
+        value_name = "TIME",
+        default_value = "1d",
+        value_parser = |it: &str| period(it, HOUR, 1..=8760 * 3600)
+    )]
+    sweep_age: Duration,
 }
 
 impl ServerSettings {
@@ -124,7 +146,13 @@ impl SharedSettings {
         };
         (index.lease, index.grace) = (self.lease, self.gc_grace);
         index.is_relaxed = is_relaxed;
-        Ok(Some(Options { own, index, blobs }))
+        Ok(Some(Options {
+            own,
+            sweep_every: self.sweep_every,
+            sweep_age: self.lease + self.gc_grace + self.sweep_age,
+            index,
+            blobs,
+        }))
     }
 }
 

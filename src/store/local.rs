@@ -319,7 +319,7 @@ impl LocalStore {
 }
 
 /// The store with the limits that are set.
-fn limited(mut store: Store, options: &Options) -> Store {
+pub(super) fn limited(mut store: Store, options: &Options) -> Store {
     if let Some(bytes) = options.max_upload {
         store = store.with_longest(bytes);
     }

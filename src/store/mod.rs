@@ -410,6 +410,8 @@ impl Store {
     async fn close_all(&self) -> Result<(), StoreError> {
         self.sync().await?;
         let may_be_more = self.uncollected.load(Ordering::Relaxed) && !self.orphans_stay;
+        // What others share they collect, and it is written down what that is.
+        let may_be_more = may_be_more && !self.is_shared;
         let collected = if may_be_more {
             self.collect_all().await
         } else {

@@ -5,11 +5,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
 
 use super::Store;
 use super::directory::{Directory, DirectoryError};
 use super::local;
 use super::storage::Storage;
+use super::sweep::Sweeping;
 use crate::blob::BlobError;
 use crate::blob::local::LocalBlobs;
 use crate::blob::s3::{self, S3Blobs};
@@ -32,6 +36,10 @@ pub struct Options {
     pub index: postgres::Options,
     /// The bucket that keeps their content.
     pub blobs: s3::Options,
+    /// How often one of the nodes looks for what no row knows in the bucket.
+    pub sweep_every: Duration,
+    /// How old that has to be: far older than anybody may be late.
+    pub sweep_age: Duration,
 }
 
 /// Why a shared store cannot be opened.
@@ -65,6 +73,7 @@ pub struct SharedStore {
     /// What this node remembers, and no other does.
     pub state: Arc<LocalState>,
     index: Arc<PostgresIndex>,
+    _sweeping: JoinSet<()>,
     /// While it lives, no other process uses the directory.
     _directory: Directory,
 }
@@ -76,6 +85,8 @@ impl SharedStore {
             own,
             mut index,
             blobs,
+            sweep_every,
+            sweep_age,
         } = options;
         index.quota = own.quota;
         let (dir, disk) = (own.dir.clone(), Arc::clone(&own.disk));
@@ -98,13 +109,14 @@ impl SharedStore {
             bucket: blobs.requests(),
             database: index.requests(),
         };
-        let mut store = Store::new(Arc::new(blobs), Arc::clone(&index) as _);
-        if let Some(bytes) = own.max_upload {
-            store = store.with_longest(bytes);
-        }
-        if let Some(bytes) = own.quota {
-            store = store.with_quota(bytes);
-        }
+        let blobs = Arc::new(blobs);
+        let sweeping = Sweeping {
+            index: Arc::clone(&index),
+            blobs: Arc::clone(&blobs),
+            every: sweep_every,
+            age: sweep_age,
+        };
+        let mut store = local::limited(Store::new(blobs, Arc::clone(&index) as _), &own);
         store.is_shared = true;
         store.ledger = Some(ledger);
         store.keeps = Some(index.keeps());
@@ -119,6 +131,7 @@ impl SharedStore {
             store,
             state: Arc::new(LocalState::new(dir, disk)),
             index,
+            _sweeping: sweeping.begin(),
             _directory: directory,
         })
     }
@@ -170,6 +183,8 @@ mod tests {
             own: own.clone(),
             index: postgres::Options::new("postgres://127.0.0.1:1/none").unwrap(),
             blobs: s3::Options::new("none", "", dir.path()),
+            sweep_every: Duration::MAX,
+            sweep_age: Duration::MAX,
         };
         let refused = SharedStore::open(options).await.err();
         assert!(

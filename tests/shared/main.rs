@@ -27,5 +27,6 @@ mod s3;
 mod s3_faults;
 mod seaweed;
 mod store_tls;
+mod sweeps;
 mod uploads;
 mod verify;

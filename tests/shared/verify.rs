@@ -187,7 +187,14 @@ async fn what_the_bucket_has_lost_or_damaged_is_told_per_file_and_mended_by_the_
     );
     assert_eq!((last, output.status.code()), (&*expected, Some(1)));
 
-    // Both nodes know of it, whichever takes what mends it.
+    bucket.delete(&stray).await.unwrap();
+    mended(&fleet, &files).await;
+    assert!(bucket.head(&foreign).await.is_ok());
+    fleet.stop();
+}
+
+/// Both nodes know of the damage of two contents, and each takes what mends one.
+async fn mended(fleet: &Fleet, files: &[(String, String)]) {
     let damaged = "SELECT count(*) FROM larder.blobs WHERE is_damaged";
     assert_eq!(number(&fleet.client, damaged).await, 2);
     fleet.know_of_damage(2);
@@ -195,16 +202,13 @@ async fn what_the_bucket_has_lost_or_damaged_is_told_per_file_and_mended_by_the_
     fleet.upload(1, 2);
     fleet.know_of_damage(0);
     for node in &fleet.nodes {
-        for (seed, (_, id)) in (0..).zip(&files) {
+        for (seed, (_, id)) in (0..).zip(files) {
             let answer = get(node.address, &format!("/api/p2p/file/{id}"), &[]);
             assert!(answer.status == 200 && answer.body == content(seed, LONG));
         }
     }
-    bucket.delete(&stray).await.unwrap();
     let output = fleet.verify(&[]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(bucket.head(&foreign).await.is_ok());
-    fleet.stop();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -89,7 +89,7 @@ impl Received for Arrived {
                 multipart.complete().await?;
             }
         }
-        depot.damage.clear(place);
+        depot.damage.written(place);
         Ok(())
     }
 }

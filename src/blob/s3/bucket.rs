@@ -13,6 +13,7 @@ use object_store::path::Path;
 use object_store::{
     BackoffConfig, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig,
 };
+use uuid::Uuid;
 
 use super::connector::{self, Connector};
 use super::options::{Options, StoreError};
@@ -31,8 +32,12 @@ pub(super) const OUTBOARDS: &str = "outboards";
 pub(super) const TRIALS: &str = "trials";
 /// By this object a bucket is known as one that larder writes to.
 const MARK: &str = "larder-format";
+/// This one says whose rows tell what is in the bucket.
+const OWNER: &str = "larder-owner";
 /// What is in it.
 const MARKED: &[u8] = b"larder blobs, format 1\n";
+/// The most of that which is read, in bytes.
+const MOST_OF_OWNER: u64 = 64;
 /// After how long it is worth to ask again.
 const RETRY: Duration = Duration::from_secs(5);
 /// How often a request is tried again.
@@ -108,7 +113,7 @@ impl Bucket {
 
     /// The key of an object of no meaning, which nobody else has.
     pub(super) fn trial(&self) -> Path {
-        self.folder(TRIALS).join(uuid::Uuid::new_v4().to_string())
+        self.folder(TRIALS).join(Uuid::new_v4().to_string())
     }
 
     /// Fails where nothing says that larder writes to the bucket.
@@ -132,6 +137,19 @@ impl Bucket {
             }
             found => is_marked(&found?.bytes().await?),
         }
+    }
+
+    /// Whether the rows with this id are what tells of the bucket, which they are from now on where
+    /// nothing says whose it is.
+    pub(super) async fn is_owned_by(&self, owner: Uuid) -> Result<bool, BlobError> {
+        let (key, own) = (self.folder(OWNER), owner.to_string());
+        for _ in 0..2 {
+            if let Some((said, _)) = self.get(&key, 0, MOST_OF_OWNER).await? {
+                return Ok(said == own);
+            }
+            self.put(&key, own.clone().into()).await?;
+        }
+        Ok(false)
     }
 
     /// The bytes of an object from `start` on, at most up to `end`, with the size of all of it, in

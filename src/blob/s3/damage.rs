@@ -31,6 +31,15 @@ impl Damage {
         self.report(place, Health::Damaged);
     }
 
+    /// What belongs in a place was written there. That is told where it was known to be damaged
+    /// alone: of what is new an index hears otherwise, and what others have found since would be
+    /// overruled by whoever is late with it.
+    pub(super) fn written(&self, place: Place) {
+        if self.is_known(place) {
+            self.clear(place);
+        }
+    }
+
     /// What is in a place is whole, or nothing is there that could be damaged.
     pub(super) fn clear(&self, place: Place) {
         let mut places = self.places.lock();

@@ -45,7 +45,10 @@ impl Object {
         let purpose = match below[..] {
             [BLOBS | OUTBOARDS, place] => Purpose::Place(place.parse().ok()?),
             [UPLOADING, upload, _] => Purpose::Upload(simple(upload)?),
-            [TRIALS, _] => Purpose::Trial,
+            [TRIALS, trial] => {
+                Uuid::try_parse(trial).ok()?;
+                Purpose::Trial
+            }
             _ => return None,
         };
         Some(Self {
@@ -95,6 +98,12 @@ impl S3Blobs {
     /// The time by the clock of the store.
     pub async fn now(&self) -> Result<DateTime<Utc>, BlobError> {
         self.depot.bucket.now().await
+    }
+
+    /// Whether the rows with this id are what tells of the bucket, which they are from now on where
+    /// nothing says whose it is.
+    pub async fn is_owned_by(&self, owner: Uuid) -> Result<bool, BlobError> {
+        self.depot.bucket.is_owned_by(owner).await
     }
 
     /// Whether an object is there still.
@@ -148,6 +157,7 @@ mod tests {
         }
         for key in [
             "larder-format".to_owned(),
+            "trials/notes".to_owned(),
             "notes".to_owned(),
             "blobs/notes".to_owned(),
             format!("blobs/{place}.old"),

@@ -264,7 +264,7 @@ async fn send(depot: &Arc<Depot>, place: Place, content: &dyn OpenBlob) -> Resul
         depot.put_outboard(place, Arc::new(hasher.finish())).await;
         multipart.complete().await?;
     }
-    depot.damage.clear(place);
+    depot.damage.written(place);
     Ok(())
 }
 

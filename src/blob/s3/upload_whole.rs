@@ -79,7 +79,7 @@ impl Received for UploadWhole {
             depot.put_outboard(place, Arc::clone(&self.values)).await;
             multipart.complete().await?;
         }
-        depot.damage.clear(place);
+        depot.damage.written(place);
         Ok(())
     }
 }

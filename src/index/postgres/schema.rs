@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use super::failure::Failure;
 
 /// What is done to a database of each version, one after the other; the first makes it.
-const MIGRATIONS: [(i32, &str); 6] = [
+const MIGRATIONS: [(i32, &str); 7] = [
     (
         1,
         include_str!("../../../migrations/postgres/0001_first_schema.sql"),
@@ -30,10 +30,14 @@ const MIGRATIONS: [(i32, &str); 6] = [
         6,
         include_str!("../../../migrations/postgres/0006_wanted.sql"),
     ),
+    (
+        7,
+        include_str!("../../../migrations/postgres/0007_sweeps.sql"),
+    ),
 ];
 
 /// The version of the tables that this larder writes, and knows.
-const VERSION: i32 = 6;
+const VERSION: i32 = 7;
 
 /// Which lock all take who bring tables up.
 const LOCK: i64 = 0x6c61_7264_6572;

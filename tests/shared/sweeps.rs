@@ -1,0 +1,180 @@
+//! What becomes of objects in the bucket that no row knows.
+
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use larder::place::Place;
+use object_store::path::Path as Key;
+use object_store::{ObjectStore, ObjectStoreExt};
+use tempfile::TempDir;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::common::content::content;
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, until};
+use crate::common::raw_http::get;
+use crate::common::tus;
+use crate::nodes::start_with;
+use crate::postgres::{Server, connect, eventually, number};
+use crate::seaweed::Seaweed;
+
+/// As often as can be; what is older than the lease, the grace and this, four seconds, goes.
+const SOON: [&str; 4] = ["--sweep-every", "1s", "--sweep-age", "1s"];
+/// The same, and what is not an hour older stays.
+const YOUNG: [&str; 4] = ["--sweep-every", "1s", "--sweep-age", "1h"];
+
+/// Everything in the bucket.
+async fn keys(store: &Seaweed) -> Vec<String> {
+    let objects: Vec<_> = store.bucket().list(None).try_collect().await.unwrap();
+    let mut keys: Vec<_> = objects.iter().map(|it| it.location.to_string()).collect();
+    // What nodes write to find out whether they can comes and goes.
+    keys.retain(|it| !it.contains("/trials/"));
+    keys.sort_unstable();
+    keys
+}
+
+async fn put(store: &Seaweed, keys: &[String]) {
+    for key in keys {
+        let bytes = b"not known".to_vec();
+        store
+            .bucket()
+            .put(&Key::from(key.as_str()), bytes.into())
+            .await
+            .unwrap();
+    }
+}
+
+/// Objects of which no row tells, as whoever comes too late leaves them.
+fn strays() -> Vec<String> {
+    let (place, upload) = (Place::random(), Uuid::new_v4().simple());
+    vec![
+        format!("fleet/blobs/{place}"),
+        format!("fleet/outboards/{}", Place::random()),
+        format!("fleet/uploading/{upload}/0-1"),
+        format!("fleet/uploading/{upload}/8388608-2"),
+    ]
+}
+
+/// Objects that are somebody else's.
+fn foreign() -> Vec<String> {
+    let place = Place::random();
+    vec![
+        "fleet/blobs/notes.txt".to_owned(),
+        "fleet/notes.txt".to_owned(),
+        format!("fleet/{place}"),
+        format!("fleet/other/{place}"),
+        format!("other/blobs/{place}"),
+        format!("blobs/{place}"),
+    ]
+}
+
+fn start(dirs: &[TempDir; 2], url: &str, store: &Seaweed, settings: &[&str]) -> [Node; 2] {
+    dirs.each_ref()
+        .map(|dir| start_with(dir, url, store, settings))
+}
+
+/// Waits until the bucket was looked through to its end so many times more.
+async fn swept(client: &Client, times: i64) {
+    for _ in 0..times {
+        let ended = "SELECT (extract(epoch FROM ended) * 1000000)::bigint FROM larder.sweeps";
+        let before = number(client, ended).await;
+        eventually(async || number(client, ended).await > before).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_row_knows_of_the_bucket_goes_once_it_is_old_and_nothing_else_ever() {
+    let (database, store) = (Server::start(), Seaweed::start().await);
+    let url = database.database("one").await;
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let nodes = start(&dirs, &url, &store, &YOUNG);
+    let [one, other] = nodes.each_ref().map(|it| it.address);
+    let (short, long) = (content(1, 1000), content(2, 600_000));
+    let files = [uploaded(one, "a", &short), uploaded(other, "b", &long)];
+    let unfinished = tus::created(one, 10_000_000);
+    tus::patched(one, &unfinished, 0, &content(3, 9_000_000));
+    let known = keys(&store).await;
+    let (strays, foreign) = (strays(), foreign());
+    put(&store, &strays).await;
+    put(&store, &foreign).await;
+    let all = keys(&store).await;
+    assert_eq!(all.len(), known.len() + strays.len() + foreign.len());
+
+    // What is young may be known in a moment.
+    let client = connect(&url).await;
+    swept(&client, 3).await;
+    assert_eq!(keys(&store).await, all);
+    nodes.into_iter().for_each(Node::stop);
+
+    let nodes = start(&dirs, &url, &store, &SOON);
+    let [one, other] = nodes.each_ref().map(|it| it.address);
+    let mut expected = [known, foreign].concat();
+    expected.sort_unstable();
+    eventually(async || keys(&store).await == expected).await;
+    swept(&client, 3).await;
+    assert_eq!(keys(&store).await, expected);
+    for (node, file, bytes) in [(other, &files[0], &short), (one, &files[1], &long)] {
+        let path = format!("/api/p2p/file/{}", file["file_id"].as_str().unwrap());
+        assert!(get(node, &path, &[]).body == *bytes);
+    }
+    let rest = content(4, 1_000_000);
+    tus::patched(other, &unfinished, 9_000_000, &rest);
+    nodes.into_iter().for_each(Node::stop);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_at_a_time_looks_through_the_bucket_and_another_goes_on_when_it_is_gone() {
+    let (database, store) = (Server::start(), Seaweed::start().await);
+    let url = database.database("one").await;
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let nodes = start(&dirs, &url, &store, &SOON);
+    let client = connect(&url).await;
+    swept(&client, 1).await;
+    // As one that is at it, and was killed within.
+    let taken = "UPDATE larder.sweeps SET sweeper = gen_random_uuid(), \
+         until = now() + interval '1 hour'";
+    client.execute(taken, &[]).await.unwrap();
+    let strays = strays();
+    put(&store, &strays).await;
+    let ended = "SELECT (extract(epoch FROM ended) * 1000000)::bigint FROM larder.sweeps";
+    let before = number(&client, ended).await;
+    // Longer than either waits before it asks again, and than what is there is young.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(number(&client, ended).await, before);
+    let left = keys(&store).await;
+    assert!(strays.iter().all(|it| left.contains(it)));
+    let over = "UPDATE larder.sweeps SET until = now() - interval '1 second'";
+    client.execute(over, &[]).await.unwrap();
+    eventually(async || {
+        let left = keys(&store).await;
+        !strays.iter().any(|it| left.contains(it))
+    })
+    .await;
+    nodes.into_iter().for_each(Node::stop);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_of_another_database_remove_nothing_of_a_bucket_that_is_not_theirs() {
+    let (database, store) = (Server::start(), Seaweed::start().await);
+    let (url, stranger) = (
+        database.database("one").await,
+        database.database("two").await,
+    );
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let own = start_with(&dirs[0], &url, &store, &YOUNG);
+    let file = uploaded(own.address, "a", &content(1, 600_000));
+    let all = keys(&store).await;
+    let other = start_with(&dirs[1], &stranger, &store, &SOON);
+    let client = connect(&stranger).await;
+    until("it says so", || {
+        let log = other.complaints();
+        log.contains("another database").then_some(())
+    });
+    swept(&client, 5).await;
+    assert_eq!(keys(&store).await, all);
+    let path = format!("/api/p2p/file/{}", file["file_id"].as_str().unwrap());
+    assert_eq!(get(own.address, &path, &[]).body, content(1, 600_000));
+    own.stop();
+    other.stop();
+}
