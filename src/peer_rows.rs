@@ -18,6 +18,17 @@ pub struct PeerRow {
     pub registration: Vec<u8>,
 }
 
+/// What the others were told of a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerNews {
+    /// Which.
+    pub id: PeerId,
+    /// How often something was heard of what it holds.
+    pub count: i64,
+    /// What it told of itself.
+    pub registration: Vec<u8>,
+}
+
 /// Where all nodes write down whom they know.
 #[async_trait]
 pub trait PeerRows: Send + Sync + 'static {
@@ -33,4 +44,10 @@ pub trait PeerRows: Send + Sync + 'static {
 
     /// All that are known, the last heard of first.
     async fn load(&self) -> Result<Vec<PeerRow>, Unavailable>;
+
+    /// Tells the others that something was heard of what these hold, and what they know then.
+    async fn tell(&self, heard: &[PeerId]) -> Result<Vec<PeerNews>, Unavailable>;
+
+    /// What was told lately by any node, of peers or of what they hold; again and again.
+    async fn hear(&self) -> Result<Vec<PeerNews>, Unavailable>;
 }

@@ -180,6 +180,19 @@ impl Asking {
     fn next(&self, lane: Lane) -> Vec<Peer> {
         let mut all = self.all.lock();
         let registry = &self.network.registry;
+        // Who is being asked now may have told all that it was to tell.
+        self.network
+            .fleet
+            .to_ask
+            .lock()
+            .retain(|id| match all.get_mut(id) {
+                Some(asked) if asked.under_way.is_some() => true,
+                Some(asked) => {
+                    asked.at = None;
+                    false
+                }
+                None => false,
+            });
         if all.len() > registry.len() {
             all.retain(|id, it| it.under_way.is_some() || registry.get(*id).is_some());
         }

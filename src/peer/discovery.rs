@@ -19,6 +19,7 @@ use super::network::Network;
 use super::prefix::Prefix;
 use super::registration::Registration;
 use super::registry::{Introduced, Introducer};
+use super::together::tell_each_other;
 use super::turns::{Claim, in_turn};
 use super::unanswered::{self, Named};
 use crate::base_url::BaseUrl;
@@ -104,6 +105,9 @@ pub async fn discover(
     tasks.spawn(tell_where_it_is(network.clone(), options.every));
     tasks.spawn(tell_its_copy(network.clone(), options.every));
     tasks.spawn(look_whether_reached(network.clone(), options.every));
+    if let KnownPeers::Shared(rows) = &known {
+        tasks.spawn(tell_each_other(network.clone(), Arc::clone(rows)));
+    }
     tasks.spawn(tidy(network, options.every, known));
     while tasks.join_next().await.is_some() {}
 }

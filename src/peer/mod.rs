@@ -34,5 +34,6 @@ pub mod signature;
 pub mod sync;
 pub mod tls;
 pub mod tls_failure;
+mod together;
 pub mod turns;
 pub mod unanswered;

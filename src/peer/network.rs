@@ -1,6 +1,6 @@
 //! The network as this node sees it: who is there, what they hold, and how to ask them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,8 @@ pub struct Network {
     pub(super) met: watch::Sender<()>,
     /// Whether it is still being found out for the first time what peers hold.
     pub beginning: Beginning,
+    /// What other nodes are to hear that are this peer as well, and have told this one.
+    pub(super) fleet: FleetNews,
     /// What this node has removed lately.
     pub removals: Removals,
     /// What was told and heard.
@@ -64,6 +66,15 @@ pub struct Network {
     pub(super) written: AsyncMutex<Option<Written>>,
     /// Set when this node stops: from then on it registers nowhere.
     leaving: AtomicBool,
+}
+
+/// What nodes that are one peer tell each other of others.
+#[derive(Debug, Default)]
+pub(super) struct FleetNews {
+    /// Of whose files this one has heard something, which the others have not.
+    pub(super) heard: Mutex<BTreeSet<PeerId>>,
+    /// Of whose files another one has.
+    pub(super) to_ask: Mutex<BTreeSet<PeerId>>,
 }
 
 /// Which peers were written down last.
@@ -134,6 +145,7 @@ impl Network {
             client,
             met: watch::Sender::new(()),
             beginning: Beginning::default(),
+            fleet: FleetNews::default(),
             removals: Removals::default(),
             messages: Messages::default(),
             reachability: Reachability::default(),
@@ -359,7 +371,11 @@ impl Network {
     /// have not answered yet, and may be made up, are not kept: they are asked for all they
     /// hold.
     pub fn hear(&self, announcement: Announcement) -> Result<Heard, NotTaken> {
+        let peer = announcement.peer_id.parse();
         let heard = self.take_in(announcement);
+        if let (Ok(Heard::News), Ok(peer), true) = (&heard, peer, self.is_of_fleet()) {
+            self.fleet.heard.lock().insert(peer);
+        }
         match &heard {
             Ok(Heard::News) => self.messages.news.count(),
             Ok(Heard::NotNews | Heard::OfNobody) => self.messages.not_news.count(),

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use crate::common::peers::{key_also_at, peer_id, reaches, until_knows};
+use crate::common::forms::uploaded;
+use crate::common::peers::{key_also_at, peer_id, reaches, until_held, until_knows, until_sees};
 use crate::common::process::{Node, until};
-use crate::common::raw_http::get;
+use crate::common::raw_http::{get, head, send};
 use crate::nodes::start_with;
 use crate::postgres::{Server, connect, eventually, number};
 use crate::seaweed::Seaweed;
@@ -57,6 +58,42 @@ async fn nodes_of_one_peer_at_several_addresses_are_not_taken_for_copies_of_each
         assert!(!node.log().contains("another node has this node's key"));
         node.stop();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_peer_tells_one_node_of_itself_and_of_its_files_all_know_soon() {
+    let (database, store) = (Server::start(), Seaweed::start().await);
+    let url = database.database("one").await;
+    let dirs = [(); 4].map(|()| tempfile::tempdir().unwrap());
+    // None of them asks again by itself, and the other one knows the address of the first.
+    let seldom = ["--discover-every", "10000"];
+    let first = start_with(&dirs[0], &url, &store, &seldom);
+    let at = first.url("");
+    let same = [&seldom[..], &["--base-url", &at]].concat();
+    let more = [&dirs[1], &dirs[2]].map(|dir| start_with(dir, &url, &store, &same));
+    let other = ["--discover-every", "1", "--peer", &at];
+    let other = Node::start(&dirs[3], &other);
+    let id = peer_id(other.address);
+    for node in &more {
+        until("it reaches whom another has met", || {
+            reaches(node.address, &id).then_some(())
+        });
+    }
+    let file = uploaded(other.address, "a", b"content");
+    for node in &more {
+        until_held(node.address, &file["hash"], 1);
+    }
+    let removal = format!("/api/p2p/file/{}", file["file_id"].as_str().unwrap());
+    assert_eq!(
+        send(other.address, &head("DELETE", &removal, &[])).status,
+        200
+    );
+    for node in &more {
+        until_sees(node.address, &[]);
+    }
+    more.into_iter().for_each(Node::stop);
+    first.stop();
+    other.stop();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,14 +12,17 @@ use super::failure::Failure;
 use super::link::Values;
 use super::rows::{most, value};
 use super::shared::Shared;
-use crate::peer_rows::{PeerRow, PeerRows};
+use crate::peer_id::PeerId;
+use crate::peer_rows::{PeerNews, PeerRow, PeerRows};
 use crate::unavailable::Unavailable;
 
 /// In one order whoever locks them.
 const SAVE: &str = "INSERT INTO known_peers (id, heard, registration) \
      SELECT it.id, now() - make_interval(secs => it.age), it.registration \
      FROM unnest($1::bytea[], $2::float8[], $3::bytea[]) AS it(id, age, registration) ORDER BY it.id \
-     ON CONFLICT (id) DO UPDATE SET heard = excluded.heard, registration = excluded.registration \
+     ON CONFLICT (id) DO UPDATE SET heard = excluded.heard, registration = excluded.registration, \
+     told = CASE WHEN known_peers.registration = excluded.registration \
+         THEN known_peers.told ELSE now() END \
      WHERE excluded.heard > known_peers.heard";
 const FORGET: &str = "DELETE FROM known_peers WHERE id IN ( \
          SELECT id FROM known_peers WHERE heard < now() - make_interval(secs => $1) \
@@ -28,15 +31,33 @@ const FORGET: &str = "DELETE FROM known_peers WHERE id IN ( \
 const LOAD: &str = "SELECT id, extract(epoch FROM now() - heard)::float8 AS age, registration \
      FROM known_peers ORDER BY heard DESC";
 
+const TELL: &str = "UPDATE known_peers SET news = news + 1, told = now() WHERE id = ANY($1) \
+     RETURNING id, news, registration";
+/// More than a node takes from one look to the next, and a statement from its begin to its end.
+const HEAR: &str = "SELECT id, news, registration FROM known_peers \
+     WHERE told > now() - interval '30 s'";
+
 /// The peers of a database.
 pub(super) struct Peers(pub(super) Arc<Shared>);
 
-fn peer(row: &Row) -> Result<PeerRow, Failure> {
+fn id(row: &Row) -> Result<PeerId, Failure> {
     let id: &[u8] = value(row, "id")?;
     let id = std::str::from_utf8(id).ok().and_then(|it| it.parse().ok());
+    id.ok_or_else(|| Failure::Odd("a peer has no id".to_owned()))
+}
+
+fn news(row: &Row) -> Result<PeerNews, Failure> {
+    Ok(PeerNews {
+        id: id(row)?,
+        count: value(row, "news")?,
+        registration: value(row, "registration")?,
+    })
+}
+
+fn peer(row: &Row) -> Result<PeerRow, Failure> {
     let age: f64 = value(row, "age")?;
     Ok(PeerRow {
-        id: id.ok_or_else(|| Failure::Odd("a peer has no id".to_owned()))?,
+        id: id(row)?,
         age: Duration::try_from_secs_f64(age).unwrap_or_default(),
         registration: value(row, "registration")?,
     })
@@ -63,5 +84,15 @@ impl PeerRows for Peers {
 
     async fn load(&self) -> Result<Vec<PeerRow>, Unavailable> {
         ask(&self.0, LOAD, &[], peer).await
+    }
+
+    async fn tell(&self, heard: &[PeerId]) -> Result<Vec<PeerNews>, Unavailable> {
+        let ids: Vec<_> = heard.iter().map(PeerId::to_string).collect();
+        let ids: Vec<_> = ids.iter().map(String::as_bytes).collect();
+        ask(&self.0, TELL, &[&ids], news).await
+    }
+
+    async fn hear(&self) -> Result<Vec<PeerNews>, Unavailable> {
+        ask(&self.0, HEAR, &[], news).await
     }
 }

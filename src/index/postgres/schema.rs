@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use super::failure::Failure;
 
 /// What is done to a database of each version, one after the other; the first makes it.
-const MIGRATIONS: [(i32, &str); 7] = [
+const MIGRATIONS: [(i32, &str); 8] = [
     (
         1,
         include_str!("../../../migrations/postgres/0001_first_schema.sql"),
@@ -34,10 +34,14 @@ const MIGRATIONS: [(i32, &str); 7] = [
         7,
         include_str!("../../../migrations/postgres/0007_sweeps.sql"),
     ),
+    (
+        8,
+        include_str!("../../../migrations/postgres/0008_news_of_peers.sql"),
+    ),
 ];
 
 /// The version of the tables that this larder writes, and knows.
-const VERSION: i32 = 7;
+const VERSION: i32 = 8;
 
 /// Which lock all take who bring tables up.
 const LOCK: i64 = 0x6c61_7264_6572;
