@@ -162,16 +162,16 @@ impl Listing {
             }
             let page = std::mem::take(&mut self.page);
             if page.is_empty() {
-                return self.write_end(None, piece);
+                return self.write_end(None, piece).await;
             }
             if self.has_looked_enough() {
                 let next = self.at;
-                return self.write_end(next, piece);
+                return self.write_end(next, piece).await;
             }
             for record in page {
                 if Some(self.listed) == self.filter.limit {
                     let next = self.at;
-                    return self.write_end(next, piece);
+                    return self.write_end(next, piece).await;
                 }
                 self.at = Some(record.id);
                 self.looked += 1;
@@ -195,11 +195,12 @@ impl Listing {
     }
 
     /// Closes the list; `next` is where to go on, if there is more than was asked for.
-    fn write_end(
+    async fn write_end(
         mut self,
         next: Option<FileId>,
         mut piece: Piece,
     ) -> Result<(Bytes, Option<Self>), BoxError> {
+        self.node.store().catch_up().await;
         let mut end = json!({
             "file_count": self.listed,
             "total_files": self.node.store().totals().files,

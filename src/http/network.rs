@@ -155,6 +155,7 @@ pub(super) async fn list(
         total_files: if is_all {
             files.len() as u64
         } else {
+            node.store().catch_up().await;
             node.network_files().await
         },
         files,

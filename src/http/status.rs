@@ -63,6 +63,7 @@ pub(super) struct StatusAnswer {
 
 impl StatusAnswer {
     pub(super) async fn of(node: &Node) -> Self {
+        node.store().catch_up().await;
         let totals = node.store().totals();
         Self {
             status: "success",
@@ -89,11 +90,9 @@ impl StatusAnswer {
 
 /// Tells what the node holds and knows.
 pub(super) async fn status(State(node): State<Arc<Node>>) -> Json<StatusAnswer> {
-    let room = node.store().room().await;
-    Json(StatusAnswer {
-        room_bytes: Some(room),
-        ..StatusAnswer::of(&node).await
-    })
+    let mut answer = StatusAnswer::of(&node).await;
+    answer.room_bytes = Some(node.store().room().await);
+    Json(answer)
 }
 
 /// The answer of `GET /health`.

@@ -157,6 +157,10 @@ pub trait IndexBackend: Send + Sync + 'static {
     /// Tells from now on what others change in an index that they share.
     fn tell_to(&self, _elsewhere: Arc<dyn Elsewhere>) {}
 
+    /// Has what others have changed until now count in [`IndexBackend::totals`], and told; where
+    /// that cannot be seen within a second, what was seen last counts on.
+    async fn catch_up(&self) {}
+
     /// Whether all that others have changed until a second ago was told.
     fn is_current(&self) -> bool {
         true

@@ -295,7 +295,7 @@ impl LocalStore {
             dir: Some(options.dir.clone()),
             verifies_reads: options.verify_reads,
             syncs,
-            servers: None,
+            ..Storage::default()
         });
         let mut state = LocalState::new(&options.dir, Arc::clone(&options.disk));
         if let Some(disk) = anchored.clone() {

@@ -346,6 +346,12 @@ impl Store {
         &self.feed.told
     }
 
+    /// Sees what other nodes have changed that share the index; whoever tells of how much there is
+    /// has said so of what any of them has acknowledged.
+    pub async fn catch_up(&self) {
+        self.index.catch_up().await;
+    }
+
     /// How much the store holds.
     pub fn totals(&self) -> Totals {
         self.index.totals()

@@ -101,6 +101,7 @@ impl SharedStore {
         let (directory, scratch, own) = blocking::run(opening).await?;
         tracing::info!(bucket = blobs.bucket, prefix = blobs.prefix, database = %index,
             "files are kept for several nodes");
+        let bucket = blobs.url();
         let index = Arc::new(PostgresIndex::open(&index).await?);
         let ledger = Arc::new(Ledger::new(index.uploads()));
         let blobs = S3Blobs::open(blobs, Arc::new(scratch)).await?;
@@ -123,6 +124,7 @@ impl SharedStore {
         store.peers = Some(index.peers());
         store.storage = Arc::new(Storage {
             dir: Some(dir.clone()),
+            bucket: Some(bucket),
             verifies_reads: true,
             servers: Some(servers),
             ..Storage::default()

@@ -20,6 +20,9 @@ const COUNTED_DIRS: [&str; 4] = ["spool", "keeping", "journal", "index"];
 pub struct Storage {
     /// The storage directory; None where all is in memory.
     pub(super) dir: Option<PathBuf>,
+    /// The URL of the bucket that keeps the contents, where that is what keeps them: the same for
+    /// all nodes that share it.
+    pub(super) bucket: Option<String>,
     /// Whether long content is proven against its hash before it is given out.
     pub(super) verifies_reads: bool,
     /// How long its disk takes to sync.
@@ -45,12 +48,13 @@ impl Storage {
     }
 }
 
-/// The storage directory, as it was configured.
+/// Where contents are kept, as it was configured.
 impl fmt::Display for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.dir {
-            Some(dir) => dir.display().fmt(f),
-            None => f.write_str("memory"),
+        match (&self.bucket, &self.dir) {
+            (Some(bucket), _) => f.write_str(bucket),
+            (None, Some(dir)) => dir.display().fmt(f),
+            (None, None) => f.write_str("memory"),
         }
     }
 }

@@ -26,9 +26,11 @@ pub(crate) struct Node {
 }
 
 /// The command that runs larder in `dir`, with default settings but for the port, and
-/// without multicast DNS, by which the nodes of all tests would meet.
+/// without multicast DNS, by which the nodes of all tests would meet. `tests/fleet/run` names
+/// another one in the place of the binary.
 pub(crate) fn larder(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    let stand_in = std::env::var_os("NODE_UNDER_TEST");
+    let mut command = Command::new(stand_in.unwrap_or(env!("CARGO_BIN_EXE_larder").into()));
     command.current_dir(dir).env_clear().env("PEER_PORT", "0");
     command.env("LARDER_NO_MDNS", "true");
     command
@@ -75,14 +77,17 @@ impl Node {
         // Of one that listens on all addresses the URL is another one.
         let address = line
             .split_once("(listens on ")
-            .or_else(|| line.split_once("://"));
+            .or_else(|| line.rsplit_once("://"));
         let address = address.and_then(|(_, rest)| {
             let (address, _) = rest.split_once([' ', ')'])?;
             address.parse().ok()
         });
         Self {
             process,
-            address: address.unwrap_or_else(|| panic!("the node did not start: {line:?}")),
+            address: address.unwrap_or_else(|| {
+                let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+                panic!("the node did not start: {line:?}; its log:\n{log}")
+            }),
             said: line,
             dir: dir.path().to_owned(),
         }

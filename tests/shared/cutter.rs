@@ -46,6 +46,11 @@ impl Cutter {
         *self.cut.lock().unwrap() = Some(cut);
     }
 
+    /// Leaves the cable whole from now on.
+    pub(crate) fn spare(&self) {
+        *self.cut.lock().unwrap() = None;
+    }
+
     /// Whether it was cut.
     pub(crate) fn was_cut(&self) -> bool {
         self.cut.lock().unwrap().is_none()

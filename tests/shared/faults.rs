@@ -5,6 +5,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response, Uri};
@@ -55,6 +56,7 @@ struct State {
     rule: Mutex<Option<Rule>>,
     go: Notify,
     gone: Mutex<usize>,
+    conditions: AtomicUsize,
 }
 
 struct Rule {
@@ -76,6 +78,7 @@ impl Faults {
             rule: Mutex::default(),
             go: Notify::new(),
             gone: Mutex::default(),
+            conditions: AtomicUsize::default(),
         });
         let serving = Arc::clone(&state);
         tokio::spawn(async move {
@@ -109,6 +112,12 @@ impl Faults {
         rule.map_or(0, |rule| rule.befallen)
     }
 
+    /// How many requests were to be refused where an object is there already, or is another one:
+    /// there are stores that do all the same what is asked.
+    pub(crate) fn conditions(&self) -> usize {
+        self.state.conditions.load(Ordering::Relaxed)
+    }
+
     /// Carries on what is late, and waits until the store has answered `requests` of them.
     pub(crate) async fn let_go(&self, requests: usize) {
         self.state.go.notify_waiters();
@@ -121,6 +130,14 @@ impl Faults {
 impl State {
     async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Result<Answer, Failure> {
         let (head, body) = request.into_parts();
+        let conditions = [
+            "if-match",
+            "if-none-match",
+            "x-amz-copy-source-if-none-match",
+        ];
+        if conditions.iter().any(|it| head.headers.contains_key(*it)) {
+            self.conditions.fetch_add(1, Ordering::Relaxed);
+        }
         let body = body.collect().await?.to_bytes();
         let Some(fault) = self.fault(&head.method, &head.uri) else {
             return Ok(whole(self.ask(head, body).await?));

@@ -27,6 +27,7 @@ mod s3;
 mod s3_faults;
 mod seaweed;
 mod store_tls;
+mod storm;
 mod sweeps;
 mod uploads;
 mod verify;

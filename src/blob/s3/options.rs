@@ -70,4 +70,10 @@ impl Options {
             retry_within: Duration::from_secs(10),
         }
     }
+
+    /// Which bucket it is, and what its keys begin with.
+    pub fn url(&self) -> String {
+        let url = format!("s3://{}/{}", self.bucket, self.prefix);
+        url.trim_end_matches('/').to_owned()
+    }
 }

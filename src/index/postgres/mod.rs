@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::page::page_of;
 use super::{Content, Elsewhere, Garbage, Held, IndexBackend, IndexError, Intent, Put, Totals};
@@ -54,7 +55,7 @@ use link::{Link, Links, Server, Session, Values};
 pub use options::{InvalidDatabase, Options};
 use places::Places;
 use rows::{Heads, content_columns, heads_columns, most, record_columns};
-use seen::Seen;
+use seen::{CURRENT, Seen};
 use shared::Shared;
 pub use walk::{Bereft, ContentRow};
 use writer::{Request, Writer};
@@ -396,6 +397,13 @@ impl IndexBackend for PostgresIndex {
     async fn try_to_write(&self) -> Result<(), IndexError> {
         self.told().await?;
         self.shared.links.query(TRY, &[]).await.map(drop)
+    }
+
+    async fn catch_up(&self) {
+        // A server that is away is not waited for by each who asks.
+        if self.is_current() {
+            let _ = timeout(CURRENT, self.tell_all()).await;
+        }
     }
 
     fn tell_to(&self, elsewhere: Arc<dyn Elsewhere>) {

@@ -21,7 +21,7 @@ const PLACES: usize = 65_536;
 /// again.
 const FINDINGS: usize = 8192;
 /// What was seen so long ago may be wrong.
-const CURRENT: Duration = Duration::from_secs(1);
+pub(super) const CURRENT: Duration = Duration::from_secs(1);
 
 /// What was seen last.
 pub(super) struct Seen {
