@@ -170,7 +170,11 @@ impl Store {
             // What a record has is counted already, whole or damaged.
             if let Some(quota) = self.quota.as_ref().filter(|_| !intent.is_counted()) {
                 let kept = || self.totals().blob_bytes;
-                reserved = match quota.reserve(hash, size, room.as_ref(), kept).await {
+                let mut found = quota.reserve(hash, size, room.as_ref(), kept).await;
+                if self.has_looked_again(&found).await {
+                    found = quota.reserve(hash, size, room.as_ref(), kept).await;
+                }
+                reserved = match found {
                     // Whoever brought the same meanwhile is through with it.
                     Err(_) if self.is_needed(&hash).await? => None,
                     reserved => Some(reserved?),

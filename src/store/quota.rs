@@ -6,7 +6,6 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::StoreError;
 use crate::blob::BlobError;
 use crate::client_key::ClientKey;
 use crate::hash::BlobHash;
@@ -119,9 +118,9 @@ impl Quota {
     }
 
     /// Fails where there is no room for so many bytes more; `kept` tells how many the index counts.
-    pub(super) async fn check(&self, bytes: u64, kept: impl Fn() -> u64) -> Result<(), StoreError> {
+    pub(super) async fn check(&self, bytes: u64, kept: impl Fn() -> u64) -> Result<(), BlobError> {
         let look = || self.check_beside(bytes, &kept, &self.coming.lock());
-        Ok(self.decided(look).await?)
+        self.decided(look).await
     }
 
     fn check_beside(
@@ -180,7 +179,7 @@ impl Quota {
         bytes: u64,
         room: Option<&Arc<TakenRoom>>,
         kept: impl Fn() -> u64,
-    ) -> Result<Reservation, StoreError> {
+    ) -> Result<Reservation, BlobError> {
         let look = || self.reserve_now(hash, bytes, room, &kept);
         let before = self.decided(look).await?;
         Ok(Reservation {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::common::content::content;
 use crate::common::forms::{file, form, upload};
 use crate::common::process::{Node, until};
-use crate::common::raw_http::{Answer, get};
+use crate::common::raw_http::{Answer, get, head, send};
 use crate::common::tus;
 use crate::nodes::start_with;
 use crate::postgres::{Server, connect, number};
@@ -93,6 +93,35 @@ async fn what_another_node_has_kept_takes_no_room_of_the_quota() {
     assert_eq!(put_in_parts(other, 3, 300_000).status, 204);
     refused_in_parts(other, 4, 300_000);
     nodes.into_iter().for_each(Node::stop);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn room_that_one_node_gives_back_is_there_for_every_other_at_once() {
+    let (database, store) = (Server::start(), Seaweed::start().await);
+    let url = database.database("one").await;
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let nodes = pair(&dirs, &url, &store);
+    let [one, other] = nodes.each_ref().map(|it| it.address);
+    for seed in 1..=10 {
+        put(one, seed, 900_000).unwrap();
+        knows(other, 900_000);
+        remove_all(one);
+        let (whole, in_parts) = (300 + seed, 400 + seed);
+        put(other, whole, 400_000).unwrap();
+        assert_eq!(put_in_parts(other, in_parts, 400_000).status, 204);
+        remove_all(other);
+    }
+    nodes.into_iter().for_each(Node::stop);
+}
+
+/// Removes all files, by way of this node.
+fn remove_all(node: SocketAddr) {
+    let list = get(node, "/api/p2p/files", &[]).json();
+    for file in list["files"].as_array().unwrap() {
+        let file = file["file_id"].as_str().unwrap();
+        let remove = head("DELETE", &format!("/api/p2p/file/{file}"), &[]);
+        assert_eq!(send(node, &remove).status, 200);
+    }
 }
 
 /// Waits until a node counts as much content as there is.
