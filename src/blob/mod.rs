@@ -244,7 +244,7 @@ impl BlobError {
     }
 
     /// The error for a blob of which the bytes are not those of its hash.
-    fn other_hash(hash: BlobHash) -> Self {
+    pub(crate) fn other_hash(hash: BlobHash) -> Self {
         Self::damaged(hash, &"its bytes have another hash")
     }
 

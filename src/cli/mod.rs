@@ -18,6 +18,8 @@ mod limits;
 mod log_queue;
 mod logging;
 mod manual;
+#[cfg(feature = "shared")]
+mod migrate;
 mod network;
 mod own_nodes;
 mod problems;
@@ -69,6 +71,15 @@ Exit status:
   2  nothing was done: wrong command line or setting, no such directory, or it is in use or
      another user's";
 
+/// What it says of the moving of files.
+#[cfg(feature = "shared")]
+const EXIT_STATUS_OF_MIGRATE: &str = "\
+Exit status:
+  0  done: all files are there, and their contents proven
+  1  failed, for the reason that is told; what is there stays, and the next run goes on from there
+  2  nothing was moved: wrong command line or setting, no such directory, it is in use, something is
+     there that cannot be moved, or other files are where these would go";
+
 /// A content-addressed file store and peer-to-peer node with a plain REST API.
 ///
 /// Without a command it serves, as `larder serve` does.
@@ -105,6 +116,11 @@ enum Action {
     /// Make the index anew from the journal, when a start says that it is needed.
     #[command(after_help = EXIT_STATUS_OF_REBUILD)]
     RebuildIndex(rebuild_index::Arguments),
+    /// Move all files of a storage directory to the servers that several nodes share, or back;
+    /// what was cut off goes on with the next run.
+    #[cfg(feature = "shared")]
+    #[command(after_help = EXIT_STATUS_OF_MIGRATE)]
+    Migrate(migrate::Arguments),
     /// Check the settings of `serve`, and print those in force as a settings file that says where
     /// each comes from.
     #[command(after_help = EXIT_STATUS_OF_OTHERS)]
@@ -209,6 +225,8 @@ impl Command {
             Some(Action::Config(arguments)) => arguments.settings().file(),
             Some(Action::Verify(arguments)) => arguments.storage().file(),
             Some(Action::RebuildIndex(arguments)) => arguments.storage().file(),
+            #[cfg(feature = "shared")]
+            Some(Action::Migrate(arguments)) => arguments.storage().file(),
             Some(_) => None,
         }
     }
@@ -235,6 +253,8 @@ impl Command {
             Action::Bootstrap(arguments) => bootstrap::run(&arguments),
             Action::Verify(arguments) => verify::run(&arguments),
             Action::RebuildIndex(arguments) => rebuild_index::run(&arguments),
+            #[cfg(feature = "shared")]
+            Action::Migrate(arguments) => migrate::run(&arguments),
             Action::Config(arguments) => config::run(&arguments),
             Action::Token(arguments) => token::run(&arguments),
             Action::Network(arguments) => network::run(&arguments),

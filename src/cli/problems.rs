@@ -11,7 +11,7 @@ use crate::peer::known_peers;
 use crate::resumable;
 use crate::small_state::StateName;
 use crate::small_state::local::LocalState;
-use crate::store::Others;
+use crate::store::{MOVING_IN, Others};
 
 /// Who keeps files in a storage directory beside the store.
 pub(super) const OTHERS: Others = Others {
@@ -21,6 +21,7 @@ pub(super) const OTHERS: Others = Others {
         identity::CHECK,
         named(&known_peers::PEERS),
         named(&scrub::SCRUB),
+        named(&MOVING_IN),
     ],
 };
 
@@ -37,7 +38,7 @@ const fn named(state: &StateName) -> &'static str {
 fn problems(dir: &Path) -> Vec<(PathBuf, String)> {
     let mut problems: Vec<_> = Identity::problem(dir).into_iter().collect();
     let state = LocalState::new(dir, Arc::new(RealDisk));
-    for name in [&known_peers::PEERS, &scrub::SCRUB] {
+    for name in [&known_peers::PEERS, &scrub::SCRUB, &MOVING_IN] {
         if let Some(problem) = state.problem(name) {
             problems.push((state.path(name), problem.to_owned()));
         }

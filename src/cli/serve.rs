@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -25,7 +25,8 @@ use crate::node::{self, Node};
 use crate::open_files;
 use crate::peer::client::ClientError;
 use crate::peer::identity::{Identity, IdentityError};
-use crate::small_state::SmallState;
+use crate::small_state::{SmallState, StateError};
+use crate::store::MOVING_IN;
 use crate::store::local::{LocalStore, OpenError};
 #[cfg(feature = "shared")]
 use crate::store::shared::{self, SharedStore};
@@ -194,6 +195,15 @@ enum NotOpened {
     #[cfg(feature = "shared")]
     #[error(transparent)]
     Shared(#[from] shared::OpenError),
+    /// Not all files are there yet.
+    #[error(
+        "files are being moved into {}: `larder migrate` has to come to its end before",
+        .0.display()
+    )]
+    Moving(PathBuf),
+    /// What the directory remembers cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The node's key cannot be had.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -210,6 +220,9 @@ async fn compose(kept: Kept, options: node::Options) -> Result<Opened, NotOpened
     let (store, identity) = match kept {
         Kept::Here(store) => {
             let opened = LocalStore::open(store).await?;
+            if opened.state.load(&MOVING_IN).await?.is_some() {
+                return Err(NotOpened::Moving(dir));
+            }
             let store = opened.store.clone();
             (state, storage) = (opened.state.clone(), Box::new(opened));
             let identity = blocking::run(move || Identity::load_or_create(&dir)).await?;

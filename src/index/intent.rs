@@ -1,7 +1,7 @@
 //! What an index promises of contents while they are kept, read or collected.
 
 use crate::place::Place;
-use crate::record::{FileRecord, Timestamp};
+use crate::record::{FileId, FileRecord, Timestamp};
 use crate::turn::Turn;
 
 /// What is known of a content that files need.
@@ -48,7 +48,36 @@ pub struct Intent {
     place: Place,
     content: Option<Content>,
     turn: Option<Box<Turn>>,
+    given: Option<Box<Given>>,
     hold: Box<dyn Hold>,
+}
+
+/// The id and the time that a file has from elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Given {
+    pub(super) id: FileId,
+    pub(super) uploaded_at: Timestamp,
+    /// The file that comes before it, which has to be the last one then.
+    behind: Option<FileId>,
+}
+
+impl Given {
+    /// Those of these files, each behind the one before.
+    pub(super) fn of<T>(files: &[(FileRecord, T)]) -> Vec<Self> {
+        let before = files.iter().map(|(record, _)| Some(record.id));
+        let before = std::iter::once(None).chain(before);
+        let given = files.iter().zip(before).map(|((record, _), behind)| Self {
+            id: record.id,
+            uploaded_at: record.uploaded_at,
+            behind,
+        });
+        given.collect()
+    }
+
+    /// Whether the file can be the next one behind the last id that was given out.
+    pub(super) fn follows(&self, last: FileId) -> bool {
+        self.id > last && self.behind.is_none_or(|it| it == last)
+    }
 }
 
 /// A content that nobody collects while this lives.
@@ -76,6 +105,7 @@ impl Intent {
             place,
             content,
             turn: None,
+            given: None,
             hold,
         }
     }
@@ -85,6 +115,17 @@ impl Intent {
     pub fn ending(self, turn: Option<Turn>) -> Self {
         let turn = turn.map(Box::new);
         Self { turn, ..self }
+    }
+
+    /// The same where the file has its id and its time from elsewhere.
+    pub fn giving(self, given: Given) -> Self {
+        let given = Some(Box::new(given));
+        Self { given, ..self }
+    }
+
+    /// The id and the time that the file has from elsewhere.
+    pub fn given(&self) -> Option<Given> {
+        self.given.as_deref().copied()
     }
 
     /// The turn at what the file ends.

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::page::page_of;
-use super::{Content, Garbage, Held, Hold, IndexBackend, IndexError, Intent, Put, Totals};
+use super::{Content, Garbage, Given, Held, Hold, IndexBackend, IndexError, Intent, Put, Totals};
 use crate::hash::BlobHash;
 use crate::health::Health;
 use crate::place::Place;
@@ -130,7 +130,7 @@ impl State {
     }
 
     /// Adds a file whose content is at `place`, or is there already and whole.
-    fn add(&mut self, file: NewFile, place: Place) -> Put {
+    fn add(&mut self, file: NewFile, place: Place, given: Option<Given>) -> Put {
         let row = self.contents.entry(file.hash).or_insert_with(|| Row {
             content: Content {
                 place,
@@ -152,10 +152,11 @@ impl State {
         let now = content.place;
         self.uses(before).is_needed = false;
         self.uses(now).is_needed = true;
-        let id = FileId::next(self.last);
+        let now = || (FileId::next(self.last), Timestamp::now());
+        let (id, uploaded_at) = given.map_or_else(now, |it| (it.id, it.uploaded_at));
         let record = FileRecord {
             id,
-            uploaded_at: Timestamp::now(),
+            uploaded_at,
             file,
         };
         self.last = Some(id);
@@ -194,9 +195,29 @@ impl IndexBackend for MemoryIndex {
     }
 
     async fn put(&self, file: NewFile, intent: Intent) -> Result<Put, IndexError> {
-        let put = self.open_state()?.add(file, intent.place());
+        let put = self.open_state()?.add(file, intent.place(), None);
         intent.kept();
         Ok(put)
+    }
+
+    async fn restore(&self, files: Vec<(FileRecord, Intent)>) -> Result<(), IndexError> {
+        // Dropped once the state is free, which each of them takes then.
+        let (given, mut intents) = (Given::of(&files), Vec::new());
+        let mut state = self.open_state()?;
+        for (given, (record, intent)) in given.into_iter().zip(files) {
+            let follows = given.follows(state.last.unwrap_or(FileId::from_bytes([0; 16])));
+            if follows {
+                state.add(record.file, intent.place(), Some(given));
+            }
+            intents.push(intent);
+            if !follows {
+                drop(state);
+                return Err(IndexError::OutOfOrder);
+            }
+        }
+        drop(state);
+        intents.into_iter().for_each(Intent::kept);
+        Ok(())
     }
 
     async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {

@@ -36,7 +36,7 @@ mod sled_files;
 mod sums;
 
 pub use guard::stuck;
-pub use intent::{Content, Garbage, Held, Hold, Intent, Put};
+pub use intent::{Content, Garbage, Given, Held, Hold, Intent, Put};
 pub use journal::Damage;
 
 /// What keeps file records, and so decides in which places contents are, which of those are needed
@@ -73,6 +73,12 @@ pub trait IndexBackend: Send + Sync + 'static {
     /// for that. The content is in one place from then on, whoever else has brought it: any other
     /// becomes garbage.
     async fn put(&self, file: NewFile, intent: Intent) -> Result<Put, IndexError>;
+
+    /// Adds files as they are in another index, with their ids and times, in the order of their
+    /// ids, which are greater than every id before ([`IndexError::OutOfOrder`]). For the content
+    /// of each an intent was given, and it is there by now. Ok means durable and visible; otherwise
+    /// the first of them may be, and none without all before it.
+    async fn restore(&self, files: Vec<(FileRecord, Intent)>) -> Result<(), IndexError>;
 
     /// Removes a file and returns what it was; None if there was none. Ok means durable.
     /// Content that no file needs any more becomes garbage.
@@ -226,6 +232,10 @@ pub enum IndexError {
     /// was silent for longer than its lease.
     #[error("the content is not there any more")]
     Lost,
+    /// Files are to be added whose ids are not greater than all that were given out: somebody else
+    /// has added some meanwhile.
+    #[error("files were added by somebody else meanwhile")]
+    OutOfOrder,
     /// Another node has taken the turn at what the file was to end, or has ended it.
     #[error("another request has taken this upload over")]
     TakenOver,

@@ -121,6 +121,15 @@ impl Identity {
         Ok(identity)
     }
 
+    /// Has the node in `dir` be the one with this secret key where it has none yet, and tells which
+    /// it has. Blocks.
+    pub fn keep_first(dir: &Path, secret: &[u8; SECRET_KEY_LENGTH]) -> Result<Self, IdentityError> {
+        if Self::public_key_in(dir)?.is_none() {
+            write_durably(dir, secret).map_err(|e| DiskError::new("write", dir.join(FILE), e))?;
+        }
+        Self::load_or_create(dir)
+    }
+
     /// The public key of the node in `dir`, which may run; None where none has a key yet. Changes
     /// nothing. Blocks.
     pub fn public_key_in(dir: &Path) -> Result<Option<[u8; 32]>, IdentityError> {

@@ -28,13 +28,20 @@ pub struct About {
 
 /// A blob that is durable. While it lives, the index lets nobody collect the blob;
 /// only from it a record can be made.
-struct CommittedBlob {
+pub(super) struct CommittedBlob {
     hash: BlobHash,
     size: u64,
     intent: Intent,
     reserved: Option<Reservation>,
     /// What has come, where it was not written since the content was there.
     unwritten: Option<Box<dyn Received>>,
+}
+
+impl CommittedBlob {
+    /// For a record that has its id and time from elsewhere. No quota counts it.
+    pub(super) fn into_intent(self) -> Intent {
+        self.intent
+    }
 }
 
 /// What content says of itself that has come.
@@ -150,7 +157,7 @@ impl Store {
         self.record(blob, about).await.map(Some)
     }
 
-    async fn commit(
+    pub(super) async fn commit(
         &self,
         content: Box<dyn Received>,
         room: Option<Arc<TakenRoom>>,

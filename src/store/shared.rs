@@ -55,6 +55,12 @@ pub enum OpenError {
         .0.display()
     )]
     HasFiles(PathBuf),
+    /// Not all files are there yet.
+    #[error(
+        "a storage directory is being moved to the database: `larder migrate` has to come to its \
+         end before"
+    )]
+    Moving,
     /// What is on its way there cannot be looked at.
     #[error(transparent)]
     Scratch(#[from] BlobError),
@@ -103,6 +109,9 @@ impl SharedStore {
             "files are kept for several nodes");
         let bucket = blobs.url();
         let index = Arc::new(PostgresIndex::open(&index).await?);
+        if index.is_moving().await? {
+            return Err(OpenError::Moving);
+        }
         let ledger = Arc::new(Ledger::new(index.uploads()));
         let blobs = S3Blobs::open(blobs, Arc::new(scratch)).await?;
         let blobs = blobs.with_uploads(Arc::clone(&ledger));

@@ -8,10 +8,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::StoreError;
 use super::shared::OpenError;
 use super::sweep::unknown;
 use super::verify::Finding;
+use super::{Store, StoreError};
 use crate::blob::memory::MemoryBlobs;
 use crate::blob::s3::{self, Object, ObjectPurpose, S3Blobs};
 use crate::blob::{BlobBackend, BlobError};
@@ -31,8 +31,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// The servers that keep what several nodes share, as whoever looks at it finds them.
 pub struct Shared {
-    index: PostgresIndex,
-    blobs: S3Blobs,
+    index: Arc<PostgresIndex>,
+    blobs: Arc<S3Blobs>,
 }
 
 /// The check of all that is shared.
@@ -46,9 +46,33 @@ impl Shared {
     pub async fn open(index: &postgres::Options, blobs: s3::Options) -> Result<Self, OpenError> {
         let scratch = Arc::new(MemoryBlobs::default());
         Ok(Self {
-            index: PostgresIndex::open_existing(index).await?,
-            blobs: S3Blobs::open_existing(blobs, scratch).await?,
+            index: Arc::new(PostgresIndex::open_existing(index).await?),
+            blobs: Arc::new(S3Blobs::open_existing(blobs, scratch).await?),
         })
+    }
+
+    /// Finds the same, or makes it ready for files where nothing is.
+    pub async fn open_or_make(
+        index: &postgres::Options,
+        blobs: s3::Options,
+    ) -> Result<Self, OpenError> {
+        let scratch = Arc::new(MemoryBlobs::default());
+        Ok(Self {
+            index: Arc::new(PostgresIndex::open(index).await?),
+            blobs: Arc::new(S3Blobs::open(blobs, scratch).await?),
+        })
+    }
+
+    /// A store over them, for who serves nobody.
+    pub fn store(&self) -> Store {
+        let mut store = Store::new(Arc::clone(&self.blobs) as _, Arc::clone(&self.index) as _);
+        store.is_shared = true;
+        store
+    }
+
+    /// What is known of files.
+    pub fn index(&self) -> &PostgresIndex {
+        &self.index
     }
 
     /// Checks everything: sends each finding as it comes, has all nodes know in what health each
@@ -83,7 +107,7 @@ async fn patiently<T>(work: impl AsyncFn() -> Result<T, StoreError>) -> Result<T
 impl Checking<'_> {
     /// Reads all contents that files need.
     async fn check_contents(&self) -> Result<(), StoreError> {
-        let index = &self.servers.index;
+        let index = &*self.servers.index;
         let mut after = None;
         loop {
             let rows = patiently(async || Ok(index.contents(after).await?)).await?;
@@ -177,7 +201,7 @@ impl Checking<'_> {
 
     /// Tells of the files whose content is not to be had.
     async fn check_files(&self) -> Result<(), StoreError> {
-        let index = &self.servers.index;
+        let index = &*self.servers.index;
         let mut after = None;
         loop {
             let (bereft, last) = patiently(async || Ok(index.bereft(after).await?)).await?;

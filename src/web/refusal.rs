@@ -212,7 +212,10 @@ fn of_index(error: &IndexError) -> Refusal {
     match error {
         IndexError::Disk(error) => of_disk(error),
         IndexError::Unavailable(_) | IndexError::Lost => Refusal::UNAVAILABLE,
-        IndexError::Lookup(_) | IndexError::Server(_) | IndexError::Clock => Refusal::INTERNAL,
+        IndexError::Lookup(_)
+        | IndexError::Server(_)
+        | IndexError::Clock
+        | IndexError::OutOfOrder => Refusal::INTERNAL,
         IndexError::TakenOver => Refusal::told(Code::UploadTakenOver, error.to_string()),
         IndexError::OverQuota { quota, free } => Refusal::over_quota(*quota, *free),
         IndexError::Damaged { .. } => Refusal::DAMAGED,

@@ -9,7 +9,7 @@ use larder::hash::BlobHash;
 use larder::health::Health;
 use larder::index::{Garbage, IndexBackend, IndexError, Totals};
 use larder::place::Place;
-use larder::record::{FileId, FileRecord, MAX_DESCRIPTION_BYTES, NewFile, PAGE_BYTES};
+use larder::record::{FileId, FileRecord, MAX_DESCRIPTION_BYTES, NewFile, PAGE_BYTES, Timestamp};
 
 use super::indexing::add;
 
@@ -45,8 +45,56 @@ pub(crate) async fn conforms(index: Arc<dyn IndexBackend>) {
     a_put_that_nobody_waits_for_is_done_or_its_content_is_garbage(&index).await;
     what_is_damaged_is_no_place_to_count_on_until_it_is_written_again(&*index).await;
     damage_that_is_found_meanwhile_outlasts_a_put(&*index).await;
+    files_from_elsewhere_keep_their_ids_and_come_behind_all_others(&*index).await;
     after_close_everything_fails(&*index).await;
 }
+/// The id that is so many behind another one.
+fn behind(id: FileId, many: u128) -> FileId {
+    let id = u128::from_be_bytes(*id.as_bytes()) + many;
+    FileId::from_bytes(id.to_be_bytes())
+}
+
+async fn files_from_elsewhere_keep_their_ids_and_come_behind_all_others(index: &dyn IndexBackend) {
+    let own = add(index, file("own", b"own")).await.unwrap();
+    let records = [3_u128, 5, 9].map(|many| FileRecord {
+        id: behind(own.id, many),
+        uploaded_at: Timestamp(1_000 * i64::try_from(many).unwrap()),
+        // Two of them have one content.
+        file: file(&many.to_string(), &[u8::from(many == 5)]),
+    });
+    let intended = async |records: &[FileRecord]| {
+        let mut intended = Vec::new();
+        for record in records {
+            let intent = index.intend(&record.file.hash, record.file.size).await;
+            intended.push((record.clone(), intent.unwrap()));
+        }
+        intended
+    };
+    index.restore(intended(&records).await).await.unwrap();
+    let all = [&[own.clone()][..], &records].concat();
+    assert_eq!(index.page(None, 100).await.unwrap(), all);
+    let content = index.locate(&records[0].file.hash).await.unwrap().unwrap();
+    assert_eq!((content.users, index.totals().files), (2, 4));
+    // None comes between others, or twice, and nothing behind one that does not come.
+    for many in [4, 9] {
+        let mut late = records.clone();
+        late[0].id = behind(own.id, many);
+        late[1].id = behind(own.id, 20);
+        late[2].id = behind(own.id, 30);
+        let refused = index.restore(intended(&late).await).await;
+        assert!(
+            matches!(refused, Err(IndexError::OutOfOrder)),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(index.page(None, 100).await.unwrap(), all);
+    let last = add(index, file("last", b"last")).await.unwrap();
+    assert!(last.id > records[2].id);
+    for record in all.into_iter().chain([last]) {
+        assert_eq!(index.remove(record.id).await.unwrap(), Some(record));
+    }
+}
+
 async fn what_was_put_is_found(index: &dyn IndexBackend) {
     assert_eq!(index.totals(), Totals::default());
     let one = add(index, file("a", b"1")).await.unwrap();

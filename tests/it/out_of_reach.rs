@@ -132,6 +132,10 @@ impl IndexBackend for Remote<MemoryIndex> {
         self.reach()?.put(file, intent).await
     }
 
+    async fn restore(&self, files: Vec<(FileRecord, Intent)>) -> Result<(), IndexError> {
+        self.reach()?.restore(files).await
+    }
+
     async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {
         self.reach()?.remove(id).await
     }

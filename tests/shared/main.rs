@@ -9,13 +9,16 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod backup;
 mod cutter;
 mod faults;
 mod fleet;
 mod fleet_peer;
+mod guide;
 mod keep_rows;
 mod keeps;
 mod metrics;
+mod migrate;
 mod nodes;
 mod postgres;
 mod postgres_faults;

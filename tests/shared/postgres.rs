@@ -83,6 +83,28 @@ impl Server {
         format!("postgres://larder@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// Writes down what is in a database, as its operator does for a backup.
+    pub(crate) fn dump(&self, database: &str) -> PathBuf {
+        let file = self.dir.path().join(format!("{database}.dump"));
+        self.run("pg_dump", &["-Fc", "-f", file.to_str().unwrap(), database]);
+        file
+    }
+
+    /// Sets a database back to what was written down.
+    pub(crate) fn set_back(&self, database: &str, dump: &Path) {
+        self.run("dropdb", &["--force", database]);
+        self.run("createdb", &[database]);
+        self.run("pg_restore", &["-d", database, dump.to_str().unwrap()]);
+    }
+
+    fn run(&self, name: &str, arguments: &[&str]) {
+        let mut command = command(self.dir.path(), name);
+        let port = self.port.to_string();
+        command.args(["-h", "127.0.0.1", "-p", &port, "-U", "larder"]);
+        let output = command.args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
     /// Ends all its processes at once, as a power cut does but for the disk.
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();

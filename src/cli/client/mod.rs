@@ -98,6 +98,8 @@ pub(super) use get::Arguments as Get;
 pub(super) use info::Arguments as Info;
 pub(super) use keep::Arguments as Keep;
 pub(super) use ls::Arguments as Ls;
+#[cfg(feature = "shared")]
+pub(super) use output::{bar, line};
 pub(super) use output::{json, plain, say};
 pub(super) use peers::Arguments as Peers;
 pub(super) use put::Arguments as Put;

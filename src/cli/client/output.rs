@@ -68,7 +68,7 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// Prints a line for people.
-pub(super) fn line(text: &str) -> io::Result<()> {
+pub(in crate::cli) fn line(text: &str) -> io::Result<()> {
     writeln!(stdout().lock(), "{}", shortened(text, 2 * LONGEST))
 }
 
@@ -155,7 +155,7 @@ pub(super) fn tell_again(bar: &ProgressBar, why: &str, pause: Duration, (number,
 }
 
 /// A bar on standard error, where that is a terminal.
-pub(super) fn bar(name: &str, length: u64) -> ProgressBar {
+pub(in crate::cli) fn bar(name: &str, length: u64) -> ProgressBar {
     const TEMPLATE: &str =
         "{wide_msg} {bytes:>10} of {total_bytes:<10} {binary_bytes_per_sec:>12} {eta:>4} left";
     let bar = ProgressBar::new(length);

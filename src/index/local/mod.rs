@@ -162,6 +162,14 @@ impl IndexBackend for LocalIndex {
         .await
     }
 
+    async fn restore(&self, files: Vec<(FileRecord, Intent)>) -> Result<(), IndexError> {
+        if files.iter().any(|(record, _)| record.file.is_too_long()) {
+            return Err(IndexError::TooLong);
+        }
+        self.request(|answer| Request::Restore { files, answer })
+            .await
+    }
+
     async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {
         self.request(|answer| Request::Remove { id, answer }).await
     }

@@ -19,7 +19,7 @@ use crate::index::codec::Entry;
 use crate::index::journal::Journal;
 use crate::index::lookup::{Lookup, Prepared};
 use crate::index::progress::Progress;
-use crate::index::{IndexError, Intent, Put};
+use crate::index::{Given, IndexError, Intent, Put};
 use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 
 /// How many changes are written together at most; so many of the longest records
@@ -41,6 +41,11 @@ pub(super) enum Request {
     Remove {
         id: FileId,
         answer: Answer<Option<FileRecord>>,
+    },
+    /// Files as they are in another index, at most as many as are written together.
+    Restore {
+        files: Vec<(FileRecord, Intent)>,
+        answer: Answer<()>,
     },
     Sync {
         mark: u64,
@@ -192,6 +197,27 @@ impl Writer {
         }
     }
 
+    fn restore(&mut self, files: Vec<(FileRecord, Intent)>) -> Result<(), IndexError> {
+        self.heal_unhealed()?;
+        let mut last = FileId::from_bytes(self.progress.last_id);
+        for given in Given::of(&files) {
+            if !given.follows(last) {
+                return Err(IndexError::OutOfOrder);
+            }
+            last = given.id;
+        }
+        let entries = files.iter().map(|(record, _)| Entry::Added(record.clone()));
+        let written = self.write(entries.collect());
+        written.map_err(|error| self.report(&error))?;
+        for (record, intent) in files {
+            if intent.mends() {
+                self.shared.healths.note(&record.file.hash, Health::Whole);
+            }
+            intent.kept();
+        }
+        Ok(())
+    }
+
     fn commit(&mut self, mut round: Round) {
         if round.takes_files()
             && let Err(error) = self.heal_unhealed()
@@ -273,6 +299,7 @@ impl Writer {
 
     fn serve(&mut self, request: Request) {
         match request {
+            Request::Restore { files, answer } => drop(answer.send(self.restore(files))),
             Request::Sync { mark, answer } => drop(answer.send(self.journal.sync(mark))),
             Request::Try { answer } => {
                 let tried = self.heal_unhealed();

@@ -36,10 +36,12 @@ mod keep_statements;
 mod keeps;
 mod link;
 mod look;
+mod moved;
 mod options;
 mod peers;
 mod places;
 mod plan;
+mod restoring;
 mod rows;
 mod schema;
 mod seen;
@@ -52,6 +54,7 @@ mod writer;
 
 use holds::Holds;
 use link::{Link, Links, Server, Session, Values};
+pub use moved::MoveBegun;
 pub use options::{InvalidDatabase, Options};
 use places::Places;
 use rows::{Heads, content_columns, heads_columns, most, record_columns};
@@ -288,6 +291,10 @@ impl IndexBackend for PostgresIndex {
             answer,
         })
         .await
+    }
+
+    async fn restore(&self, files: Vec<(FileRecord, Intent)>) -> Result<(), IndexError> {
+        self.restore_all(files).await
     }
 
     async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {

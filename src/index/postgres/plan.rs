@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::rows::{self, Heads};
 use crate::hash::BlobHash;
-use crate::index::Put;
+use crate::index::{Given, Put};
 use crate::place::Place;
 use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 use crate::turn::Turn;
@@ -21,6 +21,8 @@ pub(super) enum Wish<'a> {
         is_own: bool,
         /// At the upload or the copy that the file ends.
         turn: Option<Turn>,
+        /// What it has from elsewhere.
+        given: Option<Given>,
     },
     /// No file with this id.
     Remove(FileId),
@@ -63,6 +65,8 @@ pub(super) enum Outcome {
     Lost,
     /// Another node has the turn at what it was to end, or has ended it.
     TakenOver,
+    /// It has its id from elsewhere, and that is none that could come next.
+    OutOfOrder,
     /// It is new, and longer than what is free; that is none where it never fits.
     OverQuota {
         free: Option<u64>,
@@ -90,6 +94,10 @@ struct Making {
     found: Found,
     /// How many bytes of content there may be.
     quota: Option<u64>,
+    /// What the file that is made now has from elsewhere.
+    given: Option<Given>,
+    /// Whether such a one could not be made, so that none behind it is either.
+    is_out_of_order: bool,
     touched_blobs: HashSet<BlobHash>,
     touched_places: HashSet<Place>,
     added: Vec<FileRecord>,
@@ -115,6 +123,8 @@ impl Plan {
         let mut making = Making {
             found,
             quota,
+            given: None,
+            is_out_of_order: false,
             touched_blobs: HashSet::new(),
             touched_places: HashSet::new(),
             added: Vec::new(),
@@ -127,7 +137,11 @@ impl Plan {
                 place,
                 is_own,
                 turn,
-            } => making.put_in_turn(*turn, file, *place, *is_own),
+                given,
+            } => {
+                making.given = *given;
+                making.put_in_turn(*turn, file, *place, *is_own)
+            }
             Wish::Remove(id) => Outcome::Removed(making.remove(*id)),
         });
         let outcomes = outcomes.collect();
@@ -164,6 +178,13 @@ impl Making {
     }
 
     fn put(&mut self, file: &NewFile, place: Place, is_own: bool) -> Outcome {
+        let last = self.found.heads.last_id;
+        if let Some(given) = self.given {
+            self.is_out_of_order |= !given.follows(last);
+            if self.is_out_of_order {
+                return Outcome::OutOfOrder;
+            }
+        }
         let state = self.found.places.get(&place).copied();
         let is_there = |expected| state == Some(expected);
         let before = self.found.blobs.get(&file.hash).copied();
@@ -225,9 +246,11 @@ impl Making {
 
     fn add(&mut self, file: &NewFile, is_new: bool) -> FileRecord {
         let heads = &mut self.found.heads;
+        let now = || (FileId::next(Some(heads.last_id)), Timestamp::now());
+        let (id, uploaded_at) = self.given.map_or_else(now, |it| (it.id, it.uploaded_at));
         let record = FileRecord {
-            id: FileId::next(Some(heads.last_id)),
-            uploaded_at: Timestamp::now(),
+            id,
+            uploaded_at,
             file: file.clone(),
         };
         heads.last_id = record.id;

@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use super::failure::Failure;
 
 /// What is done to a database of each version, one after the other; the first makes it.
-const MIGRATIONS: [(i32, &str); 8] = [
+const MIGRATIONS: [(i32, &str); 9] = [
     (
         1,
         include_str!("../../../migrations/postgres/0001_first_schema.sql"),
@@ -38,10 +38,14 @@ const MIGRATIONS: [(i32, &str); 8] = [
         8,
         include_str!("../../../migrations/postgres/0008_news_of_peers.sql"),
     ),
+    (
+        9,
+        include_str!("../../../migrations/postgres/0009_moved.sql"),
+    ),
 ];
 
 /// The version of the tables that this larder writes, and knows.
-const VERSION: i32 = 8;
+const VERSION: i32 = 9;
 
 /// Which lock all take who bring tables up.
 const LOCK: i64 = 0x6c61_7264_6572;

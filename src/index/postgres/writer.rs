@@ -38,6 +38,8 @@ pub(super) enum Request {
         intent: Box<Intent>,
         answer: Answer<Put>,
     },
+    /// Files that have their ids from elsewhere, made in this order and in one transaction.
+    Restore(Vec<Restored>),
     Remove {
         id: FileId,
         answer: Answer<Option<FileRecord>>,
@@ -49,6 +51,13 @@ pub(super) enum Request {
     Close {
         answer: Answer<()>,
     },
+}
+
+/// A file that has its id from elsewhere.
+pub(super) struct Restored {
+    pub(super) file: NewFile,
+    pub(super) intent: Box<Intent>,
+    pub(super) answer: Answer<Put>,
 }
 
 pub(super) struct Writer {
@@ -84,6 +93,7 @@ impl Round {
                 place: intent.place(),
                 is_own: !intent.is_there(),
                 turn: intent.turn(),
+                given: intent.given(),
             },
             Asked::Remove(id, _) => Wish::Remove(*id),
         });
@@ -116,6 +126,7 @@ impl Round {
                         (Outcome::OverQuota { free }, Some(quota)) => {
                             IndexError::OverQuota { quota, free }
                         }
+                        (Outcome::OutOfOrder, _) => IndexError::OutOfOrder,
                         (Outcome::TakenOver, _) => IndexError::TakenOver,
                         _ => IndexError::Lost,
                     };
@@ -157,6 +168,13 @@ impl Writer {
                         intent,
                         answer,
                     } => round.0.push(Asked::Put(file, intent, answer)),
+                    Request::Restore(files) => round.0.extend(files.into_iter().map(
+                        |Restored {
+                             file,
+                             intent,
+                             answer,
+                         }| Asked::Put(file, intent, answer),
+                    )),
                     Request::Remove { id, answer } => round.0.push(Asked::Remove(id, answer)),
                     Request::Tell { answer } => tell.push(answer),
                     Request::Close { answer } => close = Some(answer),
