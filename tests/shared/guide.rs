@@ -1,11 +1,12 @@
 //! The commands of docs/fleet.md, as they are written there.
 
 use std::fs;
-use std::os::unix::fs::{chown, symlink};
+use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Command;
 
 use crate::common::process::larder;
+use crate::common::venv;
 
 /// Who runs them where the tests are root's, as whom no database runs.
 const NOBODY: u32 = 65534;
@@ -32,10 +33,8 @@ fn commands(guide: &str) -> String {
 /// A shell of its own: with ports that nobody else has, and processes that end with it, where that
 /// is allowed, as it is to root.
 fn shell(dir: &Path) -> Command {
-    let mut shell = larder(dir);
-    let node = shell.get_program().to_owned();
-    let larders = Path::new(&node).parent().unwrap().to_owned();
     let home = dir.display();
+    let mut shell;
     let run = "cd \"$HOME/work\" && exec bash -e ../commands.sh";
     if rustix::process::geteuid().is_root() {
         shell = Command::new("unshare");
@@ -56,10 +55,7 @@ fn shell(dir: &Path) -> Command {
         shell = Command::new("bash");
         shell.args(["-c", run]);
     }
-    let path = format!(
-        "{}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
-        larders.display()
-    );
+    let path = format!("{home}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
     shell
         .env_clear()
         .env("PATH", path)
@@ -71,15 +67,17 @@ fn shell(dir: &Path) -> Command {
 fn the_commands_of_the_guide_do_what_it_says() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let guide = fs::read_to_string(root.join("docs/fleet.md")).unwrap();
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    // Where anybody may go, which is not so of every directory that tests are built in.
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let work = dir.path().join("work");
     fs::create_dir(&work).unwrap();
-    fs::create_dir(dir.path().join("seaweed")).unwrap();
-    symlink(
-        root.join("target/python/bin"),
-        dir.path().join("seaweed/bin"),
-    )
-    .unwrap();
+    let node = larder(dir.path()).get_program().to_owned();
+    let weed = venv::command("weed").get_program().to_owned();
+    for (program, place) in [(node, "bin/larder"), (weed, "seaweed/bin/weed")] {
+        let place = dir.path().join(place);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::copy(program, place).unwrap();
+    }
     fs::write(dir.path().join("commands.sh"), commands(&guide)).unwrap();
     if rustix::process::geteuid().is_root() {
         for path in [dir.path(), &work] {
