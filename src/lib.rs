@@ -58,6 +58,7 @@ pub mod open_files;
 pub mod outboard;
 #[cfg(feature = "node")]
 pub mod peer_id;
+#[cfg(feature = "node")]
 pub mod peer_rows;
 pub mod place;
 pub mod record;

@@ -13,6 +13,7 @@ use crate::disk::Durability;
 use crate::hash::BlobHash;
 use crate::index::{IndexBackend, Totals};
 use crate::keep_rows::KeepRows;
+#[cfg(feature = "node")]
 use crate::peer_rows::PeerRows;
 use crate::record::{FileId, FileRecord};
 use crate::revision::Revision;
@@ -131,6 +132,7 @@ pub struct Store {
     /// The copies that other nodes are to have, too.
     keeps: Option<Arc<dyn KeepRows>>,
     /// The peers that other nodes know, too.
+    #[cfg(feature = "node")]
     peers: Option<Arc<dyn PeerRows>>,
 }
 
@@ -170,6 +172,7 @@ impl Store {
             is_shared: false,
             ledger: None,
             keeps: None,
+            #[cfg(feature = "node")]
             peers: None,
         }
     }
@@ -207,6 +210,7 @@ impl Store {
     }
 
     /// The peers that other nodes know, too; None where no other has this store.
+    #[cfg(feature = "node")]
     pub fn peers(&self) -> Option<Arc<dyn PeerRows>> {
         self.peers.clone()
     }
