@@ -83,11 +83,7 @@ impl Store {
         length: u64,
     ) -> Result<(), StoreError> {
         let kept = || self.totals().blob_bytes;
-        let mut taken = room.take(length, here, Kind::Promised, kept).await;
-        if self.has_looked_again(&taken).await {
-            taken = room.take(length, here, Kind::Promised, kept).await;
-        }
-        match taken {
+        match room.take(length, here, Kind::Promised, kept).await {
             Err(BlobError::OverQuota { .. }) if self.may_be_kept(length).await? => {
                 Ok(room.take(length, here, Kind::Beyond, kept).await?)
             }
@@ -123,11 +119,7 @@ impl Store {
         bytes: u64,
     ) -> Result<(), StoreError> {
         let kept = || self.totals().blob_bytes;
-        let mut taken = room.take(bytes, bytes, Kind::Promised, kept).await;
-        if self.has_looked_again(&taken).await {
-            taken = room.take(bytes, bytes, Kind::Promised, kept).await;
-        }
-        match taken {
+        match room.take(bytes, bytes, Kind::Promised, kept).await {
             Err(BlobError::OverQuota { .. })
                 if self.is_expected(hash) || self.is_needed(hash).await? =>
             {

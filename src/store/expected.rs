@@ -3,7 +3,6 @@
 use futures_util::TryStreamExt;
 
 use super::{Store, StoreError};
-use crate::blob::BlobError;
 use crate::hash::BlobHash;
 
 impl Store {
@@ -19,24 +18,10 @@ impl Store {
 
     /// Fails where the quota has no room now for so many bytes of new content.
     pub(super) async fn check_quota(&self, bytes: u64) -> Result<(), StoreError> {
-        let Some(quota) = &self.quota else {
-            return Ok(());
-        };
-        let kept = || self.totals().blob_bytes;
-        let mut looked = quota.check(bytes, kept).await;
-        if self.has_looked_again(&looked).await {
-            looked = quota.check(bytes, kept).await;
+        match &self.quota {
+            Some(quota) => Ok(quota.check(bytes, || self.totals().blob_bytes).await?),
+            None => Ok(()),
         }
-        Ok(looked?)
-    }
-
-    /// Where there was no room: whether other nodes may have given some back, which counts now.
-    pub(super) async fn has_looked_again<T>(&self, looked: &Result<T, BlobError>) -> bool {
-        let is_worth_it = self.is_shared && matches!(looked, Err(BlobError::OverQuota { .. }));
-        if is_worth_it {
-            self.catch_up().await;
-        }
-        is_worth_it
     }
 
     pub(super) fn is_expected(&self, hash: &BlobHash) -> bool {

@@ -177,11 +177,7 @@ impl Store {
             // What a record has is counted already, whole or damaged.
             if let Some(quota) = self.quota.as_ref().filter(|_| !intent.is_counted()) {
                 let kept = || self.totals().blob_bytes;
-                let mut found = quota.reserve(hash, size, room.as_ref(), kept).await;
-                if self.has_looked_again(&found).await {
-                    found = quota.reserve(hash, size, room.as_ref(), kept).await;
-                }
-                reserved = match found {
+                reserved = match quota.reserve(hash, size, room.as_ref(), kept).await {
                     // Whoever brought the same meanwhile is through with it.
                     Err(_) if self.is_needed(&hash).await? => None,
                     reserved => Some(reserved?),

@@ -195,7 +195,7 @@ impl Store {
     /// already takes nothing.
     #[must_use]
     pub fn with_quota(mut self, bytes: u64) -> Self {
-        self.quota = Some(Quota::of(bytes));
+        self.quota = Some(Quota::of(bytes, Arc::clone(&self.index)));
         self
     }
 

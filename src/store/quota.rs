@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use crate::blob::BlobError;
 use crate::client_key::ClientKey;
 use crate::hash::BlobHash;
+use crate::index::IndexBackend;
 
 /// How many bytes may be on their way beyond the quota, in all: content of which nobody knows yet
 /// whether it is kept already. One content alone may be longer.
@@ -20,6 +21,8 @@ pub(super) struct Quota {
     coming: Mutex<Coming>,
     /// Told when content is no longer on its way that the index has begun to count.
     counted: Notify,
+    /// Counts what is kept.
+    index: Arc<dyn IndexBackend>,
 }
 
 /// What is on its way, which the index does not count yet.
@@ -98,11 +101,12 @@ struct Beside {
 }
 
 impl Quota {
-    pub(super) fn of(limit: u64) -> Arc<Self> {
+    pub(super) fn of(limit: u64, index: Arc<dyn IndexBackend>) -> Arc<Self> {
         Arc::new(Self {
             limit,
             coming: Mutex::default(),
             counted: Notify::new(),
+            index,
         })
     }
 
@@ -158,15 +162,21 @@ impl Quota {
 
     /// What `look` finds, under the lock of what is on its way. The index counts a content a moment
     /// before it is no longer on its way, and who would be refused for that alone looks once more
-    /// when such a moment is over. Who is refused whatever counts twice waits for nobody.
+    /// when such a moment is over. Who is refused whatever counts twice waits for nobody, but for
+    /// the index once, to count what other nodes may have given back.
     async fn decided<T>(&self, look: impl Fn() -> Result<T, Refused>) -> Result<T, BlobError> {
+        let mut is_current = false;
         loop {
             // Made first, so that it hears of all that ends behind the look.
             let counted = self.counted.notified();
             match look() {
                 Ok(found) => return Ok(found),
-                Err(refused) if !refused.is_unsure => return Err(refused.why),
-                Err(_) => counted.await,
+                Err(refused) if refused.is_unsure => counted.await,
+                Err(refused) if is_current => return Err(refused.why),
+                Err(_) => {
+                    self.index.catch_up().await;
+                    is_current = true;
+                }
             }
         }
     }

@@ -5,6 +5,11 @@ use std::pin::pin;
 use futures_util::FutureExt;
 
 use super::*;
+use crate::index::memory::MemoryIndex;
+
+fn quota() -> Arc<Quota> {
+    Quota::of(100, Arc::new(MemoryIndex::default()))
+}
 
 fn room(quota: &Arc<Quota>) -> Arc<TakenRoom> {
     TakenRoom::none_yet(Some(Arc::clone(quota)), None)
@@ -12,7 +17,7 @@ fn room(quota: &Arc<Quota>) -> Arc<TakenRoom> {
 
 #[tokio::test]
 async fn what_is_on_its_way_counts_until_it_is_kept_and_once_however_often_it_comes() {
-    let quota = Quota::of(100);
+    let quota = quota();
     let [one, two, three] = [b"1", b"2", b"3"].map(|it| BlobHash::of(it));
     let first = quota.reserve(one, 60, None, || 0).await.unwrap();
     assert!(quota.reserve(two, 41, None, || 0).await.is_err());
@@ -34,7 +39,7 @@ async fn what_is_on_its_way_counts_until_it_is_kept_and_once_however_often_it_co
 
 #[tokio::test]
 async fn what_comes_in_parts_takes_room_of_its_own_and_gives_it_back() {
-    let quota = Quota::of(100);
+    let quota = quota();
     let [one, other] = [room(&quota), room(&quota)];
     one.take(60, 0, Kind::Promised, || 0).await.unwrap();
     assert!(other.take(41, 0, Kind::Promised, || 0).await.is_err());
@@ -55,7 +60,7 @@ async fn what_comes_in_parts_takes_room_of_its_own_and_gives_it_back() {
 /// Also where the index counts another by now of which the room is not given back yet.
 #[tokio::test]
 async fn what_was_promised_finds_its_room_at_its_end_and_has_it_again_where_it_is_not_kept() {
-    let quota = Quota::of(100);
+    let quota = quota();
     let hash = BlobHash::of(b"1");
     let [one, other, found] = [room(&quota), room(&quota), room(&quota)];
     one.take(60, 0, Kind::Promised, || 0).await.unwrap();
@@ -80,7 +85,7 @@ async fn what_was_promised_finds_its_room_at_its_end_and_has_it_again_where_it_i
 
 #[tokio::test]
 async fn beyond_it_comes_no_more_than_its_bound_or_one_content() {
-    let quota = Quota::of(100);
+    let quota = quota();
     let all = [(); 3].map(|()| room(&quota));
     let beyond = |number: usize, bytes| all[number].take(bytes, 0, Kind::Beyond, || 100);
     beyond(0, 1 << 40).await.unwrap();
@@ -97,7 +102,7 @@ async fn beyond_it_comes_no_more_than_its_bound_or_one_content() {
 
 #[tokio::test]
 async fn one_client_leaves_others_half_of_what_is_free_until_all_of_one_content_has_come() {
-    let quota = Quota::of(100);
+    let quota = quota();
     let client = |name: &str| Some(ClientKey::Token(name.into()));
     let of = |name| TakenRoom::none_yet(Some(Arc::clone(&quota)), client(name));
     let (one, second, other) = (of("one"), of("one"), of("other"));
@@ -119,7 +124,7 @@ async fn one_client_leaves_others_half_of_what_is_free_until_all_of_one_content_
 /// The moment between the index's counting and the end of the reservation.
 #[tokio::test]
 async fn nobody_is_refused_for_content_that_counts_twice_for_a_moment() {
-    let quota = Quota::of(100);
+    let quota = quota();
     let [one, two, three] = [b"1", b"2", b"3"].map(|it| BlobHash::of(it));
     for brought_again in [false, true] {
         let first = quota.reserve(one, 50, None, || 0).await.unwrap();
