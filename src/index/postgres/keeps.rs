@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::asked::ask;
 use super::failure::Failure;
 use super::keep_statements as sql;
 use super::link::Values;
@@ -27,33 +26,6 @@ const REMOVED: Duration = Duration::from_mins(1);
 pub(super) struct Keeps(pub(super) Arc<Shared>);
 
 impl Keeps {
-    async fn rows<T>(
-        &self,
-        sql: &'static str,
-        values: Values<'_>,
-        read: fn(&Row) -> Result<T, Failure>,
-    ) -> Result<Vec<T>, Unavailable> {
-        ask(&self.0, sql, values, read).await
-    }
-
-    async fn row<T>(
-        &self,
-        sql: &'static str,
-        values: Values<'_>,
-        read: fn(&Row) -> Result<T, Failure>,
-    ) -> Result<Option<T>, Unavailable> {
-        Ok(self.rows(sql, values, read).await?.pop())
-    }
-
-    /// Whether a statement gives any row.
-    async fn is_any(&self, sql: &'static str, values: Values<'_>) -> Result<bool, Unavailable> {
-        Ok(self.row(sql, values, |_| Ok(())).await?.is_some())
-    }
-
-    async fn carry_out(&self, sql: &'static str, values: Values<'_>) -> Result<(), Unavailable> {
-        ask(&self.0, sql, values, |_| Ok(())).await.map(drop)
-    }
-
     fn lease_seconds(&self) -> f64 {
         self.0.lease.as_secs_f64()
     }
@@ -62,11 +34,6 @@ impl Keeps {
 fn text(row: &Row, column: &str) -> Result<String, Failure> {
     let bytes: Vec<u8> = value(row, column)?;
     String::from_utf8(bytes).map_err(|_| Failure::Odd(format!("the column {column} is no text")))
-}
-
-fn seconds(row: &Row, column: &str) -> Result<Duration, Failure> {
-    let seconds: f64 = value(row, column)?;
-    Ok(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 fn keep(row: &Row) -> Result<KeepRow, Failure> {
@@ -90,7 +57,7 @@ fn keep(row: &Row) -> Result<KeepRow, Failure> {
         size: rows::count(value(row, "size")?),
         fetched: rows::count(value(row, "fetched")?),
         error: error.map(|_| text(row, "error")).transpose()?,
-        pause: seconds(row, "pause")?,
+        pause: rows::seconds(row, "pause")?,
     })
 }
 
@@ -120,17 +87,21 @@ impl KeepRows for Keeps {
     }
 
     async fn look(&self, id: &str) -> Result<Option<KeepRow>, Unavailable> {
-        self.row(sql::LOOK, &[&id.as_bytes()], keep).await
+        self.0.row(sql::LOOK, &[&id.as_bytes()], keep).await
     }
 
     async fn page(&self, after: Option<i64>, limit: usize) -> Result<Vec<KeepRow>, Unavailable> {
         let values: Values<'_> = &[&after.unwrap_or(i64::MIN), &most(limit)];
-        self.rows(sql::PAGE, values, keep).await
+        self.0.rows(sql::PAGE, values, keep).await
     }
 
     async fn changes(&self) -> Result<(i64, i64), Unavailable> {
         let read = |row: &Row| Ok((value(row, "all")?, value(row, "last")?));
-        Ok(self.row(sql::CHANGES, &[], read).await?.unwrap_or_default())
+        Ok(self
+            .0
+            .row(sql::CHANGES, &[], read)
+            .await?
+            .unwrap_or_default())
     }
 
     async fn ask(&self, row: &AskedRow<'_>) -> Result<Asked, Unavailable> {
@@ -145,7 +116,7 @@ impl KeepRows for Keeps {
             &rows::bytes(row.size),
             &row.found,
         ];
-        let told = self.row(sql::ASK, values, asked).await?;
+        let told = self.0.row(sql::ASK, values, asked).await?;
         Ok(told.unwrap_or(Asked::Changed))
     }
 
@@ -158,30 +129,32 @@ impl KeepRows for Keeps {
     ) -> Result<(), Unavailable> {
         let (size, copy) = (rows::bytes(size), copy.map(rows::uuid));
         let values: Values<'_> = &[&id.as_bytes(), &names, &size, &copy];
-        self.carry_out(sql::NOTE, values).await
+        self.0.carry_out(sql::NOTE, values).await
     }
 
     async fn give_way(&self, client: &str) -> Result<bool, Unavailable> {
-        self.is_any(sql::GIVE_WAY, &[&client.as_bytes()]).await
+        self.0.is_any(sql::GIVE_WAY, &[&client.as_bytes()]).await
     }
 
     async fn remove(&self, id: &str) -> Result<Option<KeepRow>, Unavailable> {
-        self.row(sql::REMOVE, &[&id.as_bytes()], keep).await
+        self.0.row(sql::REMOVE, &[&id.as_bytes()], keep).await
     }
 
     async fn remove_unasked(&self, id: &str) -> Result<(), Unavailable> {
-        self.carry_out(sql::REMOVE_UNASKED, &[&id.as_bytes()]).await
+        self.0
+            .carry_out(sql::REMOVE_UNASKED, &[&id.as_bytes()])
+            .await
     }
 
     async fn claim(&self, node: Uuid) -> Result<Option<KeepRow>, Unavailable> {
         let values: Values<'_> = &[&node, &self.lease_seconds()];
-        self.row(sql::CLAIM, values, keep).await
+        self.0.row(sql::CLAIM, values, keep).await
     }
 
     async fn reclaim(&self, node: Uuid) -> Result<Vec<KeepRow>, Unavailable> {
-        self.carry_out(sql::DROP_UNASKED, &[&node]).await?;
+        self.0.carry_out(sql::DROP_UNASKED, &[&node]).await?;
         let values: Values<'_> = &[&node, &self.lease_seconds()];
-        self.rows(sql::RECLAIM, values, keep).await
+        self.0.rows(sql::RECLAIM, values, keep).await
     }
 
     async fn claim_unasked(
@@ -192,7 +165,7 @@ impl KeepRows for Keeps {
     ) -> Result<Option<KeepRow>, Unavailable> {
         let (size, lease) = (rows::bytes(size), self.lease_seconds());
         let values: Values<'_> = &[&node, &lease, &id.as_bytes(), &names, &size];
-        self.row(sql::CLAIM_UNASKED, values, keep).await
+        self.0.row(sql::CLAIM_UNASKED, values, keep).await
     }
 
     async fn renew(&self, held: &[HeldRow]) -> Result<Vec<Uuid>, Unavailable> {
@@ -207,7 +180,8 @@ impl KeepRows for Keeps {
         let values: Values<'_> = &[
             &lease, &turns, &epochs, &fetching, &sizes, &fetched, &errors,
         ];
-        self.rows(sql::RENEW, values, |row| value(row, "turn"))
+        self.0
+            .rows(sql::RENEW, values, |row| value(row, "turn"))
             .await
     }
 
@@ -220,17 +194,17 @@ impl KeepRows for Keeps {
     ) -> Result<(), Unavailable> {
         let (pause, next) = (pause.as_secs_f64(), next.as_secs_f64());
         let values: Values<'_> = &[&turn.of, &turn.epoch, &error.as_bytes(), &pause, &next];
-        self.carry_out(sql::LET_GO, values).await
+        self.0.carry_out(sql::LET_GO, values).await
     }
 
     async fn leave(&self, turn: Turn) -> Result<(), Unavailable> {
         let values: Values<'_> = &[&turn.of, &turn.epoch];
-        self.carry_out(sql::LEAVE, values).await
+        self.0.carry_out(sql::LEAVE, values).await
     }
 
     async fn leave_all(&self, node: Uuid) -> Result<(), Unavailable> {
-        self.carry_out(sql::DROP_UNASKED, &[&node]).await?;
-        self.carry_out(sql::LEAVE_ALL, &[&node]).await
+        self.0.carry_out(sql::DROP_UNASKED, &[&node]).await?;
+        self.0.carry_out(sql::LEAVE_ALL, &[&node]).await
     }
 
     async fn end(&self, ended: &EndedRow<'_>) -> Result<Ended, Unavailable> {
@@ -248,8 +222,11 @@ impl KeepRows for Keeps {
             &rows::bytes(held.size),
             &rows::bytes(held.fetched),
         ];
-        if !self.is_any(sql::END, values).await? {
-            let found = self.row(sql::LOOK_AT_TURN, &[&held.turn.of], keep).await?;
+        if !self.0.is_any(sql::END, values).await? {
+            let found = self
+                .0
+                .row(sql::LOOK_AT_TURN, &[&held.turn.of], keep)
+                .await?;
             return Ok(match found.filter(|it| it.turn == held.turn) {
                 None => Ended::Lost,
                 // The answer to that was lost.
@@ -262,21 +239,23 @@ impl KeepRows for Keeps {
 
     async fn lead(&self, epoch: Option<i64>) -> Result<Option<i64>, Unavailable> {
         let values: Values<'_> = &[&epoch, &self.lease_seconds()];
-        self.row(sql::LEAD, values, |row| value(row, "epoch")).await
+        self.0
+            .row(sql::LEAD, values, |row| value(row, "epoch"))
+            .await
     }
 
     async fn follow(&self, epoch: i64) -> Result<(), Unavailable> {
-        self.carry_out(sql::FOLLOW, &[&epoch]).await
+        self.0.carry_out(sql::FOLLOW, &[&epoch]).await
     }
 
     async fn note_removed(&self, hash: &BlobHash) -> Result<(), Unavailable> {
         let hash = &hash.as_bytes()[..];
-        self.carry_out(sql::NOTE_REMOVED, &[&hash]).await
+        self.0.carry_out(sql::NOTE_REMOVED, &[&hash]).await
     }
 
     async fn was_removed(&self, hash: &BlobHash) -> Result<bool, Unavailable> {
         let hash = &hash.as_bytes()[..];
-        self.is_any(sql::WAS_REMOVED, &[&hash]).await
+        self.0.is_any(sql::WAS_REMOVED, &[&hash]).await
     }
 
     async fn note_unhashed(
@@ -287,18 +266,18 @@ impl KeepRows for Keeps {
     ) -> Result<(), Unavailable> {
         let hash = &hash.as_bytes()[..];
         let values: Values<'_> = &[&rows::uuid(file), &hash, &most(at_most)];
-        self.carry_out(sql::NOTE_UNHASHED, values).await
+        self.0.carry_out(sql::NOTE_UNHASHED, values).await
     }
 
     async fn unhashed(&self, file: FileId) -> Result<Option<BlobHash>, Unavailable> {
         let read = |row: &Row| Ok(BlobHash::from_bytes(rows::digest(row, "hash")?));
-        self.row(sql::UNHASHED, &[&rows::uuid(file)], read).await
+        self.0.row(sql::UNHASHED, &[&rows::uuid(file)], read).await
     }
 
     async fn tidy(&self, ended: usize, removed: usize) -> Result<(), Unavailable> {
         let values: Values<'_> = &[&most(ended), &self.lease_seconds()];
-        self.carry_out(sql::TIDY, values).await?;
+        self.0.carry_out(sql::TIDY, values).await?;
         let values: Values<'_> = &[&most(removed), &REMOVED.as_secs_f64()];
-        self.carry_out(sql::TIDY_REMOVED, values).await
+        self.0.carry_out(sql::TIDY_REMOVED, values).await
     }
 }

@@ -7,10 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use super::asked::ask;
 use super::failure::Failure;
 use super::link::Values;
-use super::rows::{most, value};
+use super::rows::{self, most, value};
 use super::shared::Shared;
 use crate::peer_id::PeerId;
 use crate::peer_rows::{PeerNews, PeerRow, PeerRows};
@@ -55,10 +54,9 @@ fn news(row: &Row) -> Result<PeerNews, Failure> {
 }
 
 fn peer(row: &Row) -> Result<PeerRow, Failure> {
-    let age: f64 = value(row, "age")?;
     Ok(PeerRow {
         id: id(row)?,
-        age: Duration::try_from_secs_f64(age).unwrap_or_default(),
+        age: rows::seconds(row, "age")?,
         registration: value(row, "registration")?,
     })
 }
@@ -75,24 +73,23 @@ impl PeerRows for Peers {
         let ids: Vec<_> = ids.iter().map(String::as_bytes).collect();
         let ages: Vec<_> = known.iter().map(|it| it.age.as_secs_f64()).collect();
         let told: Vec<_> = known.iter().map(|it| &it.registration[..]).collect();
-        let Self(shared) = self;
         let saved: Values<'_> = &[&ids, &ages, &told];
-        ask(shared, SAVE, saved, |_| Ok(())).await?;
+        self.0.carry_out(SAVE, saved).await?;
         let values: Values<'_> = &[&forgotten.as_secs_f64(), &most(at_most)];
-        ask(shared, FORGET, values, |_| Ok(())).await.map(drop)
+        self.0.carry_out(FORGET, values).await
     }
 
     async fn load(&self) -> Result<Vec<PeerRow>, Unavailable> {
-        ask(&self.0, LOAD, &[], peer).await
+        self.0.rows(LOAD, &[], peer).await
     }
 
     async fn tell(&self, heard: &[PeerId]) -> Result<Vec<PeerNews>, Unavailable> {
         let ids: Vec<_> = heard.iter().map(PeerId::to_string).collect();
         let ids: Vec<_> = ids.iter().map(String::as_bytes).collect();
-        ask(&self.0, TELL, &[&ids], news).await
+        self.0.rows(TELL, &[&ids], news).await
     }
 
     async fn hear(&self) -> Result<Vec<PeerNews>, Unavailable> {
-        ask(&self.0, HEAR, &[], news).await
+        self.0.rows(HEAR, &[], news).await
     }
 }

@@ -1,5 +1,7 @@
 //! Values as rows have them.
 
+use std::time::Duration;
+
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 use uuid::Uuid;
@@ -151,4 +153,10 @@ pub(super) fn name_key(name: &str) -> Uuid {
 /// A limit as statements have it.
 pub(super) fn most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// A time that a statement gives in seconds.
+pub(super) fn seconds(row: &Row, column: &str) -> Result<Duration, Failure> {
+    let seconds: f64 = value(row, column)?;
+    Ok(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }

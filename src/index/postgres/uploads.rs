@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::asked::ask;
 use super::failure::Failure;
 use super::link::Values;
 use super::rows::{self, most, value};
@@ -99,17 +98,6 @@ const FORGET: &str = "DELETE FROM uploads WHERE id = $1 AND removed IS NOT NULL"
 /// The uploads of a database.
 pub(super) struct Uploads(pub(super) Arc<Shared>);
 
-impl Uploads {
-    async fn rows<T>(
-        &self,
-        sql: &'static str,
-        values: Values<'_>,
-        read: fn(&Row) -> Result<T, Failure>,
-    ) -> Result<Vec<T>, Unavailable> {
-        ask(&self.0, sql, values, read).await
-    }
-}
-
 fn id(row: &Row) -> Result<Uuid, Failure> {
     value(row, "id")
 }
@@ -131,11 +119,10 @@ fn row(row: &Row) -> Result<UploadRow, Failure> {
         )),
         None => None,
     };
-    let age: f64 = value(row, "age")?;
     Ok(UploadRow {
         epoch: value(row, "epoch")?,
         state: value(row, "state")?,
-        age: Duration::try_from_secs_f64(age).unwrap_or_default(),
+        age: rows::seconds(row, "age")?,
         file,
         joined: value(row, "joined")?,
     })
@@ -170,16 +157,16 @@ impl UploadRows for Uploads {
                 Added::Done
             })
         };
-        let added = self.rows(ADD, values, read).await?;
+        let added = self.0.rows(ADD, values, read).await?;
         Ok(added.first().copied().unwrap_or(Added::TakenOver))
     }
 
     async fn claim(&self, upload: Uuid) -> Result<Option<UploadRow>, Unavailable> {
-        Ok(self.rows(CLAIM, &[&upload], row).await?.pop())
+        self.0.row(CLAIM, &[&upload], row).await
     }
 
     async fn look(&self, upload: Uuid) -> Result<Option<UploadRow>, Unavailable> {
-        Ok(self.rows(LOOK, &[&upload], row).await?.pop())
+        self.0.row(LOOK, &[&upload], row).await
     }
 
     async fn save(
@@ -194,17 +181,20 @@ impl UploadRows for Uploads {
         let trees: Vec<_> = parts.iter().map(|it| &it.tree[..]).collect();
         let Turn { of: upload, epoch } = turn;
         let values: Values<'_> = &[&upload, &epoch, &state, &starts, &sizes, &epochs, &trees];
-        Ok(!self.rows(SAVE, values, id).await?.is_empty())
+        self.0.is_any(SAVE, values).await
     }
 
     async fn hold(&self, turn: Turn) -> Result<(), Unavailable> {
         let lease = self.lease().as_secs_f64();
-        let held = self.rows(HOLD, &[&turn.of, &turn.epoch, &lease], id).await;
+        let held = self
+            .0
+            .rows(HOLD, &[&turn.of, &turn.epoch, &lease], id)
+            .await;
         held.map(drop)
     }
 
     async fn let_go(&self, turn: Turn) -> Result<(), Unavailable> {
-        let let_go = self.rows(LET_GO, &[&turn.of, &turn.epoch], id).await;
+        let let_go = self.0.rows(LET_GO, &[&turn.of, &turn.epoch], id).await;
         let_go.map(drop)
     }
 
@@ -213,40 +203,40 @@ impl UploadRows for Uploads {
     }
 
     async fn parts(&self, upload: Uuid) -> Result<Vec<UploadPart>, Unavailable> {
-        self.rows(PARTS, &[&upload], part).await
+        self.0.rows(PARTS, &[&upload], part).await
     }
 
     async fn part_at(&self, upload: Uuid, offset: u64) -> Result<Option<UploadPart>, Unavailable> {
         let values: Values<'_> = &[&upload, &rows::bytes(offset)];
-        Ok(self.rows(PART_AT, values, part).await?.pop())
+        self.0.row(PART_AT, values, part).await
     }
 
     async fn forget_parts(&self, upload: Uuid) -> Result<(), Unavailable> {
-        let forgotten = self.rows(FORGET_PARTS, &[&upload], id).await;
+        let forgotten = self.0.rows(FORGET_PARTS, &[&upload], id).await;
         forgotten.map(drop)
     }
 
     async fn remove(&self, upload: Uuid) -> Result<Vec<Uuid>, Unavailable> {
-        self.rows(REMOVE, &[&upload], id).await
+        self.0.rows(REMOVE, &[&upload], id).await
     }
 
     async fn give_way(&self, client: &str) -> Result<Option<Uuid>, Unavailable> {
-        Ok(self.rows(GIVE_WAY, &[&client.as_bytes()], id).await?.pop())
+        self.0.row(GIVE_WAY, &[&client.as_bytes()], id).await
     }
 
     async fn expire(&self, expiry: Duration, most_ended: usize) -> Result<(), Unavailable> {
         let values: Values<'_> = &[&expiry.as_secs_f64(), &most(most_ended)];
-        self.rows(EXPIRE, values, id).await.map(drop)
+        self.0.carry_out(EXPIRE, values).await
     }
 
     async fn litter(&self) -> Result<Vec<(Uuid, bool)>, Unavailable> {
         let (grace, settled) = (self.grace().as_secs_f64(), SETTLED.as_secs_f64());
         let read = |row: &Row| Ok((id(row)?, value(row, "is_removed")?));
-        self.rows(LITTER, &[&grace, &settled], read).await
+        self.0.rows(LITTER, &[&grace, &settled], read).await
     }
 
     async fn forget(&self, upload: Uuid) -> Result<(), Unavailable> {
-        self.rows(FORGET, &[&upload], id).await.map(drop)
+        self.0.carry_out(FORGET, &[&upload]).await
     }
 
     fn grace(&self) -> Duration {
