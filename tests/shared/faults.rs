@@ -27,6 +27,11 @@ type Answer = Response<BoxBody<Bytes, Failure>>;
 /// Which requests a fault befalls.
 pub(crate) type Which = fn(&Method, &Uri) -> bool;
 
+/// Whichever they are.
+pub(crate) fn is_any(_: &Method, _: &Uri) -> bool {
+    true
+}
+
 /// What befalls a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {

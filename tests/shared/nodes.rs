@@ -15,6 +15,7 @@ use crate::common::forms::uploaded;
 use crate::common::peers::peer_id;
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::{Answer, head, send};
+use crate::fleet::Fleet;
 use crate::postgres::{Server, eventually};
 use crate::seaweed::Seaweed;
 
@@ -146,27 +147,24 @@ async fn nodes_over_one_database_and_one_bucket_are_one_service() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_node_has_acknowledged_every_other_counts_from_then_on() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
-    let url = database.database("one").await;
-    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let [one, other] = dirs.each_ref().map(|dir| start(dir, &url, &store));
-    let said = [&one, &other].map(|it| get(it, "/api/p2p/status").json()["storage_dir"].clone());
+    let fleet = Fleet::start(&[]).await;
+    let (one, other) = (fleet.node(0), fleet.node(1));
+    let said = [one, other].map(|it| get(it, "/api/p2p/status").json()["storage_dir"].clone());
     assert_eq!(said, ["s3://larder/fleet"; 2]);
-    for files in 1..=20 {
-        let path = path_of(&one, "one", &content(files, 10));
+    for seed in 1..=20 {
+        let path = path_of(one, "one", &content(seed, 10));
         let counts = [
-            &get(&other, "/api/p2p/status").json()["local_files"],
-            &get(&other, "/api/p2p/files?limit=1").json()["total_files"],
-            &get(&other, "/api/p2p/network?limit=1").json()["total_files"],
+            &get(other, "/api/p2p/status").json()["local_files"],
+            &get(other, "/api/p2p/files?limit=1").json()["total_files"],
+            &get(other, "/api/p2p/network?limit=1").json()["total_files"],
         ]
         .map(Value::clone);
-        assert_eq!(counts, [1, 1, 1], "{files}");
-        assert_eq!(delete(&one, &path).status, 200);
-        let left = get(&other, "/api/p2p/status").json()["blob_bytes"].clone();
-        assert_eq!(left, 0, "{files}");
+        assert_eq!(counts, [1, 1, 1], "{seed}");
+        assert_eq!(delete(one, &path).status, 200);
+        let left = get(other, "/api/p2p/status").json()["blob_bytes"].clone();
+        assert_eq!(left, 0, "{seed}");
     }
-    one.stop();
-    other.stop();
+    fleet.stop();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

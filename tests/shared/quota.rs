@@ -3,16 +3,13 @@
 use std::net::SocketAddr;
 use std::thread;
 
-use tempfile::TempDir;
-
 use crate::common::content::content;
 use crate::common::forms::{file, form, upload};
-use crate::common::process::{Node, until};
+use crate::common::process::until;
 use crate::common::raw_http::{Answer, get, head, send};
 use crate::common::tus;
-use crate::nodes::start_with;
-use crate::postgres::{Server, connect, number};
-use crate::seaweed::Seaweed;
+use crate::fleet::Fleet;
+use crate::postgres::number;
 
 /// How long each content is, and how many of them are the quota.
 const BYTES: usize = 50_000;
@@ -32,23 +29,18 @@ fn put(node: SocketAddr, seed: u32, bytes: usize) -> Result<(), (u16, String)> {
     }
 }
 
-/// Two nodes that have a quota of so many bytes together.
-fn pair(dirs: &[TempDir; 2], url: &str, store: &Seaweed) -> [Node; 2] {
-    let quota = (FIT * BYTES).to_string();
-    let settings = ["--quota", &quota];
-    dirs.each_ref()
-        .map(|dir| start_with(dir, url, store, &settings))
+/// Nodes that have a quota of so many bytes together.
+async fn fleet() -> Fleet {
+    Fleet::start(&["--quota", &(FIT * BYTES).to_string()]).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quota_is_never_exceeded_by_what_several_nodes_take_at_once_and_can_be_filled() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
-    let url = database.database("one").await;
-    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let nodes = pair(&dirs, &url, &store);
+    let fleet = fleet().await;
+    let nodes = fleet.addresses();
     let mut taken = thread::scope(|scope| {
         let uploads = (0..64).map(|seed| {
-            let node = nodes[(seed % 2) as usize].address;
+            let node = nodes[(seed % 3) as usize];
             scope.spawn(move || put(node, seed, BYTES).is_ok())
         });
         let uploads: Vec<_> = uploads.collect();
@@ -56,13 +48,12 @@ async fn a_quota_is_never_exceeded_by_what_several_nodes_take_at_once_and_can_be
         taken.filter(|it| *it).count()
     });
     assert!(taken > 0);
-    let client = connect(&url).await;
     let sum = "SELECT sum(size)::bigint FROM larder.blobs";
-    assert_eq!(number(&client, sum).await, bytes_of(taken));
+    assert_eq!(number(&fleet.client, sum).await, bytes_of(taken));
     assert!(taken <= FIT, "{taken}");
     // What was refused at once has left room that is to be had.
     for seed in 100.. {
-        match put(nodes[0].address, seed, BYTES) {
+        match put(nodes[0], seed, BYTES) {
             Ok(()) => taken += 1,
             Err((status, code)) => {
                 assert_eq!((status, &*code), OVER_QUOTA);
@@ -71,19 +62,16 @@ async fn a_quota_is_never_exceeded_by_what_several_nodes_take_at_once_and_can_be
         }
     }
     assert_eq!(taken, FIT);
-    assert_eq!(number(&client, sum).await, bytes_of(FIT));
+    assert_eq!(number(&fleet.client, sum).await, bytes_of(FIT));
     let heads = "SELECT blob_bytes FROM larder.heads";
-    assert_eq!(number(&client, heads).await, bytes_of(FIT));
-    nodes.into_iter().for_each(Node::stop);
+    assert_eq!(number(&fleet.client, heads).await, bytes_of(FIT));
+    fleet.stop();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_another_node_has_kept_takes_no_room_of_the_quota() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
-    let url = database.database("one").await;
-    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let nodes = pair(&dirs, &url, &store);
-    let [one, other] = nodes.each_ref().map(|it| it.address);
+    let fleet = fleet().await;
+    let [one, other, _] = fleet.addresses();
     put(one, 1, 600_000).unwrap();
     knows(other, 600_000);
     // Who looks which lengths are kept, since there is no room, does so now.
@@ -92,16 +80,13 @@ async fn what_another_node_has_kept_takes_no_room_of_the_quota() {
     knows(other, 900_000);
     assert_eq!(put_in_parts(other, 3, 300_000).status, 204);
     refused_in_parts(other, 4, 300_000);
-    nodes.into_iter().for_each(Node::stop);
+    fleet.stop();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn room_that_one_node_gives_back_is_there_for_every_other_at_once() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
-    let url = database.database("one").await;
-    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let nodes = pair(&dirs, &url, &store);
-    let [one, other] = nodes.each_ref().map(|it| it.address);
+    let fleet = fleet().await;
+    let [one, other, _] = fleet.addresses();
     for seed in 1..=10 {
         put(one, seed, 900_000).unwrap();
         knows(other, 900_000);
@@ -111,7 +96,7 @@ async fn room_that_one_node_gives_back_is_there_for_every_other_at_once() {
         assert_eq!(put_in_parts(other, in_parts, 400_000).status, 204);
         remove_all(other);
     }
-    nodes.into_iter().for_each(Node::stop);
+    fleet.stop();
 }
 
 /// Removes all files, by way of this node.

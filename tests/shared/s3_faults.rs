@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use crate::common::content::content;
 use crate::common::received::received;
 use crate::common::stores;
-use crate::faults::{Fault, Faults, Which};
+use crate::faults::{Fault, Faults, Which, is_any};
 use crate::s3::{Bucket, open};
 use crate::seaweed::{Seaweed, options};
 
@@ -49,10 +49,6 @@ fn is_complete(method: &Method, uri: &Uri) -> bool {
 
 fn is_get(method: &Method, uri: &Uri) -> bool {
     method == Method::GET && uri.path().contains("/blobs/")
-}
-
-fn is_any(_: &Method, _: &Uri) -> bool {
-    true
 }
 
 /// A backend that reaches its store through a proxy.

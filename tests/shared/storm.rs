@@ -26,7 +26,7 @@ use crate::common::process::Node;
 use crate::common::random::Random;
 use crate::common::tus;
 use crate::cutter::{Cut, Cutter};
-use crate::faults::{Fault, Faults};
+use crate::faults::{Fault, Faults, is_any};
 use crate::nodes::command;
 use crate::postgres::{Server, connect, eventually, number};
 use crate::seaweed::Seaweed;
@@ -292,34 +292,27 @@ impl World {
         }
     }
 
-    /// Goes along the list of all files, as it grows, until its end.
-    async fn follow(&self, mut random: Random, mut after: Option<String>) {
+    /// Goes along the list of all files from where it was before, as it grows, until its end.
+    async fn follow(&self, mut random: Random) {
         loop {
-            let cursor = after
-                .as_ref()
-                .map_or(String::new(), |it| format!("&after={it}"));
+            let after = self.known.lock().followed.last().cloned();
+            let cursor = after.map_or(String::new(), |it| format!("&after={it}"));
             let is_last = !self.goes_on();
-            let path = format!("/api/p2p/files?limit=50{cursor}");
-            let answer = self
-                .ask(self.client.get(self.url(&mut random, &path)))
-                .await;
-            let Some((StatusCode::OK, body)) = answer else {
+            let url = self.url(&mut random, &format!("/api/p2p/files?limit=50{cursor}"));
+            let Some((StatusCode::OK, body)) = self.ask(self.client.get(url)).await else {
                 continue;
             };
             let page: Value = serde_json::from_slice(&body).unwrap();
             let files = page["files"].as_array().unwrap();
-            let ids = files
-                .iter()
-                .map(|it| it["file_id"].as_str().unwrap().to_owned());
-            let before = self.known.lock().followed.len();
-            self.known.lock().followed.extend(ids);
-            after = self.known.lock().followed.last().cloned();
-            if files.is_empty() && is_last {
-                return;
-            }
-            if self.known.lock().followed.len() == before {
+            if files.is_empty() {
+                if is_last {
+                    return;
+                }
                 sleep(Duration::from_millis(20)).await;
             }
+            let ids = files.iter().map(|it| it["file_id"].as_str().unwrap());
+            let mut known = self.known.lock();
+            known.followed.extend(ids.map(str::to_owned));
         }
     }
 }
@@ -335,10 +328,6 @@ struct Failing {
     index: String,
     /// How often each has happened.
     happened: BTreeMap<&'static str, u64>,
-}
-
-fn is_any(_: &Method, _: &Uri) -> bool {
-    true
 }
 
 fn is_get(method: &Method, _: &Uri) -> bool {
@@ -486,7 +475,7 @@ async fn whatever_fails_nothing_acknowledged_is_lost_and_nothing_wrong_is_given_
         tasks.spawn(async move { world.client(number, random).await });
     }
     let (follower, own) = (Arc::clone(&world), Random(random.next()));
-    tasks.spawn(async move { follower.follow(own, None).await });
+    tasks.spawn(async move { follower.follow(own).await });
     while world.goes_on() {
         let began = Instant::now();
         failing.fail(&mut random, &world).await;
@@ -564,6 +553,8 @@ impl World {
         let url = self.url(&mut random, "/api/p2p/files");
         let (_, body) = self.ask(self.client.get(url)).await.unwrap();
         let list: Value = serde_json::from_slice(&body).unwrap();
+        // What was asked for last may have been made when nobody followed any more.
+        self.follow(random).await;
         let mut known = self.known.lock();
         let followed: BTreeSet<_> = known.followed.iter().cloned().collect();
         assert_eq!(followed.len(), known.followed.len(), "a file was met twice");
