@@ -7,10 +7,11 @@
 //! they still stand where they stood, since nobody would find what is put into one that was moved.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -315,18 +316,34 @@ impl Disk for AnchoredDisk {
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {
-        let dir = self.dir(self.below(path)?)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = openat(dir, OsStr::new("."), flags, Mode::empty())?;
+        let dir = self.to_read(path)?;
         Ok(Box::new(Directory(File::from(dir))))
     }
 
     fn check_place(&self, path: &Path) -> io::Result<()> {
         self.open_dir(path).map(drop)
     }
+
+    fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::new(self.to_read(path)?)? {
+            let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
 }
 
 impl AnchoredDisk {
+    /// A directory, open to be read.
+    fn to_read(&self, path: &Path) -> io::Result<OwnedFd> {
+        let dir = self.dir(self.below(path)?)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(openat(dir, OsStr::new("."), flags, Mode::empty())?)
+    }
+
     fn opened(&self, path: &Path, flags: OFlags) -> io::Result<File> {
         let At { dir, name } = self.at(path)?;
         let file = openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())?;

@@ -5,6 +5,7 @@
 //! Reading has no such order; what is stored is opened by `stored_file`.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::ops::Range;
@@ -86,6 +87,11 @@ pub trait Disk: Send + Sync + 'static {
     /// stands in its place. Nothing can be concluded then from what is not found in it.
     fn check_place(&self, path: &Path) -> io::Result<()> {
         std::fs::read_dir(path).map(drop)
+    }
+    /// The names of all that is in a directory; fails where [`Disk::check_place`] would.
+    fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let entries = std::fs::read_dir(path)?;
+        entries.map(|entry| Ok(entry?.file_name())).collect()
     }
     /// Whether every change is taken and none is made, so that nothing can be read that was
     /// written.

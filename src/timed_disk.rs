@@ -1,5 +1,6 @@
 //! A disk that measures how long syncs take.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -99,6 +100,10 @@ impl Disk for TimedDisk {
 
     fn check_place(&self, path: &Path) -> io::Result<()> {
         self.disk.check_place(path)
+    }
+
+    fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        self.disk.names(path)
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {

@@ -1,6 +1,7 @@
 //! A disk that remembers how the last writes went, whatever made them fail.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -246,6 +247,10 @@ impl Disk for WatchedDisk {
 
     fn check_place(&self, path: &Path) -> io::Result<()> {
         self.disk.check_place(path)
+    }
+
+    fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        self.disk.names(path)
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {

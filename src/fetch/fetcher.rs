@@ -163,6 +163,12 @@ impl Fetcher {
         providers.into_iter().map(|(.., it)| it).collect()
     }
 
+    /// The peer that would be asked for a content before all others now.
+    pub fn first_asked(&self, hash: &BlobHash, first: Option<Claim>) -> Option<PeerId> {
+        let providers = self.providers(hash, first);
+        providers.first().map(|it| it.claim.peer)
+    }
+
     /// What peers tell of a content, each of one of its files. Those that have served content
     /// come first, then those that signed who they are, so that nobody is believed for an id
     /// of his choice.

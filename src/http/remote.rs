@@ -142,7 +142,8 @@ pub(super) async fn content(
     if node.network().directory.providers(&hash).is_empty() && first.is_none() {
         return unusable.map_or(Ok((None, None)), |unusable| Err(unusable.into()));
     }
-    let transfer = share.take_and_wait(PASSING_ON)?;
+    let asked = node.fetcher().first_asked(&hash, first);
+    let transfer = share.take_and_wait(PASSING_ON, asked)?;
     let fetched = VerifiedContent::open(Arc::clone(node.fetcher()), hash, first).await;
     transfer.iter().for_each(Transfer::begins);
     match (fetched, unusable) {

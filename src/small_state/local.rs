@@ -1,7 +1,6 @@
 //! Small state in files of a storage directory, each a [state file](crate::state_file).
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -71,13 +70,13 @@ impl LocalState {
     pub fn names(&self, set: StateSet) -> io::Result<Vec<(PathBuf, String)>> {
         let mut names = Vec::new();
         for dir in [self.dir_of(set), self.before_dir(set)] {
-            let entries = match fs::read_dir(dir) {
+            let all = match self.saves_by.names(&dir) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                entries => entries?,
+                all => all?,
             };
-            for entry in entries {
-                let path = entry?.path();
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
+            for name in all {
+                let path = dir.join(&name);
+                let name = name.to_string_lossy();
                 let own = COMPANIONS.iter().find_map(|end| name.strip_suffix(end));
                 let id = own.unwrap_or(&name);
                 let id = id.strip_suffix(STATE).unwrap_or(id).to_owned();

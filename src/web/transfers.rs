@@ -4,6 +4,7 @@
 //!
 //! One client has a quarter of either. Where all is taken, a transfer that stands still gives way
 //! to a newcomer, or one of whoever has far more than the newcomer; who finds nothing is refused.
+//! Those who wait for one peer have half of it, so that a silent one keeps nobody from the others.
 //! Clients behind gateways that are trusted are told apart; this machine is many.
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use parking_lot::Mutex;
 use super::error::ApiError;
 use super::seats::Seat;
 use super::watched_body::{Watch, WatchedBody};
+use crate::peer_id::PeerId;
 
 /// The longest content that is sent and received without an open file, in bytes.
 pub(crate) const WITHOUT_FILES: u64 = 64 << 10;
@@ -76,8 +78,8 @@ struct Entry {
     client: Option<IpAddr>,
     amount: usize,
     seat: Arc<Seat>,
-    /// Whether it is still waited for what others are to bring.
-    waits: bool,
+    /// The peer that it still waits for.
+    waits_for: Option<PeerId>,
 }
 
 /// Who asks for a transfer; an extension of every request that comes over a connection.
@@ -110,32 +112,34 @@ impl TransferShare {
     /// A transfer with so many files; None where nobody counts. Fails where there are none left
     /// for whoever asks.
     pub(crate) fn take(&self, files: usize) -> Result<Option<Transfer>, ApiError> {
-        self.take_of(|it| &it.files, files)
+        self.take_of(|it| &it.files, files, None)
     }
 
-    /// The same for content that others are to bring, which waits until [`Transfer::begins`].
-    pub(crate) fn take_and_wait(&self, files: usize) -> Result<Option<Transfer>, ApiError> {
-        let transfer = self.take(files)?;
-        if let Some(it) = &transfer {
-            it.waits(true);
-        }
-        Ok(transfer)
+    /// The same for content that others are to bring, first of all this peer: it waits for that
+    /// until [`Transfer::begins`].
+    pub(crate) fn take_and_wait(
+        &self,
+        files: usize,
+        peer: Option<PeerId>,
+    ) -> Result<Option<Transfer>, ApiError> {
+        self.take_of(|it| &it.files, files, peer)
     }
 
     /// An archive whose names take so many bytes of memory while it is sent; the same else.
     pub(crate) fn take_memory(&self, bytes: usize) -> Result<Option<Transfer>, ApiError> {
-        self.take_of(|it| &it.memory, bytes.div_ceil(MEMORY_UNIT))
+        self.take_of(|it| &it.memory, bytes.div_ceil(MEMORY_UNIT), None)
     }
 
     fn take_of(
         &self,
         which: impl FnOnce(&Transfers) -> &Arc<Budget>,
         amount: usize,
+        waits_for: Option<PeerId>,
     ) -> Result<Option<Transfer>, ApiError> {
         let Self(asker) = self;
         let asker = asker.as_ref();
         asker
-            .map(|it| it.take(which(&it.transfers), amount))
+            .map(|it| it.take(which(&it.transfers), amount, waits_for))
             .transpose()
     }
 
@@ -185,12 +189,21 @@ impl Budget {
 }
 
 impl Asker {
-    fn take(&self, budget: &Arc<Budget>, amount: usize) -> Result<Transfer, ApiError> {
+    fn take(
+        &self,
+        budget: &Arc<Budget>,
+        amount: usize,
+        waits_for: Option<PeerId>,
+    ) -> Result<Transfer, ApiError> {
         let client = self.client;
+        let of_one_peer = (budget.all / 2).max(amount);
         let mut table = budget.table.lock();
         loop {
             let is_own = client.is_some() && table.held(client) + amount > budget.each;
-            let gives_way = if is_own {
+            let crowds = waits_for.filter(|it| table.waiting_for(*it) + amount > of_one_peer);
+            let gives_way = if crowds.is_some() {
+                table.stillest(|entry| entry.waits_for == crowds && entry.stands())
+            } else if is_own {
                 table.stillest(|entry| entry.client == client && entry.stands())
             } else if table.taken + amount > budget.all {
                 table.gives_way_to(client, amount)
@@ -201,7 +214,12 @@ impl Asker {
             table.end(gives_way.ok_or(ApiError::Shortage)?);
         }
         Ok(Transfer {
-            number: table.begin(client, amount, Arc::clone(&self.seat)),
+            number: table.begin(Entry {
+                client,
+                amount,
+                seat: Arc::clone(&self.seat),
+                waits_for,
+            }),
             amount,
             budget: Arc::clone(budget),
         })
@@ -224,16 +242,17 @@ impl Table {
         self.held.get(&client).copied().unwrap_or(0)
     }
 
-    fn begin(&mut self, client: Option<IpAddr>, amount: usize, seat: Arc<Seat>) -> u64 {
+    /// How much those hold that wait for a peer.
+    fn waiting_for(&self, peer: PeerId) -> usize {
+        let waiting = self.transfers.values();
+        let waiting = waiting.filter(|it| it.waits_for == Some(peer));
+        waiting.map(|it| it.amount).sum()
+    }
+
+    fn begin(&mut self, entry: Entry) -> u64 {
         self.last += 1;
-        self.taken += amount;
-        *self.held.entry(client).or_default() += amount;
-        let entry = Entry {
-            client,
-            amount,
-            seat,
-            waits: false,
-        };
+        self.taken += entry.amount;
+        *self.held.entry(entry.client).or_default() += entry.amount;
         self.transfers.insert(self.last, entry);
         self.last
     }
@@ -284,19 +303,16 @@ impl Table {
 
 impl Entry {
     fn stands(&self) -> bool {
-        self.seat.still() >= if self.waits { UNBEGUN } else { STILL }
+        let bound = self.waits_for.map_or(STILL, |_| UNBEGUN);
+        self.seat.still() >= bound
     }
 }
 
 impl Transfer {
     /// What it has waited for is there.
     pub(crate) fn begins(&self) {
-        self.waits(false);
-    }
-
-    fn waits(&self, waits: bool) {
         if let Some(entry) = self.budget.table.lock().transfers.get_mut(&self.number) {
-            entry.waits = waits;
+            entry.waits_for = None;
         }
     }
 }
@@ -315,160 +331,4 @@ impl Drop for Transfer {
 impl Watch for Transfer {}
 
 #[cfg(test)]
-mod tests {
-    use super::super::seats::{Seats, Taken};
-    use super::*;
-
-    fn ip(number: u8) -> IpAddr {
-        IpAddr::from([192, 0, 2, number])
-    }
-
-    /// Transfers with so many files, and somebody who asks for some, each time by a connection of
-    /// its own.
-    struct Asking {
-        transfers: Arc<Transfers>,
-        seats: Arc<Seats>,
-    }
-
-    type Begun = (Transfer, Taken);
-
-    impl Asking {
-        fn with(files: usize) -> Self {
-            Self {
-                transfers: Transfers::new(files),
-                seats: Seats::new(1000),
-            }
-        }
-
-        fn asker(&self, client: Option<IpAddr>) -> (Asker, Taken) {
-            let taken = self.seats.take(None).unwrap();
-            let asker = Asker {
-                transfers: Arc::clone(&self.transfers),
-                seat: Arc::clone(&taken.0),
-                client,
-            };
-            (asker, taken)
-        }
-
-        fn ask(&self, client: Option<IpAddr>, files: usize) -> Option<Begun> {
-            let (asker, taken) = self.asker(client);
-            Some((asker.take(&self.transfers.files, files).ok()?, taken))
-        }
-
-        fn has_room(&self, client: Option<IpAddr>) -> bool {
-            self.asker(client).0.has_files(SENDING)
-        }
-
-        fn taken(&self) -> (usize, usize) {
-            let table = self.transfers.files.table.lock();
-            (table.taken, table.leaving)
-        }
-    }
-
-    /// Lets time pass in which those alone have moved that are not `still`.
-    async fn let_stand_still(moving: &[Begun], still: &Begun) {
-        tokio::time::advance(STILL).await;
-        for (_, taken) in moving {
-            taken.0.received(0);
-        }
-        assert!(still.1.0.still() >= STILL);
-    }
-
-    #[test]
-    fn one_client_has_a_quarter_and_others_have_theirs() {
-        let asking = Asking::with(64);
-        let own: Vec<_> = (0..8)
-            .map(|_| asking.ask(Some(ip(1)), SENDING).unwrap())
-            .collect();
-        assert!(asking.ask(Some(ip(1)), SENDING).is_none());
-        let other = asking.ask(Some(ip(2)), PASSING_ON).unwrap();
-        assert_eq!(asking.taken(), (24, 0));
-        drop((own, other));
-        assert_eq!(asking.taken(), (0, 0));
-        assert!(asking.transfers.files.table.lock().held.is_empty());
-    }
-
-    #[test]
-    fn a_newcomer_gets_in_where_few_clients_hold_all() {
-        let asking = Asking::with(64);
-        let held = |client| -> Vec<_> {
-            (0..8)
-                .map(|_| asking.ask(client, SENDING).unwrap())
-                .collect()
-        };
-        let all = [
-            held(Some(ip(1))),
-            held(Some(ip(2))),
-            held(Some(ip(3))),
-            held(Some(ip(4))),
-        ];
-        let newcomer = asking.ask(Some(ip(5)), RECEIVING).unwrap();
-        // Two had to end, and hold their files until they have.
-        assert_eq!(asking.taken(), (63, 4));
-        drop(all);
-        assert_eq!(asking.taken(), (3, 0));
-        drop(newcomer);
-        assert_eq!(asking.taken(), (0, 0));
-    }
-
-    #[test]
-    fn those_that_have_given_way_hold_no_more_than_a_few_files() {
-        let asking = Asking::with(400);
-        let held: Vec<_> = (1..=4)
-            .flat_map(|client| (0..50).map(move |_| client))
-            .map(|client| asking.ask(Some(ip(client)), SENDING).unwrap())
-            .collect();
-        let newcomers: Vec<_> = (5..=250)
-            .filter_map(|client| asking.ask(Some(ip(client)), SENDING))
-            .collect();
-        assert_eq!(newcomers.len(), MAX_LEAVING / SENDING);
-        assert_eq!(asking.taken(), (400, MAX_LEAVING));
-        drop(held);
-        assert!(asking.ask(Some(ip(251)), SENDING).is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn this_machine_gives_way_only_where_it_stands_still() {
-        let asking = Asking::with(16);
-        let local: Vec<_> = (0..8).map(|_| asking.ask(None, SENDING).unwrap()).collect();
-        assert!(asking.ask(Some(ip(1)), SENDING).is_none() && !asking.has_room(Some(ip(1))));
-        let_stand_still(&local[..7], &local[7]).await;
-        assert!(asking.has_room(Some(ip(1))));
-        let _newcomer = asking.ask(Some(ip(1)), SENDING).unwrap();
-        assert!(asking.ask(Some(ip(2)), SENDING).is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_waits_for_a_peer_gives_way_after_a_second_and_once_begun_as_all_do() {
-        let asking = Asking::with(16);
-        let waiting: Vec<_> = (0..2)
-            .map(|_| asking.ask(None, PASSING_ON).unwrap())
-            .collect();
-        for (it, _) in &waiting {
-            it.waits(true);
-        }
-        assert!(!asking.has_room(None));
-        tokio::time::advance(UNBEGUN).await;
-        assert!(asking.has_room(None) && asking.has_room(Some(ip(1))));
-        for (it, _) in &waiting {
-            it.begins();
-        }
-        assert!(!asking.has_room(None));
-        waiting[1].0.waits(true);
-        let _newcomer = asking.ask(None, PASSING_ON).unwrap();
-        assert_eq!(asking.taken(), (16, PASSING_ON));
-        drop(waiting);
-        assert_eq!(asking.taken(), (PASSING_ON, 0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_own_transfer_that_stands_still_gives_way() {
-        let asking = Asking::with(32);
-        let own: Vec<_> = (0..4)
-            .map(|_| asking.ask(Some(ip(1)), SENDING).unwrap())
-            .collect();
-        assert!(asking.ask(Some(ip(1)), SENDING).is_none());
-        let_stand_still(&own[..3], &own[3]).await;
-        assert!(asking.ask(Some(ip(1)), SENDING).is_some());
-    }
-}
+mod tests;

@@ -5,12 +5,15 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use larder::anchored_disk::AnchoredDisk;
 use larder::disk::Disk;
+use larder::small_state::local::LocalState;
+use larder::small_state::{SmallState, StateName, StateSet};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::common::content::content;
@@ -118,6 +121,35 @@ fn whatever_is_put_while_directories_change_places_is_in_the_one_that_was_there_
 
 fn first_has(first: &File, name: &str) -> bool {
     rustix::fs::statat(first, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
+#[tokio::test]
+async fn what_is_looked_for_while_directories_are_not_there_is_never_taken_for_none() {
+    const SET: StateSet = StateSet {
+        name: "lasts",
+        kind: "larder-kind 1",
+        is_of: |_, _| true,
+        is_id: |_| true,
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    fs::create_dir(&root).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(AnchoredDisk::new(&root, |_| true).unwrap());
+    let states = LocalState::new(&root, Arc::clone(&disk)).saving_by(disk);
+    states.prepare(SET, Duration::MAX).await.unwrap();
+    let name = StateName::OneOf(SET, "one".to_owned());
+    states.save(&name, b"state".to_vec()).await.unwrap();
+    for moved in [&root, &states.dir_of(SET)] {
+        let away = dir.path().join("away");
+        fs::rename(moved, &away).unwrap();
+        // As after somebody has looked whether it is there.
+        states.names(SET).unwrap_err();
+        states.prepare(SET, Duration::MAX).await.unwrap_err();
+        fs::rename(&away, moved).unwrap();
+        let found = states.prepare(SET, Duration::MAX).await.unwrap();
+        let found = found.into_iter().map(|it| (it.id, it.content.unwrap()));
+        assert!(found.eq([("one".to_owned(), b"state".to_vec())]));
+    }
 }
 
 /// What a node has acknowledged.

@@ -1,6 +1,5 @@
 //! Partial content: each in a file of its own, which is hashed again when it is gone on with.
 
-use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -230,12 +229,12 @@ impl Partials for LocalPartials {
 
 /// Makes the directory, and finds what is there; whatever is called otherwise is somebody else's.
 fn prepare(dir: &Path, disk: &dyn Disk) -> io::Result<Vec<FoundPartial>> {
-    RealDisk.create_dir(dir)?;
-    RealDisk.sync_dir(dir.parent().unwrap_or(dir))?;
+    disk.create_dir(dir)?;
+    disk.sync_dir(dir.parent().unwrap_or(dir))?;
     let mut found = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+    for name in disk.names(dir)? {
+        let path = dir.join(&name);
+        let name = name.to_string_lossy();
         if let Ok(id) = name.parse() {
             let (len, age) = look(disk, &path)?;
             found.push(FoundPartial { id, len, age });
