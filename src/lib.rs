@@ -56,6 +56,7 @@ mod name_form;
 #[cfg(feature = "node")]
 pub mod open_files;
 pub mod outboard;
+pub mod pack_rows;
 #[cfg(feature = "node")]
 pub mod peer_id;
 #[cfg(feature = "node")]

@@ -25,6 +25,7 @@ mod groups;
 pub mod local;
 pub mod memory;
 mod open_bytes;
+mod pack_format;
 mod partials;
 mod receiving;
 mod rereading;
@@ -97,6 +98,12 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// Removes what is left beside blobs that are gone, as a crash may leave it, and tells
     /// of how many blobs.
     async fn sweep(&self) -> Result<u64, BlobError>;
+
+    /// Moves together what lives in objects that are mostly dead, which become garbage by that, and
+    /// tells how many contents those were; some of it at a time.
+    async fn compact(&self) -> Result<u64, BlobError> {
+        Ok(0)
+    }
 
     /// What keeps the blobs, where those are disks of this machine, on which what nobody reads may
     /// rot.
@@ -251,6 +258,13 @@ impl BlobError {
     /// The error for a blob of `found` bytes where its content has `size`.
     fn other_size(hash: BlobHash, found: u64, size: u64) -> Self {
         Self::damaged(hash, &other_size(found, size))
+    }
+
+    /// The error for content that is to be kept with others, of which the backend keeps each by
+    /// itself.
+    fn kept_alone(hash: BlobHash) -> Self {
+        let alone = io::Error::other("it is kept by itself");
+        Self::io("gather", hash.to_string(), alone)
     }
 
     /// The error for a blob that is not what was kept.

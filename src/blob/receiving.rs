@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::BlobError;
 use crate::hash::BlobHash;
+use crate::pack_rows::Gathered;
 use crate::place::Place;
 use crate::turn::Turn;
 
@@ -65,6 +66,18 @@ pub trait Received: Send {
     /// nobody else has it.
     fn place(&self) -> Option<Place> {
         None
+    }
+
+    /// Whether it is so short that it is kept together with others, wherever the backend puts
+    /// those: by [`Received::gather`], and in no place that an index gives out.
+    fn is_gathered(&self) -> bool {
+        false
+    }
+
+    /// Keeps such content, and tells where. Ok means durable. On an error nothing of it is left
+    /// that the end of the pack's lease does not end.
+    async fn gather(self: Box<Self>) -> Result<Gathered, BlobError> {
+        Err(BlobError::kept_alone(self.hash()))
     }
 
     /// The turn at the upload that it is all of, where several nodes have that: a file is made of

@@ -1,5 +1,6 @@
 //! What an index promises of contents while they are kept, read or collected.
 
+use crate::pack_rows::Gathered;
 use crate::place::Place;
 use crate::record::{FileId, FileRecord, Timestamp};
 use crate::turn::Turn;
@@ -41,14 +42,18 @@ pub trait Hold: Send + Sync + 'static {
     fn kept(&mut self) {}
 }
 
+/// Nothing is held.
+impl Hold for () {}
+
 /// The intention to make a file of a content. While it lives nothing of the content is garbage
 /// that is there or is written for it; when it is dropped instead of put, what was written is.
 #[must_use]
 pub struct Intent {
     place: Place,
-    content: Option<Content>,
+    content: Option<Box<Content>>,
     turn: Option<Box<Turn>>,
     given: Option<Box<Given>>,
+    pack: Option<Box<Gathered>>,
     hold: Box<dyn Hold>,
 }
 
@@ -100,14 +105,29 @@ impl Intent {
     /// The intention where this is known of the content already, which is to be written to `place`
     /// unless it is there.
     pub fn new(place: Place, content: Option<Content>, hold: impl Hold) -> Self {
-        let hold = Box::new(hold);
+        let (content, hold) = (content.map(Box::new), Box::new(hold));
         Self {
             place,
             content,
             turn: None,
             given: None,
+            pack: None,
             hold,
         }
+    }
+
+    /// The same where the content was kept together with others, which is its place then.
+    pub fn gathered(self, kept: Gathered) -> Self {
+        Self {
+            place: kept.place,
+            pack: Some(Box::new(kept)),
+            ..self
+        }
+    }
+
+    /// How long the pack is that was written for it and others, in bytes.
+    pub fn pack_bytes(&self) -> Option<u64> {
+        self.pack.as_ref().map(|it| it.pack_bytes)
     }
 
     /// The same where the file ends an upload or a copy: it is made only by whoever has the turn at
@@ -141,12 +161,12 @@ impl Intent {
     /// Whether the content is there, and has only to be proven; it has to be written where not,
     /// as where what is there is damaged or cannot be read.
     pub fn is_there(&self) -> bool {
-        self.content.is_some_and(|it| it.is_usable())
+        self.content.as_ref().is_some_and(|it| it.is_usable())
     }
 
     /// Whether putting the file mends what was known to be damaged, or could not be read.
     pub fn mends(&self) -> bool {
-        self.content.is_some_and(|it| !it.is_usable())
+        self.content.as_ref().is_some_and(|it| !it.is_usable())
     }
 
     /// Whether the totals count the content already.
@@ -157,6 +177,9 @@ impl Intent {
     /// Ends it where a file has been made.
     pub fn kept(mut self) {
         self.hold.kept();
+        if let Some(pack) = &self.pack {
+            pack.lease.kept();
+        }
     }
 }
 

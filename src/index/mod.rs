@@ -67,6 +67,12 @@ pub trait IndexBackend: Send + Sync + 'static {
         self.intend(hash, size).await
     }
 
+    /// The same for content that is kept together with others, where the blobs' backend puts those:
+    /// unless it is there the intent has no place before it says [`Intent::gathered`].
+    async fn intend_gathered(&self, hash: &BlobHash, size: u64) -> Result<Intent, IndexError> {
+        self.intend(hash, size).await
+    }
+
     /// Adds a file, for whose content `intent` was given and which is there by now, under a new
     /// id, greater than every id before. Ok means durable (within the backend's durability
     /// setting) and visible. Once begun it holds the content to its end, also where nobody waits

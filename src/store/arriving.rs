@@ -10,6 +10,7 @@ use super::{Store, StoreError};
 use crate::blob::{BlobError, Limit, Received, Receiving};
 use crate::client_key::ClientKey;
 use crate::hash::BlobHash;
+use crate::pack_rows::Gathered;
 use crate::place::Place;
 
 /// Content that comes in one piece takes room from here on, in bytes: before it is in memory.
@@ -178,6 +179,14 @@ impl Received for CountedWhole {
 
     fn is_cheap_to_keep(&self) -> bool {
         self.received.is_cheap_to_keep()
+    }
+
+    fn is_gathered(&self) -> bool {
+        self.received.is_gathered()
+    }
+
+    async fn gather(self: Box<Self>) -> Result<Gathered, BlobError> {
+        self.received.gather().await
     }
 
     async fn keep(self: Box<Self>, place: Place) -> Result<(), BlobError> {

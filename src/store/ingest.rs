@@ -49,6 +49,7 @@ impl CommittedBlob {
 struct Arrived {
     /// Where it lies, if it does anywhere.
     place: Option<Place>,
+    is_gathered: bool,
     is_cheap_to_keep: bool,
 }
 
@@ -165,11 +166,12 @@ impl Store {
         let (hash, size) = (content.hash(), content.size());
         let arrived = Arrived {
             place: content.place(),
+            is_gathered: content.is_gathered(),
             is_cheap_to_keep: content.is_cheap_to_keep(),
         };
         let turn = content.turn();
         let (intent, is_there) = self.intend(&hash, size, arrived).await?;
-        let intent = intent.ending(turn);
+        let mut intent = intent.ending(turn);
         let (mut reserved, mut unwritten) = (None, None);
         if is_there {
             unwritten = Some(content);
@@ -183,7 +185,11 @@ impl Store {
                     reserved => Some(reserved?),
                 };
             }
-            content.keep(intent.place()).await?;
+            if arrived.is_gathered {
+                intent = intent.gathered(content.gather().await?);
+            } else {
+                content.keep(intent.place()).await?;
+            }
         }
         Ok(CommittedBlob {
             hash,
@@ -208,6 +214,7 @@ impl Store {
         loop {
             let intent = match arrived.place {
                 Some(at) => self.index.intend_at(hash, size, at).await?,
+                None if arrived.is_gathered => self.index.intend_gathered(hash, size).await?,
                 None => self.index.intend(hash, size).await?,
             };
             let is_there = intent.is_there()
@@ -216,7 +223,7 @@ impl Store {
             let may_keep = match arrived.place {
                 Some(at) => at == intent.place(),
                 // What other nodes may be reading, or deleting, is not written over.
-                None => !(self.is_shared && intent.is_there()),
+                None => !((self.is_shared || arrived.is_gathered) && intent.is_there()),
             };
             if is_there || may_keep {
                 return Ok((intent, is_there));

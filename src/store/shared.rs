@@ -115,11 +115,11 @@ impl SharedStore {
         let ledger = Arc::new(Ledger::new(index.uploads()));
         let blobs = S3Blobs::open(blobs, Arc::new(scratch)).await?;
         let blobs = blobs.with_uploads(Arc::clone(&ledger));
+        let blobs = Arc::new(blobs.with_packs(index.packs()));
         let servers = Servers {
             bucket: blobs.requests(),
             database: index.requests(),
         };
-        let blobs = Arc::new(blobs);
         let sweeping = Sweeping {
             index: Arc::clone(&index),
             blobs: Arc::clone(&blobs),

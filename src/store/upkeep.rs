@@ -84,6 +84,9 @@ async fn collect_regularly(store: Store) {
         ticks.tick().await;
         // Whatever is changed, its end collects.
         let _ = store.change(async |_| Ok(())).await;
+        if let Err(error) = store.blobs.compact().await {
+            tracing::debug!(%error, "what is mostly dead is compacted later");
+        }
         if sifted.elapsed() >= SIFT_SHARED_EVERY {
             sifted = Instant::now();
             if let Err(error) = store.collect_all().await {

@@ -57,9 +57,11 @@ impl Shared {
         blobs: s3::Options,
     ) -> Result<Self, OpenError> {
         let scratch = Arc::new(MemoryBlobs::default());
+        let index = Arc::new(PostgresIndex::open(index).await?);
+        let blobs = S3Blobs::open(blobs, scratch).await?;
         Ok(Self {
-            index: Arc::new(PostgresIndex::open(index).await?),
-            blobs: Arc::new(S3Blobs::open(blobs, scratch).await?),
+            blobs: Arc::new(blobs.with_packs(index.packs())),
+            index,
         })
     }
 

@@ -95,7 +95,7 @@ async fn what_is_kept_is_there(blobs: &ByHash) {
         assert!(whole(blobs, &bytes).await);
         assert_eq!(blobs.keep(&bytes).await.unwrap(), hash);
         assert!(whole(blobs, &bytes).await);
-        expected.push(((blobs.place_of)(&hash), size));
+        expected.push(blobs.stored(&hash, size));
     }
     expected.sort_unstable();
     assert_eq!(listed(blobs).await, expected);
@@ -128,6 +128,7 @@ async fn deletion_is_complete(blobs: &ByHash) {
     let hash = BlobHash::of(&bytes);
     blobs.keep(&bytes).await.unwrap();
     let open = blobs.open(&hash).await.unwrap().unwrap();
+    let (place, _) = blobs.stored(&hash, 0);
     let mut reading = open.read(0..open.size());
     let first = reading.try_next().await.unwrap().unwrap();
     blobs.delete(&hash).await.unwrap();
@@ -136,7 +137,7 @@ async fn deletion_is_complete(blobs: &ByHash) {
         listed(blobs)
             .await
             .iter()
-            .all(|(listed, _)| *listed != (blobs.place_of)(&hash))
+            .all(|(listed, _)| *listed != place)
     );
     // Its end is reached, or it is told that it is not.
     if let Ok(rest) = reading.try_collect::<Vec<_>>().await {

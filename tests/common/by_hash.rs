@@ -1,5 +1,6 @@
 //! Blob backends as a suite tries them: each content by its hash, and what befalls its bytes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use larder::blob::{BlobBackend, BlobError, OpenBlob, Received};
 use larder::disk::Durability;
 use larder::hash::BlobHash;
 use larder::health::{Findings, Health};
+use larder::pack_rows::ENTRY_OVERHEAD;
 use larder::place::Place;
 
 use super::received;
@@ -19,10 +21,26 @@ use super::received;
 /// A backend in which each content has a place, which is not always named for it.
 pub(crate) struct ByHash {
     backend: Box<dyn BlobBackend>,
-    pub(crate) place_of: fn(&BlobHash) -> Place,
+    place_of: fn(&BlobHash) -> Place,
+    gathered: Mutex<Gathered>,
     /// Where it keeps what it has, if that is not within it.
     medium: Option<Box<dyn Medium>>,
     heard: Arc<Heard>,
+}
+
+/// Where those contents are that the backend has found places for.
+#[derive(Default)]
+struct Gathered {
+    now: BTreeMap<BlobHash, Place>,
+    /// Where they ever were.
+    ever: BTreeMap<BlobHash, Vec<Place>>,
+}
+
+impl Gathered {
+    /// Whether anything is needed where a content was.
+    fn needs(&self, place: Place) -> bool {
+        self.now.values().any(|it| it.object() == place.object())
+    }
 }
 
 /// What a backend keeps its blobs on, of which something may befall them that it knows nothing of.
@@ -92,32 +110,56 @@ impl ByHash {
         Self {
             backend,
             place_of,
+            gathered: Mutex::default(),
             medium,
             heard,
         }
+    }
+
+    /// Where a content is, or would be.
+    fn place(&self, hash: &BlobHash) -> Place {
+        let now = self.gathered.lock().unwrap().now.get(hash).copied();
+        now.unwrap_or_else(|| (self.place_of)(hash))
+    }
+
+    /// What is listed of a content of so many bytes that shares what it is in with no other.
+    pub(crate) fn stored(&self, hash: &BlobHash, bytes: u64) -> (Place, u64) {
+        let place = self.place(hash);
+        let heads = place.at().map_or(0, |at| u64::from(at) + ENTRY_OVERHEAD);
+        (place.object(), heads + bytes)
     }
 
     pub(crate) async fn open(
         &self,
         hash: &BlobHash,
     ) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
-        self.backend.open(hash, (self.place_of)(hash)).await
+        self.backend.open(hash, self.place(hash)).await
     }
 
     pub(crate) async fn size(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
-        self.backend.size((self.place_of)(hash)).await
+        self.backend.size(self.place(hash)).await
     }
 
     pub(crate) async fn is_whole(&self, hash: &BlobHash) -> Result<bool, BlobError> {
-        self.backend.is_whole(hash, (self.place_of)(hash)).await
+        self.backend.is_whole(hash, self.place(hash)).await
     }
 
     pub(crate) async fn note_missing(&self, hash: &BlobHash) -> Result<(), BlobError> {
-        self.backend.note_missing((self.place_of)(hash)).await
+        self.backend.note_missing(self.place(hash)).await
     }
 
     pub(crate) async fn delete(&self, hash: &BlobHash) -> Result<(), BlobError> {
-        self.backend.delete((self.place_of)(hash)).await
+        let place = self.place(hash);
+        self.gathered.lock().unwrap().now.remove(hash);
+        self.leave(place).await
+    }
+
+    /// Deletes what is in a place, with all that is there, unless more of it is needed.
+    async fn leave(&self, place: Place) -> Result<(), BlobError> {
+        if self.gathered.lock().unwrap().needs(place) {
+            return Ok(());
+        }
+        self.backend.delete(place.object()).await
     }
 
     pub(crate) async fn received(&self, bytes: &[u8]) -> Result<Box<dyn Received>, BlobError> {
@@ -129,7 +171,18 @@ impl ByHash {
         content: Box<dyn Received>,
     ) -> Result<BlobHash, BlobError> {
         let hash = content.hash();
-        content.keep((self.place_of)(&hash)).await?;
+        if content.is_gathered() {
+            let place = content.gather().await?.place;
+            let before = {
+                let mut gathered = self.gathered.lock().unwrap();
+                gathered.ever.entry(hash).or_default().push(place);
+                gathered.now.insert(hash, place)
+            };
+            let before = before.unwrap_or_else(|| (self.place_of)(&hash));
+            self.leave(before).await?;
+        } else {
+            content.keep((self.place_of)(&hash)).await?;
+        }
         Ok(hash)
     }
 
@@ -146,10 +199,13 @@ impl ByHash {
     /// What it has reported of a content since this was asked, each change of it once.
     pub(crate) fn heard(&self, hash: &BlobHash) -> Vec<Health> {
         let heard = std::mem::take(&mut *self.heard.0.lock().unwrap());
-        let place = (self.place_of)(hash);
+        let mut places = vec![(self.place_of)(hash)];
+        if let Some(ever) = self.gathered.lock().unwrap().ever.get(hash) {
+            places.extend(ever);
+        }
         let mut of_place: Vec<_> = heard
             .into_iter()
-            .filter_map(|(at, health)| (at == place).then_some(health))
+            .filter_map(|(at, health)| places.contains(&at).then_some(health))
             .collect();
         of_place.dedup();
         of_place
@@ -158,7 +214,7 @@ impl ByHash {
     /// Has the bytes that are kept of a content be `others`, as a medium changes them. Short ones
     /// stay as long as they were.
     pub(crate) async fn damage(&self, hash: &BlobHash, others: &[u8]) {
-        let place = (self.place_of)(hash);
+        let place = self.place(hash);
         if let Some(medium) = &self.medium {
             return medium.damage(hash, place, others).await;
         }
@@ -170,7 +226,7 @@ impl ByHash {
     /// Leaves what a crash may leave beside content that is gone, and tells of how many contents.
     pub(crate) async fn leave_beside(&self, hash: &BlobHash) -> u64 {
         match &self.medium {
-            Some(medium) => medium.leave_beside(hash, (self.place_of)(hash)).await,
+            Some(medium) => medium.leave_beside(hash, self.place(hash)).await,
             None => 0,
         }
     }
@@ -178,7 +234,7 @@ impl ByHash {
     /// Whether anything is there that stands beside a content.
     pub(crate) async fn has_beside(&self, hash: &BlobHash) -> bool {
         match &self.medium {
-            Some(medium) => medium.has_beside(hash, (self.place_of)(hash)).await,
+            Some(medium) => medium.has_beside(hash, self.place(hash)).await,
             None => false,
         }
     }

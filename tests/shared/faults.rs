@@ -37,6 +37,8 @@ pub(crate) fn is_any(_: &Method, _: &Uri) -> bool {
 pub(crate) enum Fault {
     /// It is answered so, and never reaches the store.
     Answer(u16, &'static str),
+    /// It is answered as done, and never reaches the store.
+    Lose,
     /// Nothing ever comes.
     Hang,
     /// The store does it, and its answer is lost.
@@ -152,6 +154,10 @@ impl State {
                 let body = Full::from(text).map_err(|never: Infallible| match never {});
                 let answer = Response::builder().status(status);
                 Ok(answer.body(BoxBody::new(body))?)
+            }
+            Fault::Lose => {
+                let answer = Response::builder().header("etag", "\"lost\"");
+                Ok(whole(answer.body(Bytes::new())?))
             }
             Fault::Hang => std::future::pending().await,
             Fault::Swallow => {

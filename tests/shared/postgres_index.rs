@@ -139,6 +139,35 @@ async fn what_no_node_needs_is_collected_by_one_of_them(nodes: &[PostgresIndex])
 }
 
 #[tokio::test]
+async fn a_change_looks_at_the_rows_that_it_is_about_and_at_no_others() {
+    let server = Server::start();
+    let url = server.database("one").await;
+    let (node, client) = (index(&url).await, connect(&url).await);
+    let fill = "INSERT INTO larder.blobs (hash, place, size, users) \
+         SELECT sha256(it::text::bytea), sha256((-it)::text::bytea), 1, 1 \
+         FROM generate_series(1, 20000) AS it; \
+         INSERT INTO larder.places (place, state, size) \
+         SELECT place, 'l', 1 FROM larder.blobs; \
+         ANALYZE larder.blobs; ANALYZE larder.places";
+    client.batch_execute(fill).await.unwrap();
+    let read = "SELECT sum(seq_tup_read)::bigint FROM pg_stat_user_tables \
+         WHERE relname IN ('blobs', 'places')";
+    let found = "SELECT sum(idx_tup_fetch)::bigint FROM pg_stat_user_tables \
+         WHERE relname = 'blobs'";
+    let (read_before, found_before) = (number(&client, read).await, number(&client, found).await);
+    for content in 0..20u8 {
+        let record = add(&node, file("f", &[content])).await.unwrap();
+        add(&node, file("again", &[content])).await.unwrap();
+        node.remove(record.id).await.unwrap();
+    }
+    // The server counts by and by.
+    eventually(async || number(&client, found).await >= found_before + 20).await;
+    let read = number(&client, read).await - read_before;
+    // To fill them all were looked through once; of sixty changes none does.
+    assert!(read <= 40_000, "{read} rows were looked through");
+}
+
+#[tokio::test]
 async fn a_database_that_may_lose_what_it_acknowledges_is_refused() {
     for setting in ["fsync=off", "synchronous_commit=off"] {
         let server = Server::start_with(&[setting]);

@@ -18,7 +18,7 @@ use crate::seaweed::Seaweed;
 const MOST: Duration = Duration::from_secs(1);
 /// Ends all that the nodes have with the database.
 const CUT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-     WHERE application_name = 'larder' AND datname = current_database()";
+     WHERE application_name LIKE 'larder%' AND datname = current_database()";
 
 fn ask(method: &str, node: SocketAddr, path: &str) -> Answer {
     send(node, &head(method, path, &[]))

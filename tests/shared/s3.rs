@@ -15,6 +15,7 @@ use larder::blob::{BlobBackend, Limit, PartialId, Purpose};
 use larder::disk::Durability;
 use larder::hash::BlobHash;
 use larder::index::memory::MemoryIndex;
+use larder::pack_rows::ENTRY_OVERHEAD;
 use larder::place::Place;
 use larder::store::{About, Store};
 use object_store::aws::AmazonS3;
@@ -58,7 +59,7 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn key(&self, folder: &str, place: Place) -> Key {
-        Key::from(format!("{}/{folder}/{place}", self.prefix))
+        Key::from(format!("{}/{folder}/{}", self.prefix, place.object()))
     }
 
     pub(crate) async fn put(&self, folder: &str, place: Place, bytes: Vec<u8>) {
@@ -85,7 +86,14 @@ impl Bucket {
 #[async_trait]
 impl Medium for Bucket {
     async fn damage(&self, _: &BlobHash, place: Place, others: &[u8]) {
-        self.put("blobs", place, others.to_vec()).await;
+        let mut bytes = others.to_vec();
+        if let Some(at) = place.at() {
+            // Behind the head of the entry.
+            let begin = at as usize + usize::try_from(ENTRY_OVERHEAD).unwrap();
+            bytes = self.get("blobs", place).await.unwrap().to_vec();
+            bytes[begin..begin + others.len()].copy_from_slice(others);
+        }
+        self.put("blobs", place, bytes).await;
     }
 
     async fn leave_beside(&self, _: &BlobHash, place: Place) -> u64 {
@@ -103,18 +111,18 @@ async fn what_every_backend_promises_holds_in_a_bucket() {
     let (server, dir) = (Seaweed::start().await, tempfile::tempdir().unwrap());
     let prefix = "some/prefix";
     let blobs = open(options(server.address(), prefix, dir.path())).await;
+    conforms(&by_hash(&server, prefix, blobs)).await;
+}
+
+/// The contents of a backend over a bucket.
+pub(crate) fn by_hash(server: &Seaweed, prefix: &'static str, blobs: S3Blobs) -> ByHash {
     let store = server.bucket();
     let place_of = |hash: &BlobHash| {
         let (first, _) = hash.as_bytes().split_first_chunk().unwrap();
         Place::numbered(!u128::from_be_bytes(*first))
     };
     let medium = Bucket { store, prefix };
-    conforms(&ByHash::over(
-        Box::new(blobs),
-        place_of,
-        Some(Box::new(medium)),
-    ))
-    .await;
+    ByHash::over(Box::new(blobs), place_of, Some(Box::new(medium)))
 }
 
 /// A store over a bucket, and the means to look behind it.

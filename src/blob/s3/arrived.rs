@@ -7,10 +7,12 @@ use bytes::Bytes;
 
 use super::depot::Depot;
 use super::multipart::Multipart;
+use super::packs::Coming;
 use super::part_file::PartFile;
 use crate::blob::{BlobError, Received};
 use crate::hash::BlobHash;
 use crate::outboard::PieceValues;
+use crate::pack_rows::Gathered;
 use crate::place::Place;
 
 /// Content that has come whole.
@@ -22,7 +24,8 @@ pub(super) struct Arrived {
 
 /// Where it is.
 pub(super) enum Content {
-    Memory(Bytes),
+    /// Short content, which may be kept together with others.
+    Memory(Bytes, Option<Coming>),
     /// In scratch: one part at most.
     File(PartFile),
     /// In the bucket but for the last part.
@@ -60,6 +63,18 @@ impl Received for Arrived {
         }
     }
 
+    fn is_gathered(&self) -> bool {
+        matches!(self.content, Content::Memory(_, Some(_)))
+    }
+
+    async fn gather(self: Box<Self>) -> Result<Gathered, BlobError> {
+        let hash = self.values.hash();
+        match self.content {
+            Content::Memory(bytes, coming) => self.depot.gather(hash, bytes, coming).await,
+            Content::File(_) | Content::Parts(..) => Err(BlobError::kept_alone(hash)),
+        }
+    }
+
     async fn keep(self: Box<Self>, place: Place) -> Result<(), BlobError> {
         let Self {
             depot,
@@ -69,7 +84,7 @@ impl Received for Arrived {
         // Whoever reads the content as soon as it is there finds what proves it.
         depot.put_outboard(place, Arc::new(values)).await;
         match content {
-            Content::Memory(bytes) => depot.bucket.put(&depot.blob(place), bytes).await?,
+            Content::Memory(bytes, _) => depot.bucket.put(&depot.blob(place), bytes).await?,
             Content::File(part) => {
                 let (bytes, _room) = part.read(Arc::clone(&depot)).await?;
                 depot.bucket.put(&depot.blob(place), bytes).await?;

@@ -97,9 +97,9 @@ impl Bucket {
         })
     }
 
-    /// The key of what is kept for a place.
+    /// The key of the object that is kept for a place.
     pub(super) fn key(&self, folder: &str, place: Place) -> Path {
-        self.folder(folder).join(place.to_string())
+        self.folder(folder).join(place.object().to_string())
     }
 
     pub(super) fn folder(&self, folder: &str) -> Path {
@@ -153,7 +153,7 @@ impl Bucket {
     }
 
     /// The bytes of an object from `start` on, at most up to `end`, with the size of all of it, in
-    /// bytes; None where there is none.
+    /// bytes; None where there is none. No bytes are there behind its end.
     pub(super) async fn get(
         &self,
         key: &Path,
@@ -176,8 +176,8 @@ impl Bucket {
             Ok(_) => Err(self.away("an answer was cut short".into())),
             Err(object_store::Error::NotFound { .. }) => self.absent().await.map(|()| None),
             // Of nothing there is no range.
-            Err(error) if start == 0 && is_about_range(&error) => match self.size(key).await? {
-                Some(0) => Ok(Some((Bytes::new(), 0))),
+            Err(error) if is_about_range(&error) => match self.size(key).await? {
+                Some(size) if size <= start => Ok(Some((Bytes::new(), size))),
                 _ => Err(self.away(error.into())),
             },
             Err(error) => Err(self.away(error.into())),

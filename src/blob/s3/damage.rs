@@ -47,6 +47,21 @@ impl Damage {
         self.report(place, Health::Whole);
     }
 
+    /// The same of an object, and of all contents in it if that is a pack.
+    pub(super) fn clear_all(&self, object: Place) {
+        let mut places = self.places.lock();
+        let of_it = places
+            .range(object..)
+            .take_while(|it| it.object() == object);
+        for place in of_it.copied().collect::<Vec<_>>() {
+            places.remove(&place);
+            if place != object {
+                self.report(place, Health::Whole);
+            }
+        }
+        self.report(object, Health::Whole);
+    }
+
     /// Tells from now on of damage, and where it is mended; first of all what is known.
     pub(super) fn report_to(&self, findings: Arc<dyn Findings>) {
         let places = self.places.lock();

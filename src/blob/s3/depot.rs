@@ -1,6 +1,6 @@
 //! What all share who write to a bucket and read from it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use object_store::path::Path;
@@ -10,9 +10,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::bucket::{BLOBS, Bucket, OUTBOARDS};
 use super::damage::Damage;
+use super::packs::{Coming, Packs};
+use super::remembered::{self, Remembered};
 use crate::blob::BlobError;
+use crate::blob::pack_format::LONGEST_CONTENT;
 use crate::hash::BlobHash;
 use crate::outboard::PieceValues;
+use crate::pack_rows::Gathered;
 use crate::place::Place;
 
 /// How much of what is on its way to the store is in memory at once, in MiB.
@@ -30,6 +34,9 @@ pub(super) struct Depot {
     pub(super) bucket: Arc<Bucket>,
     pub(super) damage: Damage,
     pub(super) proofs: Proofs,
+    /// Contents in packs that were read lately.
+    pub(super) packed: Remembered,
+    packs: OnceLock<Packs>,
     sending: Arc<Semaphore>,
 }
 
@@ -49,12 +56,49 @@ impl Weighter<(BlobHash, u64), Arc<PieceValues>> for Weight {
 }
 
 impl Depot {
-    pub(super) fn new(bucket: Bucket) -> Self {
+    /// With room for so many bytes of contents in packs that were read lately.
+    pub(super) fn new(bucket: Bucket, packed: u64) -> Self {
         Self {
             bucket: Arc::new(bucket),
             damage: Damage::default(),
             proofs: Cache::with_weighter(USUAL_PROOFS, PROOFS, Weight),
+            packed: remembered::remembering(packed),
+            packs: OnceLock::new(),
             sending: Arc::new(Semaphore::new(SENDING_MIB as usize)),
+        }
+    }
+
+    /// Has short contents be kept in packs from now on, as soon as all nodes know of them.
+    pub(super) fn write_packs(&self, packs: Packs) {
+        // Whoever writes them already goes on.
+        let _ = self.packs.set(packs);
+    }
+
+    /// Where short contents go together; none where each is by itself.
+    pub(super) fn packs(&self) -> Option<&Packs> {
+        self.packs.get().filter(|it| it.rows.are_known())
+    }
+
+    /// Content begins to come that may be so short.
+    pub(super) fn coming(&self) -> Option<Coming> {
+        self.packs().map(Packs::coming)
+    }
+
+    /// Whether content of so many bytes is kept together with others.
+    pub(super) fn gathers(&self, bytes: u64) -> bool {
+        bytes <= LONGEST_CONTENT && self.packs().is_some()
+    }
+
+    /// Keeps a content in the next pack.
+    pub(super) async fn gather(
+        &self,
+        hash: BlobHash,
+        bytes: Bytes,
+        coming: Option<Coming>,
+    ) -> Result<Gathered, BlobError> {
+        match self.packs.get() {
+            Some(packs) => packs.gather(hash, bytes, coming).await,
+            None => Err(BlobError::kept_alone(hash)),
         }
     }
 
@@ -107,7 +151,7 @@ impl Depot {
         }
         self.bucket.delete(&blob).await?;
         self.bucket.delete(&self.outboard(place)).await?;
-        self.damage.clear(place);
+        self.damage.clear_all(place);
         Ok(())
     }
 }

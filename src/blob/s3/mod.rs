@@ -1,6 +1,7 @@
 //! Blobs in a bucket of a store that speaks S3, for any number of nodes at once.
 //!
-//! The object of a place is `blobs/<64 hex digits>` under the prefix. Beside it, under
+//! The object of a place is `blobs/<64 hex digits>` under the prefix. Short contents share one, a
+//! pack, as those of a storage directory do (`pack_format`). Beside a long one, under
 //! `outboards/`, is what proves its pieces ([`crate::outboard::PieceValues`]), which is never
 //! trusted, and derived again where it is missing. An index gives each place out once, so that
 //! nothing here depends on what a store does when two write to one key, and a late deletion hits
@@ -21,11 +22,13 @@ use crate::hash::BlobHash;
 use crate::health::Findings;
 use crate::metrics::servers::BucketRequests;
 use crate::outboard::PieceValues;
+use crate::pack_rows::PackRows;
 use crate::place::Place;
 use crate::upload_rows::Ledger;
 
 mod arrived;
 mod bucket;
+mod compaction;
 mod connector;
 mod counted;
 mod damage;
@@ -35,11 +38,14 @@ mod long;
 mod multipart;
 mod objects;
 mod options;
+mod packed;
+mod packs;
 mod part_file;
 mod partials;
 mod parts;
 mod reading;
 mod receiving;
+mod remembered;
 mod task;
 mod unfinished;
 mod upload_partials;
@@ -53,6 +59,8 @@ pub use options::{Options, StoreError};
 
 use bucket::{BLOBS, Bucket, OUTBOARDS};
 use depot::Depot;
+use packed::Believed;
+use packs::Packs;
 use partials::{Scratch, ScratchPartials};
 use receiving::Incoming;
 use upload_partials::UploadPartials;
@@ -71,10 +79,10 @@ impl S3Blobs {
     /// Opens a bucket, with `scratch` for partial content: a backend of this process alone, of
     /// which all but the partial content is removed.
     pub async fn open(options: Options, scratch: Arc<dyn BlobBackend>) -> Result<Self, StoreError> {
-        let dir = options.scratch.clone();
+        let (dir, packed) = (options.scratch.clone(), options.packed_in_memory);
         let bucket = crate::blocking::run(move || Bucket::new(&options)).await?;
         bucket.mark().await?;
-        let blobs = Self::over(bucket, dir, scratch).await?;
+        let blobs = Self::over(bucket, packed, dir, scratch).await?;
         // What nodes leave that end in the middle of an upload, and never come back.
         let bucket = Arc::clone(&blobs.depot.bucket);
         tokio::spawn(async move {
@@ -92,19 +100,20 @@ impl S3Blobs {
         options: Options,
         scratch: Arc<dyn BlobBackend>,
     ) -> Result<Self, StoreError> {
-        let dir = options.scratch.clone();
+        let (dir, packed) = (options.scratch.clone(), options.packed_in_memory);
         let bucket = crate::blocking::run(move || Bucket::new(&options)).await?;
         bucket.check_mark().await?;
-        Self::over(bucket, dir, scratch).await
+        Self::over(bucket, packed, dir, scratch).await
     }
 
     async fn over(
         bucket: Bucket,
+        packed: u64,
         dir: PathBuf,
         scratch: Arc<dyn BlobBackend>,
     ) -> Result<Self, StoreError> {
         Ok(Self {
-            depot: Arc::new(Depot::new(bucket)),
+            depot: Arc::new(Depot::new(bucket, packed)),
             scratch: Arc::new(Scratch::open(scratch).await?),
             dir,
             ledger: None,
@@ -139,6 +148,14 @@ impl S3Blobs {
     pub fn with_uploads(self, ledger: Arc<Ledger>) -> Self {
         let ledger = Some(ledger);
         Self { ledger, ..self }
+    }
+
+    /// The same, with packs of short contents.
+    #[must_use]
+    pub fn with_packs(self, rows: Arc<dyn PackRows>) -> Self {
+        let bucket = Arc::clone(&self.depot.bucket);
+        self.depot.write_packs(Packs::begin(bucket, rows));
+        self
     }
 
     /// The requests to the bucket.
@@ -203,7 +220,12 @@ impl BlobBackend for S3Blobs {
         place: Place,
     ) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
         let is_damaged = self.depot.damage.is_known(place);
-        let opened = reading::open(&self.depot, *hash, place).await?;
+        let believed = if is_damaged {
+            Believed::Bucket
+        } else {
+            Believed::Memory
+        };
+        let opened = reading::open(&self.depot, *hash, place, believed).await?;
         if is_damaged {
             let Some(blob) = &opened else {
                 return Err(BlobError::missing(*hash));
@@ -218,11 +240,14 @@ impl BlobBackend for S3Blobs {
         if self.depot.damage.is_known(place) {
             return Ok(None);
         }
+        if place.at().is_some() {
+            return packed::size(&self.depot, place).await;
+        }
         self.depot.bucket.size(&self.depot.blob(place)).await
     }
 
     async fn is_whole(&self, hash: &BlobHash, place: Place) -> Result<bool, BlobError> {
-        let proven = match reading::open(&self.depot, *hash, place).await {
+        let proven = match reading::open(&self.depot, *hash, place, Believed::Bucket).await {
             Ok(None) => return Ok(false),
             Ok(Some(blob)) => blob.prove().await,
             Err(error) => Err(error),
@@ -261,6 +286,13 @@ impl BlobBackend for S3Blobs {
     async fn sweep(&self) -> Result<u64, BlobError> {
         let swept = self.sweep_outboards().await?;
         Ok(swept + self.depot.bucket.abort_old().await?)
+    }
+
+    async fn compact(&self) -> Result<u64, BlobError> {
+        match self.depot.packs() {
+            Some(packs) => compaction::compact(&self.depot, packs).await,
+            None => Ok(0),
+        }
     }
 
     fn refusal(&self) -> Option<String> {

@@ -23,6 +23,9 @@ pub struct Options {
     pub tls: Option<Arc<ClientConfig>>,
     /// The directory for what is on its way to the store, which must exist.
     pub scratch: PathBuf,
+    /// How many bytes of memory are for contents in packs that were read lately, and for those
+    /// beside them.
+    pub packed_in_memory: u64,
     /// How long the store has for a request, with its answer.
     pub request_timeout: Duration,
     /// Within how long the last of several tries of a request begins.
@@ -66,6 +69,7 @@ impl Options {
             variables: Vec::new(),
             tls: None,
             scratch: scratch.into(),
+            packed_in_memory: 32 << 20,
             request_timeout: Duration::from_secs(30),
             retry_within: Duration::from_secs(10),
         }

@@ -17,6 +17,7 @@ use crate::blob::{
 };
 use crate::hash::BlobHash;
 use crate::outboard::PieceHasher;
+use crate::pack_rows::Gathered;
 use crate::place::Place;
 
 /// Content that is complete and on its way from scratch to the bucket.
@@ -54,6 +55,14 @@ struct Complete {
     scratch: Arc<Scratch>,
     received: Box<dyn Received>,
     /// What is no longer partial once it is kept.
+    ends: Option<Own>,
+}
+
+/// One that is in scratch while it is sent.
+struct Leaving {
+    depot: Arc<Depot>,
+    scratch: Arc<Scratch>,
+    hash: BlobHash,
     ends: Option<Own>,
 }
 
@@ -226,6 +235,37 @@ impl Received for Complete {
     }
 
     async fn keep(self: Box<Self>, place: Place) -> Result<(), BlobError> {
+        let (content, leaving) = self.enter().await?;
+        let sent = send(&leaving.depot, place, &*content).await;
+        leaving.end(sent).await
+    }
+
+    fn is_gathered(&self) -> bool {
+        self.depot.gathers(self.received.size())
+    }
+
+    async fn gather(self: Box<Self>) -> Result<Gathered, BlobError> {
+        let hash = self.received.hash();
+        let (content, leaving) = self.enter().await?;
+        let depot = &leaving.depot;
+        let read = read(
+            depot,
+            &*content,
+            0..content.size(),
+            &mut PieceHasher::default(),
+        )
+        .await;
+        let gathered = match read {
+            Ok((bytes, _room)) => depot.gather(hash, bytes, None).await,
+            Err(error) => Err(error),
+        };
+        leaving.end(gathered).await
+    }
+}
+
+impl Complete {
+    /// Has it in scratch until it is sent.
+    async fn enter(self: Box<Self>) -> Result<(Arc<dyn OpenBlob>, Leaving), BlobError> {
         let Self {
             depot,
             scratch,
@@ -234,13 +274,25 @@ impl Received for Complete {
         } = *self;
         let hash = received.hash();
         let content = scratch.enter(received).await?;
-        let sent = send(&depot, place, &*content).await;
-        scratch.leave(hash).await;
-        sent?;
-        if let Some(Own { partials, id }) = ends {
+        let leaving = Leaving {
+            depot,
+            scratch,
+            hash,
+            ends,
+        };
+        Ok((content, leaving))
+    }
+}
+
+impl Leaving {
+    /// It was sent, or could not be.
+    async fn end<T>(self, sent: Result<T, BlobError>) -> Result<T, BlobError> {
+        self.scratch.leave(self.hash).await;
+        let sent = sent?;
+        if let Some(Own { partials, id }) = self.ends {
             partials.remove(&id).await?;
         }
-        Ok(())
+        Ok(sent)
     }
 }
 

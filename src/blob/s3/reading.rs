@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 
 use super::depot::Depot;
 use super::long::LongBlob;
+use super::packed::{self, Believed};
 use super::windows::{self, Windows};
 use crate::blob::open_bytes::OpenBytes;
 use crate::blob::{BlobError, ByteStream, OpenBlob};
@@ -23,7 +24,12 @@ pub(super) async fn open(
     depot: &Arc<Depot>,
     hash: BlobHash,
     place: Place,
+    believed: Believed,
 ) -> Result<Option<Arc<dyn OpenBlob>>, BlobError> {
+    if place.at().is_some() {
+        let bytes = packed::content(depot, hash, place, believed).await?;
+        return Ok(bytes.map(|bytes| Arc::new(OpenBytes { hash, bytes }) as _));
+    }
     let key = depot.blob(place);
     // Twice, so that what the way has changed is not taken for damage.
     for _ in 0..2 {

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use super::arrived::{Arrived, Content};
 use super::depot::Depot;
 use super::multipart::LONGEST;
+use super::packs::Coming;
 use super::parts::Parts;
 use crate::blob::{BlobError, Limit, Received, Receiving};
 use crate::outboard::PieceHasher;
@@ -22,6 +23,8 @@ pub(super) struct Incoming {
     dir: PathBuf,
     limit: Limit,
     received: u64,
+    /// As long as it may be gathered.
+    coming: Option<Coming>,
     state: State,
 }
 
@@ -35,6 +38,7 @@ enum State {
 impl Incoming {
     pub(super) fn new(depot: Arc<Depot>, dir: PathBuf, limit: Limit) -> Self {
         Self {
+            coming: depot.coming(),
             depot,
             dir,
             limit,
@@ -43,7 +47,7 @@ impl Incoming {
         }
     }
 
-    async fn take(&self, state: State, piece: Bytes) -> Result<State, BlobError> {
+    async fn take(&mut self, state: State, piece: Bytes) -> Result<State, BlobError> {
         self.limit.check(self.received)?;
         if self.received > LONGEST {
             return Err(BlobError::TooLarge(LONGEST));
@@ -54,6 +58,7 @@ impl Incoming {
                 Ok(State::Memory(bytes))
             }
             State::Memory(bytes) => {
+                self.coming = None;
                 let mut parts = Parts::new(Arc::clone(&self.depot), self.dir.clone());
                 parts.push(bytes.freeze()).await?;
                 parts.push(piece).await?;
@@ -90,7 +95,7 @@ impl Receiving for Incoming {
             State::Memory(bytes) => {
                 let mut hasher = PieceHasher::default();
                 hasher.update(&bytes);
-                let content = Content::Memory(bytes.freeze());
+                let content = Content::Memory(bytes.freeze(), self.coming);
                 Arrived::new(self.depot, content, hasher.finish())
             }
         };

@@ -12,6 +12,7 @@ use crate::blob::{BlobError, Received};
 use crate::blocking;
 use crate::hash::BlobHash;
 use crate::outboard::{PIECE_BYTES, PieceValues};
+use crate::pack_rows::Gathered;
 use crate::place::Place;
 use crate::turn::Turn;
 use crate::upload_rows::UploadPart;
@@ -25,6 +26,14 @@ pub(super) struct UploadWhole {
 }
 
 impl UploadWhole {
+    /// All of it, where that is no more than a part.
+    async fn first_part(&self) -> Result<Bytes, BlobError> {
+        match self.parts.first() {
+            Some(part) => self.bytes(part).await,
+            None => Ok(Bytes::new()),
+        }
+    }
+
     /// The bytes of a part, as they came.
     async fn bytes(&self, part: &UploadPart) -> Result<Bytes, BlobError> {
         let bytes = self.uploading.bytes(self.turn.of, part).await?;
@@ -58,13 +67,20 @@ impl Received for UploadWhole {
         Some(self.turn)
     }
 
+    fn is_gathered(&self) -> bool {
+        self.uploading.depot.gathers(self.size())
+    }
+
+    async fn gather(self: Box<Self>) -> Result<Gathered, BlobError> {
+        let bytes = self.first_part().await?;
+        let gathered = self.uploading.depot.gather(self.hash(), bytes, None);
+        gathered.await
+    }
+
     async fn keep(self: Box<Self>, place: Place) -> Result<(), BlobError> {
         let depot = &self.uploading.depot;
         if self.size() <= PART_BYTES {
-            let bytes = match self.parts.first() {
-                Some(part) => self.bytes(part).await?,
-                None => Bytes::new(),
-            };
+            let bytes = self.first_part().await?;
             depot.put_outboard(place, Arc::clone(&self.values)).await;
             depot.bucket.put(&depot.blob(place), bytes).await?;
         } else {

@@ -20,13 +20,33 @@ const FILES: &str = concat!(
     record_columns!(),
     " FROM files WHERE id = ANY($1)"
 );
+/// These hashes, and those of the contents of these files. As one array, since with
+/// two conditions all rows are looked through.
+macro_rules! hashes_of {
+    ($hashes:literal, $files:literal) => {
+        concat!(
+            "ARRAY(SELECT unnest(",
+            $hashes,
+            "::bytea[]) UNION SELECT hash FROM files WHERE id = ANY(",
+            $files,
+            "::uuid[]))"
+        )
+    };
+}
 /// Locked, so that nobody tells of their health between this and the end.
-const BLOBS: &str = "SELECT hash, place, size, users, is_damaged FROM blobs \
-     WHERE hash = ANY($1) OR hash IN (SELECT hash FROM files WHERE id = ANY($2)) \
-     ORDER BY hash FOR UPDATE";
+const BLOBS: &str = concat!(
+    "SELECT hash, place, size, users, is_damaged FROM blobs WHERE hash = ANY(",
+    hashes_of!("$1", "$2"),
+    ") ORDER BY hash FOR UPDATE"
+);
 /// Locked, so that no janitor takes them meanwhile.
-const PLACES: &str =
-    "SELECT place, state FROM places WHERE place = ANY($1) ORDER BY place FOR UPDATE";
+const PLACES: &str = concat!(
+    "SELECT place, state FROM places WHERE place = ANY(ARRAY( \
+     SELECT unnest($1::bytea[]) UNION \
+     SELECT substring(place FOR 32) FROM blobs WHERE length(place) > 32 AND hash = ANY(",
+    hashes_of!("$2", "$3"),
+    "))) ORDER BY place FOR UPDATE"
+);
 /// Locked, so that nobody takes the turn meanwhile.
 const TURNS: &str = "WITH \
      at_uploads AS (SELECT id, epoch FROM uploads WHERE id = ANY($1) AND file IS NULL \
@@ -59,9 +79,37 @@ const SET_BLOBS: &str = "INSERT INTO blobs (hash, place, size, users, is_damaged
 const SET_LIVE: &str = "UPDATE places SET state = 'l', until = NULL WHERE place = ANY($1)";
 const SET_GARBAGE: &str = "UPDATE places SET state = 'g', \
      until = now() + make_interval(secs => $2) WHERE place = ANY($1)";
+/// What was lost meanwhile becomes nothing.
+const SET_PACKS: &str = "UPDATE places SET live = live + it.change, \
+     size = coalesce(it.bytes, size), \
+     state = CASE WHEN live + it.change > 0 THEN 'l' ELSE 'g' END, \
+     until = CASE WHEN live + it.change <= 0 THEN now() + make_interval(secs => $4) END \
+     FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS it(place, change, bytes) \
+     WHERE places.place = it.place AND places.state <> 'd'";
 const SET_HEADS: &str = "UPDATE heads SET last_id = $1, changes = $2, files = $3, bytes = $4, \
      blobs = $5, blob_bytes = $6";
 const REMEMBER: &str = "INSERT INTO batches (id) VALUES ($1)";
+/// All that a batch may say, which the server knows before its first: what is sent together has
+/// nothing to wait for.
+const ALL: [&str; 17] = [
+    HEADS,
+    FILES,
+    BLOBS,
+    PLACES,
+    TURNS,
+    REMEMBER,
+    REMOVE,
+    TELL_REMOVED,
+    ADD,
+    END,
+    FORGET_BLOBS,
+    SET_BLOBS,
+    SET_PACKS,
+    SET_LIVE,
+    SET_GARBAGE,
+    SET_HEADS,
+    DAMAGED,
+];
 const DAMAGED: &str = "SELECT count(*) AS damaged FROM blobs WHERE is_damaged";
 
 /// What the wishes of a batch are about.
@@ -69,6 +117,7 @@ const DAMAGED: &str = "SELECT count(*) AS damaged FROM blobs WHERE is_damaged";
 struct About<'a> {
     removed: Vec<Uuid>,
     hashes: Vec<&'a [u8]>,
+    /// By object.
     places: Vec<&'a [u8]>,
     ended: Vec<Uuid>,
 }
@@ -100,13 +149,13 @@ pub(super) async fn begin(session: &Session, wishes: &[Wish<'_>]) -> Result<Foun
         places,
         ended,
     } = About::of(wishes);
-    session
-        .prepare(&[HEADS, FILES, BLOBS, PLACES, TURNS])
-        .await?;
-    let (of_files, of_places): (Values<'_>, Values<'_>) = (&[&removed], &[&places]);
+    session.prepare(&ALL).await?;
+    let (of_files, of_places): (Values<'_>, Values<'_>) =
+        (&[&removed], &[&places, &hashes, &removed]);
     let (of_blobs, of_turns): (Values<'_>, Values<'_>) = (&[&hashes, &removed], &[&ended]);
     // Sent together, and carried out in this order.
     let ((), heads, files, blobs, states, turns) = try_join!(
+        biased;
         session.batch("BEGIN"),
         session.query(HEADS, &[]),
         session.query(FILES, of_files),
@@ -155,45 +204,26 @@ pub(super) async fn stands(session: &Session, batch: Uuid) -> Result<bool, Failu
     Ok(!found.is_empty())
 }
 
-/// Writes all but the end, and tells how many contents are damaged then.
+/// Writes all but the end, and tells how many contents are damaged then. All of it is sent before
+/// this waits the first time.
 pub(super) async fn write(
     session: &Session,
     batch: Uuid,
     plan: &Plan,
     grace: Duration,
 ) -> Result<u64, Failure> {
-    session.execute(REMEMBER, &[&batch]).await?;
-    remove(session, &plan.removed).await?;
-    add(session, plan).await?;
-    end(session, plan).await?;
-    set_blobs(session, plan).await?;
-    let places = |of: &[Place]| {
-        of.iter()
-            .map(|it| it.as_bytes().to_vec())
-            .collect::<Vec<_>>()
-    };
-    if !plan.live.is_empty() {
-        session.execute(SET_LIVE, &[&places(&plan.live)]).await?;
-    }
-    if !plan.garbage.is_empty() {
-        let garbage = places(&plan.garbage);
-        session
-            .execute(SET_GARBAGE, &[&garbage, &grace.as_secs_f64()])
-            .await?;
-    }
-    let heads = &plan.heads;
-    session.prepare(&[SET_HEADS, DAMAGED]).await?;
-    let last_id = rows::uuid(heads.last_id);
-    let of_heads: Values<'_> = &[
-        &last_id,
-        &heads.changes,
-        &heads.files,
-        &heads.bytes,
-        &heads.blobs,
-        &heads.blob_bytes,
-    ];
-    let (_, damaged) = try_join!(
-        session.execute(SET_HEADS, of_heads),
+    let remember: Values<'_> = &[&batch];
+    let (.., damaged) = try_join!(
+        biased;
+        session.execute(REMEMBER, remember),
+        remove(session, &plan.removed),
+        add(session, plan),
+        end(session, plan),
+        forget_blobs(session, plan),
+        set_blobs(session, plan),
+        set_packs(session, plan, grace),
+        set_places(session, plan, grace),
+        set_heads(session, &plan.heads),
         session.query(DAMAGED, &[]),
     )?;
     damaged_in(&damaged)
@@ -213,8 +243,12 @@ async fn remove(session: &Session, removed: &[(i64, FileId)]) -> Result<(), Fail
     }
     let changes: Vec<_> = removed.iter().map(|(change, _)| *change).collect();
     let ids: Vec<_> = removed.iter().map(|(_, id)| rows::uuid(*id)).collect();
-    session.execute(REMOVE, &[&ids]).await?;
-    session.execute(TELL_REMOVED, &[&changes, &ids]).await?;
+    let (remove, tell): (Values<'_>, Values<'_>) = (&[&ids], &[&changes, &ids]);
+    try_join!(
+        biased;
+        session.execute(REMOVE, remove),
+        session.execute(TELL_REMOVED, tell),
+    )?;
     Ok(())
 }
 
@@ -267,12 +301,16 @@ async fn end(session: &Session, plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn set_blobs(session: &Session, plan: &Plan) -> Result<(), Failure> {
+async fn forget_blobs(session: &Session, plan: &Plan) -> Result<(), Failure> {
     let gone = plan.blobs.iter().filter(|(_, blob)| blob.is_none());
     let gone: Vec<_> = gone.map(|(hash, _)| &hash.as_bytes()[..]).collect();
-    if !gone.is_empty() {
-        session.execute(FORGET_BLOBS, &[&gone]).await?;
+    if gone.is_empty() {
+        return Ok(());
     }
+    session.execute(FORGET_BLOBS, &[&gone]).await.map(drop)
+}
+
+async fn set_blobs(session: &Session, plan: &Plan) -> Result<(), Failure> {
     let there = plan.blobs.iter();
     let there: Vec<_> = there
         .filter_map(|(hash, blob)| Some((hash, blob.as_ref()?)))
@@ -282,12 +320,58 @@ async fn set_blobs(session: &Session, plan: &Plan) -> Result<(), Failure> {
     }
     let of = there.iter();
     let hashes: Vec<_> = of.clone().map(|(hash, _)| &hash.as_bytes()[..]).collect();
-    let places: Vec<_> = of.clone().map(|(_, it)| &it.place.as_bytes()[..]).collect();
+    let places: Vec<_> = of.clone().map(|(_, it)| it.place.written()).collect();
     let sizes: Vec<_> = of.clone().map(|(_, it)| it.size).collect();
     let users: Vec<_> = of.clone().map(|(_, it)| it.users).collect();
     let damaged: Vec<_> = of.map(|(_, it)| it.is_damaged).collect();
     session
         .execute(SET_BLOBS, &[&hashes, &places, &sizes, &users, &damaged])
         .await?;
+    Ok(())
+}
+
+async fn set_places(session: &Session, plan: &Plan, grace: Duration) -> Result<(), Failure> {
+    let written = |of: &[Place]| of.iter().map(Place::written).collect::<Vec<_>>();
+    let (live, garbage) = (written(&plan.live), written(&plan.garbage));
+    let set_live = async {
+        if live.is_empty() {
+            return Ok(0);
+        }
+        session.execute(SET_LIVE, &[&live]).await
+    };
+    let set_garbage = async {
+        if garbage.is_empty() {
+            return Ok(0);
+        }
+        let values: Values<'_> = &[&garbage, &grace.as_secs_f64()];
+        session.execute(SET_GARBAGE, values).await
+    };
+    try_join!(biased; set_live, set_garbage)?;
+    Ok(())
+}
+
+async fn set_heads(session: &Session, heads: &Heads) -> Result<(), Failure> {
+    let last_id = rows::uuid(heads.last_id);
+    let values: Values<'_> = &[
+        &last_id,
+        &heads.changes,
+        &heads.files,
+        &heads.bytes,
+        &heads.blobs,
+        &heads.blob_bytes,
+    ];
+    session.execute(SET_HEADS, values).await.map(drop)
+}
+
+async fn set_packs(session: &Session, plan: &Plan, grace: Duration) -> Result<(), Failure> {
+    if plan.packs.is_empty() {
+        return Ok(());
+    }
+    let of = plan.packs.iter();
+    let places: Vec<_> = of.clone().map(|(it, _)| it.written()).collect();
+    let changes: Vec<_> = of.clone().map(|(_, it)| it.live).collect();
+    let bytes: Vec<_> = of.map(|(_, it)| it.bytes).collect();
+    let values: Values<'_> = &[&places, &changes, &bytes, &grace.as_secs_f64()];
+    session.execute(SET_PACKS, values).await?;
     Ok(())
 }

@@ -75,6 +75,11 @@ impl Failure {
         }
     }
 
+    /// Whether the server has refused a statement, so that nothing of its transaction stands.
+    pub(super) fn undoes(&self) -> bool {
+        self.code().is_some() && !self.is_of_connection()
+    }
+
     /// Whether the same may be done at once when it is tried again.
     pub(super) fn may_pass(&self) -> bool {
         self.is_of_connection() || matches!(self.code(), Some("40001" | "40P01"))

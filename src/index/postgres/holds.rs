@@ -66,6 +66,8 @@ impl Holds {
     }
 
     fn begin(self: &Arc<Self>, place: Place, is_leased: bool) -> Holder {
+        // Whatever is in a pack is deleted together.
+        let place = place.object();
         let mut state = self.state.lock();
         *state.held.entry(place).or_default() += 1;
         if is_leased {

@@ -20,15 +20,16 @@ pub(super) const GROUP: usize = 256;
 /// again where the answer was lost does nothing, since nobody else has these places.
 const INTEND: &str = concat!(
     "WITH asked AS ( \
-         SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bigint[]) AS it(own, hash, bytes)), \
+         SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $5::boolean[]) \
+         AS it(own, hash, bytes, is_gathered)), \
      found AS ( \
-         SELECT own, bytes, ",
+         SELECT own, bytes, is_gathered, ",
     content_columns!(),
     " FROM asked LEFT JOIN blobs USING (hash)), \
      made AS ( \
          INSERT INTO places (place, state, until, size) \
          SELECT own, 'w', now() + make_interval(secs => $4), bytes FROM found \
-         WHERE place IS NULL OR is_damaged ORDER BY own ON CONFLICT (place) DO NOTHING) \
+         WHERE (place IS NULL OR is_damaged) AND NOT is_gathered ORDER BY own ON CONFLICT (place) DO NOTHING) \
      SELECT own, ",
     content_columns!(),
     " FROM found"
@@ -41,6 +42,8 @@ pub(super) struct Asked {
     pub(super) hash: BlobHash,
     /// In bytes.
     pub(super) size: u64,
+    /// Whether it is written elsewhere, together with others: then it has no place of its own.
+    pub(super) is_gathered: bool,
     pub(super) answer: oneshot::Sender<Result<Intent, IndexError>>,
 }
 
@@ -60,10 +63,11 @@ async fn give_out(shared: &Shared, mut asked: HashMap<Place, Asked>) {
         .map(|it| it.hash.as_bytes().to_vec())
         .collect();
     let sizes: Vec<_> = asked.values().map(|it| rows::bytes(it.size)).collect();
+    let gathered: Vec<_> = asked.values().map(|it| it.is_gathered).collect();
     let lease = shared.lease.as_secs_f64();
     let found = shared
         .links
-        .query(INTEND, &[&own, &hashes, &sizes, &lease])
+        .query(INTEND, &[&own, &hashes, &sizes, &lease, &gathered])
         .await;
     let failed = match found {
         Err(error) => error,
@@ -74,7 +78,7 @@ async fn give_out(shared: &Shared, mut asked: HashMap<Place, Asked>) {
                 else {
                     continue;
                 };
-                let intent = intent(shared, own, &asked.hash, &row);
+                let intent = intent(shared, own, &asked, &row);
                 // Who has gone gives it up.
                 drop(
                     asked
@@ -90,15 +94,21 @@ async fn give_out(shared: &Shared, mut asked: HashMap<Place, Asked>) {
     }
 }
 
-fn intent(shared: &Shared, own: Place, hash: &BlobHash, row: &Row) -> Result<Intent, Failure> {
+fn intent(shared: &Shared, own: Place, asked: &Asked, row: &Row) -> Result<Intent, Failure> {
+    let to_write = |content| {
+        if asked.is_gathered {
+            return Intent::new(own, content, ());
+        }
+        Intent::new(own, content, shared.holds.lease(own))
+    };
     if value::<Option<&[u8]>>(row, "place")?.is_none() {
-        return Ok(Intent::new(own, None, shared.holds.lease(own)));
+        return Ok(to_write(None));
     }
     let content = rows::content(row)?;
     let place = content.place;
-    shared.seen.know(place, *hash, content.is_damaged);
+    shared.seen.know(place, asked.hash, content.is_damaged);
     Ok(if content.is_damaged {
-        Intent::new(own, Some(content), shared.holds.lease(own))
+        to_write(Some(content))
     } else {
         Intent::new(place, Some(content), shared.holds.hold(place))
     })

@@ -18,6 +18,7 @@ const LOOK: &str = concat!(
     "SELECT ",
     heads_columns!(),
     ", (SELECT count(*) FROM blobs WHERE is_damaged) AS damaged, \
+     (SELECT oldest FROM tables_version) AS oldest, \
      current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS commits, \
      pg_is_in_recovery() AS is_standby FROM heads"
 );
@@ -45,7 +46,7 @@ pub(super) async fn look(
 ) -> Result<(), Failure> {
     let (at, findings) = (Instant::now(), shared.seen.findings());
     if !findings.is_empty() {
-        let places: Vec<_> = findings.iter().map(|(it, _)| &it.as_bytes()[..]).collect();
+        let places: Vec<_> = findings.iter().map(|(it, _)| it.written()).collect();
         let damaged: Vec<_> = findings.iter().map(|(_, it)| it.is_damaged).collect();
         let times: Vec<_> = findings.iter().map(|(_, it)| it.at.0).collect();
         session.execute(TELL, &[&places, &damaged, &times]).await?;
@@ -64,6 +65,7 @@ pub(super) async fn look(
     let heads = Heads::of(row)?;
     hear(session, shared, heads).await?;
     shared.seen.note(heads, damaged_in(&seen)?, at, &findings);
+    shared.rollout.hear(session, value(row, "oldest")?).await?;
     if pruning.0.is_none_or(|it| it.elapsed() >= PRUNE_EVERY) {
         pruning.0 = Some(Instant::now());
         try_join!(

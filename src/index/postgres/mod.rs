@@ -21,6 +21,7 @@ use crate::hash::BlobHash;
 use crate::health::Health;
 use crate::keep_rows::KeepRows;
 use crate::metrics::servers::DatabaseRequests;
+use crate::pack_rows::PackRows;
 use crate::peer_rows::PeerRows;
 use crate::place::Place;
 use crate::record::{FileId, FileRecord, NewFile};
@@ -38,10 +39,12 @@ mod link;
 mod look;
 mod moved;
 mod options;
+mod packs;
 mod peers;
 mod places;
 mod plan;
 mod restoring;
+mod rollout;
 mod rows;
 mod schema;
 mod seen;
@@ -57,6 +60,7 @@ use link::{Link, Links, Server, Session, Values};
 pub use moved::MoveBegun;
 pub use options::{InvalidDatabase, Options};
 use places::Places;
+use rollout::Rollout;
 use rows::{Heads, content_columns, heads_columns, most, record_columns};
 use seen::{CURRENT, Seen};
 use shared::Shared;
@@ -126,6 +130,7 @@ impl PostgresIndex {
         let shared = Arc::new(Shared {
             seen: Seen::new(heads),
             holds: Arc::new(Holds::default()),
+            rollout: Rollout::new(options.lease),
             links: Links::new(CONNECTIONS, &server),
             lease: options.lease,
             grace: options.grace,
@@ -181,6 +186,11 @@ impl PostgresIndex {
         Arc::new(peers::Peers(Arc::clone(&self.shared)))
     }
 
+    /// What all nodes know of packs.
+    pub fn packs(&self) -> Arc<dyn PackRows> {
+        Arc::new(packs::Packs(Arc::clone(&self.shared)))
+    }
+
     /// What was asked of the database.
     pub fn requests(&self) -> Arc<DatabaseRequests> {
         Arc::clone(&self.counted)
@@ -229,6 +239,7 @@ impl PostgresIndex {
         hash: &BlobHash,
         size: u64,
         own: Place,
+        is_gathered: bool,
     ) -> Result<Intent, IndexError> {
         self.told().await?;
         let (answer, answered) = oneshot::channel();
@@ -236,6 +247,7 @@ impl PostgresIndex {
             own,
             hash: *hash,
             size,
+            is_gathered,
             answer,
         });
         asked.await.map_err(|_| IndexError::Closed)?;
@@ -272,11 +284,15 @@ impl PostgresIndex {
 #[async_trait]
 impl IndexBackend for PostgresIndex {
     async fn intend(&self, hash: &BlobHash, size: u64) -> Result<Intent, IndexError> {
-        self.intend_own(hash, size, Place::random()).await
+        self.intend_own(hash, size, Place::random(), false).await
     }
 
     async fn intend_at(&self, hash: &BlobHash, size: u64, at: Place) -> Result<Intent, IndexError> {
-        self.intend_own(hash, size, at).await
+        self.intend_own(hash, size, at, false).await
+    }
+
+    async fn intend_gathered(&self, hash: &BlobHash, size: u64) -> Result<Intent, IndexError> {
+        self.intend_own(hash, size, Place::random(), true).await
     }
 
     async fn put(&self, file: NewFile, intent: Intent) -> Result<Put, IndexError> {

@@ -11,6 +11,7 @@ use tokio_postgres::config::{Host, SslMode};
 
 use super::failure;
 use super::link::Server;
+use super::rollout;
 use super::tls::Tls;
 
 /// Which database, and how it is used.
@@ -46,7 +47,8 @@ impl Options {
         let mut config: Config = url
             .parse()
             .map_err(|error| InvalidDatabase(failure::told(&error)))?;
-        config.application_name("larder");
+        // Others see by it which tables this node knows.
+        config.application_name(rollout::NAME);
         config.keepalives_idle(Duration::from_secs(10));
         config.tcp_user_timeout(Duration::from_secs(10));
         if config.get_ssl_mode() == SslMode::Prefer {

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::rows::{self, Heads};
 use crate::hash::BlobHash;
 use crate::index::{Given, Put};
+use crate::pack_rows::ENTRY_OVERHEAD;
 use crate::place::Place;
 use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 use crate::turn::Turn;
@@ -19,6 +20,8 @@ pub(super) enum Wish<'a> {
         place: Place,
         /// Whether the place was given out for it, so that it has a lease.
         is_own: bool,
+        /// How long the pack is that was written for it and others, in bytes.
+        pack_bytes: Option<u64>,
         /// At the upload or the copy that the file ends.
         turn: Option<Turn>,
         /// What it has from elsewhere.
@@ -33,6 +36,7 @@ pub(super) struct Found {
     pub(super) heads: Heads,
     pub(super) files: HashMap<FileId, FileRecord>,
     pub(super) blobs: HashMap<BlobHash, Blob>,
+    /// By object.
     pub(super) places: HashMap<Place, State>,
     /// The turns at uploads that are no file yet, and at copies.
     pub(super) turns: Vec<Turn>,
@@ -87,6 +91,19 @@ pub(super) struct Plan {
     pub(super) blobs: BTreeMap<BlobHash, Option<Blob>>,
     pub(super) live: Vec<Place>,
     pub(super) garbage: Vec<Place>,
+    /// What becomes of packs: such of which nothing is needed any more are garbage.
+    pub(super) packs: BTreeMap<Place, PackChange>,
+    /// Where nothing is any more that a file needs.
+    pub(super) left: Vec<Place>,
+}
+
+/// What becomes of a pack.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct PackChange {
+    /// How many bytes of it are needed more than before.
+    pub(super) live: i64,
+    /// How long it is, in bytes, where whoever has written it says so.
+    pub(super) bytes: Option<i64>,
 }
 
 /// What is there while one wish after the other is fulfilled.
@@ -100,9 +117,16 @@ struct Making {
     is_out_of_order: bool,
     touched_blobs: HashSet<BlobHash>,
     touched_places: HashSet<Place>,
+    packs: BTreeMap<Place, PackChange>,
+    left: Vec<Place>,
     added: Vec<FileRecord>,
     ended: Vec<(Uuid, FileId, BlobHash)>,
     removed: Vec<(i64, FileId)>,
+}
+
+/// How many bytes a content of so many takes in a pack.
+fn taken(size: i64) -> i64 {
+    rows::bytes(ENTRY_OVERHEAD).saturating_add(size)
 }
 
 impl State {
@@ -127,6 +151,8 @@ impl Plan {
             is_out_of_order: false,
             touched_blobs: HashSet::new(),
             touched_places: HashSet::new(),
+            packs: BTreeMap::new(),
+            left: Vec::new(),
             added: Vec::new(),
             ended: Vec::new(),
             removed: Vec::new(),
@@ -136,10 +162,14 @@ impl Plan {
                 file,
                 place,
                 is_own,
+                pack_bytes,
                 turn,
                 given,
             } => {
                 making.given = *given;
+                if let Some(bytes) = pack_bytes {
+                    making.pack(*place).bytes = Some(rows::bytes(*bytes));
+                }
                 making.put_in_turn(*turn, file, *place, *is_own)
             }
             Wish::Remove(id) => Outcome::Removed(making.remove(*id)),
@@ -185,22 +215,21 @@ impl Making {
                 return Outcome::OutOfOrder;
             }
         }
-        let state = self.found.places.get(&place).copied();
-        let is_there = |expected| state == Some(expected);
+        let is_there = self.is_there(place, is_own);
         let before = self.found.blobs.get(&file.hash).copied();
         let mut mended = false;
         let blob = match before {
             // Others have brought it, or it was there.
             Some(blob) if !blob.is_damaged || blob.place == place || !is_own => {
-                if is_own && is_there(State::Written) {
+                if is_own && is_there && place.at().is_none() {
                     self.set(place, State::Garbage);
                 }
                 blob
             }
             // Written here, in the place of what is damaged.
-            Some(blob) if is_there(State::Written) => {
-                self.set(blob.place, State::Garbage);
-                self.set(place, State::Live);
+            Some(blob) if is_there => {
+                self.leave(blob);
+                self.enter(place, blob.size);
                 mended = true;
                 Blob {
                     place,
@@ -209,19 +238,15 @@ impl Making {
                 }
             }
             // Written here; or it was there, and nobody has begun to delete it.
-            None if is_there(if is_own {
-                State::Written
-            } else {
-                State::Garbage
-            }) =>
-            {
+            None if is_there => {
                 if let Some(full) = self.over_quota(file.size) {
                     return full;
                 }
-                self.set(place, State::Live);
+                let size = rows::bytes(file.size);
+                self.enter(place, size);
                 Blob {
                     place,
-                    size: rows::bytes(file.size),
+                    size,
                     users: 0,
                     is_damaged: false,
                 }
@@ -233,6 +258,41 @@ impl Making {
         self.found.blobs.insert(file.hash, Blob { users, ..blob });
         let record = self.add(file, blob.users == 0);
         Outcome::Put(Put { record, mended })
+    }
+
+    /// Whether what was written to a place, or was known there, is there still. A pack is as long
+    /// as nobody has begun to delete it, whatever else in it is needed.
+    fn is_there(&self, place: Place, is_own: bool) -> bool {
+        match self.found.places.get(&place.object()) {
+            None | Some(State::Deleted) => false,
+            Some(_) if place.at().is_some() => true,
+            Some(State::Written) => is_own,
+            Some(State::Garbage) => !is_own,
+            Some(State::Live) => false,
+        }
+    }
+
+    /// A content is needed in a place.
+    fn enter(&mut self, place: Place, size: i64) {
+        if place.at().is_some() {
+            self.pack(place).live += taken(size);
+        } else {
+            self.set(place, State::Live);
+        }
+    }
+
+    /// A content is not needed where it is any more.
+    fn leave(&mut self, blob: Blob) {
+        if blob.place.at().is_some() {
+            self.pack(blob.place).live -= taken(blob.size);
+        } else {
+            self.set(blob.place, State::Garbage);
+        }
+        self.left.push(blob.place);
+    }
+
+    fn pack(&mut self, place: Place) -> &mut PackChange {
+        self.packs.entry(place.object()).or_default()
     }
 
     /// What becomes of new content of so many bytes, where the quota has no room for it.
@@ -281,7 +341,7 @@ impl Making {
                 heads.blobs -= 1;
                 heads.blob_bytes -= blob.size;
                 self.found.blobs.remove(&hash);
-                self.set(blob.place, State::Garbage);
+                self.leave(blob);
             }
         }
         Some(removed)
@@ -315,6 +375,8 @@ impl Making {
                 .collect(),
             live: in_state(State::Live),
             garbage: in_state(State::Garbage),
+            packs: self.packs,
+            left: self.left,
         }
     }
 }

@@ -87,7 +87,8 @@ pub(super) fn digest(row: &Row, column: &str) -> Result<[u8; 32], Failure> {
 }
 
 pub(super) fn place(row: &Row) -> Result<Place, Failure> {
-    Ok(Place::from_bytes(digest(row, "place")?))
+    let bytes: &[u8] = value(row, "place")?;
+    Place::read(bytes).ok_or_else(|| Failure::Odd("a place is none".to_owned()))
 }
 
 pub(super) fn text(row: &Row, column: &str) -> Result<String, Failure> {

@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use super::failure::Failure;
 
 /// What is done to a database of each version, one after the other; the first makes it.
-const MIGRATIONS: [(i32, &str); 9] = [
+const MIGRATIONS: [(i32, &str); 10] = [
     (
         1,
         include_str!("../../../migrations/postgres/0001_first_schema.sql"),
@@ -42,13 +42,19 @@ const MIGRATIONS: [(i32, &str); 9] = [
         9,
         include_str!("../../../migrations/postgres/0009_moved.sql"),
     ),
+    (
+        10,
+        include_str!("../../../migrations/postgres/0010_packs.sql"),
+    ),
 ];
 
 /// The version of the tables that this larder writes, and knows.
-const VERSION: i32 = 9;
+const VERSION: i32 = 10;
+/// None before this version reads what is in packs.
+pub(super) const PACKS: i32 = 10;
 
-/// Which lock all take who bring tables up.
-const LOCK: i64 = 0x6c61_7264_6572;
+/// Which lock all take who bring tables up, or say which larders may use them.
+pub(super) const LOCK: i64 = 0x6c61_7264_6572;
 
 /// Fails where no larder has ever made tables.
 pub(super) async fn check_there(client: &Client) -> Result<(), Failure> {
@@ -109,7 +115,11 @@ pub(super) async fn bring_up(client: &mut Client) -> Result<(), Failure> {
             .batch_execute("DELETE FROM tables_version")
             .await?;
         transaction
-            .execute("INSERT INTO tables_version VALUES ($1, 1)", &[&VERSION])
+            .execute(
+                "INSERT INTO tables_version VALUES ($1, $2)",
+                // Over tables that are new nobody of before goes on.
+                &[&VERSION, &if version == 0 { PACKS } else { oldest }],
+            )
             .await?;
     }
     Ok(transaction.commit().await?)

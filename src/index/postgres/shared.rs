@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 use super::holds::Holds;
 use super::link::Links;
 use super::plan::Plan;
+use super::rollout::Rollout;
 use super::seen::Seen;
 
 /// What the tasks of an index share.
 pub(super) struct Shared {
     pub(super) seen: Seen,
     pub(super) holds: Arc<Holds>,
+    /// What all nodes know, by what is written to the tables.
+    pub(super) rollout: Rollout,
     /// The connections on which everything is done but changes of files.
     pub(super) links: Links,
     /// How long somebody may write who says nothing.
@@ -28,7 +31,7 @@ impl Shared {
     /// Remembers a batch that stands, which was begun at `at`.
     pub(super) fn remember(&self, plan: &Plan, damaged: u64, at: Instant) {
         self.seen.note(plan.heads, damaged, at, &[]);
-        for place in &plan.garbage {
+        for place in plan.garbage.iter().chain(&plan.left) {
             self.seen.forget(*place);
         }
         for (hash, blob) in &plan.blobs {

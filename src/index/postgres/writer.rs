@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::join;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
@@ -92,6 +93,7 @@ impl Round {
                 file,
                 place: intent.place(),
                 is_own: !intent.is_there(),
+                pack_bytes: intent.pack_bytes(),
                 turn: intent.turn(),
                 given: intent.given(),
             },
@@ -300,21 +302,38 @@ impl Writer {
                 at,
             });
         }
-        let damaged = batch::write(session, batch, &plan, self.shared.grace).await?;
         self.hear(session, heads).await?;
-        let written = Written {
+        let mut written = Written {
             batch,
             plan,
-            damaged,
+            damaged: 0,
             at,
         };
-        match session.batch("COMMIT").await {
-            Ok(()) => Ok(written),
+        match self.write(session, &written).await {
+            Ok(damaged) => {
+                written.damaged = damaged;
+                Ok(written)
+            }
             Err(failure) => {
-                *doubt = Some(written);
+                if !failure.undoes() {
+                    *doubt = Some(written);
+                }
                 Err(failure)
             }
         }
+    }
+
+    /// Writes a batch to its end, and tells how many contents are damaged then.
+    async fn write(&self, session: &Session, written: &Written) -> Result<u64, Failure> {
+        let Written { batch, plan, .. } = written;
+        // Sent together: what fails before it has the end undo all.
+        let (damaged, committed) = join!(
+            biased;
+            Box::pin(batch::write(session, *batch, plan, self.shared.grace)),
+            session.batch("COMMIT"),
+        );
+        let damaged = damaged?;
+        committed.map(|()| damaged)
     }
 
     /// Tells what others have changed up to these heads.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::super::super::BlobError;
 use super::entry::{PackEntry, prefix};
-use super::format::{ENTRY_HEADER, EntryHeader, PACK_HEADER, encode_pack};
 use super::index_file;
 use super::open_packs::OpenPacks;
 use super::options::Options;
 use super::pack::{EXTENSION, Pack, path};
 use super::scan::Scanned;
 use crate::append_file::AppendFile;
+use crate::blob::pack_format::{ENTRY_HEADER, EntryHeader, PACK_HEADER, encode_pack};
 use crate::disk::{Durability, free_place, open_stored};
 use crate::hash::BlobHash;
 

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use super::super::super::BlobError;
 use super::super::spool::clear_away;
-use super::format::{ENTRY_HEADER, checksum};
 use super::options::Options;
 use super::pack::{Pack, path};
+use crate::blob::pack_format::{ENTRY_HEADER, checksum};
 use crate::disk::open_own;
 use crate::stored_file;
 

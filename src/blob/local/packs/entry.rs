@@ -1,6 +1,6 @@
 //! What is remembered of an entry without its pack.
 
-use super::format::ENTRY_HEADER;
+use crate::blob::pack_format::ENTRY_HEADER;
 use crate::hash::BlobHash;
 
 /// The beginning of a blob's hash. Different blobs may share it, so whoever looks for a

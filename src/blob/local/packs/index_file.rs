@@ -7,9 +7,9 @@ use std::path::Path;
 
 use super::super::super::BlobError;
 use super::entry::{PackEntry, prefix};
-use super::format::{ENTRY_HEADER, checksum};
 use super::options::Options;
 use super::pack::{Pack, path};
+use crate::blob::pack_format::{ENTRY_HEADER, checksum};
 use crate::stored_file;
 
 /// The extension of these files.

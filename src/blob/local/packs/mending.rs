@@ -12,13 +12,13 @@ use memchr::memmem;
 
 use super::super::super::BlobError;
 use super::super::spool::MEMORY_LIMIT;
-use super::format::{
-    ENTRY_HEADER, ENTRY_MAGIC, LONGEST_PACK, PACK_HEADER, PackId, encode_pack, has_header_checksum,
-    id_with_crc, seed_of,
-};
 use super::open_packs::OpenPacks;
 use super::options::Options;
 use super::pack::{EXTENSION, Pack, path};
+use crate::blob::pack_format::{
+    ENTRY_HEADER, ENTRY_MAGIC, LONGEST_PACK, PACK_HEADER, PackId, encode_pack, has_header_checksum,
+    id_with_crc, seed_of,
+};
 use crate::disk::open_own;
 use crate::hash::BlobHash;
 use crate::stored_file::read_at;

@@ -21,7 +21,6 @@ mod active;
 mod compaction;
 mod dead;
 mod entry;
-mod format;
 mod index_file;
 mod log;
 mod mending;
@@ -37,7 +36,7 @@ mod table;
 mod usage;
 mod writer;
 
-pub use format::MAX_PACK_BYTES;
+pub use super::super::pack_format::MAX_PACK_BYTES;
 pub(super) use options::Options;
 pub(super) use problems::{are_any, problems};
 pub(super) use reading::{Copies, InPacks};

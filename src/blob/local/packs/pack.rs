@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use super::super::super::BlobError;
 use super::entry::Extent;
-use super::format::{ENTRY_HEADER, EntryHeader, PACK_HEADER, PackId, decode_pack};
 use super::open_packs::{Kept, Lent, OpenPacks};
+use crate::blob::pack_format::{ENTRY_HEADER, EntryHeader, PACK_HEADER, PackId, decode_pack};
 use crate::hash::BlobHash;
 use crate::stored_file::{self, read_cached};
 

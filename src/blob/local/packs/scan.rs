@@ -7,9 +7,9 @@ use memchr::memmem;
 use super::super::super::BlobError;
 use super::super::damage::Damage;
 use super::entry::{PackEntry, prefix};
-use super::format::{ENTRY_HEADER, ENTRY_MAGIC, EntryHeader, LONGEST_PACK, PACK_HEADER};
 use super::open_packs::Lent;
 use super::pack::Pack;
+use crate::blob::pack_format::{ENTRY_HEADER, ENTRY_MAGIC, EntryHeader, LONGEST_PACK, PACK_HEADER};
 use crate::hash::BlobHash;
 
 /// How much is read at once, in bytes.

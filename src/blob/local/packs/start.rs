@@ -10,7 +10,6 @@ use super::super::super::BlobError;
 use super::active::{Active, UNFINISHED};
 use super::dead::Dead;
 use super::entry::{Extent, PackEntry, Prefix, prefix};
-use super::format::PACK_HEADER;
 use super::log::Log;
 use super::open_packs::OpenPacks;
 use super::options::Options;
@@ -19,6 +18,7 @@ use super::scan::{Doubts, Scanned, scan};
 use super::table::Table;
 use super::usage::Usage;
 use super::{dead, index_file, mending};
+use crate::blob::pack_format::PACK_HEADER;
 use crate::disk::{is_shared, remove_leftover};
 use crate::hash::BlobHash;
 

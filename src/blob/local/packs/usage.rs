@@ -3,9 +3,9 @@
 use super::super::super::BlobError;
 use super::dead::Dead;
 use super::entry::Extent;
-use super::format::PACK_HEADER;
 use super::options::Options;
 use super::pack::Pack;
+use crate::blob::pack_format::PACK_HEADER;
 
 /// The pack that is appended to is not finished early for less than one such part of the
 /// length of a pack.

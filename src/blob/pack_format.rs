@@ -1,22 +1,26 @@
 //! The bytes of a pack: a header, then entries without gaps, each a header and a blob.
 //!
-//! `migrations/0002_packs.md` gives them one by one.
+//! `migrations/0002_packs.md` gives them one by one. Those in a bucket are written in the same way.
 
-use super::super::spool::MEMORY_LIMIT;
 use crate::hash::BlobHash;
+use crate::pack_rows::ENTRY_OVERHEAD;
 
 /// The length of a pack's header, in bytes.
-pub(super) const PACK_HEADER: u32 = 32;
+pub(in crate::blob) const PACK_HEADER: u32 = 32;
 /// The length of an entry's header, in bytes.
-pub(super) const ENTRY_HEADER: u32 = 44;
+pub(in crate::blob) const ENTRY_HEADER: u32 = 44;
+const _: () = assert!(ENTRY_HEADER as u64 == ENTRY_OVERHEAD);
+
+/// No content in a pack is longer, in bytes.
+pub(in crate::blob) const LONGEST_CONTENT: u64 = 64 * 1024;
 /// Every entry begins with these bytes.
-pub(super) const ENTRY_MAGIC: [u8; 4] = *b"LPE1";
+pub(in crate::blob) const ENTRY_MAGIC: [u8; 4] = *b"LPE1";
 
 /// The longest that packs may be finished at, in bytes.
 pub const MAX_PACK_BYTES: u32 = 1 << 30;
 
 /// No pack is longer, in bytes: what is appended together begins before its end.
-pub(super) const LONGEST_PACK: u32 = MAX_PACK_BYTES + (32 << 20);
+pub(in crate::blob) const LONGEST_PACK: u32 = MAX_PACK_BYTES + (32 << 20);
 
 const PACK_MAGIC: [u8; 8] = *b"larderP\n";
 const VERSION: u32 = 1;
@@ -24,10 +28,10 @@ const VERSION: u32 = 1;
 /// A random number of each pack. Every checksum in and about the pack begins with it, so
 /// that no content that a user sends can be taken for an entry, and no file of one pack
 /// for that of another.
-pub(super) type PackId = [u8; 16];
+pub(in crate::blob) type PackId = [u8; 16];
 
 /// The header of the pack with this id.
-pub(super) fn encode_pack(id: &PackId) -> Vec<u8> {
+pub(in crate::blob) fn encode_pack(id: &PackId) -> Vec<u8> {
     let mut bytes = PACK_MAGIC.to_vec();
     bytes.extend(VERSION.to_le_bytes());
     bytes.extend(id);
@@ -36,7 +40,7 @@ pub(super) fn encode_pack(id: &PackId) -> Vec<u8> {
 }
 
 /// The id in a pack's header; None if the header is damaged.
-pub(super) fn decode_pack(bytes: &[u8]) -> Option<PackId> {
+pub(in crate::blob) fn decode_pack(bytes: &[u8]) -> Option<PackId> {
     let (body, crc) = bytes.split_last_chunk()?;
     let (magic, rest) = body.split_first_chunk()?;
     let (version, id) = rest.split_first_chunk()?;
@@ -46,22 +50,22 @@ pub(super) fn decode_pack(bytes: &[u8]) -> Option<PackId> {
 }
 
 /// Whether these are the bytes of a header with its checksum, known or not.
-pub(super) fn has_header_checksum(bytes: &[u8]) -> bool {
+pub(in crate::blob) fn has_header_checksum(bytes: &[u8]) -> bool {
     let split = bytes.split_last_chunk();
     split.is_some_and(|(body, crc)| u32::from_le_bytes(*crc) == crc32c::crc32c(body))
 }
 
 /// What stands before a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct EntryHeader {
-    pub(super) hash: BlobHash,
+pub(in crate::blob) struct EntryHeader {
+    pub(in crate::blob) hash: BlobHash,
     /// The length of the blob, in bytes.
-    pub(super) len: u32,
+    pub(in crate::blob) len: u32,
 }
 
 impl EntryHeader {
     /// Appends the header as it is written in the pack with this id.
-    pub(super) fn encode(&self, id: &PackId, to: &mut Vec<u8>) {
+    pub(in crate::blob) fn encode(&self, id: &PackId, to: &mut Vec<u8>) {
         let begin = to.len();
         to.extend(ENTRY_MAGIC);
         to.extend(self.len.to_le_bytes());
@@ -71,10 +75,10 @@ impl EntryHeader {
     }
 
     /// Reads a header of the pack with this id; None if it is none.
-    pub(super) fn decode(bytes: &[u8], id: &PackId) -> Option<Self> {
+    pub(in crate::blob) fn decode(bytes: &[u8], id: &PackId) -> Option<Self> {
         let (header, body, crc) = Self::parse(bytes)?;
         let whole = crc == checksum(id, body);
-        (whole && u64::from(header.len) <= MEMORY_LIMIT).then_some(header)
+        (whole && u64::from(header.len) <= LONGEST_CONTENT).then_some(header)
     }
 
     /// A header, the bytes that its checksum is of, and the checksum, right or not.
@@ -92,14 +96,14 @@ impl EntryHeader {
 
 /// The CRC-32C of the id of the pack that an entry's header is of, and the header; None if it
 /// does not look like one.
-pub(super) fn seed_of(bytes: &[u8]) -> Option<(u32, EntryHeader)> {
+pub(in crate::blob) fn seed_of(bytes: &[u8]) -> Option<(u32, EntryHeader)> {
     let (header, body, crc) = EntryHeader::parse(bytes)?;
     Some((!unrolled(!crc, body), header))
 }
 
 /// An id with this CRC-32C. What is checked with another one of the same CRC is whole with it,
 /// too.
-pub(super) fn id_with_crc(crc: u32) -> PackId {
+pub(in crate::blob) fn id_with_crc(crc: u32) -> PackId {
     let mut id = *uuid::Uuid::new_v4().as_bytes();
     let (random, last) = id.split_at_mut(12);
     let needed = unrolled(!crc, &[0; 4]) ^ !crc32c::crc32c(random);
@@ -125,7 +129,7 @@ fn unrolled(mut state: u32, bytes: &[u8]) -> u32 {
 }
 
 /// The checksum of `bytes` in or about the pack with this id.
-pub(super) fn checksum(id: &PackId, bytes: &[u8]) -> u32 {
+pub(in crate::blob) fn checksum(id: &PackId, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(id), bytes)
 }
 
