@@ -35,5 +35,6 @@ mod seaweed;
 mod store_tls;
 mod storm;
 mod sweeps;
+mod tables_of_before;
 mod uploads;
 mod verify;
