@@ -92,6 +92,10 @@ class Servers:
         self.run("createdb", *at, name)
         return f"postgres://larder@127.0.0.1:{self.postgres_port}/{name}"
 
+    def ask(self, name, sql):
+        return self.run("psql", "-qAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p",
+                        self.postgres_port, "-U", "larder", "-d", name, "-c", sql)
+
     def stop(self):
         for process in self.processes:
             process.send_signal(signal.SIGQUIT if self.bin.name in str(process.args[0])
