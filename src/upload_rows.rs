@@ -4,11 +4,13 @@
 //! the turn of those before, and whatever they write then changes nothing.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::error::Error;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -17,8 +19,10 @@ use crate::record::FileId;
 use crate::turn::Turn;
 use crate::unavailable::Unavailable;
 
-/// How often to look whether a file has been made of an upload.
-const AGAIN: Duration = Duration::from_millis(100);
+/// How often to look whether whoever has the turn is at its end, or whether others wait for that.
+const AGAIN: Duration = Duration::from_millis(50);
+/// How long somebody may take to make way.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bytes of an upload that are stored by themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,26 +87,37 @@ pub trait UploadRows: Send + Sync + 'static {
     /// Adds an upload.
     async fn add(&self, row: &NewRow<'_>) -> Result<Added, Unavailable>;
 
-    /// Takes the turn at an upload; None where there is none, or somebody makes a file of it now.
-    async fn claim(&self, upload: Uuid) -> Result<Option<UploadRow>, Unavailable>;
+    /// Takes the turn at an upload; None where there is none, or somebody makes a file of it now,
+    /// or has others wait while its bytes come, unless that is to count for nothing.
+    async fn claim(&self, upload: Uuid, by_force: bool) -> Result<Option<UploadRow>, Unavailable>;
+
+    /// Asks whoever receives bytes of an upload to make way, and tells whether there is one.
+    async fn ask(&self, upload: Uuid) -> Result<bool, Unavailable>;
+
+    /// Has others wait for a while, since bytes come that are to count for them, unless the turn is
+    /// over, which it tells.
+    async fn receive(&self, turn: Turn) -> Result<bool, Unavailable>;
+
+    /// Has them wait on, and tells at which uploads somebody does, or has taken the turn.
+    async fn wait_on(&self, turns: &[Turn]) -> Result<Vec<Uuid>, Unavailable>;
 
     /// What is known of an upload, without taking the turn.
     async fn look(&self, upload: Uuid) -> Result<Option<UploadRow>, Unavailable>;
 
     /// Saves what is known of an upload, of which these parts have come, unless the turn is over,
-    /// which it tells. All of it counts, or nothing.
+    /// which it tells. All of it counts, or nothing. Nobody waits any more unless more bytes come.
     async fn save(
         &self,
         turn: Turn,
-        state: &[u8],
-        parts: &[UploadPart],
+        (state, parts): (&[u8], &[UploadPart]),
+        receives: bool,
     ) -> Result<bool, Unavailable>;
 
     /// Keeps the turn from others for a while, since a file is made of the upload, which takes long
     /// and would begin anew.
     async fn hold(&self, turn: Turn) -> Result<(), Unavailable>;
 
-    /// Ends that.
+    /// Ends that, and that others wait.
     async fn let_go(&self, turn: Turn) -> Result<(), Unavailable>;
 
     /// For how long [`UploadRows::hold`] does.
@@ -151,6 +166,8 @@ struct Held {
     epoch: i64,
     /// What has come in it, and was not saved yet.
     unsaved: Vec<UploadPart>,
+    /// Told when others want the turn; gone when no bytes come any more.
+    asked: Weak<Notify>,
 }
 
 impl Ledger {
@@ -161,10 +178,13 @@ impl Ledger {
     }
 
     /// Takes the turn at an upload, and tells whether no other node has had it since this one.
+    /// Whoever receives bytes writes down first what has come, unless that takes too long.
     pub async fn claim(&self, upload: Uuid) -> Result<Option<(UploadRow, bool)>, Unavailable> {
+        let began = Instant::now();
         let row = loop {
-            match self.rows.claim(upload).await? {
-                None if self.rows.look(upload).await?.is_some() => sleep(AGAIN).await,
+            let by_force = began.elapsed() >= PATIENCE;
+            match self.rows.claim(upload, by_force).await? {
+                None if self.rows.ask(upload).await? => sleep(AGAIN).await,
                 row => break row,
             }
         };
@@ -175,9 +195,70 @@ impl Ledger {
         };
         let epoch = row.epoch;
         let is_next = before.is_some_and(|it| it.epoch + 1 == epoch && it.unsaved.is_empty());
-        let unsaved = Vec::new();
-        turns.insert(upload, Held { epoch, unsaved });
+        let held = Held {
+            epoch,
+            unsaved: Vec::new(),
+            asked: Weak::new(),
+        };
+        turns.insert(upload, held);
         Ok(Some((row, is_next)))
+    }
+
+    /// Has others wait while bytes of an upload come, until what is returned is told or dropped;
+    /// None where another one has taken the turn.
+    pub async fn receive(&self, upload: Uuid) -> Result<Option<Arc<Notify>>, Unavailable> {
+        let Some(turn) = self.turn(upload) else {
+            return Ok(None);
+        };
+        if !self.rows.receive(turn).await? {
+            return Ok(None);
+        }
+        let asked = Arc::new(Notify::new());
+        if let Some(held) = self.turns.lock().get_mut(&upload) {
+            held.asked = Arc::downgrade(&asked);
+        }
+        Ok(Some(asked))
+    }
+
+    /// No more bytes of an upload come: once it is saved nobody waits any more.
+    pub fn settle(&self, upload: Uuid) {
+        if let Some(held) = self.turns.lock().get_mut(&upload) {
+            held.asked = Weak::new();
+        }
+    }
+
+    /// Has whoever receives bytes make way for those who wait on other nodes, for ever.
+    pub async fn make_way(&self) {
+        loop {
+            sleep(AGAIN).await;
+            let receiving = self.receiving();
+            if receiving.is_empty() {
+                continue;
+            }
+            let turns: Vec<_> = receiving.iter().map(|(turn, _)| *turn).collect();
+            match self.rows.wait_on(&turns).await {
+                Ok(wanted) => {
+                    let asked = receiving.iter().filter(|(it, _)| wanted.contains(&it.of));
+                    asked.for_each(|(_, it)| it.notify_one());
+                }
+                Err(error) => {
+                    let error = &error as &dyn Error;
+                    tracing::debug!(error, "who waits for uploads is not known");
+                }
+            }
+        }
+    }
+
+    fn receiving(&self) -> Vec<(Turn, Arc<Notify>)> {
+        let turns = self.turns.lock();
+        let receiving = turns.iter().filter_map(|(of, held)| {
+            let turn = Turn {
+                of: *of,
+                epoch: held.epoch,
+            };
+            Some((turn, held.asked.upgrade()?))
+        });
+        receiving.collect()
     }
 
     /// The turn that this node has had last; None where it knows that it has none.
@@ -210,20 +291,27 @@ impl Ledger {
             made = making => made,
             never = holding => never,
         };
-        if let Err(error) = self.rows.let_go(turn).await {
+        self.let_go(upload).await;
+        made
+    }
+
+    /// Has nobody wait any more for the turn that this node has had.
+    pub async fn let_go(&self, upload: Uuid) {
+        self.settle(upload);
+        if let Some(turn) = self.turn(upload)
+            && let Err(error) = self.rows.let_go(turn).await
+        {
             // It ends by itself.
             tracing::debug!(%upload, %error, "the turn at an upload is held on");
         }
-        made
     }
 
     /// Saves an upload, with what was noted, unless the turn is over, which it tells.
     pub async fn save(&self, upload: Uuid, state: &[u8]) -> Result<bool, Unavailable> {
-        let Some((epoch, parts)) = self.unsaved(upload) else {
+        let Some((turn, parts, receives)) = self.unsaved(upload) else {
             return Ok(false);
         };
-        let turn = Turn { of: upload, epoch };
-        let is_saved = self.rows.save(turn, state, &parts).await?;
+        let is_saved = self.rows.save(turn, (state, &parts), receives).await?;
         let mut turns = self.turns.lock();
         if !is_saved {
             turns.remove(&upload);
@@ -233,10 +321,12 @@ impl Ledger {
         Ok(is_saved)
     }
 
-    fn unsaved(&self, upload: Uuid) -> Option<(i64, Vec<UploadPart>)> {
+    fn unsaved(&self, upload: Uuid) -> Option<(Turn, Vec<UploadPart>, bool)> {
         let turns = self.turns.lock();
         let held = turns.get(&upload)?;
-        Some((held.epoch, held.unsaved.clone()))
+        let (of, epoch) = (upload, held.epoch);
+        let receives = held.asked.strong_count() > 0;
+        Some((Turn { of, epoch }, held.unsaved.clone(), receives))
     }
 
     /// Nobody here works on an upload any more.

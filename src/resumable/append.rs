@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use super::error::UploadError;
 use super::visit::{UploadProgress, Visit};
@@ -29,6 +30,8 @@ pub struct Appending {
     /// are to be checked.
     marked: Option<(u64, Instant)>,
     ahead: Ahead,
+    /// Told when another node wants the turn; while it is there, those wait.
+    asked: Option<Arc<Notify>>,
 }
 
 /// Room for all of an upload while a request brings bytes, so that two that are under way do not
@@ -68,11 +71,13 @@ impl Visit {
         }
         let ahead = Ahead { room, came: here };
         let partial = self.partial().await?;
+        let asked = self.have_others_wait().await?;
         Ok(Appending {
             visit: self,
             partial,
             began: here,
             ahead,
+            asked,
             marked: (!checked).then(|| (here, Instant::now())),
         })
     }
@@ -143,8 +148,15 @@ impl Appending {
     pub async fn stopped(&mut self) -> Stopped {
         let Visit { uploads, turn, .. } = &mut self.visit;
         let mut stopping = uploads.stopping.subscribe();
+        let asked = async {
+            match &self.asked {
+                Some(asked) => asked.notified().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = turn.stopped() => Stopped::TakenOver,
+            () = asked => Stopped::TakenOver,
             _ = stopping.wait_for(|stopping| *stopping) => Stopped::NodeStops,
         }
     }
@@ -159,14 +171,19 @@ impl Appending {
         } = self;
         visit.sync(&mut *partial).await?;
         visit.entry.note(None);
-        if visit.is_shared() {
+        let is_whole = Some(visit.state.offset) == visit.state.upload.length;
+        let ends = is_whole && visit.state.upload.concat.is_none();
+        if let Some(ledger) = &visit.uploads.remembered.ledger {
+            if !ends {
+                // Otherwise others wait for the file.
+                ledger.settle(visit.id.uuid());
+            }
             visit.save().await?;
             partial.noted().await;
         }
         // Before it may be a file, which takes no room any longer.
         drop(ahead);
-        let is_whole = Some(visit.state.offset) == visit.state.upload.length;
-        if is_whole && visit.state.upload.concat.is_none() {
+        if ends {
             visit.finish(partial).await?;
         } else {
             if !visit.is_shared() {
@@ -188,8 +205,14 @@ impl Appending {
         } = self;
         partial.give_up().await;
         visit.cut_to(began).await?;
+        visit.have_nobody_wait().await;
         ahead.came = began;
         Ok(())
+    }
+
+    /// Leaves what cannot be written; what was noted of it counts.
+    pub async fn leave(self) {
+        self.visit.have_nobody_wait().await;
     }
 }
 

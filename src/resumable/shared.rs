@@ -6,6 +6,8 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use super::entries::{Known, UploadEntry};
 use super::error::UploadError;
 use super::id::UploadId;
@@ -24,6 +26,22 @@ impl Visit {
     /// Whether other nodes have the upload, too.
     pub(super) fn is_shared(&self) -> bool {
         self.uploads.remembered.ledger.is_some()
+    }
+
+    /// Has whoever comes to another node wait until what comes now counts there.
+    pub(super) async fn have_others_wait(&self) -> Result<Option<Arc<Notify>>, UploadError> {
+        let Some(ledger) = &self.uploads.remembered.ledger else {
+            return Ok(None);
+        };
+        let asked = ledger.receive(self.id.uuid()).await?;
+        asked.map(Some).ok_or(UploadError::TakenOver)
+    }
+
+    /// Ends that, where nothing more is to be saved.
+    pub(super) async fn have_nobody_wait(&self) {
+        if let Some(ledger) = &self.uploads.remembered.ledger {
+            ledger.let_go(self.id.uuid()).await;
+        }
     }
 }
 

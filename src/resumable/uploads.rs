@@ -151,7 +151,8 @@ impl Uploads {
     /// Ends what a crash has interrupted, then removes what expires, for ever.
     pub async fn run(self: Arc<Self>) {
         if let Some(ledger) = self.remembered.ledger.clone() {
-            return self.keep_tidy(&ledger).await;
+            tokio::join!(self.keep_tidy(&ledger), ledger.make_way());
+            return;
         }
         match self.recall().await {
             // Whoever needs them next looks again.

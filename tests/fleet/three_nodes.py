@@ -21,9 +21,13 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 
 NODES = 3
 PR_SET_PDEATHSIG = 1
+NETLINK_SOCK_DIAG = 4
+SOCK_DIAG_BY_FAMILY = 20
+NLM_F_REQUEST = 1
 
 
 def main():
@@ -178,21 +182,51 @@ def relay(client, address):
         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     back = threading.Thread(target=pump, args=(node, client), daemon=True)
     back.start()
-    pump(client, node)
+    pump(client, node, until_read)
     back.join()
     client.close()
     node.close()
 
 
-def pump(source, target):
-    """Everything from one end to the other, its end included, whichever way it ends."""
+def pump(source, target, until_taken=lambda _: None):
+    """Everything from one end to the other, its end included, whichever way it ends; each piece is
+    left where it came from until it is taken."""
     try:
-        while piece := source.recv(1 << 18):
+        while piece := source.recv(1 << 18, socket.MSG_PEEK):
             target.sendall(piece)
+            until_taken(target)
+            source.recv(len(piece), socket.MSG_WAITALL)
         target.shutdown(socket.SHUT_WR)
     except OSError:
         reset(source)
         reset(target)
+
+
+def until_read(end):
+    """Until the process at the other end of a connection on this machine has read all that was sent,
+    so that a client which looks whether the proxy has, sees whether the node has."""
+    pause = 0.0001
+    while unread(end) > 0:
+        time.sleep(pause)
+        pause = min(2 * pause, 0.02)
+
+
+def unread(end):
+    """How many bytes the other end of a connection has yet to read (sock_diag(7))."""
+    (near, near_port), (far, far_port) = end.getsockname(), end.getpeername()
+    addresses = [socket.inet_aton(it).ljust(16, b"\0") for it in (far, near)]
+    ports = struct.pack("!HH", far_port, near_port)
+    no_cookie = b"\xff" * 8
+    request = struct.pack("=BBBBI", socket.AF_INET, socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF)
+    request += ports + b"".join(addresses) + struct.pack("=I", 0) + no_cookie
+    head = struct.pack("=IHHII", 16 + len(request), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as diag:
+        diag.send(head + request)
+        answer = diag.recv(4096)
+    # Behind the head: what the socket is, its id, when it expires.
+    queue = 16 + 4 + 48 + 4
+    (kind,) = struct.unpack_from("=H", answer, 4)
+    return struct.unpack_from("=I", answer, queue)[0] if kind == SOCK_DIAG_BY_FAMILY else 0
 
 
 def reset(end):

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use object_store::ObjectStore;
+use rustix::process::Signal;
 
 use crate::common::content::content;
-use crate::common::raw_http::{get, send};
+use crate::common::raw_http::{get, send, until_read};
 use crate::common::tus::{self, created, look, offset, patch, patch_request, patched, request};
 use crate::fleet::Fleet;
 use crate::postgres::{eventually, number};
@@ -146,7 +147,7 @@ async fn of_two_nodes_that_bring_bytes_at_once_the_first_is_refused_and_changes_
     );
     let upload = created(nodes[0], right.len());
     patched(nodes[0], &upload, 0, &right[..1000]);
-    // It brings bytes, and then another one does.
+    // It brings bytes, and then another one does, of whom it learns too late.
     let half = PART / 2;
     let late = begin(
         nodes[1],
@@ -155,8 +156,11 @@ async fn of_two_nodes_that_bring_bytes_at_once_the_first_is_refused_and_changes_
         right.len() - 1000,
         &wrong[1000..half],
     );
-    eventually(async || number(&fleet.client, "SELECT epoch FROM larder.uploads").await >= 3).await;
+    let receives = "SELECT count(*) FROM larder.uploads WHERE receiving_until > now()";
+    eventually(async || number(&fleet.client, receives).await == 1).await;
+    fleet.node(1).signal(Signal::STOP);
     patched(nodes[2], &upload, 1000, &right[1000..half]);
+    fleet.node(1).signal(Signal::CONT);
     let answer = answer(late, &wrong[half..]);
     assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
     assert!(answer.contains("upload_taken_over"), "{answer}");
@@ -165,7 +169,8 @@ async fn of_two_nodes_that_bring_bytes_at_once_the_first_is_refused_and_changes_
     assert!(read(nodes[0], &file(nodes[0], &upload)) == right);
     assert_eq!(fleet.count("files").await, 1);
 
-    // All at once, from the same offset: what is acknowledged is there, and once.
+    // All at once, from the same offset: what is acknowledged is there, and once. Of whoever has to
+    // make way counts what has come.
     let upload = created(nodes[0], right.len());
     let mut here = 0;
     while here < right.len() {
@@ -185,13 +190,40 @@ async fn of_two_nodes_that_bring_bytes_at_once_the_first_is_refused_and_changes_
         );
         let now = offset(nodes[0], &upload);
         assert!(
-            now == end || (done == 0 && now == here),
+            now == end || (done == 0 && (here..end).contains(&now)),
             "{statuses:?} {now}"
         );
         here = now;
     }
     assert!(read(nodes[0], &file(nodes[0], &upload)) == right);
     assert_eq!(fleet.count("files").await, 2);
+    fleet.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_hangs_for_long_leaves_all_that_it_brought_to_another_node() {
+    let fleet = Fleet::start(&[]).await;
+    let nodes = fleet.addresses();
+    let all = content(9, PART + 700_001);
+    let here = PART + 300_000;
+    let upload = created(nodes[0], all.len());
+    let hanging = begin(nodes[1], &upload, 0, all.len(), &all[..here]);
+    until_read(&hanging);
+    // For longer than others would wait for a node that says nothing.
+    let until = "SELECT coalesce(max(extract(epoch FROM receiving_until))::bigint, 0) \
+         FROM larder.uploads";
+    let mut first = 0;
+    eventually(async || {
+        let now = number(&fleet.client, until).await;
+        first = if first == 0 { now } else { first };
+        now > first + 3
+    })
+    .await;
+    assert_eq!(offset(nodes[2], &upload), here);
+    let answer = answer(hanging, b"");
+    assert!(answer.contains("upload_taken_over"), "{answer}");
+    patched(nodes[0], &upload, here, &all[here..]);
+    assert!(read(nodes[2], &file(nodes[2], &upload)) == all);
     fleet.stop();
 }
 

@@ -94,6 +94,7 @@ async fn take(
     let came = take_all(&mut appending, &mut body, checksum.as_mut()).await;
     if let Err(error @ ApiError::Upload(_)) = came {
         // It cannot be written. What was written before is found by the next request.
+        appending.leave().await;
         return Err(error);
     }
     let Some(checksum) = checksum else {

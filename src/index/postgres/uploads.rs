@@ -19,6 +19,8 @@ use crate::upload_rows::{Added, NewRow, UploadPart, UploadRow, UploadRows};
 
 /// After how long those who were about to do something have done it, or will not.
 const SETTLED: Duration = Duration::from_mins(1);
+/// How long others wait for bytes that come to a node that says nothing.
+const RECEIVING: Duration = Duration::from_secs(2);
 
 const ADD: &str = "WITH there AS ( \
          SELECT count(*) AS unfinished, count(*) FILTER (WHERE client = $3) AS own FROM uploads \
@@ -44,10 +46,26 @@ macro_rules! columns {
     };
 }
 const CLAIM: &str = concat!(
-    "UPDATE uploads SET epoch = epoch + 1 WHERE id = $1 AND removed IS NULL \
-     AND (ending_until IS NULL OR ending_until < now()) RETURNING ",
+    "UPDATE uploads SET epoch = epoch + 1, receiving_until = NULL, is_asked = false \
+     WHERE id = $1 AND removed IS NULL AND (ending_until IS NULL OR ending_until < now()) \
+     AND ($2 OR receiving_until IS NULL OR receiving_until < now()) RETURNING ",
     columns!()
 );
+const ASK: &str = "WITH asked AS ( \
+         UPDATE uploads SET is_asked = true \
+         WHERE id = $1 AND receiving_until > now() AND NOT is_asked) \
+     SELECT id FROM uploads WHERE id = $1 AND removed IS NULL";
+const RECEIVE: &str = "UPDATE uploads SET receiving_until = now() + make_interval(secs => $3) \
+     WHERE id = $1 AND epoch = $2 AND removed IS NULL RETURNING id";
+/// Written no more often than it has to be.
+const WAIT_ON: &str = "WITH mine AS ( \
+         SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS it(id, epoch)), \
+     renewed AS ( \
+         UPDATE uploads SET receiving_until = now() + make_interval(secs => $3) FROM mine \
+         WHERE uploads.id = mine.id AND uploads.epoch = mine.epoch \
+         AND receiving_until < now() + make_interval(secs => $3) / 2) \
+     SELECT mine.id FROM mine LEFT JOIN uploads USING (id, epoch) \
+     WHERE uploads.id IS NULL OR is_asked OR removed IS NOT NULL";
 const LOOK: &str = concat!(
     "SELECT ",
     columns!(),
@@ -55,6 +73,7 @@ const LOOK: &str = concat!(
 );
 const SAVE: &str = "WITH mine AS ( \
          UPDATE uploads SET state = $3, written = now(), \
+         receiving_until = CASE WHEN $8 THEN receiving_until END, is_asked = is_asked AND $8, \
          is_begun = is_begun OR cardinality($4::bigint[]) > 0 \
          WHERE id = $1 AND epoch = $2 AND removed IS NULL RETURNING id), \
      made AS ( \
@@ -65,7 +84,8 @@ const SAVE: &str = "WITH mine AS ( \
      SELECT id FROM mine";
 const HOLD: &str = "UPDATE uploads SET ending_until = now() + make_interval(secs => $3) \
      WHERE id = $1 AND epoch = $2 RETURNING id";
-const LET_GO: &str = "UPDATE uploads SET ending_until = NULL \
+const LET_GO: &str = "UPDATE uploads \
+     SET ending_until = NULL, receiving_until = NULL, is_asked = false \
      WHERE id = $1 AND epoch = $2 RETURNING id";
 const PARTS: &str =
     "SELECT start, size, epoch, tree FROM upload_parts WHERE upload = $1 ORDER BY start";
@@ -76,7 +96,8 @@ const REMOVE: &str = "UPDATE uploads SET removed = now(), epoch = epoch + 1 \
      WHERE id = $1 OR joined = $1 RETURNING id";
 const GIVE_WAY: &str = "UPDATE uploads SET removed = now(), epoch = epoch + 1 WHERE id = ( \
          SELECT id FROM uploads WHERE removed IS NULL AND file IS NULL AND joined IS NULL \
-         AND NOT is_begun AND ($1 = ''::bytea OR client = $1) ORDER BY written LIMIT 1) \
+         AND NOT is_begun AND (receiving_until IS NULL OR receiving_until < now()) \
+         AND ($1 = ''::bytea OR client = $1) ORDER BY written LIMIT 1) \
      RETURNING id";
 /// Parts go with what they are in.
 const EXPIRE: &str = "WITH over AS ( \
@@ -161,8 +182,25 @@ impl UploadRows for Uploads {
         Ok(added.first().copied().unwrap_or(Added::TakenOver))
     }
 
-    async fn claim(&self, upload: Uuid) -> Result<Option<UploadRow>, Unavailable> {
-        self.0.row(CLAIM, &[&upload], row).await
+    async fn claim(&self, upload: Uuid, by_force: bool) -> Result<Option<UploadRow>, Unavailable> {
+        self.0.row(CLAIM, &[&upload, &by_force], row).await
+    }
+
+    async fn ask(&self, upload: Uuid) -> Result<bool, Unavailable> {
+        self.0.is_any(ASK, &[&upload]).await
+    }
+
+    async fn receive(&self, turn: Turn) -> Result<bool, Unavailable> {
+        let lease = RECEIVING.as_secs_f64();
+        let values: Values<'_> = &[&turn.of, &turn.epoch, &lease];
+        self.0.is_any(RECEIVE, values).await
+    }
+
+    async fn wait_on(&self, turns: &[Turn]) -> Result<Vec<Uuid>, Unavailable> {
+        let ids: Vec<_> = turns.iter().map(|it| it.of).collect();
+        let epochs: Vec<_> = turns.iter().map(|it| it.epoch).collect();
+        let lease = RECEIVING.as_secs_f64();
+        self.0.rows(WAIT_ON, &[&ids, &epochs, &lease], id).await
     }
 
     async fn look(&self, upload: Uuid) -> Result<Option<UploadRow>, Unavailable> {
@@ -172,15 +210,17 @@ impl UploadRows for Uploads {
     async fn save(
         &self,
         turn: Turn,
-        state: &[u8],
-        parts: &[UploadPart],
+        (state, parts): (&[u8], &[UploadPart]),
+        receives: bool,
     ) -> Result<bool, Unavailable> {
         let starts: Vec<_> = parts.iter().map(|it| rows::bytes(it.start)).collect();
         let sizes: Vec<_> = parts.iter().map(|it| rows::bytes(it.size)).collect();
         let epochs: Vec<_> = parts.iter().map(|it| it.epoch).collect();
         let trees: Vec<_> = parts.iter().map(|it| &it.tree[..]).collect();
         let Turn { of: upload, epoch } = turn;
-        let values: Values<'_> = &[&upload, &epoch, &state, &starts, &sizes, &epochs, &trees];
+        let values: Values<'_> = &[
+            &upload, &epoch, &state, &starts, &sizes, &epochs, &trees, &receives,
+        ];
         self.0.is_any(SAVE, values).await
     }
 
