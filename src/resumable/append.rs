@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
 use super::error::UploadError;
 use super::visit::{UploadProgress, Visit};
@@ -30,8 +29,6 @@ pub struct Appending {
     /// are to be checked.
     marked: Option<(u64, Instant)>,
     ahead: Ahead,
-    /// Told when another node wants the turn; while it is there, those wait.
-    asked: Option<Arc<Notify>>,
 }
 
 /// Room for all of an upload while a request brings bytes, so that two that are under way do not
@@ -71,13 +68,12 @@ impl Visit {
         }
         let ahead = Ahead { room, came: here };
         let partial = self.partial().await?;
-        let asked = self.have_others_wait().await?;
+        self.have_others_wait().await?;
         Ok(Appending {
             visit: self,
             partial,
             began: here,
             ahead,
-            asked,
             marked: (!checked).then(|| (here, Instant::now())),
         })
     }
@@ -146,17 +142,10 @@ impl Appending {
 
     /// Returns when no more bytes shall come, and why.
     pub async fn stopped(&mut self) -> Stopped {
-        let Visit { uploads, turn, .. } = &mut self.visit;
-        let mut stopping = uploads.stopping.subscribe();
-        let asked = async {
-            match &self.asked {
-                Some(asked) => asked.notified().await,
-                None => std::future::pending().await,
-            }
-        };
+        let visit = &mut self.visit;
+        let mut stopping = visit.uploads.stopping.subscribe();
         tokio::select! {
-            () = turn.stopped() => Stopped::TakenOver,
-            () = asked => Stopped::TakenOver,
+            () = visit.taken_over() => Stopped::TakenOver,
             _ = stopping.wait_for(|stopping| *stopping) => Stopped::NodeStops,
         }
     }

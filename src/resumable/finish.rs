@@ -36,8 +36,7 @@ impl Visit {
             return Ok(());
         }
         if self.state.upload.concat.is_some() && self.state.ending.is_none() {
-            let partial = self.join().await?;
-            return self.finish(partial).await;
+            return self.make_of_parts().await;
         }
         let uploads = self.uploads.clone();
         // Before its content is looked at, which goes once the file stands.
@@ -58,6 +57,19 @@ impl Visit {
         let mut partial = self.partial().await?;
         self.sync(&mut *partial).await?;
         self.make_file(partial).await
+    }
+
+    /// Makes a file of what is made of others, for which those wait who come to other nodes.
+    async fn make_of_parts(&mut self) -> Result<(), UploadError> {
+        let (uploads, id) = (Arc::clone(&self.uploads), self.id.uuid());
+        let making = async {
+            let partial = self.join().await?;
+            self.finish(partial).await
+        };
+        match &uploads.remembered.ledger {
+            Some(ledger) => ledger.ending(id, making).await,
+            None => making.await,
+        }
     }
 
     async fn make_file(&mut self, partial: Box<dyn Partial>) -> Result<(), UploadError> {

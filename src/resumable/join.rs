@@ -13,19 +13,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::concat::Concat;
 use super::error::UploadError;
 use super::id::UploadId;
 use super::state::{NewUpload, UploadState};
 use super::uploads::Uploads;
-use super::visit::Visit;
+use super::visit::{UploadProgress, Visit};
 use crate::blob::{Partial, Proven};
 use crate::client_key::ClientKey;
 use crate::hash::BlobHash;
 
 /// How much of a part is read at once, in bytes; hashing it takes less than a millisecond.
 const PIECE: usize = 256 << 10;
+/// How often to try to join what others take over.
+const TRIES: usize = 20;
+/// How long to wait before the next try.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Where a part is in what it is joined to.
 struct Part {
@@ -36,13 +43,47 @@ struct Part {
 }
 
 impl Uploads {
+    /// Makes a final upload of the parts that it names. Where that fails it stays, so that a client
+    /// which asks once more goes on where it came to.
+    pub async fn join(
+        self: &Arc<Self>,
+        upload: NewUpload,
+        client: Option<ClientKey>,
+    ) -> Result<(UploadId, UploadProgress), UploadError> {
+        for _ in 0..TRIES {
+            match self.try_to_join(upload.clone(), client.clone()).await {
+                // By who asks for the same, or how far a part is.
+                Err(UploadError::TakenOver) => sleep(AGAIN).await,
+                joined => return joined,
+            }
+        }
+        self.try_to_join(upload, client).await
+    }
+
+    async fn try_to_join(
+        self: &Arc<Self>,
+        upload: NewUpload,
+        client: Option<ClientKey>,
+    ) -> Result<(UploadId, UploadProgress), UploadError> {
+        let mut visits = Vec::new();
+        let created = self.create_final(upload, client, &mut visits).await;
+        if let Some(first) = visits.first() {
+            first.have_nobody_wait().await;
+        }
+        // Now that the parts are in it nobody else changes them.
+        drop(visits);
+        let id = created?;
+        Ok((id, self.visit(id).await?.progress().await?))
+    }
+
     /// Begins a final upload, of which the parts have to be whole; the client that asks once more
     /// for the same is told the same. Ok means that a restart does not forget it; its first visit
     /// makes the file.
-    pub async fn create_final(
+    async fn create_final(
         self: &Arc<Self>,
         mut upload: NewUpload,
         client: Option<ClientKey>,
+        visits: &mut Vec<Visit>,
     ) -> Result<UploadId, UploadError> {
         self.check_writable()?;
         self.recall().await?;
@@ -51,8 +92,8 @@ impl Uploads {
         };
         let ids = parts.ids.clone();
         let distinct = upload.parts().unwrap_or_default();
-        let visits = self.visit_parts(&distinct).await?;
-        if let Some(id) = self.begun_before(&upload, &visits).await? {
+        self.visit_parts(&distinct, visits).await?;
+        if let Some(id) = self.begun_before(&upload, visits).await? {
             return Ok(id);
         }
         let lengths: BTreeMap<_, _> = visits
@@ -79,32 +120,27 @@ impl Uploads {
             self.entries.remove(id);
             self.remembered.remove(id).await;
         }
-        // Now that the parts are in it nobody else changes them.
-        drop(visits);
         saved.map(|()| id)
     }
 
     /// Takes the turns at the parts of a final upload, all of which have to be whole. They are
     /// taken in one order, whatever the order of the parts, so that no two requests wait for each
-    /// other.
+    /// other, and who asks another node for the same waits for the first one.
     async fn visit_parts(
         self: &Arc<Self>,
         ids: &BTreeSet<UploadId>,
-    ) -> Result<Vec<Visit>, UploadError> {
-        let mut visits = Vec::new();
+        visits: &mut Vec<Visit>,
+    ) -> Result<(), UploadError> {
         for id in ids {
             let mut visit = self.visit(*id).await?;
-            if visit.state.upload.concat != Some(Concat::Partial) {
-                return Err(UploadError::NoPart);
+            if visits.is_empty() {
+                visit.have_others_wait().await?;
             }
-            let here = visit.offset().await?;
-            let is_whole = visit.state.whole().is_some() || visit.entry.joined().is_some();
-            if visit.state.upload.length != Some(here) || !is_whole {
-                return Err(UploadError::Unfinished);
-            }
+            let checked = visit.check_is_whole_part().await;
             visits.push(visit);
+            checked?;
         }
-        Ok(visits)
+        Ok(())
     }
 
     /// The final upload that was begun before of the same parts, with the same metadata, as of a
@@ -159,6 +195,17 @@ impl Uploads {
 }
 
 impl Visit {
+    /// Fails where the upload is none that others may be made of, now or ever.
+    async fn check_is_whole_part(&mut self) -> Result<(), UploadError> {
+        if self.state.upload.concat != Some(Concat::Partial) {
+            return Err(UploadError::NoPart);
+        }
+        let here = self.offset().await?;
+        let is_whole = self.state.whole().is_some() || self.entry.joined().is_some();
+        let is_all = is_whole && self.state.upload.length == Some(here);
+        is_all.then_some(()).ok_or(UploadError::Unfinished)
+    }
+
     /// Puts the parts behind each other, from where an earlier try came to; all that is here is
     /// durable then.
     pub(super) async fn join(&mut self) -> Result<Box<dyn Partial>, UploadError> {

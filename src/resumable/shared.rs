@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use tokio::sync::Notify;
 
 use super::entries::{Known, UploadEntry};
 use super::error::UploadError;
@@ -28,13 +27,28 @@ impl Visit {
         self.uploads.remembered.ledger.is_some()
     }
 
-    /// Has whoever comes to another node wait until what comes now counts there.
-    pub(super) async fn have_others_wait(&self) -> Result<Option<Arc<Notify>>, UploadError> {
-        let Some(ledger) = &self.uploads.remembered.ledger else {
-            return Ok(None);
+    /// Has whoever comes to another node wait until this visit is over, or what comes now counts
+    /// there.
+    pub(super) async fn have_others_wait(&mut self) -> Result<(), UploadError> {
+        if let Some(ledger) = &self.uploads.remembered.ledger {
+            let asked = ledger.receive(self.id.uuid()).await?;
+            self.asked = Some(asked.ok_or(UploadError::TakenOver)?);
+        }
+        Ok(())
+    }
+
+    /// Returns when somebody else wants the turn, here or at another node.
+    pub(super) async fn taken_over(&mut self) {
+        let asked = async {
+            match &self.asked {
+                Some(asked) => asked.notified().await,
+                None => pending().await,
+            }
         };
-        let asked = ledger.receive(self.id.uuid()).await?;
-        asked.map(Some).ok_or(UploadError::TakenOver)
+        tokio::select! {
+            () = self.turn.stopped() => {}
+            () = asked => {}
+        }
     }
 
     /// Ends that, where nothing more is to be saved.
@@ -122,6 +136,7 @@ impl Uploads {
             entry,
             turn,
             state,
+            asked: None,
         })
     }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tokio::sync::Notify;
+
 use super::concat::Concat;
 use super::entries::UploadEntry;
 use super::error::UploadError;
@@ -22,6 +24,8 @@ pub struct Visit {
     pub(super) entry: Arc<UploadEntry>,
     pub(super) turn: Turn,
     pub(super) state: UploadState,
+    /// Told when another node wants the turn; while it is there, those wait.
+    pub(super) asked: Option<Arc<Notify>>,
 }
 
 /// How far an upload is.
@@ -62,6 +66,7 @@ impl Uploads {
             entry,
             turn,
             state,
+            asked: None,
         })
     }
 }

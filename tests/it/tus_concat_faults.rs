@@ -70,11 +70,8 @@ async fn part(node: &InProcess, bytes: &[u8]) -> UploadId {
 }
 
 async fn join(node: &InProcess, concat: &str) -> Result<UploadProgress, UploadError> {
-    let id = node
-        .uploads()
-        .create_final(upload(None, concat), None)
-        .await?;
-    node.uploads().visit(id).await?.progress().await
+    let joined = node.uploads().join(upload(None, concat), None).await;
+    joined.map(|(_, progress)| progress)
 }
 
 /// Joins parts of these lengths while an operation fails, and tells which, if any was left.

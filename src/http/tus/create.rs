@@ -31,10 +31,10 @@ pub(super) async fn create(
             return Err(UploadError::Final.into());
         }
         let transfer = share.take(RECEIVING)?;
-        let joining = join(Arc::clone(node), upload, client);
+        let uploads = Arc::clone(node.uploads());
         append::to_its_end(async move {
             let _transfer = transfer;
-            joining.await
+            Ok(uploads.join(upload, client).await?)
         })
         .await?
     } else {
@@ -79,18 +79,6 @@ async fn begin(
             Err(error)
         }
     }
-}
-
-/// Makes one of the parts that an upload names. Where that fails it stays, so that a client which
-/// asks once more goes on where it came to.
-async fn join(
-    node: Arc<Node>,
-    upload: NewUpload,
-    client: Option<ClientKey>,
-) -> Result<(UploadId, UploadProgress), ApiError> {
-    let id = node.uploads().create_final(upload, client).await?;
-    let progress = node.uploads().visit(id).await?.progress().await?;
-    Ok((id, progress))
 }
 
 fn new_upload(headers: &HeaderMap) -> Result<NewUpload, ApiError> {
