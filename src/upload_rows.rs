@@ -3,7 +3,7 @@
 //! Whoever works on one takes the turn at it, which is a number: the next one who takes it ends
 //! the turn of those before, and whatever they write then changes nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -52,6 +52,28 @@ pub struct UploadRow {
     pub joined: Option<Uuid>,
 }
 
+/// What is promised to an upload while its bytes come.
+#[derive(Debug, Clone, Copy)]
+pub struct Promised {
+    /// How many bytes of the quota it may take.
+    pub bytes: u64,
+    /// Whether it may only be kept already, and takes nothing then.
+    pub is_beyond: bool,
+}
+
+/// What takes room of the quota elsewhere, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TakenElsewhere {
+    /// What is kept.
+    pub kept: u64,
+    /// What is on its way, and is to find room.
+    pub inside: u64,
+    /// What may be kept already.
+    pub beyond: u64,
+    /// Of both, what one client brings.
+    pub of_client: u64,
+}
+
 /// An upload that begins.
 pub struct NewRow<'a> {
     /// Its id.
@@ -96,7 +118,7 @@ pub trait UploadRows: Send + Sync + 'static {
 
     /// Has others wait for a while, since bytes come that are to count for them, unless the turn is
     /// over, which it tells.
-    async fn receive(&self, turn: Turn) -> Result<bool, Unavailable>;
+    async fn receive(&self, turn: Turn, promised: Promised) -> Result<bool, Unavailable>;
 
     /// Has them wait on, and tells at which uploads somebody does, or has taken the turn.
     async fn wait_on(&self, turns: &[Turn]) -> Result<Vec<Uuid>, Unavailable>;
@@ -104,14 +126,20 @@ pub trait UploadRows: Send + Sync + 'static {
     /// What is known of an upload, without taking the turn.
     async fn look(&self, upload: Uuid) -> Result<Option<UploadRow>, Unavailable>;
 
-    /// Saves what is known of an upload, of which these parts have come, unless the turn is over,
-    /// which it tells. All of it counts, or nothing. Nobody waits any more unless more bytes come.
+    /// Saves what is known of an upload, of which `here` bytes have come, some in these parts,
+    /// unless the turn is over, which it tells. All of it counts, or nothing. Nobody waits any more
+    /// unless more bytes come.
     async fn save(
         &self,
         turn: Turn,
-        (state, parts): (&[u8], &[UploadPart]),
+        (state, here): (&[u8], u64),
+        parts: &[UploadPart],
         receives: bool,
     ) -> Result<bool, Unavailable>;
+
+    /// What is kept, and what unfinished uploads take of the quota, but for these; `client` is
+    /// empty where that is nobody's.
+    async fn room(&self, client: &str, but: &[Uuid]) -> Result<TakenElsewhere, Unavailable>;
 
     /// Keeps the turn from others for a while, since a file is made of the upload, which takes long
     /// and would begin anew.
@@ -129,7 +157,7 @@ pub trait UploadRows: Send + Sync + 'static {
     /// The part of an upload in which this byte is, without its tree.
     async fn part_at(&self, upload: Uuid, offset: u64) -> Result<Option<UploadPart>, Unavailable>;
 
-    /// Forgets the parts of an upload.
+    /// Forgets the parts of an upload, which takes no room any more.
     async fn forget_parts(&self, upload: Uuid) -> Result<(), Unavailable>;
 
     /// Has an upload be none any more, with all that it is made of, and tells which those are.
@@ -159,6 +187,8 @@ pub struct Ledger {
     /// What all nodes know.
     pub rows: Arc<dyn UploadRows>,
     turns: Mutex<HashMap<Uuid, Held>>,
+    /// Those of which this node itself counts what they take, while it works on them.
+    here: Mutex<HashSet<Uuid>>,
 }
 
 /// The turn at an upload.
@@ -173,8 +203,11 @@ struct Held {
 impl Ledger {
     /// The uploads of these rows.
     pub fn new(rows: Arc<dyn UploadRows>) -> Self {
-        let turns = Mutex::default();
-        Self { rows, turns }
+        Self {
+            rows,
+            turns: Mutex::default(),
+            here: Mutex::default(),
+        }
     }
 
     /// Takes the turn at an upload, and tells whether no other node has had it since this one.
@@ -206,11 +239,15 @@ impl Ledger {
 
     /// Has others wait while bytes of an upload come, until what is returned is told or dropped;
     /// None where another one has taken the turn.
-    pub async fn receive(&self, upload: Uuid) -> Result<Option<Arc<Notify>>, Unavailable> {
+    pub async fn receive(
+        &self,
+        upload: Uuid,
+        promised: Promised,
+    ) -> Result<Option<Arc<Notify>>, Unavailable> {
         let Some(turn) = self.turn(upload) else {
             return Ok(None);
         };
-        if !self.rows.receive(turn).await? {
+        if !self.rows.receive(turn, promised).await? {
             return Ok(None);
         }
         let asked = Arc::new(Notify::new());
@@ -307,11 +344,11 @@ impl Ledger {
     }
 
     /// Saves an upload, with what was noted, unless the turn is over, which it tells.
-    pub async fn save(&self, upload: Uuid, state: &[u8]) -> Result<bool, Unavailable> {
+    pub async fn save(&self, upload: Uuid, state: (&[u8], u64)) -> Result<bool, Unavailable> {
         let Some((turn, parts, receives)) = self.unsaved(upload) else {
             return Ok(false);
         };
-        let is_saved = self.rows.save(turn, (state, &parts), receives).await?;
+        let is_saved = self.rows.save(turn, state, &parts, receives).await?;
         let mut turns = self.turns.lock();
         if !is_saved {
             turns.remove(&upload);
@@ -327,6 +364,22 @@ impl Ledger {
         let (of, epoch) = (upload, held.epoch);
         let receives = held.asked.strong_count() > 0;
         Some((Turn { of, epoch }, held.unsaved.clone(), receives))
+    }
+
+    /// This node counts itself what an upload takes, until it says otherwise.
+    pub fn count_here(&self, upload: Uuid, is_here: bool) {
+        let mut here = self.here.lock();
+        if is_here {
+            here.insert(upload);
+        } else {
+            here.remove(&upload);
+        }
+    }
+
+    /// What takes room elsewhere.
+    pub async fn elsewhere(&self, client: &str) -> Result<TakenElsewhere, Unavailable> {
+        let here: Vec<_> = self.here.lock().iter().copied().collect();
+        self.rows.room(client, &here).await
     }
 
     /// Nobody here works on an upload any more.

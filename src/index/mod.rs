@@ -173,6 +173,12 @@ pub trait IndexBackend: Send + Sync + 'static {
     /// that cannot be seen within a second, what was seen last counts on.
     async fn catch_up(&self) {}
 
+    /// Whether a content of this length may be kept or be on its way; of an index that other
+    /// processes change, too.
+    async fn may_have_length(&self, _bytes: u64) -> Result<bool, IndexError> {
+        Ok(true)
+    }
+
     /// Whether all that others have changed until a second ago was told.
     fn is_current(&self) -> bool {
         true

@@ -21,6 +21,8 @@ const MARK_AFTER: Duration = Duration::from_secs(1);
 /// A request that brings bytes. To drop it is to be killed: what was noted of what it wrote
 /// counts, and nothing of it where it was to be checked.
 pub struct Appending {
+    /// Before the visit, behind which it counts nothing here that other nodes count, too.
+    ahead: Ahead,
     visit: Visit,
     partial: Box<dyn Partial>,
     /// Where it began.
@@ -28,7 +30,6 @@ pub struct Appending {
     /// How many bytes were here when their hash was noted, and when that was; None where they
     /// are to be checked.
     marked: Option<(u64, Instant)>,
-    ahead: Ahead,
 }
 
 /// Room for all of an upload while a request brings bytes, so that two that are under way do not

@@ -62,7 +62,9 @@ impl Remembered {
     /// Writes down what an upload is, durably.
     pub(super) async fn save(&self, id: UploadId, state: &UploadState) -> Result<(), UploadError> {
         if let Some(ledger) = &self.ledger {
-            let is_saved = ledger.save(id.uuid(), &state.to_bytes(id)).await?;
+            let is_saved = ledger
+                .save(id.uuid(), (&state.to_bytes(id), state.offset))
+                .await?;
             return is_saved.then_some(()).ok_or(UploadError::TakenOver);
         }
         Ok(self.states.save(&state_of(id), state.to_bytes(id)).await?)

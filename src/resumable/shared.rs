@@ -15,23 +15,43 @@ use super::uploads::{EXPIRE_EVERY, MAX_FINISHED, MAX_OF_ONE, MAX_UNFINISHED, Upl
 use super::visit::Visit;
 use crate::client_key::ClientKey;
 use crate::record::FileId;
+use crate::store::TakenRoom;
 use crate::unavailable::Unavailable;
-use crate::upload_rows::{Added, Ledger, NewRow, UploadRow};
+use crate::upload_rows::{Added, Ledger, NewRow, Promised, UploadRow};
 
 /// How often to look for what is to be removed at most.
 const TIDY_AT_MOST: Duration = Duration::from_secs(1);
 
+/// While it lives this node counts what an upload takes of the quota, and otherwise its row does.
+pub(super) struct CountedHere {
+    ledger: Arc<Ledger>,
+    id: UploadId,
+    room: Arc<TakenRoom>,
+}
+
+impl Drop for CountedHere {
+    fn drop(&mut self) {
+        self.ledger.count_here(self.id.uuid(), false);
+        self.room.note(0);
+    }
+}
+
 impl Visit {
     /// Whether other nodes have the upload, too.
     pub(super) fn is_shared(&self) -> bool {
-        self.uploads.remembered.ledger.is_some()
+        self.here.is_some()
     }
 
     /// Has whoever comes to another node wait until this visit is over, or what comes now counts
     /// there.
     pub(super) async fn have_others_wait(&mut self) -> Result<(), UploadError> {
         if let Some(ledger) = &self.uploads.remembered.ledger {
-            let asked = ledger.receive(self.id.uuid()).await?;
+            let room = &self.entry.room;
+            let promised = Promised {
+                bytes: room.bytes(),
+                is_beyond: self.state.upload.length.is_none() || room.is_beyond(),
+            };
+            let asked = ledger.receive(self.id.uuid(), promised).await?;
             self.asked = Some(asked.ok_or(UploadError::TakenOver)?);
         }
         Ok(())
@@ -105,7 +125,7 @@ impl Uploads {
     /// Takes the turn at an upload, here and among all nodes.
     pub(super) async fn claim(
         self: &Arc<Self>,
-        ledger: &Ledger,
+        ledger: &Arc<Ledger>,
         id: UploadId,
     ) -> Result<Visit, UploadError> {
         let entry = match self.entries.get(id) {
@@ -128,12 +148,19 @@ impl Uploads {
         }
         let mut state = UploadState::from_bytes(id, &row.state).ok_or(UploadError::Unknown)?;
         state.finished = row.file.map(|(file, hash)| Finished { file, hash });
+        let here = CountedHere {
+            ledger: Arc::clone(ledger),
+            id,
+            room: Arc::clone(&entry.room),
+        };
+        ledger.count_here(id.uuid(), true);
         let is_over = state.finished.is_some() || row.joined.is_some();
         entry.room.note(if is_over { 0 } else { state.offset });
         Ok(Visit {
             uploads: Arc::clone(self),
             id,
             entry,
+            here: Some(here),
             turn,
             state,
             asked: None,

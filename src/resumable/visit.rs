@@ -9,6 +9,7 @@ use super::concat::Concat;
 use super::entries::UploadEntry;
 use super::error::UploadError;
 use super::id::UploadId;
+use super::shared::CountedHere;
 use super::state::{Finished, UploadState};
 use super::turns::Turn;
 use super::uploads::Uploads;
@@ -22,6 +23,8 @@ pub struct Visit {
     pub(super) uploads: Arc<Uploads>,
     pub(super) id: UploadId,
     pub(super) entry: Arc<UploadEntry>,
+    /// Before the turn, so that nobody has that before it is gone.
+    pub(super) here: Option<CountedHere>,
     pub(super) turn: Turn,
     pub(super) state: UploadState,
     /// Told when another node wants the turn; while it is there, those wait.
@@ -64,6 +67,7 @@ impl Uploads {
             uploads: Arc::clone(self),
             id,
             entry,
+            here: None,
             turn,
             state,
             asked: None,

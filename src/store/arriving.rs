@@ -83,10 +83,12 @@ impl Store {
         here: u64,
         length: u64,
     ) -> Result<(), StoreError> {
-        let kept = || self.totals().blob_bytes;
-        match room.take(length, here, Kind::Promised, kept).await {
+        let elsewhere = self.elsewhere(room.client()).await?;
+        let kept = || self.kept_or_in(&elsewhere);
+        let take = |kind| room.take_beside(&elsewhere, (length, here, kind), kept);
+        match take(Kind::Promised).await {
             Err(BlobError::OverQuota { .. }) if self.may_be_kept(length).await? => {
-                Ok(room.take(length, here, Kind::Beyond, kept).await?)
+                Ok(take(Kind::Beyond).await?)
             }
             taken => Ok(taken?),
         }
@@ -105,8 +107,10 @@ impl Store {
         }
         let ahead = here.next_multiple_of(STEP);
         let Some(length) = length else {
-            let kept = || self.totals().blob_bytes;
-            return Ok(room.take(ahead, ahead, Kind::Beyond, kept).await?);
+            let elsewhere = self.elsewhere(room.client()).await?;
+            let wanted = (ahead, ahead, Kind::Beyond);
+            let kept = || self.kept_or_in(&elsewhere);
+            return Ok(room.take_beside(&elsewhere, wanted, kept).await?);
         };
         self.let_come(room, ahead.min(length), length).await
     }
@@ -119,12 +123,14 @@ impl Store {
         hash: &BlobHash,
         bytes: u64,
     ) -> Result<(), StoreError> {
-        let kept = || self.totals().blob_bytes;
-        match room.take(bytes, bytes, Kind::Promised, kept).await {
+        let elsewhere = self.elsewhere(room.client()).await?;
+        let kept = || self.kept_or_in(&elsewhere);
+        let take = |kind| room.take_beside(&elsewhere, (bytes, bytes, kind), kept);
+        match take(Kind::Promised).await {
             Err(BlobError::OverQuota { .. })
                 if self.is_expected(hash) || self.is_needed(hash).await? =>
             {
-                Ok(room.take(bytes, bytes, Kind::Beyond, kept).await?)
+                Ok(take(Kind::Beyond).await?)
             }
             taken => Ok(taken?),
         }

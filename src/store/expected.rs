@@ -3,7 +3,10 @@
 use futures_util::TryStreamExt;
 
 use super::{Store, StoreError};
+use crate::blob::BlobError;
+use crate::client_key::ClientKey;
 use crate::hash::BlobHash;
+use crate::upload_rows::TakenElsewhere;
 
 impl Store {
     /// The longest content that can ever be kept, in bytes; None where nothing limits it.
@@ -18,10 +21,32 @@ impl Store {
 
     /// Fails where the quota has no room now for so many bytes of new content.
     pub(super) async fn check_quota(&self, bytes: u64) -> Result<(), StoreError> {
-        match &self.quota {
-            Some(quota) => Ok(quota.check(bytes, || self.totals().blob_bytes).await?),
-            None => Ok(()),
+        let Some(quota) = &self.quota else {
+            return Ok(());
+        };
+        let elsewhere = self.elsewhere(None).await?;
+        let kept = || self.kept_or_in(&elsewhere).saturating_add(elsewhere.inside);
+        Ok(quota.check(bytes, kept).await?)
+    }
+
+    /// What uploads take that only rows of all nodes count.
+    pub(super) async fn elsewhere(
+        &self,
+        client: Option<&ClientKey>,
+    ) -> Result<TakenElsewhere, StoreError> {
+        match self.ledger.as_ref().filter(|_| self.quota.is_some()) {
+            Some(ledger) => {
+                let client = client.map_or_else(String::new, ClientKey::to_string);
+                let elsewhere = ledger.elsewhere(&client).await;
+                Ok(elsewhere.map_err(BlobError::from)?)
+            }
+            None => Ok(TakenElsewhere::default()),
         }
+    }
+
+    /// How many bytes are kept, as of now or of when the rows were looked at, whichever is more.
+    pub(super) fn kept_or_in(&self, elsewhere: &TakenElsewhere) -> u64 {
+        self.totals().blob_bytes.max(elsewhere.kept)
     }
 
     pub(super) fn is_expected(&self, hash: &BlobHash) -> bool {
@@ -39,10 +64,6 @@ impl Store {
 
     /// Whether content of this length may be kept already, or be on its way.
     pub(super) async fn may_be_kept(&self, bytes: u64) -> Result<bool, StoreError> {
-        // What others bring meanwhile is not noted here.
-        if self.is_shared {
-            return Ok(true);
-        }
         // First: before it is there no longer its length is noted.
         if self
             .quota
@@ -50,6 +71,10 @@ impl Store {
             .is_some_and(|it| it.expects_length(bytes))
         {
             return Ok(true);
+        }
+        if self.is_shared {
+            // What others bring meanwhile is not noted here.
+            return Ok(self.index.may_have_length(bytes).await?);
         }
         let filled = self.lengths.filled.get_or_try_init(|| self.note_lengths());
         filled.await?;

@@ -10,6 +10,7 @@ use crate::blob::BlobError;
 use crate::client_key::ClientKey;
 use crate::hash::BlobHash;
 use crate::index::IndexBackend;
+use crate::upload_rows::TakenElsewhere;
 
 /// How many bytes may be on their way beyond the quota, in all: content of which nobody knows yet
 /// whether it is kept already. One content alone may be longer.
@@ -246,13 +247,16 @@ impl Quota {
     ///   which no more than that half is promised before it has come.
     fn take(
         &self,
-        number: u64,
-        wanted: &Taken,
+        (number, wanted): (u64, &Taken),
         here: u64,
+        elsewhere: &TakenElsewhere,
         kept: impl Fn() -> u64,
     ) -> Result<(), Refused> {
         let mut coming = self.coming.lock();
-        let (beside, kept) = (coming.beside(number, wanted), kept());
+        let (mut beside, kept) = (coming.beside(number, wanted), kept());
+        beside.inside += elsewhere.inside;
+        beside.beyond += elsewhere.beyond;
+        beside.of_client += elsewhere.of_client;
         let (limit, more) = match wanted.kind {
             Kind::Beyond if beside.beyond == 0 => (u64::MAX, 0),
             Kind::Beyond => (self.limit.saturating_add(BEYOND), beside.beyond),
@@ -292,6 +296,12 @@ impl Quota {
     fn taken(&self, number: u64) -> u64 {
         let coming = self.coming.lock();
         coming.rooms.get(&number).map_or(0, |it| it.bytes)
+    }
+
+    fn is_beyond(&self, number: u64) -> bool {
+        let coming = self.coming.lock();
+        let taken = coming.rooms.get(&number);
+        taken.is_some_and(|it| it.kind == Kind::Beyond)
     }
 
     /// Whether this content is on its way.
@@ -408,6 +418,18 @@ impl TakenRoom {
         kind: Kind,
         kept: impl Fn() -> u64,
     ) -> Result<(), BlobError> {
+        let elsewhere = TakenElsewhere::default();
+        self.take_beside(&elsewhere, (bytes, here, kind), kept)
+            .await
+    }
+
+    /// The same beside what takes room elsewhere.
+    pub(super) async fn take_beside(
+        &self,
+        elsewhere: &TakenElsewhere,
+        (bytes, here, kind): (u64, u64, Kind),
+        kept: impl Fn() -> u64,
+    ) -> Result<(), BlobError> {
         let Some(quota) = &self.quota else {
             return Ok(());
         };
@@ -417,8 +439,19 @@ impl TakenRoom {
             kind,
             client,
         };
-        let look = || quota.take(self.number, &wanted, here, &kept);
+        let look = || quota.take((self.number, &wanted), here, elsewhere, &kept);
         quota.decided(look).await
+    }
+
+    /// Who brings it, as far as that is told from others.
+    pub(super) fn client(&self) -> Option<&ClientKey> {
+        self.client.as_ref()
+    }
+
+    /// Whether there is none for it, but that it may be kept already.
+    pub fn is_beyond(&self) -> bool {
+        let quota = self.quota.as_ref();
+        quota.is_some_and(|it| it.is_beyond(self.number))
     }
 
     /// Counts as many bytes as are there, whether or not there is room for them: those that were

@@ -80,6 +80,9 @@ macro_rules! among {
 }
 
 const HEADS: &str = concat!("SELECT ", heads_columns!(), " FROM heads");
+/// Places that are no longer written to are those of contents, or of none.
+const HAS_LENGTH: &str = "SELECT 1 WHERE EXISTS (SELECT FROM blobs WHERE size = $1) \
+     OR EXISTS (SELECT FROM places WHERE state = 'w' AND size = $1)";
 const GET: &str = concat!("SELECT ", record_columns!(), " FROM files WHERE id = $1");
 const NEWEST_NAMED: &str = concat!(
     "SELECT ",
@@ -420,6 +423,12 @@ impl IndexBackend for PostgresIndex {
     async fn try_to_write(&self) -> Result<(), IndexError> {
         self.told().await?;
         self.shared.links.query(TRY, &[]).await.map(drop)
+    }
+
+    async fn may_have_length(&self, bytes: u64) -> Result<bool, IndexError> {
+        let bytes = rows::bytes(bytes);
+        let found = self.rows(HAS_LENGTH, &[&bytes], |_| Ok(())).await?;
+        Ok(!found.is_empty())
     }
 
     async fn catch_up(&self) {

@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use super::failure::Failure;
 
 /// What is done to a database of each version, one after the other; the first makes it.
-const MIGRATIONS: [(i32, &str); 11] = [
+const MIGRATIONS: [(i32, &str); 12] = [
     (
         1,
         include_str!("../../../migrations/postgres/0001_first_schema.sql"),
@@ -50,10 +50,14 @@ const MIGRATIONS: [(i32, &str); 11] = [
         11,
         include_str!("../../../migrations/postgres/0011_bytes_that_come.sql"),
     ),
+    (
+        12,
+        include_str!("../../../migrations/postgres/0012_room_of_uploads.sql"),
+    ),
 ];
 
 /// The version of the tables that this larder writes, and knows.
-const VERSION: i32 = 11;
+const VERSION: i32 = 12;
 /// None before this version reads what is in packs.
 pub(super) const PACKS: i32 = 10;
 

@@ -15,7 +15,9 @@ use super::shared::Shared;
 use crate::hash::BlobHash;
 use crate::turn::Turn;
 use crate::unavailable::Unavailable;
-use crate::upload_rows::{Added, NewRow, UploadPart, UploadRow, UploadRows};
+use crate::upload_rows::{
+    Added, NewRow, Promised, TakenElsewhere, UploadPart, UploadRow, UploadRows,
+};
 
 /// After how long those who were about to do something have done it, or will not.
 const SETTLED: Duration = Duration::from_mins(1);
@@ -55,8 +57,17 @@ const ASK: &str = "WITH asked AS ( \
          UPDATE uploads SET is_asked = true \
          WHERE id = $1 AND receiving_until > now() AND NOT is_asked) \
      SELECT id FROM uploads WHERE id = $1 AND removed IS NULL";
-const RECEIVE: &str = "UPDATE uploads SET receiving_until = now() + make_interval(secs => $3) \
+const RECEIVE: &str = "UPDATE uploads SET receiving_until = now() + make_interval(secs => $3), \
+     promised = $4, is_beyond = $5 \
      WHERE id = $1 AND epoch = $2 AND removed IS NULL RETURNING id";
+/// As of one moment, so that no upload counts twice or never when it becomes a file.
+const ROOM: &str = "SELECT (SELECT blob_bytes FROM heads) AS kept, \
+     coalesce(sum(taken) FILTER (WHERE NOT is_beyond), 0)::bigint AS inside, \
+     coalesce(sum(taken) FILTER (WHERE is_beyond), 0)::bigint AS beyond, \
+     coalesce(sum(taken) FILTER (WHERE client = $1), 0)::bigint AS of_client FROM ( \
+         SELECT client, is_beyond, greatest(room, \
+             CASE WHEN receiving_until > now() THEN promised ELSE 0 END) AS taken \
+         FROM uploads WHERE removed IS NULL AND file IS NULL AND id <> ALL($2::uuid[])) AS others";
 /// Written no more often than it has to be.
 const WAIT_ON: &str = "WITH mine AS ( \
          SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS it(id, epoch)), \
@@ -72,7 +83,7 @@ const LOOK: &str = concat!(
     " FROM uploads WHERE id = $1 AND removed IS NULL"
 );
 const SAVE: &str = "WITH mine AS ( \
-         UPDATE uploads SET state = $3, written = now(), \
+         UPDATE uploads SET state = $3, written = now(), room = $9, \
          receiving_until = CASE WHEN $8 THEN receiving_until END, is_asked = is_asked AND $8, \
          is_begun = is_begun OR cardinality($4::bigint[]) > 0 \
          WHERE id = $1 AND epoch = $2 AND removed IS NULL RETURNING id), \
@@ -91,7 +102,8 @@ const PARTS: &str =
     "SELECT start, size, epoch, tree FROM upload_parts WHERE upload = $1 ORDER BY start";
 const PART_AT: &str = "SELECT start, size, epoch, ''::bytea AS tree FROM upload_parts \
      WHERE upload = $1 AND start <= $2 ORDER BY start DESC LIMIT 1";
-const FORGET_PARTS: &str = "DELETE FROM upload_parts WHERE upload = $1";
+const FORGET_PARTS: &str = "WITH less AS (UPDATE uploads SET room = 0 WHERE id = $1) \
+     DELETE FROM upload_parts WHERE upload = $1";
 const REMOVE: &str = "UPDATE uploads SET removed = now(), epoch = epoch + 1 \
      WHERE id = $1 OR joined = $1 RETURNING id";
 const GIVE_WAY: &str = "UPDATE uploads SET removed = now(), epoch = epoch + 1 WHERE id = ( \
@@ -190,9 +202,9 @@ impl UploadRows for Uploads {
         self.0.is_any(ASK, &[&upload]).await
     }
 
-    async fn receive(&self, turn: Turn) -> Result<bool, Unavailable> {
-        let lease = RECEIVING.as_secs_f64();
-        let values: Values<'_> = &[&turn.of, &turn.epoch, &lease];
+    async fn receive(&self, turn: Turn, promised: Promised) -> Result<bool, Unavailable> {
+        let (lease, bytes) = (RECEIVING.as_secs_f64(), rows::bytes(promised.bytes));
+        let values: Values<'_> = &[&turn.of, &turn.epoch, &lease, &bytes, &promised.is_beyond];
         self.0.is_any(RECEIVE, values).await
     }
 
@@ -210,18 +222,32 @@ impl UploadRows for Uploads {
     async fn save(
         &self,
         turn: Turn,
-        (state, parts): (&[u8], &[UploadPart]),
+        (state, here): (&[u8], u64),
+        parts: &[UploadPart],
         receives: bool,
     ) -> Result<bool, Unavailable> {
         let starts: Vec<_> = parts.iter().map(|it| rows::bytes(it.start)).collect();
         let sizes: Vec<_> = parts.iter().map(|it| rows::bytes(it.size)).collect();
         let epochs: Vec<_> = parts.iter().map(|it| it.epoch).collect();
         let trees: Vec<_> = parts.iter().map(|it| &it.tree[..]).collect();
-        let Turn { of: upload, epoch } = turn;
+        let (Turn { of: upload, epoch }, here) = (turn, rows::bytes(here));
         let values: Values<'_> = &[
-            &upload, &epoch, &state, &starts, &sizes, &epochs, &trees, &receives,
+            &upload, &epoch, &state, &starts, &sizes, &epochs, &trees, &receives, &here,
         ];
         self.0.is_any(SAVE, values).await
+    }
+
+    async fn room(&self, client: &str, but: &[Uuid]) -> Result<TakenElsewhere, Unavailable> {
+        let read = |row: &Row| {
+            Ok(TakenElsewhere {
+                kept: rows::count(value(row, "kept")?),
+                inside: rows::count(value(row, "inside")?),
+                beyond: rows::count(value(row, "beyond")?),
+                of_client: rows::count(value(row, "of_client")?),
+            })
+        };
+        let values: Values<'_> = &[&client.as_bytes(), &but];
+        Ok(self.0.row(ROOM, values, read).await?.unwrap_or_default())
     }
 
     async fn hold(&self, turn: Turn) -> Result<(), Unavailable> {
