@@ -139,6 +139,9 @@ pub(super) async fn content(
         Err(error) => return Err(error.into()),
     };
     drop(transfer);
+    if first.is_none() && node.network().directory.providers(&hash).is_empty() {
+        node.network().hear_others().await;
+    }
     if node.network().directory.providers(&hash).is_empty() && first.is_none() {
         return unusable.map_or(Ok((None, None)), |unusable| Err(unusable.into()));
     }

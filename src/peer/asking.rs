@@ -181,18 +181,15 @@ impl Asking {
         let mut all = self.all.lock();
         let registry = &self.network.registry;
         // Who is being asked now may have told all that it was to tell.
-        self.network
-            .fleet
-            .to_ask
-            .lock()
-            .retain(|id| match all.get_mut(id) {
-                Some(asked) if asked.under_way.is_some() => true,
-                Some(asked) => {
-                    asked.at = None;
-                    false
-                }
-                None => false,
-            });
+        let fleet = &self.network.fleet;
+        fleet.to_ask.lock().retain(|id| match all.get_mut(id) {
+            Some(asked) if asked.under_way.is_some() => true,
+            Some(asked) => {
+                asked.at = None;
+                false
+            }
+            None => false,
+        });
         if all.len() > registry.len() {
             all.retain(|id, it| it.under_way.is_some() || registry.get(*id).is_some());
         }
@@ -250,6 +247,11 @@ impl Asking {
         if at_once {
             self.network.met.send_replace(());
         }
+        let fleet = &self.network.fleet;
+        let has_news = fleet.to_ask.lock().contains(&id);
+        fleet
+            .unasked
+            .send_if_modified(|it| !has_news && it.remove(&id));
         self.network.beginning.end_if(|| self.has_asked_all());
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 use super::announcement::{Announcement, NotTaken};
 use super::beginning::Beginning;
@@ -75,6 +75,12 @@ pub(super) struct FleetNews {
     pub(super) heard: Mutex<BTreeSet<PeerId>>,
     /// Of whose files another one has.
     pub(super) to_ask: Mutex<BTreeSet<PeerId>>,
+    /// The same until they have told it this one.
+    pub(super) unasked: watch::Sender<BTreeSet<PeerId>>,
+    /// Told when somebody waits for what the others have heard, or this one has.
+    pub(super) wanted: Notify,
+    /// Counts how often that was looked at.
+    pub(super) looks: watch::Sender<u64>,
 }
 
 /// Which peers were written down last.
@@ -375,6 +381,7 @@ impl Network {
         let heard = self.take_in(announcement);
         if let (Ok(Heard::News), Ok(peer), true) = (&heard, peer, self.is_of_fleet()) {
             self.fleet.heard.lock().insert(peer);
+            self.fleet.wanted.notify_one();
         }
         match &heard {
             Ok(Heard::News) => self.messages.news.count(),
