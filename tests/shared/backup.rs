@@ -8,14 +8,14 @@ use crate::common::process::{Node, larder};
 use crate::common::raw_http::{get, head, send};
 use crate::nodes::{servers, start_with};
 use crate::postgres::{Server, connect, eventually, number};
-use crate::seaweed::Seaweed;
+use crate::s3_store::S3Store;
 
 const LONG: usize = 600_000;
 
 /// Two nodes whose content stays for so long that no file needs any more.
 struct Fleet {
     database: Server,
-    store: Seaweed,
+    store: S3Store,
     url: String,
     dirs: [TempDir; 2],
     grace: &'static str,
@@ -23,7 +23,7 @@ struct Fleet {
 
 impl Fleet {
     async fn new(grace: &'static str) -> Self {
-        let (database, store) = (Server::start(), Seaweed::start().await);
+        let (database, store) = (Server::start(), S3Store::start().await);
         let url = database.database("one").await;
         let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
         Self {
@@ -45,8 +45,7 @@ impl Fleet {
     fn verify(&self) -> (String, i32) {
         let mut command = larder(self.dirs[0].path());
         command.arg("verify");
-        let endpoint = format!("http://{}", self.store.address());
-        servers(&mut command, &self.url, &endpoint);
+        servers(&mut command, &self.url, self.store.endpoint());
         let output = command.output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         (said, output.status.code().unwrap())

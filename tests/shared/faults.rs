@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::common::http_client::http_client;
+use crate::s3_store::Endpoint;
 
 type Failure = Box<dyn Error + Send + Sync>;
 type Answer = Response<BoxBody<Bytes, Failure>>;
@@ -53,7 +54,8 @@ pub(crate) enum Fault {
 
 /// A proxy, until it is dropped.
 pub(crate) struct Faults {
-    pub(crate) address: SocketAddr,
+    /// The store by way of it.
+    pub(crate) endpoint: Endpoint,
     state: Arc<State>,
 }
 
@@ -76,11 +78,11 @@ struct Rule {
 
 impl Faults {
     /// A proxy that carries everything on.
-    pub(crate) async fn before(to: SocketAddr) -> Self {
+    pub(crate) async fn before(store: &Endpoint) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
-            to,
+            to: store.address(),
             client: http_client(),
             rule: Mutex::default(),
             go: Notify::new(),
@@ -100,7 +102,10 @@ impl Faults {
                 });
             }
         });
-        Self { address, state }
+        Self {
+            endpoint: store.by_way_of(format!("http://{address}")),
+            state,
+        }
     }
 
     /// Has this befall the next `times` such requests.

@@ -8,12 +8,12 @@ use tokio_postgres::Client;
 use crate::common::process::Node;
 use crate::nodes::start_with;
 use crate::postgres::{Server, connect, number};
-use crate::seaweed::Seaweed;
+use crate::s3_store::S3Store;
 
 /// Three nodes, each of which may be killed.
 pub(crate) struct Fleet {
     pub(crate) nodes: [Option<Node>; 3],
-    pub(crate) store: Seaweed,
+    pub(crate) store: S3Store,
     /// Looks at what is in the database.
     pub(crate) client: Client,
     pub(crate) dirs: [TempDir; 3],
@@ -24,7 +24,7 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// All with these settings.
     pub(crate) async fn start(settings: &[&str]) -> Self {
-        let (database, store) = (Server::start(), Seaweed::start().await);
+        let (database, store) = (Server::start(), S3Store::start().await);
         let url = database.database("one").await;
         let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
         let start = |dir| Some(start_with(dir, &url, &store, settings));

@@ -8,11 +8,11 @@ use crate::common::process::{Node, until};
 use crate::common::raw_http::{get, head, send};
 use crate::nodes::start_with;
 use crate::postgres::{Server, connect, eventually, number};
-use crate::seaweed::Seaweed;
+use crate::s3_store::S3Store;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_of_several_nodes_is_reached_by_others_right_after_one_of_them_has_stopped() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
+    let (database, store) = (Server::start(), S3Store::start().await);
     let url = database.database("one").await;
     let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
     // Nobody asks again right after the stop, so what others hear at it is what counts.
@@ -34,7 +34,7 @@ async fn a_peer_of_several_nodes_is_reached_by_others_right_after_one_of_them_ha
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_of_one_peer_at_several_addresses_are_not_taken_for_copies_of_each_other() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
+    let (database, store) = (Server::start(), S3Store::start().await);
     let url = database.database("one").await;
     let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
     let often = ["--discover-every", "1"];
@@ -62,7 +62,7 @@ async fn nodes_of_one_peer_at_several_addresses_are_not_taken_for_copies_of_each
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_peer_tells_one_node_of_itself_and_of_its_files_all_know_soon() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
+    let (database, store) = (Server::start(), S3Store::start().await);
     let url = database.database("one").await;
     let dirs = [(); 4].map(|()| tempfile::tempdir().unwrap());
     // None of them asks again by itself, and the other one knows the address of the first.
@@ -98,7 +98,7 @@ async fn what_a_peer_tells_one_node_of_itself_and_of_its_files_all_know_soon() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_new_begins_with_the_peers_that_those_before_it_have_met() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
+    let (database, store) = (Server::start(), S3Store::start().await);
     let url = database.database("one").await;
     let dirs = [(); 4].map(|()| tempfile::tempdir().unwrap());
     let often = ["--discover-every", "1"];

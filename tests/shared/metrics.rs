@@ -12,7 +12,7 @@ use crate::common::raw_http::{Answer, head, send};
 use crate::faults::{Fault, Faults};
 use crate::nodes::command;
 use crate::postgres::Server;
-use crate::seaweed::Seaweed;
+use crate::s3_store::S3Store;
 
 /// Content that comes to the bucket in two parts.
 const LONG: usize = 9 << 20;
@@ -61,11 +61,10 @@ fn is_put(method: &Method, uri: &Uri) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_to_the_store_are_counted_and_those_in_vain_as_what_they_are() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
+    let (database, store) = (Server::start(), S3Store::start().await);
     let (url, dir) = (database.database("one").await, tempfile::tempdir().unwrap());
-    let faults = Faults::before(store.address()).await;
-    let endpoint = format!("http://{}", faults.address);
-    let node = Node::spawn(&dir, command(dir.path(), &url, &endpoint));
+    let faults = Faults::before(store.endpoint()).await;
+    let node = Node::spawn(&dir, command(dir.path(), &url, &faults.endpoint));
     let at = node.address;
     let long = content(1, LONG);
     path_of(at, "short", b"short");
@@ -110,10 +109,9 @@ async fn requests_to_the_store_are_counted_and_those_in_vain_as_what_they_are() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_of_the_database_are_counted_and_connections_that_are_lost() {
-    let (mut database, store) = (Server::start(), Seaweed::start().await);
+    let (mut database, store) = (Server::start(), S3Store::start().await);
     let (url, dir) = (database.database("one").await, tempfile::tempdir().unwrap());
-    let endpoint = format!("http://{}", store.address());
-    let node = Node::spawn(&dir, command(dir.path(), &url, &endpoint));
+    let node = Node::spawn(&dir, command(dir.path(), &url, store.endpoint()));
     let at = node.address;
     let paths = ["one", "two", "three"].map(|name| path_of(at, name, name.as_bytes()));
     assert_eq!(ask(at, "DELETE", &paths[0]).status, 200);

@@ -17,13 +17,13 @@ use crate::common::raw_http::{get, head, send};
 use crate::common::tus;
 use crate::nodes::{servers, start_with};
 use crate::postgres::{Server, connect, number};
-use crate::seaweed::Seaweed;
+use crate::s3_store::S3Store;
 
 /// A storage directory with files, and servers to which they can be moved.
 struct Move {
     dir: TempDir,
     url: String,
-    store: Seaweed,
+    store: S3Store,
     database: Server,
 }
 
@@ -82,7 +82,7 @@ fn fill(node: &Node, many: u32) {
 
 impl Move {
     async fn new(many: u32) -> (Self, Files, String) {
-        let (database, store) = (Server::start(), Seaweed::start().await);
+        let (database, store) = (Server::start(), S3Store::start().await);
         let url = database.database("one").await;
         let dir = tempfile::tempdir().unwrap();
         let node = Node::start(&dir, &[]);
@@ -101,11 +101,7 @@ impl Move {
     fn command(&self, to: &str, storage: &str) -> Command {
         let mut command = larder(self.dir.path());
         command.args(["migrate", "--to", to, "--storage", storage]);
-        servers(
-            &mut command,
-            &self.url,
-            &format!("http://{}", self.store.address()),
-        );
+        servers(&mut command, &self.url, self.store.endpoint());
         command
     }
 
@@ -127,8 +123,7 @@ impl Move {
         if let Some(storage) = storage {
             command.args(["--storage", storage]);
         } else {
-            let endpoint = format!("http://{}", self.store.address());
-            servers(&mut command, &self.url, &endpoint);
+            servers(&mut command, &self.url, self.store.endpoint());
         }
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -266,11 +261,7 @@ async fn damage_ends_a_move_and_names_the_file_and_no_node_serves_half_of_it() {
 
     // What is half there nobody takes for all.
     let own = tempfile::tempdir().unwrap();
-    let mut command = crate::nodes::command(
-        own.path(),
-        &it.url,
-        &format!("http://{}", it.store.address()),
-    );
+    let mut command = crate::nodes::command(own.path(), &it.url, it.store.endpoint());
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(

@@ -17,22 +17,22 @@ use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::{Answer, head, send};
 use crate::fleet::Fleet;
 use crate::postgres::{Server, eventually};
-use crate::seaweed::Seaweed;
+use crate::s3_store::{Endpoint, S3Store, keys};
 
 /// A node whose own directory is in `dir`.
-fn start(dir: &TempDir, index: &str, store: &Seaweed) -> Node {
+fn start(dir: &TempDir, index: &str, store: &S3Store) -> Node {
     start_with(dir, index, store, &[])
 }
 
 /// The same with other settings beside.
-pub(crate) fn start_with(dir: &TempDir, index: &str, store: &Seaweed, settings: &[&str]) -> Node {
-    let mut command = command(dir.path(), index, &format!("http://{}", store.address()));
+pub(crate) fn start_with(dir: &TempDir, index: &str, store: &S3Store, settings: &[&str]) -> Node {
+    let mut command = command(dir.path(), index, store.endpoint());
     command.args(settings);
     Node::spawn(dir, command)
 }
 
 /// The command that runs a node in `dir` over the store at `endpoint`.
-pub(crate) fn command(dir: &Path, index: &str, endpoint: &str) -> Command {
+pub(crate) fn command(dir: &Path, index: &str, endpoint: &Endpoint) -> Command {
     let mut command = larder(dir);
     command
         .args(["serve", "--open"])
@@ -43,13 +43,12 @@ pub(crate) fn command(dir: &Path, index: &str, endpoint: &str) -> Command {
 }
 
 /// Tells a command which servers keep what nodes share.
-pub(crate) fn servers(command: &mut Command, index: &str, endpoint: &str) {
+pub(crate) fn servers(command: &mut Command, index: &str, endpoint: &Endpoint) {
     command
-        .args(["--blobs", "s3://larder/fleet", "--s3-endpoint", endpoint])
+        .args(["--blobs", &format!("s3://{}/fleet", endpoint.bucket)])
+        .args(["--s3-endpoint", &endpoint.url])
         .env("LARDER_INDEX", index)
-        .env("AWS_ACCESS_KEY_ID", "larder")
-        .env("AWS_SECRET_ACCESS_KEY", "a secret of tests")
-        .env("AWS_REGION", "us-east-1");
+        .envs(keys());
 }
 
 fn get(node: &Node, path: &str) -> Answer {
@@ -73,7 +72,7 @@ fn listed(node: &Node) -> Vec<Value> {
 }
 
 /// How many contents are in the bucket.
-async fn stored(store: &Seaweed) -> usize {
+async fn stored(store: &S3Store) -> usize {
     let objects = store.bucket().list(None).try_collect::<Vec<_>>().await;
     let objects = objects.unwrap().into_iter();
     let blobs = objects.filter(|it| it.location.as_ref().contains("/blobs/"));
@@ -82,7 +81,7 @@ async fn stored(store: &Seaweed) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_over_one_database_and_one_bucket_are_one_service() {
-    let (mut database, store) = (Server::start(), Seaweed::start().await);
+    let (mut database, store) = (Server::start(), S3Store::start().await);
     let url = database.database("one").await;
     let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let [one, other] = dirs.each_ref().map(|dir| start(dir, &url, &store));
@@ -150,7 +149,8 @@ async fn what_one_node_has_acknowledged_every_other_counts_from_then_on() {
     let fleet = Fleet::start(&[]).await;
     let (one, other) = (fleet.node(0), fleet.node(1));
     let said = [one, other].map(|it| get(it, "/api/p2p/status").json()["storage_dir"].clone());
-    assert_eq!(said, ["s3://larder/fleet"; 2]);
+    let blobs = format!("s3://{}/fleet", fleet.store.endpoint().bucket);
+    assert_eq!(said, [blobs.as_str(); 2]);
     for seed in 1..=20 {
         let path = path_of(one, "one", &content(seed, 10));
         let counts = [
@@ -169,7 +169,7 @@ async fn what_one_node_has_acknowledged_every_other_counts_from_then_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_over_one_database_are_one_peer_whatever_became_of_their_directories() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
+    let (database, store) = (Server::start(), S3Store::start().await);
     let url = database.database("one").await;
     let mut ids = Vec::new();
     for _ in 0..2 {

@@ -26,7 +26,7 @@ use crate::common::stores;
 use crate::faults::{Fault, Faults};
 use crate::postgres::{Server, connect, index, number};
 use crate::s3::{Bucket, by_hash, open};
-use crate::seaweed::{Seaweed, options};
+use crate::s3_store::S3Store;
 
 fn is_get(method: &Method, uri: &Uri) -> bool {
     method == Method::GET && uri.path().contains("/blobs/")
@@ -48,11 +48,11 @@ struct Shop {
 }
 
 impl Shop {
-    async fn over(database: &Server, server: &Seaweed, name: &'static str) -> Self {
+    async fn over(database: &Server, server: &S3Store, name: &'static str) -> Self {
         let url = database.database(name).await;
         let (index, scratch) = (Arc::new(index(&url).await), tempfile::tempdir().unwrap());
-        let faults = Faults::before(server.address()).await;
-        let options = options(faults.address, name, scratch.path());
+        let faults = Faults::before(server.endpoint()).await;
+        let options = faults.endpoint.options(name, scratch.path());
         let blobs = Arc::new(open(options).await.with_packs(index.packs()));
         let store = server.bucket();
         Self {
@@ -103,9 +103,11 @@ impl Shop {
     }
 
     /// Another one over the same, which remembers nothing.
-    async fn fresh(&self, server: &Seaweed) -> (S3Blobs, TempDir) {
+    async fn fresh(&self, server: &S3Store) -> (S3Blobs, TempDir) {
         let scratch = tempfile::tempdir().unwrap();
-        let options = options(server.address(), self.bucket.prefix, scratch.path());
+        let options = server
+            .endpoint()
+            .options(self.bucket.prefix, scratch.path());
         (open(options).await.with_packs(self.index.packs()), scratch)
     }
 
@@ -126,13 +128,13 @@ impl Shop {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_every_backend_promises_holds_in_packs() {
-    let (database, server) = (Server::start(), Seaweed::start().await);
+    let (database, server) = (Server::start(), S3Store::start().await);
     let (dir, url) = (tempfile::tempdir().unwrap(), database.database("one").await);
     let prefix = "packs";
     let options = Options {
         // What is read is what the bucket gives.
         packed_in_memory: 0,
-        ..options(server.address(), prefix, dir.path())
+        ..server.endpoint().options(prefix, dir.path())
     };
     let index = index(&url).await;
     let blobs = open(options).await.with_packs(index.packs());
@@ -141,7 +143,7 @@ async fn what_every_backend_promises_holds_in_packs() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn short_contents_share_objects_and_each_is_proven_told_and_mended_by_itself() {
-    let (database, server) = (Server::start(), Seaweed::start().await);
+    let (database, server) = (Server::start(), S3Store::start().await);
     what_comes_together_is_one_object_and_one_read(&Shop::over(&database, &server, "one").await)
         .await;
     what_is_damaged_or_cut_is_told_of_that_alone(
@@ -198,7 +200,7 @@ fn flipped(mut pack: Vec<u8>, at: usize) -> Vec<u8> {
     pack
 }
 
-async fn what_is_damaged_or_cut_is_told_of_that_alone(server: &Seaweed, shop: &Shop) {
+async fn what_is_damaged_or_cut_is_told_of_that_alone(server: &S3Store, shop: &Shop) {
     let damages: [(bool, Damage); 6] = [
         (false, |pack, begin, _| flipped(pack, begin + 9)),
         (false, |pack, begin, end| {
@@ -242,7 +244,7 @@ async fn what_is_damaged_or_cut_is_told_of_that_alone(server: &Seaweed, shop: &S
     shop.adds_up().await;
 }
 
-async fn a_lost_pack_is_told_for_each_content(server: &Seaweed, shop: &Shop) {
+async fn a_lost_pack_is_told_for_each_content(server: &S3Store, shop: &Shop) {
     let contents = contents(300, 6, 3_000);
     shop.upload(&contents).await;
     for pack in shop.packs().await {
@@ -300,10 +302,12 @@ async fn what_fails_leaves_nothing(shop: &Shop) {
     shop.adds_up().await;
 }
 
-async fn what_was_an_object_of_its_own_is_read_as_before(server: &Seaweed, shop: &Shop) {
+async fn what_was_an_object_of_its_own_is_read_as_before(server: &S3Store, shop: &Shop) {
     let contents = contents(600, 3, 6_000);
     let scratch = tempfile::tempdir().unwrap();
-    let options = options(server.address(), shop.bucket.prefix, scratch.path());
+    let options = server
+        .endpoint()
+        .options(shop.bucket.prefix, scratch.path());
     let without = open(options).await;
     let before = Store::new(Arc::new(without), Arc::clone(&shop.index) as _);
     for bytes in &contents {
@@ -335,7 +339,7 @@ async fn mostly_dead(shop: &Shop, contents: Vec<Vec<u8>>) -> (Vec<u8>, FileRecor
     most.remove(0)
 }
 
-async fn what_is_mostly_dead_is_compacted(server: &Seaweed, shop: &Shop) {
+async fn what_is_mostly_dead_is_compacted(server: &S3Store, shop: &Shop) {
     let (left, record) = mostly_dead(shop, contents(700, 12, 7_000)).await;
     let before = shop.place(&left).await;
     let (packs, open) = (

@@ -21,7 +21,7 @@ use crate::common::tus;
 use crate::faults::{Fault, Faults};
 use crate::nodes::{command, start_with};
 use crate::postgres::{Server, connect, eventually, number};
-use crate::seaweed::Seaweed;
+use crate::s3_store::S3Store;
 
 /// Objects that have nothing to do with contents fail nobody.
 fn is_put(method: &Method, uri: &Uri) -> bool {
@@ -46,7 +46,7 @@ fn put(node: SocketAddr, bytes: &[u8]) -> Result<String, u16> {
 }
 
 /// How many objects of contents there are.
-async fn objects(store: &Seaweed) -> i64 {
+async fn objects(store: &S3Store) -> i64 {
     let all = store.bucket().list(None).try_collect::<Vec<_>>().await;
     let all = all.unwrap().into_iter();
     let blobs = all.filter(|it| it.location.as_ref().contains("/blobs/"));
@@ -54,7 +54,7 @@ async fn objects(store: &Seaweed) -> i64 {
 }
 
 /// Waits until the bucket has what files need and nothing else, as the rows say.
-async fn adds_up(client: &Client, store: &Seaweed) {
+async fn adds_up(client: &Client, store: &S3Store) {
     let places = "SELECT count(*) FROM larder.places";
     let needed = "SELECT count(DISTINCT substring(place FOR 32)) FROM larder.blobs";
     eventually(async || {
@@ -74,15 +74,15 @@ async fn adds_up(client: &Client, store: &Seaweed) {
 }
 
 /// A node that reaches the store through a proxy.
-async fn behind(store: &Seaweed, dir: &TempDir, url: &str) -> (Faults, Node) {
-    let faults = Faults::before(store.address()).await;
-    let node = command(dir.path(), url, &format!("http://{}", faults.address));
+async fn behind(store: &S3Store, dir: &TempDir, url: &str) -> (Faults, Node) {
+    let faults = Faults::before(store.endpoint()).await;
+    let node = command(dir.path(), url, &faults.endpoint);
     (faults, Node::spawn(dir, node))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn short_files_of_many_clients_share_objects_and_are_there_from_every_node() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
+    let (database, store) = (Server::start(), S3Store::start().await);
     let url = database.database("one").await;
     let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let nodes = dirs
@@ -128,7 +128,7 @@ async fn short_files_of_many_clients_share_objects_and_are_there_from_every_node
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_killed_or_stopped_between_its_pack_and_the_records_leaves_no_file_and_nothing_else()
 {
-    let (database, store) = (Server::start(), Seaweed::start().await);
+    let (database, store) = (Server::start(), S3Store::start().await);
     let url = database.database("one").await;
     let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let (faults, broken) = behind(&store, &dirs[0], &url).await;
@@ -215,7 +215,7 @@ fn churn(number: u32, nodes: [SocketAddr; 2], shelves: &[Shelf; 2], is_over: &At
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn compaction_beside_uploads_reads_and_removals_loses_nothing_and_leaves_nothing() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
+    let (database, store) = (Server::start(), S3Store::start().await);
     let url = database.database("one").await;
     let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let nodes = dirs

@@ -12,7 +12,7 @@ use crate::common::raw_http::{Answer, head, send};
 use crate::common::relay::Relay;
 use crate::nodes::start_with;
 use crate::postgres::{Server, connect};
-use crate::seaweed::Seaweed;
+use crate::s3_store::S3Store;
 
 /// How long a node may go on to give a file that was removed through another.
 const MOST: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ async fn cut(client: &Client) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_removed_through_one_node_is_refused_by_all_though_their_connections_are_cut() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
+    let (database, store) = (Server::start(), S3Store::start().await);
     let url = database.database("one").await;
     let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
     let nodes = dirs
@@ -100,7 +100,7 @@ async fn a_file_removed_through_one_node_is_refused_by_all_though_their_connecti
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_hears_nothing_gives_no_file_from_memory_and_catches_up() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
+    let (database, store) = (Server::start(), S3Store::start().await);
     let url = database.database("one").await;
     let relay = Relay::new();
     relay.connect(([127, 0, 0, 1], database.port()).into());

@@ -35,7 +35,7 @@ use crate::common::http_client::http_client;
 use crate::common::process::DEADLINE;
 use crate::common::received::{received, write};
 use crate::common::stores;
-use crate::seaweed::{Seaweed, options};
+use crate::s3_store::S3Store;
 
 /// The length of a part, in bytes.
 const PART: usize = 8 << 20;
@@ -108,14 +108,14 @@ impl Medium for Bucket {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_every_backend_promises_holds_in_a_bucket() {
-    let (server, dir) = (Seaweed::start().await, tempfile::tempdir().unwrap());
+    let (server, dir) = (S3Store::start().await, tempfile::tempdir().unwrap());
     let prefix = "some/prefix";
-    let blobs = open(options(server.address(), prefix, dir.path())).await;
+    let blobs = open(server.endpoint().options(prefix, dir.path())).await;
     conforms(&by_hash(&server, prefix, blobs)).await;
 }
 
 /// The contents of a backend over a bucket.
-pub(crate) fn by_hash(server: &Seaweed, prefix: &'static str, blobs: S3Blobs) -> ByHash {
+pub(crate) fn by_hash(server: &S3Store, prefix: &'static str, blobs: S3Blobs) -> ByHash {
     let store = server.bucket();
     let place_of = |hash: &BlobHash| {
         let (first, _) = hash.as_bytes().split_first_chunk().unwrap();
@@ -134,9 +134,9 @@ struct Shop {
 }
 
 impl Shop {
-    async fn over(server: &Seaweed, prefix: &'static str) -> Self {
+    async fn over(server: &S3Store, prefix: &'static str) -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        let options = options(server.address(), prefix, scratch.path());
+        let options = server.endpoint().options(prefix, scratch.path());
         let blobs = Arc::new(open(options).await);
         let backend = Arc::clone(&blobs) as Arc<dyn BlobBackend>;
         let store = server.bucket();
@@ -218,7 +218,7 @@ fn bytes_below(dir: &Path) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_content_is_kept_in_parts_and_proven_whatever_becomes_of_its_outboard() {
-    let server = Seaweed::start().await;
+    let server = S3Store::start().await;
     it_goes_to_the_bucket_while_it_comes(&Shop::over(&server, "parts").await).await;
     what_is_dropped_leaves_no_parts(&Shop::over(&server, "dropped").await).await;
     what_is_unfinished_goes_with_its_place(&Shop::over(&server, "unfinished").await).await;
@@ -307,7 +307,7 @@ async fn what_is_unfinished_goes_with_its_place(shop: &Shop) {
     shop.until_nothing_is_unfinished().await;
 }
 
-async fn its_proof_is_derived_where_it_is_not_what_was_written(server: &Seaweed, shop: &Shop) {
+async fn its_proof_is_derived_where_it_is_not_what_was_written(server: &S3Store, shop: &Shop) {
     let bytes = content(32, PART + 777_777);
     let record = stores::upload(&shop.store, "proven", &bytes).await.unwrap();
     let place = shop.place().await;
@@ -332,7 +332,9 @@ async fn its_proof_is_derived_where_it_is_not_what_was_written(server: &Seaweed,
         }
         let what = other.map(|it| it.len());
         let scratch = tempfile::tempdir().unwrap();
-        let options = options(server.address(), shop.bucket.prefix, scratch.path());
+        let options = server
+            .endpoint()
+            .options(shop.bucket.prefix, scratch.path());
         // One that remembers nothing of it.
         let blobs = open(options).await;
         let blob = blobs.open(&record.file.hash, place).await.unwrap().unwrap();

@@ -22,7 +22,7 @@ use crate::common::received::received;
 use crate::common::stores;
 use crate::faults::{Fault, Faults, Which, is_any};
 use crate::s3::{Bucket, open};
-use crate::seaweed::{Seaweed, options};
+use crate::s3_store::S3Store;
 
 /// The length of a part, in bytes.
 const PART: usize = 8 << 20;
@@ -61,13 +61,13 @@ struct Shop {
 }
 
 impl Shop {
-    async fn over(server: &Seaweed, prefix: &'static str, retry_within: Duration) -> Self {
+    async fn over(server: &S3Store, prefix: &'static str, retry_within: Duration) -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        let faults = Faults::before(server.address()).await;
+        let faults = Faults::before(server.endpoint()).await;
         let options = Options {
             request_timeout: TIMEOUT,
             retry_within,
-            ..options(faults.address, prefix, scratch.path())
+            ..faults.endpoint.options(prefix, scratch.path())
         };
         let blobs = Arc::new(open(options).await);
         let backend = Arc::clone(&blobs) as Arc<dyn BlobBackend>;
@@ -123,7 +123,7 @@ async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_a_store_does_right_bytes_come_of_it_or_an_error_in_time() {
-    let mut server = Seaweed::start().await;
+    let server = S3Store::start().await;
     what_fails_for_a_moment_is_tried_again(&Shop::over(&server, "moment", TIMEOUT).await).await;
     what_fails_for_long_is_an_error_that_says_when_to_ask_again(
         &Shop::over(&server, "long", SOON).await,
@@ -134,7 +134,6 @@ async fn whatever_a_store_does_right_bytes_come_of_it_or_an_error_in_time() {
     what_reaches_the_store_late_is_nobodys(&Shop::over(&server, "late", SOON).await).await;
     an_emptied_bucket_is_out_of_reach_and_not_damage(&Shop::over(&server, "emptied", SOON).await)
         .await;
-    a_store_that_stops_is_out_of_reach_until_it_is_back(&mut server).await;
 }
 
 async fn what_fails_for_a_moment_is_tried_again(shop: &Shop) {
@@ -316,16 +315,18 @@ async fn an_emptied_bucket_is_out_of_reach_and_not_damage(shop: &Shop) {
     assert_eq!(shop.store.totals().damaged, 0);
 }
 
-async fn a_store_that_stops_is_out_of_reach_until_it_is_back(server: &mut Seaweed) {
-    let shop = Shop::over(server, "stopped", SOON).await;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_stops_is_out_of_reach_until_it_is_back() {
+    let mut server = S3Store::that_can_be_killed().await;
+    let shop = Shop::over(&server, "stopped", SOON).await;
     let kept = content(51, 700_000);
     shop.upload(&kept).await.unwrap();
     let open = shop.blob(&kept).await;
 
-    server.signal(Signal::STOP);
+    server.process().unwrap().signal(Signal::STOP);
     let hash = BlobHash::of(&kept);
     assert_out_of_reach("stopped", in_time("stopped", shop.store.open(&hash)).await);
-    server.signal(Signal::CONT);
+    server.process().unwrap().signal(Signal::CONT);
     shop.assert_holds(&kept).await;
 
     server.kill();

@@ -16,7 +16,7 @@ use crate::common::process::{Node, until};
 use crate::common::raw_http::get;
 use crate::nodes::command;
 use crate::postgres::Server;
-use crate::seaweed::Seaweed;
+use crate::s3_store::{Endpoint, S3Store};
 
 /// The name that the certificate is for.
 const NAME: &str = "localhost";
@@ -101,13 +101,14 @@ fn failed(mut command: Command) -> Output {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_over_tls_is_believed_by_the_authorities_of_aws_ca_bundle_and_by_no_other() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
+    let (database, store) = (Server::start(), S3Store::start().await);
     let url = database.database("one").await;
     let [authority, other] = [(); 2].map(|()| Authority::new());
-    let front = Front::of(store.address(), &authority);
+    let front = Front::of(store.endpoint().address(), &authority);
     let dir = tempfile::tempdir().unwrap();
     let node = |bundle: Option<&Authority>| {
-        let mut command = command(dir.path(), &url, &front.url());
+        let front = store.endpoint().by_way_of(front.url());
+        let mut command = command(dir.path(), &url, &front);
         command.envs(bundle.map(|it| ("AWS_CA_BUNDLE", it.file())));
         command
     };
@@ -139,11 +140,11 @@ fn a_bundle_without_an_authority_is_refused_before_anything_is_asked() {
     fs::write(&empty, "# no certificate\n").unwrap();
     for (bundle, why) in [(&missing, "No such file"), (&empty, "no certificate")] {
         // Nobody listens there.
-        let mut command = command(
-            dir.path(),
-            "postgres://127.0.0.1:1/none",
-            "https://127.0.0.1:1",
-        );
+        let store = Endpoint {
+            url: "https://127.0.0.1:1".to_owned(),
+            bucket: "larder".to_owned(),
+        };
+        let mut command = command(dir.path(), "postgres://127.0.0.1:1/none", &store);
         command.env("AWS_CA_BUNDLE", bundle);
         let failed = failed(command);
         assert_eq!(failed.status.code(), Some(2), "{failed:?}");

@@ -29,7 +29,7 @@ use crate::cutter::{Cut, Cutter};
 use crate::faults::{Fault, Faults, is_any};
 use crate::nodes::command;
 use crate::postgres::{Server, connect, eventually, number};
-use crate::seaweed::Seaweed;
+use crate::s3_store::S3Store;
 
 const NODES: usize = 3;
 const CLIENTS: u64 = 8;
@@ -321,7 +321,7 @@ impl World {
 struct Failing {
     database: Server,
     cable: Cutter,
-    store: Seaweed,
+    store: S3Store,
     requests: Faults,
     dirs: [TempDir; NODES],
     nodes: [Option<Node>; NODES],
@@ -336,8 +336,8 @@ fn is_get(method: &Method, _: &Uri) -> bool {
 
 impl Failing {
     async fn start() -> Self {
-        let (database, store) = (Server::start(), Seaweed::start().await);
-        let requests = Faults::before(store.address()).await;
+        let (database, store) = (Server::start(), S3Store::start().await);
+        let requests = Faults::before(store.endpoint()).await;
         let cable = Cutter::new(database.port());
         let index = database.database("one").await;
         let index = index.replace(
@@ -362,8 +362,7 @@ impl Failing {
 
     fn start_node(&mut self, node: usize) {
         let dir = &self.dirs[node];
-        let endpoint = format!("http://{}", self.requests.address);
-        let mut command = command(dir.path(), &self.index, &endpoint);
+        let mut command = command(dir.path(), &self.index, &self.requests.endpoint);
         // What comes to the bucket later than a lease and the grace together leaves no row.
         command.args(["--sweep-every", "1s", "--sweep-age", "1s"]);
         self.nodes[node] = Some(Node::spawn(dir, command));
@@ -406,13 +405,13 @@ impl Failing {
                 self.cut(Cut::BeforeAnswer, "a commit was not answered")
                     .await
             }
-            6 => {
-                self.store.signal(Signal::STOP);
+            6 if let Some(store) = self.store.process() => {
+                store.signal(Signal::STOP);
                 sleep(SECOND).await;
-                self.store.signal(Signal::CONT);
+                store.signal(Signal::CONT);
                 "the store stood still"
             }
-            7 if random.below(4) == 0 => {
+            7 if self.store.process().is_some() && random.below(4) == 0 => {
                 self.store.kill();
                 self.store.start_again().await;
                 "the store was killed"
@@ -580,7 +579,7 @@ impl World {
 }
 
 /// I5: the bucket has what the rows say, and the rows count what there is.
-async fn nothing_is_left_over(client: &Client, store: &Seaweed) {
+async fn nothing_is_left_over(client: &Client, store: &S3Store) {
     for wrong in [
         "SELECT count(*) FROM larder.blobs WHERE users <> \
          (SELECT count(*) FROM larder.files WHERE files.hash = blobs.hash)",
@@ -602,7 +601,7 @@ async fn nothing_is_left_over(client: &Client, store: &Seaweed) {
 }
 
 /// The places of all objects that are content.
-async fn objects(store: &Seaweed) -> BTreeSet<String> {
+async fn objects(store: &S3Store) -> BTreeSet<String> {
     let objects = store.bucket().list(None).try_collect::<Vec<_>>().await;
     let objects = objects.unwrap().into_iter().filter_map(|it| {
         let (_, place) = it.location.as_ref().rsplit_once("/blobs/")?;

@@ -17,7 +17,7 @@ use crate::common::raw_http::get;
 use crate::common::tus;
 use crate::nodes::start_with;
 use crate::postgres::{Server, connect, eventually, number};
-use crate::seaweed::Seaweed;
+use crate::s3_store::S3Store;
 
 /// As often as can be; what is older than the lease, the grace and this, four seconds, goes.
 const SOON: [&str; 4] = ["--sweep-every", "1s", "--sweep-age", "1s"];
@@ -25,7 +25,7 @@ const SOON: [&str; 4] = ["--sweep-every", "1s", "--sweep-age", "1s"];
 const YOUNG: [&str; 4] = ["--sweep-every", "1s", "--sweep-age", "1h"];
 
 /// Everything in the bucket.
-async fn keys(store: &Seaweed) -> Vec<String> {
+async fn keys(store: &S3Store) -> Vec<String> {
     let objects: Vec<_> = store.bucket().list(None).try_collect().await.unwrap();
     let mut keys: Vec<_> = objects.iter().map(|it| it.location.to_string()).collect();
     // What nodes write to find out whether they can comes and goes.
@@ -34,7 +34,7 @@ async fn keys(store: &Seaweed) -> Vec<String> {
     keys
 }
 
-async fn put(store: &Seaweed, keys: &[String]) {
+async fn put(store: &S3Store, keys: &[String]) {
     for key in keys {
         let bytes = b"not known".to_vec();
         store
@@ -69,7 +69,7 @@ fn foreign() -> Vec<String> {
     ]
 }
 
-fn start(dirs: &[TempDir; 2], url: &str, store: &Seaweed, settings: &[&str]) -> [Node; 2] {
+fn start(dirs: &[TempDir; 2], url: &str, store: &S3Store, settings: &[&str]) -> [Node; 2] {
     dirs.each_ref()
         .map(|dir| start_with(dir, url, store, settings))
 }
@@ -85,7 +85,7 @@ async fn swept(client: &Client, times: i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_no_row_knows_of_the_bucket_goes_once_it_is_old_and_nothing_else_ever() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
+    let (database, store) = (Server::start(), S3Store::start().await);
     let url = database.database("one").await;
     let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let nodes = start(&dirs, &url, &store, &YOUNG);
@@ -125,7 +125,7 @@ async fn what_no_row_knows_of_the_bucket_goes_once_it_is_old_and_nothing_else_ev
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_at_a_time_looks_through_the_bucket_and_another_goes_on_when_it_is_gone() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
+    let (database, store) = (Server::start(), S3Store::start().await);
     let url = database.database("one").await;
     let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let nodes = start(&dirs, &url, &store, &SOON);
@@ -156,7 +156,7 @@ async fn one_node_at_a_time_looks_through_the_bucket_and_another_goes_on_when_it
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_of_another_database_remove_nothing_of_a_bucket_that_is_not_theirs() {
-    let (database, store) = (Server::start(), Seaweed::start().await);
+    let (database, store) = (Server::start(), S3Store::start().await);
     let (url, stranger) = (
         database.database("one").await,
         database.database("two").await,

@@ -21,7 +21,7 @@ use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::{get, head, send};
 use crate::nodes::{servers, start_with};
 use crate::postgres::{Server, connect, number};
-use crate::seaweed::Seaweed;
+use crate::s3_store::S3Store;
 
 /// Long enough to be an object of its own, and for more than one piece.
 const LONG: usize = 600_000;
@@ -29,7 +29,7 @@ const LONG: usize = 600_000;
 /// Two nodes over one database and one bucket.
 struct Fleet {
     nodes: [Node; 2],
-    store: Seaweed,
+    store: S3Store,
     client: Client,
     url: String,
     dirs: [TempDir; 2],
@@ -38,7 +38,7 @@ struct Fleet {
 
 impl Fleet {
     async fn start() -> Self {
-        let (database, store) = (Server::start(), Seaweed::start().await);
+        let (database, store) = (Server::start(), S3Store::start().await);
         let url = database.database("one").await;
         let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
         let nodes = dirs
@@ -112,10 +112,10 @@ impl Fleet {
     }
 }
 
-fn verify(dir: &TempDir, url: &str, store: &Seaweed) -> Command {
+fn verify(dir: &TempDir, url: &str, store: &S3Store) -> Command {
     let mut command = larder(dir.path());
     command.arg("verify");
-    servers(&mut command, url, &format!("http://{}", store.address()));
+    servers(&mut command, url, store.endpoint());
     command
 }
 
@@ -285,7 +285,7 @@ async fn a_content_that_was_thought_damaged_and_is_whole_is_noted_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_no_larder_has_kept_anything_nothing_is_checked_and_nothing_made() {
-    let (mut database, store) = (Server::start(), Seaweed::start().await);
+    let (mut database, store) = (Server::start(), S3Store::start().await);
     let (url, dir) = (database.database("one").await, tempfile::tempdir().unwrap());
     let refused = |told: &str| {
         let output = verify(&dir, &url, &store).output().unwrap();
