@@ -9,6 +9,8 @@ use crate::outboard::GROUP_BYTES;
 const BEGINNING: &[u8; 16] = b"larder-groups 1\n";
 /// How many bytes stand before the bits.
 const HEAD: usize = 24;
+/// How far from each other groups are that are asked for together, at most.
+const BETWEEN: u64 = 4;
 
 /// Which groups of 16 KiB are here. Takes a byte of memory for 128 KiB of content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,12 +98,20 @@ impl Groups {
         (new, changed)
     }
 
-    /// The bytes of `range`, from the first that is missing to the last, by whole groups; None
-    /// where all are here.
+    /// The bytes of `range` that are missing first, by whole groups, with the few that may be here
+    /// between them: to ask for those once more takes less than another question. None where all
+    /// are here.
     pub(super) fn missing(&self, range: Range<u64>) -> Option<Range<u64>> {
         let groups = range.start / GROUP_BYTES..range.end.min(self.size).div_ceil(GROUP_BYTES);
-        let first = groups.clone().find(|it| !self.has(*it))?;
-        let last = groups.rev().find(|it| !self.has(*it))?;
+        let mut missing = groups.filter(|it| !self.has(*it));
+        let first = missing.next()?;
+        let mut last = first;
+        for group in missing {
+            if group - last > BETWEEN {
+                break;
+            }
+            last = group;
+        }
         Some(start_of(first)..start_of(last) + self.len_of(last))
     }
 
@@ -148,8 +158,12 @@ mod tests {
         assert_eq!(groups.set(10 * G..10 * G + 5).0, 5);
         assert_eq!(groups.missing(4 * G..7 * G), None);
         assert_eq!(groups.missing(3 * G..9 * G), Some(3 * G..9 * G));
+        groups.set(7 * G..8 * G);
+        assert_eq!(groups.missing(3 * G..9 * G), Some(3 * G..4 * G));
+        groups.set(3 * G..4 * G);
+        assert_eq!(groups.missing(3 * G..9 * G), Some(8 * G..9 * G));
         assert_eq!(groups.end(), 10 * G + 5);
-        assert_eq!(groups.here(), 5 * G + 5);
+        assert_eq!(groups.here(), 7 * G + 5);
     }
 
     #[test]

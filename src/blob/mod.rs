@@ -36,7 +36,7 @@ pub use partials::{
     Filling, FoundPartial, InvalidPartialId, Partial, PartialId, Partials, Proven, Purpose,
 };
 pub use receiving::{Limit, Received, Receiving};
-pub use rereading::{InOrder, Medium, Next, Position, Rereading};
+pub use rereading::{InOrder, Medium, Next, Position, Rereading, Salvage};
 
 /// The bytes of a blob, piece by piece. An error ends the stream.
 pub type ByteStream = BoxStream<'static, Result<Bytes, BlobError>>;
@@ -212,6 +212,11 @@ impl BlobError {
     /// The error for a failed `action` on `path`.
     pub fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         DiskError::new(action, path, source).into()
+    }
+
+    /// Whether it is what is stored here that is not to be had: others may have the same content.
+    pub fn may_be_elsewhere(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Disk(_))
     }
 
     /// Whether only something was missing that may be there later: room, open files, memory, a

@@ -49,6 +49,8 @@ pub enum Purpose {
     Uploads,
     /// Copies of what other nodes hold.
     Copies,
+    /// What is to take the place of content that is not whole.
+    Repairs,
 }
 
 /// Partial contents of one purpose. Whoever uses one has it to itself.
@@ -108,8 +110,8 @@ pub trait Filling: Send + Sync {
     /// How many bytes are here.
     fn here(&self) -> u64;
 
-    /// The bytes of `range`, from the first that is missing to the last, by whole groups; None
-    /// where all are here.
+    /// The bytes of `range` that are missing first, by whole groups, with the few that may be here
+    /// between them; None where all are here.
     fn missing(&self, range: Range<u64>) -> Option<Range<u64>>;
 
     /// Writes pieces where they belong, one after the other from `offset` on. The whole groups of

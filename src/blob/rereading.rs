@@ -1,6 +1,9 @@
 //! Reading again what is stored, from its medium: what nobody asks for rots unseen otherwise.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::BlobError;
@@ -25,6 +28,7 @@ impl Position {
 }
 
 /// A medium that keeps blobs.
+#[async_trait]
 pub trait Medium: Send + Sync {
     /// Everything that it keeps behind `from`, and perhaps some of what is before it, by the first
     /// bytes of the hashes.
@@ -33,6 +37,19 @@ pub trait Medium: Send + Sync {
     /// At most `limit` of its contents that are known not to be whole, in order, from the first
     /// behind `after`.
     fn not_whole(&self, after: Option<BlobHash>, limit: usize) -> Vec<(BlobHash, Health)>;
+
+    /// What it has of content of `size` bytes that is not whole; None where nothing of that can be
+    /// told from what is wrong.
+    async fn salvage(&self, hash: BlobHash, size: u64) -> Option<Box<dyn Salvage>>;
+}
+
+/// Content of which something may still be right.
+#[async_trait]
+pub trait Salvage: Send + Sync {
+    /// What is proven to be right of these bytes, which begin with a multiple of
+    /// [`PIECE_BYTES`](crate::outboard::PIECE_BYTES) and end with one or with the content: whole
+    /// chunk groups, each with where it begins or begins with others.
+    async fn read(&self, range: Range<u64>) -> Result<Vec<(u64, Bytes)>, BlobError>;
 }
 
 /// What a medium keeps, from one end to the other.

@@ -163,6 +163,17 @@ impl Fetcher {
         providers.into_iter().map(|(.., it)| it).collect()
     }
 
+    /// Whether a peer is known that claims to hold a content.
+    pub fn is_held(&self, hash: &BlobHash) -> bool {
+        let Network {
+            directory,
+            registry,
+            ..
+        } = &*self.network;
+        let mut told = directory.providers(hash).into_iter();
+        told.any(|it| registry.get(it.peer).is_some())
+    }
+
     /// The peer that would be asked for a content before all others now.
     pub fn first_asked(&self, hash: &BlobHash, first: Option<Claim>) -> Option<PeerId> {
         let providers = self.providers(hash, first);

@@ -21,12 +21,14 @@ mod places;
 mod proven;
 mod race;
 mod reading;
+mod repairing;
 mod unverified;
 mod verified;
 mod windows;
 
 pub use error::{FetchError, PeerError};
 pub use fetcher::{Claim, Failures, Fetcher, Options};
+pub use repairing::{Pause, RepairError, Repaired, Repairing, partial_of};
 pub use unverified::UnverifiedContent;
 pub use verified::VerifiedContent;
 

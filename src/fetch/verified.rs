@@ -20,7 +20,7 @@ use crate::hash::BlobHash;
 use crate::outboard::{GROUP_BYTES, Tree};
 
 /// Content up to this many bytes is fetched whole when it is opened.
-const SHORT: u64 = 4 * GROUP_BYTES;
+pub(super) const SHORT: u64 = 4 * GROUP_BYTES;
 
 /// Content that peers hold. Its length is proven, its bytes come when they are read.
 #[derive(Clone)]

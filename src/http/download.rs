@@ -11,7 +11,6 @@ use serde::{Deserialize, Deserializer};
 use utoipa::{IntoParams, ToSchema};
 
 use super::remote;
-use crate::blob::OpenBlob;
 use crate::hash::BlobHash;
 use crate::node::Node;
 use crate::peer_id::PeerId;
@@ -23,7 +22,7 @@ use crate::web::description::{Description, Facts};
 use crate::web::disposition;
 use crate::web::error::ApiError;
 use crate::web::representation::Representation;
-use crate::web::transfers::{SENDING, TransferShare};
+use crate::web::transfers::TransferShare;
 
 /// A path segment; what is not UTF-8 names nothing.
 type Segment = Result<Path<String>, PathRejection>;
@@ -213,10 +212,7 @@ async fn present(
 ) -> Result<Representation, ApiError> {
     let (content, transfer) = match ready.content {
         ReadyContent::Small(bytes) => (Content::Memory(bytes), None),
-        ReadyContent::Stored => {
-            let transfer = share.take(SENDING)?;
-            (Content::Local(open(node, &ready.record).await?), transfer)
-        }
+        ReadyContent::Stored => remote::of_own_file(node, &ready.record, share).await?,
     };
     Ok(Representation {
         content,
@@ -224,12 +220,4 @@ async fn present(
         about,
         inline: false,
     })
-}
-
-async fn open(node: &Node, record: &FileRecord) -> Result<Arc<dyn OpenBlob>, ApiError> {
-    if let Some(blob) = node.store().open_file(record).await? {
-        return Ok(blob);
-    }
-    // The file was removed since it was looked up, with its content.
-    Err(ApiError::UnknownFile)
 }

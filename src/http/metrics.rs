@@ -29,6 +29,7 @@ pub(super) async fn metrics(
     let checked = check_writable(&node, &access).await;
     write_writable(&mut page, checked.is_ok());
     write_scrub(&mut page, &node);
+    write_repair(&mut page, &node);
     write_files(&mut page, &counted);
     write_syncs(&mut page, &node);
     write_servers(&mut page, &node);
@@ -100,6 +101,34 @@ fn write_writable(page: &mut MetricsPage, writable: bool) {
     let help = "0 while an upload would fail, else 1.";
     page.gauges("larder_writable", help)
         .value(&[], u8::from(writable));
+}
+
+fn write_repair(page: &mut MetricsPage, node: &Node) {
+    let repair = node.repair();
+    for (name, help, counter) in [
+        (
+            "larder_repaired_blobs_total",
+            "Contents that were not whole and came again from peers.",
+            &repair.repaired,
+        ),
+        (
+            "larder_repair_failures_total",
+            "How often that failed although a peer claims to have the content.",
+            &repair.failed,
+        ),
+        (
+            "larder_repair_fetched_bytes_total",
+            "Bytes that peers have brought for that.",
+            &repair.fetched,
+        ),
+    ] {
+        page.counters(name, help).value(&[], counter.get());
+    }
+    page.gauges(
+        "larder_unobtainable_blobs",
+        "Contents that are not whole and that no known peer has.",
+    )
+    .value(&[], repair.to_repair().unobtainable);
 }
 
 fn write_scrub(page: &mut MetricsPage, node: &Node) {

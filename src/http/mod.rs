@@ -17,6 +17,7 @@ mod openapi;
 mod page;
 mod peers;
 mod remote;
+mod repair;
 mod router;
 mod routes;
 mod scrub;

@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use axum::http::HeaderValue;
 
-use crate::blob::BlobError;
+use crate::blob::OpenBlob;
 use crate::fetch::{Claim, UnverifiedContent, VerifiedContent};
 use crate::hash::BlobHash;
 use crate::node::Node;
 use crate::peer::directory::{Held, NetworkFile};
 use crate::peer_id::PeerId;
-use crate::record::FileId;
+use crate::record::{FileId, FileRecord};
 use crate::store::StoreError;
 use crate::web::content::Content;
 use crate::web::description::{Description, Facts};
 use crate::web::error::ApiError;
+use crate::web::own_content::OwnContent;
 use crate::web::representation::Representation;
 use crate::web::transfers::{PASSING_ON, SENDING, Transfer, TransferShare, WITHOUT_FILES};
 
@@ -131,14 +132,59 @@ pub(super) async fn content(
 ) -> Result<(Option<Content>, Option<Transfer>), ApiError> {
     let transfer = of_own(node, &hash, share).await?;
     let unusable = match node.store().open(&hash).await {
-        Ok(Some(blob)) => return Ok((Some(Content::Local(blob)), transfer)),
+        Ok(Some(blob)) => return Ok((Some(own(node, hash, blob, share)), transfer)),
         Ok(None) => None,
-        Err(error @ StoreError::Blob(BlobError::Damaged { .. } | BlobError::Disk(_))) => {
-            Some(error)
-        }
+        Err(error) if error.may_be_elsewhere() => Some(error),
         Err(error) => return Err(error.into()),
     };
     drop(transfer);
+    elsewhere(node, hash, first, unusable, share).await
+}
+
+/// Content of a file of this node. What is damaged is repaired first where that takes but a moment,
+/// and else comes as others have it.
+pub(super) async fn of_own_file(
+    node: &Node,
+    record: &FileRecord,
+    share: &TransferShare,
+) -> Result<(Content, Option<Transfer>), ApiError> {
+    let (hash, size) = (record.file.hash, record.file.size);
+    let transfer = share.take(SENDING)?;
+    let mut opened = node.store().open_file(record).await;
+    if opened.as_ref().is_err_and(StoreError::may_be_elsewhere)
+        && node.repair().in_time(hash, size).await
+    {
+        opened = node.store().open_file(record).await;
+    }
+    let unusable = match opened {
+        Ok(Some(blob)) => return Ok((own(node, hash, blob, share), transfer)),
+        // The file was removed since it was looked up, with its content.
+        Ok(None) => return Err(ApiError::UnknownFile),
+        Err(error) if error.may_be_elsewhere() => error,
+        Err(error) => return Err(error.into()),
+    };
+    drop(transfer);
+    let (content, transfer) = elsewhere(node, hash, None, Some(unusable), share).await?;
+    Ok((content.ok_or(ApiError::UnknownFile)?, transfer))
+}
+
+fn own(node: &Node, hash: BlobHash, blob: Arc<dyn OpenBlob>, share: &TransferShare) -> Content {
+    Content::Local(OwnContent {
+        hash,
+        blob,
+        fetcher: Arc::clone(node.fetcher()),
+        share: share.clone(),
+    })
+}
+
+/// Content of other nodes, where that of this one is `unusable` or none.
+async fn elsewhere(
+    node: &Node,
+    hash: BlobHash,
+    first: Option<Claim>,
+    unusable: Option<StoreError>,
+    share: &TransferShare,
+) -> Result<(Option<Content>, Option<Transfer>), ApiError> {
     if first.is_none() && node.network().directory.providers(&hash).is_empty() {
         node.network().hear_others().await;
     }

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::access;
 use super::peers::PeerView;
+use super::repair::RepairView;
 use super::scrub::ScrubView;
 use crate::access::{Access, Writers};
 use crate::node::Node;
@@ -59,6 +60,8 @@ pub(super) struct StatusAnswer {
     /// How far it is to read everything stored, which is done once in a while; null where contents
     /// are on no disk of this machine.
     scrub: Option<ScrubView>,
+    /// How what is not whole is repaired; null where contents are on no disk of this machine.
+    repair: Option<RepairView>,
 }
 
 impl StatusAnswer {
@@ -84,6 +87,7 @@ impl StatusAnswer {
             unanswered: node.network().unanswered.list(),
             partial: node.network().directory.partial_peers() > 0,
             scrub: ScrubView::of(node.scrub()),
+            repair: RepairView::of(node),
         }
     }
 }
@@ -109,7 +113,7 @@ pub(super) struct HealthAnswer {
     writers: Writers,
     #[serde(flatten)]
     asker: Asker,
-    /// How many contents are known to be damaged; this and the next three are for those who may
+    /// How many contents are known to be damaged; this and the next four are for those who may
     /// read.
     #[serde(skip_serializing_if = "Option::is_none")]
     damaged: Option<u64>,
@@ -117,6 +121,10 @@ pub(super) struct HealthAnswer {
     /// not for this node. Nobody knows whether they are damaged.
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<u64>,
+    /// How many of these no peer has that is known, as it was when that was last looked at: others
+    /// come again by themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unobtainable: Option<u64>,
     /// How many changes of files the index has lost for good. Until that is settled, content that
     /// no file needs is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,6 +198,7 @@ pub(super) async fn health(
         },
         damaged,
         unreadable,
+        unobtainable: told(node.repair().to_repair().unobtainable),
         lost_changes,
         empty: may_read.then(|| empty.to_vec()).filter(|it| !it.is_empty()),
         verify_reads: node.store().storage().verifies_reads(),

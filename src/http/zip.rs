@@ -21,7 +21,6 @@ use crate::node::Node;
 use crate::node::turns::Claimant;
 use crate::node::view::{NetworkPage, Selection};
 use crate::peer::directory::{FileKey, NetworkFile};
-use crate::peer::network::Network;
 use crate::record::{FileId, Order, PAGE_BYTES};
 use crate::web::content::Content;
 use crate::web::disposition;
@@ -219,16 +218,7 @@ async fn page(
 async fn member(node: &Node, file: NetworkFile) -> Result<Member<Source>, ApiError> {
     let unobtainable = || ApiError::Unobtainable(file.name.clone());
     let hash = file.hash.ok_or_else(unobtainable)?;
-    let Network {
-        directory,
-        registry,
-        ..
-    } = node.network();
-    let is_told = || {
-        let mut peers = directory.providers(&hash).into_iter();
-        peers.any(|it| registry.get(it.peer).is_some())
-    };
-    if !node.store().holds(&hash).await? && !is_told() {
+    if !node.store().holds(&hash).await? && !node.fetcher().is_held(&hash) {
         // Whether what could not be read is to be had by now, or else why not, only trying tells.
         node.store().open(&hash).await?.ok_or_else(unobtainable)?;
     }

@@ -31,11 +31,14 @@ use crate::web::Connections;
 use crate::web::server;
 
 mod count;
+mod pace;
+pub mod repair;
 pub mod scrub;
 pub mod turns;
 pub mod view;
 
 use count::{Count, Everything};
+use repair::Repair;
 use scrub::Scrub;
 use turns::Turns;
 use view::View;
@@ -122,6 +125,7 @@ pub struct Node {
     keeper: Arc<Keeper>,
     uploads: Arc<Uploads>,
     scrub: Arc<Scrub>,
+    repair: Arc<Repair>,
     count: Arc<Count>,
     searches: Turns,
     folders: Turns,
@@ -161,6 +165,13 @@ impl Node {
         let (files, states) = (store.clone(), Arc::clone(&state));
         let pausing = Arc::clone(&connections);
         let scrub = Scrub::new(files, states, pausing, options.scrub.clone());
+        let repair = Repair::new(
+            store.clone(),
+            Arc::clone(&fetcher),
+            Arc::clone(&network),
+            Arc::clone(&connections),
+            options.scrub.rate,
+        );
         let known_peers = match store.peers() {
             Some(rows) => KnownPeers::Shared(rows),
             None => KnownPeers::Own(state),
@@ -174,6 +185,7 @@ impl Node {
             keeper: Arc::new(keeper),
             uploads: Arc::new(uploads),
             scrub: Arc::new(scrub),
+            repair: Arc::new(repair),
             count: Arc::default(),
             searches: Turns::new(1),
             folders: Turns::new(ARCHIVES),
@@ -240,6 +252,7 @@ impl Node {
         tasks.spawn(Arc::clone(&self.keeper).run());
         tasks.spawn(Arc::clone(&self.uploads).run());
         tasks.spawn(Arc::clone(&self.scrub).run());
+        tasks.spawn(Arc::clone(&self.repair).run());
         let (network, known) = (Arc::clone(&self.network), self.known_peers.clone());
         tasks.spawn(discover(network, options, known, has_recalled));
         tasks
@@ -310,6 +323,11 @@ impl Node {
     /// How everything stored is read once in a while.
     pub fn scrub(&self) -> &Scrub {
         &self.scrub
+    }
+
+    /// How what is stored and not whole comes again.
+    pub fn repair(&self) -> &Repair {
+        &self.repair
     }
 
     /// Who the node is.

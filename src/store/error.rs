@@ -39,6 +39,11 @@ impl StoreError {
         }
     }
 
+    /// Whether it is what is stored here that is not to be had: others may have the same content.
+    pub fn may_be_elsewhere(&self) -> bool {
+        matches!(self, Self::Blob(error) if error.may_be_elsewhere())
+    }
+
     /// Whether only something was missing that may be there later: room, open files, memory, a
     /// server that is out of reach.
     pub fn is_shortage(&self) -> bool {

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// All of them, and of which form the names of directories in them are, where there are any.
-const DIRECTORIES: [(&str, Option<Names>); 11] = [
+const DIRECTORIES: [(&str, Option<Names>); 12] = [
     ("blobs", Some(Names::Shards)),
     ("outboards", Some(Names::Shards)),
     ("packs", None),
@@ -18,6 +18,7 @@ const DIRECTORIES: [(&str, Option<Names>); 11] = [
     ("uploading", None),
     ("uploading.before", None),
     ("keeping", None),
+    ("repairing", None),
     ("journal", None),
     ("index", Some(Names::Generations)),
     ("spare-files", None),

@@ -29,8 +29,14 @@ impl Store {
         let Some(record) = self.index.get(id).await? else {
             return Ok(None);
         };
+        let (content, place) = match self.ready_content(&record).await {
+            Ok(content) => (content, place),
+            // Whoever opens it is told, and may find it elsewhere.
+            Err(error) if error.may_be_elsewhere() => (ReadyContent::Stored, None),
+            Err(error) => return Err(error),
+        };
         let ready = ReadyFile {
-            content: self.ready_content(&record).await?,
+            content,
             record: Arc::new(record),
             prepared: Arc::default(),
         };

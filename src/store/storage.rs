@@ -13,7 +13,7 @@ use crate::timed_disk::Syncs;
 
 /// The parts of a storage directory whose files are counted when that is asked: few files each,
 /// however many are stored.
-const COUNTED_DIRS: [&str; 4] = ["spool", "keeping", "journal", "index"];
+const COUNTED_DIRS: [&str; 5] = ["spool", "keeping", "repairing", "journal", "index"];
 
 /// What a store is kept in.
 #[derive(Debug, Default)]

@@ -1,7 +1,6 @@
 //! Content to send, wherever its bytes are.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::error::ApiError;
-use crate::blob::OpenBlob;
+use super::own_content::OwnContent;
 use crate::fetch::{UnverifiedContent, VerifiedContent};
 
 /// Bytes on their way to a client. An error ends them, and cuts the connection.
@@ -21,7 +20,7 @@ pub(crate) enum Content {
     /// Content of this node that is in memory.
     Memory(Bytes),
     /// A blob of this node.
-    Local(Arc<dyn OpenBlob>),
+    Local(OwnContent),
     /// Content of peers, checked against its hash on the way.
     Verified(VerifiedContent),
     /// A file of a peer that has no hashes.
@@ -33,7 +32,7 @@ impl Content {
     pub(crate) fn size(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
-            Self::Local(blob) => blob.size(),
+            Self::Local(own) => own.blob.size(),
             Self::Verified(content) => content.size(),
             Self::Unverified(content) => content.size(),
         }
@@ -43,7 +42,7 @@ impl Content {
     pub(crate) fn read(&self, range: Range<u64>) -> Pieces {
         match self {
             Self::Memory(bytes) => stream::iter([Ok(part(bytes, &range))]).boxed(),
-            Self::Local(blob) => blob.read(range).map_err(Into::into).boxed(),
+            Self::Local(own) => own.read(range),
             Self::Verified(content) => content.read(range).map_err(Into::into).boxed(),
             Self::Unverified(content) => content.read(range).map_err(Into::into).boxed(),
         }

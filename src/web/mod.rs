@@ -29,6 +29,7 @@ pub(crate) mod linger;
 pub(crate) mod list;
 mod multipart;
 pub mod origin;
+pub(crate) mod own_content;
 mod parameters;
 pub(crate) mod part_head;
 mod presence;

@@ -97,7 +97,7 @@ fn content_that_has_grown_is_damaged_however_it_is_asked_for_and_nobody_reads_on
 async fn partial_content_that_has_grown_is_not_read_to_its_end() {
     let dir = tempfile::tempdir().unwrap();
     let blobs = LocalBlobs::open(Options::new(dir.path())).unwrap();
-    for purpose in [Purpose::Uploads, Purpose::Copies] {
+    for purpose in [Purpose::Uploads, Purpose::Copies, Purpose::Repairs] {
         let partials = blobs.partials(purpose);
         partials.prepare().await.unwrap();
         let id = PartialId::of(&[7; 32]);
@@ -106,7 +106,7 @@ async fn partial_content_that_has_grown_is_not_read_to_its_end() {
         partial.write(content(1, 90_000).into()).await.unwrap();
         partial.sync().await.unwrap();
         drop(partial);
-        let dirs = ["uploading", "keeping"].map(|it| dir.path().join(it));
+        let dirs = ["uploading", "keeping", "repairing"].map(|it| dir.path().join(it));
         let paths = dirs.map(|it| it.join(id.to_string()));
         let path = paths.iter().find(|it| it.exists()).unwrap();
         grow(path);

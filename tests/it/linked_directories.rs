@@ -134,6 +134,7 @@ fn a_link_in_the_place_of_any_directory_is_refused_and_what_it_leads_to_stays_as
         "spool",
         "uploading.before",
         "keeping",
+        "repairing",
         "spare-files",
     ] {
         assert!(all.contains(&PathBuf::from(name)), "{name}: {all:?}");

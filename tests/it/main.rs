@@ -107,6 +107,8 @@ mod quota_unfinished;
 mod raw_bodies;
 mod reachability;
 mod reading;
+mod repair;
+mod repair_cuts;
 mod replaced_uploads;
 mod representations;
 mod restarted_node;

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use super::super::{InOrder, Medium, Position};
+use async_trait::async_trait;
+
+use super::super::{InOrder, Medium, Position, Salvage};
 use super::LocalBlobs;
 use super::rereading::Shards;
+use super::salvage::DamagedFile;
 use crate::hash::BlobHash;
 use crate::health::Health;
 
+#[async_trait]
 impl Medium for LocalBlobs {
     fn in_order_from(&self, from: Position) -> Box<dyn InOrder> {
         let (blobs, packs) = (self.long.blobs.clone(), Arc::clone(&self.packs));
@@ -16,5 +20,11 @@ impl Medium for LocalBlobs {
 
     fn not_whole(&self, after: Option<BlobHash>, limit: usize) -> Vec<(BlobHash, Health)> {
         self.long.shelf.damage.not_whole(after, limit)
+    }
+
+    async fn salvage(&self, hash: BlobHash, size: u64) -> Option<Box<dyn Salvage>> {
+        let path = self.long.path(&hash);
+        let damaged = DamagedFile::open(hash, size, path, &self.long.shelf).await?;
+        Some(Box::new(damaged))
     }
 }

@@ -43,6 +43,7 @@ mod reading;
 mod receiving;
 mod refusal;
 mod rereading;
+mod salvage;
 mod shards;
 mod spool;
 mod stored;

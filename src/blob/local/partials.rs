@@ -25,6 +25,8 @@ use crate::watched_disk::Writes;
 const UPLOADING_DIR: &str = "uploading";
 /// The directory of copies that are fetched, in the storage directory.
 const KEEPING_DIR: &str = "keeping";
+/// The directory of content that is repaired, in the storage directory.
+const REPAIRING_DIR: &str = "repairing";
 
 /// The files of partial content of one purpose, in a directory of their own.
 #[derive(Debug, Clone)]
@@ -47,6 +49,7 @@ impl PartialFiles {
         let dir = storage.join(match purpose {
             Purpose::Uploads => UPLOADING_DIR,
             Purpose::Copies => KEEPING_DIR,
+            Purpose::Repairs => REPAIRING_DIR,
         });
         Self { dir }
     }

@@ -25,6 +25,7 @@ pub struct MemoryBlobs {
     blobs: Arc<Blobs>,
     uploads: Arc<MemoryPartials>,
     copies: Arc<MemoryPartials>,
+    repairs: Arc<MemoryPartials>,
 }
 
 impl Default for MemoryBlobs {
@@ -33,6 +34,7 @@ impl Default for MemoryBlobs {
         Self {
             uploads: Arc::new(MemoryPartials::new(Arc::clone(&blobs))),
             copies: Arc::new(MemoryPartials::new(Arc::clone(&blobs))),
+            repairs: Arc::new(MemoryPartials::new(Arc::clone(&blobs))),
             blobs,
         }
     }
@@ -56,6 +58,7 @@ impl BlobBackend for MemoryBlobs {
         let partials = match purpose {
             Purpose::Uploads => &self.uploads,
             Purpose::Copies => &self.copies,
+            Purpose::Repairs => &self.repairs,
         };
         Arc::clone(partials) as Arc<dyn Partials>
     }

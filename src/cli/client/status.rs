@@ -33,6 +33,8 @@ struct Health {
     damaged: Option<u64>,
     #[serde(default)]
     unreadable: Option<u64>,
+    #[serde(default)]
+    unobtainable: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +99,9 @@ struct Report {
     /// Those that the node's settings name and that do not answer it.
     unanswered: Vec<Unanswered>,
     partial: bool,
+    /// How many contents are not whole and held by no peer that it knows; null where the node is an
+    /// older one.
+    unobtainable: Option<u64>,
     /// How far it is in reading everything; null where the node is an older one, and where it keeps
     /// contents on servers.
     scrub: Option<Scrub>,
@@ -120,6 +125,7 @@ impl Arguments {
             may_write: health.may_write,
             damaged: health.damaged,
             unreadable: health.unreadable,
+            unobtainable: health.unobtainable,
             files: counts.local_files,
             file_bytes: counts.file_bytes,
             blob_bytes: counts.blob_bytes,
@@ -240,12 +246,17 @@ impl Report {
                  verify` names them)"
             ),
         };
-        match self.unreadable {
-            None | Some(0) => damaged,
+        let unreadable = match self.unreadable {
+            None | Some(0) => String::new(),
             Some(unreadable) => format!(
-                "{damaged}; {unreadable} of their contents cannot be read (the log of the node names \
-                 their files, and says why)"
+                "; {unreadable} of their contents cannot be read (the log of the node names their \
+                 files, and says why)"
             ),
-        }
+        };
+        let lost = match self.unobtainable {
+            None | Some(0) => String::new(),
+            Some(lost) => format!("; {lost} of these are held by no other node that it knows"),
+        };
+        format!("{damaged}{unreadable}{lost}")
     }
 }

@@ -8,18 +8,16 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::{sleep, timeout};
 
+use super::pace::Pace;
 use crate::metrics::Counter;
 use crate::record::Timestamp;
 use crate::small_state::SmallState;
 use crate::store::{Stage, Step, Store};
 use crate::web::Connections;
 
-mod pace;
 mod round;
 
 pub use round::{Ended, Round, Rounds, SCRUB};
-
-use pace::Pace;
 
 /// How much is read in one step, in bytes, and in one of a round that somebody waits for.
 const STEP: u64 = 256 * 1024;

@@ -15,7 +15,7 @@ const WORTH_A_SLEEP: Duration = Duration::from_millis(10);
 const QUIET: Duration = Duration::from_millis(20);
 
 /// Keeps to a pace.
-pub(super) struct Pace {
+pub(in crate::node) struct Pace {
     /// How many bytes a second are read at most.
     rate: u64,
     connections: Arc<Connections>,
@@ -24,7 +24,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(rate: u64, connections: Arc<Connections>) -> Self {
+    pub(in crate::node) fn new(rate: u64, connections: Arc<Connections>) -> Self {
         Self {
             rate,
             connections,
@@ -33,7 +33,7 @@ impl Pace {
     }
 
     /// So many bytes were read, which took so long.
-    pub(super) fn spent(&mut self, bytes: u64, took: Duration) {
+    pub(in crate::node) fn spent(&mut self, bytes: u64, took: Duration) {
         let micros = u128::from(bytes) * 1_000_000 / u128::from(self.rate.max(1));
         let by_bytes = Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
         let by_time = took.saturating_mul(PART_OF_TIME);
@@ -42,7 +42,7 @@ impl Pace {
 
     /// Waits until more may be read, and then for clients to be served, but no longer than
     /// `patience` for that.
-    pub(super) async fn wait(&mut self, patience: Duration) {
+    pub(in crate::node) async fn wait(&mut self, patience: Duration) {
         if self.debt >= WORTH_A_SLEEP {
             let began = Instant::now();
             sleep(self.debt).await;

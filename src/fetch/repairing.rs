@@ -1,0 +1,206 @@
+//! Repairing one content: what is right of it here is copied, what is not comes from peers by
+//! proof, and the whole takes the place of what was damaged.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
+
+use super::filling::FillError;
+use super::verified::{SHORT, VerifiedContent};
+use super::{FetchError, Fetcher};
+use crate::blob::{BlobError, Filling, Limit, PartialId, Partials, Received, Receiving};
+use crate::hash::BlobHash;
+use crate::store::{Store, StoreError};
+
+/// How much is looked at in one turn, in bytes: some pieces.
+const TURN: u64 = 1 << 20;
+
+/// Why content is not repaired.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// No peer is known to have it.
+    #[error("no peer that is known here has it")]
+    Nobody,
+    /// Nobody can serve it.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// It cannot be stored.
+    #[error("it cannot be stored here")]
+    Store(#[from] StoreError),
+    /// What has come, or was copied, was damaged on the disk; it is gone.
+    #[error("what was gathered of it was damaged on the disk, so it begins anew")]
+    Damaged,
+}
+
+impl From<FillError> for RepairError {
+    fn from(error: FillError) -> Self {
+        match error {
+            FillError::Fetch(error) => error.into(),
+            FillError::Blob(error) => error.into(),
+        }
+    }
+}
+
+impl From<BlobError> for RepairError {
+    fn from(error: BlobError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What has come of a repair.
+#[derive(Debug, Clone, Copy)]
+pub struct Repaired {
+    /// The length of the content, in bytes.
+    pub size: u64,
+    /// How much of it came from peers, in bytes.
+    pub fetched: u64,
+    /// Whether a file needs it still.
+    pub is_needed: bool,
+}
+
+/// Waits until so many bytes more may be read or written.
+pub type Pause = Arc<dyn Fn(u64) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// What repairs contents.
+pub struct Repairing<'a> {
+    /// How peers are asked.
+    pub fetcher: &'a Arc<Fetcher>,
+    /// What is repaired.
+    pub store: &'a Store,
+    /// What is gathered of long content, for as long as it takes.
+    pub partials: &'a dyn Partials,
+    /// How fast it may go.
+    pub pause: Pause,
+}
+
+impl Repairing<'_> {
+    /// Opens a content that peers have.
+    pub async fn open(&self, hash: BlobHash) -> Result<VerifiedContent, RepairError> {
+        let fetcher = Arc::clone(self.fetcher);
+        let content = VerifiedContent::open(fetcher, hash, None).await?;
+        content.ok_or(RepairError::Nobody)
+    }
+
+    /// Repairs a content that files need. Until all of it is there, durable and proven, nothing
+    /// changes of what is stored. What was gathered stays for the next try after an error.
+    pub async fn repair(&self, content: &VerifiedContent) -> Result<Repaired, RepairError> {
+        let hash = content.hash();
+        let size = content.size();
+        let (received, fetched) = if size <= SHORT {
+            (self.short(content).await?, size)
+        } else {
+            self.long(content).await?
+        };
+        if received.hash() != hash {
+            self.give_up(&hash).await;
+            return Err(RepairError::Damaged);
+        }
+        let is_needed = self.store.mend(received).await?;
+        // What is known of how much was there; what stays is removed at the next start.
+        self.give_up(&hash).await;
+        Ok(Repaired {
+            size,
+            fetched,
+            is_needed,
+        })
+    }
+
+    /// Removes what was gathered of a content.
+    async fn give_up(&self, hash: &BlobHash) {
+        if let Err(error) = self.partials.remove(&partial_of(hash)).await {
+            tracing::warn!(%hash, %error, "what was gathered for a repair is not removed");
+        }
+    }
+
+    async fn short(&self, content: &VerifiedContent) -> Result<Box<dyn Received>, RepairError> {
+        let mut receiving = self.store.receive_again().await?;
+        let mut pieces = content.read(0..content.size());
+        while let Some(piece) = pieces.try_next().await? {
+            receiving.write(piece).await?;
+        }
+        Ok(receiving.finish().await?)
+    }
+
+    async fn long(
+        &self,
+        content: &VerifiedContent,
+    ) -> Result<(Box<dyn Received>, u64), RepairError> {
+        let (hash, size) = (content.hash(), content.size());
+        let id = partial_of(&hash);
+        let filling = self.partials.fill(&id, size, Limit::default()).await?;
+        self.copy(hash, size, &*filling).await?;
+        let missing = size - filling.here();
+        let paced = Paced {
+            filling,
+            pause: Arc::clone(&self.pause),
+        };
+        content.fill(Arc::new(paced), |_| {}).await?;
+        // Reads all of it once, whatever became of it on the disk since it was proven.
+        let whole = self
+            .partials
+            .resume(&id, size, None, Limit::default())
+            .await?;
+        if whole.received() != size {
+            self.give_up(&hash).await;
+            return Err(RepairError::Damaged);
+        }
+        let whole: Box<dyn Receiving> = whole;
+        Ok((whole.finish().await?, missing))
+    }
+
+    /// Copies what is right here and was not gathered yet.
+    async fn copy(
+        &self,
+        hash: BlobHash,
+        size: u64,
+        filling: &dyn Filling,
+    ) -> Result<(), RepairError> {
+        let Some(salvage) = self.store.salvage(hash, size).await else {
+            return Ok(());
+        };
+        let step = usize::try_from(TURN).unwrap_or(usize::MAX);
+        for start in (0..size).step_by(step) {
+            let range = start..size.min(start + TURN);
+            if filling.missing(range.clone()).is_none() {
+                continue;
+            }
+            (self.pause)(range.end - range.start).await;
+            for (offset, bytes) in salvage.read(range).await? {
+                filling.fill(offset, vec![bytes]).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// By what is found what was gathered of a content.
+pub fn partial_of(hash: &BlobHash) -> PartialId {
+    PartialId::of(hash.as_bytes())
+}
+
+/// Content that is filled no faster than it may be: whoever brings it waits.
+struct Paced {
+    filling: Arc<dyn Filling>,
+    pause: Pause,
+}
+
+#[async_trait]
+impl Filling for Paced {
+    fn here(&self) -> u64 {
+        self.filling.here()
+    }
+
+    fn missing(&self, range: Range<u64>) -> Option<Range<u64>> {
+        self.filling.missing(range)
+    }
+
+    async fn fill(&self, offset: u64, pieces: Vec<Bytes>) -> Result<u64, BlobError> {
+        let bytes = pieces.iter().map(|it| it.len() as u64).sum();
+        (self.pause)(bytes).await;
+        self.filling.fill(offset, pieces).await
+    }
+}
