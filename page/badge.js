@@ -5,7 +5,7 @@ import { peerName } from './peers.js'
 
 // What is known of its bytes: only this node's own were held against their hash.
 export function badge(file) {
-  if (file.damaged) return said('damaged', 'damaged here', 'What this node stored of it is damaged. Upload it again to mend it, or keep a copy from a node that has it.')
+  if (file.damaged) return said('damaged', 'damaged here', 'What this node stored of it is damaged. It comes again from any node that has it; where none does, upload it again to mend it.')
   if (!file.hash) return said('unverified', 'not verified', 'Its peer tells no hash: its bytes cannot be checked')
   if (file.here) return said('verified', 'verified', `This node computed its hash from the bytes it keeps: BLAKE3 ${file.hash}`)
   return said('unverified', 'checked as it comes', `This node has not read it yet. Each byte is checked against BLAKE3 ${file.hash} before it is passed on.`)

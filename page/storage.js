@@ -1,7 +1,7 @@
 // What this node keeps, as a picture: what is on its disk, and what it did not have to keep
 // twice.
 
-import { isPrivate } from './api.js'
+import { isPrivate, read } from './api.js'
 import { age, bytes, count, element, moment, picture, time } from './format.js'
 
 export function showStorage(status) {
@@ -16,6 +16,7 @@ export function showStorage(status) {
       status.local_files > status.blobs ? ', each upload counted' : ''),
     status.room_bytes > 0 ? element('p', {}, `Room for ${bytes(status.room_bytes)} more`) : '',
     scrubbed(status.scrub),
+    notWhole(status.repair),
     percentSaved(status.blob_bytes, saved) > 0 ? ring(status.blob_bytes, saved) : '',
     element('ul', { class: 'legend' },
       element('li', { class: 'stored' }, `${bytes(status.blob_bytes)} on disk, in ${count(status.blobs, 'content', 'contents')}`),
@@ -28,6 +29,30 @@ function scrubbed(scrub) {
   if (!scrub?.last?.blobs) return ''
   const at = time(scrub.last.ended_at)
   return element('p', { title: moment(at) }, `Last read and proven ${age(at)}`)
+}
+
+// It stays so when all is drawn again.
+let isUnfolded = false
+
+// What is damaged here and held by no other node that is known, with the files that it concerns.
+function notWhole(repair) {
+  if (!repair?.unobtainable) return ''
+  const lost = count(repair.unobtainable, 'content is', 'contents are')
+  const names = element('ul', { id: 'lost' })
+  const found = element('details', {},
+    element('summary', {}, `${lost} damaged here, and no other node has what is missing`), names)
+  found.addEventListener('toggle', () => {
+    isUnfolded = found.open
+    if (found.open) listNotWhole(names)
+  })
+  found.open = isUnfolded
+  return found
+}
+
+async function listNotWhole(list) {
+  const { unsound } = await read('api/p2p/scrub?files=1')
+  const lost = unsound.filter((content) => !content.repairable).flatMap((content) => content.files)
+  list.replaceChildren(...lost.map((file) => element('li', {}, file.original_name)))
 }
 
 let said = ''

@@ -12,6 +12,7 @@ use crate::config::{Settings, SettingsFile, Sources, WrongSetting, check_variabl
 mod allocator;
 mod bootstrap;
 mod client;
+mod concerned;
 mod config;
 mod counted;
 mod limits;

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::client::{Connection, Credentials};
+use super::concerned::not_whole;
 use super::counted::counted;
 use super::problems::OTHERS;
 #[cfg(feature = "shared")]
@@ -239,8 +240,8 @@ async fn print_each(
 fn advice(finding: &Finding) -> Option<&'static str> {
     match finding {
         Finding::BlobMissing(_) | Finding::BlobDamaged(_) => Some(
-            "to upload content again, or to `larder keep` it from another node, mends what is \
-             damaged or missing of it",
+            "a node that runs repairs what is damaged or missing from other nodes that have it; to \
+             upload content again mends it, too",
         ),
         Finding::Index(IndexFinding::Journal(damage)) if damage.gives_up => Some(ADVICE),
         Finding::ChangesLost(_) => Some(
@@ -284,6 +285,7 @@ fn describe(finding: &Finding, changes: bool) -> String {
         Finding::Unchecked(reason) => format!("not checked: {reason}"),
         Finding::File(path, problem) => format!("{}: {problem}", path.display()),
         Finding::Stray(path) => format!("{}: does not belong there", path.display()),
+        Finding::FileConcerned { id, name, hash } => not_whole(id, name, hash),
         #[cfg(feature = "shared")]
         Finding::NotLive(hash) => {
             format!("blob {hash}: its place is none that files need, and may be emptied")
@@ -299,14 +301,9 @@ fn describe(finding: &Finding, changes: bool) -> String {
             name,
             hash,
             is_lost,
-        }) => {
-            let how = if *is_lost {
-                "has no row"
-            } else {
-                "is not whole"
-            };
-            format!("file {id} ({name}): its content {hash} {how}")
-        }
+        }) if *is_lost => format!("file {id} ({name}): its content {hash} has no row"),
+        #[cfg(feature = "shared")]
+        Finding::Bereft(Bereft { id, name, hash, .. }) => not_whole(id, name, hash),
         Finding::Index(finding) => describe_index(finding),
     }
 }

@@ -14,7 +14,11 @@ use crate::health::Health;
 use crate::node::Node;
 use crate::node::scrub::{Ended, Round, Scrub};
 use crate::record::Timestamp;
+use crate::store::FilesOf;
 use crate::web::error::ApiError;
+
+/// How many files are told of one content.
+const FILES_OF_ONE: usize = 4;
 
 /// Which contents to list.
 #[derive(Deserialize, IntoParams)]
@@ -23,6 +27,18 @@ pub(super) struct ScrubQuery {
     /// Only contents behind this one: `next` of the answer before.
     #[param(pattern = "^[0-9a-f]{64}$")]
     after: Option<String>,
+    /// `1` to tell of which files they are, which takes a look at all.
+    #[param(inline)]
+    files: Option<Files>,
+}
+
+/// Whether it is told of which files contents are.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+enum Files {
+    #[serde(rename = "0")]
+    LeftOut,
+    #[serde(rename = "1")]
+    Told,
 }
 
 /// The answer of `GET /api/p2p/scrub`.
@@ -47,6 +63,23 @@ struct UnsoundView {
     hash: String,
     /// Whether it is that the disk does not give it; else it is damaged or missing.
     unreadable: bool,
+    /// Whether a peer is known that claims to have it: it is repaired from there.
+    repairable: bool,
+    /// Of which files it is, if that was asked for: the first of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<ConcernedView>>)]
+    files: Option<Vec<ConcernedView>>,
+    /// How many more it is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    more_files: Option<u64>,
+}
+
+/// A file whose content is not whole.
+#[derive(Serialize, ToSchema)]
+struct ConcernedView {
+    file_id: String,
+    original_name: String,
 }
 
 /// The answer of `POST /api/p2p/scrub`.
@@ -62,12 +95,20 @@ pub(super) async fn look(
     State(node): State<Arc<Node>>,
     query: Result<Query<ScrubQuery>, QueryRejection>,
 ) -> Result<Json<ScrubAnswer>, ApiError> {
-    let Query(ScrubQuery { after }) = query?;
+    let Query(ScrubQuery { after, files }) = query?;
     let after = after.map(|it| it.parse::<BlobHash>()).transpose();
     let after = after.map_err(|_| ApiError::Query("after must be a hash".to_owned()))?;
     // Before what is not whole is looked up, so that it has all that the round has found.
     let scrub = ScrubView::of(node.scrub());
     let unsound = node.store().unsound(after).await?;
+    let mut contents: Vec<_> = unsound.contents.iter().map(|it| view(&node, it)).collect();
+    if files == Some(Files::Told) && !contents.is_empty() {
+        let hashes = unsound.contents.iter().map(|(hash, _)| *hash).collect();
+        let mut files = node.store().files_of(hashes, FILES_OF_ONE).await?;
+        for (content, (hash, _)) in contents.iter_mut().zip(&unsound.contents) {
+            content.add(files.remove(hash).unwrap_or_default());
+        }
+    }
     let totals = node.store().totals();
     Ok(Json(ScrubAnswer {
         status: "success",
@@ -75,7 +116,7 @@ pub(super) async fn look(
         files: totals.files,
         blobs: totals.blobs,
         blob_bytes: totals.blob_bytes,
-        unsound: unsound.contents.iter().map(UnsoundView::of).collect(),
+        unsound: contents,
         next: unsound.next.map(|it| it.to_string()),
     }))
 }
@@ -89,12 +130,24 @@ pub(super) async fn ask(
     Ok((StatusCode::ACCEPTED, Json(AskedAnswer { status, number })))
 }
 
+fn view(node: &Node, (hash, health): &(BlobHash, Health)) -> UnsoundView {
+    UnsoundView {
+        hash: hash.to_string(),
+        unreadable: *health == Health::Unreadable,
+        repairable: node.fetcher().is_held(hash),
+        files: None,
+        more_files: None,
+    }
+}
+
 impl UnsoundView {
-    fn of((hash, health): &(BlobHash, Health)) -> Self {
-        Self {
-            hash: hash.to_string(),
-            unreadable: *health == Health::Unreadable,
-        }
+    fn add(&mut self, FilesOf { first, more }: FilesOf) {
+        let first = first.into_iter().map(|it| ConcernedView {
+            file_id: it.id.to_string(),
+            original_name: it.file.name,
+        });
+        self.files = Some(first.collect());
+        self.more_files = Some(more);
     }
 }
 

@@ -5,7 +5,7 @@
 //! change, up to which journal entry it has come, and whoever finds it wrong throws
 //! it away and makes it anew from the journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 use std::path::Path;
 
@@ -254,6 +254,22 @@ impl Lookup {
         contents.sort_unstable();
         contents.dedup_by_key(|(hash, _)| *hash);
         Ok(contents)
+    }
+
+    /// Tells `each` of every file whose content is one of `hashes`.
+    pub(super) fn files_of(
+        &self,
+        hashes: &HashSet<BlobHash>,
+        each: &mut dyn FnMut(FileRecord),
+    ) -> Result<(), IndexError> {
+        self.flush()?;
+        self.records.scan(|value| {
+            let record = codec::decode_record(value)?;
+            if hashes.contains(&record.file.hash) {
+                each(record);
+            }
+            Ok(())
+        })
     }
 
     /// Applies entries in order, together with how far that brings the database:

@@ -1,10 +1,12 @@
 //! Checking everything stored: journal, lookup database and blobs against each other.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::directory::Directory;
@@ -23,6 +25,7 @@ use crate::index::local::{self as index, Journaled};
 #[cfg(feature = "shared")]
 use crate::index::postgres::Bereft;
 use crate::place::Place;
+use crate::record::{FileId, FileRecord};
 
 /// One thing that is not as it should be.
 #[derive(Debug)]
@@ -57,6 +60,15 @@ pub enum Finding {
     /// of the nodes removes it in time.
     #[cfg(feature = "shared")]
     Unknown(String, u64),
+    /// A file whose content was told before: it is damaged or missing.
+    FileConcerned {
+        /// Which.
+        id: FileId,
+        /// What it is called.
+        name: String,
+        /// Its content.
+        hash: BlobHash,
+    },
     /// A file whose content is not to be had; where there is no row of it that is a problem of its
     /// own, and otherwise it was told with the content.
     #[cfg(feature = "shared")]
@@ -84,6 +96,7 @@ impl Finding {
             Self::OutboardsLeft(_) | Self::Orphan(..) | Self::Unclaimed(..) | Self::Stray(_) => {
                 Weight::LeftOver
             }
+            Self::FileConcerned { .. } => Weight::Consequence,
             #[cfg(feature = "shared")]
             Self::Unknown(..) => Weight::LeftOver,
             #[cfg(feature = "shared")]
@@ -130,8 +143,11 @@ pub async fn verify(
             findings: &findings,
             keeps_orphans,
             knows_needs: journaled.is_some(),
+            broken: Mutex::default(),
         };
-        checking.check(journaled).await?;
+        let journaled = journaled.map(Arc::new);
+        checking.check(journaled.clone()).await?;
+        checking.tell_files(journaled).await?;
     } else {
         drop(journaled);
     }
@@ -226,11 +242,13 @@ struct Checking<'a> {
     keeps_orphans: bool,
     /// Whether the journal has told what files need: nothing is an orphan where it was not read.
     knows_needs: bool,
+    /// What is damaged or missing: 32 bytes of memory for each.
+    broken: Mutex<HashSet<BlobHash>>,
 }
 
 impl Checking<'_> {
     /// Walks what is needed and what is stored side by side, both in the order of the hashes.
-    async fn check(&self, journaled: Option<Journaled>) -> Result<(), OpenError> {
+    async fn check(&self, journaled: Option<Arc<Journaled>>) -> Result<(), OpenError> {
         let mut needed = needed(journaled).await?.into_iter().peekable();
         let mut stored = self.blobs.in_order();
         while let Some(blob) = stored.next().await {
@@ -319,14 +337,35 @@ impl Checking<'_> {
         }
     }
 
+    /// Tells which files have a content that is damaged or missing.
+    async fn tell_files(&self, journaled: Option<Arc<Journaled>>) -> Result<(), OpenError> {
+        let broken = std::mem::take(&mut *self.broken.lock());
+        let Some(journaled) = journaled.filter(|_| !broken.is_empty()) else {
+            return Ok(());
+        };
+        let findings = self.findings.clone();
+        let told = blocking::run(move || {
+            journaled.files_of(&broken, &mut |FileRecord { id, file, .. }| {
+                let (name, hash) = (file.name, file.hash);
+                // Who no longer listens does not want to know.
+                let _ = findings.blocking_send(Finding::FileConcerned { id, name, hash });
+            })
+        });
+        let told = told.await;
+        told.map_err(|error| OpenError::Verification(error.into()))
+    }
+
     async fn tell(&self, finding: Finding) {
+        if let Finding::BlobMissing(hash) | Finding::BlobDamaged(hash) = &finding {
+            self.broken.lock().insert(*hash);
+        }
         // Who no longer listens does not want to know.
         let _ = self.findings.send(finding).await;
     }
 }
 
 /// The hash of every content that files need, in order, and its length in bytes.
-async fn needed(journaled: Option<Journaled>) -> Result<Vec<(BlobHash, u64)>, OpenError> {
+async fn needed(journaled: Option<Arc<Journaled>>) -> Result<Vec<(BlobHash, u64)>, OpenError> {
     let Some(journaled) = journaled else {
         return Ok(Vec::new());
     };

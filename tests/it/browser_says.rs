@@ -168,6 +168,17 @@ fn what_is_saved_is_told_however_little_and_drawn_once_it_is_a_hundredth() {
 }
 
 #[test]
+fn what_is_damaged_and_nobody_else_has_is_told_with_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--scrub-every", "1s"]);
+    let file = uploaded(node.address, "lost.bin", &content(24, 100_000));
+    let hash = file["hash"].as_str().unwrap();
+    let blobs = dir.path().join("peer_storage/blobs");
+    std::fs::write(blobs.join(&hash[..2]).join(hash), b"other").unwrap();
+    run("lost.mjs", &node, &[&"lost.bin"]);
+}
+
+#[test]
 fn names_are_sorted_as_people_count() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(&dir, &[]);

@@ -118,7 +118,7 @@ fn damage_is_told_by_every_command_that_meets_it() {
     let verify = larder(dir.path()).arg("verify").output().unwrap();
     assert_eq!(verify.status.code(), Some(1));
     let told = String::from_utf8(verify.stderr).unwrap();
-    assert!(told.contains("to upload content again"), "{told}");
+    assert!(told.contains("to upload content again mends it"), "{told}");
     // The same bytes mend it.
     let node = Node::start(&dir, &[]);
     fs::write(here.join("f"), content(1, LONG)).unwrap();

@@ -225,18 +225,19 @@ fn a_running_node_reads_everything_at_once_when_verify_asks_it_and_else_nothing_
         hashes[2]
     );
     let (lines, status) = verified(&dir, &ask);
-    assert_eq!(
-        (lines, status),
-        (vec![damage.clone(), told("1 problem")], 1)
-    );
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    let mut files = files["files"].as_array().unwrap().iter();
+    let file = files.find(|it| it["hash"] == hashes[2]).unwrap();
+    let id = file["file_id"].as_str().unwrap();
+    let concerned = format!("file {id} (2): its content {} is not whole", hashes[2]);
+    let expected = vec![damage.clone(), concerned.clone(), told("1 problem")];
+    assert_eq!((lines, status), (expected, 1));
     let (lines, status) = verified(&dir, &["--json", ask[0], ask[1]]);
     let lines: Vec<Value> = lines.iter().map(|it| it.parse().unwrap()).collect();
     let counts = json!({ "files": 3, "blobs": 3, "blob_bytes": all, "problems": 1,
         "left_over": 0 });
-    assert_eq!(
-        (lines, status),
-        (vec![json!({ "problem": damage }), counts], 1)
-    );
+    let (problem, file) = (json!({ "problem": damage }), json!({ "file": concerned }));
+    assert_eq!((lines, status), (vec![problem, file, counts], 1));
     assert_eq!(rounds(&node), 3, "each was asked for");
 }
 

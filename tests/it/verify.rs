@@ -43,9 +43,16 @@ impl Stored {
         self.path("outboards", &self.hash)
     }
 
-    /// What verify finds to be damaged or missing, and nothing else; its last line counts that.
+    /// What verify finds to be damaged or missing, and nothing else; its last line counts that. Of
+    /// which files it is comes behind it, and is told of none that are whole.
     fn findings(&self) -> Vec<String> {
         let (lines, counts, status) = self.verified();
+        let (files, lines): (Vec<_>, Vec<_>) =
+            lines.into_iter().partition(|it| it.starts_with("file "));
+        let not_whole = format!("(a): its content {} is not whole", self.hash);
+        let is_damaged = lines.iter().any(|it| it.starts_with("blob "));
+        assert_eq!(files.len(), usize::from(is_damaged), "{files:?}");
+        assert!(files.iter().all(|it| it.ends_with(&not_whole)), "{files:?}");
         let problems = match lines.len() {
             1 => "1 problem".to_owned(),
             count => format!("{count} problems"),
@@ -153,7 +160,11 @@ fn what_programs_read_is_json() {
     let counts = json!({ "files": 1, "blobs": 1, "blob_bytes": LONG, "problems": 1,
         "left_over": 1 });
     let left = json!({ "left_over": "peer_storage/note.txt: does not belong there" });
-    assert_eq!(said, [left, json!({ "problem": told }), counts]);
+    let of = said[2]["file"].as_str().unwrap();
+    let not_whole = format!("(a): its content {} is not whole", stored.hash);
+    assert!(of.ends_with(&not_whole), "{of}");
+    let file = json!({ "file": of });
+    assert_eq!(said, [left, json!({ "problem": told }), file, counts]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `larder verify` of a node that runs: it reads everything, and tells what is not whole.
 
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::failure::Failure;
 use super::output;
 use super::running::run;
 use super::scrub::Scrub;
+use crate::cli::concerned::not_whole;
 use crate::cli::counted::counted;
 use crate::cli::summary::Summary;
 use crate::hash::BlobHash;
@@ -45,6 +47,17 @@ struct Looked {
 struct Unsound {
     hash: BlobHash,
     unreadable: bool,
+    // These are none of older nodes.
+    #[serde(default)]
+    files: Vec<Concerned>,
+    #[serde(default)]
+    more_files: u64,
+}
+
+#[derive(Deserialize)]
+struct Concerned {
+    file_id: String,
+    original_name: String,
 }
 
 #[derive(Deserialize)]
@@ -89,6 +102,40 @@ pub(in crate::cli) fn verify(connection: &Connection) -> anyhow::Result<ExitCode
     })
 }
 
+/// Prints something.
+fn told(key: &str, text: &str, is_json: bool) -> io::Result<()> {
+    if is_json {
+        output::json(&json!({ key: text }))
+    } else {
+        output::line(text)
+    }
+}
+
+impl Unsound {
+    /// Prints of which files it is.
+    fn tell_files(&self, is_json: bool) -> io::Result<()> {
+        for Concerned {
+            file_id,
+            original_name,
+        } in &self.files
+        {
+            let (id, name) = (output::field(file_id), output::plain(original_name));
+            told("file", &not_whole(&id, &name, &self.hash), is_json)?;
+        }
+        match self.more_files {
+            0 => Ok(()),
+            more => {
+                let files = counted(more, "more file");
+                told(
+                    "file",
+                    &format!("{files} of content {}", self.hash),
+                    is_json,
+                )
+            }
+        }
+    }
+}
+
 /// Asks for it and waits for its end; returns how much could not be looked at.
 async fn wait(api: &Api, bar: &ProgressBar) -> Result<u64, Failure> {
     let mut asked = ask(api, bar).await?;
@@ -129,22 +176,22 @@ async fn report(api: &Api, unchecked: u64, is_json: bool) -> Result<u64, Failure
     let (mut problems, mut after) = (0, None::<BlobHash>);
     let mut tell = |problem: String| {
         problems += 1;
-        if is_json {
-            output::json(&json!({ "problem": problem }))
-        } else {
-            output::line(&problem)
-        }
+        told("problem", &problem, is_json)
     };
     let mut pages = 0..MOST_PAGES;
     let looked = loop {
         let behind = after.map(|it| it.to_string());
-        let query: Vec<_> = behind.iter().map(|it| ("after", it.as_str())).collect();
+        let after_it = behind.iter().map(|it| ("after", it.as_str()));
+        let query: Vec<_> = after_it.chain([("files", "1")]).collect();
         let looked: Looked = api.get(PATH, &query).await?;
-        for Unsound { hash, unreadable } in &looked.unsound {
-            tell(match unreadable {
-                true => format!("blob {hash}: the disk does not give it"),
-                false => format!("blob {hash}: damaged or missing, and a file needs it"),
+        for unsound in &looked.unsound {
+            let hash = unsound.hash;
+            tell(if unsound.unreadable {
+                format!("blob {hash}: the disk does not give it")
+            } else {
+                format!("blob {hash}: damaged or missing, and a file needs it")
             })?;
+            unsound.tell_files(is_json)?;
         }
         match looked.next {
             None => break looked,

@@ -1,5 +1,7 @@
 //! Holding the lookup database against the journal, record by record.
 
+use std::collections::HashSet;
+
 use super::compare::{IndexFinding, Report, compare};
 use super::generations::{copy_newest, newest_generation};
 use super::mend;
@@ -12,6 +14,7 @@ use crate::hash::BlobHash;
 use crate::index::journal::{End, Segment, damage_of_last, damage_of_reached, refuse};
 use crate::index::lookup::Lookup;
 use crate::index::{IndexError, Totals};
+use crate::record::FileRecord;
 
 /// What the journal says; about 100 bytes of memory for each file.
 pub struct Journaled {
@@ -29,6 +32,15 @@ impl Journaled {
     /// memory for each.
     pub fn contents(&self) -> Result<Vec<(BlobHash, u64)>, IndexError> {
         self.lookup.contents()
+    }
+
+    /// Tells `each` of every file whose content is one of `hashes`. Blocks for long.
+    pub fn files_of(
+        &self,
+        hashes: &HashSet<BlobHash>,
+        each: &mut dyn FnMut(FileRecord),
+    ) -> Result<(), IndexError> {
+        self.lookup.files_of(hashes, each)
     }
 }
 
