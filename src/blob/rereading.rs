@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::BlobError;
 use crate::hash::BlobHash;
 use crate::health::Health;
+use crate::outboard::PlacedPair;
 
 /// Where in all that is stored somebody is who reads it from one end to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,14 @@ pub trait Salvage: Send + Sync {
     /// [`PIECE_BYTES`](crate::outboard::PIECE_BYTES) and end with one or with the content: whole
     /// chunk groups, each with where it begins or begins with others.
     async fn read(&self, range: Range<u64>) -> Result<Vec<(u64, Bytes)>, BlobError>;
+
+    /// A byte, from the first chunk group on that holds `from`, for which nothing here proves what
+    /// is right: with the pairs that prove the group there, [`Salvage::prove_by`] tells more. None
+    /// behind the last one, and where that is known of all.
+    async fn unproven(&self, from: u64) -> Result<Option<u64>, BlobError>;
+
+    /// Takes pairs that are proven: what they prove is told from now on.
+    async fn prove_by(&self, pairs: Vec<PlacedPair>) -> Result<(), BlobError>;
 }
 
 /// What a medium keeps, from one end to the other.

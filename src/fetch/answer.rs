@@ -11,7 +11,7 @@ use super::experience::Asked;
 use super::fetcher::Provider;
 use super::{Fetcher, Options, PeerError};
 use crate::hash::BlobHash;
-use crate::outboard::{Tree, Verifier};
+use crate::outboard::{PlacedPair, Tree, Verifier};
 use crate::peer::client::ClientError;
 
 /// An answer on its way.
@@ -20,6 +20,8 @@ pub(super) struct Answer {
     /// None once the answer is complete.
     verifier: Option<Verifier>,
     verified: vec::IntoIter<Bytes>,
+    /// The pairs that have come with them, where they are kept.
+    pub(super) pairs: Vec<PlacedPair>,
     /// When the next group has to be here, while one is waited for.
     deadline: Option<Instant>,
     options: Options,
@@ -52,10 +54,16 @@ impl Answer {
             response,
             verifier: Some(Verifier::new(hash, tree, range)),
             verified: Vec::new().into_iter(),
+            pairs: Vec::new(),
             deadline: None,
             options,
             _asked: asked,
         })
+    }
+
+    /// Keeps the pairs that come.
+    pub(super) fn keep_pairs(&mut self) {
+        self.verifier.iter_mut().for_each(Verifier::keep_pairs);
     }
 
     /// The next bytes, proven to be those of the blob; None when all have come. Nothing is
@@ -84,6 +92,7 @@ impl Answer {
             };
             let mut proven = Vec::new();
             verifier.push(piece, &mut proven)?;
+            self.pairs.append(&mut verifier.take_pairs());
             self.verified = proven.into_iter();
             self.verifier = Some(verifier);
         }

@@ -12,12 +12,15 @@ use futures_util::future::BoxFuture;
 use super::filling::FillError;
 use super::verified::{SHORT, VerifiedContent};
 use super::{FetchError, Fetcher};
-use crate::blob::{BlobError, Filling, Limit, PartialId, Partials, Received, Receiving};
+use crate::blob::{BlobError, Filling, Limit, PartialId, Partials, Received, Receiving, Salvage};
 use crate::hash::BlobHash;
 use crate::store::{Store, StoreError};
 
 /// How much is looked at in one turn, in bytes: some pieces.
 const TURN: u64 = 1 << 20;
+/// How many groups are asked for to find out what is right, at most: of content in which more is
+/// wrong, what is not known then comes whole.
+const MOST_PROOFS: usize = 256;
 
 /// Why content is not repaired.
 #[derive(Debug, thiserror::Error)]
@@ -132,8 +135,8 @@ impl Repairing<'_> {
         let (hash, size) = (content.hash(), content.size());
         let id = partial_of(&hash);
         let filling = self.partials.fill(&id, size, Limit::default()).await?;
-        self.copy(hash, size, &*filling).await?;
-        let missing = size - filling.here();
+        let proofs = self.copy(content, &*filling).await?;
+        let fetched = proofs + size - filling.here();
         let paced = Paced {
             filling,
             pause: Arc::clone(&self.pause),
@@ -149,19 +152,21 @@ impl Repairing<'_> {
             return Err(RepairError::Damaged);
         }
         let whole: Box<dyn Receiving> = whole;
-        Ok((whole.finish().await?, missing))
+        Ok((whole.finish().await?, fetched))
     }
 
-    /// Copies what is right here and was not gathered yet.
+    /// Copies what is right here and was not gathered yet, and tells how much peers have brought to
+    /// find out what that is, in bytes.
     async fn copy(
         &self,
-        hash: BlobHash,
-        size: u64,
+        content: &VerifiedContent,
         filling: &dyn Filling,
-    ) -> Result<(), RepairError> {
+    ) -> Result<u64, RepairError> {
+        let (hash, size) = (content.hash(), content.size());
         let Some(salvage) = self.store.salvage(hash, size).await else {
-            return Ok(());
+            return Ok(0);
         };
+        let proofs = prove(content, &*salvage, filling).await?;
         let step = usize::try_from(TURN).unwrap_or(usize::MAX);
         for start in (0..size).step_by(step) {
             let range = start..size.min(start + TURN);
@@ -173,8 +178,29 @@ impl Repairing<'_> {
                 filling.fill(offset, vec![bytes]).await?;
             }
         }
-        Ok(())
+        Ok(proofs)
     }
+}
+
+/// Where what proves a content is lost here: has peers bring a few groups with the pairs above
+/// them, each of which tells of half of what is left whether it is right. Returns how many bytes
+/// came.
+async fn prove(
+    content: &VerifiedContent,
+    salvage: &dyn Salvage,
+    filling: &dyn Filling,
+) -> Result<u64, RepairError> {
+    let (mut from, mut came) = (0, 0);
+    for _ in 0..MOST_PROOFS {
+        let Some(at) = salvage.unproven(from).await? else {
+            break;
+        };
+        let (bytes, pairs) = content.group_with_proof(at).await?;
+        salvage.prove_by(pairs).await?;
+        came += filling.fill(at, vec![bytes]).await?;
+        from = at;
+    }
+    Ok(came)
 }
 
 /// By what is found what was gathered of a content.

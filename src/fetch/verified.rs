@@ -17,10 +17,12 @@ use super::reading::Reading;
 use super::{Claim, FetchError, Fetcher, PeerError, Pieces, part};
 use crate::blob::Filling;
 use crate::hash::BlobHash;
-use crate::outboard::{GROUP_BYTES, Tree};
+use crate::outboard::{GROUP_BYTES, PlacedPair, Tree};
 
 /// Content up to this many bytes is fetched whole when it is opened.
 pub(super) const SHORT: u64 = 4 * GROUP_BYTES;
+/// How many peers are asked for what proves a content, one after the other.
+const ASKED_FOR_PROOF: usize = 4;
 
 /// Content that peers hold. Its length is proven, its bytes come when they are read.
 #[derive(Clone)]
@@ -90,6 +92,24 @@ impl VerifiedContent {
         fill_from_all(self.proven.clone(), partial, Arc::new(wrote)).await
     }
 
+    /// The chunk group that begins at `at`, with the pairs that prove it, from the first of a few
+    /// peers that serves it.
+    pub(super) async fn group_with_proof(
+        &self,
+        at: u64,
+    ) -> Result<(Bytes, Vec<PlacedPair>), FetchError> {
+        let range = at..self.size().min(at + GROUP_BYTES);
+        let mut failed = FetchError::Gone;
+        for provider in self.proven.providers().into_iter().take(ASKED_FOR_PROOF) {
+            let peer = provider.claim.peer;
+            match read_with_pairs(self.proven.clone(), provider, range.clone()).await {
+                Ok(read) => return Ok(read),
+                Err(error) => failed = self.proven.fetcher.gave_up(peer, error),
+            }
+        }
+        Err(failed)
+    }
+
     /// The bytes of `range`, which must lie within the size, from any peer that has them; where
     /// that takes long, from all of them.
     pub fn read(&self, range: Range<u64>) -> Pieces {
@@ -98,6 +118,20 @@ impl VerifiedContent {
         }
         Reading::new(self.proven.clone(), range).into_pieces()
     }
+}
+
+async fn read_with_pairs(
+    content: Proven,
+    provider: Provider,
+    range: Range<u64>,
+) -> Result<(Bytes, Vec<PlacedPair>), PeerError> {
+    let mut answer = content.ask(provider, range).await?;
+    answer.keep_pairs();
+    let mut all = BytesMut::new();
+    while let Some(piece) = answer.next().await? {
+        all.extend_from_slice(&piece);
+    }
+    Ok((all.freeze(), answer.pairs))
 }
 
 /// The verified end of a content, or all of it if it is short.

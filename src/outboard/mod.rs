@@ -22,5 +22,5 @@ pub use pieces::{PieceHasher, PieceValues};
 pub use piecewise::PieceEncoder;
 pub use prove::{Leaf, PIECE_BYTES, Prover};
 pub use tree::{GROUP_BYTES, PAIR_BYTES, Tree};
-pub use verify::{Verifier, VerifyError};
+pub use verify::{PlacedPair, Verifier, VerifyError};
 pub use walk::Mismatch;

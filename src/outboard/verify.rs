@@ -21,7 +21,12 @@ pub struct Verifier {
     next: Option<Step>,
     /// The beginning of what comes next.
     partial: BytesMut,
+    /// The pairs that have come, where somebody wants them.
+    pairs: Option<Vec<PlacedPair>>,
 }
+
+/// A pair that is proven, and where it lies in the outboard, in bytes.
+pub type PlacedPair = (u64, [u8; PAIR_BYTES]);
 
 /// Why an answer is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +52,18 @@ impl Verifier {
             wanted: range,
             next,
             partial: BytesMut::new(),
+            pairs: None,
         }
+    }
+
+    /// Keeps the pairs from now on, for [`Verifier::take_pairs`].
+    pub fn keep_pairs(&mut self) {
+        self.pairs = Some(Vec::new());
+    }
+
+    /// The pairs that have come since this was last asked, if they are kept.
+    pub fn take_pairs(&mut self) -> Vec<PlacedPair> {
+        self.pairs.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Takes the next piece of the answer; puts the bytes that are proven by it behind
@@ -99,6 +115,9 @@ impl Verifier {
             Some(Step::Pair(parent)) => {
                 let pair = part.first_chunk().ok_or(VerifyError::TooShort)?;
                 self.walk.descend(parent, pair)?;
+                if let Some(pairs) = &mut self.pairs {
+                    pairs.push((parent.pair_offset(), *pair));
+                }
             }
             Some(Step::Group(group)) => {
                 group.check(&part)?;

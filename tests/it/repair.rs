@@ -190,6 +190,24 @@ fn whatever_becomes_of_a_file_it_is_put_in_its_place_again() {
     }
 }
 
+/// What is right is found out by what a few groups of a peer prove.
+#[test]
+fn a_lost_or_wrong_outboard_does_not_have_all_of_a_content_fetched() {
+    // 1526 groups: a tree of eleven levels.
+    let world = World::new(&[25_000_001, 25_000_001]);
+    for number in [0, 1] {
+        flip(&world.blob(number), 20_000_000);
+    }
+    fs::remove_file(world.in_shard("outboards", 0)).unwrap();
+    flip(&world.in_shard("outboards", 1), 77);
+    let holder = world.holder();
+    let node = world.damaged(&holder, "1s");
+    world.until_whole(&node, 2);
+    let fetched = metric(&node, "larder_repair_fetched_bytes_total");
+    let of_each = usize::try_from(fetched).unwrap() / 2;
+    assert!((GROUP..=12 * GROUP).contains(&of_each), "{of_each}");
+}
+
 #[test]
 fn another_name_of_a_damaged_file_is_left_as_it_is() {
     let world = World::new(&[LONG]);

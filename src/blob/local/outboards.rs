@@ -142,6 +142,22 @@ impl Outboards {
         checked.map_or_else(|e| is_absence(&e), |()| true)
     }
 
+    /// Opens the outboard of a blob of `size` bytes if all of it is right. Blocks.
+    pub(super) fn sound(&self, hash: BlobHash, size: u64) -> Option<File> {
+        let tree = Tree::new(size);
+        let file = self.open(&hash).ok()?;
+        let is_as_long = file.metadata().ok()?.len() == tree.outboard_len();
+        let read = |buffer: &mut [u8], at| file.read_exact_at(buffer, at);
+        let is_right = is_as_long && check_outboard(hash, tree, read).is_ok();
+        is_right.then_some(file)
+    }
+
+    /// Begins one that is kept nowhere, of a blob of `size` bytes. Blocks.
+    pub(super) fn write_one(&self, size: u64) -> Result<OutboardWriter, BlobError> {
+        spool::check_room(&self.spool, Tree::new(size).outboard_len())?;
+        OutboardWriter::create(&self.spool)
+    }
+
     /// The blobs of outboards here that are not in `blobs`.
     pub(super) fn without_blob(
         &self,
