@@ -1,12 +1,13 @@
 //! Reading again what is stored, from its medium: what nobody asks for rots unseen otherwise.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::BlobError;
+use super::{BlobError, OpenBlob};
 use crate::hash::BlobHash;
 use crate::health::Health;
 use crate::outboard::PlacedPair;
@@ -42,6 +43,10 @@ pub trait Medium: Send + Sync {
     /// What it has of content of `size` bytes that is not whole; None where nothing of that can be
     /// told from what is wrong.
     async fn salvage(&self, hash: BlobHash, size: u64) -> Option<Box<dyn Salvage>>;
+
+    /// Opens long content that may be known to be damaged: what is not right of it is an error when
+    /// it is read. None where there is nothing that could be read.
+    async fn open_in_part(&self, hash: BlobHash) -> Option<Arc<dyn OpenBlob>>;
 }
 
 /// Content of which something may still be right.

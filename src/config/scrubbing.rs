@@ -23,7 +23,7 @@ pub(super) struct ScrubArguments {
     scrub_every: Every,
 
     /// How much of it to read in a second at most, such as 32MiB; it takes no more than a twentieth
-    /// of the disk's time, either.
+    /// of the disk's time, either. What is damaged is repaired no faster.
     #[arg(
         long,
         env = "LARDER_SCRUB_RATE",

@@ -50,8 +50,13 @@ pub(super) async fn encoded(
     let hash: BlobHash = hash.parse().map_err(|_| ApiError::UnknownBlob)?;
     let Query(query) = query?;
     let transfer = remote::of_own(&node, &hash, &share).await?;
-    let blob = node.store().open(&hash).await?;
-    let blob = blob.ok_or(ApiError::UnknownBlob)?;
+    let blob = match node.store().open(&hash).await {
+        // Whoever repairs his own may need just what is right of this one.
+        Err(error) if error.may_be_elsewhere() && method == Method::GET => {
+            node.store().open_in_part(&hash).await?.ok_or(error)?
+        }
+        opened => opened?.ok_or(ApiError::UnknownBlob)?,
+    };
     let tree = Tree::new(blob.size());
     let range = query.within(tree.size())?;
     let body = if method == Method::HEAD {

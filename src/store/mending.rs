@@ -1,11 +1,12 @@
 //! Putting what has come from elsewhere in the place of content that is not whole.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 
 use super::{Store, StoreError};
-use crate::blob::{Limit, Received, Receiving, Salvage};
+use crate::blob::{Limit, OpenBlob, Received, Receiving, Salvage};
 use crate::hash::BlobHash;
 use crate::record::FileRecord;
 
@@ -52,6 +53,25 @@ impl Store {
     /// told to be.
     pub async fn salvage(&self, hash: BlobHash, size: u64) -> Option<Box<dyn Salvage>> {
         self.blobs.medium()?.salvage(hash, size).await
+    }
+
+    /// Opens content that files need and that may be damaged, where an outboard proves its length:
+    /// what is not right of it is an error when it is read. None where it is short, or of no use.
+    pub async fn open_in_part(
+        &self,
+        hash: &BlobHash,
+    ) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
+        let Some(medium) = self.blobs.medium() else {
+            return Ok(None);
+        };
+        if !self.is_needed(hash).await? {
+            return Ok(None);
+        }
+        let blob = medium.open_in_part(*hash).await;
+        match blob {
+            Some(blob) if blob.is_size_proven().await.unwrap_or(false) => Ok(Some(blob)),
+            _ => Ok(None),
+        }
     }
 
     /// Begins to receive content for [`Store::mend`], of any length: it is stored, or was.

@@ -217,9 +217,15 @@ fn a_damaged_blob_is_never_passed_on() {
     let (proven, ended) = verified(world.hash, world.size(), 0..world.size(), [body.into()]);
     assert_eq!(ended, Err(VerifyError::TooShort));
     assert!(proven.len() > LONG / 2 && world.bytes.starts_with(&proven));
-    // Found in time, it is told as such; also while the outboard is derived.
-    let last = format!("?start={}", LONG - 1);
-    assert_eq!(world.get(&last).refusal(), (500, "damaged".to_owned()));
+    // What is right of it is given out still: others may repair theirs with that.
+    let last = world.get(&format!("?start={}", LONG - 1));
+    let range = world.size() - 1..world.size();
+    let (proven, ended) = verified(world.hash, world.size(), range, [last.body.into()]);
+    assert_eq!((last.status, ended), (200, Ok(())));
+    assert!(world.bytes.ends_with(&proven));
+    // Found in time, damage is told as such; also while the outboard is derived.
+    let damaged = format!("?start={}", LONG - 3 * GROUP);
+    assert_eq!(world.get(&damaged).refusal(), (500, "damaged".to_owned()));
     fs::remove_file(world.outboard_file()).unwrap();
     assert_eq!(world.get("").refusal(), (500, "damaged".to_owned()));
     assert!(!world.outboard_file().exists());

@@ -90,11 +90,18 @@ impl World {
         assert!(answer.body == self.bytes, "{what}");
     }
 
-    /// Fails unless the content is refused, by every route.
+    /// Fails unless the content is refused, by every route; of one that proves each group what is
+    /// right may come before.
     fn assert_damaged(&self, what: &str) {
         for target in self.targets() {
-            let answer = get(self.node.address, &target, &[]);
-            assert_eq!(answer.refusal(), damaged(), "{what}: {target}");
+            if target.ends_with("/bao") {
+                let (status, body) = until_the_end(self.node.address, &target);
+                let is_cut = status == 200 && body.len() < self.bytes.len();
+                assert!(is_cut || status == 500, "{what}: {target}");
+            } else {
+                let answer = get(self.node.address, &target, &[]);
+                assert_eq!(answer.refusal(), damaged(), "{what}: {target}");
+            }
             let looked = send(self.node.address, &head("HEAD", &target, &[]));
             assert_eq!(looked.status, 500, "{what}: HEAD {target}");
         }

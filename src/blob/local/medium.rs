@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::super::{InOrder, Medium, Position, Salvage};
+use super::super::{InOrder, Medium, OpenBlob, Position, Salvage};
 use super::LocalBlobs;
+use super::reading;
 use super::rereading::Shards;
 use super::salvage::DamagedFile;
 use crate::hash::BlobHash;
@@ -26,5 +27,9 @@ impl Medium for LocalBlobs {
         let path = self.long.path(&hash);
         let damaged = DamagedFile::open(hash, size, path, &self.long.shelf).await?;
         Some(Box::new(damaged))
+    }
+
+    async fn open_in_part(&self, hash: BlobHash) -> Option<Arc<dyn OpenBlob>> {
+        reading::open_in_part(hash, self.long.path(&hash), &self.long.shelf).await
     }
 }

@@ -57,6 +57,21 @@ pub(super) async fn open(
     Ok(Some(blob))
 }
 
+/// Opens a blob's file whatever is known of it, if it is so long that it is read piece by piece.
+pub(super) async fn open_in_part(
+    hash: BlobHash,
+    path: PathBuf,
+    shelf: &Arc<Shelf>,
+) -> Option<Arc<dyn OpenBlob>> {
+    let shelf = Arc::clone(shelf);
+    blocking::run(move || {
+        let stored = Stored::open(hash, path, &shelf).ok()??;
+        let is_long = stored.size > SMALL;
+        is_long.then(|| Arc::new(LongBlob(Arc::new(stored))) as Arc<dyn OpenBlob>)
+    })
+    .await
+}
+
 fn load(stored: Stored) -> Result<Arc<dyn OpenBlob>, BlobError> {
     if stored.size > SMALL {
         return Ok(Arc::new(LongBlob(Arc::new(stored))));
