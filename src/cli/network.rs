@@ -1,7 +1,8 @@
 //! `larder network`: makes a network, and members of it.
 
+use std::collections::HashSet;
 use std::io::{Write, stderr, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -12,9 +13,12 @@ use super::client::plain;
 use super::statuses::EXIT_STATUS_OF_OTHERS;
 use super::storage::{advised, keep_private};
 use super::{limits, logging};
-use crate::config::{Log, SECOND, WrongSetting, period};
+use crate::config::{Log, SECOND, WrongSetting, period, shown_period};
 use crate::peer::identity::Identity;
-use crate::peer::membership::{Certificate, EXCHANGE, NetworkKey, PublicKey, Refusal, Roll, file};
+use crate::peer::membership::{
+    Certificate, EXCHANGE, Entry, NetworkKey, PublicKey, Refusal, Revocation, Roll, add_revocation,
+    file, revocations,
+};
 use crate::store::local::{LocalStore, Options};
 
 /// The longest time for which somebody is a member, in seconds: ten years.
@@ -48,14 +52,36 @@ enum Action {
         /// The key of the node, as `larder network key` prints it there.
         key: PublicKey,
         /// For how long, such as 30d; a later invitation takes the place of an earlier one. A bare
-        /// number is seconds.
+        /// number is seconds. Once half of it is over, a member that meets a node with the key of
+        /// the network (`--network-key`) becomes one for as long again.
         #[arg(
             long = "for",
             value_name = "TIME",
-            default_value = "90d",
+            default_value = "30d",
             value_parser = |it: &str| period(it, SECOND, 1..=LONGEST)
         )]
         length: Duration,
+        /// Have it end then, and never be renewed.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Have the node with this key be no member any more, for ever, and print that for others. A
+    /// node that runs with this key file tells the other members by itself.
+    #[command(after_help = EXIT_STATUS_OF_OTHERS)]
+    Revoke {
+        /// File with the key of the network.
+        file: PathBuf,
+        /// The key of the node, as `larder network members` lists it.
+        key: PublicKey,
+    },
+    /// Have a member hear of a revocation, which it tells the others: where no node runs with the
+    /// key of the network.
+    #[command(after_help = EXIT_STATUS_OF_OTHERS)]
+    Take {
+        /// File that holds the certificate of the member.
+        file: PathBuf,
+        /// What `larder network revoke` has printed.
+        revocation: String,
     },
     /// Make the node of a storage directory a member by an invitation, or for longer.
     #[command(after_help = EXIT_STATUS_OF_OTHERS)]
@@ -67,7 +93,8 @@ enum Action {
         #[command(flatten)]
         storage: Storage,
     },
-    /// List those who were invited, and until when: peer id, key, end and state.
+    /// List those who were invited: peer id, key, until when, rights, for how long they are
+    /// renewed, and state.
     #[command(after_help = EXIT_STATUS_OF_OTHERS)]
     Members {
         /// File with the key of the network.
@@ -103,56 +130,117 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             );
         }
         Action::Key { storage } => writeln!(out, "{}", storage.key()?)?,
-        Action::Invite { file, key, length } => {
-            let network = NetworkKey::read(file)?;
-            let certificate = network.invite(*key, EXCHANGE, SystemTime::now() + *length)?;
-            // Written down first, so that there is no member that is not on the roll.
-            Roll::enter(file, certificate.clone())?;
-            writeln!(out, "{certificate}")?;
+        Action::Invite {
+            file,
+            key,
+            length,
+            once,
+        } => {
+            let renewed_for = (!once).then_some(*length);
+            writeln!(out, "{}", invite(file, *key, *length, renewed_for)?)?;
+        }
+        Action::Revoke { file, key } => {
+            let revocation = NetworkKey::read(file)?.revoke(*key);
+            add_revocation(file, revocation.clone())?;
+            writeln!(out, "{revocation}")?;
+        }
+        Action::Take { file, revocation } => {
+            let revocation = revocation.trim().parse::<Revocation>();
+            let revocation = revocation.map_err(|it| not_taken("revocation", it))?;
+            let checked = revocation.check(file::read(file)?.network);
+            checked.map_err(|it| not_taken("revocation", it))?;
+            add_revocation(file, revocation)?;
         }
         Action::Join {
             file,
             invitation,
             storage,
         } => {
-            let certificate = invitation.trim().parse::<Certificate>().map_err(refused)?;
-            let key = storage.key()?;
-            let now = SystemTime::now();
-            certificate
-                .check(certificate.network, key, now)
-                .map_err(refused)?;
-            file::write(file, &certificate)?;
+            let certificate = join(file, invitation, storage.key()?)?;
             writeln!(
                 out,
                 "peer {} is a member of {} until {}",
-                key.peer_id(),
+                certificate.member.peer_id(),
                 certificate.network,
                 certificate.expires_at()
             )?;
         }
-        Action::Members { file } => list(&mut out, &NetworkKey::read(file)?, &Roll::beside(file)?)?,
+        Action::Members { file } => list(&mut out, file)?,
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Why an invitation is not taken, with the code by which programs tell it from other reasons.
-fn refused(why: Refusal) -> WrongSetting {
-    let told = format!("the invitation is not taken: {why} ({})", why.code());
+/// Makes the node with this key a member.
+fn invite(
+    file: &Path,
+    key: PublicKey,
+    length: Duration,
+    renewed_for: Option<Duration>,
+) -> anyhow::Result<Certificate> {
+    let network = NetworkKey::read(file)?;
+    if revocations(file)?.iter().any(|it| it.member == key) {
+        let told = "this key was revoked, which is for ever; a node whose `node.key` is removed \
+                    has another one (revoked)";
+        return Err(WrongSetting::new(&[], told.to_owned()).into());
+    }
+    let certificate = network.invite(key, EXCHANGE, SystemTime::now() + length)?;
+    // Written down first, so that there is no member that is not on the roll.
+    let entry = Entry {
+        certificate: certificate.clone(),
+        renewed_for,
+    };
+    Roll::enter(file, entry)?;
+    Ok(certificate)
+}
+
+/// Writes down what makes the node with this key a member.
+fn join(file: &Path, invitation: &str, key: PublicKey) -> anyhow::Result<Certificate> {
+    let refused = |it| not_taken("invitation", it);
+    let certificate = invitation.trim().parse::<Certificate>().map_err(refused)?;
+    certificate
+        .check(certificate.network, key, SystemTime::now())
+        .map_err(refused)?;
+    file::write(file, &certificate)?;
+    Ok(certificate)
+}
+
+/// Why what was printed elsewhere is not taken, with the code by which programs tell it from other
+/// reasons.
+fn not_taken(what: &str, why: Refusal) -> WrongSetting {
+    let told = format!("the {what} is not taken: {why} ({})", why.code());
     WrongSetting::new(&[], told)
 }
 
 /// A line for each member.
-fn list(out: &mut impl Write, network: &NetworkKey, roll: &Roll) -> anyhow::Result<()> {
-    let now = SystemTime::now();
-    for certificate in roll.members() {
-        let state = match certificate.check(network.public(), certificate.member, now) {
+fn list(out: &mut impl Write, file: &Path) -> anyhow::Result<()> {
+    let (network, roll) = (NetworkKey::read(file)?.public(), Roll::beside(file)?);
+    let revoked = revocations(file)?;
+    let (now, mut members) = (SystemTime::now(), HashSet::new());
+    for entry in roll.members() {
+        let certificate = &entry.certificate;
+        let member = certificate.member;
+        members.insert(member);
+        let is_revoked = revoked.iter().any(|it| it.member == member);
+        let state = match certificate.check(network, member, now) {
+            _ if is_revoked => Refusal::Revoked.code(),
             Ok(()) => "member",
             Err(why) => why.code(),
         };
-        let member = certificate.member;
-        let (id, end) = (member.peer_id(), certificate.expires_at());
-        writeln!(out, "{id}  {member}  {end}  {state}")?;
+        let renewed = match entry.renewed_for {
+            Some(length) => shown_period(length.as_secs()),
+            None => "once".to_owned(),
+        };
+        let (id, end, rights) = (
+            member.peer_id(),
+            certificate.expires_at(),
+            &certificate.rights,
+        );
+        writeln!(out, "{id}  {member}  {end}  {rights}  {renewed}  {state}")?;
+    }
+    for it in revoked.iter().filter(|it| !members.contains(&it.member)) {
+        let (id, state) = (it.member.peer_id(), Refusal::Revoked.code());
+        writeln!(out, "{id}  {}  -  -  -  {state}", it.member)?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use crate::fetch::keep;
 use crate::node::scrub;
 use crate::peer::identity::{self, Identity};
 use crate::peer::known_peers;
+use crate::peer::upkeep;
 use crate::resumable;
 use crate::small_state::StateName;
 use crate::small_state::local::LocalState;
@@ -21,6 +22,7 @@ pub(super) const OTHERS: Others = Others {
         identity::CHECK,
         named(&known_peers::PEERS),
         named(&scrub::SCRUB),
+        named(&upkeep::REVOKED),
         named(&MOVING_IN),
     ],
 };
@@ -38,7 +40,12 @@ const fn named(state: &StateName) -> &'static str {
 fn problems(dir: &Path) -> Vec<(PathBuf, String)> {
     let mut problems: Vec<_> = Identity::problem(dir).into_iter().collect();
     let state = LocalState::new(dir, Arc::new(RealDisk));
-    for name in [&known_peers::PEERS, &scrub::SCRUB, &MOVING_IN] {
+    for name in [
+        &known_peers::PEERS,
+        &scrub::SCRUB,
+        &upkeep::REVOKED,
+        &MOVING_IN,
+    ] {
         if let Some(problem) = state.problem(name) {
             problems.push((state.path(name), problem.to_owned()));
         }

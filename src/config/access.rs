@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -10,7 +11,7 @@ use super::secret::Secret;
 use super::tokens::read_tokens;
 use super::wrong::WrongSetting;
 use crate::access::{Access, InvalidToken, NamedToken, Rights, Token};
-use crate::peer::membership::{self, Certificate};
+use crate::peer::membership::{self, Admin, Joined};
 use crate::{given_file, secret_file};
 
 /// The longest file of a token that is read, in bytes.
@@ -50,6 +51,11 @@ pub(super) struct AccessSettings {
     /// again on SIGHUP.
     #[arg(long, env = "LARDER_NETWORK", value_name = "FILE")]
     network: Option<PathBuf>,
+
+    /// File with the key of that network, as `larder network create` makes it: this node renews the
+    /// other members, and tells them who was revoked. One is enough.
+    #[arg(long, env = "LARDER_NETWORK_KEY", value_name = "FILE")]
+    network_key: Option<PathBuf>,
 
     /// Let everyone who reaches the node write and delete, where --listen is not for this
     /// machine alone.
@@ -99,10 +105,23 @@ impl AccessSettings {
     }
 
     /// What makes it one. Reads its file.
-    pub(super) fn membership(&self) -> Result<Option<Certificate>, WrongSetting> {
-        let read = self.network.as_deref().map(membership::file::read);
-        read.transpose()
-            .map_err(|it| WrongSetting::of("network", &it))
+    pub(super) fn membership(&self) -> Result<Option<Joined>, WrongSetting> {
+        let admin = self.network_key.as_deref().map(Admin::read);
+        let admin = admin.transpose();
+        let admin = admin.map_err(|it| WrongSetting::of("network-key", &it))?;
+        let Some(file) = &self.network else {
+            let told = "it needs --network: a node with the key of a network is a member of it";
+            return match admin {
+                Some(_) => Err(WrongSetting::new(&["network-key"], told.to_owned())),
+                None => Ok(None),
+            };
+        };
+        let certificate = membership::file::read(file);
+        Ok(Some(Joined {
+            certificate: certificate.map_err(|it| WrongSetting::of("network", &it))?,
+            file: Some(file.clone()),
+            admin: admin.map(Arc::new),
+        }))
     }
 
     /// Whether everyone who reaches the node may write because the operator said so.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::http;
-use crate::peer::membership::Certificate;
+use crate::peer::membership::Joined;
 use crate::peer::tls::Authorities;
 use crate::store::local;
 #[cfg(feature = "shared")]
@@ -17,7 +17,7 @@ pub struct Checked {
     /// Where it keeps its files.
     pub kept: Kept,
     /// What makes it a member of a network, if it is one.
-    pub membership: Option<Certificate>,
+    pub membership: Option<Joined>,
     /// Who vouches for peers that are reached over TLS.
     pub authorities: Authorities,
     /// What the node shows its clients, if it speaks TLS.

@@ -53,7 +53,7 @@ pub use gateways::GatewayArguments;
 pub use listen::Listen;
 pub use log::{Format, Log};
 pub use number::number;
-pub use period::{SECOND, period};
+pub use period::{SECOND, period, shown as shown_period};
 pub use secret::Secret;
 pub use source::{Source, Sources};
 pub use tokens::{TokensError, add_token};

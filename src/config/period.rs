@@ -64,8 +64,8 @@ fn unit_called(name: &str) -> Option<Duration> {
     })
 }
 
-/// So many seconds in the longest unit that has no remainder.
-fn shown(seconds: u64) -> String {
+/// So many seconds in the longest unit that has no remainder, as people read them.
+pub fn shown(seconds: u64) -> String {
     match seconds {
         0 => "0s".to_owned(),
         it if it % 3600 == 0 => format!("{}h", it / 3600),

@@ -11,6 +11,7 @@ mod files;
 mod gate;
 mod keep;
 mod listing;
+mod members;
 mod metrics;
 mod network;
 mod openapi;

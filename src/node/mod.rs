@@ -18,10 +18,11 @@ use crate::peer::discovery::{self, discover};
 use crate::peer::greeting::say_goodbye;
 use crate::peer::identity::Identity;
 use crate::peer::known_peers::{self, KnownPeers};
-use crate::peer::membership::{Certificate, Channel};
+use crate::peer::membership::{Channel, Joined};
 use crate::peer::network::Network;
 use crate::peer::reach::Reach;
 use crate::peer::tls::Authorities;
+use crate::peer::upkeep::Upkeep;
 use crate::peer::{directory, registry};
 use crate::peer_id::PeerId;
 use crate::resumable::Uploads;
@@ -55,7 +56,7 @@ pub struct Options {
     /// With whom it talks.
     pub reach: Reach,
     /// What makes it a member of a network, if it is one.
-    pub membership: Option<Certificate>,
+    pub membership: Option<Joined>,
     /// Who vouches for peers that are reached over TLS.
     pub authorities: Authorities,
     /// How it fetches what they hold.
@@ -86,23 +87,21 @@ impl Options {
     }
 }
 
-/// The same for a node that talks with members alone, where it is one: no server and nobody of
-/// the local network hears of it.
+/// The same for a node that talks with members alone, where it is one: no server hears of it.
 fn among_members(options: Options, identity: &Identity) -> Result<Options, ClientError> {
-    let Some(certificate) = options.membership.clone() else {
+    let Some(joined) = options.membership.clone() else {
         return Ok(options);
     };
     let mut options = options;
-    let network = certificate.network;
-    let channel = Channel::new(identity, certificate)?;
+    let network = joined.certificate.network;
+    let channel = Channel::new(identity, joined.certificate, joined.admin)?;
     tracing::info!(
         %network,
-        "a member of a network: talks with other members alone, those that --peer names and those \
-         whom they know, with no bootstrap server and not by multicast DNS"
+        "a member of a network: talks with other members alone, those that --peer names, those \
+         whom they know and those of the local network, and with no bootstrap server"
     );
     options.reach.members = Some(Arc::new(channel));
     options.discovery.bootstrap.clear();
-    options.discovery.mdns = None;
     Ok(options)
 }
 
@@ -119,6 +118,7 @@ const ARCHIVES: usize = 4;
 pub struct Node {
     store: Store,
     known_peers: KnownPeers,
+    upkeep: Option<Arc<Upkeep>>,
     peer_id: PeerId,
     network: Arc<Network>,
     fetcher: Arc<Fetcher>,
@@ -172,6 +172,10 @@ impl Node {
             Arc::clone(&connections),
             options.scrub.rate,
         );
+        let upkeep = options.reach.members.as_ref().map(|channel| {
+            let file = options.membership.as_ref().and_then(|it| it.file.clone());
+            Arc::new(Upkeep::new(Arc::clone(channel), file, Arc::clone(&state)))
+        });
         let known_peers = match store.peers() {
             Some(rows) => KnownPeers::Shared(rows),
             None => KnownPeers::Own(state),
@@ -179,6 +183,7 @@ impl Node {
         Ok(Self {
             store,
             known_peers,
+            upkeep,
             peer_id,
             network,
             fetcher,
@@ -210,6 +215,9 @@ impl Node {
             // listed, whoever needs it next looks again, and tells why.
             let _ = self.uploads.recall().await;
             let _ = self.keeper.recall().await;
+        }
+        if let Some(upkeep) = &self.upkeep {
+            upkeep.recall().await;
         }
         let recalling = known_peers::recall(&self.network, &self.known_peers);
         let has_recalled = timeout(RECALLING, recalling).await.is_ok();
@@ -254,6 +262,9 @@ impl Node {
         tasks.spawn(Arc::clone(&self.scrub).run());
         tasks.spawn(Arc::clone(&self.repair).run());
         let (network, known) = (Arc::clone(&self.network), self.known_peers.clone());
+        if let Some(upkeep) = self.upkeep.clone() {
+            tasks.spawn(upkeep.run(Arc::clone(&network), options.every));
+        }
         tasks.spawn(discover(network, options, known, has_recalled));
         tasks
     }

@@ -37,3 +37,4 @@ pub mod tls_failure;
 mod together;
 pub mod turns;
 pub mod unanswered;
+pub mod upkeep;

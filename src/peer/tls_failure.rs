@@ -65,6 +65,12 @@ fn told(error: &TlsError, flag: &str) -> String {
         TlsError::AlertReceived(AlertDescription::AccessDenied) => {
             "it is no member of this network"
         }
+        TlsError::AlertReceived(AlertDescription::CertificateRevoked) => {
+            "this node was revoked: the network has it be no member any more (revoked)"
+        }
+        TlsError::InvalidCertificate(C::Revoked) => {
+            "it was revoked: the network has it be no member any more (revoked)"
+        }
         TlsError::InvalidMessage(_) => {
             "it does not speak TLS; its address may begin with http:// rather than https://"
         }

@@ -127,7 +127,11 @@ pub(super) fn reason(address: &BaseUrl, own: &BaseUrl, error: &ClientError) -> S
 
 fn of_request(speaks_http: bool, error: &reqwest::Error) -> String {
     if let Some(none) = first::<NoMember>(error) {
-        return none.to_string();
+        // One who was revoked gets an alert where an answer would be.
+        return match none {
+            NoMember::Io(_) => tls_failure(error, CA_FLAG).unwrap_or_else(|| none.to_string()),
+            none => none.to_string(),
+        };
     }
     if speaks_http && let Some(TlsError::InvalidMessage(_)) = first(error) {
         // Members are asked over TLS wherever they are.

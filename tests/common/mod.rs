@@ -25,6 +25,7 @@ pub(crate) mod in_memory;
 pub(crate) mod index_promises;
 pub(crate) mod indexing;
 pub(crate) mod liar;
+pub(crate) mod member_network;
 pub(crate) mod metrics;
 pub(crate) mod npm;
 pub(crate) mod packs;

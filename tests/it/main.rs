@@ -112,6 +112,7 @@ mod repair_cuts;
 mod replaced_uploads;
 mod representations;
 mod restarted_node;
+mod revoked_members;
 mod scrub;
 mod searching;
 mod secrets;

@@ -4,71 +4,20 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::json;
-use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::common::content::content;
 use crate::common::forms::uploaded;
+use crate::common::member_network::{Network, dirs, member};
 use crate::common::peers::{held, peer_id, post, until_knows, until_sees};
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::get;
 use crate::common::recorder::Recorder;
 use crate::common::relay::Relay;
-
-/// A network, and who decides about its members.
-struct Network(TempDir);
-
-impl Network {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        printed(dir.path(), &["create", "key"]);
-        Self(dir)
-    }
-
-    /// Makes the node of a directory a member for so long.
-    fn join(&self, dir: &TempDir, length: &str) {
-        let key = printed(dir.path(), &["key"]);
-        let invitation = printed(self.0.path(), &["invite", "key", &key, "--for", length]);
-        printed(dir.path(), &["join", "member", &invitation]);
-    }
-
-    /// A node that is a member, and looks for the peers at these addresses.
-    fn member(&self, dir: &TempDir, peers: &[&str], more: &[&str]) -> Node {
-        self.join(dir, "1d");
-        member(dir, peers, more)
-    }
-}
-
-fn printed(dir: &Path, arguments: &[&str]) -> String {
-    let mut command = larder(dir);
-    let output = command.arg("network").args(arguments).output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// A node with the certificate in its directory.
-fn member(dir: &TempDir, peers: &[&str], more: &[&str]) -> Node {
-    let mut arguments = vec![
-        "--network",
-        "member",
-        "--discover-every",
-        "1",
-        "--log",
-        "debug",
-    ];
-    arguments.extend(peers.iter().flat_map(|it| ["--peer", it]));
-    arguments.extend(more);
-    Node::start(dir, &arguments)
-}
-
-fn dirs<const N: usize>() -> [TempDir; N] {
-    [(); N].map(|()| tempfile::tempdir().unwrap())
-}
 
 /// Whether some bytes hold a text.
 fn holds(bytes: &[u8], text: &str) -> bool {
@@ -208,9 +157,7 @@ fn an_expired_member_is_refused_by_others_and_asks_nothing_of_them() {
     uploaded(node.address, "secret", b"x");
     network.join(&dirs[1], "1s");
     until("it has expired", || {
-        printed(network.0.path(), &["members", "key"])
-            .contains("  expired")
-            .then_some(())
+        network.members().contains("  expired").then_some(())
     });
     let late = member(&dirs[1], &[&node.url("")], &[]);
     let told = until("it is refused", || {
@@ -233,8 +180,7 @@ fn a_certificate_is_renewed_while_the_node_runs_and_not_by_one_of_another_networ
     uploaded(node.address, "seen", b"x");
     network.join(&dirs[1], "1s");
     until("it has expired", || {
-        let members = printed(network.0.path(), &["members", "key"]);
-        members.contains("  expired").then_some(())
+        network.members().contains("  expired").then_some(())
     });
     let late = member(&dirs[1], &[&node.url("")], &[]);
     until("it is refused", || {

@@ -142,6 +142,12 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "short does not hold the certificate of a member",
     ),
     (
+        "network-key",
+        "LARDER_NETWORK_KEY",
+        "short",
+        "short is not the key of a network",
+    ),
+    (
         "upload-expiry",
         "LARDER_UPLOAD_EXPIRY",
         "0",

@@ -5,6 +5,7 @@ use super::operation::{Operation, get, post};
 use super::route::Route;
 use crate::http::access::READERS;
 use crate::http::announce::{self, Acknowledged};
+use crate::http::members::{self, RevocationsAnswer};
 use crate::http::network::{self, NetworkAnswer, NetworkQuery};
 use crate::http::peers::{self, IntroduceQuery, IntroducedAnswer, PeersAnswer};
 use crate::peer::announcement::Announcement;
@@ -16,7 +17,7 @@ const TAG: &str = "network";
 /// whoever may not read.
 const SIGNED: &str = "Whoever may read may tell: what a node with a key tells is signed.";
 
-pub(super) fn all() -> [Route; 3] {
+pub(super) fn all() -> [Route; 4] {
     let limited = |path| Route::at(path, TAG).limited();
     [
         limited("/api/peers")
@@ -25,6 +26,7 @@ pub(super) fn all() -> [Route; 3] {
             .on(introduce()),
         limited("/api/p2p/announce").on(announce()),
         limited("/api/p2p/network").compressed().on(list_files()),
+        limited("/api/p2p/revocations").on(list_revocations()),
     ]
 }
 
@@ -79,6 +81,16 @@ fn announce() -> Operation {
         Code::TooSlow,
         Code::BodyCut,
     ])
+}
+
+fn list_revocations() -> Operation {
+    get(
+        READERS,
+        "listRevocations",
+        "Lists who was revoked from the network that this node is a member of",
+        members::revocations,
+    )
+    .json::<RevocationsAnswer>(200, "Each signed by the network's key.")
 }
 
 fn list_files() -> Operation {

@@ -96,6 +96,9 @@ pub enum Refusal {
     /// It does not give the right to exchange anything.
     #[error("it does not give the right to exchange files")]
     Rights,
+    /// The network's key has said that its bearer is no member any more.
+    #[error("the network has revoked it")]
+    Revoked,
 }
 
 impl Refusal {
@@ -108,6 +111,7 @@ impl Refusal {
             Self::Expired => "expired",
             Self::Member => "other_member",
             Self::Rights => "no_right",
+            Self::Revoked => "revoked",
         }
     }
 }

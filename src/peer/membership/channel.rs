@@ -3,15 +3,18 @@
 //!
 //! Whoever connects names a tag of the network first, so that a node shows strangers nothing, not
 //! even its key: the handshake of one who does not know it ends with an alert. Behind the
-//! handshake the one who has connected shows its certificate, and then the other, each as its
-//! length (2 bytes, big-endian) and its text. A refusal is the word `refused` and a code.
+//! handshake the one who has connected shows its certificate, and then the other, each as the
+//! length (2 bytes, big-endian) of a text and the text: the certificate, a digest of the
+//! revocations that it knows, and of a node with the key of the network perhaps another certificate
+//! for who has connected, with a space between them. A refusal is the word `refused` and a code.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -20,12 +23,16 @@ use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig, client, server};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Notify;
 
 use super::raw_keys::{self, AnyKey};
-use super::{Certificate, MAX_BYTES, PublicKey, Refusal};
+use super::{Admin, Certificate, MAX_BYTES, MAX_REVOKED, PublicKey, Refusal, Revoked};
 use crate::peer::identity::Identity;
 use crate::peer::signature::to_hex;
+use crate::peer_id::PeerId;
 
+/// The longest text that one side shows: two certificates and a digest.
+pub(super) const MAX_SHOWN: usize = 2 * MAX_BYTES + 64;
 /// What a refusal begins with.
 const REFUSED: &str = "refused ";
 /// Before an ed25519 secret key, its form for TLS libraries (RFC 8410, section 7).
@@ -36,6 +43,13 @@ const PKCS8_HEAD: [u8; 16] = [
 /// What makes a node a member, and by which it knows others.
 pub struct Channel {
     certificate: RwLock<Arc<Certificate>>,
+    revoked: Arc<Revoked>,
+    /// The key of the network, where this node has it.
+    admin: Option<Arc<Admin>>,
+    /// Who knows of other revocations than this node.
+    differing: Mutex<BTreeSet<PeerId>>,
+    /// Wakes whoever is to ask them, or to write another certificate down.
+    news: Notify,
     /// Names the network to those who know its key, and nothing to others.
     tag: Vec<u8>,
     client: ClientConfig,
@@ -45,7 +59,31 @@ pub struct Channel {
 
 /// A member at the other end of a connection.
 #[derive(Debug, Clone)]
-pub struct Member(Arc<Certificate>);
+pub struct Member {
+    certificate: Arc<Certificate>,
+    revoked: Arc<Revoked>,
+}
+
+/// What one side of a connection shows.
+struct Shown<'a> {
+    certificate: &'a str,
+    /// Of the revocations that it knows.
+    digest: &'a str,
+    /// What the other side is a member by from now on.
+    later: Option<&'a str>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(text: &'a str) -> Self {
+        let mut parts = text.split(' ');
+        let mut next = || parts.next();
+        Self {
+            certificate: next().unwrap_or(""),
+            digest: next().unwrap_or(""),
+            later: next(),
+        }
+    }
+}
 
 /// Why no member is at the other end.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +105,9 @@ pub enum ChannelError {
     /// What it has does not make it one, however late it is.
     #[error("the certificate is of no use to this node: {0} ({code})", code = .0.code())]
     Refused(Refusal),
+    /// It has the key of a network, and is a member of another one.
+    #[error("--network-key has the key of another network than --network")]
+    OtherKey,
     /// TLS cannot be set up.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
@@ -81,15 +122,24 @@ impl fmt::Debug for Channel {
 impl Member {
     /// Whether it is one at this moment: a connection may last longer than a certificate.
     pub fn is_valid_now(&self) -> bool {
-        self.0.is_valid_at(SystemTime::now())
+        let member = self.certificate.member;
+        self.certificate.is_valid_at(SystemTime::now()) && !self.revoked.has(member)
     }
 }
 
 impl Channel {
     /// What makes the node with this identity a member. An expired certificate is taken, and told:
     /// others refuse it.
-    pub fn new(identity: &Identity, certificate: Certificate) -> Result<Self, ChannelError> {
+    pub fn new(
+        identity: &Identity,
+        certificate: Certificate,
+        admin: Option<Arc<Admin>>,
+    ) -> Result<Self, ChannelError> {
         let own = PublicKey(identity.public());
+        let is_other = |it: &Arc<Admin>| it.network() != certificate.network;
+        if admin.as_ref().is_some_and(is_other) {
+            return Err(ChannelError::OtherKey);
+        }
         match certificate.check(certificate.network, own, SystemTime::now()) {
             Err(Refusal::Expired) => tracing::warn!(
                 expired = %certificate.expires_at(),
@@ -102,7 +152,11 @@ impl Channel {
         let key = certified(identity)?;
         let tag = tag(certificate.network);
         let algorithms = provider.signature_verification_algorithms;
-        let any = Arc::new(AnyKey { algorithms });
+        let revoked = Arc::new(Revoked::new(certificate.network));
+        let any = Arc::new(AnyKey {
+            algorithms,
+            revoked: Arc::clone(&revoked),
+        });
         let mut client = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
@@ -123,6 +177,10 @@ impl Channel {
         server.session_storage = Arc::new(server::NoServerSessionStorage {});
         Ok(Self {
             certificate: RwLock::new(Arc::new(certificate)),
+            revoked,
+            admin,
+            differing: Mutex::default(),
+            news: Notify::new(),
             tag,
             client,
             server: Arc::new(server),
@@ -142,6 +200,16 @@ impl Channel {
         Arc::clone(&self.certificate.read())
     }
 
+    /// Whom the network has revoked.
+    pub fn revoked(&self) -> &Arc<Revoked> {
+        &self.revoked
+    }
+
+    /// The key of the network, where this node has it.
+    pub fn admin(&self) -> Option<&Arc<Admin>> {
+        self.admin.as_ref()
+    }
+
     /// Takes another certificate of this node in the same network, for connections that are made
     /// from now on.
     pub fn renew(&self, certificate: Certificate) -> Result<(), ChannelError> {
@@ -151,6 +219,42 @@ impl Channel {
             .map_err(ChannelError::Refused)?;
         *self.certificate.write() = Arc::new(certificate);
         Ok(())
+    }
+
+    /// Takes one that a node with the key of the network has made, if it lasts longer.
+    pub(in crate::peer) fn take_later(&self, certificate: Certificate) {
+        let expires = certificate.expires_at();
+        if certificate.expires <= self.certificate().expires {
+            return;
+        }
+        match self.renew(certificate) {
+            Ok(()) => {
+                tracing::info!(%expires, "the certificate of this member was renewed");
+                self.news.notify_one();
+            }
+            Err(error) => tracing::warn!(%error, "what was to renew this member is not taken"),
+        }
+    }
+
+    /// Has a node with the key of the network renew itself.
+    pub(in crate::peer) async fn renew_own(&self) {
+        if let Some(admin) = &self.admin
+            && !self.revoked.has(self.certificate().member)
+            && let Some(later) = admin.later(&self.certificate(), true).await
+        {
+            self.take_later(later);
+        }
+    }
+
+    /// Waits until somebody knows of other revocations than this node, or its certificate is
+    /// another one.
+    pub(in crate::peer) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// Those who knew of other revocations when they were met, each once.
+    pub(in crate::peer) fn take_differing(&self) -> BTreeSet<PeerId> {
+        std::mem::take(&mut self.differing.lock())
     }
 
     /// How a member connects to others.
@@ -183,9 +287,12 @@ impl Channel {
         shown: Option<&[u8]>,
     ) -> Result<Member, NoMember> {
         let told = read(stream).await?;
-        match self.member(&told, shown) {
-            Ok(member) => {
-                write(stream, &self.certificate().to_string()).await?;
+        let told = Shown::of(&told);
+        match self.receive_member(&told, shown).await {
+            Ok((member, later)) => {
+                self.note(&member, told.digest);
+                let later = later.map_or(String::new(), |it| format!(" {it}"));
+                write(stream, &format!("{}{later}", self.shown())).await?;
                 Ok(member)
             }
             Err(refusal) => {
@@ -196,26 +303,81 @@ impl Channel {
         }
     }
 
+    /// Who has connected, and the certificate that it has to have from now on, if that is another.
+    async fn receive_member(
+        &self,
+        told: &Shown<'_>,
+        shown: Option<&[u8]>,
+    ) -> Result<(Member, Option<Certificate>), Refusal> {
+        let key = shown.and_then(raw_keys::key_of).ok_or(Refusal::Member)?;
+        let certificate: Certificate = told.certificate.parse()?;
+        let checked = self.check(&certificate, key);
+        if !matches!(checked, Ok(()) | Err(Refusal::Expired)) {
+            checked?;
+        }
+        let later = match &self.admin {
+            Some(admin) => admin.later(&certificate, false).await,
+            None => None,
+        };
+        let counts = later.clone().unwrap_or(certificate);
+        self.check(&counts, key)?;
+        Ok((self.member_by(counts), later))
+    }
+
     /// The same of a connection that this node has made.
     pub(in crate::peer) async fn greet(
         &self,
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         shown: Option<&[u8]>,
     ) -> Result<Member, NoMember> {
-        write(stream, &self.certificate().to_string()).await?;
+        write(stream, &self.shown()).await?;
         let told = read(stream).await?;
-        match told.strip_prefix(REFUSED) {
-            Some(code) if is_code(code) => Err(NoMember::Own(code.to_owned())),
-            _ => self.member(&told, shown).map_err(NoMember::Other),
+        if let Some(code) = told.strip_prefix(REFUSED).filter(|it| is_code(it)) {
+            return Err(NoMember::Own(code.to_owned()));
         }
+        let told = Shown::of(&told);
+        let key = shown.and_then(raw_keys::key_of);
+        let key = key.ok_or(NoMember::Other(Refusal::Member))?;
+        let certificate = told.certificate.parse().map_err(NoMember::Other)?;
+        self.check(&certificate, key).map_err(NoMember::Other)?;
+        let member = self.member_by(certificate);
+        self.note(&member, told.digest);
+        if let Some(later) = told.later {
+            self.take_later(later.parse().map_err(NoMember::Other)?);
+        }
+        Ok(member)
     }
 
-    /// Whom a certificate makes a member that has `shown` its key.
-    fn member(&self, told: &str, shown: Option<&[u8]>) -> Result<Member, Refusal> {
-        let key = shown.and_then(raw_keys::key_of).ok_or(Refusal::Member)?;
-        let certificate: Certificate = told.parse()?;
-        certificate.check(self.certificate().network, key, SystemTime::now())?;
-        Ok(Member(Arc::new(certificate)))
+    /// What this node shows of itself.
+    fn shown(&self) -> String {
+        format!("{} {}", self.certificate(), self.revoked.digest())
+    }
+
+    /// Notes whether a member knows of other revocations than this node.
+    fn note(&self, member: &Member, digest: &str) {
+        if digest == self.revoked.digest() {
+            return;
+        }
+        let mut differing = self.differing.lock();
+        if differing.len() < MAX_REVOKED {
+            differing.insert(member.certificate.member.peer_id());
+        }
+        self.news.notify_one();
+    }
+
+    /// Whether a certificate makes whoever has proven to have a key a member now.
+    pub fn check(&self, certificate: &Certificate, key: PublicKey) -> Result<(), Refusal> {
+        if self.revoked.has(key) {
+            return Err(Refusal::Revoked);
+        }
+        certificate.check(self.certificate().network, key, SystemTime::now())
+    }
+
+    fn member_by(&self, certificate: Certificate) -> Member {
+        Member {
+            certificate: Arc::new(certificate),
+            revoked: Arc::clone(&self.revoked),
+        }
     }
 }
 
@@ -270,7 +432,7 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> io::Result
 async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
     let invalid = |told| io::Error::new(io::ErrorKind::InvalidData, told);
     let length = usize::from(stream.read_u16().await?);
-    if length > MAX_BYTES {
+    if length > MAX_SHOWN {
         return Err(invalid("what is shown is too long for a certificate"));
     }
     let mut bytes = vec![0; length];

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Certificate, Refusal, roll};
+use super::{Certificate, Refusal, written};
 use crate::{given_file, secret_file};
 
 /// The longest file that is read, in bytes.
@@ -54,7 +54,7 @@ pub fn write(path: &Path, certificate: &Certificate) -> Result<(), FileError> {
         Err(FileError::Unreadable(_, error)) if error.kind() == io::ErrorKind::NotFound => {}
         known => drop(known?),
     }
-    roll::replace(path, format!("{ABOUT}{certificate}\n").as_bytes())
+    written::replace(path, format!("{ABOUT}{certificate}\n").as_bytes())
         .map_err(|error| FileError::Unwritable(path.to_owned(), error))
 }
 

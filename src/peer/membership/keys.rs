@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::{SECRET_KEY_LENGTH, Signer, SigningKey};
 
+use super::Revocation;
 use super::certificate::{Certificate, PublicKey, are_rights};
 use crate::peer::signature::{from_hex, to_hex};
 use crate::{given_file, secret_file};
@@ -115,6 +116,18 @@ impl NetworkKey {
         let signature = self.0.sign(certificate.signable().as_bytes());
         certificate.signature = signature.to_bytes();
         Ok(certificate)
+    }
+
+    /// Has whoever has the key `member` be no member any more, for ever.
+    pub fn revoke(&self, member: PublicKey) -> Revocation {
+        let mut revocation = Revocation {
+            network: self.public(),
+            member,
+            signature: [0; 64],
+        };
+        let signature = self.0.sign(revocation.signable().as_bytes());
+        revocation.signature = signature.to_bytes();
+        revocation
     }
 }
 

@@ -4,20 +4,41 @@
 //! A network is its ed25519 key. A certificate is one line of text, so that it can be sent in a
 //! mail, and goes as it is from node to node: a version, the network's key, the member's, what the
 //! member may do, until when, and the signature. Nobody keeps a list of members that has to be
-//! asked: whoever is shown a certificate checks it.
+//! asked: whoever is shown a certificate checks it. Of those who are members no longer before their
+//! certificates end, members tell each other: a revocation is signed, too, and for ever.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+mod admin;
 mod certificate;
 mod channel;
 mod connecting;
 pub mod file;
 mod keys;
 mod raw_keys;
+mod revocation;
 mod roll;
 #[cfg(test)]
 mod tests;
+mod written;
 
+pub use admin::Admin;
 pub use certificate::{Certificate, EXCHANGE, InvalidKey, MAX_BYTES, PublicKey, Refusal};
 pub use channel::{Channel, ChannelError, Member, NoMember};
 pub(super) use connecting::ToMembers;
 pub use keys::{NetworkKey, NetworkKeyError};
-pub use roll::{Roll, RollError};
+pub use revocation::{MAX_REVOKED, Revocation, Revoked};
+pub use roll::{Entry, Roll};
+pub use written::{RollError, add_revocation, revocations};
+
+/// What a node is a member of a network by.
+#[derive(Debug, Clone)]
+pub struct Joined {
+    /// What the network's key says of it.
+    pub certificate: Certificate,
+    /// The file that holds it, if there is one.
+    pub file: Option<PathBuf>,
+    /// The key of the network, where this node has it.
+    pub admin: Option<Arc<Admin>>,
+}

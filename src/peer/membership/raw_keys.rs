@@ -1,6 +1,8 @@
 //! Raw public keys in place of certificates (RFC 7250): a handshake proves that the other side has
 //! a key, whichever it is.
 
+use std::sync::Arc;
+
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
@@ -10,7 +12,7 @@ use rustls::{
     SignatureScheme,
 };
 
-use super::PublicKey;
+use super::{PublicKey, Revoked};
 
 /// What stands before an ed25519 public key in its form for TLS (RFC 8410, section 4).
 const HEAD: [u8; 12] = [
@@ -28,18 +30,21 @@ pub(super) fn key_of(info: &[u8]) -> Option<PublicKey> {
     Some(PublicKey(key.try_into().ok()?))
 }
 
-/// Takes any ed25519 key that the other side proves to have: whose it is, is looked at behind the
-/// handshake.
+/// Takes any ed25519 key that the other side proves to have, unless it was revoked: whose it is, is
+/// looked at behind the handshake.
 #[derive(Debug)]
 pub(super) struct AnyKey {
     pub(super) algorithms: WebPkiSupportedAlgorithms,
+    pub(super) revoked: Arc<Revoked>,
 }
 
 impl AnyKey {
-    fn check(shown: &CertificateDer<'_>) -> Result<(), Error> {
-        key_of(shown)
-            .map(drop)
-            .ok_or(CertificateError::BadEncoding.into())
+    fn check(&self, shown: &CertificateDer<'_>) -> Result<(), Error> {
+        let key = key_of(shown).ok_or(CertificateError::BadEncoding)?;
+        if self.revoked.has(key) {
+            return Err(CertificateError::Revoked.into());
+        }
+        Ok(())
     }
 
     fn verify(
@@ -62,7 +67,7 @@ impl ServerCertVerifier for AnyKey {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        Self::check(shown).map(|()| ServerCertVerified::assertion())
+        self.check(shown).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -103,7 +108,7 @@ impl ClientCertVerifier for AnyKey {
         _: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        Self::check(shown).map(|()| ClientCertVerified::assertion())
+        self.check(shown).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

@@ -1,141 +1,199 @@
 //! The roll of a network: the certificates that its key has made, the last one of each member,
 //! beside the key.
 
-use std::fs;
-use std::io::{self, Write};
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
-use super::{Certificate, MAX_BYTES};
-use crate::{given_file, secret_file};
+use super::written::{RollError, beside, lines, lock, write_lines};
+use super::{Certificate, MAX_BYTES, NetworkKey, PublicKey, Refusal};
 
 /// The most members of one network that are written down.
 const MAX_MEMBERS: usize = 4096;
-/// The longest roll that is read, in bytes.
-const MAX_FILE_BYTES: u64 = (MAX_MEMBERS * (MAX_BYTES + 1)) as u64;
+/// The most digits of the time for which a member is renewed.
+const MAX_DIGITS: usize = 10;
+/// What the name of the roll ends with.
+const MEMBERS: &str = ".members";
 
 /// A roll, and where it is written.
 #[derive(Debug)]
 pub struct Roll {
     path: PathBuf,
-    members: Vec<Certificate>,
+    members: Vec<Entry>,
 }
 
-/// Why a roll cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RollError {
-    /// It cannot be read.
-    #[error("{0} cannot be read")]
-    Unreadable(PathBuf, #[source] io::Error),
-    /// It cannot be written.
-    #[error("{0} cannot be written")]
-    Unwritable(PathBuf, #[source] io::Error),
-    /// A line of it is no certificate.
-    #[error("{0}, line {1}: it is no certificate of a member")]
-    Line(PathBuf, usize),
-    /// It is full.
-    #[error("{0} has {MAX_MEMBERS} members, which is the most")]
-    Full(PathBuf),
+/// A member, as the roll has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The last one that was made for it.
+    pub certificate: Certificate,
+    /// For how long it becomes another one before that ends; None where it does not.
+    pub renewed_for: Option<Duration>,
+}
+
+impl FromStr for Entry {
+    type Err = Refusal;
+
+    fn from_str(line: &str) -> Result<Self, Refusal> {
+        let Some((certificate, seconds)) = line.split_once(' ') else {
+            return Ok(Self {
+                certificate: line.parse()?,
+                renewed_for: None,
+            });
+        };
+        let seconds: u32 = seconds.parse().map_err(|_| Refusal::Form)?;
+        Ok(Self {
+            certificate: certificate.parse()?,
+            renewed_for: Some(Duration::from_secs(seconds.into())),
+        })
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.certificate, f)?;
+        match self.renewed_for {
+            Some(length) => write!(f, " {}", length.as_secs()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Entry {
+    /// The certificate that the bearer of `shown` should have now, as far as there is one.
+    pub(super) fn later_than(&self, shown: &Certificate, now: SystemTime) -> Option<Certificate> {
+        let later = self.certificate.expires > shown.expires && self.certificate.is_valid_at(now);
+        later.then(|| self.certificate.clone())
+    }
+
+    /// Whether it is time for another one at `now`: half of its time is over.
+    pub(super) fn is_due(&self, now: SystemTime) -> bool {
+        self.renewed_for
+            .is_some_and(|length| !self.certificate.is_valid_at(now + length / 2))
+    }
 }
 
 impl Roll {
     /// The roll beside the key at `path`; empty where there is none yet. Blocks.
     pub fn beside(key: &Path) -> Result<Self, RollError> {
-        let mut path = key.as_os_str().to_owned();
-        path.push(".members");
-        let path = PathBuf::from(path);
-        let text = given_file::read(&path, MAX_FILE_BYTES).and_then(|given| {
-            secret_file::check(&given.file)?;
-            given.text()
-        });
-        let text = match text {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(RollError::Unreadable(path, error)),
-            Ok(text) => text,
-        };
-        let mut members = Vec::new();
-        for (number, line) in text.lines().enumerate() {
-            let certificate = line.parse();
-            members.push(certificate.map_err(|_| RollError::Line(path.clone(), number + 1))?);
-        }
+        let path = beside(key, MEMBERS);
+        let members = lines(&path, MAX_MEMBERS, MAX_BYTES + 1 + MAX_DIGITS)?;
         Ok(Self { path, members })
     }
 
-    /// The last certificate of each member, in the order in which they became members.
-    pub fn members(&self) -> &[Certificate] {
+    /// The members, in the order in which they became that.
+    pub fn members(&self) -> &[Entry] {
         &self.members
     }
 
-    /// Writes a certificate down beside the key at `path`, in place of an earlier one of the same
-    /// member. A crash leaves the roll as it was or as it is then. Blocks, also while another
-    /// writes one down.
-    pub fn enter(path: &Path, certificate: Certificate) -> Result<(), RollError> {
-        let key = fs::File::open(path);
-        let key = key.map_err(|error| RollError::Unreadable(path.to_owned(), error))?;
-        // Where a file system has no locks, nothing is lost but this.
-        let _ = key.lock();
-        Self::beside(path)?.add(certificate)
+    /// Writes a member down beside the key at `path`, in place of an earlier certificate of it. A
+    /// crash leaves the roll as it was or as it is then. Blocks, also while another writes one
+    /// down.
+    pub fn enter(path: &Path, entry: Entry) -> Result<(), RollError> {
+        let _lock = lock(path)?;
+        Self::beside(path)?.add(entry)
     }
 
-    fn add(&mut self, certificate: Certificate) -> Result<(), RollError> {
+    /// What a member is that by from now on, if it is time for another certificate; None where it
+    /// is not renewed. The key is that at `path`. Blocks.
+    pub(super) fn renew(
+        path: &Path,
+        key: &NetworkKey,
+        member: PublicKey,
+    ) -> Result<Option<Entry>, RollError> {
+        let _lock = lock(path)?;
+        let mut roll = Self::beside(path)?;
+        let mut members = roll.members.iter();
+        let known = members.find(|it| it.certificate.member == member).cloned();
+        let now = SystemTime::now();
+        // Another node with this key may have done it, or its member was invited anew.
+        let Some(mut entry) = known.filter(|it| it.is_due(now)) else {
+            return Ok(None);
+        };
+        let length = entry.renewed_for.unwrap_or_default();
+        let made = key.invite(member, &entry.certificate.rights, now + length);
+        entry.certificate = made.map_err(|_| RollError::Line(roll.path.clone(), 0))?;
+        roll.add(entry.clone())?;
+        Ok(Some(entry))
+    }
+
+    fn add(&mut self, entry: Entry) -> Result<(), RollError> {
         let is_full = self.members.len() >= MAX_MEMBERS;
+        let member = entry.certificate.member;
         let mut members = self.members.iter_mut();
-        match members.find(|it| it.member == certificate.member) {
-            Some(known) => *known = certificate,
-            None if is_full => return Err(RollError::Full(self.path.clone())),
-            None => self.members.push(certificate),
+        match members.find(|it| it.certificate.member == member) {
+            Some(known) => *known = entry,
+            None if is_full => return Err(RollError::Full(self.path.clone(), MAX_MEMBERS)),
+            None => self.members.push(entry),
         }
-        let mut text = String::new();
-        for member in &self.members {
-            text.push_str(&member.to_string());
-            text.push('\n');
-        }
-        replace(&self.path, text.as_bytes())
-            .map_err(|error| RollError::Unwritable(self.path.clone(), error))
+        write_lines(&self.path, &self.members)
     }
-}
-
-/// Puts a file of the owner's alone in the place of what is there, at once and so that it lasts.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    // Which makes it for its owner alone.
-    let mut file = tempfile::NamedTempFile::new_in(parent)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|it| it.error)?;
-    fs::File::open(parent)?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
-    use std::time::{Duration, SystemTime};
 
-    use super::super::{EXCHANGE, NetworkKey};
+    use super::super::EXCHANGE;
     use super::*;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn entry(seed: u8, length: Duration, renewed_for: Option<Duration>) -> Entry {
+        let member = NetworkKey::of(&[seed; 32]).public();
+        let network = NetworkKey::of(&[1; 32]);
+        let certificate = network.invite(member, EXCHANGE, SystemTime::now() + length);
+        Entry {
+            certificate: certificate.unwrap(),
+            renewed_for,
+        }
+    }
 
     #[test]
     fn a_roll_has_the_last_certificate_of_each_member_and_is_its_owners_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
-        let network = NetworkKey::of(&[1; 32]);
-        let now = SystemTime::now();
-        let invite = |seed: u8, days: u64| {
-            let member = NetworkKey::of(&[seed; 32]).public();
-            let expires = now + Duration::from_hours(24 * days);
-            network.invite(member, EXCHANGE, expires).unwrap()
-        };
         fs::write(&path, "").unwrap();
-        for (seed, days) in [(2, 1), (3, 1), (2, 9)] {
-            Roll::enter(&path, invite(seed, days)).unwrap();
+        let last = entry(2, DAY * 9, Some(DAY * 9));
+        for entry in [entry(2, DAY, None), entry(3, DAY, None), last.clone()] {
+            Roll::enter(&path, entry).unwrap();
         }
         let read = Roll::beside(&path).unwrap();
         assert_eq!(read.members().len(), 2);
-        assert_eq!(read.members()[0].expires, invite(2, 9).expires);
+        assert_eq!(read.members()[0], last);
         let mode = read.path.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        fs::write(&read.path, "nonsense\n").unwrap();
-        let told = Roll::beside(&path).unwrap_err();
-        assert!(matches!(told, RollError::Line(_, 1)), "{told}");
+        for nonsense in ["nonsense", &format!("{last} "), &format!("{last}0x")] {
+            fs::write(&read.path, format!("{last}\n{nonsense}\n")).unwrap();
+            let told = Roll::beside(&path).unwrap_err();
+            assert!(matches!(told, RollError::Line(_, 2)), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_member_is_renewed_once_half_of_its_time_is_over_and_only_if_it_is_to_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        fs::write(&path, "").unwrap();
+        let network = NetworkKey::of(&[1; 32]);
+        for (length, renewed_for, is_renewed) in [
+            (DAY, Some(DAY), false),
+            (DAY, Some(DAY * 3), true),
+            (DAY, None, false),
+        ] {
+            let known = entry(2, length, renewed_for);
+            Roll::enter(&path, known.clone()).unwrap();
+            let made = Roll::renew(&path, &network, known.certificate.member).unwrap();
+            assert_eq!(made.is_some(), is_renewed, "{renewed_for:?}");
+            if let Some(made) = made {
+                let read = Roll::beside(&path).unwrap();
+                assert_eq!(read.members(), std::slice::from_ref(&made));
+                let (now, shown) = (SystemTime::now(), &known.certificate);
+                assert_eq!(made.later_than(shown, now), Some(made.certificate.clone()));
+                assert_eq!(made.later_than(&made.certificate, now), None);
+            }
+        }
     }
 }

@@ -10,9 +10,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::certificate::MAX_RIGHTS;
+use super::channel::MAX_SHOWN;
 use super::{
     Certificate, Channel, ChannelError, EXCHANGE, MAX_BYTES, Member, NetworkKey, NoMember,
-    PublicKey, Refusal,
+    PublicKey, Refusal, Revocation, Revoked, revocation,
 };
 use crate::peer::identity::Identity;
 
@@ -124,7 +125,7 @@ fn of_network(network: u8, member: PublicKey) -> Certificate {
 /// A member of network 1.
 fn member() -> Channel {
     let (identity, own) = node();
-    Channel::new(&identity, of_network(1, own)).unwrap()
+    Channel::new(&identity, of_network(1, own), None).unwrap()
 }
 
 /// Connects to whoever is there.
@@ -206,8 +207,8 @@ async fn an_impostor_that_takes_everybody_is_no_member_whatever_it_says() {
             "{told}: {heard}"
         );
     }
-    // Nor is anything longer than a certificate waited for.
-    let heard = hear(&"x".repeat(MAX_BYTES + 1)).await;
+    // Nor is anything longer than two certificates waited for.
+    let heard = hear(&"x".repeat(MAX_SHOWN + 1)).await;
     assert!(matches!(heard, NoMember::Io(_)), "{heard}");
     let heard = hear("refused expired").await;
     assert!(
@@ -219,7 +220,7 @@ async fn an_impostor_that_takes_everybody_is_no_member_whatever_it_says() {
 #[tokio::test]
 async fn who_has_not_the_tag_of_a_network_gets_an_alert_before_any_key() {
     let (identity, own) = node();
-    let elsewhere = Channel::new(&identity, of_network(2, own)).unwrap();
+    let elsewhere = Channel::new(&identity, of_network(2, own), None).unwrap();
     for [one, other] in [
         meet(&elsewhere, &member()).await,
         meet(&member(), &elsewhere).await,
@@ -233,9 +234,58 @@ async fn who_has_not_the_tag_of_a_network_gets_an_alert_before_any_key() {
 #[test]
 fn a_node_is_no_member_by_the_certificate_of_another() {
     let ((identity, _), (_, other)) = (node(), node());
-    let refused = Channel::new(&identity, of_network(1, other)).unwrap_err();
+    let refused = Channel::new(&identity, of_network(1, other), None).unwrap_err();
     assert!(
         matches!(refused, ChannelError::Refused(Refusal::Member)),
         "{refused}"
     );
+}
+
+#[test]
+fn every_part_of_a_revocation_is_signed_and_no_other_text_is_one() {
+    let text = key(1).revoke(key(2).public()).to_string();
+    assert!(text.len() <= revocation::MAX_BYTES);
+    let other = key(3).revoke(key(4).public()).to_string();
+    let network = key(1).public();
+    let read: Revocation = text.parse().unwrap();
+    assert_eq!(read.check(network), Ok(()));
+    assert_eq!(read.check(key(3).public()), Err(Refusal::Network));
+    let (parts, others): (Vec<_>, Vec<_>) = (text.split('.').collect(), other.split('.').collect());
+    for part in 1..parts.len() {
+        let mut mixed = parts.clone();
+        mixed[part] = others[part];
+        let mixed: Revocation = mixed.join(".").parse().unwrap();
+        assert_eq!(
+            mixed.check(mixed.network),
+            Err(Refusal::Signature),
+            "{part}"
+        );
+    }
+    for wrong in [
+        String::new(),
+        format!("{text} "),
+        format!("{text}.more"),
+        text.to_uppercase(),
+    ] {
+        assert_eq!(wrong.parse::<Revocation>(), Err(Refusal::Form), "{wrong}");
+    }
+}
+
+#[test]
+fn a_set_only_grows_by_what_its_network_has_signed_and_has_one_digest_in_any_order() {
+    let revoked = [2, 3].map(|it| key(1).revoke(key(it).public()));
+    let [one, other, empty] = [(); 3].map(|()| Revoked::new(key(1).public()));
+    one.add(revoked.clone());
+    other.add([revoked[1].clone()]);
+    assert_ne!(one.digest(), other.digest());
+    other.add([revoked[0].clone()]);
+    assert_eq!(one.digest(), other.digest());
+    one.add([]);
+    one.add([revoked[0].clone(), key(9).revoke(key(4).public())]);
+    assert!(one.has(key(2).public()) && one.has(key(3).public()));
+    assert!(!one.has(key(4).public()));
+    let mut forged = revoked[0].clone();
+    forged.member = key(5).public();
+    empty.add([forged]);
+    assert!(empty.is_empty());
 }

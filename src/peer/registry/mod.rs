@@ -291,6 +291,11 @@ impl Registry {
         }
     }
 
+    /// Forgets a peer, whoever it is.
+    pub fn forget(&self, id: PeerId) {
+        self.peers.lock().remove(&id);
+    }
+
     /// At most `limit` of the peers to be shown, in the order of their ids, from the first behind
     /// `after`: all but those whose address is a name that was not looked at yet, and may lead
     /// where no peer is.
