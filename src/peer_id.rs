@@ -30,6 +30,11 @@ impl PeerId {
         Self(Uuid::new_v8(first))
     }
 
+    /// One that belongs to nobody, and of which nobody can tell that.
+    pub fn random() -> Self {
+        Self(Uuid::new_v8(*Uuid::new_v4().as_bytes()))
+    }
+
     /// Whether the id is of the kind that belongs to a key, so that only what the key
     /// signed may speak for it. Older peers choose ids of other kinds.
     pub fn belongs_to_a_key(&self) -> bool {

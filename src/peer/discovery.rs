@@ -24,6 +24,7 @@ use super::turns::{Claim, in_turn};
 use super::unanswered::{self, Named};
 use crate::base_url::BaseUrl;
 use crate::open_files;
+use crate::peer_id::PeerId;
 
 /// The longest pause after failures, in periods.
 const MAX_PAUSE: u32 = 8;
@@ -198,7 +199,12 @@ async fn look_whether_reached(network: Arc<Network>, every: Duration) {
 
 /// Introduces this node to those that multicast DNS finds and it does not know, for ever.
 async fn ask_neighbours(network: Arc<Network>, options: mdns::Options, every: Duration) {
-    let mdns = match Mdns::start(network.peer_id(), options) {
+    // Strangers hear it, too, who shall not know a member again.
+    let id = match network.client.reach().members {
+        Some(_) => PeerId::random(),
+        None => network.peer_id(),
+    };
+    let mdns = match Mdns::start(id, options) {
         Ok(mdns) => mdns,
         Err(error) => {
             tracing::warn!(%error, "nodes of the same network are not found (multicast DNS)");

@@ -42,12 +42,12 @@ pub(super) async fn begin(
         return Ok(Spoken::Tls(Box::new(stream), None));
     };
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    if !channel.is_named_by(&start.client_hello()) {
+    let Some(config) = channel.server(&start.client_hello()) else {
         let config = tls.map_or_else(|| channel.strangers(), Tls::config);
         let stream = start.into_stream(config).await?;
         return Ok(Spoken::Tls(Box::new(stream), None));
-    }
-    let mut stream = start.into_stream(channel.server()).await?;
+    };
+    let mut stream = start.into_stream(config).await?;
     let shown = stream.get_ref().1.peer_certificates();
     let shown = shown.and_then(|it| Some(it.first()?.to_vec()));
     let member = channel.receive(&mut stream, shown.as_deref()).await;

@@ -7,13 +7,17 @@ use tempfile::TempDir;
 use super::process::{Node, larder};
 
 /// A network, and who decides about its members.
-pub(crate) struct Network(pub(crate) TempDir);
+pub(crate) struct Network {
+    dir: TempDir,
+    /// By what it is known: its public key.
+    pub(crate) id: String,
+}
 
 impl Network {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        printed(dir.path(), &["create", "key"]);
-        Self(dir)
+        let id = printed(dir.path(), &["create", "key"]);
+        Self { dir, id }
     }
 
     /// Makes the node of a directory a member for so long.
@@ -25,7 +29,7 @@ impl Network {
     pub(crate) fn join_by(&self, dir: &TempDir, arguments: &[&str]) {
         let key = printed(dir.path(), &["key"]);
         let invitation = [&["invite", "key", &key], arguments].concat();
-        let invitation = printed(self.0.path(), &invitation);
+        let invitation = printed(self.dir.path(), &invitation);
         printed(dir.path(), &["join", "member", &invitation]);
     }
 
@@ -37,18 +41,18 @@ impl Network {
 
     /// The file with its key.
     pub(crate) fn key(&self) -> String {
-        self.0.path().join("key").to_str().unwrap().to_owned()
+        self.dir.path().join("key").to_str().unwrap().to_owned()
     }
 
     /// Has the node of a directory be a member no longer; what that prints.
     pub(crate) fn revoke(&self, dir: &TempDir) -> String {
         let key = printed(dir.path(), &["key"]);
-        printed(self.0.path(), &["revoke", "key", &key])
+        printed(self.dir.path(), &["revoke", "key", &key])
     }
 
     /// Who is a member, as the one sees it who decides.
     pub(crate) fn members(&self) -> String {
-        printed(self.0.path(), &["members", "key"])
+        printed(self.dir.path(), &["members", "key"])
     }
 }
 

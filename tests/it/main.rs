@@ -64,6 +64,7 @@ mod lying_node;
 mod lying_peer;
 mod meanings;
 mod member_nodes;
+mod member_strangers;
 mod members;
 mod metrics;
 mod mixed_network;

@@ -118,7 +118,7 @@ fn a_revocation_is_not_undone_by_who_knows_nothing_of_it_and_by_no_later_invitat
     // Nor is the key invited again by mistake.
     fs::write(format!("{key}.revoked"), text).unwrap();
     let own = printed(dirs[2].path(), &["key"]);
-    let mut command = larder(network.0.path());
+    let mut command = larder(Path::new(&key).parent().unwrap());
     let output = command.args(["network", "invite", "key", &own]).output();
     let output = output.unwrap();
     let told = String::from_utf8(output.stderr).unwrap();

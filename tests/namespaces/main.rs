@@ -13,6 +13,7 @@ mod debian;
 mod lan;
 mod lookups;
 mod lossy_switch;
+mod members;
 mod neighbours;
 mod open_files;
 mod packages;

@@ -1,8 +1,10 @@
 //! The channel between members: TLS 1.3 in which both sides prove the keys of their nodes, as raw
 //! public keys (RFC 7250), and then show each other what makes them members.
 //!
-//! Whoever connects names a tag of the network first, so that a node shows strangers nothing, not
-//! even its key: the handshake of one who does not know it ends with an alert. Behind the
+//! Whoever connects names a tag first that only who knows the network's key can make, so that a
+//! node shows strangers nothing, not even its key: the handshake of one who does not know it ends
+//! with an alert. Each node makes another one at each start, so that nobody else sees by tags who
+//! belongs together. Behind the
 //! handshake the one who has connected shows its certificate, and then the other, each as the
 //! length (2 bytes, big-endian) of a text and the text: the certificate, a digest of the
 //! revocations that it knows, and of a node with the key of the network perhaps another certificate
@@ -26,9 +28,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
 use super::raw_keys::{self, AnyKey};
+use super::tags::Tags;
 use super::{Admin, Certificate, MAX_BYTES, MAX_REVOKED, PublicKey, Refusal, Revoked};
 use crate::peer::identity::Identity;
-use crate::peer::signature::to_hex;
 use crate::peer_id::PeerId;
 
 /// The longest text that one side shows: two certificates and a digest.
@@ -50,10 +52,10 @@ pub struct Channel {
     differing: Mutex<BTreeSet<PeerId>>,
     /// Wakes whoever is to ask them, or to write another certificate down.
     news: Notify,
-    /// Names the network to those who know its key, and nothing to others.
-    tag: Vec<u8>,
+    /// By which tags of the network are made and known.
+    tags: Tags,
     client: ClientConfig,
-    server: Arc<ServerConfig>,
+    server: ServerConfig,
     strangers: Arc<ServerConfig>,
 }
 
@@ -150,7 +152,7 @@ impl Channel {
         }
         let provider = Arc::new(ring::default_provider());
         let key = certified(identity)?;
-        let tag = tag(certificate.network);
+        let tags = Tags::of(certificate.network);
         let algorithms = provider.signature_verification_algorithms;
         let revoked = Arc::new(Revoked::new(certificate.network));
         let any = Arc::new(AnyKey {
@@ -164,7 +166,7 @@ impl Channel {
             .with_client_cert_resolver(Arc::new(client::AlwaysResolvesClientRawPublicKeys::new(
                 Arc::clone(&key),
             )));
-        client.alpn_protocols = vec![tag.clone()];
+        client.alpn_protocols = vec![tags.make()];
         // Each connection proves the keys anew; and no name is sent that would be in the clear.
         client.resumption = Resumption::disabled();
         client.enable_sni = false;
@@ -172,7 +174,6 @@ impl Channel {
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(any)
             .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(key)));
-        server.alpn_protocols = vec![tag.clone()];
         server.send_tls13_tickets = 0;
         server.session_storage = Arc::new(server::NoServerSessionStorage {});
         Ok(Self {
@@ -181,9 +182,9 @@ impl Channel {
             admin,
             differing: Mutex::default(),
             news: Notify::new(),
-            tag,
+            tags,
             client,
-            server: Arc::new(server),
+            server,
             strangers: Arc::new(showing_nothing(provider)?),
         })
     }
@@ -262,16 +263,12 @@ impl Channel {
         self.client.clone()
     }
 
-    /// Whether this is the beginning of a connection of who knows the network.
-    pub fn is_named_by(&self, hello: &ClientHello<'_>) -> bool {
-        hello
-            .alpn()
-            .is_some_and(|mut it| it.any(|it| it == self.tag))
-    }
-
-    /// How connections of members are taken.
-    pub fn server(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.server)
+    /// How the connection that begins so is taken, where it is one of who knows the network.
+    pub fn server(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+        let tag = hello.alpn()?.find(|it| self.tags.has(it))?.to_vec();
+        let mut server = self.server.clone();
+        server.alpn_protocols = vec![tag];
+        Some(Arc::new(server))
     }
 
     /// How those of strangers are: with an alert, and nothing else.
@@ -379,12 +376,6 @@ impl Channel {
             revoked: Arc::clone(&self.revoked),
         }
     }
-}
-
-/// What names a network to those who know its key.
-fn tag(network: PublicKey) -> Vec<u8> {
-    let digest = blake3::derive_key("larder 2026-11 tag of a network", &network.0);
-    format!("larder/{}", to_hex(digest.split_at(16).0)).into_bytes()
 }
 
 /// Whether this is a code, which is told to people.

@@ -19,6 +19,7 @@ mod keys;
 mod raw_keys;
 mod revocation;
 mod roll;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod written;
