@@ -34,10 +34,12 @@ export async function showPeers() {
     drawn(peers),
     element('ul', { class: 'peers' }, ...peers.slice(0, MOST_DRAWN).map((peer) => element('li', {
       class: mark(peer),
-    }, host(peer), element('span', { class: 'quiet' }, `${peer.verified ? 'verified' : 'not verified'}, ${peer.reachable === false ? 'not reachable now, ' : ''}seen ${age(time(peer.last_seen))}`)))),
+    }, host(peer), element('span', { class: 'quiet' }, `${standing(peer)}, ${peer.reachable === false ? 'not reachable now, ' : ''}seen ${age(time(peer.last_seen))}`)))),
     peers.length > MOST_DRAWN ? element('p', { class: 'quiet' }, `and ${peers.length - MOST_DRAWN} more`) : '',
   )
 }
+
+const standing = ({ member, verified }) => (member ? `member until ${time(member.expires).toLocaleDateString('en-GB')}` : verified ? 'verified' : 'not verified')
 
 // Green is who can be believed and asked.
 const mark = (peer) => (peer.verified && peer.reachable !== false ? 'verified' : 'unverified')

@@ -240,6 +240,18 @@ fn write_peers(page: &mut MetricsPage, node: &Node, network_files: u64) {
     let (network, messages) = (node.network(), &node.network().messages);
     page.gauges("larder_peers", "Other nodes known.")
         .value(&[], network.registry.len());
+    if let Some(channel) = &network.client.reach().members {
+        page.gauges(
+            "larder_membership_expires_timestamp_seconds",
+            "Until when this node is a member of its network, unless it is renewed.",
+        )
+        .value(&[], channel.certificate().expires);
+        page.gauges(
+            "larder_revoked_members",
+            "Members that the network has revoked.",
+        )
+        .value(&[], channel.revoked().len());
+    }
     page.gauges("larder_network_files", "Files known of all nodes.")
         .value(&[], network_files);
     page.counters(

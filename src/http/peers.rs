@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::node::Node;
+use crate::peer::membership::Certificate;
 use crate::peer::prefix::narrow_of;
 use crate::peer::registration::{MAX_BYTES, Registration};
 use crate::peer::registry::{Introduced, Introducer, Peer};
@@ -39,21 +40,50 @@ pub(super) struct PeerView {
     /// Whether it answered when it was last asked; absent of the node itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     reachable: Option<bool>,
+    /// How it is a member of this node's network; absent where this one is of none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<MemberView>,
+}
+
+/// How a peer is a member of a network.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MemberView {
+    /// What it may do, as words with commas between them.
+    rights: String,
+    /// Until when, unless it was renewed since it told so.
+    expires: String,
+}
+
+impl MemberView {
+    fn of(certificate: &Certificate) -> Self {
+        Self {
+            rights: certificate.rights.clone(),
+            expires: certificate.expires_at().to_string(),
+        }
+    }
 }
 
 impl PeerView {
     /// The node itself, now.
     pub(super) fn of_self(node: &Node) -> Self {
+        let members = node.network().client.reach().members.as_ref();
         Self {
             registration: node.network().myself(),
             last_seen: None,
             verified: true,
             reachable: None,
+            member: members.map(|it| MemberView::of(&it.certificate())),
         }
     }
 
-    fn of(peer: Peer) -> Self {
+    fn of(peer: Peer, node: &Node) -> Self {
+        // What it shows was checked when it was taken in.
+        let is_member = node.network().client.reach().members.is_some();
+        let shown = peer.told.registration.membership.as_deref();
+        let shown = shown.filter(|_| is_member);
+        let certificate = shown.and_then(|it| it.parse().ok());
         Self {
+            member: certificate.as_ref().map(MemberView::of),
             last_seen: Some(peer.last_seen.to_string()),
             verified: peer.verified(),
             reachable: Some(peer.answered),
@@ -159,7 +189,8 @@ pub(super) async fn list(State(node): State<Arc<Node>>) -> Response {
     let some = move |limit| {
         let peers = node.network().registry.shown(after, limit);
         after = peers.last().map(|(id, _)| *id).or(after);
-        peers.into_iter().map(|(_, it)| PeerView::of(it)).collect()
+        let peers = peers.into_iter();
+        peers.map(|(_, it)| PeerView::of(it, &node)).collect()
     };
     list::answer(list::pieces(around, some)).await
 }
@@ -190,7 +221,7 @@ pub(super) async fn introduce(
     let room = Room::take((limit * PEER_BYTES) as u64);
     let limit = limit.min(room.bytes() / PEER_BYTES);
     let some = node.network().registry.some_answering(limit).into_iter();
-    let some: Vec<_> = some.map(PeerView::of).collect();
+    let some: Vec<_> = some.map(|it| PeerView::of(it, &node)).collect();
     let answer = IntroducedAnswer {
         introduced: name_of(introduced),
         you: You::of(&node, id, also_at),

@@ -192,6 +192,44 @@ fn members_are_renewed_before_they_expire_unless_they_were_invited_once() {
 }
 
 #[test]
+fn until_when_others_are_members_is_told_by_the_interface_the_command_and_the_metrics() {
+    let (network, dirs) = (Network::new(), dirs::<3>());
+    let node = network.member(&dirs[0], &[], &[]);
+    let _other = network.member(&dirs[1], &[&node.url("")], &[]);
+    until_knows(node.address, 1);
+    let peers = get(node.address, "/api/peers", &[]).json();
+    let [own, other] = [0, 1].map(|it| end(&dirs[it].path().join("member")));
+    let moment =
+        |seconds: &str| chrono::DateTime::from_timestamp(seconds.parse().unwrap(), 0).unwrap();
+    for (peer, seconds) in [(&peers["self"], &own), (&peers["peers"][0], &other)] {
+        assert_eq!(peer["member"]["rights"], "exchange");
+        let text = moment(seconds).format("%Y-%m-%dT%H:%M:%S").to_string();
+        assert_eq!(peer["member"]["expires"], text, "{peer}");
+    }
+    let mut command = larder(dirs[2].path());
+    let output = command
+        .args(["peers", "--node", &node.url("")])
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    let day = moment(&other).format("  until %Y-%m-%d").to_string();
+    assert!(told.contains("  member  ") && told.contains(&day), "{told}");
+    let metrics = |line: &str| {
+        let page = String::from_utf8(get(node.address, "/metrics", &[]).body).unwrap();
+        page.lines().any(|it| it == line)
+    };
+    let line = format!("larder_membership_expires_timestamp_seconds {own}");
+    assert!(metrics(&line), "{line}");
+    assert!(metrics("larder_revoked_members 0"));
+    network.join(&dirs[2], "1d");
+    let revocation = network.revoke(&dirs[2]);
+    printed(dirs[0].path(), &["take", "member", &revocation]);
+    until("the revocation counts", || {
+        metrics("larder_revoked_members 1").then_some(())
+    });
+}
+
+#[test]
 fn a_member_that_was_away_for_too_long_is_told_so_and_comes_back_by_an_invitation() {
     let (network, dirs) = (Network::new(), dirs::<2>());
     let key = network.key();

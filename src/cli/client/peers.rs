@@ -72,7 +72,9 @@ impl Arguments {
         }
         let text = |key| peer.get(key).and_then(Value::as_str);
         let shown = |key| output::field(text(key).unwrap_or("-"));
+        let member = peer.get("member");
         let verified = match peer.get("verified").and_then(Value::as_bool) {
+            _ if member.is_some() => "member    ",
             Some(true) => "verified  ",
             _ => "unverified",
         };
@@ -82,11 +84,13 @@ impl Arguments {
             Some(false) => "  not reachable now".to_owned(),
             _ => String::new(),
         };
+        let until = member.and_then(|it| it.get("expires")?.as_str());
+        let until = until.map_or(String::new(), |it| format!("  until {}", utc(it)));
         if let Some(why) = text("reason") {
             reached = format!("  not reachable now: {}", output::plain(why));
         }
         Ok(output::line(&format!(
-            "{id:36}  {verified}  {seen:20}  {address}{reached}"
+            "{id:36}  {verified}  {seen:20}  {address}{until}{reached}"
         ))?)
     }
 }
