@@ -79,13 +79,14 @@ fn no_route_tells_a_stranger_anything_of_members_or_whether_they_hold_what_it_as
     for (path, operations) in document["paths"].as_object().unwrap() {
         for method in operations.as_object().unwrap().keys() {
             let method = method.to_uppercase();
-            let [told, none] = [&known, &made_up].map(|it| asked(&node, &method, path, it));
+            let [of_known, of_none] = [&known, &made_up].map(|it| asked(&node, &method, path, it));
             assert_eq!(
-                (told.status, &told.body),
-                (none.status, &none.body),
+                (of_known.status, &of_known.body),
+                (of_none.status, &of_none.body),
                 "{path}"
             );
-            let told = format!("{:?} {}", told.headers, String::from_utf8_lossy(&told.body));
+            let body = String::from_utf8_lossy(&of_known.body);
+            let told = format!("{:?} {body}", of_known.headers);
             for secret in secrets {
                 assert!(
                     !told.contains(secret),

@@ -269,7 +269,7 @@ fn a_node_killed_in_a_repair_has_the_damaged_content_or_the_whole_one_and_goes_o
     let (bytes, hash) = &world.contents[0];
     let holder = world.holder();
     let gathered = world.storage().join("repairing").join(hash);
-    let note = world.storage().join("damaged").join(hash);
+    let told = world.storage().join("damaged").join(hash);
     for hundredths in [0, 40, 99, 100] {
         flip(&world.blob(0), 9);
         flip(&world.blob(0), 15_000_000);
@@ -285,7 +285,7 @@ fn a_node_killed_in_a_repair_has_the_damaged_content_or_the_whole_one_and_goes_o
         node.kill();
         let stored = fs::read(world.blob(0)).unwrap();
         if stored == damaged {
-            assert!(note.exists(), "it is known at {hundredths}");
+            assert!(told.exists(), "it is known at {hundredths}");
         } else {
             assert!(stored == *bytes, "at {hundredths}");
         }
@@ -293,7 +293,7 @@ fn a_node_killed_in_a_repair_has_the_damaged_content_or_the_whole_one_and_goes_o
         let node = world.scrubbed(&holder);
         world.until_whole(&node, u64::from(!is_mended));
         node.stop();
-        assert!(!gathered.exists() && !note.exists());
+        assert!(!gathered.exists() && !told.exists());
     }
 }
 

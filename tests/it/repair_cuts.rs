@@ -49,7 +49,9 @@ async fn damaged() -> Tree {
     let hex = hash().to_string();
     let blob = dir.path().join("blobs").join(&hex[..2]).join(&hex);
     let mut stored = bytes();
-    WRONG.into_iter().for_each(|at| stored[at] ^= 1);
+    for at in WRONG {
+        stored[at] ^= 1;
+    }
     std::fs::write(blob, stored).unwrap();
     assert!(matches!(
         read(&opened.store).await,
@@ -188,6 +190,8 @@ fn no_write_to(dir: &Path) -> bool {
     let hex = hash().to_string();
     let stored = std::fs::read(dir.join("blobs").join(&hex[..2]).join(&hex)).unwrap();
     let mut expected = bytes();
-    WRONG.into_iter().for_each(|at| expected[at] ^= 1);
+    for at in WRONG {
+        expected[at] ^= 1;
+    }
     stored == expected
 }

@@ -1,6 +1,6 @@
 //! What several nodes share, against the servers that keep it: real ones, which each test starts.
-//! The store is a SeaweedFS, or one that is there already, whose URL the variable
-//! `STORE_UNDER_TEST` names: of `tests/fleet/stores.py`, say. Over a SeaweedFS in any case are
+//! The store is a `SeaweedFS`, or one that is there already, whose URL the variable
+//! `STORE_UNDER_TEST` names: of `tests/fleet/stores.py`, say. Over a `SeaweedFS` in any case are
 //! those that kill or stop the store (`S3Store::that_can_be_killed`), and the commands of the
 //! guide; in the storm nobody stops a store that is not its own.
 //!

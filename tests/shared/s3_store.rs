@@ -1,4 +1,4 @@
-//! The store of a test: a SeaweedFS that it starts, or a bucket of its own in one that it is given.
+//! The store of a test: a `SeaweedFS` that it starts, or a bucket of its own in one that it is given.
 
 use std::env;
 use std::net::SocketAddr;
@@ -94,7 +94,7 @@ impl S3Store {
         store
     }
 
-    /// A SeaweedFS in any case.
+    /// A `SeaweedFS` in any case.
     pub(crate) async fn that_can_be_killed() -> Self {
         let process = Seaweed::start();
         let (url, bucket) = (format!("http://{}", process.address()), "larder".to_owned());
