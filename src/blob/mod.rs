@@ -35,7 +35,7 @@ pub mod s3;
 pub use partials::{
     Filling, FoundPartial, InvalidPartialId, Partial, PartialId, Partials, Proven, Purpose,
 };
-pub use receiving::{Limit, Received, Receiving};
+pub use receiving::{Arrival, Limit, Received, Receiving};
 pub use rereading::{InOrder, Medium, Next, Position, Rereading, Salvage};
 
 /// The bytes of a blob, piece by piece. An error ends the stream.

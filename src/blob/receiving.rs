@@ -47,6 +47,25 @@ pub trait Receiving: Send {
     async fn finish(self: Box<Self>) -> Result<Box<dyn Received>, BlobError>;
 }
 
+/// How content has come.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Arrival {
+    /// Whether keeping it is so cheap, also where it is there already, that nobody has to prove
+    /// before that what is there is whole: as of short content, which the backend compares by
+    /// itself.
+    pub is_cheap_to_keep: bool,
+    /// The place in which it lies already, though nobody sees it there yet, where it went somewhere
+    /// while it came: it is kept there and nowhere else. The backend has made that place up, and
+    /// nobody else has it.
+    pub place: Option<Place>,
+    /// Whether it is so short that it is kept together with others, wherever the backend puts
+    /// those: by [`Received::gather`], and in no place that an index gives out.
+    pub is_gathered: bool,
+    /// The turn at the upload that it is all of, where several nodes have that: a file is made of
+    /// it by whoever has the turn, and once.
+    pub turn: Option<Turn>,
+}
+
 /// Content that was received whole, and is not kept yet. It is gone when this is dropped.
 #[async_trait]
 pub trait Received: Send {
@@ -56,35 +75,13 @@ pub trait Received: Send {
     /// The length of the content, in bytes.
     fn size(&self) -> u64;
 
-    /// Whether keeping it is so cheap, also where it is there already, that nobody has to prove
-    /// before that what is there is whole: as of short content, which the backend compares by
-    /// itself.
-    fn is_cheap_to_keep(&self) -> bool;
+    /// What whoever keeps it has to know. One answer for all of it, so that whoever passes content
+    /// on leaves out none.
+    fn arrival(&self) -> Arrival;
 
-    /// The place in which it lies already, though nobody sees it there yet, where it went somewhere
-    /// while it came: it is kept there and nowhere else. The backend has made that place up, and
-    /// nobody else has it.
-    fn place(&self) -> Option<Place> {
-        None
-    }
-
-    /// Whether it is so short that it is kept together with others, wherever the backend puts
-    /// those: by [`Received::gather`], and in no place that an index gives out.
-    fn is_gathered(&self) -> bool {
-        false
-    }
-
-    /// Keeps such content, and tells where. Ok means durable. On an error nothing of it is left
+    /// Keeps gathered content, and tells where; fails for any other. Ok means durable. On an error nothing of it is left
     /// that the end of the pack's lease does not end.
-    async fn gather(self: Box<Self>) -> Result<Gathered, BlobError> {
-        Err(BlobError::kept_alone(self.hash()))
-    }
-
-    /// The turn at the upload that it is all of, where several nodes have that: a file is made of
-    /// it by whoever has the turn, and once.
-    fn turn(&self) -> Option<Turn> {
-        None
-    }
+    async fn gather(self: Box<Self>) -> Result<Gathered, BlobError>;
 
     /// Keeps it as the blob in this place. Ok means durable (within the backend's durability
     /// setting); whatever is there already is replaced, unless it is compared and is exactly this.

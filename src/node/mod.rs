@@ -87,6 +87,14 @@ impl Options {
     }
 }
 
+/// What looks after the membership of a node that is a member.
+fn upkeep(options: &Options, state: &Arc<dyn SmallState>) -> Option<Arc<Upkeep>> {
+    let channel = options.reach.members.as_ref()?;
+    let file = options.membership.as_ref().and_then(|it| it.file.clone());
+    let upkeep = Upkeep::new(Arc::clone(channel), file, Arc::clone(state));
+    Some(Arc::new(upkeep))
+}
+
 /// The same for a node that talks with members alone, where it is one: no server hears of it.
 fn among_members(options: Options, identity: &Identity) -> Result<Options, ClientError> {
     let Some(joined) = options.membership.clone() else {
@@ -172,10 +180,7 @@ impl Node {
             Arc::clone(&connections),
             options.scrub.rate,
         );
-        let upkeep = options.reach.members.as_ref().map(|channel| {
-            let file = options.membership.as_ref().and_then(|it| it.file.clone());
-            Arc::new(Upkeep::new(Arc::clone(channel), file, Arc::clone(&state)))
-        });
+        let upkeep = upkeep(&options, &state);
         let known_peers = match store.peers() {
             Some(rows) => KnownPeers::Shared(rows),
             None => KnownPeers::Own(state),

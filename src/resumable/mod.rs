@@ -8,6 +8,7 @@
 
 mod append;
 mod concat;
+mod counted_here;
 mod entries;
 mod error;
 mod finish;

@@ -7,6 +7,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::counted_here::CountedHere;
 use super::entries::{Known, UploadEntry};
 use super::error::UploadError;
 use super::id::UploadId;
@@ -15,26 +16,11 @@ use super::uploads::{EXPIRE_EVERY, MAX_FINISHED, MAX_OF_ONE, MAX_UNFINISHED, Upl
 use super::visit::Visit;
 use crate::client_key::ClientKey;
 use crate::record::FileId;
-use crate::store::TakenRoom;
 use crate::unavailable::Unavailable;
 use crate::upload_rows::{Added, Ledger, NewRow, Promised, UploadRow};
 
 /// How often to look for what is to be removed at most.
 const TIDY_AT_MOST: Duration = Duration::from_secs(1);
-
-/// While it lives this node counts what an upload takes of the quota, and otherwise its row does.
-pub(super) struct CountedHere {
-    ledger: Arc<Ledger>,
-    id: UploadId,
-    room: Arc<TakenRoom>,
-}
-
-impl Drop for CountedHere {
-    fn drop(&mut self) {
-        self.ledger.count_here(self.id.uuid(), false);
-        self.room.note(0);
-    }
-}
 
 impl Visit {
     /// Whether other nodes have the upload, too.
@@ -148,12 +134,7 @@ impl Uploads {
         }
         let mut state = UploadState::from_bytes(id, &row.state).ok_or(UploadError::Unknown)?;
         state.finished = row.file.map(|(file, hash)| Finished { file, hash });
-        let here = CountedHere {
-            ledger: Arc::clone(ledger),
-            id,
-            room: Arc::clone(&entry.room),
-        };
-        ledger.count_here(id.uuid(), true);
+        let here = CountedHere::begin(ledger, id, &entry.room);
         let is_over = state.finished.is_some() || row.joined.is_some();
         entry.room.note(if is_over { 0 } else { state.offset });
         Ok(Visit {

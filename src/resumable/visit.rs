@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use tokio::sync::Notify;
 
 use super::concat::Concat;
+use super::counted_here::CountedHere;
 use super::entries::UploadEntry;
 use super::error::UploadError;
 use super::id::UploadId;
-use super::shared::CountedHere;
 use super::state::{Finished, UploadState};
 use super::turns::Turn;
 use super::uploads::Uploads;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::quota::{Kind, TakenRoom};
 use super::{Store, StoreError};
-use crate::blob::{BlobError, Limit, Received, Receiving};
+use crate::blob::{Arrival, BlobError, Limit, Received, Receiving};
 use crate::client_key::ClientKey;
 use crate::hash::BlobHash;
 use crate::pack_rows::Gathered;
@@ -183,12 +183,8 @@ impl Received for CountedWhole {
         self.received.size()
     }
 
-    fn is_cheap_to_keep(&self) -> bool {
-        self.received.is_cheap_to_keep()
-    }
-
-    fn is_gathered(&self) -> bool {
-        self.received.is_gathered()
+    fn arrival(&self) -> Arrival {
+        self.received.arrival()
     }
 
     async fn gather(self: Box<Self>) -> Result<Gathered, BlobError> {

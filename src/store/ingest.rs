@@ -8,10 +8,9 @@ use futures_util::future::{Either, select};
 use super::feed::Change;
 use super::quota::{Reservation, TakenRoom};
 use super::{Store, StoreError};
-use crate::blob::{BlobError, Received};
+use crate::blob::{Arrival, BlobError, Received};
 use crate::hash::BlobHash;
 use crate::index::{IndexError, Intent, Put};
-use crate::place::Place;
 use crate::record::{FileRecord, NewFile};
 use crate::turn::Turn;
 
@@ -42,15 +41,6 @@ impl CommittedBlob {
     pub(super) fn into_intent(self) -> Intent {
         self.intent
     }
-}
-
-/// What content says of itself that has come.
-#[derive(Clone, Copy)]
-struct Arrived {
-    /// Where it lies, if it does anywhere.
-    place: Option<Place>,
-    is_gathered: bool,
-    is_cheap_to_keep: bool,
 }
 
 impl Store {
@@ -164,14 +154,9 @@ impl Store {
         room: Option<Arc<TakenRoom>>,
     ) -> Result<CommittedBlob, StoreError> {
         let (hash, size) = (content.hash(), content.size());
-        let arrived = Arrived {
-            place: content.place(),
-            is_gathered: content.is_gathered(),
-            is_cheap_to_keep: content.is_cheap_to_keep(),
-        };
-        let turn = content.turn();
-        let (intent, is_there) = self.intend(&hash, size, arrived).await?;
-        let mut intent = intent.ending(turn);
+        let arrival = content.arrival();
+        let (intent, is_there) = self.intend(&hash, size, arrival).await?;
+        let mut intent = intent.ending(arrival.turn);
         let (mut reserved, mut unwritten) = (None, None);
         if is_there {
             unwritten = Some(content);
@@ -185,7 +170,7 @@ impl Store {
                     reserved => Some(reserved?),
                 };
             }
-            if arrived.is_gathered {
+            if arrival.is_gathered {
                 intent = intent.gathered(content.gather().await?);
             } else {
                 content.keep(intent.place()).await?;
@@ -209,21 +194,21 @@ impl Store {
         &self,
         hash: &BlobHash,
         size: u64,
-        arrived: Arrived,
+        arrival: Arrival,
     ) -> Result<(Intent, bool), StoreError> {
         loop {
-            let intent = match arrived.place {
+            let intent = match arrival.place {
                 Some(at) => self.index.intend_at(hash, size, at).await?,
-                None if arrived.is_gathered => self.index.intend_gathered(hash, size).await?,
+                None if arrival.is_gathered => self.index.intend_gathered(hash, size).await?,
                 None => self.index.intend(hash, size).await?,
             };
             let is_there = intent.is_there()
-                && !arrived.is_cheap_to_keep
+                && !arrival.is_cheap_to_keep
                 && self.has_whole(hash, size, &intent).await?;
-            let may_keep = match arrived.place {
+            let may_keep = match arrival.place {
                 Some(at) => at == intent.place(),
                 // What other nodes may be reading, or deleting, is not written over.
-                None => !((self.is_shared || arrived.is_gathered) && intent.is_there()),
+                None => !((self.is_shared || arrival.is_gathered) && intent.is_there()),
             };
             if is_there || may_keep {
                 return Ok((intent, is_there));

@@ -171,7 +171,7 @@ impl ByHash {
         content: Box<dyn Received>,
     ) -> Result<BlobHash, BlobError> {
         let hash = content.hash();
-        if content.is_gathered() {
+        if content.arrival().is_gathered {
             let place = content.gather().await?.place;
             let before = {
                 let mut gathered = self.gathered.lock().unwrap();

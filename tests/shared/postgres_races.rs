@@ -10,10 +10,11 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, join_all};
 use larder::blob::memory::MemoryBlobs;
-use larder::blob::{BlobBackend, BlobError, Received};
+use larder::blob::{Arrival, BlobBackend, BlobError, Received};
 use larder::hash::BlobHash;
 use larder::index::postgres::{Options, PostgresIndex};
 use larder::index::{Garbage, IndexBackend, IndexError};
+use larder::pack_rows::Gathered;
 use larder::place::Place;
 use larder::record::{FileId, NewFile};
 use larder::store::{About, Store};
@@ -254,8 +255,15 @@ impl Received for Dear {
         self.0.size()
     }
 
-    fn is_cheap_to_keep(&self) -> bool {
-        false
+    fn arrival(&self) -> Arrival {
+        Arrival {
+            is_cheap_to_keep: false,
+            ..self.0.arrival()
+        }
+    }
+
+    async fn gather(self: Box<Self>) -> Result<Gathered, BlobError> {
+        self.0.gather().await
     }
 
     async fn keep(self: Box<Self>, place: Place) -> Result<(), BlobError> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::thread;
 
 use crate::common::content::content;
-use crate::common::forms::{file, form, upload};
+use crate::common::forms::{file, form, upload, uploaded};
 use crate::common::process::until;
 use crate::common::raw_http::{Answer, get, head, send};
 use crate::common::tus;
@@ -32,6 +32,22 @@ fn put(node: SocketAddr, seed: u32, bytes: usize) -> Result<(), (u16, String)> {
 /// Nodes that have a quota of so many bytes together.
 async fn fleet() -> Fleet {
     Fleet::start(&["--quota", &(FIT * BYTES).to_string()]).await
+}
+
+/// Longer than what goes to the bucket at once.
+const LONG: usize = (8 << 20) + 1;
+
+#[tokio::test]
+async fn content_of_any_length_comes_within_a_quota() {
+    let fleet = Fleet::start(&["--quota", "100MB"]).await;
+    for (seed, bytes) in (0..).zip([0, 1, BYTES, 1 << 20, LONG - 1, LONG, 2 * LONG]) {
+        let (node, bytes) = (fleet.node(0).address, content(seed, bytes));
+        let taken = uploaded(node, "any", &bytes);
+        let path = format!("/api/p2p/file/{}", taken["file_id"].as_str().unwrap());
+        let answer = get(fleet.node(1).address, &path, &[]);
+        assert!(answer.status == 200 && answer.body == bytes, "{seed}");
+    }
+    fleet.stop();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

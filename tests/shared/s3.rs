@@ -246,8 +246,8 @@ async fn it_goes_to_the_bucket_while_it_comes(shop: &Shop) {
         // One part that is gathered, and those that are to be sent.
         assert!(most <= 5 * PART as u64, "{most} bytes in scratch");
         let came = receiving.finish().await.unwrap();
-        assert_eq!(came.place().is_some(), len > PART, "{len} bytes");
-        let place = came.place();
+        assert_eq!(came.arrival().place.is_some(), len > PART, "{len} bytes");
+        let place = came.arrival().place;
         assert_eq!(shop.bucket.places("blobs").await, [], "nobody sees it yet");
         let record = shop.store.ingest(came, About::default()).await.unwrap();
         assert_eq!(

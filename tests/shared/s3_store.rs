@@ -1,4 +1,5 @@
-//! The store of a test: a `SeaweedFS` that it starts, or a bucket of its own in one that it is given.
+//! The store of a test: a `SeaweedFS` that it starts, or a bucket of its own in one that it is
+//! given.
 
 use std::env;
 use std::net::SocketAddr;

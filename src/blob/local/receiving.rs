@@ -5,12 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::super::{BlobError, Partial, Proven, Received, Receiving};
+use super::super::{Arrival, BlobError, Partial, Proven, Received, Receiving};
 use super::long::LongBlobs;
 use super::packs::Packs;
 use super::spool::{Content, Spool, SpooledBlob};
 use crate::blocking;
 use crate::hash::BlobHash;
+use crate::pack_rows::Gathered;
 use crate::place::Place;
 
 /// What keeps content that was spooled.
@@ -82,8 +83,15 @@ impl Received for Spooled {
         self.blob.size
     }
 
-    fn is_cheap_to_keep(&self) -> bool {
-        matches!(self.blob.content, Content::Memory(_))
+    fn arrival(&self) -> Arrival {
+        Arrival {
+            is_cheap_to_keep: matches!(self.blob.content, Content::Memory(_)),
+            ..Arrival::default()
+        }
+    }
+
+    async fn gather(self: Box<Self>) -> Result<Gathered, BlobError> {
+        Err(BlobError::kept_alone(self.hash()))
     }
 
     async fn keep(self: Box<Self>, _: Place) -> Result<(), BlobError> {

@@ -11,12 +11,13 @@ use parking_lot::Mutex;
 
 use super::super::groups::Groups;
 use super::super::{
-    BlobError, Filling, FoundPartial, Limit, Partial, PartialId, Partials, Proven, Received,
-    Receiving,
+    Arrival, BlobError, Filling, FoundPartial, Limit, Partial, PartialId, Partials, Proven,
+    Received, Receiving,
 };
 use super::blobs::Blobs;
 use super::receiving::{Whole, failed_before};
 use crate::hash::BlobHash;
+use crate::pack_rows::Gathered;
 use crate::place::Place;
 
 /// The partial contents of one purpose.
@@ -308,8 +309,12 @@ impl Received for Complete {
         self.whole.size()
     }
 
-    fn is_cheap_to_keep(&self) -> bool {
-        self.whole.is_cheap_to_keep()
+    fn arrival(&self) -> Arrival {
+        self.whole.arrival()
+    }
+
+    async fn gather(self: Box<Self>) -> Result<Gathered, BlobError> {
+        Err(BlobError::kept_alone(self.hash()))
     }
 
     async fn keep(self: Box<Self>, place: Place) -> Result<(), BlobError> {

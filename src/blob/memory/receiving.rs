@@ -5,9 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::super::{BlobError, Limit, Received, Receiving};
+use super::super::{Arrival, BlobError, Limit, Received, Receiving};
 use super::blobs::Blobs;
 use crate::hash::BlobHash;
+use crate::pack_rows::Gathered;
 use crate::place::Place;
 
 /// Content that is being received.
@@ -68,8 +69,15 @@ impl Received for Whole {
         self.content.len() as u64
     }
 
-    fn is_cheap_to_keep(&self) -> bool {
-        true
+    fn arrival(&self) -> Arrival {
+        Arrival {
+            is_cheap_to_keep: true,
+            ..Arrival::default()
+        }
+    }
+
+    async fn gather(self: Box<Self>) -> Result<Gathered, BlobError> {
+        Err(BlobError::kept_alone(self.hash()))
     }
 
     async fn keep(self: Box<Self>, place: Place) -> Result<(), BlobError> {

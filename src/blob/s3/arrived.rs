@@ -9,7 +9,7 @@ use super::depot::Depot;
 use super::multipart::Multipart;
 use super::packs::Coming;
 use super::part_file::PartFile;
-use crate::blob::{BlobError, Received};
+use crate::blob::{Arrival, BlobError, Received};
 use crate::hash::BlobHash;
 use crate::outboard::PieceValues;
 use crate::pack_rows::Gathered;
@@ -52,19 +52,15 @@ impl Received for Arrived {
         self.values.size()
     }
 
-    fn is_cheap_to_keep(&self) -> bool {
-        false
-    }
-
-    fn place(&self) -> Option<Place> {
-        match &self.content {
-            Content::Parts(multipart, _) => Some(multipart.place),
-            _ => None,
+    fn arrival(&self) -> Arrival {
+        Arrival {
+            place: match &self.content {
+                Content::Parts(multipart, _) => Some(multipart.place),
+                _ => None,
+            },
+            is_gathered: matches!(self.content, Content::Memory(_, Some(_))),
+            ..Arrival::default()
         }
-    }
-
-    fn is_gathered(&self) -> bool {
-        matches!(self.content, Content::Memory(_, Some(_)))
     }
 
     async fn gather(self: Box<Self>) -> Result<Gathered, BlobError> {

@@ -12,8 +12,8 @@ use tokio::sync::Mutex;
 use super::depot::{Depot, RoomToSend};
 use super::multipart::{Multipart, PART_BYTES, part_bytes};
 use crate::blob::{
-    BlobBackend, BlobError, Filling, FoundPartial, Limit, OpenBlob, Partial, PartialId, Partials,
-    Proven, Received, Receiving,
+    Arrival, BlobBackend, BlobError, Filling, FoundPartial, Limit, OpenBlob, Partial, PartialId,
+    Partials, Proven, Received, Receiving,
 };
 use crate::hash::BlobHash;
 use crate::outboard::PieceHasher;
@@ -230,18 +230,17 @@ impl Received for Complete {
         self.received.size()
     }
 
-    fn is_cheap_to_keep(&self) -> bool {
-        false
+    fn arrival(&self) -> Arrival {
+        Arrival {
+            is_gathered: self.depot.gathers(self.received.size()),
+            ..Arrival::default()
+        }
     }
 
     async fn keep(self: Box<Self>, place: Place) -> Result<(), BlobError> {
         let (content, leaving) = self.enter().await?;
         let sent = send(&leaving.depot, place, &*content).await;
         leaving.end(sent).await
-    }
-
-    fn is_gathered(&self) -> bool {
-        self.depot.gathers(self.received.size())
     }
 
     async fn gather(self: Box<Self>) -> Result<Gathered, BlobError> {

@@ -8,7 +8,7 @@ use futures_util::future;
 
 use super::multipart::{Multipart, PART_BYTES};
 use super::uploading::Uploading;
-use crate::blob::{BlobError, Received};
+use crate::blob::{Arrival, BlobError, Received};
 use crate::blocking;
 use crate::hash::BlobHash;
 use crate::outboard::{PIECE_BYTES, PieceValues};
@@ -59,16 +59,12 @@ impl Received for UploadWhole {
         self.values.size()
     }
 
-    fn is_cheap_to_keep(&self) -> bool {
-        false
-    }
-
-    fn turn(&self) -> Option<Turn> {
-        Some(self.turn)
-    }
-
-    fn is_gathered(&self) -> bool {
-        self.uploading.depot.gathers(self.size())
+    fn arrival(&self) -> Arrival {
+        Arrival {
+            is_gathered: self.uploading.depot.gathers(self.size()),
+            turn: Some(self.turn),
+            ..Arrival::default()
+        }
     }
 
     async fn gather(self: Box<Self>) -> Result<Gathered, BlobError> {
