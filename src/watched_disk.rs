@@ -250,7 +250,12 @@ impl Disk for WatchedDisk {
     }
 
     fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
-        self.disk.names(path)
+        let names = self.disk.names(path);
+        match &names {
+            // Whoever looks there makes it when that is needed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => names,
+            _ => self.writes.noted_of_dir("look through", path, names),
+        }
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {

@@ -79,8 +79,8 @@ pub trait Received: Send {
     /// on leaves out none.
     fn arrival(&self) -> Arrival;
 
-    /// Keeps gathered content, and tells where; fails for any other. Ok means durable. On an error nothing of it is left
-    /// that the end of the pack's lease does not end.
+    /// Keeps gathered content, and tells where; fails for any other. Ok means durable. On an error
+    /// nothing of it is left that the end of the pack's lease does not end.
     async fn gather(self: Box<Self>) -> Result<Gathered, BlobError>;
 
     /// Keeps it as the blob in this place. Ok means durable (within the backend's durability

@@ -1,22 +1,21 @@
 //! Downloads: a file by its id, of a peer, or content by its hash.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
-use serde::{Deserialize, Deserializer};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::remote;
+use super::switch::Switch;
 use crate::hash::BlobHash;
 use crate::node::Node;
 use crate::peer_id::PeerId;
 use crate::record::FileRecord;
 use crate::store::{ReadyContent, ReadyFile};
-use crate::text_form;
 use crate::web::content::Content;
 use crate::web::description::{Description, Facts};
 use crate::web::disposition;
@@ -34,33 +33,6 @@ pub(super) struct FileQuery {
     /// `1` to have a browser show it where that is safe, and not save it.
     #[param(inline)]
     inline: Option<Switch>,
-}
-
-/// Something that is wanted or not.
-#[derive(Clone, Copy, PartialEq, Eq, ToSchema)]
-enum Switch {
-    #[schema(rename = "0")]
-    Off,
-    #[schema(rename = "1")]
-    On,
-}
-
-impl FromStr for Switch {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "0" | "false" => Ok(Self::Off),
-            "1" | "true" => Ok(Self::On),
-            _ => Err("has to be 0 or 1"),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Switch {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        text_form::read(deserializer)
-    }
 }
 
 /// `GET /api/p2p/file/{id}`

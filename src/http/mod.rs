@@ -23,6 +23,7 @@ mod router;
 mod routes;
 mod scrub;
 mod status;
+mod switch;
 mod tus;
 mod upload;
 mod zip;

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::switch::Switch;
 use crate::hash::BlobHash;
 use crate::health::Health;
 use crate::node::Node;
@@ -29,16 +30,7 @@ pub(super) struct ScrubQuery {
     after: Option<String>,
     /// `1` to tell of which files they are, which takes a look at all.
     #[param(inline)]
-    files: Option<Files>,
-}
-
-/// Whether it is told of which files contents are.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
-enum Files {
-    #[serde(rename = "0")]
-    LeftOut,
-    #[serde(rename = "1")]
-    Told,
+    files: Option<Switch>,
 }
 
 /// The answer of `GET /api/p2p/scrub`.
@@ -102,7 +94,7 @@ pub(super) async fn look(
     let scrub = ScrubView::of(node.scrub());
     let unsound = node.store().unsound(after).await?;
     let mut contents: Vec<_> = unsound.contents.iter().map(|it| view(&node, it)).collect();
-    if files == Some(Files::Told) && !contents.is_empty() {
+    if files == Some(Switch::On) && !contents.is_empty() {
         let hashes = unsound.contents.iter().map(|(hash, _)| *hash).collect();
         let mut files = node.store().files_of(hashes, FILES_OF_ONE).await?;
         for (content, (hash, _)) in contents.iter_mut().zip(&unsound.contents) {

@@ -11,7 +11,7 @@ use crate::common::commands::{command, done};
 use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::peers::{held, until_sees};
-use crate::common::process::{Node, start, until};
+use crate::common::process::{Node, until};
 use crate::common::raw_http::get;
 use crate::common::relay::Relay;
 
@@ -91,7 +91,9 @@ fn a_copy_is_waited_for_over_restarts_of_the_node() {
 
 #[test]
 fn a_command_that_was_answered_ends_well_whichever_answer_after_that_is_lost() {
-    let (_dir, node) = start();
+    let dir = tempfile::tempdir().unwrap();
+    // So that the room for more is the same, whatever others write to the disk.
+    let node = Node::start(&dir, &["--quota", "1GB"]);
     let relay = Relay::new();
     relay.connect(node.address);
     let here = tempfile::tempdir().unwrap();

@@ -87,7 +87,9 @@ fn a_check_on_a_full_disk_checks_everything_and_changes_nothing() {
         let found = verified(&disk, passing.path());
         assert!(!found.is_fine);
         assert_eq!(found.lines[0], damaged);
-        assert_eq!(found.lines.len(), 2, "{:?}", found.lines);
+        // Behind it the file that it concerns, and the summary.
+        assert!(found.lines[1].contains(hash), "{:?}", found.lines);
+        assert_eq!(found.lines.len(), 3, "{:?}", found.lines);
     }
 }
 
@@ -103,7 +105,7 @@ fn a_check_that_finds_no_room_anywhere_checks_all_but_the_lookup_database() {
     disk.fill();
     let found = verified(&disk, &passing);
     assert!(!found.is_fine);
-    let [index, damaged, summary] = &found.lines[..] else {
+    let [index, damaged, file, summary] = &found.lines[..] else {
         panic!("{:?}", found.lines);
     };
     assert!(
@@ -113,6 +115,10 @@ fn a_check_that_finds_no_room_anywhere_checks_all_but_the_lookup_database() {
     assert!(
         damaged.ends_with("damaged, its bytes have another hash"),
         "{damaged}"
+    );
+    assert!(
+        file.starts_with("file ") && file.ends_with("is not whole"),
+        "{file}"
     );
     assert!(summary.starts_with("22 files, 22 blobs of "), "{summary}");
 }

@@ -232,8 +232,8 @@ impl Partials for LocalPartials {
 
 /// Makes the directory, and finds what is there; whatever is called otherwise is somebody else's.
 fn prepare(dir: &Path, disk: &dyn Disk) -> io::Result<Vec<FoundPartial>> {
-    disk.create_dir(dir)?;
-    disk.sync_dir(dir.parent().unwrap_or(dir))?;
+    RealDisk.create_dir(dir)?;
+    RealDisk.sync_dir(dir.parent().unwrap_or(dir))?;
     let mut found = Vec::new();
     for name in disk.names(dir)? {
         let path = dir.join(&name);
