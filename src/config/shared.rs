@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use rustls::ClientConfig;
+use url::Url;
 
 use super::period::{HOUR, SECOND, period};
 use super::{Secret, WrongSetting};
@@ -38,7 +39,12 @@ pub struct ServerSettings {
     blobs: Option<String>,
 
     /// URL of the store that has the bucket, such as http://localhost:8333 [default: that of AWS].
-    #[arg(long, env = "LARDER_S3_ENDPOINT", value_name = "URL")]
+    #[arg(
+        long,
+        env = "LARDER_S3_ENDPOINT",
+        value_name = "URL",
+        value_parser = endpoint
+    )]
     s3_endpoint: Option<String>,
 }
 
@@ -65,8 +71,8 @@ pub(super) struct SharedSettings {
     lease: Duration,
 
     /// How long content stays in --blobs that no file needs any more, such as 1h or 7d: longer than
-    /// a download pauses, and than --index may be set back to an earlier time. A bare number is
-    /// hours.
+    /// a download of what was removed may last, and than --index may be set back to an earlier
+    /// time. A bare number is hours.
     #[arg(
         long,
         env = "LARDER_GC_GRACE",
@@ -108,6 +114,10 @@ impl ServerSettings {
     ) -> Result<Option<(postgres::Options, s3::Options)>, WrongSetting> {
         let (url, blobs) = match (&self.index, &self.blobs) {
             (Some(index), Some(blobs)) => (index, blobs),
+            (None, None) if self.s3_endpoint.is_some() => {
+                let told = "the store of --blobs, which is not set";
+                return Err(WrongSetting::new(&["s3_endpoint"], told));
+            }
             (None, None) => return Ok(None),
             _ => {
                 let told = "files are kept with both, or in a storage directory with neither";
@@ -153,6 +163,15 @@ impl SharedSettings {
             index,
             blobs,
         }))
+    }
+}
+
+/// The URL of a store.
+fn endpoint(text: &str) -> Result<String, String> {
+    let is_one = |url: &Url| ["http", "https"].contains(&url.scheme()) && url.has_host();
+    match Url::parse(text).ok().filter(is_one) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("a store is named as http://host:port or https://host:port".to_owned()),
     }
 }
 

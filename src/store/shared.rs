@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::Store;
 use super::directory::{Directory, DirectoryError};
@@ -19,8 +20,8 @@ use crate::blob::local::LocalBlobs;
 use crate::blob::s3::{self, S3Blobs};
 use crate::blocking;
 use crate::disk::DiskError;
-use crate::index::IndexError;
 use crate::index::postgres::{self, PostgresIndex};
+use crate::index::{IndexBackend, IndexError};
 use crate::metrics::servers::Servers;
 use crate::small_state::local::LocalState;
 use crate::upload_rows::Ledger;
@@ -55,6 +56,28 @@ pub enum OpenError {
         .0.display()
     )]
     HasFiles(PathBuf),
+    /// The bucket has the content of another database's files, which would be collected.
+    #[error(
+        "in {bucket} is the content of the files of another database: name another bucket or \
+         prefix with --blobs, or the other database with --index; where that one is gone for ever, \
+         remove the object {bucket}/larder-owner"
+    )]
+    OtherDatabase {
+        /// Its URL.
+        bucket: String,
+    },
+    /// The bucket has nothing of what the files of the database need.
+    #[error(
+        "the files of the database have their content in another place than {bucket}, where there \
+         is none: name the bucket and prefix of the other nodes with --blobs; where the bucket has \
+         lost all of it, put the text {owner} there as the object larder-owner"
+    )]
+    OtherBucket {
+        /// Its URL.
+        bucket: String,
+        /// Whose it would be.
+        owner: Uuid,
+    },
     /// Not all files are there yet.
     #[error(
         "a storage directory is being moved to the database: `larder migrate` has to come to its \
@@ -114,6 +137,7 @@ impl SharedStore {
         }
         let ledger = Arc::new(Ledger::new(index.uploads()));
         let blobs = S3Blobs::open(blobs, Arc::new(scratch)).await?;
+        check_owner(&index, &blobs, &bucket).await?;
         let blobs = blobs.with_uploads(Arc::clone(&ledger));
         let blobs = Arc::new(blobs.with_packs(index.packs()));
         let servers = Servers {
@@ -131,13 +155,7 @@ impl SharedStore {
         store.ledger = Some(ledger);
         store.keeps = Some(index.keeps());
         store.peers = Some(index.peers());
-        store.storage = Arc::new(Storage {
-            dir: Some(dir.clone()),
-            bucket: Some(bucket),
-            verifies_reads: true,
-            servers: Some(servers),
-            ..Storage::default()
-        });
+        store.storage = Arc::new(storage(&dir, bucket, servers));
         Ok(Self {
             store,
             state: Arc::new(LocalState::new(dir, disk)),
@@ -152,6 +170,34 @@ impl SharedStore {
     pub async fn key(&self, made: [u8; 32]) -> Result<[u8; 32], OpenError> {
         Ok(self.index.fleet_key(made).await?)
     }
+}
+
+/// What is told of where files are kept.
+fn storage(own: &Path, bucket: String, servers: Servers) -> Storage {
+    Storage {
+        dir: Some(own.to_owned()),
+        bucket: Some(bucket),
+        verifies_reads: true,
+        servers: Some(servers),
+        ..Storage::default()
+    }
+}
+
+/// Fails where a database and a bucket are not about the same files: what others have is not to be
+/// taken for damaged, and not to be collected. From the first start on they belong together.
+pub(super) async fn check_owner(
+    index: &PostgresIndex,
+    blobs: &S3Blobs,
+    bucket: &str,
+) -> Result<(), OpenError> {
+    let (owner, bucket) = (index.owner().await?, bucket.to_owned());
+    if blobs.has_no_owner().await? && index.totals().files > 0 {
+        return Err(OpenError::OtherBucket { bucket, owner });
+    }
+    if !blobs.is_owned_by(owner).await? {
+        return Err(OpenError::OtherDatabase { bucket });
+    }
+    Ok(())
 }
 
 /// Fails where a directory keeps files itself: all content in that of a node which shares its files

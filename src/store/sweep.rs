@@ -53,10 +53,6 @@ impl Sweeping {
     }
 
     async fn run(self) {
-        // From the first start on the bucket is these rows', and no others'.
-        if let Err(error) = self.is_own().await {
-            tracing::debug!(%error, "nobody knows whose the bucket is");
-        }
         loop {
             sleep(self.every.min(ASK_EVERY)).await;
             match self.sweep_if_due().await {

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::shared::OpenError;
+use super::shared::{OpenError, check_owner};
 use super::sweep::unknown;
 use super::verify::Finding;
 use super::{Store, StoreError};
@@ -58,7 +58,9 @@ impl Shared {
     ) -> Result<Self, OpenError> {
         let scratch = Arc::new(MemoryBlobs::default());
         let index = Arc::new(PostgresIndex::open(index).await?);
+        let bucket = blobs.url();
         let blobs = S3Blobs::open(blobs, scratch).await?;
+        check_owner(&index, &blobs, &bucket).await?;
         Ok(Self {
             blobs: Arc::new(blobs.with_packs(index.packs())),
             index,

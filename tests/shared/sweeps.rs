@@ -15,9 +15,9 @@ use crate::common::forms::uploaded;
 use crate::common::process::{Node, until};
 use crate::common::raw_http::get;
 use crate::common::tus;
-use crate::nodes::start_with;
+use crate::nodes::{command, start_with};
 use crate::postgres::{Server, connect, eventually, number};
-use crate::s3_store::S3Store;
+use crate::s3_store::{Endpoint, S3Store};
 
 /// As often as can be; what is older than the lease, the grace and this, four seconds, goes.
 const SOON: [&str; 4] = ["--sweep-every", "1s", "--sweep-age", "1s"];
@@ -154,8 +154,15 @@ async fn one_node_at_a_time_looks_through_the_bucket_and_another_goes_on_when_it
     nodes.into_iter().for_each(Node::stop);
 }
 
+/// What a start that is refused says.
+fn refusal(dir: &TempDir, url: &str, store: &Endpoint) -> String {
+    let output = command(dir.path(), url, store).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_of_another_database_remove_nothing_of_a_bucket_that_is_not_theirs() {
+async fn a_database_and_a_bucket_that_do_not_belong_together_are_refused() {
     let (database, store) = (Server::start(), S3Store::start().await);
     let (url, stranger) = (
         database.database("one").await,
@@ -165,16 +172,42 @@ async fn nodes_of_another_database_remove_nothing_of_a_bucket_that_is_not_theirs
     let own = start_with(&dirs[0], &url, &store, &YOUNG);
     let file = uploaded(own.address, "a", &content(1, 600_000));
     let all = keys(&store).await;
-    let other = start_with(&dirs[1], &stranger, &store, &SOON);
-    let client = connect(&stranger).await;
-    until("it says so", || {
-        let log = other.complaints();
-        log.contains("another database").then_some(())
-    });
-    swept(&client, 5).await;
-    assert_eq!(keys(&store).await, all);
+    // Another database over the same place, and the same database over another one.
+    let said = refusal(&dirs[1], &stranger, store.endpoint());
+    assert!(said.contains("the files of another database"), "{said}");
+    let mut elsewhere = store.endpoint().clone();
+    elsewhere.bucket.push_str("/mistyped");
+    let said = refusal(&dirs[1], &url, &elsewhere);
+    assert!(said.contains("in another place"), "{said}");
+    let now = keys(&store).await;
+    assert!(all.iter().all(|it| now.contains(it)));
     let path = format!("/api/p2p/file/{}", file["file_id"].as_str().unwrap());
     assert_eq!(get(own.address, &path, &[]).body, content(1, 600_000));
     own.stop();
-    other.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_whose_bucket_became_another_databases_remove_nothing_of_it() {
+    let (database, store) = (Server::start(), S3Store::start().await);
+    let url = database.database("one").await;
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let nodes = start(&dirs, &url, &store, &SOON);
+    let owner = keys(&store).await;
+    let owner = owner.iter().find(|it| it.ends_with("larder-owner"));
+    let owner = Key::from(owner.unwrap().as_str());
+    let other = Uuid::new_v4().to_string();
+    store
+        .bucket()
+        .put(&owner, other.into_bytes().into())
+        .await
+        .unwrap();
+    put(&store, &strays()).await;
+    let all = keys(&store).await;
+    until("it says so", || {
+        let log = nodes[0].complaints() + &nodes[1].complaints();
+        log.contains("another database").then_some(())
+    });
+    swept(&connect(&url).await, 5).await;
+    assert_eq!(keys(&store).await, all);
+    nodes.into_iter().for_each(Node::stop);
 }

@@ -139,6 +139,11 @@ impl Bucket {
         }
     }
 
+    /// Whether nothing says whose rows tell of the bucket.
+    pub(super) async fn has_no_owner(&self) -> Result<bool, BlobError> {
+        Ok(self.size(&self.folder(OWNER)).await?.is_none())
+    }
+
     /// Whether the rows with this id are what tells of the bucket, which they are from now on where
     /// nothing says whose it is.
     pub(super) async fn is_owned_by(&self, owner: Uuid) -> Result<bool, BlobError> {
