@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::plenty::PLENTY;
-use super::writing::Writing;
+use super::writing::{Tried, Writing};
 use super::{Store, StoreError};
 use crate::blob::BlobError;
+use crate::unavailable::Unavailable;
+use crate::watched_disk::Writes;
 
 /// How often something is written only to find out whether it can be, at most.
 const TRY_EVERY: Duration = Duration::from_secs(2);
@@ -31,17 +33,30 @@ impl Store {
         })?;
         let Writing { writes, tried, .. } = &*self.writing;
         let mut tried = tried.lock().await;
-        let is_due = tried.is_none_or(|at| {
-            let may_have_healed = writes.failure().is_some() && writes.succeeded() > Some(at);
-            may_have_healed || at.elapsed() >= TRY_EVERY
-        });
-        if is_due {
-            *tried = Some(Instant::now());
-            self.try_to_write().await?;
+        let due = match &*tried {
+            Some(Tried { at, .. }) if !Self::is_due(writes, *at) => None,
+            _ => Some(Instant::now()),
+        };
+        if let Some(at) = due {
+            let found = self.try_to_write().await;
+            // Nobody else notes what is wrong with a server.
+            let away = found.as_ref().err().and_then(StoreError::unavailable);
+            let away = away.cloned();
+            *tried = Some(Tried { at, away });
+            found?;
         } else {
             self.check_room(TRIAL_BYTES).await?;
         }
+        if let Some(Tried { away: Some(it), .. }) = &*tried {
+            return Err(BlobError::Unavailable(it.clone()).into());
+        }
         self.writing.last()
+    }
+
+    /// Whether another trial may tell something else than that of then.
+    fn is_due(writes: &Writes, at: Instant) -> bool {
+        let may_have_healed = writes.failure().is_some() && writes.succeeded() > Some(at);
+        may_have_healed || at.elapsed() >= TRY_EVERY
     }
 
     /// Fails where `bytes` more would leave less room on the disk than is to be left.
@@ -101,6 +116,14 @@ impl Store {
 
     fn too_slow(&self) -> StoreError {
         let error = io::Error::from(io::ErrorKind::TimedOut);
+        if self.is_shared {
+            let away = Unavailable {
+                what: "the database or the store".to_owned(),
+                retry: PATIENCE,
+                source: Arc::new(error),
+            };
+            return BlobError::Unavailable(away).into();
+        }
         // The first is where they come in.
         let place = self.writing.writes.places_of_uploads().into_iter().next();
         BlobError::io("write to", place.unwrap_or_default(), error).into()
