@@ -218,8 +218,14 @@ impl Visit {
         Ok(())
     }
 
-    /// Forgets an upload of which what was acknowledged is no longer what came.
+    /// Forgets an upload of which what was acknowledged is no longer what came. Where other nodes
+    /// have it, too, only in the turn of this one: what it knows of may be elsewhere since.
     pub(super) async fn give_up(&self) -> UploadError {
+        if self.is_shared()
+            && let Err(error) = self.save().await
+        {
+            return error;
+        }
         tracing::error!(id = %self.id, name = self.state.upload.about.name,
             "what was stored of an upload is damaged; the upload is given up");
         self.uploads.remove(self.id).await;

@@ -50,6 +50,8 @@ pub(crate) enum Fault {
     Flip,
     /// It reaches the store when nobody waits for it any more: at [`Faults::let_go`].
     Late,
+    /// The same, and it is waited for.
+    Slow,
 }
 
 /// A proxy, until it is dropped.
@@ -124,6 +126,12 @@ impl Faults {
         rule.map_or(0, |rule| rule.befallen)
     }
 
+    /// How many requests it has befallen so far.
+    pub(crate) fn befallen(&self) -> usize {
+        let rule = self.state.rule.lock().unwrap();
+        rule.as_ref().map_or(0, |rule| rule.befallen)
+    }
+
     /// How many requests were to be refused where an object is there already, or is another one:
     /// there are stores that do all the same what is asked.
     pub(crate) fn conditions(&self) -> usize {
@@ -196,6 +204,12 @@ impl State {
                     *state.gone.lock().unwrap() += 1;
                 });
                 std::future::pending().await
+            }
+            Fault::Slow => {
+                self.go.notified().await;
+                let answer = self.ask(head, body).await?;
+                *self.gone.lock().unwrap() += 1;
+                Ok(whole(answer))
             }
         }
     }

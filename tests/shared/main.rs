@@ -41,5 +41,6 @@ mod store_tls;
 mod storm;
 mod sweeps;
 mod tables_of_before;
+mod upload_faults;
 mod uploads;
 mod verify;

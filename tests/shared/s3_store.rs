@@ -39,6 +39,7 @@ pub(crate) fn keys() -> [(&'static str, String); 3] {
 }
 
 /// A bucket, and how it is reached.
+#[derive(Clone)]
 pub(crate) struct Endpoint {
     pub(crate) url: String,
     pub(crate) bucket: String,

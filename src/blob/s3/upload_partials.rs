@@ -30,14 +30,45 @@ async fn go_on(
     limit: Limit,
 ) -> Result<UploadParts, BlobError> {
     let tail = parts.pop_if(|it| it.size < part_bytes(it.start));
-    let bytes = match &tail {
+    let values: Vec<_> = parts.iter().map(|it| &it.tree[..]).collect();
+    let values = Arc::new(values.concat());
+    let gather = || {
+        gather(
+            uploading,
+            upload,
+            tail.as_ref(),
+            Arc::clone(&values),
+            proven,
+        )
+    };
+    let gathered = match gather().await {
+        // Once more, so that what the way has changed is not taken for damage.
+        Err(BlobError::Damaged { .. }) => gather().await?,
+        gathered => gathered?,
+    };
+    Ok(UploadParts::new(
+        Arc::clone(uploading),
+        (upload, limit),
+        (parts, tail),
+        proven,
+        gathered,
+    ))
+}
+
+/// What comes behind whole parts, of which `values` has the trees; it must make up what is proven.
+async fn gather(
+    uploading: &Uploading,
+    upload: Uuid,
+    tail: Option<&UploadPart>,
+    values: Arc<Vec<u8>>,
+    proven: Proven,
+) -> Result<Gathered, BlobError> {
+    let bytes = match tail {
         Some(tail) => uploading.bytes(upload, tail).await?,
         None => Bytes::new(),
     };
-    let values: Vec<_> = parts.iter().map(|it| &it.tree[..]).collect();
-    let values = values.concat();
     let dir = uploading.dir.clone();
-    let gathered = blocking::run(move || {
+    blocking::run(move || {
         let hasher = PieceHasher::behind(&values);
         let gathered = Gathered {
             hasher: hasher.ok_or_else(|| BlobError::other_hash(proven.hash))?,
@@ -48,15 +79,8 @@ async fn go_on(
             all if all.hash() == proven.hash && all.size() == proven.len => Ok(gathered),
             _ => Err(BlobError::other_hash(proven.hash)),
         }
-    });
-    let gathered = gathered.await?;
-    Ok(UploadParts::new(
-        Arc::clone(uploading),
-        (upload, limit),
-        (parts, tail),
-        proven,
-        gathered,
-    ))
+    })
+    .await
 }
 
 /// The id of the upload that partial content is of.

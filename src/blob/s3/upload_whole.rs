@@ -34,8 +34,16 @@ impl UploadWhole {
         }
     }
 
-    /// The bytes of a part, as they came.
+    /// The bytes of a part, as they came. It is read twice before it is damaged, since the way may
+    /// have changed what came.
     async fn bytes(&self, part: &UploadPart) -> Result<Bytes, BlobError> {
+        match self.read(part).await {
+            Err(BlobError::Damaged { .. }) => self.read(part).await,
+            read => read,
+        }
+    }
+
+    async fn read(&self, part: &UploadPart) -> Result<Bytes, BlobError> {
         let bytes = self.uploading.bytes(self.turn.of, part).await?;
         let (values, start) = (Arc::clone(&self.values), part.start);
         let checked = blocking::run(move || {
