@@ -28,7 +28,7 @@ mod windows;
 
 pub use error::{FetchError, PeerError};
 pub use fetcher::{Claim, Failures, Fetcher, Options};
-pub use repairing::{Pause, RepairError, Repaired, Repairing, partial_of};
+pub use repairing::{Pause, RepairError, Repaired, Repairing, partial_of, remove_gathered};
 pub use unverified::UnverifiedContent;
 pub use verified::VerifiedContent;
 

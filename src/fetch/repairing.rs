@@ -114,9 +114,7 @@ impl Repairing<'_> {
 
     /// Removes what was gathered of a content.
     async fn give_up(&self, hash: &BlobHash) {
-        if let Err(error) = self.partials.remove(&partial_of(hash)).await {
-            tracing::warn!(%hash, %error, "what was gathered for a repair is not removed");
-        }
+        remove_gathered(self.partials, &partial_of(hash)).await;
     }
 
     async fn short(&self, content: &VerifiedContent) -> Result<Box<dyn Received>, RepairError> {
@@ -206,6 +204,13 @@ async fn prove(
 /// By what is found what was gathered of a content.
 pub fn partial_of(hash: &BlobHash) -> PartialId {
     PartialId::of(hash.as_bytes())
+}
+
+/// Removes what was gathered of a content; what is left of it is removed at the next start.
+pub async fn remove_gathered(partials: &dyn Partials, id: &PartialId) {
+    if let Err(error) = partials.remove(id).await {
+        tracing::warn!(%id, %error, "what was gathered for a repair is not removed");
+    }
 }
 
 /// Content that is filled no faster than it may be: whoever brings it waits.

@@ -17,7 +17,7 @@ use crate::web::description::{Description, Facts};
 use crate::web::error::ApiError;
 use crate::web::own_content::OwnContent;
 use crate::web::representation::Representation;
-use crate::web::transfers::{PASSING_ON, SENDING, Transfer, TransferShare, WITHOUT_FILES};
+use crate::web::transfers::{SENDING, Transfer, TransferShare, WITHOUT_FILES};
 
 /// How many of the contents are named that an id may mean.
 const MAX_NAMED: usize = 8;
@@ -185,16 +185,17 @@ async fn elsewhere(
     unusable: Option<StoreError>,
     share: &TransferShare,
 ) -> Result<(Option<Content>, Option<Transfer>), ApiError> {
-    if first.is_none() && node.network().directory.providers(&hash).is_empty() {
-        node.network().hear_others().await;
+    let network = node.network();
+    let is_told = || first.is_some() || !network.directory.providers(&hash).is_empty();
+    if !is_told() {
+        network.hear_others().await;
     }
-    if node.network().directory.providers(&hash).is_empty() && first.is_none() {
+    if !is_told() {
         return unusable.map_or(Ok((None, None)), |unusable| Err(unusable.into()));
     }
     let asked = node.fetcher().first_asked(&hash, first);
-    let transfer = share.take_and_wait(PASSING_ON, asked)?;
-    let fetched = VerifiedContent::open(Arc::clone(node.fetcher()), hash, first).await;
-    transfer.iter().for_each(Transfer::begins);
+    let opening = VerifiedContent::open(Arc::clone(node.fetcher()), hash, first);
+    let (fetched, transfer) = share.take_and_open(asked, opening).await?;
     match (fetched, unusable) {
         (Ok(Some(content)), _) => Ok((Some(Content::Verified(content)), transfer)),
         (_, Some(unusable)) => Err(unusable.into()),

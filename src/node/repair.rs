@@ -12,8 +12,8 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, OnceCell, watch};
 use tokio::time::{sleep, timeout};
 
 use super::pace::Pace;
-use crate::blob::{BlobError, FoundPartial, PartialId, Partials, Purpose};
-use crate::fetch::{Fetcher, Pause, RepairError, Repaired, Repairing, partial_of};
+use crate::blob::{BlobError, FoundPartial, Partials, Purpose};
+use crate::fetch::{Fetcher, Pause, RepairError, Repaired, Repairing, partial_of, remove_gathered};
 use crate::hash::BlobHash;
 use crate::metrics::Counter;
 use crate::peer::network::Network;
@@ -360,7 +360,7 @@ impl Repair {
             state.gathered.split_off(kept)
         };
         for hash in too_many {
-            self.remove(&partial_of(&hash)).await;
+            remove_gathered(&*self.partials, &partial_of(&hash)).await;
         }
     }
 
@@ -374,14 +374,7 @@ impl Repair {
             before != state.gathered.len()
         };
         if was_gathered {
-            self.remove(&partial_of(hash)).await;
-        }
-    }
-
-    async fn remove(&self, id: &PartialId) {
-        // What is left is removed at the next start.
-        if let Err(error) = self.partials.remove(id).await {
-            tracing::warn!(%id, %error, "what was gathered for a repair is not removed");
+            remove_gathered(&*self.partials, &partial_of(hash)).await;
         }
     }
 
@@ -394,7 +387,7 @@ impl Repair {
                     Ok(hash) if matches!(self.store.needs_repair(&hash).await, Ok(true)) => {
                         self.keep_gathered(hash).await;
                     }
-                    _ => self.remove(&id).await,
+                    _ => remove_gathered(&*self.partials, &id).await,
                 }
             }
             Ok(())

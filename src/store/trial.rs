@@ -33,22 +33,24 @@ impl Store {
         })?;
         let Writing { writes, tried, .. } = &*self.writing;
         let mut tried = tried.lock().await;
-        let due = match &*tried {
-            Some(Tried { at, .. }) if !Self::is_due(writes, *at) => None,
-            _ => Some(Instant::now()),
-        };
-        if let Some(at) = due {
+        let last = tried.as_ref();
+        if last.is_none_or(|it| Self::is_due(writes, it.at)) {
+            // Noted before, since whoever asks may go away meanwhile.
+            let noted = tried.insert(Tried {
+                at: Instant::now(),
+                away: None,
+            });
             let found = self.try_to_write().await;
             // Nobody else notes what is wrong with a server.
             let away = found.as_ref().err().and_then(StoreError::unavailable);
-            let away = away.cloned();
-            *tried = Some(Tried { at, away });
+            noted.away = away.cloned();
             found?;
         } else {
             self.check_room(TRIAL_BYTES).await?;
         }
-        if let Some(Tried { away: Some(it), .. }) = &*tried {
-            return Err(BlobError::Unavailable(it.clone()).into());
+        let away = tried.as_ref().and_then(|it| it.away.clone());
+        if let Some(away) = away {
+            return Err(BlobError::Unavailable(away).into());
         }
         self.writing.last()
     }

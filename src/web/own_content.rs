@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 
 use super::error::ApiError;
-use super::transfers::{PASSING_ON, Transfer, TransferShare};
+use super::transfers::{Transfer, TransferShare};
 use crate::blob::{BlobError, ByteStream, OpenBlob};
 use crate::fetch::{self, Fetcher, VerifiedContent};
 use crate::hash::BlobHash;
@@ -119,11 +119,10 @@ impl Reading {
         } = &self.content;
         if self.elsewhere.is_none() && fetcher.is_held(hash) {
             let asked = fetcher.first_asked(hash, None);
-            let Ok(transfer) = share.take_and_wait(PASSING_ON, asked) else {
+            let opening = VerifiedContent::open(Arc::clone(fetcher), *hash, None);
+            let Ok((opened, transfer)) = share.take_and_open(asked, opening).await else {
                 return false;
             };
-            let opened = VerifiedContent::open(Arc::clone(fetcher), *hash, None).await;
-            transfer.iter().for_each(Transfer::begins);
             // Another length than was promised would not be sent to its end.
             let opened = opened.ok().flatten();
             let opened = opened.filter(|it| it.size() == blob.size());

@@ -115,14 +115,17 @@ impl TransferShare {
         self.take_of(|it| &it.files, files, None)
     }
 
-    /// The same for content that others are to bring, first of all this peer: it waits for that
-    /// until [`Transfer::begins`].
-    pub(crate) fn take_and_wait(
+    /// What `opening` makes of content that others are to bring, first of all this peer, and a
+    /// transfer with files for that, which waits for them until it is open or cannot be opened.
+    pub(crate) async fn take_and_open<T>(
         &self,
-        files: usize,
         peer: Option<PeerId>,
-    ) -> Result<Option<Transfer>, ApiError> {
-        self.take_of(|it| &it.files, files, peer)
+        opening: impl Future<Output = T>,
+    ) -> Result<(T, Option<Transfer>), ApiError> {
+        let transfer = self.take_of(|it| &it.files, PASSING_ON, peer)?;
+        let opened = opening.await;
+        transfer.iter().for_each(Transfer::begins);
+        Ok((opened, transfer))
     }
 
     /// An archive whose names take so many bytes of memory while it is sent; the same else.
@@ -310,7 +313,7 @@ impl Entry {
 
 impl Transfer {
     /// What it has waited for is there.
-    pub(crate) fn begins(&self) {
+    fn begins(&self) {
         if let Some(entry) = self.budget.table.lock().transfers.get_mut(&self.number) {
             entry.waits_for = None;
         }

@@ -55,6 +55,18 @@ impl Weighter<(BlobHash, u64), Arc<PieceValues>> for Weight {
     }
 }
 
+/// What comes of `read`, which is done once more where that is damaged: so what the way from the
+/// store has changed is not taken for damage.
+pub(super) async fn twice<T, Reading>(read: impl Fn() -> Reading) -> Result<T, BlobError>
+where
+    Reading: Future<Output = Result<T, BlobError>>,
+{
+    match read().await {
+        Err(BlobError::Damaged { .. }) => read().await,
+        read => read,
+    }
+}
+
 impl Depot {
     /// With room for so many bytes of contents in packs that were read lately.
     pub(super) fn new(bucket: Bucket, packed: u64) -> Self {
@@ -133,6 +145,22 @@ impl Depot {
         }
         let key = (values.hash(), values.size());
         self.proofs.insert(key, values);
+    }
+
+    /// What [`twice`] makes of reading content with this hash in a place, where damage is
+    /// remembered.
+    pub(super) async fn proven<T, Reading>(
+        &self,
+        (hash, place): (BlobHash, Place),
+        read: impl Fn() -> Reading,
+    ) -> Result<T, BlobError>
+    where
+        Reading: Future<Output = Result<T, BlobError>>,
+    {
+        match twice(read).await {
+            Err(error @ BlobError::Damaged { .. }) => Err(self.damaged(hash, place, error)),
+            read => read,
+        }
     }
 
     /// Remembers that what is in a place is not the content with this hash.

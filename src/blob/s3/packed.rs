@@ -37,16 +37,14 @@ pub(super) async fn content(
     {
         return Ok(Some(known.bytes));
     }
-    // Twice, so that what the way has changed is not taken for damage.
-    for _ in 0..2 {
+    let read = || async {
         let Some(window) = window(depot, place).await? else {
             return Ok(None);
         };
-        if let Some(bytes) = remember(depot, hash, place, &window) {
-            return Ok(Some(bytes));
-        }
-    }
-    Err(depot.damaged(hash, place, BlobError::other_hash(hash)))
+        let bytes = remember(depot, hash, place, &window);
+        bytes.map(Some).ok_or_else(|| BlobError::other_hash(hash))
+    };
+    depot.proven((hash, place), read).await
 }
 
 /// How long the content in a place within a pack is, in bytes; None where none can be seen there.

@@ -31,25 +31,25 @@ pub(super) async fn open(
         return Ok(bytes.map(|bytes| Arc::new(OpenBytes { hash, bytes }) as _));
     }
     let key = depot.blob(place);
-    // Twice, so that what the way has changed is not taken for damage.
-    for _ in 0..2 {
+    let read = || async {
         let Some((bytes, size)) = depot.bucket.get(&key, 0, SMALL).await? else {
             return Ok(None);
         };
-        if size > SMALL {
-            let depot = Arc::clone(depot);
-            return Ok(Some(Arc::new(LongBlob {
-                depot,
+        let blob: Arc<dyn OpenBlob> = if size > SMALL {
+            Arc::new(LongBlob {
+                depot: Arc::clone(depot),
                 hash,
                 place,
                 size,
-            })));
-        }
-        if BlobHash::of(&bytes) == hash {
-            return Ok(Some(Arc::new(OpenBytes { hash, bytes })));
-        }
-    }
-    Err(depot.damaged(hash, place, BlobError::other_hash(hash)))
+            })
+        } else if BlobHash::of(&bytes) == hash {
+            Arc::new(OpenBytes { hash, bytes })
+        } else {
+            return Err(BlobError::other_hash(hash));
+        };
+        Ok(Some(blob))
+    };
+    depot.proven((hash, place), read).await
 }
 
 #[async_trait]

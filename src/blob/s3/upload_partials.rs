@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::depot::twice;
 use super::gathering::Gathered;
 use super::multipart::part_bytes;
 use super::part_file::PartFile;
@@ -41,11 +42,7 @@ async fn go_on(
             proven,
         )
     };
-    let gathered = match gather().await {
-        // Once more, so that what the way has changed is not taken for damage.
-        Err(BlobError::Damaged { .. }) => gather().await?,
-        gathered => gathered?,
-    };
+    let gathered = twice(gather).await?;
     Ok(UploadParts::new(
         Arc::clone(uploading),
         (upload, limit),

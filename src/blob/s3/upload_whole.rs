@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future;
 
+use super::depot::twice;
 use super::multipart::{Multipart, PART_BYTES};
 use super::uploading::Uploading;
 use crate::blob::{Arrival, BlobError, Received};
@@ -34,13 +35,9 @@ impl UploadWhole {
         }
     }
 
-    /// The bytes of a part, as they came. It is read twice before it is damaged, since the way may
-    /// have changed what came.
+    /// The bytes of a part, as they came.
     async fn bytes(&self, part: &UploadPart) -> Result<Bytes, BlobError> {
-        match self.read(part).await {
-            Err(BlobError::Damaged { .. }) => self.read(part).await,
-            read => read,
-        }
+        twice(|| self.read(part)).await
     }
 
     async fn read(&self, part: &UploadPart) -> Result<Bytes, BlobError> {

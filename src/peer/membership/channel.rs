@@ -4,11 +4,11 @@
 //! Whoever connects names a tag first that only who knows the network's key can make, so that a
 //! node shows strangers nothing, not even its key: the handshake of one who does not know it ends
 //! with an alert. Each node makes another one at each start, so that nobody else sees by tags who
-//! belongs together. Behind the
-//! handshake the one who has connected shows its certificate, and then the other, each as the
-//! length (2 bytes, big-endian) of a text and the text: the certificate, a digest of the
-//! revocations that it knows, and of a node with the key of the network perhaps another certificate
-//! for who has connected, with a space between them. A refusal is the word `refused` and a code.
+//! belongs together. Behind the handshake the one who has connected shows its certificate, and then
+//! the other, each as the length (2 bytes, big-endian) of a text and the text: the certificate, a
+//! digest of the revocations that it knows, and of a node with the key of the network perhaps
+//! another certificate for who has connected, with a space between them. A refusal is the word
+//! `refused` and a code.
 
 use std::collections::BTreeSet;
 use std::fmt;
