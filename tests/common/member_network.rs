@@ -6,6 +6,16 @@ use tempfile::TempDir;
 
 use super::process::{Node, larder};
 
+/// The settings of a node with the certificate in its directory.
+pub(crate) const MEMBER: [&str; 6] = [
+    "--network",
+    "member",
+    "--discover-every",
+    "1",
+    "--log",
+    "debug",
+];
+
 /// A network, and who decides about its members.
 pub(crate) struct Network {
     dir: TempDir,
@@ -66,14 +76,7 @@ pub(crate) fn printed(dir: &Path, arguments: &[&str]) -> String {
 
 /// A node with the certificate in its directory.
 pub(crate) fn member(dir: &TempDir, peers: &[&str], more: &[&str]) -> Node {
-    let mut arguments = vec![
-        "--network",
-        "member",
-        "--discover-every",
-        "1",
-        "--log",
-        "debug",
-    ];
+    let mut arguments = MEMBER.to_vec();
     arguments.extend(peers.iter().flat_map(|it| ["--peer", it]));
     arguments.extend(more);
     Node::start(dir, &arguments)

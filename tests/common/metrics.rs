@@ -56,3 +56,12 @@ impl Metrics {
         self.find("larder_http_requests_total", &labels)
     }
 }
+
+/// The whole number that stands behind a name without labels.
+pub(crate) fn count(node: SocketAddr, name: &str) -> u64 {
+    let page = String::from_utf8(get(node, "/metrics", &[]).body).unwrap();
+    let mut values = page.lines().filter_map(|line| line.strip_prefix(name));
+    let value = values.find_map(|rest| rest.strip_prefix(' '));
+    let value = value.unwrap_or_else(|| panic!("no {name}"));
+    value.parse().unwrap()
+}

@@ -39,6 +39,7 @@ pub(crate) mod received;
 pub(crate) mod recorder;
 pub(crate) mod recording_disk;
 pub(crate) mod relay;
+pub(crate) mod rot;
 pub(crate) mod stores;
 pub(crate) mod traced;
 pub(crate) mod tree;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,9 +12,11 @@ use tempfile::TempDir;
 
 use crate::common::content::content;
 use crate::common::forms::{file, form, upload, uploaded};
+use crate::common::metrics::count;
 use crate::common::peers::{post, until_held};
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::{get, head, send, until_the_end};
+use crate::common::rot::{flip, set_len};
 use crate::common::traced::TracedReads;
 use crate::common::tus;
 
@@ -116,20 +118,15 @@ impl World {
         let is_sound = damaged + unreadable == 0;
         let status = if is_sound { "healthy" } else { "degraded" };
         assert_eq!(health["status"], status, "{health}");
-        assert_eq!(self.metric("larder_damaged_blobs"), damaged);
-        assert_eq!(self.metric("larder_unreadable_blobs"), unreadable);
+        assert_eq!(count(self.node.address, "larder_damaged_blobs"), damaged);
+        assert_eq!(
+            count(self.node.address, "larder_unreadable_blobs"),
+            unreadable
+        );
     }
 
     fn health(&self) -> Value {
         get(self.node.address, "/health", &[]).json()
-    }
-
-    fn metric(&self, name: &str) -> u64 {
-        let page = get(self.node.address, "/metrics", &[]);
-        let page = String::from_utf8(page.body).unwrap();
-        let line = page.lines().find(|it| it.starts_with(&format!("{name} ")));
-        let (_, value) = line.unwrap().split_once(' ').unwrap();
-        value.parse().unwrap()
     }
 
     /// The same storage directory under a new process.
@@ -140,20 +137,6 @@ impl World {
             ..self
         }
     }
-}
-
-/// Changes one byte of a file where it lies, as a disk does.
-fn flip(path: &Path, at: usize) {
-    let file = File::options().read(true).write(true).open(path).unwrap();
-    let (mut byte, at) = ([0], at as u64);
-    file.read_exact_at(&mut byte, at).unwrap();
-    byte[0] ^= 1;
-    file.write_all_at(&byte, at).unwrap();
-}
-
-fn set_len(path: &Path, len: usize) {
-    let file = File::options().write(true).open(path).unwrap();
-    file.set_len(len as u64).unwrap();
 }
 
 /// What can become of a blob's file, at once or before the first byte is sent.
@@ -197,8 +180,12 @@ fn damage_before_the_first_byte_is_told_remembered_and_mended_by_an_upload() {
         assert_eq!(world.health()["damaged"], 0);
         damage(&world.blob());
         world.assert_damaged(what);
-        assert_eq!(world.metric("larder_damaged_blobs"), 1, "{what}");
-        assert!(world.metric("larder_blob_damage_found_total") >= 1);
+        assert_eq!(
+            count(world.node.address, "larder_damaged_blobs"),
+            1,
+            "{what}"
+        );
+        assert!(count(world.node.address, "larder_blob_damage_found_total") >= 1);
         let told = format!("content is damaged hash={}", world.hash);
         assert_eq!(world.node.log().matches(&told).count(), 1, "{what}");
         let world = world.restarted();
@@ -209,7 +196,11 @@ fn damage_before_the_first_byte_is_told_remembered_and_mended_by_an_upload() {
         assert_eq!(again["hash"], world.hash);
         world.assert_whole(what);
         assert_eq!(world.health()["damaged"], 0, "{what}");
-        assert_eq!(world.metric("larder_damaged_blobs"), 0, "{what}");
+        assert_eq!(
+            count(world.node.address, "larder_damaged_blobs"),
+            0,
+            "{what}"
+        );
         let world = world.restarted();
         world.assert_whole(what);
         assert_eq!(world.health()["damaged"], 0, "{what}");
@@ -473,7 +464,7 @@ fn is_out_of_reach_until_it_is_mended(world: &World, at: impl Fn(&World) -> Path
     }
     // A disk that fails proves nothing of what is on it.
     world.assert_found(0, 1);
-    assert!(world.metric("larder_blob_read_errors_total") >= 1);
+    assert!(count(world.node.address, "larder_blob_read_errors_total") >= 1);
     let marks = fs::read_dir(world.dir.path().join("peer_storage/damaged"));
     assert_eq!(marks.map_or(0, Iterator::count), 0);
     let told = format!("content cannot be read from the disk hash={}", world.hash);

@@ -6,7 +6,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::common::forms::{file, form, upload_request};
-use crate::common::member_network::{Network, dirs, printed};
+use crate::common::member_network::{MEMBER, Network, dirs, printed};
 use crate::common::peers::{peer_id, until_knows};
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::{Answer, get, head, send};
@@ -108,14 +108,7 @@ fn found(network: &Network, dir: &TempDir) -> Node {
     network.join(dir, "1d");
     let mut command = larder(dir.path());
     command.env_remove("LARDER_NO_MDNS");
-    command.args([
-        "--network",
-        "member",
-        "--discover-every",
-        "1",
-        "--log",
-        "debug",
-    ]);
+    command.args(MEMBER);
     Node::spawn(dir, command)
 }
 

@@ -1,8 +1,8 @@
 //! What is stored and not whole comes again from whoever else has it, by itself, and clients notice
 //! nothing of it.
 
-use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, symlink};
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -10,9 +10,11 @@ use tempfile::TempDir;
 
 use crate::common::content::content;
 use crate::common::forms::uploaded;
+use crate::common::metrics::count;
 use crate::common::peers::{post, until_held};
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::get;
+use crate::common::rot::{flip, set_len};
 
 const GROUP: usize = 16 * 1024;
 /// Some windows of a fetch, and a part of a group.
@@ -80,7 +82,7 @@ impl World {
     /// Waits until all is whole again, and looks whether it is.
     fn until_whole(&self, node: &Node, repaired: u64) {
         until("it is repaired", || {
-            let count = metric(node, "larder_repaired_blobs_total");
+            let count = count(node.address, "larder_repaired_blobs_total");
             assert!(count <= repaired, "{count} were repaired");
             (count == repaired && health(node)["damaged"] == 0).then_some(())
         });
@@ -96,31 +98,6 @@ fn health(node: &Node) -> Value {
     get(node.address, "/health", &[]).json()
 }
 
-fn metric(node: &Node, name: &str) -> u64 {
-    let answer = get(node.address, "/metrics", &[]);
-    let text = String::from_utf8(answer.body).unwrap();
-    let mut values = text.lines().filter_map(|line| line.strip_prefix(name));
-    let value = values.find_map(|rest| rest.strip_prefix(' '));
-    value
-        .unwrap_or_else(|| panic!("no {name}"))
-        .parse()
-        .unwrap()
-}
-
-/// Changes one byte of a file where it lies, as a disk does.
-fn flip(path: &Path, at: usize) {
-    let file = File::options().read(true).write(true).open(path).unwrap();
-    let (mut byte, at) = ([0], at as u64);
-    file.read_exact_at(&mut byte, at).unwrap();
-    byte[0] ^= 1;
-    file.write_all_at(&byte, at).unwrap();
-}
-
-fn set_len(path: &Path, len: usize) {
-    let file = File::options().write(true).open(path).unwrap();
-    file.set_len(len as u64).unwrap();
-}
-
 #[test]
 fn what_a_scrub_finds_damaged_is_repaired_group_by_group_from_a_peer() {
     let world = World::new(&[LONG, LONG, SHORT]);
@@ -134,9 +111,9 @@ fn what_a_scrub_finds_damaged_is_repaired_group_by_group_from_a_peer() {
     world.until_whole(&node, 2);
     assert!(fs::read(world.blob(0)).unwrap() == world.contents[0].0);
     let groups = 2 * GROUP + LONG % GROUP;
-    let fetched = metric(&node, "larder_repair_fetched_bytes_total");
+    let fetched = count(node.address, "larder_repair_fetched_bytes_total");
     assert_eq!(usize::try_from(fetched).unwrap(), groups + SHORT);
-    assert_eq!(metric(&node, "larder_repair_failures_total"), 0);
+    assert_eq!(count(node.address, "larder_repair_failures_total"), 0);
     let status = get(node.address, "/api/p2p/status", &[]).json();
     let repair = &status["repair"];
     assert_eq!(repair["repaired"], 2, "{repair}");
@@ -210,7 +187,7 @@ fn a_lost_or_wrong_outboard_does_not_have_all_of_a_content_fetched() {
     let holder = world.holder();
     let node = world.scrubbed(&holder);
     world.until_whole(&node, 2);
-    let fetched = metric(&node, "larder_repair_fetched_bytes_total");
+    let fetched = count(node.address, "larder_repair_fetched_bytes_total");
     let of_each = usize::try_from(fetched).unwrap() / 2;
     assert!((GROUP..=10 * GROUP).contains(&of_each), "{of_each}");
 }
@@ -279,7 +256,7 @@ fn a_node_killed_in_a_repair_has_the_damaged_content_or_the_whole_one_and_goes_o
             let is_there = fs::metadata(&gathered).is_ok_and(|it| {
                 it.len() >= bytes.len() as u64 * hundredths / 100 && hundredths < 100
             });
-            let is_gone = || metric(&node, "larder_repaired_blobs_total") == 1;
+            let is_gone = || count(node.address, "larder_repaired_blobs_total") == 1;
             (is_there || is_gone()).then_some(())
         });
         node.kill();
@@ -310,7 +287,7 @@ fn what_no_node_has_is_listed_with_its_files_and_repaired_once_one_comes_that_ha
         (health["unobtainable"] == 1).then_some(health)
     });
     assert_eq!(told["damaged"], 1, "{told}");
-    assert_eq!(metric(&node, "larder_unobtainable_blobs"), 1);
+    assert_eq!(count(node.address, "larder_unobtainable_blobs"), 1);
     assert!(node.log().contains("no node that is known here has them"));
     let hash = &world.contents[0].1;
     let listed = get(node.address, "/api/p2p/scrub?files=1", &[]).json();
@@ -361,7 +338,7 @@ fn two_nodes_that_each_have_another_part_damaged_repair_each_other() {
     for node in [&node, &holder] {
         world.until_whole(node, 1);
         assert_eq!(
-            metric(node, "larder_repair_fetched_bytes_total"),
+            count(node.address, "larder_repair_fetched_bytes_total"),
             GROUP as u64
         );
     }

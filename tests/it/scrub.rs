@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::in_memory::InMemory;
+use crate::common::metrics::count;
 use crate::common::process::{Node, larder, start, until};
 use crate::common::raw_http::get;
 
@@ -48,23 +49,12 @@ fn flip_blob(dir: &TempDir, hash: &str) {
     flip(&storage(dir).join("blobs").join(&hash[..2]).join(hash));
 }
 
-fn metric(node: &Node, name: &str) -> u64 {
-    let answer = get(node.address, "/metrics", &[]);
-    let text = String::from_utf8(answer.body).unwrap();
-    let mut values = text.lines().filter_map(|line| line.strip_prefix(name));
-    let value = values.find_map(|rest| rest.strip_prefix(' '));
-    value
-        .unwrap_or_else(|| panic!("no {name}"))
-        .parse()
-        .unwrap()
-}
-
 fn rounds(node: &Node) -> u64 {
-    metric(node, "larder_scrub_rounds_total")
+    count(node.address, "larder_scrub_rounds_total")
 }
 
 fn read_bytes(node: &Node) -> u64 {
-    metric(node, "larder_scrub_read_bytes_total")
+    count(node.address, "larder_scrub_read_bytes_total")
 }
 
 fn scrub(node: &Node) -> Value {

@@ -19,6 +19,7 @@ use crate::common::process::Node;
 use crate::common::raw_http::{Answer, head, send};
 use crate::common::tus;
 use crate::faults::{Fault, Faults};
+use crate::fleet::Fleet;
 use crate::nodes::{command, start_with};
 use crate::postgres::{Server, connect, eventually, number};
 use crate::s3_store::S3Store;
@@ -82,13 +83,9 @@ async fn behind(store: &S3Store, dir: &TempDir, url: &str) -> (Faults, Node) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn short_files_of_many_clients_share_objects_and_are_there_from_every_node() {
-    let (database, store) = (Server::start(), S3Store::start().await);
-    let url = database.database("one").await;
-    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let nodes = dirs
-        .each_ref()
-        .map(|dir| start_with(dir, &url, &store, &[]));
-    let [one, other] = nodes.each_ref().map(|it| it.address);
+    let fleet = Fleet::start(&[]).await;
+    let (client, store) = (&fleet.client, &fleet.store);
+    let [one, other, _] = fleet.addresses();
     let files: Vec<_> = thread::scope(|scope| {
         let clients = (0..16u32).map(|client| {
             scope.spawn(move || {
@@ -103,26 +100,25 @@ async fn short_files_of_many_clients_share_objects_and_are_there_from_every_node
             .flat_map(|it| it.join().unwrap())
             .collect()
     });
-    let shared = objects(&store).await;
+    let shared = objects(store).await;
     assert!(shared < 80, "{shared} objects for {} contents", files.len());
-    let client = connect(&url).await;
-    adds_up(&client, &store).await;
+    adds_up(client, store).await;
     // What comes in parts goes there, too.
     let created = tus::create(other, 2_000, &[]);
     let in_parts = content(9_999, 2_000);
     let patched = tus::patch(other, &tus::path_of(&created), 0, &in_parts);
     assert_eq!(patched.status, 204);
     let packed = "SELECT count(*) FROM larder.blobs WHERE length(place) = 36";
-    assert_eq!(number(&client, packed).await, 161);
+    assert_eq!(number(client, packed).await, 161);
     for (path, bytes) in &files {
         assert!(ask("GET", other, path).body == *bytes);
     }
     for (path, _) in &files {
         assert_eq!(ask("DELETE", other, path).status, 200);
     }
-    adds_up(&client, &store).await;
-    assert_eq!(objects(&store).await, 1);
-    nodes.into_iter().for_each(Node::stop);
+    adds_up(client, store).await;
+    assert_eq!(objects(store).await, 1);
+    fleet.stop();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -215,14 +211,10 @@ fn churn(number: u32, nodes: [SocketAddr; 2], shelves: &[Shelf; 2], is_over: &At
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn compaction_beside_uploads_reads_and_removals_loses_nothing_and_leaves_nothing() {
-    let (database, store) = (Server::start(), S3Store::start().await);
-    let url = database.database("one").await;
-    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let nodes = dirs
-        .each_ref()
-        .map(|dir| start_with(dir, &url, &store, &[]));
-    let addresses = nodes.each_ref().map(|it| it.address);
-    let client = connect(&url).await;
+    let fleet = Fleet::start(&[]).await;
+    let (client, store) = (&fleet.client, &fleet.store);
+    let [one, other, _] = fleet.addresses();
+    let addresses = [one, other];
     let (shelves, is_over) = (Arc::<[Shelf; 2]>::default(), Arc::<AtomicBool>::default());
     let clients = (0..8).map(|number| {
         let (shelves, is_over) = (Arc::clone(&shelves), Arc::clone(&is_over));
@@ -244,8 +236,8 @@ async fn compaction_beside_uploads_reads_and_removals_loses_nothing_and_leaves_n
         client.join().unwrap();
     }
     let sparse = "SELECT count(*) FROM larder.places WHERE state = 'l' AND live * 2 < size";
-    eventually(async || number(&client, sparse).await == 0).await;
-    adds_up(&client, &store).await;
+    eventually(async || number(client, sparse).await == 0).await;
+    adds_up(client, store).await;
     for shelf in &*shelves {
         for (path, bytes) in &*shelf.lock().unwrap() {
             for node in addresses {
@@ -254,6 +246,6 @@ async fn compaction_beside_uploads_reads_and_removals_loses_nothing_and_leaves_n
         }
     }
     let damaged = "SELECT count(*) FROM larder.blobs WHERE is_damaged";
-    assert_eq!(number(&client, damaged).await, 0);
-    nodes.into_iter().for_each(Node::stop);
+    assert_eq!(number(client, damaged).await, 0);
+    fleet.stop();
 }

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 use crate::common::forms::uploaded;
-use crate::common::process::{Node, until};
+use crate::common::process::until;
 use crate::common::raw_http::{Answer, head, send};
 use crate::common::relay::Relay;
+use crate::fleet::Fleet;
 use crate::nodes::start_with;
-use crate::postgres::{Server, connect};
+use crate::postgres::Server;
 use crate::s3_store::S3Store;
 
 /// How long a node may go on to give a file that was removed through another.
@@ -66,24 +67,18 @@ async fn cut(client: &Client) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_removed_through_one_node_is_refused_by_all_though_their_connections_are_cut() {
-    let (database, store) = (Server::start(), S3Store::start().await);
-    let url = database.database("one").await;
-    let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
-    let nodes = dirs
-        .each_ref()
-        .map(|dir| start_with(dir, &url, &store, &[]));
-    let addresses = nodes.each_ref().map(|it| it.address);
-    let client = connect(&url).await;
+    let fleet = Fleet::start(&[]).await;
+    let (addresses, client) = (fleet.addresses(), &fleet.client);
     let kept = hot_file(&addresses, "kept");
     for round in 0..12 {
         let path = hot_file(&addresses, &format!("file {round}"));
         // Before it, after it, and not at all.
         if round % 3 == 0 {
-            assert!(cut(&client).await >= 3, "each has one at least");
+            assert!(cut(client).await >= 3, "each has one at least");
         }
         let removed = remove(addresses[round % 3], &path);
         if round % 3 == 1 {
-            assert!(cut(&client).await >= 3);
+            assert!(cut(client).await >= 3);
         }
         thread::scope(|scope| {
             for node in addresses {
@@ -95,7 +90,7 @@ async fn a_file_removed_through_one_node_is_refused_by_all_though_their_connecti
     for node in addresses {
         assert_eq!(ask("GET", node, &kept).body, b"kept");
     }
-    nodes.into_iter().for_each(Node::stop);
+    fleet.stop();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
