@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::plenty::PLENTY;
-use super::writing::{Tried, Writing};
+use super::writing::Writing;
 use super::{Store, StoreError};
 use crate::blob::BlobError;
 use crate::unavailable::Unavailable;
-use crate::watched_disk::Writes;
 
 /// How often something is written only to find out whether it can be, at most.
 const TRY_EVERY: Duration = Duration::from_secs(2);
@@ -33,32 +32,22 @@ impl Store {
         })?;
         let Writing { writes, tried, .. } = &*self.writing;
         let mut tried = tried.lock().await;
-        let last = tried.as_ref();
-        if last.is_none_or(|it| Self::is_due(writes, it.at)) {
-            // Noted before, since whoever asks may go away meanwhile.
-            let noted = tried.insert(Tried {
-                at: Instant::now(),
-                away: None,
-            });
+        let is_due = tried.is_none_or(|at| {
+            let may_have_healed = writes.failure().is_some() && writes.succeeded() > Some(at);
+            may_have_healed || at.elapsed() >= TRY_EVERY
+        });
+        if is_due {
+            *tried = Some(Instant::now());
             let found = self.try_to_write().await;
-            // Nobody else notes what is wrong with a server.
-            let away = found.as_ref().err().and_then(StoreError::unavailable);
-            noted.away = away.cloned();
+            if found.as_ref().is_err_and(|it| it.unavailable().is_some()) {
+                // Nobody else notes that a server is away, so whoever asks next tries again.
+                *tried = None;
+            }
             found?;
         } else {
             self.check_room(TRIAL_BYTES).await?;
         }
-        let away = tried.as_ref().and_then(|it| it.away.clone());
-        if let Some(away) = away {
-            return Err(BlobError::Unavailable(away).into());
-        }
         self.writing.last()
-    }
-
-    /// Whether another trial may tell something else than that of then.
-    fn is_due(writes: &Writes, at: Instant) -> bool {
-        let may_have_healed = writes.failure().is_some() && writes.succeeded() > Some(at);
-        may_have_healed || at.elapsed() >= TRY_EVERY
     }
 
     /// Fails where `bytes` more would leave less room on the disk than is to be left.

@@ -12,16 +12,7 @@ use super::plenty::Plenty;
 use crate::blob::BlobError;
 use crate::disk::DiskError;
 use crate::index::IndexError;
-use crate::unavailable::Unavailable;
 use crate::watched_disk::Writes;
-
-/// What came of a trial.
-pub(super) struct Tried {
-    /// When it began.
-    pub(super) at: Instant,
-    /// The server that was out of reach, until the next trial.
-    pub(super) away: Option<Unavailable>,
-}
 
 /// How writing goes.
 #[derive(Default)]
@@ -29,8 +20,8 @@ pub(super) struct Writing {
     pub(super) writes: Arc<Writes>,
     /// How much room there was a moment ago.
     pub(super) plenty: Plenty,
-    /// The last trial. Held while one runs, so that there is one at a time.
-    pub(super) tried: Mutex<Option<Tried>>,
+    /// When the last trial began. Held while one runs, so that there is one at a time.
+    pub(super) tried: Mutex<Option<Instant>>,
     /// Held by a trial to its end, which may come long after it was given up.
     pub(super) running: Arc<Mutex<()>>,
 }
