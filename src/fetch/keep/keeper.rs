@@ -252,14 +252,15 @@ impl Keeper {
         if begun.unasked && !self.hold_unasked(&mut begun).await {
             return;
         }
-        let fetched = tokio::select! {
-            fetched = self.fetch_missing(&begun) => fetched,
-            () = begun.given_up.notified() => {
-                self.give_up(id).await;
-                return self.leave_row(begun.held).await;
-            }
-        };
-        self.end(id, fetched).await;
+        tokio::select! {
+            fetched = self.fetch_missing(&begun) => self.end(id, fetched).await,
+            () = begun.given_up.notified() => self.leave_row(begun.held).await,
+        }
+        // Also where it was given up in the moment in which it failed.
+        let is_here = self.queue.lock().get(id).is_some();
+        if !is_here {
+            self.give_up(id).await;
+        }
     }
 
     /// Makes a copy; None where a file had the content already, which is whole then.
@@ -331,7 +332,7 @@ impl Keeper {
         if let Err(error) = ended {
             if error.is_taken_over() {
                 self.queue.lock().remove(id);
-                return self.give_up(id).await;
+                return;
             }
             tracing::warn!(%id, error = &error as &dyn Error, "a file could not be fetched");
             if error.needs_new_start() {

@@ -279,7 +279,6 @@ impl Keeper {
             let_go.map_err(StateError::from)
         };
         self.queue.lock().remove(id);
-        self.give_up(id).await;
         if let Err(error) = told {
             let error = &error as &dyn Error;
             tracing::debug!(error, "a try that failed is told to nobody yet");
