@@ -279,6 +279,10 @@ async fn open(
         NotOpened::Client(ClientError::Channel(error)) => {
             WrongSetting::of("network", &error).into()
         }
+        #[cfg(feature = "shared")]
+        NotOpened::Shared(shared::OpenError::Blobs(error)) if error.is_of_settings() => {
+            WrongSetting::of("blobs", &error).into()
+        }
         other => other.into(),
     })
 }

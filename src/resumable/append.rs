@@ -27,8 +27,8 @@ pub struct Appending {
     partial: Box<dyn Partial>,
     /// Where it began.
     began: u64,
-    /// How many bytes were here when their hash was noted, and when that was; None where they
-    /// are to be checked.
+    /// How many bytes are noted, and when it was last looked how many there are; None where they are
+    /// to be checked.
     marked: Option<(u64, Instant)>,
 }
 
@@ -105,25 +105,35 @@ impl Appending {
         store.let_more_come(&self.ahead.room, came, length).await?;
         self.ahead.came = came;
         self.partial.write(piece).await?;
-        if self.is_mark_due() {
+        let is_due = self.next_mark().is_some_and(|it| it <= Instant::now());
+        if is_due || self.unmarked() >= MARK_EVERY {
             self.mark().await?;
         }
         Ok(())
     }
 
-    fn is_mark_due(&self) -> bool {
-        self.marked.is_some_and(|(before, when)| {
-            let came = self.partial.received() - before;
-            came >= MARK_EVERY || came >= MARK_AT_LEAST && when.elapsed() >= MARK_AFTER
-        })
+    /// How many bytes are here and not noted, of those that are to be.
+    fn unmarked(&self) -> u64 {
+        let (received, marked) = (self.partial.received(), self.marked);
+        marked.map_or(0, |(before, _)| received.saturating_sub(before))
+    }
+
+    /// When [`Appending::mark`] is to be called though nothing more comes; None where it need not
+    /// be.
+    pub fn next_mark(&self) -> Option<Instant> {
+        let (_, when) = self.marked?;
+        (self.unmarked() >= MARK_AT_LEAST).then(|| when + MARK_AFTER)
     }
 
     /// Notes what has been written. Whether that is durable does not matter, since its hash
     /// tells later whether it is still there.
-    async fn mark(&mut self) -> Result<(), UploadError> {
-        self.marked = Some((self.partial.received(), Instant::now()));
+    pub async fn mark(&mut self) -> Result<(), UploadError> {
         let written = self.partial.written().await?;
+        self.marked = Some((written.len, Instant::now()));
         if self.visit.is_shared() {
+            if written.len == self.visit.state.offset {
+                return Ok(());
+            }
             // Whoever goes on elsewhere has that, too.
             self.visit.state.offset = written.len;
             self.visit.state.proof = Some(written.hash);

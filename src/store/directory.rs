@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::layout;
+use super::{layout, servers_note};
 use crate::blob::local::note_small_files;
 use crate::disk::{DIR_MODE, Disk, DiskError, FILE_MODE, is_shared, replace_file};
 use crate::owner::Owner;
@@ -78,6 +78,20 @@ pub enum DirectoryError {
         /// The link.
         path: PathBuf,
     },
+    /// A node uses it that keeps its files elsewhere.
+    #[error(
+        "{} is the directory of a node that keeps its files in {bucket}: start it with --index and \
+         --blobs as the others, or name another --storage; without {} an ordinary node begins \
+         there, with no file [files_elsewhere]",
+        note.parent().unwrap_or(note).display(),
+        note.display()
+    )]
+    HasServers {
+        /// The file that says so.
+        note: PathBuf,
+        /// The URL of the bucket.
+        bucket: String,
+    },
     /// A newer larder wrote it.
     #[error(
         "{} was written by a newer larder (format {found}; this one knows up to {VERSION}). Where \
@@ -138,9 +152,15 @@ fn holder(pid: Option<u32>) -> String {
 }
 
 impl Directory {
-    /// Opens a storage directory, creating it where there is none, and locks it
-    /// until the value is dropped. Blocks.
+    /// Opens the storage directory of a node that keeps its files there, creating it where there is
+    /// none, and locks it until the value is dropped. Blocks.
     pub(super) fn open(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, DirectoryError> {
+        servers_note::check_none(path)?;
+        Self::open_any(path, disk)
+    }
+
+    /// The same, wherever the node keeps its files. Blocks.
+    pub(super) fn open_any(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, DirectoryError> {
         create_durably(path).map_err(|e| DiskError::new("create", path, e))?;
         check_links(path)?;
         warn_of_others(path);
@@ -173,6 +193,7 @@ impl Directory {
     /// others out as far as the file system lets a file be locked that is not written to. Blocks.
     pub(super) fn open_frozen(path: &Path) -> Result<Self, DirectoryError> {
         check_there(path)?;
+        servers_note::check_none(path)?;
         check_links(path)?;
         let locks = lock_frozen(path)?;
         if let Some(found) = version(path)?.filter(|version| *version > VERSION) {

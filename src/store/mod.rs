@@ -46,6 +46,7 @@ mod quota;
 mod ready;
 mod reports;
 mod scrub;
+mod servers_note;
 #[cfg(feature = "shared")]
 pub mod shared;
 mod storage;

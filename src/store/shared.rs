@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::Store;
 use super::directory::{Directory, DirectoryError};
 use super::local;
+use super::servers_note;
 use super::storage::Storage;
 use super::sweep::Sweeping;
 use crate::blob::BlobError;
@@ -122,7 +123,7 @@ impl SharedStore {
         let scratch = blobs.scratch.clone();
         let opening = move || -> Result<_, OpenError> {
             check_no_files(&own.dir)?;
-            let directory = Directory::open(&own.dir, &own.disk)?;
+            let directory = Directory::open_any(&own.dir, &own.disk)?;
             let made = fs::create_dir_all(&scratch);
             made.map_err(|it| DirectoryError::from(DiskError::new("create", &scratch, it)))?;
             Ok((directory, LocalBlobs::open(own.blobs())?, own))
@@ -138,6 +139,7 @@ impl SharedStore {
         let ledger = Arc::new(Ledger::new(index.uploads()));
         let blobs = S3Blobs::open(blobs, Arc::new(scratch)).await?;
         check_owner(&index, &blobs, &bucket).await?;
+        note_servers(&own, &bucket).await?;
         let blobs = blobs.with_uploads(Arc::clone(&ledger));
         let blobs = Arc::new(blobs.with_packs(index.packs()));
         let servers = Servers {
@@ -198,6 +200,12 @@ pub(super) async fn check_owner(
         return Err(OpenError::OtherDatabase { bucket });
     }
     Ok(())
+}
+
+/// Notes in this node's directory where its files are.
+async fn note_servers(own: &local::Options, bucket: &str) -> Result<(), DirectoryError> {
+    let (dir, disk, bucket) = (own.dir.clone(), Arc::clone(&own.disk), bucket.to_owned());
+    blocking::run(move || servers_note::write(&dir, &*disk, &bucket)).await
 }
 
 /// Fails where a directory keeps files itself: all content in that of a node which shares its files

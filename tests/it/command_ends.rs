@@ -8,10 +8,14 @@ use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::common::commands::{command, done, failed, json, run};
+use crate::common::commands::{Printing, command, done, failed, json, run};
+use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::peers::held;
 use crate::common::process::{Node, larder};
@@ -389,4 +393,34 @@ fn a_copy_that_does_not_come_is_told_with_its_reason_and_waited_for_no_longer_th
         told.contains("no byte of the copy has come for 60 s"),
         "{told}"
     );
+}
+
+/// Behind a balancer, say: the node that makes a file of what has come works on, and whichever
+/// answers meanwhile says that all is well.
+#[test]
+fn an_upload_that_has_come_is_waited_for_as_long_as_its_node_answers() {
+    let ((_dir, node), (_other_dir, other)) = (start(&[]), start(&[]));
+    let here = tempfile::tempdir().unwrap();
+    fs::write(here.path().join("file"), content(1, 100_000)).unwrap();
+    let cable = Relay::new();
+    cable.connect(node.address);
+    // The requests before the body are shorter than that.
+    cable.hold_after(20_000);
+    let putting = Printing::start(here.path(), &cable.url(), &["put", "file"]);
+    cable.until_held();
+    node.signal(Signal::STOP);
+    cable.connect(other.address);
+    cable.mend();
+    // Longer than a node may say nothing.
+    let began = Instant::now();
+    while other.log().matches("path=\"/health\"").count() < 4 {
+        assert!(began.elapsed() < Duration::from_mins(2), "{}", other.log());
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(began.elapsed() > Duration::from_secs(30));
+    node.signal(Signal::CONT);
+    let told = putting.done();
+    assert!(String::from_utf8(told).unwrap().contains("file"));
+    let files = get(node.address, "/api/p2p/files", &[]).json();
+    assert_eq!(files["files"].as_array().unwrap().len(), 1, "{files}");
 }

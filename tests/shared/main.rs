@@ -37,6 +37,7 @@ mod s3;
 mod s3_faults;
 mod s3_store;
 mod seaweed;
+mod settings;
 mod store_tls;
 mod storm;
 mod sweeps;

@@ -45,6 +45,7 @@ mod partials;
 mod parts;
 mod reading;
 mod receiving;
+mod refusal;
 mod remembered;
 mod task;
 mod unfinished;

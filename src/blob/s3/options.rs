@@ -41,9 +41,27 @@ pub enum StoreError {
     /// No client can be made.
     #[error("cannot speak HTTP to the store of the bucket: {0}")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The store refuses, or is out of reach.
-    #[error("cannot open the bucket: {0}")]
-    Store(#[from] object_store::Error),
+    /// There is none of that name.
+    #[error("the store has no bucket of that name: make it there, or name another")]
+    NoBucket,
+    /// The keys are wrong, or are not for that bucket.
+    #[error(
+        "the store refuses what AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say, or that may not \
+         read and write the bucket: {0}"
+    )]
+    Keys(String),
+    /// No keys are set, and the machine has none of its cloud.
+    #[error(
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set, and this machine is told no keys \
+         by a cloud: {0}"
+    )]
+    NoKeys(String),
+    /// The bucket is elsewhere.
+    #[error("the bucket is in another region than AWS_REGION says, or at another store: {0}")]
+    Region(String),
+    /// The store fails, or is out of reach.
+    #[error("the bucket cannot be opened: {0}")]
+    Store(String),
     /// A later larder has written to it.
     #[error("what is in the bucket is of a format that this larder does not know")]
     Format,
@@ -53,6 +71,22 @@ pub enum StoreError {
     /// What is in scratch cannot be looked at.
     #[error(transparent)]
     Scratch(#[from] BlobError),
+}
+
+impl StoreError {
+    /// Whether other settings help, and nothing else.
+    pub fn is_of_settings(&self) -> bool {
+        match self {
+            Self::Settings(_)
+            | Self::NoBucket
+            | Self::Keys(_)
+            | Self::NoKeys(_)
+            | Self::Region(_) => true,
+            Self::Client(_) | Self::Store(_) | Self::Format | Self::Unused | Self::Scratch(_) => {
+                false
+            }
+        }
+    }
 }
 
 impl Options {

@@ -136,7 +136,8 @@ impl Api {
         }
     }
 
-    fn silent(&self) -> Failure {
+    /// The failure for a node that says nothing.
+    pub(super) fn silent(&self) -> Failure {
         Failure::Silent(self.node.clone(), ANSWER_WITHIN.as_secs())
     }
 

@@ -37,6 +37,10 @@ use crate::resumable::UploadId;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// How often another upload is begun in the place of one that the node has forgotten.
 const ANEW: u32 = 3;
+/// How often a node that has all bytes of an upload, and says nothing, is asked whether it is well.
+const ASK_EVERY: Duration = Duration::from_secs(10);
+/// How long it may take to make a file of them: over a bucket it moves all of them once more.
+const END_WITHIN: Duration = Duration::from_mins(10);
 /// Where uploads are created.
 const TUS: &str = "/api/p2p/tus";
 
@@ -341,13 +345,35 @@ impl Sending<'_> {
             None => request.header("Upload-Length", self.source.size()),
         };
         let moved = Arc::clone(&self.moved);
-        let answer = self.api.send_while(request, || *moved.lock()).await;
+        let answer = tokio::select! {
+            answer = self.api.send_while(request, || *moved.lock()) => answer,
+            () = self.await_end() => Err(self.api.silent()),
+        };
         let unread = self.unread.lock().take();
         if let Some(error) = unread {
             return Err(self.unreadable(error));
         }
         let file = self::progress(answer?.headers())?.file;
         file.ok_or(Failure::Vanished)
+    }
+
+    /// Has the node count as one that moves as long as it answers at all, once it has all bytes of
+    /// the file. Returns after [`END_WITHIN`] of that.
+    async fn await_end(&self) {
+        let mut has_all: Option<Instant> = None;
+        loop {
+            tokio::time::sleep(ASK_EVERY).await;
+            if self.bar.position() < self.source.size() {
+                continue;
+            }
+            if has_all.get_or_insert_with(Instant::now).elapsed() >= END_WITHIN {
+                return;
+            }
+            let is_well = self.api.request(Method::GET, "/health");
+            if self.api.send(is_well).await.is_ok() {
+                *self.moved.lock() = Instant::now();
+            }
+        }
     }
 
     /// The failure for a file that cannot be read, or has become shorter.

@@ -1,8 +1,14 @@
 //! `PATCH`: bytes for an upload.
 
+use std::future::pending;
+use std::pin::pin;
+use std::time::Instant;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use tokio::time::sleep_until;
 
 use super::checksum::Checksum;
 use super::headers::{self, UPLOAD_LENGTH, UPLOAD_OFFSET};
@@ -115,23 +121,42 @@ async fn take_all(
     body: &mut RequestBody,
     mut checksum: Option<&mut Checksum>,
 ) -> Result<(), ApiError> {
-    loop {
-        let piece = tokio::select! {
-            piece = body.next() => piece.map_err(|error| match error {
-                ApiError::BodyTooSlow => TusError::Stalled.into(),
-                other => other,
-            })?,
-            stopped = appending.stopped() => return Err(match stopped {
-                Stopped::TakenOver => TusError::TakenOver.into(),
-                Stopped::NodeStops => ApiError::ShuttingDown,
-            }),
-        };
-        let Some(piece) = piece else {
-            return Ok(());
-        };
+    while let Some(piece) = next(appending, body).await? {
         if let Some(checksum) = &mut checksum {
             checksum.update(&piece);
         }
         appending.write(piece).await?;
+    }
+    Ok(())
+}
+
+/// The next piece of the body; None at its end. While none comes, it is noted what has.
+async fn next(
+    appending: &mut Appending,
+    body: &mut RequestBody,
+) -> Result<Option<Bytes>, ApiError> {
+    let mut piece = pin!(body.next());
+    loop {
+        let mark = appending.next_mark();
+        tokio::select! {
+            piece = &mut piece => return piece.map_err(|error| match error {
+                ApiError::BodyTooSlow => TusError::Stalled.into(),
+                other => other,
+            }),
+            stopped = appending.stopped() => return Err(match stopped {
+                Stopped::TakenOver => TusError::TakenOver.into(),
+                Stopped::NodeStops => ApiError::ShuttingDown,
+            }),
+            () = until(mark) => {}
+        }
+        appending.mark().await?;
+    }
+}
+
+/// Returns at this time, or never.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => pending().await,
     }
 }

@@ -1,0 +1,80 @@
+//! Settings of servers that cannot be, and those that a start is without.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use crate::common::forms::uploaded;
+use crate::common::process::{Node, larder};
+use crate::common::raw_http::get;
+use crate::nodes::{command, start_with};
+use crate::postgres::Server;
+use crate::s3_store::S3Store;
+
+/// What a command says that does not begin, on one line, and its exit status.
+fn refusal(mut command: Command) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } = command.output().unwrap();
+    let said = String::from_utf8(stderr).unwrap();
+    let last = said.lines().filter(|it| it.starts_with("larder: "));
+    let [told] = last.collect::<Vec<_>>()[..] else {
+        panic!("{said}");
+    };
+    (status.code(), told.to_owned())
+}
+
+fn ordinary(dir: &Path, subcommand: &str) -> Command {
+    let mut command = larder(dir);
+    command.arg(subcommand);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_has_lost_its_settings_does_not_begin_anew_in_its_directory() {
+    let (database, store) = (Server::start(), S3Store::start().await);
+    let (url, dir) = (database.database("one").await, TempDir::new().unwrap());
+    let node = start_with(&dir, &url, &store, &[]);
+    let file = uploaded(node.address, "file", b"content")["file_id"].clone();
+    let path = format!("/api/p2p/file/{}", file.as_str().unwrap());
+    node.stop();
+
+    let bucket = format!("s3://{}/fleet", store.endpoint().bucket);
+    for subcommand in ["serve", "verify", "rebuild-index"] {
+        let (status, told) = refusal(ordinary(dir.path(), subcommand));
+        assert_ne!(status, Some(0), "{subcommand}");
+        for part in [&*bucket, "larder.servers", "--index", "[files_elsewhere]"] {
+            assert!(told.contains(part), "{subcommand}: {told}");
+        }
+    }
+    let storage = dir.path().join("peer_storage");
+    assert!(!storage.join("journal").exists(), "nothing has begun there");
+
+    let node = start_with(&dir, &url, &store, &[]);
+    assert_eq!(get(node.address, &path, &[]).body, b"content");
+    node.stop();
+    // Whoever means it says so.
+    fs::remove_file(storage.join("larder.servers")).unwrap();
+    let node = Node::start(&dir, &[]);
+    assert_eq!(get(node.address, &path, &[]).status, 404);
+    node.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_with_the_settings_of_a_bucket_is_told_by_their_names() {
+    let (database, store) = (Server::start(), S3Store::start().await);
+    let url = database.database("one").await;
+    let key = ("AWS_ACCESS_KEY_ID", "somebody else");
+    let secret = ("AWS_SECRET_ACCESS_KEY", "a wrong one");
+    for (name, value) in [key, secret] {
+        let dir = TempDir::new().unwrap();
+        let mut command = command(dir.path(), &url, store.endpoint());
+        command.env(name, value);
+        let (status, told) = refusal(command);
+        assert_eq!(status, Some(2), "{told}");
+        assert!(told.contains("--blobs"), "{told}");
+        assert!(told.contains("AWS_ACCESS_KEY_ID"), "{told}");
+        assert!(!told.contains('<') && !told.contains(value), "{told}");
+        assert!(!dir.path().join("peer_storage/larder.servers").exists());
+    }
+}
