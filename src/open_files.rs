@@ -77,6 +77,15 @@ impl Shares {
         moments: MAX_MOMENTS,
     };
 
+    /// The same with transfers that hold `most` files together, if they have more.
+    #[must_use]
+    pub fn with_most_transfers(self, most: Option<usize>) -> Self {
+        Self {
+            transfers: most.map_or(self.transfers, |most| self.transfers.min(most)),
+            ..self
+        }
+    }
+
     /// The shares where `limit` files may be open, and `open` of them are and stay so or will be.
     /// All together they are what is left, as long as that is 220 at least.
     pub fn within(limit: Option<u64>, open: u64) -> Self {

@@ -31,6 +31,7 @@ use crate::store::local::{LocalStore, OpenError};
 #[cfg(feature = "shared")]
 use crate::store::shared::{self, SharedStore};
 use crate::web::server;
+use crate::web::transfers::SENDING;
 
 /// How often to look whether the start goes on.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -111,10 +112,11 @@ async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyh
     let router = http::router(Arc::clone(&node), http);
     allocator::end_start();
     tell_serving(&node, settings, bound, writers);
+    let most_transfers = node.store().most_readers().map(|it| it * SENDING);
     let server = server::Options {
         tls,
         members,
-        files: *open_files::shares(),
+        files: open_files::shares().with_most_transfers(most_transfers),
         ..settings.server()
     };
     tokio::spawn(allocator::give_back_regularly());

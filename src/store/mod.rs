@@ -130,6 +130,8 @@ pub struct Store {
     was_damaged: bool,
     /// Whether other nodes have the same one.
     is_shared: bool,
+    /// How many may read at once.
+    most_readers: Option<usize>,
     /// The uploads in parts that other nodes have, too.
     ledger: Option<Arc<Ledger>>,
     /// The copies that other nodes are to have, too.
@@ -173,6 +175,7 @@ impl Store {
             durability: Durability::Always,
             was_damaged: false,
             is_shared: false,
+            most_readers: None,
             ledger: None,
             keeps: None,
             #[cfg(feature = "node")]
@@ -205,6 +208,12 @@ impl Store {
     /// The uploads in parts that other nodes go on with, too; None where none does.
     pub fn ledger(&self) -> Option<Arc<Ledger>> {
         self.ledger.clone()
+    }
+
+    /// How many contents may be given out at once, each of which takes memory of its own until it is
+    /// read; None where that takes none worth a bound.
+    pub fn most_readers(&self) -> Option<usize> {
+        self.most_readers
     }
 
     /// The copies that other nodes are to have, too; None where no other has this store.

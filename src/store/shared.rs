@@ -154,6 +154,7 @@ impl SharedStore {
         };
         let mut store = local::limited(Store::new(blobs, Arc::clone(&index) as _), &own);
         store.is_shared = true;
+        store.most_readers = Some(s3::MOST_READERS);
         store.ledger = Some(ledger);
         store.keeps = Some(index.keeps());
         store.peers = Some(index.peers());

@@ -32,6 +32,7 @@ mod postgres_faults;
 mod postgres_index;
 mod postgres_races;
 mod quota;
+mod readers;
 mod removals;
 mod s3;
 mod s3_faults;

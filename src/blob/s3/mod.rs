@@ -57,6 +57,7 @@ mod windows;
 
 pub use objects::{Object, Purpose as ObjectPurpose};
 pub use options::{Options, StoreError};
+pub use windows::MOST_READERS;
 
 use bucket::{BLOBS, Bucket, OUTBOARDS};
 use depot::Depot;

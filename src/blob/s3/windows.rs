@@ -26,6 +26,9 @@ const FIRST: u64 = 1 << 20;
 const AHEAD: usize = 2;
 /// The room of all windows together, in bytes; beyond it each is one piece.
 const BUDGET: u64 = 256 << 20;
+/// How many readers there may be at once: beside that room each has a piece of its own, since
+/// nothing shorter can be proven.
+pub const MOST_READERS: usize = 512;
 /// No window takes more than this part of what is left.
 const PART: u64 = 16;
 /// The longest piece handed out, in bytes.
