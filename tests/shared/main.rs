@@ -27,6 +27,7 @@ mod nodes;
 mod pack_index;
 mod packs;
 mod packs_nodes;
+mod plans;
 mod postgres;
 mod postgres_faults;
 mod postgres_index;

@@ -24,8 +24,9 @@ const GATHERING: Duration = Duration::from_millis(5);
 /// A pack takes no more when it is so long, in bytes, or has so many contents.
 const FULL: u64 = 4 << 20;
 pub(super) const MOST: usize = 1024;
-/// How many packs are on their way at once.
-const SENDING: usize = 4;
+/// How many packs are on their way at once. The fewer, the more is in each: what a store takes for
+/// one it takes whatever its length.
+const SENDING: usize = 2;
 /// How many contents wait for the next pack, before those who bring more wait.
 const QUEUE: usize = 256;
 

@@ -25,12 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// so that what waits fails at once.
 const AGAIN: Duration = Duration::from_millis(200);
 /// What is said on each connection first. Whoever stops within a transaction is thrown out before
-/// those whom it keeps waiting give up.
+/// those whom it keeps waiting give up. All statements are for indexes: a plan that was made while
+/// the tables were empty is kept for long, and would read all of them each time.
 const FIRST_WORDS: &str = "SET search_path = larder; \
      SET default_transaction_isolation = 'read committed'; \
      SET lock_timeout = '5s'; \
      SET statement_timeout = '8s'; \
-     SET idle_in_transaction_session_timeout = '3s'";
+     SET idle_in_transaction_session_timeout = '3s'; \
+     SET enable_seqscan = off; \
+     SET jit = off";
 
 /// Values of a statement.
 pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
