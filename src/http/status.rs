@@ -39,8 +39,8 @@ pub(super) struct StatusAnswer {
     blobs: u64,
     /// The content that is kept, in bytes: each once, however many files have it.
     blob_bytes: u64,
-    /// How many bytes more can be kept now, within the quota and what is free on the disk; an
-    /// event does not tell it.
+    /// How many bytes more can be kept now, within the quota and what is free on the disk; absent
+    /// where neither bounds it, and in events.
     #[serde(skip_serializing_if = "Option::is_none")]
     room_bytes: Option<u64>,
     /// How many bytes are kept at most; absent where only the disk limits that.
@@ -95,7 +95,8 @@ impl StatusAnswer {
 /// Tells what the node holds and knows.
 pub(super) async fn status(State(node): State<Arc<Node>>) -> Json<StatusAnswer> {
     let mut answer = StatusAnswer::of(&node).await;
-    answer.room_bytes = Some(node.store().room().await);
+    let room = node.store().room().await;
+    answer.room_bytes = (room < u64::MAX).then_some(room);
     Json(answer)
 }
 

@@ -108,6 +108,8 @@ async fn nodes_over_one_database_and_one_bucket_are_one_service() {
     assert_eq!(stored(&store).await, 2, "a content is there once");
     assert_eq!(listed(&one).len(), 3);
     assert_eq!(listed(&other), listed(&one));
+    // A bucket has no end that it would tell of.
+    assert_eq!(get(&one, "/api/p2p/status").json().get("room_bytes"), None);
 
     // One that is killed has lost nothing, and is not missed.
     one.kill();
