@@ -1,6 +1,9 @@
 //! What it means that a store refuses the first requests: its errors are XML, and of settings that
 //! whoever starts a node has to find.
 
+use std::error::Error;
+use std::iter;
+
 use super::options::StoreError;
 
 /// What object stores tell machines of a cloud their keys under.
@@ -9,7 +12,7 @@ const OF_MACHINE: &str = "169.254.";
 impl From<object_store::Error> for StoreError {
     fn from(error: object_store::Error) -> Self {
         use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
-        let told = error.to_string();
+        let told = with_new_causes(&error);
         let is_of = |code: &str| told.contains(&format!("<Code>{code}</Code>"));
         match error {
             NotFound { .. } if is_of("NoSuchBucket") => Self::NoBucket,
@@ -19,6 +22,18 @@ impl From<object_store::Error> for StoreError {
             _ => Self::Store(summary(&told)),
         }
     }
+}
+
+/// What failed, with those of its causes that it does not tell itself.
+fn with_new_causes(error: &dyn Error) -> String {
+    let mut told = error.to_string();
+    for cause in iter::successors(error.source(), |it: &&dyn Error| (*it).source()) {
+        let cause = cause.to_string();
+        if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
 }
 
 /// The same in one line: of XML only its code and message.
@@ -47,7 +62,7 @@ mod tests {
     use super::*;
 
     /// What a store says with this code, of an object that is asked for.
-    fn said(code: &str) -> Box<dyn std::error::Error + Send + Sync> {
+    fn said(code: &str) -> Box<dyn Error + Send + Sync> {
         format!("status 404: <Error><Code>{code}</Code><Message>none</Message></Error>").into()
     }
 
