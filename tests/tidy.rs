@@ -81,19 +81,27 @@ fn tests_are_in_few_binaries() {
 }
 
 #[test]
-fn what_is_not_quick_is_there() {
+fn the_tests_that_lists_name_are_there() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let list = std::fs::read_to_string(tests.join("not-quick")).unwrap();
-    let lines = list.lines().filter(|line| !line.starts_with('#'));
-    let names = lines.map(|line| line.split_whitespace().next().unwrap());
-    let gone: Vec<_> = names
-        .filter(|name| {
-            let (module, test) = name.split_once("::").unwrap();
-            let file = std::fs::read_to_string(tests.join("it").join(format!("{module}.rs")));
-            !file.is_ok_and(|text| test.is_empty() || text.contains(&format!("fn {test}(")))
-        })
-        .collect();
-    assert_eq!(gone, Vec::<&str>::new());
+    for list in ["not-quick", "as-members"] {
+        let lines = std::fs::read_to_string(tests.join(list)).unwrap();
+        let lines = lines.lines().filter(|line| !line.starts_with('#'));
+        let names = lines.flat_map(str::split_whitespace);
+        let gone: Vec<_> = names
+            .filter_map(|name| name.split_once("::"))
+            .filter(|(module, test)| !is_a_test(&tests, module, test))
+            .collect();
+        assert_eq!(gone, Vec::<(&str, &str)>::new(), "{list}");
+    }
+}
+
+/// Whether there is such a test in a module, or that module at all.
+fn is_a_test(tests: &Path, module: &str, test: &str) -> bool {
+    ["it", "namespaces"].iter().any(|binary| {
+        let file = tests.join(binary).join(format!("{module}.rs"));
+        let read = std::fs::read_to_string(file);
+        read.is_ok_and(|it| test.is_empty() || it.contains(&format!("fn {test}(")))
+    })
 }
 
 #[test]

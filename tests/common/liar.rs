@@ -15,8 +15,11 @@ use larder::peer::registration::Registration;
 use larder::record::FileId;
 use serde_json::{Value, json};
 
+use super::all_members::Front;
 use super::blob::Blob;
+use super::peers::post;
 use super::process::{DEADLINE, until};
+use super::raw_http::Answer;
 
 /// The pause between two bytes of a trickle.
 const TRICKLE: Duration = Duration::from_millis(20);
@@ -83,6 +86,8 @@ pub(crate) struct Liar {
 struct Shared {
     identity: Identity,
     address: SocketAddr,
+    /// What makes it a member, where all are.
+    front: Option<Front>,
     blobs: Vec<(FileId, Blob)>,
     lie: Lie,
     /// How often it was asked for content.
@@ -106,12 +111,16 @@ impl Liar {
     /// A liar that claims to hold these contents under these ids, which rise.
     pub(crate) fn under<'a>(files: impl IntoIterator<Item = (FileId, &'a [u8])>, lie: Lie) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let identity = Identity::generate().unwrap();
+        let front = Front::of(&identity);
         let address = listener.local_addr().unwrap();
+        let address = front.as_ref().map_or(address, |it| it.before(address));
         let blobs = files.into_iter();
         let blobs = blobs.map(|(id, content)| (id, Blob::new(content.to_vec(), &[usize::MAX])));
         let shared = Arc::new(Shared {
-            identity: Identity::generate().unwrap(),
+            identity,
             address,
+            front,
             blobs: blobs.collect(),
             lie,
             asked: AtomicUsize::new(0),
@@ -149,6 +158,13 @@ impl Liar {
         Registration::goodbye(&self.shared.identity, &address)
     }
 
+    /// Tells a node of itself.
+    pub(crate) fn meet(&self, node: SocketAddr) -> Answer {
+        let front = self.shared.front.as_ref();
+        let node = front.map_or(node, |it| it.way_to(node));
+        post(node, "/api/peers", &self.registration())
+    }
+
     /// How often it was asked for content so far.
     pub(crate) fn asked(&self) -> usize {
         self.shared.asked.load(Ordering::SeqCst)
@@ -171,7 +187,11 @@ impl Liar {
 impl Shared {
     fn registration(&self) -> Value {
         let address = format!("http://{}", self.address).parse().unwrap();
-        json!(Registration::of_self(&self.identity, &address))
+        let told = Registration::of_self(&self.identity, &address);
+        json!(match &self.front {
+            Some(front) => told.with_membership(&front.certificate()),
+            None => told,
+        })
     }
 
     fn listing(&self) -> Value {

@@ -3,6 +3,7 @@
 //! The binary `it` is compiled with all of it, so that what no test uses any more is told there;
 //! what only another binary uses is in that one's own directory.
 
+pub(crate) mod all_members;
 pub(crate) mod any_answer;
 pub(crate) mod any_message;
 pub(crate) mod any_range;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
 
+use super::all_members;
 use super::packs::blobs_in_packs;
 
 /// How long anything may take that is waited for.
@@ -67,6 +68,7 @@ impl Node {
 
     /// Starts a node by a command made with [`larder`], and waits until it serves.
     pub(crate) fn spawn(dir: &TempDir, mut command: Command) -> Self {
+        all_members::join(dir.path(), &mut command);
         let mut log = File::options();
         let log = log.create(true).append(true);
         let log = log.open(dir.path().join("log")).unwrap();

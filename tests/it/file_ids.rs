@@ -157,7 +157,7 @@ fn where_signed_holders_disagree_about_an_id_it_is_refused_with_the_hashes() {
     let other = Liar::under(files, Lie::TRUTH);
     let (_other, node) = start(&["--peer", &honest.url("")]);
     for node in [&node, &honest] {
-        let met = post(node.address, "/api/peers", &other.registration());
+        let met = other.meet(node.address);
         assert_eq!(met.status, 200, "{met:?}");
         until_held(node.address, &other.file(1).1, 1);
     }

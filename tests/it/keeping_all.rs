@@ -120,7 +120,7 @@ fn silent_strangers_keep_no_honest_file_waiting() {
     let by = start_in(&dir, &["--peer-stall", "3600"]);
     let strangers = [10_000, 20_000, 30_000].map(silent);
     for stranger in &strangers {
-        let told = post(by.address, "/api/peers", &stranger.registration());
+        let told = stranger.meet(by.address);
         assert_eq!(told.status, 200);
     }
     until("they keep it waiting", || {
@@ -140,10 +140,7 @@ fn a_stranger_fills_a_part_of_the_room_and_others_have_theirs() {
     let stranger = Liar::start(&slices, Lie::TRUTH);
     let dir = tempfile::tempdir().unwrap();
     let by = start_in(&dir, &["--quota", "2MiB"]);
-    assert_eq!(
-        post(by.address, "/api/peers", &stranger.registration()).status,
-        200
-    );
+    assert_eq!(stranger.meet(by.address).status, 200);
     until("some is kept", || (own(&by).len() >= 5).then_some(()));
     let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
     for dir in &dirs {
@@ -272,7 +269,7 @@ fn a_claim_that_does_not_count_names_no_copy() {
     let bytes = Unsigned::content("listed");
     let own_id = [(id.parse().unwrap(), bytes.as_bytes())];
     let signed = Liar::under(own_id, Lie::TRUTH);
-    let told = post(node.address, "/api/peers", &signed.registration());
+    let told = signed.meet(node.address);
     assert_eq!(told.status, 200);
     until("its listing is read", || {
         let target = format!("/api/p2p/download/{}/{id}", signed.id());

@@ -84,7 +84,7 @@ impl Scene {
         let [shared, own] = [self.content(), self.content()];
         let liar = Liar::start(&[&shared, &own], lie);
         uploaded(self.honest.address, "shared", &shared);
-        let met = post(self.by.address, "/api/peers", &liar.registration());
+        let met = liar.meet(self.by.address);
         assert_eq!(met.status, 200, "{met:?}");
         until_held(self.by.address, &liar.file(0).1, 2);
         until_held(self.by.address, &liar.file(1).1, 1);

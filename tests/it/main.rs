@@ -63,6 +63,7 @@ mod lost_journal;
 mod lying_node;
 mod lying_peer;
 mod meanings;
+mod member_exchange;
 mod member_nodes;
 mod member_strangers;
 mod members;

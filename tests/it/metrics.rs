@@ -174,10 +174,7 @@ fn a_peer_that_lies_is_counted() {
     let (_dir, node) = start(&["--discover-every", "1", "--require-signed"]);
     let lie = Lie::at_once(Sends::WrongByte(0));
     let liar = Liar::start(&[&content(1, 200_000)], lie);
-    assert_eq!(
-        post(node.address, "/api/peers", &liar.registration()).status,
-        200
-    );
+    assert_eq!(liar.meet(node.address).status, 200);
     let (file, hash) = liar.file(0);
     until_held(node.address, &hash, 1);
     let caught = || Metrics::of(node.address).get("larder_verification_failures_total", &[]);

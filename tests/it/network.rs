@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::common::all_members::are_all_members;
 use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::peers::{peer_id, post, reaches, until_knows, until_sees};
@@ -77,19 +78,26 @@ struct Uploaded {
 impl Quartet {
     fn start() -> Self {
         let introducing = bootstrap();
-        let server = introducing.start();
-        let url = format!("http://{}", server.address);
-        let places = [(); 3].map(|()| node(&["--bootstrap", &url]));
-        let nodes = places.each_ref().map(Place::start);
+        // Members go to no server, so that they name one of themselves.
+        let server = (!are_all_members()).then(|| introducing.start());
+        let bootstrap = server.as_ref().map(|it| format!("http://{}", it.address));
+        let place = |first: &str| match &bootstrap {
+            Some(bootstrap) => node(&["--bootstrap", bootstrap]),
+            None => node(&["--peer", first]),
+        };
+        let first = bootstrap.as_ref().map_or_else(|| node(&[]), |_| place(""));
+        let started = first.start();
+        let [left, right] = [(); 2].map(|()| place(&started.url("")));
+        let nodes = [started, left.start(), right.start()];
         let addresses = nodes.each_ref().map(|node| node.address);
         for address in addresses {
             until_knows(address, 2);
         }
         Self {
             introducing,
-            server: Some(server),
+            server,
             ids: addresses.map(peer_id),
-            places,
+            places: [first, left, right],
             nodes: nodes.map(Some),
             addresses,
             files: Vec::new(),

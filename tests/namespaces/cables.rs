@@ -9,6 +9,7 @@ use std::process::Stdio;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::common::all_members::are_all_members;
 use crate::common::content::content;
 use crate::common::process::{Node, until};
 use crate::lan::Lan;
@@ -123,13 +124,16 @@ fn a_cut_cable_stops_no_download_and_loses_no_file() {
     let bootstrap = ["bootstrap", "--listen", "0.0.0.0:9000"];
     let _bootstrap = lan.start(4, &dir, &bootstrap);
     let url = format!("http://{}:9000", Lan::address(4));
-    let nodes = [1, 2, 3].map(|node| {
-        start(
-            &lan,
-            node,
-            &["--no-mdns", "--bootstrap", &url, "--peer-stall", "1"],
-        )
-    });
+    // Members go to no server, so that they name one of themselves.
+    let first = Lan::url(1, "");
+    let introduced = if are_all_members() {
+        ["--peer", &first]
+    } else {
+        ["--bootstrap", &url]
+    };
+    let usual = ["--no-mdns", "--peer-stall", "1"];
+    let arguments = [&usual[..], &introduced].concat();
+    let nodes = [1, 2, 3].map(|node| start(&lan, node, &arguments));
     for node in 1..=3 {
         until_knows(&lan, node, 2);
     }

@@ -75,9 +75,7 @@ fn start(lan: &Lan, node: u8, network: &Network, dir: &TempDir) -> Node {
 
 /// What a node answers who has its token, which is asked for on that machine itself.
 fn asked(lan: &Lan, node: u8, path: &str) -> Vec<u8> {
-    let bearer = format!("Authorization: Bearer {TOKEN}");
-    let url = format!("http://127.0.0.1:5004{path}");
-    lan.curl(node, &["-H", &bearer, &url])
+    lan.curl(node, &[&format!("http://127.0.0.1:5004{path}")])
 }
 
 fn json(lan: &Lan, node: u8, path: &str) -> Value {
@@ -122,10 +120,9 @@ fn whoever_listens_on_the_cable_between_members_hears_no_name_hash_key_or_token(
     let bytes = content(7, 300_000);
     let path = dirs[0].path().join("minutes-of-the-board");
     fs::write(&path, &bytes).unwrap();
-    let bearer = format!("Authorization: Bearer {TOKEN}");
     let form = format!("file=@{}", path.display());
     let upload = "http://127.0.0.1:5004/api/p2p/upload";
-    let told = lan.curl(1, &["-H", &bearer, "-F", &form, upload]);
+    let told = lan.curl(1, &["-F", &form, upload]);
     let file = serde_json::from_slice::<Value>(&told).unwrap()["file"].clone();
     let text = |key: &str| file[key].as_str().unwrap().to_owned();
     until("the file is seen", || {

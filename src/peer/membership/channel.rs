@@ -259,7 +259,7 @@ impl Channel {
     }
 
     /// How a member connects to others.
-    pub(in crate::peer) fn client(&self) -> ClientConfig {
+    pub fn client(&self) -> ClientConfig {
         self.client.clone()
     }
 
@@ -322,7 +322,7 @@ impl Channel {
     }
 
     /// The same of a connection that this node has made.
-    pub(in crate::peer) async fn greet(
+    pub async fn greet(
         &self,
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         shown: Option<&[u8]>,
