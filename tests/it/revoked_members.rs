@@ -4,9 +4,11 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::common::forms::uploaded;
 use crate::common::member_network::{Network, dirs, member, printed};
@@ -272,4 +274,35 @@ fn a_node_gets_the_key_of_no_other_network_and_only_as_a_member() {
         assert_eq!(output.status.code(), Some(2), "{error}");
         assert!(error.contains(told), "{error}");
     }
+}
+
+#[test]
+fn a_revocation_reaches_twenty_five_members_within_three_periods() {
+    const PERIOD: Duration = Duration::from_secs(5);
+    let (network, dirs) = (Network::new(), dirs::<25>());
+    let start = |dir: &TempDir, more: [&str; 2]| {
+        network.join(dir, "1d");
+        let usual = ["--network", "member", "--discover-every", "5"];
+        Node::start(dir, &[&usual[..], &more].concat())
+    };
+    let mut nodes = vec![start(&dirs[0], ["--network-key", &network.key()])];
+    let url = nodes[0].url("");
+    nodes.extend(dirs[1..].iter().map(|it| start(it, ["--peer", &url])));
+    let revoked = nodes.pop().unwrap();
+    for node in nodes.iter().chain([&revoked]) {
+        until_knows(node.address, 24);
+    }
+    let id = peer_id(revoked.address);
+    network.revoke(&dirs[24]);
+    let began = Instant::now();
+    for node in &nodes {
+        until("it is forgotten", || {
+            let peers = get(node.address, "/api/peers", &[]).json();
+            let knows = peers["peers"].to_string().contains(&id);
+            (!knows).then_some(())
+        });
+    }
+    let periods = began.elapsed().as_secs_f64() / PERIOD.as_secs_f64();
+    println!("{periods:.1} periods");
+    assert!(periods <= 3.0, "{periods}");
 }
