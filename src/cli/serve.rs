@@ -22,14 +22,14 @@ use crate::config::{Checked, Kept, Settings, Source, Sources, WrongSetting, reac
 use crate::http;
 use crate::index;
 use crate::node::{self, Node};
-use crate::open_files;
+use crate::open_files::{self, Shares};
 use crate::peer::client::ClientError;
 use crate::peer::identity::{Identity, IdentityError};
 use crate::small_state::{SmallState, StateError};
-use crate::store::MOVING_IN;
 use crate::store::local::{LocalStore, OpenError};
 #[cfg(feature = "shared")]
 use crate::store::shared::{self, SharedStore};
+use crate::store::{MOVING_IN, Store};
 use crate::web::server;
 use crate::web::transfers::SENDING;
 
@@ -112,11 +112,10 @@ async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyh
     let router = http::router(Arc::clone(&node), http);
     allocator::end_start();
     tell_serving(&node, settings, bound, writers);
-    let most_transfers = node.store().most_readers().map(|it| it * SENDING);
     let server = server::Options {
         tls,
         members,
-        files: open_files::shares().with_most_transfers(most_transfers),
+        files: files(node.store()),
         ..settings.server()
     };
     tokio::spawn(allocator::give_back_regularly());
@@ -124,6 +123,12 @@ async fn serve(settings: &Settings, sources: &Sources, checked: Checked) -> anyh
     node.run(listener, router, &server, shutdown)
         .await
         .context("the last changes may not be on disk")
+}
+
+/// How many files its clients may have open.
+fn files(store: &Store) -> Shares {
+    let most_transfers = store.most_readers().map(|it| it * SENDING);
+    open_files::shares().with_most_transfers(most_transfers)
 }
 
 /// Warns where what was set may not be what was meant.

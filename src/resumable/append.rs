@@ -27,8 +27,8 @@ pub struct Appending {
     partial: Box<dyn Partial>,
     /// Where it began.
     began: u64,
-    /// How many bytes are noted, and when it was last looked how many there are; None where they are
-    /// to be checked.
+    /// How many bytes are noted, and when it was last looked how many there are; None where
+    /// they are to be checked.
     marked: Option<(u64, Instant)>,
 }
 

@@ -155,7 +155,7 @@ impl Directory {
     /// Opens the storage directory of a node that keeps its files there, creating it where there is
     /// none, and locks it until the value is dropped. Blocks.
     pub(super) fn open(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, DirectoryError> {
-        servers_note::check_none(path)?;
+        check_keeps_files(path)?;
         Self::open_any(path, disk)
     }
 
@@ -193,7 +193,7 @@ impl Directory {
     /// others out as far as the file system lets a file be locked that is not written to. Blocks.
     pub(super) fn open_frozen(path: &Path) -> Result<Self, DirectoryError> {
         check_there(path)?;
-        servers_note::check_none(path)?;
+        check_keeps_files(path)?;
         check_links(path)?;
         let locks = lock_frozen(path)?;
         if let Some(found) = version(path)?.filter(|version| *version > VERSION) {
@@ -223,6 +223,17 @@ pub fn is_storage_directory(path: &Path) -> bool {
             .is_ok_and(|it| !it.is_dir())
     };
     [FORMAT, LOCK].iter().any(is_there)
+}
+
+/// Fails where a node uses the directory that keeps its files elsewhere.
+fn check_keeps_files(path: &Path) -> Result<(), DirectoryError> {
+    match servers_note::read(path)? {
+        None => Ok(()),
+        Some(bucket) => Err(DirectoryError::HasServers {
+            note: path.join(servers_note::NAME),
+            bucket,
+        }),
+    }
 }
 
 /// Fails where no larder has ever used the directory.

@@ -210,8 +210,8 @@ impl Store {
         self.ledger.clone()
     }
 
-    /// How many contents may be given out at once, each of which takes memory of its own until it is
-    /// read; None where that takes none worth a bound.
+    /// How many contents may be given out at once, each of which takes memory of its own until it
+    /// is read; None where that takes none worth a bound.
     pub fn most_readers(&self) -> Option<usize> {
         self.most_readers
     }

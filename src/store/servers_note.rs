@@ -4,7 +4,6 @@
 use std::io;
 use std::path::Path;
 
-use super::directory::DirectoryError;
 use crate::disk::DiskError;
 #[cfg(feature = "shared")]
 use crate::disk::{Disk, replace_file};
@@ -18,7 +17,7 @@ const MAX_BYTES: u64 = 4096;
 
 /// Notes in the storage directory `dir` that files are in `bucket`. Blocks.
 #[cfg(feature = "shared")]
-pub(super) fn write(dir: &Path, disk: &dyn Disk, bucket: &str) -> Result<(), DirectoryError> {
+pub(super) fn write(dir: &Path, disk: &dyn Disk, bucket: &str) -> Result<(), DiskError> {
     let path = dir.join(NAME);
     let text = format!("{KIND}{bucket}\n");
     let is_noted = stored_file::read(&path, MAX_BYTES).is_ok_and(|it| it == text.as_bytes());
@@ -26,21 +25,18 @@ pub(super) fn write(dir: &Path, disk: &dyn Disk, bucket: &str) -> Result<(), Dir
         return Ok(());
     }
     let written = replace_file(disk, &path, text.as_bytes());
-    Ok(written.map_err(|e| DiskError::new("write", path, e))?)
+    written.map_err(|e| DiskError::new("write", path, e))
 }
 
-/// Fails where the storage directory `dir` is that of a node which keeps its files elsewhere.
-/// Blocks.
-pub(super) fn check_none(dir: &Path) -> Result<(), DirectoryError> {
+/// The URL of the bucket in which the node of the storage directory `dir` keeps its files; None where
+/// nothing says that it keeps them elsewhere. Blocks.
+pub(super) fn read(dir: &Path) -> Result<Option<String>, DiskError> {
     let path = dir.join(NAME);
     let said = match stored_file::read(&path, MAX_BYTES) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         said => said.map_err(|e| DiskError::new("read", &path, e))?,
     };
     let said = String::from_utf8_lossy(&said);
     let bucket = said.strip_prefix(KIND).unwrap_or("a bucket");
-    Err(DirectoryError::HasServers {
-        note: path,
-        bucket: bucket.trim_end().to_owned(),
-    })
+    Ok(Some(bucket.trim_end().to_owned()))
 }

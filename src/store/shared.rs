@@ -206,7 +206,7 @@ pub(super) async fn check_owner(
 /// Notes in this node's directory where its files are.
 async fn note_servers(own: &local::Options, bucket: &str) -> Result<(), DirectoryError> {
     let (dir, disk, bucket) = (own.dir.clone(), Arc::clone(&own.disk), bucket.to_owned());
-    blocking::run(move || servers_note::write(&dir, &*disk, &bucket)).await
+    Ok(blocking::run(move || servers_note::write(&dir, &*disk, &bucket)).await?)
 }
 
 /// Fails where a directory keeps files itself: all content in that of a node which shares its files
