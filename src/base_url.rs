@@ -15,7 +15,7 @@ pub const NODE_PORT: u16 = 5004;
 /// An `http` or `https` address, with a path prefix where a proxy adds one.
 ///
 /// The text form has no slash at its end, so that a path can be put behind it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BaseUrl(Url);
 
 /// A text that is no base URL.

@@ -21,9 +21,9 @@ const MAX_COPIES: usize = 16;
 const OF_A_COPY: usize = 10;
 /// The most connections to peers beside those of downloads and copies, lookups of names included.
 /// It is the sum of all that ask for a part of it ([`Shares::of_peers`]).
-const MAX_PEERS: usize = 816;
+const MAX_PEERS: usize = 1072;
 /// The least of them.
-const MIN_PEERS: usize = 27;
+const MIN_PEERS: usize = 35;
 /// The most connections of clients that are told at once that there is no place for them.
 const MAX_REFUSALS: usize = 64;
 /// The most files that are open for a moment.
@@ -120,8 +120,8 @@ impl Shares {
             + self.moments
     }
 
-    /// How many connections to one peer are kept for a next request: none where few may be open,
-    /// since hundreds of peers may be asked one after the other.
+    /// How many connections to one peer are kept for a moment for a next request: none where few
+    /// may be open, since hundreds of peers may be asked one after the other.
     pub fn idle_of_a_peer(&self) -> usize {
         if self.peers < MAX_PEERS {
             0
@@ -171,9 +171,9 @@ mod tests {
 
     #[test]
     fn whoever_has_a_part_of_the_connections_to_peers_has_no_more_than_that() {
-        // Questions of downloads, announcements, four lanes of questions, neighbours, peers that
-        // are told of a move, and two lanes of lookups.
-        let parts = [256, 256, 16, 16, 64, 64, 64, 16, 32, 32];
+        // Connections that are kept, questions of downloads, announcements, four lanes of
+        // questions, neighbours, peers that are told of a move, and two lanes of lookups.
+        let parts = [256, 256, 256, 16, 16, 64, 64, 64, 16, 32, 32];
         assert_eq!(parts.iter().sum::<usize>(), MAX_PEERS);
         for free in 0..20_000 {
             let shares = Shares::within(Some(free), 0);

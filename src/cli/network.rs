@@ -223,9 +223,8 @@ fn list(out: &mut impl Write, file: &Path) -> anyhow::Result<()> {
         members.insert(member);
         let is_revoked = revoked.iter().any(|it| it.member == member);
         let state = match certificate.check(network, member, now) {
-            _ if is_revoked => Refusal::Revoked.code(),
-            Ok(()) => "member",
-            Err(why) => why.code(),
+            Err(why) if why != Refusal::Expired && !is_revoked => why.code(),
+            _ => entry.standing(is_revoked, now).code(),
         };
         let renewed = match entry.renewed_for {
             Some(length) => shown_period(length.as_secs()),

@@ -12,6 +12,7 @@ use crate::index::Totals;
 use crate::metrics::page::{CONTENT_TYPE, MetricsPage};
 use crate::metrics::servers::Named;
 use crate::node::Node;
+use crate::peer::membership::{Channel, Handshakes, Standing};
 use crate::store::DiskUse;
 use crate::web::error::ApiError;
 use crate::web::traffic::Traffic;
@@ -236,21 +237,59 @@ fn write_requests(
     }
 }
 
+/// How it stands with the node, and with others where it has the key of its network.
+fn write_membership(page: &mut MetricsPage, channel: &Channel) {
+    page.gauges(
+        "larder_membership_expires_timestamp_seconds",
+        "Until when this node is a member of its network, unless it is renewed.",
+    )
+    .value(&[], channel.certificate().expires);
+    let standing = channel.standing();
+    let mut own = page.gauges(
+        "larder_membership",
+        "How it stands with this node in its network: 1 for what is so.",
+    );
+    for it in Standing::ALL {
+        own.value(&[("state", it.code())], u64::from(it == standing));
+    }
+    if let Some(admin) = channel.admin() {
+        let mut members = page.gauges(
+            "larder_network_members",
+            "Members on the roll of the network, by how it stands with them.",
+        );
+        for (it, count) in channel.standings(admin) {
+            members.value(&[("state", it.code())], count);
+        }
+    }
+    page.gauges(
+        "larder_revoked_members",
+        "Members that the network has revoked.",
+    )
+    .value(&[], channel.revoked().len());
+    write_handshakes(page, &channel.handshakes);
+}
+
+fn write_handshakes(page: &mut MetricsPage, handshakes: &Handshakes) {
+    let mut page = page.counters(
+        "larder_member_handshakes_total",
+        "Connections with members of the network, by who has connected and what came of it.",
+    );
+    for (side, outcome, counter) in [
+        ("incoming", "member", &handshakes.received),
+        ("incoming", "refused", &handshakes.refused),
+        ("outgoing", "member", &handshakes.made),
+        ("outgoing", "refused", &handshakes.made_in_vain),
+    ] {
+        page.value(&[("side", side), ("outcome", outcome)], counter.get());
+    }
+}
+
 fn write_peers(page: &mut MetricsPage, node: &Node, network_files: u64) {
     let (network, messages) = (node.network(), &node.network().messages);
     page.gauges("larder_peers", "Other nodes known.")
         .value(&[], network.registry.len());
     if let Some(channel) = &network.client.reach().members {
-        page.gauges(
-            "larder_membership_expires_timestamp_seconds",
-            "Until when this node is a member of its network, unless it is renewed.",
-        )
-        .value(&[], channel.certificate().expires);
-        page.gauges(
-            "larder_revoked_members",
-            "Members that the network has revoked.",
-        )
-        .value(&[], channel.revoked().len());
+        write_membership(page, channel);
     }
     page.gauges("larder_network_files", "Files known of all nodes.")
         .value(&[], network_files);

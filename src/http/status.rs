@@ -17,6 +17,7 @@ use super::repair::RepairView;
 use super::scrub::ScrubView;
 use crate::access::{Access, Writers};
 use crate::node::Node;
+use crate::peer::membership::Standing;
 use crate::peer::unanswered::Unanswered;
 use crate::web::error::ApiError;
 use crate::web::transfers::{RECEIVING, TransferShare};
@@ -135,6 +136,10 @@ pub(super) struct HealthAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     empty: Option<Vec<String>>,
+    /// How it stands with the node in its network, if it is to be a member of one: `member`,
+    /// `ends_soon`, `expired` or `revoked`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    membership: Option<&'static str>,
     /// Whether long content is proven against its hash before it is given out.
     verify_reads: bool,
 }
@@ -151,6 +156,22 @@ struct Asker {
     knows_token: Option<bool>,
 }
 
+impl Asker {
+    fn of(access: &Access, headers: &HeaderMap) -> Self {
+        Self {
+            may_write: access::may_write(access, headers),
+            may_read: access::may_read(access, headers),
+            knows_token: access::knows_token(access, headers),
+        }
+    }
+}
+
+/// How it stands with a node in its network, if it is to be a member of one.
+fn standing_of(node: &Node) -> Option<Standing> {
+    let channel = node.network().client.reach().members.as_ref()?;
+    Some(channel.standing())
+}
+
 /// Fails as an upload would fail now, whoever sent it.
 pub(super) async fn check_writable(node: &Node, access: &Access) -> Result<(), ApiError> {
     if access.writers() == Writers::Nobody {
@@ -161,8 +182,8 @@ pub(super) async fn check_writable(node: &Node, access: &Access) -> Result<(), A
 }
 
 /// Tells whether the node works. One that takes no changes now, or knows that content is
-/// damaged or unreadable or that changes are lost, is degraded; it still answers with 200, since
-/// it serves what it has.
+/// damaged or unreadable or that changes are lost, or is a member no longer, is degraded; it
+/// still answers with 200, since it serves what it has.
 pub(super) async fn health(
     State(node): State<Arc<Node>>,
     State(access): State<Arc<Access>>,
@@ -182,8 +203,10 @@ pub(super) async fn health(
     let is_sound = [damaged, unreadable, lost_changes]
         .iter()
         .all(|it| it.is_none_or(|it| it == 0));
+    let standing = standing_of(&node).filter(|_| may_read);
+    let is_heard = standing.is_none_or(Standing::is_member);
     Json(HealthAnswer {
-        status: if reason.is_none() && is_sound {
+        status: if reason.is_none() && is_sound && is_heard {
             "healthy"
         } else {
             "degraded"
@@ -192,16 +215,13 @@ pub(super) async fn health(
         writable: reason.is_none(),
         reason,
         writers: access.writers(),
-        asker: Asker {
-            may_write: access::may_write(&access, &headers),
-            may_read: access::may_read(&access, &headers),
-            knows_token: access::knows_token(&access, &headers),
-        },
+        asker: Asker::of(&access, &headers),
         damaged,
         unreadable,
         unobtainable: told(node.repair().to_repair().unobtainable),
         lost_changes,
         empty: may_read.then(|| empty.to_vec()).filter(|it| !it.is_empty()),
+        membership: standing.map(Standing::code),
         verify_reads: node.store().storage().verifies_reads(),
     })
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use reqwest::header::DATE;
 use reqwest::redirect::Policy as Redirects;
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{ClientBuilder, Method, RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::challenge::{Challenge, HEADER};
+use super::kept::Kept;
 use super::lookup::Resolver;
-use super::membership::{ChannelError, ToMembers};
+use super::membership::{Channel, ChannelError, ToMembers};
 use super::reach::Reach;
 use super::tls::{self, Authorities};
 use crate::base_url::BaseUrl;
@@ -22,8 +23,8 @@ use crate::safe_name::is_unsafe;
 
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection is kept for a next request: long enough for those of one transfer
-/// or burst. Between periods it would only be one of as many as there are peers.
+/// How long a connection for content is kept for a next request: long enough for those of one
+/// transfer or burst. [`Kept`] has those for what is asked again and again.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long an answer may pause.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
@@ -43,6 +44,7 @@ const LONG_AT_ONCE: usize = 2;
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
+    kept: Arc<Kept>,
     reach: Arc<Reach>,
     long: Arc<Semaphore>,
 }
@@ -110,26 +112,21 @@ impl Client {
     /// A client that asks only whom `reach` allows, and over TLS only whom one of the
     /// `authorities` vouches for.
     pub fn new(reach: Reach, authorities: &Authorities) -> Result<Self, ClientError> {
-        let builder = reqwest::Client::builder();
-        let builder = match &reach.members {
-            Some(channel) => builder
-                .tls_backend_preconfigured(channel.client())
-                .tls_info(true)
-                .connector_layer(ToMembers(Arc::clone(channel))),
-            None => builder.tls_backend_preconfigured(tls::config(authorities)?),
+        let tls = match &reach.members {
+            Some(channel) => channel.client(),
+            None => tls::config(authorities)?,
         };
-        let http = builder
-            .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(Resolver::new(&reach)))
-            .redirect(Redirects::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
+        let resolver = Arc::new(Resolver::new(&reach));
+        let members = reach.members.clone();
+        let build = move || builder(&tls, members.as_ref(), Arc::clone(&resolver));
+        let http = build()
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(open_files::shares().idle_of_a_peer())
-            .read_timeout(READ_TIMEOUT)
             .build()?;
+        let kept = Kept::new(Box::new(build), reach.members.clone())?;
         Ok(Self {
             http,
+            kept: Arc::new(kept),
             reach: Arc::new(reach),
             long: Arc::new(Semaphore::new(LONG_AT_ONCE)),
         })
@@ -140,10 +137,31 @@ impl Client {
         &self.reach
     }
 
-    /// A request to another node; the path begins with a slash. Everything that a node asks
-    /// or tells others is made here.
+    /// A request for content to another node; the path begins with a slash. Everything that a node
+    /// asks or tells others is made here.
     pub fn request(
         &self,
+        method: Method,
+        node: &BaseUrl,
+        path: &str,
+    ) -> Result<RequestBuilder, ClientError> {
+        self.request_by(&self.http, method, node, path)
+    }
+
+    /// One of those that are made again and again, over a connection that is kept.
+    fn repeated(
+        &self,
+        method: Method,
+        node: &BaseUrl,
+        path: &str,
+    ) -> Result<RequestBuilder, ClientError> {
+        let kept = self.kept.client_for(node);
+        self.request_by(kept.as_ref().unwrap_or(&self.http), method, node, path)
+    }
+
+    fn request_by(
+        &self,
+        http: &reqwest::Client,
         method: Method,
         node: &BaseUrl,
         path: &str,
@@ -156,7 +174,7 @@ impl Client {
             Some(_) => &node.over_tls(),
             None => node,
         };
-        Ok(self.http.request(method, format!("{node}{path}")))
+        Ok(http.request(method, format!("{node}{path}")))
     }
 
     /// The JSON at a path of another node, of at most `max_bytes` bytes.
@@ -166,7 +184,7 @@ impl Client {
         path: &str,
         max_bytes: usize,
     ) -> Result<Json, ClientError> {
-        let request = self.request(Method::GET, node, path)?;
+        let request = self.repeated(Method::GET, node, path)?;
         self.read_json(request, max_bytes).await
     }
 
@@ -183,7 +201,7 @@ impl Client {
             return self.get(node, path, max_bytes).await;
         }
         let challenge = Challenge::random();
-        let request = self.request(Method::GET, node, path)?;
+        let request = self.repeated(Method::GET, node, path)?;
         let request = request.header(HEADER, challenge.as_str());
         let answer = self.read_json(request, max_bytes).await?;
         if challenge.is_met(path, peer, &answer.bytes) {
@@ -202,7 +220,7 @@ impl Client {
         message: &impl Serialize,
         max_bytes: usize,
     ) -> Result<Json, ClientError> {
-        let request = self.request(Method::POST, node, path)?.json(message);
+        let request = self.repeated(Method::POST, node, path)?.json(message);
         self.read_json(request, max_bytes).await
     }
 
@@ -215,7 +233,7 @@ impl Client {
         message: &impl Serialize,
         max_bytes: usize,
     ) -> (Option<i64>, Result<Json, ClientError>) {
-        let request = self.request(Method::POST, node, path);
+        let request = self.repeated(Method::POST, node, path);
         let sent = match request {
             Ok(request) => request.json(message).timeout(JSON_TIMEOUT).send().await,
             Err(error) => return (None, Err(error)),
@@ -263,6 +281,28 @@ impl Client {
         }
         Ok(Json { bytes, _room: room })
     }
+}
+
+/// Clients that differ in nothing but how they keep connections.
+fn builder(
+    tls: &rustls::ClientConfig,
+    members: Option<&Arc<Channel>>,
+    resolver: Arc<Resolver>,
+) -> ClientBuilder {
+    let builder = reqwest::Client::builder().tls_backend_preconfigured(tls.clone());
+    let builder = match members {
+        Some(channel) => builder
+            .tls_info(true)
+            .connector_layer(ToMembers(Arc::clone(channel))),
+        None => builder,
+    };
+    builder
+        .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
+        .dns_resolver(resolver)
+        .redirect(Redirects::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
 }
 
 /// Why a registration is refused, in the words of whoever refuses it, as far as they can be told.

@@ -15,6 +15,7 @@ pub mod greeting;
 mod heard;
 pub mod identity;
 pub mod introductions;
+mod kept;
 pub mod known_peers;
 pub mod lines;
 pub mod listing;

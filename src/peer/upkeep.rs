@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::client::ClientError;
 use super::elements::Elements;
-use super::membership::{self, Certificate, Channel, Revocation, RollError};
+use super::membership::{self, Certificate, Channel, Revocation, RollError, SOON};
 use super::network::Network;
 use crate::base_url::BaseUrl;
 use crate::blocking;
@@ -42,8 +42,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const RECALL_AGAIN: Duration = Duration::from_secs(1);
 /// The shortest pause between two looks at what is new.
 const SETTLE: Duration = Duration::from_millis(50);
-/// How long before its end a certificate is told of that nobody has renewed.
-const ENDS_SOON: Duration = Duration::from_hours(72);
 
 /// What makes a node a member, and where that is written.
 pub struct Upkeep {
@@ -194,7 +192,7 @@ impl Upkeep {
                      (`larder network invite`, `larder network join`)"
                 );
             }
-        } else if !certificate.is_valid_at(now + ENDS_SOON)
+        } else if !certificate.is_valid_at(now + SOON)
             && self.channel.admin().is_none()
             && !std::mem::replace(&mut done.ends_soon, true)
         {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -275,11 +276,17 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         }
         let refusal = framing::refusal(&request);
         let answer = router.clone().oneshot(request);
+        let member = member.clone();
         async move {
-            let response = match refusal {
+            let mut response = match refusal {
                 Some(refusal) => refusal,
                 None => answer.await?,
             };
+            if member.is_some_and(|it| !it.is_valid_now()) {
+                // The next handshake says why.
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
             let watched = |body| LateFailure::of(WatchedBody::of(body, running));
             Ok::<_, Infallible>(response.map(watched))
         }

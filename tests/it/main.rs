@@ -55,6 +55,7 @@ mod index_conformance;
 mod index_recovery;
 mod keeping;
 mod keeping_all;
+mod kept_connections;
 mod kept_names;
 mod killed_commands;
 mod limits;

@@ -17,7 +17,8 @@ use tempfile::TempDir;
 use crate::common::authority::Authority;
 use crate::common::content::content;
 use crate::common::forms::uploaded;
-use crate::common::process::{DEADLINE, Node, larder, start, until};
+use crate::common::member_network::{Network, dirs, member};
+use crate::common::process::{DEADLINE, Node, larder, until};
 use crate::common::raw_http::get;
 
 fn packaging(name: &str) -> PathBuf {
@@ -48,13 +49,14 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    fn scraping(node: SocketAddr) -> Self {
+    fn scraping(nodes: &[SocketAddr]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let rules = packaging("alerts.yml");
+        let nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();
         let config = format!(
             "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
              rule_files: [{}]\n\
-             scrape_configs:\n- job_name: larder\n  static_configs: [{{targets: [\"{node}\"]}}]\n",
+             scrape_configs:\n- job_name: larder\n  static_configs: [{{targets: {nodes:?}}}]\n",
             rules.display()
         );
         fs::write(dir.path().join("prometheus.yml"), config).unwrap();
@@ -124,7 +126,10 @@ fn under(value: &Value, key: &str, found: &mut BTreeSet<String>) {
 
 #[test]
 fn all_that_the_dashboard_shows_and_the_alerts_watch_is_told_by_a_running_node() {
-    let (_dir, node) = start();
+    // One of which there is all that nodes count: it decides about the members of a network.
+    let (network, dirs) = (Network::new(), dirs::<1>());
+    network.join_by(&dirs[0], &["--for", "30d"]);
+    let node = member(&dirs[0], &[], &["--network-key", &network.key()]);
     uploaded(node.address, "a file", &content(1, 1_000));
     let metrics = String::from_utf8(get(node.address, "/metrics", &[]).body).unwrap();
     promtool(&["check", "metrics"], &metrics);
@@ -141,7 +146,7 @@ fn all_that_the_dashboard_shows_and_the_alerts_watch_is_told_by_a_running_node()
         &mut shown,
     );
     assert!(shown.len() > 10, "{shown:?}");
-    let prometheus = Prometheus::scraping(node.address);
+    let prometheus = Prometheus::scraping(&[node.address]);
     for expression in shown {
         let filled = expression
             .replace("$instance", ".*")
@@ -165,6 +170,51 @@ fn all_that_the_dashboard_shows_and_the_alerts_watch_is_told_by_a_running_node()
             assert!(is_told || !name.starts_with("larder_"), "{name}");
         }
     }
+}
+
+#[test]
+fn who_is_a_member_no_longer_or_not_for_long_is_an_alert() {
+    let (network, dirs) = (Network::new(), dirs::<3>());
+    network.join_by(&dirs[0], &["--for", "30d"]);
+    network.join_by(&dirs[1], &["--for", "1h", "--once"]);
+    network.join(&dirs[2], "1s");
+    until("it has expired", || {
+        network.members().contains("  expired").then_some(())
+    });
+    assert!(network.members().contains("  once  ends_soon"));
+    let admin = member(&dirs[0], &[], &["--network-key", &network.key()]);
+    let [short, late] = [1, 2].map(|it| member(&dirs[it], &[&admin.url("")], &[]));
+    for (node, membership, status) in [
+        (&admin, "member", "healthy"),
+        (&short, "ends_soon", "healthy"),
+        (&late, "expired", "degraded"),
+    ] {
+        let health = get(node.address, "/health", &[]).json();
+        assert_eq!(
+            (&health["membership"], &health["status"]),
+            (&membership.into(), &status.into())
+        );
+    }
+    let nodes = [&admin, &short, &late].map(|it| it.address);
+    let prometheus = Prometheus::scraping(&nodes);
+    let expected = [
+        ("LarderMembersEndSoon", nodes[0]),
+        ("LarderMembershipEndsSoon", nodes[1]),
+        ("LarderNoMember", nodes[2]),
+    ];
+    let expected: BTreeSet<_> = expected
+        .iter()
+        .map(|(alert, node)| (alert.to_string(), node.to_string()))
+        .collect();
+    until("the alerts fire, and no others", || {
+        let answer = prometheus.ask("/api/v1/alerts")?;
+        let alerts = answer["data"]["alerts"].as_array()?.iter();
+        let text = |it: &Value, key: &str| it["labels"][key].as_str().unwrap().to_owned();
+        let fire = alerts
+            .filter(|it| it["state"] == "firing")
+            .map(|it| (text(it, "alertname"), text(it, "instance")));
+        (fire.collect::<BTreeSet<_>>() == expected).then_some(())
+    });
 }
 
 /// Where the service manager listens that has started a node.

@@ -42,6 +42,16 @@ impl Admin {
         self.key.public()
     }
 
+    /// The members on the roll, as it was read last.
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        self.roll.read().values().cloned().collect()
+    }
+
+    /// One of them.
+    pub(super) fn entry(&self, member: PublicKey) -> Option<Entry> {
+        self.roll.read().get(&member).cloned()
+    }
+
     /// Reads what is written beside the key again. Blocks.
     pub(in crate::peer) fn look(&self, revoked: &Revoked) -> Result<(), RollError> {
         revoked.add(written::revocations(&self.path)?);
@@ -62,7 +72,7 @@ impl Admin {
         own: bool,
     ) -> Option<Certificate> {
         let (now, member) = (SystemTime::now(), shown.member);
-        let known = self.roll.read().get(&member).cloned()?;
+        let known = self.entry(member)?;
         if !known.is_due(now) {
             return known.later_than(shown, now);
         }

@@ -162,6 +162,12 @@ impl Certificate {
         now < UNIX_EPOCH + Duration::from_secs(self.expires)
     }
 
+    /// How long it counts from then on.
+    pub fn left_at(&self, now: SystemTime) -> Duration {
+        let end = UNIX_EPOCH + Duration::from_secs(self.expires);
+        end.duration_since(now).unwrap_or_default()
+    }
+
     /// When it counts no longer, as people read it.
     pub fn expires_at(&self) -> Timestamp {
         Timestamp(i64::try_from(self.expires.saturating_mul(1000)).unwrap_or(i64::MAX))

@@ -14,7 +14,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
 use rustls::client::Resumption;
@@ -30,6 +31,7 @@ use tokio::sync::Notify;
 use super::raw_keys::{self, AnyKey};
 use super::tags::Tags;
 use super::{Admin, Certificate, MAX_BYTES, MAX_REVOKED, PublicKey, Refusal, Revoked};
+use crate::metrics::Counter;
 use crate::peer::identity::Identity;
 use crate::peer_id::PeerId;
 
@@ -52,11 +54,29 @@ pub struct Channel {
     differing: Mutex<BTreeSet<PeerId>>,
     /// Wakes whoever is to ask them, or to write another certificate down.
     news: Notify,
+    /// When the first of those members is none any more to whom connections were made, in seconds
+    /// since 1970.
+    first_end: AtomicU64,
+    /// What came of handshakes.
+    pub handshakes: Handshakes,
     /// By which tags of the network are made and known.
     tags: Tags,
     client: ClientConfig,
     server: ServerConfig,
     strangers: Arc<ServerConfig>,
+}
+
+/// What came of handshakes with members and those who say that they are.
+#[derive(Debug, Default)]
+pub struct Handshakes {
+    /// Of those who have connected, taken for members.
+    pub received: Counter,
+    /// The others of them.
+    pub refused: Counter,
+    /// Of those to whom this node has connected, where both took the other for a member.
+    pub made: Counter,
+    /// The others of them.
+    pub made_in_vain: Counter,
 }
 
 /// A member at the other end of a connection.
@@ -182,6 +202,8 @@ impl Channel {
             admin,
             differing: Mutex::default(),
             news: Notify::new(),
+            first_end: AtomicU64::new(u64::MAX),
+            handshakes: Handshakes::default(),
             tags,
             client,
             server,
@@ -276,6 +298,17 @@ impl Channel {
         Arc::clone(&self.strangers)
     }
 
+    /// Whether one of those is no member then to whom connections were made since that was last so.
+    pub(in crate::peer) fn has_met_who_is_no_member_at(&self, now: SystemTime) -> bool {
+        let first =
+            UNIX_EPOCH.checked_add(Duration::from_secs(self.first_end.load(Ordering::Relaxed)));
+        let is_over = first.is_some_and(|it| it <= now);
+        if is_over {
+            self.first_end.store(u64::MAX, Ordering::Relaxed);
+        }
+        is_over
+    }
+
     /// The member at the other end of a connection that has come, whose handshake has `shown` this
     /// key, after both have shown their certificates.
     pub async fn receive(
@@ -287,12 +320,14 @@ impl Channel {
         let told = Shown::of(&told);
         match self.receive_member(&told, shown).await {
             Ok((member, later)) => {
+                self.handshakes.received.count();
                 self.note(&member, told.digest);
                 let later = later.map_or(String::new(), |it| format!(" {it}"));
                 write(stream, &format!("{}{later}", self.shown())).await?;
                 Ok(member)
             }
             Err(refusal) => {
+                self.handshakes.refused.count();
                 write(stream, &format!("{REFUSED}{}", refusal.code())).await?;
                 stream.shutdown().await?;
                 Err(NoMember::Other(refusal))
@@ -323,6 +358,23 @@ impl Channel {
 
     /// The same of a connection that this node has made.
     pub async fn greet(
+        &self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        shown: Option<&[u8]>,
+    ) -> Result<Member, NoMember> {
+        let greeted = self.greet_member(stream, shown).await;
+        match &greeted {
+            Ok(member) => {
+                self.handshakes.made.count();
+                let end = member.certificate.expires;
+                self.first_end.fetch_min(end, Ordering::Relaxed);
+            }
+            Err(_) => self.handshakes.made_in_vain.count(),
+        }
+        greeted
+    }
+
+    async fn greet_member(
         &self,
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         shown: Option<&[u8]>,

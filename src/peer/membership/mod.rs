@@ -19,6 +19,7 @@ mod keys;
 mod raw_keys;
 mod revocation;
 mod roll;
+mod standing;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -26,11 +27,12 @@ mod written;
 
 pub use admin::Admin;
 pub use certificate::{Certificate, EXCHANGE, InvalidKey, MAX_BYTES, PublicKey, Refusal};
-pub use channel::{Channel, ChannelError, Member, NoMember};
+pub use channel::{Channel, ChannelError, Handshakes, Member, NoMember};
 pub(super) use connecting::ToMembers;
 pub use keys::{NetworkKey, NetworkKeyError};
 pub use revocation::{MAX_REVOKED, Revocation, Revoked};
 pub use roll::{Entry, Roll};
+pub use standing::{SOON, Standing};
 pub use written::{RollError, add_revocation, revocations};
 
 /// What a node is a member of a network by.
