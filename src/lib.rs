@@ -48,6 +48,8 @@ pub mod base_url;
 mod blocking;
 mod causes;
 pub mod client_key;
+#[cfg(feature = "node")]
+pub mod file_line;
 pub mod hash;
 pub mod health;
 pub mod keep_rows;
@@ -87,7 +89,9 @@ pub mod state_file;
 pub mod stored_file;
 pub mod timed_disk;
 pub mod watched_disk;
-// Floor 2: the store
+// Floor 2: the store, and copies of it
+#[cfg(feature = "node")]
+pub mod backup;
 pub mod store;
 // Floor 3: peers
 #[cfg(feature = "node")]

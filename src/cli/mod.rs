@@ -15,6 +15,7 @@ mod client;
 mod concerned;
 mod config;
 mod counted;
+mod findings;
 mod limits;
 mod log_queue;
 mod logging;
@@ -35,6 +36,7 @@ mod storage;
 mod summary;
 mod token;
 mod verify;
+mod verify_backups;
 
 use statuses::EXIT_STATUS_OF_OTHERS;
 pub use storage::NotChecked;
@@ -150,6 +152,12 @@ enum Action {
     /// Have a node keep copies of files of the network.
     #[command(after_help = client::EXIT_STATUS)]
     Keep(client::Keep),
+    /// Back up a node while it runs: all files of one moment, and of their contents what is new.
+    #[command(after_help = client::EXIT_STATUS_OF_BACKUP)]
+    Backup(client::Backup),
+    /// Restore files of a backup: to a new storage directory as they were, or to a folder.
+    #[command(after_help = client::EXIT_STATUS_OF_RESTORE)]
+    Restore(client::Restore),
     /// List the peers that a node knows.
     #[command(after_help = client::EXIT_STATUS_OF_LISTS)]
     Peers(client::Peers),
@@ -265,6 +273,8 @@ impl Command {
             Action::Info(info) => info.run(),
             Action::Rm(rm) => rm.run(),
             Action::Keep(keep) => keep.run(),
+            Action::Backup(backup) => backup.run(),
+            Action::Restore(restore) => restore.run(),
             Action::Peers(peers) => peers.run(),
             Action::Status(status) => status.run(),
             Action::Completions(shell) => shell.run(Self::command()),

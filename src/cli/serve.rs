@@ -204,7 +204,8 @@ enum NotOpened {
     Shared(#[from] shared::OpenError),
     /// Not all files are there yet.
     #[error(
-        "files are being moved into {}: `larder migrate` has to come to its end before",
+        "files are being moved into {}: `larder migrate`, or `larder restore`, has to come to its end \
+         before",
         .0.display()
     )]
     Moving(PathBuf),

@@ -1,24 +1,19 @@
 //! `larder verify`: checks everything stored.
 
-use std::collections::BTreeSet;
 use std::env::temp_dir;
-use std::fmt::Display;
-use std::io::{self, Write, stdout};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::client::{Connection, Credentials};
-use super::concerned::not_whole;
-use super::counted::counted;
+use super::findings::{Found, What, end, print_each};
 use super::problems::OTHERS;
 #[cfg(feature = "shared")]
 use super::storage::NotChecked;
-use super::storage::{ADVICE, Storage, keep_private, unchecked};
-use super::summary::Summary;
-use super::{client, logging};
+use super::storage::{Storage, keep_private, unchecked};
+use super::{client, logging, verify_backups};
 use crate::base_url::BaseUrl;
 #[cfg(feature = "shared")]
 use crate::blob::s3;
@@ -27,20 +22,23 @@ use crate::causes::with_causes;
 use crate::config::Log;
 #[cfg(feature = "shared")]
 use crate::config::shared::ServerSettings;
-use crate::index::local::IndexFinding;
+use crate::index::Totals;
 #[cfg(feature = "shared")]
-use crate::index::postgres::{self, Bereft};
-use crate::index::{Damage, Totals};
+use crate::index::postgres;
 use crate::peer::identity::Identity;
 use crate::peer_id::PeerId;
 use crate::store::local::OpenError;
-use crate::store::{self, DirectoryError, Finding, Unwritable, Weight};
+use crate::store::{self, DirectoryError, Unwritable};
 
 /// How many findings may wait to be printed.
 const QUEUE: usize = 64;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
+    /// Directory of backups to check, in place of a storage directory.
+    #[arg(value_name = "DEST", conflicts_with_all = ["node", "storage"])]
+    dest: Option<PathBuf>,
+
     #[command(flatten)]
     storage: Storage,
 
@@ -87,6 +85,9 @@ impl Arguments {
 
 /// Prints each finding as it comes; exit status 1 if anything is damaged or missing.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(dest) = &arguments.dest {
+        return verify_backups::run(dest, arguments.json);
+    }
     if arguments.node.is_some() {
         return client::verify(&arguments.connection());
     }
@@ -100,55 +101,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     #[cfg(feature = "shared")]
     if let Some((index, blobs)) = arguments.servers.servers(&temp_dir())? {
         let (totals, found) = runtime.block_on(verify_shared(arguments, index, blobs))?;
-        return end(arguments, totals, found);
+        return end(arguments.json, totals, found);
     }
     match runtime.block_on(verify(arguments))? {
-        Checked::Here(totals, found) => end(arguments, totals, found),
+        Checked::Here(totals, found) => end(arguments.json, totals, found),
         Checked::InUse(error) => arguments.ask_its_node(error),
     }
-}
-
-/// Prints what it has come to.
-fn end(arguments: &Arguments, totals: Totals, found: Found) -> anyhow::Result<ExitCode> {
-    let Found {
-        problems,
-        left_over,
-        advice,
-    } = found;
-    let Totals {
-        files,
-        blobs,
-        blob_bytes,
-        ..
-    } = totals;
-    let summary = Summary {
-        files,
-        blobs,
-        blob_bytes,
-        problems,
-        left_over,
-    };
-    print(&summary.told(arguments.json))?;
-    for advice in advice {
-        client::say(advice);
-    }
-    Ok(if problems == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
-fn print(line: &impl Display) -> io::Result<()> {
-    writeln!(stdout().lock(), "{line}")
-}
-
-/// How many problems there are, and things that nobody needs; and what helps.
-#[derive(Default)]
-struct Found {
-    problems: u64,
-    left_over: u64,
-    advice: BTreeSet<&'static str>,
 }
 
 /// What has come of the check.
@@ -176,7 +134,8 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<Checked> {
     }
     let changes = unwritable.is_none();
     let (findings, found) = mpsc::channel(QUEUE);
-    let printing = print_each(found, arguments.json, changes);
+    let what = What::Storage { changes };
+    let printing = print_each(found, arguments.json, what);
     let (totals, told) = tokio::join!(store::verify(&options, findings, OTHERS), printing);
     match totals {
         Err(error @ OpenError::Directory(DirectoryError::Locked { .. })) => {
@@ -199,141 +158,9 @@ async fn verify_shared(
     let shared = store::Shared::open(&index, blobs).await;
     let shared = shared.map_err(|error| NotChecked(with_causes(&error)))?;
     let (findings, found) = mpsc::channel(QUEUE);
-    let printing = print_each(found, arguments.json, false);
+    let what = What::Storage { changes: false };
+    let printing = print_each(found, arguments.json, what);
     let (totals, told) = tokio::join!(shared.verify(findings), printing);
     let totals = totals.context("the rest was not checked")?;
     Ok((totals, told?))
-}
-
-/// Prints each finding, and counts them.
-async fn print_each(
-    mut found: mpsc::Receiver<Finding>,
-    is_json: bool,
-    changes: bool,
-) -> anyhow::Result<Found> {
-    let mut told = Found::default();
-    while let Some(finding) = found.recv().await {
-        let text = describe(&finding, changes);
-        let key = match finding.weight() {
-            Weight::Problem => {
-                told.problems += 1;
-                "problem"
-            }
-            Weight::LeftOver => {
-                told.left_over += 1;
-                "left_over"
-            }
-            Weight::Consequence => "file",
-        };
-        if is_json {
-            client::json(&json!({ key: text }))?;
-        } else {
-            // Names may be anybody's.
-            print(&client::plain(&text))?;
-        }
-        told.advice.extend(advice(&finding));
-    }
-    Ok(told)
-}
-
-/// What helps, where whoever looks has to do something.
-fn advice(finding: &Finding) -> Option<&'static str> {
-    match finding {
-        Finding::BlobMissing(_) | Finding::BlobDamaged(_) => Some(
-            "a node that runs repairs what is damaged or missing from other nodes that have it; to \
-             upload content again mends it, too",
-        ),
-        Finding::Index(IndexFinding::Journal(damage)) if damage.gives_up => Some(ADVICE),
-        Finding::ChangesLost(_) => Some(
-            "`larder rebuild-index --forget-loss` has the node delete content that no file needs",
-        ),
-        _ => None,
-    }
-}
-
-/// What was found, in words; whether the check `changes` what it can put in order.
-fn describe(finding: &Finding, changes: bool) -> String {
-    match finding {
-        Finding::BlobMissing(hash) => format!("blob {hash}: missing, and a file needs it"),
-        Finding::BlobDamaged(hash) => format!("blob {hash}: damaged, its bytes have another hash"),
-        Finding::OutboardDamaged(hash) => {
-            let done = if changes { ", removed" } else { "" };
-            format!("outboard of {hash}: damaged{done} (the node derives it anew)")
-        }
-        Finding::OutboardsLeft(count) => {
-            let outboards = counted(*count, "outboard");
-            let done = if changes { "removed" } else { "left there" };
-            format!("{outboards} of blobs that are gone: {done}")
-        }
-        Finding::Orphan(hash, size) => {
-            let bytes = counted(*size, "byte");
-            format!("blob {hash}: orphan, no file needs its {bytes} (the node deletes it)")
-        }
-        Finding::Unclaimed(hash, size) => {
-            let bytes = counted(*size, "byte");
-            format!(
-                "blob {hash}: no file that the journal tells of needs its {bytes} (kept, since \
-                 the journal has lost changes)"
-            )
-        }
-        Finding::ChangesLost(1) => {
-            "journal: 1 change is lost, and whatever file it was of".to_owned()
-        }
-        Finding::ChangesLost(changes) => {
-            format!("journal: {changes} changes are lost, and whatever files they were of")
-        }
-        Finding::Unchecked(reason) => format!("not checked: {reason}"),
-        Finding::File(path, problem) => format!("{}: {problem}", path.display()),
-        Finding::Stray(path) => format!("{}: does not belong there", path.display()),
-        Finding::FileConcerned { id, name, hash } => not_whole(id, name, hash),
-        #[cfg(feature = "shared")]
-        Finding::NotLive(hash) => {
-            format!("blob {hash}: its place is none that files need, and may be emptied")
-        }
-        #[cfg(feature = "shared")]
-        Finding::Unknown(key, size) => {
-            let bytes = counted(*size, "byte");
-            format!("object {key}: no row knows its {bytes} (a node removes it once it is old)")
-        }
-        #[cfg(feature = "shared")]
-        Finding::Bereft(Bereft {
-            id,
-            name,
-            hash,
-            is_lost,
-        }) if *is_lost => format!("file {id} ({name}): its content {hash} has no row"),
-        #[cfg(feature = "shared")]
-        Finding::Bereft(Bereft { id, name, hash, .. }) => not_whole(id, name, hash),
-        Finding::Index(finding) => describe_index(finding),
-    }
-}
-
-fn describe_index(finding: &IndexFinding) -> String {
-    match finding {
-        IndexFinding::Journal(Damage {
-            path,
-            offset,
-            detail,
-            ..
-        }) => {
-            format!("journal {} at byte {offset}: {detail}", path.display())
-        }
-        IndexFinding::Unchecked(error) => format!("index: not checked: {error}"),
-        IndexFinding::Unusable(reason) => format!("index: cannot be used: {reason}"),
-        IndexFinding::Missing(record) => {
-            format!("index: file {} is in the journal and not here", record.id)
-        }
-        IndexFinding::Extra(record) => {
-            format!("index: file {} is here and not in the journal", record.id)
-        }
-        IndexFinding::Different(id) => format!("index: file {id} differs from the journal"),
-        IndexFinding::Inconsistent(reason) => format!("index: {reason}"),
-        IndexFinding::Seal => {
-            "index.seal: damaged (the node compares everything, and makes it anew)".to_owned()
-        }
-        IndexFinding::Unsealed => {
-            "index: its files are not as the last stop left them (the node compares everything)"
-                .to_owned()
-        }
-    }
 }

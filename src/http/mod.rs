@@ -13,6 +13,7 @@ mod keep;
 mod listing;
 mod members;
 mod metrics;
+mod moment;
 mod network;
 mod openapi;
 mod page;

@@ -273,8 +273,8 @@ fn other_owner(dir: &Path) -> Option<Owner> {
     is_foreign.then(|| Owner::of_id(owner))
 }
 
-/// Creates a directory and its parents, and makes their names durable.
-fn create_durably(path: &Path) -> io::Result<()> {
+/// Creates a directory and its parents, and makes their names durable. Blocks.
+pub(crate) fn create_durably(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }

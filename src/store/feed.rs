@@ -5,6 +5,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+#[cfg(feature = "node")]
+use tokio::sync::broadcast::error::TryRecvError;
 
 use crate::hash::BlobHash;
 use crate::record::FileRecord;
@@ -49,6 +51,16 @@ impl Changes {
             Ok(change) => Some(News::Change(change)),
             Err(RecvError::Lagged(missed)) => Some(News::Missed(missed)),
             Err(RecvError::Closed) => None,
+        }
+    }
+
+    /// The next one of those that were told until now; None where all of them were heard.
+    #[cfg(feature = "node")]
+    pub(super) fn next_told(&mut self) -> Option<News> {
+        match self.0.try_recv() {
+            Ok(change) => Some(News::Change(change)),
+            Err(TryRecvError::Lagged(missed)) => Some(News::Missed(missed)),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => None,
         }
     }
 }

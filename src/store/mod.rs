@@ -32,6 +32,8 @@ mod elsewhere;
 mod error;
 mod expected;
 mod feed;
+#[cfg(feature = "node")]
+mod holding;
 mod hot;
 mod ingest;
 mod known_lengths;
@@ -39,12 +41,16 @@ mod layout;
 mod lending;
 pub mod local;
 mod mending;
+#[cfg(feature = "node")]
+mod moment;
 mod moving;
 mod opening;
 mod plenty;
 mod quota;
 mod ready;
 mod reports;
+#[cfg(feature = "node")]
+mod restoring;
 mod scrub;
 mod servers_note;
 #[cfg(feature = "shared")]
@@ -64,6 +70,8 @@ mod workshop;
 mod writing;
 
 pub use ballast::Loan;
+#[cfg(feature = "node")]
+pub(crate) use directory::create_durably;
 pub use directory::{DirectoryError, is_storage_directory};
 pub use disk_use::DiskUse;
 pub use error::StoreError;
@@ -71,12 +79,18 @@ pub use feed::{Change, Changes, News};
 pub use hot::{HotReads, Prepared, ReadyContent, ReadyFile};
 pub use ingest::About;
 pub use mending::FilesOf;
+#[cfg(feature = "node")]
+pub use moment::{Moment, Told};
 pub use moving::{MOVING_IN, Moved, Moving, MovingError};
 pub use quota::TakenRoom;
 pub use reports::DamageCounts;
+#[cfg(feature = "node")]
+pub use restoring::Restored;
 pub use scrub::{Scrubbing, Stage, Step, Unsound};
 pub use storage::Storage;
 pub use unwritable::{Unwritable, unwritable};
+#[cfg(feature = "node")]
+pub(crate) use verify::check_contents;
 pub use verify::{Finding, Others, Weight, verify};
 #[cfg(feature = "shared")]
 pub use verify_shared::Shared;
@@ -84,6 +98,8 @@ pub use verify_shared::Shared;
 use ballast::Ballast;
 use elsewhere::Hearers;
 use feed::Feed;
+#[cfg(feature = "node")]
+use holding::Holding;
 use hot::HotFiles;
 use known_lengths::KnownLengths;
 use quota::Quota;
@@ -120,6 +136,9 @@ pub struct Store {
     /// Held by whoever looks for the length of content in the records.
     sizing: Arc<Mutex<()>>,
     feed: Arc<Feed>,
+    /// What is held for whoever reads a moment.
+    #[cfg(feature = "node")]
+    holding: Arc<Holding>,
     writing: Arc<Writing>,
     /// None where nothing is kept on a disk.
     ballast: Option<Arc<Ballast>>,
@@ -169,6 +188,8 @@ impl Store {
             lengths: Arc::new(KnownLengths::new()),
             sizing: Arc::default(),
             feed,
+            #[cfg(feature = "node")]
+            holding: Arc::default(),
             writing: Arc::default(),
             ballast: None,
             storage: Arc::default(),
@@ -298,6 +319,10 @@ impl Store {
     /// Like [`Store::ingest`], once begun it runs to its end.
     pub async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, StoreError> {
         self.change_on_loan(move |store| async move {
+            #[cfg(feature = "node")]
+            if let Err(error) = store.hold_for_moments(id).await {
+                return (Err(error), None);
+            }
             let (removed, loan) = match store.remove_record(id).await {
                 Ok(removed) => removed,
                 Err(error) => return (Err(error), None),

@@ -84,8 +84,13 @@ impl Store {
         &self,
         hash: &BlobHash,
     ) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
-        // What is stored still, or again, of a file that was removed is nobody's.
+        // What is stored still, or again, of a file that was removed is nobody's, unless it is held
+        // for whoever reads a moment of which that file is.
         let Some(Content { place, .. }) = self.index.locate(hash).await? else {
+            #[cfg(feature = "node")]
+            if let Some(place) = self.held_place(hash) {
+                return Ok(self.blobs.open(hash, place).await?);
+            }
             return Ok(None);
         };
         if let Some(blob) = self.blobs.open(hash, place).await? {

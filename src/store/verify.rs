@@ -146,13 +146,35 @@ pub async fn verify(
             broken: Mutex::default(),
         };
         let journaled = journaled.map(Arc::new);
-        checking.check(journaled.clone()).await?;
+        checking.check(needed(journaled.clone()).await?).await;
         checking.tell_files(journaled).await?;
     } else {
         drop(journaled);
     }
     drop((directory, workshop));
     Ok(totals.unwrap_or_default())
+}
+
+/// Checks contents that something other than a storage directory needs, each with its size in
+/// bytes, in the order of their hashes: reads all that is stored, and tells what is damaged,
+/// missing or left over. Returns what is damaged or missing. What nobody needs is an orphan only
+/// where that is known.
+#[cfg(feature = "node")]
+pub(crate) async fn check_contents(
+    blobs: &LocalBlobs,
+    findings: &mpsc::Sender<Finding>,
+    needed: Vec<(BlobHash, u64)>,
+    knows_needs: bool,
+) -> HashSet<BlobHash> {
+    let checking = Checking {
+        blobs,
+        findings,
+        keeps_orphans: false,
+        knows_needs,
+        broken: Mutex::default(),
+    };
+    checking.check(needed).await;
+    checking.broken.into_inner()
 }
 
 /// A storage directory as it is checked.
@@ -248,8 +270,8 @@ struct Checking<'a> {
 
 impl Checking<'_> {
     /// Walks what is needed and what is stored side by side, both in the order of the hashes.
-    async fn check(&self, journaled: Option<Arc<Journaled>>) -> Result<(), OpenError> {
-        let mut needed = needed(journaled).await?.into_iter().peekable();
+    async fn check(&self, needed: Vec<(BlobHash, u64)>) {
+        let mut needed = needed.into_iter().peekable();
         let mut stored = self.blobs.in_order();
         while let Some(blob) = stored.next().await {
             let Some((hash, size)) = self.or_unchecked(blob).await else {
@@ -284,7 +306,6 @@ impl Checking<'_> {
                 self.tell(Finding::Stray(stray)).await;
             }
         }
-        Ok(())
     }
 
     /// Checks content of which files need `needed` bytes, and `size` are stored. Of what has become

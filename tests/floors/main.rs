@@ -35,6 +35,7 @@ const FLOORS: &[&[&str]] = &[
         "blocking",
         "causes",
         "client_key",
+        "file_line",
         "metrics",
         "name_form",
         "open_files",
@@ -66,7 +67,7 @@ const FLOORS: &[&[&str]] = &[
         "timed_disk",
         "watched_disk",
     ],
-    &["store"],
+    &["store", "backup"],
     &["peer"],
     &["fetch", "resumable"],
     &["web"],
@@ -77,6 +78,9 @@ const FLOORS: &[&[&str]] = &[
 
 /// Who may import whom on one floor.
 const SIBLINGS: &[(&str, &str)] = &[
+    ("backup", "store"),
+    ("file_line", "hash"),
+    ("file_line", "record"),
     ("outboard", "hash"),
     ("health", "place"),
     ("place", "hash"),

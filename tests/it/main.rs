@@ -14,6 +14,8 @@ mod answers_in_words;
 mod any_answer;
 mod any_form;
 mod any_message;
+mod backup;
+mod backup_cuts;
 mod bad_input;
 mod bao;
 mod blob_conformance;

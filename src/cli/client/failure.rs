@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use reqwest::StatusCode;
 
 use super::output::{plain, told_path};
+use crate::backup::BackupError;
 use crate::base_url::BaseUrl;
 use crate::config::WrongSetting;
 
@@ -140,6 +141,14 @@ pub(super) enum Failure {
          reaches has the whole content): {1}"
     )]
     NotKeptYet(u64, String),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error("{0}")]
+    NotBackedUp(String),
+    #[error("{0}")]
+    NotRestored(String),
+    #[error("{0}")]
+    NotWritten(String),
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
     #[error("the output cannot be written")]
@@ -157,6 +166,10 @@ impl Failure {
         match self {
             Self::LeftOut(..) => 0,
             Self::Told(status) => *status,
+            Self::Backup(error) if error.is_of_directory() => 2,
+            Self::Backup(BackupError::NoSuch(_)) => 3,
+            Self::Backup(error) if error.is_damage() => 7,
+            Self::NotRestored(_) => 2,
             Self::Setting(_) | Self::Usage(_) | Self::OfStorage(_) => 2,
             Self::NotFound(_)
             | Self::NoMatch(_)

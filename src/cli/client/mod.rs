@@ -4,6 +4,7 @@
 
 mod again;
 mod api;
+mod backup;
 mod batch;
 mod begun;
 mod choice;
@@ -28,6 +29,7 @@ mod peers;
 mod proxy;
 mod put;
 mod raw_name;
+mod restore;
 mod rm;
 mod running;
 mod scrub;
@@ -68,6 +70,22 @@ pub(super) const EXIT_STATUS: &str = concat!(
     damaged!()
 );
 
+/// That of `backup`, which asks for no file.
+pub(super) const EXIT_STATUS_OF_BACKUP: &str = concat!(
+    exit_status!("  3  there is no such backup"),
+    "\n  7  the backup is made, and lacks the content of files that nobody has whole"
+);
+
+/// That of `restore`, which asks no node.
+pub(super) const EXIT_STATUS_OF_RESTORE: &str = "\
+Exit status:
+  0  done
+  1  failed, for the reason that is told; the same command goes on from there
+  2  nothing was restored: wrong command line or setting, no such directory, it is in use, or
+     something else is where the files would go
+  3  there is no such backup, or no such file in it
+  7  done, but for files whose content the backup lacks, or is damaged in it";
+
 /// That of `info`, which tells of all files that a name means.
 pub(super) const EXIT_STATUS_OF_INFO: &str = concat!(
     exit_status!(
@@ -93,6 +111,7 @@ pub(super) const EXIT_STATUS_OF_LS: &str = exit_status!("  3  no such file there
 /// That of commands that are asked for no file.
 pub(super) const EXIT_STATUS_OF_LISTS: &str = exit_status!();
 
+pub(super) use backup::Arguments as Backup;
 pub(super) use connection::{Connection, Credentials, written as node_url};
 pub(super) use get::Arguments as Get;
 pub(super) use info::Arguments as Info;
@@ -103,6 +122,7 @@ pub(super) use output::{bar, line};
 pub(super) use output::{json, plain, say};
 pub(super) use peers::Arguments as Peers;
 pub(super) use put::Arguments as Put;
+pub(super) use restore::Arguments as Restore;
 pub(super) use rm::Arguments as Rm;
 pub(super) use status::Arguments as Status;
 pub(super) use verify::{check, is_peer, verify};

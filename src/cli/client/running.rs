@@ -29,6 +29,11 @@ where
     let api = Api::new(&target, proxy.as_ref());
     let proxy = proxy.map(|it| it.told());
     let done = runtime.block_on(async { command(api?).await });
+    ended(done, proxy.as_deref())
+}
+
+/// The exit status of what has come to an end, which is told where it failed.
+pub(super) fn ended(done: Result<(), Failure>, proxy: Option<&str>) -> anyhow::Result<ExitCode> {
     Ok(match done {
         Ok(()) => ExitCode::SUCCESS,
         // Told where it was set by whoever knows that.
@@ -39,7 +44,7 @@ where
         }
         Err(Failure::Told(status)) => ExitCode::from(status),
         Err(failure) => {
-            tell(&failure, None, proxy.as_deref());
+            tell(&failure, None, proxy);
             ExitCode::from(failure.status())
         }
     })

@@ -6,11 +6,12 @@ use utoipa::openapi::{Content, ObjectBuilder, Ref, ResponseBuilder, Schema};
 
 use super::operation::{OF_CHANGES, Operation, delete, get, post};
 use super::route::Route;
-use super::schema::{bytes, hash, list_of, matching, number, text, uuid, with_headers};
+use super::schema::{bytes, hash, list_of, matching, number, of_type, text, uuid, with_headers};
 use crate::http::access::{READERS, WRITERS};
 use crate::http::bao::{self, RangeQuery};
 use crate::http::download::{self, BlobQuery, FileQuery};
 use crate::http::files::{self, ListQuery, Removed};
+use crate::http::moment::{self, MomentQuery};
 use crate::http::upload::{self, BytesQuery, DescriptionQuery, NamedQuery, Uploaded};
 use crate::web::code::Code;
 
@@ -18,7 +19,7 @@ const TAG: &str = "files";
 /// The type of the bytes of a file that are sent alone; any other but that of forms is taken, too.
 const BYTES: &str = "application/octet-stream";
 
-pub(super) fn all() -> [Route; 7] {
+pub(super) fn all() -> [Route; 8] {
     [
         Route::at(upload::PATH, TAG)
             // As clients have it that put a file into a folder.
@@ -29,6 +30,7 @@ pub(super) fn all() -> [Route; 7] {
             .on(named(HttpMethod::Put, "putNamedFile"))
             .on(named(HttpMethod::Post, "postNamedFile")),
         Route::at("/api/p2p/files", TAG).compressed().on(list()),
+        Route::at("/api/p2p/moment", TAG).on(moment()),
         Route::at("/api/p2p/file/{id}", TAG)
             .on(download_by_id())
             .on(remove()),
@@ -134,6 +136,25 @@ fn list() -> Operation {
     )
     .query::<ListQuery>()
     .answers(200, answer)
+    .refuses([Code::BadQuery, Code::Damaged])
+}
+
+fn moment() -> Operation {
+    let text = "A JSON object a line: first `moment`, then a `file` for each file and `gone` with \
+                the id of one that was removed meanwhile, at last `end`: without that it was cut.";
+    get(
+        READERS,
+        "listMoment",
+        "Lists all files as they are at one moment",
+        moment::moment,
+    )
+    .text(
+        "For backups. The moment is when the last file is told; those told before it and removed \
+         before it are told once more, as gone. Of files on servers that several nodes share, one \
+         that another node removes meanwhile may be listed.",
+    )
+    .query::<MomentQuery>()
+    .answers(200, of_type(text, "application/x-ndjson"))
     .refuses([Code::BadQuery, Code::Damaged])
 }
 

@@ -1,0 +1,96 @@
+//! Giving up old backups, and the contents that none of those that are left needs.
+
+use std::collections::HashSet;
+
+use futures_util::TryStreamExt;
+
+use super::moments::MomentFiles;
+use super::{BackupError, Backups, Found, Moment};
+use crate::blob::BlobBackend;
+use crate::hash::BlobHash;
+use crate::place::Place;
+
+/// What was given up.
+#[derive(Debug, Default, Clone)]
+pub struct Collected {
+    /// The numbers of the backups.
+    pub backups: Vec<u32>,
+    /// How many contents were removed that none needs.
+    pub contents: u64,
+    /// Of how many bytes.
+    pub bytes: u64,
+    /// Why nothing was: a backup cannot be read, and nobody knows what it needs.
+    pub unknown: Option<String>,
+}
+
+impl Backups {
+    /// Gives up all but the newest `keep` backups, or none, and removes the contents that none of
+    /// the others needs; where nothing is given up, those are only looked for after a backup that
+    /// `was_cut`.
+    pub async fn collect(
+        &self,
+        keep: Option<usize>,
+        was_cut: bool,
+    ) -> Result<Collected, BackupError> {
+        let found = self.moments().await?;
+        if let Some(error) = found.iter().find_map(|it| it.moment.as_ref().err()) {
+            return Ok(Collected {
+                unknown: Some(error.to_string()),
+                ..Collected::default()
+            });
+        }
+        let older = found.len().saturating_sub(keep.unwrap_or(usize::MAX));
+        let mut moments = found.into_iter().filter_map(|it: Found| it.moment.ok());
+        let given_up: Vec<Moment> = moments.by_ref().take(older).collect();
+        let kept: Vec<Moment> = moments.collect();
+        let numbers: Vec<_> = given_up.iter().map(|it| it.number).collect();
+        let mut collected = Collected {
+            backups: numbers.clone(),
+            ..Collected::default()
+        };
+        if !numbers.is_empty() {
+            self.on_disk(move |it| it.give_up(&numbers)).await?;
+        }
+        let lists = |all: &[Moment]| -> HashSet<_> {
+            let lists = all.iter().flat_map(|it| &it.lists);
+            lists.map(|it| it.hash).collect()
+        };
+        if was_cut || !lists(&given_up).is_subset(&lists(&kept)) {
+            self.remove_unneeded(&kept, &mut collected).await?;
+        }
+        self.on_disk(MomentFiles::forget_unfinished).await?;
+        Ok(collected)
+    }
+
+    /// Removes what none of these backups needs: 32 bytes of memory for each content that they do.
+    async fn remove_unneeded(
+        &self,
+        kept: &[Moment],
+        collected: &mut Collected,
+    ) -> Result<(), BackupError> {
+        let mut needed = HashSet::<BlobHash>::new();
+        for list in kept.iter().flat_map(|it| &it.lists) {
+            // What stays the same from one to the next is read once.
+            if needed.insert(list.hash) {
+                let files = match self.files_of(*list).await {
+                    Err(error) if error.is_damage() => {
+                        collected.unknown = Some(error.to_string());
+                        return Ok(());
+                    }
+                    files => files?,
+                };
+                needed.extend(files.into_iter().map(|it| it.hash));
+            }
+        }
+        let mut stored = self.contents.in_order();
+        while let Some((hash, size)) = stored.try_next().await? {
+            if !needed.contains(&hash) {
+                self.contents.delete(Place::of(&hash)).await?;
+                collected.contents += 1;
+                collected.bytes += size;
+            }
+        }
+        self.contents.sweep().await?;
+        Ok(())
+    }
+}
