@@ -1,15 +1,19 @@
 //! Which of those that claim to hold a content are asked, and believed: silent ones delay
 //! nobody, slow ones are left for fast ones, and no liar says how a copy is called.
 
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::common::canned::{Canned, Reply};
 use crate::common::content::content;
 use crate::common::forms::uploaded;
+use crate::common::liar::{Liar, Lie, Sends};
 use crate::common::peers::{held, post, until_held, until_knows};
 use crate::common::process::{Node, until};
-use crate::common::raw_http::get;
+use crate::common::raw_http::{connect, get, head};
 use crate::common::relay::Relay;
 
 const MIB: usize = 1 << 20;
@@ -195,4 +199,68 @@ fn the_slowest_holder_does_not_set_the_pace_of_a_copy() {
         assert!(copy.body == uneven.bytes);
         assert_eq!(held(uneven.node.address)[0]["hash"], uneven.file["hash"]);
     }
+}
+
+/// How long it takes until the first byte of a content comes that three nodes read which have read
+/// nothing before; the shortest of them, since others work on this machine as well.
+fn until_the_first_byte(nodes: &[Node], hash: &Value) -> Duration {
+    let target = format!("/api/p2p/blob/{}", hash.as_str().unwrap());
+    let times = nodes.iter().map(|node| {
+        let mut stream = connect(node.address);
+        let began = Instant::now();
+        stream.write_all(&head("GET", &target, &[])).unwrap();
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+        began.elapsed()
+    });
+    times.min().unwrap()
+}
+
+#[test]
+fn a_hundred_silent_liars_delay_the_first_byte_by_less_than_a_second() {
+    let bytes = content(6, 200_000);
+    let (_dir, honest) = start(&[]);
+    let hash = &uploaded(honest.address, "holiday.jpg", &bytes)["hash"];
+    let peer = honest.url("");
+    let known = ["--peer", &peer, "--peer-rate", "0"];
+    let (_dirs, nodes): (Vec<_>, Vec<_>) = (0..3).map(|_| start(&known)).unzip();
+    let liars = (0..100).map(|_| Liar::start(&[&bytes], Lie::at_once(Sends::Nothing)));
+    let liars: Vec<_> = liars.collect();
+    for node in &nodes {
+        for liar in &liars {
+            assert_eq!(liar.meet(node.address).status, 200);
+        }
+    }
+    for node in &nodes {
+        until_held(node.address, hash, 101);
+    }
+    let time = until_the_first_byte(&nodes, hash);
+    assert!(time < Duration::from_secs(1), "{time:?}");
+}
+
+#[test]
+fn three_of_four_holders_that_are_cut_off_delay_the_first_byte_by_less_than_a_second() {
+    let bytes = content(7, 200_000);
+    let cables = [(); 4].map(|()| Relay::new());
+    let holders = cables.each_ref().map(|cable| {
+        let (dir, node) = start(&["--base-url", &cable.url()]);
+        cable.connect(node.address);
+        (
+            uploaded(node.address, "same", &bytes)["hash"].clone(),
+            node,
+            dir,
+        )
+    });
+    let hash = &holders[0].0;
+    let urls = cables.each_ref().map(Relay::url).join(",");
+    let (_dirs, nodes): (Vec<_>, Vec<_>) = (0..3).map(|_| start(&["--peer", &urls])).unzip();
+    for node in &nodes {
+        until_held(node.address, hash, 4);
+    }
+    for cable in &cables[..3] {
+        cable.stall_after(0);
+    }
+    let time = until_the_first_byte(&nodes, hash);
+    assert!(time < Duration::from_secs(1), "{time:?}");
 }
