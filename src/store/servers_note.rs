@@ -28,8 +28,8 @@ pub(super) fn write(dir: &Path, disk: &dyn Disk, bucket: &str) -> Result<(), Dis
     written.map_err(|e| DiskError::new("write", path, e))
 }
 
-/// The URL of the bucket in which the node of the storage directory `dir` keeps its files; None where
-/// nothing says that it keeps them elsewhere. Blocks.
+/// The URL of the bucket in which the node of the storage directory `dir` keeps its files; None
+/// where nothing says that it keeps them elsewhere. Blocks.
 pub(super) fn read(dir: &Path) -> Result<Option<String>, DiskError> {
     let path = dir.join(NAME);
     let said = match stored_file::read(&path, MAX_BYTES) {
