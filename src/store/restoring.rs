@@ -20,12 +20,11 @@ impl Store {
     pub async fn restore(&self, files: Vec<Restored>) -> Result<(), StoreError> {
         let mut restored = Vec::with_capacity(files.len());
         for Restored { record, content } in files {
-            let intent = match content {
-                Some(content) => self.commit(content, None).await?.into_intent(),
-                None => {
-                    let (hash, size) = (record.file.hash, record.file.size);
-                    self.index.intend(&hash, size).await?
-                }
+            let (hash, size) = (record.file.hash, record.file.size);
+            let intent = if let Some(content) = content {
+                self.commit(content, None).await?.into_intent()
+            } else {
+                self.index.intend(&hash, size).await?
             };
             restored.push((record, intent));
         }

@@ -153,10 +153,10 @@ fn a_node_that_is_killed_meanwhile_is_gone_on_with_once_it_is_back() {
     let backup = backup.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let contents = dir.path().join("B/contents/blobs");
     until("some have come", || {
-        let shards = fs::read_dir(&contents).ok()?.filter_map(Result::ok);
+        let mut shards = fs::read_dir(&contents).ok()?.filter_map(Result::ok);
         let some =
             |it: fs::DirEntry| fs::read_dir(it.path()).is_ok_and(|mut it| it.next().is_some());
-        shards.map(some).any(|it| it).then_some(())
+        shards.any(some).then_some(())
     });
     node.kill();
     let _node = Node::start(&dir, &["--port", &port]);

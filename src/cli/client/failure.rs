@@ -166,11 +166,8 @@ impl Failure {
         match self {
             Self::LeftOut(..) => 0,
             Self::Told(status) => *status,
-            Self::Backup(error) if error.is_of_directory() => 2,
-            Self::Backup(BackupError::NoSuch(_)) => 3,
-            Self::Backup(error) if error.is_damage() => 7,
-            Self::NotRestored(_) => 2,
-            Self::Setting(_) | Self::Usage(_) | Self::OfStorage(_) => 2,
+            Self::Backup(error) => status_of(error),
+            Self::NotRestored(_) | Self::Setting(_) | Self::Usage(_) | Self::OfStorage(_) => 2,
             Self::NotFound(_)
             | Self::NoMatch(_)
             | Self::NotListed(_)
@@ -369,6 +366,16 @@ impl Failure {
             Self::Vanished => true,
             _ => false,
         }
+    }
+}
+
+/// The exit status of a command that fails so with a directory of backups.
+fn status_of(error: &BackupError) -> u8 {
+    match error {
+        BackupError::NoSuch(_) => 3,
+        error if error.is_of_directory() => 2,
+        error if error.is_damage() => 7,
+        _ => 1,
     }
 }
 

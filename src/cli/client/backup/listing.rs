@@ -174,7 +174,7 @@ impl Coming {
         };
         let dir = self.dir;
         let file = self.writer.into_inner();
-        let mut file = of_list(&dir, file.map_err(|it| it.into_error()))?;
+        let mut file = of_list(&dir, file.map_err(std::io::IntoInnerError::into_error))?;
         of_list(&dir, file.rewind())?;
         Ok(Listed {
             reader: Some(BufReader::new(file)),

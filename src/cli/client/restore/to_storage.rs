@@ -177,17 +177,14 @@ async fn content(
     let mut content = open(backups, file).await?;
     let mut receiving = store.receive().await.map_err(of_store)?;
     while let Some(piece) = content.next().await? {
-        receiving
-            .write(piece)
-            .await
-            .map_err(|it| of_store(it.into()))?;
+        receiving.write(piece).await.map_err(of_store)?;
     }
     let received = receiving.finish().await;
-    Ok(Some(received.map_err(|it| of_store(it.into()))?))
+    Ok(Some(received.map_err(of_store)?))
 }
 
-fn of_store(error: StoreError) -> Failure {
-    not_written(&with_causes(&error))
+fn of_store(error: impl Into<StoreError>) -> Failure {
+    not_written(&with_causes(&error.into()))
 }
 
 fn not_written(why: &str) -> Failure {
