@@ -19,11 +19,14 @@ const MAX_COPIES: usize = 16;
 /// How many files each of those holds: what has come, what is known of it, and eight connections
 /// to those that bring it.
 const OF_A_COPY: usize = 10;
-/// The most connections to peers beside those of downloads and copies, lookups of names included.
-/// It is the sum of all that ask for a part of it ([`Shares::of_peers`]).
-const MAX_PEERS: usize = 1072;
+/// The most connections to peers beside those of downloads and copies and those that are kept,
+/// lookups of names included. It is the sum of all that ask for a part of it
+/// ([`Shares::of_peers`]).
+const MAX_PEERS: usize = 816;
 /// The least of them.
-const MIN_PEERS: usize = 35;
+const MIN_PEERS: usize = 27;
+/// The most connections to peers that are kept from period to period, one of each.
+const MAX_KEPT: usize = 256;
 /// The most connections of clients that are told at once that there is no place for them.
 const MAX_REFUSALS: usize = 64;
 /// The most files that are open for a moment.
@@ -34,8 +37,11 @@ const MIN_MOMENTS: usize = 16;
 const OF_A_THREAD: usize = 2;
 /// The most threads that block.
 const MAX_THREADS: usize = MAX_MOMENTS / OF_A_THREAD;
-/// What transfers have however little there is: a download from peers, and an upload.
-const MIN_TRANSFERS: usize = 12;
+/// What transfers have however little there is: two downloads from peers, one of which may be
+/// silent, and an upload.
+const MIN_TRANSFERS: usize = 19;
+/// How many files that may be open are enough for the least of everything.
+const ENOUGH: usize = 220;
 
 static SHARES: OnceLock<Shares> = OnceLock::new();
 
@@ -52,7 +58,9 @@ pub struct Shares {
     pub waiting_uploads: usize,
     /// Copies that are fetched at once.
     pub copies: usize,
-    /// Connections to peers beside those of downloads and copies.
+    /// Connections to peers that are kept from period to period; none where files are few.
+    pub kept: usize,
+    /// Other connections to peers beside those of downloads and copies.
     peers: usize,
     /// Files that are open for a moment, and what else nobody counts: new packs and segments of
     /// the journal, files of the lookup database, certificates and settings that are read again.
@@ -73,6 +81,7 @@ impl Shares {
         transfers: usize::MAX >> 1,
         waiting_uploads: MAX_WAITING_UPLOADS,
         copies: MAX_COPIES,
+        kept: MAX_KEPT,
         peers: MAX_PEERS,
         moments: MAX_MOMENTS,
     };
@@ -87,7 +96,7 @@ impl Shares {
     }
 
     /// The shares where `limit` files may be open, and `open` of them are and stay so or will be.
-    /// All together they are what is left, as long as that is 220 at least.
+    /// All together they are what is left, as long as that is [`ENOUGH`].
     pub fn within(limit: Option<u64>, open: u64) -> Self {
         let Some(limit) = limit else {
             return Self::MOST;
@@ -99,6 +108,7 @@ impl Shares {
             transfers: 0,
             waiting_uploads: part(64, 1, MAX_WAITING_UPLOADS),
             copies: part(16 * OF_A_COPY, 1, MAX_COPIES),
+            kept: (free.saturating_sub(ENOUGH) / 32).min(MAX_KEPT),
             peers: part(10, MIN_PEERS, MAX_PEERS),
             moments: part(8, MIN_MOMENTS, MAX_MOMENTS),
             refusals: part(32, 4, MAX_REFUSALS),
@@ -116,6 +126,7 @@ impl Shares {
             + self.transfers
             + self.waiting_uploads * OF_A_WAITING_UPLOAD
             + self.copies * OF_A_COPY
+            + self.kept
             + self.peers
             + self.moments
     }
@@ -161,7 +172,7 @@ mod tests {
     #[test]
     fn all_shares_together_are_no_more_than_what_may_be_open() {
         for open in [20, 64, 5000] {
-            for free in (220..2000).chain([4096, 20_000, 65_536, 524_288, 1 << 20]) {
+            for free in (ENOUGH as u64..2000).chain([4096, 20_000, 65_536, 524_288, 1 << 20]) {
                 let shares = Shares::within(Some(open + free), open);
                 assert!(shares.all() as u64 <= free, "{free} {shares:?}");
                 assert!(shares.transfers >= MIN_TRANSFERS, "{free} {shares:?}");
@@ -171,9 +182,9 @@ mod tests {
 
     #[test]
     fn whoever_has_a_part_of_the_connections_to_peers_has_no_more_than_that() {
-        // Connections that are kept, questions of downloads, announcements, four lanes of
-        // questions, neighbours, peers that are told of a move, and two lanes of lookups.
-        let parts = [256, 256, 256, 16, 16, 64, 64, 64, 16, 32, 32];
+        // Questions of downloads, announcements, four lanes of questions, neighbours, peers that
+        // are told of a move, and two lanes of lookups.
+        let parts = [256, 256, 16, 16, 64, 64, 64, 16, 32, 32];
         assert_eq!(parts.iter().sum::<usize>(), MAX_PEERS);
         for free in 0..20_000 {
             let shares = Shares::within(Some(free), 0);

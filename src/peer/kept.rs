@@ -26,8 +26,6 @@ const MAX_AGE: Duration = Duration::from_mins(10);
 /// What part of the time that a member has left its connections last at most: so it meets whoever
 /// renews it in time.
 const PART_OF_MEMBERSHIP: u32 = 8;
-/// Of how many peers connections are kept.
-const MOST: usize = 256;
 
 /// Makes clients, all in the same way but for how they keep connections.
 type Build = Box<dyn Fn() -> reqwest::ClientBuilder + Send + Sync>;
@@ -67,7 +65,7 @@ impl Kept {
     /// The client by which to ask this node; none where connections of others are kept already, as
     /// many as may be.
     pub(super) fn client_for(&self, node: &BaseUrl) -> Option<reqwest::Client> {
-        let most = open_files::shares().of_peers(MOST);
+        let most = open_files::shares().kept;
         let mut current = self.current.lock();
         if self.are_old(&current) {
             self.make_anew(&mut current);
@@ -136,14 +134,15 @@ mod tests {
         let kept = Kept::new(Box::new(build), None).unwrap();
         let node = |it: usize| format!("http://10.0.0.1:{}", 1 + it).parse().unwrap();
         let kept_of = |it| kept.client_for(&node(it)).is_some();
-        assert!((0..MOST).all(kept_of));
-        assert!(!kept_of(MOST) && kept_of(0));
+        let most = open_files::shares().kept;
+        assert!((0..most).all(kept_of));
+        assert!(!kept_of(most) && kept_of(0));
         // Those that were asked long ago give way to others.
         let long_ago = Instant::now().checked_sub(IDLE).unwrap();
         let mut current = kept.current.lock();
         current.asked.values_mut().for_each(|at| *at = long_ago);
         drop(current);
-        assert!(kept_of(MOST));
+        assert!(kept_of(most));
         assert_eq!(kept.current.lock().asked.len(), 1);
     }
 }
