@@ -3,9 +3,14 @@
 use std::error::Error;
 use std::iter;
 
-/// What failed, and for which reasons, in one line.
+/// What failed, and for which reasons, in one line. Those that an error tells itself are told once.
 pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let errors = iter::successors(Some(error), |it: &&dyn Error| (*it).source());
-    let told: Vec<_> = errors.map(ToString::to_string).collect();
-    told.join(": ")
+    let mut told = error.to_string();
+    for cause in iter::successors(error.source(), |it: &&dyn Error| (*it).source()) {
+        let cause = cause.to_string();
+        if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
 }

@@ -125,9 +125,12 @@ impl Appending {
         (self.unmarked() >= MARK_AT_LEAST).then(|| when + MARK_AFTER)
     }
 
-    /// Notes what has been written. Whether that is durable does not matter, since its hash
-    /// tells later whether it is still there.
+    /// Notes what has been written, unless that is to be checked. Whether it is durable does not
+    /// matter, since its hash tells later whether it is still there.
     pub async fn mark(&mut self) -> Result<(), UploadError> {
+        if self.marked.is_none() {
+            return Ok(());
+        }
         let written = self.partial.written().await?;
         self.marked = Some((written.len, Instant::now()));
         if self.visit.is_shared() {

@@ -1,10 +1,8 @@
 //! What it means that a store refuses the first requests: its errors are XML, and of settings that
 //! whoever starts a node has to find.
 
-use std::error::Error;
-use std::iter;
-
 use super::options::StoreError;
+use crate::causes::with_causes;
 
 /// What object stores tell machines of a cloud their keys under.
 const OF_MACHINE: &str = "169.254.";
@@ -12,7 +10,7 @@ const OF_MACHINE: &str = "169.254.";
 impl From<object_store::Error> for StoreError {
     fn from(error: object_store::Error) -> Self {
         use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
-        let told = with_new_causes(&error);
+        let told = with_causes(&error);
         let is_of = |code: &str| told.contains(&format!("<Code>{code}</Code>"));
         match error {
             NotFound { .. } if is_of("NoSuchBucket") => Self::NoBucket,
@@ -24,19 +22,7 @@ impl From<object_store::Error> for StoreError {
     }
 }
 
-/// What failed, with those of its causes that it does not tell itself.
-fn with_new_causes(error: &dyn Error) -> String {
-    let mut told = error.to_string();
-    for cause in iter::successors(error.source(), |it: &&dyn Error| (*it).source()) {
-        let cause = cause.to_string();
-        if !told.contains(&cause) {
-            told = format!("{told}: {cause}");
-        }
-    }
-    told
-}
-
-/// The same in one line: of XML only its code and message.
+/// What is told, in one line: of XML only its code and message.
 fn summary(told: &str) -> String {
     let Some((before, xml)) = told.split_once('<') else {
         return told.to_owned();
@@ -59,6 +45,8 @@ fn summary(told: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use super::*;
 
     /// What a store says with this code, of an object that is asked for.
