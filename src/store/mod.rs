@@ -23,6 +23,8 @@ use crate::watched_disk::Writes;
 mod arriving;
 mod ballast;
 mod bare;
+#[cfg(feature = "shared")]
+mod belonging;
 mod changing;
 mod collect;
 mod directory;

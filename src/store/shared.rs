@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::Store;
+use super::belonging::bring_together;
 use super::directory::{Directory, DirectoryError};
 use super::local;
 use super::servers_note;
@@ -21,8 +22,8 @@ use crate::blob::local::LocalBlobs;
 use crate::blob::s3::{self, S3Blobs};
 use crate::blocking;
 use crate::disk::DiskError;
+use crate::index::IndexError;
 use crate::index::postgres::{self, PostgresIndex};
-use crate::index::{IndexBackend, IndexError};
 use crate::metrics::servers::Servers;
 use crate::small_state::local::LocalState;
 use crate::upload_rows::Ledger;
@@ -70,8 +71,8 @@ pub enum OpenError {
     /// The bucket has nothing of what the files of the database need.
     #[error(
         "the files of the database have their content in another place than {bucket}, where there \
-         is none: name the bucket and prefix of the other nodes with --blobs; where the bucket has \
-         lost all of it, put the text {owner} there as the object larder-owner"
+         is none: name what the other nodes do with --blobs and --s3-endpoint; where the bucket \
+         has lost all of it, put the text {owner} there as the object larder-owner"
     )]
     OtherBucket {
         /// Its URL.
@@ -138,7 +139,7 @@ impl SharedStore {
         }
         let ledger = Arc::new(Ledger::new(index.uploads()));
         let blobs = S3Blobs::open(blobs, Arc::new(scratch)).await?;
-        check_owner(&index, &blobs, &bucket).await?;
+        bring_together(&index, &blobs, &bucket).await?;
         note_servers(&own, &bucket).await?;
         let blobs = blobs.with_uploads(Arc::clone(&ledger));
         let blobs = Arc::new(blobs.with_packs(index.packs()));
@@ -184,23 +185,6 @@ fn storage(own: &Path, bucket: String, servers: Servers) -> Storage {
         servers: Some(servers),
         ..Storage::default()
     }
-}
-
-/// Fails where a database and a bucket are not about the same files: what others have is not to be
-/// taken for damaged, and not to be collected. From the first start on they belong together.
-pub(super) async fn check_owner(
-    index: &PostgresIndex,
-    blobs: &S3Blobs,
-    bucket: &str,
-) -> Result<(), OpenError> {
-    let (owner, bucket) = (index.owner().await?, bucket.to_owned());
-    if blobs.has_no_owner().await? && index.totals().files > 0 {
-        return Err(OpenError::OtherBucket { bucket, owner });
-    }
-    if !blobs.is_owned_by(owner).await? {
-        return Err(OpenError::OtherDatabase { bucket });
-    }
-    Ok(())
 }
 
 /// Notes in this node's directory where its files are.

@@ -102,7 +102,8 @@ impl Sweeping {
 
     /// Whether these rows are what tells of the bucket.
     async fn is_own(&self) -> Result<bool, StoreError> {
-        let is_own = self.blobs.is_owned_by(self.index.owner().await?).await?;
+        let own = self.index.owner().await?.to_string();
+        let is_own = self.blobs.owner_now().await? == Some(own);
         if !is_own {
             tracing::error!(
                 "the content of another database's nodes is in the bucket, under the same prefix"

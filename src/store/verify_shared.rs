@@ -8,7 +8,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::shared::{OpenError, check_owner};
+use super::belonging::{bring_together, check_together};
+use super::shared::OpenError;
 use super::sweep::unknown;
 use super::verify::Finding;
 use super::{Store, StoreError};
@@ -45,10 +46,11 @@ impl Shared {
     /// Finds what nodes keep in a database and a bucket. Nothing is made there.
     pub async fn open(index: &postgres::Options, blobs: s3::Options) -> Result<Self, OpenError> {
         let scratch = Arc::new(MemoryBlobs::default());
-        Ok(Self {
-            index: Arc::new(PostgresIndex::open_existing(index).await?),
-            blobs: Arc::new(S3Blobs::open_existing(blobs, scratch).await?),
-        })
+        let index = Arc::new(PostgresIndex::open_existing(index).await?);
+        let bucket = blobs.url();
+        let blobs = Arc::new(S3Blobs::open(blobs, scratch).await?);
+        check_together(&index, &blobs, &bucket).await?;
+        Ok(Self { index, blobs })
     }
 
     /// Finds the same, or makes it ready for files where nothing is.
@@ -60,7 +62,7 @@ impl Shared {
         let index = Arc::new(PostgresIndex::open(index).await?);
         let bucket = blobs.url();
         let blobs = S3Blobs::open(blobs, scratch).await?;
-        check_owner(&index, &blobs, &bucket).await?;
+        bring_together(&index, &blobs, &bucket).await?;
         Ok(Self {
             blobs: Arc::new(blobs.with_packs(index.packs())),
             index,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response, Uri};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -48,6 +48,8 @@ pub(crate) enum Fault {
     Cut,
     /// One byte of the answer's body is another.
     Flip,
+    /// The answer claims to be of so many bytes, and goes on and on.
+    Endless(u64),
     /// It reaches the store when nobody waits for it any more: at [`Faults::let_go`].
     Late,
     /// The same, and it is waited for.
@@ -195,6 +197,14 @@ impl State {
                     }
                     bytes.into()
                 })))
+            }
+            Fault::Endless(claimed) => {
+                let mut answer = self.ask(head, body).await?;
+                let headers = answer.headers_mut();
+                headers.insert("content-length", claimed.into());
+                let piece = Bytes::from(vec![0; 64 << 10]);
+                let pieces = stream::repeat(piece).map(|it| Ok(Frame::data(it)));
+                Ok(answer.map(|_| BoxBody::new(StreamBody::new(pieces))))
             }
             Fault::Late => {
                 let state = Arc::clone(self);

@@ -32,6 +32,8 @@ use crate::common::by_hash::{ByHash, Medium};
 use crate::common::content::content;
 use crate::common::encoded::assert_proves;
 use crate::common::http_client::http_client;
+use uuid::Uuid;
+
 use crate::common::process::DEADLINE;
 use crate::common::received::{received, write};
 use crate::common::stores;
@@ -48,7 +50,9 @@ pub(crate) async fn open(options: Options) -> S3Blobs {
         ..local::Options::new(&options.scratch)
     };
     let scratch = LocalBlobs::open(scratch).unwrap();
-    S3Blobs::open(options, Arc::new(scratch)).await.unwrap()
+    let blobs = S3Blobs::open(options, Arc::new(scratch)).await.unwrap();
+    blobs.make_own(Uuid::nil()).await.unwrap();
+    blobs
 }
 
 /// The objects of a bucket, as another client sees them.

@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use crate::common::content::content;
 use crate::common::forms::uploaded;
-use crate::common::process::{Node, until};
+use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::get;
 use crate::common::tus;
-use crate::nodes::{command, start_with};
+use crate::nodes::{command, servers, start_with};
 use crate::postgres::{Server, connect, eventually, number};
 use crate::s3_store::{Endpoint, S3Store};
 
@@ -184,6 +184,42 @@ async fn a_database_and_a_bucket_that_do_not_belong_together_are_refused() {
     let path = format!("/api/p2p/file/{}", file["file_id"].as_str().unwrap());
     assert_eq!(get(own.address, &path, &[]).body, content(1, 600_000));
     own.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_has_one_place_in_a_bucket_from_its_first_start_on_though_it_has_no_file() {
+    let (database, store) = (Server::start(), S3Store::start().await);
+    let (url, stranger) = (
+        database.database("one").await,
+        database.database("two").await,
+    );
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    start_with(&dirs[0], &url, &store, &[]).stop();
+    let all = keys(&store).await;
+    let mut mistyped = store.endpoint().clone();
+    mistyped.bucket.push_str("/mistyped");
+    // Which a store may take for the bucket.
+    let mut with_path = store.endpoint().clone();
+    with_path.url = format!("{}/{}", with_path.url, with_path.bucket);
+    for elsewhere in [mistyped, with_path] {
+        assert!(refusal(&dirs[1], &url, &elsewhere).contains("in another place"));
+        let mut verify = larder(dirs[1].path());
+        verify.arg("verify");
+        servers(&mut verify, &url, &elsewhere);
+        let output = verify.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("no larder has kept anything"), "{said}");
+        assert_ne!(output.status.code(), Some(0), "{said}");
+    }
+    assert!(refusal(&dirs[1], &stranger, store.endpoint()).contains("another database"));
+    // Where nothing was begun nothing is left.
+    assert_eq!(keys(&store).await, all);
+    // A database that was refused once begins elsewhere.
+    let mut another = store.endpoint().clone();
+    another.bucket.push_str("/another");
+    let command = command(dirs[1].path(), &stranger, &another);
+    Node::spawn(&dirs[1], command).stop();
+    start_with(&dirs[0], &url, &store, &[]).stop();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,14 +30,6 @@ pub(super) const UPLOADING: &str = "uploading";
 pub(super) const OUTBOARDS: &str = "outboards";
 /// What is written to find out whether that can be done.
 pub(super) const TRIALS: &str = "trials";
-/// By this object a bucket is known as one that larder writes to.
-const MARK: &str = "larder-format";
-/// This one says whose rows tell what is in the bucket.
-const OWNER: &str = "larder-owner";
-/// What is in it.
-const MARKED: &[u8] = b"larder blobs, format 1\n";
-/// The most of that which is read, in bytes.
-const MOST_OF_OWNER: u64 = 64;
 /// After how long it is worth to ask again.
 const RETRY: Duration = Duration::from_secs(5);
 /// How often a request is tried again.
@@ -114,47 +106,6 @@ impl Bucket {
     /// The key of an object of no meaning, which nobody else has.
     pub(super) fn trial(&self) -> Path {
         self.folder(TRIALS).join(Uuid::new_v4().to_string())
-    }
-
-    /// Fails where nothing says that larder writes to the bucket.
-    pub(super) async fn check_mark(&self) -> Result<(), StoreError> {
-        match self.store.get(&self.folder(MARK)).await {
-            Err(object_store::Error::NotFound { .. }) => Err(StoreError::Unused),
-            found => is_marked(&found?.bytes().await?),
-        }
-    }
-
-    /// Looks whether the bucket is one that larder writes to, and makes it so where nothing says
-    /// what it is. Fails also where there is no such bucket.
-    pub(super) async fn mark(&self) -> Result<(), StoreError> {
-        let key = self.folder(MARK);
-        match self.store.get(&key).await {
-            Err(object_store::Error::NotFound { .. }) => {
-                self.store
-                    .put(&key, Bytes::from_static(MARKED).into())
-                    .await?;
-                Ok(())
-            }
-            found => is_marked(&found?.bytes().await?),
-        }
-    }
-
-    /// Whether nothing says whose rows tell of the bucket.
-    pub(super) async fn has_no_owner(&self) -> Result<bool, BlobError> {
-        Ok(self.size(&self.folder(OWNER)).await?.is_none())
-    }
-
-    /// Whether the rows with this id are what tells of the bucket, which they are from now on where
-    /// nothing says whose it is.
-    pub(super) async fn is_owned_by(&self, owner: Uuid) -> Result<bool, BlobError> {
-        let (key, own) = (self.folder(OWNER), owner.to_string());
-        for _ in 0..2 {
-            if let Some((said, _)) = self.get(&key, 0, MOST_OF_OWNER).await? {
-                return Ok(said == own);
-            }
-            self.put(&key, own.clone().into()).await?;
-        }
-        Ok(false)
     }
 
     /// The bytes of an object from `start` on, at most up to `end`, with the size of all of it, in
@@ -299,7 +250,7 @@ impl Bucket {
     /// That an object is not there counts only where the bucket is the one that it was: one that
     /// was emptied, or another one of its name, tells nothing of contents.
     async fn absent(&self) -> Result<(), BlobError> {
-        match self.store.head(&self.folder(MARK)).await {
+        match self.store.head(&self.mark()).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.away(error.into())),
         }
@@ -312,15 +263,6 @@ impl Bucket {
             retry: RETRY,
             source: source.into(),
         })
-    }
-}
-
-/// Fails where this larder does not know what is in a bucket that says this.
-fn is_marked(said: &[u8]) -> Result<(), StoreError> {
-    if said == MARKED {
-        Ok(())
-    } else {
-        Err(StoreError::Format)
     }
 }
 

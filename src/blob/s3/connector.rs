@@ -18,8 +18,8 @@ use object_store::client::{
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::counted;
 use super::options::StoreError;
+use super::{bounded, counted};
 use crate::blocking;
 use crate::metrics::servers::{BucketRequests, Outcome};
 
@@ -89,12 +89,14 @@ impl HttpService for Checked {
             request.headers_mut().insert("content-md5", digest);
         }
         let under_way = counted::kind(&self.requests, &request).begin();
+        let asked = request.headers().clone();
         let answer = HttpService::call(&self.client, request).await;
         under_way.end(match &answer {
             Ok(answer) => counted::outcome(answer.status()),
             Err(_) => Outcome::Unavailable,
         });
-        answer
+        let answer = answer?;
+        bounded::within(bounded::most(&asked, answer.status()), answer)
     }
 }
 

@@ -27,6 +27,8 @@ use crate::place::Place;
 use crate::upload_rows::Ledger;
 
 mod arrived;
+mod belonging;
+mod bounded;
 mod bucket;
 mod compaction;
 mod connector;
@@ -79,41 +81,11 @@ pub struct S3Blobs {
 
 impl S3Blobs {
     /// Opens a bucket, with `scratch` for partial content: a backend of this process alone, of
-    /// which all but the partial content is removed.
+    /// which all but the partial content is removed. Nothing is asked of the bucket yet, whose it
+    /// is neither ([`S3Blobs::owner`]).
     pub async fn open(options: Options, scratch: Arc<dyn BlobBackend>) -> Result<Self, StoreError> {
         let (dir, packed) = (options.scratch.clone(), options.packed_in_memory);
         let bucket = crate::blocking::run(move || Bucket::new(&options)).await?;
-        bucket.mark().await?;
-        let blobs = Self::over(bucket, packed, dir, scratch).await?;
-        // What nodes leave that end in the middle of an upload, and never come back.
-        let bucket = Arc::clone(&blobs.depot.bucket);
-        tokio::spawn(async move {
-            match bucket.abort_old().await {
-                Ok(0) => {}
-                Ok(aborted) => tracing::info!(aborted, "unfinished objects of days ago are gone"),
-                Err(error) => tracing::debug!(%error, "what is unfinished cannot be looked at"),
-            }
-        });
-        Ok(blobs)
-    }
-
-    /// Opens a bucket in which others have kept content, to look at that: nothing is made there.
-    pub async fn open_existing(
-        options: Options,
-        scratch: Arc<dyn BlobBackend>,
-    ) -> Result<Self, StoreError> {
-        let (dir, packed) = (options.scratch.clone(), options.packed_in_memory);
-        let bucket = crate::blocking::run(move || Bucket::new(&options)).await?;
-        bucket.check_mark().await?;
-        Self::over(bucket, packed, dir, scratch).await
-    }
-
-    async fn over(
-        bucket: Bucket,
-        packed: u64,
-        dir: PathBuf,
-        scratch: Arc<dyn BlobBackend>,
-    ) -> Result<Self, StoreError> {
         Ok(Self {
             depot: Arc::new(Depot::new(bucket, packed)),
             scratch: Arc::new(Scratch::open(scratch).await?),

@@ -100,17 +100,6 @@ impl S3Blobs {
         self.depot.bucket.now().await
     }
 
-    /// Whether nothing says whose rows tell of the bucket.
-    pub async fn has_no_owner(&self) -> Result<bool, BlobError> {
-        self.depot.bucket.has_no_owner().await
-    }
-
-    /// Whether the rows with this id are what tells of the bucket, which they are from now on where
-    /// nothing says whose it is.
-    pub async fn is_owned_by(&self, owner: Uuid) -> Result<bool, BlobError> {
-        self.depot.bucket.is_owned_by(owner).await
-    }
-
     /// Whether an object is there still.
     pub async fn has(&self, object: &Object) -> Result<bool, BlobError> {
         Ok(self.depot.bucket.size(&object.key).await?.is_some())

@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::bucket::{BLOBS, Bucket};
-use super::counted;
+use super::{bounded, counted};
 use crate::blob::BlobError;
 use crate::metrics::servers::Outcome;
 
@@ -110,8 +110,8 @@ impl Bucket {
             let answer = answer.and_then(reqwest::Response::error_for_status);
             // Its query holds the signature, which belongs into no log.
             let answer = answer.map_err(reqwest::Error::without_url)?;
-            let text = answer.text().await.map_err(reqwest::Error::without_url)?;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(quick_xml::de::from_str(&text)?)
+            let told = bounded::bytes(answer).await?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(quick_xml::de::from_reader(&*told)?)
         };
         asked.await.map_err(|error| self.away(error))
     }

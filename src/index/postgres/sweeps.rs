@@ -10,6 +10,9 @@ use crate::index::IndexError;
 use crate::place::Place;
 
 const OWNER: &str = "SELECT owner FROM sweeps";
+const HAS_BUCKET: &str = "SELECT has_bucket FROM sweeps";
+const CLAIM: &str = "UPDATE sweeps SET bucket = coalesce(bucket, $1) RETURNING bucket";
+const CLAIMED: &str = "UPDATE sweeps SET has_bucket = true WHERE NOT has_bucket";
 /// That it is made again where the answer was lost changes nothing.
 const BEGIN: &str = "UPDATE sweeps SET sweeper = $1, until = now() + make_interval(secs => $2) \
      WHERE sweeper = $1 OR ended <= now() - make_interval(secs => $3) \
@@ -30,6 +33,25 @@ impl PostgresIndex {
         let found = self.rows(OWNER, &[], |row| value(row, "owner")).await?;
         let gone = || IndexError::Server("the row of who sweeps is gone".to_owned());
         found.into_iter().next().ok_or_else(gone)
+    }
+
+    /// Whether a bucket has become the one that these rows are about.
+    pub async fn has_bucket(&self) -> Result<bool, IndexError> {
+        let found = self.rows(HAS_BUCKET, &[], |row| value(row, "has_bucket"));
+        Ok(found.await?.contains(&true))
+    }
+
+    /// Before the bucket with this URL becomes that one: tells whether it may, which it may not
+    /// beside another.
+    pub async fn claim_bucket(&self, url: &str) -> Result<bool, IndexError> {
+        let read = |row: &_| value::<String>(row, "bucket");
+        let claimed = self.rows(CLAIM, &[&url], read).await?;
+        Ok(claimed.iter().any(|it| it == url))
+    }
+
+    /// Notes that a bucket has become that one.
+    pub async fn note_bucket(&self) -> Result<(), IndexError> {
+        self.shared.links.query(CLAIMED, &[]).await.map(drop)
     }
 
     /// Takes the turn at looking through the bucket, where nobody has been through with that for
