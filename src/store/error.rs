@@ -6,7 +6,7 @@ use crate::small_state::StateError;
 use crate::unavailable::Unavailable;
 
 /// What can go wrong in the store.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The blob backend failed.
     #[error(transparent)]

@@ -48,6 +48,8 @@ mod moment;
 mod moving;
 mod opening;
 mod plenty;
+#[cfg(feature = "shared")]
+mod probe;
 mod quota;
 mod ready;
 mod reports;
@@ -104,6 +106,8 @@ use feed::Feed;
 use holding::Holding;
 use hot::HotFiles;
 use known_lengths::KnownLengths;
+#[cfg(feature = "shared")]
+use probe::Probe;
 use quota::Quota;
 use reports::Reports;
 use writing::Writing;
@@ -151,6 +155,9 @@ pub struct Store {
     was_damaged: bool,
     /// Whether other nodes have the same one.
     is_shared: bool,
+    /// Whether the servers that keep it take changes; none where there are none.
+    #[cfg(feature = "shared")]
+    probe: Option<Arc<Probe>>,
     /// How many may read at once.
     most_readers: Option<usize>,
     /// The uploads in parts that other nodes have, too.
@@ -198,6 +205,8 @@ impl Store {
             durability: Durability::Always,
             was_damaged: false,
             is_shared: false,
+            #[cfg(feature = "shared")]
+            probe: None,
             most_readers: None,
             ledger: None,
             keeps: None,

@@ -155,6 +155,7 @@ impl SharedStore {
         };
         let mut store = local::limited(Store::new(blobs, Arc::clone(&index) as _), &own);
         store.is_shared = true;
+        store.probe = Some(Arc::default());
         store.most_readers = Some(s3::MOST_READERS);
         store.ledger = Some(ledger);
         store.keeps = Some(index.keeps());

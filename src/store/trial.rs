@@ -10,7 +10,6 @@ use super::plenty::PLENTY;
 use super::writing::Writing;
 use super::{Store, StoreError};
 use crate::blob::BlobError;
-use crate::unavailable::Unavailable;
 
 /// How often something is written only to find out whether it can be, at most.
 const TRY_EVERY: Duration = Duration::from_secs(2);
@@ -23,8 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Store {
     /// Fails as an upload would fail now: as the last change did in any place where nothing
     /// could be written since, or as a trial does, of which there is at most one every two
-    /// seconds, and one more after each upload that was taken while something else failed.
+    /// seconds, and one more after each upload that was taken while something else failed. Over
+    /// servers as the last trial of them went.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
+        #[cfg(feature = "shared")]
+        if let Some(probe) = &self.probe {
+            return probe.ask(self).await;
+        }
         self.writable()?;
         self.check_quota(1).await?;
         self.check_room(0).await.inspect_err(|error| {
@@ -38,12 +42,7 @@ impl Store {
         });
         if is_due {
             *tried = Some(Instant::now());
-            let found = self.try_to_write().await;
-            if found.as_ref().is_err_and(|it| it.unavailable().is_some()) {
-                // Nobody else notes that a server is away, so whoever asks next tries again.
-                *tried = None;
-            }
-            found?;
+            self.try_to_write().await?;
         } else {
             self.check_room(TRIAL_BYTES).await?;
         }
@@ -107,14 +106,6 @@ impl Store {
 
     fn too_slow(&self) -> StoreError {
         let error = io::Error::from(io::ErrorKind::TimedOut);
-        if self.is_shared {
-            let away = Unavailable {
-                what: "the database or the store".to_owned(),
-                retry: PATIENCE,
-                source: Arc::new(error),
-            };
-            return BlobError::Unavailable(away).into();
-        }
         // The first is where they come in.
         let place = self.writing.writes.places_of_uploads().into_iter().next();
         BlobError::io("write to", place.unwrap_or_default(), error).into()

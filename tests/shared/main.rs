@@ -12,6 +12,9 @@
 #[expect(dead_code, reason = "the tests of `it` use all of it")]
 #[path = "../common/mod.rs"]
 mod common;
+#[expect(dead_code, reason = "the tests of `mounts` use all of it")]
+#[path = "../mounts/mounted.rs"]
+mod mounted;
 
 mod backup;
 mod cutter;
@@ -40,6 +43,7 @@ mod s3_faults;
 mod s3_store;
 mod seaweed;
 mod settings;
+mod silent;
 mod store_tls;
 mod storm;
 mod sweeps;

@@ -1,5 +1,6 @@
 //! A server of `PostgreSQL`, which a test has for itself.
 
+use std::iter;
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
@@ -111,6 +112,18 @@ impl Server {
         self.process.wait().unwrap();
     }
 
+    /// Lets all its processes stand still, or go on, as a machine does that hangs.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let children = format!("/proc/{0}/task/{0}/children", self.process.id());
+        let children = std::fs::read_to_string(children).unwrap();
+        let children = children.split_whitespace().map(|it| it.parse().unwrap());
+        let own = Pid::from_child(&self.process).as_raw_nonzero().get();
+        for pid in iter::once(own).chain(children) {
+            // One that has just ended stands still.
+            let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
+        }
+    }
+
     /// Starts it again after that.
     pub(crate) fn start_again(&mut self) {
         self.process = spawn(self.dir.path(), self.port, &self.settings);
@@ -137,6 +150,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         // It ends its children and forgets its memory at once when it is told so.
         let pid = Pid::from_child(&self.process);
+        self.signal(Signal::CONT);
         let _ = kill_process(pid, Signal::QUIT);
         let _ = self.process.wait();
     }

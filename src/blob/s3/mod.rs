@@ -18,6 +18,7 @@ use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
 
 use super::{BlobBackend, BlobError, Limit, OpenBlob, Partials, Purpose, Receiving};
+use crate::blocking;
 use crate::hash::BlobHash;
 use crate::health::Findings;
 use crate::metrics::servers::BucketRequests;
@@ -66,7 +67,7 @@ use depot::Depot;
 use packed::Believed;
 use packs::Packs;
 use partials::{Scratch, ScratchPartials};
-use receiving::Incoming;
+use receiving::{Incoming, MEMORY_LIMIT};
 use upload_partials::UploadPartials;
 use uploading::Uploading;
 
@@ -85,7 +86,7 @@ impl S3Blobs {
     /// is neither ([`S3Blobs::owner`]).
     pub async fn open(options: Options, scratch: Arc<dyn BlobBackend>) -> Result<Self, StoreError> {
         let (dir, packed) = (options.scratch.clone(), options.packed_in_memory);
-        let bucket = crate::blocking::run(move || Bucket::new(&options)).await?;
+        let bucket = blocking::run(move || Bucket::new(&options)).await?;
         Ok(Self {
             depot: Arc::new(Depot::new(bucket, packed)),
             scratch: Arc::new(Scratch::open(scratch).await?),
@@ -168,8 +169,12 @@ impl BlobBackend for S3Blobs {
         u64::MAX
     }
 
-    async fn check_room(&self, _: u64) -> Result<(), BlobError> {
-        Ok(())
+    async fn check_room(&self, bytes: u64) -> Result<(), BlobError> {
+        if bytes <= MEMORY_LIMIT {
+            return Ok(());
+        }
+        let dir = self.dir.clone();
+        blocking::run(move || part_file::check_room(&dir, bytes)).await
     }
 
     fn partials(&self, purpose: Purpose) -> Arc<dyn Partials> {
@@ -276,6 +281,8 @@ impl BlobBackend for S3Blobs {
 
     async fn try_to_write(&self) -> Result<(), BlobError> {
         self.scratch.backend.try_to_write().await?;
+        let dir = self.dir.clone();
+        blocking::run(move || part_file::try_to_write(&dir)).await?;
         self.depot.bucket.try_to_write().await
     }
 

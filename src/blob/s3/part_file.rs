@@ -8,8 +8,28 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::depot::{Depot, RoomToSend};
+use super::multipart::PART_BYTES;
 use crate::blob::BlobError;
 use crate::blocking;
+use crate::disk::NoRoom;
+
+/// Fails where scratch has less room than a part of content of so many bytes takes. Blocks.
+pub(super) fn check_room(dir: &Path, bytes: u64) -> Result<(), BlobError> {
+    let space = rustix::fs::statvfs(dir);
+    let space = space.map_err(|e| BlobError::io("look at the free space of", dir, e.into()))?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    if free < bytes.min(PART_BYTES) {
+        let full = NoRoom { free, reserve: 0 };
+        return Err(BlobError::io("write", dir, full.into()));
+    }
+    Ok(())
+}
+
+/// Fails where no part could be written in scratch. Blocks.
+pub(super) fn try_to_write(dir: &Path) -> Result<(), BlobError> {
+    check_room(dir, PART_BYTES)?;
+    PartFile::create(dir)?.append(b"trial")
+}
 
 /// A part in scratch.
 pub(super) struct PartFile {

@@ -15,7 +15,7 @@ use crate::blob::{BlobError, Limit, Received, Receiving};
 use crate::outboard::PieceHasher;
 
 /// Content up to this many bytes stays in memory.
-const MEMORY_LIMIT: u64 = 64 * 1024;
+pub(super) const MEMORY_LIMIT: u64 = 64 * 1024;
 
 /// Content that is being received.
 pub(super) struct Incoming {
