@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use larder::cli::{Command, NotChecked, finish, tell};
+use larder::cli::{Command, NotChecked, finish, tell, tell_causes};
 use larder::config::WrongSetting;
 
 /// The status of a wrong command line, of every setting that cannot be, and of a storage directory
@@ -20,8 +20,7 @@ fn main() -> ExitCode {
     let ended = match command.run() {
         Ok(code) => code,
         Err(error) => {
-            // With all its causes, on one line.
-            tell(&format!("{error:#}"));
+            tell_causes(&error);
             if error.is::<WrongSetting>() || error.is::<NotChecked>() {
                 ExitCode::from(USAGE)
             } else {

@@ -37,6 +37,9 @@ pub struct FileId(Uuid);
 #[error("a file id is a UUID")]
 pub struct InvalidFileId;
 
+/// The most that ids are apart, less one, where the clock does not tell them apart.
+const STEP: u128 = u32::MAX as u128;
+
 impl FileId {
     /// The id for a file accepted now, greater than `last`.
     pub fn next(last: Option<FileId>) -> Self {
@@ -45,8 +48,12 @@ impl FileId {
         let now = uuid::Timestamp::from_unix(NoContext, now.as_secs(), now.subsec_nanos());
         let fresh = Uuid::new_v7(now);
         match last {
-            // The clock stood still or went back: count on in the random bits.
-            Some(FileId(last)) if fresh <= last => Self(Uuid::from_u128(last.as_u128() + 1)),
+            // The clock stood still or went back: count on in the random bits, by a step that
+            // nobody else takes who goes on from the same id, as an index does that was set back.
+            Some(FileId(last)) if fresh <= last => {
+                let step = 1 + (fresh.as_u128() & STEP);
+                Self(Uuid::from_u128(last.as_u128() + step))
+            }
             _ => Self(fresh),
         }
     }

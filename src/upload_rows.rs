@@ -149,7 +149,7 @@ pub trait UploadRows: Send + Sync + 'static {
     async fn let_go(&self, turn: Turn) -> Result<(), Unavailable>;
 
     /// For how long [`UploadRows::hold`] does.
-    fn lease(&self) -> Duration;
+    fn ending(&self) -> Duration;
 
     /// The parts of an upload that are there, in order.
     async fn parts(&self, upload: Uuid) -> Result<Vec<UploadPart>, Unavailable>;
@@ -321,7 +321,7 @@ impl Ledger {
                 if let Err(error) = self.rows.hold(turn).await {
                     tracing::debug!(%upload, %error, "the turn at an upload is not held");
                 }
-                sleep(self.rows.lease() / 3).await;
+                sleep(self.rows.ending() / 5).await;
             }
         };
         let made = tokio::select! {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::causes::with_causes;
 use crate::config::{Settings, SettingsFile, Sources, WrongSetting, check_variables};
 
 mod allocator;
@@ -175,6 +176,11 @@ enum Action {
 /// Says why the process fails, where anybody reads that. Nobody waits for a server's log.
 pub fn tell(error: &dyn Display) {
     logging::say_last(error);
+}
+
+/// The same with all its causes, on one line.
+pub fn tell_causes(error: &anyhow::Error) {
+    tell(&with_causes(error.as_ref()));
 }
 
 /// Gives whoever reads the log of a server a moment for what is left of it; called at the end.

@@ -20,6 +20,9 @@ use crate::store::shared::Options;
 
 /// How a bucket is named.
 const SCHEME: &str = "s3://";
+/// The variables that tell who uses the store.
+const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 /// The variable by which S3 clients are told whom to believe, in place of the system's authorities.
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
@@ -116,7 +119,7 @@ impl ServerSettings {
             (Some(index), Some(blobs)) => (index, blobs),
             (None, None) if self.s3_endpoint.is_some() => {
                 let told = "the store of --blobs, which is not set";
-                return Err(WrongSetting::new(&["s3_endpoint"], told));
+                return Err(WrongSetting::new(&["s3-endpoint"], told));
             }
             (None, None) => return Ok(None),
             _ => {
@@ -133,10 +136,7 @@ impl ServerSettings {
         };
         let mut blobs = s3::Options::new(bucket, prefix, scratch);
         blobs.endpoint.clone_from(&self.s3_endpoint);
-        blobs.variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| name.starts_with("AWS_"))
-            .collect();
+        blobs.variables = variables()?;
         blobs.tls = tls_to_store()?;
         Ok(Some((database(url)?, blobs)))
     }
@@ -164,6 +164,24 @@ impl SharedSettings {
             blobs,
         }))
     }
+}
+
+/// What every S3 client reads from the environment.
+fn variables() -> Result<Vec<(String, String)>, WrongSetting> {
+    let all = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let all: Vec<_> = all.filter(|(name, _)| name.starts_with("AWS_")).collect();
+    let is_set = |name| {
+        all.iter()
+            .any(|(it, value)| it == name && !value.is_empty())
+    };
+    for (name, other) in [(KEY_ID, SECRET_KEY), (SECRET_KEY, KEY_ID)] {
+        if is_set(name) && !is_set(other) {
+            let told = format!("{other} is not set, though {name} is");
+            return Err(WrongSetting::new(&[], told));
+        }
+    }
+    Ok(all)
 }
 
 /// The URL of a store.

@@ -133,10 +133,20 @@ impl Visit {
             self.save().await?;
         }
         self.entry.note(Some(file));
-        self.uploads.remembered.remove_content(self.id).await;
+        self.remove_content().await;
         self.entry.room.note(0);
         self.uploads.forget_oldest().await;
         Ok(())
+    }
+
+    /// Removes what has come of it. For a store nobody waits: what it does not remove now is
+    /// removed later, as no use any more.
+    async fn remove_content(&self) {
+        if !self.is_shared() {
+            return self.uploads.remembered.remove_content(self.id).await;
+        }
+        let (uploads, id) = (Arc::clone(&self.uploads), self.id);
+        tokio::spawn(async move { uploads.remembered.remove_content(id).await });
     }
 
     /// The file that an earlier try has made.

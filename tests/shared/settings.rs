@@ -78,3 +78,47 @@ async fn what_is_wrong_with_the_settings_of_a_bucket_is_told_by_their_names() {
         assert!(!dir.path().join("peer_storage/larder.servers").exists());
     }
 }
+
+#[test]
+fn what_is_half_set_or_no_url_is_told_by_its_name_before_anything_is_asked() {
+    let dir = TempDir::new().unwrap();
+    let index = ("LARDER_INDEX", "postgres://larder@127.0.0.1:1/larder");
+    let blobs = ("LARDER_BLOBS", "s3://bucket/prefix");
+    let both = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+    for (set, parts) in [
+        (
+            &[("LARDER_INDEX", ""), blobs][..],
+            &["--index", "LARDER_INDEX"][..],
+        ),
+        (
+            &[("LARDER_INDEX", "host=127.0.0.1 dbname=larder"), blobs],
+            &["--index", "postgres://"],
+        ),
+        (
+            &[("LARDER_INDEX", "postgres:///larder"), blobs],
+            &["--index", "no host"],
+        ),
+        (
+            &[
+                (
+                    "LARDER_INDEX",
+                    "postgres://127.0.0.1/larder?sslmode=verify-full",
+                ),
+                blobs,
+            ],
+            &["--index", "sslmode is require"],
+        ),
+        (&[index, blobs, (both[0], "key")], &both),
+        (&[index, blobs, (both[1], "secret"), (both[0], "")], &both),
+        (
+            &[("LARDER_S3_ENDPOINT", "http://127.0.0.1:1")],
+            &["--s3-endpoint", "LARDER_S3_ENDPOINT"],
+        ),
+    ] {
+        let mut command = ordinary(dir.path(), "serve");
+        command.envs(set.iter().copied());
+        let (status, told) = refusal(command);
+        assert_eq!(status, Some(2), "{told}");
+        assert!(parts.iter().all(|it| told.contains(it)), "{told}");
+    }
+}

@@ -75,7 +75,11 @@ impl Bucket {
                 max_retries: RETRIES,
                 retry_timeout: options.retry_within,
             })
-            .with_http_connector(Connector::new(client.clone(), Arc::clone(&requests)))
+            .with_http_connector(Connector::new(
+                client.clone(),
+                options.request_timeout,
+                Arc::clone(&requests),
+            ))
             .build()?;
         let prefix = Path::parse(options.prefix.trim_matches('/'));
         let prefix = prefix.map_err(|error| StoreError::Settings(error.into()))?;

@@ -19,12 +19,16 @@ use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::options::StoreError;
+use super::silence::Silence;
 use super::{bounded, counted};
 use crate::blocking;
 use crate::metrics::servers::{BucketRequests, Outcome};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long a connection is kept that nobody uses, and how many: what a peak has left is no use.
+const IDLE: Duration = Duration::from_secs(10);
+const MOST_IDLE: usize = 64;
 
 /// Makes the client of a store.
 #[derive(Debug)]
@@ -35,14 +39,30 @@ pub(super) struct Connector(Checked);
 struct Checked {
     client: reqwest::Client,
     requests: Arc<BucketRequests>,
+    silence: Arc<Silence>,
 }
 
 impl Connector {
-    /// One whose clients speak by `client` and count in `requests`.
-    pub(super) fn new(client: reqwest::Client, requests: Arc<BucketRequests>) -> Self {
-        Self(Checked { client, requests })
+    /// One whose clients speak by `client`, which waits so long for an answer, and count in
+    /// `requests`.
+    pub(super) fn new(
+        client: reqwest::Client,
+        timeout: Duration,
+        requests: Arc<BucketRequests>,
+    ) -> Self {
+        let silence = Arc::new(Silence::new(timeout));
+        Self(Checked {
+            client,
+            requests,
+            silence,
+        })
     }
 }
+
+/// Why a request is not even made.
+#[derive(Debug, thiserror::Error)]
+#[error("the store has not answered the requests before")]
+struct NotHeard;
 
 /// What speaks HTTP to a store: by `tls` or as this system does, and waiting so long for an answer.
 /// Blocks.
@@ -59,6 +79,8 @@ pub(super) fn client(
         .http1_only()
         .connect_timeout(CONNECT.min(timeout))
         .timeout(timeout)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(MOST_IDLE)
         .build()
         .map_err(|error| StoreError::Client(error.into()))
 }
@@ -88,9 +110,17 @@ impl HttpService for Checked {
             let digest = digest.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
             request.headers_mut().insert("content-md5", digest);
         }
+        let silent = || HttpError::new(HttpErrorKind::Timeout, NotHeard);
+        let waiting = self.silence.ask().ok_or_else(silent)?;
         let under_way = counted::kind(&self.requests, &request).begin();
         let asked = request.headers().clone();
         let answer = HttpService::call(&self.client, request).await;
+        match &answer {
+            Err(error) if matches!(error.kind(), HttpErrorKind::Timeout) => {
+                self.silence.wait_in_vain(&waiting);
+            }
+            _ => self.silence.hear(),
+        }
         under_way.end(match &answer {
             Ok(answer) => counted::outcome(answer.status()),
             Err(_) => Outcome::Unavailable,

@@ -50,6 +50,7 @@ mod reading;
 mod receiving;
 mod refusal;
 mod remembered;
+mod silence;
 mod task;
 mod unfinished;
 mod upload_partials;

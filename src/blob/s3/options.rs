@@ -59,8 +59,11 @@ pub enum StoreError {
     /// The bucket is elsewhere.
     #[error("the bucket is in another region than AWS_REGION says, or at another store: {0}")]
     Region(String),
+    /// The store refuses what is signed at such a time.
+    #[error("the clocks of this machine and of the store of the bucket are too far apart: {0}")]
+    Clock(String),
     /// The store fails, or is out of reach.
-    #[error("the bucket cannot be opened: {0}")]
+    #[error("the bucket cannot be opened at the store that --s3-endpoint names, or else AWS: {0}")]
     Store(String),
     /// A later larder has written to it.
     #[error("what is in the bucket is of a format that this larder does not know")]
@@ -82,9 +85,12 @@ impl StoreError {
             | Self::Keys(_)
             | Self::NoKeys(_)
             | Self::Region(_) => true,
-            Self::Client(_) | Self::Store(_) | Self::Format | Self::Unused | Self::Scratch(_) => {
-                false
-            }
+            Self::Client(_)
+            | Self::Clock(_)
+            | Self::Store(_)
+            | Self::Format
+            | Self::Unused
+            | Self::Scratch(_) => false,
         }
     }
 }

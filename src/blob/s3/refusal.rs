@@ -14,6 +14,7 @@ impl From<object_store::Error> for StoreError {
         let is_of = |code: &str| told.contains(&format!("<Code>{code}</Code>"));
         match error {
             NotFound { .. } if is_of("NoSuchBucket") => Self::NoBucket,
+            _ if is_of("RequestTimeTooSkewed") => Self::Clock(summary(&told)),
             PermissionDenied { .. } | Unauthenticated { .. } => Self::Keys(summary(&told)),
             _ if told.contains(OF_MACHINE) => Self::NoKeys(summary(&told)),
             _ if told.contains("redirect") => Self::Region(summary(&told)),
@@ -65,6 +66,19 @@ mod tests {
         let object = StoreError::from(not_found("NoSuchKey"));
         assert!(matches!(object, StoreError::Store(_)), "{object}");
         assert!(bucket.is_of_settings() && !object.is_of_settings());
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_is_no_wrong_key() {
+        let denied = |code| object_store::Error::PermissionDenied {
+            path: "larder-format".to_owned(),
+            source: said(code),
+        };
+        let clock = StoreError::from(denied("RequestTimeTooSkewed"));
+        assert!(matches!(clock, StoreError::Clock(_)), "{clock}");
+        assert!(!clock.is_of_settings());
+        let keys = StoreError::from(denied("SignatureDoesNotMatch"));
+        assert!(matches!(keys, StoreError::Keys(_)), "{keys}");
     }
 
     #[test]

@@ -228,12 +228,19 @@ impl Partial for UploadParts {
     }
 
     async fn noted(&mut self) {
-        for key in std::mem::take(&mut self.replaced) {
-            // What stays goes with the upload.
-            if let Err(error) = self.uploading.depot.bucket.delete(&key).await {
-                tracing::debug!(%key, %error, "a part of an upload could not be removed");
-            }
+        let (replaced, uploading) = (std::mem::take(&mut self.replaced), &self.uploading);
+        if replaced.is_empty() {
+            return;
         }
+        let uploading = Arc::clone(uploading);
+        // Nobody waits for that: no key is written to again, and what stays goes with the upload.
+        tokio::spawn(async move {
+            for key in replaced {
+                if let Err(error) = uploading.depot.bucket.delete(&key).await {
+                    tracing::debug!(%key, %error, "a part of an upload could not be removed");
+                }
+            }
+        });
     }
 
     async fn give_up(self: Box<Self>) {

@@ -14,6 +14,9 @@ use super::link::Server;
 use super::rollout;
 use super::tls::Tls;
 
+/// What the URL of a database begins with.
+const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
+
 /// Which database, and how it is used.
 #[derive(Clone)]
 pub struct Options {
@@ -44,9 +47,15 @@ impl Options {
     /// `?sslmode=require` behind it there is TLS, and the server has to prove who it is; without,
     /// there is none.
     pub fn new(url: &str) -> Result<Self, InvalidDatabase> {
+        if !SCHEMES.iter().any(|it| url.starts_with(it)) {
+            return Err(InvalidDatabase("it is no such URL".to_owned()));
+        }
         let mut config: Config = url
             .parse()
-            .map_err(|error| InvalidDatabase(failure::told(&error)))?;
+            .map_err(|error| InvalidDatabase(refusal(&error)))?;
+        if config.get_hosts().is_empty() {
+            return Err(InvalidDatabase("it has no host".to_owned()));
+        }
         // Others see by it which tables this node knows.
         config.application_name(rollout::NAME);
         config.keepalives_idle(Duration::from_secs(10));
@@ -79,6 +88,16 @@ impl Options {
             connected: AtomicU64::new(0),
         }
     }
+}
+
+/// Why a URL cannot be read.
+fn refusal(error: &tokio_postgres::Error) -> String {
+    let told = failure::told(error);
+    if told.contains("sslmode") {
+        // Other clients know more of them.
+        return "sslmode is require, by which the server has to prove who it is, or disable".into();
+    }
+    told
 }
 
 /// Where its server is, without what is secret.

@@ -23,6 +23,9 @@ use crate::upload_rows::{
 const SETTLED: Duration = Duration::from_mins(1);
 /// How long others wait for bytes that come to a node that says nothing.
 const RECEIVING: Duration = Duration::from_secs(2);
+/// How long others wait for a file that such a node makes of an upload, which they would begin
+/// anew.
+const ENDING: Duration = Duration::from_secs(5);
 
 const ADD: &str = "WITH there AS ( \
          SELECT count(*) AS unfinished, count(*) FILTER (WHERE client = $3) AS own FROM uploads \
@@ -251,10 +254,10 @@ impl UploadRows for Uploads {
     }
 
     async fn hold(&self, turn: Turn) -> Result<(), Unavailable> {
-        let lease = self.lease().as_secs_f64();
+        let ending = ENDING.as_secs_f64();
         let held = self
             .0
-            .rows(HOLD, &[&turn.of, &turn.epoch, &lease], id)
+            .rows(HOLD, &[&turn.of, &turn.epoch, &ending], id)
             .await;
         held.map(drop)
     }
@@ -264,8 +267,8 @@ impl UploadRows for Uploads {
         let_go.map(drop)
     }
 
-    fn lease(&self) -> Duration {
-        self.0.lease
+    fn ending(&self) -> Duration {
+        ENDING
     }
 
     async fn parts(&self, upload: Uuid) -> Result<Vec<UploadPart>, Unavailable> {
