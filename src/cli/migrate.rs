@@ -234,10 +234,9 @@ async fn check_source(arguments: &Arguments, sides: &Sides, source: &Store) -> a
         To::Storage => sides.shared.index().unfinished().await?,
     };
     if unfinished > 0 {
-        let what = counted(unfinished, "upload or copy");
         return Err(refused(format!(
-            "{what} has come in part, which cannot be moved: wait for the end, or leave it with \
-             --leave-unfinished"
+            "unfinished uploads and copies cannot be moved, and {unfinished} of them are there: \
+             wait for their end, or leave them with --leave-unfinished"
         )));
     }
     Ok(())

@@ -39,6 +39,19 @@ pub use guard::stuck;
 pub use intent::{Content, Garbage, Given, Held, Hold, Intent, Put};
 pub use journal::Damage;
 
+/// What [`IndexBackend::earlier`] looks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Alike<'a> {
+    /// The name of the file.
+    pub name: &'a str,
+    /// The hash of its content.
+    pub hash: BlobHash,
+    /// Which file it stands before.
+    pub than: FileId,
+    /// How many files are known to have the content.
+    pub known: u32,
+}
+
 /// What keeps file records, and so decides in which places contents are, which of those are needed
 /// and which are garbage.
 ///
@@ -106,6 +119,16 @@ pub trait IndexBackend: Send + Sync + 'static {
         than: FileId,
         known: u32,
     ) -> Result<Option<FileId>, IndexError>;
+
+    /// The same of each of these.
+    async fn all_earlier(&self, all: &[Alike<'_>]) -> Result<Vec<Option<FileId>>, IndexError> {
+        let mut found = Vec::with_capacity(all.len());
+        for it in all {
+            let earlier = self.earlier(it.name, &it.hash, it.than, it.known);
+            found.push(earlier.await?);
+        }
+        Ok(found)
+    }
 
     /// At most `limit` files in the order of their ids, from the first after `after`: fewer, but
     /// one at least, where their texts are longer than [`crate::record::PAGE_BYTES`]; none only

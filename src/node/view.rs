@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::turns::Claimant;
+use crate::index::Alike;
 use crate::name_form;
 use crate::peer::directory::{Directory, FileKey, Held};
 use crate::peer_id::PeerId;
@@ -102,7 +103,10 @@ impl View<'_> {
             // Beyond the end of one chunk only the other source is known.
             let ends = own.end.into_iter().chain(told.end);
             let end = ends.reduce(|one, other| order.first(one, other));
-            for held in self.merged(page.next, own.files, told.files, wanted) {
+            let merged = self.merged(page.next, own.files, told.files, wanted);
+            // All at once, since the index may be a server's.
+            let earlier = self.earlier(&merged).await?;
+            for (held, earlier) in merged.into_iter().zip(earlier) {
                 let key = held.file.key();
                 if end.is_some_and(|end| order.is_behind(key, end)) {
                     break;
@@ -112,7 +116,7 @@ impl View<'_> {
                     return Ok(page);
                 }
                 // The holders of all that are one to people stand at the first.
-                if !self.has_earlier(&held).await? {
+                if !self.has_earlier(&held, earlier).await? {
                     if page.files.len() == wanted.limit || bytes >= wanted.bytes {
                         return Ok(page);
                     }
@@ -191,7 +195,7 @@ impl View<'_> {
         own: Vec<FileRecord>,
         mut told: Vec<Held>,
         wanted: Selection<'_>,
-    ) -> impl Iterator<Item = Held> {
+    ) -> Vec<Held> {
         let order = wanted.order;
         let ids: HashSet<_> = own.iter().map(|record| record.id).collect();
         told.retain(|held| !ids.contains(&held.file.id));
@@ -208,7 +212,7 @@ impl View<'_> {
         if order == Order::NewestFirst {
             merged.reverse();
         }
-        merged.into_iter()
+        merged
     }
 
     fn held(&self, record: FileRecord) -> Held {
@@ -219,19 +223,42 @@ impl View<'_> {
         }
     }
 
+    /// Of each of these the own file with the same content and name that stands before it; of one
+    /// that only others tell of the first.
+    async fn earlier(&self, all: &[Held]) -> Result<Vec<Option<FileId>>, StoreError> {
+        let asked = all.iter().map(|Held { file, peers }| {
+            // Only of an own file this node is among the holders so far.
+            let is_own = peers.contains(&self.myself);
+            let (than, known) = if is_own { (file.id, 1) } else { (LAST, 0) };
+            file.hash.map(|hash| Alike {
+                name: &file.name,
+                hash,
+                than,
+                known,
+            })
+        });
+        let asked: Vec<_> = asked.collect();
+        let known: Vec<_> = asked.iter().copied().flatten().collect();
+        let mut found = self.store.all_earlier(&known).await?.into_iter();
+        let found = asked
+            .iter()
+            .map(|it| it.and_then(|_| found.next().flatten()));
+        Ok(found.collect())
+    }
+
     /// Whether a file with the same content and name stands before this one: of those that
-    /// this node holds itself the first, so that nobody says how they are called and dated; else
-    /// of what others tell.
-    async fn has_earlier(&self, Held { file, peers }: &Held) -> Result<bool, StoreError> {
+    /// this node holds itself the first, `earlier`, so that nobody says how they are called and
+    /// dated; else of what others tell.
+    async fn has_earlier(
+        &self,
+        Held { file, peers }: &Held,
+        earlier: Option<FileId>,
+    ) -> Result<bool, StoreError> {
         let Some(hash) = file.hash else {
             return Ok(false);
         };
-        // Only of an own file this node is among the holders so far.
-        let is_own = peers.contains(&self.myself);
-        let (than, known) = if is_own { (file.id, 1) } else { (LAST, 0) };
-        let own = self.store.earlier(&file.name, &hash, than, known).await?;
-        if is_own || own.is_some() {
-            return Ok(own.is_some());
+        if peers.contains(&self.myself) || earlier.is_some() {
+            return Ok(earlier.is_some());
         }
         for id in self.directory.earlier(file) {
             // What this node holds under that id is what it says itself, and so called.

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, RwLock, watch};
 use crate::blob::{BlobBackend, BlobError, Partials, Purpose};
 use crate::disk::Durability;
 use crate::hash::BlobHash;
-use crate::index::{IndexBackend, Totals};
+use crate::index::{Alike, IndexBackend, Totals};
 use crate::keep_rows::KeepRows;
 #[cfg(feature = "node")]
 use crate::peer_rows::PeerRows;
@@ -284,6 +284,11 @@ impl Store {
         known: u32,
     ) -> Result<Option<FileId>, StoreError> {
         Ok(self.index.earlier(name, hash, than, known).await?)
+    }
+
+    /// The same of each of these.
+    pub async fn all_earlier(&self, all: &[Alike<'_>]) -> Result<Vec<Option<FileId>>, StoreError> {
+        Ok(self.index.all_earlier(all).await?)
     }
 
     /// At most `limit` files in the order of their ids, from the first after `after`: fewer, but

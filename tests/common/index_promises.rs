@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use larder::hash::BlobHash;
 use larder::health::Health;
-use larder::index::{Garbage, IndexBackend, IndexError, Totals};
+use larder::index::{Alike, Garbage, IndexBackend, IndexError, Totals};
 use larder::place::Place;
 use larder::record::{FileId, FileRecord, MAX_DESCRIPTION_BYTES, NewFile, PAGE_BYTES, Timestamp};
 
@@ -229,6 +229,21 @@ async fn the_first_of_alike_files_is_found_by_those_behind_it(index: &dyn IndexB
     // Four files have it: of one more than that somebody knows none is looked for.
     assert_eq!(earlier(name, last, 3).await, Some(one));
     assert_eq!(earlier(name, last, 4).await, None);
+    let asked = [
+        (name, last, 3),
+        (name, one, 0),
+        ("nobody", last, 0),
+        (typed_otherwise, two, 1),
+    ];
+    let asked = asked.map(|(name, than, known)| Alike {
+        name,
+        hash,
+        than,
+        known,
+    });
+    let all = index.all_earlier(&asked).await.unwrap();
+    assert_eq!(all, [Some(one), None, None, Some(one)]);
+    assert_eq!(index.all_earlier(&[]).await.unwrap(), []);
     index.remove(one).await.unwrap();
     assert_eq!(earlier(name, last, 0).await, Some(two));
     assert_eq!(earlier(name, two, 0).await, None);

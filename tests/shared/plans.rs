@@ -4,6 +4,7 @@ use tempfile::TempDir;
 
 use crate::common::content::content;
 use crate::common::forms::uploaded;
+use crate::common::metrics::Metrics;
 use crate::common::raw_http::{get, head, send};
 use crate::nodes::start_with;
 use crate::postgres::{Server, connect, number};
@@ -41,4 +42,22 @@ async fn no_upload_and_no_removal_reads_whole_tables() {
     node.stop();
     let during = scans().await - before;
     assert!(during < 20, "{during} for 100 uploads");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_the_network_asks_a_few_times_however_many_files_are_on_it() {
+    let (database, store) = (Server::start(), S3Store::start().await);
+    let (url, dir) = (database.database("one").await, TempDir::new().unwrap());
+    let node = start_with(&dir, &url, &store, &[]);
+    for number in 0..200 {
+        uploaded(node.address, &number.to_string(), b"content of all");
+    }
+    let labels = [("operation", "query"), ("outcome", "done")];
+    let asked = || Metrics::of(node.address).get("larder_database_requests_total", &labels);
+    let before = asked();
+    let page = get(node.address, "/api/p2p/network?limit=200", &[]).json();
+    assert_eq!(page["files"].as_array().unwrap().len(), 200);
+    let during = asked() - before;
+    assert!(during < 20.0, "{during} questions for a page of 200 files");
+    node.stop();
 }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::guard::is_end;
 use super::lookup::Lookup;
-use super::{Content, Garbage, Held, IndexBackend, IndexError, Intent, Put, Totals};
+use super::{Alike, Content, Garbage, Held, IndexBackend, IndexError, Intent, Put, Totals};
 use crate::blocking;
 use crate::hash::BlobHash;
 use crate::health::Health;
@@ -193,6 +193,20 @@ impl IndexBackend for LocalIndex {
         let (name, hash) = (name.to_owned(), *hash);
         self.look_up(move |lookup| lookup.earlier(&name, &hash, than, known))
             .await
+    }
+
+    async fn all_earlier(&self, all: &[Alike<'_>]) -> Result<Vec<Option<FileId>>, IndexError> {
+        let all = all
+            .iter()
+            .map(|it| (it.name.to_owned(), it.hash, it.than, it.known));
+        let all: Vec<_> = all.collect();
+        self.look_up(move |lookup| {
+            let found = all
+                .iter()
+                .map(|(name, hash, than, known)| lookup.earlier(name, hash, *than, *known));
+            found.collect()
+        })
+        .await
     }
 
     async fn page(

@@ -7,6 +7,7 @@
 //! written. What somebody writes has a lease, what was needed a time of grace, and each step of a
 //! place is one update of its row.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,9 +15,12 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_postgres::Row;
 
 use super::page::page_of;
-use super::{Content, Elsewhere, Garbage, Held, IndexBackend, IndexError, Intent, Put, Totals};
+use super::{
+    Alike, Content, Elsewhere, Garbage, Held, IndexBackend, IndexError, Intent, Put, Totals,
+};
 use crate::hash::BlobHash;
 use crate::health::Health;
 use crate::keep_rows::KeepRows;
@@ -90,10 +94,13 @@ const NEWEST_NAMED: &str = concat!(
     " FROM files WHERE name_key = $1 ORDER BY id DESC LIMIT 1"
 );
 const EARLIER: &str = concat!(
-    "SELECT id FROM (SELECT id, hash FROM files WHERE name_key = $1 ORDER BY id LIMIT ",
+    "SELECT it.number, found.id FROM unnest($1::uuid[], $2::bytea[], $3::uuid[], $4::bigint[]) \
+     WITH ORDINALITY AS it(name_key, hash, than, known, number) \
+     JOIN blobs ON blobs.hash = it.hash AND blobs.users > it.known \
+     CROSS JOIN LATERAL (SELECT id FROM ( \
+         SELECT id, hash FROM files WHERE files.name_key = it.name_key ORDER BY id LIMIT ",
     among!(),
-    ") AS named WHERE hash = $2 AND id < $3 \
-     AND (SELECT users FROM blobs WHERE hash = $2) > $4 ORDER BY id LIMIT 1"
+    ") AS named WHERE named.hash = it.hash AND id < it.than ORDER BY id LIMIT 1) AS found"
 );
 const PAGE: &str = concat!(
     "SELECT ",
@@ -339,10 +346,31 @@ impl IndexBackend for PostgresIndex {
         than: FileId,
         known: u32,
     ) -> Result<Option<FileId>, IndexError> {
-        let (key, hash) = (rows::name_key(name), &hash.as_bytes()[..]);
-        let values: Values<'_> = &[&key, &hash, &rows::uuid(than), &i64::from(known)];
-        let found = self.rows(EARLIER, values, |row| Ok(rows::id(rows::value(row, "id")?)));
-        Ok(found.await?.pop())
+        let hash = *hash;
+        let alike = Alike {
+            name,
+            hash,
+            than,
+            known,
+        };
+        Ok(self.all_earlier(&[alike]).await?.pop().flatten())
+    }
+
+    async fn all_earlier(&self, all: &[Alike<'_>]) -> Result<Vec<Option<FileId>>, IndexError> {
+        let keys: Vec<_> = all.iter().map(|it| rows::name_key(it.name)).collect();
+        let hashes: Vec<_> = all.iter().map(|it| &it.hash.as_bytes()[..]).collect();
+        let thans: Vec<_> = all.iter().map(|it| rows::uuid(it.than)).collect();
+        let known: Vec<_> = all.iter().map(|it| i64::from(it.known)).collect();
+        let values: Values<'_> = &[&keys, &hashes, &thans, &known];
+        let read = |row: &Row| {
+            let number = rows::count(rows::value(row, "number")?);
+            Ok((number, rows::id(rows::value(row, "id")?)))
+        };
+        let found = self.rows(EARLIER, values, read).await?;
+        let found: HashMap<_, _> = found.into_iter().collect();
+        // Rows are counted from 1.
+        let numbers = (1..).zip(all).map(|(number, _)| number);
+        Ok(numbers.map(|it| found.get(&it).copied()).collect())
     }
 
     async fn page(
