@@ -239,7 +239,7 @@ impl View<'_> {
         });
         let asked: Vec<_> = asked.collect();
         let known: Vec<_> = asked.iter().copied().flatten().collect();
-        let mut found = self.store.all_earlier(&known).await?.into_iter();
+        let mut found = self.store.earlier(&known).await?.into_iter();
         let found = asked
             .iter()
             .map(|it| it.and_then(|_| found.next().flatten()));

@@ -5,7 +5,7 @@
 //! becomes the database's beside that, whether there are files or not. A crash between the two
 //! leaves a bucket that the next start finds to be its own, or the note of which place was to be.
 
-use super::shared::OpenError;
+use super::shared_error::OpenError;
 use crate::blob::s3::{S3Blobs, StoreError};
 use crate::index::IndexBackend;
 use crate::index::postgres::PostgresIndex;

@@ -59,6 +59,8 @@ mod scrub;
 mod servers_note;
 #[cfg(feature = "shared")]
 pub mod shared;
+#[cfg(feature = "shared")]
+mod shared_error;
 mod storage;
 mod strays;
 #[cfg(feature = "shared")]
@@ -274,20 +276,9 @@ impl Store {
         Ok(self.index.newest_named(name).await?)
     }
 
-    /// A file before `than` with exactly this name and content, found among the first 64 of
-    /// this name; not looked for where no more than `known` files have the content.
-    pub async fn earlier(
-        &self,
-        name: &str,
-        hash: &BlobHash,
-        than: FileId,
-        known: u32,
-    ) -> Result<Option<FileId>, StoreError> {
-        Ok(self.index.earlier(name, hash, than, known).await?)
-    }
-
-    /// The same of each of these.
-    pub async fn all_earlier(&self, all: &[Alike<'_>]) -> Result<Vec<Option<FileId>>, StoreError> {
+    /// Of each of these a file with exactly this name and content, found among the first 64 of the
+    /// name.
+    pub async fn earlier(&self, all: &[Alike<'_>]) -> Result<Vec<Option<FileId>>, StoreError> {
         Ok(self.index.all_earlier(all).await?)
     }
 

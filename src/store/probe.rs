@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
-use super::{Store, StoreError};
+use super::error::StoreError;
 use crate::blob::BlobError;
 use crate::unavailable::Unavailable;
 
@@ -37,8 +37,11 @@ struct Found {
 }
 
 impl Probe {
-    /// Fails as a change of this store would fail now, as it was found at most some seconds ago.
-    pub(super) async fn ask(&self, store: &Store) -> Result<(), StoreError> {
+    /// Fails as `trial` does, or as one did that was made some seconds ago at most.
+    pub(super) async fn ask<T>(&self, trial: impl FnOnce() -> T) -> Result<(), StoreError>
+    where
+        T: Future<Output = Result<(), StoreError>> + Send + 'static,
+    {
         let asked = Instant::now();
         let counts = |found: &Option<Found>| {
             found.as_ref().is_some_and(|it| {
@@ -47,7 +50,7 @@ impl Probe {
         };
         let mut found = self.found.subscribe();
         if !counts(&found.borrow()) {
-            self.begin(store);
+            self.begin(trial);
         }
         // Its sender lives as long as this.
         let _ = timeout(MOMENT, found.wait_for(counts)).await;
@@ -59,14 +62,17 @@ impl Probe {
     }
 
     /// Begins a trial where none runs, whoever waits for it.
-    fn begin(&self, store: &Store) {
+    fn begin<T>(&self, trial: impl FnOnce() -> T)
+    where
+        T: Future<Output = Result<(), StoreError>> + Send + 'static,
+    {
         let Ok(running) = Arc::clone(&self.running).try_lock_owned() else {
             return;
         };
-        let (store, found) = (store.clone(), self.found.clone());
+        let (trial, found) = (trial(), self.found.clone());
         tokio::spawn(async move {
             let began = Instant::now();
-            let outcome = timeout(LONGEST, store.try_all()).await;
+            let outcome = timeout(LONGEST, trial).await;
             let ended = Instant::now();
             found.send_replace(Some(Found {
                 began,
@@ -75,16 +81,6 @@ impl Probe {
             }));
             drop(running);
         });
-    }
-}
-
-impl Store {
-    /// Does what an upload would need.
-    async fn try_all(&self) -> Result<(), StoreError> {
-        self.writable()?;
-        self.check_quota(1).await?;
-        self.blobs.try_to_write().await?;
-        Ok(self.index.try_to_write().await?)
     }
 }
 

@@ -3,26 +3,24 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 use super::Store;
 use super::belonging::bring_together;
 use super::directory::{Directory, DirectoryError};
 use super::local;
 use super::servers_note;
+pub use super::shared_error::OpenError;
 use super::storage::Storage;
 use super::sweep::Sweeping;
-use crate::blob::BlobError;
 use crate::blob::local::LocalBlobs;
 use crate::blob::s3::{self, S3Blobs};
 use crate::blocking;
 use crate::disk::DiskError;
-use crate::index::IndexError;
 use crate::index::postgres::{self, PostgresIndex};
 use crate::metrics::servers::Servers;
 use crate::small_state::local::LocalState;
@@ -43,58 +41,6 @@ pub struct Options {
     pub sweep_every: Duration,
     /// How old that has to be: far older than anybody may be late.
     pub sweep_age: Duration,
-}
-
-/// Why a shared store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// This node's directory cannot be used.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    /// This node's directory keeps files itself, which others would not have.
-    #[error(
-        "{} keeps files itself, which no node over a database and a bucket has: name another \
-         --storage for this one",
-        .0.display()
-    )]
-    HasFiles(PathBuf),
-    /// The bucket has the content of another database's files, which would be collected.
-    #[error(
-        "in {bucket} is the content of the files of another database: name another bucket or \
-         prefix with --blobs, or the other database with --index; where that one is gone for ever, \
-         remove the object {bucket}/larder-owner"
-    )]
-    OtherDatabase {
-        /// Its URL.
-        bucket: String,
-    },
-    /// The bucket has nothing of what the files of the database need.
-    #[error(
-        "the files of the database have their content in another place than {bucket}, where there \
-         is none: name what the other nodes do with --blobs and --s3-endpoint; where the bucket \
-         has lost all of it, put the text {owner} there as the object larder-owner"
-    )]
-    OtherBucket {
-        /// Its URL.
-        bucket: String,
-        /// Whose it would be.
-        owner: Uuid,
-    },
-    /// Not all files are there yet.
-    #[error(
-        "a storage directory is being moved to the database: `larder migrate` has to come to its \
-         end before"
-    )]
-    Moving,
-    /// What is on its way there cannot be looked at.
-    #[error(transparent)]
-    Scratch(#[from] BlobError),
-    /// The database cannot be used.
-    #[error(transparent)]
-    Index(#[from] IndexError),
-    /// The bucket cannot be used.
-    #[error(transparent)]
-    Blobs(#[from] s3::StoreError),
 }
 
 /// A store that this node shares with others.

@@ -27,7 +27,8 @@ impl Store {
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         #[cfg(feature = "shared")]
         if let Some(probe) = &self.probe {
-            return probe.ask(self).await;
+            let store = self.clone();
+            return probe.ask(|| store.try_all()).await;
         }
         self.writable()?;
         self.check_quota(1).await?;
@@ -47,6 +48,15 @@ impl Store {
             self.check_room(TRIAL_BYTES).await?;
         }
         self.writing.last()
+    }
+
+    /// Does what an upload to servers would need.
+    #[cfg(feature = "shared")]
+    async fn try_all(self) -> Result<(), StoreError> {
+        self.writable()?;
+        self.check_quota(1).await?;
+        self.blobs.try_to_write().await?;
+        Ok(self.index.try_to_write().await?)
     }
 
     /// Fails where `bytes` more would leave less room on the disk than is to be left.

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::belonging::{bring_together, check_together};
-use super::shared::OpenError;
+use super::shared_error::OpenError;
 use super::sweep::unknown;
 use super::verify::Finding;
 use super::{Store, StoreError};

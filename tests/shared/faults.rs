@@ -199,12 +199,8 @@ impl State {
                 })))
             }
             Fault::Endless(claimed) => {
-                let mut answer = self.ask(head, body).await?;
-                let headers = answer.headers_mut();
-                headers.insert("content-length", claimed.into());
-                let piece = Bytes::from(vec![0; 64 << 10]);
-                let pieces = stream::repeat(piece).map(|it| Ok(Frame::data(it)));
-                Ok(answer.map(|_| BoxBody::new(StreamBody::new(pieces))))
+                let answer = self.ask(head, body).await?;
+                Ok(endless(answer, claimed))
             }
             Fault::Late => {
                 let state = Arc::clone(self);
@@ -246,6 +242,15 @@ impl State {
         }
         Ok(mapped.body(answer.bytes().await?)?)
     }
+}
+
+/// An answer that claims to be of so many bytes, and goes on and on.
+fn endless(mut answer: Response<Bytes>, claimed: u64) -> Answer {
+    let headers = answer.headers_mut();
+    headers.insert("content-length", claimed.into());
+    let piece = Bytes::from(vec![0; 64 << 10]);
+    let pieces = stream::repeat(piece).map(|it| Ok(Frame::data(it)));
+    answer.map(|_| BoxBody::new(StreamBody::new(pieces)))
 }
 
 fn whole(answer: Response<Bytes>) -> Answer {

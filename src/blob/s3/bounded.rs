@@ -30,8 +30,8 @@ fn length(range: &str) -> Option<usize> {
     last.checked_sub(first)?.checked_add(1)
 }
 
-/// The answer, which fails where it is longer, and at once where it says so itself: whoever reads it
-/// would take as much memory.
+/// The answer, which fails where it is longer, and at once where it says so itself: whoever reads
+/// it would take as much memory.
 pub(super) fn within(most: usize, answer: HttpResponse) -> Result<HttpResponse, HttpError> {
     let failed = |cause: Failure| HttpError::new(HttpErrorKind::Unknown, Failed(cause));
     if answer.body().size_hint().lower() > most as u64 {

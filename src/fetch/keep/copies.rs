@@ -10,6 +10,7 @@ use super::not_kept::NotKept;
 use super::queue::{Job, KeepProgress, Queue, Stage};
 use super::wanted::{KeepId, Naming, Wanted, is_new_name};
 use crate::hash::BlobHash;
+use crate::index::Alike;
 use crate::name_form;
 use crate::record::{FileId, FileRecord};
 use crate::store::{About, StoreError};
@@ -141,7 +142,15 @@ impl Keeper {
         }
         match self.store.newest_named(name).await? {
             Some(named) if named.file.hash == *hash => Ok(Some(named.id)),
-            Some(_) => self.store.earlier(name, hash, LAST, 0).await,
+            Some(_) => {
+                let alike = Alike {
+                    name,
+                    hash: *hash,
+                    than: LAST,
+                    known: 0,
+                };
+                Ok(self.store.earlier(&[alike]).await?.pop().flatten())
+            }
             None => Ok(None),
         }
     }
