@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::ValueEnum;
+use futures_util::TryFutureExt;
 use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::time::sleep;
@@ -17,10 +18,10 @@ use tokio::time::sleep;
 use super::client;
 use super::counted::counted;
 use super::logging;
+use super::servers;
 use super::storage::{NotChecked, Storage, keep_private, unchecked};
 use crate::blob::Purpose;
 use crate::blocking;
-use crate::causes::with_causes;
 use crate::config::shared::ServerSettings;
 use crate::config::{Log, WrongSetting};
 use crate::index::Totals;
@@ -173,13 +174,21 @@ async fn open(arguments: &Arguments) -> anyhow::Result<Sides> {
     let options = arguments.storage.options();
     let dir = options.dir.clone();
     check_directory(arguments.to, &dir)?;
-    let local = LocalStore::open(options).await;
-    let local = local.map_err(|error| unchecked(error, &dir))?;
-    let shared = match arguments.to {
-        To::Servers => Shared::open_or_make(&index, blobs).await,
-        To::Storage => Shared::open(&index, blobs).await,
+    let opening = LocalStore::open(options);
+    let opening = opening.map_err(|error| unchecked(error, &dir));
+    // Where files come from first, so that nothing is made where they go before that is there.
+    let (local, shared) = match arguments.to {
+        To::Servers => {
+            let local = opening.await?;
+            (local, Shared::open_or_make(&index, blobs).await)
+        }
+        To::Storage => {
+            let shared = Shared::open(&index, blobs).await;
+            let shared = shared.map_err(|error| servers::unchecked(&error))?;
+            (opening.await?, Ok(shared))
+        }
     };
-    let shared = shared.map_err(|error| refused(with_causes(&error)))?;
+    let shared = shared.map_err(|error| servers::unchecked(&error))?;
     Ok(Sides {
         local,
         dir,

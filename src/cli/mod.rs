@@ -28,6 +28,8 @@ mod own_nodes;
 mod problems;
 mod rebuild_index;
 mod serve;
+#[cfg(feature = "shared")]
+mod servers;
 mod service;
 mod signals;
 mod state;

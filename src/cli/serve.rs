@@ -288,8 +288,8 @@ async fn open(
             WrongSetting::of("network", &error).into()
         }
         #[cfg(feature = "shared")]
-        NotOpened::Shared(shared::OpenError::Blobs(error)) if error.is_of_settings() => {
-            WrongSetting::of("blobs", &error).into()
+        NotOpened::Shared(error) if !error.settings().is_empty() => {
+            WrongSetting::of_several(error.settings(), &error).into()
         }
         other => other.into(),
     })

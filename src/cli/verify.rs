@@ -11,14 +11,12 @@ use super::client::{Connection, Credentials};
 use super::findings::{Found, What, end, print_each};
 use super::problems::OTHERS;
 #[cfg(feature = "shared")]
-use super::storage::NotChecked;
+use super::servers;
 use super::storage::{Storage, keep_private, unchecked};
 use super::{client, logging, verify_backups};
 use crate::base_url::BaseUrl;
 #[cfg(feature = "shared")]
 use crate::blob::s3;
-#[cfg(feature = "shared")]
-use crate::causes::with_causes;
 use crate::config::Log;
 #[cfg(feature = "shared")]
 use crate::config::shared::ServerSettings;
@@ -156,7 +154,7 @@ async fn verify_shared(
     // Nothing but what is found is written, which is found again where it is lost.
     index.is_relaxed = true;
     let shared = store::Shared::open(&index, blobs).await;
-    let shared = shared.map_err(|error| NotChecked(with_causes(&error)))?;
+    let shared = shared.map_err(|error| servers::unchecked(&error))?;
     let (findings, found) = mpsc::channel(QUEUE);
     let what = What::Storage { changes: false };
     let printing = print_each(found, arguments.json, what);

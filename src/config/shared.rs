@@ -130,8 +130,9 @@ impl ServerSettings {
         let named = blobs
             .strip_prefix(SCHEME)
             .map(|it| it.split_once('/').unwrap_or((it, "")));
-        let Some((bucket, prefix)) = named.filter(|(bucket, _)| !bucket.is_empty()) else {
-            let told = "a bucket is named as s3://bucket or s3://bucket/prefix";
+        let Some((bucket, prefix)) = named.filter(|(bucket, _)| is_bucket(bucket)) else {
+            let told = "a bucket is named as s3://bucket or s3://bucket/prefix, and keys are told \
+                        by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
             return Err(WrongSetting::new(&["blobs"], told));
         };
         let mut blobs = s3::Options::new(bucket, prefix, scratch);
@@ -171,6 +172,13 @@ fn variables() -> Result<Vec<(String, String)>, WrongSetting> {
     let all = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let all: Vec<_> = all.filter(|(name, _)| name.starts_with("AWS_")).collect();
+    if let Some((name, _)) = all
+        .iter()
+        .find(|(_, value)| value.contains(char::is_control))
+    {
+        let told = format!("{name} has a line break in it, or the like, which no store takes");
+        return Err(WrongSetting::new(&[], told));
+    }
     let is_set = |name| {
         all.iter()
             .any(|(it, value)| it == name && !value.is_empty())
@@ -184,12 +192,24 @@ fn variables() -> Result<Vec<(String, String)>, WrongSetting> {
     Ok(all)
 }
 
+/// Whether a bucket may be called so, which may be a secret that somebody has put there.
+fn is_bucket(name: &str) -> bool {
+    let is_one = |it: char| it.is_ascii_alphanumeric() || "._-".contains(it);
+    !name.is_empty() && name.chars().all(is_one)
+}
+
 /// The URL of a store.
 fn endpoint(text: &str) -> Result<String, String> {
-    let is_one = |url: &Url| ["http", "https"].contains(&url.scheme()) && url.has_host();
+    let is_one = |url: &Url| {
+        let is_bare = url.query().is_none() && url.fragment().is_none();
+        let is_open = url.username().is_empty() && url.password().is_none();
+        ["http", "https"].contains(&url.scheme()) && url.has_host() && is_bare && is_open
+    };
     match Url::parse(text).ok().filter(is_one) {
         Some(_) => Ok(text.to_owned()),
-        None => Err("a store is named as http://host:port or https://host:port".to_owned()),
+        None => Err(
+            "a store is named as http://host:port or https://host:port, without keys".to_owned(),
+        ),
     }
 }
 

@@ -263,6 +263,9 @@ pub enum IndexError {
     /// The server refused it, or has answered what nobody understands.
     #[error("the database failed: {0}")]
     Server(String),
+    /// The server knows no such database or user, or not the password, or speaks no TLS.
+    #[error("the server of the database refuses what is asked of it: {0}")]
+    NoDatabase(String),
     /// The content that a file was to be made of was collected meanwhile, since whoever brought it
     /// was silent for longer than its lease.
     #[error("the content is not there any more")]

@@ -32,10 +32,12 @@ pub(super) async fn bring_together(
     blobs: &S3Blobs,
     bucket: &str,
 ) -> Result<(), OpenError> {
+    // Before the bucket is asked, which another node may make the database's meanwhile.
+    let has_bucket = index.totals().files > 0 || index.has_bucket().await?;
     let is_marked = blobs.is_marked().await?;
     let is_own = is_own(index, blobs, bucket).await?;
     if !is_own {
-        if index.totals().files > 0 || index.has_bucket().await? {
+        if has_bucket {
             return other_bucket(index, bucket).await;
         }
         blobs.check_writable().await?;
@@ -43,8 +45,10 @@ pub(super) async fn bring_together(
             return other_bucket(index, bucket).await;
         }
     }
-    if !is_own || !is_marked {
-        blobs.make_own(index.owner().await?).await?;
+    if (!is_own || !is_marked) && !blobs.make_own(index.owner().await?).await? {
+        index.leave_bucket(bucket).await?;
+        let bucket = bucket.to_owned();
+        return Err(OpenError::OtherDatabase { bucket });
     }
     Ok(index.note_bucket().await?)
 }

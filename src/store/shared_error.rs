@@ -59,3 +59,16 @@ pub enum OpenError {
     #[error(transparent)]
     Blobs(#[from] s3::StoreError),
 }
+
+impl OpenError {
+    /// The flags, named without hyphens, of which other values help, and nothing else; none where
+    /// something else does.
+    pub fn settings(&self) -> &'static [&'static str] {
+        match self {
+            Self::Blobs(error) if error.is_of_settings() => &["blobs"],
+            Self::Index(IndexError::NoDatabase(_)) => &["index"],
+            Self::OtherDatabase { .. } | Self::OtherBucket { .. } => &["index", "blobs"],
+            _ => &[],
+        }
+    }
+}

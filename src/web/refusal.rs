@@ -211,7 +211,9 @@ fn of_blob(error: &BlobError) -> Refusal {
 fn of_index(error: &IndexError) -> Refusal {
     match error {
         IndexError::Disk(error) => of_disk(error),
-        IndexError::Unavailable(_) | IndexError::Lost => Refusal::UNAVAILABLE,
+        IndexError::Unavailable(_) | IndexError::NoDatabase(_) | IndexError::Lost => {
+            Refusal::UNAVAILABLE
+        }
         IndexError::Lookup(_)
         | IndexError::Server(_)
         | IndexError::Clock

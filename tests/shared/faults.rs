@@ -54,6 +54,8 @@ pub(crate) enum Fault {
     Late,
     /// The same, and it is waited for.
     Slow,
+    /// The same, but that its answer is from before.
+    Held,
 }
 
 /// A proxy, until it is dropped.
@@ -140,9 +142,14 @@ impl Faults {
         self.state.conditions.load(Ordering::Relaxed)
     }
 
-    /// Carries on what is late, and waits until the store has answered `requests` of them.
-    pub(crate) async fn let_go(&self, requests: usize) {
+    /// Carries on what is late.
+    pub(crate) fn release(&self) {
         self.state.go.notify_waiters();
+    }
+
+    /// The same, and waits until the store has answered `requests` of them.
+    pub(crate) async fn let_go(&self, requests: usize) {
+        self.release();
         while *self.state.gone.lock().unwrap() < requests {
             tokio::task::yield_now().await;
         }
@@ -181,11 +188,7 @@ impl State {
             }
             Fault::Cut => {
                 let answer = self.ask(head, body).await?;
-                Ok(answer.map(|bytes| {
-                    let half = bytes.slice(..bytes.len() / 2);
-                    let frames = [Ok(Frame::data(half)), Err("cut".into())];
-                    BoxBody::new(StreamBody::new(stream::iter(frames)))
-                }))
+                Ok(cut(answer))
             }
             Fault::Flip => {
                 let answer = self.ask(head, body).await?;
@@ -213,11 +216,20 @@ impl State {
             }
             Fault::Slow => {
                 self.go.notified().await;
-                let answer = self.ask(head, body).await?;
-                *self.gone.lock().unwrap() += 1;
-                Ok(whole(answer))
+                self.ask_late(head, body).await
+            }
+            Fault::Held => {
+                let answer = self.ask_late(head, body).await;
+                self.go.notified().await;
+                answer
             }
         }
+    }
+
+    async fn ask_late(&self, head: Parts, body: Bytes) -> Result<Answer, Failure> {
+        let answer = self.ask(head, body).await?;
+        *self.gone.lock().unwrap() += 1;
+        Ok(whole(answer))
     }
 
     fn fault(&self, method: &Method, uri: &Uri) -> Option<Fault> {
@@ -242,6 +254,14 @@ impl State {
         }
         Ok(mapped.body(answer.bytes().await?)?)
     }
+}
+
+fn cut(answer: Response<Bytes>) -> Answer {
+    answer.map(|bytes| {
+        let half = bytes.slice(..bytes.len() / 2);
+        let frames = [Ok(Frame::data(half)), Err("cut".into())];
+        BoxBody::new(StreamBody::new(stream::iter(frames)))
+    })
 }
 
 /// An answer that claims to be of so many bytes, and goes on and on.

@@ -212,7 +212,7 @@ async fn what_cannot_be_moved_is_told_before_anything_is() {
     let upload = tus::created(node.address, 1000);
     tus::patched(node.address, &upload, 0, b"not all");
     node.stop();
-    it.refused("servers", "peer_storage", "come in part");
+    it.refused("servers", "peer_storage", "unfinished uploads and copies");
     assert_eq!(rows().await, 0);
     fs::create_dir(it.dir.path().join("other")).unwrap();
     fs::write(it.dir.path().join("other/file"), b"").unwrap();

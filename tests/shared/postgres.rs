@@ -115,7 +115,8 @@ impl Server {
     /// Lets all its processes stand still, or go on, as a machine does that hangs.
     pub(crate) fn signal(&self, signal: Signal) {
         let children = format!("/proc/{0}/task/{0}/children", self.process.id());
-        let children = std::fs::read_to_string(children).unwrap();
+        // One that was killed has none.
+        let children = std::fs::read_to_string(children).unwrap_or_default();
         let children = children.split_whitespace().map(|it| it.parse().unwrap());
         let own = Pid::from_child(&self.process).as_raw_nonzero().get();
         for pid in iter::once(own).chain(children) {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::common::forms::uploaded;
 use crate::common::process::{Node, larder};
 use crate::common::raw_http::get;
-use crate::nodes::{command, start_with};
+use crate::nodes::{command, servers, start_with};
 use crate::postgres::Server;
 use crate::s3_store::S3Store;
 
@@ -120,5 +120,27 @@ fn what_is_half_set_or_no_url_is_told_by_its_name_before_anything_is_asked() {
         let (status, told) = refusal(command);
         assert_eq!(status, Some(2), "{told}");
         assert!(parts.iter().all(|it| told.contains(it)), "{told}");
+        assert!(!told.contains("secret"), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_not_there_and_a_user_that_is_not_known_are_told_as_settings() {
+    let (database, store) = (Server::start(), S3Store::start().await);
+    let (url, dir) = (database.database("one").await, TempDir::new().unwrap());
+    let (server, _) = url.rsplit_once('/').unwrap();
+    let (_, host) = server.split_once('@').unwrap();
+    for wrong in [
+        format!("{server}/nowhere"),
+        format!("postgres://nobody@{host}/one"),
+        format!("{url}?sslmode=require"),
+    ] {
+        for subcommand in ["serve", "verify"] {
+            let mut command = ordinary(dir.path(), subcommand);
+            servers(&mut command, &wrong, store.endpoint());
+            let (status, told) = refusal(command);
+            assert_eq!(status, Some(2), "{told}");
+            assert!(told.contains("--index (from LARDER_INDEX)"), "{told}");
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! What becomes of objects in the bucket that no row knows.
 
+use std::thread;
 use std::time::Duration;
 
+use axum::http::{Method, Uri};
 use futures_util::TryStreamExt;
 use larder::place::Place;
 use object_store::path::Path as Key;
@@ -15,6 +17,7 @@ use crate::common::forms::uploaded;
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::get;
 use crate::common::tus;
+use crate::faults::{Fault, Faults};
 use crate::nodes::{command, servers, start_with};
 use crate::postgres::{Server, connect, eventually, number};
 use crate::s3_store::{Endpoint, S3Store};
@@ -157,7 +160,7 @@ async fn one_node_at_a_time_looks_through_the_bucket_and_another_goes_on_when_it
 /// What a start that is refused says.
 fn refusal(dir: &TempDir, url: &str, store: &Endpoint) -> String {
     let output = command(dir.path(), url, store).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     String::from_utf8(output.stderr).unwrap()
 }
 
@@ -220,6 +223,55 @@ async fn a_database_has_one_place_in_a_bucket_from_its_first_start_on_though_it_
     let command = command(dirs[1].path(), &stranger, &another);
     Node::spawn(&dirs[1], command).stop();
     start_with(&dirs[0], &url, &store, &[]).stop();
+}
+
+fn is_owner(uri: &Uri) -> bool {
+    uri.path().ends_with("/larder-owner")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_databases_that_begin_at_one_place_at_once_one_serves_and_of_nodes_of_one_all_do() {
+    let (database, store) = (Server::start(), S3Store::start().await);
+    let (url, other) = (
+        database.database("one").await,
+        database.database("two").await,
+    );
+    let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let faults = Faults::before(store.endpoint()).await;
+    let behind = |dir: &TempDir| Node::spawn(dir, command(dir.path(), &url, &faults.endpoint));
+    // What one has found out is told before the other writes, and what it writes comes after.
+    faults.befall(
+        1,
+        |method, uri| method == Method::PUT && is_owner(uri),
+        Fault::Slow,
+    );
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| behind(&dirs[0]));
+        until("it is about to", || (faults.befallen() == 1).then_some(()));
+        assert!(refusal(&dirs[1], &other, store.endpoint()).contains("another database"));
+        faults.release();
+        slow.join().unwrap().stop();
+    });
+
+    let third = database.database("three").await;
+    let mut elsewhere = faults.endpoint.clone();
+    elsewhere.bucket.push_str("/elsewhere");
+    let start = |dir: &TempDir| Node::spawn(dir, command(dir.path(), &third, &elsewhere));
+    faults.befall(
+        1,
+        |method, uri| method == Method::GET && is_owner(uri),
+        Fault::Held,
+    );
+    thread::scope(|scope| {
+        let late = scope.spawn(|| start(&dirs[1]));
+        until("it has asked", || (faults.befallen() == 1).then_some(()));
+        let first = start(&dirs[2]);
+        faults.release();
+        late.join().unwrap().stop();
+        first.stop();
+    });
+    let left = keys(&store).await;
+    assert!(left.iter().all(|it| !it.contains("/claims/")), "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

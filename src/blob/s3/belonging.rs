@@ -2,8 +2,10 @@
 //! tell what of it is needed.
 
 use bytes::Bytes;
+use chrono::TimeDelta;
+use futures_util::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use uuid::Uuid;
 
 use super::S3Blobs;
@@ -15,6 +17,10 @@ use crate::blob::BlobError;
 const MARK: &str = "larder-format";
 /// This one says whose rows tell what is in the bucket.
 const OWNER: &str = "larder-owner";
+/// Where those say so who are about to write the second one.
+const CLAIMS: &str = "claims";
+/// How long they may take for that. What is older a crash has left.
+const LATELY: TimeDelta = TimeDelta::minutes(2);
 /// What is in the first.
 const MARKED: &[u8] = b"larder blobs, format 1\n";
 
@@ -31,11 +37,24 @@ impl S3Blobs {
         owner.map_err(|error| self.depot.bucket.away(error.into()))
     }
 
-    /// Makes the bucket one that larder writes to, and of which the rows with this id tell.
-    pub async fn make_own(&self, owner: Uuid) -> Result<(), StoreError> {
-        let bucket = &self.depot.bucket;
-        bucket.say(MARK, Bytes::from_static(MARKED)).await?;
-        bucket.say(OWNER, owner.to_string().into()).await
+    /// Makes the bucket one that larder writes to, and of which the rows with this id tell; false
+    /// where it is that of others, or others make it theirs just now.
+    ///
+    /// No store is relied upon to refuse the second of two. So each says first, beside the others,
+    /// that it is about to, and then looks for them: of two at once one at least sees the other,
+    /// and who sees nobody finds what those have written who were there before.
+    pub async fn make_own(&self, owner: Uuid) -> Result<bool, StoreError> {
+        let (bucket, own) = (&self.depot.bucket, owner.to_string());
+        let claim = bucket.folder(CLAIMS).join(own.clone());
+        bucket.store.put(&claim, PutPayload::default()).await?;
+        let is_alone = bucket.is_alone(&claim).await?;
+        let is_free = is_alone && self.owner().await?.is_none_or(|it| it == own);
+        if is_free {
+            bucket.say(MARK, Bytes::from_static(MARKED)).await?;
+            bucket.say(OWNER, own.into()).await?;
+        }
+        bucket.store.delete(&claim).await?;
+        Ok(is_free)
     }
 
     /// Fails where nothing can be written to the bucket.
@@ -61,6 +80,18 @@ impl Bucket {
     /// The key of what says that larder writes to the bucket.
     pub(super) fn mark(&self) -> Path {
         self.folder(MARK)
+    }
+
+    /// Whether nobody else has made a claim lately, by the clock of the store.
+    async fn is_alone(&self, own: &Path) -> Result<bool, StoreError> {
+        let claims = self.store.list(Some(&self.folder(CLAIMS)));
+        let claims: Vec<_> = claims.try_collect().await?;
+        let made = claims.iter().find(|it| it.location == *own);
+        let Some(before) = made.and_then(|it| it.last_modified.checked_sub_signed(LATELY)) else {
+            return Ok(false);
+        };
+        let others = claims.iter().filter(|it| it.location != *own);
+        Ok(others.filter(|it| it.last_modified > before).count() == 0)
     }
 
     async fn said(&self, name: &str) -> Result<Option<Bytes>, StoreError> {

@@ -101,7 +101,19 @@ impl Failure {
         if self.is_shortage() {
             return away(server, self).into();
         }
+        if self.is_of_settings() {
+            return IndexError::NoDatabase(self.to_string());
+        }
         IndexError::Server(self.to_string())
+    }
+
+    /// Whether another URL helps, or other settings of the server.
+    fn is_of_settings(&self) -> bool {
+        let says_no_tls = || self.to_string().contains("does not support TLS");
+        match self.code() {
+            Some(code) => code.starts_with("28") || code == "3D000",
+            None => says_no_tls(),
+        }
     }
 }
 

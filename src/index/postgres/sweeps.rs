@@ -12,6 +12,7 @@ use crate::place::Place;
 const OWNER: &str = "SELECT owner FROM sweeps";
 const HAS_BUCKET: &str = "SELECT has_bucket FROM sweeps";
 const CLAIM: &str = "UPDATE sweeps SET bucket = coalesce(bucket, $1) RETURNING bucket";
+const LEAVE: &str = "UPDATE sweeps SET bucket = NULL WHERE bucket = $1 AND NOT has_bucket";
 const CLAIMED: &str = "UPDATE sweeps SET has_bucket = true WHERE NOT has_bucket";
 /// That it is made again where the answer was lost changes nothing.
 const BEGIN: &str = "UPDATE sweeps SET sweeper = $1, until = now() + make_interval(secs => $2) \
@@ -47,6 +48,11 @@ impl PostgresIndex {
         let read = |row: &_| value::<String>(row, "bucket");
         let claimed = self.rows(CLAIM, &[&url], read).await?;
         Ok(claimed.iter().any(|it| it == url))
+    }
+
+    /// It has not become that one, so another one may.
+    pub async fn leave_bucket(&self, url: &str) -> Result<(), IndexError> {
+        self.shared.links.query(LEAVE, &[&url]).await.map(drop)
     }
 
     /// Notes that a bucket has become that one.
