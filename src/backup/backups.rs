@@ -102,7 +102,15 @@ impl Backups {
             none = "there is no backup that is as old in";
         }
         let none = || BackupError::NoSuch(format!("{none} {dir}"));
-        found.pop().ok_or_else(none)?.moment
+        let newest = found.pop().ok_or_else(none)?.moment;
+        let older = found.iter().rev().find(|it| it.moment.is_ok());
+        newest.map_err(|error| match (error, older) {
+            (BackupError::Damaged { path, detail }, Some(older)) => BackupError::Damaged {
+                path,
+                detail: format!("{detail}; `--backup {}` takes an older one", older.number),
+            },
+            (error, _) => error,
+        })
     }
 
     /// Does something with the files of backups, where it may block.

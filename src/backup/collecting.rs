@@ -23,27 +23,46 @@ pub struct Collected {
     pub unknown: Option<String>,
 }
 
+/// How many of these backups, the oldest first, are older than the newest `keep` that can be read.
+fn older_than(found: &[Found], keep: Option<usize>) -> usize {
+    let (mut older, mut kept) = (found.len(), 0);
+    for found in found.iter().rev() {
+        if keep.is_some_and(|keep| kept >= keep) {
+            break;
+        }
+        kept += usize::from(found.moment.is_ok());
+        older -= 1;
+    }
+    older
+}
+
 impl Backups {
-    /// Gives up all but the newest `keep` backups, or none, and removes the contents that none of
-    /// the others needs; where nothing is given up, those are only looked for after a backup that
-    /// `was_cut`.
+    /// Gives up all but the newest `keep` backups that can be read, or none, and removes the
+    /// contents that none of the others needs; where nothing is given up, those are only looked for
+    /// after a backup that `was_cut`. Nothing is where one cannot be read that is to stay.
     pub async fn collect(
         &self,
         keep: Option<usize>,
         was_cut: bool,
     ) -> Result<Collected, BackupError> {
-        let found = self.moments().await?;
-        if let Some(error) = found.iter().find_map(|it| it.moment.as_ref().err()) {
+        // From what nothing whole can be read nobody needs anything.
+        self.contents.remove_unreadable_packs().await?;
+        let mut found = self.moments().await?;
+        let kept = found.split_off(older_than(&found, keep));
+        if let Some(error) = kept.iter().find_map(|it| it.moment.as_ref().err()) {
             return Ok(Collected {
                 unknown: Some(error.to_string()),
                 ..Collected::default()
             });
         }
-        let older = found.len().saturating_sub(keep.unwrap_or(usize::MAX));
-        let mut moments = found.into_iter().filter_map(|it: Found| it.moment.ok());
-        let given_up: Vec<Moment> = moments.by_ref().take(older).collect();
-        let kept: Vec<Moment> = moments.collect();
-        let numbers: Vec<_> = given_up.iter().map(|it| it.number).collect();
+        let numbers: Vec<_> = found.iter().map(|it| it.number).collect();
+        // What one needed that cannot be read nobody knows.
+        let was_cut = was_cut || found.iter().any(|it| it.moment.is_err());
+        let read = |all: Vec<Found>| -> Vec<Moment> {
+            let moments = all.into_iter().filter_map(|it| it.moment.ok());
+            moments.collect()
+        };
+        let (given_up, kept) = (read(found), read(kept));
         let mut collected = Collected {
             backups: numbers.clone(),
             ..Collected::default()

@@ -12,58 +12,59 @@ use crate::blob::BlobBackend;
 use crate::blob::local::{self, LocalBlobs};
 use crate::disk::{Disk, DiskError, RealDisk, replace_file};
 use crate::frozen_disk::FrozenDisk;
-use crate::store::{create_durably, is_storage_directory, unwritable};
+use crate::store::{BACKUPS, create_durably, has_backups, is_storage_directory, unwritable};
 use crate::stored_file;
 
 /// The version of all that is in it.
 const VERSION: u32 = 1;
-/// What says so.
-const FORMAT: &str = "larder.backups";
 /// Where contents are.
 pub(super) const CONTENTS: &str = "contents";
 /// The longest file of a version that is read, in bytes.
 const MAX_BYTES: u64 = 4096;
 
-/// Whether a directory of backups is at `path`, of whatever version. Blocks.
-pub fn is_backup_directory(path: &Path) -> bool {
-    let format = path.join(FORMAT).symlink_metadata();
-    format.is_ok_and(|it| !it.is_dir())
-}
-
 impl Backups {
     /// Opens a directory of backups, and makes one where nothing is. Blocks.
     pub fn open_or_make(dir: &Path) -> Result<Self, BackupError> {
+        Self::open_or_make_on(dir, Arc::new(RealDisk))
+    }
+
+    /// The same on a disk that may fail. Blocks.
+    pub fn open_or_make_on(dir: &Path, disk: Arc<dyn Disk>) -> Result<Self, BackupError> {
         check_elsewhere(dir)?;
+        if dir.exists() && !dir.is_dir() {
+            return Err(BackupError::NoDirectory(dir.to_owned()));
+        }
         let failed = |action, e| DiskError::new(action, dir, e);
         create_durably(dir).map_err(|e| failed("create", e))?;
         let lock = lock(dir)?;
-        let disk = RealDisk;
-        if version(dir)?.is_none() {
+        if version(dir)?.is_none() && !has_moments(dir) {
             let mut names = std::fs::read_dir(dir).map_err(|e| failed("list", e))?;
             // What a crash has left of the making is no one's.
-            let is_ours = |name: &Path| name.starts_with(format!("{FORMAT}.unfinished"));
+            let is_ours = |name: &Path| name.starts_with(format!("{BACKUPS}.unfinished"));
             let is_other = |it: io::Result<std::fs::DirEntry>| {
                 it.is_ok_and(|it| !is_ours(Path::new(&it.file_name())))
             };
             if names.any(is_other) {
                 return Err(BackupError::Foreign(dir.to_owned()));
             }
+        }
+        if version(dir)?.is_none() {
             let text = format!("larder-backups {VERSION}\n");
-            let written = replace_file(&disk, &dir.join(FORMAT), text.as_bytes());
-            written.map_err(|e| DiskError::new("write", dir.join(FORMAT), e))?;
+            let written = replace_file(&*disk, &dir.join(BACKUPS), text.as_bytes());
+            written.map_err(|e| DiskError::new("write", dir.join(BACKUPS), e))?;
         }
         for made in [CONTENTS, MOMENTS].map(|name| dir.join(name)) {
             let created = disk.create_dir(&made);
             created.map_err(|e| DiskError::new("create", made, e))?;
         }
         disk.sync_dir(dir).map_err(|e| failed("sync", e))?;
-        Self::opened(dir, Arc::new(disk), lock)
+        Self::opened(dir, disk, lock)
     }
 
     /// Opens a directory of backups that is there; where nothing can be written in it, nothing is
     /// changed there. Blocks.
     pub fn open_existing(dir: &Path) -> Result<Self, BackupError> {
-        if !is_backup_directory(dir) {
+        if !has_backups(dir) && !has_moments(dir) {
             return Err(BackupError::Absent(dir.to_owned()));
         }
         let lock = lock(dir)?;
@@ -118,9 +119,27 @@ fn lock(dir: &Path) -> Result<Option<File>, BackupError> {
     }
 }
 
-/// The version that a directory tells, which is known here; None where no file says one.
+/// Whether there are backups that can be read, so that it is known which version all is of.
+fn has_moments(dir: &Path) -> bool {
+    let files = MomentFiles {
+        dir: dir.to_owned(),
+        disk: Arc::new(RealDisk),
+    };
+    let found = files.all();
+    found.is_ok_and(|it| it.iter().any(|it| it.moment.is_ok()))
+}
+
+/// What is wrong with the file that says the version. Blocks.
+pub(super) fn problem(dir: &Path) -> Option<(PathBuf, &'static str)> {
+    let is_told = matches!(version(dir), Ok(Some(_)) | Err(BackupError::Newer { .. }));
+    let problem = "damaged or missing (the next backup makes it anew)";
+    (!is_told && has_moments(dir)).then(|| (dir.join(BACKUPS), problem))
+}
+
+/// The version that a directory tells, which is known here; None where no file says one, or what it
+/// says is none and backups can be read beside it.
 fn version(dir: &Path) -> Result<Option<u32>, BackupError> {
-    let path: PathBuf = dir.join(FORMAT);
+    let path: PathBuf = dir.join(BACKUPS);
     let bytes = match stored_file::read(&path, MAX_BYTES) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes.map_err(|e| DiskError::new("read", &path, e))?,
@@ -134,9 +153,7 @@ fn version(dir: &Path) -> Result<Option<u32>, BackupError> {
             found,
             known: VERSION,
         }),
-        _ => Err(BackupError::Damaged {
-            path,
-            detail: format!("the line `larder-backups {VERSION}` should stand there"),
-        }),
+        _ if has_moments(dir) => Ok(None),
+        _ => Err(BackupError::Unreadable(path)),
     }
 }

@@ -24,6 +24,9 @@ pub enum BackupError {
         .0.display()
     )]
     Foreign(PathBuf),
+    /// It is a file.
+    #[error("{} is no directory, and backups are made in one", .0.display())]
+    NoDirectory(PathBuf),
     /// It is in a storage directory, or is one.
     #[error(
         "{} is the storage directory of a node, or is in it: backups go elsewhere, best to another \
@@ -44,6 +47,13 @@ pub enum BackupError {
         /// The last one that is known here.
         known: u32,
     },
+    /// It tells a version that is none, and no backup in it can be read.
+    #[error(
+        "{} is damaged, and no backup beside it can be read: the line `larder-backups 1` should \
+         stand there",
+        .0.display()
+    )]
+    Unreadable(PathBuf),
     /// Something in it that is no content is not as it was written.
     #[error("{} is damaged: {detail}", .path.display())]
     Damaged {
@@ -71,7 +81,9 @@ impl BackupError {
             Self::InUse(_)
                 | Self::Absent(_)
                 | Self::Foreign(_)
+                | Self::NoDirectory(_)
                 | Self::InStorage(_)
+                | Self::Unreadable(_)
                 | Self::Newer { .. }
         )
     }

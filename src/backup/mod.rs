@@ -22,7 +22,6 @@ mod writing;
 
 pub use backups::Backups;
 pub use collecting::Collected;
-pub use directory::is_backup_directory;
 pub use error::BackupError;
 pub use lists::Gathering;
 pub use moments::{Found, Moment};

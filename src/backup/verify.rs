@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tokio::sync::mpsc;
 
-use super::directory::CONTENTS;
+use super::directory::{CONTENTS, problem};
 use super::{BackupError, Backups, Moment};
 use crate::blob::local::problems_of_packs;
 use crate::blocking;
@@ -20,6 +20,9 @@ use crate::store::{Finding, check_contents};
 pub async fn verify(dir: &Path, findings: mpsc::Sender<Finding>) -> Result<Totals, BackupError> {
     let (at, telling) = (dir.to_owned(), findings.clone());
     let backups = blocking::run(move || {
+        if let Some((path, problem)) = problem(&at) {
+            let _ = telling.blocking_send(Finding::File(path, problem.to_owned()));
+        }
         // Before they are opened, which mends files about packs.
         for (path, problem) in problems_of_packs(&at.join(CONTENTS))? {
             // Who no longer listens does not want to know.
@@ -72,6 +75,14 @@ impl Checking<'_> {
             }
         }
         let newest = moments.last();
+        if let Some(lacking) = newest.filter(|it| it.lacking > 0) {
+            let path = self.backups.files.path_of(lacking.number);
+            let problem = format!(
+                "the newest backup lacks the content of {} of its {} files, which nobody had whole",
+                lacking.lacking, lacking.files
+            );
+            self.tell(Finding::File(path, problem)).await;
+        }
         let totals = Totals {
             files: newest.map_or(0, |it| it.files),
             bytes: newest.map_or(0, |it| it.bytes),
@@ -95,7 +106,11 @@ impl Checking<'_> {
             for list in moment.lists.iter().filter(|it| seen.insert(it.hash)) {
                 let Ok(files) = self.backups.files_of(*list).await else {
                     let path = self.backups.files.path_of(moment.number);
-                    let problem = format!("a piece of its list of files is lost ({})", list.hash);
+                    let problem = format!(
+                        "a piece of its list of files is lost ({}): a later backup has it where the \
+                         node has the same files still; --keep gives this one up",
+                        list.hash
+                    );
                     self.tell(Finding::File(path, problem)).await;
                     continue;
                 };

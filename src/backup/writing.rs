@@ -47,11 +47,15 @@ impl Backups {
 }
 
 impl Writing<'_> {
-    /// Whether a backup that there is has this very piece of the list, and so the contents of
-    /// these files.
-    pub fn knows(&self, files: &[FileLine]) -> bool {
+    /// Whether a backup that there is has this very piece of the list, and the contents of these
+    /// files are there still. Nothing of them is read.
+    pub async fn knows(&self, files: &[FileLine]) -> Result<bool, BackupError> {
         let written = lists::written(files);
-        written.is_ok_and(|it| self.known.contains(&BlobHash::of(&it)))
+        if !written.is_ok_and(|it| self.known.contains(&BlobHash::of(&it))) {
+            return Ok(false);
+        }
+        let contents = files.iter().map(|it| (it.hash, it.size)).collect();
+        Ok(self.backups.contents.has_all(contents).await?)
     }
 
     /// Adds a piece of the list, whose contents are there.

@@ -19,7 +19,7 @@ use super::client;
 use super::counted::counted;
 use super::logging;
 use super::servers;
-use super::storage::{NotChecked, Storage, keep_private, unchecked};
+use super::storage::{NotChecked, Storage, keep_private, moving_in, unchecked};
 use crate::blob::Purpose;
 use crate::blocking;
 use crate::config::shared::ServerSettings;
@@ -215,6 +215,9 @@ fn check_directory(to: To, dir: &Path) -> anyhow::Result<()> {
 
 /// Fails where something cannot be moved that is there.
 async fn check_source(arguments: &Arguments, sides: &Sides, source: &Store) -> anyhow::Result<()> {
+    if arguments.to == To::Servers && sides.local.state.load(&MOVING_IN).await?.is_some() {
+        return Err(refused(moving_in(&sides.dir)));
+    }
     let damage = source.damage();
     let not_whole = damage.known + damage.unreadable;
     if not_whole > 0 {

@@ -35,6 +35,12 @@ const fn named(state: &StateName) -> &'static str {
     }
 }
 
+/// Whether files are being moved into a storage directory, so that not all are there. Blocks.
+pub(super) fn is_moving_in(dir: &Path) -> bool {
+    let state = LocalState::new(dir, Arc::new(RealDisk));
+    state.path(&MOVING_IN).is_file() && state.problem(&MOVING_IN).is_none()
+}
+
 /// The damaged files in a storage directory that no node uses, each with what is wrong: the key,
 /// what is known of peers, what is to be kept, and uploads in parts. Blocks.
 fn problems(dir: &Path) -> Vec<(PathBuf, String)> {

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::own_nodes::OwnNode;
 use super::stop::{Reloaded, StopSignal, hangup, reload_on_hangup};
-use super::storage::{advised, keep_private, of_owner};
+use super::storage::{advised, keep_private, moving_in, of_owner};
 use super::{allocator, limits, logging, service};
 use crate::access::Writers;
 use crate::blocking;
@@ -203,11 +203,7 @@ enum NotOpened {
     #[error(transparent)]
     Shared(#[from] shared::OpenError),
     /// Not all files are there yet.
-    #[error(
-        "files are being moved into {}: `larder migrate`, or `larder restore`, has to come to its end \
-         before",
-        .0.display()
-    )]
+    #[error("{}", moving_in(.0))]
     Moving(PathBuf),
     /// What the directory remembers cannot be read.
     #[error(transparent)]

@@ -123,6 +123,15 @@ fn ownership(error: &DiskError, dir: &Path) -> Option<String> {
     ))
 }
 
+/// Why nothing is done with a storage directory of which not all is there yet.
+pub(super) fn moving_in(dir: &Path) -> String {
+    format!(
+        "files are being moved into {}: `larder migrate`, or `larder restore`, has to come to its \
+         end before",
+        dir.display()
+    )
+}
+
 /// Keeps what this process makes from now on to its owner, also what the lookup database
 /// makes, which knows of no rights.
 pub(super) fn keep_private() {

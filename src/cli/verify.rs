@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 
 use super::client::{Connection, Credentials};
 use super::findings::{Found, What, end, print_each};
-use super::problems::OTHERS;
+use super::problems::{OTHERS, is_moving_in};
 #[cfg(feature = "shared")]
 use super::servers;
-use super::storage::{Storage, keep_private, unchecked};
+use super::storage::{NotChecked, Storage, keep_private, moving_in, unchecked};
 use super::{client, logging, verify_backups};
 use crate::base_url::BaseUrl;
 #[cfg(feature = "shared")]
@@ -34,7 +34,7 @@ const QUEUE: usize = 64;
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Directory of backups to check, in place of a storage directory.
-    #[arg(value_name = "DEST", conflicts_with_all = ["node", "storage"])]
+    #[arg(value_name = "DEST", conflicts_with = "node")]
     dest: Option<PathBuf>,
 
     #[command(flatten)]
@@ -117,6 +117,10 @@ enum Checked {
 
 async fn verify(arguments: &Arguments) -> anyhow::Result<Checked> {
     let options = arguments.storage.options();
+    if is_moving_in(&options.dir) {
+        // What is there is the beginning, and says nothing of the rest.
+        return Err(NotChecked(moving_in(&options.dir)).into());
+    }
     let unwritable = store::unwritable(&options.dir);
     if let Some(unwritable) = unwritable {
         let dir = options.dir.display();

@@ -2,10 +2,12 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::layout::FORMAT;
+use super::owners::{other_owner, warn_of_others};
 use super::{layout, servers_note};
 use crate::blob::local::note_small_files;
 use crate::disk::{DIR_MODE, Disk, DiskError, FILE_MODE, is_shared, replace_file};
@@ -16,7 +18,6 @@ use crate::stored_file;
 pub(super) const VERSION: u32 = 2;
 
 pub(super) const LOCK: &str = "larder.lock";
-pub(super) const FORMAT: &str = "larder.format";
 /// The longest of both that is read, in bytes.
 const MAX_BYTES: u64 = 4096;
 
@@ -92,6 +93,14 @@ pub enum DirectoryError {
         /// The URL of the bucket.
         bucket: String,
     },
+    /// It has backups.
+    #[error(
+        "{} is a directory of backups: `larder restore {} --storage DIR` makes a storage directory \
+         of one [directory_of_backups]",
+        .0.display(),
+        .0.display()
+    )]
+    HasBackups(PathBuf),
     /// A newer larder wrote it.
     #[error(
         "{} was written by a newer larder (format {found}; this one knows up to {VERSION}). Where \
@@ -161,6 +170,7 @@ impl Directory {
 
     /// The same, wherever the node keeps its files. Blocks.
     pub(super) fn open_any(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, DirectoryError> {
+        check_no_backups(path)?;
         create_durably(path).map_err(|e| DiskError::new("create", path, e))?;
         check_links(path)?;
         warn_of_others(path);
@@ -179,6 +189,7 @@ impl Directory {
     /// Like [`Directory::open`], but never creates one, and leaves no files of root's in that of
     /// another user.
     pub(super) fn open_existing(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, DirectoryError> {
+        check_no_backups(path)?;
         check_there(path)?;
         if let Some(owner) = other_owner(path) {
             return Err(DirectoryError::NotOwned {
@@ -192,6 +203,7 @@ impl Directory {
     /// Like [`Directory::open_existing`], and writes nothing there, for who only looks. It keeps
     /// others out as far as the file system lets a file be locked that is not written to. Blocks.
     pub(super) fn open_frozen(path: &Path) -> Result<Self, DirectoryError> {
+        check_no_backups(path)?;
         check_there(path)?;
         check_keeps_files(path)?;
         check_links(path)?;
@@ -223,6 +235,14 @@ pub fn is_storage_directory(path: &Path) -> bool {
             .is_ok_and(|it| !it.is_dir())
     };
     [FORMAT, LOCK].iter().any(is_there)
+}
+
+/// Fails where backups are in the directory, and no node has ever used it.
+fn check_no_backups(path: &Path) -> Result<(), DirectoryError> {
+    if layout::has_backups(path) && !is_storage_directory(path) {
+        return Err(DirectoryError::HasBackups(path.to_owned()));
+    }
+    Ok(())
 }
 
 /// Fails where a node uses the directory that keeps its files elsewhere.
@@ -263,16 +283,6 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), NotFound | NotADirectory)
 }
 
-/// Whose the storage directory is, where that is not root, who runs this. That is told by the
-/// file of the version, which a node makes at its first start: the directory around it may be
-/// made by whoever sets up a container.
-fn other_owner(dir: &Path) -> Option<Owner> {
-    let look = std::fs::metadata(dir.join(FORMAT));
-    let owner = look.or_else(|_| std::fs::metadata(dir)).ok()?.uid();
-    let is_foreign = rustix::process::geteuid().is_root() && owner != 0;
-    is_foreign.then(|| Owner::of_id(owner))
-}
-
 /// Creates a directory and its parents, and makes their names durable. Blocks.
 pub(crate) fn create_durably(path: &Path) -> io::Result<()> {
     if path.is_dir() {
@@ -288,19 +298,6 @@ pub(crate) fn create_durably(path: &Path) -> io::Result<()> {
         result => result?,
     }
     File::open(parent)?.sync_all()
-}
-
-/// Tells where others than the owner get in, as into a directory that an older larder made.
-/// Some share theirs on purpose, so it is opened all the same.
-fn warn_of_others(path: &Path) {
-    let Ok(look) = std::fs::metadata(path) else {
-        return;
-    };
-    let mode = look.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), mode = format!("{mode:o}"),
-            "other users of this machine may get at what is stored; `chmod 700` keeps them out");
-    }
 }
 
 fn lock(dir: &Path) -> Result<Locks, DirectoryError> {

@@ -27,6 +27,17 @@ const DIRECTORIES: [(&str, Option<Names>); 12] = [
 /// Those in which is what nothing else has: what was acknowledged.
 const LASTING: [&str; 5] = ["blobs", "packs", "journal", "uploading", "keeping"];
 
+/// What says the version of a storage directory.
+pub(super) const FORMAT: &str = "larder.format";
+/// What says the version of a directory of backups, which is no storage directory.
+pub(crate) const BACKUPS: &str = "larder.backups";
+
+/// Whether a directory of backups is at `path`, of whatever version. Blocks.
+pub(crate) fn has_backups(path: &Path) -> bool {
+    let format = path.join(BACKUPS).symlink_metadata();
+    format.is_ok_and(|it| !it.is_dir())
+}
+
 /// Whether a directory of larder's is called so.
 pub(super) fn is_directory(name: &OsStr) -> bool {
     DIRECTORIES.iter().any(|(it, _)| name == *it)

@@ -47,6 +47,7 @@ mod mending;
 mod moment;
 mod moving;
 mod opening;
+mod owners;
 mod plenty;
 #[cfg(feature = "shared")]
 mod probe;
@@ -84,6 +85,8 @@ pub use error::StoreError;
 pub use feed::{Change, Changes, News};
 pub use hot::{HotReads, Prepared, ReadyContent, ReadyFile};
 pub use ingest::About;
+#[cfg(feature = "node")]
+pub(crate) use layout::{BACKUPS, has_backups};
 pub use mending::FilesOf;
 #[cfg(feature = "node")]
 pub use moment::{Moment, Told};

@@ -10,7 +10,7 @@ use crate::index::local as index;
 use crate::state_file::COMPANIONS;
 
 /// The files that the store has there, beside those of its backends.
-const FILES: [&str; 3] = [directory::LOCK, directory::FORMAT, ballast::FILE];
+const FILES: [&str; 3] = [directory::LOCK, layout::FORMAT, ballast::FILE];
 
 /// Every path in the storage directory that neither the store knows nor whoever else keeps files
 /// of these names there, in order. What a change of one of those may leave beside it is known, too.

@@ -16,6 +16,8 @@ mod any_form;
 mod any_message;
 mod backup;
 mod backup_cuts;
+mod backup_damage;
+mod backup_power;
 mod bad_input;
 mod bao;
 mod blob_conformance;

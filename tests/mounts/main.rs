@@ -8,6 +8,7 @@
 mod common;
 
 mod few_inodes;
+mod full_backups;
 mod full_check;
 mod full_commands;
 mod full_disk;

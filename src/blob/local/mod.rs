@@ -37,6 +37,8 @@ mod medium;
 mod outboards;
 mod packs;
 mod partials;
+#[cfg(feature = "node")]
+mod presence;
 mod proven;
 mod reader;
 mod reading;

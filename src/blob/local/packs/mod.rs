@@ -143,6 +143,12 @@ impl Packs {
         blocking::run(move || reading::size(&table, &hash)).await
     }
 
+    /// The same, where it may block.
+    #[cfg(feature = "node")]
+    pub(super) fn size_now(&self, hash: &BlobHash) -> Result<Option<u64>, BlobError> {
+        reading::size(&self.table, hash)
+    }
+
     /// The blobs whose hashes begin with this byte, with their sizes, in no order. Blocks.
     pub(super) fn in_shard(&self, shard: u8) -> Result<Vec<(BlobHash, u64)>, BlobError> {
         reading::in_shard(&self.table, shard)
@@ -156,14 +162,23 @@ impl Packs {
     /// Every file that is neither a pack that can be read nor about one. Blocks.
     pub(super) fn strays(&self) -> Result<Vec<PathBuf>, BlobError> {
         let names = Names::read(&self.dir)?;
-        let unreadable = names
-            .packs
-            .iter()
-            .filter(|it| self.table.pack(**it).is_none());
-        let unreadable = unreadable.map(|it| pack::path(&self.dir, *it, pack::EXTENSION));
-        let mut strays: Vec<_> = unreadable.chain(names.others).collect();
+        let unreadable = self.unreadable_of(&names);
+        let mut strays: Vec<_> = unreadable.into_iter().chain(names.others).collect();
         strays.sort_unstable();
         Ok(strays)
+    }
+
+    /// Every pack that cannot be read. Blocks.
+    #[cfg(feature = "node")]
+    pub(super) fn unreadable(&self) -> Result<Vec<PathBuf>, BlobError> {
+        Ok(self.unreadable_of(&Names::read(&self.dir)?))
+    }
+
+    fn unreadable_of(&self, names: &Names) -> Vec<PathBuf> {
+        let unreadable = names.packs.iter();
+        let unreadable = unreadable.filter(|it| self.table.pack(**it).is_none());
+        let paths = unreadable.map(|it| pack::path(&self.dir, *it, pack::EXTENSION));
+        paths.collect()
     }
 
     async fn request(

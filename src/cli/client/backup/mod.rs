@@ -80,10 +80,10 @@ impl Arguments {
         let (moment, rounds) = self.rounds(&api, &backups, &mut copied).await?;
         let collected = backups.collect(self.keep, was_cut || rounds > 1).await?;
         self.tell(&moment, &copied, &collected)?;
-        match moment.lacking {
-            0 => Ok(()),
-            _ => Err(Failure::Told(7)),
+        if moment.lacking > 0 || collected.unknown.is_some() {
+            return Err(Failure::Told(7));
         }
+        Ok(())
     }
 
     /// Reads the list, and copies what is new, until all of that was to be had: whatever is removed
@@ -132,7 +132,8 @@ impl Arguments {
     fn tell(&self, moment: &Moment, copied: &Copied, collected: &Collected) -> io::Result<()> {
         if let Some(unknown) = &collected.unknown {
             output::say(&format!(
-                "no older backup was given up, and nothing was removed: {}",
+                "the backup is made, but no older one was given up, and nothing was removed: {}; \
+                 --keep gives up what is older than so many that can be read",
                 plain(unknown)
             ));
         }
@@ -185,7 +186,7 @@ async fn make(
     let mut gathering = Gathering::default();
     let mut removed = 0;
     let mut add = async |files: Vec<FileLine>, removed: &mut u64| -> Result<(), Failure> {
-        if writing.knows(&files) {
+        if writing.knows(&files).await? {
             bringing.bar.inc(files.iter().map(|it| it.size).sum());
             return Ok(writing.add(&files).await?);
         }

@@ -28,7 +28,12 @@ impl Content {
     }
 }
 
-/// Whether it is only this content that cannot be read.
+/// Whether it is only this content that cannot be read: it is damaged, or the disk does not give
+/// it.
 pub(super) fn is_of_content(failure: &Failure) -> bool {
-    matches!(failure, Failure::Backup(error) if error.is_damage())
+    match failure {
+        Failure::Backup(BackupError::Content(error)) => !error.is_shortage(),
+        Failure::Backup(error) => error.is_damage(),
+        _ => false,
+    }
 }

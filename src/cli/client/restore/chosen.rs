@@ -55,8 +55,10 @@ impl Name {
     fn means(&self, file: &FileLine) -> bool {
         let text = &self.text;
         let is_in_folder = || {
-            text.ends_with('/')
-                && name_form::composed(&file.name).starts_with(&*name_form::composed(text))
+            let folder = name_form::composed(text.trim_end_matches('/'));
+            let name = name_form::composed(&file.name);
+            let below = name.strip_prefix(&*folder);
+            below.is_some_and(|it| it.starts_with('/'))
         };
         let matches = |it: &Pattern| it.look(&file.name) == Match::Yes;
         let means = file.id.to_string() == text.to_ascii_lowercase()

@@ -111,24 +111,34 @@ impl Arguments {
         let restored = restored?;
         self.tell(&moment, &restored)?;
         names.check()?;
-        match restored.lost {
+        match restored.status {
             0 => Ok(()),
-            _ => Err(Failure::Told(7)),
+            status => Err(Failure::Told(status)),
         }
     }
 
     fn tell(&self, moment: &Moment, restored: &Restored) -> Result<(), Failure> {
-        let Restored { files, bytes, lost } = *restored;
+        let Restored {
+            files,
+            bytes,
+            lost,
+            lost_lists,
+            ..
+        } = *restored;
         if self.json {
             return Ok(output::json(&json!({
                 "backup": moment.number, "at": moment.time(),
-                "files": files, "bytes": bytes, "lost": lost,
+                "files": files, "bytes": bytes, "lost": lost, "lost_lists": lost_lists,
             }))?);
         }
-        let left = match lost {
+        let mut left = match lost {
             0 => String::new(),
             lost => format!("; {} not", counted(lost, "file")),
         };
+        if lost_lists > 0 {
+            let lists = counted(lost_lists, "piece");
+            left = format!("{left}; nor what {lists} of its list named");
+        }
         Ok(output::line(&format!(
             "{} of {} restored from backup {} of {}{left}",
             counted(files, "file"),

@@ -29,7 +29,8 @@ pub(super) async fn restore(
     let (mut targets, mut restored) = (Targets::default(), Restored::default());
     let mut lists = backups.files(moment);
     while let Some(files) = lists.next().await {
-        for file in files?.into_iter().filter(|it| names.mean(it)) {
+        let files = restored.of_piece(files)?;
+        for file in files.into_iter().filter(|it| names.mean(it)) {
             bar.inc(file.size);
             let target = Target::new(folder.to_owned(), path(&file.name));
             let Some(target) = targets.take(&target, &file.hash.to_string()) else {
@@ -47,6 +48,7 @@ pub(super) async fn restore(
                     restored.bytes += file.size;
                 }
                 Err(failure) if is_of_content(&failure) => restored.lose(&file, &failure.told()),
+                Err(failure) if failure.is_of_target() => restored.fail(&file, &failure),
                 Err(failure) => return Err(failure),
             }
         }
@@ -68,6 +70,24 @@ async fn write(backups: &Backups, file: &FileLine, target: &Target) -> Result<()
     let Some(landing) = landing.await? else {
         return Ok(());
     };
+    let name = file.name.clone();
+    match fill(backups, file, target, &landing).await {
+        Ok(()) => blocking::run(move || landing.publish(size, Some(hash), &name, false)).await,
+        Err(failure) => {
+            // The next run takes nothing of it for written.
+            blocking::run(move || landing.discard()).await;
+            Err(failure)
+        }
+    }
+}
+
+/// Writes the content of a file to where it lands.
+async fn fill(
+    backups: &Backups,
+    file: &FileLine,
+    target: &Target,
+    landing: &Landing,
+) -> Result<(), Failure> {
     let mut content = open(backups, file).await?;
     let mut writer = landing.writer(0)?;
     while let Some(piece) = content.next().await? {
@@ -78,6 +98,5 @@ async fn write(backups: &Backups, file: &FileLine, target: &Target) -> Result<()
         })
         .await?;
     }
-    let name = file.name.clone();
-    blocking::run(move || landing.publish(size, Some(hash), &name, false)).await
+    Ok(())
 }

@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use super::bytes::{is_of_content, open};
 use super::chosen::Names;
 use super::outcome::{LACKS, Restored};
-use crate::backup::{Backups, Moment, is_backup_directory};
+use crate::backup::{Backups, Moment};
 use crate::blob::Received;
 use crate::causes::with_causes;
 use crate::cli::client::failure::Failure;
@@ -22,12 +22,16 @@ use crate::file_line::FileLine;
 use crate::record::{FileId, FileRecord};
 use crate::small_state::SmallState;
 use crate::store::local::{LocalStore, Options};
-use crate::store::{self, MOVING_IN, Store, StoreError, is_storage_directory};
+use crate::store::{self, MOVING_IN, Store, StoreError, has_backups, is_storage_directory};
 
 /// How many files are brought together.
 const FILES: usize = 128;
 /// How many contents are on their way at once.
 const AT_ONCE: usize = 16;
+
+/// Why a file is not there behind which others are.
+const LEFT_BEHIND: &str = "an earlier run could not read its content in the backup, and others \
+                           behind it are there; a new directory gets it, if it can be read by now";
 
 /// Restores these files into `dir`, in which nothing is yet, or what an earlier run has brought.
 pub(super) async fn restore(
@@ -50,7 +54,8 @@ pub(super) async fn restore(
     };
     let mut lists = backups.files(moment);
     while let Some(files) = lists.next().await {
-        let files = files?.into_iter().filter(|it| names.mean(it));
+        let files = restoring.restored.of_piece(files)?;
+        let files = files.into_iter().filter(|it| names.mean(it));
         restoring.all(files.collect()).await?;
     }
     let removed = local.state.remove(&MOVING_IN).await;
@@ -62,7 +67,7 @@ pub(super) async fn restore(
 /// Fails where something else is in the directory.
 fn check(dir: &Path) -> Result<(), Failure> {
     let told = dir.display();
-    if is_backup_directory(dir) {
+    if has_backups(dir) {
         let told = format!("{told} is a directory of backups; name one for the node");
         return Err(Failure::NotRestored(told));
     }
@@ -130,8 +135,10 @@ impl Restoring<'_> {
                 self.restored.lose(&file, LACKS);
             } else if self.last.is_none_or(|last| last < file.id) {
                 coming.push(file);
-            } else {
+            } else if self.store.get(file.id).await.map_err(of_store)?.is_some() {
                 self.count(&file);
+            } else {
+                self.restored.lose(&file, LEFT_BEHIND);
             }
         }
         let (backups, store) = (self.backups, self.store);
