@@ -7,6 +7,7 @@ import { showPeers } from './peers.js'
 import { setUpPhone } from './phone.js'
 import { showRights } from './rights.js'
 import { showStorage } from './storage.js'
+import { showTrash } from './trash.js'
 import { setUpUploads } from './uploads.js'
 
 // How long a change waits for others that come with it, and how long what was drawn stays as it is
@@ -55,7 +56,9 @@ const draw = {
   storage: gathered(async () => {
     await showRights()
     await showRows()
-    showStorage(await read('api/p2p/status'))
+    const status = await read('api/p2p/status')
+    showStorage(status)
+    await showTrash(status)
   }),
 }
 

@@ -1,5 +1,7 @@
 // Questions to the user.
 
+import { plain } from './format.js'
+
 let asked = 0
 
 // Opens a dialog. The focus goes back to where it was when it closes, also where that was made anew
@@ -32,4 +34,11 @@ export function answered(dialog) {
     }
     dialog.addEventListener('close', closed)
   })
+}
+
+// Asks whether something is to be deleted; tells whether it is.
+export function confirmed(title, text) {
+  document.getElementById('confirm-title').textContent = title
+  document.getElementById('confirm-text').textContent = plain(text)
+  return answered(document.getElementById('confirm'))
 }

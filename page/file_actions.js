@@ -1,9 +1,10 @@
 // What can be done with files: downloaded, kept here and deleted.
 
 import { isPrivate, note, post, read, request } from './api.js'
-import { answered } from './dialog.js'
-import { bytes, count, plain } from './format.js'
+import { confirmed } from './dialog.js'
+import { bytes, count } from './format.js'
 import { fetched } from './saving.js'
+import { undone } from './trash.js'
 
 // As many as are read at once to find those of a name.
 const AT_ONCE = 1000
@@ -36,7 +37,7 @@ function keep(file) {
 export async function remove(file) {
   const others = file.peers.size - 1
   const rest = others > 0 ? ` ${count(others, 'other node keeps', 'other nodes keep')} a copy.` : ' No other node has a copy.'
-  const text = `${file.name} (${bytes(file.size)}) will be gone from this node.${rest}`
+  const text = `${file.name} (${bytes(file.size)}) will be gone from this node.${rest}${undone()}`
   if (!(await confirmed('Delete this file?', text))) return
   const isGone = await removed(file)
   note(isGone ? `${file.name} was deleted` : `${file.name} was gone already`)
@@ -57,12 +58,6 @@ async function removed(file) {
   return same.length > 0
 }
 
-function confirmed(title, text) {
-  document.getElementById('confirm-title').textContent = title
-  document.getElementById('confirm-text').textContent = plain(text)
-  return answered(document.getElementById('confirm'))
-}
-
 export async function keepAll(files) {
   const missing = files.filter((file) => !file.own || file.damaged)
   const failures = await each(missing, keep)
@@ -76,7 +71,7 @@ export async function removeAll(files) {
   const lone = own.filter((file) => file.peers.size === 1).length
   const sum = own.reduce((all, file) => all + file.size, 0)
   const which = lone === own.length ? 'any of them' : `${lone} of them`
-  const text = `${count(own.length, 'file', 'files')} (${bytes(sum)}) will be gone from this node.${lone > 0 ? ` No other node has a copy of ${which}.` : ''}`
+  const text = `${count(own.length, 'file', 'files')} (${bytes(sum)}) will be gone from this node.${lone > 0 ? ` No other node has a copy of ${which}.` : ''}${undone()}`
   if (!(await confirmed('Delete these files?', text))) return false
   const failures = await each(own, removed)
   note(`${count(own.length - failures, 'file was', 'files were')} deleted${failed(failures)}`, failures > 0)

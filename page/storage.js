@@ -5,7 +5,8 @@ import { isPrivate, read } from './api.js'
 import { age, bytes, count, element, moment, picture, time } from './format.js'
 
 export function showStorage(status) {
-  const saved = Math.max(0, status.file_bytes - status.blob_bytes)
+  const all = status.file_bytes + (status.trash?.bytes ?? 0)
+  const saved = Math.max(0, all - status.blob_bytes)
   tellWarnings(status)
   const place = document.getElementById('storage')
   place.replaceChildren(

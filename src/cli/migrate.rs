@@ -126,6 +126,11 @@ async fn migrate(arguments: &Arguments) -> anyhow::Result<()> {
         counted(totals.files, "file"),
         counted(totals.blob_bytes, "byte"),
     ));
+    let trashed = source.trash_totals().files;
+    if trashed > 0 {
+        let files = counted(trashed, "file");
+        client::say(&format!("{files} in the trash stay behind"));
+    }
     let was_there = target.totals().blob_bytes;
     let done = tokio::select! {
         done = moving.run() => done,

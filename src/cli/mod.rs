@@ -152,6 +152,10 @@ enum Action {
     /// Remove files from a node.
     #[command(after_help = client::EXIT_STATUS_OF_RM)]
     Rm(client::Rm),
+    /// List what was removed from a node and can be brought back (`--trash`), bring files back, or
+    /// have them gone.
+    #[command(after_help = client::EXIT_STATUS_OF_RM)]
+    Trash(client::Trash),
     /// Have a node keep copies of files of the network.
     #[command(after_help = client::EXIT_STATUS)]
     Keep(client::Keep),
@@ -280,6 +284,7 @@ impl Command {
             Action::Ls(ls) => ls.run(),
             Action::Info(info) => info.run(),
             Action::Rm(rm) => rm.run(),
+            Action::Trash(trash) => trash.run(),
             Action::Keep(keep) => keep.run(),
             Action::Backup(backup) => backup.run(),
             Action::Restore(restore) => restore.run(),

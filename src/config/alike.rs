@@ -16,7 +16,7 @@ const SETTINGS: [(&str, &str); 8] = [
     ("bind", "listen"),
 ];
 /// The same of commands.
-const COMMANDS: [(&str, &str); 16] = [
+const COMMANDS: [(&str, &str); 18] = [
     ("start", "serve"),
     ("run", "serve"),
     ("server", "serve"),
@@ -33,6 +33,8 @@ const COMMANDS: [(&str, &str); 16] = [
     ("show", "info"),
     ("check", "verify"),
     ("fsck", "verify"),
+    ("undo", "trash"),
+    ("undelete", "trash"),
 ];
 
 /// The flag of the setting that other programs call so.

@@ -46,7 +46,8 @@ pub(super) fn usage(error: &clap::Error, command: &Command) -> String {
     ];
     let meant = meant.into_iter().find_map(|it| match error.get(it)? {
         ContextValue::String(one) => Some(one.clone()),
-        ContextValue::Strings(several) => several.first().cloned(),
+        // The most alike comes last.
+        ContextValue::Strings(several) => several.last().cloned(),
         _ => None,
     });
     // Which command it is about is told by the line that shows how that is called.

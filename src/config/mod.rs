@@ -32,6 +32,7 @@ mod number;
 mod own;
 mod period;
 pub mod reached;
+mod room;
 mod scrubbing;
 mod secret;
 
@@ -207,19 +208,8 @@ pub struct Settings {
     #[command(flatten)]
     shared: shared::SharedSettings,
 
-    /// The most bytes of content kept, such as 100GiB; content that several files share
-    /// counts once [default: no limit].
-    #[arg(long, env = "LARDER_QUOTA", value_name = "SIZE")]
-    quota: Option<Size>,
-
-    /// Take no new content where less than so much of the disk would be free.
-    #[arg(
-        long,
-        env = "LARDER_MIN_FREE",
-        value_name = "SIZE",
-        default_value = "16MiB"
-    )]
-    min_free: Size,
+    #[command(flatten)]
+    room: room::RoomArguments,
 
     /// When an upload is acknowledged.
     #[arg(

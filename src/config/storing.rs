@@ -14,6 +14,11 @@ impl Settings {
     pub(super) fn kept(&self) -> Result<Kept, WrongSetting> {
         #[cfg(feature = "shared")]
         if let Some(shared) = self.shared()? {
+            if self.room.trash().is_some() {
+                let told = "files that several nodes share have no trash yet: leave it off, or keep \
+                            them in a storage directory";
+                return Err(WrongSetting::new(&["trash", "index"], told));
+            }
             return Ok(Kept::Shared(Box::new(shared)));
         }
         Ok(Kept::Here(self.store()))
@@ -27,8 +32,9 @@ impl Settings {
                 DurabilityArg::Relaxed => Durability::Relaxed,
             },
             max_upload: self.max_upload.map(|Size(bytes)| bytes),
-            quota: self.quota.map(|Size(bytes)| bytes),
-            reserve: self.min_free.0,
+            quota: self.room.quota.map(|Size(bytes)| bytes),
+            reserve: self.room.min_free.0,
+            trash: self.room.trash(),
             verify_reads: self.verify_reads == VerifyArg::On,
             ..local::Options::new(&self.storage)
         }

@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::file_view::FileView;
 use super::gate::ClientShare;
 use super::listing::{Filter, Listing, OrderName};
+use super::switch::Switch;
 use crate::node::Node;
 use crate::peer::challenge::{self, Prover};
 use crate::record::{FileId, Order};
@@ -86,21 +87,32 @@ fn prover(uri: &Uri, headers: &HeaderMap) -> Option<Prover> {
     Some(Prover::new(challenge.parse().ok()?, target))
 }
 
+/// How to remove a file.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RemoveQuery {
+    /// `1` to have it gone at once where the node has a trash, and also if it is there already.
+    #[param(inline)]
+    force: Option<Switch>,
+}
+
 #[derive(Serialize, ToSchema)]
 pub(super) struct Removed<'a> {
-    status: &'static str,
-    message: &'static str,
-    file: FileView<'a>,
+    pub(super) status: &'static str,
+    pub(super) message: &'static str,
+    pub(super) file: FileView<'a>,
 }
 
 /// `DELETE /api/p2p/file/{id}`
 pub(super) async fn remove(
     State(node): State<Arc<Node>>,
     id: Result<Path<String>, PathRejection>,
+    query: Result<Query<RemoveQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Path(id) = id.map_err(|_| ApiError::NoId)?;
     let id: FileId = id.parse().map_err(|_| ApiError::NoId)?;
+    let Query(RemoveQuery { force }) = query?;
     // A file never changes, so that what is expected of it now holds until it is removed.
     if restrict_change(&headers)
         && let Some(record) = node.store().get(id).await?
@@ -117,7 +129,10 @@ pub(super) async fn remove(
     // All that is written down of it, also what is not the store's.
     let room = node.store().lend_if_short().await;
     let hash = node.keeper().begin_removal(id).await;
-    let removed = node.store().remove(id).await;
+    let removed = match force {
+        Some(Switch::On) => node.store().remove_for_good(id).await,
+        _ => node.store().remove(id).await,
+    };
     hash.inspect(|hash| node.keeper().end_removal(hash));
     node.store().take_back(room).await;
     let removed = removed.map_err(ApiError::unwritten)?;

@@ -56,6 +56,7 @@ fn write_store(page: &mut MetricsPage, node: &Node) {
         blob_bytes,
         ..
     } = node.store().totals();
+    let trash = node.store().trash_totals();
     for (name, help, value) in [
         ("larder_files", "Files kept.", files),
         ("larder_file_bytes", "The sum of their sizes.", bytes),
@@ -68,8 +69,14 @@ fn write_store(page: &mut MetricsPage, node: &Node) {
         (
             "larder_deduplicated_bytes",
             "What is saved, since equal contents are kept once.",
-            bytes.saturating_sub(blob_bytes),
+            (bytes + trash.bytes).saturating_sub(blob_bytes),
         ),
+        (
+            "larder_trash_files",
+            "Files that were removed and can be brought back.",
+            trash.files,
+        ),
+        ("larder_trash_bytes", "The sum of their sizes.", trash.bytes),
     ] {
         page.gauges(name, help).value(&[], value);
     }

@@ -25,6 +25,7 @@ mod routes;
 mod scrub;
 mod status;
 mod switch;
+mod trash;
 mod tus;
 mod upload;
 mod zip;

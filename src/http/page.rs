@@ -26,7 +26,7 @@ struct Asset {
 }
 
 /// The files of `page/`, by the names that they refer to each other with.
-const ASSETS: [Asset; 33] = [
+const ASSETS: [Asset; 34] = [
     html("index.html", include_bytes!("../../page/index.html")),
     css("style.css", include_bytes!("../../page/style.css")),
     svg("icon.svg", include_bytes!("../../page/icon.svg")),
@@ -62,6 +62,7 @@ const ASSETS: [Asset; 33] = [
         include_bytes!("../../page/shared_text.js"),
     ),
     js("storage.js", include_bytes!("../../page/storage.js")),
+    js("trash.js", include_bytes!("../../page/trash.js")),
     js("upload_row.js", include_bytes!("../../page/upload_row.js")),
     js("uploads.js", include_bytes!("../../page/uploads.js")),
     js(

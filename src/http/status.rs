@@ -15,6 +15,7 @@ use super::access;
 use super::peers::PeerView;
 use super::repair::RepairView;
 use super::scrub::ScrubView;
+use super::trash::TrashView;
 use crate::access::{Access, Writers};
 use crate::node::Node;
 use crate::peer::membership::Standing;
@@ -63,6 +64,8 @@ pub(super) struct StatusAnswer {
     scrub: Option<ScrubView>,
     /// How what is not whole is repaired; null where contents are on no disk of this machine.
     repair: Option<RepairView>,
+    /// What was removed and can be brought back; not counted in the files, but in the contents.
+    trash: TrashView,
 }
 
 impl StatusAnswer {
@@ -89,6 +92,7 @@ impl StatusAnswer {
             partial: node.network().directory.partial_peers() > 0,
             scrub: ScrubView::of(node.scrub()),
             repair: RepairView::of(node),
+            trash: TrashView::of(node.store()),
         }
     }
 }

@@ -156,7 +156,16 @@ impl Lookup {
     }
 
     pub(super) fn newest_named(&self, name: &str) -> Result<Option<FileRecord>, IndexError> {
-        let mut before = None;
+        self.named_before(name, None)
+    }
+
+    /// The newest file with this name, before another one if there is one given.
+    pub(super) fn named_before(
+        &self,
+        name: &str,
+        before: Option<FileId>,
+    ) -> Result<Option<FileRecord>, IndexError> {
+        let mut before = before;
         loop {
             let Some(id) = self.secondary.read().named(name, before) else {
                 return Ok(None);

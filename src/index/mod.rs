@@ -39,6 +39,9 @@ pub use guard::stuck;
 pub use intent::{Content, Garbage, Given, Held, Hold, Intent, Put};
 pub use journal::Damage;
 
+/// How many files are read together where all are looked through.
+const LOOKED_THROUGH: usize = 256;
+
 /// What [`IndexBackend::earlier`] looks for.
 #[derive(Debug, Clone, Copy)]
 pub struct Alike<'a> {
@@ -108,6 +111,26 @@ pub trait IndexBackend: Send + Sync + 'static {
 
     /// The newest file with exactly this name.
     async fn newest_named(&self, name: &str) -> Result<Option<FileRecord>, IndexError>;
+
+    /// The newest file before `before` with exactly this name. Without another way all files before
+    /// it are looked through.
+    async fn named_before(
+        &self,
+        name: &str,
+        before: FileId,
+    ) -> Result<Option<FileRecord>, IndexError> {
+        let mut before = before;
+        loop {
+            let page = self.page_back(Some(before), LOOKED_THROUGH).await?;
+            let Some(last) = page.last() else {
+                return Ok(None);
+            };
+            before = last.id;
+            if let Some(found) = page.into_iter().find(|it| it.file.is_named(name)) {
+                return Ok(Some(found));
+            }
+        }
+    }
 
     /// A file before `than` with exactly this name and content: the first of those that are among
     /// the first 64 of this name. Others may be missed, and none is looked for where no more than

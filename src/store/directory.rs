@@ -6,16 +6,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::layout::FORMAT;
+use super::layout::{FORMAT, VERSION, WITH_TRASH, remedy};
 use super::owners::{other_owner, warn_of_others};
 use super::{layout, servers_note};
 use crate::blob::local::note_small_files;
 use crate::disk::{DIR_MODE, Disk, DiskError, FILE_MODE, is_shared, replace_file};
 use crate::owner::Owner;
 use crate::stored_file;
-
-/// The version of everything stored, which the steps in `migrations/` lead up to.
-pub(super) const VERSION: u32 = 2;
 
 pub(super) const LOCK: &str = "larder.lock";
 /// The longest of both that is read, in bytes.
@@ -103,7 +100,7 @@ pub enum DirectoryError {
     HasBackups(PathBuf),
     /// A newer larder wrote it.
     #[error(
-        "{} was written by a newer larder (format {found}; this one knows up to {VERSION}). Where \
+        "{} was written by a newer larder (format {found}; this one knows up to {WITH_TRASH}). Where \
          none ever ran, {} is damaged: {}",
         path.display(),
         path.join(FORMAT).display(),
@@ -128,18 +125,6 @@ pub enum DirectoryError {
     /// The system refused an operation.
     #[error(transparent)]
     Disk(#[from] DiskError),
-}
-
-/// What should stand in the version's file, and how it gets there. Only format 2 has packs, and
-/// what is taken for format 1 becomes one of format 2 at its next start, whatever it was.
-fn remedy(dir: &Path) -> String {
-    let version = if dir.join("packs").exists() { 2 } else { 1 };
-    let path = dir.join(FORMAT);
-    format!(
-        "the line `larder {version}` should stand there, and \
-         `echo larder {version} > '{}'` heals it",
-        path.display()
-    )
 }
 
 /// Why what is named is no storage directory.
@@ -208,7 +193,7 @@ impl Directory {
         check_keeps_files(path)?;
         check_links(path)?;
         let locks = lock_frozen(path)?;
-        if let Some(found) = version(path)?.filter(|version| *version > VERSION) {
+        if let Some(found) = version(path)?.filter(|version| *version > WITH_TRASH) {
             let path = path.to_owned();
             return Err(DirectoryError::Newer { path, found });
         }
@@ -378,14 +363,14 @@ fn locked(dir: &Path) -> DirectoryError {
 fn check_version(dir: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
     let path = dir.join(FORMAT);
     match version(dir)? {
-        None => write_version(&path, disk),
-        Some(VERSION) => Ok(()),
+        None => write_version(&path, VERSION, disk),
+        Some(VERSION | WITH_TRASH) => Ok(()),
         // Format 2 adds packs and reads whatever format 1 wrote.
         Some(1) => {
             note_small_files(dir, disk).map_err(|e| DiskError::new("upgrade", dir, e))?;
-            write_version(&path, disk)
+            write_version(&path, VERSION, disk)
         }
-        Some(found) if found > VERSION => Err(DirectoryError::Newer {
+        Some(found) if found > WITH_TRASH => Err(DirectoryError::Newer {
             path: dir.to_owned(),
             found,
         }),
@@ -406,8 +391,13 @@ fn version(dir: &Path) -> Result<Option<u32>, DirectoryError> {
     found.map(Some).ok_or(DirectoryError::Unreadable { path })
 }
 
-fn write_version(path: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
-    let version = format!("larder {VERSION}\n");
+/// Says that a storage directory has a trash. Blocks.
+pub(super) fn note_trash(dir: &Path, disk: &dyn Disk) -> Result<(), DiskError> {
+    write_version(&dir.join(FORMAT), WITH_TRASH, disk)
+}
+
+fn write_version<E: From<DiskError>>(path: &Path, version: u32, disk: &dyn Disk) -> Result<(), E> {
+    let version = format!("larder {version}\n");
     let written = replace_file(disk, path, version.as_bytes());
     Ok(written.map_err(|e| DiskError::new("write", path, e))?)
 }
@@ -471,10 +461,10 @@ mod tests {
     #[test]
     fn a_newer_or_unreadable_version_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(FORMAT), "larder 3\n").unwrap();
+        std::fs::write(dir.path().join(FORMAT), "larder 4\n").unwrap();
         assert!(matches!(
             open(dir.path()),
-            Err(DirectoryError::Newer { found: 3, .. })
+            Err(DirectoryError::Newer { found: 4, .. })
         ));
         for text in ["", "larder", "larder 0\n", "larder x\n", "2\n"] {
             std::fs::write(dir.path().join(FORMAT), text).unwrap();

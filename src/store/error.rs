@@ -44,6 +44,15 @@ impl StoreError {
         matches!(self, Self::Blob(error) if error.may_be_elsewhere())
     }
 
+    /// Whether no room was left on the disk.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Blob(BlobError::Disk(error)) => error.is_full(),
+            Self::Index(error) => error.is_full(),
+            Self::Blob(_) | Self::ShuttingDown => false,
+        }
+    }
+
     /// Whether only something was missing that may be there later: room, open files, memory, a
     /// server that is out of reach.
     pub fn is_shortage(&self) -> bool {

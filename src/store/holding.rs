@@ -29,9 +29,16 @@ struct HeldContents {
     contents: HashMap<BlobHash, Arc<Held>>,
     /// The last file of the moment, once that is known; others are not of it.
     last: Option<FileId>,
+    /// Whether a file has come back that may have been passed by.
+    is_spoiled: bool,
 }
 
 impl Holds {
+    /// Whether a file has come back since it was begun, which nobody knows to be listed or not.
+    pub(super) fn is_spoiled(&self) -> bool {
+        self.0.lock().is_spoiled
+    }
+
     /// Holds this content, too.
     pub(super) fn add(&self, hash: BlobHash, held: &Arc<Held>) {
         let mut all = self.0.lock();
@@ -52,6 +59,13 @@ impl Holding {
         all.retain(|it| it.strong_count() > 0);
         all.push(Arc::downgrade(&holds));
         holds
+    }
+
+    /// A file comes back among those that the moments may have passed.
+    pub(super) fn spoil(&self) {
+        for holds in self.0.lock().iter().filter_map(Weak::upgrade) {
+            holds.0.lock().is_spoiled = true;
+        }
     }
 
     /// Those for which the content of this file is to be held.

@@ -27,10 +27,31 @@ const DIRECTORIES: [(&str, Option<Names>); 12] = [
 /// Those in which is what nothing else has: what was acknowledged.
 const LASTING: [&str; 5] = ["blobs", "packs", "journal", "uploading", "keeping"];
 
+/// The version of everything stored, which the steps in `migrations/` lead up to.
+pub(super) const VERSION: u32 = 2;
+/// The same of a directory that has a trash, of which older larders would list the files again.
+pub(super) const WITH_TRASH: u32 = 3;
 /// What says the version of a storage directory.
 pub(super) const FORMAT: &str = "larder.format";
+/// What says which files are in the trash.
+pub(super) const TRASH: &str = "trash";
 /// What says the version of a directory of backups, which is no storage directory.
 pub(crate) const BACKUPS: &str = "larder.backups";
+
+/// What should stand in the version's file, and how it gets there. Only format 2 has packs, and
+/// what is taken for format 1 becomes one of format 2 at its next start, whatever it was.
+pub(super) fn remedy(dir: &Path) -> String {
+    let version = match dir.join("packs").exists() {
+        true if dir.join(TRASH).exists() => WITH_TRASH,
+        has_packs => 1 + u32::from(has_packs),
+    };
+    let path = dir.join(FORMAT);
+    format!(
+        "the line `larder {version}` should stand there, and \
+         `echo larder {version} > '{}'` heals it",
+        path.display()
+    )
+}
 
 /// Whether a directory of backups is at `path`, of whatever version. Blocks.
 pub(crate) fn has_backups(path: &Path) -> bool {

@@ -46,6 +46,13 @@ impl Store {
         blocking::run(move || ballast.lend_if_short()).await
     }
 
+    /// Lends that room; None where nothing was there that could make any.
+    pub(super) async fn lend(&self) -> Option<Loan> {
+        let ballast = Arc::clone(self.ballast.as_ref()?);
+        let (loan, _) = blocking::run(move || ballast.lend()).await;
+        Some(loan)
+    }
+
     /// Ends a loan.
     pub async fn take_back(&self, loan: Option<Loan>) {
         if loan.is_some() {

@@ -4,13 +4,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::Store;
 use super::ballast::{self, Ballast, Loan};
-use super::directory::{Directory, DirectoryError};
+use super::directory::{Directory, DirectoryError, note_trash};
 use super::error::StoreError;
 use super::layout;
 use super::storage::Storage;
+use super::trash::Trash;
 use crate::anchored_disk::AnchoredDisk;
 use crate::blob::local::{Doubts, LocalBlobs, bare_dirs, content_dirs};
 use crate::blob::{self, BlobError};
@@ -40,6 +42,8 @@ pub struct Options {
     pub quota: Option<u64>,
     /// Whether long content is proven against its hash before it is given out.
     pub verify_reads: bool,
+    /// How long what is removed can be brought back; None where it is gone at once.
+    pub trash: Option<Duration>,
 }
 
 impl Options {
@@ -53,6 +57,7 @@ impl Options {
             reserve: 16 << 20,
             quota: None,
             verify_reads: true,
+            trash: None,
         }
     }
 
@@ -211,6 +216,7 @@ impl LocalStore {
             bare,
             anchored,
         } = unsettled;
+        self.store.settle_trash().await?;
         if let Some(anchored) = anchored {
             self.store.leave_bare(bare, &anchored).await?;
         }
@@ -288,22 +294,14 @@ impl LocalStore {
         store.uncollected.store(crashed, Ordering::Relaxed);
         store.orphans_stay = orphans_stay;
         store.lost_changes = opened.lost.unwrap_or(0);
+        store.trash = Some(Arc::new(trash(options)?));
         store.ballast = Some(Arc::clone(ballast));
         store.durability = options.durability;
         store.was_damaged = opened.damaged;
-        store.storage = Arc::new(Storage {
-            dir: Some(options.dir.clone()),
-            verifies_reads: options.verify_reads,
-            syncs,
-            ..Storage::default()
-        });
-        let mut state = LocalState::new(&options.dir, Arc::clone(&options.disk));
-        if let Some(disk) = anchored.clone() {
-            state = state.saving_by(disk);
-        }
+        store.storage = Arc::new(storage(options, syncs));
         let opened_store = Self {
             store,
-            state: Arc::new(state),
+            state: Arc::new(state(options, anchored.clone())),
             crashed,
             damaged: opened.damaged,
             _directory: directory,
@@ -316,6 +314,38 @@ impl LocalStore {
         };
         Ok((opened_store, unsettled))
     }
+}
+
+fn storage(options: &Options, syncs: Arc<Syncs>) -> Storage {
+    Storage {
+        dir: Some(options.dir.clone()),
+        verifies_reads: options.verify_reads,
+        syncs,
+        ..Storage::default()
+    }
+}
+
+fn state(options: &Options, anchored: Option<Arc<AnchoredDisk>>) -> LocalState {
+    let state = LocalState::new(&options.dir, Arc::clone(&options.disk));
+    match anchored {
+        Some(disk) => state.saving_by(disk),
+        None => state,
+    }
+}
+
+/// The trash of a storage directory. Blocks.
+fn trash(options: &Options) -> Result<Trash, OpenError> {
+    let (dir, disk) = (options.dir.clone(), Arc::clone(&options.disk));
+    let announce = move || note_trash(&dir, &*disk);
+    let disk = Arc::clone(&options.disk);
+    let trash = Trash::open(
+        &options.dir,
+        disk,
+        options.durability,
+        options.trash,
+        announce,
+    );
+    Ok(trash.map_err(IndexError::from)?)
 }
 
 /// The store with the limits that are set.

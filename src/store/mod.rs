@@ -15,7 +15,7 @@ use crate::index::{Alike, IndexBackend, Totals};
 use crate::keep_rows::KeepRows;
 #[cfg(feature = "node")]
 use crate::peer_rows::PeerRows;
-use crate::record::{FileId, FileRecord};
+use crate::record::{FileId, FileRecord, Order};
 use crate::revision::Revision;
 use crate::upload_rows::Ledger;
 use crate::watched_disk::Writes;
@@ -66,6 +66,7 @@ mod storage;
 mod strays;
 #[cfg(feature = "shared")]
 mod sweep;
+mod trash;
 mod trial;
 mod unwritable;
 mod upkeep;
@@ -97,6 +98,7 @@ pub use reports::DamageCounts;
 pub use restoring::Restored;
 pub use scrub::{Scrubbing, Stage, Step, Unsound};
 pub use storage::Storage;
+pub use trash::{TrashTotals, Trashed};
 pub use unwritable::{Unwritable, unwritable};
 #[cfg(feature = "node")]
 pub(crate) use verify::check_contents;
@@ -115,6 +117,7 @@ use known_lengths::KnownLengths;
 use probe::Probe;
 use quota::Quota;
 use reports::Reports;
+use trash::Trash;
 use writing::Writing;
 
 /// Blobs and index together. Cheap to clone; clones are the same store.
@@ -147,6 +150,8 @@ pub struct Store {
     /// Held by whoever looks for the length of content in the records.
     sizing: Arc<Mutex<()>>,
     feed: Arc<Feed>,
+    /// Files that were removed and are there still; None where none can be.
+    trash: Option<Arc<Trash>>,
     /// What is held for whoever reads a moment.
     #[cfg(feature = "node")]
     holding: Arc<Holding>,
@@ -202,6 +207,7 @@ impl Store {
             lengths: Arc::new(KnownLengths::new()),
             sizing: Arc::default(),
             feed,
+            trash: None,
             #[cfg(feature = "node")]
             holding: Arc::default(),
             writing: Arc::default(),
@@ -271,18 +277,21 @@ impl Store {
 
     /// The file with this id.
     pub async fn get(&self, id: FileId) -> Result<Option<FileRecord>, StoreError> {
+        if self.is_trashed(id) {
+            return Ok(None);
+        }
         Ok(self.index.get(id).await?)
     }
 
     /// The newest file with exactly this name.
     pub async fn newest_named(&self, name: &str) -> Result<Option<FileRecord>, StoreError> {
-        Ok(self.index.newest_named(name).await?)
+        self.newest_shown(name).await
     }
 
     /// Of each of these a file with exactly this name and content, found among the first 64 of the
     /// name.
     pub async fn earlier(&self, all: &[Alike<'_>]) -> Result<Vec<Option<FileId>>, StoreError> {
-        Ok(self.index.all_earlier(all).await?)
+        self.earlier_shown(all).await
     }
 
     /// At most `limit` files in the order of their ids, from the first after `after`: fewer, but
@@ -292,7 +301,7 @@ impl Store {
         after: Option<FileId>,
         limit: usize,
     ) -> Result<Vec<FileRecord>, StoreError> {
-        Ok(self.index.page(after, limit).await?)
+        self.page_shown(after, limit, Order::OldestFirst).await
     }
 
     /// The same from the other end: at most `limit` files before `before`, the newest first.
@@ -301,12 +310,12 @@ impl Store {
         before: Option<FileId>,
         limit: usize,
     ) -> Result<Vec<FileRecord>, StoreError> {
-        Ok(self.index.page_back(before, limit).await?)
+        self.page_shown(before, limit, Order::NewestFirst).await
     }
 
     /// Whether a file has content with this hash, and it is to be had as far as is known.
     pub async fn holds(&self, hash: &BlobHash) -> Result<bool, StoreError> {
-        let content = self.index.locate(hash).await?;
+        let content = self.locate_shown(hash).await?;
         Ok(content.is_some_and(|it| it.is_usable()))
     }
 
@@ -318,33 +327,10 @@ impl Store {
     /// Whether a file has content with this hash, and all of it is there and whole. Takes as
     /// long as reading it.
     pub async fn holds_whole(&self, hash: &BlobHash) -> Result<bool, StoreError> {
-        match self.index.locate(hash).await? {
+        match self.locate_shown(hash).await? {
             Some(it) if it.is_usable() => Ok(self.blobs.is_whole(hash, it.place).await?),
             _ => Ok(false),
         }
-    }
-
-    /// Removes a file and returns what it was; its blob goes when no file needs it.
-    ///
-    /// Like [`Store::ingest`], once begun it runs to its end.
-    pub async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, StoreError> {
-        self.change_on_loan(move |store| async move {
-            #[cfg(feature = "node")]
-            if let Err(error) = store.hold_for_moments(id).await {
-                return (Err(error), None);
-            }
-            let (removed, loan) = match store.remove_record(id).await {
-                Ok(removed) => removed,
-                Err(error) => return (Err(error), None),
-            };
-            match &removed {
-                Some(record) => store.tell(Change::Removed(Arc::new(record.clone()))),
-                // Whoever has removed it at the same time may not have told that yet.
-                None => store.hot.forget(id),
-            }
-            (Ok(removed), loan)
-        })
-        .await
     }
 
     /// Removes those of `files` whose blobs are not whole, as a power cut under
@@ -366,7 +352,9 @@ impl Store {
                 "a file of the last moments before the crash is lost (relaxed durability)");
         }
         // Together, so that they go in one write.
-        let removals = broken.into_iter().map(|record| self.remove(record.id));
+        let removals = broken
+            .into_iter()
+            .map(|record| self.remove_for_good(record.id));
         try_join_all(removals).await.map(drop)
     }
 
@@ -375,6 +363,9 @@ impl Store {
         // The mark comes first: a record below it has its blob written by now.
         let mark = self.index.mark().await?;
         self.blobs.sync().await?;
+        if let Some(trash) = &self.trash {
+            trash.sync().await?;
+        }
         Ok(self.index.sync(mark).await?)
     }
 
@@ -405,9 +396,14 @@ impl Store {
         self.index.catch_up().await;
     }
 
-    /// How much the store holds.
+    /// How much the store holds: files that are not in the trash, and the contents of all.
     pub fn totals(&self) -> Totals {
-        self.index.totals()
+        let (totals, trash) = (self.index.totals(), self.trash_totals());
+        Totals {
+            files: totals.files.saturating_sub(trash.files),
+            bytes: totals.bytes.saturating_sub(trash.bytes),
+            ..totals
+        }
     }
 
     /// How much of what it holds is known to be damaged or cannot be read, and how often that was
@@ -445,7 +441,11 @@ impl Store {
 
     /// Why the store refuses to write, if it does.
     pub fn refusal(&self) -> Option<String> {
-        self.blobs.refusal().or_else(|| self.index.refusal())
+        let of_trash = || self.trash.as_ref().and_then(|it| it.refusal());
+        self.blobs
+            .refusal()
+            .or_else(|| self.index.refusal())
+            .or_else(of_trash)
     }
 
     fn writable(&self) -> Result<(), StoreError> {

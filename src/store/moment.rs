@@ -172,7 +172,7 @@ impl Moment {
             added,
             missed,
         } = std::mem::take(&mut *self.heard.lock());
-        if missed {
+        if missed || self.holds.is_spoiled() {
             return None;
         }
         let last = self.last;

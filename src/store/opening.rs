@@ -72,7 +72,7 @@ impl Store {
     /// How long what is stored of a content is, in bytes; None where no file needs it, where
     /// nothing is stored, and where that is known to be damaged.
     pub async fn stored_size(&self, hash: &BlobHash) -> Result<Option<u64>, StoreError> {
-        match self.index.locate(hash).await? {
+        match self.locate_shown(hash).await? {
             Some(Content { place, .. }) => Ok(self.blobs.size(place).await?),
             None => Ok(None),
         }
@@ -86,7 +86,7 @@ impl Store {
     ) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
         // What is stored still, or again, of a file that was removed is nobody's, unless it is held
         // for whoever reads a moment of which that file is.
-        let Some(Content { place, .. }) = self.index.locate(hash).await? else {
+        let Some(Content { place, .. }) = self.locate_shown(hash).await? else {
             #[cfg(feature = "node")]
             if let Some(place) = self.held_place(hash) {
                 return Ok(self.blobs.open(hash, place).await?);

@@ -26,7 +26,7 @@ impl Store {
         } else {
             None
         };
-        let Some(record) = self.index.get(id).await? else {
+        let Some(record) = self.get(id).await? else {
             return Ok(None);
         };
         let (content, place) = match self.ready_content(&record).await {

@@ -4,13 +4,19 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{ballast, directory, layout};
+use super::{ballast, directory, layout, trash};
 use crate::blob::local::{self as blobs, OF_FILE_SYSTEM};
 use crate::index::local as index;
 use crate::state_file::COMPANIONS;
 
 /// The files that the store has there, beside those of its backends.
-const FILES: [&str; 3] = [directory::LOCK, layout::FORMAT, ballast::FILE];
+const FILES: [&str; 5] = [
+    directory::LOCK,
+    layout::FORMAT,
+    ballast::FILE,
+    layout::TRASH,
+    trash::UNFINISHED,
+];
 
 /// Every path in the storage directory that neither the store knows nor whoever else keeps files
 /// of these names there, in order. What a change of one of those may leave beside it is known, too.

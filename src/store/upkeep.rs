@@ -34,6 +34,8 @@ impl Store {
         }
         let store = self.clone();
         tasks.spawn(async move { store.keep_ballast().await });
+        let store = self.clone();
+        tasks.spawn(async move { store.keep_trash().await });
         if self.durability == Durability::Relaxed {
             tasks.spawn(sync_regularly(self.clone(), RELAXED_SYNC_EVERY));
         }

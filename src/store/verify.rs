@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::directory::Directory;
 use super::local::{OpenError, Options};
 use super::strays::strays;
+use super::trash;
 use super::unwritable::unwritable;
 use super::workshop::Workshop;
 use crate::blob::local::{LocalBlobs, problems_of_packs};
@@ -206,6 +207,10 @@ fn open(
         Err(error) => unchecked(&error),
     }
     told_each((others.problems)(&options.dir), &tell);
+    match trash::problem(&options.dir) {
+        Ok(problem) => told_each(problem.into_iter().collect(), &tell),
+        Err(error) => unchecked(&error),
+    }
     match strays(&options.dir, others.names) {
         Ok(strays) => strays.into_iter().for_each(|it| tell(Finding::Stray(it))),
         Err(error) => unchecked(&error),

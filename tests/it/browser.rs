@@ -32,6 +32,19 @@ fn a_file_is_uploaded_with_progress_and_downloaded_as_it_was() {
 }
 
 #[test]
+fn what_is_deleted_is_restored_from_the_trash_or_gone_from_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(&dir, &["--trash", "24h"]);
+    uploaded(node.address, HOSTILE, b"kept");
+    run("trash.mjs", &node, &[&HOSTILE]);
+    let status = get(node.address, "/api/p2p/status", &[]).json();
+    assert_eq!(
+        (&status["local_files"], &status["blobs"]),
+        (&0.into(), &0.into())
+    );
+}
+
+#[test]
 fn an_upload_goes_on_after_a_pause_and_after_a_reload() {
     let bytes = content(2, 64 << 20);
     let (dir, path) = with_file("large.bin", &bytes);

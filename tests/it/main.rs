@@ -133,6 +133,8 @@ mod state_flips;
 mod stored_files;
 mod strangers;
 mod tls;
+mod trash;
+mod trash_power;
 mod tus;
 mod tus_clients;
 mod tus_concat;

@@ -57,6 +57,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("peer-rate", "LARDER_PEER_RATE", "-1", "invalid value '-1'"),
     ("keep", "LARDER_KEEP", "some", "asked, all"),
     ("scrub-every", "LARDER_SCRUB_EVERY", "never", "or off"),
+    ("trash", "LARDER_TRASH", "0", "from 1s"),
     (
         "scrub-rate",
         "LARDER_SCRUB_RATE",

@@ -109,6 +109,30 @@ fn what_is_half_set_or_no_url_is_told_by_its_name_before_anything_is_asked() {
             &["--index", "sslmode is require"],
         ),
         (&[index, blobs, (both[0], "key")], &both),
+        (
+            &[index, blobs, (both[0], "key\n"), (both[1], "secret")],
+            &["AWS_ACCESS_KEY_ID", "line break"],
+        ),
+        (
+            &[index, blobs, ("AWS_REGION", "here\n")],
+            &["AWS_REGION", "line break"],
+        ),
+        (
+            &[index, ("LARDER_BLOBS", "s3://key:secret@bucket/prefix")],
+            &["--blobs", "AWS_ACCESS_KEY_ID"],
+        ),
+        (
+            &[
+                index,
+                blobs,
+                ("LARDER_S3_ENDPOINT", "http://key:secret@127.0.0.1:1"),
+            ],
+            &["--s3-endpoint", "without keys"],
+        ),
+        (
+            &[index, blobs, ("LARDER_S3_ENDPOINT", "http://127.0.0.1:1?a")],
+            &["--s3-endpoint"],
+        ),
         (&[index, blobs, (both[1], "secret"), (both[0], "")], &both),
         (
             &[("LARDER_S3_ENDPOINT", "http://127.0.0.1:1")],
@@ -143,4 +167,23 @@ async fn a_database_that_is_not_there_and_a_user_that_is_not_known_are_told_as_s
             assert!(told.contains("--index (from LARDER_INDEX)"), "{told}");
         }
     }
+}
+
+#[test]
+fn a_trash_is_refused_where_several_nodes_share_their_files() {
+    let dir = TempDir::new().unwrap();
+    let mut command = larder(dir.path());
+    command.args([
+        "--index",
+        "postgres://127.0.0.1:1/none",
+        "--blobs",
+        "s3://none",
+    ]);
+    command.args(["--trash", "24h"]);
+    let (status, told) = refusal(command);
+    assert_eq!(status, Some(2), "{told}");
+    assert!(
+        told.contains("--trash") && told.contains("no trash yet"),
+        "{told}"
+    );
 }

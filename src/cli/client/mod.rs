@@ -37,6 +37,7 @@ mod send;
 mod source;
 mod status;
 mod target;
+mod trash;
 mod verify;
 mod wanted;
 
@@ -125,4 +126,5 @@ pub(super) use put::Arguments as Put;
 pub(super) use restore::Arguments as Restore;
 pub(super) use rm::Arguments as Rm;
 pub(super) use status::Arguments as Status;
+pub(super) use trash::Arguments as Trash;
 pub(super) use verify::{check, is_peer, verify};

@@ -29,6 +29,10 @@ pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     choice: Choice,
 
+    /// Have them gone at once where the node has a trash, from which they could be restored.
+    #[arg(short, long)]
+    force: bool,
+
     /// Do not ask before several files are removed that a folder or a pattern means; only a
     /// terminal is asked.
     #[arg(short, long)]
@@ -129,7 +133,7 @@ impl Arguments {
 
     async fn remove_all(&self, api: &Api, files: &[File]) -> Result<(), Failure> {
         for file in files {
-            remove_one(api, file).await?;
+            remove_one(api, file, self.force).await?;
             if self.connection.json {
                 output::json(file)?;
             } else {
@@ -150,8 +154,9 @@ async fn find(api: &Api, wanted: &str) -> Result<Found, Failure> {
 }
 
 /// Removes a file; a node that is being restarted is waited for.
-async fn remove_one(api: &Api, file: &File) -> Result<(), Failure> {
-    let path = format!("/api/p2p/file/{}", file.id);
+async fn remove_one(api: &Api, file: &File, force: bool) -> Result<(), Failure> {
+    let query = if force { "?force=1" } else { "" };
+    let path = format!("/api/p2p/file/{}{query}", file.id);
     let hidden = ProgressBar::hidden();
     let mut again = api.again(&hidden);
     loop {

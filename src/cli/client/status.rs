@@ -61,12 +61,33 @@ struct Counts {
     quota_bytes: Option<u64>,
     #[serde(default)]
     scrub: Option<Scrub>,
+    #[serde(default)]
+    trash: Option<Trash>,
+}
+
+/// What was removed and can be brought back.
+#[derive(Serialize, Deserialize)]
+struct Trash {
+    keeps_seconds: Option<u64>,
+    files: u64,
+    bytes: u64,
 }
 
 #[derive(Deserialize)]
 struct Myself {
     peer_id: String,
     address: String,
+}
+
+impl Trash {
+    /// What is there, where anything is or can be.
+    fn told(&self) -> Option<String> {
+        if self.keeps_seconds.is_none() && self.files == 0 {
+            return None;
+        }
+        let (files, size) = (counted(self.files, "file"), output::size(self.bytes));
+        Some(format!("{files} of {size} that `larder trash` can restore"))
+    }
 }
 
 /// Everything about the node.
@@ -105,6 +126,8 @@ struct Report {
     /// How far it is in reading everything; null where the node is an older one, and where it keeps
     /// contents on servers.
     scrub: Option<Scrub>,
+    /// Null where the node is an older one.
+    trash: Option<Trash>,
 }
 
 impl Arguments {
@@ -139,6 +162,7 @@ impl Arguments {
             unanswered: counts.unanswered,
             partial: counts.partial,
             scrub: counts.scrub,
+            trash: counts.trash,
         };
         if self.connection.json {
             return Ok(output::json(&told)?);
@@ -158,7 +182,9 @@ impl Report {
         };
         let (id, address) = (output::field(&self.peer_id), output::plain(&self.address));
         let version = output::field(&self.version);
-        let saved = output::size(self.file_bytes.saturating_sub(self.blob_bytes));
+        let trashed = self.trash.as_ref().map_or(0, |it| it.bytes);
+        let all = self.file_bytes.saturating_add(trashed);
+        let saved = output::size(all.saturating_sub(self.blob_bytes));
         let kept = output::size(self.blob_bytes);
         let reached = match self.reachable {
             Some(false) => ", none of which reaches this node at its address: set --base-url",
@@ -186,6 +212,7 @@ impl Report {
                     self.damage()
                 )),
             ),
+            ("trash", self.trash.as_ref().and_then(Trash::told)),
             ("room", self.room()),
             (
                 "scrub",

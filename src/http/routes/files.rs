@@ -10,7 +10,7 @@ use super::schema::{bytes, hash, list_of, matching, number, of_type, text, uuid,
 use crate::http::access::{READERS, WRITERS};
 use crate::http::bao::{self, RangeQuery};
 use crate::http::download::{self, BlobQuery, FileQuery};
-use crate::http::files::{self, ListQuery, Removed};
+use crate::http::files::{self, ListQuery, RemoveQuery, Removed};
 use crate::http::moment::{self, MomentQuery};
 use crate::http::upload::{self, BytesQuery, DescriptionQuery, NamedQuery, Uploaded};
 use crate::web::code::Code;
@@ -254,10 +254,14 @@ fn download_by_id() -> Operation {
 
 fn remove() -> Operation {
     delete(WRITERS, "removeFile", "Removes a file", files::remove)
-        .text("Its content goes when no other file has it.")
+        .text(
+            "Its content goes when no other file has it; on a node with `--trash` it can be brought \
+             back for that long, unless `force` is given.",
+        )
         .segment("id", "The id of the file.", uuid())
+        .query::<RemoveQuery>()
         .json::<Removed>(200, "It is removed.")
-        .refuses([Code::UnknownFile, Code::PreconditionFailed, Code::Damaged])
+        .refuses([Code::BadQuery, Code::UnknownFile, Code::PreconditionFailed, Code::Damaged])
         .refuses(OF_CHANGES)
 }
 

@@ -11,6 +11,7 @@ mod node;
 mod operation;
 mod route;
 mod schema;
+mod trash;
 mod uploads;
 mod zip;
 
@@ -48,6 +49,7 @@ impl Table {
         let mut all = Vec::new();
         all.extend(files::all());
         all.extend(zip::all());
+        all.extend(trash::all());
         all.extend(copies::all());
         all.extend(uploads::all());
         all.extend(network::all());

@@ -183,6 +183,16 @@ impl IndexBackend for LocalIndex {
         self.look_up(move |lookup| lookup.newest_named(&name)).await
     }
 
+    async fn named_before(
+        &self,
+        name: &str,
+        before: FileId,
+    ) -> Result<Option<FileRecord>, IndexError> {
+        let name = name.to_owned();
+        self.look_up(move |lookup| lookup.named_before(&name, Some(before)))
+            .await
+    }
+
     async fn earlier(
         &self,
         name: &str,
