@@ -64,6 +64,8 @@ pub mod peer_id;
 #[cfg(feature = "node")]
 pub mod peer_rows;
 pub mod place;
+#[cfg(feature = "node")]
+pub mod placement;
 pub mod record;
 pub mod revision;
 mod room;

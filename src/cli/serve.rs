@@ -19,17 +19,18 @@ use super::{allocator, limits, logging, service};
 use crate::access::Writers;
 use crate::blocking;
 use crate::config::{Checked, Kept, Settings, Source, Sources, WrongSetting, reached};
+use crate::fetch::copies;
 use crate::http;
 use crate::index;
-use crate::node::{self, Node};
+use crate::node::{self, Copying, Node};
 use crate::open_files::{self, Shares};
 use crate::peer::client::ClientError;
 use crate::peer::identity::{Identity, IdentityError};
 use crate::small_state::{SmallState, StateError};
-use crate::store::local::{LocalStore, OpenError};
+use crate::store::local::{self, LocalStore, OpenError};
 #[cfg(feature = "shared")]
 use crate::store::shared::{self, SharedStore};
-use crate::store::{MOVING_IN, Store};
+use crate::store::{COPIES_DIR, MOVING_IN, Store};
 use crate::web::server;
 use crate::web::transfers::SENDING;
 
@@ -217,18 +218,24 @@ enum NotOpened {
 }
 
 /// Opens what keeps the files and the node's key, making both the first time.
-async fn compose(kept: Kept, options: node::Options) -> Result<Opened, NotOpened> {
+async fn compose(kept: Kept, mut options: node::Options) -> Result<Opened, NotOpened> {
     let dir = kept.dir().to_owned();
     let state: Arc<dyn SmallState>;
     let storage: Box<dyn Any + Send>;
     let (store, identity) = match kept {
-        Kept::Here(store) => {
+        Kept::Here(store, copies) => {
+            let of_copies = copies_dir(&store, copies.as_ref());
             let opened = LocalStore::open(store).await?;
             if opened.state.load(&MOVING_IN).await?.is_some() {
                 return Err(NotOpened::Moving(dir));
             }
             let store = opened.store.clone();
-            (state, storage) = (opened.state.clone(), Box::new(opened));
+            state = opened.state.clone();
+            let held = match of_copies.zip(copies) {
+                Some((dir, copies)) => Some(open_copies(dir, copies, &mut options).await?),
+                None => None,
+            };
+            storage = Box::new((opened, held));
             let identity = blocking::run(move || Identity::load_or_create(&dir)).await?;
             (store, identity)
         }
@@ -247,6 +254,32 @@ async fn compose(kept: Kept, options: node::Options) -> Result<Opened, NotOpened
         node: Node::new(store, identity, state, options)?,
         _storage: storage,
     })
+}
+
+/// Where a member holds copies for others.
+fn copies_dir(own: &local::Options, copies: Option<&copies::Options>) -> Option<local::Options> {
+    let dir = own.dir.join(COPIES_DIR);
+    Some(local::Options {
+        dir,
+        max_upload: None,
+        quota: Some(copies?.offer),
+        ..own.clone()
+    })
+}
+
+/// Opens it; while what is given back lives, no other process does.
+async fn open_copies(
+    dir: local::Options,
+    copies: copies::Options,
+    options: &mut node::Options,
+) -> Result<LocalStore, OpenError> {
+    let opened = LocalStore::open(dir).await?;
+    options.copies = Some(Copying {
+        store: opened.store.clone(),
+        state: opened.state.clone(),
+        options: copies,
+    });
+    Ok(opened)
 }
 
 /// Opens the node; None where it was told to stop meanwhile, and has. Neither that nor a thread

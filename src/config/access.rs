@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::copying::CopyArguments;
 use super::secret::Secret;
 use super::tokens::read_tokens;
 use super::wrong::WrongSetting;
@@ -56,6 +57,9 @@ pub(super) struct AccessSettings {
     /// other members, and tells them who was revoked. One is enough.
     #[arg(long, env = "LARDER_NETWORK_KEY", value_name = "FILE")]
     network_key: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) copying: CopyArguments,
 
     /// Let everyone who reaches the node write and delete, where --listen is not for this
     /// machine alone.

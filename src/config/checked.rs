@@ -23,10 +23,11 @@ impl Settings {
         self.node(self.listen())?;
         check_address(self.listen())?;
         check_storage(&self.storage)?;
+        let membership = self.access.membership()?;
         Ok(Checked {
             http,
-            kept: self.kept()?,
-            membership: self.access.membership()?,
+            kept: self.kept(membership.as_ref())?,
+            membership,
             authorities,
             tls,
         })

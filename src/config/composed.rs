@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::fetch::copies;
 use crate::http;
 use crate::peer::membership::Joined;
 use crate::peer::tls::Authorities;
@@ -26,8 +27,8 @@ pub struct Checked {
 
 /// Where files are kept.
 pub enum Kept {
-    /// In a storage directory.
-    Here(local::Options),
+    /// In a storage directory, and there perhaps copies for other members of a network.
+    Here(local::Options, Option<copies::Options>),
     /// On servers that other nodes share.
     #[cfg(feature = "shared")]
     Shared(Box<shared::Options>),
@@ -37,7 +38,7 @@ impl Kept {
     /// This node's own directory.
     pub fn dir(&self) -> &Path {
         match self {
-            Self::Here(store) => &store.dir,
+            Self::Here(store, _) => &store.dir,
             #[cfg(feature = "shared")]
             Self::Shared(store) => &store.own.dir,
         }

@@ -23,6 +23,7 @@ mod access;
 mod alike;
 mod checked;
 mod composed;
+mod copying;
 mod file;
 mod gateways;
 mod line;
@@ -344,7 +345,6 @@ impl Settings {
             port: mdns::PORT,
         };
         Ok(node::Options {
-            base_url,
             discovery: discovery::Options {
                 bootstrap: self.bootstrap.clone(),
                 default_bootstrap: false,
@@ -365,14 +365,13 @@ impl Settings {
                 members: None,
                 named: [&self.peer[..], &self.bootstrap].concat(),
             },
-            membership: None,
-            authorities: Authorities::default(),
             fetch: fetch::Options {
                 stall: self.peer_stall,
             },
             keep_everything: self.keep == KeepArg::All,
             upload_expiry: self.uploading.expiry(),
             scrub: self.scrubbing.options(),
+            ..node::Options::alone(base_url)
         })
     }
 

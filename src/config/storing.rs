@@ -4,14 +4,15 @@ use super::composed::Kept;
 use super::size::Size;
 use super::{DurabilityArg, Settings, VerifyArg, WrongSetting};
 use crate::disk::Durability;
+use crate::peer::membership::Joined;
 use crate::store::local;
 #[cfg(feature = "shared")]
 use crate::store::shared;
 
 impl Settings {
-    /// Where files are kept. Reads the certificates of whom to believe there.
-    #[allow(clippy::unnecessary_wraps, reason = "servers can be named wrongly")]
-    pub(super) fn kept(&self) -> Result<Kept, WrongSetting> {
+    /// Where files are kept, also those of others in a network where the node is a member by
+    /// `joined`. Reads the certificates of whom to believe there.
+    pub(super) fn kept(&self, joined: Option<&Joined>) -> Result<Kept, WrongSetting> {
         #[cfg(feature = "shared")]
         if let Some(shared) = self.shared()? {
             if self.room.trash().is_some() {
@@ -19,9 +20,11 @@ impl Settings {
                             them in a storage directory";
                 return Err(WrongSetting::new(&["trash", "index"], told));
             }
+            self.access.copying.check_unshared()?;
             return Ok(Kept::Shared(Box::new(shared)));
         }
-        Ok(Kept::Here(self.store()))
+        let copies = self.access.copying.options(joined, self.discover_every)?;
+        Ok(Kept::Here(self.store(), copies))
     }
 
     /// Where and how the node keeps its files.

@@ -96,6 +96,11 @@ impl Fetcher {
         }
     }
 
+    /// Whose peers it asks.
+    pub fn network(&self) -> Arc<Network> {
+        Arc::clone(&self.network)
+    }
+
     /// The file that a peer holds under an id or a name, of which the newest counts. Asks
     /// the peer for an id that it has not told of yet.
     pub async fn find(&self, peer: PeerId, file: &str) -> Result<Option<NetworkFile>, FetchError> {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 mod answer;
+pub mod copies;
 mod deal;
 mod error;
 mod experience;
@@ -21,6 +22,7 @@ mod places;
 mod proven;
 mod race;
 mod reading;
+mod receipt;
 mod repairing;
 mod unverified;
 mod verified;

@@ -13,9 +13,11 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::remote;
+use crate::blob::OpenBlob;
 use crate::hash::BlobHash;
 use crate::node::Node;
 use crate::outboard::Tree;
+use crate::store::StoreError;
 use crate::web::description::FOR_EVER;
 use crate::web::error::ApiError;
 use crate::web::query;
@@ -50,10 +52,14 @@ pub(super) async fn encoded(
     let hash: BlobHash = hash.parse().map_err(|_| ApiError::UnknownBlob)?;
     let Query(query) = query?;
     let transfer = remote::of_own(&node, &hash, &share).await?;
-    let blob = match node.store().open(&hash).await {
+    let opened = match node.store().open(&hash).await {
+        Ok(None) => remote::held_for_others(&node, &hash).await,
+        opened => opened,
+    };
+    let blob = match opened {
         // Whoever repairs his own may need just what is right of this one.
         Err(error) if error.may_be_elsewhere() && method == Method::GET => {
-            node.store().open_in_part(&hash).await?.ok_or(error)?
+            in_part(&node, &hash).await?.ok_or(error)?
         }
         opened => opened?.ok_or(ApiError::UnknownBlob)?,
     };
@@ -75,6 +81,14 @@ pub(super) async fn encoded(
     headers.insert(header::CONTENT_LENGTH, tree.encoded_len(&range).into());
     headers.insert(BLOB_SIZE, tree.size().into());
     Ok(transfers::during(transfer, response))
+}
+
+/// What is right of content that is damaged here, as a file's or as a copy of another's.
+async fn in_part(node: &Node, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
+    match (node.store().open_in_part(hash).await?, node.copies()) {
+        (None, Some(copies)) => copies.store().open_in_part(hash).await,
+        (opened, _) => Ok(opened),
+    }
 }
 
 impl RangeQuery {

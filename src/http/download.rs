@@ -87,6 +87,12 @@ async fn own(node: &Node, file: &str, share: &TransferShare) -> Result<Represent
     if let Some(ready) = with_id(node, file).await? {
         return serve(node, ready, share).await;
     }
+    // A copy of another's file is had here by its id.
+    if let (Some(_), Ok(id)) = (node.copies(), file.parse())
+        && let Ok(found) = remote::by_id(node, id, share).await
+    {
+        return Ok(found);
+    }
     let ready = newest_named(node, file).await?;
     let about = Description::of(&Facts {
         // Another file may have the name from any moment on.

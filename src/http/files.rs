@@ -81,7 +81,7 @@ pub(super) async fn list(
 }
 
 /// What proves the answer to a peer that asks for a proof.
-fn prover(uri: &Uri, headers: &HeaderMap) -> Option<Prover> {
+pub(super) fn prover(uri: &Uri, headers: &HeaderMap) -> Option<Prover> {
     let challenge = headers.get(challenge::HEADER)?.to_str().ok()?;
     let target = uri.path_and_query()?.to_string();
     Some(Prover::new(challenge.parse().ok()?, target))
@@ -128,6 +128,12 @@ pub(super) async fn remove(
     }
     // All that is written down of it, also what is not the store's.
     let room = node.store().lend_if_short().await;
+    if let Some(copies) = node.copies() {
+        copies
+            .begin_removal(id)
+            .await
+            .map_err(ApiError::unwritten)?;
+    }
     let hash = node.keeper().begin_removal(id).await;
     let removed = match force {
         Some(Switch::On) => node.store().remove_for_good(id).await,

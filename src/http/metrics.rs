@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::status::check_writable;
 use crate::access::Access;
+use crate::fetch::copies::Copies;
 use crate::index::Totals;
 use crate::metrics::page::{CONTENT_TYPE, MetricsPage};
 use crate::metrics::servers::Named;
@@ -31,6 +32,7 @@ pub(super) async fn metrics(
     write_writable(&mut page, checked.is_ok());
     write_scrub(&mut page, &node);
     write_repair(&mut page, &node);
+    write_copies(&mut page, &node);
     write_files(&mut page, &counted);
     write_syncs(&mut page, &node);
     write_servers(&mut page, &node);
@@ -137,6 +139,80 @@ fn write_repair(page: &mut MetricsPage, node: &Node) {
         "Contents that are not whole and that no known peer has.",
     )
     .value(&[], repair.to_repair().unobtainable);
+}
+
+fn write_copies(page: &mut MetricsPage, node: &Node) {
+    let Some(copies) = node.copies() else {
+        return;
+    };
+    let (counts, held) = (copies.counts(), copies.held());
+    for (name, help, value) in [
+        (
+            "larder_copied_files",
+            "Own files that are to have copies, and those of members that are gone.",
+            counts.files,
+        ),
+        (
+            "larder_under_replicated",
+            "Those of them that fewer members hold than are to.",
+            counts.under_replicated,
+        ),
+        (
+            "larder_held_copies",
+            "Files of other members that are held.",
+            held.files,
+        ),
+        (
+            "larder_held_copy_bytes",
+            "How long these contents are.",
+            held.bytes,
+        ),
+        (
+            "larder_offered_bytes",
+            "How many bytes of them are held at most.",
+            copies.options().offer,
+        ),
+        (
+            "larder_copy_members_gone",
+            "Members that are gone.",
+            counts.gone,
+        ),
+    ] {
+        page.gauges(name, help).value(&[], value);
+    }
+    count_copies(page, copies);
+}
+
+fn count_copies(page: &mut MetricsPage, copies: &Copies) {
+    for (name, help, counter) in [
+        (
+            "larder_copies_made_total",
+            "Copies that were made for other members.",
+            &copies.made,
+        ),
+        (
+            "larder_copy_failures_total",
+            "How often that failed.",
+            &copies.failed,
+        ),
+        (
+            "larder_copies_fetched_bytes_total",
+            "Bytes that other members have brought for that.",
+            &*copies.fetched,
+        ),
+        (
+            "larder_copies_dropped_total",
+            "Copies that were given up because there were too many.",
+            &copies.surplus,
+        ),
+        (
+            "larder_copies_withdrawn_total",
+            "Copies that were given up because their owners had removed the files.",
+            &copies.withdrawn,
+        ),
+    ] {
+        page.counters(name, help).value(&[], counter.get());
+    }
 }
 
 fn write_scrub(page: &mut MetricsPage, node: &Node) {

@@ -4,6 +4,7 @@ mod access;
 mod announce;
 mod app;
 mod bao;
+mod copies;
 mod download;
 mod events;
 mod file_view;

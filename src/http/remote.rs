@@ -131,7 +131,11 @@ pub(super) async fn content(
     share: &TransferShare,
 ) -> Result<(Option<Content>, Option<Transfer>), ApiError> {
     let transfer = of_own(node, &hash, share).await?;
-    let unusable = match node.store().open(&hash).await {
+    let opened = match node.store().open(&hash).await {
+        Ok(None) => held_for_others(node, &hash).await,
+        opened => opened,
+    };
+    let unusable = match opened {
         Ok(Some(blob)) => return Ok((Some(own(node, hash, blob, share)), transfer)),
         Ok(None) => None,
         Err(error) if error.may_be_elsewhere() => Some(error),
@@ -203,13 +207,28 @@ async fn elsewhere(
     }
 }
 
+/// Content that this node has as a copy of another's alone.
+pub(super) async fn held_for_others(
+    node: &Node,
+    hash: &BlobHash,
+) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
+    match node.copies() {
+        Some(copies) => copies.store().open(hash).await,
+        None => Ok(None),
+    }
+}
+
 /// A transfer for content of this node, if it is so long that files are open while it is sent.
 pub(super) async fn of_own(
     node: &Node,
     hash: &BlobHash,
     share: &TransferShare,
 ) -> Result<Option<Transfer>, ApiError> {
-    match node.store().stored_size(hash).await {
+    let size = match (node.store().stored_size(hash).await, node.copies()) {
+        (Ok(None), Some(copies)) => copies.store().stored_size(hash).await,
+        (size, _) => size,
+    };
+    match size {
         Ok(size) if size.is_some_and(|size| size > WITHOUT_FILES) => share.take(SENDING),
         // What is wrong shows when it is opened.
         _ => Ok(None),

@@ -17,6 +17,7 @@ use super::repair::RepairView;
 use super::scrub::ScrubView;
 use super::trash::TrashView;
 use crate::access::{Access, Writers};
+use crate::fetch::copies::Copies;
 use crate::node::Node;
 use crate::peer::membership::Standing;
 use crate::peer::unanswered::Unanswered;
@@ -66,6 +67,48 @@ pub(super) struct StatusAnswer {
     repair: Option<RepairView>,
     /// What was removed and can be brought back; not counted in the files, but in the contents.
     trash: TrashView,
+    /// How it stands with the copies that members of the network hold for each other; absent where
+    /// the node holds none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copies: Option<CopiesView>,
+}
+
+/// How it stands with copies.
+#[derive(Serialize, ToSchema)]
+struct CopiesView {
+    /// On how many members the files of this node are to be, where they do not say so.
+    copies: u8,
+    /// How many bytes it holds for others at most.
+    offer_bytes: u64,
+    /// How many it holds.
+    held_bytes: u64,
+    /// How many of their files it holds.
+    held_files: u64,
+    /// Own files that are to have copies, and files of owners that are gone for which this node
+    /// answers.
+    files: u64,
+    /// Those of them that fewer members hold than are to.
+    under_replicated: u64,
+    /// Other members that are there.
+    members: u64,
+    /// Those that are gone.
+    gone: u64,
+}
+
+impl CopiesView {
+    fn of(copies: &Copies) -> Self {
+        let (options, counts, held) = (copies.options(), copies.counts(), copies.held());
+        Self {
+            copies: options.copies,
+            offer_bytes: options.offer,
+            held_bytes: held.bytes,
+            held_files: held.files,
+            files: counts.files,
+            under_replicated: counts.under_replicated,
+            members: counts.members,
+            gone: counts.gone,
+        }
+    }
 }
 
 impl StatusAnswer {
@@ -93,6 +136,7 @@ impl StatusAnswer {
             scrub: ScrubView::of(node.scrub()),
             repair: RepairView::of(node),
             trash: TrashView::of(node.store()),
+            copies: node.copies().map(|it| CopiesView::of(it)),
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::base_url::BaseUrl;
+use crate::fetch::copies::{self, Copies};
 use crate::fetch::keep::Keeper;
 use crate::fetch::{self, Fetcher};
 use crate::peer::announcing::announce_all;
@@ -63,6 +64,8 @@ pub struct Options {
     pub fetch: fetch::Options,
     /// Whether it keeps a copy of everything that is announced.
     pub keep_everything: bool,
+    /// How it holds copies for other members of its network, if it does.
+    pub copies: Option<Copying>,
     /// How long an upload that comes in parts may wait for its client.
     pub upload_expiry: Duration,
     /// How often and how fast everything stored is read.
@@ -81,10 +84,29 @@ impl Options {
             authorities: Authorities::default(),
             fetch: fetch::Options::default(),
             keep_everything: false,
+            copies: None,
             upload_expiry: UPLOAD_EXPIRY,
             scrub: scrub::Options::default(),
         }
     }
+}
+
+/// Where and how a member holds copies for others.
+#[derive(Clone)]
+pub struct Copying {
+    /// What it holds them in.
+    pub store: Store,
+    /// Where it remembers what belongs to that.
+    pub state: Arc<dyn SmallState>,
+    /// How many, and how long.
+    pub options: copies::Options,
+}
+
+/// What a member does about copies, and what looks after those that it holds.
+struct Holding {
+    copies: Arc<Copies>,
+    scrub: Arc<Scrub>,
+    repair: Arc<Repair>,
 }
 
 /// What looks after the membership of a node that is a member.
@@ -113,6 +135,39 @@ fn among_members(options: Options, identity: &Identity) -> Result<Options, Clien
     Ok(options)
 }
 
+impl Holding {
+    /// That of a node with these files of its own, where it holds copies for others.
+    fn of(
+        options: &Options,
+        own: &Store,
+        fetcher: &Arc<Fetcher>,
+        connections: &Arc<Connections>,
+    ) -> Option<Self> {
+        let Copying {
+            store,
+            state,
+            options: copying,
+        } = options.copies.clone()?;
+        let (files, states) = (store.clone(), Arc::clone(&state));
+        let pausing = Arc::clone(connections);
+        let scrub = Scrub::new(files, states, pausing, options.scrub.clone());
+        let (network, pausing) = (fetcher.network(), Arc::clone(connections));
+        let repair = Repair::new(
+            store.clone(),
+            Arc::clone(fetcher),
+            network,
+            pausing,
+            options.scrub.rate,
+        );
+        let copies = Copies::new(own.clone(), store, Arc::clone(fetcher), state, copying);
+        Some(Self {
+            copies: Arc::new(copies),
+            scrub: Arc::new(scrub),
+            repair: Arc::new(repair),
+        })
+    }
+}
+
 /// How long uploads in parts usually may wait for their clients: over a weekend.
 pub const UPLOAD_EXPIRY: Duration = Duration::from_hours(72);
 
@@ -131,6 +186,7 @@ pub struct Node {
     network: Arc<Network>,
     fetcher: Arc<Fetcher>,
     keeper: Arc<Keeper>,
+    holding: Option<Holding>,
     uploads: Arc<Uploads>,
     scrub: Arc<Scrub>,
     repair: Arc<Repair>,
@@ -180,11 +236,10 @@ impl Node {
             Arc::clone(&connections),
             options.scrub.rate,
         );
+        let holding = Holding::of(&options, &store, &fetcher, &connections);
         let upkeep = upkeep(&options, &state);
-        let known_peers = match store.peers() {
-            Some(rows) => KnownPeers::Shared(rows),
-            None => KnownPeers::Own(state),
-        };
+        let shared = store.peers().map(KnownPeers::Shared);
+        let known_peers = shared.unwrap_or(KnownPeers::Own(state));
         Ok(Self {
             store,
             known_peers,
@@ -193,6 +248,7 @@ impl Node {
             network,
             fetcher,
             keeper: Arc::new(keeper),
+            holding,
             uploads: Arc::new(uploads),
             scrub: Arc::new(scrub),
             repair: Arc::new(repair),
@@ -247,8 +303,15 @@ impl Node {
         drop(background);
         self.keeper.leave().await;
         self.scrub.save().await;
+        if let Some(holding) = &self.holding {
+            holding.scrub.save().await;
+        }
         known_peers::write_down(&self.network, &self.known_peers).await;
-        self.store.close().await
+        let closed = self.store.close().await;
+        match &self.holding {
+            Some(holding) => closed.and(holding.copies.store().close().await),
+            None => closed,
+        }
     }
 
     fn start_background_work(&self, has_recalled: bool) -> JoinSet<()> {
@@ -266,6 +329,12 @@ impl Node {
         tasks.spawn(Arc::clone(&self.uploads).run());
         tasks.spawn(Arc::clone(&self.scrub).run());
         tasks.spawn(Arc::clone(&self.repair).run());
+        if let Some(holding) = &self.holding {
+            holding.copies.store().keep_up(&mut tasks);
+            tasks.spawn(Arc::clone(&holding.copies).run());
+            tasks.spawn(Arc::clone(&holding.scrub).run());
+            tasks.spawn(Arc::clone(&holding.repair).run());
+        }
         let (network, known) = (Arc::clone(&self.network), self.known_peers.clone());
         if let Some(upkeep) = self.upkeep.clone() {
             tasks.spawn(upkeep.run(Arc::clone(&network), options.every));
@@ -329,6 +398,11 @@ impl Node {
     /// What the node makes copies of.
     pub fn keeper(&self) -> &Keeper {
         &self.keeper
+    }
+
+    /// The copies that it holds for other members of its network, and they of its files.
+    pub fn copies(&self) -> Option<&Arc<Copies>> {
+        self.holding.as_ref().map(|it| &it.copies)
     }
 
     /// What is coming in over several requests.

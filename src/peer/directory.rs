@@ -71,13 +71,24 @@ impl Directory {
     #[allow(clippy::needless_pass_by_value)] // Who tells of a file is done with it.
     pub fn put(&self, peer: PeerId, file: NetworkFile) -> Result<(), NoRoom> {
         self.change(|rows| {
-            if rows.put(peer, &file, &self.options) {
+            if rows.put(peer, &file, false, &self.options) {
                 Ok(())
             } else {
                 rows.slot(peer).partial = true;
                 Err(NoRoom)
             }
         })
+    }
+
+    /// Notes that `peer` holds a copy of a file of another, which is no file of its own listing.
+    pub fn put_copy(&self, peer: PeerId, file: &NetworkFile) -> Result<(), NoRoom> {
+        let put = self.change(|rows| rows.put(peer, file, true, &self.options));
+        put.then_some(()).ok_or(NoRoom)
+    }
+
+    /// Drops what `peer` has told of copies.
+    pub fn forget_copies(&self, peer: PeerId) {
+        self.change(|rows| rows.drop_copies(peer));
     }
 
     /// Notes that `peer` no longer holds a file. Returns whether it was thought to.
@@ -243,12 +254,11 @@ impl Directory {
         &self.revision
     }
 
-    /// How many files `peer` has told of.
+    /// How many files of its own `peer` has told of.
     pub fn count_of(&self, peer: PeerId) -> usize {
-        self.rows
-            .lock()
-            .known_slot(peer)
-            .map_or(0, |it| it.files.len())
+        let rows = self.rows.lock();
+        let slot = rows.known_slot(peer);
+        slot.map_or(0, |it| it.files.len() - it.copies)
     }
 
     /// How many files the network holds, those with one content and one name counted once.

@@ -8,6 +8,7 @@ pub mod beginning;
 pub mod challenge;
 pub mod client;
 pub mod copied_key;
+pub mod copies;
 pub mod directory;
 pub mod discovery;
 mod elements;

@@ -12,6 +12,7 @@ use super::beginning::Beginning;
 use super::challenge::Prover;
 use super::client::Client;
 use super::copied_key::CopiedKey;
+use super::copies::{CopiedFile, Withdrawal};
 use super::directory::{self, Directory};
 use super::identity::Identity;
 use super::introductions::Introductions;
@@ -26,7 +27,7 @@ use super::unanswered::AllUnanswered;
 use crate::base_url::BaseUrl;
 use crate::metrics::Counter;
 use crate::peer_id::PeerId;
-use crate::record::FileRecord;
+use crate::record::{FileId, FileRecord};
 
 /// How many different clocks are told of.
 const MAX_CLOCKS: usize = 64;
@@ -422,6 +423,16 @@ impl Network {
     /// Whether there is anybody to be told of what changes here.
     pub(super) fn has_listeners(&self) -> bool {
         self.client.reach().tells() && !self.registry.is_empty()
+    }
+
+    /// What this node says of its own file of which others are to hold copies.
+    pub fn order_copies(&self, record: &FileRecord, copies: u8) -> CopiedFile {
+        CopiedFile::of(&self.identity, record, copies, self.removals.moment())
+    }
+
+    /// What it says of one that it removes.
+    pub fn end_copies(&self, file: FileId) -> Withdrawal {
+        Withdrawal::of(&self.identity, file, self.removals.moment())
     }
 
     /// The announcement of a file that this node holds since `at`, or has removed then.

@@ -8,8 +8,12 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// The directory in a storage directory that is one itself, of what a member of a network holds
+/// for others.
+pub const COPIES_DIR: &str = "copies";
+
 /// All of them, and of which form the names of directories in them are, where there are any.
-const DIRECTORIES: [(&str, Option<Names>); 12] = [
+const DIRECTORIES: [(&str, Option<Names>); 13] = [
     ("blobs", Some(Names::Shards)),
     ("outboards", Some(Names::Shards)),
     ("packs", None),
@@ -22,6 +26,7 @@ const DIRECTORIES: [(&str, Option<Names>); 12] = [
     ("journal", None),
     ("index", Some(Names::Generations)),
     ("spare-files", None),
+    (COPIES_DIR, None),
 ];
 
 /// Those in which is what nothing else has: what was acknowledged.

@@ -88,6 +88,7 @@ pub use hot::{HotReads, Prepared, ReadyContent, ReadyFile};
 pub use ingest::About;
 #[cfg(feature = "node")]
 pub(crate) use layout::{BACKUPS, has_backups};
+pub use layout::COPIES_DIR;
 pub use mending::FilesOf;
 #[cfg(feature = "node")]
 pub use moment::{Moment, Told};

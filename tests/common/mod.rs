@@ -17,6 +17,7 @@ pub(crate) mod canned;
 pub(crate) mod clock;
 pub(crate) mod commands;
 pub(crate) mod content;
+pub(crate) mod copies;
 pub(crate) mod countdown_disk;
 pub(crate) mod disk_quota;
 pub(crate) mod encoded;

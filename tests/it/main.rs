@@ -32,6 +32,7 @@ mod command_ends;
 mod commands;
 mod concurrency;
 mod contract;
+mod copies;
 mod damage;
 mod degraded;
 mod departures;

@@ -3,16 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures_util::TryStreamExt;
-
 use super::queue::Fetched;
 use super::unhashed::Unhashed;
 use super::wanted::{Naming, Wanted, partial_of};
 use crate::blob::{BlobError, Partials, Receiving};
-use crate::fetch::Pieces;
 use crate::fetch::error::FetchError;
 use crate::fetch::fetcher::{Claim, Fetcher};
-use crate::fetch::filling::FillError;
+use crate::fetch::receipt::{Receipt, ReceiptError};
 use crate::fetch::unverified::UnverifiedContent;
 use crate::fetch::verified::VerifiedContent;
 use crate::hash::BlobHash;
@@ -23,9 +20,6 @@ use crate::record::FileRecord;
 use crate::small_state::StateError;
 use crate::store::{About, Store, StoreError, TakenRoom};
 use crate::turn::Turn;
-
-/// Content up to this many bytes comes so soon that no beginning of it is worth keeping.
-const SHORT: u64 = 64 * 1024;
 
 /// Why a file is not kept.
 #[derive(Debug, thiserror::Error)]
@@ -73,11 +67,12 @@ impl KeepError {
     }
 }
 
-impl From<FillError> for KeepError {
-    fn from(error: FillError) -> Self {
+impl From<ReceiptError> for KeepError {
+    fn from(error: ReceiptError) -> Self {
         match error {
-            FillError::Fetch(error) => error.into(),
-            FillError::Blob(error) => error.into(),
+            ReceiptError::Fetch(error) => error.into(),
+            ReceiptError::Store(error) => error.into(),
+            ReceiptError::Damaged => Self::Damaged,
         }
     }
 }
@@ -223,47 +218,21 @@ impl Fetch<'_> {
         self.size.store(size, Ordering::Relaxed);
         self.store.check_length(size).map_err(KeepError::TooLong)?;
         self.store.let_copy_come(self.room, &hash, size).await?;
-        if size > SHORT {
-            return self.long(&content, size).await;
-        }
-        let mut receiving = self.store.receive().await?;
-        self.fetched.set(0);
-        self.write_all(content.read(0..size), &mut *receiving)
-            .await?;
-        Ok(receiving)
+        Ok(self
+            .receipt(&|here| self.fetched.set(here))
+            .verified(&content)
+            .await?)
     }
 
-    /// Fills what is missing of long content, wherever an earlier try stopped.
-    async fn long(
-        &self,
-        content: &VerifiedContent,
-        size: u64,
-    ) -> Result<Box<dyn Receiving>, KeepError> {
-        let (id, limit) = (partial_of(&content.hash()), self.store.limit());
-        let filling = self.partials.fill(&id, size, limit).await?;
-        self.fetched.set(filling.here());
+    /// What receives the content, and tells how many bytes are `here` at first.
+    fn receipt<'a>(&'a self, here: &'a (dyn Fn(u64) + Sync)) -> Receipt<'a> {
         let fetched = Arc::clone(self.fetched);
-        content
-            .fill(filling, move |bytes| fetched.add(bytes))
-            .await?;
-        // Reads all of it once, whatever a power cut has left of what came before.
-        let whole = self.partials.resume(&id, size, None, limit).await?;
-        if whole.received() != size {
-            return Err(KeepError::Damaged);
+        Receipt {
+            store: self.store,
+            partials: self.partials,
+            here,
+            came: Arc::new(move |bytes| fetched.add(bytes)),
         }
-        Ok(whole)
-    }
-
-    async fn write_all(
-        &self,
-        mut pieces: Pieces,
-        receiving: &mut dyn Receiving,
-    ) -> Result<(), KeepError> {
-        while let Some(piece) = pieces.try_next().await? {
-            self.fetched.add(piece.len() as u64);
-            receiving.write(piece).await?;
-        }
-        Ok(())
     }
 
     async fn unverified(&self, wanted: &Wanted) -> Result<Box<dyn Receiving>, KeepError> {
@@ -274,7 +243,9 @@ impl Fetch<'_> {
         self.store.check_length(size).map_err(KeepError::TooLong)?;
         let mut receiving = self.store.receive().await?;
         self.fetched.set(0);
-        self.write_all(content.read(0..size), &mut *receiving)
+        let receipt = self.receipt(&|_| ());
+        receipt
+            .write_all(content.read(0..size), &mut *receiving)
             .await?;
         Ok(receiving)
     }

@@ -6,6 +6,7 @@
 
 mod copies;
 mod files;
+mod held;
 mod network;
 mod node;
 mod operation;
@@ -53,6 +54,7 @@ impl Table {
         all.extend(copies::all());
         all.extend(uploads::all());
         all.extend(network::all());
+        all.extend(held::all());
         all.extend(node::all());
         Self(all)
     }

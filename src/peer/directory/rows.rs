@@ -59,6 +59,8 @@ pub(super) struct Row {
     order: u32,
     /// In which reading of the peer it was told last.
     reading: u32,
+    /// Whether it is a copy that the peer holds for another, and no file of its own.
+    is_copy: bool,
     name_bytes: u16,
     /// None as the greatest.
     type_bytes: u16,
@@ -71,6 +73,8 @@ pub(super) struct Row {
 pub(super) struct Slot {
     id: PeerId,
     pub(super) files: BTreeSet<RowKey>,
+    /// How many of them are copies that it holds for others.
+    pub(super) copies: usize,
     pub(super) bytes: usize,
     /// The last moment that was heard of it, by its clock.
     pub(super) heard: u64,
@@ -81,7 +85,7 @@ pub(super) struct Slot {
 }
 
 impl Row {
-    fn new(file: &NetworkFile, order: u32, reading: u32) -> Option<Self> {
+    fn new(file: &NetworkFile, order: u32, reading: u32, is_copy: bool) -> Option<Self> {
         let content_type = file.content_type.as_deref();
         let texts = [
             &file.name,
@@ -93,6 +97,7 @@ impl Row {
             size: file.size,
             order,
             reading,
+            is_copy,
             name_bytes: u16::try_from(file.name.len()).ok()?,
             type_bytes: match content_type {
                 Some(text) => u16::try_from(text.len()).ok().filter(|it| *it < u16::MAX)?,
@@ -143,6 +148,7 @@ impl Slot {
         Self {
             id,
             files: BTreeSet::new(),
+            copies: 0,
             bytes: 0,
             heard: 0,
             reading: 0,
@@ -212,8 +218,15 @@ impl Rows {
         self.slots[at].get_or_insert_with(|| Slot::new(peer))
     }
 
-    /// Adds or replaces what a peer tells of a file; whether there was room.
-    pub(super) fn put(&mut self, peer: PeerId, file: &NetworkFile, options: &Options) -> bool {
+    /// Adds or replaces what a peer tells of a file, or of a copy that it holds for another;
+    /// whether there was room.
+    pub(super) fn put(
+        &mut self,
+        peer: PeerId,
+        file: &NetworkFile,
+        is_copy: bool,
+        options: &Options,
+    ) -> bool {
         let reading = self.slot(peer).reading;
         let Some(number) = self.number(peer) else {
             return false;
@@ -224,7 +237,7 @@ impl Rows {
         // Who repeats what it told is as early as it was.
         let same = before.filter(|row| row.name() == file.name);
         let order = same.map_or(self.told, |row| row.order);
-        let Some(row) = Row::new(file, order, reading) else {
+        let Some(row) = Row::new(file, order, reading, is_copy) else {
             return false;
         };
         if !self.make_room(number, file.id, row.bytes(), options) {
@@ -297,6 +310,7 @@ impl Rows {
         }
         if let Some(slot) = self.slot_at_mut(number) {
             slot.files.insert(key);
+            slot.copies += usize::from(row.is_copy);
             slot.bytes += bytes;
         }
         self.bytes += bytes;
@@ -320,6 +334,7 @@ impl Rows {
         }
         if let Some(slot) = self.slot_at_mut(number) {
             slot.files.remove(&key);
+            slot.copies -= usize::from(row.is_copy);
             slot.bytes -= bytes;
         }
         self.bytes -= bytes;
@@ -398,17 +413,24 @@ impl Rows {
         }
     }
 
-    /// Drops what a peer has not told in its last reading.
+    /// Drops what a peer has not told of its own files in its last reading.
     pub(super) fn drop_unread(&mut self, peer: PeerId) {
+        let reading = self.known_slot(peer).map(|slot| slot.reading);
+        self.drop_rows(peer, |row| !row.is_copy && Some(row.reading) != reading);
+    }
+
+    /// Drops what a peer has told of copies that it holds for others.
+    pub(super) fn drop_copies(&mut self, peer: PeerId) {
+        self.drop_rows(peer, |row| row.is_copy);
+    }
+
+    fn drop_rows(&mut self, peer: PeerId, is_dropped: impl Fn(&Row) -> bool) {
         let Some((number, slot)) = self.number(peer).zip(self.known_slot(peer)) else {
             return;
         };
-        let unread = |key: &&RowKey| {
-            let row = self.row(number, **key);
-            row.is_some_and(|row| row.reading != slot.reading)
-        };
-        let unread: Vec<_> = slot.files.iter().filter(unread).copied().collect();
-        for key in unread {
+        let dropped = |key: &&RowKey| self.row(number, **key).is_some_and(&is_dropped);
+        let dropped: Vec<_> = slot.files.iter().filter(dropped).copied().collect();
+        for key in dropped {
             self.remove(number, key);
         }
     }

@@ -18,6 +18,8 @@ pub(super) const MAX_RIGHTS: usize = 128;
 const KIND: &str = "larder-member-1";
 /// What a certificate is signed for.
 const PURPOSE: &str = "larder 2026-11 membership";
+/// What a word begins with that says on how many members files are to be, where nothing else does.
+const COPIES: &str = "copies=";
 /// The right to list, fetch and tell, without which nobody is let in.
 pub const EXCHANGE: &str = "exchange";
 
@@ -155,6 +157,13 @@ impl Certificate {
             .any(|it| it == EXCHANGE)
             .then_some(())
             .ok_or(Refusal::Rights)
+    }
+
+    /// On how many members files are to be in this network, where nothing else says so.
+    pub fn copies(&self) -> Option<u8> {
+        let mut rights = self.rights.split(',');
+        let copies = rights.find_map(|it| it.strip_prefix(COPIES)?.parse().ok());
+        copies.filter(|it| *it > 0)
     }
 
     /// Whether its time is not over.

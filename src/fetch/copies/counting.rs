@@ -1,0 +1,135 @@
+//! Counting the files that fewer members hold than are to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::holder::{Copies, PAGE};
+use super::members::View;
+use crate::hash::BlobHash;
+use crate::peer_id::PeerId;
+use crate::store::StoreError;
+
+/// How many periods pass before others are asked again to look at all files, at first.
+const ASK_AGAIN: u32 = 4;
+/// The longest pause between two such questions.
+const LAST_PAUSE: Duration = Duration::from_hours(1);
+
+/// When others are asked next to look at all files again.
+struct Asking {
+    due: Option<Instant>,
+    pause: Duration,
+}
+
+impl Copies {
+    pub(super) async fn count_always(self: Arc<Self>) {
+        let first = self.options.every * ASK_AGAIN;
+        let mut asking = Asking {
+            due: None,
+            pause: first,
+        };
+        let (mut own, mut told) = (
+            self.own.revision().watch(),
+            self.fetcher.network.directory.revision().watch(),
+        );
+        let mut epoch = None;
+        loop {
+            let (view, _) = self.members.look();
+            let is_other = epoch != Some(view.epoch);
+            if is_other || own.has_changed().unwrap_or(false) || told.has_changed().unwrap_or(false)
+            {
+                own.mark_unchanged();
+                told.mark_unchanged();
+                epoch = Some(view.epoch);
+                if let Err(error) = self.count(&view).await {
+                    tracing::debug!(%error, "copies cannot be counted");
+                }
+            }
+            self.ask_for_more(&mut asking, first);
+            sleep(self.options.every).await;
+        }
+    }
+
+    /// Where copies are missing for long, the others look at all files again: what they have found
+    /// may have changed since, such as who has room.
+    fn ask_for_more(&self, asking: &mut Asking, first: Duration) {
+        if self.counts.lock().under_replicated == 0 {
+            (asking.due, asking.pause) = (None, first);
+            return;
+        }
+        let now = Instant::now();
+        let due = *asking.due.get_or_insert(now + asking.pause);
+        if due <= now {
+            self.asks.fetch_add(1, Ordering::Relaxed);
+            asking.pause = (asking.pause * 2).min(LAST_PAUSE);
+            asking.due = Some(now + asking.pause);
+        }
+    }
+
+    async fn count(&self, view: &View) -> Result<(), StoreError> {
+        let (own, held) = (self.count_own(view).await?, self.count_held(view).await?);
+        let mut counts = self.counts.lock();
+        counts.files = own.0 + held.0;
+        counts.under_replicated = own.1 + held.1;
+        Ok(())
+    }
+
+    /// How many own files are to have copies, and of how many there are too few.
+    async fn count_own(&self, view: &View) -> Result<(u64, u64), StoreError> {
+        let (mut files, mut under, mut after) = (0, 0, None);
+        loop {
+            let page = self.own.page(after, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok((files, under));
+            };
+            after = Some(last.id);
+            for record in &page {
+                let copies = self.copies_of(record.id).await?;
+                if copies > 1 {
+                    files += 1;
+                    let others = self.holders_of(&record.file.hash, view).len();
+                    under += u64::from(others + 1 < usize::from(copies));
+                }
+            }
+        }
+    }
+
+    /// The same of what is held of owners that are gone, where no member that comes before this one
+    /// holds it.
+    async fn count_held(&self, view: &View) -> Result<(u64, u64), StoreError> {
+        let (mut files, mut under, mut held, mut after) = (0, 0, 0, None);
+        loop {
+            let (copies, next) = self.table.copies(after, PAGE).await?;
+            held += copies.len() as u64;
+            for shared in copies.iter().filter_map(|it| it.signed.read().ok()) {
+                let owner = shared.key.owner;
+                if view.is_live(owner) {
+                    continue;
+                }
+                let others = self.holders_of(&shared.hash, view);
+                let ranked = self.ranked(&shared.hash, owner, view);
+                let mut holders = ranked.iter().map(|(it, _)| it.id);
+                let first = holders.find(|it| *it == self.me() || others.contains(it));
+                if first.is_none_or(|it| it == self.me()) {
+                    files += 1;
+                    under += u64::from(others.len() + 1 < usize::from(shared.copies));
+                }
+            }
+            after = next;
+            if after.is_none() {
+                self.held_files.store(held, Ordering::Relaxed);
+                return Ok((files, under));
+            }
+        }
+    }
+
+    /// The other members that are there and have told that they have a content.
+    fn holders_of(&self, hash: &BlobHash, view: &View) -> BTreeSet<PeerId> {
+        let told = self.fetcher.network.directory.providers(hash);
+        let told = told.into_iter().map(|it| it.peer);
+        told.filter(|it| view.is_live(*it)).collect()
+    }
+}

@@ -1,0 +1,293 @@
+//! What a member knows and does of copies: the state that all of it shares.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::members::{Live, Members, View};
+use super::progress::{Polled, ReadList};
+use super::table::Table;
+use crate::blob::Purpose;
+use crate::fetch::Fetcher;
+use crate::hash::BlobHash;
+use crate::metrics::Counter;
+use crate::peer::copies::{CopiedFile, CopyKey};
+use crate::peer_id::PeerId;
+use crate::placement::{Candidate, ranked};
+use crate::record::FileId;
+use crate::small_state::{SmallState, StateName};
+use crate::store::{Store, StoreError};
+
+/// The members that are known are written down under this name.
+const MEMBERS: StateName = StateName::Single {
+    name: "copy-members",
+    kind: "larder-copy-members 1",
+};
+/// In how many periods nobody new has to be met before anything is placed.
+pub(super) const SETTLED: u32 = 3;
+
+/// How a member holds copies, and has its own held.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// On how many members its files are to be, itself among them.
+    pub copies: u8,
+    /// How many bytes of copies it holds for others at most.
+    pub offer: u64,
+    /// After how long a silence a member is gone.
+    pub gone_after: Duration,
+    /// For how long others hold what is too much here before it is given up.
+    pub surplus_after: Duration,
+    /// How often others are asked.
+    pub every: Duration,
+}
+
+/// How it stands with copies, as it was when that was last looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Own files of which there are to be copies, and held ones of owners that are gone for which
+    /// this member answers.
+    pub files: u64,
+    /// Those of them that fewer members hold than are to.
+    pub under_replicated: u64,
+    /// Members that are there, this one left out.
+    pub members: u64,
+    /// Those that are gone.
+    pub gone: u64,
+}
+
+/// How much a member holds for others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Files.
+    pub files: u64,
+    /// The sum of their contents' sizes, each once, in bytes.
+    pub bytes: u64,
+}
+
+/// The copies that a member holds, and those that others hold of its files.
+pub struct Copies {
+    pub(super) own: Store,
+    pub(super) table: Table,
+    pub(super) fetcher: Arc<Fetcher>,
+    pub(super) state: Arc<dyn SmallState>,
+    pub(super) options: Options,
+    pub(super) members: Members,
+    /// Differs after each start, so that others read all anew.
+    pub(super) run: String,
+    /// Whether others have been asked what their owners have removed, before anything is told.
+    pub(super) is_ready: AtomicBool,
+    /// How often copies were given up that were too many.
+    pub(super) dropped: AtomicU64,
+    /// How often own files are to be looked at again from the first one on.
+    pub(super) asks: AtomicU64,
+    pub(super) polled: Mutex<HashMap<PeerId, Polled>>,
+    /// How far the files of owners were read, by the owner and by who tells of them.
+    pub(super) lists: Mutex<HashMap<(PeerId, PeerId), ReadList>>,
+    /// What is fetched now.
+    pub(super) pulling: Mutex<HashSet<CopyKey>>,
+    pub(super) counts: Mutex<Counts>,
+    /// How many copies are held.
+    pub(super) held_files: AtomicU64,
+    /// Wakes whoever places.
+    pub(super) news: Notify,
+    /// Copies that were fetched or taken over since the start.
+    pub made: Counter,
+    /// How many bytes came from others for them.
+    pub fetched: Arc<Counter>,
+    /// How often that failed.
+    pub failed: Counter,
+    /// Copies that were given up since the start because there were too many.
+    pub surplus: Counter,
+    /// Copies that were given up since the start because their owners have removed the files.
+    pub withdrawn: Counter,
+}
+
+impl Copies {
+    /// Those of a member with these files of its own, which holds others' in `held` and remembers
+    /// members in `state`.
+    pub fn new(
+        own: Store,
+        held: Store,
+        fetcher: Arc<Fetcher>,
+        state: Arc<dyn SmallState>,
+        options: Options,
+    ) -> Self {
+        Self {
+            own,
+            table: Table { store: held },
+            fetcher,
+            state,
+            members: Members::new(options.gone_after),
+            options,
+            run: Uuid::new_v4().simple().to_string(),
+            is_ready: false.into(),
+            dropped: AtomicU64::new(0),
+            asks: AtomicU64::new(0),
+            polled: Mutex::default(),
+            lists: Mutex::default(),
+            pulling: Mutex::default(),
+            counts: Mutex::default(),
+            held_files: AtomicU64::new(0),
+            news: Notify::new(),
+            made: Counter::default(),
+            fetched: Arc::default(),
+            failed: Counter::default(),
+            surplus: Counter::default(),
+            withdrawn: Counter::default(),
+        }
+    }
+
+    /// What it holds for others.
+    pub fn store(&self) -> &Store {
+        &self.table.store
+    }
+
+    /// How it is set up.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// How it stands, as it was when that was last looked at.
+    pub fn counts(&self) -> Counts {
+        *self.counts.lock()
+    }
+
+    /// How much is held for others.
+    pub fn held(&self) -> Held {
+        let totals = self.table.store.totals();
+        Held {
+            files: self.held_files.load(Ordering::Relaxed),
+            bytes: totals.blob_bytes,
+        }
+    }
+
+    /// The copy of this file of any owner, if one is held here.
+    pub async fn held_file(
+        &self,
+        owner: PeerId,
+        file: FileId,
+    ) -> Result<Option<CopiedFile>, StoreError> {
+        let copy = self.table.copy(CopyKey { owner, file }).await?;
+        Ok(copy.map(|it| it.signed))
+    }
+
+    /// Writes down, signed, that an own file is removed, before it is: from then on all copies of
+    /// it go.
+    pub async fn begin_removal(&self, id: FileId) -> Result<(), StoreError> {
+        if self.own.get(id).await?.is_none() {
+            return Ok(());
+        }
+        let network = &self.fetcher.network;
+        let (signed, owner) = (network.end_copies(id), network.peer_id());
+        self.table
+            .withdraw(CopyKey { owner, file: id }, &signed)
+            .await
+    }
+
+    /// Does it all, for ever.
+    pub async fn run(self: Arc<Self>) {
+        self.recall().await;
+        let polling = Arc::clone(&self).poll_always();
+        let placing = Arc::clone(&self).place_always();
+        let counting = Arc::clone(&self).count_always();
+        tokio::join!(polling, placing, counting);
+    }
+
+    /// Knows again who the members are; what had come in part begins anew.
+    async fn recall(&self) {
+        if let Ok(Some(text)) = self.state.load(&MEMBERS).await {
+            self.members.remember(&String::from_utf8_lossy(&text));
+        }
+        let partials = self.table.store.partials(Purpose::Copies);
+        for found in partials.prepare().await.unwrap_or_default() {
+            let _ = partials.remove(&found.id).await;
+        }
+    }
+
+    /// Lists what is held, as those list it who are told of it. What an owner is known to have
+    /// removed a crash has left.
+    pub(super) async fn show_held(&self) {
+        let (mut after, me) = (None, self.me());
+        let directory = &self.fetcher.network.directory;
+        loop {
+            let page = match self.table.copies(after, PAGE).await {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::warn!(%error, "what is held for other members cannot be read");
+                    break;
+                }
+            };
+            for shared in page.0.iter().filter_map(|it| it.signed.read().ok()) {
+                if matches!(self.table.withdrawal(shared.key).await, Ok(Some(_))) {
+                    let _ = self.table.give_up(shared.key).await;
+                    continue;
+                }
+                // What finds no room is found when it is asked for.
+                let _ = directory.put_copy(me, &shared.file);
+            }
+            after = page.1;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+
+    pub(super) async fn remember_members(&self) {
+        let text = self.members.to_text();
+        if let Err(error) = self.state.save(&MEMBERS, text.into_bytes()).await {
+            tracing::warn!(%error, "the members that hold copies are not written down");
+        }
+    }
+
+    pub(super) fn me(&self) -> PeerId {
+        self.fetcher.network.peer_id()
+    }
+
+    /// How many bytes more it can hold for others.
+    pub(super) async fn left(&self) -> u64 {
+        self.table.store.room().await.min(self.options.offer)
+    }
+
+    fn myself(&self) -> Candidate {
+        Candidate {
+            id: self.me(),
+            offer: self.options.offer,
+        }
+    }
+
+    /// The members, this one among them, in the order in which they are to hold a content of an
+    /// owner, which holds it itself.
+    pub(super) fn ranked<'a>(
+        &self,
+        hash: &BlobHash,
+        owner: PeerId,
+        view: &'a View,
+    ) -> Vec<(Candidate, Option<&'a Live>)> {
+        let others = view.live.iter().map(|it| it.candidate);
+        let all = others.chain([self.myself()]).filter(|it| it.id != owner);
+        let ranked = ranked(hash, all);
+        ranked
+            .into_iter()
+            .map(|it| (it, view.find(it.id)))
+            .collect()
+    }
+
+    pub(super) fn count_dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        self.surplus.count();
+    }
+}
+
+/// How many entries are read at once.
+pub(super) const PAGE: usize = 256;
+
+/// How many members are to hold copies beside an owner that is there, or in the place of one that
+/// is gone.
+pub(super) fn holders(copies: u8, is_owner_there: bool) -> usize {
+    usize::from(copies.saturating_sub(u8::from(is_owner_there)))
+}

@@ -1,0 +1,220 @@
+//! Which members there are to hold copies, as far as this one knows: what each offers, when it was
+//! heard of last, and who is gone.
+//!
+//! A member is gone once nobody has heard of it for `--gone-after`, and for a little longer that
+//! each node chooses by chance, so that not all begin to repair at once. Others tell whom they have
+//! heard, so that one who does not get through to a member does not take it for gone.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::peer_id::PeerId;
+use crate::placement::Candidate;
+
+/// The most members that are remembered.
+const MOST: usize = 4096;
+/// The most of whom it is told when they were heard last.
+const MOST_TOLD: usize = 256;
+/// One part in so many of the time after which a member is gone may be waited for longer.
+const JITTER: u32 = 6;
+
+/// The members that are known, this one left out.
+pub(super) struct Members {
+    known: Mutex<Known>,
+    gone_after: Duration,
+}
+
+#[derive(Default)]
+struct Known {
+    members: BTreeMap<PeerId, Member>,
+    /// Another number where the holders of something may be others.
+    epoch: u64,
+    /// When a member was met that was not known before.
+    met: Option<Instant>,
+}
+
+#[derive(Debug, Clone)]
+struct Member {
+    offer: u64,
+    left: u64,
+    /// When it, or somebody who had heard it, was heard last.
+    heard: Instant,
+    /// When it answered this node itself last.
+    answered: Option<Instant>,
+    /// Since when it has not been gone.
+    since: Instant,
+    is_gone: bool,
+    /// How long it may be silent.
+    patience: Duration,
+}
+
+/// A member that is not gone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Live {
+    pub(super) candidate: Candidate,
+    /// How many bytes it can still take, as it has told.
+    pub(super) left: u64,
+    /// For how long it was not gone.
+    pub(super) lasting: Duration,
+}
+
+/// The members at one moment.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    pub(super) epoch: u64,
+    pub(super) live: Vec<Live>,
+    pub(super) gone: Vec<PeerId>,
+}
+
+impl View {
+    /// Whether a member is there, as far as is known.
+    pub(super) fn is_live(&self, id: PeerId) -> bool {
+        self.live.iter().any(|it| it.candidate.id == id)
+    }
+
+    /// The member, if it is there.
+    pub(super) fn find(&self, id: PeerId) -> Option<&Live> {
+        self.live.iter().find(|it| it.candidate.id == id)
+    }
+}
+
+impl Members {
+    pub(super) fn new(gone_after: Duration) -> Self {
+        Self {
+            known: Mutex::default(),
+            gone_after,
+        }
+    }
+
+    /// Takes in what was remembered of members, as [`Members::to_text`] has written it.
+    pub(super) fn remember(&self, text: &str) {
+        let now = Instant::now();
+        for line in text.lines().take(MOST) {
+            let mut words = line.split(' ');
+            let id = words.next().and_then(|it| it.parse().ok());
+            let offer = words.next().and_then(|it| it.parse().ok());
+            if let (Some(id), Some(offer)) = (id, offer) {
+                let mut member = self.fresh(offer, now);
+                member.is_gone = words.next() == Some("gone");
+                self.known.lock().members.entry(id).or_insert(member);
+            }
+        }
+    }
+
+    /// What is to be remembered of members.
+    pub(super) fn to_text(&self) -> String {
+        let mut text = String::new();
+        for (id, it) in &self.known.lock().members {
+            let state = if it.is_gone { "gone" } else { "there" };
+            // Writing to a text does not fail.
+            let _ = writeln!(text, "{id} {} {state}", it.offer);
+        }
+        text
+    }
+
+    fn fresh(&self, offer: u64, now: Instant) -> Member {
+        let [chance, ..] = Uuid::new_v4().into_bytes();
+        let chance = f64::from(chance) / 256.0;
+        Member {
+            offer,
+            left: offer,
+            heard: now,
+            answered: None,
+            since: now,
+            is_gone: false,
+            patience: self.gone_after + (self.gone_after / JITTER).mul_f64(chance),
+        }
+    }
+
+    /// A member has answered, and told what it offers and has left.
+    pub(super) fn answered(&self, id: PeerId, offer: u64, left: u64) {
+        let now = Instant::now();
+        let mut known = self.known.lock();
+        if !known.members.contains_key(&id) {
+            if known.members.len() >= MOST {
+                let gone = known.members.iter().find(|(_, it)| it.is_gone);
+                let Some(gone) = gone.map(|(id, _)| *id) else {
+                    return;
+                };
+                known.members.remove(&gone);
+            }
+            known.members.insert(id, self.fresh(offer, now));
+            (known.epoch, known.met) = (known.epoch + 1, Some(now));
+        }
+        let Some(member) = known.members.get_mut(&id) else {
+            return;
+        };
+        let is_back = std::mem::take(&mut member.is_gone);
+        if is_back {
+            member.since = now;
+        }
+        let is_other = is_back || member.offer != offer;
+        (member.offer, member.left) = (offer, left);
+        (member.heard, member.answered) = (now, Some(now));
+        known.epoch += u64::from(is_other);
+    }
+
+    /// Another member has heard of one so long ago.
+    pub(super) fn told(&self, id: PeerId, ago: Duration) {
+        let heard = Instant::now().checked_sub(ago);
+        if let Some(member) = self.known.lock().members.get_mut(&id)
+            && let Some(heard) = heard
+        {
+            member.heard = member.heard.max(heard);
+        }
+    }
+
+    /// Whether all that are not gone have answered this node in this run.
+    pub(super) fn have_answered(&self) -> bool {
+        let known = self.known.lock();
+        let mut live = known.members.values().filter(|it| !it.is_gone);
+        live.all(|it| it.answered.is_some())
+    }
+
+    /// Of whom this node has heard itself, and how long ago.
+    pub(super) fn silent(&self) -> Vec<(PeerId, Duration)> {
+        let known = self.known.lock();
+        let silent = known.members.iter();
+        let silent = silent.filter_map(|(id, it)| Some((*id, it.answered?.elapsed())));
+        silent.take(MOST_TOLD).collect()
+    }
+
+    /// The members as they are now, and whether somebody is newly gone.
+    pub(super) fn look(&self) -> (View, bool) {
+        let mut known = self.known.lock();
+        let mut has_left = false;
+        for it in known.members.values_mut() {
+            if !it.is_gone && it.heard.elapsed() > it.patience {
+                it.is_gone = true;
+                has_left = true;
+            }
+        }
+        known.epoch += u64::from(has_left);
+        let live = known.members.iter().filter(|(_, it)| !it.is_gone);
+        let live = live.map(|(id, it)| Live {
+            candidate: Candidate {
+                id: *id,
+                offer: it.offer,
+            },
+            left: it.left,
+            lasting: it.since.elapsed(),
+        });
+        let live = live.collect();
+        let gone = known.members.iter().filter(|(_, it)| it.is_gone);
+        let view = View {
+            epoch: known.epoch,
+            live,
+            gone: gone.map(|(id, _)| *id).collect(),
+        };
+        (view, has_left)
+    }
+
+    /// For how long no member was met that was not known before; None where none was met at all.
+    pub(super) fn since_met(&self) -> Option<Duration> {
+        self.known.lock().met.map(|it| it.elapsed())
+    }
+}

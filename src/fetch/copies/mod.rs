@@ -1,0 +1,20 @@
+//! Copies: the members of a network hold each other's files, so that these outlast their owners.
+//!
+//! Each member decides for itself what it is to hold, from what it knows of the others (`members`)
+//! and by what everybody finds alike ([`crate::placement`]); fetches it (`pulling`) into a store of
+//! its own (`table`); and gives up what is too much, late, and once those that come before it have
+//! said that they hold it (`surplus`). What an owner has removed it gives up at once, on the
+//! owner's signature alone.
+
+mod counting;
+mod holder;
+mod members;
+mod placing;
+mod polling;
+mod progress;
+mod pulling;
+mod surplus;
+mod table;
+mod telling;
+
+pub use holder::{Copies, Counts, Held, Options};

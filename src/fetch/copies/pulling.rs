@@ -1,0 +1,197 @@
+//! Fetching what this member is to hold.
+
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use futures_util::stream::{self, StreamExt};
+
+use super::holder::Copies;
+use crate::blob::{OpenBlob, Purpose, Received};
+use crate::fetch::error::FetchError;
+use crate::fetch::fetcher::Claim;
+use crate::fetch::receipt::{Receipt, ReceiptError};
+use crate::fetch::repairing::{partial_of, remove_gathered};
+use crate::fetch::verified::VerifiedContent;
+use crate::hash::BlobHash;
+use crate::peer::client::ClientError;
+use crate::peer::copies::{CopiedFile, CopyKey, MOST_KEYS, NotSigned, SharedFile, ask_files};
+use crate::peer::registry::Peer;
+use crate::peer_id::PeerId;
+use crate::store::{Store, StoreError, TakenRoom};
+
+/// How many contents are fetched at once of one owner that is there.
+const AT_ONCE: usize = 4;
+/// How many of an owner that is gone, so that what is left is not kept from clients.
+const REPAIRS_AT_ONCE: usize = 2;
+
+/// A file of which this member is to hold a copy.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) key: CopyKey,
+    pub(super) hash: BlobHash,
+    /// The length of its content, in bytes.
+    pub(super) size: u64,
+    /// On how many members it is to be.
+    pub(super) copies: u8,
+}
+
+/// Why a copy is not made.
+#[derive(Debug, thiserror::Error)]
+enum PullError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Receipt(#[from] ReceiptError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Signed(#[from] NotSigned),
+    #[error("its owner has signed another content than was told")]
+    Other,
+    #[error("nobody tells what its owner has signed")]
+    Unsigned,
+}
+
+impl Copies {
+    /// Makes copies of these files, of which `teller` has told; of how many it could not.
+    pub(super) async fn pull_all(
+        &self,
+        teller: &Peer,
+        wanted: Vec<Wanted>,
+        is_repair: bool,
+    ) -> usize {
+        let at_once = if is_repair { REPAIRS_AT_ONCE } else { AT_ONCE };
+        let mut failed = 0;
+        for some in wanted.chunks(MOST_KEYS) {
+            // First, so that what is removed from here on is not made. What others tell of at the
+            // same time is fetched once.
+            let mut some = some.to_vec();
+            some.retain(|it| self.pulling.lock().insert(it.key));
+            let keys: Vec<_> = some.iter().map(|it| it.key).collect();
+            if keys.is_empty() {
+                continue;
+            }
+            let signed = ask_files(&self.fetcher.network, teller, &keys).await;
+            let signed = signed.map(|it| it.files);
+            let (teller, signed) = (teller.id(), &signed);
+            let pulled = stream::iter(some);
+            let pulled = pulled.map(|it| async move { self.pull_one(teller, &it, signed).await });
+            let pulled: Vec<_> = pulled.buffer_unordered(at_once).collect().await;
+            failed += pulled.iter().filter(|is_done| !**is_done).count();
+            let mut pulling = self.pulling.lock();
+            for it in &keys {
+                pulling.remove(it);
+            }
+        }
+        failed
+    }
+
+    /// Whether a copy of a file is here, or is not to be.
+    async fn pull_one(
+        &self,
+        teller: PeerId,
+        wanted: &Wanted,
+        signed: &Result<Vec<CopiedFile>, ClientError>,
+    ) -> bool {
+        let Ok(signed) = signed else {
+            return false;
+        };
+        let text = wanted.key.file.to_string();
+        let Some(signed) = signed.iter().find(|it| it.file_id == text) else {
+            // It was removed since.
+            return true;
+        };
+        match self.pull(teller, wanted, signed).await {
+            Ok(()) => {
+                self.made.count();
+                true
+            }
+            Err(error) => {
+                self.failed.count();
+                tracing::debug!(key = %wanted.key, %error, "no copy is made yet");
+                false
+            }
+        }
+    }
+
+    async fn pull(
+        &self,
+        teller: PeerId,
+        wanted: &Wanted,
+        signed: &CopiedFile,
+    ) -> Result<(), PullError> {
+        let shared = signed.check()?;
+        if shared.key != wanted.key {
+            return Err(PullError::Unsigned);
+        }
+        if (shared.hash, shared.file.size) != (wanted.hash, wanted.size) {
+            return Err(PullError::Other);
+        }
+        let key = wanted.key;
+        if self.table.copy(key).await?.is_some() {
+            return Ok(());
+        }
+        if !self.table.add_held(shared.hash, (key, signed)).await? {
+            let room = self.table.store.no_room_yet(None);
+            let content = self.content(teller, &shared, &room).await?;
+            if content.hash() != shared.hash || content.size() != shared.file.size {
+                return Err(PullError::Other);
+            }
+            self.table.add(content, (key, signed), room).await?;
+            let partials = self.table.store.partials(Purpose::Copies);
+            remove_gathered(&*partials, &partial_of(&shared.hash)).await;
+        }
+        if self.table.withdrawal(key).await?.is_some() {
+            self.table.give_up(key).await?;
+            return Ok(());
+        }
+        let directory = &self.fetcher.network.directory;
+        let _ = directory.put_copy(self.me(), &shared.file);
+        Ok(())
+    }
+
+    /// The content of a file, from this member's own files where one has it, or else from others.
+    async fn content(
+        &self,
+        teller: PeerId,
+        shared: &SharedFile,
+        room: &Arc<TakenRoom>,
+    ) -> Result<Box<dyn Received>, PullError> {
+        let (hash, size) = (shared.hash, shared.file.size);
+        let held = &self.table.store;
+        held.check_length(size)?;
+        held.let_copy_come(room, &hash, size).await?;
+        if let Ok(Some(own)) = self.own.open(&hash).await
+            && let Ok(received) = copied(&*own, held).await
+        {
+            return Ok(received);
+        }
+        let first = Claim { peer: teller, size };
+        let fetcher = Arc::clone(&self.fetcher);
+        let content = VerifiedContent::open(fetcher, hash, Some(first)).await;
+        let content = content.map_err(ReceiptError::from)?;
+        let content = content.ok_or(ReceiptError::Fetch(FetchError::Gone))?;
+        if content.size() != size {
+            return Err(PullError::Other);
+        }
+        let (partials, counted) = (held.partials(Purpose::Copies), Arc::clone(&self.fetched));
+        let receipt = Receipt {
+            store: held,
+            partials: &*partials,
+            here: &|_| (),
+            came: Arc::new(move |bytes| counted.add(bytes)),
+        };
+        let receiving = receipt.verified(&content).await?;
+        Ok(receiving.finish().await.map_err(ReceiptError::from)?)
+    }
+}
+
+/// The content of a file of this node, received into another store.
+async fn copied(own: &dyn OpenBlob, store: &Store) -> Result<Box<dyn Received>, StoreError> {
+    let mut receiving = store.receive().await?;
+    let mut pieces = own.read(0..own.size());
+    while let Some(piece) = pieces.try_next().await? {
+        receiving.write(piece).await?;
+    }
+    Ok(receiving.finish().await?)
+}

@@ -1,0 +1,167 @@
+//! What a member holds for others, and remembers of it: a store of its own, so that copies are
+//! durable, proven, limited, collected and mended as files are, and no files of the member's
+//! listing.
+//!
+//! Each entry is a record of that store, found by its name, whose description is JSON:
+//! - `copy <owner>.<file>`: a copy, with its content and what the owner has signed
+//!   ([`CopiedFile`]);
+//! - `gone <owner>.<file>`: that the owner has removed the file, as it has signed it
+//!   ([`Withdrawal`]), without content.
+//!
+//! The ids of the records grow, so that what is new is behind what others have read.
+
+use std::sync::Arc;
+
+use crate::blob::{Received, Receiving};
+use crate::hash::BlobHash;
+use crate::peer::copies::{CopiedFile, CopyKey, Entry, Withdrawal};
+use crate::record::{FileId, FileRecord};
+use crate::store::{About, Store, StoreError, TakenRoom};
+
+/// What the names of copies begin with.
+const COPY: &str = "copy ";
+/// What those of removals begin with.
+const GONE: &str = "gone ";
+
+/// What a member holds for others.
+pub(super) struct Table {
+    pub(super) store: Store,
+}
+
+/// A copy that is held.
+#[derive(Debug, Clone)]
+pub(super) struct HeldCopy {
+    pub(super) hash: BlobHash,
+    /// The length of the content, in bytes.
+    pub(super) size: u64,
+    /// What the owner has signed.
+    pub(super) signed: CopiedFile,
+}
+
+/// Some entries, in the order in which they came.
+pub(super) struct EntryPage {
+    pub(super) entries: Vec<(FileId, Entry)>,
+    /// The last that was looked at; None where there is none behind where the page begins.
+    pub(super) last: Option<FileId>,
+}
+
+impl Table {
+    /// The copy of this file, if one is held.
+    pub(super) async fn copy(&self, key: CopyKey) -> Result<Option<HeldCopy>, StoreError> {
+        let record = self.store.newest_named(&copy_name(key)).await?;
+        Ok(record.and_then(|it| held(&it)))
+    }
+
+    /// What the owner has said of its removal, if that is remembered.
+    pub(super) async fn withdrawal(&self, key: CopyKey) -> Result<Option<Withdrawal>, StoreError> {
+        let record = self.store.newest_named(&gone_name(key)).await?;
+        Ok(record.and_then(|it| serde_json::from_str(&it.file.description).ok()))
+    }
+
+    /// Keeps content that has come as a copy of this file. Ok means durable.
+    pub(super) async fn add(
+        &self,
+        content: Box<dyn Received>,
+        (key, signed): (CopyKey, &CopiedFile),
+        room: Arc<TakenRoom>,
+    ) -> Result<FileRecord, StoreError> {
+        let about = about(copy_name(key), signed);
+        self.store.ingest_arrived(content, about, Some(room)).await
+    }
+
+    /// The same with the content of another copy; false where none has it, or it is not whole.
+    pub(super) async fn add_held(
+        &self,
+        hash: BlobHash,
+        (key, signed): (CopyKey, &CopiedFile),
+    ) -> Result<bool, StoreError> {
+        let about = about(copy_name(key), signed);
+        let added = self.store.ingest_held(hash, about, None).await?;
+        Ok(added.is_some())
+    }
+
+    /// Remembers that an owner has removed a file. Ok means durable.
+    pub(super) async fn withdraw(
+        &self,
+        key: CopyKey,
+        signed: &Withdrawal,
+    ) -> Result<(), StoreError> {
+        let receiving: Box<dyn Receiving> = self.store.receive().await?;
+        let nothing = receiving.finish().await?;
+        self.store
+            .ingest(nothing, about(gone_name(key), signed))
+            .await
+            .map(drop)
+    }
+
+    /// Gives the copy of a file up; whether there was one.
+    pub(super) async fn give_up(&self, key: CopyKey) -> Result<bool, StoreError> {
+        let (name, mut is_given_up) = (copy_name(key), false);
+        while let Some(record) = self.store.newest_named(&name).await? {
+            self.store.remove(record.id).await?;
+            is_given_up = true;
+        }
+        Ok(is_given_up)
+    }
+
+    /// At most `limit` entries behind `after`.
+    pub(super) async fn page(
+        &self,
+        after: Option<FileId>,
+        limit: usize,
+    ) -> Result<EntryPage, StoreError> {
+        let records = self.store.page(after, limit).await?;
+        let read = |it: &FileRecord| Some((it.id, entry(it)?));
+        Ok(EntryPage {
+            last: records.last().map(|it| it.id),
+            entries: records.iter().filter_map(read).collect(),
+        })
+    }
+
+    /// The same of copies alone, and where to go on if there are more.
+    pub(super) async fn copies(
+        &self,
+        after: Option<FileId>,
+        limit: usize,
+    ) -> Result<(Vec<HeldCopy>, Option<FileId>), StoreError> {
+        let records = self.store.page(after, limit).await?;
+        let has_more = FileRecord::fill_a_page(&records, limit);
+        let next = records.last().map(|it| it.id).filter(|_| has_more);
+        Ok((records.iter().filter_map(held).collect(), next))
+    }
+}
+
+fn copy_name(key: CopyKey) -> String {
+    format!("{COPY}{key}")
+}
+
+fn gone_name(key: CopyKey) -> String {
+    format!("{GONE}{key}")
+}
+
+fn about(name: String, signed: &impl serde::Serialize) -> About {
+    About {
+        name,
+        content_type: None,
+        // Values under names that are texts, which cannot fail to be written.
+        description: serde_json::to_string(signed).unwrap_or_default(),
+    }
+}
+
+fn held(record: &FileRecord) -> Option<HeldCopy> {
+    record.file.name.strip_prefix(COPY)?;
+    Some(HeldCopy {
+        hash: record.file.hash,
+        size: record.file.size,
+        signed: serde_json::from_str(&record.file.description).ok()?,
+    })
+}
+
+fn entry(record: &FileRecord) -> Option<Entry> {
+    let told = &record.file.description;
+    if record.file.name.starts_with(COPY) {
+        return Some(Entry::Copy(serde_json::from_str(told).ok()?));
+    }
+    record.file.name.strip_prefix(GONE)?;
+    Some(Entry::Withdrawn(serde_json::from_str(told).ok()?))
+}
