@@ -49,7 +49,11 @@ pub(super) struct RowsQuery {
 pub(super) struct KeysQuery {
     /// At most 32 of them with commas between them, each as the id of its owner, a point and its id
     /// there.
-    #[param(required)]
+    #[param(
+        required,
+        pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}[.]\
+                   [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+    )]
     keys: Option<String>,
 }
 

@@ -9,6 +9,7 @@ use crate::common::content::content;
 use crate::common::copies::{Holders, held, metric, own, until_for};
 use crate::common::forms::uploaded;
 use crate::common::peers::held as network;
+use crate::common::process::larder;
 use crate::common::raw_http::{get, head, send};
 
 const SOON: Duration = Duration::from_mins(2);
@@ -195,4 +196,47 @@ fn what_its_owner_removed_is_gone_wherever_somebody_returns_and_what_a_lost_owne
     holders.destroy(1);
     holders.until_on(SOON, 20, 3);
     assert_eq!(network(holders.at(3)).len(), 20);
+}
+
+#[test]
+fn members_killed_at_any_moment_lose_nothing_and_take_up_what_was_under_way() {
+    let mut holders = Holders::start(&["1GiB"; 5], &LONG);
+    // Also content that is fetched in parts.
+    holders.upload(&[0, 1, 2, 3, 4], 12, 200_000);
+    for round in 0..15 {
+        let number = round % 5;
+        holders.kill(number);
+        std::thread::sleep(Duration::from_millis((round as u64 * 37) % 400));
+        holders.turn_on(number);
+    }
+    holders.until_met();
+    holders.until_on(SOON, 60, 3);
+    // What is removed is removed everywhere, also where its owner is killed behind each answer.
+    for _ in 0..4 {
+        for (_, file) in own(holders.at(0)).into_iter().map(|it| it.0).take(2) {
+            let target = format!("/api/p2p/file/{file}");
+            assert_eq!(
+                send(holders.at(0), &head("DELETE", &target, &[])).status,
+                200
+            );
+        }
+        holders.kill(0);
+        holders.turn_on(0);
+    }
+    holders.kill(1);
+    holders.turn_on(1);
+    holders.until_on(SOON, 52, 3);
+    for number in 0..5 {
+        let node = holders.nodes[number].take().unwrap();
+        node.stop();
+        for storage in ["peer_storage", "peer_storage/copies"] {
+            let mut verify = larder(holders.dirs[number].path());
+            let verified = verify.args(["verify", "--storage", storage]).output();
+            let verified = verified.unwrap();
+            assert!(
+                verified.status.success(),
+                "{number} {storage}: {verified:?}"
+            );
+        }
+    }
 }

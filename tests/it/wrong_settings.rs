@@ -65,6 +65,15 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "--scrub-every off reads nothing",
     ),
     ("peer-stall", "LARDER_PEER_STALL", "0", "from 1s to 1h"),
+    ("copies", "LARDER_COPIES", "17", "from 1 to 16"),
+    (
+        "offer",
+        "LARDER_OFFER",
+        "much",
+        "a size is a number and a unit",
+    ),
+    ("gone-after", "LARDER_GONE_AFTER", "0", "from 1s to"),
+    ("surplus-after", "LARDER_SURPLUS_AFTER", "x", "a time is"),
     ("base-url", "BASE_URL", "localhost:5004", "http://"),
     (
         "base-url",

@@ -218,6 +218,25 @@ impl Lan {
         ip(&format!("-n {} link set port{node} up", self.switch())).unwrap();
     }
 
+    /// Has these nodes reach each other alone.
+    pub(crate) fn split(&self, nodes: &[u8]) {
+        let switch = self.switch();
+        ip(&format!("-n {switch} link add other type bridge")).unwrap();
+        ip(&format!("-n {switch} link set other up")).unwrap();
+        for node in nodes {
+            ip(&format!("-n {switch} link set port{node} master other")).unwrap();
+        }
+    }
+
+    /// Has all reach each other again.
+    pub(crate) fn unite(&self) {
+        let switch = self.switch();
+        for node in 1..=self.nodes {
+            ip(&format!("-n {switch} link set port{node} master switch")).unwrap();
+        }
+        ip(&format!("-n {switch} link del other")).unwrap();
+    }
+
     /// Puts a switch that loses and delays frames in place of the one of the kernel. None,
     /// said loudly, where this machine does not allow it.
     pub(crate) fn disturb(&self) -> Option<LossySwitch> {

@@ -9,6 +9,7 @@
 mod common;
 
 mod cables;
+mod copies;
 mod debian;
 mod lan;
 mod lookups;
