@@ -8,11 +8,9 @@ use super::number::number;
 use super::period::{SECOND, period};
 use super::size::Size;
 use super::wrong::WrongSetting;
-use crate::fetch::copies;
+use crate::fetch::copies::{self, MOST_COPIES};
 use crate::peer::membership::Joined;
 
-/// The most members that a file can ask to be on.
-const MOST_COPIES: u8 = 16;
 /// How many times as long as the period of questions a silence has to be at least.
 const PERIODS: u32 = 3;
 

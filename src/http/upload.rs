@@ -17,6 +17,7 @@ use super::file_view::FileView;
 use super::gate::ClientShare;
 use crate::blob::{BlobError, Received, Receiving};
 use crate::client_key::ClientKey;
+use crate::fetch::copies::{Copies, MOST_COPIES};
 use crate::node::Node;
 use crate::record::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
 use crate::store::{About, Store};
@@ -25,6 +26,7 @@ use crate::web::conditions::allow_change;
 use crate::web::error::ApiError;
 use crate::web::form::Form;
 use crate::web::part_head::{PartHead, sendable_type};
+use crate::web::query;
 use crate::web::transfers::{RECEIVING, Transfer, TransferShare, WITHOUT_FILES};
 
 /// Where forms are sent; names are below it.
@@ -49,6 +51,11 @@ pub(super) struct BytesQuery {
     name: Option<String>,
     /// Its description, likewise.
     description: Option<String>,
+    /// On how many members of the node's network the file is to be, this node among them; as it is
+    /// set for all files without it.
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 16)]
+    #[serde(default, deserialize_with = "query::number")]
+    copies: Option<u8>,
 }
 
 /// The same, where nothing else names the file.
@@ -60,6 +67,11 @@ pub(super) struct NamedQuery {
     name: Option<String>,
     /// Its description.
     description: Option<String>,
+    /// On how many members of the node's network the file is to be, this node among them; as it is
+    /// set for all files without it.
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 16)]
+    #[serde(default, deserialize_with = "query::number")]
+    copies: Option<u8>,
 }
 
 /// Its description, where the path names the file.
@@ -68,6 +80,11 @@ pub(super) struct NamedQuery {
 pub(super) struct DescriptionQuery {
     /// The description of the file.
     description: Option<String>,
+    /// On how many members of the node's network the file is to be, this node among them; as it is
+    /// set for all files without it.
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 16)]
+    #[serde(default, deserialize_with = "query::number")]
+    copies: Option<u8>,
 }
 
 /// `POST /api/p2p/upload`: keeps the file of the form, or with a name in the query the body.
@@ -77,12 +94,14 @@ pub(super) async fn upload(
     query: Result<Query<BytesQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    if Form::is_announced(request.headers()) {
-        return of_form(&node, request).await;
-    }
+    let is_form = Form::is_announced(request.headers());
     let Query(query) = query?;
+    let wish = wish(&node, query.copies)?;
+    if is_form {
+        return of_form(&node, wish, request).await;
+    }
     let name = query.name.ok_or(ApiError::NoForm)?;
-    of_bytes(&node, name, query.description, request).await
+    of_bytes(&node, (name, query.description), wish, request).await
 }
 
 /// `PUT /api/p2p/upload`: keeps the body under the name in the query.
@@ -92,8 +111,9 @@ pub(super) async fn put(
     request: Request,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
+    let wish = wish(&node, query.copies)?;
     let name = query.name.unwrap_or_default();
-    of_bytes(&node, name, query.description, request).await
+    of_bytes(&node, (name, query.description), wish, request).await
 }
 
 /// `PUT` and `POST /api/p2p/upload/{name}`: keeps the body under the name in the path, in which
@@ -107,10 +127,11 @@ pub(super) async fn put_named(
     let path = request.uri().path().strip_prefix(PATH).unwrap_or_default();
     let name = percent_decode_str(path.trim_start_matches('/'));
     let name = name.decode_utf8_lossy().into_owned();
-    of_bytes(&node, name, query.description, request).await
+    let wish = wish(&node, query.copies)?;
+    of_bytes(&node, (name, query.description), wish, request).await
 }
 
-async fn of_form(node: &Node, request: Request) -> Result<Response, ApiError> {
+async fn of_form(node: &Node, wish: Wish<'_>, request: Request) -> Result<Response, ApiError> {
     let (head, body) = request.into_parts();
     check_conditions(&head.headers)?;
     check_room(node, &head.headers, MAX_FORM_BYTES).await?;
@@ -120,13 +141,13 @@ async fn of_form(node: &Node, request: Request) -> Result<Response, ApiError> {
     let mut form = Form::new(&head.headers, RequestBody::new(body, max_bytes))?;
     let client = client_of(&head.extensions);
     let (content, about) = receive(node.store(), &mut form, client).await?;
-    keep(node, content, about).await
+    keep(node, content, about, wish).await
 }
 
 async fn of_bytes(
     node: &Node,
-    name: String,
-    description: Option<String>,
+    (name, description): (String, Option<String>),
+    wish: Wish<'_>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (head, body) = request.into_parts();
@@ -146,7 +167,25 @@ async fn of_bytes(
     };
     let client = client_of(&head.extensions);
     let content = receive_bytes(node.store(), body, client).await?;
-    keep(node, content, about).await
+    keep(node, content, about, wish).await
+}
+
+/// On how many members a file is to be, where its uploader says so, and what sees to that.
+type Wish<'a> = Option<(&'a Arc<Copies>, u8)>;
+
+/// The same, where this node can have it so.
+fn wish(node: &Node, copies: Option<u8>) -> Result<Wish<'_>, ApiError> {
+    match (copies, node.copies()) {
+        (None, _) | (Some(1), None) => Ok(None),
+        (Some(number), Some(copies)) if (1..=MOST_COPIES).contains(&number) => {
+            Ok(Some((copies, number)))
+        }
+        (Some(_), Some(_)) => {
+            let message = format!("copies must be from 1 to {MOST_COPIES}");
+            Err(ApiError::Query(message))
+        }
+        (Some(_), None) => Err(ApiError::NoCopies),
+    }
 }
 
 /// Refuses what shall change a file: each upload makes a new one.
@@ -237,9 +276,23 @@ async fn receive_bytes(
     receiving.finish().await.map_err(ApiError::unwritten)
 }
 
-async fn keep(node: &Node, content: Box<dyn Received>, about: About) -> Result<Response, ApiError> {
+async fn keep(
+    node: &Node,
+    content: Box<dyn Received>,
+    about: About,
+    wish: Wish<'_>,
+) -> Result<Response, ApiError> {
+    // Nobody is told of the file before it is known how often it is to be.
+    let _unseen = match wish {
+        Some((copies, _)) => Some(copies.hide_newer().await?),
+        None => None,
+    };
     let record = node.store().ingest(content, about).await;
     let record = record.map_err(ApiError::unwritten)?;
+    if let Some((copies, number)) = wish {
+        let wished = copies.wish(record.id, number).await;
+        wished.map_err(ApiError::unwritten)?;
+    }
     let uploaded = Uploaded {
         status: "success",
         message: "File uploaded successfully",

@@ -52,6 +52,7 @@ codes! {
     Internal => StatusCode::INTERNAL_SERVER_ERROR,
     MembersOnly => StatusCode::FORBIDDEN,
     MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+    NoCopies => StatusCode::CONFLICT,
     NoFile => StatusCode::BAD_REQUEST,
     NoFileName => StatusCode::BAD_REQUEST,
     NoLength => StatusCode::LENGTH_REQUIRED,

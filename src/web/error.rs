@@ -135,6 +135,11 @@ pub(crate) enum ApiError {
     NobodyWrites,
     #[error("this node is a member of a network, and takes this from other members alone")]
     MembersOnly,
+    #[error(
+        "this node has no copies of its files held: it is no member of a network, or runs without \
+         --copies and --offer"
+    )]
+    NoCopies,
     #[error("this needs a token of this node, in a header 'Authorization: Bearer TOKEN'")]
     NoToken,
     #[error("this node does not know the token")]
@@ -232,6 +237,7 @@ impl ApiError {
             // As an upload would be told.
             Self::NobodyWrites => return Self::WritingClosed.refusal(),
             Self::MembersOnly => Code::MembersOnly,
+            Self::NoCopies => Code::NoCopies,
             Self::NoToken => Code::NoToken,
             Self::WrongToken => Code::WrongToken,
             Self::ReadOnlyToken => Code::ReadOnlyToken,
@@ -242,9 +248,7 @@ impl ApiError {
             Self::Header(_) => return Refusal::INTERNAL,
             Self::Store(error) => return of_store(error),
             Self::NotReady(error) => return of_readiness(error),
-            Self::Unwritten(error) | Self::NotKept(NotKept::Store(error)) => {
-                return of_change(error);
-            }
+            Self::Unwritten(it) | Self::NotKept(NotKept::Store(it)) => return of_change(it),
             Self::Upload(error) => return of_upload(error),
             Self::Tus(error) => of_tus(error),
             Self::Fetch(error) => of_fetch(error),

@@ -240,3 +240,58 @@ fn members_killed_at_any_moment_lose_nothing_and_take_up_what_was_under_way() {
         }
     }
 }
+
+#[test]
+fn an_upload_says_on_how_many_members_it_is_to_be_and_a_restart_knows_it() {
+    let mut holders = Holders::start(&["1GiB"; 5], &LONG);
+    let put = |name: &str, query: &str, body: &[u8]| {
+        let target = format!("/api/p2p/upload/{name}{query}");
+        let length = format!("Content-Length: {}", body.len());
+        let answer = send(
+            holders.at(0),
+            &[head("PUT", &target, &[&length]), body.to_vec()].concat(),
+        );
+        (
+            answer.status,
+            answer.json()["file"]["file_id"]
+                .as_str()
+                .unwrap_or("")
+                .to_owned(),
+        )
+    };
+    let wishes = [
+        ("one", "?copies=1", 1),
+        ("three", "", 3),
+        ("five", "?copies=5", 5),
+    ];
+    let ids = wishes.map(|(name, query, _)| put(name, query, name.as_bytes()).1);
+    assert_eq!(put("none", "?copies=0", b"x").0, 400);
+    let until_placed = |holders: &Holders| {
+        until_for(SOON, "each is on as many as it says", || {
+            let places = holders.places();
+            let mut expected = ids.iter().zip(wishes);
+            let is_so = |(id, (_, _, copies)): (&String, (_, _, usize))| {
+                places
+                    .iter()
+                    .any(|((_, file), on)| file == id && on.len() == copies)
+            };
+            expected.all(is_so).then_some(())
+        });
+    };
+    until_placed(&holders);
+    holders.kill(0);
+    holders.turn_on(0);
+    holders.until_met();
+    // One more member has to look at all of them again.
+    holders.kill(1);
+    holders.turn_on(1);
+    holders.until_met();
+    until_placed(&holders);
+    let alone = tempfile::tempdir().unwrap();
+    let node = crate::common::process::Node::start(&alone, &[]);
+    let request = head("PUT", "/api/p2p/upload/a?copies=3", &["Content-Length: 0"]);
+    assert_eq!(
+        send(node.address, &request).refusal(),
+        (409, "no_copies".to_owned())
+    );
+}

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 use super::members::{Live, Members, View};
 use super::progress::{Polled, ReadList};
 use super::table::Table;
+use super::wished::Wishes;
 use crate::blob::Purpose;
 use crate::fetch::Fetcher;
 use crate::hash::BlobHash;
@@ -88,6 +89,10 @@ pub struct Copies {
     pub(super) polled: Mutex<HashMap<PeerId, Polled>>,
     /// How far the files of owners were read, by the owner and by who tells of them.
     pub(super) lists: Mutex<HashMap<(PeerId, PeerId), ReadList>>,
+    /// What uploaders have said of their files.
+    pub(super) wishes: Wishes,
+    /// Turns at fetching of owners that are there, and of those that are gone.
+    pub(super) turns: [Semaphore; 2],
     /// What is fetched now.
     pub(super) pulling: Mutex<HashSet<CopyKey>>,
     pub(super) counts: Mutex<Counts>,
@@ -130,6 +135,8 @@ impl Copies {
             asks: AtomicU64::new(0),
             polled: Mutex::default(),
             lists: Mutex::default(),
+            wishes: Wishes::default(),
+            turns: [AT_ONCE, REPAIRS_AT_ONCE].map(Semaphore::new),
             pulling: Mutex::default(),
             counts: Mutex::default(),
             held_files: AtomicU64::new(0),
@@ -203,6 +210,7 @@ impl Copies {
         if let Ok(Some(text)) = self.state.load(&MEMBERS).await {
             self.members.remember(&String::from_utf8_lossy(&text));
         }
+        self.recall_wishes().await;
         let partials = self.table.store.partials(Purpose::Copies);
         for found in partials.prepare().await.unwrap_or_default() {
             let _ = partials.remove(&found.id).await;
@@ -277,12 +285,22 @@ impl Copies {
             .collect()
     }
 
+    /// Turns at fetching what an owner has that is there, or what is left of one that is gone.
+    pub(super) fn turns_at(&self, is_repair: bool) -> &Semaphore {
+        let [fetches, repairs] = &self.turns;
+        if is_repair { repairs } else { fetches }
+    }
+
     pub(super) fn count_dropped(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
         self.surplus.count();
     }
 }
 
+/// How many contents are fetched at once of owners that are there: as each has files open, few.
+pub(super) const AT_ONCE: usize = 4;
+/// How many of owners that are gone, so that what is left is not kept from clients.
+const REPAIRS_AT_ONCE: usize = 2;
 /// How many entries are read at once.
 pub(super) const PAGE: usize = 256;
 

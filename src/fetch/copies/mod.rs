@@ -16,5 +16,9 @@ mod pulling;
 mod surplus;
 mod table;
 mod telling;
+mod wished;
+mod wishes;
 
 pub use holder::{Copies, Counts, Held, Options};
+pub use wished::MOST_COPIES;
+pub use wishes::Unseen;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::TryStreamExt;
 use futures_util::stream::{self, StreamExt};
 
-use super::holder::Copies;
+use super::holder::{AT_ONCE, Copies};
 use crate::blob::{OpenBlob, Purpose, Received};
 use crate::fetch::error::FetchError;
 use crate::fetch::fetcher::Claim;
@@ -18,11 +18,6 @@ use crate::peer::copies::{CopiedFile, CopyKey, MOST_KEYS, NotSigned, SharedFile,
 use crate::peer::registry::Peer;
 use crate::peer_id::PeerId;
 use crate::store::{Store, StoreError, TakenRoom};
-
-/// How many contents are fetched at once of one owner that is there.
-const AT_ONCE: usize = 4;
-/// How many of an owner that is gone, so that what is left is not kept from clients.
-const REPAIRS_AT_ONCE: usize = 2;
 
 /// A file of which this member is to hold a copy.
 #[derive(Debug, Clone)]
@@ -60,7 +55,7 @@ impl Copies {
         wanted: Vec<Wanted>,
         is_repair: bool,
     ) -> usize {
-        let at_once = if is_repair { REPAIRS_AT_ONCE } else { AT_ONCE };
+        let turns = self.turns_at(is_repair);
         let mut failed = 0;
         for some in wanted.chunks(MOST_KEYS) {
             // First, so that what is removed from here on is not made. What others tell of at the
@@ -75,8 +70,12 @@ impl Copies {
             let signed = signed.map(|it| it.files);
             let (teller, signed) = (teller.id(), &signed);
             let pulled = stream::iter(some);
-            let pulled = pulled.map(|it| async move { self.pull_one(teller, &it, signed).await });
-            let pulled: Vec<_> = pulled.buffer_unordered(at_once).collect().await;
+            let pulled = pulled.map(|it| async move {
+                // Nobody closes the semaphore, so there is always a permit.
+                let _turn = turns.acquire().await.ok();
+                self.pull_one(teller, &it, signed).await
+            });
+            let pulled: Vec<_> = pulled.buffer_unordered(AT_ONCE).collect().await;
             failed += pulled.iter().filter(|is_done| !**is_done).count();
             let mut pulling = self.pulling.lock();
             for it in &keys {
@@ -102,8 +101,10 @@ impl Copies {
             return true;
         };
         match self.pull(teller, wanted, signed).await {
-            Ok(()) => {
-                self.made.count();
+            Ok(is_new) => {
+                if is_new {
+                    self.made.count();
+                }
                 true
             }
             Err(error) => {
@@ -114,12 +115,13 @@ impl Copies {
         }
     }
 
+    /// Makes a copy; whether there is one more then.
     async fn pull(
         &self,
         teller: PeerId,
         wanted: &Wanted,
         signed: &CopiedFile,
-    ) -> Result<(), PullError> {
+    ) -> Result<bool, PullError> {
         let shared = signed.check()?;
         if shared.key != wanted.key {
             return Err(PullError::Unsigned);
@@ -129,7 +131,7 @@ impl Copies {
         }
         let key = wanted.key;
         if self.table.copy(key).await?.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         if !self.table.add_held(shared.hash, (key, signed)).await? {
             let room = self.table.store.no_room_yet(None);
@@ -143,11 +145,11 @@ impl Copies {
         }
         if self.table.withdrawal(key).await?.is_some() {
             self.table.give_up(key).await?;
-            return Ok(());
+            return Ok(false);
         }
         let directory = &self.fetcher.network.directory;
         let _ = directory.put_copy(self.me(), &shared.file);
-        Ok(())
+        Ok(true)
     }
 
     /// The content of a file, from this member's own files where one has it, or else from others.

@@ -6,7 +6,8 @@
 //! - `copy <owner>.<file>`: a copy, with its content and what the owner has signed
 //!   ([`CopiedFile`]);
 //! - `gone <owner>.<file>`: that the owner has removed the file, as it has signed it
-//!   ([`Withdrawal`]), without content.
+//!   ([`Withdrawal`]), without content;
+//! - `wish <file>`: on how many members an own file is to be, where its uploader has said so.
 //!
 //! The ids of the records grow, so that what is new is behind what others have read.
 
@@ -18,8 +19,12 @@ use crate::peer::copies::{CopiedFile, CopyKey, Entry, Withdrawal};
 use crate::record::{FileId, FileRecord};
 use crate::store::{About, Store, StoreError, TakenRoom};
 
+/// How many records are read at once.
+const PAGE: usize = 256;
 /// What the names of copies begin with.
 const COPY: &str = "copy ";
+/// What those of wishes begin with.
+const WISH: &str = "wish ";
 /// What those of removals begin with.
 const GONE: &str = "gone ";
 
@@ -94,6 +99,34 @@ impl Table {
             .map(drop)
     }
 
+    /// Writes down on how many members an own file is to be. Ok means durable.
+    pub(super) async fn wish(&self, file: FileId, copies: u8) -> Result<(), StoreError> {
+        let nothing = self.store.receive().await?.finish().await?;
+        let about = about(wish_name(file), &copies);
+        self.store.ingest(nothing, about).await.map(drop)
+    }
+
+    /// On how many it is to be, as was written down.
+    pub(super) async fn wished(&self, file: FileId) -> Result<Option<u8>, StoreError> {
+        let record = self.store.newest_named(&wish_name(file)).await?;
+        Ok(record.and_then(|it| it.file.description.parse().ok()))
+    }
+
+    /// Whether anything was written down of any file.
+    pub(super) async fn has_wishes(&self) -> Result<bool, StoreError> {
+        let mut after = None;
+        loop {
+            let records = self.store.page(after, PAGE).await?;
+            if records.iter().any(|it| it.file.name.starts_with(WISH)) {
+                return Ok(true);
+            }
+            let Some(last) = records.last() else {
+                return Ok(false);
+            };
+            after = Some(last.id);
+        }
+    }
+
     /// Gives the copy of a file up; whether there was one.
     pub(super) async fn give_up(&self, key: CopyKey) -> Result<bool, StoreError> {
         let (name, mut is_given_up) = (copy_name(key), false);
@@ -137,6 +170,10 @@ fn copy_name(key: CopyKey) -> String {
 
 fn gone_name(key: CopyKey) -> String {
     format!("{GONE}{key}")
+}
+
+fn wish_name(file: FileId) -> String {
+    format!("{WISH}{file}")
 }
 
 fn about(name: String, signed: &impl serde::Serialize) -> About {

@@ -35,7 +35,8 @@ impl Copies {
             return Ok(standing);
         }
         standing.run.clone_from(&self.run);
-        standing.listed = *self.own.revision().watch().borrow();
+        let shown = self.wishes.shown.load(Ordering::Relaxed);
+        standing.listed = self.own.revision().watch().borrow().wrapping_add(shown);
         standing.asks = self.asks.load(Ordering::Relaxed);
         standing.dropped = self.dropped.load(Ordering::Relaxed);
         let page = self.table.page(after, PAGE).await?;
@@ -99,7 +100,7 @@ impl Copies {
         let mut rows = Vec::new();
         for record in records {
             let copies = self.copies_of(record.id).await?;
-            if copies > 1 {
+            if copies > 1 && self.is_shown(record.id) {
                 rows.push(Row {
                     id: record.id.to_string(),
                     hash: record.file.hash.to_string(),
@@ -109,12 +110,6 @@ impl Copies {
             }
         }
         Ok((rows, next))
-    }
-
-    /// On how many members an own file is to be.
-    #[allow(clippy::unused_async, reason = "a file may ask for another number")]
-    pub(super) async fn copies_of(&self, _file: FileId) -> Result<u8, StoreError> {
-        Ok(self.options.copies)
     }
 
     /// What owners have signed of these files, as far as it is known here.

@@ -79,6 +79,7 @@ fn keeps_file(operation: Operation) -> Operation {
         .json::<Uploaded>(200, "It is kept, and on disk.")
         .refuses([
             Code::BadQuery,
+            Code::NoCopies,
             Code::PreconditionFailed,
             Code::NoFileName,
             Code::NoLength,
