@@ -86,9 +86,9 @@ pub use error::StoreError;
 pub use feed::{Change, Changes, News};
 pub use hot::{HotReads, Prepared, ReadyContent, ReadyFile};
 pub use ingest::About;
+pub use layout::COPIES_DIR;
 #[cfg(feature = "node")]
 pub(crate) use layout::{BACKUPS, has_backups};
-pub use layout::COPIES_DIR;
 pub use mending::FilesOf;
 #[cfg(feature = "node")]
 pub use moment::{Moment, Told};

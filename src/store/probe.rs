@@ -3,10 +3,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::error::StoreError;
 use crate::blob::BlobError;
@@ -16,8 +16,8 @@ use crate::unavailable::Unavailable;
 const EVERY: Duration = Duration::from_secs(2);
 /// How long whoever asks waits for what is being found out.
 const MOMENT: Duration = Duration::from_millis(500);
-/// For how long what has worked is taken to do so while that is found out again: servers that have
-/// much to do may take so long.
+/// For how long what has worked is taken to do so while a trial finds it out again: servers that
+/// have much to do may take so long.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// When a trial is given up, so that another one finds out sooner that a server is back.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -27,6 +27,8 @@ const LONGEST: Duration = Duration::from_secs(10);
 pub(super) struct Probe {
     found: watch::Sender<Option<Found>>,
     running: Arc<Mutex<()>>,
+    /// When the last trial began.
+    begun: parking_lot::Mutex<Option<Instant>>,
 }
 
 /// What a trial has found.
@@ -37,7 +39,7 @@ struct Found {
 }
 
 impl Probe {
-    /// Fails as `trial` does, or as one did that was made some seconds ago at most.
+    /// Fails as `trial` does, or as the last one did, for some seconds at most if that was well.
     pub(super) async fn ask<T>(&self, trial: impl FnOnce() -> T) -> Result<(), StoreError>
     where
         T: Future<Output = Result<(), StoreError>> + Send + 'static,
@@ -54,9 +56,15 @@ impl Probe {
         }
         // Its sender lives as long as this.
         let _ = timeout(MOMENT, found.wait_for(counts)).await;
+        let begun = *self.begun.lock();
+        let is_new = begun.is_some_and(|it| it.elapsed() < PATIENCE);
         match &*found.borrow() {
             Some(it) if it.ended >= asked => it.outcome.clone(),
-            Some(it) if it.outcome.is_ok() && it.began.elapsed() < PATIENCE => Ok(()),
+            // However long ago it was: nobody may have asked since.
+            None
+            | Some(Found {
+                outcome: Ok(()), ..
+            }) if is_new => Ok(()),
             _ => Err(silent()),
         }
     }
@@ -69,9 +77,9 @@ impl Probe {
         let Ok(running) = Arc::clone(&self.running).try_lock_owned() else {
             return;
         };
-        let (trial, found) = (trial(), self.found.clone());
+        let (trial, found, began) = (trial(), self.found.clone(), Instant::now());
+        *self.begun.lock() = Some(began);
         tokio::spawn(async move {
-            let began = Instant::now();
             let outcome = timeout(LONGEST, trial).await;
             let ended = Instant::now();
             found.send_replace(Some(Found {
@@ -91,4 +99,34 @@ fn silent() -> StoreError {
         source: Arc::new(io::Error::from(io::ErrorKind::TimedOut)),
     };
     BlobError::Unavailable(away).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn slow(seconds: u64) -> Result<(), StoreError> {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_seldom_is_told_that_slow_servers_are_well_and_soon_that_silent_ones_are_not()
+    {
+        let probe = Probe::default();
+        for _ in 0..5 {
+            probe.ask(|| slow(2)).await.unwrap();
+            tokio::time::advance(Duration::from_mins(1)).await;
+            tokio::task::yield_now().await;
+        }
+        let silent = tokio::time::Instant::now();
+        while probe.ask(|| slow(3600)).await.is_ok() {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(
+            silent.elapsed() < PATIENCE + 2 * EVERY,
+            "{:?}",
+            silent.elapsed()
+        );
+    }
 }

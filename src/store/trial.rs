@@ -54,9 +54,10 @@ impl Store {
     #[cfg(feature = "shared")]
     async fn try_all(self) -> Result<(), StoreError> {
         self.writable()?;
-        self.check_quota(1).await?;
-        self.blobs.try_to_write().await?;
-        Ok(self.index.try_to_write().await?)
+        let blobs = async { Ok::<_, StoreError>(self.blobs.try_to_write().await?) };
+        let index = async { Ok(self.index.try_to_write().await?) };
+        tokio::try_join!(self.check_quota(1), blobs, index)?;
+        Ok(())
     }
 
     /// Fails where `bytes` more would leave less room on the disk than is to be left.
