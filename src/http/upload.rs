@@ -94,12 +94,13 @@ pub(super) async fn upload(
     query: Result<Query<BytesQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let is_form = Form::is_announced(request.headers());
+    if Form::is_announced(request.headers()) {
+        // A query that cannot be read is not meant for it.
+        let copies = query.ok().and_then(|Query(query)| query.copies);
+        return of_form(&node, wish(&node, copies)?, request).await;
+    }
     let Query(query) = query?;
     let wish = wish(&node, query.copies)?;
-    if is_form {
-        return of_form(&node, wish, request).await;
-    }
     let name = query.name.ok_or(ApiError::NoForm)?;
     of_bytes(&node, (name, query.description), wish, request).await
 }

@@ -295,3 +295,32 @@ fn an_upload_says_on_how_many_members_it_is_to_be_and_a_restart_knows_it() {
         (409, "no_copies".to_owned())
     );
 }
+
+#[test]
+fn a_copy_that_is_found_damaged_comes_again_from_the_others() {
+    let mut holders = Holders::start(&["1GiB"; 3], &LONG);
+    let bytes = content(1, 1 << 20);
+    let file = uploaded(holders.at(0), "a", &bytes);
+    holders.until_on(SOON, 1, 3);
+    let hash = file["hash"].as_str().unwrap();
+    let copies = holders.dirs[1].path().join("peer_storage/copies");
+    let blob = copies.join("blobs").join(&hash[..2]).join(hash);
+    let mut rotten = std::fs::read(&blob).unwrap();
+    assert_eq!(rotten, bytes);
+    rotten[300_000] ^= 1;
+    std::fs::write(&blob, &rotten).unwrap();
+    let target = format!("/api/p2p/blob/{hash}");
+    until_for(SOON, "the damage is mended", || {
+        // Whoever reads it finds it, and never gets a wrong byte.
+        let read = get(holders.at(1), &target, &[]);
+        assert!(read.status != 200 || read.body == bytes);
+        (std::fs::read(&blob).unwrap() == bytes).then_some(())
+    });
+    holders.nodes[1].take().unwrap().stop();
+    let mut verify = larder(holders.dirs[1].path());
+    let verified = verify
+        .args(["verify", "--storage", "peer_storage/copies"])
+        .output()
+        .unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+}

@@ -191,9 +191,12 @@ impl Copies {
         }
         let network = &self.fetcher.network;
         let (signed, owner) = (network.end_copies(id), network.peer_id());
-        self.table
-            .withdraw(CopyKey { owner, file: id }, &signed)
-            .await
+        let (store, key) = (&self.table.store, CopyKey { owner, file: id });
+        // On a full disk, too: by a removal there is room again.
+        let room = store.lend_if_short().await;
+        let written = self.table.withdraw(key, &signed).await;
+        store.take_back(room).await;
+        written
     }
 
     /// Does it all, for ever.
@@ -211,6 +214,9 @@ impl Copies {
             self.members.remember(&String::from_utf8_lossy(&text));
         }
         self.recall_wishes().await;
+        if let Err(error) = self.table.prepare().await {
+            tracing::warn!(%error, "what is told of removed files will need room of its own");
+        }
         let partials = self.table.store.partials(Purpose::Copies);
         for found in partials.prepare().await.unwrap_or_default() {
             let _ = partials.remove(&found.id).await;

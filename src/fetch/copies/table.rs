@@ -7,13 +7,14 @@
 //!   ([`CopiedFile`]);
 //! - `gone <owner>.<file>`: that the owner has removed the file, as it has signed it
 //!   ([`Withdrawal`]), without content;
-//! - `wish <file>`: on how many members an own file is to be, where its uploader has said so.
+//! - `wish <file>`: on how many members an own file is to be, where its uploader has said so;
+//! - `nothing`: so that the content of those without any is there.
 //!
 //! The ids of the records grow, so that what is new is behind what others have read.
 
 use std::sync::Arc;
 
-use crate::blob::{Received, Receiving};
+use crate::blob::Received;
 use crate::hash::BlobHash;
 use crate::peer::copies::{CopiedFile, CopyKey, Entry, Withdrawal};
 use crate::record::{FileId, FileRecord};
@@ -23,6 +24,8 @@ use crate::store::{About, Store, StoreError, TakenRoom};
 const PAGE: usize = 256;
 /// What the names of copies begin with.
 const COPY: &str = "copy ";
+/// The name of the entry by which content of no bytes is there.
+const NOTHING: &str = "nothing";
 /// What those of wishes begin with.
 const WISH: &str = "wish ";
 /// What those of removals begin with.
@@ -91,19 +94,31 @@ impl Table {
         key: CopyKey,
         signed: &Withdrawal,
     ) -> Result<(), StoreError> {
-        let receiving: Box<dyn Receiving> = self.store.receive().await?;
-        let nothing = receiving.finish().await?;
-        self.store
-            .ingest(nothing, about(gone_name(key), signed))
-            .await
-            .map(drop)
+        self.note(about(gone_name(key), signed)).await
+    }
+
+    /// Has the content of entries that have none be there, so that these need no room for it.
+    pub(super) async fn prepare(&self) -> Result<(), StoreError> {
+        if self.store.holds(&BlobHash::of(b"")).await? {
+            return Ok(());
+        }
+        self.note(about(NOTHING.to_owned(), &())).await
+    }
+
+    /// Adds an entry without content.
+    async fn note(&self, about: About) -> Result<(), StoreError> {
+        let nothing = BlobHash::of(b"");
+        let held = self.store.ingest_held(nothing, about.clone(), None).await?;
+        if held.is_some() {
+            return Ok(());
+        }
+        let nothing = self.store.receive().await?.finish().await?;
+        self.store.ingest(nothing, about).await.map(drop)
     }
 
     /// Writes down on how many members an own file is to be. Ok means durable.
     pub(super) async fn wish(&self, file: FileId, copies: u8) -> Result<(), StoreError> {
-        let nothing = self.store.receive().await?.finish().await?;
-        let about = about(wish_name(file), &copies);
-        self.store.ingest(nothing, about).await.map(drop)
+        self.note(about(wish_name(file), &copies)).await
     }
 
     /// On how many it is to be, as was written down.
