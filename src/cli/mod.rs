@@ -65,7 +65,7 @@ Exit status:
   0  done, and nothing is damaged or missing; what is left over, which nobody needs, is told
   1  something is damaged or missing, or a part of it could not be read
   2  nothing was checked: wrong command line or setting, no such directory, or it is another
-     user's, or in use by a node that is not the one of the settings here
+     user's, in use by a node that is not the one of the settings here, or not all is in it yet
   5  the node that --node names does not answer, or cannot be trusted
   6  the node wants a token, or another one";
 

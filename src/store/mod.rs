@@ -468,6 +468,7 @@ impl Store {
     }
 
     async fn close_all(&self) -> Result<(), StoreError> {
+        self.note_trash_clock().await;
         self.sync().await?;
         let may_be_more = self.uncollected.load(Ordering::Relaxed) && !self.orphans_stay;
         // What others share they collect, and it is written down what that is.

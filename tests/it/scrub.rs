@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::common::canned::{Canned, Reply};
 use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::in_memory::InMemory;
@@ -275,4 +277,32 @@ async fn a_node_that_keeps_its_contents_on_no_disk_says_that_it_reads_none() {
     let looked: Value = serde_json::from_slice(&looked.body).unwrap();
     assert_eq!(looked["status"], "success");
     assert!(looked["scrub"].is_null(), "{looked}");
+}
+
+#[test]
+fn a_node_that_was_restarted_meanwhile_is_asked_until_it_knows_how_far_it_is() {
+    let looks = AtomicU32::new(0);
+    let node = Canned::start(move |_, line| {
+        let round = json!({ "number": 7, "began_at": "", "ended_at": "", "blobs": 0, "bytes": 0,
+            "unchecked": 0, "damaged": 0, "unreadable": 0 });
+        let scrub = json!({ "every_seconds": null, "round": null, "last": round });
+        let mut looked = json!({ "scrub": null, "files": 0, "blobs": 0, "blob_bytes": 0,
+            "unsound": [], "next": null });
+        Reply::Json(if line.starts_with("POST") {
+            json!({ "number": 7 }).to_string()
+        } else {
+            if looks.fetch_add(1, Ordering::Relaxed) > 2 {
+                looked["scrub"] = scrub;
+            }
+            looked.to_string()
+        })
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = larder(dir.path());
+    let output = command
+        .args(["verify", "--node", &node.url()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(node.asked().len() > 4, "{:?}", node.asked());
 }

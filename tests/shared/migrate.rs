@@ -3,9 +3,14 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
+use larder::disk::RealDisk;
+use larder::small_state::SmallState;
+use larder::small_state::local::LocalState;
+use larder::store::MOVING_IN;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -278,4 +283,16 @@ async fn damage_ends_a_move_and_names_the_file_and_no_node_serves_half_of_it() {
     assert!(files_of(&node) == files);
     node.stop();
     drop(it.database);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_into_which_files_are_still_restored_is_moved_nowhere() {
+    let (it, ..) = Move::new(1).await;
+    let dir = it.dir.path().join("peer_storage");
+    let state = LocalState::new(&dir, Arc::new(RealDisk));
+    let saved = state.save(&MOVING_IN, b"backup 1".to_vec()).await;
+    saved.unwrap();
+    it.refused("servers", "peer_storage", "`larder restore`");
+    state.remove(&MOVING_IN).await.unwrap();
+    counted(&it.run("servers", "peer_storage", &["--json"]));
 }

@@ -74,7 +74,8 @@ pub(super) const EXIT_STATUS: &str = concat!(
 /// That of `backup`, which asks for no file.
 pub(super) const EXIT_STATUS_OF_BACKUP: &str = concat!(
     exit_status!("  3  there is no such backup"),
-    "\n  7  the backup is made, and lacks the content of files that nobody has whole"
+    "\n  7  the backup is made, and lacks the content of files that nobody has whole; or a backup \
+     that is to stay cannot be read, so that none was given up"
 );
 
 /// That of `restore`, which asks no node.
@@ -85,7 +86,8 @@ Exit status:
   2  nothing was restored: wrong command line or setting, no such directory, it is in use, or
      something else is where the files would go
   3  there is no such backup, or no such file in it
-  7  done, but for files whose content the backup lacks, or is damaged in it";
+  7  done, but for files whose content the backup lacks, or cannot be read in it
+With -o a file that has no place there stops no other; the status is the highest of theirs.";
 
 /// That of `info`, which tells of all files that a name means.
 pub(super) const EXIT_STATUS_OF_INFO: &str = concat!(

@@ -25,6 +25,8 @@ use crate::peer_id::PeerId;
 const PATH: &str = "/api/p2p/scrub";
 /// How often it is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(250);
+/// How often it may not know that yet.
+const MOST_UNKNOWN: u32 = 120;
 /// The most pages of what is not whole, of a thousand each.
 const MOST_PAGES: usize = 100_000;
 
@@ -139,10 +141,16 @@ impl Unsound {
 /// Asks for it and waits for its end; returns how much could not be looked at.
 async fn wait(api: &Api, bar: &ProgressBar) -> Result<u64, Failure> {
     let mut asked = ask(api, bar).await?;
+    let mut looks = 0..MOST_UNKNOWN;
     loop {
         let looked: Looked = api.get(PATH, &[]).await?;
-        let scrub = looked.scrub;
-        let scrub = scrub.ok_or(Failure::Nonsense("it does not know how far it is"))?;
+        let Some(scrub) = looked.scrub else {
+            // It took the question, and was restarted since: soon it knows.
+            let unknown = Failure::Nonsense("it does not know how far it is");
+            looks.next().ok_or(unknown)?;
+            tokio::time::sleep(ASK_EVERY).await;
+            continue;
+        };
         if let Some(last) = scrub.last.filter(|it| it.number >= asked) {
             return Ok(last.unchecked);
         }

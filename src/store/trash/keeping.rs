@@ -247,6 +247,15 @@ impl Store {
         }
     }
 
+    /// Writes down how far the trash's clock is, where anything is in it.
+    pub(in crate::store) async fn note_trash_clock(&self) {
+        if let Some(trash) = &self.trash
+            && trash.totals().files > 0
+        {
+            trash.write_clock().await;
+        }
+    }
+
     async fn remove_all_due(&self, trash: &Trash) -> Result<(), StoreError> {
         loop {
             let now = trash.now();
