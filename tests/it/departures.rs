@@ -74,7 +74,8 @@ fn an_archive_is_planned_no_longer_once_its_client_has_left() {
         (planned(&node) == 0).then_some(())
     });
     let cut = counted(&node, "larder_http_requests_total", "status=\"cut\"");
-    assert!(cut > CLIENTS / 2, "{cut}");
+    // The others had theirs already.
+    assert!(cut > CLIENTS / 4, "{cut}");
     // Who only sends no more is there.
     let mut stream = asking(&node);
     stream.shutdown(Shutdown::Write).unwrap();

@@ -155,7 +155,7 @@ fn an_expired_member_is_refused_by_others_and_asks_nothing_of_them() {
     let (network, dirs) = (Network::new(), dirs::<2>());
     let node = network.member(&dirs[0], &[], &[]);
     uploaded(node.address, "secret", b"x");
-    network.join(&dirs[1], "1s");
+    network.join(&dirs[1], "4s");
     until("it has expired", || {
         network.members().contains("  expired").then_some(())
     });
@@ -178,7 +178,7 @@ fn a_certificate_is_renewed_while_the_node_runs_and_not_by_one_of_another_networ
     let (network, dirs) = (Network::new(), dirs::<2>());
     let node = network.member(&dirs[0], &[], &[]);
     uploaded(node.address, "seen", b"x");
-    network.join(&dirs[1], "1s");
+    network.join(&dirs[1], "4s");
     until("it has expired", || {
         network.members().contains("  expired").then_some(())
     });

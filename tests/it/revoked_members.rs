@@ -236,7 +236,7 @@ fn a_member_that_was_away_for_too_long_is_told_so_and_comes_back_by_an_invitatio
     let (network, dirs) = (Network::new(), dirs::<2>());
     let key = network.key();
     let admin = network.member(&dirs[0], &[], &["--network-key", &key]);
-    network.join(&dirs[1], "1s");
+    network.join(&dirs[1], "4s");
     until("it has expired", || {
         network.members().contains("  expired").then_some(())
     });
