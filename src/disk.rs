@@ -356,6 +356,20 @@ impl NoRoom {
     }
 }
 
+/// Fails where less than `reserve` bytes would be free for the files of a directory after `bytes`
+/// more. Blocks.
+pub fn check_room(dir: &Path, bytes: u64, reserve: u64) -> Result<(), DiskError> {
+    let space = rustix::fs::statvfs(dir);
+    let space = space.map_err(|e| DiskError::new("look at the free space of", dir, e.into()))?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    if free < reserve.saturating_add(bytes) {
+        let free = free.saturating_sub(reserve);
+        let full = NoRoom { free, reserve };
+        return Err(DiskError::new("write", dir, full.into()));
+    }
+    Ok(())
+}
+
 impl From<NoRoom> for io::Error {
     fn from(room: NoRoom) -> Self {
         Self::new(io::ErrorKind::StorageFull, room)

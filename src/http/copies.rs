@@ -9,11 +9,10 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
-use super::files::prover;
+use super::files::{id_of, prover};
 use crate::node::Node;
 use crate::peer::copies::{CopyKey, Files, Here, MOST_KEYS, Rows, Standing};
 use crate::peer_id::PeerId;
-use crate::record::FileId;
 use crate::room::Room;
 use crate::web::error::ApiError;
 use crate::web::list;
@@ -65,7 +64,7 @@ pub(super) async fn standing(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
-    let after = id("after", query.after)?;
+    let after = id_of("after", query.after)?;
     let room = Room::take(LONGEST);
     let told = match node.copies() {
         Some(copies) => copies.standing(after).await?,
@@ -89,7 +88,7 @@ pub(super) async fn rows(
     let owner: Option<PeerId> = query.owner.and_then(|it| it.parse().ok());
     let owner =
         owner.ok_or_else(|| ApiError::Query("owner must be the id of a peer".to_owned()))?;
-    let after = id("after", query.after)?;
+    let after = id_of("after", query.after)?;
     let room = Room::take(LONGEST);
     let (rows, next) = match node.copies() {
         Some(copies) => copies.rows(owner, after).await?,
@@ -110,20 +109,15 @@ pub(super) async fn files(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Query(query) = query?;
-    let keys = keys(query.keys)?;
+    let keys = keys(query)?;
     let room = Room::take(LONGEST);
     let files = match node.copies() {
         Some(copies) => copies.files(&keys).await?,
         None => Vec::new(),
     };
     let status = SUCCESS.to_owned();
-    Ok(answer(
-        &node,
-        room,
-        &Files { status, files },
-        (&uri, &headers),
-    ))
+    let told = Files { status, files };
+    Ok(answer(&node, room, &told, (&uri, &headers)))
 }
 
 /// `GET /api/p2p/copies/here`
@@ -133,32 +127,23 @@ pub(super) async fn here(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Query(query) = query?;
-    let keys = keys(query.keys)?;
+    let keys = keys(query)?;
     let room = Room::take(LONGEST);
     let here = match node.copies() {
         Some(copies) => copies.here(&keys).await?,
         None => Vec::new(),
     };
     let status = SUCCESS.to_owned();
-    Ok(answer(
-        &node,
-        room,
-        &Here { status, here },
-        (&uri, &headers),
-    ))
+    let told = Here { status, here };
+    Ok(answer(&node, room, &told, (&uri, &headers)))
 }
 
 /// What `status` of an answer says that is no refusal.
 const SUCCESS: &str = "success";
 
-fn id(name: &str, id: Option<String>) -> Result<Option<FileId>, ApiError> {
-    let id = id.map(|id| id.parse::<FileId>()).transpose();
-    id.map_err(|e| ApiError::Query(format!("{name}: {e}")))
-}
-
-fn keys(text: Option<String>) -> Result<Vec<CopyKey>, ApiError> {
-    let text = text.unwrap_or_default();
+fn keys(query: Result<Query<KeysQuery>, QueryRejection>) -> Result<Vec<CopyKey>, ApiError> {
+    let Query(KeysQuery { keys }) = query?;
+    let text = keys.unwrap_or_default();
     let keys = text
         .split(',')
         .map(str::parse)

@@ -16,7 +16,7 @@ use super::listing::{Filter, Listing, OrderName};
 use super::switch::Switch;
 use crate::node::Node;
 use crate::peer::challenge::{self, Prover};
-use crate::record::{FileId, Order};
+use crate::record::{FileId, InvalidFileId, Order};
 use crate::web::conditions::{Validators, allow_change, restrict_change};
 use crate::web::error::ApiError;
 use crate::web::list;
@@ -63,14 +63,10 @@ pub(super) async fn list(
     if query.limit == Some(0) {
         return Err(ApiError::Query("limit must be at least 1".to_owned()));
     }
-    let id = |name: &str, id: Option<String>| {
-        let id = id.map(|id| id.parse::<FileId>()).transpose();
-        id.map_err(|e| ApiError::Query(format!("{name}: {e}")))
-    };
     let filter = Filter {
         order: query.order.map_or(Order::OldestFirst, Order::from),
-        after: id("after", query.after)?,
-        before: id("before", query.before)?,
+        after: id_of("after", query.after)?,
+        before: id_of("before", query.before)?,
         limit: query.limit,
         name: query.name,
         removed_since: query.removed_since,
@@ -85,6 +81,12 @@ pub(super) fn prover(uri: &Uri, headers: &HeaderMap) -> Option<Prover> {
     let challenge = headers.get(challenge::HEADER)?.to_str().ok()?;
     let target = uri.path_and_query()?.to_string();
     Some(Prover::new(challenge.parse().ok()?, target))
+}
+
+/// The id of a file that the parameter `name` of a query says, if it is there.
+pub(super) fn id_of(name: &str, id: Option<String>) -> Result<Option<FileId>, ApiError> {
+    let id = id.map(|id| id.parse()).transpose();
+    id.map_err(|e: InvalidFileId| ApiError::Query(format!("{name}: {e}")))
 }
 
 /// How to remove a file.

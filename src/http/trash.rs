@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::file_view::FileView;
-use super::files::Removed;
+use super::files::{Removed, id_of};
 use crate::node::Node;
 use crate::record::{FileId, FileRecord};
 use crate::store::{Store, StoreError, Trashed};
@@ -106,8 +106,7 @@ pub(super) async fn list(
     }
     let limit = limit.and_then(|it| usize::try_from(it).ok());
     let limit = limit.unwrap_or(MOST).min(MOST);
-    let after = after.map(|it| it.parse::<FileId>()).transpose();
-    let after = after.map_err(|e| ApiError::Query(format!("after: {e}")))?;
+    let after = id_of("after", after)?;
     let trashed = node.store().trashed(after, limit).await?;
     let last = trashed.last().map(|it| it.record.id);
     let is_more = match last {

@@ -12,7 +12,9 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::page::page_of;
-use super::{Content, Garbage, Given, Held, Hold, IndexBackend, IndexError, Intent, Put, Totals};
+use super::{
+    Alike, Content, Garbage, Given, Held, Hold, IndexBackend, IndexError, Intent, Put, Totals,
+};
 use crate::hash::BlobHash;
 use crate::health::Health;
 use crate::place::Place;
@@ -237,20 +239,21 @@ impl IndexBackend for MemoryIndex {
             .cloned())
     }
 
-    async fn earlier(
-        &self,
-        name: &str,
-        hash: &BlobHash,
-        than: FileId,
-        known: u32,
-    ) -> Result<Option<FileId>, IndexError> {
+    async fn earlier(&self, all: &[Alike<'_>]) -> Result<Vec<Option<FileId>>, IndexError> {
         let state = self.open_state()?;
-        if state.content(hash).is_none_or(|it| it.users <= known) {
-            return Ok(None);
-        }
-        let mut before = state.files.range(..than);
-        let found = before.find(|(_, r)| r.file.is_named(name) && r.file.hash == *hash);
-        Ok(found.map(|(id, _)| *id))
+        let found = all.iter().map(|alike| {
+            let Alike {
+                name,
+                hash,
+                than,
+                known,
+            } = alike;
+            state.content(hash).filter(|it| it.users > *known)?;
+            let mut before = state.files.range(..than);
+            let found = before.find(|(_, r)| r.file.is_named(name) && r.file.hash == *hash);
+            found.map(|(id, _)| *id)
+        });
+        Ok(found.collect())
     }
 
     async fn page(

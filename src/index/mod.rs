@@ -132,26 +132,10 @@ pub trait IndexBackend: Send + Sync + 'static {
         }
     }
 
-    /// A file before `than` with exactly this name and content: the first of those that are among
-    /// the first 64 of this name. Others may be missed, and none is looked for where no more than
-    /// `known` files have the content.
-    async fn earlier(
-        &self,
-        name: &str,
-        hash: &BlobHash,
-        than: FileId,
-        known: u32,
-    ) -> Result<Option<FileId>, IndexError>;
-
-    /// The same of each of these.
-    async fn all_earlier(&self, all: &[Alike<'_>]) -> Result<Vec<Option<FileId>>, IndexError> {
-        let mut found = Vec::with_capacity(all.len());
-        for it in all {
-            let earlier = self.earlier(it.name, &it.hash, it.than, it.known);
-            found.push(earlier.await?);
-        }
-        Ok(found)
-    }
+    /// Of each of these a file before `than` with exactly this name and content: the first of those
+    /// that are among the first 64 of this name. Others may be missed, and none is looked for where
+    /// no more than `known` files have the content.
+    async fn earlier(&self, all: &[Alike<'_>]) -> Result<Vec<Option<FileId>>, IndexError>;
 
     /// At most `limit` files in the order of their ids, from the first after `after`: fewer, but
     /// one at least, where their texts are longer than [`crate::record::PAGE_BYTES`]; none only

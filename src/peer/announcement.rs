@@ -192,9 +192,9 @@ pub(crate) mod tests {
     use crate::hash::BlobHash;
     use crate::record::{NewFile, Timestamp};
 
-    /// A whole announcement of a node's own file.
-    pub(crate) fn own(withdrawn: bool) -> Announcement {
-        let record = FileRecord {
+    /// A node's own file.
+    pub(crate) fn record() -> FileRecord {
+        FileRecord {
             id: FileId::from_bytes([1; 16]),
             uploaded_at: Timestamp(0),
             file: NewFile {
@@ -204,8 +204,12 @@ pub(crate) mod tests {
                 size: 1,
                 hash: BlobHash::of(b"x"),
             },
-        };
-        Announcement::of(&Identity::generate().unwrap(), &record, withdrawn, 7)
+        }
+    }
+
+    /// A whole announcement of one.
+    pub(crate) fn own(withdrawn: bool) -> Announcement {
+        Announcement::of(&Identity::generate().unwrap(), &record(), withdrawn, 7)
     }
 
     #[test]

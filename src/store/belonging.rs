@@ -5,6 +5,8 @@
 //! becomes the database's beside that, whether there are files or not. A crash between the two
 //! leaves a bucket that the next start finds to be its own, or the note of which place was to be.
 
+use uuid::Uuid;
+
 use super::shared_error::OpenError;
 use crate::blob::s3::{S3Blobs, StoreError};
 use crate::index::IndexBackend;
@@ -19,8 +21,9 @@ pub(super) async fn check_together(
     if !blobs.is_marked().await? {
         return Err(StoreError::Unused.into());
     }
-    if !is_own(index, blobs, bucket).await? {
-        return other_bucket(index, bucket).await;
+    let owner = index.owner().await?;
+    if !is_own(blobs, owner, bucket).await? {
+        return Err(other_bucket(owner, bucket));
     }
     Ok(())
 }
@@ -32,20 +35,21 @@ pub(super) async fn bring_together(
     blobs: &S3Blobs,
     bucket: &str,
 ) -> Result<(), OpenError> {
+    let owner = index.owner().await?;
     // Before the bucket is asked, which another node may make the database's meanwhile.
     let has_bucket = index.totals().files > 0 || index.has_bucket().await?;
     let is_marked = blobs.is_marked().await?;
-    let is_own = is_own(index, blobs, bucket).await?;
+    let is_own = is_own(blobs, owner, bucket).await?;
     if !is_own {
         if has_bucket {
-            return other_bucket(index, bucket).await;
+            return Err(other_bucket(owner, bucket));
         }
         blobs.check_writable().await?;
         if !index.claim_bucket(bucket).await? {
-            return other_bucket(index, bucket).await;
+            return Err(other_bucket(owner, bucket));
         }
     }
-    if (!is_own || !is_marked) && !blobs.make_own(index.owner().await?).await? {
+    if (!is_own || !is_marked) && !blobs.make_own(owner).await? {
         index.leave_bucket(bucket).await?;
         let bucket = bucket.to_owned();
         return Err(OpenError::OtherDatabase { bucket });
@@ -53,21 +57,21 @@ pub(super) async fn bring_together(
     Ok(index.note_bucket().await?)
 }
 
-/// Whether the bucket says that it is the database's; fails where it is another's.
-async fn is_own(index: &PostgresIndex, blobs: &S3Blobs, bucket: &str) -> Result<bool, OpenError> {
-    let Some(said) = blobs.owner().await? else {
-        return Ok(false);
-    };
-    let bucket = bucket.to_owned();
-    let is_own = said == index.owner().await?.to_string();
-    is_own
-        .then_some(true)
-        .ok_or(OpenError::OtherDatabase { bucket })
+/// Whether the bucket says that it is the database's, which has this id; fails where it is that of
+/// another.
+async fn is_own(blobs: &S3Blobs, owner: Uuid, bucket: &str) -> Result<bool, OpenError> {
+    match blobs.owner().await? {
+        None => Ok(false),
+        Some(said) if said == owner.to_string() => Ok(true),
+        Some(_) => Err(OpenError::OtherDatabase {
+            bucket: bucket.to_owned(),
+        }),
+    }
 }
 
-async fn other_bucket(index: &PostgresIndex, bucket: &str) -> Result<(), OpenError> {
-    Err(OpenError::OtherBucket {
+fn other_bucket(owner: Uuid, bucket: &str) -> OpenError {
+    OpenError::OtherBucket {
         bucket: bucket.to_owned(),
-        owner: index.owner().await?,
-    })
+        owner,
+    }
 }

@@ -211,7 +211,7 @@ async fn the_first_of_alike_files_is_found_by_those_behind_it(index: &dyn IndexB
         ids.push(add(index, file(name, content)).await.unwrap().id);
     }
     let last = FileId::from_bytes([u8::MAX; 16]);
-    let earlier = async |name, than, known| index.earlier(name, &hash, than, known).await.unwrap();
+    let earlier = async |name, than, known| one_earlier(index, (name, hash), than, known).await;
     let [.., one, two, three] = ids[..] else {
         unreachable!()
     };
@@ -222,10 +222,8 @@ async fn the_first_of_alike_files_is_found_by_those_behind_it(index: &dyn IndexB
         }
     }
     assert_eq!(earlier("\u{c9}t\u{e9}", last, 0).await, None, "exactly so");
-    let of_other = index
-        .earlier("other", &BlobHash::of(b"other"), last, 0)
-        .await;
-    assert_eq!(of_other.unwrap(), None, "name and content of one file");
+    let of_other = one_earlier(index, ("other", BlobHash::of(b"other")), last, 0).await;
+    assert_eq!(of_other, None, "name and content of one file");
     // Four files have it: of one more than that somebody knows none is looked for.
     assert_eq!(earlier(name, last, 3).await, Some(one));
     assert_eq!(earlier(name, last, 4).await, None);
@@ -241,9 +239,9 @@ async fn the_first_of_alike_files_is_found_by_those_behind_it(index: &dyn IndexB
         than,
         known,
     });
-    let all = index.all_earlier(&asked).await.unwrap();
+    let all = index.earlier(&asked).await.unwrap();
     assert_eq!(all, [Some(one), None, None, Some(one)]);
-    assert_eq!(index.all_earlier(&[]).await.unwrap(), []);
+    assert_eq!(index.earlier(&[]).await.unwrap(), []);
     index.remove(one).await.unwrap();
     assert_eq!(earlier(name, last, 0).await, Some(two));
     assert_eq!(earlier(name, two, 0).await, None);
@@ -252,6 +250,25 @@ async fn the_first_of_alike_files_is_found_by_those_behind_it(index: &dyn IndexB
     }
     assert_eq!(earlier(name, last, 0).await, None);
     collect(index).await;
+}
+
+/// The file that stands before another with this name and content.
+async fn one_earlier(
+    index: &dyn IndexBackend,
+    (name, hash): (&str, BlobHash),
+    than: FileId,
+    known: u32,
+) -> Option<FileId> {
+    let alike = Alike {
+        name,
+        hash,
+        than,
+        known,
+    };
+    let [found] = index.earlier(&[alike]).await.unwrap()[..] else {
+        panic!("one was asked for");
+    };
+    found
 }
 
 async fn many_of_another_content_do_not_hide_an_alike_file(index: &dyn IndexBackend) {
@@ -265,10 +282,8 @@ async fn many_of_another_content_do_not_hide_an_alike_file(index: &dyn IndexBack
     }
     let first = add(index, file("many", b"rare")).await.unwrap().id;
     let second = add(index, file("many", b"rare")).await.unwrap().id;
-    let found = index
-        .earlier("many", &BlobHash::of(b"rare"), second, 1)
-        .await;
-    assert_eq!(found.unwrap(), Some(first));
+    let found = one_earlier(index, ("many", BlobHash::of(b"rare")), second, 1).await;
+    assert_eq!(found, Some(first));
     for id in ids.into_iter().chain([first, second]) {
         index.remove(id).await.unwrap();
     }
@@ -366,8 +381,14 @@ async fn after_close_everything_fails(index: &dyn IndexBackend) {
     let hash = BlobHash::of(b"");
     assert!(matches!(index.locate(&hash).await, Err(IndexError::Closed)));
     assert!(matches!(index.garbage(1).await, Err(IndexError::Closed)));
+    let alike = Alike {
+        name: "z",
+        hash,
+        than: id,
+        known: 0,
+    };
     assert!(matches!(
-        index.earlier("z", &hash, id, 0).await,
+        index.earlier(&[alike]).await,
         Err(IndexError::Closed)
     ));
 }

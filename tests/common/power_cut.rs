@@ -41,6 +41,31 @@ impl Variant {
     }
 }
 
+/// What power cuts leave behind each of these operations, with the number of that: as one variant
+/// has it, the next each time, or all of them in the long version.
+pub(crate) fn cuts(
+    operations: &[Operation],
+) -> impl Iterator<Item = (usize, Variant, Tree)> + use<'_> {
+    let is_whole = std::env::var_os("LARDER_SOAK").is_some();
+    // Among the many directories that are created at once none is special.
+    let creates_dir = |at| matches!(operations.get(at), Some(Operation::CreateDir(_)));
+    let mut now = Simulated::default();
+    let moments = operations
+        .iter()
+        .enumerate()
+        .filter_map(move |(done, operation)| {
+            now.apply(operation);
+            let is_one_of_many = creates_dir(done) && creates_dir(done + 1);
+            (!is_one_of_many).then(|| (done, now.clone()))
+        });
+    moments.flat_map(move |(done, now)| {
+        let turn = done % Variant::ALL.len();
+        let variants = Variant::ALL.into_iter().enumerate();
+        let chosen = variants.filter(move |(number, _)| is_whole || *number == turn);
+        chosen.map(move |(_, variant)| (done, variant, now.cut_power(variant)))
+    })
+}
+
 /// The number of a file, whatever its name is at the moment.
 pub(crate) type FileNumber = usize;
 

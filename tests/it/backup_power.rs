@@ -13,7 +13,7 @@ use larder::hash::BlobHash;
 use larder::record::FileId;
 
 use crate::common::content::content;
-use crate::common::power_cut::{Operation, Simulated, Variant};
+use crate::common::power_cut::{Simulated, cuts};
 use crate::common::recording_disk::RecordingDisk;
 
 /// A file of a node, of which the content tells its length.
@@ -85,34 +85,18 @@ async fn a_power_cut_at_any_moment_leaves_every_backup_whole() {
         }
     }
     let operations = disk.operations();
-    let mut now = Simulated::default();
-    let is_whole = std::env::var_os("LARDER_SOAK").is_some();
-    // Among the many directories that are created at once none is special.
-    let creates_dir = |at| matches!(operations.get(at), Some(Operation::CreateDir(_)));
-    for (done, operation) in operations.iter().enumerate() {
-        now.apply(operation);
-        if creates_dir(done) && creates_dir(done + 1) {
-            continue;
-        }
-        let turn = done % Variant::ALL.len();
-        let chosen = if is_whole {
-            &Variant::ALL[..]
-        } else {
-            &Variant::ALL[turn..=turn]
-        };
-        for &variant in chosen {
-            let left = tempfile::tempdir_in("/dev/shm").unwrap();
-            now.cut_power(variant).write(left.path());
-            let there = whole(left.path()).await;
-            let ended = ends.iter().filter(|end| **end <= done + 1).count();
-            assert!(there >= ended.min(2), "{there} after {done}, {variant:?}");
-            // And the next one heals all.
-            if done % 7 == 0 {
-                let backups = Backups::open_or_make(left.path()).unwrap();
-                back_up(&backups, &[content(1, 900), content(77, 200_000)]).await;
-                drop(backups);
-                assert!(whole(left.path()).await >= 1);
-            }
+    for (done, variant, tree) in cuts(&operations) {
+        let left = tempfile::tempdir_in("/dev/shm").unwrap();
+        tree.write(left.path());
+        let there = whole(left.path()).await;
+        let ended = ends.iter().filter(|end| **end <= done + 1).count();
+        assert!(there >= ended.min(2), "{there} after {done}, {variant:?}");
+        // And the next one heals all.
+        if done % 7 == 0 {
+            let backups = Backups::open_or_make(left.path()).unwrap();
+            back_up(&backups, &[content(1, 900), content(77, 200_000)]).await;
+            drop(backups);
+            assert!(whole(left.path()).await >= 1);
         }
     }
     // Nothing but what is needed was ever written through another disk.

@@ -14,7 +14,7 @@ use larder::blob::{BlobBackend, BlobError, Limit, OpenBlob, Partials, Purpose, R
 use larder::hash::BlobHash;
 use larder::health::{Findings, Health};
 use larder::index::memory::MemoryIndex;
-use larder::index::{Content, Garbage, Held, IndexBackend, IndexError, Intent, Put, Totals};
+use larder::index::{Alike, Content, Garbage, Held, IndexBackend, IndexError, Intent, Put, Totals};
 use larder::place::Place;
 use larder::record::{FileId, FileRecord, NewFile};
 use larder::small_state::memory::MemoryState;
@@ -148,14 +148,8 @@ impl IndexBackend for Remote<MemoryIndex> {
         self.reach()?.newest_named(name).await
     }
 
-    async fn earlier(
-        &self,
-        name: &str,
-        hash: &BlobHash,
-        than: FileId,
-        known: u32,
-    ) -> Result<Option<FileId>, IndexError> {
-        self.reach()?.earlier(name, hash, than, known).await
+    async fn earlier(&self, all: &[Alike<'_>]) -> Result<Vec<Option<FileId>>, IndexError> {
+        self.reach()?.earlier(all).await
     }
 
     async fn page(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use larder::disk::{Durability, RealDisk};
 use larder::store::local::{LocalStore, Options};
 
-use crate::common::power_cut::{Operation, Simulated, Variant};
+use crate::common::power_cut::{Simulated, cuts};
 use crate::common::recording_disk::RecordingDisk;
 use crate::common::stores;
 
@@ -65,37 +65,23 @@ async fn a_power_cut_at_any_moment_leaves_a_file_where_it_was_acknowledged_to_be
         acknowledged.push((disk.count(), Place::Nowhere));
         store.close().await.unwrap();
     }
-    let is_whole = std::env::var_os("LARDER_SOAK").is_some();
-    let mut now = Simulated::default();
     let operations = disk.operations();
-    let creates_dir = |at| matches!(operations.get(at), Some(Operation::CreateDir(_)));
-    for (done, operation) in operations.iter().enumerate() {
-        now.apply(operation);
-        if creates_dir(done) && creates_dir(done + 1) {
-            continue;
-        }
-        let turn = done % Variant::ALL.len();
-        let chosen = if is_whole {
-            &Variant::ALL[..]
-        } else {
-            &Variant::ALL[turn..=turn]
-        };
-        for &variant in chosen {
-            let left = tempfile::tempdir_in("/dev/shm").unwrap();
-            now.cut_power(variant).write(left.path());
-            let opened = LocalStore::open(options(left.path(), Arc::new(RealDisk)));
-            let opened = opened.await.unwrap();
-            let found = place(&opened).await;
-            let last = acknowledged.iter().rposition(|(at, _)| *at <= done + 1);
-            let last = last.unwrap();
-            let may_be = &acknowledged[last..(last + 2).min(acknowledged.len())];
-            let is_fine = may_be.iter().any(|(_, place)| *place == found);
-            assert!(
-                is_fine,
-                "{found:?} after {done} ({operation:?}), {variant:?}: {may_be:?}"
-            );
-            opened.store.close().await.unwrap();
-        }
+    for (done, variant, tree) in cuts(&operations) {
+        let left = tempfile::tempdir_in("/dev/shm").unwrap();
+        tree.write(left.path());
+        let opened = LocalStore::open(options(left.path(), Arc::new(RealDisk)));
+        let opened = opened.await.unwrap();
+        let found = place(&opened).await;
+        let last = acknowledged.iter().rposition(|(at, _)| *at <= done + 1);
+        let last = last.unwrap();
+        let may_be = &acknowledged[last..(last + 2).min(acknowledged.len())];
+        let is_fine = may_be.iter().any(|(_, place)| *place == found);
+        assert!(
+            is_fine,
+            "{found:?} after {done} ({:?}), {variant:?}: {may_be:?}",
+            operations[done]
+        );
+        opened.store.close().await.unwrap();
     }
 }
 

@@ -59,10 +59,7 @@ impl S3Blobs {
 
     /// Fails where nothing can be written to the bucket.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
-        let bucket = &self.depot.bucket;
-        let trial = bucket.trial();
-        bucket.store.put(&trial, PutPayload::default()).await?;
-        Ok(bucket.store.delete(&trial).await?)
+        Ok(self.depot.bucket.try_to_write().await?)
     }
 
     /// Whether it is said that larder writes to the bucket; fails where a later one does, in a

@@ -14,20 +14,18 @@ const MOST: usize = 8 << 20;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// How long the answer may be to a request with these headers that has been answered so.
-pub(super) fn most(asked: &HeaderMap, status: StatusCode) -> usize {
-    let range = asked.get(RANGE).and_then(|it| it.to_str().ok());
-    match range.and_then(length) {
-        Some(length) if status == StatusCode::PARTIAL_CONTENT => length,
-        _ => MOST,
-    }
-}
-
-/// Of how many bytes a range is.
-fn length(range: &str) -> Option<usize> {
+/// How many bytes a request with these headers asks for; None where that is all.
+pub(super) fn range(asked: &HeaderMap) -> Option<usize> {
+    let range = asked.get(RANGE)?.to_str().ok()?;
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
     let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
     last.checked_sub(first)?.checked_add(1)
+}
+
+/// How long the answer may be to a request for so many bytes that has been answered so.
+pub(super) fn most(range: Option<usize>, status: StatusCode) -> usize {
+    let is_range = status == StatusCode::PARTIAL_CONTENT;
+    range.filter(|_| is_range).unwrap_or(MOST)
 }
 
 /// The answer, which fails where it is longer, and at once where it says so itself: whoever reads
@@ -58,7 +56,7 @@ mod tests {
     #[test]
     fn a_range_has_as_many_bytes_as_were_asked_for_and_all_else_a_bound() {
         let partial = StatusCode::PARTIAL_CONTENT;
-        for (range, status, expected) in [
+        for (told, status, expected) in [
             ("bytes=0-0", partial, 1),
             ("bytes=10-19", partial, 10),
             ("bytes=10-19", StatusCode::OK, MOST),
@@ -66,9 +64,9 @@ mod tests {
             ("bytes=10-", partial, MOST),
             ("bytes=0-99999999999999999999", partial, MOST),
         ] {
-            let asked = HeaderMap::from_iter([(RANGE, range.parse().unwrap())]);
-            assert_eq!(most(&asked, status), expected, "{range} {status}");
+            let asked = HeaderMap::from_iter([(RANGE, told.parse().unwrap())]);
+            assert_eq!(most(range(&asked), status), expected, "{told} {status}");
         }
-        assert_eq!(most(&HeaderMap::new(), partial), MOST);
+        assert_eq!(most(range(&HeaderMap::new()), partial), MOST);
     }
 }

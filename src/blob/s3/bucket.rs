@@ -245,10 +245,14 @@ impl Bucket {
     }
 
     /// Writes an object of no meaning and deletes it.
-    pub(super) async fn try_to_write(&self) -> Result<(), BlobError> {
+    pub(super) async fn try_to_write(&self) -> Result<(), object_store::Error> {
         let key = self.trial();
-        self.put(&key, Bytes::from_static(b"trial")).await?;
-        self.delete(&key).await
+        let trial = PutPayload::from_static(b"trial");
+        self.store.put(&key, trial).await?;
+        match self.store.delete(&key).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            deleted => deleted,
+        }
     }
 
     /// That an object is not there counts only where the bucket is the one that it was: one that

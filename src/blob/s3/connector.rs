@@ -113,7 +113,7 @@ impl HttpService for Checked {
         let silent = || HttpError::new(HttpErrorKind::Timeout, NotHeard);
         let waiting = self.silence.ask().ok_or_else(silent)?;
         let under_way = counted::kind(&self.requests, &request).begin();
-        let asked = request.headers().clone();
+        let range = bounded::range(request.headers());
         let answer = HttpService::call(&self.client, request).await;
         match &answer {
             Err(error) if matches!(error.kind(), HttpErrorKind::Timeout) => {
@@ -126,7 +126,7 @@ impl HttpService for Checked {
             Err(_) => Outcome::Unavailable,
         });
         let answer = answer?;
-        bounded::within(bounded::most(&asked, answer.status()), answer)
+        bounded::within(bounded::most(range, answer.status()), answer)
     }
 }
 

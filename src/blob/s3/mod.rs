@@ -284,7 +284,9 @@ impl BlobBackend for S3Blobs {
         self.scratch.backend.try_to_write().await?;
         let dir = self.dir.clone();
         blocking::run(move || part_file::try_to_write(&dir)).await?;
-        self.depot.bucket.try_to_write().await
+        let bucket = &self.depot.bucket;
+        let tried = bucket.try_to_write().await;
+        tried.map_err(|error| bucket.away(error.into()))
     }
 
     async fn sync(&self) -> Result<(), BlobError> {

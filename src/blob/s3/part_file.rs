@@ -11,18 +11,11 @@ use super::depot::{Depot, RoomToSend};
 use super::multipart::PART_BYTES;
 use crate::blob::BlobError;
 use crate::blocking;
-use crate::disk::NoRoom;
+use crate::disk;
 
 /// Fails where scratch has less room than a part of content of so many bytes takes. Blocks.
 pub(super) fn check_room(dir: &Path, bytes: u64) -> Result<(), BlobError> {
-    let space = rustix::fs::statvfs(dir);
-    let space = space.map_err(|e| BlobError::io("look at the free space of", dir, e.into()))?;
-    let free = space.f_bavail.saturating_mul(space.f_frsize);
-    if free < bytes.min(PART_BYTES) {
-        let full = NoRoom { free, reserve: 0 };
-        return Err(BlobError::io("write", dir, full.into()));
-    }
-    Ok(())
+    Ok(disk::check_room(dir, bytes.min(PART_BYTES), 0)?)
 }
 
 /// Fails where no part could be written in scratch. Blocks.

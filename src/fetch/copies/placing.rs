@@ -125,7 +125,6 @@ impl Copies {
         let is_all =
             before.run != run || before.asks != polled.asks || before.epoch != view.epoch || is_due;
         let is_longer = owner == teller && before.listed != polled.listed;
-        let failures = if is_due { before.failures } else { 0 };
         let waits = before.due.filter(|_| !is_all);
         (is_all || is_longer).then_some((
             ReadList {
@@ -134,10 +133,10 @@ impl Copies {
                 listed: polled.listed,
                 epoch: view.epoch,
                 after: None,
-                failures: if waits.is_some() {
+                failures: if is_due || waits.is_some() {
                     before.failures
                 } else {
-                    failures
+                    0
                 },
                 due: waits,
             },

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::queue::Fetched;
 use super::unhashed::Unhashed;
-use super::wanted::{Naming, Wanted, partial_of};
+use super::wanted::{Naming, Wanted};
 use crate::blob::{BlobError, Partials, Receiving};
 use crate::fetch::error::FetchError;
 use crate::fetch::fetcher::{Claim, Fetcher};
 use crate::fetch::receipt::{Receipt, ReceiptError};
+use crate::fetch::repairing::partial_of;
 use crate::fetch::unverified::UnverifiedContent;
 use crate::fetch::verified::VerifiedContent;
 use crate::hash::BlobHash;

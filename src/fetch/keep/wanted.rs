@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::blob::PartialId;
 use crate::hash::BlobHash;
 use crate::name_form;
 use crate::peer::directory::NetworkFile;
@@ -81,11 +80,6 @@ pub(super) fn is_new_name<'a>(
     wanted: &Wanted,
 ) -> bool {
     wanted.naming != Naming::Content && !names.any(|it| it.is_called_as(wanted))
-}
-
-/// What partial content with this hash is called.
-pub(super) fn partial_of(hash: &BlobHash) -> PartialId {
-    PartialId::of(hash.as_bytes())
 }
 
 impl fmt::Display for KeepId {

@@ -193,19 +193,7 @@ impl IndexBackend for LocalIndex {
             .await
     }
 
-    async fn earlier(
-        &self,
-        name: &str,
-        hash: &BlobHash,
-        than: FileId,
-        known: u32,
-    ) -> Result<Option<FileId>, IndexError> {
-        let (name, hash) = (name.to_owned(), *hash);
-        self.look_up(move |lookup| lookup.earlier(&name, &hash, than, known))
-            .await
-    }
-
-    async fn all_earlier(&self, all: &[Alike<'_>]) -> Result<Vec<Option<FileId>>, IndexError> {
+    async fn earlier(&self, all: &[Alike<'_>]) -> Result<Vec<Option<FileId>>, IndexError> {
         let all = all
             .iter()
             .map(|it| (it.name.to_owned(), it.hash, it.than, it.known));

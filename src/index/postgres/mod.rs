@@ -339,24 +339,7 @@ impl IndexBackend for PostgresIndex {
         Ok(found.into_iter().find(|it| it.file.is_named(name)))
     }
 
-    async fn earlier(
-        &self,
-        name: &str,
-        hash: &BlobHash,
-        than: FileId,
-        known: u32,
-    ) -> Result<Option<FileId>, IndexError> {
-        let hash = *hash;
-        let alike = Alike {
-            name,
-            hash,
-            than,
-            known,
-        };
-        Ok(self.all_earlier(&[alike]).await?.pop().flatten())
-    }
-
-    async fn all_earlier(&self, all: &[Alike<'_>]) -> Result<Vec<Option<FileId>>, IndexError> {
+    async fn earlier(&self, all: &[Alike<'_>]) -> Result<Vec<Option<FileId>>, IndexError> {
         let keys: Vec<_> = all.iter().map(|it| rows::name_key(it.name)).collect();
         let hashes: Vec<_> = all.iter().map(|it| &it.hash.as_bytes()[..]).collect();
         let thans: Vec<_> = all.iter().map(|it| rows::uuid(it.than)).collect();

@@ -235,25 +235,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::{NewFile, Timestamp};
+    use crate::peer::announcement::tests::record;
 
     fn identity() -> Identity {
         Identity::generate().unwrap()
     }
 
     fn file(identity: &Identity) -> CopiedFile {
-        let record = FileRecord {
-            id: FileId::from_bytes([1; 16]),
-            uploaded_at: Timestamp(0),
-            file: NewFile {
-                name: "a".to_owned(),
-                content_type: None,
-                description: String::new(),
-                size: 1,
-                hash: BlobHash::of(b"x"),
-            },
-        };
-        CopiedFile::of(identity, &record, 3, 7)
+        CopiedFile::of(identity, &record(), 3, 7)
     }
 
     #[test]

@@ -93,13 +93,7 @@ impl Store {
     ///
     /// Like [`Store::ingest`], once begun it runs to its end.
     pub async fn remove_for_good(&self, id: FileId) -> Result<Option<FileRecord>, StoreError> {
-        self.change_on_loan(move |store| async move {
-            match store.unmark(id, None).await {
-                Ok((removed, loan)) => (Ok(removed), loan),
-                Err(error) => (Err(error), None),
-            }
-        })
-        .await
+        self.remove_due(id, None).await
     }
 
     /// Removes the record of a file, and its mark if it is in the trash; none where `due` says by
@@ -141,7 +135,7 @@ impl Store {
         if !self.is_trashed(id) {
             return Ok(None);
         }
-        self.remove_due(id, u64::MAX).await
+        self.remove_due(id, Some(u64::MAX)).await
     }
 
     /// Removes all files for good that are in the trash now, and returns how many those were.
@@ -159,15 +153,19 @@ impl Store {
             // Together, so that they go in one write.
             let removals = marks
                 .into_iter()
-                .map(|(id, _)| self.remove_due(id, u64::MAX));
+                .map(|(id, _)| self.remove_due(id, Some(u64::MAX)));
             let gone = futures_util::future::try_join_all(removals).await?;
             removed += gone.iter().flatten().count() as u64;
         }
     }
 
-    async fn remove_due(&self, id: FileId, now: u64) -> Result<Option<FileRecord>, StoreError> {
+    async fn remove_due(
+        &self,
+        id: FileId,
+        due: Option<u64>,
+    ) -> Result<Option<FileRecord>, StoreError> {
         self.change_on_loan(move |store| async move {
-            match store.unmark(id, Some(now)).await {
+            match store.unmark(id, due).await {
                 Ok((removed, loan)) => (Ok(removed), loan),
                 Err(error) => (Err(error), None),
             }
@@ -264,7 +262,7 @@ impl Store {
                 return Ok(());
             }
             // Together, so that they go in one write.
-            let removals = due.into_iter().map(|id| self.remove_due(id, now));
+            let removals = due.into_iter().map(|id| self.remove_due(id, Some(now)));
             futures_util::future::try_join_all(removals).await?;
         }
     }

@@ -92,7 +92,7 @@ impl Store {
         &self,
         all: &[Alike<'_>],
     ) -> Result<Vec<Option<FileId>>, StoreError> {
-        let mut found = self.index.all_earlier(all).await?;
+        let mut found = self.index.earlier(all).await?;
         for (first, alike) in found.iter_mut().zip(all) {
             if first.is_some_and(|it| self.is_trashed(it)) {
                 *first = self.earlier_untrashed(alike).await?;

@@ -11,7 +11,7 @@ use super::scratch::Scratch;
 use crate::blob::BlobError;
 use crate::blocking;
 use crate::disk::{
-    Disk, DiskFile, NoRoom, is_shared, lacks_links, open_own, open_stored, remove_leftover,
+    self, Disk, DiskFile, is_shared, lacks_links, open_own, open_stored, remove_leftover,
 };
 use crate::stored_file;
 
@@ -233,18 +233,7 @@ pub(crate) fn free_room(scratch: &Scratch) -> u64 {
 
 /// Fails when less than the reserve would be free after `bytes` more. Blocks.
 pub(crate) fn check_room(scratch: &Scratch, bytes: u64) -> Result<(), BlobError> {
-    let space = rustix::fs::statvfs(&scratch.dir)
-        .map_err(|e| BlobError::io("look at the free space of", &scratch.dir, e.into()))?;
-    let (free, reserve) = (
-        space.f_bavail.saturating_mul(space.f_frsize),
-        scratch.reserve,
-    );
-    if free < reserve.saturating_add(bytes) {
-        let free = free.saturating_sub(reserve);
-        let full = NoRoom { free, reserve };
-        return Err(BlobError::io("write", &scratch.dir, full.into()));
-    }
-    Ok(())
+    Ok(disk::check_room(&scratch.dir, bytes, scratch.reserve)?)
 }
 
 /// Writes a file in the spool and syncs it, moves it to each of the directories `places` in
