@@ -225,7 +225,8 @@ fn a_far_slower_holder_brings_no_more_than_a_try_of_a_long_download() {
         it.slow_to(if it.url() == slow { 64 << 10 } else { 4 << 20 });
     });
     assert!(carried[1] < 2 << 20, "{carried:?}");
-    assert!(carried[0] > 6 << 20 && carried[2] > 6 << 20, "{carried:?}");
+    // Which of the others brings more is for the machine to say.
+    assert!(carried[0] > 3 << 20 && carried[2] > 3 << 20, "{carried:?}");
 }
 
 #[test]
