@@ -2,9 +2,11 @@
 //! against each other, beside nodes that run.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -27,6 +29,8 @@ const AT_ONCE: usize = 8;
 const OBJECTS: usize = 256;
 /// How long whatever is out of reach has to come back.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How often a content is read that alone cannot be, before the rest is.
+const TRIES: u32 = 5;
 /// How long to wait before it is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -40,6 +44,8 @@ pub struct Shared {
 struct Checking<'a> {
     servers: &'a Shared,
     findings: mpsc::Sender<Finding>,
+    /// When a content was last read, whatever it was like.
+    read: Mutex<Option<Instant>>,
 }
 
 impl Shared {
@@ -82,12 +88,14 @@ impl Shared {
     }
 
     /// Checks everything: sends each finding as it comes, has all nodes know in what health each
-    /// content is, and returns how much there is. Takes as long as reading everything once. Fails
-    /// where a server is away for longer than a minute.
+    /// content is, and returns how much there is. Takes as long as reading everything once. What
+    /// cannot be read while the rest can is told as unchecked. Fails where a server is away for
+    /// longer than a minute.
     pub async fn verify(&self, findings: mpsc::Sender<Finding>) -> Result<Totals, StoreError> {
         let checking = Checking {
             servers: self,
             findings,
+            read: Mutex::default(),
         };
         checking.check_contents().await?;
         checking.check_objects().await?;
@@ -131,14 +139,17 @@ impl Checking<'_> {
 
     /// Reads a content, and tells how it is; None where nobody knows, or no file needs it any more.
     async fn check(&self, row: ContentRow) -> Result<Option<(ContentRow, Health)>, StoreError> {
-        let mut row = row;
+        let (mut row, began) = (row, Instant::now());
         loop {
-            let error = match patiently(async || Ok(self.prove(&row).await?)).await {
+            let error = match self.read(&row).await {
                 Ok(()) => break,
                 Err(StoreError::Blob(error @ BlobError::Damaged { .. })) => error,
-                Err(error) if error.unavailable().is_some() => return Err(error),
+                Err(error) if error.unavailable().is_some() && !self.goes_on_since(began) => {
+                    return Err(error);
+                }
                 Err(error) => {
-                    self.tell(Finding::Unchecked(with_causes(&error))).await;
+                    let unchecked = format!("blob {}: {}", row.hash, with_causes(&error));
+                    self.tell(Finding::Unchecked(unchecked)).await;
                     return Ok(None);
                 }
             };
@@ -161,6 +172,31 @@ impl Checking<'_> {
             self.tell(Finding::NotLive(row.hash)).await;
         }
         Ok(Some((row, Health::Whole)))
+    }
+
+    /// Reads a content, again where that may help, and fails where it is not whole.
+    async fn read(&self, row: &ContentRow) -> Result<(), StoreError> {
+        let (began, tries) = (Instant::now(), AtomicU32::new(0));
+        let read = patiently(async || match self.prove(row).await {
+            Err(BlobError::Unavailable(away)) => {
+                let tries = tries.fetch_add(1, Ordering::Relaxed) + 1;
+                if tries >= TRIES && self.goes_on_since(began) {
+                    return Ok(Err(away));
+                }
+                Err(BlobError::Unavailable(away).into())
+            }
+            proven => {
+                *self.read.lock() = Some(Instant::now());
+                Ok(Ok(proven?))
+            }
+        });
+        read.await?
+            .map_err(|away| BlobError::Unavailable(away).into())
+    }
+
+    /// Whether other contents could be read meanwhile.
+    fn goes_on_since(&self, began: Instant) -> bool {
+        self.read.lock().is_some_and(|at| at > began)
     }
 
     /// Reads a content, and fails where it is not whole.

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use axum::http::{Method, Uri};
 use futures_util::TryStreamExt;
 use larder::hash::BlobHash;
 use larder::place::Place;
@@ -19,6 +21,7 @@ use crate::common::forms::{file, form, upload, uploaded};
 use crate::common::metrics::Metrics;
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::{get, head, send};
+use crate::faults::{Fault, Faults};
 use crate::nodes::{servers, start_with};
 use crate::postgres::{Server, connect, number};
 use crate::s3_store::S3Store;
@@ -280,6 +283,52 @@ async fn a_content_that_was_thought_damaged_and_is_whole_is_noted_so() {
     fleet.know_of_damage(0);
     let checked = "SELECT count(*) FROM larder.blobs WHERE checked_at IS NOT NULL";
     assert_eq!(number(&fleet.client, checked).await, 1);
+    fleet.stop();
+}
+
+static UNREADABLE: OnceLock<String> = OnceLock::new();
+
+fn is_unreadable(_: &Method, uri: &Uri) -> bool {
+    UNREADABLE
+        .get()
+        .is_some_and(|it| uri.path().ends_with(&**it))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_alone_cannot_be_read_is_told_as_unchecked_and_the_rest_is_checked() {
+    let fleet = Fleet::start().await;
+    let files: Vec<_> = (0..40).map(|seed| fleet.upload(0, seed)).collect();
+    // Somewhere in the middle, in whatever order they are read.
+    let mut hashes: Vec<_> = files.iter().map(|(hash, _)| hash).collect();
+    hashes.sort();
+    let key = fleet.key("blobs", hashes[9]).await;
+    UNREADABLE.set(key.to_string()).unwrap();
+    fleet
+        .flip(&fleet.key("blobs", hashes[39]).await, LONG / 2)
+        .await;
+    let faults = Faults::before(fleet.store.endpoint()).await;
+    faults.befall(usize::MAX, is_unreadable, Fault::Answer(500, ""));
+    let mut command = larder(fleet.dirs[0].path());
+    command.args(["verify", "--json"]);
+    servers(&mut command, &fleet.url, &faults.endpoint);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = said
+        .lines()
+        .map(|it| serde_json::from_str(it).unwrap())
+        .collect();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let problems = texts(&lines, "problem");
+    let damaged = format!("blob {}: damaged, its bytes have another hash", hashes[39]);
+    assert!(problems.contains(&damaged), "{said}");
+    let unchecked: Vec<_> = problems
+        .iter()
+        .filter(|it| it.contains("not checked"))
+        .collect();
+    assert!(
+        unchecked.len() == 1 && unchecked[0].contains(hashes[9]),
+        "{said}"
+    );
     fleet.stop();
 }
 
