@@ -33,10 +33,12 @@ def until(what, is_so):
 
 
 class Servers:
-    """A database and a store, with what they keep in a directory."""
+    """A database and a store, with what they keep in a directory. Each sync of the database takes
+    `sync_ms` milliseconds longer than the disk needs for it."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, sync_ms=0):
         self.dir = Path(directory)
+        self.sync_ms = sync_ms
         self.processes = []
         self.bin = max(Path("/usr/lib/postgresql").glob("*/bin"))
         self.postgres_port, *ports = free_ports(9)
@@ -56,9 +58,17 @@ class Servers:
         data = self.dir / "db"
         self.run("initdb", "-D", data, "-U", "larder", "-A", "trust", "-E", "UTF8", "--no-locale")
         self.spawn([self.bin / "postgres", "-D", data, "-k", self.dir, "-p", str(self.postgres_port),
-                    "-c", "listen_addresses=127.0.0.1"], **self.user)
+                    "-c", "listen_addresses=127.0.0.1"], env=self.slowed(), **self.user)
         ready = [self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.postgres_port)]
         until("the database", lambda: subprocess.run(ready).returncode == 0)
+
+    def slowed(self):
+        if not self.sync_ms:
+            return None
+        shim = self.dir / "slow_sync.so"
+        source = Path(__file__).with_name("slow_sync.c")
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, source, "-ldl"], check=True)
+        return {**os.environ, "LD_PRELOAD": str(shim), "SYNC_MS": str(self.sync_ms)}
 
     def start_store(self, ports):
         keys = {"accessKey": KEYS["AWS_ACCESS_KEY_ID"], "secretKey": KEYS["AWS_SECRET_ACCESS_KEY"]}

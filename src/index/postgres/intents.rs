@@ -9,6 +9,7 @@ use tokio_postgres::Row;
 use super::failure::Failure;
 use super::rows::{self, content_columns, digest, value};
 use super::shared::Shared;
+use super::together::gather;
 use crate::hash::BlobHash;
 use crate::index::{IndexError, Intent};
 use crate::place::Place;
@@ -51,6 +52,7 @@ pub(super) struct Asked {
 pub(super) async fn run(shared: Arc<Shared>, mut asked: mpsc::Receiver<Asked>) {
     let mut waiting = Vec::with_capacity(GROUP);
     while asked.recv_many(&mut waiting, GROUP).await > 0 {
+        gather(&mut asked, &mut waiting, GROUP).await;
         let by_place: HashMap<_, _> = waiting.drain(..).map(|it: Asked| (it.own, it)).collect();
         give_out(&shared, by_place).await;
     }

@@ -33,6 +33,7 @@ const FIRST_WORDS: &str = "SET search_path = larder; \
      SET statement_timeout = '8s'; \
      SET idle_in_transaction_session_timeout = '3s'; \
      SET enable_seqscan = off; \
+     SET plan_cache_mode = force_generic_plan; \
      SET jit = off";
 
 /// Values of a statement.

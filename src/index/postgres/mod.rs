@@ -55,6 +55,7 @@ mod seen;
 mod shared;
 mod sweeps;
 mod tls;
+mod together;
 mod uploads;
 mod walk;
 mod writer;

@@ -16,6 +16,7 @@ use super::look;
 use super::plan::{Outcome, Plan, Wish};
 use super::rows::Heads;
 use super::shared::Shared;
+use super::together::gather;
 use crate::index::{IndexError, Intent, Put};
 use crate::record::{FileId, FileRecord, NewFile};
 
@@ -162,6 +163,7 @@ impl Writer {
                     continue;
                 }
             }
+            gather(&mut requests, &mut waiting, GROUP).await;
             let (mut round, mut tell, mut close) = (Round::default(), Vec::new(), None);
             for request in waiting.drain(..) {
                 match request {
