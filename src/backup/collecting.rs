@@ -1,6 +1,6 @@
 //! Giving up old backups, and the contents that none of those that are left needs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::TryStreamExt;
 
@@ -23,23 +23,46 @@ pub struct Collected {
     pub unknown: Option<String>,
 }
 
-/// How many of these backups, the oldest first, are older than the newest `keep` that can be read.
-fn older_than(found: &[Found], keep: Option<usize>) -> usize {
-    let (mut older, mut kept) = (found.len(), 0);
-    for found in found.iter().rev() {
-        if keep.is_some_and(|keep| kept >= keep) {
-            break;
+/// Takes out of these backups, the oldest first, those that are older than the newest `keep` of
+/// their node that can be read. One that cannot counts as of the node of the next one.
+fn take_older(found: &mut Vec<Found>, keep: Option<usize>) -> Vec<Found> {
+    let mut kept = HashMap::<String, usize>::new();
+    let mut node = String::new();
+    let (mut older, mut newer) = (Vec::new(), Vec::new());
+    for found in found.drain(..).rev() {
+        if let Ok(moment) = &found.moment {
+            node.clone_from(&moment.peer_id);
         }
-        kept += usize::from(found.moment.is_ok());
-        older -= 1;
+        let of_node = kept.entry(node.clone()).or_default();
+        if keep.is_some_and(|keep| *of_node >= keep) {
+            older.push(found);
+        } else {
+            *of_node += usize::from(found.moment.is_ok());
+            newer.push(found);
+        }
     }
+    newer.reverse();
+    older.reverse();
+    *found = newer;
     older
 }
 
+fn readable(found: Vec<Found>) -> Vec<Moment> {
+    let moments = found.into_iter().filter_map(|it| it.moment.ok());
+    moments.collect()
+}
+
+/// The pieces of the lists of these backups.
+fn lists(moments: &[Moment]) -> HashSet<BlobHash> {
+    let lists = moments.iter().flat_map(|it| &it.lists);
+    lists.map(|it| it.hash).collect()
+}
+
 impl Backups {
-    /// Gives up all but the newest `keep` backups that can be read, or none, and removes the
-    /// contents that none of the others needs; where nothing is given up, those are only looked for
-    /// after a backup that `was_cut`. Nothing is where one cannot be read that is to stay.
+    /// Gives up all but the newest `keep` backups of each node that can be read, or none, and
+    /// removes the contents that none of the others needs; where nothing is given up, those are
+    /// only looked for after a backup that `was_cut`. Nothing is where one cannot be read that is
+    /// to stay.
     pub async fn collect(
         &self,
         keep: Option<usize>,
@@ -47,8 +70,8 @@ impl Backups {
     ) -> Result<Collected, BackupError> {
         // From what nothing whole can be read nobody needs anything.
         self.contents.remove_unreadable_packs().await?;
-        let mut found = self.moments().await?;
-        let kept = found.split_off(older_than(&found, keep));
+        let mut kept = self.moments().await?;
+        let found = take_older(&mut kept, keep);
         if let Some(error) = kept.iter().find_map(|it| it.moment.as_ref().err()) {
             return Ok(Collected {
                 unknown: Some(error.to_string()),
@@ -58,11 +81,7 @@ impl Backups {
         let numbers: Vec<_> = found.iter().map(|it| it.number).collect();
         // What one needed that cannot be read nobody knows.
         let was_cut = was_cut || found.iter().any(|it| it.moment.is_err());
-        let read = |all: Vec<Found>| -> Vec<Moment> {
-            let moments = all.into_iter().filter_map(|it| it.moment.ok());
-            moments.collect()
-        };
-        let (given_up, kept) = (read(found), read(kept));
+        let (given_up, kept) = (readable(found), readable(kept));
         let mut collected = Collected {
             backups: numbers.clone(),
             ..Collected::default()
@@ -70,10 +89,6 @@ impl Backups {
         if !numbers.is_empty() {
             self.on_disk(move |it| it.give_up(&numbers)).await?;
         }
-        let lists = |all: &[Moment]| -> HashSet<_> {
-            let lists = all.iter().flat_map(|it| &it.lists);
-            lists.map(|it| it.hash).collect()
-        };
         if was_cut || !lists(&given_up).is_subset(&lists(&kept)) {
             self.remove_unneeded(&kept, &mut collected).await?;
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::backups::Broken;
-use super::moments::{MOMENTS, MomentFiles};
+use super::moments::{Found, MOMENTS, MomentFiles};
 use super::{BackupError, Backups};
 use crate::blob::BlobBackend;
 use crate::blob::local::{self, LocalBlobs};
@@ -53,7 +53,12 @@ impl Backups {
             let written = replace_file(&*disk, &dir.join(BACKUPS), text.as_bytes());
             written.map_err(|e| DiskError::new("write", dir.join(BACKUPS), e))?;
         }
-        for made in [CONTENTS, MOMENTS].map(|name| dir.join(name)) {
+        let [moments, contents] = [MOMENTS, CONTENTS].map(|it| dir.join(it));
+        if contents.exists() && !moments.exists() {
+            // What is in there is not to be given up by who knows nothing of it.
+            return Err(BackupError::NoMoments(moments));
+        }
+        for made in [moments, contents] {
             let created = disk.create_dir(&made);
             created.map_err(|e| DiskError::new("create", made, e))?;
         }
@@ -64,9 +69,7 @@ impl Backups {
     /// Opens a directory of backups that is there; where nothing can be written in it, nothing is
     /// changed there. Blocks.
     pub fn open_existing(dir: &Path) -> Result<Self, BackupError> {
-        if !has_backups(dir) && !has_moments(dir) {
-            return Err(BackupError::Absent(dir.to_owned()));
-        }
+        check_there(dir)?;
         let lock = lock(dir)?;
         version(dir)?;
         let disk: Arc<dyn Disk> = match unwritable(dir) {
@@ -74,6 +77,13 @@ impl Backups {
             Some(_) => Arc::new(FrozenDisk),
         };
         Self::opened(dir, disk, lock)
+    }
+
+    /// All backups in a directory, the oldest first, whoever has it open. Blocks.
+    pub fn moments_in(dir: &Path) -> Result<Vec<Found>, BackupError> {
+        check_there(dir)?;
+        version(dir)?;
+        moment_files(dir).all()
     }
 
     fn opened(dir: &Path, disk: Arc<dyn Disk>, lock: Option<File>) -> Result<Self, BackupError> {
@@ -119,13 +129,29 @@ fn lock(dir: &Path) -> Result<Option<File>, BackupError> {
     }
 }
 
-/// Whether there are backups that can be read, so that it is known which version all is of.
-fn has_moments(dir: &Path) -> bool {
-    let files = MomentFiles {
+/// Fails where there is no directory of backups.
+fn check_there(dir: &Path) -> Result<(), BackupError> {
+    if has_backups(dir) || has_moments(dir) {
+        return Ok(());
+    }
+    match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            Err(DiskError::new("list", dir, e).into())
+        }
+        _ => Err(BackupError::Absent(dir.to_owned())),
+    }
+}
+
+fn moment_files(dir: &Path) -> MomentFiles {
+    MomentFiles {
         dir: dir.to_owned(),
         disk: Arc::new(RealDisk),
-    };
-    let found = files.all();
+    }
+}
+
+/// Whether there are backups that can be read, so that it is known which version all is of.
+fn has_moments(dir: &Path) -> bool {
+    let found = moment_files(dir).all();
     found.is_ok_and(|it| it.iter().any(|it| it.moment.is_ok()))
 }
 

@@ -54,6 +54,13 @@ pub enum BackupError {
         .0.display()
     )]
     Unreadable(PathBuf),
+    /// Which backups there are is gone.
+    #[error(
+        "{} is gone, and with it which backups there were; make that directory again, empty, to \
+         begin anew with the contents that are there",
+        .0.display()
+    )]
+    NoMoments(PathBuf),
     /// Something in it that is no content is not as it was written.
     #[error("{} is damaged: {detail}", .path.display())]
     Damaged {
@@ -83,6 +90,7 @@ impl BackupError {
                 | Self::Foreign(_)
                 | Self::NoDirectory(_)
                 | Self::InStorage(_)
+                | Self::NoMoments(_)
                 | Self::Unreadable(_)
                 | Self::Newer { .. }
         )

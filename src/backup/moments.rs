@@ -80,7 +80,12 @@ impl MomentFiles {
     pub(super) fn all(&self) -> Result<Vec<Found>, BackupError> {
         let dir = self.dir.join(MOMENTS);
         let names = self.disk.names(&dir);
-        let names = names.map_err(|e| DiskError::new("list", &dir, e))?;
+        let names = match names {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(BackupError::NoMoments(dir));
+            }
+            names => names.map_err(|e| DiskError::new("list", &dir, e))?,
+        };
         let numbers = names.iter().filter_map(|it| number(it.to_str()?));
         let mut numbers: Vec<_> = numbers.collect();
         numbers.sort_unstable();

@@ -6,6 +6,7 @@ use std::path::Path;
 use tokio::sync::mpsc;
 
 use super::directory::{CONTENTS, problem};
+use super::moments::MOMENTS;
 use super::{BackupError, Backups, Moment};
 use crate::blob::local::problems_of_packs;
 use crate::blocking;
@@ -75,6 +76,11 @@ impl Checking<'_> {
             }
         }
         let newest = moments.last();
+        if newest.is_none() && knows_needs {
+            let path = self.backups.files.dir.join(MOMENTS);
+            let problem = "there is no backup in it".to_owned();
+            self.tell(Finding::File(path, problem)).await;
+        }
         if let Some(lacking) = newest.filter(|it| it.lacking > 0) {
             let path = self.backups.files.path_of(lacking.number);
             let problem = format!(

@@ -236,7 +236,7 @@ fn a_directory_of_backups_is_nothing_else_and_of_one_node() {
     drop(held);
     let (_other, other) = start();
     let (status, told) = failed(dir.path(), &other.url(""), &["backup", "B"]);
-    assert_eq!(status, 1, "{told}");
+    assert_eq!(status, 2, "{told}");
     assert!(told.contains("--another-node"), "{told}");
     done(
         dir.path(),

@@ -250,6 +250,10 @@ fn a_restoring_that_goes_on_tells_what_the_run_before_has_lost() {
         status
     };
     assert_eq!(refused(&["verify", "--storage", "restored"]), 2);
+    // Nor does another one go on with it, which would end what is not at its end.
+    let one = ["restore", "B", "1", "--storage", "restored"];
+    let (status, told) = failed(dir.path(), "", &one);
+    assert!(status == 2 && told.contains("the same command"), "{told}");
     let again = run(dir.path(), "", &line);
     assert_eq!(again.status.code(), Some(7), "{again:?}");
     let told: Value = serde_json::from_slice(&again.stdout).unwrap();

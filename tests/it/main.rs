@@ -18,6 +18,7 @@ mod backup;
 mod backup_cuts;
 mod backup_damage;
 mod backup_power;
+mod backup_refusals;
 mod bad_input;
 mod bao;
 mod blob_conformance;

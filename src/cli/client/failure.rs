@@ -97,7 +97,7 @@ pub(super) enum Failure {
     LinkToFolder(PathBuf),
     #[error("{} is a link that leads to nothing", told_path(.0))]
     Dangling(PathBuf),
-    #[error("{0} is no folder, and several files are to be written; -o names a folder")]
+    #[error("{0} is no folder, and files are to be written into one; -o names a folder")]
     NoFolder(PathBuf),
     #[error(
         "{0} is not there; make that folder first, since -o with the name of a file makes none"
@@ -145,6 +145,9 @@ pub(super) enum Failure {
     Backup(#[from] BackupError),
     #[error("{0}")]
     NotBackedUp(String),
+    /// The backups that are there are of another one.
+    #[error("{0}")]
+    OtherNode(String),
     #[error("{0}")]
     NotRestored(String),
     #[error("{0}")]
@@ -167,7 +170,11 @@ impl Failure {
             Self::LeftOut(..) => 0,
             Self::Told(status) => *status,
             Self::Backup(error) => status_of(error),
-            Self::NotRestored(_) | Self::Setting(_) | Self::Usage(_) | Self::OfStorage(_) => 2,
+            Self::OtherNode(_)
+            | Self::NotRestored(_)
+            | Self::Setting(_)
+            | Self::Usage(_)
+            | Self::OfStorage(_) => 2,
             Self::NotFound(_)
             | Self::NoMatch(_)
             | Self::NotListed(_)

@@ -22,9 +22,9 @@ pub(super) fn run(dest: &Path, is_json: bool) -> anyhow::Result<ExitCode> {
 
 async fn list(dest: &Path, is_json: bool) -> Result<(), Failure> {
     let dest = dest.to_owned();
-    let backups = blocking::run(move || Backups::open_existing(&dest)).await?;
+    let found = blocking::run(move || Backups::moments_in(&dest)).await?;
     let mut damaged = None;
-    for Found { number, moment } in backups.moments().await? {
+    for Found { number, moment } in found {
         match moment {
             Ok(moment) if is_json => output::json(&json!({
                 "backup": number, "at": moment.time(), "peer_id": moment.peer_id,

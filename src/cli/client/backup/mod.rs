@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use indicatif::ProgressBar;
+use reqwest::Method;
 use serde_json::json;
 
 use self::bringing::{Bringing, Brought};
@@ -38,8 +39,8 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, conflicts_with = "keep")]
     list: bool,
 
-    /// Keep the newest so many backups, this one among them, and give up the others once this one
-    /// is whole [default: all].
+    /// Keep the newest so many backups of each node, this one among them, and give up the others
+    /// once this one is whole [default: all].
     #[arg(
         long,
         value_name = "NUMBER",
@@ -73,6 +74,11 @@ impl Arguments {
     }
 
     async fn back_up(&self, api: Api) -> Result<(), Failure> {
+        if !self.dest.exists() {
+            // No directory is made for a node that cannot be backed up.
+            api.send(api.request(Method::GET, "/api/p2p/status"))
+                .await?;
+        }
         let dest = self.dest.clone();
         let backups = blocking::run(move || Backups::open_or_make(&dest)).await?;
         let was_cut = backups.has_unfinished().await?;
@@ -119,7 +125,7 @@ impl Arguments {
         let last = moments.iter().rev().find_map(|it| it.moment.as_ref().ok());
         match last.filter(|it| !self.another_node && it.peer_id != listed.peer_id) {
             None => Ok(()),
-            Some(last) => Err(Failure::NotBackedUp(format!(
+            Some(last) => Err(Failure::OtherNode(format!(
                 "the backups in {} are of node {}, and this is node {}: name another directory, or \
                  go on there with --another-node",
                 backups.dir().display(),

@@ -6,6 +6,7 @@ use crate::cli::client::failure::Failure;
 use crate::cli::client::pattern::{Match, Pattern};
 use crate::cli::client::wanted::Wanted;
 use crate::file_line::FileLine;
+use crate::hash::BlobHash;
 use crate::name_form;
 
 /// The files that are meant; all where none are named.
@@ -26,6 +27,12 @@ impl Names {
             is_there: AtomicBool::new(false),
         });
         Self(names.collect())
+    }
+
+    /// By what others are told from them; None where all are meant.
+    pub(super) fn hash(&self) -> Option<BlobHash> {
+        let texts: Vec<_> = self.0.iter().map(|it| it.text.as_str()).collect();
+        (!texts.is_empty()).then(|| BlobHash::of(texts.join("\0").as_bytes()))
     }
 
     /// Whether this file is meant.

@@ -92,6 +92,7 @@ impl Arguments {
     }
 
     async fn restore(&self) -> Result<(), Failure> {
+        self.check_elsewhere()?;
         let dest = self.dest.clone();
         let backups = blocking::run(move || Backups::open_existing(&dest)).await?;
         let as_of = self.as_of.map(|it| it.0);
@@ -114,6 +115,23 @@ impl Arguments {
         match restored.status {
             0 => Ok(()),
             status => Err(Failure::Told(status)),
+        }
+    }
+
+    /// Fails where the files would go into the directory of backups.
+    fn check_elsewhere(&self) -> Result<(), Failure> {
+        let to = self.storage.as_ref().or(self.output.as_ref());
+        let to = to.and_then(|it| std::path::absolute(it).ok());
+        let there = to.and_then(|it| it.ancestors().find_map(|it| it.canonicalize().ok()));
+        let dest = self.dest.canonicalize();
+        match (there, dest) {
+            (Some(there), Ok(dest)) if there.starts_with(&dest) => {
+                Err(Failure::NotRestored(format!(
+                    "{} is a directory of backups, in which nothing else has a place",
+                    dest.display()
+                )))
+            }
+            _ => Ok(()),
         }
     }
 

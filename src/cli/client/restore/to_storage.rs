@@ -44,7 +44,7 @@ pub(super) async fn restore(
     check(dir)?;
     let local = LocalStore::open(Options::new(dir)).await;
     let local = local.map_err(|it| Failure::NotRestored(format!("{:#}", unchecked(it, dir))))?;
-    begin(&local, moment, dir).await?;
+    begin(&local, moment, names, dir).await?;
     let mut restoring = Restoring {
         backups,
         store: &local.store,
@@ -78,19 +78,34 @@ fn check(dir: &Path) -> Result<(), Failure> {
     Err(Failure::NotRestored(format!("something else is in {told}")))
 }
 
-/// Notes which backup is restored, so that only this one goes on and no node serves it before its
-/// end; fails where other files are there.
-async fn begin(local: &LocalStore, moment: &Moment, dir: &Path) -> Result<(), Failure> {
+/// Notes which files of which backup are restored, so that only those go on and no node serves them
+/// before their end; fails where other files are there.
+async fn begin(
+    local: &LocalStore,
+    moment: &Moment,
+    names: &Names,
+    dir: &Path,
+) -> Result<(), Failure> {
     let Moment {
         peer_id,
         at,
         number,
         ..
     } = moment;
-    let from = format!("backup {number} of {peer_id} at {at}").into_bytes();
+    let some = names.hash().map(|it| format!(", files {it}"));
+    let some = some.unwrap_or_default();
+    let from = format!("backup {number} of {peer_id} at {at}{some}").into_bytes();
     let before = local.state.load(&MOVING_IN).await;
     match before.map_err(|it| not_written(&with_causes(&it)))? {
         Some(before) if before == from => return Ok(()),
+        Some(_) if local.store.totals().files > 0 => {
+            return Err(Failure::NotRestored(format!(
+                "something else is restored into {} and is not at its end, to which the same \
+                 command brings it; this needs a directory of its own",
+                dir.display()
+            )));
+        }
+        Some(_) => {}
         None if local.store.totals().files == 0 => {}
         _ => {
             return Err(Failure::NotRestored(format!(
