@@ -80,19 +80,35 @@ impl Store {
 
     /// Opens content by its hash. None if there is none; that there is none though a file
     /// needs it is damage.
-    pub(super) async fn open_needed(
-        &self,
-        hash: &BlobHash,
-    ) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
+    async fn open_needed(&self, hash: &BlobHash) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
         // What is stored still, or again, of a file that was removed is nobody's, unless it is held
         // for whoever reads a moment of which that file is.
-        let Some(Content { place, .. }) = self.locate_shown(hash).await? else {
+        let Some(content) = self.locate_shown(hash).await? else {
             #[cfg(feature = "node")]
             if let Some(place) = self.held_place(hash) {
                 return Ok(self.blobs.open(hash, place).await?);
             }
             return Ok(None);
         };
+        self.open_located(hash, content).await
+    }
+
+    /// The same also where all files that need it are in the trash.
+    pub(super) async fn open_stored(
+        &self,
+        hash: &BlobHash,
+    ) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
+        match self.index.locate(hash).await? {
+            Some(content) => self.open_located(hash, content).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn open_located(
+        &self,
+        hash: &BlobHash,
+        Content { place, .. }: Content,
+    ) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
         if let Some(blob) = self.blobs.open(hash, place).await? {
             return Ok(Some(blob));
         }

@@ -226,7 +226,7 @@ impl Scrubbing {
     /// Begins with long content at this byte.
     async fn begin(&mut self, hash: BlobHash, from: u64) -> Result<Step, StoreError> {
         let store = &self.store;
-        let Some(blob) = store.open_needed(&hash).await? else {
+        let Some(blob) = store.open_stored(&hash).await? else {
             return Ok(Step::default());
         };
         if !blob.is_size_proven().await? {
@@ -263,7 +263,7 @@ impl Scrubbing {
     /// Looks at short content that seemed not to be whole, if files need it.
     async fn look_again(&self, hash: &BlobHash) -> Step {
         let looked = async {
-            let Some(blob) = self.store.open_needed(hash).await? else {
+            let Some(blob) = self.store.open_stored(hash).await? else {
                 return Ok(Step::default());
             };
             blob.prove().await?;
@@ -276,7 +276,8 @@ impl Scrubbing {
     async fn next_files(&mut self, after: Option<FileId>) -> Result<Step, StoreError> {
         // Where they cannot be listed, that will not be otherwise at once.
         self.has_ended = true;
-        let files = self.store.page(after, FILES).await?;
+        // With those in the trash, which may be brought back.
+        let files = self.store.index.page(after, FILES).await?;
         let mut step = Step::default();
         if let Some(last) = files.last() {
             self.has_ended = false;
@@ -293,12 +294,15 @@ impl Scrubbing {
     /// Finds out whether content is missing that files need.
     async fn look_for(&self, hash: &BlobHash) -> Result<(), StoreError> {
         let store = &self.store;
-        match store.stored_size(hash).await {
+        let Some(content) = store.index.locate(hash).await? else {
+            return Ok(());
+        };
+        match store.blobs.size(content.place).await {
             Ok(Some(_)) => return Ok(()),
             // What is known to be damaged or unreadable is not there to this question.
-            Ok(None) if !store.holds(hash).await? => return Ok(()),
+            Ok(None) if !content.is_usable() => return Ok(()),
             _ => {}
         }
-        store.open_needed(hash).await.map(drop)
+        store.open_stored(hash).await.map(drop)
     }
 }

@@ -301,9 +301,13 @@ fn commands_list_the_trash_restore_from_it_and_empty_it() {
     assert_eq!(files(&node), ["a/x", "a/y"]);
     let (status, told) = failed(dir.path(), &url, &["trash", "restore", "twice"]);
     assert_eq!(status, 4, "{told}");
+    done(dir.path(), &url, &["trash", "restore", "twice", "--newest"]);
+    assert_eq!(done(dir.path(), &url, &["get", "twice", "-o", "-"]), "4");
     done(dir.path(), &url, &["trash", "restore", "twice", "--all"]);
     assert_eq!(files(&node).len(), 4);
-    assert_eq!(failed(dir.path(), &url, &["trash", "restore", "none"]).0, 3);
+    for action in ["restore", "list", "empty"] {
+        assert_eq!(failed(dir.path(), &url, &["trash", action, "none"]).0, 3);
+    }
     done(dir.path(), &url, &["rm", "--yes", "a/"]);
     done(dir.path(), &url, &["rm", "--force", "--all", "twice"]);
     let told = done(dir.path(), &url, &["trash", "empty", "a/x"]);
@@ -348,6 +352,52 @@ fn damage_of_what_is_written_down_is_told_and_loses_nothing() {
     fs::write(&path, &bytes[..bytes.len() - 2 * 80 - 3]).unwrap();
     let node = start_with(&dir, "24h");
     assert_eq!(trash(&node), ["a"]);
+}
+
+#[test]
+fn what_is_damaged_or_missing_in_the_trash_is_found_before_it_is_brought_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start_with(&dir, "1h");
+    let contents = [content(1, LONG), content(2, LONG), content(3, 2_000)];
+    let blob = |bytes: &[u8]| {
+        let hash = larder::hash::BlobHash::of(bytes).to_string();
+        let blobs = dir.path().join("peer_storage/blobs");
+        blobs.join(&hash[..2]).join(hash)
+    };
+    let removed = contents.each_ref().map(|bytes| {
+        let file = uploaded(node.address, "file", bytes);
+        remove(&node, id(&file));
+        id(&file).to_owned()
+    });
+    let verified = || {
+        let output = commands::run(
+            dir.path(),
+            &node.url(""),
+            &["verify", "--node", &node.url("")],
+        );
+        (
+            String::from_utf8(output.stdout).unwrap(),
+            output.status.code(),
+        )
+    };
+    assert_eq!(verified().1, Some(0));
+    flip(&blob(&contents[0]), LONG - 1_000);
+    fs::remove_file(blob(&contents[1])).unwrap();
+    let (told, status) = verified();
+    assert_eq!(status, Some(1), "{told}");
+    for bytes in &contents[..2] {
+        let hash = larder::hash::BlobHash::of(bytes).to_string();
+        assert!(told.contains(&hash), "{told}");
+    }
+    for bytes in &contents[..2] {
+        uploaded(node.address, "again", bytes);
+    }
+    assert_eq!(verified().1, Some(0));
+    for (id, bytes) in removed.iter().zip(&contents) {
+        bring_back(&node, id);
+        let answer = get(node.address, &format!("/api/p2p/file/{id}"), &[]);
+        assert!(answer.status == 200 && answer.body == *bytes);
+    }
 }
 
 #[test]

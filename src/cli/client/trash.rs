@@ -43,6 +43,10 @@ pub(in crate::cli) struct Arguments {
     #[arg(long)]
     all: bool,
 
+    /// Of several files of one name take the newest.
+    #[arg(long, conflicts_with = "all")]
+    newest: bool,
+
     #[command(flatten)]
     connection: Connection,
 }
@@ -90,21 +94,22 @@ impl Arguments {
     }
 
     async fn list(&self, api: &Api) -> Result<(), Failure> {
-        let mut after = None;
-        for _ in 0..MOST_PAGES {
-            let page = page(api, after.as_deref()).await?;
-            for trashed in &page.files {
-                let means = |it: &Wanted| means(it, &trashed.file);
-                if self.files.is_empty() || self.files.iter().any(means) {
-                    self.print(trashed)?;
-                }
+        let mut found = vec![false; self.files.len()];
+        each_of_all(api, |trashed| {
+            let mut is_meant = self.files.is_empty();
+            for (wanted, found) in self.files.iter().zip(&mut found) {
+                let means = means(wanted, &trashed.file);
+                *found |= means;
+                is_meant |= means;
             }
-            match page.next {
-                None => return Ok(()),
-                Some(next) => after = Some(next),
+            if is_meant {
+                self.print(&trashed)?;
             }
-        }
-        Err(Failure::Nonsense("its list does not end"))
+            Ok(())
+        })
+        .await?;
+        let unknown = self.files.iter().zip(found).find(|(_, found)| !found);
+        unknown.map_or(Ok(()), |(wanted, _)| Err(not_there(wanted)))
     }
 
     fn print(&self, trashed: &Trashed) -> Result<(), Failure> {
@@ -161,23 +166,27 @@ impl Arguments {
 
     /// The files that a text means: of one name several only where they are all meant.
     async fn meant(&self, api: &Api, wanted: &Wanted) -> Result<Vec<File>, Failure> {
-        let (mut found, mut after) = (Vec::new(), None);
-        for _ in 0..MOST_PAGES {
-            let page = page(api, after.as_deref()).await?;
-            let files = page.files.into_iter().map(|it| it.file);
-            found.extend(files.filter(|it| means(wanted, it)));
-            match page.next {
-                None => break,
-                Some(next) => after = Some(next),
+        let mut found = Vec::new();
+        each_of_all(api, |Trashed { file, .. }| {
+            if means(wanted, &file) {
+                found.push(file);
             }
-        }
+            Ok(())
+        })
+        .await?;
         if found.is_empty() {
-            return Err(Failure::NotListed(format!(
-                "no file in the trash has the id or the name {}, or matches it",
-                &**wanted
-            )));
+            return Err(not_there(wanted));
         }
         let is_name = |it: &File| name_form::is_same(&it.original_name, wanted);
+        if self.newest {
+            // They come in the order of their ids, which is that of their uploads.
+            let newest = found.iter().rposition(is_name);
+            let mut at = 0..;
+            found.retain(|it| {
+                let at = at.next();
+                !is_name(it) || at == newest
+            });
+        }
         if found.len() > 1 && !self.all && found.iter().all(is_name) {
             let lines = found.iter().map(File::line).collect();
             return Err(Failure::Ambiguous(wanted.to_string(), lines));
@@ -210,6 +219,30 @@ impl Arguments {
         let files = counted(removed, "file");
         Ok(output::line(&format!("removed {files} for good"))?)
     }
+}
+
+fn not_there(wanted: &Wanted) -> Failure {
+    Failure::NotListed(format!(
+        "no file in the trash has the id or the name {}, or matches it",
+        &**wanted
+    ))
+}
+
+/// Does something with each file that is there.
+async fn each_of_all(
+    api: &Api,
+    mut with: impl FnMut(Trashed) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut after = None;
+    for _ in 0..MOST_PAGES {
+        let page = page(api, after.as_deref()).await?;
+        page.files.into_iter().try_for_each(&mut with)?;
+        match page.next {
+            None => return Ok(()),
+            Some(next) => after = Some(next),
+        }
+    }
+    Err(Failure::Nonsense("its list does not end"))
 }
 
 async fn page(api: &Api, after: Option<&str>) -> Result<Page, Failure> {
