@@ -1,6 +1,7 @@
 //! Settings of what several nodes share: a database and a bucket.
 
 use std::error::Error;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use url::Url;
 
 use super::period::{HOUR, SECOND, period};
 use super::{Secret, WrongSetting};
-use crate::blob::s3;
+use crate::blob::s3::{self, TOKEN_FILE};
 use crate::causes::with_causes;
 use crate::index::postgres;
 use crate::peer::tls::{Authorities, config};
@@ -177,6 +178,12 @@ fn variables() -> Result<Vec<(String, String)>, WrongSetting> {
         .find(|(_, value)| value.contains(char::is_control))
     {
         let told = format!("{name} has a line break in it, or the like, which no store takes");
+        return Err(WrongSetting::new(&[], told));
+    }
+    if let Some((_, path)) = all.iter().find(|(name, _)| name == TOKEN_FILE)
+        && fs::read_to_string(path).is_ok_and(|it| it.contains(char::is_control))
+    {
+        let told = format!("the file of {TOKEN_FILE} has a line break in it, or the like");
         return Err(WrongSetting::new(&[], told));
     }
     let is_set = |name| {

@@ -2,9 +2,11 @@
 //! whoever asks has an answer in a moment.
 
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
@@ -80,11 +82,13 @@ impl Probe {
         let (trial, found, began) = (trial(), self.found.clone(), Instant::now());
         *self.begun.lock() = Some(began);
         tokio::spawn(async move {
+            // One that ends by a panic has found that nothing works, too.
+            let trial = AssertUnwindSafe(trial).catch_unwind();
             let outcome = timeout(LONGEST, trial).await;
-            let ended = Instant::now();
+            let outcome = outcome.unwrap_or_else(|_| Ok(Err(silent())));
             found.send_replace(Some(Found {
                 began,
-                ended,
+                ended: Instant::now(),
                 outcome: outcome.unwrap_or_else(|_| Err(silent())),
             }));
             drop(running);
@@ -128,5 +132,14 @@ mod tests {
             "{:?}",
             silent.elapsed()
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_that_panics_has_found_that_nothing_works() {
+        let probe = Probe::default();
+        for _ in 0..3 {
+            let asked = probe.ask(|| async { panic!("as some library does") }).await;
+            assert!(asked.is_err());
+        }
     }
 }

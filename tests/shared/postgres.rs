@@ -147,6 +147,19 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Starts it again as one that follows another, of which nothing comes, or as a primary.
+    pub(crate) fn follow(&mut self, does: bool) {
+        let signal = self.dir.path().join("data/standby.signal");
+        if does {
+            std::fs::write(&signal, "").unwrap();
+        } else {
+            std::fs::remove_file(&signal).unwrap();
+        }
+        self.start_again();
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // It ends its children and forgets its memory at once when it is told so.

@@ -1,6 +1,7 @@
 //! A database that is killed, away, or silent in the middle of a commit: what was acknowledged is
 //! there, once, and all goes on by itself.
 
+use std::process::Command;
 use std::slice::from_ref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +12,18 @@ use larder::hash::BlobHash;
 use larder::index::postgres::{Options, PostgresIndex};
 use larder::index::{IndexBackend, IndexError};
 use larder::record::{FileId, NewFile};
+use tempfile::TempDir;
 use tokio::time::timeout;
 
+use crate::common::forms::uploaded;
 use crate::common::indexing::add;
+use crate::common::process::until;
+use crate::common::raw_http::get;
 use crate::common::relay::Relay;
 use crate::cutter::{Cut, Cutter};
+use crate::nodes::start_with;
 use crate::postgres::{Server, eventually, index};
+use crate::s3_store::S3Store;
 
 fn file(name: &str) -> NewFile {
     NewFile {
@@ -175,4 +182,53 @@ async fn a_node_that_stops_within_a_change_holds_the_others_up_for_seconds_and_n
     // It is thrown out, and begins again by itself.
     put.await.unwrap().unwrap();
     assert!(stopped.newest_named("stopped").await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_follows_a_primary_is_asked_nothing() {
+    let (mut database, store) = (Server::start(), S3Store::start().await);
+    let (url, dir) = (database.database("one").await, TempDir::new().unwrap());
+    let node = start_with(&dir, &url, &store, &[]);
+    let file = uploaded(node.address, "file", b"content")["file_id"].clone();
+    let path = format!("/api/p2p/file/{}", file.as_str().unwrap());
+    database.kill();
+    // As where an address moves to a server before that is promoted.
+    database.follow(true);
+    for path in [&*path, "/api/p2p/files", "/ready"] {
+        until("no older state is told", || {
+            let answer = get(node.address, path, &[]);
+            assert_ne!(answer.status, 404, "{path}");
+            (answer.status == 503).then_some(())
+        });
+        let answer = get(node.address, path, &[]);
+        assert_eq!(answer.status, 503, "{path}");
+    }
+    database.kill();
+    database.follow(false);
+    until("it is back", || {
+        (get(node.address, &path, &[]).body == b"content").then_some(())
+    });
+    node.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_finds_out_within_a_minute_that_a_node_is_not_there_any_more() {
+    let (database, store) = (Server::start(), S3Store::start().await);
+    let (url, dir) = (database.database("one").await, TempDir::new().unwrap());
+    let node = start_with(&dir, &url, &store, &[]);
+    uploaded(node.address, "file", b"content");
+    let filter = format!("( sport = :{} )", database.port());
+    until("all its connections ask after it", || {
+        let told = Command::new("ss")
+            .args(["-tnoH", "state", "established", &filter])
+            .output()
+            .unwrap();
+        let told = String::from_utf8(told.stdout).unwrap();
+        // As in timer:(keepalive,14sec,0), or with minutes where it is the system's own.
+        let soon = |it: &str| it.contains("keepalive,") && !it.contains("min");
+        let lines = told.lines().filter(|it| !it.contains("(on,"));
+        let lines: Vec<_> = lines.collect();
+        (lines.len() > 2 && lines.iter().all(|it| soon(it))).then_some(())
+    });
+    node.stop();
 }

@@ -187,3 +187,23 @@ fn a_trash_is_refused_where_several_nodes_share_their_files() {
         "{told}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_no_header_takes_is_told_by_the_name_of_its_file() {
+    let (database, store) = (Server::start(), S3Store::start().await);
+    let (url, dir) = (database.database("one").await, TempDir::new().unwrap());
+    let token = dir.path().join("token");
+    fs::write(&token, "token\n").unwrap();
+    let mut command = command(dir.path(), &url, store.endpoint());
+    for key in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        command.env_remove(key);
+    }
+    command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9/");
+    command.env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &token);
+    let (status, told) = refusal(command);
+    assert_eq!(status, Some(2), "{told}");
+    assert!(
+        told.contains("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
+        "{told}"
+    );
+}

@@ -16,6 +16,7 @@ use object_store::{
 use uuid::Uuid;
 
 use super::connector::{self, Connector};
+use super::credentials::Checked;
 use super::options::{Options, StoreError};
 use crate::blob::BlobError;
 use crate::metrics::servers::BucketRequests;
@@ -60,7 +61,7 @@ impl Bucket {
         if let Some(endpoint) = &options.endpoint {
             builder = builder.with_endpoint(endpoint);
         }
-        let store = builder
+        let builder = builder
             .with_bucket_name(&options.bucket)
             // Contents are proven when they are read, and their MD5 goes with them.
             .with_unsigned_payload(true)
@@ -79,8 +80,10 @@ impl Bucket {
                 client.clone(),
                 options.request_timeout,
                 Arc::clone(&requests),
-            ))
-            .build()?;
+            ));
+        let given = Arc::clone(builder.clone().build()?.credentials());
+        let store = builder.with_credentials(Arc::new(Checked::new(given, options)));
+        let store = store.build()?;
         let prefix = Path::parse(options.prefix.trim_matches('/'));
         let prefix = prefix.map_err(|error| StoreError::Settings(error.into()))?;
         let name = format!("the bucket {}", options.bucket);

@@ -34,6 +34,7 @@ mod bucket;
 mod compaction;
 mod connector;
 mod counted;
+mod credentials;
 mod damage;
 mod depot;
 mod gathering;
@@ -59,6 +60,7 @@ mod upload_whole;
 mod uploading;
 mod windows;
 
+pub(crate) use credentials::TOKEN_FILE;
 pub use objects::{Object, Purpose as ObjectPurpose};
 pub use options::{Options, StoreError};
 pub use windows::MOST_READERS;

@@ -12,6 +12,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Row, Socket, Statement};
 
 use super::failure::{Failure, away};
+use super::rows;
 use super::tls::{Stream, Tls};
 use crate::index::IndexError;
 use crate::metrics::servers::{DatabaseRequests, Outcome};
@@ -24,10 +25,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// For so long after a try that failed nobody tries again unless another connection was made since,
 /// so that what waits fails at once.
 const AGAIN: Duration = Duration::from_millis(200);
-/// What is said on each connection first. Whoever stops within a transaction is thrown out before
+/// What is said on each connection first. A server that hears nothing of a node any more, whose
+/// host has lost power or whose packets a firewall has begun to drop, finds that out within a
+/// minute, and would otherwise keep its connections for hours. Whoever stops within a transaction is thrown out before
 /// those whom it keeps waiting give up. All statements are for indexes: a plan that was made while
 /// the tables were empty is kept for long, and would read all of them each time.
 const FIRST_WORDS: &str = "SET search_path = larder; \
+     SET tcp_keepalives_idle = 15; \
+     SET tcp_keepalives_interval = 5; \
+     SET tcp_keepalives_count = 3; \
+     SET tcp_user_timeout = '30s'; \
      SET default_transaction_isolation = 'read committed'; \
      SET lock_timeout = '5s'; \
      SET statement_timeout = '8s'; \
@@ -35,6 +42,9 @@ const FIRST_WORDS: &str = "SET search_path = larder; \
      SET enable_seqscan = off; \
      SET plan_cache_mode = force_generic_plan; \
      SET jit = off";
+/// A server that follows another one has what that had a while ago: removed files, and none that
+/// are new.
+const FOLLOWS: &str = "SELECT pg_is_in_recovery() AS follows";
 
 /// Values of a statement.
 pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -95,6 +105,10 @@ impl Session {
                 carrying,
             };
             session.client.batch_execute(FIRST_WORDS).await?;
+            let told = session.client.query_one(FOLLOWS, &[]).await?;
+            if rows::value(&told, "follows")? {
+                return Err(Failure::Standby);
+            }
             Ok(session)
         };
         let under_way = server.requests.connect.begin();
