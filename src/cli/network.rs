@@ -13,11 +13,12 @@ use super::client::plain;
 use super::statuses::EXIT_STATUS_OF_OTHERS;
 use super::storage::{advised, keep_private};
 use super::{limits, logging};
-use crate::config::{Log, SECOND, WrongSetting, period, shown_period};
+use crate::config::{Log, SECOND, WrongSetting, number, period, shown_period};
+use crate::fetch::copies::MOST_COPIES;
 use crate::peer::identity::Identity;
 use crate::peer::membership::{
-    Certificate, EXCHANGE, Entry, NetworkKey, PublicKey, Refusal, Revocation, Roll, add_revocation,
-    file, revocations,
+    Certificate, Entry, NetworkKey, PublicKey, Refusal, Revocation, Roll, add_revocation, file,
+    revocations, rights,
 };
 use crate::store::local::{LocalStore, Options};
 
@@ -37,6 +38,14 @@ enum Action {
     Create {
         /// File for the key, which is not there yet.
         file: PathBuf,
+        /// On how many members the files of each are to be, itself among them, unless its
+        /// invitation, its own settings or an upload say otherwise [default: on it alone].
+        #[arg(
+            long,
+            value_name = "NUMBER",
+            value_parser = |it: &str| number(it, 1..=MOST_COPIES)
+        )]
+        copies: Option<u8>,
     },
     /// Print the key of a node, by which it is invited; makes it where the node was never started.
     #[command(after_help = EXIT_STATUS_OF_OTHERS)]
@@ -64,6 +73,14 @@ enum Action {
         /// Have it end then, and never be renewed.
         #[arg(long)]
         once: bool,
+        /// On how many members the files of this node are to be, itself among them, unless its own
+        /// settings or an upload say otherwise [default: as the network was created with].
+        #[arg(
+            long,
+            value_name = "NUMBER",
+            value_parser = |it: &str| number(it, 1..=MOST_COPIES)
+        )]
+        copies: Option<u8>,
     },
     /// Have the node with this key be no member any more, for ever, and print that for others. A
     /// node that runs with this key file tells the other members by itself.
@@ -119,8 +136,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     keep_private();
     let mut out = stdout().lock();
     match &arguments.action {
-        Action::Create { file } => {
-            let key = NetworkKey::create(file)?;
+        Action::Create { file, copies } => {
+            let key = NetworkKey::create(file, *copies)?;
             writeln!(out, "{}", key.public())?;
             // Nobody has to read it.
             let _ = writeln!(
@@ -135,9 +152,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             key,
             length,
             once,
+            copies,
         } => {
             let renewed_for = (!once).then_some(*length);
-            writeln!(out, "{}", invite(file, *key, *length, renewed_for)?)?;
+            let length = (*length, renewed_for);
+            writeln!(out, "{}", invite(file, *key, length, *copies)?)?;
         }
         Action::Revoke { file, key } => {
             let revocation = NetworkKey::read(file)?.revoke(*key);
@@ -171,12 +190,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the node with this key a member.
+/// Makes the node with this key a member for so long, and then again for so long, whose files are
+/// to be on so many members.
 fn invite(
     file: &Path,
     key: PublicKey,
-    length: Duration,
-    renewed_for: Option<Duration>,
+    (length, renewed_for): (Duration, Option<Duration>),
+    copies: Option<u8>,
 ) -> anyhow::Result<Certificate> {
     let network = NetworkKey::read(file)?;
     if revocations(file)?.iter().any(|it| it.member == key) {
@@ -184,7 +204,8 @@ fn invite(
                     has another one (revoked)";
         return Err(WrongSetting::new(&[], told.to_owned()).into());
     }
-    let certificate = network.invite(key, EXCHANGE, SystemTime::now() + length)?;
+    let rights = rights(copies.or(network.copies()));
+    let certificate = network.invite(key, &rights, SystemTime::now() + length)?;
     // Written down first, so that there is no member that is not on the roll.
     let entry = Entry {
         certificate: certificate.clone(),

@@ -28,7 +28,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 static NETWORK: LazyLock<Option<NetworkKey>> = LazyLock::new(|| {
     std::env::var_os("ALL_MEMBERS")?;
     let dir = tempfile::tempdir().unwrap();
-    Some(NetworkKey::create(&dir.path().join("key")).unwrap())
+    Some(NetworkKey::create(&dir.path().join("key"), None).unwrap())
 });
 
 /// Whether all nodes are members.

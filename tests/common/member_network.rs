@@ -25,8 +25,13 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// One that is created with these arguments.
+    pub(crate) fn with(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let id = printed(dir.path(), &["create", "key"]);
+        let id = printed(dir.path(), &[&["create", "key"], arguments].concat());
         Self { dir, id }
     }
 

@@ -161,9 +161,7 @@ impl Certificate {
 
     /// On how many members files are to be in this network, where nothing else says so.
     pub fn copies(&self) -> Option<u8> {
-        let mut rights = self.rights.split(',');
-        let copies = rights.find_map(|it| it.strip_prefix(COPIES)?.parse().ok());
-        copies.filter(|it| *it > 0)
+        copies_in(&self.rights)
     }
 
     /// Whether its time is not over.
@@ -181,6 +179,22 @@ impl Certificate {
     pub fn expires_at(&self) -> Timestamp {
         Timestamp(i64::try_from(self.expires.saturating_mul(1000)).unwrap_or(i64::MAX))
     }
+}
+
+/// The rights of a member that may exchange files, which are to be on so many members where nothing
+/// else says so.
+pub fn rights(copies: Option<u8>) -> String {
+    match copies {
+        Some(copies) => format!("{EXCHANGE},{COPIES}{copies}"),
+        None => EXCHANGE.to_owned(),
+    }
+}
+
+/// On how many members these rights have files be.
+pub(super) fn copies_in(rights: &str) -> Option<u8> {
+    let mut rights = rights.split(',');
+    let copies = rights.find_map(|it| it.strip_prefix(COPIES)?.parse().ok());
+    copies.filter(|it| *it > 0)
 }
 
 /// Whether this can stand in a certificate: a later version may know more words than this one.

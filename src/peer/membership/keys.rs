@@ -6,15 +6,17 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ed25519_dalek::{SECRET_KEY_LENGTH, Signer, SigningKey};
+use ed25519_dalek::{SECRET_KEY_LENGTH, Signature, Signer, SigningKey, Verifier};
 
 use super::Revocation;
-use super::certificate::{Certificate, PublicKey, are_rights};
-use crate::peer::signature::{from_hex, to_hex};
+use super::certificate::{Certificate, PublicKey, are_rights, copies_in, rights};
+use crate::peer::signature::{Signable, from_hex, to_hex};
 use crate::{given_file, secret_file};
 
 /// What the line of the key begins with: its kind and version.
 const KIND: &str = "larder-network-1";
+/// What is signed of a network that has other rights for members than the usual ones.
+const RIGHTS: &str = "larder 2026-11 rights in a network";
 /// The longest file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 4096;
 /// For those who decide about members alone.
@@ -24,7 +26,11 @@ const ABOUT: &str = "# The key of a larder network. Whoever has it decides who i
                      it to yourself, and a copy.\n";
 
 /// The key of a network.
-pub struct NetworkKey(SigningKey);
+pub struct NetworkKey {
+    key: SigningKey,
+    /// On how many members files are to be, where an invitation says nothing else.
+    copies: Option<u8>,
+}
 
 /// Why a network's key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -51,14 +57,21 @@ pub enum NetworkKeyError {
 
 impl NetworkKey {
     pub(super) fn of(secret: &[u8; SECRET_KEY_LENGTH]) -> Self {
-        Self(SigningKey::from_bytes(secret))
+        Self {
+            key: SigningKey::from_bytes(secret),
+            copies: None,
+        }
     }
 
-    /// Makes a key and writes it to a file that is not there yet, for its owner alone. Blocks.
-    pub fn create(path: &Path) -> Result<Self, NetworkKeyError> {
+    /// Makes a key and writes it to a file that is not there yet, for its owner alone, with on how
+    /// many members files are to be, where that is said. Blocks.
+    pub fn create(path: &Path, copies: Option<u8>) -> Result<Self, NetworkKeyError> {
         let mut secret = [0; SECRET_KEY_LENGTH];
         getrandom::fill(&mut secret).map_err(NetworkKeyError::Random)?;
-        let key = Self::of(&secret);
+        let key = Self {
+            copies,
+            ..Self::of(&secret)
+        };
         let opened = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -69,7 +82,8 @@ impl NetworkKey {
             _ => NetworkKeyError::Unwritable(path.to_owned(), error),
         })?;
         // The public key is the check by which damage shows: any 32 bytes are a key.
-        let line = format!("{KIND}.{}.{}\n", to_hex(&secret), key.public());
+        let (secret, public) = (to_hex(&secret), key.public());
+        let line = format!("{KIND}.{secret}.{public}{}\n", key.written_rights());
         let written = file.write_all(format!("{ABOUT}{line}").as_bytes());
         written.and_then(|()| file.sync_all()).map_err(|error| {
             let _ = fs::remove_file(path);
@@ -93,7 +107,23 @@ impl NetworkKey {
 
     /// By which the network is known.
     pub fn public(&self) -> PublicKey {
-        PublicKey(*self.0.verifying_key().as_bytes())
+        PublicKey(*self.key.verifying_key().as_bytes())
+    }
+
+    /// On how many members files are to be, where an invitation says nothing else.
+    pub fn copies(&self) -> Option<u8> {
+        self.copies
+    }
+
+    /// What stands behind the key where members have other rights than the usual ones: these, and
+    /// by which it shows that they are what they were.
+    fn written_rights(&self) -> String {
+        let Some(copies) = self.copies else {
+            return String::new();
+        };
+        let rights = rights(Some(copies));
+        let signature = self.key.sign(signable(&rights).as_bytes());
+        format!(".{rights}.{}", to_hex(&signature.to_bytes()))
     }
 
     /// Makes whoever has the key `member` a member until `expires`.
@@ -113,7 +143,7 @@ impl NetworkKey {
             expires: seconds.ok_or(NetworkKeyError::Said)?.into(),
             signature: [0; 64],
         };
-        let signature = self.0.sign(certificate.signable().as_bytes());
+        let signature = self.key.sign(certificate.signable().as_bytes());
         certificate.signature = signature.to_bytes();
         Ok(certificate)
     }
@@ -125,19 +155,38 @@ impl NetworkKey {
             member,
             signature: [0; 64],
         };
-        let signature = self.0.sign(revocation.signable().as_bytes());
+        let signature = self.key.sign(revocation.signable().as_bytes());
         revocation.signature = signature.to_bytes();
         revocation
     }
 }
 
+fn signable(rights: &str) -> Signable {
+    Signable::new(RIGHTS).field(rights)
+}
+
 fn parse(line: &str) -> Option<NetworkKey> {
-    let (secret, public) = line
-        .strip_prefix(KIND)?
-        .strip_prefix('.')?
-        .split_once('.')?;
-    let key = NetworkKey::of(&from_hex(secret)?);
-    (key.public() == public.parse().ok()?).then_some(key)
+    let parts: Vec<_> = line.split('.').collect();
+    let (secret, public, said) = match parts[..] {
+        [KIND, secret, public] => (secret, public, None),
+        [KIND, secret, public, rights, signature] => (secret, public, Some((rights, signature))),
+        _ => return None,
+    };
+    let mut key = NetworkKey::of(&from_hex(secret)?);
+    if key.public() != public.parse().ok()? {
+        return None;
+    }
+    if let Some((rights, signature)) = said {
+        let signature = Signature::from_bytes(&from_hex(signature)?);
+        let message = signable(rights);
+        let verified = key
+            .key
+            .verifying_key()
+            .verify(message.as_bytes(), &signature);
+        verified.ok()?;
+        key.copies = copies_in(rights);
+    }
+    Some(key)
 }
 
 #[cfg(test)]
@@ -151,11 +200,11 @@ mod tests {
     fn a_key_is_its_owners_alone_stays_and_is_never_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("network.key");
-        let made = NetworkKey::create(&path).unwrap();
+        let made = NetworkKey::create(&path, None).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, MODE);
         assert_eq!(NetworkKey::read(&path).unwrap().public(), made.public());
         let text = fs::read(&path).unwrap();
-        let again = NetworkKey::create(&path).err().unwrap();
+        let again = NetworkKey::create(&path, None).err().unwrap();
         assert!(matches!(again, NetworkKeyError::Exists(_)), "{again}");
         assert_eq!(fs::read(&path).unwrap(), text);
         fs::set_permissions(&path, Permissions::from_mode(0o620)).unwrap();
@@ -167,7 +216,9 @@ mod tests {
     fn damage_of_any_digit_of_a_key_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("network.key");
-        NetworkKey::create(&path).unwrap();
+        let made = NetworkKey::create(&path, Some(3)).unwrap();
+        assert_eq!(NetworkKey::read(&path).unwrap().copies(), made.copies());
+        assert_eq!(made.copies(), Some(3));
         let text = fs::read(&path).unwrap();
         for at in ABOUT.len()..text.len() - 1 {
             let mut damaged = text.clone();

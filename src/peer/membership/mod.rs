@@ -26,7 +26,7 @@ mod tests;
 mod written;
 
 pub use admin::Admin;
-pub use certificate::{Certificate, EXCHANGE, InvalidKey, MAX_BYTES, PublicKey, Refusal};
+pub use certificate::{Certificate, EXCHANGE, InvalidKey, MAX_BYTES, PublicKey, Refusal, rights};
 pub use channel::{Channel, ChannelError, Handshakes, Member, NoMember};
 pub(super) use connecting::ToMembers;
 pub use keys::{NetworkKey, NetworkKeyError};
