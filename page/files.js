@@ -1,7 +1,7 @@
 // What the network holds, in order, as far as somebody looks.
 
 import { note, read, Refusal } from './api.js'
-import { holders } from './badge.js'
+import { copies, holders } from './badge.js'
 import { setUpChosen, showChosen } from './chosen.js'
 import { row } from './file_row.js'
 import { folderRow, showWay } from './folder_row.js'
@@ -203,7 +203,7 @@ function drawnOf(item) {
 function fileDrawn(file) {
   const keep = keeps.get(file.hash ?? file.ids[0])
   const keeping = !file.here && keep && ['waiting', 'fetching'].includes(keep.state) ? keep : null
-  const facts = `${bytes(file.size)} · ${age(file.date)} · ${holders(file)}`
+  const facts = `${bytes(file.size)} · ${age(file.date)} · ${holders(file)}${copies(file)}`
   const from = [facts, file.here, file.own, keeping, file.ids, file.damaged, file.label, mayWrite()]
   return drawn(file, from, () => row(file, keeping, facts, mayWrite()))
 }

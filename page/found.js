@@ -59,7 +59,7 @@ function made(key, file, myself) {
   return {
     key, ids: [file.file_id], name: file.original_name, label: file.original_name, size: file.size,
     hash: file.hash, type: file.content_type ?? '', date: time(file.uploaded_at),
-    peers: new Set(file.peers), reachable: new Set(file.reachable_peers), damaged: file.damaged, own: file.own,
+    peers: new Set(file.peers), reachable: new Set(file.reachable_peers), damaged: file.damaged, own: file.own, copy: file.copy, copies: file.copies,
     piece: file.piece, myself,
     // Its content may be here for the sake of a file of another name.
     get here() { return this.peers.has(myself) },
@@ -70,6 +70,8 @@ function join(known, file) {
   known.ids.push(file.file_id)
   known.damaged ||= file.damaged
   known.own ||= file.own
+  known.copy &&= file.copy
+  known.copies ??= file.copies
   for (const peer of file.peers) known.peers.add(peer)
   for (const peer of file.reachable_peers) known.reachable.add(peer)
 }

@@ -1,7 +1,7 @@
 // A file looked at without leaving the page, and what can be done with it.
 
 import { isPrivate, note, read, request } from './api.js'
-import { badge, holders } from './badge.js'
+import { badge, copies, holders } from './badge.js'
 import { open } from './dialog.js'
 import { address, download, keepHere, remove } from './file_actions.js'
 import { age, bytes, element, moment, plain, plainLines } from './format.js'
@@ -21,7 +21,7 @@ export async function look(file) {
   shown = file
   document.getElementById('look-title').textContent = plain(file.name)
   document.getElementById('look-facts').replaceChildren(
-    plain(`${bytes(file.size)}${file.type ? ` · ${file.type}` : ''} · ${age(file.date)} (${moment(file.date)}) · ${holders(file)} · `), badge(file))
+    plain(`${bytes(file.size)}${file.type ? ` · ${file.type}` : ''} · ${age(file.date)} (${moment(file.date)}) · ${holders(file)}${copies(file)} · `), badge(file))
   const place = document.getElementById('look-show')
   place.replaceChildren(element('p', { class: 'quiet' }, 'One moment…'))
   showActions(file)

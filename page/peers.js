@@ -1,7 +1,7 @@
 // The peers that this node knows, as a picture; whoever comes or goes is told.
 
 import { note, read } from './api.js'
-import { age, count, element, picture, time } from './format.js'
+import { age, bytes, count, element, picture, time } from './format.js'
 
 // More than these would be a blot.
 const MOST_DRAWN = 24
@@ -34,12 +34,20 @@ export async function showPeers() {
     drawn(peers),
     element('ul', { class: 'peers' }, ...peers.slice(0, MOST_DRAWN).map((peer) => element('li', {
       class: mark(peer),
-    }, host(peer), element('span', { class: 'quiet' }, `${standing(peer)}, ${peer.reachable === false ? 'not reachable now, ' : ''}seen ${age(time(peer.last_seen))}`)))),
+    }, host(peer), element('span', { class: 'quiet' }, `${standing(peer)}${offered(peer)}, ${peer.reachable === false ? 'not reachable now, ' : ''}seen ${age(time(peer.last_seen))}`)))),
     peers.length > MOST_DRAWN ? element('p', { class: 'quiet' }, `and ${peers.length - MOST_DRAWN} more`) : '',
   )
 }
 
 const standing = ({ member, verified }) => (member ? `member until ${time(member.expires).toLocaleDateString('en-GB')}` : verified ? 'verified' : 'not verified')
+
+// How much it holds for other members, where this node knows.
+function offered({ copies }) {
+  if (!copies) return ''
+  if (copies.gone) return ', gone: others hold what it held'
+  if (copies.offer_bytes === 0) return ', offers no room for copies'
+  return `, offers ${bytes(copies.offer_bytes)} for copies, ${bytes(copies.left_bytes ?? 0)} left`
+}
 
 // Green is who can be believed and asked.
 const mark = (peer) => (peer.verified && peer.reachable !== false ? 'verified' : 'unverified')

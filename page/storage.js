@@ -18,6 +18,7 @@ export function showStorage(status) {
     status.room_bytes > 0 ? element('p', {}, `Room for ${bytes(status.room_bytes)} more`) : '',
     scrubbed(status.scrub),
     notWhole(status.repair),
+    ...copied(status.copies),
     percentSaved(status.blob_bytes, saved) > 0 ? ring(status.blob_bytes, saved) : '',
     element('ul', { class: 'legend' },
       element('li', { class: 'stored' }, `${bytes(status.blob_bytes)} on disk, in ${count(status.blobs, 'content', 'contents')}`),
@@ -30,6 +31,26 @@ function scrubbed(scrub) {
   if (!scrub?.last?.blobs) return ''
   const at = time(scrub.last.ended_at)
   return element('p', { title: moment(at) }, `Last read and proven ${age(at)}`)
+}
+
+// How it stands with copies among the members of a network.
+function copied(copies) {
+  if (!copies) return []
+  const { copies: wanted, under_replicated: fewer, files, members, gone } = copies
+  const others = `${count(members, 'other member', 'other members')} there${gone > 0 ? `, ${gone} gone` : ''}`
+  const spread = fewer > 0
+    ? `${count(fewer, 'file is', 'files are')} on fewer members than ${fewer === 1 ? 'it is' : 'they are'} to be`
+    : files > 0 ? `${count(files, 'file is', 'files are')} on as many members as ${files === 1 ? 'it is' : 'they are'} to be` : null
+  const held = copies.offer_bytes > 0 || copies.held_files > 0
+    ? `Holds ${count(copies.held_files, 'file', 'files')} for others: ${bytes(copies.held_bytes)} of ${bytes(copies.offer_bytes)} offered`
+    : null
+  return [
+    element('p', {}, `${wanted > 1 ? `Files are to be on ${wanted} members; ` : ''}${others}`),
+    spread ? element('p', fewer > 0 ? { class: 'warning' } : {}, spread) : '',
+    held ? element('p', {}, held) : '',
+    copies.damaged > 0 ? element('p', { class: 'warning' }, `${count(copies.damaged, 'content', 'contents')} held for others ${copies.damaged === 1 ? 'is' : 'are'} damaged, and ${copies.damaged === 1 ? 'comes' : 'come'} again from them`) : '',
+    copies.scrub?.last?.blobs ? element('p', { title: moment(time(copies.scrub.last.ended_at)) }, `What it holds was last read and proven ${age(time(copies.scrub.last.ended_at))}`) : '',
+  ]
 }
 
 // It stays so when all is drawn again.

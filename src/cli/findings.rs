@@ -31,27 +31,19 @@ pub(super) enum What {
     Backups,
 }
 
-/// Prints what it has come to.
-pub(super) fn end(is_json: bool, totals: Totals, found: Found) -> anyhow::Result<ExitCode> {
-    let Found {
-        problems,
-        left_over,
-        advice,
-    } = found;
-    let Totals {
-        files,
-        blobs,
-        blob_bytes,
-        ..
-    } = totals;
-    let summary = Summary {
-        files,
-        blobs,
-        blob_bytes,
-        problems,
-        left_over,
-    };
-    print(&summary.told(is_json))?;
+/// Prints what it has come to, and before that what the check of what is held for others has.
+pub(super) fn end(
+    is_json: bool,
+    (totals, found): (Totals, Found),
+    of_copies: Option<(Totals, Found)>,
+) -> anyhow::Result<ExitCode> {
+    let (mut advice, mut problems) = (found.advice.clone(), found.problems);
+    if let Some((totals, found)) = of_copies {
+        print(&summary(totals, &found).of_copies(is_json))?;
+        problems += found.problems;
+        advice.extend(found.advice);
+    }
+    print(&summary(totals, &found).told(is_json))?;
     for advice in advice {
         client::say(advice);
     }
@@ -60,6 +52,16 @@ pub(super) fn end(is_json: bool, totals: Totals, found: Found) -> anyhow::Result
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn summary(totals: Totals, found: &Found) -> Summary {
+    Summary {
+        files: totals.files,
+        blobs: totals.blobs,
+        blob_bytes: totals.blob_bytes,
+        problems: found.problems,
+        left_over: found.left_over,
+    }
 }
 
 fn print(line: &impl Display) -> io::Result<()> {
@@ -74,15 +76,15 @@ pub(super) struct Found {
     advice: BTreeSet<&'static str>,
 }
 
-/// Prints each finding, and counts them.
+/// Prints each finding behind what it is `of`, and counts them.
 pub(super) async fn print_each(
     mut found: mpsc::Receiver<Finding>,
     is_json: bool,
-    what: What,
+    (what, of): (What, &str),
 ) -> anyhow::Result<Found> {
     let mut told = Found::default();
     while let Some(finding) = found.recv().await {
-        let text = describe(&finding, what);
+        let text = format!("{of}{}", describe(&finding, what));
         let key = match finding.weight() {
             Weight::Problem => {
                 told.problems += 1;

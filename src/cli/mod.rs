@@ -159,6 +159,9 @@ enum Action {
     /// Have a node keep copies of files of the network.
     #[command(after_help = client::EXIT_STATUS)]
     Keep(client::Keep),
+    /// Tell on how many members of the network files are, and are to be, or change that (`--set`).
+    #[command(after_help = client::EXIT_STATUS_OF_RM)]
+    Copies(client::Copies),
     /// Back up a node while it runs: all files of one moment, and of their contents what is new.
     #[command(after_help = client::EXIT_STATUS_OF_BACKUP)]
     Backup(client::Backup),
@@ -286,6 +289,7 @@ impl Command {
             Action::Rm(rm) => rm.run(),
             Action::Trash(trash) => trash.run(),
             Action::Keep(keep) => keep.run(),
+            Action::Copies(copies) => copies.run(),
             Action::Backup(backup) => backup.run(),
             Action::Restore(restore) => restore.run(),
             Action::Peers(peers) => peers.run(),

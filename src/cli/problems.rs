@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::RealDisk;
-use crate::fetch::keep;
+use crate::fetch::{copies, keep};
 use crate::node::scrub;
 use crate::peer::identity::{self, Identity};
 use crate::peer::known_peers;
@@ -22,6 +22,7 @@ pub(super) const OTHERS: Others = Others {
         identity::CHECK,
         named(&known_peers::PEERS),
         named(&scrub::SCRUB),
+        named(&copies::MEMBERS),
         named(&upkeep::REVOKED),
         named(&MOVING_IN),
     ],
@@ -49,6 +50,7 @@ fn problems(dir: &Path) -> Vec<(PathBuf, String)> {
     for name in [
         &known_peers::PEERS,
         &scrub::SCRUB,
+        &copies::MEMBERS,
         &upkeep::REVOKED,
         &MOVING_IN,
     ] {

@@ -1,8 +1,11 @@
 //! What a check of everything stored has come to, in numbers.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::counted::counted;
+
+/// What stands before what is told of contents that are held for others.
+pub(super) const OF_COPIES: &str = "copies: ";
 
 /// What was looked at, and what was found.
 pub(super) struct Summary {
@@ -16,6 +19,19 @@ pub(super) struct Summary {
 }
 
 impl Summary {
+    /// The same where it is of what is held for others.
+    pub(super) fn of_copies(&self, is_json: bool) -> String {
+        if is_json {
+            return json!({ "copies": self.object() }).to_string();
+        }
+        format!("{OF_COPIES}{}", self.told(false))
+    }
+
+    fn object(&self) -> Value {
+        json!({ "files": self.files, "blobs": self.blobs, "blob_bytes": self.blob_bytes,
+            "problems": self.problems, "left_over": self.left_over })
+    }
+
     /// A line for people, or for programs.
     pub(super) fn told(&self, is_json: bool) -> String {
         let Self {
@@ -26,9 +42,7 @@ impl Summary {
             left_over,
         } = *self;
         if is_json {
-            let told = json!({ "files": files, "blobs": blobs, "blob_bytes": blob_bytes,
-                "problems": problems, "left_over": left_over });
-            return told.to_string();
+            return self.object().to_string();
         }
         let left = match left_over {
             0 => String::new(),

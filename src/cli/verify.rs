@@ -13,6 +13,7 @@ use super::problems::{OTHERS, is_moving_in};
 #[cfg(feature = "shared")]
 use super::servers;
 use super::storage::{NotChecked, Storage, keep_private, moving_in, unchecked};
+use super::summary::OF_COPIES;
 use super::{client, logging, verify_backups};
 use crate::base_url::BaseUrl;
 #[cfg(feature = "shared")]
@@ -25,8 +26,8 @@ use crate::index::Totals;
 use crate::index::postgres;
 use crate::peer::identity::Identity;
 use crate::peer_id::PeerId;
-use crate::store::local::OpenError;
-use crate::store::{self, DirectoryError, Unwritable};
+use crate::store::local::{self, OpenError};
+use crate::store::{self, COPIES_DIR, DirectoryError, Unwritable};
 
 /// How many findings may wait to be printed.
 const QUEUE: usize = 64;
@@ -98,19 +99,19 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     #[cfg(feature = "shared")]
     if let Some((index, blobs)) = arguments.servers.servers(&temp_dir())? {
-        let (totals, found) = runtime.block_on(verify_shared(arguments, index, blobs))?;
-        return end(arguments.json, totals, found);
+        let checked = runtime.block_on(verify_shared(arguments, index, blobs))?;
+        return end(arguments.json, checked, None);
     }
     match runtime.block_on(verify(arguments))? {
-        Checked::Here(totals, found) => end(arguments.json, totals, found),
+        Checked::Here(own, of_copies) => end(arguments.json, own, of_copies),
         Checked::InUse(error) => arguments.ask_its_node(error),
     }
 }
 
 /// What has come of the check.
 enum Checked {
-    /// It was made.
-    Here(Totals, Found),
+    /// It was made, also of what is held for others, if anything is.
+    Here((Totals, Found), Option<(Totals, Found)>),
     /// A node has the directory, as this error says.
     InUse(anyhow::Error),
 }
@@ -134,18 +135,41 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<Checked> {
             temp_dir().display()
         ));
     }
-    let changes = unwritable.is_none();
-    let (findings, found) = mpsc::channel(QUEUE);
-    let what = What::Storage { changes };
-    let printing = print_each(found, arguments.json, what);
-    let (totals, told) = tokio::join!(store::verify(&options, findings, OTHERS), printing);
-    match totals {
+    let what = What::Storage {
+        changes: unwritable.is_none(),
+    };
+    let own = match check(&options, arguments.json, (what, "")).await? {
         Err(error @ OpenError::Directory(DirectoryError::Locked { .. })) => {
-            Ok(Checked::InUse(unchecked(error, &options.dir)))
+            return Ok(Checked::InUse(unchecked(error, &options.dir)));
         }
-        Err(error) => Err(unchecked(error, &options.dir)),
-        Ok(totals) => Ok(Checked::Here(totals, told?)),
+        Err(error) => return Err(unchecked(error, &options.dir)),
+        Ok(own) => own,
+    };
+    let of_copies = local::Options {
+        dir: options.dir.join(COPIES_DIR),
+        ..options
+    };
+    if !store::is_storage_directory(&of_copies.dir) {
+        return Ok(Checked::Here(own, None));
     }
+    let copies = check(&of_copies, arguments.json, (what, OF_COPIES)).await?;
+    let copies = copies.map_err(|error| unchecked(error, &of_copies.dir))?;
+    Ok(Checked::Here(own, Some(copies)))
+}
+
+/// Checks one storage directory, and prints what is found.
+async fn check(
+    options: &local::Options,
+    is_json: bool,
+    what: (What, &str),
+) -> anyhow::Result<Result<(Totals, Found), OpenError>> {
+    let (findings, found) = mpsc::channel(QUEUE);
+    let printing = print_each(found, is_json, what);
+    let (totals, told) = tokio::join!(store::verify(options, findings, OTHERS), printing);
+    Ok(match totals {
+        Ok(totals) => Ok((totals, told?)),
+        Err(error) => Err(error),
+    })
 }
 
 /// Checks what several nodes share, beside those.
@@ -161,7 +185,7 @@ async fn verify_shared(
     let shared = shared.map_err(|error| servers::unchecked(&error))?;
     let (findings, found) = mpsc::channel(QUEUE);
     let what = What::Storage { changes: false };
-    let printing = print_each(found, arguments.json, what);
+    let printing = print_each(found, arguments.json, (what, ""));
     let (totals, told) = tokio::join!(shared.verify(findings), printing);
     let totals = totals.context("the rest was not checked")?;
     Ok((totals, told?))

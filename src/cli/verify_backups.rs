@@ -24,7 +24,7 @@ pub(super) fn run(dest: &Path, is_json: bool) -> anyhow::Result<ExitCode> {
     let checking = async {
         tokio::join!(
             backup::verify(dest, findings),
-            print_each(found, is_json, What::Backups)
+            print_each(found, is_json, (What::Backups, ""))
         )
     };
     let (totals, told) = runtime.block_on(checking);
@@ -32,7 +32,7 @@ pub(super) fn run(dest: &Path, is_json: bool) -> anyhow::Result<ExitCode> {
         error if is_unchecked(&error) => NotChecked(error.to_string()).into(),
         error => anyhow::Error::from(error),
     })?;
-    end(is_json, totals, told?)
+    end(is_json, (totals, told?), None)
 }
 
 /// Whether nothing was looked at, which says nothing of what is there.

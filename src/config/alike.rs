@@ -16,7 +16,7 @@ const SETTINGS: [(&str, &str); 8] = [
     ("bind", "listen"),
 ];
 /// The same of commands.
-const COMMANDS: [(&str, &str); 18] = [
+const COMMANDS: [(&str, &str); 19] = [
     ("start", "serve"),
     ("run", "serve"),
     ("server", "serve"),
@@ -33,6 +33,7 @@ const COMMANDS: [(&str, &str); 18] = [
     ("show", "info"),
     ("check", "verify"),
     ("fsck", "verify"),
+    ("replicate", "copies"),
     ("undo", "trash"),
     ("undelete", "trash"),
 ];

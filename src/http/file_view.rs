@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::fetch::copies::Spread;
 use crate::node::Node;
 use crate::record::FileRecord;
+use crate::store::StoreError;
 use crate::web::file_type;
 
 /// All that clients see of a file record.
@@ -23,6 +25,29 @@ pub(super) struct FileView<'a> {
     peer_id: String,
     uploaded_at: String,
     download_url: String,
+    /// On how many members of the network it is; told by lists of a node whose files are to be on
+    /// several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<SpreadView>)]
+    copies: Option<SpreadView>,
+}
+
+/// On how many members of the network a file is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SpreadView {
+    /// On how many it is to be, this node among them.
+    wanted: u8,
+    /// On how many it is, of those that are there.
+    there: u64,
+}
+
+impl SpreadView {
+    pub(super) fn of(spread: &Spread) -> Self {
+        Self {
+            wanted: spread.wanted,
+            there: 1 + spread.others.len() as u64,
+        }
+    }
 }
 
 impl<'a> FileView<'a> {
@@ -40,6 +65,22 @@ impl<'a> FileView<'a> {
             peer_id: node.peer_id().to_string(),
             uploaded_at: record.uploaded_at.to_string(),
             download_url: format!("{}/api/p2p/file/{}", node.base_url(), record.id),
+            copies: None,
         }
+    }
+
+    /// The same, with on how many members it is, where it is to be on several.
+    pub(super) async fn with_copies(
+        node: &Node,
+        record: &'a FileRecord,
+    ) -> Result<Self, StoreError> {
+        let spread = match node.copies() {
+            Some(copies) => Some(copies.spread_of(record.id, &record.file.hash).await?),
+            None => None,
+        };
+        Ok(Self {
+            copies: spread.as_ref().map(SpreadView::of),
+            ..Self::new(node, record)
+        })
     }
 }

@@ -145,6 +145,10 @@ pub(super) async fn remove(
     node.store().take_back(room).await;
     let removed = removed.map_err(ApiError::unwritten)?;
     let removed = removed.ok_or(ApiError::UnknownId)?;
+    if let Some(copies) = node.copies() {
+        // What is left of it the next start forgets.
+        let _ = copies.forget_wish(id).await;
+    }
     let removed = Removed {
         status: "success",
         message: "File deleted",

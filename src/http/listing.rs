@@ -176,7 +176,7 @@ impl Listing {
                 self.at = Some(record.id);
                 self.looked += 1;
                 if self.filter.takes(&record) {
-                    let view = FileView::new(&self.node, &record);
+                    let view = self.view(&record).await?;
                     piece.push(&view, self.listed == 0)?;
                     self.listed += 1;
                 }
@@ -187,6 +187,14 @@ impl Listing {
         }
         self.prove(&piece.text);
         Ok((piece.end(), Some(self)))
+    }
+
+    /// A file as it is told. To peers, who know where its copies are, these are not.
+    async fn view<'a>(&self, record: &'a FileRecord) -> Result<FileView<'a>, StoreError> {
+        match self.prover {
+            Some(_) => Ok(FileView::new(&self.node, record)),
+            None => FileView::with_copies(&self.node, record).await,
+        }
     }
 
     /// Whether an answer with a limit goes no further, although it has fewer files.

@@ -173,6 +173,11 @@ fn write_copies(page: &mut MetricsPage, node: &Node) {
             copies.options().offer,
         ),
         (
+            "larder_remembered_removals",
+            "Files that owners have removed, as whoever was away is told.",
+            copies.remembered(),
+        ),
+        (
             "larder_copy_members_gone",
             "Members that are gone.",
             counts.gone,
@@ -181,6 +186,39 @@ fn write_copies(page: &mut MetricsPage, node: &Node) {
         page.gauges(name, help).value(&[], value);
     }
     count_copies(page, copies);
+    write_care_of_copies(page, node);
+}
+
+fn write_care_of_copies(page: &mut MetricsPage, node: &Node) {
+    let (Some(copies), Some((scrub, repair))) = (node.copies(), node.care_of_copies()) else {
+        return;
+    };
+    let damage = copies.store().damage();
+    page.gauges(
+        "larder_damaged_copies",
+        "Held contents known to be damaged.",
+    )
+    .value(&[], damage.known);
+    let unreadable = "Held contents that could not be read the last time.";
+    page.gauges("larder_unreadable_copies", unreadable)
+        .value(&[], damage.unreadable);
+    let repaired = "Held contents that were not whole and came again from others.";
+    page.counters("larder_repaired_copies_total", repaired)
+        .value(&[], repair.repaired.get());
+    let read = "Bytes of held content that the scrub has read and proven.";
+    page.counters("larder_copies_scrub_read_bytes_total", read)
+        .value(&[], scrub.read.get());
+    let rounds = "How often the scrub has come through all that is held.";
+    page.counters("larder_copies_scrub_rounds_total", rounds)
+        .value(&[], scrub.ended.get());
+    let Some(rounds) = scrub.rounds() else {
+        return;
+    };
+    page.gauges(
+        "larder_copies_scrub_ended_timestamp_seconds",
+        "When it last did, in seconds since 1970; 0 if it never has.",
+    )
+    .value(&[], rounds.last.map_or(0, |it| it.ended_at / 1000));
 }
 
 fn count_copies(page: &mut MetricsPage, copies: &Copies) {

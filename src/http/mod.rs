@@ -5,6 +5,7 @@ mod announce;
 mod app;
 mod bao;
 mod copies;
+mod copies_of;
 mod download;
 mod events;
 mod file_view;
@@ -29,6 +30,7 @@ mod switch;
 mod trash;
 mod tus;
 mod upload;
+mod wish;
 mod zip;
 
 pub use router::{Options, router};

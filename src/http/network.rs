@@ -11,6 +11,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::file_view::SpreadView;
 use super::gate::ClientShare;
 use super::listing::OrderName;
 use crate::hash::BlobHash;
@@ -64,6 +65,10 @@ pub(super) struct NetworkQuery {
     id: Option<String>,
 }
 
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "clients are told each by its name"
+)]
 #[derive(Serialize, ToSchema)]
 struct HeldView {
     file_id: String,
@@ -82,6 +87,14 @@ struct HeldView {
     /// Whether this node has the file itself, so that it can be deleted here, and not only its
     /// content under another name.
     own: bool,
+    /// Whether this node holds it for another member of the network, and has no file of this
+    /// content itself.
+    copy: bool,
+    /// On how many members it is, where this node has the file itself and its files are to be on
+    /// several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<SpreadView>)]
+    copies: Option<SpreadView>,
     /// What its uploader wrote of it, where this node holds the file itself and it is asked for
     /// by its id.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -215,9 +228,19 @@ impl HeldView {
         answering: &HashSet<PeerId>,
     ) -> Result<Self, StoreError> {
         let myself = node.peer_id();
-        let damaged = match file.hash.filter(|_| peers.contains(&myself)) {
-            Some(hash) => node.store().is_damaged(&hash).await?,
+        let here = file.hash.filter(|_| peers.contains(&myself));
+        let copy = match here.filter(|_| !own) {
+            Some(hash) => node.copies().is_some() && !node.store().holds(&hash).await?,
             None => false,
+        };
+        let damaged = match (here, node.copies().filter(|_| copy)) {
+            (Some(hash), Some(copies)) => copies.store().is_damaged(&hash).await?,
+            (Some(hash), None) => node.store().is_damaged(&hash).await?,
+            (None, _) => false,
+        };
+        let copies = match (here.filter(|_| own), node.copies()) {
+            (Some(hash), Some(copies)) => Some(copies.spread_of(file.id, &hash).await?),
+            _ => None,
         };
         let reachable = peers.iter().filter(|it| answering.contains(it));
         let reachable = reachable.filter(|it| !(damaged && **it == myself));
@@ -236,6 +259,8 @@ impl HeldView {
             reachable_peers,
             damaged,
             own,
+            copy,
+            copies: copies.as_ref().map(SpreadView::of),
             description: None,
         })
     }

@@ -43,6 +43,41 @@ pub(super) struct PeerView {
     /// How it is a member of this node's network; absent where this one is of none.
     #[serde(skip_serializing_if = "Option::is_none")]
     member: Option<MemberView>,
+    /// How much it holds for other members; absent where that is not known, and where this node
+    /// has nothing to do with copies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copies: Option<OfferView>,
+}
+
+/// How much a member holds for others, as it has told when it was last asked.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OfferView {
+    /// At most, in bytes.
+    offer_bytes: u64,
+    /// How much of that is left; absent of the node itself, whose status has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_bytes: Option<u64>,
+    /// Whether it is gone, so that others hold what it held.
+    gone: bool,
+}
+
+impl OfferView {
+    fn of(node: &Node, id: PeerId) -> Option<Self> {
+        let offer = node.copies()?.offer_of(id)?;
+        Some(Self {
+            offer_bytes: offer.offer,
+            left_bytes: Some(offer.left),
+            gone: offer.is_gone,
+        })
+    }
+
+    fn of_self(node: &Node) -> Option<Self> {
+        Some(Self {
+            offer_bytes: node.copies()?.options().offer,
+            left_bytes: None,
+            gone: false,
+        })
+    }
 }
 
 /// How a peer is a member of a network.
@@ -73,6 +108,7 @@ impl PeerView {
             verified: true,
             reachable: None,
             member: members.map(|it| MemberView::of(&it.certificate())),
+            copies: OfferView::of_self(node),
         }
     }
 
@@ -84,6 +120,7 @@ impl PeerView {
         let certificate = shown.and_then(|it| it.parse().ok());
         Self {
             member: certificate.as_ref().map(MemberView::of),
+            copies: OfferView::of(node, peer.id()),
             last_seen: Some(peer.last_seen.to_string()),
             verified: peer.verified(),
             reachable: Some(peer.answered),

@@ -1,12 +1,13 @@
 //! `/api/p2p/scrub`: how far the scrub is, and what is not whole; and to have everything read now.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::switch::Switch;
@@ -15,16 +16,56 @@ use crate::health::Health;
 use crate::node::Node;
 use crate::node::scrub::{Ended, Round, Scrub};
 use crate::record::Timestamp;
-use crate::store::FilesOf;
+use crate::store::{FilesOf, Store};
+use crate::text_form;
 use crate::web::error::ApiError;
 
 /// How many files are told of one content.
 const FILES_OF_ONE: usize = 4;
 
+/// Of what.
+#[derive(Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum Of {
+    /// What other members of the network have this node hold.
+    Copies,
+}
+
+impl FromStr for Of {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "copies" => Ok(Self::Copies),
+            _ => Err("has to be copies, or left out"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Of {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text_form::read(deserializer)
+    }
+}
+
+/// What is read.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AskQuery {
+    /// `copies` for what the node holds for other members of its network, in place of what its own
+    /// files have.
+    #[param(inline)]
+    of: Option<Of>,
+}
+
 /// Which contents to list.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ScrubQuery {
+    /// `copies` for what the node holds for other members of its network, in place of what its own
+    /// files have.
+    #[param(inline)]
+    of: Option<Of>,
     /// Only contents behind this one: `next` of the answer before.
     #[param(pattern = "^[0-9a-f]{64}$")]
     after: Option<String>,
@@ -87,21 +128,22 @@ pub(super) async fn look(
     State(node): State<Arc<Node>>,
     query: Result<Query<ScrubQuery>, QueryRejection>,
 ) -> Result<Json<ScrubAnswer>, ApiError> {
-    let Query(ScrubQuery { after, files }) = query?;
+    let Query(ScrubQuery { of, after, files }) = query?;
+    let (scrub, store) = looked_after(&node, of)?;
     let after = after.map(|it| it.parse::<BlobHash>()).transpose();
     let after = after.map_err(|_| ApiError::Query("after must be a hash".to_owned()))?;
     // Before what is not whole is looked up, so that it has all that the round has found.
-    let scrub = ScrubView::of(node.scrub());
-    let unsound = node.store().unsound(after).await?;
+    let scrub = ScrubView::of(scrub);
+    let unsound = store.unsound(after).await?;
     let mut contents: Vec<_> = unsound.contents.iter().map(|it| view(&node, it)).collect();
     if files == Some(Switch::On) && !contents.is_empty() {
         let hashes = unsound.contents.iter().map(|(hash, _)| *hash).collect();
-        let mut files = node.store().files_of(hashes, FILES_OF_ONE).await?;
+        let mut files = store.files_of(hashes, FILES_OF_ONE).await?;
         for (content, (hash, _)) in contents.iter_mut().zip(&unsound.contents) {
             content.add(files.remove(hash).unwrap_or_default());
         }
     }
-    let totals = node.store().totals();
+    let totals = store.totals();
     Ok(Json(ScrubAnswer {
         status: "success",
         scrub,
@@ -116,10 +158,25 @@ pub(super) async fn look(
 /// Has everything read now, as fast as that goes.
 pub(super) async fn ask(
     State(node): State<Arc<Node>>,
+    query: Result<Query<AskQuery>, QueryRejection>,
 ) -> Result<(StatusCode, Json<AskedAnswer>), ApiError> {
-    let number = node.scrub().ask().await.ok_or(ApiError::NoScrub)?;
+    let Query(AskQuery { of }) = query?;
+    let (scrub, _) = looked_after(&node, of)?;
+    let number = scrub.ask().await.ok_or(ApiError::NoScrub)?;
     let status = "success";
     Ok((StatusCode::ACCEPTED, Json(AskedAnswer { status, number })))
+}
+
+/// What reads what, and that.
+fn looked_after(node: &Node, of: Option<Of>) -> Result<(&Scrub, &Store), ApiError> {
+    match of {
+        None => Ok((node.scrub(), node.store())),
+        Some(Of::Copies) => {
+            let (scrub, _) = node.care_of_copies().ok_or(ApiError::NoCopies)?;
+            let copies = node.copies().ok_or(ApiError::NoCopies)?;
+            Ok((scrub, copies.store()))
+        }
+    }
 }
 
 fn view(node: &Node, (hash, health): &(BlobHash, Health)) -> UnsoundView {

@@ -17,7 +17,6 @@ use super::repair::RepairView;
 use super::scrub::ScrubView;
 use super::trash::TrashView;
 use crate::access::{Access, Writers};
-use crate::fetch::copies::Copies;
 use crate::node::Node;
 use crate::peer::membership::Standing;
 use crate::peer::unanswered::Unanswered;
@@ -93,12 +92,22 @@ struct CopiesView {
     members: u64,
     /// Those that are gone.
     gone: u64,
+    /// How many of the contents that it holds are known to be damaged; they come again from others.
+    damaged: u64,
+    /// How many of them the disk did not give the last time.
+    unreadable: u64,
+    /// How many were repaired since the start.
+    repaired: u64,
+    /// How far it is to read all that it holds.
+    scrub: Option<ScrubView>,
 }
 
 impl CopiesView {
-    fn of(copies: &Copies) -> Self {
+    fn of(node: &Node) -> Option<Self> {
+        let (copies, (scrub, repair)) = (node.copies()?, node.care_of_copies()?);
         let (options, counts, held) = (copies.options(), copies.counts(), copies.held());
-        Self {
+        let damage = copies.store().damage();
+        Some(Self {
             copies: options.copies,
             offer_bytes: options.offer,
             held_bytes: held.bytes,
@@ -107,7 +116,11 @@ impl CopiesView {
             under_replicated: counts.under_replicated,
             members: counts.members,
             gone: counts.gone,
-        }
+            damaged: damage.known,
+            unreadable: damage.unreadable,
+            repaired: repair.repaired.get(),
+            scrub: ScrubView::of(scrub),
+        })
     }
 }
 
@@ -136,7 +149,7 @@ impl StatusAnswer {
             scrub: ScrubView::of(node.scrub()),
             repair: RepairView::of(node),
             trash: TrashView::of(node.store()),
-            copies: node.copies().map(|it| CopiesView::of(it)),
+            copies: CopiesView::of(node),
         }
     }
 }

@@ -15,9 +15,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::file_view::FileView;
 use super::gate::ClientShare;
+use super::wish::{Wish, wish};
 use crate::blob::{BlobError, Received, Receiving};
 use crate::client_key::ClientKey;
-use crate::fetch::copies::{Copies, MOST_COPIES};
 use crate::node::Node;
 use crate::record::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
 use crate::store::{About, Store};
@@ -26,13 +26,14 @@ use crate::web::conditions::allow_change;
 use crate::web::error::ApiError;
 use crate::web::form::Form;
 use crate::web::part_head::{PartHead, sendable_type};
-use crate::web::query;
 use crate::web::transfers::{RECEIVING, Transfer, TransferShare, WITHOUT_FILES};
 
 /// Where forms are sent; names are below it.
 pub(super) const PATH: &str = "/api/p2p/upload";
 /// What a form may hold beside the file: boundaries, heads, other fields.
 const MAX_FORM_BYTES: u64 = 1 << 20;
+/// The most text in a field with a number.
+const MAX_NUMBER_BYTES: usize = 64;
 /// The most text in a field called as the file, which nobody reads.
 const MAX_TEXT_BYTES: usize = 64 << 10;
 
@@ -54,8 +55,7 @@ pub(super) struct BytesQuery {
     /// On how many members of the node's network the file is to be, this node among them; as it is
     /// set for all files without it.
     #[param(value_type = Option<usize>, minimum = 1, maximum = 16)]
-    #[serde(default, deserialize_with = "query::number")]
-    copies: Option<u8>,
+    copies: Option<String>,
 }
 
 /// The same, where nothing else names the file.
@@ -70,8 +70,7 @@ pub(super) struct NamedQuery {
     /// On how many members of the node's network the file is to be, this node among them; as it is
     /// set for all files without it.
     #[param(value_type = Option<usize>, minimum = 1, maximum = 16)]
-    #[serde(default, deserialize_with = "query::number")]
-    copies: Option<u8>,
+    copies: Option<String>,
 }
 
 /// Its description, where the path names the file.
@@ -83,8 +82,7 @@ pub(super) struct DescriptionQuery {
     /// On how many members of the node's network the file is to be, this node among them; as it is
     /// set for all files without it.
     #[param(value_type = Option<usize>, minimum = 1, maximum = 16)]
-    #[serde(default, deserialize_with = "query::number")]
-    copies: Option<u8>,
+    copies: Option<String>,
 }
 
 /// `POST /api/p2p/upload`: keeps the file of the form, or with a name in the query the body.
@@ -97,10 +95,10 @@ pub(super) async fn upload(
     if Form::is_announced(request.headers()) {
         // A query that cannot be read is not meant for it.
         let copies = query.ok().and_then(|Query(query)| query.copies);
-        return of_form(&node, wish(&node, copies)?, request).await;
+        return of_form(&node, copies.as_deref(), request).await;
     }
     let Query(query) = query?;
-    let wish = wish(&node, query.copies)?;
+    let wish = wish(&node, query.copies.as_deref())?;
     let name = query.name.ok_or(ApiError::NoForm)?;
     of_bytes(&node, (name, query.description), wish, request).await
 }
@@ -112,7 +110,7 @@ pub(super) async fn put(
     request: Request,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
-    let wish = wish(&node, query.copies)?;
+    let wish = wish(&node, query.copies.as_deref())?;
     let name = query.name.unwrap_or_default();
     of_bytes(&node, (name, query.description), wish, request).await
 }
@@ -128,11 +126,17 @@ pub(super) async fn put_named(
     let path = request.uri().path().strip_prefix(PATH).unwrap_or_default();
     let name = percent_decode_str(path.trim_start_matches('/'));
     let name = name.decode_utf8_lossy().into_owned();
-    let wish = wish(&node, query.copies)?;
+    let wish = wish(&node, query.copies.as_deref())?;
     of_bytes(&node, (name, query.description), wish, request).await
 }
 
-async fn of_form(node: &Node, wish: Wish<'_>, request: Request) -> Result<Response, ApiError> {
+/// A form; `copies` is what the query says, which counts before the form.
+async fn of_form(
+    node: &Node,
+    copies: Option<&str>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let of_query = wish(node, copies)?;
     let (head, body) = request.into_parts();
     check_conditions(&head.headers)?;
     check_room(node, &head.headers, MAX_FORM_BYTES).await?;
@@ -141,8 +145,12 @@ async fn of_form(node: &Node, wish: Wish<'_>, request: Request) -> Result<Respon
     let max_bytes = longest.map_or(u64::MAX, |max| max.saturating_add(MAX_FORM_BYTES));
     let mut form = Form::new(&head.headers, RequestBody::new(body, max_bytes))?;
     let client = client_of(&head.extensions);
-    let (content, about) = receive(node.store(), &mut form, client).await?;
-    keep(node, content, about, wish).await
+    let FormFile {
+        content,
+        about,
+        wish,
+    } = receive(node, &mut form, client).await?;
+    keep(node, content, about, of_query.or(wish)).await
 }
 
 async fn of_bytes(
@@ -169,24 +177,6 @@ async fn of_bytes(
     let client = client_of(&head.extensions);
     let content = receive_bytes(node.store(), body, client).await?;
     keep(node, content, about, wish).await
-}
-
-/// On how many members a file is to be, where its uploader says so, and what sees to that.
-type Wish<'a> = Option<(&'a Arc<Copies>, u8)>;
-
-/// The same, where this node can have it so.
-fn wish(node: &Node, copies: Option<u8>) -> Result<Wish<'_>, ApiError> {
-    match (copies, node.copies()) {
-        (None, _) | (Some(1), None) => Ok(None),
-        (Some(number), Some(copies)) if (1..=MOST_COPIES).contains(&number) => {
-            Ok(Some((copies, number)))
-        }
-        (Some(_), Some(_)) => {
-            let message = format!("copies must be from 1 to {MOST_COPIES}");
-            Err(ApiError::Query(message))
-        }
-        (Some(_), None) => Err(ApiError::NoCopies),
-    }
 }
 
 /// Refuses what shall change a file: each upload makes a new one.
@@ -302,14 +292,22 @@ async fn keep(
     Ok(Json(uploaded).into_response())
 }
 
-/// Receives the whole form: one file, and a description before or behind it.
-async fn receive(
-    store: &Store,
+/// What a form has brought.
+struct FormFile<'a> {
+    content: Box<dyn Received>,
+    about: About,
+    wish: Wish<'a>,
+}
+
+/// Receives the whole form: one file, and before or behind it a description, and on how many
+/// members it is to be.
+async fn receive<'a>(
+    node: &'a Node,
     form: &mut Form,
     client: Option<ClientKey>,
-) -> Result<(Box<dyn Received>, About), ApiError> {
-    let mut file = None;
-    let mut description = None;
+) -> Result<FormFile<'a>, ApiError> {
+    let (store, mut file) = (node.store(), None);
+    let (mut description, mut wished) = (None, None);
     let mut missing = ApiError::NoFile;
     while let Some(part) = form.next_part().await? {
         match (part.name.as_deref(), &part.file_name) {
@@ -329,6 +327,12 @@ async fn receive(
                 let text = form.text(part.charset, MAX_DESCRIPTION_BYTES).await?;
                 description = Some(text.ok_or(ApiError::DescriptionTooLong)?);
             }
+            // Browsers send a field that nobody has filled in, too.
+            (Some("copies"), None) if wished.is_none() => {
+                let text = form.text(part.charset, MAX_NUMBER_BYTES).await?;
+                let text = text.unwrap_or_else(|| "too long".to_owned());
+                wished = wish(node, Some(text.trim()).filter(|it| !it.is_empty()))?;
+            }
             _ => {}
         }
     }
@@ -338,7 +342,11 @@ async fn receive(
         ..about
     };
     let content = receiving.finish().await.map_err(ApiError::unwritten)?;
-    Ok((content, about))
+    Ok(FormFile {
+        content,
+        about,
+        wish: wished,
+    })
 }
 
 async fn receive_file(

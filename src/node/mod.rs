@@ -26,7 +26,7 @@ use crate::peer::tls::Authorities;
 use crate::peer::upkeep::Upkeep;
 use crate::peer::{directory, registry};
 use crate::peer_id::PeerId;
-use crate::resumable::Uploads;
+use crate::resumable::{Uploads, Wishes};
 use crate::small_state::SmallState;
 use crate::store::{Store, StoreError};
 use crate::web::Connections;
@@ -38,12 +38,14 @@ pub mod repair;
 pub mod scrub;
 pub mod turns;
 pub mod view;
+mod wishing;
 
 use count::{Count, Everything};
 use repair::Repair;
 use scrub::Scrub;
 use turns::Turns;
 use view::View;
+use wishing::Wishing;
 
 /// How a node is set up.
 #[derive(Clone)]
@@ -136,6 +138,11 @@ fn among_members(options: Options, identity: &Identity) -> Result<Options, Clien
 }
 
 impl Holding {
+    /// What has files be on as many members as their uploaders say.
+    fn wishes(&self) -> Arc<dyn Wishes> {
+        Arc::new(Wishing(Arc::clone(&self.copies)))
+    }
+
     /// That of a node with these files of its own, where it holds copies for others.
     fn of(
         options: &Options,
@@ -223,8 +230,6 @@ impl Node {
         let everything = options.keep_everything.then_some(options.discovery.every);
         let (files, states) = (store.clone(), Arc::clone(&state));
         let keeper = Keeper::new(Arc::clone(&fetcher), files, states, everything);
-        let (files, states) = (store.clone(), Arc::clone(&state));
-        let uploads = Uploads::new(files, states, options.upload_expiry);
         let connections = Arc::<Connections>::default();
         let (files, states) = (store.clone(), Arc::clone(&state));
         let pausing = Arc::clone(&connections);
@@ -237,6 +242,9 @@ impl Node {
             options.scrub.rate,
         );
         let holding = Holding::of(&options, &store, &fetcher, &connections);
+        let (files, states) = (store.clone(), Arc::clone(&state));
+        let uploads = Uploads::new(files, states, options.upload_expiry)
+            .heeded_by(holding.as_ref().map(Holding::wishes));
         let upkeep = upkeep(&options, &state);
         let shared = store.peers().map(KnownPeers::Shared);
         let known_peers = shared.unwrap_or(KnownPeers::Own(state));
@@ -418,6 +426,12 @@ impl Node {
     /// How what is stored and not whole comes again.
     pub fn repair(&self) -> &Repair {
         &self.repair
+    }
+
+    /// How what it holds for other members is read once in a while, and comes again.
+    pub fn care_of_copies(&self) -> Option<(&Scrub, &Repair)> {
+        let holding = self.holding.as_ref()?;
+        Some((&holding.scrub, &holding.repair))
     }
 
     /// Who the node is.

@@ -2,10 +2,12 @@
 //!
 //! 1. The state says that it ends: the hash, and the newest file of the same name.
 //! 2. The store takes the content, of which the upload keeps a name of its own.
-//! 3. The state says which file it is.
-//! 4. The content of the upload is removed.
+//! 3. Where its uploader has said so, it is written down on how many members of the network the
+//!    file is to be.
+//! 4. The state says which file it is.
+//! 5. The content of the upload is removed.
 //!
-//! After a crash between the first and the third step the file is there or it is not.
+//! After a crash between the first and the fourth step the file is there or it is not.
 
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use super::concat::Concat;
 use super::error::UploadError;
 use super::state::{Ending, Finished};
 use super::visit::Visit;
+use super::wishes::Wishes;
 use crate::blob::{BlobError, Partial};
 use crate::hash::BlobHash;
 use crate::record::{FileId, FileRecord};
@@ -91,6 +94,11 @@ impl Visit {
             },
             None => self.begin_to_end(content.hash()).await?,
         };
+        // Nobody is told of the file before it is known how often it is to be.
+        let _unseen = match self.wish() {
+            Some((wishes, _)) => Some(wishes.hide_newer().await?),
+            None => None,
+        };
         let about = self.state.upload.about.clone();
         let (store, room) = (&self.uploads.store, Arc::clone(&self.entry.room));
         let made = store.ingest_arrived(content, about, Some(room));
@@ -125,8 +133,16 @@ impl Visit {
         Ok(ending)
     }
 
+    /// On how many members the file is to be, where its uploader says so, and who sees to that.
+    fn wish(&self) -> Option<(Arc<dyn Wishes>, u8)> {
+        self.uploads.wishes.clone().zip(self.state.upload.copies)
+    }
+
     /// Writes down which file it is; only then it may be told.
     async fn end(&mut self, file: FileId, ending: &Ending) -> Result<(), UploadError> {
+        if let Some((wishes, copies)) = self.wish() {
+            wishes.wish(file, copies).await?;
+        }
         let hash = ending.hash;
         self.state.finished = Some(Finished { file, hash });
         if !self.is_shared() {

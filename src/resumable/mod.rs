@@ -22,6 +22,7 @@ mod state;
 mod turns;
 mod uploads;
 mod visit;
+mod wishes;
 
 pub use append::{Appending, Stopped};
 pub use concat::{Concat, InvalidConcat};
@@ -31,3 +32,4 @@ pub use problems::problems;
 pub use state::{Finished, NewUpload};
 pub use uploads::Uploads;
 pub use visit::{UploadProgress, Visit};
+pub use wishes::{Unseen, Wishes};

@@ -21,6 +21,8 @@ pub struct NewUpload {
     pub metadata: Option<String>,
     /// What the file will be. An empty name stands for the id of the upload.
     pub about: About,
+    /// On how many members of the network the file is to be, where the client has said so.
+    pub copies: Option<u8>,
     /// What it is to other uploads; None where it is a file by itself.
     pub concat: Option<Concat>,
 }
@@ -99,6 +101,9 @@ struct Written {
     /// `Upload-Concat` as it came; None where it did not, and in what an older larder wrote.
     #[serde(default)]
     concat: Option<String>,
+    /// None where the client did not say so, and in what an older larder wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    copies: Option<u8>,
     /// As [`ClientKey`] is written; empty where it counts to nobody's share. An older larder wrote
     /// none.
     #[serde(default = "forgotten")]
@@ -172,6 +177,7 @@ impl UploadState {
             newer_than: self.ending.and_then(|it| it.newer_than),
             file_id: self.finished.map(|it| it.file),
             concat: self.upload.concat.as_ref().map(Concat::to_string),
+            copies: self.upload.copies,
             client: self
                 .client
                 .as_ref()
@@ -207,6 +213,7 @@ impl UploadState {
                     content_type: written.content_type,
                     description: written.description,
                 },
+                copies: written.copies,
                 concat,
             },
             client: Some(written.client)

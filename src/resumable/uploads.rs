@@ -13,6 +13,7 @@ use super::id::UploadId;
 use super::open_partials::OpenPartials;
 use super::remembered::Remembered;
 use super::state::{NewUpload, UploadState};
+use super::wishes::Wishes;
 use crate::blob::{BlobError, Purpose};
 use crate::client_key::ClientKey;
 use crate::small_state::SmallState;
@@ -43,6 +44,8 @@ pub struct Uploads {
     pub(super) stopping: watch::Sender<bool>,
     /// Set once it is known what was there before this start: those whose end a crash cut off.
     recalled: OnceCell<Vec<UploadId>>,
+    /// None where files are on this node alone.
+    pub(super) wishes: Option<Arc<dyn Wishes>>,
 }
 
 impl Uploads {
@@ -61,7 +64,15 @@ impl Uploads {
             claims: RwLock::default(),
             stopping: watch::Sender::default(),
             recalled: OnceCell::new(),
+            wishes: None,
         }
+    }
+
+    /// The same, where `wishes` has files be on as many members as their uploaders say.
+    #[must_use]
+    pub fn heeded_by(mut self, wishes: Option<Arc<dyn Wishes>>) -> Self {
+        self.wishes = wishes;
+        self
     }
 
     /// Begins an upload of a client. Ok means that a restart does not forget it. Where there is no

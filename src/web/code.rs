@@ -28,6 +28,7 @@ macro_rules! codes {
 codes! {
     AmbiguousFile => StatusCode::CONFLICT,
     BadAnnouncement => StatusCode::BAD_REQUEST,
+    BadCopies => StatusCode::BAD_REQUEST,
     BadHeader => StatusCode::BAD_REQUEST,
     BadKeep => StatusCode::BAD_REQUEST,
     BadMetadata => StatusCode::BAD_REQUEST,

@@ -140,6 +140,8 @@ pub(crate) enum ApiError {
          --copies and --offer"
     )]
     NoCopies,
+    #[error("the number of copies is not valid: {0}")]
+    Copies(String),
     #[error("this needs a token of this node, in a header 'Authorization: Bearer TOKEN'")]
     NoToken,
     #[error("this node does not know the token")]
@@ -238,6 +240,7 @@ impl ApiError {
             Self::NobodyWrites => return Self::WritingClosed.refusal(),
             Self::MembersOnly => Code::MembersOnly,
             Self::NoCopies => Code::NoCopies,
+            Self::Copies(_) => Code::BadCopies,
             Self::NoToken => Code::NoToken,
             Self::WrongToken => Code::WrongToken,
             Self::ReadOnlyToken => Code::ReadOnlyToken,

@@ -110,7 +110,10 @@ pub(crate) fn read<T: DeserializeOwned>(
     keys: &[Key],
     others: Others,
 ) -> Result<T, String> {
-    serde_json::from_slice(body).map_err(|_| wrong(body, keys, others))
+    // What has no braces may be read as the values of all keys in their order.
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    let read = is_object.then(|| serde_json::from_slice(body).ok());
+    read.flatten().ok_or_else(|| wrong(body, keys, others))
 }
 
 /// Reads a registration.

@@ -124,6 +124,14 @@ impl Node {
         status.all(|it| it.is_ok_and(|it| !it.contains("TracerPid:\t0\n")))
     }
 
+    /// Whether its process is no more, though nobody has waited for it yet.
+    pub(crate) fn has_ended(&self) -> bool {
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()));
+        state.map_or(true, |it| {
+            it.rsplit(')').next().unwrap().trim_start().starts_with('Z')
+        })
+    }
+
     /// The most memory that the node has held so far, in KiB.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.memory("VmHWM:")

@@ -34,6 +34,7 @@ mod commands;
 mod concurrency;
 mod contract;
 mod copies;
+mod copies_asked;
 mod damage;
 mod degraded;
 mod departures;

@@ -51,6 +51,7 @@ fn upload(length: Option<u64>, concat: &str) -> NewUpload {
         length,
         metadata: None,
         about: About::default(),
+        copies: None,
         concat: Some(concat.parse::<Concat>().unwrap()),
     }
 }

@@ -71,6 +71,7 @@ async fn run(len: usize, working: u64, fault: Fault) -> Option<String> {
         length: Some(len as u64),
         metadata: None,
         about: About::default(),
+        copies: None,
         concat: None,
     };
     let id = node.uploads().create(upload, None).await.unwrap();
@@ -147,6 +148,7 @@ async fn what_a_disk_has_failed_to_write_never_counts() {
             length: Some(20 << 20),
             metadata: None,
             about: About::default(),
+            copies: None,
             concat: None,
         };
         let id = uploads.create(upload, None).await.unwrap();
@@ -200,6 +202,7 @@ async fn an_upload_in_parts_needs_no_disk() {
             length: Some(len as u64),
             metadata: None,
             about: About::default(),
+            copies: None,
             concat: None,
         };
         let id = node.uploads().create(upload, None).await.unwrap();

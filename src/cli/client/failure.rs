@@ -72,8 +72,8 @@ pub(super) enum Failure {
         "no file matches {0}, and folders do; with a slash at its end it means all that is in them"
     )]
     OnlyFolders(String),
-    #[error("this node does not hold {0}; a node that does removes it: `larder rm --node {1} …`")]
-    NotHere(String, String),
+    #[error("this node does not hold {0}; a node that does {2}: `larder {3} --node {1} …`")]
+    NotHere(String, String, &'static str, &'static str),
     #[error("{0} means several files; name one by its id:")]
     Ambiguous(String, Vec<String>),
     #[error(

@@ -9,6 +9,8 @@ mod batch;
 mod begun;
 mod choice;
 mod connection;
+mod copies;
+mod copies_told;
 mod download;
 mod ended;
 mod failure;
@@ -116,6 +118,7 @@ pub(super) const EXIT_STATUS_OF_LISTS: &str = exit_status!();
 
 pub(super) use backup::Arguments as Backup;
 pub(super) use connection::{Connection, Credentials, written as node_url};
+pub(super) use copies::Arguments as Copies;
 pub(super) use get::Arguments as Get;
 pub(super) use info::Arguments as Info;
 pub(super) use keep::Arguments as Keep;

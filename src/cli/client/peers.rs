@@ -40,6 +40,23 @@ pub(super) struct Unanswered {
     pub(super) reason: String,
 }
 
+/// How much a member holds for others, and how much of that is left.
+fn offered(peer: &Value) -> Option<String> {
+    let copies = peer.get("copies")?;
+    let bytes = |key| copies.get(key).and_then(Value::as_u64);
+    let offer = match bytes("offer_bytes")? {
+        0 => "  offers no room".to_owned(),
+        offer => format!("  offers {}", output::size(offer)),
+    };
+    let left = bytes("left_bytes").filter(|_| bytes("offer_bytes") != Some(0));
+    let left = left.map_or(String::new(), |it| format!(", {} left", output::size(it)));
+    let gone = match copies.get("gone").and_then(Value::as_bool) {
+        Some(true) => ", gone",
+        _ => "",
+    };
+    Some(format!("{offer}{left}{gone}"))
+}
+
 impl Arguments {
     pub(in crate::cli) fn run(&self) -> anyhow::Result<ExitCode> {
         run(&self.connection, |api| self.list(api))
@@ -86,11 +103,12 @@ impl Arguments {
         };
         let until = member.and_then(|it| it.get("expires")?.as_str());
         let until = until.map_or(String::new(), |it| format!("  until {}", utc(it)));
+        let offered = offered(peer).unwrap_or_default();
         if let Some(why) = text("reason") {
             reached = format!("  not reachable now: {}", output::plain(why));
         }
         Ok(output::line(&format!(
-            "{id:36}  {verified}  {seen:20}  {address}{until}{reached}"
+            "{id:36}  {verified}  {seen:20}  {address}{until}{offered}{reached}"
         ))?)
     }
 }

@@ -27,6 +27,8 @@ use super::running::run;
 use super::send::{Outgoing, Sent, send};
 use crate::blocking;
 use crate::cli::state::is_state_directory;
+use crate::config::number;
+use crate::fetch::copies::MOST_COPIES;
 use crate::store::is_storage_directory;
 
 /// How many files are on their way at once: while one waits for its sync, others travel.
@@ -56,6 +58,15 @@ pub(in crate::cli) struct Arguments {
         hide_default_value = true
     )]
     description: String,
+
+    /// On how many members of the node's network they are to be, the node among them [default: as
+    /// the node is set].
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        value_parser = |it: &str| number(it, 1..=MOST_COPIES)
+    )]
+    copies: Option<u8>,
 
     #[command(flatten)]
     connection: Connection,
@@ -162,6 +173,7 @@ impl Arguments {
             path: &path,
             name: &name,
             description: &self.description,
+            copies: self.copies,
         };
         let sent = send(to.api, what, to.ended, &bar).await;
         bar.finish_and_clear();

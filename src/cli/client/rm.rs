@@ -148,7 +148,9 @@ impl Arguments {
 /// What a text means that the node asked holds itself.
 async fn find(api: &Api, wanted: &str) -> Result<Found, Failure> {
     match api.find(Where::Here, wanted).await {
-        Err(Failure::NotFound(_) | Failure::NoMatch(_)) => Err(not_here(api, wanted).await),
+        Err(Failure::NotFound(_) | Failure::NoMatch(_)) => {
+            Err(not_here(api, wanted, ("removes it", "rm")).await)
+        }
         found => found,
     }
 }
@@ -170,17 +172,20 @@ async fn remove_one(api: &Api, file: &File, force: bool) -> Result<(), Failure> 
     }
 }
 
-/// Why there is nothing to remove: others may hold it, and only they remove it.
-async fn not_here(api: &Api, wanted: &str) -> Failure {
+/// Why there is nothing here to do that with, which only those do who hold it: what they do, and
+/// by which command.
+pub(super) async fn not_here(
+    api: &Api,
+    wanted: &str,
+    (does, command): (&'static str, &'static str),
+) -> Failure {
+    let not_here = |node| Failure::NotHere(wanted.to_owned(), node, does, command);
     match api.find(Where::Network, wanted).await {
         Ok(found) => {
             let holder = holder_of(api, &found.files).await;
-            let node = holder.map_or("URL".to_owned(), |it| it.to_string());
-            Failure::NotHere(wanted.to_owned(), node)
+            not_here(holder.map_or("URL".to_owned(), |it| it.to_string()))
         }
-        Err(Failure::Unclear(..) | Failure::OnlyCalledSo(..)) => {
-            Failure::NotHere(wanted.to_owned(), "URL".to_owned())
-        }
+        Err(Failure::Unclear(..) | Failure::OnlyCalledSo(..)) => not_here("URL".to_owned()),
         Err(failure) => failure,
     }
 }

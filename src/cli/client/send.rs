@@ -83,6 +83,22 @@ pub(super) struct Outgoing<'a> {
     /// What the node shall call it.
     pub(super) name: &'a str,
     pub(super) description: &'a str,
+    /// On how many members of the network it is to be, where that is said.
+    pub(super) copies: Option<u8>,
+}
+
+impl Outgoing<'_> {
+    /// What the node is told of it (tus 1.0.0, "Upload-Metadata").
+    fn metadata(&self) -> String {
+        let copies = self.copies.map(|it| it.to_string());
+        let copies = copies.map(|it| format!(",copies {}", BASE64_STANDARD.encode(it)));
+        format!(
+            "filename {},description {}{}",
+            BASE64_STANDARD.encode(self.name),
+            BASE64_STANDARD.encode(self.description),
+            copies.unwrap_or_default()
+        )
+    }
 }
 
 /// Sends a file, unless an earlier command has, and notes in `ended` that it is sent.
@@ -92,19 +108,16 @@ pub(super) async fn send(
     ended: &Arc<Ended>,
     bar: &ProgressBar,
 ) -> Result<Sent, Failure> {
+    let metadata = outgoing.metadata();
     let Outgoing {
         path,
         name,
         description,
+        ..
     } = outgoing;
     let opened = path.to_owned();
     let source = blocking::run(move || Source::open(&opened)).await;
     let source = Failure::of_file(path, source)?;
-    let metadata = format!(
-        "filename {},description {}",
-        BASE64_STANDARD.encode(name),
-        BASE64_STANDARD.encode(description)
-    );
     let key = Subject {
         node: api.node(),
         what: source.what(path),

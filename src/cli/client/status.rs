@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::api::Api;
 use super::connection::Connection;
+use super::copies_told::Standing;
 use super::failure::Failure;
 use super::output;
 use super::peers::Unanswered;
@@ -63,6 +64,8 @@ struct Counts {
     scrub: Option<Scrub>,
     #[serde(default)]
     trash: Option<Trash>,
+    #[serde(default)]
+    copies: Option<Standing>,
 }
 
 /// What was removed and can be brought back.
@@ -128,6 +131,8 @@ struct Report {
     scrub: Option<Scrub>,
     /// Null where the node is an older one.
     trash: Option<Trash>,
+    /// How it stands with copies among the members of its network; null where the node has none.
+    copies: Option<Standing>,
 }
 
 impl Arguments {
@@ -163,6 +168,7 @@ impl Arguments {
             partial: counts.partial,
             scrub: counts.scrub,
             trash: counts.trash,
+            copies: counts.copies,
         };
         if self.connection.json {
             return Ok(output::json(&told)?);
@@ -186,21 +192,6 @@ impl Report {
         let all = self.file_bytes.saturating_add(trashed);
         let saved = output::size(all.saturating_sub(self.blob_bytes));
         let kept = output::size(self.blob_bytes);
-        let reached = match self.reachable {
-            Some(false) => ", none of which reaches this node at its address: set --base-url",
-            _ => "",
-        };
-        let partial = if self.partial {
-            ", of some of which it knows the newest files only"
-        } else {
-            ""
-        };
-        let answer = match self.peers_reachable {
-            Some(0) if self.peers > 0 => ", none of which answers".to_owned(),
-            Some(1) if self.peers > 1 => ", 1 of which answers".to_owned(),
-            Some(answer) if answer < self.peers => format!(", {answer} of which answer"),
-            _ => String::new(),
-        };
         let own = [
             ("node", Some(format!("{id} at {address}{}", self.copy()))),
             ("version", Some(format!("{version}, {writes}"))),
@@ -218,22 +209,37 @@ impl Report {
                 "scrub",
                 self.scrub.as_ref().and_then(|it| it.told(self.blob_bytes)),
             ),
-            (
-                "network",
-                Some(format!(
-                    "{}, {}{answer}{partial}{reached}",
-                    counted(self.network_files, "file"),
-                    counted(self.peers, "peer")
-                )),
-            ),
+            ("network", Some(self.network())),
         ];
-        let own = own.into_iter();
+        let of_copies = self.copies.iter().flat_map(Standing::told);
+        let own = own.into_iter().chain(of_copies);
         let own = own.filter_map(|(what, told)| Some((what.to_owned(), told?)));
         let named = self.unanswered.iter().map(|it| {
             let (address, reason) = (output::plain(&it.address), output::plain(&it.reason));
             (output::field(&it.named), format!("{address}: {reason}"))
         });
         output::rows(own.chain(named).collect())
+    }
+
+    fn network(&self) -> String {
+        let reached = match self.reachable {
+            Some(false) => ", none of which reaches this node at its address: set --base-url",
+            _ => "",
+        };
+        let partial = if self.partial {
+            ", of some of which it knows the newest files only"
+        } else {
+            ""
+        };
+        let answer = match self.peers_reachable {
+            Some(0) if self.peers > 0 => ", none of which answers".to_owned(),
+            Some(1) if self.peers > 1 => ", 1 of which answers".to_owned(),
+            Some(answer) if answer < self.peers => format!(", {answer} of which answer"),
+            _ => String::new(),
+        };
+        let files = counted(self.network_files, "file");
+        let peers = counted(self.peers, "peer");
+        format!("{files}, {peers}{answer}{partial}{reached}")
     }
 
     /// From whom it takes changes, where that is not from everybody.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use reqwest::Method;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::api::Api;
@@ -17,7 +18,7 @@ use super::running::run;
 use super::scrub::Scrub;
 use crate::cli::concerned::not_whole;
 use crate::cli::counted::counted;
-use crate::cli::summary::Summary;
+use crate::cli::summary::{OF_COPIES, Summary};
 use crate::hash::BlobHash;
 use crate::peer_id::PeerId;
 
@@ -65,6 +66,36 @@ struct Concerned {
 #[derive(Deserialize)]
 struct Status {
     peer: Myself,
+    /// There where the node holds contents for others.
+    #[serde(default)]
+    copies: Option<IgnoredAny>,
+}
+
+/// What is checked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// What the files of the node have.
+    Own,
+    /// What it holds for others.
+    Copies,
+}
+
+impl Part {
+    /// What a question about it says.
+    fn query(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Own => &[],
+            Self::Copies => &[("of", "copies")],
+        }
+    }
+
+    /// What stands before what is told of it.
+    fn called(self) -> &'static str {
+        match self {
+            Self::Own => "",
+            Self::Copies => OF_COPIES,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -94,14 +125,31 @@ pub(in crate::cli) fn is_peer(connection: &Connection, peer: PeerId) -> anyhow::
 /// Has a node read everything, and prints what is not whole; exit status 1 if anything is.
 pub(in crate::cli) fn verify(connection: &Connection) -> anyhow::Result<ExitCode> {
     run(connection, |api| async move {
-        let bar = output::bar("everything stored", 0);
-        let unchecked = wait(&api, &bar).await;
-        bar.finish_and_clear();
-        match report(&api, unchecked?, connection.json).await? {
+        let status: Status = api.get("/api/p2p/status", &[]).await?;
+        // Whose counts come last, as where nothing is held.
+        let of_copies = match status.copies {
+            Some(_) => Some(look_through(&api, Part::Copies, connection.json).await?),
+            None => None,
+        };
+        let own = look_through(&api, Part::Own, connection.json).await?;
+        if let Some(copies) = &of_copies {
+            output::line(&copies.of_copies(connection.json))?;
+        }
+        output::line(&own.told(connection.json))?;
+        let problems = own.problems + of_copies.map_or(0, |it| it.problems);
+        match problems {
             0 => Ok(()),
             _ => Err(Failure::Told(1)),
         }
     })
+}
+
+/// Has it read a part, and prints what is not whole of that.
+async fn look_through(api: &Api, part: Part, is_json: bool) -> Result<Summary, Failure> {
+    let bar = output::bar("everything stored", 0);
+    let unchecked = wait(api, part, &bar).await;
+    bar.finish_and_clear();
+    report(api, part, unchecked?, is_json).await
 }
 
 /// Prints something.
@@ -115,14 +163,15 @@ fn told(key: &str, text: &str, is_json: bool) -> io::Result<()> {
 
 impl Unsound {
     /// Prints of which files it is.
-    fn tell_files(&self, is_json: bool) -> io::Result<()> {
+    fn tell_files(&self, of: &str, is_json: bool) -> io::Result<()> {
         for Concerned {
             file_id,
             original_name,
         } in &self.files
         {
             let (id, name) = (output::field(file_id), output::plain(original_name));
-            told("file", &not_whole(&id, &name, &self.hash), is_json)?;
+            let text = not_whole(&id, &name, &self.hash);
+            told("file", &format!("{of}{text}"), is_json)?;
         }
         match self.more_files {
             0 => Ok(()),
@@ -130,7 +179,7 @@ impl Unsound {
                 let files = counted(more, "more file");
                 told(
                     "file",
-                    &format!("{files} of content {}", self.hash),
+                    &format!("{of}{files} of content {}", self.hash),
                     is_json,
                 )
             }
@@ -139,11 +188,11 @@ impl Unsound {
 }
 
 /// Asks for it and waits for its end; returns how much could not be looked at.
-async fn wait(api: &Api, bar: &ProgressBar) -> Result<u64, Failure> {
-    let mut asked = ask(api, bar).await?;
+async fn wait(api: &Api, part: Part, bar: &ProgressBar) -> Result<u64, Failure> {
+    let mut asked = ask(api, part, bar).await?;
     let mut looks = 0..MOST_UNKNOWN;
     loop {
-        let looked: Looked = api.get(PATH, &[]).await?;
+        let looked: Looked = api.get(PATH, part.query()).await?;
         let Some(scrub) = looked.scrub else {
             // It took the question, and was restarted since: soon it knows.
             let unknown = Failure::Nonsense("it does not know how far it is");
@@ -160,17 +209,18 @@ async fn wait(api: &Api, bar: &ProgressBar) -> Result<u64, Failure> {
                 bar.set_position(round.bytes);
             }
             // It was killed before it had written down that it was asked.
-            None => asked = ask(api, bar).await?,
+            None => asked = ask(api, part, bar).await?,
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
 }
 
 /// Asks for it. A node that is being restarted is waited for.
-async fn ask(api: &Api, bar: &ProgressBar) -> Result<u64, Failure> {
+async fn ask(api: &Api, part: Part, bar: &ProgressBar) -> Result<u64, Failure> {
     let mut again = api.again(bar);
     loop {
-        match api.json::<Asked>(api.request(Method::POST, PATH)).await {
+        let request = api.request(Method::POST, PATH).query(part.query());
+        match api.json::<Asked>(request).await {
             Err(failure) if api.has_answered() && failure.is_of_restart() => {
                 again.wait(failure).await?;
             }
@@ -179,18 +229,19 @@ async fn ask(api: &Api, bar: &ProgressBar) -> Result<u64, Failure> {
     }
 }
 
-/// Prints what is not whole, and returns how much that is.
-async fn report(api: &Api, unchecked: u64, is_json: bool) -> Result<u64, Failure> {
-    let (mut problems, mut after) = (0, None::<BlobHash>);
+/// Prints what is not whole of a part, and returns how much that is.
+async fn report(api: &Api, part: Part, unchecked: u64, is_json: bool) -> Result<Summary, Failure> {
+    let (mut problems, mut after, of) = (0, None::<BlobHash>, part.called());
     let mut tell = |problem: String| {
         problems += 1;
-        told("problem", &problem, is_json)
+        told("problem", &format!("{of}{problem}"), is_json)
     };
     let mut pages = 0..MOST_PAGES;
     let looked = loop {
         let behind = after.map(|it| it.to_string());
         let after_it = behind.iter().map(|it| ("after", it.as_str()));
-        let query: Vec<_> = after_it.chain([("files", "1")]).collect();
+        let query = after_it.chain([("files", "1")]);
+        let query: Vec<_> = query.chain(part.query().iter().copied()).collect();
         let looked: Looked = api.get(PATH, &query).await?;
         for unsound in &looked.unsound {
             let hash = unsound.hash;
@@ -199,7 +250,7 @@ async fn report(api: &Api, unchecked: u64, is_json: bool) -> Result<u64, Failure
             } else {
                 format!("blob {hash}: damaged or missing, and a file needs it")
             })?;
-            unsound.tell_files(is_json)?;
+            unsound.tell_files(of, is_json)?;
         }
         match looked.next {
             None => break looked,
@@ -219,13 +270,11 @@ async fn report(api: &Api, unchecked: u64, is_json: bool) -> Result<u64, Failure
         blob_bytes,
         ..
     } = looked;
-    let summary = Summary {
+    Ok(Summary {
         files,
         blobs,
         blob_bytes,
         problems,
         left_over: 0,
-    };
-    output::line(&summary.told(is_json))?;
-    Ok(problems)
+    })
 }

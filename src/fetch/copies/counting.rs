@@ -35,15 +35,16 @@ impl Copies {
             self.own.revision().watch(),
             self.fetcher.network.directory.revision().watch(),
         );
-        let mut epoch = None;
+        let mut known = None;
         loop {
             let (view, _) = self.members.look();
-            let is_other = epoch != Some(view.epoch);
+            let now = Some((view.epoch, self.wishes.changed.load(Ordering::Relaxed)));
+            let is_other = known != now;
             if is_other || own.has_changed().unwrap_or(false) || told.has_changed().unwrap_or(false)
             {
                 own.mark_unchanged();
                 told.mark_unchanged();
-                epoch = Some(view.epoch);
+                known = now;
                 if let Err(error) = self.count(&view).await {
                     tracing::debug!(%error, "copies cannot be counted");
                 }
@@ -127,7 +128,7 @@ impl Copies {
     }
 
     /// The other members that are there and have told that they have a content.
-    fn holders_of(&self, hash: &BlobHash, view: &View) -> BTreeSet<PeerId> {
+    pub(super) fn holders_of(&self, hash: &BlobHash, view: &View) -> BTreeSet<PeerId> {
         let told = self.fetcher.network.directory.providers(hash);
         let told = told.into_iter().map(|it| it.peer);
         told.filter(|it| view.is_live(*it)).collect()

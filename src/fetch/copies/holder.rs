@@ -9,8 +9,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
-use super::members::{Live, Members, View};
+use super::half::Half;
+use super::members::{Live, Members, Offer, View};
 use super::progress::{Polled, ReadList};
+use super::remembered::Remembered;
 use super::table::Table;
 use super::wished::Wishes;
 use crate::blob::Purpose;
@@ -25,7 +27,7 @@ use crate::small_state::{SmallState, StateName};
 use crate::store::{Store, StoreError};
 
 /// The members that are known are written down under this name.
-const MEMBERS: StateName = StateName::Single {
+pub const MEMBERS: StateName = StateName::Single {
     name: "copy-members",
     kind: "larder-copy-members 1",
 };
@@ -91,6 +93,10 @@ pub struct Copies {
     pub(super) lists: Mutex<HashMap<(PeerId, PeerId), ReadList>>,
     /// What uploaders have said of their files.
     pub(super) wishes: Wishes,
+    /// How many removals are remembered.
+    pub(super) remembered: Remembered,
+    /// What has come in part, and is waited for.
+    pub(super) half: Half,
     /// Turns at fetching of owners that are there, and of those that are gone.
     pub(super) turns: [Semaphore; 2],
     /// What is fetched now.
@@ -136,6 +142,8 @@ impl Copies {
             polled: Mutex::default(),
             lists: Mutex::default(),
             wishes: Wishes::default(),
+            remembered: Remembered::default(),
+            half: Half::default(),
             turns: [AT_ONCE, REPAIRS_AT_ONCE].map(Semaphore::new),
             pulling: Mutex::default(),
             counts: Mutex::default(),
@@ -173,6 +181,11 @@ impl Copies {
         }
     }
 
+    /// How much another member holds for others, as it has told.
+    pub fn offer_of(&self, member: PeerId) -> Option<Offer> {
+        self.members.offer_of(member)
+    }
+
     /// The copy of this file of any owner, if one is held here.
     pub async fn held_file(
         &self,
@@ -194,7 +207,7 @@ impl Copies {
         let (store, key) = (&self.table.store, CopyKey { owner, file: id });
         // On a full disk, too: by a removal there is room again.
         let room = store.lend_if_short().await;
-        let written = self.table.withdraw(key, &signed).await;
+        let written = self.remember_removal(key, &signed).await;
         store.take_back(room).await;
         written
     }
@@ -213,7 +226,7 @@ impl Copies {
         if let Ok(Some(text)) = self.state.load(&MEMBERS).await {
             self.members.remember(&String::from_utf8_lossy(&text));
         }
-        self.recall_wishes().await;
+        self.recall_words().await;
         if let Err(error) = self.table.prepare().await {
             tracing::warn!(%error, "what is told of removed files will need room of its own");
         }
@@ -236,7 +249,14 @@ impl Copies {
                     break;
                 }
             };
-            for shared in page.0.iter().filter_map(|it| it.signed.read().ok()) {
+            for held in page.0 {
+                let Ok(shared) = held.signed.read() else {
+                    continue;
+                };
+                if self.is_superseded(shared.key, held.entry).await {
+                    let _ = self.table.remove(held.entry).await;
+                    continue;
+                }
                 if matches!(self.table.withdrawal(shared.key).await, Ok(Some(_))) {
                     let _ = self.table.give_up(shared.key).await;
                     continue;
@@ -249,6 +269,12 @@ impl Copies {
                 break;
             }
         }
+    }
+
+    /// Whether a newer entry says the same of a file, as a crash may leave it.
+    async fn is_superseded(&self, key: CopyKey, entry: FileId) -> bool {
+        let newest = self.table.copy(key).await;
+        matches!(newest, Ok(Some(it)) if it.entry != entry)
     }
 
     pub(super) async fn remember_members(&self) {

@@ -52,6 +52,17 @@ struct Member {
     patience: Duration,
 }
 
+/// How much a member holds for others, as it has told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// At most, in bytes.
+    pub offer: u64,
+    /// How much of that is left.
+    pub left: u64,
+    /// Whether it is gone.
+    pub is_gone: bool,
+}
+
 /// A member that is not gone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Live {
@@ -173,6 +184,17 @@ impl Members {
         let known = self.known.lock();
         let mut live = known.members.values().filter(|it| !it.is_gone);
         live.all(|it| it.answered.is_some())
+    }
+
+    /// How much this member holds for others, if that is known.
+    pub(super) fn offer_of(&self, id: PeerId) -> Option<Offer> {
+        let known = self.known.lock();
+        let member = known.members.get(&id)?;
+        Some(Offer {
+            offer: member.offer,
+            left: member.left,
+            is_gone: member.is_gone,
+        })
     }
 
     /// Of whom this node has heard itself, and how long ago.

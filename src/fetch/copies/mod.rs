@@ -7,18 +7,22 @@
 //! owner's signature alone.
 
 mod counting;
+mod forgetting;
+mod half;
 mod holder;
 mod members;
 mod placing;
 mod polling;
 mod progress;
 mod pulling;
+mod remembered;
 mod surplus;
 mod table;
 mod telling;
 mod wished;
 mod wishes;
 
-pub use holder::{Copies, Counts, Held, Options};
+pub use holder::{Copies, Counts, Held, MEMBERS, Options};
+pub use members::Offer;
 pub use wished::MOST_COPIES;
-pub use wishes::Unseen;
+pub use wishes::{Spread, Unseen};

@@ -165,7 +165,7 @@ impl Copies {
         rows: Vec<Row>,
         view: &View,
     ) -> Result<usize, ListError> {
-        let (mut wanted, left) = (Vec::new(), self.left().await);
+        let (mut wanted, mut other, left) = (Vec::new(), Vec::new(), self.left().await);
         for row in rows {
             let (Ok(file), Ok(hash)) = (row.id.parse(), row.hash.parse()) else {
                 continue;
@@ -176,16 +176,23 @@ impl Copies {
                 size: row.size,
                 copies: row.copies,
             };
+            let held = self.table.copy(row.key).await?;
+            if let Some(held) = held {
+                if held.signed.copies != row.copies {
+                    other.push((row.key, held));
+                }
+                continue;
+            }
             if row.size <= left
                 && self.is_mine(&row, view)
-                && self.table.copy(row.key).await?.is_none()
                 && self.table.withdrawal(row.key).await?.is_none()
             {
                 wanted.push(row);
             }
         }
         let is_repair = owner != teller.id();
-        Ok(self.pull_all(teller, wanted, is_repair).await)
+        let unknown = self.renew_all(teller, other).await?;
+        Ok(unknown + self.pull_all(teller, wanted, is_repair).await)
     }
 
     /// Whether this member is among those that are to hold a file: fewer than are to stand before

@@ -39,6 +39,10 @@ impl Copies {
                 self.remember_members().await;
                 remembered = text;
             }
+            if let Err(error) = self.forget_oldest().await {
+                tracing::warn!(%error, "more removals of files are remembered than are to be");
+            }
+            self.forget_half().await;
             self.news.notify_one();
             sleep_until(began + self.options.every).await;
         }
@@ -169,7 +173,7 @@ impl Copies {
             return Ok(());
         }
         if self.table.withdrawal(key).await?.is_none() {
-            self.table.withdraw(key, signed).await?;
+            self.remember_removal(key, signed).await?;
         }
         if self.table.give_up(key).await? {
             self.withdrawn.count();

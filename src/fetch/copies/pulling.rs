@@ -6,11 +6,11 @@ use futures_util::TryStreamExt;
 use futures_util::stream::{self, StreamExt};
 
 use super::holder::{AT_ONCE, Copies};
+use super::table::HeldCopy;
 use crate::blob::{OpenBlob, Purpose, Received};
 use crate::fetch::error::FetchError;
 use crate::fetch::fetcher::Claim;
 use crate::fetch::receipt::{Receipt, ReceiptError};
-use crate::fetch::repairing::{partial_of, remove_gathered};
 use crate::fetch::verified::VerifiedContent;
 use crate::hash::BlobHash;
 use crate::peer::client::ClientError;
@@ -85,6 +85,34 @@ impl Copies {
         failed
     }
 
+    /// Takes in what owners have signed anew of files of which copies are held here, as `teller`
+    /// has it; of how many that is not known.
+    pub(super) async fn renew_all(
+        &self,
+        teller: &Peer,
+        held: Vec<(CopyKey, HeldCopy)>,
+    ) -> Result<usize, StoreError> {
+        let mut unknown = 0;
+        for some in held.chunks(MOST_KEYS) {
+            let keys: Vec<_> = some.iter().map(|(key, _)| *key).collect();
+            let told = ask_files(&self.fetcher.network, teller, &keys).await;
+            let Ok(told) = told else {
+                unknown += some.len();
+                continue;
+            };
+            for signed in &told.files {
+                let Ok(shared) = signed.check() else { continue };
+                let of_it = some.iter().find(|(key, _)| *key == shared.key);
+                let Some((key, old)) = of_it else { continue };
+                let is_newer = key.owner == teller.id() || signed.told_at > old.signed.told_at;
+                if is_newer && (shared.hash, shared.file.size) == (old.hash, old.size) {
+                    self.table.renew(old, (*key, signed)).await?;
+                }
+            }
+        }
+        Ok(unknown)
+    }
+
     /// Whether a copy of a file is here, or is not to be.
     async fn pull_one(
         &self,
@@ -133,15 +161,10 @@ impl Copies {
         if self.table.copy(key).await?.is_some() {
             return Ok(false);
         }
+        // Another file may have the same content.
+        let _alone = self.half.alone_at(shared.hash).await;
         if !self.table.add_held(shared.hash, (key, signed)).await? {
-            let room = self.table.store.no_room_yet(None);
-            let content = self.content(teller, &shared, &room).await?;
-            if content.hash() != shared.hash || content.size() != shared.file.size {
-                return Err(PullError::Other);
-            }
-            self.table.add(content, (key, signed), room).await?;
-            let partials = self.table.store.partials(Purpose::Copies);
-            remove_gathered(&*partials, &partial_of(&shared.hash)).await;
+            self.fetch(teller, &shared, signed).await?;
         }
         if self.table.withdrawal(key).await?.is_some() {
             self.table.give_up(key).await?;
@@ -150,6 +173,36 @@ impl Copies {
         let directory = &self.fetcher.network.directory;
         let _ = directory.put_copy(self.me(), &shared.file);
         Ok(true)
+    }
+
+    /// Fetches the content of a file, and keeps it as a copy. Where whoever brings it breaks off,
+    /// what has come waits for the next try; whatever else fails leaves nothing.
+    async fn fetch(
+        &self,
+        teller: PeerId,
+        shared: &SharedFile,
+        signed: &CopiedFile,
+    ) -> Result<(), PullError> {
+        let room = self.room_for(&shared.hash);
+        let content = match self.content(teller, shared, &room).await {
+            Ok(content) => content,
+            Err(error @ PullError::Receipt(ReceiptError::Fetch(_))) => {
+                self.half.put(shared.hash, room);
+                return Err(error);
+            }
+            Err(error) => {
+                self.remove_half(&shared.hash).await;
+                return Err(error);
+            }
+        };
+        let added = if (content.hash(), content.size()) == (shared.hash, shared.file.size) {
+            let added = self.table.add(content, (shared.key, signed), room).await;
+            added.map(drop).map_err(PullError::from)
+        } else {
+            Err(PullError::Other)
+        };
+        self.remove_half(&shared.hash).await;
+        added
     }
 
     /// The content of a file, from this member's own files where one has it, or else from others.

@@ -17,11 +17,10 @@ use std::sync::Arc;
 use crate::blob::Received;
 use crate::hash::BlobHash;
 use crate::peer::copies::{CopiedFile, CopyKey, Entry, Withdrawal};
+use crate::peer_id::PeerId;
 use crate::record::{FileId, FileRecord};
 use crate::store::{About, Store, StoreError, TakenRoom};
 
-/// How many records are read at once.
-const PAGE: usize = 256;
 /// What the names of copies begin with.
 const COPY: &str = "copy ";
 /// The name of the entry by which content of no bytes is there.
@@ -36,9 +35,19 @@ pub(super) struct Table {
     pub(super) store: Store,
 }
 
+/// What an entry says that is no copy.
+pub(super) enum Word {
+    /// On how many members this own file is to be.
+    Wish(FileId),
+    /// That this owner has removed a file.
+    Gone(PeerId),
+}
+
 /// A copy that is held.
 #[derive(Debug, Clone)]
 pub(super) struct HeldCopy {
+    /// By which it is removed.
+    pub(super) entry: FileId,
     pub(super) hash: BlobHash,
     /// The length of the content, in bytes.
     pub(super) size: u64,
@@ -116,9 +125,43 @@ impl Table {
         self.store.ingest(nothing, about).await.map(drop)
     }
 
+    /// Writes down what an owner has signed anew of a file whose copy is held. Ok means durable.
+    pub(super) async fn renew(
+        &self,
+        old: &HeldCopy,
+        (key, signed): (CopyKey, &CopiedFile),
+    ) -> Result<bool, StoreError> {
+        let is_new = self.add_held(old.hash, (key, signed)).await?;
+        if is_new {
+            // The newest counts, so that a crash before this leaves one too many.
+            self.remove(old.entry).await?;
+        }
+        Ok(is_new)
+    }
+
+    /// Removes an entry.
+    pub(super) async fn remove(&self, entry: FileId) -> Result<(), StoreError> {
+        self.store.remove(entry).await.map(drop)
+    }
+
     /// Writes down on how many members an own file is to be. Ok means durable.
     pub(super) async fn wish(&self, file: FileId, copies: u8) -> Result<(), StoreError> {
-        self.note(about(wish_name(file), &copies)).await
+        let name = wish_name(file);
+        let old = self.store.newest_named(&name).await?;
+        self.note(about(name, &copies)).await?;
+        match old {
+            Some(old) => self.remove(old.id).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets that.
+    pub(super) async fn forget_wish(&self, file: FileId) -> Result<(), StoreError> {
+        let name = wish_name(file);
+        while let Some(record) = self.store.newest_named(&name).await? {
+            self.remove(record.id).await?;
+        }
+        Ok(())
     }
 
     /// On how many it is to be, as was written down.
@@ -127,26 +170,25 @@ impl Table {
         Ok(record.and_then(|it| it.file.description.parse().ok()))
     }
 
-    /// Whether anything was written down of any file.
-    pub(super) async fn has_wishes(&self) -> Result<bool, StoreError> {
-        let mut after = None;
-        loop {
-            let records = self.store.page(after, PAGE).await?;
-            if records.iter().any(|it| it.file.name.starts_with(WISH)) {
-                return Ok(true);
-            }
-            let Some(last) = records.last() else {
-                return Ok(false);
-            };
-            after = Some(last.id);
-        }
+    /// What is said of files among at most `limit` entries behind `after`, each with that by which
+    /// it is removed, and where to go on if there are more.
+    pub(super) async fn words(
+        &self,
+        after: Option<FileId>,
+        limit: usize,
+    ) -> Result<(Vec<(FileId, Word)>, Option<FileId>), StoreError> {
+        let records = self.store.page(after, limit).await?;
+        let has_more = FileRecord::fill_a_page(&records, limit);
+        let next = records.last().map(|it| it.id).filter(|_| has_more);
+        let word = |it: &FileRecord| Some((it.id, word(it)?));
+        Ok((records.iter().filter_map(word).collect(), next))
     }
 
     /// Gives the copy of a file up; whether there was one.
     pub(super) async fn give_up(&self, key: CopyKey) -> Result<bool, StoreError> {
         let (name, mut is_given_up) = (copy_name(key), false);
         while let Some(record) = self.store.newest_named(&name).await? {
-            self.store.remove(record.id).await?;
+            self.remove(record.id).await?;
             is_given_up = true;
         }
         Ok(is_given_up)
@@ -203,10 +245,20 @@ fn about(name: String, signed: &impl serde::Serialize) -> About {
 fn held(record: &FileRecord) -> Option<HeldCopy> {
     record.file.name.strip_prefix(COPY)?;
     Some(HeldCopy {
+        entry: record.id,
         hash: record.file.hash,
         size: record.file.size,
         signed: serde_json::from_str(&record.file.description).ok()?,
     })
+}
+
+fn word(record: &FileRecord) -> Option<Word> {
+    let name = &record.file.name;
+    if let Some(file) = name.strip_prefix(WISH) {
+        return Some(Word::Wish(file.parse().ok()?));
+    }
+    let key: CopyKey = name.strip_prefix(GONE)?.parse().ok()?;
+    Some(Word::Gone(key.owner))
 }
 
 fn entry(record: &FileRecord) -> Option<Entry> {

@@ -37,7 +37,8 @@ impl Copies {
         standing.run.clone_from(&self.run);
         let shown = self.wishes.shown.load(Ordering::Relaxed);
         standing.listed = self.own.revision().watch().borrow().wrapping_add(shown);
-        standing.asks = self.asks.load(Ordering::Relaxed);
+        let changed = self.wishes.changed.load(Ordering::Relaxed);
+        standing.asks = self.asks.load(Ordering::Relaxed).wrapping_add(changed);
         standing.dropped = self.dropped.load(Ordering::Relaxed);
         let page = self.table.page(after, PAGE).await?;
         let mut last = page.last;
@@ -99,8 +100,10 @@ impl Copies {
         let next = records.last().map(|it| it.id).filter(|_| has_more);
         let mut rows = Vec::new();
         for record in records {
-            let copies = self.copies_of(record.id).await?;
-            if copies > 1 && self.is_shown(record.id) {
+            let wished = self.wished(record.id).await?;
+            let copies = wished.unwrap_or(self.options.copies);
+            // Also of one for which one is wished, as whoever holds more than that has to know.
+            if (copies > 1 || wished.is_some()) && self.is_shown(record.id) {
                 rows.push(Row {
                     id: record.id.to_string(),
                     hash: record.file.hash.to_string(),

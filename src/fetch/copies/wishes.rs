@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::holder::Copies;
+use super::holder::{Copies, PAGE};
+use super::table::Word;
+use crate::hash::BlobHash;
+use crate::peer_id::PeerId;
 use crate::record::FileId;
 use crate::store::StoreError;
 
@@ -12,6 +15,15 @@ use crate::store::StoreError;
 pub struct Unseen {
     copies: Arc<Copies>,
     number: u64,
+}
+
+/// On how many members an own file is to be, and on which it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spread {
+    /// On how many it is to be, this one among them.
+    pub wanted: u8,
+    /// The others that are there and have told that they hold it.
+    pub others: Vec<PeerId>,
 }
 
 impl Copies {
@@ -31,22 +43,84 @@ impl Copies {
     /// Writes down on how many members an own file is to be, itself among them.
     pub async fn wish(&self, file: FileId, copies: u8) -> Result<(), StoreError> {
         self.wishes.any.store(true, Ordering::Relaxed);
+        let _writing = self.wishes.writing.lock().await;
         self.table.wish(file, copies).await
+    }
+
+    /// The same of a file of which others may know; they look at it again. False where there is no
+    /// such file.
+    pub async fn wish_otherwise(&self, file: FileId, copies: u8) -> Result<bool, StoreError> {
+        if self.own.get(file).await?.is_none() {
+            return Ok(false);
+        }
+        self.wish(file, copies).await?;
+        if self.own.get(file).await?.is_none() {
+            // It was removed meanwhile.
+            self.forget_wish(file).await?;
+            return Ok(false);
+        }
+        self.wishes.changed.fetch_add(1, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// Forgets what was wished of a file that was removed.
+    pub async fn forget_wish(&self, file: FileId) -> Result<(), StoreError> {
+        if !self.wishes.any.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let _writing = self.wishes.writing.lock().await;
+        self.table.forget_wish(file).await
+    }
+
+    /// On how many members an own file is to be, and on which it is.
+    pub async fn spread_of(&self, file: FileId, hash: &BlobHash) -> Result<Spread, StoreError> {
+        let wanted = self.copies_of(file).await?;
+        let (view, _) = self.members.look();
+        let others = self.holders_of(hash, &view);
+        Ok(Spread {
+            wanted,
+            others: others.into_iter().collect(),
+        })
     }
 
     /// On how many members an own file is to be.
     pub(super) async fn copies_of(&self, file: FileId) -> Result<u8, StoreError> {
-        if !self.wishes.any.load(Ordering::Relaxed) {
-            return Ok(self.options.copies);
-        }
-        let wished = self.table.wished(file).await?;
+        let wished = self.wished(file).await?;
         Ok(wished.unwrap_or(self.options.copies))
     }
 
-    /// Finds out whether anything is wished; where that cannot be read, there may be.
-    pub(super) async fn recall_wishes(&self) {
-        let any = self.table.has_wishes().await.unwrap_or(true);
+    /// On how many an own file is to be, where its uploader, or somebody since, has said so.
+    pub(super) async fn wished(&self, file: FileId) -> Result<Option<u8>, StoreError> {
+        if !self.wishes.any.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        self.table.wished(file).await
+    }
+
+    /// Finds out whether anything is wished, and how many removals are remembered, and forgets what
+    /// was wished of files that are gone; where that cannot be read, anything may be wished.
+    pub(super) async fn recall_words(&self) {
+        let any = self.go_through_words().await.unwrap_or(true);
         self.wishes.any.fetch_or(any, Ordering::Relaxed);
+    }
+
+    /// Whether any wish is left that is of a file that is there.
+    async fn go_through_words(&self) -> Result<bool, StoreError> {
+        let (mut any, mut after) = (false, None);
+        loop {
+            let (words, next) = self.table.words(after, PAGE).await?;
+            for (entry, word) in words {
+                match word {
+                    Word::Gone(owner) => self.remembered.add(owner),
+                    Word::Wish(file) if self.own.get(file).await?.is_some() => any = true,
+                    Word::Wish(_) => self.table.remove(entry).await?,
+                }
+            }
+            after = next;
+            if after.is_none() {
+                return Ok(any);
+            }
+        }
     }
 
     /// Whether others are told of an own file by now.

@@ -1,14 +1,16 @@
 //! The routes of files: uploads, downloads, the listing.
 
 use utoipa::openapi::path::HttpMethod;
-use utoipa::openapi::schema::{ArrayBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, SchemaType, Type};
 use utoipa::openapi::{Content, ObjectBuilder, Ref, ResponseBuilder, Schema};
 
 use super::operation::{OF_CHANGES, Operation, delete, get, post};
 use super::route::Route;
 use super::schema::{bytes, hash, list_of, matching, number, of_type, text, uuid, with_headers};
+use crate::fetch::copies::MOST_COPIES;
 use crate::http::access::{READERS, WRITERS};
 use crate::http::bao::{self, RangeQuery};
+use crate::http::copies_of::{self, CopiesAnswer};
 use crate::http::download::{self, BlobQuery, FileQuery};
 use crate::http::files::{self, ListQuery, RemoveQuery, Removed};
 use crate::http::moment::{self, MomentQuery};
@@ -19,7 +21,7 @@ const TAG: &str = "files";
 /// The type of the bytes of a file that are sent alone; any other but that of forms is taken, too.
 const BYTES: &str = "application/octet-stream";
 
-pub(super) fn all() -> [Route; 8] {
+pub(super) fn all() -> [Route; 9] {
     [
         Route::at(upload::PATH, TAG)
             // As clients have it that put a file into a folder.
@@ -34,6 +36,9 @@ pub(super) fn all() -> [Route; 8] {
         Route::at("/api/p2p/file/{id}", TAG)
             .on(download_by_id())
             .on(remove()),
+        Route::at("/api/p2p/file/{id}/copies", TAG)
+            .on(copies_of_file())
+            .on(change_copies()),
         Route::at("/api/p2p/download/{peer}/{file}", TAG).on(download_from_peer()),
         Route::at("/api/p2p/blob/{hash}", TAG).on(download_by_hash()),
         Route::at("/api/p2p/blob/{hash}/bao", TAG).on(range_with_proof()),
@@ -47,6 +52,7 @@ fn upload() -> Operation {
             bytes().description(Some("The file, with its name.")),
         )
         .property("description", text())
+        .property("copies", copies_wanted())
         .required("file");
     let operation = post(WRITERS, "upload", "Keeps a file", upload::upload)
         .text(
@@ -79,6 +85,7 @@ fn keeps_file(operation: Operation) -> Operation {
         .json::<Uploaded>(200, "It is kept, and on disk.")
         .refuses([
             Code::BadQuery,
+            Code::BadCopies,
             Code::NoCopies,
             Code::PreconditionFailed,
             Code::NoFileName,
@@ -264,6 +271,59 @@ fn remove() -> Operation {
         .json::<Removed>(200, "It is removed.")
         .refuses([Code::BadQuery, Code::UnknownFile, Code::PreconditionFailed, Code::Damaged])
         .refuses(OF_CHANGES)
+}
+
+/// On how many members of the network a file is to be.
+fn copies_wanted() -> ObjectBuilder {
+    let told = "On how many members of the node's network the file is to be, this node among them.";
+    number()
+        .minimum(Some(1))
+        .maximum(Some(usize::from(MOST_COPIES)))
+        .description(Some(told))
+}
+
+fn copies_of_file() -> Operation {
+    get(
+        READERS,
+        "copiesOfFile",
+        "Tells on how many members of the network a file of this node is, and is to be",
+        copies_of::look,
+    )
+    .segment("id", "The id of the file.", uuid())
+    .json::<CopiesAnswer>(200, "How many there are, and who has them.")
+    .refuses([Code::UnknownFile, Code::NoCopies, Code::Damaged])
+}
+
+fn change_copies() -> Operation {
+    let wanted = ObjectBuilder::new()
+        .property("copies", copies_wanted())
+        .required("copies")
+        .additional_properties(Some(AdditionalProperties::FreeForm(false)));
+    Operation::new(
+        HttpMethod::Put,
+        WRITERS,
+        "changeCopies",
+        "Changes on how many members of the network a file of this node is to be",
+        copies_of::change,
+    )
+    .text(
+        "Other members fetch it, or give their copies up once there are enough, in the background. \
+         The number outlasts restarts, and is known to whoever holds a copy, also without this node.",
+    )
+    .segment("id", "The id of the file.", uuid())
+    .takes("application/json", Schema::from(wanted.build()))
+    .json::<CopiesAnswer>(200, "It is written down; how many there are now.")
+    .refuses([
+        Code::BadCopies,
+        Code::UnknownFile,
+        Code::NoCopies,
+        Code::WrongContentType,
+        Code::TooLarge,
+        Code::TooSlow,
+        Code::BodyCut,
+        Code::Damaged,
+    ])
+    .refuses(OF_CHANGES)
 }
 
 fn download_from_peer() -> Operation {

@@ -4,7 +4,7 @@ use super::operation::{Operation, get, post};
 use super::route::Route;
 use super::schema::{of_type, text, with_headers};
 use crate::http::access::{ANYBODY, READERS, WRITERS};
-use crate::http::scrub::{self, AskedAnswer, ScrubAnswer, ScrubQuery};
+use crate::http::scrub::{self, AskQuery, AskedAnswer, ScrubAnswer, ScrubQuery};
 use crate::http::status::{self, HealthAnswer, ReadyAnswer, StatusAnswer};
 use crate::http::{events, metrics, openapi, page};
 use crate::web::code::Code;
@@ -70,7 +70,7 @@ fn scrub() -> Operation {
     )
     .query::<ScrubQuery>()
     .json::<ScrubAnswer>(200, "How far it is.")
-    .refuses([Code::BadQuery])
+    .refuses([Code::BadQuery, Code::NoCopies])
 }
 
 fn ask() -> Operation {
@@ -81,8 +81,9 @@ fn ask() -> Operation {
         scrub::ask,
     )
     .text("One that was asked for before and has not come to its end goes on.")
+    .query::<AskQuery>()
     .json::<AskedAnswer>(202, "It is read.")
-    .refuses([Code::NoScrub])
+    .refuses([Code::BadQuery, Code::NoCopies, Code::NoScrub])
 }
 
 fn events() -> Operation {

@@ -90,7 +90,8 @@ const OF_BYTES: [Code; 18] = [
 fn create() -> Operation {
     let location = [("Location", "Where the upload is.")];
     let headers = location.into_iter().chain(PROGRESS);
-    let metadata = "Base64 values of the keys `filename`, `filetype` and `description`.";
+    let metadata = "Base64 values of the keys `filename`, `filetype` and `description`, and of \
+                    `copies`: on how many members of the node's network the file is to be.";
     let concat = "`partial` for a part of a file, or `final;` and the URLs of its parts in their \
                   order, separated by spaces, which makes the file of them.";
     let operation = post(WRITERS, "createUpload", "Begins an upload", tus::uploads);
@@ -111,9 +112,11 @@ fn create() -> Operation {
         .answers(201, with_headers("It has begun.", headers))
         .refuses(OF_BYTES)
         .refuses([
+            Code::BadCopies,
             Code::BadMetadata,
             Code::DescriptionTooLong,
             Code::FileNameTooLong,
+            Code::NoCopies,
             Code::TooManyUploads,
             Code::UploadJoined,
             Code::UploadUnfinished,

@@ -9,9 +9,9 @@ use axum::response::{IntoResponse, Response};
 use super::headers::{self, UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH, UPLOAD_METADATA};
 use super::{append, metadata};
 use crate::client_key::ClientKey;
+use crate::http::wish::wish;
 use crate::node::Node;
 use crate::resumable::{Concat, NewUpload, UploadError, UploadId, UploadProgress};
-use crate::store::About;
 use crate::web::error::{ApiError, TusError};
 use crate::web::transfers::{RECEIVING, TransferShare};
 
@@ -23,7 +23,7 @@ pub(super) async fn create(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let upload = new_upload(headers)?;
+    let upload = new_upload(node, headers)?;
     // A client that sends nothing may send it with any type.
     let has_bytes = !body.is_end_stream();
     let (id, progress) = if let Some(Concat::Final(_)) = upload.concat {
@@ -81,7 +81,7 @@ async fn begin(
     }
 }
 
-fn new_upload(headers: &HeaderMap) -> Result<NewUpload, ApiError> {
+fn new_upload(node: &Node, headers: &HeaderMap) -> Result<NewUpload, ApiError> {
     let concat = concat_of(headers)?;
     let is_final = matches!(concat, Some(Concat::Final(_)));
     let deferred = headers.get(UPLOAD_DEFER_LENGTH);
@@ -95,9 +95,15 @@ fn new_upload(headers: &HeaderMap) -> Result<NewUpload, ApiError> {
     };
     let value = headers.get(UPLOAD_METADATA).filter(|it| !it.is_empty());
     let text = value.and_then(|it| it.to_str().ok()).map(str::to_owned);
+    let told = value.map(metadata::read).transpose()?.unwrap_or_default();
+    let wished = wish(node, told.copies.as_deref())?;
     Ok(NewUpload {
         length,
-        about: value.map_or_else(|| Ok(About::default()), metadata::about)?,
+        about: told.about,
+        // A part is no file.
+        copies: wished
+            .map(|it| it.1)
+            .filter(|_| concat != Some(Concat::Partial)),
         metadata: text,
         concat,
     })

@@ -20,10 +20,19 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// What a client tells of a file.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// What it is to be.
+    pub(super) about: About,
+    /// On how many members it is to be, as it is written.
+    pub(super) copies: Option<String>,
+}
+
 /// What the metadata says of the file. The keys are those that tus-js-client's and Uppy's
-/// users send, `filename`, `filetype` and `description`, or else `name` and `type`; others mean
-/// nothing here.
-pub(super) fn about(value: &HeaderValue) -> Result<About, ApiError> {
+/// users send, `filename`, `filetype` and `description`, or else `name` and `type`, and `copies`;
+/// others mean nothing here.
+pub(super) fn read(value: &HeaderValue) -> Result<Told, ApiError> {
     let pairs = parse(value).map_err(TusError::Metadata)?;
     let text = |keys: [&str; 2]| {
         let value = keys.iter().find_map(|key| pairs.get(*key));
@@ -48,7 +57,9 @@ pub(super) fn about(value: &HeaderValue) -> Result<About, ApiError> {
     if !about.content_type.iter().all(sane) {
         return Err(TusError::Metadata("the file type is not valid").into());
     }
-    Ok(about)
+    let copies = text(["copies", "copies"])?;
+    let copies = Some(copies).filter(|it| !it.is_empty());
+    Ok(Told { about, copies })
 }
 
 /// The keys and what they stand for.
@@ -81,7 +92,7 @@ mod tests {
     use super::*;
 
     fn about_of(text: &str) -> Result<About, ApiError> {
-        about(&HeaderValue::from_str(text).unwrap())
+        Ok(read(&HeaderValue::from_str(text).unwrap())?.about)
     }
 
     #[test]
@@ -154,7 +165,7 @@ mod tests {
         #[test]
         fn any_value_is_understood_or_refused(value in prop::collection::vec(any::<u8>(), 0..200)) {
             let value = HeaderValue::from_bytes(&value);
-            if let Some(refusal) = value.ok().and_then(|it| about(&it).err()) {
+            if let Some(refusal) = value.ok().and_then(|it| read(&it).err()) {
                 let expected = matches!(refusal, ApiError::Tus(TusError::Metadata(_)));
                 prop_assert!(expected, "{:?}", refusal);
             }

@@ -1,0 +1,74 @@
+//! Forgetting what is of no use any more: what has come in part, and the oldest removals.
+
+use std::sync::Arc;
+
+use super::holder::{Copies, PAGE};
+use super::table::Word;
+use crate::blob::Purpose;
+use crate::fetch::repairing::{partial_of, remove_gathered};
+use crate::hash::BlobHash;
+use crate::peer::copies::{CopyKey, Withdrawal};
+use crate::store::{StoreError, TakenRoom};
+
+impl Copies {
+    /// How many removals are remembered.
+    pub fn remembered(&self) -> u64 {
+        self.remembered.all()
+    }
+
+    /// Writes down, as its owner has signed it, that a file is removed. Ok means durable.
+    pub(super) async fn remember_removal(
+        &self,
+        key: CopyKey,
+        signed: &Withdrawal,
+    ) -> Result<(), StoreError> {
+        self.table.withdraw(key, signed).await?;
+        self.remembered.add(key.owner);
+        Ok(())
+    }
+
+    /// Forgets the oldest where there are too many.
+    pub(super) async fn forget_oldest(&self) -> Result<(), StoreError> {
+        let (mut excess, mut after) = (self.remembered.too_many(), None);
+        while !excess.is_empty() {
+            let (words, next) = self.table.words(after, PAGE).await?;
+            for (entry, word) in words {
+                let Word::Gone(owner) = word else { continue };
+                let Some(count) = excess.get_mut(&owner) else {
+                    continue;
+                };
+                self.table.remove(entry).await?;
+                self.remembered.forget_one(owner);
+                *count -= 1;
+                if *count == 0 {
+                    excess.remove(&owner);
+                }
+            }
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The room that has been taken for a content, or none yet.
+    pub(super) fn room_for(&self, hash: &BlobHash) -> Arc<TakenRoom> {
+        let room = self.half.take(hash);
+        room.unwrap_or_else(|| self.table.store.no_room_yet(None))
+    }
+
+    /// Removes what has come of a content.
+    pub(super) async fn remove_half(&self, hash: &BlobHash) {
+        let partials = self.table.store.partials(Purpose::Copies);
+        remove_gathered(&*partials, &partial_of(hash)).await;
+    }
+
+    /// Removes what nobody has come back to.
+    pub(super) async fn forget_half(&self) {
+        for hash in self.half.take_late() {
+            let _alone = self.half.alone_at(hash).await;
+            self.remove_half(&hash).await;
+        }
+    }
+}

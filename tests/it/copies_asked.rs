@@ -1,0 +1,332 @@
+//! On how many members of a network a file is to be: said by whoever uploads it, or later.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use serde_json::{Value, json};
+
+use crate::common::commands::{self, done, failed};
+use crate::common::content::content;
+use crate::common::copies::{Holders, own, until_for};
+use crate::common::forms::{self, uploaded};
+use crate::common::member_network::{Network, dirs, member};
+use crate::common::peers::peer_id;
+use crate::common::process::{Node, larder};
+use crate::common::raw_http::{Answer, get, head, send};
+use crate::common::tus;
+
+const SOON: Duration = Duration::from_mins(2);
+const LONG: [&str; 4] = ["--gone-after", "1h", "--surplus-after", "1d"];
+const SHORT: [&str; 4] = ["--gone-after", "8s", "--surplus-after", "4s"];
+
+fn put(node: SocketAddr, name: &str, query: &str) -> Answer {
+    let target = format!("/api/p2p/upload/{name}{query}");
+    send(node, &head("PUT", &target, &["Content-Length: 0"]))
+}
+
+/// What an upload by tus is created with that says so.
+fn metadata(name: &str, copies: &str) -> String {
+    let encoded = [name, copies].map(|it| BASE64_STANDARD.encode(it));
+    format!(
+        "Upload-Metadata: filename {},copies {}",
+        encoded[0], encoded[1]
+    )
+}
+
+fn by_tus(node: SocketAddr, name: &str, copies: &str) -> String {
+    let answer = tus::create(node, 5, &[&metadata(name, copies)]);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let upload = tus::path_of(&answer);
+    let answer = tus::patched(node, &upload, 0, &name.as_bytes()[..5]);
+    answer.header("larder-file-id").to_owned()
+}
+
+fn by_form(node: SocketAddr, name: &str, parts: &[Vec<u8>]) -> Answer {
+    let file = forms::file(name, name.as_bytes());
+    forms::upload(node, &forms::form(&[&[file], parts].concat()))
+}
+
+fn path(file: &str) -> String {
+    format!("/api/p2p/file/{file}/copies")
+}
+
+fn change(node: SocketAddr, file: &str, body: &Value) -> Answer {
+    let body = body.to_string();
+    let length = format!("Content-Length: {}", body.len());
+    let lines = ["Content-Type: application/json", &length];
+    let request = head("PUT", &path(file), &lines);
+    send(node, &[&request, body.as_bytes()].concat())
+}
+
+fn told(node: SocketAddr, file: &str) -> Value {
+    let answer = get(node, &path(file), &[]);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+/// Waits until a file is on so many, as its owner and all that run tell.
+fn until_on(holders: &Holders, file: &str, copies: usize) {
+    until_for(SOON, &format!("it is on {copies}"), || {
+        let places = holders.places();
+        let on = places.iter().find(|((_, id), _)| id == file)?.1;
+        (on.len() == copies).then_some(())
+    });
+}
+
+fn until_told(node: SocketAddr, file: &str, copies: usize) {
+    until_for(SOON, "its owner knows of all", || {
+        let told = told(node, file);
+        assert_eq!(told["copies"]["wanted"], copies);
+        assert_eq!(told["holders"][0], peer_id(node));
+        let there = told["holders"].as_array().unwrap().len();
+        assert_eq!(told["copies"]["there"], there);
+        (there == copies).then_some(())
+    });
+}
+
+#[test]
+fn whichever_way_a_file_comes_its_uploader_says_on_how_many_members_it_is_to_be() {
+    let holders = Holders::start(&["1GiB"; 5], &LONG);
+    let node = holders.at(0);
+    let id = |answer: &Answer| {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["file"]["file_id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("by put"), "by put").unwrap();
+    let url = holders.running().next().unwrap().url("");
+    let sent = commands::json(dir.path(), &url, &["put", "by put", "--copies", "5"]);
+    let files = [
+        (id(&put(node, "put", "?copies=5")), 5),
+        (by_tus(node, "by tus", "2"), 2),
+        (by_tus(node, "alone by tus", "1"), 1),
+        (
+            id(&by_form(node, "field", &[forms::field("copies", "4")])),
+            4,
+        ),
+        (
+            id(&by_form(node, "empty", &[forms::field("copies", "")])),
+            3,
+        ),
+        (sent[0]["file_id"].as_str().unwrap().to_owned(), 5),
+    ];
+    for (file, copies) in &files {
+        until_on(&holders, file, *copies);
+        until_told(node, file, *copies);
+    }
+    // The lists tell the same.
+    for list in ["/api/p2p/files", "/api/p2p/network"] {
+        let list = get(node, list, &[]).json();
+        for (file, copies) in &files {
+            let mut listed = list["files"].as_array().unwrap().iter();
+            let listed = listed.find(|it| it["file_id"] == **file).unwrap();
+            let expected = json!({ "wanted": copies, "there": copies });
+            assert_eq!(listed["copies"], expected, "{listed}");
+        }
+    }
+    assert_eq!(own(node).len(), files.len());
+}
+
+#[test]
+fn what_is_no_number_of_copies_is_refused_at_each_door_and_leaves_nothing() {
+    let mut holders = Holders::start(&["1GiB"; 2], &LONG);
+    let node = holders.at(0);
+    let bad = (400, "bad_copies".to_owned());
+    for copies in ["0", "17", "-1", "2.5", "x", "300"] {
+        assert_eq!(put(node, "a", &format!("?copies={copies}")).refusal(), bad);
+        let answer = tus::create(node, 5, &[&metadata("a", copies)]);
+        assert_eq!(answer.refusal(), bad, "{copies}");
+        let field = forms::field("copies", copies);
+        assert_eq!(by_form(node, "a", &[field]).refusal(), bad, "{copies}");
+    }
+    assert_eq!(own(node), []);
+    let file = uploaded(node, "a", b"a");
+    let file = file["file_id"].as_str().unwrap();
+    for body in [
+        json!({ "copies": 0 }),
+        json!({ "copies": 17 }),
+        json!({ "copies": "3" }),
+        json!({ "copies": 3, "other": 1 }),
+        json!({}),
+        json!([3]),
+    ] {
+        assert_eq!(change(node, file, &body).refusal(), bad, "{body}");
+    }
+    let unknown = (404, "unknown_file".to_owned());
+    let other = "00000000-0000-0000-0000-000000000001";
+    let three = json!({ "copies": 3 });
+    assert_eq!(change(node, other, &three).refusal(), unknown);
+    assert_eq!(get(node, &path(other), &[]).refusal(), unknown);
+    // It is for whoever has it to say.
+    assert_eq!(change(holders.at(1), file, &three).refusal(), unknown);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("f"), "f").unwrap();
+    let url = holders.running().next().unwrap().url("");
+    let (status, _) = failed(dir.path(), &url, &["put", "f", "--copies", "17"]);
+    assert_eq!(status, 2);
+    holders.nodes[0].take().unwrap().stop();
+    let alone = Node::start(&dir, &[]);
+    let unheld = (409, "no_copies".to_owned());
+    assert_eq!(put(alone.address, "a", "?copies=3").refusal(), unheld);
+    let created = tus::create(alone.address, 5, &[&metadata("a", "3")]);
+    assert_eq!(created.refusal(), unheld);
+    // One is what there is there.
+    assert_eq!(put(alone.address, "a", "?copies=1").status, 200);
+    let file = uploaded(alone.address, "b", b"b");
+    let file = file["file_id"].as_str().unwrap();
+    assert_eq!(get(alone.address, &path(file), &[]).refusal(), unheld);
+    assert_eq!(change(alone.address, file, &three).refusal(), unheld);
+    assert_eq!(file_count(&alone), 2);
+}
+
+fn file_count(node: &Node) -> u64 {
+    let listing = get(node.address, "/api/p2p/files", &[]).json();
+    listing["file_count"].as_u64().unwrap()
+}
+
+#[test]
+fn the_number_is_changed_up_and_down_and_counts_also_where_its_owner_is_lost() {
+    let mut holders = Holders::start(&["1GiB"; 5], &SHORT);
+    let bytes = content(1, 200_000);
+    let file = uploaded(holders.at(0), "a", &bytes);
+    let file = file["file_id"].as_str().unwrap();
+    until_on(&holders, file, 3);
+    for copies in [5, 1, 2, 4] {
+        let answer = change(holders.at(0), file, &json!({ "copies": copies }));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.json()["copies"]["wanted"], copies);
+        // A restart forgets none of it.
+        holders.kill(0);
+        holders.turn_on(0);
+        until_on(&holders, file, copies);
+        until_told(holders.at(0), file, copies);
+    }
+    let signed = |holders: &Holders| {
+        let entries = (1..5).flat_map(|it| {
+            let told = get(holders.at(it), "/api/p2p/copies", &[]).json();
+            told["entries"].as_array().unwrap().clone()
+        });
+        let copies = entries.map(|it| it["copy"]["copies"].as_u64().unwrap());
+        copies.collect::<Vec<_>>()
+    };
+    until_for(SOON, "whoever holds it knows the number", || {
+        (signed(&holders) == [4, 4, 4]).then_some(())
+    });
+    let answer = change(holders.at(0), file, &json!({ "copies": 3 }));
+    assert_eq!(answer.status, 200);
+    until_on(&holders, file, 3);
+    until_for(SOON, "they know it again", || {
+        (signed(&holders) == [3, 3]).then_some(())
+    });
+    holders.destroy(0);
+    until_on(&holders, file, 3);
+}
+
+#[test]
+fn a_kill_between_the_file_and_its_number_loses_neither() {
+    let mut holders = Holders::start(&["1GiB"; 2], &LONG);
+    let mut files = Vec::new();
+    for round in 0..12_u64 {
+        let (node, name) = (holders.at(0), format!("round {round}"));
+        let bytes = content(u32::try_from(round).unwrap(), 100_000);
+        let answer = tus::create(node, bytes.len(), &[&metadata(&name, "1")]);
+        let upload = tus::path_of(&answer);
+        let request = tus::patch_request(&upload, 0, &bytes, &[]);
+        let sending =
+            std::thread::spawn(move || std::panic::catch_unwind(|| send(node, &request)).is_ok());
+        std::thread::sleep(Duration::from_micros(500 * round));
+        holders.kill(0);
+        let _ = sending.join();
+        holders.turn_on(0);
+        holders.until_met();
+        let node = holders.at(0);
+        let here = tus::offset(node, &upload);
+        if here < bytes.len() {
+            tus::patched(node, &upload, here, &bytes[here..]);
+        }
+        let answer = tus::look(node, &upload);
+        files.push(answer.header("larder-file-id").to_owned());
+    }
+    assert_eq!(own(holders.at(0)).len(), files.len(), "each is there once");
+    for file in &files {
+        assert_eq!(told(holders.at(0), file)["copies"]["wanted"], 1);
+    }
+}
+
+#[test]
+fn a_network_and_an_invitation_say_on_how_many_members_files_are_to_be() {
+    let network = Network::with(&["--copies", "2"]);
+    let [usual, other, own] = dirs();
+    network.join(&usual, "1d");
+    network.join_by(&other, &["--copies", "4"]);
+    network.join(&own, "1d");
+    let members = network.members();
+    let rights: Vec<_> = members.lines().map(|it| it.split("  ").nth(3)).collect();
+    let of = |copies| format!("exchange,copies={copies}");
+    let expected = [of(2), of(4), of(2)];
+    assert_eq!(rights, expected.each_ref().map(|it| Some(it.as_str())));
+    let holder = member(&usual, &[], &["--offer", "1GiB"]);
+    let peer = holder.url("");
+    let more = member(&other, &[&peer], &[]);
+    let less = member(&own, &[&peer], &["--copies", "1", "--offer", "0"]);
+    let copies = |node: &Node| {
+        let status = get(node.address, "/api/p2p/status", &[]).json();
+        status["copies"]["copies"].as_u64()
+    };
+    assert_eq!([&holder, &more, &less].map(copies), [2, 4, 1].map(Some));
+    // What it says is done, with no setting of the node's own.
+    let file = uploaded(more.address, "a", b"a");
+    let file = file["file_id"].as_str().unwrap();
+    until_for(SOON, "who offers room holds it", || {
+        (told(more.address, file)["copies"]["there"] == 2).then_some(())
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let mut wrong = larder(dir.path());
+    let wrong = wrong.args(["network", "create", "key", "--copies", "0"]);
+    let refused = wrong.output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(!dir.path().join("key").exists());
+}
+
+#[test]
+fn the_command_tells_and_changes_it_and_what_is_removed_leaves_no_wish() {
+    let mut holders = Holders::start(&["1GiB"; 3], &SHORT);
+    let dir = tempfile::tempdir().unwrap();
+    let url = holders.running().next().unwrap().url("");
+    for name in ["a", "b"] {
+        std::fs::write(dir.path().join(name), name).unwrap();
+    }
+    let sent = commands::json(dir.path(), &url, &["put", "a", "b"]);
+    let id = |name: &str| {
+        let sent = sent.iter().find(|it| it["original_name"] == name);
+        sent.unwrap()["file_id"].as_str().unwrap().to_owned()
+    };
+    let (a, b) = (id("a"), id("b"));
+    until_told(holders.at(0), &a, 3);
+    let line = done(dir.path(), &url, &["copies", "a"]);
+    assert_eq!(line, format!("{a}  on 3 of 3  a\n"));
+    let changed = commands::json(dir.path(), &url, &["copies", "a", &b, "--set", "2"]);
+    let wanted: Vec<_> = changed.iter().map(|it| &it["copies"]["wanted"]).collect();
+    assert_eq!(wanted, [2, 2]);
+    until_told(holders.at(0), &a, 2);
+    let (status, told) = failed(dir.path(), &url, &["copies", "none"]);
+    assert_eq!(status, 3, "{told}");
+    let other = holders.running().nth(1).unwrap().url("");
+    let (status, told) = failed(dir.path(), &other, &["copies", &a]);
+    assert_eq!(status, 3);
+    assert!(told.contains("a node that does tells"), "{told}");
+    done(dir.path(), &url, &["copies", "a", "--set", "3"]);
+    done(dir.path(), &url, &["rm", "a", "b"]);
+    holders.nodes[0].take().unwrap().stop();
+    let mut verify = larder(holders.dirs[0].path());
+    let verified = verify.args(["verify", "--json"]).output().unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+    // What is said of both removals, and the content of none.
+    let lines = String::from_utf8(verified.stdout).unwrap();
+    let of_copies: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!(of_copies["copies"]["files"], 3, "{lines}");
+}
