@@ -203,7 +203,7 @@ function drawnOf(item) {
 function fileDrawn(file) {
   const keep = keeps.get(file.hash ?? file.ids[0])
   const keeping = !file.here && keep && ['waiting', 'fetching'].includes(keep.state) ? keep : null
-  const facts = `${bytes(file.size)} · ${age(file.date)} · ${holders(file)}${copies(file)}`
+  const facts = `${bytes(file.size)} · ${age(file.date)}${copies(file)} · ${holders(file)}`
   const from = [facts, file.here, file.own, keeping, file.ids, file.damaged, file.label, mayWrite()]
   return drawn(file, from, () => row(file, keeping, facts, mayWrite()))
 }

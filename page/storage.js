@@ -49,7 +49,7 @@ function copied(copies) {
     spread ? element('p', fewer > 0 ? { class: 'warning' } : {}, spread) : '',
     held ? element('p', {}, held) : '',
     copies.damaged > 0 ? element('p', { class: 'warning' }, `${count(copies.damaged, 'content', 'contents')} held for others ${copies.damaged === 1 ? 'is' : 'are'} damaged, and ${copies.damaged === 1 ? 'comes' : 'come'} again from them`) : '',
-    copies.scrub?.last?.blobs ? element('p', { title: moment(time(copies.scrub.last.ended_at)) }, `What it holds was last read and proven ${age(time(copies.scrub.last.ended_at))}`) : '',
+    copies.held_files > 0 && copies.scrub?.last?.blobs ? element('p', { title: moment(time(copies.scrub.last.ended_at)) }, `What it holds was last read and proven ${age(time(copies.scrub.last.ended_at))}`) : '',
   ]
 }
 

@@ -80,6 +80,9 @@ pub(super) struct ScrubAnswer {
     status: &'static str,
     /// How far it is; null where contents are on no disk of this machine.
     scrub: Option<ScrubView>,
+    /// Whether the node also holds contents for other members of its network, of which it tells
+    /// with `of=copies`.
+    holds_copies: bool,
     files: u64,
     /// How many contents are stored, and how many bytes they have.
     blobs: u64,
@@ -147,6 +150,7 @@ pub(super) async fn look(
     Ok(Json(ScrubAnswer {
         status: "success",
         scrub,
+        holds_copies: node.copies().is_some(),
         files: totals.files,
         blobs: totals.blobs,
         blob_bytes: totals.blob_bytes,

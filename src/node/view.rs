@@ -103,9 +103,9 @@ impl View<'_> {
             // Beyond the end of one chunk only the other source is known.
             let ends = own.end.into_iter().chain(told.end);
             let end = ends.reduce(|one, other| order.first(one, other));
-            let merged = self.merged(page.next, own.files, told.files, wanted);
+            let (merged, own_ids) = self.merged(page.next, own.files, told.files, wanted);
             // All at once, since the index may be a server's.
-            let earlier = self.earlier(&merged).await?;
+            let earlier = self.earlier(&merged, &own_ids).await?;
             for (held, earlier) in merged.into_iter().zip(earlier) {
                 let key = held.file.key();
                 if end.is_some_and(|end| order.is_behind(key, end)) {
@@ -116,12 +116,11 @@ impl View<'_> {
                     return Ok(page);
                 }
                 // The holders of all that are one to people stand at the first.
-                if !self.has_earlier(&held, earlier).await? {
+                if !self.has_earlier(&held, earlier, &own_ids).await? {
                     if page.files.len() == wanted.limit || bytes >= wanted.bytes {
                         return Ok(page);
                     }
-                    // Only of an own file this node is among the holders so far.
-                    if held.peers.contains(&self.myself) {
+                    if own_ids.contains(&held.file.id) {
                         page.own.insert(held.file.id);
                     }
                     let held = self.with_myself(held).await?;
@@ -188,14 +187,14 @@ impl View<'_> {
     }
 
     /// All of them behind a key, in the order of their keys. Of an id that this node holds a
-    /// peer says neither what its content is nor what it is called.
+    /// peer says neither what its content is nor what it is called. Also the ids of the own files.
     fn merged(
         &self,
         from: Option<FileKey>,
         own: Vec<FileRecord>,
         mut told: Vec<Held>,
         wanted: Selection<'_>,
-    ) -> Vec<Held> {
+    ) -> (Vec<Held>, HashSet<FileId>) {
         let order = wanted.order;
         let ids: HashSet<_> = own.iter().map(|record| record.id).collect();
         told.retain(|held| !ids.contains(&held.file.id));
@@ -212,7 +211,7 @@ impl View<'_> {
         if order == Order::NewestFirst {
             merged.reverse();
         }
-        merged
+        (merged, ids)
     }
 
     fn held(&self, record: FileRecord) -> Held {
@@ -225,10 +224,13 @@ impl View<'_> {
 
     /// Of each of these the own file with the same content and name that stands before it; of one
     /// that only others tell of the first.
-    async fn earlier(&self, all: &[Held]) -> Result<Vec<Option<FileId>>, StoreError> {
-        let asked = all.iter().map(|Held { file, peers }| {
-            // Only of an own file this node is among the holders so far.
-            let is_own = peers.contains(&self.myself);
+    async fn earlier(
+        &self,
+        all: &[Held],
+        own: &HashSet<FileId>,
+    ) -> Result<Vec<Option<FileId>>, StoreError> {
+        let asked = all.iter().map(|Held { file, .. }| {
+            let is_own = own.contains(&file.id);
             let (than, known) = if is_own { (file.id, 1) } else { (LAST, 0) };
             file.hash.map(|hash| Alike {
                 name: &file.name,
@@ -251,13 +253,14 @@ impl View<'_> {
     /// dated; else of what others tell.
     async fn has_earlier(
         &self,
-        Held { file, peers }: &Held,
+        Held { file, .. }: &Held,
         earlier: Option<FileId>,
+        own: &HashSet<FileId>,
     ) -> Result<bool, StoreError> {
         let Some(hash) = file.hash else {
             return Ok(false);
         };
-        if peers.contains(&self.myself) || earlier.is_some() {
+        if own.contains(&file.id) || earlier.is_some() {
             return Ok(earlier.is_some());
         }
         for id in self.directory.earlier(file) {

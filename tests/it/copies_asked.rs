@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::common::commands::{self, done, failed};
 use crate::common::content::content;
-use crate::common::copies::{Holders, own, until_for};
+use crate::common::copies::{Holders, held, own, until_for};
 use crate::common::forms::{self, uploaded};
 use crate::common::member_network::{Network, dirs, member};
 use crate::common::peers::peer_id;
@@ -129,6 +129,19 @@ fn whichever_way_a_file_comes_its_uploader_says_on_how_many_members_it_is_to_be(
         }
     }
     assert_eq!(own(node).len(), files.len());
+    // Whoever holds a copy has no file of its own that could be removed there.
+    let at_holder = get(holders.at(1), "/api/p2p/network", &[]).json();
+    let listed = at_holder["files"].as_array().unwrap();
+    assert_eq!(listed.len(), files.len());
+    let held: Vec<_> = held(holders.at(1)).into_iter().map(|it| it.0.1).collect();
+    for file in listed {
+        let is_held = held.iter().any(|it| file["file_id"] == **it);
+        assert_eq!(
+            (&file["own"], &file["copy"]),
+            (&false.into(), &is_held.into())
+        );
+        assert!(file["copies"].is_null(), "{file}");
+    }
 }
 
 #[test]

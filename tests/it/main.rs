@@ -35,6 +35,7 @@ mod concurrency;
 mod contract;
 mod copies;
 mod copies_asked;
+mod copies_care;
 mod damage;
 mod degraded;
 mod departures;

@@ -11,6 +11,7 @@ mod few_inodes;
 mod full_backups;
 mod full_check;
 mod full_commands;
+mod full_copies;
 mod full_disk;
 mod full_lookup;
 mod full_start;

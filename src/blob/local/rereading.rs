@@ -248,7 +248,18 @@ impl File {
             return Err(self.blob.damaged("its bytes have another hash"));
         }
         self.blob.shelf.damage.note_whole(&self.blob.hash);
-        Ok(())
+        self.prove_outboard()
+    }
+
+    /// Removes the outboard where it is not right below what has proven the pieces: it is derived
+    /// again when it is needed.
+    fn prove_outboard(&self) -> Result<(), BlobError> {
+        let (hash, outboards) = (self.blob.hash, &self.blob.shelf.outboards);
+        if outboards.is_sound(hash, self.blob.size) || !outboards.can_be_derived() {
+            return Ok(());
+        }
+        tracing::info!(%hash, "an outboard is damaged, and made anew when it is needed");
+        outboards.remove(&hash)
     }
 
     fn resumable_at(&self) -> u64 {

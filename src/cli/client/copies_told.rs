@@ -76,7 +76,7 @@ impl Standing {
             0 => String::new(),
             unreadable => format!("; {unreadable} of these contents cannot be read"),
         };
-        let read = self.scrub.as_ref();
+        let read = self.scrub.as_ref().filter(|_| self.held_files > 0);
         let read = read.and_then(|it| it.told(self.held_bytes));
         let read = read.map(|it| format!("; {it}")).unwrap_or_default();
         format!(

@@ -7,7 +7,6 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use reqwest::Method;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::api::Api;
@@ -44,6 +43,9 @@ struct Looked {
     blob_bytes: u64,
     unsound: Vec<Unsound>,
     next: Option<BlobHash>,
+    // An older node does not tell.
+    #[serde(default)]
+    holds_copies: bool,
 }
 
 #[derive(Deserialize)]
@@ -66,9 +68,6 @@ struct Concerned {
 #[derive(Deserialize)]
 struct Status {
     peer: Myself,
-    /// There where the node holds contents for others.
-    #[serde(default)]
-    copies: Option<IgnoredAny>,
 }
 
 /// What is checked.
@@ -125,13 +124,12 @@ pub(in crate::cli) fn is_peer(connection: &Connection, peer: PeerId) -> anyhow::
 /// Has a node read everything, and prints what is not whole; exit status 1 if anything is.
 pub(in crate::cli) fn verify(connection: &Connection) -> anyhow::Result<ExitCode> {
     run(connection, |api| async move {
-        let status: Status = api.get("/api/p2p/status", &[]).await?;
-        // Whose counts come last, as where nothing is held.
-        let of_copies = match status.copies {
-            Some(_) => Some(look_through(&api, Part::Copies, connection.json).await?),
-            None => None,
+        let (own, holds_copies) = look_through(&api, Part::Own, connection.json).await?;
+        let of_copies = if holds_copies {
+            Some(look_through(&api, Part::Copies, connection.json).await?.0)
+        } else {
+            None
         };
-        let own = look_through(&api, Part::Own, connection.json).await?;
         if let Some(copies) = &of_copies {
             output::line(&copies.of_copies(connection.json))?;
         }
@@ -144,8 +142,9 @@ pub(in crate::cli) fn verify(connection: &Connection) -> anyhow::Result<ExitCode
     })
 }
 
-/// Has it read a part, and prints what is not whole of that.
-async fn look_through(api: &Api, part: Part, is_json: bool) -> Result<Summary, Failure> {
+/// Has it read a part, and prints what is not whole of that; also whether it holds contents for
+/// others.
+async fn look_through(api: &Api, part: Part, is_json: bool) -> Result<(Summary, bool), Failure> {
     let bar = output::bar("everything stored", 0);
     let unchecked = wait(api, part, &bar).await;
     bar.finish_and_clear();
@@ -229,8 +228,14 @@ async fn ask(api: &Api, part: Part, bar: &ProgressBar) -> Result<u64, Failure> {
     }
 }
 
-/// Prints what is not whole of a part, and returns how much that is.
-async fn report(api: &Api, part: Part, unchecked: u64, is_json: bool) -> Result<Summary, Failure> {
+/// Prints what is not whole of a part, and returns how much that is, and whether it holds contents
+/// for others.
+async fn report(
+    api: &Api,
+    part: Part,
+    unchecked: u64,
+    is_json: bool,
+) -> Result<(Summary, bool), Failure> {
     let (mut problems, mut after, of) = (0, None::<BlobHash>, part.called());
     let mut tell = |problem: String| {
         problems += 1;
@@ -268,13 +273,15 @@ async fn report(api: &Api, part: Part, unchecked: u64, is_json: bool) -> Result<
         files,
         blobs,
         blob_bytes,
+        holds_copies,
         ..
     } = looked;
-    Ok(Summary {
+    let summary = Summary {
         files,
         blobs,
         blob_bytes,
         problems,
         left_over: 0,
-    })
+    };
+    Ok((summary, holds_copies))
 }
