@@ -224,9 +224,18 @@ impl StateFile {
     }
 
     /// Removes the file and what belongs to it, by `disk`; the file itself last but before what
-    /// was set aside, so that no older version comes back. Blocks.
+    /// was set aside, so that no older version comes back, also after a power cut. Blocks.
     pub fn remove(&self, disk: &dyn Disk) -> io::Result<()> {
         disk.remove_file(&self.before)?;
+        // Nothing orders the changes of two directories.
+        if let Some(dir) = self.before.parent()
+            && self.path.parent() != Some(dir)
+        {
+            match disk.sync_dir(dir) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                synced => synced?,
+            }
+        }
         disk.remove_file(&self.path)?;
         disk.remove_file(&beside(&self.path, DAMAGED))
     }

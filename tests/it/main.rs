@@ -118,6 +118,7 @@ mod quota_unfinished;
 mod raw_bodies;
 mod reachability;
 mod reading;
+mod removed_state;
 mod repair;
 mod repair_cuts;
 mod replaced_uploads;
