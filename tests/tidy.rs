@@ -47,7 +47,7 @@ fn the_source_is_tidy() {
 
 /// The binaries of tests, and why each stands apart. A test is a module of `it`, unless it needs
 /// a process or a machine to itself: each binary takes seconds to link, and room.
-const BINARIES: [(&str, &str); 12] = [
+const BINARIES: [(&str, &str); 13] = [
     ("bit_flips", "reads all that its process logs"),
     ("crowded", "has thousands of files open"),
     ("directory_memory", "measures the memory of its process"),
@@ -59,6 +59,7 @@ const BINARIES: [(&str, &str); 12] = [
     ("mounts", "needs root"),
     ("namespaces", "needs root"),
     ("shared", "needs another feature, and servers"),
+    ("soak", "needs root, and keeps the machine busy"),
     ("tidy", "is run alone"),
 ];
 

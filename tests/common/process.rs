@@ -67,7 +67,15 @@ impl Node {
     }
 
     /// Starts a node by a command made with [`larder`], and waits until it serves.
-    pub(crate) fn spawn(dir: &TempDir, mut command: Command) -> Self {
+    pub(crate) fn spawn(dir: &TempDir, command: Command) -> Self {
+        Self::try_spawn(dir, command).unwrap_or_else(|line| {
+            let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+            panic!("the node did not start: {line:?}; its log:\n{log}")
+        })
+    }
+
+    /// The same; where it ends without having served, what it printed.
+    pub(crate) fn try_spawn(dir: &TempDir, mut command: Command) -> Result<Self, String> {
         all_members::join(dir.path(), &mut command);
         let mut log = File::options();
         let log = log.create(true).append(true);
@@ -84,15 +92,18 @@ impl Node {
             let (address, _) = rest.split_once([' ', ')'])?;
             address.parse().ok()
         });
-        Self {
+        let Some(address) = address else {
+            // It may have ended already.
+            let _ = process.kill();
+            process.wait().unwrap();
+            return Err(line);
+        };
+        Ok(Self {
             process,
-            address: address.unwrap_or_else(|| {
-                let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
-                panic!("the node did not start: {line:?}; its log:\n{log}")
-            }),
+            address,
             said: line,
             dir: dir.path().to_owned(),
-        }
+        })
     }
 
     /// A URL of the node, as clients on this machine write it.
