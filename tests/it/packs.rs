@@ -342,6 +342,33 @@ async fn space_of_deleted_blobs_is_given_back_and_readers_read_on() {
     expect(&blobs, &contents).await;
 }
 
+/// Less than half of each pack is dead, so that nothing is done about it while somebody waits.
+#[tokio::test]
+async fn once_nobody_waits_packs_take_at_most_1_3_of_what_is_kept() {
+    let dir = tempdir();
+    let blobs = open(dir.path());
+    let contents = committed(&blobs, 40).await;
+    let mut kept = Vec::new();
+    for (number, bytes) in contents.into_iter().enumerate() {
+        if number % 3 == 0 {
+            let place = Place::of(&BlobHash::of(&bytes));
+            blobs.delete(place).await.unwrap();
+        } else {
+            kept.push(bytes);
+        }
+    }
+    let payload = (kept.len() * BLOB) as u64;
+    until("room is given back", || {
+        let lengths = files(dir.path(), "pack").into_iter();
+        // One that was compacted since is gone.
+        let lengths = lengths.filter_map(|it| Some(std::fs::metadata(it).ok()?.len()));
+        lengths.sum::<u64>() <= payload * 13 / 10
+    });
+    expect(&blobs, &kept).await;
+    drop(blobs);
+    expect(&open(dir.path()), &kept).await;
+}
+
 #[tokio::test]
 async fn a_damaged_blob_keeps_its_pack_from_being_removed() {
     let dir = tempdir();

@@ -125,6 +125,8 @@ impl Site {
             "--log",
             "warn",
         ]);
+        // A stop waits no longer for whoever is at the other end of a cable that was cut.
+        command.args(["--shutdown-grace", "5"]);
         for peer in &self.peers {
             command.args(["--peer", peer]);
         }

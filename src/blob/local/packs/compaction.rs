@@ -1,9 +1,10 @@
-//! Compaction: what is left of a pack that is mostly dead is appended anew, and the pack
-//! removed. It goes on in small steps between the uploads.
+//! Compaction: what is left of a pack that is mostly dead, or, when nobody waits, dead by more than
+//! a fifth, is appended anew, and the pack removed. It goes on in small steps between the uploads.
 
 use std::sync::Arc;
 
 use super::super::super::BlobError;
+use super::super::spool;
 use super::active::Group;
 use super::entry::{Extent, PackEntry, Prefix};
 use super::log::Log;
@@ -26,35 +27,58 @@ struct Compaction {
     pack: Arc<Pack>,
     /// What was not looked at yet.
     entries: std::vec::IntoIter<PackEntry>,
+    /// Whether more of it is dead than alive.
+    is_urgent: bool,
 }
 
 impl Compactor {
-    /// Does a step of what is to be compacted; false when nothing is left to do. Blocks.
-    pub(super) fn step(&mut self, log: &mut Log) -> bool {
+    /// Does a step of what is to be compacted; false when nothing is left to do. What is only
+    /// worth it when nobody waits is left for later unless it `is_calm`, or keeps what is urgent
+    /// from its turn. Blocks.
+    pub(super) fn step(&mut self, log: &mut Log, is_calm: bool) -> bool {
         if log.options.refusal.reason().is_some() {
             return false;
         }
-        let Some(mut compaction) = self.current.take().or_else(|| next(log)) else {
-            return false;
+        let is_urgent = |it: &Compaction| it.is_urgent || !log.worthwhile.is_empty();
+        let goes_on = is_calm || self.current.as_ref().is_none_or(is_urgent);
+        if !goes_on {
+            return true;
+        }
+        let Some(mut compaction) = self.current.take().or_else(|| next(log, is_calm)) else {
+            return !log.worthwhile_in_calm.is_empty();
         };
         match compaction.step(log) {
             Ok(true) => self.current = Some(compaction),
             Ok(false) => {}
             Err(error) => give_up(log, compaction.pack.number, &error),
         }
-        self.current.is_some() || !log.worthwhile.is_empty()
+        let is_left = !log.worthwhile.is_empty() || !log.worthwhile_in_calm.is_empty();
+        self.current.is_some() || is_left
     }
 }
 
-fn next(log: &mut Log) -> Option<Compaction> {
-    let number = log.worthwhile.pop_first()?;
-    match Compaction::begin(log, number) {
+fn next(log: &mut Log, is_calm: bool) -> Option<Compaction> {
+    let urgent = log.worthwhile.pop_first();
+    let number = match urgent {
+        None if is_calm => next_in_calm(log)?,
+        urgent => urgent?,
+    };
+    match Compaction::begin(log, number, urgent.is_some()) {
         Ok(compaction) => compaction,
         Err(error) => {
             give_up(log, number, &error);
             None
         }
     }
+}
+
+/// One that is worth it in calm, where there is room for all that is to be moved: what it gives
+/// back comes behind that.
+fn next_in_calm(log: &mut Log) -> Option<u32> {
+    let number = log.worthwhile_in_calm.pop_first()?;
+    let moved = log.usages.get(&number)?.live_bytes();
+    spool::check_room(&log.options.spool, moved).ok()?;
+    Some(number)
 }
 
 fn give_up(log: &mut Log, number: u32, error: &BlobError) {
@@ -71,7 +95,7 @@ fn give_up(log: &mut Log, number: u32, error: &BlobError) {
 }
 
 impl Compaction {
-    fn begin(log: &mut Log, number: u32) -> Result<Option<Self>, BlobError> {
+    fn begin(log: &mut Log, number: u32, is_urgent: bool) -> Result<Option<Self>, BlobError> {
         let Some(pack) = log.table.pack(number) else {
             return Ok(None);
         };
@@ -84,8 +108,11 @@ impl Compaction {
             Some(entries) => entries,
             None => scan::scan(&pack, &log.options.damage)?.entries,
         };
-        let entries = entries.into_iter();
-        Ok(Some(Self { pack, entries }))
+        Ok(Some(Self {
+            pack,
+            entries: entries.into_iter(),
+            is_urgent,
+        }))
     }
 
     /// Moves some blobs, or removes the pack when none is left in it: then it is false.

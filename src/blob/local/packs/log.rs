@@ -12,7 +12,7 @@ use super::entry::{Extent, Prefix, prefix};
 use super::options::Options;
 use super::pack::{EXTENSION, Pack, path};
 use super::table::Table;
-use super::usage::Usage;
+use super::usage::{Usage, Worth};
 use crate::disk::Durability;
 use crate::hash::BlobHash;
 use crate::stored_file;
@@ -26,8 +26,10 @@ pub(super) struct Log {
     pub(super) usages: BTreeMap<u32, Usage>,
     /// One more than that of any pack there ever was.
     pub(super) next_number: u32,
-    /// The packs that are worth compacting.
+    /// The packs that are worth compacting now.
     pub(super) worthwhile: BTreeSet<u32>,
+    /// Those that are when nobody waits.
+    pub(super) worthwhile_in_calm: BTreeSet<u32>,
 }
 
 /// Blobs that are to be appended together.
@@ -253,20 +255,34 @@ impl Log {
             && pack.is_in_place()
         {
             usage.bury(&self.options, pack, extent)?;
-            if usage.is_worth_compacting(&self.options, finished) {
-                self.worthwhile.insert(pack.number);
-            }
+            let worth = usage.worth(&self.options, finished);
+            self.note_worth(pack.number, worth);
         }
         self.table.remove(prefix, extent);
         Ok(())
     }
 
+    fn note_worth(&mut self, number: u32, worth: Worth) {
+        match worth {
+            Worth::Now => {
+                self.worthwhile_in_calm.remove(&number);
+                self.worthwhile.insert(number);
+            }
+            Worth::InCalm => drop(self.worthwhile_in_calm.insert(number)),
+            Worth::Nothing => {}
+        }
+    }
+
     /// Finds the packs that are worth compacting.
     pub(super) fn find_worthwhile(&mut self) {
         let active = self.active.as_ref().map(|active| active.pack.number);
-        let worthwhile = self.usages.iter().filter(|(number, usage)| {
-            usage.is_worth_compacting(&self.options, active != Some(**number))
+        let worths = self.usages.iter().map(|(number, usage)| {
+            let finished = active != Some(*number);
+            (*number, usage.worth(&self.options, finished))
         });
-        self.worthwhile = worthwhile.map(|(number, _)| *number).collect();
+        let worths: Vec<_> = worths.collect();
+        for (number, worth) in worths {
+            self.note_worth(number, worth);
+        }
     }
 }

@@ -109,6 +109,7 @@ pub(super) fn start(options: Options) -> Result<(Log, Doubts), BlobError> {
         usages,
         next_number: last.map_or(1, |last| last + 1),
         worthwhile: BTreeSet::new(),
+        worthwhile_in_calm: BTreeSet::new(),
     };
     remove_doubles(&mut log)?;
     log.find_worthwhile();

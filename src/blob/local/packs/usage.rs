@@ -10,6 +10,8 @@ use crate::blob::pack_format::PACK_HEADER;
 /// The pack that is appended to is not finished early for less than one such part of the
 /// length of a pack.
 const WORTH_FINISHING: u64 = 64;
+/// In calm a pack is compacted of which more than one such part is dead.
+const WORTH_IN_CALM: u64 = 5;
 
 /// How much of a pack is dead.
 pub(super) struct Usage {
@@ -44,12 +46,36 @@ impl Usage {
         Ok(())
     }
 
-    /// Whether more of the pack is dead than alive, and enough of one that is not finished; or
-    /// there is nothing in one that is.
-    pub(super) fn is_worth_compacting(&self, options: &Options, finished: bool) -> bool {
+    /// When the pack is worth compacting: at once where more of it is dead than alive, and when
+    /// nobody waits where more than a fifth of it is dead; and, as long as it is not `finished`,
+    /// enough. At once, too, where there is nothing in one that is.
+    pub(super) fn worth(&self, options: &Options, finished: bool) -> Worth {
         let enough = finished || self.dead_bytes >= u64::from(options.pack_bytes) / WORTH_FINISHING;
         let entries = self.len.saturating_sub(PACK_HEADER.into());
         let is_empty = finished && entries == 0;
-        (is_empty || enough && self.dead_bytes > entries / 2) && !self.given_up
+        if self.given_up || !(is_empty || enough) {
+            Worth::Nothing
+        } else if is_empty || self.dead_bytes > entries / 2 {
+            Worth::Now
+        } else if self.dead_bytes > entries / WORTH_IN_CALM {
+            Worth::InCalm
+        } else {
+            Worth::Nothing
+        }
     }
+
+    /// How much of it is alive, in bytes.
+    pub(super) fn live_bytes(&self) -> u64 {
+        self.len.saturating_sub(self.dead_bytes)
+    }
+}
+
+/// When a pack is worth compacting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Worth {
+    Now,
+    /// When nobody waits for the writing thread: the less of a pack is dead, the more is written
+    /// for the room that it gives back.
+    InCalm,
+    Nothing,
 }

@@ -59,6 +59,7 @@ impl Writer {
         let mut waiting = Vec::with_capacity(GROUP);
         let mut busy = false;
         while gather(&mut requests, &mut waiting, busy) {
+            let is_calm = waiting.is_empty();
             for request in waiting.drain(..) {
                 match request {
                     Request::Put {
@@ -75,7 +76,7 @@ impl Writer {
                 }
             }
             self.append();
-            busy = self.compactor.step(&mut self.log);
+            busy = self.compactor.step(&mut self.log, is_calm);
         }
     }
 
