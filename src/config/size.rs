@@ -30,7 +30,9 @@ impl FromStr for Size {
             _ => return Err(WRONG),
         };
         let bytes = times(number.trim(), factor).ok_or(WRONG)?;
-        u64::try_from(bytes).map(Self).map_err(|_| WRONG)
+        u64::try_from(bytes)
+            .map(Self)
+            .map_err(|_| "a size is less than 16EiB")
     }
 }
 

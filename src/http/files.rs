@@ -147,7 +147,7 @@ pub(super) async fn remove(
     let removed = removed.ok_or(ApiError::UnknownId)?;
     if let Some(copies) = node.copies() {
         // What is left of it the next start forgets.
-        let _ = copies.forget_wish(id).await;
+        let _ = copies.end_removal(id).await;
     }
     let removed = Removed {
         status: "success",

@@ -343,3 +343,24 @@ fn the_command_tells_and_changes_it_and_what_is_removed_leaves_no_wish() {
     let of_copies: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
     assert_eq!(of_copies["copies"]["files"], 3, "{lines}");
 }
+
+#[test]
+fn an_owner_says_at_once_that_a_new_file_is_nowhere_else_and_a_removed_one_nowhere() {
+    let holders = Holders::start(&["1GiB"; 3], &LONG);
+    let node = holders.at(0);
+    for round in 0..5 {
+        let file = uploaded(node, "file", &content(round, 30_000));
+        let file = file["file_id"].as_str().unwrap();
+        let copies = get(node, "/api/p2p/status", &[]).json()["copies"].clone();
+        assert_eq!(copies["under_replicated"], 1, "{copies}");
+        until_told(node, file, 3);
+        let target = format!("/api/p2p/file/{file}");
+        assert_eq!(send(node, &head("DELETE", &target, &[])).status, 200);
+        let answer = get(node, &target, &[]);
+        assert_eq!(answer.refusal(), (404, "unknown_file".to_owned()));
+        until_for(SOON, "nothing is left to be counted", || {
+            let status = get(node, "/api/p2p/status", &[]).json();
+            (status["copies"]["files"] == 0).then_some(())
+        });
+    }
+}

@@ -8,6 +8,7 @@ use crate::blob::Purpose;
 use crate::fetch::repairing::{partial_of, remove_gathered};
 use crate::hash::BlobHash;
 use crate::peer::copies::{CopyKey, Withdrawal};
+use crate::record::FileId;
 use crate::store::{StoreError, TakenRoom};
 
 impl Copies {
@@ -25,6 +26,23 @@ impl Copies {
         self.table.withdraw(key, signed).await?;
         self.remembered.add(key.owner);
         Ok(())
+    }
+
+    /// An own file is removed: what was wished of it counts no more, nor that others have it, who
+    /// hear of it later.
+    pub async fn end_removal(&self, file: FileId) -> Result<(), StoreError> {
+        self.forget_told(file);
+        self.forget_wish(file).await
+    }
+
+    /// Forgets who has told that he has a file, which its owner has removed.
+    pub(super) fn forget_told(&self, file: FileId) {
+        let directory = &self.fetcher.network.directory;
+        for held in directory.with_id(file) {
+            for peer in held.peers {
+                directory.withdraw(peer, file);
+            }
+        }
     }
 
     /// Forgets the oldest where there are too many.

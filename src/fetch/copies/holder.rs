@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
+use super::counting::SoFar;
 use super::half::Half;
 use super::members::{Live, Members, Offer, View};
 use super::progress::{Polled, ReadList};
@@ -49,7 +50,7 @@ pub struct Options {
     pub every: Duration,
 }
 
-/// How it stands with copies, as it was when that was last looked at.
+/// How it stands with copies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Own files of which there are to be copies, and held ones of owners that are gone for which
@@ -102,6 +103,8 @@ pub struct Copies {
     /// What is fetched now.
     pub(super) pulling: Mutex<HashSet<CopyKey>>,
     pub(super) counts: Mutex<Counts>,
+    /// What that was of.
+    pub(super) counted: Mutex<SoFar>,
     /// How many copies are held.
     pub(super) held_files: AtomicU64,
     /// Wakes whoever places.
@@ -147,6 +150,7 @@ impl Copies {
             turns: [AT_ONCE, REPAIRS_AT_ONCE].map(Semaphore::new),
             pulling: Mutex::default(),
             counts: Mutex::default(),
+            counted: Mutex::default(),
             held_files: AtomicU64::new(0),
             news: Notify::new(),
             made: Counter::default(),
@@ -165,11 +169,6 @@ impl Copies {
     /// How it is set up.
     pub fn options(&self) -> &Options {
         &self.options
-    }
-
-    /// How it stands, as it was when that was last looked at.
-    pub fn counts(&self) -> Counts {
-        *self.counts.lock()
     }
 
     /// How much is held for others.

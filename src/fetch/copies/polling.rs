@@ -140,11 +140,7 @@ impl Copies {
                 Entry::Withdrawn(withdrawal) => {
                     if let Ok(key) = withdrawal.check() {
                         // Also of those who are away, and will hear of it when they are back.
-                        for held in directory.with_id(key.file) {
-                            for peer in held.peers {
-                                directory.withdraw(peer, key.file);
-                            }
-                        }
+                        self.forget_told(key.file);
                         self.take_withdrawal(key, withdrawal).await?;
                     }
                 }

@@ -20,6 +20,8 @@ pub(super) struct Wishes {
     pub(super) next: AtomicU64,
     /// How often something was hidden and is no longer.
     pub(super) shown: AtomicU64,
+    /// How often one was written down.
+    pub(super) made: AtomicU64,
     /// How often another number was wished for a file of which others may know.
     pub(super) changed: AtomicU64,
     /// Taken by whoever writes one down, or forgets it.

@@ -43,6 +43,7 @@ impl Copies {
     /// Writes down on how many members an own file is to be, itself among them.
     pub async fn wish(&self, file: FileId, copies: u8) -> Result<(), StoreError> {
         self.wishes.any.store(true, Ordering::Relaxed);
+        self.wishes.made.fetch_add(1, Ordering::Relaxed);
         let _writing = self.wishes.writing.lock().await;
         self.table.wish(file, copies).await
     }
