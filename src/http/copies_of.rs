@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::file_view::SpreadView;
+use super::files::file_id;
 use super::wish::number_of;
 use crate::fetch::copies::Copies;
 use crate::node::Node;
@@ -27,6 +28,7 @@ const KEYS: &[Key] = &[Key::number("copies")];
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CopiesRequest {
+    #[serde(deserialize_with = "json::whole")]
     copies: u64,
 }
 
@@ -46,7 +48,7 @@ pub(super) async fn look(
     State(node): State<Arc<Node>>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<CopiesAnswer>, ApiError> {
-    let (id, copies) = (id_of(id)?, copies_of(&node)?);
+    let (id, copies) = (file_id(id)?, copies_of(&node)?);
     answer(&node, copies, id).await
 }
 
@@ -56,7 +58,7 @@ pub(super) async fn change(
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Json<CopiesAnswer>, ApiError> {
-    let id = id_of(id)?;
+    let id = file_id(id)?;
     let body = RequestBody::of_json(request, MAX_BYTES)?.read_all().await?;
     let request = json::read(&body, KEYS, Others::Refused).map_err(ApiError::Copies)?;
     let CopiesRequest { copies: number } = request;
@@ -66,11 +68,6 @@ pub(super) async fn change(
         return Err(ApiError::UnknownId);
     }
     answer(&node, copies, id).await
-}
-
-fn id_of(id: Result<Path<String>, PathRejection>) -> Result<FileId, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::NoId)?;
-    id.parse().map_err(|_| ApiError::NoId)
 }
 
 fn copies_of(node: &Node) -> Result<&Copies, ApiError> {

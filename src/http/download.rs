@@ -9,6 +9,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::files::file_id;
 use super::remote;
 use super::switch::Switch;
 use crate::hash::BlobHash;
@@ -44,8 +45,7 @@ pub(super) async fn by_id(
     request: Request,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
-    let Path(id) = id.map_err(|_| ApiError::NoId)?;
-    let id = id.parse().map_err(|_| ApiError::NoId)?;
+    let id = file_id(id)?;
     let found = match node.store().ready(id).await? {
         Some(ready) => serve(&node, ready, &share).await?,
         None => remote::by_id(&node, id, &share).await?,

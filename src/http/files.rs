@@ -89,6 +89,12 @@ pub(super) fn id_of(name: &str, id: Option<String>) -> Result<Option<FileId>, Ap
     id.map_err(|e: InvalidFileId| ApiError::Query(format!("{name}: {e}")))
 }
 
+/// The id of a file that a path says.
+pub(super) fn file_id(id: Result<Path<String>, PathRejection>) -> Result<FileId, ApiError> {
+    let Path(id) = id.map_err(|_| ApiError::NoId)?;
+    id.parse().map_err(|_| ApiError::NoId)
+}
+
 /// How to remove a file.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -112,8 +118,7 @@ pub(super) async fn remove(
     query: Result<Query<RemoveQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::NoId)?;
-    let id: FileId = id.parse().map_err(|_| ApiError::NoId)?;
+    let id = file_id(id)?;
     let Query(RemoveQuery { force }) = query?;
     // A file never changes, so that what is expected of it now holds until it is removed.
     if restrict_change(&headers)

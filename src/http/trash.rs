@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::file_view::FileView;
-use super::files::{Removed, id_of};
+use super::files::{Removed, file_id, id_of};
 use crate::node::Node;
-use crate::record::{FileId, FileRecord};
+use crate::record::FileRecord;
 use crate::store::{Store, StoreError, Trashed};
 use crate::web::error::ApiError;
 use crate::web::query;
@@ -166,11 +166,6 @@ pub(super) async fn empty(State(node): State<Arc<Node>>) -> Result<Json<Emptied>
         status: "success",
         removed: removed.map_err(ApiError::unwritten)?,
     }))
-}
-
-fn file_id(id: Result<Path<String>, PathRejection>) -> Result<FileId, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::NoId)?;
-    id.parse().map_err(|_| ApiError::NoId)
 }
 
 fn done(changed: Result<Option<FileRecord>, StoreError>) -> Result<FileRecord, ApiError> {

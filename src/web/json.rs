@@ -1,7 +1,8 @@
 //! Bodies in JSON, and what is to be changed of those that are not what a route takes.
 
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Number, Value};
 
 use super::error::ApiError;
 use crate::peer::registration::Registration;
@@ -116,6 +117,22 @@ pub(crate) fn read<T: DeserializeOwned>(
     read.flatten().ok_or_else(|| wrong(body, keys, others))
 }
 
+/// The greatest number up to which all whole ones can be written with a point, too.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Reads a whole number, also one with a point and nothing but zeros behind it, which to JSON is the
+/// same (JSON Schema 2020-12, section 6.1.1 of the validation vocabulary).
+pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = Number::deserialize(deserializer)?;
+    let with_point = || {
+        let number = number.as_f64()?;
+        let is_whole = number.fract() == 0.0 && (0.0..=EXACT).contains(&number);
+        is_whole.then(|| format!("{number:.0}").parse().ok())?
+    };
+    let read = number.as_u64().or_else(with_point);
+    read.ok_or_else(|| D::Error::custom("no whole number"))
+}
+
 /// Reads a registration.
 pub(crate) fn read_registration(body: &[u8]) -> Result<Registration, ApiError> {
     read(body, REGISTRATION, Others::Allowed).map_err(ApiError::Registration)
@@ -174,6 +191,25 @@ mod tests {
         let here = "http://localhost:5000".parse().unwrap();
         let goodbye = Registration::goodbye(&identity, &here);
         assert_all(REGISTRATION, &goodbye.with_membership("of a network"));
+    }
+
+    #[test]
+    fn a_whole_number_may_have_a_point_and_zeros() {
+        for (text, number) in [
+            ("5", Some(5)),
+            ("5.0", Some(5)),
+            ("0.0", Some(0)),
+            ("5e0", Some(5)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("5.5", None),
+            ("-1", None),
+            ("-1.0", None),
+            ("1e300", None),
+            ("\"5\"", None),
+        ] {
+            let read = whole(&mut serde_json::Deserializer::from_str(text));
+            assert_eq!(read.ok(), number, "{text}");
+        }
     }
 
     fn told(body: &str) -> String {

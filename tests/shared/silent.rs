@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt;
+use object_store::{ObjectStore, ObjectStoreExt};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -14,8 +16,9 @@ use crate::nodes::{command, start_with};
 use crate::postgres::Server;
 use crate::s3_store::S3Store;
 
-/// What whoever looks after a node waits for an answer, often a second.
-const SOON: Duration = Duration::from_millis(900);
+/// What whoever looks after a node waits for an answer: often a second, which this machine may need
+/// for itself.
+const SOON: Duration = Duration::from_secs(2);
 
 fn in_time(node: &Node, path: &str) -> Answer {
     let asked = Instant::now();
@@ -96,4 +99,27 @@ async fn a_node_without_room_for_what_is_on_its_way_says_so_until_there_is() {
     });
     node.stop();
     drop(mounted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_over_a_bucket_that_was_emptied_is_not_ready() {
+    let (database, store) = (Server::start(), S3Store::start().await);
+    let (url, dir) = (database.database("one").await, TempDir::new().unwrap());
+    let node = start_with(&dir, &url, &store, &[]);
+    uploaded(node.address, "file", b"content");
+    assert_eq!(get(node.address, "/ready", &[]).status, 200);
+    let bucket = store.bucket();
+    let all: Vec<_> = bucket.list(None).try_collect().await.unwrap();
+    assert!(all.len() > 2, "{all:?}");
+    for object in all {
+        bucket.delete(&object.location).await.unwrap();
+    }
+    until("it is not ready", || {
+        let answer = get(node.address, "/ready", &[]);
+        (answer.status == 503).then(|| {
+            let told = String::from_utf8(answer.body).unwrap();
+            assert!(told.contains("larder-format"), "{told}");
+        })
+    });
+    node.stop();
 }

@@ -36,6 +36,11 @@ const RETRY: Duration = Duration::from_secs(5);
 /// How often a request is tried again.
 const RETRIES: usize = 3;
 
+/// Nothing there says that larder writes to it.
+#[derive(Debug, thiserror::Error)]
+#[error("its `larder-format` is gone, so it was emptied, or is another one")]
+struct Unmarked;
+
 /// A bucket, under a prefix.
 pub(super) struct Bucket {
     pub(super) store: AmazonS3,
@@ -137,7 +142,7 @@ impl Bucket {
                 Ok(Some((bytes, size)))
             }
             Ok(_) => Err(self.away("an answer was cut short".into())),
-            Err(object_store::Error::NotFound { .. }) => self.absent().await.map(|()| None),
+            Err(object_store::Error::NotFound { .. }) => self.check_mark().await.map(|()| None),
             // Of nothing there is no range.
             Err(error) if is_about_range(&error) => match self.size(key).await? {
                 Some(size) if size <= start => Ok(Some((Bytes::new(), size))),
@@ -151,7 +156,7 @@ impl Bucket {
     pub(super) async fn size(&self, key: &Path) -> Result<Option<u64>, BlobError> {
         match self.store.head(key).await {
             Ok(found) => Ok(Some(found.size)),
-            Err(object_store::Error::NotFound { .. }) => self.absent().await.map(|()| None),
+            Err(object_store::Error::NotFound { .. }) => self.check_mark().await.map(|()| None),
             Err(error) => Err(self.away(error.into())),
         }
     }
@@ -258,11 +263,12 @@ impl Bucket {
         }
     }
 
-    /// That an object is not there counts only where the bucket is the one that it was: one that
-    /// was emptied, or another one of its name, tells nothing of contents.
-    async fn absent(&self) -> Result<(), BlobError> {
+    /// Fails where the bucket is not the one that it was: one that was emptied, or another one of
+    /// its name, tells nothing of contents, also not that they are missing.
+    pub(super) async fn check_mark(&self) -> Result<(), BlobError> {
         match self.store.head(&self.mark()).await {
             Ok(_) => Ok(()),
+            Err(object_store::Error::NotFound { .. }) => Err(self.away(Box::new(Unmarked))),
             Err(error) => Err(self.away(error.into())),
         }
     }

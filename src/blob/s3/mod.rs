@@ -288,7 +288,8 @@ impl BlobBackend for S3Blobs {
         blocking::run(move || part_file::try_to_write(&dir)).await?;
         let bucket = &self.depot.bucket;
         let tried = bucket.try_to_write().await;
-        tried.map_err(|error| bucket.away(error.into()))
+        tried.map_err(|error| bucket.away(error.into()))?;
+        bucket.check_mark().await
     }
 
     async fn sync(&self) -> Result<(), BlobError> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::holder::{Copies, Counts, PAGE};
+use super::holder::{Copies, Counts, PAGE, SoFar};
 use super::members::View;
 use crate::hash::BlobHash;
 use crate::peer_id::PeerId;
@@ -19,15 +19,6 @@ const ASK_AGAIN: u32 = 4;
 const SOON: Duration = Duration::from_secs(1);
 /// The longest pause between two such questions.
 const LAST_PAUSE: Duration = Duration::from_hours(1);
-
-/// How many files there were when they were counted.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct SoFar {
-    /// Own ones.
-    files: u64,
-    /// How often something was wished of one.
-    wishes: u64,
-}
 
 /// When others are asked next to look at all files again.
 struct Asking {

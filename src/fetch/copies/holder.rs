@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
-use super::counting::SoFar;
 use super::half::Half;
 use super::members::{Live, Members, Offer, View};
 use super::progress::{Polled, ReadList};
@@ -62,6 +61,15 @@ pub struct Counts {
     pub members: u64,
     /// Those that are gone.
     pub gone: u64,
+}
+
+/// How many files there were when they were counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SoFar {
+    /// Own ones.
+    pub(super) files: u64,
+    /// How often something was wished of one.
+    pub(super) wishes: u64,
 }
 
 /// How much a member holds for others.

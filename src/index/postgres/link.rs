@@ -27,9 +27,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(200);
 /// What is said on each connection first. A server that hears nothing of a node any more, whose
 /// host has lost power or whose packets a firewall has begun to drop, finds that out within a
-/// minute, and would otherwise keep its connections for hours. Whoever stops within a transaction is thrown out before
-/// those whom it keeps waiting give up. All statements are for indexes: a plan that was made while
-/// the tables were empty is kept for long, and would read all of them each time.
+/// minute, and would otherwise keep its connections for hours. Whoever stops within a transaction
+/// is thrown out before those whom it keeps waiting give up. All statements are for indexes: a plan
+/// that was made while the tables were empty is kept for long, and would read all of them each
+/// time.
 const FIRST_WORDS: &str = "SET search_path = larder; \
      SET tcp_keepalives_idle = 15; \
      SET tcp_keepalives_interval = 5; \
