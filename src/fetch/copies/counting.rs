@@ -61,7 +61,7 @@ impl Copies {
             let soon = (began.elapsed() * 9).max(SOON).min(every);
             sleep(soon).await;
             is_changed = tokio::select! {
-                () = sleep(every - soon) => false,
+                () = sleep(every.saturating_sub(soon)) => false,
                 _ = own.changed() => true,
                 _ = told.changed() => true,
             };
