@@ -115,11 +115,11 @@ async fn a_node_over_a_bucket_that_was_emptied_is_not_ready() {
         bucket.delete(&object.location).await.unwrap();
     }
     until("it is not ready", || {
-        let answer = get(node.address, "/ready", &[]);
-        (answer.status == 503).then(|| {
-            let told = String::from_utf8(answer.body).unwrap();
-            assert!(told.contains("larder-format"), "{told}");
-        })
+        (get(node.address, "/ready", &[]).status == 503).then_some(())
+    });
+    // Why stands where whoever looks after it reads.
+    until("the log has it", || {
+        node.log().contains("larder-format").then_some(())
     });
     node.stop();
 }
