@@ -120,8 +120,8 @@ pub(crate) fn read<T: DeserializeOwned>(
 /// The greatest number up to which all whole ones can be written with a point, too.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// Reads a whole number, also one with a point and nothing but zeros behind it, which to JSON is the
-/// same (JSON Schema 2020-12, section 6.1.1 of the validation vocabulary).
+/// Reads a whole number, also one with a point and nothing but zeros behind it, which to JSON is
+/// the same (JSON Schema 2020-12, section 6.1.1 of the validation vocabulary).
 pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let number = Number::deserialize(deserializer)?;
     let with_point = || {
