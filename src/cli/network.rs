@@ -13,8 +13,7 @@ use super::client::plain;
 use super::statuses::EXIT_STATUS_OF_OTHERS;
 use super::storage::{advised, keep_private};
 use super::{limits, logging};
-use crate::config::{Log, SECOND, WrongSetting, number, period, shown_period};
-use crate::fetch::copies::MOST_COPIES;
+use crate::config::{Log, SECOND, WrongSetting, number_of_copies, period, shown_period};
 use crate::peer::identity::Identity;
 use crate::peer::membership::{
     Certificate, Entry, NetworkKey, PublicKey, Refusal, Revocation, Roll, add_revocation, file,
@@ -40,11 +39,7 @@ enum Action {
         file: PathBuf,
         /// On how many members the files of each are to be, itself among them, unless its
         /// invitation, its own settings or an upload say otherwise [default: on it alone].
-        #[arg(
-            long,
-            value_name = "NUMBER",
-            value_parser = |it: &str| number(it, 1..=MOST_COPIES)
-        )]
+        #[arg(long, value_name = "NUMBER", value_parser = number_of_copies)]
         copies: Option<u8>,
     },
     /// Print the key of a node, by which it is invited; makes it where the node was never started.
@@ -75,11 +70,7 @@ enum Action {
         once: bool,
         /// On how many members the files of this node are to be, itself among them, unless its own
         /// settings or an upload say otherwise [default: as the network was created with].
-        #[arg(
-            long,
-            value_name = "NUMBER",
-            value_parser = |it: &str| number(it, 1..=MOST_COPIES)
-        )]
+        #[arg(long, value_name = "NUMBER", value_parser = number_of_copies)]
         copies: Option<u8>,
     },
     /// Have the node with this key be no member any more, for ever, and print that for others. A

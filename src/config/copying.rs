@@ -14,17 +14,17 @@ use crate::peer::membership::Joined;
 /// How many times as long as the period of questions a silence has to be at least.
 const PERIODS: u32 = 3;
 
+/// Reads on how many members files are to be.
+pub fn number_of_copies(text: &str) -> Result<u8, String> {
+    number(text, 1..=MOST_COPIES)
+}
+
 /// How many copies, and how much room for those of others.
 #[derive(Args, Debug, Clone)]
 pub(super) struct CopyArguments {
     /// On how many members of the network the files of this node are to be, itself among them; 1:
     /// on this one alone [default: as the certificate says, or 1].
-    #[arg(
-        long,
-        env = "LARDER_COPIES",
-        value_name = "NUMBER",
-        value_parser = |it: &str| number(it, 1..=MOST_COPIES)
-    )]
+    #[arg(long, env = "LARDER_COPIES", value_name = "NUMBER", value_parser = number_of_copies)]
     copies: Option<u8>,
 
     /// How much room to offer the other members of the network for copies of their files, such as

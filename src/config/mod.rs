@@ -50,6 +50,7 @@ mod wrong;
 
 pub use access::TokenFiles;
 pub use composed::{Checked, Kept};
+pub use copying::number_of_copies;
 pub use file::{FileError, NamedFile, SettingsFile};
 pub use gateways::GatewayArguments;
 pub use listen::Listen;

@@ -17,8 +17,7 @@ use super::output::{self, plain};
 use super::rm::not_here;
 use super::running::run;
 use super::wanted::Wanted;
-use crate::config::number;
-use crate::fetch::copies::MOST_COPIES;
+use crate::config::number_of_copies;
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -29,11 +28,7 @@ pub(in crate::cli) struct Arguments {
 
     /// Have them be on so many members of the node's network from now on, the node among them.
     /// Others fetch what is missing, or give up what is too much, in the background.
-    #[arg(
-        long,
-        value_name = "NUMBER",
-        value_parser = |it: &str| number(it, 1..=MOST_COPIES)
-    )]
+    #[arg(long, value_name = "NUMBER", value_parser = number_of_copies)]
     set: Option<u8>,
 
     #[command(flatten)]

@@ -27,8 +27,7 @@ use super::running::run;
 use super::send::{Outgoing, Sent, send};
 use crate::blocking;
 use crate::cli::state::is_state_directory;
-use crate::config::number;
-use crate::fetch::copies::MOST_COPIES;
+use crate::config::number_of_copies;
 use crate::store::is_storage_directory;
 
 /// How many files are on their way at once: while one waits for its sync, others travel.
@@ -61,11 +60,7 @@ pub(in crate::cli) struct Arguments {
 
     /// On how many members of the node's network they are to be, the node among them [default: as
     /// the node is set].
-    #[arg(
-        long,
-        value_name = "NUMBER",
-        value_parser = |it: &str| number(it, 1..=MOST_COPIES)
-    )]
+    #[arg(long, value_name = "NUMBER", value_parser = number_of_copies)]
     copies: Option<u8>,
 
     #[command(flatten)]

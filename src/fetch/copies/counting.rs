@@ -38,19 +38,14 @@ impl Copies {
             self.fetcher.network.directory.revision().watch(),
         );
         let every = self.options.every;
-        let (mut known, mut is_changed) = (None, false);
+        let mut known = None;
         loop {
             let began = Instant::now();
             let (view, _) = self.members.look();
-            let now = Some((view.epoch, self.wishes.changed.load(Ordering::Relaxed)));
-            let is_other = known != now;
-            if is_other
-                || is_changed
-                || own.has_changed().unwrap_or(false)
-                || told.has_changed().unwrap_or(false)
-            {
-                own.mark_unchanged();
-                told.mark_unchanged();
+            let wishes = self.wishes.changed.load(Ordering::Relaxed);
+            let files = (*own.borrow_and_update(), *told.borrow_and_update());
+            let now = Some((view.epoch, wishes, files));
+            if known != now {
                 known = now;
                 if let Err(error) = self.count(&view).await {
                     tracing::debug!(%error, "copies cannot be counted");
@@ -60,11 +55,11 @@ impl Copies {
             // What changes is counted soon, and that takes a tenth of the time at most.
             let soon = (began.elapsed() * 9).max(SOON).min(every);
             sleep(soon).await;
-            is_changed = tokio::select! {
-                () = sleep(every.saturating_sub(soon)) => false,
-                _ = own.changed() => true,
-                _ = told.changed() => true,
-            };
+            tokio::select! {
+                () = sleep(every.saturating_sub(soon)) => {}
+                _ = own.changed() => {}
+                _ = told.changed() => {}
+            }
         }
     }
 
@@ -87,8 +82,9 @@ impl Copies {
     async fn count(&self, view: &View) -> Result<(), StoreError> {
         let now = self.so_far();
         let (own, held) = (self.count_own(view).await?, self.count_held(view).await?);
-        *self.counted.lock() = now;
+        // Whoever looks sees both as they were, or as they are.
         let mut counts = self.counts.lock();
+        *self.counted.lock() = now;
         counts.files = own.0 + held.0;
         counts.under_replicated = own.1 + held.1;
         Ok(())
