@@ -1,7 +1,7 @@
 //! A node as its users run it: the binary, in a process of its own.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -211,8 +211,7 @@ impl Node {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.process.id()).unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        self::signal(&self.process, signal);
     }
 
     /// Waits until the process has ended.
@@ -235,6 +234,28 @@ impl Node {
         self.signal(Signal::KILL);
         self.wait();
     }
+}
+
+/// Sends a signal. One that stops the process has stopped each of its threads once this returns,
+/// which the system does one after the other.
+pub(crate) fn signal(process: &Child, signal: Signal) {
+    kill_process(Pid::from_child(process), signal).unwrap();
+    if signal == Signal::STOP {
+        let tasks = format!("/proc/{}/task", process.id());
+        until("each thread has stopped", || {
+            let mut tasks = fs::read_dir(&tasks).unwrap();
+            let all = tasks.all(|task| is_stopped(&task.unwrap().path()));
+            all.then_some(())
+        });
+    }
+}
+
+/// Whether a thread does nothing; proc(5) has its state behind its name.
+fn is_stopped(task: &Path) -> bool {
+    fs::read_to_string(task.join("stat")).map_or(true, |stat| {
+        let (_, behind) = stat.rsplit_once(") ").unwrap();
+        behind.starts_with('T')
+    })
 }
 
 impl Drop for Node {

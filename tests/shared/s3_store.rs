@@ -155,7 +155,10 @@ impl S3Store {
             // Until it answers, and also where the bucket is there, this fails.
             let url = bucket.signed_url(Method::PUT, &root, START);
             let _ = client.put(url.await.unwrap()).send().await;
-            let put = bucket.put(&trial, Bytes::new().into()).await;
+            // What is empty is kept without the part that keeps bytes, which is ready later.
+            let put = bucket
+                .put(&trial, Bytes::from_static(b"trial").into())
+                .await;
             let Err(error) = put else {
                 return bucket.delete(&trial).await.unwrap();
             };

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::common::venv;
+use crate::common::{process, venv};
 use crate::s3_store::keys;
 
 /// A running store, killed on drop.
@@ -76,8 +76,7 @@ impl Seaweed {
 
     /// Lets it stand still, or go on.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.process.id()).unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        process::signal(&self.process, signal);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::common::forms::uploaded;
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::get;
 use crate::common::tus;
-use crate::faults::{Fault, Faults};
+use crate::faults::{Fault, Faults, Which};
 use crate::nodes::{command, servers, start_with};
 use crate::postgres::{Server, connect, eventually, number};
 use crate::s3_store::{Endpoint, S3Store};
@@ -229,6 +229,14 @@ fn is_owner(uri: &Uri) -> bool {
     uri.path().ends_with("/larder-owner")
 }
 
+fn asks_for_owner(method: &Method, uri: &Uri) -> bool {
+    method == Method::GET && is_owner(uri)
+}
+
+fn asks_for_claims(method: &Method, uri: &Uri) -> bool {
+    method == Method::GET && uri.query().is_some_and(|it| it.contains("claims"))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_databases_that_begin_at_one_place_at_once_one_serves_and_of_nodes_of_one_all_do() {
     let (database, store) = (Server::start(), S3Store::start().await);
@@ -253,23 +261,28 @@ async fn of_databases_that_begin_at_one_place_at_once_one_serves_and_of_nodes_of
         slow.join().unwrap().stop();
     });
 
-    let third = database.database("three").await;
-    let mut elsewhere = faults.endpoint.clone();
-    elsewhere.bucket.push_str("/elsewhere");
-    let start = |dir: &TempDir| Node::spawn(dir, command(dir.path(), &third, &elsewhere));
-    faults.befall(
-        1,
-        |method, uri| method == Method::GET && is_owner(uri),
-        Fault::Held,
-    );
-    thread::scope(|scope| {
-        let late = scope.spawn(|| start(&dirs[1]));
-        until("it has asked", || (faults.befallen() == 1).then_some(()));
-        let first = start(&dirs[2]);
-        faults.release();
-        late.join().unwrap().stop();
-        first.stop();
-    });
+    // Of two of one database the second is done while the first asks whose the place is, or who
+    // else is about to take it.
+    let late: [(Which, Fault); 2] = [
+        (asks_for_owner, Fault::Held),
+        (asks_for_claims, Fault::Slow),
+    ];
+    for (number, (which, fault)) in late.into_iter().enumerate() {
+        let url = database.database(&format!("both{number}")).await;
+        let mut elsewhere = faults.endpoint.clone();
+        elsewhere.bucket.push_str(&format!("/elsewhere{number}"));
+        let start = |dir: &TempDir| Node::spawn(dir, command(dir.path(), &url, &elsewhere));
+        faults.befall(1, which, fault);
+        let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        thread::scope(|scope| {
+            let late = scope.spawn(|| start(&dirs[0]));
+            until("it has asked", || (faults.befallen() == 1).then_some(()));
+            let first = start(&dirs[1]);
+            faults.release();
+            late.join().unwrap().stop();
+            first.stop();
+        });
+    }
     let left = keys(&store).await;
     assert!(left.iter().all(|it| !it.contains("/claims/")), "{left:?}");
 }

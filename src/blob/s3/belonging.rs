@@ -5,7 +5,7 @@ use bytes::Bytes;
 use chrono::TimeDelta;
 use futures_util::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
 use uuid::Uuid;
 
 use super::S3Blobs;
@@ -45,9 +45,11 @@ impl S3Blobs {
     /// and who sees nobody finds what those have written who were there before.
     pub async fn make_own(&self, owner: Uuid) -> Result<bool, StoreError> {
         let (bucket, own) = (&self.depot.bucket, owner.to_string());
-        let claim = bucket.folder(CLAIMS).join(own.clone());
+        // One for each node: of two of this database the first to be done deletes only its own.
+        let claim = bucket.folder(CLAIMS);
+        let claim = claim.join(format!("{own}.{}", Uuid::new_v4()));
         bucket.store.put(&claim, PutPayload::default()).await?;
-        let is_alone = bucket.is_alone(&claim).await?;
+        let is_alone = bucket.is_alone(&claim, &own).await?;
         let is_free = is_alone && self.owner().await?.is_none_or(|it| it == own);
         if is_free {
             bucket.say(MARK, Bytes::from_static(MARKED)).await?;
@@ -79,16 +81,21 @@ impl Bucket {
         self.folder(MARK)
     }
 
-    /// Whether nobody else has made a claim lately, by the clock of the store.
-    async fn is_alone(&self, own: &Path) -> Result<bool, StoreError> {
+    /// Whether no other owner has made a claim lately, by the clock of the store.
+    async fn is_alone(&self, own: &Path, owner: &str) -> Result<bool, StoreError> {
         let claims = self.store.list(Some(&self.folder(CLAIMS)));
         let claims: Vec<_> = claims.try_collect().await?;
         let made = claims.iter().find(|it| it.location == *own);
         let Some(before) = made.and_then(|it| it.last_modified.checked_sub_signed(LATELY)) else {
             return Ok(false);
         };
-        let others = claims.iter().filter(|it| it.location != *own);
-        Ok(others.filter(|it| it.last_modified > before).count() == 0)
+        let is_others = |it: &ObjectMeta| {
+            !it.location
+                .filename()
+                .is_some_and(|it| it.starts_with(owner))
+        };
+        let mut others = claims.iter().filter(|it| is_others(it));
+        Ok(others.all(|it| it.last_modified <= before))
     }
 
     async fn said(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
