@@ -29,10 +29,12 @@ use crate::index::postgres::MoveBegun;
 use crate::peer::identity::Identity;
 use crate::small_state::SmallState;
 use crate::store::local::LocalStore;
-use crate::store::{MOVING_IN, Moved, Moving, MovingError, Shared, Store, is_storage_directory};
+use crate::store::{MOVING_IN, Moved, Moving, Shared, Store, is_storage_directory};
 
 /// How often to show how far it is.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
+/// How often to look whether nodes are still there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -111,10 +113,11 @@ async fn migrate(arguments: &Arguments) -> anyhow::Result<()> {
     };
     check_source(arguments, &sides, source).await?;
     let moved = Moved::default();
-    let moving = Moving {
+    let mut moving = Moving {
         source,
         target,
         moved: &moved,
+        proven: None,
     };
     if !begin(arguments.to, &sides, &moving).await? {
         // The run before was cut off when all was done.
@@ -133,7 +136,7 @@ async fn migrate(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let was_there = target.totals().blob_bytes;
     let done = tokio::select! {
-        done = moving.run() => done,
+        done = run_to_end(arguments.to, shared, &mut moving) => done,
         never = show(&moved, totals, was_there) => never,
     };
     done.context("not all is moved, and the next run goes on from here")?;
@@ -145,6 +148,27 @@ async fn migrate(arguments: &Arguments) -> anyhow::Result<()> {
     target.close().await?;
     source.close().await?;
     tell(arguments, totals, &moved)
+}
+
+/// Moves all files. From servers it has not come to its end while nodes are connected to them, who
+/// are given files and remove some at any time.
+async fn run_to_end(to: To, shared: &Shared, moving: &mut Moving<'_>) -> anyhow::Result<()> {
+    let mut is_told = false;
+    loop {
+        let has_nodes = to == To::Storage && shared.index().has_nodes().await?;
+        moving.run().await?;
+        if !has_nodes {
+            return Ok(());
+        }
+        if !is_told {
+            client::say(
+                "all is there, and nodes are still connected to the database: this ends when they \
+                 are stopped, with what they are given until then",
+            );
+            is_told = true;
+        }
+        sleep(LOOK_EVERY).await;
+    }
 }
 
 fn tell(arguments: &Arguments, totals: Totals, moved: &Moved) -> anyhow::Result<()> {
@@ -311,7 +335,7 @@ async fn begin(to: To, sides: &Sides, moving: &Moving<'_>) -> anyhow::Result<boo
 }
 
 /// Shows how far it is, for ever.
-async fn show(moved: &Moved, totals: Totals, was_there: u64) -> Result<(), MovingError> {
+async fn show(moved: &Moved, totals: Totals, was_there: u64) -> anyhow::Result<()> {
     let bar = client::bar("moving", totals.blob_bytes);
     let proving: ProgressBar;
     loop {

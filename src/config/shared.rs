@@ -110,7 +110,7 @@ pub(super) struct SharedSettings {
 }
 
 impl ServerSettings {
-    /// Which servers, if they are set; `scratch` is for what is on its way to them. Reads the
+    /// Which servers, if they are set, for a command; `scratch` is for what is on its way to them. Reads the
     /// certificates of whom to believe.
     pub fn servers(
         &self,
@@ -157,6 +157,7 @@ impl SharedSettings {
             return Ok(None);
         };
         (index.lease, index.grace) = (self.lease, self.gc_grace);
+        index.is_node = true;
         index.is_relaxed = is_relaxed;
         Ok(Some(Options {
             own,

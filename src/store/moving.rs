@@ -84,16 +84,21 @@ pub struct Moving<'a> {
     pub target: &'a Store,
     /// How far it is.
     pub moved: &'a Moved,
+    /// Up to which file the contents were proven where they are now.
+    pub proven: Option<FileId>,
 }
 
 impl Moving<'_> {
     /// Brings all files that are not there yet, removes those that were removed meanwhile where
-    /// they come from, and proves all that is there.
-    pub async fn run(&self) -> Result<(), MovingError> {
+    /// they come from, and proves all that is there. Once more, it does so for what has come since.
+    pub async fn run(&mut self) -> Result<(), MovingError> {
         for _ in 0..ROUNDS {
             self.copy().await?;
             if self.compare().await? {
-                return self.prove().await;
+                self.proven = self.prove().await?;
+                if self.is_done().await? {
+                    return Ok(());
+                }
             }
         }
         Err(MovingError::Busy)
@@ -263,14 +268,14 @@ impl Moving<'_> {
         }
     }
 
-    /// Reads all content again where it is now.
-    async fn prove(&self) -> Result<(), MovingError> {
-        let (mut after, mut seen) = (None, HashSet::new());
+    /// Reads all content again where it is now that is not proven yet, and tells the last file.
+    async fn prove(&self) -> Result<Option<FileId>, MovingError> {
+        let (mut after, mut seen) = (self.proven, HashSet::new());
         loop {
             let files = self.target.page(after, FILES).await;
             let files = files.map_err(MovingError::Target)?;
             let Some(last) = files.last() else {
-                return Ok(());
+                return Ok(after);
             };
             after = Some(last.id);
             let mut contents = Vec::new();

@@ -1,8 +1,9 @@
 //! Moving a storage directory to what several nodes share, and back.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
@@ -186,6 +187,30 @@ async fn a_storage_directory_is_moved_to_servers_and_back_with_all_that_is_known
     assert_eq!(peer_id(back.address), peer);
     uploaded(back.address, "last", b"last");
     assert_eq!(files_of(&back).last().unwrap().1, b"last");
+    back.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_from_servers_takes_what_nodes_are_given_until_they_are_stopped() {
+    let (it, ..) = Move::new(1).await;
+    counted(&it.run("servers", "peer_storage", &["--json"]));
+    let own = tempfile::tempdir().unwrap();
+    let node = start_with(&own, &it.url, &it.store, &[]);
+    let mut command = it.command("storage", "back");
+    let mut moving = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(moving.stderr.take().unwrap()).lines();
+    assert!(said.any(|it| {
+        it.unwrap()
+            .contains("all is there, and nodes are still connected")
+    }));
+    uploaded(node.address, "as late as that", &content(90, 200_000));
+    let files = files_of(&node);
+    assert!(moving.try_wait().unwrap().is_none());
+    node.stop();
+    assert_eq!(said.last().map(Result::unwrap), None);
+    assert!(moving.wait().unwrap().success());
+    let back = Node::start(&it.dir, &["--storage", "back"]);
+    assert!(files_of(&back) == files);
     back.stop();
 }
 

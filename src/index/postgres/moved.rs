@@ -11,6 +11,9 @@ const BEGIN: &str = "INSERT INTO moved (source) SELECT $1 FROM heads \
 const BEGUN: &str = "SELECT source, ended IS NOT NULL AS has_ended FROM moved";
 const END: &str = "UPDATE moved SET ended = now()";
 const MOVING: &str = "SELECT EXISTS (SELECT FROM moved WHERE ended IS NULL) AS is_moving";
+/// Commands are called so with a word behind it.
+const NODES: &str = "SELECT EXISTS (SELECT FROM pg_stat_activity \
+     WHERE datname = current_database() AND application_name ~ '^larder( [0-9]+)?$') AS are_there";
 const UNFINISHED: &str = "SELECT \
      (SELECT count(*) FROM uploads WHERE file IS NULL AND removed IS NULL) + \
      (SELECT count(*) FROM wanted WHERE stage = 'o') AS unfinished";
@@ -52,6 +55,12 @@ impl PostgresIndex {
     /// Whether files are being moved here, and are not all there yet.
     pub async fn is_moving(&self) -> Result<bool, IndexError> {
         let found = self.rows(MOVING, &[], |row| value(row, "is_moving"));
+        Ok(found.await?.contains(&true))
+    }
+
+    /// Whether nodes are connected to the database, which take files at any time.
+    pub async fn has_nodes(&self) -> Result<bool, IndexError> {
+        let found = self.rows(NODES, &[], |row| value(row, "are_there"));
         Ok(found.await?.contains(&true))
     }
 

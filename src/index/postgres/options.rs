@@ -33,6 +33,9 @@ pub struct Options {
     /// Whether a crash of the server may lose what was acknowledged, so that settings of the server
     /// are taken by which it does.
     pub is_relaxed: bool,
+    /// Whether it is a node that serves what is there, and no command that looks or moves: others
+    /// see the nodes that are connected.
+    pub is_node: bool,
     /// How to speak TLS, for servers whose URL asks for it.
     pub tls: Option<Arc<ClientConfig>>,
 }
@@ -56,8 +59,6 @@ impl Options {
         if config.get_hosts().is_empty() {
             return Err(InvalidDatabase("it has no host".to_owned()));
         }
-        // Others see by it which tables this node knows.
-        config.application_name(rollout::NAME);
         config.keepalives_idle(Duration::from_secs(10));
         config.tcp_user_timeout(Duration::from_secs(10));
         if config.get_ssl_mode() == SslMode::Prefer {
@@ -70,6 +71,7 @@ impl Options {
             grace: Duration::from_hours(1),
             quota: None,
             is_relaxed: false,
+            is_node: false,
             tls: None,
         })
     }
@@ -80,8 +82,15 @@ impl Options {
     }
 
     pub(super) fn server(&self) -> Server {
+        let mut config = self.config.clone();
+        // Others see by it which tables this node knows.
+        config.application_name(if self.is_node {
+            rollout::NAME
+        } else {
+            rollout::COMMAND
+        });
         Server {
-            config: self.config.clone(),
+            config,
             tls: self.tls.clone().map(Tls),
             name: format!("the database at {self}").into(),
             requests: Arc::default(),

@@ -13,6 +13,8 @@ use super::schema::{LOCK, PACKS};
 
 /// As what connections of this larder are known to the server.
 pub(super) const NAME: &str = "larder 10";
+/// As what those of its commands are.
+pub(super) const COMMAND: &str = "larder 10 command";
 
 /// Whether one is connected of those that knew no packs, who are called so.
 const OTHERS: &str = "SELECT EXISTS (SELECT FROM pg_stat_activity \
