@@ -46,6 +46,7 @@ pub mod access;
 #[cfg(feature = "node")]
 pub mod base_url;
 mod blocking;
+pub mod care_rows;
 mod causes;
 pub mod client_key;
 #[cfg(feature = "node")]

@@ -11,12 +11,16 @@ use super::{BlobError, OpenBlob};
 use crate::hash::BlobHash;
 use crate::health::Health;
 use crate::outboard::PlacedPair;
+use crate::place::Place;
+use crate::unavailable::Unavailable;
 
 /// Where in all that is stored somebody is who reads it from one end to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// The first content that is still to be read; one that is not there stands for what follows.
-    pub hash: BlobHash,
+    /// The place of the first content that is still to be read; one where nothing is stands for
+    /// what follows. It is called as it was when places were named for contents alone.
+    #[serde(rename = "hash")]
+    pub place: Place,
     /// How much of it was read, in bytes.
     pub offset: u64,
 }
@@ -24,7 +28,7 @@ pub struct Position {
 impl Position {
     /// Before everything.
     pub const START: Self = Self {
-        hash: BlobHash::from_bytes([0; 32]),
+        place: Place::from_bytes([0; 32]),
         offset: 0,
     };
 }
@@ -32,13 +36,22 @@ impl Position {
 /// A medium that keeps blobs.
 #[async_trait]
 pub trait Medium: Send + Sync {
-    /// Everything that it keeps behind `from`, and perhaps some of what is before it, by the first
-    /// bytes of the hashes.
+    /// Everything that it keeps behind `from`, and perhaps some of what is before it, in the order
+    /// of places.
     fn in_order_from(&self, from: Position) -> Box<dyn InOrder>;
+
+    /// Whether that is what files need, so that what is missing shows by it, and not what is there.
+    fn has_what_is_needed(&self) -> bool {
+        false
+    }
 
     /// At most `limit` of its contents that are known not to be whole, in order, from the first
     /// behind `after`.
-    fn not_whole(&self, after: Option<BlobHash>, limit: usize) -> Vec<(BlobHash, Health)>;
+    async fn not_whole(
+        &self,
+        after: Option<BlobHash>,
+        limit: usize,
+    ) -> Result<Vec<(BlobHash, Health)>, Unavailable>;
 
     /// What it has of content of `size` bytes that is not whole; None where nothing of that can be
     /// told from what is wrong.
@@ -73,7 +86,7 @@ pub trait InOrder: Send + Sync {
     async fn next(&mut self, most: u64) -> Result<Option<Next>, BlobError>;
 
     /// Where to go on in order to miss nothing of what was not given out yet.
-    fn position(&self) -> BlobHash;
+    fn position(&self) -> Place;
 }
 
 /// What follows of what a medium keeps.

@@ -28,6 +28,9 @@ pub enum RepairError {
     /// No peer is known to have it.
     #[error("no peer that is known here has it")]
     Nobody,
+    /// Another node has the turn at repairs that shares the store.
+    #[error("another node that has the same files repairs them now")]
+    Elsewhere,
     /// Nobody can serve it.
     #[error(transparent)]
     Fetch(#[from] FetchError),

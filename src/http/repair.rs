@@ -23,7 +23,7 @@ pub(super) struct RepairView {
 }
 
 impl RepairView {
-    /// None where contents are on no disk of this machine.
+    /// None where contents are in memory alone.
     pub(super) fn of(node: &Node) -> Option<Self> {
         if !node.store().can_be_scrubbed() {
             return None;

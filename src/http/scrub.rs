@@ -78,7 +78,7 @@ pub(super) struct ScrubQuery {
 #[derive(Serialize, ToSchema)]
 pub(super) struct ScrubAnswer {
     status: &'static str,
-    /// How far it is; null where contents are on no disk of this machine.
+    /// How far it is; null where contents are in memory alone.
     scrub: Option<ScrubView>,
     /// Whether the node also holds contents for other members of its network, of which it tells
     /// with `of=copies`.
@@ -136,6 +136,8 @@ pub(super) async fn look(
     let after = after.map(|it| it.parse::<BlobHash>()).transpose();
     let after = after.map_err(|_| ApiError::Query("after must be a hash".to_owned()))?;
     // Before what is not whole is looked up, so that it has all that the round has found.
+    // Where other nodes cannot be asked it is as it was seen last.
+    let _ = scrub.look().await;
     let scrub = ScrubView::of(scrub);
     let unsound = store.unsound(after).await?;
     let mut contents: Vec<_> = unsound.contents.iter().map(|it| view(&node, it)).collect();
@@ -166,7 +168,7 @@ pub(super) async fn ask(
 ) -> Result<(StatusCode, Json<AskedAnswer>), ApiError> {
     let Query(AskQuery { of }) = query?;
     let (scrub, _) = looked_after(&node, of)?;
-    let number = scrub.ask().await.ok_or(ApiError::NoScrub)?;
+    let number = scrub.ask().await?.ok_or(ApiError::NoScrub)?;
     let status = "success";
     Ok((StatusCode::ACCEPTED, Json(AskedAnswer { status, number })))
 }

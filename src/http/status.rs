@@ -60,9 +60,9 @@ pub(super) struct StatusAnswer {
     /// the newest are known only.
     partial: bool,
     /// How far it is to read everything stored, which is done once in a while; null where contents
-    /// are on no disk of this machine.
+    /// are in memory alone.
     scrub: Option<ScrubView>,
-    /// How what is not whole is repaired; null where contents are on no disk of this machine.
+    /// How what is not whole is repaired; null where contents are in memory alone.
     repair: Option<RepairView>,
     /// What was removed and can be brought back; not counted in the files, but in the contents.
     trash: TrashView,

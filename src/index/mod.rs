@@ -102,6 +102,13 @@ pub trait IndexBackend: Send + Sync + 'static {
     /// the first of them may be, and none without all before it.
     async fn restore(&self, files: Vec<(FileRecord, Intent)>) -> Result<(), IndexError>;
 
+    /// Has a content that files need, and that was damaged, be where `intent` has had it written,
+    /// and tells whether it is: elsewhere from now on. False also where the place is the same, so
+    /// that writing it has mended it, and where it is whole or no file needs it.
+    async fn mend(&self, _hash: &BlobHash, _intent: Intent) -> Result<bool, IndexError> {
+        Ok(false)
+    }
+
     /// Removes a file and returns what it was; None if there was none. Ok means durable.
     /// Content that no file needs any more becomes garbage.
     async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, IndexError>;

@@ -32,6 +32,7 @@ use crate::store::{Store, StoreError};
 use crate::web::Connections;
 use crate::web::server;
 
+mod care;
 mod count;
 mod pace;
 pub mod repair;
@@ -310,9 +311,9 @@ impl Node {
         // Aborts what is left of it.
         drop(background);
         self.keeper.leave().await;
-        self.scrub.save().await;
+        self.scrub.stop().await;
         if let Some(holding) = &self.holding {
-            holding.scrub.save().await;
+            holding.scrub.stop().await;
         }
         known_peers::write_down(&self.network, &self.known_peers).await;
         let closed = self.store.close().await;

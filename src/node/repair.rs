@@ -11,8 +11,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, Notify, OnceCell, watch};
 use tokio::time::{sleep, timeout};
 
+use super::care::Cares;
 use super::pace::Pace;
 use crate::blob::{BlobError, FoundPartial, Partials, Purpose};
+use crate::care_rows::Care;
 use crate::fetch::{Fetcher, Pause, RepairError, Repaired, Repairing, partial_of, remove_gathered};
 use crate::hash::BlobHash;
 use crate::metrics::Counter;
@@ -55,6 +57,8 @@ pub struct Repair {
     network: Arc<Network>,
     partials: Arc<dyn Partials>,
     pace: Arc<AsyncMutex<Pace>>,
+    /// Whose turn it is among the nodes that share the store; None where this one is alone.
+    cares: Option<Cares>,
     state: Mutex<State>,
     /// Set once it is known what a crash has left.
     recalled: OnceCell<()>,
@@ -91,6 +95,7 @@ impl Repair {
     ) -> Self {
         Self {
             partials: store.partials(Purpose::Repairs),
+            cares: Cares::of(&store),
             store,
             fetcher,
             network,
@@ -272,10 +277,7 @@ impl Repair {
         if !self.is_due(&hash) || self.store.refusal().is_some() {
             return Outcome::Failing;
         }
-        self.state.lock().now = Some(hash);
-        let repaired = self.repair(hash).await;
-        self.state.lock().now = None;
-        match repaired {
+        match self.repair_in_turn(hash).await {
             Ok(Repaired {
                 size,
                 fetched,
@@ -290,9 +292,27 @@ impl Repair {
                 Outcome::Repaired
             }
             Err(RepairError::Nobody) => Outcome::Nobody,
+            // It is looked at again whether that one has.
+            Err(RepairError::Elsewhere) => Outcome::Failing,
             Err(error) => {
                 self.note_failed(hash, &error);
                 Outcome::Failing
+            }
+        }
+    }
+
+    async fn repair_in_turn(&self, hash: BlobHash) -> Result<Repaired, RepairError> {
+        let repair = async {
+            self.state.lock().now = Some(hash);
+            let repaired = self.repair(hash).await;
+            self.state.lock().now = None;
+            repaired
+        };
+        match &self.cares {
+            None => repair.await,
+            Some(cares) => {
+                let done = cares.in_turn(Care::Repair, repair).await;
+                done.unwrap_or(Err(RepairError::Elsewhere))
             }
         }
     }

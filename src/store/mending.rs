@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 
+use super::feed::Change;
 use super::{Store, StoreError};
 use crate::blob::{Limit, OpenBlob, Received, Receiving, Salvage};
 use crate::hash::BlobHash;
@@ -52,7 +53,7 @@ impl Store {
     /// What is still right of content of `size` bytes that is not whole; None where nothing can be
     /// told to be.
     pub async fn salvage(&self, hash: BlobHash, size: u64) -> Option<Box<dyn Salvage>> {
-        self.blobs.medium()?.salvage(hash, size).await
+        self.medium()?.salvage(hash, size).await
     }
 
     /// Opens content that files need and that may be damaged, where an outboard proves its length:
@@ -61,7 +62,7 @@ impl Store {
         &self,
         hash: &BlobHash,
     ) -> Result<Option<Arc<dyn OpenBlob>>, StoreError> {
-        let Some(medium) = self.blobs.medium() else {
+        let Some(medium) = self.medium() else {
             return Ok(None);
         };
         if !self.is_needed(hash).await? {
@@ -91,10 +92,11 @@ impl Store {
                 return Ok(false);
             }
             let committed = store.commit(content, None).await?;
-            // Where the last file of it was removed meanwhile, it is garbage once this is dropped.
-            let is_needed = store.is_needed(&hash).await?;
-            drop(committed);
-            Ok(is_needed)
+            // Where the last file of it was removed meanwhile, it is garbage.
+            if store.index.mend(&hash, committed.into_intent()).await? {
+                store.feed.tell_health(Change::Mended(hash));
+            }
+            store.is_needed(&hash).await
         })
         .await
     }

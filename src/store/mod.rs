@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::try_join_all;
 use tokio::sync::{Mutex, RwLock, watch};
 
-use crate::blob::{BlobBackend, BlobError, Partials, Purpose};
+use crate::blob::{BlobBackend, BlobError, Medium, Partials, Purpose};
+use crate::care_rows::CareRows;
 use crate::disk::Durability;
 use crate::hash::BlobHash;
 use crate::index::{Alike, IndexBackend, Totals};
@@ -62,6 +63,8 @@ mod servers_note;
 pub mod shared;
 #[cfg(feature = "shared")]
 mod shared_error;
+#[cfg(feature = "shared")]
+mod shared_medium;
 mod storage;
 mod strays;
 #[cfg(feature = "shared")]
@@ -175,6 +178,10 @@ pub struct Store {
     ledger: Option<Arc<Ledger>>,
     /// The copies that other nodes are to have, too.
     keeps: Option<Arc<dyn KeepRows>>,
+    /// What keeps the contents, where the blobs' backend alone does not know which files need.
+    medium: Option<Arc<dyn Medium>>,
+    /// What only one of the nodes does at a time that have the same one; None where it is alone.
+    care: Option<Arc<dyn CareRows>>,
     /// The peers that other nodes know, too.
     #[cfg(feature = "node")]
     peers: Option<Arc<dyn PeerRows>>,
@@ -222,6 +229,8 @@ impl Store {
             most_readers: None,
             ledger: None,
             keeps: None,
+            medium: None,
+            care: None,
             #[cfg(feature = "node")]
             peers: None,
         }
@@ -263,6 +272,11 @@ impl Store {
     /// The copies that other nodes are to have, too; None where no other has this store.
     pub fn keeps(&self) -> Option<Arc<dyn KeepRows>> {
         self.keeps.clone()
+    }
+
+    /// What only one of the nodes does at a time that have the same store; None where it is alone.
+    pub fn care(&self) -> Option<Arc<dyn CareRows>> {
+        self.care.clone()
     }
 
     /// The peers that other nodes know, too; None where no other has this store.

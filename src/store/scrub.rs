@@ -3,17 +3,16 @@
 //!
 //! What is found goes the way of all damage: whoever reads the blob remembers and reports it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError};
-use crate::blob::{BlobError, InOrder, Next, Position, Rereading};
-use crate::blocking;
+use crate::blob::{BlobError, InOrder, Medium, Next, Position, Rereading};
 use crate::causes::with_causes;
 use crate::hash::BlobHash;
 use crate::health::Health;
+use crate::place::Place;
 use crate::record::FileId;
 
 /// For how many files it is looked at once whether their content is there.
@@ -94,27 +93,25 @@ pub struct Scrubbing {
 }
 
 impl Store {
-    /// Whether what is stored is on disks of this machine, and can be read again.
+    /// Whether what is stored is on a medium that can be read again, and not in memory alone.
     pub fn can_be_scrubbed(&self) -> bool {
-        self.blobs.medium().is_some()
+        self.medium().is_some()
     }
 
-    /// At most so many contents that are not whole, as far as has shown, in order, from the first
-    /// behind `after`; with those that no file needs any more. Empty where the medium is no disk of
-    /// this machine.
-    async fn not_whole(&self, after: Option<BlobHash>, limit: usize) -> Vec<(BlobHash, Health)> {
-        let blobs = Arc::clone(&self.blobs);
-        blocking::run(move || {
-            let medium = blobs.medium();
-            medium.map_or(Vec::new(), |it| it.not_whole(after, limit))
-        })
-        .await
+    /// What keeps the contents; None where they are in memory alone.
+    pub(super) fn medium(&self) -> Option<&dyn Medium> {
+        self.medium.as_deref().or_else(|| self.blobs.medium())
     }
 
     /// A page of the contents that files need and that are not whole, as far as has shown, in
     /// order, from the first behind `after`; and behind which the next one begins, if any does.
     pub async fn unsound(&self, after: Option<BlobHash>) -> Result<Unsound, StoreError> {
-        let found = self.not_whole(after, UNSOUND).await;
+        // With those that no file needs any more.
+        let found = match self.medium() {
+            Some(medium) => medium.not_whole(after, UNSOUND).await,
+            None => Ok(Vec::new()),
+        };
+        let found = found.map_err(BlobError::from)?;
         let last = found.last().map(|(hash, _)| *hash);
         let mut page = Unsound {
             next: last.filter(|_| found.len() == UNSOUND),
@@ -128,14 +125,13 @@ impl Store {
         Ok(page)
     }
 
-    /// Reads all content again that files need, from its medium; None where that is no disk of
-    /// this machine.
+    /// Reads all content again that files need, from its medium; None where there is none.
     pub fn scrub(&self, stage: Stage) -> Option<Scrubbing> {
         let from = match stage {
             Stage::Contents(from) => from,
             Stage::Files(_) => Position::START,
         };
-        let contents = self.blobs.medium()?.in_order_from(from);
+        let contents = self.medium()?.in_order_from(from);
         Some(Scrubbing {
             store: self.clone(),
             stage,
@@ -188,14 +184,18 @@ impl Scrubbing {
 
     async fn next_content(&mut self, at: Position, most: u64) -> Result<Step, StoreError> {
         if let Some(open) = self.open.take() {
-            return self.next_part(at.hash, open, most).await;
+            return self.next_part(at.place, open, most).await;
         }
         let next = self.contents.next(most).await?;
-        let hash = self.contents.position();
-        if hash != at.hash {
-            self.stage = Stage::Contents(Position { hash, offset: 0 });
+        let place = self.contents.position();
+        if place != at.place {
+            self.stage = Stage::Contents(Position { place, offset: 0 });
         }
         match next {
+            None if self.store.medium().is_some_and(Medium::has_what_is_needed) => {
+                self.has_ended = true;
+                Ok(Step::default())
+            }
             None => {
                 self.stage = Stage::Files(None);
                 Ok(Step::default())
@@ -216,8 +216,8 @@ impl Scrubbing {
                 Ok(step)
             }
             Some(Next::Long(hash)) => match at {
-                Position { offset: ALL, .. } if hash == at.hash => Ok(Step::default()),
-                Position { offset, .. } if hash == at.hash => self.begin(hash, offset).await,
+                Position { offset: ALL, .. } if place == at.place => Ok(Step::default()),
+                Position { offset, .. } if place == at.place => self.begin(hash, offset).await,
                 _ => self.begin(hash, 0).await,
             },
         }
@@ -236,20 +236,21 @@ impl Scrubbing {
         if self.open.is_some() {
             return Ok(Step::default());
         }
-        self.stage = Stage::Contents(Position { hash, offset: ALL });
+        let place = self.contents.position();
+        self.stage = Stage::Contents(Position { place, offset: ALL });
         Ok(Step::whole(blob.size()))
     }
 
     async fn next_part(
         &mut self,
-        hash: BlobHash,
+        place: Place,
         mut open: Box<dyn Rereading>,
         most: u64,
     ) -> Result<Step, StoreError> {
         let bytes = open.next(most).await?;
         let is_whole = bytes == 0;
         let offset = if is_whole { ALL } else { open.position() };
-        self.stage = Stage::Contents(Position { hash, offset });
+        self.stage = Stage::Contents(Position { place, offset });
         if !is_whole {
             self.open = Some(open);
         }

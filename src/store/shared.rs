@@ -15,6 +15,7 @@ use super::directory::{Directory, DirectoryError};
 use super::local;
 use super::servers_note;
 pub use super::shared_error::OpenError;
+use super::shared_medium::SharedMedium;
 use super::storage::Storage;
 use super::sweep::Sweeping;
 use crate::blob::local::LocalBlobs;
@@ -99,12 +100,18 @@ impl SharedStore {
             every: sweep_every,
             age: sweep_age,
         };
+        let shared_blobs = Arc::clone(&blobs);
         let mut store = local::limited(Store::new(blobs, Arc::clone(&index) as _), &own);
         store.is_shared = true;
         store.probe = Some(Arc::default());
         store.most_readers = Some(s3::MOST_READERS);
         store.ledger = Some(ledger);
         store.keeps = Some(index.keeps());
+        store.care = Some(index.care());
+        store.medium = Some(Arc::new(SharedMedium {
+            index: Arc::clone(&index),
+            blobs: shared_blobs,
+        }));
         store.peers = Some(index.peers());
         store.storage = Arc::new(storage(&dir, bucket, servers));
         Ok(Self {

@@ -17,6 +17,7 @@ mod common;
 mod mounted;
 
 mod backup;
+mod care;
 mod cutter;
 mod faults;
 mod fleet;

@@ -9,8 +9,10 @@ use super::LocalBlobs;
 use super::reading;
 use super::rereading::Shards;
 use super::salvage::DamagedFile;
+use crate::blocking;
 use crate::hash::BlobHash;
 use crate::health::Health;
+use crate::unavailable::Unavailable;
 
 #[async_trait]
 impl Medium for LocalBlobs {
@@ -19,8 +21,13 @@ impl Medium for LocalBlobs {
         Box::new(Shards::from(blobs, packs, from))
     }
 
-    fn not_whole(&self, after: Option<BlobHash>, limit: usize) -> Vec<(BlobHash, Health)> {
-        self.long.shelf.damage.not_whole(after, limit)
+    async fn not_whole(
+        &self,
+        after: Option<BlobHash>,
+        limit: usize,
+    ) -> Result<Vec<(BlobHash, Health)>, Unavailable> {
+        let long = Arc::clone(&self.long);
+        Ok(blocking::run(move || long.shelf.damage.not_whole(after, limit)).await)
     }
 
     async fn salvage(&self, hash: BlobHash, size: u64) -> Option<Box<dyn Salvage>> {

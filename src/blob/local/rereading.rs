@@ -16,6 +16,7 @@ use super::stored::{Absent, Stored};
 use crate::blocking::{self, Wanted};
 use crate::hash::BlobHash;
 use crate::outboard::PIECE_BYTES;
+use crate::place::Place;
 use crate::stored_file::from_medium;
 
 /// How many short contents are read in one turn on a blocking thread: each may move the head of a
@@ -34,7 +35,12 @@ pub(super) struct Shards {
 }
 
 impl Shards {
-    pub(super) fn from(blobs: PathBuf, packs: Arc<Packs>, Position { hash, .. }: Position) -> Self {
+    pub(super) fn from(
+        blobs: PathBuf,
+        packs: Arc<Packs>,
+        Position { place, .. }: Position,
+    ) -> Self {
+        let hash = place.content();
         let [shard, ..] = *hash.as_bytes();
         Self {
             blobs,
@@ -104,8 +110,8 @@ impl InOrder for Shards {
         Ok(Some(blocking::run(move || read_short(&entries)).await))
     }
 
-    fn position(&self) -> BlobHash {
-        self.position
+    fn position(&self) -> Place {
+        Place::of(&self.position)
     }
 }
 

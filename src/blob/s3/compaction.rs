@@ -32,7 +32,7 @@ pub(super) async fn compact(depot: &Depot, packs: &Packs) -> Result<u64, BlobErr
     }
     let (mut moving, mut count) = (None::<Moving>, 0);
     for (pack, contents) in by_pack {
-        let bytes = all(depot, pack).await?;
+        let bytes = all_of_pack(depot, pack).await?;
         for content in contents {
             let Some(bytes) = proven(depot, &bytes, &content).await? else {
                 continue;
@@ -51,7 +51,7 @@ pub(super) async fn compact(depot: &Depot, packs: &Packs) -> Result<u64, BlobErr
 }
 
 /// All bytes of a pack; none where it is gone.
-async fn all(depot: &Depot, pack: Place) -> Result<Bytes, BlobError> {
+pub(super) async fn all_of_pack(depot: &Depot, pack: Place) -> Result<Bytes, BlobError> {
     let got = depot.bucket.get(&depot.blob(pack), 0, LONGEST_PACK).await?;
     Ok(got.map(|(bytes, _)| bytes).unwrap_or_default())
 }

@@ -52,6 +52,25 @@ impl LongBlob {
             .await
     }
 
+    /// Whether what is written down of that is right; what is not is removed, and derived when it is
+    /// needed. Where nothing is written down it is.
+    pub(super) async fn check_outboard(&self) -> Result<bool, BlobError> {
+        let most = PieceValues::written_len(self.size) + 1;
+        let key = self.depot.outboard(self.place);
+        if most == 1 {
+            return Ok(true);
+        }
+        let Some((written, _)) = self.depot.bucket.get(&key, 0, most).await? else {
+            return Ok(true);
+        };
+        if PieceValues::read(self.hash, self.size, &written).is_some() {
+            return Ok(true);
+        }
+        self.depot.bucket.delete(&key).await?;
+        self.depot.proofs.remove(&(self.hash, self.size));
+        Ok(false)
+    }
+
     /// Reads all of it for what proves its pieces, and writes that down.
     async fn derive(&self) -> Result<PieceValues, BlobError> {
         let step = usize::try_from(DERIVED_BYTES).unwrap_or(usize::MAX);
@@ -109,7 +128,7 @@ impl LongBlob {
     }
 
     /// These bytes as the store has them.
-    async fn get(&self, range: Range<u64>) -> Result<Bytes, BlobError> {
+    pub(super) async fn get(&self, range: Range<u64>) -> Result<Bytes, BlobError> {
         let key = self.depot.blob(self.place);
         let got = self.depot.bucket.get(&key, range.start, range.end).await?;
         let Some((bytes, size)) = got else {

@@ -22,7 +22,6 @@ use crate::blocking;
 use crate::hash::BlobHash;
 use crate::health::Findings;
 use crate::metrics::servers::BucketRequests;
-use crate::outboard::PieceValues;
 use crate::pack_rows::PackRows;
 use crate::place::Place;
 use crate::upload_rows::Ledger;
@@ -51,6 +50,7 @@ mod reading;
 mod receiving;
 mod refusal;
 mod remembered;
+mod rereading;
 mod silence;
 mod task;
 mod unfinished;
@@ -63,10 +63,12 @@ mod windows;
 pub(crate) use credentials::TOKEN_FILE;
 pub use objects::{Object, Purpose as ObjectPurpose};
 pub use options::{Options, StoreError};
+pub use rereading::Found;
 pub use windows::MOST_READERS;
 
 use bucket::{BLOBS, Bucket, OUTBOARDS};
 use depot::Depot;
+use long::LongBlob;
 use packed::Believed;
 use packs::Packs;
 use partials::{Scratch, ScratchPartials};
@@ -106,19 +108,13 @@ impl S3Blobs {
         place: Place,
         size: u64,
     ) -> Result<bool, BlobError> {
-        if PieceValues::written_len(size) == 0 {
-            return Ok(true);
-        }
-        let (depot, most) = (&self.depot, PieceValues::written_len(size) + 1);
-        let key = depot.outboard(place);
-        let Some((written, _)) = depot.bucket.get(&key, 0, most).await? else {
-            return Ok(true);
+        let blob = LongBlob {
+            depot: Arc::clone(&self.depot),
+            hash: *hash,
+            place,
+            size,
         };
-        if PieceValues::read(*hash, size, &written).is_some() {
-            return Ok(true);
-        }
-        depot.bucket.delete(&key).await?;
-        Ok(false)
+        blob.check_outboard().await
     }
 
     /// The same, with which other nodes go on where an upload in parts has come to.
@@ -229,19 +225,7 @@ impl BlobBackend for S3Blobs {
     }
 
     async fn is_whole(&self, hash: &BlobHash, place: Place) -> Result<bool, BlobError> {
-        let proven = match reading::open(&self.depot, *hash, place, Believed::Bucket).await {
-            Ok(None) => return Ok(false),
-            Ok(Some(blob)) => blob.prove().await,
-            Err(error) => Err(error),
-        };
-        match proven {
-            Ok(()) => {
-                self.depot.damage.clear(place);
-                Ok(true)
-            }
-            Err(BlobError::Damaged { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(self.reread(hash, place).await? == Found::Whole)
     }
 
     async fn note_missing(&self, place: Place) -> Result<(), BlobError> {

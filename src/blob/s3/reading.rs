@@ -9,9 +9,10 @@ use futures_util::{StreamExt, stream};
 use super::depot::Depot;
 use super::long::LongBlob;
 use super::packed::{self, Believed};
+use super::rereading::LongReread;
 use super::windows::{self, Windows};
 use crate::blob::open_bytes::OpenBytes;
-use crate::blob::{BlobError, ByteStream, OpenBlob};
+use crate::blob::{BlobError, ByteStream, OpenBlob, Rereading};
 use crate::hash::BlobHash;
 use crate::outboard::PIECE_BYTES;
 use crate::place::Place;
@@ -78,6 +79,13 @@ impl OpenBlob for LongBlob {
 
     async fn refuse_size(&self, size: u64) -> BlobError {
         self.damaged(BlobError::other_size(self.hash, self.size, size))
+    }
+
+    fn reread(&self, from: u64) -> Option<Box<dyn Rereading>> {
+        Some(Box::new(LongReread {
+            blob: self.clone(),
+            at: from.min(self.size) / PIECE_BYTES * PIECE_BYTES,
+        }))
     }
 
     async fn prove(&self) -> Result<(), BlobError> {

@@ -57,7 +57,7 @@ impl Shared {
 }
 
 /// Whoever asks comes again, whatever it is that fails.
-fn unavailable(error: IndexError) -> Unavailable {
+pub(crate) fn unavailable(error: IndexError) -> Unavailable {
     match error {
         IndexError::Unavailable(error) => error,
         error => {

@@ -135,6 +135,10 @@ impl<'a> About<'a> {
                     about.ended.extend(turn.map(|it| it.of));
                 }
                 Wish::Remove(id) => about.removed.push(rows::uuid(*id)),
+                Wish::Mend { hash, place, .. } => {
+                    about.hashes.push(hash.as_bytes());
+                    about.places.push(place.as_bytes());
+                }
             }
         }
         about

@@ -21,6 +21,7 @@ use super::page::page_of;
 use super::{
     Alike, Content, Elsewhere, Garbage, Held, IndexBackend, IndexError, Intent, Put, Totals,
 };
+use crate::care_rows::CareRows;
 use crate::hash::BlobHash;
 use crate::health::Health;
 use crate::keep_rows::KeepRows;
@@ -33,6 +34,7 @@ use crate::upload_rows::UploadRows;
 
 mod asked;
 mod batch;
+mod care;
 mod failure;
 mod fleet_key;
 mod holds;
@@ -60,6 +62,7 @@ mod uploads;
 mod walk;
 mod writer;
 
+pub(crate) use asked::unavailable;
 use holds::Holds;
 use link::{Link, Links, Server, Session, Values};
 pub use moved::MoveBegun;
@@ -197,6 +200,11 @@ impl PostgresIndex {
         Arc::new(peers::Peers(Arc::clone(&self.shared)))
     }
 
+    /// What one of the nodes does for all.
+    pub fn care(&self) -> Arc<dyn CareRows> {
+        Arc::new(care::Cares(Arc::clone(&self.shared)))
+    }
+
     /// What all nodes know of packs.
     pub fn packs(&self) -> Arc<dyn PackRows> {
         Arc::new(packs::Packs(Arc::clone(&self.shared)))
@@ -322,6 +330,21 @@ impl IndexBackend for PostgresIndex {
 
     async fn restore(&self, files: Vec<(FileRecord, Intent)>) -> Result<(), IndexError> {
         self.restore_all(files).await
+    }
+
+    async fn mend(&self, hash: &BlobHash, intent: Intent) -> Result<bool, IndexError> {
+        // What was there, as others have found meanwhile, was written nowhere.
+        if intent.is_there() {
+            return Ok(false);
+        }
+        self.told().await?;
+        let (hash, intent) = (*hash, Box::new(intent));
+        self.request(|answer| Request::Mend {
+            hash,
+            intent,
+            answer,
+        })
+        .await
     }
 
     async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {

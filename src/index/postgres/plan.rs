@@ -29,6 +29,13 @@ pub(super) enum Wish<'a> {
     },
     /// No file with this id.
     Remove(FileId),
+    /// A content that is damaged is at `place`, where it was written anew for nobody else.
+    Mend {
+        hash: BlobHash,
+        place: Place,
+        /// How long the pack is that was written for it and others, in bytes.
+        pack_bytes: Option<u64>,
+    },
 }
 
 /// What is there, as far as the wishes are about it.
@@ -76,6 +83,8 @@ pub(super) enum Outcome {
         free: Option<u64>,
     },
     Removed(Option<FileRecord>),
+    /// Whether the content is where it was written anew.
+    Mended(bool),
 }
 
 /// What is to be written, and what is answered once it stands.
@@ -167,12 +176,18 @@ impl Plan {
                 given,
             } => {
                 making.given = *given;
-                if let Some(bytes) = pack_bytes {
-                    making.pack(*place).bytes = Some(rows::bytes(*bytes));
-                }
+                making.note_pack(*place, *pack_bytes);
                 making.put_in_turn(*turn, file, *place, *is_own)
             }
             Wish::Remove(id) => Outcome::Removed(making.remove(*id)),
+            Wish::Mend {
+                hash,
+                place,
+                pack_bytes,
+            } => {
+                making.note_pack(*place, *pack_bytes);
+                Outcome::Mended(making.mend(*hash, *place))
+            }
         });
         let outcomes = outcomes.collect();
         making.end(outcomes)
@@ -180,7 +195,7 @@ impl Plan {
 
     /// Whether there is nothing to be written.
     pub(super) fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty()
+        self.added.is_empty() && self.removed.is_empty() && self.blobs.is_empty()
     }
 }
 
@@ -228,14 +243,8 @@ impl Making {
             }
             // Written here, in the place of what is damaged.
             Some(blob) if is_there => {
-                self.leave(blob);
-                self.enter(place, blob.size);
                 mended = true;
-                Blob {
-                    place,
-                    is_damaged: false,
-                    ..blob
-                }
+                self.mended(blob, place)
             }
             // Written here; or it was there, and nobody has begun to delete it.
             None if is_there => {
@@ -258,6 +267,30 @@ impl Making {
         self.found.blobs.insert(file.hash, Blob { users, ..blob });
         let record = self.add(file, blob.users == 0);
         Outcome::Put(Put { record, mended })
+    }
+
+    /// Whether a content is in a place from now on that was damaged elsewhere.
+    fn mend(&mut self, hash: BlobHash, place: Place) -> bool {
+        let before = self.found.blobs.get(&hash).copied();
+        let damaged = before.filter(|it| it.is_damaged && it.place != place);
+        let Some(blob) = damaged.filter(|_| self.is_there(place, true)) else {
+            return false;
+        };
+        let blob = self.mended(blob, place);
+        self.touched_blobs.insert(hash);
+        self.found.blobs.insert(hash, blob);
+        true
+    }
+
+    /// A content that is damaged where it is, as it is in the place where it was written anew.
+    fn mended(&mut self, blob: Blob, place: Place) -> Blob {
+        self.leave(blob);
+        self.enter(place, blob.size);
+        Blob {
+            place,
+            is_damaged: false,
+            ..blob
+        }
     }
 
     /// Whether what was written to a place, or was known there, is there still. A pack is as long
@@ -289,6 +322,13 @@ impl Making {
             self.set(blob.place, State::Garbage);
         }
         self.left.push(blob.place);
+    }
+
+    /// A pack is so long.
+    fn note_pack(&mut self, place: Place, bytes: Option<u64>) {
+        if let Some(bytes) = bytes {
+            self.pack(place).bytes = Some(rows::bytes(bytes));
+        }
     }
 
     fn pack(&mut self, place: Place) -> &mut PackChange {

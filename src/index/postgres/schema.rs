@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use super::failure::Failure;
 
 /// What is done to a database of each version, one after the other; the first makes it.
-const MIGRATIONS: [(i32, &str); 13] = [
+const MIGRATIONS: [(i32, &str); 14] = [
     (
         1,
         include_str!("../../../migrations/postgres/0001_first_schema.sql"),
@@ -58,10 +58,14 @@ const MIGRATIONS: [(i32, &str); 13] = [
         13,
         include_str!("../../../migrations/postgres/0013_bucket_of_tables.sql"),
     ),
+    (
+        14,
+        include_str!("../../../migrations/postgres/0014_care.sql"),
+    ),
 ];
 
 /// The version of the tables that this larder writes, and knows.
-const VERSION: i32 = 13;
+const VERSION: i32 = 14;
 /// None before this version reads what is in packs.
 pub(super) const PACKS: i32 = 10;
 

@@ -4,7 +4,8 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::failure::Failure;
-use super::rows::{self, digest, value};
+use super::link::Values;
+use super::rows::{self, digest, most, value};
 use super::{FIRST, Options, PostgresIndex};
 use crate::hash::BlobHash;
 use crate::health::Health;
@@ -25,6 +26,12 @@ macro_rules! columns {
     };
 }
 const CONTENTS: &str = concat!(columns!(), "WHERE hash > $1 ORDER BY hash LIMIT $2");
+const CONTENTS_BY_PLACE: &str = concat!(
+    columns!(),
+    "WHERE blobs.place >= $1 ORDER BY blobs.place LIMIT $2"
+);
+const DAMAGED: &str = "SELECT hash FROM blobs WHERE is_damaged AND hash > $1 \
+     ORDER BY hash LIMIT $2";
 const CONTENT: &str = concat!(columns!(), "WHERE hash = $1");
 /// Only of what is still where it was looked at, and that may have become another content's.
 const NOTE: &str = "UPDATE blobs SET is_damaged = told.is_damaged, \
@@ -91,6 +98,33 @@ impl PostgresIndex {
         let after = after.map(|it| it.as_bytes().to_vec()).unwrap_or_default();
         self.rows(CONTENTS, &[&after, &CONTENTS_AT_ONCE], ContentRow::of)
             .await
+    }
+
+    /// The next contents that files need, in the order of places, so that those of a pack are
+    /// behind each other: the first behind `after`, or in `from` and behind it; none at the end.
+    pub async fn contents_by_place(
+        &self,
+        from: Place,
+        after: Option<Place>,
+    ) -> Result<Vec<ContentRow>, IndexError> {
+        let first = match after {
+            // Nothing is between that and what is longer by the least byte.
+            Some(after) => [after.written(), vec![0]].concat(),
+            None => from.written(),
+        };
+        let values: Values<'_> = &[&first, &CONTENTS_AT_ONCE];
+        self.rows(CONTENTS_BY_PLACE, values, ContentRow::of).await
+    }
+
+    /// At most so many contents that are known to be damaged, in order, the first behind `after`.
+    pub async fn damaged(
+        &self,
+        after: Option<BlobHash>,
+        limit: usize,
+    ) -> Result<Vec<BlobHash>, IndexError> {
+        let after = after.map(|it| it.as_bytes().to_vec()).unwrap_or_default();
+        let read = |row: &Row| Ok(BlobHash::from_bytes(digest(row, "hash")?));
+        self.rows(DAMAGED, &[&after, &most(limit)], read).await
     }
 
     /// The row of a content; None where no file needs it.

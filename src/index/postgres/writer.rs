@@ -17,6 +17,7 @@ use super::plan::{Outcome, Plan, Wish};
 use super::rows::Heads;
 use super::shared::Shared;
 use super::together::gather;
+use crate::hash::BlobHash;
 use crate::index::{IndexError, Intent, Put};
 use crate::record::{FileId, FileRecord, NewFile};
 
@@ -45,6 +46,12 @@ pub(super) enum Request {
     Remove {
         id: FileId,
         answer: Answer<Option<FileRecord>>,
+    },
+    /// A content that was damaged is where the intent has had it written.
+    Mend {
+        hash: BlobHash,
+        intent: Box<Intent>,
+        answer: Answer<bool>,
     },
     /// Is everything told that was found?
     Tell {
@@ -76,6 +83,7 @@ struct Round(Vec<Asked>);
 enum Asked {
     Put(NewFile, Box<Intent>, Answer<Put>),
     Remove(FileId, Answer<Option<FileRecord>>),
+    Mend(BlobHash, Box<Intent>, Answer<bool>),
 }
 
 /// A batch that was written, or may have been.
@@ -99,6 +107,11 @@ impl Round {
                 given: intent.given(),
             },
             Asked::Remove(id, _) => Wish::Remove(*id),
+            Asked::Mend(hash, intent, _) => Wish::Mend {
+                hash: *hash,
+                place: intent.place(),
+                pack_bytes: intent.pack_bytes(),
+            },
         });
         wishes.collect()
     }
@@ -112,6 +125,10 @@ impl Round {
                     drop(answer.send(Err(error.clone())));
                 }
                 Asked::Remove(_, answer) => drop(answer.send(Err(error.clone()))),
+                Asked::Mend(_, intent, answer) => {
+                    drop(intent);
+                    drop(answer.send(Err(error.clone())));
+                }
             }
         }
     }
@@ -139,6 +156,14 @@ impl Round {
                     drop(answer.send(Ok(removed)));
                 }
                 (Asked::Remove(_, answer), _) => drop(answer.send(Ok(None))),
+                (Asked::Mend(_, intent, answer), Outcome::Mended(true)) => {
+                    intent.kept();
+                    drop(answer.send(Ok(true)));
+                }
+                (Asked::Mend(_, intent, answer), _) => {
+                    drop(intent);
+                    drop(answer.send(Ok(false)));
+                }
             }
         }
     }
@@ -180,6 +205,11 @@ impl Writer {
                          }| Asked::Put(file, intent, answer),
                     )),
                     Request::Remove { id, answer } => round.0.push(Asked::Remove(id, answer)),
+                    Request::Mend {
+                        hash,
+                        intent,
+                        answer,
+                    } => round.0.push(Asked::Mend(hash, intent, answer)),
                     Request::Tell { answer } => tell.push(answer),
                     Request::Close { answer } => close = Some(answer),
                 }

@@ -2,31 +2,38 @@
 //! what rots shows while others still have it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::{sleep, timeout};
 
+use super::care::Cares;
 use super::pace::Pace;
+use crate::blob::BlobError;
 use crate::metrics::Counter;
 use crate::record::Timestamp;
-use crate::small_state::SmallState;
-use crate::store::{Stage, Step, Store};
+use crate::small_state::{SmallState, StateError};
+use crate::store::{Stage, Step, Store, StoreError};
 use crate::web::Connections;
 
+mod memory;
 mod round;
 
+use memory::Memory;
 pub use round::{Ended, Round, Rounds, SCRUB};
 
 /// How much is read in one step, in bytes, and in one of a round that somebody waits for.
 const STEP: u64 = 256 * 1024;
 const URGENT_STEP: u64 = 4 * 1024 * 1024;
-/// How often it is written down how far a round is.
-const SAVE_EVERY: Duration = Duration::from_secs(5);
 /// How long before it is looked again whether something is due: the clock may be set, and a
 /// machine may sleep.
 const LOOK_EVERY: Duration = Duration::from_mins(10);
+/// How long before it is looked again how far another node is that has the turn.
+const OTHERS_EVERY: Duration = Duration::from_secs(5);
+/// How often a round is asked for beside other nodes that write down theirs.
+const TRIES: usize = 8;
 /// How long clients that are served hold up a step at most.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long after a failure it goes on.
@@ -53,13 +60,15 @@ impl Default for Options {
 /// The scrub of a node.
 pub struct Scrub {
     store: Store,
-    state: Arc<dyn SmallState>,
+    memory: Memory,
     connections: Arc<Connections>,
     options: Options,
     /// Unknown until what is remembered was read.
     rounds: OnceCell<Mutex<Rounds>>,
     /// Whoever waits is told that a round was asked for.
     asked: Notify,
+    /// Whether this node has made a round since it started, or some of one.
+    is_making: AtomicBool,
     /// How many bytes were read since the start.
     pub read: Counter,
     /// How many rounds have come to their end since the start.
@@ -74,12 +83,13 @@ impl Scrub {
         options: Options,
     ) -> Self {
         Self {
+            memory: Memory::new(Cares::of(&store), state),
             store,
-            state,
             connections,
             options,
             rounds: OnceCell::new(),
             asked: Notify::new(),
+            is_making: AtomicBool::new(false),
             read: Counter::default(),
             ended: Counter::default(),
         }
@@ -90,29 +100,53 @@ impl Scrub {
         self.options.every
     }
 
-    /// The round that is under way and the last one; None where contents are on no disk of this
-    /// machine, and until what was before the start is known.
+    /// The round that is under way and the last one; None where contents are in memory alone, and
+    /// until what was before the start is known. What other nodes do that have the turn is as old
+    /// as the last [`Scrub::look`].
     pub fn rounds(&self) -> Option<Rounds> {
         Some(self.rounds.get()?.lock().clone())
     }
 
     /// Has everything read now, as fast as that goes, and tells the number of the round: the one
-    /// that does so already, if there is one. None where contents are on no disk of this machine.
-    pub async fn ask(&self) -> Option<u64> {
+    /// that does so already, if there is one. None where contents are in memory alone. Fails where
+    /// other nodes could not be told that share the store.
+    pub async fn ask(&self) -> Result<Option<u64>, StoreError> {
         if !self.store.can_be_scrubbed() {
-            return None;
+            return Ok(None);
         }
-        let number = {
-            let mut rounds = self.known().await.lock();
-            match &rounds.now {
-                Some(round) if round.is_urgent => round.number,
-                _ => rounds.begin(true),
+        let rounds = self.known().await;
+        for _ in 0..TRIES {
+            self.look().await?;
+            let (number, asked) = {
+                let mut rounds = rounds.lock();
+                let number = match &rounds.now {
+                    Some(round) if round.is_urgent => round.number,
+                    _ => rounds.begin(true),
+                };
+                (number, rounds.clone())
+            };
+            // So that a restart goes on with it, or another node does.
+            match self.memory.save(&asked).await {
+                Ok(false) => continue,
+                Err(error) if self.memory.is_shared() => return Err(error.into()),
+                Err(error) => tracing::warn!(%error, "a restart will not know of the scrub"),
+                Ok(true) => {}
             }
-        };
-        // So that a restart goes on with it.
-        self.save().await;
-        self.asked.notify_one();
-        Some(number)
+            self.asked.notify_one();
+            return Ok(Some(number));
+        }
+        let busy = std::io::Error::other("other nodes write down how far they are");
+        Err(BlobError::io("ask for", "a scrub", busy).into())
+    }
+
+    /// Finds out what other nodes do that share the store.
+    pub async fn look(&self) -> Result<(), StateError> {
+        if let (Some(rounds), true) = (self.rounds.get(), self.memory.is_shared())
+            && let Some(news) = self.memory.load().await?
+        {
+            *rounds.lock() = news;
+        }
+        Ok(())
     }
 
     /// What is remembered, which is read first.
@@ -127,55 +161,93 @@ impl Scrub {
         }
         let rounds = self.known().await;
         loop {
-            let due = self.due(&mut rounds.lock());
-            match due {
-                Due::Now(number) => self.make(number).await,
-                Due::In(rest) => {
-                    let _ = timeout(rest.min(LOOK_EVERY), self.asked.notified()).await;
-                }
+            let rest = self.rest(&rounds.lock());
+            let pause = match rest {
+                Some(rest) if self.memory.is_shared() => rest.min(OTHERS_EVERY),
+                Some(rest) => rest.min(LOOK_EVERY),
+                None => match self.in_turn(rounds).await {
+                    Ok(true) => continue,
+                    // Another node has the turn, or nobody can tell.
+                    Ok(false) | Err(_) => OTHERS_EVERY,
+                },
+            };
+            let _ = timeout(pause, self.asked.notified()).await;
+            if let Err(error) = self.look().await {
+                tracing::debug!(%error, "how far other nodes are with the scrub is not known");
             }
         }
     }
 
+    /// Makes the round that is due, if this node has the turn; tells whether it has.
+    async fn in_turn(&self, rounds: &Mutex<Rounds>) -> Result<bool, StateError> {
+        if !self.memory.take_turn().await? {
+            return Ok(false);
+        }
+        // What whoever had it before has come to.
+        self.look().await?;
+        let number = {
+            let mut rounds = rounds.lock();
+            match (self.rest(&rounds), &rounds.now) {
+                (Some(_), _) => None,
+                (None, Some(round)) => Some(round.number),
+                (None, None) => Some(rounds.begin(false)),
+            }
+        };
+        if let Some(number) = number {
+            self.make(number).await;
+        }
+        self.memory.leave_turn().await;
+        Ok(true)
+    }
+
     /// Knows again how far it was; waits until that can be read.
     async fn recall(&self) -> Mutex<Rounds> {
-        let content = loop {
-            match self.state.load(&SCRUB).await {
-                Ok(content) => break content.unwrap_or_default(),
+        let rounds = loop {
+            match self.memory.load().await {
+                Ok(rounds) => break rounds.unwrap_or_default(),
                 Err(error) => {
                     tracing::warn!(%error, "how far the scrub was cannot be read yet");
                     sleep(AFTER_FAILURE).await;
                 }
             }
         };
-        Mutex::new(serde_json::from_slice(&content).unwrap_or_default())
+        Mutex::new(rounds)
     }
 
-    /// Writes down how far it is.
-    pub(super) async fn save(&self) {
-        let Some(rounds) = self.rounds() else {
-            return;
+    /// Writes down how far it is, and keeps the turn; tells whether this node has it still. What
+    /// another node has written down meanwhile, as a round that is asked for, is known then.
+    async fn save(&self) -> bool {
+        let Some(rounds) = self.rounds().filter(|it| *it != Rounds::default()) else {
+            return true;
         };
-        if rounds == Rounds::default() {
-            return;
-        }
-        let content = serde_json::json!(rounds).to_string().into_bytes();
-        if let Err(error) = self.state.save(&SCRUB, content).await {
+        let saved = match self.memory.save(&rounds).await {
+            Ok(false) => self.look().await,
+            saved => saved.map(drop),
+        };
+        if let Err(error) = saved {
             tracing::warn!(%error, "how far the scrub is was not written down");
         }
+        // Where nobody can tell it goes on.
+        self.memory.take_turn().await.unwrap_or(true)
     }
 
-    /// Which round is to be made now, or when to ask again.
-    fn due(&self, rounds: &mut Rounds) -> Due {
+    /// Ends what a node does that stops, so that it goes on there, or elsewhere at once.
+    pub(super) async fn stop(&self) {
+        // Only whoever makes a round knows more than is written down.
+        if self.is_making.load(Ordering::Relaxed) {
+            self.save().await;
+            self.memory.leave_turn().await;
+        }
+    }
+
+    /// How long it is until a round is due; None where one is.
+    fn rest(&self, rounds: &Rounds) -> Option<Duration> {
         match (&rounds.now, self.options.every) {
-            (Some(round), every) if round.is_urgent || every.is_some() => Due::Now(round.number),
-            (_, None) => Due::In(Duration::MAX),
+            (Some(round), every) if round.is_urgent || every.is_some() => None,
+            (_, None) => Some(Duration::MAX),
             (_, Some(every)) => {
-                let since = rounds.last.as_ref().map(|it| since(it.began_at));
-                match since.map_or(Duration::ZERO, |since| every.saturating_sub(since)) {
-                    Duration::ZERO => Due::Now(rounds.begin(false)),
-                    rest => Due::In(rest),
-                }
+                let since = since(rounds.last.as_ref()?.began_at);
+                Some(every.saturating_sub(since)).filter(|it| !it.is_zero())
             }
         }
     }
@@ -189,6 +261,7 @@ impl Scrub {
         let Some(mut scrubbing) = self.store.scrub(round.stage) else {
             return;
         };
+        self.is_making.store(true, Ordering::Relaxed);
         let mut pace = Pace::new(self.options.rate, Arc::clone(&self.connections));
         let most = if round.is_urgent { URGENT_STEP } else { STEP };
         let (mut patience, mut saved) = (Duration::ZERO, Instant::now());
@@ -213,9 +286,11 @@ impl Scrub {
             if step.unchecked > 0 {
                 sleep(AFTER_FAILURE).await;
             }
-            if saved.elapsed() >= SAVE_EVERY {
+            if saved.elapsed() >= self.memory.save_every() {
                 saved = Instant::now();
-                self.save().await;
+                if !self.save().await {
+                    return;
+                }
             }
         }
         self.end(number).await;
@@ -248,6 +323,8 @@ impl Scrub {
 
     /// The round has come to its end, unless another has taken its place.
     async fn end(&self, number: u64) {
+        // What other nodes have found counts as well.
+        self.store.catch_up().await;
         let damage = self.store.damage();
         {
             let Some(rounds) = self.rounds.get() else {
@@ -282,12 +359,6 @@ impl Scrub {
         self.ended.count();
         self.save().await;
     }
-}
-
-/// When a round is to be made.
-enum Due {
-    Now(u64),
-    In(Duration),
 }
 
 /// How long ago a moment was; nothing where the clock says that it is yet to come.
