@@ -216,6 +216,17 @@ pub trait IndexBackend: Send + Sync + 'static {
         Ok(true)
     }
 
+    /// What has changed since a [`IndexBackend::mark`] up to one moment, by others as well, and which
+    /// files are behind `last`. None where nobody knows that any more, or whoever listens hears of all
+    /// changes, since no other process makes any.
+    async fn changed_since(
+        &self,
+        _mark: u64,
+        _last: Option<FileId>,
+    ) -> Result<Option<ChangedFiles>, IndexError> {
+        Ok(None)
+    }
+
     /// Whether all that others have changed until a second ago was told.
     fn is_current(&self) -> bool {
         true
@@ -223,6 +234,17 @@ pub trait IndexBackend: Send + Sync + 'static {
 
     /// Finishes what is under way, makes it durable and closes; every later call fails.
     async fn close(&self) -> Result<(), IndexError>;
+}
+
+/// What has changed up to a moment.
+#[derive(Debug)]
+pub struct ChangedFiles {
+    /// The files that are there then, behind one that was named, in order.
+    pub added: Vec<FileRecord>,
+    /// Those that were removed.
+    pub removed: Vec<FileId>,
+    /// Whether these are all files behind that one.
+    pub is_all: bool,
 }
 
 /// Hears what others change in an index that several nodes share: on any thread, and without

@@ -10,8 +10,10 @@
 //! The contents of files that are removed meanwhile are held until whoever reads the list is
 //! through with it (`holding.rs`), so that all contents of the moment can be had.
 //!
-//! What other nodes change in an index that they share is not heard in this order: there, a file
-//! that another node removes while the list is read may be told.
+//! What other nodes change in an index that they share is not heard in this order. There the index
+//! is asked, once the last page is read, what was removed since the first one and what has come
+//! behind the last, up to one moment. Of files that other nodes remove nothing is held: who finds a
+//! content gone begins with another moment.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -49,6 +51,9 @@ pub struct Moment {
     /// The last file that was told.
     last: Option<FileId>,
     state: State,
+    /// Since when what was removed is asked for, of an index that other nodes change, too; unknown
+    /// before the first page.
+    since: Option<u64>,
     heard: Arc<Mutex<Heard>>,
     holds: Arc<Holds>,
     /// Has the listener end, and tell once it has heard all.
@@ -88,6 +93,7 @@ impl Store {
             store: self.clone(),
             last: None,
             state: State::Reading,
+            since: None,
             heard,
             holds,
             stop: Some(stop),
@@ -142,11 +148,17 @@ impl Moment {
             if self.state == State::Ended {
                 return Ok(Some(Vec::new()));
             }
+            if self.store.is_shared && self.since.is_none() {
+                self.since = Some(self.store.index.mark().await?);
+            }
             let page = self.store.page(self.last, PAGE).await?;
             if let Some(last) = page.last() {
                 self.last = Some(last.id);
                 let told = page.into_iter().map(|it| Told::File(Arc::new(it)));
                 return Ok(Some(told.collect()));
+            }
+            if let Some(since) = self.since {
+                return self.end_shared(since).await;
             }
             if self.state == State::Reading {
                 // From here on what comes is heard, and what has come before is on a page.
@@ -160,6 +172,26 @@ impl Moment {
                 told => return Ok(told),
             }
         }
+    }
+
+    /// What is to be told besides, by what all nodes have changed until now.
+    async fn end_shared(&mut self, since: u64) -> Result<Option<Vec<Told>>, StoreError> {
+        let index = &self.store.index;
+        let Some(changed) = index.changed_since(since, self.last).await? else {
+            return Ok(None);
+        };
+        let listed = self.last;
+        self.last = changed.added.last().map(|it| it.id).max(listed);
+        let added = changed.added.into_iter();
+        let mut told: Vec<_> = added.map(|it| Told::File(Arc::new(it))).collect();
+        if changed.is_all {
+            self.state = State::Ended;
+            self.holds.end_at(self.last);
+            let gone = changed.removed.into_iter();
+            let gone = gone.filter(|it| Some(*it) <= listed);
+            told.extend(gone.map(Told::Gone));
+        }
+        Ok(Some(told))
     }
 
     /// What is to be told besides, by what was heard until now.

@@ -1,5 +1,10 @@
 //! The drill of a backup: the database set back to what it was, and the bucket as it is.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use larder::file_line::Line;
 use tempfile::TempDir;
 
 use crate::common::content::content;
@@ -125,5 +130,73 @@ async fn what_a_backup_names_that_is_older_than_the_grace_is_told_and_can_be_upl
     for (seed, path) in [(1, &gone), (2, &kept)] {
         assert_eq!(get(one.address, path, &[]).body, content(seed, LONG));
     }
+    [one, other].into_iter().for_each(Node::stop);
+}
+
+/// The names of all files of a moment, as a node tells.
+fn moment(node: &Node) -> BTreeSet<u32> {
+    let answer = get(node.address, "/api/p2p/moment", &[]);
+    let told = String::from_utf8(answer.body).unwrap();
+    let lines = told.lines().filter(|it| !it.is_empty());
+    let lines: Vec<Line> = lines.map(|it| serde_json::from_str(it).unwrap()).collect();
+    assert!(matches!(lines.last(), Some(Line::End(_))), "{lines:?}");
+    let mut files = BTreeMap::new();
+    for line in lines {
+        match line {
+            Line::File(file) => drop(files.insert(file.id, file.name.parse().unwrap())),
+            Line::Gone(id) => drop(files.remove(&id)),
+            Line::Moment(_) | Line::End(_) => {}
+        }
+    }
+    files.into_values().collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_moment_has_what_other_nodes_have_changed_before_it_and_nothing_of_what_came_after() {
+    const FILES: u32 = 1_200;
+    const MOVED: u32 = 150;
+    let fleet = Fleet::new("1h").await;
+    let [one, other] = fleet.start();
+    let put = |name: u32| {
+        let file = uploaded(other.address, &name.to_string(), b"the same");
+        format!("/api/p2p/file/{}", file["file_id"].as_str().unwrap())
+    };
+    // More than a page of them.
+    let files: Vec<_> = thread::scope(|scope| {
+        let put = &put;
+        let parts = [0, 1, 2, 3].map(|part| {
+            let names = (part * FILES / 4)..((part + 1) * FILES / 4);
+            scope.spawn(move || names.map(|it| (it, put(it))).collect::<Vec<_>>())
+        });
+        parts
+            .into_iter()
+            .flat_map(|it| it.join().unwrap())
+            .collect()
+    });
+    let (moments, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                let names = moment(&one);
+                moments.fetch_add(1, Ordering::Relaxed);
+                // Each is taken from among the first and put behind all others, one after the other.
+                let put = names.range(FILES..).count();
+                let put = u32::try_from(put).unwrap();
+                let left = names.range(..MOVED).copied().collect::<Vec<_>>();
+                let first = left.first().copied().unwrap_or(MOVED);
+                assert_eq!(left, (first..MOVED).collect::<Vec<_>>());
+                assert!(
+                    put == first || put == first + 1,
+                    "{put} put, {first} removed"
+                );
+            }
+        });
+        for (name, path) in &files[..MOVED as usize] {
+            put(FILES + name);
+            remove(&other, path);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert!(moments.into_inner() > 5);
     [one, other].into_iter().for_each(Node::stop);
 }

@@ -19,7 +19,8 @@ use tokio_postgres::Row;
 
 use super::page::page_of;
 use super::{
-    Alike, Content, Elsewhere, Garbage, Held, IndexBackend, IndexError, Intent, Put, Totals,
+    Alike, ChangedFiles, Content, Elsewhere, Garbage, Held, IndexBackend, IndexError, Intent, Put,
+    Totals,
 };
 use crate::care_rows::CareRows;
 use crate::hash::BlobHash;
@@ -43,6 +44,7 @@ mod keep_statements;
 mod keeps;
 mod link;
 mod look;
+mod moment;
 mod moved;
 mod options;
 mod packs;
@@ -390,6 +392,14 @@ impl IndexBackend for PostgresIndex {
             .rows(PAGE, &[&after, &most(limit)], rows::record)
             .await?;
         page_of(files.into_iter().map(Ok), limit)
+    }
+
+    async fn changed_since(
+        &self,
+        mark: u64,
+        last: Option<FileId>,
+    ) -> Result<Option<ChangedFiles>, IndexError> {
+        self.changed(mark, last).await
     }
 
     async fn page_back(
