@@ -26,8 +26,9 @@ use crate::web::Connections;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How soon it is looked again whether anybody has what is not whole, at first and at last.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-/// For how long nothing is looked at where all is whole, as far as has shown.
-const IDLE: Duration = Duration::from_hours(1);
+/// For how long nothing is looked at where all is whole, as far as has shown; and where other
+/// nodes share the store, which may be gone before they have repaired what they have found.
+const IDLE: (Duration, Duration) = (Duration::from_hours(1), Duration::from_mins(1));
 /// How soon a content is tried again that could not be repaired, at first and at last.
 const TRY_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(1));
 /// How many contents are remembered that could not be repaired; of others it is found out again.
@@ -225,7 +226,9 @@ impl Repair {
         told: &mut watch::Receiver<u64>,
     ) -> bool {
         let is_something_left = found.to_repair != ToRepair::default();
-        let again = sleep(if is_something_left { pause } else { IDLE });
+        let (alone, shared) = IDLE;
+        let idle = if self.cares.is_some() { shared } else { alone };
+        let again = sleep(if is_something_left { pause } else { idle });
         tokio::pin!(again);
         let (soon, _) = LOOK_AGAIN;
         let mut is_new = false;

@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use larder::file_line::Line;
+use larder::hash::BlobHash;
+use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::common::commands::{done, json};
 use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::process::{Node, larder};
@@ -199,4 +202,48 @@ async fn a_moment_has_what_other_nodes_have_changed_before_it_and_nothing_of_wha
     });
     assert!(moments.into_inner() > 5);
     [one, other].into_iter().for_each(Node::stop);
+}
+
+/// All that a node tells of its files, but for who and where it is.
+fn told(node: &Node) -> Vec<Value> {
+    let listing = get(node.address, "/api/p2p/files", &[]).json();
+    let mut files = listing["files"].as_array().unwrap().clone();
+    for file in &mut files {
+        let file = file.as_object_mut().unwrap();
+        file.remove("download_url");
+        file.remove("peer_id");
+    }
+    files
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_are_backed_up_to_a_directory_that_needs_no_server() {
+    let fleet = Fleet::new("1h").await;
+    let [one, other] = fleet.start();
+    for seed in 0..4 {
+        put(&one, seed);
+        uploaded(other.address, "short", &content(10 + seed, 3_000));
+    }
+    let (dir, url) = (fleet.dirs[0].path(), one.url(""));
+    done(dir, &url, &["backup", "B"]);
+    remove(&other, &put(&other, 5));
+    uploaded(other.address, "later", b"later");
+    // What is there already is not brought again.
+    let again = json(dir, &url, &["backup", "B"]);
+    assert_eq!(
+        (&again[0]["files"], &again[0]["new_contents"]),
+        (&9.into(), &1.into())
+    );
+    let before = told(&other);
+    [one, other].into_iter().for_each(Node::stop);
+    done(dir, "", &["verify", "B"]);
+    done(dir, "", &["restore", "B", "--storage", "restored"]);
+    let alone = Node::start(&fleet.dirs[0], &["--storage", "restored"]);
+    assert_eq!(told(&alone), before);
+    for file in &before {
+        let path = format!("/api/p2p/file/{}", file["file_id"].as_str().unwrap());
+        let hash = BlobHash::of(&get(alone.address, &path, &[]).body).to_string();
+        assert_eq!(file["hash"], hash);
+    }
+    alone.stop();
 }

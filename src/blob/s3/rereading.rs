@@ -107,7 +107,8 @@ impl Rereading for LongReread {
     async fn next(&mut self, most: u64) -> Result<u64, BlobError> {
         let Self { blob, at } = self;
         if *at >= blob.size {
-            blob.depot.damage.written(blob.place);
+            // Also where another node has found it damaged.
+            blob.depot.damage.clear(blob.place);
             return Ok(0);
         }
         // What proves it is remembered, and may have rotten in the bucket meanwhile.
