@@ -440,3 +440,18 @@ fn a_long_trash_is_listed_in_pages_and_a_backup_has_none_of_it() {
     assert_eq!(emptied["removed"], 598);
     assert_eq!(status_of(&node), (2, 0));
 }
+
+#[test]
+fn a_kill_has_nothing_stay_for_longer_than_it_was_to_when_it_was_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start_with(&dir, "1h");
+    let file = uploaded(node.address, "a", b"a");
+    // The trash's own clock goes on, and was not written down by then.
+    thread::sleep(Duration::from_millis(2500));
+    remove(&node, id(&file));
+    node.kill();
+    let node = start_with(&dir, "1h");
+    let told = get(node.address, "/api/p2p/trash", &[]).json();
+    let stays = told["files"][0]["stays_seconds"].as_u64().unwrap();
+    assert!((3500..=3600).contains(&stays), "{stays}");
+}

@@ -58,7 +58,13 @@ impl Store {
             return Ok(None);
         };
         let mark = trash.mark_of(&record, keeps);
-        trash.log.write(vec![Entry::Marked(id, mark)]).await?;
+        // With how far the trash's clock is, so that the file stays no longer after a kill than it
+        // was to when it was removed.
+        let clock = Entry::Clock(trash.now());
+        trash
+            .log
+            .write(vec![clock, Entry::Marked(id, mark)])
+            .await?;
         self.tell(Change::Removed(record.clone().into()));
         Ok(Some(record))
     }
