@@ -60,6 +60,13 @@ fn a_revoked_member_is_refused_by_all_also_after_restarts_and_what_it_told_is_fo
         unanswered(&third).filter(|it| it.contains("revoked"))
     });
     assert!(told.ends_with("(revoked)"), "{told}");
+    until("it says so of itself", || {
+        let health = get(third.address, "/health", &[]).json();
+        let told = [&health["membership"], &health["status"]];
+        (told == ["revoked", "degraded"]).then_some(())
+    });
+    let of_other = get(second.address, "/health", &[]).json();
+    assert_ne!(of_other["membership"], "revoked");
     assert!(
         network.members().contains("  revoked"),
         "{}",

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
@@ -28,6 +28,7 @@ use rustls::{ClientConfig, ServerConfig, client, server};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
+use super::no_member::NoMember;
 use super::raw_keys::{self, AnyKey};
 use super::tags::Tags;
 use super::{Admin, Certificate, MAX_BYTES, MAX_REVOKED, PublicKey, Refusal, Revoked};
@@ -37,6 +38,9 @@ use crate::peer_id::PeerId;
 
 /// The longest text that one side shows: two certificates and a digest.
 pub(super) const MAX_SHOWN: usize = 2 * MAX_BYTES + 64;
+/// How often in a row others have to say that this node was revoked before it says so: one that
+/// lies stands beside others.
+const CALLED: u32 = 3;
 /// What a refusal begins with.
 const REFUSED: &str = "refused ";
 /// Before an ed25519 secret key, its form for TLS libraries (RFC 8410, section 7).
@@ -57,6 +61,8 @@ pub struct Channel {
     /// When the first of those members is none any more to whom connections were made, in seconds
     /// since 1970.
     first_end: AtomicU64,
+    /// How often in a row other members have said that this one was revoked.
+    called_revoked: AtomicU32,
     /// What came of handshakes.
     pub handshakes: Handshakes,
     /// By which tags of the network are made and known.
@@ -105,20 +111,6 @@ impl<'a> Shown<'a> {
             later: next(),
         }
     }
-}
-
-/// Why no member is at the other end.
-#[derive(Debug, thiserror::Error)]
-pub enum NoMember {
-    /// The connection fails, or something else is said there.
-    #[error("the connection of members fails: {0}")]
-    Io(#[from] io::Error),
-    /// What the other side shows makes it no member.
-    #[error("the certificate of the other is not taken: {0}")]
-    Other(Refusal),
-    /// The other side does not take this node for a member.
-    #[error("the other does not take this node's certificate ({0})")]
-    Own(String),
 }
 
 /// A node that cannot be a member.
@@ -203,6 +195,7 @@ impl Channel {
             differing: Mutex::default(),
             news: Notify::new(),
             first_end: AtomicU64::new(u64::MAX),
+            called_revoked: AtomicU32::new(0),
             handshakes: Handshakes::default(),
             tags,
             client,
@@ -366,12 +359,23 @@ impl Channel {
         match &greeted {
             Ok(member) => {
                 self.handshakes.made.count();
+                self.called_revoked.store(0, Ordering::Relaxed);
                 let end = member.certificate.expires;
                 self.first_end.fetch_min(end, Ordering::Relaxed);
             }
-            Err(_) => self.handshakes.made_in_vain.count(),
+            Err(why) => {
+                self.handshakes.made_in_vain.count();
+                self.called_revoked
+                    .fetch_add(u32::from(why.is_of_revoked()), Ordering::Relaxed);
+            }
         }
         greeted
+    }
+
+    /// Whether this node takes itself for revoked, of which it can hear from nobody: all who were
+    /// asked last have said so.
+    pub(super) fn is_called_revoked(&self) -> bool {
+        self.called_revoked.load(Ordering::Relaxed) >= CALLED
     }
 
     async fn greet_member(

@@ -65,7 +65,7 @@ impl Channel {
     /// How it stands with this node.
     pub fn standing(&self) -> Standing {
         let (certificate, now) = (self.certificate(), SystemTime::now());
-        let is_revoked = self.revoked().has(certificate.member);
+        let is_revoked = self.revoked().has(certificate.member) || self.is_called_revoked();
         let entry = self.admin().and_then(|it| it.entry(certificate.member));
         let renewed_for = entry.and_then(|it| it.renewed_for);
         let known = Entry {
