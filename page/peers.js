@@ -45,8 +45,8 @@ const standing = ({ member, verified }) => (member ? `member until ${time(member
 function offered({ copies }) {
   if (!copies) return ''
   if (copies.gone) return ', gone: others hold what it held'
-  if (copies.offer_bytes === 0) return ', offers no room for copies'
-  return `, offers ${bytes(copies.offer_bytes)} for copies, ${bytes(copies.left_bytes ?? 0)} left`
+  if (copies.offer_bytes === 0 && copies.used_bytes === 0) return ', offers no room'
+  return `, offers ${bytes(copies.offer_bytes)}, ${bytes(copies.used_bytes)} used, ${bytes(copies.left_bytes ?? 0)} left`
 }
 
 // Green is who can be believed and asked.

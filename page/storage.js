@@ -42,7 +42,7 @@ function copied(copies) {
     ? `${count(fewer, 'file is', 'files are')} on fewer members than ${fewer === 1 ? 'it is' : 'they are'} to be`
     : files > 0 ? `${count(files, 'file is', 'files are')} on as many members as ${files === 1 ? 'it is' : 'they are'} to be` : null
   const held = copies.offer_bytes > 0 || copies.held_files > 0
-    ? `Holds ${count(copies.held_files, 'file', 'files')} for others: ${bytes(copies.held_bytes)} of ${bytes(copies.offer_bytes)} offered`
+    ? `Holds ${count(copies.held_files, 'file', 'files')} for others; offers ${bytes(copies.offer_bytes)}, ${bytes(copies.used_bytes)} used`
     : null
   return [
     element('p', {}, `${wanted > 1 ? `Files are to be on ${wanted} members; ` : ''}${others}`),

@@ -24,6 +24,7 @@ mod manual;
 #[cfg(feature = "shared")]
 mod migrate;
 mod network;
+mod network_members;
 mod own_nodes;
 mod problems;
 mod rebuild_index;

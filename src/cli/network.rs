@@ -1,6 +1,5 @@
 //! `larder network`: makes a network, and members of it.
 
-use std::collections::HashSet;
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,11 +8,11 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
 
-use super::client::plain;
+use super::client::{self, plain};
 use super::statuses::EXIT_STATUS_OF_OTHERS;
 use super::storage::{advised, keep_private};
-use super::{limits, logging};
-use crate::config::{Log, SECOND, WrongSetting, number_of_copies, period, shown_period};
+use super::{limits, logging, network_members};
+use crate::config::{Log, SECOND, WrongSetting, number_of_copies, period};
 use crate::peer::identity::Identity;
 use crate::peer::membership::{
     Certificate, Entry, NetworkKey, PublicKey, Refusal, Revocation, Roll, add_revocation, file,
@@ -102,12 +101,10 @@ enum Action {
         storage: Storage,
     },
     /// List those who were invited: peer id, key, until when, rights, for how long they are
-    /// renewed, and state.
-    #[command(after_help = EXIT_STATUS_OF_OTHERS)]
-    Members {
-        /// File with the key of the network.
-        file: PathBuf,
-    },
+    /// renewed, and state; with a node that is one of them, also how much each offers for copies of
+    /// others' files, and how much of that is used.
+    #[command(after_help = client::EXIT_STATUS_OF_LISTS)]
+    Members(network_members::Arguments),
 }
 
 #[derive(clap::Args)]
@@ -127,16 +124,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     keep_private();
     let mut out = stdout().lock();
     match &arguments.action {
-        Action::Create { file, copies } => {
-            let key = NetworkKey::create(file, *copies)?;
-            writeln!(out, "{}", key.public())?;
-            // Nobody has to read it.
-            let _ = writeln!(
-                stderr(),
-                "{} has the key of the network: whoever reads it decides about members",
-                plain(&file.display().to_string())
-            );
-        }
+        Action::Create { file, copies } => writeln!(out, "{}", create(file, *copies)?)?,
         Action::Key { storage } => writeln!(out, "{}", storage.key()?)?,
         Action::Invite {
             file,
@@ -175,10 +163,26 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 certificate.expires_at()
             )?;
         }
-        Action::Members { file } => list(&mut out, file)?,
+        Action::Members(arguments) => {
+            let code = network_members::list(&mut out, arguments)?;
+            out.flush()?;
+            return Ok(code);
+        }
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the key of a network.
+fn create(file: &Path, copies: Option<u8>) -> anyhow::Result<PublicKey> {
+    let key = NetworkKey::create(file, copies)?;
+    // Nobody has to read it.
+    let _ = writeln!(
+        stderr(),
+        "{} has the key of the network: whoever reads it decides about members",
+        plain(&file.display().to_string())
+    );
+    Ok(key.public())
 }
 
 /// Makes the node with this key a member for so long, and then again for so long, whose files are
@@ -222,38 +226,6 @@ fn join(file: &Path, invitation: &str, key: PublicKey) -> anyhow::Result<Certifi
 fn not_taken(what: &str, why: Refusal) -> WrongSetting {
     let told = format!("the {what} is not taken: {why} ({})", why.code());
     WrongSetting::new(&[], told)
-}
-
-/// A line for each member.
-fn list(out: &mut impl Write, file: &Path) -> anyhow::Result<()> {
-    let (network, roll) = (NetworkKey::read(file)?.public(), Roll::beside(file)?);
-    let revoked = revocations(file)?;
-    let (now, mut members) = (SystemTime::now(), HashSet::new());
-    for entry in roll.members() {
-        let certificate = &entry.certificate;
-        let member = certificate.member;
-        members.insert(member);
-        let is_revoked = revoked.iter().any(|it| it.member == member);
-        let state = match certificate.check(network, member, now) {
-            Err(why) if why != Refusal::Expired && !is_revoked => why.code(),
-            _ => entry.standing(is_revoked, now).code(),
-        };
-        let renewed = match entry.renewed_for {
-            Some(length) => shown_period(length.as_secs()),
-            None => "once".to_owned(),
-        };
-        let (id, end, rights) = (
-            member.peer_id(),
-            certificate.expires_at(),
-            &certificate.rights,
-        );
-        writeln!(out, "{id}  {member}  {end}  {rights}  {renewed}  {state}")?;
-    }
-    for it in revoked.iter().filter(|it| !members.contains(&it.member)) {
-        let (id, state) = (it.member.peer_id(), Refusal::Revoked.code());
-        writeln!(out, "{id}  {}  -  -  -  {state}", it.member)?;
-    }
-    Ok(())
 }
 
 impl Storage {

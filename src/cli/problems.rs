@@ -26,6 +26,13 @@ pub(super) const OTHERS: Others = Others {
         named(&upkeep::REVOKED),
         named(&MOVING_IN),
     ],
+    is_note: None,
+};
+
+/// The same where it is what a member holds for others.
+pub(super) const OTHERS_OF_COPIES: Others = Others {
+    is_note: Some(copies::is_note),
+    ..OTHERS
 };
 
 /// What the file of a piece of state is called that is there once.

@@ -24,7 +24,7 @@ impl Summary {
         if is_json {
             return json!({ "copies": self.object() }).to_string();
         }
-        format!("{OF_COPIES}{}", self.told(false))
+        format!("{OF_COPIES}{}", self.told_of(" held for others"))
     }
 
     fn object(&self) -> Value {
@@ -34,6 +34,14 @@ impl Summary {
 
     /// A line for people, or for programs.
     pub(super) fn told(&self, is_json: bool) -> String {
+        if is_json {
+            return self.object().to_string();
+        }
+        self.told_of("")
+    }
+
+    /// A line for people about files of which something is said.
+    fn told_of(&self, said: &str) -> String {
         let Self {
             files,
             blobs,
@@ -41,15 +49,12 @@ impl Summary {
             problems,
             left_over,
         } = *self;
-        if is_json {
-            return self.object().to_string();
-        }
         let left = match left_over {
             0 => String::new(),
             count => format!(", {count} left over"),
         };
         format!(
-            "{}, {} of {}: {}{left}",
+            "{}{said}, {} of {}: {}{left}",
             counted(files, "file"),
             counted(blobs, "blob"),
             counted(blob_bytes, "byte"),

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::client::{Connection, Credentials};
 use super::findings::{Found, What, end, print_each};
-use super::problems::{OTHERS, is_moving_in};
+use super::problems::{OTHERS, OTHERS_OF_COPIES, is_moving_in};
 #[cfg(feature = "shared")]
 use super::servers;
 use super::storage::{NotChecked, Storage, keep_private, moving_in, unchecked};
@@ -27,7 +27,7 @@ use crate::index::postgres;
 use crate::peer::identity::Identity;
 use crate::peer_id::PeerId;
 use crate::store::local::{self, OpenError};
-use crate::store::{self, COPIES_DIR, DirectoryError, Unwritable};
+use crate::store::{self, COPIES_DIR, DirectoryError, Others, Unwritable};
 
 /// How many findings may wait to be printed.
 const QUEUE: usize = 64;
@@ -138,7 +138,7 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<Checked> {
     let what = What::Storage {
         changes: unwritable.is_none(),
     };
-    let own = match check(&options, arguments.json, (what, "")).await? {
+    let own = match check(&options, arguments.json, (what, "", OTHERS)).await? {
         Err(error @ OpenError::Directory(DirectoryError::Locked { .. })) => {
             return Ok(Checked::InUse(unchecked(error, &options.dir)));
         }
@@ -152,7 +152,12 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<Checked> {
     if !store::is_storage_directory(&of_copies.dir) {
         return Ok(Checked::Here(own, None));
     }
-    let copies = check(&of_copies, arguments.json, (what, OF_COPIES)).await?;
+    let copies = check(
+        &of_copies,
+        arguments.json,
+        (what, OF_COPIES, OTHERS_OF_COPIES),
+    )
+    .await?;
     let copies = copies.map_err(|error| unchecked(error, &of_copies.dir))?;
     Ok(Checked::Here(own, Some(copies)))
 }
@@ -161,11 +166,11 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<Checked> {
 async fn check(
     options: &local::Options,
     is_json: bool,
-    what: (What, &str),
+    (what, of, others): (What, &str, Others),
 ) -> anyhow::Result<Result<(Totals, Found), OpenError>> {
     let (findings, found) = mpsc::channel(QUEUE);
-    let printing = print_each(found, is_json, what);
-    let (totals, told) = tokio::join!(store::verify(options, findings, OTHERS), printing);
+    let printing = print_each(found, is_json, (what, of));
+    let (totals, told) = tokio::join!(store::verify(options, findings, others), printing);
     Ok(match totals {
         Ok(totals) => Ok((totals, told?)),
         Err(error) => Err(error),

@@ -24,12 +24,6 @@ impl Settings {
             return Ok(Kept::Shared(Box::new(shared)));
         }
         let copies = self.access.copying.options(joined, self.discover_every)?;
-        if copies.is_some() && self.room.trash().is_some() {
-            let told = "copies among members (--copies, --offer, or as the network says) of a file \
-                        that is removed go for good, and would not come back with it: use the one \
-                        or the other";
-            return Err(WrongSetting::new(&["trash", "copies"], told));
-        }
         Ok(Kept::Here(self.store(), copies))
     }
 

@@ -111,12 +111,15 @@ pub(super) async fn files(
 ) -> Result<Response, ApiError> {
     let keys = keys(query)?;
     let room = Room::take(LONGEST);
-    let files = match node.copies() {
+    let (files, ended) = match node.copies() {
         Some(copies) => copies.files(&keys).await?,
-        None => Vec::new(),
+        None => (Vec::new(), Vec::new()),
     };
-    let status = SUCCESS.to_owned();
-    let told = Files { status, files };
+    let told = Files {
+        status: SUCCESS.to_owned(),
+        files,
+        ended,
+    };
     Ok(answer(&node, room, &told, (&uri, &headers)))
 }
 

@@ -16,11 +16,12 @@ use super::listing::{Filter, Listing, OrderName};
 use super::switch::Switch;
 use crate::node::Node;
 use crate::peer::challenge::{self, Prover};
-use crate::record::{FileId, InvalidFileId, Order};
+use crate::record::{FileId, FileRecord, InvalidFileId, Order};
 use crate::web::conditions::{Validators, allow_change, restrict_change};
 use crate::web::error::ApiError;
 use crate::web::list;
 use crate::web::query;
+use crate::web::to_its_end::to_its_end;
 
 /// Which files to list.
 #[derive(Deserialize, IntoParams)]
@@ -133,14 +134,29 @@ pub(super) async fn remove(
             return Err(ApiError::Precondition);
         }
     }
+    let removing = Arc::clone(&node);
+    let removed = to_its_end(async move { remove_whole(&removing, id, force).await }).await?;
+    let removed = Removed {
+        status: "success",
+        message: "File deleted",
+        file: FileView::new(&node, &removed),
+    };
+    Ok(Json(removed).into_response())
+}
+
+/// Removes a file, and writes down what else is to be known of that.
+async fn remove_whole(
+    node: &Node,
+    id: FileId,
+    force: Option<Switch>,
+) -> Result<FileRecord, ApiError> {
     // All that is written down of it, also what is not the store's.
     let room = node.store().lend_if_short().await;
-    if let Some(copies) = node.copies() {
-        copies
-            .begin_removal(id)
-            .await
-            .map_err(ApiError::unwritten)?;
-    }
+    let begun = match node.copies() {
+        Some(copies) => Some(copies.begin_removal(id).await),
+        None => None,
+    };
+    let _removing = begun.transpose().map_err(ApiError::unwritten)?;
     let hash = node.keeper().begin_removal(id).await;
     let removed = match force {
         Some(Switch::On) => node.store().remove_for_good(id).await,
@@ -154,10 +170,5 @@ pub(super) async fn remove(
         // What is left of it the next start forgets.
         let _ = copies.end_removal(id).await;
     }
-    let removed = Removed {
-        status: "success",
-        message: "File deleted",
-        file: FileView::new(&node, &removed),
-    };
-    Ok(Json(removed).into_response())
+    Ok(removed)
 }

@@ -248,6 +248,11 @@ fn count_copies(page: &mut MetricsPage, copies: &Copies) {
             "Copies that were given up because their owners had removed the files.",
             &copies.withdrawn,
         ),
+        (
+            "larder_copies_looked_at_total",
+            "How often it was looked on how many members an own file is.",
+            &copies.looked,
+        ),
     ] {
         page.counters(name, help).value(&[], counter.get());
     }

@@ -78,6 +78,9 @@ struct HeldView {
     content_type: Option<String>,
     uploaded_at: String,
     peers: Vec<String>,
+    /// Those of them that have it as a file of their own, and can remove it; the others hold copies
+    /// of it or have its content under another id. Nobody where only copies are left.
+    owners: Vec<String>,
     /// Those of them that answer now, this node among them where what it stores is not damaged.
     reachable_peers: Vec<String>,
     /// Whether one of them does; if not, the file cannot be had now.
@@ -242,6 +245,8 @@ impl HeldView {
             (Some(hash), Some(copies)) => Some(copies.spread_of(file.id, &hash).await?),
             _ => None,
         };
+        let mut owners = node.network().directory.owners(file.id);
+        owners.extend(own.then_some(myself));
         let reachable = peers.iter().filter(|it| answering.contains(it));
         let reachable = reachable.filter(|it| !(damaged && **it == myself));
         let reachable_peers: Vec<_> = reachable.map(ToString::to_string).collect();
@@ -255,6 +260,7 @@ impl HeldView {
             content_type,
             uploaded_at: file.uploaded_at,
             peers: peers.iter().map(ToString::to_string).collect(),
+            owners: owners.iter().map(ToString::to_string).collect(),
             reachable: !reachable_peers.is_empty(),
             reachable_peers,
             damaged,

@@ -54,7 +54,10 @@ pub(super) struct PeerView {
 pub(super) struct OfferView {
     /// At most, in bytes.
     offer_bytes: u64,
-    /// How much of that is left; absent of the node itself, whose status has it.
+    /// How much of that is used: the contents that it holds for others, each once.
+    used_bytes: u64,
+    /// How much it can still take, which is less than is left of its offer where its disk is full;
+    /// absent of the node itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_bytes: Option<u64>,
     /// Whether it is gone, so that others hold what it held.
@@ -66,14 +69,17 @@ impl OfferView {
         let offer = node.copies()?.offer_of(id)?;
         Some(Self {
             offer_bytes: offer.offer,
+            used_bytes: offer.used,
             left_bytes: Some(offer.left),
             gone: offer.is_gone,
         })
     }
 
     fn of_self(node: &Node) -> Option<Self> {
+        let copies = node.copies()?;
         Some(Self {
-            offer_bytes: node.copies()?.options().offer,
+            offer_bytes: copies.options().offer,
+            used_bytes: copies.held().bytes,
             left_bytes: None,
             gone: false,
         })

@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::switch::Switch;
 use crate::hash::BlobHash;
 use crate::health::Health;
+use crate::index::Totals;
 use crate::node::Node;
 use crate::node::scrub::{Ended, Round, Scrub};
 use crate::record::Timestamp;
@@ -149,12 +150,13 @@ pub(super) async fn look(
         }
     }
     let totals = store.totals();
+    let (files, blobs) = counted(&node, of, totals);
     Ok(Json(ScrubAnswer {
         status: "success",
         scrub,
         holds_copies: node.copies().is_some(),
-        files: totals.files,
-        blobs: totals.blobs,
+        files,
+        blobs,
         blob_bytes: totals.blob_bytes,
         unsound: contents,
         next: unsound.next.map(|it| it.to_string()),
@@ -182,6 +184,19 @@ fn looked_after(node: &Node, of: Option<Of>) -> Result<(&Scrub, &Store), ApiErro
             let copies = node.copies().ok_or(ApiError::NoCopies)?;
             Ok((scrub, copies.store()))
         }
+    }
+}
+
+/// How many files there are, and contents. Of what is held for others notes are left out, and their
+/// content of no bytes.
+fn counted(node: &Node, of: Option<Of>, totals: Totals) -> (u64, u64) {
+    match (of, node.copies()) {
+        (Some(Of::Copies), Some(copies)) => {
+            let held = copies.held().files;
+            let has_notes = totals.files > held;
+            (held, totals.blobs.saturating_sub(u64::from(has_notes)))
+        }
+        _ => (totals.files, totals.blobs),
     }
 }
 

@@ -79,9 +79,9 @@ struct CopiesView {
     copies: u8,
     /// How many bytes it holds for others at most.
     offer_bytes: u64,
-    /// How many it holds.
-    held_bytes: u64,
-    /// How many of their files it holds.
+    /// How many of them are used: the contents that it holds for others, each once.
+    used_bytes: u64,
+    /// How many files of others it holds; several may have one content.
     held_files: u64,
     /// Own files that are to have copies, and files of owners that are gone for which this node
     /// answers.
@@ -110,7 +110,7 @@ impl CopiesView {
         Some(Self {
             copies: options.copies,
             offer_bytes: options.offer,
-            held_bytes: held.bytes,
+            used_bytes: held.bytes,
             held_files: held.files,
             files: counts.files,
             under_replicated: counts.under_replicated,

@@ -13,9 +13,11 @@ use crate::peer_id::PeerId;
 use crate::record::{FileId, PAGE_BYTES};
 use crate::revision::Revision;
 
+mod changed;
 mod rows;
 mod told;
 
+pub use changed::Changed;
 pub use told::{FileKey, Held, NetworkFile, NoRoom, Options, Provider};
 
 use parking_lot::Mutex;
@@ -237,10 +239,31 @@ impl Directory {
         self.rows.lock().meant(id)
     }
 
+    /// The peers that have told of a file as one of their own, and not as a copy that they hold for
+    /// another.
+    pub fn owners(&self, id: FileId) -> Vec<PeerId> {
+        self.rows.lock().owners(id)
+    }
+
     /// Some of the first files before this one with its content and its name: to people they
     /// are one. Before what is not signed stands all that is.
     pub fn earlier(&self, file: &NetworkFile) -> Vec<FileId> {
         self.rows.lock().earlier(file)
+    }
+
+    /// From now on remembers of which contents the holders change.
+    pub fn follow_holders(&self) {
+        self.rows.lock().changed = Some(Changed::default());
+    }
+
+    /// Of which contents the holders have changed since the last such question, where that is
+    /// followed.
+    pub fn take_changed_holders(&self) -> Changed {
+        let mut rows = self.rows.lock();
+        rows.changed
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
     /// The peers that claim to hold this content, each with one of its files, in the order in

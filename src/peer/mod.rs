@@ -25,6 +25,7 @@ pub mod mdns;
 pub mod membership;
 mod moved;
 pub mod network;
+pub mod newly_told;
 pub mod prefix;
 pub mod reach;
 pub mod reachability;

@@ -12,11 +12,12 @@ use super::beginning::Beginning;
 use super::challenge::Prover;
 use super::client::Client;
 use super::copied_key::CopiedKey;
-use super::copies::{CopiedFile, Withdrawal};
+use super::copies::{CopiedFile, Order, Withdrawal};
 use super::directory::{self, Directory};
 use super::identity::Identity;
 use super::introductions::Introductions;
 use super::lines::Lines;
+use super::newly_told::NewlyTold;
 use super::prefix::{Key, Prefix};
 use super::reachability::Reachability;
 use super::registration::{Absurd, Checked, Registration};
@@ -50,6 +51,8 @@ pub struct Network {
     pub(super) fleet: FleetNews,
     /// What this node has removed lately.
     pub removals: Removals,
+    /// Who has told something.
+    pub newly_told: NewlyTold,
     /// What was told and heard.
     pub messages: Messages,
     /// Whether others reach this node.
@@ -154,6 +157,7 @@ impl Network {
             beginning: Beginning::default(),
             fleet: FleetNews::default(),
             removals: Removals::default(),
+            newly_told: NewlyTold::default(),
             messages: Messages::default(),
             reachability: Reachability::default(),
             copied_key: CopiedKey::default(),
@@ -286,6 +290,7 @@ impl Network {
             self.directory.forget(*other);
         }
         if anew {
+            self.newly_told.note(id);
             let log = &self.log.answers;
             log.tell(|left_out| tracing::info!(%id, left_out, "a peer answers"));
         }
@@ -380,6 +385,9 @@ impl Network {
     pub fn hear(&self, announcement: Announcement) -> Result<Heard, NotTaken> {
         let peer = announcement.peer_id.parse();
         let heard = self.take_in(announcement);
+        if let (Ok(Heard::News), Ok(peer)) = (&heard, peer) {
+            self.newly_told.note(peer);
+        }
         if let (Ok(Heard::News), Ok(peer), true) = (&heard, peer, self.is_of_fleet()) {
             self.fleet.heard.lock().insert(peer);
             self.fleet.wanted.notify_one();
@@ -425,14 +433,18 @@ impl Network {
         self.client.reach().tells() && !self.registry.is_empty()
     }
 
-    /// What this node says of its own file of which others are to hold copies.
-    pub fn order_copies(&self, record: &FileRecord, copies: u8) -> CopiedFile {
-        CopiedFile::of(&self.identity, record, copies, self.removals.moment())
+    /// What this node says of its own file of which others are to hold copies, and which is there
+    /// again `since` then, if it was removed before.
+    pub fn order_copies(&self, record: &FileRecord, copies: u8, since: u64) -> CopiedFile {
+        let at = self.removals.moment();
+        CopiedFile::of(&self.identity, record, Order { copies, since, at })
     }
 
-    /// What it says of one that it removes.
-    pub fn end_copies(&self, file: FileId) -> Withdrawal {
-        Withdrawal::of(&self.identity, file, self.removals.moment())
+    /// What it says of one that it removes, and that was there `since` then. Whatever the clock
+    /// says, it ends what was signed of it since.
+    pub fn end_copies(&self, file: FileId, since: u64) -> Withdrawal {
+        let at = self.removals.moment().max(since);
+        Withdrawal::of(&self.identity, file, at)
     }
 
     /// The announcement of a file that this node holds since `at`, or has removed then.

@@ -114,6 +114,9 @@ pub struct Others {
     pub problems: fn(&Path) -> Vec<(PathBuf, String)>,
     /// What those are called that are in no directory of their own.
     pub names: &'static [&'static str],
+    /// Which files without content are notes of whoever has the store, and are not counted; None
+    /// where none are.
+    pub is_note: Option<fn(&FileRecord) -> bool>,
 }
 
 /// Checks a storage directory that no node uses; sends each finding as it comes
@@ -137,7 +140,11 @@ pub async fn verify(
         keeps_orphans,
         workshop,
     } = opened.await?;
-    let totals = journaled.as_ref().map(Journaled::totals);
+    let journaled = journaled.map(Arc::new);
+    let totals = match &journaled {
+        Some(journaled) => totals_without_notes(journaled, others).await?,
+        None => Totals::default(),
+    };
     if let Some(blobs) = blobs {
         let checking = Checking {
             blobs: &blobs,
@@ -146,14 +153,13 @@ pub async fn verify(
             knows_needs: journaled.is_some(),
             broken: Mutex::default(),
         };
-        let journaled = journaled.map(Arc::new);
         checking.check(needed(journaled.clone()).await?).await;
         checking.tell_files(journaled).await?;
     } else {
         drop(journaled);
     }
     drop((directory, workshop));
-    Ok(totals.unwrap_or_default())
+    Ok(totals)
 }
 
 /// Checks contents that something other than a storage directory needs, each with its size in
@@ -388,6 +394,28 @@ impl Checking<'_> {
         // Who no longer listens does not want to know.
         let _ = self.findings.send(finding).await;
     }
+}
+
+/// How much the files are, those left out that are notes.
+async fn totals_without_notes(
+    journaled: &Arc<Journaled>,
+    others: Others,
+) -> Result<Totals, OpenError> {
+    let mut totals = journaled.totals();
+    let Some(is_note) = others.is_note else {
+        return Ok(totals);
+    };
+    let journaled = Arc::clone(journaled);
+    let counted = blocking::run(move || {
+        let (mut notes, nothing) = (0, HashSet::from([BlobHash::of(b"")]));
+        let counted = journaled.files_of(&nothing, &mut |it| notes += u64::from(is_note(&it)));
+        counted.map(|()| notes)
+    });
+    let notes = counted.await;
+    let notes = notes.map_err(|error| OpenError::Verification(error.into()))?;
+    totals.files = totals.files.saturating_sub(notes);
+    totals.blobs = totals.blobs.saturating_sub(u64::from(notes > 0));
+    Ok(totals)
 }
 
 /// The hash of every content that files need, in order, and its length in bytes.

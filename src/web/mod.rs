@@ -42,6 +42,7 @@ mod seats;
 pub mod server;
 mod stall_guard;
 pub mod tls;
+pub(crate) mod to_its_end;
 pub(crate) mod traffic;
 pub(crate) mod transfers;
 mod watched_body;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -9,9 +10,9 @@ use tempfile::TempDir;
 
 use super::content::content;
 use super::forms::uploaded;
-use super::member_network::{Network, member};
+use super::member_network::{MEMBER, Network};
 use super::peers::peer_id;
-use super::process::Node;
+use super::process::{Node, larder};
 use super::raw_http::get;
 
 /// Whose file, and its id there.
@@ -23,13 +24,21 @@ pub(crate) struct Holders {
     pub(crate) dirs: Vec<TempDir>,
     /// None while one is off.
     pub(crate) nodes: Vec<Option<Node>>,
+    /// On how many members their files are to be.
+    copies: String,
     more: Vec<String>,
 }
 
 impl Holders {
     /// Members that each offer so much, with these settings, which know each other.
     pub(crate) fn start(offers: &[&str], more: &[&str]) -> Self {
+        Self::start_for(3, offers, more)
+    }
+
+    /// The same where each file is to be on so many.
+    pub(crate) fn start_for(copies: u8, offers: &[&str], more: &[&str]) -> Self {
         let mut holders = Self {
+            copies: copies.to_string(),
             network: Network::new(),
             dirs: Vec::new(),
             nodes: Vec::new(),
@@ -49,13 +58,31 @@ impl Holders {
 
     /// Has one run again, which meets the others by one that runs.
     pub(crate) fn turn_on(&mut self, number: usize) {
+        self.turn_on_by(number, |_| ());
+    }
+
+    /// The same with a process that is made otherwise.
+    pub(crate) fn turn_on_by(&mut self, number: usize, made: impl Fn(&mut Command)) {
         let peers: Vec<_> = self.running().map(|node| node.url("")).take(1).collect();
-        let peers: Vec<_> = peers.iter().map(String::as_str).collect();
+        self.turn_on_among(number, &peers, made);
+    }
+
+    /// The same of one that looks for these peers.
+    pub(crate) fn turn_on_with(&mut self, number: usize, peers: &[String]) {
+        self.turn_on_among(number, peers, |_| ());
+    }
+
+    fn turn_on_among(&mut self, number: usize, peers: &[String], made: impl Fn(&mut Command)) {
         let dir = &self.dirs[number];
         let offer = std::fs::read_to_string(dir.path().join("offer")).unwrap();
-        let mut arguments = vec!["--copies", "3", "--offer", &offer];
-        arguments.extend(self.more.iter().map(String::as_str));
-        self.nodes[number] = Some(member(dir, &peers, &arguments));
+        let mut command = larder(dir.path());
+        command
+            .args(MEMBER)
+            .args(["--copies", self.copies.as_str(), "--offer", offer.trim()]);
+        command.args(peers.iter().flat_map(|it| ["--peer", it]));
+        command.args(&self.more);
+        made(&mut command);
+        self.nodes[number] = Some(Node::spawn(dir, command));
     }
 
     /// Kills one, as a power cut would.

@@ -67,7 +67,12 @@ impl Network {
 
     /// Who is a member, as the one sees it who decides.
     pub(crate) fn members(&self) -> String {
-        printed(self.dir.path(), &["members", "key"])
+        self.members_by(&[])
+    }
+
+    /// The same with these arguments.
+    pub(crate) fn members_by(&self, arguments: &[&str]) -> String {
+        printed(self.dir.path(), &[&["members", "key"], arguments].concat())
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod commands;
 pub(crate) mod content;
 pub(crate) mod copies;
 pub(crate) mod countdown_disk;
+pub(crate) mod deaf;
 pub(crate) mod disk_quota;
 pub(crate) mod encoded;
 pub(crate) mod forms;

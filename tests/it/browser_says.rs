@@ -1,7 +1,10 @@
 //! The page says and offers what is so, in words for people, whatever names, types and texts hold.
 
+use std::time::Duration;
+
 use crate::common::browser::{Visit, run, with_file};
 use crate::common::content::content;
+use crate::common::copies::{Holders, until_for};
 use crate::common::forms::{field, file, form, upload, uploaded};
 use crate::common::peers::{neighbours, until_held, until_sees};
 use crate::common::process::Node;
@@ -193,4 +196,30 @@ fn names_are_sorted_as_people_count() {
     }
     let names = names.each_ref().map(|name| name as _);
     run("sorted.mjs", &node, &names);
+}
+
+#[test]
+fn members_and_their_copies_are_told_in_words_also_of_what_comes_back_from_the_trash() {
+    let more = [
+        "--gone-after",
+        "1h",
+        "--surplus-after",
+        "1d",
+        "--trash",
+        "1h",
+    ];
+    let holders = Holders::start(&["1GiB"; 3], &more);
+    let file = uploaded(holders.at(0), "shared.bin", &content(31, 30_000));
+    let path = format!("/api/p2p/file/{}/copies", file["file_id"].as_str().unwrap());
+    until_for(Duration::from_mins(1), "it is on three", || {
+        let told = get(holders.at(0), &path, &[]).json();
+        let used = |number: usize| holders.status(number)["used_bytes"] == 30_000;
+        let peers = get(holders.at(0), "/api/peers", &[]).json();
+        let mut peers = peers["peers"].as_array().unwrap().iter();
+        let are_told = peers.all(|it| it["copies"]["used_bytes"] == 30_000);
+        (told["copies"]["there"] == 3 && used(1) && used(2) && are_told).then_some(())
+    });
+    let holder = holders.nodes[1].as_ref().unwrap().url("/");
+    let owner = holders.nodes[0].as_ref().unwrap();
+    run("copies.mjs", owner, &[&holder, &"shared.bin", &"29.3 KiB"]);
 }

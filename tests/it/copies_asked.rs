@@ -338,10 +338,10 @@ fn the_command_tells_and_changes_it_and_what_is_removed_leaves_no_wish() {
     let mut verify = larder(holders.dirs[0].path());
     let verified = verify.args(["verify", "--json"]).output().unwrap();
     assert!(verified.status.success(), "{verified:?}");
-    // What is said of both removals, and the content of none.
+    // What is said of both removals is no copy.
     let lines = String::from_utf8(verified.stdout).unwrap();
     let of_copies: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
-    assert_eq!(of_copies["copies"]["files"], 3, "{lines}");
+    assert_eq!(of_copies["copies"]["files"], 0, "{lines}");
 }
 
 #[test]
@@ -363,4 +363,133 @@ fn an_owner_says_at_once_that_a_new_file_is_nowhere_else_and_a_removed_one_nowhe
             (status["copies"]["files"] == 0).then_some(())
         });
     }
+}
+
+#[test]
+fn what_each_member_offers_and_has_used_is_told_alike_wherever_it_is_told() {
+    let holders = Holders::start(&["64MiB", "32MiB", "0"], &LONG);
+    let file = uploaded(holders.at(2), "a", &content(7, 30_000));
+    until_told(holders.at(2), file["file_id"].as_str().unwrap(), 3);
+    let url = holders.running().next().unwrap().url("");
+    let ids: Vec<_> = (0..3).map(|it| peer_id(holders.at(it))).collect();
+    let members = || {
+        let told = holders.network.members_by(&["--node", &url, "--json"]);
+        let lines = told.lines().map(|it| serde_json::from_str(it).unwrap());
+        lines.collect::<Vec<Value>>()
+    };
+    let figures =
+        |told: &Value| ["offer_bytes", "used_bytes", "gone"].map(|key| told["copies"][key].clone());
+    let expected = [64 << 20, 32 << 20, 0].map(|offer| {
+        let used = if offer > 0 { 30_000 } else { 0 };
+        [json!(offer), json!(used), json!(false)]
+    });
+    until_for(SOON, "all of it is told", || {
+        let told: Vec<_> = members().iter().map(figures).collect();
+        (told == expected).then_some(())
+    });
+    for (member, id) in members().iter().zip(&ids) {
+        assert_eq!(
+            (&member["peer_id"], &member["state"]),
+            (&json!(id), &json!("member"))
+        );
+    }
+    // The same of the node that is asked, of its peers, and in words.
+    let peers = get(holders.at(0), "/api/peers", &[]).json();
+    let mut all = peers["peers"].as_array().unwrap().clone();
+    all.push(peers["self"].clone());
+    for (id, expected) in ids.iter().zip(&expected) {
+        let of_it = all.iter().find(|it| it["peer_id"] == **id).unwrap();
+        assert_eq!(figures(of_it), *expected);
+    }
+    for (number, [offer, used, _]) in expected.iter().enumerate() {
+        let status = holders.status(number);
+        assert_eq!(
+            (&status["offer_bytes"], &status["used_bytes"]),
+            (offer, used)
+        );
+    }
+    are_told_in_words(&holders, &url);
+}
+
+/// The same in words, and of nobody who is not named.
+fn are_told_in_words(holders: &Holders, url: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let words = "  offers 32.00 MiB, 29.30 KiB used, ";
+    let listed = done(dir.path(), url, &["peers"]);
+    assert!(
+        listed.contains(words) && listed.contains("  offers no room"),
+        "{listed}"
+    );
+    let told = holders.network.members_by(&["--node", url]);
+    assert!(
+        told.contains(words) && told.contains("member  offers no room"),
+        "{told}"
+    );
+    let other = holders.running().nth(1).unwrap().url("");
+    let told = done(dir.path(), &other, &["status"]);
+    assert!(
+        told.contains("1 file for others; offers 32.00 MiB, 29.30 KiB used"),
+        "{told}"
+    );
+    assert!(!holders.network.members().contains("offers"));
+    let mut unanswered = larder(dir.path());
+    let key = holders.network.key();
+    let line = ["network", "members", &key, "--node", "localhost:1"];
+    let unanswered = unanswered.args(line).output().unwrap();
+    assert_eq!(unanswered.status.code(), Some(5), "{unanswered:?}");
+    assert_eq!(
+        String::from_utf8(unanswered.stdout)
+            .unwrap()
+            .lines()
+            .count(),
+        3
+    );
+}
+
+#[test]
+fn whoever_would_remove_what_a_lost_member_had_is_told_that_only_copies_are_left() {
+    let mut holders = Holders::start(&["1GiB"; 3], &SHORT);
+    let file = uploaded(holders.at(0), "a", &content(8, 30_000));
+    let file = file["file_id"].as_str().unwrap();
+    until_told(holders.at(0), file, 3);
+    let listed = |node: SocketAddr| {
+        let target = format!("/api/p2p/network?id={file}");
+        get(node, &target, &[]).json()["files"][0].clone()
+    };
+    assert_eq!(
+        listed(holders.at(1))["owners"],
+        json!([peer_id(holders.at(0))])
+    );
+    assert_eq!(
+        listed(holders.at(0))["owners"],
+        json!([peer_id(holders.at(0))])
+    );
+    holders.destroy(0);
+    let dir = tempfile::tempdir().unwrap();
+    for number in [1, 2] {
+        let node = holders.nodes[number].as_ref().unwrap();
+        until_for(SOON, "its owner does not answer", || {
+            let file = listed(node.address);
+            let there = file["reachable_peers"].as_array()?;
+            (there.len() == 2 && !there.contains(file["owners"].get(0)?)).then_some(())
+        });
+        let lines: [&[&str]; 2] = [&["rm", file], &["copies", file, "--set", "2"]];
+        for line in lines {
+            let (status, told) = failed(dir.path(), &node.url(""), line);
+            assert_eq!(status, 3, "{told}");
+            assert!(told.contains("only copies are left"), "{told}");
+            assert!(!told.contains("--node"), "{told}");
+        }
+    }
+    // As it says, it can be made a file of the node's own, which is removed as any.
+    let url = holders.nodes[1].as_ref().unwrap().url("");
+    done(dir.path(), &url, &["keep", file]);
+    until_for(SOON, "it is kept", || {
+        own(holders.at(1))
+            .iter()
+            .any(|it| it.1 == 30_000)
+            .then_some(())
+    });
+    done(dir.path(), &url, &["rm", "a"]);
+    assert_eq!(own(holders.at(1)), []);
 }

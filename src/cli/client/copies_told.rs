@@ -11,7 +11,7 @@ use crate::cli::counted::counted;
 pub(super) struct Standing {
     copies: u64,
     offer_bytes: u64,
-    held_bytes: u64,
+    used_bytes: u64,
     held_files: u64,
     files: u64,
     under_replicated: u64,
@@ -66,7 +66,7 @@ impl Standing {
         if self.offer_bytes == 0 && self.held_files == 0 {
             return "nothing for others: this member offers no room (--offer)".to_owned();
         }
-        let (held, offer) = (size(self.held_bytes), size(self.offer_bytes));
+        let (used, offer) = (size(self.used_bytes), size(self.offer_bytes));
         let files = counted(self.held_files, "file");
         let damaged = match self.damaged {
             0 => String::new(),
@@ -77,10 +77,8 @@ impl Standing {
             unreadable => format!("; {unreadable} of these contents cannot be read"),
         };
         let read = self.scrub.as_ref().filter(|_| self.held_files > 0);
-        let read = read.and_then(|it| it.told(self.held_bytes));
+        let read = read.and_then(|it| it.told(self.used_bytes));
         let read = read.map(|it| format!("; {it}")).unwrap_or_default();
-        format!(
-            "{files} for others, {held} of the {offer} that it offers{damaged}{unreadable}{read}"
-        )
+        format!("{files} for others; offers {offer}, {used} used{damaged}{unreadable}{read}")
     }
 }

@@ -72,6 +72,11 @@ pub(super) enum Failure {
         "no file matches {0}, and folders do; with a slash at its end it means all that is in them"
     )]
     OnlyFolders(String),
+    #[error(
+        "of {0} only copies are left, which members hold of one that is not there: nobody else can \
+         remove it or say on how many it is to be; `larder keep` makes it a file of this node's own"
+    )]
+    OnlyCopies(String),
     #[error("this node does not hold {0}; a node that does {2}: `larder {3} --node {1} …`")]
     NotHere(String, String, &'static str, &'static str),
     #[error("{0} means several files; name one by its id:")]
@@ -180,6 +185,7 @@ impl Failure {
             | Self::NotListed(_)
             | Self::OnlyFolders(_)
             | Self::NotHere(..)
+            | Self::OnlyCopies(_)
             | Self::NoLocal(_)
             | Self::Dangling(_) => 3,
             Self::Ambiguous(..)
@@ -218,6 +224,7 @@ impl Failure {
                 | Self::NotAllClear(..)
                 | Self::OnlyFolders(_)
                 | Self::NotHere(..)
+                | Self::OnlyCopies(_)
                 | Self::Dangling(_)
                 | Self::LinkToFolder(_)
                 | Self::Ambiguous(..)

@@ -266,6 +266,7 @@ impl Api {
             content_type: None,
             description: None,
             peers: Vec::new(),
+            owners: None,
             reachable_peers: None,
             reachable: None,
             damaged: None,

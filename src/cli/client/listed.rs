@@ -25,6 +25,9 @@ pub(super) struct File {
     /// Who holds it, in lists of the network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) peers: Vec<String>,
+    /// Those of them that can remove it; older nodes do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) owners: Option<Vec<String>>,
     /// Those of them that answer now; older nodes do not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) reachable_peers: Option<Vec<String>>,

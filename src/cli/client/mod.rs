@@ -23,6 +23,7 @@ mod links;
 mod listed;
 mod local_name;
 mod ls;
+mod offered;
 mod output;
 mod pages;
 mod partial;
@@ -123,6 +124,7 @@ pub(super) use get::Arguments as Get;
 pub(super) use info::Arguments as Info;
 pub(super) use keep::Arguments as Keep;
 pub(super) use ls::Arguments as Ls;
+pub(super) use offered::{Offered, offers};
 #[cfg(feature = "shared")]
 pub(super) use output::{bar, line};
 pub(super) use output::{json, plain, say};

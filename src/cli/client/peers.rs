@@ -9,6 +9,7 @@ use super::api::Api;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::listed::utc;
+use super::offered::Offered;
 use super::output;
 use super::running::run;
 
@@ -40,21 +41,10 @@ pub(super) struct Unanswered {
     pub(super) reason: String,
 }
 
-/// How much a member holds for others, and how much of that is left.
+/// How much a member holds for others, if that is known.
 fn offered(peer: &Value) -> Option<String> {
-    let copies = peer.get("copies")?;
-    let bytes = |key| copies.get(key).and_then(Value::as_u64);
-    let offer = match bytes("offer_bytes")? {
-        0 => "  offers no room".to_owned(),
-        offer => format!("  offers {}", output::size(offer)),
-    };
-    let left = bytes("left_bytes").filter(|_| bytes("offer_bytes") != Some(0));
-    let left = left.map_or(String::new(), |it| format!(", {} left", output::size(it)));
-    let gone = match copies.get("gone").and_then(Value::as_bool) {
-        Some(true) => ", gone",
-        _ => "",
-    };
-    Some(format!("{offer}{left}{gone}"))
+    let offered = Offered::deserialize(peer.get("copies")?).ok()?;
+    Some(format!("  {}", offered.told()))
 }
 
 impl Arguments {

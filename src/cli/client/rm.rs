@@ -181,6 +181,8 @@ pub(super) async fn not_here(
 ) -> Failure {
     let not_here = |node| Failure::NotHere(wanted.to_owned(), node, does, command);
     match api.find(Where::Network, wanted).await {
+        // To ask another one who holds a copy would lead from one to the next.
+        Ok(found) if are_left_of_lost_owner(&found.files) => Failure::OnlyCopies(wanted.to_owned()),
         Ok(found) => {
             let holder = holder_of(api, &found.files).await;
             not_here(holder.map_or("URL".to_owned(), |it| it.to_string()))
@@ -190,14 +192,31 @@ pub(super) async fn not_here(
     }
 }
 
-/// Where a node is that holds the first of these files, as far as the node asked knows: one that
-/// answers, if any does.
+/// Whether nobody is there who has one of these files as his own, while others hold copies.
+fn are_left_of_lost_owner(files: &[File]) -> bool {
+    let mut files = files.iter().peekable();
+    files.peek().is_some()
+        && files.all(|file| match (&file.owners, &file.reachable_peers) {
+            (Some(owners), Some(there)) => {
+                !there.is_empty() && !owners.iter().any(|it| there.contains(it))
+            }
+            _ => false,
+        })
+}
+
+/// Where a node is that has the first of these files as its own, as far as the node asked knows:
+/// one that answers, if any does.
 async fn holder_of(api: &Api, files: &[File]) -> Option<BaseUrl> {
     let file = files.first()?;
     let holders = file.reachable_peers.as_ref().filter(|it| !it.is_empty());
     let holders = holders.unwrap_or(&file.peers);
+    // Whoever holds a copy has no file that could be removed or changed there.
+    let owners = file.owners.as_ref();
+    let is_owner = |it: &String| owners.is_none_or(|owners| owners.contains(it));
     let Peers { peers } = api.get("/api/peers", &[]).await.ok()?;
-    let mut held = peers.into_iter().filter(|it| holders.contains(&it.peer_id));
+    let mut held = peers
+        .into_iter()
+        .filter(|it| holders.contains(&it.peer_id) && is_owner(&it.peer_id));
     // What is no address is nothing to type.
     held.find_map(|it| it.address.parse().ok())
 }

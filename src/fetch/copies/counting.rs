@@ -9,8 +9,13 @@ use tokio::time::sleep;
 
 use super::holder::{Copies, Counts, PAGE, SoFar};
 use super::members::View;
+use super::recount::Files;
+use super::tally::Tally;
 use crate::hash::BlobHash;
+use crate::peer::directory::Changed;
 use crate::peer_id::PeerId;
+use crate::record::FileId;
+use crate::revision::Revision;
 use crate::store::StoreError;
 
 /// How many periods pass before others are asked again to look at all files, at first.
@@ -26,6 +31,30 @@ struct Asking {
     pause: Duration,
 }
 
+/// What was counted, and when.
+struct Counting {
+    tally: Tally,
+    /// Whether all own files are to be counted.
+    is_all: bool,
+    /// Of which members that was; None where nothing was counted yet.
+    epoch: Option<u64>,
+    /// Of files of owners that are gone, and what was held then.
+    of_gone: (u64, u64),
+    held: u64,
+}
+
+impl Counting {
+    fn new(copies: &Copies) -> Self {
+        Self {
+            tally: Tally::new(copies.options.copies),
+            is_all: true,
+            epoch: None,
+            of_gone: (0, 0),
+            held: 0,
+        }
+    }
+}
+
 impl Copies {
     pub(super) async fn count_always(self: Arc<Self>) {
         let first = self.options.every * ASK_AGAIN;
@@ -33,31 +62,38 @@ impl Copies {
             due: None,
             pause: first,
         };
-        let (mut own, mut told) = (
-            self.own.revision().watch(),
-            self.fetcher.network.directory.revision().watch(),
-        );
-        let every = self.options.every;
-        let mut known = None;
+        let directory = &self.fetcher.network.directory;
+        directory.follow_holders();
+        let news = [
+            &self.recount.news,
+            self.own.revision(),
+            directory.revision(),
+        ];
+        let mut news = news.map(Revision::watch);
+        let (mut counting, mut known) = (Counting::new(&self), None);
         loop {
             let began = Instant::now();
             let (view, _) = self.members.look();
-            let wishes = self.wishes.changed.load(Ordering::Relaxed);
-            let files = (*own.borrow_and_update(), *told.borrow_and_update());
-            let now = Some((view.epoch, wishes, files));
-            if known != now {
-                known = now;
-                if let Err(error) = self.count(&view).await {
+            let now = (
+                view.epoch,
+                news.each_mut().map(|it| *it.borrow_and_update()),
+            );
+            if known != Some(now) {
+                known = Some(now);
+                if let Err(error) = self.count(&view, &mut counting).await {
                     tracing::debug!(%error, "copies cannot be counted");
+                    counting.is_all = true;
                 }
             }
             self.ask_for_more(&mut asking, first);
             // What changes is counted soon, and that takes a tenth of the time at most.
-            let soon = (began.elapsed() * 9).max(SOON).min(every);
+            let soon = (began.elapsed() * 9).max(SOON).min(self.options.every);
             sleep(soon).await;
+            let [files, new, told] = &mut news;
             tokio::select! {
-                () = sleep(every.saturating_sub(soon)) => {}
-                _ = own.changed() => {}
+                () = sleep(self.options.every.saturating_sub(soon)) => {}
+                _ = files.changed() => {}
+                _ = new.changed() => {}
                 _ = told.changed() => {}
             }
         }
@@ -79,9 +115,13 @@ impl Copies {
         }
     }
 
-    async fn count(&self, view: &View) -> Result<(), StoreError> {
+    async fn count(&self, view: &View, counting: &mut Counting) -> Result<(), StoreError> {
         let now = self.so_far();
-        let (own, held) = (self.count_own(view).await?, self.count_held(view).await?);
+        let changed = self.fetcher.network.directory.take_changed_holders();
+        self.count_own(view, counting, &changed).await?;
+        let own = counting.tally.counts(now.files);
+        let held = self.count_held(view, counting, &changed).await?;
+        counting.epoch = Some(view.epoch);
         // Whoever looks sees both as they were, or as they are.
         let mut counts = self.counts.lock();
         *self.counted.lock() = now;
@@ -113,33 +153,106 @@ impl Copies {
         }
     }
 
-    /// How many own files are to have copies, and of how many there are too few.
-    async fn count_own(&self, view: &View) -> Result<(u64, u64), StoreError> {
-        let (mut files, mut under, mut after) = (0, 0, None);
-        loop {
-            let page = self.own.page(after, PAGE).await?;
-            let Some(last) = page.last() else {
-                return Ok((files, under));
-            };
-            after = Some(last.id);
-            for record in &page {
-                let copies = self.copies_of(record.id).await?;
-                if copies > 1 {
-                    files += 1;
-                    let others = self.holders_of(&record.file.hash, view).len();
-                    under += u64::from(others + 1 < usize::from(copies));
-                }
+    /// Counts own files: those that may be on fewer or more members than before, and all of them
+    /// where the members are others.
+    async fn count_own(
+        &self,
+        view: &View,
+        counting: &mut Counting,
+        changed: &Changed,
+    ) -> Result<(), StoreError> {
+        let files = self.recount.take();
+        let is_all = counting.is_all || counting.epoch != Some(view.epoch);
+        let is_all = is_all || files.is_all || changed.is_cut || counting.tally.is_coarse();
+        let tally = &mut counting.tally;
+        if is_all || !self.count_changed(view, tally, files, changed).await? {
+            *tally = Tally::new(self.options.copies);
+        }
+        self.count_new(view, tally).await?;
+        counting.is_all = false;
+        Ok(())
+    }
+
+    /// Counts those again of which something was heard; false where nobody knows which those are.
+    async fn count_changed(
+        &self,
+        view: &View,
+        tally: &mut Tally,
+        files: Files,
+        changed: &Changed,
+    ) -> Result<bool, StoreError> {
+        for (file, gone) in files.of {
+            if let Some(record) = self.own.get(file).await? {
+                self.look_at(view, tally, (file, record.file.hash)).await?;
+            } else if let Some(hash) = gone {
+                tally.forget(file, hash);
             }
+        }
+        for ((hash, file), is_loss) in &changed.of {
+            for under in tally.under_with(*hash) {
+                self.look_at(view, tally, (under, *hash)).await?;
+            }
+            if !is_loss || !self.own.holds(hash).await? {
+                continue;
+            }
+            match self.own.get(*file).await? {
+                Some(record) if record.file.hash == *hash => {
+                    self.look_at(view, tally, (*file, *hash)).await?;
+                }
+                // It was told of under another id, by somebody who has the same content.
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Counts those behind the last one that was counted.
+    async fn count_new(&self, view: &View, tally: &mut Tally) -> Result<(), StoreError> {
+        loop {
+            let page = self.own.page(tally.last, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            for record in &page {
+                let file = (record.id, record.file.hash);
+                self.look_at(view, tally, file).await?;
+            }
+            tally.last = Some(last.id);
         }
     }
 
-    /// The same of what is held of owners that are gone, where no member that comes before this one
-    /// holds it.
-    async fn count_held(&self, view: &View) -> Result<(u64, u64), StoreError> {
-        let (mut files, mut under, mut held, mut after) = (0, 0, 0, None);
-        loop {
+    async fn look_at(
+        &self,
+        view: &View,
+        tally: &mut Tally,
+        (file, hash): (FileId, BlobHash),
+    ) -> Result<(), StoreError> {
+        self.looked.count();
+        let copies = self.copies_of(file).await?;
+        let there = match copies {
+            0 | 1 => 1,
+            _ => self.holders_of(&hash, view).len() + 1,
+        };
+        tally.note(file, hash, (copies, there));
+        Ok(())
+    }
+
+    /// How many files of owners that are gone are held that no member holds that comes before this
+    /// one, and of how many there are too few.
+    async fn count_held(
+        &self,
+        view: &View,
+        counting: &mut Counting,
+        changed: &Changed,
+    ) -> Result<(u64, u64), StoreError> {
+        let held = *self.table.store.revision().watch().borrow();
+        let is_same = counting.epoch == Some(view.epoch) && counting.held == held;
+        if is_same && changed.of.is_empty() && !changed.is_cut {
+            return Ok(counting.of_gone);
+        }
+        let (mut files, mut under, mut after) = (0, 0, None);
+        while !view.gone.is_empty() {
             let (copies, next) = self.table.copies(after, PAGE).await?;
-            held += copies.len() as u64;
             for shared in copies.iter().filter_map(|it| it.signed.read().ok()) {
                 let owner = shared.key.owner;
                 if view.is_live(owner) {
@@ -156,10 +269,11 @@ impl Copies {
             }
             after = next;
             if after.is_none() {
-                self.held_files.store(held, Ordering::Relaxed);
-                return Ok((files, under));
+                break;
             }
         }
+        (counting.held, counting.of_gone) = (held, (files, under));
+        Ok((files, under))
     }
 
     /// The other members that are there and have told that they have a content.

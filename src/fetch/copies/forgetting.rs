@@ -8,6 +8,7 @@ use crate::blob::Purpose;
 use crate::fetch::repairing::{partial_of, remove_gathered};
 use crate::hash::BlobHash;
 use crate::peer::copies::{CopyKey, Withdrawal};
+use crate::peer_id::PeerId;
 use crate::record::FileId;
 use crate::store::{StoreError, TakenRoom};
 
@@ -23,23 +24,40 @@ impl Copies {
         key: CopyKey,
         signed: &Withdrawal,
     ) -> Result<(), StoreError> {
-        self.table.withdraw(key, signed).await?;
-        self.remembered.add(key.owner);
+        if self.table.withdraw(key, signed).await? {
+            self.remembered.add(key.owner);
+        }
         Ok(())
     }
 
-    /// An own file is removed: what was wished of it counts no more, nor that others have it, who
-    /// hear of it later.
+    /// Forgets that a file is removed, which is back.
+    pub(super) async fn forget_removal(&self, key: CopyKey) -> Result<(), StoreError> {
+        for _ in 0..self.table.forget_removal(key).await? {
+            self.remembered.forget_one(key.owner);
+        }
+        Ok(())
+    }
+
+    /// An own file is removed: that others have it counts no more, who hear of it later, nor what
+    /// was wished of it, unless it can be brought back from the trash.
     pub async fn end_removal(&self, file: FileId) -> Result<(), StoreError> {
         self.forget_told(file);
+        if self.own.is_trashed(file) {
+            return Ok(());
+        }
         self.forget_wish(file).await
     }
 
     /// Forgets who has told that he has a file, which its owner has removed.
     pub(super) fn forget_told(&self, file: FileId) {
+        self.forget_told_but(file, None);
+    }
+
+    /// The same but of one peer, which speaks for itself.
+    pub(super) fn forget_told_but(&self, file: FileId, one: Option<PeerId>) {
         let directory = &self.fetcher.network.directory;
         for held in directory.with_id(file) {
-            for peer in held.peers {
+            for peer in held.peers.into_iter().filter(|it| Some(*it) != one) {
                 directory.withdraw(peer, file);
             }
         }
@@ -51,7 +69,9 @@ impl Copies {
         while !excess.is_empty() {
             let (words, next) = self.table.words(after, PAGE).await?;
             for (entry, word) in words {
-                let Word::Gone(owner) = word else { continue };
+                let Word::Gone(CopyKey { owner, .. }) = word else {
+                    continue;
+                };
                 let Some(count) = excess.get_mut(&owner) else {
                     continue;
                 };

@@ -10,9 +10,11 @@ use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 use super::half::Half;
-use super::members::{Live, Members, Offer, View};
+use super::members::{Live, Members, Offer, View, chance};
 use super::progress::{Polled, ReadList};
+use super::recount::Recount;
 use super::remembered::Remembered;
+use super::returned::Returned;
 use super::table::Table;
 use super::wished::Wishes;
 use crate::blob::Purpose;
@@ -31,7 +33,8 @@ pub const MEMBERS: StateName = StateName::Single {
     name: "copy-members",
     kind: "larder-copy-members 1",
 };
-/// In how many periods nobody new has to be met before anything is placed.
+/// In how many periods nobody new has to be met before anything is placed, unless all members are
+/// known of whom anybody knows.
 pub(super) const SETTLED: u32 = 3;
 
 /// How a member holds copies, and has its own held.
@@ -91,6 +94,8 @@ pub struct Copies {
     pub(super) members: Members,
     /// Differs after each start, so that others read all anew.
     pub(super) run: String,
+    /// Between 0 and 1, another one of each node: when it asks after something was told.
+    pub(super) chance: f64,
     /// Whether others have been asked what their owners have removed, before anything is told.
     pub(super) is_ready: AtomicBool,
     /// How often copies were given up that were too many.
@@ -104,6 +109,8 @@ pub struct Copies {
     pub(super) wishes: Wishes,
     /// How many removals are remembered.
     pub(super) remembered: Remembered,
+    /// Which files are back after they were removed.
+    pub(super) returned: Returned,
     /// What has come in part, and is waited for.
     pub(super) half: Half,
     /// Turns at fetching of owners that are there, and of those that are gone.
@@ -113,10 +120,12 @@ pub struct Copies {
     pub(super) counts: Mutex<Counts>,
     /// What that was of.
     pub(super) counted: Mutex<SoFar>,
-    /// How many copies are held.
-    pub(super) held_files: AtomicU64,
+    /// Own files that are to be counted again.
+    pub(super) recount: Recount,
     /// Wakes whoever places.
     pub(super) news: Notify,
+    /// How many own files were looked at since the start for how many members hold them.
+    pub looked: Counter,
     /// Copies that were fetched or taken over since the start.
     pub made: Counter,
     /// How many bytes came from others for them.
@@ -141,12 +150,13 @@ impl Copies {
     ) -> Self {
         Self {
             own,
-            table: Table { store: held },
+            table: Table::new(held),
             fetcher,
             state,
             members: Members::new(options.gone_after),
             options,
             run: Uuid::new_v4().simple().to_string(),
+            chance: chance(),
             is_ready: false.into(),
             dropped: AtomicU64::new(0),
             asks: AtomicU64::new(0),
@@ -154,13 +164,15 @@ impl Copies {
             lists: Mutex::default(),
             wishes: Wishes::default(),
             remembered: Remembered::default(),
+            returned: Returned::default(),
             half: Half::default(),
             turns: [AT_ONCE, REPAIRS_AT_ONCE].map(Semaphore::new),
             pulling: Mutex::default(),
             counts: Mutex::default(),
             counted: Mutex::default(),
-            held_files: AtomicU64::new(0),
+            recount: Recount::default(),
             news: Notify::new(),
+            looked: Counter::default(),
             made: Counter::default(),
             fetched: Arc::default(),
             failed: Counter::default(),
@@ -183,7 +195,7 @@ impl Copies {
     pub fn held(&self) -> Held {
         let totals = self.table.store.totals();
         Held {
-            files: self.held_files.load(Ordering::Relaxed),
+            files: self.table.held(),
             bytes: totals.blob_bytes,
         }
     }
@@ -203,29 +215,14 @@ impl Copies {
         Ok(copy.map(|it| it.signed))
     }
 
-    /// Writes down, signed, that an own file is removed, before it is: from then on all copies of
-    /// it go.
-    pub async fn begin_removal(&self, id: FileId) -> Result<(), StoreError> {
-        if self.own.get(id).await?.is_none() {
-            return Ok(());
-        }
-        let network = &self.fetcher.network;
-        let (signed, owner) = (network.end_copies(id), network.peer_id());
-        let (store, key) = (&self.table.store, CopyKey { owner, file: id });
-        // On a full disk, too: by a removal there is room again.
-        let room = store.lend_if_short().await;
-        let written = self.remember_removal(key, &signed).await;
-        store.take_back(room).await;
-        written
-    }
-
     /// Does it all, for ever.
     pub async fn run(self: Arc<Self>) {
         self.recall().await;
         let polling = Arc::clone(&self).poll_always();
         let placing = Arc::clone(&self).place_always();
         let counting = Arc::clone(&self).count_always();
-        tokio::join!(polling, placing, counting);
+        let following = Arc::clone(&self).follow_always();
+        tokio::join!(polling, placing, counting, following);
     }
 
     /// Knows again who the members are; what had come in part begins anew.
@@ -261,13 +258,18 @@ impl Copies {
                     continue;
                 };
                 if self.is_superseded(shared.key, held.entry).await {
-                    let _ = self.table.remove(held.entry).await;
+                    let _ = self.table.remove_older(held.entry).await;
                     continue;
                 }
-                if matches!(self.table.withdrawal(shared.key).await, Ok(Some(_))) {
-                    let _ = self.table.give_up(shared.key).await;
-                    continue;
+                match self.table.withdrawal(shared.key).await {
+                    Ok(Some(removal)) if removal.ends(&held.signed) => {
+                        let _ = self.table.give_up(shared.key).await;
+                        continue;
+                    }
+                    Ok(Some(_)) => drop(self.forget_removal(shared.key).await),
+                    _ => {}
                 }
+                self.returned.note_other(shared.key, held.signed.since);
                 // What finds no room is found when it is asked for.
                 let _ = directory.put_copy(me, &shared.file);
             }

@@ -35,11 +35,21 @@ struct Known {
     epoch: u64,
     /// When a member was met that was not known before.
     met: Option<Instant>,
+    /// Of whom others know that are there and that have not answered this node, and when it heard
+    /// that.
+    unmet: BTreeMap<PeerId, Instant>,
+}
+
+/// A number from 0 to 1, by chance.
+pub(super) fn chance() -> f64 {
+    let [chance, ..] = Uuid::new_v4().into_bytes();
+    f64::from(chance) / 256.0
 }
 
 #[derive(Debug, Clone)]
 struct Member {
     offer: u64,
+    used: u64,
     left: u64,
     /// When it, or somebody who had heard it, was heard last.
     heard: Instant,
@@ -57,10 +67,20 @@ struct Member {
 pub struct Offer {
     /// At most, in bytes.
     pub offer: u64,
-    /// How much of that is left.
+    /// How much of that is used.
+    pub used: u64,
+    /// How much it can still take.
     pub left: u64,
     /// Whether it is gone.
     pub is_gone: bool,
+}
+
+/// What a member tells of its room, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub(super) offer: u64,
+    pub(super) used: u64,
+    pub(super) left: u64,
 }
 
 /// A member that is not gone.
@@ -128,21 +148,21 @@ impl Members {
     }
 
     fn fresh(&self, offer: u64, now: Instant) -> Member {
-        let [chance, ..] = Uuid::new_v4().into_bytes();
-        let chance = f64::from(chance) / 256.0;
         Member {
             offer,
+            used: 0,
             left: offer,
             heard: now,
             answered: None,
             since: now,
             is_gone: false,
-            patience: self.gone_after + (self.gone_after / JITTER).mul_f64(chance),
+            patience: self.gone_after + (self.gone_after / JITTER).mul_f64(chance()),
         }
     }
 
     /// A member has answered, and told what it offers and has left.
-    pub(super) fn answered(&self, id: PeerId, offer: u64, left: u64) {
+    pub(super) fn answered(&self, id: PeerId, room: Room) {
+        let Room { offer, used, left } = room;
         let now = Instant::now();
         let mut known = self.known.lock();
         if !known.members.contains_key(&id) {
@@ -156,6 +176,7 @@ impl Members {
             known.members.insert(id, self.fresh(offer, now));
             (known.epoch, known.met) = (known.epoch + 1, Some(now));
         }
+        known.unmet.remove(&id);
         let Some(member) = known.members.get_mut(&id) else {
             return;
         };
@@ -164,19 +185,38 @@ impl Members {
             member.since = now;
         }
         let is_other = is_back || member.offer != offer;
-        (member.offer, member.left) = (offer, left);
+        (member.offer, member.used, member.left) = (offer, used, left);
         (member.heard, member.answered) = (now, Some(now));
         known.epoch += u64::from(is_other);
     }
 
     /// Another member has heard of one so long ago.
     pub(super) fn told(&self, id: PeerId, ago: Duration) {
-        let heard = Instant::now().checked_sub(ago);
-        if let Some(member) = self.known.lock().members.get_mut(&id)
-            && let Some(heard) = heard
-        {
+        let (mut known, now) = (self.known.lock(), Instant::now());
+        let Some(heard) = now.checked_sub(ago) else {
+            return;
+        };
+        if let Some(member) = known.members.get_mut(&id) {
             member.heard = member.heard.max(heard);
+        } else if ago < self.gone_after && known.unmet.len() < MOST {
+            known.unmet.insert(id, now);
         }
+    }
+
+    /// Whether this node knows all members that anybody knows who has told of others lately.
+    pub(super) fn are_all_met(&self, lately: Duration) -> bool {
+        let known = self.known.lock();
+        let mut unmet = known.unmet.values();
+        let mut live = known.members.values().filter(|it| !it.is_gone);
+        !known.members.is_empty()
+            && live.all(|it| it.answered.is_some())
+            && unmet.all(|it| it.elapsed() >= lately)
+    }
+
+    /// How many are there.
+    pub(super) fn count(&self) -> usize {
+        let known = self.known.lock();
+        known.members.values().filter(|it| !it.is_gone).count()
     }
 
     /// Whether all that are not gone have answered this node in this run.
@@ -192,6 +232,7 @@ impl Members {
         let member = known.members.get(&id)?;
         Some(Offer {
             offer: member.offer,
+            used: member.used,
             left: member.left,
             is_gone: member.is_gone,
         })

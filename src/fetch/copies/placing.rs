@@ -56,7 +56,12 @@ impl Copies {
     /// Whether the members are known well enough to place anything by them.
     fn is_settled(&self) -> bool {
         let is_known = self.is_ready.load(Ordering::Relaxed);
-        let pause = self.options.every * SETTLED;
+        let every = self.options.every;
+        let pause = if self.members.are_all_met(every * SETTLED) {
+            every
+        } else {
+            every * SETTLED
+        };
         is_known && self.members.since_met().is_none_or(|it| it >= pause)
     }
 
@@ -170,6 +175,7 @@ impl Copies {
             let (Ok(file), Ok(hash)) = (row.id.parse(), row.hash.parse()) else {
                 continue;
             };
+            let since = row.since.unwrap_or(0);
             let row = Wanted {
                 key: CopyKey { owner, file },
                 hash,
@@ -178,16 +184,16 @@ impl Copies {
             };
             let held = self.table.copy(row.key).await?;
             if let Some(held) = held {
-                if held.signed.copies != row.copies {
+                if held.signed.copies != row.copies || held.signed.since < since {
                     other.push((row.key, held));
                 }
                 continue;
             }
-            if row.size <= left
-                && self.is_mine(&row, view)
-                && self.table.withdrawal(row.key).await?.is_none()
-            {
-                wanted.push(row);
+            if row.size <= left && self.is_mine(&row, view) {
+                let removal = self.table.withdrawal(row.key).await?;
+                if removal.is_none_or(|it| it.behind() <= since) {
+                    wanted.push(row);
+                }
             }
         }
         let is_repair = owner != teller.id();

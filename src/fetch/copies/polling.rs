@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::holder::Copies;
+use super::members::{Room, View};
 use super::progress::Polled;
 use crate::hash::BlobHash;
 use crate::peer::client::ClientError;
@@ -22,6 +23,10 @@ const AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How many members remember that a file was removed, beside those that have held it.
 const REMEMBERING: usize = 3;
+/// How long after it has told something a member is asked about it, and how much later for each
+/// other that asks it, too.
+const SOON: Duration = Duration::from_millis(500);
+const EACH: Duration = Duration::from_millis(20);
 /// In how many periods each member that is not gone has to answer before anything is told.
 const FIRST_ROUNDS: u32 = 3;
 /// How many pages of one are read in a row.
@@ -44,15 +49,36 @@ impl Copies {
             }
             self.forget_half().await;
             self.news.notify_one();
-            sleep_until(began + self.options.every).await;
+            self.poll_news_until(began + self.options.every, start)
+                .await;
+        }
+    }
+
+    /// Asks those at once who have told something, so that what is new is not only copied once its
+    /// owner's turn comes.
+    async fn poll_news_until(&self, end: Instant, start: Instant) {
+        let told = &self.fetcher.network.newly_told;
+        while timeout_at(end, told.any()).await.is_ok() {
+            // What comes meanwhile is asked for together; the more members ask, the later they do,
+            // so that whoever has told them is not asked by all at the same moment.
+            let members = u32::try_from(self.members.count()).unwrap_or(u32::MAX);
+            let pause = SOON.max(EACH.saturating_mul(members));
+            sleep_until((Instant::now() + pause.mul_f64(0.5 + self.chance)).min(end)).await;
+            self.poll_those(told.take().into_iter().collect()).await;
+            self.get_ready(start).await;
+            self.news.notify_one();
         }
     }
 
     async fn poll_all(&self) {
-        let registry = &self.fetcher.network.registry;
-        let answering = registry.answering();
+        let answering = self.fetcher.network.registry.answering();
         self.polled.lock().retain(|id, _| answering.contains(id));
-        let peers = answering.into_iter().filter_map(|id| registry.get(id));
+        self.poll_those(answering.into_iter().collect()).await;
+    }
+
+    async fn poll_those(&self, peers: Vec<PeerId>) {
+        let registry = &self.fetcher.network.registry;
+        let peers = peers.into_iter().filter_map(|id| registry.get(id));
         let peers = peers.filter(Peer::verified).collect::<Vec<_>>();
         stream::iter(peers)
             .for_each_concurrent(AT_ONCE, |peer| async move {
@@ -84,9 +110,12 @@ impl Copies {
         for _ in 0..PAGES {
             let before = self.polled.lock().get(&id).cloned().unwrap_or_default();
             let told = ask_standing(network, peer, before.after).await?;
-            self.members.answered(id, told.offer, told.left);
+            let (offer, used, left) = (told.offer, told.used, told.left);
+            self.members.answered(id, Room { offer, used, left });
             for silent in &told.silent {
-                if let Ok(other) = silent.peer_id.parse() {
+                if let Ok(other) = silent.peer_id.parse()
+                    && other != self.me()
+                {
                     self.members.told(other, Duration::from_millis(silent.ms));
                 }
             }
@@ -133,14 +162,17 @@ impl Copies {
                 Entry::Copy(copy) => {
                     let Ok(shared) = copy.read() else { continue };
                     // What its owner has removed here does not come back by another.
-                    if self.table.withdrawal(shared.key).await?.is_none() {
+                    if self.counts_as_copy(shared.key, copy).await? {
                         let _ = directory.put_copy(id, &shared.file);
                     }
                 }
                 Entry::Withdrawn(withdrawal) => {
-                    if let Ok(key) = withdrawal.check() {
-                        // Also of those who are away, and will hear of it when they are back.
-                        self.forget_told(key.file);
+                    let Ok(key) = withdrawal.check() else {
+                        continue;
+                    };
+                    if key.owner == self.me() {
+                        self.hear_own_removal(key.file, withdrawal).await?;
+                    } else {
                         self.take_withdrawal(key, withdrawal).await?;
                     }
                 }
@@ -151,24 +183,41 @@ impl Copies {
 
     /// Whether this member is one of those that remember that a file was removed, whoever held it:
     /// its owner may be lost when somebody returns who holds it still.
-    fn remembers_end_of(&self, key: CopyKey) -> bool {
-        let (view, _) = self.members.look();
-        let place = BlobHash::of(key.to_string().as_bytes());
-        let ranked = self.ranked(&place, key.owner, &view);
-        let mut best = ranked.iter().take(REMEMBERING);
-        best.any(|(it, _)| it.id == self.me())
+    fn remembers_end_of(&self, key: CopyKey, view: &View) -> bool {
+        self.remembering(key, view).contains(&self.me())
     }
 
-    /// Gives up what an owner has removed. That is written down first, so that nothing brings it
-    /// back that is under way, or that somebody else holds still.
-    async fn take_withdrawal(&self, key: CopyKey, signed: &Withdrawal) -> Result<(), StoreError> {
-        let concerns = self.pulling.lock().contains(&key)
-            || self.table.copy(key).await?.is_some()
-            || self.remembers_end_of(key);
-        if !concerns {
+    /// Those members.
+    pub(super) fn remembering(&self, key: CopyKey, view: &View) -> Vec<PeerId> {
+        let place = BlobHash::of(key.to_string().as_bytes());
+        let ranked = self.ranked(&place, key.owner, view);
+        let best = ranked.iter().take(REMEMBERING);
+        best.map(|(it, _)| it.id).collect()
+    }
+
+    /// Gives up what an owner has removed, unless it is known to be back since. That is written
+    /// down first, so that nothing brings it back that is under way, or that somebody else holds
+    /// still.
+    pub(super) async fn take_withdrawal(
+        &self,
+        key: CopyKey,
+        signed: &Withdrawal,
+    ) -> Result<(), StoreError> {
+        let held = self.table.copy(key).await?;
+        let is_kept = held.as_ref().is_some_and(|it| !signed.ends(&it.signed));
+        if is_kept || self.returned.is_since(key, signed) {
             return Ok(());
         }
-        if self.table.withdrawal(key).await?.is_none() {
+        let (view, _) = self.members.look();
+        // Also of those who are away, and will hear of it when they are back; an owner that is
+        // there says itself what it has.
+        self.forget_told_but(key.file, Some(key.owner).filter(|it| view.is_live(*it)));
+        let is_pulled = self.pulling.lock().contains(&key);
+        if !is_pulled && held.is_none() && !self.remembers_end_of(key, &view) {
+            return Ok(());
+        }
+        let known = self.table.withdrawal(key).await?;
+        if known.is_none_or(|it| it.told_at < signed.told_at) {
             self.remember_removal(key, signed).await?;
         }
         if self.table.give_up(key).await? {

@@ -1,5 +1,6 @@
 //! Fetching what this member is to hold.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
@@ -68,6 +69,9 @@ impl Copies {
             }
             let signed = ask_files(&self.fetcher.network, teller, &keys).await;
             let signed = signed.map(|it| it.files);
+            if is_repair {
+                self.ask_whether_ended(&keys, teller.id()).await;
+            }
             let (teller, signed) = (teller.id(), &signed);
             let pulled = stream::iter(some);
             let pulled = pulled.map(|it| async move {
@@ -83,6 +87,34 @@ impl Copies {
             }
         }
         failed
+    }
+
+    /// Hears from those who remember it whether owners that are gone have removed these files:
+    /// whoever tells that he holds them may not know it, or not say it.
+    async fn ask_whether_ended(&self, keys: &[CopyKey], teller: PeerId) {
+        let (network, (view, _)) = (&self.fetcher.network, self.members.look());
+        let mut questions = HashMap::<PeerId, Vec<CopyKey>>::new();
+        for key in keys {
+            let mut others = self.remembering(*key, &view);
+            others.retain(|it| *it != self.me() && *it != teller);
+            for member in others {
+                questions.entry(member).or_default().push(*key);
+            }
+        }
+        for (member, keys) in questions {
+            let Some(peer) = network.registry.get(member) else {
+                continue;
+            };
+            // Whoever does not answer may be gone with what it remembers.
+            let told = ask_files(network, &peer, &keys).await;
+            for signed in told.map(|it| it.ended).unwrap_or_default() {
+                let key = signed.check().ok().filter(|it| keys.contains(it));
+                let Some(key) = key else { continue };
+                if let Err(error) = self.take_withdrawal(key, &signed).await {
+                    tracing::warn!(%key, %error, "it is not written down that a file is removed");
+                }
+            }
+        }
     }
 
     /// Takes in what owners have signed anew of files of which copies are held here, as `teller`
@@ -105,6 +137,10 @@ impl Copies {
                 let of_it = some.iter().find(|(key, _)| *key == shared.key);
                 let Some((key, old)) = of_it else { continue };
                 let is_newer = key.owner == teller.id() || signed.told_at > old.signed.told_at;
+                let is_newer = is_newer && signed.since >= old.signed.since;
+                if is_newer {
+                    self.returned.note_other(*key, signed.since);
+                }
                 if is_newer && (shared.hash, shared.file.size) == (old.hash, old.size) {
                     self.table.renew(old, (*key, signed)).await?;
                 }
@@ -158,7 +194,11 @@ impl Copies {
             return Err(PullError::Other);
         }
         let key = wanted.key;
-        if self.table.copy(key).await?.is_some() {
+        let is_ended = async || {
+            let removal = self.table.withdrawal(key).await?;
+            Ok::<_, StoreError>(removal.map(|it| it.ends(signed)))
+        };
+        if is_ended().await? == Some(true) || self.table.copy(key).await?.is_some() {
             return Ok(false);
         }
         // Another file may have the same content.
@@ -166,10 +206,16 @@ impl Copies {
         if !self.table.add_held(shared.hash, (key, signed)).await? {
             self.fetch(teller, &shared, signed).await?;
         }
-        if self.table.withdrawal(key).await?.is_some() {
-            self.table.give_up(key).await?;
-            return Ok(false);
+        match is_ended().await? {
+            // It was removed meanwhile.
+            Some(true) => {
+                self.table.give_up(key).await?;
+                return Ok(false);
+            }
+            Some(false) => self.forget_removal(key).await?,
+            None => {}
         }
+        self.returned.note_other(key, signed.since);
         let directory = &self.fetcher.network.directory;
         let _ = directory.put_copy(self.me(), &shared.file);
         Ok(true)

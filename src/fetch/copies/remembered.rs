@@ -52,6 +52,11 @@ impl Remembered {
         }
     }
 
+    /// Whether there are any of this owner.
+    pub(super) fn has(&self, owner: PeerId) -> bool {
+        self.of.lock().contains_key(&owner)
+    }
+
     /// How many there are.
     pub(super) fn all(&self) -> u64 {
         self.of.lock().values().sum()

@@ -13,11 +13,11 @@
 //! The ids of the records grow, so that what is new is behind what others have read.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::blob::Received;
 use crate::hash::BlobHash;
 use crate::peer::copies::{CopiedFile, CopyKey, Entry, Withdrawal};
-use crate::peer_id::PeerId;
 use crate::record::{FileId, FileRecord};
 use crate::store::{About, Store, StoreError, TakenRoom};
 
@@ -33,14 +33,18 @@ const GONE: &str = "gone ";
 /// What a member holds for others.
 pub(super) struct Table {
     pub(super) store: Store,
+    /// How many copies are held.
+    held: AtomicU64,
 }
 
-/// What an entry says that is no copy.
+/// What an entry says.
 pub(super) enum Word {
+    /// A copy is held.
+    Copy,
     /// On how many members this own file is to be.
     Wish(FileId),
-    /// That this owner has removed a file.
-    Gone(PeerId),
+    /// That an owner has removed this file of its own.
+    Gone(CopyKey),
 }
 
 /// A copy that is held.
@@ -63,6 +67,19 @@ pub(super) struct EntryPage {
 }
 
 impl Table {
+    /// The entries in this store, of which [`Table::count_copies`] is to be told.
+    pub(super) fn new(store: Store) -> Self {
+        Self {
+            store,
+            held: AtomicU64::new(0),
+        }
+    }
+
+    /// So many copies were there at the start.
+    pub(super) fn count_copies(&self, copies: u64) {
+        self.held.fetch_add(copies, Ordering::Relaxed);
+    }
+
     /// The copy of this file, if one is held.
     pub(super) async fn copy(&self, key: CopyKey) -> Result<Option<HeldCopy>, StoreError> {
         let record = self.store.newest_named(&copy_name(key)).await?;
@@ -83,7 +100,12 @@ impl Table {
         room: Arc<TakenRoom>,
     ) -> Result<FileRecord, StoreError> {
         let about = about(copy_name(key), signed);
-        self.store.ingest_arrived(content, about, Some(room)).await
+        let added = self
+            .store
+            .ingest_arrived(content, about, Some(room))
+            .await?;
+        self.held.fetch_add(1, Ordering::Relaxed);
+        Ok(added)
     }
 
     /// The same with the content of another copy; false where none has it, or it is not whole.
@@ -94,16 +116,40 @@ impl Table {
     ) -> Result<bool, StoreError> {
         let about = about(copy_name(key), signed);
         let added = self.store.ingest_held(hash, about, None).await?;
+        self.held
+            .fetch_add(u64::from(added.is_some()), Ordering::Relaxed);
         Ok(added.is_some())
     }
 
-    /// Remembers that an owner has removed a file. Ok means durable.
+    /// Remembers that an owner has removed a file, in the place of an earlier removal of it. Ok
+    /// means durable. Returns whether there is one more then.
     pub(super) async fn withdraw(
         &self,
         key: CopyKey,
         signed: &Withdrawal,
-    ) -> Result<(), StoreError> {
-        self.note(about(gone_name(key), signed)).await
+    ) -> Result<bool, StoreError> {
+        let name = gone_name(key);
+        let old = self.store.newest_named(&name).await?;
+        self.note(about(name, signed)).await?;
+        match old {
+            Some(old) => self.remove(old.id).await.map(|()| false),
+            None => Ok(true),
+        }
+    }
+
+    /// Forgets that an owner has removed a file, which is there again; how many entries said so.
+    pub(super) async fn forget_removal(&self, key: CopyKey) -> Result<u64, StoreError> {
+        self.remove_named(&gone_name(key)).await
+    }
+
+    /// Removes all entries of this name; how many there were.
+    async fn remove_named(&self, name: &str) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        while let Some(record) = self.store.newest_named(name).await? {
+            self.remove(record.id).await?;
+            removed += 1;
+        }
+        Ok(removed)
     }
 
     /// Has the content of entries that have none be there, so that these need no room for it.
@@ -134,7 +180,7 @@ impl Table {
         let is_new = self.add_held(old.hash, (key, signed)).await?;
         if is_new {
             // The newest counts, so that a crash before this leaves one too many.
-            self.remove(old.entry).await?;
+            self.remove_older(old.entry).await?;
         }
         Ok(is_new)
     }
@@ -157,11 +203,7 @@ impl Table {
 
     /// Forgets that.
     pub(super) async fn forget_wish(&self, file: FileId) -> Result<(), StoreError> {
-        let name = wish_name(file);
-        while let Some(record) = self.store.newest_named(&name).await? {
-            self.remove(record.id).await?;
-        }
-        Ok(())
+        self.remove_named(&wish_name(file)).await.map(drop)
     }
 
     /// On how many it is to be, as was written down.
@@ -186,12 +228,21 @@ impl Table {
 
     /// Gives the copy of a file up; whether there was one.
     pub(super) async fn give_up(&self, key: CopyKey) -> Result<bool, StoreError> {
-        let (name, mut is_given_up) = (copy_name(key), false);
-        while let Some(record) = self.store.newest_named(&name).await? {
-            self.remove(record.id).await?;
-            is_given_up = true;
-        }
-        Ok(is_given_up)
+        let given_up = self.remove_named(&copy_name(key)).await?;
+        self.held.fetch_sub(given_up, Ordering::Relaxed);
+        Ok(given_up > 0)
+    }
+
+    /// Removes an entry of a copy, of which a newer one says the same.
+    pub(super) async fn remove_older(&self, entry: FileId) -> Result<(), StoreError> {
+        self.remove(entry).await?;
+        self.held.fetch_sub(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// How many copies are held, once all words were gone through.
+    pub(super) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// At most `limit` entries behind `after`.
@@ -257,8 +308,15 @@ fn word(record: &FileRecord) -> Option<Word> {
     if let Some(file) = name.strip_prefix(WISH) {
         return Some(Word::Wish(file.parse().ok()?));
     }
-    let key: CopyKey = name.strip_prefix(GONE)?.parse().ok()?;
-    Some(Word::Gone(key.owner))
+    if name.starts_with(COPY) {
+        return Some(Word::Copy);
+    }
+    Some(Word::Gone(name.strip_prefix(GONE)?.parse().ok()?))
+}
+
+/// Whether a record of what a member holds is none of a copy, but says something of files.
+pub fn is_note(record: &FileRecord) -> bool {
+    !record.file.name.starts_with(COPY)
 }
 
 fn entry(record: &FileRecord) -> Option<Entry> {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::holder::{Copies, PAGE};
 use super::table::HeldCopy;
-use crate::peer::copies::{CopiedFile, CopyKey, Entry, Row, Silent, Standing, Whether};
+use crate::peer::copies::{CopiedFile, CopyKey, Entry, Row, Silent, Standing, Whether, Withdrawal};
 use crate::peer_id::PeerId;
 use crate::record::{FileId, FileRecord};
 use crate::store::StoreError;
@@ -26,6 +26,7 @@ impl Copies {
             status: "success".to_owned(),
             peer_id: network.peer_id().to_string(),
             offer: self.options.offer,
+            used: self.held().bytes,
             left: self.left().await,
             silent: silent.collect(),
             ..Standing::default()
@@ -66,7 +67,11 @@ impl Copies {
         let (Ok(owner), Ok(file)) = (withdrawal.owner.parse(), withdrawal.file_id.parse()) else {
             return Ok(Some(false));
         };
-        let is_there = self.me() == owner && self.own.get(file).await?.is_some();
+        let is_own = self.me() == owner;
+        if is_own && self.returned.since(file) > withdrawal.told_at {
+            return Ok(Some(false));
+        }
+        let is_there = is_own && self.own.get(file).await?.is_some();
         let now = self.fetcher.network.removals.moment() / 1000;
         let age = i64::try_from(now.saturating_sub(withdrawal.told_at / 1000));
         let is_late = age.unwrap_or(i64::MAX) > REMOVING_MS;
@@ -92,6 +97,7 @@ impl Copies {
                 hash: it.hash.to_string(),
                 size: it.size,
                 copies: it.signed.copies,
+                since: Some(it.signed.since).filter(|it| *it > 0),
             });
             return Ok((rows.collect(), next));
         }
@@ -109,25 +115,34 @@ impl Copies {
                     hash: record.file.hash.to_string(),
                     size: record.file.size,
                     copies,
+                    since: Some(self.returned.since(record.id)).filter(|it| *it > 0),
                 });
             }
         }
         Ok((rows, next))
     }
 
-    /// What owners have signed of these files, as far as it is known here.
-    pub async fn files(&self, keys: &[CopyKey]) -> Result<Vec<CopiedFile>, StoreError> {
+    /// What owners have signed of these files, and of others' that they have removed them, as far
+    /// as it is known here.
+    pub async fn files(
+        &self,
+        keys: &[CopyKey],
+    ) -> Result<(Vec<CopiedFile>, Vec<Withdrawal>), StoreError> {
         let network = &self.fetcher.network;
-        let mut files = Vec::new();
+        let (mut files, mut ended) = (Vec::new(), Vec::new());
         for key in keys {
+            if key.owner != self.me() {
+                ended.extend(self.table.withdrawal(*key).await?);
+            }
             if key.owner != self.me() {
                 files.extend(self.table.copy(*key).await?.map(|it| it.signed));
             } else if let Some(record) = self.own.get(key.file).await? {
                 let copies = self.copies_of(key.file).await?;
-                files.push(network.order_copies(&record, copies));
+                let since = self.returned.since(key.file);
+                files.push(network.order_copies(&record, copies, since));
             }
         }
-        Ok(files)
+        Ok((files, ended))
     }
 
     /// Whether these files are here, as this member's own or as copies.

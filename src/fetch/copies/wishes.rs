@@ -45,7 +45,9 @@ impl Copies {
         self.wishes.any.store(true, Ordering::Relaxed);
         self.wishes.made.fetch_add(1, Ordering::Relaxed);
         let _writing = self.wishes.writing.lock().await;
-        self.table.wish(file, copies).await
+        let written = self.table.wish(file, copies).await;
+        self.count_again(file);
+        written
     }
 
     /// The same of a file of which others may know; they look at it again. False where there is no
@@ -60,8 +62,13 @@ impl Copies {
             self.forget_wish(file).await?;
             return Ok(false);
         }
-        self.wishes.changed.fetch_add(1, Ordering::Relaxed);
+        self.look_again();
         Ok(true)
+    }
+
+    /// Has the other members look at own files again from the first one on.
+    pub(super) fn look_again(&self) {
+        self.wishes.changed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Forgets what was wished of a file that was removed.
@@ -112,8 +119,14 @@ impl Copies {
             let (words, next) = self.table.words(after, PAGE).await?;
             for (entry, word) in words {
                 match word {
-                    Word::Gone(owner) => self.remembered.add(owner),
-                    Word::Wish(file) if self.own.get(file).await?.is_some() => any = true,
+                    Word::Copy => self.table.count_copies(1),
+                    Word::Gone(key) => {
+                        self.remembered.add(key.owner);
+                        if key.owner == self.me() {
+                            self.look_whether_back(key.file).await?;
+                        }
+                    }
+                    Word::Wish(file) if self.may_be_wished(file).await? => any = true,
                     Word::Wish(_) => self.table.remove(entry).await?,
                 }
             }
@@ -122,6 +135,11 @@ impl Copies {
                 return Ok(any);
             }
         }
+    }
+
+    /// Whether an own file is there, or can come back as it was.
+    async fn may_be_wished(&self, file: FileId) -> Result<bool, StoreError> {
+        Ok(self.own.is_trashed(file) || self.own.get(file).await?.is_some())
     }
 
     /// Whether others are told of an own file by now.

@@ -16,6 +16,7 @@ use crate::http::upload::announced_bytes;
 use crate::resumable::{Appending, Stopped, UploadError, UploadProgress, Visit};
 use crate::web::body::RequestBody;
 use crate::web::error::{ApiError, TusError};
+use crate::web::to_its_end::to_its_end;
 use crate::web::transfers::{RECEIVING, TransferShare};
 
 /// The type of a body that is a part of an upload.
@@ -79,17 +80,6 @@ pub(super) async fn receive(
         take(appending, body, checksum).await
     })
     .await
-}
-
-/// Does what goes on when the request is given up.
-pub(super) async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
-) -> Result<T, ApiError> {
-    match tokio::spawn(work).await {
-        Ok(done) => done,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(ApiError::ShuttingDown),
-    }
 }
 
 async fn take(

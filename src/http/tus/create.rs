@@ -13,6 +13,7 @@ use crate::http::wish::wish;
 use crate::node::Node;
 use crate::resumable::{Concat, NewUpload, UploadError, UploadId, UploadProgress};
 use crate::web::error::{ApiError, TusError};
+use crate::web::to_its_end::to_its_end;
 use crate::web::transfers::{RECEIVING, TransferShare};
 
 /// Creates an upload, as a request to this path asks, and takes what the body holds of it.
@@ -32,7 +33,7 @@ pub(super) async fn create(
         }
         let transfer = share.take(RECEIVING)?;
         let uploads = Arc::clone(node.uploads());
-        append::to_its_end(async move {
+        to_its_end(async move {
             let _transfer = transfer;
             Ok(uploads.join(upload, client).await?)
         })

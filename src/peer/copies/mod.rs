@@ -10,5 +10,5 @@ mod signed;
 mod told;
 
 pub use asking::{ask_files, ask_here, ask_rows, ask_standing};
-pub use signed::{CopiedFile, CopyKey, InvalidCopyKey, NotSigned, SharedFile, Withdrawal};
+pub use signed::{CopiedFile, CopyKey, InvalidCopyKey, NotSigned, Order, SharedFile, Withdrawal};
 pub use told::{Entry, Files, Here, MOST_KEYS, Row, Rows, Silent, Standing, Whether};

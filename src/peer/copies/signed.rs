@@ -76,6 +76,10 @@ pub struct CopiedFile {
     pub copies: u8,
     /// When the owner has said so, in microseconds since the Unix epoch by its own clock.
     pub told_at: u64,
+    /// Of a file that is there again after its owner had removed it: a later moment than that of
+    /// the removal, so that whoever remembers that follows this. 0 of one that never was removed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub since: u64,
     /// The owner's signature.
     #[serde(flatten)]
     pub proof: Proof,
@@ -94,6 +98,17 @@ pub struct SharedFile {
     pub copies: u8,
 }
 
+/// What an owner says of a file of which copies are to be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// On how many members it is to be, its owner among them.
+    pub copies: u8,
+    /// See [`CopiedFile::since`].
+    pub since: u64,
+    /// See [`CopiedFile::told_at`].
+    pub at: u64,
+}
+
 /// That an owner has removed a file, so that all copies of it are to go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Withdrawal {
@@ -101,7 +116,8 @@ pub struct Withdrawal {
     pub owner: String,
     /// The file's id there.
     pub file_id: String,
-    /// When the owner has removed it, in microseconds since the Unix epoch by its own clock.
+    /// When the owner has removed it, in microseconds since the Unix epoch by its own clock, and no
+    /// earlier than it was there. It ends what the owner has signed of the file until then.
     pub told_at: u64,
     /// The owner's signature.
     #[serde(flatten)]
@@ -121,8 +137,8 @@ pub enum NotSigned {
 
 impl CopiedFile {
     /// What a node says of its own file.
-    pub fn of(identity: &Identity, record: &FileRecord, copies: u8, at: u64) -> Self {
-        let file = &record.file;
+    pub fn of(identity: &Identity, record: &FileRecord, order: Order) -> Self {
+        let (file, Order { copies, since, at }) = (&record.file, order);
         let mut told = Self {
             owner: identity.peer_id().to_string(),
             file_id: record.id.to_string(),
@@ -133,6 +149,7 @@ impl CopiedFile {
             uploaded_at: record.uploaded_at.to_string(),
             copies,
             told_at: at,
+            since,
             proof: Proof::default(),
         };
         told.proof = identity.sign(&told.signable());
@@ -140,7 +157,9 @@ impl CopiedFile {
     }
 
     fn signable(&self) -> Signable {
-        Signable::new(ORDER)
+        // What was signed of most files has no such part.
+        let since = (self.since > 0).then(|| self.since.to_string());
+        let told = Signable::new(ORDER)
             .field(&self.owner)
             .field(&self.file_id)
             .field(&self.original_name)
@@ -149,7 +168,11 @@ impl CopiedFile {
             .optional(self.content_type.as_deref())
             .field(&self.uploaded_at)
             .field(&self.copies.to_string())
-            .field(&self.told_at.to_string())
+            .field(&self.told_at.to_string());
+        match since {
+            Some(since) => told.field(&since),
+            None => told,
+        }
     }
 
     /// Checks every part, and that the owner has signed it.
@@ -200,6 +223,16 @@ impl Withdrawal {
         told
     }
 
+    /// Whether it ends what the owner has signed of the same file.
+    pub fn ends(&self, copy: &CopiedFile) -> bool {
+        copy.since <= self.told_at
+    }
+
+    /// From which moment on the file has to be there again, so that this does not end it.
+    pub fn behind(&self) -> u64 {
+        self.told_at.saturating_add(1)
+    }
+
     fn signable(&self) -> Signable {
         Signable::new(END)
             .field(&self.owner)
@@ -213,6 +246,11 @@ impl Withdrawal {
         verify(&self.proof, key.owner, &self.signable())?;
         Ok(key)
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn key_of(owner: &str, file: &str) -> Option<CopyKey> {
@@ -242,7 +280,13 @@ mod tests {
     }
 
     fn file(identity: &Identity) -> CopiedFile {
-        CopiedFile::of(identity, &record(), 3, 7)
+        back(identity, 0)
+    }
+
+    /// The same of one that is back since then.
+    fn back(identity: &Identity, since: u64) -> CopiedFile {
+        let (copies, at) = (3, 7);
+        CopiedFile::of(identity, &record(), Order { copies, since, at })
     }
 
     #[test]
@@ -256,10 +300,11 @@ mod tests {
             change(&mut changed);
             changed.check()
         };
-        let all: [&dyn Fn(&mut CopiedFile); 7] = [
+        let all: [&dyn Fn(&mut CopiedFile); 8] = [
             &|it| it.copies = 4,
             &|it| it.size = 2,
             &|it| it.told_at = 8,
+            &|it| it.since = 8,
             &|it| it.original_name = "b".to_owned(),
             &|it| it.hash = BlobHash::of(b"y").to_string(),
             &|it| it.owner = other.peer_id().to_string(),
@@ -286,6 +331,25 @@ mod tests {
             ..ended
         };
         assert!(ordered.check().is_err(), "signed for something else");
+    }
+
+    #[test]
+    fn a_removal_ends_all_that_was_there_by_then_and_nothing_that_is_back_since() {
+        let owner = identity();
+        let ended = Withdrawal::of(&owner, FileId::from_bytes([1; 16]), 70);
+        for (since, is_ended) in [(0, true), (70, true), (ended.behind(), false)] {
+            let told = back(&owner, since);
+            assert!(told.check().is_ok());
+            assert_eq!(ended.ends(&told), is_ended, "{since}");
+        }
+        // What an earlier larder has signed is read as it was, and says the same.
+        let text = serde_json::to_string(&back(&owner, 0)).unwrap();
+        assert!(!text.contains("since"), "{text}");
+        let forged = CopiedFile {
+            since: 0,
+            ..back(&owner, 71)
+        };
+        assert!(forged.check().is_err());
     }
 
     #[test]

@@ -20,7 +20,11 @@ pub struct Standing {
     pub run: String,
     /// How many bytes of copies it holds for others at most.
     pub offer: u64,
-    /// How many of them are left.
+    /// How many of them are used: the contents that it holds for others, each once.
+    #[serde(default)]
+    pub used: u64,
+    /// How many it can still take, which may be fewer than are left of its offer, where its disk is
+    /// full.
     pub left: u64,
     /// Another number where its own files have changed.
     pub listed: u64,
@@ -79,6 +83,9 @@ pub struct Row {
     pub size: u64,
     /// On how many members it is to be.
     pub copies: u8,
+    /// Since when it is there again, if it was removed before; see what its owner has signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
 }
 
 /// The answer of `GET /api/p2p/copies/files`: what the owners have signed of files.
@@ -89,6 +96,9 @@ pub struct Files {
     pub status: String,
     /// Those that are known of what was asked for.
     pub files: Vec<CopiedFile>,
+    /// What they have signed of those that they have removed, as far as it is remembered here.
+    #[serde(default)]
+    pub ended: Vec<Withdrawal>,
 }
 
 /// The answer of `GET /api/p2p/copies/here`: whether a member has what others believe.

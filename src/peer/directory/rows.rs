@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Bound;
 
+use super::changed::Changed;
 use super::told::{NetworkFile, Options};
 use crate::hash::BlobHash;
 use crate::name_form;
@@ -46,6 +47,8 @@ pub(super) struct Rows {
     pub(super) changes: u64,
     /// How many files there are, those that are alike counted once.
     pub(super) files: usize,
+    /// Of which contents the holders have changed, where that is followed.
+    pub(super) changed: Option<Changed>,
     /// Counts what was told, for the order.
     told: u32,
 }
@@ -232,19 +235,25 @@ impl Rows {
             return false;
         };
         let key = (file.id, self.keys.hash_one(file.hash));
-        let before = self.remove(number, key);
+        let before = self.take(number, key);
+        let known = before.as_ref().map(|row| row.hash);
         self.told = self.told.wrapping_add(1);
         // Who repeats what it told is as early as it was.
         let same = before.filter(|row| row.name() == file.name);
         let order = same.map_or(self.told, |row| row.order);
-        let Some(row) = Row::new(file, order, reading, is_copy) else {
-            return false;
-        };
-        if !self.make_room(number, file.id, row.bytes(), options) {
-            return false;
+        let row = Row::new(file, order, reading, is_copy);
+        let row = row.filter(|it| self.make_room(number, file.id, it.bytes(), options));
+        let is_put = row.is_some();
+        // Who repeats it held it before, too.
+        if known != row.as_ref().map(|row| row.hash) {
+            let now = row.as_ref().and_then(|row| row.hash);
+            Changed::note(&mut self.changed, file.id, known.flatten(), true);
+            Changed::note(&mut self.changed, file.id, now, false);
         }
-        self.insert(number, key, row);
-        true
+        if let Some(row) = row {
+            self.insert(number, key, row);
+        }
+        is_put
     }
 
     /// Lets older files of this peer go, or of one that takes more than its share.
@@ -317,8 +326,15 @@ impl Rows {
         self.by_file.insert((id, content, number), Box::new(row));
     }
 
-    /// Removes what one peer told of a file, if it did, from everywhere.
-    fn remove(&mut self, number: u32, key: RowKey) -> Option<Row> {
+    /// Removes what one peer told of a file, if it did.
+    fn remove(&mut self, number: u32, key: RowKey) {
+        if let Some(row) = self.take(number, key) {
+            Changed::note(&mut self.changed, key.0, row.hash, true);
+        }
+    }
+
+    /// Takes what one peer told of a file, if it did, from everywhere.
+    fn take(&mut self, number: u32, key: RowKey) -> Option<Row> {
         let (id, content) = key;
         let row = *self.by_file.remove(&(id, content, number))?;
         self.changes += 1;

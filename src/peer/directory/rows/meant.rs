@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use super::super::told::{Held, MAX_SHOWN, Provider};
 use super::{Row, Rows};
 use crate::hash::BlobHash;
+use crate::peer_id::PeerId;
 use crate::record::FileId;
 
 impl Rows {
@@ -41,6 +42,14 @@ impl Rows {
             file: best.file(id),
             peers: tellers.take(MAX_SHOWN).chain(same).collect(),
         })
+    }
+
+    /// The peers that have told of a file as one of their own, and not as a copy that they hold.
+    pub(in crate::peer::directory) fn owners(&self, id: FileId) -> Vec<PeerId> {
+        let told = self.told_of(id).into_values().flatten();
+        let own = told.filter(|(_, row)| !row.is_copy);
+        own.filter_map(|(it, _)| Some(self.slot_at(it)?.id))
+            .collect()
     }
 
     /// The first `most` peers that claim to hold a content, each with one of its files.
