@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 use super::BackupError;
 use super::moments::{Found, Moment, MomentFiles};
 use crate::blob::local::LocalBlobs;
-use crate::blob::{BlobBackend, BlobError, Limit, OpenBlob, Received, Receiving};
+use crate::blob::{
+    BlobBackend, BlobError, Limit, OpenBlob, Partial, PartialId, Purpose, Received, Receiving,
+};
 use crate::blocking;
 use crate::hash::BlobHash;
 use crate::health::{Findings, Health};
@@ -23,6 +25,17 @@ pub struct Backups {
     pub(super) broken: Arc<Broken>,
     /// Unlocked by the system when it closes it, however the process ends.
     pub(super) _lock: Option<File>,
+}
+
+/// Content from so many bytes on outlives the process that was cut off within it: less comes anew.
+const LONG: u64 = 1 << 20;
+
+/// Content that comes.
+pub struct Coming {
+    /// What takes it.
+    pub receiving: Box<dyn Receiving>,
+    /// How many bytes of it are here.
+    pub here: u64,
 }
 
 /// Contents in it that are known not to be whole.
@@ -60,6 +73,60 @@ impl Backups {
     /// Begins to receive content.
     pub async fn receive(&self) -> Result<Box<dyn Receiving>, BackupError> {
         Ok(self.contents.receive(Limit::default()).await?)
+    }
+
+    /// Begins to receive content of `size` bytes. Of long content what comes outlives the process,
+    /// and one that comes again goes on behind what is there, whose hash has to show at the end
+    /// whether that was right.
+    pub async fn come(&self, hash: &BlobHash, size: u64) -> Result<Coming, BackupError> {
+        if size < LONG {
+            let receiving = self.receive().await?;
+            return Ok(Coming { receiving, here: 0 });
+        }
+        let partial = self.resume(hash, size).await?;
+        match partial.received() {
+            here if here <= size => Ok(Coming {
+                receiving: partial,
+                here,
+            }),
+            _ => {
+                drop(partial);
+                self.come_anew(hash, size).await
+            }
+        }
+    }
+
+    /// The same from the first byte on.
+    pub async fn come_anew(&self, hash: &BlobHash, size: u64) -> Result<Coming, BackupError> {
+        self.give_up(hash).await?;
+        let receiving: Box<dyn Receiving> = if size < LONG {
+            self.receive().await?
+        } else {
+            self.resume(hash, size).await?
+        };
+        Ok(Coming { receiving, here: 0 })
+    }
+
+    async fn resume(&self, hash: &BlobHash, size: u64) -> Result<Box<dyn Partial>, BackupError> {
+        let partials = self.contents.partials(Purpose::Copies);
+        partials.prepare().await?;
+        let id = PartialId::of(hash.as_bytes());
+        Ok(partials.resume(&id, size, None, Limit::default()).await?)
+    }
+
+    /// Removes what has come of a content that is not whole.
+    pub async fn give_up(&self, hash: &BlobHash) -> Result<(), BackupError> {
+        let partials = self.contents.partials(Purpose::Copies);
+        Ok(partials.remove(&PartialId::of(hash.as_bytes())).await?)
+    }
+
+    /// Removes all that has come of contents that are not whole.
+    pub(super) async fn give_up_all(&self) -> Result<(), BackupError> {
+        let partials = self.contents.partials(Purpose::Copies);
+        for found in partials.prepare().await? {
+            partials.remove(&found.id).await?;
+        }
+        Ok(())
     }
 
     /// Keeps content that was received. Ok means durable.

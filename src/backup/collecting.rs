@@ -68,6 +68,10 @@ impl Backups {
         keep: Option<usize>,
         was_cut: bool,
     ) -> Result<Collected, BackupError> {
+        if was_cut {
+            // What is needed is whole by now.
+            self.give_up_all().await?;
+        }
         // From what nothing whole can be read nobody needs anything.
         self.contents.remove_unreadable_packs().await?;
         let mut kept = self.moments().await?;

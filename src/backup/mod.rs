@@ -20,7 +20,7 @@ mod reading;
 mod verify;
 mod writing;
 
-pub use backups::Backups;
+pub use backups::{Backups, Coming};
 pub use collecting::Collected;
 pub use error::BackupError;
 pub use lists::Gathering;

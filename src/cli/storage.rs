@@ -42,6 +42,12 @@ impl Storage {
     }
 }
 
+/// What helps where a backup is to be restored to the directory of a node that runs.
+pub(super) const BESIDE_NODE: &str = "\
+a backup is restored to a directory of its own: name another --storage and start a node there, or \
+bring files into the node that runs, by `larder restore DEST --output FOLDER` and `larder put \
+FOLDER`";
+
 /// What helps where the journal is damaged.
 pub(super) const ADVICE: &str = "`larder verify` names all damage, and `larder rebuild-index \
                                  --skip-damage` gives up what cannot be read and keeps the rest";

@@ -58,12 +58,11 @@ pub use log::{Format, Log};
 pub use number::number;
 pub use period::{SECOND, period, shown as shown_period};
 pub use secret::Secret;
+pub use size::Size;
 pub use source::{Source, Sources};
 pub use tokens::{TokensError, add_token};
 pub use variables::check as check_variables;
 pub use wrong::WrongSetting;
-
-use size::Size;
 
 /// How many requests a second peers may send from one address. A thousand signatures take some
 /// tenth of a core to check; 200 nodes of one address that look for each other every second send a

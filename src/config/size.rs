@@ -7,7 +7,7 @@ const MOST_DIGITS: usize = 18;
 
 /// A number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size(pub(super) u64);
+pub struct Size(pub u64);
 
 impl FromStr for Size {
     type Err = &'static str;

@@ -7,7 +7,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use reqwest::{Method, Response, StatusCode, header};
 
-use crate::backup::{BackupError, Backups};
+use super::rate::Rate;
+use crate::backup::{BackupError, Backups, Coming};
 use crate::blob::Receiving;
 use crate::cli::client::again::Again;
 use crate::cli::client::api::Api;
@@ -15,8 +16,6 @@ use crate::cli::client::failure::Failure;
 use crate::file_line::FileLine;
 use crate::hash::BlobHash;
 
-/// How many contents are on their way at once.
-const AT_ONCE: usize = 16;
 /// How long the first pause is where one breaks off.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -25,6 +24,7 @@ pub(super) struct Bringing<'a> {
     api: &'a Api,
     pub(super) backups: &'a Backups,
     pub(super) bar: &'a ProgressBar,
+    rate: &'a Rate,
 }
 
 /// What has come of a content.
@@ -40,8 +40,17 @@ pub(super) enum Brought {
 }
 
 impl<'a> Bringing<'a> {
-    pub(super) fn new(api: &'a Api, backups: &'a Backups, bar: &'a ProgressBar) -> Self {
-        Self { api, backups, bar }
+    pub(super) fn new(
+        api: &'a Api,
+        backups: &'a Backups,
+        (bar, rate): (&'a ProgressBar, &'a Rate),
+    ) -> Self {
+        Self {
+            api,
+            backups,
+            bar,
+            rate,
+        }
     }
 
     /// Brings the contents of these files that are not there yet.
@@ -54,7 +63,10 @@ impl<'a> Bringing<'a> {
             let brought = self.one(&hash, size).await?;
             Ok::<_, Failure>((hash, brought))
         });
-        bringing.buffer_unordered(AT_ONCE).try_collect().await
+        bringing
+            .buffer_unordered(self.rate.at_once())
+            .try_collect()
+            .await
     }
 
     async fn one(&self, hash: &BlobHash, size: u64) -> Result<Brought, Failure> {
@@ -62,24 +74,52 @@ impl<'a> Bringing<'a> {
             self.bar.inc(size);
             return Ok(Brought::There);
         }
-        match self.receive(hash, size).await {
-            Ok(()) => Ok(Brought::New),
-            Err(failure) if failure.is_gone() => Ok(Brought::Gone),
-            Err(failure) if is_nowhere(&failure) => Ok(Brought::Nowhere(failure.told())),
-            Err(failure) => Err(failure),
-        }
+        let came_not = match self.receive(hash, size).await {
+            Ok(()) => return Ok(Brought::New),
+            Err(failure) if failure.is_gone() => Brought::Gone,
+            Err(failure) if is_nowhere(&failure) => Brought::Nowhere(failure.told()),
+            Err(failure) => return Err(failure),
+        };
+        self.backups.give_up(hash).await?;
+        Ok(came_not)
     }
 
-    /// Brings a content, over as many requests as it takes.
+    /// Brings a content, over as many requests as it takes, behind what an earlier run has got of
+    /// it. Where that was not of it, or is not what came, it comes anew.
     async fn receive(&self, hash: &BlobHash, size: u64) -> Result<(), Failure> {
+        let mut coming = self.backups.come(hash, size).await?;
+        let began_at = coming.here;
+        self.fill_all(hash, size, &mut coming).await?;
+        let mut received = coming.receiving.finish().await.map_err(BackupError::from)?;
+        if received.hash() != *hash && began_at > 0 {
+            drop(received);
+            let mut coming = self.backups.come_anew(hash, size).await?;
+            self.fill_all(hash, size, &mut coming).await?;
+            received = coming.receiving.finish().await.map_err(BackupError::from)?;
+        }
+        if received.hash() != *hash {
+            drop(received);
+            self.backups.give_up(hash).await?;
+            return Err(wrong(hash));
+        }
+        Ok(self.backups.keep(received).await?)
+    }
+
+    async fn fill_all(
+        &self,
+        hash: &BlobHash,
+        size: u64,
+        coming: &mut Coming,
+    ) -> Result<(), Failure> {
         let mut again = Again::new(self.api, self.bar, FIRST_PAUSE);
-        let (mut receiving, mut at) = (self.backups.receive().await?, 0);
-        loop {
-            let before = at;
-            match self.fill(hash, size, &mut *receiving, &mut at).await {
-                Ok(()) => break,
+        let Coming { receiving, here } = coming;
+        self.bar.inc(*here);
+        while *here < size {
+            let before = *here;
+            match self.fill(hash, size, &mut **receiving, here).await {
+                Ok(()) => {}
                 Err(failure) if failure.may_pass() && !is_nowhere(&failure) => {
-                    if at > before {
+                    if *here > before {
                         again.advanced();
                     }
                     again.wait(failure).await?;
@@ -87,11 +127,7 @@ impl<'a> Bringing<'a> {
                 Err(failure) => return Err(failure),
             }
         }
-        let received = receiving.finish().await.map_err(BackupError::from)?;
-        if received.hash() != *hash {
-            return Err(wrong(hash));
-        }
-        Ok(self.backups.keep(received).await?)
+        Ok(())
     }
 
     /// Takes what one answer brings of the content, from its byte `at` on.
@@ -117,6 +153,7 @@ impl<'a> Bringing<'a> {
             receiving.write(piece).await.map_err(BackupError::from)?;
             *at += len;
             self.bar.inc(len);
+            self.rate.spent(len).await;
         }
         if *at < size {
             return Err(wrong(hash));

@@ -12,6 +12,7 @@ use futures_util::stream::BoxStream;
 use indicatif::ProgressBar;
 use reqwest::Method;
 
+use super::rate::Rate;
 use crate::backup::BackupError;
 use crate::blocking;
 use crate::cli::client::api::Api;
@@ -57,10 +58,14 @@ struct Coming {
 }
 
 /// Asks the node for the list, again where it breaks off.
-pub(super) async fn listed(api: &Api, dir: &Path, bar: &ProgressBar) -> Result<Listed, Failure> {
+pub(super) async fn listed(
+    api: &Api,
+    dir: &Path,
+    (bar, rate): (&ProgressBar, &Rate),
+) -> Result<Listed, Failure> {
     let mut again = api.again(bar);
     loop {
-        match receive(api, dir, bar).await {
+        match receive(api, dir, (bar, rate)).await {
             Err(failure) if failure.may_pass() => again.wait(failure).await?,
             Err(Failure::Refused { code, .. }) if code == "unknown_path" => {
                 return Err(Failure::NotBackedUp(format!(
@@ -73,7 +78,11 @@ pub(super) async fn listed(api: &Api, dir: &Path, bar: &ProgressBar) -> Result<L
     }
 }
 
-async fn receive(api: &Api, dir: &Path, bar: &ProgressBar) -> Result<Listed, Failure> {
+async fn receive(
+    api: &Api,
+    dir: &Path,
+    (bar, rate): (&ProgressBar, &Rate),
+) -> Result<Listed, Failure> {
     let answer = api.send(api.request(Method::GET, PATH)).await?;
     let mut pieces = answer.bytes_stream();
     let file = of_list(dir, tempfile::tempfile_in(dir))?;
@@ -91,7 +100,9 @@ async fn receive(api: &Api, dir: &Path, bar: &ProgressBar) -> Result<Listed, Fai
     loop {
         let piece = api.piece(&mut pieces).await?;
         let is_end = piece.is_none();
-        text.extend_from_slice(&piece.unwrap_or_default());
+        let piece = piece.unwrap_or_default();
+        rate.spent(piece.len() as u64).await;
+        text.extend_from_slice(&piece);
         // The end is short, and the node says nothing more behind it.
         let may_be_end = text.ends_with(b"}}\n");
         if text.len() < AT_ONCE && !is_end && !may_be_end {

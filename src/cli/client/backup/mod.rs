@@ -10,6 +10,7 @@ use serde_json::json;
 
 use self::bringing::{Bringing, Brought};
 use self::listing::Listed;
+use self::rate::{Rate, rate};
 use super::api::Api;
 use super::connection::Connection;
 use super::failure::Failure;
@@ -18,12 +19,13 @@ use super::running::run;
 use crate::backup::{Backups, Collected, Gathering, Moment};
 use crate::blocking;
 use crate::cli::counted::counted;
-use crate::config::number;
+use crate::config::{Size, number};
 use crate::file_line::FileLine;
 
 mod bringing;
 mod listed_backups;
 mod listing;
+mod rate;
 
 /// How often the list is read anew because files were removed whose contents were to be copied.
 const ROUNDS: u32 = 10;
@@ -47,6 +49,11 @@ pub(in crate::cli) struct Arguments {
         value_parser = |it: &str| number(it, 1..=usize::MAX)
     )]
     keep: Option<usize>,
+
+    /// Fetch no more than this in a second, list and contents together [default: as fast as it
+    /// goes].
+    #[arg(long, value_name = "SIZE", conflicts_with = "list", value_parser = rate)]
+    rate: Option<Size>,
 
     /// Go on though the backups that are there are of another node.
     #[arg(long)]
@@ -100,15 +107,15 @@ impl Arguments {
         backups: &Backups,
         copied: &mut Copied,
     ) -> Result<(Moment, u32), Failure> {
-        let mut round = 1;
+        let (rate, mut round) = (Rate::new(self.rate), 1);
         loop {
             let bar = output::bar("reading the list of files", 0);
-            let listed = listing::listed(api, backups.dir(), &bar).await;
+            let listed = listing::listed(api, backups.dir(), (&bar, &rate)).await;
             bar.finish_and_clear();
             let mut listed = listed?;
             self.check_node(backups, &listed).await?;
             let bar = output::bar("backing up", listed.bytes);
-            let bringing = Bringing::new(api, backups, &bar);
+            let bringing = Bringing::new(api, backups, (&bar, &rate));
             let is_last = round == ROUNDS;
             let made = make(&bringing, &mut listed, copied, is_last).await;
             bar.finish_and_clear();

@@ -17,12 +17,14 @@ use crate::backup::{Backups, Moment};
 use crate::blob::Received;
 use crate::causes::with_causes;
 use crate::cli::client::failure::Failure;
-use crate::cli::storage::unchecked;
+use crate::cli::storage::{BESIDE_NODE, unchecked};
 use crate::file_line::FileLine;
 use crate::record::{FileId, FileRecord};
 use crate::small_state::SmallState;
-use crate::store::local::{LocalStore, Options};
-use crate::store::{self, MOVING_IN, Store, StoreError, has_backups, is_storage_directory};
+use crate::store::local::{LocalStore, OpenError, Options};
+use crate::store::{
+    self, DirectoryError, MOVING_IN, Store, StoreError, has_backups, is_storage_directory,
+};
 
 /// How many files are brought together.
 const FILES: usize = 128;
@@ -43,7 +45,7 @@ pub(super) async fn restore(
 ) -> Result<Restored, Failure> {
     check(dir)?;
     let local = LocalStore::open(Options::new(dir)).await;
-    let local = local.map_err(|it| Failure::NotRestored(format!("{:#}", unchecked(it, dir))))?;
+    let local = local.map_err(|error| not_opened(error, dir))?;
     begin(&local, moment, names, dir).await?;
     let mut restoring = Restoring {
         backups,
@@ -62,6 +64,16 @@ pub(super) async fn restore(
     removed.map_err(|it| not_written(&with_causes(&it)))?;
     local.store.close().await.map_err(of_store)?;
     Ok(restoring.restored)
+}
+
+/// Why a storage directory cannot be restored to, with what helps.
+fn not_opened(error: OpenError, dir: &Path) -> Failure {
+    let is_used = matches!(error, OpenError::Directory(DirectoryError::Locked { .. }));
+    let why = format!("{:#}", unchecked(error, dir));
+    if is_used {
+        return Failure::NotRestored(format!("{why}; {BESIDE_NODE} [storage_in_use]"));
+    }
+    Failure::NotRestored(why)
 }
 
 /// Fails where something else is in the directory.
