@@ -84,11 +84,21 @@ pub struct Repairing<'a> {
 }
 
 impl Repairing<'_> {
-    /// Opens a content that peers have.
+    /// Opens a content that peers have. Whoever has lost its end proves no length, and may have
+    /// what is missing here, where the length is proven by what is left.
     pub async fn open(&self, hash: BlobHash) -> Result<VerifiedContent, RepairError> {
         let fetcher = Arc::clone(self.fetcher);
-        let content = VerifiedContent::open(fetcher, hash, None).await?;
-        content.ok_or(RepairError::Nobody)
+        match VerifiedContent::open(fetcher, hash, None).await {
+            Ok(content) => content.ok_or(RepairError::Nobody),
+            Err(error) => match self.store.open_in_part(&hash).await {
+                Ok(Some(part)) => {
+                    let fetcher = Arc::clone(self.fetcher);
+                    let content = VerifiedContent::of_size(fetcher, hash, part.size());
+                    content.ok_or_else(|| error.into())
+                }
+                _ => Err(error.into()),
+            },
+        }
     }
 
     /// Repairs a content that files need. Until all of it is there, durable and proven, nothing

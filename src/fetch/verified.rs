@@ -72,6 +72,24 @@ impl VerifiedContent {
         }))
     }
 
+    /// Content of `size` bytes, as is proven otherwise. Nobody is asked yet. None where nobody is
+    /// known to hold it, and of short content, whose end is all of it.
+    pub fn of_size(fetcher: Arc<Fetcher>, hash: BlobHash, size: u64) -> Option<Self> {
+        if size <= SHORT || !fetcher.is_held(&hash) {
+            return None;
+        }
+        let proven = Proven {
+            fetcher,
+            hash,
+            tree: Tree::new(size),
+            first: None,
+        };
+        Some(Self {
+            proven,
+            whole: None,
+        })
+    }
+
     /// The hash of the content.
     pub fn hash(&self) -> BlobHash {
         self.proven.hash
