@@ -232,6 +232,18 @@ pub trait IndexBackend: Send + Sync + 'static {
         true
     }
 
+    /// Gives back room that it does not need, unless something has changed since it was asked the
+    /// last time: to be asked now and then.
+    async fn tidy(&self) -> Result<(), IndexError> {
+        Ok(())
+    }
+
+    /// What is wrong with its own files, such as show while it is used; what can be made anew is.
+    /// None of an index that has none on a disk of this machine.
+    async fn problems(&self) -> Result<Vec<(PathBuf, String)>, IndexError> {
+        Ok(Vec::new())
+    }
+
     /// Finishes what is under way, makes it durable and closes; every later call fails.
     async fn close(&self) -> Result<(), IndexError>;
 }

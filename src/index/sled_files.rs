@@ -65,6 +65,21 @@ pub(super) fn prepare(dir: &Path) -> Result<(), IndexError> {
     Ok(())
 }
 
+/// How long the files of a database are together, in bytes. Blocks.
+pub(super) fn len(dir: &Path) -> io::Result<u64> {
+    let mut len = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        match entry.metadata() {
+            Ok(look) if is_own(&entry) && look.is_file() => len += look.len(),
+            // A snapshot goes when a newer one is there.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(len)
+}
+
 /// Whether it is what sled looks for, or what is kept with it. Whatever else somebody has put there
 /// is not looked at.
 pub(super) fn is_own(entry: &DirEntry) -> bool {

@@ -48,10 +48,13 @@ impl Store {
 }
 
 /// Deletes what could not be deleted when it became garbage, as soon as that goes: no other change
-/// may come that would.
+/// may come that would. Has the index give room back where nothing changes.
 async fn collect_again(store: Store) {
     loop {
         sleep(COLLECT_AGAIN_EVERY).await;
+        if let Err(error) = store.index.tidy().await {
+            tracing::debug!(%error, "the index gives room back later");
+        }
         if store.collecting_fails.load(Ordering::Relaxed) {
             store.collect().await;
         }

@@ -14,6 +14,15 @@ use crate::index::guard::is_end;
 use crate::index::journal::{self, Segment, refuse};
 use crate::index::lookup::Lookup;
 use crate::index::progress::Progress;
+use crate::index::sled_files;
+
+/// Up to how many files a lookup database is made anew only since it is longer than it has to be.
+const SHORT: u64 = 10_000;
+/// It is, beyond three of sled's segments, in bytes, and what a file may take.
+const LONG: u64 = 3 * (512 << 10);
+const A_FILE: u64 = 400;
+/// Not before so many changes more, since each takes a segment with some more.
+const CHANGES: u64 = 1000;
 
 impl Writer {
     /// Does `work` with what answers, and once more with what takes its place if it fails.
@@ -63,18 +72,42 @@ impl Writer {
         }
     }
 
+    /// Makes a lookup database that is short anew where churn has left it longer than it has to be,
+    /// once nothing has changed since the last call.
+    pub(super) fn tidy(&mut self) -> Result<(), IndexError> {
+        let next_seq = self.journal.next_seq();
+        let has_changed = std::mem::replace(&mut self.tidied_at, next_seq) != next_seq;
+        let Current { lookup, generation } = self.shared.current();
+        let is_short = self.progress.files <= SHORT && self.compaction.is_none();
+        let is_whole = self.unhealed.is_none() && lookup.is_some_and(|it| !it.is_in_journal());
+        let is_due = self.shrunk_at.is_none_or(|it| next_seq >= it + CHANGES);
+        if has_changed || !is_short || !is_whole || !is_due {
+            return Ok(());
+        }
+        let longest = LONG + A_FILE * self.progress.files;
+        let dir = self.options.generation_dir(generation);
+        if sled_files::len(&dir).map_err(|e| IndexError::io("list", dir, e))? > longest {
+            let made = self.make_next()?;
+            self.take(made);
+            self.shrunk_at = Some(next_seq);
+            tracing::debug!("the lookup database was longer than it has to be");
+        }
+        Ok(())
+    }
+
+    /// A lookup database from the journal, to take the place of the one that answers.
+    fn make_next(&mut self) -> Result<Replayed, IndexError> {
+        let generation = self.shared.current().generation + 1;
+        let segments = self.segments()?;
+        let made = make_anew(&self.options, &segments, generation, &mut refuse)?;
+        made.end.check_reaches(self.journal.next_seq())?;
+        Ok(made)
+    }
+
     /// Makes a new lookup database from the journal.
     fn heal(&mut self) -> Result<(), IndexError> {
         let began = Instant::now();
-        let generation = self.shared.current().generation + 1;
-        let made = self.segments();
-        let made = made.and_then(|it| make_anew(&self.options, &it, generation, &mut refuse));
-        let made = made.and_then(|made| {
-            made.end
-                .check_reaches(self.journal.next_seq())
-                .map(|()| made)
-        });
-        match made {
+        match self.make_next() {
             Ok(made) => {
                 self.unhealed = None;
                 self.take(made);

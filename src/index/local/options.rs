@@ -6,6 +6,9 @@ use std::sync::Arc;
 use crate::disk::{Disk, Durability};
 use crate::index::journal::{self, ContentDir};
 
+/// Hears how many entries of the journal were read, now and then.
+pub type Told = Arc<dyn Fn(u64) + Send + Sync>;
+
 /// Where and how a local index is kept.
 #[derive(Clone)]
 pub struct Options {
@@ -25,11 +28,16 @@ pub struct Options {
     pub cache_bytes: u64,
     /// The length, in bytes, at which a journal segment is finished.
     pub segment_bytes: u64,
-    /// The journal is compacted when it holds at least so many entries and most are dead.
+    /// The journal is compacted when it holds at least so many entries and most are dead, though
+    /// more changes wait.
     pub compact_entries: u64,
+    /// The same where none waits, so that a small store gives back what is dead, too.
+    pub compact_in_calm: u64,
     /// Where contents are in the storage directory: where there are any, a journal must have told
     /// of them.
     pub contents: Vec<ContentDir>,
+    /// Hears how far a lookup database is that is made anew.
+    pub told: Option<Told>,
 }
 
 impl Options {
@@ -44,7 +52,9 @@ impl Options {
             cache_bytes: 4 << 20,
             segment_bytes: 64 << 20,
             compact_entries: 100_000,
+            compact_in_calm: 1000,
             contents: Vec::new(),
+            told: None,
         }
     }
 

@@ -14,6 +14,7 @@ use super::options::Options;
 use super::seal;
 use super::shared::{Current, Shared};
 use super::unhealed::Unhealed;
+use crate::disk::Durability;
 use crate::health::Health;
 use crate::index::codec::Entry;
 use crate::index::journal::Journal;
@@ -25,6 +26,8 @@ use crate::record::{FileId, FileRecord, NewFile, Timestamp};
 /// How many changes are written together at most; so many of the longest records
 /// still fit into one batch.
 const GROUP: usize = 128;
+/// How long after a compaction the next one may come, where nobody waits and nothing is pressing.
+const REST: Duration = Duration::from_secs(5);
 /// How long a stop waits for whoever reads a page in the lookup database.
 const LAST_READS: Duration = Duration::from_secs(5);
 
@@ -59,6 +62,10 @@ pub(super) enum Request {
     Heal {
         generation: u64,
         reason: String,
+        answer: Answer<()>,
+    },
+    /// Give back what room is not needed, if nothing has changed for a while.
+    Tidy {
         answer: Answer<()>,
     },
     /// The running compaction has ended.
@@ -111,9 +118,15 @@ pub(super) struct Writer {
     /// How many entries the journal holds, dead ones included.
     pub(super) entries: u64,
     pub(super) compaction: Option<Compaction>,
-    /// How many entries the journal must hold to be compacted. It grows when a compaction
-    /// fails: trying again at every change would only make segments.
+    /// How many entries the journal must hold besides to be compacted, after a compaction that
+    /// failed: trying again at every change would only make segments.
     pub(super) compact_from: u64,
+    /// When the last compaction ended.
+    pub(super) compacted_at: Option<Instant>,
+    /// Before which entry it was when it was to be tidied the last time.
+    pub(super) tidied_at: u64,
+    /// Before which entry it was when a lookup database that was too long was made anew.
+    pub(super) shrunk_at: Option<u64>,
     /// Whether a clean stop is sealed. Not after a start that found damage: the next one puts
     /// in order what this one leaves alone.
     pub(super) seals: bool,
@@ -166,7 +179,7 @@ impl Writer {
                     other => self.serve(other),
                 }
             }
-            self.compact_if_worthwhile();
+            self.compact_if_worthwhile(requests.is_empty());
         }
         // Nobody closed it, so the directory is left as after a crash.
         self.cancel_compaction();
@@ -312,15 +325,21 @@ impl Writer {
             } => {
                 drop(answer.send(self.replace(generation, &reason)));
             }
+            Request::Tidy { answer } => drop(answer.send(self.tidy())),
             Request::Compacted => self.compacted(),
             Request::Put { .. } | Request::Remove { .. } | Request::Close { .. } => {}
         }
     }
 
-    fn compact_if_worthwhile(&mut self) {
+    fn compact_if_worthwhile(&mut self, is_calm: bool) {
         let live = self.progress.files;
         let dead = self.entries.saturating_sub(live);
-        let worthwhile = self.entries >= self.compact_from && dead > live;
+        let least = if is_calm && self.may_compact_in_calm() {
+            self.options.compact_in_calm
+        } else {
+            self.options.compact_entries
+        };
+        let worthwhile = self.entries >= least.max(self.compact_from) && dead > live;
         // A snapshot is of no use where there is no room to remember what it has, either.
         let busy = self.compaction.is_some()
             || self.unhealed.is_some()
@@ -332,6 +351,14 @@ impl Writer {
             Ok(compaction) => self.compaction = compaction,
             Err(error) => self.give_up_compaction(&error),
         }
+    }
+
+    /// Whether the last compaction is long enough ago. With relaxed durability each has all of the
+    /// file system synced, and somebody looks again every second.
+    fn may_compact_in_calm(&self) -> bool {
+        let is_relaxed = self.options.durability == Durability::Relaxed;
+        let is_soon = |at: Instant| at.elapsed() < REST;
+        !(is_relaxed && self.compacted_at.is_some_and(is_soon))
     }
 
     fn give_up_compaction(&mut self, error: &IndexError) {
@@ -366,10 +393,11 @@ impl Writer {
         let Some(compaction) = self.compaction.take() else {
             return;
         };
+        self.compacted_at = Some(Instant::now());
         match compaction.end() {
             Ok((count, seq)) => {
                 self.entries = count + (self.journal.next_seq() - seq);
-                self.compact_from = self.options.compact_entries;
+                self.compact_from = 0;
                 tracing::info!(files = count, "the journal is compacted");
             }
             Err(error) => self.give_up_compaction(&error),

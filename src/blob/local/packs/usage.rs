@@ -8,8 +8,10 @@ use super::pack::Pack;
 use crate::blob::pack_format::PACK_HEADER;
 
 /// The pack that is appended to is not finished early for less than one such part of the
-/// length of a pack.
+/// length of a pack, unless more of it is dead than alive.
 const WORTH_FINISHING: u64 = 64;
+/// Nor, where more of it is dead than alive, for less than one such part.
+const WORTH_FINISHING_SMALL: u64 = 256;
 /// In calm a pack is compacted of which more than one such part is dead.
 const WORTH_IN_CALM: u64 = 5;
 
@@ -50,8 +52,13 @@ impl Usage {
     /// nobody waits where more than a fifth of it is dead; and, as long as it is not `finished`,
     /// enough. At once, too, where there is nothing in one that is.
     pub(super) fn worth(&self, options: &Options, finished: bool) -> Worth {
-        let enough = finished || self.dead_bytes >= u64::from(options.pack_bytes) / WORTH_FINISHING;
         let entries = self.len.saturating_sub(PACK_HEADER.into());
+        let part = if self.dead_bytes > entries / 2 {
+            WORTH_FINISHING_SMALL
+        } else {
+            WORTH_FINISHING
+        };
+        let enough = finished || self.dead_bytes >= u64::from(options.pack_bytes) / part;
         let is_empty = finished && entries == 0;
         if self.given_up || !(is_empty || enough) {
             Worth::Nothing
