@@ -1,6 +1,7 @@
 //! Reading again what is stored, from its medium: what nobody asks for rots unseen otherwise.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -52,6 +53,12 @@ pub trait Medium: Send + Sync {
         after: Option<BlobHash>,
         limit: usize,
     ) -> Result<Vec<(BlobHash, Health)>, Unavailable>;
+
+    /// What is wrong with files of its own that are no contents. What is written meanwhile may be
+    /// seen in its midst, so only what shows twice counts. Blocks.
+    fn problems(&self) -> Result<Vec<(PathBuf, String)>, BlobError> {
+        Ok(Vec::new())
+    }
 
     /// What it has of content of `size` bytes that is not whole; None where nothing of that can be
     /// told from what is wrong.

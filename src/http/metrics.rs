@@ -279,7 +279,13 @@ fn write_scrub(page: &mut MetricsPage, node: &Node) {
         "Bytes that the round under way has read, restarts included; 0 between two.",
     )
     .value(&[], round.map_or(0, |it| it.done.bytes));
-    let ended = rounds.last.map_or(0, |it| it.ended_at / 1000);
+    let last = rounds.last.as_ref();
+    page.gauges(
+        "larder_scrub_problems",
+        "Files beside the contents, such as the journal, that the last round has found damaged.",
+    )
+    .value(&[], last.map_or(0, |it| it.done.problems));
+    let ended = last.map_or(0, |it| it.ended_at / 1000);
     page.gauges(
         "larder_scrub_ended_timestamp_seconds",
         "When the last round came to its end, in seconds since 1970; 0 if none has.",

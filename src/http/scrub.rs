@@ -264,6 +264,8 @@ struct EndedView {
     damaged: u64,
     /// How many contents the disk did not give.
     unreadable: u64,
+    /// What was wrong with files beside the contents, such as the journal: the first 32 of them.
+    problems: Vec<String>,
 }
 
 impl ScrubView {
@@ -301,6 +303,7 @@ impl From<Ended> for EndedView {
             unchecked: ended.done.unchecked,
             damaged: ended.damaged,
             unreadable: ended.unreadable,
+            problems: ended.problems,
         }
     }
 }

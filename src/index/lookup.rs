@@ -121,6 +121,21 @@ impl Lookup {
         Ok((files, sums))
     }
 
+    /// Reads all records of the database as it is, and tells what is wrong with it.
+    pub(super) fn check(&self) -> Result<Option<&'static str>, IndexError> {
+        let before = self.records.progress()?;
+        let mut sums = Sums::default();
+        self.records.scan(|value| {
+            let record = codec::decode_record(value)?;
+            sums.add(codec::digest(value), record.file.size);
+            Ok(())
+        })?;
+        // Of what has changed meanwhile no sum says anything.
+        let is_still = self.records.progress()? == before;
+        let is_wrong = before.is_some_and(|it| is_still && it.sums() != sums);
+        Ok(is_wrong.then_some("its counts are not those of its files"))
+    }
+
     /// Whether what is kept in memory is this.
     pub(super) fn has_derived(&self, secondary: &Secondary) -> bool {
         *self.secondary.read() == *secondary

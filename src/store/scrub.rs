@@ -32,6 +32,8 @@ pub enum Stage {
     Contents(Position),
     /// It is looked whether the content of files is there: of those behind this one.
     Files(Option<FileId>),
+    /// It is looked through what is stored beside contents.
+    Beside,
 }
 
 impl Default for Stage {
@@ -50,6 +52,8 @@ pub struct Step {
     pub bytes: u64,
     /// What could not be looked at, for a reason that is in the log.
     pub unchecked: u64,
+    /// Files beside the contents that are damaged.
+    pub problems: u64,
 }
 
 impl Step {
@@ -58,6 +62,7 @@ impl Step {
         self.whole += other.whole;
         self.bytes += other.bytes;
         self.unchecked += other.unchecked;
+        self.problems += other.problems;
     }
 
     /// Of whole content, so many bytes.
@@ -65,7 +70,7 @@ impl Step {
         Self {
             whole: 1,
             bytes,
-            unchecked: 0,
+            ..Self::default()
         }
     }
 }
@@ -90,6 +95,8 @@ pub struct Scrubbing {
     /// Whether the log was told that something could not be looked at: where a disk is gone, that
     /// is so of all that was on it.
     has_told: AtomicBool,
+    /// What is wrong with files beside the contents.
+    problems: Vec<String>,
 }
 
 impl Store {
@@ -129,7 +136,7 @@ impl Store {
     pub fn scrub(&self, stage: Stage) -> Option<Scrubbing> {
         let from = match stage {
             Stage::Contents(from) => from,
-            Stage::Files(_) => Position::START,
+            Stage::Files(_) | Stage::Beside => Position::START,
         };
         let contents = self.medium()?.in_order_from(from);
         Some(Scrubbing {
@@ -139,6 +146,7 @@ impl Store {
             open: None,
             has_ended: false,
             has_told: AtomicBool::new(false),
+            problems: Vec::new(),
         })
     }
 }
@@ -157,6 +165,7 @@ impl Scrubbing {
         let done = match self.stage {
             Stage::Contents(at) => self.next_content(at, most).await,
             Stage::Files(after) => self.next_files(after).await,
+            Stage::Beside => self.look_beside().await,
         };
         Some(done.unwrap_or_else(|error| self.failed(&error)))
     }
@@ -192,12 +201,13 @@ impl Scrubbing {
             self.stage = Stage::Contents(Position { place, offset: 0 });
         }
         match next {
-            None if self.store.medium().is_some_and(Medium::has_what_is_needed) => {
-                self.has_ended = true;
-                Ok(Step::default())
-            }
             None => {
-                self.stage = Stage::Files(None);
+                let medium = self.store.medium();
+                self.stage = if medium.is_some_and(Medium::has_what_is_needed) {
+                    Stage::Beside
+                } else {
+                    Stage::Files(None)
+                };
                 Ok(Step::default())
             }
             Some(Next::Short {
@@ -208,7 +218,7 @@ impl Scrubbing {
                 let mut step = Step {
                     whole,
                     bytes,
-                    unchecked: 0,
+                    ..Step::default()
                 };
                 for hash in doubtful {
                     step.add(self.look_again(&hash).await);
@@ -257,7 +267,7 @@ impl Scrubbing {
         Ok(Step {
             whole: u64::from(is_whole),
             bytes,
-            unchecked: 0,
+            ..Step::default()
         })
     }
 
@@ -273,6 +283,24 @@ impl Scrubbing {
         looked.await.unwrap_or_else(|error| self.failed(&error))
     }
 
+    /// What is wrong with files beside the contents, as far as they were looked through.
+    pub fn problems(self) -> Vec<String> {
+        self.problems
+    }
+
+    /// Looks through what is stored beside contents.
+    async fn look_beside(&mut self) -> Result<Step, StoreError> {
+        self.has_ended = true;
+        self.problems = self.store.problems_beside().await?;
+        for problem in &self.problems {
+            tracing::error!(problem, "a file beside the contents is damaged");
+        }
+        Ok(Step {
+            problems: self.problems.len() as u64,
+            ..Step::default()
+        })
+    }
+
     /// Looks whether the content of the next files is there.
     async fn next_files(&mut self, after: Option<FileId>) -> Result<Step, StoreError> {
         // Where they cannot be listed, that will not be otherwise at once.
@@ -280,10 +308,11 @@ impl Scrubbing {
         // With those in the trash, which may be brought back.
         let files = self.store.index.page(after, FILES).await?;
         let mut step = Step::default();
-        if let Some(last) = files.last() {
-            self.has_ended = false;
-            self.stage = Stage::Files(Some(last.id));
-        }
+        self.has_ended = false;
+        self.stage = match files.last() {
+            Some(last) => Stage::Files(Some(last.id)),
+            None => Stage::Beside,
+        };
         for record in &files {
             if let Err(error) = self.look_for(&record.file.hash).await {
                 step.add(self.failed(&error));

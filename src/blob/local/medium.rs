@@ -1,18 +1,24 @@
 //! A storage directory as what it is to who reads all of it again.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::super::{InOrder, Medium, OpenBlob, Position, Salvage};
-use super::LocalBlobs;
+use super::super::{BlobError, InOrder, Medium, OpenBlob, Position, Salvage};
 use super::reading;
 use super::rereading::Shards;
 use super::salvage::DamagedFile;
+use super::{LocalBlobs, PACKS_DIR, packs};
 use crate::blocking;
 use crate::hash::BlobHash;
 use crate::health::Health;
 use crate::unavailable::Unavailable;
+
+/// How long what seems damaged is left to whoever may be writing it.
+const AGAIN: Duration = Duration::from_millis(200);
 
 #[async_trait]
 impl Medium for LocalBlobs {
@@ -28,6 +34,18 @@ impl Medium for LocalBlobs {
     ) -> Result<Vec<(BlobHash, Health)>, Unavailable> {
         let long = Arc::clone(&self.long);
         Ok(blocking::run(move || long.shelf.damage.not_whole(after, limit)).await)
+    }
+
+    fn problems(&self) -> Result<Vec<(PathBuf, String)>, BlobError> {
+        let storage = self.spool.dir.parent().unwrap_or(&self.spool.dir);
+        let dir = storage.join(PACKS_DIR);
+        let mut found = packs::problems(&dir)?;
+        if !found.is_empty() {
+            thread::sleep(AGAIN);
+            let again = packs::problems(&dir)?;
+            found.retain(|it| again.contains(it));
+        }
+        Ok(found)
     }
 
     async fn salvage(&self, hash: BlobHash, size: u64) -> Option<Box<dyn Salvage>> {

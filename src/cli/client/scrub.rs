@@ -32,6 +32,9 @@ pub(super) struct LastRound {
     pub(super) unchecked: u64,
     damaged: u64,
     unreadable: u64,
+    // Older nodes tell none.
+    #[serde(default)]
+    pub(super) problems: Vec<String>,
 }
 
 impl Scrub {

@@ -14,7 +14,7 @@ use super::connection::Connection;
 use super::failure::Failure;
 use super::output;
 use super::running::run;
-use super::scrub::Scrub;
+use super::scrub::{LastRound, Scrub};
 use crate::cli::concerned::not_whole;
 use crate::cli::counted::counted;
 use crate::cli::summary::{OF_COPIES, Summary};
@@ -146,9 +146,9 @@ pub(in crate::cli) fn verify(connection: &Connection) -> anyhow::Result<ExitCode
 /// others.
 async fn look_through(api: &Api, part: Part, is_json: bool) -> Result<(Summary, bool), Failure> {
     let bar = output::bar("everything stored", 0);
-    let unchecked = wait(api, part, &bar).await;
+    let ended = wait(api, part, &bar).await;
     bar.finish_and_clear();
-    report(api, part, unchecked?, is_json).await
+    report(api, part, ended?, is_json).await
 }
 
 /// Prints something.
@@ -186,8 +186,8 @@ impl Unsound {
     }
 }
 
-/// Asks for it and waits for its end; returns how much could not be looked at.
-async fn wait(api: &Api, part: Part, bar: &ProgressBar) -> Result<u64, Failure> {
+/// Asks for it and waits for its end; returns what has come of it.
+async fn wait(api: &Api, part: Part, bar: &ProgressBar) -> Result<LastRound, Failure> {
     let mut asked = ask(api, part, bar).await?;
     let mut looks = 0..MOST_UNKNOWN;
     loop {
@@ -200,7 +200,7 @@ async fn wait(api: &Api, part: Part, bar: &ProgressBar) -> Result<u64, Failure> 
             continue;
         };
         if let Some(last) = scrub.last.filter(|it| it.number >= asked) {
-            return Ok(last.unchecked);
+            return Ok(last);
         }
         match scrub.round.filter(|it| it.number >= asked) {
             Some(round) => {
@@ -233,7 +233,7 @@ async fn ask(api: &Api, part: Part, bar: &ProgressBar) -> Result<u64, Failure> {
 async fn report(
     api: &Api,
     part: Part,
-    unchecked: u64,
+    ended: LastRound,
     is_json: bool,
 ) -> Result<(Summary, bool), Failure> {
     let (mut problems, mut after, of) = (0, None::<BlobHash>, part.called());
@@ -263,8 +263,11 @@ async fn report(
             Some(_) => return Err(Failure::Nonsense("its list does not lead forward")),
         }
     };
-    if unchecked > 0 {
-        let contents = counted(unchecked, "part");
+    for problem in &ended.problems {
+        tell(output::plain(problem))?;
+    }
+    if ended.unchecked > 0 {
+        let contents = counted(ended.unchecked, "part");
         tell(format!(
             "not checked: {contents} (the log of the node says why)"
         ))?;

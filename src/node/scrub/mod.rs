@@ -36,6 +36,8 @@ const OTHERS_EVERY: Duration = Duration::from_secs(5);
 const TRIES: usize = 8;
 /// How long clients that are served hold up a step at most.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How many files beside the contents are remembered that are damaged; the log has all.
+const MOST_TOLD: usize = 32;
 /// How long after a failure it goes on.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -293,7 +295,7 @@ impl Scrub {
                 }
             }
         }
-        self.end(number).await;
+        self.end(number, scrubbing.problems()).await;
     }
 
     fn current(&self, number: u64) -> Option<Round> {
@@ -322,7 +324,8 @@ impl Scrub {
     }
 
     /// The round has come to its end, unless another has taken its place.
-    async fn end(&self, number: u64) {
+    async fn end(&self, number: u64, mut problems: Vec<String>) {
+        problems.truncate(MOST_TOLD);
         // What other nodes have found counts as well.
         self.store.catch_up().await;
         let damage = self.store.damage();
@@ -338,11 +341,13 @@ impl Scrub {
                 whole,
                 bytes,
                 unchecked,
+                problems: beside,
             } = round.done;
             tracing::info!(
                 whole,
                 bytes,
                 unchecked,
+                beside,
                 damaged = damage.known,
                 unreadable = damage.unreadable,
                 "the scrub has come to its end"
@@ -354,6 +359,7 @@ impl Scrub {
                 done: round.done,
                 damaged: damage.known,
                 unreadable: damage.unreadable,
+                problems,
             });
         }
         self.ended.count();

@@ -42,6 +42,9 @@ pub struct Ended {
     pub damaged: u64,
     /// How many contents the disk did not give.
     pub unreadable: u64,
+    /// What was wrong with files beside the contents, the first of it.
+    #[serde(default)]
+    pub problems: Vec<String>,
 }
 
 /// What is remembered.
