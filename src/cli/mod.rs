@@ -39,6 +39,7 @@ mod stop;
 mod storage;
 mod summary;
 mod token;
+mod upgrade;
 mod verify;
 mod verify_backups;
 
@@ -75,6 +76,14 @@ const EXIT_STATUS_OF_REBUILD: &str = "\
 Exit status:
   0  done, and nothing is lost
   1  something is damaged or lost, or it failed, for the reason that is told
+  2  nothing was done: wrong command line or setting, no such directory, or it is in use or
+     another user's";
+
+/// What it says of an upgrade.
+const EXIT_STATUS_OF_UPGRADE: &str = "\
+Exit status:
+  0  done, or nothing is to be done; with --check, it can be done
+  1  it failed, for the reason that is told; the older larder can use the directory as before
   2  nothing was done: wrong command line or setting, no such directory, or it is in use or
      another user's";
 
@@ -123,6 +132,10 @@ enum Action {
     /// Make the index anew from the journal, when a start says that it is needed.
     #[command(after_help = EXIT_STATUS_OF_REBUILD)]
     RebuildIndex(rebuild_index::Arguments),
+    /// Bring a storage directory of an older larder up, as a start does by itself, or tell what
+    /// that takes (`--check`).
+    #[command(after_help = EXIT_STATUS_OF_UPGRADE)]
+    Upgrade(upgrade::Arguments),
     /// Move all files of a storage directory to the servers that several nodes share, or back;
     /// what was cut off goes on with the next run.
     #[cfg(feature = "shared")]
@@ -250,6 +263,7 @@ impl Command {
             Some(Action::Config(arguments)) => arguments.settings().file(),
             Some(Action::Verify(arguments)) => arguments.storage().file(),
             Some(Action::RebuildIndex(arguments)) => arguments.storage().file(),
+            Some(Action::Upgrade(arguments)) => arguments.storage().file(),
             #[cfg(feature = "shared")]
             Some(Action::Migrate(arguments)) => arguments.storage().file(),
             Some(_) => None,
@@ -278,6 +292,7 @@ impl Command {
             Action::Bootstrap(arguments) => bootstrap::run(&arguments),
             Action::Verify(arguments) => verify::run(&arguments),
             Action::RebuildIndex(arguments) => rebuild_index::run(&arguments),
+            Action::Upgrade(arguments) => upgrade::run(&arguments),
             #[cfg(feature = "shared")]
             Action::Migrate(arguments) => migrate::run(&arguments),
             Action::Config(arguments) => config::run(&arguments),

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::own_nodes::OwnNode;
 use super::stop::{Reloaded, StopSignal, hangup, reload_on_hangup};
 use super::storage::{advised, keep_private, moving_in, of_owner};
-use super::{allocator, limits, logging, service};
+use super::{allocator, limits, logging, service, upgrade};
 use crate::access::Writers;
 use crate::blocking;
 use crate::config::{Checked, Kept, Settings, Source, Sources, WrongSetting, reached};
@@ -225,7 +225,11 @@ async fn compose(kept: Kept, mut options: node::Options) -> Result<Opened, NotOp
     let (store, identity) = match kept {
         Kept::Here(store, copies) => {
             let of_copies = copies_dir(&store, copies.as_ref());
-            let opened = LocalStore::open(store).await?;
+            let opened = LocalStore::open(local::Options {
+                upgrade_told: Some(upgrade::told()),
+                ..store
+            });
+            let opened = opened.await?;
             if opened.state.load(&MOVING_IN).await?.is_some() {
                 return Err(NotOpened::Moving(dir));
             }

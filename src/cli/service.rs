@@ -14,6 +14,15 @@ pub(super) fn serves(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// It works at its start for longer than usual, and is to be given more time; `status` is shown.
+pub(super) fn prepares(status: &str) {
+    const MORE: u32 = 60_000_000;
+    tell(&[
+        NotifyState::Status(status),
+        NotifyState::ExtendTimeoutUsec(MORE),
+    ]);
+}
+
 /// It reads its files again, until it [is done](reloaded).
 pub(super) fn reloads() {
     match NotifyState::monotonic_usec_now() {

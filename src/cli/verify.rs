@@ -122,6 +122,7 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<Checked> {
         // What is there is the beginning, and says nothing of the rest.
         return Err(NotChecked(moving_in(&options.dir)).into());
     }
+    tell_upgrade(&options);
     let unwritable = store::unwritable(&options.dir);
     if let Some(unwritable) = unwritable {
         let dir = options.dir.display();
@@ -160,6 +161,19 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<Checked> {
     .await?;
     let copies = copies.map_err(|error| unchecked(error, &of_copies.dir))?;
     Ok(Checked::Here(own, Some(copies)))
+}
+
+/// Says what a start of a node will do first, where an older larder has written the directory.
+fn tell_upgrade(options: &local::Options) {
+    match local::look_at_upgrade(options) {
+        Ok(Some(upgrade)) => client::say(&format!(
+            "an older larder has written {}, which the next start brings up {upgrade}",
+            options.dir.display()
+        )),
+        Err(error @ OpenError::NoRoomToUpgrade { .. }) => client::say(&error.to_string()),
+        // Whatever else there is to tell, the check does.
+        _ => {}
+    }
 }
 
 /// Checks one storage directory, and prints what is found.

@@ -30,7 +30,7 @@ pub(super) const BYTES: u64 = 8 << 20;
 /// left for removals.
 pub(super) const BESIDE_DATABASE: u64 = BYTES + (2 << 20);
 /// It grows by no more than one part of so many of the room that is free.
-const SHARE: u64 = 4;
+pub(super) const SHARE: u64 = 4;
 /// What is less is not worth a change, in bytes.
 const GRAIN: u64 = 64 << 10;
 /// So much more than was lent is taken back: what the lookup database has given up meanwhile.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::layout::{FORMAT, VERSION, WITH_TRASH, remedy};
 use super::owners::{other_owner, warn_of_others};
+use super::version::{VersionError, version, write_version};
 use super::{layout, servers_note};
-use crate::blob::local::note_small_files;
-use crate::disk::{DIR_MODE, Disk, DiskError, FILE_MODE, is_shared, replace_file};
+use crate::disk::{DIR_MODE, Disk, DiskError, FILE_MODE, is_shared};
 use crate::owner::Owner;
 use crate::stored_file;
 
@@ -127,6 +127,15 @@ pub enum DirectoryError {
     Disk(#[from] DiskError),
 }
 
+impl From<VersionError> for DirectoryError {
+    fn from(error: VersionError) -> Self {
+        match error {
+            VersionError::Unreadable(path) => Self::Unreadable { path },
+            VersionError::Disk(error) => Self::Disk(error),
+        }
+    }
+}
+
 /// Why what is named is no storage directory.
 fn absent(path: &Path) -> String {
     let told = path.display();
@@ -193,13 +202,20 @@ impl Directory {
         check_keeps_files(path)?;
         check_links(path)?;
         let locks = lock_frozen(path)?;
-        if let Some(found) = version(path)?.filter(|version| *version > WITH_TRASH) {
-            let path = path.to_owned();
-            return Err(DirectoryError::Newer { path, found });
-        }
+        check_known(path)?;
         Ok(Self {
             _locks: Arc::new(locks),
         })
+    }
+
+    /// Fails where no storage directory is at `path` that this larder knows. Takes no lock, and
+    /// writes nothing. Blocks.
+    pub(super) fn look(path: &Path) -> Result<(), DirectoryError> {
+        check_no_backups(path)?;
+        check_there(path)?;
+        check_keeps_files(path)?;
+        check_links(path)?;
+        check_known(path)
     }
 
     /// Whether this process can write nothing into the storage directory at `path`: its file system
@@ -360,46 +376,29 @@ fn locked(dir: &Path) -> DirectoryError {
     }
 }
 
-fn check_version(dir: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
-    let path = dir.join(FORMAT);
-    match version(dir)? {
-        None => write_version(&path, VERSION, disk),
-        Some(VERSION | WITH_TRASH) => Ok(()),
-        // Format 2 adds packs and reads whatever format 1 wrote.
-        Some(1) => {
-            note_small_files(dir, disk).map_err(|e| DiskError::new("upgrade", dir, e))?;
-            write_version(&path, VERSION, disk)
-        }
-        Some(found) if found > WITH_TRASH => Err(DirectoryError::Newer {
-            path: dir.to_owned(),
+/// Fails where a newer larder has written the directory. Blocks.
+fn check_known(path: &Path) -> Result<(), DirectoryError> {
+    match version(path)?.filter(|version| *version > WITH_TRASH) {
+        None => Ok(()),
+        Some(found) => Err(DirectoryError::Newer {
+            path: path.to_owned(),
             found,
         }),
-        Some(_) => Err(DirectoryError::Unreadable { path }),
     }
 }
 
-/// The version that a storage directory tells; None where no file says one.
-fn version(dir: &Path) -> Result<Option<u32>, DirectoryError> {
+fn check_version(dir: &Path, disk: &dyn Disk) -> Result<(), DirectoryError> {
     let path = dir.join(FORMAT);
-    let bytes = match stored_file::read(&path, MAX_BYTES) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        bytes => bytes.map_err(|e| DiskError::new("read", &path, e))?,
-    };
-    let text = String::from_utf8_lossy(&bytes);
-    let found = text.trim_end().strip_prefix("larder ");
-    let found = found.and_then(|version| version.parse().ok());
-    found.map(Some).ok_or(DirectoryError::Unreadable { path })
-}
-
-/// Says that a storage directory has a trash. Blocks.
-pub(super) fn note_trash(dir: &Path, disk: &dyn Disk) -> Result<(), DiskError> {
-    write_version(&dir.join(FORMAT), WITH_TRASH, disk)
-}
-
-fn write_version<E: From<DiskError>>(path: &Path, version: u32, disk: &dyn Disk) -> Result<(), E> {
-    let version = format!("larder {version}\n");
-    let written = replace_file(disk, path, version.as_bytes());
-    Ok(written.map_err(|e| DiskError::new("write", path, e))?)
+    match version(dir)? {
+        None => write_version(dir, VERSION, disk),
+        // Older ones are brought up before anything else in them is opened.
+        Some(1..=WITH_TRASH) => Ok(()),
+        Some(0) => Err(DirectoryError::Unreadable { path }),
+        Some(found) => Err(DirectoryError::Newer {
+            path: dir.to_owned(),
+            found,
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -477,11 +476,11 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_of_format_1_becomes_one_of_format_2() {
+    fn a_directory_of_format_1_stays_one_as_long_as_nobody_brings_it_up() {
         let dir = tempfile::tempdir().unwrap();
         let format = dir.path().join(FORMAT);
         std::fs::write(&format, "larder 1\n").unwrap();
         open(dir.path()).unwrap();
-        assert_eq!(std::fs::read_to_string(&format).unwrap(), "larder 2\n");
+        assert_eq!(std::fs::read_to_string(&format).unwrap(), "larder 1\n");
     }
 }

@@ -12,8 +12,11 @@ use std::path::{Path, PathBuf};
 /// for others.
 pub const COPIES_DIR: &str = "copies";
 
+/// What is made of a directory of an older format, until it is whole.
+pub(super) const UPGRADING: &str = "upgrading";
+
 /// All of them, and of which form the names of directories in them are, where there are any.
-const DIRECTORIES: [(&str, Option<Names>); 13] = [
+const DIRECTORIES: [(&str, Option<Names>); 15] = [
     ("blobs", Some(Names::Shards)),
     ("outboards", Some(Names::Shards)),
     ("packs", None),
@@ -26,6 +29,8 @@ const DIRECTORIES: [(&str, Option<Names>); 13] = [
     ("journal", None),
     ("index", Some(Names::Generations)),
     ("spare-files", None),
+    (UPGRADING, None),
+    ("upgrading/index", Some(Names::Generations)),
     (COPIES_DIR, None),
 ];
 

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use super::Store;
 use super::ballast::{self, Ballast, Loan};
-use super::directory::{Directory, DirectoryError, note_trash};
+use super::directory::{Directory, DirectoryError};
 use super::error::StoreError;
 use super::layout;
 use super::storage::Storage;
 use super::trash::Trash;
+use super::upgrade::{Told, Upgrade, UpgradeError, Upgrading};
+use super::version::note_trash;
 use crate::anchored_disk::AnchoredDisk;
 use crate::blob::local::{Doubts, LocalBlobs, bare_dirs, content_dirs};
 use crate::blob::{self, BlobError};
@@ -44,6 +46,8 @@ pub struct Options {
     pub verify_reads: bool,
     /// How long what is removed can be brought back; None where it is gone at once.
     pub trash: Option<Duration>,
+    /// Hears how far the upgrade of a directory of an older larder is.
+    pub upgrade_told: Option<Told>,
 }
 
 impl Options {
@@ -58,6 +62,7 @@ impl Options {
             quota: None,
             verify_reads: true,
             trash: None,
+            upgrade_told: None,
         }
     }
 
@@ -84,6 +89,29 @@ impl Options {
         index::local::Options {
             contents: contents.into(),
             ..index::local::Options::new(dir, disk, self.durability)
+        }
+    }
+}
+
+impl Options {
+    /// What brings the directory up before anything else of it is opened.
+    fn upgrading(&self) -> Upgrading {
+        Upgrading {
+            dir: self.dir.clone(),
+            disk: Arc::clone(&self.disk),
+            index: self.index(),
+            told: self.upgrade_told.clone(),
+        }
+    }
+
+    fn not_upgraded(&self, error: UpgradeError) -> OpenError {
+        match error {
+            UpgradeError::Directory(error) => error.into(),
+            UpgradeError::Index(error) => error.into(),
+            UpgradeError::NoRoom(upgrade) => OpenError::NoRoomToUpgrade {
+                dir: self.dir.clone(),
+                upgrade,
+            },
         }
     }
 }
@@ -139,6 +167,19 @@ pub enum OpenError {
         dir: PathBuf,
         /// What could not be written.
         source: Box<OpenError>,
+    },
+    /// There is no room for what an older directory needs to be used.
+    #[error(
+        "{} was written by an older larder, and there is no room to bring it up ({upgrade}): make \
+         room and start again; nothing was changed, and the older larder can use it as before \
+         [no_room_to_upgrade]",
+        dir.display()
+    )]
+    NoRoomToUpgrade {
+        /// The storage directory.
+        dir: PathBuf,
+        /// What was to be done.
+        upgrade: Upgrade,
     },
     /// The check of everything stored was cut off.
     #[error("the check could not go on: {0}")]
@@ -244,6 +285,8 @@ impl LocalStore {
         };
         let directory = Directory::open(&options.dir, &options.disk);
         let directory = directory.map_err(|error| full(error.into()))?;
+        let upgraded = options.upgrading().run();
+        upgraded.map_err(|error| full(options.not_upgraded(error)))?;
         let ballast = Ballast::of(&options.dir);
         let mut loan = ballast.lend_if_short();
         let opened = match Self::open_in(options, directory.clone(), &ballast) {
@@ -379,6 +422,32 @@ fn anchored(options: &Options) -> Result<Option<Arc<AnchoredDisk>>, OpenError> {
     let anchored = AnchoredDisk::new(&options.dir, layout::is_lasting);
     let anchored = anchored.map_err(|e| DiskError::new("open", &options.dir, e));
     Ok(Some(Arc::new(anchored.map_err(DirectoryError::Disk)?)))
+}
+
+/// What this larder would do to the storage directory before it uses it; None where that is
+/// nothing. Nothing is changed, and it may be in use. That there is no room for it is an error.
+/// Blocks as long as reading the journal does.
+pub fn look_at_upgrade(options: &Options) -> Result<Option<Upgrade>, OpenError> {
+    Directory::look(&options.dir)?;
+    let found = options.upgrading().find();
+    let found = found.map_err(|error| options.not_upgraded(error))?;
+    match found.filter(|it| !it.has_room()) {
+        Some(upgrade) => Err(options.not_upgraded(UpgradeError::NoRoom(upgrade))),
+        None => Ok(found),
+    }
+}
+
+/// Brings a storage directory that no node uses up, if anything is to be done there, and tells
+/// what. Blocks for long.
+pub fn upgrade(options: &Options) -> Result<Option<Upgrade>, OpenError> {
+    let work = || -> Result<_, OpenError> {
+        let directory = Directory::open_existing(&options.dir, &options.disk)?;
+        let upgraded = options.upgrading().run();
+        let upgraded = upgraded.map_err(|error| options.not_upgraded(error))?;
+        drop(directory);
+        Ok(upgraded)
+    };
+    work().map_err(|error| error.or_read_only(&options.dir))
 }
 
 /// Makes the lookup database of a storage directory that no node uses anew from

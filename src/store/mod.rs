@@ -26,6 +26,7 @@ mod ballast;
 mod bare;
 #[cfg(feature = "shared")]
 mod belonging;
+mod beside;
 mod changing;
 mod collect;
 mod directory;
@@ -72,10 +73,12 @@ mod sweep;
 mod trash;
 mod trial;
 mod unwritable;
+pub mod upgrade;
 mod upkeep;
 mod verify;
 #[cfg(feature = "shared")]
 mod verify_shared;
+mod version;
 mod walk;
 mod workshop;
 mod writing;

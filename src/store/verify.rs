@@ -9,11 +9,14 @@ use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::directory::Directory;
+use super::directory::{Directory, DirectoryError};
+use super::layout::VERSION;
 use super::local::{OpenError, Options};
 use super::strays::strays;
 use super::trash;
 use super::unwritable::unwritable;
+use super::upgrade::was_cut;
+use super::version::version;
 use super::workshop::Workshop;
 use crate::blob::local::{LocalBlobs, problems_of_packs};
 use crate::blob::{BlobBackend, BlobError};
@@ -228,7 +231,11 @@ fn open(
         tell(Finding::ChangesLost(changes));
     }
     let mut keeps_orphans = lost.is_some();
+    let is_older = is_older(&options)?;
     let mut report = |finding| {
+        if is_older && is_of_older(&finding) {
+            return;
+        }
         keeps_orphans |=
             matches!(&finding, index::IndexFinding::Journal(damage) if damage.gives_up);
         tell(Finding::Index(finding));
@@ -253,13 +260,33 @@ fn open(
 /// changed. Blocks.
 fn enter(options: &Options) -> Result<(Directory, Option<Workshop>, Options), OpenError> {
     let mut options = options.clone();
-    if unwritable(&options.dir).is_none() {
+    // A check brings no older directory up. What is none the opening tells.
+    let is_older = is_older(&options).unwrap_or(false);
+    if unwritable(&options.dir).is_none() && !is_older {
         let directory = Directory::open_existing(&options.dir, &options.disk)?;
         return Ok((directory, None, options));
     }
     options.disk = Arc::new(FrozenDisk);
     let directory = Directory::open_frozen(&options.dir)?;
     Ok((directory, Some(Workshop::name()), options))
+}
+
+/// Whether an older larder has written the storage directory, which a start brings up. Blocks.
+fn is_older(options: &Options) -> Result<bool, OpenError> {
+    let found = version(&options.dir).map_err(DirectoryError::from)?;
+    let has_older_lookup = || index::has_older_lookup(&options.index());
+    let is_older = found.is_some_and(|it| it < VERSION) || was_cut(&options.dir);
+    Ok(is_older || has_older_lookup()?)
+}
+
+/// Whether something is found that an older larder did in another way, or not at all, and that is
+/// no problem of what is stored.
+fn is_of_older(finding: &index::IndexFinding) -> bool {
+    match finding {
+        index::IndexFinding::Unusable(_) => true,
+        index::IndexFinding::Journal(damage) => !damage.gives_up && !damage.path.exists(),
+        _ => false,
+    }
 }
 
 fn told_each(problems: Vec<(PathBuf, String)>, tell: &dyn Fn(Finding)) {

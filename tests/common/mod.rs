@@ -31,6 +31,7 @@ pub(crate) mod liar;
 pub(crate) mod member_network;
 pub(crate) mod metrics;
 pub(crate) mod npm;
+pub(crate) mod older;
 pub(crate) mod packs;
 pub(crate) mod peers;
 pub(crate) mod power_cut;

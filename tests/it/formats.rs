@@ -4,8 +4,7 @@
 //! `tests/fixtures/make` made each archive: `format-2-first` with the first larder that wrote that
 //! format, before it kept outboards and what the index is looked up by in places of their own.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -13,6 +12,7 @@ use tempfile::TempDir;
 use crate::common::encoded::verified;
 use crate::common::forms::uploaded;
 use crate::common::http_client::http_client;
+use crate::common::older::unpack_into;
 use crate::common::process::{Node, larder};
 use crate::common::raw_http::{head, send};
 
@@ -43,15 +43,7 @@ fn unpack(archive: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let storage = dir.path().join("peer_storage");
     std::fs::create_dir(&storage).unwrap();
-    let archive = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(archive);
-    let status = Command::new("tar")
-        .arg("-xzf")
-        .arg(archive)
-        .current_dir(&storage)
-        .status();
-    assert!(status.unwrap().success());
+    unpack_into(archive, &storage);
     dir
 }
 

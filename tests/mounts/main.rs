@@ -15,6 +15,7 @@ mod full_copies;
 mod full_disk;
 mod full_lookup;
 mod full_start;
+mod full_upgrade;
 mod mounted;
 mod mounted_over;
 mod read_only_check;

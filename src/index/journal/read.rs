@@ -87,6 +87,14 @@ pub(in crate::index) enum Piece {
     Log(Batch),
 }
 
+impl Piece {
+    /// How many entries it has.
+    pub(in crate::index) fn entries(&self) -> usize {
+        let (Self::Snapshot(batch, _) | Self::Log(batch)) = self;
+        batch.entries.len()
+    }
+}
+
 /// Reads the segments from the entry `from` on; earlier ones are skipped where
 /// whole segments of them can be. Damage goes to `on_damage`, which stops the
 /// reading with an error or has it go on behind.

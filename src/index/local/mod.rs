@@ -1,6 +1,7 @@
 //! The index on a local disk: the journal, which is the truth, and the lookup
 //! database, which is brought up to it and made anew from it at need.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -22,10 +23,12 @@ mod compact;
 mod compare;
 mod generations;
 mod heal;
+mod inspect;
 mod loss;
 mod mend;
 mod options;
 mod rebuild;
+mod renew;
 mod replay;
 mod rescue;
 mod room;
@@ -40,8 +43,9 @@ mod writer;
 pub use super::journal::ContentDir;
 pub use compare::{IndexFinding, Report};
 pub use loss::noted as lost_changes;
-pub use options::Options;
+pub use options::{Options, Told};
 pub use rebuild::{Rebuilt, forget_loss, rebuild};
+pub use renew::{Counted, Renewed, count, has_older_lookup, remove_unfinished, renew};
 pub use verify::{Journaled, verify};
 
 use shared::{Current, Shared};
@@ -54,6 +58,7 @@ pub(crate) const FILES: [&str; 2] = [seal::FILE, loss::FILE];
 pub struct LocalIndex {
     requests: mpsc::Sender<Request>,
     shared: Arc<Shared>,
+    options: Options,
 }
 
 /// An open index, and what its opening found.
@@ -87,12 +92,34 @@ impl LocalIndex {
             unsettled,
         } = start::start(options)?;
         Ok(Opened {
-            index: Self { requests, shared },
+            index: Self {
+                requests,
+                shared,
+                options: options.clone(),
+            },
             clean,
             damaged,
             lost,
             unsettled,
         })
+    }
+
+    /// What is wrong with the lookup database, which is made anew then.
+    async fn lookup_problem(&self) -> Result<Option<(PathBuf, String)>, IndexError> {
+        let before = self.shared.current().generation;
+        if let Some(reason) = self.look_up(Lookup::check).await? {
+            self.request(|answer| Request::Heal {
+                generation: before,
+                reason: reason.to_owned(),
+                answer,
+            })
+            .await?;
+        }
+        let is_another = self.shared.current().generation != before;
+        Ok(is_another.then(|| {
+            let told = "the lookup database was damaged (made anew from the journal)";
+            (self.options.generation_dir(before), told.to_owned())
+        }))
     }
 
     async fn request<T>(
@@ -291,6 +318,18 @@ impl IndexBackend for LocalIndex {
 
     async fn try_to_write(&self) -> Result<(), IndexError> {
         self.request(|answer| Request::Try { answer }).await
+    }
+
+    async fn tidy(&self) -> Result<(), IndexError> {
+        self.request(|answer| Request::Tidy { answer }).await
+    }
+
+    async fn problems(&self) -> Result<Vec<(PathBuf, String)>, IndexError> {
+        let (options, reached) = (self.options.clone(), self.mark().await?);
+        let found = blocking::run(move || inspect::problems(&options, reached));
+        let mut found = found.await?;
+        found.extend(self.lookup_problem().await?);
+        Ok(found)
     }
 
     async fn close(&self) -> Result<(), IndexError> {

@@ -92,8 +92,7 @@ fn replay_into(
     let is_read_whole = check == Check::Full;
     let from = if is_read_whole { 0 } else { progress.next_seq };
     let mut replay = Replay::new(lookup, progress);
-    let visit = &mut |piece, spot| replay.take(piece, spot);
-    let mut end = journal::read(segments, from, visit, on_damage)?;
+    let mut end = replay.read(options, (segments, from), on_damage)?;
     // A stop seals what has come as far as the journal. Where sled gives back less of it than was
     // sealed, it would lose the same again, and what is derived would count twice.
     if check == Check::Trust && before.next_seq < end.next_seq {
@@ -209,6 +208,24 @@ impl Replay {
             taken: 0,
             unsettled: VecDeque::new(),
         }
+    }
+
+    /// Takes all of the journal from an entry on, and tells how many entries were read.
+    fn read(
+        &mut self,
+        options: &Options,
+        (segments, from): (&[Segment], u64),
+        on_damage: OnDamage<'_>,
+    ) -> Result<End, IndexError> {
+        let mut read = 0;
+        let visit = &mut |piece: Piece, spot| {
+            read += piece.entries() as u64;
+            if let Some(told) = &options.told {
+                told(read);
+            }
+            self.take(piece, spot)
+        };
+        journal::read(segments, from, visit, on_damage)
     }
 
     /// Takes the next piece of the journal; what the database lacks of it waits to be applied.

@@ -113,6 +113,11 @@ fn parse(bytes: &[u8]) -> Option<Seal> {
 }
 
 impl Seal {
+    /// Whether a larder has written it that knew no checksum of the seal itself.
+    pub(super) fn is_old(&self) -> bool {
+        self.is_old
+    }
+
     /// Whether what it says of the journal's end can be believed, beside a database that has
     /// come to the entry `reached` and whose files are those that were sealed, or not.
     pub(super) fn is_proven(&self, holds: bool, reached: u64) -> bool {
