@@ -314,6 +314,7 @@ impl Case {
         let others = Others {
             problems: |_| Vec::new(),
             names: &[],
+            is_note: None,
         };
         verify(&options, findings, others).await.unwrap();
         let mut all = Vec::new();

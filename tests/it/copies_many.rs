@@ -30,7 +30,7 @@ fn upload_some(node: SocketAddr, numbers: std::ops::Range<u64>) {
             requests.extend_from_slice(request.as_bytes());
         }
         connection.write_all(&requests).unwrap();
-        let (mut answers, mut bytes) = (Vec::new(), [0; 65_536]);
+        let (mut answers, mut bytes) = (Vec::new(), [0; 16_000]);
         let count = |answers: &[u8]| {
             let text = String::from_utf8_lossy(answers);
             text.matches("HTTP/1.1 200").count()
