@@ -336,7 +336,8 @@ fn damage_of_what_is_written_down_is_told_and_loses_nothing() {
     }
     node.stop();
     let path = dir.path().join("peer_storage/trash");
-    flip(&path, 16 + 80 + 20);
+    // Before each removal stands how far the trash's clock is.
+    flip(&path, 16 + 3 * 80 + 20);
     let checked = commands::run(dir.path(), "", &["verify", "--storage", "peer_storage"]);
     assert_eq!(checked.status.code(), Some(1), "{checked:?}");
     assert!(String::from_utf8_lossy(&checked.stdout).contains("trash: 1 changes"));
