@@ -270,7 +270,7 @@ async fn of_databases_that_begin_at_one_place_at_once_one_serves_and_of_nodes_of
     for (number, (which, fault)) in late.into_iter().enumerate() {
         let url = database.database(&format!("both{number}")).await;
         let mut elsewhere = faults.endpoint.clone();
-        elsewhere.bucket += &format!("/elsewhere{number}");
+        elsewhere.bucket = format!("{}/elsewhere{number}", elsewhere.bucket);
         let start = |dir: &TempDir| Node::spawn(dir, command(dir.path(), &url, &elsewhere));
         faults.befall(1, which, fault);
         let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
