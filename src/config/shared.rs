@@ -110,8 +110,8 @@ pub(super) struct SharedSettings {
 }
 
 impl ServerSettings {
-    /// Which servers, if they are set, for a command; `scratch` is for what is on its way to them. Reads the
-    /// certificates of whom to believe.
+    /// Which servers, if they are set, for a command; `scratch` is for what is on its way to them.
+    /// Reads the certificates of whom to believe.
     pub fn servers(
         &self,
         scratch: &Path,

@@ -127,6 +127,8 @@ impl CopiesView {
 impl StatusAnswer {
     pub(super) async fn of(node: &Node) -> Self {
         node.store().catch_up().await;
+        // Where other nodes cannot be asked it is as it was seen last.
+        let _ = node.scrub().look().await;
         let totals = node.store().totals();
         Self {
             status: "success",

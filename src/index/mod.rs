@@ -216,9 +216,9 @@ pub trait IndexBackend: Send + Sync + 'static {
         Ok(true)
     }
 
-    /// What has changed since a [`IndexBackend::mark`] up to one moment, by others as well, and which
-    /// files are behind `last`. None where nobody knows that any more, or whoever listens hears of all
-    /// changes, since no other process makes any.
+    /// What has changed since a [`IndexBackend::mark`] up to one moment, by others as well, and
+    /// which files are behind `last`. None where nobody knows that any more, or whoever listens
+    /// hears of all changes, since no other process makes any.
     async fn changed_since(
         &self,
         _mark: u64,

@@ -26,9 +26,9 @@ use crate::web::Connections;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How soon it is looked again whether anybody has what is not whole, at first and at last.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-/// For how long nothing is looked at where all is whole, as far as has shown; and where other
-/// nodes share the store, which may be gone before they have repaired what they have found.
-const IDLE: (Duration, Duration) = (Duration::from_hours(1), Duration::from_mins(1));
+/// For how long nothing is looked at where all is whole, as far as has shown; and where others
+/// share the store, who may have found what is not, and be gone.
+const IDLE: (Duration, Duration) = (Duration::from_hours(1), Duration::from_secs(1));
 /// How soon a content is tried again that could not be repaired, at first and at last.
 const TRY_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(1));
 /// How many contents are remembered that could not be repaired; of others it is found out again.
@@ -179,6 +179,11 @@ impl Repair {
     /// Tries to repair all that is not whole.
     async fn look_at_all(&self) -> Found {
         let (mut found, mut after) = (Found::default(), None);
+        // What all nodes know of that is at hand.
+        if self.cares.is_some() && self.store.damage().known == 0 {
+            self.note(found.to_repair);
+            return found;
+        }
         loop {
             let page = match self.store.unsound(after).await {
                 Ok(page) => page,

@@ -70,6 +70,7 @@ mod storage;
 mod strays;
 #[cfg(feature = "shared")]
 mod sweep;
+mod together;
 mod trash;
 mod trial;
 mod unwritable;
@@ -261,31 +262,10 @@ impl Store {
         self
     }
 
-    /// The uploads in parts that other nodes go on with, too; None where none does.
-    pub fn ledger(&self) -> Option<Arc<Ledger>> {
-        self.ledger.clone()
-    }
-
     /// How many contents may be given out at once, each of which takes memory of its own until it
     /// is read; None where that takes none worth a bound.
     pub fn most_readers(&self) -> Option<usize> {
         self.most_readers
-    }
-
-    /// The copies that other nodes are to have, too; None where no other has this store.
-    pub fn keeps(&self) -> Option<Arc<dyn KeepRows>> {
-        self.keeps.clone()
-    }
-
-    /// What only one of the nodes does at a time that have the same store; None where it is alone.
-    pub fn care(&self) -> Option<Arc<dyn CareRows>> {
-        self.care.clone()
-    }
-
-    /// The peers that other nodes know, too; None where no other has this store.
-    #[cfg(feature = "node")]
-    pub fn peers(&self) -> Option<Arc<dyn PeerRows>> {
-        self.peers.clone()
     }
 
     /// The content of this purpose that has come in part.

@@ -100,19 +100,8 @@ impl SharedStore {
             every: sweep_every,
             age: sweep_age,
         };
-        let shared_blobs = Arc::clone(&blobs);
-        let mut store = local::limited(Store::new(blobs, Arc::clone(&index) as _), &own);
-        store.is_shared = true;
-        store.probe = Some(Arc::default());
-        store.most_readers = Some(s3::MOST_READERS);
+        let mut store = store_of(&index, blobs, &own);
         store.ledger = Some(ledger);
-        store.keeps = Some(index.keeps());
-        store.care = Some(index.care());
-        store.medium = Some(Arc::new(SharedMedium {
-            index: Arc::clone(&index),
-            blobs: shared_blobs,
-        }));
-        store.peers = Some(index.peers());
         store.storage = Arc::new(storage(&dir, bucket, servers));
         Ok(Self {
             store,
@@ -128,6 +117,23 @@ impl SharedStore {
     pub async fn key(&self, made: [u8; 32]) -> Result<[u8; 32], OpenError> {
         Ok(self.index.fleet_key(made).await?)
     }
+}
+
+/// A store over both that other nodes have, too.
+fn store_of(index: &Arc<PostgresIndex>, blobs: Arc<S3Blobs>, own: &local::Options) -> Store {
+    let medium = SharedMedium {
+        index: Arc::clone(index),
+        blobs: Arc::clone(&blobs),
+    };
+    let mut store = local::limited(Store::new(blobs, Arc::clone(index) as _), own);
+    store.is_shared = true;
+    store.probe = Some(Arc::default());
+    store.most_readers = Some(s3::MOST_READERS);
+    store.keeps = Some(index.keeps());
+    store.peers = Some(index.peers());
+    store.care = Some(index.care());
+    store.medium = Some(Arc::new(medium));
+    store
 }
 
 /// What is told of where files are kept.

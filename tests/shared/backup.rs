@@ -182,7 +182,7 @@ async fn a_moment_has_what_other_nodes_have_changed_before_it_and_nothing_of_wha
             while !is_over.load(Ordering::Relaxed) {
                 let names = moment(&one);
                 moments.fetch_add(1, Ordering::Relaxed);
-                // Each is taken from among the first and put behind all others, one after the other.
+                // Each is taken from among the first and put behind all others, one by one.
                 let put = names.range(FILES..).count();
                 let put = u32::try_from(put).unwrap();
                 let left = names.range(..MOVED).copied().collect::<Vec<_>>();

@@ -13,10 +13,11 @@ use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::metrics::count;
 use crate::common::peers::{post, until_held};
-use crate::common::process::{Node, until};
+use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::get;
 use crate::common::relay::Relay;
 use crate::fleet::Fleet;
+use crate::nodes::servers;
 
 const MIB: usize = 1 << 20;
 /// Short enough for a pack.
@@ -183,7 +184,7 @@ impl Neighbour {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_damaged_comes_again_from_a_peer_once_and_only_as_much_as_is_wrong() {
-    let contents = [(1, 8 * MIB), (2, SHORT), (3, 300_000)];
+    let contents = [(1, 8 * MIB), (2, SHORT), (3, 300_000), (4, 2 * MIB)];
     let it = Neighbour::new(&contents).await;
     let fleet = &it.fleet;
     let nodes = [0, 1, 2].map(|it| fleet.node(it));
@@ -192,18 +193,31 @@ async fn what_is_damaged_comes_again_from_a_peer_once_and_only_as_much_as_is_wro
     flip(fleet, &hashes[1], 100).await;
     let (gone, _) = object(fleet, &hashes[2]).await;
     fleet.store.bucket().delete(&gone).await.unwrap();
+    let (cut, _) = object(fleet, &hashes[3]).await;
+    let end = content(4, 2 * MIB)[..2 * MIB - 5_000].to_vec();
+    fleet.store.bucket().put(&cut, end.into()).await.unwrap();
     let carried = it.cable.carried();
     read_again(nodes[0], nodes[1]);
-    for node in nodes {
-        until("all is whole", || {
-            (damaged(node) == 0 && unsound(node).is_empty()).then_some(())
-        });
-    }
-    let repaired = nodes.map(|it| count(it.address, "larder_repaired_blobs_total"));
-    assert_eq!(repaired.iter().sum::<u64>(), 3, "{repaired:?}");
-    // A piece of the first one, and the other two.
+    let all_are_whole = || {
+        for node in nodes {
+            until("all is whole", || {
+                (damaged(node) == 0 && unsound(node).is_empty()).then_some(())
+            });
+        }
+        let repaired = nodes.map(|it| count(it.address, "larder_repaired_blobs_total"));
+        repaired.iter().sum::<u64>()
+    };
+    assert_eq!(all_are_whole(), 4);
+    // A piece of the first one and of the last, and the other two.
     let carried = it.cable.carried() - carried;
     assert!(carried < 1_500_000, "{carried}");
+    // What a command has found comes again as well.
+    flip(fleet, &hashes[0], MIB).await;
+    let mut verify = larder(fleet.dirs[0].path());
+    verify.arg("verify");
+    servers(&mut verify, fleet.url(), fleet.store.endpoint());
+    assert_eq!(verify.output().unwrap().status.code(), Some(1));
+    until("it is repaired", || (all_are_whole() == 5).then_some(()));
     // It is here again.
     it.node.stop();
     for (hash, (seed, length)) in hashes.iter().zip(contents) {

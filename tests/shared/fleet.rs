@@ -57,6 +57,11 @@ impl Fleet {
         self.nodes[node] = Some(started);
     }
 
+    /// Of the database.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// How many rows there are.
     pub(crate) async fn count(&self, of: &str) -> i64 {
         number(&self.client, &format!("SELECT count(*) FROM larder.{of}")).await

@@ -23,12 +23,13 @@ impl Damage {
         self.places.lock().contains(&place)
     }
 
-    /// Remembers that what belongs in a place is damaged.
-    pub(super) fn mark(&self, place: Place) {
+    /// Remembers that what belongs in a place is damaged; tells whether that is news.
+    pub(super) fn mark(&self, place: Place) -> bool {
         let mut places = self.places.lock();
         self.found.count();
-        places.insert(place);
+        let is_news = places.insert(place);
         self.report(place, Health::Damaged);
+        is_news
     }
 
     /// What belongs in a place was written there. That is told where it was known to be damaged

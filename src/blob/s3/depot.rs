@@ -165,8 +165,9 @@ impl Depot {
 
     /// Remembers that what is in a place is not the content with this hash.
     pub(super) fn damaged(&self, hash: BlobHash, place: Place, error: BlobError) -> BlobError {
-        tracing::error!(%hash, %place, %error, "a content in the bucket is damaged");
-        self.damage.mark(place);
+        if self.damage.mark(place) {
+            tracing::error!(%hash, %place, %error, "a content in the bucket is damaged");
+        }
         error
     }
 

@@ -52,8 +52,8 @@ impl LongBlob {
             .await
     }
 
-    /// Whether what is written down of that is right; what is not is removed, and derived when it is
-    /// needed. Where nothing is written down it is.
+    /// Whether what is written down of that is right, or nothing is; what is not is removed, and
+    /// derived when it is needed.
     pub(super) async fn check_outboard(&self) -> Result<bool, BlobError> {
         let most = PieceValues::written_len(self.size) + 1;
         let key = self.depot.outboard(self.place);
@@ -61,6 +61,7 @@ impl LongBlob {
             return Ok(true);
         }
         let Some((written, _)) = self.depot.bucket.get(&key, 0, most).await? else {
+            self.depot.proofs.remove(&(self.hash, self.size));
             return Ok(true);
         };
         if PieceValues::read(self.hash, self.size, &written).is_some() {

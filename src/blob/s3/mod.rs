@@ -38,6 +38,7 @@ mod damage;
 mod depot;
 mod gathering;
 mod long;
+mod long_reread;
 mod multipart;
 mod objects;
 mod options;
@@ -63,7 +64,7 @@ mod windows;
 pub(crate) use credentials::TOKEN_FILE;
 pub use objects::{Object, Purpose as ObjectPurpose};
 pub use options::{Options, StoreError};
-pub use rereading::Found;
+pub use reading::Found;
 pub use windows::MOST_READERS;
 
 use bucket::{BLOBS, Bucket, OUTBOARDS};

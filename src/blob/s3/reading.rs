@@ -8,8 +8,8 @@ use futures_util::{StreamExt, stream};
 
 use super::depot::Depot;
 use super::long::LongBlob;
+use super::long_reread::LongReread;
 use super::packed::{self, Believed};
-use super::rereading::LongReread;
 use super::windows::{self, Windows};
 use crate::blob::open_bytes::OpenBytes;
 use crate::blob::{BlobError, ByteStream, OpenBlob, Rereading};
@@ -19,6 +19,17 @@ use crate::place::Place;
 
 /// Content of at most this many bytes is read when it is opened.
 const SMALL: u64 = 64 * 1024;
+
+/// How a content was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// All bytes of it have its hash.
+    Whole,
+    /// They have not, which is remembered of the place.
+    Damaged,
+    /// Nothing is there.
+    Missing,
+}
 
 /// Opens the content in a place; None where nothing is there.
 pub(super) async fn open(

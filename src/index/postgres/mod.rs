@@ -335,18 +335,7 @@ impl IndexBackend for PostgresIndex {
     }
 
     async fn mend(&self, hash: &BlobHash, intent: Intent) -> Result<bool, IndexError> {
-        // What was there, as others have found meanwhile, was written nowhere.
-        if intent.is_there() {
-            return Ok(false);
-        }
-        self.told().await?;
-        let (hash, intent) = (*hash, Box::new(intent));
-        self.request(|answer| Request::Mend {
-            hash,
-            intent,
-            answer,
-        })
-        .await
+        self.mend_elsewhere(*hash, intent).await
     }
 
     async fn remove(&self, id: FileId) -> Result<Option<FileRecord>, IndexError> {

@@ -1,9 +1,10 @@
-//! Files that have their ids and times from elsewhere.
+//! What is put in place as it was: files with ids and times from elsewhere, and contents anew.
 
 use tokio::sync::oneshot;
 
 use super::PostgresIndex;
 use super::writer::{Request, Restored};
+use crate::hash::BlobHash;
 use crate::index::{Given, IndexError, Intent};
 use crate::record::FileRecord;
 
@@ -33,5 +34,26 @@ impl PostgresIndex {
             answered.await.map_err(|_| IndexError::Closed)??;
         }
         Ok(())
+    }
+
+    /// Has a content that was damaged be where the intent has had it written; false where it is
+    /// whole by now, or no file needs it.
+    pub(super) async fn mend_elsewhere(
+        &self,
+        hash: BlobHash,
+        intent: Intent,
+    ) -> Result<bool, IndexError> {
+        // What was there, as others have found meanwhile, was written nowhere.
+        if intent.is_there() {
+            return Ok(false);
+        }
+        self.told().await?;
+        let intent = Box::new(intent);
+        self.request(|answer| Request::Mend {
+            hash,
+            intent,
+            answer,
+        })
+        .await
     }
 }

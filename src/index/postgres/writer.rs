@@ -169,6 +169,45 @@ impl Round {
     }
 }
 
+/// Requests that are answered together.
+#[derive(Default)]
+struct Taken {
+    round: Round,
+    tell: Vec<Answer<()>>,
+    close: Option<Answer<()>>,
+}
+
+impl Taken {
+    fn of(requests: impl Iterator<Item = Request>) -> Self {
+        let mut taken = Self::default();
+        for request in requests {
+            match request {
+                Request::Put {
+                    file,
+                    intent,
+                    answer,
+                } => taken.round.0.push(Asked::Put(file, intent, answer)),
+                Request::Restore(files) => taken.round.0.extend(files.into_iter().map(
+                    |Restored {
+                         file,
+                         intent,
+                         answer,
+                     }| Asked::Put(file, intent, answer),
+                )),
+                Request::Remove { id, answer } => taken.round.0.push(Asked::Remove(id, answer)),
+                Request::Mend {
+                    hash,
+                    intent,
+                    answer,
+                } => taken.round.0.push(Asked::Mend(hash, intent, answer)),
+                Request::Tell { answer } => taken.tell.push(answer),
+                Request::Close { answer } => taken.close = Some(answer),
+            }
+        }
+        taken
+    }
+}
+
 impl Writer {
     /// Serves requests until it is told to close or nobody can ask any more.
     pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
@@ -189,31 +228,7 @@ impl Writer {
                 }
             }
             gather(&mut requests, &mut waiting, GROUP).await;
-            let (mut round, mut tell, mut close) = (Round::default(), Vec::new(), None);
-            for request in waiting.drain(..) {
-                match request {
-                    Request::Put {
-                        file,
-                        intent,
-                        answer,
-                    } => round.0.push(Asked::Put(file, intent, answer)),
-                    Request::Restore(files) => round.0.extend(files.into_iter().map(
-                        |Restored {
-                             file,
-                             intent,
-                             answer,
-                         }| Asked::Put(file, intent, answer),
-                    )),
-                    Request::Remove { id, answer } => round.0.push(Asked::Remove(id, answer)),
-                    Request::Mend {
-                        hash,
-                        intent,
-                        answer,
-                    } => round.0.push(Asked::Mend(hash, intent, answer)),
-                    Request::Tell { answer } => tell.push(answer),
-                    Request::Close { answer } => close = Some(answer),
-                }
-            }
+            let Taken { round, tell, close } = Taken::of(waiting.drain(..));
             if !round.0.is_empty() {
                 self.commit(round).await;
             }
