@@ -112,6 +112,12 @@ impl InSled {
             .with(|db| db.apply_batch(batch).map_err(|e| of_sled(&self.dir, e)))
     }
 
+    /// Hands everything to the operating system.
+    pub(super) fn hand_over(&self) -> Result<(), IndexError> {
+        self.db
+            .with(|db| db.flush().map(drop).map_err(|e| of_sled(&self.dir, e)))
+    }
+
     /// Hands everything to the operating system and closes; returns where it is.
     pub(super) fn close(self) -> Result<PathBuf, IndexError> {
         self.db.close()?;

@@ -367,8 +367,14 @@ impl Lookup {
         self.flush()
     }
 
+    /// Hands what was brought to the other records to the operating system, so that nothing of it
+    /// is lost with the process.
+    pub(super) fn hand_over(&self) -> Result<(), IndexError> {
+        self.records.hand_over()
+    }
+
     /// Brings what is recent to the other records.
-    fn flush(&self) -> Result<(), IndexError> {
+    pub(super) fn flush(&self) -> Result<(), IndexError> {
         let taken = {
             let recent = self.recent.read();
             let Some(progress) = recent.progress else {

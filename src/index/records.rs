@@ -63,6 +63,14 @@ impl Records {
         }
     }
 
+    /// Hands what was taken in to the operating system, unless it is in the journal anyway.
+    pub(super) fn hand_over(&self) -> Result<(), IndexError> {
+        match self {
+            Self::InSled(sled) => sled.hand_over(),
+            Self::InJournal(_) => Ok(()),
+        }
+    }
+
     /// Takes records in, and lets those go for which there is None. Returns which were: from then
     /// on they are read here.
     pub(super) fn take_in(

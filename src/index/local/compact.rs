@@ -114,6 +114,8 @@ impl Shared {
             }
             .into());
         }
+        // What the database has not on disk yet no journal could tell it after a kill.
+        lookup.hand_over()?;
         // The snapshot itself takes the place of the last of them.
         let before = segments.iter().rev().skip(1);
         snapshot.finish(before.map(|segment| segment.path.clone()))

@@ -376,6 +376,8 @@ impl Writer {
         let Some(lookup) = self.shared.current().lookup else {
             return Ok(None);
         };
+        // What is left of the journal begins behind these changes.
+        lookup.flush()?;
         let number = self.journal.active_number();
         self.journal.rotate()?;
         let requests = self.requests.clone();
