@@ -138,7 +138,7 @@ async fn what_a_disk_has_failed_to_write_never_counts() {
         error: Errno::IO,
         after: After::Work,
     };
-    let (mut working, mut has_failed_to_sync) = (0, false);
+    let (mut working, mut rounds, mut has_failed_to_sync) = (0, 0, false);
     loop {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let disk = CountdownDisk::new();
@@ -170,6 +170,13 @@ async fn what_a_disk_has_failed_to_write_never_counts() {
         disk.arm(working, fault);
         let told = uploads.visit(id).await.unwrap().progress().await;
         let Some(failed) = disk.disarm() else {
+            rounds += 1;
+            if !has_failed_to_sync && rounds < 20 {
+                // What the start leaves to later was counted, too, the one time and not the other.
+                working = 0;
+                close(opened).await;
+                continue;
+            }
             assert!(told.unwrap().offset > 8 << 20, "nothing was noted");
             close(opened).await;
             break;
