@@ -216,18 +216,21 @@ impl Scrub {
         Mutex::new(rounds)
     }
 
-    /// Writes down how far it is, and keeps the turn; tells whether this node has it still. What
-    /// another node has written down meanwhile, as a round that is asked for, is known then.
+    /// Writes down how far it is, and keeps the turn; tells whether this node goes on as it was.
+    /// Where another one has written something meanwhile, as a round that is asked for, or more of
+    /// this one, that is known then, and what was read since would count twice.
     async fn save(&self) -> bool {
         let Some(rounds) = self.rounds().filter(|it| *it != Rounds::default()) else {
             return true;
         };
         let saved = match self.memory.save(&rounds).await {
-            Ok(false) => self.look().await,
-            saved => saved.map(drop),
+            Ok(false) => self.look().await.map(|()| false),
+            saved => saved,
         };
-        if let Err(error) = saved {
-            tracing::warn!(%error, "how far the scrub is was not written down");
+        match saved {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(error) => tracing::warn!(%error, "how far the scrub is was not written down"),
         }
         // Where nobody can tell it goes on.
         self.memory.take_turn().await.unwrap_or(true)
