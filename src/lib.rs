@@ -72,6 +72,7 @@ pub mod revision;
 mod room;
 #[cfg(feature = "node")]
 mod safe_name;
+mod seen_twice;
 mod text_form;
 pub mod turn;
 pub mod unavailable;

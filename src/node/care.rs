@@ -52,7 +52,7 @@ impl Cares {
         };
         let done = tokio::select! {
             done = work => done,
-            () = keeping => return None,
+            never = keeping => never,
         };
         self.leave(care).await;
         Some(done)

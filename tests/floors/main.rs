@@ -49,6 +49,7 @@ const FLOORS: &[&[&str]] = &[
         "placement",
         "room",
         "safe_name",
+        "seen_twice",
         "text_form",
         "turn",
         "upload_rows",

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -15,10 +13,8 @@ use super::{LocalBlobs, PACKS_DIR, packs};
 use crate::blocking;
 use crate::hash::BlobHash;
 use crate::health::Health;
+use crate::seen_twice::seen_twice;
 use crate::unavailable::Unavailable;
-
-/// How long what seems damaged is left to whoever may be writing it.
-const AGAIN: Duration = Duration::from_millis(200);
 
 #[async_trait]
 impl Medium for LocalBlobs {
@@ -39,13 +35,7 @@ impl Medium for LocalBlobs {
     fn problems(&self) -> Result<Vec<(PathBuf, String)>, BlobError> {
         let storage = self.spool.dir.parent().unwrap_or(&self.spool.dir);
         let dir = storage.join(PACKS_DIR);
-        let mut found = packs::problems(&dir)?;
-        if !found.is_empty() {
-            thread::sleep(AGAIN);
-            let again = packs::problems(&dir)?;
-            found.retain(|it| again.contains(it));
-        }
-        Ok(found)
+        seen_twice(|| packs::problems(&dir))
     }
 
     async fn salvage(&self, hash: BlobHash, size: u64) -> Option<Box<dyn Salvage>> {

@@ -60,16 +60,20 @@ impl LongBlob {
         if most == 1 {
             return Ok(true);
         }
-        let Some((written, _)) = self.depot.bucket.get(&key, 0, most).await? else {
-            self.depot.proofs.remove(&(self.hash, self.size));
-            return Ok(true);
-        };
-        if PieceValues::read(self.hash, self.size, &written).is_some() {
+        let written = self.depot.bucket.get(&key, 0, most).await?;
+        let is_there = written.is_some();
+        let values = written.and_then(|(it, _)| PieceValues::read(self.hash, self.size, &it));
+        let (proofs, of) = (&self.depot.proofs, (self.hash, self.size));
+        if let Some(values) = values {
+            // So that whoever reads the content next does not ask for it again.
+            proofs.insert(of, Arc::new(values));
             return Ok(true);
         }
-        self.depot.bucket.delete(&key).await?;
-        self.depot.proofs.remove(&(self.hash, self.size));
-        Ok(false)
+        proofs.remove(&of);
+        if is_there {
+            self.depot.bucket.delete(&key).await?;
+        }
+        Ok(!is_there)
     }
 
     /// Reads all of it for what proves its pieces, and writes that down.

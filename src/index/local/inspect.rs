@@ -2,16 +2,12 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
 
 use super::options::Options;
 use crate::index::IndexError;
 use crate::index::journal::{self, Damage, Segment, damage_of_last, damage_of_reached};
+use crate::seen_twice::seen_twice;
 use crate::stored_file;
-
-/// How long what seems damaged is left to whoever may be writing it.
-const AGAIN: Duration = Duration::from_millis(200);
 
 /// A file, and what is wrong with it.
 pub(super) type Problem = (PathBuf, String);
@@ -20,13 +16,7 @@ pub(super) type Problem = (PathBuf, String);
 /// it. What is written meanwhile may be seen in its midst, so only what shows twice counts. Blocks
 /// as long as reading all of it does.
 pub(super) fn problems(options: &Options, reached: u64) -> Result<Vec<Problem>, IndexError> {
-    let mut found = look(options, reached)?;
-    if !found.is_empty() {
-        thread::sleep(AGAIN);
-        let again = look(options, reached)?;
-        found.retain(|it| again.contains(it));
-    }
-    Ok(found)
+    seen_twice(|| look(options, reached))
 }
 
 fn look(options: &Options, reached: u64) -> Result<Vec<Problem>, IndexError> {
