@@ -34,6 +34,7 @@ pub(crate) mod npm;
 pub(crate) mod older;
 pub(crate) mod packs;
 pub(crate) mod peers;
+pub(crate) mod power;
 pub(crate) mod power_cut;
 pub(crate) mod process;
 pub(crate) mod python;

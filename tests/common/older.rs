@@ -1,5 +1,7 @@
 //! Storage directories as older larders have left them.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -7,6 +9,7 @@ use std::sync::Arc;
 use larder::disk::{Durability, RealDisk};
 use larder::index::IndexBackend;
 use larder::index::local::{LocalIndex, Options};
+use tempfile::TempDir;
 
 use super::indexing::add;
 
@@ -21,6 +24,16 @@ pub(crate) fn unpack_into(archive: &str, storage: &Path) {
         .current_dir(storage)
         .status();
     assert!(status.unwrap().success());
+}
+
+/// A directory with the storage directory of an archive in it.
+pub(crate) fn unpack_storage(archive: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = dir.path().join("peer_storage");
+    fs::create_dir(&storage).unwrap();
+    unpack_into(archive, &storage);
+    fs::set_permissions(&storage, Permissions::from_mode(0o700)).unwrap();
+    dir
 }
 
 /// Has a storage directory of format 1, as a crash has left it, tell of so many files more, all

@@ -155,6 +155,7 @@ mod tus_faults;
 mod tus_lengths;
 mod tus_restarts;
 mod unread_log;
+mod upgrade_power;
 mod upgrades;
 mod verify;
 mod wrong_settings;

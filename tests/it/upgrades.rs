@@ -1,8 +1,7 @@
 //! Storage directories of older larders are brought up: what that takes is told before, nothing is
 //! changed where it cannot be done, and whatever cuts it off costs nothing.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -10,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 use crate::common::metrics::count;
-use crate::common::older::{grow, unpack_into};
+use crate::common::older::{grow, unpack_storage};
 use crate::common::process::{Node, larder, limited};
 use crate::common::tree::Tree;
 
@@ -18,14 +17,6 @@ const CONTENTS: &str = "5 files, 3 blobs of 100006 bytes: 0 problems\n";
 
 fn storage(dir: &TempDir) -> PathBuf {
     dir.path().join("peer_storage")
-}
-
-fn unpacked(archive: &str) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    fs::create_dir(storage(&dir)).unwrap();
-    unpack_into(archive, &storage(&dir));
-    fs::set_permissions(storage(&dir), Permissions::from_mode(0o700)).unwrap();
-    dir
 }
 
 /// All that is there, but for who has locked it last.
@@ -70,7 +61,7 @@ fn what_an_upgrade_takes_is_told_before_it_and_by_that_nothing_is_changed() {
             "what lookups are answered by is of an older larder",
         ),
     ] {
-        let dir = unpacked(archive);
+        let dir = unpack_storage(archive);
         let before = tree(&dir);
         let told = said(&dir, &["upgrade", "--check"]);
         assert!(told.contains(what), "{told}");
@@ -87,7 +78,7 @@ fn what_an_upgrade_takes_is_told_before_it_and_by_that_nothing_is_changed() {
         assert_eq!(String::from_utf8_lossy(&verified.stdout), CONTENTS);
         assert!(errors(&verified).contains(what), "{verified:?}");
     }
-    let dir = unpacked("format-2.tar.gz");
+    let dir = unpack_storage("format-2.tar.gz");
     assert!(said(&dir, &["upgrade", "--check"]).contains("nothing is to be done"));
     let none = tempfile::tempdir().unwrap();
     for arguments in [&["upgrade"][..], &["upgrade", "--check"]] {
@@ -100,7 +91,7 @@ fn what_an_upgrade_takes_is_told_before_it_and_by_that_nothing_is_changed() {
 #[test]
 fn an_upgrade_is_what_a_start_does_and_leaves_nothing_to_be_done() {
     for archive in ["format-1.tar.gz", "format-2-first.tar.gz"] {
-        let dir = unpacked(archive);
+        let dir = unpack_storage(archive);
         assert!(said(&dir, &["upgrade"]).contains("is of format 2 now"));
         assert_eq!(format(&dir), "larder 2\n");
         assert!(said(&dir, &["upgrade", "--check"]).contains("nothing is to be done"));
@@ -110,7 +101,7 @@ fn an_upgrade_is_what_a_start_does_and_leaves_nothing_to_be_done() {
         node.stop();
         assert_eq!(said(&dir, &["verify"]), CONTENTS);
         // The same by a start alone, which says so.
-        let dir = unpacked(archive);
+        let dir = unpack_storage(archive);
         let node = Node::start(&dir, &[]);
         let complaints = node.complaints();
         assert!(complaints.contains("is brought up"), "{complaints}");
@@ -155,7 +146,7 @@ fn an_upgrade_that_is_killed_at_any_step_leaves_an_older_directory_or_one_that_i
         for calls in CALLS {
             let mut kills = 0;
             loop {
-                let dir = unpacked(archive);
+                let dir = unpack_storage(archive);
                 let before = contents(&dir);
                 if !killed(&dir, calls, kills + 1) {
                     break;
@@ -176,7 +167,7 @@ fn an_upgrade_that_is_killed_at_any_step_leaves_an_older_directory_or_one_that_i
 
 #[tokio::test]
 async fn an_upgrade_that_cannot_be_written_leaves_the_older_directory_as_it_was() {
-    let dir = unpacked("format-1.tar.gz");
+    let dir = unpack_storage("format-1.tar.gz");
     grow(&storage(&dir), 3000).await;
     let before = tree(&dir);
     // In the middle: no file may be longer than 100 KiB.
@@ -196,7 +187,7 @@ async fn an_upgrade_that_cannot_be_written_leaves_the_older_directory_as_it_was(
 
 #[test]
 fn what_another_process_uses_is_not_brought_up_and_can_be_looked_at() {
-    let dir = unpacked("format-1.tar.gz");
+    let dir = unpack_storage("format-1.tar.gz");
     let lock = fs::File::open(storage(&dir)).unwrap();
     lock.try_lock().unwrap();
     assert!(said(&dir, &["upgrade", "--check"]).contains("from format 1"));
@@ -256,7 +247,7 @@ impl Starting {
 #[tokio::test]
 async fn an_upgrade_of_100_000_files_tells_how_far_it_is_and_a_kill_in_its_midst_costs_nothing() {
     const FILES: u32 = 100_000;
-    let dir = unpacked("format-1.tar.gz");
+    let dir = unpack_storage("format-1.tar.gz");
     grow(&storage(&dir), FILES).await;
     let told = said(&dir, &["upgrade", "--check"]);
     assert!(told.contains("100005 files"), "{told}");

@@ -24,7 +24,6 @@ mod model;
 #[path = "../mounts/mounted.rs"]
 mod mounted;
 mod parts;
-mod power;
 mod site;
 mod world;
 

@@ -12,11 +12,11 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::common::clock::ShiftedClock;
+use crate::common::power::{FILLER, Power};
 use crate::common::process::{Node, larder};
 use crate::common::random::Random;
 use crate::common::relay::Relay;
 use crate::mounted::Mounted;
-use crate::power::{FILLER, Power};
 
 /// How long the disk is, in bytes.
 const DISK: u64 = 96 << 20;

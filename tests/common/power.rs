@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::common::random::Random;
+use super::random::Random;
 
 /// What fills the disk.
 pub(crate) const FILLER: &str = "filler";
