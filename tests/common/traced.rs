@@ -1,4 +1,4 @@
-//! Reads of one file in a running node that fail, or take long, as strace has them.
+//! System calls of a running node that fail, or take long, as strace has them.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -8,45 +8,50 @@ use tempfile::NamedTempFile;
 
 use super::process::{Node, until};
 
-/// Reads of one file that go another way until this is dropped.
-pub(crate) struct TracedReads {
+/// Calls that go another way until this is dropped.
+pub(crate) struct TracedCalls {
     strace: Child,
     /// A line for each.
-    reads: NamedTempFile,
+    calls: NamedTempFile,
 }
 
-impl TracedReads {
-    /// Those of this file in this node, which go as `how` says in the words of strace.
-    pub(crate) fn new(node: &Node, path: &Path, how: &str) -> Self {
-        Self::of_all(node, &[path], how)
+impl TracedCalls {
+    /// Reads of this file in this node, which go as `how` says in the words of strace.
+    pub(crate) fn of_reads(node: &Node, path: &Path, how: &str) -> Self {
+        Self::of_all_reads(node, &[path], how)
     }
 
     /// Those of these files, which need not be there yet.
-    pub(crate) fn of_all(node: &Node, paths: &[&Path], how: &str) -> Self {
-        let reads = NamedTempFile::new().unwrap();
-        let inject = format!("inject=pread64,preadv2:{how}");
+    pub(crate) fn of_all_reads(node: &Node, paths: &[&Path], how: &str) -> Self {
+        Self::new(node, "pread64,preadv2", paths, how)
+    }
+
+    /// Calls of these names for these files.
+    pub(crate) fn new(node: &Node, names: &str, paths: &[&Path], how: &str) -> Self {
+        let calls = NamedTempFile::new().unwrap();
         let mut strace = Command::new("strace");
-        strace.args(["-f", "-qq", "-e", "trace=pread64,preadv2", "-e", &inject]);
-        strace.arg("-o").arg(reads.path());
+        strace.args(["-f", "-qq", "-e", &format!("trace={names}")]);
+        strace.args(["-e", &format!("inject={names}:{how}"), "-o"]);
+        strace.arg(calls.path());
         for path in paths {
             strace.arg("-P").arg(path);
         }
         strace.args(["-p", &node.id().to_string()]);
         let strace = strace.stdout(Stdio::null()).spawn().unwrap();
         until("the node is traced", || node.is_traced().then_some(()));
-        Self { strace, reads }
+        Self { strace, calls }
     }
 
-    /// Waits until the file is read.
-    pub(crate) fn until_read(&self) {
-        until("it is read", || {
-            let length = self.reads.as_file().metadata().unwrap().len();
+    /// Waits until there was one.
+    pub(crate) fn until_called(&self) {
+        until("it is called", || {
+            let length = self.calls.as_file().metadata().unwrap().len();
             (length > 0).then_some(())
         });
     }
 }
 
-impl Drop for TracedReads {
+impl Drop for TracedCalls {
     fn drop(&mut self) {
         // It lets go of the node when it is told to end, and has ended where that has.
         let pid = i32::try_from(self.strace.id()).unwrap();

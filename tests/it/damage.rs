@@ -17,7 +17,7 @@ use crate::common::peers::{post, until_held};
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::{get, head, send, until_the_end};
 use crate::common::rot::{flip, set_len};
-use crate::common::traced::TracedReads;
+use crate::common::traced::TracedCalls;
 use crate::common::tus;
 
 /// Some pieces, and a part of a group.
@@ -398,8 +398,8 @@ fn with_verified_reads_off_only_the_length_is_looked_at() {
 }
 
 /// Reads of one file that fail in a running node until this is dropped.
-fn unreadable(node: &Node, path: &Path) -> TracedReads {
-    TracedReads::new(node, path, "error=EIO")
+fn unreadable(node: &Node, path: &Path) -> TracedCalls {
+    TracedCalls::of_reads(node, path, "error=EIO")
 }
 
 #[test]
@@ -438,7 +438,8 @@ fn uploads_to_a_disk_that_gives_nothing_back_leave_no_packs() {
     };
     let before = names();
     let all = [1, 2, 3].map(|number| packs.join(format!("{number:010}.pack")));
-    let failing = TracedReads::of_all(&world.node, &all.each_ref().map(|it| &**it), "error=EIO");
+    let failing =
+        TracedCalls::of_all_reads(&world.node, &all.each_ref().map(|it| &**it), "error=EIO");
     for name in ["one", "two", "three"] {
         let form = form(&[file(name, name.as_bytes())]);
         assert_eq!(upload(world.node.address, &form).status, 503, "{name}");

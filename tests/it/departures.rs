@@ -11,7 +11,7 @@ use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::process::{Node, until};
 use crate::common::raw_http::{connect, get, head, read_answer};
-use crate::common::traced::TracedReads;
+use crate::common::traced::TracedCalls;
 use crate::common::tus;
 
 /// How many ask for an archive at once, so that to plan all takes minutes.
@@ -131,10 +131,10 @@ impl Long {
         let arguments = [&["--shutdown-grace", "1"], arguments].concat();
         let node = Node::start(&self.dir, &arguments);
         let path = fs::canonicalize(path).unwrap();
-        let reads = TracedReads::new(&node, &path, "delay_enter=1000000");
+        let reads = TracedCalls::of_reads(&node, &path, "delay_enter=1000000");
         let mut stream = connect(node.address);
         stream.write_all(request).unwrap();
-        reads.until_read();
+        reads.until_called();
         node.stop();
     }
 }

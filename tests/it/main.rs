@@ -152,6 +152,7 @@ mod tus_clients;
 mod tus_concat;
 mod tus_concat_faults;
 mod tus_faults;
+mod tus_left;
 mod tus_lengths;
 mod tus_restarts;
 mod unread_log;

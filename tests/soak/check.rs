@@ -219,7 +219,7 @@ impl World {
 
     async fn upload(&self, node: usize, content: Content) {
         until("an upload is taken", async || {
-            let name = self.name();
+            let name = self.name("mended");
             self.files[node].lock().asks(&name, content, true);
             let url = self.url(node, &format!("/api/p2p/upload/{name}"))?;
             let told = self.told(self.http.put(url).body(content.bytes())).await?;

@@ -56,8 +56,8 @@ impl Client {
     }
 
     /// A name and a content that are about to be uploaded.
-    pub(crate) fn asks(&mut self, node: usize, whole: bool) -> (String, Content) {
-        let (name, content) = (self.world.name(), Content::any(&mut self.random));
+    pub(crate) fn asks(&mut self, node: usize, how: &str, whole: bool) -> (String, Content) {
+        let (name, content) = (self.world.name(how), Content::any(&mut self.random));
         self.world.files[node].lock().asks(&name, content, whole);
         (name, content)
     }
@@ -77,7 +77,7 @@ impl Client {
 
     async fn upload_form(&mut self, node: usize) -> Option<()> {
         let url = self.world.url(node, "/api/p2p/upload")?;
-        let (name, content) = self.asks(node, true);
+        let (name, content) = self.asks(node, "form", true);
         let part = Part::bytes(content.bytes()).file_name(name.clone());
         let form = Form::new().part("file", part);
         let request = self.world.http.post(url).multipart(form);
@@ -87,7 +87,7 @@ impl Client {
     /// The bytes alone, with their length or without.
     async fn upload_raw(&mut self, node: usize) -> Option<()> {
         let url = self.world.url(node, "/api/p2p/upload/")?;
-        let (name, content) = self.asks(node, true);
+        let (name, content) = self.asks(node, "raw", true);
         let bytes = content.bytes();
         let body = if self.random.below(2) == 0 {
             Body::from(bytes)
@@ -102,7 +102,7 @@ impl Client {
     /// An upload that the client gives up in the middle: no file may come of it.
     async fn break_off(&mut self, node: usize) -> Option<()> {
         let url = self.world.url(node, "/api/p2p/upload/")?;
-        let (name, content) = self.asks(node, false);
+        let (name, content) = self.asks(node, "broken", false);
         let bytes = content.bytes();
         let half = Bytes::copy_from_slice(&bytes[..bytes.len() / 2]);
         let pieces = [Ok(half), Err(io::Error::other("given up"))];
@@ -178,7 +178,7 @@ impl Client {
         let from = usize::try_from(self.random.below(NODES as u64)).unwrap();
         let (_, content) = self.world.files[from].lock().any(&mut self.random)?;
         let url = self.world.url(node, "/api/p2p/keep")?;
-        let name = self.world.name();
+        let name = self.world.name("kept");
         self.world.files[node].lock().asks(&name, content, true);
         let wanted = json!({ "hash": content.hash.to_string(), "original_name": name });
         let told = self.world.told(self.world.http.post(url).json(&wanted));

@@ -37,7 +37,7 @@ impl Client {
 
     async fn begin(&mut self, node: usize) -> Option<Begun> {
         self.world.url(node, TUS)?;
-        let (name, content) = self.asks(node, true);
+        let (name, content) = self.asks(node, "parts", true);
         let metadata = format!("filename {}", BASE64_STANDARD.encode(&name));
         let create = self.world.tus(node, Method::POST, TUS)?;
         let create = create.header("Upload-Length", content.size);

@@ -64,8 +64,9 @@ impl World {
     }
 
     /// A name that no other file has.
-    pub(crate) fn name(&self) -> String {
-        format!("{}.bin", self.names.fetch_add(1, Ordering::Relaxed))
+    /// A name that no file had yet, which tells how it comes to be there.
+    pub(crate) fn name(&self, how: &str) -> String {
+        format!("{how}-{}.bin", self.names.fetch_add(1, Ordering::Relaxed))
     }
 
     /// A URL of a node; None while it is off.

@@ -16,7 +16,6 @@ use crate::http::upload::announced_bytes;
 use crate::resumable::{Appending, Stopped, UploadError, UploadProgress, Visit};
 use crate::web::body::RequestBody;
 use crate::web::error::{ApiError, TusError};
-use crate::web::to_its_end::to_its_end;
 use crate::web::transfers::{RECEIVING, TransferShare};
 
 /// The type of a body that is a part of an upload.
@@ -48,8 +47,6 @@ pub(super) fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
 
 /// Receives a body that begins at `offset`, within the share of whoever sends it, and tells how
 /// far the upload is then.
-///
-/// That goes on when the request is given up, so that what has come is kept.
 pub(super) async fn receive(
     mut visit: Visit,
     (offset, share): (u64, &TransferShare),
@@ -72,14 +69,10 @@ pub(super) async fn receive(
         return Ok(visit.progress().await?);
     }
     let checksum = Checksum::of(headers)?;
-    let transfer = share.take(RECEIVING)?;
+    let _transfer = share.take(RECEIVING)?;
     let appending = visit.append(offset, checksum.is_some()).await?;
     let body = RequestBody::new(body, room.unwrap_or(u64::MAX));
-    to_its_end(async move {
-        let _transfer = transfer;
-        take(appending, body, checksum).await
-    })
-    .await
+    take(appending, body, checksum).await
 }
 
 async fn take(

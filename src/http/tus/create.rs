@@ -13,7 +13,6 @@ use crate::http::wish::wish;
 use crate::node::Node;
 use crate::resumable::{Concat, NewUpload, UploadError, UploadId, UploadProgress};
 use crate::web::error::{ApiError, TusError};
-use crate::web::to_its_end::to_its_end;
 use crate::web::transfers::{RECEIVING, TransferShare};
 
 /// Creates an upload, as a request to this path asks, and takes what the body holds of it.
@@ -31,13 +30,8 @@ pub(super) async fn create(
         if has_bytes {
             return Err(UploadError::Final.into());
         }
-        let transfer = share.take(RECEIVING)?;
-        let uploads = Arc::clone(node.uploads());
-        to_its_end(async move {
-            let _transfer = transfer;
-            Ok(uploads.join(upload, client).await?)
-        })
-        .await?
+        let _transfer = share.take(RECEIVING)?;
+        node.uploads().join(upload, client).await?
     } else {
         if has_bytes {
             append::check_type(headers)?;

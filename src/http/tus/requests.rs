@@ -17,6 +17,7 @@ use crate::http::gate::ClientShare;
 use crate::node::Node;
 use crate::resumable::{UploadError, UploadId};
 use crate::web::error::{ApiError, TusError};
+use crate::web::to_its_end::to_its_end;
 use crate::web::transfers::TransferShare;
 
 /// The extensions there are.
@@ -82,16 +83,20 @@ pub(in crate::http) async fn wrong_method() -> Response {
 }
 
 /// Answers a request of a client that speaks this version, as the method that it means.
+///
+/// That goes on when the client leaves. Any request, a look too, may find an upload whole and make
+/// a file of it, and the turn at an upload must not end before what was begun in it: whoever had
+/// the next one would not find the file, and make another. So what has come is kept, too.
 async fn answer_by<Answer, Answering>(answer: Answer, request: Request) -> Response
 where
     Answer: FnOnce(request::Parts, Body) -> Answering,
-    Answering: Future<Output = Result<Response, ApiError>>,
+    Answering: Future<Output = Result<Response, ApiError>> + Send + 'static,
 {
     let (mut head, body) = request.into_parts();
     let speaks = head.headers.get(TUS_RESUMABLE) == Some(&VERSION);
     let mut response = if speaks || head.method == Method::OPTIONS {
         head.method = meant_method(&head.method, &head.headers);
-        answer(head, body).await.into_response()
+        to_its_end(answer(head, body)).await.into_response()
     } else {
         let mut response = ApiError::from(TusError::Version).into_response();
         response.headers_mut().insert(TUS_VERSION, VERSION);
