@@ -45,8 +45,9 @@ pub trait PeerRows: Send + Sync + 'static {
     /// All that are known, the last heard of first.
     async fn load(&self) -> Result<Vec<PeerRow>, Unavailable>;
 
-    /// Tells the others that something was heard of what these hold, and what they know then.
-    async fn tell(&self, heard: &[PeerId]) -> Result<Vec<PeerNews>, Unavailable>;
+    /// Tells the others that something was heard of what these hold, which are written down where
+    /// nobody has done so yet, and what they know then.
+    async fn tell(&self, heard: &[PeerRow]) -> Result<Vec<PeerNews>, Unavailable>;
 
     /// What was told lately by any node, of peers or of what they hold; again and again.
     async fn hear(&self) -> Result<Vec<PeerNews>, Unavailable>;

@@ -98,6 +98,8 @@ struct Standing {
     slow: bool,
     /// How many more questions it has to answer in time.
     wary: u32,
+    /// Whether another node that is this peer as well has said that it has news.
+    prompted: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -186,6 +188,7 @@ impl Asking {
             Some(asked) if asked.under_way.is_some() => true,
             Some(asked) => {
                 asked.at = None;
+                asked.prompted = true;
                 false
             }
             None => false,
@@ -218,7 +221,15 @@ impl Asking {
         let reading = read_news(&self.network, &peer, &mut asked.progress);
         let ended = timeout(lane.limit(), reading).await;
         match ended {
-            Ok(Ok(())) => asked.answered(),
+            Ok(Ok(())) => {
+                // Whoever asks another node for what this one has read is not to wait until
+                // that one asks by itself. What it was told by such a node they all know.
+                let has_news = before.is_some() && asked.progress.last() != before;
+                if !std::mem::take(&mut asked.prompted) && has_news {
+                    self.network.tell_fleet_of(id);
+                }
+                asked.answered();
+            }
             Ok(Err(error)) => {
                 self.note_failure(&peer, &error);
                 asked.failed(&peer);

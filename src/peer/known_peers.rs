@@ -43,13 +43,7 @@ impl KnownPeers {
             Self::Shared(rows) => rows,
         };
         let now = Timestamp::now();
-        let known = known.iter().map(|peer| PeerRow {
-            id: peer.id(),
-            age: age(now, peer.last_seen),
-            registration: serde_json::json!(peer.told.registration)
-                .to_string()
-                .into_bytes(),
-        });
+        let known = known.iter().map(|peer| row(peer, now));
         let (known, forgotten) = (known.collect::<Vec<_>>(), network.registry.forget_after());
         Ok(rows.save(&known, forgotten, MAX_TOGETHER).await?)
     }
@@ -77,6 +71,17 @@ impl KnownPeers {
     fn is_due(&self, before: &Written) -> bool {
         let is_shared = matches!(self, Self::Shared(_));
         is_shared && before.at.is_none_or(|it| it.elapsed() >= TELL_AGAIN)
+    }
+}
+
+/// What several nodes know of a peer.
+pub(super) fn row(peer: &Peer, now: Timestamp) -> PeerRow {
+    PeerRow {
+        id: peer.id(),
+        age: age(now, peer.last_seen),
+        registration: serde_json::json!(peer.told.registration)
+            .to_string()
+            .into_bytes(),
     }
 }
 

@@ -379,6 +379,14 @@ impl Network {
         Ok(introduced)
     }
 
+    /// Has the other nodes that are this node as well hear that `peer` holds something new.
+    pub(super) fn tell_fleet_of(&self, peer: PeerId) {
+        if self.is_of_fleet() {
+            self.fleet.heard.lock().insert(peer);
+            self.fleet.wanted.notify_one();
+        }
+    }
+
     /// Takes in an announcement, and tells whether it says anything new. Those of peers that
     /// have not answered yet, and may be made up, are not kept: they are asked for all they
     /// hold.
@@ -387,10 +395,7 @@ impl Network {
         let heard = self.take_in(announcement);
         if let (Ok(Heard::News), Ok(peer)) = (&heard, peer) {
             self.newly_told.note(peer);
-        }
-        if let (Ok(Heard::News), Ok(peer), true) = (&heard, peer, self.is_of_fleet()) {
-            self.fleet.heard.lock().insert(peer);
-            self.fleet.wanted.notify_one();
+            self.tell_fleet_of(peer);
         }
         match &heard {
             Ok(Heard::News) => self.messages.news.count(),

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use super::known_peers::row;
 use super::network::Network;
 use super::registration::Registration;
 use super::registry::Introducer;
 use crate::peer_id::PeerId;
 use crate::peer_rows::{PeerNews, PeerRows};
+use crate::record::Timestamp;
 use crate::unavailable::Unavailable;
 
 /// How often they look.
@@ -74,8 +76,11 @@ async fn look(
 ) -> Result<(), Unavailable> {
     let heard = take(&mut *network.fleet.heard.lock());
     if !heard.is_empty() {
-        let ids: Vec<_> = heard.iter().copied().collect();
-        match rows.tell(&ids).await {
+        let now = Timestamp::now();
+        // Who is not known any more holds nothing here either.
+        let known_still = heard.iter().filter_map(|id| network.registry.get(*id));
+        let told: Vec<_> = known_still.map(|it| row(&it, now)).collect();
+        match rows.tell(&told).await {
             Ok(told) => {
                 for news in told {
                     // One of them is this node's own.

@@ -30,7 +30,11 @@ const FORGET: &str = "DELETE FROM known_peers WHERE id IN ( \
 const LOAD: &str = "SELECT id, extract(epoch FROM now() - heard)::float8 AS age, registration \
      FROM known_peers ORDER BY heard DESC";
 
-const TELL: &str = "UPDATE known_peers SET news = news + 1, told = now() WHERE id = ANY($1) \
+/// Also of one that nobody has written down yet.
+const TELL: &str = "INSERT INTO known_peers (id, heard, registration, news, told) \
+     SELECT it.id, now() - make_interval(secs => it.age), it.registration, 1, now() \
+     FROM unnest($1::bytea[], $2::float8[], $3::bytea[]) AS it(id, age, registration) ORDER BY it.id \
+     ON CONFLICT (id) DO UPDATE SET news = known_peers.news + 1, told = now() \
      RETURNING id, news, registration";
 /// More than a node takes from one look to the next, and a statement from its begin to its end.
 const HEAR: &str = "SELECT id, news, registration FROM known_peers \
@@ -61,6 +65,24 @@ fn peer(row: &Row) -> Result<PeerRow, Failure> {
     })
 }
 
+fn ids(peers: &[PeerRow]) -> Vec<String> {
+    peers.iter().map(|it| it.id.to_string()).collect()
+}
+
+/// What the database takes of these peers, whose ids are written out.
+fn columns<'a>(
+    ids: &'a [String],
+    peers: &'a [PeerRow],
+) -> (Vec<&'a [u8]>, Vec<f64>, Vec<&'a [u8]>) {
+    let ids = ids.iter().map(String::as_bytes).collect();
+    let ages = peers.iter().map(|it| it.age.as_secs_f64()).collect();
+    (
+        ids,
+        ages,
+        peers.iter().map(|it| &*it.registration).collect(),
+    )
+}
+
 #[async_trait]
 impl PeerRows for Peers {
     async fn save(
@@ -69,10 +91,8 @@ impl PeerRows for Peers {
         forgotten: Duration,
         at_most: usize,
     ) -> Result<(), Unavailable> {
-        let ids: Vec<_> = known.iter().map(|it| it.id.to_string()).collect();
-        let ids: Vec<_> = ids.iter().map(String::as_bytes).collect();
-        let ages: Vec<_> = known.iter().map(|it| it.age.as_secs_f64()).collect();
-        let told: Vec<_> = known.iter().map(|it| &it.registration[..]).collect();
+        let ids = ids(known);
+        let (ids, ages, told) = columns(&ids, known);
         let saved: Values<'_> = &[&ids, &ages, &told];
         self.0.carry_out(SAVE, saved).await?;
         let values: Values<'_> = &[&forgotten.as_secs_f64(), &most(at_most)];
@@ -83,10 +103,10 @@ impl PeerRows for Peers {
         self.0.rows(LOAD, &[], peer).await
     }
 
-    async fn tell(&self, heard: &[PeerId]) -> Result<Vec<PeerNews>, Unavailable> {
-        let ids: Vec<_> = heard.iter().map(PeerId::to_string).collect();
-        let ids: Vec<_> = ids.iter().map(String::as_bytes).collect();
-        self.0.rows(TELL, &[&ids], news).await
+    async fn tell(&self, heard: &[PeerRow]) -> Result<Vec<PeerNews>, Unavailable> {
+        let ids = ids(heard);
+        let (ids, ages, told) = columns(&ids, heard);
+        self.0.rows(TELL, &[&ids, &ages, &told], news).await
     }
 
     async fn hear(&self) -> Result<Vec<PeerNews>, Unavailable> {
