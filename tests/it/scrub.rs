@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::common::canned::{Canned, Reply};
+use crate::common::clock::ShiftedClock;
 use crate::common::content::content;
 use crate::common::forms::uploaded;
 use crate::common::in_memory::InMemory;
@@ -53,6 +54,26 @@ fn flip_blob(dir: &TempDir, hash: &str) {
 
 fn rounds(node: &Node) -> u64 {
     count(node.address, "larder_scrub_rounds_total")
+}
+
+/// A clock that was ahead once, as on a machine without a battery, has nothing rest until then.
+#[test]
+fn a_round_of_a_time_that_has_not_come_holds_up_no_other() {
+    let (dir, _) = stored(&[LONG]);
+    let every = ["--scrub-every", "1h"];
+    let ahead = ShiftedClock::new(&dir, "7200");
+    let mut command = larder(dir.path());
+    ahead.rules(command.args(every));
+    let node = Node::spawn(&dir, command);
+    until("a round ends", || (rounds(&node) == 1).then_some(()));
+    node.stop();
+    let node = Node::start(&dir, &every);
+    until("another one does", || (rounds(&node) == 1).then_some(()));
+    node.stop();
+    // By this clock it was just now.
+    let node = Node::start(&dir, &every);
+    let told = get(node.address, "/api/p2p/scrub", &[]).json();
+    assert!(told["now"].is_null() && rounds(&node) == 0, "{told}");
 }
 
 fn read_bytes(node: &Node) -> u64 {

@@ -38,6 +38,9 @@ const TRIES: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How many files beside the contents are remembered that are damaged; the log has all.
 const MOST_TOLD: usize = 32;
+/// How far a moment may lie ahead, as clocks differ. What lies further is of a clock that was
+/// wrong, and tells nothing of how long ago it was.
+const MOST_AHEAD: Duration = Duration::from_hours(24);
 /// How long after a failure it goes on.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -251,7 +254,7 @@ impl Scrub {
             (Some(round), every) if round.is_urgent || every.is_some() => None,
             (_, None) => Some(Duration::MAX),
             (_, Some(every)) => {
-                let since = since(rounds.last.as_ref()?.began_at);
+                let since = since(rounds.last.as_ref()?.began_at, every.min(MOST_AHEAD))?;
                 Some(every.saturating_sub(since)).filter(|it| !it.is_zero())
             }
         }
@@ -370,8 +373,10 @@ impl Scrub {
     }
 }
 
-/// How long ago a moment was; nothing where the clock says that it is yet to come.
-fn since(moment: i64) -> Duration {
+/// How long ago a moment was, which is no time where it is yet to come; None where it lies so far
+/// ahead that nobody knows.
+fn since(moment: i64, most_ahead: Duration) -> Option<Duration> {
     let millis = Timestamp::now().0.saturating_sub(moment);
-    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    let ahead = Duration::from_millis(u64::try_from(millis.saturating_neg()).unwrap_or(0));
+    (ahead <= most_ahead).then(|| Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
 }
