@@ -96,6 +96,7 @@ codes! {
     UploadStalled => StatusCode::SERVICE_UNAVAILABLE,
     // Clients of tus ask after a conflict where the upload stands, and go on there.
     UploadTakenOver => StatusCode::CONFLICT,
+    Unreadable => StatusCode::SERVICE_UNAVAILABLE,
     UploadUnfinished => StatusCode::BAD_REQUEST,
     WriteFailed => StatusCode::SERVICE_UNAVAILABLE,
     WritingClosed => StatusCode::FORBIDDEN,
@@ -110,9 +111,11 @@ impl Code {
     pub(crate) const fn retry_after(self) -> Option<u32> {
         match self {
             Self::Shortage | Self::TooManyConnections | Self::UploadStalled => Some(1),
-            Self::WriteFailed | Self::Unavailable | Self::TooManyKeeps | Self::TooManyUploads => {
-                Some(5)
-            }
+            Self::WriteFailed
+            | Self::Unavailable
+            | Self::Unreadable
+            | Self::TooManyKeeps
+            | Self::TooManyUploads => Some(5),
             // Somebody has to make room first.
             Self::DiskFull | Self::FileSizeLimit | Self::OverQuota => Some(30),
             _ => None,

@@ -65,7 +65,7 @@ impl Refusal {
         "what the node keeps its files with is out of reach for now; try again in a moment",
     );
     const UNREADABLE: Self = Self::new(
-        Code::Unavailable,
+        Code::Unreadable,
         "what the node stored cannot be read now, which its log tells more of; try again later",
     );
     const WRITE_FAILED: Self = Self::new(

@@ -189,6 +189,31 @@ fn what_nobody_has_whole_is_told_and_what_is_damaged_in_a_backup_comes_anew() {
 }
 
 #[test]
+fn a_content_that_the_disk_does_not_give_costs_the_backup_no_other() {
+    let (dir, node) = start();
+    let url = node.url("");
+    let lost = uploaded(node.address, "lost", &content(1, LONG));
+    uploaded(node.address, "kept", &content(2, LONG));
+    let hash = lost["hash"].as_str().unwrap();
+    let blobs = dir.path().join("peer_storage/blobs").join(&hash[..2]);
+    let blob = blobs.join(hash);
+    let aside = dir.path().join("aside");
+    fs::rename(&blob, &aside).unwrap();
+    // What cannot be opened, by root either.
+    std::os::unix::fs::symlink("loop", blobs.join("loop")).unwrap();
+    std::os::unix::fs::symlink("loop", &blob).unwrap();
+    let made = run(dir.path(), &url, &["backup", "B", "--json"]);
+    assert_eq!(made.status.code(), Some(7), "{made:?}");
+    let told: Value = serde_json::from_slice(&made.stdout).unwrap();
+    assert_eq!((&told["files"], &told["lacking"]), (&json!(2), &json!(1)));
+    assert!(String::from_utf8_lossy(&made.stderr).contains("lost: its content is not"));
+    // Where the disk gives it again it comes with the next one.
+    fs::rename(&aside, &blob).unwrap();
+    let made = json(dir.path(), &url, &["backup", "B"]);
+    assert_eq!(made[0]["lacking"], 0, "{made:?}");
+}
+
+#[test]
 fn a_read_token_is_enough_and_without_one_nothing_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let add = ["token", "backup", "--rights", "read", "--tokens", "tokens"];

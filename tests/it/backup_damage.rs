@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use larder::hash::BlobHash;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -200,6 +201,33 @@ fn a_file_that_has_no_place_stops_no_other() {
     let output = run(dir.path(), "", &["restore", "B", "d", "-o", "o3"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(dir.path().join("o3/d/e").is_file());
+}
+
+#[test]
+fn a_path_that_the_system_refuses_stops_no_other_and_what_a_kill_has_left_goes() {
+    let (dir, node) = start();
+    // Longer than any path may be, and shorter than a name may be here.
+    let long = format!("{}b", "a/".repeat(2047));
+    for (n, name) in [&*long, "x/1", "y"].iter().enumerate() {
+        uploaded(node.address, name, &content(u32::try_from(n).unwrap(), 100));
+    }
+    back_up(&dir, &node);
+    let line = ["restore", "B", "-o", "o", "--json"];
+    let restored = run(dir.path(), "", &line);
+    assert_eq!(restored.status.code(), Some(1), "{restored:?}");
+    let told: Value = serde_json::from_slice(&restored.stdout).unwrap();
+    assert_eq!((&told["files"], &told["lost"]), (&json!(2), &json!(1)));
+    // As a kill leaves it that comes as a file has just got its name.
+    let hash = BlobHash::of(&content(2, 100)).to_string();
+    let left = format!("o/.y.{}.part", &hash[..12]);
+    let there = dir.path().join("o/y");
+    fs::hard_link(&there, dir.path().join(&left)).unwrap();
+    run(dir.path(), "", &line);
+    assert!(there.exists() && !dir.path().join(&left).exists());
+    fs::write(&there, "something else").unwrap();
+    let told = run(dir.path(), "", &["restore", "B", "y", "-o", "o"]);
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(told.contains("a restoring replaces nothing"), "{told}");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn an_empty_directory_of_contents_is_told_and_nothing_is_put_there_or_taken_for_
                     continue;
                 }
                 let answer = get(node.address, target, &[]);
-                assert_eq!(answer.refusal(), (503, "unavailable".to_owned()), "{name}");
+                assert_eq!(answer.refusal(), (503, "unreadable".to_owned()), "{name}");
                 assert!(!answer.header("retry-after").is_empty());
             }
             assert_eq!(get(node.address, "/health", &[]).json()["damaged"], 0);

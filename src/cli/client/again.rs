@@ -11,6 +11,8 @@ use super::failure::Failure;
 
 /// How often something that fails without getting any further is tried again.
 const TRIES: u32 = 8;
+/// How often what hardly passes is.
+const FEW_TRIES: u32 = 3;
 /// How long the first pause is before a node that is being restarted is asked once more.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
@@ -59,6 +61,16 @@ impl<'a> Again<'a> {
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         Ok(())
+    }
+}
+
+impl Again<'_> {
+    /// The same for what hardly passes, and may be met many times.
+    pub(super) async fn wait_briefly(&mut self, failure: Failure) -> Result<(), Failure> {
+        if self.tries >= FEW_TRIES {
+            return Err(failure);
+        }
+        self.wait(failure).await
     }
 }
 

@@ -96,6 +96,8 @@ pub(super) enum Failure {
     WrongBytes(String, &'static str),
     #[error("{0} is there already; --force replaces it, -o names another file")]
     Exists(PathBuf),
+    #[error("something else is at {} already, and a restoring replaces nothing", told_path(.0))]
+    Occupied(PathBuf),
     #[error("{0} is {1}, which is not replaced; -o names another file")]
     NotReplaced(PathBuf, &'static str),
     #[error("{0} is a link, which is not followed when files are written by their paths")]
@@ -233,6 +235,7 @@ impl Failure {
                 | Self::Disputed(..)
                 | Self::WrongBytes(..)
                 | Self::Exists(_)
+                | Self::Occupied(_)
                 | Self::NotReplaced(..)
                 | Self::NoFolder(_)
                 | Self::MissingFolder(_)
@@ -262,6 +265,20 @@ impl Failure {
                 | Self::NoFolder(_)
                 | Self::MissingFolder(_)
                 | Self::LinkToFolder(_)
+        )
+    }
+
+    /// Whether the system refuses a path here, and may take others.
+    pub(super) fn is_of_path(&self) -> bool {
+        use io::ErrorKind::{
+            FileTooLarge, InvalidFilename, IsADirectory, NotADirectory, PermissionDenied,
+        };
+        let Self::File(_, error) = self else {
+            return false;
+        };
+        matches!(
+            error.kind(),
+            FileTooLarge | InvalidFilename | IsADirectory | NotADirectory | PermissionDenied
         )
     }
 

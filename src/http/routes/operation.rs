@@ -35,7 +35,7 @@ pub(super) struct Operation {
 }
 
 /// The refusals that every request may meet.
-const ALWAYS: [Code; 11] = [
+const ALWAYS: [Code; 12] = [
     Code::BadRequest,
     Code::HeadTooLarge,
     Code::HttpsOnly,
@@ -46,6 +46,7 @@ const ALWAYS: [Code; 11] = [
     Code::ShuttingDown,
     Code::Shortage,
     Code::Unavailable,
+    Code::Unreadable,
     Code::Internal,
 ];
 /// The refusals of whatever changes what is stored.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use reqwest::{Method, Response, StatusCode, header};
+use serde::Deserialize;
 
 use super::rate::Rate;
 use crate::backup::{BackupError, Backups, Coming};
@@ -78,6 +79,9 @@ impl<'a> Bringing<'a> {
             Ok(()) => return Ok(Brought::New),
             Err(failure) if failure.is_gone() => Brought::Gone,
             Err(failure) if is_nowhere(&failure) => Brought::Nowhere(failure.told()),
+            Err(failure) if self.is_unreadable_alone(&failure).await => {
+                Brought::Nowhere(failure.told())
+            }
             Err(failure) => return Err(failure),
         };
         self.backups.give_up(hash).await?;
@@ -122,7 +126,11 @@ impl<'a> Bringing<'a> {
                     if *here > before {
                         again.advanced();
                     }
-                    again.wait(failure).await?;
+                    if is_unreadable(&failure) {
+                        again.wait_briefly(failure).await?;
+                    } else {
+                        again.wait(failure).await?;
+                    }
                 }
                 Err(failure) => return Err(failure),
             }
@@ -161,6 +169,16 @@ impl<'a> Bringing<'a> {
         Ok(())
     }
 
+    /// Whether the disk of the node does not give this content, and others it does: a backup of
+    /// those is worth more than none.
+    async fn is_unreadable_alone(&self, failure: &Failure) -> bool {
+        if !is_unreadable(failure) {
+            return false;
+        }
+        let health = self.api.get::<Health>("/health", &[]).await;
+        health.is_ok_and(|it| it.empty.is_empty())
+    }
+
     async fn open(&self, hash: &BlobHash, at: u64) -> Result<Response, Failure> {
         let path = format!("/api/p2p/blob/{hash}");
         let mut request = self.api.request(Method::GET, &path);
@@ -173,8 +191,21 @@ impl<'a> Bringing<'a> {
     }
 }
 
+/// How a node is.
+#[derive(Deserialize)]
+struct Health {
+    /// The places of contents that are empty and were not, as where a disk is not mounted.
+    #[serde(default)]
+    empty: Vec<String>,
+}
+
 fn wrong(hash: &BlobHash) -> Failure {
     Failure::WrongBytes(hash.to_string(), "nothing was kept of them")
+}
+
+/// Whether it is a content that the disk of the node does not give.
+fn is_unreadable(failure: &Failure) -> bool {
+    matches!(failure, Failure::Refused { code, .. } if code == "unreadable")
 }
 
 /// Whether it is the content that is not to be had, at the node and from its peers.

@@ -12,7 +12,7 @@ use super::outcome::{LACKS, Restored};
 use crate::backup::{Backups, Moment};
 use crate::blocking;
 use crate::cli::client::failure::Failure;
-use crate::cli::client::landing::{Landing, is_same, replaced};
+use crate::cli::client::landing::{Landing, is_same, replaced, tidy};
 use crate::cli::client::local_name::path;
 use crate::cli::client::target::{Target, Targets};
 use crate::file_line::FileLine;
@@ -48,7 +48,10 @@ pub(super) async fn restore(
                     restored.bytes += file.size;
                 }
                 Err(failure) if is_of_content(&failure) => restored.lose(&file, &failure.told()),
-                Err(failure) if failure.is_of_target() => restored.fail(&file, &failure),
+                Err(Failure::Exists(path)) => restored.fail(&file, &Failure::Occupied(path)),
+                Err(failure) if failure.is_of_target() || failure.is_of_path() => {
+                    restored.fail(&file, &failure);
+                }
                 Err(failure) => return Err(failure),
             }
         }
@@ -62,7 +65,11 @@ async fn write(backups: &Backups, file: &FileLine, target: &Target) -> Result<()
         let at = to.path();
         to.make_folders()?;
         match replaced(&at, false) {
-            Err(Failure::Exists(_)) if is_same(&at, size, Some(hash)) => Ok(None),
+            Err(Failure::Exists(_)) if is_same(&at, size, Some(hash)) => {
+                // A run that was killed may have left its second name.
+                tidy(&at, &hash.to_string());
+                Ok(None)
+            }
             Err(failure) => Err(failure),
             Ok(_) => Landing::open(&at, &hash.to_string()).map(Some),
         }
