@@ -99,7 +99,8 @@ impl Refusal {
         let message = match free {
             Some(free) => format!(
                 "the node has too little room: of {quota} that it may keep (--quota), {} are free; \
-                 remove files, or have whoever runs the node raise that",
+                 remove files, also from its trash if it has one, or have whoever runs the node \
+                 raise that",
                 HumanBytes(free)
             ),
             None => format!(
