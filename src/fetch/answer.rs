@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::vec;
 
 use bytes::Bytes;
-use reqwest::{Method, Response};
+use reqwest::Method;
 use tokio::time::{Instant, timeout_at};
 
 use super::experience::Asked;
@@ -13,10 +13,11 @@ use super::{Fetcher, Options, PeerError};
 use crate::hash::BlobHash;
 use crate::outboard::{PlacedPair, Tree, Verifier};
 use crate::peer::client::ClientError;
+use crate::peer::reply::Reply;
 
 /// An answer on its way.
 pub(super) struct Answer {
-    response: Response,
+    response: Reply,
     /// None once the answer is complete.
     verifier: Option<Verifier>,
     verified: vec::IntoIter<Bytes>,
@@ -43,10 +44,8 @@ impl Answer {
         let request = client.request(Method::GET, &provider.address, &path)?;
         let options = fetcher.options.clone();
         let asked = fetcher.experience.ask(provider.claim.peer);
-        let response = timeout_at(Instant::now() + options.stall, request.send()).await;
-        let response = response
-            .map_err(|_| PeerError::Stalled)?
-            .map_err(ClientError::from)?;
+        let response = timeout_at(Instant::now() + options.stall, client.send(request)).await;
+        let response = response.map_err(|_| PeerError::Stalled)??;
         if !response.status().is_success() {
             return Err(ClientError::status(response.status()).into());
         }

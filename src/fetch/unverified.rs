@@ -6,13 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::header::{CONTENT_RANGE, RANGE};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, StatusCode};
 use tokio::time::timeout;
 
 use super::{FetchError, Fetcher, PeerError, Pieces, part};
 use crate::base_url::BaseUrl;
 use crate::peer::client::ClientError;
 use crate::peer::directory::NetworkFile;
+use crate::peer::reply::Reply;
 use crate::peer_id::PeerId;
 use crate::record::FileId;
 
@@ -79,7 +80,7 @@ impl UnverifiedContent {
 
     /// An answer that holds `range`, and where in the file it begins: a peer need not know
     /// ranges.
-    async fn ask(&self, range: &Range<u64>) -> Result<(Response, u64), PeerError> {
+    async fn ask(&self, range: &Range<u64>) -> Result<(Reply, u64), PeerError> {
         let path = format!("/api/p2p/file/{}", self.file);
         let client = &self.fetcher.network.client;
         let mut request = client.request(Method::GET, &self.address, &path)?;
@@ -88,9 +89,8 @@ impl UnverifiedContent {
             let last = range.end.saturating_sub(1);
             request = request.header(RANGE, format!("bytes={}-{last}", range.start));
         }
-        let response = timeout(self.fetcher.options.stall, request.send()).await;
-        let response = response.map_err(|_| PeerError::Stalled)?;
-        let response = response.map_err(ClientError::from)?;
+        let response = timeout(self.fetcher.options.stall, client.send(request)).await;
+        let response = response.map_err(|_| PeerError::Stalled)??;
         let sent = match response.status() {
             StatusCode::PARTIAL_CONTENT if part => self.sent_part(&response, range)?,
             StatusCode::OK => 0..self.size,
@@ -104,7 +104,7 @@ impl UnverifiedContent {
     }
 
     /// The part of the file that an answer has, which must be the one asked for.
-    fn sent_part(&self, response: &Response, asked: &Range<u64>) -> Result<Range<u64>, PeerError> {
+    fn sent_part(&self, response: &Reply, asked: &Range<u64>) -> Result<Range<u64>, PeerError> {
         let last = asked.end.saturating_sub(1);
         let expected = format!("bytes {}-{last}/{}", asked.start, self.size);
         let sent = response.headers().get(CONTENT_RANGE);
@@ -116,7 +116,7 @@ impl UnverifiedContent {
 /// An answer on its way.
 struct Reading {
     content: UnverifiedContent,
-    response: Response,
+    response: Reply,
     /// Where in the file what comes next begins.
     offset: u64,
     /// What is still to come.

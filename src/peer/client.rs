@@ -14,6 +14,7 @@ use super::kept::Kept;
 use super::lookup::Resolver;
 use super::membership::{Channel, ChannelError, ToMembers};
 use super::reach::Reach;
+use super::reply::{Cut, Reply};
 use super::tls::{self, Authorities};
 use crate::base_url::BaseUrl;
 use crate::open_files;
@@ -93,12 +94,24 @@ pub enum ClientError {
     /// Nothing of the peer is kept.
     #[error("there is no room for this peer")]
     NoRoom,
+    /// Whoever sends the answer is a member of the network no longer.
+    #[error("it is a member of the network no longer")]
+    Ended,
     /// Another node answers at the address of the one that was asked.
     #[error("another peer answers there")]
     OtherPeer,
     /// The answer does not prove that it comes from the peer that was asked.
     #[error("the answer does not prove that the peer has sent it")]
     Unproven,
+}
+
+impl From<Cut> for ClientError {
+    fn from(cut: Cut) -> Self {
+        match cut {
+            Cut::Http(error) => Self::Http(error),
+            Cut::Ended => Self::Ended,
+        }
+    }
 }
 
 impl ClientError {
@@ -146,6 +159,15 @@ impl Client {
         path: &str,
     ) -> Result<RequestBuilder, ClientError> {
         self.request_by(&self.http, method, node, path)
+    }
+
+    /// Sends a request to another node; the answer has its head then.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Reply, ClientError> {
+        Ok(self.reply(request.send().await?))
+    }
+
+    fn reply(&self, response: Response) -> Reply {
+        Reply::of(response, self.reach.members.as_deref())
     }
 
     /// One of those that are made again and again, over a connection that is kept.
@@ -241,7 +263,8 @@ impl Client {
         match sent {
             Ok(response) => {
                 let ahead = ahead_of(&response);
-                (ahead, self.read_answer(response, max_bytes).await)
+                let answer = self.reply(response);
+                (ahead, self.read_answer(answer, max_bytes).await)
             }
             Err(error) => (None, Err(error.into())),
         }
@@ -252,13 +275,13 @@ impl Client {
         request: RequestBuilder,
         max_bytes: usize,
     ) -> Result<Json, ClientError> {
-        let response = request.timeout(JSON_TIMEOUT).send().await?;
-        self.read_answer(response, max_bytes).await
+        let answer = self.send(request.timeout(JSON_TIMEOUT)).await?;
+        self.read_answer(answer, max_bytes).await
     }
 
     async fn read_answer(
         &self,
-        mut response: Response,
+        mut response: Reply,
         max_bytes: usize,
     ) -> Result<Json, ClientError> {
         if !response.status().is_success() {
@@ -306,7 +329,7 @@ fn builder(
 }
 
 /// Why a registration is refused, in the words of whoever refuses it, as far as they can be told.
-async fn why_refused(response: &mut Response) -> Option<String> {
+async fn why_refused(response: &mut Reply) -> Option<String> {
     if response.status() != StatusCode::BAD_REQUEST {
         return None;
     }

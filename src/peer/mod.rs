@@ -32,6 +32,7 @@ pub mod reachability;
 pub mod registration;
 pub mod registry;
 pub mod removals;
+pub mod reply;
 pub mod sample;
 pub mod signature;
 pub mod sync;

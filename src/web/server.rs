@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, Request};
+use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -201,9 +200,27 @@ impl Serving {
         match timeout(self.options.handshake_timeout, Box::pin(handshake)).await {
             Ok(Ok(Spoken::Plain(stream))) => self.http(stream, None).await,
             // Apart, so that connections without TLS do not take its memory.
-            Ok(Ok(Spoken::Tls(stream, member))) => Box::pin(self.http(stream, member)).await,
+            Ok(Ok(Spoken::Tls(stream, member))) => Box::pin(self.over_tls(*stream, member)).await,
             Ok(Err(error)) => tracing::debug!(%client, %error, "no TLS handshake"),
             Err(_) => tracing::debug!(%client, "the TLS handshake took too long"),
+        }
+    }
+
+    /// The connection of a member ends when it is one no longer, whatever is under way: the next
+    /// handshake says why.
+    async fn over_tls<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        self,
+        stream: S,
+        member: Option<Member>,
+    ) {
+        let Some(other) = member.clone() else {
+            return self.http(stream, None).await;
+        };
+        tokio::select! {
+            () = self.http(stream, member) => {}
+            () = other.ended() => {
+                tracing::debug!(member = %other, "a connection ends of who is no member any more");
+            }
         }
     }
 
@@ -276,17 +293,11 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         }
         let refusal = framing::refusal(&request);
         let answer = router.clone().oneshot(request);
-        let member = member.clone();
         async move {
-            let mut response = match refusal {
+            let response = match refusal {
                 Some(refusal) => refusal,
                 None => answer.await?,
             };
-            if member.is_some_and(|it| !it.is_valid_now()) {
-                // The next handshake says why.
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(CONNECTION, close);
-            }
             let watched = |body| LateFailure::of(WatchedBody::of(body, running));
             Ok::<_, Infallible>(response.map(watched))
         }

@@ -78,6 +78,7 @@ mod lying_node;
 mod lying_peer;
 mod meanings;
 mod member_exchange;
+mod member_cuts;
 mod member_nodes;
 mod member_strangers;
 mod members;

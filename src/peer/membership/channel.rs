@@ -28,10 +28,11 @@ use rustls::{ClientConfig, ServerConfig, client, server};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
+use super::member::Lasting;
 use super::no_member::NoMember;
 use super::raw_keys::{self, AnyKey};
 use super::tags::Tags;
-use super::{Admin, Certificate, MAX_BYTES, MAX_REVOKED, PublicKey, Refusal, Revoked};
+use super::{Admin, Certificate, MAX_BYTES, MAX_REVOKED, Member, PublicKey, Refusal, Revoked};
 use crate::metrics::Counter;
 use crate::peer::identity::Identity;
 use crate::peer_id::PeerId;
@@ -52,6 +53,7 @@ const PKCS8_HEAD: [u8; 16] = [
 pub struct Channel {
     certificate: RwLock<Arc<Certificate>>,
     revoked: Arc<Revoked>,
+    lasting: Arc<Lasting>,
     /// The key of the network, where this node has it.
     admin: Option<Arc<Admin>>,
     /// Who knows of other revocations than this node.
@@ -83,13 +85,6 @@ pub struct Handshakes {
     pub made: Counter,
     /// The others of them.
     pub made_in_vain: Counter,
-}
-
-/// A member at the other end of a connection.
-#[derive(Debug, Clone)]
-pub struct Member {
-    certificate: Arc<Certificate>,
-    revoked: Arc<Revoked>,
 }
 
 /// What one side of a connection shows.
@@ -130,14 +125,6 @@ pub enum ChannelError {
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Channel({})", self.certificate().network)
-    }
-}
-
-impl Member {
-    /// Whether it is one at this moment: a connection may last longer than a certificate.
-    pub fn is_valid_now(&self) -> bool {
-        let member = self.certificate.member;
-        self.certificate.is_valid_at(SystemTime::now()) && !self.revoked.has(member)
     }
 }
 
@@ -190,6 +177,7 @@ impl Channel {
         server.session_storage = Arc::new(server::NoServerSessionStorage {});
         Ok(Self {
             certificate: RwLock::new(Arc::new(certificate)),
+            lasting: Arc::new(Lasting::new(Arc::clone(&revoked))),
             revoked,
             admin,
             differing: Mutex::default(),
@@ -346,7 +334,7 @@ impl Channel {
         };
         let counts = later.clone().unwrap_or(certificate);
         self.check(&counts, key)?;
-        Ok((self.member_by(counts), later))
+        Ok((Member::by(counts, &self.lasting), later))
     }
 
     /// The same of a connection that this node has made.
@@ -360,7 +348,7 @@ impl Channel {
             Ok(member) => {
                 self.handshakes.made.count();
                 self.called_revoked.store(0, Ordering::Relaxed);
-                let end = member.certificate.expires;
+                let end = member.certificate().expires;
                 self.first_end.fetch_min(end, Ordering::Relaxed);
             }
             Err(why) => {
@@ -393,7 +381,7 @@ impl Channel {
         let key = key.ok_or(NoMember::Other(Refusal::Member))?;
         let certificate = told.certificate.parse().map_err(NoMember::Other)?;
         self.check(&certificate, key).map_err(NoMember::Other)?;
-        let member = self.member_by(certificate);
+        let member = Member::by(certificate, &self.lasting);
         self.note(&member, told.digest);
         if let Some(later) = told.later {
             self.take_later(later.parse().map_err(NoMember::Other)?);
@@ -413,7 +401,7 @@ impl Channel {
         }
         let mut differing = self.differing.lock();
         if differing.len() < MAX_REVOKED {
-            differing.insert(member.certificate.member.peer_id());
+            differing.insert(member.certificate().member.peer_id());
         }
         self.news.notify_one();
     }
@@ -426,11 +414,11 @@ impl Channel {
         certificate.check(self.certificate().network, key, SystemTime::now())
     }
 
-    fn member_by(&self, certificate: Certificate) -> Member {
-        Member {
-            certificate: Arc::new(certificate),
-            revoked: Arc::clone(&self.revoked),
-        }
+    /// What is ready once whoever was met in a handshake that has `shown` this key is a member no
+    /// longer.
+    pub(in crate::peer) fn ended(&self, shown: &[u8]) -> Option<impl Future<Output = ()> + use<>> {
+        let (member, lasting) = (raw_keys::key_of(shown)?, Arc::clone(&self.lasting));
+        Some(async move { lasting.of_met(member).await })
     }
 }
 
