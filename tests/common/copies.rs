@@ -44,16 +44,22 @@ impl Holders {
             nodes: Vec::new(),
             more: more.iter().map(ToString::to_string).collect(),
         };
-        for (number, offer) in offers.iter().enumerate() {
-            let dir = tempfile::tempdir().unwrap();
-            holders.network.join(&dir, "1d");
-            std::fs::write(dir.path().join("offer"), offer).unwrap();
-            holders.dirs.push(dir);
-            holders.nodes.push(None);
-            holders.turn_on(number);
+        for offer in offers {
+            holders.join(offer);
         }
         holders.until_met();
         holders
+    }
+
+    /// One more that has never met any of them, and its number.
+    pub(crate) fn join(&mut self, offer: &str) -> usize {
+        let (dir, number) = (tempfile::tempdir().unwrap(), self.nodes.len());
+        self.network.join(&dir, "1d");
+        std::fs::write(dir.path().join("offer"), offer).unwrap();
+        self.dirs.push(dir);
+        self.nodes.push(None);
+        self.turn_on(number);
+        number
     }
 
     /// Has one run again, which meets the others by one that runs.

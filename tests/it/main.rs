@@ -38,6 +38,7 @@ mod copies;
 mod copies_asked;
 mod copies_care;
 mod copies_many;
+mod copies_newcomers;
 mod copies_remembered;
 mod copies_returned;
 mod damage;

@@ -251,7 +251,7 @@ impl Copies {
             return Ok(counting.of_gone);
         }
         let (mut files, mut under, mut after) = (0, 0, None);
-        while !view.gone.is_empty() {
+        while view.has_lost_any() {
             let (copies, next) = self.table.copies(after, PAGE).await?;
             for shared in copies.iter().filter_map(|it| it.signed.read().ok()) {
                 let owner = shared.key.owner;

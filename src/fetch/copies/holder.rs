@@ -270,6 +270,7 @@ impl Copies {
                     _ => {}
                 }
                 self.returned.note_other(shared.key, held.signed.since);
+                self.note_owner(shared.key.owner, me, &held.signed);
                 // What finds no room is found when it is asked for.
                 let _ = directory.put_copy(me, &shared.file);
             }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use super::owners::Owners;
 use crate::peer_id::PeerId;
 use crate::placement::Candidate;
 
@@ -38,6 +39,8 @@ struct Known {
     /// Of whom others know that are there and that have not answered this node, and when it heard
     /// that.
     unmet: BTreeMap<PeerId, Instant>,
+    /// Whose files others hold, and that have not answered this node.
+    owners: Owners,
 }
 
 /// A number from 0 to 1, by chance.
@@ -58,6 +61,8 @@ struct Member {
     /// Since when it has not been gone.
     since: Instant,
     is_gone: bool,
+    /// Whether the network has it be a member no longer.
+    is_revoked: bool,
     /// How long it may be silent.
     patience: Duration,
 }
@@ -99,9 +104,23 @@ pub(super) struct View {
     pub(super) epoch: u64,
     pub(super) live: Vec<Live>,
     pub(super) gone: Vec<PeerId>,
+    /// How many of those are members no longer, and so are not waited for.
+    pub(super) revoked: usize,
+    /// Owners that are gone and were never met, with those who hold copies of their files.
+    pub(super) lost: Vec<(PeerId, Vec<PeerId>)>,
 }
 
 impl View {
+    /// How many members are gone that may come back.
+    pub(super) fn missing(&self) -> usize {
+        self.gone.len() - self.revoked
+    }
+
+    /// Whether there may be files whose owners are gone.
+    pub(super) fn has_lost_any(&self) -> bool {
+        !self.gone.is_empty() || !self.lost.is_empty()
+    }
+
     /// Whether a member is there, as far as is known.
     pub(super) fn is_live(&self, id: PeerId) -> bool {
         self.live.iter().any(|it| it.candidate.id == id)
@@ -156,8 +175,13 @@ impl Members {
             answered: None,
             since: now,
             is_gone: false,
-            patience: self.gone_after + (self.gone_after / JITTER).mul_f64(chance()),
+            is_revoked: false,
+            patience: self.patience(),
         }
+    }
+
+    fn patience(&self) -> Duration {
+        self.gone_after + (self.gone_after / JITTER).mul_f64(chance())
     }
 
     /// A member has answered, and told what it offers and has left.
@@ -177,6 +201,7 @@ impl Members {
             (known.epoch, known.met) = (known.epoch + 1, Some(now));
         }
         known.unmet.remove(&id);
+        known.owners.forget(id);
         let Some(member) = known.members.get_mut(&id) else {
             return;
         };
@@ -198,8 +223,39 @@ impl Members {
         };
         if let Some(member) = known.members.get_mut(&id) {
             member.heard = member.heard.max(heard);
-        } else if ago < self.gone_after && known.unmet.len() < MOST {
+            return;
+        }
+        known.owners.heard(id, heard);
+        if ago < self.gone_after && known.unmet.len() < MOST {
             known.unmet.insert(id, now);
+        }
+    }
+
+    /// Whether nothing is to be noted where a member holds a file of this owner.
+    pub(super) fn knows_owner(&self, owner: PeerId, teller: PeerId) -> bool {
+        let known = self.known.lock();
+        known.members.contains_key(&owner) || known.owners.is_noted(owner, teller)
+    }
+
+    /// A member holds a file that this owner has signed.
+    pub(super) fn note_owner(&self, owner: PeerId, teller: PeerId) {
+        let (mut known, patience) = (self.known.lock(), self.patience());
+        if !known.members.contains_key(&owner) {
+            known.owners.note(owner, teller, patience);
+        }
+    }
+
+    /// The network has these be members no longer: they are gone at once, and nobody waits for
+    /// them.
+    pub(super) fn end(&self, revoked: impl IntoIterator<Item = PeerId>) {
+        let known = &mut *self.known.lock();
+        for id in revoked {
+            let mut is_news = known.owners.end(id);
+            if let Some(member) = known.members.get_mut(&id) {
+                is_news |= !std::mem::replace(&mut member.is_gone, true);
+                member.is_revoked = true;
+            }
+            known.epoch += u64::from(is_news);
         }
     }
 
@@ -249,7 +305,7 @@ impl Members {
     /// The members as they are now, and whether somebody is newly gone.
     pub(super) fn look(&self) -> (View, bool) {
         let mut known = self.known.lock();
-        let mut has_left = false;
+        let mut has_left = known.owners.look();
         for it in known.members.values_mut() {
             if !it.is_gone && it.heard.elapsed() > it.patience {
                 it.is_gone = true;
@@ -271,7 +327,9 @@ impl Members {
         let view = View {
             epoch: known.epoch,
             live,
+            revoked: gone.clone().filter(|(_, it)| it.is_revoked).count(),
             gone: gone.map(|(id, _)| *id).collect(),
+            lost: known.owners.gone(),
         };
         (view, has_left)
     }

@@ -12,6 +12,7 @@ mod forgetting;
 mod half;
 mod holder;
 mod members;
+mod owners;
 mod placing;
 mod polling;
 mod progress;

@@ -1,6 +1,7 @@
 //! Finding out which copies this member is to hold, from what owners tell of their files, and what
 //! those who hold copies tell of the files of owners that are gone.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -35,7 +36,7 @@ impl Copies {
             {
                 let mut counts = self.counts.lock();
                 counts.members = view.live.len() as u64;
-                counts.gone = view.gone.len() as u64;
+                counts.gone = view.missing() as u64;
             }
             if !self.is_settled() {
                 continue;
@@ -72,8 +73,10 @@ impl Copies {
             let tellers = view.live.iter();
             tellers.map(move |teller| (*owner, teller.candidate.id))
         });
-        let lists: Vec<_> = own.chain(of_gone).collect();
-        self.lists.lock().retain(|it, _| lists.contains(it));
+        let lists: Vec<_> = own.chain(of_gone).chain(self.lists_of_lost(view)).collect();
+        let known: HashSet<_> = lists.iter().collect();
+        self.lists.lock().retain(|it, _| known.contains(it));
+        drop(known);
         stream::iter(lists)
             .for_each_concurrent(OWNERS, |(owner, teller)| async move {
                 if let Err(error) = self.read_list(owner, teller, view).await {
@@ -82,6 +85,19 @@ impl Copies {
                 }
             })
             .await;
+    }
+
+    /// Owners that were gone before this member came, each with those that hold files of theirs.
+    /// What they have removed it knows only once it has read all that anybody tells.
+    fn lists_of_lost(&self, view: &View) -> Vec<(PeerId, PeerId)> {
+        if view.lost.is_empty() || !self.polled.lock().values().all(|it| it.is_whole) {
+            return Vec::new();
+        }
+        let lists = view.lost.iter().flat_map(|(owner, tellers)| {
+            let live = tellers.iter().filter(|it| view.is_live(**it));
+            live.map(|teller| (*owner, *teller))
+        });
+        lists.collect()
     }
 
     /// Goes through what a member tells of the files of an owner, as far as there may be news.

@@ -12,7 +12,7 @@ use super::members::{Room, View};
 use super::progress::Polled;
 use crate::hash::BlobHash;
 use crate::peer::client::ClientError;
-use crate::peer::copies::{CopyKey, Entry, Standing, Withdrawal, ask_standing};
+use crate::peer::copies::{CopiedFile, CopyKey, Entry, Standing, Withdrawal, ask_standing};
 use crate::peer::registry::Peer;
 use crate::peer_id::PeerId;
 use crate::record::FileId;
@@ -73,7 +73,17 @@ impl Copies {
     async fn poll_all(&self) {
         let answering = self.fetcher.network.registry.answering();
         self.polled.lock().retain(|id, _| answering.contains(id));
+        self.end_revoked();
         self.poll_those(answering.into_iter().collect()).await;
+    }
+
+    /// Those are members no longer whom the network has revoked.
+    fn end_revoked(&self) {
+        if let Some(channel) = &self.fetcher.network.client.reach().members {
+            let revoked = channel.revoked().all();
+            self.members
+                .end(revoked.iter().map(|it| it.member.peer_id()));
+        }
     }
 
     async fn poll_those(&self, peers: Vec<PeerId>) {
@@ -125,7 +135,7 @@ impl Copies {
             if told.run != before.run || told.dropped != before.dropped {
                 network.directory.forget_copies(id);
                 let is_read_from_start = before.after.is_none();
-                self.note(id, &told, None);
+                self.note(id, &told, None, false);
                 if !is_read_from_start {
                     continue;
                 }
@@ -136,7 +146,8 @@ impl Copies {
                 tracing::warn!(%error, "what a member tells of copies is not taken");
                 return Ok(());
             }
-            self.note(id, &told, after);
+            let was_whole = before.is_whole && before.run == told.run;
+            self.note(id, &told, after, was_whole || next.is_none());
             if next.is_none() {
                 return Ok(());
             }
@@ -144,13 +155,14 @@ impl Copies {
         Ok(())
     }
 
-    fn note(&self, id: PeerId, told: &Standing, after: Option<FileId>) {
+    fn note(&self, id: PeerId, told: &Standing, after: Option<FileId>, is_whole: bool) {
         let polled = Polled {
             run: told.run.clone(),
             after,
             dropped: told.dropped,
             listed: told.listed,
             asks: told.asks,
+            is_whole,
         };
         self.polled.lock().insert(id, polled);
     }
@@ -163,6 +175,7 @@ impl Copies {
                     let Ok(shared) = copy.read() else { continue };
                     // What its owner has removed here does not come back by another.
                     if self.counts_as_copy(shared.key, copy).await? {
+                        self.note_owner(shared.key.owner, id, copy);
                         let _ = directory.put_copy(id, &shared.file);
                     }
                 }
@@ -179,6 +192,15 @@ impl Copies {
             }
         }
         Ok(())
+    }
+
+    /// Notes whose file a member holds, if it is true: its owner may be gone since before this
+    /// member came.
+    pub(super) fn note_owner(&self, owner: PeerId, teller: PeerId, told: &CopiedFile) {
+        let is_known = owner == self.me() || self.members.knows_owner(owner, teller);
+        if !is_known && told.check().is_ok() {
+            self.members.note_owner(owner, teller);
+        }
     }
 
     /// Whether this member is one of those that remember that a file was removed, whoever held it:

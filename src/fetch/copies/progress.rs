@@ -13,6 +13,8 @@ pub(super) struct Polled {
     pub(super) dropped: u64,
     pub(super) listed: u64,
     pub(super) asks: u64,
+    /// Whether all was read that it has told in this run, and with that of all removals.
+    pub(super) is_whole: bool,
 }
 
 impl Polled {
