@@ -46,7 +46,7 @@ function copied(copies) {
     : null
   return [
     element('p', {}, `${wanted > 1 ? `Files are to be on ${wanted} members; ` : ''}${others}`),
-    spread ? element('p', fewer > 0 ? { class: 'warning' } : {}, spread) : '',
+    spread ? element('p', fewer > 0 ? { class: 'warning', title: 'larder copies --under-replicated lists them' } : {}, spread) : '',
     held ? element('p', {}, held) : '',
     copies.damaged > 0 ? element('p', { class: 'warning' }, `${count(copies.damaged, 'content', 'contents')} held for others ${copies.damaged === 1 ? 'is' : 'are'} damaged, and ${copies.damaged === 1 ? 'comes' : 'come'} again from them`) : '',
     copies.held_files > 0 && copies.scrub?.last?.blobs ? element('p', { title: moment(time(copies.scrub.last.ended_at)) }, `What it holds was last read and proven ${age(time(copies.scrub.last.ended_at))}`) : '',

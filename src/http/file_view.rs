@@ -42,6 +42,12 @@ pub(super) struct SpreadView {
 }
 
 impl SpreadView {
+    /// On so many of so many.
+    pub(super) fn new(wanted: u8, there: usize) -> Self {
+        let there = there as u64;
+        Self { wanted, there }
+    }
+
     pub(super) fn of(spread: &Spread) -> Self {
         Self {
             wanted: spread.wanted,

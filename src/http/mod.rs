@@ -6,6 +6,7 @@ mod app;
 mod bao;
 mod copies;
 mod copies_of;
+mod copies_under;
 mod download;
 mod events;
 mod file_view;

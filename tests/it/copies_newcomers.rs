@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::common::commands::done;
 use crate::common::content::content;
 use crate::common::copies::{Holders, held, metric, until_for};
 use crate::common::deaf::Deaf;
@@ -28,6 +29,34 @@ fn upload(holders: &Holders, number: usize, name: &str, bytes: &[u8]) -> String 
     file["file_id"].as_str().unwrap().to_owned()
 }
 
+/// Which files are told to be on too few members, of an owner that is gone: all of these.
+fn are_listed(holders: &Holders, files: &BTreeSet<String>) {
+    let (mut listed, mut after) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/api/p2p/copies/under_replicated{after}");
+        let page = get(holders.at(0), &path, &[]).json();
+        listed.extend(page["files"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        after = format!("?after={next}");
+    }
+    let of_it = |it: &Value| it["file_id"].as_str().unwrap().to_owned();
+    assert_eq!(listed.iter().map(of_it).collect::<BTreeSet<_>>(), *files);
+    let is_so =
+        |it: &Value| it["own"] == false && it["copies"] == json!({ "wanted": 2, "there": 1 });
+    assert!(listed.iter().all(is_so), "{listed:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let url = holders.running().next().unwrap().url("");
+    let told = done(dir.path(), &url, &["copies", "--under-replicated"]);
+    assert_eq!(told.lines().count(), files.len());
+    assert_eq!(
+        told.matches("  on 1 of 2  of ").count(),
+        files.len(),
+        "{told}"
+    );
+}
+
 #[test]
 fn who_joins_after_an_owner_is_gone_takes_its_part_of_that_owners_files() {
     let mut holders = Holders::start_for(2, &["1GiB"; 2], &SHORT);
@@ -44,6 +73,7 @@ fn who_joins_after_an_owner_is_gone_takes_its_part_of_that_owners_files() {
     until_for(SOON, "they are on too few", || {
         (under(&holders, 0) == 2).then_some(())
     });
+    are_listed(&holders, &files);
     let late = holders.join("1GiB");
     until_for(SOON, "who has come since holds them, too", || {
         (ids(&holders, late) == files).then_some(())
@@ -51,6 +81,7 @@ fn who_joins_after_an_owner_is_gone_takes_its_part_of_that_owners_files() {
     until_for(SOON, "that is enough", || {
         (under(&holders, 0) == 0).then_some(())
     });
+    are_listed(&holders, &BTreeSet::new());
     // It answers for them as whoever has met the owner does, also where it is started again.
     holders.kill(0);
     until_for(SOON, "they are on too few again", || {

@@ -19,12 +19,21 @@ use super::running::run;
 use super::wanted::Wanted;
 use crate::config::number_of_copies;
 
+/// Where a node lists what is on too few members, and the most pages of that.
+const UNDER_REPLICATED: &str = "/api/p2p/copies/under_replicated";
+const MOST_PAGES: u32 = 1_000_000;
+
 #[derive(clap::Args)]
 pub(in crate::cli) struct Arguments {
     /// Files that the node holds: their ids or hashes, the beginnings of these, their names,
     /// folders, or patterns such as 'a*'.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "under_replicated", value_name = "FILE")]
     files: Vec<Wanted>,
+
+    /// List the files that fewer members hold than are to: those of the node, and those of owners
+    /// that are gone for which it answers.
+    #[arg(long, conflicts_with_all = ["files", "set"])]
+    under_replicated: bool,
 
     /// Have them be on so many members of the node's network from now on, the node among them.
     /// Others fetch what is missing, or give up what is too much, in the background.
@@ -36,6 +45,25 @@ pub(in crate::cli) struct Arguments {
 
     #[command(flatten)]
     connection: Connection,
+}
+
+/// A page of those that are on too few members.
+#[derive(Deserialize)]
+struct Page {
+    files: Vec<Under>,
+    next: Option<String>,
+}
+
+/// One of them.
+#[derive(Serialize, Deserialize)]
+struct Under {
+    owner: String,
+    own: bool,
+    file_id: String,
+    original_name: String,
+    size: u64,
+    hash: String,
+    copies: Spread,
 }
 
 /// What the node tells of a file.
@@ -56,7 +84,45 @@ struct Spread {
 
 impl Arguments {
     pub(in crate::cli) fn run(&self) -> anyhow::Result<ExitCode> {
-        run(&self.connection, |api| self.go_through(api))
+        run(&self.connection, |api| async {
+            if self.under_replicated {
+                return self.list(api).await;
+            }
+            self.go_through(api).await
+        })
+    }
+
+    /// Lists what is on too few members, page by page.
+    async fn list(&self, api: Api) -> Result<(), Failure> {
+        let mut after = String::new();
+        for _ in 0..MOST_PAGES {
+            let path = format!("{UNDER_REPLICATED}{after}");
+            let page: Page = api.json(api.request(Method::GET, &path)).await?;
+            for file in &page.files {
+                self.print_under(file)?;
+            }
+            let Some(next) = page.next else {
+                return Ok(());
+            };
+            after = format!("?after={next}");
+        }
+        Ok(())
+    }
+
+    fn print_under(&self, file: &Under) -> Result<(), Failure> {
+        if self.connection.json {
+            return Ok(output::json(file)?);
+        }
+        let Spread { wanted, there } = file.copies;
+        let (id, name) = (output::field(&file.file_id), plain(&file.original_name));
+        let owner = if file.own {
+            "own".to_owned()
+        } else {
+            format!("of {}", output::field(&file.owner))
+        };
+        Ok(output::line(&format!(
+            "{id}  on {there} of {wanted}  {owner}  {name}"
+        ))?)
     }
 
     async fn go_through(&self, api: Api) -> Result<(), Failure> {

@@ -6,6 +6,9 @@ use super::output::size;
 use super::scrub::Scrub;
 use crate::cli::counted::counted;
 
+/// Which those are that are on too few members.
+const WHICH: &str = " (larder copies --under-replicated)";
+
 /// How it stands.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Standing {
@@ -47,9 +50,9 @@ impl Standing {
         match (self.files, self.under_replicated) {
             (0, _) => each,
             (_, 0) => format!("{each}; {files}, all on as many as they are to be"),
-            (_, 1) => format!("{each}; {files}, 1 of which is on fewer than it is to be"),
+            (_, 1) => format!("{each}; {files}, 1 of which is on fewer than it is to be{WHICH}"),
             (_, fewer) => {
-                format!("{each}; {files}, {fewer} of which are on fewer than they are to be")
+                format!("{each}; {files}, {fewer} of which are on fewer than they are to be{WHICH}")
             }
         }
     }

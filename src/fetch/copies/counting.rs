@@ -254,17 +254,9 @@ impl Copies {
         while view.has_lost_any() {
             let (copies, next) = self.table.copies(after, PAGE).await?;
             for shared in copies.iter().filter_map(|it| it.signed.read().ok()) {
-                let owner = shared.key.owner;
-                if view.is_live(owner) {
-                    continue;
-                }
-                let others = self.holders_of(&shared.hash, view);
-                let ranked = self.ranked(&shared.hash, owner, view);
-                let mut holders = ranked.iter().map(|(it, _)| it.id);
-                let first = holders.find(|it| *it == self.me() || others.contains(it));
-                if first.is_none_or(|it| it == self.me()) {
+                if let Some(there) = self.answers_for(&shared, view) {
                     files += 1;
-                    under += u64::from(others.len() + 1 < usize::from(shared.copies));
+                    under += u64::from(there < usize::from(shared.copies));
                 }
             }
             after = next;

@@ -25,6 +25,7 @@ mod surplus;
 mod table;
 mod tally;
 mod telling;
+mod under;
 mod wished;
 mod wishes;
 
@@ -32,5 +33,6 @@ pub use holder::{Copies, Counts, Held, MEMBERS, Options};
 pub use members::Offer;
 pub use returned::Removing;
 pub use table::is_note;
+pub use under::{Behind, UnderReplicated};
 pub use wished::MOST_COPIES;
 pub use wishes::{Spread, Unseen};

@@ -4,18 +4,20 @@ use super::operation::{Operation, get};
 use super::route::Route;
 use crate::http::access::READERS;
 use crate::http::copies::{self, KeysQuery, RowsQuery, StandingQuery};
+use crate::http::copies_under::{self, UnderAnswer, UnderQuery};
 use crate::peer::copies::{Files, Here, Rows, Standing};
 use crate::web::code::Code;
 
 const TAG: &str = "network";
 
-pub(super) fn all() -> [Route; 4] {
+pub(super) fn all() -> [Route; 5] {
     let at = |path| Route::at(path, TAG).compressed();
     [
         at("/api/p2p/copies").on(standing()),
         at("/api/p2p/copies/rows").on(rows()),
         at("/api/p2p/copies/files").on(files()),
         at("/api/p2p/copies/here").on(here()),
+        at("/api/p2p/copies/under_replicated").on(under_replicated()),
     ]
 }
 
@@ -68,4 +70,20 @@ fn here() -> Operation {
     .query::<KeysQuery>()
     .json::<Here>(200, "For each of the keys.")
     .refuses([Code::BadQuery])
+}
+
+fn under_replicated() -> Operation {
+    get(
+        READERS,
+        "copiesUnderReplicated",
+        "Lists the files that fewer members hold than are to: own ones, then those of owners that \
+         are gone for which this node answers",
+        copies_under::list,
+    )
+    .query::<UnderQuery>()
+    .json::<UnderAnswer>(
+        200,
+        "One page, which may be empty and have a next one still.",
+    )
+    .refuses([Code::BadQuery, Code::NoCopies])
 }
