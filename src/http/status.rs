@@ -144,7 +144,7 @@ impl StatusAnswer {
             blob_bytes: totals.blob_bytes,
             room_bytes: None,
             quota_bytes: node.store().quota(),
-            reachable: node.network().reachability.get(Instant::now()),
+            reachable: is_reached(node),
             key_also_at: node.network().copied_key.other().map(|it| it.to_string()),
             unanswered: node.network().unanswered.list(),
             partial: node.network().directory.partial_peers() > 0,
@@ -297,20 +297,37 @@ pub(super) struct ReadyAnswer {
     /// Whether peers reach this node; absent where that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     reachable: Option<bool>,
+    /// As in `/health`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    membership: Option<&'static str>,
 }
 
-/// Tells whether the node does all it is there for, uploads among it. A gate before every
-/// route says that it shuts down.
+/// Whether peers reach this node, if that is known. Of a network that it is a member of no longer
+/// nobody does, whatever was told before.
+fn is_reached(node: &Node) -> Option<bool> {
+    match standing_of(node) {
+        Some(standing) if !standing.is_member() => Some(false),
+        _ => node.network().reachability.get(Instant::now()),
+    }
+}
+
+/// Tells whether the node does all it is there for, uploads among it. One that is a member no
+/// longer serves its own clients all the same, so it is degraded and answers 200. A gate before
+/// every route says that it shuts down.
 pub(super) async fn ready(
     State(node): State<Arc<Node>>,
     State(access): State<Arc<Access>>,
     share: TransferShare,
+    headers: HeaderMap,
 ) -> Result<Json<ReadyAnswer>, ApiError> {
     check_writable(&node, &access).await?;
     share.check(RECEIVING)?;
+    let standing = standing_of(&node).filter(|_| access::may_read(&access, &headers));
+    let is_heard = standing.is_none_or(Standing::is_member);
     Ok(Json(ReadyAnswer {
-        status: "ready",
+        status: if is_heard { "ready" } else { "degraded" },
         writers: access.writers(),
-        reachable: node.network().reachability.get(Instant::now()),
+        reachable: is_reached(&node),
+        membership: standing.map(Standing::code),
     }))
 }

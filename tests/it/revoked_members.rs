@@ -65,6 +65,17 @@ fn a_revoked_member_is_refused_by_all_also_after_restarts_and_what_it_told_is_fo
         let told = [&health["membership"], &health["status"]];
         (told == ["revoked", "degraded"]).then_some(())
     });
+    // It serves its own clients, and nobody else.
+    let ready = get(third.address, "/ready", &[]);
+    assert_eq!(ready.status, 200);
+    let ready = ready.json();
+    assert_eq!(ready["status"], "degraded", "{ready}");
+    assert_eq!(
+        (&ready["membership"], &ready["reachable"]),
+        (&"revoked".into(), &false.into())
+    );
+    let status = get(third.address, "/api/p2p/status", &[]).json();
+    assert_eq!(status["reachable"], false);
     let of_other = get(second.address, "/health", &[]).json();
     assert_ne!(of_other["membership"], "revoked");
     assert!(
