@@ -57,7 +57,7 @@ pub(super) struct OfferView {
     /// How much of that is used: the contents that it holds for others, each once.
     used_bytes: u64,
     /// How much it can still take, which is less than is left of its offer where its disk is full;
-    /// absent of the node itself.
+    /// of the node itself it is told in the list of peers alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_bytes: Option<u64>,
     /// Whether it is gone, so that others hold what it held.
@@ -83,6 +83,11 @@ impl OfferView {
             left_bytes: None,
             gone: false,
         })
+    }
+
+    /// How much this node can still take for others.
+    async fn left_here(node: &Node) -> Option<u64> {
+        Some(node.copies()?.left().await)
     }
 }
 
@@ -228,7 +233,14 @@ fn elsewhere(node: &Node, id: PeerId, told: &Registration) -> Option<Registratio
 /// `GET /api/peers`
 pub(super) async fn list(State(node): State<Arc<Node>>) -> Response {
     let (around, mut after) = (Arc::clone(&node), None);
-    let around = move |count| PeersAnswer::around(&around, count);
+    let left = OfferView::left_here(&node).await;
+    let around = move |count| {
+        let mut answer = PeersAnswer::around(&around, count);
+        if let Some(copies) = &mut answer.this.copies {
+            copies.left_bytes = left;
+        }
+        answer
+    };
     let some = move |limit| {
         let peers = node.network().registry.shown(after, limit);
         after = peers.last().map(|(id, _)| *id).or(after);

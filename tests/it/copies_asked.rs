@@ -393,6 +393,9 @@ fn what_each_member_offers_and_has_used_is_told_alike_wherever_it_is_told() {
             (&json!(id), &json!("member"))
         );
     }
+    // What is left is told of the one that is asked, too.
+    let mut told = members().into_iter();
+    assert!(told.all(|it| it["copies"]["left_bytes"].is_u64()));
     // The same of the node that is asked, of its peers, and in words.
     let peers = get(holders.at(0), "/api/peers", &[]).json();
     let mut all = peers["peers"].as_array().unwrap().clone();

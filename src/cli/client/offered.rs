@@ -18,7 +18,7 @@ pub(in crate::cli) struct Offered {
     // Older nodes do not tell it.
     #[serde(default)]
     used_bytes: u64,
-    /// None of the node itself.
+    /// Older nodes do not tell it of themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     left_bytes: Option<u64>,
     gone: bool,

@@ -299,7 +299,7 @@ impl Copies {
     }
 
     /// How many bytes more it can hold for others.
-    pub(super) async fn left(&self) -> u64 {
+    pub async fn left(&self) -> u64 {
         self.table.store.room().await.min(self.options.offer)
     }
 
