@@ -155,11 +155,10 @@ fn warn_of_settings(node: &Node, settings: &Settings, bound: SocketAddr, writers
 /// who may write.
 fn tell_serving(node: &Node, settings: &Settings, bound: SocketAddr, writers: Writers) {
     let storage = node.store().storage();
-    let servers: Vec<_> = settings
-        .bootstrap()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let is_member = node.network().client.reach().members.is_some();
+    // Members talk with none, whatever is set.
+    let servers = settings.bootstrap().iter().filter(|_| !is_member);
+    let servers: Vec<_> = servers.map(ToString::to_string).collect();
     let bootstrap = servers.join(" ");
     tracing::info!(%bound, peer_id = %node.peer_id(), base_url = %node.base_url(), %storage,
         %bootstrap, "serving");

@@ -63,6 +63,10 @@ fn members_exchange_files_and_whoever_listens_hears_no_name_hash_or_token() {
     let target = format!("/api/p2p/blob/{hash}");
     assert_eq!(get(asking.address, &target, &[bearer]).body, bytes);
     let id = peer_id(holding.address);
+    let log = holding.log();
+    let served = log.lines().find(|it| it.contains(": serving "));
+    // It asks none, and does not tell of one.
+    assert!(!served.unwrap().contains("localhost:9000"), "{log}");
     let heard = cable.heard();
     assert!(heard.len() > bytes.len(), "it went over the cable");
     assert_eq!(heard[0], 0x16, "as TLS");
