@@ -54,9 +54,9 @@ enum Action {
         file: PathBuf,
         /// The key of the node, as `larder network key` prints it there.
         key: PublicKey,
-        /// For how long, such as 30d; a later invitation takes the place of an earlier one. A bare
-        /// number is seconds. Once half of it is over, a member that meets a node with the key of
-        /// the network (`--network-key`) becomes one for as long again.
+        /// For how long, such as 30d; a later invitation takes the place of one that does not last
+        /// as long. A bare number is seconds. Once half of it is over, a member that meets a node
+        /// with the key of the network (`--network-key`) becomes one for as long again.
         #[arg(
             long = "for",
             value_name = "TIME",
@@ -206,7 +206,13 @@ fn invite(
         certificate: certificate.clone(),
         renewed_for,
     };
-    Roll::enter(file, entry)?;
+    if let Some(end) = Roll::enter(file, entry)? {
+        let _ = writeln!(
+            stderr(),
+            "an earlier invitation of this key counts until {end} all the same; only \
+             `larder network revoke` ends it before, for ever"
+        );
+    }
     Ok(certificate)
 }
 

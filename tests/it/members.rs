@@ -58,13 +58,22 @@ fn a_node_is_invited_joins_and_is_on_the_roll_until_its_time_is_over() {
     let roll = printed(admin, &["members", "key"]);
     assert!(roll.starts_with(&format!("{id}  {key}  ")), "{roll}");
     assert!(roll.ends_with("  member"), "{roll}");
-    let short = printed(admin, &["invite", "key", &key, "--for", "1s"]);
-    assert_ne!(short, invitation);
-    until("it expires", || {
-        let roll = printed(admin, &["members", "key"]);
-        roll.ends_with("  expired").then_some(())
+    // What was made before lasts to its end, whatever is made later.
+    let output = network(admin, &["invite", "key", &key, "--for", "1s", "--once"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains("an earlier invitation of this key counts until "),
+        "{told}"
+    );
+    let short = String::from_utf8(output.stdout).unwrap();
+    let (code, told) = until("its time is over", || {
+        let output = network(member, &["join", "member", &short]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        (!output.status.success()).then_some((output.status.code().unwrap(), told))
     });
-    let (code, told) = refused(member, &["join", "member", &short]);
+    let still = printed(admin, &["members", "key"]);
+    assert_eq!(still.split("  ").nth(2), roll.split("  ").nth(2), "{still}");
+    assert!(still.ends_with("  once  member"), "{still}");
     assert_eq!(code, 2, "{told}");
     assert!(told.contains("it has expired (expired)"), "{told}");
     for file in [

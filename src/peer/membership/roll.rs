@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::written::{RollError, beside, lines, lock, write_lines};
 use super::{Certificate, MAX_BYTES, NetworkKey, PublicKey, Refusal};
+use crate::record::Timestamp;
 
 /// The most members of one network that are written down.
 const MAX_MEMBERS: usize = 4096;
@@ -87,12 +88,28 @@ impl Roll {
         &self.members
     }
 
-    /// Writes a member down beside the key at `path`, in place of an earlier certificate of it. A
-    /// crash leaves the roll as it was or as it is then. Blocks, also while another writes one
-    /// down.
-    pub fn enter(path: &Path, entry: Entry) -> Result<(), RollError> {
+    /// Writes a member down beside the key at `path`, in place of an earlier certificate of it; but
+    /// one that gives the same rights for longer stays, as it counts to its end whatever comes
+    /// later. Returns when that is. A crash leaves the roll as it was or as it is then. Blocks,
+    /// also while another writes one down.
+    pub fn enter(path: &Path, mut entry: Entry) -> Result<Option<Timestamp>, RollError> {
         let _lock = lock(path)?;
-        Self::beside(path)?.add(entry)
+        let mut roll = Self::beside(path)?;
+        let made = &entry.certificate;
+        let lasts = |it: &&Entry| {
+            let known = &it.certificate;
+            known.member == made.member
+                && known.rights == made.rights
+                && known.expires > made.expires
+        };
+        let longer = roll.members.iter().find(lasts);
+        let longer = longer.map(|it| it.certificate.clone());
+        let end = longer.as_ref().map(Certificate::expires_at);
+        if let Some(longer) = longer {
+            entry.certificate = longer;
+        }
+        roll.add(entry)?;
+        Ok(end)
     }
 
     /// What a member is that by from now on, if it is time for another certificate; None where it
