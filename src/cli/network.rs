@@ -143,7 +143,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             writeln!(out, "{revocation}")?;
         }
         Action::Take { file, revocation } => {
-            let revocation = revocation.trim().parse::<Revocation>();
+            let revocation = as_printed(revocation).parse::<Revocation>();
             let revocation = revocation.map_err(|it| not_taken("revocation", it))?;
             let checked = revocation.check(file::read(file)?.network);
             checked.map_err(|it| not_taken("revocation", it))?;
@@ -219,7 +219,8 @@ fn invite(
 /// Writes down what makes the node with this key a member.
 fn join(file: &Path, invitation: &str, key: PublicKey) -> anyhow::Result<Certificate> {
     let refused = |it| not_taken("invitation", it);
-    let certificate = invitation.trim().parse::<Certificate>().map_err(refused)?;
+    let certificate = as_printed(invitation).parse::<Certificate>();
+    let certificate = certificate.map_err(refused)?;
     certificate
         .check(certificate.network, key, SystemTime::now())
         .map_err(refused)?;
@@ -227,10 +228,33 @@ fn join(file: &Path, invitation: &str, key: PublicKey) -> anyhow::Result<Certifi
     Ok(certificate)
 }
 
+/// What was printed elsewhere, without what mail and editors put in and around it: nothing of that
+/// stands in what a network's key has signed.
+fn as_printed(text: &str) -> String {
+    let is_invisible = |it: char| {
+        matches!(
+            it,
+            '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}'
+        )
+    };
+    let is_quote = |it: char| {
+        "\"'`<>\u{ab}\u{bb}\u{2018}\u{2019}\u{201a}\u{201c}\u{201d}\u{201e}\u{2039}\u{203a}"
+            .contains(it)
+    };
+    let shown = text
+        .chars()
+        .filter(|it| !it.is_whitespace() && !is_invisible(*it));
+    shown.collect::<String>().trim_matches(is_quote).to_owned()
+}
+
 /// Why what was printed elsewhere is not taken, with the code by which programs tell it from other
 /// reasons.
 fn not_taken(what: &str, why: Refusal) -> WrongSetting {
-    let told = format!("the {what} is not taken: {why} ({})", why.code());
+    let hint = match why {
+        Refusal::Form => "; it is to be given whole, as one line",
+        _ => "",
+    };
+    let told = format!("the {what} is not taken: {why}{hint} ({})", why.code());
     WrongSetting::new(&[], told)
 }
 

@@ -153,3 +153,32 @@ fn nobody_replaces_the_key_of_a_network_or_changes_a_node_to_another_by_mistake(
     assert_eq!(status, 2, "{told}");
     assert!(told.contains("64 lowercase hex digits"), "{told}");
 }
+
+#[test]
+fn an_invitation_is_taken_as_mail_and_editors_leave_it_and_only_whole() {
+    let (admin, member) = (dir(), dir());
+    let (admin, member) = (admin.path(), member.path());
+    printed(admin, &["create", "key"]);
+    let key = printed(member, &["key"]);
+    let invitation = printed(admin, &["invite", "key", &key]);
+    let (head, tail) = invitation.split_at(70);
+    for (number, text) in [
+        format!("{head}\n  {tail}\r\n"),
+        format!("\u{feff}\u{201c}{head} {tail}\u{201d}"),
+        format!("'{head}\u{200b}{tail}'"),
+        format!("\"{head}\u{a0}{tail}\""),
+        format!("> {head}\n{tail}"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        printed(member, &["join", &format!("member{number}"), text]);
+    }
+    for cut in [head, tail, &format!("{head}\n> {tail}x")] {
+        let (code, told) = refused(member, &["join", "cut", cut]);
+        assert_eq!(code, 2, "{told}");
+        let hint = "it is to be given whole, as one line (no_certificate)";
+        assert!(told.contains(hint), "{told}");
+    }
+    assert!(!member.join("cut").exists());
+}
