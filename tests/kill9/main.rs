@@ -61,9 +61,12 @@ async fn kill_and_check(arguments: &[&str], cycles: usize) {
         ledger: Arc::default(),
         peer_id: None,
     };
-    for _ in 0..cycles {
+    for cycle in 1..=cycles {
         let node = run.start_and_check(SAMPLE).await;
         run.load_and_kill(node).await;
+        if cycle % 500 == 0 {
+            println!("{cycle} kills so far");
+        }
     }
     let node = run.start_and_check(usize::MAX).await;
     run.expect_no_orphan(&node);
