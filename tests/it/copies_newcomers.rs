@@ -100,6 +100,19 @@ fn who_joins_after_an_owner_is_gone_takes_its_part_of_that_owners_files() {
     holders.until_on(SOON, 2, 2);
 }
 
+/// Has the owner remove files, of which these others hear.
+fn remove(holders: &Holders, files: &BTreeSet<String>, others: [usize; 2]) {
+    for file in files {
+        let request = head("DELETE", &format!("/api/p2p/file/{file}"), &[]);
+        assert_eq!(send(holders.at(0), &request).status, 200);
+    }
+    until_for(SOON, "those who are there have heard of it", || {
+        let mut others = others.into_iter();
+        let told = others.all(|it| ids(holders, it).is_disjoint(files));
+        told.then_some(())
+    });
+}
+
 /// How often a member was asked what it holds of an owner.
 fn asked_for_rows(holders: &Holders, number: usize) -> u64 {
     let page = get(holders.at(number), "/metrics", &[]);
@@ -129,15 +142,7 @@ fn nobody_who_joins_takes_what_a_lost_owner_had_removed_from_one_who_does_not_kn
     let kept = ids(&holders, away);
     assert!(removed.intersection(&kept).count() > 1, "{kept:?}");
     holders.kill(away);
-    for file in &removed {
-        let request = head("DELETE", &format!("/api/p2p/file/{file}"), &[]);
-        assert_eq!(send(holders.at(0), &request).status, 200);
-    }
-    until_for(SOON, "those who are there have heard of it", || {
-        let mut others = [2, 3].into_iter();
-        let told = others.all(|it| ids(&holders, it).is_disjoint(&removed));
-        told.then_some(())
-    });
+    remove(&holders, &removed, [2, 3]);
     holders.destroy(0);
     // It tells what it holds as if nothing had happened, and hears nothing.
     holders.turn_on_by(away, |command| deaf.rules(command));
