@@ -454,11 +454,7 @@ fn is_out_of_reach_until_it_is_mended(world: &World, at: impl Fn(&World) -> Path
     let failing = unreadable(&world.node, &blob);
     for target in world.targets() {
         let answer = get(world.node.address, &target, &[]);
-        assert_eq!(
-            answer.refusal(),
-            (503, "unavailable".to_owned()),
-            "{target}"
-        );
+        assert_eq!(answer.refusal(), (503, "unreadable".to_owned()), "{target}");
         assert_eq!(answer.header("retry-after"), "5", "{target}");
         let looked = send(world.node.address, &head("HEAD", &target, &[]));
         assert_eq!(looked.status, 503, "HEAD {target}");

@@ -18,7 +18,7 @@ const SHORT: usize = 1_000;
 /// What whoever asks is told until it is back.
 fn assert_out_of_reach(answer: &Answer, what: &str) {
     let told = answer.json()["code"].as_str().map(str::to_owned);
-    let codes = ["unavailable", "write_failed"];
+    let codes = ["unavailable", "unreadable", "write_failed"];
     assert!(
         answer.status == 503 && told.is_some_and(|it| codes.contains(&&*it)),
         "{what}: {answer:?}"

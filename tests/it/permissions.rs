@@ -174,7 +174,7 @@ fn content_that_the_node_may_not_read_is_told_with_its_file_and_the_reason() {
         assert_eq!(health["status"], status, "{health}");
     };
     let refused = get(node.address, &by_id, &[]).refusal();
-    assert_eq!(refused, (503, "unavailable".to_owned()));
+    assert_eq!(refused, (503, "unreadable".to_owned()));
     assert_found(1, "degraded");
     let log = node.log();
     let told = log
@@ -188,7 +188,7 @@ fn content_that_the_node_may_not_read_is_told_with_its_file_and_the_reason() {
     let archive = format!("/api/p2p/zip?id={}", file["file_id"].as_str().unwrap());
     for _ in 0..2 {
         let refused = get(node.address, &archive, &[]).refusal();
-        assert_eq!(refused, (503, "unavailable".to_owned()));
+        assert_eq!(refused, (503, "unreadable".to_owned()));
     }
     allow(0o600);
     assert_eq!(get(node.address, &archive, &[]).status, 200);
