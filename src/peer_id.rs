@@ -35,6 +35,11 @@ impl PeerId {
         Self(Uuid::new_v8(*Uuid::new_v4().as_bytes()))
     }
 
+    /// Its 16 bytes.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.into_bytes()
+    }
+
     /// Whether the id is of the kind that belongs to a key, so that only what the key
     /// signed may speak for it. Older peers choose ids of other kinds.
     pub fn belongs_to_a_key(&self) -> bool {

@@ -2,16 +2,16 @@
 //! server on a port of its own, and the very code by which nodes find each other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use larder::base_url::BaseUrl;
@@ -43,6 +43,8 @@ pub(crate) struct Size {
     pub(crate) nodes: usize,
     pub(crate) files_of_each: usize,
     pub(crate) period: Duration,
+    /// Whether announcements are heard.
+    pub(crate) announced: bool,
 }
 
 /// Requests that were answered, and the bytes of both directions, heads included.
@@ -50,12 +52,24 @@ pub(crate) struct Size {
 pub(crate) struct Traffic {
     messages: AtomicU64,
     bytes: AtomicU64,
+    /// Whether announcements are refused.
+    deaf: AtomicBool,
+}
+
+/// What all nodes do together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quiet {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) bytes_of_bootstrap: u64,
 }
 
 /// A running network, ended on drop.
 pub(crate) struct Simulation {
     size: Size,
     nodes: Vec<Arc<Node>>,
+    /// How many files the first node has taken besides.
+    uploaded: usize,
     of_nodes: Arc<Traffic>,
     of_bootstrap: Arc<Traffic>,
     servers: JoinSet<()>,
@@ -81,11 +95,14 @@ impl Simulation {
         let mut simulation = Self {
             size,
             nodes: Vec::new(),
+            uploaded: 0,
             of_nodes: Arc::default(),
             of_bootstrap: Arc::default(),
             servers: JoinSet::new(),
             dir: tempfile::tempdir()?,
         };
+        let deaf = &simulation.of_nodes.deaf;
+        deaf.store(!size.announced, Ordering::Relaxed);
         let bootstrap = simulation.start_bootstrap().await?;
         for number in 0..size.nodes {
             simulation.start_node(number, bootstrap.clone()).await?;
@@ -114,7 +131,9 @@ impl Simulation {
     }
 
     async fn start_node(&mut self, number: usize, bootstrap: BaseUrl) -> Result<()> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        // Networks are as far apart as those of strangers are.
+        let (net, host) = (1 + number / 200 % 200, number % 200);
+        let listener = TcpListener::bind(format!("127.{host}.{net}.1:0")).await?;
         let base_url = format!("http://{}", listener.local_addr()?).parse()?;
         let blobs = Arc::new(MemoryBlobs::default());
         let store = Store::new(blobs, Arc::new(MemoryIndex::default()));
@@ -146,8 +165,19 @@ impl Simulation {
     /// Whether every node knows every file of the others.
     pub(crate) fn is_whole(&self) -> bool {
         let expected = (self.size.nodes - 1) * self.size.files_of_each;
-        let mut nodes = self.nodes.iter();
-        nodes.all(|node| node.network().directory.len() == expected)
+        let mut nodes = self.nodes.iter().enumerate();
+        nodes.all(|(number, node)| {
+            let uploaded = if number == 0 { 0 } else { self.uploaded };
+            node.network().directory.len() == expected + uploaded
+        })
+    }
+
+    /// Has the first node take one more file.
+    pub(crate) async fn upload(&mut self) -> Result<()> {
+        self.uploaded += 1;
+        let (first, name) = (self.nodes.first(), format!("upload {}", self.uploaded));
+        let first = first.context("there is no node")?;
+        add(first.store(), &name).await
     }
 
     /// Waits until every view is whole, at most so long.
@@ -160,12 +190,25 @@ impl Simulation {
         Ok(())
     }
 
-    /// How many periods the nodes have begun, on average: in each, a node registers once
-    /// and asks once who is there.
+    /// How many periods the nodes have begun, on average: in each, a node registers once, and
+    /// hears in the answer who is there.
     #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
     pub(crate) fn periods(&self) -> f64 {
         let (messages, _) = self.traffic_of_bootstrap().so_far();
-        messages as f64 / 2.0 / self.size.nodes as f64
+        messages as f64 / self.size.nodes as f64
+    }
+
+    /// What is answered while nothing changes for so long.
+    pub(crate) async fn during(&self, time: Duration) -> Quiet {
+        let so_far = || (self.of_nodes.so_far(), self.of_bootstrap.so_far());
+        let before = so_far();
+        tokio::time::sleep(time).await;
+        let (nodes, bootstrap) = so_far();
+        Quiet {
+            messages: nodes.0 - before.0.0,
+            bytes: nodes.1 - before.0.1,
+            bytes_of_bootstrap: bootstrap.1 - before.1.1,
+        }
     }
 
     /// What nodes answered each other.
@@ -195,6 +238,9 @@ fn counted(router: Router, traffic: &Arc<Traffic>) -> Router {
 }
 
 async fn count(State(traffic): State<Arc<Traffic>>, request: Request, next: Next) -> Response {
+    if traffic.deaf.load(Ordering::Relaxed) && request.uri().path() == "/api/p2p/announce" {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
     let line = request.method().as_str().len() + request.uri().to_string().len();
     let asked = line as u64 + head_bytes(request.headers()) + length_told(request.headers());
     let response = next.run(request).await;

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use crate::base_url::BaseUrl;
 use crate::blocking;
 use crate::disk::DiskError;
+use crate::peer::client::WANTED;
 use crate::peer::lookup::Names;
 use crate::peer::prefix::narrow_of;
 use crate::peer::registration::{Absurd, MAX_BYTES, Registration};
@@ -34,9 +35,11 @@ use crate::web::query;
 use crate::web::rate_limit::RateLimit;
 
 mod error;
+mod pool;
 mod table;
 
 use error::BootstrapError;
+use pool::Pool;
 use table::Table;
 
 /// How long a registration may take to arrive.
@@ -64,6 +67,7 @@ pub struct Options {
 /// A bootstrap server.
 pub struct Bootstrap {
     table: Mutex<Table>,
+    pool: Mutex<Pool>,
     names: Names,
     file: StateFile,
     limit: Arc<RateLimit>,
@@ -101,6 +105,7 @@ impl Bootstrap {
         }
         Ok(Self {
             table: Mutex::new(table),
+            pool: Mutex::default(),
             names: Names::default(),
             file,
             limit: Arc::new(RateLimit::new(options.rate)),
@@ -128,6 +133,29 @@ impl Bootstrap {
             .with_state(self)
     }
 
+    /// Some of those who are registered, as [`Table::peers`] says. Where there are many it costs
+    /// nothing more that there are: they are those of the last second.
+    fn some(&self, limit: usize) -> Vec<Arc<str>> {
+        let (limit, now) = (limit.min(MAX_SAMPLE), Instant::now());
+        let alive = {
+            let table = self.table.lock();
+            if table.is_small() {
+                return table.peers(limit, now);
+            }
+            let mut pool = self.pool.lock();
+            if let Some(some) = pool.some(limit, now) {
+                return some;
+            }
+            pool.begin(now);
+            table.alive(now)
+        };
+        // Others may register while those are put in order.
+        let ordered = alive.in_order();
+        let some = ordered.some(limit);
+        self.pool.lock().fill(ordered);
+        some
+    }
+
     /// Writes the table down every few seconds, for ever.
     pub async fn save_regularly(self: Arc<Self>) {
         loop {
@@ -142,7 +170,7 @@ impl Bootstrap {
         let content = {
             let mut table = self.table.lock();
             table.expire(Instant::now());
-            table.peers(usize::MAX, Instant::now())
+            table.all()
         };
         let content = format!("[{}]", content.join(","));
         if let Err(error) = self.file.save(content.as_bytes()) {
@@ -164,7 +192,10 @@ fn kept(file: &StateFile) -> std::io::Result<Vec<Registration>> {
 async fn register(
     State(server): State<Arc<Bootstrap>>,
     request: Request,
-) -> Result<Json<Value>, BootstrapError> {
+) -> Result<Response, BootstrapError> {
+    // Older nodes ask for peers apart.
+    let wanted = request.headers().get(WANTED);
+    let wanted = wanted.and_then(|it| it.to_str().ok()?.parse::<usize>().ok());
     let from = request.extensions().get::<ClientAddress>();
     let near = from.is_none_or(|it| it.ip.is_loopback());
     let from = from.map(|it| narrow_of(it.ip));
@@ -182,7 +213,7 @@ async fn register(
     let checked = checked.map_err(wrong)?;
     if checked.registration.leaving {
         server.table.lock().left(&checked);
-        return Ok(Json(json!({ "status": "left" })));
+        return Ok(Json(json!({ "status": "left" })).into_response());
     }
     // Whoever is on this machine may have a name for it.
     let is_looked_at = near || server.table.lock().has(&checked, Instant::now());
@@ -192,11 +223,35 @@ async fn register(
     let now = Instant::now();
     let also_at = server.table.lock().register(&checked, from, now);
     tracing::debug!(id = %checked.id, "registered");
-    let also_at = also_at.and_then(|it| serde_json::from_str::<Value>(&it).ok());
-    Ok(Json(match also_at {
-        Some(also_at) => json!({ "status": "registered", "also_at": also_at }),
-        None => json!({ "status": "registered" }),
-    }))
+    let mut body = String::from(r#"{"status":"registered""#);
+    if let Some(also_at) = also_at {
+        body.push_str(r#","also_at":"#);
+        body.push_str(&also_at);
+    }
+    if let Some(limit) = wanted {
+        body.push(',');
+        body.push_str(&list_of(&server.some(limit)));
+    }
+    body.push('}');
+    Ok(json_of(body))
+}
+
+/// A key and a list of peers, cut where it would be too long.
+fn list_of(peers: &[Arc<str>]) -> String {
+    let mut list = String::from("\"peers\":[");
+    for (number, peer) in peers.iter().enumerate() {
+        if list.len() + peer.len() > MAX_ANSWER {
+            break;
+        }
+        list.push_str(if number == 0 { "" } else { "," });
+        list.push_str(peer);
+    }
+    list.push(']');
+    list
+}
+
+fn json_of(body: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// `GET /peers`: some of them, shared out among those who registered, however many there are.
@@ -205,19 +260,8 @@ async fn peers(
     query: Result<Query<PeersQuery>, QueryRejection>,
 ) -> Result<impl IntoResponse, ApiError> {
     let Query(query) = query?;
-    let limit = query.limit.unwrap_or(MAX_SAMPLE).min(MAX_SAMPLE);
-    // Others may register while the answer is put together.
-    let peers = server.table.lock().peers(limit, Instant::now());
-    let mut body = String::from("{\"peers\":[");
-    for (number, peer) in peers.iter().enumerate() {
-        if body.len() + peer.len() > MAX_ANSWER {
-            break;
-        }
-        body.push_str(if number == 0 { "" } else { "," });
-        body.push_str(peer);
-    }
-    body.push_str("]}");
-    Ok(([(header::CONTENT_TYPE, "application/json")], body))
+    let peers = server.some(query.limit.unwrap_or(MAX_SAMPLE));
+    Ok(json_of(format!("{{{}}}", list_of(&peers))))
 }
 
 /// `GET /health`

@@ -12,7 +12,7 @@ use crate::peer::prefix::{Crowds, Key, Prefix};
 use crate::peer::registration::Checked;
 use crate::peer::sample::sample;
 use crate::peer::signature::Trust;
-use crate::peer::turns::{Claim, in_turn};
+use crate::peer::turns::{Claim, with_turns};
 use crate::peer_id::PeerId;
 use crate::record::Timestamp;
 
@@ -27,6 +27,9 @@ const SOURCE_SHARE: usize = 4;
 const MIN_OF_SOURCE: usize = 16;
 /// Those that sign nothing are at most one part of a sample in so many, while others do sign.
 const UNSIGNED_SHARE: usize = 4;
+
+/// How many can be put in order for each who asks.
+const SMALL: usize = 512;
 
 /// The registered peers.
 #[derive(Debug)]
@@ -233,24 +236,32 @@ impl Table {
         }
     }
 
-    /// At most so many of the registrations that are alive at `now`, shared out among those who
-    /// registered: who signs comes first, and who does not has a part of what there is room
-    /// for, so that nobody is crowded out by peers that cost nothing to make up.
-    pub(super) fn peers(&self, limit: usize, now: Instant) -> Vec<Arc<str>> {
+    /// Whether those in it can be put in order for each who asks.
+    pub(super) fn is_small(&self) -> bool {
+        self.entries.len() <= SMALL
+    }
+
+    /// The registrations of all, in no order.
+    pub(super) fn all(&self) -> Vec<Arc<str>> {
+        let all = self.entries.iter();
+        all.map(|it| Arc::clone(&it.registration)).collect()
+    }
+
+    /// Those that are alive at `now`, to be put in order.
+    pub(super) fn alive(&self, now: Instant) -> Alive {
         let alive = self.entries.iter().filter(|it| it.until > now);
-        let claims = alive.map(|it| (it.claim(), it));
-        let (signed, unsigned): (Vec<_>, Vec<_>) = claims.partition(|(_, it)| it.signed);
-        let share = if signed.is_empty() {
-            limit
-        } else {
-            (limit / UNSIGNED_SHARE).max(1)
-        };
-        let for_signed = limit - unsigned.len().min(limit / UNSIGNED_SHARE);
-        let mut some = in_turn(signed, [], for_signed);
-        some.extend(in_turn(unsigned, [], share.min(limit - some.len())));
-        some.into_iter()
-            .map(|it| Arc::clone(&it.registration))
-            .collect()
+        let told = alive.map(|it| (it.signed, (it.claim(), Arc::clone(&it.registration))));
+        let (signed, unsigned): (Vec<_>, Vec<_>) = told.partition(|(signed, _)| *signed);
+        let claims = |all: Vec<(bool, Told)>| all.into_iter().map(|(_, it)| it).collect();
+        Alive {
+            signed: claims(signed),
+            unsigned: claims(unsigned),
+        }
+    }
+
+    /// At most so many of the registrations that are alive at `now`, as [`Ordered::some`] says.
+    pub(super) fn peers(&self, limit: usize, now: Instant) -> Vec<Arc<str>> {
+        self.alive(now).in_order().some(limit)
     }
 
     /// How many are alive at `now`.
@@ -266,6 +277,70 @@ impl Table {
             }
         }
     }
+}
+
+/// A registration, and what decides when it has its turn.
+type Told = (Claim<Option<Key>>, Arc<str>);
+
+/// Those that are alive.
+#[derive(Debug)]
+pub(super) struct Alive {
+    signed: Vec<Told>,
+    unsigned: Vec<Told>,
+}
+
+impl Alive {
+    /// Puts them in order.
+    pub(super) fn in_order(self) -> Ordered {
+        Ordered {
+            signed: with_turns(self.signed, []),
+            unsigned: with_turns(self.unsigned, []),
+        }
+    }
+}
+
+/// Those that are alive in the order in which they have their turns, each with the number of that.
+#[derive(Debug, Default)]
+pub(super) struct Ordered {
+    signed: Vec<(usize, Arc<str>)>,
+    unsigned: Vec<(usize, Arc<str>)>,
+}
+
+impl Ordered {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.signed.is_empty() && self.unsigned.is_empty()
+    }
+
+    /// At most so many of them, shared out among those who registered: who signs comes first, and
+    /// who does not has a part of what there is room for, so that nobody is crowded out by peers
+    /// that cost nothing to make up.
+    pub(super) fn some(&self, limit: usize) -> Vec<Arc<str>> {
+        let Self { signed, unsigned } = self;
+        let share = if signed.is_empty() {
+            limit
+        } else {
+            (limit / UNSIGNED_SHARE).max(1)
+        };
+        let for_signed = limit - unsigned.len().min(limit / UNSIGNED_SHARE);
+        let mut some = first_turns(signed, for_signed);
+        some.extend(first_turns(unsigned, share.min(limit - some.len())));
+        some
+    }
+}
+
+/// At most so many of those who have their turns first; any of those who have the last of these.
+fn first_turns(all: &[(usize, Arc<str>)], limit: usize) -> Vec<Arc<str>> {
+    let limit = limit.min(all.len());
+    let Some((last, _)) = limit.checked_sub(1).and_then(|it| all.get(it)) else {
+        return Vec::new();
+    };
+    let before = all.partition_point(|(turn, _)| turn < last);
+    let end = all.partition_point(|(turn, _)| turn <= last);
+    let of_last = sample((before..end).collect(), limit - before);
+    let chosen = (0..before).chain(of_last);
+    let chosen = chosen.filter_map(|at| all.get(at));
+    chosen.map(|(_, it)| Arc::clone(it)).collect()
 }
 
 #[cfg(test)]

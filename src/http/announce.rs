@@ -29,6 +29,7 @@ const KEYS: &[Key] = &[
     Key::flag("withdrawn").or_absent(),
     Key::number("told_at").or_null(),
     Key::text("told_signature").or_null(),
+    Key::object("holdings").or_null(),
     Key::text("public_key").or_null(),
     Key::text("signature").or_null(),
 ];

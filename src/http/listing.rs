@@ -48,6 +48,8 @@ pub(super) struct Listing {
     looked: usize,
     /// When it began, by this node's clock; what came later may be missing.
     listed_at: u64,
+    /// By which change the node held what is listed, or more.
+    version: Option<u64>,
     /// Proves who answers, if that is asked for.
     prover: Option<Prover>,
 }
@@ -115,6 +117,7 @@ impl Listing {
         prover: Option<Prover>,
     ) -> Result<Self, StoreError> {
         let name = filter.name.map(|name| name_form::folded(&name));
+        let version = node.network().told_version();
         let listed_at = node.network().removals.moment();
         let at = match filter.order {
             Order::OldestFirst => filter.after,
@@ -129,6 +132,7 @@ impl Listing {
             listed: 0,
             looked: 0,
             listed_at,
+            version,
             prover,
         };
         listing.read_page(PAGE).await?;
@@ -236,6 +240,9 @@ impl Listing {
     fn tell_peers(&self, end: &mut Value) {
         if self.prover.is_some() || self.filter.removed_since.is_some() {
             end["listed_at"] = json!(self.listed_at);
+            if let Some(version) = self.version {
+                end["version"] = json!(version);
+            }
         }
         if let Some(moment) = self.filter.removed_since {
             let removed = self.node.network().removals.since(moment);

@@ -439,6 +439,17 @@ fn write_peers(page: &mut MetricsPage, node: &Node, network_files: u64) {
     .value(&[("outcome", "ignored")], messages.not_news.get())
     .value(&[("outcome", "refused")], messages.refused.get());
     page.counters(
+        "larder_exchanges_total",
+        "How often this node has compared whom it knows with a peer, by whether that answered.",
+    )
+    .value(&[("outcome", "done")], network.news.exchanges.get())
+    .value(&[("outcome", "failed")], network.news.failed.get());
+    page.counters(
+        "larder_peer_listings_read_total",
+        "How often what a peer holds was read up to the version that it told.",
+    )
+    .value(&[], network.news.read.get());
+    page.counters(
         "larder_forged_messages_total",
         "Messages that were not from the peers they named.",
     )

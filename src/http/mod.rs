@@ -9,6 +9,7 @@ mod copies_of;
 mod copies_under;
 mod download;
 mod events;
+mod exchange;
 mod file_view;
 mod files;
 mod gate;

@@ -289,6 +289,7 @@ impl Node {
         if let Some(upkeep) = &self.upkeep {
             upkeep.recall().await;
         }
+        self.network.own_version.count(self.store.totals().files);
         let recalling = known_peers::recall(&self.network, &self.known_peers);
         let has_recalled = timeout(RECALLING, recalling).await.is_ok();
         let background = self.start_background_work(has_recalled);

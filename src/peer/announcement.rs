@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::directory::NetworkFile;
 use super::heard;
+use super::holdings::Holdings;
 use super::identity::Identity;
 use super::signature::{Forged, Proof, Signable, Trust};
 use crate::peer_id::PeerId;
@@ -50,6 +51,10 @@ pub struct Announcement {
     /// The peer's signature of all this with `told_at`, 128 lowercase hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_signature: Option<String>,
+    /// What the peer holds since, signed apart from the rest: who has heard of all changes before
+    /// this one need not ask it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holdings: Option<Holdings>,
     /// The peer's signature of all but those two, if it has a key.
     #[serde(flatten)]
     pub proof: Proof,
@@ -69,6 +74,8 @@ pub struct CheckedAnnouncement {
     /// When that peer told it, by its own clock; None where nobody vouches for a time, so
     /// that it may be an old announcement that somebody repeats.
     pub at: Option<u64>,
+    /// What it holds since then, if it told so.
+    pub holdings: Option<Holdings>,
 }
 
 /// Why an announcement is not taken.
@@ -104,12 +111,20 @@ impl Announcement {
             withdrawn,
             told_at: Some(at),
             told_signature: None,
+            holdings: None,
             proof: Proof::default(),
         };
         announcement.proof = identity.sign(&announcement.signable(PURPOSE));
         let with_moment = identity.sign(&announcement.signable_with_moment(at));
         announcement.told_signature = with_moment.signature;
         announcement
+    }
+
+    /// The same, which tells what the peer holds since.
+    #[must_use]
+    pub fn with_holdings(self, holdings: Holdings) -> Self {
+        let holdings = Some(holdings);
+        Self { holdings, ..self }
     }
 
     fn signable_with_moment(&self, at: u64) -> Signable {
@@ -137,10 +152,14 @@ impl Announcement {
         let peer: PeerId = self.peer_id.parse().map_err(|_| NotTaken::Ids)?;
         let id: FileId = self.file_id.parse().map_err(|_| NotTaken::Ids)?;
         let (trust, at) = self.verify(peer)?;
+        if let Some(holdings) = &self.holdings {
+            holdings.check(peer, self.proof.public_key.as_deref())?;
+        }
         Ok(CheckedAnnouncement {
             peer,
             trust,
             at,
+            holdings: self.holdings,
             withdrawn: self.withdrawn,
             file: NetworkFile {
                 id,
@@ -190,6 +209,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::hash::BlobHash;
+    use crate::peer::holdings::Version;
     use crate::record::{NewFile, Timestamp};
 
     /// A node's own file.
@@ -209,7 +229,13 @@ pub(crate) mod tests {
 
     /// A whole announcement of one.
     pub(crate) fn own(withdrawn: bool) -> Announcement {
-        Announcement::of(&Identity::generate().unwrap(), &record(), withdrawn, 7)
+        let identity = Identity::generate().unwrap();
+        let version = Version {
+            version: 7,
+            ..Version::default()
+        };
+        let holdings = Holdings::of(&identity, version);
+        Announcement::of(&identity, &record(), withdrawn, 7).with_holdings(holdings)
     }
 
     #[test]
@@ -231,6 +257,10 @@ pub(crate) mod tests {
             },
             Announcement {
                 told_signature: None,
+                ..own(false)
+            },
+            Announcement {
+                holdings: own(false).holdings,
                 ..own(false)
             },
             Announcement {

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::announcement::Announcement;
 use super::client::ClientError;
+use super::holdings::Version;
 use super::network::Network;
 use super::prefix::Key;
 use super::registry::Peer;
@@ -99,29 +100,39 @@ impl Announcing {
             News::Change(Change::Removed(record)) => {
                 // Also where nobody is there: who comes later asks what was removed.
                 let at = self.network.removals.note(record.id);
-                self.announce(&record, true, at);
+                let now = self.change(at);
+                self.announce(&record, true, (at, now));
             }
             // Peers find out when they ask for the content, and come again once it is whole.
             News::Change(Change::Damaged(_) | Change::Unreadable(_) | Change::Mended(_)) => {}
             News::Missed(missed) => {
                 tracing::debug!(missed, "changes are not announced; peers will ask");
                 self.network.removals.forget();
+                let (moment, files) = (self.network.removals.moment(), self.store.totals().files);
+                self.network.own_version.jump(moment, files);
             }
         }
     }
 
     async fn added(&mut self, record: &FileRecord) {
+        let at = self.network.removals.moment();
+        let now = self.change(at);
         if !self.network.has_listeners() {
             return;
         }
-        let at = self.network.removals.moment();
         // It may be removed by now, and that may have been told before.
         if let Ok(Some(_)) = self.store.get(record.id).await {
-            self.announce(record, false, at);
+            self.announce(record, false, (at, now));
         }
     }
 
-    fn announce(&mut self, record: &FileRecord, withdrawn: bool, at: u64) {
+    /// Notes a change of what this node holds at this moment.
+    fn change(&self, moment: u64) -> Version {
+        let files = self.store.totals().files;
+        self.network.own_version.change(moment, files)
+    }
+
+    fn announce(&mut self, record: &FileRecord, withdrawn: bool, at: (u64, Version)) {
         if self.network.has_listeners() {
             let announcement = self.network.sign(record, withdrawn, at);
             self.add(&Arc::new(announcement));
@@ -196,7 +207,7 @@ impl Announcing {
                 self.waiting.remove(&peer);
             }
             Outcome::Failed(began) => {
-                self.network.registry.asked_in_vain(peer, *began);
+                self.network.asked_in_vain(peer, *began);
                 self.waiting.remove(&peer);
             }
         }

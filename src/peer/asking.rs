@@ -102,6 +102,14 @@ struct Standing {
     prompted: bool,
 }
 
+/// When a peer is asked again.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    every: Duration,
+    /// Whether it is asked each period, also where nothing is known to be new.
+    polls: bool,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct InVain {
     /// How often it was asked in vain in a row.
@@ -201,7 +209,7 @@ impl Asking {
         let new = Standing::default();
         let next = registry.next(&lane.slots(), &busy, |peer| {
             let asked = all.get(&peer.id()).unwrap_or(&new);
-            let due = Lane::of(peer, asked) == lane && asked.is_due(peer, lane, self.every);
+            let due = Lane::of(peer, asked) == lane && asked.is_due(peer, lane, self.pace(peer));
             due.then_some(asked.wary > 0)
         });
         for peer in &next {
@@ -211,6 +219,17 @@ impl Asking {
             asked.under_way = Some(lane);
         }
         next
+    }
+
+    /// How often a peer is asked that answers: each period only if nobody else tells that it holds
+    /// something else, or there was no room for all of it.
+    fn pace(&self, peer: &Peer) -> Pace {
+        let network = &self.network;
+        let hears = peer.tells_version() && network.client.reach().tells();
+        Pace {
+            every: self.every,
+            polls: !hears || network.directory.is_partial(peer.id()),
+        }
     }
 
     async fn ask(&self, peer: Peer, lane: Lane) {
@@ -233,7 +252,7 @@ impl Asking {
             Ok(Err(error)) => {
                 self.note_failure(&peer, &error);
                 asked.failed(&peer);
-                self.network.registry.asked_in_vain(id, began);
+                self.network.asked_in_vain(id, began);
             }
             // There is so much to tell that the rest has to come later, or it comes slowly.
             Err(_) if asked.progress.last() != before => asked.told_some(lane),
@@ -244,7 +263,7 @@ impl Asking {
                     asked.at = None;
                     self.network.registry.waited_in_vain(id);
                 } else {
-                    self.network.registry.asked_in_vain(id, began);
+                    self.network.asked_in_vain(id, began);
                 }
             }
         }
@@ -315,13 +334,20 @@ impl Standing {
     }
 
     /// Whether it is time to ask again: once in a period, and less often in vain.
-    fn is_due(&self, peer: &Peer, lane: Lane, every: Duration) -> bool {
+    fn is_due(&self, peer: &Peer, lane: Lane, pace: Pace) -> bool {
         if self.under_way.is_some() {
             return false;
         }
         let Some(at) = self.at else {
             return true;
         };
+        if peer.doubted.is_some_and(|doubted| doubted > at) {
+            return true;
+        }
+        let Pace { every, polls } = pace;
+        if lane == Lane::Answering && !polls && !peer.has_news() {
+            return false;
+        }
         let anew = self.asked_as != Some(as_told(peer));
         if lane == Lane::New && anew && at.elapsed() >= RETURN {
             // It has moved, or was away and is back.

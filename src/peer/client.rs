@@ -22,6 +22,9 @@ use crate::peer_id::PeerId;
 use crate::record::Timestamp;
 use crate::safe_name::is_unsafe;
 
+/// The header of a registration that tells how many peers the answer shall have; an older server
+/// takes no heed of it.
+pub const WANTED: &str = "larder-peers";
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection for content is kept for a next request: long enough for those of one
@@ -246,18 +249,45 @@ impl Client {
         self.read_json(request, max_bytes).await
     }
 
-    /// The same, and how far this machine's clock is ahead of the other's, in milliseconds, as
-    /// far as the answer tells, which may be a refusal.
-    pub async fn post_and_compare_clocks(
+    /// The same, of which `peer` must have sent the answer, if its id belongs to a key.
+    pub async fn post_to(
         &self,
+        peer: PeerId,
         node: &BaseUrl,
         path: &str,
         message: &impl Serialize,
         max_bytes: usize,
+    ) -> Result<Json, ClientError> {
+        let challenge = Challenge::random();
+        let request = self.repeated(Method::POST, node, path)?.json(message);
+        let request = request.header(HEADER, challenge.as_str());
+        let answer = self.read_json(request, max_bytes).await?;
+        if !peer.belongs_to_a_key() || challenge.is_met(path, peer, &answer.bytes) {
+            Ok(answer)
+        } else {
+            Err(ClientError::Unproven)
+        }
+    }
+
+    /// Sends JSON, and tells how far this machine's clock is ahead of the other's, in
+    /// milliseconds, as far as the answer tells, which may be a refusal.
+    pub async fn post_and_compare_clocks(
+        &self,
+        node: &BaseUrl,
+        path: &str,
+        message: (&impl Serialize, Option<usize>),
+        max_bytes: usize,
     ) -> (Option<i64>, Result<Json, ClientError>) {
         let request = self.repeated(Method::POST, node, path);
         let sent = match request {
-            Ok(request) => request.json(message).timeout(JSON_TIMEOUT).send().await,
+            Ok(request) => {
+                let (message, wanted) = message;
+                let request = match wanted {
+                    Some(wanted) => request.header(WANTED, wanted),
+                    None => request,
+                };
+                request.json(message).timeout(JSON_TIMEOUT).send().await
+            }
             Err(error) => return (None, Err(error)),
         };
         match sent {

@@ -11,7 +11,9 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::asking::Asking;
-use super::greeting::{SAMPLE, ask_bootstrap, ask_peer, ask_whether_reached};
+use super::client::ClientError;
+use super::exchange::{exchange, with_named};
+use super::greeting::{Acquaintances, SAMPLE, ask_bootstrap, ask_peer, ask_whether_reached};
 use super::known_peers::{self, KnownPeers};
 use super::mdns::{self, Mdns, Neighbour};
 use super::moved::{Words, tell_the_copy};
@@ -103,6 +105,7 @@ pub async fn discover(
         tasks.spawn(ask_neighbours(network.clone(), mdns, options.every));
     }
     tasks.spawn(Asking::run(network.clone(), options.every));
+    tasks.spawn(exchange(network.clone(), options.every));
     tasks.spawn(tell_where_it_is(network.clone(), options.every));
     tasks.spawn(tell_its_copy(network.clone(), options.every));
     tasks.spawn(look_whether_reached(network.clone(), options.every));
@@ -119,7 +122,7 @@ async fn ask(network: Arc<Network>, named: Named, address: BaseUrl, every: Durat
     while !network.is_leaving() {
         let introduced = match named {
             Named::Bootstrap => ask_bootstrap(&network, &address).await,
-            Named::Peer => ask_peer(&network, &address, every).await,
+            Named::Peer => ask_named(&network, &address, every).await,
         };
         let reason = match introduced {
             Ok(told) => {
@@ -148,6 +151,18 @@ async fn ask(network: Arc<Network>, named: Named, address: BaseUrl, every: Durat
             tracing::debug!(%address, reason, ?named, "introduces nobody");
         }
         tokio::time::sleep(jittered(pause_after(pause, every))).await;
+    }
+}
+
+/// Asks a peer that the operator has named whom it knows, or compares with it, where it is known.
+async fn ask_named(
+    network: &Network,
+    address: &BaseUrl,
+    every: Duration,
+) -> Result<Acquaintances, ClientError> {
+    match with_named(network, address, every).await {
+        Some(compared) => compared.map(|()| Acquaintances::default()),
+        None => ask_peer(network, address, every).await,
     }
 }
 

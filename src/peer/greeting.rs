@@ -6,17 +6,21 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 use reqwest::StatusCode;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use super::client::{ClientError, Json, MAX_JSON_BYTES};
+use super::elements::Elements;
 use super::introductions::Introductions;
 use super::network::Network;
-use super::registration::Registration;
+use super::registration::{MAX_BYTES, Registration};
 use crate::base_url::BaseUrl;
 
 /// How many peers a bootstrap server is asked for, and how many of a list are looked at.
 pub(super) const SAMPLE: usize = 256;
+/// How many it is asked for by a node that knows as many others which compare whom they know, and
+/// how many a peer is that the operator has named.
+const FEW: usize = 16;
 /// The longest acknowledgement read, in bytes.
 const MAX_ACKNOWLEDGEMENT: usize = 64 << 10;
 /// Where peers introduce themselves.
@@ -32,6 +36,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const CLOCKS_DIFFER: i64 = 60 * 60 * 1000;
 
 /// Whom a bootstrap server or a peer knows.
+#[derive(Default)]
 pub(super) struct Acquaintances {
     /// The peer itself; servers are none.
     pub(super) teller: Option<Registration>,
@@ -47,20 +52,44 @@ impl From<Introductions<'_>> for Acquaintances {
     }
 }
 
+/// What a bootstrap server answers to a registration; an older one tells of peers only when it is
+/// asked for them.
+#[derive(Deserialize)]
+struct Registered<'a> {
+    #[serde(borrow, default)]
+    also_at: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    peers: Option<Elements<'a>>,
+}
+
 /// Introduces this node to a bootstrap server, and asks whom it knows.
 pub(super) async fn ask_bootstrap(
     network: &Network,
     server: &BaseUrl,
 ) -> Result<Acquaintances, ClientError> {
-    let registered = register(network, server, "/register", MAX_ACKNOWLEDGEMENT).await?;
-    let registered = registered.read::<Value>()?;
-    if let Some(also_at) = registered.get("also_at") {
-        let also_at = Registration::deserialize(also_at).ok();
+    // Whoever knows some hears of all others by comparing with them.
+    let limit = if knows_some(network) { FEW } else { SAMPLE };
+    let wanted = Some(limit);
+    let answer = register(network, server, ("/register", wanted), MAX_JSON_BYTES).await?;
+    let registered = answer.read::<Registered<'_>>()?;
+    if let Some(also_at) = registered.also_at {
+        let also_at = serde_json::from_str(also_at.get()).ok();
         network.hear_of_own_key(also_at, server);
     }
-    let path = format!("/peers?limit={SAMPLE}");
+    if let Some(peers) = registered.peers {
+        return Ok(Acquaintances {
+            teller: None,
+            peers: peers.read(MAX_BYTES).collect(),
+        });
+    }
+    let path = format!("/peers?limit={limit}");
     let answer = network.client.get(server, &path, MAX_JSON_BYTES).await?;
     Ok(answer.read::<Introductions>()?.into())
+}
+
+/// Whether this node knows so many to compare with that it need not ask one for many others.
+fn knows_some(network: &Network) -> bool {
+    network.registry.partners().len() >= FEW
 }
 
 /// Introduces this node to a peer, which tells whom it knows. An older one only tells; one
@@ -75,7 +104,12 @@ pub(super) async fn ask_peer(
         let answer = client.get(peer, PEERS, MAX_JSON_BYTES).await?;
         return Ok(answer.read::<Introductions>()?.into());
     }
-    let answer = match register(network, peer, PEERS, MAX_JSON_BYTES).await {
+    let path = if knows_some(network) {
+        format!("{PEERS}?limit={FEW}")
+    } else {
+        PEERS.to_owned()
+    };
+    let answer = match register(network, peer, (&path, None), MAX_JSON_BYTES).await {
         Err(ClientError::Status(status, _)) if status != StatusCode::TOO_MANY_REQUESTS => {
             client.get(peer, PEERS, MAX_JSON_BYTES).await?
         }
@@ -87,18 +121,18 @@ pub(super) async fn ask_peer(
     Ok(introductions.into())
 }
 
-/// Tells of this node at a path of another. Where the two clocks differ, that is logged, since
-/// nobody sees then why the node is not taken.
+/// Tells of this node at a path of another, and perhaps how many peers the answer shall have.
+/// Where the two clocks differ, that is logged, since nobody sees then why the node is not taken.
 async fn register(
     network: &Network,
     other: &BaseUrl,
-    path: &str,
+    (path, wanted): (&str, Option<usize>),
     max_bytes: usize,
 ) -> Result<Json, ClientError> {
     let myself = network.myself();
     let sent = network
         .client
-        .post_and_compare_clocks(other, path, &myself, max_bytes);
+        .post_and_compare_clocks(other, path, (&myself, wanted), max_bytes);
     let (ahead, answer) = sent.await;
     let differ = ahead.filter(|ahead| ahead.saturating_abs() > CLOCKS_DIFFER);
     if let Some(ahead) = differ
@@ -122,7 +156,7 @@ pub(super) async fn greet(
     every: Duration,
 ) -> Result<Option<Registration>, ClientError> {
     let path = format!("{PEERS}?limit=0");
-    let answer = register(network, peer, &path, MAX_ACKNOWLEDGEMENT).await?;
+    let answer = register(network, peer, (&path, None), MAX_ACKNOWLEDGEMENT).await?;
     let introductions = answer.read::<Introductions>()?;
     network.note_reached(peer, &introductions, every);
     network.hear_of_own_key(introductions.also_at(), peer);

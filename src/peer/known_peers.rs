@@ -21,7 +21,7 @@ const RECALL_AGAIN: Duration = Duration::from_secs(1);
 /// How often several nodes tell each other of those that still answer.
 const TELL_AGAIN: Duration = Duration::from_mins(5);
 /// The most that several nodes remember together: more than one may know.
-const MAX_TOGETHER: usize = 2048;
+const MAX_TOGETHER: usize = 4096;
 
 /// Where the known peers are written down.
 #[derive(Clone)]

@@ -31,6 +31,9 @@ pub struct Listing<'a> {
     /// When it was made, by the peer's clock.
     #[serde(default)]
     listed_at: Option<u64>,
+    /// By which change the peer held what is in it, or more.
+    #[serde(default)]
+    version: Option<u64>,
     /// The files that were removed since the moment that was asked for.
     #[serde(borrow, default)]
     removed: Option<Elements<'a>>,
@@ -52,6 +55,11 @@ impl Listing<'_> {
     /// Older peers do not tell.
     pub fn listed_at(&self) -> Option<u64> {
         self.listed_at
+    }
+
+    /// The version of the peer's files that is in it, or an earlier one; older peers do not tell.
+    pub fn version(&self) -> Option<u64> {
+        self.version
     }
 
     /// The files that the peer has removed since the moment that was asked for; None where

@@ -1,7 +1,8 @@
 //! Telling each peer that answers where this node is.
 //!
 //! Who knows this node from before asks it where it was then, and nobody else may know both. So
-//! each peer is told once that answers, whoever named it, and again when it has been away. As long
+//! each peer is told once that answers and does not compare whom it knows with others, whoever
+//! named it, and again when it has been away. As long
 //! as another node speaks with this node's key, each is told again and again: nobody learns from
 //! one word of each of the two that both are there.
 
@@ -91,6 +92,10 @@ impl Words {
 
     /// Whether a peer shall be told; `is_double` where another node has this node's key.
     fn is_due(&self, peer: &Peer, is_double: bool) -> bool {
+        // Others compare whom they know, and so hear of this node as soon as one of them does.
+        if peer.exchanges() && !is_double {
+            return false;
+        }
         self.0.get(&peer.id()).is_none_or(|word| {
             let again = word.again.is_some_and(|at| at <= Instant::now());
             again && (is_double || !word.heard) || word.to != *peer.address()

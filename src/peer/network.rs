@@ -9,11 +9,11 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 use super::announcement::{Announcement, NotTaken};
 use super::beginning::Beginning;
-use super::challenge::Prover;
 use super::client::Client;
 use super::copied_key::CopiedKey;
-use super::copies::{CopiedFile, Order, Withdrawal};
 use super::directory::{self, Directory};
+use super::exchange::News;
+use super::holdings::OwnVersion;
 use super::identity::Identity;
 use super::introductions::Introductions;
 use super::lines::Lines;
@@ -28,15 +28,14 @@ use super::unanswered::AllUnanswered;
 use crate::base_url::BaseUrl;
 use crate::metrics::Counter;
 use crate::peer_id::PeerId;
-use crate::record::{FileId, FileRecord};
 
 /// How many different clocks are told of.
 const MAX_CLOCKS: usize = 64;
 
 /// What a node knows of the network.
 pub struct Network {
-    identity: Identity,
-    base_url: BaseUrl,
+    pub(super) identity: Identity,
+    pub(super) base_url: BaseUrl,
     /// Who is there.
     pub registry: Registry,
     /// What they hold.
@@ -53,6 +52,10 @@ pub struct Network {
     pub removals: Removals,
     /// Who has told something.
     pub newly_told: NewlyTold,
+    /// By which change this node holds how many files.
+    pub own_version: OwnVersion,
+    /// What others are to hear soon, and how often this node has compared whom it knows with them.
+    pub news: News,
     /// What was told and heard.
     pub messages: Messages,
     /// Whether others reach this node.
@@ -69,7 +72,7 @@ pub struct Network {
     /// not to be lost.
     pub(super) written: AsyncMutex<Option<Written>>,
     /// Set when this node stops: from then on it registers nowhere.
-    leaving: AtomicBool,
+    pub(super) leaving: AtomicBool,
 }
 
 /// What nodes that are one peer tell each other of others.
@@ -147,7 +150,10 @@ impl Network {
         registry: registry::Options,
         directory: directory::Options,
     ) -> Self {
+        let removals = Removals::default();
         Self {
+            own_version: OwnVersion::starting_at(removals.moment()),
+            news: News::default(),
             registry: Registry::new(identity.peer_id(), registry),
             directory: Directory::new(directory),
             identity,
@@ -156,7 +162,7 @@ impl Network {
             met: watch::Sender::new(()),
             beginning: Beginning::default(),
             fleet: FleetNews::default(),
-            removals: Removals::default(),
+            removals,
             newly_told: NewlyTold::default(),
             messages: Messages::default(),
             reachability: Reachability::default(),
@@ -184,25 +190,6 @@ impl Network {
         &self.base_url
     }
 
-    /// What this node tells of itself now.
-    pub fn myself(&self) -> Registration {
-        self.as_member(Registration::of_self(&self.identity, &self.base_url))
-    }
-
-    /// What this node tells when it stops. From here on it registers nowhere.
-    pub(super) fn leave(&self) -> Registration {
-        self.leaving.store(true, Ordering::Relaxed);
-        self.as_member(Registration::goodbye(&self.identity, &self.base_url))
-    }
-
-    /// The same with what makes this node a member, where it is one.
-    fn as_member(&self, registration: Registration) -> Registration {
-        match &self.client.reach().members {
-            Some(channel) => registration.with_membership(&channel.certificate().to_string()),
-            None => registration,
-        }
-    }
-
     /// Whether this node stops.
     pub(super) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)
@@ -218,8 +205,17 @@ impl Network {
     /// Notes what the peer at this address told of whether it reaches this node, which asks
     /// once in a period.
     pub(super) fn note_reached(&self, teller: &BaseUrl, answer: &Introductions, every: Duration) {
+        self.note_word(teller, answer.reaches_me(), every);
+    }
+
+    /// The same, of whether it does and how long ago it has tried.
+    pub(super) fn note_word(
+        &self,
+        teller: &BaseUrl,
+        word: Option<(bool, Option<Duration>)>,
+        every: Duration,
+    ) {
         let place = Prefix::of(teller).exact;
-        let word = answer.reaches_me();
         self.reachability.note(place, word, every, &self.base_url);
     }
 
@@ -234,11 +230,6 @@ impl Network {
         if let Err(error) = self.meet(told, by, teller.is_loopback()) {
             tracing::debug!(%teller, %error, "what it tells of this node's key is not taken");
         }
-    }
-
-    /// The end of an answer that shows who sends it.
-    pub fn prove(&self, prover: Prover) -> String {
-        prover.finish(&self.identity)
     }
 
     /// Takes in what a peer tells of itself, directly or by way of others. Addresses of this
@@ -293,6 +284,7 @@ impl Network {
             self.newly_told.note(id);
             let log = &self.log.answers;
             log.tell(|left_out| tracing::info!(%id, left_out, "a peer answers"));
+            self.news.spread();
         }
         // A look at the registry as it is now, since others may have taken its place.
         let peer = self.registry.get(id);
@@ -302,6 +294,13 @@ impl Network {
             self.copied_key.is_another(peer.address());
         }
         peer.is_some()
+    }
+
+    /// Notes that a peer was asked in vain since `began`; others hear it soon if it was there.
+    pub(super) fn asked_in_vain(&self, id: PeerId, began: Instant) {
+        if self.registry.asked_in_vain(id, began) {
+            self.news.spread();
+        }
     }
 
     /// Notes who has answered where a node with this node's key was heard of.
@@ -315,7 +314,12 @@ impl Network {
     }
 
     fn check(&self, registration: Registration) -> Result<Checked, Absurd> {
-        let checked = registration.check();
+        // What this node has told before its clock was set back is no less its own.
+        let checked = if registration.peer_id == self.peer_id().to_string() {
+            registration.check_again()
+        } else {
+            registration.check()
+        };
         if matches!(checked, Err(Absurd::Forged(_))) {
             self.messages.forged.count();
         }
@@ -338,6 +342,7 @@ impl Network {
             } else if at >= heard && self.registry.left(&checked) {
                 let (id, log) = (checked.id, &self.log.leaves);
                 log.tell(|left_out| tracing::info!(%id, left_out, "a peer has said goodbye"));
+                self.news.spread();
             }
             // An old one that somebody repeats changes nothing.
             return Ok(if self.registry.has_left(checked.id) {
@@ -347,10 +352,13 @@ impl Network {
             });
         }
         let (id, address) = (checked.id, checked.address.clone());
+        let is_own = id == self.peer_id() && !self.is_of_fleet();
+        if is_own && let Some(holdings) = &checked.registration.holdings {
+            self.own_version.rise_above(holdings.version);
+        }
         if address == self.base_url {
             return Ok(Introduced::Myself);
         }
-        let is_own = id == self.peer_id() && !self.is_of_fleet();
         if is_own && checked.trust == Trust::Verified {
             self.copied_key.note(&checked);
         }
@@ -425,6 +433,11 @@ impl Network {
             return Ok(Heard::NotNews);
         }
         self.registry.saw(told.peer);
+        // What was signed of its files may be of another moment than what was signed of this one.
+        let holdings = told.holdings.filter(|it| Some(it.version) == told.at);
+        if let Some(holdings) = &holdings {
+            self.registry.hears(told.peer, holdings);
+        }
         if told.withdrawn {
             let news = self.directory.withdraw(told.peer, told.file.id);
             return Ok(Heard::of(news));
@@ -436,24 +449,5 @@ impl Network {
     /// Whether there is anybody to be told of what changes here.
     pub(super) fn has_listeners(&self) -> bool {
         self.client.reach().tells() && !self.registry.is_empty()
-    }
-
-    /// What this node says of its own file of which others are to hold copies, and which is there
-    /// again `since` then, if it was removed before.
-    pub fn order_copies(&self, record: &FileRecord, copies: u8, since: u64) -> CopiedFile {
-        let at = self.removals.moment();
-        CopiedFile::of(&self.identity, record, Order { copies, since, at })
-    }
-
-    /// What it says of one that it removes, and that was there `since` then. Whatever the clock
-    /// says, it ends what was signed of it since.
-    pub fn end_copies(&self, file: FileId, since: u64) -> Withdrawal {
-        let at = self.removals.moment().max(since);
-        Withdrawal::of(&self.identity, file, at)
-    }
-
-    /// The announcement of a file that this node holds since `at`, or has removed then.
-    pub(super) fn sign(&self, record: &FileRecord, withdrawn: bool, at: u64) -> Announcement {
-        Announcement::of(&self.identity, record, withdrawn, at)
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::address::Policy;
+use super::holdings::Holdings;
 use super::identity::Identity;
 use super::signature::{Forged, Proof, Signable, Trust};
 use crate::base_url::BaseUrl;
@@ -38,6 +39,9 @@ pub struct Registration {
     /// What makes the peer a member of a network, if it is one: signed by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub membership: Option<String>,
+    /// How much it holds, as it has signed apart from the rest; older peers do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holdings: Option<Holdings>,
     /// The peer's signature, if it has a key.
     #[serde(flatten)]
     pub proof: Proof,
@@ -112,6 +116,7 @@ impl Registration {
             },
             leaving,
             membership: None,
+            holdings: None,
             proof: Proof::default(),
         };
         registration.proof = identity.sign(&registration.signable());
@@ -123,6 +128,13 @@ impl Registration {
     pub fn with_membership(self, certificate: &str) -> Self {
         let membership = Some(certificate.to_owned());
         Self { membership, ..self }
+    }
+
+    /// The same, which tells how much the peer holds.
+    #[must_use]
+    pub fn with_holdings(self, holdings: Holdings) -> Self {
+        let holdings = Some(holdings);
+        Self { holdings, ..self }
     }
 
     fn signable(&self) -> Signable {
@@ -164,6 +176,9 @@ impl Registration {
             }
         }
         let trust = self.proof.verify(id, &self.signable())?;
+        if let Some(holdings) = &self.holdings {
+            holdings.check(id, self.proof.public_key.as_deref())?;
+        }
         if self.leaving && trust == Trust::Unsigned {
             return Err(Absurd::UnsignedGoodbye);
         }
@@ -215,6 +230,7 @@ pub(crate) mod samples {
             timestamp: timestamp.to_owned(),
             leaving: false,
             membership: None,
+            holdings: None,
             proof: Proof::default(),
         }
     }
@@ -225,6 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::peer::holdings::Version;
 
     fn own() -> Registration {
         samples::signed("http://localhost:5004")
@@ -238,6 +255,31 @@ mod tests {
     fn a_node_vouches_for_itself_and_an_older_peer_goes_unsigned() {
         assert_eq!(own().check().unwrap().trust, Trust::Verified);
         assert_eq!(old().check().unwrap().trust, Trust::Unsigned);
+    }
+
+    /// One that tells of so many files, where its peer has signed other holdings.
+    fn holding(files: u64, signed: u64) -> Registration {
+        let identity = Identity::generate().unwrap();
+        let version = Version {
+            files: signed,
+            ..Version::default()
+        };
+        let holdings = Holdings {
+            files,
+            ..Holdings::of(&identity, version)
+        };
+        samples::signed_by(&identity, "http://localhost:5004").with_holdings(holdings)
+    }
+
+    #[test]
+    fn what_a_peer_holds_is_signed_apart_so_that_older_nodes_take_it_too() {
+        let told = holding(2, 2);
+        let without = Registration {
+            holdings: None,
+            ..told.clone()
+        };
+        assert_eq!(told.check().unwrap().trust, Trust::Verified);
+        assert_eq!(without.check().unwrap().trust, Trust::Verified);
     }
 
     #[test]
@@ -264,6 +306,7 @@ mod tests {
                 leaving: true,
                 ..own()
             },
+            holding(2, 1),
         ] {
             let checked = changed.clone().check();
             assert!(matches!(checked, Err(Absurd::Forged(_))), "{changed:?}");

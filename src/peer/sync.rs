@@ -33,6 +33,8 @@ pub(super) struct ListingProgress {
     after: Option<FileId>,
     /// When the peer has made the listing that was read last, by its clock.
     listed_at: Option<u64>,
+    /// The version that it had told then, if it tells any.
+    version: Option<u64>,
     /// How often in a row its count was not explained by what it told.
     differed: u32,
     /// How many more periods pass before all of it is read again.
@@ -80,6 +82,7 @@ pub(super) async fn read_news(
             }
         } else if progress.unfinished || total == Some(directory.count_of(peer.id())) {
             progress.differed = 0;
+            note_read(network, peer, progress);
             return Ok(());
         } else if total.is_some() && progress.waits_before_reading_all() {
             // Whoever never counts right is not read from the beginning each time.
@@ -91,7 +94,17 @@ pub(super) async fn read_news(
     network.directory.begin_reading(peer.id());
     progress.unfinished = true;
     read(network, peer, progress).await?;
+    note_read(network, peer, progress);
     Ok(())
+}
+
+/// Notes up to which version all was read: whoever reads it again has to hear of a later one.
+fn note_read(network: &Network, peer: &Peer, progress: &ListingProgress) {
+    let is_whole = !progress.unfinished && !network.directory.is_partial(peer.id());
+    if let Some(version) = progress.version.filter(|_| is_whole) {
+        network.registry.has_read(peer.id(), version);
+        network.news.read.count();
+    }
 }
 
 /// Reads the listing from where `progress` stands to its end, and how many files there are.
@@ -127,6 +140,7 @@ async fn read(
         if let Some(moment) = listing.listed_at().filter(|_| first) {
             network.directory.read_at(peer.id(), moment);
             progress.listed_at = Some(moment);
+            progress.version = listing.version();
         }
         since = None;
         if !network.answered(peer.id()) {

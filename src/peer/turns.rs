@@ -27,6 +27,16 @@ pub fn in_turn<S: Copy + Ord + Hash, T>(
     busy: impl IntoIterator<Item = Claim<S>>,
     limit: usize,
 ) -> Vec<T> {
+    let mut turns = with_turns(all, busy);
+    turns.truncate(limit);
+    turns.into_iter().map(|(_, it)| it).collect()
+}
+
+/// All of these in that order, each with the number of the turn that it is of its source.
+pub fn with_turns<S: Copy + Ord + Hash, T>(
+    all: Vec<(Claim<S>, T)>,
+    busy: impl IntoIterator<Item = Claim<S>>,
+) -> Vec<(usize, T)> {
     let count = all.len();
     let mut rounds: HashMap<Claim<S>, usize> = HashMap::new();
     let mut of_source: HashMap<S, usize> = HashMap::new();
@@ -50,8 +60,8 @@ pub fn in_turn<S: Copy + Ord + Hash, T>(
     });
     let mut turns: Vec<_> = turns.collect();
     turns.sort_unstable_by_key(|(key, _)| *key);
-    turns.truncate(limit);
-    turns.into_iter().map(|(_, it)| it).collect()
+    let turns = turns.into_iter();
+    turns.map(|((turn, _), it)| (turn, it)).collect()
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ codes! {
     AmbiguousFile => StatusCode::CONFLICT,
     BadAnnouncement => StatusCode::BAD_REQUEST,
     BadCopies => StatusCode::BAD_REQUEST,
+    BadExchange => StatusCode::BAD_REQUEST,
     BadHeader => StatusCode::BAD_REQUEST,
     BadKeep => StatusCode::BAD_REQUEST,
     BadMetadata => StatusCode::BAD_REQUEST,

@@ -97,6 +97,8 @@ pub(crate) enum ApiError {
     Query(String),
     #[error("the announcement is not valid: {0}")]
     Announcement(String),
+    #[error("the question is not valid: {0}")]
+    Exchange(String),
     #[error("the registration is not valid: {0}")]
     Registration(String),
     #[error("the request for a copy is not valid: {0}")]
@@ -225,9 +227,9 @@ impl ApiError {
             Self::BodyTooSlow => Code::TooSlow,
             Self::BodyCut(_) => Code::BodyCut,
             Self::Query(_) => Code::BadQuery,
-            Self::Announcement(_) => Code::BadAnnouncement,
-            Self::Registration(_) => Code::BadRegistration,
-            Self::Keep(_) => Code::BadKeep,
+            Self::Announcement(_) | Self::Exchange(_) | Self::Registration(_) | Self::Keep(_) => {
+                self.of_message()
+            }
             Self::UnknownKeep => Code::UnknownKeep,
             Self::AmbiguousFile(_) => Code::AmbiguousFile,
             Self::NotKept(NotKept::TooMany | NotKept::TooManyOfOne) => Code::TooManyKeeps,
@@ -287,6 +289,16 @@ fn of_upload(error: &UploadError) -> Refusal {
 }
 
 impl ApiError {
+    /// The code of a message that is none.
+    fn of_message(&self) -> Code {
+        match self {
+            Self::Announcement(_) => Code::BadAnnouncement,
+            Self::Exchange(_) => Code::BadExchange,
+            Self::Registration(_) => Code::BadRegistration,
+            _ => Code::BadKeep,
+        }
+    }
+
     /// The error of something that changes what is stored.
     pub(crate) fn unwritten(error: impl Into<StoreError>) -> Self {
         Self::Unwritten(error.into())

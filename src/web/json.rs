@@ -17,6 +17,7 @@ const REGISTRATION: &[Key] = &[
     Key::text("timestamp").or_absent(),
     Key::flag("leaving").or_absent(),
     Key::text("membership").or_null(),
+    Key::object("holdings").or_null(),
     Key::text("public_key").or_null(),
     Key::text("signature").or_null(),
 ];
@@ -35,6 +36,8 @@ enum Kind {
     Text,
     Number,
     Flag,
+    Object,
+    List,
 }
 
 /// Whether a key has to be there.
@@ -68,6 +71,16 @@ impl Key {
         Self::of(name, Kind::Flag)
     }
 
+    /// One with a list.
+    pub(crate) const fn list(name: &'static str) -> Self {
+        Self::of(name, Kind::List)
+    }
+
+    /// One with an object.
+    pub(crate) const fn object(name: &'static str) -> Self {
+        Self::of(name, Kind::Object)
+    }
+
     const fn of(name: &'static str, value: Kind) -> Self {
         Self {
             name,
@@ -99,6 +112,8 @@ impl Key {
             (_, Some(Value::Null)) if self.presence == Presence::MayBeNull => return None,
             (Kind::Text, Some(value)) => (value.is_string(), "a text in quotes"),
             (Kind::Number, Some(value)) => (value.is_u64(), "a whole number, without quotes"),
+            (Kind::List, Some(value)) => (value.is_array(), "a list in brackets"),
+            (Kind::Object, Some(value)) => (value.is_object(), "an object in braces"),
             (Kind::Flag, Some(value)) => (value.is_boolean(), "true or false"),
         };
         (!is_right).then(|| format!("`{name}` has to be {wanted}"))
@@ -183,6 +198,7 @@ pub(crate) fn assert_all(keys: &[Key], message: &impl serde::Serialize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::holdings::{Holdings, Version};
     use crate::peer::identity::Identity;
 
     #[test]
@@ -190,7 +206,11 @@ mod tests {
         let identity = Identity::generate().unwrap();
         let here = "http://localhost:5000".parse().unwrap();
         let goodbye = Registration::goodbye(&identity, &here);
-        assert_all(REGISTRATION, &goodbye.with_membership("of a network"));
+        let holdings = Holdings::of(&identity, Version::default());
+        let told = goodbye
+            .with_membership("of a network")
+            .with_holdings(holdings);
+        assert_all(REGISTRATION, &told);
     }
 
     #[test]

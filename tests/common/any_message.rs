@@ -3,7 +3,7 @@
 use super::in_memory::InMemory;
 
 /// Where messages are sent, and how.
-pub(crate) const PLACES: [(&str, &str); 13] = [
+pub(crate) const PLACES: [(&str, &str); 14] = [
     ("POST", "/api/peers"),
     ("POST", "/api/p2p/announce"),
     ("POST", "/api/p2p/keep"),
@@ -20,6 +20,7 @@ pub(crate) const PLACES: [(&str, &str); 13] = [
         "GET",
         "/api/p2p/blob/af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262/bao?{}",
     ),
+    ("POST", "/api/p2p/exchange"),
 ];
 
 /// Sends a message to one of [`PLACES`], `text` in place of the braces; fails unless it is

@@ -13,15 +13,15 @@ fn counted(node: &Node, name: &str) -> u64 {
     lines.next().map_or(0, |it| it.trim().parse().unwrap())
 }
 
-/// How many GETs of a route a node has answered.
-fn answered(node: &Node, route: &str) -> u64 {
-    let labels = format!("{{route=\"{route}\",method=\"GET\",status=\"2xx\"}}");
+/// How many requests of a route a node has answered.
+fn answered(node: &Node, method: &str, route: &str) -> u64 {
+    let labels = format!("{{route=\"{route}\",method=\"{method}\",status=\"2xx\"}}");
     counted(node, &format!("larder_http_requests_total{labels}"))
 }
 
-/// How often a node was asked what it holds.
+/// How often a node was asked whether it knows the same peers.
 fn times_asked(node: &Node) -> u64 {
-    answered(node, "/api/p2p/files")
+    answered(node, "POST", "/api/p2p/exchange")
 }
 
 /// Waits until both nodes know each other and then so many periods.
@@ -64,7 +64,7 @@ fn nodes_that_ask_each_other_each_period_connect_once() {
     // Each look at what is counted is a connection of its own, and a request.
     few_more(2, [&one, &two], |node| {
         let accepted = counted(node, "larder_connections_accepted_total");
-        accepted - answered(node, "/metrics") + 1
+        accepted - answered(node, "GET", "/metrics") + 1
     });
 }
 

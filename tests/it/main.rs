@@ -50,6 +50,7 @@ mod empty_contents;
 mod encoded;
 mod events;
 mod exchanged;
+mod exchanges;
 mod fetching;
 mod file_ids;
 mod files_in_use;

@@ -116,8 +116,9 @@ fn two_nodes_with_one_key_are_told_of_by_those_who_never_ask_them_who_they_are()
         log.contains("one key speaks for two addresses")
             .then_some(())
     });
-    let status = get(two.address, "/api/p2p/status", &[]).json();
-    assert_eq!(status["key_also_at"], one.url(""));
+    until("the copy is told of", || {
+        (key_also_at(&two) == one.url("")).then_some(())
+    });
 }
 
 #[test]

@@ -115,6 +115,7 @@ fn list() -> Operation {
         .property("total_files", number())
         .property("next", nullable_text())
         .property("listed_at", number())
+        .property("version", number())
         .property("removed", nullable_list());
     let required = [
         "status",

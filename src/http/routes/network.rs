@@ -5,10 +5,12 @@ use super::operation::{Operation, get, post};
 use super::route::Route;
 use crate::http::access::READERS;
 use crate::http::announce::{self, Acknowledged};
+use crate::http::exchange;
 use crate::http::members::{self, RevocationsAnswer};
 use crate::http::network::{self, NetworkAnswer, NetworkQuery};
 use crate::http::peers::{self, IntroduceQuery, IntroducedAnswer, PeersAnswer};
 use crate::peer::announcement::Announcement;
+use crate::peer::exchange::{Answer, PATH, Question};
 use crate::peer::registration::Registration;
 use crate::web::code::Code;
 
@@ -17,7 +19,7 @@ const TAG: &str = "network";
 /// whoever may not read.
 const SIGNED: &str = "Whoever may read may tell: what a node with a key tells is signed.";
 
-pub(super) fn all() -> [Route; 4] {
+pub(super) fn all() -> [Route; 5] {
     let limited = |path| Route::at(path, TAG).limited();
     [
         limited("/api/peers")
@@ -25,6 +27,7 @@ pub(super) fn all() -> [Route; 4] {
             .on(list_peers())
             .on(introduce()),
         limited("/api/p2p/announce").on(announce()),
+        limited(PATH).on(exchange()),
         limited("/api/p2p/network").compressed().on(list_files()),
         limited("/api/p2p/revocations").on(list_revocations()),
     ]
@@ -76,6 +79,31 @@ fn announce() -> Operation {
     .json::<Acknowledged>(200, "It was heard; `kept` tells whether it was news.")
     .refuses([
         Code::BadAnnouncement,
+        Code::WrongContentType,
+        Code::TooLarge,
+        Code::TooSlow,
+        Code::BodyCut,
+    ])
+}
+
+fn exchange() -> Operation {
+    post(
+        READERS,
+        "exchange",
+        "Compares whom a node knows with whom this one does",
+        exchange::exchange,
+    )
+    .text(
+        "A node asks with one number of all whom it knows to be there; where the answer has another \
+         one it asks again with lists of what differs, and tells what this one lacks. Each number is \
+         the beginning of a BLAKE3 hash over salt, id, address, version of the holdings and \
+         membership of a peer that signs what it tells. Whoever may read may compare, since what a \
+         node with a key tells is signed.",
+    )
+    .takes_json::<Question>()
+    .json::<Answer>(200, "Whether both know the same, or what differs.")
+    .refuses([
+        Code::BadExchange,
         Code::WrongContentType,
         Code::TooLarge,
         Code::TooSlow,

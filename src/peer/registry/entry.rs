@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use super::places::Places;
 use crate::base_url::BaseUrl;
+use crate::peer::exchange::Standing;
+use crate::peer::holdings::Holdings;
 use crate::peer::prefix::{Key, Prefix};
 use crate::peer::registration::Checked;
 use crate::peer::signature::Trust;
@@ -25,6 +27,10 @@ pub struct Peer {
     pub named: bool,
     /// How often it has come back after a goodbye.
     pub returns: u32,
+    /// Up to which version all that it holds was heard or read.
+    pub read: Option<u64>,
+    /// When somebody told last that it is there or is not, other than was known.
+    pub doubted: Option<Instant>,
 }
 
 impl Peer {
@@ -36,6 +42,22 @@ impl Peer {
     /// Where it is reached.
     pub fn address(&self) -> &BaseUrl {
         &self.told.address
+    }
+
+    /// Whether it tells how much it holds, so that it need not be asked each period.
+    pub fn tells_version(&self) -> bool {
+        self.told.registration.holdings.is_some()
+    }
+
+    /// Whether it answers, and compares whom it knows with others.
+    pub fn exchanges(&self) -> bool {
+        self.answered && self.tells_version()
+    }
+
+    /// Whether it holds something else than was heard or read, by what it has told.
+    pub fn has_news(&self) -> bool {
+        let told = self.told.registration.holdings.as_ref();
+        told.is_some_and(|it| self.read < Some(it.version))
     }
 
     /// Whether its key has signed where it is reached.
@@ -94,6 +116,25 @@ impl KnownPeer {
     /// right, who was asked in vain, who has waited for longest to be asked.
     pub(super) fn dispensable(&self) -> impl Ord + use<> {
         (self.weakness(), self.in_vain, Reverse(self.seen))
+    }
+
+    /// How it stands with it.
+    pub(super) fn standing(&self) -> Standing {
+        if self.peer.answered {
+            Standing::There
+        } else if self.in_vain > 0 || self.gone {
+            Standing::Silent
+        } else {
+            Standing::Untried
+        }
+    }
+
+    /// Takes over what it holds, where that is newer.
+    pub(super) fn hear_of(&mut self, told: &Holdings) {
+        let holdings = &mut self.peer.told.registration.holdings;
+        if holdings.as_ref().is_none_or(|it| it.version < told.version) {
+            *holdings = Some(told.clone());
+        }
     }
 
     /// Whether people are told of it: not where its address is a name that was not looked at yet,
@@ -172,9 +213,17 @@ impl KnownPeer {
         let returned = back || itself && moved && !self.peer.answered && self.in_vain > 0;
         // Whoever signs nothing cannot show that it is the one who answers elsewhere.
         let usurped = moved && self.stands_against(&other) && !other.peer.verified();
+        let holdings = other.peer.told.registration.holdings.clone();
         if usurped || !(newer || returned) {
+            if let Some(told) = holdings.filter(|_| !usurped) {
+                self.hear_of(&told);
+            }
             return;
         }
+        // An older server passes a registration on without them.
+        let kept = self.peer.told.registration.holdings.take();
+        let kept = kept.filter(|_| !itself || holdings.is_some());
+        let (read, doubted) = (self.peer.read, self.peer.doubted);
         let (by, named) = (self.by, self.peer.named || other.peer.named);
         let (left_at, gone, returns) = (self.left_at, self.gone, self.peer.returns);
         let stays = !moved;
@@ -191,9 +240,14 @@ impl KnownPeer {
                 answered: self.peer.answered && stays,
                 named,
                 returns,
+                read,
+                doubted,
                 ..other.peer
             },
             ..other
         };
+        if let Some(kept) = kept {
+            self.hear_of(&kept);
+        }
     }
 }

@@ -18,6 +18,7 @@ use crate::peer_id::PeerId;
 use crate::record::Timestamp;
 use crate::revision::{Revision, TrackedMap};
 
+mod comparing;
 mod entry;
 mod places;
 mod room;
@@ -107,6 +108,8 @@ impl Registry {
                 answered: false,
                 named: by == Introducer::Operator,
                 returns: 0,
+                read: None,
+                doubted: None,
             },
             by,
             seen: Instant::now(),
@@ -177,6 +180,8 @@ impl Registry {
                 answered: false,
                 named: false,
                 returns: 0,
+                read: None,
+                doubted: None,
             },
             by: Introducer::Itself(None),
             seen: Instant::now(),
@@ -238,13 +243,14 @@ impl Registry {
     }
 
     /// Notes that a peer was asked in vain since `began`, so that it has to show anew that it
-    /// is there.
-    pub fn asked_in_vain(&self, id: PeerId, began: Instant) {
-        self.change(id, |entry| {
-            entry.peer.answered = false;
+    /// is there; whether it had before.
+    pub fn asked_in_vain(&self, id: PeerId, began: Instant) -> bool {
+        let was_there = self.change(id, |entry| {
             entry.tried = Some(began);
             entry.in_vain = entry.in_vain.saturating_add(1);
+            std::mem::replace(&mut entry.peer.answered, false)
         });
+        was_there == Some(true)
     }
 
     /// Notes that a peer did not answer at once. One that has answered before only takes longer
@@ -362,6 +368,9 @@ impl Registry {
     /// At most so many of the peers that answer, any of them, in turn those of each introducer
     /// and each set of addresses.
     pub fn some_answering(&self, limit: usize) -> Vec<Peer> {
+        if limit == 0 {
+            return Vec::new();
+        }
         let peers = self.peers.lock();
         let answering = peers.values().filter(|it| it.peer.answered);
         let claims = answering.map(|it| (it.claim(false), it));
@@ -420,7 +429,9 @@ impl Registry {
             } else {
                 forget_unproven_after.min(forget_after)
             };
-            now.saturating_duration_since(it.seen) > limit
+            // Who answers is silent only once it was asked in vain.
+            let is_there = it.peer.exchanges();
+            !is_there && now.saturating_duration_since(it.seen) > limit
         });
         let silent: Vec<_> = silent.map(|it| it.peer.id()).collect();
         for id in &silent {

@@ -32,8 +32,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            max_proven: 768,
-            max_unproven: 256,
+            max_proven: 2048,
+            max_unproven: 512,
             forget_after: Duration::from_hours(1),
             forget_unproven_after: Duration::from_mins(5),
             require_signed: false,
@@ -99,6 +99,9 @@ pub(super) fn for_unproven(
     if newcomer.peer.named {
         return Ok(None);
     }
+    if has_room(peers, newcomer, options) {
+        return Ok(None);
+    }
     let mut unproven = Unproven::of(peers);
     let entries = || unproven.entries.iter().copied();
     if unproven.crowds.count(newcomer.prefix.exact) >= MAX_AT_ONE_PLACE {
@@ -116,6 +119,19 @@ pub(super) fn for_unproven(
     unproven.add(newcomer);
     let is_smaller = crowd >= Some(unproven.crowd(newcomer));
     give_way(other, |it| is_smaller || yields(it, newcomer))
+}
+
+/// Whether nobody has to give way, which is seen without a look at the crowds of all.
+fn has_room(peers: &Peers, newcomer: &KnownPeer, options: &Options) -> bool {
+    let (mut all, mut there, mut brought) = (0, 0, 0);
+    for it in peers.values().filter(|it| !it.proven && !it.peer.named) {
+        all += 1;
+        there += usize::from(it.prefix.exact == newcomer.prefix.exact);
+        brought += usize::from(it.by == newcomer.by);
+    }
+    all < options.max_unproven
+        && there < MAX_AT_ONE_PLACE
+        && brought < options.max_unproven.div_ceil(2)
 }
 
 /// Whether one of the newcomer's own crowd has no better right than it.
@@ -156,8 +172,12 @@ pub(super) fn made_by_proven(peers: &mut Peers, id: PeerId, options: &Options) -
     let Some(newcomer) = peers.get(&id).filter(|it| !it.peer.named) else {
         return Vec::new();
     };
-    let crowds = Crowds::of(proven().map(|it| &it.prefix));
-    let (wide, narrow, _) = crowds.around(&newcomer.prefix);
+    // Those alone that share something with it, since most of the time that is all there is to see.
+    let (mut wide, mut narrow) = (0, 0);
+    for it in proven() {
+        wide += usize::from(it.prefix.wide == newcomer.prefix.wide);
+        narrow += usize::from(it.prefix.narrow == newcomer.prefix.narrow);
+    }
     let rivals: Vec<_> = if narrow > options.max_proven.div_ceil(3) {
         let near = proven().filter(|it| it.prefix.narrow == newcomer.prefix.narrow);
         near.collect()
@@ -169,6 +189,7 @@ pub(super) fn made_by_proven(peers: &mut Peers, id: PeerId, options: &Options) -
     } else {
         return Vec::new();
     };
+    let crowds = Crowds::of(proven().map(|it| &it.prefix));
     let given_way = rivals.into_iter().max_by_key(|it| {
         let newest = it.peer.id() == id;
         let silent = Reverse(it.peer.answered);
