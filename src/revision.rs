@@ -74,6 +74,11 @@ impl<K: Ord, V> TrackedMap<K, V> {
         }
     }
 
+    /// Changes all values in what shows to nobody.
+    pub fn change_unshown(&mut self, work: impl FnMut(&mut V)) {
+        self.entries.values_mut().for_each(work);
+    }
+
     /// Changes a value, if there is one. It is no change for others where the value `shows` the
     /// same before and after.
     pub fn change<T, S: PartialEq>(

@@ -222,18 +222,8 @@ impl Client {
         path: &str,
         max_bytes: usize,
     ) -> Result<Json, ClientError> {
-        if !peer.belongs_to_a_key() {
-            return self.get(node, path, max_bytes).await;
-        }
-        let challenge = Challenge::random();
         let request = self.repeated(Method::GET, node, path)?;
-        let request = request.header(HEADER, challenge.as_str());
-        let answer = self.read_json(request, max_bytes).await?;
-        if challenge.is_met(path, peer, &answer.bytes) {
-            Ok(answer)
-        } else {
-            Err(ClientError::Unproven)
-        }
+        self.read_proven(peer, request, path, max_bytes).await
     }
 
     /// Sends JSON to a path of another node and reads the answer, of at most `max_bytes`
@@ -258,15 +248,8 @@ impl Client {
         message: &impl Serialize,
         max_bytes: usize,
     ) -> Result<Json, ClientError> {
-        let challenge = Challenge::random();
         let request = self.repeated(Method::POST, node, path)?.json(message);
-        let request = request.header(HEADER, challenge.as_str());
-        let answer = self.read_json(request, max_bytes).await?;
-        if !peer.belongs_to_a_key() || challenge.is_met(path, peer, &answer.bytes) {
-            Ok(answer)
-        } else {
-            Err(ClientError::Unproven)
-        }
+        self.read_proven(peer, request, path, max_bytes).await
     }
 
     /// Sends JSON, and tells how far this machine's clock is ahead of the other's, in
@@ -297,6 +280,28 @@ impl Client {
                 (ahead, self.read_answer(answer, max_bytes).await)
             }
             Err(error) => (None, Err(error.into())),
+        }
+    }
+
+    /// The answer to a request at this path, which `peer` must have sent if its id belongs to a
+    /// key.
+    async fn read_proven(
+        &self,
+        peer: PeerId,
+        request: RequestBuilder,
+        path: &str,
+        max_bytes: usize,
+    ) -> Result<Json, ClientError> {
+        if !peer.belongs_to_a_key() {
+            return self.read_json(request, max_bytes).await;
+        }
+        let challenge = Challenge::random();
+        let request = request.header(HEADER, challenge.as_str());
+        let answer = self.read_json(request, max_bytes).await?;
+        if challenge.is_met(path, peer, &answer.bytes) {
+            Ok(answer)
+        } else {
+            Err(ClientError::Unproven)
         }
     }
 

@@ -40,10 +40,16 @@ impl Network {
 
     /// The same with what makes this node a member, where it is one.
     fn as_member(&self, registration: Registration) -> Registration {
-        match &self.client.reach().members {
-            Some(channel) => registration.with_membership(&channel.certificate().to_string()),
+        match self.membership() {
+            Some(certificate) => registration.with_membership(&certificate),
             None => registration,
         }
+    }
+
+    /// What makes this node a member, where it is one.
+    pub(super) fn membership(&self) -> Option<String> {
+        let channel = self.client.reach().members.as_ref()?;
+        Some(channel.certificate().to_string())
     }
 
     /// The end of an answer that shows who sends it.

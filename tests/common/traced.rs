@@ -51,6 +51,27 @@ impl TracedCalls {
     }
 }
 
+/// Runs a command that is killed as it is about to do one of these for the nth time; whether it has
+/// been.
+pub(crate) fn is_killed_at(command: &Command, calls: &str, number: usize) -> bool {
+    let mut strace = Command::new("strace");
+    let (trace, inject) = (
+        format!("trace={calls}"),
+        format!("inject={calls}:signal=KILL"),
+    );
+    let inject = format!("{inject}:when={number}");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject]);
+    for (name, value) in command.get_envs() {
+        // For the command alone, not for what traces it.
+        let value = value.unwrap().to_str().unwrap();
+        strace.args(["-E", &format!("{}={value}", name.to_str().unwrap())]);
+    }
+    strace.arg(command.get_program()).args(command.get_args());
+    strace.current_dir(command.get_current_dir().unwrap());
+    let ended = strace.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    !ended.unwrap().success()
+}
+
 impl Drop for TracedCalls {
     fn drop(&mut self) {
         // It lets go of the node when it is told to end, and has ended where that has.

@@ -6,12 +6,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use crate::common::older::unpack_storage;
 use crate::common::power::Power;
 use crate::common::process::larder;
 use crate::common::random::Random;
+use crate::common::traced::is_killed_at;
 
 /// What an upgrade asks of the system to change anything, but for syncs: of these it is noted what
 /// they make durable.
@@ -24,31 +24,6 @@ const CALLS: [&str; 4] = [
 const CONTENTS: &str = "5 files, 3 blobs of 100006 bytes: 0 problems\n";
 /// Of each kind that many are enough by far.
 const MOST: usize = 300;
-
-/// Has an upgrade be killed as it is about to do this for the nth time; whether it has been.
-fn killed(dir: &Path, power: &Power, calls: &str, number: usize) -> bool {
-    let mut upgrade = larder(dir);
-    power.watches(&mut upgrade);
-    let mut strace = Command::new("strace");
-    strace.args([
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        &format!("trace={calls}"),
-    ]);
-    strace.args(["-e", &format!("inject={calls}:signal=KILL:when={number}")]);
-    for (name, value) in upgrade.get_envs() {
-        // For the upgrade alone, not for what traces it.
-        let value = value.unwrap().to_str().unwrap();
-        strace.args(["-E", &format!("{}={value}", name.to_str().unwrap())]);
-    }
-    strace.arg(upgrade.get_program()).arg("upgrade");
-    strace.current_dir(dir);
-    let ended = strace.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    !ended.unwrap().success()
-}
 
 /// What a command prints that does what it should.
 fn said(dir: &Path, command: &str) -> String {
@@ -68,7 +43,9 @@ fn cut_and_check(
     let dir = unpack_storage(archive);
     let storage = dir.path().join("peer_storage");
     power.all_is_durable(&storage);
-    let was_killed = killed(dir.path(), power, calls, number);
+    let mut upgrade = larder(dir.path());
+    power.watches(&mut upgrade);
+    let was_killed = is_killed_at(upgrade.arg("upgrade"), calls, number);
     power.cut(&storage, random);
     said(dir.path(), "upgrade");
     let place = format!("{archive}, {calls} {number}");

@@ -4,13 +4,14 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 
 use tempfile::TempDir;
 
 use crate::common::metrics::count;
 use crate::common::older::{grow, unpack_storage};
 use crate::common::process::{Node, larder, limited};
+use crate::common::traced::is_killed_at;
 use crate::common::tree::Tree;
 
 const CONTENTS: &str = "5 files, 3 blobs of 100006 bytes: 0 problems\n";
@@ -127,19 +128,6 @@ const CALLS: [&str; 6] = [
 /// Of each kind that many are enough by far.
 const MOST: usize = 100;
 
-/// Has an upgrade be killed as it is about to do this for the nth time; whether it has been.
-fn killed(dir: &TempDir, calls: &str, number: usize) -> bool {
-    let inject = format!("inject={calls}:signal=KILL:when={number}");
-    let trace = format!("trace={calls}");
-    let plain = larder(dir.path());
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject]);
-    strace.arg(plain.get_program()).arg("upgrade");
-    strace.current_dir(dir.path());
-    let ended = strace.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    !ended.unwrap().success()
-}
-
 #[test]
 fn an_upgrade_that_is_killed_at_any_step_leaves_an_older_directory_or_one_that_is_brought_up() {
     for archive in ["format-1.tar.gz", "format-2-first.tar.gz"] {
@@ -148,7 +136,8 @@ fn an_upgrade_that_is_killed_at_any_step_leaves_an_older_directory_or_one_that_i
             loop {
                 let dir = unpack_storage(archive);
                 let before = contents(&dir);
-                if !killed(&dir, calls, kills + 1) {
+                let mut upgrade = larder(dir.path());
+                if !is_killed_at(upgrade.arg("upgrade"), calls, kills + 1) {
                     break;
                 }
                 kills += 1;

@@ -106,7 +106,7 @@ impl Arguments {
             };
             after = format!("?after={next}");
         }
-        Ok(())
+        Err(Failure::Nonsense("its list does not end"))
     }
 
     fn print_under(&self, file: &Under) -> Result<(), Failure> {

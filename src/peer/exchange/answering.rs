@@ -32,7 +32,12 @@ impl Network {
     /// What this node knows: of itself, and of those who sign what they tell.
     pub(super) fn items(&self, salt: u64) -> Items {
         let mut items = Items::new(salt);
-        items.add_told(self.peer_id(), Standing::There, &self.myself());
+        // The number of its registration, without signing one for that.
+        let address = self.base_url().to_string();
+        let version = self.told_version().unwrap_or(0);
+        let membership = self.membership().unwrap_or_default();
+        let own = (self.peer_id(), Standing::There);
+        items.add(own, (&address, version, &membership));
         self.registry.each(|peer, standing| {
             if peer.verified() {
                 items.add_told(peer.id(), standing, &peer.told.registration);

@@ -51,11 +51,10 @@ impl Registry {
 
     /// Notes that another knows the same peers to be there.
     pub fn all_seen(&self) {
-        self.peers.lock().retain(|_, entry| {
+        self.peers.lock().change_unshown(|entry| {
             if entry.peer.exchanges() {
                 entry.see();
             }
-            true
         });
     }
 

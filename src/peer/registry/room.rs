@@ -46,6 +46,11 @@ pub(super) struct Full;
 
 type Peers = TrackedMap<PeerId, KnownPeer>;
 
+/// Those that have not answered yet, but for whom the operator has named.
+fn unproven(peers: &Peers) -> impl Iterator<Item = &KnownPeer> {
+    peers.values().filter(|it| !it.proven && !it.peer.named)
+}
+
 /// How many of those that have not answered yet lie together, and how many somebody brought.
 struct Unproven<'a> {
     entries: Vec<&'a KnownPeer>,
@@ -55,8 +60,7 @@ struct Unproven<'a> {
 
 impl<'a> Unproven<'a> {
     fn of(peers: &'a Peers) -> Self {
-        let unproven = peers.values().filter(|it| !it.proven && !it.peer.named);
-        let entries: Vec<_> = unproven.collect();
+        let entries: Vec<_> = unproven(peers).collect();
         let crowds = Crowds::of(entries.iter().map(|it| &it.prefix));
         let mut brought = HashMap::new();
         for entry in &entries {
@@ -99,39 +103,31 @@ pub(super) fn for_unproven(
     if newcomer.peer.named {
         return Ok(None);
     }
-    if has_room(peers, newcomer, options) {
-        return Ok(None);
+    let is_there = |it: &&KnownPeer| it.prefix.exact == newcomer.prefix.exact;
+    let (mut all, mut there, mut brought) = (0, 0, 0);
+    for it in unproven(peers) {
+        all += 1;
+        there += usize::from(is_there(&it));
+        brought += usize::from(it.by == newcomer.by);
     }
-    let mut unproven = Unproven::of(peers);
-    let entries = || unproven.entries.iter().copied();
-    if unproven.crowds.count(newcomer.prefix.exact) >= MAX_AT_ONE_PLACE {
-        let there = entries().filter(|it| it.prefix.exact == newcomer.prefix.exact);
-        let other = there.max_by_key(|it| it.dispensable());
+    if there >= MAX_AT_ONE_PLACE {
+        let other = unproven(peers).filter(is_there);
+        let other = other.max_by_key(|it| it.dispensable());
         return give_way(other, |it| yields(it, newcomer));
     }
-    let by_the_same = unproven.brought_by(newcomer.by) >= options.max_unproven.div_ceil(2);
-    if !by_the_same && entries().count() < options.max_unproven {
+    let by_the_same = brought >= options.max_unproven.div_ceil(2);
+    if !by_the_same && all < options.max_unproven {
         return Ok(None);
     }
+    // Only now, since most of the time there is room, and this looks at the crowds of all.
+    let mut unproven = Unproven::of(peers);
+    let entries = || unproven.entries.iter().copied();
     let rivals = entries().filter(|it| !by_the_same || it.by == newcomer.by);
     let other = rivals.max_by_key(|it| (unproven.crowd(it), it.dispensable()));
     let crowd = other.map(|it| unproven.crowd(it));
     unproven.add(newcomer);
     let is_smaller = crowd >= Some(unproven.crowd(newcomer));
     give_way(other, |it| is_smaller || yields(it, newcomer))
-}
-
-/// Whether nobody has to give way, which is seen without a look at the crowds of all.
-fn has_room(peers: &Peers, newcomer: &KnownPeer, options: &Options) -> bool {
-    let (mut all, mut there, mut brought) = (0, 0, 0);
-    for it in peers.values().filter(|it| !it.proven && !it.peer.named) {
-        all += 1;
-        there += usize::from(it.prefix.exact == newcomer.prefix.exact);
-        brought += usize::from(it.by == newcomer.by);
-    }
-    all < options.max_unproven
-        && there < MAX_AT_ONE_PLACE
-        && brought < options.max_unproven.div_ceil(2)
 }
 
 /// Whether one of the newcomer's own crowd has no better right than it.
