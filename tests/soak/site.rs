@@ -183,7 +183,10 @@ impl Site {
 
     /// Runs a command on the storage directory, by the right clock.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        larder(self.dir.path()).args(arguments).output().unwrap()
+        let mut command = larder(self.dir.path());
+        // What it makes is durable as far as it has synced it.
+        self.power.watches(&mut command);
+        command.args(arguments).output().unwrap()
     }
 
     /// Flips a bit of any file that is there.
