@@ -188,6 +188,9 @@ enum Action {
     /// Tell how a node is.
     #[command(after_help = client::EXIT_STATUS_OF_LISTS)]
     Status(client::Status),
+    /// Measure how fast a node answers, and prove what it answers.
+    #[command(after_help = client::EXIT_STATUS_OF_BENCH)]
+    Bench(client::Bench),
     /// Print a script that completes commands in a shell.
     #[command(after_help = EXIT_STATUS_OF_OTHERS)]
     Completions(manual::Completions),
@@ -310,6 +313,7 @@ impl Command {
             Action::Restore(restore) => restore.run(),
             Action::Peers(peers) => peers.run(),
             Action::Status(status) => status.run(),
+            Action::Bench(bench) => bench.run(),
             Action::Completions(shell) => shell.run(Self::command()),
             Action::Man(manual) => manual.run(Self::command()),
         }

@@ -22,6 +22,7 @@ mod backup_power;
 mod backup_refusals;
 mod bad_input;
 mod bao;
+mod bench_command;
 mod blob_conformance;
 mod browser;
 mod browser_says;

@@ -316,7 +316,7 @@ fn unsaid(status: StatusCode, node: &BaseUrl) -> Option<ErrorAnswer> {
 
 /// Who is believed to vouch for the node: those that this system knows, those of --ca, and the
 /// certificate of the node itself where the settings here name that.
-fn authorities(target: &Target) -> Result<Authorities, Failure> {
+pub(super) fn authorities(target: &Target) -> Result<Authorities, Failure> {
     if !target.node.is_https() && target.ca.is_none() {
         // Without https nobody has to vouch for anything.
         return Ok(Authorities::default());

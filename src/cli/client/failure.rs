@@ -141,6 +141,8 @@ pub(super) enum Failure {
         told_path(.0), .1
     )]
     ArrivedOtherAndLeft(PathBuf, String),
+    #[error("the node could not be given the {0} files that are to be read: {1}")]
+    NotFilled(u64, String),
     #[error("the copy could not be made: {0}")]
     NotKept(String),
     #[error(

@@ -7,6 +7,7 @@ mod api;
 mod backup;
 mod batch;
 mod begun;
+mod bench;
 mod choice;
 mod connection;
 mod copies;
@@ -101,6 +102,10 @@ pub(super) const EXIT_STATUS_OF_INFO: &str = concat!(
     damaged!()
 );
 
+/// That of `bench`, which asks for its own files alone.
+pub(super) const EXIT_STATUS_OF_BENCH: &str =
+    exit_status!("  7  the node has answered with other bytes than it was given");
+
 /// That of `put`, to which a name means one file.
 pub(super) const EXIT_STATUS_OF_PUT: &str =
     concat!(exit_status!("  3  no such file here"), damaged!());
@@ -118,6 +123,7 @@ pub(super) const EXIT_STATUS_OF_LS: &str = exit_status!("  3  no such file there
 pub(super) const EXIT_STATUS_OF_LISTS: &str = exit_status!();
 
 pub(super) use backup::Arguments as Backup;
+pub(super) use bench::Arguments as Bench;
 pub(super) use connection::{Connection, Credentials, written as node_url};
 pub(super) use copies::Arguments as Copies;
 pub(super) use get::Arguments as Get;
