@@ -10,7 +10,11 @@ use larder::peer_id::PeerId;
 use larder::record::FileId;
 
 /// How many files each stranger tells of: much more than there is room for.
-const FILES: u64 = 100_000;
+const FILES: u64 = 150_000;
+/// How many files one peer tells of, all of which there is room for.
+const WHOLE: u64 = 100_000;
+/// What each of those may take with a name of 20 bytes, in bytes: a million in 200 MB.
+const A_FILE: usize = 200;
 /// Whatever else a process takes meanwhile, in bytes.
 const ELSE: usize = 8 << 20;
 
@@ -42,20 +46,45 @@ fn file(number: u64, name_bytes: usize) -> NetworkFile {
     }
 }
 
+/// With a part of them: the bound is of each.
+fn a_million_files_fit_into_200_mb() {
+    let (peer, before) = (PeerId::of_public_key(&[5; 32]), resident());
+    for mixed in [false, true] {
+        let directory = Directory::default();
+        for number in 0..WHOLE {
+            let number = if mixed { scattered(number) } else { number };
+            directory.put(peer, file(number, 20)).unwrap();
+        }
+        let taken = resident().saturating_sub(before);
+        let of_each = taken / usize::try_from(WHOLE).unwrap();
+        println!("{of_each} bytes a file, mixed: {mixed}");
+        assert!(of_each < A_FILE, "{of_each} bytes a file");
+        assert!(!directory.is_partial(peer));
+    }
+    // Nor is that because fewer are kept: a million is within the default.
+    let most = Options::default().max_peer_bytes;
+    assert!(most >= A_FILE * 1_000_000 && most < Options::default().max_bytes);
+}
+
 #[test]
 fn what_strangers_tell_takes_no_more_memory_than_is_stated() {
-    let limit = Options::default().max_bytes;
+    a_million_files_fit_into_200_mb();
+    let options = Options {
+        max_peer_bytes: 32 << 20,
+        max_bytes: 48 << 20,
+    };
+    let limit = options.max_bytes;
     // In the order of the ids, in no order, and with names as long as they may be.
     let before = resident();
-    for (order, mixed, name_bytes) in [
-        ("growing", false, 1),
-        ("scattered", true, 1),
-        ("long names", false, 4096),
+    for (order, mixed, name_bytes, files) in [
+        ("growing", false, 1, FILES),
+        ("scattered", true, 1, FILES),
+        ("long names", false, 4096, FILES / 16),
     ] {
         let number = |it| if mixed { scattered(it) } else { it };
-        let directory = Directory::default();
+        let directory = Directory::new(options.clone());
         let strangers = [1, 2, 3, 4].map(|it| PeerId::of_public_key(&[it; 32]));
-        for at in 0..FILES {
+        for at in 0..files {
             for (stranger, peer) in (0..).zip(strangers) {
                 let _ = directory.put(peer, file(number(at * 4 + stranger), name_bytes));
             }
@@ -71,7 +100,7 @@ fn what_strangers_tell_takes_no_more_memory_than_is_stated() {
         for number in 0..10 {
             directory.put(honest, file(u64::MAX - number, 10)).unwrap();
         }
-        for at in FILES..FILES + 1000 {
+        for at in files..files + 1000 {
             let _ = directory.put(strangers[0], file(number(at * 4), name_bytes));
         }
         assert_eq!(directory.count_of(honest), 10, "{order}");

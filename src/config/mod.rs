@@ -356,6 +356,7 @@ impl Settings {
                 require_signed: self.require_signed,
                 ..registry::Options::default()
             },
+            directory: self.room.directory(),
             reach: Reach {
                 addresses: Policy {
                     networks: self.peer_networks.clone(),

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::period::{HOUR, period};
 use super::size::Size;
+use crate::peer::directory;
 
 /// How much, and how long.
 #[derive(Args, Debug)]
@@ -34,6 +35,24 @@ pub(super) struct RoomArguments {
         value_parser = keeps
     )]
     trash: Keeps,
+
+    /// The most memory for what peers tell of their files, some 150 bytes each, such as 64MiB or
+    /// 1GiB; three quarters of it for one peer. The newest files are kept where not all fit.
+    #[arg(
+        long,
+        env = "LARDER_DIRECTORY",
+        value_name = "SIZE",
+        default_value = "256MiB",
+        value_parser = directory_size
+    )]
+    directory: Size,
+}
+
+/// A size that has room for some files of each peer.
+fn directory_size(text: &str) -> Result<Size, &'static str> {
+    let size: Size = text.parse()?;
+    let is_enough = size.0 >= 1 << 20;
+    is_enough.then_some(size).ok_or("has to be 1MiB at least")
 }
 
 /// A time, or none.
@@ -51,6 +70,11 @@ fn keeps(text: &str) -> Result<Keeps, String> {
 }
 
 impl RoomArguments {
+    /// How much memory there is for what peers tell of their files.
+    pub(super) fn directory(&self) -> directory::Options {
+        directory::Options::of(usize::try_from(self.directory.0).unwrap_or(usize::MAX))
+    }
+
     /// How long what is removed can be brought back; None where it cannot.
     pub(super) fn trash(&self) -> Option<Duration> {
         self.trash.0

@@ -57,6 +57,8 @@ pub struct Options {
     pub discovery: discovery::Options,
     /// Which peers it takes, and how many.
     pub registry: registry::Options,
+    /// How much memory it has for what they tell.
+    pub directory: directory::Options,
     /// With whom it talks.
     pub reach: Reach,
     /// What makes it a member of a network, if it is one.
@@ -82,6 +84,7 @@ impl Options {
             base_url,
             discovery: discovery::Options::default(),
             registry: registry::Options::default(),
+            directory: directory::Options::default(),
             reach: Reach::default(),
             membership: None,
             authorities: Authorities::default(),
@@ -223,7 +226,7 @@ impl Node {
             options.base_url.clone(),
             Client::new(options.reach.clone(), &options.authorities)?,
             options.registry.clone(),
-            directory::Options::default(),
+            options.directory.clone(),
         );
         let network = Arc::new(network);
         let fetcher = Fetcher::new(Arc::clone(&network), options.fetch.clone());
@@ -330,6 +333,8 @@ impl Node {
         let (network, store) = (Arc::clone(&self.network), self.store.clone());
         let changes = store.listen();
         tasks.spawn(announce_all(network, store, changes));
+        let network = Arc::clone(&self.network);
+        tasks.spawn(async move { network.directory.finish().await });
         let options = self.options.discovery.clone();
         // Of whom nobody is known or named nothing is found out that anybody should wait for.
         if !(options.peers.is_empty() && self.network.registry.is_empty()) {

@@ -5,10 +5,7 @@
 //! room; those that this node's operator has named, that have served content, or that sign what
 //! they tell may take more than others.
 
-use std::iter::successors;
-
 use crate::hash::BlobHash;
-use crate::name_form;
 use crate::peer_id::PeerId;
 use crate::record::{FileId, PAGE_BYTES};
 use crate::revision::Revision;
@@ -21,17 +18,26 @@ pub use changed::Changed;
 pub use told::{FileKey, Held, NetworkFile, NoRoom, Options, Provider};
 
 use parking_lot::Mutex;
-use rows::{Row, Rows};
+use rows::{Row, Rows, Slot};
+use tokio::sync::Notify;
 
+/// In how many turns what is to be done with many rows is done at once; the others follow, each
+/// with the next thing that is told, or where nobody waits for them.
+const TURNS: usize = 8;
 /// An answer may be overtaken by what its peer tells meanwhile. By how much more its clock
 /// must have been set back, in microseconds.
 const SET_BACK: u64 = 120_000_000;
-/// What the network holds. Every method is short and does no I/O.
+
+/// What the network holds. Every method is short and does no I/O, however many files a peer has
+/// told of: what has to be done with all of them is done some at a time, and until then some are
+/// still as they were.
 #[derive(Debug, Default)]
 pub struct Directory {
     options: Options,
     rows: Mutex<Rows>,
     revision: Revision,
+    /// Told when there is more to be done than was done at once.
+    unfinished: Notify,
 }
 
 impl Directory {
@@ -41,6 +47,7 @@ impl Directory {
             options,
             rows: Mutex::default(),
             revision: Revision::default(),
+            unfinished: Notify::new(),
         }
     }
 
@@ -55,17 +62,34 @@ impl Directory {
         done
     }
 
+    /// The same, where much may have to be done then, of which this does the beginning.
+    fn change_many(&self, work: impl FnOnce(&mut Rows)) {
+        self.change(work);
+        let mut turns = 0..TURNS;
+        while turns.next().is_some() && self.change(Rows::work) {}
+        if self.rows.lock().has_work() {
+            self.unfinished.notify_one();
+        }
+    }
+
+    /// Does what is left to be done with many files, some at a time, for ever.
+    pub async fn finish(&self) {
+        loop {
+            while self.change(Rows::work) {
+                tokio::task::yield_now().await;
+            }
+            self.unfinished.notified().await;
+        }
+    }
+
     /// Notes that this node's operator has named `peer`.
     pub fn name(&self, peer: PeerId) {
-        self.rows.lock().change(peer, |slot| slot.named = true);
+        self.change_many(|rows| rows.change(peer, |slot| slot.named = true));
     }
 
     /// Notes that `peer` has served content that was right.
     pub fn serves(&self, peer: PeerId) {
-        let mut rows = self.rows.lock();
-        if rows.known_slot(peer).is_none_or(|slot| !slot.served) {
-            rows.change(peer, |slot| slot.served = true);
-        }
+        self.change_many(|rows| rows.change(peer, |slot| slot.served = true));
     }
 
     /// Notes that `peer` holds a file. Where there is no room older files make it, of this peer
@@ -73,10 +97,11 @@ impl Directory {
     #[allow(clippy::needless_pass_by_value)] // Who tells of a file is done with it.
     pub fn put(&self, peer: PeerId, file: NetworkFile) -> Result<(), NoRoom> {
         self.change(|rows| {
+            rows.work();
             if rows.put(peer, &file, false, &self.options) {
                 Ok(())
             } else {
-                rows.slot(peer).partial = true;
+                rows.slot(peer).cut.note();
                 Err(NoRoom)
             }
         })
@@ -90,7 +115,7 @@ impl Directory {
 
     /// Drops what `peer` has told of copies.
     pub fn forget_copies(&self, peer: PeerId) {
-        self.change(|rows| rows.drop_copies(peer));
+        self.change_many(|rows| rows.drop_copies(peer));
     }
 
     /// Notes that `peer` no longer holds a file. Returns whether it was thought to.
@@ -100,7 +125,7 @@ impl Directory {
 
     /// Drops all that `peer` has told.
     pub fn forget(&self, peer: PeerId) {
-        self.change(|rows| rows.forget(peer));
+        self.change_many(|rows| rows.forget(peer));
     }
 
     /// Whether `peer` tells something later than all that was heard and read of it before:
@@ -139,18 +164,26 @@ impl Directory {
         let mut rows = self.rows.lock();
         let slot = rows.slot(peer);
         slot.reading = slot.reading.wrapping_add(1);
-        slot.partial = false;
+        slot.cut.since_reading = false;
     }
 
     /// Drops what `peer` has not told since its reading began, now that it has told everything.
     pub fn end_reading(&self, peer: PeerId) {
-        self.change(|rows| rows.drop_unread(peer));
+        self.change_many(|rows| rows.drop_unread(peer));
     }
 
     /// Whether there was no room for all that `peer` has told.
     pub fn is_partial(&self, peer: PeerId) -> bool {
         let rows = self.rows.lock();
-        rows.known_slot(peer).is_some_and(|slot| slot.partial)
+        rows.known_slot(peer)
+            .is_some_and(|slot| slot.cut.is_partial)
+    }
+
+    /// Whether there was no room for all that `peer` has told since its reading began.
+    pub fn is_cut(&self, peer: PeerId) -> bool {
+        let rows = self.rows.lock();
+        rows.known_slot(peer)
+            .is_some_and(|slot| slot.cut.since_reading)
     }
 
     /// How many peers there was not enough room for.
@@ -181,10 +214,9 @@ impl Directory {
         look: usize,
     ) -> (Vec<Held>, Option<FileKey>) {
         let rows = self.rows.lock();
-        let first = rows.first_id(after.map(|(id, _)| id));
-        let ids = successors(first, |id| rows.first_id(Some(id.after()?)));
-        let files = ids.flat_map(|id| {
-            let told = rows.told_of(id).into_iter();
+        let from = after.map_or(FileId::from_bytes([0; 16]), |(id, _)| id);
+        let files = rows.told_from(from).flat_map(|(id, told)| {
+            let told = told.into_iter();
             told.map(move |(hash, told)| ((id, hash), told))
         });
         let files = files.filter(|(key, _)| Some(*key) > after);
@@ -200,10 +232,10 @@ impl Directory {
         look: usize,
     ) -> (Vec<Held>, Option<FileKey>) {
         let rows = self.rows.lock();
-        let last = rows.last_id(before.and_then(|(id, _)| id.after()));
-        let ids = successors(last, |id| rows.last_id(Some(*id)));
-        let files = ids.flat_map(|id| {
-            let told = rows.told_of(id).into_iter().rev();
+        // The greatest id has none behind it, and all are before that.
+        let behind = before.and_then(|(id, _)| id.after());
+        let files = rows.told_before(behind).flat_map(|(id, told)| {
+            let told = told.into_iter().rev();
             told.map(move |(hash, told)| ((id, hash), told))
         });
         let files = files.filter(|(key, _)| before.is_none_or(|before| *key < before));
@@ -212,25 +244,18 @@ impl Directory {
 
     /// What `peer` told of the file with this id.
     pub fn get(&self, peer: PeerId, id: FileId) -> Option<NetworkFile> {
-        let rows = self.rows.lock();
-        Some(rows.told_by(peer, id)?.file(id))
+        self.rows.lock().told_by(peer, id)
     }
 
     /// The newest of the files with exactly this name that `peer` told of.
     pub fn newest_named(&self, peer: PeerId, name: &str) -> Option<NetworkFile> {
-        let rows = self.rows.lock();
-        let number = rows.number(peer)?;
-        let keys = rows.known_slot(peer)?.files.iter().rev();
-        let mut told = keys.filter_map(|it| Some((it.0, rows.row(number, *it)?)));
-        let (id, row) = told.find(|(_, row)| name_form::is_same(row.name(), name))?;
-        Some(row.file(id))
+        self.rows.lock().newest_named(peer, name)
     }
 
     /// What `peer` told of the file with this id and this content, whatever else it told of
     /// that id.
     pub fn get_with(&self, peer: PeerId, id: FileId, hash: &BlobHash) -> Option<NetworkFile> {
-        let rows = self.rows.lock();
-        Some(rows.told_with(peer, id, hash)?.file(id))
+        self.rows.lock().told_with(peer, id, hash)
     }
 
     /// The file that this id means: one, or several where those who can be believed most do not
@@ -280,8 +305,7 @@ impl Directory {
     /// How many files of its own `peer` has told of.
     pub fn count_of(&self, peer: PeerId) -> usize {
         let rows = self.rows.lock();
-        let slot = rows.known_slot(peer);
-        slot.map_or(0, |it| it.files.len() - it.copies)
+        rows.known_slot(peer).map_or(0, Slot::own_files)
     }
 
     /// How many files the network holds, those with one content and one name counted once.
@@ -299,19 +323,19 @@ impl Directory {
 /// [`Directory::page`] says. `from` is where the page before it ended.
 fn gather<'a>(
     rows: &'a Rows,
-    files: impl Iterator<Item = (FileKey, Vec<(u32, &'a Row)>)>,
+    files: impl Iterator<Item = (FileKey, Vec<&'a Row>)>,
     from: Option<FileKey>,
     name: Option<&str>,
     (limit, look): (usize, usize),
 ) -> (Vec<Held>, Option<FileKey>) {
     let (mut found, mut last, mut bytes) = (Vec::new(), from, 0);
-    for (looked, ((id, hash), told)) in files.enumerate() {
+    for (looked, (key, told)) in files.enumerate() {
         if looked == look || found.len() >= limit || bytes >= PAGE_BYTES {
             return (found, last);
         }
-        last = Some((id, hash));
-        if told.first().is_some_and(|(_, row)| row.has_name(name)) {
-            let held = rows.held(id, hash, &told);
+        last = Some(key);
+        if told.first().is_some_and(|row| row.has_name(name)) {
+            let held = rows.held(&told);
             bytes += held.as_ref().map_or(0, Held::bytes);
             found.extend(held);
         }

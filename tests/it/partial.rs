@@ -8,8 +8,9 @@ use crate::common::peers::post;
 use crate::common::process::{Node, larder, until};
 use crate::common::raw_http::get;
 
-/// More than 64 MiB of them.
-const FILES: usize = 20_000;
+/// More than three quarters of [`ROOM`] of them.
+const FILES: usize = 2_000;
+const ROOM: &str = "8MiB";
 const NAME_BYTES: usize = 4000;
 const ID: &str = "11111111-1111-4111-8111-111111111111";
 
@@ -42,7 +43,7 @@ fn page(request: &str) -> Reply {
 fn of_a_peer_that_tells_too_much_the_newest_are_shown_and_all_is_told_as_partial() {
     let stranger = Canned::start(|_, request| page(request));
     let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(&dir, &["--discover-every", "1"]);
+    let node = Node::start(&dir, &["--discover-every", "1", "--directory", ROOM]);
     let status = || get(node.address, "/api/p2p/status", &[]).json();
     assert_eq!(status()["partial"], false);
     let message = json!({ "peer_id": ID, "address": stranger.url(), "timestamp": "" });

@@ -84,6 +84,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("max-upload", "LARDER_MAX_UPLOAD", "10XB", "10GiB"),
     ("quota", "LARDER_QUOTA", "1,5GiB", "10GiB"),
     ("min-free", "LARDER_MIN_FREE", "little", "10GiB"),
+    ("directory", "LARDER_DIRECTORY", "1KiB", "1MiB at least"),
     (
         "durability",
         "LARDER_DURABILITY",

@@ -227,3 +227,130 @@ fn who_tells_another_size_of_a_content_makes_no_second_file_of_it() {
         assert_eq!(directory.earlier(&told(50, 1)), []);
     }
 }
+
+/// A file of many, in the order of the ids or not.
+fn one_of_many(number: u32, content: u32) -> NetworkFile {
+    let id = u128::from(number.wrapping_mul(0x9e37_79b9)) << 32 | u128::from(number);
+    NetworkFile {
+        id: FileId::from_bytes(id.to_be_bytes()),
+        hash: Some(BlobHash::of(&content.to_le_bytes())),
+        ..file(1, &format!("file {number}"), None)
+    }
+}
+
+/// So many files that more is to be done with all of them than is done at once.
+const MANY: u32 = 10_000;
+
+#[test]
+fn what_is_to_be_done_with_many_files_is_done_in_the_end() {
+    let directory = Directory::default();
+    let [gone, other] = [peer(1), peer(2)];
+    for number in 0..MANY {
+        directory.put(gone, one_of_many(number, number)).unwrap();
+    }
+    directory.forget(gone);
+    assert_eq!(directory.get(gone, one_of_many(1, 1).id), None);
+    assert_eq!(
+        (directory.count_of(gone), directory.partial_peers()),
+        (0, 0)
+    );
+    assert!(directory.rows.lock().has_work());
+    // Who is met again meanwhile tells anew.
+    directory.put(gone, one_of_many(7, 7)).unwrap();
+    while directory.change(Rows::work) {}
+    assert_eq!((directory.len(), directory.count_of(gone)), (1, 1));
+    directory.forget(gone);
+
+    for number in 0..MANY {
+        directory.put(other, one_of_many(number, number)).unwrap();
+    }
+    directory.begin_reading(other);
+    directory.put(other, one_of_many(3, 3)).unwrap();
+    directory.end_reading(other);
+    // What is read again before that was ended stays, too.
+    directory.begin_reading(other);
+    let last = one_of_many(MANY - 1, MANY - 1);
+    directory.put(other, last.clone()).unwrap();
+    while directory.change(Rows::work) {}
+    assert_eq!(directory.count_of(other), 2);
+    assert!(directory.get(other, last.id).is_some());
+    directory.forget(other);
+    let rows = directory.rows.lock();
+    assert!(rows.is_empty() && rows.bytes == 0);
+}
+
+/// One page of a directory, from either end.
+type Page =
+    fn(&Directory, Option<FileKey>, Option<&str>, usize, usize) -> (Vec<Held>, Option<FileKey>);
+
+/// The ids of all files, page by page.
+fn paged(directory: &Directory, page: Page) -> Vec<FileId> {
+    let (mut ids, mut at) = (Vec::new(), None);
+    loop {
+        let (files, next) = page(directory, at, None, 100, 100);
+        ids.extend(files.iter().map(|it| it.file.id));
+        if next.is_none() {
+            return ids;
+        }
+        at = next;
+    }
+}
+
+#[test]
+fn each_row_is_found_in_every_way_whatever_came_and_went() {
+    let directory = Directory::default();
+    // Some contents of many files, and some peers that tell of the same ones.
+    let mut told = std::collections::BTreeMap::new();
+    for step in 0..20_000_u32 {
+        let scattered = step.wrapping_mul(0x85eb_ca6b).rotate_left(13);
+        let (number, by) = (scattered % 1500, u8::try_from(scattered % 3).unwrap());
+        let file = one_of_many(number, number / 4);
+        if step % 3 == 2 {
+            let was_told = told.remove(&(by, file.id)).is_some();
+            assert_eq!(directory.withdraw(peer(by), file.id), was_told);
+        } else {
+            directory.put(peer(by), file.clone()).unwrap();
+            told.insert((by, file.id), file);
+        }
+    }
+    for ((by, id), file) in &told {
+        assert_eq!(directory.get(peer(*by), *id).as_ref(), Some(file));
+        let holders = directory.providers(&file.hash.unwrap());
+        assert!(holders.iter().any(|it| it.peer == peer(*by)));
+    }
+    let ids: BTreeSet<_> = told.keys().map(|(_, id)| *id).collect();
+    assert_eq!(directory.len(), ids.len());
+    assert!(paged(&directory, Directory::page).iter().eq(&ids));
+    let back = paged(&directory, Directory::page_back);
+    assert!(back.iter().eq(ids.iter().rev()));
+    for by in 0..3 {
+        let expected = told.keys().filter(|it| it.0 == by).count();
+        assert_eq!(directory.count_of(peer(by)), expected);
+        directory.forget(peer(by));
+    }
+    while directory.change(Rows::work) {}
+    let rows = directory.rows.lock();
+    assert!(rows.is_empty() && rows.bytes == 0);
+}
+
+#[test]
+fn a_peer_is_partial_until_all_that_it_tells_fits() {
+    let directory = with_room_for(3, 100);
+    let tell = |numbers: std::ops::RangeInclusive<u8>| {
+        directory.begin_reading(peer(1));
+        for number in numbers {
+            let _ = directory.put(peer(1), file(number, "a", None));
+        }
+    };
+    tell(1..=3);
+    directory.end_reading(peer(1));
+    assert!(!directory.is_partial(peer(1)));
+    tell(1..=9);
+    directory.end_reading(peer(1));
+    assert!(directory.is_partial(peer(1)) && directory.is_cut(peer(1)));
+    // While it is read again not all of it is known yet.
+    tell(7..=9);
+    assert!(directory.is_partial(peer(1)) && !directory.is_cut(peer(1)));
+    directory.end_reading(peer(1));
+    assert!(!directory.is_partial(peer(1)));
+}

@@ -90,12 +90,20 @@ pub struct Options {
     pub max_bytes: usize,
 }
 
-impl Default for Options {
-    fn default() -> Self {
+impl Options {
+    /// So much for all, of which one peer may take three quarters.
+    pub fn of(max_bytes: usize) -> Self {
         Self {
-            max_peer_bytes: 64 << 20,
-            max_bytes: 128 << 20,
+            max_peer_bytes: max_bytes / 4 * 3,
+            max_bytes,
         }
+    }
+}
+
+impl Default for Options {
+    /// A million files of one peer fit, and those of others.
+    fn default() -> Self {
+        Self::of(256 << 20)
     }
 }
 

@@ -1,55 +1,48 @@
 //! Files that are one to people: which of them stands for all.
 
-use std::cmp::Reverse;
-use std::hash::BuildHasher;
+use std::cmp::Ordering;
 
 use super::super::told::NetworkFile;
-use super::{Content, RowKey, Rows, Slot, Standing};
+use super::order::Place;
+use super::{Hashed, Rows, Standing, standing};
 use crate::name_form;
-use crate::peer_id::PeerId;
 use crate::record::FileId;
 
 /// How many files that are told of alike are looked at to find one that is shown so.
 const MAX_LOOKED_AT: usize = 16;
 
 impl Rows {
-    /// Changes what is known of a peer, by which its rows stand. Takes as long as it has rows.
-    pub(in crate::peer::directory) fn change(
-        &mut self,
-        peer: PeerId,
-        change: impl FnOnce(&mut Slot),
-    ) {
-        let files = self.slot(peer).files.clone();
-        let Some(number) = self.number(peer) else {
-            return;
-        };
-        let places = |rows: &Self| -> Vec<_> {
-            let place = |key: &RowKey| {
-                let row = rows.row(number, *key).filter(|row| row.hash.is_some())?;
-                Some((
-                    rows.likeness(row),
-                    rows.standing(number, row),
-                    key.0,
-                    number,
-                ))
-            };
-            files.iter().filter_map(place).collect()
-        };
-        for place in places(self) {
-            self.alike.remove(&place);
-        }
-        change(self.slot(peer));
-        let places = places(self);
-        self.alike.extend(places);
+    /// Where the first row is that is not before one that stands so.
+    pub(super) fn place_alike(
+        &self,
+        likeness: u64,
+        stands: Standing,
+        id: FileId,
+        number: u16,
+    ) -> Place {
+        let first = Hashed::new(likeness, 0).first;
+        self.alike.place(|it| {
+            let ordering = it.first.cmp(&first).then_with(|| {
+                let row = self.slab.get(it.row);
+                let by_likeness = self.keys.likeness_of(row).cmp(&likeness);
+                let place = || (standing(row), row.id, row.number);
+                by_likeness.then_with(|| place().cmp(&(stands, id, number)))
+            });
+            ordering == Ordering::Less
+        })
     }
 
     /// Those that are one to people, in the order in which they stand for all of them.
-    pub(super) fn alike_from(&self, likeness: Content) -> impl Iterator<Item = (Standing, FileId)> {
-        let least = (false, Reverse(usize::MAX), 0);
-        let first = (likeness, least, FileId::from_bytes([0; 16]), 0);
-        let alike = self.alike.range(first..);
-        let alike = alike.take_while(move |it| it.0 == likeness);
-        alike.map(|(_, standing, id, _)| (*standing, *id))
+    pub(super) fn alike_from(&self, likeness: u64) -> impl Iterator<Item = (Standing, FileId)> {
+        let first = Hashed::new(likeness, 0).first;
+        let place = self.place_alike(likeness, (0, 0), FileId::from_bytes([0; 16]), 0);
+        let alike = self
+            .alike
+            .from(place)
+            .take_while(move |it| it.first == first);
+        let alike = alike.map(|it| self.slab.get(it.row));
+        let alike = alike.take_while(move |it| self.keys.likeness_of(it) == likeness);
+        alike.map(|it| (standing(it), it.id))
     }
 
     /// Those of the first files that stand before this one and have its content and its name, as
@@ -62,13 +55,12 @@ impl Rows {
         let hash = file.hash;
         let best = |id| {
             let told = self.told_of(id);
-            let (number, row) = told.get(&hash)?.first().copied()?;
-            name_form::is_same(row.name(), &file.name).then(|| self.standing(number, row))
+            let row = told.get(&hash)?.first().copied()?;
+            name_form::is_same(row.name(), &file.name).then(|| standing(row))
         };
-        let last = (true, Reverse(0), u32::MAX);
+        let last = (u8::MAX, u32::MAX);
         let place = (best(file.id).unwrap_or(last), file.id);
-        let name = name_form::composed(&file.name);
-        let likeness = self.keys.hash_one((hash, name));
+        let likeness = self.keys.likeness(hash, &file.name);
         let before = self.alike_from(likeness).take_while(|it| *it < place);
         let before = before.filter(|(_, id)| *id != file.id).take(MAX_LOOKED_AT);
         let alike = before.filter(|(standing, id)| best(*id) == Some(*standing));
