@@ -30,6 +30,16 @@ impl PeerId {
         Self(Uuid::new_v8(first))
     }
 
+    /// The id with exactly these bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The 16 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
     /// One that belongs to nobody, and of which nobody can tell that.
     pub fn random() -> Self {
         Self(Uuid::new_v8(*Uuid::new_v4().as_bytes()))

@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::file_view::FileView;
 use super::gate::ClientShare;
-use super::listing::{Filter, Listing, OrderName};
+use super::listing::{Filter, Listing, OrderName, is_compact_wanted};
 use super::switch::Switch;
 use crate::node::Node;
 use crate::peer::challenge::{self, Prover};
+use crate::peer::compact;
 use crate::record::{FileId, FileRecord, InvalidFileId, Order};
 use crate::web::conditions::{Validators, allow_change, restrict_change};
 use crate::web::error::ApiError;
@@ -74,7 +76,15 @@ pub(super) async fn list(
     };
     let prover = prover(&uri, &headers);
     let listing = Listing::start(node, filter, share, prover).await?;
-    Ok(list::answer(listing.into_pieces()).await)
+    let mut response = if is_compact_wanted(&headers) {
+        let compact = HeaderValue::from_static(compact::TYPE);
+        list::answer_as(compact, listing.into_compact().boxed()).await
+    } else {
+        list::answer(listing.into_pieces().boxed()).await
+    };
+    let varies = HeaderValue::from_static("accept");
+    response.headers_mut().append(header::VARY, varies);
+    Ok(response)
 }
 
 /// What proves the answer to a peer that asks for a proof.

@@ -25,6 +25,10 @@ use crate::store::StoreError;
 use crate::text_form;
 use crate::web::list::Piece;
 
+mod compact;
+
+pub(super) use compact::is_wanted as is_compact_wanted;
+
 /// How many records are read at once, at most.
 const PAGE: usize = 256;
 /// About how many names are held against a text for one answer with a limit; it may have fewer
@@ -52,6 +56,8 @@ pub(super) struct Listing {
     version: Option<u64>,
     /// Proves who answers, if that is asked for.
     prover: Option<Prover>,
+    /// How many bytes of it were written, where it is in the compact form.
+    written: usize,
 }
 
 /// An order by its name.
@@ -134,6 +140,7 @@ impl Listing {
             listed_at,
             version,
             prover,
+            written: 0,
         };
         listing.read_page(PAGE).await?;
         Ok(listing)

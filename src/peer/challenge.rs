@@ -114,6 +114,11 @@ fn end(proof: &Proof) -> String {
     format!(r#","public_key":"{key}","signature":"{signature}"}}"#)
 }
 
+/// Whether this is the end of an answer that was asked to be proven.
+pub(super) fn is_end(text: &[u8]) -> bool {
+    read_end(text).is_some()
+}
+
 fn read_end(text: &[u8]) -> Option<Proof> {
     let text = std::str::from_utf8(text).ok()?;
     let object = format!("{{{}", text.strip_prefix(',')?);

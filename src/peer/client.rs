@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::DATE;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE};
 use reqwest::redirect::Policy as Redirects;
 use reqwest::{ClientBuilder, Method, RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::challenge::{Challenge, HEADER};
+use super::compact::{self, Malformed};
 use super::kept::Kept;
 use super::lookup::Resolver;
 use super::membership::{Channel, ChannelError, ToMembers};
@@ -53,7 +54,7 @@ pub struct Client {
     long: Arc<Semaphore>,
 }
 
-/// The JSON that a node has answered, to be read as what it should be.
+/// The JSON that a node has answered, or a compact listing, to be read as what it should be.
 pub struct Json {
     bytes: Vec<u8>,
     /// While a long answer lives, another one may have to wait.
@@ -91,6 +92,9 @@ pub enum ClientError {
     /// The answer is not the JSON it should be.
     #[error("the answer is not that of a node")]
     Json(#[from] serde_json::Error),
+    /// The answer is not the compact listing it should be.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     /// A listing does not go forward.
     #[error("the listing is not in the order of its ids")]
     Disorder,
@@ -226,6 +230,20 @@ impl Client {
         self.read_proven(peer, request, path, max_bytes).await
     }
 
+    /// The same of a listing, which the node may send in the compact form.
+    pub(super) async fn listing_from(
+        &self,
+        peer: PeerId,
+        node: &BaseUrl,
+        path: &str,
+        max_bytes: usize,
+    ) -> Result<Json, ClientError> {
+        let either = format!("{}, application/json", compact::TYPE);
+        let request = self.repeated(Method::GET, node, path)?;
+        let request = request.header(ACCEPT, either);
+        self.read_proven(peer, request, path, max_bytes).await
+    }
+
     /// Sends JSON to a path of another node and reads the answer, of at most `max_bytes`
     /// bytes.
     pub async fn post(
@@ -239,7 +257,21 @@ impl Client {
         self.read_json(request, max_bytes).await
     }
 
-    /// The same, of which `peer` must have sent the answer, if its id belongs to a key.
+    /// Sends a body of this type to a path of another node and reads the answer, of at most
+    /// `max_bytes` bytes.
+    pub(super) async fn post_bytes(
+        &self,
+        node: &BaseUrl,
+        path: &str,
+        (content_type, body): (&'static str, Vec<u8>),
+        max_bytes: usize,
+    ) -> Result<Json, ClientError> {
+        let request = self.repeated(Method::POST, node, path)?;
+        let request = request.header(CONTENT_TYPE, content_type).body(body);
+        self.read_json(request, max_bytes).await
+    }
+
+    /// Sends JSON, of which `peer` must have sent the answer, if its id belongs to a key.
     pub async fn post_to(
         &self,
         peer: PeerId,
@@ -389,6 +421,11 @@ fn ahead_of(response: &Response) -> Option<i64> {
 }
 
 impl Json {
+    /// The bytes, which are no JSON where a listing was asked for and is compact.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// How many bytes it has.
     pub fn size(&self) -> usize {
         self.bytes.len()

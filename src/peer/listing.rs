@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::client::{ClientError, Json};
+use super::compact;
 use super::directory::NetworkFile;
 use super::elements::Elements;
 use super::heard;
@@ -17,7 +19,88 @@ const MAX_ID_BYTES: usize = 64;
 /// The longest time of an upload, in bytes.
 const MAX_TIME_BYTES: usize = 64;
 
-/// A page of a peer's listing, as it goes over the wire. Older peers send everything at
+/// A page of a peer's listing, in either form.
+pub(super) enum ListingPage<'a> {
+    Json(Listing<'a>),
+    Compact(compact::Page<'a>),
+}
+
+impl<'a> ListingPage<'a> {
+    /// The page in an answer, if it is that of this peer.
+    pub(super) fn of_peer(answer: &'a Json, peer: PeerId) -> Result<Self, ClientError> {
+        let (page, is_of) = if compact::Page::is_one(answer.bytes()) {
+            let page = compact::Page::read(answer.bytes())?;
+            (Self::Compact(page), page.is_of(peer))
+        } else {
+            let listing: Listing = answer.read()?;
+            let is_of = listing.is_of(peer);
+            (Self::Json(listing), is_of)
+        };
+        is_of.then_some(page).ok_or(ClientError::OtherPeer)
+    }
+
+    pub(super) fn is_compact(&self) -> bool {
+        matches!(self, Self::Compact(_))
+    }
+
+    /// As [`Listing::files`].
+    pub(super) fn files(&self) -> Box<dyn Iterator<Item = NetworkFile> + Send + '_> {
+        match self {
+            Self::Json(listing) => Box::new(listing.files()),
+            Self::Compact(page) => Box::new(page.files().filter_map(checked)),
+        }
+    }
+
+    /// As [`Listing::listed_at`].
+    pub(super) fn listed_at(&self) -> Option<u64> {
+        match self {
+            Self::Json(listing) => listing.listed_at(),
+            Self::Compact(page) => page.listed_at(),
+        }
+    }
+
+    /// As [`Listing::version`].
+    pub(super) fn version(&self) -> Option<u64> {
+        match self {
+            Self::Json(listing) => listing.version(),
+            Self::Compact(page) => page.version(),
+        }
+    }
+
+    /// As [`Listing::removed`]; none, too, where the peer does not remember.
+    pub(super) fn removed(&self) -> Vec<FileId> {
+        match self {
+            Self::Json(listing) => listing.removed().unwrap_or_default(),
+            Self::Compact(page) => page.removed(),
+        }
+    }
+
+    /// Whether there are more behind them.
+    pub(super) fn has_more(&self) -> bool {
+        match self {
+            Self::Json(listing) => listing.has_more(),
+            Self::Compact(page) => page.next().is_some(),
+        }
+    }
+
+    /// As [`Listing::next`].
+    pub(super) fn next(&self) -> Option<FileId> {
+        match self {
+            Self::Json(listing) => listing.next(),
+            Self::Compact(page) => page.next(),
+        }
+    }
+
+    /// As [`Listing::total_files`].
+    pub(super) fn total_files(&self) -> Option<usize> {
+        match self {
+            Self::Json(listing) => listing.total_files(),
+            Self::Compact(page) => usize::try_from(page.total_files()).ok(),
+        }
+    }
+}
+
+/// A page of a peer's listing in JSON, as it goes over the wire. Older peers send everything at
 /// once, without the last two keys, and tell less of each file.
 #[derive(Debug, Deserialize)]
 pub struct Listing<'a> {
@@ -46,7 +129,7 @@ impl Listing<'_> {
     }
 
     /// The files that can be asked for and are within bounds.
-    pub fn files(&self) -> impl Iterator<Item = NetworkFile> {
+    pub fn files(&self) -> impl Iterator<Item = NetworkFile> + Send {
         let files = self.files.read(MAX_FILE_BYTES);
         files.filter_map(checked)
     }
@@ -93,12 +176,17 @@ fn checked(file: NetworkFile) -> Option<NetworkFile> {
     let bounded = file.name.len() <= MAX_NAME_BYTES
         && file.uploaded_at.len() <= MAX_TIME_BYTES
         && content_type.is_none_or(|it| it.len() <= MAX_CONTENT_TYPE_BYTES);
-    bounded.then(|| NetworkFile {
+    bounded.then(|| made_plain(file))
+}
+
+/// The same file, of which no text holds what has no place in it.
+pub(super) fn made_plain(file: NetworkFile) -> NetworkFile {
+    NetworkFile {
         name: heard::name(file.name),
         content_type: heard::content_type(file.content_type),
         uploaded_at: heard::time(file.uploaded_at),
         ..file
-    })
+    }
 }
 
 #[cfg(test)]

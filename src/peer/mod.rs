@@ -7,6 +7,7 @@ mod asking;
 pub mod beginning;
 pub mod challenge;
 pub mod client;
+pub mod compact;
 pub mod copied_key;
 pub mod copies;
 pub mod directory;

@@ -5,15 +5,22 @@
 //! everything is read again and what was not told is dropped. Peers tell what they have removed
 //! lately, so that this is rare; and where it does not help, it is done less and less often.
 
+use tokio::task::yield_now;
+
 use super::client::{ClientError, Json, MAX_JSON_BYTES};
 use super::directory::NetworkFile;
-use super::listing::Listing;
+use super::listing::ListingPage;
 use super::network::Network;
 use super::registry::Peer;
 use crate::record::FileId;
 
 /// How many files are asked for at once.
 const PAGE: usize = 256;
+/// The same of a peer that sends them in the compact form: some 300 KB. Each takes one answer and
+/// one signature, and more of them at once would be a long answer, of which few have room.
+const COMPACT_PAGE: usize = 4096;
+/// After how many files others have the thread for a while.
+const AT_ONCE: usize = 128;
 /// How many files are asked for at once where the files of a whole page have such long names
 /// and descriptions that it cannot be read.
 const SHORT_PAGE: usize = 16;
@@ -75,7 +82,12 @@ pub(super) async fn read_news(
     if progress.has_read() {
         let total = read(network, peer, progress).await?;
         let directory = &network.directory;
-        if directory.is_partial(peer.id()) {
+        let is_partial = if progress.unfinished {
+            directory.is_cut(peer.id())
+        } else {
+            directory.is_partial(peer.id())
+        };
+        if is_partial {
             // There may be room again, but not for whoever fills it each time.
             if !directory.has_room_for(peer.id()) || progress.waits_before_reading_all() {
                 return Ok(());
@@ -120,7 +132,7 @@ async fn read(
     for page in 0..MAX_PAGES {
         // Who has told more than there is room for does not keep this node busy.
         let is_much = page >= MAX_PARTIAL.0 || bytes >= MAX_PARTIAL.1;
-        if bytes >= MAX_BYTES || is_much && network.directory.is_partial(peer.id()) {
+        if bytes >= MAX_BYTES || is_much && network.directory.is_cut(peer.id()) {
             return Ok(None);
         }
         let after = progress.after.map(|id| format!("&after={id}"));
@@ -135,7 +147,12 @@ async fn read(
             answer => answer?,
         };
         bytes += answer.size();
-        let listing = of_peer(&answer, peer)?;
+        let listing = ListingPage::of_peer(&answer, peer.id())?;
+        limit = match limit {
+            _ if listing.is_compact() => COMPACT_PAGE,
+            SHORT_PAGE => SHORT_PAGE,
+            _ => PAGE,
+        };
         let first = since.is_some() || progress.listed_at.is_none();
         if let Some(moment) = listing.listed_at().filter(|_| first) {
             network.directory.read_at(peer.id(), moment);
@@ -147,7 +164,7 @@ async fn read(
             return Err(ClientError::NoRoom);
         }
         let before = progress.after;
-        take(network, peer, &listing, progress)?;
+        take(network, peer, &listing, progress).await?;
         if listing.has_more() {
             // Also where nothing that is on the page is taken. Whoever leads nowhere is not
             // followed.
@@ -166,14 +183,15 @@ async fn read(
 }
 
 /// Takes one page of a listing in.
-fn take(
+async fn take(
     network: &Network,
     peer: &Peer,
-    listing: &Listing<'_>,
+    listing: &ListingPage<'_>,
     progress: &mut ListingProgress,
 ) -> Result<(), ClientError> {
-    for file in listing.files() {
-        if listing.total_files().is_some() {
+    let has_order = listing.total_files().is_some();
+    for (count, file) in (1..).zip(listing.files()) {
+        if has_order {
             // A peer that goes in circles would be listened to for ever.
             if progress.after.is_some_and(|after| file.id <= after) {
                 return Err(ClientError::Disorder);
@@ -182,8 +200,11 @@ fn take(
         }
         // What finds no room is found when it is asked for.
         let _ = network.directory.put(peer.id(), file);
+        if count % AT_ONCE == 0 {
+            yield_now().await;
+        }
     }
-    for id in listing.removed().into_iter().flatten() {
+    for id in listing.removed() {
         network.directory.withdraw(peer.id(), id);
     }
     Ok(())
@@ -191,18 +212,8 @@ fn take(
 
 async fn ask(network: &Network, peer: &Peer, path: &str) -> Result<Json, ClientError> {
     let client = &network.client;
-    let asked = client.get_from(peer.id(), peer.address(), path, MAX_JSON_BYTES);
+    let asked = client.listing_from(peer.id(), peer.address(), path, MAX_JSON_BYTES);
     asked.await
-}
-
-/// The listing in an answer, if it is that of this peer.
-fn of_peer<'a>(answer: &'a Json, peer: &Peer) -> Result<Listing<'a>, ClientError> {
-    let listing: Listing = answer.read()?;
-    if listing.is_of(peer.id()) {
-        Ok(listing)
-    } else {
-        Err(ClientError::OtherPeer)
-    }
 }
 
 /// Asks a peer for the file with this id, which it may not have told of yet.
@@ -215,6 +226,7 @@ pub async fn find(
     let after = id.before().map(|before| format!("&after={before}"));
     let path = format!("/api/p2p/files?limit=1{}", after.unwrap_or_default());
     let answer = ask(network, peer, &path).await?;
-    let listing = of_peer(&answer, peer)?;
-    Ok(listing.files().find(|file| file.id == id))
+    let listing = ListingPage::of_peer(&answer, peer.id())?;
+    let found = listing.files().find(|file| file.id == id);
+    Ok(found)
 }

@@ -72,22 +72,38 @@ impl Piece {
 pub(crate) async fn answer(
     pieces: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
 ) -> Response {
+    answer_as(HeaderValue::from_static("application/json"), pieces).await
+}
+
+/// The same, of another type.
+pub(crate) async fn answer_as(
+    content_type: HeaderValue,
+    pieces: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
+) -> Response {
+    let mut response = Response::new(body_of(pieces).await);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+async fn body_of(pieces: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Body {
     let mut pieces = Box::pin(pieces);
     let room = Room::take(WITH_LENGTH);
     let mut begun = Vec::new();
     while begun.len() < room.bytes() {
         match pieces.next().await {
-            None => return json(held(room, begun).into()),
+            None => return held(room, begun).into(),
             Some(Ok(piece)) => begun.extend_from_slice(&piece),
             Some(Err(error)) => {
                 let cut = stream::iter([Ok(held(room, begun)), Err(error)]);
-                return json(Body::from_stream(cut));
+                return Body::from_stream(cut);
             }
         }
     }
     let begun = stream::once(ready(Ok(held(room, begun))));
     let pieces = begun.chain(pieces).map_ok(in_parts).try_flatten();
-    json(Body::from_stream(pieces))
+    Body::from_stream(pieces)
 }
 
 /// The same piece in parts as long as a piece may be now: one element may be far longer, and what

@@ -15,6 +15,7 @@ use crate::http::download::{self, BlobQuery, FileQuery};
 use crate::http::files::{self, ListQuery, RemoveQuery, Removed};
 use crate::http::moment::{self, MomentQuery};
 use crate::http::upload::{self, BytesQuery, DescriptionQuery, NamedQuery, Uploaded};
+use crate::peer::compact;
 use crate::web::code::Code;
 
 const TAG: &str = "files";
@@ -129,7 +130,11 @@ fn list() -> Operation {
     let content = Content::new(Some(Schema::from(listing.build())));
     let answer = ResponseBuilder::new()
         .description("The files, by the time of their upload; where to go on, if there are more.")
-        .content("application/json", content);
+        .content("application/json", content)
+        .content(
+            compact::TYPE,
+            Content::new(Some(Schema::from(bytes().build()))),
+        );
     get(
         READERS,
         "listFiles",
@@ -141,7 +146,8 @@ fn list() -> Operation {
          `removed_since` or a challenge is given. With `removed_since`, `removed` has what was removed after such a moment, or is null where \
          that is not remembered. A request with 32 lowercase hex digits in `Larder-Challenge` is \
          answered with `public_key` and `signature` as the last keys: by the node's key, over the \
-         digits, path and query, and the BLAKE3 hash of what stands before them.",
+         digits, path and query, and the BLAKE3 hash of what stands before them. Nodes ask each \
+         other for a shorter form, which ARCHITECTURE.md describes.",
     )
     .query::<ListQuery>()
     .answers(200, answer)
