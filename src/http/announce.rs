@@ -1,4 +1,5 @@
-//! `POST /api/p2p/announce`: a peer tells of a file it holds, or no longer holds.
+//! `POST /api/p2p/announce`: a peer tells of a file it holds, or no longer holds; and
+//! `POST /api/p2p/announcements`: of many.
 
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use utoipa::ToSchema;
 
 use crate::node::Node;
 use crate::peer::announcement::{Announcement, NotTaken};
-use crate::peer::network::Heard;
+use crate::peer::batch;
+use crate::peer::hearing::Heard;
 use crate::web::body::RequestBody;
 use crate::web::error::ApiError;
 use crate::web::json::{self, Key, Others};
@@ -65,6 +67,34 @@ pub(super) async fn announce(
         message: "Announcement received",
         kept: heard == Heard::News,
         ignored: heard == Heard::OfNobody,
+    }))
+}
+
+/// The answer to many announcements.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AllAcknowledged {
+    status: &'static str,
+    message: &'static str,
+    /// How many changed what this node knows.
+    kept: usize,
+    /// Whether all were ignored, since their peer is not known here, or does not answer where it
+    /// says it is.
+    ignored: bool,
+}
+
+/// Takes many announcements of one peer.
+pub(super) async fn announce_all(
+    State(node): State<Arc<Node>>,
+    request: Request,
+) -> Result<Json<AllAcknowledged>, ApiError> {
+    let body = RequestBody::of_type(request, batch::TYPE, batch::MAX_BYTES as u64)?;
+    let heard = node.network().hear_all(&body.read_all().await?);
+    let heard = heard.map_err(|error| ApiError::Announcement(error.to_string()))?;
+    Ok(Json(AllAcknowledged {
+        status: "success",
+        message: "Announcements received",
+        kept: heard.unwrap_or(0),
+        ignored: heard.is_none(),
     }))
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::compact::Malformed;
 use super::directory::NetworkFile;
 use super::heard;
 use super::holdings::Holdings;
@@ -90,9 +91,18 @@ pub enum NotTaken {
     /// It is not from the peer it names.
     #[error(transparent)]
     Forged(#[from] Forged),
+    /// Of many together, which are not written as they should be.
+    #[error("it is not written as it should be")]
+    Malformed,
     /// Its ids are no UUIDs, so nobody could ask for the file.
     #[error("peer_id and file_id must be UUIDs to be kept")]
     Ids,
+}
+
+impl From<Malformed> for NotTaken {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Malformed
+    }
 }
 
 impl Announcement {

@@ -2,19 +2,24 @@
 //!
 //! Each peer is told one thing after the other, in the order in which they happened, and
 //! none waits for another: whoever does not answer is left out until it is there again, and
-//! asks what it has missed.
+//! asks what it has missed. What comes shortly after something that a peer was told goes to it
+//! in one message ([`super::batch`]), of which the whole is signed once; peers that do not know
+//! such messages are told everything by itself.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::ops::ControlFlow;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use reqwest::StatusCode;
 use serde::de::IgnoredAny;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::announcement::Announcement;
+use super::batch::{self, BatchWriter};
 use super::client::ClientError;
 use super::holdings::Version;
 use super::network::Network;
@@ -31,7 +36,11 @@ const AT_ONCE: usize = 256;
 /// answer leave some places to others.
 const PART: usize = 4;
 /// How many announcements wait for one peer. It asks for what does not fit.
-const MAX_WAITING: usize = 256;
+const MAX_WAITING: usize = 1024;
+/// How long nothing more is told to a peer that takes many things at once.
+const GATHERING: Duration = Duration::from_millis(50);
+/// How long a peer that did not know messages with many announcements is sent none.
+const KNOWS_LATER: Duration = Duration::from_hours(1);
 /// How long a peer may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The pauses before each new try.
@@ -41,11 +50,28 @@ const REST: Duration = Duration::from_secs(10);
 /// The longest answer read, in bytes.
 const MAX_ANSWER: usize = 64 << 10;
 
-/// What came of telling one peer one thing.
+/// What happened to a file, as peers are told.
+struct Happened {
+    record: FileRecord,
+    withdrawn: bool,
+    /// When, by this node's clock, in microseconds, and what it holds since.
+    at: (u64, Version),
+    /// The announcement of it alone, signed when the first peer is to have that.
+    alone: OnceLock<Announcement>,
+}
+
+impl Happened {
+    fn alone(&self, network: &Network) -> &Announcement {
+        self.alone
+            .get_or_init(|| network.sign(&self.record, self.withdrawn, self.at))
+    }
+}
+
+/// What came of telling one peer some things.
 enum Outcome {
     Told,
     /// It is there and does not want to hear it, as one that was told too much.
-    Refused,
+    Refused(StatusCode),
     /// In vain, since then.
     Failed(Instant),
 }
@@ -58,14 +84,27 @@ struct Announcing {
     network: Arc<Network>,
     store: Store,
     /// What waits for each peer that is under way or ready.
-    waiting: HashMap<PeerId, VecDeque<Arc<Announcement>>>,
+    waiting: HashMap<PeerId, VecDeque<Arc<Happened>>>,
     /// Peers whose turn it is.
     ready: VecDeque<Target>,
-    under_way: FuturesUnordered<BoxFuture<'static, (Target, Outcome)>>,
+    under_way: FuturesUnordered<BoxFuture<'static, Sent>>,
+    /// Peers that were told something just now.
+    gathering: FuturesUnordered<BoxFuture<'static, Target>>,
     /// How many of them are in each wide set of addresses.
     together: HashMap<Key, usize>,
     /// Until when peers are left alone.
     resting: HashMap<PeerId, Instant>,
+    /// Until when peers are told one thing at a time.
+    one_by_one: HashMap<PeerId, Instant>,
+}
+
+/// What was sent to whom, and what came of it.
+struct Sent {
+    to: Target,
+    many: usize,
+    /// Whether the peer takes many things at once, where that was found out.
+    takes_many: Option<bool>,
+    outcome: Outcome,
 }
 
 /// Tells what changes in the store to all who are there at that moment, for ever.
@@ -76,8 +115,10 @@ pub async fn announce_all(network: Arc<Network>, store: Store, mut changes: Chan
         waiting: HashMap::new(),
         ready: VecDeque::new(),
         under_way: FuturesUnordered::new(),
+        gathering: FuturesUnordered::new(),
         together: HashMap::new(),
         resting: HashMap::new(),
+        one_by_one: HashMap::new(),
     };
     loop {
         tokio::select! {
@@ -85,9 +126,8 @@ pub async fn announce_all(network: Arc<Network>, store: Store, mut changes: Chan
                 Some(heard) => announcing.hear(heard).await,
                 None => return,
             },
-            Some((place, outcome)) = announcing.under_way.next() => {
-                announcing.ended(place, &outcome);
-            }
+            Some(sent) = announcing.under_way.next() => announcing.ended(&sent),
+            Some(place) = announcing.gathering.next() => announcing.ready.push_back(place),
         }
         announcing.start();
     }
@@ -134,14 +174,19 @@ impl Announcing {
 
     fn announce(&mut self, record: &FileRecord, withdrawn: bool, at: (u64, Version)) {
         if self.network.has_listeners() {
-            let announcement = self.network.sign(record, withdrawn, at);
-            self.add(&Arc::new(announcement));
+            self.add(&Arc::new(Happened {
+                record: record.clone(),
+                withdrawn,
+                at,
+                alone: OnceLock::new(),
+            }));
         }
     }
 
-    fn add(&mut self, announcement: &Arc<Announcement>) {
+    fn add(&mut self, happened: &Arc<Happened>) {
         let now = Instant::now();
         self.resting.retain(|_, until| *until > now);
+        self.one_by_one.retain(|_, until| *until > now);
         for (peer, wide) in self.network.registry.answering_in() {
             if self.resting.contains_key(&peer) {
                 continue;
@@ -151,7 +196,7 @@ impl Announcing {
                 VecDeque::new()
             });
             if waiting.len() < MAX_WAITING {
-                waiting.push_back(Arc::clone(announcement));
+                waiting.push_back(Arc::clone(happened));
             }
         }
     }
@@ -172,36 +217,75 @@ impl Announcing {
                 self.ready.push_back(place);
                 continue;
             }
-            let next = self.waiting.get_mut(&peer).and_then(VecDeque::pop_front);
             let known = self.network.registry.get(peer);
-            match (known, next) {
-                (Some(known), Some(next)) => {
-                    let sending = send(Arc::clone(&self.network), known, next);
-                    let sending = sending.map(move |outcome| (place, outcome));
-                    self.under_way.push(Box::pin(sending));
+            let next = self.next(peer);
+            match known.filter(|_| !next.is_empty()) {
+                Some(known) => {
+                    let sending = Sending {
+                        network: Arc::clone(&self.network),
+                        peer: known,
+                        next,
+                    };
+                    self.under_way.push(Box::pin(sending.send(place)));
                     self.together.insert(wide, together + 1);
                 }
                 // It was forgotten, or there is nothing left to tell it.
-                _ => drop(self.waiting.remove(&peer)),
+                None => drop(self.waiting.remove(&peer)),
             }
         }
     }
 
-    fn ended(&mut self, (peer, wide): Target, outcome: &Outcome) {
+    /// What a peer is to be told next: as much as it takes at once.
+    fn next(&mut self, peer: PeerId) -> Vec<Arc<Happened>> {
+        let takes_many = self.takes_many(peer);
+        let Some(waiting) = self.waiting.get_mut(&peer) else {
+            return Vec::new();
+        };
+        let many = if takes_many {
+            batch::fitting(waiting.iter().map(|it| &it.record))
+        } else {
+            1
+        };
+        waiting.drain(..many.min(waiting.len())).collect()
+    }
+
+    /// Whether a peer may know messages with many announcements, which its key has to sign.
+    fn takes_many(&self, peer: PeerId) -> bool {
+        peer.belongs_to_a_key() && !self.one_by_one.contains_key(&peer)
+    }
+
+    fn ended(&mut self, sent: &Sent) {
+        let Sent {
+            to,
+            many,
+            takes_many,
+            ref outcome,
+        } = *sent;
+        let (peer, wide) = to;
         match self.together.get_mut(&wide) {
             Some(count) if *count > 1 => *count -= 1,
             _ => drop(self.together.remove(&wide)),
         }
         match outcome {
-            Outcome::Told => self.network.messages.told.count(),
-            Outcome::Refused | Outcome::Failed(_) => self.network.messages.told_in_vain.count(),
+            Outcome::Told => self.network.messages.told.add(many as u64),
+            Outcome::Refused(_) | Outcome::Failed(_) => {
+                self.network.messages.told_in_vain.add(many as u64);
+            }
+        }
+        if takes_many == Some(false) {
+            self.one_by_one.insert(peer, Instant::now() + KNOWS_LATER);
         }
         match outcome {
             Outcome::Told => {
                 self.network.registry.saw(peer);
-                self.ready.push_back((peer, wide));
+                if self.takes_many(peer) {
+                    self.gathering
+                        .push(Box::pin(sleep(GATHERING).map(move |()| to)));
+                } else {
+                    self.ready.push_back((peer, wide));
+                }
             }
-            Outcome::Refused => {
+            Outcome::Refused(_) => {
                 self.network.registry.saw(peer);
                 self.resting.insert(peer, Instant::now() + REST);
                 self.waiting.remove(&peer);
@@ -214,36 +298,112 @@ impl Announcing {
     }
 }
 
-async fn send(network: Arc<Network>, peer: Peer, announcement: Arc<Announcement>) -> Outcome {
-    let mut pauses = PAUSES.iter();
-    let began = Instant::now();
-    loop {
-        let sent = timeout(PATIENCE, send_once(&network, &peer, &announcement)).await;
-        match sent {
-            Ok(Ok(())) => return Outcome::Told,
-            Ok(Err(ClientError::Status(status, _))) => {
-                tracing::debug!(peer = %peer.id(), %status, "takes no announcement");
-                return Outcome::Refused;
+/// Some things that a peer is being told.
+struct Sending {
+    network: Arc<Network>,
+    peer: Peer,
+    next: Vec<Arc<Happened>>,
+}
+
+impl Sending {
+    async fn send(self, to: Target) -> Sent {
+        let (many, mut takes_many) = (self.next.len(), None);
+        let outcome = match self.next.as_slice() {
+            [alone] => self.try_again(|| self.send_alone(alone)).await,
+            all => match self.try_again(|| self.send_all(all)).await {
+                Ok(()) => Ok(()),
+                Err(Outcome::Refused(status)) if knows_no_such(status) => {
+                    takes_many = Some(false);
+                    self.send_each(all).await
+                }
+                Err(outcome) => Err(outcome),
+            },
+        };
+        Sent {
+            to,
+            many,
+            takes_many,
+            outcome: outcome.err().unwrap_or(Outcome::Told),
+        }
+    }
+
+    async fn send_each(&self, all: &[Arc<Happened>]) -> Result<(), Outcome> {
+        for alone in all {
+            self.try_again(|| self.send_alone(alone)).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends until it is heard, refused, or was tried often enough.
+    async fn try_again<F: Future<Output = Result<(), ClientError>>>(
+        &self,
+        send: impl Fn() -> F,
+    ) -> Result<(), Outcome> {
+        let peer = self.peer.id();
+        let mut pauses = PAUSES.iter();
+        let began = Instant::now();
+        loop {
+            match timeout(PATIENCE, send()).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(ClientError::Status(status, _))) => {
+                    tracing::debug!(%peer, %status, "takes no announcement");
+                    return Err(Outcome::Refused(status));
+                }
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "not announced"),
+                Err(_) => tracing::debug!(%peer, "takes too long to hear"),
             }
-            Ok(Err(error)) => tracing::debug!(peer = %peer.id(), %error, "not announced"),
-            Err(_) => tracing::debug!(peer = %peer.id(), "takes too long to hear"),
+            match pauses.next() {
+                Some(pause) => sleep(*pause).await,
+                None => return Err(Outcome::Failed(began)),
+            }
         }
-        match pauses.next() {
-            Some(pause) => tokio::time::sleep(*pause).await,
-            None => return Outcome::Failed(began),
+    }
+
+    async fn send_alone(&self, happened: &Happened) -> Result<(), ClientError> {
+        let (path, alone) = ("/api/p2p/announce", happened.alone(&self.network));
+        let client = &self.network.client;
+        let sent = client.post(self.peer.address(), path, alone, MAX_ANSWER);
+        sent.await?.read::<IgnoredAny>()?;
+        Ok(())
+    }
+
+    async fn send_all(&self, all: &[Arc<Happened>]) -> Result<(), ClientError> {
+        let holdings = held_since(all).and_then(|now| self.network.holdings(now));
+        let mut message = BatchWriter::begin(holdings.as_ref());
+        for it in all {
+            message.add(&it.record, it.withdrawn, it.at.0);
         }
+        let message = (batch::TYPE, self.network.sign_all(message));
+        let (path, client) = ("/api/p2p/announcements", &self.network.client);
+        let sent = client.post_bytes(self.peer.address(), path, message, MAX_ANSWER);
+        sent.await?.read::<IgnoredAny>()?;
+        Ok(())
     }
 }
 
-async fn send_once(
-    network: &Network,
-    peer: &Peer,
-    announcement: &Announcement,
-) -> Result<(), ClientError> {
-    let path = "/api/p2p/announce";
-    let sent = network
-        .client
-        .post(peer.address(), path, announcement, MAX_ANSWER);
-    sent.await?.read::<IgnoredAny>()?;
-    Ok(())
+/// What is held since the last of these, and since which version nothing else has changed.
+fn held_since(all: &[Arc<Happened>]) -> Option<Version> {
+    let mut versions = all.iter().rev().map(|it| it.at.1);
+    let last = versions.next()?;
+    let until_missed = versions.try_fold(last.follows, |follows, before| {
+        if before.version == follows {
+            ControlFlow::Continue(before.follows)
+        } else {
+            ControlFlow::Break(follows)
+        }
+    });
+    let (ControlFlow::Continue(follows) | ControlFlow::Break(follows)) = until_missed;
+    Some(Version { follows, ..last })
+}
+
+/// Whether a node answers so that does not know the route: one with a token asks for it first.
+fn knows_no_such(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::NOT_IMPLEMENTED
+    )
 }

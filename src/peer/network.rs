@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
-use super::announcement::{Announcement, NotTaken};
 use super::beginning::Beginning;
 use super::client::Client;
 use super::copied_key::CopiedKey;
@@ -105,23 +104,6 @@ pub(super) struct PeerLog {
     pub(super) leaves: Lines,
     pub(super) silent: Lines,
     pub(super) double: Lines,
-}
-
-/// What came of an announcement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
-    /// It says something new.
-    News,
-    /// It says nothing new, or there is no room for it.
-    NotNews,
-    /// The peer is not known, or has not answered where it says it is.
-    OfNobody,
-}
-
-impl Heard {
-    fn of(news: bool) -> Self {
-        if news { Self::News } else { Self::NotNews }
-    }
 }
 
 /// What was told to peers and heard of them, counted.
@@ -393,57 +375,6 @@ impl Network {
             self.fleet.heard.lock().insert(peer);
             self.fleet.wanted.notify_one();
         }
-    }
-
-    /// Takes in an announcement, and tells whether it says anything new. Those of peers that
-    /// have not answered yet, and may be made up, are not kept: they are asked for all they
-    /// hold.
-    pub fn hear(&self, announcement: Announcement) -> Result<Heard, NotTaken> {
-        let peer = announcement.peer_id.parse();
-        let heard = self.take_in(announcement);
-        if let (Ok(Heard::News), Ok(peer)) = (&heard, peer) {
-            self.newly_told.note(peer);
-            self.tell_fleet_of(peer);
-        }
-        match &heard {
-            Ok(Heard::News) => self.messages.news.count(),
-            Ok(Heard::NotNews | Heard::OfNobody) => self.messages.not_news.count(),
-            Err(_) => self.messages.refused.count(),
-        }
-        heard
-    }
-
-    fn take_in(&self, announcement: Announcement) -> Result<Heard, NotTaken> {
-        let told = announcement.check();
-        if matches!(told, Err(NotTaken::Forged(_))) {
-            self.messages.forged.count();
-        }
-        let told = told?;
-        if !self.registry.get(told.peer).is_some_and(|it| it.answered) {
-            return Ok(Heard::OfNobody);
-        }
-        if told.trust == Trust::Verified {
-            // Whoever has heard it can repeat it, also when it is no longer true.
-            let is_news = |at| self.directory.hears(told.peer, at);
-            if !told.at.is_some_and(is_news) {
-                return Ok(Heard::NotNews);
-            }
-        } else if told.withdrawn {
-            // Anybody could take back what an unsigned peer has told.
-            return Ok(Heard::NotNews);
-        }
-        self.registry.saw(told.peer);
-        // What was signed of its files may be of another moment than what was signed of this one.
-        let holdings = told.holdings.filter(|it| Some(it.version) == told.at);
-        if let Some(holdings) = &holdings {
-            self.registry.hears(told.peer, holdings);
-        }
-        if told.withdrawn {
-            let news = self.directory.withdraw(told.peer, told.file.id);
-            return Ok(Heard::of(news));
-        }
-        let news = self.directory.put(told.peer, told.file).is_ok();
-        Ok(Heard::of(news))
     }
 
     /// Whether there is anybody to be told of what changes here.

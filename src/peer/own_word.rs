@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::announcement::Announcement;
+use super::batch::BatchWriter;
 use super::challenge::Prover;
 use super::copies::{CopiedFile, Order, Withdrawal};
 use super::holdings::{Holdings, Version};
@@ -69,6 +70,11 @@ impl Network {
     pub fn end_copies(&self, file: FileId, since: u64) -> Withdrawal {
         let at = self.removals.moment().max(since);
         Withdrawal::of(&self.identity, file, at)
+    }
+
+    /// The end of a message with many announcements.
+    pub(super) fn sign_all(&self, message: BatchWriter) -> Vec<u8> {
+        message.end(&self.identity)
     }
 
     /// The announcement of a file that this node holds since `at`, or has removed then, and what it

@@ -44,11 +44,20 @@ impl RequestBody {
     /// The body of a request that must say that it is JSON: a page of another origin
     /// cannot say so without being asked first.
     pub(crate) fn of_json(request: Request, max_bytes: u64) -> Result<Self, ApiError> {
-        const WRONG: ApiError = ApiError::WrongContentType("application/json");
-        let content_type = request.headers().get(header::CONTENT_TYPE).ok_or(WRONG)?;
-        let content_type = Parameters::parse(content_type.as_bytes());
-        if content_type.value != "application/json" {
-            return Err(WRONG);
+        Self::of_type(request, "application/json", max_bytes)
+    }
+
+    /// The body of a request, which has to be of this type.
+    pub(crate) fn of_type(
+        request: Request,
+        wanted: &'static str,
+        max_bytes: u64,
+    ) -> Result<Self, ApiError> {
+        let wrong = || ApiError::WrongContentType(wanted);
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let content_type = content_type.ok_or_else(wrong)?;
+        if Parameters::parse(content_type.as_bytes()).value != wanted {
+            return Err(wrong());
         }
         Ok(Self::new(request.into_body(), max_bytes))
     }

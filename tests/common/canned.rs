@@ -30,6 +30,13 @@ type Asked = (String, Vec<u8>);
 impl Canned {
     /// A server that answers as `reply` says to the first line of a request.
     pub(crate) fn start(reply: impl Fn(SocketAddr, &str) -> Reply + Send + Sync + 'static) -> Self {
+        Self::by_head(move |address, line, _| reply(address, line))
+    }
+
+    /// The same, which also knows the headers of the request, a line each.
+    pub(crate) fn by_head(
+        reply: impl Fn(SocketAddr, &str, &str) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -37,7 +44,11 @@ impl Canned {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (reply, asking) = (Arc::clone(&reply), Arc::clone(&asking));
-                thread::spawn(move || answer(stream.unwrap(), &asking, |it| reply(address, it)));
+                thread::spawn(move || {
+                    answer(stream.unwrap(), &asking, |line, headers| {
+                        reply(address, line, headers)
+                    })
+                });
             }
         });
         Self { address, asked }
@@ -62,14 +73,19 @@ impl Canned {
     }
 }
 
-fn answer(stream: TcpStream, asked: &Mutex<Vec<(String, Vec<u8>)>>, reply: impl Fn(&str) -> Reply) {
+fn answer(
+    stream: TcpStream,
+    asked: &Mutex<Vec<(String, Vec<u8>)>>,
+    reply: impl Fn(&str, &str) -> Reply,
+) {
     let mut reader = BufReader::new(stream);
-    let (mut line, mut length) = (String::new(), 0);
+    let (mut line, mut headers, mut length) = (String::new(), String::new(), 0);
     loop {
         let mut header = String::new();
         if reader.read_line(&mut header).unwrap_or(0) == 0 {
             return;
         }
+        headers.push_str(&header);
         let header = header.trim_end();
         if let Some(value) = header.to_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
@@ -85,7 +101,7 @@ fn answer(stream: TcpStream, asked: &Mutex<Vec<(String, Vec<u8>)>>, reply: impl 
         return;
     }
     asked.lock().unwrap().push((line.clone(), body));
-    let answer = match reply(&line) {
+    let answer = match reply(&line, &headers) {
         Reply::Whole(answer) => answer,
         Reply::Json(body) => {
             let length = body.len();

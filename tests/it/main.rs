@@ -74,6 +74,7 @@ mod keeping_all;
 mod kept_connections;
 mod kept_names;
 mod killed_commands;
+mod large_view;
 mod limits;
 mod linked_directories;
 mod lost_journal;

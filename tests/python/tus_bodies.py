@@ -3,3 +3,4 @@
 import schemathesis
 
 schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+schemathesis.serializer.alias("application/vnd.larder.announcements", "application/octet-stream")

@@ -178,7 +178,12 @@ mod tests {
 
     #[test]
     fn only_what_peers_sign_changes_something_without_the_right_to_write() {
-        let signed = ["/api/p2p/announce", "/api/p2p/exchange", "/api/peers"];
+        let signed = [
+            "/api/p2p/announce",
+            "/api/p2p/announcements",
+            "/api/p2p/exchange",
+            "/api/peers",
+        ];
         let changes = |method: &Method, needs| !method.is_safe() && needs != WRITERS;
         assert_eq!(paths(changes), BTreeSet::from(signed));
     }

@@ -3,13 +3,15 @@
 
 use super::operation::{Operation, get, post};
 use super::route::Route;
+use super::schema::bytes;
 use crate::http::access::READERS;
-use crate::http::announce::{self, Acknowledged};
+use crate::http::announce::{self, Acknowledged, AllAcknowledged};
 use crate::http::exchange;
 use crate::http::members::{self, RevocationsAnswer};
 use crate::http::network::{self, NetworkAnswer, NetworkQuery};
 use crate::http::peers::{self, IntroduceQuery, IntroducedAnswer, PeersAnswer};
 use crate::peer::announcement::Announcement;
+use crate::peer::batch;
 use crate::peer::exchange::{Answer, PATH, Question};
 use crate::peer::registration::Registration;
 use crate::web::code::Code;
@@ -19,7 +21,7 @@ const TAG: &str = "network";
 /// whoever may not read.
 const SIGNED: &str = "Whoever may read may tell: what a node with a key tells is signed.";
 
-pub(super) fn all() -> [Route; 5] {
+pub(super) fn all() -> [Route; 6] {
     let limited = |path| Route::at(path, TAG).limited();
     [
         limited("/api/peers")
@@ -27,6 +29,7 @@ pub(super) fn all() -> [Route; 5] {
             .on(list_peers())
             .on(introduce()),
         limited("/api/p2p/announce").on(announce()),
+        limited("/api/p2p/announcements").on(announce_all()),
         limited(PATH).on(exchange()),
         limited("/api/p2p/network").compressed().on(list_files()),
         limited("/api/p2p/revocations").on(list_revocations()),
@@ -77,6 +80,28 @@ fn announce() -> Operation {
     .text(SIGNED)
     .takes_json::<Announcement>()
     .json::<Acknowledged>(200, "It was heard; `kept` tells whether it was news.")
+    .refuses([
+        Code::BadAnnouncement,
+        Code::WrongContentType,
+        Code::TooLarge,
+        Code::TooSlow,
+        Code::BodyCut,
+    ])
+}
+
+fn announce_all() -> Operation {
+    post(
+        READERS,
+        "announceAll",
+        "Tells this node of many files that another holds, or no longer holds",
+        announce::announce_all,
+    )
+    .text(
+        "Up to 256 announcements of one node, signed together, in few bytes: for nodes, which fall \
+         back on one announcement a request where there is no such route.",
+    )
+    .takes(batch::TYPE, bytes().build())
+    .json::<AllAcknowledged>(200, "They were heard; `kept` tells how many were news.")
     .refuses([
         Code::BadAnnouncement,
         Code::WrongContentType,
