@@ -20,6 +20,9 @@ pub const PEERS: StateName = StateName::Single {
 const RECALL_AGAIN: Duration = Duration::from_secs(1);
 /// How often several nodes tell each other of those that still answer.
 const TELL_AGAIN: Duration = Duration::from_mins(5);
+/// How often one node writes down anew when they were seen: whoever is forgotten after an hour's
+/// silence is not to seem silent for much longer than it was.
+const WRITE_AGAIN: Duration = Duration::from_mins(10);
 /// The most that several nodes remember together: more than one may know.
 const MAX_TOGETHER: usize = 4096;
 
@@ -67,10 +70,13 @@ impl KnownPeers {
         Ok(known.collect())
     }
 
-    /// Whether those written down are to be again, though they are the same.
+    /// Whether those written down are to be again, though they are the same: when they were seen
+    /// is written with them.
     fn is_due(&self, before: &Written) -> bool {
-        let is_shared = matches!(self, Self::Shared(_));
-        is_shared && before.at.is_none_or(|it| it.elapsed() >= TELL_AGAIN)
+        match self {
+            Self::Own(_) => before.at.is_some_and(|it| it.elapsed() >= WRITE_AGAIN),
+            Self::Shared(_) => before.at.is_none_or(|it| it.elapsed() >= TELL_AGAIN),
+        }
     }
 }
 
