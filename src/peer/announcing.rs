@@ -102,8 +102,8 @@ struct Announcing {
 struct Sent {
     to: Target,
     many: usize,
-    /// Whether the peer takes many things at once, where that was found out.
-    takes_many: Option<bool>,
+    /// Whether the peer has shown that it does not take many things at once.
+    refuses_many: bool,
     outcome: Outcome,
 }
 
@@ -254,11 +254,17 @@ impl Announcing {
         peer.belongs_to_a_key() && !self.one_by_one.contains_key(&peer)
     }
 
+    /// Whether a whole message waits for a peer already.
+    fn has_gathered(&self, peer: PeerId) -> bool {
+        let waiting = self.waiting.get(&peer);
+        waiting.is_some_and(|it| it.len() >= batch::MOST)
+    }
+
     fn ended(&mut self, sent: &Sent) {
         let Sent {
             to,
             many,
-            takes_many,
+            refuses_many,
             ref outcome,
         } = *sent;
         let (peer, wide) = to;
@@ -272,15 +278,15 @@ impl Announcing {
                 self.network.messages.told_in_vain.add(many as u64);
             }
         }
-        if takes_many == Some(false) {
+        if refuses_many {
             self.one_by_one.insert(peer, Instant::now() + KNOWS_LATER);
         }
         match outcome {
             Outcome::Told => {
                 self.network.registry.saw(peer);
-                if self.takes_many(peer) {
-                    self.gathering
-                        .push(Box::pin(sleep(GATHERING).map(move |()| to)));
+                if self.takes_many(peer) && !self.has_gathered(peer) {
+                    let gathered = sleep(GATHERING).map(move |()| to);
+                    self.gathering.push(Box::pin(gathered));
                 } else {
                     self.ready.push_back((peer, wide));
                 }
@@ -307,13 +313,13 @@ struct Sending {
 
 impl Sending {
     async fn send(self, to: Target) -> Sent {
-        let (many, mut takes_many) = (self.next.len(), None);
+        let (many, mut refuses_many) = (self.next.len(), false);
         let outcome = match self.next.as_slice() {
             [alone] => self.try_again(|| self.send_alone(alone)).await,
             all => match self.try_again(|| self.send_all(all)).await {
                 Ok(()) => Ok(()),
-                Err(Outcome::Refused(status)) if knows_no_such(status) => {
-                    takes_many = Some(false);
+                Err(Outcome::Refused(status)) if !is_busy(status) => {
+                    refuses_many = true;
                     self.send_each(all).await
                 }
                 Err(outcome) => Err(outcome),
@@ -322,7 +328,7 @@ impl Sending {
         Sent {
             to,
             many,
-            takes_many,
+            refuses_many,
             outcome: outcome.err().unwrap_or(Outcome::Told),
         }
     }
@@ -396,14 +402,11 @@ fn held_since(all: &[Arc<Happened>]) -> Option<Version> {
     Some(Version { follows, ..last })
 }
 
-/// Whether a node answers so that does not know the route: one with a token asks for it first.
-fn knows_no_such(status: StatusCode) -> bool {
+/// Whether a node answers so that has been told too much, or stops. Whoever refuses such a message
+/// with anything else does not know it, or whatever stands before it does not.
+fn is_busy(status: StatusCode) -> bool {
     matches!(
         status,
-        StatusCode::NOT_FOUND
-            | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::UNAUTHORIZED
-            | StatusCode::FORBIDDEN
-            | StatusCode::NOT_IMPLEMENTED
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
     )
 }

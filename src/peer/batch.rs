@@ -233,10 +233,7 @@ mod tests {
 
     #[test]
     fn nobody_tells_what_others_have_signed() {
-        let (one, other) = (
-            Identity::generate().unwrap(),
-            Identity::generate().unwrap(),
-        );
+        let (one, other) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let theirs = message(&one, Some(&holdings(&other)));
         let forged = Err(NotTaken::Forged(Forged::Signature));
         assert_eq!(Batch::read(&theirs).map(|_| ()), forged);

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use larder::base_url::BaseUrl;
 use larder::hash::BlobHash;
 use larder::peer::address::{Policy, network};
+use larder::peer::compact::{Page, Writer};
+use larder::peer::directory::NetworkFile;
 use larder::peer::introductions::Introductions;
 use larder::peer::listing::Listing;
 use larder::peer::{mdns, registration};
@@ -30,16 +32,24 @@ pub(crate) fn introductions(json: &[u8]) {
     }
 }
 
-/// The files of a listing are within bounds.
-pub(crate) fn listing(json: &[u8]) {
-    let Ok(listing) = serde_json::from_slice::<Listing>(json) else {
-        return;
-    };
-    for file in listing.files() {
-        assert!(file.name.len() <= MAX_NAME_BYTES && file.uploaded_at.len() <= 64);
-        let content_type = file.content_type.unwrap_or_default();
-        assert!(content_type.len() <= MAX_CONTENT_TYPE_BYTES);
+/// The files of a listing are within bounds, in whichever form it is, or how a compact one goes on.
+pub(crate) fn listing(bytes: &[u8]) {
+    if let Ok(listing) = serde_json::from_slice::<Listing>(bytes) {
+        listing.files().for_each(within_bounds);
     }
+    let begun = Writer::begin(PeerId::from_bytes([1; 16]), None, None);
+    for bytes in [bytes, &[&begun, bytes].concat()] {
+        if let Ok(page) = Page::read(bytes) {
+            assert!(page.files().count() + page.removed().len() <= bytes.len());
+            page.files().for_each(within_bounds);
+        }
+    }
+}
+
+fn within_bounds(file: NetworkFile) {
+    assert!(file.name.len() <= MAX_NAME_BYTES && file.uploaded_at.len() <= 64);
+    let content_type = file.content_type.unwrap_or_default();
+    assert!(content_type.len() <= MAX_CONTENT_TYPE_BYTES);
 }
 
 /// What is read as a word is written so that it is read as the same.

@@ -1,9 +1,11 @@
 //! Messages of strangers, and what must be true of every answer to one.
 
+use larder::peer::batch;
+
 use super::in_memory::InMemory;
 
 /// Where messages are sent, and how.
-pub(crate) const PLACES: [(&str, &str); 14] = [
+pub(crate) const PLACES: [(&str, &str); 15] = [
     ("POST", "/api/peers"),
     ("POST", "/api/p2p/announce"),
     ("POST", "/api/p2p/keep"),
@@ -21,6 +23,7 @@ pub(crate) const PLACES: [(&str, &str); 14] = [
         "/api/p2p/blob/af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262/bao?{}",
     ),
     ("POST", "/api/p2p/exchange"),
+    ("POST", "/api/p2p/announcements"),
 ];
 
 /// Sends a message to one of [`PLACES`], `text` in place of the braces; fails unless it is
@@ -29,7 +32,12 @@ pub(crate) async fn send(node: &InMemory, place: usize, text: &str, body: &[u8])
     let (method, target) = PLACES[place % PLACES.len()];
     let target = target.replace("{}", text);
     let before = node.knows();
-    let Some(answer) = node.ask(method, &target, body).await else {
+    let kind = match target.as_str() {
+        "/api/p2p/announcements" => batch::TYPE,
+        _ => "application/json",
+    };
+    let headers = [("content-type", kind)];
+    let Some(answer) = node.ask_with(method, &target, &headers, body).await else {
         return;
     };
     let refused = answer.status.is_client_error();

@@ -47,7 +47,7 @@ impl Canned {
                 thread::spawn(move || {
                     answer(stream.unwrap(), &asking, |line, headers| {
                         reply(address, line, headers)
-                    })
+                    });
                 });
             }
         });

@@ -28,6 +28,7 @@ pub(crate) mod in_memory;
 pub(crate) mod index_promises;
 pub(crate) mod indexing;
 pub(crate) mod liar;
+pub(crate) mod lister;
 pub(crate) mod member_network;
 pub(crate) mod metrics;
 pub(crate) mod npm;

@@ -258,6 +258,16 @@ fn is_stopped(task: &Path) -> bool {
     })
 }
 
+impl Node {
+    /// The memory that it has now, in bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let (_, resident) = status.split_once("VmRSS:").unwrap();
+        let kib = resident.split_whitespace().next().unwrap();
+        kib.parse::<u64>().unwrap() << 10
+    }
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         if std::thread::panicking() {

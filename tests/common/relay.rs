@@ -30,6 +30,8 @@ struct State {
     cut: bool,
     /// How many bytes came back.
     carried: u64,
+    /// How many bytes went to the node.
+    went: u64,
     /// How many bytes may still go to the node before they are held back.
     may_go: u64,
     /// How many bytes a second a connection carries back at most.
@@ -48,6 +50,7 @@ impl Relay {
             left: u64::MAX,
             cut: false,
             carried: 0,
+            went: 0,
             may_go: u64::MAX,
             pace: None,
             heard: Vec::new(),
@@ -112,6 +115,12 @@ impl Relay {
         self.cable.state.lock().unwrap().carried
     }
 
+    /// How many bytes went either way so far.
+    pub(crate) fn moved(&self) -> u64 {
+        let state = self.cable.state.lock().unwrap();
+        state.carried + state.went
+    }
+
     /// All that went either way so far.
     pub(crate) fn heard(&self) -> Vec<u8> {
         self.cable.state.lock().unwrap().heard.clone()
@@ -172,6 +181,7 @@ impl Cable {
             state = self.changed.wait(state).unwrap();
         }
         let now = u64::try_from(wanted).unwrap().min(state.may_go);
+        state.went += now;
         if state.may_go != u64::MAX {
             state.may_go -= now;
         }

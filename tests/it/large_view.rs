@@ -1,27 +1,22 @@
 //! What another node holds is read in few bytes, and takes little memory, however much it is; and
 //! what it announces comes many at a time.
 
-use std::fs;
-use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder::disk::Durability;
-use larder::peer::challenge::{HEADER, Prover};
-use larder::peer::identity::Identity;
-use larder::peer::registration::Registration;
 use larder::store::local::{LocalStore, Options};
 use larder::store::{About, Store};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::common::canned::{Canned, Reply};
 use crate::common::forms::uploaded;
+use crate::common::lister::Lister;
 use crate::common::metrics::Metrics;
-use crate::common::peers::{peer_id, post, reaches};
+use crate::common::peers::{peer_id, reaches};
 use crate::common::process::{Node, until};
 use crate::common::raw_http::{get, head, send};
 use crate::common::relay::Relay;
@@ -33,6 +28,11 @@ const MOST_SENT: u64 = 100;
 const MOST_HELD: u64 = 200;
 /// What else a node sends and takes meanwhile, in bytes.
 const ELSE: (u64, u64) = (256 << 10, 16 << 20);
+
+fn files() -> u64 {
+    let files = std::env::var("LARDER_VIEW_FILES");
+    files.map_or(FILES, |it| it.parse().unwrap())
+}
 
 async fn add(store: Store, number: u64) -> Result<(), larder::store::StoreError> {
     let mut receiving = store.receive().await?;
@@ -66,14 +66,6 @@ fn filled(files: u64) -> TempDir {
     dir
 }
 
-/// The memory that a process has, in bytes.
-fn resident(node: &Node) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", node.id())).unwrap();
-    let (_, resident) = status.split_once("VmRSS:").unwrap();
-    let kib = resident.split_whitespace().next().unwrap();
-    kib.parse::<u64>().unwrap() << 10
-}
-
 fn status(node: &Node) -> Value {
     get(node.address, "/api/p2p/status", &[]).json()
 }
@@ -92,21 +84,20 @@ fn is_partial(node: &Node) -> bool {
 
 #[test]
 fn a_million_files_are_read_in_100_mb_and_take_200_mb() {
-    let files = std::env::var("LARDER_VIEW_FILES");
-    let files = files.map_or(FILES, |it| it.parse().unwrap());
+    let files = files();
     let (cable, dir) = (Relay::new(), filled(files));
     let holder = Node::start(&dir, &["--base-url", &cable.url(), "--discover-every", "1"]);
     let other = tempfile::tempdir().unwrap();
     let reader = Node::start(&other, &["--peer", &cable.url(), "--discover-every", "1"]);
     seen(&reader);
-    let (before, began) = (resident(&reader), Instant::now());
+    let (before, began) = (reader.resident(), Instant::now());
     cable.connect(holder.address);
     until("all files are seen", || {
         assert!(!is_partial(&reader));
         (seen(&reader) == files).then_some(())
     });
     let (took, sent) = (began.elapsed(), cable.carried());
-    let held = resident(&reader).saturating_sub(before);
+    let held = reader.resident().saturating_sub(before);
     println!("{files} files: {sent} bytes sent, {held} bytes held, {took:.1?}");
     assert!(sent < MOST_SENT * files + ELSE.0, "{sent} bytes were sent");
     assert!(held < MOST_HELD * files + ELSE.1, "{held} bytes are held");
@@ -120,7 +111,8 @@ fn a_million_files_are_read_in_100_mb_and_take_200_mb() {
         "--discover-every",
         "1",
     ];
-    let reader = Node::start(&tempfile::tempdir().unwrap(), &room);
+    let other = tempfile::tempdir().unwrap();
+    let reader = Node::start(&other, &room);
     until("the first files are seen", || {
         (seen(&reader) > 1000).then_some(())
     });
@@ -129,6 +121,62 @@ fn a_million_files_are_read_in_100_mb_and_take_200_mb() {
         assert!(is_partial(&reader));
         assert!(seen(&reader) < files);
     }
+}
+
+/// What may go either way for each change that was not heard as it happened, and in each period.
+const A_CHANGE: u64 = 2 << 10;
+const A_PERIOD: u64 = 1 << 10;
+const CHANGES: u64 = 20;
+
+fn all_seen(node: &Node, files: u64) {
+    let bearer = ["Authorization: Bearer 0123456789abcdef"];
+    until("all files are seen", || {
+        let page = get(node.address, "/api/p2p/network?limit=1", &bearer).json();
+        (page["total_files"] == files).then_some(())
+    });
+}
+
+#[test]
+fn a_change_that_was_not_heard_costs_2_kb_however_many_files_there_are() {
+    let mut files = files();
+    let (cable, dir) = (Relay::new(), filled(files));
+    let holder = Node::start(&dir, &["--base-url", &cable.url(), "--discover-every", "1"]);
+    cable.connect(holder.address);
+    // A private node hears no announcement, and asks what is new in each period.
+    let private = ["--private", "--token", "0123456789abcdef"];
+    let url = cable.url();
+    let asking = [&private[..], &["--peer", &url, "--discover-every", "1"]].concat();
+    let other = tempfile::tempdir().unwrap();
+    let reader = Node::start(&other, &asking);
+    all_seen(&reader, files);
+    let mut old = get(holder.address, "/api/p2p/files?limit=100", &[]).json()["files"].take();
+    let (before, began) = (cable.moved(), Instant::now());
+    for change in 0..CHANGES {
+        if change % 2 == 0 {
+            uploaded(holder.address, &format!("new {change}"), b"x");
+            files += 1;
+        } else {
+            let old = old.as_array_mut().unwrap().pop().unwrap();
+            remove(&holder, &old);
+            files -= 1;
+        }
+        all_seen(&reader, files);
+    }
+    let (moved, periods) = (cable.moved() - before, began.elapsed().as_secs() + 2);
+    println!("{moved} bytes for {CHANGES} changes in {periods} periods");
+    assert!(
+        moved <= A_CHANGE * CHANGES + A_PERIOD * periods,
+        "{moved} bytes"
+    );
+}
+
+fn remove(node: &Node, file: &Value) {
+    let id = file["file_id"].as_str().unwrap();
+    let target = format!("/api/p2p/file/{id}");
+    assert_eq!(
+        send(node.address, &head("DELETE", &target, &[])).status,
+        200
+    );
 }
 
 #[test]
@@ -191,59 +239,27 @@ fn what_comes_fast_is_announced_many_at_a_time_and_all_of_it() {
         together > 0.0 && alone + together < 200.0,
         "{alone} {together}"
     );
+    // With the last of them it was told how much that is, so nobody has to ask.
+    let told = || get(hearer.address, "/api/peers", &[]).json()["peers"][0]["holdings"].take();
+    until("it is known how many", || {
+        (told()["files"] == 400).then_some(())
+    });
     let id = get(teller.address, "/api/p2p/files?limit=1", &[]).json();
-    let id = id["files"][0]["file_id"].as_str().unwrap().to_owned();
-    let target = format!("/api/p2p/file/{id}");
-    let removed = head("DELETE", &target, &[]);
-    send(teller.address, &removed);
+    remove(&teller, &id["files"][0]);
     until("the removal is heard of", || {
         (seen(&hearer) == 399).then_some(())
     });
 }
 
-/// A node with a key that knows no messages with many announcements.
-fn older() -> (Canned, Arc<Identity>) {
-    let identity = Arc::new(Identity::generate().unwrap());
-    let signer = Arc::clone(&identity);
-    let canned = Canned::by_head(move |_, request, headers| {
-        let target = request.split(' ').nth(1).unwrap();
-        match target.split('?').next().unwrap() {
-            "/api/p2p/files" => Reply::Json(empty_listing(&signer, target, headers)),
-            "/api/p2p/announce" | "/api/peers" => Reply::Json("{}".to_owned()),
-            _ => Reply::Head("404 Not Found".to_owned()),
-        }
-    });
-    (canned, identity)
-}
-
-fn empty_listing(identity: &Identity, target: &str, headers: &str) -> String {
-    let id = identity.peer_id();
-    let text = format!(
-        r#"{{"peer_id":"{id}","files":[],"file_count":0,"total_files":0,"next":null,"listed_at":1"#
-    );
-    let mut lines = headers.lines();
-    let challenge = lines.find_map(|it| {
-        let (name, value) = it.split_once(':')?;
-        name.eq_ignore_ascii_case(HEADER)
-            .then(|| value.trim().parse().unwrap())
-    });
-    let mut prover = Prover::new(challenge.unwrap(), target.to_owned());
-    prover.push(text.as_bytes());
-    text + &prover.finish(identity)
-}
-
 #[test]
 fn an_older_node_is_told_everything_by_itself() {
-    let (canned, identity) = older();
+    let older = Lister::of_nothing();
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(&dir, &["--discover-every", "1"]);
-    let url = canned.url().parse().unwrap();
-    let registration = json!(Registration::of_self(&identity, &url));
-    post(node.address, "/api/peers", &registration.to_string());
-    until_answers(&node, &identity.peer_id().to_string());
+    older.until_met(&node);
     upload_many(&node, 80);
     let heard = |path: &str| {
-        let asked = canned.asked();
+        let asked = older.canned.asked();
         let wanted = format!("POST {path}");
         asked.iter().filter(|it| **it == wanted).count()
     };

@@ -33,6 +33,7 @@ mod clocks;
 mod collecting;
 mod command_ends;
 mod commands;
+mod compact_lies;
 mod concurrency;
 mod contract;
 mod copies;

@@ -100,7 +100,7 @@ fn a_stranger_gets_an_alert_or_a_refusal_and_learns_nothing() {
     let stranger = Recorder::start(&Uuid::new_v4().to_string());
     let registration = json!({ "peer_id": stranger.id, "address": stranger.url(),
         "timestamp": "2026-01-21T10:00:00" });
-    for path in ["/api/peers", "/api/p2p/announce"] {
+    for path in ["/api/peers", "/api/p2p/announce", "/api/p2p/announcements"] {
         let answer = post(node.address, path, &registration.to_string());
         assert_eq!(answer.refusal(), (403, "members_only".to_owned()), "{path}");
     }

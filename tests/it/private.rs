@@ -151,6 +151,7 @@ fn whoever_has_no_token_gets_401_of_a_private_node_on_every_route_of_peers() {
     for path in [
         "/api/peers",
         "/api/p2p/announce",
+        "/api/p2p/announcements",
         "/api/p2p/network",
         "/api/p2p/files",
     ] {

@@ -166,7 +166,6 @@ impl Rows {
             return false;
         };
         let before = self.find(number, (file.id, self.keys.content(file.hash)));
-        self.told = self.told.wrapping_add(1);
         if let Some(row) = before
             && self.slab.get(row).says(file, is_copy, &self.types)
         {
@@ -175,6 +174,8 @@ impl Rows {
             self.changes += 1;
             return true;
         }
+        // At its end all are told at one time: nobody who comes then stands before others.
+        self.told = self.told.saturating_add(1);
         let before = before.and_then(|row| self.take(row));
         let known = before.as_ref().map(Row::hash);
         let same = before.filter(|row| row.name() == file.name);

@@ -14,7 +14,8 @@ impl Registry {
     /// it knows all of it.
     pub fn hears(&self, id: PeerId, now: &Holdings) {
         self.change(id, |entry| {
-            if now.follows != 0 && entry.peer.read == Some(now.follows) {
+            let told = now.follows..now.version;
+            if now.follows != 0 && entry.peer.read.is_some_and(|it| told.contains(&it)) {
                 entry.peer.read = Some(now.version);
             }
             entry.hear_of(now);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::peer::holdings::{Holdings, Version};
 use crate::peer::identity::Identity;
 use crate::peer::registration::samples;
 
@@ -245,4 +246,31 @@ fn named_peers_have_places_of_their_own() {
     assert!(named.iter().all(|id| registry.get(*id).is_some()));
     assert_eq!(all(&registry)[..5].len(), 5);
     assert!(all(&registry)[..5].iter().all(|it| it.named));
+}
+
+#[test]
+fn who_has_heard_of_each_change_has_no_news_and_who_has_missed_one_does() {
+    let registry = registry(Options::default());
+    let identity = Identity::generate().unwrap();
+    let id = identity.peer_id();
+    registry.introduce(told_by(&identity, "http://one"), ITSELF);
+    let hears = |follows, version| {
+        let now = Version {
+            files: 1,
+            version,
+            follows,
+        };
+        registry.hears(id, &Holdings::of(&identity, now));
+        let known = registry.get(id).unwrap();
+        (known.read, known.has_news())
+    };
+    registry.has_read(id, 10);
+    assert_eq!(hears(10, 11), (Some(11), false));
+    // Several changes told together, of which the first was read already.
+    assert_eq!(hears(10, 14), (Some(14), false));
+    assert_eq!(hears(12, 13), (Some(14), false));
+    // One before it was missed, or nobody knows which was.
+    assert_eq!(hears(15, 16), (Some(14), true));
+    assert_eq!(hears(0, 17), (Some(14), true));
+    assert_eq!(hears(14, 18), (Some(18), false));
 }
