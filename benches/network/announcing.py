@@ -1,4 +1,4 @@
-"""What it costs a node to tell its peers of uploads, and each of them to hear it, in processor time.
+"""What telling peers of uploads costs a node, and hearing it each of them, in processor time.
 
     python3 benches/network/announcing.py LARDER [PEERS [UPLOADS]]
 
