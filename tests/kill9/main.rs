@@ -31,6 +31,9 @@ use load::Client;
 const CLIENTS: usize = 6;
 /// The longest time between two kills, in milliseconds.
 const LONGEST_RUN_MS: u64 = 250;
+/// How often the node is killed on one store in a long run: what is listed and compared after each
+/// start grows with it.
+const OF_A_STORE: usize = 250;
 /// How many files are downloaded after each start.
 const SAMPLE: usize = 12;
 
@@ -44,15 +47,24 @@ async fn nothing_acknowledged_is_lost_when_answers_do_not_wait_for_the_sync() {
     kill_and_check(&["--log=warn", "--durability=relaxed"], cycles(50, 3_000)).await;
 }
 
-/// How often the node is killed: 10,000 times in all in a long run.
-fn cycles(usual: usize, long: usize) -> usize {
+/// How often the node is killed on each of some stores: 10,000 times in all in a long run.
+fn cycles(usual: usize, long: usize) -> Vec<usize> {
     match std::env::var_os("LARDER_SOAK") {
-        Some(_) => long,
-        None => usual,
+        Some(_) => vec![OF_A_STORE; long / OF_A_STORE],
+        None => vec![usual],
     }
 }
 
-async fn kill_and_check(arguments: &[&str], cycles: usize) {
+async fn kill_and_check(arguments: &[&str], stores: Vec<usize>) {
+    let mut before = 0;
+    for cycles in stores {
+        kill_and_check_one(arguments, cycles).await;
+        before += cycles;
+        println!("{before} kills so far");
+    }
+}
+
+async fn kill_and_check_one(arguments: &[&str], cycles: usize) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut run = Run {
         dir: &dir,
@@ -61,12 +73,9 @@ async fn kill_and_check(arguments: &[&str], cycles: usize) {
         ledger: Arc::default(),
         peer_id: None,
     };
-    for cycle in 1..=cycles {
+    for _ in 0..cycles {
         let node = run.start_and_check(SAMPLE).await;
         run.load_and_kill(node).await;
-        if cycle % 500 == 0 {
-            println!("{cycle} kills so far");
-        }
     }
     let node = run.start_and_check(usize::MAX).await;
     run.expect_no_orphan(&node);
