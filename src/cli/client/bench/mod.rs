@@ -93,6 +93,7 @@ struct Done {
     outcome: Outcome,
     own: Vec<Kept>,
     left: u64,
+    has_unanswered: bool,
     trouble: Option<Trouble>,
 }
 
@@ -124,16 +125,17 @@ impl Arguments {
         let mut result = filled
             .trouble
             .map_or(Ok(()), |it| Err(self.not_filled(&it)));
+        let mut has_unanswered = filled.has_unanswered;
         let (mut own, files): (_, Arc<[Kept]>) = (Vec::new(), filled.own.into());
         if result.is_ok() && !run.is_over.load(Ordering::Relaxed) {
             let (measured, took) = self.measured(&run, Arc::clone(&files)).await;
             own = measured.own;
+            has_unanswered |= measured.has_unanswered;
             result = self.tell(&measured.outcome.told(took), took);
         }
         interrupted.abort();
         own.extend(files.iter());
-        self.clean(&run, own).await?;
-        result
+        result.and(self.clean(&run, own, has_unanswered).await)
     }
 
     async fn measured(&self, run: &Arc<Run>, files: Arc<[Kept]>) -> (Done, Duration) {
@@ -162,7 +164,12 @@ impl Arguments {
     }
 
     /// Removes what was uploaded, unless it is to stay.
-    async fn clean(&self, run: &Arc<Run>, own: Vec<Kept>) -> Result<(), Failure> {
+    async fn clean(
+        &self,
+        run: &Arc<Run>,
+        own: Vec<Kept>,
+        has_unanswered: bool,
+    ) -> Result<(), Failure> {
         let folder = folder(&run.id);
         if self.keep {
             output::say(&format!(
@@ -181,6 +188,12 @@ impl Arguments {
                 counted(cleaned.left, "file")
             ));
             return Err(Failure::Told(1));
+        }
+        if has_unanswered {
+            output::say(&format!(
+                "uploads that were not answered may have left files: `larder rm {folder}/` \
+                 removes them"
+            ));
         }
         Ok(())
     }
@@ -300,6 +313,7 @@ impl Share {
             }
         }
         done.own = worker.own;
+        done.has_unanswered = worker.has_unanswered;
         done.outcome = worker.outcome;
         done
     }
@@ -310,6 +324,7 @@ impl Done {
         self.outcome.add(&other.outcome);
         self.own.extend(other.own);
         self.left += other.left;
+        self.has_unanswered |= other.has_unanswered;
         self.trouble = self.trouble.take().or(other.trouble);
     }
 }

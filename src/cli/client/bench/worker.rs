@@ -66,6 +66,8 @@ pub(super) struct Worker {
     random: SplitMix64,
     /// What it has uploaded and not removed.
     pub(super) own: Vec<Kept>,
+    /// Whether the node may have kept a file of which it could not tell.
+    pub(super) has_unanswered: bool,
     pub(super) outcome: Outcome,
 }
 
@@ -78,6 +80,7 @@ impl Worker {
             line: None,
             random: SplitMix64(u64::from_le_bytes(seed) ^ number),
             own: Vec::new(),
+            has_unanswered: false,
             outcome: Outcome::default(),
         }
     }
@@ -134,8 +137,12 @@ impl Worker {
                 let number = self.run.begun.fetch_add(1, Ordering::Relaxed);
                 self.upload(number).await
             }
-            Operation::Delete => match self.own.pop() {
-                Some(file) => self.remove(file).await,
+            Operation::Delete => match self.own.last() {
+                Some(file) => {
+                    self.remove(*file).await?;
+                    self.own.pop();
+                    Ok(0)
+                }
                 None => Ok(0),
             },
             Operation::List => self.list().await,
@@ -176,7 +183,9 @@ impl Worker {
         } else {
             (Method::PUT, format!("/api/p2p/upload/{name}"), None)
         };
-        let answer = self.whole(method, &path, kind.as_ref(), content).await?;
+        let answer = self.whole(method, &path, kind.as_ref(), content).await;
+        self.has_unanswered |= matches!(answer, Err(Trouble::Cut(_)));
+        let answer = answer?;
         let uploaded = serde_json::from_slice::<Uploaded>(&answer);
         let Uploaded { file } = uploaded.map_err(|_| Trouble::Cut("other_answer"))?;
         self.own.push(Kept {
@@ -190,10 +199,10 @@ impl Worker {
         Ok(size)
     }
 
-    async fn remove(&mut self, file: Kept) -> Result<u64, Trouble> {
+    async fn remove(&mut self, file: Kept) -> Result<(), Trouble> {
         let path = format!("/api/p2p/file/{}?force=1", file.id);
         let removed = self.whole(Method::DELETE, &path, None, Content::default());
-        removed.await.map(|_| 0)
+        removed.await.map(drop)
     }
 
     async fn list(&mut self) -> Result<u64, Trouble> {
