@@ -28,6 +28,8 @@ pub(crate) struct Flip {
     pub(crate) path: PathBuf,
     at: u64,
     bit: u64,
+    /// Whether the file was put back as it was before.
+    is_back: bool,
 }
 
 pub(crate) struct Site {
@@ -167,14 +169,19 @@ impl Site {
     fn see_to_refusal(&mut self) {
         let log = self.log();
         let told = log.lines().last().unwrap_or_default().to_owned();
-        let is_named =
-            |flip: &&Flip| told.contains(flip.path.file_name().unwrap().to_str().unwrap());
+        // One file may have been flipped twice.
+        let is_named = |flip: &Flip| {
+            let name = flip.path.file_name().unwrap().to_str().unwrap();
+            !flip.is_back && told.contains(name)
+        };
         if told.contains("--skip-damage") && !self.flips.is_empty() {
             let rebuilt = self.run(&["rebuild-index", "--skip-damage"]);
             println!("{}", String::from_utf8_lossy(&rebuilt.stdout));
             assert!(matches!(rebuilt.status.code(), Some(0 | 1)), "{rebuilt:?}");
-        } else if let Some(flip) = self.flips.iter().find(is_named).cloned() {
+        } else if let Some(flip) = self.flips.iter_mut().find(|it| is_named(it)) {
             println!("put back: {}: {told}", flip.path.display());
+            flip.is_back = true;
+            let flip = flip.clone();
             self.apply(&flip);
         } else {
             panic!("refused: {told}; {:?}\n{log}", self.flips);
@@ -211,6 +218,7 @@ impl Site {
             path: path.strip_prefix(self.storage()).unwrap().to_owned(),
             at: random.below(length.max(1)),
             bit: random.below(8),
+            is_back: false,
         };
         if self.flips.is_empty() {
             self.log_before = self.log().len();
