@@ -103,8 +103,10 @@ pub(super) const EXIT_STATUS_OF_INFO: &str = concat!(
 );
 
 /// That of `bench`, which asks for its own files alone.
-pub(super) const EXIT_STATUS_OF_BENCH: &str =
-    exit_status!("  7  the node has answered with other bytes than it was given");
+pub(super) const EXIT_STATUS_OF_BENCH: &str = concat!(
+    exit_status!(),
+    "\n  7  the node has answered with other bytes than it was given"
+);
 
 /// That of `put`, to which a name means one file.
 pub(super) const EXIT_STATUS_OF_PUT: &str =

@@ -62,7 +62,7 @@ pub(in crate::cli) struct Arguments {
           value_parser = |text: &str| period(text, SECOND, 1..=86_400))]
     seconds: Duration,
 
-    /// How many threads the connections share. One asks for some tens of thousands in a second.
+    /// How many threads the connections share.
     #[arg(long, value_name = "NUMBER", default_value_t = 1,
           value_parser = clap::value_parser!(u64).range(1..=256))]
     threads: u64,
