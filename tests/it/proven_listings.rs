@@ -159,7 +159,7 @@ fn a_removal_that_was_not_heard_costs_no_whole_reading() {
             (total() == 599 - removed).then_some(())
         });
     }
-    // Ten of them cost less than one.
+    // Each of the ten costs less than a quarter of one, with all else that is said meanwhile.
     let carried = there.carried() - whole;
-    assert!(carried < whole, "{carried} of {whole}");
+    assert!(carried < 10 * whole / 4, "{carried} of {whole}");
 }
