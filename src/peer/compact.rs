@@ -117,13 +117,14 @@ impl Writer {
 }
 
 pub(super) fn number(to: &mut Vec<u8>, mut number: u64) {
-    while let Ok(low @ 0..0x80) = u8::try_from(number & 0x7f)
-        && number >= 0x80
-    {
-        to.push(low | 0x80);
+    loop {
+        let [low, ..] = number.to_le_bytes();
         number >>= 7;
+        if number == 0 {
+            return to.push(low);
+        }
+        to.push(low | 0x80);
     }
-    to.extend(u8::try_from(number));
 }
 
 fn text(to: &mut Vec<u8>, text: &str) {
