@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use larder::hash::BlobHash;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::common::commands::{command, done, failed, json as lines};
 use crate::common::metrics::Metrics;
@@ -32,6 +33,14 @@ fn uploads(node: SocketAddr) -> u64 {
 fn of<'a>(told: &'a [Value], operation: &str) -> &'a Value {
     let found = told.iter().find(|it| it["operation"] == operation);
     found.unwrap_or_else(|| panic!("{operation} in {told:?}"))
+}
+
+/// A bench that has uploaded some files.
+fn begun(here: &TempDir, node: &Node, arguments: &[&str]) -> Child {
+    let mut bench = command(here.path(), &node.url(""), arguments);
+    let bench = bench.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    until("some files", || (files(node.address) > 20).then_some(()));
+    bench.unwrap()
 }
 
 #[test]
@@ -102,13 +111,7 @@ fn a_run_that_is_interrupted_tells_what_it_has_and_leaves_nothing() {
     let (_dir, node) = start();
     let here = tempfile::tempdir().unwrap();
     let arguments = ["bench", "--mix=put", "--seconds=1h", "--json"];
-    let mut bench = command(here.path(), &node.url(""), &arguments);
-    let bench = bench
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    until("some files", || (files(node.address) > 20).then_some(()));
+    let bench = begun(&here, &node, &arguments);
     signal(&bench, Signal::INT);
     let ended = bench.wait_with_output().unwrap();
     assert!(ended.status.success(), "{ended:?}");
@@ -122,13 +125,7 @@ fn a_node_that_is_killed_makes_it_fail() {
     let (dir, node) = start();
     let here = tempfile::tempdir().unwrap();
     let arguments = ["bench", "--mix=put", "--seconds=5s", "--json"];
-    let mut bench = command(here.path(), &node.url(""), &arguments);
-    let bench = bench
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    until("some files", || (files(node.address) > 20).then_some(()));
+    let bench = begun(&here, &node, &arguments);
     node.kill();
     let ended = bench.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
