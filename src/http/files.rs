@@ -13,11 +13,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::file_view::FileView;
 use super::gate::ClientShare;
-use super::listing::{Filter, Listing, OrderName, is_compact_wanted};
+use super::listing::{Filter, Form, Listing, OrderName};
 use super::switch::Switch;
 use crate::node::Node;
 use crate::peer::challenge::{self, Prover};
-use crate::peer::compact;
 use crate::record::{FileId, FileRecord, InvalidFileId, Order};
 use crate::web::conditions::{Validators, allow_change, restrict_change};
 use crate::web::error::ApiError;
@@ -74,14 +73,10 @@ pub(super) async fn list(
         name: query.name,
         removed_since: query.removed_since,
     };
-    let prover = prover(&uri, &headers);
-    let listing = Listing::start(node, filter, share, prover).await?;
-    let mut response = if is_compact_wanted(&headers) {
-        let compact = HeaderValue::from_static(compact::TYPE);
-        list::answer_as(compact, listing.into_compact().boxed()).await
-    } else {
-        list::answer(listing.into_pieces().boxed()).await
-    };
+    let (prover, form) = (prover(&uri, &headers), Form::wanted(&headers));
+    let content_type = form.content_type();
+    let listing = Listing::start(node, filter, share, (prover, form)).await?;
+    let mut response = list::answer_as(content_type, listing.into_pieces().boxed()).await;
     let varies = HeaderValue::from_static("accept");
     response.headers_mut().append(header::VARY, varies);
     Ok(response)

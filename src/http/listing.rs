@@ -1,4 +1,4 @@
-//! The listing of the local files, written as JSON while the index is read.
+//! The listing of the local files, written while the index is read.
 //!
 //! One page of records is in memory at a time, and only while a piece is written, however many
 //! files there are and however slowly they are read.
@@ -11,10 +11,8 @@ use axum::BoxError;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::file_view::FileView;
 use super::gate::ClientShare;
 use crate::name_form;
 use crate::node::Node;
@@ -25,9 +23,9 @@ use crate::store::StoreError;
 use crate::text_form;
 use crate::web::list::Piece;
 
-mod compact;
+mod form;
 
-pub(super) use compact::is_wanted as is_compact_wanted;
+pub(super) use form::Form;
 
 /// How many records are read at once, at most.
 const PAGE: usize = 256;
@@ -56,8 +54,7 @@ pub(super) struct Listing {
     version: Option<u64>,
     /// Proves who answers, if that is asked for.
     prover: Option<Prover>,
-    /// How many bytes of it were written, where it is in the compact form.
-    written: usize,
+    form: Form,
 }
 
 /// An order by its name.
@@ -120,7 +117,7 @@ impl Listing {
         node: Arc<Node>,
         filter: Filter,
         share: ClientShare,
-        prover: Option<Prover>,
+        (prover, form): (Option<Prover>, Form),
     ) -> Result<Self, StoreError> {
         let name = filter.name.map(|name| name_form::folded(&name));
         let version = node.network().told_version();
@@ -140,19 +137,19 @@ impl Listing {
             listed_at,
             version,
             prover,
-            written: 0,
+            form,
         };
         listing.read_page(PAGE).await?;
         Ok(listing)
     }
 
-    /// The JSON text, piece by piece. An error ends it half-way.
+    /// Its bytes, piece by piece. An error ends them half-way.
     pub(super) fn into_pieces(
         mut self,
     ) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + use<> {
-        let peer_id = self.node.peer_id();
-        let opening = format!(r#"{{"status":"success","peer_id":"{peer_id}","files":["#);
-        self.prove(opening.as_bytes());
+        let opening = self.opening();
+        self.form.note_written(opening.len());
+        self.prove(&opening);
         let opening = stream::once(ready(Ok(Bytes::from(opening))));
         let rest = stream::try_unfold(Some(self), |listing| async {
             match listing {
@@ -175,20 +172,15 @@ impl Listing {
             if page.is_empty() {
                 return self.write_end(None, piece).await;
             }
-            if self.has_looked_enough() {
-                let next = self.at;
-                return self.write_end(next, piece).await;
-            }
             for record in page {
-                if Some(self.listed) == self.filter.limit {
+                if self.has_enough(piece.text.len()) {
                     let next = self.at;
                     return self.write_end(next, piece).await;
                 }
                 self.at = Some(record.id);
                 self.looked += 1;
                 if self.filter.takes(&record) {
-                    let view = self.view(&record).await?;
-                    piece.push(&view, self.listed == 0)?;
+                    self.write_file(&record, &mut piece).await?;
                     self.listed += 1;
                 }
                 if piece.is_full() {
@@ -196,21 +188,19 @@ impl Listing {
                 }
             }
         }
+        self.form.note_written(piece.text.len());
         self.prove(&piece.text);
         Ok((piece.end(), Some(self)))
     }
 
-    /// A file as it is told. To peers, who know where its copies are, these are not.
-    async fn view<'a>(&self, record: &'a FileRecord) -> Result<FileView<'a>, StoreError> {
-        match self.prover {
-            Some(_) => Ok(FileView::new(&self.node, record)),
-            None => FileView::with_copies(&self.node, record).await,
-        }
-    }
-
-    /// Whether an answer with a limit goes no further, although it has fewer files.
-    fn has_looked_enough(&self) -> bool {
-        self.filter.name.is_some() && self.filter.limit.is_some() && self.looked >= LOOK
+    /// Whether the answer goes no further, although there are more files; it has so many bytes
+    /// that were not noted yet.
+    fn has_enough(&self, unnoted: usize) -> bool {
+        let limit = self.filter.limit;
+        let has_looked_enough = self.filter.name.is_some() && self.looked >= LOOK;
+        limit == Some(self.listed)
+            || limit.is_some() && has_looked_enough
+            || self.form.is_full(unnoted)
     }
 
     /// Closes the list; `next` is where to go on, if there is more than was asked for.
@@ -220,43 +210,16 @@ impl Listing {
         mut piece: Piece,
     ) -> Result<(Bytes, Option<Self>), BoxError> {
         self.node.store().catch_up().await;
-        let mut end = json!({
-            "file_count": self.listed,
-            "total_files": self.node.store().totals().files,
-            "next": next.map(|id| id.to_string()),
-        });
-        self.tell_peers(&mut end);
-        piece.text.extend_from_slice(b"],");
-        let end = serde_json::to_vec(&end)?;
-        let end = end.strip_prefix(b"{").unwrap_or(&end);
-        let end = end.strip_suffix(b"}").unwrap_or(end);
-        piece.text.extend_from_slice(end);
+        self.write_closing(next, &mut piece)?;
         self.prove(&piece.text);
         match self.prover {
             Some(prover) => {
                 let proof = self.node.network().prove(prover);
                 piece.text.extend_from_slice(proof.as_bytes());
             }
-            None => piece.text.push(b'}'),
+            None => piece.text.extend_from_slice(self.form.unproven_end()),
         }
         Ok((piece.end(), None))
-    }
-
-    /// Adds what only those that follow this node's changes ask for: when the listing was made,
-    /// and what was removed. To others two answers of the same files are the same.
-    fn tell_peers(&self, end: &mut Value) {
-        if self.prover.is_some() || self.filter.removed_since.is_some() {
-            end["listed_at"] = json!(self.listed_at);
-            if let Some(version) = self.version {
-                end["version"] = json!(version);
-            }
-        }
-        if let Some(moment) = self.filter.removed_since {
-            let removed = self.node.network().removals.since(moment);
-            let removed: Option<Vec<_>> =
-                removed.map(|ids| ids.iter().map(ToString::to_string).collect());
-            end["removed"] = json!(removed);
-        }
     }
 
     fn prove(&mut self, piece: &[u8]) {

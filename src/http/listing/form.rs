@@ -1,117 +1,163 @@
-//! The same listing in the compact form, which nodes ask each other for.
+//! What a listing looks like: JSON, or the compact form, which nodes ask each other for.
 
 use axum::BoxError;
-use axum::http::{HeaderMap, header};
-use bytes::Bytes;
-use futures_util::stream::{self, Stream};
+use axum::http::{HeaderMap, HeaderValue, header};
+use serde_json::{Value, json};
 
-use super::{Listing, SHORTEST};
+use super::Listing;
+use crate::http::file_view::FileView;
 use crate::peer::compact::{self, MAX_PAGE_BYTES, Writer};
-use crate::record::FileId;
+use crate::record::{FileId, FileRecord};
+use crate::store::StoreError;
 use crate::web::file_type;
 use crate::web::list::Piece;
 
-/// Whether the compact form is asked for by name.
-pub(in crate::http) fn is_wanted(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT).into_iter();
-    let kinds = values.filter_map(|it| it.to_str().ok());
-    let mut kinds = kinds.flat_map(|it| it.split(','));
-    kinds.any(|it| {
-        it.split(';')
-            .next()
-            .is_some_and(|it| it.trim() == compact::TYPE)
-    })
+/// One of the two.
+pub(in crate::http) enum Form {
+    Json,
+    Compact {
+        writer: Writer,
+        /// How many bytes of it were written.
+        written: usize,
+    },
 }
 
-/// What is still to be written.
-enum Left {
-    Beginning(Listing),
-    Files(Listing, Writer),
-    Nothing,
-}
+impl Form {
+    /// The one that is asked for: compact only where that is named.
+    pub(in crate::http) fn wanted(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(header::ACCEPT).into_iter();
+        let kinds = values.filter_map(|it| it.to_str().ok());
+        let kinds = kinds.flat_map(|it| it.split(','));
+        let mut kinds = kinds.filter_map(|it| it.split(';').next());
+        if !kinds.any(|it| it.trim() == compact::TYPE) {
+            return Self::Json;
+        }
+        Self::Compact {
+            writer: Writer::default(),
+            written: 0,
+        }
+    }
 
-impl Listing {
-    /// The bytes, piece by piece. An error ends them half-way.
-    pub(in crate::http) fn into_compact(
-        self,
-    ) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + use<> {
-        stream::try_unfold(Left::Beginning(self), |left| async {
-            match left {
-                Left::Beginning(listing) => {
-                    let is_told =
-                        listing.prover.is_some() || listing.filter.removed_since.is_some();
-                    let told = is_told.then_some(listing.listed_at);
-                    let version = listing.version.filter(|_| is_told);
-                    let peer = listing.node.peer_id();
-                    let mut piece = Piece::begin();
-                    piece.text = Writer::begin(peer, told, version);
-                    Ok(Some(listing.piece(piece, Writer::default()).await?))
-                }
-                Left::Files(listing, writer) => {
-                    Ok(Some(listing.piece(Piece::begin(), writer).await?))
-                }
-                Left::Nothing => Ok(None),
-            }
+    /// What it is sent as.
+    pub(in crate::http) fn content_type(&self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Json => "application/json",
+            Self::Compact { .. } => compact::TYPE,
         })
     }
 
-    /// Fills a piece with the next files, and what stands behind the last one.
-    async fn piece(
-        mut self,
-        mut piece: Piece,
-        mut writer: Writer,
-    ) -> Result<(Bytes, Left), BoxError> {
-        while !piece.is_full() {
-            if self.page.is_empty() {
-                self.read_page(piece.left() / SHORTEST + 1).await?;
-            }
-            let page = std::mem::take(&mut self.page);
-            if page.is_empty() {
-                return self.end_compact(None, piece).await;
-            }
-            for record in page {
-                let is_full = self.written + piece.text.len() >= MAX_PAGE_BYTES;
-                let is_enough = Some(self.listed) == self.filter.limit;
-                if is_full || is_enough || self.has_looked_enough() {
-                    let next = self.at;
-                    return self.end_compact(next, piece).await;
-                }
-                self.at = Some(record.id);
-                self.looked += 1;
-                if self.filter.takes(&record) {
-                    let file = &record.file;
-                    let content_type = file_type::of(file.content_type.as_deref(), &file.name);
-                    writer.file(&mut piece.text, &record, content_type.as_deref());
-                    self.listed += 1;
-                }
-                if piece.is_full() {
-                    break;
-                }
-            }
+    pub(super) fn note_written(&mut self, bytes: usize) {
+        if let Self::Compact { written, .. } = self {
+            *written += bytes;
         }
-        self.prove(&piece.text);
-        self.written += piece.text.len();
-        Ok((piece.end(), Left::Files(self, writer)))
     }
 
-    async fn end_compact(
-        mut self,
+    /// Whether a page is as long as it may be, with so many bytes that were not noted yet.
+    pub(super) fn is_full(&self, unnoted: usize) -> bool {
+        matches!(self, Self::Compact { written, .. } if written + unnoted >= MAX_PAGE_BYTES)
+    }
+
+    /// What stands at the end where no proof does.
+    pub(super) fn unproven_end(&self) -> &'static [u8] {
+        match self {
+            Self::Json => b"}",
+            Self::Compact { .. } => b"",
+        }
+    }
+}
+
+impl Listing {
+    /// What stands before the files.
+    pub(super) fn opening(&self) -> Vec<u8> {
+        let peer = self.node.peer_id();
+        match self.form {
+            Form::Json => {
+                format!(r#"{{"status":"success","peer_id":"{peer}","files":["#).into_bytes()
+            }
+            Form::Compact { .. } => {
+                let listed_at = self.is_followed().then_some(self.listed_at);
+                let version = self.version.filter(|_| self.is_followed());
+                Writer::begin(peer, listed_at, version)
+            }
+        }
+    }
+
+    pub(super) async fn write_file(
+        &mut self,
+        record: &FileRecord,
+        piece: &mut Piece,
+    ) -> Result<(), BoxError> {
+        if let Form::Compact { writer, .. } = &mut self.form {
+            let file = &record.file;
+            let content_type = file_type::of(file.content_type.as_deref(), &file.name);
+            writer.file(&mut piece.text, record, content_type.as_deref());
+            return Ok(());
+        }
+        let view = self.view(record).await?;
+        piece.push(&view, self.listed == 0)
+    }
+
+    /// A file as it is told. To peers, who know where its copies are, these are not.
+    async fn view<'a>(&self, record: &'a FileRecord) -> Result<FileView<'a>, StoreError> {
+        match self.prover {
+            Some(_) => Ok(FileView::new(&self.node, record)),
+            None => FileView::with_copies(&self.node, record).await,
+        }
+    }
+
+    /// Writes what stands behind the files, but for a proof and what stands in its place.
+    pub(super) fn write_closing(
+        &self,
         next: Option<FileId>,
-        mut piece: Piece,
-    ) -> Result<(Bytes, Left), BoxError> {
-        self.node.store().catch_up().await;
-        let removed = self.filter.removed_since;
-        let removed = removed.and_then(|it| self.node.network().removals.since(it));
-        for id in removed.into_iter().flatten() {
-            Writer::removed(&mut piece.text, id);
-        }
+        piece: &mut Piece,
+    ) -> Result<(), BoxError> {
         let total_files = self.node.store().totals().files;
-        Writer::end(&mut piece.text, total_files, next);
-        self.prove(&piece.text);
-        if let Some(prover) = self.prover {
-            let proof = self.node.network().prove(prover);
-            piece.text.extend_from_slice(proof.as_bytes());
+        if let Form::Compact { .. } = self.form {
+            let removed = self.filter.removed_since.and_then(|it| self.removed(it));
+            for id in removed.into_iter().flatten() {
+                Writer::removed(&mut piece.text, id);
+            }
+            Writer::end(&mut piece.text, total_files, next);
+            return Ok(());
         }
-        Ok((piece.end(), Left::Nothing))
+        let mut end = json!({
+            "file_count": self.listed,
+            "total_files": total_files,
+            "next": next.map(|id| id.to_string()),
+        });
+        self.tell_peers(&mut end);
+        piece.text.extend_from_slice(b"],");
+        let end = serde_json::to_vec(&end)?;
+        let end = end.strip_prefix(b"{").unwrap_or(&end);
+        let end = end.strip_suffix(b"}").unwrap_or(end);
+        piece.text.extend_from_slice(end);
+        Ok(())
+    }
+
+    /// Adds what only those that follow this node's changes ask for: when the listing was made,
+    /// and what was removed. To others two answers of the same files are the same.
+    fn tell_peers(&self, end: &mut Value) {
+        if self.is_followed() {
+            end["listed_at"] = json!(self.listed_at);
+            if let Some(version) = self.version {
+                end["version"] = json!(version);
+            }
+        }
+        if let Some(moment) = self.filter.removed_since {
+            let removed: Option<Vec<_>> = self
+                .removed(moment)
+                .map(|ids| ids.iter().map(ToString::to_string).collect());
+            end["removed"] = json!(removed);
+        }
+    }
+
+    /// Whether whoever asks follows this node's changes.
+    fn is_followed(&self) -> bool {
+        self.prover.is_some() || self.filter.removed_since.is_some()
+    }
+
+    /// What was removed since then; None where that is not remembered.
+    fn removed(&self, moment: u64) -> Option<Vec<FileId>> {
+        self.node.network().removals.since(moment)
     }
 }
