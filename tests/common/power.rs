@@ -78,7 +78,8 @@ impl Power {
         self.make_durable(root);
     }
 
-    fn make_durable(&self, path: &Path) {
+    /// What is below it, or the bytes of it, is durable from now on.
+    pub(crate) fn make_durable(&self, path: &Path) {
         let number = self.durable.path().join(number_of(path));
         if path.is_file() {
             fs::copy(path, number).unwrap();

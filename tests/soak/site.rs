@@ -183,6 +183,8 @@ impl Site {
             flip.is_back = true;
             let flip = flip.clone();
             self.apply(&flip);
+            // Else the next power cut brings the flip back.
+            self.power.make_durable(&self.storage().join(&flip.path));
         } else {
             panic!("refused: {told}; {:?}\n{log}", self.flips);
         }
