@@ -48,7 +48,8 @@ impl Server {
             let free = std::net::TcpListener::bind("127.0.0.1:0")?;
             free.local_addr()?.to_string()
         };
-        let process = Command::new(larder)
+        // Relative paths begin where the caller is, not where the server runs.
+        let process = Command::new(std::fs::canonicalize(larder)?)
             .args(["bootstrap", "--listen", &address, "--peer-rate", "0"])
             // All come from one address, which has a quarter of the places at most.
             .args(["--max-peers", "1000000"])
