@@ -166,11 +166,15 @@ impl Simulation {
 
     /// Whether every node knows every file of the others.
     pub(crate) fn is_whole(&self) -> bool {
+        self.views().all(|(seen, expected)| seen == expected)
+    }
+
+    /// How many files of others each node sees, and how many there are.
+    fn views(&self) -> impl Iterator<Item = (usize, usize)> {
         let expected = (self.size.nodes - 1) * self.size.files_of_each;
-        let mut nodes = self.nodes.iter().enumerate();
-        nodes.all(|(number, node)| {
+        self.nodes.iter().enumerate().map(move |(number, node)| {
             let uploaded = if number == 0 { 0 } else { self.uploaded };
-            node.network().directory.len() == expected + uploaded
+            (node.network().directory.len(), expected + uploaded)
         })
     }
 
@@ -186,10 +190,23 @@ impl Simulation {
     pub(crate) async fn until_whole(&self, limit: Duration) -> Result<()> {
         let began = Instant::now();
         while !self.is_whole() {
-            ensure!(began.elapsed() < limit, "not whole after {limit:?}");
+            ensure!(
+                began.elapsed() < limit,
+                "not whole after {limit:?}: {}",
+                self.partial_views()
+            );
             tokio::time::sleep(LOOK_EVERY).await;
         }
         Ok(())
+    }
+
+    /// Which views lack files, or have too many.
+    fn partial_views(&self) -> String {
+        let partial = self.views().enumerate();
+        let partial = partial.filter(|(_, (seen, expected))| seen != expected);
+        let told =
+            partial.map(|(node, (seen, expected))| format!("node {node}: {seen} of {expected}"));
+        told.collect::<Vec<_>>().join(", ")
     }
 
     /// How many periods the nodes have begun, on average: in each, a node registers once, and
