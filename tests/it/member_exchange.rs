@@ -103,7 +103,13 @@ fn six_private_members_exchange_keep_and_heal() {
     nodes.insert(0, back);
     until_sees_all(&nodes, &names);
     assert!(read(&nodes[3], &hashes[0]) == contents[0]);
-    // Who stops says so, and is missed at once.
+    // Who stops says so to all whom it knows to be there, and is missed at once.
+    for node in &nodes {
+        until("who is back is met", || {
+            let status = asked(node, "/api/p2p/status");
+            (status["peers_reachable"] == 5).then_some(())
+        });
+    }
     nodes.remove(2).stop();
     for node in &nodes {
         let files = seen(node);
