@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use larder::hash::BlobHash;
 use rustix::process::Signal;
@@ -108,16 +109,18 @@ fn what_is_to_stay_is_named_and_can_be_removed() {
 
 #[test]
 fn a_run_that_is_interrupted_tells_what_it_has_and_leaves_nothing() {
-    let (_dir, node) = start();
-    let here = tempfile::tempdir().unwrap();
-    let arguments = ["bench", "--mix=put", "--seconds=1h", "--json"];
-    let bench = begun(&here, &node, &arguments);
-    signal(&bench, Signal::INT);
-    let ended = bench.wait_with_output().unwrap();
-    assert!(ended.status.success(), "{ended:?}");
-    let told: Value = serde_json::from_slice(&ended.stdout).unwrap();
-    assert!(told["count"].as_u64().unwrap() > 20, "{told}");
-    assert_eq!(files(node.address), 0);
+    for by in [Signal::INT, Signal::TERM] {
+        let (_dir, node) = start();
+        let here = tempfile::tempdir().unwrap();
+        let arguments = ["bench", "--mix=put", "--seconds=1h", "--json"];
+        let bench = begun(&here, &node, &arguments);
+        signal(&bench, by);
+        let ended = bench.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        let told: Value = serde_json::from_slice(&ended.stdout).unwrap();
+        assert!(told["count"].as_u64().unwrap() > 20, "{told}");
+        assert_eq!(files(node.address), 0);
+    }
 }
 
 #[test]
@@ -168,6 +171,99 @@ fn other_bytes_are_found() {
 }
 
 #[test]
+fn other_bytes_are_found_before_anything_is_measured() {
+    let liar = liar(Lies::OfHash);
+    let here = tempfile::tempdir().unwrap();
+    let arguments = ["bench", "--mix=get", "--files=2", "--seconds=1s", "-c1"];
+    let (status, said) = failed(here.path(), &format!("http://{liar}"), &arguments);
+    assert_eq!(status, 7, "{said}");
+    assert!(said.contains("other bytes than it was given"), "{said}");
+}
+
+#[test]
+fn an_answer_without_an_end_is_a_wrong_one_and_keeps_nobody_waiting() {
+    let liar = liar(Lies::WithoutEnd);
+    let here = tempfile::tempdir().unwrap();
+    let arguments = [
+        "bench",
+        "--mix=get",
+        "--files=2",
+        "--seconds=1s",
+        "-c1",
+        "--json",
+    ];
+    let ended = command(here.path(), &format!("http://{liar}"), &arguments).output();
+    let ended = ended.unwrap();
+    assert_eq!(ended.status.code(), Some(7), "{ended:?}");
+    let told: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert!(told["wrong"].as_u64().unwrap() > 0, "{told}");
+}
+
+#[test]
+fn what_is_no_answer_of_a_larder_is_counted_as_none() {
+    for (lies, operation) in [
+        (Lies::OfList("<html></html>"), "list"),
+        (Lies::OfList(r#"{"files":[]}"#), "list"),
+        (Lies::OfRange, "get"),
+    ] {
+        let liar = liar(lies);
+        let here = tempfile::tempdir().unwrap();
+        let arguments = ["bench", "--files=2", "--seconds=1s", "-c1", "--json"];
+        // With downloads, so that there are files.
+        let arguments = [&arguments[..], &["--mix=get,list"]].concat();
+        let output = command(here.path(), &format!("http://{liar}"), &arguments).output();
+        let told = String::from_utf8(output.unwrap().stdout).unwrap();
+        let told = told.lines().map(|it| serde_json::from_str(it).unwrap());
+        let told: Vec<Value> = told.collect();
+        let of_it = of(&told, operation);
+        assert!(
+            of_it["failed"]["other_answer"].as_u64().unwrap() > 0,
+            "{told:?}"
+        );
+        assert_eq!(of_it["count"], 0, "{told:?}");
+    }
+}
+
+#[test]
+fn a_node_that_stands_still_ends_it_soon_after_its_time() {
+    let (_dir, node) = start();
+    let here = tempfile::tempdir().unwrap();
+    let arguments = ["bench", "--mix=put", "--seconds=2s", "--json"];
+    let bench = begun(&here, &node, &arguments);
+    node.signal(Signal::STOP);
+    let began = Instant::now();
+    let ended = bench.wait_with_output().unwrap();
+    // Its time, ten seconds for what is under way, and thirty for one removal that comes to nothing.
+    assert!(began.elapsed() < Duration::from_mins(1), "{ended:?}");
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let told: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(told["failed"]["no_answer"], 16, "{told}");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("left there"), "{said}");
+    node.signal(Signal::CONT);
+}
+
+#[test]
+fn who_ends_it_twice_waits_for_nothing() {
+    for first in [Signal::INT, Signal::TERM] {
+        let (_dir, node) = start();
+        let here = tempfile::tempdir().unwrap();
+        let bench = begun(&here, &node, &["bench", "--mix=put", "--seconds=1h"]);
+        node.signal(Signal::STOP);
+        let began = Instant::now();
+        signal(&bench, first);
+        // What is under way is given up, then what is to be removed is not.
+        let mut bench = bench;
+        until("it has ended", || {
+            signal(&bench, Signal::INT);
+            bench.try_wait().unwrap()
+        });
+        assert!(began.elapsed() < Duration::from_secs(10));
+        node.signal(Signal::CONT);
+    }
+}
+
+#[test]
 fn what_cannot_be_measured_is_refused() {
     let here = tempfile::tempdir().unwrap();
     for wrong in [
@@ -195,6 +291,9 @@ fn what_cannot_be_measured_is_refused() {
 enum Lies {
     OfHash,
     OfBytes,
+    WithoutEnd,
+    OfList(&'static str),
+    OfRange,
 }
 
 /// A node that keeps what it is sent in memory, and lies about it.
@@ -231,11 +330,17 @@ fn serve(mut stream: TcpStream, lies: Lies, kept: &Mutex<HashMap<String, Vec<u8>
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
         let answer = answer(&first, body, lies, kept);
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
-            answer.len()
-        );
-        let written = stream.write_all(&[head.as_bytes(), &answer].concat());
+        let is_get = first.starts_with("GET /api/p2p/file/");
+        let head = match lies {
+            Lies::WithoutEnd if is_get => "200 OK\r\nConnection: close".to_owned(),
+            Lies::OfRange if is_get => format!("206 No\r\nContent-Length: {}", answer.len()),
+            _ => format!("200 OK\r\nContent-Length: {}", answer.len()),
+        };
+        let head = format!("HTTP/1.1 {head}\r\n\r\n");
+        let mut written = stream.write_all(&[head.as_bytes(), &answer].concat());
+        while written.is_ok() && is_get && lies == Lies::WithoutEnd {
+            written = stream.write_all(&[b'A'; 4096]);
+        }
         if written.is_err() {
             return;
         }
@@ -258,14 +363,20 @@ fn answer(
             right
         };
         kept.insert(id.clone(), body);
-        return json!({ "file": { "file_id": id, "hash": hash } })
+        let size = kept[&id].len();
+        return json!({ "file": { "file_id": id, "hash": hash, "size": size } })
             .to_string()
             .into_bytes();
+    }
+    if let (Lies::OfList(list), true) = (lies, first.contains("/api/p2p/files")) {
+        return list.as_bytes().to_vec();
     }
     let id = first.split(['/', ' ', '?']).find(|it| it.len() == 36);
     let Some(mut bytes) = id.and_then(|id| kept.get(id).cloned()) else {
         return b"{}".to_vec();
     };
-    bytes[100] ^= 1;
+    if matches!(lies, Lies::OfBytes | Lies::OfHash) {
+        bytes[100] ^= 1;
+    }
     bytes
 }

@@ -187,6 +187,9 @@ fn what_is_no_number_of_copies_is_refused_at_each_door_and_leaves_nothing() {
     assert_eq!(put(alone.address, "a", "?copies=3").refusal(), unheld);
     let created = tus::create(alone.address, 5, &[&metadata("a", "3")]);
     assert_eq!(created.refusal(), unheld);
+    // Which no waiting changes.
+    let (status, said) = failed(dir.path(), &alone.url(""), &["put", "f", "--copies", "2"]);
+    assert!(status == 1 && !said.contains("tries again"), "{said}");
     // One is what there is there.
     assert_eq!(put(alone.address, "a", "?copies=1").status, 200);
     let file = uploaded(alone.address, "b", b"b");

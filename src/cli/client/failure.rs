@@ -14,6 +14,9 @@ use crate::config::WrongSetting;
 /// How many of several files are told; more help nobody to choose.
 const MOST_TOLD: usize = 50;
 
+/// What a node says that can have no copies of its files held, however often it is asked.
+const NO_COPIES: &str = "no_copies";
+
 /// Why a command fails.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -141,8 +144,8 @@ pub(super) enum Failure {
         told_path(.0), .1
     )]
     ArrivedOtherAndLeft(PathBuf, String),
-    #[error("the node could not be given the {0} files that are to be read: {1}")]
-    NotFilled(u64, String),
+    #[error("the node could not be given the {0} that are to be read: {1}")]
+    NotFilled(String, String),
     #[error("the copy could not be made: {0}")]
     NotKept(String),
     #[error(
@@ -386,7 +389,8 @@ impl Failure {
     pub(super) fn is_taken_over(&self) -> bool {
         match self {
             Self::Refused { status, code, .. } => {
-                code == "upload_taken_over" || matches!(status.as_u16(), 409 | 423)
+                code == "upload_taken_over"
+                    || matches!(status.as_u16(), 409 | 423) && code != NO_COPIES
             }
             _ => false,
         }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,11 +24,13 @@ mod content;
 mod latency;
 mod mix;
 mod outcome;
+mod over;
 mod wire;
 mod worker;
 
 use mix::{Mix, Operation};
 use outcome::{Outcome, Told};
+use over::watch_over;
 use wire::{Trouble, Wire};
 use worker::{Kept, Run, Worker, folder};
 
@@ -113,46 +115,29 @@ impl Arguments {
             mix: self.mix,
             in_forms: self.form,
             begun: AtomicU64::new(0),
-            is_over: AtomicBool::new(false),
+            over: Arc::default(),
         });
-        let interrupted = tokio::spawn(interrupts(Arc::clone(&run)));
         let files = if self.mix.has(Operation::Get) {
             self.files
         } else {
             0
         };
-        let filled = self.all(&run, Part::Fill, Arc::from([]), files).await;
-        let mut result = filled
-            .trouble
-            .map_or(Ok(()), |it| Err(self.not_filled(&it)));
+        let (filled, _) = self.all(&run, Part::Fill, Arc::from([]), files).await;
+        let is_to_be_measured = filled.trouble.is_none() && !run.over.is_over();
+        let mut result = filled.trouble.map_or(Ok(()), |it| Err(self.not_filled(it)));
         let mut has_unanswered = filled.has_unanswered;
         let (mut own, files): (_, Arc<[Kept]>) = (Vec::new(), filled.own.into());
-        if result.is_ok() && !run.is_over.load(Ordering::Relaxed) {
-            let (measured, took) = self.measured(&run, Arc::clone(&files)).await;
+        if is_to_be_measured {
+            if !self.connection.json {
+                output::say(&self.described());
+            }
+            let (measured, took) = self.all(&run, Part::Measure, Arc::clone(&files), 0).await;
             own = measured.own;
             has_unanswered |= measured.has_unanswered;
             result = self.tell(&measured.outcome.told(took), took);
         }
-        interrupted.abort();
         own.extend(files.iter());
         result.and(self.clean(&run, own, has_unanswered).await)
-    }
-
-    async fn measured(&self, run: &Arc<Run>, files: Arc<[Kept]>) -> (Done, Duration) {
-        if !self.connection.json {
-            output::say(&self.described());
-        }
-        let began = Instant::now();
-        let ending = tokio::spawn({
-            let (run, seconds) = (Arc::clone(run), self.seconds);
-            async move {
-                tokio::time::sleep(seconds).await;
-                run.is_over.store(true, Ordering::Relaxed);
-            }
-        });
-        let done = self.all(run, Part::Measure, files, 0).await;
-        ending.abort();
-        (done, began.elapsed())
     }
 
     fn described(&self) -> String {
@@ -178,10 +163,7 @@ impl Arguments {
             ));
             return Ok(());
         }
-        run.is_over.store(false, Ordering::Relaxed);
-        let interrupted = tokio::spawn(interrupts(Arc::clone(run)));
-        let cleaned = self.all(run, Part::Clean, own.into(), 0).await;
-        interrupted.abort();
+        let (cleaned, _) = self.all(run, Part::Clean, own.into(), 0).await;
         if cleaned.left > 0 {
             output::say(&format!(
                 "{} left there: `larder rm {folder}/` removes them",
@@ -198,8 +180,19 @@ impl Arguments {
         Ok(())
     }
 
-    /// Has all connections do their part, each thread its share of them.
-    async fn all(&self, run: &Arc<Run>, part: Part, files: Arc<[Kept]>, to_make: u64) -> Done {
+    /// Has all connections do their part, each thread its share of them, and tells how long that
+    /// took.
+    async fn all(
+        &self,
+        run: &Arc<Run>,
+        part: Part,
+        files: Arc<[Kept]>,
+        to_make: u64,
+    ) -> (Done, Duration) {
+        run.over.begin();
+        let seconds = matches!(part, Part::Measure).then_some(self.seconds);
+        let watching = tokio::spawn(watch_over(Arc::clone(&run.over), seconds));
+        let began = Instant::now();
         let threads = self.threads.min(self.connections);
         let threads = (0..threads).map(|thread| {
             let workers = (thread..self.connections).step_by(usize::try_from(threads).unwrap_or(1));
@@ -225,7 +218,8 @@ impl Arguments {
         for done in joined.await {
             all.add(done);
         }
-        all
+        watching.abort();
+        (all, began.elapsed())
     }
 
     fn tell(&self, told: &[Told], took: Duration) -> Result<(), Failure> {
@@ -252,20 +246,17 @@ impl Arguments {
         Ok(())
     }
 
-    fn not_filled(&self, trouble: &Trouble) -> Failure {
+    fn not_filled(&self, trouble: Trouble) -> Failure {
         match trouble {
             Trouble::Refused(code) if code.ends_with("token") => {
                 Failure::Token("the node wants a token to write with")
             }
-            other => Failure::NotFilled(self.files, other.word().to_owned()),
+            Trouble::Wrong => {
+                output::say("the node says that it has other bytes than it was given");
+                Failure::Told(7)
+            }
+            other => Failure::NotFilled(counted(self.files, "file"), other.word().to_owned()),
         }
-    }
-}
-
-/// Ends a part when somebody types Ctrl-C; what was uploaded is removed all the same.
-async fn interrupts(run: Arc<Run>) {
-    if tokio::signal::ctrl_c().await.is_ok() {
-        run.is_over.store(true, Ordering::Relaxed);
     }
 }
 

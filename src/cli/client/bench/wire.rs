@@ -18,7 +18,7 @@ use rustls::pki_types::ServerName;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use url::Host;
 
@@ -30,10 +30,13 @@ use crate::config::WrongSetting;
 use crate::peer::lookup::of_loopback;
 use crate::peer::tls;
 
-/// How long a connection may take to stand, and an answer to begin or go on.
+/// How long a connection may take to stand, an answer to begin, and one to come to its end.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// For so many bytes of a request an answer may take a second longer.
+/// For so many bytes of a request or an answer it may take a second longer.
 const A_SECOND_FOR: u64 = 1 << 20;
+/// What it is called where an answer does not come, or is one that no larder gives.
+pub(super) const NO_ANSWER: &str = "no_answer";
+pub(super) const OTHER_ANSWER: &str = "other_answer";
 /// The longest answer that is read whole, in bytes.
 const LONGEST: usize = 1 << 20;
 
@@ -196,12 +199,11 @@ pub(super) async fn ask(
     request: Request<Content>,
 ) -> Result<Response<Incoming>, Trouble> {
     let bytes = request.body().size_hint().exact().unwrap_or(0);
-    let patience = PATIENCE + Duration::from_secs(bytes / A_SECOND_FOR);
-    let answer = timeout(patience, async {
+    let answer = timeout_at(end_of(bytes), async {
         line.ready().await?;
         line.send_request(request).await
     });
-    let answer = answer.await.map_err(|_| Trouble::Cut("no_answer"))?;
+    let answer = answer.await.map_err(|_| Trouble::Cut(NO_ANSWER))?;
     let answer = answer.map_err(|_| Trouble::Cut("connection_cut"))?;
     if answer.status().is_success() {
         return Ok(answer);
@@ -220,11 +222,19 @@ fn refusal(status: StatusCode, body: &[u8]) -> String {
     said.unwrap_or_else(|| format!("http_{}", status.as_u16()))
 }
 
-/// The next bytes of an answer; None behind the last.
-pub(super) async fn piece(answer: &mut Response<Incoming>) -> Result<Option<Bytes>, Trouble> {
+/// By when so many bytes are to have gone or come from now on.
+pub(super) fn end_of(bytes: u64) -> Instant {
+    Instant::now() + PATIENCE + Duration::from_secs(bytes / A_SECOND_FOR)
+}
+
+/// The next bytes of an answer, all of which are to be there by `end`; None behind the last.
+pub(super) async fn piece(
+    answer: &mut Response<Incoming>,
+    end: Instant,
+) -> Result<Option<Bytes>, Trouble> {
     loop {
-        let frame = timeout(PATIENCE, answer.body_mut().frame()).await;
-        match frame.map_err(|_| Trouble::Cut("no_answer"))? {
+        let frame = timeout_at(end, answer.body_mut().frame()).await;
+        match frame.map_err(|_| Trouble::Cut(NO_ANSWER))? {
             None => return Ok(None),
             Some(Err(_)) => return Err(Trouble::Cut("connection_cut")),
             Some(Ok(frame)) => {
@@ -238,8 +248,8 @@ pub(super) async fn piece(answer: &mut Response<Incoming>) -> Result<Option<Byte
 
 /// An answer that is not long.
 pub(super) async fn read(mut answer: Response<Incoming>) -> Result<Bytes, Trouble> {
-    let mut all = BytesMut::new();
-    while let Some(piece) = piece(&mut answer).await? {
+    let (mut all, end) = (BytesMut::new(), end_of(0));
+    while let Some(piece) = piece(&mut answer, end).await? {
         if all.len() + piece.len() > LONGEST {
             return Err(Trouble::Cut("endless_answer"));
         }

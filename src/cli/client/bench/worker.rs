@@ -1,19 +1,21 @@
 //! One connection's work: one request after the other, each as soon as the one before is answered.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use blake3::Hasher;
 use bytes::Bytes;
-use hyper::Method;
 use hyper::header::HeaderValue;
+use hyper::{Method, StatusCode};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::content::Content;
 use super::mix::{Mix, Operation};
 use super::outcome::Outcome;
-use super::wire::{self, Line, Trouble, Wire};
+use super::over::Over;
+use super::wire::{self, Line, NO_ANSWER, OTHER_ANSWER, Trouble, Wire};
 use crate::hash::BlobHash;
 use crate::record::FileId;
 
@@ -43,8 +45,8 @@ pub(super) struct Run {
     pub(super) in_forms: bool,
     /// How many contents were begun.
     pub(super) begun: AtomicU64,
-    /// Set when nothing more is to be asked.
-    pub(super) is_over: AtomicBool,
+    /// Whether anything more is to be asked, or waited for.
+    pub(super) over: Arc<Over>,
 }
 
 /// What the node says of an upload.
@@ -57,6 +59,13 @@ struct Uploaded {
 struct UploadedFile {
     file_id: FileId,
     hash: BlobHash,
+    size: u64,
+}
+
+/// What the node lists.
+#[derive(Deserialize)]
+struct Listed {
+    files: Vec<IgnoredAny>,
 }
 
 /// A connection, and what came of it.
@@ -87,14 +96,16 @@ impl Worker {
 
     /// Uploads until there are as many files as there are to be; the first failure ends it.
     pub(super) async fn fill(&mut self, files: u64) -> Result<(), Trouble> {
-        while !self.run.is_over.load(Ordering::Relaxed) {
+        let run = Arc::clone(&self.run);
+        while !run.over.is_over() {
             let number = self.run.begun.fetch_add(1, Ordering::Relaxed);
             if number >= files {
                 self.run.begun.fetch_sub(1, Ordering::Relaxed);
                 break;
             }
-            if let Err(trouble) = self.upload(number).await {
-                self.run.is_over.store(true, Ordering::Relaxed);
+            let uploading = self.perform(Operation::Put, number, &[]);
+            if let Err(trouble) = uploading.await {
+                run.over.end();
                 return Err(trouble);
             }
         }
@@ -103,14 +114,19 @@ impl Worker {
 
     /// Asks by the mix, of `files` and of its own, until the run is over.
     pub(super) async fn measure(&mut self, files: &[Kept]) {
-        while !self.run.is_over.load(Ordering::Relaxed) {
-            let wanted = self.run.mix.pick(self.random.next());
+        let run = Arc::clone(&self.run);
+        while !run.over.is_over() {
+            let wanted = run.mix.pick(self.random.next());
             let operation = match wanted {
                 Operation::Delete if self.own.is_empty() => Operation::Put,
                 other => other,
             };
+            let number = match operation {
+                Operation::Put => run.begun.fetch_add(1, Ordering::Relaxed),
+                _ => 0,
+            };
             let began = Instant::now();
-            let done = self.perform(operation, files).await;
+            let done = self.perform(operation, number, files).await;
             self.outcome.note(operation, began.elapsed(), &done);
             if done.is_err() {
                 tokio::time::sleep(AFTER_TROUBLE).await;
@@ -118,35 +134,46 @@ impl Worker {
         }
     }
 
-    /// Removes what is left of these, and tells how many could not be.
+    /// Removes what is left of these, and tells how many could not be: all that are left where the
+    /// node does not answer.
     pub(super) async fn clean(&mut self, files: Vec<Kept>) -> u64 {
-        let mut left = 0;
+        let (run, mut left) = (Arc::clone(&self.run), 0);
+        let mut has_failed = false;
         for file in files {
-            let over = self.run.is_over.load(Ordering::Relaxed);
-            if over || self.remove(file).await.is_err() {
+            if has_failed || run.over.is_over() {
                 left += 1;
+                continue;
             }
+            let mut removed = run.over.wait_for(self.remove(file)).await;
+            if matches!(removed, Err(Trouble::Cut(word)) if word != NO_ANSWER) {
+                // A kept connection ends when the server likes.
+                removed = run.over.wait_for(self.remove(file)).await;
+            }
+            has_failed = matches!(removed, Err(Trouble::Cut(_)));
+            left += u64::from(removed.is_err());
         }
         left
     }
 
-    async fn perform(&mut self, operation: Operation, files: &[Kept]) -> Result<u64, Trouble> {
-        match operation {
-            Operation::Get => self.download(files).await,
-            Operation::Put => {
-                let number = self.run.begun.fetch_add(1, Ordering::Relaxed);
-                self.upload(number).await
+    /// Asks one thing, for as long as it is waited for; what is uploaded has this number.
+    async fn perform(
+        &mut self,
+        operation: Operation,
+        number: u64,
+        files: &[Kept],
+    ) -> Result<u64, Trouble> {
+        let run = Arc::clone(&self.run);
+        let asked = async {
+            match operation {
+                Operation::Get => self.download(files).await,
+                Operation::Put => self.upload(number).await,
+                Operation::Delete => self.remove_last().await,
+                Operation::List => self.list(files).await,
             }
-            Operation::Delete => match self.own.last() {
-                Some(file) => {
-                    self.remove(*file).await?;
-                    self.own.pop();
-                    Ok(0)
-                }
-                None => Ok(0),
-            },
-            Operation::List => self.list().await,
-        }
+        };
+        let done = run.over.wait_for(asked).await;
+        self.has_unanswered |= operation == Operation::Put && matches!(done, Err(Trouble::Cut(_)));
+        done
     }
 
     async fn download(&mut self, files: &[Kept]) -> Result<u64, Trouble> {
@@ -159,10 +186,17 @@ impl Worker {
         let (mut answer, line) = self
             .ask(Method::GET, &path, None, Content::default())
             .await?;
+        if answer.status() != StatusCode::OK {
+            return Err(Trouble::Cut(OTHER_ANSWER));
+        }
         let (mut hasher, mut size) = (Hasher::new(), 0);
-        while let Some(piece) = wire::piece(&mut answer).await? {
+        let end = wire::end_of(file.size);
+        while let Some(piece) = wire::piece(&mut answer, end).await? {
             hasher.update(&piece);
             size += piece.len() as u64;
+            if size > file.size {
+                return Err(Trouble::Wrong);
+            }
         }
         self.line = Some(line);
         if size != file.size || BlobHash::from(hasher.finalize()) != file.hash {
@@ -183,17 +217,15 @@ impl Worker {
         } else {
             (Method::PUT, format!("/api/p2p/upload/{name}"), None)
         };
-        let answer = self.whole(method, &path, kind.as_ref(), content).await;
-        self.has_unanswered |= matches!(answer, Err(Trouble::Cut(_)));
-        let answer = answer?;
+        let answer = self.whole(method, &path, kind.as_ref(), content).await?;
         let uploaded = serde_json::from_slice::<Uploaded>(&answer);
-        let Uploaded { file } = uploaded.map_err(|_| Trouble::Cut("other_answer"))?;
+        let Uploaded { file } = uploaded.map_err(|_| Trouble::Cut(OTHER_ANSWER))?;
         self.own.push(Kept {
             id: file.file_id,
             hash: file.hash,
             size,
         });
-        if hash.get() != Some(&file.hash) {
+        if hash.get() != Some(&file.hash) || file.size != size {
             return Err(Trouble::Wrong);
         }
         Ok(size)
@@ -205,11 +237,25 @@ impl Worker {
         removed.await.map(drop)
     }
 
-    async fn list(&mut self) -> Result<u64, Trouble> {
+    async fn remove_last(&mut self) -> Result<u64, Trouble> {
+        if let Some(file) = self.own.last() {
+            self.remove(*file).await?;
+            self.own.pop();
+        }
+        Ok(0)
+    }
+
+    /// Lists the newest files, of which there are some where this run has uploaded any to get.
+    async fn list(&mut self, files: &[Kept]) -> Result<u64, Trouble> {
         let path = "/api/p2p/files?limit=100";
         let list = self
             .whole(Method::GET, path, None, Content::default())
             .await?;
+        let told = serde_json::from_slice::<Listed>(&list);
+        let told = told.map_err(|_| Trouble::Cut(OTHER_ANSWER))?;
+        if told.files.is_empty() && !files.is_empty() {
+            return Err(Trouble::Cut(OTHER_ANSWER));
+        }
         Ok(list.len() as u64)
     }
 
