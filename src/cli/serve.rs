@@ -266,6 +266,8 @@ fn copies_dir(own: &local::Options, copies: Option<&copies::Options>) -> Option<
         dir,
         max_upload: None,
         quota: Some(copies?.offer),
+        // What its owner has removed is gone, and nobody else brings it back.
+        trash: None,
         ..own.clone()
     })
 }

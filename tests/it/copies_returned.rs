@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use larder::store::Store;
+use larder::store::local::{LocalStore, Options};
 use serde_json::{Value, json};
 
 use crate::common::clock::ShiftedClock;
@@ -189,6 +191,62 @@ fn a_file_from_the_trash_is_on_as_many_members_as_before() {
     holders.destroy(0);
     until_on(&holders, &more, 4);
     assert_eq!(places(&holders, &file), BTreeSet::new());
+}
+
+#[test]
+fn what_its_owner_has_removed_takes_no_room_at_who_has_a_trash() {
+    let mut holders = Holders::start_for(2, &["1GiB", "1MiB"], &TRASH);
+    for round in 0..3 {
+        let file = upload(holders.at(0), &format!("{round}"), &content(round, 700_000));
+        until_on(&holders, &file, 2);
+        ask(
+            holders.at(0),
+            "DELETE",
+            &format!("/api/p2p/file/{file}?force=1"),
+        );
+        until_gone(&holders, &file);
+        assert_eq!(holders.status(1)["used_bytes"], 0);
+    }
+    // What is in such a trash since an earlier build goes.
+    let file = upload(holders.at(0), "again", &content(9, 700_000));
+    until_on(&holders, &file, 2);
+    holders.nodes[1].take().unwrap().stop();
+    let dir = holders.dirs[1].path().join("peer_storage/copies");
+    removed_into_trash(&dir);
+    holders.turn_on(1);
+    until_for(SOON, "it is held again", || {
+        (held(holders.at(1)).len() == 1).then_some(())
+    });
+    holders.nodes[1].take().unwrap().stop();
+    with_store(&dir, async |store| {
+        assert_eq!(store.trash_totals().files, 0);
+    });
+}
+
+/// Has the copies that a member holds be in a trash of theirs.
+fn removed_into_trash(dir: &Path) {
+    with_store(dir, async |store| {
+        for record in store.page(None, 100).await.unwrap() {
+            if record.file.name.starts_with("copy ") {
+                store.remove(record.id).await.unwrap();
+            }
+        }
+        assert_eq!(store.trash_totals().files, 1);
+    });
+}
+
+/// Opens a store with a trash, whose node does not run.
+fn with_store(dir: &Path, then: impl AsyncFnOnce(&Store)) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let options = Options {
+            trash: Some(Duration::from_hours(1)),
+            ..Options::new(dir)
+        };
+        let opened = LocalStore::open(options).await.unwrap();
+        then(&opened.store).await;
+        opened.store.close().await.unwrap();
+    });
 }
 
 #[test]

@@ -75,8 +75,9 @@ impl Copies {
                 let Some(count) = excess.get_mut(&owner) else {
                     continue;
                 };
-                self.table.remove(entry).await?;
-                self.remembered.forget_one(owner);
+                if self.table.remove(entry).await? {
+                    self.remembered.forget_one(owner);
+                }
                 *count -= 1;
                 if *count == 0 {
                     excess.remove(&owner);

@@ -132,7 +132,7 @@ impl Table {
         let old = self.store.newest_named(&name).await?;
         self.note(about(name, signed)).await?;
         match old {
-            Some(old) => self.remove(old.id).await.map(|()| false),
+            Some(old) => self.remove(old.id).await.map(|_| false),
             None => Ok(true),
         }
     }
@@ -142,18 +142,20 @@ impl Table {
         self.remove_named(&gone_name(key)).await
     }
 
-    /// Removes all entries of this name; how many there were.
+    /// Removes all entries of this name; how many that were, of which another one has removed none
+    /// at the same time.
     async fn remove_named(&self, name: &str) -> Result<u64, StoreError> {
         let mut removed = 0;
         while let Some(record) = self.store.newest_named(name).await? {
-            self.remove(record.id).await?;
-            removed += 1;
+            removed += u64::from(self.remove(record.id).await?);
         }
         Ok(removed)
     }
 
-    /// Has the content of entries that have none be there, so that these need no room for it.
+    /// Has the content of entries that have none be there, so that these need no room for it, and
+    /// those gone for good that earlier builds have removed into a trash.
     pub(super) async fn prepare(&self) -> Result<(), StoreError> {
+        self.store.empty_trash().await?;
         if self.store.holds(&BlobHash::of(b"")).await? {
             return Ok(());
         }
@@ -185,9 +187,10 @@ impl Table {
         Ok(is_new)
     }
 
-    /// Removes an entry.
-    pub(super) async fn remove(&self, entry: FileId) -> Result<(), StoreError> {
-        self.store.remove(entry).await.map(drop)
+    /// Removes an entry for good, as nobody brings one back from a trash; whether it was there.
+    pub(super) async fn remove(&self, entry: FileId) -> Result<bool, StoreError> {
+        let removed = self.store.remove_for_good(entry).await?;
+        Ok(removed.is_some())
     }
 
     /// Writes down on how many members an own file is to be. Ok means durable.
@@ -196,7 +199,7 @@ impl Table {
         let old = self.store.newest_named(&name).await?;
         self.note(about(name, &copies)).await?;
         match old {
-            Some(old) => self.remove(old.id).await,
+            Some(old) => self.remove(old.id).await.map(drop),
             None => Ok(()),
         }
     }
@@ -235,8 +238,8 @@ impl Table {
 
     /// Removes an entry of a copy, of which a newer one says the same.
     pub(super) async fn remove_older(&self, entry: FileId) -> Result<(), StoreError> {
-        self.remove(entry).await?;
-        self.held.fetch_sub(1, Ordering::Relaxed);
+        let removed = u64::from(self.remove(entry).await?);
+        self.held.fetch_sub(removed, Ordering::Relaxed);
         Ok(())
     }
 
@@ -326,4 +329,45 @@ fn entry(record: &FileRecord) -> Option<Entry> {
     }
     record.file.name.strip_prefix(GONE)?;
     Some(Entry::Withdrawn(serde_json::from_str(told).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::blob::memory::MemoryBlobs;
+    use crate::index::memory::MemoryIndex;
+    use crate::peer::copies::Order;
+    use crate::peer::identity::Identity;
+
+    #[tokio::test]
+    async fn a_copy_that_two_give_up_at_once_is_one_less() {
+        let blobs = Arc::new(MemoryBlobs::default());
+        let table = Table::new(Store::new(blobs, Arc::new(MemoryIndex::default())));
+        let identity = Identity::generate().unwrap();
+        let content = table.store.receive().await.unwrap().finish().await.unwrap();
+        let record = table.store.ingest(content, About::default()).await.unwrap();
+        let order = Order {
+            copies: 2,
+            since: 0,
+            at: 1,
+        };
+        let signed = CopiedFile::of(&identity, &record, order);
+        let key = signed.read().unwrap().key;
+        for _ in 0..2 {
+            assert!(
+                table
+                    .add_held(record.file.hash, (key, &signed))
+                    .await
+                    .unwrap()
+            );
+        }
+        assert_eq!(table.held(), 2);
+        let both = tokio::join!(table.give_up(key), table.give_up(key));
+        assert!(both.0.unwrap() || both.1.unwrap());
+        assert_eq!(table.held(), 0);
+        assert!(!table.give_up(key).await.unwrap());
+        assert_eq!(table.held(), 0);
+    }
 }

@@ -127,7 +127,7 @@ impl Copies {
                         }
                     }
                     Word::Wish(file) if self.may_be_wished(file).await? => any = true,
-                    Word::Wish(_) => self.table.remove(entry).await?,
+                    Word::Wish(_) => drop(self.table.remove(entry).await?),
                 }
             }
             after = next;
