@@ -21,7 +21,7 @@ const FILES_OF_EACH: usize = 2;
 const OPEN_FILES: u64 = 300;
 /// As nodes have it by default, and longer where one machine has to do the work of many.
 fn period(nodes: usize) -> Duration {
-    Duration::from_millis(nodes as u64 * nodes as u64).max(Duration::from_secs(30))
+    Duration::from_micros(400 * nodes as u64 * nodes as u64).max(Duration::from_secs(30))
 }
 
 #[tokio::main]

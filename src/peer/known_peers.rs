@@ -102,14 +102,14 @@ pub async fn write_down(network: &Network, to: &KnownPeers) {
     let Some(before) = &*written else {
         return;
     };
-    let known = network.registry.proven();
-    let places = known.iter().map(|peer| (peer.id(), peer.address().clone()));
-    let places: Vec<_> = places.collect();
-    if places == before.places && !to.is_due(before) {
+    if network.registry.are_proven(&before.places) && !to.is_due(before) {
         return;
     }
+    let known = network.registry.proven();
     match to.save(network, &known).await {
         Ok(()) => {
+            let places = known.iter().map(|peer| (peer.id(), peer.address().clone()));
+            let places = places.collect();
             let at = Some(Instant::now());
             *written = Some(Written { places, at });
         }

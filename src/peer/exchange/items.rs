@@ -38,12 +38,17 @@ pub(super) struct Item {
 pub(super) struct Items {
     salt: u64,
     all: Vec<Item>,
+    /// What was hashed last, whose room the next one takes.
+    hashed: Vec<u8>,
 }
 
 impl Items {
     pub(super) fn new(salt: u64) -> Self {
-        let all = Vec::new();
-        Self { salt, all }
+        Self {
+            salt,
+            all: Vec::new(),
+            hashed: Vec::new(),
+        }
     }
 
     pub(super) fn salt(&self) -> u64 {
@@ -56,16 +61,18 @@ impl Items {
         (id, standing): (PeerId, Standing),
         (address, version, membership): (&str, u64, &str),
     ) {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.salt.to_le_bytes());
-        hasher.update(&id.to_bytes());
-        hasher.update(&version.to_le_bytes());
-        hasher.update(&(address.len() as u64).to_le_bytes());
-        hasher.update(address.as_bytes());
-        hasher.update(membership.as_bytes());
+        // In one piece: an incremental hasher is twenty times as large as what it would hash.
+        self.hashed.clear();
+        self.hashed.extend_from_slice(&self.salt.to_le_bytes());
+        self.hashed.extend_from_slice(&id.to_bytes());
+        self.hashed.extend_from_slice(&version.to_le_bytes());
+        let length = address.len() as u64;
+        self.hashed.extend_from_slice(&length.to_le_bytes());
+        self.hashed.extend_from_slice(address.as_bytes());
+        self.hashed.extend_from_slice(membership.as_bytes());
         self.all.push(Item {
             id,
-            number: first(hasher.finalize().as_bytes()),
+            number: first(blake3::hash(&self.hashed).as_bytes()),
             standing,
         });
     }
@@ -108,10 +115,8 @@ impl Items {
 
     /// The bucket of a peer does not depend on what is known of it.
     fn bucket(&self, item: &Item, count: usize) -> usize {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.salt.to_be_bytes());
-        hasher.update(&item.id.to_bytes());
-        let number = first(hasher.finalize().as_bytes());
+        let salted = [&self.salt.to_be_bytes()[..], &item.id.to_bytes()].concat();
+        let number = first(blake3::hash(&salted).as_bytes());
         usize::try_from(number % count.max(1) as u64).unwrap_or(0)
     }
 }

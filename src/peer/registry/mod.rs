@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::prefix::{Crowds, Key, Prefix};
 use super::registration::{Checked, Registration};
 use super::turns::in_turn;
+use crate::base_url::BaseUrl;
 use crate::peer_id::PeerId;
 use crate::record::Timestamp;
 use crate::revision::{Revision, TrackedMap};
@@ -383,6 +384,14 @@ impl Registry {
         let peers = self.peers.lock();
         let proven = peers.values().filter(|it| it.proven);
         proven.map(|it| it.peer.clone()).collect()
+    }
+
+    /// Whether these are just those, and where they are.
+    pub fn are_proven(&self, places: &[(PeerId, BaseUrl)]) -> bool {
+        let peers = self.peers.lock();
+        let proven = peers.values().filter(|it| it.proven);
+        let proven = proven.map(|it| (it.peer.id(), it.peer.address()));
+        proven.eq(places.iter().map(|(id, address)| (*id, address)))
     }
 
     /// After how long of silence those are forgotten that have answered.
