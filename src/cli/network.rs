@@ -15,8 +15,8 @@ use super::{limits, logging, network_members};
 use crate::config::{Log, SECOND, WrongSetting, number_of_copies, period};
 use crate::peer::identity::Identity;
 use crate::peer::membership::{
-    Certificate, Entry, NetworkKey, PublicKey, Refusal, Revocation, Roll, add_revocation, file,
-    revocations, rights,
+    Certificate, Entry, InvalidKey, NetworkKey, PublicKey, Refusal, Revocation, Roll,
+    add_revocation, file, revocations, rights,
 };
 use crate::store::local::{LocalStore, Options};
 
@@ -53,6 +53,7 @@ enum Action {
         /// File with the key of the network.
         file: PathBuf,
         /// The key of the node, as `larder network key` prints it there.
+        #[arg(value_parser = printed_key)]
         key: PublicKey,
         /// For how long, such as 30d; a later invitation takes the place of one that does not last
         /// as long. A bare number is seconds. Once half of it is over, a member that meets a node
@@ -79,6 +80,7 @@ enum Action {
         /// File with the key of the network.
         file: PathBuf,
         /// The key of the node, as `larder network members` lists it.
+        #[arg(value_parser = printed_key)]
         key: PublicKey,
     },
     /// Have a member hear of a revocation, which it tells the others: where no node runs with the
@@ -228,8 +230,8 @@ fn join(file: &Path, invitation: &str, key: PublicKey) -> anyhow::Result<Certifi
     Ok(certificate)
 }
 
-/// What was printed elsewhere, without what mail and editors put in and around it: nothing of that
-/// stands in what a network's key has signed.
+/// What was printed elsewhere, without what mail and editors put in it, around it and before each
+/// of its lines: nothing of that stands in what a network's key has signed.
 fn as_printed(text: &str) -> String {
     let is_invisible = |it: char| {
         matches!(
@@ -241,10 +243,19 @@ fn as_printed(text: &str) -> String {
         "\"'`<>\u{ab}\u{bb}\u{2018}\u{2019}\u{201a}\u{201c}\u{201d}\u{201e}\u{2039}\u{203a}"
             .contains(it)
     };
-    let shown = text
-        .chars()
-        .filter(|it| !it.is_whitespace() && !is_invisible(*it));
-    shown.collect::<String>().trim_matches(is_quote).to_owned()
+    let shown = text.lines().map(|line| {
+        let shown = line.chars();
+        let shown = shown.filter(|it| !it.is_whitespace() && !is_invisible(*it));
+        let shown: String = shown.collect();
+        shown.trim_start_matches(is_quote).to_owned()
+    });
+    let shown: String = shown.collect();
+    shown.trim_end_matches(is_quote).to_owned()
+}
+
+/// A key that was printed elsewhere.
+fn printed_key(text: &str) -> Result<PublicKey, InvalidKey> {
+    as_printed(text).parse()
 }
 
 /// Why what was printed elsewhere is not taken, with the code by which programs tell it from other

@@ -168,6 +168,9 @@ fn an_invitation_is_taken_as_mail_and_editors_leave_it_and_only_whole() {
         format!("'{head}\u{200b}{tail}'"),
         format!("\"{head}\u{a0}{tail}\""),
         format!("> {head}\n{tail}"),
+        format!("> {head}\n> {tail}"),
+        format!(" >> {head}\r\n >> {tail}\r\n"),
+        format!("> > \u{201c}{head}\n> > {tail}\u{201d}"),
     ]
     .iter()
     .enumerate()

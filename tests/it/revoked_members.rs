@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::common::commands;
 use crate::common::forms::uploaded;
 use crate::common::member_network::{Network, dirs, member, printed};
 use crate::common::peers::{held, peer_id, post, until_knows, until_sees};
@@ -76,6 +77,12 @@ fn a_revoked_member_is_refused_by_all_also_after_restarts_and_what_it_told_is_fo
     );
     let status = get(third.address, "/api/p2p/status", &[]).json();
     assert_eq!(status["reachable"], false);
+    let told = commands::done(dirs[2].path(), &third.url(""), &["status"]);
+    assert!(
+        told.contains("\nmember") && told.contains("was revoked"),
+        "{told}"
+    );
+    assert!(!told.contains("--base-url"), "{told}");
     let of_other = get(second.address, "/health", &[]).json();
     assert_ne!(of_other["membership"], "revoked");
     assert!(

@@ -29,6 +29,8 @@ struct Health {
     #[serde(default)]
     writers: Option<String>,
     #[serde(default)]
+    membership: Option<String>,
+    #[serde(default)]
     may_write: Option<bool>,
     #[serde(default)]
     damaged: Option<u64>,
@@ -104,6 +106,8 @@ struct Report {
     /// Who may write; this and the next three are null where the node is an older one.
     writers: Option<String>,
     may_write: Option<bool>,
+    /// How it stands with the node in its network; null where it is to be a member of none.
+    membership: Option<String>,
     damaged: Option<u64>,
     unreadable: Option<u64>,
     files: u64,
@@ -151,6 +155,7 @@ impl Arguments {
             reason: health.reason,
             writers: health.writers,
             may_write: health.may_write,
+            membership: health.membership,
             damaged: health.damaged,
             unreadable: health.unreadable,
             unobtainable: health.unobtainable,
@@ -210,6 +215,7 @@ impl Report {
                 self.scrub.as_ref().and_then(|it| it.told(self.blob_bytes)),
             ),
             ("network", Some(self.network())),
+            ("member", self.lost_membership().map(str::to_owned)),
         ];
         let of_copies = self.copies.iter().flat_map(Standing::told);
         let own = own.into_iter().chain(of_copies);
@@ -223,6 +229,7 @@ impl Report {
 
     fn network(&self) -> String {
         let reached = match self.reachable {
+            _ if self.lost_membership().is_some() => "",
             Some(false) => ", none of which reaches this node at its address: set --base-url",
             _ => "",
         };
@@ -240,6 +247,20 @@ impl Report {
         let files = counted(self.network_files, "file");
         let peers = counted(self.peers, "peer");
         format!("{files}, {peers}{answer}{partial}{reached}")
+    }
+
+    /// Why no member of its network talks with the node, if that is so.
+    fn lost_membership(&self) -> Option<&'static str> {
+        match self.membership.as_deref()? {
+            "revoked" => Some(
+                "this node was revoked, and no member talks with it: its key cannot be one again",
+            ),
+            "expired" => Some(
+                "the certificate of this node has ended, and no member talks with it: it takes a \
+                 new invitation (`larder network join`)",
+            ),
+            _ => None,
+        }
     }
 
     /// From whom it takes changes, where that is not from everybody.

@@ -22,14 +22,25 @@ pub(in crate::http) enum Form {
     },
 }
 
+/// Whether a parameter says that a form is not taken (RFC 9110, section 12.4.2).
+fn is_refusal(parameter: &str) -> bool {
+    let weight = parameter
+        .split_once('=')
+        .filter(|(name, _)| name.eq_ignore_ascii_case("q"));
+    weight.is_some_and(|(_, it)| it.parse::<f64>().is_ok_and(|it| it <= 0.0))
+}
+
 impl Form {
     /// The one that is asked for: compact only where that is named.
     pub(in crate::http) fn wanted(headers: &HeaderMap) -> Self {
         let values = headers.get_all(header::ACCEPT).into_iter();
         let kinds = values.filter_map(|it| it.to_str().ok());
-        let kinds = kinds.flat_map(|it| it.split(','));
-        let mut kinds = kinds.filter_map(|it| it.split(';').next());
-        if !kinds.any(|it| it.trim() == compact::TYPE) {
+        let mut kinds = kinds.flat_map(|it| it.split(','));
+        let is_compact = |it: &str| {
+            let mut parts = it.split(';').map(str::trim);
+            parts.next() == Some(compact::TYPE) && !parts.any(is_refusal)
+        };
+        if !kinds.any(is_compact) {
             return Self::Json;
         }
         Self::Compact {
@@ -159,5 +170,34 @@ impl Listing {
     /// What was removed since then; None where that is not remembered.
     fn removed(&self, moment: u64) -> Option<Vec<FileId>> {
         self.node.network().removals.since(moment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_compact_form_is_for_those_alone_who_ask_for_it() {
+        let wanted = |accept: &'static str| {
+            let value = HeaderValue::from_static(accept);
+            let headers = HeaderMap::from_iter([(header::ACCEPT, value)]);
+            matches!(Form::wanted(&headers), Form::Compact { .. })
+        };
+        for accept in [
+            "application/vnd.larder.listing",
+            "application/json;q=0.5, application/vnd.larder.listing ; q=0.9",
+            "application/vnd.larder.listing;q=1.000",
+        ] {
+            assert!(wanted(accept), "{accept}");
+        }
+        for accept in [
+            "*/*",
+            "application/json",
+            "application/vnd.larder.listing;q=0",
+            "application/json, application/vnd.larder.listing; Q=0.000",
+        ] {
+            assert!(!wanted(accept), "{accept}");
+        }
     }
 }

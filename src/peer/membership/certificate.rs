@@ -29,7 +29,9 @@ pub struct PublicKey(pub [u8; 32]);
 
 /// A text that is no public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a key is 64 lowercase hex digits, as `larder network key` prints them")]
+#[error(
+    "it is no key of a node: that is 64 lowercase hex digits, as `larder network key` prints them"
+)]
 pub struct InvalidKey;
 
 impl PublicKey {
@@ -81,7 +83,7 @@ pub struct Certificate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// It is none, or one of a version that is not known here.
-    #[error("it is no certificate of a member")]
+    #[error("it is not what `larder network` prints, or of a later larder")]
     Form,
     /// Another network has made it.
     #[error("it is of another network")]
