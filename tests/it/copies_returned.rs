@@ -146,6 +146,36 @@ fn a_file_of_a_restored_backup_is_copied_again_and_removed_again_whatever_the_cl
 }
 
 #[test]
+fn a_file_that_its_restored_owner_does_not_know_is_on_as_many_of_the_others() {
+    let mut holders = Holders::start(&["1GiB"; 5], &SHORT);
+    let dir = tempfile::tempdir().unwrap();
+    let known = upload(holders.at(0), "known", b"known");
+    let url = holders.running().next().unwrap().url("");
+    commands::json(dir.path(), &url, &["backup", "B"]);
+    let newer = upload(holders.at(0), "newer", &content(2, 100_000));
+    until_on(&holders, &newer, 3);
+    restore(&mut holders, dir.path());
+    holders.turn_on(0);
+    until_on(&holders, &newer, 3);
+    let places = places(&holders, &newer);
+    assert!(!places.contains(&0), "{places:?}");
+    // Where too few are left to hold it, that is counted, and told by whom one asks.
+    for it in places.iter().take(2) {
+        holders.destroy(*it);
+    }
+    let counting = until_for(SOON, "it is counted", || {
+        let mut running = (0..5).filter(|it| holders.nodes[*it].is_some());
+        running.find(|it| *it != 0 && holders.status(*it)["under_replicated"] == 1)
+    });
+    let node = holders.nodes[counting].as_ref().unwrap();
+    let told = done(dir.path(), &node.url(""), &["copies", "--under-replicated"]);
+    assert!(told.contains("newer") && !told.contains("known"), "{told}");
+    until_on(&holders, &known, 3);
+    // It goes no more than others do while its owner is there.
+    until_on(&holders, &newer, 2);
+}
+
+#[test]
 fn a_file_from_the_trash_is_on_as_many_members_as_before() {
     let mut holders = Holders::start(&["1GiB"; 5], &TRASH);
     let file = upload(holders.at(0), "a", &content(2, 100_000));

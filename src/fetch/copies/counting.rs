@@ -41,6 +41,8 @@ struct Counting {
     /// Of files of owners that are gone, and what was held then.
     of_gone: (u64, u64),
     held: u64,
+    /// Those who did not know files of theirs then.
+    unknown: BTreeSet<PeerId>,
 }
 
 impl Counting {
@@ -51,6 +53,7 @@ impl Counting {
             epoch: None,
             of_gone: (0, 0),
             held: 0,
+            unknown: BTreeSet::new(),
         }
     }
 }
@@ -246,12 +249,14 @@ impl Copies {
         changed: &Changed,
     ) -> Result<(u64, u64), StoreError> {
         let held = *self.table.store.revision().watch().borrow();
+        let unknown = self.unknown.owners();
         let is_same = counting.epoch == Some(view.epoch) && counting.held == held;
+        let is_same = is_same && counting.unknown.is_empty() && unknown.is_empty();
         if is_same && changed.of.is_empty() && !changed.is_cut {
             return Ok(counting.of_gone);
         }
         let (mut files, mut under, mut after) = (0, 0, None);
-        while view.has_lost_any() {
+        while view.has_lost_any() || !unknown.is_empty() {
             let (copies, next) = self.table.copies(after, PAGE).await?;
             for shared in copies.iter().filter_map(|it| it.signed.read().ok()) {
                 if let Some(there) = self.answers_for(&shared, view) {
@@ -265,6 +270,7 @@ impl Copies {
             }
         }
         (counting.held, counting.of_gone) = (held, (files, under));
+        counting.unknown = unknown;
         Ok((files, under))
     }
 

@@ -16,6 +16,7 @@ use super::recount::Recount;
 use super::remembered::Remembered;
 use super::returned::Returned;
 use super::table::Table;
+use super::unknown::Unknown;
 use super::wished::Wishes;
 use crate::blob::Purpose;
 use crate::fetch::Fetcher;
@@ -111,6 +112,8 @@ pub struct Copies {
     pub(super) remembered: Remembered,
     /// Which files are back after they were removed.
     pub(super) returned: Returned,
+    /// Which files of others their owners do not know.
+    pub(super) unknown: Unknown,
     /// What has come in part, and is waited for.
     pub(super) half: Half,
     /// Turns at fetching of owners that are there, and of those that are gone.
@@ -165,6 +168,7 @@ impl Copies {
             wishes: Wishes::default(),
             remembered: Remembered::default(),
             returned: Returned::default(),
+            unknown: Unknown::default(),
             half: Half::default(),
             turns: [AT_ONCE, REPAIRS_AT_ONCE].map(Semaphore::new),
             pulling: Mutex::default(),

@@ -26,6 +26,7 @@ mod table;
 mod tally;
 mod telling;
 mod under;
+mod unknown;
 mod wished;
 mod wishes;
 

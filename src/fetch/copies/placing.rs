@@ -73,7 +73,8 @@ impl Copies {
             let tellers = view.live.iter();
             tellers.map(move |teller| (*owner, teller.candidate.id))
         });
-        let lists: Vec<_> = own.chain(of_gone).chain(self.lists_of_lost(view)).collect();
+        let lists = own.chain(of_gone).chain(self.lists_of_lost(view));
+        let lists: Vec<_> = lists.chain(self.lists_of_unknown(view)).collect();
         let known: HashSet<_> = lists.iter().collect();
         self.lists.lock().retain(|it, _| known.contains(it));
         drop(known);
@@ -98,6 +99,18 @@ impl Copies {
             live.map(|teller| (*owner, *teller))
         });
         lists.collect()
+    }
+
+    /// Owners that are there and do not know files of theirs, each with those that say so of what
+    /// they hold.
+    fn lists_of_unknown(&self, view: &View) -> Vec<(PeerId, PeerId)> {
+        let polled = self.polled.lock();
+        let live = polled.iter().filter(|(teller, _)| view.is_live(**teller));
+        let lists = live.flat_map(|(teller, told)| {
+            let owners = told.unknown.iter().filter(move |it| *it != teller);
+            owners.map(|owner| (*owner, *teller))
+        });
+        lists.filter(|(owner, _)| view.is_live(*owner)).collect()
     }
 
     /// Goes through what a member tells of the files of an owner, as far as there may be news.
@@ -187,7 +200,13 @@ impl Copies {
         view: &View,
     ) -> Result<usize, ListError> {
         let (mut wanted, mut other, left) = (Vec::new(), Vec::new(), self.left().await);
+        let is_repair = owner != teller.id();
         for row in rows {
+            let is_owner_there = view.is_live(owner) && !(is_repair && row.is_unknown);
+            if is_repair && is_owner_there {
+                // Of what it knows it tells itself.
+                continue;
+            }
             let (Ok(file), Ok(hash)) = (row.id.parse(), row.hash.parse()) else {
                 continue;
             };
@@ -197,6 +216,7 @@ impl Copies {
                 hash,
                 size: row.size,
                 copies: row.copies,
+                is_owner_there,
             };
             let held = self.table.copy(row.key).await?;
             if let Some(held) = held {
@@ -212,7 +232,6 @@ impl Copies {
                 }
             }
         }
-        let is_repair = owner != teller.id();
         let unknown = self.renew_all(teller, other).await?;
         Ok(unknown + self.pull_all(teller, wanted, is_repair).await)
     }
@@ -220,9 +239,8 @@ impl Copies {
     /// Whether this member is among those that are to hold a file: fewer than are to stand before
     /// it and hold it, or have room for it.
     fn is_mine(&self, file: &Wanted, view: &View) -> bool {
-        let owner = file.key.owner;
-        let holders = holders(file.copies, view.is_live(owner));
-        let ranked = self.ranked(&file.hash, owner, view);
+        let holders = holders(file.copies, file.is_owner_there);
+        let ranked = self.ranked(&file.hash, file.key.owner, view);
         let before = ranked.iter().take_while(|(it, _)| it.id != self.me());
         let holds = |(it, live): &&(Candidate, Option<&Live>)| {
             let has_room = live.is_some_and(|live| live.left >= file.size);

@@ -162,6 +162,11 @@ impl Copies {
             dropped: told.dropped,
             listed: told.listed,
             asks: told.asks,
+            unknown: told
+                .unknown
+                .iter()
+                .filter_map(|it| it.parse().ok())
+                .collect(),
             is_whole,
         };
         self.polled.lock().insert(id, polled);

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::peer_id::PeerId;
 use crate::record::FileId;
 
 /// What is known of what a member has told.
@@ -13,6 +14,8 @@ pub(super) struct Polled {
     pub(super) dropped: u64,
     pub(super) listed: u64,
     pub(super) asks: u64,
+    /// The owners that do not know files of theirs that it holds.
+    pub(super) unknown: Vec<PeerId>,
     /// Whether all was read that it has told in this run, and with that of all removals.
     pub(super) is_whole: bool,
 }

@@ -29,6 +29,8 @@ pub(super) struct Wanted {
     pub(super) size: u64,
     /// On how many members it is to be.
     pub(super) copies: u8,
+    /// Whether its owner is there and knows it, and so is one of them.
+    pub(super) is_owner_there: bool,
 }
 
 /// Why a copy is not made.

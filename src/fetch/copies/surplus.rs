@@ -5,10 +5,12 @@
 //! another, and the best are never among them.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 use super::holder::{Copies, holders};
 use super::members::View;
 use super::table::HeldCopy;
+use super::unknown::Round;
 use crate::hash::BlobHash;
 use crate::peer::copies::{CopyKey, MOST_KEYS, Whether, ask_here};
 use crate::peer_id::PeerId;
@@ -19,18 +21,29 @@ type Said = HashMap<(PeerId, CopyKey), Whether>;
 
 impl Copies {
     pub(super) async fn give_up_surplus(&self, view: &View) -> Result<(), StoreError> {
-        let mut after = None;
+        let (mut after, mut round) = (None, Round::default());
         loop {
             let (copies, next) = self.table.copies(after, MOST_KEYS).await?;
-            self.give_up_of(&copies, view).await?;
+            self.give_up_of(&copies, view, &mut round).await?;
             after = next;
             if after.is_none() {
-                return Ok(());
+                break;
             }
         }
+        if self.unknown.end(round) {
+            // Here they are counted, and the others look who is to hold them.
+            self.recount.news.advance();
+            self.asks.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
-    async fn give_up_of(&self, copies: &[HeldCopy], view: &View) -> Result<(), StoreError> {
+    async fn give_up_of(
+        &self,
+        copies: &[HeldCopy],
+        view: &View,
+        round: &mut Round,
+    ) -> Result<(), StoreError> {
         let shared = copies.iter().filter_map(|it| it.signed.read().ok());
         let shared: Vec<_> = shared.collect();
         let mut said = Said::new();
@@ -46,7 +59,10 @@ impl Copies {
         let mut candidates = Vec::new();
         for it in &shared {
             let owner = it.key.owner;
-            let of_owner = said.get(&(owner, it.key)).filter(|it| it.is_there);
+            let of_owner = said.get(&(owner, it.key));
+            let is_known = of_owner.map(|it| it.is_there || it.copies > 0);
+            self.unknown.note(round, it.key, is_known);
+            let of_owner = of_owner.filter(|it| it.is_there);
             let (is_there, copies) = (
                 of_owner.is_some(),
                 of_owner.map_or(it.copies, |it| it.copies),

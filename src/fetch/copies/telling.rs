@@ -40,6 +40,8 @@ impl Copies {
         standing.listed = self.own.revision().watch().borrow().wrapping_add(shown);
         let changed = self.wishes.changed.load(Ordering::Relaxed);
         standing.asks = self.asks.load(Ordering::Relaxed).wrapping_add(changed);
+        let unknown = self.unknown.owners().into_iter();
+        standing.unknown = unknown.map(|it| it.to_string()).collect();
         standing.dropped = self.dropped.load(Ordering::Relaxed);
         let page = self.table.page(after, PAGE).await?;
         let mut last = page.last;
@@ -92,12 +94,17 @@ impl Copies {
         if owner != self.me() {
             let (copies, next) = self.table.copies(after, ROWS).await?;
             let of_owner = |it: &&HeldCopy| it.signed.owner.parse() == Ok(owner);
+            let is_unknown = |it: &HeldCopy| {
+                let file = it.signed.file_id.parse();
+                file.is_ok_and(|file| self.unknown.has(CopyKey { owner, file }))
+            };
             let rows = copies.iter().filter(of_owner).map(|it| Row {
                 id: it.signed.file_id.clone(),
                 hash: it.hash.to_string(),
                 size: it.size,
                 copies: it.signed.copies,
                 since: Some(it.signed.since).filter(|it| *it > 0),
+                is_unknown: is_unknown(it),
             });
             return Ok((rows.collect(), next));
         }
@@ -116,6 +123,7 @@ impl Copies {
                     size: record.file.size,
                     copies,
                     since: Some(self.returned.since(record.id)).filter(|it| *it > 0),
+                    is_unknown: false,
                 });
             }
         }

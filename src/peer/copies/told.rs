@@ -32,6 +32,9 @@ pub struct Standing {
     pub asks: u64,
     /// Another number where it has given up copies that were too many.
     pub dropped: u64,
+    /// The ids of owners that are there and do not know files of theirs that it holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
     /// Members, and for how long each has not answered it.
     pub silent: Vec<Silent>,
     /// The copies that it holds, and what owners have removed, in the order in which it took them,
@@ -86,6 +89,9 @@ pub struct Row {
     /// Since when it is there again, if it was removed before; see what its owner has signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
+    /// Whether its owner is there and does not know it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_unknown: bool,
 }
 
 /// The answer of `GET /api/p2p/copies/files`: what the owners have signed of files.
