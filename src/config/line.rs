@@ -39,6 +39,9 @@ pub(super) fn reason(error: &clap::Error) -> String {
 /// What clap says of a command line that is wrong otherwise, in one line, with what it takes for
 /// meant and where more is told.
 pub(super) fn usage(error: &clap::Error, command: &Command) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return unfinished(command);
+    }
     let meant = [
         ContextKind::SuggestedArg,
         ContextKind::SuggestedSubcommand,
@@ -70,6 +73,21 @@ pub(super) fn usage(error: &clap::Error, command: &Command) -> String {
         "{}{hint} (`larder {named}--help` tells more)",
         reason(error)
     )
+}
+
+/// What is said of a command line that ends where one of several commands is to follow.
+fn unfinished(command: &Command) -> String {
+    let mut typed = std::env::args_os().skip(1);
+    let named = typed.find_map(|it| command.find_subcommand(it));
+    let named = named.filter(|it| it.has_subcommands());
+    let of = named.unwrap_or(command).get_subcommands();
+    let names: Vec<_> = of
+        .map(Command::get_name)
+        .filter(|it| *it != "help")
+        .collect();
+    let name = named.map_or_else(String::new, |it| format!("{} ", it.get_name()));
+    let names = names.join(", ");
+    format!("one of these is to follow: {names} (`larder {name}--help` tells more)")
 }
 
 /// What is said of a command that only other programs have.

@@ -233,7 +233,7 @@ fn a_node_that_stands_still_ends_it_soon_after_its_time() {
     node.signal(Signal::STOP);
     let began = Instant::now();
     let ended = bench.wait_with_output().unwrap();
-    // Its time, ten seconds for what is under way, and thirty for one removal that comes to nothing.
+    // Its time, ten seconds for what is under way, and thirty for a removal that comes to nothing.
     assert!(began.elapsed() < Duration::from_mins(1), "{ended:?}");
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     let told: Value = serde_json::from_slice(&ended.stdout).unwrap();

@@ -177,6 +177,13 @@ fn an_invitation_is_taken_as_mail_and_editors_leave_it_and_only_whole() {
     {
         printed(member, &["join", &format!("member{number}"), text]);
     }
+    let as_pasted = format!("\u{feff}{key}\u{200b}");
+    assert!(printed(admin, &["invite", "key", &as_pasted]).starts_with("larder-member-1."));
+    let (code, told) = refused(admin, &[]);
+    assert!(
+        code == 2 && told.contains(" create, key, invite, "),
+        "{told}"
+    );
     for cut in [head, tail, &format!("{head}\n> {tail}x")] {
         let (code, told) = refused(member, &["join", "cut", cut]);
         assert_eq!(code, 2, "{told}");

@@ -203,6 +203,9 @@ fn members_are_renewed_before_they_expire_unless_they_were_invited_once() {
     until("the one that is not renewed has expired", || {
         unanswered(&once).filter(|it| it.contains("(expired)"))
     });
+    let told = commands::done(dirs[0].path(), &admin.url(""), &["peers"]);
+    let expired = told.lines().filter(|it| it.contains("  expired  "));
+    assert_eq!(expired.count(), 1, "{told}");
     uploaded(admin.address, "after", b"y");
     uploaded(renewed.address, "back", b"z");
     until_sees(renewed.address, &["before", "after", "back"]);

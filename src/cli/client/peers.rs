@@ -12,6 +12,7 @@ use super::listed::utc;
 use super::offered::Offered;
 use super::output;
 use super::running::run;
+use crate::record::Timestamp;
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -80,7 +81,10 @@ impl Arguments {
         let text = |key| peer.get(key).and_then(Value::as_str);
         let shown = |key| output::field(text(key).unwrap_or("-"));
         let member = peer.get("member");
+        let until = member.and_then(|it| it.get("expires")?.as_str());
+        let is_over = until.is_some_and(|it| *it <= *Timestamp::now().to_string());
         let verified = match peer.get("verified").and_then(Value::as_bool) {
+            _ if is_over => "expired   ",
             _ if member.is_some() => "member    ",
             Some(true) => "verified  ",
             _ => "unverified",
@@ -91,7 +95,6 @@ impl Arguments {
             Some(false) => "  not reachable now".to_owned(),
             _ => String::new(),
         };
-        let until = member.and_then(|it| it.get("expires")?.as_str());
         let until = until.map_or(String::new(), |it| format!("  until {}", utc(it)));
         let offered = offered(peer).unwrap_or_default();
         if let Some(why) = text("reason") {

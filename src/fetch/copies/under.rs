@@ -120,8 +120,8 @@ impl Copies {
         Ok(next)
     }
 
-    /// On how many members a file is of which a copy is held here, if its owner is gone, or does not
-    /// know it, and no other member that holds it comes before this one.
+    /// On how many members a file is of which a copy is held here, if its owner is gone, or does
+    /// not know it, and no other member that holds it comes before this one.
     pub(super) fn answers_for(&self, shared: &SharedFile, view: &View) -> Option<usize> {
         let owner = shared.key.owner;
         if view.is_live(owner) && !self.unknown.has(shared.key) {
