@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
+use super::connection_metrics;
 use super::status::check_writable;
 use crate::access::Access;
 use crate::fetch::copies::Copies;
@@ -38,7 +39,7 @@ pub(super) async fn metrics(
     write_servers(&mut page, &node);
     let network_files = node.network_files().await;
     write_peers(&mut page, &node, network_files);
-    write_connections(&mut page, &node);
+    connection_metrics::write(&mut page, &node);
     traffic.write(&mut page);
     let content_type = [(header::CONTENT_TYPE, CONTENT_TYPE)];
     Ok((content_type, page.into_text()).into_response())
@@ -467,34 +468,4 @@ fn write_peers(page: &mut MetricsPage, node: &Node, network_files: u64) {
     .value(&[("reason", "wrong")], failed.wrong.get())
     .value(&[("reason", "silent")], failed.silent.get())
     .value(&[("reason", "unanswered")], failed.unanswered.get());
-}
-
-fn write_connections(page: &mut MetricsPage, node: &Node) {
-    let connections = node.connections();
-    page.gauges("larder_connections", "Open connections of clients.")
-        .value(&[], connections.open.get());
-    for (name, help, counter) in [
-        (
-            "larder_connections_accepted_total",
-            "Connections of clients so far.",
-            &connections.accepted,
-        ),
-        (
-            "larder_connections_refused_total",
-            "Those of them that found no place.",
-            &connections.refused,
-        ),
-        (
-            "larder_received_bytes_total",
-            "Bytes that came over them, heads and TLS included.",
-            &connections.received,
-        ),
-        (
-            "larder_sent_bytes_total",
-            "Bytes that went over them, heads and TLS included.",
-            &connections.sent,
-        ),
-    ] {
-        page.counters(name, help).value(&[], counter.get());
-    }
 }

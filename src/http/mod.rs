@@ -4,6 +4,7 @@ mod access;
 mod announce;
 mod app;
 mod bao;
+mod connection_metrics;
 mod copies;
 mod copies_of;
 mod copies_under;

@@ -17,6 +17,8 @@ use crate::metrics::{Counter, Gauge};
 pub struct Connections {
     /// Open ones.
     pub open: Gauge,
+    /// Those of them that wait for their next request, and hold no buffers.
+    pub resting: Gauge,
     /// Accepted ones.
     pub accepted: Counter,
     /// Those that were turned away, since nobody gave way.

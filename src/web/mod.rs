@@ -38,6 +38,7 @@ pub mod rate_limit;
 mod refusal;
 pub(crate) mod representation;
 pub(crate) mod request_log;
+mod resting;
 mod seats;
 pub mod server;
 mod stall_guard;

@@ -54,6 +54,11 @@ impl Socket {
         Poll::Ready(peeked.ok().and_then(|_| buffer.filled().first().copied()))
     }
 
+    /// Returns once something has come, or the client has closed its side.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.lock().poll_read_ready(cx).map(drop)
+    }
+
     fn side(&self) -> Side {
         let stream = self.lock();
         let interest = Interest::READABLE | Interest::WRITABLE;

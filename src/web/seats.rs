@@ -314,6 +314,12 @@ impl Seat {
         self.running.load(Ordering::Relaxed) > 0 || self.is_sending()
     }
 
+    /// Whether no request runs, none has begun to come, and nothing has moved for so long.
+    pub(super) fn is_at_rest(&self, still: Duration) -> bool {
+        let since = self.seats.now().saturating_sub(self.moved());
+        !self.is_busy() && self.head() == 0 && Duration::from_millis(since) >= still
+    }
+
     /// Returns when a request begins that only reads.
     pub(super) async fn reads(&self) {
         self.reads.notified().await;

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
+use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown, Watcher};
+use hyper_util::rt::TokioTimer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -29,6 +28,7 @@ use super::handshake::{self, Spoken};
 use super::last_words;
 use super::late_failure::LateFailure;
 use super::presence::{self, Socket};
+use super::resting::{self, Signs, Unread};
 use super::seats::{Running, Seat, Seats, Taken};
 use super::stall_guard::guarded;
 use super::tls::Tls;
@@ -94,7 +94,6 @@ pub async fn serve(
     counters: Arc<Connections>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let graceful = GracefulShutdown::new();
     let stopping = watch::Sender::new(false);
     let options = Arc::new(options.clone());
     let seats = Seats::new(options.files.connections);
@@ -123,15 +122,16 @@ pub async fn serve(
                 }
                 let seat = Arc::clone(&taken.0);
                 let socket = Socket::of(stream);
-                let counters = Arc::clone(&counters);
-                let stream = Counted::new(socket.clone(), counters, Arc::clone(&seat));
+                let counted = Arc::clone(&counters);
+                let stream = Counted::new(socket.clone(), counted, Arc::clone(&seat));
                 let serving = Serving {
                     client,
+                    socket: socket.clone(),
+                    counters: Arc::clone(&counters),
                     seat,
                     transfers: Arc::clone(&transfers),
                     router: router.clone(),
                     options: Arc::clone(&options),
-                    watcher: graceful.watcher(),
                     stopping: stopping.subscribe(),
                 };
                 connections.spawn(serving.run(stream, socket, taken));
@@ -140,15 +140,20 @@ pub async fn serve(
     }
     drop(accepting);
     stopping.send_replace(true);
-    end(graceful, &options).await;
+    end(&mut connections, &options).await;
     connections.shutdown().await;
 }
 
 /// Waits for requests that are running, as long as they may run.
-async fn end(graceful: GracefulShutdown, options: &Options) {
+async fn end(connections: &mut JoinSet<()>, options: &Options) {
     let grace = options.shutdown_grace;
+    let all = async {
+        while let Some(ended) = connections.join_next().await {
+            report_panic(ended);
+        }
+    };
     tokio::select! {
-        ended = timeout(grace, graceful.shutdown()) => {
+        ended = timeout(grace, all) => {
             if ended.is_err() {
                 tracing::warn!(?grace, "requests still running after the grace are cut off");
             }
@@ -162,13 +167,13 @@ async fn end(graceful: GracefulShutdown, options: &Options) {
 /// One connection, from its beginning to its end.
 struct Serving {
     client: SocketAddr,
+    socket: Socket,
+    counters: Arc<Connections>,
     seat: Arc<Seat>,
     transfers: Arc<Transfers>,
     router: Router,
     options: Arc<Options>,
-    /// Waits for the shutdown, which in turn waits for it.
-    watcher: Watcher,
-    /// Tells of the shutdown.
+    /// Tells of the shutdown, which in turn waits for it.
     stopping: watch::Receiver<bool>,
 }
 
@@ -231,21 +236,37 @@ impl Serving {
     ) {
         let Self {
             client,
+            socket,
+            counters,
             seat,
             transfers,
             router,
             options,
-            watcher,
-            ..
+            stopping,
         } = self;
-        let connection = connection(
-            stream,
-            (client, member),
-            (seat, transfers),
+        let signs = Signs {
+            socket,
+            seat: Arc::clone(&seat),
+            unread: Unread::default(),
+            connections: counters,
+            stopping,
+        };
+        let own = Asked::default();
+        let stream = WithReasons::over(stream, Arc::clone(&seat), own.clone());
+        let stream = guarded(stream, options.stall_timeout);
+        let head_timeout = options.head_timeout;
+        let answering = Answering {
+            client: (client, member),
+            seat,
+            transfers,
             router,
-            &options,
-        );
-        if let Err(error) = watcher.watch(connection).await {
+            options,
+            own,
+            unread: signs.unread.clone(),
+        };
+        let service = service_fn(move |request| answering.answer(request));
+        let served = resting::serve(http1_builder, (stream, service), signs, head_timeout);
+        if let Err(error) = served.await {
             tracing::debug!(%client, %error, "connection cut");
         }
     }
@@ -264,52 +285,64 @@ async fn idle_at_the_end(mut stopping: watch::Receiver<bool>, seat: &Seat) {
     std::future::pending::<()>().await;
 }
 
-/// HTTP over one connection.
-fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    (client, member): (SocketAddr, Option<Member>),
-    (seat, transfers): (Arc<Seat>, Arc<Transfers>),
+/// What is answered, and with which a request ends.
+type AnswerBody = LateFailure<WatchedBody<Running>>;
+
+/// What answers the requests of one connection.
+struct Answering {
+    client: (SocketAddr, Option<Member>),
+    seat: Arc<Seat>,
+    transfers: Arc<Transfers>,
     router: Router,
-    options: &Arc<Options>,
-) -> impl GracefulConnection<Error = hyper::Error> + Send + use<S> {
-    let stall_timeout = options.stall_timeout;
-    let head_timeout = options.head_timeout;
-    let options = Arc::clone(options);
-    let own = Asked::default();
-    let stream = WithReasons::over(stream, Arc::clone(&seat), own.clone());
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        own.note();
-        let running = seat.run(request.method().is_safe());
-        let address = options.gateways.client(client, request.headers());
+    options: Arc<Options>,
+    own: Asked,
+    unread: Unread,
+}
+
+impl Answering {
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<> {
+        self.own.note();
+        let mut request = request.map(|body| self.unread.follow(body));
+        let running = self.seat.run(request.method().is_safe());
+        let (client, member) = &self.client;
+        let address = self.options.gateways.client(*client, request.headers());
         let asker = Asker {
-            transfers: Arc::clone(&transfers),
-            seat: Arc::clone(&seat),
+            transfers: Arc::clone(&self.transfers),
+            seat: Arc::clone(&self.seat),
             client: address.share,
         };
         request.extensions_mut().insert(address);
         request.extensions_mut().insert(asker);
-        if let Some(member) = &member {
+        if let Some(member) = member {
             request.extensions_mut().insert(member.clone());
         }
         let refusal = framing::refusal(&request);
-        let answer = router.clone().oneshot(request);
+        let answer = self.router.clone().oneshot(request);
         async move {
             let response = match refusal {
                 Some(refusal) => refusal,
                 None => answer.await?,
             };
             let watched = |body| LateFailure::of(WatchedBody::of(body, running));
-            Ok::<_, Infallible>(response.map(watched))
+            Ok(response.map(watched))
         }
-    });
-    http1::Builder::new()
+    }
+}
+
+/// What serves HTTP on a connection whose next head has so long to come.
+fn http1_builder(head_timeout: Duration) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
         // Whoever has sent a whole request may go, or send no more: what it asked for is done, and
         // answered as far as anybody listens. A body that ends too early is an error all the same.
         .half_close(true)
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
-        .max_header_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(guarded(stream, stall_timeout)), service)
+        .max_header_size(MAX_HEAD_BYTES);
+    builder
 }
 
 /// A request runs until the body of its answer is gone.

@@ -64,6 +64,45 @@ fn whoever_asks_gets_in_beside_as_many_idle_connections_as_may_be() {
     assert_eq!(first.read(&mut [0]).unwrap_or(0), 0);
 }
 
+/// Has each of these connections asked once more.
+fn ask_all(held: &mut [TcpStream]) {
+    for stream in held {
+        stream.write_all(&head("GET", "/health", &[])).unwrap();
+        assert_eq!(read_answer(stream, false).status, 200);
+    }
+}
+
+#[test]
+fn connections_that_wait_for_their_next_request_take_5_kib_each() {
+    let dir = tempfile::tempdir().unwrap();
+    // A quarter of 9,216 places is for one address.
+    let node = Node::spawn(&dir, limited(dir.path(), "-n 16384"));
+    let until_at_rest = |count: usize| {
+        until("they rest", || {
+            let page = get(node.address, "/metrics", &[]).body;
+            let line = format!("larder_connections_resting {count}\n");
+            String::from_utf8(page)
+                .unwrap()
+                .contains(&line)
+                .then_some(())
+        });
+    };
+    // With what is made once, for the first of them.
+    let mut held = idle(node.address, 500);
+    ask_all(&mut held);
+    until_at_rest(500);
+    let before = node.memory("VmRSS:");
+    held.extend(idle(node.address, 1500));
+    ask_all(&mut held);
+    until_at_rest(2000);
+    // The allocator gives back what is free by and by.
+    until("they take little", || {
+        let taken = node.memory("VmRSS:").saturating_sub(before);
+        (taken <= 1500 * 5).then_some(())
+    });
+    ask_all(&mut held);
+}
+
 #[test]
 fn a_connection_without_a_request_holds_up_no_stop() {
     for begun in ["", "G", "GET /health HTTP/1.1\r\nHost: local", "\r\n"] {

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,6 +13,7 @@ use axum::routing::get as on_get;
 use bytes::Bytes;
 use futures_util::stream;
 use larder::open_files::{Shares, shares};
+use larder::web::Connections;
 use larder::web::server::{Options, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -34,6 +36,7 @@ struct Server {
     address: SocketAddr,
     /// Whether the body of `/endless` was dropped.
     given_up: Arc<AtomicBool>,
+    connections: Arc<Connections>,
     _runtime: Runtime,
 }
 
@@ -60,13 +63,16 @@ impl Server {
         let router = Router::new()
             .route("/short", on_get(|| async { "short" }))
             .route("/endless", on_get(endless));
+        let connections = Arc::<Connections>::default();
+        let counters = Arc::clone(&connections);
         runtime.spawn(async move {
             let never = std::future::pending();
-            serve(listener, router, &options, Arc::default(), never).await;
+            serve(listener, router, &options, counters, never).await;
         });
         Self {
             address,
             given_up,
+            connections,
             _runtime: runtime,
         }
     }
@@ -95,6 +101,74 @@ fn a_connection_without_a_request_is_closed() {
         // Reading fails when the deadline passes before the connection is closed.
         stream.read_to_end(&mut Vec::new()).unwrap();
     }
+}
+
+/// Waits until so many connections rest.
+fn until_at_rest(server: &Server, count: u64) {
+    until("they rest", || {
+        (server.connections.resting.get() == count).then_some(())
+    });
+}
+
+#[test]
+fn a_connection_that_rests_is_served_again_and_closed_in_its_time() {
+    let server = Server::start(Options {
+        head_timeout: Duration::from_secs(3),
+        ..Options::default()
+    });
+    let mut used = connect(server.address);
+    for _ in 0..3 {
+        until_at_rest(&server, 1);
+        // What comes byte by byte comes all the same, as long as it comes in its time.
+        used.write_all(b"GET /short HTTP/1.1\r\n").unwrap();
+        until_at_rest(&server, 0);
+        used.write_all(b"Host: localhost\r\n\r\n").unwrap();
+        assert_eq!(read_answer(&mut used, false).body, b"short");
+    }
+    // Half of a head does not keep it open, nor does nothing.
+    let mut silent = connect(server.address);
+    until_at_rest(&server, 2);
+    used.write_all(b"GET /short HTTP/1.1\r\n").unwrap();
+    for stream in [&mut used, &mut silent] {
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+    assert_eq!(server.connections.resting.get(), 0);
+}
+
+#[test]
+fn what_came_with_the_request_before_is_no_less_the_beginning_of_the_next() {
+    let server = Server::start(Options::default());
+    let request = head("GET", "/short", &[]);
+    let (begin, rest) = request.split_at(request.len() / 2);
+    let mut stream = connect(server.address);
+    stream.write_all(&[&request, begin].concat()).unwrap();
+    assert_eq!(read_answer(&mut stream, false).body, b"short");
+    // Until it would rest, if nothing had come.
+    thread::sleep(Duration::from_millis(2500));
+    assert_eq!(server.connections.resting.get(), 0);
+    stream.write_all(rest).unwrap();
+    assert_eq!(read_answer(&mut stream, false).body, b"short");
+}
+
+#[test]
+fn what_is_left_of_a_body_that_nobody_reads_is_no_request() {
+    let server = Server::start(Options::default());
+    let inner = head("GET", "/short", &[]);
+    let length = format!("Content-Length: {}", 5 + inner.len());
+    let mut stream = connect(server.address);
+    let request = head("POST", "/short", &[&length]);
+    stream
+        .write_all(&[&request[..], b"begin"].concat())
+        .unwrap();
+    assert_eq!(read_answer(&mut stream, false).status, 405);
+    // Until it would rest, if all of it had come.
+    thread::sleep(Duration::from_millis(2500));
+    assert_eq!(server.connections.resting.get(), 0);
+    // Its end may be known here by now.
+    let _ = stream.write_all(&inner);
+    let mut more = Vec::new();
+    let _ = stream.read_to_end(&mut more);
+    assert_eq!(String::from_utf8_lossy(&more), "");
 }
 
 #[test]
