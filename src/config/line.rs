@@ -81,13 +81,13 @@ fn unfinished(command: &Command) -> String {
     let named = typed.find_map(|it| command.find_subcommand(it));
     let named = named.filter(|it| it.has_subcommands());
     let of = named.unwrap_or(command).get_subcommands();
-    let names: Vec<_> = of
+    let follow: Vec<_> = of
         .map(Command::get_name)
         .filter(|it| *it != "help")
         .collect();
     let name = named.map_or_else(String::new, |it| format!("{} ", it.get_name()));
-    let names = names.join(", ");
-    format!("one of these is to follow: {names} (`larder {name}--help` tells more)")
+    let follow = follow.join(", ");
+    format!("one of these is to follow: {follow} (`larder {name}--help` tells more)")
 }
 
 /// What is said of a command that only other programs have.

@@ -216,6 +216,10 @@ where
 
 /// What is left of a connection when what serves it is given up: what it goes over, what answers,
 /// and what was read of the next request.
+#[expect(
+    clippy::boxed_local,
+    reason = "its memory is to be free before the rest"
+)]
 fn taken_apart<S, H, B>(
     connection: Box<Connection<TokioIo<Rewound<S>>, H>>,
 ) -> (Rewound<S>, H, Bytes)

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::holder::Copies;
 use super::members::{Room, View};
 use super::progress::Polled;
+use super::unknown::MOST_OWNERS;
 use crate::hash::BlobHash;
 use crate::peer::client::ClientError;
 use crate::peer::copies::{CopiedFile, CopyKey, Entry, Standing, Withdrawal, ask_standing};
@@ -156,17 +157,14 @@ impl Copies {
     }
 
     fn note(&self, id: PeerId, told: &Standing, after: Option<FileId>, is_whole: bool) {
+        let unknown = told.unknown.iter().take(MOST_OWNERS);
         let polled = Polled {
             run: told.run.clone(),
             after,
             dropped: told.dropped,
             listed: told.listed,
             asks: told.asks,
-            unknown: told
-                .unknown
-                .iter()
-                .filter_map(|it| it.parse().ok())
-                .collect(),
+            unknown: unknown.filter_map(|it| it.parse().ok()).collect(),
             is_whole,
         };
         self.polled.lock().insert(id, polled);

@@ -10,8 +10,8 @@ use crate::peer_id::PeerId;
 
 /// The most that are noted.
 const MOST: usize = 65_536;
-/// The most owners that are told.
-const MOST_OWNERS: usize = 64;
+/// The most owners that are told, and taken of one who tells.
+pub(super) const MOST_OWNERS: usize = 64;
 
 /// The files of which an owner has said that it does not know them; whether it has said so before,
 /// since its order to remove one may only be on its way.

@@ -187,6 +187,15 @@ impl KnownPeer {
         self.peer.last_seen = Timestamp::now();
     }
 
+    /// Notes that it does not answer since then; whether it did. One that compares with others is
+    /// not heard for hours while it answers, so its silence begins with that.
+    pub(super) fn fall_silent(&mut self, since: Instant) -> bool {
+        if self.peer.exchanges() {
+            self.seen = self.seen.max(since);
+        }
+        std::mem::replace(&mut self.peer.answered, false)
+    }
+
     /// Whether the peer is taken to be where it is known to be, whatever who signs nothing tells:
     /// it answers there, or did in an earlier run and was not asked in vain since. But where the
     /// operator has named an address, whoever answers there in this run comes before that.

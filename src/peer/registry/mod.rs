@@ -249,7 +249,7 @@ impl Registry {
         let was_there = self.change(id, |entry| {
             entry.tried = Some(began);
             entry.in_vain = entry.in_vain.saturating_add(1);
-            std::mem::replace(&mut entry.peer.answered, false)
+            entry.fall_silent(began)
         });
         was_there == Some(true)
     }
@@ -258,7 +258,7 @@ impl Registry {
     /// than that, as far as is known.
     pub fn waited_in_vain(&self, id: PeerId) {
         self.change(id, |entry| {
-            entry.peer.answered = false;
+            entry.fall_silent(Instant::now());
             if !entry.proven {
                 entry.in_vain = entry.in_vain.saturating_add(1);
             }
@@ -269,15 +269,14 @@ impl Registry {
     /// registered: one that is repeated by whoever, also later, is of an earlier run.
     pub fn left(&self, told: &Checked) -> bool {
         let leaves = self.change(told.id, |entry| {
-            let (there, at) = (entry.peer.answered, told.registered_at());
+            let at = told.registered_at();
             let leaves = at >= entry.peer.told.registered_at() && Some(at) > entry.left_at;
             if leaves {
                 entry.left_at = Some(at);
                 entry.gone = true;
-                entry.peer.answered = false;
                 entry.in_vain = entry.in_vain.saturating_add(1);
             }
-            leaves && there
+            leaves && entry.fall_silent(Instant::now())
         });
         leaves == Some(true)
     }

@@ -274,3 +274,26 @@ fn who_has_heard_of_each_change_has_no_news_and_who_has_missed_one_does() {
     assert_eq!(hears(0, 17), (Some(14), true));
     assert_eq!(hears(14, 18), (Some(18), false));
 }
+
+#[test]
+fn the_silence_of_who_was_there_by_the_word_of_others_begins_when_it_does_not_answer() {
+    let registry = registry(Options::default());
+    let identity = Identity::generate().unwrap();
+    let (id, began) = (identity.peer_id(), Instant::now());
+    registry.introduce(told_by(&identity, "http://one"), ITSELF);
+    registry.answered(id);
+    let now = Version {
+        files: 0,
+        version: 1,
+        follows: 0,
+    };
+    registry.tells(id, &Holdings::of(&identity, now));
+    // It answers, and is asked for nothing in hours.
+    let later = |seconds| began + Duration::from_secs(seconds);
+    assert_eq!(registry.forget_silent(later(7200)), []);
+    assert!(registry.asked_in_vain(id, later(7200)));
+    assert_eq!(registry.forget_silent(later(7200 + 3500)), []);
+    // Asked in vain once more, which is no sign of life.
+    assert!(!registry.asked_in_vain(id, later(9000)));
+    assert_eq!(registry.forget_silent(later(7200 + 3700)), [id]);
+}

@@ -144,10 +144,10 @@ impl Worker {
                 left += 1;
                 continue;
             }
-            let mut removed = run.over.wait_for(self.remove(file)).await;
+            let mut removed = run.over.wait_for(Box::pin(self.remove(file))).await;
             if matches!(removed, Err(Trouble::Cut(word)) if word != NO_ANSWER) {
                 // A kept connection ends when the server likes.
-                removed = run.over.wait_for(self.remove(file)).await;
+                removed = run.over.wait_for(Box::pin(self.remove(file))).await;
             }
             has_failed = matches!(removed, Err(Trouble::Cut(_)));
             left += u64::from(removed.is_err());
@@ -163,14 +163,14 @@ impl Worker {
         files: &[Kept],
     ) -> Result<u64, Trouble> {
         let run = Arc::clone(&self.run);
-        let asked = async {
+        let asked = Box::pin(async {
             match operation {
                 Operation::Get => self.download(files).await,
                 Operation::Put => self.upload(number).await,
                 Operation::Delete => self.remove_last().await,
                 Operation::List => self.list(files).await,
             }
-        };
+        });
         let done = run.over.wait_for(asked).await;
         self.has_unanswered |= operation == Operation::Put && matches!(done, Err(Trouble::Cut(_)));
         done
